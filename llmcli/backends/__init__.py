@@ -1,0 +1,1 @@
+"""Where requests are answered: the Backend protocol and what implements it."""

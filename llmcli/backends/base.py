@@ -1,0 +1,64 @@
+"""The one interface between tasks and whatever answers requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from llmcli.types import BackendInfo, Event, Request
+
+
+class Job(Protocol):
+    """A stream of requests and of events about them; a context manager that cancels what is left on exit."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def submit(self, request: Request) -> None:
+        """Add a request; at any time and from any thread until ``close_input``."""
+        ...
+
+    def cancel(self, request_id: str) -> None:
+        """End a request; it still yields its ``Finished`` (reason ``cancelled``). Unknown or ended ids are ignored."""
+        ...
+
+    def close_input(self) -> None:
+        """No more requests will come; iteration ends when every submitted one has ended."""
+        ...
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yield events. Raises what ends the whole job: ``Interrupted``, ``TimedOut``, ``InternalError``, ..."""
+        ...
+
+
+class Backend(Protocol):
+    """Something that answers requests."""
+
+    def info(self) -> BackendInfo:
+        """What the backend can do."""
+        ...
+
+    def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
+        """Return the prompt length of each request in tokens, chat template applied, and whether they are exact."""
+        ...
+
+    def open(self) -> Job:
+        """Open a job."""
+        ...
+
+    def close(self) -> None:
+        """Free what the backend holds."""
+        ...
+
+
+def run(backend: Backend, requests: Iterable[Request]) -> Iterator[Event]:
+    """Submit all ``requests`` and yield their events; closing the iterator cancels what is left."""
+    with backend.open() as job:
+        for request in requests:
+            job.submit(request)
+        job.close_input()
+        yield from job

@@ -1,0 +1,1 @@
+"""Files to segments and back: readers, splitters, records."""

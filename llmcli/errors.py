@@ -1,0 +1,238 @@
+"""The tree of errors. Each class knows its exit code; the words stand in ``cli/wording.py``.
+
+    LlmError                    1   a failure that has no class of its own
+    |- UsageError               2   arguments that make no sense together
+    |- PartialError             3   something was delivered and something failed
+    |- InputError              65   the input is bad
+    |  |- BinaryInput
+    |  |- NotUtf8                   (with the offset)
+    |  |- IsADirectory
+    |  |- EmptyInput
+    |  |- ContextOverflow           (larger than the context, chunking refused)
+    |  `- BadModelFile              (not a GGUF file, or a broken one)
+    |- MissingError            66   input, prompt file, session, model, repository
+    |- UnavailableError        69   retrying is useless
+    |  |- ModelNotHere              (known, but nobody said to fetch it)
+    |  |- Offline
+    |  `- Unsupported               (this build, machine or model cannot do it)
+    |- InternalError           70   a bug, or a crash in native code
+    |- OutOfMemory             71
+    |- CannotCreate            73
+    |- OutputError             74   I/O error, disk full, closed stdout
+    |- TryAgain                75   network, 429, 5xx, lock time-out
+    |- RemoteError             76   checksum mismatch, protocol error
+    |- AccessDenied            77   authentication or permission
+    |- ConfigError             78   configuration, unknown keys too
+    |- TimedOut               124   --timeout ran out
+    `- Stopped
+       |- Interrupted         130   SIGINT
+       |- ReaderGone          141   the reader of stdout went away
+       `- Terminated          143   SIGTERM
+
+An exception carries data (attributes), never a formatted sentence for the user; ``detail`` holds the words of
+another program (the operating system, llama.cpp, a server) where there are any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class LlmError(Exception):
+    """Base class. ``subject`` is what it is about (a path, a name); ``detail`` is somebody else's explanation."""
+
+    exit_code = 1
+
+    def __init__(self, subject: str = "", *, detail: str = "") -> None:
+        super().__init__(subject, detail)
+        self.subject = subject
+        self.detail = detail
+
+
+class UsageError(LlmError):
+    """Arguments that make no sense; ``subject`` is the sentence about them."""
+
+    exit_code = 2
+
+
+class PartialError(LlmError):
+    """``failed`` of ``total`` items failed, or an answer was cut by a limit that the user did not set."""
+
+    exit_code = 3
+
+    def __init__(self, subject: str = "", *, failed: int = 0, total: int = 0, detail: str = "") -> None:
+        super().__init__(subject, detail=detail)
+        self.failed = failed
+        self.total = total
+
+
+class InputError(LlmError):
+    """The input named by ``subject`` is bad."""
+
+    exit_code = 65
+
+
+class BinaryInput(InputError):
+    """The input contains NUL bytes or is a known binary format."""
+
+
+class NotUtf8(InputError):
+    """The input stops being UTF-8 at byte ``offset`` (counted from 0)."""
+
+    def __init__(self, subject: str, *, offset: int) -> None:
+        super().__init__(subject)
+        self.offset = offset
+
+
+class IsADirectory(InputError):
+    """A directory where a file was expected."""
+
+
+class EmptyInput(InputError):
+    """Nothing in the input to ask about or to summarize."""
+
+
+class ContextOverflow(InputError):
+    """A prompt of ``tokens`` tokens does not fit the ``context`` tokens of the model."""
+
+    def __init__(self, subject: str = "", *, tokens: int, context: int) -> None:
+        super().__init__(subject)
+        self.tokens = tokens
+        self.context = context
+
+
+class BadModelFile(InputError):
+    """A model file that is not GGUF, or is broken; ``detail`` says what was found."""
+
+
+class MissingError(LlmError):
+    """``kind`` (input, prompt, model, session, repository, file) named ``subject`` does not exist or cannot be read."""
+
+    exit_code = 66
+
+    def __init__(self, subject: str, *, kind: str, suggestions: Sequence[str] = (), detail: str = "") -> None:
+        super().__init__(subject, detail=detail)
+        self.kind = kind
+        self.suggestions = tuple(suggestions)
+
+
+class UnavailableError(LlmError):
+    """Unavailable, and retrying is useless."""
+
+    exit_code = 69
+
+
+class ModelNotHere(UnavailableError):
+    """The model ``subject`` is known but not on this machine; ``size`` in bytes where it is known."""
+
+    def __init__(self, subject: str, *, size: int | None = None) -> None:
+        super().__init__(subject)
+        self.size = size
+
+
+class Offline(UnavailableError):
+    """The network is needed for ``subject`` and the user forbade it."""
+
+
+class Unsupported(UnavailableError):
+    """This build, machine or model cannot do ``subject``."""
+
+
+class InternalError(LlmError):
+    """A bug, or a crash in native code; ``detail`` holds the native cause."""
+
+    exit_code = 70
+
+
+class OutOfMemory(LlmError):
+    """``needed`` bytes are wanted and ``available`` are free (None where unknown)."""
+
+    exit_code = 71
+
+    def __init__(
+        self, subject: str = "", *, needed: int | None = None, available: int | None = None, detail: str = ""
+    ) -> None:
+        super().__init__(subject, detail=detail)
+        self.needed = needed
+        self.available = available
+
+
+class CannotCreate(LlmError):
+    """The output ``subject`` cannot be created, or exists and nobody said to overwrite it."""
+
+    exit_code = 73
+
+    def __init__(self, subject: str, *, exists: bool = False, detail: str = "") -> None:
+        super().__init__(subject, detail=detail)
+        self.exists = exists
+
+
+class OutputError(LlmError):
+    """Writing ``subject`` failed: disk full, I/O error, closed stdout."""
+
+    exit_code = 74
+
+
+class TryAgain(LlmError):
+    """A failure that may pass: network, 429, 5xx, a lock that is held. ``retry_after`` in seconds where announced."""
+
+    exit_code = 75
+
+    def __init__(self, subject: str = "", *, retry_after: float | None = None, detail: str = "") -> None:
+        super().__init__(subject, detail=detail)
+        self.retry_after = retry_after
+
+
+class RemoteError(LlmError):
+    """The remote sent what it cannot have meant: a checksum mismatch, a protocol error."""
+
+    exit_code = 76
+
+
+class AccessDenied(LlmError):
+    """Authentication or permission; ``url`` is where access can be asked for."""
+
+    exit_code = 77
+
+    def __init__(self, subject: str, *, url: str = "", detail: str = "") -> None:
+        super().__init__(subject, detail=detail)
+        self.url = url
+
+
+class ConfigError(LlmError):
+    """The configuration is wrong: ``subject`` names the key, ``origin`` where it was set."""
+
+    exit_code = 78
+
+    def __init__(self, subject: str, *, origin: str = "", detail: str = "", suggestions: Sequence[str] = ()) -> None:
+        super().__init__(subject, detail=detail)
+        self.origin = origin
+        self.suggestions = tuple(suggestions)
+
+
+class TimedOut(LlmError):
+    """``--timeout`` ran out."""
+
+    exit_code = 124
+
+
+class Stopped(LlmError):
+    """The process was told to stop."""
+
+
+class Interrupted(Stopped):
+    """SIGINT."""
+
+    exit_code = 130
+
+
+class ReaderGone(Stopped):
+    """The reader of stdout went away (EPIPE)."""
+
+    exit_code = 141
+
+
+class Terminated(Stopped):
+    """SIGTERM."""
+
+    exit_code = 143

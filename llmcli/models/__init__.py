@@ -1,0 +1,1 @@
+"""Getting, choosing, checking and keeping models. The only importer of huggingface_hub."""

@@ -1,0 +1,249 @@
+"""Settings with their origin: flag > environment (LLMCLI_*) > config.yaml > default; and the paths that llm uses.
+
+``config.yaml`` may nest (``worker: {idle_timeout: 300}``) or not (``worker.idle_timeout: 300``); the environment
+variable of ``worker.idle_timeout`` is ``LLMCLI_WORKER_IDLE_TIMEOUT``. An unknown key is an error, in the file and in
+the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmcli.errors import ConfigError, MissingError
+
+PREFIX = "LLMCLI_"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value and where it came from: "--ctx", "LLMCLI_CTX", "/home/me/.config/llmcli/config.yaml" or "default"."""
+
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One setting: dotted name, parser of a string or YAML value (raises ValueError), default, one line of help."""
+
+    name: str
+    parse: Callable[[Any], Any]
+    default: Any
+    help: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return PREFIX + self.name.replace(".", "_").upper()
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("expected a text")
+    return value
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+    try:
+        return words[str(value).lower()]
+    except KeyError:
+        raise ValueError("expected on or off") from None
+
+
+def _whole(low: int, high: int, word: str | None = None) -> Callable[[Any], int | str]:
+    """Parse a whole number from low to high, or the given word."""
+    expected = f"expected a whole number from {low} to {high}" + (f" or {word}" if word else "")
+
+    def parse(value: Any) -> int | str:
+        if word is not None and value == word:
+            return word
+        try:
+            number = int(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+        except ValueError:
+            number = None
+        if number is None or not low <= number <= high:
+            raise ValueError(expected)
+        return number
+
+    return parse
+
+
+def _seconds(value: Any) -> float:
+    try:
+        number = float(value) if not isinstance(value, bool) else -1.0
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 < number < 1e9:  # noqa: PLR2004 (some 30 years)
+        raise ValueError("expected a positive number of seconds")
+    return number
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        word = ("on" if value else "off") if isinstance(value, bool) else value  # YAML reads on and off as booleans
+        if word not in choices:
+            raise ValueError("expected one of " + ", ".join(choices))
+        return str(word)
+
+    return parse
+
+
+def _names(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
+        raise ValueError("expected a mapping of names to texts")
+    return dict(value)
+
+
+KEYS = (
+    Key("model", _text, None, "the model when -m is not given: any name that -m takes"),
+    Key("aliases", _names, {}, "other names for models: {short: owner/repo:QUANT}"),
+    Key("ctx", _whole(64, 2**24, "auto"), "auto", "context in tokens; auto: what the job needs, up to the model's own"),
+    Key("max_tokens", _whole(1, 2**24, "auto"), "auto", "longest answer in tokens; auto: what the verb needs"),
+    Key("threads", _whole(1, 1024, "auto"), "auto", "threads; auto: the cores that this process may use"),
+    Key("gpu_layers", _whole(0, 10000, "auto"), "auto", "layers on the GPU; auto: as many as fit"),
+    Key("kv_type", _one_of("auto", "f16", "q8_0", "bf16"), "auto", "type of the KV cache"),
+    Key("deterministic", _switch, False, "bit-identical answers, alone or in a batch"),
+    Key("timeout", _seconds, None, "seconds after which a command ends with 124"),
+    Key("stdin", _one_of("on", "off"), "on", "off: never read standard input (the same as --no-stdin)"),
+    Key("offline", _switch, False, "never open a network connection"),
+    Key("pull", _switch, False, "fetch a missing model without asking"),
+    Key("markdown", _one_of("on", "off"), "on", "render Markdown on a terminal"),
+)
+_BY_NAME = {key.name: key for key in KEYS}
+_NOT_SETTINGS = frozenset({"LLMCLI_CONFIG_DIR", "LLMCLI_DATA_DIR", "LLMCLI_CACHE_DIR", "LLMCLI_PYTHON"})
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where llm keeps things: ``config`` (config.yaml, prompts/), ``data`` (registry), ``cache``, ``log``."""
+
+    config: Path
+    data: Path
+    cache: Path
+    log: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration file, whether it exists or not."""
+        return self.config / "config.yaml"
+
+    @property
+    def prompts(self) -> Path:
+        """The directory of the user's own prompt files."""
+        return self.config / "prompts"
+
+
+def find_paths(environ: Mapping[str, str]) -> Paths:
+    """Return the platform's directories, or those that LLMCLI_CONFIG_DIR, _DATA_DIR and _CACHE_DIR name."""
+    import platformdirs
+
+    def pick(variable: str, default: str) -> Path:
+        return Path(environ.get(PREFIX + variable) or default)
+
+    return Paths(
+        config=pick("CONFIG_DIR", platformdirs.user_config_dir("llmcli", appauthor=False)),
+        data=pick("DATA_DIR", platformdirs.user_data_dir("llmcli", appauthor=False)),
+        cache=pick("CACHE_DIR", platformdirs.user_cache_dir("llmcli", appauthor=False)),
+        log=pick("CACHE_DIR", platformdirs.user_log_dir("llmcli", appauthor=False)),
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, resolved. ``settings["ctx"]`` is the value; ``settings.origin("ctx")`` where it came from."""
+
+    values: Mapping[str, Setting] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name].value
+
+    def origin(self, name: str) -> str:
+        """Where the value of ``name`` came from."""
+        return self.values[name].origin
+
+
+def _suggest(name: str, known: list[str]) -> list[str]:
+    return difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+
+
+def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and name not in _BY_NAME:
+            flat.update(_flatten(value, name + "."))
+        else:
+            flat[name] = value
+    return flat
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the flat keys of a configuration file, {} when there is none.
+
+    Raises ``ConfigError`` (not YAML, not a mapping, unknown keys) and ``MissingError`` (there, but unreadable).
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), origin=str(path), detail=f"not UTF-8 at byte {error.start}") from error
+    except OSError as error:
+        raise MissingError(str(path), kind="configuration", detail=error.strerror or "") from error
+    import yaml
+
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(str(path), origin=str(path), detail=" ".join(str(error).split())) from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, Mapping):
+        raise ConfigError(str(path), origin=str(path), detail="expected a mapping of settings")
+    flat = _flatten(tree)
+    for name in flat:
+        if name not in _BY_NAME:
+            raise ConfigError(name, origin=str(path), detail="unknown key", suggestions=_suggest(name, list(_BY_NAME)))
+    return flat
+
+
+def _parse(key: Key, value: Any, origin: str) -> Setting:
+    try:
+        return Setting(key.parse(value), origin)
+    except ValueError as error:
+        raise ConfigError(key.name, origin=origin, detail=f"{error}, not {value!r}") from error
+
+
+def resolve(flags: Mapping[str, tuple[str, Any]], environ: Mapping[str, str], config_file: Path) -> Settings:
+    """Resolve every setting.
+
+    ``flags`` maps a setting's name to (the option as typed, its value); None values count as not given. An empty
+    environment variable counts as unset. Raises ``ConfigError`` for unknown keys and bad values of file and
+    environment; a bad flag is a usage error that the parser of the command line finds first.
+    """
+    variables = {key.variable: key for key in KEYS}
+    for variable in environ:
+        if variable.startswith(PREFIX) and variable not in variables and variable not in _NOT_SETTINGS:
+            near = _suggest(variable, [*variables, *_NOT_SETTINGS])
+            raise ConfigError(variable, origin="environment", detail="unknown key", suggestions=near)
+    in_file = read_config(config_file)
+    values: dict[str, Setting] = {}
+    for key in KEYS:
+        option, flag = flags.get(key.name, ("", None))
+        if flag is not None:
+            values[key.name] = _parse(key, flag, option)
+        elif environ.get(key.variable):
+            values[key.name] = _parse(key, environ[key.variable], key.variable)
+        elif key.name in in_file:
+            values[key.name] = _parse(key, in_file[key.name], str(config_file))
+        else:
+            values[key.name] = Setting(key.default, "default")
+    return Settings(values)

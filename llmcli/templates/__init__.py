@@ -1,0 +1,1 @@
+"""Prompt files: schema, finding, rendering."""

@@ -1,0 +1,233 @@
+"""The data that crosses rooms: frozen dataclasses, no behaviour beyond tiny conversions.
+
+Two streams: a backend yields ``Event``s about ``Request``s; a task yields ``TaskEvent``s about documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Role(StrEnum):
+    """Who speaks. An enumeration, so that no input can invent a role in a chat template."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; ``content`` is untrusted plain text."""
+
+    role: Role
+    content: str
+
+
+class Priority(StrEnum):
+    """Interactive requests are admitted before bulk ones."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+
+class FinishReason(StrEnum):
+    """Why a request ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn. ``temperature`` 0 is greedy; None leaves a filter out.
+
+    Ranges: temperature >= 0; top_k >= 1; 0 < top_p <= 1; 0 <= min_p <= 1; repeat_penalty > 0 (1 is none);
+    0 <= seed < 2**32 (None: a fresh one for each request).
+    """
+
+    temperature: float = 0.7
+    top_k: int | None = 40
+    top_p: float | None = 0.95
+    min_p: float | None = 0.05
+    repeat_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of a model. Exactly one kind of work: generating, or scoring when ``candidates`` are given.
+
+    ``messages`` go through the model's chat template. ``candidates`` are continuations of the assistant's turn whose
+    log-probabilities are wanted. ``max_tokens`` None means: until the context is full. ``deadline`` is a
+    ``time.monotonic()`` value. ``reasoning`` False asks the template to switch thinking off where it can.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    candidates: tuple[str, ...] = ()
+    sampling: Sampling = Sampling()
+    stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    schema: Mapping[str, Any] | None = None
+    grammar: str | None = None
+    priority: Priority = Priority.BULK
+    deadline: float | None = None
+    reasoning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts under OpenAI's names. ``cached_tokens`` of the prompt were reused, not evaluated."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds from the submission of a request; the rate is that of the decode phase, None below two tokens."""
+
+    first_token_s: float | None = None
+    total_s: float = 0.0
+    tokens_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Natural-log probability of one candidate, summed over its ``tokens`` tokens."""
+
+    candidate: str
+    logprob: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece:
+    """A piece of the answer; the pieces of a request concatenate to its final text."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningPiece:
+    """A piece of a thinking model's reasoning, never part of the answer."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores of a request's candidates, in their order."""
+
+    id: str
+    scores: tuple[Score, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event of a request. ``error`` is set exactly when ``reason`` is ``error``.
+
+    ``limit`` says which limit ended an answer of reason ``length``: "max_tokens" or "context".
+    """
+
+    id: str
+    reason: FinishReason
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+    error: Exception | None = None
+    limit: str | None = None
+
+
+Event = TextPiece | ReasoningPiece | Scores | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class BackendInfo:
+    """What a backend can do. ``context`` in tokens; ``model_id`` identifies the weights (a hash, or a server's name)."""
+
+    model: str
+    model_id: str
+    context: int
+    scores: bool = True
+    reasoning: bool = False
+
+
+# ---- what tasks yield ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of output text of item ``item`` (an index into the task's inputs); reasoning where ``reasoning``."""
+
+    text: str
+    item: int = 0
+    reasoning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``done`` of ``total`` (None: unknown) units; ``unit`` is "bytes", "tokens", "parts", "records", ..."""
+
+    done: int
+    total: int | None
+    unit: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the user should know about item ``item`` though it did not fail."""
+
+    text: str
+    item: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFailed:
+    """Item ``item`` named ``name`` could not be done."""
+
+    item: int
+    name: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The complete result of one item: its text, or the task's own ``fields`` (both where that is useful).
+
+    ``usage`` is the sum over all calls. ``cut`` is set when a limit that the user did not set ended the answer.
+    """
+
+    item: int
+    name: str
+    text: str | None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
+    prompt: str = ""
+    finish_reason: FinishReason = FinishReason.STOP
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+    warnings: tuple[str, ...] = ()
+    cut: bool = False
+
+
+TaskEvent = Delta | Progress | Notice | ItemFailed | Result
