@@ -1,0 +1,35 @@
+"""Shared fixtures: every test has directories of its own and no network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import tiny_models
+
+
+@pytest.fixture(autouse=True)
+def _own_world(tmp_path, monkeypatch):
+    """Give the test its own configuration, data and caches, and a Hub address where nobody listens."""
+    for name in list(os.environ):
+        if name.startswith(("LLMCLI_", "HF_", "HUGGING")) or name in {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}:
+            monkeypatch.delenv(name)
+    for kind in ("config", "data", "cache"):
+        monkeypatch.setenv(f"LLMCLI_{kind.upper()}_DIR", str(tmp_path / "home" / kind))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home" / "huggingface"))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Return a function from the name of a tiny random-weight model to its GGUF file."""
+    directory = tmp_path_factory.mktemp("tiny")
+
+    def path(name: str) -> Path:
+        file = directory / f"{name}.gguf"
+        if not file.exists():
+            tiny_models.make(str(directory), [name])
+        return file
+
+    return path
