@@ -1,0 +1,75 @@
+"""What each command passes to its prompt file: a prompt may use these names plus the variables it declares itself.
+
+A prompt that a user writes in place of a built-in one is held to the same contract by ``llm prompts check``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Contract:
+    """``passes`` maps the name of each variable the command always passes to what it holds.
+
+    ``uses`` are those that a prompt must use, since without them the input would not reach the model.
+    """
+
+    passes: Mapping[str, str] = field(default_factory=dict)
+    uses: tuple[str, ...] = ()
+
+
+_STYLES = "paragraph, bullets or headline"
+
+CONTRACTS: Mapping[str, Contract] = {
+    "ask": Contract(
+        {
+            "question": "what the user asks",
+            "documents": "a list of documents, each with .name and .text; may be empty",
+        },
+        uses=("question", "documents"),
+    ),
+    "chat": Contract(
+        {"message": "what the user says in this turn", "system": "instructions of the user's own; may be empty"},
+        uses=("message",),
+    ),
+    "translate": Contract(
+        {
+            "text": "the text to translate",
+            "source_language": "the English name of its language; empty when it is not known",
+            "target_language": "the English name of the language to translate into",
+        },
+        uses=("text", "target_language"),
+    ),
+    "summarize": Contract(
+        {
+            "text": "the text to summarize, or one part of it",
+            "words": "the wanted length in words; empty when the user gave none",
+            "style": _STYLES,
+            "part": "the number of this part, from 1",
+            "parts": "the number of parts that the whole text was cut into; 1 when it is whole",
+        },
+        uses=("text",),
+    ),
+    "summarize.merge": Contract(
+        {
+            "text": "the summaries of consecutive parts, joined by blank lines",
+            "words": "the wanted length in words; empty when the user gave none",
+            "style": _STYLES,
+        },
+        uses=("text",),
+    ),
+    "sentiment": Contract({"text": "the record"}, uses=("text",)),
+}
+
+GENERATE = "generate/"
+"""Prefix of the prompts of ``llm generate``: any name; they use what they declare. The text of stdin goes into the
+variable ``text`` where a prompt declares one."""
+
+
+def contract_of(name: str) -> Contract | None:
+    """Return the contract of the prompt called ``name``, None when no command uses such a prompt."""
+    if name.startswith(GENERATE):
+        return Contract()
+    return CONTRACTS.get(name)

@@ -1,0 +1,111 @@
+"""What a prompt file says, as frozen data; ``Prompt.render`` turns it into the messages of one request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from llmcli.errors import UsageError
+from llmcli.templates.rendering import Template
+from llmcli.types import Message, Role
+
+Kind = Literal["text", "number", "choice"]
+Output = Literal["text", "labels", "schema"]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A value that the user may set. ``default`` None: required. ``choices`` is empty unless ``type`` is "choice"."""
+
+    name: str
+    type: Kind = "text"
+    default: str | None = None
+    choices: tuple[str, ...] = ()
+    description: str = ""
+
+    def problem(self, value: object) -> str | None:
+        """What is wrong with ``value``, as the rest of a sentence, or None."""
+        if self.type == "choice" and value not in self.choices:
+            return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
+        if self.type == "number":
+            try:
+                float(str(value))
+            except ValueError:
+                return f"{self.name} must be a number, not {value!r}"
+        return None
+
+
+@dataclass(frozen=True)
+class PromptOptions:
+    """Sampling that suits the prompt; None leaves the choice to the verb. Ranges are those of ``types.Sampling``."""
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repeat_penalty: float | None = None
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt file.
+
+    ``variables`` are those that the file declares; ``passed`` are the names of those that the command passes on top
+    (``contracts.py``). ``labels`` is filled when ``output`` is "labels", ``schema`` (a JSON schema) when it is "schema".
+    """
+
+    name: str
+    origin: Path
+    description: str
+    user: Template
+    system: Template | None = None
+    examples: tuple[tuple[Template, Template], ...] = ()
+    variables: Mapping[str, Variable] = field(default_factory=dict)
+    passed: tuple[str, ...] = ()
+    options: PromptOptions = PromptOptions()
+    output: Output = "text"
+    labels: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+
+    def render(self, variables: Mapping[str, object]) -> tuple[Message, ...]:
+        """Return the messages: system (unless it comes out blank), the examples as pairs of turns, user.
+
+        Values are text, or whatever a command passes by contract (lists of documents); they are data and never
+        rendered again. Raises ``UsageError`` that names every unknown, missing and wrong variable at once.
+        """
+        values = self._values(variables)
+        messages = []
+        if self.system is not None:
+            text = self.system.render(values)
+            if text.strip():
+                messages.append(Message(Role.SYSTEM, text))
+        for question, answer in self.examples:
+            messages.append(Message(Role.USER, question.render(values)))
+            messages.append(Message(Role.ASSISTANT, answer.render(values)))
+        messages.append(Message(Role.USER, self.user.render(values)))
+        return tuple(messages)
+
+    def _values(self, given: Mapping[str, object]) -> dict[str, object]:
+        known = {*self.variables, *self.passed}
+        problems = []
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            takes = ", ".join(self.variables) or "none"
+            problems.append(f"unknown variables: {', '.join(unknown)} (it takes: {takes})")
+        defaults = {name: v.default for name, v in self.variables.items() if v.default is not None}
+        values: dict[str, object] = {**defaults, **{name: value for name, value in given.items() if name in known}}
+        missing = [name for name in (*self.passed, *self.variables) if name not in values]
+        if missing:
+            problems.append(f"missing variables: {', '.join(missing)}")
+        for name, value in given.items():
+            if name in self.variables:
+                problem = self.variables[name].problem(value)
+                if problem is not None:
+                    problems.append(problem)
+        if problems:
+            raise UsageError(f"{self.name}: " + "; ".join(problems))
+        return values
