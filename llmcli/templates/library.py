@@ -1,11 +1,24 @@
-"""Finding prompt files: the user's directory before the built-in ones."""
+"""Finding prompt files: the user's directory before the built-in ones.
+
+A prompt called ``summarize.merge`` lies in ``summarize.merge.yaml``, ``generate/email`` in ``generate/email.yaml``.
+"""
 
 from __future__ import annotations
 
+import builtins
+import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmcli.errors import CannotCreate, ConfigError, MissingError, UsageError
+from llmcli.templates.contracts import GENERATE, contract_of
+from llmcli.templates.loading import BadPrompt, Fault, parse
 from llmcli.templates.schema import Prompt
+
+SUFFIX = ".yaml"
+# no part begins with a dot, so that neither "..", nor hidden files, nor absolute paths can be named
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,63}){0,3}")
 
 
 @dataclass(frozen=True)
@@ -28,40 +41,141 @@ class Problem:
     message: str
 
 
+def builtin_directory() -> Path:
+    """Return where this installation keeps its prompt files.
+
+    In a checkout they lie beside the package; an editable install runs from there too, while the build has left a copy
+    inside the package that is stale after the first edit. In a wheel that copy is all there is.
+    """
+    package = Path(__file__).parents[1]
+    checkout = package.parent
+    if (checkout / "pyproject.toml").is_file() and (checkout / "prompts" / "ask.yaml").is_file():
+        return checkout / "prompts"
+    return package / "_prompts"
+
+
 class Library:
-    """The prompt files of one user."""
+    """The prompt files of one user and the built-in ones; a file of the user's wins over a built-in of its name."""
 
     def __init__(self, user: Path, builtin: Path | None = None) -> None:
         """``user`` need not exist; ``builtin`` None: where this installation keeps them."""
-        raise NotImplementedError
+        self.user = user
+        self.builtin = builtin_directory() if builtin is None else builtin
 
     def names(self, prefix: str = "") -> list[str]:
         """Return all names that start with ``prefix``, sorted; no file is opened (completion asks this)."""
-        raise NotImplementedError
+        found = set()
+        for root in (self.user, self.builtin):
+            for file in root.rglob(f"*{SUFFIX}"):
+                name = file.relative_to(root).as_posix().removesuffix(SUFFIX)
+                if name.startswith(prefix) and _NAME.fullmatch(name):
+                    found.add(name)
+        return sorted(found)
 
-    def list(self, prefix: str = "") -> list[PromptSummary]:
+    def list(self, prefix: str = "") -> builtins.list[PromptSummary]:
         """Return a summary of each prompt whose name starts with ``prefix``, sorted by name."""
-        raise NotImplementedError
-
-    def get(self, name: str) -> Prompt:
-        """Return a prompt.
-
-        Raises ``MissingError`` (kind "prompt", with suggestions), ``ConfigError`` when the file is bad: all its
-        problems at once, and ``UsageError`` when ``name`` cannot be a name.
-        """
-        raise NotImplementedError
+        summaries = []
+        for name in self.names(prefix):
+            file = self.path(name)
+            try:
+                description = parse(name, file, _read(file)).description
+            except (BadPrompt, ConfigError, MissingError):  # ``check`` says why; one bad file must not hide the others
+                description = ""
+            summaries.append(PromptSummary(name, description, file, file.is_relative_to(self.user)))
+        return summaries
 
     def path(self, name: str) -> Path:
-        """Return the file of a prompt, unparsed (``llm prompts show`` and ``edit``). Raises as ``get`` does."""
-        raise NotImplementedError
+        """Return the file of a prompt, unopened.
 
-    def check(self, name: str | None = None) -> list[Problem]:
-        """Return what is wrong with one prompt, or with all: what ``get`` would raise, and breaches of contract."""
-        raise NotImplementedError
+        Raises ``MissingError`` (kind "prompt", with suggestions) and ``UsageError`` when ``name`` cannot be a name.
+        """
+        _require_name(name)
+        for root in (self.user, self.builtin):
+            file = root / (name + SUFFIX)
+            if file.is_file():
+                return file
+        raise MissingError(name, kind="prompt", suggestions=self._near(name))
+
+    def get(self, name: str) -> Prompt:
+        """Return a prompt. Raises as ``path`` does, and ``ConfigError`` when the file is bad: all its problems at once."""
+        file = self.path(name)
+        try:
+            return parse(name, file, _read(file))
+        except BadPrompt as error:
+            sentences = [
+                f"line {fault.line}: {fault.message}" if fault.line else fault.message for fault in error.faults
+            ]
+            raise ConfigError(str(file), origin=str(file), detail="; ".join(sentences)) from error
+
+    def check(self, name: str | None = None) -> builtins.list[Problem]:
+        """Return what is wrong with one prompt, or with all: what ``get`` would raise, and breaches of contract.
+
+        Raises ``MissingError`` and ``UsageError`` as ``path`` does.
+        """
+        problems = []
+        for each in self.names() if name is None else [name]:
+            file = self.path(each)
+            problems += [Problem(each, file, fault.line, fault.message) for fault in _faults(each, file)]
+        return problems
 
     def new(self, name: str, source: str | None = None) -> Path:
         """Copy the prompt ``source`` (default: ``name`` itself) to a file of the user's own called ``name``.
 
-        Raises ``MissingError`` for the source, ``CannotCreate`` (``exists`` where the user has such a file already).
+        Raises ``MissingError`` for the source, ``UsageError`` when ``name`` cannot be a name, and ``CannotCreate``
+        (``exists`` where the user has such a file already).
         """
-        raise NotImplementedError
+        _require_name(name)
+        target = self.user / (name + SUFFIX)
+        content = _read(self.path(source or name))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("x", encoding="utf-8", newline="") as file:
+                file.write(content)
+        except FileExistsError as error:
+            raise CannotCreate(str(target), exists=target.exists(), detail=error.strerror or "") from error
+        except OSError as error:
+            raise CannotCreate(str(target), detail=error.strerror or "") from error
+        return target
+
+    def _near(self, name: str) -> tuple[str, ...]:
+        """Return names like ``name``; of the kinds of texts all, when none is like it."""
+        names = self.names()
+        near = difflib.get_close_matches(name, names, n=3)
+        if not near and name.startswith(GENERATE):
+            return tuple(each for each in names if each.startswith(GENERATE))
+        return tuple(near)
+
+
+def _require_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a prompt: letters, digits, '_', '-' and '.', parts joined by '/'"
+        )
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(file), origin=str(file), detail=f"not UTF-8 at byte {error.start}") from error
+    except OSError as error:
+        raise MissingError(str(file), kind="prompt", detail=error.strerror or "") from error
+
+
+def _faults(name: str, file: Path) -> builtins.list[Fault]:
+    try:
+        prompt = parse(name, file, _read(file))
+    except BadPrompt as error:
+        return [*error.faults]
+    except (ConfigError, MissingError) as error:
+        return [Fault(None, error.detail)]
+    contract = contract_of(name)
+    if contract is None:
+        return [Fault(None, f"no command uses a prompt of this name; kinds of texts are called {GENERATE}NAME")]
+    templates = [prompt.user, *([prompt.system] if prompt.system else [])]
+    used = frozenset[str]().union(*(template.names for template in templates))
+    return [
+        Fault(None, f"neither user nor system uses {variable}: {contract.passes[variable]}")
+        for variable in contract.uses
+        if variable not in used
+    ]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from llmcli.errors import UsageError
-from llmcli.templates.rendering import Template
+from llmcli.errors import ConfigError, UsageError
+from llmcli.templates.rendering import Template, TemplateFailure
 from llmcli.types import Message, Role
 
 Kind = Literal["text", "number", "choice"]
@@ -75,9 +75,16 @@ class Prompt:
         """Return the messages: system (unless it comes out blank), the examples as pairs of turns, user.
 
         Values are text, or whatever a command passes by contract (lists of documents); they are data and never
-        rendered again. Raises ``UsageError`` that names every unknown, missing and wrong variable at once.
+        rendered again. Raises ``UsageError`` that names every unknown, missing and wrong variable at once, and
+        ``ConfigError`` when an expression of the file fails.
         """
         values = self._values(variables)
+        try:
+            return self._messages(values)
+        except TemplateFailure as error:
+            raise ConfigError(str(self.origin), origin=str(self.origin), detail=str(error)) from error
+
+    def _messages(self, values: Mapping[str, object]) -> tuple[Message, ...]:
         messages = []
         if self.system is not None:
             text = self.system.render(values)
