@@ -1,0 +1,372 @@
+"""A bounded reader of GGUF headers: what a file says about itself, checked before native code sees it.
+
+Format: docs/gguf.md of ggml, versions 2 and 3, little-endian. The reader goes forward only and asks its stream for
+as much as it needs, so a header can also be read over the network. Everything that a file claims (counts, lengths,
+offsets, dimensions) is checked against the size of the file, so a broken or hostile file costs no more than its bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import stat
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+from llmcli.errors import BadModelFile, IsADirectory, MissingError
+from llmcli.models.gguf_types import BITS_PER_ELEMENT, FILE_TYPES, TENSOR_TYPES
+
+_VERSIONS = (2, 3)
+_ALIGNMENT = 32  # of tensor data, unless general.alignment says otherwise
+_MAX_NAME = 64  # GGML_MAX_NAME
+_MAX_DIMS = 4  # GGML_MAX_DIMS
+_MAX_KEY = 65535
+_LEAST_ENTRY = 13  # bytes: the length of a key, its type, one byte of value
+_LEAST_TENSOR = 32  # bytes: the length of a name, dimensions, one dimension, type, offset
+_KEPT_NUMBERS = 1024  # longer arrays are scores and token types of vocabularies
+_KEPT_STRINGS = 64  # longer arrays are vocabularies
+_BLOCK = 1 << 20
+
+# metadata value types: number -> struct format
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_KINDS = {0: "u8", 1: "i8", 2: "u16", 3: "i16", 4: "u32", 5: "i32", 6: "f32", 7: "bool", 10: "u64", 11: "i64"}
+_KINDS |= {12: "f64", 8: "string"}
+_STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q")
+
+# keys that only models with a recurrent state have; their memory does not grow by a fixed amount a token
+_RECURRENT = (".ssm.", ".wkv.", ".shortconv.", ".kda.", ".token_shift_count", ".full_attention_interval")
+
+
+class Stream(Protocol):
+    """What the reader needs of a file: ``read(n)`` returns up to n bytes, b"" at the end."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedArray:
+    """An array that was not kept: the kind of its elements ("string", "f32", ...) and how many they are."""
+
+    kind: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor: ``shape`` in ggml's order (the contiguous dimension first), ``offset`` from the data section."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a GGUF file says about itself. ``data_offset`` is where the tensor data begins, ``size`` the file's size."""
+
+    version: int
+    metadata: Mapping[str, Any]
+    tensors: tuple[Tensor, ...]
+    data_offset: int
+    size: int
+
+    def _text(self, key: str) -> str | None:
+        value = self.metadata.get(key)
+        return value if isinstance(value, str) else None
+
+    def _whole(self, key: str) -> int | None:
+        value = self.metadata.get(key)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def number(self, key: str) -> int | None:
+        """Return the whole number ``ARCHITECTURE.key``, or None."""
+        return self._whole(f"{self.architecture}.{key}")
+
+    @property
+    def architecture(self) -> str:
+        """general.architecture, for example "llama"."""
+        return self._text("general.architecture") or ""
+
+    @property
+    def name(self) -> str | None:
+        """general.name."""
+        return self._text("general.name")
+
+    @property
+    def licence(self) -> str | None:
+        """general.license, an SPDX-like identifier."""
+        return self._text("general.license")
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja text of the chat template."""
+        return self._text("tokenizer.chat_template")
+
+    @property
+    def context_length(self) -> int | None:
+        """Tokens that the model was trained for."""
+        return self.number("context_length")
+
+    @property
+    def block_count(self) -> int | None:
+        """Layers."""
+        return self.number("block_count")
+
+    @property
+    def vocabulary(self) -> int | None:
+        """Number of tokens."""
+        tokens = self.metadata.get("tokenizer.ggml.tokens")
+        if isinstance(tokens, SkippedArray):
+            return tokens.length
+        return len(tokens) if isinstance(tokens, tuple) else None
+
+    @property
+    def n_params(self) -> int:
+        """Weights in this file."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors)
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of all tensors in this file."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    @property
+    def quantization(self) -> str | None:
+        """The label of the file type, for example "Q4_1"; where none is given, the type that holds most bytes."""
+        file_type = self._whole("general.file_type")
+        if file_type in FILE_TYPES:
+            return FILE_TYPES[file_type]
+        if not self.tensors:
+            return None
+        held: dict[str, int] = {}
+        for tensor in self.tensors:
+            held[tensor.type] = held.get(tensor.type, 0) + tensor.nbytes
+        return max(held, key=lambda kind: held[kind])
+
+    @property
+    def parts(self) -> int:
+        """How many files the model was split into (1: not split)."""
+        return self._whole("split.count") or 1
+
+    @property
+    def recurrent(self) -> bool:
+        """True for models that keep a recurrent state in some of their layers."""
+        return any(mark in key for key in self.metadata for mark in _RECURRENT)
+
+    def kv_bytes_per_token(self, type_k: str = "f16", type_v: str = "f16") -> int | None:
+        """Return the bytes of KV cache that one more token of context takes, or None where the header cannot tell.
+
+        The sum over layers of key-value heads times (key length + value length), in the given cache types; layers
+        with a sliding window are counted in full, so it is an upper bound. None for recurrent and hybrid models,
+        compressed caches (multi-head latent attention), encoders and incomplete headers.
+        """
+        layers, heads = self.block_count, self.number("attention.head_count")
+        width = self.number("embedding_length")
+        causal = self.metadata.get(f"{self.architecture}.attention.causal", True)
+        if self.recurrent or not causal or self.number("attention.kv_lora_rank") or not layers:
+            return None
+        kv_heads = self.metadata.get(f"{self.architecture}.attention.head_count_kv", heads)
+        if isinstance(kv_heads, int):
+            total = kv_heads * layers
+        elif isinstance(kv_heads, tuple) and len(kv_heads) >= layers and all(isinstance(n, int) for n in kv_heads):
+            total = sum(kv_heads[:layers])
+        else:
+            return None
+        default = width // heads if width and heads else None
+        key = self.number("attention.key_length") or default
+        value = self.number("attention.value_length") or default
+        if key is None or value is None or total < 0:
+            return None
+        bits = key * BITS_PER_ELEMENT[type_k.upper()] + value * BITS_PER_ELEMENT[type_v.upper()]
+        return math.ceil(total * bits / 8)
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of the GGUF file at ``path``.
+
+    Raises ``BadModelFile`` (``detail`` says what is wrong), ``MissingError`` and ``IsADirectory``.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectory(str(path))
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
+            raise BadModelFile(str(path), detail="not a regular file")
+        with path.open("rb") as file:
+            return parse_header(file, status.st_size, str(path))
+    except OSError as error:
+        raise MissingError(str(path), kind="model", detail=error.strerror or "") from error
+
+
+def parse_header(stream: Stream, size: int, subject: str) -> Header:
+    """Parse the header of a GGUF file of ``size`` bytes from its beginning; errors name ``subject``.
+
+    Raises ``BadModelFile``.
+    """
+    reader = _Reader(stream, size, subject)
+    magic = reader.take(4) if size >= 4 else b""  # noqa: PLR2004
+    if magic != b"GGUF":
+        reader.fail("no GGUF file: it does not begin with the letters GGUF")
+    version = reader.scalar("I")
+    if version not in _VERSIONS:
+        swapped = int.from_bytes(version.to_bytes(4, "little"), "big") in _VERSIONS
+        reader.fail("a big-endian file" if swapped else f"version {version} of GGUF; 2 and 3 are understood")
+    n_tensors, n_entries = reader.scalar("Q"), reader.scalar("Q")
+    if n_entries * _LEAST_ENTRY + n_tensors * _LEAST_TENSOR > size:
+        reader.fail(f"{n_tensors} tensors and {n_entries} metadata entries do not fit a file of {size} bytes")
+    metadata: dict[str, Any] = {}
+    for _ in range(n_entries):
+        key = reader.string(_MAX_KEY, "a metadata key")
+        if key in metadata:
+            reader.fail(f"the metadata key {key!r} appears twice")
+        metadata[key] = reader.value(key)
+    if not isinstance(metadata.get("general.architecture"), str):
+        reader.fail("it does not name its architecture")
+    tensors = tuple(_read_tensor(reader) for _ in range(n_tensors))
+    alignment = metadata.get("general.alignment", _ALIGNMENT)
+    if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
+        reader.fail(f"an alignment of {alignment!r}")
+    data_offset = -(-reader.position // alignment) * alignment
+    _check_places(reader, tensors, data_offset, alignment)
+    return Header(version, metadata, tensors, data_offset, size)
+
+
+def _read_tensor(reader: _Reader) -> Tensor:
+    name = reader.string(_MAX_NAME, "a tensor name")
+    n_dims = reader.scalar("I")
+    if not 1 <= n_dims <= _MAX_DIMS:
+        reader.fail(f"tensor {name!r} has {n_dims} dimensions")
+    shape = tuple(reader.scalar("Q") for _ in range(n_dims))
+    kind, offset = reader.scalar("I"), reader.scalar("Q")
+    if kind not in TENSOR_TYPES:
+        reader.fail(f"tensor {name!r} is of the unknown type {kind}")
+    label, block, block_bytes = TENSOR_TYPES[kind]
+    if not all(shape) or shape[0] % block:
+        reader.fail(f"tensor {name!r} of type {label} has the impossible shape {shape}")
+    return Tensor(name, shape, label, offset, math.prod(shape) // block * block_bytes)
+
+
+def _check_places(reader: _Reader, tensors: tuple[Tensor, ...], data_offset: int, alignment: int) -> None:
+    seen: set[str] = set()
+    for tensor in tensors:
+        if tensor.name in seen:
+            reader.fail(f"the tensor {tensor.name!r} appears twice")
+        seen.add(tensor.name)
+        if tensor.offset % alignment:
+            reader.fail(f"tensor {tensor.name!r} lies at the unaligned offset {tensor.offset}")
+        end = data_offset + tensor.offset + tensor.nbytes
+        if end > reader.size:
+            reader.fail(f"tensor {tensor.name!r} ends at byte {end} of a file of {reader.size} bytes (truncated?)")
+
+
+class _Reader:
+    """A cursor over a stream; every claim is checked against ``size``, the size of the whole file in bytes."""
+
+    def __init__(self, stream: Stream, size: int, subject: str) -> None:
+        self.size = size
+        self._stream = stream
+        self._subject = subject
+        self._data = b""
+        self._at = 0  # cursor in _data
+        self._before = 0  # bytes of the file that came before _data
+
+    @property
+    def position(self) -> int:
+        """Bytes of the file read so far."""
+        return self._before + self._at
+
+    def fail(self, detail: str) -> NoReturn:
+        raise BadModelFile(self._subject, detail=detail)
+
+    def _need(self, count: int) -> None:
+        """Have ``count`` bytes after the cursor in the buffer."""
+        missing = count - (len(self._data) - self._at)
+        if missing <= 0:
+            return
+        if self.position + count > self.size:
+            self.fail(f"it ends inside its header, at byte {self.size} (truncated?)")
+        pieces = [self._data[self._at :]]
+        while missing > 0:
+            piece = self._stream.read(max(missing, _BLOCK))
+            if not piece:
+                self.fail("it ends inside its header (truncated?)")
+            pieces.append(piece)
+            missing -= len(piece)
+        self._before += self._at
+        self._data, self._at = b"".join(pieces), 0
+
+    def take(self, count: int) -> bytes:
+        self._need(count)
+        start = self._at
+        self._at += count
+        return self._data[start : self._at]
+
+    def scalar(self, code: str) -> Any:
+        return struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))[0]
+
+    def string(self, limit: int | None = None, what: str = "") -> str:
+        length = self.scalar("Q")
+        if limit is not None and length > limit:
+            self.fail(f"{what} of {length} bytes")
+        if self.position + length > self.size:
+            self.fail(f"a text of {length} bytes ends beyond the file (truncated?)")
+        return self.take(length).decode("utf-8", "replace")
+
+    def value(self, key: str) -> Any:
+        kind = self.scalar("I")
+        if kind in _SCALARS:
+            return self.scalar(_SCALARS[kind])
+        if kind == _STRING:
+            return self.string()
+        if kind != _ARRAY:
+            self.fail(f"the metadata key {key!r} has a value of the unknown type {kind}")
+        return self._array(key)
+
+    def _array(self, key: str) -> Any:
+        kind, length = self.scalar("I"), self.scalar("Q")
+        if kind != _STRING and kind not in _SCALARS:
+            self.fail(f"the metadata key {key!r} has an array of the unknown type {kind}")
+        width = _LENGTH.size if kind == _STRING else struct.calcsize("<" + _SCALARS[kind])
+        if self.position + length * width > self.size:
+            self.fail(f"the metadata key {key!r} has an array of {length} elements, more than the file holds")
+        if kind == _STRING:
+            if length <= _KEPT_STRINGS:
+                return tuple(self.string() for _ in range(length))
+            self._skip_strings(length)
+        elif length <= _KEPT_NUMBERS:
+            return struct.unpack(f"<{length}{_SCALARS[kind]}", self.take(length * width))
+        else:
+            self._skip(length * width)
+        return SkippedArray(_KINDS[kind], length)
+
+    def _skip(self, count: int) -> None:
+        """Go on by ``count`` bytes without holding more than one block of them."""
+        while count > 0:
+            step = min(count, _BLOCK)
+            self._need(step)
+            self._at += step
+            count -= step
+
+    def _skip_strings(self, count: int) -> None:
+        """Go past ``count`` strings; a tight loop, since vocabularies have hundreds of thousands."""
+        unpack, width = _LENGTH.unpack_from, _LENGTH.size
+        while count > 0:
+            self._need(width)
+            data, at, last = self._data, self._at, len(self._data) - width
+            while count > 0 and at <= last:
+                end = at + width + unpack(data, at)[0]
+                if end > len(data):
+                    break
+                at = end
+                count -= 1
+            self._at = at
+            if count > 0 and at <= last:  # one that does not end in the buffer
+                self.string()
+                count -= 1
