@@ -77,10 +77,10 @@ class BinaryInput(InputError):
 
 
 class NotUtf8(InputError):
-    """The input stops being UTF-8 at byte ``offset`` (counted from 0)."""
+    """The input stops being UTF-8 at byte ``offset`` (from 0); ``detail`` names the encoding where it is known."""
 
-    def __init__(self, subject: str, *, offset: int) -> None:
-        super().__init__(subject)
+    def __init__(self, subject: str, *, offset: int, detail: str = "") -> None:
+        super().__init__(subject, detail=detail)
         self.offset = offset
 
 
