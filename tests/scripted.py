@@ -1,0 +1,223 @@
+"""A backend that answers what a test says, with the events a real one would yield."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from llmcli.errors import ContextOverflow
+from llmcli.interrupt import Interrupt
+from llmcli.types import (
+    BackendInfo,
+    Event,
+    Finished,
+    FinishReason,
+    ReasoningPiece,
+    Request,
+    Score,
+    Scores,
+    TextPiece,
+    Timings,
+    Usage,
+)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a request is answered with.
+
+    ``reasoning`` comes before ``text``. ``error`` and ``reason`` end the answer after its text. ``stalls``: the text
+    comes, then nothing more until the request is cancelled or its deadline passes.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    error: Exception | None = None
+    reason: FinishReason = FinishReason.STOP
+    stalls: bool = False
+
+
+Answer = str | Reply | Exception | Mapping[str, float]
+"""Text; a ``Reply``; an error at once; or the log-probability of each candidate."""
+
+
+def words(text: str) -> int:
+    """Count tokens as words."""
+    return len(text.split())
+
+
+def last(request: Request) -> str:
+    """Return what the user says in a request."""
+    return request.messages[-1].content
+
+
+def everything(request: Request) -> str:
+    """Return all text of a request."""
+    return "\n".join(message.content for message in request.messages)
+
+
+def pieces(text: str) -> list[str]:
+    """Cut a text into its words, each with the white space before it."""
+    return re.findall(r"\s*\S+|\s+\Z", text)
+
+
+class ScriptedBackend:
+    """``answer`` maps a request to its answer; by default the user's last message comes back.
+
+    ``requests`` lists all requests in the order of their submission, ``cancelled`` the ids of those that were ended
+    before their time, ``jobs`` counts the jobs opened. ``tokens`` counts a text. ``obeys_limits`` False: answers run
+    past ``max_tokens``. ``interrupt`` ends a job as it would a real one's.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Request], Answer] = last,
+        *,
+        context: int = 2048,
+        exact: bool = True,
+        scores: bool = True,
+        model: str = "scripted",
+        tokens: Callable[[str], int] = words,
+        obeys_limits: bool = True,
+        interrupt: Interrupt | None = None,
+    ) -> None:
+        self.answer = answer
+        self.exact = exact
+        self.tokens = tokens
+        self.obeys_limits = obeys_limits
+        self.interrupt = interrupt or Interrupt()
+        self.requests: list[Request] = []
+        self.cancelled: list[str] = []
+        self.jobs = 0
+        self.closed = False
+        self._info = BackendInfo(model=model, model_id=f"{model}-id", context=context, scores=scores)
+
+    def info(self) -> BackendInfo:
+        return self._info
+
+    def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
+        return [self.prompt_tokens(request) for request in requests], self.exact
+
+    def prompt_tokens(self, request: Request) -> int:
+        return sum(self.tokens(message.content) for message in request.messages)
+
+    def open(self) -> ScriptedJob:
+        self.jobs += 1
+        return ScriptedJob(self)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class ScriptedJob:
+    """One job: its requests advance in turn, one piece each."""
+
+    def __init__(self, backend: ScriptedBackend) -> None:
+        self._backend = backend
+        self._changed = threading.Condition()
+        self._running: deque[tuple[Request, Iterator[Event | None]]] = deque()
+        self._cancelled: set[str] = set()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        with self._changed:
+            self._backend.cancelled.extend(request.id for request, _ in self._running)
+            self._running.clear()
+            self._closed = True
+
+    def submit(self, request: Request) -> None:
+        with self._changed:
+            assert not self._closed, "submitted after close_input"
+            assert request.id not in {other.id for other, _ in self._running}, f"id {request.id} is in use"
+            self._backend.requests.append(request)
+            self._running.append((request, self._events(request)))
+            self._changed.notify()
+
+    def cancel(self, request_id: str) -> None:
+        with self._changed:
+            if request_id in {request.id for request, _ in self._running}:
+                self._cancelled.add(request_id)
+                self._backend.cancelled.append(request_id)
+                self._changed.notify()
+
+    def close_input(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def __iter__(self) -> Iterator[Event]:
+        idle = 0
+        while True:
+            self._backend.interrupt.check()
+            with self._changed:
+                if not self._running and self._closed:
+                    return
+                if not self._running or idle > len(self._running):
+                    self._changed.wait(0.005)
+                    idle = 0
+                    continue
+                request, events = self._running.popleft()
+                event = self._ended_early(request) or next(events)
+                if not isinstance(event, Finished):
+                    self._running.append((request, events))
+            idle = idle + 1 if event is None else 0
+            if event is not None:
+                yield event
+
+    def _ended_early(self, request: Request) -> Finished | None:
+        usage = Usage(prompt_tokens=self._backend.prompt_tokens(request))
+        if request.id in self._cancelled:
+            self._cancelled.discard(request.id)
+            return Finished(request.id, FinishReason.CANCELLED, usage)
+        if request.deadline is not None and time.monotonic() >= request.deadline:
+            return Finished(request.id, FinishReason.TIMEOUT, usage)
+        return None
+
+    def _events(self, request: Request) -> Iterator[Event | None]:
+        backend = self._backend
+        prompt, context = backend.prompt_tokens(request), backend.info().context
+        reply: Answer = (
+            ContextOverflow(tokens=prompt, context=context) if prompt >= context else backend.answer(request)
+        )
+        if isinstance(reply, Mapping):
+            scores = tuple(Score(text, reply[text], backend.tokens(text)) for text in request.candidates)
+            yield Scores(request.id, scores)
+            yield Finished(request.id, FinishReason.STOP, Usage(prompt), Timings(0.1, 0.1))
+            return
+        if isinstance(reply, Exception):
+            reply = Reply(error=reply)
+        elif isinstance(reply, str):
+            reply = Reply(reply)
+        if request.reasoning:
+            for piece in pieces(reply.reasoning):
+                yield ReasoningPiece(request.id, piece)
+        done, limit = 0, self._limit(request, context - prompt)
+        for piece in pieces(reply.text):
+            if backend.obeys_limits and done == limit:
+                which = "max_tokens" if limit == request.max_tokens else "context"
+                yield self._finished(request, FinishReason.LENGTH, prompt, done, limit=which)
+                return
+            yield TextPiece(request.id, piece)
+            done += 1
+        while reply.stalls:
+            yield None
+        reason = FinishReason.ERROR if reply.error else reply.reason
+        which = "max_tokens" if reason is FinishReason.LENGTH else None
+        yield self._finished(request, reason, prompt, done, error=reply.error, limit=which)
+
+    @staticmethod
+    def _limit(request: Request, free: int) -> int:
+        return free if request.max_tokens is None else min(request.max_tokens, free)
+
+    @staticmethod
+    def _finished(request, reason, prompt, done, *, error=None, limit=None) -> Finished:
+        timings = Timings(first_token_s=0.1, total_s=0.1 + 0.01 * done, tokens_per_second=100.0 if done > 1 else None)
+        return Finished(request.id, reason, Usage(prompt, 0, done), timings, error, limit)
