@@ -1,0 +1,165 @@
+"""The Hugging Face cache on disk, which llm shares with other tools.
+
+Layout (huggingface_hub, docs/source/en/guides/manage-cache.md): ``models--OWNER--REPO/`` holds ``blobs/`` (files named
+by their SHA-256), ``snapshots/COMMIT/`` (symbolic links to blobs under their names) and ``refs/`` (a branch's commit).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmcli.errors import OutputError
+from llmcli.models.names import is_model_file, parse_hub_name
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write ``path`` into ``OutputError``."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(str(error.filename or path), detail=error.strerror or str(error)) from error
+
+
+def hub_directory(environ: Mapping[str, str]) -> Path:
+    """Return the cache's directory as huggingface_hub finds it (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME)."""
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if environ.get(variable):
+            return Path(os.path.expandvars(environ[variable])).expanduser()
+    return hub_home(environ) / "hub"
+
+
+def hub_home(environ: Mapping[str, str]) -> Path:
+    """Return HF_HOME, where huggingface_hub also keeps the token."""
+    if environ.get("HF_HOME"):
+        return Path(os.path.expandvars(environ["HF_HOME"])).expanduser()
+    caches = environ.get("XDG_CACHE_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".cache")
+    return Path(caches) / "huggingface"
+
+
+def announced_sha256(path: Path) -> str | None:
+    """Return the SHA-256 that the Hub announced for a file of the cache: the name of its blob."""
+    name = Path(os.path.realpath(path)).name
+    return name if _SHA256.fullmatch(name) else None
+
+
+@dataclass(frozen=True, slots=True)
+class CachedFile:
+    """A GGUF file in the cache: ``file`` is its path in ``repo`` at commit ``revision``, ``path`` where it lies."""
+
+    repo: str
+    file: str
+    revision: str
+    path: Path
+
+
+class HubCache:
+    """The cache below ``root``. Methods that write raise ``OutputError``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def directory(self, repo: str) -> Path:
+        """Return the directory of ``repo`` (which has passed the allow-list)."""
+        return self.root / ("models--" + repo.replace("/", "--"))
+
+    def blob(self, repo: str, sha256: str) -> Path:
+        """Return where the file with this hash lies or will lie."""
+        return self.directory(repo) / "blobs" / sha256
+
+    def lock(self, repo: str, sha256: str) -> Path:
+        """Return the lock file that huggingface_hub uses for the same download."""
+        return self.root / ".locks" / self.directory(repo).name / f"{sha256}.lock"
+
+    def files(self, repo: str | None = None) -> list[CachedFile]:
+        """Return the GGUF files that are here, one for each file name of a repository, sorted.
+
+        Where several commits have it, the one that ``refs/main`` names wins, then the newest snapshot.
+        """
+        found: dict[tuple[str, str], CachedFile] = {}
+        for directory in [self.directory(repo)] if repo is not None else sorted(self.root.glob("models--*--*")):
+            name = directory.name.removeprefix("models--").replace("--", "/", 1)
+            if parse_hub_name(name) is None:
+                continue
+            for snapshot in _snapshots(directory):
+                for path in sorted(snapshot.rglob("*.gguf")):
+                    file = path.relative_to(snapshot).as_posix()
+                    if path.is_file() and is_model_file(file):
+                        found.setdefault((name, file), CachedFile(name, file, snapshot.name, path))
+        return [found[key] for key in sorted(found)]
+
+    def place(self, repo: str, revision: str, file: str, sha256: str, *, branch: str | None = None) -> Path:
+        """Name the blob ``sha256`` as ``file`` of the snapshot ``revision``; ``branch`` then points to it."""
+        directory = self.directory(repo)
+        path = directory / "snapshots" / revision / file
+        blob = self.blob(repo, sha256)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_name(f".{path.name}.{os.getpid()}")
+            with suppress(FileNotFoundError):
+                beside.unlink()
+            try:
+                beside.symlink_to(os.path.relpath(blob, path.parent))
+            except OSError:  # a file system without symbolic links
+                beside.hardlink_to(blob)
+            beside.replace(path)
+            if branch is not None:
+                ref = directory / "refs" / branch
+                ref.parent.mkdir(parents=True, exist_ok=True)
+                fresh = ref.with_name(f".{branch}.{os.getpid()}")
+                fresh.write_text(revision, encoding="ascii")
+                fresh.replace(ref)
+        return path
+
+    def remove(self, repo: str, file: str) -> list[Path]:
+        """Remove ``file`` of ``repo`` from every snapshot, and the blobs that no other name needs; return what went."""
+        directory = self.directory(repo)
+        links = [snapshot / file for snapshot in _snapshots(directory)]
+        links = [link for link in links if link.is_symlink() or link.exists()]
+        blobs = {_blob(link) for link in links if link.is_symlink()}
+        removed: list[Path] = []
+        with writing(directory):
+            for link in links:
+                link.unlink()
+                removed.append(link)
+                _remove_empty(link.parent, directory / "snapshots")
+            needed = {_blob(path) for path in (directory / "snapshots").rglob("*") if path.is_symlink()}
+            for blob in sorted(blobs - needed):
+                if blob.parent == directory / "blobs":
+                    blob.unlink(missing_ok=True)
+                    removed.append(blob)
+        return removed
+
+
+def _blob(link: Path) -> Path:
+    """Return what a snapshot's link points to, one step only: a blob may itself be a link into a shared store."""
+    return Path(os.path.normpath(link.parent / link.readlink()))
+
+
+def _snapshots(directory: Path) -> list[Path]:
+    """Return the snapshots of a repository, the one that ``refs/main`` names first, then the newest."""
+    main = ""
+    with suppress(OSError, UnicodeDecodeError):
+        main = (directory / "refs" / "main").read_text(encoding="ascii").strip()
+    try:
+        found = [path for path in (directory / "snapshots").iterdir() if _COMMIT.fullmatch(path.name)]
+        return sorted(found, key=lambda path: (path.name != main, -path.stat().st_mtime_ns, path.name))
+    except OSError:  # no such repository here, or one that is just going away
+        return []
+
+
+def _remove_empty(directory: Path, top: Path) -> None:
+    while directory != top:
+        try:
+            directory.rmdir()
+        except OSError:  # not empty
+            return
+        directory = directory.parent

@@ -1,0 +1,258 @@
+"""Asking the Hugging Face Hub, through its own client: what a repository holds, and the bytes of a file.
+
+The client reads its settings from the environment when it is imported; here the address, the token and the cache come
+from the environment that we are given. Its telemetry is off: with it on, building a header makes the client fetch
+``/api/agent-harnesses`` first. The token is sent to the Hub alone; the client drops it when a redirect leaves the host.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from llmcli import __version__
+from llmcli.errors import AccessDenied, ConfigError, LlmError, MissingError, RemoteError, TryAgain
+from llmcli.interrupt import Interrupt
+from llmcli.models.cache import hub_home
+from llmcli.models.pump import NoAnswer, pause, pumped
+
+_PUBLIC = "https://huggingface.co"
+_CHUNK = 1 << 18
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_RATE_LIMIT_RESET = re.compile(r";\s*t=(\d+)")  # the Hub's RateLimit header: "api";r=0;t=55
+
+T = TypeVar("T")
+
+
+class Unreachable(TryAgain):
+    """No connection to the Hub came about, or no answer; another source may still have the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds to wait for a connection, for the first byte of an answer, for the next bytes; tries and pauses.
+
+    ``tries`` counts failures in a row without progress; the pause doubles from ``pause`` to ``longest``, and a server
+    that asks for more than ``longest`` seconds is not waited for.
+    """
+
+    connect: float = 4.0
+    answer: float = 12.0
+    stall: float = 20.0
+    tries: int = 5
+    pause: float = 1.0
+    longest: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file on the Hub: its path in the repository, size in bytes and announced SHA-256."""
+
+    file: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a repository holds at commit ``revision``: the files whose hash is announced."""
+
+    repo: str
+    revision: str
+    files: tuple[RemoteFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The head of an answer: status, headers with lower-case names (those of the redirects before it too)."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Retries:
+    """Counts failures in a row and pauses between tries."""
+
+    def __init__(self, patience: Patience, interrupt: Interrupt) -> None:
+        self._patience = patience
+        self._interrupt = interrupt
+        self._failures = 0
+
+    def progress(self) -> None:
+        """Something came: start counting again."""
+        self._failures = 0
+
+    def after(self, error: TryAgain) -> None:
+        """Wait before the next try, or raise ``error`` when there shall be none."""
+        self._failures += 1
+        wait = error.retry_after
+        if wait is None:
+            wait = min(self._patience.pause * 2 ** (self._failures - 1), self._patience.longest)
+        if self._failures >= self._patience.tries or wait > self._patience.longest:
+            raise error
+        pause(wait, self._interrupt)
+
+
+class Hub:
+    """The Hub at HF_ENDPOINT (or the public one), with the token of HF_TOKEN or the standard token file."""
+
+    def __init__(self, environ: Mapping[str, str], patience: Patience | None = None) -> None:
+        self.endpoint = (environ.get("HF_ENDPOINT") or _PUBLIC).rstrip("/")
+        self.patience = patience or Patience()
+        self._token = _find_token(environ)
+
+    def listing(self, repo: str, interrupt: Interrupt, revision: str | None = None) -> Listing:
+        """Return what ``repo`` holds at ``revision`` (None: the newest commit of the main branch).
+
+        Raises ``Unreachable``, ``TryAgain``, ``AccessDenied``, ``MissingError``, ``RemoteError``.
+        """
+        retries = Retries(self.patience, interrupt)
+        while True:
+            try:
+                return next(self._guarded(self._ask_listing(repo, revision), repo, interrupt))
+            except Unreachable:
+                raise
+            except TryAgain as error:
+                retries.after(error)
+
+    def stream(self, repo: str, revision: str, file: str, start: int, interrupt: Interrupt) -> Iterator[Answer | bytes]:
+        """Yield the answer's head and then the bytes of a file from byte ``start`` on, as the server sends them.
+
+        Raises as ``listing``; a connection that breaks after the head was there is ``TryAgain``.
+        """
+        url = f"{self.endpoint}/{repo}/resolve/{quote(revision, safe='')}/{quote(file)}"
+        return self._guarded(self._ask_file(url, start), f"{repo}/{file}", interrupt)
+
+    def _guarded(self, items: Iterator[T], subject: str, interrupt: Interrupt) -> Iterator[T]:
+        """Run ``items`` in a thread and translate the errors of the client."""
+        answered = False
+        try:
+            for item in pumped(items, interrupt, self.patience.answer):
+                answered = True
+                yield item
+        except LlmError:
+            raise
+        except NoAnswer as error:
+            raise Unreachable(subject, detail=f"no answer from {self.endpoint}") from error
+        except Exception as error:
+            translated = self._translate(error, subject, answered=answered)
+            if translated is None:
+                raise
+            raise translated from error
+
+    def _translate(self, error: Exception, subject: str, *, answered: bool) -> LlmError | None:
+        """Return our error for one of the client's, None for a bug."""
+        from huggingface_hub.errors import HfHubHTTPError
+
+        http = _http_library()
+        if isinstance(error, HfHubHTTPError) and error.response is not None:
+            return self._refusal(subject, Answer(error.response.status_code, dict(error.response.headers)))
+        if isinstance(error, http.UnsupportedProtocol | http.InvalidURL | http.LocalProtocolError):
+            return ConfigError("HF_ENDPOINT", origin="environment", detail=str(error))
+        if isinstance(error, http.TransportError):
+            kind = TryAgain if answered else Unreachable
+            return kind(subject, detail=f"{self.endpoint}: {error or type(error).__name__}")
+        if isinstance(error, http.HTTPError | ValueError | KeyError | TypeError):
+            return RemoteError(subject, detail=f"{self.endpoint} sent no answer of the Hub: {error}")
+        return None
+
+    def _refusal(self, subject: str, answer: Answer) -> LlmError:
+        """Return the error for an HTTP status that is none of success."""
+        status, code = answer.status, answer.headers.get("x-error-code", "")
+        said = answer.headers.get("x-error-message", "") or f"HTTP status {status}"
+        owner_and_name = "/".join(subject.split("/")[:2])
+        if status == 404 or code == "RepoNotFound":  # noqa: PLR2004
+            # without a token the Hub answers 401 and RepoNotFound for repositories that do not exist
+            kind = "file" if code == "EntryNotFound" else "repository"
+            return MissingError(subject if kind == "file" else owner_and_name, kind=kind, detail=said)
+        if status in (401, 403):
+            return AccessDenied(subject, url=f"{self.endpoint}/{owner_and_name}", detail=said)
+        if status in (408, 429) or status >= 500:  # noqa: PLR2004
+            return TryAgain(subject, retry_after=_retry_after(answer.headers), detail=said)
+        return RemoteError(subject, detail=said)
+
+    def _ask_listing(self, repo: str, revision: str | None) -> Iterator[Listing]:
+        _prepare_client()
+        from huggingface_hub import HfApi
+
+        api = HfApi(self.endpoint, token=self._token or False, library_name="llmcli", library_version=__version__)
+        info = api.model_info(repo, revision=revision, files_metadata=True, timeout=self._timeout())
+        if not _COMMIT.fullmatch(info.sha or ""):
+            raise RemoteError(repo, detail=f"{self.endpoint} names no commit")
+        files = tuple(
+            RemoteFile(item.rfilename, item.lfs.size, item.lfs.sha256)
+            for item in info.siblings or []
+            if item.lfs is not None and _SHA256.fullmatch(item.lfs.sha256) and item.lfs.size > 0
+        )
+        yield Listing(repo, str(info.sha), files)
+
+    def _ask_file(self, url: str, start: int) -> Iterator[Answer | bytes]:
+        _prepare_client()
+        from huggingface_hub.utils import get_session
+
+        headers = {"user-agent": f"llmcli/{__version__}", "accept-encoding": "identity"}
+        if self._token:
+            headers["authorization"] = f"Bearer {self._token}"
+        if start:
+            headers["range"] = f"bytes={start}-"
+        with get_session().stream("GET", url, headers=headers, timeout=self._timeout()) as response:
+            seen: dict[str, str] = {}
+            for part in [*response.history, response]:
+                seen.update({name.lower(): value for name, value in part.headers.items()})
+            answer = Answer(response.status_code, seen)
+            if answer.status not in (200, 206, 416):
+                raise self._refusal(url.removeprefix(self.endpoint + "/").replace("/resolve/", "/", 1), answer)
+            yield answer
+            if answer.status != 416:  # noqa: PLR2004
+                yield from response.iter_raw(_CHUNK)
+
+    def _timeout(self) -> Any:
+        patience = self.patience
+        return _http_library().Timeout(patience.stall, connect=patience.connect)
+
+
+def _prepare_client() -> None:
+    """Import the client and silence it."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import logging
+
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    logging.set_verbosity_error()  # it would write the server's warnings to stderr
+
+
+def _http_library() -> Any:
+    """Return the HTTP library that the client stands on: httpx in its version 1, httpx2 in version 2."""
+    from huggingface_hub.utils import get_session
+
+    return importlib.import_module(type(get_session()).__module__.partition(".")[0])
+
+
+def _find_token(environ: Mapping[str, str]) -> str | None:
+    """Return the token of HF_TOKEN or of the file that ``hf auth login`` writes."""
+    for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if environ.get(variable, "").strip():
+            return environ[variable].strip()
+    path = Path(environ.get("HF_TOKEN_PATH") or hub_home(environ) / "token").expanduser()
+    with suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="utf-8").strip() or None
+    return None
+
+
+def _retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
+    """Return the seconds that a server asks to wait: Retry-After (seconds or a date) or the Hub's RateLimit."""
+    value = headers.get("retry-after", "").strip()
+    if value.isdigit():
+        return float(value)
+    with suppress(ValueError):
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now())
+    match = _RATE_LIMIT_RESET.search(headers.get("ratelimit", ""))
+    return float(match.group(1)) if match else None

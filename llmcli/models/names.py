@@ -1,0 +1,101 @@
+"""Names of models: the allow-list they must pass before they touch a path or a URL, and quantization labels.
+
+Repository names follow the rules of the Hub (huggingface_hub/utils/_validators.py): letters, digits, "-", "_", ".";
+no "--" and no ".."; 96 characters at most. File names are stricter than the Hub's on purpose.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+_WORD = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
+_PLAIN = re.compile(_WORD)
+_REPO = re.compile(rf"{_WORD}/{_WORD}")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_FILE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9 ._+()-]*/)*[A-Za-z0-9][A-Za-z0-9 ._+()-]*\.gguf", re.IGNORECASE)
+_SPLIT = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)", re.IGNORECASE)
+_QUANTIZATION = re.compile(
+    r"(?:^|[-._])((?:UD-)?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|BF16|FP?16|FP?32|MXFP4(?:_MOE)?|NVFP4))(?![A-Z0-9])",
+    re.IGNORECASE,
+)
+_NOT_A_MODEL = re.compile(r"(?:^|[-._/])(?:mmproj|imatrix)(?:[-._]|$)", re.IGNORECASE)  # what lies beside models
+
+# what is taken when nobody says which: small loss for the size, widely available
+PREFERRED = ("Q4_K_M", "MXFP4", "Q4_K_S", "Q4_0", "Q4_1", "IQ4_XS", "Q5_K_M", "Q6_K", "Q8_0")
+
+
+@dataclass(frozen=True, slots=True)
+class HubName:
+    """A model on the Hub: ``owner/repo`` with a quantization label or a file path inside it, or neither."""
+
+    repo: str
+    quantization: str | None = None
+    file: str | None = None
+
+    def __str__(self) -> str:
+        if self.file is not None:
+            return f"{self.repo}/{self.file}"
+        return self.repo if self.quantization is None else f"{self.repo}:{self.quantization}"
+
+
+def is_path(name: str, exists: Callable[[str], bool]) -> bool:
+    """Return whether ``name`` means a file: it begins like a path, or ends in .gguf and exists."""
+    return name.startswith(("/", "./", "../", "~")) or (name.lower().endswith(".gguf") and exists(name))
+
+
+def is_plain(name: str) -> bool:
+    """Return whether ``name`` can be a catalogue name or an imported model's."""
+    return _PLAIN.fullmatch(name) is not None and ".." not in name
+
+
+def parse_hub_name(name: str) -> HubName | None:
+    """Return what ``owner/repo``, ``owner/repo:QUANT`` or ``owner/repo/file.gguf`` mean, None for anything else."""
+    base, colon, label = name.partition(":")
+    owner, _, rest = base.partition("/")
+    repo_name, slash, file = rest.partition("/")
+    repo = f"{owner}/{repo_name}"
+    if not _REPO.fullmatch(repo) or "--" in repo or ".." in name:
+        return None
+    if slash:
+        return HubName(repo, file=file) if _FILE.fullmatch(file) and not colon else None
+    if colon:
+        return HubName(repo, quantization=label) if _LABEL.fullmatch(label) else None
+    return HubName(repo)
+
+
+def is_model_file(file: str) -> bool:
+    """Return whether a file of a repository (its path in it) is a model that llm may take."""
+    return _FILE.fullmatch(file) is not None and ".." not in file and not _NOT_A_MODEL.search(file)
+
+
+def quantization(file: str) -> str | None:
+    """Return the quantization label in a file's name ("x-q4_k_m-00001-of-00002.gguf": "Q4_K_M"), or None."""
+    stem = re.sub(r"\.gguf$", "", _SPLIT.sub("", file), flags=re.IGNORECASE)
+    found = [match.group(1).upper() for match in _QUANTIZATION.finditer(stem.rpartition("/")[2])]
+    return found[-1] if found else None
+
+
+def parts(file: str) -> tuple[str, ...]:
+    """Return the names of all parts of a split model from the name of any; the name itself when it is not split."""
+    match = _SPLIT.search(file)
+    if match is None:
+        return (file,)
+    number, total = int(match.group(1)), int(match.group(2))
+    if not 1 <= number <= total:
+        return (file,)
+    return tuple(_SPLIT.sub(f"-{number:05d}-of-{total:05d}", file) for number in range(1, total + 1))
+
+
+def choose(files: Iterable[str], label: str | None, preferred: Sequence[str] = PREFERRED) -> str | None:
+    """Return the file of quantization ``label``, or the most preferred one; None when ``label`` is not there.
+
+    Of a split model it is the first part. Where no file has a preferred label, the only file, else the first by name.
+    """
+    models = sorted({parts(file)[0] for file in files if is_model_file(file)})
+    for wanted in (label,) if label is not None else preferred:
+        for file in models:
+            if (quantization(file) or "").casefold() == wanted.casefold():
+                return file
+    return models[0] if models and label is None else None

@@ -1,0 +1,97 @@
+"""Waiting for the network without being deaf: a blocking iterator runs in a thread, and the caller stays awake.
+
+A signal handler only sets a flag, and a blocked read would go on after it. So reads happen in a daemon thread, and
+the caller looks at the interrupt ten times a second.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from llmcli.interrupt import Interrupt
+
+T = TypeVar("T")
+_TICK = 0.1  # seconds
+_DEPTH = 8  # items in flight
+
+
+class NoAnswer(Exception):
+    """The first item did not come in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Nothing more comes; ``error`` says why unless all items came."""
+
+    error: BaseException | None = None
+
+
+class _Feeder(Generic[T]):
+    """The thread's side: items go into ``pipe`` until they end, fail, or nobody wants them."""
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self.pipe: queue.Queue[T | _End] = queue.Queue(_DEPTH)
+        self.abandoned = threading.Event()
+        self._items = items
+
+    def run(self) -> None:
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    return
+            self._put(_End())
+        except BaseException as error:  # noqa: BLE001 (it is raised again in the caller's thread)
+            self._put(_End(error))
+
+    def _put(self, item: T | _End) -> bool:
+        while not self.abandoned.is_set():
+            try:
+                self.pipe.put(item, timeout=_TICK)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+def pumped(items: Iterator[T], interrupt: Interrupt, first_within: float) -> Iterator[T]:
+    """Yield ``items``, produced in a thread of their own. Closing this iterator ends the thread at its next item.
+
+    Raises what ``items`` raises, what ``interrupt`` asks for, and ``NoAnswer`` when the first item takes longer than
+    ``first_within`` seconds.
+    """
+    feeder = _Feeder(items)
+    threading.Thread(target=feeder.run, name="llm network", daemon=True).start()
+    limit: float | None = time.monotonic() + first_within
+    try:
+        while True:
+            interrupt.check()
+            try:
+                item = feeder.pipe.get(timeout=_TICK)
+            except queue.Empty:
+                if limit is not None and time.monotonic() > limit:
+                    raise NoAnswer from None
+                continue
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            limit = None
+            yield item
+    finally:
+        feeder.abandoned.set()
+
+
+def pause(seconds: float, interrupt: Interrupt) -> None:
+    """Sleep, awake for ``interrupt``."""
+    end = time.monotonic() + seconds
+    while True:
+        interrupt.check()
+        left = end - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(left, _TICK))

@@ -1,0 +1,97 @@
+"""What llm remembers about models: hashes that were checked, what names meant, imports, the default. One JSON file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from llmcli.errors import ConfigError
+from llmcli.models.cache import writing
+
+_SECTIONS = ("files", "names", "imports", "defaults")
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A file whose SHA-256 was checked when it had this size (bytes) and time of modification; and its header's facts."""
+
+    size: int
+    mtime_ns: int
+    sha256: str
+    quantization: str | None = None
+    architecture: str | None = None
+    context: int | None = None
+
+
+class Registry:
+    """The file at ``path``. Read once, at the first question; written by replacement, so readers see whole files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._data: dict[str, dict[str, Any]] | None = None
+
+    @property
+    def data(self) -> dict[str, dict[str, Any]]:
+        """The sections: files, names, imports, defaults. Raises ``ConfigError`` for a file that is no registry."""
+        if self._data is None:
+            self._data = self._read()
+        return self._data
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        try:
+            loaded = json.loads(self.path.read_bytes())
+        except OSError:
+            loaded = {}
+        except ValueError as error:
+            raise ConfigError(str(self.path), detail=f"not JSON: {error}") from error
+        sections = {name: loaded.get(name, {}) for name in _SECTIONS} if isinstance(loaded, dict) else {}
+        if not sections or not all(isinstance(section, dict) for section in sections.values()):
+            raise ConfigError(str(self.path), detail="not a registry of models")
+        return sections
+
+    def update(self, change: Callable[[dict[str, dict[str, Any]]], None]) -> None:
+        """Apply ``change`` to the newest contents and write them. Raises ``OutputError``."""
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(self.path.with_suffix(".lock")):
+                self._data = self._read()
+                change(self._data)
+                beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+                beside.write_text(json.dumps(self._data, indent=1, ensure_ascii=False), encoding="utf-8")
+                beside.replace(self.path)
+
+    def record(self, path: Path) -> FileRecord | None:
+        """Return what is known about the file at ``path``, None when it has changed since."""
+        fields = self.data["files"].get(os.path.realpath(path))
+        try:
+            status = path.stat()
+            known = FileRecord(**fields) if fields else None
+        except (OSError, TypeError):  # gone, or written by a version with other fields
+            return None
+        return known if known and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns) else None
+
+    def remember(self, path: Path, record: FileRecord) -> None:
+        """Keep ``record``. Where the registry cannot be written nothing is lost but the time to hash again."""
+        from llmcli.errors import OutputError
+
+        with suppress(OutputError):
+            self.update(lambda data: data["files"].update({os.path.realpath(path): asdict(record)}))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock file at ``path`` where locks work; elsewhere two writers at once lose one of the two changes."""
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
