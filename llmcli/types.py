@@ -161,6 +161,21 @@ Event = TextPiece | ReasoningPiece | Scores | Finished
 
 
 @dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What a user may say about the engine; None leaves it to the engine.
+
+    ``ctx``: tokens of context a request may use; ``threads``; ``gpu_layers``: layers to offload; ``kv_type``: "f16",
+    "q8_0" or "bf16"; ``deterministic``: bit-identical answers alone and in any batch.
+    """
+
+    ctx: int | None = None
+    threads: int | None = None
+    gpu_layers: int | None = None
+    kv_type: str | None = None
+    deterministic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class BackendInfo:
     """What a backend can do. ``context`` in tokens; ``model_id`` identifies the weights (a hash, or a server's name)."""
 
