@@ -1,0 +1,170 @@
+"""A context of llama.cpp: the memory of many sequences, the batch that feeds it, and one call that evaluates.
+
+Every native assertion that a caller could provoke is checked before the call (a failed one kills the process).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmcli.engine import machine, native
+from llmcli.engine.model import Model
+from llmcli.errors import InternalError, OutOfMemory, Unsupported
+
+MAX_SEQUENCES = 256
+"""llama.cpp's own limit on sequence ids (LLAMA_MAX_SEQ)."""
+KV_TYPES = {"f16": 1, "q8_0": 8, "bf16": 30}
+"""Names of KV cache types and ggml's numbers for them (``enum ggml_type``)."""
+_PAD = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ContextConfig:
+    """How a context is made. ``cells``: tokens it holds (all sequences together when ``unified``, else each)."""
+
+    cells: int
+    sequences: int = 32
+    batch: int = 512
+    unified: bool = True
+    flash_attention: bool = True
+    kv_type: str = "f16"
+    threads: int = 1
+    threads_batch: int = 1
+
+    def with_cells(self, cells: int) -> ContextConfig:
+        """Return the same with room for at least ``cells`` tokens, rounded as llama.cpp pads."""
+        return replace(self, cells=-(-cells // _PAD) * _PAD)
+
+
+class Batch:
+    """The arrays of one ``llama_batch``, made once and filled by slices (a few microseconds for 512 tokens)."""
+
+    def __init__(self, capacity: int) -> None:
+        lib = native.lib()
+        self.capacity = capacity
+        self.size = 0
+        self.outputs = 0
+        self._tokens = (ctypes.c_int32 * capacity)()
+        self._positions = (ctypes.c_int32 * capacity)()
+        self._sequences = (ctypes.c_int32 * capacity)()
+        self._counts = (ctypes.c_int32 * capacity)(*[1] * capacity)
+        self._logits = (ctypes.c_int8 * capacity)()
+        pointer = ctypes.POINTER(ctypes.c_int32)
+        base, width = ctypes.addressof(self._sequences), ctypes.sizeof(ctypes.c_int32)
+        self._ids = (pointer * capacity)(*[ctypes.cast(base + i * width, pointer) for i in range(capacity)])
+        self.struct = lib.llama_batch(0, self._tokens, None, self._positions, self._counts, self._ids, self._logits)
+
+    def clear(self) -> None:
+        """Empty the batch."""
+        self.size = self.outputs = 0
+
+    def add(self, tokens: Sequence[int], position: int, sequence: int, outputs: Sequence[int] = ()) -> int:
+        """Append ``tokens`` of ``sequence`` from ``position`` on; logits are wanted at the offsets ``outputs``.
+
+        Returns the batch index of the first of them.
+        """
+        start, count = self.size, len(tokens)
+        end = start + count
+        if end > self.capacity:
+            raise InternalError("batch", detail="more tokens than the batch holds")
+        self._tokens[start:end] = list(tokens)
+        self._positions[start:end] = list(range(position, position + count))
+        self._sequences[start:end] = [sequence] * count
+        self._logits[start:end] = [0] * count
+        for offset in outputs:
+            self._logits[start + offset] = 1
+        self.outputs += len(outputs)
+        self.size = end
+        self.struct.n_tokens = end
+        return start
+
+
+class Context:
+    """One native context. Not thread-safe; free with ``close``."""
+
+    def __init__(self, model: Model, config: ContextConfig, should_abort: Callable[[], bool]) -> None:
+        """Create it. Raises ``OutOfMemory`` before anything is allocated when it cannot fit, ``Unsupported`` else."""
+        self.model = model
+        self._lib = lib = native.lib()
+        sequences = min(config.sequences, MAX_SEQUENCES)
+        batch = min(config.batch, config.cells)
+        self.config = config = replace(config, sequences=sequences, batch=batch)
+        _refuse_what_cannot_fit(model, config)
+        params = lib.llama_context_default_params()
+        params.n_ctx = config.cells if config.unified else config.cells * sequences
+        params.n_batch = params.n_ubatch = batch
+        params.n_seq_max = sequences
+        # outputs of one call are bounded by the scheduler, which saves the room for a whole batch of logits
+        params.n_outputs_max = self.max_outputs = min(batch, max(sequences, 64))
+        params.n_threads = config.threads
+        params.n_threads_batch = config.threads_batch
+        params.flash_attn_type = int(config.flash_attention)
+        params.type_k = params.type_v = KV_TYPES[config.kv_type]
+        params.kv_unified = config.unified
+        params.no_perf = True
+        native.log.clear()
+        self.handle: Any = lib.llama_init_from_model(model.handle, params)
+        if not self.handle:
+            cause = native.log.cause()
+            if "alloc" in cause:
+                raise OutOfMemory(f"a context of {config.cells} tokens", detail=cause)
+            raise Unsupported(f"a context of {config.cells} tokens", detail=cause)
+        self.memory = lib.llama_get_memory(self.handle)
+        self.batch = Batch(batch)
+        self._abort = lib.ggml_abort_callback(lambda _data: should_abort())
+        self._no_abort = lib.ggml_abort_callback()
+        self._abortable = False
+        self.evaluated_tokens = 0
+
+    def evaluate(self, *, abortable: bool) -> int:
+        """Evaluate the batch; returns llama_decode's code: 0 done, 1 no room in the cache, 2 aborted.
+
+        ``abortable`` lets the abort callback end it early; it is asked between all operations of the graph.
+        """
+        if self.batch.outputs > self.max_outputs:
+            raise InternalError("batch", detail="more outputs than the context was made for")
+        if abortable != self._abortable:
+            self._lib.llama_set_abort_callback(self.handle, self._abort if abortable else self._no_abort, None)
+            self._abortable = abortable
+        code: int = self._lib.llama_decode(self.handle, self.batch.struct)
+        if code not in {0, 1, 2}:
+            raise InternalError("llama_decode", detail=native.log.cause() or f"code {code}")
+        if code == 0:
+            self.evaluated_tokens += self.batch.size
+        return code
+
+    def set_threads(self, decode: int, batch: int) -> None:
+        """Change the number of threads for single tokens and for larger batches."""
+        self._lib.llama_set_n_threads(self.handle, decode, batch)
+
+    def save(self, sequence: int) -> bytes:
+        """Return the whole state of a sequence, to be given to ``restore`` of a context of the same settings."""
+        size = self._lib.llama_state_seq_get_size(self.handle, sequence)
+        buffer = (ctypes.c_uint8 * size)()
+        written = self._lib.llama_state_seq_get_data(self.handle, buffer, size, sequence)
+        return bytes(memoryview(buffer)[:written])
+
+    def restore(self, sequence: int, state: bytes) -> bool:
+        """Give ``sequence`` a saved state; False (and an empty sequence) when it does not fit."""
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        return bool(self._lib.llama_state_seq_set_data(self.handle, buffer, len(state), sequence))
+
+    def close(self) -> None:
+        """Free it."""
+        if self.handle:
+            self._lib.llama_free(self.handle)
+            self.handle = None
+
+
+def _refuse_what_cannot_fit(model: Model, config: ContextConfig) -> None:
+    """Raise ``OutOfMemory`` when the KV cache alone is larger than the memory that is free."""
+    per_token = model.header.kv_bytes_per_token(config.kv_type, config.kv_type)
+    available = machine.available_memory()
+    if per_token is None or available is None or model.gpu_layers:
+        return
+    tokens = config.cells if config.unified else config.cells * config.sequences
+    if per_token * tokens > available:
+        raise OutOfMemory(f"a context of {tokens} tokens", needed=int(per_token * tokens), available=available)

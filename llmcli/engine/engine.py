@@ -1,0 +1,305 @@
+"""The engine: a model, a scheduler, and the thread in which both live.
+
+``Engine`` implements the Backend protocol. Requests are rendered and tokenized in the thread that submits them; the
+engine's thread loads the model, evaluates and samples; events reach each job through a queue of its own.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as SequenceOf
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from llmcli.engine import machine, selftest
+from llmcli.engine.chat import ChatTemplate
+from llmcli.engine.context import MAX_SEQUENCES, ContextConfig
+from llmcli.engine.model import Model
+from llmcli.engine.output import AnswerStream
+from llmcli.engine.sampling import Sampler, schema_to_grammar
+from llmcli.engine.scheduler import Scheduler
+from llmcli.engine.sequence import Generation, Scoring, Sequence
+from llmcli.engine.slots import Slots
+from llmcli.engine.tokens import Tokenizer
+from llmcli.errors import ContextOverflow, InternalError, LlmError, UsageError
+from llmcli.types import BackendInfo, EngineOptions, Event, Finished, FinishReason, Request
+
+_QUEUE = 4096
+"""Events that a job may leave unread before its sequences wait."""
+_POLL = 0.05
+"""Seconds between looks at the interrupt while waiting for events."""
+_GATHER = 0.002
+"""Seconds for which the engine waits for more requests before it makes a context to fit them."""
+_BATCH = 512
+
+
+class Engine:
+    """One model in this process. ``stop`` is asked for the reason why everything has to end, None while there is none.
+
+    The constructor returns at once; whatever goes wrong while loading is raised by the first call that needs the
+    model: ``BadModelFile``, ``OutOfMemory``, ``Unsupported``, ``InternalError``, ``UsageError``.
+    """
+
+    def __init__(
+        self, path: Path, name: str, model_id: str, options: EngineOptions, stop: Callable[[], Exception | None]
+    ) -> None:
+        self._path, self._name, self._model_id = path, name, model_id
+        self._options = options
+        self._stop = stop
+        self._wake = threading.Condition()
+        self._inbox: list[Sequence] = []
+        self._cancelled: list[Callable[[Sequence], bool]] = []
+        self._closing = False
+        self._abort = False
+        self._deadline: float | None = None
+        self._loaded = threading.Event()
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._live, name="engine", daemon=True)
+        self._thread.start()
+
+    # ---- Backend ------------------------------------------------------------------------------------------------------
+
+    def info(self) -> BackendInfo:
+        """Return what the loaded model can do."""
+        self._ready()
+        return BackendInfo(
+            model=self._name,
+            model_id=self._model_id,
+            context=self._context_limit,
+            reasoning=self._template.reasoning_tags is not None,
+        )
+
+    def count(self, requests: SequenceOf[Request]) -> tuple[list[int], bool]:
+        """Return the prompt lengths in tokens; they are exact."""
+        self._ready()
+        counts = []
+        for request in requests:
+            tokens, _ = self._template.tokens(request.messages, reasoning=request.reasoning)
+            counts.append(len(tokens))
+        return counts, True
+
+    def open(self) -> EngineJob:
+        """Open a job."""
+        return EngineJob(self)
+
+    def close(self) -> None:
+        """End the thread and free the model. Jobs that are open get an error."""
+        with self._wake:
+            self._closing = self._abort = True
+            self._wake.notify_all()
+        self._thread.join()
+
+    # ---- for jobs -----------------------------------------------------------------------------------------------------
+
+    def submit(self, request: Request, job: EngineJob) -> None:
+        """Render, tokenize and queue a request; what is wrong with it becomes its last event."""
+        self._ready()
+        try:
+            sequence = self._sequence(request, job)
+        except LlmError as error:
+            job.emit(Finished(request.id, FinishReason.ERROR, error=error))
+            return
+        with self._wake:
+            self._inbox.append(sequence)
+            self._wake.notify_all()
+
+    def cancel(self, should_end: Callable[[Sequence], bool]) -> None:
+        """End sequences, those in the middle of an evaluation too."""
+        with self._wake:
+            self._cancelled.append(should_end)
+            self._abort = True
+            self._wake.notify_all()
+
+    def stopped(self) -> Exception | None:
+        """Return why everything has to end, or None."""
+        return self._stop()
+
+    def _ready(self) -> None:
+        while not self._loaded.wait(_POLL):
+            error = self._stop()
+            if error is not None:
+                raise error
+        if self._failure is not None:
+            raise self._failure
+
+    def _sequence(self, request: Request, job: EngineJob) -> Sequence:
+        template, tokenizer = self._template, self._tokenizer
+        if request.candidates:
+            candidates = [
+                template.tokens(request.messages, reasoning=request.reasoning, prefix=candidate)[0]
+                for candidate in request.candidates
+            ]
+            longest = max(map(len, candidates))
+            if longest > self._context_limit:
+                raise ContextOverflow(tokens=longest, context=self._context_limit)
+            return Scoring(request, candidates, job)
+        tokens, inside = template.tokens(request.messages, reasoning=request.reasoning)
+        if not tokens:
+            raise UsageError("the prompt is empty")
+        if len(tokens) >= self._context_limit:
+            raise ContextOverflow(tokens=len(tokens), context=self._context_limit)
+        grammar = request.grammar if request.schema is None else schema_to_grammar(request.schema)
+        return Generation(
+            request,
+            tokens,
+            job,
+            sampler=Sampler(self._model, request.sampling, grammar),
+            stream=AnswerStream(request.stop, template.reasoning_tags, inside=inside, lstrip=tokenizer.adds_space),
+            tokenizer=tokenizer,
+            context_limit=self._context_limit,
+        )
+
+    # ---- the thread ---------------------------------------------------------------------------------------------------
+
+    def _live(self) -> None:
+        try:
+            slots = self._load()
+        except Exception as error:  # noqa: BLE001 (handed to the thread that waits for the model, never swallowed)
+            self._failure = error
+            self._loaded.set()
+            return
+        self._loaded.set()
+        scheduler = Scheduler(slots)
+        try:
+            self._serve(scheduler)
+        finally:
+            scheduler.fail_all(InternalError("engine", detail="closed"))
+            self._model.close()
+
+    def _load(self) -> Slots:
+        options = self._options
+        self._model = model = Model(
+            self._path, gpu_layers=options.gpu_layers, keep_going=lambda: not self._closing and self._stop() is None
+        )
+        self._tokenizer = Tokenizer(model)
+        self._template = ChatTemplate(model.chat_template(), self._tokenizer)
+        self._tokenizer.preserve(self._template.reasoning_tags or ())
+        if options.ctx is not None and model.context_length and options.ctx > model.context_length:
+            raise UsageError(f"--ctx {options.ctx} is larger than the context of {self._name}, {model.context_length}")
+        self._context_limit = options.ctx or model.context_length or 4096
+        config = _config(options)
+        if options.deterministic:
+            selftest.check(model, config)
+        return Slots(model, config, self._context_limit, self._should_abort)
+
+    def _should_abort(self) -> bool:
+        return self._abort or (self._deadline is not None and time.monotonic() >= self._deadline)
+
+    def _serve(self, scheduler: Scheduler) -> None:
+        while True:
+            with self._wake:
+                while not (self._inbox or self._cancelled or self._closing or scheduler.busy):
+                    self._wake.wait()
+                if not scheduler.busy:
+                    self._gather()
+                inbox, self._inbox = self._inbox, []
+                cancelled, self._cancelled = self._cancelled, []
+                self._abort = self._closing
+                if self._closing:
+                    return
+            for sequence in inbox:
+                scheduler.add(sequence)
+            for should_end in cancelled:
+                scheduler.cancel(should_end)
+            self._deadline = scheduler.next_deadline()
+            try:
+                moved = scheduler.step()
+            except Exception as error:  # noqa: BLE001 (every request that it concerns ends with it)
+                scheduler.fail_all(error)
+                continue
+            if not moved:
+                with self._wake:
+                    self._wake.wait(_POLL)
+
+    def _gather(self) -> None:
+        """Wait until no more requests arrive, so that the context is made for all of them. The lock is held."""
+        known = -1
+        while len(self._inbox) != known:
+            known = len(self._inbox)
+            self._wake.wait(_GATHER)
+
+    def wake(self) -> None:
+        """Tell the thread that a consumer caught up."""
+        with self._wake:
+            self._wake.notify_all()
+
+
+def _config(options: EngineOptions) -> ContextConfig:
+    threads = options.threads or machine.cores().usable
+    kv_type = options.kv_type or ("q8_0" if options.deterministic else "f16")
+    if options.deterministic and kv_type == "f16":
+        raise UsageError("--deterministic needs --kv-type q8_0 or bf16")
+    return ContextConfig(
+        cells=0,
+        sequences=MAX_SEQUENCES,
+        batch=_BATCH,
+        unified=not options.deterministic,
+        flash_attention=True,
+        kv_type=kv_type,
+        threads=threads,
+        threads_batch=threads,
+    )
+
+
+class EngineJob:
+    """A job on an engine (see ``backends.base.Job``)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._open: set[str] = set()
+        self._lock = threading.Lock()
+        self._closed_input = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._open:
+            self._engine.cancel(lambda sequence: sequence.sink is self)
+
+    @property
+    def full(self) -> bool:
+        """The consumer is behind."""
+        return self._events.qsize() > _QUEUE
+
+    def emit(self, event: Event) -> None:
+        """Take an event from the engine's thread."""
+        self._events.put(event)
+
+    def submit(self, request: Request) -> None:
+        with self._lock:
+            if request.id in self._open or self._closed_input:
+                raise InternalError("job", detail=f"request {request.id} submitted twice, or after the input's end")
+            self._open.add(request.id)
+        self._engine.submit(request, self)
+
+    def cancel(self, request_id: str) -> None:
+        self._engine.cancel(lambda sequence: sequence.sink is self and sequence.request.id == request_id)
+
+    def close_input(self) -> None:
+        self._closed_input = True
+
+    def __iter__(self) -> Iterator[Event]:
+        while self._open or not self._closed_input:
+            try:
+                event = self._events.get(timeout=_POLL)
+            except queue.Empty:
+                event = None
+            error = self._engine.stopped()
+            if error is not None:
+                raise error
+            if event is None:
+                continue
+            if isinstance(event, Finished):
+                with self._lock:
+                    self._open.discard(event.id)
+            elif self._events.qsize() == _QUEUE:
+                self._engine.wake()
+            yield event

@@ -1,0 +1,77 @@
+"""What a context's memory allows: which part of one sequence may begin another, and how to take it.
+
+Three kinds, found out by experiment with llama.cpp 0.3.36 of the binding:
+
+* attention in one unified buffer: any beginning can be shared, without a copy;
+* attention in separate streams: a whole stream is copied (at the next evaluation), then its tail is removed;
+* recurrent and hybrid models: a state cannot be cut, so only a whole sequence can begin another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmcli.engine import native
+from llmcli.engine.context import Context
+
+
+class Memory:
+    """Attention in a unified buffer. Lengths are tokens from position 0."""
+
+    can_cut = True
+
+    def __init__(self, context: Context) -> None:
+        self._lib = native.lib()
+        self._memory: Any = context.memory
+
+    def reusable(self, length: int, common: int) -> int:
+        """Return how many tokens of a sequence of ``length`` can begin another that shares ``common`` with it."""
+        return min(length, common)
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Give the empty sequence ``target`` the first ``length`` tokens of ``source``."""
+        self._lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
+
+    def truncate(self, sequence: int, length: int) -> bool:
+        """Remove everything from position ``length`` on; False (and nothing usable left) where that is impossible."""
+        removed = bool(self._lib.llama_memory_seq_rm(self._memory, sequence, length, -1))
+        if not removed:
+            self.remove(sequence)
+        return removed
+
+    def remove(self, sequence: int) -> None:
+        """Forget a sequence."""
+        self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+
+class StreamMemory(Memory):
+    """Attention with a stream of its own for each sequence; a part copy would be a failed assertion."""
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        self._lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        self._lib.llama_memory_seq_rm(self._memory, target, length, -1)
+
+
+class StateMemory(Memory):
+    """Recurrent and hybrid models: whole copies only (a part copy is silently wrong), no removal of a tail."""
+
+    can_cut = False
+
+    def reusable(self, length: int, common: int) -> int:
+        return length if length <= common else 0
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        del length  # ``reusable`` allows nothing but the whole
+        self._lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+    def truncate(self, sequence: int, length: int) -> bool:
+        del length
+        self.remove(sequence)
+        return False
+
+
+def memory_of(context: Context) -> Memory:
+    """Return the kind that fits ``context``."""
+    if context.model.recurrent:
+        return StateMemory(context)
+    return Memory(context) if context.config.unified else StreamMemory(context)

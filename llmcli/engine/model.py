@@ -1,0 +1,110 @@
+"""A loaded model: its weights, its vocabulary, and what kind of memory it needs."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from llmcli.engine import machine, native
+from llmcli.errors import BadModelFile, InternalError, OutOfMemory
+from llmcli.models.gguf import Header, read_header
+
+ALL_LAYERS = 10_000
+
+
+class Model:
+    """Weights and vocabulary of one GGUF file. Free with ``close``; not usable afterwards.
+
+    ``header`` is what the file says; ``recurrent`` is true for models with a state that cannot be cut (Mamba, RWKV and
+    hybrids); ``window`` is the width of the attention window in tokens, 0 for full attention.
+    """
+
+    def __init__(self, path: Path, *, gpu_layers: int | None = None, keep_going: Callable[[], bool]) -> None:
+        """Load ``path``. ``gpu_layers``: how many to offload, None for as many as fit; ``keep_going`` is asked often.
+
+        Raises ``BadModelFile``, ``OutOfMemory`` and ``InternalError`` with llama.cpp's own words; when ``keep_going``
+        says False, ``InternalError`` whose detail is "cancelled".
+        """
+        self.path = path
+        self.header: Header = read_header(path)
+        lib = native.lib()
+        self._lib = lib
+        self.gpu_layers = 0 if not machine.gpus() else layers_that_fit(self.header, gpu_layers)
+        recurrent_file = _is_recurrent(self.header)
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = self.gpu_layers
+        # llama.cpp's AMX kernels read out of bounds for the second and later sequence of recurrent models
+        params.use_extra_bufts = not recurrent_file
+        progress = lib.llama_progress_callback(lambda _share, _data: keep_going())
+        params.progress_callback = progress
+        native.log.clear()
+        self.handle: Any = lib.llama_model_load_from_file(os.fsencode(path), params)
+        if not self.handle:
+            raise self._load_error(keep_going())
+        self.vocab = lib.llama_model_get_vocab(self.handle)
+        self.vocab_size = int(lib.llama_vocab_n_tokens(self.vocab))
+        self.context_length = int(lib.llama_model_n_ctx_train(self.handle))
+        self.window = int(lib.llama_model_n_swa(self.handle))
+        self.recurrent = bool(lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle))
+        if self.recurrent and not recurrent_file:  # an architecture that the list below does not know yet
+            lib.llama_model_free(self.handle)
+            params.use_extra_bufts = False
+            self.handle = lib.llama_model_load_from_file(os.fsencode(path), params)
+            self.vocab = lib.llama_model_get_vocab(self.handle)
+        if not lib.llama_model_has_decoder(self.handle) or self.header.architecture in {"bert", "nomic-bert"}:
+            self.close()
+            raise BadModelFile(str(path), detail="an embedding model, which cannot generate text")
+
+    def _load_error(self, keep_going: bool) -> Exception:
+        cause = native.log.cause()
+        if not keep_going:
+            return InternalError(str(self.path), detail="cancelled")
+        if any(words in cause for words in ("alloc", "out of memory", "OutOfMemory")):
+            return OutOfMemory(str(self.path), needed=self.header.size, detail=cause)
+        return BadModelFile(str(self.path), detail=cause or "llama.cpp cannot load it")
+
+    def close(self) -> None:
+        """Free the weights."""
+        if self.handle:
+            self._lib.llama_model_free(self.handle)
+            self.handle = None
+
+    def chat_template(self) -> str | None:
+        """Return the chat template that the file carries (Jinja), or None."""
+        template = self._lib.llama_model_chat_template(self.handle, None)
+        return template.decode("utf-8", "replace") if template else None
+
+    def token_attributes(self) -> list[int]:
+        """Return llama.cpp's attribute bits of every token."""
+        return list(map(self._lib.llama_vocab_get_attr, itertools.repeat(self.vocab), range(self.vocab_size)))
+
+    def token_text(self, token: int) -> str:
+        """Return the text under which the vocabulary lists ``token``."""
+        text = self._lib.llama_vocab_get_text(self.vocab, token)
+        return text.decode("utf-8", "replace") if text else ""
+
+
+def _is_recurrent(header: Header) -> bool:
+    # Every state-space or short-convolution architecture of llama.cpp carries one of these keys.
+    architecture = header.architecture
+    return architecture.startswith(("rwkv", "arwkv", "mamba")) or any(
+        f"{architecture}.{key}" in header.metadata
+        for key in ("ssm.conv_kernel", "ssm.state_size", "shortconv.l_cache", "wkv.head_size", "kda.head_dim")
+    )
+
+
+def layers_that_fit(header: Header, wanted: int | None, reserve: int = 512 << 20) -> int:
+    """Return how many layers to offload: ``wanted``, or as many as the free memory of the GPUs holds.
+
+    ``reserve`` bytes a device stay free for the KV cache and compute buffers. Weights are taken as equal per layer.
+    """
+    if wanted is not None:
+        return wanted
+    free = sum(max(0, gpu.free - reserve) for gpu in machine.gpus())
+    layers = (header.block_count or 1) + 1  # the output layer counts as one
+    per_layer = max(1, header.size // layers)
+    fit = free // per_layer
+    return ALL_LAYERS if fit >= layers else int(fit)

@@ -1,0 +1,109 @@
+"""Drawing the next token in C: one sampler chain a sequence, a grammar tried on the drawn token first."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from llmcli.engine import native
+from llmcli.engine.model import Model
+from llmcli.errors import InputError, InternalError
+from llmcli.types import Sampling
+
+PENALTY_WINDOW = 64
+"""How many last tokens the repetition penalties look at (llama.cpp's own default)."""
+
+
+class Sampler:
+    """A chain of llama.cpp's samplers with its own random numbers. Free with ``close``."""
+
+    def __init__(self, model: Model, sampling: Sampling, grammar: str | None = None) -> None:
+        """``grammar``: GBNF with a rule ``root``. Raises ``InputError`` when llama.cpp does not accept it."""
+        self._lib = lib = native.lib()
+        self._model = model
+        self._grammar = _grammar(lib, model, grammar) if grammar is not None else None
+        self.seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
+        chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+        self._chain: Any = chain
+        add = lib.llama_sampler_chain_add
+        # top_k goes first: sorting 40 candidates instead of the vocabulary makes every later step cheap
+        if sampling.temperature > 0 and sampling.top_k is not None:
+            add(chain, lib.llama_sampler_init_top_k(sampling.top_k))
+        penalties = (sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty)
+        if penalties != (1.0, 0.0, 0.0):
+            add(chain, lib.llama_sampler_init_penalties(PENALTY_WINDOW, *penalties))
+        if sampling.temperature > 0:
+            if sampling.top_p is not None:
+                add(chain, lib.llama_sampler_init_top_p(sampling.top_p, 1))
+            if sampling.min_p is not None:
+                add(chain, lib.llama_sampler_init_min_p(sampling.min_p, 1))
+            add(chain, lib.llama_sampler_init_temp(sampling.temperature))
+            add(chain, lib.llama_sampler_init_dist(self.seed))
+        else:
+            add(chain, lib.llama_sampler_init_greedy())
+
+    def sample(self, context: Any, index: int) -> int:
+        """Draw a token from the logits of batch position ``index`` and accept it."""
+        token: int = self._lib.llama_sampler_sample(self._chain, context, index)
+        if self._grammar is None:
+            return token
+        # Almost every token the model likes is allowed, so one candidate is checked instead of the vocabulary.
+        if not self._allowed(token):
+            token = self._sample_allowed(context, index)
+        self._lib.llama_sampler_accept(self._grammar, token)
+        return token
+
+    def _allowed(self, token: int) -> bool:
+        one = (self._lib.llama_token_data * 1)(self._lib.llama_token_data(token, 1.0, 0.0))
+        array = self._lib.llama_token_data_array(one, 1, -1, False)
+        self._lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
+        return math.isfinite(one[0].logit)
+
+    def _sample_allowed(self, context: Any, index: int) -> int:
+        lib = self._lib
+        size = self._model.vocab_size
+        logits = lib.llama_get_logits_ith(context, index)
+        data = (lib.llama_token_data * size)()
+        for token in range(size):
+            data[token].id = token
+            data[token].logit = logits[token]
+        array = lib.llama_token_data_array(data, size, -1, False)
+        lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
+        lib.llama_sampler_apply(self._chain, ctypes.byref(array))
+        if not 0 <= array.selected < array.size:
+            raise InternalError("sampling", detail="the grammar allows no token")
+        return int(array.data[array.selected].id)
+
+    def close(self) -> None:
+        """Free the chain."""
+        if self._chain:
+            self._lib.llama_sampler_free(self._chain)
+            self._chain = None
+        if self._grammar:
+            self._lib.llama_sampler_free(self._grammar)
+            self._grammar = None
+
+
+def _grammar(lib: Any, model: Model, grammar: str) -> Any:
+    if not grammar.strip():  # llama.cpp takes an empty grammar for one without rules, and crashes later
+        raise InputError("grammar", detail="it is empty")
+    native.log.clear()
+    sampler = lib.llama_sampler_init_grammar(model.vocab, grammar.encode(), b"root")
+    if not sampler:
+        raise InputError("grammar", detail=native.log.cause() or "llama.cpp does not accept it")
+    return sampler
+
+
+def schema_to_grammar(schema: Mapping[str, Any]) -> str:
+    """Translate a JSON schema to GBNF with the converter of llama.cpp's binding. Raises ``InputError``."""
+    native.lib()
+    from llama_cpp.llama_grammar import json_schema_to_gbnf
+
+    try:
+        return str(json_schema_to_gbnf(json.dumps(schema)))
+    except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
+        raise InputError("schema", detail=f"{type(error).__name__}: {error}") from error

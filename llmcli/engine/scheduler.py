@@ -1,0 +1,220 @@
+"""Continuous batching: every step packs one token of each running sequence and pieces of prompts into one batch.
+
+``Scheduler`` decides what runs; ``slots.Slots`` holds the context and knows who sits where. A step never leaves a
+sequence half-updated: what was not evaluated is simply still pending.
+"""
+
+from __future__ import annotations
+
+import bisect
+import time
+from collections.abc import Callable
+
+from llmcli.engine.sequence import Branch, Scoring, Sequence, common_prefix
+from llmcli.engine.slots import Slots
+from llmcli.errors import ContextOverflow, OutOfMemory
+from llmcli.types import FinishReason
+
+PIECE = 128
+"""Prompt tokens a step while others decode: they wait for no more than the evaluation of this many."""
+WORTH_WAITING = 32
+"""A sequence waits for another to evaluate their common beginning when that saves at least this many tokens."""
+_ABORTABLE_TOKENS = 16
+_ABORTABLE_SECONDS = 0.05
+
+
+class Scheduler:
+    """Runs sequences on one context. Used by one thread; ``should_abort`` is read inside an evaluation."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._waiting: list[Sequence] = []
+        self._running: list[Sequence] = []
+        self._order: dict[int, int] = {}
+        self._submitted = 0
+        self._last_step = 0.0
+        self._crowded = False  # the cache was full: nobody joins before somebody leaves
+
+    @property
+    def busy(self) -> bool:
+        """There is something to run."""
+        return bool(self._waiting or self._running)
+
+    def next_deadline(self) -> float | None:
+        """Return the earliest deadline of what runs, in ``time.monotonic()`` seconds."""
+        deadlines = [s.request.deadline for s in self._running if s.request.deadline is not None]
+        return min(deadlines, default=None)
+
+    def add(self, sequence: Sequence) -> None:
+        """Take a sequence; it runs when there is room, interactive ones first."""
+        self._submitted += 1
+        self._enqueue(sequence, self._submitted)
+
+    def cancel(self, should_end: Callable[[Sequence], bool]) -> None:
+        """Mark what has to end; it does so before the next evaluation."""
+        for sequence in (*self._waiting, *self._running):
+            if should_end(sequence):
+                sequence.cancelled = True
+
+    def fail_all(self, error: Exception) -> None:
+        """End everything with ``error`` and forget the context."""
+        for sequence in (*self._waiting, *self._running):
+            sequence.finish(FinishReason.ERROR, error)
+        self._waiting.clear()
+        self._running.clear()
+        self._order.clear()
+        self._slots.close()
+
+    def step(self) -> bool:
+        """Evaluate one batch; False when nothing could be done (every consumer is behind)."""
+        self._end_what_must()
+        if not self.busy:
+            return True
+        self._slots.ensure(self._waiting, self._running)
+        self._admit()
+        entries = self._pack()
+        if not entries:
+            return False
+        started = time.monotonic()
+        slow = self._last_step > _ABORTABLE_SECONDS or self._slots.context.batch.size >= _ABORTABLE_TOKENS
+        code = self._slots.context.evaluate(abortable=slow)
+        self._last_step = time.monotonic() - started
+        if code == 0:
+            self._consume(entries)
+        elif code == 1:
+            self._make_room()
+        else:
+            self._roll_back(entries)
+        return True
+
+    # ---- who runs ---------------------------------------------------------------------------------------------------
+
+    def _enqueue(self, sequence: Sequence, order: int) -> None:
+        self._order[id(sequence)] = order
+        bisect.insort(self._waiting, sequence, key=lambda s: (not s.interactive, self._order[id(s)]))
+
+    def _end_what_must(self) -> None:
+        now = time.monotonic()
+        for sequence in (*self._waiting, *self._running):
+            deadline = sequence.request.deadline
+            if sequence.cancelled:
+                sequence.finish(FinishReason.CANCELLED)
+            elif deadline is not None and now >= deadline:
+                sequence.finish(FinishReason.TIMEOUT)
+        self._retire()
+
+    def _retire(self) -> None:
+        """Take what ended out of both lists; its tokens stay in the memory for those who begin alike."""
+        for sequence in [s for s in self._waiting if s.ended]:
+            self._waiting.remove(sequence)
+            del self._order[id(sequence)]
+        for sequence in [s for s in self._running if s.ended or s.pending == 0]:
+            self._running.remove(sequence)
+            self._crowded = False
+            del self._order[id(sequence)]
+            owner = sequence if isinstance(sequence, Scoring) and not sequence.ended else None
+            self._slots.keep(sequence, owner, useful=not isinstance(sequence, Branch))
+
+    def _admit(self) -> None:
+        if self._crowded and self._running:
+            return
+        index = 0
+        while index < len(self._waiting) and len(self._running) < self._slots.width and index < self._slots.width:
+            sequence = self._waiting[index]
+            if self._worth_waiting(sequence) or not self._slots.seat(sequence, self._running):
+                index += 1
+                continue
+            del self._waiting[index]
+            sequence.freeze_at = self._freeze_point(sequence)
+            self._running.append(sequence)
+
+    def _worth_waiting(self, sequence: Sequence) -> bool:
+        """Say whether a running sequence is about to evaluate what this one could take over."""
+        now = None
+        for other in self._running:
+            goal = other.prompt_length if self._slots.can_cut else other.freeze_at or 0
+            if other.done >= goal:
+                continue
+            common = min(common_prefix(other.tokens, sequence.tokens), sequence.outputs_from)
+            later = min(common, goal) if self._slots.can_cut else (goal if goal <= common else 0)
+            if later < WORTH_WAITING:
+                continue
+            if now is None:
+                now = self._slots.reusable(sequence, self._running)
+            if later - now >= WORTH_WAITING:
+                return True
+        return False
+
+    def _freeze_point(self, sequence: Sequence) -> int | None:
+        """Where a state that cannot be cut should be kept: at the end of what the next waiting ones share with it."""
+        if self._slots.can_cut:
+            return None
+        others = self._waiting[: self._slots.width]
+        shared = max((common_prefix(sequence.tokens, other.tokens) for other in others), default=0)
+        shared = min(shared, sequence.outputs_from)
+        return shared if shared - sequence.done >= WORTH_WAITING else None
+
+    # ---- what is evaluated -------------------------------------------------------------------------------------------
+
+    def _pack(self) -> list[tuple[Sequence, int, int, list[int]]]:
+        """Fill the batch; returns (sequence, tokens of it, its batch index, batch indices of its outputs)."""
+        context = self._slots.context
+        batch = context.batch
+        batch.clear()
+        entries: list[tuple[Sequence, int, int, list[int]]] = []
+        runnable = [s for s in self._running if not s.sink.full]
+        runnable.sort(key=lambda s: (not s.decoding, not s.interactive))
+        piece = PIECE if runnable and runnable[0].decoding else batch.capacity
+        for sequence in runnable:
+            count = min(sequence.pending, batch.capacity - batch.size)
+            if not sequence.decoding:
+                count = min(count, piece)
+                if sequence.freeze_at is not None:
+                    count = min(count, sequence.freeze_at - sequence.done)
+                first_output = max(0, sequence.outputs_from - sequence.done)
+                count = min(count, first_output + context.max_outputs - batch.outputs)
+                piece -= count
+            if count <= 0:
+                continue
+            outputs = range(max(0, sequence.outputs_from - sequence.done), count)
+            tokens = sequence.tokens[sequence.done : sequence.done + count]
+            start = batch.add(tokens, sequence.done, sequence.slot or 0, outputs)
+            entries.append((sequence, count, start, [start + offset for offset in outputs]))
+        return entries
+
+    def _consume(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
+        for sequence, count, _, outputs in entries:
+            sequence.done += count
+            if sequence.done == sequence.freeze_at:
+                self._slots.freeze(sequence)
+                sequence.freeze_at = None
+            if outputs:
+                order = self._order[id(sequence)]
+                for branch in sequence.consume(self._slots.context.handle, outputs):
+                    self._enqueue(branch, order)
+        self._retire()
+
+    def _make_room(self) -> None:
+        """The cache is full: forget, grow, or let the youngest sequence wait."""
+        if self._slots.forget_one() or self._slots.grow(self._running):
+            return
+        if len(self._running) > 1:
+            youngest = max(self._running, key=lambda s: (not s.interactive, self._order[id(s)]))
+            self._running.remove(youngest)
+            self._slots.vacate(youngest)
+            self._crowded = True
+            self._enqueue(youngest, self._order[id(youngest)])
+            return
+        only = self._running[0]
+        limit = self._slots.context_limit
+        error = ContextOverflow(tokens=len(only.tokens), context=limit)
+        only.finish(FinishReason.ERROR, error if len(only.tokens) > limit else OutOfMemory("the KV cache"))
+        self._retire()
+
+    def _roll_back(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
+        """An evaluation was aborted in the middle: undo what it did to each sequence of the batch."""
+        for sequence, _, _, _ in entries:
+            if not self._slots.truncate(sequence):
+                self._running.remove(sequence)
+                self._slots.vacate(sequence)
+                self._enqueue(sequence, self._order[id(sequence)])

@@ -1,0 +1,259 @@
+"""One object a sequence, with all of its state: what is to be evaluated, what came out, where events go."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from llmcli.engine.output import AnswerStream
+from llmcli.engine.sampling import Sampler
+from llmcli.engine.scoring import log_probability
+from llmcli.engine.tokens import Tokenizer
+from llmcli.types import (
+    Event,
+    Finished,
+    FinishReason,
+    Priority,
+    ReasoningPiece,
+    Request,
+    Score,
+    Scores,
+    TextPiece,
+    Timings,
+    Usage,
+)
+
+
+class Sink(Protocol):
+    """Where the events of a request go. ``full``: the consumer is behind, the sequence has to wait."""
+
+    @property
+    def full(self) -> bool: ...
+
+    def emit(self, event: Event) -> None: ...
+
+
+class Sequence:
+    """Tokens that a model evaluates. ``done`` of ``tokens`` are in the memory of sequence id ``slot``.
+
+    ``outputs_from``: the position from which logits are wanted. ``freeze_at``: a length at which the state is copied
+    for others (memories that cannot be cut).
+    """
+
+    longest = 0
+    """Tokens that may still be generated."""
+
+    def __init__(self, request: Request, tokens: list[int], sink: Sink) -> None:
+        self.request = request
+        self.tokens = tokens
+        self.prompt_length = len(tokens)
+        self.outputs_from = len(tokens) - 1
+        self.sink = sink
+        self.slot: int | None = None
+        self.done = 0
+        self.reused = 0
+        self.freeze_at: int | None = None
+        self.ended = False
+        self.cancelled = False
+        self.submitted = time.monotonic()
+        self.first_token: float | None = None
+        self.last_token: float | None = None
+        self.generated = 0
+
+    @property
+    def interactive(self) -> bool:
+        """It goes before bulk work."""
+        return self.request.priority is Priority.INTERACTIVE
+
+    @property
+    def pending(self) -> int:
+        """Tokens that are not evaluated yet."""
+        return len(self.tokens) - self.done
+
+    @property
+    def decoding(self) -> bool:
+        """The prompt is evaluated, one token a step follows."""
+        return self.generated > 0 and self.pending == 1
+
+    def consume(self, context: Any, outputs: list[int]) -> list[Sequence]:
+        """Take the logits at the batch indices ``outputs``; returns sequences that must run because of them."""
+        raise NotImplementedError
+
+    def finish(self, reason: FinishReason, error: Exception | None = None, limit: str | None = None) -> None:
+        """Emit the last event, once."""
+        if self.ended:
+            return
+        self.ended = True
+        now = time.monotonic()
+        rate = None
+        if self.generated > 1 and self.first_token is not None and self.last_token is not None:
+            rate = (self.generated - 1) / max(self.last_token - self.first_token, 1e-9)
+        first = None if self.first_token is None else self.first_token - self.submitted
+        usage = Usage(self.prompt_length, self.reused, self.generated)
+        timings = Timings(first, now - self.submitted, rate)
+        self.release()
+        self.sink.emit(Finished(self.request.id, reason, usage, timings, error, limit))
+
+    def restart(self) -> None:
+        """Begin again from the first token: what the memory held of it was lost. The answer so far stays."""
+        self.done = 0
+        self.slot = None
+
+    def release(self) -> None:
+        """Free what the sequence holds outside the context."""
+
+
+class Generation(Sequence):
+    """A request that generates text."""
+
+    def __init__(
+        self,
+        request: Request,
+        tokens: list[int],
+        sink: Sink,
+        *,
+        sampler: Sampler,
+        stream: AnswerStream,
+        tokenizer: Tokenizer,
+        context_limit: int,
+    ) -> None:
+        super().__init__(request, tokens, sink)
+        self._sampler = sampler
+        self._stream = stream
+        self._tokenizer = tokenizer
+        room = context_limit - len(tokens)
+        wanted = request.max_tokens
+        self._limit = "max_tokens" if wanted is not None and wanted <= room else "context"
+        self._most = room if wanted is None else min(wanted, room)
+
+    @property
+    def longest(self) -> int:  # type: ignore[override]
+        return self._most - self.generated
+
+    def consume(self, context: Any, outputs: list[int]) -> list[Sequence]:
+        token = self._sampler.sample(context, outputs[-1])
+        self.last_token = time.monotonic()
+        if self.first_token is None:
+            self.first_token = self.last_token
+        self.generated += 1
+        if self._tokenizer.is_eog(token):
+            self._end(FinishReason.STOP)
+            return []
+        self.tokens.append(token)
+        self.outputs_from = len(self.tokens) - 1
+        self._emit(*self._stream.feed(self._tokenizer.piece(token)))
+        if self._stream.stopped:
+            self._end(FinishReason.STOP)
+        elif self.generated >= self._most:
+            self._end(FinishReason.LENGTH, self._limit)
+        return []
+
+    def _emit(self, reasoning: str, answer: str) -> None:
+        if reasoning:
+            self.sink.emit(ReasoningPiece(self.request.id, reasoning))
+        if answer:
+            self.sink.emit(TextPiece(self.request.id, answer))
+
+    def _end(self, reason: FinishReason, limit: str | None = None) -> None:
+        self._emit(*self._stream.flush())
+        self.finish(reason, limit=limit)
+
+    def finish(self, reason: FinishReason, error: Exception | None = None, limit: str | None = None) -> None:
+        if not self.ended and reason is not FinishReason.STOP:
+            self._emit(*self._stream.flush())  # what was held back belongs to the answer
+        super().finish(reason, error, limit)
+
+    def release(self) -> None:
+        self._sampler.close()
+
+
+class Scoring(Sequence):
+    """A request that scores candidates: evaluates what they share, then a ``Branch`` for each longer one."""
+
+    def __init__(self, request: Request, candidates: list[list[int]], sink: Sink) -> None:
+        """``candidates``: for each the tokens of prompt and candidate together."""
+        shared = common_prefix_of(candidates)
+        super().__init__(request, candidates[0][:shared], sink)
+        self._endings = [tokens[shared:] for tokens in candidates]
+        self._logprobs = [0.0] * len(candidates)
+        self._open = 0
+
+    def consume(self, context: Any, outputs: list[int]) -> list[Sequence]:
+        first = log_probability(context, outputs[-1], [ending[0] for ending in self._endings])
+        self._logprobs = first
+        self.first_token = time.monotonic()
+        branches: list[Sequence] = [
+            Branch(self, index, self.tokens + ending[:-1], ending)
+            for index, ending in enumerate(self._endings)
+            if len(ending) > 1
+        ]
+        self._open = len(branches)
+        if not branches:
+            self._deliver()
+        return branches
+
+    def add(self, index: int, logprob: float) -> None:
+        """Take the rest of a candidate's log-probability from its branch."""
+        self._logprobs[index] += logprob
+        self._open -= 1
+        if self._open == 0:
+            self._deliver()
+
+    def _deliver(self) -> None:
+        scores = tuple(
+            Score(candidate, logprob, len(ending))
+            for candidate, logprob, ending in zip(self.request.candidates, self._logprobs, self._endings, strict=True)
+        )
+        self.sink.emit(Scores(self.request.id, scores))
+        self.finish(FinishReason.STOP)
+
+
+class Branch(Sequence):
+    """The rest of one candidate behind the shared tokens of a ``Scoring``."""
+
+    def __init__(self, parent: Scoring, index: int, tokens: list[int], ending: list[int]) -> None:
+        super().__init__(parent.request, tokens, parent.sink)
+        self.parent = parent
+        self._index = index
+        self._targets = ending[1:]
+        self.outputs_from = len(tokens) - len(self._targets)
+        self._sum = 0.0
+        self._taken = 0
+
+    def consume(self, context: Any, outputs: list[int]) -> list[Sequence]:
+        for output in outputs:  # a long candidate may come in several pieces
+            self._sum += log_probability(context, output, [self._targets[self._taken]])[0]
+            self._taken += 1
+        if self._taken == len(self._targets):
+            self.ended = True
+            if not self.parent.ended:
+                self.parent.add(self._index, self._sum)
+        return []
+
+    def restart(self) -> None:
+        super().restart()
+        self._sum, self._taken = 0.0, 0
+
+    def finish(self, reason: FinishReason, error: Exception | None = None, limit: str | None = None) -> None:
+        self.ended = True
+        self.parent.finish(reason, error, limit)
+
+
+def common_prefix(a: list[int], b: list[int]) -> int:
+    """Return how many tokens two lists share at their beginning (slices are compared in C)."""
+    low, high = 0, min(len(a), len(b))
+    if a[:high] == b[:high]:
+        return high
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def common_prefix_of(lists: list[list[int]]) -> int:
+    """Return how many tokens all lists share, leaving each at least one of its own."""
+    shared = min(common_prefix(lists[0], other) for other in lists)
+    return min(shared, *(len(tokens) - 1 for tokens in lists)) if len(lists) > 1 else max(1, len(lists[0]) - 1)

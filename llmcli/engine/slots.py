@@ -1,0 +1,235 @@
+"""Who sits where: sequence ids of the context, beginnings that are kept for others, and growing when room runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from llmcli.engine.context import MAX_SEQUENCES, Context, ContextConfig
+from llmcli.engine.memory import Memory, memory_of
+from llmcli.engine.model import Model
+from llmcli.engine.sequence import Scoring, Sequence, common_prefix
+from llmcli.errors import InternalError, OutOfMemory
+
+WIDTH = 16
+"""Sequences that run at once."""
+_KEPT = 4
+"""Ended sequences whose tokens stay for those who begin alike (as well as those that others are waiting for)."""
+_FIRST_ANSWER = 512
+"""Tokens of answer for which room is made at first; the context grows when an answer is longer."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    tokens: list[int]
+    owner: Scoring | None
+
+    @property
+    def needed(self) -> bool:
+        return self.owner is not None and not self.owner.ended
+
+
+class Slots:
+    """The context and its sequence ids. ``context_limit``: tokens that one sequence may have."""
+
+    def __init__(
+        self, model: Model, config: ContextConfig, context_limit: int, should_abort: Callable[[], bool]
+    ) -> None:
+        self._model = model
+        self._config = config
+        self._should_abort = should_abort
+        self._context: Context | None = None
+        self._memory: Memory | None = None
+        self._free: list[int] = []
+        self._kept: dict[int, _Kept] = {}  # least recently used first
+        self.context_limit = context_limit
+        self.width = WIDTH
+        self.can_cut = not model.recurrent
+
+    @property
+    def context(self) -> Context:
+        """The context, once ``ensure`` was called."""
+        if self._context is None:
+            raise InternalError("context", detail="used before it was made")
+        return self._context
+
+    @property
+    def _mem(self) -> Memory:
+        if self._memory is None:
+            raise InternalError("memory", detail="used before it was made")
+        return self._memory
+
+    @property
+    def _elastic(self) -> bool:
+        """Each sequence has memory of its own, so that their number costs."""
+        return self._model.recurrent or not self._config.unified
+
+    def ensure(self, waiting: list[Sequence], running: list[Sequence]) -> None:
+        """Make the context, or a larger one where sequence ids or streams are too few or too short."""
+        if self._context is None:
+            self._create(self._fitting([*running, *waiting[: self.width]]))
+            return
+        if not self._elastic:
+            return
+        config = self.context.config
+        wanted = min(self.width, len(running) + len(waiting))
+        short = not config.unified and any(len(s.tokens) > config.cells for s in (*running, *waiting[: self.width]))
+        if short or wanted + 1 > config.sequences:
+            self._rebuild(self._fitting([*running, *waiting[: self.width]]), running)
+
+    def _fitting(self, sequences: list[Sequence]) -> ContextConfig:
+        """Return the settings for ``sequences`` to run at once."""
+        needs = [min(len(s.tokens) + min(s.longest, _FIRST_ANSWER), self.context_limit) + 1 for s in sequences]
+        count = 2 * self.width
+        if self._elastic:  # one for each, one to keep, and one for each branch that a scoring sequence grows
+            count = len(sequences) + 2 + sum(isinstance(s, Scoring) for s in sequences)
+        cells = max(needs)
+        if self._config.unified:
+            shared = min(common_prefix(sequences[0].tokens, s.tokens) for s in sequences)
+            cells = sum(needs) - shared * (len(needs) - 1)
+        return replace(self._config, sequences=min(count, MAX_SEQUENCES)).with_cells(cells)
+
+    def _create(self, config: ContextConfig) -> None:
+        self._context = Context(self._model, config, self._should_abort)
+        self._memory = memory_of(self._context)
+        self._free = list(reversed(range(self._context.config.sequences)))
+        self._kept.clear()
+
+    def close(self) -> None:
+        """Free the context."""
+        if self._context is not None:
+            self._context.close()
+        self._context = self._memory = None
+        self._kept.clear()
+
+    # ---- growing ------------------------------------------------------------------------------------------------------
+
+    def grow(self, running: list[Sequence]) -> bool:
+        """Make the cache larger, keeping what runs; False where the model's context or the memory ends."""
+        config = self.context.config
+        most = self.context_limit * (self.width if config.unified else 1) + 1
+        unshared = sum(len(s.tokens) + min(s.longest, _FIRST_ANSWER) for s in running)
+        if config.cells >= most:
+            return False
+        cells = min(max(2 * config.cells, unshared if config.unified else 0), most)
+        try:
+            self._rebuild(config.with_cells(cells), running)
+        except OutOfMemory:
+            return False
+        return True
+
+    def _rebuild(self, config: ContextConfig, running: list[Sequence]) -> None:
+        """Replace the context; states move over, a sequence whose state does not fit is evaluated again."""
+        old = self.context.config
+        states = [(s, self.context.save(s.slot)) for s in running if s.slot is not None and s.done]
+        self.close()
+        try:
+            self._create(config)
+        except OutOfMemory:
+            self._create(old)
+            self._move_in(states, running)
+            raise
+        self._move_in(states, running)
+
+    def _move_in(self, states: list[tuple[Sequence, bytes]], running: list[Sequence]) -> None:
+        for sequence in running:
+            sequence.slot = self._free.pop()
+        for sequence, state in states:
+            slot = sequence.slot
+            if slot is not None and not self.context.restore(slot, state):
+                sequence.restart()
+                sequence.slot = slot
+
+    # ---- seats ----------------------------------------------------------------------------------------------------------
+
+    def _donors(self, running: Iterable[Sequence]) -> Iterable[tuple[int, list[int], int]]:
+        """Yield (slot, tokens, evaluated) of all that could begin another sequence."""
+        for slot, kept in self._kept.items():
+            yield slot, kept.tokens, len(kept.tokens)
+        for sequence in running:
+            if sequence.slot is not None and sequence.done:
+                yield sequence.slot, sequence.tokens, sequence.done
+
+    def _best_donor(self, sequence: Sequence, running: list[Sequence]) -> tuple[int, int | None]:
+        best, donor = 0, None
+        for slot, tokens, done in self._donors(running):
+            common = min(common_prefix(tokens, sequence.tokens), sequence.outputs_from)
+            length = self._mem.reusable(done, common)
+            if length > best:
+                best, donor = length, slot
+        return best, donor
+
+    def reusable(self, sequence: Sequence, running: list[Sequence]) -> int:
+        """Return how many tokens of ``sequence`` are in the memory already."""
+        return self._best_donor(sequence, running)[0]
+
+    def seat(self, sequence: Sequence, running: list[Sequence]) -> bool:
+        """Give a sequence an id and the longest beginning that is there; False when every id is taken."""
+        length, donor = self._best_donor(sequence, running)
+        slot = self._take(keep=donor)
+        if slot is None and donor in self._kept and not self._kept[donor].needed:
+            self._forget(donor)  # the last id: room to run goes before a beginning to share
+            slot, donor, length = self._free.pop(), None, 0
+        if slot is None:
+            return False
+        if donor is not None:
+            self._mem.copy(donor, slot, length)
+            if donor in self._kept:
+                self._kept[donor] = self._kept.pop(donor)  # most recently used
+        sequence.slot = slot
+        sequence.done = length
+        if sequence.generated == 0:
+            sequence.reused = length
+        return True
+
+    def _take(self, keep: int | None) -> int | None:
+        """Return a free id, if need be by forgetting a kept beginning other than ``keep``."""
+        if self._free:
+            return self._free.pop()
+        if self.forget_one(keep):
+            return self._free.pop()
+        return None
+
+    def keep(self, sequence: Sequence, owner: Scoring | None, *, useful: bool) -> None:
+        """A sequence ended or waits for its branches: keep its tokens for others within bounds."""
+        slot, sequence.slot = sequence.slot, None
+        if slot is None:
+            return
+        self._kept[slot] = _Kept(sequence.tokens[: sequence.done], owner)
+        if not sequence.done or not useful:
+            self._forget(slot)
+        while sum(not kept.needed for kept in self._kept.values()) > _KEPT and self.forget_one():
+            pass
+
+    def freeze(self, sequence: Sequence) -> None:
+        """Keep a copy of the sequence as it is now, where an id is free for it."""
+        slot = self._take(keep=None)
+        if slot is None or sequence.slot is None:
+            return
+        self._mem.copy(sequence.slot, slot, sequence.done)
+        self._kept[slot] = _Kept(sequence.tokens[: sequence.done], None)
+
+    def forget_one(self, keep: int | None = None) -> bool:
+        """Forget the least recently used beginning that nobody waits for; False when there is none."""
+        slot = next((slot for slot, kept in self._kept.items() if slot != keep and not kept.needed), None)
+        if slot is None:
+            return False
+        self._forget(slot)
+        return True
+
+    def _forget(self, slot: int) -> None:
+        del self._kept[slot]
+        self._mem.remove(slot)
+        self._free.append(slot)
+
+    def vacate(self, sequence: Sequence) -> None:
+        """Take a running sequence out of the memory; it begins again when it is seated the next time."""
+        slot = sequence.slot
+        sequence.restart()
+        if slot is not None:
+            self._mem.remove(slot)
+            self._free.append(slot)
+
+    def truncate(self, sequence: Sequence) -> bool:
+        """Cut a sequence back to what counts as done; False where its memory cannot be cut."""
+        return sequence.slot is not None and self._mem.truncate(sequence.slot, sequence.done)
