@@ -6,13 +6,34 @@ from collections.abc import Iterator, Sequence
 
 from llmcli.backends.base import Backend
 from llmcli.documents import Document
-from llmcli.tasks.base import Options
+from llmcli.errors import EmptyInput
+from llmcli.tasks.base import Options, answer_limit, make_request, one_answer
 from llmcli.templates import Library
-from llmcli.types import TaskEvent
+from llmcli.types import Priority, TaskEvent
+
+PROMPT = "ask"
 
 
 def ask(
     backend: Backend, prompts: Library, question: str, documents: Sequence[Document], options: Options
 ) -> Iterator[TaskEvent]:
-    """Answer ``question`` about ``documents`` (may be none)."""
-    raise NotImplementedError
+    """Answer ``question`` about ``documents`` (may be none): Deltas, then one Result, or ItemFailed.
+
+    The documents are never cut: with more than the context holds the item fails with ``ContextOverflow``. Raises
+    ``EmptyInput`` when neither the question nor a document says anything, or when every document named is blank.
+    """
+    blank = [document for document in documents if not document.text.strip()]
+    if len(blank) == len(documents) and (documents or not question.strip()):
+        raise EmptyInput(documents[0].name if documents else "")
+    prompt = prompts.get(PROMPT)
+    messages = prompt.render({"question": question, "documents": list(documents)})
+    request = make_request(
+        "ask",
+        messages,
+        prompt,
+        options,
+        max_tokens=answer_limit(prompt, options, None),
+        priority=Priority.INTERACTIVE,
+    )
+    name = documents[0].name if len(documents) == 1 else ""
+    yield from one_answer(backend, request, options, prompt=PROMPT, name=name)

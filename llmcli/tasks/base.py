@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
-from llmcli.types import Priority
+from llmcli.backends.base import Backend
+from llmcli.errors import ContextOverflow, InternalError, Interrupted, LlmError, TimedOut
+from llmcli.templates import Prompt
+from llmcli.types import (
+    Delta,
+    Event,
+    Finished,
+    FinishReason,
+    ItemFailed,
+    Message,
+    Notice,
+    Priority,
+    ReasoningPiece,
+    Request,
+    Result,
+    Sampling,
+    Score,
+    Scores,
+    TaskEvent,
+    TextPiece,
+    Timings,
+    Usage,
+)
+
+EMPTY_ANSWER = "the model gave an empty answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +53,192 @@ class Options:
     priority: Priority | None = None
     deadline: float | None = None
     reasoning: bool = False
+
+
+def sampling(prompt: Prompt, options: Options) -> Sampling:
+    """Return how to sample: the user's options before the prompt file's before the defaults."""
+    chosen: dict[str, Any] = {}
+    for source in (prompt.options, options):
+        for name in (f.name for f in fields(Sampling)):
+            value = getattr(source, name, None)
+            if value is not None:
+                chosen[name] = value
+    return Sampling(**chosen)
+
+
+def make_request(
+    request_id: str,
+    messages: tuple[Message, ...],
+    prompt: Prompt,
+    options: Options,
+    *,
+    max_tokens: int | None = None,
+    candidates: tuple[str, ...] = (),
+    priority: Priority = Priority.BULK,
+) -> Request:
+    """Return a request that may answer ``max_tokens`` tokens (None: until the context is full)."""
+    return Request(
+        id=request_id,
+        messages=messages,
+        candidates=candidates,
+        sampling=sampling(prompt, options),
+        stop=options.stop or prompt.options.stop,
+        max_tokens=max_tokens,
+        priority=options.priority or priority,
+        deadline=options.deadline,
+        reasoning=options.reasoning,
+    )
+
+
+def answer_limit(prompt: Prompt, options: Options, default: int | None) -> int | None:
+    """Return the longest answer in tokens: the user's before the prompt file's before the verb's ``default``."""
+    return options.max_tokens or prompt.options.max_tokens or default
+
+
+def is_cut(finished: Finished, options: Options) -> bool:
+    """Tell whether a limit that the user did not set ended an answer."""
+    by_user = finished.limit == "max_tokens" and options.max_tokens is not None
+    return finished.reason is FinishReason.LENGTH and not by_user
+
+
+def failure(finished: Finished) -> LlmError | None:
+    """Return why a request came to nothing, or None when it ended well (at a limit included)."""
+    if finished.reason is FinishReason.ERROR:
+        if isinstance(finished.error, LlmError):
+            return finished.error
+        error = InternalError(detail=repr(finished.error))
+        error.__cause__ = finished.error
+        return error
+    if finished.reason is FinishReason.TIMEOUT:
+        return TimedOut()
+    return Interrupted() if finished.reason is FinishReason.CANCELLED else None
+
+
+def raise_failure(finished: Finished) -> None:
+    """Raise why a request came to nothing; return when it ended well."""
+    error = failure(finished)
+    if error is not None:
+        raise error
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came in about one request so far; ``size`` counts the characters of its text."""
+
+    parts: list[str] = field(default_factory=list)
+    scores: tuple[Score, ...] = ()
+    finished: Finished | None = None
+    size: int = 0
+
+    def take(self, event: Event) -> None:
+        """Add an event of this request."""
+        if isinstance(event, TextPiece):
+            self.parts.append(event.text)
+            self.size += len(event.text)
+        elif isinstance(event, Scores):
+            self.scores = event.scores
+        elif isinstance(event, Finished):
+            self.finished = event
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self.parts)
+
+
+class Tally:
+    """Usage and timings of all calls made for one item.
+
+    One call's timings are its own. Of many, ``total_s`` runs on the clock from the first submission (the creation of
+    the tally), and the rate is all tokens over the time after the first one, since the calls ran side by side.
+    """
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._calls: list[Finished] = []
+
+    def add(self, finished: Finished) -> None:
+        """Count a call."""
+        self._calls.append(finished)
+
+    @property
+    def usage(self) -> Usage:
+        """The sum of all calls."""
+        return sum((call.usage for call in self._calls), Usage())
+
+    @property
+    def timings(self) -> Timings:
+        """The timings of the whole."""
+        if len(self._calls) == 1:
+            return self._calls[0].timings
+        total = time.monotonic() - self._started
+        firsts = [call.timings.first_token_s for call in self._calls if call.timings.first_token_s is not None]
+        first = min(firsts, default=None)
+        tokens = self.usage.completion_tokens
+        decode = total - (first or 0.0)
+        rate = tokens / decode if first is not None and tokens > 1 and decode > 0 else None
+        return Timings(first_token_s=first, total_s=total, tokens_per_second=rate)
+
+
+def one_answer(
+    backend: Backend,
+    request: Request,
+    options: Options,
+    *,
+    prompt: str,
+    item: int = 0,
+    name: str = "",
+    fields: Mapping[str, Any] | None = None,
+) -> Iterator[TaskEvent]:
+    """Run one request as one item: its Deltas as they come, then its Result, or ItemFailed.
+
+    A prompt that leaves no room for an answer in the context is refused before it is sent (``ContextOverflow``). What
+    was delivered before a failure or a time-out stands.
+    """
+    info = backend.info()
+    (tokens,), _ = backend.count([request])
+    if tokens >= info.context:
+        yield ItemFailed(item, name, ContextOverflow(name, tokens=tokens, context=info.context))
+        return
+    answer, tally = Answer(), Tally()
+    with backend.open() as job:
+        job.submit(request)
+        job.close_input()
+        for event in job:
+            answer.take(event)
+            if isinstance(event, TextPiece | ReasoningPiece):
+                yield Delta(event.text, item, reasoning=isinstance(event, ReasoningPiece))
+    finished = ended(answer)
+    tally.add(finished)
+    error = failure(finished)
+    if error is not None:
+        yield ItemFailed(item, name, error)
+        return
+    warnings = () if answer.text.strip() else (EMPTY_ANSWER,)
+    for warning in warnings:
+        yield Notice(warning, item)
+    yield Result(
+        item,
+        name,
+        answer.text,
+        fields=fields or {},
+        model=info.model,
+        prompt=prompt,
+        finish_reason=finished.reason,
+        usage=tally.usage,
+        timings=tally.timings,
+        warnings=warnings,
+        cut=is_cut(finished, options),
+    )
+
+
+def ended(answer: Answer) -> Finished:
+    """Return how an answer ended; raises ``InternalError`` when the backend broke its promise to say so."""
+    if answer.finished is None:
+        raise InternalError(detail="the backend ended a job without ending its requests")
+    return answer.finished
+
+
+def passed_on(failed: ItemFailed, item: int) -> ItemFailed:
+    """Return a failure from outside (a file that could not be read) as that of input number ``item``."""
+    return replace(failed, item=item)
