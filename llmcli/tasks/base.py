@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -189,7 +189,7 @@ def one_answer(
     item: int = 0,
     name: str = "",
     fields: Mapping[str, Any] | None = None,
-) -> Iterator[TaskEvent]:
+) -> Generator[TaskEvent]:
     """Run one request as one item: its Deltas as they come, then its Result, or ItemFailed.
 
     A prompt that leaves no room for an answer in the context is refused before it is sent (``ContextOverflow``). What

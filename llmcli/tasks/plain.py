@@ -5,13 +5,12 @@ Law: joining the pieces with their own texts gives the document back, byte for b
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, replace
 
 from llmcli.documents import paragraphs
 
-_INDENT = re.compile(r"^[ \t]*(?=[^ \t\r\n])", re.MULTILINE)
+_INDENT = re.compile(r"[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,15 @@ def _piece(paragraph: str, newline: str) -> Piece:
         core = core.replace("\r\n", "\n")
     else:
         newline = "\n"  # mixed or other line endings: the paragraph goes to the model as it is
-    indent = os.path.commonprefix(_INDENT.findall(paragraph))
+    lines = [before.rpartition("\n")[2], *core.split("\n")[1:]]
+    indent = _common_start([match.group() for match in map(_INDENT.match, lines) if match])
     return Piece(before, core.replace("\n" + indent, "\n"), after, indent, newline)
+
+
+def _common_start(texts: list[str]) -> str:
+    first, last = min(texts), max(texts)  # what these two share, all between them in order share too
+    length = next((index for index, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[:length]
 
 
 def _has_letters(text: str) -> bool:

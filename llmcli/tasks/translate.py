@@ -26,6 +26,8 @@ class _Translation:
         self.name = document.name
         self._translator = translator
         self._document = document
+        self._segments = Segments(translator, str(item), (), ())
+        self._left: list[tuple[Piece, Segment | None]] = []  # the next piece last
         self._out: list[str] = []
         self._line = 1
         self._warnings: list[str] = []
