@@ -46,9 +46,10 @@ def hub_home(environ: Mapping[str, str]) -> Path:
 
 
 def announced_sha256(path: Path) -> str | None:
-    """Return the SHA-256 that the Hub announced for a file of the cache: the name of its blob."""
-    name = Path(os.path.realpath(path)).name
-    return name if _SHA256.fullmatch(name) else None
+    """Return the SHA-256 that the Hub announced for a file of the cache: the name of its blob. None for other files."""
+    blob = _blob(path) if path.is_symlink() else path
+    in_cache = blob.parent.name == "blobs" and blob.parent.parent.name.startswith("models--")
+    return blob.name if in_cache and _SHA256.fullmatch(blob.name) else None
 
 
 @dataclass(frozen=True, slots=True)

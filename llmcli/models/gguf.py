@@ -227,7 +227,7 @@ def parse_header(stream: Stream, size: int, subject: str) -> Header:
         if key in metadata:
             reader.fail(f"the metadata key {key!r} appears twice")
         metadata[key] = reader.value(key)
-    if not isinstance(metadata.get("general.architecture"), str):
+    if not isinstance(metadata.get("general.architecture"), str) and not metadata.get("split.no"):  # in the first part
         reader.fail("it does not name its architecture")
     tensors = tuple(_read_tensor(reader) for _ in range(n_tensors))
     alignment = metadata.get("general.alignment", _ALIGNMENT)

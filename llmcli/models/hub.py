@@ -8,9 +8,10 @@ from the environment that we are given. Its telemetry is off: with it on, buildi
 from __future__ import annotations
 
 import importlib
+import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -103,12 +104,17 @@ class Retries:
 
 
 class Hub:
-    """The Hub at HF_ENDPOINT (or the public one), with the token of HF_TOKEN or the standard token file."""
+    """The Hub at HF_ENDPOINT (or the public one), with the token of HF_TOKEN or the standard token file.
+
+    Raises ``ConfigError`` for a token that cannot be one.
+    """
 
     def __init__(self, environ: Mapping[str, str], patience: Patience | None = None) -> None:
         self.endpoint = (environ.get("HF_ENDPOINT") or _PUBLIC).rstrip("/")
         self.patience = patience or Patience()
         self._token = _find_token(environ)
+        if self._token and not (self._token.isascii() and self._token.isprintable() and " " not in self._token):
+            raise ConfigError("HF_TOKEN", origin="environment", detail="it holds characters that no token has")
 
     def listing(self, repo: str, interrupt: Interrupt, revision: str | None = None) -> Listing:
         """Return what ``repo`` holds at ``revision`` (None: the newest commit of the main branch).
@@ -124,15 +130,17 @@ class Hub:
             except TryAgain as error:
                 retries.after(error)
 
-    def stream(self, repo: str, revision: str, file: str, start: int, interrupt: Interrupt) -> Iterator[Answer | bytes]:
+    def stream(
+        self, repo: str, revision: str, file: str, start: int, interrupt: Interrupt
+    ) -> Generator[Answer | bytes, None, None]:
         """Yield the answer's head and then the bytes of a file from byte ``start`` on, as the server sends them.
 
         Raises as ``listing``; a connection that breaks after the head was there is ``TryAgain``.
         """
         url = f"{self.endpoint}/{repo}/resolve/{quote(revision, safe='')}/{quote(file)}"
-        return self._guarded(self._ask_file(url, start), f"{repo}/{file}", interrupt)
+        return self._guarded(self._ask_file(url, f"{repo}/{file}", start), f"{repo}/{file}", interrupt)
 
-    def _guarded(self, items: Iterator[T], subject: str, interrupt: Interrupt) -> Iterator[T]:
+    def _guarded(self, items: Iterator[T], subject: str, interrupt: Interrupt) -> Generator[T, None, None]:
         """Run ``items`` in a thread and translate the errors of the client."""
         answered = False
         try:
@@ -156,14 +164,12 @@ class Hub:
         http = _http_library()
         if isinstance(error, HfHubHTTPError) and error.response is not None:
             return self._refusal(subject, Answer(error.response.status_code, dict(error.response.headers)))
-        if isinstance(error, http.UnsupportedProtocol | http.InvalidURL | http.LocalProtocolError):
+        if isinstance(error, http.UnsupportedProtocol | http.InvalidURL):
             return ConfigError("HF_ENDPOINT", origin="environment", detail=str(error))
         if isinstance(error, http.TransportError):
             kind = TryAgain if answered else Unreachable
             return kind(subject, detail=f"{self.endpoint}: {error or type(error).__name__}")
-        if isinstance(error, http.HTTPError | ValueError | KeyError | TypeError):
-            return RemoteError(subject, detail=f"{self.endpoint} sent no answer of the Hub: {error}")
-        return None
+        return RemoteError(subject, detail=f"{self.endpoint}: {error}") if isinstance(error, http.HTTPError) else None
 
     def _refusal(self, subject: str, answer: Answer) -> LlmError:
         """Return the error for an HTTP status that is none of success."""
@@ -185,7 +191,10 @@ class Hub:
         from huggingface_hub import HfApi
 
         api = HfApi(self.endpoint, token=self._token or False, library_name="llmcli", library_version=__version__)
-        info = api.model_info(repo, revision=revision, files_metadata=True, timeout=self._timeout())
+        try:
+            info = api.model_info(repo, revision=revision, files_metadata=True, timeout=self._timeout())
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # how the client meets a portal's page
+            raise RemoteError(repo, detail=f"{self.endpoint} sent no answer of the Hub: {error}") from error
         if not _COMMIT.fullmatch(info.sha or ""):
             raise RemoteError(repo, detail=f"{self.endpoint} names no commit")
         files = tuple(
@@ -195,9 +204,9 @@ class Hub:
         )
         yield Listing(repo, str(info.sha), files)
 
-    def _ask_file(self, url: str, start: int) -> Iterator[Answer | bytes]:
+    def _ask_file(self, url: str, subject: str, start: int) -> Iterator[Answer | bytes]:
         _prepare_client()
-        from huggingface_hub.utils import get_session
+        from huggingface_hub import get_session
 
         headers = {"user-agent": f"llmcli/{__version__}", "accept-encoding": "identity"}
         if self._token:
@@ -210,7 +219,7 @@ class Hub:
                 seen.update({name.lower(): value for name, value in part.headers.items()})
             answer = Answer(response.status_code, seen)
             if answer.status not in (200, 206, 416):
-                raise self._refusal(url.removeprefix(self.endpoint + "/").replace("/resolve/", "/", 1), answer)
+                raise self._refusal(subject, answer)
             yield answer
             if answer.status != 416:  # noqa: PLR2004
                 yield from response.iter_raw(_CHUNK)
@@ -223,15 +232,14 @@ class Hub:
 def _prepare_client() -> None:
     """Import the client and silence it."""
     from huggingface_hub import constants
-    from huggingface_hub.utils import logging
 
     constants.HF_HUB_DISABLE_TELEMETRY = True
-    logging.set_verbosity_error()  # it would write the server's warnings to stderr
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it would write the server's warnings to stderr
 
 
 def _http_library() -> Any:
     """Return the HTTP library that the client stands on: httpx in its version 1, httpx2 in version 2."""
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import get_session
 
     return importlib.import_module(type(get_session()).__module__.partition(".")[0])
 

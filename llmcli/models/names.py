@@ -7,7 +7,7 @@ no "--" and no ".."; 96 characters at most. File names are stricter than the Hub
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 _WORD = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
@@ -33,6 +33,12 @@ class HubName:
     repo: str
     quantization: str | None = None
     file: str | None = None
+
+    def choose(self, files: Collection[str]) -> str | None:
+        """Return which of a repository's files is meant, None when it is not among them."""
+        if self.file is not None:
+            return self.file if self.file in files and is_model_file(self.file) else None
+        return choose(files, (self.quantization,)) if self.quantization else choose(files, PREFERRED, else_any=True)
 
     def __str__(self) -> str:
         if self.file is not None:
@@ -88,14 +94,14 @@ def parts(file: str) -> tuple[str, ...]:
     return tuple(_SPLIT.sub(f"-{number:05d}-of-{total:05d}", file) for number in range(1, total + 1))
 
 
-def choose(files: Iterable[str], label: str | None, preferred: Sequence[str] = PREFERRED) -> str | None:
-    """Return the file of quantization ``label``, or the most preferred one; None when ``label`` is not there.
+def choose(files: Iterable[str], labels: Sequence[str], *, else_any: bool = False) -> str | None:
+    """Return the file with the first of the quantization ``labels`` that is there, of a split model the first part.
 
-    Of a split model it is the first part. Where no file has a preferred label, the only file, else the first by name.
+    None when none is there, unless ``else_any``: then the first model by name.
     """
     models = sorted({parts(file)[0] for file in files if is_model_file(file)})
-    for wanted in (label,) if label is not None else preferred:
+    for label in labels:
         for file in models:
-            if (quantization(file) or "").casefold() == wanted.casefold():
+            if (quantization(file) or "").casefold() == label.casefold():
                 return file
-    return models[0] if models and label is None else None
+    return models[0] if models and else_any else None

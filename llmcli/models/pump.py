@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -58,7 +58,7 @@ class _Feeder(Generic[T]):
         return False
 
 
-def pumped(items: Iterator[T], interrupt: Interrupt, first_within: float) -> Iterator[T]:
+def pumped(items: Iterator[T], interrupt: Interrupt, first_within: float) -> Generator[T, None, None]:
     """Yield ``items``, produced in a thread of their own. Closing this iterator ends the thread at its next item.
 
     Raises what ``items`` raises, what ``interrupt`` asks for, and ``NoAnswer`` when the first item takes longer than

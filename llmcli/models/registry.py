@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from llmcli.errors import ConfigError
+from llmcli.errors import ConfigError, OutputError
 from llmcli.models.cache import writing
 
 _SECTIONS = ("files", "names", "imports", "defaults")
@@ -75,12 +75,27 @@ class Registry:
             return None
         return known if known and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns) else None
 
-    def remember(self, path: Path, record: FileRecord) -> None:
-        """Keep ``record``. Where the registry cannot be written nothing is lost but the time to hash again."""
-        from llmcli.errors import OutputError
+    def remember(self, records: Mapping[Path, FileRecord], names: Mapping[str, dict[str, Any]] | None = None) -> None:
+        """Keep what was found out. Where the registry cannot be written nothing is lost but the time to hash again."""
+        files = {os.path.realpath(path): asdict(record) for path, record in records.items()}
+
+        def change(data: dict[str, dict[str, Any]]) -> None:
+            data["files"].update(files)
+            data["names"].update(names or {})
 
         with suppress(OutputError):
-            self.update(lambda data: data["files"].update({os.path.realpath(path): asdict(record)}))
+            self.update(change)
+
+    def forget(self, paths: Collection[Path]) -> None:
+        """Forget the files at ``paths``, and the names and imports that mean them. Raises ``OutputError``."""
+        gone = {str(path) for path in paths} | {os.path.realpath(path) for path in paths}
+
+        def change(data: dict[str, dict[str, Any]]) -> None:
+            data["files"] = {path: fields for path, fields in data["files"].items() if path not in gone}
+            data["names"] = {name: fields for name, fields in data["names"].items() if fields.get("path") not in gone}
+            data["imports"] = {name: path for name, path in data["imports"].items() if path not in gone}
+
+        self.update(change)
 
 
 @contextmanager

@@ -1,0 +1,242 @@
+"""The models of this machine: what a name means, fetching, forgetting, and that nothing unchecked is ever loaded."""
+
+from __future__ import annotations
+
+import builtins
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmcli.errors import MissingError, ModelNotHere, Offline, RemoteError
+from llmcli.interrupt import Interrupt
+from llmcli.models import names
+from llmcli.models.cache import HubCache, hub_directory
+from llmcli.models.catalogue import STARTER, CatalogueEntry, catalogue_names, load_catalogue
+from llmcli.models.partial import hash_file
+from llmcli.models.registry import FileRecord, Registry
+from llmcli.models.shelf import ModelFile, Shelf, read_facts
+from llmcli.settings import Paths, Settings
+from llmcli.types import Notice, Progress
+
+if TYPE_CHECKING:
+    from llmcli.models.hub import Patience
+
+__all__ = ["Library", "ModelFile"]
+
+_TRUE = frozenset({"1", "on", "yes", "true"})
+
+
+class Library:
+    """What is in the Hugging Face cache and what was imported by path, under the names that ``-m`` takes."""
+
+    def __init__(
+        self, settings: Settings, paths: Paths, environ: Mapping[str, str], *, patience: Patience | None = None
+    ) -> None:
+        """``patience`` with the network: None for the usual one."""
+        self._settings = settings
+        self._environ = environ
+        self._patience = patience
+        self._scratch = paths.cache
+        self._cache = HubCache(hub_directory(environ))
+        self._registry = Registry(paths.data / "models.json")
+        self._shelf = Shelf(self._cache, self._registry)
+
+    # ---- names ----------------------------------------------------------------------------------------------------
+
+    def default(self) -> tuple[str, str]:
+        """Return the name of the model that is used when none is given, and where that was decided."""
+        if self._settings["model"]:
+            return self._settings["model"], self._settings.origin("model")
+        stored = self._registry.data["defaults"].get("")
+        return (stored, "llm models default") if stored else (STARTER, "built in")
+
+    def set_default(self, name: str) -> None:
+        """Make ``name`` the default. Raises ``MissingError`` for a name that means nothing, and ``OutputError``."""
+        key = self._key(name)
+        with suppress(ModelNotHere):  # a good name all the same; the model is fetched when it is wanted
+            self.find(key)
+        self._registry.update(lambda data: data["defaults"].update({"": key}))
+
+    def names(self) -> builtins.list[str]:
+        """Return the names that -m takes, quickly: aliases, imports, the catalogue, what is in the cache."""
+        imports = self._registry.data["imports"]
+        return list(dict.fromkeys([*self._settings["aliases"], *imports, *catalogue_names(), *self._shelf.hub_names()]))
+
+    def catalogue(self) -> builtins.list[CatalogueEntry]:
+        """Return the models that llm knows by name, from small to large."""
+        return list(load_catalogue().values())
+
+    def _key(self, name: str | None) -> str:
+        """Return what ``name`` stands for: aliases replaced, paths made absolute."""
+        name = name or self.default()[0]
+        if not _is_path(name):
+            name = self._settings["aliases"].get(name, name)
+        return os.path.abspath(Path(name).expanduser()) if _is_path(name) else name  # noqa: PTH100 (keeps links)
+
+    # ---- what is here ---------------------------------------------------------------------------------------------
+
+    def list(self) -> builtins.list[ModelFile]:
+        """Return the models on this machine, sorted by name."""
+        found = self._shelf.list()
+        for name, path in self._registry.data["imports"].items():
+            if Path(path).is_file():
+                found.append(self._shelf.path(Path(path), name))
+        return sorted(found, key=lambda model: model.name)
+
+    def find(self, name: str | None = None) -> ModelFile:
+        """Return the model that ``name`` means (None: the default).
+
+        A path only if it begins like one or ends in .gguf and exists; then an alias, a catalogue name, an import,
+        ``owner/repo[:QUANT]`` or ``owner/repo/file.gguf`` in the cache. Raises ``ModelNotHere`` (a known or
+        well-formed name, nothing on this machine), ``MissingError`` (kind "model", close names as suggestions) and
+        ``IsADirectory``.
+        """
+        key = self._key(name)
+        return self._remembered(key) or self._resolve(key)
+
+    def _remembered(self, key: str) -> ModelFile | None:
+        """Return what ``key`` was found to mean, while the files are as they were when they were checked.
+
+        Every command comes by here: no YAML, no header, one look at each file.
+        """
+        fields = self._registry.data["names"].get(key)
+        try:
+            model = ModelFile.from_json(fields) if fields else None
+        except (TypeError, KeyError):  # written by a version with other fields
+            return None
+        return model if model and all(self._registry.record(part) for part in model.parts) else None
+
+    def _resolve(self, key: str) -> ModelFile:
+        if _is_path(key):
+            return self._shelf.path(Path(key), key)
+        if key in load_catalogue():
+            return self._shelf.entry(load_catalogue()[key])
+        imported = self._registry.data["imports"].get(key)
+        if imported is not None:
+            return self._shelf.path(Path(imported), key)
+        hub_name = names.parse_hub_name(key)
+        if hub_name is not None:
+            return self._shelf.hub(hub_name)
+        close = difflib.get_close_matches(key, self.names(), n=3, cutoff=0.6)
+        raise MissingError(key, kind="model", suggestions=close)
+
+    # ---- checking -------------------------------------------------------------------------------------------------
+
+    def ready(self, name: str | None, interrupt: Interrupt) -> ModelFile:
+        """Return the model ``name`` for loading: its SHA-256 is that which its source announced or the catalogue pins.
+
+        A file is hashed once and again when its size or time has changed; one that nobody announced is hashed so that
+        later changes are seen. Raises as ``find``, ``RemoteError`` for another hash and ``BadModelFile``.
+        """
+        key = self._key(name)
+        remembered = self._remembered(key)
+        if remembered is not None:
+            return remembered
+        model = self._resolve(key)
+        records = {part: self._check(model, part, interrupt) for part in model.parts}
+        facts = records[model.path]
+        model = replace(
+            model,
+            sha256=facts.sha256,
+            quantization=model.quantization or facts.quantization,
+            architecture=facts.architecture,
+            context=facts.context,
+            verified=True,
+        )
+        self._registry.remember(records, {key: model.to_json()})
+        return model
+
+    def _check(self, model: ModelFile, part: Path, interrupt: Interrupt) -> FileRecord:
+        expected = model.expected_sha256(part)
+        known = self._registry.record(part)
+        if known is not None and expected in (known.sha256, None):
+            return known
+        try:
+            before = part.stat()
+            found = hash_file(part, interrupt)
+        except OSError as error:
+            raise MissingError(str(part), kind="model", detail=error.strerror or "") from error
+        if expected not in (found, None):
+            raise RemoteError(model.name, detail=f"checksum mismatch: SHA-256 is {found}, announced was {expected}")
+        # the time from before the hashing: a change meanwhile makes the record void
+        return replace(read_facts(part, found), size=before.st_size, mtime_ns=before.st_mtime_ns)
+
+    # ---- getting and forgetting -----------------------------------------------------------------------------------
+
+    def pull(self, name: str | None, interrupt: Interrupt) -> Iterator[Progress | Notice | ModelFile]:
+        """Have the model ``name`` here and checked; the last item is the model.
+
+        Nothing is fetched when it is here already; a damaged one is replaced. A local path is imported: hashed and
+        remembered, not copied. Raises as ``ready``, ``Offline``, and what ``Puller`` raises.
+        """
+        key = self._key(name)
+        if _is_path(key):
+            yield self._import(Path(key), interrupt)
+            return
+        try:
+            yield self.ready(key, interrupt)
+        except ModelNotHere:
+            pass
+        except RemoteError as error:
+            yield Notice(f"{error.subject}: {error.detail}; fetching it again")
+        else:
+            return
+        if self.offline:
+            raise Offline(key)
+        yield from self._fetch(key, interrupt)
+        yield self.ready(key, interrupt)
+
+    @property
+    def offline(self) -> bool:
+        """Whether the user forbade the network."""
+        told = (self._environ.get(variable, "").lower() for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+        return self._settings["offline"] or any(value in _TRUE for value in told)
+
+    def _fetch(self, key: str, interrupt: Interrupt) -> Iterator[Progress | Notice]:
+        from llmcli.models.hub import Hub
+        from llmcli.models.pulling import Placed, Puller
+
+        hub = Hub(self._environ, self._patience)
+        puller = Puller(hub, self._cache, environ=self._environ, scratch=self._scratch)
+        hub_name = names.parse_hub_name(key)
+        if hub_name is not None:
+            events = puller.pull_name(hub_name, interrupt)
+        else:
+            events = puller.pull_entry(load_catalogue()[key], interrupt)
+        for event in events:
+            if isinstance(event, Placed):
+                self._registry.remember({event.path: read_facts(event.path, event.sha256)})
+            else:
+                yield event
+
+    def _import(self, path: Path, interrupt: Interrupt) -> ModelFile:
+        model = self.ready(str(path), interrupt)
+        name = path.stem
+        taken = {**self._settings["aliases"], **load_catalogue(), **self._registry.data["imports"]}
+        if names.is_plain(name) and taken.get(name, str(path)) == str(path):
+            self._registry.update(lambda data: data["imports"].update({name: str(path)}))
+            return replace(model, name=name)
+        self._registry.update(lambda data: data["imports"].update({str(path): str(path)}))
+        return model
+
+    def remove(self, name: str) -> builtins.list[Path]:
+        """Remove a model from the cache, or forget an imported file; return what was deleted.
+
+        Blobs that another name needs stay, and so does a file that was imported by its path. Raises as ``find``, and
+        ``OutputError``.
+        """
+        model = self.find(name)
+        removed: list[Path] = []
+        if model.repo is not None and model.file is not None:
+            for file in names.parts(model.file):
+                removed += self._cache.remove(model.repo, file)
+        self._registry.forget([*model.parts, *removed])
+        return removed
+
+
+def _is_path(name: str) -> bool:
+    return names.is_path(name, lambda path: Path(path).exists())

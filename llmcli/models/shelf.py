@@ -1,0 +1,179 @@
+"""What lies on this machine: models in the Hugging Face cache and files named by path, described without loading them."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from llmcli.errors import BadModelFile, IsADirectory, MissingError, ModelNotHere
+from llmcli.models.cache import CachedFile, HubCache, announced_sha256
+from llmcli.models.catalogue import CatalogueEntry, load_catalogue
+from llmcli.models.gguf import read_header
+from llmcli.models.names import HubName, choose, parts, quantization
+from llmcli.models.registry import FileRecord, Registry
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model on this machine.
+
+    ``path`` is what to load (of a split model the first of ``parts``), ``size`` the bytes of all parts. ``sha256`` of
+    ``path`` is what its source announced or the catalogue pins (then ``announced``), else what was found here, None
+    before that. ``verified``: it was checked, and size and time of the files are as they were then. ``repo``, ``file``
+    and ``revision`` say where it came from on the Hub; ``catalogue`` is its name there.
+    """
+
+    name: str
+    path: Path
+    size: int
+    sha256: str | None = None
+    announced: bool = False
+    repo: str | None = None
+    file: str | None = None
+    revision: str | None = None
+    quantization: str | None = None
+    catalogue: str | None = None
+    architecture: str | None = None
+    context: int | None = None
+    parts: tuple[Path, ...] = ()
+    verified: bool = False
+
+    def expected_sha256(self, part: Path) -> str | None:
+        """Return the hash that was announced for one of ``parts``, None where none was."""
+        return self.sha256 if self.announced and part == self.path else announced_sha256(part)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them."""
+        return asdict(self) | {"path": str(self.path), "parts": [str(part) for part in self.parts]}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> ModelFile:
+        """Return what ``to_json`` was made from. Raises ``TypeError`` and ``KeyError`` for other fields."""
+        paths = {"path": Path(fields["path"]), "parts": tuple(Path(part) for part in fields["parts"])}
+        return cls(**{**fields, **paths})
+
+
+class Shelf:
+    """Describes the models in ``cache`` and at paths, with what ``registry`` knows about their files."""
+
+    def __init__(self, cache: HubCache, registry: Registry) -> None:
+        self._cache = cache
+        self._registry = registry
+
+    def list(self) -> builtins.list[ModelFile]:
+        """Return the whole models of the cache; a split one once."""
+        firsts = (file for file in self._cache.files() if file.file == parts(file.file)[0])
+        found = (self._describe(file) for file in firsts)
+        return [model for model in found if model is not None]
+
+    def hub_names(self) -> builtins.list[str]:
+        """Return the names of ``list``'s models on the Hub, without looking into any file."""
+        return [str(self._name(file)) for file in self._cache.files() if file.file == parts(file.file)[0]]
+
+    def entry(self, entry: CatalogueEntry) -> ModelFile:
+        """Return the model of a catalogue entry. Raises ``ModelNotHere``."""
+        model = self._describe(self._file_of(entry))
+        if model is None:
+            raise ModelNotHere(entry.name, size=entry.pin.size if entry.pin else None)
+        return model
+
+    def hub(self, name: HubName) -> ModelFile:
+        """Return the model that a name on the Hub means here. Raises ``ModelNotHere``."""
+        here = self._here(name.repo)
+        model = self._describe(here.get(name.choose(here) or ""))
+        if model is None:
+            raise ModelNotHere(str(name))
+        return model
+
+    def path(self, path: Path, name: str) -> ModelFile:
+        """Return the model in the file ``path``. Raises ``MissingError`` and ``IsADirectory``."""
+        try:
+            if path.is_dir():
+                raise IsADirectory(str(path))
+            files = tuple(path.with_name(part) for part in parts(path.name))
+            size = sum(part.stat().st_size for part in files)
+        except OSError as error:
+            raise MissingError(str(path), kind="model", detail=error.strerror or "") from error
+        sha256 = announced_sha256(files[0])
+        model = ModelFile(name, files[0], size, sha256, sha256 is not None, parts=files)
+        return self._with_facts(replace(model, quantization=quantization(path.name)))
+
+    def _here(self, repo: str) -> dict[str, CachedFile]:
+        return {file.file: file for file in self._cache.files(repo)}
+
+    def _file_of(self, entry: CatalogueEntry) -> CachedFile | None:
+        """Return the first part of what a catalogue entry means; a pinned one only if it is the pinned file."""
+        here = self._here(entry.repo)
+        if entry.pin is None:
+            return here.get(choose(here, entry.quantizations) or "")
+        file = here.get(entry.pin.file)
+        return file if file and announced_sha256(file.path) in (entry.pin.sha256, None) else None
+
+    def _name(self, file: CachedFile) -> HubName:
+        """Return the shortest name that means this file."""
+        short = HubName(file.repo, quantization=quantization(file.file))
+        return short if short.choose(self._here(file.repo)) == file.file else HubName(file.repo, file=file.file)
+
+    def _describe(self, file: CachedFile | None) -> ModelFile | None:
+        """Describe a model by its first part, None when a part is missing."""
+        if file is None:
+            return None
+        files = tuple(file.path.parent / Path(part).name for part in parts(file.file))
+        if not all(path.is_file() for path in files):
+            return None
+        entries = (entry for entry in load_catalogue().values() if entry.repo == file.repo)
+        entry = next((entry for entry in entries if self._file_of(entry) == file), None)
+        sha256 = entry.pin.sha256 if entry and entry.pin else announced_sha256(file.path)
+        model = ModelFile(
+            name=entry.name if entry else str(self._name(file)),
+            path=files[0],
+            size=sum(path.stat().st_size for path in files),
+            sha256=sha256,
+            announced=sha256 is not None,
+            repo=file.repo,
+            file=file.file,
+            revision=file.revision,
+            quantization=quantization(file.file),
+            catalogue=entry.name if entry else None,
+            parts=files,
+        )
+        return self._with_facts(model)
+
+    def _with_facts(self, model: ModelFile) -> ModelFile:
+        """Add what the registry knows about the files, or else what the header says."""
+        records = {part: self._registry.record(part) for part in model.parts}
+        checked = all(
+            record is not None and model.expected_sha256(part) in (record.sha256, None)
+            for part, record in records.items()
+        )
+        facts = records[model.path]
+        if facts is None:
+            try:
+                facts = read_facts(model.path)
+            except (BadModelFile, MissingError):  # `ready` says so; a list goes on
+                return model
+        return replace(
+            model,
+            sha256=model.sha256 or facts.sha256 or None,
+            quantization=model.quantization or facts.quantization,
+            architecture=facts.architecture,
+            context=facts.context,
+            verified=checked,
+        )
+
+
+def read_facts(path: Path, sha256: str = "") -> FileRecord:
+    """Return size, time and header facts of the GGUF file at ``path``. Raises as ``gguf.read_header``."""
+    header = read_header(path)
+    status = path.stat()
+    return FileRecord(
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        sha256=sha256,
+        quantization=header.quantization,
+        architecture=header.architecture,
+        context=header.context_length,
+    )

