@@ -1,20 +1,169 @@
-"""Cutting text without losing a character."""
+"""Cutting text without losing a character: joined, the pieces are the text.
+
+A line ends with LF, CRLF or CR. A blank line holds nothing but spaces and tabs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+# Each is linear in the length of the text: one character of look-behind, few closing quotes, a run of blanks.
+_SENTENCE = re.compile(
+    r"(?<=[.!?\u2026])[\"'\u201d\u2019\u00bb)\]]{0,3}\s+|(?<=[\u3002\uff01\uff1f])[\u300d\u300f\u201d\u2019\uff09]{0,3}\s*"
+)
+_BLANKS = re.compile(r"\s+")
+
+_JOINER = "\u200d"
 
 
 def paragraphs(text: str) -> list[str]:
-    """Cut after blank lines; joined, the pieces are ``text``."""
-    raise NotImplementedError
+    """Cut after blank lines: each piece is a paragraph with the blank lines after it.
+
+    Blank lines before the first paragraph belong to it; a text of blank lines only is one piece, "" none.
+    """
+    return _cut(text, _paragraph_ends(text))
 
 
 def sentences(text: str) -> list[str]:
-    """Cut after sentences and line ends; joined, the pieces are ``text``."""
-    raise NotImplementedError
+    """Cut after sentences, each with the blanks after it, and after line ends.
+
+    A sentence ends where a full stop, question or exclamation mark, with closing quotes, is followed by white space
+    (CJK marks need none). Abbreviations are taken for ends: for cutting a text to size that does no harm.
+    """
+    return _cut(text, sorted({*_sentence_ends(text), *_line_ends(text)}))
 
 
 def chunk(text: str, fits: Callable[[str], bool]) -> list[str]:
-    """Cut into as few pieces that ``fits`` accepts as greedy filling gives; joined, they are ``text``."""
-    raise NotImplementedError
+    """Cut ``text`` into pieces that ``fits`` accepts, each as long as can be.
+
+    Cuts fall at the end of a paragraph, where none fits of a line, of a sentence, of a word, and last between
+    characters (as readers see them: a letter stays with its accents, an emoji with its modifiers, unless one of those
+    alone is too large). ``fits`` should hold for the beginnings of what it holds for; it is asked about 2 log2(n) times
+    a piece, n being the paragraphs (lines, ...) in it. Raises ``ValueError`` when it refuses a single code point.
+    """
+    if not text or fits(text):
+        return [text] if text else []
+    levels = _Levels(text)
+    pieces = []
+    start = 0
+    while start < len(text):
+        end = levels.furthest(start, fits)
+        pieces.append(text[start:end])
+        start = end
+    return pieces
+
+
+class _Levels:
+    """The ends of the units of a text, from paragraphs to code points; each level is found when first needed."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._found: list[Sequence[int]] = []
+
+    def furthest(self, start: int, fits: Callable[[str], bool]) -> int:
+        """Return the furthest end of the coarsest unit such that the text from ``start`` to it fits."""
+        for level in range(len(_FINDERS)):
+            if level == len(self._found):
+                self._found.append(_FINDERS[level](self._text))
+            end = self._furthest_of(self._found[level], start, fits)
+            if end is not None:
+                return end
+        raise ValueError(f"a single code point does not fit: {self._text[start]!r}")
+
+    def _furthest_of(self, ends: Sequence[int], start: int, fits: Callable[[str], bool]) -> int | None:
+        """Double the number of units until they do not fit, then halve the gap; what is returned did fit."""
+        first = bisect_right(ends, start)
+        good, bad, step = first - 1, len(ends), 1  # ends[good] fits once good >= first, ends[bad] does not
+        while good + step < bad:
+            if not fits(self._text[start : ends[good + step]]):
+                bad = good + step
+                break
+            good, step = good + step, step * 2
+        while good + 1 < bad:
+            middle = (good + bad) // 2
+            if fits(self._text[start : ends[middle]]):
+                good = middle
+            else:
+                bad = middle
+        return ends[good] if good >= first else None
+
+
+def _cut(text: str, ends: Sequence[int]) -> list[str]:
+    return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _line_ends(text: str) -> list[int]:
+    return [match.end() for match in _LINE.finditer(text)]
+
+
+def _paragraph_ends(text: str) -> list[int]:
+    ends = []
+    words_before = blank_before = False
+    for match in _LINE.finditer(text):
+        blank = not match.group().strip(" \t\r\n")
+        if not blank and words_before and blank_before:
+            ends.append(match.start())
+        words_before = words_before or not blank
+        blank_before = blank
+    return [*ends, len(text)] if text else []
+
+
+def _ends_of(pattern: re.Pattern[str], text: str) -> list[int]:
+    ends = sorted({match.end() for match in pattern.finditer(text)})  # two empty matches may end at one place
+    return ends if not text or (ends and ends[-1] == len(text)) else [*ends, len(text)]
+
+
+def _sentence_ends(text: str) -> list[int]:
+    return _ends_of(_SENTENCE, text)
+
+
+def _word_ends(text: str) -> list[int]:
+    return _ends_of(_BLANKS, text)
+
+
+def _character_ends(text: str) -> list[int]:
+    """Return the ends of characters as readers see them: Unicode's grapheme clusters (UAX 29), near enough."""
+    ends = []
+    flags = 0  # regional indicators in a row: two make a flag
+    for index in range(1, len(text)):
+        before, after = text[index - 1], text[index]
+        flags = flags + 1 if _is_flag_half(before) else 0
+        half_flag = flags % 2 == 1 and _is_flag_half(after)
+        if not (_extends(after) or before == _JOINER or half_flag or (before == "\r" and after == "\n")):
+            ends.append(index)
+    return [*ends, len(text)] if text else []
+
+
+def _extends(character: str) -> bool:
+    """Whether it belongs to the character before it: accents, joiners, variation selectors, skin tones, Hangul parts."""
+    if character < "\u0300":
+        return False
+    return (
+        unicodedata.category(character) in {"Mn", "Mc", "Me"}
+        or character == _JOINER
+        or "\u1160" <= character <= "\u11ff"
+        or "\U0001f3fb" <= character <= "\U0001f3ff"
+        or "\U000e0020" <= character <= "\U000e007f"
+    )
+
+
+def _is_flag_half(character: str) -> bool:
+    return "\U0001f1e6" <= character <= "\U0001f1ff"
+
+
+def _code_points(text: str) -> Sequence[int]:
+    return range(1, len(text) + 1)
+
+
+_FINDERS: tuple[Callable[[str], Sequence[int]], ...] = (
+    _paragraph_ends,
+    _line_ends,
+    _sentence_ends,
+    _word_ends,
+    _character_ends,
+    _code_points,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,5 +17,15 @@ class Record:
 
 
 def lines(text: str) -> Iterator[Record]:
-    """Yield one record a line, blank ones too, so that output lines up with input."""
-    raise NotImplementedError
+    """Yield one record a line, blank ones too, so that output lines up with input; "" has none.
+
+    A line ends with LF or CRLF; the last one need not.
+    """
+    start = 0
+    for index in itertools.count():
+        if start >= len(text):
+            return
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        yield Record(index, text[start:end].removesuffix("\r"), index + 1)
+        start = end + 1

