@@ -1,1 +1,1 @@
-"""The command line: parse, call one task, show the result. The only importer of typer, rich and prompt_toolkit."""
+"""The command line: parse, run one task, show what it yields. The only importer of typer, rich and prompt_toolkit."""

@@ -1,0 +1,5 @@
+"""``python -m llmcli`` is ``llm``."""
+
+from llmcli.cli.main import run
+
+run()

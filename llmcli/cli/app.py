@@ -1,0 +1,103 @@
+"""The table of commands, and the Typer application in which only the command that was typed is real.
+
+``llm --help`` and a Tab press must not pay for commands that nobody asked for, so a command's module is imported only
+when its name is the first word. The others stand in as stubs with their line of help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from llmcli import __version__
+
+NAME = "llm"
+TYPER: dict[str, Any] = {
+    "add_completion": False,
+    "rich_markup_mode": None,  # rich help costs 50 ms at every start
+    "pretty_exceptions_enable": False,
+}
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line of the table. The module has a function or a ``typer.Typer`` of the command's name (``-`` as ``_``)."""
+
+    name: str
+    help: str
+    group: bool = False
+
+    def load(self) -> Any:
+        """Import the command's module and return its function, or its Typer application for a group."""
+        word = self.name.replace("-", "_")
+        return getattr(import_module(f"llmcli.cli.commands.{word}"), word)
+
+
+COMMANDS = (
+    Command("ask", "Answer a question, with or without documents."),
+    Command("chat", "Talk with a model on the terminal."),
+    Command("translate", "Translate documents into another language."),
+    Command("summarize", "Summarize documents of any length."),
+    Command("sentiment", "Label each line as positive, neutral or negative."),
+    Command("generate", "Write an article, an email, a story, a poem, ..."),
+)
+
+_EPILOG = """\b
+Examples:
+  llm ask "Why is the sky blue?"
+  llm summarize --pull README.md
+  git diff | llm ask "Write a commit message for this change."
+  llm translate --to fr notes.txt > notes.fr.txt
+
+Run "llm COMMAND --help" for the options of a command.
+"""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{NAME} {__version__} (llmcli)")
+        raise typer.Exit
+
+
+def _root(
+    context: typer.Context,
+    _show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
+
+
+def _stub() -> None:
+    raise NotImplementedError
+
+
+def first_word(argv: Sequence[str]) -> str:
+    """Return the first argument that is not an option (the root's options take no values), "" without one."""
+    return next((word for word in argv if not word.startswith("-")), "")
+
+
+def build(word: str) -> typer.Typer:
+    """Return the application in which the command called ``word`` is registered in full."""
+    app = typer.Typer(**TYPER, context_settings=CONTEXT)
+    app.callback(
+        invoke_without_command=True,
+        help="Language work from the shell on your own machine.",
+        epilog=_EPILOG,
+    )(_root)
+    for command in COMMANDS:
+        if command.name != word:
+            app.command(command.name, help=command.help)(_stub)
+        elif command.group:
+            app.add_typer(command.load(), name=command.name)
+        else:
+            function = command.load()
+            app.command(command.name, epilog=function.examples, context_settings=CONTEXT)(function)
+    return app

@@ -1,0 +1,36 @@
+"""Questions to the person at the terminal."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from llmcli.cli import sanitize, wording
+from llmcli.cli.context import Context
+from llmcli.errors import ModelNotHere
+
+_POLL_MS = 100
+
+
+def possible(cli: Context) -> bool:
+    """Whether somebody can be asked: both stdin and stderr are terminals."""
+    return cli.world.terminal(cli.world.stdin) and cli.world.terminal(cli.world.stderr)
+
+
+def yes(cli: Context, question: str) -> bool:
+    """Ask a question on stderr; Enter means yes, the end of input no. A signal or the deadline ends the waiting."""
+    os.write(cli.world.stderr, f"{sanitize.line(question)} [Y/n] ".encode())
+    poll = select.poll()
+    poll.register(cli.world.stdin, select.POLLIN)
+    while not poll.poll(_POLL_MS):
+        cli.interrupt.check()
+    answer = os.read(cli.world.stdin, 1000)
+    return bool(answer) and answer.decode("utf-8", "replace").strip().lower() in {"", "y", "yes"}
+
+
+def fetch(cli: Context, missing: ModelNotHere) -> bool:
+    """Ask whether a missing model may be fetched; False where nobody can be asked or the network is off."""
+    if cli.settings["offline"] or not possible(cli):
+        return False
+    known = f" ({wording.size(missing.size)})" if missing.size else ""
+    return yes(cli, f"llm: the model {missing.subject}{known} is not on this machine. Fetch it?")

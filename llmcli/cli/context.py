@@ -1,0 +1,163 @@
+"""The wiring: flags, settings, paths, prompts, the model, the backend. The only place that builds a backend."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from llmcli.errors import ModelNotHere
+from llmcli.interrupt import Interrupt
+from llmcli.settings import Settings, find_paths, resolve
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+    from llmcli.cli.options import Flags
+    from llmcli.cli.output import How
+    from llmcli.cli.world import World
+    from llmcli.models.library import Library as Models
+    from llmcli.models.library import ModelFile
+    from llmcli.tasks.base import Options
+    from llmcli.templates import Library as Prompts
+    from llmcli.types import TaskEvent
+
+
+def build_backend(model: ModelFile, settings: Settings, interrupt: Interrupt) -> Backend:
+    """Return the backend for a verified model; the one function that tests replace."""
+    from llmcli.backends.local import EngineOptions, LocalBackend
+
+    def number(name: str) -> int | None:
+        return None if settings[name] == "auto" else settings[name]
+
+    return LocalBackend(
+        model.path,
+        name=model.name,
+        model_id=model.sha256 or str(model.path),
+        options=EngineOptions(
+            ctx=number("ctx"),
+            threads=number("threads"),
+            gpu_layers=number("gpu_layers"),
+            kv_type=None if settings["kv_type"] == "auto" else settings["kv_type"],
+            deterministic=settings["deterministic"],
+        ),
+        interrupt=interrupt,
+    )
+
+
+class Context:
+    """One run of one command; a context manager that closes the backend."""
+
+    def __init__(self, flags: Flags, world: World, interrupt: Interrupt) -> None:
+        self.flags = flags
+        self.world = world
+        self.interrupt = interrupt
+        self.paths = find_paths(world.environ)
+        self.settings = resolve(self._given(), world.environ, self.paths.config_file)
+        if self.settings["timeout"] is not None:
+            interrupt.deadline = time.monotonic() + self.settings["timeout"]
+        self._backend: Backend | None = None
+
+    def _given(self) -> dict[str, tuple[str, Any]]:
+        """Return the flags that are settings; the words of an option are its setting's, with dashes."""
+        names = ("model", "ctx", "max_tokens", "threads", "gpu_layers", "kv_type", "deterministic", "timeout")
+        given = {
+            name: ("--" + name.replace("_", "-"), getattr(self.flags, name)) for name in (*names, "offline", "pull")
+        }
+        given["stdin"] = ("--no-stdin", "off" if self.flags.no_stdin else None)
+        return given
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._backend is not None:
+            self._backend.close()
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        """The prompt files."""
+        from llmcli.templates import Library
+
+        return Library(self.paths.prompts)
+
+    @cached_property
+    def models(self) -> Models:
+        """The models of this machine."""
+        from llmcli.models.library import Library
+
+        return Library(self.settings, self.paths, self.world.environ)
+
+    def options(self, **changes: Any) -> Options:
+        """Return what the user asked of an answer, with a verb's own ``changes``."""
+        from llmcli.tasks.base import Options
+
+        flags, longest = self.flags, self.settings["max_tokens"]
+        options = Options(
+            temperature=flags.temperature,
+            seed=flags.seed,
+            max_tokens=None if longest == "auto" else longest,
+            deadline=self.interrupt.deadline,
+            reasoning=flags.reasoning,
+        )
+        return dataclasses.replace(options, **changes)
+
+    def model(self) -> ModelFile:
+        """Return the model, found and verified; fetched first where the user said so, beforehand or when asked.
+
+        Raises ``ModelNotHere`` and whatever fetching raises.
+        """
+        try:
+            return self.models.ready(self.flags.model, self.interrupt)
+        except ModelNotHere as missing:
+            from llmcli.cli import asking
+
+            if not (self.settings["pull"] or asking.fetch(self, missing)):
+                raise
+            return self.pull(missing.subject)
+
+    def pull(self, name: str) -> ModelFile:
+        """Fetch a model, with a progress bar on a terminal."""
+        from llmcli.cli.reporter import Reporter
+        from llmcli.types import Notice, Progress
+
+        reporter = Reporter(self)
+        try:
+            for event in self.models.pull(name, self.interrupt):
+                if isinstance(event, Progress):
+                    reporter.progress(event)
+                elif isinstance(event, Notice):
+                    reporter.notice(event.text)
+        finally:
+            reporter.close()
+        return self.models.ready(name, self.interrupt)
+
+    def backend(self) -> Backend:
+        """Return the backend, built at the first call: everything that can be refused was checked before."""
+        if self._backend is None:
+            self._backend = build_backend(self.model(), self.settings, self.interrupt)
+        return self._backend
+
+    def show(self, task: Callable[[Backend], Iterator[TaskEvent]], how: How | None = None) -> int:
+        """Open the output, build the backend, run ``task`` on it and show what it yields; returns the exit code."""
+        from llmcli.cli.output import ANSWER, deliver
+
+        return deliver(self, lambda: task(self.backend()), how or ANSWER)
+
+    def write(self, text: str) -> None:
+        """Write to stdout what is no result of a model. Raises ``OutputError`` and ``ReaderGone``."""
+        from llmcli.cli.world import Writer
+
+        closed = 1 in self.world.closed
+        Writer(self.world.stdout, self.interrupt, closed=closed).write(text.encode("utf-8", "replace"))
+
+    def table(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write a list to stdout: columns on a terminal, tabs in a pipe, JSON lines with ``--json``."""
+        from llmcli.cli.table import render
+
+        terminal = self.world.terminal(self.world.stdout)
+        self.write(render(rows, as_json=self.flags.json, terminal=terminal))

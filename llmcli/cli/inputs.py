@@ -1,0 +1,97 @@
+"""Inputs: which of standard input and files is read, by the pipe contract, and the documents that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from llmcli.cli import wording
+from llmcli.cli.context import Context
+from llmcli.documents import Document, Record, decode, lines, read_file, read_stdin
+from llmcli.errors import EmptyInput, LlmError, UsageError
+from llmcli.types import ItemFailed
+
+STDIN = "-"
+
+
+def stdin_wanted(cli: Context, files: Sequence[str]) -> bool:
+    """Whether standard input is read though nothing names it: no file named, not a terminal, not switched off."""
+    return not files and cli.settings["stdin"] == "on" and not cli.world.terminal(cli.world.stdin)
+
+
+def stdin_document(cli: Context) -> Document:
+    """Read standard input to its end, saying on a terminal's stderr what is awaited when nothing comes."""
+
+    def waiting() -> None:
+        if cli.world.terminal(cli.world.stderr) and not cli.flags.quiet:
+            wording.say(cli.world, "llm: waiting for standard input (Ctrl-D ends it; --no-stdin does not read it)")
+
+    text, bom = decode(read_stdin(cli.world.stdin, cli.interrupt, waiting), STDIN)
+    return Document(STDIN, text, None, bom)
+
+
+def document(cli: Context, name: str) -> Document:
+    """Read one named input; ``-`` is standard input."""
+    return stdin_document(cli) if name == STDIN else read_file(name, cli.interrupt)
+
+
+def documents(cli: Context, files: Sequence[str]) -> list[Document | ItemFailed]:
+    """Read the named inputs, or standard input where none is named.
+
+    Of several inputs, one that cannot be read becomes an ``ItemFailed`` in its place; a single one raises. Raises
+    ``UsageError`` when there is nothing to read.
+    """
+    if not files:
+        if not stdin_wanted(cli, files):
+            raise UsageError("nothing to read: name a file, or pipe a text in")
+        return [stdin_document(cli)]
+    if files.count(STDIN) > 1:
+        raise UsageError("standard input can be read only once")
+    if len(files) == 1:
+        return [document(cli, files[0])]
+    return list(_several(cli, files))
+
+
+def _several(cli: Context, files: Sequence[str]) -> Iterator[Document | ItemFailed]:
+    failed: list[LlmError] = []
+    for index, name in enumerate(files):
+        try:
+            yield document(cli, name)
+        except LlmError as error:
+            cli.interrupt.check()
+            failed.append(error)
+            yield ItemFailed(index, name, error)
+    if len(failed) == len(files):
+        raise failed[0]
+
+
+def question(cli: Context, prompt: str | None, files: Sequence[str]) -> tuple[str, list[Document]]:
+    """Return the question and the documents that it is about.
+
+    Without an argument, standard input is the question when no file is named. Raises ``EmptyInput`` and ``UsageError``.
+    """
+    found = [document(cli, name) for name in files]
+    piped = stdin_document(cli) if stdin_wanted(cli, files) else None
+    if prompt == STDIN:
+        piped, prompt = piped or stdin_document(cli), None
+    if prompt is not None:
+        if not prompt.strip():
+            raise EmptyInput("the question")
+        if piped is not None and piped.text.strip():
+            found.append(piped)
+        return prompt, found
+    if piped is None:
+        raise UsageError("nothing to ask: give a question as an argument, or pipe one in")
+    if not piped.text.strip():
+        raise EmptyInput("standard input")
+    return piped.text, found
+
+
+def records(cli: Context, files: Sequence[str]) -> Iterator[Record]:
+    """Return the lines of the inputs, numbered on; a failing input among several is reported when its turn comes."""
+    index = 0
+    for found in documents(cli, files):
+        if isinstance(found, ItemFailed):
+            raise found.error
+        for record in lines(found.text):
+            yield Record(index, record.text, record.line)
+            index += 1

@@ -1,0 +1,117 @@
+"""The entry: ``main`` returns every exit code; ``run``, the scripts' entry, turns some of them into death by a signal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn, cast
+
+import typer
+
+from llmcli.cli import app, wording
+from llmcli.cli.signals import DEADLY, caught, die
+from llmcli.cli.world import TextStream, World, Writer
+from llmcli.errors import InternalError, LlmError, OutOfMemory, UsageError
+from llmcli.interrupt import Interrupt
+from llmcli.settings import find_paths
+
+
+def main(argv: Sequence[str] | None = None, world: World | None = None) -> int:
+    """Run the command line ``argv`` (default: the process's) and return its exit code; raises nothing.
+
+    Signal handlers and streams are as before when it returns.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    world = World() if world is None else world
+    interrupt = Interrupt()
+    stdout = TextStream(Writer(world.stdout, interrupt, closed=1 in world.closed))
+    with caught(interrupt), contextlib.redirect_stdout(cast("typer.FileTextWrite", stdout)):
+        try:
+            return _dispatch(words, world, interrupt)
+        except LlmError as error:
+            return _report(error, words, world)
+        except MemoryError as error:
+            return _report(OutOfMemory(detail=str(error)), words, world)
+        except Exception as error:  # noqa: BLE001 (the one place where a bug becomes exit 70)
+            return _report(_bug(error, words, world), words, world)
+
+
+def _dispatch(words: list[str], world: World, interrupt: Interrupt) -> int:
+    completing = world.environ.get(f"_{app.NAME.upper()}_COMPLETE")
+    typed = _completed_words(world) if completing else words
+    command = typer.main.get_command(app.build(app.first_word(typed)))
+    try:
+        code = command.main(args=words, prog_name=app.NAME, standalone_mode=False, obj=(world, interrupt))
+    except typer.TyperException as error:
+        raise UsageError(_sentence(error.format_message())) from error
+    except typer.Abort as error:
+        raise UsageError("aborted") from error
+    except SystemExit as error:  # how Typer ends a completion
+        return error.code if isinstance(error.code, int) else 0
+    return code if isinstance(code, int) else 0
+
+
+def _sentence(message: str) -> str:
+    """Return a message of the parser the way ours are written."""
+    return message[:1].lower() + message[1:].rstrip(".")
+
+
+def _completed_words(world: World) -> list[str]:
+    """Return the words of the command line that is being completed; bash says them another way than other shells."""
+    line = world.environ.get("_TYPER_COMPLETE_ARGS") or world.environ.get("COMP_WORDS", "")
+    return line.split()[1:]
+
+
+def _report(error: LlmError, words: Sequence[str], world: World) -> int:
+    """Say what happened on stderr, unless the user or the reader stopped us, and return the code."""
+    as_json = "--json" in words[: words.index("--")] if "--" in words else "--json" in words
+    word = app.first_word(words)
+    known = any(command.name == word for command in app.COMMANDS)
+    wording.show(error, world, as_json=as_json, command=word if known else "")
+    return error.exit_code
+
+
+def _bug(error: Exception, words: Sequence[str], world: World) -> LlmError:
+    """Return what the user sees of an unknown exception; with -v its traceback goes to a log file."""
+    if isinstance(error, BrokenPipeError) and error.filename is None:
+        return InternalError("a connection broke", detail=str(error))
+    what = f"{type(error).__name__}: {error}"
+    if not {"-v", "--verbose"} & set(words):
+        return InternalError(what)
+    try:
+        directory = find_paths(world.environ).log
+        directory.mkdir(parents=True, exist_ok=True)
+        file = directory / f"traceback-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+        file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    except OSError as problem:
+        return InternalError(what, detail=f"the traceback could not be written: {problem.strerror}")
+    return InternalError(what, detail=f"the traceback is in {file}")
+
+
+def run() -> NoReturn:
+    """Run the process's command line and end the process as its code says."""
+    closed = _open_closed()
+    code = main(None, World(closed=closed))
+    if code in DEADLY:
+        die(DEADLY[code])
+    # Native threads and unflushed standard streams must not change the code: nothing of ours is left to write.
+    sys.exit(code)
+
+
+def _open_closed() -> frozenset[int]:
+    """Open /dev/null on each closed descriptor of 0, 1, 2, else the next file that is opened would become it."""
+    closed = set()
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            closed.add(fd)
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != fd:
+                os.dup2(opened, fd)
+                os.close(opened)
+    return frozenset(closed)

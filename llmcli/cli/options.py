@@ -1,0 +1,108 @@
+"""The options that recur, each defined once, and the decorator that adds them to a command.
+
+A command is a function ``command(cli, its own parameters)``; ``@command(...)`` gives it the recurring options, gathers
+them into ``Flags`` and hands in a ``Context`` made of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from llmcli.cli.context import Context
+
+SEED_MAX = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """The recurring options as typed; None where not given."""
+
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", metavar="MODEL", help="Name, file or repository of the model.")
+    ] = None
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="FILE", help="Write there instead of standard output.")
+    ] = None
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each result.")] = False
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Longest answer, in tokens.")
+    ] = None
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", min=0.0, metavar="T", help="0 takes the likeliest token always.")
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=SEED_MAX, metavar="N", help="Repeat the same random choices.")
+    ] = None
+    deterministic: Annotated[
+        bool | None, typer.Option("--deterministic", help="Bit-identical answers, alone or in a batch.")
+    ] = None
+    reasoning: Annotated[bool, typer.Option("--reasoning", help="Show a thinking model's reasoning on stderr.")] = False
+    ctx: Annotated[int | None, typer.Option("--ctx", min=64, metavar="N", help="Context in tokens.")] = None
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, metavar="N", help="Threads (default: the cores that are free).")
+    ] = None
+    gpu_layers: Annotated[
+        str | None, typer.Option("--gpu-layers", metavar="N|auto", help="Layers on the GPU (auto: as many as fit).")
+    ] = None
+    kv_type: Annotated[
+        str | None, typer.Option("--kv-type", metavar="TYPE", help="Type of the KV cache: auto, f16, q8_0, bf16.")
+    ] = None
+    pull: Annotated[bool | None, typer.Option("--pull", help="Fetch a missing model without asking.")] = None
+    offline: Annotated[bool | None, typer.Option("--offline", help="Never open a network connection.")] = None
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Run the model in this process.")] = False
+    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Do not read standard input.")] = False
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0.001, metavar="S", help="Give up after S seconds (exit 124).")
+    ] = None
+    stats: Annotated[bool, typer.Option("--stats", help="Tokens and speed on stderr.")] = False
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No warnings and no progress.")] = False
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more on stderr; log a bug's traceback.")] = False
+
+
+File = Annotated[
+    list[str] | None, typer.Option("-f", "--file", metavar="FILE", help="A document; repeatable; - is standard input.")
+]
+Files = Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="Documents; - or none: standard input.")]
+
+GENERAL = ("json", "quiet", "verbose")
+"""For commands that run no model."""
+
+
+def command(*names: str, examples: str = "") -> Callable[[Callable[..., int | None]], Callable[..., int]]:
+    """Add the recurring options called ``names`` (default: all) to a command and hand it a ``Context``.
+
+    ``examples`` are the lines that end its help. The command returns its exit code, None for 0.
+    """
+    hints = get_type_hints(Flags, include_extras=True)
+    wanted = [field for field in fields(Flags) if not names or field.name in names]
+
+    def decorate(function: Callable[..., int | None]) -> Callable[..., int]:
+        signature = inspect.signature(function, eval_str=True)
+        own = list(signature.parameters.values())[1:]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        shared = [
+            inspect.Parameter(field.name, keyword, default=field.default, annotation=hints[field.name])
+            for field in wanted
+        ]
+        context = inspect.Parameter("typer_context", keyword, annotation=typer.Context)
+
+        @functools.wraps(function)
+        def wrapper(typer_context: typer.Context, **given: Any) -> int:
+            flags = Flags(**{field.name: given.pop(field.name) for field in wanted})
+            world, interrupt = typer_context.obj
+            with Context(flags, world, interrupt) as cli:
+                return function(cli, **given) or 0
+
+        parameters = [*(p.replace(kind=keyword) for p in own), *shared, context]
+        wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+        wrapper.examples = "\b\nExamples:\n  " + inspect.cleandoc(examples).replace("\n", "\n  ")  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate

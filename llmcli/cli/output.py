@@ -1,0 +1,218 @@
+"""The one output sink: what a task yields becomes bytes on stdout (or in a file), words on stderr, and an exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from llmcli.cli import sanitize
+from llmcli.cli.context import Context
+from llmcli.cli.reporter import Reporter
+from llmcli.cli.text import Ending, Sink, TextOut, text_out
+from llmcli.cli.world import Writer
+from llmcli.errors import InternalError, LlmError, PartialError, Stopped, TimedOut
+from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
+
+
+@dataclass(frozen=True)
+class How:
+    """How a verb's results are shown.
+
+    ``names`` of the inputs where there are several (each gets a header); ``ending`` of a text; ``markdown``: the text
+    is prose that may be rendered on a terminal; ``row`` turns a result without text into its line.
+    """
+
+    names: tuple[str, ...] = ()
+    ending: Ending = Ending.LINE
+    markdown: bool = True
+    row: Callable[[Result], str] | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one input."""
+        return len(self.names) > 1
+
+
+ANSWER = How()
+"""One generated text."""
+
+
+def as_object(result: Result, *, named: bool) -> dict[str, Any]:
+    """Return the JSON object of a result, by the pipe contract."""
+    head = {"name": sanitize.line(result.name)} if named else {}
+    text = {} if result.text is None else {"text": result.text}
+    return {
+        **head,
+        **text,
+        **result.fields,
+        "model": result.model,
+        "prompt": result.prompt,
+        "finish_reason": str(result.finish_reason),
+        "usage": asdict(result.usage),
+        "timings": asdict(result.timings),
+        "warnings": list(result.warnings),
+    }
+
+
+@dataclass
+class _Item:
+    """What is known of one item: pieces that wait for their turn, and how it ended."""
+
+    pieces: list[str] = field(default_factory=list)
+    streamed: bool = False
+    end: Result | ItemFailed | None = None
+
+
+class Delivery:
+    """Shows the events of one task: items in their order, each as soon as those before it have ended."""
+
+    def __init__(self, cli: Context, sink: Sink, reporter: Reporter, how: How) -> None:
+        self._cli = cli
+        self._sink = sink
+        self._reporter = reporter
+        self._how = how
+        self._items: dict[int, _Item] = {}
+        self._current = 0
+        self._open: TextOut | None = None
+        self._headers = 0
+        self.results: list[Result] = []
+        self.failures: list[Exception] = []
+
+    def take(self, event: TaskEvent) -> None:
+        """Show one event, or keep it until its turn."""
+        match event:
+            case Progress():
+                self._reporter.progress(event)
+            case Notice():
+                self._reporter.notice(event.text)
+            case Delta(reasoning=True):
+                if event.item == self._current:
+                    self._reporter.reasoning(event.text)
+            case Delta():
+                self._items.setdefault(event.item, _Item()).pieces.append(event.text)
+                if event.item == self._current:
+                    self._advance()
+            case Result() | ItemFailed():
+                self._items.setdefault(event.item, _Item()).end = event
+                self._advance()
+
+    def _advance(self) -> None:
+        while (item := self._items.get(self._current)) is not None:
+            pieces, item.pieces = "".join(item.pieces), []
+            if pieces and not self._cli.flags.json and self._how.row is None:
+                item.streamed = True
+                self._text().feed(pieces)
+            if item.end is None:
+                return
+            if isinstance(item.end, ItemFailed):
+                self._fail(item.end)
+            else:
+                self._end(item.end, streamed=item.streamed)
+            del self._items[self._current]
+            self._current += 1
+
+    def _text(self) -> TextOut:
+        """Return the text of the current item, begun with its header where there are several."""
+        if self._open is None:
+            self._reporter.close()
+            self._header()
+            self._open = text_out(self._cli, self._sink, ending=self._how.ending, markdown=self._how.markdown)
+        return self._open
+
+    def _header(self) -> None:
+        """Write ``==> NAME <==`` as head(1) does."""
+        if not self._how.several:
+            return
+        name = self._how.names[self._current]
+        if self._cli.world.terminal(self._cli.world.stdout):
+            name = sanitize.line(name)
+        before = "\n" if self._headers else ""
+        self._headers += 1
+        self._sink.write(f"{before}==> {name} <==\n".encode("utf-8", "surrogateescape"))
+
+    def _fail(self, end: ItemFailed) -> None:
+        self.abandon()
+        self.failures.append(end.error)
+        self._reporter.error(end.error, end.name)
+
+    def _end(self, end: Result, *, streamed: bool) -> None:
+        self.results.append(end)
+        if self._cli.flags.json:
+            self._line(json.dumps(as_object(end, named=self._how.several), ensure_ascii=False))
+        elif self._how.row is not None:
+            self._line(self._how.row(end))
+        else:
+            text = self._text()
+            if end.text and not streamed:
+                text.feed(end.text)
+            text.finish()
+            self._open = None
+
+    def _line(self, line: str) -> None:
+        self._reporter.close()
+        self._sink.write((line + "\n").encode("utf-8", "replace"))
+
+    def abandon(self) -> None:
+        """Leave a text that did not end; a terminal is left at the start of a line."""
+        if self._open is not None:
+            self._open.abandon()
+            self._open = None
+
+    def check(self) -> None:
+        """Raise when everything failed."""
+        if self.failures and not self.results:
+            raise _NothingDelivered
+
+    @property
+    def code(self) -> int:
+        """The exit code: 3 when something was delivered and something failed, or an answer was cut."""
+        for failure in self.failures:
+            if isinstance(failure, TimedOut | Stopped):
+                return failure.exit_code
+        if any(result.cut for result in self.results) or (self.failures and self.results):
+            return PartialError.exit_code
+        if self.failures:
+            first = self.failures[0]
+            return first.exit_code if isinstance(first, LlmError) else InternalError.exit_code
+        return 0
+
+
+class _NothingDelivered(Exception):
+    """Leaves the block of ``-o`` by an exception, so that the file stays untouched."""
+
+
+def deliver(cli: Context, task: Callable[[], Iterator[TaskEvent]], how: How = ANSWER) -> int:
+    """Open the output, run the task, show its events; returns the exit code.
+
+    The output is opened first, so that a path that cannot be written is found before the model is loaded. The file of
+    ``-o`` stays untouched unless something was delivered.
+    """
+    reporter = Reporter(cli)
+    try:
+        with ExitStack() as stack:
+            sink = _open_sink(cli, stack)
+            delivery = Delivery(cli, sink, reporter, how)
+            stack.callback(delivery.abandon)
+            events = task()
+            stack.callback(getattr(events, "close", lambda: None))
+            for event in events:
+                delivery.take(event)
+            delivery.check()
+    except _NothingDelivered:
+        pass
+    finally:
+        reporter.close()
+    reporter.stats(delivery.results)
+    reporter.outcome(delivery.code, cut=any(result.cut for result in delivery.results))
+    return delivery.code
+
+
+def _open_sink(cli: Context, stack: ExitStack) -> Sink:
+    if cli.flags.output is not None:
+        from llmcli.documents import atomic_write
+
+        return stack.enter_context(atomic_write(cli.flags.output, interrupt=cli.interrupt))
+    return Writer(cli.world.stdout, cli.interrupt, closed=1 in cli.world.closed)

@@ -1,0 +1,171 @@
+"""The words for errors: one line that says what happened, and one that says what to do next."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from llmcli import errors as e
+from llmcli.cli import sanitize
+from llmcli.cli.world import World
+
+Words = tuple[str, str]
+"""What happened (without a full stop), and what to do next ("" where there is nothing to say)."""
+
+
+def size(count: float | None) -> str:
+    """Return a number of bytes in decimal units, as disks and the Hub count: "98.4 MB"."""
+    if count is None:
+        return "unknown size"
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def _did_you_mean(names: tuple[str, ...]) -> str:
+    return f"Did you mean {', '.join(names)}?" if names else ""
+
+
+def _with_detail(text: str, error: e.LlmError) -> str:
+    parts = [part for part in (text, error.detail) if part]
+    return ": ".join(parts)
+
+
+def _missing(error: e.MissingError) -> Words:
+    nexts = {
+        "model": "Try: llm models list",
+        "prompt": "Try: llm prompts list",
+        "repository": "Check the name on the Hub, or try: llm models list",
+    }
+    what = {"input": "cannot read"}.get(error.kind, f"no {error.kind} called")
+    return _with_detail(f"{what} {error.subject}", error), _did_you_mean(error.suggestions) or nexts.get(error.kind, "")
+
+
+def _model_not_here(error: e.ModelNotHere) -> Words:
+    known = f" ({size(error.size)})" if error.size else ""
+    return f"the model {error.subject}{known} is not on this machine", f"Try: llm models pull {error.subject}"
+
+
+def _overflow(error: e.ContextOverflow) -> Words:
+    subject = f"{error.subject}: " if error.subject else ""
+    text = f"{subject}{error.tokens} tokens do not fit the context of {error.context} tokens"
+    return text, "Shorten the input, raise --ctx, or summarize it first: llm summarize FILE"
+
+
+def _memory(error: e.OutOfMemory) -> Words:
+    numbers = []
+    if error.needed is not None:
+        numbers.append(f"{size(error.needed)} needed")
+    if error.available is not None:
+        numbers.append(f"{size(error.available)} free")
+    text = "out of memory" + (f" ({', '.join(numbers)})" if numbers else "")
+    return _with_detail(text, error), "Try a smaller context (--ctx) or a smaller model: llm models list"
+
+
+def _config(error: e.ConfigError) -> Words:
+    where = f" ({error.origin})" if error.origin and error.origin != error.subject else ""
+    return _with_detail(f"{error.subject}{where}", error), _did_you_mean(error.suggestions) or "Try: llm config show"
+
+
+def _cannot_create(error: e.CannotCreate) -> Words:
+    if error.exists:
+        return f"{error.subject} exists", "Name another file, or add --force to overwrite it."
+    return _with_detail(f"cannot create {error.subject}", error), ""
+
+
+def _access(error: e.AccessDenied) -> Words:
+    advice = f"Ask for access at {error.url}" if error.url else "Check the token (HF_TOKEN) and its permissions."
+    return _with_detail(f"no access to {error.subject}", error), advice
+
+
+def _try_again(error: e.TryAgain) -> Words:
+    wait = f"Try again in {error.retry_after:.0f} seconds." if error.retry_after else "Try again later."
+    return _with_detail(error.subject or "not available now", error), wait
+
+
+def _partial(error: e.PartialError) -> Words:
+    text = error.subject or f"{error.failed} of {error.total} failed"
+    return _with_detail(text, error), ""
+
+
+_WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
+    e.UsageError: lambda x: (x.subject, x.detail),
+    e.PartialError: _partial,
+    e.BinaryInput: lambda x: (_with_detail(f"{x.subject} is not a text", x), "Convert it to text first."),
+    e.NotUtf8: lambda x: (
+        _with_detail(f"{x.subject} is not UTF-8 (byte {x.offset})", x),
+        "Convert it first, for example: iconv -f LATIN1 -t UTF-8",
+    ),
+    e.IsADirectory: lambda x: (f"{x.subject} is a directory", "Name the files in it."),
+    e.EmptyInput: lambda x: (f"{x.subject or 'the input'} is empty", ""),
+    e.ContextOverflow: _overflow,
+    e.BadModelFile: lambda x: (_with_detail(f"{x.subject} is not a usable model file", x), "Try: llm models list"),
+    e.InputError: lambda x: (_with_detail(f"{x.subject} is bad input", x), ""),
+    e.MissingError: _missing,
+    e.ModelNotHere: _model_not_here,
+    e.Offline: lambda x: (f"{x.subject} needs the network, and offline is set", "Unset --offline or HF_HUB_OFFLINE."),
+    e.Unsupported: lambda x: (_with_detail(f"{x.subject} cannot be had here", x), "Try: llm doctor"),
+    e.UnavailableError: lambda x: (_with_detail(x.subject or "not available", x), ""),
+    e.InternalError: lambda x: (
+        _with_detail(f"internal error: {x.subject}" if x.subject else "internal error", x),
+        "Run it again with -v, and report it with the log file that is named then.",
+    ),
+    e.OutOfMemory: _memory,
+    e.CannotCreate: _cannot_create,
+    e.OutputError: lambda x: (_with_detail(f"cannot write {x.subject}".rstrip(), x), ""),
+    e.TryAgain: _try_again,
+    e.RemoteError: lambda x: (
+        _with_detail(f"{x.subject}: the remote sent nonsense", x),
+        "Try again, or another source.",
+    ),
+    e.AccessDenied: _access,
+    e.ConfigError: _config,
+    e.TimedOut: lambda _: ("the time of --timeout ran out", ""),
+    e.LlmError: lambda x: (_with_detail(x.subject or "failed", x), ""),
+}
+
+
+def words(error: Exception) -> Words:
+    """Return what happened and what to do next, each one clean line."""
+    for kind in type(error).__mro__:
+        if kind in _WORDS:
+            happened, advice = _WORDS[kind](error)
+            return sanitize.line(happened), sanitize.line(advice)
+    return sanitize.line(f"internal error: {type(error).__name__}: {error}"), ""
+
+
+def as_object(error: Exception, **more: Any) -> str:
+    """Return the error as one line of JSON."""
+    happened, advice = words(error)
+    code = error.exit_code if isinstance(error, e.LlmError) else e.InternalError.exit_code
+    body = {"code": code, "type": type(error).__name__, "message": happened, "next": advice or None, **more}
+    return json.dumps({"error": body}, ensure_ascii=False)
+
+
+def show(error: Exception, world: World, *, as_json: bool, command: str = "", **more: Any) -> None:
+    """Write the error to stderr. Nothing is said about a signal or a reader that went away: the user knows."""
+    if isinstance(error, e.Stopped):
+        return
+    if as_json:
+        say(world, as_object(error, **more))
+        return
+    happened, advice = words(error)
+    if isinstance(error, e.UsageError) and not advice:
+        advice = f"Try: llm {command} --help" if command else "Try: llm --help"
+    say(world, f"llm: {happened}" + (f"\n{advice}" if advice else ""))
+
+
+def say(world: World, text: str) -> None:
+    """Write lines to stderr; there is nobody to tell when that fails."""
+    if 2 in world.closed:  # noqa: PLR2004
+        return
+    data = (text + "\n").encode("utf-8", "replace")
+    try:
+        while data:
+            data = data[os.write(world.stderr, data) :]
+    except OSError:
+        return
