@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import difflib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -16,7 +15,6 @@ from llmcli.interrupt import Interrupt
 from llmcli.models import names
 from llmcli.models.cache import HubCache, hub_directory
 from llmcli.models.catalogue import STARTER, CatalogueEntry, catalogue_names, load_catalogue
-from llmcli.models.partial import hash_file
 from llmcli.models.registry import FileRecord, Registry
 from llmcli.models.shelf import ModelFile, Shelf, read_facts
 from llmcli.settings import Paths, Settings
@@ -121,6 +119,8 @@ class Library:
         hub_name = names.parse_hub_name(key)
         if hub_name is not None:
             return self._shelf.hub(hub_name)
+        import difflib
+
         close = difflib.get_close_matches(key, self.names(), n=3, cutoff=0.6)
         raise MissingError(key, kind="model", suggestions=close)
 
@@ -151,6 +151,8 @@ class Library:
         return model
 
     def _check(self, model: ModelFile, part: Path, interrupt: Interrupt) -> FileRecord:
+        from llmcli.models.partial import hash_file
+
         expected = model.expected_sha256(part)
         known = self._registry.record(part)
         if known is not None and expected in (known.sha256, None):

@@ -11,7 +11,6 @@ from typing import Any
 from llmcli.errors import BadModelFile, IsADirectory, MissingError, ModelNotHere
 from llmcli.models.cache import CachedFile, HubCache, announced_sha256
 from llmcli.models.catalogue import CatalogueEntry, load_catalogue
-from llmcli.models.gguf import read_header
 from llmcli.models.names import HubName, choose, parts, quantization
 from llmcli.models.registry import FileRecord, Registry
 
@@ -167,6 +166,8 @@ class Shelf:
 
 def read_facts(path: Path, sha256: str = "") -> FileRecord:
     """Return size, time and header facts of the GGUF file at ``path``. Raises as ``gguf.read_header``."""
+    from llmcli.models.gguf import read_header
+
     header = read_header(path)
     status = path.stat()
     return FileRecord(

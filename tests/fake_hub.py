@@ -1,0 +1,211 @@
+"""A Hub on loopback that speaks enough of the protocol for the real client, and misbehaves on request.
+
+Two servers on two ports, so two origins: the Hub itself, which redirects to a storage server, as the real one does.
+``Fault`` says what goes wrong; faults that happen a number of times are taken from ``FakeHub.faults`` one a request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+from llmcli.models.hub import Patience
+
+REPO = "maker/tiny-GGUF"
+QUICK = Patience(connect=2, answer=2, stall=2, tries=3, pause=0.001, longest=1)  # for tests
+PORTAL = b"<html><body>Please log in to the network</body></html>"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What one answer does wrong.
+
+    ``status`` with ``headers`` instead of the answer; ``drop``: the connection ends after so many bytes of the file;
+    ``stall``: nothing more comes after them; ``flip``: one bit is wrong; ``portal``: a page instead ("html", or "raw"
+    for one that has the file's type and length); ``shorter``: so many bytes less than announced are promised and sent;
+    ``longer``: more bytes than announced come, in chunks; ``silent``: no answer at all.
+    """
+
+    status: int = 0
+    headers: dict = field(default_factory=dict)
+    drop: int | None = None
+    stall: int | None = None
+    flip: bool = False
+    portal: str = ""
+    shorter: int = 0
+    longer: int = 0
+    silent: bool = False
+    bad_range: bool = False
+
+
+@dataclass
+class Asked:
+    """One request that came: which server ("hub" or "storage"), path, headers with lower-case names."""
+
+    server: str
+    path: str
+    headers: dict
+
+
+class FakeHub:
+    """The two servers. ``repos`` maps a repository to its files; ``token`` is wanted where it is set."""
+
+    def __init__(self) -> None:
+        self.repos: dict[str, dict[str, bytes]] = {}
+        self.commit = "c" * 40
+        self.token = ""
+        self.ranges = True
+        self.listing_faults: list[Fault] = []
+        self.file_faults: list[Fault] = []  # of the Hub's answer about a file
+        self.storage_faults: list[Fault] = []
+        self.asked: list[Asked] = []
+        self.over = threading.Event()  # ends what stalls
+        self._servers = [self._serve("hub"), self._serve("storage")]
+        self.endpoint, self.storage = (f"http://127.0.0.1:{server.server_port}" for server in self._servers)
+
+    def _serve(self, name: str) -> ThreadingHTTPServer:
+        handler = type("Handler", (_Handler,), {"hub": self, "name": name})
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return server
+
+    def close(self) -> None:
+        self.over.set()
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+
+    def paths(self, server: str) -> list[str]:
+        """Return the paths that were asked of one of the servers."""
+        return [asked.path for asked in self.asked if asked.server == server]
+
+    def file(self, sha256: str) -> bytes:
+        return next(b for files in self.repos.values() for b in files.values() if _sha256(b) == sha256)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: FakeHub
+    name: str
+
+    def log_message(self, *_args) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        path = unquote(urlsplit(self.path).path)
+        self.hub.asked.append(Asked(self.name, path, headers))
+        if self.name == "storage":
+            self.give(self.hub.file(path.strip("/")), self.next_fault(self.hub.storage_faults))
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", path):
+            self.listing(match[1], self.next_fault(self.hub.listing_faults))
+        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            self.resolve(match[1], match[3], self.next_fault(self.hub.file_faults))
+        else:
+            self.answer(404)
+
+    def next_fault(self, faults: list[Fault]) -> Fault:
+        return faults.pop(0) if faults else Fault()
+
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def refused(self, repo: str, fault: Fault) -> bool:
+        """Answer with what stands in the way, if anything does."""
+        if fault.silent:
+            self.hub.over.wait()
+        elif fault.status:
+            self.answer(fault.status, **fault.headers)
+        elif fault.portal:
+            self.answer(200, PORTAL, Content_Type="text/html")
+        elif self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            self.answer(401, X_Error_Message="Invalid credentials in Authorization header")
+        elif repo not in self.hub.repos:
+            self.answer(401, X_Error_Code="RepoNotFound", X_Error_Message="Repository not found")
+        else:
+            return False
+        return True
+
+    def listing(self, repo: str, fault: Fault) -> None:
+        if self.refused(repo, fault):
+            return
+        siblings = [
+            {
+                "rfilename": name,
+                "size": len(content),
+                "blobId": hashlib.sha1(content).hexdigest(),
+                "lfs": {"sha256": _sha256(content), "size": len(content), "pointerSize": 130},
+            }
+            for name, content in self.hub.repos[repo].items()
+        ]
+        siblings.append({"rfilename": "README.md", "size": 3, "blobId": "0" * 40})
+        answer = {"id": repo, "sha": self.hub.commit, "siblings": siblings}
+        self.answer(200, json.dumps(answer).encode(), Content_Type="application/json")
+
+    def resolve(self, repo: str, file: str, fault: Fault) -> None:
+        if self.refused(repo, fault):
+            return
+        content = self.hub.repos[repo].get(file)
+        if content is None:
+            self.answer(404, X_Error_Code="EntryNotFound", X_Error_Message="Entry not found")
+            return
+        digest = _sha256(content)
+        self.answer(
+            302,
+            Location=f"{self.hub.storage}/{digest}",
+            X_Repo_Commit=self.hub.commit,
+            X_Linked_Etag=f'"{digest}"',
+            X_Linked_Size=str(len(content)),
+        )
+
+    def give(self, content: bytes, fault: Fault) -> None:
+        """Send the file, or the part of it that was asked for, as the fault wants it."""
+        if fault.status:
+            self.answer(fault.status, **fault.headers)
+            return
+        total = len(content)
+        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(match[1]) if match and self.hub.ranges else 0
+        kind = "application/octet-stream"
+        if fault.flip:
+            middle = total // 2
+            content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        if fault.portal:
+            content = (PORTAL * (total // len(PORTAL) + 1))[:total]
+            kind = "text/html" if fault.portal == "html" else kind
+        body = content[start : total - fault.shorter]
+        self.send_response(206 if match and self.hub.ranges else 200)
+        if match and self.hub.ranges:
+            first = start + 1 if fault.bad_range else start
+            self.send_header("Content-Range", f"bytes {first}-{total - 1}/{total}")
+        self.send_header("Content-Type", kind)
+        if fault.longer:
+            self.send_header("Connection", "close")  # no length: the end of the connection is the end of the body
+            self.end_headers()
+            self.wfile.write(body + b"x" * fault.longer)
+            self.close_connection = True
+            return
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        cut = fault.drop if fault.drop is not None else fault.stall
+        self.wfile.write(body if cut is None else body[:cut])
+        if fault.stall is not None:
+            self.wfile.flush()
+            self.hub.over.wait()
+        if cut is not None:
+            self.close_connection = True

@@ -1,0 +1,65 @@
+"""A Hub on loopback, and libraries that know it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from fake_hub import QUICK, FakeHub
+
+from llmcli.interrupt import Interrupt
+from llmcli.models.catalogue import load_catalogue
+from llmcli.models.library import Library
+from llmcli.settings import find_paths, resolve
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """Return a Hub at HF_ENDPOINT, empty."""
+    from huggingface_hub import close_session
+
+    server = FakeHub()
+    monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    close_session()
+    yield server
+    server.close()
+    close_session()
+
+
+@pytest.fixture
+def make_library():
+    """Return a function from settings (as flags) to a library of this test's own world."""
+
+    def make(patience=QUICK, **flags):
+        paths = find_paths(os.environ)
+        settings = resolve({key: ("--" + key, value) for key, value in flags.items()}, os.environ, paths.config_file)
+        return Library(settings, paths, os.environ, patience=patience)
+
+    return make
+
+
+@pytest.fixture
+def library(make_library):
+    """Return a library without settings."""
+    return make_library()
+
+
+@pytest.fixture
+def interrupt():
+    """Return an interrupt that nobody has asked for."""
+    return Interrupt()
+
+
+@pytest.fixture
+def catalogue(monkeypatch, tmp_path):
+    """Return a function that replaces the catalogue by the given YAML text."""
+
+    def use(text: str) -> None:
+        file = tmp_path / "catalogue.yaml"
+        file.write_text(text)
+        monkeypatch.setattr("llmcli.models.catalogue._FILE", file)
+        load_catalogue.cache_clear()
+
+    yield use
+    load_catalogue.cache_clear()
