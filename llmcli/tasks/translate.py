@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 from llmcli.backends.base import Backend
@@ -27,7 +28,7 @@ class _Translation:
         self._translator = translator
         self._document = document
         self._segments = Segments(translator, str(item), (), ())
-        self._left: list[tuple[Piece, Segment | None]] = []  # the next piece last
+        self._left: deque[tuple[Piece, Segment | None]] = deque()  # what was not delivered yet
         self._out: list[str] = []
         self._line = 1
         self._warnings: list[str] = []
@@ -38,7 +39,7 @@ class _Translation:
         texts = [piece.text for piece in pieces if piece.text]
         self._segments = Segments(self._translator, str(self.item), texts, tokens)
         segments = iter(self._segments.all)
-        self._left = [(piece, next(segments) if piece.text else None) for piece in reversed(pieces)]
+        self._left.extend((piece, next(segments) if piece.text else None) for piece in pieces)
         if self._document.bom:
             yield self._write(BOM)
         yield from self._segments.start()
@@ -72,10 +73,10 @@ class _Translation:
 
     def _deliver(self) -> Iterator[Step]:
         while self._left:
-            piece, segment = self._left[-1]
+            piece, segment = self._left[0]
             if segment is not None and segment.translation is None:
                 return
-            self._left.pop()
+            self._left.popleft()
             yield from self._piece(piece, segment)
         yield self._result()
 

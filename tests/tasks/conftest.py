@@ -1,0 +1,35 @@
+"""Fixtures of the verbs' tests: prompt files that say little, so that what reaches the backend is easy to read."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmcli.templates import Library
+
+FILES = {
+    "ask": 'user: "{% for d in documents %}[{{ d.name }}] {{ d.text }} {% endfor %}{{ question }}"',
+    "chat": 'system: "be kind {{ system }}"\nuser: "{{ message }}"',
+    "translate": 'user: "{{ text }}"\noptions: {temperature: 0}',
+    "summarize": (
+        'system: "summarize words={{ words }} style={{ style }} part={{ part }}/{{ parts }}"\n'
+        'user: "{{ text }}"\noptions: {temperature: 0}'
+    ),
+    "summarize.merge": 'system: "merge words={{ words }} style={{ style }}"\nuser: "{{ text }}"',
+    "sentiment": 'user: "{{ text }}"\noutput: {labels: [positive, neutral, negative]}',
+    "generate/note": (
+        'user: "note about {{ topic }} {{ text }}"\n'
+        "variables:\n  topic: {description: the topic}\n  text: {default: '', description: notes}"
+    ),
+    "generate/poem": 'user: "poem about {{ topic }}"\nvariables: {topic: {description: the topic}}',
+}
+
+
+@pytest.fixture
+def prompts(tmp_path) -> Library:
+    """Return a library of terse prompt files."""
+    user = tmp_path / "prompts"
+    for name, text in FILES.items():
+        file = user / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"description: for tests\n{text}\n", encoding="utf-8")
+    return Library(user)

@@ -1,0 +1,36 @@
+"""What the tests of verbs ask of a stream of events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from llmcli.types import Delta, ItemFailed, Notice, Result, TaskEvent
+
+
+def of(kind, events: Iterable[TaskEvent]) -> list:
+    """Return the events of one kind."""
+    return [event for event in events if isinstance(event, kind)]
+
+
+def result(events: Iterable[TaskEvent]) -> Result:
+    """Return the only result; no item may have failed."""
+    events = list(events)
+    assert of(ItemFailed, events) == []
+    (only,) = of(Result, events)
+    return only
+
+
+def error(events: Iterable[TaskEvent]) -> Exception:
+    """Return the error of the only item that failed."""
+    (failed,) = of(ItemFailed, events)
+    return failed.error
+
+
+def streamed(events: Iterable[TaskEvent], item: int = 0) -> str:
+    """Return the text of an item as it was streamed."""
+    return "".join(event.text for event in of(Delta, events) if event.item == item and not event.reasoning)
+
+
+def notices(events: Iterable[TaskEvent]) -> list[str]:
+    """Return the texts of all notices."""
+    return [notice.text for notice in of(Notice, events)]

@@ -1,0 +1,103 @@
+import pytest
+from scripted import Reply, ScriptedBackend, everything
+from tasks.helpers import error, notices, of, result, streamed
+
+from llmcli.documents import Document
+from llmcli.errors import ContextOverflow, EmptyInput, InternalError, TimedOut
+from llmcli.tasks.ask import ask
+from llmcli.tasks.base import Options
+from llmcli.types import Delta, FinishReason, Usage
+
+
+def test_the_answer_is_streamed(prompts):
+    """The pieces come as they are made and concatenate to the result."""
+    backend = ScriptedBackend(lambda _: "forty two, of course")
+    events = list(ask(backend, prompts, "what?", [], Options()))
+    assert len(of(Delta, events)) == 4
+    assert streamed(events) == result(events).text == "forty two, of course"
+
+
+def test_the_result_names_model_prompt_and_usage(prompts):
+    """A result says which model and prompt file made it and what it took."""
+    answer = result(ask(ScriptedBackend(lambda _: "a b c"), prompts, "one two", [], Options()))
+    assert (answer.model, answer.prompt, answer.usage) == ("scripted", "ask", Usage(2, 0, 3))
+
+
+def test_documents_reach_the_model_whole(prompts):
+    """Each document reaches the model with its name and all of its text."""
+    backend = ScriptedBackend()
+    documents = [Document("a.txt", "alpha\n beta"), Document("b.txt", "gamma")]
+    list(ask(backend, prompts, "why?", documents, Options()))
+    assert everything(backend.requests[0]) == "[a.txt] alpha\n beta [b.txt] gamma why?"
+
+
+def test_too_large_is_refused(prompts):
+    """A prompt larger than the context is refused with both figures, and nothing is sent."""
+    backend = ScriptedBackend(context=50)
+    failed = error(ask(backend, prompts, "why?", [Document("a", "word " * 100)], Options()))
+    assert isinstance(failed, ContextOverflow)
+    assert (failed.tokens, failed.context, backend.requests) == (102, 50, [])
+
+
+@pytest.mark.parametrize(("question", "texts"), [("  ", []), ("", [" \n"]), ("what?", ["", "\n"])])
+def test_nothing_to_ask_about(prompts, question, texts):
+    """Without a question and without a text, or with blank documents only, there is nothing to ask about."""
+    with pytest.raises(EmptyInput):
+        list(ask(ScriptedBackend(), prompts, question, [Document("d", text) for text in texts], Options()))
+
+
+def test_reasoning_is_kept_apart(prompts):
+    """Reasoning is streamed as such and never part of the answer."""
+    backend = ScriptedBackend(lambda _: Reply("yes", reasoning="let me think"))
+    events = list(ask(backend, prompts, "really?", [], Options(reasoning=True)))
+    assert "".join(delta.text for delta in of(Delta, events) if delta.reasoning) == "let me think"
+    assert result(events).text == "yes"
+
+
+def test_the_context_cuts(prompts):
+    """An answer that fills the context is cut."""
+    answer = result(ask(ScriptedBackend(lambda _: "so " * 99, context=20), prompts, "go on", [], Options()))
+    assert (answer.cut, answer.finish_reason, answer.usage.completion_tokens) == (True, FinishReason.LENGTH, 18)
+
+
+def test_the_users_limit_does_not_cut(prompts):
+    """An answer that ends at the user's own limit is complete."""
+    answer = result(ask(ScriptedBackend(lambda _: "so " * 99), prompts, "go on", [], Options(max_tokens=5)))
+    assert (answer.cut, answer.finish_reason, answer.text) == (False, FinishReason.LENGTH, "so so so so so")
+
+
+def test_an_error_fails_the_item_after_what_was_delivered(prompts):
+    """What was delivered before an error stands, and the item fails."""
+    backend = ScriptedBackend(lambda _: Reply("half an", error=InternalError(detail="crash")))
+    events = list(ask(backend, prompts, "go on", [], Options()))
+    assert streamed(events) == "half an"
+    assert isinstance(error(events), InternalError)
+
+
+def test_a_timeout_fails_the_item_after_what_was_delivered(prompts):
+    """What was delivered before the deadline stands, and the item fails with TimedOut."""
+    backend = ScriptedBackend(lambda _: Reply("half an", reason=FinishReason.TIMEOUT))
+    events = list(ask(backend, prompts, "go on", [], Options()))
+    assert streamed(events) == "half an"
+    assert isinstance(error(events), TimedOut)
+
+
+def test_the_deadline_reaches_the_backend(prompts):
+    """A stalled answer ends at the user's deadline."""
+    backend = ScriptedBackend(lambda _: Reply("half an", stalls=True))
+    assert isinstance(error(ask(backend, prompts, "go on", [], Options(deadline=0.0))), TimedOut)
+
+
+def test_closing_cancels(prompts):
+    """Closing the iterator cancels the request."""
+    backend = ScriptedBackend(lambda _: Reply("well then", stalls=True))
+    events = ask(backend, prompts, "go on", [], Options())
+    next(events)
+    events.close()
+    assert backend.cancelled == ["ask"]
+
+
+def test_an_empty_answer_is_noticed(prompts):
+    """A model that answers nothing does not go unnoticed."""
+    events = list(ask(ScriptedBackend(lambda _: ""), prompts, "go on", [], Options()))
+    assert notices(events) == list(result(events).warnings) == ["the model gave an empty answer"]

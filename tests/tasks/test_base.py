@@ -1,0 +1,78 @@
+import pytest
+
+from llmcli.errors import InternalError, TimedOut
+from llmcli.tasks.base import Options, Tally, failure, is_cut, make_request
+from llmcli.types import Finished, FinishReason, Message, Priority, Role, Timings, Usage
+
+USER = (Message(Role.USER, "hello"),)
+
+
+@pytest.fixture
+def prompt(prompts):
+    return prompts.get("translate")
+
+
+def test_user_options_win(prompt):
+    """What the user asks for wins over the prompt file."""
+    request = make_request("a", USER, prompt, Options(temperature=0.9, seed=7))
+    assert (request.sampling.temperature, request.sampling.seed) == (0.9, 7)
+
+
+def test_temperature_zero_counts_as_given(prompt):
+    """A prompt file's temperature of 0 is not mistaken for none."""
+    assert make_request("a", USER, prompt, Options()).sampling.temperature == 0
+
+
+def test_defaults_fill_the_rest(prompts):
+    """Where neither the user nor the prompt file says anything, the defaults hold."""
+    assert make_request("a", USER, prompts.get("ask"), Options()).sampling.temperature == 0.7
+
+
+def test_priority_of_the_user_wins(prompt):
+    """The user's priority wins over the verb's."""
+    options = Options(priority=Priority.BULK)
+    assert make_request("a", USER, prompt, options, priority=Priority.INTERACTIVE).priority is Priority.BULK
+
+
+@pytest.mark.parametrize(
+    ("limit", "max_tokens", "cut"), [("max_tokens", 9, False), ("max_tokens", None, True), ("context", 9, True)]
+)
+def test_only_the_users_limit_leaves_an_answer_whole(limit, max_tokens, cut):
+    """An answer is cut when the context or an automatic limit ended it, not when the user's own did."""
+    finished = Finished("a", FinishReason.LENGTH, limit=limit)
+    assert is_cut(finished, Options(max_tokens=max_tokens)) is cut
+
+
+def test_a_foreign_error_is_a_bug():
+    """An error that is none of ours becomes an internal one that keeps its cause."""
+    cause = ValueError("odd")
+    error = failure(Finished("a", FinishReason.ERROR, error=cause))
+    assert isinstance(error, InternalError) and error.__cause__ is cause
+
+
+def test_a_timeout_is_a_failure():
+    """A request that ran out of time fails with TimedOut."""
+    assert isinstance(failure(Finished("a", FinishReason.TIMEOUT)), TimedOut)
+
+
+def test_usage_is_summed():
+    """The usage of an item is the sum over its calls."""
+    tally = Tally()
+    tally.add(Finished("a", FinishReason.STOP, Usage(10, 4, 3)))
+    tally.add(Finished("b", FinishReason.STOP, Usage(20, 8, 5)))
+    assert tally.usage == Usage(30, 12, 8)
+
+
+def test_timings_of_one_call_are_its_own():
+    """The timings of an item of one call are those of the call."""
+    tally = Tally()
+    tally.add(Finished("a", FinishReason.STOP, timings=Timings(0.5, 2.0, 33.0)))
+    assert tally.timings == Timings(0.5, 2.0, 33.0)
+
+
+def test_first_token_of_many_calls_is_the_earliest():
+    """The time to the first token of many calls is the shortest of them."""
+    tally = Tally()
+    for seconds in (0.5, 0.2, None):
+        tally.add(Finished("a", FinishReason.STOP, timings=Timings(seconds)))
+    assert tally.timings.first_token_s == 0.2

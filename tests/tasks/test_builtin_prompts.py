@@ -1,0 +1,73 @@
+"""The verbs with the prompt files that ship: what a verb passes is what its file takes."""
+
+import pytest
+from scripted import ScriptedBackend, everything
+from tasks.helpers import of, result
+
+from llmcli.documents import Document, Record
+from llmcli.tasks.ask import ask
+from llmcli.tasks.base import Options
+from llmcli.tasks.chat import Conversation
+from llmcli.tasks.languages import parse_language
+from llmcli.tasks.sentiment import sentiment
+from llmcli.tasks.summarize import summarize
+from llmcli.tasks.translate import translate
+from llmcli.templates import Library
+from llmcli.types import Result
+
+TEXT = "The quick brown fox.\n\nIt jumps.\n"
+
+
+@pytest.fixture
+def library(tmp_path):
+    return Library(tmp_path / "none")
+
+
+def short(_request):
+    return "a short answer"
+
+
+def test_ask(library):
+    """The question and each document reach the model."""
+    backend = ScriptedBackend(short)
+    result(ask(backend, library, "Why {{ so }}?", [Document("a.txt", TEXT)], Options()))
+    asked = everything(backend.requests[0])
+    assert "Why {{ so }}?" in asked and "a.txt" in asked and TEXT.strip() in asked
+
+
+@pytest.mark.parametrize("style", ["paragraph", "bullets", "headline"])
+@pytest.mark.parametrize("words", [None, 30])
+def test_summarize(library, style, words):
+    """Whole texts, parts and merges reach the model in every style, with and without a length."""
+    backend = ScriptedBackend(short, context=400)
+    texts = [TEXT, TEXT * 100]
+    documents = [Document("d", text) for text in texts]
+    events = list(summarize(backend, library, documents, Options(), words=words, style=style))
+    assert len(of(Result, events)) == 2
+    assert "It jumps." in everything(backend.requests[0])
+    assert ("30 words" in everything(backend.requests[0])) is (words is not None)
+
+
+def test_translate(library):
+    """Each paragraph reaches the model with the language by name."""
+    backend = ScriptedBackend(short)
+    documents = [Document("d", TEXT)]
+    answer = result(translate(backend, library, documents, Options(), to=parse_language("pt-BR")))
+    assert answer.text == "a short answer\n\na short answer\n"
+    assert "Brazilian Portuguese" in everything(backend.requests[0])
+
+
+def test_sentiment(library):
+    """A record is scored for the labels of the prompt file."""
+    backend = ScriptedBackend(lambda r: {label: -1.0 - index for index, label in enumerate(r.candidates)})
+    (answer,) = of(Result, sentiment(backend, library, [Record(0, "I love it", 1)], Options()))
+    assert answer.fields["label"] == "positive"
+    assert backend.requests[0].messages[-1].content.endswith("I love it")
+
+
+def test_chat(library):
+    """What was said reaches the model, with the user's own instructions."""
+    backend = ScriptedBackend(short)
+    result(Conversation(backend, library, Options(), system="Speak French.").say("Hello"))
+    assert "Speak French." in everything(backend.requests[0])
+    assert backend.requests[0].messages[-1].content == "Hello"

@@ -1,0 +1,60 @@
+import pytest
+from scripted import ScriptedBackend, last
+from tasks.helpers import result
+
+from llmcli.errors import MissingError, UsageError
+from llmcli.tasks.base import Options
+from llmcli.tasks.generate import generate, kinds
+
+
+def run(prompts, kind, variables, text=None, **options):
+    backend = ScriptedBackend()
+    return result(generate(backend, prompts, kind, variables, text, Options(**options))), backend.requests[0]
+
+
+def test_variables_reach_the_prompt(prompts):
+    """The variables are filled into the kind's prompt file, which the result names."""
+    answer, request = run(prompts, "poem", {"topic": "rain"})
+    assert (last(request), answer.prompt) == ("poem about rain", "generate/poem")
+
+
+def test_stdin_becomes_the_text_variable(prompts):
+    """Text from stdin goes into the variable that the prompt declares for it."""
+    _, request = run(prompts, "note", {"topic": "rain"}, "bring boots")
+    assert last(request) == "note about rain bring boots"
+
+
+def test_text_for_a_kind_that_takes_none(prompts):
+    """Text for a kind that takes none is refused, with what it takes."""
+    with pytest.raises(UsageError, match="--var topic"):
+        run(prompts, "poem", {"topic": "rain"}, "bring boots")
+
+
+def test_blank_stdin_is_no_text(prompts):
+    """An empty stdin (a cron job's) does not count as text."""
+    _, request = run(prompts, "poem", {"topic": "rain"}, "\n")
+    assert last(request) == "poem about rain"
+
+
+def test_unknown_kind_has_suggestions(prompts):
+    """An unknown kind is missing, and what is spelled alike is named without the directory."""
+    with pytest.raises(MissingError) as caught:
+        run(prompts, "peom", {})
+    assert caught.value.subject == "peom" and "poem" in caught.value.suggestions
+
+
+def test_missing_variable(prompts):
+    """A missing variable is a usage error that names it."""
+    with pytest.raises(UsageError, match="topic"):
+        run(prompts, "poem", {})
+
+
+def test_kinds_are_listed(prompts):
+    """The kinds are the prompt files under generate/."""
+    assert {"note", "poem"} <= set(kinds(prompts))
+
+
+def test_the_answer_has_an_automatic_limit(prompts):
+    """A kind without a limit of its own still ends; the user's limit wins."""
+    assert run(prompts, "poem", {"topic": "x"})[1].max_tokens == 2048
+    assert run(prompts, "poem", {"topic": "x"}, max_tokens=7)[1].max_tokens == 7

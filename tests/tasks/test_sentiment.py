@@ -1,0 +1,182 @@
+import math
+import queue
+import threading
+from itertools import count, islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted import ScriptedBackend, last
+from tasks.helpers import of
+
+from llmcli.documents import Record
+from llmcli.errors import ConfigError, ContextOverflow, InternalError, NotUtf8, Unsupported
+from llmcli.tasks.base import Options
+from llmcli.tasks.records import WINDOW
+from llmcli.tasks.sentiment import probabilities, sentiment
+from llmcli.types import ItemFailed, Progress, Result, Score, Usage
+
+GOOD = {"positive": math.log(0.6), "neutral": math.log(0.3), "negative": math.log(0.1)}
+
+
+def records(*texts):
+    return [Record(index, text, index + 1) for index, text in enumerate(texts)]
+
+
+def run(backend, prompts, *texts):
+    return list(sentiment(backend, prompts, records(*texts), Options()))
+
+
+def scored(_request):
+    return GOOD
+
+
+def test_label_and_probabilities(prompts):
+    """A record gets the likeliest label and the probability of each."""
+    (answer,) = of(Result, run(ScriptedBackend(scored), prompts, "nice"))
+    assert answer.fields["label"] == "positive"
+    assert answer.fields["probabilities"] == pytest.approx({"positive": 0.6, "neutral": 0.3, "negative": 0.1})
+
+
+@given(st.lists(st.floats(-900, 0), min_size=2, max_size=5))
+def test_probabilities_sum_to_one(logprobs):
+    """However small the scores are, the probabilities sum to 1 and keep the order of the scores."""
+    chances = probabilities([Score(str(index), value, 1) for index, value in enumerate(logprobs)])
+    assert math.fsum(chances.values()) == pytest.approx(1)
+    best = max(range(len(logprobs)), key=logprobs.__getitem__)
+    assert max(chances.values()) == chances[str(best)]
+
+
+def test_long_labels_are_not_favoured():
+    """The number of tokens of a label plays no part: its log-probability is that of all of it."""
+    chances = probabilities([Score("a", -2.0, 1), Score("b", -2.0, 7)])
+    assert chances == {"a": 0.5, "b": 0.5}
+
+
+def test_records_are_scored_not_answered(prompts):
+    """One request a record, with the labels of the prompt file as candidates."""
+    backend = ScriptedBackend(scored)
+    run(backend, prompts, "nice", "bad")
+    assert [last(request) for request in backend.requests] == ["nice", "bad"]
+    assert {request.candidates for request in backend.requests} == {("positive", "neutral", "negative")}
+
+
+def test_order_is_kept(prompts):
+    """Results come in the order of the input, whatever is done first."""
+
+    def answer(request):
+        return GOOD if last(request) != "slow" else InternalError()
+
+    events = run(ScriptedBackend(answer), prompts, "a", "slow", "b", "c")
+    assert [event.item for event in events if isinstance(event, Result | ItemFailed)] == [0, 1, 2, 3]
+
+
+def test_blank_lines_keep_their_place(prompts):
+    """A blank record has no label, costs no request, and stands where it stood."""
+    backend = ScriptedBackend(scored)
+    answers = of(Result, run(backend, prompts, "a", "", "b", " "))
+    assert [answer.fields["label"] for answer in answers] == ["positive", None, "positive", None]
+    assert [answer.fields["line"] for answer in answers] == [1, 2, 3, 4]
+    assert len(backend.requests) == 2
+
+
+@pytest.mark.parametrize("texts", [(), ("",), ("", " ", "")])
+def test_nothing_to_score(prompts, texts):
+    """An input without a record, or with blank ones only, ends well."""
+    assert len(of(Result, run(ScriptedBackend(scored), prompts, *texts))) == len(texts)
+
+
+def test_each_record_has_its_own_usage(prompts):
+    """A record's result says what its call took."""
+    first, second = of(Result, run(ScriptedBackend(scored), prompts, "one two", "one two three"))
+    assert (first.usage, second.usage) == (Usage(2), Usage(3))
+
+
+def test_a_failing_record_fails_alone(prompts):
+    """A record that fails (here: too large) is reported by its line, and the others go on."""
+    events = run(ScriptedBackend(scored, context=20), prompts, "a", "word " * 30, "b")
+    (failed,) = of(ItemFailed, events)
+    assert (failed.item, failed.name) == (1, "line 2")
+    assert isinstance(failed.error, ContextOverflow)
+    assert [answer.item for answer in of(Result, events)] == [0, 2]
+
+
+def test_records_count_as_progress(prompts):
+    """Progress counts records without knowing their total."""
+    progress = of(Progress, run(ScriptedBackend(scored), prompts, "a", "", "c"))
+    assert [(event.done, event.total, event.unit) for event in progress] == [
+        (1, None, "records"),
+        (2, None, "records"),
+        (3, None, "records"),
+    ]
+
+
+def test_an_endless_input_streams(prompts):
+    """Results of an endless input come while it is read, and no more than a window of it is read ahead."""
+    read = []
+
+    def endless():
+        for index in count():
+            read.append(index)
+            yield Record(index, "text", index + 1)
+
+    events = sentiment(ScriptedBackend(scored), prompts, endless(), Options())
+    results = []
+    while len(results) < 2 * WINDOW:
+        event = next(events)
+        if isinstance(event, Result):
+            results.append(event.item)
+    events.close()
+    assert results == list(range(2 * WINDOW))
+    assert len(read) <= 3 * WINDOW + 2
+
+
+def test_a_silent_input_does_not_hold_back_results(prompts):
+    """The result of a record comes while the input has nothing further to say yet."""
+    source = queue.Queue()
+    source.put(Record(0, "text", 1))
+    events = sentiment(ScriptedBackend(scored), prompts, iter(source.get, None), Options())
+    assert next(events).item == 0
+    source.put(None)
+    assert of(Result, events) == []
+
+
+def test_an_input_that_breaks_is_reported_after_its_records(prompts):
+    """What was read before an input broke is delivered, then its error is raised."""
+
+    def broken():
+        yield from records("a", "b")
+        raise NotUtf8("-", offset=9)
+
+    events = sentiment(ScriptedBackend(scored), prompts, broken(), Options())
+    assert [answer.item for answer in of(Result, islice(events, 4))] == [0, 1]
+    with pytest.raises(NotUtf8):
+        next(events)
+
+
+def test_closing_ends_the_reader(prompts):
+    """Closing the iterator cancels what is under way and ends the thread that reads the records."""
+    backend = ScriptedBackend(scored)
+    endless = (Record(index, "text", index + 1) for index in count())
+    events = sentiment(backend, prompts, endless, Options())
+    next(events)
+    events.close()
+    for thread in threading.enumerate():
+        if thread.name == "records":
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def test_a_backend_that_cannot_score(prompts):
+    """A backend that cannot score is refused before anything is read."""
+    with pytest.raises(Unsupported):
+        run(ScriptedBackend(scored, scores=False), prompts, "a")
+
+
+def test_a_prompt_file_without_labels(prompts, tmp_path):
+    """A prompt file of the user's own that has no labels is a configuration error that names the file."""
+    file = tmp_path / "prompts" / "sentiment.yaml"
+    file.write_text('description: bad\nuser: "{{ text }}"\n', encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        run(ScriptedBackend(scored), prompts, "a")
+    assert caught.value.origin == str(file)

@@ -1,0 +1,191 @@
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scripted import Reply, ScriptedBackend, last
+from tasks.helpers import error, notices, of, result, streamed
+
+from llmcli.documents import Document
+from llmcli.errors import ContextOverflow, InternalError, MissingError, TimedOut
+from llmcli.tasks.base import Options
+from llmcli.tasks.languages import parse_language
+from llmcli.tasks.translate import translate
+from llmcli.types import Delta, FinishReason, ItemFailed, Progress, Result, Usage
+
+FRENCH = parse_language("fr")
+TEXT = "# Title\r\n\r\n  An indented\r\n  paragraph of two lines.  \r\n\r\n\r\n-----\r\n\tThe end"
+
+
+def shout(request):
+    return last(request).upper()
+
+
+def run(backend, prompts, *texts, options=None, bom=False):
+    documents = [Document(f"doc{index}", text, bom=bom) for index, text in enumerate(texts)]
+    return list(translate(backend, prompts, documents, options or Options(), to=FRENCH))
+
+
+def once(text, bad):
+    """Answer ``bad`` to the first request about ``text``, and well to everything else."""
+    seen = []
+
+    def answer(request):
+        if last(request) == text and not seen:
+            seen.append(request)
+            return bad
+        return shout(request)
+
+    return answer
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(alphabet="ab .\n\r\t\u00a0é-", max_size=60), st.booleans())
+def test_an_echo_gives_the_bytes_back(prompts, text, bom):
+    """Translated by a model that repeats what it reads, any document comes back byte for byte."""
+    events = run(ScriptedBackend(context=500), prompts, text, bom=bom)
+    assert streamed(events) == result(events).text == ("\ufeff" if bom else "") + text
+
+
+def test_an_echo_gives_long_paragraphs_back(prompts):
+    """A paragraph cut at sentences because of its size is put together again as it was."""
+    text = "  A sentence of some words here.\r\n  Another one follows it.\r\n" * 40
+    backend = ScriptedBackend(context=150)
+    assert result(run(backend, prompts, text)).text == text
+    assert len(backend.requests) > 10
+
+
+def test_everything_around_the_words_stays(prompts):
+    """Blank lines, indentation, line endings and rules stay; the words are translated."""
+    assert result(run(ScriptedBackend(shout), prompts, TEXT)).text == TEXT.upper()
+
+
+def test_white_space_of_answers_is_dropped(prompts):
+    """White space that the model adds around its answer does not reach the document."""
+    assert result(run(ScriptedBackend(lambda _: "\n\n Bonjour \n"), prompts, "Hello\n")).text == "Bonjour\n"
+
+
+def test_an_empty_document_gives_an_empty_text(prompts):
+    """An empty document needs no model and gives an empty text."""
+    backend = ScriptedBackend()
+    answer = result(run(backend, prompts, ""))
+    assert (answer.text, answer.cut, backend.requests) == ("", False, [])
+
+
+def test_the_language_reaches_the_prompt(tmp_path):
+    """The built-in prompt file names the language in English."""
+    from llmcli.templates import Library
+
+    backend = ScriptedBackend(lambda _: "salut")
+    run(backend, Library(tmp_path), "Hello there")
+    assert "French" in backend.requests[0].messages[-1].content
+
+
+def test_output_is_streamed_in_order(prompts):
+    """A paragraph that is done early waits for the ones before it."""
+    backend = ScriptedBackend(lambda r: "a very long answer indeed" if last(r) == "first" else "done")
+    events = run(backend, prompts, "first\n\nsecond\n\nthird\n")
+    assert [delta.text for delta in of(Delta, events)] == ["a very long answer indeed\n\n", "done\n\n", "done\n"]
+    assert streamed(events) == result(events).text
+
+
+def test_all_documents_are_one_job(prompts):
+    """All paragraphs of all documents are in flight together."""
+    waiting = []
+    backend = ScriptedBackend(lambda r: waiting.append(len(backend.requests)) or shout(r))
+    events = run(backend, prompts, "a\n\nb\n", "c\n\nd\n")
+    assert (backend.jobs, waiting[0]) == (1, 4)
+    assert [streamed(events, item) for item in (0, 1)] == ["A\n\nB\n", "C\n\nD\n"]
+
+
+def test_usage_is_that_of_all_calls(prompts):
+    """The usage of a document is the sum over its paragraphs, second tries included."""
+    answer = result(run(ScriptedBackend(once("b b", "")), prompts, "a\n\nb b\n"))
+    assert answer.usage == Usage(1 + 2 + 2, 0, 1 + 0 + 2)
+
+
+def test_paragraphs_count_as_progress(prompts):
+    """Progress counts the paragraphs."""
+    progress = of(Progress, run(ScriptedBackend(shout), prompts, "a\n\nb\n\nc\n"))
+    assert [(event.done, event.total) for event in progress] == [(1, 3), (2, 3), (3, 3)]
+    assert progress[0].unit == "paragraphs"
+
+
+@pytest.mark.parametrize("bad", ["", " \n", "x" * 500, "blah " * 2000], ids=["empty", "blank", "long", "endless"])
+def test_a_bad_answer_is_tried_again(prompts, bad):
+    """An empty, far too long or endless answer is asked for once more, and the second one counts."""
+    backend = ScriptedBackend(once("two", bad))
+    events = run(backend, prompts, "one\n\ntwo\n\nthree\n")
+    answer = result(events)
+    assert (answer.text, answer.cut, notices(events)) == ("ONE\n\nTWO\n\nTHREE\n", False, [])
+    assert len(backend.requests) == 4
+
+
+def test_the_second_try_differs(prompts):
+    """The second try is warmer and may be longer."""
+    backend = ScriptedBackend(once("two", ""))
+    run(backend, prompts, "two\n")
+    first, second = backend.requests
+    assert second.sampling.temperature > first.sampling.temperature
+    assert second.max_tokens > first.max_tokens
+
+
+def test_what_fails_twice_keeps_its_source(prompts):
+    """A paragraph that fails twice is left in the source language, reported with its line, and the item is partial."""
+    backend = ScriptedBackend(lambda r: "" if last(r) == "two" else shout(r))
+    events = run(backend, prompts, "one\n\n\n two\n\nthree\n")
+    answer = result(events)
+    assert (answer.text, answer.cut, answer.fields["untranslated"]) == ("ONE\n\n\n two\n\nTHREE\n", True, 1)
+    assert notices(events) == list(answer.warnings) == ["line 4: left untranslated: the model gave an empty answer"]
+
+
+def test_a_runaway_is_stopped_early(prompts):
+    """An answer beyond all bounds is cancelled, not awaited."""
+    backend = ScriptedBackend(lambda _: Reply("blah " * 60, stalls=True))
+    answer = result(run(backend, prompts, "hello\n"))
+    assert (answer.text, answer.cut) == ("hello\n", True)
+    assert backend.cancelled == ["0.0.1", "0.0.2"]
+
+
+def test_the_users_limit_is_obeyed(prompts):
+    """An answer that ends at the user's own limit is taken as it is."""
+    backend = ScriptedBackend(shout)
+    answer = result(run(backend, prompts, "one two three\n", options=Options(max_tokens=2)))
+    assert (answer.text, answer.cut, answer.finish_reason) == ("ONE TWO\n", False, FinishReason.LENGTH)
+
+
+def test_no_room_for_text(prompts):
+    """A context without room for a sentence is an error of the item."""
+    assert isinstance(error(run(ScriptedBackend(shout, context=30), prompts, "word " * 40)), ContextOverflow)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (Reply("half of", error=InternalError()), InternalError),
+        (Reply("half of", reason=FinishReason.TIMEOUT), TimedOut),
+    ],
+)
+def test_a_failure_leaves_what_was_delivered(prompts, reply, kind):
+    """Paragraphs before a failure stand, those after it are not delivered, other documents go on."""
+    backend = ScriptedBackend(lambda r: reply if last(r) == "b" else Reply(shout(r)))
+    events = run(backend, prompts, "a\n\nb\n\nc\n", "d\n")
+    assert isinstance(error(events), kind)
+    assert streamed(events) == "A\n\n"
+    assert [answer.item for answer in of(Result, events)] == [1]
+
+
+def test_an_unreadable_file_is_passed_on(prompts):
+    """A failure among the inputs keeps its place and its error."""
+    missing = ItemFailed(0, "gone", MissingError("gone", kind="input"))
+    documents = [Document("a", "x\n"), missing, Document("b", "y\n")]
+    events = list(translate(ScriptedBackend(shout), prompts, documents, Options(), to=FRENCH))
+    assert [failed.item for failed in of(ItemFailed, events)] == [1]
+    assert streamed(events, 2) == "Y\n"
+
+
+def test_closing_cancels(prompts):
+    """Closing the iterator cancels the paragraphs under way."""
+    backend = ScriptedBackend(lambda r: "A" if last(r) == "a" else Reply(stalls=True))
+    events = translate(backend, prompts, [Document("d", "a\n\nb\n\nc\n")], Options(), to=FRENCH)
+    next(events)
+    events.close()
+    assert sorted(backend.cancelled) == ["0.1.1", "0.2.1"]
