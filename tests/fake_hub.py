@@ -70,8 +70,7 @@ class FakeHub:
 
     def _serve(self, name: str) -> ThreadingHTTPServer:
         handler = type("Handler", (_Handler,), {"hub": self, "name": name})
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.daemon_threads = True
+        server = _Server(("127.0.0.1", 0), handler)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return server
 
@@ -87,6 +86,13 @@ class FakeHub:
 
     def file(self, sha256: str) -> bytes:
         return next(b for files in self.repos.values() for b in files.values() if _sha256(b) == sha256)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_args) -> None:
+        """Say nothing: clients go away in the middle of an answer here."""
 
 
 def _sha256(content: bytes) -> str:

@@ -26,7 +26,6 @@ from llmcli.models.cache import hub_home
 from llmcli.models.pump import NoAnswer, pause, pumped
 
 _PUBLIC = "https://huggingface.co"
-_CHUNK = 1 << 18
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _RATE_LIMIT_RESET = re.compile(r";\s*t=(\d+)")  # the Hub's RateLimit header: "api";r=0;t=55
@@ -222,7 +221,7 @@ class Hub:
                 raise self._refusal(subject, answer)
             yield answer
             if answer.status != 416:  # noqa: PLR2004
-                yield from response.iter_raw(_CHUNK)
+                yield from response.iter_raw()  # as it comes: nothing waits in a buffer
 
     def _timeout(self) -> Any:
         patience = self.patience

@@ -47,6 +47,10 @@ class _Feeder(Generic[T]):
             self._put(_End())
         except BaseException as error:  # noqa: BLE001 (it is raised again in the caller's thread)
             self._put(_End(error))
+        finally:
+            close = getattr(self._items, "close", None)
+            if close is not None:  # a generator holds a connection
+                close()
 
     def _put(self, item: T | _End) -> bool:
         while not self.abandoned.is_set():

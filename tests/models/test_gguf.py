@@ -122,7 +122,7 @@ def test_long_arrays_skipped():
 
 def test_long_string_in_array():
     """A string longer than the read block inside a skipped array does not lose the place."""
-    body = (text(b"a" * 3_000_000) + text(b"b")) * 50
+    body = (text(b"a" * 3_000_000) + text(b"b") * 49) * 2
     array = entry(b"a", 9, struct.pack("<IQ", 8, 100) + body)
     assert parse(gguf(ARCHITECTURE, array, entry(b"z", 4, struct.pack("<I", 5)))).metadata["z"] == 5
 
@@ -139,6 +139,12 @@ def test_dribbling_stream():
 
     content = gguf(ARCHITECTURE, tensors=(tensor(),))
     assert parse_header(Dribble(content), len(content), "m") == parse(content)
+
+
+def test_later_part():
+    """The later parts of a split model say which part they are and leave the architecture out."""
+    content = gguf(entry(b"split.no", 2, struct.pack("<H", 1)), entry(b"split.count", 2, struct.pack("<H", 2)))
+    assert (parse(content).architecture, parse(content).parts) == ("", 2)
 
 
 def test_file_type_wins():

@@ -1,0 +1,376 @@
+"""The download loop: whatever the servers do, the file is right or there is none, and nothing is fetched twice."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import itertools
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from fake_hub import QUICK, REPO, Fault
+
+from llmcli.errors import Interrupted, MissingError, OutputError, RemoteError, Terminated, TryAgain
+from llmcli.interrupt import Interrupt
+from llmcli.models.cache import HubCache
+from llmcli.models.download import Wanted, download
+from llmcli.models.hub import Hub, Patience, RemoteFile, Unreachable
+from llmcli.types import Notice, Progress
+
+CONTENT = random.Random(1).randbytes(1_500_000)
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+FILE = "tiny.Q8_0.gguf"
+
+
+class World:
+    """One file to fetch from ``hub`` into ``cache``."""
+
+    def __init__(self, hub, cache) -> None:
+        self.hub, self.cache = hub, cache
+        self.blob = cache.blob(REPO, DIGEST)
+        self.wanted = Wanted(REPO, hub.commit, RemoteFile(FILE, len(CONTENT), DIGEST), "tiny")
+
+    def download(self, interrupt=None, patience=QUICK):
+        return list(download(Hub(os.environ, patience), self.cache, self.wanted, interrupt or Interrupt()))
+
+    def fails(self, error, **kwargs):
+        with pytest.raises(error) as caught:
+            self.download(**kwargs)
+        assert not self.blob.exists()
+        return caught.value
+
+    def leave(self, content, owner="otherhost.1"):
+        """Leave the partial file of another process."""
+        self.blob.parent.mkdir(parents=True, exist_ok=True)
+        path = self.blob.with_name(f"{DIGEST}.{owner}.incomplete")
+        path.write_bytes(content)
+        return path
+
+    def partials(self):
+        return sorted(self.blob.parent.glob("*.incomplete"))
+
+    def ranges(self):
+        return [asked.headers.get("range") for asked in self.hub.asked if asked.server == "storage"]
+
+
+@pytest.fixture
+def world(hub, tmp_path):
+    hub.repos[REPO] = {FILE: CONTENT}
+    return World(hub, HubCache(tmp_path / "hub"))
+
+
+def own_host() -> str:
+    """Return this machine's name as it stands in partial files."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", os.uname().nodename)[:40]
+
+
+def dead_process() -> int:
+    """Return the number of a process that has ended."""
+    process = os.fork()
+    if process == 0:
+        os._exit(0)
+    os.waitpid(process, 0)
+    return process
+
+
+def test_whole(world):
+    """The file lands under its hash, nothing else stays, and progress runs from nothing to all of it."""
+    events = world.download()
+    assert world.blob.read_bytes() == CONTENT
+    assert [path.name for path in world.blob.parent.iterdir()] == [DIGEST]
+    assert all(isinstance(event, Progress) and event.total == len(CONTENT) for event in events)
+    assert (events[0].done, events[-1].done) == (0, len(CONTENT))
+
+
+def test_here_already(world):
+    """What is here and right is not fetched."""
+    world.download()
+    world.hub.asked.clear()
+    assert world.download() == []
+    assert world.hub.asked == []
+
+
+def test_damaged_here(world):
+    """What is here and wrong is fetched again."""
+    world.download()
+    world.blob.write_bytes(b"\0" * len(CONTENT))
+    world.download()
+    assert world.blob.read_bytes() == CONTENT
+
+
+def test_drop_resumes(world):
+    """After a dropped connection the download goes on where it was."""
+    world.hub.storage_faults = [Fault(drop=600_000), Fault(drop=500_000)]
+    world.download()
+    assert world.blob.read_bytes() == CONTENT
+    starts = [int(given.removeprefix("bytes=").rstrip("-")) for given in world.ranges() if given]
+    assert len(starts) == 2
+    assert 0 < starts[0] <= 600_000 < starts[1] <= 1_100_000
+
+
+def test_progress_renews_patience(world):
+    """A connection that drops more often than there are tries, but brings something each time, gets there."""
+    world.hub.storage_faults = [Fault(drop=300_000)] * 4
+    world.download(patience=Patience(tries=2, pause=0.001))
+    assert world.blob.read_bytes() == CONTENT
+
+
+def test_no_ranges(world):
+    """A server that cannot resume sends the file from the beginning, and the result is right."""
+    world.hub.ranges = False
+    world.hub.storage_faults = [Fault(drop=600_000)]
+    world.download()
+    assert world.blob.read_bytes() == CONTENT
+
+
+def test_no_progress_ends(world):
+    """A connection that always breaks at the same place ends with 75, and what came is kept."""
+    world.hub.ranges = False
+    world.hub.storage_faults = [Fault(drop=600_000)] * 9
+    assert world.fails(TryAgain).exit_code == 75
+    assert 3 <= len(world.ranges()) <= 4
+    assert len(world.partials()) == 1
+
+
+def test_stall_ends(world):
+    """A connection on which nothing more comes is given up and resumed."""
+    world.hub.storage_faults = [Fault(stall=600_000)]
+    world.download(patience=Patience(stall=0.2, pause=0.001))
+    assert world.blob.read_bytes() == CONTENT
+
+
+def test_flip(world):
+    """One wrong bit is 76, and the bad bytes are gone."""
+    world.hub.storage_faults = [Fault(flip=True)]
+    error = world.fails(RemoteError)
+    assert error.exit_code == 76
+    assert DIGEST in error.detail
+    assert world.partials() == []
+
+
+@pytest.mark.parametrize("portal", ["html", "raw"])
+def test_portal(world, portal):
+    """A login page instead of the file is 76, also when it has the file's length and type."""
+    world.hub.storage_faults = [Fault(portal=portal)]
+    world.fails(RemoteError)
+    assert world.partials() == []
+
+
+def test_portal_keeps_prefix(world):
+    """A login page in the middle of a download does not cost what had come before."""
+    world.hub.storage_faults = [Fault(drop=600_000), Fault(portal="html")]
+    world.fails(RemoteError)
+    assert CONTENT.startswith(world.partials()[0].read_bytes())
+
+
+def test_shorter(world):
+    """A server that promises another length than the announced one is 76."""
+    world.hub.storage_faults = [Fault(shorter=5)]
+    assert "1,499,995" in world.fails(RemoteError).detail
+
+
+def test_longer(world):
+    """More bytes than announced are 76, and the bad bytes are gone."""
+    world.hub.storage_faults = [Fault(longer=9)]
+    world.fails(RemoteError)
+    assert world.partials() == []
+
+
+def test_wrong_range(world):
+    """A server that goes on from another place than asked is 76."""
+    world.hub.storage_faults = [Fault(drop=600_000), Fault(bad_range=True)]
+    assert "bytes from" in world.fails(RemoteError).detail
+
+
+def test_another_file(world):
+    """A server that announces another hash than the listing is refused before anything is fetched."""
+    other = b"other" * 300_000
+    world.hub.repos[REPO] = {FILE: other}
+    assert "another hash" in world.fails(RemoteError).detail
+
+
+def test_missing(world):
+    """A file that is not on the Hub is 66."""
+    world.hub.repos[REPO] = {}
+    assert world.fails(MissingError).exit_code == 66
+
+
+def test_storage_recovers(world):
+    """A storage server with a bad moment is asked again."""
+    world.hub.storage_faults = [Fault(status=503), Fault(status=429, headers={"Retry_After": "0"})]
+    world.download()
+    assert world.blob.read_bytes() == CONTENT
+
+
+def test_range_not_satisfiable(world):
+    """A server that refuses to resume is asked for the whole file."""
+    world.hub.storage_faults = [Fault(drop=600_000), Fault(status=416)]
+    world.download()
+    assert world.blob.read_bytes() == CONTENT
+
+
+def test_unreachable(world, monkeypatch):
+    """A Hub that cannot be reached at all is told apart and not tried again, since another source may have the file."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    world.fails(Unreachable)
+    assert world.partials() == []
+
+
+def test_interrupt(world):
+    """A signal ends a download that stalls, and what came is kept."""
+    world.hub.storage_faults = [Fault(stall=600_000)]
+    interrupt = Interrupt()
+    events = download(Hub(os.environ, Patience()), world.cache, world.wanted, interrupt)
+    while next(events).done <= 100_000:
+        pass
+    interrupt.set(signal.SIGINT)
+    with pytest.raises(Interrupted):
+        list(events)
+    assert CONTENT.startswith(world.partials()[0].read_bytes())
+    assert world.partials()[0].stat().st_size > 100_000
+
+
+def test_killed_process(world):
+    """The bytes of a killed process are used: only what is missing is fetched, and no partial file stays."""
+    world.leave(CONTENT[:700_000], f"{own_host()}.{dead_process()}")
+    world.download()
+    assert world.ranges() == ["bytes=700000-"]
+    assert [path.name for path in world.blob.parent.iterdir()] == [DIGEST]
+
+
+DOWNLOAD = """
+import os, sys
+from pathlib import Path
+from llmcli.interrupt import Interrupt
+from llmcli.models.cache import HubCache
+from llmcli.models.download import Wanted, download
+from llmcli.models.hub import Hub, RemoteFile
+root, repo, commit, file, size, digest = sys.argv[1:]
+wanted = Wanted(repo, commit, RemoteFile(file, int(size), digest), "tiny")
+for event in download(Hub(os.environ), HubCache(Path(root)), wanted, Interrupt()):
+    print(event.done, flush=True)
+"""
+
+
+def test_kill_storm(world):
+    """Processes killed at different moments lose nothing: their bytes are used, and at most one partial file stays."""
+    cuts = [200_000, 500_000, 900_000, 1_200_000]
+    world.hub.storage_faults = [Fault(stall=cut - start) for start, cut in itertools.pairwise([0, *cuts])]
+    arguments = [str(world.cache.root), REPO, world.hub.commit, FILE, str(len(CONTENT)), DIGEST]
+    for cut in cuts:
+        with subprocess.Popen([sys.executable, "-c", DOWNLOAD, *arguments], stdout=subprocess.PIPE) as process:
+            while int(process.stdout.readline()) < cut:
+                pass
+            process.kill()
+        assert [path.stat().st_size for path in world.partials()] == [cut]
+    world.download()
+    assert world.blob.read_bytes() == CONTENT
+    assert world.ranges() == [None, *(f"bytes={cut}-" for cut in cuts)]
+    assert world.partials() == []
+
+
+def test_largest_is_claimed(world):
+    """Of several leftovers the largest is used and the others go."""
+    for size in (700_000, 1_000_000, 10):
+        world.leave(CONTENT[:size], f"{own_host()}.{dead_process() + size}")
+    world.download()
+    assert world.ranges() == ["bytes=1000000-"]
+    assert world.partials() == []
+
+
+def test_bad_leftover(world):
+    """Leftover bytes that do not fit are found out at the end, and the file is fetched anew."""
+    world.leave(b"\0" * 700_000, f"{own_host()}.{dead_process()}")
+    events = world.download()
+    assert world.blob.read_bytes() == CONTENT
+    assert [type(event) for event in events if not isinstance(event, Progress)] == [Notice]
+
+
+def test_leftover_too_long(world):
+    """A leftover longer than the file is thrown away."""
+    world.leave(CONTENT + b"x", f"{own_host()}.{dead_process()}")
+    world.download()
+    assert world.blob.read_bytes() == CONTENT
+
+
+def test_living_owner_without_locks(world, monkeypatch):
+    """Where locks do not work, the partial file of a living process is left alone."""
+    monkeypatch.setattr(fcntl, "flock", _no_locks)
+    theirs = world.leave(CONTENT[:700_000], f"{own_host()}.{os.getppid()}")
+    world.download()
+    assert (world.blob.read_bytes(), theirs.read_bytes()) == (CONTENT, CONTENT[:700_000])
+
+
+def _no_locks(*_args):
+    raise OSError(37, "No locks available")
+
+
+def test_other_machine(world):
+    """The partial file of another machine is left alone while it is fresh, and claimed when it is old."""
+    theirs = world.leave(CONTENT[:700_000], "another-host.77")
+    world.download()
+    assert theirs.exists()
+    world.blob.unlink()
+    os.utime(theirs, (0, 0))
+    world.download()
+    assert world.ranges() == [None, "bytes=700000-"]
+    assert world.partials() == []
+
+
+def test_foreign_partials(world):
+    """Partial files of other tools are not touched."""
+    world.blob.parent.mkdir(parents=True)
+    theirs = world.blob.with_name(DIGEST + ".incomplete")
+    theirs.write_bytes(b"x")
+    world.download()
+    assert theirs.read_bytes() == b"x"
+
+
+def test_one_download(world):
+    """Several that want the same file at once make one download."""
+    world.hub.storage_faults = [Fault(stall=600_000)]
+    patience = Patience(stall=1, pause=0.001)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(world.download, patience=patience) for _ in range(4)]:
+            done.result()
+    assert world.blob.read_bytes() == CONTENT
+    assert len(world.ranges()) == 2  # the one that stalled, and where it went on
+
+
+def test_waiting_is_interrupted(world):
+    """Who waits for another process's download hears a signal, and sees the progress of the other."""
+    world.leave(CONTENT[:700_000])
+    lock = world.cache.lock(REPO, DIGEST)
+    lock.parent.mkdir(parents=True)
+    interrupt = Interrupt()
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = download(Hub(os.environ, QUICK), world.cache, world.wanted, interrupt)
+        assert next(waiting) == Progress(700_000, len(CONTENT), "bytes", "tiny")
+        interrupt.set(signal.SIGTERM)
+        with pytest.raises(Terminated):
+            next(waiting)
+
+
+def test_no_space(world, monkeypatch):
+    """Too little space is found before anything is fetched: 74, with the figures."""
+
+    class Full:
+        f_bavail, f_frsize = 1000, 1
+
+    monkeypatch.setattr(os, "statvfs", lambda _path: Full)
+    error = world.fails(OutputError)
+    assert (error.exit_code, error.detail) == (74, "1,500,000 bytes are needed and 1,000 are free")
+    assert world.hub.asked == []
+
+
+def test_unwritable(world):
+    """A cache that cannot be written is 74 and names the place."""
+    world.cache.root.write_text("a file")
+    assert str(world.cache.root) in world.fails(OutputError).subject
