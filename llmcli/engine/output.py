@@ -35,11 +35,12 @@ class StopMatcher:
         if not self._stops:
             return text
         text = self._held + text
-        found = [index for stop in self._stops if (index := text.find(stop)) >= 0]
+        # the one that is complete first, so that the answer does not depend on how tokens cut it; then the longest
+        found = [(index + len(stop), index) for stop in self._stops if (index := text.find(stop)) >= 0]
         if found:
             self.stopped = True
             self._held = ""
-            return text[: min(found)]
+            return text[: min(found)[1]]
         keep = held_back(text, self._stops)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]

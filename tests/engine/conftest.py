@@ -1,0 +1,52 @@
+"""Engines of tiny models, one for each setting of a module."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.tools import Bench, Engine, EngineOptions, Model
+
+
+@pytest.fixture(scope="module")
+def engines(tiny):
+    """Return a function from a tiny model's name and options to an engine that the module shares."""
+    made: dict[object, Engine] = {}
+
+    def engine(name: str, **options) -> Engine:
+        key = (name, *sorted(options.items()))
+        if key not in made:
+            made[key] = Engine(tiny(name), name, name + "-id", EngineOptions(**options), lambda: None)
+        return made[key]
+
+    yield engine
+    for each in made.values():
+        each.close()
+
+
+@pytest.fixture(scope="module")
+def models(tiny):
+    """Return a function from a tiny model's name to the loaded model, which the module shares."""
+    made: dict[str, Model] = {}
+
+    def model(name: str) -> Model:
+        if name not in made:
+            made[name] = Model(tiny(name), keep_going=lambda: True)
+        return made[name]
+
+    yield model
+    for each in made.values():
+        each.close()
+
+
+@pytest.fixture
+def bench(models):
+    """Return a function that makes a scheduler on a shared model, to be stepped by hand."""
+    made: list[Bench] = []
+
+    def make(name: str, **config) -> Bench:
+        made.append(Bench(models(name), **config))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

@@ -1,0 +1,249 @@
+"""What the engine's tests share: engines that are closed again, answers collected, schedulers driven by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+
+from llmcli.engine import native
+from llmcli.engine.context import ContextConfig
+from llmcli.engine.engine import Engine
+from llmcli.engine.model import Model
+from llmcli.engine.scheduler import Scheduler
+from llmcli.engine.sequence import Sequence
+from llmcli.engine.slots import Slots
+from llmcli.types import (
+    EngineOptions,
+    Event,
+    Finished,
+    FinishReason,
+    Message,
+    ReasoningPiece,
+    Request,
+    Role,
+    Sampling,
+    Score,
+    Scores,
+    TextPiece,
+)
+
+def for_all(*strategies, examples: int = 100):
+    """Like hypothesis' ``given``, with the same examples in every run and no clock."""
+
+    def decorate(test):
+        return settings(deadline=None, derandomize=True, max_examples=examples)(given(*strategies)(test))
+
+    return decorate
+
+
+GENERATIVE = ("llama", "chatml", "gemma3", "qwen3moe", "mamba", "lfm2", "falcon-h1", "qwen35")
+GREEDY = Sampling(temperature=0)
+
+
+def wild(seed: int, temperature: float = 0.9) -> Sampling:
+    """Draw from the whole vocabulary: the slightest difference of logits shows."""
+    return Sampling(temperature=temperature, top_k=None, top_p=None, min_p=None, seed=seed)
+
+
+def user(text: str) -> tuple[Message, ...]:
+    return (Message(Role.USER, text),)
+
+
+def req(name: str, text: str = "hello world", **fields) -> Request:
+    fields.setdefault("sampling", GREEDY)
+    fields.setdefault("max_tokens", 8)
+    return Request(name, fields.pop("messages", user(text)), **fields)
+
+
+@dataclasses.dataclass
+class Outcome:
+    """All that came of one request."""
+
+    pieces: list[str] = dataclasses.field(default_factory=list)
+    reasoning: str = ""
+    scores: tuple[Score, ...] = ()
+    finished: Finished | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    @property
+    def reason(self) -> FinishReason:
+        assert self.finished is not None
+        return self.finished.reason
+
+    @property
+    def error(self) -> Exception | None:
+        assert self.finished is not None
+        return self.finished.error
+
+    @property
+    def cached(self) -> int:
+        assert self.finished is not None
+        return self.finished.usage.cached_tokens
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, TextPiece):
+            self.pieces.append(event.text)
+        elif isinstance(event, ReasoningPiece):
+            self.reasoning += event.text
+        elif isinstance(event, Scores):
+            self.scores = event.scores
+        else:
+            assert self.finished is None, "a second last event"
+            self.finished = event
+
+
+def collect(events: Iterable[Event]) -> dict[str, Outcome]:
+    outcomes: dict[str, Outcome] = {}
+    for event in events:
+        outcome = outcomes.setdefault(event.id, Outcome())
+        assert outcome.finished is None, "an event after the last one"
+        outcome.take(event)
+    return outcomes
+
+
+def answer(engine: Engine, *requests: Request) -> dict[str, Outcome]:
+    """Send all requests in one job and return what came of each."""
+    with engine.open() as job:
+        for request in requests:
+            job.submit(request)
+        job.close_input()
+        outcomes = collect(job)
+    assert set(outcomes) == {request.id for request in requests}
+    return outcomes
+
+
+def one_by_one(engine: Engine, *requests: Request) -> dict[str, Outcome]:
+    return {request.id: answer(engine, request)[request.id] for request in requests}
+
+
+def texts(outcomes: dict[str, Outcome]) -> dict[str, str]:
+    return {name: outcome.text for name, outcome in outcomes.items()}
+
+
+@contextlib.contextmanager
+def engine_of(path: Path, stop=lambda: None, **options) -> Iterator[Engine]:
+    engine = Engine(path, "tiny", "tiny-id", EngineOptions(**options), stop)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+# ---- schedulers driven by hand ---------------------------------------------------------------------------------------
+
+
+class ListSink:
+    """Keeps events; ``full`` is what the test says."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.full = False
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+
+class Probe(Sequence):
+    """Evaluates a prompt, then ``forced`` tokens one a step, and keeps a copy of every row of logits it gets."""
+
+    def __init__(self, name: str, prompt: list[int], forced: list[int], **fields) -> None:
+        super().__init__(req(name, max_tokens=None, **fields), list(prompt), ListSink())
+        self._forced = list(forced)
+        self.rows: list[np.ndarray] = []
+
+    @property
+    def longest(self) -> int:  # type: ignore[override]
+        return len(self._forced)
+
+    def consume(self, context, outputs):
+        self.rows.append(logits(context, outputs[-1]))
+        self.generated += 1
+        if self._forced:
+            self.tokens.append(self._forced.pop(0))
+            self.outputs_from = len(self.tokens) - 1
+        else:
+            self.finish(FinishReason.STOP)
+        return []
+
+
+def logits(context, index: int) -> np.ndarray:
+    """Return a copy of the logits at a batch index."""
+    lib = native.lib()
+    size = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(lib.llama_get_model(context)))
+    return np.ctypeslib.as_array(lib.llama_get_logits_ith(context, index), (size,)).copy()
+
+
+@contextlib.contextmanager
+def model_of(path: Path) -> Iterator[Model]:
+    model = Model(path, keep_going=lambda: True)
+    try:
+        yield model
+    finally:
+        model.close()
+
+
+class Bench:
+    """A scheduler and its slots, stepped by the test. Checks after every step that no sequence id got lost."""
+
+    def __init__(self, model: Model, *, limit: int = 4096, abort=lambda: False, **config) -> None:
+        settings = {"cells": 0, "sequences": 256, "threads": 1, "threads_batch": 1, **config}
+        self.slots = Slots(model, ContextConfig(**settings), limit, abort)
+        self.scheduler = Scheduler(self.slots)
+
+    def add(self, *sequences: Sequence) -> None:
+        for sequence in sequences:
+            self.scheduler.add(sequence)
+
+    def step(self) -> bool:
+        moved = self.scheduler.step()
+        self.check()
+        return moved
+
+    def run(self, *sequences: Sequence, steps: int = 20_000) -> None:
+        """Step until all is done; a scheduler that turns in circles fails the test."""
+        self.add(*sequences)
+        for _ in range(steps):
+            if not self.scheduler.busy:
+                return
+            assert self.step(), "nothing moves though no consumer is behind"
+        raise AssertionError("the scheduler never ends")
+
+    def check(self) -> None:
+        slots, context = self.slots, self.slots._context
+        if context is None:
+            return
+        running = [s.slot for s in self.scheduler._running]
+        ids = [*slots._free, *slots._kept, *running]
+        assert sorted(ids) == list(range(context.config.sequences)), "a sequence id was lost or given twice"
+        lib = native.lib()
+        for sequence in self.scheduler._running:
+            last = lib.llama_memory_seq_pos_max(context.memory, sequence.slot)
+            assert last == sequence.done - 1, "the memory holds another length than the sequence believes"
+        for slot, kept in slots._kept.items():
+            assert lib.llama_memory_seq_pos_max(context.memory, slot) == len(kept.tokens) - 1
+
+    def close(self) -> None:
+        self.slots.close()
+
+
+@contextlib.contextmanager
+def bench_of(path: Path, **config) -> Iterator[Bench]:
+    with model_of(path) as model:
+        bench = Bench(model, **config)
+        try:
+            yield bench
+        finally:
+            bench.close()
+
+
+def numbers(count: int, salt: int, size: int = 300) -> list[int]:
+    """Return token numbers that repeat nowhere in the same order; none below 3 (control tokens of the tiny models)."""
+    return [3 + (salt * 7919 + 31 * i * i + 17 * i + i * salt) % (size - 3) for i in range(count)]
