@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from llmcli.cli import wording
 from llmcli.cli.context import Context
 from llmcli.documents import Document, Record, decode, lines, read_file, read_stdin
 from llmcli.errors import EmptyInput, LlmError, UsageError
-from llmcli.types import ItemFailed
+from llmcli.types import ItemFailed, Result, TaskEvent
 
 STDIN = "-"
 
@@ -18,14 +19,15 @@ def stdin_wanted(cli: Context, files: Sequence[str]) -> bool:
     return not files and cli.settings["stdin"] == "on" and not cli.world.terminal(cli.world.stdin)
 
 
+def say_waiting(cli: Context) -> None:
+    """Say what is awaited, to somebody who may not know that standard input is read."""
+    if cli.world.terminal(cli.world.stderr) and not cli.flags.quiet:
+        wording.say(cli.world, "llm: waiting for standard input (Ctrl-D ends it; --no-stdin does not read it)")
+
+
 def stdin_document(cli: Context) -> Document:
-    """Read standard input to its end, saying on a terminal's stderr what is awaited when nothing comes."""
-
-    def waiting() -> None:
-        if cli.world.terminal(cli.world.stderr) and not cli.flags.quiet:
-            wording.say(cli.world, "llm: waiting for standard input (Ctrl-D ends it; --no-stdin does not read it)")
-
-    text, bom = decode(read_stdin(cli.world.stdin, cli.interrupt, waiting), STDIN)
+    """Read standard input to its end."""
+    text, bom = decode(read_stdin(cli.world.stdin, cli.interrupt, lambda: say_waiting(cli)), STDIN)
     return Document(STDIN, text, None, bom)
 
 
@@ -86,12 +88,27 @@ def question(cli: Context, prompt: str | None, files: Sequence[str]) -> tuple[st
     return piped.text, found
 
 
-def records(cli: Context, files: Sequence[str]) -> Iterator[Record]:
-    """Return the lines of the inputs, numbered on; a failing input among several is reported when its turn comes."""
-    index = 0
-    for found in documents(cli, files):
-        if isinstance(found, ItemFailed):
-            raise found.error
-        for record in lines(found.text):
-            yield Record(index, record.text, record.line)
-            index += 1
+def records(cli: Context, files: Sequence[str]) -> tuple[Iterable[Record], list[ItemFailed]]:
+    """Return the lines of the inputs, numbered on, and the inputs that cannot be read.
+
+    Standard input alone is read as it comes, so that it may be endless. Raises as ``documents`` does.
+    """
+    from llmcli.cli.lines import stdin_lines
+
+    if list(files) == [STDIN] or stdin_wanted(cli, files):
+        return stdin_lines(cli), []
+    found = documents(cli, files)
+    good = [document for document in found if isinstance(document, Document)]
+    together = ((record.text, record.line) for document in good for record in lines(document.text))
+    numbered = (Record(index, text, line) for index, (text, line) in enumerate(together))
+    return numbered, [failed for failed in found if isinstance(failed, ItemFailed)]
+
+
+def followed_by(events: Iterator[TaskEvent], failed: Sequence[ItemFailed]) -> Iterator[TaskEvent]:
+    """Add the inputs that could not be read as the last items of a task."""
+    count = 0
+    for event in events:
+        count += isinstance(event, Result | ItemFailed)
+        yield event
+    for index, failure in enumerate(failed, count):
+        yield replace(failure, item=index)

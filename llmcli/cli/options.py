@@ -70,6 +70,7 @@ File = Annotated[
 ]
 Files = Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="Documents; - or none: standard input.")]
 
+ALL = tuple(field.name for field in fields(Flags))
 GENERAL = ("json", "quiet", "verbose")
 """For commands that run no model."""
 

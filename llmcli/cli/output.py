@@ -13,7 +13,7 @@ from llmcli.cli.context import Context
 from llmcli.cli.reporter import Reporter
 from llmcli.cli.text import Ending, Sink, TextOut, text_out
 from llmcli.cli.world import Writer
-from llmcli.errors import InternalError, LlmError, PartialError, Stopped, TimedOut
+from llmcli.errors import InternalError, LlmError, OutputError, PartialError, Stopped, TimedOut
 from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
 
 
@@ -81,6 +81,20 @@ class Delivery:
         self.results: list[Result] = []
         self.failures: list[Exception] = []
 
+    def drain(self, events: Iterator[TaskEvent]) -> None:
+        """Show all events. An error that ends the task after something was delivered is one failure among results."""
+        try:
+            for event in events:
+                self.take(event)
+        except (Stopped, TimedOut, OutputError):
+            raise
+        except LlmError as error:
+            if not self.results:
+                raise
+            self.abandon()
+            self.failures.append(error)
+            self._reporter.error(error, "")
+
     def take(self, event: TaskEvent) -> None:
         """Show one event, or keep it until its turn."""
         match event:
@@ -117,7 +131,7 @@ class Delivery:
     def _text(self) -> TextOut:
         """Return the text of the current item, begun with its header where there are several."""
         if self._open is None:
-            self._reporter.close()
+            self._reporter.result_comes()
             self._header()
             self._open = text_out(self._cli, self._sink, ending=self._how.ending, markdown=self._how.markdown)
         return self._open
@@ -152,7 +166,7 @@ class Delivery:
             self._open = None
 
     def _line(self, line: str) -> None:
-        self._reporter.close()
+        self._reporter.result_comes()
         self._sink.write((line + "\n").encode("utf-8", "replace"))
 
     def abandon(self) -> None:
@@ -198,8 +212,7 @@ def deliver(cli: Context, task: Callable[[], Iterator[TaskEvent]], how: How = AN
             stack.callback(delivery.abandon)
             events = task()
             stack.callback(getattr(events, "close", lambda: None))
-            for event in events:
-                delivery.take(event)
+            delivery.drain(events)
             delivery.check()
     except _NothingDelivered:
         pass

@@ -21,10 +21,17 @@ class Reporter:
         self._held: list[str] = []
         self._clean = sanitize.Sanitizer()
         self._reasoned = False
+        self._results_shown = False
 
     def progress(self, event: Progress) -> None:
-        """Show progress, where there is a terminal."""
-        self._bar.update(event)
+        """Show progress, where there is a terminal that shows no results yet."""
+        if not self._results_shown:
+            self._bar.update(event)
+
+    def result_comes(self) -> None:
+        """Make way for a result; on a terminal no bar comes back between results."""
+        self.close()
+        self._results_shown = self._cli.flags.output is None and self._cli.world.terminal(self._cli.world.stdout)
 
     def notice(self, text: str) -> None:
         """Warn. Off a terminal, stderr stays empty on success: the warning waits for the outcome."""
@@ -46,8 +53,7 @@ class Reporter:
     def error(self, error: Exception, name: str) -> None:
         """Say that an item failed."""
         self.close()
-        more = {"name": sanitize.line(name)} if name and self._cli.flags.json else {}
-        wording.show(error, self._cli.world, as_json=self._cli.flags.json, **more)
+        wording.show(error, self._cli.world, as_json=self._cli.flags.json, name=name)
 
     def stats(self, results: Sequence[Result]) -> None:
         """Say what the job cost, when the user asked for it."""

@@ -26,6 +26,11 @@ def size(count: float | None) -> str:
     return f"{count:.1f} TB"
 
 
+def _of(error: e.LlmError) -> str:
+    """Return what the error is about; standard input by its name."""
+    return "standard input" if error.subject == "-" else error.subject
+
+
 def _did_you_mean(names: tuple[str, ...]) -> str:
     return f"Did you mean {', '.join(names)}?" if names else ""
 
@@ -42,16 +47,16 @@ def _missing(error: e.MissingError) -> Words:
         "repository": "Check the name on the Hub, or try: llm models list",
     }
     what = {"input": "cannot read"}.get(error.kind, f"no {error.kind} called")
-    return _with_detail(f"{what} {error.subject}", error), _did_you_mean(error.suggestions) or nexts.get(error.kind, "")
+    return _with_detail(f"{what} {_of(error)}", error), _did_you_mean(error.suggestions) or nexts.get(error.kind, "")
 
 
 def _model_not_here(error: e.ModelNotHere) -> Words:
     known = f" ({size(error.size)})" if error.size else ""
-    return f"the model {error.subject}{known} is not on this machine", f"Try: llm models pull {error.subject}"
+    return f"the model {_of(error)}{known} is not on this machine", f"Try: llm models pull {_of(error)}"
 
 
 def _overflow(error: e.ContextOverflow) -> Words:
-    subject = f"{error.subject}: " if error.subject else ""
+    subject = f"{_of(error)}: " if _of(error) else ""
     text = f"{subject}{error.tokens} tokens do not fit the context of {error.context} tokens"
     return text, "Shorten the input, raise --ctx, or summarize it first: llm summarize FILE"
 
@@ -67,65 +72,65 @@ def _memory(error: e.OutOfMemory) -> Words:
 
 
 def _config(error: e.ConfigError) -> Words:
-    where = f" ({error.origin})" if error.origin and error.origin != error.subject else ""
-    return _with_detail(f"{error.subject}{where}", error), _did_you_mean(error.suggestions) or "Try: llm config show"
+    where = f" ({error.origin})" if error.origin and error.origin != _of(error) else ""
+    return _with_detail(f"{_of(error)}{where}", error), _did_you_mean(error.suggestions) or "Try: llm config show"
 
 
 def _cannot_create(error: e.CannotCreate) -> Words:
     if error.exists:
-        return f"{error.subject} exists", "Name another file, or add --force to overwrite it."
-    return _with_detail(f"cannot create {error.subject}", error), ""
+        return f"{_of(error)} exists", "Name another file, or add --force to overwrite it."
+    return _with_detail(f"cannot create {_of(error)}", error), ""
 
 
 def _access(error: e.AccessDenied) -> Words:
     advice = f"Ask for access at {error.url}" if error.url else "Check the token (HF_TOKEN) and its permissions."
-    return _with_detail(f"no access to {error.subject}", error), advice
+    return _with_detail(f"no access to {_of(error)}", error), advice
 
 
 def _try_again(error: e.TryAgain) -> Words:
     wait = f"Try again in {error.retry_after:.0f} seconds." if error.retry_after else "Try again later."
-    return _with_detail(error.subject or "not available now", error), wait
+    return _with_detail(_of(error) or "not available now", error), wait
 
 
 def _partial(error: e.PartialError) -> Words:
-    text = error.subject or f"{error.failed} of {error.total} failed"
+    text = _of(error) or f"{error.failed} of {error.total} failed"
     return _with_detail(text, error), ""
 
 
 _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
-    e.UsageError: lambda x: (x.subject, x.detail),
+    e.UsageError: lambda x: (_of(x), x.detail),
     e.PartialError: _partial,
-    e.BinaryInput: lambda x: (_with_detail(f"{x.subject} is not a text", x), "Convert it to text first."),
+    e.BinaryInput: lambda x: (_with_detail(f"{_of(x)} is not a text", x), "Convert it to text first."),
     e.NotUtf8: lambda x: (
-        _with_detail(f"{x.subject} is not UTF-8 (byte {x.offset})", x),
+        _with_detail(f"{_of(x)} is not UTF-8 (byte {x.offset})", x),
         "Convert it first, for example: iconv -f LATIN1 -t UTF-8",
     ),
-    e.IsADirectory: lambda x: (f"{x.subject} is a directory", "Name the files in it."),
-    e.EmptyInput: lambda x: (f"{x.subject or 'the input'} is empty", ""),
+    e.IsADirectory: lambda x: (f"{_of(x)} is a directory", "Name the files in it."),
+    e.EmptyInput: lambda x: (f"{_of(x) or 'the input'} is empty", ""),
     e.ContextOverflow: _overflow,
-    e.BadModelFile: lambda x: (_with_detail(f"{x.subject} is not a usable model file", x), "Try: llm models list"),
-    e.InputError: lambda x: (_with_detail(f"{x.subject} is bad input", x), ""),
+    e.BadModelFile: lambda x: (_with_detail(f"{_of(x)} is not a usable model file", x), "Try: llm models list"),
+    e.InputError: lambda x: (_with_detail(f"{_of(x)} is bad input", x), ""),
     e.MissingError: _missing,
     e.ModelNotHere: _model_not_here,
-    e.Offline: lambda x: (f"{x.subject} needs the network, and offline is set", "Unset --offline or HF_HUB_OFFLINE."),
-    e.Unsupported: lambda x: (_with_detail(f"{x.subject} cannot be had here", x), "Try: llm doctor"),
-    e.UnavailableError: lambda x: (_with_detail(x.subject or "not available", x), ""),
+    e.Offline: lambda x: (f"{_of(x)} needs the network, and offline is set", "Unset --offline or HF_HUB_OFFLINE."),
+    e.Unsupported: lambda x: (_with_detail(f"{_of(x)} cannot be had here", x), "Try: llm doctor"),
+    e.UnavailableError: lambda x: (_with_detail(_of(x) or "not available", x), ""),
     e.InternalError: lambda x: (
-        _with_detail(f"internal error: {x.subject}" if x.subject else "internal error", x),
+        _with_detail(f"internal error: {_of(x)}" if _of(x) else "internal error", x),
         "Run it again with -v, and report it with the log file that is named then.",
     ),
     e.OutOfMemory: _memory,
     e.CannotCreate: _cannot_create,
-    e.OutputError: lambda x: (_with_detail(f"cannot write {x.subject}".rstrip(), x), ""),
+    e.OutputError: lambda x: (_with_detail(f"cannot write {_of(x)}".rstrip(), x), ""),
     e.TryAgain: _try_again,
     e.RemoteError: lambda x: (
-        _with_detail(f"{x.subject}: the remote sent nonsense", x),
+        _with_detail(f"{_of(x)}: the remote sent nonsense", x),
         "Try again, or another source.",
     ),
     e.AccessDenied: _access,
     e.ConfigError: _config,
     e.TimedOut: lambda _: ("the time of --timeout ran out", ""),
-    e.LlmError: lambda x: (_with_detail(x.subject or "failed", x), ""),
+    e.LlmError: lambda x: (_with_detail(_of(x) or "failed", x), ""),
 }
 
 
@@ -146,14 +151,20 @@ def as_object(error: Exception, **more: Any) -> str:
     return json.dumps({"error": body}, ensure_ascii=False)
 
 
-def show(error: Exception, world: World, *, as_json: bool, command: str = "", **more: Any) -> None:
-    """Write the error to stderr. Nothing is said about a signal or a reader that went away: the user knows."""
+def show(error: Exception, world: World, *, as_json: bool, command: str = "", name: str = "") -> None:
+    """Write the error to stderr; ``name`` is the item that failed.
+
+    Nothing is said about a signal or a reader that went away: the user knows.
+    """
+    name = sanitize.line(name)
     if isinstance(error, e.Stopped):
         return
     if as_json:
-        say(world, as_object(error, **more))
+        say(world, as_object(error, **({"name": name} if name else {})))
         return
     happened, advice = words(error)
+    if name and name not in happened:
+        happened = f"{name}: {happened}"
     if isinstance(error, e.UsageError) and not advice:
         advice = f"Try: llm {command} --help" if command else "Try: llm --help"
     say(world, f"llm: {happened}" + (f"\n{advice}" if advice else ""))

@@ -20,6 +20,9 @@ def sentiment(cli: Context, files: Files = None) -> int:
     """Label each line as positive, neutral or negative."""
     from llmcli.tasks.sentiment import sentiment as task
 
-    records = inputs.records(cli, files or [])
+    records, failed = inputs.records(cli, files or [])
     options = cli.options()
-    return cli.show(lambda backend: task(backend, cli.prompts, records, options), How(row=labelled, markdown=False))
+    return cli.show(
+        lambda backend: inputs.followed_by(task(backend, cli.prompts, records, options), failed),
+        How(row=labelled, markdown=False),
+    )
