@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 import stat
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any
 
 from llmcli.errors import BadModelFile, IsADirectory, MissingError
+from llmcli.models.gguf_reader import Reader, SkippedArray, Stream
 from llmcli.models.gguf_types import BITS_PER_ELEMENT, FILE_TYPES, TENSOR_TYPES
+
+__all__ = ["Header", "SkippedArray", "Tensor", "parse_header", "read_header"]
 
 _VERSIONS = (2, 3)
 _ALIGNMENT = 32  # of tensor data, unless general.alignment says otherwise
@@ -25,35 +27,9 @@ _MAX_DIMS = 4  # GGML_MAX_DIMS
 _MAX_KEY = 65535
 _LEAST_ENTRY = 13  # bytes: the length of a key, its type, one byte of value
 _LEAST_TENSOR = 32  # bytes: the length of a name, dimensions, one dimension, type, offset
-_KEPT_NUMBERS = 1024  # longer arrays are scores and token types of vocabularies
-_KEPT_STRINGS = 64  # longer arrays are vocabularies
-_BLOCK = 1 << 20
-
-# metadata value types: number -> struct format
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_KINDS = {0: "u8", 1: "i8", 2: "u16", 3: "i16", 4: "u32", 5: "i32", 6: "f32", 7: "bool", 10: "u64", 11: "i64"}
-_KINDS |= {12: "f64", 8: "string"}
-_STRING, _ARRAY = 8, 9
-_LENGTH = struct.Struct("<Q")
 
 # keys that only models with a recurrent state have; their memory does not grow by a fixed amount a token
 _RECURRENT = (".ssm.", ".wkv.", ".shortconv.", ".kda.", ".token_shift_count", ".full_attention_interval")
-
-
-class Stream(Protocol):
-    """What the reader needs of a file: ``read(n)`` returns up to n bytes, b"" at the end."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next bytes."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class SkippedArray:
-    """An array that was not kept: the kind of its elements ("string", "f32", ...) and how many they are."""
-
-    kind: str
-    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +186,7 @@ def parse_header(stream: Stream, size: int, subject: str) -> Header:
 
     Raises ``BadModelFile``.
     """
-    reader = _Reader(stream, size, subject)
+    reader = Reader(stream, size, subject)
     magic = reader.take(4) if size >= 4 else b""  # noqa: PLR2004
     if magic != b"GGUF":
         reader.fail("no GGUF file: it does not begin with the letters GGUF")
@@ -238,7 +214,7 @@ def parse_header(stream: Stream, size: int, subject: str) -> Header:
     return Header(version, metadata, tensors, data_offset, size)
 
 
-def _read_tensor(reader: _Reader) -> Tensor:
+def _read_tensor(reader: Reader) -> Tensor:
     name = reader.string(_MAX_NAME, "a tensor name")
     n_dims = reader.scalar("I")
     if not 1 <= n_dims <= _MAX_DIMS:
@@ -253,7 +229,7 @@ def _read_tensor(reader: _Reader) -> Tensor:
     return Tensor(name, shape, label, offset, math.prod(shape) // block * block_bytes)
 
 
-def _check_places(reader: _Reader, tensors: tuple[Tensor, ...], data_offset: int, alignment: int) -> None:
+def _check_places(reader: Reader, tensors: tuple[Tensor, ...], data_offset: int, alignment: int) -> None:
     seen: set[str] = set()
     for tensor in tensors:
         if tensor.name in seen:
@@ -264,109 +240,3 @@ def _check_places(reader: _Reader, tensors: tuple[Tensor, ...], data_offset: int
         end = data_offset + tensor.offset + tensor.nbytes
         if end > reader.size:
             reader.fail(f"tensor {tensor.name!r} ends at byte {end} of a file of {reader.size} bytes (truncated?)")
-
-
-class _Reader:
-    """A cursor over a stream; every claim is checked against ``size``, the size of the whole file in bytes."""
-
-    def __init__(self, stream: Stream, size: int, subject: str) -> None:
-        self.size = size
-        self._stream = stream
-        self._subject = subject
-        self._data = b""
-        self._at = 0  # cursor in _data
-        self._before = 0  # bytes of the file that came before _data
-
-    @property
-    def position(self) -> int:
-        """Bytes of the file read so far."""
-        return self._before + self._at
-
-    def fail(self, detail: str) -> NoReturn:
-        raise BadModelFile(self._subject, detail=detail)
-
-    def _need(self, count: int) -> None:
-        """Have ``count`` bytes after the cursor in the buffer."""
-        missing = count - (len(self._data) - self._at)
-        if missing <= 0:
-            return
-        if self.position + count > self.size:
-            self.fail(f"it ends inside its header, at byte {self.size} (truncated?)")
-        pieces = [self._data[self._at :]]
-        while missing > 0:
-            piece = self._stream.read(max(missing, _BLOCK))
-            if not piece:
-                self.fail("it ends inside its header (truncated?)")
-            pieces.append(piece)
-            missing -= len(piece)
-        self._before += self._at
-        self._data, self._at = b"".join(pieces), 0
-
-    def take(self, count: int) -> bytes:
-        self._need(count)
-        start = self._at
-        self._at += count
-        return self._data[start : self._at]
-
-    def scalar(self, code: str) -> Any:
-        return struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))[0]
-
-    def string(self, limit: int | None = None, what: str = "") -> str:
-        length = self.scalar("Q")
-        if limit is not None and length > limit:
-            self.fail(f"{what} of {length} bytes")
-        if self.position + length > self.size:
-            self.fail(f"a text of {length} bytes ends beyond the file (truncated?)")
-        return self.take(length).decode("utf-8", "replace")
-
-    def value(self, key: str) -> Any:
-        kind = self.scalar("I")
-        if kind in _SCALARS:
-            return self.scalar(_SCALARS[kind])
-        if kind == _STRING:
-            return self.string()
-        if kind != _ARRAY:
-            self.fail(f"the metadata key {key!r} has a value of the unknown type {kind}")
-        return self._array(key)
-
-    def _array(self, key: str) -> Any:
-        kind, length = self.scalar("I"), self.scalar("Q")
-        if kind != _STRING and kind not in _SCALARS:
-            self.fail(f"the metadata key {key!r} has an array of the unknown type {kind}")
-        width = _LENGTH.size if kind == _STRING else struct.calcsize("<" + _SCALARS[kind])
-        if self.position + length * width > self.size:
-            self.fail(f"the metadata key {key!r} has an array of {length} elements, more than the file holds")
-        if kind == _STRING:
-            if length <= _KEPT_STRINGS:
-                return tuple(self.string() for _ in range(length))
-            self._skip_strings(length)
-        elif length <= _KEPT_NUMBERS:
-            return struct.unpack(f"<{length}{_SCALARS[kind]}", self.take(length * width))
-        else:
-            self._skip(length * width)
-        return SkippedArray(_KINDS[kind], length)
-
-    def _skip(self, count: int) -> None:
-        """Go on by ``count`` bytes without holding more than one block of them."""
-        while count > 0:
-            step = min(count, _BLOCK)
-            self._need(step)
-            self._at += step
-            count -= step
-
-    def _skip_strings(self, count: int) -> None:
-        """Go past ``count`` strings; a tight loop, since vocabularies have hundreds of thousands."""
-        unpack, width = _LENGTH.unpack_from, _LENGTH.size
-        while count > 0:
-            self._need(width)
-            data, at, last = self._data, self._at, len(self._data) - width
-            while count > 0 and at <= last:
-                end = at + width + unpack(data, at)[0]
-                if end > len(data):
-                    break
-                at = end
-                count -= 1
-            self._at = at
-            if count > 0 and at <= last:  # one that does not end in the buffer
-                self.string()
-                count -= 1

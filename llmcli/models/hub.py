@@ -46,7 +46,7 @@ class Patience:
     """
 
     connect: float = 4.0
-    answer: float = 12.0
+    answer: float = 8.0
     stall: float = 20.0
     tries: int = 5
     pause: float = 1.0
