@@ -85,6 +85,9 @@ def _low_level_module() -> Any:
 def _load() -> Any:
     # Read by the library when it is loaded. Without it a failed assertion starts a debugger for over a second.
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+    # GNU OpenMP's threads spin at the end of each operation. When another process holds one of the cores, the default
+    # lets them spin for the whole of its time slice; 0 makes every operation a system call.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     module = _low_level_module()
 
     @module.llama_log_callback  # type: ignore[untyped-decorator]

@@ -1,0 +1,74 @@
+"""The engine, sampling and detokenizing included, against llama.cpp's own llama-bench: tokens per second.
+
+Decode of 128 tokens after an empty prompt (tg128), evaluation of a prompt of 512 tokens (pp512), both at the batch
+sizes and threads that llama-bench uses by default; and 16 sequences at once against one.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import common
+
+from llmcli.backends.base import run
+from llmcli.backends.local import EngineOptions, LocalBackend
+from llmcli.interrupt import Interrupt
+from llmcli.types import Finished, Message, Request, Role, Sampling
+
+
+def request(name: str, text: str, tokens: int) -> Request:
+    """Return a greedy request."""
+    sampling = Sampling(temperature=0)
+    return Request(name, (Message(Role.USER, text),), sampling=sampling, max_tokens=tokens)
+
+
+def main() -> None:
+    """Measure and print."""
+    options = common.parser(__doc__ or "").parse_args()
+    if not options.llama_cpp:
+        raise SystemExit("--llama-cpp names the directory of llama-bench")
+    model = common.model_path(options.model)
+    engine_options = EngineOptions(ctx=None)
+    backend = LocalBackend(Path(model), name="m", model_id="m", options=engine_options, interrupt=Interrupt())
+    story = "Write a long story about the sea."
+    serial = iter(range(10**9))
+
+    def decode(width: int) -> float:
+        """Tokens per second of ``width`` requests, from the first token to the last."""
+        requests = [request(str(i), f"{next(serial)} {story}", 128) for i in range(width)]
+        ends = [event for event in run(backend, requests) if isinstance(event, Finished)]
+        first = min(end.timings.first_token_s or 0 for end in ends)
+        spent = max(end.timings.total_s for end in ends) - first
+        return (sum(end.usage.completion_tokens for end in ends) - width) / spent
+
+    def prompt() -> float:
+        """Tokens per second of a prompt of about 512 tokens that shares nothing with the last one."""
+        (end,) = (
+            e for e in run(backend, [request("p", f"{next(serial)}" + " word" * 470, 1)]) if isinstance(e, Finished)
+        )
+        return (end.usage.prompt_tokens - end.usage.cached_tokens) / (end.timings.first_token_s or 1)
+
+    def bench(test: str) -> float:
+        """Tokens per second by llama-bench: "-n 128" or "-p 512" alone."""
+        sizes = ["-p", "0", "-n", "128"] if test == "tg" else ["-p", "512", "-n", "0"]
+        command = [str(options.llama_cpp / "llama-bench"), "-m", model, *sizes, "-r", "1", "-o", "json"]
+        return float(json.loads(subprocess.check_output(command, stderr=subprocess.DEVNULL))[0]["avg_ts"])
+
+    one, tg, pp, pp_bench, many = common.in_turn(
+        options.runs, lambda: decode(1), lambda: bench("tg"), prompt, lambda: bench("pp"), lambda: decode(16)
+    )
+    backend.close()
+    common.table(
+        [
+            ["decode, one sequence", common.span(one, 0), common.span(tg, 0), f"{common.ratio(one, tg):.2f}", "0.9"],
+            ["prompt of 512", common.span(pp, 0), common.span(pp_bench, 0), f"{common.ratio(pp, pp_bench):.2f}", "0.9"],
+            ["16 sequences / one", common.span(many, 0), common.span(one, 0), f"{common.ratio(many, one):.2f}", "2.2"],
+        ],
+        ["tokens per second", "llmcli", "llama-bench (third row: one sequence)", "ratio", "at least"],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What users install: the wheel, built, put elsewhere and run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Build the wheel from this checkout."""
+    out = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (path,) = out.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """Install the wheel into a directory of its own, without what it depends on (this environment has that)."""
+    target = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(wheel)]
+    subprocess.run(command, check=True, capture_output=True)
+    return target
+
+
+def llm(installed, *words, cwd):
+    """Run the installed command line away from the checkout."""
+    code = f"import sys; sys.path.insert(0, {str(installed)!r}); from llmcli.cli.main import run; run()"
+    return subprocess.run(
+        [sys.executable, "-P", "-c", code, *words], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+def test_wheel_holds_prompts_catalogue_completions_and_licence(wheel):
+    """Everything that is data travels with the code."""
+    names = zipfile.ZipFile(wheel).namelist()
+    for wanted in ("llmcli/_prompts/summarize.yaml", "llmcli/_prompts/generate/email.yaml", "llmcli/py.typed"):
+        assert wanted in names
+    assert "llmcli/models/catalogue.yaml" in names
+    for wanted in ("bash-completion/completions/llm", "zsh/site-functions/_llm", "fish/vendor_completions.d/llm.fish"):
+        assert any(name.endswith(f".data/data/share/{wanted}") for name in names)
+    assert any(name.endswith("LICENSE") for name in names)
+
+
+def test_installed_wheel_runs_elsewhere_with_its_own_prompts(installed, tmp_path):
+    """The installed tool finds the prompt files of its own package."""
+    run = llm(installed, "prompts", "list", "--json", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert '"summarize"' in run.stdout
+    assert "_prompts" in llm(installed, "prompts", "list", "--json", cwd=tmp_path).stdout
+
+
+def test_installed_wheel_answers(installed, tiny, tmp_path):
+    """The installed tool runs a model."""
+    run = llm(installed, "ask", "-m", str(tiny("chatml")), "--max-tokens", "3", "hello", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.endswith("\n")
+
+
+def test_both_scripts_are_declared(wheel):
+    """llm and llmcli are the same command."""
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (n for n in archive.namelist() if n.endswith("entry_points.txt"))
+    points = archive.read(name).decode()
+    assert "llm = llmcli.cli.main:run" in points
+    assert "llmcli = llmcli.cli.main:run" in points
