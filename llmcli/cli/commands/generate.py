@@ -16,7 +16,7 @@ from llmcli.errors import UsageError
     examples="""
       llm generate --list
       llm generate email --list
-      llm generate email --var topic="moving the meeting to Friday" --var tone=formal
+      llm generate email --var topic="a later meeting" --var tone=formal
       llm generate poem --var topic=rain --seed 7
     """
 )

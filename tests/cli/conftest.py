@@ -1,0 +1,122 @@
+"""Fixtures of the command line's tests: a run of ``main`` with its own descriptors, and real processes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyte
+import pytest
+import scripted
+
+from llmcli.cli import context, main
+from llmcli.cli.world import World
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Run:
+    """What a run left behind; ``backend`` is the scripted one, None when none was built."""
+
+    code: int
+    out: str
+    err: str
+    backend: scripted.ScriptedBackend | None = None
+
+
+class Terminal:
+    """A pseudo-terminal whose screen is kept by pyte; ``slave`` is what a program gets."""
+
+    def __init__(self, columns: int = 80, rows: int = 24) -> None:
+        self.master, self.slave = os.openpty()
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.raw = bytearray()
+        self._columns, self._rows = columns, rows
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self.master, 65536)
+            except OSError:
+                return
+            self.raw += data
+
+    def close(self) -> str:
+        """Close the program's end and return all lines that were ever on the screen, blank ones at the end aside."""
+        os.close(self.slave)
+        self._reader.join(5)
+        os.close(self.master)
+        screen = pyte.HistoryScreen(self._columns, self._rows, history=10_000, ratio=1.0)
+        pyte.ByteStream(screen).feed(bytes(self.raw))
+        past = ["".join(line[x].data for x in range(self._columns)) for line in screen.history.top]
+        return "\n".join(line.rstrip() for line in [*past, *screen.display]).rstrip()
+
+
+@dataclass
+class Runner:
+    """Runs ``main`` in this process on a scripted backend."""
+
+    model: Path
+    directory: Path
+    monkeypatch: pytest.MonkeyPatch
+    backends: list[scripted.ScriptedBackend] = field(default_factory=list)
+
+    def __call__(self, *argv: str, stdin: bytes = b"", answer=scripted.last, env=None, out=None, err=None, **scripting):
+        """Return what ``llm ARGV`` does; ``out`` and ``err`` are descriptors to use instead of files."""
+        self.backends.clear()
+
+        def build(model, settings, interrupt):
+            backend = scripted.ScriptedBackend(answer, model=model.name, interrupt=interrupt, **scripting)
+            self.backends.append(backend)
+            return backend
+
+        self.monkeypatch.setattr(context, "build_backend", build)
+        environ = {**os.environ, "LLMCLI_MODEL": str(self.model), "TERM": "xterm-256color", **(env or {})}
+        paths = [self.directory / name for name in ("stdin", "stdout", "stderr")]
+        paths[0].write_bytes(stdin)
+        with paths[0].open("rb") as source, paths[1].open("wb") as shown, paths[2].open("wb") as said:
+            world = World(
+                source.fileno(),
+                shown.fileno() if out is None else out,
+                said.fileno() if err is None else err,
+                {name: value for name, value in environ.items() if value is not None},
+            )
+            code = main.main(list(argv), world)
+        texts = [path.read_bytes().decode() for path in paths[1:]]
+        return Run(code, *texts, self.backends[0] if self.backends else None)
+
+
+@pytest.fixture
+def llm(tiny, tmp_path, monkeypatch):
+    """Run ``main`` on a scripted backend."""
+    directory = tmp_path / "io"
+    directory.mkdir()
+    return Runner(tiny("llama"), directory, monkeypatch)
+
+
+@pytest.fixture
+def terminal():
+    """Make pseudo-terminals."""
+    return Terminal
+
+
+@pytest.fixture
+def process(tiny, tmp_path):
+    """Run a real ``llm`` process on a tiny model of random weights; keyword arguments are those of Popen."""
+
+    def start(*argv: str, env=None, **how) -> subprocess.Popen[bytes]:
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), "LLMCLI_MODEL": str(tiny("llama")), **(env or {})}
+        how = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
+        return subprocess.Popen([sys.executable, "-m", "llmcli", *argv], env=environ, cwd=tmp_path, **how)
+
+    return start

@@ -1,0 +1,143 @@
+"""Exit codes and the words of errors."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from scripted import Reply, last
+
+from llmcli.cli import app
+from llmcli.errors import OutOfMemory
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        ([], 2),
+        (["nonsense"], 2),
+        (["ask", "--nonsense"], 2),
+        (["ask", "Q", "--seed", "-1"], 2),
+        (["generate"], 2),
+        (["generate", "email", "--var", "novalue"], 2),
+        (["translate"], 2),
+        (["ask", "  "], 65),
+        (["summarize", "/"], 65),
+        (["summarize", "missing.txt"], 66),
+        (["generate", "sonata"], 66),
+        (["ask", "Q", "-m", "no-such-model"], 66),
+        (["ask", "Q", "-m", "smollm2-135m"], 69),
+        (["ask", "Q", "-o", "/no/such/directory/file"], 73),
+        (["ask", "Q", "-o", "/"], 73),
+    ],
+)
+def test_each_failure_has_its_code(llm, argv, code):
+    """What goes wrong before a model runs has the code of the table."""
+    assert llm(*argv).code == code
+
+
+@pytest.mark.parametrize(
+    ("data", "code"), [(b"a\0b", 65), (b"caf\xe9", 65), (b"%PDF-1.7 ...", 65), (b"", 65), (b" \n", 65)]
+)
+def test_bad_input_is_65(llm, tmp_path, data, code):
+    """Binary, not UTF-8, empty."""
+    (tmp_path / "f").write_bytes(data)
+    run = llm("summarize", str(tmp_path / "f"))
+    assert run.code == code and run.out == "" and run.err.startswith("llm: ")
+
+
+def test_an_error_is_one_line_and_a_next_step(llm):
+    """The first line says what happened, the second what to type."""
+    happened, advice = llm("ask", "Q", "-m", "smollm2-135m").err.splitlines()
+    assert happened.startswith("llm: ") and advice == "Try: llm models pull smollm2-135m"
+
+
+def test_an_error_in_json_is_an_object(llm):
+    """--json makes errors readable for programs."""
+    error = json.loads(llm("ask", "Q", "-m", "smollm2-135m", "--json").err)["error"]
+    assert (error["code"], error["type"]) == (69, "ModelNotHere") and "models pull" in error["next"]
+
+
+def test_usage_errors_name_the_help_of_the_command(llm):
+    """A wrong option points to the help of its command."""
+    assert llm("ask", "--nonsense").err.splitlines()[1] == "Try: llm ask --help"
+
+
+def test_some_of_several_failing_is_3(llm, tmp_path):
+    """One unreadable file among good ones does not stop them."""
+    (tmp_path / "good").write_text("Text.")
+    run = llm("summarize", "missing", str(tmp_path / "good"), answer=lambda _: "S")
+    assert run.code == 3 and "S\n" in run.out and "missing" in run.err
+
+
+def test_all_of_several_failing_is_the_first_one_s_code(llm):
+    """Nothing delivered: the code of the first failure."""
+    assert llm("summarize", "missing", "/").code == 66
+
+
+def test_a_failing_request_has_its_own_code(llm):
+    """What the backend says of a request becomes the exit code."""
+    assert llm("ask", "Q", answer=lambda _: OutOfMemory()).code == 71
+
+
+def test_a_bug_is_70_without_a_traceback(llm):
+    """An unknown exception looks like a bug: one line, and with -v a log file that holds the traceback."""
+
+    def bug(_):
+        raise KeyError("oops")
+
+    plain, verbose = llm("ask", "Q", answer=bug), llm("ask", "Q", "-v", answer=bug)
+    assert plain.code == verbose.code == 70 and "Traceback" not in plain.err + verbose.err
+    (log,) = [word for word in verbose.err.split() if word.endswith(".log")]
+    with open(log, encoding="utf-8") as file:
+        assert "KeyError" in file.read()
+
+
+def test_a_timeout_is_124(llm):
+    """--timeout ends a command that stalls."""
+    run = llm("ask", "Q", "--timeout", "0.2", answer=lambda _: Reply("so far", stalls=True))
+    assert run.code == 124
+
+
+def test_a_bad_configuration_is_78(llm):
+    """An unknown key of the environment is an error, with the name that was meant."""
+    run = llm("ask", "Q", env={"LLMCLI_THREAD": "2"})
+    assert run.code == 78 and "LLMCLI_THREADS" in run.err
+
+
+def test_a_context_overflow_is_refused(llm):
+    """A prompt that does not fit is 65 with both numbers, never cut."""
+    run = llm("ask", "word " * 500, context=200, answer=last)
+    assert run.code == 65 and "200" in run.err and run.out == ""
+
+
+def test_quiet_still_says_errors(llm):
+    """-q silences warnings, not failures."""
+    assert llm("ask", "Q", "-q", "-m", "no-such-model").err.startswith("llm: ")
+
+
+def test_control_sequences_in_names_stay_harmless(llm):
+    """A file name cannot drive the terminal through an error message."""
+    assert "\x1b" not in llm("summarize", "evil\x1b[2J\nllm: all is well").err
+
+
+def test_the_backend_is_closed(llm):
+    """However a command ends, the backend is closed."""
+    assert llm("ask", "Q").backend.closed and llm("ask", "Q", answer=lambda _: OutOfMemory()).backend.closed
+
+
+@pytest.mark.parametrize("command", app.COMMANDS, ids=lambda command: command.name)
+def test_the_table_says_what_the_docstrings_say(command):
+    """The help line of the table, which is shown without importing a command, is the command's own."""
+    loaded = command.load()
+    told = loaded.info.help if command.group else loaded.__doc__
+    assert told.strip().splitlines()[0] == command.help
+
+
+@pytest.mark.parametrize("command", app.COMMANDS, ids=lambda command: command.name)
+def test_help_fits_80_columns_and_keeps_examples_apart(llm, command):
+    """Help is readable at 80 columns."""
+    run = llm(command.name, "--help")
+    assert run.code == 0 and max(map(len, run.out.splitlines())) <= 80

@@ -1,0 +1,186 @@
+"""Each verb from the command line to the bytes on stdout, on a scripted backend."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from scripted import Reply, last
+
+from llmcli.types import FinishReason
+
+KEYS = {"model", "prompt", "finish_reason", "usage", "timings", "warnings"}
+
+
+def test_ask_writes_the_answer_with_one_newline(llm):
+    """An answer ends with exactly one newline, however the model ended it, and stderr stays empty."""
+    run = llm("ask", "Why?", answer=lambda _: "Because.\n\n")
+    assert (run.code, run.out, run.err) == (0, "Because.\n", "")
+
+
+def test_ask_reads_its_question_from_stdin(llm):
+    """Without an argument, what is piped in is the question."""
+    run = llm("ask", stdin="Où?".encode(), answer=last)
+    assert run.code == 0 and "Où?" in run.out
+
+
+def test_ask_takes_stdin_as_a_document_beside_a_question(llm):
+    """With an argument, what is piped in is what the question is about."""
+    run = llm("ask", "What is it?", stdin=b"a secret word", answer=last)
+    assert "a secret word" in run.out and "What is it?" in run.out
+
+
+def test_no_stdin_leaves_stdin_alone(llm):
+    """--no-stdin keeps a loop's standard input for the loop."""
+    assert "secret" not in llm("ask", "Q", "--no-stdin", stdin=b"secret", answer=last).out
+
+
+def test_the_environment_can_switch_stdin_off(llm):
+    """LLMCLI_STDIN=off is --no-stdin."""
+    assert "secret" not in llm("ask", "Q", stdin=b"secret", answer=last, env={"LLMCLI_STDIN": "off"}).out
+
+
+def test_a_named_file_means_that_stdin_is_not_read(llm, tmp_path):
+    """Where a file is named, standard input is left alone unless - names it too."""
+    (tmp_path / "a.txt").write_text("from the file")
+    run = llm("ask", "Q", "-f", str(tmp_path / "a.txt"), stdin=b"secret", answer=last)
+    assert "from the file" in run.out and "secret" not in run.out
+
+
+def test_a_dash_names_stdin_among_files(llm, tmp_path):
+    """- is standard input, beside files too."""
+    (tmp_path / "a.txt").write_text("from the file")
+    run = llm("ask", "Q", "-f", str(tmp_path / "a.txt"), "-f", "-", stdin=b"secret", answer=last)
+    assert "from the file" in run.out and "secret" in run.out
+
+
+def test_json_is_one_object_a_line_with_the_contract_s_keys(llm):
+    """--json gives text, model, prompt, finish reason, usage, timings and warnings."""
+    run = llm("ask", "Q", "--json", answer=lambda _: "ja, ça va\nzwei")
+    (line,) = run.out.splitlines()
+    found = json.loads(line)
+    assert found["text"] == "ja, ça va\nzwei" and set(found) == KEYS | {"text"}
+    assert set(found["usage"]) == {"prompt_tokens", "cached_tokens", "completion_tokens"}
+
+
+def test_summaries_of_several_files_have_headers(llm, tmp_path):
+    """Several documents get the headers of head(1), in the order of the command line."""
+    names = []
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"Text {name}.")
+        names.append(str(tmp_path / name))
+    run = llm("summarize", *names, answer=lambda r: "S1" if "Text one" in last(r) else "S2")
+    assert run.out == f"==> {names[0]} <==\nS1\n\n==> {names[1]} <==\nS2\n"
+
+
+def test_json_of_several_files_names_each(llm, tmp_path):
+    """With several documents each object says which it is about."""
+    for name in ("one", "two"):
+        (tmp_path / name).write_text("Text.")
+    run = llm("summarize", "--json", str(tmp_path / "one"), str(tmp_path / "two"), answer=lambda _: "S")
+    assert [json.loads(line)["name"] for line in run.out.splitlines()] == [
+        str(tmp_path / "one"),
+        str(tmp_path / "two"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "one\n\n\ntwo", "a\r\n\r\nb\r\n", "no newline"])
+def test_translate_keeps_the_shape_of_a_document(llm, text):
+    """Blank lines, line endings and the end of a document are its own: an echo gives its bytes back."""
+    run = llm("translate", "--to", "fr", stdin=text.encode(), answer=_echo)
+    assert (run.code, run.out.encode().replace(b"\r\n", b"\n")) == (0, text.encode().replace(b"\r\n", b"\n"))
+
+
+def _echo(request):
+    content = last(request)
+    for text in ("no newline", "one", "two", "a", "b"):
+        if f"\n{text}\n" in f"\n{content}\n":
+            return text
+    return content
+
+
+def test_sentiment_writes_a_line_for_each_line(llm):
+    """A record is a line; a blank one stays blank."""
+    run = llm("sentiment", stdin=b"good\n\nbad\n", answer=_scores)
+    lines = run.out.split("\n")
+    assert run.code == 0 and len(lines) == 4
+    assert lines[0].startswith("positive\t") and lines[1] == "" and lines[2].startswith("negative\t")
+
+
+def test_sentiment_in_json_has_label_and_probabilities(llm):
+    """--json gives the task's own fields."""
+    found = json.loads(llm("sentiment", "--json", stdin=b"good\n", answer=_scores).out)
+    assert found["label"] == "positive" and sum(found["probabilities"].values()) == pytest.approx(1)
+
+
+def _scores(request):
+    good = "good" in last(request)
+    return {"positive": -0.1 if good else -5.0, "neutral": -3.0, "negative": -5.0 if good else -0.1}
+
+
+def test_generate_fills_variables(llm):
+    """--var gives a prompt its variables."""
+    run = llm("generate", "email", "--var", "topic=the red lamp", answer=last)
+    assert run.code == 0 and "the red lamp" in run.out
+
+
+def test_generate_lists_kinds(llm):
+    """--list names the kinds; no model is touched."""
+    run = llm("generate", "--list")
+    assert {"email", "poem"} <= {line.split("\t")[0] for line in run.out.splitlines()} and run.backend is None
+
+
+def test_generate_lists_the_variables_of_a_kind(llm):
+    """--list with a kind names what --var may set."""
+    rows = [json.loads(line) for line in llm("generate", "email", "--list", "--json").out.splitlines()]
+    assert {"variable", "default", "choices", "description"} == set(rows[0]) and rows[0]["variable"] == "topic"
+
+
+def test_chat_takes_a_line_of_a_pipe_as_a_message(llm):
+    """Off a terminal each line is a message, and what was said before is sent along."""
+    run = llm("chat", stdin=b"one\ntwo\n", answer=lambda request: f"{len(request.messages)}")
+    first, second = map(int, run.out.split())
+    assert run.code == 0 and second == first + 2
+
+
+def test_options_reach_the_request(llm):
+    """Temperature, seed and the longest answer are the user's."""
+    run = llm("ask", "Q", "--seed", "7", "--temperature", "0.25", "--max-tokens", "9")
+    (request,) = run.backend.requests
+    assert (request.sampling.seed, request.sampling.temperature, request.max_tokens) == (7, 0.25, 9)
+
+
+def test_reasoning_goes_to_stderr_and_only_when_asked_for(llm):
+    """A thinking model's reasoning never reaches stdout."""
+
+    def think(_):
+        return Reply("answer", reasoning="let me see")
+
+    silent, shown = llm("ask", "Q", answer=think), llm("ask", "Q", "--reasoning", answer=think)
+    assert (silent.out, silent.err) == ("answer\n", "")
+    assert shown.out == "answer\n" and "let me see" in shown.err
+
+
+def test_stats_go_to_stderr(llm):
+    """--stats says tokens and speed, beside an untouched answer."""
+    run = llm("ask", "Q", "--stats", answer=lambda _: "one two")
+    assert run.out == "one two\n" and "tokens in" in run.err and "2 out" in run.err
+
+
+def test_output_goes_to_a_file(llm, tmp_path):
+    """-o writes the same bytes there and nothing on stdout."""
+    run = llm("ask", "Q", "-o", str(tmp_path / "out"), answer=lambda _: "done")
+    assert run.out == "" and (tmp_path / "out").read_text() == "done\n"
+
+
+def test_a_file_stays_untouched_when_all_failed(llm, tmp_path):
+    """-o FILE is complete or untouched."""
+    (tmp_path / "out").write_text("before")
+    run = llm("ask", "Q", "-o", str(tmp_path / "out"), answer=lambda _: Reply("half", error=RuntimeError("x")))
+    assert run.code != 0 and (tmp_path / "out").read_text() == "before"
+
+
+def test_an_answer_cut_by_the_context_is_partial(llm):
+    """An answer that a limit ended which the user did not set gives 3, and says so."""
+    run = llm("ask", "Q", answer=lambda _: Reply("half an", reason=FinishReason.LENGTH))
+    assert run.code == 3 and run.out == "half an\n" and "cut" in run.err
