@@ -17,7 +17,6 @@ from llmcli import __version__
 
 NAME = "llm"
 TYPER: dict[str, Any] = {
-    "add_completion": False,
     "rich_markup_mode": None,  # rich help costs 50 ms at every start
     "pretty_exceptions_enable": False,
 }
@@ -84,9 +83,12 @@ def first_word(argv: Sequence[str]) -> str:
     return next((word for word in argv if not word.startswith("-")), "")
 
 
-def build(word: str) -> typer.Typer:
-    """Return the application in which the command called ``word`` is registered in full."""
-    app = typer.Typer(**TYPER, context_settings=CONTEXT)
+def build(word: str, *, completing: bool = False) -> typer.Typer:
+    """Return the application in which the command called ``word`` is registered in full.
+
+    ``completing``: a shell asks what could come next, so Typer's support for that is set up.
+    """
+    app = typer.Typer(**TYPER, add_completion=completing, context_settings=CONTEXT)
     app.callback(
         invoke_without_command=True,
         help="Language work from the shell on your own machine.",

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from llmcli.cli import wording
 from llmcli.cli.context import Context
 from llmcli.documents import Document, Record, decode, lines, read_file, read_stdin
-from llmcli.errors import EmptyInput, LlmError, UsageError
+from llmcli.errors import EmptyInput, LlmError, NotUtf8, UsageError
 from llmcli.types import ItemFailed, Result, TaskEvent
 
 STDIN = "-"
+
+
+def argument(text: str) -> str:
+    """Return a text argument as UTF-8 whatever the locale took its bytes for. Raises ``NotUtf8``."""
+    data = os.fsencode(text)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NotUtf8("the argument", offset=error.start) from error
 
 
 def stdin_wanted(cli: Context, files: Sequence[str]) -> bool:
@@ -80,7 +90,7 @@ def question(cli: Context, prompt: str | None, files: Sequence[str]) -> tuple[st
             raise EmptyInput("the question")
         if piped is not None and piped.text.strip():
             found.append(piped)
-        return prompt, found
+        return argument(prompt), found
     if piped is None:
         raise UsageError("nothing to ask: give a question as an argument, or pipe one in")
     if not piped.text.strip():

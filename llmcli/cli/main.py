@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn, cast
+from typing import NoReturn, TextIO, cast
 
-import typer
-
-from llmcli.cli import app, wording
 from llmcli.cli.signals import DEADLY, caught, die
 from llmcli.cli.world import TextStream, World, Writer
 from llmcli.errors import InternalError, LlmError, OutOfMemory, UsageError
@@ -29,7 +27,7 @@ def main(argv: Sequence[str] | None = None, world: World | None = None) -> int:
     world = World() if world is None else world
     interrupt = Interrupt()
     stdout = TextStream(Writer(world.stdout, interrupt, closed=1 in world.closed))
-    with caught(interrupt), contextlib.redirect_stdout(cast("typer.FileTextWrite", stdout)):
+    with caught(interrupt), contextlib.redirect_stdout(cast("TextIO", stdout)):
         try:
             return _dispatch(words, world, interrupt)
         except LlmError as error:
@@ -41,9 +39,13 @@ def main(argv: Sequence[str] | None = None, world: World | None = None) -> int:
 
 
 def _dispatch(words: list[str], world: World, interrupt: Interrupt) -> int:
-    completing = world.environ.get(f"_{app.NAME.upper()}_COMPLETE")
+    import typer
+
+    from llmcli.cli import app
+
+    completing = bool(world.environ.get(f"_{app.NAME.upper()}_COMPLETE"))
     typed = _completed_words(world) if completing else words
-    command = typer.main.get_command(app.build(app.first_word(typed)))
+    command = typer.main.get_command(app.build(app.first_word(typed), completing=completing))
     try:
         code = command.main(args=words, prog_name=app.NAME, standalone_mode=False, obj=(world, interrupt))
     except typer.TyperException as error:
@@ -68,6 +70,8 @@ def _completed_words(world: World) -> list[str]:
 
 def _report(error: LlmError, words: Sequence[str], world: World) -> int:
     """Say what happened on stderr, unless the user or the reader stopped us, and return the code."""
+    from llmcli.cli import app, wording
+
     as_json = "--json" in words[: words.index("--")] if "--" in words else "--json" in words
     word = app.first_word(words)
     known = any(command.name == word for command in app.COMMANDS)
@@ -93,12 +97,17 @@ def _bug(error: Exception, words: Sequence[str], world: World) -> LlmError:
 
 
 def run() -> NoReturn:
-    """Run the process's command line and end the process as its code says."""
+    """Run the process's command line and end the process as its code says.
+
+    Where Python would raise KeyboardInterrupt while it imports or ends, Ctrl-C is plain death. Typer is imported later
+    for the same reason.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     closed = _open_closed()
     code = main(None, World(closed=closed))
     if code in DEADLY:
         die(DEADLY[code])
-    # Native threads and unflushed standard streams must not change the code: nothing of ours is left to write.
     sys.exit(code)
 
 

@@ -87,5 +87,9 @@ def clean(text: str) -> str:
 
 
 def line(text: str) -> str:
-    """Return a text as one clean line, for names and messages: runs of white space become one space."""
+    """Return a text as one clean line, for names and messages: runs of white space become one space.
+
+    Bytes of a name that the locale could not decode (surrogates, PEP 383) are read as UTF-8.
+    """
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return " ".join(clean(re.sub(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+", "\n", text)).split())

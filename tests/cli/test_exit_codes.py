@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from scripted import Reply, last
@@ -91,8 +92,7 @@ def test_a_bug_is_70_without_a_traceback(llm):
     plain, verbose = llm("ask", "Q", answer=bug), llm("ask", "Q", "-v", answer=bug)
     assert plain.code == verbose.code == 70 and "Traceback" not in plain.err + verbose.err
     (log,) = [word for word in verbose.err.split() if word.endswith(".log")]
-    with open(log, encoding="utf-8") as file:
-        assert "KeyError" in file.read()
+    assert "KeyError" in Path(log).read_text(encoding="utf-8")
 
 
 def test_a_timeout_is_124(llm):

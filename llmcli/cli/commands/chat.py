@@ -24,9 +24,10 @@ def chat(
     system: Annotated[str, typer.Option("--system", metavar="TEXT", help="Instructions for the whole talk.")] = "",
 ) -> int:
     """Talk with a model on the terminal."""
+    from llmcli.cli.inputs import argument
     from llmcli.cli.talk import Talk
     from llmcli.tasks.chat import Conversation
 
     options = cli.options(priority=Priority.INTERACTIVE, reasoning=True)
-    talk = Talk(cli, Conversation(cli.backend(), cli.prompts, options, system=system))
+    talk = Talk(cli, Conversation(cli.backend(), cli.prompts, options, system=argument(system)))
     return talk.with_person() if cli.world.terminal(cli.world.stdin) else talk.with_pipe()

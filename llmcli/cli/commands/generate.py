@@ -35,7 +35,7 @@ def generate(
         return _list(cli, kind)
     if kind is None:
         raise UsageError("which kind of text?", detail="Try: llm generate --list")
-    variables = dict(_pair(text) for text in var or ())
+    variables = dict(_pair(inputs.argument(text)) for text in var or ())
     text = inputs.stdin_document(cli).text if inputs.stdin_wanted(cli, []) else None
     options = cli.options()
     return cli.show(lambda backend: task(backend, cli.prompts, kind, variables, text, options))

@@ -1,0 +1,145 @@
+"""What only a real process shows: descriptors, signals, locale, and what is imported at the start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("llama_cpp", "numpy", "huggingface_hub", "pydantic", "rich", "prompt_toolkit", "yaml", "jinja2", "httpx")
+LONG = ["ask", "Tell me everything.", "--max-tokens", "100000", "--ctx", "8192"]
+
+
+def finish(child, seconds=60):
+    """Return (code, out, err) of a process."""
+    out, err = child.communicate(timeout=seconds)
+    return child.returncode, out, err
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["ask", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(argv):
+    """Help must not pay for what only the work needs."""
+    code = (
+        "import sys; from llmcli.cli.main import main; main(sys.argv[1:]); "
+        f"sys.exit(','.join(sorted(set({HEAVY}) & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_completion_offers_options_and_imports_nothing_heavy():
+    """A Tab press gets the options of the command that was typed, and must not pay for its work."""
+    code = (
+        "import sys; from llmcli.cli.main import main; main([]); "
+        f"sys.exit(','.join(sorted(set({HEAVY}) & set(sys.modules))) or 0)"
+    )
+    env = {**os.environ, "_LLM_COMPLETE": "complete_bash", "COMP_WORDS": "llm ask --mod", "COMP_CWORD": "2"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)
+    assert (done.returncode, done.stdout.split()) == (0, ["--model"]), done.stderr
+
+
+def test_an_answer_comes_from_the_engine(process):
+    """The whole way, from the shell to a model and back."""
+    code, out, err = finish(process("ask", "hi", "--max-tokens", "8", "--seed", "1", "--temperature", "0"))
+    assert (code, err) == (0, b"") and out.endswith(b"\n")
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["generate", "--list"], ["ask", "hi", "--max-tokens", "4"]])
+def test_a_closed_stdout_is_74(process, argv):
+    """Output that has nowhere to go is an error, not silence."""
+    assert finish(process(*argv, stdout=None, preexec_fn=lambda: os.close(1)))[0] == 74
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["generate", "--list"], ["ask", "hi", "--max-tokens", "4"]])
+def test_a_full_disk_is_74(process, argv):
+    """A full disk is one line and 74."""
+    with Path("/dev/full").open("wb") as full:
+        code, _, err = finish(process(*argv, stdout=full))
+    assert code == 74 and err.startswith(b"llm: ") and b"Traceback" not in err
+
+
+def test_closed_descriptors_do_no_harm(process, tmp_path):
+    """With 0, 1 and 2 closed, no file that is opened becomes standard output; -o still works."""
+
+    def close_all():
+        for fd in (0, 1, 2):
+            os.close(fd)
+
+    argv = ["ask", "hi", "--max-tokens", "4", "-o", str(tmp_path / "out")]
+    child = process(*argv, stdin=None, stdout=None, stderr=None, preexec_fn=close_all)
+    assert child.wait(60) == 0 and (tmp_path / "out").read_bytes().endswith(b"\n")
+
+
+def test_a_reader_that_goes_away_ends_the_process_by_sigpipe(process):
+    """A closed pipe is death by SIGPIPE, as with any other tool, and silent."""
+    child = process(*LONG)
+    child.stdout.read(1)
+    child.stdout.close()
+    err = child.stderr.read()
+    child.stderr.close()
+    assert child.wait(30) == -signal.SIGPIPE and err == b""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_an_answer_at_once(process, signum):
+    """A signal while decoding is death by that signal, within half a second of an idle machine, and silent."""
+    child = process(*LONG)
+    child.stdout.read(1)
+    start = time.monotonic()
+    child.send_signal(signum)
+    _, err = child.communicate(timeout=30)
+    assert child.returncode == -signum and err == b""
+    assert time.monotonic() - start < 5  # a machine under load; that it ends by itself would take far longer
+
+
+def test_a_signal_ends_the_waiting_for_stdin(process):
+    """A signal ends a process that waits for input."""
+    child = process("ask", stdin=subprocess.PIPE, env={"PYTHONUNBUFFERED": "1"})
+    _wait_until_it_polls(child)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(30) == -signal.SIGINT
+
+
+def _wait_until_it_polls(child):
+    """Wait until the process sleeps in poll, which is when it waits for its input."""
+    for _ in range(3000):
+        if "poll" in Path(f"/proc/{child.pid}/wchan").read_text(encoding="ascii"):
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never waited")
+
+
+def test_the_timeout_covers_the_waiting_for_stdin(process):
+    """--timeout ends a wait for input too."""
+    child = process("ask", "--timeout", "0.3", stdin=subprocess.PIPE)
+    assert child.wait(30) == 124
+
+
+def test_output_is_utf8_in_any_locale(process, tmp_path):
+    """The same bytes in the C locale: a name with an accent goes through as it is."""
+    (tmp_path / "é.txt").write_text("")
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    code, _, err = finish(process("summarize", os.fsencode(tmp_path / "é.txt"), env=env))
+    assert code == 65 and "é.txt".encode() in err
+
+
+def test_arguments_are_utf8_in_any_locale(process):
+    """A question with an accent is no error in the C locale."""
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert finish(process("ask", "où?".encode(), "--max-tokens", "3", env=env))[::2] == (0, b"")
+
+
+def test_a_loop_keeps_its_signals(tmp_path):
+    """After main returns, signal handlers are those of before."""
+    from llmcli.cli.main import main
+    from llmcli.cli.world import World
+
+    before = signal.getsignal(signal.SIGTERM)
+    with (tmp_path / "out").open("wb") as file:
+        main(["--version"], World(stdout=file.fileno()))
+    assert signal.getsignal(signal.SIGTERM) is before
