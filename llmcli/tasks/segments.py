@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from llmcli.backends.base import Backend
 from llmcli.tasks.base import EMPTY_ANSWER, Answer, Options, Tally, is_cut, make_request, raise_failure
 from llmcli.tasks.fitting import Room
+from llmcli.tasks.languages import Language
 from llmcli.tasks.together import Cancel
 from llmcli.templates import Prompt
 from llmcli.types import Event, Finished, FinishReason, Request
@@ -34,17 +35,18 @@ def tokens_for(tokens: int) -> int:
 
 @dataclass(frozen=True)
 class Translator:
-    """What holds for all segments of a run. ``target`` and ``source`` are English names ("" for an unknown source)."""
+    """What holds for all segments of a run. ``source`` None: not known."""
 
     backend: Backend
     prompt: Prompt
     options: Options
-    target: str
-    source: str = ""
+    target: Language
+    source: Language | None = None
 
     def request(self, request_id: str, text: str, limit: int, attempt: int = 1) -> Request:
         """Return the request for a segment; later attempts are warmer and may be longer."""
-        values = {"text": text, "source_language": self.source, "target_language": self.target}
+        source = self.source.name if self.source else ""
+        values = {"text": text, "source_language": source, "target_language": self.target.name}
         messages = self.prompt.render(values)
         limit = self.options.max_tokens or limit * attempt
         request = make_request(request_id, messages, self.prompt, self.options, max_tokens=limit)

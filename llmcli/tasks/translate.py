@@ -102,7 +102,7 @@ class _Translation:
             self.item,
             self.name,
             "".join(self._out),
-            fields={"to": self._translator.target, "segments": len(segments.all), "untranslated": kept},
+            fields={"to": self._translator.target.code, "segments": len(segments.all), "untranslated": kept},
             model=self._translator.backend.info().model,
             prompt=self._translator.prompt.name,
             finish_reason=FinishReason.LENGTH if segments.limited else FinishReason.STOP,
@@ -129,7 +129,7 @@ def translate(
     ``untranslated`` counts them and its ``cut`` is set. An ``ItemFailed`` among the documents is passed on in its place.
     ``Progress`` counts "paragraphs".
     """
-    translator = Translator(backend, prompts.get(PROMPT), options, to.name, source.name if source else "")
+    translator = Translator(backend, prompts.get(PROMPT), options, to, source)
     yield from together(
         backend, documents, lambda item, document: _Translation(translator, item, document), "paragraphs"
     )

@@ -8,6 +8,7 @@ from llmcli.documents import Document, Record
 from llmcli.tasks.ask import ask
 from llmcli.tasks.base import Options
 from llmcli.tasks.chat import Conversation
+from llmcli.tasks.generate import generate
 from llmcli.tasks.languages import parse_language
 from llmcli.tasks.sentiment import sentiment
 from llmcli.tasks.summarize import summarize
@@ -63,6 +64,16 @@ def test_sentiment(library):
     (answer,) = of(Result, sentiment(backend, library, [Record(0, "I love it", 1)], Options()))
     assert answer.fields["label"] == "positive"
     assert backend.requests[0].messages[-1].content.endswith("I love it")
+
+
+@pytest.mark.parametrize("kind", ["article", "blog-post", "code", "email", "poem", "product-description", "story"])
+def test_generate(library, kind):
+    """Each kind needs a topic at most, which reaches the model."""
+    backend = ScriptedBackend(short)
+    declared = library.get(f"generate/{kind}").variables
+    needed = {name: "my rusty bicycle" for name, variable in declared.items() if variable.default is None}
+    result(generate(backend, library, kind, needed, None, Options()))
+    assert "my rusty bicycle" in everything(backend.requests[0])
 
 
 def test_chat(library):

@@ -87,6 +87,12 @@ def test_output_is_streamed_in_order(prompts):
     assert streamed(events) == result(events).text
 
 
+def test_the_result_says_what_was_done(prompts):
+    """A result names the target language by its code and counts the segments."""
+    answer = result(run(ScriptedBackend(shout), prompts, "one\n\ntwo\n"))
+    assert answer.fields == {"to": "fr", "segments": 2, "untranslated": 0}
+
+
 def test_all_documents_are_one_job(prompts):
     """All paragraphs of all documents are in flight together."""
     waiting = []
