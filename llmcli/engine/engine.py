@@ -177,7 +177,6 @@ class Engine:
         )
         self._tokenizer = Tokenizer(model)
         self._template = ChatTemplate(model.chat_template(), self._tokenizer)
-        self._tokenizer.preserve(self._template.reasoning_tags or ())
         if options.ctx is not None and model.context_length and options.ctx > model.context_length:
             raise UsageError(f"--ctx {options.ctx} is larger than the context of {self._name}, {model.context_length}")
         self._context_limit = options.ctx or model.context_length or 4096

@@ -34,10 +34,10 @@ class Tokenizer:
             # what llama.cpp parses only when special tokens are switched on (tokenizer_st_partition)
             if attributes & (_CONTROL | _UNKNOWN):
                 text = model.token_text(token)
-                if text:
+                if len(text) > 1:  # one character could not be told from the same character in somebody's text
                     self.controls[text] = token
                     self._strip[token] = attributes & (_LSTRIP | _RSTRIP)
-        self._splitter = _alternatives(self.controls)
+        self._splitter = self._breakable = _alternatives(self.controls)
         self.bos: int | None = _token_or_none(lib.llama_vocab_bos(model.vocab))
         self.eos: int | None = _token_or_none(lib.llama_vocab_eos(model.vocab))
         self._add_bos = bool(lib.llama_vocab_get_add_bos(model.vocab)) and self.bos is not None
@@ -60,16 +60,16 @@ class Tokenizer:
 
     def neutralize(self, texts: Sequence[str], template: str) -> tuple[list[str], str]:
         """Return ``texts`` with every control-token text broken by a private-use character, and that character."""
-        used = set().union(*map(set, texts), template)
+        used = set().union(*map(set, (*texts, *self.controls)), template)
         mark = next(chr(code) for code in _PRIVATE_USE if chr(code) not in used)
         return [self._break(text, mark) for text in texts], mark
 
     def _break(self, text: str, mark: str) -> str:
-        if self._splitter is None:
+        if self._breakable is None:
             return text
         while True:  # breaking one text may leave another that overlapped it
-            broken = self._splitter.sub(lambda match: match[0][0] + mark + match[0][1:], text)
-            if broken == text or self._splitter.search(broken) is None:
+            broken = self._breakable.sub(lambda match: match[0][0] + mark + match[0][1:], text)
+            if broken == text or self._breakable.search(broken) is None:
                 return broken
             text = broken
 
@@ -120,11 +120,15 @@ class Tokenizer:
             self._pieces[token] = known
         return known
 
-    def preserve(self, texts: Iterable[str]) -> None:
-        """Give the control tokens among ``texts`` their text as bytes: tags that the output must be split at."""
-        for text in texts:
-            if text in self.controls:
-                self._pieces[self.controls[text]] = text.encode()
+    def use_tags(self, tags: Iterable[str]) -> None:
+        """Let ``tags`` be what output is split at: those that are control tokens keep their text as bytes.
+
+        In somebody's text they are broken like control tokens: templates cut messages at them.
+        """
+        for tag in tags:
+            if tag in self.controls:
+                self._pieces[self.controls[tag]] = tag.encode()
+        self._breakable = _alternatives((*self.controls, *tags))
 
     def text(self, tokens: Iterable[int]) -> str:
         """Return the text of ``tokens``; bytes that are no UTF-8 become U+FFFD."""

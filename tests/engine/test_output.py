@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import strategies as st
 
 from engine.tools import for_all
-
 from llmcli.engine.output import AnswerStream, StopMatcher, held_back
 from llmcli.engine.tokens import Utf8Stream
 
@@ -16,7 +17,7 @@ TAGS = ("<think>", "</think>")
 def cut(whole, places):
     """Cut text or bytes at ``places`` (taken modulo its length)."""
     at = sorted({place % (len(whole) + 1) for place in places} | {0, len(whole)})
-    return [whole[a:b] for a, b in zip(at, at[1:], strict=False)]
+    return [whole[a:b] for a, b in itertools.pairwise(at)]
 
 
 def stream(pieces, *, stops=(), tags=None, inside=False, lstrip=False):

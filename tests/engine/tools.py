@@ -32,6 +32,7 @@ from llmcli.types import (
     TextPiece,
 )
 
+
 def for_all(*strategies, examples: int = 100):
     """Like hypothesis' ``given``, with the same examples in every run and no clock."""
 
