@@ -91,11 +91,18 @@ class Talk:
 def _session(cli: Context) -> PromptSession[str]:
     """Return the line editor on the world's terminal; the prompt goes to stderr where stdout is no terminal."""
     from prompt_toolkit import PromptSession
+    from prompt_toolkit.data_structures import Size
     from prompt_toolkit.input import create_input
-    from prompt_toolkit.output import create_output
+    from prompt_toolkit.output.vt100 import Vt100_Output
 
     shown = cli.world.stdout if cli.world.terminal(cli.world.stdout) else cli.world.stderr
     return PromptSession(
         input=create_input(os.fdopen(os.dup(cli.world.stdin), encoding="utf-8", errors="replace")),
-        output=create_output(os.fdopen(os.dup(shown), "w", encoding="utf-8", errors="replace")),
+        # a terminal that does not answer where its cursor is would get a warning and a delay at every prompt
+        output=Vt100_Output(
+            os.fdopen(os.dup(shown), "w", encoding="utf-8", errors="replace"),
+            lambda: Size(cli.world.rows(shown), cli.world.columns(shown)),
+            term=cli.world.environ.get("TERM"),
+            enable_cpr=False,
+        ),
     )

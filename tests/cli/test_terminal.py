@@ -1,0 +1,209 @@
+"""What a person sees: real pseudo-terminals."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+from scripted import Reply, last
+
+from llmcli.cli.progress import ProgressBar
+from llmcli.cli.world import World
+from llmcli.types import Progress
+
+from .conftest import ROOT
+
+PROMPT = r"\[0m>[^\n]*\x1b\[\?25h"  # as prompt_toolkit paints it, ending with the cursor shown
+
+
+@pytest.fixture
+def person(tiny, tmp_path):
+    """Start ``llm ARGV`` on a pseudo-terminal of its own, with a tiny model of random weights."""
+    children = []
+
+    def start(*argv, env=None):
+        environ = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "LLMCLI_MODEL": str(tiny("llama")),
+            "TERM": "xterm-256color",
+            **(env or {}),
+        }
+        child = pexpect.spawn(
+            sys.executable,
+            ["-m", "llmcli", *argv],
+            env=environ,
+            cwd=str(tmp_path),
+            encoding="utf-8",
+            codec_errors="replace",
+            timeout=20,
+            dimensions=(24, 80),
+        )
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        child.close(force=True)
+
+
+def ended(child):
+    """Wait for the end and return the exit code, negative for a signal."""
+    child.expect(pexpect.EOF)
+    child.close()
+    return child.exitstatus if child.signalstatus is None else -child.signalstatus
+
+
+def test_markdown_is_rendered_on_a_terminal(llm, terminal):
+    """Prose of an answer is rendered where a person reads it."""
+    screen = terminal()
+    run = llm("ask", "Q", out=screen.slave, answer=lambda _: "# Head\n\nSome **bold** text.\n\n- one\n- two\n")
+    assert run.code == 0 and screen.close() == "Head\n\nSome bold text.\n\n • one\n • two"
+
+
+def test_markdown_can_be_switched_off(llm, terminal):
+    """The setting shows the model's own text."""
+    screen = terminal()
+    llm("ask", "Q", out=screen.slave, answer=lambda _: "**bold**", env={"LLMCLI_MARKDOWN": "off"})
+    assert screen.close() == "**bold**" and b"\x1b" not in screen.raw
+
+
+def test_a_dumb_terminal_gets_plain_text(llm, terminal):
+    """TERM=dumb understands no sequences and gets none."""
+    screen = terminal()
+    llm("ask", "Q", out=screen.slave, err=screen.slave, answer=lambda _: "**bold**", env={"TERM": "dumb"})
+    assert b"\x1b" not in screen.raw and screen.close() == "**bold**"
+
+
+def test_a_pipe_gets_the_model_s_own_bytes(llm):
+    """Into a pipe nothing is rendered and nothing is taken out."""
+    assert llm("ask", "Q", answer=lambda _: "**bold** \x1b[31m").out == "**bold** \x1b[31m\n"
+
+
+def test_force_color_renders_into_a_pipe(llm):
+    """FORCE_COLOR asks for looks where there is no terminal."""
+    run = llm("ask", "Q", answer=lambda _: "**bold**", env={"FORCE_COLOR": "1"})
+    assert "\x1b[1m" in run.out and "**" not in run.out
+
+
+def test_documents_on_a_terminal_lose_control_sequences(llm, terminal):
+    """A translation is shown as it is, without what could drive the terminal."""
+    screen = terminal()
+    llm("translate", "--to", "fr", out=screen.slave, stdin=b"x\n", answer=lambda _: "a\x1b]0;evil\x07b")
+    assert screen.close() == "ab" and b"evil" not in screen.raw
+
+
+def test_the_width_is_the_terminal_s(llm, terminal):
+    """No row is wider than the terminal, and COLUMNS decides over it."""
+    for columns, env in ((40, {}), (80, {"COLUMNS": "40"})):
+        screen = terminal(columns=columns)
+        llm("ask", "Q", out=screen.slave, answer=lambda _: "word " * 60, env=env)
+        lines = screen.close().splitlines()
+        assert 30 < max(map(len, lines)) < 40
+
+
+def test_an_interrupted_answer_leaves_the_cursor_at_the_start_of_a_line(llm, terminal):
+    """What a shell prints next does not hang on to half an answer."""
+    screen = terminal()
+    run = llm("ask", "Q", "--timeout", "0.2", out=screen.slave, answer=lambda _: Reply("so far", stalls=True))
+    assert run.code == 124 and bytes(screen.raw).endswith(b"\n") and "so far" in screen.close()
+
+
+def test_a_bar_shows_counts_and_goes_away(terminal):
+    """A progress bar says how many of how many, and leaves no trace."""
+    screen = terminal()
+    bar = ProgressBar(World(stderr=screen.slave, environ={"TERM": "xterm"}), wanted=True)
+    for done in range(4):
+        bar.update(Progress(done, 3, "parts", "summarize"))
+    bar.close()
+    assert screen.close() == "" and b"3/3" in screen.raw
+
+
+def test_no_bar_off_a_terminal(llm, tmp_path):
+    """Off a terminal, stderr stays empty on success."""
+    (tmp_path / "long").write_text("A sentence of words.\n\n" * 200)
+    run = llm("summarize", str(tmp_path / "long"), context=300, answer=lambda _: "S")
+    assert (run.code, run.out, run.err) == (0, "S\n", "")
+
+
+def test_nothing_to_read_on_a_terminal_is_usage(person):
+    """A verb that would wait for a terminal's input says what to give it."""
+    child = person("summarize")
+    child.expect("llm: nothing to read")
+    assert ended(child) == 2
+
+
+def test_waiting_for_a_silent_stdin_is_announced(person):
+    """After two seconds without data, a person learns what is awaited."""
+    child = person("ask", "-f", "-", "Q")
+    child.expect("llm: waiting for standard input")
+    child.sendintr()
+    assert ended(child) == -2
+
+
+def test_a_missing_model_is_asked_for(person):
+    """On a terminal the tool asks before it fetches; no means 69 and the command to type."""
+    child = person("ask", "Q", "-m", "smollm2-135m")
+    child.expect(r"smollm2-135m \(98.4 MB\) is not on this machine. Fetch it\? \[Y/n\]")
+    child.sendline("n")
+    child.expect("llm models pull smollm2-135m")
+    assert ended(child) == 69
+
+
+def test_chat_answers_and_leaves_on_the_end_of_input(person):
+    """A message is answered; Ctrl-D leaves with 0."""
+    child = person("chat", "--max-tokens", "5", "--seed", "1")
+    child.expect(PROMPT)
+    child.sendline("hello")
+    child.expect(PROMPT)
+    child.sendeof()
+    assert ended(child) == 0
+
+
+def test_chat_has_commands(person):
+    """/help lists the commands, /reset forgets, an unknown one is not sent to the model, /exit leaves."""
+    child = person("chat")
+    for typed, shown in (("/help", "/reset"), ("/reset", "forgotten"), ("/nonsense", "There is no /nonsense")):
+        child.expect(PROMPT)
+        child.sendline(typed)
+        child.expect(shown)
+    child.expect(PROMPT)
+    child.sendline("/exit")
+    assert ended(child) == 0
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_chat(person):
+    """Ctrl-C ends an answer; the conversation goes on, and Ctrl-C at the prompt does not end it either."""
+    child = person("chat", "--seed", "1", "--ctx", "8192", env={"LLMCLI_MARKDOWN": "off"})
+    child.expect(PROMPT)
+    child.sendline("tell me everything")
+    child.expect(r"\x1b\[\?2004l[^\x1b]*[a-z]{2}")  # the line editor is left and the answer has begun
+    child.sendintr()
+    child.expect(PROMPT)
+    child.sendintr()
+    child.expect(PROMPT)
+    child.sendline("/exit")
+    assert ended(child) == 0
+
+
+def test_a_termination_ends_a_waiting_chat(person):
+    """SIGTERM ends the program while it waits for a message."""
+    child = person("chat")
+    child.expect(PROMPT)
+    child.kill(15)
+    assert ended(child) == -15
+
+
+def test_names_on_headers_are_harmless(llm, terminal, tmp_path):
+    """A file name with control characters does not drive the terminal."""
+    screen = terminal()
+    names = [str(tmp_path / "a\x1b]0;evil\x07"), str(tmp_path / "b")]
+    for name in names:
+        Path(name).write_text("Text.")
+    llm("summarize", *names, out=screen.slave, answer=last)
+    screen.close()
+    assert not re.search(rb"\x1b\]", bytes(screen.raw))

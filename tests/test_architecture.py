@@ -1,0 +1,112 @@
+"""The arrows between the rooms, and other rules that a reader of the code may rely on."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "llmcli"
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_prompts" not in path.parts)
+LEAVES = {"errors", "types", "settings", "interrupt", ""}  # "" is the package itself: its version
+ROOMS = {
+    "cli": None,  # may use everything
+    "tasks": {"tasks", "templates", "documents", "store", "backends"},
+    "backends": {"backends", "worker", "engine"},
+    "worker": {"worker", "engine"},
+    "engine": {"engine", "models", "backends"},  # of models only the GGUF header, of backends only the protocol
+    "models": {"models"},
+    "store": {"store"},
+    "documents": {"documents"},
+    "templates": {"templates"},
+}
+NARROW = {
+    ("tasks", "backends"): {"llmcli.backends.base"},
+    ("engine", "backends"): {"llmcli.backends.base"},
+    ("engine", "models"): {"llmcli.models.gguf"},
+}
+ONLY_IN = {
+    "typer": "cli",
+    "rich": "cli",
+    "prompt_toolkit": "cli",
+    "llama_cpp": "engine",
+    "huggingface_hub": "models",
+}
+LONGEST = 400
+
+
+def imports(path):
+    """Yield (module, line) of every import in a file, also those inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "llmcli":
+            yield from ((f"llmcli.{alias.name}", node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or "", node.lineno
+
+
+def room(path):
+    """Return the room of a file, or the name of a module at the top."""
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def target(module):
+    """Return the room that a module of ours lies in, None for somebody else's."""
+    parts = module.split(".")
+    if parts[0] != "llmcli":
+        return None
+    return parts[1] if len(parts) > 1 and not parts[1].startswith("__") else ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_arrows_point_where_the_design_says(path):
+    """A room imports only what stands below it."""
+    here = room(path)
+    allowed = ROOMS.get(here, set()) if here != "__main__" else None
+    for module, line in imports(path):
+        there = target(module)
+        if there is None or allowed is None or there in LEAVES or there == here:
+            continue
+        assert there in allowed, f"{path}:{line}: {here} must not import {module}"
+        only = NARROW.get((here, there))
+        assert only is None or module in only, f"{path}:{line}: {here} may import {only}, not {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_each_library_has_one_importer(path):
+    """A library that decides much is imported in one room."""
+    for module, line in imports(path):
+        owner = ONLY_IN.get(module.split(".")[0])
+        assert owner in {None, room(path)}, f"{path}:{line}: {module} belongs to {owner}"
+        assert module.split(".")[0] != "click", f"{path}:{line}: only Typer's public API"
+        assert not any(part.startswith("_") for part in module.split(".") if module.startswith("typer."))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_stay_short(path):
+    """A module that outgrows its limit wants to be two."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_command_line_speaks(path):
+    """Nothing outside cli/ prints."""
+    if room(path) == "cli":
+        return
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        called = node.func if isinstance(node, ast.Call) else None
+        assert not (isinstance(called, ast.Name) and called.id == "print"), f"{path}:{node.lineno}: print"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli" / "commands").glob("*.py")), ids=lambda path: path.stem)
+def test_commands_are_short(path):
+    """A command parses, calls one task and shows the result: 25 lines of body at most."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            length = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+            assert length <= 25, f"{path}: {node.name} has {length} lines"
