@@ -34,6 +34,11 @@ class ContextConfig:
     threads: int = 1
     threads_batch: int = 1
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that the cache holds of all sequences together."""
+        return self.cells if self.unified else self.cells * self.sequences
+
     def with_cells(self, cells: int) -> ContextConfig:
         """Return the same with room for at least ``cells`` tokens, rounded as llama.cpp pads."""
         return replace(self, cells=-(-cells // _PAD) * _PAD)
@@ -94,7 +99,7 @@ class Context:
         self.config = config = replace(config, sequences=sequences, batch=batch)
         _refuse_what_cannot_fit(model, config)
         params = lib.llama_context_default_params()
-        params.n_ctx = config.cells if config.unified else config.cells * sequences
+        params.n_ctx = config.tokens
         params.n_batch = params.n_ubatch = batch
         params.n_seq_max = sequences
         # outputs of one call are bounded by the scheduler, which saves the room for a whole batch of logits
@@ -165,6 +170,6 @@ def _refuse_what_cannot_fit(model: Model, config: ContextConfig) -> None:
     available = machine.available_memory()
     if per_token is None or available is None or model.gpu_layers:
         return
-    tokens = config.cells if config.unified else config.cells * config.sequences
-    if per_token * tokens > available:
-        raise OutOfMemory(f"a context of {tokens} tokens", needed=int(per_token * tokens), available=available)
+    needed = int(per_token * config.tokens)
+    if needed > available:
+        raise OutOfMemory(f"a context of {config.tokens} tokens", needed=needed, available=available)

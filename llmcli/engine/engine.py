@@ -104,8 +104,11 @@ class Engine:
             job.emit(Finished(request.id, FinishReason.ERROR, error=error))
             return
         with self._wake:
-            self._inbox.append(sequence)
-            self._wake.notify_all()
+            if not self._closing:
+                self._inbox.append(sequence)
+                self._wake.notify_all()
+                return
+        sequence.finish(FinishReason.ERROR, _closed())
 
     def cancel(self, should_end: Callable[[Sequence], bool]) -> None:
         """End sequences, those in the middle of an evaluation too."""
@@ -128,7 +131,10 @@ class Engine:
 
     def _sequence(self, request: Request, job: EngineJob) -> Sequence:
         template, tokenizer = self._template, self._tokenizer
+        tokens, inside = template.tokens(request.messages, reasoning=request.reasoning)
         if request.candidates:
+            if not all(request.candidates):
+                raise UsageError("an empty candidate cannot be scored")
             candidates = [
                 template.tokens(request.messages, reasoning=request.reasoning, prefix=candidate)[0]
                 for candidate in request.candidates
@@ -136,8 +142,7 @@ class Engine:
             longest = max(map(len, candidates))
             if longest > self._context_limit:
                 raise ContextOverflow(tokens=longest, context=self._context_limit)
-            return Scoring(request, candidates, job)
-        tokens, inside = template.tokens(request.messages, reasoning=request.reasoning)
+            return Scoring(request, tokens, candidates, job)
         if not tokens:
             raise UsageError("the prompt is empty")
         if len(tokens) >= self._context_limit:
@@ -167,14 +172,27 @@ class Engine:
         try:
             self._serve(scheduler)
         finally:
-            scheduler.fail_all(InternalError("engine", detail="closed"))
+            with self._wake:
+                self._closing = True
+            for sequence in self._inbox:
+                scheduler.add(sequence)
+            scheduler.fail_all(_closed())
             self._model.close()
 
     def _load(self) -> Slots:
-        options = self._options
-        self._model = model = Model(
-            self._path, gpu_layers=options.gpu_layers, keep_going=lambda: not self._closing and self._stop() is None
+        self._model = Model(
+            self._path,
+            gpu_layers=self._options.gpu_layers,
+            keep_going=lambda: not self._closing and self._stop() is None,
         )
+        try:
+            return self._prepare(self._model)
+        except BaseException:
+            self._model.close()
+            raise
+
+    def _prepare(self, model: Model) -> Slots:
+        options = self._options
         self._tokenizer = Tokenizer(model)
         self._template = ChatTemplate(model.chat_template(), self._tokenizer)
         if options.ctx is not None and model.context_length and options.ctx > model.context_length:
@@ -195,11 +213,11 @@ class Engine:
                     self._wake.wait()
                 if not scheduler.busy:
                     self._gather()
-                inbox, self._inbox = self._inbox, []
-                cancelled, self._cancelled = self._cancelled, []
-                self._abort = self._closing
                 if self._closing:
                     return
+                inbox, self._inbox = self._inbox, []
+                cancelled, self._cancelled = self._cancelled, []
+                self._abort = False
             for sequence in inbox:
                 scheduler.add(sequence)
             for should_end in cancelled:
@@ -225,6 +243,10 @@ class Engine:
         """Tell the thread that a consumer caught up."""
         with self._wake:
             self._wake.notify_all()
+
+
+def _closed() -> InternalError:
+    return InternalError("engine", detail="closed")
 
 
 def _config(options: EngineOptions) -> ContextConfig:

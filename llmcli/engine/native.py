@@ -48,7 +48,7 @@ class Log:
     def cause(self) -> str:
         """Return the errors logged since ``clear`` (the warnings if there were none) as one line."""
         lines: list[tuple[int, str]] = []
-        for level, text in self._lines:
+        for level, text in list(self._lines):  # a copy made at once: other threads log meanwhile
             if level == CONTINUED and lines:
                 lines[-1] = (lines[-1][0], lines[-1][1] + text)
             else:

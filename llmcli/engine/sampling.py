@@ -17,6 +17,9 @@ from llmcli.types import Sampling
 PENALTY_WINDOW = 64
 """How many last tokens the repetition penalties look at (llama.cpp's own default)."""
 
+_LARGEST_SEED = 2**32 - 2
+"""LLAMA_DEFAULT_SEED, the number after it, would draw a seed at random."""
+
 
 class Sampler:
     """A chain of llama.cpp's samplers with its own random numbers. Free with ``close``."""
@@ -26,7 +29,8 @@ class Sampler:
         self._lib = lib = native.lib()
         self._model = model
         self._grammar = _grammar(lib, model, grammar) if grammar is not None else None
-        self.seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
+        seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
+        self.seed = min(seed, _LARGEST_SEED)
         chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         self._chain: Any = chain
         add = lib.llama_sampler_chain_add
@@ -74,7 +78,7 @@ class Sampler:
         array = lib.llama_token_data_array(data, size, -1, False)
         lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
         lib.llama_sampler_apply(self._chain, ctypes.byref(array))
-        if not 0 <= array.selected < array.size:
+        if not 0 <= array.selected < array.size or not math.isfinite(array.data[array.selected].logit):
             raise InternalError("sampling", detail="the grammar allows no token")
         return int(array.data[array.selected].id)
 

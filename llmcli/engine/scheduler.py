@@ -7,6 +7,7 @@ sequence half-updated: what was not evaluated is simply still pending.
 from __future__ import annotations
 
 import bisect
+import itertools
 import time
 from collections.abc import Callable
 
@@ -41,8 +42,9 @@ class Scheduler:
         return bool(self._waiting or self._running)
 
     def next_deadline(self) -> float | None:
-        """Return the earliest deadline of what runs, in ``time.monotonic()`` seconds."""
-        deadlines = [s.request.deadline for s in self._running if s.request.deadline is not None]
+        """Return the earliest deadline of all that is not ended, in ``time.monotonic()`` seconds."""
+        everything = (*self._running, *self._waiting)
+        deadlines = [s.request.deadline for s in everything if s.request.deadline is not None]
         return min(deadlines, default=None)
 
     def add(self, sequence: Sequence) -> None:
@@ -70,7 +72,15 @@ class Scheduler:
         self._end_what_must()
         if not self.busy:
             return True
-        self._slots.ensure(self._waiting, self._running)
+        try:
+            self._slots.ensure(self._waiting, self._running)
+        except OutOfMemory as error:
+            if self._running:
+                raise
+            self._waiting[0].finish(FinishReason.ERROR, error)  # shorter ones may fit
+            self._retire()
+            return True
+        self._set_aside()
         self._admit()
         entries = self._pack()
         if not entries:
@@ -115,16 +125,29 @@ class Scheduler:
             owner = sequence if isinstance(sequence, Scoring) and not sequence.ended else None
             self._slots.keep(sequence, owner, useful=not isinstance(sequence, Branch))
 
+    def _set_aside(self) -> None:
+        """Let sequences whose consumer is behind give their places to those that could run."""
+        stalled = [s for s in self._running if s.sink.full]
+        full = self._crowded or len(self._running) >= self._slots.width
+        if not (stalled and full and any(not s.sink.full for s in self._waiting)):
+            return
+        for sequence in stalled:
+            self._running.remove(sequence)
+            self._slots.keep(sequence, None, useful=True)
+            sequence.restart()
+            self._enqueue(sequence, self._order[id(sequence)])
+        self._crowded = False
+
     def _admit(self) -> None:
         if self._crowded and self._running:
             return
-        index = 0
-        while index < len(self._waiting) and len(self._running) < self._slots.width and index < self._slots.width:
-            sequence = self._waiting[index]
+        ready = (s for s in self._waiting if not s.sink.full)
+        for sequence in list(itertools.islice(ready, self._slots.width)):
+            if len(self._running) >= self._slots.width:
+                return
             if self._worth_waiting(sequence) or not self._slots.seat(sequence, self._running):
-                index += 1
                 continue
-            del self._waiting[index]
+            self._waiting.remove(sequence)
             sequence.freeze_at = self._freeze_point(sequence)
             self._running.append(sequence)
 
@@ -132,6 +155,8 @@ class Scheduler:
         """Say whether a running sequence is about to evaluate what this one could take over."""
         now = None
         for other in self._running:
+            if other.sink.full:
+                continue
             goal = other.prompt_length if self._slots.can_cut else other.freeze_at or 0
             if other.done >= goal:
                 continue
@@ -204,6 +229,8 @@ class Scheduler:
             self._slots.vacate(youngest)
             self._crowded = True
             self._enqueue(youngest, self._order[id(youngest)])
+            return
+        if self._slots.forget_one(needed=True):
             return
         only = self._running[0]
         limit = self._slots.context_limit

@@ -9,6 +9,7 @@ from llmcli.engine.output import AnswerStream
 from llmcli.engine.sampling import Sampler
 from llmcli.engine.scoring import log_probability
 from llmcli.engine.tokens import Tokenizer
+from llmcli.errors import UsageError
 from llmcli.types import (
     Event,
     Finished,
@@ -170,17 +171,34 @@ class Generation(Sequence):
 class Scoring(Sequence):
     """A request that scores candidates: evaluates what they share, then a ``Branch`` for each longer one."""
 
-    def __init__(self, request: Request, candidates: list[list[int]], sink: Sink) -> None:
-        """``candidates``: for each the tokens of prompt and candidate together."""
+    def __init__(self, request: Request, prompt: list[int], candidates: list[list[int]], sink: Sink) -> None:
+        """``prompt``: its tokens alone; ``candidates``: for each the tokens of prompt and candidate together.
+
+        The scored tokens begin where a candidate first differs from the prompt, at the same place for all. Raises
+        ``UsageError`` when that is the very first token, which nothing precedes that could predict it.
+        """
         shared = common_prefix_of(candidates)
+        start = min(shared, *(common_prefix(prompt, tokens) for tokens in candidates))
+        if start < 1:
+            raise UsageError("the prompt is empty")
         super().__init__(request, candidates[0][:shared], sink)
+        self.outputs_from = start - 1
+        self._common = candidates[0][start:shared]
         self._endings = [tokens[shared:] for tokens in candidates]
-        self._logprobs = [0.0] * len(candidates)
+        self._sum = 0.0
+        self._taken = 0
+        self._logprobs: list[float] = []
         self._open = 0
 
     def consume(self, context: Any, outputs: list[int]) -> list[Sequence]:
+        ahead = self._common[self._taken : self._taken + len(outputs)]
+        for output, token in zip(outputs, ahead, strict=False):
+            self._sum += log_probability(context, output, [token])[0]
+        self._taken += len(ahead)
+        if len(ahead) == len(outputs):
+            return []
         first = log_probability(context, outputs[-1], [ending[0] for ending in self._endings])
-        self._logprobs = first
+        self._logprobs = [self._sum + logprob for logprob in first]
         self.first_token = time.monotonic()
         branches: list[Sequence] = [
             Branch(self, index, self.tokens + ending[:-1], ending)
@@ -199,9 +217,13 @@ class Scoring(Sequence):
         if self._open == 0:
             self._deliver()
 
+    def restart(self) -> None:
+        super().restart()
+        self._sum, self._taken = 0.0, 0
+
     def _deliver(self) -> None:
         scores = tuple(
-            Score(candidate, logprob, len(ending))
+            Score(candidate, logprob, len(self._common) + len(ending))
             for candidate, logprob, ending in zip(self.request.candidates, self._logprobs, self._endings, strict=True)
         )
         self.sink.emit(Scores(self.request.id, scores))
@@ -256,4 +278,4 @@ def common_prefix(a: list[int], b: list[int]) -> int:
 def common_prefix_of(lists: list[list[int]]) -> int:
     """Return how many tokens all lists share, leaving each at least one of its own."""
     shared = min(common_prefix(lists[0], other) for other in lists)
-    return min(shared, *(len(tokens) - 1 for tokens in lists)) if len(lists) > 1 else max(1, len(lists[0]) - 1)
+    return min(shared, *(len(tokens) - 1 for tokens in lists))

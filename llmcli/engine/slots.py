@@ -42,6 +42,7 @@ class Slots:
         self._memory: Memory | None = None
         self._free: list[int] = []
         self._kept: dict[int, _Kept] = {}  # least recently used first
+        self._refused: tuple[int, OutOfMemory] | None = None  # tokens that the memory did not hold
         self.context_limit = context_limit
         self.width = WIDTH
         self.can_cut = not model.recurrent
@@ -65,17 +66,32 @@ class Slots:
         return self._model.recurrent or not self._config.unified
 
     def ensure(self, waiting: list[Sequence], running: list[Sequence]) -> None:
-        """Make the context, or a larger one where sequence ids or streams are too few or too short."""
-        if self._context is None:
-            self._create(self._fitting([*running, *waiting[: self.width]]))
-            return
-        if not self._elastic:
-            return
+        """Make the context, or a larger one where sequence ids or streams are too few or too short.
+
+        Where the memory does not hold what all want, it is made for fewer. Raises ``OutOfMemory`` when nothing runs
+        and not even the first of the waiting fits.
+        """
+        sequences = [*running, *waiting[: self.width]]
+        least = max(1, len(running))
+        if not running:
+            self._refused = None
+        while self._context is None or self._too_small(sequences):
+            try:
+                self._remake(self._fitting(sequences), running)
+            except OutOfMemory:
+                if len(sequences) > least:
+                    sequences = sequences[: max(least, len(sequences) // 2)]
+                elif running:
+                    return
+                else:
+                    raise
+            else:
+                return
+
+    def _too_small(self, sequences: list[Sequence]) -> bool:
         config = self.context.config
-        wanted = min(self.width, len(running) + len(waiting))
-        short = not config.unified and any(len(s.tokens) > config.cells for s in (*running, *waiting[: self.width]))
-        if short or wanted + 1 > config.sequences:
-            self._rebuild(self._fitting([*running, *waiting[: self.width]]), running)
+        short = not config.unified and any(len(s.tokens) > config.cells for s in sequences)
+        return self._elastic and (short or min(self.width, len(sequences)) + 1 > config.sequences)
 
     def _fitting(self, sequences: list[Sequence]) -> ContextConfig:
         """Return the settings for ``sequences`` to run at once."""
@@ -113,32 +129,54 @@ class Slots:
             return False
         cells = min(max(2 * config.cells, unshared if config.unified else 0), most)
         try:
-            self._rebuild(config.with_cells(cells), running)
+            self._remake(config.with_cells(cells), running)
         except OutOfMemory:
             return False
         return True
 
+    def _remake(self, config: ContextConfig, running: list[Sequence]) -> None:
+        """Make the context or replace it; what was refused for want of memory is not tried again while others run."""
+        if self._refused is not None and config.tokens >= self._refused[0]:
+            raise self._refused[1]
+        try:
+            if self._context is None:
+                self._create(config)
+            else:
+                self._rebuild(config, running)
+        except OutOfMemory as error:
+            self._refused = (config.tokens, error)
+            raise
+
     def _rebuild(self, config: ContextConfig, running: list[Sequence]) -> None:
         """Replace the context; states move over, a sequence whose state does not fit is evaluated again."""
         old = self.context.config
-        states = [(s, self.context.save(s.slot)) for s in running if s.slot is not None and s.done]
+        states = [self.context.save(s.slot) if s.slot is not None and s.done else None for s in running]
+        needed = [(kept, self.context.save(slot)) for slot, kept in self._kept.items() if kept.needed]
         self.close()
         try:
             self._create(config)
         except OutOfMemory:
             self._create(old)
-            self._move_in(states, running)
             raise
-        self._move_in(states, running)
+        finally:
+            if self._context is not None:
+                self._move_in(zip(running, states, strict=True), needed)
 
-    def _move_in(self, states: list[tuple[Sequence, bytes]], running: list[Sequence]) -> None:
-        for sequence in running:
-            sequence.slot = self._free.pop()
-        for sequence, state in states:
-            slot = sequence.slot
-            if slot is not None and not self.context.restore(slot, state):
+    def _move_in(
+        self, running: Iterable[tuple[Sequence, bytes | None]], needed: Iterable[tuple[_Kept, bytes]]
+    ) -> None:
+        for sequence, state in running:
+            slot = self._free.pop()
+            if state is not None and not self.context.restore(slot, state):
                 sequence.restart()
-                sequence.slot = slot
+            sequence.slot = slot
+        for kept, state in needed:
+            slot = self._free.pop() if self._free else None
+            if slot is None:
+                return
+            self._kept[slot] = kept
+            if not self.context.restore(slot, state):
+                self._forget(slot)
 
     # ---- seats ----------------------------------------------------------------------------------------------------------
 
@@ -164,10 +202,15 @@ class Slots:
         return self._best_donor(sequence, running)[0]
 
     def seat(self, sequence: Sequence, running: list[Sequence]) -> bool:
-        """Give a sequence an id and the longest beginning that is there; False when every id is taken."""
+        """Give a sequence an id and the longest beginning that is there; False when there is no room for it."""
+        config = self.context.config
+        if not config.unified and len(sequence.tokens) > config.cells:
+            return False
         length, donor = self._best_donor(sequence, running)
         slot = self._take(keep=donor)
-        if slot is None and donor in self._kept and not self._kept[donor].needed:
+        if slot is None and not running and self.forget_one(donor, needed=True):
+            slot = self._free.pop()  # else nobody could ever run
+        if slot is None and donor in self._kept and not (running and self._kept[donor].needed):
             self._forget(donor)  # the last id: room to run goes before a beginning to share
             slot, donor, length = self._free.pop(), None, 0
         if slot is None:
@@ -209,9 +252,10 @@ class Slots:
         self._mem.copy(sequence.slot, slot, sequence.done)
         self._kept[slot] = _Kept(sequence.tokens[: sequence.done], None)
 
-    def forget_one(self, keep: int | None = None) -> bool:
-        """Forget the least recently used beginning that nobody waits for; False when there is none."""
-        slot = next((slot for slot, kept in self._kept.items() if slot != keep and not kept.needed), None)
+    def forget_one(self, keep: int | None = None, *, needed: bool = False) -> bool:
+        """Forget the least recently used beginning but ``keep``, with ``needed`` also one that branches wait for."""
+        slots = (slot for slot, kept in self._kept.items() if slot != keep and (needed or not kept.needed))
+        slot = next(slots, None)
         if slot is None:
             return False
         self._forget(slot)

@@ -217,6 +217,14 @@ class Bench:
             assert self.step(), "nothing moves though no consumer is behind"
         raise AssertionError("the scheduler never ends")
 
+    def run_until(self, sequences: Iterable[Sequence], steps: int = 20_000) -> None:
+        """Step until all of ``sequences`` ended."""
+        for _ in range(steps):
+            if all(sequence.ended for sequence in sequences):
+                return
+            assert self.step(), "nothing moves"
+        raise AssertionError("they never end")
+
     def check(self) -> None:
         slots, context = self.slots, self.slots._context
         if context is None:
