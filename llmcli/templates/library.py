@@ -96,6 +96,10 @@ class Library:
                 return file
         raise MissingError(name, kind="prompt", suggestions=self._near(name))
 
+    def read(self, name: str) -> str:
+        """Return the text of a prompt file as it is. Raises as ``path`` does, and ``ConfigError`` when it is no UTF-8."""
+        return _read(self.path(name))
+
     def get(self, name: str) -> Prompt:
         """Return a prompt. Raises as ``path`` does, and ``ConfigError`` when the file is bad: all its problems at once."""
         file = self.path(name)

@@ -62,7 +62,8 @@ def _load(text: str) -> tuple[dict[str, Any], dict[Place, tuple[int, int]], list
         tree = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise BadPrompt([Fault(mark.line + 1 if mark else None, f"not YAML: {error.problem}")]) from error
+        last = text.rstrip("\n").count("\n")  # a mark at the end of the file lies behind its last line
+        raise BadPrompt([Fault(min(mark.line, last) + 1 if mark else None, f"not YAML: {error.problem}")]) from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
         raise BadPrompt([Fault(None, f"not YAML: {' '.join(str(error).split())}")]) from error
     finally:
@@ -143,7 +144,8 @@ class _Reader:
 
     def fault(self, place: Place, message: str, *, inner: int | None = None) -> None:
         """Note a fault at ``place``, or at line ``inner`` of its text."""
-        key, first = self.lines.get(place) or self.lines.get(place[:1]) or (None, None)
+        around = (place[:depth] for depth in range(len(place), 0, -1))  # what is missing has no line of its own
+        key, first = next((self.lines[near] for near in around if near in self.lines), (None, None))
         self.faults.append(Fault(key if inner is None or first is None else first + inner - 1, message))
 
     def known_keys(self, place: Place, tree: Mapping[Any, Any], known: Collection[str]) -> None:

@@ -1,0 +1,89 @@
+"""Templates: the short way equals Jinja, values are data, the sandbox holds."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmcli.templates import rendering
+from llmcli.templates.rendering import Template, TemplateFailure
+
+VALUES = {"a": "A{{ b }}", "b": "{% raw %}\n"}
+
+
+@given(st.lists(st.sampled_from(["{{ a }}", "{{b}}", "{", "}", "{{", "}}", "\n", "x", "{ {", "%}", "#}", "{#", "é"])))
+def test_the_short_way_equals_jinja(parts):
+    """A template that only inserts values gives the text that Jinja gives."""
+    source = "".join(parts)
+    try:
+        template = Template.parse(source)
+    except TemplateFailure:
+        return
+    assert template.render(VALUES) == rendering._render(template.source, VALUES)
+
+
+def test_a_value_is_never_rendered_again():
+    """Jinja syntax inside a value comes out as it went in, by the short way and by Jinja."""
+    value = "{{ secret }} {% for %} {# x #}"
+    assert Template.parse("{{ a }}").render({"a": value}) == value
+    assert Template.parse("{% if a %}{{ a }}{% endif %}").render({"a": value}) == value
+
+
+def test_nothing_is_escaped():
+    """Characters that mean something in HTML reach the model unchanged."""
+    assert Template.parse("{% if a %}{{ a }}{% endif %}").render({"a": '<b> & "q"'}) == '<b> & "q"'
+
+
+def test_one_newline_at_the_end_does_not_count():
+    """The newline that a YAML block leaves is not part of the message, one in a value is."""
+    assert Template.parse("x\n").render({}) == "x"
+    assert Template.parse("{{ a }}\n").render({"a": "y\n"}) == "y\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ a.__class__ }}",
+        "{{ 1 / 0 }}",
+        "{{ a + 1 }}",
+        "{{ range(10 ** 9) }}",
+        "{{ a.nothing }}",
+        "{{ missing | upper }}",
+    ],
+)
+def test_expressions_that_fail_are_the_templates_fault(source):
+    """What the sandbox refuses and what cannot be computed is a failure of the template."""
+    with pytest.raises(TemplateFailure):
+        Template.parse(source).render({"a": "text"})
+
+
+def test_a_list_in_a_value_cannot_be_changed():
+    """A template may read the documents it is given, not alter them."""
+    values = {"documents": ["one"]}
+    with pytest.raises(TemplateFailure):
+        Template.parse("{{ documents.append('two') }}").render(values)
+    assert values == {"documents": ["one"]}
+
+
+def test_a_missing_variable_is_never_blank():
+    """Rendering without a variable fails by the short way too."""
+    with pytest.raises(TemplateFailure, match="undefined variables: a"):
+        Template.parse("{{ a }}").render({})
+
+
+def test_a_broken_template_names_its_line():
+    """The failure says in which line of the template the syntax breaks."""
+    with pytest.raises(TemplateFailure) as caught:
+        Template.parse("one\ntwo {{ a | nothing }}")
+    assert caught.value.line == 2
+
+
+def test_the_short_way_does_without_jinja():
+    """A prompt that only inserts values costs no import of Jinja."""
+    code = (
+        "import sys; from llmcli.templates.rendering import Template; "
+        "assert Template.parse('say {{ a }}').render({'a': 'x'}) == 'say x'; assert 'jinja2' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
