@@ -1,0 +1,202 @@
+"""Writing: regular files are complete or untouched, devices and pipes are written directly."""
+
+import errno
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from llmcli.documents import atomic_write, writing
+from llmcli.errors import CannotCreate, OutputError, ReaderGone, TimedOut
+from llmcli.interrupt import Interrupt
+
+
+def write(path, data=b"new", **options):
+    with atomic_write(str(path), **options) as output:
+        output.write(data)
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "out.txt"
+    path.write_bytes(b"old")
+    return path
+
+
+def test_a_new_file_gets_the_umasks_mode(tmp_path):
+    """A file that was not there is created as a shell would create it."""
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").read_bytes() == b"new"
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
+
+
+def test_an_existing_file_keeps_its_mode(file):
+    """Replacing changes the content, not who may read it."""
+    file.chmod(0o604)
+    write(file)
+    assert file.read_bytes() == b"new"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o604
+
+
+def test_a_failure_leaves_the_old_file(file):
+    """An exception in the block, an interrupt too, leaves content and directory as they were."""
+
+    def fail():
+        with atomic_write(str(file)) as output:
+            output.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert file.read_bytes() == b"old"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_readers_never_see_a_half_written_file(file):
+    """Until the block ends, the old content is what everybody reads."""
+    with atomic_write(str(file)) as output:
+        output.write(b"new")
+        assert file.read_bytes() == b"old"
+    assert file.read_bytes() == b"new"
+
+
+def test_symbolic_links_are_followed(file):
+    """The file behind a link is replaced and the link stays; a link to nothing creates what it names."""
+    link = file.parent / "link"
+    link.symlink_to("out.txt")
+    write(link)
+    assert link.is_symlink() and file.read_bytes() == b"new"
+    dangling = file.parent / "dangling"
+    dangling.symlink_to("later.txt")
+    write(dangling)
+    assert dangling.is_symlink() and (file.parent / "later.txt").read_bytes() == b"new"
+
+
+def test_what_cannot_be_created_says_why(file):
+    """No directory, a file where a directory should be, a directory, a loop of links, an impossible name."""
+    loop = file.parent / "loop"
+    loop.symlink_to("loop")
+    cases = [file.parent / "none" / "x", file / "x", file.parent, loop, "a\0b", file.parent / ("x" * 300)]
+    for path in cases:
+        with pytest.raises(CannotCreate) as caught:
+            write(path)
+        assert caught.value.detail, path
+
+
+def test_a_file_that_may_not_be_written_stays(file, monkeypatch):
+    """A rename could replace a read-only file; the user has said no to that."""
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write whatever the mode says
+    with pytest.raises(CannotCreate):
+        write(file)
+    assert file.read_bytes() == b"old"
+
+
+def test_a_full_disk_is_an_error_of_output(file, monkeypatch):
+    """ENOSPC while writing, and when the data is forced to the disk, leaves the old file."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("write", "fsync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(writing.os, name, full)
+            with pytest.raises(OutputError) as caught:
+                write(file)
+        assert (caught.value.subject, caught.value.detail) == (str(file), "No space left on device")
+    assert file.read_bytes() == b"old"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_an_error_of_somebody_else_stays_theirs(file):
+    """An OSError that the block raises on its own account is not taken for one of the output."""
+
+    def fail():
+        with atomic_write(str(file)):
+            raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        fail()
+
+
+def test_without_force_nothing_is_overwritten(file):
+    """A derived name that is taken is refused; a free one is written."""
+    with pytest.raises(CannotCreate) as caught:
+        write(file, force=False)
+    assert caught.value.exists
+    write(file.parent / "free", force=False)
+    assert {path.name for path in file.parent.iterdir()} == {"free", "out.txt"}
+
+
+def test_without_force_the_quicker_one_wins(tmp_path):
+    """A file that appears while ours is being written is not overwritten either."""
+    path = tmp_path / "taken"
+
+    def race():
+        with atomic_write(str(path), force=False) as output:
+            output.write(b"ours")
+            path.write_bytes(b"theirs")
+
+    with pytest.raises(CannotCreate) as caught:
+        race()
+    assert caught.value.exists
+    assert path.read_bytes() == b"theirs"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_devices_are_written_directly():
+    """/dev/null swallows, /dev/full is full; neither is replaced by a file."""
+    write("/dev/null")
+    with pytest.raises(OutputError):
+        write("/dev/full")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+def test_a_named_pipe_is_written_directly(tmp_path):
+    """The reader of a named pipe gets the bytes, and the pipe stays one."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    got = []
+    reader = threading.Thread(target=lambda: got.append(path.read_bytes()))
+    reader.start()
+    write(path)
+    reader.join()
+    assert got == [b"new"]
+    assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+def test_waiting_for_a_reader_can_be_interrupted(tmp_path):
+    """A named pipe that nobody reads holds the command until the deadline, not for ever."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(TimedOut):
+        write(path, interrupt=Interrupt(timeout=0.01))
+
+
+@pytest.mark.parametrize("through", ["direct", "link"])
+def test_a_descriptor_of_ours_is_not_replaced(file, tmp_path, through):
+    """A name that stands for an open descriptor continues it, though a regular file is behind it."""
+    with file.open("ab") as target:
+        name = f"/dev/fd/{target.fileno()}"
+        if through == "link":
+            link = tmp_path / "link"
+            link.symlink_to(name)
+            name = str(link)
+        write(name)
+    assert file.read_bytes() == b"oldnew"
+
+
+def test_a_reader_that_left_is_reported():
+    """A pipe whose other end is closed is neither an I/O error nor a bug."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        with pytest.raises(ReaderGone):
+            write(f"/dev/fd/{writer}")
+    finally:
+        os.close(writer)
