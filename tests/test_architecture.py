@@ -15,7 +15,7 @@ ROOMS = {
     "tasks": {"tasks", "templates", "documents", "store", "backends"},
     "backends": {"backends", "worker", "engine"},
     "worker": {"worker", "engine"},
-    "engine": {"engine", "models", "backends"},  # of models only the GGUF header, of backends only the protocol
+    "engine": {"engine", "models"},  # of models only the GGUF header
     "models": {"models"},
     "store": {"store"},
     "documents": {"documents"},
@@ -23,7 +23,6 @@ ROOMS = {
 }
 NARROW = {
     ("tasks", "backends"): {"llmcli.backends.base"},
-    ("engine", "backends"): {"llmcli.backends.base"},
     ("engine", "models"): {"llmcli.models.gguf"},
 }
 ONLY_IN = {

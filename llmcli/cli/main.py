@@ -6,16 +6,13 @@ import contextlib
 import os
 import signal
 import sys
-import time
-import traceback
-from collections.abc import Sequence
-from typing import NoReturn, TextIO, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn, TextIO, cast
 
 from llmcli.cli.signals import DEADLY, caught, die
 from llmcli.cli.world import TextStream, World, Writer
 from llmcli.errors import InternalError, LlmError, OutOfMemory, UsageError
 from llmcli.interrupt import Interrupt
-from llmcli.settings import find_paths
 
 
 def main(argv: Sequence[str] | None = None, world: World | None = None) -> int:
@@ -47,7 +44,8 @@ def _dispatch(words: list[str], world: World, interrupt: Interrupt) -> int:
     typed = _completed_words(world) if completing else words
     command = typer.main.get_command(app.build(app.first_word(typed), completing=completing))
     try:
-        code = command.main(args=words, prog_name=app.NAME, standalone_mode=False, obj=(world, interrupt))
+        with _without_rich() if completing else contextlib.nullcontext():
+            code = command.main(args=words, prog_name=app.NAME, standalone_mode=False, obj=(world, interrupt))
     except typer.TyperException as error:
         raise UsageError(_sentence(error.format_message())) from error
     except typer.Abort as error:
@@ -55,6 +53,17 @@ def _dispatch(words: list[str], world: World, interrupt: Interrupt) -> int:
     except SystemExit as error:  # how Typer ends a completion
         return error.code if isinstance(error.code, int) else 0
     return code if isinstance(code, int) else 0
+
+
+@contextlib.contextmanager
+def _without_rich() -> Iterator[None]:
+    """Hide rich from Typer, which would import it (50 ms) to strip markup that our help does not have."""
+    hidden = sys.modules.setdefault("rich", cast("Any", None)) is None
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules["rich"]
 
 
 def _sentence(message: str) -> str:
@@ -86,6 +95,11 @@ def _bug(error: Exception, words: Sequence[str], world: World) -> LlmError:
     what = f"{type(error).__name__}: {error}"
     if not {"-v", "--verbose"} & set(words):
         return InternalError(what)
+    import time
+    import traceback
+
+    from llmcli.settings import find_paths
+
     try:
         directory = find_paths(world.environ).log
         directory.mkdir(parents=True, exist_ok=True)
