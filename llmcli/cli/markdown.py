@@ -165,7 +165,7 @@ def _render(text: str, width: int, world: World) -> str:
 
 
 def _markdown(text: str) -> Any:
-    """Return rich's Markdown with plain headings, without the control characters that HTML entities can spell."""
+    """Return rich's Markdown with plain headings, made harmless: HTML entities can spell control characters."""
     from rich.markdown import Heading, Markdown
     from rich.text import Text
 
@@ -188,7 +188,10 @@ def _markdown(text: str) -> Any:
 
 
 def _disarm(tokens: list[Token]) -> None:
+    """Take control characters out of the parsed text, and keep line breaks: a poem's mean something."""
     for token in tokens:
+        if token.type == "softbreak":
+            token.type = "hardbreak"
         token.content = clean(token.content)
         token.attrs = {key: clean(value) if isinstance(value, str) else value for key, value in token.attrs.items()}
         _disarm(token.children or [])

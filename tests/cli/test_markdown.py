@@ -97,6 +97,11 @@ def test_marks_are_rendered():
     assert "**" not in screen and "• one" in screen and "def f():" in screen and "# Title" not in screen
 
 
+def test_line_breaks_stay():
+    """The lines of a poem are lines."""
+    assert show("The rain\nit rains\n\non me\n")[0] == "The rain\nit rains\n\non me"
+
+
 def test_finished_blocks_are_rendered_once_and_the_cost_of_one_is_constant():
     """The hundredth paragraph costs what the first costs, counted in rendered characters and in bytes written."""
     paragraph = "A paragraph of *some* words that goes on for a while, twice the width of a line at least.\n\n"
