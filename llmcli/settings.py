@@ -173,6 +173,11 @@ def _suggest(name: str, known: list[str]) -> list[str]:
     return difflib.get_close_matches(name, known, n=3, cutoff=0.6)
 
 
+def suggest(name: str) -> list[str]:
+    """Return names of settings that are like ``name``."""
+    return _suggest(name, list(_BY_NAME))
+
+
 def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
@@ -221,11 +226,11 @@ def _parse(key: Key, value: Any, origin: str) -> Setting:
         raise ConfigError(key.name, origin=origin, detail=f"{error}, not {value!r}") from error
 
 
-def resolve(flags: Mapping[str, tuple[str, Any]], environ: Mapping[str, str], config_file: Path) -> Settings:
+def resolve(flags: Mapping[str, tuple[str, Any]], environ: Mapping[str, str], config_file: Path | None) -> Settings:
     """Resolve every setting.
 
     ``flags`` maps a setting's name to (the option as typed, its value); None values count as not given. An empty
-    environment variable counts as unset. Raises ``ConfigError`` for unknown keys and bad values of file and
+    environment variable counts as unset; ``config_file`` None: without a file. Raises ``ConfigError`` for unknown keys and bad values of file and
     environment; a bad flag is a usage error that the parser of the command line finds first.
     """
     variables = {key.variable: key for key in KEYS}
@@ -233,7 +238,7 @@ def resolve(flags: Mapping[str, tuple[str, Any]], environ: Mapping[str, str], co
         if variable.startswith(PREFIX) and variable not in variables and variable not in _NOT_SETTINGS:
             near = _suggest(variable, [*variables, *_NOT_SETTINGS])
             raise ConfigError(variable, origin="environment", detail="unknown key", suggestions=near)
-    in_file = read_config(config_file)
+    in_file = {} if config_file is None else read_config(config_file)
     values: dict[str, Setting] = {}
     for key in KEYS:
         option, flag = flags.get(key.name, ("", None))

@@ -44,6 +44,11 @@ COMMANDS = (
     Command("summarize", "Summarize documents of any length."),
     Command("sentiment", "Label each line as positive, neutral or negative."),
     Command("generate", "Write an article, an email, a story, a poem, ..."),
+    Command("models", "Fetch, list and remove models.", group=True),
+    Command("prompts", "Look at the prompts, and make your own.", group=True),
+    Command("config", "Look at the settings, and change them.", group=True),
+    Command("doctor", "Say what this machine can run and what is wrong."),
+    Command("completion", "Print the completion script for a shell."),
 )
 
 _EPILOG = """\b
@@ -96,7 +101,7 @@ def build(word: str, *, completing: bool = False) -> typer.Typer:
     )(_root)
     for command in COMMANDS:
         if command.name != word:
-            app.command(command.name, help=command.help)(_stub)
+            app.command(command.name, help=command.help, short_help=command.help)(_stub)
         elif command.group:
             app.add_typer(command.load(), name=command.name)
         else:

@@ -17,15 +17,17 @@ def possible(cli: Context) -> bool:
     return cli.world.terminal(cli.world.stdin) and cli.world.terminal(cli.world.stderr)
 
 
-def yes(cli: Context, question: str) -> bool:
-    """Ask a question on stderr; Enter means yes, the end of input no. A signal or the deadline ends the waiting."""
-    os.write(cli.world.stderr, f"{sanitize.line(question)} [Y/n] ".encode())
+def yes(cli: Context, question: str, *, enter: bool = True) -> bool:
+    """Ask a question on stderr; Enter means ``enter``, the end of input no. A signal or the deadline ends the waiting."""
+    choices = "[Y/n]" if enter else "[y/N]"
+    os.write(cli.world.stderr, f"{sanitize.line(question)} {choices} ".encode())
     poll = select.poll()
     poll.register(cli.world.stdin, select.POLLIN)
     while not poll.poll(_POLL_MS):
         cli.interrupt.check()
     answer = os.read(cli.world.stdin, 1000)
-    return bool(answer) and answer.decode("utf-8", "replace").strip().lower() in {"", "y", "yes"}
+    meant = {"y", "yes", ""} if enter else {"y", "yes"}
+    return bool(answer) and answer.decode("utf-8", "replace").strip().lower() in meant
 
 
 def fetch(cli: Context, missing: ModelNotHere) -> bool:

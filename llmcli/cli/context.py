@@ -9,7 +9,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from llmcli.errors import ModelNotHere
+from llmcli.errors import LlmError, ModelNotHere
 from llmcli.interrupt import Interrupt
 from llmcli.settings import Settings, find_paths, resolve
 
@@ -50,12 +50,20 @@ def build_backend(model: ModelFile, settings: Settings, interrupt: Interrupt) ->
 class Context:
     """One run of one command; a context manager that closes the backend."""
 
-    def __init__(self, flags: Flags, world: World, interrupt: Interrupt) -> None:
+    def __init__(self, flags: Flags, world: World, interrupt: Interrupt, *, tolerant: bool = False) -> None:
+        """``tolerant``: a broken configuration becomes ``broken``, and the defaults hold; else it raises."""
         self.flags = flags
         self.world = world
         self.interrupt = interrupt
         self.paths = find_paths(world.environ)
-        self.settings = resolve(self._given(), world.environ, self.paths.config_file)
+        self.broken: LlmError | None = None
+        try:
+            self.settings = resolve(self._given(), world.environ, self.paths.config_file)
+        except LlmError as error:
+            if not tolerant:
+                raise
+            self.broken = error
+            self.settings = resolve(self._given(), {}, None)
         if self.settings["timeout"] is not None:
             interrupt.deadline = time.monotonic() + self.settings["timeout"]
         self._backend: Backend | None = None
@@ -139,7 +147,9 @@ class Context:
     def backend(self) -> Backend:
         """Return the backend, built at the first call: everything that can be refused was checked before."""
         if self._backend is None:
-            self._backend = build_backend(self.model(), self.settings, self.interrupt)
+            model = self.model()
+            self.explain(f"model {model.name}, file {model.path}")
+            self._backend = build_backend(model, self.settings, self.interrupt)
         return self._backend
 
     def show(self, task: Callable[[Backend], Iterator[TaskEvent]], how: How | None = None) -> int:
@@ -147,6 +157,13 @@ class Context:
         from llmcli.cli.output import ANSWER, deliver
 
         return deliver(self, lambda: task(self.backend()), how or ANSWER)
+
+    def explain(self, text: str) -> None:
+        """Say on stderr what was chosen, with ``-v``."""
+        if self.flags.verbose:
+            from llmcli.cli import sanitize, wording
+
+            wording.say(self.world, f"llm: {sanitize.line(text)}")
 
     def write(self, text: str) -> None:
         """Write to stdout what is no result of a model. Raises ``OutputError`` and ``ReaderGone``."""
@@ -159,5 +176,11 @@ class Context:
         """Write a list to stdout: columns on a terminal, tabs in a pipe, JSON lines with ``--json``."""
         from llmcli.cli.table import render
 
-        terminal = self.world.terminal(self.world.stdout)
-        self.write(render(rows, as_json=self.flags.json, terminal=terminal))
+        terminal, columns = self.world.terminal(self.world.stdout), self.world.columns(self.world.stdout)
+        self.write(render(rows, as_json=self.flags.json, terminal=terminal, columns=columns))
+
+    def facts(self, pairs: Mapping[str, Any]) -> None:
+        """Write names and values of one thing to stdout: a line each, or one JSON object."""
+        from llmcli.cli.table import facts
+
+        self.write(facts(pairs, as_json=self.flags.json, terminal=self.world.terminal(self.world.stdout)))

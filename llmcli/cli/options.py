@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from llmcli.cli import completers
 from llmcli.cli.context import Context
 
 SEED_MAX = 2**32 - 1
@@ -24,7 +25,14 @@ class Flags:
     """The recurring options as typed; None where not given."""
 
     model: Annotated[
-        str | None, typer.Option("-m", "--model", metavar="MODEL", help="Name, file or repository of the model.")
+        str | None,
+        typer.Option(
+            "-m",
+            "--model",
+            metavar="MODEL",
+            help="Name, file or repository of the model.",
+            autocompletion=completers.models,
+        ),
     ] = None
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FILE", help="Write there instead of standard output.")
@@ -51,7 +59,13 @@ class Flags:
         str | None, typer.Option("--gpu-layers", metavar="N|auto", help="Layers on the GPU (auto: as many as fit).")
     ] = None
     kv_type: Annotated[
-        str | None, typer.Option("--kv-type", metavar="TYPE", help="Type of the KV cache: auto, f16, q8_0, bf16.")
+        str | None,
+        typer.Option(
+            "--kv-type",
+            metavar="TYPE",
+            help="Type of the KV cache: auto, f16, q8_0, bf16.",
+            autocompletion=completers.kv_types,
+        ),
     ] = None
     pull: Annotated[bool | None, typer.Option("--pull", help="Fetch a missing model without asking.")] = None
     offline: Annotated[bool | None, typer.Option("--offline", help="Never open a network connection.")] = None
@@ -75,10 +89,13 @@ GENERAL = ("json", "quiet", "verbose")
 """For commands that run no model."""
 
 
-def command(*names: str, examples: str = "") -> Callable[[Callable[..., int | None]], Callable[..., int]]:
+def command(
+    *names: str, examples: str = "", tolerant: bool = False
+) -> Callable[[Callable[..., int | None]], Callable[..., int]]:
     """Add the recurring options called ``names`` (default: all) to a command and hand it a ``Context``.
 
-    ``examples`` are the lines that end its help. The command returns its exit code, None for 0.
+    ``examples`` are the lines that end its help; ``tolerant``: the command works with a broken configuration too. The
+    command returns its exit code, None for 0.
     """
     hints = get_type_hints(Flags, include_extras=True)
     wanted = [field for field in fields(Flags) if not names or field.name in names]
@@ -97,7 +114,7 @@ def command(*names: str, examples: str = "") -> Callable[[Callable[..., int | No
         def wrapper(typer_context: typer.Context, **given: Any) -> int:
             flags = Flags(**{field.name: given.pop(field.name) for field in wanted})
             world, interrupt = typer_context.obj
-            with Context(flags, world, interrupt) as cli:
+            with Context(flags, world, interrupt, tolerant=tolerant) as cli:
                 return function(cli, **given) or 0
 
         parameters = [*(p.replace(kind=keyword) for p in own), *shared, context]

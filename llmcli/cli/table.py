@@ -9,9 +9,15 @@ from typing import Any
 
 from llmcli.cli import sanitize
 
+_LEAST = 8  # a column is not made narrower to fit
+_GAP = 2
 
-def render(rows: Sequence[Mapping[str, Any]], *, as_json: bool, terminal: bool) -> str:
-    """Return the lines of a list; all ``rows`` have the same keys. The head is for terminals only."""
+
+def render(rows: Sequence[Mapping[str, Any]], *, as_json: bool, terminal: bool, columns: int | None = None) -> str:
+    """Return the lines of a list; all ``rows`` have the same keys. The head is for terminals only.
+
+    On a terminal of ``columns`` columns the widest column gives way, its cells end in an ellipsis.
+    """
     if as_json:
         return "".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows)
     if not rows:
@@ -21,8 +27,29 @@ def render(rows: Sequence[Mapping[str, Any]], *, as_json: bool, terminal: bool) 
         return "".join("\t".join(row) + "\n" for row in cells)
     cells.insert(0, [name.upper().replace("_", " ") for name in rows[0]])
     widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
-    lines = ("  ".join(_pad(cell, size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in cells)
+    while columns is not None and sum(widths) + _GAP * (len(widths) - 1) > columns and max(widths) > _LEAST:
+        widths[widths.index(max(widths))] -= 1
+    lines = (
+        "  ".join(_pad(_cut(c, size), size) for c, size in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
     return "".join(line + "\n" for line in lines)
+
+
+def facts(pairs: Mapping[str, Any], *, as_json: bool, terminal: bool) -> str:
+    """Return names and values of one thing: a line each, or one JSON object. What is None is left out of the lines."""
+    if as_json:
+        return json.dumps(dict(pairs), ensure_ascii=False) + "\n"
+    shown = {name.replace("_", " "): sanitize.line(str(value)) for name, value in pairs.items() if value is not None}
+    size = max(map(width, shown), default=0) + _GAP
+    return "".join(f"{_pad(name, size)}{text}\n" if terminal else f"{name}\t{text}\n" for name, text in shown.items())
+
+
+def _cut(cell: str, size: int) -> str:
+    if width(cell) <= size:
+        return cell
+    while width(cell) > size - 1:
+        cell = cell[:-1]
+    return cell + "…"
 
 
 def _pad(cell: str, size: int) -> str:

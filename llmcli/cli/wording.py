@@ -26,6 +26,13 @@ def size(count: float | None) -> str:
     return f"{count:.1f} TB"
 
 
+def address(url: str) -> str:
+    """Return a URL without the name and password that it may hold."""
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
 def _of(error: e.LlmError) -> str:
     """Return what the error is about; standard input by its name."""
     return "standard input" if error.subject == "-" else error.subject

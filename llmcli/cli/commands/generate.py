@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from llmcli.cli import inputs
+from llmcli.cli.completers import kinds
 from llmcli.cli.context import Context
 from llmcli.cli.options import command
 from llmcli.errors import UsageError
@@ -22,7 +23,9 @@ from llmcli.errors import UsageError
 )
 def generate(
     cli: Context,
-    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="What to write: article, email, ...")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="What to write: article, email, ...", autocompletion=kinds)
+    ] = None,
     var: Annotated[
         list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="A variable of the prompt; repeatable.")
     ] = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from llmcli.cli import inputs
+from llmcli.cli.completers import languages
 from llmcli.cli.context import Context
 from llmcli.cli.options import Files, command
 from llmcli.cli.output import How
@@ -23,8 +24,12 @@ from llmcli.errors import UsageError
 def translate(
     cli: Context,
     files: Files = None,
-    to: Annotated[str, typer.Option("--to", metavar="LANG", help="Code or name: fr, pt-BR, French.")] = "",
-    source: Annotated[str | None, typer.Option("--from", metavar="LANG", help="The language it is in.")] = None,
+    to: Annotated[
+        str, typer.Option("--to", metavar="LANG", help="Code or name: fr, pt-BR, French.", autocompletion=languages)
+    ] = "",
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="LANG", help="The language it is in.", autocompletion=languages)
+    ] = None,
 ) -> int:
     """Translate documents into another language."""
     from llmcli.tasks.languages import parse_language

@@ -1,0 +1,14 @@
+_llm_completion() {
+    local line=${COMP_LINE:0:COMP_POINT} word value
+    word=${line##*[[:space:]]}
+    COMPREPLY=()
+    while IFS=$'\t' read -r value _; do
+        case $word in
+            *[:=]*) [[ $value == "$word"* ]] && value=${value#"${word%"${word##*[:=]}"}"} ;;
+        esac
+        printf -v value %q "$value"
+        COMPREPLY+=("$value")
+    done < <(_LLM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \
+        _TYPER_COMPLETE_ARGS=$line "$1" 2>/dev/null)
+}
+complete -o default -F _llm_completion llm llmcli

@@ -1,0 +1,89 @@
+"""``llm config``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmcli.cli import completers
+from llmcli.cli.context import Context
+from llmcli.cli.groups import group
+from llmcli.cli.options import GENERAL, command
+from llmcli.errors import CannotCreate, ConfigError
+from llmcli.settings import KEYS, suggest
+
+_NEW = "# Settings of llm; llm config show lists them with their values. Take the # away from those that you set.\n"
+
+
+@command(*GENERAL, tolerant=True, examples="llm config path\ncp settings.yaml $(llm config path)")
+def path(cli: Context) -> int:
+    """Print the path of the configuration file."""
+    file = cli.paths.config_file
+    cli.facts({"path": str(file), "exists": file.exists()}) if cli.flags.json else cli.write(f"{file}\n")
+    return 0
+
+
+@command(*GENERAL, examples="llm config show\nllm config show ctx\nLLMCLI_CTX=4096 llm config show --json")
+def show(
+    cli: Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[SETTING]", help="Only this one.", autocompletion=completers.settings),
+    ] = None,
+) -> int:
+    """Show every setting, its value and where it came from."""
+    keys = [key for key in KEYS if name in (None, key.name)]
+    if not keys:
+        raise ConfigError(str(name), detail="unknown key", suggestions=suggest(str(name)))
+    rows = []
+    for key in keys:
+        value = cli.settings[key.name]
+        shown = value if cli.flags.json else _shown(value)
+        rows.append({"setting": key.name, "value": shown, "origin": cli.settings.origin(key.name), "meaning": key.help})
+    cli.table(rows)
+    return 0
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {text}" for name, text in value.items()) or "-"
+    return "-" if value is None else str(value)
+
+
+@command(*GENERAL, tolerant=True, examples="llm config edit\nEDITOR=nano llm config edit")
+def edit(cli: Context) -> int:
+    """Open the configuration file in your editor and check it afterwards."""
+    from llmcli.cli import editing
+    from llmcli.settings import resolve
+
+    file = cli.paths.config_file
+    fresh = not file.exists()
+    if fresh:
+        _create(file)
+    with editing.editing(file, fresh=fresh):
+        editing.edit(cli, file)
+        resolve({}, {}, file)
+    return 0
+
+
+def _create(file: Path) -> None:
+    lines = [_NEW, *(f"\n# {key.help}\n# {key.name}: {_example(key.default)}\n" for key in KEYS)]
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8") as stream:
+            stream.writelines(lines)
+    except OSError as error:
+        raise CannotCreate(str(file), detail=error.strerror or "") from error
+
+
+def _example(default: object) -> str:
+    if isinstance(default, dict):
+        return "{}"
+    return "" if default is None else _shown(default)
+
+
+config = group("Look at the settings, and change them.", {"path": path, "show": show, "edit": edit})

@@ -1,0 +1,43 @@
+"""``llm doctor``."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from llmcli.cli import sanitize
+from llmcli.cli.context import Context
+from llmcli.cli.options import GENERAL, command
+
+if TYPE_CHECKING:
+    from llmcli.cli.diagnosis import Finding
+
+_STATE, _NAME = 9, 15  # columns
+_HEAD = _STATE + _NAME
+_LEAST = 20
+
+
+@command(*GENERAL, tolerant=True, examples="llm doctor\nllm doctor --json | jq -c 'select(.state != \"ok\")'")
+def doctor(cli: Context) -> int:
+    """Say what this machine can run and what is wrong."""
+    from llmcli.cli.diagnosis import State, examine
+
+    findings = list(examine(cli))
+    if cli.flags.json:
+        cli.table([dataclasses.asdict(finding) for finding in findings])
+    else:
+        columns = cli.world.columns(cli.world.stdout) if cli.world.terminal(cli.world.stdout) else None
+        cli.write("".join(_lines(finding, columns) for finding in findings))
+    return int(any(finding.state is State.PROBLEM for finding in findings))
+
+
+def _lines(finding: Finding, columns: int | None) -> str:
+    """Return a finding for people; what it says is folded to ``columns`` beside its name."""
+    import textwrap
+
+    texts = [sanitize.line(text) for text in (finding.text, finding.next) if text]
+    if columns is not None:
+        folded = (textwrap.wrap(text, max(columns - _HEAD, _LEAST), break_on_hyphens=False) for text in texts)
+        texts = [line for lines in folded for line in lines]
+    head = f"{finding.state:<{_STATE}}{finding.check:<{_NAME}}"
+    return head + ("\n" + " " * _HEAD).join(texts) + "\n"

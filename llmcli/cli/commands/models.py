@@ -1,0 +1,134 @@
+"""``llm models``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmcli.cli import completers
+from llmcli.cli.context import Context
+from llmcli.cli.groups import group
+from llmcli.cli.options import GENERAL, command
+from llmcli.errors import ModelNotHere, UsageError
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Any name that -m takes.", autocompletion=completers.models)]
+OptionalName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME]", help="Any name that -m takes (default: the default model).", autocompletion=completers.models
+    ),
+]
+
+
+@command(*GENERAL, examples="llm models list\nllm models list --json | jq -r 'select(.here).name'")
+def show_list(cli: Context) -> int:
+    """List the models on this machine, and those that llm knows by name."""
+    from llmcli.cli import sanitize, shelf, table
+
+    default, origin = cli.models.default()
+    models = cli.models.list()
+    rows = [shelf.here(model, default=default) for model in models]
+    ladder = [entry for entry in cli.models.catalogue() if entry.name not in {model.catalogue for model in models}]
+    if cli.flags.json or not cli.world.terminal(cli.world.stdout):
+        cli.table(rows + [shelf.known(entry, default=default) for entry in ladder])
+        return 0
+    columns = cli.world.columns(cli.world.stdout)
+    mine = [shelf.here_for_people(row) | ({"source": row["source"]} if cli.flags.verbose else {}) for row in rows]
+    cli.write(table.render(mine, as_json=False, terminal=True, columns=columns) or "No models here yet.\n")
+    decided = sanitize.line(f"The default is {default} ({origin}).")
+    cli.write(f"\n{decided}\nWhat llm knows by name, to fetch with: llm models pull NAME\n\n")
+    cli.table([shelf.known_for_people(entry) for entry in ladder])
+    return 0
+
+
+@command(
+    *GENERAL,
+    "offline",
+    "timeout",
+    examples="""
+      llm models pull qwen3-1.7b
+      llm models pull Qwen/Qwen3-4B-GGUF:Q4_K_M
+      llm models pull ./mine.gguf
+    """,
+)
+def pull(cli: Context, name: OptionalName = None) -> int:
+    """Fetch a model and check it; a file that is here already is used where it lies."""
+    from llmcli.cli import sanitize, shelf, wording
+
+    default = cli.models.default()[0]
+    model = cli.pull(name or default)
+    if cli.flags.json:
+        cli.facts(shelf.here(model, default=default))
+    elif cli.flags.verbose or (cli.world.terminal(cli.world.stderr) and not cli.flags.quiet):
+        wording.say(cli.world, f"llm: {sanitize.line(f'{model.name} is here: {model.path}')}")
+    return 0
+
+
+@command(*GENERAL, examples="llm models show\nllm models show qwen3-1.7b --json")
+def show(cli: Context, name: OptionalName = None) -> int:
+    """Show what is known about a model: its header, its size, where it came from."""
+    from llmcli.cli import shelf
+
+    try:
+        facts = shelf.details(cli.models.find(name))
+    except ModelNotHere as missing:
+        entries = {entry.name: entry for entry in cli.models.catalogue()}
+        if missing.subject not in entries:
+            raise
+        facts = shelf.details_of_entry(entries[missing.subject])
+    cli.facts(facts if cli.flags.json else shelf.for_people(facts))
+    return 0
+
+
+@command(*GENERAL, examples="llm models rm qwen3-1.7b\nllm models rm --yes Qwen/Qwen3-4B-GGUF:Q4_K_M")
+def rm(
+    cli: Context,
+    name: Name,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+) -> int:
+    """Remove a model from this machine; a file that was pulled by its path is forgotten, not deleted."""
+    from llmcli.cli import asking, sanitize, shelf, wording
+
+    model = cli.models.find(name)
+    shelf.require_one(cli.models.list(), name, model)
+    if not yes:
+        if not asking.possible(cli):
+            raise UsageError("there is nobody to ask", detail=f"Try: llm models rm --yes {name}")
+        what = f"Remove {model.name} ({wording.size(model.size)})" if model.repo else f"Forget {model.name}"
+        if not asking.yes(cli, f"llm: {what}?", enter=False):
+            return 1
+    removed = [str(path) for path in cli.models.remove(name)]
+    if cli.flags.json:
+        cli.facts({"name": model.name, "removed": removed})
+    elif cli.flags.verbose:
+        for path in removed:
+            wording.say(cli.world, f"llm: removed {sanitize.line(path)}")
+    return 0
+
+
+@command(*GENERAL, examples="llm models default\nllm models default qwen3-1.7b")
+def default(cli: Context, name: OptionalName = None) -> int:
+    """Print the default model, or make NAME the default; -v says where it was decided."""
+    from llmcli.cli import sanitize, wording
+    from llmcli.cli.reporter import Reporter
+
+    if name is not None:
+        cli.models.set_default(name)
+    decided, origin = cli.models.default()
+    if cli.flags.json:
+        cli.facts({"name": decided, "origin": origin})
+        return 0
+    if name is None:
+        cli.write(f"{decided}\n")
+    elif cli.settings["model"]:
+        Reporter(cli).notice(f"{origin} still says {decided}, which goes before the default")
+    if cli.flags.verbose:
+        wording.say(cli.world, f"llm: {sanitize.line(f'{decided}: {origin}')}")
+    return 0
+
+
+models = group(
+    "Fetch, list and remove models.",
+    {"list": show_list, "pull": pull, "show": show, "rm": rm, "default": default},
+)

@@ -1,0 +1,84 @@
+"""What a Tab press offers for a value: names of models, prompts, languages, settings.
+
+Typer calls these with its context and the word so far, and keeps what begins with that word. A Tab press must be as
+quick as ``llm --help`` and must never fail: nothing heavy is imported, no file but the configuration is parsed, and
+where something is broken nothing is offered (the command itself will say why).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+
+import typer
+
+from llmcli.errors import LlmError
+
+Offers = list[str | tuple[str, str]]
+"""Words, or pairs of a word and its explanation."""
+
+
+def _offers(find: Callable[[typer.Context], Iterable[str | tuple[str, str]]]) -> Callable[[typer.Context], Offers]:
+    """Offer nothing where ``find`` fails."""
+
+    @functools.wraps(find)
+    def offer(ctx: typer.Context) -> Offers:
+        try:
+            return list(find(ctx))
+        except (LlmError, OSError):
+            return []
+
+    return offer
+
+
+@_offers
+def models(ctx: typer.Context) -> Iterable[str]:
+    """Names that ``-m`` takes."""
+    from llmcli.models.library import Library
+    from llmcli.settings import find_paths, resolve
+
+    environ = ctx.find_root().obj[0].environ
+    paths = find_paths(environ)
+    return Library(resolve({}, environ, paths.config_file), paths, environ).names()
+
+
+@_offers
+def prompts(ctx: typer.Context) -> Iterable[str]:
+    """Names of prompt files."""
+    return _prompts(ctx, "")
+
+
+@_offers
+def kinds(ctx: typer.Context) -> Iterable[str]:
+    """Kinds of text that ``llm generate`` writes."""
+    from llmcli.templates.contracts import GENERATE
+
+    return (name.removeprefix(GENERATE) for name in _prompts(ctx, GENERATE))
+
+
+def _prompts(ctx: typer.Context, prefix: str) -> list[str]:
+    from llmcli.settings import find_paths
+    from llmcli.templates import Library
+
+    return Library(find_paths(ctx.find_root().obj[0].environ).prompts).names(prefix)
+
+
+def languages(incomplete: str) -> Offers:
+    """Codes of languages; names too once a name was begun, since a list of both would be twice as long."""
+    from llmcli.tasks.languages import language_names
+
+    known = language_names()
+    names = [name for _, name in known] if incomplete[:1].isupper() else []
+    return [*known, *names]
+
+
+def settings() -> Offers:
+    """Names of settings."""
+    from llmcli.settings import KEYS
+
+    return [(key.name, key.help) for key in KEYS]
+
+
+def kv_types() -> Offers:
+    """Types of the KV cache."""
+    return ["auto", "f16", "q8_0", "bf16"]

@@ -1,0 +1,27 @@
+"""Groups of commands: ``llm models list``, ``llm prompts edit``, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import typer
+
+from llmcli.cli.app import CONTEXT, TYPER
+
+
+def group(text: str, commands: Mapping[str, Callable[..., int]]) -> typer.Typer:
+    """Return the application of a group: ``text`` is its line of help, ``commands`` were made by ``@command``."""
+    app = typer.Typer(**TYPER, help=text, add_completion=False, context_settings=CONTEXT)
+    app.callback(invoke_without_command=True)(_needs_command)
+    for name, function in commands.items():
+        decorated: Any = function
+        line = str(decorated.__doc__).splitlines()[0]  # else Typer cuts it at 45 characters
+        app.command(name, short_help=line, epilog=decorated.examples, context_settings=CONTEXT)(function)
+    return app
+
+
+def _needs_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)

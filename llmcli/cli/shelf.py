@@ -1,0 +1,171 @@
+"""Rows about models, for ``llm models list`` and ``show``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmcli.cli import wording
+from llmcli.errors import BadModelFile, IsADirectory, MissingError, UsageError
+from llmcli.models.catalogue import CatalogueEntry, load_catalogue
+from llmcli.models.gguf import Header, read_header
+from llmcli.models.library import ModelFile
+
+
+def verification(model: ModelFile) -> str:
+    """Return what is known about the bytes of a model on this machine."""
+    if not model.announced:
+        return "not announced"
+    return "verified" if model.verified else "not checked"
+
+
+def source(model: ModelFile) -> str:
+    """Return where a model came from: the repository and commit, or its path."""
+    return f"{model.repo}@{model.revision}" if model.repo else str(model.path)
+
+
+def header_of(model: ModelFile) -> Header | None:
+    """Return the header of a model, None for a file that is broken or gone."""
+    try:
+        return read_header(model.path)
+    except (BadModelFile, MissingError, IsADirectory):
+        return None
+
+
+def licence(model: ModelFile) -> str | None:
+    """Return the licence that the catalogue or the file names."""
+    if model.catalogue is not None:
+        return load_catalogue()[model.catalogue].licence
+    header = header_of(model)
+    return header.licence if header else None
+
+
+def here(model: ModelFile, *, default: str) -> dict[str, Any]:
+    """Return the row of a model on this machine; sizes in bytes, the context in tokens."""
+    return {
+        "name": model.name,
+        "size": model.size,
+        "quantization": model.quantization,
+        "context": model.context,
+        "licence": licence(model),
+        "verification": verification(model),
+        "source": source(model),
+        "here": True,
+        "default": model.name == default,
+        "path": str(model.path),
+    }
+
+
+def known(entry: CatalogueEntry, *, default: str) -> dict[str, Any]:
+    """Return the row of a model that could be fetched; what only the Hub knows is None."""
+    return {
+        "name": entry.name,
+        "size": entry.pin.size if entry.pin else None,
+        "quantization": entry.quantizations[0],
+        "context": None,
+        "licence": entry.licence,
+        "verification": "pinned" if entry.pin else "not pinned",
+        "source": entry.repo,
+        "here": False,
+        "default": entry.name == default,
+        "path": None,
+    }
+
+
+def here_for_people(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of a model on this machine for a terminal."""
+    return {
+        "name": row["name"],
+        "size": wording.size(row["size"]),
+        "quant": row["quantization"],
+        "context": row["context"],
+        "licence": row["licence"],
+        "check": row["verification"],
+    }
+
+
+def known_for_people(entry: CatalogueEntry) -> dict[str, Any]:
+    """Return the columns of a model that could be fetched for a terminal; memory is the machine's."""
+    return {
+        "name": entry.name,
+        "size": wording.size(entry.pin.size) if entry.pin else "not pinned",
+        "memory": f"{entry.memory} GiB",
+        "licence": entry.licence,
+        "about": entry.about,
+    }
+
+
+def details(model: ModelFile) -> dict[str, Any]:
+    """Return everything that the header and the registry know; None where they do not.
+
+    ``cache_bytes_per_token`` is that of an f16 cache.
+    """
+    facts: dict[str, Any] = {"name": model.name, "path": str(model.path)}
+    if len(model.parts) > 1:
+        facts["parts"] = len(model.parts)
+    header = header_of(model)
+    if header is not None:
+        facts |= {
+            "title": header.name,
+            "architecture": header.architecture,
+            "parameters": header.n_params if len(model.parts) == 1 else None,
+            "layers": header.block_count,
+            "heads": header.number("attention.head_count"),
+            "kv_heads": header.metadata.get(f"{header.architecture}.attention.head_count_kv"),
+            "experts": header.number("expert_count"),
+            "experts_used": header.number("expert_used_count"),
+            "window": header.number("attention.sliding_window"),
+            "vocabulary": header.vocabulary,
+            "context": header.context_length,
+            "cache_bytes_per_token": header.kv_bytes_per_token(),
+            "chat_template": header.chat_template is not None,
+        }
+    return facts | {
+        "quantization": model.quantization,
+        "size": model.size,
+        "sha256": model.sha256,
+        "verification": verification(model),
+        "source": model.repo,
+        "file": model.file,
+        "revision": model.revision,
+        "licence": licence(model),
+    }
+
+
+def for_people(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return details as people read them: sizes with units, lists with commas."""
+    return {name: _readable(name, value) for name, value in facts.items()}
+
+
+def _readable(name: str, value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if name == "size" and value is not None:
+        return wording.size(value)
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def require_one(models: list[ModelFile], name: str, model: ModelFile) -> None:
+    """Raise ``UsageError`` when ``name`` is a repository of which several models are here."""
+    several = [each.name for each in models if each.repo == model.repo and model.repo == name]
+    if len(several) > 1:
+        raise UsageError(f"{name} is ambiguous: {', '.join(several)}", detail="Name one of them.")
+
+
+def details_of_entry(entry: CatalogueEntry) -> dict[str, Any]:
+    """Return what the catalogue says about a model that is not here."""
+    return {
+        "name": entry.name,
+        "here": False,
+        "about": entry.about,
+        "source": entry.repo,
+        "quantizations": list(entry.quantizations),
+        "licence": entry.licence,
+        "languages": entry.languages,
+        "tasks": list(entry.tasks),
+        "machine_gib": entry.memory,
+        "size": entry.pin.size if entry.pin else None,
+        "sha256": entry.pin.sha256 if entry.pin else None,
+        "verification": "pinned" if entry.pin else "not pinned",
+    }
