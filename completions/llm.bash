@@ -1,8 +1,10 @@
 _llm_completion() {
     local line=${COMP_LINE:0:COMP_POINT} word value
     word=${line##*[[:space:]]}
+    [[ $word == -*=* ]] && word=${word#*=}
     COMPREPLY=()
     while IFS=$'\t' read -r value _; do
+        [[ -n $value ]] || continue
         case $word in
             *[:=]*) [[ $value == "$word"* ]] && value=${value#"${word%"${word##*[:=]}"}"} ;;
         esac

@@ -2,7 +2,7 @@ function __llm_completion
     set -l words (commandline -opc)
     set -l offers (_LLM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \
         _TYPER_COMPLETE_ARGS=(commandline -cp) $words[1] 2>/dev/null)
-    if set -q offers[1]
+    if test -n "$offers[1]"
         printf '%s\n' $offers
     else
         __fish_complete_path (commandline -ct)

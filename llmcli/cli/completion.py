@@ -2,7 +2,7 @@ r"""The completion scripts of the shells: ``python -m llmcli.cli.completion DIRE
 
 All four ask the program itself what could come next, by Typer's protocol: with ``_LLM_COMPLETE=complete_fish``,
 ``_TYPER_COMPLETE_FISH_ACTION=get-args`` and the command line up to the cursor in ``_TYPER_COMPLETE_ARGS``, it prints a
-line for each candidate, the word and, behind a tab, its explanation. Typer's own scripts are not used: its zsh script
+line for each candidate, the word and, behind a tab, its explanation; an empty line for none. Typer's own scripts are not used: its zsh script
 does nothing at the first Tab when zsh loads it from ``fpath``, its fish script starts the program twice for a Tab, its
 bash script loses names with a colon (``owner/repo:Q4_K_M``), and its PowerShell script changes what Tab does elsewhere.
 
@@ -35,8 +35,10 @@ _BASH = r"""
 _llm_completion() {
     local line=${COMP_LINE:0:COMP_POINT} word value
     word=${line##*[[:space:]]}
+    [[ $word == -*=* ]] && word=${word#*=}
     COMPREPLY=()
     while IFS=$'\t' read -r value _; do
+        [[ -n $value ]] || continue
         case $word in
             *[:=]*) [[ $value == "$word"* ]] && value=${value#"${word%"${word##*[:=]}"}"} ;;
         esac
@@ -81,7 +83,7 @@ function __llm_completion
     set -l words (commandline -opc)
     set -l offers (_LLM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \
         _TYPER_COMPLETE_ARGS=(commandline -cp) $words[1] 2>/dev/null)
-    if set -q offers[1]
+    if test -n "$offers[1]"
         printf '%s\n' $offers
     else
         __fish_complete_path (commandline -ct)

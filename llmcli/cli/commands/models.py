@@ -108,7 +108,13 @@ def rm(
 
 
 @command(*GENERAL, examples="llm models default\nllm models default qwen3-1.7b")
-def default(cli: Context, name: OptionalName = None) -> int:
+def default(
+    cli: Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="The model to make the default.", autocompletion=completers.models),
+    ] = None,
+) -> int:
     """Print the default model, or make NAME the default; -v says where it was decided."""
     from llmcli.cli import sanitize, wording
     from llmcli.cli.reporter import Reporter
