@@ -39,7 +39,7 @@ class Sampler:
             add(chain, lib.llama_sampler_init_top_k(sampling.top_k))
         penalties = (sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty)
         if penalties != (1.0, 0.0, 0.0):
-            add(chain, lib.llama_sampler_init_penalties(PENALTY_WINDOW, *penalties))
+            add(chain, lib.llama_sampler_init_penalties(model.vocab_size, PENALTY_WINDOW, *penalties))
         if sampling.temperature > 0:
             if sampling.top_p is not None:
                 add(chain, lib.llama_sampler_init_top_p(sampling.top_p, 1))
@@ -68,19 +68,22 @@ class Sampler:
         return math.isfinite(one[0].logit)
 
     def _sample_allowed(self, context: Any, index: int) -> int:
+        import numpy as np
+
         lib = self._lib
         size = self._model.vocab_size
-        logits = lib.llama_get_logits_ith(context, index)
         data = (lib.llama_token_data * size)()
-        for token in range(size):
-            data[token].id = token
-            data[token].logit = logits[token]
+        view = np.ctypeslib.as_array(data)
+        view["id"] = np.arange(size)
+        view["logit"] = np.ctypeslib.as_array(lib.llama_get_logits_ith(context, index), (size,))
         array = lib.llama_token_data_array(data, size, -1, False)
         lib.llama_sampler_apply(self._grammar, ctypes.byref(array))
         lib.llama_sampler_apply(self._chain, ctypes.byref(array))
         if not 0 <= array.selected < array.size or not math.isfinite(array.data[array.selected].logit):
             raise InternalError("sampling", detail="the grammar allows no token")
-        return int(array.data[array.selected].id)
+        token = int(array.data[array.selected].id)
+        lib.llama_sampler_accept(self._chain, token)  # the penalties count it (and the refused one before it)
+        return token
 
     def close(self) -> None:
         """Free the chain."""
