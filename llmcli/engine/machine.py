@@ -36,44 +36,64 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _own_cgroups(root: Path = _CGROUP, proc: Path = Path("/proc/self/cgroup")) -> list[Path]:
-    """Return this process's control group (version 2) and its parents; limits of any of them bind."""
-    line = _read(proc) or ""
-    relative = next((entry.split("::", 1)[1] for entry in line.splitlines() if entry.startswith("0::")), "/")
-    path = root / relative.lstrip("/")
-    return [path, *[parent for parent in path.parents if parent == root or root in parent.parents]]
+def _groups(controller: str, root: Path, proc: Path) -> list[Path]:
+    """Return this process's control group of ``controller`` ("" is version 2) and its parents: each of them binds.
+
+    Lines of /proc/self/cgroup are "number:controllers:path" (cgroups(7)); version 1 mounts each controller apart.
+    """
+    for line in (_read(proc) or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            own = root / controller / path.lstrip("/")
+            return [own, *[parent for parent in own.parents if parent.is_relative_to(root / controller)]]
+    return [root / controller]
+
+
+def _number(path: Path) -> int | None:
+    """Return the number in a control file; None when there is none ("max", or no such file)."""
+    text = _read(path) or ""
+    return int(text) if text.isdecimal() else None
 
 
 def cpu_quota(root: Path = _CGROUP, proc: Path = Path("/proc/self/cgroup")) -> float | None:
     """Return the smallest CPU quota in CPUs (Linux control groups, versions 2 and 1), or None without one."""
     quotas = []
-    for group in _own_cgroups(root, proc):
-        words = (_read(group / "cpu.max") or "max 1").split()
-        if words[0] != "max" and len(words) == 2:  # noqa: PLR2004 ("quota period", microseconds)
-            quotas.append(int(words[0]) / int(words[1]))
-    quota, period = _read(root / "cpu/cpu.cfs_quota_us"), _read(root / "cpu/cpu.cfs_period_us")
-    if quota and period and int(quota) > 0:
-        quotas.append(int(quota) / int(period))
+    for group in _groups("", root, proc):
+        quota, _, period = (_read(group / "cpu.max") or "").partition(" ")  # microseconds
+        if quota.isdecimal() and period.isdecimal():
+            quotas.append(int(quota) / int(period))
+    for group in _groups("cpu", root, proc):
+        limit, length = _number(group / "cpu.cfs_quota_us"), _number(group / "cpu.cfs_period_us")
+        if limit and length:
+            quotas.append(limit / length)
     return min(quotas, default=None)
 
 
-def cores() -> Cores:
+def cores(topology: Path = Path("/sys/devices/system/cpu")) -> Cores:
     """Measure the cores that this process may use."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    siblings = {
-        _read(Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")) or str(core) for core in allowed
-    }
+    siblings = {_read(topology / f"cpu{core}/topology/thread_siblings_list") or str(core) for core in allowed}
     return Cores(affinity=len(allowed), physical=len(siblings), quota=cpu_quota())
+
+
+def _left(group: Path, limit_file: str, used_file: str, reclaimable: str) -> list[int]:
+    limit, used = _number(group / limit_file), _number(group / used_file)
+    if limit is None or used is None:
+        return []
+    # file pages that were not used lately (a model just downloaded) are given back when memory is wanted
+    words = (_read(group / "memory.stat") or "").split()
+    cached = int(words[words.index(reclaimable) + 1]) if reclaimable in words else 0
+    return [max(0, limit - used + cached)]
 
 
 def available_memory(root: Path = _CGROUP, proc: Path = Path("/proc/self/cgroup")) -> int | None:
     """Return the bytes that can be allocated without swapping: free memory, less where a control group limits it."""
     lines = (_read(Path("/proc/meminfo")) or "").splitlines()
     amounts = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    for group in _own_cgroups(root, proc):
-        limit, used = _read(group / "memory.max"), _read(group / "memory.current")
-        if limit and limit != "max" and used:
-            amounts.append(max(0, int(limit) - int(used)))
+    for group in _groups("", root, proc):
+        amounts += _left(group, "memory.max", "memory.current", "inactive_file")
+    for group in _groups("memory", root, proc):
+        amounts += _left(group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
     return min(amounts, default=None)
 
 
