@@ -54,7 +54,8 @@ class Model:
             params.use_extra_bufts = False
             self.handle = lib.llama_model_load_from_file(os.fsencode(path), params)
             self.vocab = lib.llama_model_get_vocab(self.handle)
-        if not lib.llama_model_has_decoder(self.handle) or self.header.architecture in {"bert", "nomic-bert"}:
+        causal = self.header.metadata.get(f"{self.header.architecture}.attention.causal") is not False
+        if not lib.llama_model_has_decoder(self.handle) or not causal or "bert" in self.header.architecture:
             self.close()
             raise BadModelFile(str(path), detail="an embedding model, which cannot generate text")
 
