@@ -6,6 +6,7 @@ engine's thread loads the model, evaluates and samples; events reach each job th
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -53,6 +54,7 @@ class Engine:
         self._wake = threading.Condition()
         self._inbox: list[Sequence] = []
         self._cancelled: list[Callable[[Sequence], bool]] = []
+        self._users = 0  # threads that read the model's vocabulary
         self._closing = False
         self._abort = False
         self._deadline: float | None = None
@@ -77,9 +79,10 @@ class Engine:
         """Return the prompt lengths in tokens; they are exact."""
         self._ready()
         counts = []
-        for request in requests:
-            tokens, _ = self._template.tokens(request.messages, reasoning=request.reasoning)
-            counts.append(len(tokens))
+        with self._in_use():
+            for request in requests:
+                tokens, _ = self._template.tokens(request.messages, reasoning=request.reasoning)
+                counts.append(len(tokens))
         return counts, True
 
     def open(self) -> EngineJob:
@@ -99,16 +102,13 @@ class Engine:
         """Render, tokenize and queue a request; what is wrong with it becomes its last event."""
         self._ready()
         try:
-            sequence = self._sequence(request, job)
+            with self._in_use():
+                sequence = self._sequence(request, job)
+                with self._wake:
+                    self._inbox.append(sequence)
+                    self._wake.notify_all()
         except LlmError as error:
             job.emit(Finished(request.id, FinishReason.ERROR, error=error))
-            return
-        with self._wake:
-            if not self._closing:
-                self._inbox.append(sequence)
-                self._wake.notify_all()
-                return
-        sequence.finish(FinishReason.ERROR, _closed())
 
     def cancel(self, should_end: Callable[[Sequence], bool]) -> None:
         """End sequences, those in the middle of an evaluation too."""
@@ -128,6 +128,20 @@ class Engine:
                 raise error
         if self._failure is not None:
             raise self._failure
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Keep the model from being freed while another thread reads its vocabulary."""
+        with self._wake:
+            if self._closing:
+                raise _closed()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._wake:
+                self._users -= 1
+                self._wake.notify_all()
 
     def _sequence(self, request: Request, job: EngineJob) -> Sequence:
         template, tokenizer = self._template, self._tokenizer
@@ -174,6 +188,8 @@ class Engine:
         finally:
             with self._wake:
                 self._closing = True
+                while self._users:
+                    self._wake.wait()
             for sequence in self._inbox:
                 scheduler.add(sequence)
             scheduler.fail_all(_closed())

@@ -194,6 +194,8 @@ class Scheduler:
             count = min(sequence.pending, batch.capacity - batch.size)
             if not sequence.decoding:
                 count = min(count, piece)
+                if self._slots.exact and sequence.generated:  # begun again: one by one, as they were the first time
+                    count = min(count, max(1, sequence.prompt_length - sequence.done))
                 if sequence.freeze_at is not None:
                     count = min(count, sequence.freeze_at - sequence.done)
                 first_output = max(0, sequence.outputs_from - sequence.done)

@@ -43,6 +43,8 @@ class Sequence:
 
     longest = 0
     """Tokens that may still be generated."""
+    branches = 0
+    """Sequences that will begin where this one ends."""
 
     def __init__(self, request: Request, tokens: list[int], sink: Sink) -> None:
         self.request = request
@@ -185,6 +187,7 @@ class Scoring(Sequence):
         self.outputs_from = start - 1
         self._common = candidates[0][start:shared]
         self._endings = [tokens[shared:] for tokens in candidates]
+        self.branches = sum(len(ending) > 1 for ending in self._endings)
         self._sum = 0.0
         self._taken = 0
         self._logprobs: list[float] = []

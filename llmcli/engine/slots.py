@@ -46,6 +46,7 @@ class Slots:
         self.context_limit = context_limit
         self.width = WIDTH
         self.can_cut = not model.recurrent
+        self.exact = not config.unified
 
     @property
     def context(self) -> Context:
@@ -97,8 +98,9 @@ class Slots:
         """Return the settings for ``sequences`` to run at once."""
         needs = [min(len(s.tokens) + min(s.longest, _FIRST_ANSWER), self.context_limit) + 1 for s in sequences]
         count = 2 * self.width
-        if self._elastic:  # one for each, one to keep, and one for each branch that a scoring sequence grows
-            count = len(sequences) + 2 + sum(isinstance(s, Scoring) for s in sequences)
+        if self._elastic:  # one for each or for its branches, one for what these begin with, two to keep
+            grown = min(self.width, sum(s.branches for s in sequences))
+            count = max(len(sequences), grown) + sum(s.branches > 0 for s in sequences) + 2
         cells = max(needs)
         if self._config.unified:
             shared = min(common_prefix(sequences[0].tokens, s.tokens) for s in sequences)
@@ -162,18 +164,16 @@ class Slots:
             if self._context is not None:
                 self._move_in(zip(running, states, strict=True), needed)
 
-    def _move_in(
-        self, running: Iterable[tuple[Sequence, bytes | None]], needed: Iterable[tuple[_Kept, bytes]]
-    ) -> None:
+    def _move_in(self, running: Iterable[tuple[Sequence, bytes | None]], needed: Iterable[tuple[_Kept, bytes]]) -> None:
         for sequence, state in running:
             slot = self._free.pop()
             if state is not None and not self.context.restore(slot, state):
                 sequence.restart()
             sequence.slot = slot
         for kept, state in needed:
-            slot = self._free.pop() if self._free else None
-            if slot is None:
+            if not self._free:
                 return
+            slot = self._free.pop()
             self._kept[slot] = kept
             if not self.context.restore(slot, state):
                 self._forget(slot)
@@ -185,7 +185,7 @@ class Slots:
         for slot, kept in self._kept.items():
             yield slot, kept.tokens, len(kept.tokens)
         for sequence in running:
-            if sequence.slot is not None and sequence.done:
+            if sequence.slot is not None and sequence.done and self._shareable(sequence):
                 yield sequence.slot, sequence.tokens, sequence.done
 
     def _best_donor(self, sequence: Sequence, running: list[Sequence]) -> tuple[int, int | None]:
@@ -225,6 +225,11 @@ class Slots:
             sequence.reused = length
         return True
 
+    def _shareable(self, sequence: Sequence) -> bool:
+        # A state that was made token by token may differ in the last bit from one made of whole pieces (seen on lfm2),
+        # so where answers are to be exact it is for nobody else.
+        return self.can_cut or not self.exact or sequence.done <= sequence.prompt_length
+
     def _take(self, keep: int | None) -> int | None:
         """Return a free id, if need be by forgetting a kept beginning other than ``keep``."""
         if self._free:
@@ -239,7 +244,7 @@ class Slots:
         if slot is None:
             return
         self._kept[slot] = _Kept(sequence.tokens[: sequence.done], owner)
-        if not sequence.done or not useful:
+        if not sequence.done or not useful or not self._shareable(sequence):
             self._forget(slot)
         while sum(not kept.needed for kept in self._kept.values()) > _KEPT and self.forget_one():
             pass

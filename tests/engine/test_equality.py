@@ -87,7 +87,9 @@ def test_a_growing_conversation_answers_as_if_it_were_new(engines, name):
     requests = []
     for number in range(4):
         turns.append(Message(Role.USER, f"is it yes or no {number}"))
-        requests.append(req(f"t{number}", messages=tuple(turns), sampling=wild(number), max_tokens=1 if number % 2 else 9))
+        requests.append(
+            req(f"t{number}", messages=tuple(turns), sampling=wild(number), max_tokens=1 if number % 2 else 9)
+        )
         turns.append(Message(Role.ASSISTANT, "yes and no"))
     engine = engines(name, deterministic=True, threads=1)
     with_reuse = one_by_one(engine, *requests)
@@ -149,7 +151,10 @@ def test_seeds_differ(engines):
 def test_a_priority_changes_no_answer(engines, alone):
     """Who goes first decides nothing about what is said."""
     engine = engines("llama", deterministic=True, threads=1)
-    mixed = [req(**{**fields(r), "priority": Priority.INTERACTIVE if i % 3 else Priority.BULK}) for i, r in enumerate(sixteen())]
+    mixed = [
+        req(**{**fields(r), "priority": Priority.INTERACTIVE if i % 3 else Priority.BULK})
+        for i, r in enumerate(sixteen())
+    ]
     assert texts(answer(engine, *mixed)) == alone("llama")
 
 
@@ -160,4 +165,3 @@ def fields(request):
         "sampling": request.sampling,
         "max_tokens": request.max_tokens,
     }
-
