@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from llmcli.cli import wording
 from llmcli.cli.app import CONTEXT, TYPER
 
 
@@ -23,5 +24,5 @@ def group(text: str, commands: Mapping[str, Callable[..., int]]) -> typer.Typer:
 
 def _needs_command(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), err=True)
+        wording.say(context.obj[0], context.get_help())
         raise typer.Exit(2)

@@ -58,12 +58,14 @@ def _dispatch(words: list[str], world: World, interrupt: Interrupt) -> int:
 @contextlib.contextmanager
 def _without_rich() -> Iterator[None]:
     """Hide rich from Typer, which would import it (50 ms) to strip markup that our help does not have."""
-    hidden = sys.modules.setdefault("rich", cast("Any", None)) is None
+    loaded = sys.modules.pop("rich", None)
+    sys.modules["rich"] = cast("Any", None)
     try:
         yield
     finally:
-        if hidden:
-            del sys.modules["rich"]
+        del sys.modules["rich"]
+        if loaded is not None:
+            sys.modules["rich"] = loaded
 
 
 def _sentence(message: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from llmcli.cli import wording
-from llmcli.errors import BadModelFile, IsADirectory, MissingError, UsageError
+from llmcli.errors import BadModelFile, MissingError, UsageError
 from llmcli.models.catalogue import CatalogueEntry, load_catalogue
-from llmcli.models.gguf import Header, read_header
+from llmcli.models.gguf import read_header
 from llmcli.models.library import ModelFile
 
 
@@ -23,20 +23,14 @@ def source(model: ModelFile) -> str:
     return f"{model.repo}@{model.revision}" if model.repo else str(model.path)
 
 
-def header_of(model: ModelFile) -> Header | None:
-    """Return the header of a model, None for a file that is broken or gone."""
-    try:
-        return read_header(model.path)
-    except (BadModelFile, MissingError, IsADirectory):
-        return None
-
-
 def licence(model: ModelFile) -> str | None:
-    """Return the licence that the catalogue or the file names."""
+    """Return the licence that the catalogue or the file names; None also for a file that is broken or gone."""
     if model.catalogue is not None:
         return load_catalogue()[model.catalogue].licence
-    header = header_of(model)
-    return header.licence if header else None
+    try:
+        return read_header(model.path).licence
+    except (BadModelFile, MissingError):
+        return None
 
 
 def here(model: ModelFile, *, default: str) -> dict[str, Any]:
@@ -97,29 +91,27 @@ def known_for_people(entry: CatalogueEntry) -> dict[str, Any]:
 def details(model: ModelFile) -> dict[str, Any]:
     """Return everything that the header and the registry know; None where they do not.
 
-    ``cache_bytes_per_token`` is that of an f16 cache.
+    ``cache_bytes_per_token`` is that of an f16 cache, ``parameters`` None for a split model, whose first part holds only
+    some. Raises ``BadModelFile`` and ``MissingError``.
     """
-    facts: dict[str, Any] = {"name": model.name, "path": str(model.path)}
-    if len(model.parts) > 1:
-        facts["parts"] = len(model.parts)
-    header = header_of(model)
-    if header is not None:
-        facts |= {
-            "title": header.name,
-            "architecture": header.architecture,
-            "parameters": header.n_params if len(model.parts) == 1 else None,
-            "layers": header.block_count,
-            "heads": header.number("attention.head_count"),
-            "kv_heads": header.metadata.get(f"{header.architecture}.attention.head_count_kv"),
-            "experts": header.number("expert_count"),
-            "experts_used": header.number("expert_used_count"),
-            "window": header.number("attention.sliding_window"),
-            "vocabulary": header.vocabulary,
-            "context": header.context_length,
-            "cache_bytes_per_token": header.kv_bytes_per_token(),
-            "chat_template": header.chat_template is not None,
-        }
-    return facts | {
+    header = read_header(model.path)
+    return {
+        "name": model.name,
+        "path": str(model.path),
+        "parts": len(model.parts),
+        "title": header.name,
+        "architecture": header.architecture,
+        "parameters": header.n_params if len(model.parts) == 1 else None,
+        "layers": header.block_count,
+        "heads": header.number("attention.head_count"),
+        "kv_heads": header.metadata.get(f"{header.architecture}.attention.head_count_kv"),
+        "experts": header.number("expert_count"),
+        "experts_used": header.number("expert_used_count"),
+        "window": header.number("attention.sliding_window"),
+        "vocabulary": header.vocabulary,
+        "context": header.context_length,
+        "cache_bytes_per_token": header.kv_bytes_per_token(),
+        "chat_template": header.chat_template is not None,
         "quantization": model.quantization,
         "size": model.size,
         "sha256": model.sha256,

@@ -10,7 +10,7 @@ from llmcli.cli import completers
 from llmcli.cli.context import Context
 from llmcli.cli.groups import group
 from llmcli.cli.options import GENERAL, command
-from llmcli.errors import ConfigError
+from llmcli.errors import CannotCreate, ConfigError
 from llmcli.templates import Problem, Prompt
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a prompt.", autocompletion=completers.prompts)]
@@ -72,7 +72,12 @@ def _as_object(prompt: Prompt) -> dict[str, Any]:
 @command(*GENERAL, examples="llm prompts new summarize\nllm prompts new generate/haiku --from generate/poem")
 def new(cli: Context, name: Name, source: Source = None) -> int:
     """Make a prompt of your own from another one and print its path."""
-    file = cli.prompts.new(name, source)
+    try:
+        file = cli.prompts.new(name, source)
+    except CannotCreate as error:
+        if not error.exists:
+            raise
+        raise CannotCreate(error.subject, detail=f"it exists; llm prompts edit {name} opens it") from error
     cli.facts({"name": name, "path": str(file)}) if cli.flags.json else cli.write(f"{file}\n")
     return 0
 

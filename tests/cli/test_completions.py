@@ -1,0 +1,228 @@
+"""Completion: the scripts of four shells, what they offer, and what a Tab press costs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmcli.cli import completion, reference
+from llmcli.cli.completion import FILES, Shell
+
+ROOT = Path(__file__).parents[2]
+PROTOCOL = {"_LLM_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+HEAVY = ("llama_cpp", "numpy", "huggingface_hub", "pydantic", "rich", "prompt_toolkit", "yaml", "jinja2")
+
+
+@pytest.fixture
+def environ(tmp_path):
+    """Return the environment of a shell in which llm and llmcli are this checkout's."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("llm", "llmcli"):
+        script = programs / name
+        script.write_text(f"#!{sys.executable}\nimport sys\nfrom llmcli.cli.main import run\nrun()\n")
+        script.chmod(0o755)
+    return {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def offer(llm, monkeypatch):
+    """Return what the program itself offers for a line: pairs of word and explanation."""
+
+    def offered(line):
+        for name, value in {**PROTOCOL, "_TYPER_COMPLETE_ARGS": line}.items():
+            monkeypatch.setenv(name, value)
+        run = llm(env={"LLMCLI_MODEL": None})
+        assert (run.code, run.err) == (0, "")
+        return dict((found + "\t").split("\t")[:2] for found in run.out.splitlines() if found)
+
+    return offered
+
+
+# ---- the files ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shell", Shell)
+def test_the_files_are_what_the_program_writes(shell, tmp_path):
+    """completions/ does not drift; python -m llmcli.cli.completion completions/ writes it anew."""
+    assert completion.run([str(tmp_path)]) == 0
+    written = (tmp_path / FILES[shell]).read_bytes()
+    assert (ROOT / "completions" / FILES[shell]).read_bytes() == written
+
+
+@pytest.mark.parametrize("shell", Shell)
+def test_the_command_prints_the_script(llm, shell):
+    """A user can install it without knowing where the wheel put it; it serves both names."""
+    run = llm("completion", shell.value)
+    assert run.code == 0 and run.out.encode() == (ROOT / "completions" / FILES[shell]).read_bytes()
+    assert "llmcli" in run.out
+
+
+@pytest.mark.parametrize("arguments", [[], ["tcsh"]])
+def test_a_shell_without_a_script_is_usage(llm, arguments):
+    """The shells that there are are named."""
+    run = llm("completion", *arguments)
+    assert run.code == 2 and run.out == ""
+
+
+# ---- what is offered ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("llm su", {"summarize"}),
+        ("llm models ", {"list", "pull", "show", "rm", "default"}),
+        ("llm ask -m qwen3-1", {"qwen3-1.7b"}),
+        ("llm ask --model qwen3-1", {"qwen3-1.7b"}),
+        ("llm ask --model=qwen3-1", {"qwen3-1.7b"}),
+        ("llm models show smol", {"smollm2-135m"}),
+        ("llm generate po", {"poem"}),
+        ("llm prompts show generate/po", {"generate/poem"}),
+        ("llm prompts new x --from summarize.", {"summarize.merge"}),
+        ("llm translate --to pt-", {"pt-BR", "pt-PT"}),
+        ("llm translate --from Braz", {"Brazilian Portuguese"}),
+        ("llm config show kv", {"kv_type"}),
+        ("llm summarize --style ", {"paragraph", "bullets", "headline"}),
+        ("llm ask --kv-type q", {"q8_0"}),
+        ("llm completion f", {"fish"}),
+        ("llm ask --model-", set()),
+        ("llm ask -f REA", set()),
+    ],
+)
+def test_words_are_offered_where_they_belong(offer, line, words):
+    """Commands, names of models, prompts, languages and settings, and choices; nothing where a file is meant."""
+    assert set(offer(line)) == words
+
+
+def test_offers_carry_their_explanation(offer):
+    """Shells that can show it show it, in full."""
+    assert offer("llm translate --to fr-") == {"fr-CA": "Canadian French"}
+    assert offer("llm sen") == {"sentiment": "Label each line as positive, neutral or negative."}
+    assert offer("llm ask --mod") == {"--model": "Name, file or repository of the model."}
+
+
+def test_a_model_of_the_configuration_is_offered(offer):
+    """Aliases are names that -m takes."""
+    file = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "config.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("aliases: {quick: smollm2-135m}\n")
+    assert "quick" in offer("llm ask -m qu")
+
+
+def test_a_prompt_of_the_users_own_is_offered(offer, llm):
+    """What was made with prompts new is a kind of generate."""
+    llm("prompts", "new", "generate/haiku", "--from", "generate/poem")
+    assert "haiku" in offer("llm generate ha")
+
+
+def test_a_broken_configuration_breaks_no_tab_press(offer):
+    """Names are not offered then, and no error is typed into the line."""
+    file = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "config.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("nonsense: 1\n")
+    assert offer("llm ask -m ") == {} and "--model" in offer("llm ask --mod")
+
+
+@pytest.mark.parametrize(
+    "line", ["llm ", "llm ask --", "llm ask -m ", "llm generate ", "llm translate --to ", "llm config show "]
+)
+def test_a_tab_press_imports_nothing_heavy(line, environ):
+    """A Tab press costs what llm --help costs."""
+    code = "import sys; from llmcli.cli.main import main; main([]); sys.stderr.write(' '.join(sys.modules))"
+    env = {**environ, **PROTOCOL, "_TYPER_COMPLETE_ARGS": line}
+    run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() and not set(HEAVY) & set(run.stderr.split())
+
+
+def test_rich_is_as_before_after_a_completion(offer):
+    """What is hidden from Typer during a Tab press comes back."""
+    import rich
+
+    offer("llm ")
+    assert sys.modules["rich"] is rich
+
+
+# ---- the shells ---------------------------------------------------------------------------------------------------
+
+
+def bash(environ, line, words=()):
+    """Return what bash would put into the line; ``words`` are bash's own words where they matter."""
+    script = (
+        'source "$SCRIPT"; COMP_LINE=$1; COMP_POINT=${#1}; complete -p llm llmcli >/dev/null || exit; '
+        '_llm_completion "${1%% *}"; (( ${#COMPREPLY[@]} )) && printf "%s\\n" "${COMPREPLY[@]}"; true'
+    )
+    env = {**environ, "SCRIPT": str(ROOT / "completions" / "llm.bash"), "LC_ALL": "C"}
+    command = ["bash", "--norc", "--noprofile", "-c", script, "bash", line]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("llm models sh", ["show"]),
+        ("llmcli models sh", ["show"]),
+        ("llm translate --to=fr-", ["fr-CA"]),
+        ("llm translate --to Braz", [r"Brazilian\ Portuguese"]),
+        ("llm ask -f REA", []),
+        ("llm generate 'po", ["poem"]),
+    ],
+)
+def test_bash_completes(environ, line, words):
+    """Real bash, for both names; words with spaces are quoted, and where a file is meant bash is left to it."""
+    assert bash(environ, line) == words
+
+
+@pytest.mark.parametrize("line", ["llm ask -m own/repo:", "llm ask -m own/repo:Q", "llm ask --model=own/repo:Q"])
+def test_bash_completes_names_with_a_colon(environ, line):
+    """Bash replaces only what follows the colon, so that is all it gets."""
+    file = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "config.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("aliases: {'own/repo:Q4': smollm2-135m, 'own/repo:Q8': smollm2-135m}\n")
+    assert bash(environ, line) == ["Q4", "Q8"]
+
+
+def test_every_script_asks_by_the_protocol():
+    """The variables that the program reads are the variables that each script sets, once a Tab press."""
+    for shell in Shell:
+        text = completion.script(shell)
+        for variable in ("_LLM_COMPLETE", "_TYPER_COMPLETE_FISH_ACTION", "_TYPER_COMPLETE_ARGS"):
+            assert variable in text
+        assert text.count("complete_fish") == 1
+
+
+# ---- the reference ------------------------------------------------------------------------------------------------
+
+
+def test_the_readme_holds_the_reference():
+    """README.md does not drift; python -m llmcli.cli.reference README.md writes its section anew."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert reference.insert(text) == text
+
+
+def test_the_reference_names_every_command_and_option(llm):
+    """What --help says is in it: all commands, and the options of each."""
+    text = reference.reference()
+    for words in ("llm ask", "llm models pull [NAME]", "llm config show [SETTING]", "llm completion"):
+        assert words in text
+    for option in ("`-m, --model MODEL`", "`--style paragraph\\|bullets\\|headline`", "`-y, --yes`", "`--to LANG`"):
+        assert option in text
+
+
+def test_a_readme_without_markers_is_refused():
+    """The missing lines are named."""
+    with pytest.raises(ValueError, match="reference:begin"):
+        reference.insert("# nothing\n")
+
+
+def test_the_reference_is_printed_or_written(tmp_path, capsys):
+    """Without a file it goes to standard output, with one between its markers."""
+    file = tmp_path / "README.md"
+    file.write_text(f"before\n{reference.BEGIN}old\n{reference.END}\nafter\n")
+    assert reference.run([str(file)]) == reference.run([]) == 0
+    printed = capsys.readouterr().out
+    assert file.read_text() == f"before\n{reference.BEGIN}{printed}{reference.END}\nafter\n"

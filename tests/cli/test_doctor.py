@@ -1,0 +1,208 @@
+"""``llm doctor``: what it looks at, and that it always comes to an end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmcli import __version__
+from llmcli.cli import scripts
+from llmcli.engine import native
+from llmcli.errors import Unsupported
+
+CHECKS = [
+    "versions", "llama.cpp", "cores", "memory", "gpu", "configuration", "directories", "prompts", "models",
+    "default model", "path", "network", "terminal",
+]  # fmt: skip
+
+
+@pytest.fixture
+def doctor(llm):
+    """Run ``llm doctor --json``; return the exit code and the findings by the name of their check."""
+
+    def run(**env):
+        ran = llm("doctor", "--json", env=env)
+        return ran.code, {row["check"]: row for row in map(json.loads, ran.out.splitlines())}
+
+    return run
+
+
+def program(directory: Path, text: str) -> Path:
+    """Write an executable called llm."""
+    directory.mkdir(exist_ok=True)
+    file = directory / "llm"
+    file.write_text(text)
+    file.chmod(0o755)
+    return file
+
+
+def ours(python: str = sys.executable) -> str:
+    """Return the script that an installer writes for our entry point."""
+    return f"#!{python}\nimport sys\nfrom llmcli.cli.main import run\nsys.exit(run())\n"
+
+
+def test_every_check_reports_once_and_in_order(doctor):
+    """A healthy machine ends with 0; each finding has a state, a text, a next step and data."""
+    code, found = doctor()
+    assert code == 0 and list(found) == CHECKS
+    assert all(set(row) == {"check", "state", "text", "next", "data"} for row in found.values())
+
+
+def test_people_read_a_state_and_a_name_in_front_of_each_line(llm):
+    """The same without --json, in columns."""
+    lines = llm("doctor").out.splitlines()
+    assert lines[0].startswith("ok       versions       llmcli " + __version__)
+    assert {line[:9].strip() for line in lines} <= {"ok", "warning", "problem", ""}
+
+
+def test_a_terminal_of_80_columns_is_enough(llm, terminal):
+    """Long lines are folded beside their name."""
+    screen = terminal()
+    assert llm("doctor", out=screen.slave).code == 0
+    lines = screen.close().splitlines()
+    assert all(line[:24].strip() == "" or line[:9].strip() in {"ok", "warning"} for line in lines)
+    assert all(not line or line[23] == " " for line in lines)
+
+
+def test_a_broken_configuration_is_a_problem_that_hides_no_other_finding(doctor):
+    """Everything else is still reported; the exit code is 1 and the way out is named."""
+    file = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "config.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("thread: 3\n")
+    code, found = doctor()
+    assert code == 1 and list(found) == CHECKS
+    assert found["configuration"]["state"] == "problem" and "thread" in found["configuration"]["text"]
+    assert "llm config edit" in found["configuration"]["next"]
+
+
+def test_the_configuration_says_where_each_value_comes_from(doctor):
+    """Values that are not the default have their origin."""
+    _, found = doctor(LLMCLI_CTX="512")
+    assert found["configuration"]["data"]["settings"]["ctx"] == {"value": 512, "origin": "LLMCLI_CTX"}
+
+
+def test_a_missing_binding_is_a_problem_and_no_crash(doctor, monkeypatch):
+    """Where llama.cpp cannot be loaded, its own words and the command to type are said."""
+
+    def missing():
+        raise Unsupported("llama.cpp", detail="the package llama-cpp-python is not installed")
+
+    monkeypatch.setattr(native, "lib", missing)
+    code, found = doctor()
+    assert code == 1 and list(found) == CHECKS
+    assert found["llama.cpp"]["state"] == "problem" and "not installed" in found["llama.cpp"]["text"]
+    assert "pip install" in found["llama.cpp"]["next"]
+
+
+def test_the_cores_are_those_of_this_process(doctor):
+    """Affinity, physical cores, quota and the threads that will be used."""
+    _, found = doctor()
+    data = found["cores"]["data"]
+    assert data["affinity"] == len(os.sched_getaffinity(0)) and 1 <= data["threads"] <= data["affinity"]
+
+
+def test_more_threads_than_cores_are_worth_a_warning(doctor):
+    """llama.cpp collapses then."""
+    code, found = doctor(LLMCLI_THREADS="1000")
+    assert code == 0 and found["cores"]["state"] == "warning" and found["cores"]["data"]["threads"] == 1000
+
+
+def test_gpu_layers_without_a_gpu_are_worth_a_warning(doctor, monkeypatch):
+    """What was asked for cannot be had with this build."""
+    monkeypatch.setattr("llmcli.engine.machine.gpus", list)
+    _, found = doctor(LLMCLI_GPU_LAYERS="20")
+    assert found["gpu"]["state"] == "warning" and "LLMCLI_GPU_LAYERS" in found["gpu"]["text"]
+
+
+def test_a_default_model_that_is_not_here_names_the_command_to_type(doctor):
+    """A fresh machine is not broken."""
+    code, found = doctor(LLMCLI_MODEL=None)
+    assert code == 0 and found["default model"]["state"] == "warning"
+    assert found["default model"]["next"] == "Try: llm models pull smollm2-135m"
+
+
+def test_a_default_model_that_does_not_exist_is_a_problem(doctor):
+    """Nothing works until the name is right."""
+    code, found = doctor(LLMCLI_MODEL="/no/such.gguf")
+    assert code == 1 and found["default model"]["state"] == "problem"
+    assert "LLMCLI_MODEL" in found["default model"]["text"]
+
+
+def test_prompt_problems_are_named(doctor):
+    """The name of the broken prompt and the command that says more."""
+    file = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "prompts" / "ask.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("nonsense: 1\n")
+    _, found = doctor()
+    assert found["prompts"]["state"] == "warning" and "ask" in found["prompts"]["text"]
+
+
+def test_a_directory_that_cannot_be_written_is_a_warning(doctor, tmp_path):
+    """A file in the way of the data directory."""
+    (tmp_path / "file").write_text("")
+    _, found = doctor(LLMCLI_DATA_DIR=str(tmp_path / "file" / "data"))
+    assert found["directories"]["state"] == "warning"
+
+
+def test_secrets_are_not_shown(llm):
+    """A token or a password in an address is only known to be there."""
+    env = {"HF_TOKEN": "hf_0pensesame", "HF_ENDPOINT": "https://me:hunter2@example.org/hub"}
+    for arguments in (["doctor"], ["doctor", "--json"]):
+        shown = llm(*arguments, env=env).out
+        assert "0pensesame" not in shown and "hunter2" not in shown and "example.org/hub" in shown
+
+
+def test_offline_is_said(doctor):
+    """The Hub's own variable counts."""
+    _, found = doctor(HF_HUB_OFFLINE="1")
+    assert found["network"]["data"]["offline"] is True and "offline" in found["network"]["text"]
+
+
+def test_another_program_called_llm_in_front_is_named(doctor, tmp_path):
+    """The user learns who answers to llm, and that llmcli is the same command."""
+    other = program(tmp_path / "a", "#!/bin/sh\nexit 0\n")
+    program(tmp_path / "b", ours())
+    _, found = doctor(PATH=f"{tmp_path / 'a'}:{tmp_path / 'b'}")
+    assert found["path"]["state"] == "warning" and str(other) in found["path"]["text"]
+    assert "llmcli" in found["path"]["next"]
+
+
+def test_our_own_llm_in_front_is_fine(doctor, tmp_path):
+    """What lies behind it does no harm, and is named."""
+    program(tmp_path / "a", ours())
+    other = program(tmp_path / "b", "#!/bin/sh\n")
+    _, found = doctor(PATH=f"{tmp_path / 'a'}:{tmp_path / 'b'}")
+    assert found["path"]["state"] == "ok" and f"behind it: {other}" in found["path"]["text"]
+
+
+def test_no_llm_on_path_is_a_warning(doctor, tmp_path):
+    """An installation that PATH does not know is the commonest of all."""
+    _, found = doctor(PATH=str(tmp_path))
+    assert found["path"]["state"] == "warning" and "PATH" in found["path"]["next"]
+
+
+@pytest.mark.parametrize(
+    ("text", "llmcli", "mine"),
+    [
+        (ours(), True, True),
+        ("#!/bin/sh\n'''exec' \"" + sys.executable + "\" \"$0\" \"$@\"\n' '''\nfrom llmcli.cli.main import run\n", True, True),
+        (ours("/elsewhere/bin/python"), True, False),
+        ("#!/usr/bin/python3\nfrom llm.cli import cli\ncli()\n", False, False),
+        ("\x7fELF\x00", False, False),
+    ],
+)  # fmt: skip
+def test_a_script_is_ours_by_its_entry_point_and_its_python(tmp_path, text, llmcli, mine):
+    """Long interpreter paths, other installations and other programs are told apart."""
+    program(tmp_path, text)
+    (found,) = scripts.find("llm", {"PATH": f"{tmp_path}:{tmp_path}:/nowhere:"})
+    assert (found.llmcli, found.ours) == (llmcli, mine)
+
+
+def test_a_file_that_cannot_be_run_is_no_command(tmp_path):
+    """The shell passes over it, and so do we."""
+    program(tmp_path, ours()).chmod(0o644)
+    assert scripts.find("llm", {"PATH": str(tmp_path)}) == []

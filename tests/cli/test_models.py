@@ -1,0 +1,277 @@
+"""``llm models``: what is listed, shown, fetched, removed and made the default."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from fake_hub import REPO, FakeHub, Fault
+
+KEYS = ["name", "size", "quantization", "context", "licence", "verification", "source", "here", "default", "path"]
+
+
+@pytest.fixture
+def hub(tiny, monkeypatch):
+    """Return a Hub on loopback that has two quantizations of a tiny model."""
+    from huggingface_hub import close_session
+
+    server = FakeHub()
+    server.repos[REPO] = {"tiny.Q4_0.gguf": tiny("llama").read_bytes(), "tiny.Q8_0.gguf": tiny("chatml").read_bytes()}
+    monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    close_session()
+    yield server
+    server.close()
+    close_session()
+
+
+@pytest.fixture
+def models(llm):
+    """Run ``llm models`` with no model configured."""
+    return lambda *argv, env=None, **how: llm("models", *argv, env={"LLMCLI_MODEL": None, **(env or {})}, **how)
+
+
+@pytest.fixture
+def here(models, hub):
+    """Return the name of a model that was pulled."""
+    assert models("pull", f"{REPO}:Q4_0").code == 0
+    return f"{REPO}:Q4_0"
+
+
+def rows(run):
+    return [json.loads(line) for line in run.out.splitlines()]
+
+
+def test_list_in_json_is_one_object_a_line(models, here):
+    """What is here and what could be fetched have the same keys."""
+    found = {row["name"]: row for row in rows(models("list", "--json"))}
+    assert all(list(row) == KEYS for row in found.values())
+    assert (found[here]["here"], found[here]["verification"]) == (True, "verified")
+    assert found[here]["source"] == f"{REPO}@{'c' * 40}" and found[here]["context"] == 8192
+
+
+def test_list_says_what_is_not_pinned(models):
+    """Nothing is invented about a model of which only the repository is known."""
+    found = {row["name"]: row for row in rows(models("list", "--json"))}
+    assert (found["smollm2-135m"]["verification"], found["smollm2-135m"]["size"]) == ("pinned", 98362432)
+    assert (found["qwen3-4b"]["verification"], found["qwen3-4b"]["size"]) == ("not pinned", None)
+
+
+def test_a_model_that_was_imported_is_not_announced(models, tiny):
+    """Nobody said what the bytes of a local file should be, and the list says that."""
+    assert models("pull", str(tiny("llama"))).code == 0
+    (row,) = [row for row in rows(models("list", "--json")) if row["here"]]
+    assert (row["name"], row["verification"], row["path"]) == ("llama", "not announced", str(tiny("llama")))
+
+
+def test_list_in_a_pipe_has_a_line_of_tabs_for_each_model(models, here):
+    """A script cuts fields at tabs, and sizes are bytes."""
+    first = models("list").out.splitlines()[0].split("\t")
+    assert first[0] == here and first[1].isdecimal() and len(first) == len(KEYS)
+
+
+def test_list_fits_80_columns_with_sizes_for_people(models, here, terminal):
+    """On a terminal columns are aligned, and the ladder follows what is here."""
+    screen = terminal()
+    assert models("list", out=screen.slave).code == 0
+    lines = screen.close().splitlines()
+    assert lines[0].split() == ["NAME", "SIZE", "QUANT", "CONTEXT", "LICENCE", "CHECK"]
+    assert here in lines[1] and " kB" in lines[1]
+    ladder = next(line for line in lines if line.startswith("qwen3-4b"))
+    assert "not pinned" in ladder and max(map(len, lines)) <= 80 and "…" in ladder
+
+
+def test_pull_is_silent_in_a_pipe(models, hub):
+    """Success says nothing where nobody looks."""
+    run = models("pull", REPO)
+    assert (run.code, run.out, run.err) == (0, "", "")
+
+
+def test_pull_in_json_gives_the_row_of_the_model(models, hub):
+    """A script learns where the file lies."""
+    (row,) = rows(models("pull", REPO, "--json"))
+    assert row["name"] == f"{REPO}:Q4_0" and Path(row["path"]).exists()
+
+
+def test_pull_shows_a_bar_with_rate_and_remaining_time_on_a_terminal(models, hub, terminal):
+    """A person sees how far it is; at the end one line says where the model is."""
+    screen = terminal()
+    assert models("pull", REPO, err=screen.slave).code == 0
+    left = screen.close()
+    shown = bytes(screen.raw).decode()
+    assert "/s" in shown and "kB" in shown and "0:00:" in shown
+    assert left.replace("\n", "").startswith(f"llm: {REPO}:Q4_0 is here: /")
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "code"),
+    [
+        ("maker/nothing", None, 66),
+        (f"{REPO}:Q2_K", None, 66),
+        ("no-such-model", None, 66),
+        ("/no/such/file.gguf", None, 66),
+        ("/", None, 65),
+        (REPO, Fault(status=403), 77),
+        (REPO, Fault(portal="html"), 76),
+        (REPO, Fault(status=404), 66),
+    ],
+)
+def test_each_failure_of_pull_has_its_code(models, hub, name, fault, code):
+    """What the Hub says becomes the exit code, with one line and no model."""
+    hub.listing_faults += [fault] * 9 if fault else []
+    run = models("pull", name)
+    assert run.code == code and run.out == "" and run.err.startswith("llm: ")
+
+
+def test_pull_refuses_bytes_that_were_not_announced(models, hub):
+    """A file with another hash is 76, and is not here afterwards."""
+    hub.storage_faults += [Fault(flip=True)] * 9
+    assert models("pull", REPO).code == 76
+    assert not any(row["here"] for row in rows(models("list", "--json")))
+
+
+def test_pull_offline_is_69(models, hub):
+    """--offline opens no connection."""
+    run = models("pull", REPO, "--offline")
+    assert run.code == 69 and hub.asked == []
+
+
+def test_pull_refuses_a_file_that_is_no_model(models, tmp_path):
+    """A local file is looked at before it is taken."""
+    (tmp_path / "x.gguf").write_bytes(b"GGUF nonsense")
+    assert models("pull", str(tmp_path / "x.gguf")).code == 65
+
+
+def test_show_says_what_the_header_and_the_registry_know(models, here):
+    """Architecture, sizes, hash and source stand together."""
+    facts = json.loads(models("show", here, "--json").out)
+    assert (facts["architecture"], facts["layers"], facts["verification"]) == ("llama", 2, "verified")
+    assert facts["cache_bytes_per_token"] > 0 and len(facts["sha256"]) == 64
+    assert (facts["source"], facts["file"], facts["revision"]) == (REPO, "tiny.Q4_0.gguf", "c" * 40)
+
+
+def test_show_leaves_out_what_is_not_known(models, here):
+    """People get a line for each fact that there is."""
+    lines = dict(line.split("\t") for line in models("show", here).out.splitlines())
+    assert lines["architecture"] == "llama" and "experts" not in lines and lines["chat template"] == "no"
+
+
+def test_show_tells_what_the_catalogue_knows_of_a_model_elsewhere(models):
+    """A model can be looked at before it is fetched."""
+    facts = json.loads(models("show", "qwen3-4b", "--json").out)
+    assert facts["here"] is False and facts["source"] == "Qwen/Qwen3-4B-GGUF" and facts["sha256"] is None
+
+
+def test_show_of_an_unknown_name_suggests_close_ones(models):
+    """A typing error is answered with what was meant."""
+    run = models("show", "qwen3-4")
+    assert run.code == 66 and "qwen3-4b" in run.err.splitlines()[1]
+
+
+def test_show_of_a_repository_that_is_not_here_is_69(models):
+    """A well-formed name of which nothing is here can be fetched."""
+    run = models("show", REPO)
+    assert run.code == 69 and f"llm models pull {REPO}" in run.err
+
+
+@pytest.mark.parametrize("name", ["a/../b", "..", "a/b/../c.gguf", "a/b:../../c"])
+def test_a_name_with_dots_reaches_no_path_of_the_cache(models, name):
+    """Names pass the allow-list."""
+    assert models("show", name).code == 66
+
+
+def test_show_refuses_a_file_that_is_no_model(models, tmp_path):
+    """A path leads anywhere, but only a model is shown."""
+    (tmp_path / "secret").write_text("secret")
+    run = models("show", str(tmp_path / "secret"))
+    assert run.code == 65 and run.out == ""
+
+
+def test_rm_without_a_terminal_wants_yes(models, here):
+    """Nothing is removed when nobody could be asked."""
+    run = models("rm", here)
+    assert run.code == 2 and f"llm models rm --yes {here}" in run.err
+    assert models("show", here).code == 0
+
+
+def test_rm_with_yes_removes_the_file(models, here):
+    """What is gone is gone from the disk, and --json says which files."""
+    path = json.loads(models("show", here, "--json").out)["path"]
+    removed = json.loads(models("rm", here, "--yes", "--json").out)["removed"]
+    assert path in removed and not Path(path).exists()
+    assert models("show", here).code == 69
+
+
+def test_rm_of_an_import_leaves_the_file(models, tiny):
+    """A file that was pulled by its path belongs to the user."""
+    models("pull", str(tiny("llama")))
+    assert models("rm", "llama", "--yes").code == 0 and tiny("llama").exists()
+    assert models("show", "llama").code == 66
+
+
+def test_rm_of_a_repository_with_several_models_is_refused(models, here):
+    """An ambiguous name removes nothing; the names to choose from are said."""
+    models("pull", f"{REPO}:Q8_0")
+    run = models("rm", REPO, "--yes")
+    assert run.code == 2 and "Q4_0" in run.err and "Q8_0" in run.err
+    assert sum(row["here"] for row in rows(models("list", "--json"))) == 2
+
+
+@pytest.mark.parametrize(("typed", "code"), [(b"y\n", 0), (b"\n", 1), (b"n\n", 1)])
+def test_rm_asks_on_a_terminal(process, terminal, here, typed, code):
+    """Only a yes removes; Enter alone does not."""
+    screen = terminal()
+    running = process("models", "rm", here, stdin=screen.slave, stdout=screen.slave, stderr=screen.slave)
+    _when(screen, b"[y/N]")
+    os.write(screen.master, typed)
+    assert running.wait(20) == code
+    assert f"Remove {here}" in screen.close()
+
+
+def _when(screen, text):
+    """Wait until ``text`` is on the screen."""
+    seen = threading.Event()
+    for _ in range(2000):
+        if text in screen.raw:
+            return
+        seen.wait(0.01)
+    raise AssertionError(bytes(screen.raw))
+
+
+def test_the_default_is_the_starter_until_somebody_says_otherwise(models):
+    """The name alone is printed; where it comes from with -v, on stderr."""
+    run = models("default", "-v")
+    assert run.out == "smollm2-135m\n" and "built in" in run.err
+
+
+def test_default_remembers_a_name(models, here):
+    """What was made the default is used by the next command."""
+    assert models("default", here).out == ""
+    assert json.loads(models("default", "--json").out) == {"name": here, "origin": "llm models default"}
+    assert json.loads(models("show", "--json").out)["name"] == here
+
+
+def test_default_refuses_a_name_that_means_nothing(models):
+    """A typing error does not become the default."""
+    assert models("default", "no-such").code == 66 and models("default").out == "smollm2-135m\n"
+
+
+def test_default_says_when_the_environment_goes_before_it(models, here):
+    """Setting a default that nobody will see is worth a warning, where somebody looks."""
+    run = models("default", here, "-v", env={"LLMCLI_MODEL": "qwen3-4b"})
+    assert run.code == 0 and "LLMCLI_MODEL still says qwen3-4b" in run.err
+
+
+def test_a_group_without_a_command_is_usage(models):
+    """The help goes to stderr, since it is no answer."""
+    run = models()
+    assert run.code == 2 and run.out == "" and "pull" in run.err
+
+
+def test_a_registry_that_cannot_be_written_is_74(models, tmp_path):
+    """A default that cannot be remembered is an error."""
+    (tmp_path / "file").write_text("")
+    assert models("default", "qwen3-4b", env={"LLMCLI_DATA_DIR": str(tmp_path / "file")}).code == 74
