@@ -30,21 +30,20 @@ class State(StrEnum):
 class Finding:
     """What one check found: one line of ``text``, what to do ``next``, and ``data`` for ``--json``."""
 
-    check: str
     state: State
     text: str
     next: str = ""
     data: dict[str, Any] = field(default_factory=dict)
 
 
-def examine(cli: Context) -> Iterator[Finding]:
-    """Yield what every check found; a check that raises an error of ours has found a problem."""
-    for check in CHECKS:
+def examine(cli: Context) -> Iterator[tuple[str, Finding]]:
+    """Yield the name of every check and what it found; an error of ours that a check raises is a problem."""
+    for name, check in CHECKS.items():
         try:
-            yield check(cli)
+            yield name, check(cli)
         except LlmError as error:
             happened, advice = wording.words(error)
-            yield Finding(check.__name__.strip("_"), State.PROBLEM, happened, advice)
+            yield name, Finding(State.PROBLEM, happened, advice)
 
 
 def _versions(_cli: Context) -> Finding:
@@ -57,7 +56,7 @@ def _versions(_cli: Context) -> Finding:
         "platform": platform.platform(),
     }
     text = f"llmcli {__version__}, Python {data['python']}, llama-cpp-python {data['llama_cpp_python']}"
-    return Finding("versions", State.OK, f"{text}, {data['platform']}", data=data)
+    return Finding(State.OK, f"{text}, {data['platform']}", data=data)
 
 
 def _llama_cpp(_cli: Context) -> Finding:
@@ -66,8 +65,8 @@ def _llama_cpp(_cli: Context) -> Finding:
     try:
         info = native.system_info()
     except Unsupported as error:
-        return Finding("llama.cpp", State.PROBLEM, error.detail, "Try: pip install --force-reinstall llama-cpp-python")
-    return Finding("llama.cpp", State.OK, " ".join(info.split()), data={"system_info": info})
+        return Finding(State.PROBLEM, error.detail, "Try: pip install --force-reinstall llama-cpp-python")
+    return Finding(State.OK, " ".join(info.split()), data={"system_info": info})
 
 
 def _cores(cli: Context) -> Finding:
@@ -80,8 +79,8 @@ def _cores(cli: Context) -> Finding:
     text = f"{threads} threads are used; {cores.affinity} logical and {cores.physical} physical cores, {quota}"
     data = {"affinity": cores.affinity, "physical": cores.physical, "quota": cores.quota, "threads": threads}
     if threads > cores.affinity:
-        return Finding("cores", State.WARNING, text, f"Set threads to {cores.usable} or to auto.", data)
-    return Finding("cores", State.OK, text, data=data)
+        return Finding(State.WARNING, text, f"Set threads to {cores.usable} or to auto.", data)
+    return Finding(State.OK, text, data=data)
 
 
 def _memory(_cli: Context) -> Finding:
@@ -89,7 +88,7 @@ def _memory(_cli: Context) -> Finding:
 
     free = machine.available_memory()
     text = "this system does not say" if free is None else f"{wording.size(free)} can be allocated"
-    return Finding("memory", State.OK, text, data={"available": free})
+    return Finding(State.OK, text, data={"available": free})
 
 
 def _gpu(cli: Context) -> Finding:
@@ -98,23 +97,23 @@ def _gpu(cli: Context) -> Finding:
     try:
         gpus = machine.gpus()
     except Unsupported:
-        return Finding("gpu", State.WARNING, "not known without llama.cpp")
+        return Finding(State.WARNING, "not known without llama.cpp")
     data = {"devices": [{"name": gpu.name, "free": gpu.free, "total": gpu.total} for gpu in gpus]}
     if gpus:
         named = (f"{gpu.name} ({wording.size(gpu.free)} of {wording.size(gpu.total)} free)" for gpu in gpus)
-        return Finding("gpu", State.OK, ", ".join(named), data=data)
+        return Finding(State.OK, ", ".join(named), data=data)
     layers = cli.settings["gpu_layers"]
     if layers not in {"auto", 0}:
         text = f"gpu_layers is {layers} ({cli.settings.origin('gpu_layers')}), but this build offloads to no device"
-        return Finding("gpu", State.WARNING, text, "Install a build of llama-cpp-python for your GPU.", data)
-    return Finding("gpu", State.OK, "this build of llama.cpp offloads to no device; models run on the CPU", data=data)
+        return Finding(State.WARNING, text, "Install a build of llama-cpp-python for your GPU.", data)
+    return Finding(State.OK, "this build of llama.cpp offloads to no device; models run on the CPU", data=data)
 
 
 def _configuration(cli: Context) -> Finding:
     file = cli.paths.config_file
     if cli.broken is not None:
         happened, _ = wording.words(cli.broken)
-        return Finding("configuration", State.PROBLEM, happened, f"Try: llm config edit ({file})", {"path": str(file)})
+        return Finding(State.PROBLEM, happened, f"Try: llm config edit ({file})", {"path": str(file)})
     values = {
         name: {"value": setting.value, "origin": setting.origin}
         for name, setting in cli.settings.values.items()
@@ -122,7 +121,7 @@ def _configuration(cli: Context) -> Finding:
     }
     changed = ", ".join(f"{name} = {each['value']} ({each['origin']})" for name, each in values.items())
     text = f"{file}{'' if file.exists() else ' (not there)'}; {changed or 'every setting has its default'}"
-    return Finding("configuration", State.OK, text, data={"path": str(file), "settings": values})
+    return Finding(State.OK, text, data={"path": str(file), "settings": values})
 
 
 def _prompts(cli: Context) -> Finding:
@@ -131,8 +130,8 @@ def _prompts(cli: Context) -> Finding:
     data = {"user": str(cli.prompts.user), "built_in": str(cli.prompts.builtin)}
     if problems:
         bad = ", ".join(dict.fromkeys(problem.name for problem in problems))
-        return Finding("prompts", State.WARNING, f"something is wrong with {bad}", "Try: llm prompts check", data)
-    return Finding("prompts", State.OK, text, data=data)
+        return Finding(State.WARNING, f"something is wrong with {bad}", "Try: llm prompts check", data)
+    return Finding(State.OK, text, data=data)
 
 
 def _models(cli: Context) -> Finding:
@@ -145,7 +144,7 @@ def _models(cli: Context) -> Finding:
     data = {"directory": str(directory), "models": [model.name for model in here], "disk_free": free}
     count = "1 model" if len(here) == 1 else f"{len(here)} models"
     text = f"{count}, {wording.size(sizes)}, in {directory} ({wording.size(free)} free)"
-    return Finding("models", State.OK, text, data=data)
+    return Finding(State.OK, text, data=data)
 
 
 def _default_model(cli: Context) -> Finding:
@@ -154,15 +153,11 @@ def _default_model(cli: Context) -> Finding:
     try:
         model = cli.models.find()
     except ModelNotHere:
-        return Finding(
-            "default model", State.WARNING, f"{name} ({origin}) is not here", f"Try: llm models pull {name}", data
-        )
+        return Finding(State.WARNING, f"{name} ({origin}) is not here", f"Try: llm models pull {name}", data)
     except LlmError as error:
         happened, advice = wording.words(error)
-        return Finding("default model", State.PROBLEM, f"{happened} ({origin})", advice, data)
-    return Finding(
-        "default model", State.OK, f"{name} ({origin}): {model.path}", data={**data, "path": str(model.path)}
-    )
+        return Finding(State.PROBLEM, f"{happened} ({origin})", advice, data)
+    return Finding(State.OK, f"{name} ({origin}): {model.path}", data={**data, "path": str(model.path)})
 
 
 def _path(cli: Context) -> Finding:
@@ -170,17 +165,17 @@ def _path(cli: Context) -> Finding:
     data = {"llm": [{"path": str(each.path), "llmcli": each.llmcli, "ours": each.ours} for each in found]}
     if not found:
         where = Path(sys.executable).parent
-        return Finding("path", State.WARNING, "no llm on PATH", f"Add {where} to PATH, or run: python -m llmcli", data)
+        return Finding(State.WARNING, "no llm on PATH", f"Add {where} to PATH, or run: python -m llmcli", data)
     first = found[0]
     if first.ours:
         others = [str(each.path) for each in found[1:] if not each.ours]
         text = f"llm is {first.path}" + (f"; behind it: {', '.join(others)}" if others else "")
-        return Finding("path", State.OK, text, data=data)
+        return Finding(State.OK, text, data=data)
     if first.llmcli:
         text, advice = f"llm is {first.path}, another installation of llmcli", "Remove one, or change PATH."
     else:
         text, advice = f"llm is {first.path}, another program", "llmcli is the same command as this llm: llmcli doctor"
-    return Finding("path", State.WARNING, text, advice, data)
+    return Finding(State.WARNING, text, advice, data)
 
 
 def _network(cli: Context) -> Finding:
@@ -194,7 +189,7 @@ def _network(cli: Context) -> Finding:
         f"through {', '.join(proxies)}" if proxies else "",
     ]
     data = {"offline": offline, "endpoint": wording.address(endpoint), "token": bool(environ.get("HF_TOKEN"))}
-    return Finding("network", State.OK, ", ".join(part for part in parts if part), data={**data, "proxies": proxies})
+    return Finding(State.OK, ", ".join(part for part in parts if part), data={**data, "proxies": proxies})
 
 
 def _terminal(cli: Context) -> Finding:
@@ -207,7 +202,7 @@ def _terminal(cli: Context) -> Finding:
     columns = world.columns(world.stdout)
     words = [f"{', '.join(terminals) or 'nothing'} on a terminal", f"{columns} columns"]
     words += [f"{name}={value}" for name, value in told.items()]
-    return Finding("terminal", State.OK, ", ".join(words), data={"terminals": terminals, "columns": columns, **told})
+    return Finding(State.OK, ", ".join(words), data={"terminals": terminals, "columns": columns, **told})
 
 
 def _directories(cli: Context) -> Finding:
@@ -217,23 +212,23 @@ def _directories(cli: Context) -> Finding:
         existing = next(each for each in (path, *path.absolute().parents) if each.exists())
         if not os.access(existing, os.W_OK | os.X_OK) or not existing.is_dir():
             advice = "Make it writable, or name another with LLMCLI_CONFIG_DIR, LLMCLI_DATA_DIR or LLMCLI_CACHE_DIR."
-            return Finding("directories", State.WARNING, f"{existing} cannot be written", advice, data)
+            return Finding(State.WARNING, f"{existing} cannot be written", advice, data)
     text = ", ".join(dict.fromkeys(data.values()))
-    return Finding("directories", State.OK, text, data=data)
+    return Finding(State.OK, text, data=data)
 
 
-CHECKS: tuple[Callable[[Context], Finding], ...] = (
-    _versions,
-    _llama_cpp,
-    _cores,
-    _memory,
-    _gpu,
-    _configuration,
-    _directories,
-    _prompts,
-    _models,
-    _default_model,
-    _path,
-    _network,
-    _terminal,
-)
+CHECKS: dict[str, Callable[[Context], Finding]] = {
+    "versions": _versions,
+    "llama.cpp": _llama_cpp,
+    "cores": _cores,
+    "memory": _memory,
+    "gpu": _gpu,
+    "configuration": _configuration,
+    "directories": _directories,
+    "prompts": _prompts,
+    "models": _models,
+    "default model": _default_model,
+    "path": _path,
+    "network": _network,
+    "terminal": _terminal,
+}

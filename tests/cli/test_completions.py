@@ -150,8 +150,8 @@ def test_rich_is_as_before_after_a_completion(offer):
 # ---- the shells ---------------------------------------------------------------------------------------------------
 
 
-def bash(environ, line, words=()):
-    """Return what bash would put into the line; ``words`` are bash's own words where they matter."""
+def bash(environ, line):
+    """Return what bash would put into the line."""
     script = (
         'source "$SCRIPT"; COMP_LINE=$1; COMP_POINT=${#1}; complete -p llm llmcli >/dev/null || exit; '
         '_llm_completion "${1%% *}"; (( ${#COMPREPLY[@]} )) && printf "%s\\n" "${COMPREPLY[@]}"; true'

@@ -156,6 +156,15 @@ def test_secrets_are_not_shown(llm):
         assert "0pensesame" not in shown and "hunter2" not in shown and "example.org/hub" in shown
 
 
+def test_a_broken_registry_of_models_is_a_problem(doctor):
+    """What cannot be looked at is reported under its name, and the rest is still looked at."""
+    file = Path(os.environ["LLMCLI_DATA_DIR"]) / "models.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("nonsense")
+    code, found = doctor()
+    assert code == 1 and list(found) == CHECKS and str(file) in found["models"]["text"]
+
+
 def test_offline_is_said(doctor):
     """The Hub's own variable counts."""
     _, found = doctor(HF_HUB_OFFLINE="1")

@@ -24,14 +24,14 @@ def doctor(cli: Context) -> int:
 
     findings = list(examine(cli))
     if cli.flags.json:
-        cli.table([dataclasses.asdict(finding) for finding in findings])
+        cli.table([{"check": name, **dataclasses.asdict(finding)} for name, finding in findings])
     else:
         columns = cli.world.columns(cli.world.stdout) if cli.world.terminal(cli.world.stdout) else None
-        cli.write("".join(_lines(finding, columns) for finding in findings))
-    return int(any(finding.state is State.PROBLEM for finding in findings))
+        cli.write("".join(_lines(name, finding, columns) for name, finding in findings))
+    return int(any(finding.state is State.PROBLEM for _, finding in findings))
 
 
-def _lines(finding: Finding, columns: int | None) -> str:
+def _lines(name: str, finding: Finding, columns: int | None) -> str:
     """Return a finding for people; what it says is folded to ``columns`` beside its name."""
     import textwrap
 
@@ -39,5 +39,5 @@ def _lines(finding: Finding, columns: int | None) -> str:
     if columns is not None:
         folded = (textwrap.wrap(text, max(columns - _HEAD, _LEAST), break_on_hyphens=False) for text in texts)
         texts = [line for lines in folded for line in lines]
-    head = f"{finding.state:<{_STATE}}{finding.check:<{_NAME}}"
+    head = f"{finding.state:<{_STATE}}{name:<{_NAME}}"
     return head + ("\n" + " " * _HEAD).join(texts) + "\n"
