@@ -50,10 +50,11 @@ _llm_completion() {
 complete -o default -F _llm_completion llm llmcli
 """
 
-# zsh sources the file when it loads it from fpath: the function has to be called then, and named otherwise.
+# Found in fpath, the file is the body of _llm at the first Tab: it puts the function in its own place and calls it.
+# Sourced, it only announces the function.
 _ZSH = r"""
 #compdef llm llmcli
-_llm_completion() {
+_llm() {
     local line
     local -a offers
     for line in "${(@f)$(_LLM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \
@@ -71,10 +72,10 @@ _llm_completion() {
         _files
     fi
 }
-if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
-    _llm_completion "$@"
+if [[ $funcstack[1] == _llm ]]; then
+    _llm "$@"
 else
-    compdef _llm_completion llm llmcli
+    compdef _llm llm llmcli
 fi
 """
 
