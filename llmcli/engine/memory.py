@@ -1,8 +1,10 @@
 """What a context's memory allows: which part of one sequence may begin another, and how to take it.
 
-Three kinds, found out by experiment with llama.cpp 0.3.36 of the binding:
+Kinds, found out by experiment with llama.cpp 0.3.36 of the binding:
 
 * attention in one unified buffer: any beginning can be shared, without a copy;
+* attention windows in one unified buffer: whole sequences only, since llama.cpp gives cells that fell out of a
+  sequence's window to others (``llama_kv_cache::find_slot``), so that an earlier beginning may have holes;
 * attention in separate streams: a whole stream is copied (at the next evaluation), then its tail is removed;
 * recurrent and hybrid models: a state cannot be cut, so only a whole sequence can begin another.
 """
@@ -12,7 +14,8 @@ from __future__ import annotations
 from typing import Any
 
 from llmcli.engine import native
-from llmcli.engine.context import Context
+from llmcli.engine.context import Context, ContextConfig
+from llmcli.engine.model import Model
 
 
 class Memory:
@@ -44,6 +47,15 @@ class Memory:
         self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
 
+class WindowMemory(Memory):
+    """Attention windows in a unified buffer. Cutting off what was evaluated last is safe, beginning earlier is not."""
+
+    can_cut = False
+
+    def reusable(self, length: int, common: int) -> int:
+        return length if length <= common else 0
+
+
 class StreamMemory(Memory):
     """Attention with a stream of its own for each sequence; a part copy would be a failed assertion."""
 
@@ -52,13 +64,17 @@ class StreamMemory(Memory):
         self._lib.llama_memory_seq_rm(self._memory, target, length, -1)
 
 
-class StateMemory(Memory):
+class WindowStreamMemory(StreamMemory):
+    """Attention windows with streams: their cells stay in order as long as no evaluation was aborted."""
+
+    def truncate(self, sequence: int, length: int) -> bool:
+        del length  # after an aborted evaluation the next tokens may take the first cells (seen with 0.3.36)
+        self.remove(sequence)
+        return False
+
+
+class StateMemory(WindowMemory):
     """Recurrent and hybrid models: whole copies only (a part copy is silently wrong), no removal of a tail."""
-
-    can_cut = False
-
-    def reusable(self, length: int, common: int) -> int:
-        return length if length <= common else 0
 
     def copy(self, source: int, target: int, length: int) -> None:
         del length  # ``reusable`` allows nothing but the whole
@@ -70,8 +86,15 @@ class StateMemory(Memory):
         return False
 
 
+def kind_of(model: Model, config: ContextConfig) -> type[Memory]:
+    """Return the kind of memory that a context of ``model`` has."""
+    if model.recurrent:
+        return StateMemory
+    if config.unified:
+        return WindowMemory if model.window else Memory
+    return WindowStreamMemory if model.window else StreamMemory
+
+
 def memory_of(context: Context) -> Memory:
-    """Return the kind that fits ``context``."""
-    if context.model.recurrent:
-        return StateMemory(context)
-    return Memory(context) if context.config.unified else StreamMemory(context)
+    """Return the memory of ``context``."""
+    return kind_of(context.model, context.config)(context)

@@ -241,9 +241,16 @@ class Scheduler:
         self._retire()
 
     def _roll_back(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
-        """An evaluation was aborted in the middle: undo what it did to each sequence of the batch."""
-        for sequence, _, _, _ in entries:
-            if not self._slots.truncate(sequence):
-                self._running.remove(sequence)
-                self._slots.vacate(sequence)
-                self._enqueue(sequence, self._order[id(sequence)])
+        """An evaluation was aborted in the middle: undo what it did to each sequence of the batch.
+
+        Where the memory cannot be cut everything in it is lost, sequences outside the batch too: llama.cpp exchanges
+        the places of states first (``llama_memory_recurrent::find_slot``), and the graph that moves them did not run.
+        """
+        if all(self._slots.truncate(sequence) for sequence, _, _, _ in entries):
+            return
+        while self._slots.forget_one(needed=True):
+            pass
+        for sequence in self._running:
+            self._slots.vacate(sequence)
+            self._enqueue(sequence, self._order[id(sequence)])
+        self._running.clear()

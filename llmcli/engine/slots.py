@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from llmcli.engine.context import MAX_SEQUENCES, Context, ContextConfig
-from llmcli.engine.memory import Memory, memory_of
+from llmcli.engine.memory import Memory, kind_of, memory_of
 from llmcli.engine.model import Model
 from llmcli.engine.sequence import Scoring, Sequence, common_prefix
 from llmcli.errors import InternalError, OutOfMemory
@@ -45,7 +45,7 @@ class Slots:
         self._refused: tuple[int, OutOfMemory] | None = None  # tokens that the memory did not hold
         self.context_limit = context_limit
         self.width = WIDTH
-        self.can_cut = not model.recurrent
+        self.can_cut = kind_of(model, config).can_cut
         self.exact = not config.unified
 
     @property
@@ -152,8 +152,8 @@ class Slots:
     def _rebuild(self, config: ContextConfig, running: list[Sequence]) -> None:
         """Replace the context; states move over, a sequence whose state does not fit is evaluated again."""
         old = self.context.config
-        states = [self.context.save(s.slot) if s.slot is not None and s.done else None for s in running]
-        needed = [(kept, self.context.save(slot)) for slot, kept in self._kept.items() if kept.needed]
+        states = [self._save(s.slot) if s.slot is not None and s.done else None for s in running]
+        needed = [(kept, self._save(slot)) for slot, kept in self._kept.items() if kept.needed]
         self.close()
         try:
             self._create(config)
@@ -164,10 +164,12 @@ class Slots:
             if self._context is not None:
                 self._move_in(zip(running, states, strict=True), needed)
 
-    def _move_in(self, running: Iterable[tuple[Sequence, bytes | None]], needed: Iterable[tuple[_Kept, bytes]]) -> None:
+    def _move_in(
+        self, running: Iterable[tuple[Sequence, bytes | None]], needed: Iterable[tuple[_Kept, bytes | None]]
+    ) -> None:
         for sequence, state in running:
             slot = self._free.pop()
-            if state is not None and not self.context.restore(slot, state):
+            if state is None or not self.context.restore(slot, state):
                 sequence.restart()
             sequence.slot = slot
         for kept, state in needed:
@@ -175,8 +177,15 @@ class Slots:
                 return
             slot = self._free.pop()
             self._kept[slot] = kept
-            if not self.context.restore(slot, state):
+            if state is None or not self.context.restore(slot, state):
                 self._forget(slot)
+
+    def _save(self, slot: int) -> bytes | None:
+        # After a restored state llama.cpp looks for room from the state's first cell on, and what fell out of the
+        # window counts as room: cells get out of order, which exact answers and cutting do not bear.
+        if self.exact and self._model.window:
+            return None
+        return self.context.save(slot)
 
     # ---- seats ----------------------------------------------------------------------------------------------------------
 
