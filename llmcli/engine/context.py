@@ -6,12 +6,14 @@ Every native assertion that a caller could provoke is checked before the call (a
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmcli.engine import machine, native
 from llmcli.engine.model import Model
+from llmcli.engine.threads import Threads
 from llmcli.errors import InternalError, OutOfMemory, Unsupported
 
 MAX_SEQUENCES = 256
@@ -31,8 +33,7 @@ class ContextConfig:
     unified: bool = True
     flash_attention: bool = True
     kv_type: str = "f16"
-    threads: int = 1
-    threads_batch: int = 1
+    threads: Threads = field(default_factory=lambda: Threads(1), compare=False)
 
     @property
     def tokens(self) -> int:
@@ -104,8 +105,7 @@ class Context:
         params.n_seq_max = sequences
         # outputs of one call are bounded by the scheduler, which saves the room for a whole batch of logits
         params.n_outputs_max = self.max_outputs = min(batch, max(sequences, 64))
-        params.n_threads = config.threads
-        params.n_threads_batch = config.threads_batch
+        params.n_threads = params.n_threads_batch = self._threads = config.threads.most
         params.flash_attn_type = int(config.flash_attention)
         params.type_k = params.type_v = KV_TYPES[config.kv_type]
         params.kv_unified = config.unified
@@ -134,16 +134,26 @@ class Context:
         if abortable != self._abortable:
             self._lib.llama_set_abort_callback(self.handle, self._abort if abortable else self._no_abort, None)
             self._abortable = abortable
-        code: int = self._lib.llama_decode(self.handle, self.batch.struct)
+        code = self._decode()
         if code not in {0, 1, 2}:
             raise InternalError("llama_decode", detail=native.log.cause() or f"code {code}")
         if code == 0:
             self.evaluated_tokens += self.batch.size
         return code
 
-    def set_threads(self, decode: int, batch: int) -> None:
-        """Change the number of threads for single tokens and for larger batches."""
-        self._lib.llama_set_n_threads(self.handle, decode, batch)
+    def _decode(self) -> int:
+        """Call llama_decode with as many threads as the machine has to spare now."""
+        threads = self.config.threads
+        threads.look()
+        wanted = threads.pick(self.batch.size)
+        if wanted != self._threads:
+            self._lib.llama_set_n_threads(self.handle, wanted, wanted)
+            self._threads = wanted
+        started = time.monotonic()
+        code: int = self._lib.llama_decode(self.handle, self.batch.struct)
+        if code == 0:
+            threads.record(wanted, self.batch.size, time.monotonic() - started)
+        return code
 
     def save(self, sequence: int) -> bytes:
         """Return the whole state of a sequence, to be given to ``restore`` of a context of the same settings."""

@@ -25,6 +25,7 @@ from llmcli.engine.sampling import Sampler, schema_to_grammar
 from llmcli.engine.scheduler import Scheduler
 from llmcli.engine.sequence import Generation, Scoring, Sequence
 from llmcli.engine.slots import Slots
+from llmcli.engine.threads import Threads
 from llmcli.engine.tokens import Tokenizer
 from llmcli.errors import ContextOverflow, InternalError, LlmError, UsageError
 from llmcli.types import BackendInfo, EngineOptions, Event, Finished, FinishReason, Request
@@ -266,7 +267,7 @@ def _closed() -> InternalError:
 
 
 def _config(options: EngineOptions) -> ContextConfig:
-    threads = options.threads or machine.cores().usable
+    threads = Threads(options.threads or machine.cores().usable, fixed=options.threads is not None)
     kv_type = options.kv_type or ("q8_0" if options.deterministic else "f16")
     if options.deterministic and kv_type == "f16":
         raise UsageError("--deterministic needs --kv-type q8_0 or bf16")
@@ -278,7 +279,6 @@ def _config(options: EngineOptions) -> ContextConfig:
         flash_attention=True,
         kv_type=kv_type,
         threads=threads,
-        threads_batch=threads,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.tools import GENERATIVE, Probe, answer, numbers, one_by_one, req, texts, wild
+from llmcli.engine.threads import Threads
 from llmcli.errors import UsageError
 from llmcli.types import Finished, Message, Priority, Role, Sampling, TextPiece
 
@@ -106,7 +107,7 @@ def test_a_context_that_grows_in_mid_answer_changes_nothing(bench, monkeypatch, 
 
     def rows(first_answer, threads):
         monkeypatch.setattr("llmcli.engine.slots._FIRST_ANSWER", first_answer)
-        exact = {"unified": False, "kv_type": "q8_0", "threads": threads, "threads_batch": threads}
+        exact = {"unified": False, "kv_type": "q8_0", "threads": Threads(threads, fixed=True)}
         scheduler = bench(name, **exact)
         probes = [Probe(f"p{i}", prompt, numbers(260, 9)) for i, prompt in enumerate(prompts)]
         scheduler.add(*probes)

@@ -195,7 +195,7 @@ class Bench:
     """A scheduler and its slots, stepped by the test. Checks after every step that no sequence id got lost."""
 
     def __init__(self, model: Model, *, limit: int = 4096, abort=lambda: False, **config) -> None:
-        settings = {"cells": 0, "sequences": 256, "threads": 1, "threads_batch": 1, **config}
+        settings = {"cells": 0, "sequences": 256, **config}
         self.slots = Slots(model, ContextConfig(**settings), limit, abort)
         self.scheduler = Scheduler(self.slots)
 
@@ -236,6 +236,9 @@ class Bench:
         for sequence in self.scheduler._running:
             last = lib.llama_memory_seq_pos_max(context.memory, sequence.slot)
             assert last == sequence.done - 1, "the memory holds another length than the sequence believes"
+            if slots.exact and not slots._model.recurrent and sequence.done:
+                first = lib.llama_memory_seq_pos_min(context.memory, sequence.slot)
+                assert first == 0, "cells of the sequence's beginning were given away"
         for slot, kept in slots._kept.items():
             assert lib.llama_memory_seq_pos_max(context.memory, slot) == len(kept.tokens) - 1
 
