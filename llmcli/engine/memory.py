@@ -42,6 +42,10 @@ class Memory:
             self.remove(sequence)
         return removed
 
+    def clear(self) -> None:
+        """Forget everything, places in the buffer too."""
+        self._lib.llama_memory_clear(self._memory, False)
+
     def remove(self, sequence: int) -> None:
         """Forget a sequence."""
         self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)

@@ -248,9 +248,7 @@ class Scheduler:
         """
         if all(self._slots.truncate(sequence) for sequence, _, _, _ in entries):
             return
-        while self._slots.forget_one(needed=True):
-            pass
+        self._slots.clear(self._running)
         for sequence in self._running:
-            self._slots.vacate(sequence)
             self._enqueue(sequence, self._order[id(sequence)])
         self._running.clear()

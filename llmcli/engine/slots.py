@@ -288,6 +288,14 @@ class Slots:
             self._mem.remove(slot)
             self._free.append(slot)
 
+    def clear(self, running: list[Sequence]) -> None:
+        """Forget everything; what runs begins again when it is seated the next time."""
+        self._mem.clear()
+        self._kept.clear()
+        self._free = list(reversed(range(self.context.config.sequences)))
+        for sequence in running:
+            sequence.restart()
+
     def truncate(self, sequence: Sequence) -> bool:
         """Cut a sequence back to what counts as done; False where its memory cannot be cut."""
         return sequence.slot is not None and self._mem.truncate(sequence.slot, sequence.done)

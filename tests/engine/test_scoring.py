@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from engine.tools import GENERATIVE, Probe, answer, engine_of, req, user
+from engine.tools import GENERATIVE, Bench, ListSink, Probe, answer, engine_of, numbers, req, user
 from llmcli.engine.chat import ChatTemplate
-from llmcli.engine.sequence import common_prefix
+from llmcli.engine.sequence import Scoring, common_prefix
 from llmcli.engine.tokens import Tokenizer
 from llmcli.errors import ContextOverflow, UsageError
 from llmcli.types import FinishReason
@@ -85,9 +85,6 @@ def test_probabilities_of_single_tokens_sum_to_less_than_one(engines, name):
 
 def test_the_prompt_is_evaluated_once_for_all_candidates(bench, models):
     """Sixty candidates cost their own tokens, not sixty prompts."""
-    from engine.tools import ListSink
-    from llmcli.engine.sequence import Scoring
-
     tokenizer = Tokenizer(models("chatml"))
     prompt = tokenizer.plain(TEXT * 5)
     candidates = [prompt + tokenizer.plain(f"no {i}") for i in range(60)]
@@ -125,3 +122,24 @@ def test_candidates_that_do_not_fit_are_refused(tiny):
         error = answer(engine, req("s", candidates=("a", "x" * 300)))["s"].error
     assert isinstance(error, ContextOverflow)
     assert error.context == 256 < error.tokens
+
+
+@pytest.mark.parametrize("aborted_step", [2, 3, 4, 6])
+def test_scoring_that_begins_again_counts_every_token_once(models, aborted_step):
+    """When an abort takes away what was evaluated of long candidates, their sums begin again as well."""
+    prompt, shared = numbers(20, 1), numbers(150, 2)
+    candidates = [prompt + shared + numbers(100, 3), prompt + shared + numbers(90, 4)]
+    aborting = {"now": False}
+
+    def scores(aborted_at):
+        bench = Bench(models("mamba"), abort=lambda: aborting["now"], unified=False, kv_type="q8_0")
+        sink = ListSink()
+        bench.add(Scoring(req("s", candidates=("a", "b")), prompt, candidates, sink))
+        for number in range(60):
+            aborting["now"] = number == aborted_at
+            if bench.scheduler.busy:
+                bench.step()
+        bench.close()
+        return sink.events[0].scores
+
+    assert scores(aborted_step) == scores(None)
