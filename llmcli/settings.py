@@ -8,6 +8,7 @@ the environment.
 from __future__ import annotations
 
 import difflib
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,6 +196,8 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises ``ConfigError`` (not YAML, not a mapping, unknown keys) and ``MissingError`` (there, but unreadable).
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would be waited for, for ever
+            raise ConfigError(str(path), origin=str(path), detail="not a regular file")
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return {}

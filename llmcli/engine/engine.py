@@ -82,6 +82,9 @@ class Engine:
         counts = []
         with self._in_use():
             for request in requests:
+                error = self._stop()
+                if error is not None:
+                    raise error
                 tokens, _ = self._template.tokens(request.messages, reasoning=request.reasoning)
                 counts.append(len(tokens))
         return counts, True

@@ -10,6 +10,7 @@ from llmcli.errors import ContextOverflow
 from llmcli.types import Request
 
 INEXACT = 0.85  # share of the context that is planned with where a backend can only estimate token counts
+LONGEST_TOKEN = 16  # characters a token at most, taken over a whole text: beyond that nothing is worth counting
 SMALLEST = 16  # tokens: with less room than this for text, a piece could be less than a word
 
 
@@ -41,8 +42,8 @@ class Room:
         return self._overhead + tokens + self._answer(tokens) <= self._budget
 
     def fits(self, text: str) -> bool:
-        """Whether a text fits one request."""
-        return self.holds(self.count([text])[0])
+        """Whether a text fits one request; one that is far too long is not even counted."""
+        return len(text) <= LONGEST_TOKEN * self._budget and self.holds(self.count([text])[0])
 
     def overflow(self, tokens: int) -> ContextOverflow:
         """Return the error that a text of so many tokens does not fit and cannot be made to."""
