@@ -148,3 +148,9 @@ def test_a_directory_that_cannot_be_written_is_73(config, tmp_path):
     (tmp_path / "file").write_text("")
     run = config("edit", env={"LLMCLI_CONFIG_DIR": str(tmp_path / "file" / "x"), "EDITOR": "true"})
     assert run.code == 73 and run.err.startswith("llm: cannot create")
+
+
+def test_a_fifo_as_configuration_is_refused_and_not_waited_for(config, file):
+    """Where nobody writes, reading a FIFO would never end."""
+    os.mkfifo(file)
+    assert config("show").code == 78

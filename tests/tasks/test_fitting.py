@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from scripted import ScriptedBackend
+
 from llmcli.tasks.fitting import Room
 from llmcli.types import Message, Request, Role
-from scripted import ScriptedBackend
 
 
 class Counting(ScriptedBackend):
