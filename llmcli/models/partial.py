@@ -138,7 +138,8 @@ class Partial:
 
     def close(self) -> None:
         """Leave the bytes for the next try, of this process or another; an empty file is removed."""
-        self._file.close()
+        with suppress(OSError):  # a full disk was reported when the bytes were written; closing tries them again
+            self._file.close()
         with suppress(OSError):
             if self.done == 0:
                 self.path.unlink()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
+import io
 import itertools
 import os
 import random
@@ -21,6 +23,7 @@ from llmcli.interrupt import Interrupt
 from llmcli.models.cache import HubCache
 from llmcli.models.download import Wanted, download
 from llmcli.models.hub import Hub, Patience, RemoteFile, Unreachable
+from llmcli.models.partial import Partial
 from llmcli.types import Notice, Progress
 
 CONTENT = random.Random(1).randbytes(1_500_000)
@@ -368,6 +371,28 @@ def test_no_space(world, monkeypatch):
     error = world.fails(OutputError)
     assert (error.exit_code, error.detail) == (74, "1,500,000 bytes are needed and 1,000 are free")
     assert world.hub.asked == []
+
+
+def test_disk_full_in_the_middle(world, monkeypatch):
+    """A disk that fills while bytes come is 74, though closing the file fails as well."""
+
+    class Full(io.BytesIO):
+        def flush(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def close(self):
+            self.flush()
+
+    original = Partial.__init__
+
+    def fill(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        self._file.close()
+        self._file = Full()
+
+    monkeypatch.setattr(Partial, "__init__", fill)
+    error = world.fails(OutputError)
+    assert (error.exit_code, error.detail) == (74, "No space left on device")
 
 
 def test_unwritable(world):
