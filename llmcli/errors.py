@@ -21,6 +21,7 @@
     |- OutputError             74   I/O error, disk full, closed stdout
     |- TryAgain                75   network, 429, 5xx, lock time-out
     |- RemoteError             76   checksum mismatch, protocol error
+    |  `- DamagedModel              (a file in the cache is not what was announced)
     |- AccessDenied            77   authentication or permission
     |- ConfigError             78   configuration, unknown keys too
     |- TimedOut               124   --timeout ran out
@@ -131,7 +132,11 @@ class ModelNotHere(UnavailableError):
 
 
 class Offline(UnavailableError):
-    """The network is needed for ``subject`` and the user forbade it."""
+    """The network is needed for ``subject`` and the user forbade it: ``origin`` is the option, variable or file."""
+
+    def __init__(self, subject: str, *, origin: str = "--offline") -> None:
+        super().__init__(subject)
+        self.origin = origin
 
 
 class Unsupported(UnavailableError):
@@ -189,6 +194,10 @@ class RemoteError(LlmError):
     exit_code = 76
 
 
+class DamagedModel(RemoteError):
+    """A file of the model ``subject`` in the cache is no longer what was announced; fetching it again heals it."""
+
+
 class AccessDenied(LlmError):
     """Authentication or permission; ``url`` is where access can be asked for."""
 
@@ -200,13 +209,19 @@ class AccessDenied(LlmError):
 
 
 class ConfigError(LlmError):
-    """The configuration is wrong: ``subject`` names the key, ``origin`` where it was set."""
+    """The configuration is wrong: ``subject`` names the key, ``origin`` where it was set (a variable, a file).
+
+    ``origin`` is "environment" where the subject is the variable itself; ``prompt`` names the prompt whose file is bad.
+    """
 
     exit_code = 78
 
-    def __init__(self, subject: str, *, origin: str = "", detail: str = "", suggestions: Sequence[str] = ()) -> None:
+    def __init__(
+        self, subject: str, *, origin: str = "", prompt: str = "", detail: str = "", suggestions: Sequence[str] = ()
+    ) -> None:
         super().__init__(subject, detail=detail)
         self.origin = origin
+        self.prompt = prompt
         self.suggestions = tuple(suggestions)
 
 

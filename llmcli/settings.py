@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmcli.errors import ConfigError, MissingError
+from llmcli.errors import ConfigError, MissingError, UsageError
 
 PREFIX = "LLMCLI_"
 
@@ -226,20 +226,33 @@ def _parse(key: Key, value: Any, origin: str) -> Setting:
     try:
         return Setting(key.parse(value), origin)
     except ValueError as error:
-        raise ConfigError(key.name, origin=origin, detail=f"{error}, not {value!r}") from error
+        problem = f"{error}, not {_plain(value)}"
+        if origin.startswith("--"):
+            raise UsageError(f"{origin}: {problem}") from error
+        raise ConfigError(key.name, origin=origin, detail=problem) from error
+
+
+def _plain(value: Any) -> str:
+    """Return a value in words that need no Python."""
+    if value is None or isinstance(value, bool):
+        return {None: "nothing", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping | list):
+        return "a list" if isinstance(value, list) else "a mapping"
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def resolve(flags: Mapping[str, tuple[str, Any]], environ: Mapping[str, str], config_file: Path | None) -> Settings:
     """Resolve every setting.
 
     ``flags`` maps a setting's name to (the option as typed, its value); None values count as not given. An empty
-    environment variable counts as unset; ``config_file`` None: without a file. Raises ``ConfigError`` for unknown keys and bad values of file and
-    environment; a bad flag is a usage error that the parser of the command line finds first.
+    environment variable counts as unset; ``config_file`` None: without a file. Raises ``ConfigError`` for unknown keys
+    and bad values of file and environment, ``UsageError`` for a bad value of a flag.
     """
     variables = {key.variable: key for key in KEYS}
     for variable in environ:
         if variable.startswith(PREFIX) and variable not in variables and variable not in _NOT_SETTINGS:
-            near = _suggest(variable, [*variables, *_NOT_SETTINGS])
+            known = [name.removeprefix(PREFIX) for name in (*variables, *_NOT_SETTINGS)]
+            near = [PREFIX + name for name in _suggest(variable.removeprefix(PREFIX), known)]
             raise ConfigError(variable, origin="environment", detail="unknown key", suggestions=near)
     in_file = {} if config_file is None else read_config(config_file)
     values: dict[str, Setting] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, get_type_hints
@@ -18,6 +19,13 @@ from llmcli.cli import completers
 from llmcli.cli.context import Context
 
 SEED_MAX = 2**32 - 1
+
+
+def _finite(value: float | None) -> float | None:
+    """Refuse the numbers that no range keeps out."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"expected a number from 0 on, not {value}")
+    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +50,10 @@ class Flags:
         int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Longest answer, in tokens.")
     ] = None
     temperature: Annotated[
-        float | None, typer.Option("--temperature", min=0.0, metavar="T", help="0 takes the likeliest token always.")
+        float | None,
+        typer.Option(
+            "--temperature", min=0.0, metavar="T", help="0 takes the likeliest token always.", callback=_finite
+        ),
     ] = None
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, max=SEED_MAX, metavar="N", help="Repeat the same random choices.")

@@ -80,13 +80,33 @@ def _memory(error: e.OutOfMemory) -> Words:
 
 def _config(error: e.ConfigError) -> Words:
     where = f" ({error.origin})" if error.origin and error.origin != _of(error) else ""
-    return _with_detail(f"{_of(error)}{where}", error), _did_you_mean(error.suggestions) or "Try: llm config show"
+    advice = (
+        f"{_did_you_mean(error.suggestions)} {_repair(error)}" if error.origin else _did_you_mean(error.suggestions)
+    )
+    return _with_detail(f"{_of(error)}{where}", error), advice.strip() or "Try: llm config show"
+
+
+def _repair(error: e.ConfigError) -> str:
+    """Return how to put right what is wrong at the error's origin."""
+    if error.prompt:
+        return f"Try: llm prompts check {error.prompt}"
+    if "/" not in error.origin:
+        return f"Unset or change {_of(error) if error.origin == 'environment' else error.origin}."
+    return "Try: llm config edit" if error.origin.endswith("/config.yaml") else f"Correct {error.origin}"
+
+
+def _offline(error: e.Offline) -> Words:
+    if error.origin.startswith("--"):
+        advice = f"Leave out {error.origin}."
+    else:
+        advice = "Try: llm config edit" if "/" in error.origin else f"Unset {error.origin}."
+    return f"{_of(error)} needs the network, and offline is set ({error.origin})", advice
 
 
 def _cannot_create(error: e.CannotCreate) -> Words:
     if error.exists:
         return f"{_of(error)} exists", "Name another file, or add --force to overwrite it."
-    return _with_detail(f"cannot create {_of(error)}", error), ""
+    return _with_detail(f"cannot create {_of(error)}", error), "Name a file in a directory where you may write."
 
 
 def _access(error: e.AccessDenied) -> Words:
@@ -119,7 +139,7 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     e.InputError: lambda x: (_with_detail(f"{_of(x)} is bad input", x), ""),
     e.MissingError: _missing,
     e.ModelNotHere: _model_not_here,
-    e.Offline: lambda x: (f"{_of(x)} needs the network, and offline is set", "Unset --offline or HF_HUB_OFFLINE."),
+    e.Offline: _offline,
     e.Unsupported: lambda x: (_with_detail(f"{_of(x)} cannot be had here", x), "Try: llm doctor"),
     e.UnavailableError: lambda x: (_with_detail(_of(x) or "not available", x), ""),
     e.InternalError: lambda x: (
@@ -128,15 +148,22 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     ),
     e.OutOfMemory: _memory,
     e.CannotCreate: _cannot_create,
-    e.OutputError: lambda x: (_with_detail(f"cannot write {_of(x)}".rstrip(), x), ""),
+    e.OutputError: lambda x: (
+        _with_detail(f"cannot write {_of(x)}".rstrip(), x),
+        "Make room there, or write elsewhere.",
+    ),
     e.TryAgain: _try_again,
+    e.DamagedModel: lambda x: (
+        _with_detail(f"the file of {_of(x)} in the cache is damaged", x),
+        f"Try: llm models pull {_of(x)}",
+    ),
     e.RemoteError: lambda x: (
         _with_detail(f"{_of(x)}: the remote sent nonsense", x),
         "Try again, or another source.",
     ),
     e.AccessDenied: _access,
     e.ConfigError: _config,
-    e.TimedOut: lambda _: ("the time of --timeout ran out", ""),
+    e.TimedOut: lambda _: ("the time of --timeout ran out", "Give it more time: --timeout SECONDS"),
     e.LlmError: lambda x: (_with_detail(_of(x) or "failed", x), ""),
 }
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli.errors import MissingError, ModelNotHere, Offline, RemoteError
+from llmcli.errors import BadModelFile, DamagedModel, MissingError, ModelNotHere, Offline
 from llmcli.interrupt import Interrupt
 from llmcli.models import names
 from llmcli.models.cache import HubCache, hub_directory
@@ -39,7 +39,7 @@ class Library:
         self._environ = environ
         self._patience = patience
         self._scratch = paths.cache
-        self._cache = HubCache(hub_directory(environ))
+        self._cache = HubCache(hub_directory(environ).absolute())
         self._registry = Registry(paths.data / "models.json")
         self._shelf = Shelf(self._cache, self._registry)
 
@@ -106,7 +106,9 @@ class Library:
             model = ModelFile.from_json(fields) if fields else None
         except (TypeError, KeyError):  # written by a version with other fields
             return None
-        return model if model and all(self._registry.record(part) for part in model.parts) else None
+        if model is None or (model.repo is not None and not model.path.is_relative_to(self._cache.root)):
+            return None  # of the Hub, but in the cache that another HF_HOME named
+        return model if all(self._shelf.checked(model, part) for part in model.parts) else None
 
     def _resolve(self, key: str) -> ModelFile:
         if _is_path(key):
@@ -130,7 +132,7 @@ class Library:
         """Return the model ``name`` for loading: its SHA-256 is that which its source announced or the catalogue pins.
 
         A file is hashed once and again when its size or time has changed; one that nobody announced is hashed so that
-        later changes are seen. Raises as ``find``, ``RemoteError`` for another hash and ``BadModelFile``.
+        later changes are seen. Raises as ``find``, ``DamagedModel`` for another hash and ``BadModelFile``.
         """
         key = self._key(name)
         remembered = self._remembered(key)
@@ -154,8 +156,8 @@ class Library:
         from llmcli.models.partial import hash_file
 
         expected = model.expected_sha256(part)
-        known = self._registry.record(part)
-        if known is not None and expected in (known.sha256, None):
+        known = self._shelf.checked(model, part)
+        if known is not None:
             return known
         try:
             before = part.stat()
@@ -163,7 +165,11 @@ class Library:
         except OSError as error:
             raise MissingError(str(part), kind="model", detail=error.strerror or "") from error
         if expected not in (found, None):
-            raise RemoteError(model.name, detail=f"checksum mismatch: SHA-256 is {found}, announced was {expected}")
+            self._registry.remember({part: FileRecord(before.st_size, before.st_mtime_ns, found)})
+            detail = f"SHA-256 is {found}, announced was {expected}"
+            if model.repo is None:  # named by its path
+                raise BadModelFile(str(part), detail=f"it is damaged: {detail}")
+            raise DamagedModel(model.name, detail=detail)
         # the time from before the hashing: a change meanwhile makes the record void
         return replace(read_facts(part, found), size=before.st_size, mtime_ns=before.st_mtime_ns)
 
@@ -183,20 +189,27 @@ class Library:
             yield self.ready(key, interrupt)
         except ModelNotHere:
             pass
-        except RemoteError as error:
-            yield Notice(f"{error.subject}: {error.detail}; fetching it again")
+        except DamagedModel as error:
+            yield Notice(f"{error.subject} is damaged: {error.detail}; fetching it again")
         else:
             return
         if self.offline:
-            raise Offline(key)
+            raise Offline(key, origin=self.offline_by)
         yield from self._fetch(key, interrupt)
         yield self.ready(key, interrupt)
 
     @property
     def offline(self) -> bool:
         """Whether the user forbade the network."""
-        told = (self._environ.get(variable, "").lower() for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
-        return self._settings["offline"] or any(value in _TRUE for value in told)
+        return bool(self.offline_by)
+
+    @property
+    def offline_by(self) -> str:
+        """The option, variable or file by which the user forbade the network, "" where it is allowed."""
+        if self._settings["offline"]:
+            return self._settings.origin("offline")
+        told = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+        return next((variable for variable in told if self._environ.get(variable, "").lower() in _TRUE), "")
 
     def _fetch(self, key: str, interrupt: Interrupt) -> Iterator[Progress | Notice]:
         from llmcli.models.hub import Hub

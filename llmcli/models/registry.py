@@ -48,10 +48,10 @@ class Registry:
         except OSError:
             loaded = {}
         except ValueError as error:
-            raise ConfigError(str(self.path), detail=f"not JSON: {error}") from error
+            raise ConfigError(str(self.path), origin=str(self.path), detail=f"not JSON: {error}") from error
         sections = {name: loaded.get(name, {}) for name in _SECTIONS} if isinstance(loaded, dict) else {}
         if not sections or not all(isinstance(section, dict) for section in sections.values()):
-            raise ConfigError(str(self.path), detail="not a registry of models")
+            raise ConfigError(str(self.path), origin=str(self.path), detail="not a registry of models")
         return sections
 
     def update(self, change: Callable[[dict[str, dict[str, Any]]], None]) -> None:

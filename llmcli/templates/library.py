@@ -109,7 +109,7 @@ class Library:
             sentences = [
                 f"line {fault.line}: {fault.message}" if fault.line else fault.message for fault in error.faults
             ]
-            raise ConfigError(str(file), origin=str(file), detail="; ".join(sentences)) from error
+            raise ConfigError(str(file), origin=str(file), prompt=name, detail="; ".join(sentences)) from error
 
     def check(self, name: str | None = None) -> builtins.list[Problem]:
         """Return what is wrong with one prompt, or with all: what ``get`` would raise, and breaches of contract.

@@ -82,7 +82,8 @@ class Prompt:
         try:
             return self._messages(values)
         except TemplateFailure as error:
-            raise ConfigError(str(self.origin), origin=str(self.origin), detail=str(error)) from error
+            origin = str(self.origin)
+            raise ConfigError(origin, origin=origin, prompt=self.name, detail=str(error)) from error
 
     def _messages(self, values: Mapping[str, object]) -> tuple[Message, ...]:
         messages = []

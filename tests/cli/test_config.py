@@ -154,3 +154,28 @@ def test_a_fifo_as_configuration_is_refused_and_not_waited_for(config, file):
     """Where nobody writes, reading a FIFO would never end."""
     os.mkfifo(file)
     assert config("show").code == 78
+
+
+@pytest.mark.parametrize("text", ["ctx: many\n", "qqqq: 1\n", "- a\n", "ctx: [\n"])
+def test_a_broken_file_is_to_be_edited(config, file, text):
+    """The next step is the one that works with a broken file."""
+    file.write_text(text)
+    assert config("show").err.splitlines()[1] == "Try: llm config edit"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("ctx:\n", "not nothing"), ("ctx: true\n", "not true"), ("ctx: [1]\n", "a list")]
+)
+def test_a_bad_value_is_said_in_plain_words(config, file, text, words):
+    """What the file holds is not shown the way Python would."""
+    file.write_text(text)
+    assert words in config("show").err
+
+
+def test_a_broken_prompt_is_to_be_checked(config, llm, file):
+    """The next step for a prompt file is its check."""
+    prompts = file.parent / "prompts"
+    prompts.mkdir()
+    (prompts / "ask.yaml").write_text("nonsense: 1\n")
+    run = llm("ask", "Q")
+    assert run.code == 78 and run.err.splitlines()[1] == "Try: llm prompts check ask"

@@ -141,3 +141,41 @@ def test_help_fits_80_columns_and_keeps_examples_apart(llm, command):
     """Help is readable at 80 columns."""
     run = llm(command.name, "--help")
     assert run.code == 0 and max(map(len, run.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--gpu-layers=foo", "--kv-type=x", "--timeout=nan", "--model=", "--temperature=nan", "--temperature=inf"],
+)
+def test_a_bad_value_of_an_option_is_usage_and_names_it(llm, option):
+    """What was typed wrong is usage, not configuration."""
+    run = llm("ask", "Q", option)
+    assert run.code == 2 and option.split("=")[0] in run.err and run.err.endswith("Try: llm ask --help\n")
+
+
+@pytest.mark.parametrize(
+    ("env", "advice"),
+    [
+        ({"LLMCLI_CTX": "foo"}, "Unset or change LLMCLI_CTX."),
+        ({"LLMCLI_QQQQ": "foo"}, "Unset or change LLMCLI_QQQQ."),
+        ({"HF_TOKEN": "é", "HF_ENDPOINT": "http://127.0.0.1:1"}, "Unset or change HF_TOKEN."),
+    ],
+)
+def test_a_bad_variable_is_named_in_the_next_step(llm, env, advice):
+    """What has to change is the variable, and no command of ours shows more."""
+    run = llm("models", "pull", "smollm2-135m", env=env)
+    assert run.code == 78 and run.err.splitlines()[1] == advice
+
+
+@pytest.mark.parametrize(
+    ("argv", "env", "advice"),
+    [
+        (["--offline"], {}, "Leave out --offline."),
+        ([], {"LLMCLI_OFFLINE": "1"}, "Unset LLMCLI_OFFLINE."),
+        ([], {"HF_HUB_OFFLINE": "1"}, "Unset HF_HUB_OFFLINE."),
+    ],
+)
+def test_offline_names_what_forbade_the_network(llm, argv, env, advice):
+    """The next step undoes what was set, and nothing that was not."""
+    run = llm("models", "pull", "smollm2-135m", *argv, env={"HF_HUB_OFFLINE": None, **env})
+    assert run.code == 69 and run.err.splitlines()[1] == advice
