@@ -9,7 +9,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from llmcli.errors import LlmError, ModelNotHere
+from llmcli.errors import DamagedModel, LlmError, ModelNotHere
 from llmcli.interrupt import Interrupt
 from llmcli.settings import Settings, find_paths, resolve
 
@@ -117,10 +117,14 @@ class Context:
     def model(self) -> ModelFile:
         """Return the model, found and verified; fetched first where the user said so, beforehand or when asked.
 
-        Raises ``ModelNotHere`` and whatever fetching raises.
+        Raises ``ModelNotHere``, ``DamagedModel`` and whatever fetching raises.
         """
         try:
             return self.models.ready(self.flags.model, self.interrupt)
+        except DamagedModel as damaged:
+            if not self.settings["pull"]:
+                raise
+            return self.pull(damaged.subject)
         except ModelNotHere as missing:
             from llmcli.cli import asking
 

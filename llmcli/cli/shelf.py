@@ -13,6 +13,8 @@ from llmcli.models.library import ModelFile
 
 def verification(model: ModelFile) -> str:
     """Return what is known about the bytes of a model on this machine."""
+    if model.damaged:
+        return "damaged"
     if not model.announced:
         return "not announced"
     return "verified" if model.verified else "not checked"

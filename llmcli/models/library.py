@@ -148,6 +148,7 @@ class Library:
             architecture=facts.architecture,
             context=facts.context,
             verified=True,
+            damaged=False,
         )
         self._registry.remember(records, {key: model.to_json()})
         return model

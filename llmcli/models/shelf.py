@@ -21,8 +21,9 @@ class ModelFile:
 
     ``path`` is what to load (of a split model the first of ``parts``), ``size`` the bytes of all parts. ``sha256`` of
     ``path`` is what its source announced or the catalogue pins (then ``announced``), else what was found here, None
-    before that. ``verified``: it was checked, and size and time of the files are as they were then. ``repo``, ``file``
-    and ``revision`` say where it came from on the Hub; ``catalogue`` is its name there.
+    before that. ``verified``: it was checked, and size and time of the files are as they were then; ``damaged``: so it
+    was, and the hash was another. ``repo``, ``file`` and ``revision`` say where it came from on the Hub; ``catalogue``
+    is its name there.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ModelFile:
     context: int | None = None
     parts: tuple[Path, ...] = ()
     verified: bool = False
+    damaged: bool = False
 
     def expected_sha256(self, part: Path) -> str | None:
         """Return the hash that was announced for one of ``parts``, None where none was."""
@@ -100,6 +102,11 @@ class Shelf:
         model = ModelFile(name, files[0], size, sha256, sha256 is not None, parts=files)
         return self._with_facts(replace(model, quantization=quantization(path.name)))
 
+    def checked(self, model: ModelFile, part: Path) -> FileRecord | None:
+        """Return the record of a part whose hash was checked and is right, None for all others."""
+        record = self._registry.record(part)
+        return record if record and model.expected_sha256(part) in (record.sha256, None) else None
+
     def _here(self, repo: str) -> dict[str, CachedFile]:
         return {file.file: file for file in self._cache.files(repo)}
 
@@ -143,12 +150,10 @@ class Shelf:
 
     def _with_facts(self, model: ModelFile) -> ModelFile:
         """Add what the registry knows about the files, or else what the header says."""
-        records = {part: self._registry.record(part) for part in model.parts}
-        checked = all(
-            record is not None and model.expected_sha256(part) in (record.sha256, None)
-            for part, record in records.items()
-        )
-        facts = records[model.path]
+        wrong = [part for part in model.parts if self._registry.record(part) and not self.checked(model, part)]
+        checked = all(self.checked(model, part) for part in model.parts)
+        model = replace(model, damaged=bool(wrong))
+        facts = self.checked(model, model.path)
         if facts is None:
             try:
                 facts = read_facts(model.path)

@@ -133,6 +133,17 @@ def test_pull_refuses_bytes_that_were_not_announced(models, hub):
     assert not any(row["here"] for row in rows(models("list", "--json")))
 
 
+def test_a_damaged_model_is_named_and_healed(llm, models, here):
+    """A file whose bytes have changed is 76 with the command that heals it; --pull fetches it again."""
+    path = Path(json.loads(models("show", here, "--json").out)["path"]).resolve()
+    path.write_bytes(path.read_bytes()[:-100])
+    run = llm("ask", "x", "-m", here)
+    assert run.code == 76 and "in the cache is damaged" in run.err and f"llm models pull {here}" in run.err
+    assert {row["name"]: row for row in rows(models("list", "--json"))}[here]["verification"] == "damaged"
+    assert llm("ask", "x", "-m", here, "--pull").code == 0
+    assert json.loads(models("show", here, "--json").out)["verification"] == "verified"
+
+
 def test_pull_offline_is_69(models, hub):
     """--offline opens no connection."""
     run = models("pull", REPO, "--offline")

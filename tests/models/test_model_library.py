@@ -15,6 +15,7 @@ from fake_hub import REPO, Fault
 from llmcli.errors import (
     BadModelFile,
     ConfigError,
+    DamagedModel,
     IsADirectory,
     MissingError,
     ModelNotHere,
@@ -203,6 +204,35 @@ def test_changed_file_is_checked_again(stocked, library, make_library, interrupt
     damage(pull(library, REPO, interrupt).path.resolve())
     with pytest.raises(RemoteError):
         make_library().ready(REPO, interrupt)
+
+
+def test_damage_is_remembered(stocked, library, make_library, interrupt):
+    """What was found damaged is listed so afterwards; before that it is not verified."""
+    damage(pull(library, REPO, interrupt).path.resolve())
+    assert [(model.verified, model.damaged) for model in make_library().list()] == [(False, False)]
+    with pytest.raises(DamagedModel) as caught:
+        make_library().ready(REPO, interrupt)
+    assert (caught.value.exit_code, caught.value.subject) == (76, f"{REPO}:Q4_0")
+    assert [(model.verified, model.damaged) for model in make_library().list()] == [(False, True)]
+    with pytest.raises(DamagedModel):
+        make_library().ready(REPO, interrupt)
+
+
+def test_damaged_file_by_its_path(stocked, library, make_library, interrupt):
+    """A damaged file of the cache that is named by its path is bad input: pulling a path fetches nothing."""
+    path = pull(library, REPO, interrupt).path
+    damage(path.resolve())
+    with pytest.raises(BadModelFile):
+        make_library().ready(str(path), interrupt)
+
+
+def test_another_cache(stocked, make_library, interrupt, monkeypatch, tmp_path):
+    """What was pulled into the cache of another HF_HOME is not here, and is fetched again."""
+    pull(make_library(), REPO, interrupt)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "elsewhere"))
+    with pytest.raises(ModelNotHere):
+        make_library().find(REPO)
+    assert pull(make_library(), REPO, interrupt).path.is_relative_to(tmp_path / "elsewhere")
 
 
 def test_local_file(library, interrupt, local, content):
