@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmcli.cli import inputs
 from llmcli.cli.context import Context
 from llmcli.cli.options import File, command
-from llmcli.types import Priority
+from llmcli.types import Priority, TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
 
 
 @command(
@@ -25,8 +29,12 @@ def ask(
     file: File = None,
 ) -> int:
     """Answer a question, with or without documents."""
-    from llmcli.tasks.ask import ask as task
-
     question, documents = inputs.question(cli, prompt, file or [])
-    options = cli.options(priority=Priority.INTERACTIVE, reasoning=True)
-    return cli.show(lambda backend: task(backend, cli.prompts, question, documents, options))
+
+    def task(backend: Backend) -> Iterator[TaskEvent]:
+        from llmcli.tasks.ask import ask  # while the model loads
+
+        options = cli.options(priority=Priority.INTERACTIVE, reasoning=True)
+        return ask(backend, cli.prompts, question, documents, options)
+
+    return cli.show(task)
