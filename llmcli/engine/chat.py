@@ -17,7 +17,7 @@ from llmcli.errors import BadModelFile
 from llmcli.types import Message, Role
 
 if TYPE_CHECKING:
-    from llmcli.engine.sandbox import Sandbox
+    from llmcli.sandbox import Sandbox
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
@@ -75,6 +75,8 @@ class ChatTemplate:
             raise BadModelFile("chat template", detail=str(error)) from error
 
     def _render(self, turns: list[dict[str, str]], reasoning: bool) -> str:
+        from llmcli.sandbox import reason
+
         variables = {
             "messages": turns,
             "add_generation_prompt": True,
@@ -92,22 +94,22 @@ class ChatTemplate:
         except TemplateRefused:
             raise
         except Exception as error:  # a template is somebody else's program: whatever it raises is the file's fault
-            raise BadModelFile("chat template", detail=f"{type(error).__name__}: {error}") from error
+            raise BadModelFile("chat template", detail=reason(error)) from error
 
     def _text(self, token: int | None) -> str:
         return "" if token is None else next((t for t, i in self._tokenizer.controls.items() if i == token), "")
 
     @functools.cached_property
     def _compiled(self) -> tuple[Sandbox, Any]:
-        from llmcli.engine.sandbox import Sandbox
+        from llmcli.sandbox import Sandbox, reason
 
-        sandbox = Sandbox()
-        sandbox.filters["tojson"] = _to_json
+        # as transformers' apply_chat_template sets it up
+        sandbox = Sandbox({"tojson": _to_json}, extensions=["jinja2.ext.loopcontrols"])
         sandbox.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
         try:
             return sandbox, sandbox.compile_untrusted(self.source, seconds=_SECONDS, size=_EXTRA_CHARACTERS)
         except Exception as error:  # syntax errors, and what deep nesting provokes in the compilers
-            raise BadModelFile("chat template", detail=f"{type(error).__name__}: {error}") from error
+            raise BadModelFile("chat template", detail=reason(error)) from error
 
 
 def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import jinja2
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from llmcli.sandbox import Sandbox
 
 # what Jinja gives a meaning of its own, so that no variable can have the name
 _TAKEN = (
@@ -22,6 +23,8 @@ _TAKEN = (
     "include is joiner lipsum loop macro namespace none None not or range recursive self set super true True"
 )
 RESERVED = frozenset(_TAKEN.split())
+_SECONDS = 2.0
+_EXTRA_CHARACTERS = 1 << 20
 _INSERTION = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 _SYNTAX = re.compile(r"\{[{%#]")
 
@@ -74,28 +77,29 @@ class Template:
 
 
 @functools.cache
-def _environment() -> ImmutableSandboxedEnvironment:
+def _environment() -> Sandbox:
     import jinja2
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from llmcli.sandbox import Sandbox
 
     # a prompt is plain text: escaping would put &quot; before the model
-    return ImmutableSandboxedEnvironment(
+    return Sandbox(
         undefined=jinja2.StrictUndefined,
         autoescape=False,
         keep_trailing_newline=True,  # Template.parse took the one that does not count
-        trim_blocks=True,
-        lstrip_blocks=True,
     )
 
 
 @functools.lru_cache(maxsize=256)
 def _compile(source: str) -> jinja2.Template:
-    return _environment().from_string(source)
+    return _environment().compile_untrusted(source, seconds=_SECONDS, size=_EXTRA_CHARACTERS)
 
 
 def _names(source: str) -> frozenset[str]:
     import jinja2
     from jinja2 import meta
+
+    from llmcli.sandbox import reason
 
     environment = _environment()
     try:
@@ -103,14 +107,23 @@ def _names(source: str) -> frozenset[str]:
         _compile(source)  # finds unknown filters and tests, which parsing alone does not
     except jinja2.TemplateSyntaxError as error:
         raise TemplateFailure(error.message or "syntax error", error.lineno) from error
+    except Exception as error:  # what deep nesting provokes in the compilers
+        raise TemplateFailure(reason(error)) from error
     return frozenset(meta.find_undeclared_variables(tree) - set(environment.globals))
 
 
 def _render(source: str, values: Mapping[str, object]) -> str:
-    import jinja2
+    from llmcli.sandbox import reason
 
+    size = _EXTRA_CHARACTERS + 4 * sum(map(_length, values.values()))
     try:
-        return _compile(source).render(values)
-    # expressions of the template run here, so that what they raise is the template's fault: 1/0, "a" + 1, range(10**9)
-    except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError) as error:
-        raise TemplateFailure(str(error)) from error
+        return _environment().render_untrusted(_compile(source), values, seconds=_SECONDS, size=size)
+    except Exception as error:  # a template is a program: whatever it raises is the file's fault
+        raise TemplateFailure(reason(error)) from error
+
+
+def _length(value: object) -> int:
+    """Return how many characters of text ``value`` brings: a text, or a list of documents."""
+    if isinstance(value, list | tuple):
+        return sum(len(getattr(item, "text", "")) for item in value)
+    return len(str(value))

@@ -62,6 +62,48 @@ def test_expressions_that_fail_are_the_templates_fault(source):
         Template.parse(source).render({"a": "text"})
 
 
+ENDLESS = {
+    "loops": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+    "output": "{% for i in range(99999) %}{{ a }}{{ 'x' * 999999 }}{% endfor %}",
+    "output of a block": "{% set t = 'x' * 999999 %}{% set s %}{% for i in range(99999) %}{{ t }}{% endfor %}{% endset %}",
+    "power": "{{ 9 ** (9 ** 9) }}",
+    "product": "{{ a * 999999999 }}",
+    "width of a filter": "{{ a | center(999999999) }}",
+    "width of a method": "{{ a.ljust(999999999) }}",
+    "width in a format": "{{ '%999999999d' % 1 }}",
+    "width in a format's arguments": "{{ '{:{w}}'.format(1, w=999999999) }}",
+    "width in a formatting filter": "{{ '%*d' | format(999999999, 1) }}",
+    "fields of a format": "{{ ('{0}' * 99999).format('x' * 99999) }}",
+    "join": "{{ range(99999) | join('x' * 999999) }}",
+    "join by a method": "{{ ('x' * 999999).join(range(99999) | map('string')) }}",
+    "indent": "{{ ('\\n' * 99999) | indent(999999, true) }}",
+    "macro": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+}
+
+
+@pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS.keys())
+def test_a_template_without_end_is_a_failure_in_words(monkeypatch, source):
+    """Rendering is bounded in time and size, and the reason names no class."""
+    monkeypatch.setattr(rendering, "_SECONDS", 0.3)
+    with pytest.raises(TemplateFailure, match=r"too long|without end"):
+        Template.parse(source).render({"a": "text"})
+
+
+def test_ordinary_expressions_stay_within_the_bounds():
+    """Filters, formats and large numbers that a prompt may use render as Jinja does."""
+    source = (
+        "{{ '%5d|%s' % (7654321, a) }} {{ [a, a] | join(', ') }} {{ a | indent(2) }} {{ '{:>6}'.format(a) }}{{ 7 % 4 }}"
+    )
+    assert Template.parse(source).render({"a": "text"}) == "7654321|text text, text text   text3"
+
+
+def test_a_template_that_nests_too_deep_is_a_failure():
+    """What the compilers refuse is the template's fault."""
+    for source in ("{{ " + "(" * 5000 + "a" + ")" * 5000 + " }}", "{% for i in a %}" * 60 + "{% endfor %}" * 60):
+        with pytest.raises(TemplateFailure):
+            Template.parse(source)
+
+
 def test_a_list_in_a_value_cannot_be_changed():
     """A template may read the documents it is given, not alter them."""
     values = {"documents": ["one"]}

@@ -1,4 +1,4 @@
-"""Rendering templates that came out of a downloaded file: no attributes, bounded time, bounded size.
+"""Rendering templates that others wrote (chat templates, prompt files): no attributes, bounded time, bounded size.
 
 Jinja's immutable sandbox keeps a template from the attributes of Python objects. It does not keep one from running for
 ever or from filling the memory, so a budget is asked at every turn of a loop, at every call, and before every operation
@@ -9,19 +9,30 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jinja2
+import jinja2.filters
 import jinja2.nodes
 import jinja2.sandbox
 import jinja2.visitor
 
+_DIGITS = re.compile("[0-9]+")
+_WIDTH_IN_ARGS = re.compile(r"\*|\{[^}]*\{")  # "%*d", "{:{}}"
+
 
 class TooMuch(Exception):
     """The template uses more time or space than a prompt can need."""
+
+
+def reason(error: Exception) -> str:
+    """Return why rendering failed, in words for the author of the template."""
+    worded = isinstance(error, (TooMuch, jinja2.TemplateError)) and str(error)
+    return str(error) if worded else f"{type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +53,17 @@ _budget: contextvars.ContextVar[_Budget] = contextvars.ContextVar("budget")
 class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
     """An environment for one template: ``compile``, then ``render`` as often as wanted, from any thread."""
 
-    intercepted_binops = frozenset({"+", "*", "**"})
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self) -> None:
-        # how transformers' apply_chat_template sets it up
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    def __init__(self, filters: Mapping[str, Callable[..., Any]] | None = None, **options: Any) -> None:
+        """``filters`` are added to Jinja's own, ``options`` are those of its environment."""
+        super().__init__(trim_blocks=True, lstrip_blocks=True, **options)
+        self.filters = {name: _measured(function) for name, function in {**self.filters, **(filters or {})}.items()}
+        self.filters.update(each=_each, joined=_joined, join=_join)
+        del self.globals["lipsum"]  # its size depends on chance
 
     def compile_untrusted(self, source: str, *, seconds: float, size: int) -> jinja2.Template:
         """Compile ``source``; constant expressions are computed here already, so within the same bounds."""
-        self.filters = {name: _measured(function) for name, function in self.filters.items()}
-        self.filters.update(each=_each, joined=_joined)
         _budget.set(_Budget(time.monotonic() + seconds, size))
         tree = _Guards().visit(self.parse(source))
         return self.from_string(tree)
@@ -59,21 +71,26 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
     @staticmethod
     def render_untrusted(template: jinja2.Template, variables: Mapping[str, Any], *, seconds: float, size: int) -> str:
         """Render within ``seconds`` and ``size`` characters. Raises ``TooMuch``, and whatever the template provokes."""
-        budget = _Budget(time.monotonic() + seconds, size)
-        _budget.set(budget)
-        total, pieces = 0, []
-        for piece in template.generate(variables):
-            total += len(piece)
-            budget.check(total)
-            pieces.append(piece)
-        return "".join(pieces)
+        _budget.set(_Budget(time.monotonic() + seconds, size))
+        try:
+            return _joined(template.generate(variables))
+        except RecursionError as error:
+            raise TooMuch("the template calls itself without end") from error
+
+    @staticmethod
+    def concat(pieces: Iterable[str]) -> str:
+        """Join what a macro or a block has written."""
+        return _joined(pieces)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         _budget.get().check(_size_after(operator, left, right))
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        _budget.get().check(_size_of_call(getattr(function, "__self__", None), function, args))
+        subject = getattr(getattr(function, "__wrapped__", function), "__self__", None)  # Jinja wraps str.format
+        if isinstance(subject, str) and function.__name__ == "join" and len(args) == 1:
+            return _joined(args[0], subject)
+        _budget.get().check(_size_of_call(subject, function, (*args, *kwargs.values())))
         return super().call(context, function, *args, **kwargs)
 
 
@@ -97,10 +114,21 @@ def _each(values: Iterable[Any]) -> Iterator[Any]:
         yield value
 
 
-def _joined(values: list[Any]) -> str:
-    texts = list(map(str, values))
-    _budget.get().check(sum(map(len, texts)))
-    return "".join(texts)
+def _joined(values: Iterable[Any], between: str = "") -> str:
+    size, texts = 0, []
+    for value in values:
+        texts.append(str(value))
+        size += len(texts[-1]) + len(between)
+        _budget.get().check(size)
+    return str(between).join(texts)
+
+
+@jinja2.pass_environment
+def _join(
+    environment: jinja2.Environment, values: Iterable[Any], d: str = "", attribute: str | int | None = None
+) -> str:
+    pick = str if attribute is None else jinja2.filters.make_attrgetter(environment, attribute)
+    return _joined(map(pick, values), d)
 
 
 def _measured(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -115,6 +143,8 @@ def _measured(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _size_after(operator: str, left: Any, right: Any) -> int:
     """Return an upper bound of the length (of numbers: of the bits) of ``left operator right``."""
+    if operator == "%":
+        return _size_of_format(left, right if isinstance(right, tuple) else (right,)) if isinstance(left, str) else 0
     if operator == "**":
         return _bits(left) * abs(right) if isinstance(left, int) and isinstance(right, int) else 0
     if isinstance(left, int) and isinstance(right, int):
@@ -126,12 +156,31 @@ def _size_after(operator: str, left: Any, right: Any) -> int:
 
 
 def _size_of_call(subject: Any, function: Callable[..., Any], args: tuple[Any, ...]) -> int:
-    """Return how long the result of a method or filter may be: widths and counts, and what ``replace`` inserts."""
+    """Return how long the result of a method or filter may be: widths and counts, and what it inserts how often."""
+    name = getattr(function, "__name__", "")
     largest = max((arg for arg in args if isinstance(arg, int)), default=0)
+    if not isinstance(subject, str):
+        return largest
     texts = [arg for arg in args if isinstance(arg, str) and arg is not subject]
-    if isinstance(subject, str) and len(texts) > 1 and "replace" in getattr(function, "__name__", ""):
+    longest = max(map(len, texts), default=0)
+    if "format" in name:
+        return _size_of_format(subject, args)
+    if "replace" in name and len(texts) > 1:
         return max(largest, len(subject) + subject.count(texts[0]) * len(texts[1]))
+    if "indent" in name or "expandtabs" in name:
+        return len(subject) + (subject.count("\n") + subject.count("\t") + 1) * max(largest, longest)
+    if "wordwrap" in name:
+        return max(largest, len(subject) * (1 + longest))
     return largest
+
+
+def _size_of_format(form: str, args: tuple[Any, ...]) -> int:
+    """Return how long ``form`` may become with ``args`` in it: written widths, widths among ``args``, and texts."""
+    widths = sum(map(int, _DIGITS.findall(form)))
+    if _WIDTH_IN_ARGS.search(form):
+        widths += max((arg for arg in args if isinstance(arg, int)), default=0)
+    texts = sum(_length(arg) for arg in args if arg is not form)
+    return len(form) + widths + (form.count("%") + form.count("{")) * texts
 
 
 def _bits(number: int) -> int:
