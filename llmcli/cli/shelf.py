@@ -13,6 +13,8 @@ from llmcli.models.library import ModelFile
 
 def verification(model: ModelFile) -> str:
     """Return what is known about the bytes of a model on this machine."""
+    if model.missing:
+        return "missing"
     if model.damaged:
         return "damaged"
     if not model.announced:
@@ -45,7 +47,7 @@ def here(model: ModelFile, *, default: str) -> dict[str, Any]:
         "licence": licence(model),
         "verification": verification(model),
         "source": source(model),
-        "here": True,
+        "here": not model.missing,
         "default": model.name == default,
         "path": str(model.path),
     }

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli.errors import BadModelFile, DamagedModel, MissingError, ModelNotHere, Offline
+from llmcli.errors import BadModelFile, DamagedModel, IsADirectory, MissingError, ModelNotHere, Offline
 from llmcli.interrupt import Interrupt
 from llmcli.models import names
 from llmcli.models.cache import HubCache, hub_directory
@@ -78,12 +78,16 @@ class Library:
     # ---- what is here ---------------------------------------------------------------------------------------------
 
     def list(self) -> builtins.list[ModelFile]:
-        """Return the models on this machine, sorted by name."""
-        found = self._shelf.list()
-        for name, path in self._registry.data["imports"].items():
-            if Path(path).is_file():
-                found.append(self._shelf.path(Path(path), name))
+        """Return the models on this machine, sorted by name; imported files that are gone too (``missing``)."""
+        imports = self._registry.data["imports"]
+        found = [*self._shelf.list(), *(self._imported(name, Path(path)) for name, path in imports.items())]
         return sorted(found, key=lambda model: model.name)
+
+    def _imported(self, name: str, path: Path) -> ModelFile:
+        try:
+            return self._shelf.path(path, name)
+        except (MissingError, IsADirectory):
+            return ModelFile(name, path, 0, parts=(path,))
 
     def find(self, name: str | None = None) -> ModelFile:
         """Return the model that ``name`` means (None: the default).
@@ -239,18 +243,32 @@ class Library:
         self._registry.update(lambda data: data["imports"].update({str(path): str(path)}))
         return model
 
+    def find_removable(self, name: str) -> ModelFile:
+        """Return the model that ``remove`` would remove: as ``find``, and an imported file that is gone too."""
+        key = self._key(name)
+        for imported, path in self._registry.data["imports"].items():
+            if key in {imported, path} and not Path(path).is_file():
+                return self._imported(imported, Path(path))
+        return self.find(name)
+
     def remove(self, name: str) -> builtins.list[Path]:
         """Remove a model from the cache, or forget an imported file; return what was deleted.
 
-        Blobs that another name needs stay, and so does a file that was imported by its path. Raises as ``find``, and
+        Blobs that another name needs stay, and so does a file that was imported by its path. If it is the default, the
+        default is forgotten. Nothing is deleted where the registry cannot be written. Raises as ``find``, and
         ``OutputError``.
         """
-        model = self.find(name)
+        model = self.find_removable(name)
+        names_of_it = {self._key(name), model.name}
+        stored = self._registry.data["defaults"].get("")
+        with suppress(MissingError, ModelNotHere, IsADirectory):
+            if stored and self.find(stored).path == model.path:
+                names_of_it.add(stored)
+        self._registry.forget(model.parts, names_of_it)
         removed: list[Path] = []
         if model.repo is not None and model.file is not None:
             for file in names.parts(model.file):
                 removed += self._cache.remove(model.repo, file)
-        self._registry.forget([*model.parts, *removed])
         return removed
 
 

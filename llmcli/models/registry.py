@@ -86,14 +86,15 @@ class Registry:
         with suppress(OutputError):
             self.update(change)
 
-    def forget(self, paths: Collection[Path]) -> None:
-        """Forget the files at ``paths``, and the names and imports that mean them. Raises ``OutputError``."""
+    def forget(self, paths: Collection[Path], names: Collection[str]) -> None:
+        """Forget the files at ``paths``, their names and imports, and a default among ``names``. Raises ``OutputError``."""
         gone = {str(path) for path in paths} | {os.path.realpath(path) for path in paths}
 
         def change(data: dict[str, dict[str, Any]]) -> None:
             data["files"] = {path: fields for path, fields in data["files"].items() if path not in gone}
             data["names"] = {name: fields for name, fields in data["names"].items() if fields.get("path") not in gone}
             data["imports"] = {name: path for name, path in data["imports"].items() if path not in gone}
+            data["defaults"] = {use: name for use, name in data["defaults"].items() if name not in names}
 
         self.update(change)
 

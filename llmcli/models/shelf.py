@@ -42,6 +42,11 @@ class ModelFile:
     verified: bool = False
     damaged: bool = False
 
+    @property
+    def missing(self) -> bool:
+        """Whether a file of it is not there any more."""
+        return not all(part.is_file() for part in self.parts)
+
     def expected_sha256(self, part: Path) -> str | None:
         """Return the hash that was announced for one of ``parts``, None where none was."""
         return self.sha256 if self.announced and part == self.path else announced_sha256(part)

@@ -223,6 +223,24 @@ def test_rm_of_an_import_leaves_the_file(models, tiny):
     assert models("show", "llama").code == 66
 
 
+def test_rm_of_an_import_that_is_gone_forgets_it(models, tiny, tmp_path):
+    """A file that was deleted is listed as missing and not as here, until it is forgotten."""
+    file = tmp_path / "mine.gguf"
+    file.write_bytes(tiny("llama").read_bytes())
+    models("pull", str(file))
+    file.unlink()
+    row = next(row for row in rows(models("list", "--json")) if row["name"] == "mine")
+    assert (row["verification"], row["here"]) == ("missing", False)
+    assert models("rm", "mine", "--yes").code == 0
+    assert "mine" not in models("list").out.split()
+
+
+def test_rm_of_a_model_that_is_not_here_advises_no_pull(models):
+    """Who wants it gone is not told how to fetch it."""
+    run = models("rm", REPO, "--yes")
+    assert run.code == 69 and "not on this machine" in run.err and "pull" not in run.err
+
+
 def test_rm_of_a_repository_with_several_models_is_refused(models, here):
     """An ambiguous name removes nothing; the names to choose from are said."""
     models("pull", f"{REPO}:Q8_0")

@@ -20,6 +20,7 @@ from llmcli.errors import (
     MissingError,
     ModelNotHere,
     Offline,
+    OutputError,
     RemoteError,
 )
 from llmcli.models.catalogue import STARTER
@@ -423,3 +424,34 @@ def test_remove_what_is_not_here(library):
     """What is not here cannot be removed."""
     with pytest.raises(ModelNotHere):
         library.remove("owner/repo")
+
+
+def test_remove_import_that_is_gone(library, make_library, interrupt, local):
+    """An imported file that somebody deleted is listed as missing, and can be forgotten."""
+    pull(library, str(local), interrupt)
+    local.unlink()
+    assert [(model.name, model.missing) for model in make_library().list()] == [("mine", True)]
+    assert make_library().remove("mine") == []
+    assert make_library().list() == []
+
+
+@pytest.mark.parametrize("name", [REPO, f"{REPO}:Q4_0"])
+def test_remove_the_default(stocked, library, make_library, interrupt, name):
+    """A removed model is not the default any more, under whatever name it was."""
+    pull(library, REPO, interrupt)
+    library.set_default(name)
+    make_library().remove(f"{REPO}/tiny.Q4_0.gguf")
+    assert make_library().default() == (STARTER, "built in")
+
+
+def test_remove_with_a_registry_that_cannot_be_written(stocked, library, interrupt, monkeypatch):
+    """Nothing is deleted of a model that cannot be forgotten."""
+    model = pull(library, REPO, interrupt)
+
+    def refuse(*_):
+        raise OutputError("models.json")
+
+    monkeypatch.setattr(library._registry, "update", refuse)
+    with pytest.raises(OutputError):
+        library.remove(REPO)
+    assert model.path.exists()

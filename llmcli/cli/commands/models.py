@@ -10,7 +10,7 @@ from llmcli.cli import completers
 from llmcli.cli.context import Context
 from llmcli.cli.groups import group
 from llmcli.cli.options import GENERAL, command
-from llmcli.errors import ModelNotHere, UsageError
+from llmcli.errors import ModelNotHere, UnavailableError, UsageError
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Any name that -m takes.", autocompletion=completers.models)]
 OptionalName = Annotated[
@@ -90,7 +90,10 @@ def rm(
     """Remove a model from this machine; a file that was pulled by its path is forgotten, not deleted."""
     from llmcli.cli import asking, sanitize, shelf, wording
 
-    model = cli.models.find(name)
+    try:
+        model = cli.models.find_removable(name)
+    except ModelNotHere as missing:  # nobody who removes it wants to be told how to fetch it
+        raise UnavailableError(f"the model {missing.subject} is not on this machine") from missing
     shelf.require_one(cli.models.list(), name, model)
     if not yes:
         if not asking.possible(cli):
