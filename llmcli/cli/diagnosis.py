@@ -144,6 +144,10 @@ def _models(cli: Context) -> Finding:
     data = {"directory": str(directory), "models": [model.name for model in here], "disk_free": free}
     count = "1 model" if len(here) == 1 else f"{len(here)} models"
     text = f"{count}, {wording.size(sizes)}, in {directory} ({wording.size(free)} free)"
+    damaged = cli.models.damaged_registry()
+    if damaged is not None:
+        advice = "Pull imported files and set the default again, then delete that file."
+        return Finding(State.WARNING, f"what llm remembered of models is damaged: {damaged}; {text}", advice, data)
     return Finding(State.OK, text, data=data)
 
 

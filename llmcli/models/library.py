@@ -59,6 +59,10 @@ class Library:
             self.find(key)
         self._registry.update(lambda data: data["defaults"].update({"": key}))
 
+    def damaged_registry(self) -> Path | None:
+        """Return the file of what llm remembered when it is damaged, or put aside since it was; else None."""
+        return self._registry.damaged()
+
     def names(self) -> builtins.list[str]:
         """Return the names that -m takes, quickly: aliases, imports, the catalogue, what is in the cache."""
         imports = self._registry.data["imports"]

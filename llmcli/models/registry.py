@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from llmcli.errors import ConfigError, OutputError
+from llmcli.errors import OutputError
 from llmcli.models.cache import writing
 
-_SECTIONS = ("files", "names", "imports", "defaults")
+_SECTIONS: dict[str, type] = {"files": dict, "names": dict, "imports": str, "defaults": str}  # of their entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,39 +27,63 @@ class FileRecord:
     architecture: str | None = None
     context: int | None = None
 
+    def __post_init__(self) -> None:
+        """Raise ``TypeError`` for what a damaged registry may hold."""
+        if not all(isinstance(text, str | None) for text in (self.sha256, self.quantization, self.architecture)):
+            raise TypeError("expected texts")
+        if not isinstance(self.context, int | None):
+            raise TypeError("expected a number")
+
 
 class Registry:
-    """The file at ``path``. Read once, at the first question; written by replacement, so readers see whole files."""
+    """The file at ``path``. Read once, at the first question; written by replacement, so readers see whole files.
+
+    All of it can be found out or said again, so a damaged file counts as an empty one; the next change puts it aside.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.aside = path.with_name(path.name + ".broken")
         self._data: dict[str, dict[str, Any]] | None = None
 
     @property
     def data(self) -> dict[str, dict[str, Any]]:
-        """The sections: files, names, imports, defaults. Raises ``ConfigError`` for a file that is no registry."""
+        """The sections: files, names, imports, defaults."""
         if self._data is None:
-            self._data = self._read()
+            self._data, _ = self._read()
         return self._data
 
-    def _read(self) -> dict[str, dict[str, Any]]:
+    def damaged(self) -> Path | None:
+        """Return the damaged file, or the one that was put aside; None when there is none."""
+        _, whole = self._read()
+        return self.path if not whole else self.aside if self.aside.exists() else None
+
+    def _read(self) -> tuple[dict[str, dict[str, Any]], bool]:
+        """Return the sections, with the entries that can be some, and whether the file is whole or not there."""
         try:
             loaded = json.loads(self.path.read_bytes())
         except OSError:
-            loaded = {}
-        except ValueError as error:
-            raise ConfigError(str(self.path), origin=str(self.path), detail=f"not JSON: {error}") from error
-        sections = {name: loaded.get(name, {}) for name in _SECTIONS} if isinstance(loaded, dict) else {}
-        if not sections or not all(isinstance(section, dict) for section in sections.values()):
-            raise ConfigError(str(self.path), origin=str(self.path), detail="not a registry of models")
-        return sections
+            return {name: {} for name in _SECTIONS}, True
+        except (ValueError, RecursionError):
+            loaded = None
+        found = loaded if isinstance(loaded, dict) else {}
+        sections = {name: found.get(name, {}) for name in _SECTIONS}
+        kept = {
+            name: {key: entry for key, entry in section.items() if isinstance(entry, _SECTIONS[name])}
+            if isinstance(section, dict)
+            else {}
+            for name, section in sections.items()
+        }
+        return kept, isinstance(loaded, dict) and kept == sections
 
     def update(self, change: Callable[[dict[str, dict[str, Any]]], None]) -> None:
         """Apply ``change`` to the newest contents and write them. Raises ``OutputError``."""
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(self.path.with_suffix(".lock")):
-                self._data = self._read()
+                self._data, whole = self._read()
+                if not whole:
+                    self.path.replace(self.aside)
                 change(self._data)
                 beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
                 beside.write_text(json.dumps(self._data, indent=1, ensure_ascii=False), encoding="utf-8")

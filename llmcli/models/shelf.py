@@ -58,6 +58,11 @@ class ModelFile:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> ModelFile:
         """Return what ``to_json`` was made from. Raises ``TypeError`` and ``KeyError`` for other fields."""
+        texts = ("sha256", "repo", "file", "revision", "quantization", "catalogue", "architecture")
+        if not isinstance(fields["name"], str) or not all(isinstance(fields.get(key), str | None) for key in texts):
+            raise TypeError("expected texts")
+        if not isinstance(fields["size"], int) or not isinstance(fields.get("context"), int | None):
+            raise TypeError("expected numbers")
         paths = {"path": Path(fields["path"]), "parts": tuple(Path(part) for part in fields["parts"])}
         return cls(**{**fields, **paths})
 

@@ -156,13 +156,13 @@ def test_secrets_are_not_shown(llm):
         assert "0pensesame" not in shown and "hunter2" not in shown and "example.org/hub" in shown
 
 
-def test_a_broken_registry_of_models_is_a_problem(doctor):
-    """What cannot be looked at is reported under its name, and the rest is still looked at."""
+def test_a_broken_registry_of_models_is_a_warning(doctor):
+    """Nothing stops for it, but what the user had told llm is gone."""
     file = Path(os.environ["LLMCLI_DATA_DIR"]) / "models.json"
     file.parent.mkdir(parents=True)
     file.write_text("nonsense")
     code, found = doctor()
-    assert code == 1 and list(found) == CHECKS and str(file) in found["models"]["text"]
+    assert code == 0 and found["models"]["state"] == "warning" and str(file) in found["models"]["text"]
 
 
 def test_offline_is_said(doctor):

@@ -14,7 +14,6 @@ from fake_hub import REPO, Fault
 
 from llmcli.errors import (
     BadModelFile,
-    ConfigError,
     DamagedModel,
     IsADirectory,
     MissingError,
@@ -257,22 +256,40 @@ def test_read_only_registry(library, interrupt, local, tmp_path):
     assert library.ready(str(local), interrupt).verified
 
 
-def test_broken_registry(library, tmp_path):
-    """A registry that is no JSON is a configuration error that names the file."""
-    (tmp_path / "home" / "data").mkdir(parents=True)
-    (tmp_path / "home" / "data" / "models.json").write_text("{")
-    with pytest.raises(ConfigError) as caught:
-        library.default()
-    assert caught.value.subject.endswith("models.json")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"files": []}',
+        '{"names": {"x": 1}, "defaults": {"": 1}}',
+        '{"imports": {"x": 1}}',
+    ],
+)
+def test_broken_registry(make_library, interrupt, local, tmp_path, text):
+    """A registry that is none stops nothing; the next change puts it aside."""
+    file = tmp_path / "home" / "data" / "models.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    assert make_library().default() == (STARTER, "built in")
+    assert make_library().list() == []
+    assert make_library().damaged_registry() == file
+    assert pull(make_library(), str(local), interrupt).name == "mine"
+    assert make_library().damaged_registry().read_text() == text
+    assert make_library().find("mine").verified
 
 
-def test_foreign_registry(library, make_library, interrupt, local, tmp_path):
-    """Entries that another version wrote are ignored."""
+@pytest.mark.parametrize("strange", [{"strange": 1}, {"sha256": 1}, {"name": [], "quantization": {}}, {"context": "x"}])
+def test_foreign_registry(make_library, interrupt, local, tmp_path, strange):
+    """Entries that another version wrote, or nobody, are ignored."""
+    library = make_library()
     library.ready(str(local), interrupt)
     file = tmp_path / "home" / "data" / "models.json"
     data = json.loads(file.read_text())
     for section in ("files", "names"):
-        data[section] = {key: {"strange": 1} for key in data[section]}
+        data[section] = {key: fields | strange for key, fields in data[section].items()}
     file.write_text(json.dumps(data))
     model = make_library().find(str(local))
     assert (model.path, model.verified) == (local, False)
