@@ -19,11 +19,12 @@ ROOMS = {
     "models": {"models"},
     "store": {"store"},
     "documents": {"documents"},
-    "templates": {"templates"},
+    "templates": {"templates", "documents"},  # of documents only the writing of files
 }
 NARROW = {
     ("tasks", "backends"): {"llmcli.backends.base"},
     ("engine", "models"): {"llmcli.models.gguf"},
+    ("templates", "documents"): {"llmcli.documents.writing"},
 }
 ONLY_IN = {
     "typer": "cli",

@@ -43,7 +43,7 @@ def editing(file: Path, *, fresh: bool) -> Iterator[None]:
         yield
     finally:
         if fresh and file.is_file() and file.read_bytes() == before:
-            file.unlink()
+            file.resolve().unlink()  # where it is a link, the link was there before
 
 
 def edit(cli: Context, file: Path) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import builtins
 import difflib
+import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from llmcli.templates.schema import Prompt
 SUFFIX = ".yaml"
 # no part begins with a dot, so that neither "..", nor hidden files, nor absolute paths can be named
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,63}){0,3}")
+_ALLOWED = "letters, digits, '_', '-' and '.', parts joined by '/'"
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Library:
         _require_name(name)
         for root in (self.user, self.builtin):
             file = root / (name + SUFFIX)
-            if file.is_file():
+            if os.path.lexists(file):  # a user's entry that cannot be read is an error, no reason for the built-in one
                 return file
         raise MissingError(name, kind="prompt", suggestions=self._near(name))
 
@@ -120,25 +123,37 @@ class Library:
         for each in self.names() if name is None else [name]:
             file = self.path(each)
             problems += [Problem(each, file, fault.line, fault.message) for fault in _faults(each, file)]
+        return problems if name is not None else problems + self._strays()
+
+    def _strays(self) -> builtins.list[Problem]:
+        """Return the user's files that look like prompts and whose names keep them from being found."""
+        problems = []
+        for file in sorted(self.user.rglob("*")):
+            path = file.relative_to(self.user)
+            hidden = any(part.startswith(".") for part in path.parts)  # editors and version control keep such files
+            fits = file.suffix == SUFFIX and _NAME.fullmatch(path.as_posix().removesuffix(SUFFIX))
+            if file.suffix.lower() in {SUFFIX, ".yml"} and not hidden and not fits:
+                message = f"never read: prompts lie in NAME{SUFFIX}, NAME being of {_ALLOWED}"
+                problems.append(Problem(path.as_posix(), file, None, message))
         return problems
 
     def new(self, name: str, source: str | None = None) -> Path:
         """Copy the prompt ``source`` (default: ``name`` itself) to a file of the user's own called ``name``.
 
-        Raises ``MissingError`` for the source, ``UsageError`` when ``name`` cannot be a name, and ``CannotCreate``
-        (``exists`` where the user has such a file already).
+        Raises ``MissingError`` for the source, ``UsageError`` when ``name`` cannot be a name, ``CannotCreate``
+        (``exists`` where the user has such a file already), and ``OutputError`` (disk full); no half file is left.
         """
+        from llmcli.documents.writing import atomic_write
+
         _require_name(name)
         target = self.user / (name + SUFFIX)
         content = _read(self.path(source or name))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("x", encoding="utf-8", newline="") as file:
-                file.write(content)
-        except FileExistsError as error:
-            raise CannotCreate(str(target), exists=target.exists(), detail=error.strerror or "") from error
         except OSError as error:
             raise CannotCreate(str(target), detail=error.strerror or "") from error
+        with atomic_write(str(target), force=False) as file:
+            file.write(content.encode())
         return target
 
     def _near(self, name: str) -> tuple[str, ...]:
@@ -152,13 +167,13 @@ class Library:
 
 def _require_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot be the name of a prompt: letters, digits, '_', '-' and '.', parts joined by '/'"
-        )
+        raise UsageError(f"{name!r} cannot be the name of a prompt: {_ALLOWED}")
 
 
 def _read(file: Path) -> str:
     try:
+        if not stat.S_ISREG(file.stat().st_mode):  # a FIFO would be waited for, for ever
+            raise ConfigError(str(file), origin=str(file), detail="not a regular file")
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(str(file), origin=str(file), detail=f"not UTF-8 at byte {error.start}") from error

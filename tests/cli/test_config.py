@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -179,3 +180,38 @@ def test_a_broken_prompt_is_to_be_checked(config, llm, file):
     (prompts / "ask.yaml").write_text("nonsense: 1\n")
     run = llm("ask", "Q")
     assert run.code == 78 and run.err.splitlines()[1] == "Try: llm prompts check ask"
+
+
+def test_aliases_have_a_form_for_the_environment(config):
+    """Every setting can be given as a variable."""
+    run = config("show", "aliases", "--json", env={"LLMCLI_ALIASES": "a=owner/repo:Q4_0, b=./b.gguf"})
+    assert json.loads(run.out)["value"] == {"a": "owner/repo:Q4_0", "b": "./b.gguf"}
+    assert config("show", env={"LLMCLI_ALIASES": "a"}).code == 78
+
+
+def test_edit_through_a_dangling_link_writes_where_it_points(config, file, tmp_path):
+    """A configuration kept elsewhere may be made by its first edit."""
+    file.symlink_to(tmp_path / "elsewhere.yaml")
+    assert config("edit", env=editor(tmp_path, "file.write_text('ctx: 512\\n')")).code == 0
+    assert file.is_symlink() and (tmp_path / "elsewhere.yaml").read_text() == "ctx: 512\n"
+
+
+def test_edit_through_a_dangling_link_without_a_change_leaves_the_link_as_it_was(config, file, tmp_path):
+    """Looking and leaving changes nothing there either."""
+    file.symlink_to(tmp_path / "elsewhere.yaml")
+    assert config("edit", env={"EDITOR": "true"}).code == 0
+    assert file.is_symlink() and not file.exists()
+
+
+def test_edit_on_a_full_disk_leaves_no_half_file(config, file, monkeypatch):
+    """The file is complete or not there."""
+    write = os.write
+
+    def full(fd, data):
+        if bytes(data).startswith(b"# Settings of llm"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", full)
+    assert config("edit", env={"EDITOR": "true"}).code == 74
+    assert list(file.parent.iterdir()) == []

@@ -103,6 +103,12 @@ def test_new_makes_a_kind_that_generate_lists(prompts, llm):
     assert "haiku" in {line.split("\t")[0] for line in llm("generate", "--list").out.splitlines()}
 
 
+def test_new_of_an_unknown_name_asks_for_the_source(prompts):
+    """A name of one's own needs a prompt to begin with."""
+    run = prompts("new", "generate/k3")
+    assert run.code == 66 and "--from" in run.err
+
+
 def test_new_overwrites_nothing(prompts):
     """A second copy would lose the first one's changes."""
     assert prompts("new", "ask").code == 0

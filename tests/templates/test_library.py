@@ -1,11 +1,13 @@
 """Finding prompts: the user's before the built-in ones, names on an allow-list."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from llmcli.errors import CannotCreate, ConfigError, MissingError, UsageError
+from llmcli.errors import CannotCreate, ConfigError, MissingError, OutputError, UsageError
 from llmcli.templates import CONTRACTS, Library, library
 
 FILE = "description: {}\nuser: '{{{{ text }}}}'\n"
@@ -113,6 +115,48 @@ def test_new_never_overwrites(prompts, own):
         prompts.new("summarize")
     assert caught.value.exists
     assert (own / "summarize.yaml").read_text() == "mine"
+
+
+def test_new_on_a_full_disk_leaves_no_half_file(prompts, own, monkeypatch):
+    """A copy is complete or not there: an empty one would hide the prompt that works."""
+
+    def full(_fd, _data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OutputError):
+        prompts.new("summarize")
+    assert not any(path.is_file() for path in own.rglob("*"))
+
+
+ODD = {
+    "directory": lambda path: path.mkdir(),
+    "dangling link": lambda path: path.symlink_to("nowhere"),
+    "link to itself": lambda path: path.symlink_to(path),
+    "FIFO": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("make", ODD.values(), ids=ODD.keys())
+def test_an_odd_entry_is_one_problem_among_the_others(prompts, own, make):
+    """What is no file is marked, named by check and never waited for; the others are listed."""
+    make(own / "generate" / "odd.yaml")
+    assert {each.name: each.description for each in prompts.list("generate/")} == {
+        "generate/email": "mail",
+        "generate/odd": "",
+    }
+    (problem,) = prompts.check()
+    assert (problem.name, problem.origin) == ("generate/odd", own / "generate" / "odd.yaml") and problem.message
+
+
+@pytest.mark.parametrize("name", ["ask.yml", "two words.yaml", "ASK.YAML"])
+def test_check_names_files_that_are_never_read(prompts, own, name):
+    """A file that looks like a prompt and is not found by its name is not passed over in silence."""
+    (own / name).write_text(FILE.format("mine"))
+    (own / "README.md").touch()
+    (own / ".hidden.yml").touch()
+    (problem,) = prompts.check()
+    assert (problem.name, problem.origin) == (name, own / name) and "never read" in problem.message
 
 
 def test_check_holds_prompts_to_their_contract(prompts, own):

@@ -63,7 +63,7 @@ def edit(cli: Context) -> int:
     file = cli.paths.config_file
     fresh = not file.exists()
     if fresh:
-        _create(file)
+        _create(file)  # where a dangling link points to, if it is one
     with editing.editing(file, fresh=fresh):
         editing.edit(cli, file)
         resolve({}, {}, file)
@@ -71,13 +71,15 @@ def edit(cli: Context) -> int:
 
 
 def _create(file: Path) -> None:
+    from llmcli.documents import atomic_write
+
     lines = [_NEW, *(f"\n# {key.help}\n# {key.name}: {_example(key.default)}\n" for key in KEYS)]
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("x", encoding="utf-8") as stream:
-            stream.writelines(lines)
     except OSError as error:
         raise CannotCreate(str(file), detail=error.strerror or "") from error
+    with atomic_write(str(file)) as stream:
+        stream.write("".join(lines).encode())
 
 
 def _example(default: object) -> str:

@@ -10,7 +10,7 @@ from llmcli.cli import completers
 from llmcli.cli.context import Context
 from llmcli.cli.groups import group
 from llmcli.cli.options import GENERAL, command
-from llmcli.errors import CannotCreate, ConfigError
+from llmcli.errors import CannotCreate, ConfigError, MissingError
 from llmcli.templates import Problem, Prompt
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a prompt.", autocompletion=completers.prompts)]
@@ -78,6 +78,11 @@ def new(cli: Context, name: Name, source: Source = None) -> int:
         if not error.exists:
             raise
         raise CannotCreate(error.subject, detail=f"it exists; llm prompts edit {name} opens it") from error
+    except MissingError as error:
+        if source is not None:
+            raise
+        detail = "say which one to copy: --from NAME"
+        raise MissingError(name, kind="prompt", suggestions=error.suggestions, detail=detail) from error
     cli.facts({"name": name, "path": str(file)}) if cli.flags.json else cli.write(f"{file}\n")
     return 0
 
