@@ -2,6 +2,7 @@
 
     LlmError                    1   a failure that has no class of its own
     |- UsageError               2   arguments that make no sense together
+    |  `- BadVariables              (of a prompt)
     |- PartialError             3   something was delivered and something failed
     |- InputError              65   the input is bad
     |  |- BinaryInput
@@ -26,6 +27,7 @@
     |- ConfigError             78   configuration, unknown keys too
     |- TimedOut               124   --timeout ran out
     `- Stopped
+       |- HungUp              129   SIGHUP
        |- Interrupted         130   SIGINT
        |- ReaderGone          141   the reader of stdout went away
        `- Terminated          143   SIGTERM
@@ -54,6 +56,14 @@ class UsageError(LlmError):
     """Arguments that make no sense; ``subject`` is the sentence about them."""
 
     exit_code = 2
+
+
+class BadVariables(UsageError):
+    """The variables given to the prompt called ``prompt`` are unknown, missing or wrong."""
+
+    def __init__(self, subject: str, *, prompt: str) -> None:
+        super().__init__(subject)
+        self.prompt = prompt
 
 
 class PartialError(LlmError):
@@ -233,6 +243,12 @@ class TimedOut(LlmError):
 
 class Stopped(LlmError):
     """The process was told to stop."""
+
+
+class HungUp(Stopped):
+    """SIGHUP."""
+
+    exit_code = 129
 
 
 class Interrupted(Stopped):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import signal
 import time
 
-from llmcli.errors import Interrupted, LlmError, Terminated, TimedOut
+from llmcli.errors import HungUp, Interrupted, LlmError, Terminated, TimedOut
+
+_ERRORS: dict[int, type[LlmError]] = {signal.SIGINT: Interrupted, signal.SIGHUP: HungUp}
 
 
 class Interrupt:
@@ -37,7 +39,7 @@ class Interrupt:
     def error(self) -> LlmError | None:
         """Why work has to stop now, or None."""
         if self.signal is not None:
-            return Interrupted() if self.signal == signal.SIGINT else Terminated()
+            return _ERRORS.get(self.signal, Terminated)()
         if self.deadline is not None and time.monotonic() >= self.deadline:
             return TimedOut()
         return None
@@ -48,7 +50,7 @@ class Interrupt:
         return self.signal is not None or (self.deadline is not None and time.monotonic() >= self.deadline)
 
     def check(self) -> None:
-        """Raise ``Interrupted``, ``Terminated`` or ``TimedOut`` when work has to stop."""
+        """Raise ``Interrupted``, ``HungUp``, ``Terminated`` or ``TimedOut`` when work has to stop."""
         error = self.error
         if error is not None:
             raise error

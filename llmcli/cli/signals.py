@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from llmcli.interrupt import Interrupt
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-DEADLY = {130: signal.SIGINT, 141: signal.SIGPIPE, 143: signal.SIGTERM}
+DEADLY = {129: signal.SIGHUP, 130: signal.SIGINT, 141: signal.SIGPIPE, 143: signal.SIGTERM}
 """Exit codes that stand for death by a signal, so that a shell sees the signal and ends its loop."""
 
 

@@ -85,7 +85,7 @@ def test_a_reader_that_goes_away_ends_the_process_by_sigpipe(process):
     assert child.wait(30) == -signal.SIGPIPE and err == b""
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_an_answer_at_once(process, signum):
     """A signal while decoding is death by that signal, within half a second of an idle machine, and silent."""
     child = process(*LONG)
