@@ -134,6 +134,21 @@ def test_generate_lists_the_variables_of_a_kind(llm):
     """--list with a kind names what --var may set."""
     rows = [json.loads(line) for line in llm("generate", "email", "--list", "--json").out.splitlines()]
     assert {"variable", "default", "choices", "description"} == set(rows[0]) and rows[0]["variable"] == "topic"
+    assert rows[0]["default"] is None and rows[0]["choices"] == []
+
+
+def test_generate_says_what_is_required_and_what_can_be_chosen_in_columns(llm):
+    """In columns a required variable says so, and choices stand in one cell."""
+    rows = [line.split("\t") for line in llm("generate", "email", "--list").out.splitlines()]
+    assert rows[0][:3] == ["topic", "(required)", ""] and any(", " in row[2] for row in rows)
+
+
+@pytest.mark.parametrize(
+    "argv", [["--list", "-o", "file"], ["email", "--no-stdin", "--var", "topic=a", "--var", "topic=b"]]
+)
+def test_generate_refuses_what_it_would_ignore(llm, argv):
+    """An option without an effect is usage."""
+    assert llm("generate", *argv).code == 2
 
 
 def test_chat_takes_a_line_of_a_pipe_as_a_message(llm):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -35,13 +36,25 @@ def generate(
     from llmcli.tasks.generate import generate as task
 
     if show_list:
+        if cli.flags.output is not None:
+            raise UsageError("--list goes to standard output, so it takes no --output")
         return _list(cli, kind)
     if kind is None:
         raise UsageError("which kind of text?", detail="Try: llm generate --list")
-    variables = dict(_pair(inputs.argument(text)) for text in var or ())
+    variables = _variables(var or [])
     text = inputs.stdin_document(cli).text if inputs.stdin_wanted(cli, []) else None
     options = cli.options()
     return cli.show(lambda backend: task(backend, cli.prompts, kind, variables, text, options))
+
+
+def _variables(texts: Sequence[str]) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    for text in texts:
+        name, value = _pair(inputs.argument(text))
+        if name in variables:
+            raise UsageError(f"--var gives {name} twice")
+        variables[name] = value
+    return variables
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -55,7 +68,7 @@ def _list(cli: Context, kind: str | None) -> int:
     from llmcli.templates.contracts import GENERATE
 
     if kind is None:
-        rows = [
+        rows: list[dict[str, object]] = [
             {"kind": summary.name.removeprefix(GENERATE), "description": summary.description}
             for summary in cli.prompts.list(GENERATE)
         ]
@@ -63,11 +76,17 @@ def _list(cli: Context, kind: str | None) -> int:
         rows = [
             {
                 "variable": variable.name,
-                "default": "(required)" if variable.default is None else variable.default,
-                "choices": ", ".join(variable.choices),
+                "default": variable.default,
+                "choices": list(variable.choices),
                 "description": variable.description,
             }
             for variable in cli.prompts.get(GENERATE + kind).variables.values()
         ]
-    cli.table(rows)
+    cli.table(rows if cli.flags.json else [{name: _shown(name, cell) for name, cell in row.items()} for row in rows])
     return 0
+
+
+def _shown(name: str, cell: object) -> object:
+    if isinstance(cell, list):
+        return ", ".join(cell)
+    return "(required)" if name == "default" and cell is None else cell
