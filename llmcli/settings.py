@@ -97,6 +97,11 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
 
 
 def _names(value: Any) -> dict[str, str]:
+    if isinstance(value, str):  # the environment has no mappings
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        if not all(name.strip() and text.strip() for name, _, text in pairs):
+            raise ValueError("expected NAME=MODEL,NAME=MODEL,...")
+        return {name.strip(): text.strip() for name, _, text in pairs}
     if not isinstance(value, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
         raise ValueError("expected a mapping of names to texts")
     return dict(value)
@@ -104,7 +109,7 @@ def _names(value: Any) -> dict[str, str]:
 
 KEYS = (
     Key("model", _text, None, "the model when -m is not given: any name that -m takes"),
-    Key("aliases", _names, {}, "other names for models: {short: owner/repo:QUANT}"),
+    Key("aliases", _names, {}, "other names for models: {short: owner/repo:QUANT}; in the environment: short=..."),
     Key("ctx", _whole(64, 2**24, "auto"), "auto", "context in tokens; auto: what the job needs, up to the model's own"),
     Key("max_tokens", _whole(1, 2**24, "auto"), "auto", "longest answer in tokens; auto: what the verb needs"),
     Key("threads", _whole(1, 1024, "auto"), "auto", "threads; auto: the cores that this process may use"),
