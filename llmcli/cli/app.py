@@ -75,7 +75,9 @@ def _root(
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), err=True)
+        from llmcli.cli import wording
+
+        wording.say(context.obj[0], context.get_help())
         raise typer.Exit(2)
 
 
@@ -86,6 +88,16 @@ def _stub() -> None:
 def first_word(argv: Sequence[str]) -> str:
     """Return the first argument that is not an option (the root's options take no values), "" without one."""
     return next((word for word in argv if not word.startswith("-")), "")
+
+
+def command_path(argv: Sequence[str]) -> str:
+    """Return the words of ``argv`` that name a command, "ask" or "models list"; "" where the first one names none."""
+    word, *rest = [word for word in argv if not word.startswith("-")] or [""]
+    for command in COMMANDS:
+        if command.name == word:
+            names = {each.name for each in command.load().registered_commands} if command.group and rest else set()
+            return f"{word} {rest[0]}" if rest and rest[0] in names else word
+    return ""
 
 
 def build(word: str, *, completing: bool = False) -> typer.Typer:

@@ -7,12 +7,15 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn, TextIO, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from llmcli.cli.signals import DEADLY, caught, die
 from llmcli.cli.world import TextStream, World, Writer
 from llmcli.errors import InternalError, LlmError, OutOfMemory, UsageError
 from llmcli.interrupt import Interrupt
+
+if TYPE_CHECKING:
+    import typer
 
 
 def main(argv: Sequence[str] | None = None, world: World | None = None) -> int:
@@ -47,7 +50,7 @@ def _dispatch(words: list[str], world: World, interrupt: Interrupt) -> int:
         with _without_rich() if completing else contextlib.nullcontext():
             code = command.main(args=words, prog_name=app.NAME, standalone_mode=False, obj=(world, interrupt))
     except typer.TyperException as error:
-        raise UsageError(_sentence(error.format_message())) from error
+        raise UsageError(_sentence(error)) from error
     except typer.Abort as error:
         raise UsageError("aborted") from error
     except SystemExit as error:  # how Typer ends a completion
@@ -68,8 +71,17 @@ def _without_rich() -> Iterator[None]:
             sys.modules["rich"] = loaded
 
 
-def _sentence(message: str) -> str:
-    """Return a message of the parser the way ours are written."""
+def _sentence(error: typer.TyperException) -> str:
+    """Return a message of the parser the way ours are written, with a range of numbers in words."""
+    message = error.format_message()
+    wanted = getattr(getattr(error, "param", None), "type", None)
+    low, high = getattr(wanted, "min", None), getattr(wanted, "max", None)
+    before, ranged, _ = message.rpartition(" is not ")
+    if low is not None and ranged:
+        option, _, value = before.partition(": ")
+        kind = "a whole number" if isinstance(low, int) else "a number"
+        bounds = f"from {low:g} on" if high is None else f"from {low} to {high}"
+        message = f"{option}: expected {kind} {bounds}, not {value}"
     return message[:1].lower() + message[1:].rstrip(".")
 
 
@@ -84,9 +96,7 @@ def _report(error: LlmError, words: Sequence[str], world: World) -> int:
     from llmcli.cli import app, wording
 
     as_json = "--json" in words[: words.index("--")] if "--" in words else "--json" in words
-    word = app.first_word(words)
-    known = any(command.name == word for command in app.COMMANDS)
-    wording.show(error, world, as_json=as_json, command=word if known else "")
+    wording.show(error, world, as_json=as_json, command=app.command_path(words))
     return error.exit_code
 
 

@@ -24,7 +24,7 @@ SEED_MAX = 2**32 - 1
 def _finite(value: float | None) -> float | None:
     """Refuse the numbers that no range keeps out."""
     if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"expected a number from 0 on, not {value}")
+        raise typer.BadParameter(f"{value} is not finite")
     return value
 
 

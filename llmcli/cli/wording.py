@@ -125,6 +125,7 @@ def _partial(error: e.PartialError) -> Words:
 
 
 _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
+    e.BadVariables: lambda x: (_of(x), f"Try: llm {x.prompt.replace('/', ' ')} --list" if "/" in x.prompt else ""),
     e.UsageError: lambda x: (_of(x), x.detail),
     e.PartialError: _partial,
     e.BinaryInput: lambda x: (_with_detail(f"{_of(x)} is not a text", x), "Convert it to text first."),
@@ -177,16 +178,23 @@ def words(error: Exception) -> Words:
     return sanitize.line(f"internal error: {type(error).__name__}: {error}"), ""
 
 
-def as_object(error: Exception, **more: Any) -> str:
-    """Return the error as one line of JSON."""
-    happened, advice = words(error)
+def as_object(error: Exception, command: str = "", **more: Any) -> str:
+    """Return the error as one line of JSON; ``command`` as in ``show``."""
+    happened, advice = _words_of(error, command)
     code = error.exit_code if isinstance(error, e.LlmError) else e.InternalError.exit_code
     body = {"code": code, "type": type(error).__name__, "message": happened, "next": advice or None, **more}
     return json.dumps({"error": body}, ensure_ascii=False)
 
 
+def _words_of(error: Exception, command: str) -> Words:
+    happened, advice = words(error)
+    if isinstance(error, e.UsageError) and not advice:
+        advice = f"Try: llm {command} --help" if command else "Try: llm --help"
+    return happened, advice
+
+
 def show(error: Exception, world: World, *, as_json: bool, command: str = "", name: str = "") -> None:
-    """Write the error to stderr; ``name`` is the item that failed.
+    """Write the error to stderr; ``name`` is the item that failed, ``command`` the words whose help is of use.
 
     Nothing is said about a signal or a reader that went away: the user knows.
     """
@@ -194,13 +202,11 @@ def show(error: Exception, world: World, *, as_json: bool, command: str = "", na
     if isinstance(error, e.Stopped):
         return
     if as_json:
-        say(world, as_object(error, **({"name": name} if name else {})))
+        say(world, as_object(error, command, **({"name": name} if name else {})))
         return
-    happened, advice = words(error)
+    happened, advice = _words_of(error, command)
     if name and name not in happened:
         happened = f"{name}: {happened}"
-    if isinstance(error, e.UsageError) and not advice:
-        advice = f"Try: llm {command} --help" if command else "Try: llm --help"
     say(world, f"llm: {happened}" + (f"\n{advice}" if advice else ""))
 
 

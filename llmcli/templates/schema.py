@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from llmcli.errors import ConfigError, UsageError
+from llmcli.errors import BadVariables, ConfigError
 from llmcli.templates.rendering import Template, TemplateFailure
 from llmcli.types import Message, Role
 
@@ -75,7 +75,7 @@ class Prompt:
         """Return the messages: system (unless it comes out blank), the examples as pairs of turns, user.
 
         Values are text, or whatever a command passes by contract (lists of documents); they are data and never
-        rendered again. Raises ``UsageError`` that names every unknown, missing and wrong variable at once, and
+        rendered again. Raises ``BadVariables`` that names every unknown, missing and wrong variable at once, and
         ``ConfigError`` when an expression of the file fails.
         """
         values = self._values(variables)
@@ -115,5 +115,5 @@ class Prompt:
                 if problem is not None:
                     problems.append(problem)
         if problems:
-            raise UsageError(f"{self.name}: " + "; ".join(problems))
+            raise BadVariables(f"{self.name}: " + "; ".join(problems), prompt=self.name)
         return values

@@ -179,3 +179,40 @@ def test_offline_names_what_forbade_the_network(llm, argv, env, advice):
     """The next step undoes what was set, and nothing that was not."""
     run = llm("models", "pull", "smollm2-135m", *argv, env={"HF_HUB_OFFLINE": None, **env})
     assert run.code == 69 and run.err.splitlines()[1] == advice
+
+
+@pytest.mark.parametrize(
+    ("argv", "advice"),
+    [
+        (["models", "list", "foo"], "Try: llm models list --help"),
+        (["models", "foo"], "Try: llm models --help"),
+        (["prompts", "--nonsense"], "Try: llm prompts --help"),
+        (["generate", "email", "--no-stdin"], "Try: llm generate email --list"),
+        (["nonsense"], "Try: llm --help"),
+    ],
+)
+def test_a_usage_error_points_to_the_help_that_answers_it(llm, argv, advice):
+    """The next step is about the words that were typed, in JSON as in text."""
+    assert llm(*argv).err.splitlines()[1] == advice
+    assert json.loads(llm(*argv, "--json").err)["error"]["next"] == advice
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--ctx=foo", "'--ctx': expected a whole number from 64 on, not 'foo'"),
+        ("--ctx=3", "'--ctx': expected a whole number from 64 on, not 3"),
+        ("--seed=-1", "'--seed': expected a whole number from 0 to 4294967295, not -1"),
+        ("--temperature=-1", "'--temperature': expected a number from 0 on, not -1.0"),
+        ("--temperature=nan", "'--temperature': expected a number from 0 on, not nan"),
+    ],
+)
+def test_a_number_out_of_range_is_said_in_words(llm, option, words):
+    """The parser's notation of ranges is not for users."""
+    assert llm("ask", "Q", option).err.splitlines()[0].endswith(words)
+
+
+def test_help_without_a_command_goes_to_the_run_s_stderr(llm):
+    """Nothing is written past the descriptors that the run was given."""
+    run = llm()
+    assert run.code == 2 and run.err.startswith("Usage: llm ")
