@@ -14,6 +14,7 @@ from llmcli.errors import BadModelFile
 _BLOCK = 1 << 20
 _KEPT_NUMBERS = 1024  # longer arrays are scores and token types of vocabularies
 _KEPT_STRINGS = 64  # longer arrays are vocabularies
+_KEPT_BYTES = 64 << 20  # of all texts together; real headers keep some 100 kB
 
 # metadata value types: number -> struct format
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -49,6 +50,7 @@ class Reader:
         self._data = b""
         self._at = 0  # cursor in _data
         self._before = 0  # bytes of the file that came before _data
+        self._kept = 0  # bytes of texts
 
     @property
     def position(self) -> int:
@@ -94,6 +96,9 @@ class Reader:
             self.fail(f"{what} of {length} bytes")
         if self.position + length > self.size:
             self.fail(f"a text of {length} bytes ends beyond the file (truncated?)")
+        self._kept += length
+        if self._kept > _KEPT_BYTES:
+            self.fail(f"texts of {self._kept} bytes in its header")
         return self.take(length).decode("utf-8", "replace")
 
     def value(self, key: str) -> Any:
@@ -146,5 +151,8 @@ class Reader:
                 count -= 1
             self._at = at
             if count > 0 and at <= last:  # one that does not end in the buffer
-                self.string()
+                length = self.scalar("Q")
+                if self.position + length > self.size:
+                    self.fail(f"a text of {length} bytes ends beyond the file (truncated?)")
+                self._skip(length)
                 count -= 1

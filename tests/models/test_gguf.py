@@ -127,6 +127,16 @@ def test_long_string_in_array():
     assert parse(gguf(ARCHITECTURE, array, entry(b"z", 4, struct.pack("<I", 5)))).metadata["z"] == 5
 
 
+def test_huge_texts():
+    """Texts that no model has are refused before they are read, one or many, though the file may hold them."""
+    start = b"GGUF" + struct.pack("<IQQ", 3, 0, 1)
+    one = start + text(b"general.name") + struct.pack("<IQ", 8, 1 << 32)
+    many = start + text(b"x") + struct.pack("<IIQ", 9, 8, 9) + 9 * (struct.pack("<Q", 8 << 20) + bytes(8 << 20))
+    for content in (one, many):
+        with pytest.raises(BadModelFile, match="texts of"):
+            parse_header(io.BytesIO(content), 1 << 33, "m.gguf")
+
+
 def test_dribbling_stream():
     """A stream that returns a few bytes at a time gives the same header."""
 
