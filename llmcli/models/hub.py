@@ -193,7 +193,7 @@ class Hub:
         try:
             info = api.model_info(repo, revision=revision, files_metadata=True, timeout=self._timeout())
         except (ValueError, TypeError, KeyError, AttributeError) as error:  # how the client meets a portal's page
-            raise RemoteError(repo, detail=f"{self.endpoint} sent no answer of the Hub: {error}") from error
+            raise RemoteError(repo, detail=f"{self.endpoint} does not answer like the Hub") from error
         if not _COMMIT.fullmatch(info.sha or ""):
             raise RemoteError(repo, detail=f"{self.endpoint} names no commit")
         files = tuple(

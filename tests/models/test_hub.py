@@ -186,9 +186,10 @@ def test_retry_after_forms(headers, seconds):
 
 
 def test_portal(hub, client):
-    """A login page instead of the listing is 76."""
+    """A login page instead of the listing is 76, in one plain sentence."""
     hub.listing_faults = [Fault(portal="html")]
-    assert fails(client, RemoteError).exit_code == 76
+    error = fails(client, RemoteError)
+    assert (error.exit_code, error.detail) == (76, f"{hub.endpoint} does not answer like the Hub")
 
 
 def test_no_commit(hub, client):
