@@ -49,8 +49,12 @@ class Library:
         """Return the name of the model that is used when none is given, and where that was decided."""
         if self._settings["model"]:
             return self._settings["model"], self._settings.origin("model")
-        stored = self._registry.data["defaults"].get("")
+        stored = self.stored_default()
         return (stored, "llm models default") if stored else (STARTER, "built in")
+
+    def stored_default(self) -> str | None:
+        """Return the name that ``set_default`` stored last."""
+        return self._registry.data["defaults"].get("")
 
     def set_default(self, name: str) -> None:
         """Make ``name`` the default. Raises ``MissingError`` for a name that means nothing, and ``OutputError``."""
@@ -264,7 +268,7 @@ class Library:
         """
         model = self.find_removable(name)
         names_of_it = {self._key(name), model.name}
-        stored = self._registry.data["defaults"].get("")
+        stored = self.stored_default()
         with suppress(MissingError, ModelNotHere, IsADirectory):
             if stored and self.find(stored).path == model.path:
                 names_of_it.add(stored)

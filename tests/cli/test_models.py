@@ -288,10 +288,18 @@ def test_default_refuses_a_name_that_means_nothing(models):
     assert models("default", "no-such").code == 66 and models("default").out == "smollm2-135m\n"
 
 
-def test_default_says_when_the_environment_goes_before_it(models, here):
-    """Setting a default that nobody will see is worth a warning, where somebody looks."""
-    run = models("default", here, "-v", env={"LLMCLI_MODEL": "qwen3-4b"})
-    assert run.code == 0 and "LLMCLI_MODEL still says qwen3-4b" in run.err
+def test_default_is_refused_where_something_goes_before_it(models, here):
+    """A default that would have no effect is 78 with the place that decides, and is not stored."""
+    run = models("default", here, env={"LLMCLI_MODEL": "qwen3-4b"})
+    assert run.code == 78 and "LLMCLI_MODEL" in run.err and "qwen3-4b" in run.err
+    assert models("default").out == "smollm2-135m\n"
+
+
+def test_config_shows_the_default_that_was_chosen(llm, models, here):
+    """The model that is used when none is given stands among the settings, with its origin."""
+    models("default", here)
+    (row,) = rows(llm("config", "show", "model", "--json", env={"LLMCLI_MODEL": None}))
+    assert (row["value"], row["origin"]) == (here, "llm models default")
 
 
 def test_a_group_without_a_command_is_usage(models):

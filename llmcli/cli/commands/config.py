@@ -39,9 +39,11 @@ def show(
         raise ConfigError(str(name), detail="unknown key", suggestions=suggest(str(name)))
     rows = []
     for key in keys:
-        value = cli.settings[key.name]
+        value, origin = cli.settings[key.name], cli.settings.origin(key.name)
+        if key.name == "model" and value is None and cli.models.stored_default():
+            value, origin = cli.models.default()
         shown = value if cli.flags.json else _shown(value)
-        rows.append({"setting": key.name, "value": shown, "origin": cli.settings.origin(key.name), "meaning": key.help})
+        rows.append({"setting": key.name, "value": shown, "origin": origin, "meaning": key.help})
     cli.table(rows)
     return 0
 

@@ -10,7 +10,7 @@ from llmcli.cli import completers
 from llmcli.cli.context import Context
 from llmcli.cli.groups import group
 from llmcli.cli.options import GENERAL, command
-from llmcli.errors import ModelNotHere, UnavailableError, UsageError
+from llmcli.errors import ConfigError, ModelNotHere, UnavailableError, UsageError
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Any name that -m takes.", autocompletion=completers.models)]
 OptionalName = Annotated[
@@ -120,9 +120,11 @@ def default(
 ) -> int:
     """Print the default model, or make NAME the default; -v says where it was decided."""
     from llmcli.cli import sanitize, wording
-    from llmcli.cli.reporter import Reporter
 
     if name is not None:
+        if cli.settings["model"]:
+            detail = f"it says {cli.settings['model']}, which goes before the default; change it there"
+            raise ConfigError("model", origin=cli.settings.origin("model"), detail=detail)
         cli.models.set_default(name)
     decided, origin = cli.models.default()
     if cli.flags.json:
@@ -130,8 +132,6 @@ def default(
         return 0
     if name is None:
         cli.write(f"{decided}\n")
-    elif cli.settings["model"]:
-        Reporter(cli).notice(f"{origin} still says {decided}, which goes before the default")
     if cli.flags.verbose:
         wording.say(cli.world, f"llm: {sanitize.line(f'{decided}: {origin}')}")
     return 0
