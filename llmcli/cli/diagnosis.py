@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from llmcli import __version__
 from llmcli.cli import scripts, wording
@@ -135,12 +136,14 @@ def _prompts(cli: Context) -> Finding:
 
 
 def _models(cli: Context) -> Finding:
+    from llmcli.cli import shelf
     from llmcli.models.cache import hub_directory
 
     directory = hub_directory(cli.world.environ)
     here = cli.models.list()
     sizes = sum(model.size for model in here)
-    free = shutil.disk_usage(next(each for each in (directory, *directory.absolute().parents) if each.exists())).free
+    existing = _existing(directory)
+    free = shutil.disk_usage(existing).free
     data = {"directory": str(directory), "models": [model.name for model in here], "disk_free": free}
     count = "1 model" if len(here) == 1 else f"{len(here)} models"
     text = f"{count}, {wording.size(sizes)}, in {directory} ({wording.size(free)} free)"
@@ -148,20 +151,49 @@ def _models(cli: Context) -> Finding:
     if damaged is not None:
         advice = "Pull imported files and set the default again, then delete that file."
         return Finding(State.WARNING, f"what llm remembered of models is damaged: {damaged}; {text}", advice, data)
+    if not _writable(existing):
+        return Finding(
+            State.WARNING, f"{existing} cannot be written; {text}", "Make it writable, or set HF_HOME.", data
+        )
+    bad = {model.name: shelf.verification(model) for model in here if model.missing or model.damaged}
+    if bad:
+        named = ", ".join(f"{name} is {state}" for name, state in bad.items())
+        return Finding(State.WARNING, f"{named}; {text}", "Try: llm models pull NAME, or: llm models rm NAME", data)
     return Finding(State.OK, text, data=data)
 
 
+def _existing(path: Path) -> Path:
+    """Return ``path`` or the nearest directory above it that is there."""
+    return next(each for each in (path, *path.absolute().parents) if each.exists())
+
+
+def _writable(path: Path) -> bool:
+    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+
+
 def _default_model(cli: Context) -> Finding:
+    from llmcli.cli import shelf
+    from llmcli.models.gguf import read_header
+
     name, origin = cli.models.default()
     data = {"name": name, "origin": origin}
     try:
         model = cli.models.find()
+        for part in model.parts:
+            read_header(part)
     except ModelNotHere:
         return Finding(State.WARNING, f"{name} ({origin}) is not here", f"Try: llm models pull {name}", data)
     except LlmError as error:
         happened, advice = wording.words(error)
         return Finding(State.PROBLEM, f"{happened} ({origin})", advice, data)
-    return Finding(State.OK, f"{name} ({origin}): {model.path}", data={**data, "path": str(model.path)})
+    state = shelf.verification(model)
+    data |= {"path": str(model.path), "verification": state}
+    text = f"{name} ({origin}): {model.path}"
+    if model.damaged:
+        return Finding(State.PROBLEM, f"{text} is damaged", f"Try: llm models pull {name}", data)
+    if model.announced and not model.verified:
+        return Finding(State.WARNING, f"{text} is {state}", f"Try: llm models pull {name}", data)
+    return Finding(State.OK, text, data=data)
 
 
 def _path(cli: Context) -> Finding:
@@ -193,7 +225,19 @@ def _network(cli: Context) -> Finding:
         f"through {', '.join(proxies)}" if proxies else "",
     ]
     data = {"offline": offline, "endpoint": wording.address(endpoint), "token": bool(environ.get("HF_TOKEN"))}
-    return Finding(State.OK, ", ".join(part for part in parts if part), data={**data, "proxies": proxies})
+    data |= {"proxies": proxies}
+    text = ", ".join(part for part in parts if part)
+    if not _is_address(endpoint):
+        return Finding(State.WARNING, f"HF_ENDPOINT is no address; {text}", "Unset it, or set https://HOST.", data)
+    return Finding(State.OK, text, data=data)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 def _terminal(cli: Context) -> Finding:
@@ -213,8 +257,8 @@ def _directories(cli: Context) -> Finding:
     paths = {"configuration": cli.paths.config, "data": cli.paths.data, "cache": cli.paths.cache}
     data = {name: str(path) for name, path in paths.items()}
     for path in paths.values():
-        existing = next(each for each in (path, *path.absolute().parents) if each.exists())
-        if not os.access(existing, os.W_OK | os.X_OK) or not existing.is_dir():
+        existing = _existing(path)
+        if not _writable(existing):
             advice = "Make it writable, or name another with LLMCLI_CONFIG_DIR, LLMCLI_DATA_DIR or LLMCLI_CACHE_DIR."
             return Finding(State.WARNING, f"{existing} cannot be written", advice, data)
     text = ", ".join(dict.fromkeys(data.values()))

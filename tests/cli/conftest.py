@@ -15,6 +15,7 @@ from pathlib import Path
 import pyte
 import pytest
 import scripted
+from fake_hub import REPO, FakeHub
 
 from llmcli.cli import context, main
 from llmcli.cli.world import World
@@ -120,3 +121,25 @@ def process(tiny, tmp_path):
         return subprocess.Popen([sys.executable, "-m", "llmcli", *argv], env=environ, cwd=tmp_path, **how)
 
     return start
+
+
+@pytest.fixture
+def hub(tiny, monkeypatch):
+    """Return a Hub on loopback that has two quantizations of a tiny model."""
+    from huggingface_hub import close_session
+
+    server = FakeHub()
+    server.repos[REPO] = {"tiny.Q4_0.gguf": tiny("llama").read_bytes(), "tiny.Q8_0.gguf": tiny("chatml").read_bytes()}
+    monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    close_session()
+    yield server
+    server.close()
+    close_session()
+
+
+@pytest.fixture
+def here(llm, hub):
+    """Return the name of a model that was pulled."""
+    assert llm("models", "pull", f"{REPO}:Q4_0").code == 0
+    return f"{REPO}:Q4_0"

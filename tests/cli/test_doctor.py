@@ -165,6 +165,40 @@ def test_a_broken_registry_of_models_is_a_warning(doctor):
     assert code == 0 and found["models"]["state"] == "warning" and str(file) in found["models"]["text"]
 
 
+@pytest.mark.parametrize("endpoint", ["nonsense", "ftp://host", "https://", "http://["])
+def test_an_endpoint_that_is_no_address_is_a_warning(doctor, endpoint):
+    """A pull would fail with it."""
+    _, found = doctor(HF_ENDPOINT=endpoint)
+    assert found["network"]["state"] == "warning" and "HF_ENDPOINT" in found["network"]["text"]
+
+
+def test_a_cache_that_is_a_file_is_a_warning(doctor, tmp_path):
+    """Nothing could be pulled into it."""
+    (tmp_path / "file").write_text("")
+    _, found = doctor(HF_HUB_CACHE=str(tmp_path / "file"))
+    assert found["models"]["state"] == "warning" and "cannot be written" in found["models"]["text"]
+
+
+def test_a_default_model_that_is_broken_is_a_problem(doctor, tmp_path):
+    """A file that is there is not enough."""
+    (tmp_path / "x.gguf").write_bytes(b"GGUF nonsense")
+    code, found = doctor(LLMCLI_MODEL=str(tmp_path / "x.gguf"))
+    assert code == 1 and found["default model"]["state"] == "problem"
+
+
+def test_a_default_model_whose_bytes_changed_is_not_ok(llm, doctor, here):
+    """What was not checked since it changed is worth a warning, and what was found damaged is a problem."""
+    path = Path(json.loads(llm("models", "show", here, "--json").out)["path"]).resolve()
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    os.utime(path, (1, 1))
+    assert doctor(LLMCLI_MODEL=here)[1]["default model"]["state"] == "warning"
+    assert llm("ask", "x", "-m", here).code == 76
+    _, found = doctor(LLMCLI_MODEL=here)
+    assert (found["default model"]["state"], found["models"]["state"]) == ("problem", "warning")
+    assert found["default model"]["next"] == f"Try: llm models pull {here}"
+
+
 def test_offline_is_said(doctor):
     """The Hub's own variable counts."""
     _, found = doctor(HF_HUB_OFFLINE="1")

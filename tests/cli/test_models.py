@@ -8,37 +8,15 @@ import threading
 from pathlib import Path
 
 import pytest
-from fake_hub import REPO, FakeHub, Fault
+from fake_hub import REPO, Fault
 
 KEYS = ["name", "size", "quantization", "context", "licence", "verification", "source", "here", "default", "path"]
-
-
-@pytest.fixture
-def hub(tiny, monkeypatch):
-    """Return a Hub on loopback that has two quantizations of a tiny model."""
-    from huggingface_hub import close_session
-
-    server = FakeHub()
-    server.repos[REPO] = {"tiny.Q4_0.gguf": tiny("llama").read_bytes(), "tiny.Q8_0.gguf": tiny("chatml").read_bytes()}
-    monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    close_session()
-    yield server
-    server.close()
-    close_session()
 
 
 @pytest.fixture
 def models(llm):
     """Run ``llm models`` with no model configured."""
     return lambda *argv, env=None, **how: llm("models", *argv, env={"LLMCLI_MODEL": None, **(env or {})}, **how)
-
-
-@pytest.fixture
-def here(models, hub):
-    """Return the name of a model that was pulled."""
-    assert models("pull", f"{REPO}:Q4_0").code == 0
-    return f"{REPO}:Q4_0"
 
 
 def rows(run):
