@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from llmcli.errors import CannotCreate, ConfigError, MissingError, OutputError, UsageError
 from llmcli.templates import CONTRACTS, Library, library
+from llmcli.templates.loading import KEYS
 
 FILE = "description: {}\nuser: '{{{{ text }}}}'\n"
 
@@ -195,3 +197,11 @@ def test_the_prompts_that_ship_keep_their_contracts():
     assert set(CONTRACTS) <= set(shipped.names())
     for name in shipped.names():
         assert all(variable.description for variable in shipped.get(name).variables.values()), name
+
+
+def test_the_example_of_the_readme_is_a_prompt(prompts, own):
+    """The file that explains the format has every key and nothing wrong with it."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(description: .*?)```", text, re.DOTALL)
+    (own / "generate" / "review.yaml").write_text(example)
+    assert prompts.check() == [] and all(f"\n{key}:" in f"\n{example}" for key in KEYS)
