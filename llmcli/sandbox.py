@@ -59,7 +59,7 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
         """``filters`` are added to Jinja's own, ``options`` are those of its environment."""
         super().__init__(trim_blocks=True, lstrip_blocks=True, **options)
         self.filters = {name: _measured(function) for name, function in {**self.filters, **(filters or {})}.items()}
-        self.filters.update(each=_each, joined=_joined, join=_join)
+        self.filters.update(each=_each, joined=_joined, join=_join, built=_built)
         del self.globals["lipsum"]  # its size depends on chance
 
     def compile_untrusted(self, source: str, *, seconds: float, size: int) -> jinja2.Template:
@@ -90,12 +90,13 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
         subject = getattr(getattr(function, "__wrapped__", function), "__self__", None)  # Jinja wraps str.format
         if isinstance(subject, str) and function.__name__ == "join" and len(args) == 1:
             return _joined(args[0], subject)
-        _budget.get().check(_size_of_call(subject, function, (*args, *kwargs.values())))
+        values = (*args, *kwargs.values())
+        _budget.get().check(max(_length(values), _size_of_call(subject, function, values)))
         return super().call(context, function, *args, **kwargs)
 
 
 class _Guards(jinja2.visitor.NodeTransformer):
-    """Sends every loop through ``each`` and every ``~`` through ``joined``, which ask the budget."""
+    """Sends loops through ``each``, ``~`` through ``joined``, and lists through ``built``, which ask the budget."""
 
     def visit_For(self, node: jinja2.nodes.For) -> jinja2.nodes.Node:  # noqa: N802 (named after the node)
         self.generic_visit(node)
@@ -107,11 +108,30 @@ class _Guards(jinja2.visitor.NodeTransformer):
         parts = jinja2.nodes.List(node.nodes, lineno=node.lineno)
         return jinja2.nodes.Filter(parts, "joined", [], [], None, None, lineno=node.lineno)
 
+    def visit_List(self, node: jinja2.nodes.List) -> jinja2.nodes.Node:  # noqa: N802 (named after the node)
+        self.generic_visit(node)
+        return jinja2.nodes.Filter(node, "built", [], [], None, None, lineno=node.lineno)
+
+    def visit_Dict(self, node: jinja2.nodes.Dict) -> jinja2.nodes.Node:  # noqa: N802 (named after the node)
+        self.generic_visit(node)
+        return jinja2.nodes.Filter(node, "built", [], [], None, None, lineno=node.lineno)
+
+    def visit_Tuple(self, node: jinja2.nodes.Tuple) -> jinja2.nodes.Node:  # noqa: N802 (named after the node)
+        self.generic_visit(node)
+        if node.ctx != "load":
+            return node
+        return jinja2.nodes.Filter(node, "built", [], [], None, None, lineno=node.lineno)
+
 
 def _each(values: Iterable[Any]) -> Iterator[Any]:
     for value in values:
         _budget.get().check()
         yield value
+
+
+def _built(value: Any) -> Any:
+    _budget.get().check(_length(value))
+    return value
 
 
 def _joined(values: Iterable[Any], between: str = "") -> str:
@@ -134,6 +154,8 @@ def _join(
 def _measured(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def filtered(*args: Any, **kwargs: Any) -> Any:
+        if function.__name__ in {"do_sum", "sync_do_sum"}:
+            args = (args[0], _each(args[1]), *args[2:])  # sums of lists copy at every step
         subject = next((arg for arg in args if isinstance(arg, str)), None)
         _budget.get().check(_size_of_call(subject, function, (*args, *kwargs.values())))
         return function(*args, **kwargs)
@@ -188,4 +210,19 @@ def _bits(number: int) -> int:
 
 
 def _length(value: Any) -> int:
-    return len(value) if isinstance(value, str | list | tuple) else 0
+    """Return how many characters and values ``value`` shows when written out; stops counting above the budget.
+
+    A list that holds one list twice, and so on, is small in memory and endless on paper.
+    """
+    if isinstance(value, str):
+        return len(value)
+    limit = _budget.get().size
+    total, rest = 0, [value]
+    while rest and total <= limit:
+        each = rest.pop()
+        total += len(each) if isinstance(each, str) else 1
+        if isinstance(each, list | tuple):
+            rest.extend(each)
+        elif isinstance(each, dict):
+            rest.extend((*each.keys(), *each.values()))
+    return total

@@ -77,6 +77,13 @@ ENDLESS = {
     "join": "{{ range(99999) | join('x' * 999999) }}",
     "join by a method": "{{ ('x' * 999999).join(range(99999) | map('string')) }}",
     "indent": "{{ ('\\n' * 99999) | indent(999999, true) }}",
+    "nested lists": "{% set n = namespace(a=[a]) %}"
+    "{% for i in range(64) %}{% set n.a = [n.a, n.a] %}{% endfor %}{{ n.a }}",
+    "nested tuples": "{% set n = namespace(a=[a]) %}"
+    "{% for i in range(64) %}{% set n.a = (n.a, n.a) %}{% endfor %}{{ n.a | string }}",
+    "nested mappings": "{% set n = namespace(a=[a]) %}"
+    "{% for i in range(64) %}{% set n.a = dict(a=n.a, b=n.a) %}{% endfor %}{{ n.a }}",
+    "sum of lists": "{{ ([[1]] * 400000) | sum(start=[]) }}",
     "macro": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
 }
 
@@ -90,11 +97,12 @@ def test_a_template_without_end_is_a_failure_in_words(monkeypatch, source):
 
 
 def test_ordinary_expressions_stay_within_the_bounds():
-    """Filters, formats and large numbers that a prompt may use render as Jinja does."""
+    """Filters, formats, lists and large numbers that a prompt may use render as Jinja does."""
     source = (
         "{{ '%5d|%s' % (7654321, a) }} {{ [a, a] | join(', ') }} {{ a | indent(2) }} {{ '{:>6}'.format(a) }}{{ 7 % 4 }}"
+        "{% for x, y in [(a, 1), (a, 2)] %}{{ y }}{% endfor %}{{ {'k': [1, 2] | sum}['k'] }}{% set p, q = 1, 2 %}"
     )
-    assert Template.parse(source).render({"a": "text"}) == "7654321|text text, text text   text3"
+    assert Template.parse(source).render({"a": "text"}) == "7654321|text text, text text   text3123"
 
 
 def test_a_template_that_nests_too_deep_is_a_failure():
