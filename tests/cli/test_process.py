@@ -32,6 +32,13 @@ def test_help_imports_nothing_heavy(argv):
     assert done.returncode == 0, done.stderr
 
 
+def test_the_entry_imports_nothing_of_ours_before_it_runs():
+    """Ctrl-C shows Python's traceback until run() begins, so that has to be at once."""
+    code = "import sys, llmcli.cli.main; print(*sorted(name for name in sys.modules if name.startswith('llmcli')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["llmcli", "llmcli.cli", "llmcli.cli.main"], done.stderr
+
+
 def test_completion_offers_options_and_imports_nothing_heavy():
     """A Tab press gets the options of the command that was typed, and must not pay for its work."""
     code = (
