@@ -144,9 +144,11 @@ class Context:
                     reporter.progress(event)
                 elif isinstance(event, Notice):
                     reporter.notice(event.text)
+                else:
+                    model = event  # the last one
         finally:
             reporter.close()
-        return self.models.ready(name, self.interrupt)
+        return model
 
     def backend(self) -> Backend:
         """Return the backend, built at the first call: everything that can be refused was checked before."""

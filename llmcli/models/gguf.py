@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmcli.errors import BadModelFile, IsADirectory, MissingError
+from llmcli.errors import BadModelFile, MissingError
 from llmcli.models.gguf_reader import Reader, SkippedArray, Stream
 from llmcli.models.gguf_types import BITS_PER_ELEMENT, FILE_TYPES, TENSOR_TYPES
 
@@ -167,12 +167,12 @@ class Header:
 def read_header(path: Path) -> Header:
     """Read the header of the GGUF file at ``path``.
 
-    Raises ``BadModelFile`` (``detail`` says what is wrong), ``MissingError`` and ``IsADirectory``.
+    Raises ``BadModelFile`` (``detail`` says what is wrong) and ``MissingError``.
     """
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise IsADirectory(str(path))
+            raise BadModelFile(str(path), detail="it is a directory; name the model in it")
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
             raise BadModelFile(str(path), detail="not a regular file")
         with path.open("rb") as file:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli.errors import BadModelFile, DamagedModel, IsADirectory, MissingError, ModelNotHere, Offline
+from llmcli.errors import BadModelFile, DamagedModel, MissingError, ModelNotHere, Offline
 from llmcli.interrupt import Interrupt
 from llmcli.models import names
 from llmcli.models.cache import HubCache, hub_directory
@@ -94,7 +94,7 @@ class Library:
     def _imported(self, name: str, path: Path) -> ModelFile:
         try:
             return self._shelf.path(path, name)
-        except (MissingError, IsADirectory):
+        except (MissingError, BadModelFile):
             return ModelFile(name, path, 0, parts=(path,))
 
     def find(self, name: str | None = None) -> ModelFile:
@@ -103,7 +103,7 @@ class Library:
         A path only if it begins like one or ends in .gguf and exists; then an alias, a catalogue name, an import,
         ``owner/repo[:QUANT]`` or ``owner/repo/file.gguf`` in the cache. Raises ``ModelNotHere`` (a known or
         well-formed name, nothing on this machine), ``MissingError`` (kind "model", close names as suggestions) and
-        ``IsADirectory``.
+        ``BadModelFile`` (a directory).
         """
         key = self._key(name)
         return self._remembered(key) or self._resolve(key)
@@ -131,12 +131,13 @@ class Library:
         if imported is not None:
             return self._shelf.path(Path(imported), key)
         hub_name = names.parse_hub_name(key)
-        if hub_name is not None:
+        mistyped = key.count("/") == 1 and key.lower().endswith(".gguf")  # a path, since OWNER/REPO/FILE has two
+        if hub_name is not None and not mistyped:
             return self._shelf.hub(hub_name)
         import difflib
 
         close = difflib.get_close_matches(key, self.names(), n=3, cutoff=0.6)
-        raise MissingError(key, kind="model", suggestions=close)
+        raise MissingError(key, kind="model", suggestions=close, detail="No such file" if mistyped else "")
 
     # ---- checking -------------------------------------------------------------------------------------------------
 
@@ -269,7 +270,7 @@ class Library:
         model = self.find_removable(name)
         names_of_it = {self._key(name), model.name}
         stored = self.stored_default()
-        with suppress(MissingError, ModelNotHere, IsADirectory):
+        with suppress(MissingError, ModelNotHere, BadModelFile):
             if stored and self.find(stored).path == model.path:
                 names_of_it.add(stored)
         self._registry.forget(model.parts, names_of_it)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llmcli.errors import BadModelFile, IsADirectory, MissingError, ModelNotHere
+from llmcli.errors import BadModelFile, MissingError, ModelNotHere
 from llmcli.models.cache import CachedFile, HubCache, announced_sha256
 from llmcli.models.catalogue import CatalogueEntry, load_catalogue
 from llmcli.models.names import HubName, choose, parts, quantization
@@ -100,10 +100,10 @@ class Shelf:
         return model
 
     def path(self, path: Path, name: str) -> ModelFile:
-        """Return the model in the file ``path``. Raises ``MissingError`` and ``IsADirectory``."""
+        """Return the model in the file ``path``. Raises ``MissingError``, and ``BadModelFile`` for a directory."""
         try:
             if path.is_dir():
-                raise IsADirectory(str(path))
+                raise BadModelFile(str(path), detail="it is a directory; name the model in it")
             files = tuple(path.with_name(part) for part in parts(path.name))
             size = sum(part.stat().st_size for part in files)
         except OSError as error:

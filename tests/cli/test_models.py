@@ -74,6 +74,25 @@ def test_pull_in_json_gives_the_row_of_the_model(models, hub):
     assert row["name"] == f"{REPO}:Q4_0" and Path(row["path"]).exists()
 
 
+def test_pull_and_list_call_an_import_by_one_name(models, tiny):
+    """What pull answers with is the name that list shows."""
+    (row,) = rows(models("pull", str(tiny("llama")), "--json"))
+    assert row["name"] == "llama"
+
+
+def test_a_mistyped_path_is_no_repository(models):
+    """A path of two words that ends in .gguf is a file that is not there, not something to fetch."""
+    for command in ("show", "pull"):
+        run = models(command, "mine/nothere.gguf")
+        assert run.code == 66 and "No such file" in run.err and "llm models pull" not in run.err
+
+
+def test_a_directory_is_no_model(llm, tmp_path):
+    """Who names a directory is told to name the model in it."""
+    run = llm("ask", "x", "-m", str(tmp_path))
+    assert run.code == 65 and "is a directory" in run.err and "model" in run.err
+
+
 def test_pull_shows_a_bar_with_rate_and_remaining_time_on_a_terminal(models, hub, terminal):
     """A person sees how far it is; at the end one line says where the model is."""
     screen = terminal()

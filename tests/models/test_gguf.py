@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from llmcli.errors import BadModelFile, IsADirectory, MissingError
+from llmcli.errors import BadModelFile, MissingError
 from llmcli.models.gguf import SkippedArray, parse_header, read_header
 
 
@@ -205,7 +205,7 @@ def test_no_file(tmp_path):
 
 def test_directory(tmp_path):
     """A directory is named as one."""
-    with pytest.raises(IsADirectory):
+    with pytest.raises(BadModelFile, match="a directory"):
         read_header(tmp_path)
 
 

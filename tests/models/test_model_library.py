@@ -15,7 +15,6 @@ from fake_hub import REPO, Fault
 from llmcli.errors import (
     BadModelFile,
     DamagedModel,
-    IsADirectory,
     MissingError,
     ModelNotHere,
     Offline,
@@ -348,7 +347,7 @@ def test_missing_paths(library, name):
 
 def test_directory(library, tmp_path):
     """A directory is named as one."""
-    with pytest.raises(IsADirectory):
+    with pytest.raises(BadModelFile, match="a directory"):
         library.find(str(tmp_path))
 
 
