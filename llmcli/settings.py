@@ -195,10 +195,41 @@ def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _doubled(node: Any) -> int | None:
+    """Return the line, from 1, of the first key that stands twice in a YAML mapping or in one directly inside it."""
+    for mapping in (node, *(value for _, value in node.value)):
+        if mapping.id != "mapping":
+            continue
+        seen = set()
+        for key, _ in mapping.value:
+            if str(key.value) in seen:
+                return int(key.start_mark.line) + 1
+            seen.add(str(key.value))
+    return None
+
+
+def _tree(path: Path, text: str) -> Mapping[Any, Any]:
+    import yaml
+
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        tree = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
+        raise ConfigError(str(path), origin=str(path), detail=" ".join(str(error).split())) from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, Mapping):
+        raise ConfigError(str(path), origin=str(path), detail="expected a mapping of settings")
+    line = _doubled(node)
+    if line is not None:
+        raise ConfigError(str(path), origin=str(path), detail=f"line {line}: this key is given twice")
+    return tree
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """Return the flat keys of a configuration file, {} when there is none.
 
-    Raises ``ConfigError`` (not YAML, not a mapping, unknown keys) and ``MissingError`` (there, but unreadable).
+    Raises ``ConfigError`` (not YAML, not a mapping, unknown or doubled keys) and ``MissingError`` (cannot be read).
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would be waited for, for ever
@@ -210,17 +241,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), origin=str(path), detail=f"not UTF-8 at byte {error.start}") from error
     except OSError as error:
         raise MissingError(str(path), kind="configuration", detail=error.strerror or "") from error
-    import yaml
-
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(str(path), origin=str(path), detail=" ".join(str(error).split())) from error
-    if tree is None:
-        return {}
-    if not isinstance(tree, Mapping):
-        raise ConfigError(str(path), origin=str(path), detail="expected a mapping of settings")
-    flat = _flatten(tree)
+    flat = _flatten(_tree(path, text))
     for name in flat:
         if name not in _BY_NAME:
             raise ConfigError(name, origin=str(path), detail="unknown key", suggestions=_suggest(name, list(_BY_NAME)))

@@ -215,3 +215,17 @@ def test_edit_on_a_full_disk_leaves_no_half_file(config, file, monkeypatch):
     monkeypatch.setattr(os, "write", full)
     assert config("edit", env={"EDITOR": "true"}).code == 74
     assert list(file.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["ctx: 512\nctx: 1024\n", "ctx: 512\naliases: {a: b, a: c}\n"])
+def test_a_key_given_twice_is_78_with_its_line(config, file, text):
+    """Which of the two was meant, nobody can say."""
+    file.write_text(text)
+    run = config("show")
+    assert run.code == 78 and "line 2" in run.err and "twice" in run.err
+
+
+def test_a_value_that_yaml_cannot_read_is_78(config, file):
+    """A date that is none is the file's fault."""
+    file.write_text("model: 2024-13-45\n")
+    assert config("show").code == 78
