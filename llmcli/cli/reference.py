@@ -51,7 +51,7 @@ def _group(group: app.Command, loaded: Any) -> Iterator[str]:
         params = [param for param in command.params if param.name not in GENERAL]
         words = [f"llm {group.name} {name}", *(_metavar(p) for p in params if p.param_type_name == "argument")]
         options = [f" `{_shown(param)}`: {param.help}" for param in params if param.param_type_name == "option"]
-        yield f"| `{' '.join(words)}` | {command.help.strip()}{''.join(options)} |"
+        yield f"| `{' '.join(words)}` | {' '.join(command.help.split())}{''.join(options)} |"
 
 
 def _single(name: str, command: Any) -> Iterator[str]:

@@ -33,7 +33,10 @@ def show(
         typer.Argument(metavar="[SETTING]", help="Only this one.", autocompletion=completers.settings),
     ] = None,
 ) -> int:
-    """Show every setting, its value and where it came from."""
+    """Show every setting, its value and where it came from.
+
+    In a pipe, tab-separated: setting, value, origin, meaning.
+    """
     keys = [key for key in KEYS if name in (None, key.name)]
     if not keys:
         raise ConfigError(str(name), detail="unknown key", suggestions=suggest(str(name)))

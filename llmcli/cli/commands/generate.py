@@ -30,7 +30,13 @@ def generate(
     var: Annotated[
         list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="A variable of the prompt; repeatable.")
     ] = None,
-    show_list: Annotated[bool, typer.Option("--list", help="List the kinds, or the variables of KIND.")] = False,
+    show_list: Annotated[
+        bool,
+        typer.Option(
+            "--list",
+            help="List the kinds (kind, description), or the variables of KIND (variable, default, choices, description).",
+        ),
+    ] = False,
 ) -> int:
     """Write an article, an email, a story, a poem, ..."""
     from llmcli.tasks.generate import generate as task

@@ -23,7 +23,10 @@ OptionalName = Annotated[
 
 @command(*GENERAL, examples="llm models list\nllm models list --json | jq -r 'select(.here).name'")
 def show_list(cli: Context) -> int:
-    """List the models on this machine, and those that llm knows by name."""
+    """List the models on this machine, and those that llm knows by name.
+
+    In a pipe, tab-separated: name, bytes, quantization, context, licence, verification, source, here, default, path.
+    """
     from llmcli.cli import sanitize, shelf, table
 
     default, origin = cli.models.default()

@@ -26,7 +26,10 @@ Source = Annotated[
 
 @command(*GENERAL, examples="llm prompts list\nllm prompts list --json")
 def show_list(cli: Context) -> int:
-    """List the prompts: yours and the built-in ones."""
+    """List the prompts: yours and the built-in ones.
+
+    In a pipe, tab-separated: name, where, description, path.
+    """
     rows: list[dict[str, Any]] = []
     for summary in cli.prompts.list():
         text = summary.description or f"(broken: llm prompts check {summary.name})"
