@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from llmcli.errors import BadModelFile, DamagedModel, MissingError, ModelNotHere, Offline
 from llmcli.interrupt import Interrupt
 from llmcli.models import names
-from llmcli.models.cache import HubCache, hub_directory
+from llmcli.models.cache import HubCache, hub_directory, writing
 from llmcli.models.catalogue import STARTER, CatalogueEntry, catalogue_names, load_catalogue
 from llmcli.models.registry import FileRecord, Registry
 from llmcli.models.shelf import ModelFile, Shelf, read_facts
@@ -260,14 +260,34 @@ class Library:
                 return self._imported(imported, Path(path))
         return self.find(name)
 
+    def left_behind(self, name: str) -> builtins.list[Path]:
+        """Return what unfinished downloads left of a model that is not here; of a name on the Hub, of its repository."""
+        from llmcli.models.partial import left_behind
+
+        key = self._key(name)
+        entry, hub_name = load_catalogue().get(key), names.parse_hub_name(key)
+        repo = entry.repo if entry else hub_name.repo if hub_name else None
+        found = left_behind(self._cache.directory(repo) / "blobs") if repo else []
+        pinned = entry.pin.sha256 if entry and entry.pin else ""
+        return [path for path in found if path.name.startswith(pinned)]
+
     def remove(self, name: str) -> builtins.list[Path]:
         """Remove a model from the cache, or forget an imported file; return what was deleted.
 
         Blobs that another name needs stay, and so does a file that was imported by its path. If it is the default, the
-        default is forgotten. Nothing is deleted where the registry cannot be written. Raises as ``find``, and
-        ``OutputError``.
+        default is forgotten. Nothing is deleted where the registry cannot be written. Of a model that is not here what
+        ``left_behind`` returns is deleted. Raises as ``find``, and ``OutputError``.
         """
-        model = self.find_removable(name)
+        try:
+            model = self.find_removable(name)
+        except ModelNotHere:
+            left = self.left_behind(name)
+            if not left:
+                raise
+            for path in left:
+                with writing(path):
+                    path.unlink(missing_ok=True)
+            return left
         names_of_it = {self._key(name), model.name}
         stored = self.stored_default()
         with suppress(MissingError, ModelNotHere, BadModelFile):

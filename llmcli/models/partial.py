@@ -83,7 +83,7 @@ class Partial:
         self.claimed = 0  # bytes that another process had fetched
         self.done = 0  # bytes in the file, all of them hashed
         self._digest = hashlib.sha256()
-        host = re.sub(r"[^A-Za-z0-9-]", "-", platform.node())[:40] or "host"
+        host = _host()
         self.path = blob.with_name(f"{blob.name}.{host}.{os.getpid()}.incomplete")
         with writing(self.path):
             blob.parent.mkdir(parents=True, exist_ok=True)
@@ -156,12 +156,23 @@ def others(blob: Path) -> list[Path]:
     return sorted(path for path in blob.parent.glob(f"{blob.name}.*.incomplete") if _NAME.fullmatch(path.name))
 
 
+def left_behind(blobs: Path) -> list[Path]:
+    """Return the partial files in the directory ``blobs`` whose owners are gone."""
+    found = sorted(path for path in blobs.glob("*.incomplete") if _NAME.fullmatch(path.name))
+    return [path for path in found if _is_left(path, _host(), alone=False)]
+
+
 def size_of(path: Path) -> int:
     """Return the size of a file that may just be going away, 0 when it is gone."""
     try:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+def _host() -> str:
+    """Return the name of this machine as it stands in the names of partial files."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", platform.node())[:40] or "host"
 
 
 def _is_left(path: Path, host: str, *, alone: bool) -> bool:

@@ -238,6 +238,14 @@ def test_rm_of_a_model_that_is_not_here_advises_no_pull(models):
     assert run.code == 69 and "not on this machine" in run.err and "pull" not in run.err
 
 
+def test_rm_removes_what_an_unfinished_download_left(models, hub):
+    """The space can be had back by the name of the model."""
+    hub.storage_faults += [Fault(drop=1000), Fault(status=403)]
+    assert models("pull", REPO).code == 77
+    (path,) = json.loads(models("rm", REPO, "--yes", "--json").out)["removed"]
+    assert path.endswith(".incomplete") and not Path(path).exists()
+
+
 def test_rm_of_a_repository_with_several_models_is_refused(models, here):
     """An ambiguous name removes nothing; the names to choose from are said."""
     models("pull", f"{REPO}:Q8_0")

@@ -13,6 +13,7 @@ import pytest
 from fake_hub import REPO, Fault
 
 from llmcli.errors import (
+    AccessDenied,
     BadModelFile,
     DamagedModel,
     MissingError,
@@ -471,3 +472,17 @@ def test_remove_with_a_registry_that_cannot_be_written(stocked, library, interru
     with pytest.raises(OutputError):
         library.remove(REPO)
     assert model.path.exists()
+
+
+def test_remove_an_unfinished_download(stocked, make_library, interrupt):
+    """What a download left is removed by the model's name, unless its owner may still be at work."""
+    stocked.storage_faults = [Fault(drop=1000), Fault(status=403)]
+    with pytest.raises(AccessDenied):
+        pull(make_library(), REPO, interrupt)
+    (left,) = make_library().left_behind(REPO)
+    busy = left.with_name(f"{'0' * 64}.otherhost.1.incomplete")
+    busy.write_bytes(b"x")
+    assert make_library().remove(REPO) == [left]
+    assert (left.exists(), busy.exists()) == (False, True)
+    with pytest.raises(ModelNotHere):
+        make_library().remove(REPO)

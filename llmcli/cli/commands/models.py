@@ -95,18 +95,22 @@ def rm(
 
     try:
         model = cli.models.find_removable(name)
-    except ModelNotHere as missing:  # nobody who removes it wants to be told how to fetch it
-        raise UnavailableError(f"the model {missing.subject} is not on this machine") from missing
-    shelf.require_one(cli.models.list(), name, model)
+    except ModelNotHere as missing:
+        if not cli.models.left_behind(name):  # nobody who removes it wants to be told how to fetch it
+            raise UnavailableError(f"the model {missing.subject} is not on this machine") from missing
+        removable, what = missing.subject, f"Remove what an unfinished download left of {missing.subject}"
+    else:
+        shelf.require_one(cli.models.list(), name, model)
+        removable = model.name
+        what = f"Remove {model.name} ({wording.size(model.size)})" if model.repo else f"Forget {model.name}"
     if not yes:
         if not asking.possible(cli):
             raise UsageError("there is nobody to ask", detail=f"Try: llm models rm --yes {name}")
-        what = f"Remove {model.name} ({wording.size(model.size)})" if model.repo else f"Forget {model.name}"
         if not asking.yes(cli, f"llm: {what}?", enter=False):
             return 1
     removed = [str(path) for path in cli.models.remove(name)]
     if cli.flags.json:
-        cli.facts({"name": model.name, "removed": removed})
+        cli.facts({"name": removable, "removed": removed})
     elif cli.flags.verbose:
         for path in removed:
             wording.say(cli.world, f"llm: removed {sanitize.line(path)}")
