@@ -82,7 +82,7 @@ class Library:
             file = self.path(name)
             try:
                 description = parse(name, file, _read(file)).description
-            except (BadPrompt, ConfigError, MissingError):  # ``check`` says why; one bad file must not hide the others
+            except (BadPrompt, ConfigError):  # ``check`` says why; one bad file must not hide the others
                 description = ""
             summaries.append(PromptSummary(name, description, file, file.is_relative_to(self.user)))
         return summaries
@@ -100,7 +100,7 @@ class Library:
         raise MissingError(name, kind="prompt", suggestions=self._near(name))
 
     def read(self, name: str) -> str:
-        """Return the text of a prompt file as it is. Raises as ``path`` does, and ``ConfigError`` when it is no UTF-8."""
+        """Return the text of a prompt file as it is. Raises as ``path`` does, and ``ConfigError`` (unreadable, no UTF-8)."""
         return _read(self.path(name))
 
     def get(self, name: str) -> Prompt:
@@ -177,8 +177,8 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(str(file), origin=str(file), detail=f"not UTF-8 at byte {error.start}") from error
-    except OSError as error:
-        raise MissingError(str(file), kind="prompt", detail=error.strerror or "") from error
+    except OSError as error:  # it is there: ``path`` found it
+        raise ConfigError(str(file), origin=str(file), detail=error.strerror or "") from error
 
 
 def _faults(name: str, file: Path) -> builtins.list[Fault]:
@@ -186,7 +186,7 @@ def _faults(name: str, file: Path) -> builtins.list[Fault]:
         prompt = parse(name, file, _read(file))
     except BadPrompt as error:
         return [*error.faults]
-    except (ConfigError, MissingError) as error:
+    except ConfigError as error:
         return [Fault(None, error.detail)]
     contract = contract_of(name)
     if contract is None:

@@ -149,6 +149,8 @@ def test_an_odd_entry_is_one_problem_among_the_others(prompts, own, make):
     }
     (problem,) = prompts.check()
     assert (problem.name, problem.origin) == ("generate/odd", own / "generate" / "odd.yaml") and problem.message
+    with pytest.raises(ConfigError):
+        prompts.get("generate/odd")
 
 
 @pytest.mark.parametrize("name", ["ask.yml", "two words.yaml", "ASK.YAML"])

@@ -12,6 +12,7 @@ from llmcli.cli.groups import group
 from llmcli.cli.options import GENERAL, command
 from llmcli.errors import CannotCreate, ConfigError, MissingError
 from llmcli.templates import Problem, Prompt
+from llmcli.templates.contracts import GENERATE
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a prompt.", autocompletion=completers.prompts)]
 OptionalName = Annotated[
@@ -85,7 +86,8 @@ def new(cli: Context, name: Name, source: Source = None) -> int:
         if source is not None:
             raise
         detail = "say which one to copy: --from NAME"
-        raise MissingError(name, kind="prompt", suggestions=error.suggestions, detail=detail) from error
+        near = () if name.startswith(GENERATE) else error.suggestions  # kinds of texts may have any name
+        raise MissingError(name, kind="prompt", suggestions=near, detail=detail) from error
     cli.facts({"name": name, "path": str(file)}) if cli.flags.json else cli.write(f"{file}\n")
     return 0
 
