@@ -27,6 +27,7 @@ from llmcli.models.pump import NoAnswer, pause, pumped
 
 _PUBLIC = "https://huggingface.co"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_BYTES = re.compile(r"bytearray\(b(.*?)\)")  # how the client quotes an answer that is not HTTP
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _RATE_LIMIT_RESET = re.compile(r";\s*t=(\d+)")  # the Hub's RateLimit header: "api";r=0;t=55
 
@@ -167,7 +168,8 @@ class Hub:
             return ConfigError("HF_ENDPOINT", origin="environment", detail=str(error))
         if isinstance(error, http.TransportError):
             kind = TryAgain if answered else Unreachable
-            return kind(subject, detail=f"{self.endpoint}: {error or type(error).__name__}")
+            said = _BYTES.sub(r"\1", str(error)) or type(error).__name__
+            return kind(subject, detail=f"{self.endpoint}: {said}")
         return RemoteError(subject, detail=f"{self.endpoint}: {error}") if isinstance(error, http.HTTPError) else None
 
     def _refusal(self, subject: str, answer: Answer) -> LlmError:

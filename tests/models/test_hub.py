@@ -6,6 +6,7 @@ import hashlib
 import os
 import signal
 import socket
+import threading
 
 import pytest
 from fake_hub import QUICK, REPO, Fault
@@ -202,3 +203,20 @@ def test_wrong_endpoint(monkeypatch):
     """An HF_ENDPOINT that is no address is a configuration error."""
     monkeypatch.setenv("HF_ENDPOINT", "hub.example")
     assert fails(Hub(os.environ, QUICK), ConfigError).subject == "HF_ENDPOINT"
+
+
+def test_an_answer_that_is_not_http(interrupt):
+    """What such a server says is quoted without the words of Python."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            with server.accept()[0] as connection:
+                connection.recv(65536)
+                connection.sendall(b"garbage\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        client = Hub({"HF_ENDPOINT": f"http://127.0.0.1:{server.getsockname()[1]}"}, QUICK)
+        error = fails(client, Unreachable, interrupt)
+        thread.join()
+    assert "garbage" in error.detail and "bytearray" not in error.detail
