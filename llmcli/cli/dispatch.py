@@ -27,8 +27,8 @@ def dispatch(words: list[str], world: World) -> int:
     with caught(interrupt), contextlib.redirect_stdout(cast("TextIO", stdout)):
         try:
             return _call(words, world, interrupt)
-        except LlmError as error:
-            return _report(error, words, world)
+        except LlmError as error:  # of a pipeline that is interrupted, the writer's end is no news
+            return _report(error if interrupt.signal is None else interrupt.error or error, words, world)
         except MemoryError as error:
             return _report(OutOfMemory(detail=str(error)), words, world)
         except Exception as error:  # noqa: BLE001 (the one place where a bug becomes exit 70)

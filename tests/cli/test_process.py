@@ -112,6 +112,15 @@ def test_a_signal_ends_the_waiting_for_stdin(process):
     assert child.wait(30) == -signal.SIGINT
 
 
+def test_an_interrupted_pipeline_is_silent(process):
+    """Ctrl-C ends the writer of a pipeline as well; that its output ended is not said."""
+    child = process("ask", stdin=subprocess.PIPE)
+    _wait_until_it_polls(child)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=30)
+    assert (child.returncode, err) == (-signal.SIGINT, b"")
+
+
 def _wait_until_it_polls(child):
     """Wait until the process sleeps in poll, which is when it waits for its input."""
     for _ in range(3000):
