@@ -4,6 +4,8 @@
     |- UsageError               2   arguments that make no sense together
     |  `- BadVariables              (of a prompt)
     |- PartialError             3   something was delivered and something failed
+    |  |- AnswerCut                 (at a limit that the user did not set)
+    |  `- LeftUndone                (a part of the input stands as it was)
     |- InputError              65   the input is bad
     |  |- BinaryInput
     |  |- NotUtf8                   (with the offset)
@@ -67,14 +69,17 @@ class BadVariables(UsageError):
 
 
 class PartialError(LlmError):
-    """``failed`` of ``total`` items failed, or an answer was cut by a limit that the user did not set."""
+    """Something was delivered and something failed."""
 
     exit_code = 3
 
-    def __init__(self, subject: str = "", *, failed: int = 0, total: int = 0, detail: str = "") -> None:
-        super().__init__(subject, detail=detail)
-        self.failed = failed
-        self.total = total
+
+class AnswerCut(PartialError):
+    """An answer was cut by a limit that the user did not set."""
+
+
+class LeftUndone(PartialError):
+    """A part of the input was left as it was; the warnings say which."""
 
 
 class InputError(LlmError):

@@ -109,8 +109,9 @@ def records(cli: Context, files: Sequence[str]) -> tuple[Iterable[Record], list[
         return stdin_lines(cli), []
     found = documents(cli, files)
     good = [document for document in found if isinstance(document, Document)]
-    together = ((record.text, record.line) for document in good for record in lines(document.text))
-    numbered = (Record(index, text, line) for index, (text, line) in enumerate(together))
+    several = len(found) > 1
+    together = ((document.name if several else "", record) for document in good for record in lines(document.text))
+    numbered = (Record(index, record.text, record.line, file) for index, (file, record) in enumerate(together))
     return numbered, [failed for failed in found if isinstance(failed, ItemFailed)]
 
 

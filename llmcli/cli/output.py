@@ -42,7 +42,7 @@ ANSWER = How()
 
 def as_object(result: Result, *, named: bool) -> dict[str, Any]:
     """Return the JSON object of a result, by the pipe contract."""
-    head = {"name": sanitize.line(result.name)} if named else {}
+    head = {"name": result.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")} if named else {}
     text = {} if result.text is None else {"text": result.text}
     return {
         **head,
@@ -219,7 +219,7 @@ def deliver(cli: Context, task: Callable[[], Iterator[TaskEvent]], how: How = AN
     finally:
         reporter.close()
     reporter.stats(delivery.results)
-    reporter.outcome(delivery.code, cut=any(result.cut for result in delivery.results))
+    reporter.outcome(delivery.code, delivery.results)
     return delivery.code
 
 

@@ -8,7 +8,8 @@ from llmcli.cli import sanitize, wording
 from llmcli.cli.context import Context
 from llmcli.cli.progress import ProgressBar
 from llmcli.cli.world import Writer
-from llmcli.types import Progress, Result, Usage
+from llmcli.errors import AnswerCut, LeftUndone
+from llmcli.types import FinishReason, Progress, Result, Usage
 
 
 class Reporter:
@@ -60,12 +61,17 @@ class Reporter:
         if self._cli.flags.stats and results:
             self._say(stats_line(results))
 
-    def outcome(self, code: int, *, cut: bool) -> None:
-        """Say what was held back, now that it is known whether the command succeeded."""
-        for text in self._held if code else ():
+    def outcome(self, code: int, results: Sequence[Result]) -> None:
+        """Say what was held back, now that it is known whether the command succeeded, and why a result is partial.
+
+        With ``--json`` the warnings stand in the results, and stderr holds objects only.
+        """
+        for text in self._held if code and not self._cli.flags.json else ():
             self._say(f"llm: warning: {sanitize.line(text)}")
-        if cut and not self._cli.flags.quiet:
-            self._say("llm: the answer was cut at a limit\nRaise it with --max-tokens or --ctx.")
+        partial = [result for result in results if result.cut]
+        if partial:
+            long = any(result.finish_reason is FinishReason.LENGTH for result in partial)
+            self.error(AnswerCut() if long else LeftUndone(), "")
 
     def _say(self, text: str) -> None:
         self.close()

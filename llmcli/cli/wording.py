@@ -119,19 +119,19 @@ def _try_again(error: e.TryAgain) -> Words:
     return _with_detail(_of(error) or "not available now", error), wait
 
 
-def _partial(error: e.PartialError) -> Words:
-    text = _of(error) or f"{error.failed} of {error.total} failed"
-    return _with_detail(text, error), ""
-
-
 _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     e.BadVariables: lambda x: (_of(x), f"Try: llm {x.prompt.replace('/', ' ')} --list" if "/" in x.prompt else ""),
     e.UsageError: lambda x: (_of(x), x.detail),
-    e.PartialError: _partial,
+    e.AnswerCut: lambda _: ("the answer was cut at a limit", "Raise it with --max-tokens or --ctx."),
+    e.LeftUndone: lambda _: (
+        "a part was left as it was",
+        "The warnings say which and why; a larger model may do better: llm models list",
+    ),
+    e.PartialError: lambda x: (_with_detail(_of(x) or "something failed", x), ""),
     e.BinaryInput: lambda x: (_with_detail(f"{_of(x)} is not a text", x), "Convert it to text first."),
     e.NotUtf8: lambda x: (
         _with_detail(f"{_of(x)} is not UTF-8 (byte {x.offset})", x),
-        "Convert it first, for example: iconv -f LATIN1 -t UTF-8",
+        f"Convert it first, for example: iconv -f {x.detail if x.detail.startswith('UTF-') else 'LATIN1'} -t UTF-8",
     ),
     e.IsADirectory: lambda x: (f"{_of(x)} is a directory", "Name the files in it."),
     e.EmptyInput: lambda x: (f"{_of(x) or 'the input'} is empty", ""),

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Record:
-    """``text`` without its line ending; ``index`` counts records from 0, ``line`` counts lines from 1."""
+    """``text`` without its line ending; ``index`` counts records from 0, ``line`` counts lines from 1.
+
+    ``file`` names the input where there are several.
+    """
 
     index: int
     text: str
     line: int
+    file: str = ""
 
 
 def lines(text: str) -> Iterator[Record]:

@@ -55,9 +55,10 @@ def sentiment(backend: Backend, prompts: Library, records: Iterable[Record], opt
 
 
 def _outcome(record: Record, answer: Answer | None, model: str) -> Result | ItemFailed:
-    name = f"line {record.line}"
+    where = {"file": record.file, "line": record.line} if record.file else {"line": record.line}
+    name = ", ".join(filter(None, (record.file, f"line {record.line}")))
     if answer is None:
-        fields = {"line": record.line, "label": None, "probabilities": None}
+        fields = {**where, "label": None, "probabilities": None}
         return Result(record.index, name, None, fields, model=model, prompt=PROMPT)
     finished = ended(answer)
     error = failure(finished)
@@ -69,7 +70,7 @@ def _outcome(record: Record, answer: Answer | None, model: str) -> Result | Item
         record.index,
         name,
         None,
-        {"line": record.line, "label": label, "probabilities": chances},
+        {**where, "label": label, "probabilities": chances},
         model=model,
         prompt=PROMPT,
         finish_reason=finished.reason,

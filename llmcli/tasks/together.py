@@ -78,6 +78,8 @@ class _Run:
     def finish(self) -> Iterator[TaskEvent]:
         """Feed all works until they are done."""
         self._close_when_done()
+        if self._total > 1:
+            yield Progress(0, self._total, self._unit)  # so that a person sees at once that it works
         for event in self._job:
             work = self._open.get(self._owners[event.id])
             if work is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from scripted import Reply, last
@@ -199,3 +200,26 @@ def test_an_answer_cut_by_the_context_is_partial(llm):
     """An answer that a limit ended which the user did not set gives 3, and says so."""
     run = llm("ask", "Q", answer=lambda _: Reply("half an", reason=FinishReason.LENGTH))
     assert run.code == 3 and run.out == "half an\n" and "cut" in run.err
+
+
+def test_what_stays_untranslated_is_said_even_when_quiet(llm):
+    """A paragraph that is left as it was is no matter of limits; -q drops the warning, not the reason for 3."""
+    run = llm("translate", "--to", "fr", "-q", stdin=b"one\n", answer=lambda _: "x" * 900)
+    assert (run.code, run.out) == (3, "one\n")
+    assert "left as it was" in run.err and "limit" not in run.err and "llm: warning" not in run.err
+
+
+def test_a_partial_result_with_json_leaves_only_objects_on_stderr(llm):
+    """With --json the warnings stand in the result and the reason is an object on stderr."""
+    run = llm("translate", "--to", "fr", "--json", stdin=b"one\n", answer=lambda _: "x" * 900)
+    assert json.loads(run.out)["warnings"]
+    assert [json.loads(line)["error"]["type"] for line in run.err.splitlines()] == ["LeftUndone"]
+
+
+def test_records_of_several_files_name_their_file(llm, tmp_path):
+    """With several files each record says where it comes from, with the name as it is."""
+    names = [str(tmp_path / "a\nb.txt"), str(tmp_path / "c.txt")]
+    for name in names:
+        Path(name).write_text("fine\n")
+    run = llm("sentiment", "--json", *names, answer=lambda _: {"positive": 0.0, "neutral": -1.0, "negative": -2.0})
+    assert [json.loads(line)["file"] for line in run.out.splitlines()] == names
