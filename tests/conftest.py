@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 import tiny_models
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _usual_signals():
+    """Undo what ``nohup`` or a shell's ``&`` left ignored: llm honours that, and the tests are about the usual case."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) is signal.SIG_IGN:
+            signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
