@@ -108,22 +108,18 @@ class Threads:
         self._load = None if fixed or most == 1 else load or Load()
         self._free = range(most, most + 1)
         self._choices = (_Choice(), _Choice())
-        self.others = 0.0
-        self.changes = 0
 
     def look(self) -> None:
         """Measure the load where it is time to."""
         others = None if self._load is None else self._load.others()
         if others is None:
             return
-        self.others = others
         free = max(1.0, min(float(self.most), self.most - others))
         low = int(free + _STEADY)
         high = int(free + 1 - _STEADY)
         candidates = range(max(1, low), max(1, low, min(high, self.most)) + 1)
         if candidates != self._free:
             self._free = candidates
-            self.changes += 1
             for choice in self._choices:
                 choice.forget()
 
@@ -137,10 +133,3 @@ class Threads:
         """Take the duration of a step."""
         if len(self._free) > 1:
             self._choices[tokens > 1].record(threads, tokens, seconds)
-
-    def why(self) -> str:
-        """Say what was chosen and why."""
-        if self._load is None:
-            return f"{self.most} threads, as told" if self.most > 1 else "1 thread"
-        numbers = " or ".join(str(n) for n in self._free)
-        return f"{numbers} of {self.most} threads: other processes keep {self.others:.1f} cores busy"
