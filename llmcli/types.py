@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 
@@ -68,7 +69,9 @@ class Request:
 
     ``messages`` go through the model's chat template. ``candidates`` are continuations of the assistant's turn whose
     log-probabilities are wanted. ``max_tokens`` None means: until the context is full. ``deadline`` is a
-    ``time.monotonic()`` value. ``reasoning`` False asks the template to switch thinking off where it can.
+    ``time.monotonic()`` value. ``reasoning`` False asks the template to switch thinking off where it can. ``ignore_eos``
+    goes on to ``max_tokens`` whatever the model says (for measurements). ``public_prefix``: the messages before the last
+    are nobody's secret (a prompt file's), so that what a model made of them may be kept on disk for the next command.
     """
 
     id: str
@@ -82,6 +85,8 @@ class Request:
     priority: Priority = Priority.BULK
     deadline: float | None = None
     reasoning: bool = False
+    ignore_eos: bool = False
+    public_prefix: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +170,20 @@ class EngineOptions:
     """What a user may say about the engine; None leaves it to the engine.
 
     ``ctx``: tokens of context a request may use; ``threads``; ``gpu_layers``: layers to offload; ``kv_type``: "f16",
-    "q8_0" or "bf16"; ``deterministic``: bit-identical answers alone and in any batch.
+    "q8_0" or "bf16"; ``flash_attention``; ``kv_unified``: one buffer for all sequences, else one for each;
+    ``deterministic``: bit-identical answers alone and in any batch. ``cache``: a directory for what was measured and
+    for evaluated prompt beginnings, None to keep nothing; ``prefix_bytes``: bytes that the latter may take, 0 for none.
     """
 
     ctx: int | None = None
     threads: int | None = None
     gpu_layers: int | None = None
     kv_type: str | None = None
+    flash_attention: bool | None = None
+    kv_unified: bool | None = None
     deterministic: bool = False
+    cache: Path | None = None
+    prefix_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +195,23 @@ class BackendInfo:
     context: int
     scores: bool = True
     reasoning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How a backend worked since it was opened; None where that is unknown.
+
+    ``decode_threads`` and ``prompt_threads``: used last, for one token a sequence and for prompts; ``width``: most
+    sequences evaluated at once; ``peak_memory``: bytes, of the process that runs the model; ``joules``: energy that the
+    processor package took, all that ran on it included. ``choices``: what was chosen, and why, a sentence each.
+    """
+
+    decode_threads: int | None = None
+    prompt_threads: int | None = None
+    width: int | None = None
+    peak_memory: int | None = None
+    joules: float | None = None
+    choices: tuple[str, ...] = ()
 
 
 # ---- what tasks yield ---------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from llmcli.types import (
     TextPiece,
     Timings,
     Usage,
+    Work,
 )
 
 
@@ -109,6 +110,9 @@ class ScriptedBackend:
     def open(self) -> ScriptedJob:
         self.jobs += 1
         return ScriptedJob(self)
+
+    def work(self) -> Work:
+        return Work(decode_threads=2, prompt_threads=2, width=1, peak_memory=300 << 20, choices=("scripted: no choice",))
 
     def close(self) -> None:
         self.closed = True

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from llmcli.types import BackendInfo, Event, Request
+from llmcli.types import BackendInfo, Event, Request, Work
 
 
 class Job(Protocol):
@@ -48,6 +48,10 @@ class Backend(Protocol):
 
     def open(self) -> Job:
         """Open a job."""
+        ...
+
+    def work(self) -> Work:
+        """How the backend worked so far: threads, width, memory, energy, and why."""
         ...
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ from llmcli.engine.slots import Slots
 from llmcli.engine.threads import Threads
 from llmcli.engine.tokens import Tokenizer
 from llmcli.errors import ContextOverflow, InternalError, LlmError, UsageError
-from llmcli.types import BackendInfo, EngineOptions, Event, Finished, FinishReason, Request
+from llmcli.types import BackendInfo, EngineOptions, Event, Finished, FinishReason, Request, Work
 
 _QUEUE = 4096
 """Events that a job may leave unread before its sequences wait."""
@@ -92,6 +92,10 @@ class Engine:
     def open(self) -> EngineJob:
         """Open a job."""
         return EngineJob(self)
+
+    def work(self) -> Work:
+        """Return how the engine worked so far."""
+        return Work()
 
     def close(self) -> None:
         """End the thread and free the model. Jobs that are open get an error."""

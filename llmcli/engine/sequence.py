@@ -139,7 +139,7 @@ class Generation(Sequence):
         if self.first_token is None:
             self.first_token = self.last_token
         self.generated += 1
-        if self._tokenizer.is_eog(token):
+        if self._tokenizer.is_eog(token) and not self.request.ignore_eos:
             self._end(FinishReason.STOP)
             return []
         self.tokens.append(token)
