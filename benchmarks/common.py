@@ -1,4 +1,4 @@
-"""What the benchmarks share: commands timed in turn, medians, ratios, a table that names the machine and the peers.
+"""What the benchmarks share: commands and jobs timed in turn, the peer's server and its clients, medians, ratios, tables.
 
 Every figure is a ratio against a peer measured in the same run, the two taken in turn, so that a machine whose speed
 drifts drifts for both. Run them on an idle machine.
@@ -7,16 +7,45 @@ drifts drifts for both. Run them on an idle machine.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import http.client
+import importlib.metadata
+import json
 import os
 import platform
+import queue
+import random
 import resource
+import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+    from llmcli.types import EngineOptions, Request
+
+_T = TypeVar("_T")
+_Json = dict[str, Any]
+_WORDS = (
+    "time year people way day man thing woman life child world school state family student group country problem hand "
+    "part place case week company system program question work government number night point home water room mother "
+    "area money story fact month lot right study book eye job word business issue side kind head house service friend"
+)
+_START = 120  # seconds that a server may take to load its model
+_BLOCK = 256  # llama.cpp pads contexts to this many tokens
+
+
+def words(count: int, *seed: int) -> list[str]:
+    """Return plain English words, of about one token each: always the same for a seed."""
+    return random.Random(repr(seed)).choices(_WORDS.split(), k=count)  # noqa: S311 (a text to measure with)
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -75,11 +104,11 @@ def _mebibytes(usage: resource.struct_rusage) -> float:
     return usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
 
 
-def in_turn(runs: int, *measure: Callable[[], float]) -> list[list[float]]:
+def in_turn(runs: int, *measure: Callable[[], _T]) -> list[list[_T]]:
     """Call each of ``measure`` once to warm up, then ``runs`` times in turn; returns their figures."""
     for function in measure:
         function()
-    figures: list[list[float]] = [[] for _ in measure]
+    figures: list[list[_T]] = [[] for _ in measure]
     for _ in range(runs):
         for function, taken in zip(measure, figures, strict=True):
             taken.append(function())
@@ -111,3 +140,159 @@ def span(figures: Sequence[float], digits: int = 2) -> str:
     """Return "median (least-most)"."""
     middle = statistics.median(figures)
     return f"{middle:.{digits}f} ({min(figures):.{digits}f}-{max(figures):.{digits}f})"
+
+
+# ---- the engine ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def engine(model: str, options: EngineOptions) -> Iterator[Backend]:
+    """Yield an engine in this process whose model is loaded."""
+    from llmcli.backends.local import LocalBackend
+    from llmcli.interrupt import Interrupt
+
+    backend = LocalBackend(Path(model), name="m", model_id=model, options=options, interrupt=Interrupt())
+    try:
+        backend.info()
+        yield backend
+    finally:
+        backend.close()
+
+
+def greedy(name: str, text: str, tokens: int) -> Request:
+    """Return a request that is answered with exactly so many tokens, the likeliest each time."""
+    from llmcli.types import Message, Request, Role, Sampling
+
+    messages, likeliest = (Message(Role.USER, text),), Sampling(temperature=0)
+    return Request(name, messages, sampling=likeliest, max_tokens=tokens, ignore_eos=True)
+
+
+def cut(backend: Backend, chosen: Sequence[str], tokens: int) -> list[str]:
+    """Return the first of ``chosen`` words, so many that the prompt has ``tokens`` tokens, chat template included."""
+    kept = list(chosen)
+    while kept:
+        (length,), _ = backend.count([greedy("", " ".join(kept), 1)])
+        if length <= tokens:
+            return kept
+        del kept[max(0, len(kept) - (length - tokens)) :]
+    raise SystemExit(f"the model's chat template alone is longer than {tokens} tokens")
+
+
+def engine_seconds(backend: Backend, requests: Sequence[Request]) -> float:
+    """Run ``greedy`` requests as one job; returns seconds from the first submission to the last event."""
+    from llmcli.backends.base import run
+    from llmcli.types import Finished
+
+    started = time.perf_counter()
+    ends = [event for event in run(backend, requests) if isinstance(event, Finished)]
+    seconds = time.perf_counter() - started
+    _require("llmcli", requests, [end.usage.completion_tokens for end in ends])
+    return seconds
+
+
+def _require(who: str, requests: Sequence[Request], generated: Sequence[int]) -> None:
+    """A job that was not done whole has no speed."""
+    wanted = [request.max_tokens or 0 for request in requests]
+    if sorted(wanted) != sorted(generated):
+        sys.exit(f"{who}: {sum(generated)} tokens in {len(generated)} answers, not {sum(wanted)} in {len(wanted)}")
+
+
+# ---- the peer's server -----------------------------------------------------------------------------------------------
+
+
+def versions(directory: Path | None) -> str:
+    """Return the version of the binding that the engine uses, and that of llama-server where ``directory`` has it."""
+    binding = f"llama-cpp-python {importlib.metadata.version('llama_cpp_python')}"
+    if directory is None:
+        return binding
+    said = subprocess.run([str(directory / "llama-server"), "--version"], capture_output=True, text=True, check=True)
+    lines = (said.stderr + said.stdout).splitlines()
+    return ", ".join([binding, *(line.replace("version:", "llama-server") for line in lines if "version:" in line)])
+
+
+def room(slots: int, tokens: int) -> list[str]:
+    """Return llama-server's arguments for so many slots, each for so many tokens (and a template of its own)."""
+    each = -(-(tokens + 64) // _BLOCK) * _BLOCK
+    return ["-np", str(slots), "-c", str(slots * each)]
+
+
+@contextlib.contextmanager
+def server(directory: Path, model: str, *arguments: str) -> Iterator[int]:
+    """Run llama-server with ``arguments``; yields its port on loopback once the model is loaded."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(directory / "llama-server"), "-m", model, "--port", str(port), *arguments]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            if not _healthy(process, port):
+                log.seek(0)
+                sys.exit(f"{' '.join(command)}: it did not start\n{log.read()[-2000:].decode('utf-8', 'replace')}")
+            yield port
+        finally:
+            process.kill()  # it has nothing to save
+            process.wait()
+
+
+def _healthy(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the server says that it is ready; False when it ended, or took too long."""
+    deadline = time.monotonic() + _START
+    while process.poll() is None and time.monotonic() < deadline:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_START)
+        try:
+            connection.request("GET", "/health")
+            if connection.getresponse().status == http.HTTPStatus.OK:
+                return True
+        except ConnectionRefusedError:
+            pass  # it does not listen yet
+        finally:
+            connection.close()
+        time.sleep(0.02)
+    return False
+
+
+def post(port: int, bodies: Sequence[_Json], clients: int, path: str = "/v1/chat/completions") -> list[_Json]:
+    """Send ``bodies`` from so many clients at once, each over one connection; returns the answers in their order."""
+    waiting: queue.SimpleQueue[tuple[int, _Json]] = queue.SimpleQueue()
+    for numbered in enumerate(bodies):
+        waiting.put(numbered)
+    answers: list[_Json] = [{} for _ in bodies]
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        with contextlib.closing(connection), contextlib.suppress(queue.Empty):
+            while True:
+                index, body = waiting.get_nowait()
+                connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+                response = connection.getresponse()
+                text = response.read()
+                if response.status != http.HTTPStatus.OK:
+                    raise RuntimeError(f"{path}: status {response.status}: {text[:500]!r}")
+                answers[index] = json.loads(text)
+
+    with ThreadPoolExecutor(clients) as pool:
+        for ended in [pool.submit(client) for _ in range(clients)]:
+            ended.result()
+    return answers
+
+
+def chat_body(request: Request) -> _Json:
+    """Return a request as a body for /v1/chat/completions, the same text under the same limit."""
+    return {
+        "messages": [{"role": str(message.role), "content": message.content} for message in request.messages],
+        "temperature": 0,
+        "max_tokens": request.max_tokens,
+        "ignore_eos": request.ignore_eos,
+        "cache_prompt": True,
+    }
+
+
+def server_seconds(port: int, requests: Sequence[Request], clients: int) -> float:
+    """Have ``greedy`` requests answered by llama-server; returns seconds from the first request to the last answer."""
+    bodies = [chat_body(request) for request in requests]
+    started = time.perf_counter()
+    answers = post(port, bodies, clients)
+    seconds = time.perf_counter() - started
+    _require("llama-server", requests, [answer["usage"]["completion_tokens"] for answer in answers])
+    return seconds

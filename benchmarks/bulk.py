@@ -1,0 +1,59 @@
+"""Many small requests of mixed length as one job, against llama-server with 16 slots fed by 16 clients.
+
+Figure: generated tokens per second. Prompts are distinct texts of 20 to 400 words (about as many tokens, the chat
+template's on top), each answered with 64 tokens. An engine or a server of its own for every run, loaded before the clock
+runs; what the engine measures of the machine it keeps in a directory of this benchmark.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import common
+
+from llmcli.types import EngineOptions
+
+SHORTEST, LONGEST = 20, 400
+OUT = 64
+CLIENTS = 16
+STRIDE = 137
+"""Lengths go round the range by this step, so that they are mixed and any number of requests covers the range."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = common.parser(__doc__ or "")
+    parser.add_argument("--count", type=int, default=200, help="requests (default: 200)")
+    options = parser.parse_args()
+    if not options.llama_cpp:
+        raise SystemExit("--llama-cpp names the directory of llama-server")
+    model = common.model_path(options.model)
+    sizes = [SHORTEST + number * STRIDE % (LONGEST - SHORTEST + 1) for number in range(options.count)]
+    requests = [
+        common.greedy(str(number), " ".join(common.words(size, number)), OUT) for number, size in enumerate(sizes)
+    ]
+    tokens = options.count * OUT
+
+    def peer() -> float:
+        with common.server(options.llama_cpp, model, *common.room(CLIENTS, longest + OUT)) as port:
+            return tokens / common.server_seconds(port, requests, CLIENTS)
+
+    with tempfile.TemporaryDirectory() as kept:
+        engine = EngineOptions(cache=Path(kept))
+        with common.engine(model, engine) as backend:
+            longest = max(backend.count(requests)[0])
+
+        def ours() -> float:
+            with common.engine(model, engine) as backend:
+                return tokens / common.engine_seconds(backend, requests)
+
+        rates, served = common.in_turn(options.runs, ours, peer)
+    ratio = f"{common.ratio(rates, served):.2f}"
+    row = [f"{options.count} requests", common.span(rates, 0), common.span(served, 0), ratio, "1.3"]
+    peers = common.versions(options.llama_cpp)
+    common.table([row], ["tokens per second", "llmcli", f"llama-server -np {CLIENTS} ({peers})", "ratio", "at least"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Sentiment of short records: `llm sentiment`'s task against llama-server that answers one word, prompt cache on.
+
+Figure: records per second. Both sides get the messages of the prompt file `sentiment`, so that all but the record is
+shared; llama-server has 16 slots and is fed by 16 clients. An engine or a server of its own for every run, loaded before
+the clock runs; what the engine measures of the machine it keeps in a directory of this benchmark.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import common
+
+from llmcli.documents import Record
+from llmcli.tasks.base import Options
+from llmcli.tasks.sentiment import PROMPT, sentiment
+from llmcli.templates import Library
+from llmcli.types import EngineOptions, Request, Result
+
+CLIENTS = 16
+ANSWER = 3  # tokens: enough for one word
+OPINIONS = ("I really love", "Nobody should buy", "They delivered", "We were disappointed by", "My sister enjoyed")
+REASONS = ("it broke at once", "it works well", "it came on time", "it was overpriced", "the colours are lovely")
+
+
+def records_of(count: int) -> list[Record]:
+    """Return short records, no two alike, the same ones every time."""
+    texts = []
+    for number in range(count):
+        opinion, reason = OPINIONS[number % len(OPINIONS)], REASONS[number // len(OPINIONS) % len(REASONS)]
+        texts.append(f"{opinion} the {' '.join(common.words(3, number))} number {number}, {reason}.")
+    return [Record(number, text, number + 1) for number, text in enumerate(texts)]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = common.parser(__doc__ or "")
+    parser.add_argument("--count", type=int, default=1000, help="records (default: 1000)")
+    options = parser.parse_args()
+    if not options.llama_cpp:
+        raise SystemExit("--llama-cpp names the directory of llama-server")
+    model = common.model_path(options.model)
+    records = records_of(options.count)
+    with tempfile.TemporaryDirectory() as kept:
+        engine = EngineOptions(cache=Path(kept))
+        prompts = Library(Path(kept))  # the built-in files: nobody's own ones are there
+        prompt = prompts.get(PROMPT)
+        requests = [Request(r.text, prompt.render({"text": r.text}), max_tokens=ANSWER) for r in records]
+        bodies = [common.chat_body(request) for request in requests]
+        with common.engine(model, engine) as backend:
+            longest = max(backend.count(requests)[0])
+
+        def ours() -> float:
+            with common.engine(model, engine) as backend:
+                started = time.perf_counter()
+                events = list(sentiment(backend, prompts, records, Options()))
+                seconds = time.perf_counter() - started
+            done = sum(isinstance(event, Result) for event in events)
+            if done != len(records):
+                raise SystemExit(f"{done} of {len(records)} records were labelled")
+            return done / seconds
+
+        def peer() -> float:
+            with common.server(options.llama_cpp, model, *common.room(CLIENTS, longest + ANSWER)) as port:
+                started = time.perf_counter()
+                common.post(port, bodies, CLIENTS)
+                return len(records) / (time.perf_counter() - started)
+
+        rates, served = common.in_turn(options.runs, ours, peer)
+    ratio = f"{common.ratio(rates, served):.2f}"
+    row = [f"{options.count} records", common.span(rates, 1), common.span(served, 1), ratio, "2.2"]
+    peers = common.versions(options.llama_cpp)
+    common.table([row], ["records per second", "llmcli", f"llama-server -np {CLIENTS} ({peers})", "ratio", "at least"])
+
+
+if __name__ == "__main__":
+    main()
