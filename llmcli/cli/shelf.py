@@ -95,8 +95,9 @@ def known_for_people(entry: CatalogueEntry) -> dict[str, Any]:
 def details(model: ModelFile) -> dict[str, Any]:
     """Return everything that the header and the registry know; None where they do not.
 
-    ``cache_bytes_per_token`` is that of an f16 cache, ``parameters`` None for a split model, whose first part holds only
-    some. Raises ``BadModelFile`` and ``MissingError``.
+    ``heads`` and ``kv_heads`` are lists where they differ from layer to layer; ``window`` in tokens;
+    ``cache_bytes_per_token`` is that of an f16 cache, None for a ``recurrent`` model, whose memory grows another way;
+    ``parameters`` None for a split model, whose first part holds only some. Raises ``BadModelFile`` and ``MissingError``.
     """
     header = read_header(model.path)
     return {
@@ -107,13 +108,14 @@ def details(model: ModelFile) -> dict[str, Any]:
         "architecture": header.architecture,
         "parameters": header.n_params if len(model.parts) == 1 else None,
         "layers": header.block_count,
-        "heads": header.number("attention.head_count"),
-        "kv_heads": header.metadata.get(f"{header.architecture}.attention.head_count_kv"),
+        "heads": header.per_layer("attention.head_count"),
+        "kv_heads": header.kv_heads,
         "experts": header.number("expert_count"),
         "experts_used": header.number("expert_used_count"),
         "window": header.number("attention.sliding_window"),
         "vocabulary": header.vocabulary,
         "context": header.context_length,
+        "recurrent": header.recurrent,
         "cache_bytes_per_token": header.kv_bytes_per_token(),
         "chat_template": header.chat_template is not None,
         "quantization": model.quantization,

@@ -65,6 +65,18 @@ class Header:
         """Return the whole number ``ARCHITECTURE.key``, or None."""
         return self._whole(f"{self.architecture}.{key}")
 
+    def per_layer(self, key: str) -> int | tuple[int, ...] | None:
+        """Return ``ARCHITECTURE.key``: a whole number that holds for all layers, one for each layer, or None."""
+        value = self.metadata.get(f"{self.architecture}.{key}")
+        whole = isinstance(value, tuple) and all(isinstance(n, int) and not isinstance(n, bool) for n in value)
+        return value if whole else self.number(key)
+
+    @property
+    def kv_heads(self) -> int | tuple[int, ...] | None:
+        """Heads of keys and values, of all layers or of each; as many as heads of attention where none are named."""
+        named = f"{self.architecture}.attention.head_count_kv" in self.metadata
+        return self.per_layer("attention.head_count_kv" if named else "attention.head_count")
+
     @property
     def architecture(self) -> str:
         """general.architecture, for example "llama"."""
@@ -148,10 +160,10 @@ class Header:
         causal = self.metadata.get(f"{self.architecture}.attention.causal", True)
         if self.recurrent or not causal or self.number("attention.kv_lora_rank") or not layers:
             return None
-        kv_heads = self.metadata.get(f"{self.architecture}.attention.head_count_kv", heads)
+        kv_heads = self.kv_heads
         if isinstance(kv_heads, int):
             total = kv_heads * layers
-        elif isinstance(kv_heads, tuple) and len(kv_heads) >= layers and all(isinstance(n, int) for n in kv_heads):
+        elif kv_heads is not None and len(kv_heads) >= layers:
             total = sum(kv_heads[:layers])
         else:
             return None

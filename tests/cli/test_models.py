@@ -161,6 +161,31 @@ def test_show_says_what_the_header_and_the_registry_know(models, here):
     assert (facts["source"], facts["file"], facts["revision"]) == (REPO, "tiny.Q4_0.gguf", "c" * 40)
 
 
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("llama", {"heads": 2, "kv_heads": 1, "vocabulary": 435, "recurrent": False, "cache_bytes_per_token": 256}),
+        ("qwen3moe", {"layers": 2, "experts": 4, "experts_used": 2, "window": None, "cache_bytes_per_token": 256}),
+        ("gemma3", {"layers": 4, "experts": None, "window": 32, "context": 8192, "cache_bytes_per_token": 512}),
+        ("mamba", {"layers": 2, "heads": 0, "kv_heads": 0, "recurrent": True, "cache_bytes_per_token": None}),
+        ("lfm2", {"heads": 2, "kv_heads": [0, 1, 0, 1], "recurrent": True, "cache_bytes_per_token": None}),
+        ("bert", {"heads": 2, "kv_heads": 2, "context": 256, "recurrent": False, "cache_bytes_per_token": None}),
+    ],
+)
+def test_show_tells_the_architecture(models, tiny, name, facts):
+    """Layers, heads, experts, window and cache, of every kind of model; null is what a model does not have."""
+    shown = json.loads(models("show", str(tiny(name)), "--json").out)
+    assert shown["architecture"] == name and {key: shown[key] for key in facts} == facts
+
+
+def test_show_tells_people_the_same(models, tiny):
+    """A line for each, with separators and commas."""
+    lines = dict(line.split("\t") for line in models("show", str(tiny("lfm2"))).out.splitlines())
+    assert (lines["kv heads"], lines["recurrent"], lines["context"]) == ("0, 1, 0, 1", "yes", "8,192")
+    lines = dict(line.split("\t") for line in models("show", str(tiny("qwen3moe"))).out.splitlines())
+    assert (lines["experts"], lines["experts used"], lines["cache bytes per token"]) == ("4", "2", "256")
+
+
 def test_show_leaves_out_what_is_not_known(models, here):
     """People get a line for each fact that there is."""
     lines = dict(line.split("\t") for line in models("show", here).out.splitlines())

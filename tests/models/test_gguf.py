@@ -81,6 +81,40 @@ def test_kv_bytes(tiny):
     assert header.kv_bytes_per_token("q8_0", "f16") == header.block_count * (34 + 64)
 
 
+def numbers(key: bytes, *values: int) -> bytes:
+    kind = struct.pack(f"<IQ{len(values)}I", 4, len(values), *values)
+    return entry(b"llama." + key, 9, kind) if len(values) > 1 else entry(b"llama." + key, 4, struct.pack("<I", *values))
+
+
+@pytest.mark.parametrize(
+    ("entries", "heads", "per_token"),
+    [
+        ([numbers(b"attention.head_count_kv", 2)], 2, 3 * 2 * (16 + 16) * 2),
+        ([numbers(b"attention.head_count_kv", 4, 0, 1)], (4, 0, 1), 5 * (16 + 16) * 2),
+        ([], 8, 3 * 8 * (16 + 16) * 2),
+        ([numbers(b"attention.head_count_kv", 0)], 0, 0),
+        ([numbers(b"attention.head_count_kv", 4, 1)], (4, 1), None),
+        ([entry(b"llama.attention.head_count_kv", 8, text(b"many"))], None, None),
+        ([entry(b"llama.attention.head_count_kv", 9, struct.pack("<IQ", 8, 1) + text(b"4"))], None, None),
+    ],
+)
+def test_kv_heads(entries, heads, per_token):
+    """One number for all layers, one for each, as many as heads where none is named, or nonsense."""
+    shape = [numbers(b"block_count", 3), numbers(b"attention.head_count", 8), numbers(b"embedding_length", 128)]
+    header = parse(gguf(ARCHITECTURE, *shape, *entries))
+    assert (header.kv_heads, header.kv_bytes_per_token()) == (heads, per_token)
+
+
+def test_heads_of_each_layer():
+    """Where layers differ, the cache takes the sum over them; the length of a key has to be said then."""
+    shape = [numbers(b"block_count", 2), numbers(b"attention.head_count", 8, 4), numbers(b"embedding_length", 128)]
+    header = parse(gguf(ARCHITECTURE, *shape))
+    assert header.per_layer("attention.head_count") == header.kv_heads == (8, 4)
+    assert header.kv_bytes_per_token() is None
+    lengths = [numbers(b"attention.key_length", 16), numbers(b"attention.value_length", 16)]
+    assert parse(gguf(ARCHITECTURE, *shape, *lengths)).kv_bytes_per_token() == 12 * (16 + 16) * 2
+
+
 @pytest.mark.parametrize("name", ["mamba", "lfm2", "falcon-h1", "qwen35", "bert"])
 def test_kv_bytes_unknown(tiny, name):
     """Recurrent, hybrid and encoder models have no fixed number of cache bytes per token."""
