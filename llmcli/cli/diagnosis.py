@@ -6,8 +6,9 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -70,15 +71,35 @@ def _llama_cpp(_cli: Context) -> Finding:
     return Finding(State.OK, " ".join(info.split()), data={"system_info": info})
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A load that was measured before."""
+
+    cores: float | None
+
+    def others(self) -> float | None:
+        return self.cores
+
+
 def _cores(cli: Context) -> Finding:
     from llmcli.engine import machine
+    from llmcli.engine.threads import INTERVAL, Load, Threads
 
-    cores = machine.cores()
-    wanted = cli.settings["threads"]
-    threads = cores.usable if wanted == "auto" else wanted
-    quota = "no quota" if cores.quota is None else f"a quota of {cores.quota:g} CPUs"
-    text = f"{threads} threads are used; {cores.affinity} logical and {cores.physical} physical cores, {quota}"
-    data = {"affinity": cores.affinity, "physical": cores.physical, "quota": cores.quota, "threads": threads}
+    cores, load = machine.cores(), Load()
+    time.sleep(INTERVAL)
+    others = load.others()
+    wanted, origin = cli.settings["threads"], cli.settings.origin("threads")
+    if wanted == "auto":
+        chosen = Threads(cores.usable, load=_Measured(others))
+        chosen.look()
+        threads, why = chosen.pick(1), "as many as can compute at once now"
+    else:
+        threads, why = wanted, f"set by {origin}"
+    quota = "no CPU quota" if cores.quota is None else f"a quota of {cores.quota:g} CPUs"
+    busy = "the load of others is not known" if others is None else f"others keep {others:.1f} cores busy"
+    measured = f"{cores.affinity} logical cores by affinity, {cores.physical} physical, {quota}, {busy}"
+    text = f"threads: {threads}, {why}; {measured}"
+    data = {**asdict(cores), "usable": cores.usable, "others": others, "threads": threads, "origin": origin}
     if threads > cores.affinity:
         return Finding(State.WARNING, text, f"Set threads to {cores.usable} or to auto.", data)
     return Finding(State.OK, text, data=data)

@@ -11,13 +11,19 @@ import pytest
 
 from llmcli import __version__
 from llmcli.cli import scripts
-from llmcli.engine import native
+from llmcli.engine import machine, native, threads
 from llmcli.errors import Unsupported
 
 CHECKS = [
     "versions", "llama.cpp", "cores", "memory", "gpu", "configuration", "directories", "prompts", "models",
     "default model", "path", "network", "terminal",
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _short_look(monkeypatch):
+    """Look at the load of others for a moment only."""
+    monkeypatch.setattr(threads, "INTERVAL", 0.02)
 
 
 @pytest.fixture
@@ -99,16 +105,40 @@ def test_a_missing_binding_is_a_problem_and_no_crash(doctor, monkeypatch):
 
 
 def test_the_cores_are_those_of_this_process(doctor):
-    """Affinity, physical cores, quota and the threads that will be used."""
+    """Affinity, physical cores, quota, what others take and the threads that will be used."""
     _, found = doctor()
     data = found["cores"]["data"]
     assert data["affinity"] == len(os.sched_getaffinity(0)) and 1 <= data["threads"] <= data["affinity"]
+    assert data["others"] >= 0 and data["origin"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("measured", "number", "said"),
+    [
+        ((None, 0.0), 4, "no CPU quota, others keep 0.0 cores busy"),
+        ((None, 1.04), 3, "others keep 1.0 cores busy"),
+        ((None, 9.0), 1, "others keep 9.0 cores busy"),
+        ((2.0, 0.0), 2, "a quota of 2 CPUs"),
+        ((None, None), 4, "the load of others is not known"),
+    ],
+)
+def test_the_number_of_threads_comes_with_its_reasons(doctor, monkeypatch, measured, number, said):
+    """As many as can compute at once: cores by affinity, physical ones, the quota, less what others keep busy."""
+    quota, others = measured
+    monkeypatch.setattr(machine, "cores", lambda: machine.Cores(affinity=8, physical=4, quota=quota))
+    monkeypatch.setattr(threads.Load, "others", lambda _: others)
+    _, found = doctor()
+    cores = found["cores"]
+    assert cores["state"] == "ok" and cores["data"]["threads"] == number and cores["data"]["others"] == others
+    assert cores["text"].startswith(f"threads: {number}, ") and said in cores["text"]
+    assert "8 logical cores by affinity, 4 physical" in cores["text"]
 
 
 def test_more_threads_than_cores_are_worth_a_warning(doctor):
     """llama.cpp collapses then."""
     code, found = doctor(LLMCLI_THREADS="1000")
     assert code == 0 and found["cores"]["state"] == "warning" and found["cores"]["data"]["threads"] == 1000
+    assert found["cores"]["text"].startswith("threads: 1000, set by LLMCLI_THREADS;")
 
 
 def test_gpu_layers_without_a_gpu_are_worth_a_warning(doctor, monkeypatch):
