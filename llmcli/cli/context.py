@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llmcli.errors import DamagedModel, LlmError, ModelNotHere
 from llmcli.interrupt import Interrupt
-from llmcli.settings import Settings, find_paths, resolve
+from llmcli.settings import Paths, Settings, find_paths, resolve
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from llmcli.models.library import ModelFile
     from llmcli.tasks.base import Options
     from llmcli.templates import Library as Prompts
-    from llmcli.types import TaskEvent
+    from llmcli.types import TaskEvent, Work
 
 
-def build_backend(model: ModelFile, settings: Settings, interrupt: Interrupt) -> Backend:
-    """Return the backend for a verified model; the one function that tests replace."""
+_FLASH = {"auto": None, "on": True, "off": False}
+_UNIFIED = {"auto": None, "unified": True, "streams": False}
+
+
+def build_backend(model: ModelFile, settings: Settings, paths: Paths, interrupt: Interrupt) -> Backend:
+    """Return the backend for a verified model."""
     from llmcli.backends.local import EngineOptions, LocalBackend
 
     def number(name: str) -> int | None:
@@ -41,7 +45,11 @@ def build_backend(model: ModelFile, settings: Settings, interrupt: Interrupt) ->
             threads=number("threads"),
             gpu_layers=number("gpu_layers"),
             kv_type=None if settings["kv_type"] == "auto" else settings["kv_type"],
+            flash_attention=_FLASH[settings["flash_attention"]],
+            kv_unified=_UNIFIED[settings["kv_layout"]],
             deterministic=settings["deterministic"],
+            cache=paths.cache,
+            prefix_bytes=settings["prefix_cache"] << 20,
         ),
         interrupt=interrupt,
     )
@@ -67,6 +75,7 @@ class Context:
         if self.settings["timeout"] is not None:
             interrupt.deadline = time.monotonic() + self.settings["timeout"]
         self._backend: Backend | None = None
+        self._explained: set[str] = set()
 
     def _given(self) -> dict[str, tuple[str, Any]]:
         """Return the flags that are settings; the words of an option are its setting's, with dashes."""
@@ -153,10 +162,19 @@ class Context:
     def backend(self) -> Backend:
         """Return the backend, built at the first call: everything that can be refused was checked before."""
         if self._backend is None:
+            from llmcli.cli.limits import check_context
+
             model = self.model()
             self.explain(f"model {model.name}, file {model.path}")
-            self._backend = build_backend(model, self.settings, self.interrupt)
+            check_context(model, self.settings)
+            self._backend = build_backend(model, self.settings, self.paths, self.interrupt)
         return self._backend
+
+    def work(self) -> Work:
+        """Return how the backend worked so far; nothing is known of one that was not built."""
+        from llmcli.types import Work
+
+        return Work() if self._backend is None else self._backend.work()
 
     def show(self, task: Callable[[Backend], Iterator[TaskEvent]], how: How | None = None) -> int:
         """Open the output, build the backend, run ``task`` on it and show what it yields; returns the exit code."""
@@ -165,11 +183,22 @@ class Context:
         return deliver(self, lambda: task(self.backend()), how or ANSWER)
 
     def explain(self, text: str) -> None:
-        """Say on stderr what was chosen, with ``-v``."""
+        """Say on stderr what was chosen, with ``-v``: a line, with ``--json`` an object."""
         if self.flags.verbose:
+            import json
+
             from llmcli.cli import sanitize, wording
 
-            wording.say(self.world, f"llm: {sanitize.line(text)}")
+            line = json.dumps({"explanation": text}) if self.flags.json else f"llm: {sanitize.line(text)}"
+            wording.say(self.world, line)
+
+    def explain_work(self) -> None:
+        """Say what the backend chose, and why, with ``-v``; each sentence once, though a chat comes here often."""
+        if self.flags.verbose:
+            fresh = [choice for choice in self.work().choices if choice not in self._explained]
+            self._explained.update(fresh)
+            for choice in fresh:
+                self.explain(choice)
 
     def write(self, text: str) -> None:
         """Write to stdout what is no result of a model. Raises ``OutputError`` and ``ReaderGone``."""

@@ -85,7 +85,7 @@ class Flags:
     timeout: Annotated[
         float | None, typer.Option("--timeout", min=0.001, metavar="S", help="Give up after S seconds (exit 124).")
     ] = None
-    stats: Annotated[bool, typer.Option("--stats", help="Tokens and speed on stderr.")] = False
+    stats: Annotated[bool, typer.Option("--stats", help="Tokens, speed, threads, memory and energy on stderr.")] = False
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No warnings and no progress.")] = False
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more on stderr; log a bug's traceback.")] = False
 

@@ -218,7 +218,7 @@ def deliver(cli: Context, task: Callable[[], Iterator[TaskEvent]], how: How = AN
         pass
     finally:
         reporter.close()
-    reporter.stats(delivery.results)
+    reporter.work(delivery.results)
     reporter.outcome(delivery.code, delivery.results)
     return delivery.code
 

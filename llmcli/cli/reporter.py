@@ -9,7 +9,7 @@ from llmcli.cli.context import Context
 from llmcli.cli.progress import ProgressBar
 from llmcli.cli.world import Writer
 from llmcli.errors import AnswerCut, LeftUndone
-from llmcli.types import FinishReason, Progress, Result, Usage
+from llmcli.types import FinishReason, Progress, Result
 
 
 class Reporter:
@@ -38,7 +38,7 @@ class Reporter:
         """Warn. Off a terminal, stderr stays empty on success: the warning waits for the outcome."""
         if self._cli.flags.quiet:
             return
-        if self._terminal or self._cli.flags.verbose:
+        if self._terminal or (self._cli.flags.verbose and not self._cli.flags.json):
             self._say(f"llm: warning: {sanitize.line(text)}")
         else:
             self._held.append(text)
@@ -56,10 +56,14 @@ class Reporter:
         self.close()
         wording.show(error, self._cli.world, as_json=self._cli.flags.json, name=name)
 
-    def stats(self, results: Sequence[Result]) -> None:
-        """Say what the job cost, when the user asked for it."""
+    def work(self, results: Sequence[Result]) -> None:
+        """Say how the backend worked (``-v``) and what the job cost (``--stats``): an object with ``--json``."""
+        self._cli.explain_work()
         if self._cli.flags.stats and results:
-            self._say(stats_line(results))
+            from llmcli.cli.stats import stats
+
+            cost = stats(results, self._cli.work())
+            self._say(cost.json() if self._cli.flags.json else cost.line())
 
     def outcome(self, code: int, results: Sequence[Result]) -> None:
         """Say what was held back, now that it is known whether the command succeeded, and why a result is partial.
@@ -83,17 +87,3 @@ class Reporter:
         if self._reasoned:
             self._reasoned = False
             wording.say(self._cli.world, "")
-
-
-def stats_line(results: Sequence[Result]) -> str:
-    """Return tokens and speed of a job in one line; times are those of its slowest item."""
-    usage = sum((result.usage for result in results), Usage())
-    first = [r.timings.first_token_s for r in results if r.timings.first_token_s is not None]
-    rates = [r.timings.tokens_per_second for r in results if r.timings.tokens_per_second is not None]
-    parts = [
-        f"{usage.prompt_tokens} tokens in ({usage.cached_tokens} reused), {usage.completion_tokens} out",
-        f"first token after {min(first):.2f} s" if first else "",
-        f"{sum(rates) / len(rates):.1f} tokens/s" if rates else "",
-        f"{max(result.timings.total_s for result in results):.2f} s in all",
-    ]
-    return "llm: " + ", ".join(part for part in parts if part)

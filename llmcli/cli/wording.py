@@ -74,7 +74,8 @@ def _memory(error: e.OutOfMemory) -> Words:
         numbers.append(f"{size(error.needed)} needed")
     if error.available is not None:
         numbers.append(f"{size(error.available)} free")
-    text = "out of memory" + (f" ({', '.join(numbers)})" if numbers else "")
+    text = f"out of memory for {_of(error)}" if error.subject else "out of memory"
+    text += f" ({', '.join(numbers)})" if numbers else ""
     return _with_detail(text, error), "Try a smaller context (--ctx) or a smaller model: llm models list"
 
 

@@ -17,8 +17,10 @@ import pytest
 import scripted
 from fake_hub import REPO, FakeHub
 
-from llmcli.cli import context, main
+from llmcli.backends import local
+from llmcli.cli import main
 from llmcli.cli.world import World
+from llmcli.types import EngineOptions
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,23 +67,25 @@ class Terminal:
 
 @dataclass
 class Runner:
-    """Runs ``main`` in this process on a scripted backend."""
+    """Runs ``main`` in this process on a scripted backend; ``options`` are those that the last one was built with."""
 
     model: Path
     directory: Path
     monkeypatch: pytest.MonkeyPatch
     backends: list[scripted.ScriptedBackend] = field(default_factory=list)
+    options: EngineOptions | None = None
 
     def __call__(self, *argv: str, stdin: bytes = b"", answer=scripted.last, env=None, out=None, err=None, **scripting):
         """Return what ``llm ARGV`` does; ``out`` and ``err`` are descriptors to use instead of files."""
         self.backends.clear()
 
-        def build(model, settings, interrupt):
-            backend = scripted.ScriptedBackend(answer, model=model.name, interrupt=interrupt, **scripting)
+        def build(_path, *, name, model_id, options, interrupt):
+            backend = scripted.ScriptedBackend(answer, model=name, interrupt=interrupt, **scripting)
             self.backends.append(backend)
+            self.options = options
             return backend
 
-        self.monkeypatch.setattr(context, "build_backend", build)
+        self.monkeypatch.setattr(local, "LocalBackend", build)
         environ = {**os.environ, "LLMCLI_MODEL": str(self.model), "TERM": "xterm-256color", **(env or {})}
         paths = [self.directory / name for name in ("stdin", "stdout", "stderr")]
         paths[0].write_bytes(stdin)

@@ -86,7 +86,7 @@ def test_a_shell_without_a_script_is_usage(llm, arguments):
         ("llm prompts new x --from summarize.", {"summarize.merge"}),
         ("llm translate --to pt-", {"pt-BR", "pt-PT"}),
         ("llm translate --from Braz", {"Brazilian Portuguese"}),
-        ("llm config show kv", {"kv_type"}),
+        ("llm config show kv", {"kv_layout", "kv_type"}),
         ("llm summarize --style ", {"paragraph", "bullets", "headline"}),
         ("llm ask --kv-type q", {"q8_0"}),
         ("llm completion f", {"fish"}),
