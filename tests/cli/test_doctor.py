@@ -20,10 +20,14 @@ CHECKS = [
 ]  # fmt: skip
 
 
+LOOK = threads.INTERVAL, threads.Load.others
+
+
 @pytest.fixture(autouse=True)
-def _short_look(monkeypatch):
-    """Look at the load of others for a moment only."""
-    monkeypatch.setattr(threads, "INTERVAL", 0.02)
+def _idle(monkeypatch):
+    """Save the time that a look at the load of others takes."""
+    monkeypatch.setattr(threads, "INTERVAL", 0.0)
+    monkeypatch.setattr(threads.Load, "others", lambda _: 0.0)
 
 
 @pytest.fixture
@@ -104,8 +108,10 @@ def test_a_missing_binding_is_a_problem_and_no_crash(doctor, monkeypatch):
     assert "pip install" in found["llama.cpp"]["next"]
 
 
-def test_the_cores_are_those_of_this_process(doctor):
+def test_the_cores_are_those_of_this_process(doctor, monkeypatch):
     """Affinity, physical cores, quota, what others take and the threads that will be used."""
+    monkeypatch.setattr(threads, "INTERVAL", LOOK[0])
+    monkeypatch.setattr(threads.Load, "others", LOOK[1])
     _, found = doctor()
     data = found["cores"]["data"]
     assert data["affinity"] == len(os.sched_getaffinity(0)) and 1 <= data["threads"] <= data["affinity"]
