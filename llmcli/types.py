@@ -172,7 +172,8 @@ class EngineOptions:
     ``ctx``: tokens of context a request may use; ``threads``; ``gpu_layers``: layers to offload; ``kv_type``: "f16",
     "q8_0" or "bf16"; ``flash_attention``; ``kv_unified``: one buffer for all sequences, else one for each;
     ``deterministic``: bit-identical answers alone and in any batch. ``cache``: a directory for what was measured and
-    for evaluated prompt beginnings, None to keep nothing; ``prefix_bytes``: bytes that the latter may take, 0 for none.
+    for evaluated prompt beginnings, None to keep nothing; ``prefix_bytes``: bytes that the latter may take, 0 for none;
+    ``tune``: measure in the background, once, which settings suit the model on this machine.
     """
 
     ctx: int | None = None
@@ -184,6 +185,7 @@ class EngineOptions:
     deterministic: bool = False
     cache: Path | None = None
     prefix_bytes: int = 0
+    tune: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,9 @@ class ScriptedBackend:
         return ScriptedJob(self)
 
     def work(self) -> Work:
-        return Work(decode_threads=2, prompt_threads=2, width=1, peak_memory=300 << 20, choices=("scripted: no choice",))
+        return Work(
+            decode_threads=2, prompt_threads=2, width=1, peak_memory=300 << 20, choices=("scripted: no choice",)
+        )
 
     def close(self) -> None:
         self.closed = True

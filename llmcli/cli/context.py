@@ -50,6 +50,7 @@ def build_backend(model: ModelFile, settings: Settings, paths: Paths, interrupt:
             deterministic=settings["deterministic"],
             cache=paths.cache,
             prefix_bytes=settings["prefix_cache"] << 20,
+            tune=settings["tune"] == "auto",
         ),
         interrupt=interrupt,
     )

@@ -14,6 +14,7 @@ from typing import Any
 from llmcli.engine import machine, native
 from llmcli.engine.model import Model
 from llmcli.engine.threads import Threads
+from llmcli.engine.tuning import CacheSettings
 from llmcli.errors import InternalError, OutOfMemory, Unsupported
 
 MAX_SEQUENCES = 256
@@ -34,6 +35,11 @@ class ContextConfig:
     flash_attention: bool = True
     kv_type: str = "f16"
     threads: Threads = field(default_factory=lambda: Threads(1), compare=False)
+
+    @property
+    def settings(self) -> CacheSettings:
+        """What of it a job can choose."""
+        return CacheSettings(self.unified, self.flash_attention, self.kv_type)
 
     @property
     def tokens(self) -> int:
@@ -106,7 +112,8 @@ class Context:
         # outputs of one call are bounded by the scheduler, which saves the room for a whole batch of logits
         params.n_outputs_max = self.max_outputs = min(batch, max(sequences, 64))
         params.n_threads = params.n_threads_batch = self._threads = config.threads.most
-        params.flash_attn_type = int(config.flash_attention)
+        # on a GPU llama.cpp itself knows which of its kernels there are (LLAMA_FLASH_ATTN_TYPE_AUTO)
+        params.flash_attn_type = -1 if model.gpu_layers and config.flash_attention else int(config.flash_attention)
         params.type_k = params.type_v = KV_TYPES[config.kv_type]
         params.kv_unified = config.unified
         params.no_perf = True
@@ -143,21 +150,26 @@ class Context:
 
     def _decode(self) -> int:
         """Call llama_decode with as many threads as the machine has to spare now."""
-        threads = self.config.threads
+        threads, size = self.config.threads, self.batch.size
+        prompt = size > self.batch.outputs  # more than one token of some sequence
         threads.look()
-        wanted = threads.pick(self.batch.size)
+        wanted = threads.pick(size, prompt=prompt)
         if wanted != self._threads:
             self._lib.llama_set_n_threads(self.handle, wanted, wanted)
             self._threads = wanted
         started = time.monotonic()
         code: int = self._lib.llama_decode(self.handle, self.batch.struct)
         if code == 0:
-            threads.record(wanted, self.batch.size, time.monotonic() - started)
+            threads.record(wanted, size, time.monotonic() - started, prompt=prompt)
         return code
+
+    def state_size(self, sequence: int) -> int:
+        """Return the bytes that ``save`` of a sequence would return."""
+        return int(self._lib.llama_state_seq_get_size(self.handle, sequence))
 
     def save(self, sequence: int) -> bytes:
         """Return the whole state of a sequence, to be given to ``restore`` of a context of the same settings."""
-        size = self._lib.llama_state_seq_get_size(self.handle, sequence)
+        size = self.state_size(sequence)
         buffer = (ctypes.c_uint8 * size)()
         written = self._lib.llama_state_seq_get_data(self.handle, buffer, size, sequence)
         return bytes(memoryview(buffer)[:written])

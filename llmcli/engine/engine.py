@@ -7,7 +7,9 @@ engine's thread loads the model, evaluates and samples; events reach each job th
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,19 +18,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from llmcli.engine import machine, selftest
+from llmcli.engine import machine, native, selftest
+from llmcli.engine.beginnings import Beginnings
 from llmcli.engine.chat import ChatTemplate
 from llmcli.engine.context import MAX_SEQUENCES, ContextConfig
+from llmcli.engine.energy import EnergyMeter
 from llmcli.engine.model import Model
 from llmcli.engine.output import AnswerStream
+from llmcli.engine.planner import Planner
+from llmcli.engine.prefixes import PrefixStore
 from llmcli.engine.sampling import Sampler, schema_to_grammar
 from llmcli.engine.scheduler import Scheduler
-from llmcli.engine.sequence import Generation, Scoring, Sequence
+from llmcli.engine.sequence import Generation, Scoring, Sequence, common_prefix
 from llmcli.engine.slots import Slots
 from llmcli.engine.threads import Threads
 from llmcli.engine.tokens import Tokenizer
 from llmcli.errors import ContextOverflow, InternalError, LlmError, UsageError
-from llmcli.types import BackendInfo, EngineOptions, Event, Finished, FinishReason, Request, Work
+from llmcli.types import BackendInfo, EngineOptions, Event, Finished, FinishReason, Message, Request, Work
 
 _QUEUE = 4096
 """Events that a job may leave unread before its sequences wait."""
@@ -37,6 +43,7 @@ _POLL = 0.05
 _GATHER = 0.002
 """Seconds for which the engine waits for more requests before it makes a context to fit them."""
 _BATCH = 512
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class Engine:
@@ -59,8 +66,12 @@ class Engine:
         self._closing = False
         self._abort = False
         self._deadline: float | None = None
+        self._public: tuple[tuple[Message, ...], int] | None = None  # messages, and how many tokens they are
         self._loaded = threading.Event()
         self._failure: Exception | None = None
+        most = options.threads or machine.cores().usable
+        self._threads = Threads(most, fixed=options.threads is not None)  # looks at the load from here on
+        self._energy = EnergyMeter()
         self._thread = threading.Thread(target=self._live, name="engine", daemon=True)
         self._thread.start()
 
@@ -94,15 +105,28 @@ class Engine:
         return EngineJob(self)
 
     def work(self) -> Work:
-        """Return how the engine worked so far."""
-        return Work()
+        """Return how the engine worked so far; the peak of memory is this process's."""
+        used, slots = self._threads.used, self._scheduler.slots
+        return Work(
+            decode_threads=used.get(False),
+            prompt_threads=used.get(True),
+            width=self._scheduler.widest or None,
+            peak_memory=machine.peak_memory(),
+            joules=self._energy.joules(),
+            choices=(self._threads.reason, self._planner.reason(slots.settings)),
+        )
 
     def close(self) -> None:
-        """End the thread and free the model. Jobs that are open get an error."""
+        """End the thread and free the model. Jobs that are open get an error.
+
+        After the first work with a kind of model, what suits it here is measured in the background.
+        """
         with self._wake:
             self._closing = self._abort = True
             self._wake.notify_all()
         self._thread.join()
+        if self._failure is None and self._options.tune and self._scheduler.widest and self._planner.unmeasured:
+            self._planner.measure_later()
 
     # ---- for jobs -----------------------------------------------------------------------------------------------------
 
@@ -152,8 +176,26 @@ class Engine:
                 self._wake.notify_all()
 
     def _sequence(self, request: Request, job: EngineJob) -> Sequence:
+        tokens, inside = self._template.tokens(request.messages, reasoning=request.reasoning)
+        sequence = self._of_kind(request, job, tokens, inside=inside)
+        if request.public_prefix and self._scheduler.remembers:
+            sequence.public_length = self._public_length(request, tokens)
+        return sequence
+
+    def _public_length(self, request: Request, tokens: list[int]) -> int:
+        """Return how many tokens do not depend on what the last message says."""
+        before = request.messages[:-1]
+        known = self._public
+        if known is None or known[0] != before:
+            used = set(request.messages[-1].content)
+            other = next(chr(code) for code in range(0xF8FF, 0xE000, -1) if chr(code) not in used)  # private use
+            changed = dataclasses.replace(request.messages[-1], content=other)
+            probe, _ = self._template.tokens((*before, changed), reasoning=request.reasoning)
+            known = self._public = (before, common_prefix(tokens, probe))
+        return known[1]
+
+    def _of_kind(self, request: Request, job: EngineJob, tokens: list[int], *, inside: bool) -> Sequence:
         template, tokenizer = self._template, self._tokenizer
-        tokens, inside = template.tokens(request.messages, reasoning=request.reasoning)
         if request.candidates:
             if not all(request.candidates):
                 raise UsageError("an empty candidate cannot be scored")
@@ -184,13 +226,13 @@ class Engine:
 
     def _live(self) -> None:
         try:
-            slots = self._load()
+            scheduler = self._load()
         except Exception as error:  # noqa: BLE001 (handed to the thread that waits for the model, never swallowed)
             self._failure = error
             self._loaded.set()
             return
+        self._scheduler = scheduler
         self._loaded.set()
-        scheduler = Scheduler(slots)
         try:
             self._serve(scheduler)
         finally:
@@ -203,7 +245,7 @@ class Engine:
             scheduler.fail_all(_closed())
             self._model.close()
 
-    def _load(self) -> Slots:
+    def _load(self) -> Scheduler:
         self._model = Model(
             self._path,
             gpu_layers=self._options.gpu_layers,
@@ -215,17 +257,30 @@ class Engine:
             self._model.close()
             raise
 
-    def _prepare(self, model: Model) -> Slots:
+    def _prepare(self, model: Model) -> Scheduler:
         options = self._options
         self._tokenizer = Tokenizer(model)
         self._template = ChatTemplate(model.chat_template(), self._tokenizer)
         if options.ctx is not None and model.context_length and options.ctx > model.context_length:
             raise UsageError(f"--ctx {options.ctx} is larger than the context of {self._name}, {model.context_length}")
         self._context_limit = options.ctx or model.context_length or 4096
-        config = _config(options)
+        self._planner = Planner(model, options, self._threads.most)
+        config = ContextConfig(cells=0, sequences=MAX_SEQUENCES, batch=_BATCH, threads=self._threads)
+        config = dataclasses.replace(config, **dataclasses.asdict(self._planner.allowed[0]))
         if options.deterministic:
             selftest.check(model, config)
-        return Slots(model, config, self._context_limit, self._should_abort)
+        planner, exact = self._planner, options.deterministic
+        slots = Slots(model, config, self._context_limit, self._should_abort, planner=planner, exact=exact)
+        return Scheduler(slots, self._beginnings(slots))
+
+    def _beginnings(self, slots: Slots) -> Beginnings | None:
+        """Return what was evaluated by earlier commands: only of weights that are known by their hash."""
+        options = self._options
+        if options.cache is None or not options.prefix_bytes or not _SHA256.fullmatch(self._model_id):
+            return None
+        directory = options.cache / "prefixes"
+        fixed = (self._model_id, self._template.source, native.version(), native.system_info(), self._model.gpu_layers)
+        return Beginnings(slots, lambda s: PrefixStore(directory, options.prefix_bytes, repr((*fixed, s))))
 
     def _should_abort(self) -> bool:
         return self._abort or (self._deadline is not None and time.monotonic() >= self._deadline)
@@ -271,22 +326,6 @@ class Engine:
 
 def _closed() -> InternalError:
     return InternalError("engine", detail="closed")
-
-
-def _config(options: EngineOptions) -> ContextConfig:
-    threads = Threads(options.threads or machine.cores().usable, fixed=options.threads is not None)
-    kv_type = options.kv_type or ("q8_0" if options.deterministic else "f16")
-    if options.deterministic and kv_type == "f16":
-        raise UsageError("--deterministic needs --kv-type q8_0 or bf16")
-    return ContextConfig(
-        cells=0,
-        sequences=MAX_SEQUENCES,
-        batch=_BATCH,
-        unified=not options.deterministic,
-        flash_attention=True,
-        kv_type=kv_type,
-        threads=threads,
-    )
 
 
 class EngineJob:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +97,24 @@ def available_memory(root: Path = _CGROUP, proc: Path = Path("/proc/self/cgroup"
     for group in _groups("memory", root, proc):
         amounts += _left(group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
     return min(amounts, default=None)
+
+
+def peak_memory() -> int | None:
+    """Return the most bytes that this process had in memory so far; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS (getrusage(2))
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def processor() -> str:
+    """Return the name of the processor's model."""
+    lines = (_read(Path("/proc/cpuinfo")) or "").splitlines()
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 @dataclass(frozen=True, slots=True)

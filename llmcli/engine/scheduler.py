@@ -11,13 +11,17 @@ import itertools
 import time
 from collections.abc import Callable
 
+from llmcli.engine.beginnings import Beginnings
 from llmcli.engine.sequence import Branch, Scoring, Sequence, common_prefix
 from llmcli.engine.slots import Slots
 from llmcli.errors import ContextOverflow, OutOfMemory
 from llmcli.types import FinishReason
 
-PIECE = 128
-"""Prompt tokens a step while others decode: they wait for no more than the evaluation of this many."""
+STALL = {True: 0.25, False: 1.0}
+"""Seconds for which a step may hold up sequences that are decoding (interactive ones, bulk ones) to evaluate prompts."""
+_PIECE = 128
+"""Prompt tokens of such a step before it is known how long they take."""
+_LEAST_PIECE = 16
 WORTH_WAITING = 32
 """A sequence waits for another to evaluate their common beginning when that saves at least this many tokens."""
 _ABORTABLE_TOKENS = 16
@@ -27,14 +31,28 @@ _ABORTABLE_SECONDS = 0.05
 class Scheduler:
     """Runs sequences on one context. Used by one thread; ``should_abort`` is read inside an evaluation."""
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, slots: Slots, beginnings: Beginnings | None = None) -> None:
         self._slots = slots
+        self._beginnings = beginnings
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
         self._order: dict[int, int] = {}
         self._submitted = 0
         self._last_step = 0.0
+        self._prompt_cost: float | None = None  # seconds a token, lately
+        self.widest = 0
+        """Most sequences of one batch so far."""
         self._crowded = False  # the cache was full: nobody joins before somebody leaves
+
+    @property
+    def slots(self) -> Slots:
+        """The context and who sits in it."""
+        return self._slots
+
+    @property
+    def remembers(self) -> bool:
+        """Beginnings of prompts are kept on disk."""
+        return self._beginnings is not None
 
     @property
     def busy(self) -> bool:
@@ -90,6 +108,7 @@ class Scheduler:
         code = self._slots.context.evaluate(abortable=slow)
         self._last_step = time.monotonic() - started
         if code == 0:
+            self._account(entries)
             self._consume(entries)
         elif code == 1:
             self._make_room()
@@ -145,7 +164,11 @@ class Scheduler:
         for sequence in list(itertools.islice(ready, self._slots.width)):
             if len(self._running) >= self._slots.width:
                 return
-            if self._worth_waiting(sequence) or not self._slots.seat(sequence, self._running):
+            if self._worth_waiting(sequence):
+                continue
+            if self._beginnings is not None:
+                self._beginnings.recall(sequence, self._running)
+            if not self._slots.seat(sequence, self._running):
                 continue
             self._waiting.remove(sequence)
             sequence.freeze_at = self._freeze_point(sequence)
@@ -189,15 +212,16 @@ class Scheduler:
         entries: list[tuple[Sequence, int, int, list[int]]] = []
         runnable = [s for s in self._running if not s.sink.full]
         runnable.sort(key=lambda s: (not s.decoding, not s.interactive))
-        piece = PIECE if runnable and runnable[0].decoding else batch.capacity
+        piece = self._piece(runnable)
         for sequence in runnable:
             count = min(sequence.pending, batch.capacity - batch.size)
             if not sequence.decoding:
                 count = min(count, piece)
                 if self._slots.exact and sequence.generated:  # begun again: one by one, as they were the first time
                     count = min(count, max(1, sequence.prompt_length - sequence.done))
-                if sequence.freeze_at is not None:
-                    count = min(count, sequence.freeze_at - sequence.done)
+                for stop in (sequence.freeze_at, sequence.save_at):
+                    if stop is not None and stop > sequence.done:
+                        count = min(count, stop - sequence.done)
                 first_output = max(0, sequence.outputs_from - sequence.done)
                 count = min(count, first_output + context.max_outputs - batch.outputs)
                 piece -= count
@@ -209,12 +233,38 @@ class Scheduler:
             entries.append((sequence, count, start, [start + offset for offset in outputs]))
         return entries
 
+    def _piece(self, runnable: list[Sequence]) -> int:
+        """Return how many prompt tokens the next step may evaluate: as many as those who decode can wait for."""
+        capacity = self._slots.context.batch.capacity
+        decoding = [s for s in runnable if s.decoding]
+        if not decoding:
+            return capacity
+        if not self._prompt_cost:
+            return _PIECE
+        bound = STALL[any(s.interactive for s in decoding)]
+        return max(_LEAST_PIECE, min(capacity, int(bound / self._prompt_cost)))
+
+    def _account(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
+        """Note what the last step cost."""
+        each = self._last_step / self._slots.context.batch.size
+        for sequence, count, _, _ in entries:
+            sequence.spent += each * count
+        prompts = sum(count for sequence, count, _, _ in entries if not sequence.decoding)
+        if prompts > len(entries):
+            old = self._prompt_cost
+            self._prompt_cost = each if old is None else 0.5 * (old + each)
+        self.widest = max(self.widest, len(entries))
+
     def _consume(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
         for sequence, count, _, outputs in entries:
             sequence.done += count
             if sequence.done == sequence.freeze_at:
                 self._slots.freeze(sequence)
                 sequence.freeze_at = None
+            if sequence.done == sequence.save_at:
+                if self._beginnings is not None:
+                    self._beginnings.remember(sequence)
+                sequence.save_at = None
             if outputs:
                 order = self._order[id(sequence)]
                 for branch in sequence.consume(self._slots.context.handle, outputs):

@@ -38,7 +38,8 @@ class Sequence:
     """Tokens that a model evaluates. ``done`` of ``tokens`` are in the memory of sequence id ``slot``.
 
     ``outputs_from``: the position from which logits are wanted. ``freeze_at``: a length at which the state is copied
-    for others (memories that cannot be cut).
+    for others (memories that cannot be cut). ``public_length``: tokens from the beginning that may be kept on disk;
+    ``save_at``: a length at which they are. ``spent``: seconds of evaluation, its share of each batch.
     """
 
     longest = 0
@@ -56,6 +57,9 @@ class Sequence:
         self.done = 0
         self.reused = 0
         self.freeze_at: int | None = None
+        self.public_length = 0
+        self.save_at: int | None = None
+        self.spent = 0.0
         self.ended = False
         self.cancelled = False
         self.submitted = time.monotonic()

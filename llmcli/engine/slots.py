@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from llmcli.engine.context import MAX_SEQUENCES, Context, ContextConfig
 from llmcli.engine.memory import Memory, kind_of, memory_of
 from llmcli.engine.model import Model
+from llmcli.engine.planner import Planner
 from llmcli.engine.sequence import Scoring, Sequence, common_prefix
+from llmcli.engine.tuning import CacheSettings
 from llmcli.errors import InternalError, OutOfMemory
 
 WIDTH = 16
@@ -17,6 +19,8 @@ _KEPT = 4
 """Ended sequences whose tokens stay for those who begin alike (as well as those that others are waiting for)."""
 _FIRST_ANSWER = 512
 """Tokens of answer for which room is made at first; the context grows when an answer is longer."""
+_PLENTY = 1024
+"""Cells that may lie idle among those in use."""
 
 
 @dataclass(slots=True)
@@ -33,20 +37,29 @@ class Slots:
     """The context and its sequence ids. ``context_limit``: tokens that one sequence may have."""
 
     def __init__(
-        self, model: Model, config: ContextConfig, context_limit: int, should_abort: Callable[[], bool]
+        self,
+        model: Model,
+        config: ContextConfig,
+        context_limit: int,
+        should_abort: Callable[[], bool],
+        *,
+        planner: Planner | None = None,
+        exact: bool = False,
     ) -> None:
+        """``planner`` chooses the settings for each job, else those of ``config`` hold; ``exact``: bit-identical."""
         self._model = model
         self._config = config
+        self._planner = planner
         self._should_abort = should_abort
         self._context: Context | None = None
         self._memory: Memory | None = None
         self._free: list[int] = []
         self._kept: dict[int, _Kept] = {}  # least recently used first
         self._refused: tuple[int, OutOfMemory] | None = None  # tokens that the memory did not hold
+        self._crest = 0  # most tokens that were in the cache at once since it was empty
         self.context_limit = context_limit
         self.width = WIDTH
-        self.can_cut = kind_of(model, config).can_cut
-        self.exact = not config.unified
+        self.exact = exact
 
     @property
     def context(self) -> Context:
@@ -54,6 +67,16 @@ class Slots:
         if self._context is None:
             raise InternalError("context", detail="used before it was made")
         return self._context
+
+    @property
+    def can_cut(self) -> bool:
+        """Any beginning of a sequence can begin another."""
+        return kind_of(self._model, self._config).can_cut
+
+    @property
+    def settings(self) -> CacheSettings:
+        """The settings of the cache in use."""
+        return self._config.settings
 
     @property
     def _mem(self) -> Memory:
@@ -72,10 +95,13 @@ class Slots:
         Where the memory does not hold what all want, it is made for fewer. Raises ``OutOfMemory`` when nothing runs
         and not even the first of the waiting fits.
         """
+        kept = sum(len(kept.tokens) for kept in self._kept.values())
+        self._crest = max(self._crest, kept + sum(len(s.tokens) for s in running))
         sequences = [*running, *waiting[: self.width]]
         least = max(1, len(running))
         if not running:
             self._refused = None
+            self._settle(waiting)
         while self._context is None or self._too_small(sequences):
             try:
                 self._remake(self._fitting(sequences), running)
@@ -84,10 +110,33 @@ class Slots:
                     sequences = sequences[: max(least, len(sequences) // 2)]
                 elif running:
                     return
-                else:
+                elif not self._shrink():
                     raise
             else:
                 return
+
+    def _settle(self, waiting: list[Sequence]) -> None:
+        """Nothing runs: take the settings that suit what waits, unless that would cost a beginning worth more."""
+        if self._planner is None:
+            return
+        current = None if self._context is None else self.settings
+        wanted = self._planner.choose(waiting, self.width, current)
+        first = waiting[0]
+        useful = current is not None and self.reusable(first, []) > len(first.tokens) // 2
+        if wanted == current or useful:
+            self._compact(sum(len(s.tokens) for s in waiting[: self.width]))
+        else:
+            self.close()
+            self._config = replace(self._config, **asdict(wanted))
+
+    def _shrink(self) -> bool:
+        """Take settings that need less memory; False where there are none."""
+        smaller = None if self._planner is None else self._planner.smaller(self.settings)
+        if smaller is None:
+            return False
+        self.close()
+        self._config = replace(self._config, **asdict(smaller))
+        return True
 
     def _too_small(self, sequences: list[Sequence]) -> bool:
         config = self.context.config
@@ -112,6 +161,7 @@ class Slots:
         self._memory = memory_of(self._context)
         self._free = list(reversed(range(self._context.config.sequences)))
         self._kept.clear()
+        self._crest = 0
 
     def close(self) -> None:
         """Free the context."""
@@ -119,6 +169,23 @@ class Slots:
             self._context.close()
         self._context = self._memory = None
         self._kept.clear()
+
+    def _compact(self, wanted: int) -> None:
+        """Move what is kept to the first cells: every step has to look at all cells up to the last one in use."""
+        kept = sum(len(kept.tokens) for kept in self._kept.values())
+        if (
+            self._context is None
+            or self.exact
+            or not self._config.unified
+            or self._crest < 2 * (kept + wanted) + _PLENTY
+        ):
+            return
+        states = {slot: self._save(slot) for slot in self._kept}
+        self._mem.clear()
+        for slot, state in states.items():
+            if state is None or not self.context.restore(slot, state):
+                self._forget(slot)
+        self._crest = kept
 
     # ---- growing ------------------------------------------------------------------------------------------------------
 
@@ -257,6 +324,16 @@ class Slots:
             self._forget(slot)
         while sum(not kept.needed for kept in self._kept.values()) > _KEPT and self.forget_one():
             pass
+
+    def adopt(self, tokens: list[int], state: bytes) -> None:
+        """Keep a beginning that was evaluated elsewhere, where an id is free for it and the state fits."""
+        slot = self._take(keep=None)
+        if slot is None:
+            return
+        if self.context.restore(slot, state):
+            self._kept[slot] = _Kept(tokens, None)
+        else:
+            self._free.append(slot)
 
     def freeze(self, sequence: Sequence) -> None:
         """Keep a copy of the sequence as it is now, where an id is free for it."""

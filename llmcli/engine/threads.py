@@ -3,7 +3,8 @@
 With as many threads as cores llama.cpp collapses when another process keeps one core busy: every operation waits for
 the thread that shares its core. So the load of others is read from the kernel's counters (``/proc/stat``, see proc(5)),
 our own processor time taken off, and one thread is used for each core that is free. Where the load lies between two
-numbers, both are tried and the faster one is kept; separately for single tokens and for batches.
+numbers, both are tried and the faster one is kept; separately for single tokens and for prompts. What the counters do
+not show shows in the steps: when they take much longer than a moment ago, fewer threads are tried as well.
 """
 
 from __future__ import annotations
@@ -15,11 +16,20 @@ from typing import Protocol
 
 INTERVAL = 0.2
 """Seconds between looks at the load; shorter ones drown in the 10 ms of the kernel's counters."""
+_FIRST = 0.1
+"""Seconds after which the first look is worth more than no look."""
 _STEADY = 0.2
 """Cores: a load this close to a whole number counts as that number."""
 _SAMPLES = 2
 _AGAIN = 64
 """Steps after which the slower of two numbers of threads gets another chance."""
+_SLOW = 1.7
+"""A step that takes so many times the recent best is slow."""
+_IN_A_ROW = 4
+_FADING = 1.003
+"""How much longer a step may take than the one before without being slow for it: contexts grow."""
+_DOUBT = 256
+"""Steps for which fewer threads are tried before all are trusted again."""
 
 
 class Others(Protocol):
@@ -37,7 +47,10 @@ class Load:
         self._stat = stat
         self._cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
         self._tick = 1 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01
+        # processes of lower priority give way; their time counts only where this one is of them
+        self._counts_nice = hasattr(os, "nice") and os.nice(0) > 0
         self._last = self._read()
+        self._interval = _FIRST
 
     def _read(self) -> tuple[float, float, float] | None:
         """Return (wall clock, processor time of all, processor time of this process) in seconds, None without Linux."""
@@ -51,13 +64,14 @@ class Load:
             if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in self._cores:
                 # user nice system idle iowait irq softirq steal; guest time is part of user time
                 user, nice, system, _idle, _iowait, irq, softirq, steal = (int(field) for field in fields[:8])
-                busy += (user + nice + system + irq + softirq + steal) * self._tick
+                busy += (user + nice * self._counts_nice + system + irq + softirq + steal) * self._tick
         return time.monotonic(), busy, time.process_time()
 
     def others(self) -> float | None:
         """Return how many cores others kept busy since the last answer; None where unknown or too soon to say."""
-        if self._last is None or time.monotonic() - self._last[0] < INTERVAL:
+        if self._last is None or time.monotonic() - self._last[0] < self._interval:
             return None
+        self._interval = INTERVAL
         now = self._read()
         if now is None:
             return None
@@ -77,7 +91,7 @@ class _Choice:
         """Begin again: the load changed."""
         self._costs.clear()
 
-    def pick(self, candidates: range, tokens: int) -> int:
+    def pick(self, candidates: tuple[int, ...], tokens: int) -> int:
         """Return the number to use for a step of so many tokens."""
         size = tokens.bit_length()
         known = {n: self._costs.get((size, n), (0, 0.0)) for n in candidates}
@@ -100,36 +114,92 @@ class _Choice:
         self._costs[key] = (samples + 1, new if samples == 0 else 0.7 * cost + 0.3 * new)
 
 
+class _Watch:
+    """Notices that single steps take much longer than they did a moment ago."""
+
+    def __init__(self) -> None:
+        self._best: float | None = None
+        self._slow = 0
+
+    def record(self, seconds: float) -> bool:
+        """Take the duration of a step; True when several in a row were slow, measured by the recent best."""
+        best = seconds if self._best is None else min(self._best * _FADING, seconds)
+        self._best = best
+        self._slow = self._slow + 1 if seconds > _SLOW * best else 0
+        return self._slow >= _IN_A_ROW
+
+    def forget(self) -> None:
+        """Begin again: the load or the work changed."""
+        self._best, self._slow = None, 0
+
+
 class Threads:
     """The number of threads for the next step. ``most``: what this process may use; ``fixed`` switches measuring off."""
 
     def __init__(self, most: int, *, fixed: bool = False, load: Others | None = None) -> None:
         self.most = most
+        self.fixed = fixed
+        self.used: dict[bool, int] = {}
+        """Threads of the last step of single tokens (False) and of prompts (True)."""
         self._load = None if fixed or most == 1 else load or Load()
-        self._free = range(most, most + 1)
+        self._others = 0.0
+        self._all: tuple[int, ...] = (most,)
+        self._free: tuple[int, ...] = self._all
+        self._doubtful = 0
         self._choices = (_Choice(), _Choice())
+        self._watch = _Watch()
 
     def look(self) -> None:
         """Measure the load where it is time to."""
         others = None if self._load is None else self._load.others()
         if others is None:
             return
+        self._others = others
         free = max(1.0, min(float(self.most), self.most - others))
-        low = int(free + _STEADY)
-        high = int(free + 1 - _STEADY)
-        candidates = range(max(1, low), max(1, low, min(high, self.most)) + 1)
-        if candidates != self._free:
-            self._free = candidates
-            for choice in self._choices:
-                choice.forget()
+        low = max(1, int(free + _STEADY))
+        high = max(low, min(int(free + 1 - _STEADY), self.most))
+        if not (self._doubtful and low == self.most):
+            self._try(tuple(range(low, high + 1)))
 
-    def pick(self, tokens: int) -> int:
-        """Return the threads for a step of so many tokens."""
-        if len(self._free) == 1:
-            return self._free[0]
-        return self._choices[tokens > 1].pick(self._free, tokens)
+    def _try(self, candidates: tuple[int, ...]) -> None:
+        if candidates == self._free:
+            return
+        self._free = candidates
+        self._doubtful = 0
+        self._watch.forget()
+        for choice in self._choices:
+            choice.forget()
 
-    def record(self, threads: int, tokens: int, seconds: float) -> None:
+    def pick(self, tokens: int, *, prompt: bool = False) -> int:
+        """Return the threads for a step of so many tokens, of a ``prompt`` or one of each sequence."""
+        threads = self._free[0] if len(self._free) == 1 else self._choices[prompt].pick(self._free, tokens)
+        self.used[prompt] = threads
+        return threads
+
+    def record(self, threads: int, tokens: int, seconds: float, *, prompt: bool = False) -> None:
         """Take the duration of a step."""
         if len(self._free) > 1:
-            self._choices[tokens > 1].record(threads, tokens, seconds)
+            self._choices[prompt].record(threads, tokens, seconds)
+            if self._doubtful:
+                self._doubtful -= 1
+                if not self._doubtful:
+                    self._try(self._all)
+        elif tokens == 1 and self._load is not None and self._free == self._all and self._watch.record(seconds):
+            # what the counters of the kernel do not show: a quota that nobody told us, a host that is busy
+            self._try(tuple(sorted({max(1, n) for n in (self.most // 2, self.most - 2, self.most - 1, self.most)})))
+            self._doubtful = _DOUBT
+
+    @property
+    def reason(self) -> str:
+        """Say in one sentence what is chosen now and why."""
+        decode, prompt = self.used.get(False, self._free[0]), self.used.get(True, self._free[0])
+        chosen = f"{decode}" if decode == prompt else f"{decode} for single tokens, {prompt} for prompts"
+        if self.fixed:
+            why = "as it was set"
+        elif self._doubtful:
+            why = "steps took much longer than before, so fewer are tried"
+        elif self._free != self._all:
+            why = f"other processes keep {self._others:.1f} of {self.most} cores busy"
+        else:
+            why = "as many as the cores that this process may use, which nobody else keeps busy"
+        return f"threads: {chosen} ({why})"

@@ -75,8 +75,12 @@ def make_request(
     max_tokens: int | None = None,
     candidates: tuple[str, ...] = (),
     priority: Priority = Priority.BULK,
+    conversation: bool = False,
 ) -> Request:
-    """Return a request that may answer ``max_tokens`` tokens (None: until the context is full)."""
+    """Return a request that may answer ``max_tokens`` tokens (None: until the context is full).
+
+    ``conversation``: some of ``messages`` before the last are not the prompt file's but somebody's.
+    """
     return Request(
         id=request_id,
         messages=messages,
@@ -87,6 +91,7 @@ def make_request(
         priority=options.priority or priority,
         deadline=options.deadline,
         reasoning=options.reasoning,
+        public_prefix=prompt.public_prefix and not conversation,
     )
 
 

@@ -108,6 +108,7 @@ class Conversation:
             self._options,
             max_tokens=limit,
             priority=Priority.INTERACTIVE,
+            conversation=True,
         )
 
     def _render(self, text: str) -> tuple[Message, ...]:

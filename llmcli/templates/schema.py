@@ -50,6 +50,10 @@ class PromptOptions:
     repeat_penalty: float | None = None
 
 
+_HARMLESS = frozenset({"target_language"})
+"""Variables whose values are names out of a list."""
+
+
 @dataclass(frozen=True)
 class Prompt:
     """One prompt file.
@@ -70,6 +74,12 @@ class Prompt:
     output: Output = "text"
     labels: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
+
+    @property
+    def public_prefix(self) -> bool:
+        """What stands before the user's turn is the file's own text: no variable of it can hold what a user wrote."""
+        before = (self.system, *(template for pair in self.examples for template in pair))
+        return all(template is None or template.names <= _HARMLESS for template in before)
 
     def render(self, variables: Mapping[str, object]) -> tuple[Message, ...]:
         """Return the messages: system (unless it comes out blank), the examples as pairs of turns, user.

@@ -7,6 +7,9 @@ import itertools
 import pytest
 
 from engine.tools import GENERATIVE, Bench, ListSink, Probe, numbers, req
+from llmcli.engine import scheduler as module
+from llmcli.engine.context import Context
+from llmcli.engine.scheduler import STALL
 from llmcli.engine.sequence import Scoring
 from llmcli.errors import OutOfMemory
 from llmcli.types import Finished, FinishReason, Priority
@@ -199,16 +202,27 @@ def test_interactive_requests_go_first(bench):
     assert ended.index("b39") > ended.index("b5")
 
 
-def test_long_prompts_do_not_hold_up_those_who_decode(bench):
-    """While a long prompt is evaluated piece by piece, running sequences get a token in every step."""
+@pytest.mark.parametrize("priority", Priority)
+def test_long_prompts_do_not_hold_up_those_who_decode(bench, monkeypatch, priority):
+    """While a prompt is evaluated, others get a token after every piece, as long as the bound allows it to be."""
+    seconds = STALL[priority is Priority.INTERACTIVE]
     scheduler = bench("chatml")
-    running = Probe("r", numbers(10, 1), numbers(30, 2))
+    now = {"value": 0.0}
+    monkeypatch.setattr(module.time, "monotonic", lambda: now["value"])
+    evaluate = Context.evaluate
+
+    def slowly(context, **how):
+        now["value"] += context.batch.size * seconds / 64
+        return evaluate(context, **how)
+
+    monkeypatch.setattr(Context, "evaluate", slowly)
+    running = Probe("r", numbers(10, 1), numbers(60, 2), priority=priority)
     scheduler.add(running)
     scheduler.step()
     long = Probe("long", numbers(2000, 3), [])
     scheduler.add(long)
     scheduler.run_until([long])
-    assert len(running.rows) > 2000 // 128
+    assert 2000 // 64 - 4 < len(running.rows) < 2000 // 64 + 4
 
 
 def test_a_deadline_counts_before_a_sequence_runs(bench):

@@ -196,7 +196,8 @@ class Bench:
 
     def __init__(self, model: Model, *, limit: int = 4096, abort=lambda: False, **config) -> None:
         settings = {"cells": 0, "sequences": 256, **config}
-        self.slots = Slots(model, ContextConfig(**settings), limit, abort)
+        config = ContextConfig(**settings)
+        self.slots = Slots(model, config, limit, abort, exact=not config.unified)
         self.scheduler = Scheduler(self.slots)
 
     def add(self, *sequences: Sequence) -> None:

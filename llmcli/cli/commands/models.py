@@ -144,7 +144,19 @@ def default(
     return 0
 
 
+@command(*GENERAL, examples="llm models tune\nllm models tune qwen3-1.7b --json")
+def tune(cli: Context, name: OptionalName = None) -> int:
+    """Measure, within seconds, which settings of the KV cache suit a model on this machine.
+
+    The first job with a model does this by itself afterwards, in the background, unless the setting tune is off.
+    """
+    from llmcli.cli import tuning
+
+    cli.facts(tuning.measured(cli, cli.models.find(name)))
+    return 0
+
+
 models = group(
     "Fetch, list and remove models.",
-    {"list": show_list, "pull": pull, "show": show, "rm": rm, "default": default},
+    {"list": show_list, "pull": pull, "show": show, "rm": rm, "default": default, "tune": tune},
 )

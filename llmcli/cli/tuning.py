@@ -1,0 +1,56 @@
+"""``llm models tune``, and what ``llm doctor`` says about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmcli.errors import Unsupported
+
+if TYPE_CHECKING:
+    from llmcli.cli.context import Context
+    from llmcli.models.library import ModelFile
+
+_JOBS = {
+    "one short answer": ((64,), 0, (64,)),
+    "one long answer": ((300,), 0, (1024,)),
+    "one long prompt": ((4096,), 0, (128,)),
+    "16 that begin alike": ((300,) * 16, 280, (128,) * 16),
+    "16 different": ((300,) * 16, 0, (128,) * 16),
+}
+"""Name of a job: lengths of its prompts, tokens that they share, tokens of each answer."""
+
+
+def measured(cli: Context, model: ModelFile) -> dict[str, str]:
+    """Measure, keep what came out, and return the settings that it leads to for jobs of several kinds.
+
+    Raises ``Unsupported`` for models that leave no choice, and what making a context raises.
+    """
+    from llmcli.cli.reporter import Reporter
+    from llmcli.engine import machine, standin
+    from llmcli.engine.tuning import KERNELS, CacheSettings, Geometry, Shape
+    from llmcli.models.gguf import read_header
+    from llmcli.types import Progress
+
+    header = read_header(model.path)
+    geometry = None if header.recurrent else Geometry.of(header)
+    if geometry is None:
+        raise Unsupported(model.name, detail="its memory allows no choice of settings")
+    wanted = cli.settings["threads"]
+    threads = machine.cores().usable if wanted == "auto" else wanted
+    reporter = Reporter(cli)
+
+    def progress(done: int, total: int) -> None:
+        cli.interrupt.check()
+        reporter.progress(Progress(done, total, "settings"))
+
+    try:
+        profile = standin.measure(geometry, threads, progress)
+    finally:
+        reporter.close()
+    standin.write(profile, standin.path_of(cli.paths.cache, geometry, threads))
+    allowed = [CacheSettings(unified, *kernel) for unified in (True, False) for kernel in KERNELS]
+    width = len(_JOBS["16 different"][0])
+    return {
+        name: str(profile.choose(Shape(prompts, shared, outputs, width), allowed, geometry))
+        for name, (prompts, shared, outputs) in _JOBS.items()
+    }

@@ -1,0 +1,118 @@
+"""Choosing the settings of the KV cache for the job that waits, and saying why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as SequenceOf
+
+from llmcli.engine import standin
+from llmcli.engine.model import Model
+from llmcli.engine.sequence import Sequence, common_prefix
+from llmcli.engine.tuning import ASSUMED, KERNELS, CacheSettings, Geometry, Shape
+from llmcli.errors import UsageError
+from llmcli.types import EngineOptions
+
+EXPECTED = 512
+"""Tokens of an answer that has no limit of its own."""
+_ENOUGH = 256
+"""Waiting sequences that are looked at."""
+_WORTH = 0.1
+"""Seconds that another context has to save before the present one is given up."""
+_BLOCK = 32
+"""Elements of a q8_0 block, of which a head has to hold whole ones."""
+
+
+class Planner:
+    """Knows what is allowed (the options, the model's kind) and what it costs here (a profile, measured or assumed)."""
+
+    def __init__(self, model: Model, options: EngineOptions, threads: int) -> None:
+        """Raises ``UsageError`` where the options exclude each other."""
+        self._options = options
+        self._threads = threads
+        plain = model.recurrent or model.gpu_layers > 0 or options.deterministic
+        self._geometry = None if plain else Geometry.of(model.header)
+        self.allowed = self._allowed()
+        self.profile = ASSUMED
+        if self.measurable and options.cache is not None:
+            self.profile = standin.load(standin.path_of(options.cache, self._known_geometry, threads)) or ASSUMED
+
+    @property
+    def _known_geometry(self) -> Geometry:
+        if self._geometry is None:
+            raise ValueError("no geometry")
+        return self._geometry
+
+    @property
+    def measurable(self) -> bool:
+        """There is more than one setting to choose from."""
+        return self._geometry is not None and len(self.allowed) > 1
+
+    @property
+    def unmeasured(self) -> bool:
+        """A measurement would help, there is a place to keep it, and none was made yet."""
+        return self.measurable and self._options.cache is not None and not self.profile.measured
+
+    def measure_later(self) -> None:
+        """Start measuring in a process of its own."""
+        if self._options.cache is not None:
+            standin.start(self._options.cache, self._known_geometry, self._threads)
+
+    def _allowed(self) -> tuple[CacheSettings, ...]:
+        options = self._options
+        if options.deterministic:
+            if options.kv_type == "f16" or options.flash_attention is False or options.kv_unified:
+                raise UsageError("--deterministic needs flash attention, a buffer for each sequence, and a KV cache of "
+                                 "type q8_0 or bf16")  # fmt: skip
+            return (CacheSettings(unified=False, kv_type=options.kv_type or "q8_0"),)
+        if options.flash_attention is False and options.kv_type not in {None, "f16"}:
+            raise UsageError(f"a KV cache of type {options.kv_type} needs flash attention")
+        layouts = (True, False) if options.kv_unified is None else (options.kv_unified,)
+        wanted = tuple(
+            CacheSettings(unified, flash, kv_type)
+            for unified in layouts
+            for flash, kv_type in KERNELS
+            if options.flash_attention in {None, flash} and options.kv_type in {None, kv_type}
+        )
+        if self._geometry is None:
+            return wanted[:1]
+        return tuple(s for s in wanted if s.kv_type != "q8_0" or not self._geometry.size % _BLOCK) or wanted
+
+    def choose(self, waiting: SequenceOf[Sequence], width: int, current: CacheSettings | None) -> CacheSettings:
+        """Return the settings for what waits; the ``current`` ones unless others save more than they cost."""
+        if len(self.allowed) == 1 or self._geometry is None:
+            return self.allowed[0]
+        shape = shape_of(waiting, width)
+        best = self.profile.choose(shape, self.allowed, self._geometry)
+        if current in self.allowed and current is not None:
+            gain = [self.profile.seconds(shape, settings, self._geometry) for settings in (current, best)]
+            return best if gain[0] - gain[1] > _WORTH else current
+        return best
+
+    def smaller(self, current: CacheSettings) -> CacheSettings | None:
+        """Return settings that need less memory than the ``current`` ones; None where there are none."""
+        if current.kv_type == "q8_0":
+            return None
+        halves = (settings for settings in self.allowed if settings.kv_type == "q8_0")
+        return next((settings for settings in halves if settings.unified == current.unified), None)
+
+    def reason(self, settings: CacheSettings) -> str:
+        """Say in one sentence what was chosen and why."""
+        if len(self.allowed) == 1:
+            why = "the only settings that the model and the options allow"
+        elif self.profile.measured:
+            why = "the fastest for this job by what was measured on this machine"
+        else:
+            why = "assumed, not measured on this machine yet: llm models tune"
+        return f"KV cache: {settings} ({why})"
+
+
+def shape_of(waiting: SequenceOf[Sequence], width: int) -> Shape:
+    """Describe the job that waits."""
+    sequences = waiting[:_ENOUGH]
+    first = sequences[0].tokens
+    return Shape(
+        prompts=tuple(len(s.tokens) for s in sequences),
+        shared=min(common_prefix(first, s.tokens) for s in sequences) if len(sequences) > 1 else 0,
+        outputs=tuple(min(s.longest, EXPECTED) for s in sequences),
+        width=width,
+        copies=sum(s.branches for s in sequences),
+    )

@@ -1,0 +1,344 @@
+"""Measuring attention: a model of two layers that is nothing but attention of a given shape, timed in every setting.
+
+The time that attention takes depends on its shape, not on the weights, so a stand-in with the heads of a model of
+gigabytes answers within seconds. ``python -m llmcli.engine.standin DIRECTORY HEADS KV_HEADS SIZE LAYERS THREADS``
+measures in the background with the lowest priority; ``start`` runs that, ``load`` reads what came of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, replace
+from pathlib import Path
+
+from llmcli.engine import machine, native
+from llmcli.engine.context import Context, ContextConfig
+from llmcli.engine.model import Model
+from llmcli.engine.threads import INTERVAL, Load, Threads
+from llmcli.engine.tuning import KERNELS, ROWS, Costs, Geometry, Profile
+from llmcli.errors import InternalError
+
+_LAYERS = 2
+_WIDTH = 32
+"""Elements of a layer's input: next to none, so that attention is all there is to time."""
+_MOST = 1024
+"""Elements of all heads together; of larger models fewer heads in the same proportion are measured."""
+_VOCABULARY = 32
+_PIECE = 512
+_DEPTHS = (0, 512, 1024)
+_OWN = 128
+"""Tokens of each sequence of a batch."""
+_TRIES = 7
+_STALE = 120.0
+"""Seconds after which a measurement that left its lock behind counts as dead."""
+_PATIENCE = 60.0
+_QUIET = 0.3
+"""Cores that others may keep busy while it is measured."""
+
+
+def path_of(directory: Path, geometry: Geometry, threads: int) -> Path:
+    """Return the file that holds the profile of a geometry on this processor with this version of llama.cpp."""
+    parts = (native.version(), native.system_info(), machine.processor(), threads, *astuple(_reduced(geometry)))
+    key = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    return directory / "tuning" / f"{key}.json"
+
+
+def load(path: Path) -> Profile | None:
+    """Read a profile; None where there is none, or no usable one."""
+    try:
+        return Profile.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def start(directory: Path, geometry: Geometry, threads: int) -> None:
+    """Measure in a process of its own, which outlives this one by some seconds and keeps nothing of it open."""
+    command = [sys.executable, "-m", __spec__.name, str(directory.absolute()), *map(str, (*astuple(geometry), threads))]
+    with contextlib.suppress(OSError):  # a full process table: the next job tries again
+        subprocess.Popen(  # noqa: S603 (our own module)
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/" if os.name == "posix" else None,
+            start_new_session=True,
+        )
+
+
+def measure(
+    geometry: Geometry, threads: int, progress: Callable[[int, int], None] = lambda _done, _all: None
+) -> Profile:
+    """Measure all kernels: a few seconds. ``progress`` is told how many of how many are done.
+
+    Raises ``InternalError``, ``OutOfMemory`` and ``Unsupported`` as loading a model and making a context do.
+    """
+    small = _reduced(geometry)
+    with _model(small) as model:
+        kernels, copies = {}, []
+        for done, (flash, kv_type) in enumerate(KERNELS):
+            progress(done, len(KERNELS))
+            config = ContextConfig(
+                cells=ROWS * (_OWN + 16) + _DEPTHS[-1] + 2 * _PIECE,
+                sequences=ROWS + 1,
+                batch=_PIECE,
+                flash_attention=flash,
+                kv_type=kv_type,
+                threads=Threads(threads, fixed=True),
+            )
+            costs, copy = _kernel(model, config, small.work)
+            kernels[flash, kv_type] = costs
+            copies.append(copy)
+        progress(len(KERNELS), len(KERNELS))
+    return Profile(kernels, statistics.median(copies), measured=True)
+
+
+def write(profile: Profile, path: Path) -> None:
+    """Keep a profile, whole or not at all. Raises ``OSError``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+        json.dump(profile.to_json(), file)
+    Path(file.name).replace(path)
+
+
+def _in_background(directory: Path, geometry: Geometry, threads: int) -> None:
+    """Measure unless somebody did or does, when the machine has nothing else to do; give up after a minute."""
+    path = path_of(directory, geometry, threads)
+    if load(path) is not None:
+        return
+    lock = path.with_suffix(".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        if time.time() - lock.stat().st_mtime > _STALE:
+            lock.unlink()
+    try:
+        os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return
+    try:
+        os.nice(19)
+        watch, until = Load(), time.monotonic() + _PATIENCE
+        while time.monotonic() < until:
+            time.sleep(2 * INTERVAL)
+            if (watch.others() or 0) > _QUIET:
+                continue
+            profile = measure(geometry, threads)
+            if (watch.others() or 0) <= _QUIET:  # nobody came while it was measured
+                write(profile, path)
+                return
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+# ---- what is timed ----------------------------------------------------------------------------------------------------
+
+
+class _Stopwatch:
+    """Evaluates batches of a context and says how long one took."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def step(self, *pieces: tuple[int, int, int]) -> float:
+        """Evaluate (sequence, position, tokens) pieces in one batch; returns its seconds."""
+        batch = self._context.batch
+        batch.clear()
+        for sequence, position, count in pieces:
+            batch.add([i % _VOCABULARY for i in range(count)], position, sequence, [count - 1])
+        started = time.perf_counter()
+        if self._context.evaluate(abortable=False) != 0:
+            raise InternalError("measurement", detail="the cache is full")
+        return time.perf_counter() - started
+
+    def decode(self, *places: tuple[int, int]) -> float:
+        """Evaluate one token at each (sequence, position) again and again; returns the seconds of the fastest step."""
+        return min(self._again(places) for _ in range(_TRIES))
+
+    def _again(self, places: tuple[tuple[int, int], ...]) -> float:
+        seconds = self.step(*((sequence, position, 1) for sequence, position in places))
+        for sequence, position in places:
+            self.cut(sequence, position)
+        return seconds
+
+    def cut(self, sequence: int, length: int) -> None:
+        """Remove what a sequence has from ``length`` on."""
+        native.lib().llama_memory_seq_rm(self._context.memory, sequence, length, -1)
+
+    def share(self, length: int) -> None:
+        """Let sequences 1 to ``ROWS`` begin with ``length`` tokens of sequence 0."""
+        for sequence in range(1, ROWS + 1):
+            native.lib().llama_memory_seq_cp(self._context.memory, 0, sequence, 0, length)
+
+    def copy(self, source: int, target: int) -> None:
+        """Copy a whole sequence; in separate buffers the next step does it."""
+        native.lib().llama_memory_seq_cp(self._context.memory, source, target, -1, -1)
+
+    def clear(self) -> None:
+        """Empty the cache."""
+        native.lib().llama_memory_clear(self._context.memory, False)
+
+
+@contextlib.contextmanager
+def _stopwatch(model: Model, config: ContextConfig) -> Iterator[_Stopwatch]:
+    context = Context(model, config, lambda: False)
+    try:
+        yield _Stopwatch(context)
+    finally:
+        context.close()
+
+
+def _kernel(model: Model, config: ContextConfig, work: int) -> tuple[Costs, float]:
+    """Return the costs of one kernel, and the seconds of copying one cell of a separate buffer, per unit of work."""
+    rows = range(1, ROWS + 1)
+    with _stopwatch(model, config) as one:
+        one.step((0, 0, _PIECE))  # the first evaluation reserves buffers
+        one.cut(0, 0)
+        pieces = [one.step((0, depth, _PIECE)) / _PIECE for depth in _DEPTHS]
+        deep = _DEPTHS[-1] + _PIECE
+        single_deep = one.decode((0, deep))
+        one.share(_PIECE)
+        one.cut(0, _PIECE)
+        shared = one.decode(*((row, _PIECE) for row in rows)) / ROWS
+        one.clear()
+        empty = one.decode(*((row, 0) for row in rows)) / ROWS
+        for row in rows:
+            one.step((row, 0, _OWN))
+        distinct = one.decode(*((row, _OWN) for row in rows)) / ROWS
+        one.clear()
+        one.step((0, 0, _OWN))
+        single = one.decode((0, _OWN))
+    separate = replace(config, unified=False, cells=_PIECE)
+    with _stopwatch(model, separate) as each:
+        each.step((1, 0, _OWN))
+        each.clear()
+        alone = each.decode(*((row, 0) for row in rows)) / ROWS
+        for row in rows:
+            each.step((row, 0, _OWN))
+        own = each.decode(*((row, _OWN) for row in rows)) / ROWS
+        copied, plain = _copying(each)
+    # unified: cost = a + b * cells of the buffer + c * own cells, of three measurements
+    b_and_c, c_and_b = shared - empty, distinct - empty
+    in_all = (c_and_b - b_and_c * _OWN / _PIECE) / (ROWS * _OWN - _OWN)
+    costs = Costs(
+        prompt=_line((_DEPTHS[0] + _PIECE / 2, pieces[0]), (_DEPTHS[-1] + _PIECE / 2, pieces[-1]), work),
+        single=_line((_OWN, single), (deep, single_deep), work),
+        unified=(empty / work, max(0.0, in_all) / work, max(0.0, b_and_c / _PIECE - in_all) / work),
+        separate=_line((0, alone), (_OWN, own), work),
+    )
+    return costs, max(0.0, copied - plain) / work / _PIECE
+
+
+def _copying(each: _Stopwatch) -> tuple[float, float]:
+    """Return the seconds of a step that copies a buffer first, and of the same step alone."""
+    times = []
+    for _ in range(_TRIES):
+        each.copy(1, 0)
+        times.append(each.step((2, _OWN, 1)))
+        each.cut(2, _OWN)
+        each.cut(0, 0)
+    return min(times), each.decode((2, _OWN))
+
+
+def _line(low: tuple[float, float], high: tuple[float, float], work: int) -> tuple[float, float]:
+    """Return cost at no cells, and of each cell, from two (cells, seconds)."""
+    slope = max(0.0, (high[1] - low[1]) / (high[0] - low[0]))
+    return max(0.0, low[1] - slope * low[0]) / work, slope / work
+
+
+# ---- the stand-in ---------------------------------------------------------------------------------------------------
+
+
+def _reduced(geometry: Geometry) -> Geometry:
+    """Return the geometry that is measured: two layers, and no more heads than tell the difference."""
+    group = geometry.heads // geometry.kv_heads
+    kv_heads = max(1, min(geometry.kv_heads, _MOST // (group * geometry.size)))
+    return Geometry(group * kv_heads, kv_heads, geometry.size, _LAYERS)
+
+
+@contextlib.contextmanager
+def _model(geometry: Geometry) -> Iterator[Model]:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "attention.gguf"
+        path.write_bytes(_gguf(geometry))
+        model = Model(path, gpu_layers=0, keep_going=lambda: True)
+        try:
+            yield model
+        finally:
+            model.close()
+
+
+def _gguf(geometry: Geometry) -> bytes:
+    """Return a model of architecture llama with random weights (GGUF version 3, little-endian; ggml's docs/gguf.md)."""
+    import numpy as np
+
+    queries, keys = geometry.heads * geometry.size, geometry.kv_heads * geometry.size
+    shapes = {"token_embd": (_WIDTH, _VOCABULARY), "output_norm": (_WIDTH,), "output": (_WIDTH, _VOCABULARY)}
+    layer = {
+        "attn_norm": (_WIDTH,),
+        "attn_q": (_WIDTH, queries),
+        "attn_k": (_WIDTH, keys),
+        "attn_v": (_WIDTH, keys),
+        "attn_output": (queries, _WIDTH),
+        "ffn_norm": (_WIDTH,),
+        "ffn_gate": (_WIDTH, _WIDTH),
+        "ffn_up": (_WIDTH, _WIDTH),
+        "ffn_down": (_WIDTH, _WIDTH),
+    }
+    shapes |= {f"blk.{i}.{name}": shape for i in range(geometry.layers) for name, shape in layer.items()}
+    metadata: dict[str, str | int | float] = {
+        "general.architecture": "llama",
+        "llama.context_length": 1 << 16,
+        "llama.embedding_length": _WIDTH,
+        "llama.block_count": geometry.layers,
+        "llama.feed_forward_length": _WIDTH,
+        "llama.vocab_size": _VOCABULARY,
+        "llama.attention.head_count": geometry.heads,
+        "llama.attention.head_count_kv": geometry.kv_heads,
+        "llama.attention.key_length": geometry.size,
+        "llama.attention.value_length": geometry.size,
+        "llama.rope.dimension_count": geometry.size,
+        "llama.attention.layer_norm_rms_epsilon": 1e-5,
+        "tokenizer.ggml.model": "none",
+    }
+    head = [b"GGUF", _u32(3), _u64(len(shapes)), _u64(len(metadata)), *map(_entry, metadata, metadata.values())]
+    random = np.random.default_rng(0)
+    data, offset = [], 0
+    for name, shape in shapes.items():
+        head += [_string(f"{name}.weight"), _u32(len(shape)), *map(_u64, shape), _u32(0), _u64(offset)]
+        values = random.standard_normal(shape[::-1]).astype("<f4") / 8
+        data.append(values.tobytes())  # whole rows of 32 floats: aligned as it is
+        offset += values.nbytes
+    start = b"".join(head)
+    return start + b"\0" * (-len(start) % 32) + b"".join(data)
+
+
+def _u32(value: int) -> bytes:
+    return value.to_bytes(4, "little")
+
+
+def _u64(value: int) -> bytes:
+    return value.to_bytes(8, "little")
+
+
+def _string(text: str) -> bytes:
+    return _u64(len(text)) + text.encode("ascii")
+
+
+def _entry(key: str, value: str | float) -> bytes:
+    import struct
+
+    if isinstance(value, str):
+        return _string(key) + _u32(8) + _string(value)
+    return _string(key) + (_u32(4) + _u32(value) if isinstance(value, int) else _u32(6) + struct.pack("<f", value))
+
+
+if __name__ == "__main__":
+    _in_background(Path(sys.argv[1]), Geometry(*map(int, sys.argv[2:6])), int(sys.argv[6]))
