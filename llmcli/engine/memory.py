@@ -35,6 +35,11 @@ class Memory:
         """Give the empty sequence ``target`` the first ``length`` tokens of ``source``."""
         self._lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
 
+    def move(self, source: int, target: int) -> None:
+        """Let the empty sequence ``target`` take the place of ``source``, which is empty then."""
+        self._lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        self.remove(source)
+
     def truncate(self, sequence: int, length: int) -> bool:
         """Remove everything from position ``length`` on; False (and nothing usable left) where that is impossible."""
         removed = bool(self._lib.llama_memory_seq_rm(self._memory, sequence, length, -1))

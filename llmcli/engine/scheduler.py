@@ -100,6 +100,7 @@ class Scheduler:
             return True
         self._set_aside()
         self._admit()
+        self._slots.close_ranks(self._running)
         entries = self._pack()
         if not entries:
             return False
@@ -142,7 +143,20 @@ class Scheduler:
             self._crowded = False
             del self._order[id(sequence)]
             owner = sequence if isinstance(sequence, Scoring) and not sequence.ended else None
-            self._slots.keep(sequence, owner, useful=not isinstance(sequence, Branch))
+            self._slots.keep(sequence, owner, useful=self._useful(sequence))
+
+    def _useful(self, sequence: Sequence) -> bool:
+        """Say whether what an ended sequence leaves in the memory is worth its place."""
+        if isinstance(sequence, Branch):
+            return False
+        if not self._slots.elastic or not self._waiting:
+            return True
+        # an id that is kept parts those that run (``Slots.close_ranks``): only for those who wait, and nobody else has
+        nearest = self._waiting[: self._slots.width]
+        return any(
+            common_prefix(sequence.tokens, other.tokens) - self._slots.reusable(other, self._running) >= WORTH_WAITING
+            for other in nearest
+        )
 
     def _set_aside(self) -> None:
         """Let sequences whose consumer is behind give their places to those that could run."""
@@ -209,12 +223,26 @@ class Scheduler:
         context = self._slots.context
         batch = context.batch
         batch.clear()
-        entries: list[tuple[Sequence, int, int, list[int]]] = []
         runnable = [s for s in self._running if not s.sink.full]
         runnable.sort(key=lambda s: (not s.decoding, not s.interactive))
+        counts = self._shares(runnable, batch.capacity)
+        entries = []
+        for sequence in sorted(counts, key=lambda s: s.slot or 0):
+            count = counts[sequence]
+            outputs = range(max(0, sequence.outputs_from - sequence.done), count)
+            tokens = sequence.tokens[sequence.done : sequence.done + count]
+            start = batch.add(tokens, sequence.done, sequence.slot or 0, outputs)
+            entries.append((sequence, count, start, [start + offset for offset in outputs]))
+        return entries
+
+    def _shares(self, runnable: list[Sequence], capacity: int) -> dict[Sequence, int]:
+        """Return how many tokens of each sequence the next batch takes; the first of ``runnable`` are served first."""
         piece = self._piece(runnable)
+        room, outputs = capacity, self._slots.context.max_outputs
+        counts = {}
         for sequence in runnable:
-            count = min(sequence.pending, batch.capacity - batch.size)
+            count = min(sequence.pending, room)
+            first_output = max(0, sequence.outputs_from - sequence.done)
             if not sequence.decoding:
                 count = min(count, piece)
                 if self._slots.exact and sequence.generated:  # begun again: one by one, as they were the first time
@@ -222,16 +250,14 @@ class Scheduler:
                 for stop in (sequence.freeze_at, sequence.save_at):
                     if stop is not None and stop > sequence.done:
                         count = min(count, stop - sequence.done)
-                first_output = max(0, sequence.outputs_from - sequence.done)
-                count = min(count, first_output + context.max_outputs - batch.outputs)
+                count = min(count, first_output + outputs)
                 piece -= count
             if count <= 0:
                 continue
-            outputs = range(max(0, sequence.outputs_from - sequence.done), count)
-            tokens = sequence.tokens[sequence.done : sequence.done + count]
-            start = batch.add(tokens, sequence.done, sequence.slot or 0, outputs)
-            entries.append((sequence, count, start, [start + offset for offset in outputs]))
-        return entries
+            counts[sequence] = count
+            room -= count
+            outputs -= max(0, count - first_output)
+        return counts
 
     def _piece(self, runnable: list[Sequence]) -> int:
         """Return how many prompt tokens the next step may evaluate: as many as those who decode can wait for."""

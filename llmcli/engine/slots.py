@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 from llmcli.engine.context import MAX_SEQUENCES, Context, ContextConfig
-from llmcli.engine.memory import Memory, kind_of, memory_of
+from llmcli.engine.memory import kind_of, memory_of
 from llmcli.engine.model import Model
+from llmcli.engine.places import Kept, Places
 from llmcli.engine.planner import Planner
 from llmcli.engine.sequence import Scoring, Sequence, common_prefix
 from llmcli.engine.tuning import CacheSettings
@@ -15,22 +16,12 @@ from llmcli.errors import InternalError, OutOfMemory
 
 WIDTH = 16
 """Sequences that run at once."""
-_KEPT = 4
-"""Ended sequences whose tokens stay for those who begin alike (as well as those that others are waiting for)."""
 _FIRST_ANSWER = 512
 """Tokens of answer for which room is made at first; the context grows when an answer is longer."""
+_WORTH_MOVING = 8
+"""Tokens of answer for which a sequence is moved next to the others."""
 _PLENTY = 1024
 """Cells that may lie idle among those in use."""
-
-
-@dataclass(slots=True)
-class _Kept:
-    tokens: list[int]
-    owner: Scoring | None
-
-    @property
-    def needed(self) -> bool:
-        return self.owner is not None and not self.owner.ended
 
 
 class Slots:
@@ -52,9 +43,7 @@ class Slots:
         self._planner = planner
         self._should_abort = should_abort
         self._context: Context | None = None
-        self._memory: Memory | None = None
-        self._free: list[int] = []
-        self._kept: dict[int, _Kept] = {}  # least recently used first
+        self._seats: Places | None = None
         self._refused: tuple[int, OutOfMemory] | None = None  # tokens that the memory did not hold
         self._crest = 0  # most tokens that were in the cache at once since it was empty
         self.context_limit = context_limit
@@ -79,13 +68,13 @@ class Slots:
         return self._config.settings
 
     @property
-    def _mem(self) -> Memory:
-        if self._memory is None:
-            raise InternalError("memory", detail="used before it was made")
-        return self._memory
+    def _places(self) -> Places:
+        if self._seats is None:
+            raise InternalError("places", detail="used before they were made")
+        return self._seats
 
     @property
-    def _elastic(self) -> bool:
+    def elastic(self) -> bool:
         """Each sequence has memory of its own, so that their number costs."""
         return self._model.recurrent or not self._config.unified
 
@@ -95,7 +84,7 @@ class Slots:
         Where the memory does not hold what all want, it is made for fewer. Raises ``OutOfMemory`` when nothing runs
         and not even the first of the waiting fits.
         """
-        kept = sum(len(kept.tokens) for kept in self._kept.values())
+        kept = 0 if self._seats is None else self._seats.tokens
         self._crest = max(self._crest, kept + sum(len(s.tokens) for s in running))
         sequences = [*running, *waiting[: self.width]]
         least = max(1, len(running))
@@ -123,7 +112,9 @@ class Slots:
         wanted = self._planner.choose(waiting, self.width, current)
         first = waiting[0]
         useful = current is not None and self.reusable(first, []) > len(first.tokens) // 2
-        if wanted == current or useful:
+        if current is None:
+            self._config = replace(self._config, **asdict(wanted))
+        elif wanted == current or useful:
             self._compact(sum(len(s.tokens) for s in waiting[: self.width]))
         else:
             self.close()
@@ -141,13 +132,13 @@ class Slots:
     def _too_small(self, sequences: list[Sequence]) -> bool:
         config = self.context.config
         short = not config.unified and any(len(s.tokens) > config.cells for s in sequences)
-        return self._elastic and (short or min(self.width, len(sequences)) + 1 > config.sequences)
+        return self.elastic and (short or min(self.width, len(sequences)) + 1 > config.sequences)
 
     def _fitting(self, sequences: list[Sequence]) -> ContextConfig:
         """Return the settings for ``sequences`` to run at once."""
         needs = [min(len(s.tokens) + min(s.longest, _FIRST_ANSWER), self.context_limit) + 1 for s in sequences]
         count = 2 * self.width
-        if self._elastic:  # one for each or for its branches, one for what these begin with, two to keep
+        if self.elastic:  # one for each or for its branches, one for what these begin with, two to keep
             grown = min(self.width, sum(s.branches for s in sequences))
             count = max(len(sequences), grown) + sum(s.branches > 0 for s in sequences) + 2
         cells = max(needs)
@@ -158,33 +149,25 @@ class Slots:
 
     def _create(self, config: ContextConfig) -> None:
         self._context = Context(self._model, config, self._should_abort)
-        self._memory = memory_of(self._context)
-        self._free = list(reversed(range(self._context.config.sequences)))
-        self._kept.clear()
+        self._seats = Places(memory_of(self._context), self._context.config.sequences)
         self._crest = 0
 
     def close(self) -> None:
         """Free the context."""
         if self._context is not None:
             self._context.close()
-        self._context = self._memory = None
-        self._kept.clear()
+        self._context = self._seats = None
 
     def _compact(self, wanted: int) -> None:
         """Move what is kept to the first cells: every step has to look at all cells up to the last one in use."""
-        kept = sum(len(kept.tokens) for kept in self._kept.values())
-        if (
-            self._context is None
-            or self.exact
-            or not self._config.unified
-            or self._crest < 2 * (kept + wanted) + _PLENTY
-        ):
+        kept = self._places.tokens
+        if self.exact or not self._config.unified or self._crest < 2 * (kept + wanted) + _PLENTY:
             return
-        states = {slot: self._save(slot) for slot in self._kept}
-        self._mem.clear()
+        states = {slot: self._save(slot) for slot in self._places.kept}
+        self._places.memory.clear()
         for slot, state in states.items():
             if state is None or not self.context.restore(slot, state):
-                self._forget(slot)
+                self._places.forget(slot)
         self._crest = kept
 
     # ---- growing ------------------------------------------------------------------------------------------------------
@@ -220,7 +203,7 @@ class Slots:
         """Replace the context; states move over, a sequence whose state does not fit is evaluated again."""
         old = self.context.config
         states = [self._save(s.slot) if s.slot is not None and s.done else None for s in running]
-        needed = [(kept, self._save(slot)) for slot, kept in self._kept.items() if kept.needed]
+        needed = [(kept, self._save(slot)) for slot, kept in self._places.kept.items() if kept.needed]
         self.close()
         try:
             self._create(config)
@@ -232,20 +215,21 @@ class Slots:
                 self._move_in(zip(running, states, strict=True), needed)
 
     def _move_in(
-        self, running: Iterable[tuple[Sequence, bytes | None]], needed: Iterable[tuple[_Kept, bytes | None]]
+        self, running: Iterable[tuple[Sequence, bytes | None]], needed: Iterable[tuple[Kept, bytes | None]]
     ) -> None:
         for sequence, state in running:
-            slot = self._free.pop()
-            if state is None or not self.context.restore(slot, state):
+            slot = self._places.take()
+            if slot is None or state is None or not self.context.restore(slot, state):
                 sequence.restart()
             sequence.slot = slot
         for kept, state in needed:
-            if not self._free:
+            slot = self._places.take_last()
+            if slot is None:
                 return
-            slot = self._free.pop()
-            self._kept[slot] = kept
-            if state is None or not self.context.restore(slot, state):
-                self._forget(slot)
+            if state is not None and self.context.restore(slot, state):
+                self._places.hold(slot, kept)
+            else:
+                self._places.give_back(slot)
 
     def _save(self, slot: int) -> bytes | None:
         # After a restored state llama.cpp looks for room from the state's first cell on, and what fell out of the
@@ -258,7 +242,7 @@ class Slots:
 
     def _donors(self, running: Iterable[Sequence]) -> Iterable[tuple[int, list[int], int]]:
         """Yield (slot, tokens, evaluated) of all that could begin another sequence."""
-        for slot, kept in self._kept.items():
+        for slot, kept in self._places.kept.items():
             yield slot, kept.tokens, len(kept.tokens)
         for sequence in running:
             if sequence.slot is not None and sequence.done and self._shareable(sequence):
@@ -268,7 +252,7 @@ class Slots:
         best, donor = 0, None
         for slot, tokens, done in self._donors(running):
             common = min(common_prefix(tokens, sequence.tokens), sequence.outputs_from)
-            length = self._mem.reusable(done, common)
+            length = self._places.memory.reusable(done, common)
             if length > best:
                 best, donor = length, slot
         return best, donor
@@ -283,18 +267,18 @@ class Slots:
         if not config.unified and len(sequence.tokens) > config.cells:
             return False
         length, donor = self._best_donor(sequence, running)
-        slot = self._take(keep=donor)
-        if slot is None and not running and self.forget_one(donor, needed=True):
-            slot = self._free.pop()  # else nobody could ever run
-        if slot is None and donor in self._kept and not (running and self._kept[donor].needed):
-            self._forget(donor)  # the last id: room to run goes before a beginning to share
-            slot, donor, length = self._free.pop(), None, 0
+        places = self._places
+        slot = places.take(keep=donor)
+        if slot is None and not running and places.forget_one(donor, needed=True):
+            slot = places.take()  # else nobody could ever run
+        if slot is None and donor in places.kept and not (running and places.kept[donor].needed):
+            places.forget(donor)  # the last id: room to run goes before a beginning to share
+            slot, donor, length = places.take(), None, 0
         if slot is None:
             return False
         if donor is not None:
-            self._mem.copy(donor, slot, length)
-            if donor in self._kept:
-                self._kept[donor] = self._kept.pop(donor)  # most recently used
+            places.memory.copy(donor, slot, length)
+            places.used(donor)
         sequence.slot = slot
         sequence.done = length
         if sequence.generated == 0:
@@ -306,73 +290,62 @@ class Slots:
         # so where answers are to be exact it is for nobody else.
         return self.can_cut or not self.exact or sequence.done <= sequence.prompt_length
 
-    def _take(self, keep: int | None) -> int | None:
-        """Return a free id, if need be by forgetting a kept beginning other than ``keep``."""
-        if self._free:
-            return self._free.pop()
-        if self.forget_one(keep):
-            return self._free.pop()
-        return None
-
     def keep(self, sequence: Sequence, owner: Scoring | None, *, useful: bool) -> None:
         """A sequence ended or waits for its branches: keep its tokens for others within bounds."""
         slot, sequence.slot = sequence.slot, None
         if slot is None:
             return
-        self._kept[slot] = _Kept(sequence.tokens[: sequence.done], owner)
-        if not sequence.done or not useful or not self._shareable(sequence):
-            self._forget(slot)
-        while sum(not kept.needed for kept in self._kept.values()) > _KEPT and self.forget_one():
-            pass
+        if sequence.done and (useful or owner) and self._shareable(sequence):
+            self._places.hold(slot, Kept(sequence.tokens[: sequence.done], owner))
+        else:
+            self._places.remove(slot)
+
+    def close_ranks(self, running: list[Sequence]) -> None:
+        """Give what runs the ids from 0 on where each sequence has memory of its own.
+
+        llama.cpp evaluates such sequences together only where their ids follow one another
+        (``llama_batch_allocr::split_equal``); a gap costs another pass through all weights in every step.
+        """
+        rest = {s.slot: s.longest for s in running if s.slot is not None}
+        if self.elastic and max(rest, default=0) >= len(rest):
+            moved = self._places.close_ranks(rest, _WORTH_MOVING)
+            for sequence in running:
+                sequence.slot = moved.get(sequence.slot, sequence.slot) if sequence.slot is not None else None
 
     def adopt(self, tokens: list[int], state: bytes) -> None:
         """Keep a beginning that was evaluated elsewhere, where an id is free for it and the state fits."""
-        slot = self._take(keep=None)
+        slot = self._places.take_last()
         if slot is None:
             return
         if self.context.restore(slot, state):
-            self._kept[slot] = _Kept(tokens, None)
+            self._places.hold(slot, Kept(tokens))
         else:
-            self._free.append(slot)
+            self._places.give_back(slot)
 
     def freeze(self, sequence: Sequence) -> None:
         """Keep a copy of the sequence as it is now, where an id is free for it."""
-        slot = self._take(keep=None)
-        if slot is None or sequence.slot is None:
-            return
-        self._mem.copy(sequence.slot, slot, sequence.done)
-        self._kept[slot] = _Kept(sequence.tokens[: sequence.done], None)
+        slot = self._places.take_last()
+        if slot is not None and sequence.slot is not None:
+            self._places.memory.copy(sequence.slot, slot, sequence.done)
+            self._places.hold(slot, Kept(sequence.tokens[: sequence.done]))
 
-    def forget_one(self, keep: int | None = None, *, needed: bool = False) -> bool:
-        """Forget the least recently used beginning but ``keep``, with ``needed`` also one that branches wait for."""
-        slots = (slot for slot, kept in self._kept.items() if slot != keep and (needed or not kept.needed))
-        slot = next(slots, None)
-        if slot is None:
-            return False
-        self._forget(slot)
-        return True
-
-    def _forget(self, slot: int) -> None:
-        del self._kept[slot]
-        self._mem.remove(slot)
-        self._free.append(slot)
+    def forget_one(self, *, needed: bool = False) -> bool:
+        """Forget the least recently used beginning, with ``needed`` also one that branches wait for."""
+        return self._places.forget_one(needed=needed)
 
     def vacate(self, sequence: Sequence) -> None:
         """Take a running sequence out of the memory; it begins again when it is seated the next time."""
         slot = sequence.slot
         sequence.restart()
         if slot is not None:
-            self._mem.remove(slot)
-            self._free.append(slot)
+            self._places.remove(slot)
 
     def clear(self, running: list[Sequence]) -> None:
         """Forget everything; what runs begins again when it is seated the next time."""
-        self._mem.clear()
-        self._kept.clear()
-        self._free = list(reversed(range(self.context.config.sequences)))
+        self._places.clear()
         for sequence in running:
             sequence.restart()
 
     def truncate(self, sequence: Sequence) -> bool:
         """Cut a sequence back to what counts as done; False where its memory cannot be cut."""
-        return sequence.slot is not None and self._mem.truncate(sequence.slot, sequence.done)
+        return sequence.slot is not None and self._places.memory.truncate(sequence.slot, sequence.done)

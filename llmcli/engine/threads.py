@@ -16,7 +16,7 @@ from typing import Protocol
 
 INTERVAL = 0.2
 """Seconds between looks at the load; shorter ones drown in the 10 ms of the kernel's counters."""
-_FIRST = 0.1
+FIRST = 0.1
 """Seconds after which the first look is worth more than no look."""
 _STEADY = 0.2
 """Cores: a load this close to a whole number counts as that number."""
@@ -50,7 +50,7 @@ class Load:
         # processes of lower priority give way; their time counts only where this one is of them
         self._counts_nice = hasattr(os, "nice") and os.nice(0) > 0
         self._last = self._read()
-        self._interval = _FIRST
+        self._interval = FIRST
 
     def _read(self) -> tuple[float, float, float] | None:
         """Return (wall clock, processor time of all, processor time of this process) in seconds, None without Linux."""

@@ -148,7 +148,7 @@ def test_the_cache_stays_bounded_over_hundreds_of_requests(bench, name, unified)
             Probe(f"w{wave}.{i}", numbers(3 + (wave * 7 + i * 5) % 60, i % 4), numbers(i % 3, 1)) for i in range(15)
         ]
         scheduler.run(*probes)
-    assert len(scheduler.slots._kept) <= 4
+    assert len(scheduler.slots._places.kept) <= 4
     assert scheduler.slots.context.config.sequences <= 64
 
 

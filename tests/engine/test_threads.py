@@ -120,7 +120,7 @@ def test_load_waits_for_a_meaningful_interval(tmp_path, clock):
     stat = tmp_path / "stat"
     stat.write_text(line(0, 0) + line(1, 0))
     load = Load(stat)
-    clock.update(wall=module.INTERVAL / 2)
+    clock.update(wall=module.FIRST / 2)
     assert load.others() is None
 
 

@@ -231,7 +231,7 @@ class Bench:
         if context is None:
             return
         running = [s.slot for s in self.scheduler._running]
-        ids = [*slots._free, *slots._kept, *running]
+        ids = [*slots._places.free, *slots._places.kept, *running]
         assert sorted(ids) == list(range(context.config.sequences)), "a sequence id was lost or given twice"
         lib = native.lib()
         for sequence in self.scheduler._running:
@@ -240,7 +240,7 @@ class Bench:
             if slots.exact and not slots._model.recurrent and sequence.done:
                 first = lib.llama_memory_seq_pos_min(context.memory, sequence.slot)
                 assert first == 0, "cells of the sequence's beginning were given away"
-        for slot, kept in slots._kept.items():
+        for slot, kept in slots._places.kept.items():
             assert lib.llama_memory_seq_pos_max(context.memory, slot) == len(kept.tokens) - 1
 
     def close(self) -> None:
