@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from engine.tools import Bench, Engine, EngineOptions, Model
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny):
+    """Return the function of the same name, which knows one more model: a mixture that uses all of its experts."""
+
+    def path(name: str) -> Path:
+        if name != "qwen3moe-all":
+            return tiny(name)
+        some = tiny("qwen3moe")
+        file = some.with_name(f"{name}.gguf")
+        key, uint32 = b"qwen3moe.expert_used_count", (4).to_bytes(4, "little")
+        data = some.read_bytes()
+        assert data.count(key + uint32 + (2).to_bytes(4, "little")) == 1
+        file.write_bytes(
+            data.replace(key + uint32 + (2).to_bytes(4, "little"), key + uint32 + (4).to_bytes(4, "little"))
+        )
+        return file
+
+    return path
 
 
 @pytest.fixture(scope="module")

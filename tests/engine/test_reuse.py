@@ -5,20 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.tools import GENERATIVE, Probe, answer, numbers, one_by_one, req
+from engine.tools import GENERATIVE, Probe, answer, close, numbers, one_by_one, req
 from llmcli.types import Message, Role
 
 each_model = pytest.mark.parametrize("name", GENERATIVE)
-
-
-def close(reused: list[np.ndarray], fresh: list[np.ndarray]) -> None:
-    """Assert that logits agree within 1.5, and their greedy token wherever it leads by more than 3."""
-    assert len(reused) == len(fresh)
-    for a, b in zip(reused, fresh, strict=True):
-        assert np.abs(a - b).max() < 1.5
-        second, first = np.sort(b)[-2:]
-        if first - second > 3:
-            assert a.argmax() == b.argmax()
 
 
 def differ(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
