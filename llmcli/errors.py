@@ -165,16 +165,31 @@ class InternalError(LlmError):
 
 
 class OutOfMemory(LlmError):
-    """``needed`` bytes are wanted and ``available`` are free (None where unknown)."""
+    """``needed`` bytes are wanted and ``available`` are free (None where unknown).
+
+    Of the needed ones ``weights`` are the model's, and each token of context takes ``per_token``. ``fits`` are the
+    options that would fit, "" where nothing is known to.
+    """
 
     exit_code = 71
 
     def __init__(
-        self, subject: str = "", *, needed: int | None = None, available: int | None = None, detail: str = ""
+        self,
+        subject: str = "",
+        *,
+        needed: int | None = None,
+        available: int | None = None,
+        weights: int | None = None,
+        per_token: int | None = None,
+        fits: str = "",
+        detail: str = "",
     ) -> None:
         super().__init__(subject, detail=detail)
         self.needed = needed
         self.available = available
+        self.weights = weights
+        self.per_token = per_token
+        self.fits = fits
 
 
 class CannotCreate(LlmError):

@@ -34,7 +34,7 @@ def llm(home):
     def call(*words, stdin=None):
         environ = {k: v for k, v in os.environ.items() if not k.startswith(("LLMCLI_", "HF_"))}
         environ |= {f"LLMCLI_{kind}_DIR": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE")}
-        environ |= {"HF_HOME": str(home / "huggingface"), "HF_ENDPOINT": "http://127.0.0.1:9"}
+        environ |= {"LLMCLI_TUNE": "off", "HF_HOME": str(home / "huggingface"), "HF_ENDPOINT": "http://127.0.0.1:9"}
         command = [sys.executable, "-m", "llmcli", *words]
         how = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin.encode()}
         return subprocess.run(command, capture_output=True, check=False, env=environ, cwd=ROOT, timeout=300, **how)

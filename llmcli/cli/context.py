@@ -163,11 +163,11 @@ class Context:
     def backend(self) -> Backend:
         """Return the backend, built at the first call: everything that can be refused was checked before."""
         if self._backend is None:
-            from llmcli.cli.limits import check_context
+            from llmcli.cli.limits import check_fit
 
             model = self.model()
             self.explain(f"model {model.name}, file {model.path}")
-            check_context(model, self.settings)
+            check_fit(model, self.settings, self.models)
             self._backend = build_backend(model, self.settings, self.paths, self.interrupt)
         return self._backend
 

@@ -72,11 +72,16 @@ def _memory(error: e.OutOfMemory) -> Words:
     numbers = []
     if error.needed is not None:
         numbers.append(f"{size(error.needed)} needed")
+    if error.weights is not None:
+        numbers.append(f"{size(error.weights)} of it weights")
+    if error.per_token:
+        numbers.append(f"{size(error.per_token)} a token of context")
     if error.available is not None:
         numbers.append(f"{size(error.available)} free")
     text = f"out of memory for {_of(error)}" if error.subject else "out of memory"
     text += f" ({', '.join(numbers)})" if numbers else ""
-    return _with_detail(text, error), "Try a smaller context (--ctx) or a smaller model: llm models list"
+    advice = f"Try: {error.fits}" if error.fits else "Try a smaller context (--ctx) or a smaller model: llm models list"
+    return _with_detail(text, error), advice
 
 
 def _config(error: e.ConfigError) -> Words:

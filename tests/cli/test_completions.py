@@ -76,7 +76,7 @@ def test_a_shell_without_a_script_is_usage(llm, arguments):
     ("line", "words"),
     [
         ("llm su", {"summarize"}),
-        ("llm models ", {"list", "pull", "show", "rm", "default"}),
+        ("llm models ", {"list", "pull", "show", "rm", "default", "tune"}),
         ("llm ask -m qwen3-1", {"qwen3-1.7b"}),
         ("llm ask --model qwen3-1", {"qwen3-1.7b"}),
         ("llm ask --model=qwen3-1", {"qwen3-1.7b"}),

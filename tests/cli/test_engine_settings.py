@@ -11,11 +11,14 @@ import pytest
 from llmcli.engine import machine
 from llmcli.engine.machine import Gpu
 from llmcli.models.gguf import read_header
+from llmcli.models.library import Library
+from llmcli.models.shelf import ModelFile
 
 
 @pytest.fixture
-def file():
+def file(monkeypatch):
     """Return the configuration file's path; its directory exists."""
+    monkeypatch.delenv("LLMCLI_TUNE")  # the tests' own
     path = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "config.yaml"
     path.parent.mkdir(parents=True)
     return path
@@ -95,10 +98,14 @@ def test_a_context_larger_than_the_memory_is_71_with_figures(llm, monkeypatch):
     run = llm("ask", "Q", "--ctx", "8000", "--kv-type", "f16")
     needed = llm.model.stat().st_size + 8000 * 256
     assert run.code == 71 and run.backend is None and run.out == ""
-    assert run.err.splitlines() == [
-        f"llm: out of memory for {llm.model} with a context of 8000 tokens ({needed / 1e6:.1f} MB needed, 1.0 MB free)",
-        "Try a smaller context (--ctx) or a smaller model: llm models list",
-    ]
+    happened, advice = run.err.splitlines()
+    assert happened.startswith(
+        f"llm: out of memory for {llm.model} with a context of 8000 tokens ({needed / 1e6:.1f} MB"
+    )
+    assert "of it weights" in happened and "256 bytes a token of context, 1.0 MB free" in happened
+    fits = (1_000_000 - llm.model.stat().st_size) // 256 // 256 * 256
+    assert advice == f"Try: --ctx {fits}"
+    assert llm("ask", "Q", "--ctx", str(fits), "--kv-type", "f16").code == 0
     error = json.loads(llm("ask", "Q", "--ctx", "8000", "--json").err)["error"]
     assert (error["code"], error["type"]) == (71, "OutOfMemory")
 
@@ -119,10 +126,16 @@ def test_a_smaller_type_of_cache_holds_a_longer_context(llm, monkeypatch):
     assert llm("ask", "Q", "--ctx", "8000").code == 0 and llm("ask", "Q", "--ctx", "8001").code == 71
 
 
-def test_weights_that_are_larger_than_the_memory_are_no_matter_of_the_context(llm, monkeypatch):
-    """They are mapped, and run slowly; a small context is not to blame."""
+def test_weights_that_are_larger_than_the_memory_are_refused(llm, monkeypatch):
+    """71 with the figures before anything is loaded, and a model on this machine that would fit."""
     monkeypatch.setattr(machine, "available_memory", lambda: 100_000)
-    assert llm("ask", "Q", "--ctx", "64").code == 0 and llm("ask", "Q").code == 0
+    run = llm("ask", "Q")
+    assert run.code == 71 and run.backend is None and run.out == ""
+    assert run.err.startswith(f"llm: out of memory for {llm.model} (") and "100.0 kB free" in run.err
+    sizes = {"large": 10**9, "small": 50_000, "tiny": 20}
+    others = [ModelFile(name=name, path=llm.model, size=size) for name, size in sizes.items()]
+    monkeypatch.setattr(Library, "list", lambda _: others)
+    assert llm("ask", "Q").err.splitlines()[1] == "Try: -m small"
 
 
 def test_a_gpu_has_memory_of_its_own(llm, monkeypatch):
