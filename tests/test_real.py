@@ -130,16 +130,57 @@ def test_translate_keeps_the_shape_of_the_text(llm, starter):
     assert first and second and not second.endswith("\n")
 
 
-def test_deterministic_answers_do_not_depend_on_company(backend):
-    """Sixteen sampled answers are, byte for byte, what each is alone, with one thread and with two."""
-    sampling = [Sampling(temperature=0.9, seed=number) for number in range(16)]
-    requests = [
-        request(str(i), f"Tell me about number {i}.", sampling=s, max_tokens=24) for i, s in enumerate(sampling)
+def sixteen():
+    """Return sampled requests, half of which share a beginning of eighty tokens."""
+    story = "The ship sailed on to the next island. " * 8
+    return [
+        request(
+            str(number),
+            f"{story if number % 2 else ''}Tell me about number {number}.",
+            sampling=Sampling(temperature=0.9, seed=number),
+            max_tokens=8 + number % 5,
+        )
+        for number in range(16)
     ]
-    together = texts(run(backend(deterministic=True, threads=2), requests))
+
+
+def in_changing_company(engine, requests):
+    """Return the answers of requests that join one after another, among guests that are cancelled in mid-answer."""
+    waiting, shown, guests = list(requests), {r.id: "" for r in requests}, 0
+    with engine.open() as job:
+        for _ in range(6):
+            job.submit(waiting.pop(0))
+        job.submit(request("guest0", "Count to one thousand. " * 9, max_tokens=500))
+        left = set(shown)
+        for event in job:
+            if isinstance(event, TextPiece) and event.id in shown:
+                shown[event.id] += event.text
+            elif isinstance(event, Finished) and event.id in shown:
+                left.discard(event.id)
+                job.cancel(f"guest{guests}")
+                if waiting:
+                    guests += 1
+                    job.submit(waiting.pop(0))
+                    job.submit(request(f"guest{guests}", "Tell me a story. " * guests, max_tokens=500))
+                elif not left:
+                    job.close_input()
+    return shown
+
+
+def test_deterministic_answers_do_not_depend_on_company(backend):
+    """Sixteen sampled answers are, byte for byte, the same alone and among others that come and go.
+
+    With one thread and with two, with what was evaluated before and without.
+    """
+    requests = sixteen()
     engine = backend(deterministic=True, threads=1)
-    alone = {r.id: texts(run(engine, [r]))[r.id] for r in requests}
-    assert together == alone
+    alone = {}
+    for each in requests:
+        alone |= texts(run(engine, [each]))
+    assert in_changing_company(engine, requests) == alone
+    two = backend(deterministic=True, threads=2)
+    assert texts(run(two, requests[-1:])) == {"15": alone["15"]}  # the first of its engine: nothing to reuse
+    assert in_changing_company(two, requests) == alone
 
 
 def test_default_mode_shares_a_long_beginning(backend):

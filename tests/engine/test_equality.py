@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.tools import GENERATIVE, Probe, answer, numbers, one_by_one, req, texts, wild
+from engine.tools import GENERATIVE, Probe, answer, engine_of, numbers, one_by_one, req, texts, wild
 from llmcli.engine.threads import Threads
 from llmcli.errors import UsageError
 from llmcli.types import Finished, Message, Priority, Role, Sampling, TextPiece
@@ -51,10 +51,11 @@ def test_a_fresh_engine_answers_as_a_used_one(engines, alone, name):
     assert again == alone(name)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @each_model
-def test_requests_that_join_and_leave_change_no_answer(engines, alone, name):
+def test_requests_that_join_and_leave_change_no_answer(engines, alone, name, threads):
     """Requests submitted and cancelled while others run leave the answers of those as they are."""
-    engine = engines(name, deterministic=True, threads=1)
+    engine = engines(name, deterministic=True, threads=threads)
     waiting = sixteen()
     shown = {request.id: "" for request in waiting}
     open_ids = set(shown)
@@ -81,9 +82,8 @@ def test_requests_that_join_and_leave_change_no_answer(engines, alone, name):
     assert shown == alone(name)
 
 
-@each_model
-def test_a_growing_conversation_answers_as_if_it_were_new(engines, name):
-    """Turns that reuse what is kept of the turns before give the same answers as without reuse."""
+def conversation():
+    """Requests each of which goes on where the one before ended."""
     turns = [Message(Role.SYSTEM, "be in the world " * 6)]
     requests = []
     for number in range(4):
@@ -92,12 +92,36 @@ def test_a_growing_conversation_answers_as_if_it_were_new(engines, name):
             req(f"t{number}", messages=tuple(turns), sampling=wild(number), max_tokens=1 if number % 2 else 9)
         )
         turns.append(Message(Role.ASSISTANT, "yes and no"))
-    engine = engines(name, deterministic=True, threads=1)
-    with_reuse = one_by_one(engine, *requests)
-    backwards = one_by_one(engine, *[req("x", "other"), *reversed(requests)])
-    del backwards["x"]
-    assert texts(with_reuse) == texts(backwards)
+    return requests
+
+
+@pytest.fixture(scope="module")
+def without_reuse(tiny):
+    """Return a function from a model's name to the answers of a conversation, each by an engine that knew nothing."""
+    known = {}
+
+    def get(name):
+        if name not in known:
+            known[name] = {}
+            for request in conversation():
+                with engine_of(tiny(name), deterministic=True, threads=1) as engine:
+                    known[name] |= texts(answer(engine, request))
+        return known[name]
+
+    return get
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@each_model
+def test_a_growing_conversation_answers_as_if_it_were_new(engines, without_reuse, name, threads):
+    """Turns that reuse what is kept of other turns, earlier and later ones, answer as engines that never saw those."""
+    engine = engines(name, deterministic=True, threads=threads)
+    with_reuse = one_by_one(engine, *conversation())
     assert with_reuse["t2"].cached > 0
+    assert texts(with_reuse) == without_reuse(name)
+    backwards = one_by_one(engine, *[req("x", "other"), *reversed(conversation())])
+    del backwards["x"]
+    assert texts(backwards) == without_reuse(name)
 
 
 @each_model

@@ -8,6 +8,7 @@ import pytest
 
 from engine.tools import GENERATIVE, answer, collect, engine_of, req, texts, wild
 from llmcli.backends.base import run
+from llmcli.engine.context import Context
 from llmcli.errors import (
     BadModelFile,
     ContextOverflow,
@@ -122,19 +123,30 @@ def test_cancelling_while_an_answer_is_written_keeps_what_was_written(engine):
     assert outcomes["other"].text == alone
 
 
-def test_cancelling_in_the_middle_of_a_prompt(engine):
-    """A request whose long prompt is being evaluated ends without an answer; the others' answers stay the same."""
+@pytest.mark.parametrize("name", GENERATIVE)
+def test_cancelling_in_the_middle_of_a_prompt(engines, monkeypatch, name):
+    """A request is cancelled while its long prompt is evaluated, in mid-evaluation; the others' answers stay the same."""
+    engine = engines(name, **EXACT)
     others = [req(f"o{i}", f"yes {i}", max_tokens=20, sampling=wild(i)) for i in range(4)]
     alone = texts(answer(engine, *others))
+    evaluate, codes = Context.evaluate, []
+
+    def cancelling(context, **how):
+        if context.batch.size > 64 and len([code for code in codes if code == 0]) > 1:
+            job.cancel("victim")
+        codes.append(evaluate(context, **how))
+        return codes[-1]
+
+    monkeypatch.setattr(Context, "evaluate", cancelling)
     with engine.open() as job:
         for request in others[:2]:
             job.submit(request)
         job.submit(endless("victim", LONG))
-        job.cancel("victim")
         for request in others[2:]:
             job.submit(request)
         job.close_input()
         outcomes = collect(job)
+    assert 2 in codes, "no evaluation was aborted"
     assert outcomes.pop("victim").reason is FinishReason.CANCELLED
     assert texts(outcomes) == alone
 

@@ -212,10 +212,11 @@ def model_of(path: Path) -> Iterator[Model]:
 class Bench:
     """A scheduler and its slots, stepped by the test. Checks after every step that no sequence id got lost."""
 
-    def __init__(self, model: Model, *, limit: int = 4096, abort=lambda: False, **config) -> None:
+    def __init__(self, model: Model, *, limit: int = 4096, abort=lambda: False, exact=None, **config) -> None:
+        """``exact``: as the deterministic mode does it; by default where each sequence has a stream."""
         settings = {"cells": 0, "sequences": 256, **config}
         config = ContextConfig(**settings)
-        self.slots = Slots(model, config, limit, abort, exact=not config.unified)
+        self.slots = Slots(model, config, limit, abort, exact=not config.unified if exact is None else exact)
         self.scheduler = Scheduler(self.slots)
 
     def add(self, *sequences: Sequence) -> None:
