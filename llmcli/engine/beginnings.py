@@ -7,7 +7,6 @@ from collections.abc import Callable
 from llmcli.engine.prefixes import PrefixStore
 from llmcli.engine.sequence import Sequence
 from llmcli.engine.slots import Slots
-from llmcli.engine.tuning import CacheSettings
 
 _WORTH_LOADING = 16
 """Tokens that a beginning on disk has to have more than those in the memory."""
@@ -16,9 +15,9 @@ _DISK = 400e6
 
 
 class Beginnings:
-    """``stores`` returns what was evaluated with certain settings of the cache."""
+    """``stores`` returns what is on disk in a certain format of states (``Slots.format``)."""
 
-    def __init__(self, slots: Slots, stores: Callable[[CacheSettings], PrefixStore]) -> None:
+    def __init__(self, slots: Slots, stores: Callable[[str], PrefixStore]) -> None:
         self._slots = slots
         self._stores = stores
 
@@ -28,12 +27,12 @@ class Beginnings:
         Where it is not, ``save_at`` of the sequence says at which length to ``remember`` it.
         """
         length = sequence.public_length
-        if length < _WORTH_LOADING:
+        if length < _WORTH_LOADING or not self._slots.portable:
             return
         here = self._slots.reusable(sequence, running)
         if length - here < _WORTH_LOADING:
             return
-        store = self._stores(self._slots.settings)
+        store = self._stores(self._slots.format)
         entry = store.find(sequence.tokens[:length])
         if entry is None or len(entry.tokens) < length:
             sequence.save_at = length
@@ -47,4 +46,4 @@ class Beginnings:
         """Put what is evaluated of ``sequence`` on disk, where reading it will be faster than evaluating it was."""
         context = self._slots.context
         if sequence.slot is not None and context.state_size(sequence.slot) / _DISK < sequence.spent:
-            self._stores(self._slots.settings).save(sequence.tokens[: sequence.done], context.save(sequence.slot))
+            self._stores(self._slots.format).save(sequence.tokens[: sequence.done], context.save(sequence.slot))

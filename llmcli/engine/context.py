@@ -97,8 +97,13 @@ class Batch:
 class Context:
     """One native context. Not thread-safe; free with ``close``."""
 
-    def __init__(self, model: Model, config: ContextConfig, should_abort: Callable[[], bool]) -> None:
-        """Create it. Raises ``OutOfMemory`` before anything is allocated when it cannot fit, ``Unsupported`` else."""
+    def __init__(
+        self, model: Model, config: ContextConfig, should_abort: Callable[[], bool], watch: Any = None
+    ) -> None:
+        """Create it; ``watch`` is llama.cpp's ``cb_eval``, asked about every tensor.
+
+        Raises ``OutOfMemory`` before anything is allocated when it cannot fit, ``Unsupported`` else.
+        """
         self.model = model
         self._lib = lib = native.lib()
         sequences = min(config.sequences, MAX_SEQUENCES)
@@ -109,14 +114,17 @@ class Context:
         params.n_ctx = config.tokens
         params.n_batch = params.n_ubatch = batch
         params.n_seq_max = sequences
-        # outputs of one call are bounded by the scheduler, which saves the room for a whole batch of logits
-        params.n_outputs_max = self.max_outputs = min(batch, max(sequences, 64))
+        # outputs of one call are bounded by the scheduler, which saves the room for a whole batch of logits; fewer than
+        # sequences would be a failed assertion
+        params.n_outputs_max = self.max_outputs = max(sequences, min(batch, 64))
         params.n_threads = params.n_threads_batch = self._threads = config.threads.most
         # on a GPU llama.cpp itself knows which of its kernels there are (LLAMA_FLASH_ATTN_TYPE_AUTO)
         params.flash_attn_type = -1 if model.gpu_layers and config.flash_attention else int(config.flash_attention)
         params.type_k = params.type_v = KV_TYPES[config.kv_type]
         params.kv_unified = config.unified
         params.no_perf = True
+        if watch is not None:
+            params.cb_eval = watch
         native.log.clear()
         self.handle: Any = lib.llama_init_from_model(model.handle, params)
         if not self.handle:

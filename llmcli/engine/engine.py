@@ -280,7 +280,7 @@ class Engine:
             return None
         directory = options.cache / "prefixes"
         fixed = (self._model_id, self._template.source, native.version(), native.system_info(), self._model.gpu_layers)
-        return Beginnings(slots, lambda s: PrefixStore(directory, options.prefix_bytes, repr((*fixed, s))))
+        return Beginnings(slots, lambda form: PrefixStore(directory, options.prefix_bytes, repr((*fixed, form))))
 
     def _should_abort(self) -> bool:
         return self._abort or (self._deadline is not None and time.monotonic() >= self._deadline)

@@ -53,11 +53,16 @@ class Model:
             lib.llama_model_free(self.handle)
             params.use_extra_bufts = False
             self.handle = lib.llama_model_load_from_file(os.fsencode(path), params)
+            if not self.handle:
+                raise self._load_error(keep_going())
             self.vocab = lib.llama_model_get_vocab(self.handle)
         causal = self.header.metadata.get(f"{self.header.architecture}.attention.causal") is not False
         if not lib.llama_model_has_decoder(self.handle) or not causal or "bert" in self.header.architecture:
             self.close()
             raise BadModelFile(str(path), detail="an embedding model, which cannot generate text")
+        if lib.llama_model_has_encoder(self.handle):  # its decoder alone would be a failed assertion
+            self.close()
+            raise BadModelFile(str(path), detail="a model with an encoder (T5 and the like), which is not supported")
 
     def _load_error(self, keep_going: bool) -> Exception:
         cause = native.log.cause()

@@ -245,8 +245,6 @@ class Scheduler:
             first_output = max(0, sequence.outputs_from - sequence.done)
             if not sequence.decoding:
                 count = min(count, piece)
-                if self._slots.exact and sequence.generated:  # begun again: one by one, as they were the first time
-                    count = min(count, max(1, sequence.prompt_length - sequence.done))
                 for stop in (sequence.freeze_at, sequence.save_at):
                     if stop is not None and stop > sequence.done:
                         count = min(count, stop - sequence.done)

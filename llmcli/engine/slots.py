@@ -68,6 +68,12 @@ class Slots:
         return self._config.settings
 
     @property
+    def format(self) -> str:
+        """What must be equal for a saved state to be taken over: the settings, and the number of separate buffers."""
+        streams = 1 if self._config.unified else self.context.config.sequences
+        return f"{self.settings!r} {streams}"
+
+    @property
     def _places(self) -> Places:
         if self._seats is None:
             raise InternalError("places", detail="used before they were made")
@@ -231,12 +237,17 @@ class Slots:
             else:
                 self._places.give_back(slot)
 
+    @property
+    def portable(self) -> bool:
+        """Whether a saved state is as good as an evaluated one.
+
+        After a restored state llama.cpp looks for room from the state's first cell on, and what fell out of the window
+        counts as room: cells get out of order and lost, which exact answers and cutting a stream do not bear.
+        """
+        return self._config.unified or not self._model.window
+
     def _save(self, slot: int) -> bytes | None:
-        # After a restored state llama.cpp looks for room from the state's first cell on, and what fell out of the
-        # window counts as room: cells get out of order, which exact answers and cutting do not bear.
-        if self.exact and self._model.window:
-            return None
-        return self.context.save(slot)
+        return self.context.save(slot) if self.portable else None
 
     # ---- seats ----------------------------------------------------------------------------------------------------------
 
@@ -245,7 +256,7 @@ class Slots:
         for slot, kept in self._places.kept.items():
             yield slot, kept.tokens, len(kept.tokens)
         for sequence in running:
-            if sequence.slot is not None and sequence.done and self._shareable(sequence):
+            if sequence.slot is not None and sequence.done:
                 yield sequence.slot, sequence.tokens, sequence.done
 
     def _best_donor(self, sequence: Sequence, running: list[Sequence]) -> tuple[int, int | None]:
@@ -285,17 +296,12 @@ class Slots:
             sequence.reused = length
         return True
 
-    def _shareable(self, sequence: Sequence) -> bool:
-        # A state that was made token by token may differ in the last bit from one made of whole pieces (seen on lfm2),
-        # so where answers are to be exact it is for nobody else.
-        return self.can_cut or not self.exact or sequence.done <= sequence.prompt_length
-
     def keep(self, sequence: Sequence, owner: Scoring | None, *, useful: bool) -> None:
         """A sequence ended or waits for its branches: keep its tokens for others within bounds."""
         slot, sequence.slot = sequence.slot, None
         if slot is None:
             return
-        if sequence.done and (useful or owner) and self._shareable(sequence):
+        if sequence.done and (useful or owner):
             self._places.hold(slot, Kept(sequence.tokens[: sequence.done], owner))
         else:
             self._places.remove(slot)
@@ -314,7 +320,7 @@ class Slots:
 
     def adopt(self, tokens: list[int], state: bytes) -> None:
         """Keep a beginning that was evaluated elsewhere, where an id is free for it and the state fits."""
-        slot = self._places.take_last()
+        slot = self._places.take_last() if self.portable else None
         if slot is None:
             return
         if self.context.restore(slot, state):

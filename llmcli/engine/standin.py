@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from llmcli.engine import machine, native
@@ -34,10 +34,11 @@ _MOST = 1024
 """Elements of all heads together; of larger models fewer heads in the same proportion are measured."""
 _VOCABULARY = 32
 _PIECE = 512
-_DEPTHS = (0, 512, 1024)
+_DEEP = 1024
 _OWN = 128
 """Tokens of each sequence of a batch."""
-_TRIES = 7
+_TRIES = 12
+_ROUNDS = 2
 _STALE = 120.0
 """Seconds after which a measurement that left its lock behind counts as dead."""
 _PATIENCE = 60.0
@@ -82,22 +83,24 @@ def measure(
     Raises ``InternalError``, ``OutOfMemory`` and ``Unsupported`` as loading a model and making a context do.
     """
     small = _reduced(geometry)
+    fastest: dict[tuple[bool, str], _Times] = {}
     with _model(small) as model:
-        kernels, copies = {}, []
-        for done, (flash, kv_type) in enumerate(KERNELS):
-            progress(done, len(KERNELS))
+        for done in range(_ROUNDS * len(KERNELS)):  # in turn, so that a disturbance does not hit one of them alone
+            progress(done, _ROUNDS * len(KERNELS))
+            flash, kv_type = kernel = KERNELS[done % len(KERNELS)]
             config = ContextConfig(
-                cells=ROWS * (_OWN + 16) + _DEPTHS[-1] + 2 * _PIECE,
+                cells=ROWS * (_OWN + 16) + _DEEP + 2 * _PIECE,
                 sequences=ROWS + 1,
                 batch=_PIECE,
                 flash_attention=flash,
                 kv_type=kv_type,
                 threads=Threads(threads, fixed=True),
             )
-            costs, copy = _kernel(model, config, small.work)
-            kernels[flash, kv_type] = costs
-            copies.append(copy)
-        progress(len(KERNELS), len(KERNELS))
+            times = _time(model, config)
+            fastest[kernel] = _Times(*map(min, astuple(times), astuple(fastest.get(kernel, times))))
+        progress(_ROUNDS * len(KERNELS), _ROUNDS * len(KERNELS))
+    copies = [max(0.0, times.copied - times.not_copied) / _PIECE / small.work for times in fastest.values()]
+    kernels = {kernel: _costs(times, small.work) for kernel, times in fastest.items()}
     return Profile(kernels, statistics.median(copies), measured=True)
 
 
@@ -177,9 +180,13 @@ class _Stopwatch:
         for sequence in range(1, ROWS + 1):
             native.lib().llama_memory_seq_cp(self._context.memory, 0, sequence, 0, length)
 
-    def copy(self, source: int, target: int) -> None:
-        """Copy a whole sequence; in separate buffers the next step does it."""
+    def copying(self, source: int, target: int, other: int) -> float:
+        """Return the seconds of a step of one token of ``other`` that copies a buffer first."""
         native.lib().llama_memory_seq_cp(self._context.memory, source, target, -1, -1)
+        seconds = self.step((other, _OWN, 1))
+        self.cut(other, _OWN)
+        self.cut(target, 0)
+        return seconds
 
     def clear(self) -> None:
         """Empty the cache."""
@@ -195,15 +202,35 @@ def _stopwatch(model: Model, config: ContextConfig) -> Iterator[_Stopwatch]:
         context.close()
 
 
-def _kernel(model: Model, config: ContextConfig, work: int) -> tuple[Costs, float]:
-    """Return the costs of one kernel, and the seconds of copying one cell of a separate buffer, per unit of work."""
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """Seconds a token, except for the last two: seconds of a step that copies a buffer first, and of one that does not.
+
+    Prompt pieces at the beginning and behind ``_DEEP`` tokens; a token alone behind ``_OWN`` and behind ``_DEEP +
+    _PIECE`` tokens; a token of a batch in one buffer: with nothing before it, behind ``_PIECE`` that all share, behind
+    ``_OWN`` of its own; the first and the last of these in separate buffers.
+    """
+
+    prompt: float
+    prompt_deep: float
+    single: float
+    single_deep: float
+    empty: float
+    shared: float
+    distinct: float
+    alone: float
+    own: float
+    copied: float
+    not_copied: float
+
+
+def _time(model: Model, config: ContextConfig) -> _Times:
     rows = range(1, ROWS + 1)
     with _stopwatch(model, config) as one:
         one.step((0, 0, _PIECE))  # the first evaluation reserves buffers
         one.cut(0, 0)
-        pieces = [one.step((0, depth, _PIECE)) / _PIECE for depth in _DEPTHS]
-        deep = _DEPTHS[-1] + _PIECE
-        single_deep = one.decode((0, deep))
+        prompts = [one.step((0, depth, _PIECE)) / _PIECE for depth in range(0, _DEEP + 1, _PIECE)]
+        single_deep = one.decode((0, _DEEP + _PIECE))
         one.share(_PIECE)
         one.cut(0, _PIECE)
         shared = one.decode(*((row, _PIECE) for row in rows)) / ROWS
@@ -215,36 +242,29 @@ def _kernel(model: Model, config: ContextConfig, work: int) -> tuple[Costs, floa
         one.clear()
         one.step((0, 0, _OWN))
         single = one.decode((0, _OWN))
-    separate = replace(config, unified=False, cells=_PIECE)
-    with _stopwatch(model, separate) as each:
+    with _stopwatch(model, replace(config, unified=False, cells=_PIECE)) as each:
         each.step((1, 0, _OWN))
         each.clear()
         alone = each.decode(*((row, 0) for row in rows)) / ROWS
         for row in rows:
             each.step((row, 0, _OWN))
         own = each.decode(*((row, _OWN) for row in rows)) / ROWS
-        copied, plain = _copying(each)
-    # unified: cost = a + b * cells of the buffer + c * own cells, of three measurements
-    b_and_c, c_and_b = shared - empty, distinct - empty
-    in_all = (c_and_b - b_and_c * _OWN / _PIECE) / (ROWS * _OWN - _OWN)
-    costs = Costs(
-        prompt=_line((_DEPTHS[0] + _PIECE / 2, pieces[0]), (_DEPTHS[-1] + _PIECE / 2, pieces[-1]), work),
-        single=_line((_OWN, single), (deep, single_deep), work),
-        unified=(empty / work, max(0.0, in_all) / work, max(0.0, b_and_c / _PIECE - in_all) / work),
-        separate=_line((0, alone), (_OWN, own), work),
+        copied, not_copied = min(each.copying(1, 0, 2) for _ in range(_TRIES)), each.decode((2, _OWN))
+    return _Times(prompts[0], prompts[-1], single, single_deep, empty, shared, distinct, alone, own, copied, not_copied)
+
+
+def _costs(times: _Times, work: int) -> Costs:
+    """Fit the costs of a unit of work to what was timed."""
+    # one buffer: a token costs a + b * cells of the buffer + c * cells before it
+    both = (times.shared - times.empty) / _PIECE  # b + c
+    buffer = (times.distinct - times.empty - both * _OWN) / (ROWS * _OWN - _OWN)
+    buffer = min(max(0.0, buffer), max(0.0, both))
+    return Costs(
+        prompt=_line((_PIECE / 2, times.prompt), (_DEEP + _PIECE / 2, times.prompt_deep), work),
+        single=_line((_OWN, times.single), (_DEEP + _PIECE, times.single_deep), work),
+        unified=(times.empty / work, buffer / work, max(0.0, both - buffer) / work),
+        separate=_line((0, times.alone), (_OWN, times.own), work),
     )
-    return costs, max(0.0, copied - plain) / work / _PIECE
-
-
-def _copying(each: _Stopwatch) -> tuple[float, float]:
-    """Return the seconds of a step that copies a buffer first, and of the same step alone."""
-    times = []
-    for _ in range(_TRIES):
-        each.copy(1, 0)
-        times.append(each.step((2, _OWN, 1)))
-        each.cut(2, _OWN)
-        each.cut(0, 0)
-    return min(times), each.decode((2, _OWN))
 
 
 def _line(low: tuple[float, float], high: tuple[float, float], work: int) -> tuple[float, float]:

@@ -165,7 +165,7 @@ def test_show_says_what_the_header_and_the_registry_know(models, here):
     ("name", "facts"),
     [
         ("llama", {"heads": 2, "kv_heads": 1, "vocabulary": 435, "recurrent": False, "cache_bytes_per_token": 256}),
-        ("qwen3moe", {"layers": 2, "experts": 4, "experts_used": 2, "window": None, "cache_bytes_per_token": 256}),
+        ("qwen3moe", {"layers": 2, "experts": 6, "experts_used": 2, "window": None, "cache_bytes_per_token": 256}),
         ("gemma3", {"layers": 4, "experts": None, "window": 32, "context": 8192, "cache_bytes_per_token": 512}),
         ("mamba", {"layers": 2, "heads": 0, "kv_heads": 0, "recurrent": True, "cache_bytes_per_token": None}),
         ("lfm2", {"heads": 2, "kv_heads": [0, 1, 0, 1], "recurrent": True, "cache_bytes_per_token": None}),
@@ -183,7 +183,7 @@ def test_show_tells_people_the_same(models, tiny):
     lines = dict(line.split("\t") for line in models("show", str(tiny("lfm2"))).out.splitlines())
     assert (lines["kv heads"], lines["recurrent"], lines["context"]) == ("0, 1, 0, 1", "yes", "8,192")
     lines = dict(line.split("\t") for line in models("show", str(tiny("qwen3moe"))).out.splitlines())
-    assert (lines["experts"], lines["experts used"], lines["cache bytes per token"]) == ("4", "2", "256")
+    assert (lines["experts"], lines["experts used"], lines["cache bytes per token"]) == ("6", "2", "256")
 
 
 def test_show_leaves_out_what_is_not_known(models, here):

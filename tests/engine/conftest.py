@@ -18,12 +18,11 @@ def tiny(tiny):
             return tiny(name)
         some = tiny("qwen3moe")
         file = some.with_name(f"{name}.gguf")
-        key, uint32 = b"qwen3moe.expert_used_count", (4).to_bytes(4, "little")
         data = some.read_bytes()
-        assert data.count(key + uint32 + (2).to_bytes(4, "little")) == 1
-        file.write_bytes(
-            data.replace(key + uint32 + (2).to_bytes(4, "little"), key + uint32 + (4).to_bytes(4, "little"))
-        )
+        used, there = (b"qwen3moe.expert_" + name + (4).to_bytes(4, "little") for name in (b"used_count", b"count"))
+        experts = data[data.index(there) + len(there) :][:4]  # both are 32 bits, which is type 4 of GGUF
+        place = data.index(used) + len(used)
+        file.write_bytes(data[:place] + experts + data[place + 4 :])
         return file
 
     return path

@@ -59,7 +59,7 @@ def test_a_batch_takes_no_more_tokens_than_it_holds():
 
 
 @pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
-@pytest.mark.parametrize(("cells", "batch"), [(100, 512), (256, 512), (300, 512), (1024, 512), (1024, 64)])
+@pytest.mark.parametrize(("cells", "batch"), [(1, 512), (100, 512), (256, 512), (300, 512), (1024, 512), (1024, 64)])
 def test_the_batch_holds_no_more_than_the_context_takes(tiny, cells, batch, config):
     """llama.cpp makes its own limit smaller when the cache is; ours never is the larger one, and a full batch works."""
     with context_of(tiny("chatml"), cells=cells, batch=batch, sequences=2, **config) as context:
@@ -90,13 +90,14 @@ def test_more_outputs_than_the_context_was_made_for_are_refused(tiny):
         assert context.evaluate(abortable=False) == 0
 
 
+@pytest.mark.parametrize("batch", [16, 512])
 @pytest.mark.parametrize("sequences", [1, 16, 64, 65, MAX_SEQUENCES, 1000])
 @pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
-def test_every_sequence_of_a_context_can_have_an_output(tiny, sequences, config):
-    """However many sequences are asked for, a context can be made, and all of them can be sampled in one step."""
-    with context_of(tiny("chatml"), cells=256, sequences=sequences, **config) as context:
-        count = context.config.sequences
-        assert count == min(sequences, MAX_SEQUENCES) <= context.max_outputs
+def test_every_sequence_of_a_context_can_have_an_output(tiny, batch, sequences, config):
+    """However many sequences are asked for, a context can be made, and as many as a batch holds sampled in one step."""
+    with context_of(tiny("chatml"), cells=256, sequences=sequences, batch=batch, **config) as context:
+        assert context.config.sequences == min(sequences, MAX_SEQUENCES) <= context.max_outputs
+        count = min(context.config.sequences, context.batch.capacity)
         for sequence in range(count):
             context.batch.add([5], 0, sequence, [0])
         assert context.evaluate(abortable=False) == 0

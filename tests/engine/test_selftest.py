@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import pytest
+import tiny_models
 
 from engine.tools import GENERATIVE, Bench, Probe, engine_of, equal, model_of, numbers, req
-from llmcli.engine import selftest
+from llmcli.engine import native, selftest
 from llmcli.engine.context import ContextConfig
 from llmcli.errors import Unsupported
 
 EXACT = {"unified": False, "kv_type": "q8_0"}
+F32, F16, Q4_0, Q8_0, Q4_K_M, Q5_K_M, Q6_K, BF16 = 0, 1, 2, 7, 15, 17, 18, 32
+"""Numbers of llama.cpp's file types (``enum llama_ftype``). Q4_0 has an output matrix in Q6_K."""
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """Return a function from a file type to a model whose rows are 256 wide, as K-quants need; llama.cpp makes it."""
+    directory = tmp_path_factory.mktemp("wide")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"D": 256, "H": 8, "F": 256, "Q8": False}.items():
+            patch.setattr(tiny_models, name, value)
+        tiny_models.MODELS["chatml"](directory / "0.gguf")
+
+    def path(kind):
+        file = directory / f"{kind}.gguf"
+        if not file.exists():
+            params = native.lib().llama_model_quantize_default_params()
+            params.ftype, params.nthread = kind, 1
+            source, target = (bytes(each) for each in (directory / "0.gguf", file))
+            assert native.lib().llama_model_quantize(source, target, ctypes.byref(params)) == 0
+        return file
+
+    return path
+
+
+@pytest.fixture
+def unquantized(tmp_path, monkeypatch):
+    """Return a function from the name of a tiny model to the same model with all matrices in F32."""
+
+    def path(name):
+        monkeypatch.setattr(tiny_models, "Q8", False)
+        tiny_models.make(tmp_path, [name])
+        return tmp_path / f"{name}.gguf"
+
+    return path
 
 
 def passes(model):
@@ -43,6 +81,28 @@ def is_exact(model):
     except AssertionError:
         return False
     return True
+
+
+@pytest.mark.parametrize("kind", [F32, F16, BF16, Q4_0, Q8_0, Q4_K_M, Q5_K_M, Q6_K])
+def test_a_type_of_weights_is_exact_or_refused(wide, kind):
+    """Whatever processor this is: a model that passes is exact to the bit in a batch of sixteen."""
+    with model_of(wide(kind)) as model:
+        assert not passes(model) or is_exact(model)
+
+
+@pytest.mark.parametrize("name", GENERATIVE)
+def test_unquantized_weights_are_exact_or_refused(unquantized, name):
+    """Sums of F32 differ in the last bit only, which quantized activations mostly hide; the self-test is not deceived."""
+    with model_of(unquantized(name)) as model:
+        assert not passes(model) or is_exact(model)
+
+
+@pytest.mark.parametrize("experts", [4, 6])
+def test_a_mixture_of_experts_is_exact_or_refused(tmp_path, experts):
+    """Routers are F32 in every file; where their sums depend on the batch, the model is refused."""
+    tiny_models.qwen3moe(tmp_path / "mixture.gguf", E=experts)
+    with model_of(tmp_path / "mixture.gguf") as model:
+        assert not passes(model) or is_exact(model)
 
 
 @pytest.mark.parametrize("name", GENERATIVE)
