@@ -278,6 +278,8 @@ class Scheduler:
             old = self._prompt_cost
             self._prompt_cost = each if old is None else 0.5 * (old + each)
         self.widest = max(self.widest, len(entries))
+        if not prompts and self._slots.portable:  # else what runs would begin again in another context
+            self._slots.wide.record(len(entries), self._last_step, len(self._waiting))
 
     def _consume(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
         for sequence, count, _, outputs in entries:

@@ -12,10 +12,9 @@ from llmcli.engine.places import Kept, Places
 from llmcli.engine.planner import Planner
 from llmcli.engine.sequence import Scoring, Sequence, common_prefix
 from llmcli.engine.tuning import CacheSettings
+from llmcli.engine.width import Width
 from llmcli.errors import InternalError, OutOfMemory
 
-WIDTH = 16
-"""Sequences that run at once."""
 _FIRST_ANSWER = 512
 """Tokens of answer for which room is made at first; the context grows when an answer is longer."""
 _WORTH_MOVING = 8
@@ -47,7 +46,7 @@ class Slots:
         self._refused: tuple[int, OutOfMemory] | None = None  # tokens that the memory did not hold
         self._crest = 0  # most tokens that were in the cache at once since it was empty
         self.context_limit = context_limit
-        self.width = WIDTH
+        self.wide = Width()
         self.exact = exact
 
     @property
@@ -56,6 +55,11 @@ class Slots:
         if self._context is None:
             raise InternalError("context", detail="used before it was made")
         return self._context
+
+    @property
+    def width(self) -> int:
+        """Sequences that may run at once."""
+        return self.wide.now
 
     @property
     def can_cut(self) -> bool:
@@ -104,6 +108,7 @@ class Slots:
                 if len(sequences) > least:
                     sequences = sequences[: max(least, len(sequences) // 2)]
                 elif running:
+                    self.wide.refuse()
                     return
                 elif not self._shrink():
                     raise
@@ -138,7 +143,7 @@ class Slots:
     def _too_small(self, sequences: list[Sequence]) -> bool:
         config = self.context.config
         short = not config.unified and any(len(s.tokens) > config.cells for s in sequences)
-        return self.elastic and (short or min(self.width, len(sequences)) + 1 > config.sequences)
+        return (self.elastic and short) or min(self.width, len(sequences)) + 1 > config.sequences
 
     def _fitting(self, sequences: list[Sequence]) -> ContextConfig:
         """Return the settings for ``sequences`` to run at once."""
