@@ -40,6 +40,7 @@ def main() -> None:
             return tokens / common.server_seconds(port, requests, CLIENTS)
 
     with tempfile.TemporaryDirectory() as kept:
+        common.tune(model, Path(kept))
         engine = EngineOptions(cache=Path(kept))
         with common.engine(model, engine) as backend:
             longest = max(backend.count(requests)[0])
@@ -48,7 +49,7 @@ def main() -> None:
             with common.engine(model, engine) as backend:
                 return tokens / common.engine_seconds(backend, requests)
 
-        rates, served = common.in_turn(options.runs, ours, peer)
+        rates, served = common.in_turn(options.runs, ours, peer, warm=False)
     ratio = f"{common.ratio(rates, served):.2f}"
     row = [f"{options.count} requests", common.span(rates, 0), common.span(served, 0), ratio, "1.3"]
     peers = common.versions(options.llama_cpp)

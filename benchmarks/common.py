@@ -104,9 +104,9 @@ def _mebibytes(usage: resource.struct_rusage) -> float:
     return usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
 
 
-def in_turn(runs: int, *measure: Callable[[], _T]) -> list[list[_T]]:
-    """Call each of ``measure`` once to warm up, then ``runs`` times in turn; returns their figures."""
-    for function in measure:
+def in_turn(runs: int, *measure: Callable[[], _T], warm: bool = True) -> list[list[_T]]:
+    """Call each of ``measure`` once to warm up if ``warm``, then ``runs`` times in turn; returns their figures."""
+    for function in measure if warm else ():
         function()
     figures: list[list[_T]] = [[] for _ in measure]
     for _ in range(runs):
@@ -157,6 +157,17 @@ def engine(model: str, options: EngineOptions) -> Iterator[Backend]:
         yield backend
     finally:
         backend.close()
+
+
+def tune(model: str, cache: Path) -> None:
+    """Measure what ``llm models tune`` measures, and keep it in ``cache``."""
+    from llmcli.engine import machine, standin
+    from llmcli.engine.tuning import Geometry
+    from llmcli.models.gguf import read_header
+
+    geometry, threads = Geometry.of(read_header(Path(model))), machine.cores().usable
+    if geometry is not None:
+        standin.write(standin.measure(geometry, threads), standin.path_of(cache, geometry, threads))
 
 
 def greedy(name: str, text: str, tokens: int) -> Request:

@@ -44,6 +44,7 @@ def main() -> None:
     model = common.model_path(options.model)
     records = records_of(options.count)
     with tempfile.TemporaryDirectory() as kept:
+        common.tune(model, Path(kept))
         engine = EngineOptions(cache=Path(kept))
         prompts = Library(Path(kept))  # the built-in files: nobody's own ones are there
         prompt = prompts.get(PROMPT)
@@ -68,7 +69,7 @@ def main() -> None:
                 common.post(port, bodies, CLIENTS)
                 return len(records) / (time.perf_counter() - started)
 
-        rates, served = common.in_turn(options.runs, ours, peer)
+        rates, served = common.in_turn(options.runs, ours, peer, warm=False)
     ratio = f"{common.ratio(rates, served):.2f}"
     row = [f"{options.count} records", common.span(rates, 1), common.span(served, 1), ratio, "2.2"]
     peers = common.versions(options.llama_cpp)

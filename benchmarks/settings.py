@@ -49,6 +49,10 @@ FIXED = {
 }
 
 
+NEAR = 1.2
+"""Fixed settings that took longer than this many times the best of a first run are not measured again."""
+
+
 def requests_of(model: str, job: Job) -> list[Request]:
     """Return the requests of a job, the same ones every time."""
     with common.engine(model, EngineOptions()) as backend:
@@ -81,13 +85,22 @@ def measure(name: str, options: argparse.Namespace, model: str, kept: Path) -> t
 
     fixed = {} if options.peer_only else FIXED
     peers = [] if options.fixed_only else [peer]
+    first = {name: ours(engine) for name, engine in fixed.items()}
+    close = {name: fixed[name] for name, seconds in first.items() if seconds <= NEAR * min(first.values())}
     automatic, *others = common.in_turn(
         options.runs,
         lambda: ours(EngineOptions(cache=kept)),
-        *(lambda engine=engine: ours(engine) for engine in fixed.values()),
+        *(lambda engine=engine: ours(engine) for engine in close.values()),
         *peers,
+        warm=False,
     )
-    best = min(others[: len(fixed)], key=statistics.median, default=None)
+    best = min(others[: len(close)], key=statistics.median, default=None)
+    others = [
+        *others[: len(close)],
+        *([first[name]] * options.runs for name in fixed if name not in close),
+        *others[len(close) :],
+    ]
+    fixed = {**close, **fixed}
     rows = []
     for rival, taken in zip([*fixed, "llama-server"], others, strict=False):
         label = f"{rival} (the best)" if taken is best else rival
@@ -110,6 +123,7 @@ def main() -> None:
     model = common.model_path(options.model)
     rows, said = [], []
     with tempfile.TemporaryDirectory() as kept:
+        common.tune(model, Path(kept))
         for name in options.job or JOBS:
             more, choices = measure(name, options, model, Path(kept))
             rows += more
