@@ -129,3 +129,174 @@ def test_without_the_kernels_counters_all_threads_run(tmp_path):
     threads = Threads(4, load=Load(tmp_path / "missing"))
     threads.look()
     assert threads.pick(1) == 4
+
+
+# ---- steps that suddenly take longer ---------------------------------------------------------------------------------
+
+
+def decode(threads, seconds, steps, *, by_threads=None):
+    """Take so many steps of one token; return the numbers of threads that were used."""
+    picked = []
+    for _ in range(steps):
+        picked.append(threads.pick(1))
+        threads.record(picked[-1], 1, (by_threads or {}).get(picked[-1], seconds))
+    return picked
+
+
+def test_slow_steps_make_fewer_threads_be_tried():
+    """Steps of three times the length make fewer threads be tried though no load is known; the fastest number stays."""
+    threads = Threads(4, load=Scripted())
+    assert set(decode(threads, 0.010, 50)) == {4}
+    assert decode(threads, 0.030, 4) == [4] * 4
+    shared = {4: 0.030, 3: 0.014, 2: 0.020}
+    picked = decode(threads, 0, 60, by_threads=shared)
+    assert set(picked[:8]) == {2, 3, 4} and set(picked[8:]) == {3}
+    assert "steps took much longer than before, so fewer are tried" in threads.reason
+
+
+def test_all_threads_come_back():
+    """After some hundred steps all are trusted again, and stay when steps are as short as they were."""
+    threads = Threads(4, load=Scripted())
+    decode(threads, 0.010, 20)
+    decode(threads, 0.030, 4)
+    assert 3 in decode(threads, 0, module._DOUBT, by_threads={4: 0.030, 3: 0.014, 2: 0.020})
+    assert set(decode(threads, 0.010, 300)) == {4}
+    assert "nobody else keeps busy" in threads.reason
+
+
+def test_a_disturbance_that_lasts_is_noticed_again():
+    """When steps become slow a second time, fewer threads are tried a second time."""
+    threads = Threads(4, load=Scripted())
+    for _ in range(2):
+        assert set(decode(threads, 0.010, 20)) == {4}
+        decode(threads, 0.030, 4)
+        assert set(decode(threads, 0, module._DOUBT, by_threads={4: 0.03, 3: 0.014, 2: 0.02})) == {2, 3, 4}
+
+
+@pytest.mark.parametrize("slow", [1, 2, 3])
+def test_a_few_slow_steps_are_no_reason(slow):
+    """A hiccup now and then changes nothing."""
+    threads = Threads(4, load=Scripted())
+    for _ in range(30):
+        assert set(decode(threads, 0.010, 5) + decode(threads, 0.050, slow)) == {4}
+
+
+def test_a_context_that_grows_is_no_reason():
+    """Steps that take longer and longer, little by little, are those of a longer and longer context."""
+    threads = Threads(4, load=Scripted())
+    seconds = 0.010
+    for _ in range(1000):
+        assert decode(threads, seconds, 1) == [4]
+        seconds *= 1.0025
+    assert seconds > 0.1
+
+
+def test_batches_and_prompts_are_no_reason():
+    """How long a batch takes depends on what is in it."""
+    threads = Threads(4, load=Scripted())
+    for seconds in (0.010, 0.050):
+        for tokens, prompt in ((16, False), (512, True)):
+            for _ in range(20):
+                assert threads.pick(tokens, prompt=prompt) == 4
+                threads.record(4, tokens, seconds, prompt=prompt)
+
+
+@pytest.mark.parametrize(("most", "candidates"), [(1, {1}), (2, {1, 2}), (3, {1, 2, 3}), (8, {4, 6, 7, 8})])
+def test_what_is_tried_is_a_few_fewer_and_half(most, candidates):
+    """A few threads fewer, and half of them, down to one."""
+    threads = Threads(most, load=Scripted())
+    decode(threads, 0.010, 20)
+    decode(threads, 0.030, 4)
+    assert set(decode(threads, 0.030, 30)) == candidates
+
+
+def test_a_fixed_number_is_not_doubted():
+    """What the user set holds, however slow the steps become."""
+    threads = Threads(4, fixed=True, load=Scripted())
+    assert set(decode(threads, 0.010, 20) + decode(threads, 0.090, 20)) == {4}
+
+
+def test_a_known_load_explains_slow_steps():
+    """Where the counters show who is busy, they decide, and the doubt ends."""
+    threads = Threads(4, load=Scripted(0.0, 1.0, 0.0))
+    threads.look()
+    decode(threads, 0.010, 20)
+    decode(threads, 0.030, 4)
+    threads.look()
+    assert set(decode(threads, 0.014, 10)) == {3}
+    assert "other processes keep 1.0 of 4 cores busy" in threads.reason
+    threads.look()
+    assert set(decode(threads, 0.010, 10)) == {4}
+
+
+def test_a_quiet_machine_does_not_end_the_doubt():
+    """A quota that the counters do not show is not disproved by them."""
+    threads = Threads(4, load=Scripted(0.0, 0.0))
+    threads.look()
+    decode(threads, 0.010, 20)
+    decode(threads, 0.030, 4)
+    threads.look()
+    assert len(set(decode(threads, 0, 12, by_threads={4: 0.030, 3: 0.014, 2: 0.020}))) > 1
+
+
+# ---- priorities ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("own", "counted"), [(0, 0.25), (10, 1.0)])
+def test_niced_processes_give_way(tmp_path, clock, monkeypatch, own, counted):
+    """Time of processes of lower priority does not count, since they give way; it does where this is one of them."""
+    monkeypatch.setattr(module.os, "nice", lambda _: own)
+    stat = tmp_path / "stat"
+    tick = module.os.sysconf("SC_CLK_TCK")
+    stat.write_text("cpu0 0 0 0 0 0 0 0 0 0 0\n")
+    load = Load(stat)
+    stat.write_text(f"cpu0 {tick // 4} {3 * tick // 4} 0 0 0 0 0 0 0 0\n")
+    clock.update(wall=1.0)
+    assert load.others() == pytest.approx(counted)
+
+
+def test_every_kind_of_work_counts_and_waiting_does_not(tmp_path, clock):
+    """System, interrupts and time that a host took count; idle time and waiting for a disk do not."""
+    stat = tmp_path / "stat"
+    stat.write_text("cpu0 0 0 0 0 0 0 0 0 0 0\n")
+    load = Load(stat)
+    tenth = module.os.sysconf("SC_CLK_TCK") // 10
+    user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice = (tenth,) * 10
+    stat.write_text(f"cpu0 {user} {nice} {system} {idle} {iowait} {irq} {softirq} {steal} {guest} {guest_nice}\n")
+    clock.update(wall=1.0)
+    assert load.others() == pytest.approx(0.5)
+
+
+# ---- why -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_reason_before_anything_ran():
+    """All cores, and that nobody else keeps them busy as far as is known."""
+    expected = "threads: 4 (as many as the cores that this process may use, which nobody else keeps busy)"
+    assert Threads(4, load=Scripted()).reason == expected
+
+
+def test_the_reason_of_a_number_that_was_set():
+    """The user said so."""
+    assert Threads(3, fixed=True).reason == "threads: 3 (as it was set)"
+
+
+def test_the_reason_of_a_busy_machine():
+    """How much others take, of how much."""
+    threads = Threads(4, load=Scripted(1.96))
+    threads.look()
+    threads.pick(1)
+    threads.pick(64, prompt=True)
+    assert threads.used == {False: 2, True: 2}
+    assert threads.reason == "threads: 2 (other processes keep 2.0 of 4 cores busy)"
+
+
+def test_the_reason_tells_single_tokens_from_prompts():
+    """Where both differ, both are said."""
+    threads = Threads(2, load=Scripted(0.5))
+    threads.look()
+    for _ in range(10):
+        for tokens, best in ((1, 1), (64, 2)):
+            number = threads.pick(tokens, prompt=tokens > 1)
+            threads.record(number, tokens, 0.01 if number == best else 0.02, prompt=tokens > 1)
+    assert threads.reason.startswith("threads: 1 for single tokens, 2 for prompts (other processes keep 0.5 of 2 ")

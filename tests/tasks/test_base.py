@@ -1,7 +1,11 @@
 import pytest
+from scripted import ScriptedBackend
 
 from llmcli.errors import InternalError, TimedOut
+from llmcli.tasks.ask import ask
 from llmcli.tasks.base import Options, Tally, failure, is_cut, make_request
+from llmcli.tasks.chat import Conversation
+from llmcli.templates import Library
 from llmcli.types import Finished, FinishReason, Message, Priority, Role, Timings, Usage
 
 USER = (Message(Role.USER, "hello"),)
@@ -76,3 +80,48 @@ def test_first_token_of_many_calls_is_the_earliest():
     for seconds in (0.5, 0.2, None):
         tally.add(Finished("a", FinishReason.STOP, timings=Timings(seconds)))
     assert tally.timings.first_token_s == 0.2
+
+
+# ---- what may be kept on disk ----------------------------------------------------------------------------------------
+
+
+def public(requests):
+    return [request.public_prefix for request in requests]
+
+
+@pytest.mark.parametrize(("name", "kept"), [("translate", True), ("ask", True), ("summarize", False)])
+def test_only_a_prompt_files_own_beginning_is_public(prompts, name, kept):
+    """What stands before the user's turn may be kept where the file alone says it, not where it holds variables."""
+    prompt = prompts.get(name)
+    assert prompt.public_prefix is kept
+    assert make_request("a", USER, prompt, Options()).public_prefix is kept
+
+
+def test_a_conversation_is_never_public(prompts):
+    """Earlier turns stand before the last message, whatever the prompt file."""
+    assert not make_request("a", USER, prompts.get("translate"), Options(), conversation=True).public_prefix
+
+
+def test_chat_never_lets_its_beginning_be_kept(tmp_path):
+    """Not even where the prompt file has no variable at all: what was said is nobody else's."""
+    (tmp_path / "chat.yaml").write_text('description: d\nsystem: be kind\nuser: "{{ message }}"\n')
+    backend = ScriptedBackend()
+    prompts = Library(tmp_path)
+    assert prompts.get("chat").public_prefix
+    talk = Conversation(backend, prompts, Options())
+    for text in ("one", "two"):
+        list(talk.say(text))
+    assert len(backend.requests[-1].messages) == 4 and public(backend.requests) == [False, False]
+
+
+def test_a_question_lets_the_files_beginning_be_kept(prompts):
+    """Question and documents stand in the last message."""
+    backend = ScriptedBackend()
+    list(ask(backend, prompts, "why", [], Options()))
+    assert public(backend.requests) == [True]
+
+
+def test_built_in_prompts_begin_alike(tmp_path):
+    """Of the built-in files all but the conversation's have a beginning that may be kept."""
+    prompts = Library(tmp_path / "none")
+    assert {name for name in prompts.names() if not prompts.get(name).public_prefix} == {"chat"}

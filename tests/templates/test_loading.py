@@ -147,3 +147,45 @@ def test_a_command_passes_its_variables_without_a_declaration():
     assert load("description: d\nuser: '{{ text }}'", "sentiment").passed == ("text",)
     found = faults("description: d\nuser: '{{ text }}'\nvariables:\n  text: {}", "sentiment")
     assert found == [(4, "the variable text is one that the command passes: do not declare it")]
+
+
+# ---- what stands before the user's turn ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "public"),
+    [
+        ("", True),
+        ("system: Be kind.", True),
+        ("system: '{{ tone }}'", False),
+        ("system: '{% if tone %}kind{% endif %}'", False),
+        ("system: '{% set x = tone %}{{ x }}'", False),
+        ("system: '{% for c in tone %}{{ loop.index }}{{ c }}{% endfor %}'", False),
+        ("system: '{% set x = 1 %}{{ x }}'", True),
+        ("system: '{{ 1 + 1 }}'", True),
+        ("system: '{# tone #}kind'", True),
+        ("system: '{% raw %}{{ tone }}{% endraw %}'", True),
+        ("examples: [{user: Ann, assistant: Hello}]", True),
+        ("examples: [{user: '{{ tone }}', assistant: Hello}]", False),
+        ("examples: [{user: Ann, assistant: '{{ tone }}'}]", False),
+        ("system: Be kind.\nexamples: [{user: a, assistant: b}, {user: c, assistant: '{{ tone }}'}]", False),
+    ],
+)
+def test_a_beginning_without_variables_is_public(lines, public):
+    """System message and examples are the file's own text, unless a variable in them may hold what a user wrote."""
+    text = f"description: d\nuser: '{{{{ text }}}}{{{{ tone }}}}'\nvariables: {{text: {{}}, tone: {{}}}}\n{lines}\n"
+    assert load(text).public_prefix is public
+
+
+def test_the_name_of_a_language_is_no_secret():
+    """The language to translate into comes from a list, so that a beginning that names it is public."""
+    text = "description: d\nsystem: 'Into {{ target_language }}.'\nuser: '{{ text }}{{ source_language }}'\n"
+    assert load(text, "translate").public_prefix
+    assert not load(text.replace("Into {{ target_language", "From {{ source_language"), "translate").public_prefix
+
+
+def test_a_public_beginning_does_not_depend_on_what_is_rendered():
+    """Whatever the values, all messages before the last are the same."""
+    prompt = load(GOOD.replace("Be {{ tone }}.", "Be kind.").replace("Hello Ann, {{ tone }}", "Hello Ann"))
+    assert prompt.public_prefix
+    assert prompt.render({"name": "Bob"})[:-1] == prompt.render({"name": "Eve", "tone": "cool"})[:-1]

@@ -1,0 +1,319 @@
+"""The choice of settings by estimated costs of attention."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+
+import pytest
+from hypothesis import strategies as st
+
+from engine.tools import for_all
+from llmcli.engine.tuning import ASSUMED, KERNELS, CacheSettings, Costs, Geometry, Profile, Shape
+from llmcli.models.gguf import Header, read_header
+
+ALL = tuple(CacheSettings(unified, *kernel) for unified in (True, False) for kernel in KERNELS)
+GEOMETRY = Geometry(heads=8, kv_heads=2, size=64, layers=4)
+JOBS = {
+    "long prompt": Shape((4000,), 0, (16,), 16),
+    "long answer": Shape((300,), 0, (2000,), 16),
+    "alike": Shape((300,) * 16, 280, (128,) * 16, 16),
+    "different": Shape((300,) * 16, 0, (128,) * 16, 16),
+}
+
+
+def costs(prompt=1.0, single=1.0, unified=1.0, separate=1.0):
+    """Return costs that grow with the cells, so many times as large as those of the others."""
+    return Costs((prompt, prompt), (single, single), (unified, unified, unified), (separate, separate))
+
+
+def profile(dear=1.0, **kernels):
+    """Return a profile: ``dear`` costs for all kernels but those named by flash attention and type."""
+    names = {f"{'flash' if flash else 'plain'}_{kv_type}": (flash, kv_type) for flash, kv_type in KERNELS}
+    assert kernels.keys() <= names.keys()
+    return Profile({key: kernels.get(name, costs(*[dear] * 4)) for name, key in names.items()}, copy=0.0)
+
+
+def of(metadata):
+    """Return the geometry of a header that says nothing else."""
+    return Geometry.of(Header(3, {"general.architecture": "x", **metadata}, (), 0, 0))
+
+
+# ---- what is chosen --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("job", "wins"),
+    [
+        ("long prompt", CacheSettings(True, True, "f16")),
+        ("long answer", CacheSettings(True, True, "q8_0")),
+        ("alike", CacheSettings(True, False, "f16")),
+        ("different", CacheSettings(False, True, "bf16")),
+    ],
+)
+def test_the_cheapest_settings_win(job, wins):
+    """Where each kernel is good at one thing, each kind of job gets the kernel that is good at what it does most."""
+    # a token of a batch in one buffer costs by all cells in the buffer, so one buffer is for those that begin alike
+    batch = Costs((10, 10), (10, 10), (0.1, 0.1, 0.0), (10, 10))
+    here = profile(
+        10,
+        flash_f16=costs(prompt=0.1, single=10, unified=10, separate=10),
+        flash_q8_0=costs(prompt=5, single=0.1, unified=10, separate=10),
+        plain_f16=dataclasses.replace(batch, prompt=(5, 1)),
+        flash_bf16=costs(prompt=5, single=10, unified=10, separate=0.1),
+    )
+    assert here.choose(JOBS[job], ALL, GEOMETRY) == wins
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_what_is_chosen_is_the_least_that_is_allowed(job):
+    """Nothing that is not allowed is chosen, and the only thing allowed is, whatever it costs."""
+    here = profile(1, flash_q8_0=costs(*[0.01] * 4))
+    for settings in ALL:
+        assert here.choose(JOBS[job], (settings,), GEOMETRY) == settings
+    dear = tuple(settings for settings in ALL if settings.kv_type != "q8_0")
+    assert here.choose(JOBS[job], dear, GEOMETRY) in dear
+
+
+@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize(("saved", "kv_type"), [(0.0, "f16"), (0.05, "f16"), (0.2, "q8_0")])
+def test_a_less_precise_cache_has_to_be_worth_it(job, saved, kv_type):
+    """A cache of q8_0 that is as fast as f16, or nearly, is not chosen; one that is clearly faster is."""
+    allowed = (CacheSettings(kv_type="q8_0"), CacheSettings())
+    here = profile(1, flash_q8_0=costs(*[1 - saved] * 4))
+    assert here.choose(JOBS[job], allowed, GEOMETRY).kv_type == kv_type
+
+
+@pytest.mark.parametrize(("saved", "unified"), [(0.0, True), (0.02, True), (0.2, False)])
+def test_separate_buffers_have_to_be_worth_it(saved, unified):
+    """Where one buffer is as fast as many, or nearly, there is one; where many are clearly faster, there are many."""
+    allowed = (CacheSettings(unified=False), CacheSettings())
+    batch = Costs((0, 0), (0, 0), (1, 0, 1), (1 - saved, 1 - saved))
+    assert profile(flash_f16=batch).choose(JOBS["different"], allowed, GEOMETRY).unified is unified
+
+
+def test_a_single_job_gets_one_buffer():
+    """For one sequence the layouts cost the same, so the simpler one holds."""
+    for job in ("long prompt", "long answer"):
+        assert ASSUMED.choose(JOBS[job], ALL, GEOMETRY).unified
+    assert profile(1).choose(JOBS["long answer"], ALL, GEOMETRY) == CacheSettings()
+
+
+def test_copying_speaks_against_separate_buffers():
+    """What has to be copied into each buffer counts: shared beginnings, and those that branches continue."""
+    apart = CacheSettings(unified=False)
+    for shape in (JOBS["alike"], dataclasses.replace(JOBS["different"], copies=16)):
+        free, dear = profile(1), dataclasses.replace(profile(1), copy=1.0)
+        assert dear.seconds(shape, apart, GEOMETRY) > free.seconds(shape, apart, GEOMETRY)
+        assert dear.seconds(shape, CacheSettings(), GEOMETRY) == free.seconds(shape, CacheSettings(), GEOMETRY)
+    assert dear.seconds(JOBS["different"], apart, GEOMETRY) == free.seconds(JOBS["different"], apart, GEOMETRY)
+
+
+# ---- estimates -------------------------------------------------------------------------------------------------------
+
+cost = st.floats(0, 1e-6)
+some_costs = st.builds(
+    Costs, st.tuples(cost, cost), st.tuples(cost, cost), st.tuples(cost, cost, cost), st.tuples(cost, cost)
+)
+profiles = st.builds(
+    lambda each, copied: Profile(dict(zip(KERNELS, each, strict=True)), copied, measured=True),
+    st.lists(some_costs, min_size=len(KERNELS), max_size=len(KERNELS)),
+    cost,
+)
+
+
+@st.composite
+def shapes(draw):
+    shared = draw(st.integers(0, 100))
+    sequences = draw(st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 512)), min_size=1, max_size=30))
+    prompts, outputs = zip(*sequences, strict=True)
+    return Shape(tuple(shared + own for own in prompts), shared, outputs, draw(st.integers(1, 16)))
+
+
+@for_all(profiles, shapes(), st.integers(0, 29), st.integers(1, 500))
+def test_more_to_do_never_costs_less(here, shape, index, more):
+    """A longer prompt or a longer answer of any sequence never lowers the estimate, in any settings."""
+
+    def longer(values):
+        place = index % len(values)
+        return (*values[:place], values[place] + more, *values[place + 1 :])
+
+    for settings in ALL:
+        before = here.seconds(shape, settings, GEOMETRY)
+        assert before >= 0
+        for changed in ({"prompts": longer(shape.prompts)}, {"outputs": longer(shape.outputs)}):
+            assert here.seconds(dataclasses.replace(shape, **changed), settings, GEOMETRY) >= before * (1 - 1e-9)
+
+
+@for_all(profiles, shapes(), st.integers(1, 9))
+def test_estimates_are_proportional_to_the_work_of_attention(here, shape, times):
+    """Twice the layers, or twice the elements, take twice as long, so that they change no choice."""
+    larger = dataclasses.replace(GEOMETRY, layers=GEOMETRY.layers * times)
+    wider = dataclasses.replace(GEOMETRY, size=GEOMETRY.size * times)
+    for settings in ALL:
+        once = here.seconds(shape, settings, GEOMETRY)
+        assert here.seconds(shape, settings, larger) == pytest.approx(times * once)
+        assert here.seconds(shape, settings, wider) == pytest.approx(times * once)
+
+
+# ---- JSON ------------------------------------------------------------------------------------------------------------
+
+
+@for_all(profiles)
+def test_a_profile_survives_json(here):
+    """What is written comes back in every bit, as measured."""
+    assert Profile.from_json(json.loads(json.dumps(here.to_json()))) == here
+
+
+def test_the_assumed_profile_becomes_a_measured_one_only_through_a_file():
+    """What stands in the program was not measured here, and says so."""
+    assert not ASSUMED.measured
+    assert Profile.from_json(ASSUMED.to_json()).measured
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers(-10, 10) | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(data, path=()):
+    """Yield the path to every value inside of JSON data."""
+    yield path
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data if isinstance(data, list) else ()):
+        yield from places(value, (*path, key))
+
+
+WHOLE = json.loads(json.dumps(ASSUMED.to_json()))
+PLACES = tuple(places(WHOLE))
+
+
+def changed(path, value):
+    """Return the JSON data of a profile with another value at a place."""
+    if not path:
+        return value
+    data = copy.deepcopy(WHOLE)
+    inner = data
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return data
+
+
+@for_all(st.sampled_from(PLACES), junk, examples=300)
+def test_foreign_json_raises_only_what_is_documented(path, value):
+    """Whatever stands in place of any part of a profile, it is read as a profile or refused by a documented error."""
+    try:
+        read = Profile.from_json(changed(path, value))
+    except (ValueError, TypeError, KeyError):
+        return
+    assert set(read.kernels) == set(KERNELS) and isinstance(read.copy, float)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        ({}, KeyError),
+        ([], TypeError),
+        (None, TypeError),
+        ("kernels", TypeError),
+        ({"kernels": [], "copy": 0}, ValueError),
+        ({"kernels": WHOLE["kernels"][:3], "copy": 0}, ValueError),
+        ({"kernels": WHOLE["kernels"]}, KeyError),
+        ({"kernels": 5, "copy": 0}, TypeError),
+        (changed(("kernels", 0, 2), {}), KeyError),
+        (changed(("kernels", 0, 2, "prompt"), [1.0]), ValueError),
+        (changed(("kernels", 0, 2, "unified"), ["a", "b", "c"]), ValueError),
+        (changed(("copy",), None), TypeError),
+    ],
+)
+def test_each_fault_of_a_profile_has_its_error(data, error):
+    """Missing parts, missing kernels and wrong types are told apart."""
+    with pytest.raises(error):
+        Profile.from_json(data)
+
+
+# ---- geometry --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "geometry"),
+    [
+        ("llama", Geometry(2, 1, 32, 2)),
+        ("gemma3", Geometry(2, 1, 32, 4)),
+        ("qwen3moe", Geometry(2, 1, 32, 2)),
+        ("lfm2", Geometry(2, 1, 32, 2)),
+        ("falcon-h1", Geometry(2, 1, 32, 2)),
+        ("mamba", None),
+    ],
+)
+def test_the_geometry_of_each_kind_of_model(tiny, name, geometry):
+    """Heads, their size and the layers that have attention are read from the header; without attention there is none."""
+    assert Geometry.of(read_header(tiny(name))) == geometry
+
+
+BASE = {"x.attention.head_count": 8, "x.block_count": 4, "x.embedding_length": 512}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "geometry"),
+    [
+        ({}, Geometry(8, 8, 64, 4)),
+        ({"x.attention.head_count_kv": 2}, Geometry(8, 2, 64, 4)),
+        ({"x.attention.key_length": 128, "x.attention.value_length": 128}, Geometry(8, 8, 128, 4)),
+        ({"x.attention.key_length": 64}, Geometry(8, 8, 64, 4)),
+        ({"x.attention.head_count_kv": (0, 2, 0, 4)}, Geometry(8, 4, 64, 2)),
+        ({"x.attention.head_count": (8, 0, 4, 8)}, Geometry(8, 8, 64, 3)),
+    ],
+)
+def test_what_a_header_leaves_out_has_the_usual_meaning(metadata, geometry):
+    """As many key heads as heads, an equal share of the width for each; of layers that differ the largest counts."""
+    assert of(BASE | metadata) == geometry
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"x.attention.key_length": 128, "x.attention.value_length": 64},
+        {"x.attention.key_length": 128},
+        {"x.attention.kv_lora_rank": 512},
+        {"x.attention.head_count_kv": 0},
+        {"x.attention.head_count_kv": (0, 0, 0, 0)},
+        {"x.attention.head_count_kv": 3},
+        {"x.attention.head_count_kv": 16},
+        {"x.attention.head_count": 0},
+        {"x.attention.head_count": "eight"},
+        {"x.embedding_length": 0},
+    ],
+)
+def test_attention_that_cannot_be_imitated_has_no_geometry(metadata):
+    """Keys and values of different sizes, compressed caches, impossible numbers of heads, no attention at all."""
+    assert of(BASE | metadata) is None
+
+
+@for_all(
+    st.dictionaries(
+        st.sampled_from(
+            [
+                *BASE,
+                *(f"x.attention.{name}" for name in ("head_count_kv", "key_length", "value_length", "kv_lora_rank")),
+            ]
+        ),
+        st.integers(0, 256) | st.lists(st.integers(0, 64), max_size=5).map(tuple) | st.text(max_size=2) | st.booleans(),
+    )
+)
+def test_any_header_has_a_sound_geometry_or_none(metadata):
+    """Whatever a file claims: heads are shared evenly and every number is positive, or there is no geometry."""
+    geometry = of(metadata)
+    if geometry is not None:
+        assert geometry.heads % geometry.kv_heads == 0
+        assert min(dataclasses.astuple(geometry)) > 0 and geometry.work > 0
+
+
+def test_settings_are_told_in_words():
+    """People read what was chosen."""
+    assert str(CacheSettings()) == "flash attention, f16 cache, one buffer"
+    told = str(CacheSettings(unified=False, flash_attention=False, kv_type="bf16"))
+    assert told == "plain attention, bf16 cache, a buffer for each sequence"
