@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from engine.tools import GENERATIVE, SMOOTH, Bench, Probe, close, equal, for_all, numbers
 from llmcli.engine.context import Context
+from llmcli.engine.memory import Memory
 from llmcli.engine.places import Kept, Places
 from llmcli.engine.planner import Planner
 from llmcli.engine.slots import _WORTH_MOVING
@@ -331,9 +332,17 @@ def test_any_job_is_exact(models, jobs):
 
 @pytest.fixture
 def restored(monkeypatch):
-    """Return a list that gets the id of every state that is restored."""
+    """Return a list that gets the id of every state that is restored since the memory was last cleared."""
     seen = []
     restore = Context.restore
+    clear = Memory.clear
+
+    def cleared(memory):
+        seen.clear()
+        clear(memory)
+        seen.append("cleared")
+
+    monkeypatch.setattr(Memory, "clear", cleared)
 
     def watched(context, slot, state):
         seen.append(slot)
@@ -366,7 +375,7 @@ def test_after_a_large_job_what_is_kept_moves_together(compacting, bench, restor
     kept = {slot: list(each.tokens) for slot, each in scheduler.slots._places.kept.items()}
     again = Probe("again", large[15].tokens[: large[15].done] + numbers(9, 5), numbers(6, 5))
     scheduler.run(again)
-    assert sorted(restored) == sorted(kept)
+    assert restored[0] == "cleared" and sorted(restored[1:]) == sorted(kept)
     assert scheduler.slots._crest < crest / 2
     assert again.reused >= 200
     fresh = Probe("fresh", again.tokens[: again.prompt_length], numbers(6, 5))

@@ -100,6 +100,21 @@ def test_a_single_job_gets_one_buffer():
     assert profile(1).choose(JOBS["long answer"], ALL, GEOMETRY) == CacheSettings()
 
 
+def test_in_one_buffer_everybody_pays_for_all_cells():
+    """A token looks at the whole buffer, which is small where all begin alike, and large where nobody does."""
+    here = profile(flash_f16=Costs((0, 0), (0, 0), (0, 1, 0), (0, 1)))
+
+    def steps(job, width):
+        shape = dataclasses.replace(JOBS[job], width=width)
+        return here.seconds(shape, CacheSettings(), GEOMETRY) / here.seconds(
+            shape, CacheSettings(unified=False), GEOMETRY
+        )
+
+    assert steps("different", 16) == pytest.approx(16)
+    assert steps("different", 4) == pytest.approx(4)
+    assert 1 < steps("alike", 16) < 5
+
+
 def test_copying_speaks_against_separate_buffers():
     """What has to be copied into each buffer counts: shared beginnings, and those that branches continue."""
     apart = CacheSettings(unified=False)
