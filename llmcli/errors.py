@@ -20,6 +20,7 @@
     |  `- Unsupported               (this build, machine or model cannot do it)
     |- InternalError           70   a bug, or a crash in native code
     |- OutOfMemory             71
+    |  `- DoesNotFit                (a model that was not fetched for that)
     |- CannotCreate            73
     |- OutputError             74   I/O error, disk full, closed stdout
     |- TryAgain                75   network, 429, 5xx, lock time-out
@@ -190,6 +191,31 @@ class OutOfMemory(LlmError):
         self.weights = weights
         self.per_token = per_token
         self.fits = fits
+
+
+class DoesNotFit(OutOfMemory):
+    """The model ``subject`` needs more than this machine has, and was not fetched.
+
+    ``context``: tokens of context that were planned with, ``room``: how many would fit; ``smaller``: the name of
+    another quantization that fits, "" where none does.
+    """
+
+    def __init__(
+        self,
+        subject: str,
+        *,
+        needed: int,
+        available: int | None,
+        weights: int,
+        per_token: int | None,
+        context: int,
+        room: int = 0,
+        smaller: str = "",
+    ) -> None:
+        super().__init__(subject, needed=needed, available=available, weights=weights, per_token=per_token)
+        self.context = context
+        self.room = room
+        self.smaller = smaller
 
 
 class CannotCreate(LlmError):

@@ -69,6 +69,14 @@ def _overflow(error: e.ContextOverflow) -> Words:
 
 
 def _memory(error: e.OutOfMemory) -> Words:
+    numbers = _figures(error)
+    text = f"out of memory for {_of(error)}" if error.subject else "out of memory"
+    text += f" ({', '.join(numbers)})" if numbers else ""
+    advice = f"Try: {error.fits}" if error.fits else "Try a smaller context (--ctx) or a smaller model: llm models list"
+    return _with_detail(text, error), advice
+
+
+def _figures(error: e.OutOfMemory) -> list[str]:
     numbers = []
     if error.needed is not None:
         numbers.append(f"{size(error.needed)} needed")
@@ -78,10 +86,16 @@ def _memory(error: e.OutOfMemory) -> Words:
         numbers.append(f"{size(error.per_token)} a token of context")
     if error.available is not None:
         numbers.append(f"{size(error.available)} free")
-    text = f"out of memory for {_of(error)}" if error.subject else "out of memory"
-    text += f" ({', '.join(numbers)})" if numbers else ""
-    advice = f"Try: {error.fits}" if error.fits else "Try a smaller context (--ctx) or a smaller model: llm models list"
-    return _with_detail(text, error), advice
+    return numbers
+
+
+def _does_not_fit(error: e.DoesNotFit) -> Words:
+    if error.room:
+        advice = f"Try: llm models pull {_of(error)} --ctx {error.room}"
+    else:
+        advice = f"Try: llm models pull {error.smaller}" if error.smaller else "Try: llm models recommend"
+    text = f"{_of(error)} with a context of {error.context} tokens does not fit ({', '.join(_figures(error))})"
+    return f"{text}; it was not fetched", f"{advice} (--force fetches it all the same)"
 
 
 def _config(error: e.ConfigError) -> Words:
@@ -154,6 +168,7 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
         "Run it again with -v, and report it with the log file that is named then.",
     ),
     e.OutOfMemory: _memory,
+    e.DoesNotFit: _does_not_fit,
     e.CannotCreate: _cannot_create,
     e.OutputError: lambda x: (
         _with_detail(f"cannot write {_of(x)}".rstrip(), x),

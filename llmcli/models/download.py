@@ -128,7 +128,7 @@ def _check_answer(answer: Answer, partial: Partial, wanted: Wanted) -> None:
     if linked and linked.group(1) != wanted.file.sha256:
         raise RemoteError(wanted.label, detail="the server announces a file with another hash")
     if answer.status == _PARTIAL_CONTENT:
-        _check_range(headers, partial.done, wanted)
+        check_range(headers, partial.done, wanted)
         return
     length = headers.get("content-length", "")
     if length.isdigit() and int(length) != size:
@@ -137,7 +137,8 @@ def _check_answer(answer: Answer, partial: Partial, wanted: Wanted) -> None:
         partial.restart()
 
 
-def _check_range(headers: Mapping[str, str], start: int, wanted: Wanted) -> None:
+def check_range(headers: Mapping[str, str], start: int, wanted: Wanted) -> None:
+    """Raise ``RemoteError`` unless an answer with status 206 begins at byte ``start`` of the file."""
     given = headers.get("content-range", "")
     match = _CONTENT_RANGE.fullmatch(given)
     if match is None or int(match.group(1)) != start or match.group(2) not in ("*", str(wanted.file.size)):

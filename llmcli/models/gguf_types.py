@@ -5,6 +5,8 @@ Sources: ``ggml_type`` and the block structures of ggml (ggml.h, ggml-common.h);
 
 from __future__ import annotations
 
+import re
+
 # number: (name, elements in a block, bytes of a block)
 TENSOR_TYPES: dict[int, tuple[str, int, int]] = {
     0: ("F32", 1, 4),
@@ -83,3 +85,13 @@ FILE_TYPES: dict[int, str] = {
     39: "NVFP4",
     40: "Q1_0",
 }
+
+
+def nominal_bits(label: str) -> float | None:
+    """Return the bits of a weight by a quantization's label ("Q4_K_M": 4.5), where only the label is known, or None."""
+    plain = re.sub("^FP", "F", label.upper().removeprefix("UD-"))
+    known = [name for name in BITS_PER_ELEMENT if plain.startswith(name)]
+    if known:
+        return BITS_PER_ELEMENT[max(known, key=len)]
+    digit = re.match(r"[IT]?Q(\d)", plain)
+    return float(digit.group(1)) if digit else None

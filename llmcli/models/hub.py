@@ -73,6 +73,20 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A repository that a search found: downloads of the last month, licence, time of the last change (ISO 8601).
+
+    ``gated``: whoever wants it has to accept its terms on the Hub first.
+    """
+
+    repo: str
+    downloads: int | None
+    licence: str | None
+    updated: str | None
+    gated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The head of an answer: status, headers with lower-case names (those of the redirects before it too)."""
 
@@ -121,24 +135,37 @@ class Hub:
 
         Raises ``Unreachable``, ``TryAgain``, ``AccessDenied``, ``MissingError``, ``RemoteError``.
         """
+        return self._patiently(lambda: self._ask_listing(repo, revision), repo, interrupt)
+
+    def search(self, words: str, limit: int, interrupt: Interrupt) -> tuple[Found, ...]:
+        """Return at most ``limit`` repositories with GGUF files whose names match, the most downloaded first.
+
+        Raises as ``listing``.
+        """
+        return self._patiently(lambda: self._ask_search(words, limit), words, interrupt)
+
+    def stream(
+        self, repo: str, revision: str, file: str, start: int, interrupt: Interrupt, *, end: int | None = None
+    ) -> Generator[Answer | bytes, None, None]:
+        """Yield the answer's head and then the bytes of a file from ``start`` on, as the server sends them.
+
+        ``end``: the byte before which it may stop; a server without ranges sends all. Raises as ``listing``; a connection
+        that breaks after the head was there is ``TryAgain``.
+        """
+        url = f"{self.endpoint}/{repo}/resolve/{quote(revision, safe='')}/{quote(file)}"
+        wanted = None if not start and end is None else f"bytes={start}-{'' if end is None else end - 1}"
+        return self._guarded(self._ask_file(url, f"{repo}/{file}", wanted), f"{repo}/{file}", interrupt)
+
+    def _patiently(self, ask: Callable[[], Iterator[T]], subject: str, interrupt: Interrupt) -> T:
+        """Return the one thing that ``ask`` yields; a server that is busy is asked again."""
         retries = Retries(self.patience, interrupt)
         while True:
             try:
-                return next(self._guarded(self._ask_listing(repo, revision), repo, interrupt))
+                return next(self._guarded(ask(), subject, interrupt))
             except Unreachable:
                 raise
             except TryAgain as error:
                 retries.after(error)
-
-    def stream(
-        self, repo: str, revision: str, file: str, start: int, interrupt: Interrupt
-    ) -> Generator[Answer | bytes, None, None]:
-        """Yield the answer's head and then the bytes of a file from byte ``start`` on, as the server sends them.
-
-        Raises as ``listing``; a connection that breaks after the head was there is ``TryAgain``.
-        """
-        url = f"{self.endpoint}/{repo}/resolve/{quote(revision, safe='')}/{quote(file)}"
-        return self._guarded(self._ask_file(url, f"{repo}/{file}", start), f"{repo}/{file}", interrupt)
 
     def _guarded(self, items: Iterator[T], subject: str, interrupt: Interrupt) -> Generator[T, None, None]:
         """Run ``items`` in a thread and translate the errors of the client."""
@@ -205,15 +232,30 @@ class Hub:
         )
         yield Listing(repo, str(info.sha), files)
 
-    def _ask_file(self, url: str, subject: str, start: int) -> Iterator[Answer | bytes]:
+    def _ask_search(self, words: str, limit: int) -> Iterator[tuple[Found, ...]]:
+        _prepare_client()
+        from huggingface_hub import HfApi
+
+        api = HfApi(self.endpoint, token=self._token or False, library_name="llmcli", library_version=__version__)
+        wanted: Any = ["downloads", "gated", "lastModified", "tags"]
+        try:
+            found = tuple(
+                _found(item)
+                for item in api.list_models(filter="gguf", search=words, sort="downloads", limit=limit, expand=wanted)
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # how the client meets a portal's page
+            raise RemoteError(words, detail=f"{self.endpoint} does not answer like the Hub") from error
+        yield found
+
+    def _ask_file(self, url: str, subject: str, wanted: str | None) -> Iterator[Answer | bytes]:
         _prepare_client()
         from huggingface_hub import get_session
 
         headers = {"user-agent": f"llmcli/{__version__}", "accept-encoding": "identity"}
         if self._token:
             headers["authorization"] = f"Bearer {self._token}"
-        if start:
-            headers["range"] = f"bytes={start}-"
+        if wanted:
+            headers["range"] = wanted
         with get_session().stream("GET", url, headers=headers, timeout=self._timeout()) as response:
             seen: dict[str, str] = {}
             for part in [*response.history, response]:
@@ -228,6 +270,13 @@ class Hub:
     def _timeout(self) -> Any:
         patience = self.patience
         return _http_library().Timeout(patience.stall, connect=patience.connect)
+
+
+def _found(item: Any) -> Found:
+    """Return what the client's ``ModelInfo`` says."""
+    licences = (tag.partition(":")[2] for tag in item.tags or () if tag.startswith("license:"))
+    updated = item.last_modified.isoformat() if item.last_modified else None
+    return Found(item.id, item.downloads, next(licences, None), updated, bool(item.gated))
 
 
 def _prepare_client() -> None:

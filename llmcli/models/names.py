@@ -83,6 +83,13 @@ def quantization(file: str) -> str | None:
     return found[-1] if found else None
 
 
+def title(file: str) -> str:
+    """Return what the quantizations of one model have in common: the file's name without folder, label and part."""
+    stem = re.sub(r"\.gguf$", "", _SPLIT.sub("", file), flags=re.IGNORECASE).rpartition("/")[2]
+    labels = list(_QUANTIZATION.finditer(stem))
+    return (stem[: labels[-1].start()] + stem[labels[-1].end() :] if labels else stem).casefold()
+
+
 def parts(file: str) -> tuple[str, ...]:
     """Return the names of all parts of a split model from the name of any; the name itself when it is not split."""
     match = _SPLIT.search(file)

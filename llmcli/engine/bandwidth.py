@@ -1,0 +1,62 @@
+"""How many bytes a second this machine reads from memory: what bounds the speed of one answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from llmcli.engine import machine
+
+_BYTES = 256 << 20  # more than the caches of processors hold
+_ROUNDS = 3
+_SHARE = 8  # at most one part in so many of the memory that is free
+
+
+def bandwidth(directory: Path) -> float:
+    """Return bytes a second, measured once for a processor and a number of threads, and kept below ``directory``."""
+    file = directory / "bandwidth.json"
+    threads = machine.cores().usable
+    key = f"{machine.processor()}, {threads}"
+    known = _read(file)
+    if key in known:
+        return known[key]
+    measured = measure(threads)
+    with suppress(OSError):  # a directory that cannot be written: it is measured again
+        directory.mkdir(parents=True, exist_ok=True)
+        beside = file.with_name(f".{file.name}.{os.getpid()}")
+        beside.write_text(json.dumps({**known, key: measured}), encoding="utf-8")
+        beside.replace(file)
+    return measured
+
+
+def measure(threads: int, size: int = _BYTES) -> float:
+    """Read ``size`` bytes with so many threads, a few times, and return the best rate, in bytes a second.
+
+    Takes a fraction of a second, and less memory where little is free.
+    """
+    import numpy as np
+
+    free = machine.available_memory()
+    size = max(1 << 20, size if free is None else min(size, free // _SHARE))
+    numbers = np.ones(size // 8)
+    parts = np.array_split(numbers, threads)
+    rates = []
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(_ROUNDS):
+            started = time.perf_counter()
+            list(pool.map(np.max, parts))  # of all reductions the one that computes least
+            rates.append(numbers.nbytes / (time.perf_counter() - started))
+    return max(rates)
+
+
+def _read(file: Path) -> dict[str, float]:
+    """Return the rates that were measured before; a damaged file counts as none."""
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        return {key: float(rate) for key, rate in data.items() if float(rate) > 0}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}

@@ -1,0 +1,140 @@
+"""Whether a model fits a machine, and how fast it may be: from its header and its size, before anything is loaded.
+
+What a loaded model takes is its weights, the KV cache, and the buffers that hold what the layers compute. The engine
+keeps the last small: logits of 64 outputs at most, and the widest layer for the 512 tokens of a prompt that are
+evaluated at once (measured with a model of 135 million parameters: 98 MB of buffers with room for 512 outputs, 21 MB
+with room for 64; the formula here gives 20 MB).
+
+One token has to read all weights once, those of the experts that it does not use aside, so memory bandwidth divided by
+these bytes is how many tokens a second can come at best, of one answer with a short context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmcli.models.gguf import Header
+
+STEP = 256
+"""Tokens by which llama.cpp rounds a context up."""
+USUAL_CONTEXT = 4096
+"""Tokens of context that are planned with when nobody says how many."""
+_OUTPUTS, _BATCH, _FLOAT = 64, 512, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What there is: bytes of memory that can be allocated (None: unknown), free bytes of each GPU that is used.
+
+    ``bandwidth``: bytes a second that all threads together read from memory, None where it was not measured.
+    """
+
+    memory: int | None
+    gpus: tuple[int, ...] = ()
+    bandwidth: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What a model needs at ``context`` tokens on ``machine``; all in bytes.
+
+    ``weights``; ``per_token`` of context, None where the header cannot tell; ``buffers`` to compute in; ``read``: what
+    one token reads of the weights, None where unknown.
+    """
+
+    weights: int
+    per_token: int | None
+    buffers: int
+    context: int
+    read: int | None
+    machine: Machine
+
+    @property
+    def cache(self) -> int:
+        """The KV cache. States of recurrent models do not grow with the context and are small: 0."""
+        return (self.per_token or 0) * self.context
+
+    @property
+    def needed(self) -> int:
+        """Weights, cache and buffers."""
+        return self.weights + self.cache + self.buffers
+
+    @property
+    def available(self) -> int | None:
+        """Memory of the machine and of the GPUs together: what does not fit one of them is divided."""
+        return None if self.machine.memory is None else self.machine.memory + sum(self.machine.gpus)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether all of it fits the GPUs."""
+        return bool(self.machine.gpus) and self.needed <= sum(self.machine.gpus)
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether it can be loaded; None where the system does not say how much memory is free."""
+        if self.available is None:
+            return self.on_gpu or None
+        return self.needed <= self.available
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens of one answer a second, about; None where it is not known, and with a GPU, whose memory is another."""
+        if self.machine.gpus or not self.read or not self.machine.bandwidth:
+            return None
+        return self.machine.bandwidth / self.read
+
+    @property
+    def longest(self) -> int:
+        """The longest context that would fit, a multiple of ``STEP``; 0 where none does or the cache is not known."""
+        if self.available is None or not self.per_token:
+            return 0
+        return max(0, self.available - self.weights - self.buffers) // self.per_token // STEP * STEP
+
+
+def estimate(header: Header | None, size: int, context: int, machine: Machine, *, kv_type: str = "f16") -> Fit:
+    """Return what a model of ``size`` bytes needs; ``header`` is its own, or that of another quantization of it.
+
+    Without a header only the weights are known. Layers with a sliding window are counted as if they had none.
+    """
+    if header is None:
+        return Fit(size, None, 0, context, None, machine)
+    share = _read_share(header)
+    return Fit(
+        weights=size,
+        per_token=header.kv_bytes_per_token(kv_type, kv_type),
+        buffers=compute_buffers(header),
+        context=context,
+        read=None if share is None else int(size * share),
+        machine=machine,
+    )
+
+
+def usual_context(header: Header | None, wanted: int | None) -> int:
+    """Return the tokens of context to plan with: those ``wanted``, or the usual ones; no more than the model has."""
+    return min(wanted or USUAL_CONTEXT, (header and header.context_length) or wanted or USUAL_CONTEXT)
+
+
+def compute_buffers(header: Header) -> int:
+    """Return the bytes that evaluating a full batch takes beside weights and cache, about."""
+    wide = _largest(header.per_layer("feed_forward_length"))
+    experts = _largest(header.per_layer("expert_feed_forward_length")) * (header.number("expert_used_count") or 1)
+    layer = 2 * max(wide, experts) + (header.number("embedding_length") or 0)  # gate, up, and what goes around
+    return _FLOAT * (_OUTPUTS * (header.vocabulary or 0) + _BATCH * layer)
+
+
+def _largest(number: int | Sequence[int] | None) -> int:
+    return max(number, default=0) if isinstance(number, Sequence) else number or 0
+
+
+def _read_share(header: Header) -> float | None:
+    """Return which share of the weights one token reads; None where the header lists no tensors."""
+    count, used = header.number("expert_count"), header.number("expert_used_count")
+    active = min(1.0, used / count) if count and used else 1.0
+    tied = all(tensor.name != "output.weight" for tensor in header.tensors)  # the embeddings give the logits too
+    read = 0.0
+    for tensor in header.tensors:
+        if tensor.name == "per_layer_token_embd.weight" or (tensor.name == "token_embd.weight" and not tied):
+            continue  # one row of a table
+        read += tensor.nbytes * (active if "_exps." in tensor.name else 1.0)
+    return read / header.weights_bytes if header.weights_bytes else None

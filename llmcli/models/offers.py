@@ -1,0 +1,154 @@
+"""What a repository offers, and which of it fits: decided from one header, before anything is downloaded.
+
+The quantizations of one model have the same layers, so the header of one (some megabytes, most of it vocabulary) tells
+of all of them what a token of context takes, and how many weights share the bytes of each file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+from llmcli.errors import BadModelFile, DoesNotFit, RemoteError, TryAgain
+from llmcli.interrupt import Interrupt
+from llmcli.models.download import Wanted
+from llmcli.models.fit import Fit, Machine, estimate, usual_context
+from llmcli.models.gguf import Header
+from llmcli.models.gguf_types import nominal_bits
+from llmcli.models.hub import Hub, Listing
+from llmcli.models.names import PREFERRED, HubName, is_model_file, parts, quantization, title
+from llmcli.models.remote import remote_header
+from llmcli.types import Notice
+
+_BITS = 8
+"""Above so many bits a weight nothing is gained that anybody sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """What a model shall fit: the machine, asked for when there is something to fetch, and a context in tokens.
+
+    ``context`` None: what is usual; ``force``: fetch it all the same.
+    """
+
+    machine: Callable[[], Machine]
+    context: int | None = None
+    kv_type: str = "f16"
+    force: bool = False
+
+    def judge(self, header: Header | None, size: int) -> Fit:
+        """Return what a model of ``size`` bytes needs."""
+        context = usual_context(header, self.context)
+        return estimate(header, size, context, self.machine(), kv_type=self.kv_type)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One quantization: the ``name`` that pull takes, its (first) file, bytes, bits a weight (None: not known)."""
+
+    name: str
+    file: str
+    quantization: str | None
+    size: int
+    bits: float | None
+    fit: Fit
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """The quantizations of a model, in the order of preference, and which of them is ``taken``."""
+
+    offers: tuple[Offer, ...]
+    taken: Offer
+
+
+def choose(
+    hub: Hub,
+    listing: Listing,
+    usual: str,
+    fitting: Fitting,
+    interrupt: Interrupt,
+    *,
+    named: bool = False,
+    order: Sequence[str] = (),
+) -> Generator[Notice | Offers, None, str]:
+    """Return the file of the model ``usual`` to fetch: the best quantization that fits, said beforehand as ``Offers``.
+
+    The best is the first that fits of the labels in ``order``; without an order, the one with most bits a weight up to
+    8, or where all have more, with fewest. ``named``: the user wants ``usual`` and no other. Raises ``DoesNotFit``
+    unless that is forced, and what ``Hub.stream`` raises about a file that cannot be had.
+    """
+    if named and fitting.force:
+        return usual
+    header = yield from _header(hub, listing, usual, interrupt)
+    offers = _offers(listing, usual, header, fitting, order)
+    best = _best(offers, in_order=bool(order))
+    taken = next((offer for offer in offers if offer.file == usual), best) if named else best
+    if taken is None:
+        return usual  # its parts are not all there, as will be said
+    if not named:
+        yield Offers(tuple(offers), taken)
+    if taken.fit.fits is False and not fitting.force:
+        smaller = best.name if best and best.fit.fits is not False else ""
+        raise refusal(taken.name, taken.fit, smaller)
+    return taken.file
+
+
+def refusal(name: str, fit: Fit, smaller: str = "") -> DoesNotFit:
+    """Return the error for a model that does not fit."""
+    return DoesNotFit(
+        name,
+        needed=fit.needed,
+        available=fit.available,
+        weights=fit.weights,
+        per_token=fit.per_token,
+        context=fit.context,
+        room=fit.longest,
+        smaller=smaller,
+    )
+
+
+def _header(hub: Hub, listing: Listing, file: str, interrupt: Interrupt) -> Generator[Notice, None, Header | None]:
+    by_name = {item.file: item for item in listing.files}
+    if file not in by_name:
+        return None
+    try:
+        return remote_header(hub, Wanted(listing.repo, listing.revision, by_name[file], file), interrupt)
+    except (TryAgain, RemoteError, BadModelFile) as error:  # what else is wrong, the download will say
+        yield Notice(f"{file}: only the size of its weights is known beforehand: {error.detail}")
+        return None
+
+
+def _offers(listing: Listing, usual: str, header: Header | None, fitting: Fitting, order: Sequence[str]) -> list[Offer]:
+    """Return the whole quantizations of the model ``usual``, one for each label, the preferred ones first."""
+    sizes = {item.file: item.size for item in listing.files}
+    models = [file for file in sizes if is_model_file(file)]
+    firsts = sorted({parts(file)[0] for file in models if title(file) == title(usual)})
+    offers: dict[str, Offer] = {}
+    for file in [usual, *firsts]:
+        label = quantization(file)
+        if (label or file) in offers or any(part not in sizes for part in parts(file)):
+            continue
+        size = sum(sizes[part] for part in parts(file))
+        short = HubName(listing.repo, quantization=label)
+        name = short if label and short.choose(models) == file else HubName(listing.repo, file=file)
+        weights = header.n_params if header and header.parts == 1 else 0
+        bits = 8 * size / weights if weights else nominal_bits(label or "")
+        offers[label or file] = Offer(str(name), file, label, size, bits, fitting.judge(header, size))
+    ranks = {label.casefold(): rank for rank, label in enumerate(order or PREFERRED)}
+    wanted = [o for o in offers.values() if not order or (o.quantization or "").casefold() in ranks]
+    return sorted(wanted, key=lambda offer: ranks.get((offer.quantization or "").casefold(), len(ranks)))
+
+
+def _best(offers: Sequence[Offer], *, in_order: bool) -> Offer | None:
+    """Return the best of those that fit, by the rule of ``choose``; where none does the smallest, None of none."""
+    fit = [offer for offer in offers if offer.fit.fits is not False]
+    if not fit:
+        return min(offers, key=lambda offer: offer.size, default=None)
+    return fit[0] if in_order else max(fit, key=_worth)  # of equals the first
+
+
+def _worth(offer: Offer) -> tuple[bool, float]:
+    bits = round(offer.bits or math.inf, 1)
+    return (bits <= _BITS, bits if bits <= _BITS else -bits)
