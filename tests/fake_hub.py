@@ -12,7 +12,7 @@ import re
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from llmcli.models.hub import Patience
 
@@ -45,24 +45,32 @@ class Fault:
 
 @dataclass
 class Asked:
-    """One request that came: which server ("hub" or "storage"), path, headers with lower-case names."""
+    """One request that came: which server ("hub" or "storage"), path, headers with lower-case names, query."""
 
     server: str
     path: str
     headers: dict
+    query: dict = field(default_factory=dict)
 
 
 class FakeHub:
-    """The two servers. ``repos`` maps a repository to its files; ``token`` is wanted where it is set."""
+    """The two servers. ``repos`` maps a repository to its files; ``token`` is wanted where it is set.
+
+    ``sizes`` of files (by repository and name) that only pretend to be so large; ``cards``: what a search says about a
+    repository. Requests for a range with an end are for headers, and have faults of their own.
+    """
 
     def __init__(self) -> None:
         self.repos: dict[str, dict[str, bytes]] = {}
+        self.sizes: dict[tuple[str, str], int] = {}
+        self.cards: dict[str, dict] = {}
         self.commit = "c" * 40
         self.token = ""
         self.ranges = True
         self.listing_faults: list[Fault] = []
         self.file_faults: list[Fault] = []  # of the Hub's answer about a file
         self.storage_faults: list[Fault] = []
+        self.header_faults: list[Fault] = []  # of the storage's answer about the beginning of a file
         self.asked: list[Asked] = []
         self.over = threading.Event()  # ends what stalls
         self._servers = [self._serve("hub"), self._serve("storage")]
@@ -84,8 +92,22 @@ class FakeHub:
         """Return the paths that were asked of one of the servers."""
         return [asked.path for asked in self.asked if asked.server == server]
 
-    def file(self, sha256: str) -> bytes:
-        return next(b for files in self.repos.values() for b in files.values() if _sha256(b) == sha256)
+    def headers_asked(self) -> list[str]:
+        """Return the ranges that were asked of the storage for headers."""
+        ranges = [asked.headers.get("range", "") for asked in self.asked if asked.server == "storage"]
+        return [asked for asked in ranges if _BOUNDED.fullmatch(asked)]
+
+    def file(self, sha256: str) -> tuple[bytes, int]:
+        """Return a file's bytes and the size that it has, or pretends to have."""
+        return next(
+            (content, self.size(repo, name))
+            for repo, files in self.repos.items()
+            for name, content in files.items()
+            if _sha256(content) == sha256
+        )
+
+    def size(self, repo: str, name: str) -> int:
+        return self.sizes.get((repo, name), len(self.repos[repo][name]))
 
 
 class _Server(ThreadingHTTPServer):
@@ -93,6 +115,9 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, *_args) -> None:
         """Say nothing: clients go away in the middle of an answer here."""
+
+
+_BOUNDED = re.compile(r"bytes=(\d+)-(\d+)")
 
 
 def _sha256(content: bytes) -> str:
@@ -109,14 +134,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        path = unquote(urlsplit(self.path).path)
-        self.hub.asked.append(Asked(self.name, path, headers))
+        address = urlsplit(self.path)
+        path, query = unquote(address.path), parse_qs(address.query)
+        self.hub.asked.append(Asked(self.name, path, headers, query))
+        bounded = _BOUNDED.fullmatch(headers.get("range", ""))
         if self.name == "storage":
-            self.give(self.hub.file(path.strip("/")), self.next_fault(self.hub.storage_faults))
+            faults = self.hub.header_faults if bounded else self.hub.storage_faults
+            self.give(*self.hub.file(path.strip("/")), self.next_fault(faults))
+        elif path == "/api/models":
+            self.search(query, self.next_fault(self.hub.listing_faults))
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", path):
             self.listing(match[1], self.next_fault(self.hub.listing_faults))
         elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-            self.resolve(match[1], match[3], self.next_fault(self.hub.file_faults))
+            self.resolve(match[1], match[3], Fault() if bounded else self.next_fault(self.hub.file_faults))
         else:
             self.answer(404)
 
@@ -131,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def refused(self, repo: str, fault: Fault) -> bool:
+    def refused(self, repo: str | None, fault: Fault) -> bool:
         """Answer with what stands in the way, if anything does."""
         if fault.silent:
             self.hub.over.wait()
@@ -139,6 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(fault.status, **fault.headers)
         elif fault.portal:
             self.answer(200, PORTAL, Content_Type="text/html")
+        elif repo is None:
+            return False
         elif self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
             self.answer(401, X_Error_Message="Invalid credentials in Authorization header")
         elif repo not in self.hub.repos:
@@ -153,15 +185,26 @@ class _Handler(BaseHTTPRequestHandler):
         siblings = [
             {
                 "rfilename": name,
-                "size": len(content),
+                "size": self.hub.size(repo, name),
                 "blobId": hashlib.sha1(content).hexdigest(),
-                "lfs": {"sha256": _sha256(content), "size": len(content), "pointerSize": 130},
+                "lfs": {"sha256": _sha256(content), "size": self.hub.size(repo, name), "pointerSize": 130},
             }
             for name, content in self.hub.repos[repo].items()
         ]
         siblings.append({"rfilename": "README.md", "size": 3, "blobId": "0" * 40})
         answer = {"id": repo, "sha": self.hub.commit, "siblings": siblings}
         self.answer(200, json.dumps(answer).encode(), Content_Type="application/json")
+
+    def search(self, query: dict, fault: Fault) -> None:
+        """List the repositories whose names hold the words, by downloads, as the real one does."""
+        if self.refused(None, fault):
+            return
+        words = query.get("search", [""])[0].lower().split()
+        found = [{"id": repo, "downloads": 0, **self.hub.cards.get(repo, {})} for repo in self.hub.repos]
+        found = [card for card in found if all(word in card["id"].lower() for word in words)]
+        found.sort(key=lambda card: -card["downloads"])
+        body = json.dumps(found[: int(query.get("limit", ["1000"])[0])]).encode()
+        self.answer(200, body, Content_Type="application/json")
 
     def resolve(self, repo: str, file: str, fault: Fault) -> None:
         if self.refused(repo, fault):
@@ -176,29 +219,33 @@ class _Handler(BaseHTTPRequestHandler):
             Location=f"{self.hub.storage}/{digest}",
             X_Repo_Commit=self.hub.commit,
             X_Linked_Etag=f'"{digest}"',
-            X_Linked_Size=str(len(content)),
+            X_Linked_Size=str(self.hub.size(repo, file)),
         )
 
-    def give(self, content: bytes, fault: Fault) -> None:
+    def give(self, content: bytes, size: int, fault: Fault) -> None:
         """Send the file, or the part of it that was asked for, as the fault wants it."""
         if fault.status:
             self.answer(fault.status, **fault.headers)
             return
-        total = len(content)
-        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(match[1]) if match and self.hub.ranges else 0
+        total = size
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")) if self.hub.ranges else None
+        start = int(match[1]) if match else 0
+        end = min(int(match[2]) + 1, total) if match and match[2] else total
         kind = "application/octet-stream"
         if fault.flip:
-            middle = total // 2
+            middle = len(content) // 2
             content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         if fault.portal:
-            content = (PORTAL * (total // len(PORTAL) + 1))[:total]
+            content = (PORTAL * (len(content) // len(PORTAL) + 1))[: len(content)]
             kind = "text/html" if fault.portal == "html" else kind
-        body = content[start : total - fault.shorter]
-        self.send_response(206 if match and self.hub.ranges else 200)
-        if match and self.hub.ranges:
+        promised = end - start - fault.shorter
+        body = content[start : start + promised]
+        if end < total:
+            body = body.ljust(promised, b"\0")  # of a file that pretends to be larger
+        self.send_response(206 if match else 200)
+        if match:
             first = start + 1 if fault.bad_range else start
-            self.send_header("Content-Range", f"bytes {first}-{total - 1}/{total}")
+            self.send_header("Content-Range", f"bytes {first}-{end - 1}/{total}")
         self.send_header("Content-Type", kind)
         if fault.longer:
             self.send_header("Connection", "close")  # no length: the end of the connection is the end of the body
@@ -206,12 +253,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body + b"x" * fault.longer)
             self.close_connection = True
             return
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(promised))
         self.end_headers()
         cut = fault.drop if fault.drop is not None else fault.stall
         self.wfile.write(body if cut is None else body[:cut])
         if fault.stall is not None:
             self.wfile.flush()
             self.hub.over.wait()
-        if cut is not None:
+        if cut is not None or len(body) < promised:
             self.close_connection = True
