@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from llmcli.models.library import Library, ModelFile
     from llmcli.settings import Settings
 
-_SMALLEST = "q8_0"
-_LEAST_CONTEXT = 256
-"""Tokens of the smallest context that llama.cpp makes."""
-
 
 def check_fit(model: ModelFile, settings: Settings, models: Library) -> None:
     """Refuse a model, or a context that somebody asked for, that cannot be had here.
@@ -32,24 +28,33 @@ def check_fit(model: ModelFile, settings: Settings, models: Library) -> None:
 
 
 def _check_memory(model: ModelFile, settings: Settings, ctx: int | None, models: Library) -> None:
-    """Compare weights and cache with the memory that is free; GPUs have memory of their own."""
+    """Compare what is needed with the memory that is free; GPUs have memory of their own."""
+    from dataclasses import replace
+
+    from llmcli.cli.fitting import cache_type, figures
     from llmcli.engine import machine
+    from llmcli.models.fit import STEP, Machine, estimate
     from llmcli.models.gguf import read_header
 
-    kind = _SMALLEST if settings["kv_type"] == "auto" else settings["kv_type"]  # of "auto", what takes least
-    per_token = read_header(model.path).kv_bytes_per_token(kind, kind) or 0  # 0: states of a fixed, small size
-    free = machine.available_memory()
-    tokens = ctx or min(model.context or _LEAST_CONTEXT, _LEAST_CONTEXT)
-    needed = model.size + per_token * tokens
-    if free is None or needed <= free or (settings["gpu_layers"] != 0 and machine.gpus()):
+    tokens = ctx or min(model.context or STEP, STEP)
+    on_cpu = Machine(machine.available_memory())
+    fit = estimate(read_header(model.path), model.size, tokens, on_cpu, kv_type=cache_type(settings))
+    if fit.fits is False:  # only now is llama.cpp loaded, to ask about GPUs
+        fit = replace(fit, machine=figures(settings))
+    if fit.fits is not False or fit.available is None:
         return
-    room = (free - model.size) // per_token if per_token else 0
-    if room >= _LEAST_CONTEXT:
-        fits = f"--ctx {room // _LEAST_CONTEXT * _LEAST_CONTEXT}"
+    if fit.longest:
+        fits = f"--ctx {fit.longest}"
     else:
-        fits = next((f"-m {m.name}" for m in _smaller(models, free)), "")
-    subject = model.name if ctx is None else f"{model.name} with a context of {ctx} tokens"
-    raise OutOfMemory(subject, needed=needed, available=free, weights=model.size, per_token=per_token, fits=fits)
+        fits = next((f"-m {m.name}" for m in _smaller(models, fit.available)), "")
+    raise OutOfMemory(
+        model.name if ctx is None else f"{model.name} with a context of {ctx} tokens",
+        needed=fit.needed,
+        available=fit.available,
+        weights=fit.weights,
+        per_token=fit.per_token,
+        fits=fits,
+    )
 
 
 def _smaller(models: Library, free: int) -> list[ModelFile]:

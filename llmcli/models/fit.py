@@ -11,7 +11,7 @@ these bytes is how many tokens a second can come at best, of one answer with a s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from llmcli.models.gguf import Header
@@ -90,6 +90,24 @@ class Fit:
         if self.available is None or not self.per_token:
             return 0
         return max(0, self.available - self.weights - self.buffers) // self.per_token // STEP * STEP
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """What a model shall fit: the machine, asked for (more than once) when there is something to fetch, and a context.
+
+    ``context`` in tokens, None for the usual; ``force``: fetch it all the same.
+    """
+
+    machine: Callable[[], Machine]
+    context: int | None = None
+    kv_type: str = "f16"
+    force: bool = False
+
+    def judge(self, header: Header | None, size: int) -> Fit:
+        """Return what a model of ``size`` bytes needs."""
+        context = usual_context(header, self.context)
+        return estimate(header, size, context, self.machine(), kv_type=self.kv_type)
 
 
 def estimate(header: Header | None, size: int, context: int, machine: Machine, *, kv_type: str = "f16") -> Fit:

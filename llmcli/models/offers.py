@@ -7,13 +7,13 @@ of all of them what a token of context takes, and how many weights share the byt
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from llmcli.errors import BadModelFile, DoesNotFit, RemoteError, TryAgain
 from llmcli.interrupt import Interrupt
 from llmcli.models.download import Wanted
-from llmcli.models.fit import Fit, Machine, estimate, usual_context
+from llmcli.models.fit import Fit, Fitting
 from llmcli.models.gguf import Header
 from llmcli.models.gguf_types import nominal_bits
 from llmcli.models.hub import Hub, Listing
@@ -23,24 +23,6 @@ from llmcli.types import Notice
 
 _BITS = 8
 """Above so many bits a weight nothing is gained that anybody sees."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fitting:
-    """What a model shall fit: the machine, asked for when there is something to fetch, and a context in tokens.
-
-    ``context`` None: what is usual; ``force``: fetch it all the same.
-    """
-
-    machine: Callable[[], Machine]
-    context: int | None = None
-    kv_type: str = "f16"
-    force: bool = False
-
-    def judge(self, header: Header | None, size: int) -> Fit:
-        """Return what a model of ``size`` bytes needs."""
-        context = usual_context(header, self.context)
-        return estimate(header, size, context, self.machine(), kv_type=self.kv_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +45,7 @@ class Offers:
     taken: Offer
 
 
-def choose(
+def choose_fitting(
     hub: Hub,
     listing: Listing,
     usual: str,
@@ -81,6 +63,7 @@ def choose(
     """
     if named and fitting.force:
         return usual
+    usual = parts(usual)[0]
     header = yield from _header(hub, listing, usual, interrupt)
     offers = _offers(listing, usual, header, fitting, order)
     best = _best(offers, in_order=bool(order))
@@ -142,7 +125,7 @@ def _offers(listing: Listing, usual: str, header: Header | None, fitting: Fittin
 
 
 def _best(offers: Sequence[Offer], *, in_order: bool) -> Offer | None:
-    """Return the best of those that fit, by the rule of ``choose``; where none does the smallest, None of none."""
+    """Return the best of those that fit, by the rule of ``choose_fitting``; where none does the smallest, None of none."""
     fit = [offer for offer in offers if offer.fit.fits is not False]
     if not fit:
         return min(offers, key=lambda offer: offer.size, default=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,10 @@ from llmcli.interrupt import Interrupt
 from llmcli.models.cache import HubCache
 from llmcli.models.catalogue import CatalogueEntry, WheelSource
 from llmcli.models.download import Wanted, download
+from llmcli.models.fit import Fitting
 from llmcli.models.hub import Hub, Listing, RemoteFile, Unreachable
 from llmcli.models.names import HubName, choose, is_model_file, parts, quantization
+from llmcli.models.offers import Offers, choose_fitting, refusal
 from llmcli.types import Notice, Progress
 
 
@@ -25,21 +27,41 @@ class Placed:
 
 
 class Puller:
-    """Brings models into ``cache``; ``scratch`` is a directory for what is only needed meanwhile."""
+    """Brings models into ``cache``; ``scratch`` is a directory for what is only needed meanwhile.
 
-    def __init__(self, hub: Hub, cache: HubCache, *, environ: Mapping[str, str], scratch: Path) -> None:
+    With ``fitting`` only what fits is fetched; without it the usual quantization, whatever it needs.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        cache: HubCache,
+        *,
+        environ: Mapping[str, str],
+        scratch: Path,
+        fitting: Fitting | None = None,
+    ) -> None:
         self._hub = hub
         self._cache = cache
         self._environ = environ
         self._scratch = scratch
+        self._fitting = fitting
 
-    def pull_entry(self, entry: CatalogueEntry, interrupt: Interrupt) -> Iterator[Progress | Notice | Placed]:
-        """Fetch a model of the catalogue: from its first source that can be reached, if it is pinned."""
+    def pull_entry(self, entry: CatalogueEntry, interrupt: Interrupt) -> Iterator[Progress | Notice | Offers | Placed]:
+        """Fetch a model of the catalogue: from its first source that can be reached, if it is pinned.
+
+        Raises as ``pull_name``.
+        """
         pin = entry.pin
         if pin is None:
             listing = self._hub.listing(entry.repo, interrupt)
-            yield from self._pull_file(listing, choose(_models(listing), entry.quantizations), entry.name, interrupt)
+            usual = choose(_models(listing), entry.quantizations)
+            yield from self._pull_file(listing, usual, entry.name, interrupt, order=entry.quantizations)
             return
+        if self._fitting is not None and not self._fitting.force:
+            fit = self._fitting.judge(None, pin.size)
+            if fit.fits is False:
+                raise refusal(entry.name, fit)
         wanted = Wanted(entry.repo, pin.revision, RemoteFile(pin.file, pin.size, pin.sha256), entry.name)
         yield from self._from_sources(entry, wanted, interrupt)
         yield Placed(self._cache.place(entry.repo, pin.revision, pin.file, pin.sha256), pin.sha256)
@@ -65,21 +87,33 @@ class Puller:
                 return
         raise last
 
-    def pull_name(self, name: HubName, interrupt: Interrupt) -> Iterator[Progress | Notice | Placed]:
+    def pull_name(self, name: HubName, interrupt: Interrupt) -> Iterator[Progress | Notice | Offers | Placed]:
         """Fetch a model by its name on the Hub, at the newest commit; of a split model all parts.
 
-        Raises what ``Hub.listing`` and ``download`` raise, and ``MissingError`` (kind "file"; the labels or files that
-        are there are the suggestions).
+        Raises what ``Hub.listing`` and ``download`` raise, ``MissingError`` (kind "file"; the labels or files that are
+        there are the suggestions), and ``DoesNotFit``.
         """
         listing = self._hub.listing(name.repo, interrupt)
-        yield from self._pull_file(listing, name.choose(_models(listing)), str(name), interrupt)
+        named = bool(name.file or name.quantization)
+        yield from self._pull_file(listing, name.choose(_models(listing)), str(name), interrupt, named=named)
 
     def _pull_file(
-        self, listing: Listing, chosen: str | None, label: str, interrupt: Interrupt
-    ) -> Iterator[Progress | Notice | Placed]:
+        self,
+        listing: Listing,
+        chosen: str | None,
+        label: str,
+        interrupt: Interrupt,
+        *,
+        named: bool = False,
+        order: Sequence[str] = (),
+    ) -> Iterator[Progress | Notice | Offers | Placed]:
         if chosen is None:
             there = sorted({quantization(file) or file for file in _models(listing)})
             raise MissingError(label, kind="file", suggestions=there, detail="" if there else "no GGUF file there")
+        if self._fitting is not None:
+            chosen = yield from choose_fitting(
+                self._hub, listing, chosen, self._fitting, interrupt, named=named, order=order
+            )
         by_name = {item.file: item for item in listing.files}
         files = [by_name[part] for part in parts(chosen) if part in by_name]
         if len(files) < len(parts(chosen)):
