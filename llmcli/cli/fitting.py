@@ -1,0 +1,101 @@
+"""What this machine has for a model, and what is said about the quantizations that a repository offers."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from llmcli.errors import Unsupported
+
+if TYPE_CHECKING:
+    from llmcli.cli.context import Context
+    from llmcli.models.fit import Fit, Fitting, Machine
+    from llmcli.models.offers import Offer, Offers
+    from llmcli.settings import Settings
+
+_SMALLEST = "q8_0"
+_SLOW = 10
+
+
+def cache_type(settings: Settings) -> str:
+    """Return the type of KV cache to plan with: of "auto", what takes least."""
+    return _SMALLEST if settings["kv_type"] == "auto" else str(settings["kv_type"])
+
+
+def figures(settings: Settings) -> Machine:
+    """Return the memory of this machine, and of its GPUs where layers may go there."""
+    from llmcli.engine import machine
+    from llmcli.models.fit import Machine
+
+    try:
+        gpus = machine.gpus() if settings["gpu_layers"] != 0 else []
+    except Unsupported:  # no llama.cpp: a model can be fetched all the same
+        gpus = []
+    return Machine(machine.available_memory(), tuple(gpu.free for gpu in gpus))
+
+
+def fitting(cli: Context, *, force: bool = False, shown: bool = False) -> Fitting:
+    """Return what a model shall fit that is fetched; speed is measured only where it is ``shown`` to somebody."""
+    from llmcli.models.fit import Fitting
+
+    @functools.cache
+    def machine() -> Machine:
+        import dataclasses
+
+        from llmcli.engine.bandwidth import bandwidth
+
+        rate = bandwidth(cli.paths.cache) if shown else None
+        return dataclasses.replace(figures(cli.settings), bandwidth=rate)
+
+    ctx = cli.settings["ctx"]
+    return Fitting(machine, None if ctx == "auto" else ctx, cache_type(cli.settings), force)
+
+
+def wanted(cli: Context) -> bool:
+    """Whether somebody wants to see what a repository offers: on a terminal, or with ``-v``."""
+    return cli.flags.verbose or (cli.world.terminal(cli.world.stderr) and not cli.flags.quiet)
+
+
+def show(cli: Context, offers: Offers) -> None:
+    """Say on stderr what there is and what is taken: a table on a terminal, elsewhere a line each."""
+    from llmcli.cli import sanitize, table, wording
+
+    world = cli.world
+    if not wanted(cli):
+        return
+    if cli.flags.json or not world.terminal(world.stderr):
+        for offer in offers.offers:
+            cli.explain(", ".join(f"{name} {value}" for name, value in row(offer).items() if value))
+        cli.explain(f"taking {offers.taken.name}")
+        return
+    rows = [row(offer) | {"": "<" if offer is offers.taken else ""} for offer in offers.offers]
+    shown = table.render(rows, as_json=False, terminal=True, columns=world.columns(world.stderr))
+    planned = f"With a context of {offers.taken.fit.context:,} tokens:"
+    wording.say(world, f"{planned}\n{shown}llm: taking {sanitize.line(offers.taken.name)}")
+
+
+def row(offer: Offer) -> dict[str, Any]:
+    """Return the columns of an offer for people."""
+    from llmcli.cli import wording
+
+    return {
+        "quant": offer.quantization or offer.file,
+        "size": wording.size(offer.size),
+        "needs": wording.size(offer.fit.needed),
+        "fits": verdict(offer.fit),
+        "tokens/s": rate(offer.fit.tokens_per_second),
+    }
+
+
+def verdict(fit: Fit) -> str:
+    """Return whether a model fits, as people read it."""
+    if fit.on_gpu:
+        return "on the GPU"
+    return {True: "yes", False: "no", None: "not known"}[fit.fits]
+
+
+def rate(tokens_per_second: float | None) -> str:
+    """Return an estimate without digits that it does not have."""
+    if tokens_per_second is None:
+        return ""
+    return f"{tokens_per_second:.0f}" if tokens_per_second >= _SLOW else f"{tokens_per_second:.1f}"
