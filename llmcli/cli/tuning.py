@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmcli.errors import Unsupported
+from llmcli.errors import OutputError, Unsupported
 
 if TYPE_CHECKING:
     from llmcli.cli.context import Context
@@ -27,7 +27,7 @@ def measured(cli: Context, model: ModelFile) -> dict[str, str]:
     """
     from llmcli.cli.reporter import Reporter
     from llmcli.engine import machine, standin
-    from llmcli.engine.tuning import KERNELS, CacheSettings, Geometry, Shape
+    from llmcli.engine.tuning import CacheSettings, Geometry, Shape
     from llmcli.models.gguf import read_header
     from llmcli.types import Progress
 
@@ -47,8 +47,12 @@ def measured(cli: Context, model: ModelFile) -> dict[str, str]:
         profile = standin.measure(geometry, threads, progress)
     finally:
         reporter.close()
-    standin.write(profile, standin.path_of(cli.paths.cache, geometry, threads))
-    allowed = [CacheSettings(unified, *kernel) for unified in (True, False) for kernel in KERNELS]
+    path = standin.path_of(cli.paths.cache, geometry, threads)
+    try:
+        standin.write(profile, path)
+    except OSError as error:
+        raise OutputError(str(path), detail=error.strerror or str(error)) from error
+    allowed = [CacheSettings(unified, *kernel) for unified in (True, False) for kernel in profile.kernels]
     width = len(_JOBS["16 different"][0])
     return {
         name: str(profile.choose(Shape(prompts, shared, outputs, width), allowed, geometry))

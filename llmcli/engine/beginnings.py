@@ -39,7 +39,9 @@ class Beginnings:
         if entry is None or len(entry.tokens) - here < _WORTH_LOADING:
             return
         state = store.load(entry)
-        if state is not None:
+        if state is None:  # damaged, and removed
+            sequence.save_at = length
+        else:
             self._slots.adopt(list(entry.tokens), state)
 
     def remember(self, sequence: Sequence) -> None:

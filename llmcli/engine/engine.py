@@ -43,6 +43,8 @@ _POLL = 0.05
 _GATHER = 0.002
 """Seconds for which the engine waits for more requests before it makes a context to fit them."""
 _BATCH = 512
+_PROBES = ("\ue000", "\U0010fffd")
+"""Two messages whose texts differ from the first byte on, in case a tokenizer falls back on bytes."""
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -64,9 +66,10 @@ class Engine:
         self._cancelled: list[Callable[[Sequence], bool]] = []
         self._users = 0  # threads that read the model's vocabulary
         self._closing = False
+        self._closed = False
         self._abort = False
         self._deadline: float | None = None
-        self._public: tuple[tuple[Message, ...], int] | None = None  # messages, and how many tokens they are
+        self._public: tuple[tuple[tuple[Message, ...], bool], list[int]] | None = None  # messages, and their tokens
         self._loaded = threading.Event()
         self._failure: Exception | None = None
         most = options.threads or machine.cores().usable
@@ -106,6 +109,8 @@ class Engine:
 
     def work(self) -> Work:
         """Return how the engine worked so far; the peak of memory is this process's."""
+        if not self._loaded.is_set() or self._failure is not None:
+            return Work()
         used, slots = self._threads.used, self._scheduler.slots
         return Work(
             decode_threads=used.get(False),
@@ -113,7 +118,7 @@ class Engine:
             width=self._scheduler.widest or None,
             peak_memory=machine.peak_memory(),
             joules=self._energy.joules(),
-            choices=(self._threads.reason, self._planner.reason(slots.settings)),
+            choices=(self._threads.reason, self._planner.reason(slots.settings, short=slots.short)),
         )
 
     def close(self) -> None:
@@ -125,7 +130,9 @@ class Engine:
             self._closing = self._abort = True
             self._wake.notify_all()
         self._thread.join()
-        if self._failure is None and self._options.tune and self._scheduler.widest and self._planner.unmeasured:
+        measure = self._options.tune and not self._closed and self._failure is None
+        self._closed = True
+        if measure and self._scheduler.widest and self._planner.unmeasured:
             self._planner.measure_later()
 
     # ---- for jobs -----------------------------------------------------------------------------------------------------
@@ -184,15 +191,17 @@ class Engine:
 
     def _public_length(self, request: Request, tokens: list[int]) -> int:
         """Return how many tokens do not depend on what the last message says."""
-        before = request.messages[:-1]
+        key = (request.messages[:-1], request.reasoning)
         known = self._public
-        if known is None or known[0] != before:
-            used = set(request.messages[-1].content)
-            other = next(chr(code) for code in range(0xF8FF, 0xE000, -1) if chr(code) not in used)  # private use
-            changed = dataclasses.replace(request.messages[-1], content=other)
-            probe, _ = self._template.tokens((*before, changed), reasoning=request.reasoning)
-            known = self._public = (before, common_prefix(tokens, probe))
-        return known[1]
+        if known is None or known[0] != key:
+            probes = [
+                self._template.tokens(
+                    (*key[0], dataclasses.replace(request.messages[-1], content=other)), reasoning=request.reasoning
+                )[0]
+                for other in _PROBES
+            ]
+            known = self._public = (key, probes[0][: common_prefix(*probes)])
+        return common_prefix(known[1], tokens)
 
     def _of_kind(self, request: Request, job: EngineJob, tokens: list[int], *, inside: bool) -> Sequence:
         template, tokenizer = self._template, self._tokenizer

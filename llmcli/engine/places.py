@@ -111,10 +111,12 @@ class Places:
         seated = dict(rest)
         for hole in range(len(seated)):
             last = max(seated)
-            if hole in seated or not self._vacate(hole):
+            if hole in seated:
                 continue
             if seated[last] < least:
                 break
+            if not self._vacate(hole):
+                continue
             self._pick(hole)
             self._move(last, hole)
             seated[hole] = seated.pop(last)

@@ -17,8 +17,6 @@ _ENOUGH = 256
 """Waiting sequences that are looked at."""
 _WORTH = 0.1
 """Seconds that another context has to save before the present one is given up."""
-_BLOCK = 32
-"""Elements of a q8_0 block, of which a head has to hold whole ones."""
 
 
 class Planner:
@@ -74,7 +72,8 @@ class Planner:
         )
         if self._geometry is None:
             return wanted[:1]
-        return tuple(s for s in wanted if s.kv_type != "q8_0" or not self._geometry.size % _BLOCK) or wanted
+        possible = standin.kernels(self._geometry)
+        return tuple(s for s in wanted if (s.flash_attention, s.kv_type) in possible) or wanted
 
     def choose(self, waiting: SequenceOf[Sequence], width: int, current: CacheSettings | None) -> CacheSettings:
         """Return the settings for what waits; the ``current`` ones unless others save more than they cost."""
@@ -94,9 +93,11 @@ class Planner:
         halves = (settings for settings in self.allowed if settings.kv_type == "q8_0")
         return next((settings for settings in halves if settings.unified == current.unified), None)
 
-    def reason(self, settings: CacheSettings) -> str:
-        """Say in one sentence what was chosen and why."""
-        if len(self.allowed) == 1:
+    def reason(self, settings: CacheSettings, *, short: bool = False) -> str:
+        """Say in one sentence what was chosen and why; ``short``: others did not fit the memory."""
+        if short:
+            why = "the memory does not hold a more precise one"
+        elif len(self.allowed) == 1:
             why = "the only settings that the model and the options allow"
         elif self.profile.measured:
             why = "the fastest for this job by what was measured on this machine"

@@ -100,7 +100,9 @@ class Scheduler:
             return True
         self._set_aside()
         self._admit()
-        self._slots.close_ranks(self._running)
+        if all(sequence.sink.full for sequence in self._running):
+            return False
+        self._slots.close_ranks(self._running)  # what it moves is there after the next evaluation, which comes now
         entries = self._pack()
         if not entries:
             return False

@@ -48,6 +48,8 @@ class Slots:
         self.context_limit = context_limit
         self.wide = Width()
         self.exact = exact
+        self.short = False
+        """The memory did not hold the cache that would have been the best."""
 
     @property
     def context(self) -> Context:
@@ -100,6 +102,7 @@ class Slots:
         least = max(1, len(running))
         if not running:
             self._refused = None
+            self.short = False
             self._settle(waiting)
         while self._context is None or self._too_small(sequences):
             try:
@@ -138,6 +141,8 @@ class Slots:
             return False
         self.close()
         self._config = replace(self._config, **asdict(smaller))
+        self._refused = None
+        self.short = True
         return True
 
     def _too_small(self, sequences: list[Sequence]) -> bool:
@@ -325,7 +330,8 @@ class Slots:
 
     def adopt(self, tokens: list[int], state: bytes) -> None:
         """Keep a beginning that was evaluated elsewhere, where an id is free for it and the state fits."""
-        slot = self._places.take_last() if self.portable else None
+        # not by forgetting another one: its copy for somebody may be due at the next evaluation, and would be overwritten
+        slot = self._places.take_last() if self.portable and self._places.free else None
         if slot is None:
             return
         if self.context.restore(slot, state):

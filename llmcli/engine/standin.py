@@ -42,6 +42,9 @@ _ROUNDS = 2
 _STALE = 120.0
 """Seconds after which a measurement that left its lock behind counts as dead."""
 _PATIENCE = 60.0
+_ENVIRONMENT = frozenset({"PATH", "HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT", "LANG"})
+"""What a process in the background needs of the environment; secrets are none of it."""
+_BLOCK = 32
 _QUIET = 0.3
 """Cores that others may keep busy while it is measured."""
 
@@ -57,12 +60,14 @@ def load(path: Path) -> Profile | None:
     """Read a profile; None where there is none, or no usable one."""
     try:
         return Profile.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):  # what damaged JSON can raise
         return None
 
 
 def start(directory: Path, geometry: Geometry, threads: int) -> None:
     """Measure in a process of its own, which outlives this one by some seconds and keeps nothing of it open."""
+    environ = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
+    environ["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)  # a checkout, not installed
     command = [sys.executable, "-m", __spec__.name, str(directory.absolute()), *map(str, (*astuple(geometry), threads))]
     with contextlib.suppress(OSError):  # a full process table: the next job tries again
         subprocess.Popen(  # noqa: S603 (our own module)
@@ -71,8 +76,14 @@ def start(directory: Path, geometry: Geometry, threads: int) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/" if os.name == "posix" else None,
+            env=environ,
             start_new_session=True,
         )
+
+
+def kernels(geometry: Geometry) -> tuple[tuple[bool, str], ...]:
+    """Return the (flash attention, cache type) that heads of this size can have: q8_0 wants whole blocks of 32."""
+    return tuple(kernel for kernel in KERNELS if kernel[1] != "q8_0" or geometry.size % _BLOCK == 0)
 
 
 def measure(
@@ -85,9 +96,10 @@ def measure(
     small = _reduced(geometry)
     fastest: dict[tuple[bool, str], _Times] = {}
     with _model(small) as model:
-        for done in range(_ROUNDS * len(KERNELS)):  # in turn, so that a disturbance does not hit one of them alone
-            progress(done, _ROUNDS * len(KERNELS))
-            flash, kv_type = kernel = KERNELS[done % len(KERNELS)]
+        possible = kernels(geometry)
+        for done in range(_ROUNDS * len(possible)):  # in turn, so that a disturbance does not hit one of them alone
+            progress(done, _ROUNDS * len(possible))
+            flash, kv_type = kernel = possible[done % len(possible)]
             config = ContextConfig(
                 cells=ROWS * (_OWN + 16) + _DEEP + 2 * _PIECE,
                 sequences=ROWS + 1,
@@ -98,18 +110,22 @@ def measure(
             )
             times = _time(model, config)
             fastest[kernel] = _Times(*map(min, astuple(times), astuple(fastest.get(kernel, times))))
-        progress(_ROUNDS * len(KERNELS), _ROUNDS * len(KERNELS))
+        progress(_ROUNDS * len(possible), _ROUNDS * len(possible))
     copies = [max(0.0, times.copied - times.not_copied) / _PIECE / small.work for times in fastest.values()]
-    kernels = {kernel: _costs(times, small.work) for kernel, times in fastest.items()}
-    return Profile(kernels, statistics.median(copies), measured=True)
+    return Profile(
+        {kernel: _costs(times, small.work) for kernel, times in fastest.items()},
+        statistics.median(copies),
+        measured=True,
+    )
 
 
 def write(profile: Profile, path: Path) -> None:
     """Keep a profile, whole or not at all. Raises ``OSError``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        json.dump(profile.to_json(), file)
-    Path(file.name).replace(path)
+    with tempfile.TemporaryDirectory(dir=path.parent) as beside:
+        file = Path(beside) / path.name
+        file.write_text(json.dumps(profile.to_json()), encoding="utf-8")
+        file.replace(path)
 
 
 def _in_background(directory: Path, geometry: Geometry, threads: int) -> None:

@@ -23,12 +23,12 @@ _STEADY = 0.2
 _SAMPLES = 2
 _AGAIN = 64
 """Steps after which the slower of two numbers of threads gets another chance."""
-_SLOW = 1.7
+_SLOW = 2.0
 """A step that takes so many times the recent best is slow."""
-_IN_A_ROW = 4
+_IN_A_ROW = 6
 _FADING = 1.003
 """How much longer a step may take than the one before without being slow for it: contexts grow."""
-_DOUBT = 256
+_DOUBT = 128
 """Steps for which fewer threads are tried before all are trusted again."""
 
 
@@ -178,6 +178,8 @@ class Threads:
 
     def record(self, threads: int, tokens: int, seconds: float, *, prompt: bool = False) -> None:
         """Take the duration of a step."""
+        if prompt:  # single tokens that follow may have more before them, and take longer for it
+            self._watch.forget()
         if len(self._free) > 1:
             self._choices[prompt].record(threads, tokens, seconds)
             if self._doubtful:

@@ -9,6 +9,7 @@ share of it is added up for every setting, and the least wins.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -86,10 +87,10 @@ class Costs:
     @classmethod
     def from_json(cls, data: Any) -> Self:
         """Read what ``dataclasses.asdict`` gave. Raises ``ValueError``, ``TypeError`` or ``KeyError`` on others."""
-        prompt, each_prompt = map(float, data["prompt"])
-        single, each_single = map(float, data["single"])
-        unified, each_unified, each_own = map(float, data["unified"])
-        separate, each_separate = map(float, data["separate"])
+        prompt, each_prompt = map(_cost, data["prompt"])
+        single, each_single = map(_cost, data["single"])
+        unified, each_unified, each_own = map(_cost, data["unified"])
+        separate, each_separate = map(_cost, data["separate"])
         return cls((prompt, each_prompt), (single, each_single), (unified, each_unified, each_own),
                    (separate, each_separate))  # fmt: skip
 
@@ -125,9 +126,9 @@ class Profile:
     def from_json(cls, data: Any) -> Self:
         """Read what ``to_json`` wrote, as measured. Raises ``ValueError``, ``TypeError`` or ``KeyError`` on others."""
         kernels = {(bool(flash), str(kv)): Costs.from_json(costs) for flash, kv, costs in data["kernels"]}
-        if set(kernels) != set(KERNELS):
-            raise ValueError("not all kernels")
-        return cls(kernels, float(data["copy"]), measured=True)
+        if not {(True, "f16"), (False, "f16")} <= set(kernels) <= set(KERNELS):
+            raise ValueError("not the kernels that there are")
+        return cls(kernels, _cost(data["copy"]), measured=True)
 
     def seconds(self, shape: Shape, settings: CacheSettings, geometry: Geometry) -> float:
         """Estimate what attention takes of a job, in seconds."""
@@ -161,6 +162,13 @@ class Profile:
             return self.seconds(shape, settings, geometry) * handicap
 
         return min(allowed, key=weighted)
+
+
+def _cost(value: Any) -> float:
+    seconds = float(value)
+    if not 0 <= seconds < math.inf:
+        raise ValueError("no cost")
+    return seconds
 
 
 def _line(costs: tuple[float, float], cells: float) -> float:

@@ -330,7 +330,7 @@ def test_a_place_that_cannot_be_written_is_no_failure(ask, tmp_path):
 
 @each_model
 def test_the_public_part_is_found_once_for_many_messages(process, name):
-    """The template is rendered a second time for the first request of a prompt file only."""
+    """The template is rendered two more times for the first request of a prompt file only."""
     with process(name) as engine:
         engine.info()
         rendered = []
@@ -342,9 +342,9 @@ def test_the_public_part_is_found_once_for_many_messages(process, name):
 
         engine._template.tokens = tokens
         answer(engine, *[with_system(f"r{i}", f"{i} hello", max_tokens=1) for i in range(6)])
-        assert len(rendered) == 7
+        assert len(rendered) == 8
         answer(engine, with_system("other", "hello", system=f"no {SYSTEM}", max_tokens=1))
-        assert len(rendered) == 9
+        assert len(rendered) == 11
 
 
 @each_model

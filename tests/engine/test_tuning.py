@@ -224,7 +224,7 @@ def test_foreign_json_raises_only_what_is_documented(path, value):
         read = Profile.from_json(changed(path, value))
     except (ValueError, TypeError, KeyError):
         return
-    assert set(read.kernels) == set(KERNELS) and isinstance(read.copy, float)
+    assert {(True, "f16"), (False, "f16")} <= set(read.kernels) <= set(KERNELS) and isinstance(read.copy, float)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_foreign_json_raises_only_what_is_documented(path, value):
         (None, TypeError),
         ("kernels", TypeError),
         ({"kernels": [], "copy": 0}, ValueError),
-        ({"kernels": WHOLE["kernels"][:3], "copy": 0}, ValueError),
+        ({"kernels": WHOLE["kernels"][:1], "copy": 0}, ValueError),
         ({"kernels": WHOLE["kernels"]}, KeyError),
         ({"kernels": 5, "copy": 0}, TypeError),
         (changed(("kernels", 0, 2), {}), KeyError),
