@@ -142,20 +142,25 @@ class Context:
                 raise
             return self.pull(missing.subject)
 
-    def pull(self, name: str) -> ModelFile:
-        """Fetch a model, with a progress bar on a terminal."""
+    def pull(self, name: str, *, force: bool = False) -> ModelFile:
+        """Fetch a model, with a progress bar on a terminal; unless ``force`` only one that fits this machine."""
+        from llmcli.cli import fitting
         from llmcli.cli.reporter import Reporter
+        from llmcli.models.library import ModelFile
         from llmcli.types import Notice, Progress
 
         reporter = Reporter(self)
+        wish = fitting.fitting(self, force=force, shown=fitting.wanted(self))
         try:
-            for event in self.models.pull(name, self.interrupt):
+            for event in self.models.pull(name, self.interrupt, fitting=wish):
                 if isinstance(event, Progress):
                     reporter.progress(event)
                 elif isinstance(event, Notice):
                     reporter.notice(event.text)
-                else:
+                elif isinstance(event, ModelFile):
                     model = event  # the last one
+                else:
+                    fitting.show(self, event)
         finally:
             reporter.close()
         return model

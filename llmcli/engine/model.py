@@ -10,7 +10,7 @@ from typing import Any
 
 from llmcli.engine import machine, native
 from llmcli.errors import BadModelFile, InternalError, OutOfMemory
-from llmcli.models.gguf import Header, read_header
+from llmcli.models.gguf import Header, load_header
 
 ALL_LAYERS = 10_000
 
@@ -29,7 +29,7 @@ class Model:
         says False, ``InternalError`` whose detail is "cancelled".
         """
         self.path = path
-        self.header: Header = read_header(path)
+        self.header: Header = load_header(path)
         lib = native.lib()
         self._lib = lib
         self.gpu_layers = 0 if not machine.gpus() else layers_that_fit(self.header, gpu_layers)

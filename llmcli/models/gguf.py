@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.errors import BadModelFile, MissingError
+from llmcli.models import gguf_checks
 from llmcli.models.gguf_reader import Reader, SkippedArray, Stream
 from llmcli.models.gguf_types import BITS_PER_ELEMENT, FILE_TYPES, TENSOR_TYPES
 
-__all__ = ["Header", "SkippedArray", "Tensor", "parse_header", "read_header"]
+__all__ = ["Header", "SkippedArray", "Tensor", "load_header", "parse_header", "read_header"]
 
 _VERSIONS = (2, 3)
 _ALIGNMENT = 32  # of tensor data, unless general.alignment says otherwise
@@ -191,6 +192,16 @@ def read_header(path: Path) -> Header:
             return parse_header(file, status.st_size, str(path))
     except OSError as error:
         raise MissingError(str(path), kind="model", detail=error.strerror or "") from error
+
+
+def load_header(path: Path) -> Header:
+    """Read the header of a file that llama.cpp is about to load.
+
+    Raises as ``read_header``, and ``BadModelFile`` for claims that llama.cpp would not survive.
+    """
+    header = read_header(path)
+    gguf_checks.check(header, str(path))
+    return header
 
 
 def parse_header(stream: Stream, size: int, subject: str) -> Header:

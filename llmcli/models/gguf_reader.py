@@ -14,6 +14,7 @@ from llmcli.errors import BadModelFile
 _BLOCK = 1 << 20
 _KEPT_NUMBERS = 1024  # longer arrays are scores and token types of vocabularies
 _KEPT_STRINGS = 64  # longer arrays are vocabularies
+_VOCABULARY = "tokenizer.ggml."  # arrays of these keys are never kept: what matters of them is kind and length
 _KEPT_BYTES = 64 << 20  # of all texts together; real headers keep some 100 kB
 
 # metadata value types: number -> struct format
@@ -119,11 +120,12 @@ class Reader:
         width = _LENGTH.size if kind == _STRING else struct.calcsize("<" + _SCALARS[kind])
         if self.position + length * width > self.size:
             self.fail(f"the metadata key {key!r} has an array of {length} elements, more than the file holds")
+        kept = not key.startswith(_VOCABULARY)
         if kind == _STRING:
-            if length <= _KEPT_STRINGS:
+            if kept and length <= _KEPT_STRINGS:
                 return tuple(self.string() for _ in range(length))
             self._skip_strings(length)
-        elif length <= _KEPT_NUMBERS:
+        elif kept and length <= _KEPT_NUMBERS:
             return struct.unpack(f"<{length}{_SCALARS[kind]}", self.take(length * width))
         else:
             self._skip(length * width)

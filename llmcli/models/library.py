@@ -14,14 +14,18 @@ from llmcli.errors import BadModelFile, DamagedModel, MissingError, ModelNotHere
 from llmcli.interrupt import Interrupt
 from llmcli.models import names
 from llmcli.models.cache import HubCache, hub_directory, writing
-from llmcli.models.catalogue import STARTER, CatalogueEntry, catalogue_names, load_catalogue
+from llmcli.models.catalogue import CatalogueEntry, catalogue_names, load_catalogue
+from llmcli.models.choices import Alias, Choices
 from llmcli.models.registry import FileRecord, Registry
 from llmcli.models.shelf import ModelFile, Shelf, read_facts
+from llmcli.models.used import Used
 from llmcli.settings import Paths, Settings
 from llmcli.types import Notice, Progress
 
 if TYPE_CHECKING:
-    from llmcli.models.hub import Patience
+    from llmcli.models.fit import Fitting
+    from llmcli.models.hub import Found, Patience
+    from llmcli.models.offers import Offers
 
 __all__ = ["Library", "ModelFile"]
 
@@ -32,9 +36,15 @@ class Library:
     """What is in the Hugging Face cache and what was imported by path, under the names that ``-m`` takes."""
 
     def __init__(
-        self, settings: Settings, paths: Paths, environ: Mapping[str, str], *, patience: Patience | None = None
+        self,
+        settings: Settings,
+        paths: Paths,
+        environ: Mapping[str, str],
+        *,
+        verb: str = "",
+        patience: Patience | None = None,
     ) -> None:
-        """``patience`` with the network: None for the usual one."""
+        """``verb`` is the command that runs, for its own default; ``patience`` with the network: None for the usual."""
         self._settings = settings
         self._environ = environ
         self._patience = patience
@@ -42,26 +52,46 @@ class Library:
         self._cache = HubCache(hub_directory(environ).absolute())
         self._registry = Registry(paths.data / "models.json")
         self._shelf = Shelf(self._cache, self._registry)
+        self._used = Used(paths.data / "used")
+        self.choices = Choices(settings, self._registry, verb)
 
     # ---- names ----------------------------------------------------------------------------------------------------
 
-    def default(self) -> tuple[str, str]:
-        """Return the name of the model that is used when none is given, and where that was decided."""
-        if self._settings["model"]:
-            return self._settings["model"], self._settings.origin("model")
-        stored = self.stored_default()
-        return (stored, "llm models default") if stored else (STARTER, "built in")
+    def default(self, verb: str | None = None) -> tuple[str, str]:
+        """Return the model that is used when none is named, and where that was decided; see ``Choices.default``."""
+        return self.choices.default(verb)
 
-    def stored_default(self) -> str | None:
-        """Return the name that ``set_default`` stored last."""
-        return self._registry.data["defaults"].get("")
+    def set_default(self, name: str, verb: str = "") -> None:
+        """Make ``name`` the default, of one verb or of all.
 
-    def set_default(self, name: str) -> None:
-        """Make ``name`` the default. Raises ``MissingError`` for a name that means nothing, and ``OutputError``."""
+        Raises ``MissingError`` for a name that means nothing, ``ConfigError`` and ``OutputError``.
+        """
+        self.choices.store_default(self._meaning(name), verb)
+
+    def set_alias(self, name: str, model: str) -> Alias:
+        """Let ``name`` stand for ``model`` from now on; raises as ``set_default`` and ``Choices.store_alias``."""
+        self.choices.store_alias(name, self._meaning(model))
+        return self.choices.alias(name)
+
+    def _meaning(self, name: str) -> str:
+        """Return what ``name`` stands for, if it means something. Raises ``MissingError`` and ``BadModelFile``."""
         key = self._key(name)
         with suppress(ModelNotHere):  # a good name all the same; the model is fetched when it is wanted
             self.find(key)
-        self._registry.update(lambda data: data["defaults"].update({"": key}))
+        return key
+
+    def aliases_of(self, model: ModelFile) -> builtins.list[str]:
+        """Return the stored aliases that mean ``model`` now."""
+        return [name for name, target in self._registry.data["aliases"].items() if self._means(target, model)]
+
+    def _means(self, name: str, model: ModelFile) -> bool:
+        with suppress(MissingError, ModelNotHere, BadModelFile):
+            return name == model.name or self.find(name).path == model.path
+        return False
+
+    def last_used(self, model: ModelFile) -> float | None:
+        """Return when a command last got ``model`` ready, in seconds since 1970; None: never."""
+        return self._used.last(model.sha256)
 
     def damaged_registry(self) -> Path | None:
         """Return the file of what llm remembered when it is damaged, or put aside since it was; else None."""
@@ -70,7 +100,8 @@ class Library:
     def names(self) -> builtins.list[str]:
         """Return the names that -m takes, quickly: aliases, imports, the catalogue, what is in the cache."""
         imports = self._registry.data["imports"]
-        return list(dict.fromkeys([*self._settings["aliases"], *imports, *catalogue_names(), *self._shelf.hub_names()]))
+        aliases = [alias.name for alias in self.choices.aliases()]
+        return list(dict.fromkeys([*aliases, *imports, *catalogue_names(), *self._shelf.hub_names()]))
 
     def catalogue(self) -> builtins.list[CatalogueEntry]:
         """Return the models that llm knows by name, from small to large."""
@@ -80,7 +111,7 @@ class Library:
         """Return what ``name`` stands for: aliases replaced, paths made absolute."""
         name = name or self.default()[0]
         if not _is_path(name):
-            name = self._settings["aliases"].get(name, name)
+            name = self.choices.follow(name)
         return os.path.abspath(Path(name).expanduser()) if _is_path(name) else name  # noqa: PTH100 (keeps links)
 
     # ---- what is here ---------------------------------------------------------------------------------------------
@@ -145,9 +176,14 @@ class Library:
         """Return the model ``name`` for loading: its SHA-256 is that which its source announced or the catalogue pins.
 
         A file is hashed once and again when its size or time has changed; one that nobody announced is hashed so that
-        later changes are seen. Raises as ``find``, ``DamagedModel`` for another hash and ``BadModelFile``.
+        later changes are seen. The model counts as used now. Raises as ``find``, ``DamagedModel`` for another hash and
+        ``BadModelFile``.
         """
-        key = self._key(name)
+        model = self._checked(self._key(name), interrupt)
+        self._used.mark(model.sha256)
+        return model
+
+    def _checked(self, key: str, interrupt: Interrupt) -> ModelFile:
         remembered = self._remembered(key)
         if remembered is not None:
             return remembered
@@ -189,28 +225,39 @@ class Library:
 
     # ---- getting and forgetting -----------------------------------------------------------------------------------
 
-    def pull(self, name: str | None, interrupt: Interrupt) -> Iterator[Progress | Notice | ModelFile]:
+    def pull(
+        self, name: str | None, interrupt: Interrupt, *, fitting: Fitting | None = None
+    ) -> Iterator[Progress | Notice | Offers | ModelFile]:
         """Have the model ``name`` here and checked; the last item is the model.
 
-        Nothing is fetched when it is here already; a damaged one is replaced. A local path is imported: hashed and
-        remembered, not copied. Raises as ``ready``, ``Offline``, and what ``Puller`` raises.
+        Nothing is fetched when it is here already; a damaged one is replaced. Of what is fetched, ``fitting`` says what
+        it shall fit. A local path is imported: hashed and remembered, not copied. Raises as ``ready``, ``Offline``, and what ``Puller`` raises.
         """
         key = self._key(name)
         if _is_path(key):
             yield self._import(Path(key), interrupt)
             return
         try:
-            yield self.ready(key, interrupt)
+            yield self._checked(key, interrupt)
         except ModelNotHere:
             pass
         except DamagedModel as error:
             yield Notice(f"{error.subject} is damaged: {error.detail}; fetching it again")
+            key, fitting = (error.subject if names.parse_hub_name(error.subject) else key), None  # that file, no other
         else:
             return
         if self.offline:
             raise Offline(key, origin=self.offline_by)
-        yield from self._fetch(key, interrupt)
-        yield self.ready(key, interrupt)
+        yield from self._fetch(key, interrupt, fitting)
+        yield self._checked(key, interrupt)
+
+    def search(self, words: str, limit: int, interrupt: Interrupt) -> builtins.list[Found]:
+        """Return repositories of the Hub with GGUF files whose names match. Raises ``Offline`` and as ``Hub.search``."""
+        if self.offline:
+            raise Offline("a search", origin=self.offline_by)
+        from llmcli.models.hub import Hub
+
+        return list(Hub(self._environ, self._patience).search(words, limit, interrupt))
 
     @property
     def offline(self) -> bool:
@@ -225,12 +272,14 @@ class Library:
         told = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
         return next((variable for variable in told if self._environ.get(variable, "").lower() in _TRUE), "")
 
-    def _fetch(self, key: str, interrupt: Interrupt) -> Iterator[Progress | Notice]:
+    def _fetch(
+        self, key: str, interrupt: Interrupt, fitting: Fitting | None
+    ) -> Iterator[Progress | Notice | Offers]:
         from llmcli.models.hub import Hub
         from llmcli.models.pulling import Placed, Puller
 
         hub = Hub(self._environ, self._patience)
-        puller = Puller(hub, self._cache, environ=self._environ, scratch=self._scratch)
+        puller = Puller(hub, self._cache, environ=self._environ, scratch=self._scratch, fitting=fitting)
         hub_name = names.parse_hub_name(key)
         if hub_name is not None:
             events = puller.pull_name(hub_name, interrupt)
@@ -243,9 +292,10 @@ class Library:
                 yield event
 
     def _import(self, path: Path, interrupt: Interrupt) -> ModelFile:
-        model = self.ready(str(path), interrupt)
+        self._registry.forget_damage(path)  # whoever pulls a file that was found changed wants it as it is now
+        model = self._checked(str(path), interrupt)
         name = path.stem
-        taken = {**self._settings["aliases"], **load_catalogue(), **self._registry.data["imports"]}
+        taken = {**{alias.name: alias.model for alias in self.choices.aliases()}, **load_catalogue(), **self._registry.data["imports"]}
         if names.is_plain(name) and taken.get(name, str(path)) == str(path):
             self._registry.update(lambda data: data["imports"].update({name: str(path)}))
             return replace(model, name=name)
@@ -274,8 +324,8 @@ class Library:
     def remove(self, name: str) -> builtins.list[Path]:
         """Remove a model from the cache, or forget an imported file; return what was deleted.
 
-        Blobs that another name needs stay, and so does a file that was imported by its path. If it is the default, the
-        default is forgotten. Nothing is deleted where the registry cannot be written. Of a model that is not here what
+        Blobs that another name needs stay, and so does a file that was imported by its path. Defaults and aliases that
+        mean it are forgotten. Nothing is deleted where the registry cannot be written. Of a model that is not here what
         ``left_behind`` returns is deleted. Raises as ``find``, and ``OutputError``.
         """
         try:
@@ -288,11 +338,8 @@ class Library:
                 with writing(path):
                     path.unlink(missing_ok=True)
             return left
-        names_of_it = {self._key(name), model.name}
-        stored = self.stored_default()
-        with suppress(MissingError, ModelNotHere, BadModelFile):
-            if stored and self.find(stored).path == model.path:
-                names_of_it.add(stored)
+        chosen = [*self._registry.data["defaults"].values(), *self._registry.data["aliases"].values()]
+        names_of_it = {self._key(name), model.name, *(each for each in chosen if self._means(each, model))}
         self._registry.forget(model.parts, names_of_it)
         removed: list[Path] = []
         if model.repo is not None and model.file is not None:

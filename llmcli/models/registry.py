@@ -1,4 +1,4 @@
-"""What llm remembers about models: hashes that were checked, what names meant, imports, the default. One JSON file."""
+"""What llm remembers about models: checked hashes, what names meant, imports, aliases, defaults. One JSON file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from typing import Any
 from llmcli.errors import OutputError
 from llmcli.models.cache import writing
 
-_SECTIONS: dict[str, type] = {"files": dict, "names": dict, "imports": str, "defaults": str}  # of their entries
+_SECTIONS: dict[str, type] = {"files": dict, "names": dict, "imports": str, "defaults": str, "aliases": str}
+"""Sections, and what their entries are."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A file whose SHA-256 was checked when it had this size (bytes) and time of modification; and its header's facts."""
+    """A file whose SHA-256 was checked when it had this size (bytes) and time of modification; and its header's facts.
+
+    ``damaged``: it was found changed, though nobody had announced its hash; then ``sha256`` is what it should have.
+    """
 
     size: int
     mtime_ns: int
@@ -26,13 +30,14 @@ class FileRecord:
     quantization: str | None = None
     architecture: str | None = None
     context: int | None = None
+    damaged: bool = False
 
     def __post_init__(self) -> None:
         """Raise ``TypeError`` for what a damaged registry may hold."""
         if not all(isinstance(text, str | None) for text in (self.sha256, self.quantization, self.architecture)):
             raise TypeError("expected texts")
-        if not isinstance(self.context, int | None):
-            raise TypeError("expected a number")
+        if not isinstance(self.context, int | None) or not isinstance(self.damaged, bool):
+            raise TypeError("expected a number and a truth")
 
 
 class Registry:
@@ -48,7 +53,7 @@ class Registry:
 
     @property
     def data(self) -> dict[str, dict[str, Any]]:
-        """The sections: files, names, imports, defaults."""
+        """The sections: files, names, imports, defaults (by verb, "" for all others), aliases."""
         if self._data is None:
             self._data, _ = self._read()
         return self._data
@@ -99,6 +104,17 @@ class Registry:
             return None
         return known if known and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns) else None
 
+    def remembered_sha256(self, path: Path) -> str | None:
+        """Return the hash that the file at ``path`` should have by what is remembered, however it looks now."""
+        known = self.data["files"].get(os.path.realpath(path), {}).get("sha256")
+        return known if isinstance(known, str) and known else None
+
+    def forget_damage(self, path: Path) -> None:
+        """Forget a file at ``path`` that is remembered as damaged. Raises ``OutputError``."""
+        real = os.path.realpath(path)
+        if self.data["files"].get(real, {}).get("damaged"):
+            self.update(lambda data: data["files"].pop(real, None) and None)
+
     def remember(self, records: Mapping[Path, FileRecord], names: Mapping[str, dict[str, Any]] | None = None) -> None:
         """Keep what was found out. Where the registry cannot be written nothing is lost but the time to hash again."""
         files = {os.path.realpath(path): asdict(record) for path, record in records.items()}
@@ -111,14 +127,18 @@ class Registry:
             self.update(change)
 
     def forget(self, paths: Collection[Path], names: Collection[str]) -> None:
-        """Forget the files at ``paths``, their names and imports, and a default among ``names``. Raises ``OutputError``."""
+        """Forget the files at ``paths``, their names and imports, and ``names`` as imports, aliases and defaults.
+
+        Raises ``OutputError``.
+        """
         gone = {str(path) for path in paths} | {os.path.realpath(path) for path in paths}
 
         def change(data: dict[str, dict[str, Any]]) -> None:
             data["files"] = {path: fields for path, fields in data["files"].items() if path not in gone}
             data["names"] = {name: fields for name, fields in data["names"].items() if fields.get("path") not in gone}
-            data["imports"] = {name: path for name, path in data["imports"].items() if path not in gone}
+            data["imports"] = {n: path for n, path in data["imports"].items() if path not in gone and n not in names}
             data["defaults"] = {use: name for use, name in data["defaults"].items() if name not in names}
+            data["aliases"] = {n: name for n, name in data["aliases"].items() if n not in names and name not in names}
 
         self.update(change)
 

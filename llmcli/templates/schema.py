@@ -79,7 +79,8 @@ class Prompt:
     def public_prefix(self) -> bool:
         """What stands before the user's turn is the file's own text: no variable of it can hold what a user wrote."""
         before = (self.system, *(template for pair in self.examples for template in pair))
-        return all(template is None or template.names <= _HARMLESS for template in before)
+        harmless = _HARMLESS & set(self.passed)
+        return all(template is None or template.names <= harmless for template in before)
 
     def render(self, variables: Mapping[str, object]) -> tuple[Message, ...]:
         """Return the messages: system (unless it comes out blank), the examples as pairs of turns, user.

@@ -49,18 +49,28 @@ def show_list(cli: Context) -> int:
     *GENERAL,
     "offline",
     "timeout",
+    "ctx",
     examples="""
       llm models pull qwen3-1.7b
       llm models pull Qwen/Qwen3-4B-GGUF:Q4_K_M
+      llm models pull Qwen/Qwen3-4B-GGUF --ctx 16384
       llm models pull ./mine.gguf
     """,
 )
-def pull(cli: Context, name: OptionalName = None) -> int:
-    """Fetch a model and check it; a file that is here already is used where it lies."""
+def pull(
+    cli: Context,
+    name: OptionalName = None,
+    force: Annotated[bool, typer.Option("--force", help="Fetch it though it does not fit this machine.")] = False,
+) -> int:
+    """Fetch a model and check it; a file that is here already is used where it lies.
+
+    Of a repository without a quantization the best is taken that fits this machine with the wanted context: the one
+    with most bits a weight up to 8. What does not fit is refused before anything is fetched (71).
+    """
     from llmcli.cli import sanitize, shelf, wording
 
     default = cli.models.default()[0]
-    model = cli.pull(name or default)
+    model = cli.pull(name or default, force=force)
     if cli.flags.json:
         cli.facts(shelf.here(model, default=default))
     elif cli.flags.verbose or (cli.world.terminal(cli.world.stderr) and not cli.flags.quiet):

@@ -1,0 +1,132 @@
+"""What the user chose by name: aliases and defaults, from the settings and from what commands stored."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from llmcli.errors import ConfigError, MissingError, UsageError
+from llmcli.models import names
+from llmcli.models.catalogue import STARTER, catalogue_names
+from llmcli.models.registry import Registry
+from llmcli.settings import Settings
+
+STORED = "llm models default"
+"""Where a default was decided that a command stored; with ``--for VERB`` behind it for one verb's."""
+COMMAND = "llm models alias"
+"""Where an alias comes from that a command stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Another name for ``model``; ``origin`` is a variable, the configuration file, or the command that stored it."""
+
+    name: str
+    model: str
+    origin: str
+
+
+class Choices:
+    """The aliases and defaults of ``settings``, which win, and of ``registry``; ``verb`` is the command that runs."""
+
+    def __init__(self, settings: Settings, registry: Registry, verb: str = "") -> None:
+        self._settings = settings
+        self._registry = registry
+        self._verb = verb
+
+    # ---- defaults -------------------------------------------------------------------------------------------------
+
+    def default(self, verb: str | None = None) -> tuple[str, str]:
+        """Return the model that is used when none is named, and where that was decided.
+
+        The setting wins, then what was stored for the verb (None: the one that runs), then what was stored for all,
+        then the starter.
+        """
+        if self._settings["model"]:
+            return self._settings["model"], self._settings.origin("model")
+        stored = self._registry.data["defaults"]
+        for use in dict.fromkeys((self._verb if verb is None else verb, "")):
+            if stored.get(use):
+                return stored[use], f"{STORED} --for {use}" if use else STORED
+        return STARTER, "built in"
+
+    def stored_default(self) -> str | None:
+        """Return what was stored for the verb that runs, or for all; None for neither."""
+        stored = self._registry.data["defaults"]
+        return stored.get(self._verb) or stored.get("")
+
+    def defaults(self) -> dict[str, str]:
+        """Return what was stored for single verbs."""
+        return {verb: name for verb, name in sorted(self._registry.data["defaults"].items()) if verb}
+
+    def store_default(self, name: str | None, verb: str = "") -> None:
+        """Store ``name`` for ``verb`` ("": for all), or forget what was stored (None).
+
+        Raises ``ConfigError`` where the setting decides, so that it would have no effect, and ``OutputError``.
+        """
+        if name is not None and self._settings["model"]:
+            detail = f"it says {self._settings['model']}, which goes before the default; change it there"
+            raise ConfigError("model", origin=self._settings.origin("model"), detail=detail)
+
+        def change(data: dict[str, dict[str, str]]) -> None:
+            data["defaults"].pop(verb, None)
+            if name is not None:
+                data["defaults"][verb] = name
+
+        self._registry.update(change)
+
+    # ---- aliases --------------------------------------------------------------------------------------------------
+
+    def follow(self, name: str) -> str:
+        """Return what ``name`` stands for: an alias of the settings is replaced, then one that was stored."""
+        name = self._settings["aliases"].get(name, name)
+        return str(self._registry.data["aliases"].get(name, name))
+
+    def aliases(self) -> list[Alias]:
+        """Return all aliases, sorted by name."""
+        stored = {name: Alias(name, model, COMMAND) for name, model in self._registry.data["aliases"].items()}
+        origin = self._settings.origin("aliases")
+        given = {name: Alias(name, model, origin) for name, model in self._settings["aliases"].items()}
+        return [alias for _, alias in sorted({**stored, **given}.items())]
+
+    def alias(self, name: str) -> Alias:
+        """Return the alias called ``name``. Raises ``MissingError`` (kind "alias")."""
+        known = {alias.name: alias for alias in self.aliases()}
+        if name not in known:
+            raise MissingError(name, kind="alias", suggestions=difflib.get_close_matches(name, known))
+        return known[name]
+
+    def store_alias(self, name: str, model: str) -> None:
+        """Let ``name`` stand for ``model``, which means something.
+
+        Raises ``UsageError`` for a name that cannot be one, ``ConfigError`` where the settings decide what it means,
+        and ``OutputError``.
+        """
+        check_name(name, "an alias")
+        if name in self._registry.data["imports"]:
+            raise UsageError(f"{name} is the name of an imported model")
+        self._refuse_given(name)
+        self._registry.update(lambda data: data["aliases"].update({name: model}))
+
+    def remove_alias(self, name: str) -> None:
+        """Forget an alias. Raises ``MissingError``, ``ConfigError`` for one of the settings, and ``OutputError``."""
+        self.alias(name)
+        if name not in self._registry.data["aliases"]:
+            self._refuse_given(name)
+        self._registry.update(lambda data: data["aliases"].pop(name, None) and None)
+
+    def _refuse_given(self, name: str) -> None:
+        given = self._settings["aliases"]
+        if name in given:
+            detail = f"{name} is {given[name]} there, which goes before this command; change it there"
+            raise ConfigError("aliases", origin=self._settings.origin("aliases"), detail=detail)
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse what cannot name a model of the user's: ``what`` is "an alias" or the like. Raises ``UsageError``."""
+    if not names.is_plain(name):
+        raise UsageError(f"{name!r} cannot be {what}", detail='Use letters, digits, "-", "_" and ".", without "..".')
+    if name.lower().endswith(".gguf"):
+        raise UsageError(f"{name} cannot be {what}: it looks like a file", detail="Leave out .gguf.")
+    if name in catalogue_names():
+        raise UsageError(f"{name} cannot be {what}: llm knows a model of that name", detail="Try: llm models list")
