@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import time
+from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,14 +26,29 @@ _NAME = re.compile(r"[0-9a-f]{64}\.([A-Za-z0-9-]+)\.(\d+)\.incomplete")
 _ABANDONED = 3600.0  # seconds without a write after which another machine's partial is taken for left behind
 
 
-def hash_file(path: Path, interrupt: Interrupt) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits. Raises ``OSError`` and what ``interrupt`` asks for."""
-    digest = hashlib.sha256()
+def hashing(path: Path, interrupt: Interrupt) -> Generator[int, None, str]:
+    """Return the SHA-256 of a file in hexadecimal digits, and meanwhile yield how many bytes were read.
+
+    Raises ``OSError`` and what ``interrupt`` asks for.
+    """
+    digest, done = hashlib.sha256(), 0
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
             interrupt.check()
+            done += len(block)
+            yield done
     return digest.hexdigest()
+
+
+def hash_file(path: Path, interrupt: Interrupt) -> str:
+    """Return the SHA-256 of a file as ``hashing`` does, without a word meanwhile."""
+    steps = hashing(path, interrupt)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return str(end.value)
 
 
 def check_space(directory: Path, needed: int) -> None:
