@@ -17,6 +17,7 @@ from llmcli.errors import OutputError
 from llmcli.models.names import is_model_file, parse_hub_name
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_OLLAMA_BLOB = re.compile(r"sha256-([0-9a-f]{64})")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -46,8 +47,14 @@ def hub_home(environ: Mapping[str, str]) -> Path:
 
 
 def announced_sha256(path: Path) -> str | None:
-    """Return the SHA-256 that the Hub announced for a file of the cache: the name of its blob. None for other files."""
+    """Return the SHA-256 that the source announced for a file: the name of its blob in the cache or in Ollama's folder.
+
+    None for other files.
+    """
     blob = _blob(path) if path.is_symlink() else path
+    ollama = _OLLAMA_BLOB.fullmatch(blob.name)
+    if ollama and blob.parent.name == "blobs":
+        return ollama.group(1)
     in_cache = blob.parent.name == "blobs" and blob.parent.parent.name.startswith("models--")
     return blob.name if in_cache and _SHA256.fullmatch(blob.name) else None
 

@@ -76,18 +76,22 @@ def is_model_file(file: str) -> bool:
     return _FILE.fullmatch(file) is not None and ".." not in file and not _NOT_A_MODEL.search(file)
 
 
+def stem(file: str) -> str:
+    """Return a file's name without its folder, its part of a split model and its ending."""
+    return re.sub(r"\.gguf$", "", _SPLIT.sub("", file), flags=re.IGNORECASE).rpartition("/")[2]
+
+
 def quantization(file: str) -> str | None:
     """Return the quantization label in a file's name ("x-q4_k_m-00001-of-00002.gguf": "Q4_K_M"), or None."""
-    stem = re.sub(r"\.gguf$", "", _SPLIT.sub("", file), flags=re.IGNORECASE)
-    found = [match.group(1).upper() for match in _QUANTIZATION.finditer(stem.rpartition("/")[2])]
+    found = [match.group(1).upper() for match in _QUANTIZATION.finditer(stem(file))]
     return found[-1] if found else None
 
 
 def title(file: str) -> str:
     """Return what the quantizations of one model have in common: the file's name without folder, label and part."""
-    stem = re.sub(r"\.gguf$", "", _SPLIT.sub("", file), flags=re.IGNORECASE).rpartition("/")[2]
-    labels = list(_QUANTIZATION.finditer(stem))
-    return (stem[: labels[-1].start()] + stem[labels[-1].end() :] if labels else stem).casefold()
+    name = stem(file)
+    labels = list(_QUANTIZATION.finditer(name))
+    return (name[: labels[-1].start()] + name[labels[-1].end() :] if labels else name).casefold()
 
 
 def parts(file: str) -> tuple[str, ...]:

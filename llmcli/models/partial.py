@@ -172,6 +172,16 @@ def others(blob: Path) -> list[Path]:
     return sorted(path for path in blob.parent.glob(f"{blob.name}.*.incomplete") if _NAME.fullmatch(path.name))
 
 
+def own_name(what: str) -> str:
+    """Return the name of a file that this process writes meanwhile, for ``what`` (a word without dots)."""
+    return f"{what}.{_host()}.{os.getpid()}.incomplete"
+
+
+def is_left(path: Path) -> bool:
+    """Return whether the owner of a file that got its name from ``own_name`` is gone, as far as that can be told."""
+    return _is_left(path, _host(), alone=False)
+
+
 def left_behind(blobs: Path) -> list[Path]:
     """Return the partial files in the directory ``blobs`` whose owners are gone."""
     found = sorted(path for path in blobs.glob("*.incomplete") if _NAME.fullmatch(path.name))
