@@ -156,14 +156,22 @@ class Header:
         with a sliding window are counted in full, so it is an upper bound. None for recurrent and hybrid models,
         compressed caches (multi-head latent attention), encoders and incomplete headers.
         """
+        if self.recurrent or self.number("attention.kv_lora_rank"):
+            return None
+        return self.attention_bytes_per_token(type_k, type_v)
+
+    def attention_bytes_per_token(self, type_k: str = "f16", type_v: str = "f16") -> int | None:
+        """Return an upper bound of what ``kv_bytes_per_token`` returns, for compressed caches and hybrid models too.
+
+        Recurrent states do not grow; where only every so many layers of a hybrid model have attention, those count.
+        """
         layers, heads = self.block_count, self.number("attention.head_count")
         width = self.number("embedding_length")
-        causal = self.metadata.get(f"{self.architecture}.attention.causal", True)
-        if self.recurrent or not causal or self.number("attention.kv_lora_rank") or not layers:
+        if not self.metadata.get(f"{self.architecture}.attention.causal", True) or not layers:
             return None
         kv_heads = self.kv_heads
         if isinstance(kv_heads, int):
-            total = kv_heads * layers
+            total = kv_heads * -(-layers // (self.number("full_attention_interval") or 1))
         elif kv_heads is not None and len(kv_heads) >= layers:
             total = sum(kv_heads[:layers])
         else:

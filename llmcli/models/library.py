@@ -20,12 +20,13 @@ from llmcli.models.registry import FileRecord, Registry
 from llmcli.models.shelf import ModelFile, Shelf, read_facts
 from llmcli.models.used import Used
 from llmcli.settings import Paths, Settings
-from llmcli.types import Notice, Progress
+from llmcli.types import ItemFailed, Notice, Progress
 
 if TYPE_CHECKING:
     from llmcli.models.fit import Fitting
-    from llmcli.models.hub import Found, Patience
+    from llmcli.models.hub import Patience
     from llmcli.models.offers import Offers
+    from llmcli.models.search import Repository
 
 __all__ = ["Library", "ModelFile"]
 
@@ -251,13 +252,17 @@ class Library:
         yield from self._fetch(key, interrupt, fitting)
         yield self._checked(key, interrupt)
 
-    def search(self, words: str, limit: int, interrupt: Interrupt) -> builtins.list[Found]:
-        """Return repositories of the Hub with GGUF files whose names match. Raises ``Offline`` and as ``Hub.search``."""
+    def search(
+        self, words: str, limit: int, fitting: Fitting, interrupt: Interrupt
+    ) -> Iterator[Progress | Notice | ItemFailed | Repository]:
+        """Yield what repositories of the Hub offer whose names match. Raises ``Offline``, and as ``search.search``."""
         if self.offline:
             raise Offline("a search", origin=self.offline_by)
-        from llmcli.models.hub import Hub
+        from llmcli.models.hub import Hub, Patience
+        from llmcli.models.search import search
 
-        return list(Hub(self._environ, self._patience).search(words, limit, interrupt))
+        patience = replace(self._patience or Patience(), tries=2)  # there are other repositories
+        yield from search(Hub(self._environ, patience), words, limit, fitting, interrupt)
 
     @property
     def offline(self) -> bool:

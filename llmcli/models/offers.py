@@ -58,23 +58,25 @@ def choose_fitting(
     """Return the file of the model ``usual`` to fetch: the best quantization that fits, said beforehand as ``Offers``.
 
     The best is the first that fits of the labels in ``order``; without an order, the one with most bits a weight up to
-    8, or where all have more, with fewest. ``named``: the user wants ``usual`` and no other. Raises ``DoesNotFit``
-    unless that is forced, and what ``Hub.stream`` raises about a file that cannot be had.
+    8, or where all have more, with fewest. ``named``: the user wants ``usual`` and no other. Unless that is forced,
+    raises ``DoesNotFit``, and ``BadModelFile`` for a header that nothing can be loaded by. Raises what ``Hub.stream``
+    raises about a file that cannot be had.
     """
-    if named and fitting.force:
-        return usual
     usual = parts(usual)[0]
-    header = yield from _header(hub, listing, usual, interrupt)
-    offers = _offers(listing, usual, header, fitting, order)
-    best = _best(offers, in_order=bool(order))
-    taken = next((offer for offer in offers if offer.file == usual), best) if named else best
-    if taken is None:
+    try:
+        header = yield from read_header(hub, listing, usual, interrupt)
+    except BadModelFile:
+        if not fitting.force:
+            raise
+        header = None
+    found = judge(listing, usual, header, fitting, order)
+    best = found and found.taken
+    taken = next((offer for offer in found.offers if offer.file == usual), None) if named and found else best
+    if taken is None or best is None:
         return usual  # its parts are not all there, as will be said
-    if not named:
-        yield Offers(tuple(offers), taken)
+    yield Offers((taken,), taken) if named else found
     if taken.fit.fits is False and not fitting.force:
-        smaller = best.name if best and best.fit.fits is not False else ""
-        raise refusal(taken.name, taken.fit, smaller)
+        raise refusal(taken.name, taken.fit, "" if best.fit.fits is False else best.name)
     return taken.file
 
 
@@ -92,15 +94,31 @@ def refusal(name: str, fit: Fit, smaller: str = "") -> DoesNotFit:
     )
 
 
-def _header(hub: Hub, listing: Listing, file: str, interrupt: Interrupt) -> Generator[Notice, None, Header | None]:
+def read_header(hub: Hub, listing: Listing, file: str, interrupt: Interrupt) -> Generator[Notice, None, Header | None]:
+    """Return the header of a file of a repository; None, with a notice, where it does not come.
+
+    Raises ``BadModelFile``, and what ``Hub.stream`` raises about a file that cannot be had.
+    """
     by_name = {item.file: item for item in listing.files}
     if file not in by_name:
         return None
     try:
         return remote_header(hub, Wanted(listing.repo, listing.revision, by_name[file], file), interrupt)
-    except (TryAgain, RemoteError, BadModelFile) as error:  # what else is wrong, the download will say
-        yield Notice(f"{file}: only the size of its weights is known beforehand: {error.detail}")
+    except (TryAgain, RemoteError) as error:  # a download has more patience, and a hash to compare with
+        yield Notice(f"{listing.repo}/{file}: only the size of its weights is known beforehand: {error.detail}")
         return None
+
+
+def judge(
+    listing: Listing, usual: str, header: Header | None, fitting: Fitting, order: Sequence[str] = ()
+) -> Offers | None:
+    """Return the whole quantizations of the model ``usual``, and the best of them by the rule of ``choose_fitting``.
+
+    None where no quantization has all its parts.
+    """
+    offers = _offers(listing, usual, header, fitting, order)
+    best = _best(offers, in_order=bool(order))
+    return Offers(tuple(offers), best) if best else None
 
 
 def _offers(listing: Listing, usual: str, header: Header | None, fitting: Fitting, order: Sequence[str]) -> list[Offer]:

@@ -1,0 +1,68 @@
+"""Searching the Hub: what the repositories that match offer, and which of it fits this machine.
+
+For each repository one listing is asked for and the header of one file read, some megabytes at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+from llmcli.errors import AccessDenied, BadModelFile, MissingError, RemoteError, TryAgain
+from llmcli.interrupt import Interrupt
+from llmcli.models.fit import Fitting
+from llmcli.models.hub import Found, Hub, Unreachable
+from llmcli.models.names import HubName, is_model_file
+from llmcli.models.offers import Offers, judge, read_header
+from llmcli.types import ItemFailed, Notice, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository that was found, and the quantizations that it offers of its usual model."""
+
+    found: Found
+    offers: Offers
+
+
+def search(
+    hub: Hub, words: str, limit: int, fitting: Fitting, interrupt: Interrupt
+) -> Iterator[Progress | Notice | ItemFailed | Repository]:
+    """Yield at most ``limit`` repositories whose names match ``words``, the most downloaded first.
+
+    One that holds no whole model is left out, with a notice one that nobody may have or load; one about which nothing
+    was answered is an ``ItemFailed``. Raises as ``Hub.search``, ``MissingError`` (kind "match") where nothing is found,
+    and ``Unreachable`` when the Hub goes away.
+    """
+    found = hub.search(words, limit, interrupt)
+    something = False
+    for number, each in enumerate(found):
+        yield Progress(number, len(found), "repositories")
+        try:
+            offers = yield from _offers(hub, each.repo, fitting, interrupt)
+        except Unreachable:
+            raise
+        except (AccessDenied, BadModelFile, MissingError) as error:
+            yield Notice(f"{each.repo} is left out: {error.detail}")
+        except (RemoteError, TryAgain) as error:
+            something = True
+            yield ItemFailed(number, each.repo, error)
+        else:
+            if offers is not None:
+                something = True
+                yield Repository(each, offers)
+    if not something:
+        raise MissingError(words, kind="match")
+
+
+def _offers(hub: Hub, repo: str, fitting: Fitting, interrupt: Interrupt) -> Generator[Notice, None, Offers | None]:
+    listing = hub.listing(repo, interrupt)
+    usual = HubName(repo).choose([item.file for item in listing.files if is_model_file(item.file)])
+    if usual is None:
+        return None
+    try:
+        header = yield from read_header(hub, listing, usual, interrupt)
+    except AccessDenied as error:  # a gated repository lists its files all the same
+        yield Notice(f"{repo} wants its terms accepted before anything is read: {error.url}")
+        header = None
+    return judge(listing, usual, header, fitting)
