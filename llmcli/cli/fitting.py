@@ -23,7 +23,7 @@ def cache_type(settings: Settings) -> str:
 
 
 def figures(settings: Settings) -> Machine:
-    """Return the memory of this machine, and of its GPUs where layers may go there."""
+    """Return the memory of this machine, and of its GPUs where layers may go there; what they share counts once."""
     from llmcli.engine import machine
     from llmcli.models.fit import Machine
 
@@ -31,7 +31,8 @@ def figures(settings: Settings) -> Machine:
         gpus = machine.gpus() if settings["gpu_layers"] != 0 else []
     except Unsupported:  # no llama.cpp: a model can be fetched all the same
         gpus = []
-    return Machine(machine.available_memory(), tuple(gpu.free for gpu in gpus))
+    memory, shared = machine.available_memory(), sum(gpu.free for gpu in gpus if gpu.shared)
+    return Machine(None if memory is None else max(0, memory - shared), tuple(gpu.free for gpu in gpus))
 
 
 def fitting(cli: Context, *, force: bool = False, shown: bool = False) -> Fitting:

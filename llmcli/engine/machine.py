@@ -12,6 +12,7 @@ from pathlib import Path
 from llmcli.engine import native
 
 _CGROUP = Path("/sys/fs/cgroup")
+_GPU, _INTEGRATED_GPU = 1, 2  # GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU of ggml-backend.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +120,12 @@ def processor() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One device that llama.cpp can offload to; memory in bytes."""
+    """One device that llama.cpp can offload to; memory in bytes. ``shared``: it is the machine's main memory."""
 
     name: str
     free: int
     total: int
+    shared: bool = False
 
 
 def gpus() -> list[Gpu]:
@@ -142,10 +144,11 @@ def gpus() -> list[Gpu]:
     found = []
     for index in range(ggml.ggml_backend_dev_count()):
         device = ggml.ggml_backend_dev_get(index)
-        if ggml.ggml_backend_dev_type(device) not in {1, 2}:  # GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU
+        kind = ggml.ggml_backend_dev_type(device)
+        if kind not in {_GPU, _INTEGRATED_GPU}:
             continue
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         ggml.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
         name = ggml.ggml_backend_dev_description(device).decode("utf-8", "replace")
-        found.append(Gpu(name, free.value, total.value))
+        found.append(Gpu(name, free.value, total.value, shared=kind == _INTEGRATED_GPU))
     return found

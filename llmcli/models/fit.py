@@ -52,7 +52,7 @@ class Fit:
 
     @property
     def cache(self) -> int:
-        """The KV cache. States of recurrent models do not grow with the context and are small: 0."""
+        """The KV cache. States of recurrent layers do not grow with the context and are small: 0."""
         return (self.per_token or 0) * self.context
 
     @property
@@ -79,10 +79,14 @@ class Fit:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Tokens of one answer a second, about; None where it is not known, and with a GPU, whose memory is another."""
-        if self.machine.gpus or not self.read or not self.machine.bandwidth:
+        """Tokens of one answer a second, about; None where it is not known, and on a GPU, whose memory is another.
+
+        Of a model that is divided, what lies on a GPU is counted as read at once.
+        """
+        left = 0 if self.on_gpu else 1 - sum(self.machine.gpus) / self.needed
+        if not left or not self.read or not self.machine.bandwidth:
             return None
-        return self.machine.bandwidth / self.read
+        return self.machine.bandwidth / (self.read * left)
 
     @property
     def longest(self) -> int:
@@ -113,14 +117,14 @@ class Fitting:
 def estimate(header: Header | None, size: int, context: int, machine: Machine, *, kv_type: str = "f16") -> Fit:
     """Return what a model of ``size`` bytes needs; ``header`` is its own, or that of another quantization of it.
 
-    Without a header only the weights are known. Layers with a sliding window are counted as if they had none.
+    Without a header only the weights are known. The cache is an upper bound: see ``Header.attention_bytes_per_token``.
     """
     if header is None:
         return Fit(size, None, 0, context, None, machine)
     share = _read_share(header)
     return Fit(
         weights=size,
-        per_token=header.kv_bytes_per_token(kv_type, kv_type),
+        per_token=header.attention_bytes_per_token(kv_type, kv_type),
         buffers=compute_buffers(header),
         context=context,
         read=None if share is None else int(size * share),
