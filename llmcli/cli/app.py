@@ -44,7 +44,7 @@ COMMANDS = (
     Command("summarize", "Summarize documents of any length."),
     Command("sentiment", "Label each line as positive, neutral or negative."),
     Command("generate", "Write an article, an email, a story, a poem, ..."),
-    Command("models", "Fetch, list and remove models.", group=True),
+    Command("models", "Find, fetch, list and remove models.", group=True),
     Command("prompts", "Look at the prompts, and make your own.", group=True),
     Command("config", "Look at the settings, and change them.", group=True),
     Command("doctor", "Say what this machine can run and what is wrong."),

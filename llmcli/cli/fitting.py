@@ -61,18 +61,31 @@ def show(cli: Context, offers: Offers) -> None:
     """Say on stderr what there is and what is taken: a table on a terminal, elsewhere a line each."""
     from llmcli.cli import sanitize, table, wording
 
-    world = cli.world
     if not wanted(cli):
         return
+    world, taken = cli.world, best(offers)
+    planned = f"with a context of {offers.taken.fit.context:,} tokens"
+    said = f"taking {taken.name} ({summary(taken)} {planned})" if taken else f"nothing fits {planned}"
     if cli.flags.json or not world.terminal(world.stderr):
-        for offer in offers.offers:
-            cli.explain(", ".join(f"{name} {value}" for name, value in row(offer).items() if value))
-        cli.explain(f"taking {offers.taken.name}")
+        for offer in by_size(offers):
+            cli.explain(f"{offer.name}: {summary(offer)}")
+        cli.explain(said)
         return
-    rows = [row(offer) | {"": "<" if offer is offers.taken else ""} for offer in offers.offers]
-    shown = table.render(rows, as_json=False, terminal=True, columns=world.columns(world.stderr))
-    planned = f"With a context of {offers.taken.fit.context:,} tokens:"
-    wording.say(world, f"{planned}\n{shown}llm: taking {sanitize.line(offers.taken.name)}")
+    if len(offers.offers) > 1:
+        rows = [row(offer) | {"": "<" if offer is taken else ""} for offer in by_size(offers)]
+        wording.say(world, table.render(rows, as_json=False, terminal=True, columns=world.columns(world.stderr))[:-1])
+    if taken:  # else the refusal says it
+        wording.say(world, f"llm: {sanitize.line(said)}")
+
+
+def by_size(offers: Offers) -> list[Offer]:
+    """Return the quantizations, the smallest first."""
+    return sorted(offers.offers, key=lambda offer: offer.size)
+
+
+def best(offers: Offers) -> Offer | None:
+    """Return the quantization that is taken unless somebody forces another; None where none fits."""
+    return None if offers.taken.fit.fits is False else offers.taken
 
 
 def row(offer: Offer) -> dict[str, Any]:
@@ -88,10 +101,36 @@ def row(offer: Offer) -> dict[str, Any]:
     }
 
 
+def summary(offer: Offer) -> str:
+    """Return the columns of an offer as a sentence."""
+    from llmcli.cli import wording
+
+    speed = rate(offer.fit.tokens_per_second)
+    return (
+        f"{wording.size(offer.size)}, fits: {verdict(offer.fit)}, "
+        f"{f'about {speed} tokens/s, ' if speed else ''}needs {wording.size(offer.fit.needed)}"
+    )
+
+
+def figured(fit: Fit) -> dict[str, Any]:
+    """Return the columns of what a model needs for programs; bytes, tokens."""
+    speed = fit.tokens_per_second
+    return {
+        "size": fit.weights,
+        "needs": fit.needed,
+        "context": fit.context,
+        "fits": fit.fits,
+        "on_gpu": fit.on_gpu,
+        "tokens_per_second": None if speed is None else round(speed, 1),
+    }
+
+
 def verdict(fit: Fit) -> str:
     """Return whether a model fits, as people read it."""
     if fit.on_gpu:
         return "on the GPU"
+    if fit.fits and fit.machine.gpus:
+        return "GPU in part"
     return {True: "yes", False: "no", None: "not known"}[fit.fits]
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from llmcli.models.gguf_types import nominal_bits
+
 STARTER = "smollm2-135m"
 _FILE = Path(__file__).with_name("catalogue.yaml")
+_MIXED = 1.1  # some tensors of a quantization are kept with more bits than its label says
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,12 @@ class WheelSource:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """A model known by name. ``memory`` in GiB is advice; ``pin`` is None where size and hash come from the Hub."""
+    """A model known by name. ``memory`` in GiB is advice; ``pin`` is None where size and hash come from the Hub.
+
+    What the makers document: ``parameters`` in billions, of which ``active`` are read for a token (None: all), the
+    ``context`` in tokens and the shape of the ``attention`` (layers, kv_heads, head); 0 and {} where that is not known.
+    ``codes`` are BCP 47 tags of languages that they name. Of the ``tasks`` it is ``strong`` in some for its size.
+    """
 
     name: str
     about: str
@@ -50,6 +58,20 @@ class CatalogueEntry:
     memory: int
     pin: Pin | None
     sources: tuple[HubSource | WheelSource, ...]
+    parameters: float = 0
+    active: float | None = None
+    context: int = 0
+    attention: Mapping[str, int] = field(default_factory=dict)
+    codes: tuple[str, ...] = ()
+    strong: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the preferred quantization: of the pinned file, else about; 0 where that is not known."""
+        if self.pin is not None:
+            return self.pin.size
+        bits = nominal_bits(self.quantizations[0]) or 0
+        return int(self.parameters * 1e9 * bits / 8 * _MIXED)
 
 
 def catalogue_names() -> list[str]:
@@ -70,8 +92,8 @@ def load_catalogue() -> Mapping[str, CatalogueEntry]:
 def _entry(name: str, fields: dict[str, Any]) -> CatalogueEntry:
     pinned = fields.pop("pinned", None)
     sources = tuple(_source(source) for source in fields.pop("sources", ["hub"]))
-    for key in ("quantizations", "tasks"):
-        fields[key] = tuple(fields[key])
+    for key in ("quantizations", "tasks", "strong", "codes"):
+        fields[key] = tuple(fields.get(key, ()))
     return CatalogueEntry(name=name, pin=None if pinned is None else Pin(**pinned), sources=sources, **fields)
 
 

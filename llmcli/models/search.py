@@ -35,7 +35,7 @@ def search(
     and ``Unreachable`` when the Hub goes away.
     """
     found = hub.search(words, limit, interrupt)
-    something = False
+    something, left_out = False, []
     for number, each in enumerate(found):
         yield Progress(number, len(found), "repositories")
         try:
@@ -43,7 +43,8 @@ def search(
         except Unreachable:
             raise
         except (AccessDenied, BadModelFile, MissingError) as error:
-            yield Notice(f"{each.repo} is left out: {error.detail}")
+            left_out.append(f"{each.repo} is left out: {error.detail}")
+            yield Notice(left_out[-1])
         except (RemoteError, TryAgain) as error:
             something = True
             yield ItemFailed(number, each.repo, error)
@@ -52,7 +53,7 @@ def search(
                 something = True
                 yield Repository(each, offers)
     if not something:
-        raise MissingError(words, kind="match")
+        raise MissingError(words, kind="match", detail="; ".join(left_out))
 
 
 def _offers(hub: Hub, repo: str, fitting: Fitting, interrupt: Interrupt) -> Generator[Notice, None, Offers | None]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from llmcli.cli import completers
+from llmcli.cli.commands.models_find import recommend, search
 from llmcli.cli.context import Context
 from llmcli.cli.groups import group
 from llmcli.cli.options import GENERAL, command
@@ -167,6 +168,15 @@ def tune(cli: Context, name: OptionalName = None) -> int:
 
 
 models = group(
-    "Fetch, list and remove models.",
-    {"list": show_list, "pull": pull, "show": show, "rm": rm, "default": default, "tune": tune},
+    "Find, fetch, list and remove models.",
+    {
+        "list": show_list,
+        "search": search,
+        "recommend": recommend,
+        "pull": pull,
+        "show": show,
+        "rm": rm,
+        "default": default,
+        "tune": tune,
+    },
 )

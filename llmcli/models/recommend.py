@@ -1,0 +1,89 @@
+"""Which models of the catalogue suit this machine, a task and languages; decided without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+
+from llmcli.errors import UnavailableError
+from llmcli.models.catalogue import CatalogueEntry
+from llmcli.models.fit import Fit, Fitting
+from llmcli.models.gguf import Header
+from llmcli.models.offers import refusal
+
+FLUENT = 5
+"""Tokens a second, about as fast as people read: what is slower is recommended last."""
+_SAME = {"nb": "no", "nn": "no", "tl": "fil"}  # codes of languages that the catalogue has under another
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """A model that fits, and what it needs, about."""
+
+    entry: CatalogueEntry
+    fit: Fit
+
+    @property
+    def fluent(self) -> bool:
+        """Whether it answers about as fast as people read; so it is taken to be where its speed is not known."""
+        speed = self.fit.tokens_per_second
+        return speed is None or speed >= FLUENT
+
+
+def recommend(
+    entries: Iterable[CatalogueEntry], task: str, languages: Collection[str], fitting: Fitting
+) -> list[Recommendation]:
+    """Return the models that fit, are good for ``task`` and documented for ``languages`` (BCP 47 tags), the best first.
+
+    ``entries`` go from less able to more able ones. First come those that are fluent here: the ones that are strong in
+    the task, then the others, each time the most able first; then those that are not, the quickest first. Raises
+    ``UnavailableError`` where the catalogue has no such model, and ``DoesNotFit`` where none fits.
+    """
+    wanted = {_base(code) for code in languages}
+    suitable = [
+        Recommendation(entry, estimate_entry(entry, fitting))
+        for entry in entries
+        if task in entry.tasks and wanted <= set(entry.codes) and entry.context >= (fitting.context or 0)
+    ]
+    if not suitable:
+        what = [f"for {task}", *(f"in {code}" for code in sorted(wanted))]
+        what += [f"with a context of {fitting.context} tokens"] if fitting.context else []
+        raise UnavailableError(f"llm knows no model {' '.join(what)}; look for one on the Hub: llm models search WORDS")
+    fitting_ones = [each for each in suitable if each.fit.fits is not False]
+    if not fitting_ones:
+        least = min(suitable, key=lambda each: each.fit.needed)
+        raise refusal(least.entry.name, least.fit)
+    ranks = {each.entry.name: rank for rank, each in enumerate(fitting_ones)}
+
+    def worth(each: Recommendation) -> tuple[bool, bool, float]:
+        if each.fluent:
+            return (True, task in each.entry.strong, ranks[each.entry.name])
+        return (False, False, each.fit.tokens_per_second or 0)
+
+    return sorted(fitting_ones, key=worth, reverse=True)
+
+
+def estimate_entry(entry: CatalogueEntry, fitting: Fitting) -> Fit:
+    """Return what a model of the catalogue needs, about: its preferred quantization, by what its makers document."""
+    fit = fitting.judge(_header(entry), entry.size)
+    share = (entry.active or entry.parameters) / entry.parameters if entry.parameters else 1
+    return replace(fit, read=int(entry.size * share))
+
+
+def _header(entry: CatalogueEntry) -> Header:
+    """Return what the header of the model's file would say, as far as it is documented."""
+    shape = {
+        "block_count": "layers",
+        "attention.head_count": "kv_heads",
+        "attention.head_count_kv": "kv_heads",
+        "attention.key_length": "head",
+        "attention.value_length": "head",
+    }
+    metadata = {f"{entry.name}.{key}": entry.attention[name] for key, name in shape.items() if name in entry.attention}
+    metadata[f"{entry.name}.context_length"] = entry.context
+    return Header(3, {"general.architecture": entry.name, **metadata}, (), 0, entry.size)
+
+
+def _base(code: str) -> str:
+    language = code.partition("-")[0]
+    return _SAME.get(language, language)
