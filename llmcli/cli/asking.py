@@ -32,7 +32,11 @@ def yes(cli: Context, question: str, *, enter: bool = True) -> bool:
 
 def fetch(cli: Context, missing: ModelNotHere) -> bool:
     """Ask whether a missing model may be fetched; False where nobody can be asked or the network is off."""
-    if cli.settings["offline"] or not possible(cli):
+    if cli.models.offline or not possible(cli):
         return False
-    known = f" ({wording.size(missing.size)})" if missing.size else ""
+    from llmcli.models.catalogue import load_catalogue
+
+    entry = load_catalogue().get(missing.subject)
+    about = f" (about {wording.size(entry.size)})" if entry and entry.size else ""
+    known = f" ({wording.size(missing.size)})" if missing.size else about
     return yes(cli, f"llm: the model {missing.subject}{known} is not on this machine. Fetch it?")

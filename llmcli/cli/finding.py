@@ -82,15 +82,16 @@ def recommend(cli: Context, task: str, languages: Sequence[str]) -> int:
         cli.table(rows)
         return 0
     name, why = rows[0]["name"], rows[0]["why"]
-    fetched = "It is here." if rows[0]["here"] else f"Fetch it with: llm models pull {name}"
-    cli.write(sanitize.line(f"{name}: {why}. {fetched}") + "\n\n")
+    advice = "" if rows[0]["here"] else f" Fetch it with: llm models pull {name}"
+    cli.write(sanitize.line(f"{name}: {why}.{advice}") + "\n\n")
     cli.table([_for_people(pick, row) for pick, row in zip(picks, rows, strict=True)])
     return 0
 
 
 def _recommended(pick: Recommendation, task: str, languages: Sequence[str], *, here: bool) -> dict[str, Any]:
     """Return the columns of a recommendation for programs; sizes in bytes."""
-    why = [pick.entry.about]
+    why = ["here already"] if here else []
+    why += [pick.entry.about]
     why += [f"its makers name {', '.join(languages)}"] if languages else []
     why += [] if pick.fluent else ["slow here"]
     return {
@@ -112,6 +113,5 @@ def _for_people(pick: Recommendation, row: dict[str, Any]) -> dict[str, Any]:
         "needs": wording.size(row["needs"]),
         "fits": fitting.verdict(pick.fit),
         "tokens/s": fitting.rate(row["tokens_per_second"]),
-        "here": "yes" if row["here"] else "",
         "why": row["why"],
     }

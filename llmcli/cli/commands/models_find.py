@@ -54,8 +54,10 @@ def search(
     Of each repository every quantization: its size, what it needs with the wanted context (--ctx), whether that fits
     memory and GPU, tokens a second, about, and which one llm models pull would take. One header is read of each, some
     megabytes.
+
     In a pipe, tab-separated: name, quantization, bytes, bytes needed, context, fits, on the GPU, tokens a second, taken,
     bits a weight, file, repository, licence, gated, downloads, updated.
+
     Nothing found is 66; 3 when a repository did not answer.
     """
     from llmcli.cli import finding
@@ -92,6 +94,7 @@ def recommend(
 
     Only what fits with the wanted context (--ctx); what answers slower than people read comes last. Without a network:
     sizes and speeds are estimates.
+
     In a pipe, tab-separated: name, task, bytes, bytes needed, context, fits, on the GPU, tokens a second, here, licence,
     languages, why.
     """
