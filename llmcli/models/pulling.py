@@ -14,7 +14,8 @@ from llmcli.models.download import Wanted, download
 from llmcli.models.fit import Fitting
 from llmcli.models.hub import Hub, Listing, RemoteFile, Unreachable
 from llmcli.models.names import HubName, choose, is_model_file, parts, quantization
-from llmcli.models.offers import Offers, choose_fitting, refusal
+from llmcli.models.offers import Offer, Offers, choose_fitting, refusal
+from llmcli.models.recommend import estimate_entry
 from llmcli.types import Notice, Progress
 
 
@@ -58,9 +59,11 @@ class Puller:
             usual = choose(_models(listing), entry.quantizations)
             yield from self._pull_file(listing, usual, entry.name, interrupt, order=entry.quantizations)
             return
-        if self._fitting is not None and not self._fitting.force:
-            fit = self._fitting.judge(None, pin.size)
-            if fit.fits is False:
+        if self._fitting is not None:
+            fit = estimate_entry(entry, self._fitting)
+            offer = Offer(entry.name, pin.file, entry.quantizations[0], pin.size, None, fit)
+            yield Offers((offer,), offer)
+            if fit.fits is False and not self._fitting.force:
                 raise refusal(entry.name, fit)
         wanted = Wanted(entry.repo, pin.revision, RemoteFile(pin.file, pin.size, pin.sha256), entry.name)
         yield from self._from_sources(entry, wanted, interrupt)

@@ -48,7 +48,9 @@ def recommend(
     if not suitable:
         what = [f"for {task}", *(f"in {code}" for code in sorted(wanted))]
         what += [f"with a context of {fitting.context} tokens"] if fitting.context else []
-        raise UnavailableError(f"no model of the catalogue is {' '.join(what)}; look on the Hub: llm models search WORDS")
+        raise UnavailableError(
+            f"no model of the catalogue is {' '.join(what)}; look on the Hub: llm models search WORDS"
+        )
     fitting_ones = [each for each in suitable if each.fit.fits is not False]
     if not fitting_ones:
         least = min(suitable, key=lambda each: each.fit.needed)
