@@ -25,7 +25,7 @@
     |- OutputError             74   I/O error, disk full, closed stdout
     |- TryAgain                75   network, 429, 5xx, lock time-out
     |- RemoteError             76   checksum mismatch, protocol error
-    |  `- DamagedModel              (a file in the cache is not what was announced)
+    |  `- DamagedModel              (a file is not what was announced, or what it was)
     |- AccessDenied            77   authentication or permission
     |- ConfigError             78   configuration, unknown keys too
     |- TimedOut               124   --timeout ran out
@@ -251,7 +251,14 @@ class RemoteError(LlmError):
 
 
 class DamagedModel(RemoteError):
-    """A file of the model ``subject`` in the cache is no longer what was announced; fetching it again heals it."""
+    """A file of the model ``subject`` is no longer what was announced, or what it was.
+
+    ``repair`` is the command that heals it, where it lies in no cache, so that fetching it again does not.
+    """
+
+    def __init__(self, subject: str, *, detail: str = "", repair: str = "") -> None:
+        super().__init__(subject, detail=detail)
+        self.repair = repair
 
 
 class AccessDenied(LlmError):

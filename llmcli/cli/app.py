@@ -30,6 +30,7 @@ class Command:
     name: str
     help: str
     group: bool = False
+    runs_model: bool = False
 
     def load(self) -> Any:
         """Import the command's module and return its function, or its Typer application for a group."""
@@ -38,18 +39,19 @@ class Command:
 
 
 COMMANDS = (
-    Command("ask", "Answer a question, with or without documents."),
-    Command("chat", "Talk with a model on the terminal."),
-    Command("translate", "Translate documents into another language."),
-    Command("summarize", "Summarize documents of any length."),
-    Command("sentiment", "Label each line as positive, neutral or negative."),
-    Command("generate", "Write an article, an email, a story, a poem, ..."),
+    Command("ask", "Answer a question, with or without documents.", runs_model=True),
+    Command("chat", "Talk with a model on the terminal.", runs_model=True),
+    Command("translate", "Translate documents into another language.", runs_model=True),
+    Command("summarize", "Summarize documents of any length.", runs_model=True),
+    Command("sentiment", "Label each line as positive, neutral or negative.", runs_model=True),
+    Command("generate", "Write an article, an email, a story, a poem, ...", runs_model=True),
     Command("models", "Find, fetch, list and remove models.", group=True),
     Command("prompts", "Look at the prompts, and make your own.", group=True),
     Command("config", "Look at the settings, and change them.", group=True),
     Command("doctor", "Say what this machine can run and what is wrong."),
     Command("completion", "Print the completion script for a shell."),
 )
+VERBS = tuple(command.name for command in COMMANDS if command.runs_model)
 
 _EPILOG = """\b
 Examples:

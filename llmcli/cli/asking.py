@@ -7,7 +7,7 @@ import select
 
 from llmcli.cli import sanitize, wording
 from llmcli.cli.context import Context
-from llmcli.errors import ModelNotHere
+from llmcli.errors import ModelNotHere, UsageError
 
 _POLL_MS = 100
 
@@ -28,6 +28,16 @@ def yes(cli: Context, question: str, *, enter: bool = True) -> bool:
     answer = os.read(cli.world.stdin, 1000)
     meant = {"y", "yes", ""} if enter else {"y", "yes"}
     return bool(answer) and answer.decode("utf-8", "replace").strip().lower() in meant
+
+
+def confirmed(cli: Context, what: str, otherwise: str) -> bool:
+    """Ask whether to do ``what``, which cannot be undone; Enter means no.
+
+    Raises ``UsageError`` where nobody can be asked; ``otherwise`` is the command that does not ask.
+    """
+    if not possible(cli):
+        raise UsageError("there is nobody to ask", detail=f"Try: {otherwise}")
+    return yes(cli, f"llm: {what}?", enter=False)
 
 
 def fetch(cli: Context, missing: ModelNotHere) -> bool:

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import typer
 
 from llmcli.errors import LlmError
+
+if TYPE_CHECKING:
+    from llmcli.models.library import Library
 
 Offers = list[str | tuple[str, str]]
 """Words, or pairs of a word and its explanation."""
@@ -34,12 +38,33 @@ def _offers(find: Callable[[typer.Context], Iterable[str | tuple[str, str]]]) ->
 @_offers
 def models(ctx: typer.Context) -> Iterable[str]:
     """Names that ``-m`` takes."""
+    return _library(ctx).names()
+
+
+def _library(ctx: typer.Context) -> Library:
     from llmcli.models.library import Library
     from llmcli.settings import find_paths, resolve
 
     environ = ctx.find_root().obj[0].environ
     paths = find_paths(environ)
-    return Library(resolve({}, environ, paths.config_file), paths, environ).names()
+    return Library(resolve({}, environ, paths.config_file), paths, environ)
+
+
+@_offers
+def aliases(ctx: typer.Context) -> Iterable[tuple[str, str]]:
+    """Aliases, explained by what they stand for."""
+    return ((alias.name, alias.model) for alias in _library(ctx).choices.aliases())
+
+
+@_offers
+def elsewhere(ctx: typer.Context) -> Iterable[str]:
+    """Models of the program that ``--from`` named; without it a file is meant, which the shell completes."""
+    from llmcli.models.folders import PROGRAMS, find_foreign
+
+    program = ctx.params.get("program")
+    if program not in PROGRAMS:
+        return ()
+    return (model.name for model in find_foreign(program, ctx.find_root().obj[0].environ))
 
 
 @_offers
@@ -70,6 +95,13 @@ def languages(incomplete: str) -> Offers:
     known = language_names()
     names = [name for _, name in known] if incomplete[:1].isupper() else []
     return [*known, *names]
+
+
+def verbs() -> Offers:
+    """Commands that run a model."""
+    from llmcli.cli.app import COMMANDS
+
+    return [(command.name, command.help) for command in COMMANDS if command.runs_model]
 
 
 def settings() -> Offers:

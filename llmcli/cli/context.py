@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from llmcli.cli.world import World
     from llmcli.models.library import Library as Models
     from llmcli.models.library import ModelFile
+    from llmcli.models.offers import Offers
     from llmcli.tasks.base import Options
     from llmcli.templates import Library as Prompts
-    from llmcli.types import TaskEvent, Work
+    from llmcli.types import Notice, Progress, TaskEvent, Work
 
 
 _FLASH = {"auto": None, "on": True, "off": False}
@@ -59,9 +60,15 @@ def build_backend(model: ModelFile, settings: Settings, paths: Paths, interrupt:
 class Context:
     """One run of one command; a context manager that closes the backend."""
 
-    def __init__(self, flags: Flags, world: World, interrupt: Interrupt, *, tolerant: bool = False) -> None:
-        """``tolerant``: a broken configuration becomes ``broken``, and the defaults hold; else it raises."""
+    def __init__(
+        self, flags: Flags, world: World, interrupt: Interrupt, *, verb: str = "", tolerant: bool = False
+    ) -> None:
+        """``verb`` is the command's name.
+
+        ``tolerant``: a broken configuration becomes ``broken``, and the defaults hold; else it raises.
+        """
         self.flags = flags
+        self.verb = verb
         self.world = world
         self.interrupt = interrupt
         self.paths = find_paths(world.environ)
@@ -108,7 +115,7 @@ class Context:
         """The models of this machine."""
         from llmcli.models.library import Library
 
-        return Library(self.settings, self.paths, self.world.environ)
+        return Library(self.settings, self.paths, self.world.environ, verb=self.verb)
 
     def options(self, **changes: Any) -> Options:
         """Return what the user asked of an answer, with a verb's own ``changes``."""
@@ -145,20 +152,26 @@ class Context:
     def pull(self, name: str, *, force: bool = False) -> ModelFile:
         """Fetch a model, with a progress bar on a terminal; unless ``force`` only one that fits this machine."""
         from llmcli.cli import fitting
+
+        wish = fitting.fitting(self, force=force, shown=fitting.wanted(self))
+        return self.last(self.models.pull(name, self.interrupt, fitting=wish))
+
+    def last(self, events: Iterator[Progress | Notice | Offers | ModelFile]) -> ModelFile:
+        """Show what happens to a model, with a progress bar on a terminal, and return it: the last item."""
+        from llmcli.cli import fitting
         from llmcli.cli.reporter import Reporter
         from llmcli.models.library import ModelFile
         from llmcli.types import Notice, Progress
 
         reporter = Reporter(self)
-        wish = fitting.fitting(self, force=force, shown=fitting.wanted(self))
         try:
-            for event in self.models.pull(name, self.interrupt, fitting=wish):
+            for event in events:
                 if isinstance(event, Progress):
                     reporter.progress(event)
                 elif isinstance(event, Notice):
                     reporter.notice(event.text)
                 elif isinstance(event, ModelFile):
-                    model = event  # the last one
+                    model = event
                 else:
                     fitting.show(self, event)
         finally:
@@ -171,7 +184,9 @@ class Context:
             from llmcli.cli.limits import check_fit
 
             model = self.model()
-            self.explain(f"model {model.name}, file {model.path}")
+            named, origin = self.models.default()
+            called = "" if named == model.name else f", called {named}"
+            self.explain(f"model {model.name}{called} ({origin}), file {model.path}")
             check_fit(model, self.settings, self.models)
             self._backend = build_backend(model, self.settings, self.paths, self.interrupt)
         return self._backend

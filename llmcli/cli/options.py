@@ -125,7 +125,7 @@ def command(
         def wrapper(typer_context: typer.Context, **given: Any) -> int:
             flags = Flags(**{field.name: given.pop(field.name) for field in wanted})
             world, interrupt = typer_context.obj
-            with Context(flags, world, interrupt, tolerant=tolerant) as cli:
+            with Context(flags, world, interrupt, verb=typer_context.info_name or "", tolerant=tolerant) as cli:
                 return function(cli, **given) or 0
 
         parameters = [*(p.replace(kind=keyword) for p in own), *shared, context]

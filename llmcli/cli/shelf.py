@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from llmcli.cli import wording
 from llmcli.errors import BadModelFile, MissingError, UsageError
 from llmcli.models.catalogue import CatalogueEntry, load_catalogue
 from llmcli.models.gguf import read_header
-from llmcli.models.library import ModelFile
+from llmcli.models.library import Library, ModelFile
 
 
 def verification(model: ModelFile) -> str:
@@ -22,9 +23,15 @@ def verification(model: ModelFile) -> str:
     return "verified" if model.verified else "not checked"
 
 
-def source(model: ModelFile) -> str:
-    """Return where a model came from: the repository and commit, or its path."""
-    return f"{model.repo}@{model.revision}" if model.repo else str(model.path)
+def source(models: Library, model: ModelFile) -> str:
+    """Return where a model came from: the repository and commit, or a path."""
+    return f"{model.repo}@{model.revision}" if model.repo else models.origin(model) or str(model.path)
+
+
+def last_used(models: Library, model: ModelFile) -> str | None:
+    """Return when a command used a model last, as ISO 8601 in UTC; None: never."""
+    time = models.last_used(model)
+    return None if time is None else datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def licence(model: ModelFile) -> str | None:
@@ -37,7 +44,7 @@ def licence(model: ModelFile) -> str | None:
         return None
 
 
-def here(model: ModelFile, *, default: str) -> dict[str, Any]:
+def here(models: Library, model: ModelFile) -> dict[str, Any]:
     """Return the row of a model on this machine; sizes in bytes, the context in tokens."""
     return {
         "name": model.name,
@@ -45,10 +52,11 @@ def here(model: ModelFile, *, default: str) -> dict[str, Any]:
         "quantization": model.quantization,
         "context": model.context,
         "licence": licence(model),
+        "last_used": last_used(models, model),
         "verification": verification(model),
-        "source": source(model),
+        "source": source(models, model),
         "here": not model.missing,
-        "default": model.name == default,
+        "default": models.means(models.default()[0], model),
         "path": str(model.path),
     }
 
@@ -61,6 +69,7 @@ def known(entry: CatalogueEntry, *, default: str) -> dict[str, Any]:
         "quantization": entry.quantizations[0],
         "context": None,
         "licence": entry.licence,
+        "last_used": None,
         "verification": "pinned" if entry.pin else "not pinned",
         "source": entry.repo,
         "here": False,
@@ -77,6 +86,7 @@ def here_for_people(row: dict[str, Any]) -> dict[str, Any]:
         "quant": row["quantization"],
         "context": row["context"],
         "licence": row["licence"],
+        "used": (row["last_used"] or "never")[:10],
         "check": row["verification"],
     }
 
@@ -92,7 +102,7 @@ def known_for_people(entry: CatalogueEntry) -> dict[str, Any]:
     }
 
 
-def details(model: ModelFile) -> dict[str, Any]:
+def details(models: Library, model: ModelFile) -> dict[str, Any]:
     """Return everything that the header and the registry know; None where they do not.
 
     ``heads`` and ``kv_heads`` are lists where they differ from layer to layer; ``window`` in tokens;
@@ -122,7 +132,10 @@ def details(model: ModelFile) -> dict[str, Any]:
         "size": model.size,
         "sha256": model.sha256,
         "verification": verification(model),
-        "source": model.repo,
+        "last_used": last_used(models, model),
+        "aliases": models.aliases_of(model),
+        "default_for": models.default_for(model),
+        "source": model.repo or models.origin(model),
         "file": model.file,
         "revision": model.revision,
         "licence": licence(model),
@@ -138,7 +151,7 @@ def _readable(name: str, value: Any) -> Any:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(map(str, value)) or None
     if name == "size" and value is not None:
         return wording.size(value)
     return f"{value:,}" if isinstance(value, int) else value

@@ -52,8 +52,10 @@ def _missing(error: e.MissingError) -> Words:
         "model": "Try: llm models list",
         "prompt": "Try: llm prompts list",
         "repository": "Check the name on the Hub, or try: llm models list",
+        "match": "Try fewer words: the Hub looks for all of them in the names of repositories.",
     }
-    what = {"input": "cannot read"}.get(error.kind, f"no {error.kind} called")
+    whats = {"input": "cannot read", "match": "no repository with GGUF files matches"}
+    what = whats.get(error.kind, f"no {error.kind} called")
     return _with_detail(f"{what} {_of(error)}", error), _did_you_mean(error.suggestions) or nexts.get(error.kind, "")
 
 
@@ -130,7 +132,8 @@ def _cannot_create(error: e.CannotCreate) -> Words:
 
 
 def _access(error: e.AccessDenied) -> Words:
-    advice = f"Ask for access at {error.url}" if error.url else "Check the token (HF_TOKEN) and its permissions."
+    where = f"Accept the terms or ask for access at {error.url} (with the account of HF_TOKEN)"
+    advice = where if error.url else "Check the token (HF_TOKEN) and its permissions."
     return _with_detail(f"no access to {_of(error)}", error), advice
 
 
@@ -176,8 +179,8 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     ),
     e.TryAgain: _try_again,
     e.DamagedModel: lambda x: (
-        _with_detail(f"the file of {_of(x)} in the cache is damaged", x),
-        f"Try: llm models pull {_of(x)}",
+        _with_detail(f"{_of(x)} is damaged" if x.repair else f"the file of {_of(x)} in the cache is damaged", x),
+        f"Try: {x.repair or f'llm models pull {_of(x)}'}",
     ),
     e.RemoteError: lambda x: (
         _with_detail(f"{_of(x)}: the remote sent nonsense", x),

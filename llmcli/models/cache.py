@@ -51,7 +51,7 @@ def announced_sha256(path: Path) -> str | None:
 
     None for other files.
     """
-    blob = _blob(path) if path.is_symlink() else path
+    blob = target(path) if path.is_symlink() else path
     ollama = _OLLAMA_BLOB.fullmatch(blob.name)
     if ollama and blob.parent.name == "blobs":
         return ollama.group(1)
@@ -87,13 +87,26 @@ class HubCache:
         """Return the lock file that huggingface_hub uses for the same download."""
         return self.root / ".locks" / self.directory(repo).name / f"{sha256}.lock"
 
+    def repositories(self) -> list[Path]:
+        """Return the directories of all repositories of models."""
+        return sorted(self.root.glob("models--*--*"))
+
+    def targets(self) -> set[Path]:
+        """Return all files that a link of a snapshot, or a blob that is a link, points to, whether they are there.
+
+        Raises ``OutputError`` where a directory cannot be read: what is not seen there would seem to be of no use.
+        """
+        with writing(self.root):
+            tops = (each / part for each in self.repositories() for part in ("blobs", "snapshots"))
+            return {aim for top in tops for _, aim in links(top)}
+
     def files(self, repo: str | None = None) -> list[CachedFile]:
         """Return the GGUF files that are here, one for each file name of a repository, sorted.
 
         Where several commits have it, the one that ``refs/main`` names wins, then the newest snapshot.
         """
         found: dict[tuple[str, str], CachedFile] = {}
-        for directory in [self.directory(repo)] if repo is not None else sorted(self.root.glob("models--*--*")):
+        for directory in [self.directory(repo)] if repo is not None else self.repositories():
             name = directory.name.removeprefix("models--").replace("--", "/", 1)
             if parse_hub_name(name) is None:
                 continue
@@ -130,26 +143,46 @@ class HubCache:
     def remove(self, repo: str, file: str) -> list[Path]:
         """Remove ``file`` of ``repo`` from every snapshot, and the blobs that no other name needs; return what went."""
         directory = self.directory(repo)
-        links = [snapshot / file for snapshot in _snapshots(directory)]
-        links = [link for link in links if link.is_symlink() or link.exists()]
-        blobs = {_blob(link) for link in links if link.is_symlink()}
+        named = [snapshot / file for snapshot in _snapshots(directory)]
+        named = [link for link in named if link.is_symlink() or link.exists()]
+        blobs = {target(link) for link in named if link.is_symlink()}
         removed: list[Path] = []
         with writing(directory):
-            for link in links:
+            for link in named:
                 link.unlink()
                 removed.append(link)
                 _remove_empty(link.parent, directory / "snapshots")
-            needed = {_blob(path) for path in (directory / "snapshots").rglob("*") if path.is_symlink()}
-            for blob in sorted(blobs - needed):
-                if blob.parent == directory / "blobs":
+            for blob in sorted(blobs - self.targets()):
+                if blob.parent == (directory / "blobs").resolve():
                     blob.unlink(missing_ok=True)
                     removed.append(blob)
         return removed
 
 
-def _blob(link: Path) -> Path:
-    """Return what a snapshot's link points to, one step only: a blob may itself be a link into a shared store."""
-    return Path(os.path.normpath(link.parent / link.readlink()))
+def target(link: Path) -> Path:
+    """Return what a snapshot's link points to, one step only: a blob may itself be a link into a shared store.
+
+    Its directory is named without links, so that one file has one name.
+    """
+    aim = link.parent / link.readlink()
+    return aim.parent.resolve() / aim.name
+
+
+def links(top: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the symbolic links below the directory ``top``, each with its target.
+
+    Raises ``OSError`` where a directory cannot be looked into.
+    """
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for directory, folders, files in os.walk(top, onerror=fail):
+        for path in (Path(directory) / name for name in (*folders, *files)):
+            with suppress(FileNotFoundError):  # just renamed
+                if path.is_symlink():
+                    yield path, target(path)
 
 
 def _snapshots(directory: Path) -> list[Path]:

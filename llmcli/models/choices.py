@@ -103,8 +103,6 @@ class Choices:
         and ``OutputError``.
         """
         check_name(name, "an alias")
-        if name in self._registry.data["imports"]:
-            raise UsageError(f"{name} is the name of an imported model")
         self._refuse_given(name)
         self._registry.update(lambda data: data["aliases"].update({name: model}))
 
@@ -129,4 +127,4 @@ def check_name(name: str, what: str) -> None:
     if name.lower().endswith(".gguf"):
         raise UsageError(f"{name} cannot be {what}: it looks like a file", detail="Leave out .gguf.")
     if name in catalogue_names():
-        raise UsageError(f"{name} cannot be {what}: llm knows a model of that name", detail="Try: llm models list")
+        raise UsageError(f"{name} cannot be {what}: llm knows a model of that name", detail="Choose another name.")

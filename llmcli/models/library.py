@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli.errors import BadModelFile, DamagedModel, MissingError, ModelNotHere, Offline
+from llmcli.errors import DamagedModel, ModelNotHere, Offline, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.models import names
-from llmcli.models.cache import HubCache, hub_directory, writing
-from llmcli.models.catalogue import CatalogueEntry, catalogue_names, load_catalogue
-from llmcli.models.choices import Alias, Choices
-from llmcli.models.registry import FileRecord, Registry
-from llmcli.models.shelf import ModelFile, Shelf, read_facts
-from llmcli.models.used import Used
+from llmcli.models.cache import writing
+from llmcli.models.catalogue import load_catalogue
+from llmcli.models.checking import Checker, settled
+from llmcli.models.choices import Alias, check_name
+from llmcli.models.finder import Finder, is_path
+from llmcli.models.shelf import ModelFile, read_facts
 from llmcli.settings import Paths, Settings
 from llmcli.types import ItemFailed, Notice, Progress
 
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
     from llmcli.models.hub import Patience
     from llmcli.models.offers import Offers
     from llmcli.models.search import Repository
+    from llmcli.models.waste import Waste
 
 __all__ = ["Library", "ModelFile"]
 
 _TRUE = frozenset({"1", "on", "yes", "true"})
 
 
-class Library:
-    """What is in the Hugging Face cache and what was imported by path, under the names that ``-m`` takes."""
+class Library(Finder):
+    """The models that ``Finder`` finds, and all that is done with them."""
 
     def __init__(
         self,
@@ -46,21 +47,14 @@ class Library:
         patience: Patience | None = None,
     ) -> None:
         """``verb`` is the command that runs, for its own default; ``patience`` with the network: None for the usual."""
+        super().__init__(settings, paths, environ, verb)
         self._settings = settings
         self._environ = environ
         self._patience = patience
         self._scratch = paths.cache
-        self._cache = HubCache(hub_directory(environ).absolute())
-        self._registry = Registry(paths.data / "models.json")
-        self._shelf = Shelf(self._cache, self._registry)
-        self._used = Used(paths.data / "used")
-        self.choices = Choices(settings, self._registry, verb)
+        self._checker = Checker(self._shelf, self._registry)
 
-    # ---- names ----------------------------------------------------------------------------------------------------
-
-    def default(self, verb: str | None = None) -> tuple[str, str]:
-        """Return the model that is used when none is named, and where that was decided; see ``Choices.default``."""
-        return self.choices.default(verb)
+    # ---- choosing -------------------------------------------------------------------------------------------------
 
     def set_default(self, name: str, verb: str = "") -> None:
         """Make ``name`` the default, of one verb or of all.
@@ -71,6 +65,8 @@ class Library:
 
     def set_alias(self, name: str, model: str) -> Alias:
         """Let ``name`` stand for ``model`` from now on; raises as ``set_default`` and ``Choices.store_alias``."""
+        if name in self._imports.paths():
+            raise UsageError(f"{name} is the name of an imported model", detail="Choose another name.")
         self.choices.store_alias(name, self._meaning(model))
         return self.choices.alias(name)
 
@@ -81,104 +77,13 @@ class Library:
             self.find(key)
         return key
 
-    def aliases_of(self, model: ModelFile) -> builtins.list[str]:
-        """Return the stored aliases that mean ``model`` now."""
-        return [name for name, target in self._registry.data["aliases"].items() if self._means(target, model)]
-
-    def _means(self, name: str, model: ModelFile) -> bool:
-        with suppress(MissingError, ModelNotHere, BadModelFile):
-            return name == model.name or self.find(name).path == model.path
-        return False
-
-    def last_used(self, model: ModelFile) -> float | None:
-        """Return when a command last got ``model`` ready, in seconds since 1970; None: never."""
-        return self._used.last(model.sha256)
-
-    def damaged_registry(self) -> Path | None:
-        """Return the file of what llm remembered when it is damaged, or put aside since it was; else None."""
-        return self._registry.damaged()
-
-    def names(self) -> builtins.list[str]:
-        """Return the names that -m takes, quickly: aliases, imports, the catalogue, what is in the cache."""
-        imports = self._registry.data["imports"]
-        aliases = [alias.name for alias in self.choices.aliases()]
-        return list(dict.fromkeys([*aliases, *imports, *catalogue_names(), *self._shelf.hub_names()]))
-
-    def catalogue(self) -> builtins.list[CatalogueEntry]:
-        """Return the models that llm knows by name, from small to large."""
-        return list(load_catalogue().values())
-
-    def _key(self, name: str | None) -> str:
-        """Return what ``name`` stands for: aliases replaced, paths made absolute."""
-        name = name or self.default()[0]
-        if not _is_path(name):
-            name = self.choices.follow(name)
-        return os.path.abspath(Path(name).expanduser()) if _is_path(name) else name  # noqa: PTH100 (keeps links)
-
-    # ---- what is here ---------------------------------------------------------------------------------------------
-
-    def list(self) -> builtins.list[ModelFile]:
-        """Return the models on this machine, sorted by name; imported files that are gone too (``missing``)."""
-        imports = self._registry.data["imports"]
-        found = [*self._shelf.list(), *(self._imported(name, Path(path)) for name, path in imports.items())]
-        return sorted(found, key=lambda model: model.name)
-
-    def _imported(self, name: str, path: Path) -> ModelFile:
-        try:
-            return self._shelf.path(path, name)
-        except (MissingError, BadModelFile):
-            return ModelFile(name, path, 0, parts=(path,))
-
-    def find(self, name: str | None = None) -> ModelFile:
-        """Return the model that ``name`` means (None: the default).
-
-        A path only if it begins like one or ends in .gguf and exists; then an alias, a catalogue name, an import,
-        ``owner/repo[:QUANT]`` or ``owner/repo/file.gguf`` in the cache. Raises ``ModelNotHere`` (a known or
-        well-formed name, nothing on this machine), ``MissingError`` (kind "model", close names as suggestions) and
-        ``BadModelFile`` (a directory).
-        """
-        key = self._key(name)
-        return self._remembered(key) or self._resolve(key)
-
-    def _remembered(self, key: str) -> ModelFile | None:
-        """Return what ``key`` was found to mean, while the files are as they were when they were checked.
-
-        Every command comes by here: no YAML, no header, one look at each file.
-        """
-        fields = self._registry.data["names"].get(key)
-        try:
-            model = ModelFile.from_json(fields) if fields else None
-        except (TypeError, KeyError):  # written by a version with other fields
-            return None
-        if model is None or (model.repo is not None and not model.path.is_relative_to(self._cache.root)):
-            return None  # of the Hub, but in the cache that another HF_HOME named
-        return model if all(self._shelf.checked(model, part) for part in model.parts) else None
-
-    def _resolve(self, key: str) -> ModelFile:
-        if _is_path(key):
-            return self._shelf.path(Path(key), key)
-        if key in load_catalogue():
-            return self._shelf.entry(load_catalogue()[key])
-        imported = self._registry.data["imports"].get(key)
-        if imported is not None:
-            return self._shelf.path(Path(imported), key)
-        hub_name = names.parse_hub_name(key)
-        mistyped = key.count("/") == 1 and key.lower().endswith(".gguf")  # a path, since OWNER/REPO/FILE has two
-        if hub_name is not None and not mistyped:
-            return self._shelf.hub(hub_name)
-        import difflib
-
-        close = difflib.get_close_matches(key, self.names(), n=3, cutoff=0.6)
-        raise MissingError(key, kind="model", suggestions=close, detail="No such file" if mistyped else "")
-
     # ---- checking -------------------------------------------------------------------------------------------------
 
     def ready(self, name: str | None, interrupt: Interrupt) -> ModelFile:
         """Return the model ``name`` for loading: its SHA-256 is that which its source announced or the catalogue pins.
 
         A file is hashed once and again when its size or time has changed; one that nobody announced is hashed so that
-        later changes are seen. The model counts as used now. Raises as ``find``, ``DamagedModel`` for another hash and
-        ``BadModelFile``.
+        later changes are seen. The model counts as used now. Raises as ``find``, and as ``Checker.check``.
         """
         model = self._checked(self._key(name), interrupt)
         self._used.mark(model.sha256)
@@ -188,43 +93,13 @@ class Library:
         remembered = self._remembered(key)
         if remembered is not None:
             return remembered
-        model = self._resolve(key)
-        records = {part: self._check(model, part, interrupt) for part in model.parts}
-        facts = records[model.path]
-        model = replace(
-            model,
-            sha256=facts.sha256,
-            quantization=model.quantization or facts.quantization,
-            architecture=facts.architecture,
-            context=facts.context,
-            verified=True,
-            damaged=False,
-        )
-        self._registry.remember(records, {key: model.to_json()})
-        return model
+        return settled(self._checker.check(self._resolve(key), key, interrupt))
 
-    def _check(self, model: ModelFile, part: Path, interrupt: Interrupt) -> FileRecord:
-        from llmcli.models.partial import hash_file
+    def verify(self, model: ModelFile, interrupt: Interrupt) -> Iterator[Progress | ModelFile]:
+        """Hash all files of ``model`` again; the last item is the model. Raises as ``Checker.check``."""
+        yield (yield from self._checker.check(model, model.name, interrupt, again=True))
 
-        expected = model.expected_sha256(part)
-        known = self._shelf.checked(model, part)
-        if known is not None:
-            return known
-        try:
-            before = part.stat()
-            found = hash_file(part, interrupt)
-        except OSError as error:
-            raise MissingError(str(part), kind="model", detail=error.strerror or "") from error
-        if expected not in (found, None):
-            self._registry.remember({part: FileRecord(before.st_size, before.st_mtime_ns, found)})
-            detail = f"SHA-256 is {found}, announced was {expected}"
-            if model.repo is None:  # named by its path
-                raise BadModelFile(str(part), detail=f"it is damaged: {detail}")
-            raise DamagedModel(model.name, detail=detail)
-        # the time from before the hashing: a change meanwhile makes the record void
-        return replace(read_facts(part, found), size=before.st_size, mtime_ns=before.st_mtime_ns)
-
-    # ---- getting and forgetting -----------------------------------------------------------------------------------
+    # ---- getting --------------------------------------------------------------------------------------------------
 
     def pull(
         self, name: str | None, interrupt: Interrupt, *, fitting: Fitting | None = None
@@ -232,17 +107,20 @@ class Library:
         """Have the model ``name`` here and checked; the last item is the model.
 
         Nothing is fetched when it is here already; a damaged one is replaced. Of what is fetched, ``fitting`` says what
-        it shall fit. A local path is imported: hashed and remembered, not copied. Raises as ``ready``, ``Offline``, and what ``Puller`` raises.
+        it shall fit. A file that is named by its path is hashed and remembered, not copied. Raises as ``ready``,
+        ``Offline``, and what ``Puller`` raises.
         """
         key = self._key(name)
-        if _is_path(key):
-            yield self._import(Path(key), interrupt)
+        if is_path(key):
+            yield self._refer(Path(key), interrupt)
             return
         try:
             yield self._checked(key, interrupt)
         except ModelNotHere:
             pass
         except DamagedModel as error:
+            if error.repair:  # it came from elsewhere
+                raise
             yield Notice(f"{error.subject} is damaged: {error.detail}; fetching it again")
             key, fitting = (error.subject if names.parse_hub_name(error.subject) else key), None  # that file, no other
         else:
@@ -277,9 +155,7 @@ class Library:
         told = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
         return next((variable for variable in told if self._environ.get(variable, "").lower() in _TRUE), "")
 
-    def _fetch(
-        self, key: str, interrupt: Interrupt, fitting: Fitting | None
-    ) -> Iterator[Progress | Notice | Offers]:
+    def _fetch(self, key: str, interrupt: Interrupt, fitting: Fitting | None) -> Iterator[Progress | Notice | Offers]:
         from llmcli.models.hub import Hub
         from llmcli.models.pulling import Placed, Puller
 
@@ -296,23 +172,44 @@ class Library:
             else:
                 yield event
 
-    def _import(self, path: Path, interrupt: Interrupt) -> ModelFile:
-        self._registry.forget_damage(path)  # whoever pulls a file that was found changed wants it as it is now
+    def _refer(self, path: Path, interrupt: Interrupt) -> ModelFile:
+        """Use the file at ``path`` where it lies, as it is now; by its stem where that is free, else by its path."""
+        known = self._registry.last(path)
+        if known is not None and known.damaged and not known.announced and not self._shelf.owns(path):
+            self._registry.forget_file(path)
         model = self._checked(str(path), interrupt)
-        name = path.stem
-        taken = {**{alias.name: alias.model for alias in self.choices.aliases()}, **load_catalogue(), **self._registry.data["imports"]}
-        if names.is_plain(name) and taken.get(name, str(path)) == str(path):
-            self._registry.update(lambda data: data["imports"].update({name: str(path)}))
+        name = names.stem(path.name)
+        if self._shelf.owns(path):
             return replace(model, name=name)
-        self._registry.update(lambda data: data["imports"].update({str(path): str(path)}))
-        return model
+        aliases = {alias.name: alias.model for alias in self.choices.aliases()}
+        taken = {**aliases, **load_catalogue(), **self._imports.paths()}
+        if not names.is_plain(name) or str(taken.get(name, path)) != str(path):
+            name = str(path)
+        self._imports.refer(name, path)
+        return replace(model, name=name)
+
+    def import_file(self, path: Path, interrupt: Interrupt, *, name: str = "") -> Iterator[Progress | ModelFile]:
+        """Have the model at ``path`` among our own files, as ``name`` ("": its file's stem); the last item is the model.
+
+        Raises ``UsageError`` for a name that cannot be one or is taken, and as ``Imports.copy``.
+        """
+        source = self._shelf.path(Path(os.path.abspath(path.expanduser())), str(path))  # noqa: PTH100 (keeps links)
+        name = name or names.plain(names.stem(path.name))
+        check_name(name, "the name of an import")
+        for alias in self.choices.aliases():
+            if alias.name == name:
+                raise UsageError(f"{name} is an alias of {alias.model}", detail="Choose another name with --name.")
+        yield from self._imports.copy(source, name, interrupt)
+        yield self._checked(name, interrupt)
+
+    # ---- forgetting -----------------------------------------------------------------------------------------------
 
     def find_removable(self, name: str) -> ModelFile:
         """Return the model that ``remove`` would remove: as ``find``, and an imported file that is gone too."""
         key = self._key(name)
-        for imported, path in self._registry.data["imports"].items():
-            if key in {imported, path} and not Path(path).is_file():
-                return self._imported(imported, Path(path))
+        for imported, path in self._imports.paths().items():
+            if key in {imported, str(path)} and (model := self._imported(imported, path)).missing:
+                return model
         return self.find(name)
 
     def left_behind(self, name: str) -> builtins.list[Path]:
@@ -327,10 +224,10 @@ class Library:
         return [path for path in found if path.name.startswith(pinned)]
 
     def remove(self, name: str) -> builtins.list[Path]:
-        """Remove a model from the cache, or forget an imported file; return what was deleted.
+        """Remove a model from the cache, or our copy of one, or forget a file elsewhere; return what was deleted.
 
-        Blobs that another name needs stay, and so does a file that was imported by its path. Defaults and aliases that
-        mean it are forgotten. Nothing is deleted where the registry cannot be written. Of a model that is not here what
+        Blobs that another name needs stay, and so does a file that lies elsewhere. Defaults and aliases that mean the
+        model are forgotten. Nothing is deleted where the registry cannot be written. Of a model that is not here what
         ``left_behind`` returns is deleted. Raises as ``find``, and ``OutputError``.
         """
         try:
@@ -339,19 +236,46 @@ class Library:
             left = self.left_behind(name)
             if not left:
                 raise
-            for path in left:
-                with writing(path):
-                    path.unlink(missing_ok=True)
-            return left
+            return _unlink(left)
+        own = self._shelf.owns(model.path)
         chosen = [*self._registry.data["defaults"].values(), *self._registry.data["aliases"].values()]
-        names_of_it = {self._key(name), model.name, *(each for each in chosen if self._means(each, model))}
-        self._registry.forget(model.parts, names_of_it)
+        called = {self._key(name), model.name, *(each for each in chosen if self.means(each, model))}
+        self._registry.forget(model.parts, called | ({names.stem(model.path.name)} if own else set()))
+        if own:
+            return _unlink(part for part in model.parts if part.exists())
         removed: list[Path] = []
         if model.repo is not None and model.file is not None:
             for file in names.parts(model.file):
                 removed += self._cache.remove(model.repo, file)
         return removed
 
+    def waste(self) -> builtins.list[Waste]:
+        """Return what nobody needs any more; see ``waste.find_waste``."""
+        from llmcli.models.waste import find_waste
 
-def _is_path(name: str) -> bool:
-    return names.is_path(name, lambda path: Path(path).exists())
+        return find_waste(self._cache, self._imports.directory, self._scratch)
+
+    def prune(self, found: Collection[Waste]) -> builtins.list[Waste]:
+        """Remove what was ``found`` and still is waste, and return it; forget what was known of files that are gone.
+
+        Raises ``OutputError``.
+        """
+        from llmcli.models.waste import remove_waste
+
+        agreed = {waste.path for waste in found}
+        removed = [waste for waste in self.waste() if waste.path in agreed]
+        for waste in removed:
+            remove_waste(waste)
+        self._registry.forget_gone()
+        known = {model.sha256 for model in self.list()} | self._registry.hashes()
+        _unlink(path for sha256, path in self._used.files().items() if sha256 not in known)
+        return removed
+
+
+def _unlink(paths: Iterable[Path]) -> list[Path]:
+    """Delete files and return them. Raises ``OutputError``."""
+    gone = list(paths)
+    for path in gone:
+        with writing(path):
+            path.unlink(missing_ok=True)
+    return gone

@@ -56,6 +56,11 @@ def is_plain(name: str) -> bool:
     return _PLAIN.fullmatch(name) is not None and ".." not in name
 
 
+def plain(text: str) -> str:
+    """Return ``text`` with what cannot be in the name of an import replaced, "" where nothing is left."""
+    return re.sub(r"[^A-Za-z0-9._-]+|[.]{2,}", "-", text)[:96].strip("-._")
+
+
 def parse_hub_name(name: str) -> HubName | None:
     """Return what ``owner/repo``, ``owner/repo:QUANT`` or ``owner/repo/file.gguf`` mean, None for anything else."""
     base, colon, label = name.partition(":")

@@ -13,7 +13,14 @@ from typing import Any
 from llmcli.errors import OutputError
 from llmcli.models.cache import writing
 
-_SECTIONS: dict[str, type] = {"files": dict, "names": dict, "imports": str, "defaults": str, "aliases": str}
+_SECTIONS: dict[str, type] = {
+    "files": dict,
+    "names": dict,
+    "imports": str,
+    "origins": str,
+    "defaults": str,
+    "aliases": str,
+}
 """Sections, and what their entries are."""
 
 
@@ -21,7 +28,8 @@ _SECTIONS: dict[str, type] = {"files": dict, "names": dict, "imports": str, "def
 class FileRecord:
     """A file whose SHA-256 was checked when it had this size (bytes) and time of modification; and its header's facts.
 
-    ``damaged``: it was found changed, though nobody had announced its hash; then ``sha256`` is what it should have.
+    ``announced``: so its source said, though its name does not. ``damaged``: it was found changed; then ``sha256`` is
+    what it should have.
     """
 
     size: int
@@ -30,14 +38,16 @@ class FileRecord:
     quantization: str | None = None
     architecture: str | None = None
     context: int | None = None
+    announced: bool = False
     damaged: bool = False
 
     def __post_init__(self) -> None:
         """Raise ``TypeError`` for what a damaged registry may hold."""
-        if not all(isinstance(text, str | None) for text in (self.sha256, self.quantization, self.architecture)):
+        texts, truths = (self.sha256, self.quantization, self.architecture), (self.announced, self.damaged)
+        if not all(isinstance(text, str | None) for text in texts):
             raise TypeError("expected texts")
-        if not isinstance(self.context, int | None) or not isinstance(self.damaged, bool):
-            raise TypeError("expected a number and a truth")
+        if not isinstance(self.context, int | None) or not all(isinstance(truth, bool) for truth in truths):
+            raise TypeError("expected a number and truths")
 
 
 class Registry:
@@ -53,7 +63,7 @@ class Registry:
 
     @property
     def data(self) -> dict[str, dict[str, Any]]:
-        """The sections: files, names, imports, defaults (by verb, "" for all others), aliases."""
+        """The sections: files, names, imports, origins (of copies), defaults (by verb, "" for all others), aliases."""
         if self._data is None:
             self._data, _ = self._read()
         return self._data
@@ -96,23 +106,29 @@ class Registry:
 
     def record(self, path: Path) -> FileRecord | None:
         """Return what is known about the file at ``path``, None when it has changed since."""
-        fields = self.data["files"].get(os.path.realpath(path))
+        known = self.last(path)
         try:
             status = path.stat()
-            known = FileRecord(**fields) if fields else None
-        except (OSError, TypeError):  # gone, or written by a version with other fields
+        except OSError:
             return None
         return known if known and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns) else None
 
-    def remembered_sha256(self, path: Path) -> str | None:
-        """Return the hash that the file at ``path`` should have by what is remembered, however it looks now."""
-        known = self.data["files"].get(os.path.realpath(path), {}).get("sha256")
-        return known if isinstance(known, str) and known else None
+    def last(self, path: Path) -> FileRecord | None:
+        """Return what was known about the file at ``path``, however it looks now."""
+        fields = self.data["files"].get(os.path.realpath(path))
+        try:
+            return FileRecord(**fields) if fields else None
+        except TypeError:  # written by a version with other fields
+            return None
 
-    def forget_damage(self, path: Path) -> None:
-        """Forget a file at ``path`` that is remembered as damaged. Raises ``OutputError``."""
+    def hashes(self) -> set[str | None]:
+        """Return the hashes of all files that are known."""
+        return {fields.get("sha256") for fields in self.data["files"].values() if isinstance(fields.get("sha256"), str)}
+
+    def forget_file(self, path: Path) -> None:
+        """Forget what was known about the file at ``path``. Raises ``OutputError``."""
         real = os.path.realpath(path)
-        if self.data["files"].get(real, {}).get("damaged"):
+        if real in self.data["files"]:
             self.update(lambda data: data["files"].pop(real, None) and None)
 
     def remember(self, records: Mapping[Path, FileRecord], names: Mapping[str, dict[str, Any]] | None = None) -> None:
@@ -137,10 +153,21 @@ class Registry:
             data["files"] = {path: fields for path, fields in data["files"].items() if path not in gone}
             data["names"] = {name: fields for name, fields in data["names"].items() if fields.get("path") not in gone}
             data["imports"] = {n: path for n, path in data["imports"].items() if path not in gone and n not in names}
+            data["origins"] = {name: path for name, path in data["origins"].items() if name not in names}
             data["defaults"] = {use: name for use, name in data["defaults"].items() if name not in names}
             data["aliases"] = {n: name for n, name in data["aliases"].items() if n not in names and name not in names}
 
         self.update(change)
+
+    def forget_gone(self) -> None:
+        """Forget files that are not there any more, and that names meant them. Raises ``OutputError``."""
+
+        def change(data: dict[str, dict[str, Any]]) -> None:
+            data["files"] = {path: known for path, known in data["files"].items() if Path(path).exists()}
+            data["names"] = {n: known for n, known in data["names"].items() if Path(str(known.get("path"))).exists()}
+
+        if not all(Path(path).exists() for path in self.data["files"]):
+            self.update(change)
 
 
 @contextmanager

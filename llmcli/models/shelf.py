@@ -68,11 +68,15 @@ class ModelFile:
 
 
 class Shelf:
-    """Describes the models in ``cache`` and at paths, with what ``registry`` knows about their files."""
+    """Describes the models in ``cache`` and at paths, with what ``registry`` knows about their files.
 
-    def __init__(self, cache: HubCache, registry: Registry) -> None:
+    ``own`` is the directory of copies that llm made: they do not change.
+    """
+
+    def __init__(self, cache: HubCache, registry: Registry, own: Path) -> None:
         self._cache = cache
         self._registry = registry
+        self._own = own
 
     def list(self) -> builtins.list[ModelFile]:
         """Return the whole models of the cache; a split one once."""
@@ -107,15 +111,35 @@ class Shelf:
             files = tuple(path.with_name(part) for part in parts(path.name))
             size = sum(part.stat().st_size for part in files)
         except OSError as error:
-            raise MissingError(str(path), kind="model", detail=error.strerror or "") from error
+            missing = str(error.filename or path)
+            raise MissingError(missing, kind="model", detail=error.strerror or "") from error
         sha256 = announced_sha256(files[0])
+        known = self._registry.last(files[0])
+        if sha256 is None and known and known.announced:
+            sha256 = known.sha256
         model = ModelFile(name, files[0], size, sha256, sha256 is not None, parts=files)
         return self._with_facts(replace(model, quantization=quantization(path.name)))
+
+    def owns(self, part: Path) -> bool:
+        """Return whether a file is a copy that llm made."""
+        return part.parent == self._own
+
+    def expected_sha256(self, model: ModelFile, part: Path) -> str | None:
+        """Return the hash that a part has to have, None where it may be another file than it was.
+
+        It was announced, or is that of a copy when it was made, or of a file before it was found damaged.
+        """
+        announced = model.expected_sha256(part)
+        known = None if announced else self._registry.last(part)
+        bound = known and (known.announced or known.damaged or self.owns(part))
+        return known.sha256 if known and bound else announced
 
     def checked(self, model: ModelFile, part: Path) -> FileRecord | None:
         """Return the record of a part whose hash was checked and is right, None for all others."""
         record = self._registry.record(part)
-        return record if record and model.expected_sha256(part) in (record.sha256, None) else None
+        if record is None or record.damaged:
+            return None
+        return record if self.expected_sha256(model, part) in (record.sha256, None) else None
 
     def _here(self, repo: str) -> dict[str, CachedFile]:
         return {file.file: file for file in self._cache.files(repo)}

@@ -43,7 +43,7 @@ def show(
     rows = []
     for key in keys:
         value, origin = cli.settings[key.name], cli.settings.origin(key.name)
-        if key.name == "model" and value is None and cli.models.stored_default():
+        if key.name == "model" and value is None and cli.models.choices.stored_default():
             value, origin = cli.models.default()
         shown = value if cli.flags.json else _shown(value)
         rows.append({"setting": key.name, "value": shown, "origin": origin, "meaning": key.help})

@@ -8,10 +8,11 @@ import typer
 
 from llmcli.cli import completers
 from llmcli.cli.commands.models_find import recommend, search
+from llmcli.cli.commands.models_keep import Yes, alias, default, import_, prune, verify
 from llmcli.cli.context import Context
 from llmcli.cli.groups import group
 from llmcli.cli.options import GENERAL, command
-from llmcli.errors import ConfigError, ModelNotHere, UnavailableError, UsageError
+from llmcli.errors import ModelNotHere, UnavailableError
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Any name that -m takes.", autocompletion=completers.models)]
 OptionalName = Annotated[
@@ -26,13 +27,14 @@ OptionalName = Annotated[
 def show_list(cli: Context) -> int:
     """List the models on this machine, and those that llm knows by name.
 
-    In a pipe, tab-separated: name, bytes, quantization, context, licence, verification, source, here, default, path.
+    In a pipe, tab-separated: name, bytes, quantization, context, licence, last used (UTC), verification, source, here,
+    default, path.
     """
     from llmcli.cli import sanitize, shelf, table
 
     default, origin = cli.models.default()
     models = cli.models.list()
-    rows = [shelf.here(model, default=default) for model in models]
+    rows = [shelf.here(cli.models, model) for model in models]
     ladder = [entry for entry in cli.models.catalogue() if entry.name not in {model.catalogue for model in models}]
     if cli.flags.json or not cli.world.terminal(cli.world.stdout):
         cli.table(rows + [shelf.known(entry, default=default) for entry in ladder])
@@ -73,7 +75,7 @@ def pull(
     default = cli.models.default()[0]
     model = cli.pull(name or default, force=force)
     if cli.flags.json:
-        cli.facts(shelf.here(model, default=default))
+        cli.facts(shelf.here(cli.models, model))
     elif cli.flags.verbose or (cli.world.terminal(cli.world.stderr) and not cli.flags.quiet):
         wording.say(cli.world, f"llm: {sanitize.line(f'{model.name} is here: {model.path}')}")
     return 0
@@ -85,7 +87,7 @@ def show(cli: Context, name: OptionalName = None) -> int:
     from llmcli.cli import shelf
 
     try:
-        facts = shelf.details(cli.models.find(name))
+        facts = shelf.details(cli.models, cli.models.find(name))
     except ModelNotHere as missing:
         entries = {entry.name: entry for entry in cli.models.catalogue()}
         if missing.subject not in entries:
@@ -99,9 +101,12 @@ def show(cli: Context, name: OptionalName = None) -> int:
 def rm(
     cli: Context,
     name: Name,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> int:
-    """Remove a model from this machine; a file that was pulled by its path is forgotten, not deleted."""
+    """Remove a model from this machine; a file that was pulled by its path is forgotten, not deleted.
+
+    Files that another name needs stay. Aliases and defaults that mean the model are forgotten.
+    """
     from llmcli.cli import asking, sanitize, shelf, wording
 
     try:
@@ -113,45 +118,16 @@ def rm(
     else:
         shelf.require_one(cli.models.list(), name, model)
         removable = model.name
-        what = f"Remove {model.name} ({wording.size(model.size)})" if model.repo else f"Forget {model.name}"
-    if not yes:
-        if not asking.possible(cli):
-            raise UsageError("there is nobody to ask", detail=f"Try: llm models rm --yes {name}")
-        if not asking.yes(cli, f"llm: {what}?", enter=False):
-            return 1
+        forgotten = model.repo is None and not cli.models.owns(model)
+        what = f"Forget {model.name}" if forgotten else f"Remove {model.name} ({wording.size(model.size)})"
+    if not yes and not asking.confirmed(cli, what, f"llm models rm --yes {name}"):
+        return 1
     removed = [str(path) for path in cli.models.remove(name)]
     if cli.flags.json:
         cli.facts({"name": removable, "removed": removed})
     elif cli.flags.verbose:
         for path in removed:
             wording.say(cli.world, f"llm: removed {sanitize.line(path)}")
-    return 0
-
-
-@command(*GENERAL, examples="llm models default\nllm models default qwen3-1.7b")
-def default(
-    cli: Context,
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="[NAME]", help="The model to make the default.", autocompletion=completers.models),
-    ] = None,
-) -> int:
-    """Print the default model, or make NAME the default; -v says where it was decided."""
-    from llmcli.cli import sanitize, wording
-
-    if name is not None:
-        if cli.settings["model"]:
-            detail = f"it says {cli.settings['model']}, which goes before the default; change it there"
-            raise ConfigError("model", origin=cli.settings.origin("model"), detail=detail)
-        cli.models.set_default(name)
-    decided, origin = cli.models.default()
-    if cli.flags.json:
-        cli.facts({"name": decided, "origin": origin})
-        return 0
-    if name is None:
-        cli.write(f"{decided}\n")
-    if cli.flags.verbose:
-        wording.say(cli.world, f"llm: {sanitize.line(f'{decided}: {origin}')}")
     return 0
 
 
@@ -176,7 +152,11 @@ models = group(
         "pull": pull,
         "show": show,
         "rm": rm,
+        "alias": alias,
         "default": default,
+        "verify": verify,
+        "prune": prune,
+        "import": import_,
         "tune": tune,
     },
 )

@@ -1,0 +1,117 @@
+"""What ``llm models verify``, ``prune`` and ``import`` do and show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llmcli.cli import asking, sanitize, shelf, wording
+from llmcli.cli.context import Context
+from llmcli.errors import BadModelFile, DamagedModel, LlmError, MissingError
+from llmcli.models.folders import find_foreign, named
+from llmcli.models.library import ModelFile
+from llmcli.models.waste import Waste
+
+
+def verify(cli: Context, models: Sequence[ModelFile]) -> int:
+    """Hash ``models`` and show what came of each; returns the exit code: that of the first that is not right."""
+    code = 0
+    people = cli.world.terminal(cli.world.stdout) and not cli.flags.json
+    for model in {model.path: model for model in models}.values():
+        try:
+            row = _verified(cli.last(cli.models.verify(model, cli.interrupt)))
+        except (BadModelFile, DamagedModel, MissingError) as error:
+            code = code or error.exit_code
+            row = _failed(model, error)
+            wording.show(error, cli.world, as_json=cli.flags.json, name=model.name)
+        if people:
+            cli.write(sanitize.line(f"{row['name']}: {row['verification']}") + "\n")
+        elif cli.flags.json:
+            cli.table([row])
+        else:
+            cli.table([{key: value for key, value in row.items() if key != "ok"}])
+    return code
+
+
+def _verified(model: ModelFile) -> dict[str, Any]:
+    return _row(model, shelf.verification(model), ok=True, repair=None)
+
+
+def _failed(model: ModelFile, error: LlmError) -> dict[str, Any]:
+    repair = (error.repair or f"llm models pull {error.subject}") if isinstance(error, DamagedModel) else None
+    return _row(model, "missing" if isinstance(error, MissingError) else "damaged", ok=False, repair=repair)
+
+
+def _row(model: ModelFile, state: str, *, ok: bool, repair: str | None) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "verification": state,
+        "sha256": model.sha256,
+        "path": str(model.path),
+        "repair": repair,
+        "ok": ok,
+    }
+
+
+def prune(cli: Context, *, yes: bool, dry_run: bool) -> int:
+    """Show what nobody needs and remove it; returns the exit code, 1 where the user did not want it."""
+    found = cli.models.waste()
+    people = cli.world.terminal(cli.world.stdout) and not cli.flags.json
+    if people and found:
+        cli.table([_waste(waste) | {"size": wording.size(waste.size)} for waste in found])
+    if not dry_run:
+        if found and not yes:
+            question = f"Remove {_count(found)} ({wording.size(sum(waste.size for waste in found))})"
+            if not asking.confirmed(cli, question, "llm models prune --yes"):
+                return 1
+        found = cli.models.prune(found)
+    if not people:
+        cli.table([_waste(waste) for waste in found])
+    freed = f"{wording.size(sum(waste.size for waste in found))} in {_count(found)}"
+    told = f"{'Would free' if dry_run else 'Freed'} {freed}." if found else "There is nothing to remove."
+    if people:
+        cli.write(f"{told}\n")
+    else:
+        cli.explain(told)
+    return 0
+
+
+def _waste(waste: Waste) -> dict[str, Any]:
+    return {"path": str(waste.path), "size": waste.size, "what": waste.what}
+
+
+def _count(found: Sequence[Waste]) -> str:
+    return "1 file" if len(found) == 1 else f"{len(found)} files"
+
+
+def take(cli: Context, path: Path, name: str) -> int:
+    """Import the model at ``path`` and show what became of it."""
+    model = cli.last(cli.models.import_file(path, cli.interrupt, name=name))
+    if cli.flags.json:
+        cli.facts(shelf.here(cli.models, model))
+    elif cli.flags.verbose or (cli.world.terminal(cli.world.stderr) and not cli.flags.quiet):
+        wording.say(cli.world, f"llm: {sanitize.line(f'{model.name} is here: {model.path}')}")
+    return 0
+
+
+def list_foreign(cli: Context, program: str) -> int:
+    """Show the models of another program."""
+    rows = [
+        {"name": model.name, "size": model.size, "path": str(model.path)}
+        for model in find_foreign(program, cli.world.environ)
+    ]
+    if cli.world.terminal(cli.world.stdout) and not cli.flags.json:
+        rows = [row | {"size": wording.size(int(row["size"]))} for row in rows]
+    cli.table(rows)
+    return 0
+
+
+def take_foreign(cli: Context, program: str, wanted: str, name: str) -> int:
+    """Import the model of another program that is called ``wanted`` there."""
+    from llmcli.cli.reporter import Reporter
+
+    model = named(wanted, find_foreign(program, cli.world.environ))
+    if model.left_out:
+        Reporter(cli).notice(f"{model.name}: only the weights are taken, without its {' and '.join(model.left_out)}")
+    return take(cli, model.path, name or model.short)

@@ -1,0 +1,167 @@
+"""Models from elsewhere: copies that llm made in a directory of its own, and files that are used where they lie."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from llmcli.errors import BadModelFile, MissingError, UsageError
+from llmcli.interrupt import Interrupt
+from llmcli.models.cache import announced_sha256, writing
+from llmcli.models.names import parts, stem
+from llmcli.models.registry import FileRecord, Registry
+from llmcli.models.shelf import ModelFile, read_facts
+from llmcli.types import Progress
+
+_BLOCK = 1 << 20
+
+
+class Imports:
+    """The copies in ``directory``, each called by its file's stem, and what ``registry`` calls files elsewhere."""
+
+    def __init__(self, directory: Path, registry: Registry) -> None:
+        self.directory = directory
+        self._registry = registry
+
+    def paths(self) -> dict[str, Path]:
+        """Return the file of each import by its name; of a split model the first."""
+        copies = [file for file in sorted(self.directory.glob("*.gguf")) if parts(file.name)[0] == file.name]
+        elsewhere = {name: Path(path) for name, path in self._registry.data["imports"].items()}
+        return elsewhere | {stem(file.name): file for file in copies}
+
+    def refer(self, name: str, path: Path) -> None:
+        """Call the file at ``path`` by ``name`` and leave it where it is. Raises ``OutputError``."""
+        self._registry.update(lambda data: data["imports"].update({name: str(path)}))
+
+    def copy(self, source: ModelFile, name: str, interrupt: Interrupt) -> Generator[Progress, None, None]:
+        """Have the files of ``source`` here as the model ``name``: hard links to them, or else copies; hashed once.
+
+        Files of that name are replaced where they had the same bytes. Yields how many bytes were read. Raises
+        ``BadModelFile``, ``MissingError``, ``OutputError`` and ``UsageError`` (another model has the name).
+        """
+        from llmcli.models.checking import counted
+        from llmcli.models.partial import own_name, size_of
+
+        self._check(source, name)
+        with writing(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+        hashes: dict[Path, str] = {}
+        try:
+            left = source.size
+            for number, part in enumerate(source.parts, 1):
+                beside = self.directory / own_name(f"import-{number}")
+                hashes[beside] = ""
+                start = Progress(source.size - left, source.size, "bytes", name)
+                hashes[beside] = yield from counted(_take(part, beside, left, interrupt), start)
+                left -= size_of(part)
+            self._place(source, name, hashes)
+        finally:
+            for beside in hashes:  # also where it was renamed: over another link to the same file that does nothing
+                with suppress(OSError):
+                    beside.unlink(missing_ok=True)
+
+    def _check(self, source: ModelFile, name: str) -> None:
+        """Refuse what is no whole model before it is read, and the name of a model of another size."""
+        from llmcli.models.gguf import load_header
+        from llmcli.models.partial import size_of
+
+        for part in source.parts:
+            count = load_header(part).parts
+            if count != len(source.parts):
+                last = f"-{count:05d}-of-{count:05d}.gguf"
+                detail = f"it is one of {count} parts of a model, and the names of their files do not end in ...{last}"
+                raise BadModelFile(str(part), detail=detail)
+        there = self._files(name)
+        if any(map(size_of, there)) and sum(map(size_of, there)) != source.size:
+            raise _another(name)
+
+    def _files(self, name: str) -> tuple[Path, ...]:
+        """Return the files that the import called ``name`` has now, none when there is none."""
+        first = self.paths().get(name)
+        return tuple(first.with_name(part) for part in parts(first.name)) if first else ()
+
+    def _place(self, source: ModelFile, name: str, hashes: Mapping[Path, str]) -> None:
+        """Give the files their names, if they are what was announced, and what was there under the name before."""
+        for part, sha256 in zip(source.parts, hashes.values(), strict=True):
+            announced = announced_sha256(part)
+            if announced not in (sha256, None):
+                raise BadModelFile(str(part), detail=f"it is damaged: SHA-256 is {sha256}, announced was {announced}")
+        for old, part, sha256 in zip(self._files(name), source.parts, hashes.values(), strict=False):
+            known = self._registry.last(old)
+            if old.exists() and old.resolve() != part.resolve() and (known is None or known.sha256 != sha256):
+                raise _another(name)
+        targets = [self.directory / file for file in _names(name, len(source.parts))]
+        records: dict[Path, FileRecord] = {}
+        for part, target, (beside, sha256) in zip(source.parts, targets, hashes.items(), strict=True):
+            known = self._registry.last(target)
+            announced_once = announced_sha256(part) is not None or (known is not None and known.announced)
+            with writing(target):
+                beside.replace(target)
+            records[target] = replace(read_facts(target, sha256), announced=announced_once)
+        self._registry.remember(records)
+        if source.path not in targets:
+            self._registry.update(lambda data: _moved(data, name, source.path))
+
+
+def _another(name: str) -> UsageError:
+    detail = f"Choose another name with --name, or remove that model: llm models rm {name}"
+    return UsageError(f"{name} is the name of another model, or of one with other bytes", detail=detail)
+
+
+def _moved(data: dict[str, dict[str, str]], name: str, origin: Path) -> None:
+    data["imports"].pop(name, None)
+    data["origins"][name] = str(origin)
+
+
+def _names(name: str, count: int) -> tuple[str, ...]:
+    """Return the names of the files of a copy, which llama.cpp finds by the first."""
+    return parts(f"{name}.gguf" if count == 1 else f"{name}-00001-of-{count:05d}.gguf")
+
+
+def _take(part: Path, beside: Path, needed: int, interrupt: Interrupt) -> Generator[int, None, str]:
+    """Have the bytes of ``part`` at ``beside``, where ``needed`` bytes have to be free, and return their SHA-256."""
+    from llmcli.models.partial import check_space, hashing
+
+    with writing(beside):
+        beside.unlink(missing_ok=True)
+    try:
+        beside.hardlink_to(part.resolve())
+    except OSError:  # another file system, or one without links, or a file of somebody else's
+        check_space(beside.parent, needed)
+        return (yield from _copy(part, beside, interrupt))
+    try:
+        return (yield from hashing(beside, interrupt))
+    except OSError as error:
+        raise _unreadable(part, error) from error
+
+
+def _copy(part: Path, beside: Path, interrupt: Interrupt) -> Generator[int, None, str]:
+    import hashlib
+
+    digest, done = hashlib.sha256(), 0
+    with writing(beside), beside.open("xb") as file:
+        for block in _blocks(part):
+            interrupt.check()
+            digest.update(block)
+            file.write(block)
+            done += len(block)
+            yield done
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                yield block
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> MissingError:
+    return MissingError(str(path), kind="model", detail=error.strerror or "")
