@@ -1,0 +1,190 @@
+"""What a model needs, whether that fits, and how fast it may be: arithmetic on real headers."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import pytest
+from test_gguf import ARCHITECTURE, entry, gguf, numbers, tensor, text
+
+from llmcli.models.fit import STEP, USUAL_CONTEXT, Fit, Fitting, Machine, estimate, usual_context
+from llmcli.models.gguf import parse_header, read_header
+
+PLENTY = Machine(10**12)
+
+
+def fit(tiny, name, machine=PLENTY, *, context=1000, size=None, kv_type="f16"):
+    header = read_header(tiny(name))
+    return estimate(header, size or header.size, context, machine, kv_type=kv_type)
+
+
+def need(needed, *, weights=None, per_token=0, context=0, machine=PLENTY, read=None):
+    """Return a fit that needs so many bytes."""
+    weights = needed if weights is None else weights
+    return Fit(weights, per_token, needed - weights - per_token * context, context, read, machine)
+
+
+# ---- what is needed ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_needed(tiny):
+    """Weights, a cache for the context, and the buffers of a step."""
+    header, found = read_header(tiny("llama")), fit(tiny, "llama")
+    assert (found.weights, found.per_token, found.cache) == (header.size, 256, 256_000)
+    assert found.buffers == 4 * (64 * header.vocabulary + 512 * (2 * 128 + 64))
+    assert found.needed == found.weights + found.cache + found.buffers
+
+
+def test_a_smaller_type_of_cache_takes_less(tiny):
+    """q8_0 has 34 bytes for 32 numbers."""
+    assert fit(tiny, "llama", kv_type="q8_0").cache == fit(tiny, "llama").cache * 34 // 64
+
+
+def test_another_quantization_has_the_same_cache(tiny):
+    """The header of one tells of all; only the weights differ."""
+    half, whole = fit(tiny, "llama", size=10**6), fit(tiny, "llama", size=2 * 10**6)
+    assert (half.cache, half.buffers) == (whole.cache, whole.buffers)
+    assert whole.needed - half.needed == 10**6 and whole.read == 2 * half.read
+
+
+@pytest.mark.parametrize(
+    ("name", "per_token"),
+    [
+        ("gemma3", 4 * 64 * 2),  # windows are counted in full
+        ("mamba", None),  # no cache at all
+        ("lfm2", 2 * 64 * 2),  # attention in two layers of four
+        ("falcon-h1", 2 * 64 * 2),  # in each of two
+        ("bert", None),
+    ],
+)
+def test_the_cache_of_other_kinds_of_models(tiny, name, per_token):
+    """Of hybrid models the attention layers count; what has no cache needs none."""
+    found = fit(tiny, name)
+    assert found.per_token == per_token and found.cache == (per_token or 0) * 1000
+
+
+def shaped(*entries):
+    shape = [numbers(b"block_count", 48), numbers(b"attention.head_count", 8), numbers(b"attention.head_count_kv", 2)]
+    lengths = [numbers(b"attention.key_length", 16), numbers(b"attention.value_length", 16)]
+    content = gguf(ARCHITECTURE, *shape, *lengths, *entries)
+    return parse_header(io.BytesIO(content), len(content), "m.gguf")
+
+
+@pytest.mark.parametrize(
+    ("extra", "layers"),
+    [
+        (numbers(b"full_attention_interval", 4), 12),
+        (numbers(b"full_attention_interval", 5), 10),
+        (numbers(b"attention.kv_lora_rank", 16), 48),
+        (numbers(b"context_length", 100), 48),
+    ],
+)
+def test_the_cache_is_an_upper_bound(extra, layers):
+    """Every fourth layer with attention, a compressed cache, and the usual kind."""
+    assert estimate(shaped(extra), 1, 1, PLENTY).per_token == layers * 2 * (16 + 16) * 2
+
+
+def test_without_a_header_only_the_weights_are_known():
+    """Nothing is invented."""
+    found = estimate(None, 5000, 4096, dataclasses.replace(PLENTY, bandwidth=1e9))
+    assert (found.needed, found.per_token, found.read, found.tokens_per_second) == (5000, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "of_model", "planned"), [(None, 8192, USUAL_CONTEXT), (None, 100, 100), (50, 100, 50), (200, 100, 100)]
+)
+def test_the_context_that_is_planned_with(wanted, of_model, planned):
+    """The wanted one or the usual one, never more than the model has."""
+    assert usual_context(shaped(numbers(b"context_length", of_model)), wanted) == planned
+
+
+def test_the_usual_context_without_a_header():
+    """What the model has is not known then."""
+    assert (usual_context(None, None), usual_context(None, 10**6)) == (USUAL_CONTEXT, 10**6)
+
+
+# ---- whether it fits -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("machine", "fits", "on_gpu"),
+    [
+        (Machine(1000), True, False),
+        (Machine(999), False, False),
+        (Machine(None), None, False),
+        (Machine(0, (1000,)), True, True),
+        (Machine(0, (600, 400)), True, True),
+        (Machine(600, (400,)), True, False),
+        (Machine(599, (400,)), False, False),
+        (Machine(None, (1000,)), True, True),
+        (Machine(None, (999,)), None, False),
+    ],
+)
+def test_memory_and_gpus_together(machine, fits, on_gpu):
+    """What does not fit the GPUs is divided; where memory is not known, only a GPU says yes."""
+    found = need(1000, machine=machine)
+    assert (found.fits, found.on_gpu) == (fits, on_gpu)
+
+
+def test_the_longest_context_that_fits():
+    """What the weights and buffers leave, in whole steps."""
+    machine = Machine(1000 + 10 * (3 * STEP) + 9)
+    assert need(1000, weights=900, per_token=10, machine=machine).longest == 3 * STEP
+    assert need(1000, weights=900, per_token=10, machine=Machine(500)).longest == 0
+    assert need(1000, machine=machine).longest == 0 and need(1000, per_token=1, machine=Machine(None)).longest == 0
+
+
+# ---- how fast ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("machine", "speed"),
+    [
+        (Machine(10**6, (), 5000), 10),
+        (Machine(10**6), None),
+        (Machine(10**6, (250,), 5000), pytest.approx(10 / 0.75)),  # a quarter lies on the GPU
+        (Machine(10**6, (1000,), 5000), None),
+    ],
+)
+def test_speed_is_bandwidth_over_what_a_token_reads(machine, speed):
+    """Of what lies in main memory; on a GPU alone it is not known."""
+    assert need(1000, read=500, machine=machine).tokens_per_second == speed
+    assert need(1000, machine=machine).tokens_per_second is None
+
+
+def test_a_mixture_reads_the_experts_that_it_uses(tiny):
+    """Two of six, and all of the rest."""
+    header = read_header(tiny("qwen3moe"))
+    experts = sum(t.nbytes for t in header.tensors if "_exps." in t.name)
+    embeddings = sum(t.nbytes for t in header.tensors if t.name == "token_embd.weight")
+    assert experts and any(t.name == "output.weight" for t in header.tensors)
+    rest = header.weights_bytes - experts - embeddings
+    share = (rest + experts / 3) / header.weights_bytes
+    assert fit(tiny, "qwen3moe", size=10**9).read == pytest.approx(share * 10**9, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("names", "read"),
+    [
+        (("token_embd.weight", "blk.0.attn_q.weight"), 256),  # the embeddings give the logits too
+        (("token_embd.weight", "output.weight"), 128),
+        (("per_layer_token_embd.weight", "output.weight"), 128),
+        ((), None),
+    ],
+)
+def test_one_row_of_a_table_is_nothing(names, read):
+    """A token reads one row of its embeddings, unless they are the output layer too."""
+    tensors = tuple(tensor(name.encode(), offset=128 * number) for number, name in enumerate(names))
+    content = gguf(ARCHITECTURE, entry(b"general.name", 8, text(b"x")), tensors=tensors, data=256)
+    header = parse_header(io.BytesIO(content), len(content), "m.gguf")
+    assert estimate(header, 256, 1, PLENTY).read == read
+
+
+def test_a_wish_asks_for_the_machine_when_it_judges(tiny):
+    """The context and the type of cache are those of the wish."""
+    asked = []
+    wish = Fitting(lambda: asked.append(1) or PLENTY, context=100, kv_type="q8_0")
+    assert not asked
+    found = wish.judge(read_header(tiny("llama")), 10**6)
+    assert (found.weights, found.context, found.per_token, found.machine) == (10**6, 100, 136, PLENTY)

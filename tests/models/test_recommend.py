@@ -1,0 +1,140 @@
+"""Recommending: what suits a machine, a task and languages, by what the catalogue says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from llmcli.errors import DoesNotFit, UnavailableError
+from llmcli.models.catalogue import CatalogueEntry, HubSource, load_catalogue
+from llmcli.models.fit import Fitting, Machine
+from llmcli.models.recommend import FLUENT, estimate_entry, recommend
+
+GB = 10**9
+
+
+def entry(name, parameters, **more):
+    """Return a model of so many billion parameters; a Q8_0 of it takes about so many GB and a sixth."""
+    fields = {
+        "about": "for tests",
+        "repo": f"maker/{name}",
+        "quantizations": ("Q8_0",),
+        "licence": "mit",
+        "languages": "some",
+        "tasks": ("chat",),
+        "memory": 1,
+        "pin": None,
+        "sources": (HubSource(),),
+        "context": 1000,
+        "attention": {"layers": 10, "kv_heads": 2, "head": 50},
+        "codes": ("en", "fi"),
+    }
+    return CatalogueEntry(name, **{**fields, "parameters": parameters, **more})
+
+
+SMALL, MIDDLE, LARGE = entry("small", 1), entry("middle", 4), entry("large", 16)
+
+
+def names(entries=(SMALL, MIDDLE, LARGE), task="chat", languages=(), memory=10**12, **how):
+    machine = Machine(memory, how.pop("gpus", ()), how.pop("bandwidth", None))
+    found = recommend(entries, task, languages, Fitting(lambda: machine, how.pop("context", None)))
+    return [each.entry.name for each in found]
+
+
+def test_the_most_able_that_fits_comes_first():
+    """Where speed is not known, able ones go before small ones."""
+    assert names() == ["large", "middle", "small"]
+    assert names(memory=6 * GB) == ["middle", "small"]
+
+
+def test_what_is_slow_comes_last():
+    """A model that answers slower than people read is no first choice, however able; of slow ones the quickest."""
+    assert names(bandwidth=FLUENT * 6 * GB) == ["middle", "small", "large"]
+    assert names(bandwidth=1 * GB) == ["small", "middle", "large"]
+
+
+def test_a_mixture_of_experts_is_as_quick_as_what_it_reads():
+    """Of its weights only the active ones are read for a token."""
+    mixture = entry("mixture", 16, active=1)
+    assert names((SMALL, MIDDLE, mixture), bandwidth=FLUENT * 6 * GB)[0] == "mixture"
+
+
+def test_a_gpu_is_quick():
+    """What lies there is fluent, though its speed is not known."""
+    assert names(memory=0, gpus=(6 * GB,), bandwidth=1) == ["middle", "small"]
+
+
+def test_what_is_strong_in_a_task_goes_before_what_is_larger():
+    """In that task only."""
+    strong = replace(MIDDLE, tasks=("chat", "translate"), strong=("translate",))
+    others = [replace(each, tasks=("chat", "translate")) for each in (SMALL, LARGE)]
+    entries = (others[0], strong, others[1])
+    assert names(entries, "translate") == ["middle", "large", "small"]
+    assert names(entries, "chat") == ["large", "middle", "small"]
+
+
+def test_languages_are_respected():
+    """All of them, by language, whatever the region or script."""
+    norse = replace(SMALL, codes=("no", "fil", "zh"))
+    assert names((norse, MIDDLE), languages=("fi",)) == ["middle"]
+    assert names((norse, MIDDLE), languages=("nb", "zh-Hant", "tl")) == ["small"]
+
+
+def test_the_wanted_context_is_respected():
+    """By what the model was trained for, and by the memory that its cache takes."""
+    longer = replace(SMALL, context=5000)
+    assert names((longer, MIDDLE), context=4000) == ["small"]
+    cache = 5000 * 10 * 2 * (50 + 50) * 2
+    assert names((longer,), context=5000, memory=longer.size + cache) == ["small"]
+    with pytest.raises(DoesNotFit):
+        names((longer,), context=5000, memory=longer.size + cache - 1)
+
+
+@pytest.mark.parametrize("how", [{"task": "code"}, {"languages": ("am",)}, {"context": 1001}])
+def test_nothing_suitable_is_69(how):
+    """Retrying is useless; the Hub may have something."""
+    with pytest.raises(UnavailableError) as caught:
+        names(**how)
+    assert caught.value.exit_code == 69 and "llm models search" in caught.value.subject
+
+
+def test_nothing_that_fits_is_71():
+    """The smallest that would suit is named, with its figures."""
+    with pytest.raises(DoesNotFit) as caught:
+        names(memory=1000)
+    assert (caught.value.subject, caught.value.available) == ("small", 1000)
+
+
+def test_a_pinned_file_has_its_own_size():
+    """Others are estimated: parameters times bits, and a tenth for tensors that keep more."""
+    starter = load_catalogue()["smollm2-135m"]
+    assert estimate_entry(starter, Fitting(lambda: Machine(None))).weights == starter.pin.size
+    assert SMALL.size == int(10**9 * 8.5 / 8 * 1.1)
+
+
+# ---- the catalogue ---------------------------------------------------------------------------------------------------
+
+
+def test_the_catalogue_documents_what_is_computed_with():
+    """Every entry has parameters, a context, the shape of its attention and languages that llm knows."""
+    from llmcli.tasks.languages import parse_language
+
+    for each in load_catalogue().values():
+        assert each.size > 50 * 10**6 and each.context >= 4096
+        assert set(each.attention) == {"layers", "kv_heads", "head"}
+        assert "en" in each.codes and set(each.strong) <= set(each.tasks)
+        assert all(parse_language(code).code == code for code in each.codes)
+
+
+@pytest.mark.parametrize("task", ["chat", "translate", "summarize", "classify", "code"])
+def test_every_task_has_a_model_for_a_laptop(task):
+    """With 8 GB of memory and two slow channels."""
+    machine = Machine(6 * GB, (), 15.0 * GB)
+    assert recommend(load_catalogue().values(), task, ("de",), Fitting(lambda: machine))[0].fluent
+
+
+def test_the_estimate_is_near_a_real_header():
+    """The starter's cache is that of its header."""
+    starter = load_catalogue()["smollm2-135m"]
+    assert estimate_entry(starter, Fitting(lambda: Machine(None), 100)).per_token == 23_040
