@@ -14,6 +14,7 @@ from llmcli.cli.completion import FILES, Shell
 
 ROOT = Path(__file__).parents[2]
 PROTOCOL = {"_LLM_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+MODELS = {"list", "search", "recommend", "pull", "show", "rm", "alias", "default", "verify", "prune", "import", "tune"}
 HEAVY = ("llama_cpp", "numpy", "huggingface_hub", "pydantic", "rich", "prompt_toolkit", "yaml", "jinja2")
 
 
@@ -76,7 +77,9 @@ def test_a_shell_without_a_script_is_usage(llm, arguments):
     ("line", "words"),
     [
         ("llm su", {"summarize"}),
-        ("llm models ", {"list", "pull", "show", "rm", "default", "tune"}),
+        ("llm models ", MODELS),
+        ("llm models recommend --for s", {"summarize", "sentiment"}),
+        ("llm models recommend --language fr-", {"fr-CA"}),
         ("llm ask -m qwen3-1", {"qwen3-1.7b"}),
         ("llm ask --model qwen3-1", {"qwen3-1.7b"}),
         ("llm ask --model=qwen3-1", {"qwen3-1.7b"}),
