@@ -12,7 +12,7 @@ from llmcli.errors import AccessDenied, BadModelFile, MissingError, RemoteError,
 from llmcli.interrupt import Interrupt
 from llmcli.models.fit import Fitting
 from llmcli.models.hub import Found, Hub, Unreachable
-from llmcli.models.names import HubName, is_model_file
+from llmcli.models.names import HubName, is_model_file, parse_hub_name
 from llmcli.models.offers import Offers, judge, read_header
 from llmcli.types import ItemFailed, Notice, Progress
 
@@ -34,7 +34,7 @@ def search(
     was answered is an ``ItemFailed``. Raises as ``Hub.search``, ``MissingError`` (kind "match") where nothing is found,
     and ``Unreachable`` when the Hub goes away.
     """
-    found = hub.search(words, limit, interrupt)
+    found = [each for each in hub.search(words, limit, interrupt) if parse_hub_name(each.repo)]
     something, left_out = False, []
     for number, each in enumerate(found):
         yield Progress(number, len(found), "repositories")

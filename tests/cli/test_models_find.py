@@ -87,7 +87,7 @@ def test_search_in_a_pipe_is_a_line_a_quantization(models, large):
 
 def test_search_on_a_terminal_is_a_group_a_repository(models, large, terminal):
     """Within 80 columns; what would be taken is marked."""
-    large.repos["maker/other-tiny"] = large.repos[REPO]
+    large.repos["maker/other-tiny"] = {"x.Q4_0.gguf": large.repos[REPO]["tiny.Q4_0.gguf"] + b"x"}
     screen = terminal()
     assert models("search", "tiny", out=screen.slave).code == 0
     lines = screen.close().splitlines()

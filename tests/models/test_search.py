@@ -129,6 +129,12 @@ def test_a_search_is_no_place_to_wait(search, stocked):
     assert len(stocked.asked) == 2
 
 
+def test_names_pass_the_allow_list(search, stocked):
+    """What could not be pulled by its name is not asked about."""
+    stocked.repos["d/tiny--x"] = stocked.repos["a/tiny-GGUF"]
+    assert "d/tiny--x" not in repos(search()) and "/api/models/d/tiny--x" not in stocked.paths("hub")
+
+
 def test_offline(make_library, stocked, interrupt):
     """No connection is opened."""
     with pytest.raises(Offline):
