@@ -145,12 +145,13 @@ def test_waiting_for_a_silent_stdin_is_announced(person):
     assert ended(child) == -2
 
 
-def test_a_missing_model_is_asked_for(person):
-    """On a terminal the tool asks before it fetches; no means 69 and the command to type."""
-    child = person("ask", "Q", "-m", "smollm2-135m")
-    child.expect(r"smollm2-135m \(98.4 MB\) is not on this machine. Fetch it\? \[Y/n\]")
+@pytest.mark.parametrize(("name", "size"), [("smollm2-135m", "98.4 MB"), ("qwen3-4b", "about 2.5 GB")])
+def test_a_missing_model_is_asked_for(person, name, size):
+    """On a terminal the tool asks before it fetches, and says how much; no means 69 and the command to type."""
+    child = person("ask", "Q", "-m", name)
+    child.expect(rf"{name} \({size}\) is not on this machine. Fetch it\? \[Y/n\]")
     child.sendline("n")
-    child.expect("llm models pull smollm2-135m")
+    child.expect(f"llm models pull {name}")
     assert ended(child) == 69
 
 
