@@ -10,6 +10,7 @@ from llmcli.errors import Unsupported
 if TYPE_CHECKING:
     from llmcli.cli.context import Context
     from llmcli.models.fit import Fit, Fitting, Machine
+    from llmcli.models.gguf import Header
     from llmcli.models.offers import Offer, Offers
     from llmcli.settings import Settings
 
@@ -49,7 +50,17 @@ def fitting(cli: Context, *, force: bool = False, shown: bool = False) -> Fittin
         return dataclasses.replace(figures(cli.settings), bandwidth=rate)
 
     ctx = cli.settings["ctx"]
-    return Fitting(machine, None if ctx == "auto" else ctx, cache_type(cli.settings), force)
+    return Fitting(machine, None if ctx == "auto" else ctx, cache_type(cli.settings), force, _obstacle)
+
+
+def _obstacle(header: Header) -> str:
+    """Return why a model with this header cannot run here; "" where that is not known."""
+    from llmcli.engine.architecture import obstacle
+
+    try:
+        return obstacle(header)
+    except Unsupported:  # no llama.cpp: a model can be fetched all the same
+        return ""
 
 
 def wanted(cli: Context) -> bool:

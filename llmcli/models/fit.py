@@ -100,13 +100,15 @@ class Fit:
 class Fitting:
     """What a model shall fit: the machine, asked for (more than once) when there is something to fetch, and a context.
 
-    ``context`` in tokens, None for the usual; ``force``: fetch it all the same.
+    ``context`` in tokens, None for the usual; ``force``: fetch it all the same. ``obstacle`` says of a header why such
+    a model cannot run here whatever it needs, "" where it can.
     """
 
     machine: Callable[[], Machine]
     context: int | None = None
     kv_type: str = "f16"
     force: bool = False
+    obstacle: Callable[[Header], str] = lambda _: ""
 
     def judge(self, header: Header | None, size: int) -> Fit:
         """Return what a model of ``size`` bytes needs."""

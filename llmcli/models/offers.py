@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from llmcli.errors import BadModelFile, DoesNotFit, RemoteError, TryAgain
 from llmcli.interrupt import Interrupt
+from llmcli.models import gguf_checks
 from llmcli.models.download import Wanted
 from llmcli.models.fit import Fit, Fitting
 from llmcli.models.gguf import Header
@@ -59,12 +60,12 @@ def choose_fitting(
 
     The best is the first that fits of the labels in ``order``; without an order, the one with most bits a weight up to
     8, or where all have more, with fewest. ``named``: the user wants ``usual`` and no other. Unless that is forced,
-    raises ``DoesNotFit``, and ``BadModelFile`` for a header that nothing can be loaded by. Raises what ``Hub.stream``
-    raises about a file that cannot be had.
+    raises ``DoesNotFit``, and ``BadModelFile`` for a model that cannot run here. Raises what ``Hub.stream`` raises about
+    a file that cannot be had.
     """
     usual = parts(usual)[0]
     try:
-        header = yield from read_header(hub, listing, usual, interrupt)
+        header = yield from read_header(hub, listing, usual, fitting, interrupt)
     except BadModelFile:
         if not fitting.force:
             raise
@@ -94,19 +95,28 @@ def refusal(name: str, fit: Fit, smaller: str = "") -> DoesNotFit:
     )
 
 
-def read_header(hub: Hub, listing: Listing, file: str, interrupt: Interrupt) -> Generator[Notice, None, Header | None]:
+def read_header(
+    hub: Hub, listing: Listing, file: str, fitting: Fitting, interrupt: Interrupt
+) -> Generator[Notice, None, Header | None]:
     """Return the header of a file of a repository; None, with a notice, where it does not come.
 
-    Raises ``BadModelFile``, and what ``Hub.stream`` raises about a file that cannot be had.
+    Raises ``BadModelFile``, also for a model that cannot run here, and what ``Hub.stream`` raises about a file that
+    cannot be had.
     """
     by_name = {item.file: item for item in listing.files}
     if file not in by_name:
         return None
     try:
-        return remote_header(hub, Wanted(listing.repo, listing.revision, by_name[file], file), interrupt)
+        header = remote_header(hub, Wanted(listing.repo, listing.revision, by_name[file], file), interrupt)
     except (TryAgain, RemoteError) as error:  # a download has more patience, and a hash to compare with
         yield Notice(f"{listing.repo}/{file}: only the size of its weights is known beforehand: {error.detail}")
         return None
+    subject = f"{listing.repo}/{file}"
+    gguf_checks.check(header, subject)
+    obstacle = fitting.obstacle(header)
+    if obstacle:
+        raise BadModelFile(subject, detail=obstacle)
+    return header
 
 
 def judge(

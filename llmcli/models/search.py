@@ -62,7 +62,7 @@ def _offers(hub: Hub, repo: str, fitting: Fitting, interrupt: Interrupt) -> Gene
     if usual is None:
         return None
     try:
-        header = yield from read_header(hub, listing, usual, interrupt)
+        header = yield from read_header(hub, listing, usual, fitting, interrupt)
     except AccessDenied as error:  # a gated repository lists its files all the same
         yield Notice(f"{repo} wants its terms accepted before anything is read: {error.url}")
         header = None

@@ -289,6 +289,15 @@ def test_pull_names_the_context_that_would_fit(models, hub, machine_of):
     assert models("pull", REPO, "--ctx", context).code == 0
 
 
+def test_pull_of_what_cannot_run_is_65(models, hub, tiny):
+    """An embedding model is refused by its header; with force it is fetched."""
+    hub.repos[REPO] = {"bert.Q8_0.gguf": tiny("bert").read_bytes()}
+    run = models("pull", REPO)
+    assert run.code == 65 and "embedding model" in run.err and len(hub.headers_asked()) == 1
+    assert models("search", "tiny").code == 66
+    assert models("pull", REPO, "--force").code == 0
+
+
 def test_pull_with_force(models, hub, machine_of):
     """Whoever knows better gets it."""
     machine_of(1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import pytest
@@ -216,3 +217,18 @@ def test_parts_that_are_missing_are_left_to_the_download(hub, choose):
     hub.repos[REPO]["m.BF16-00001-of-00002.gguf"] = b"x"
     file, said = choose(wish(force=True), "m.BF16-00001-of-00002.gguf", named=True)
     assert file == "m.BF16-00001-of-00002.gguf" and not any(isinstance(event, Offers) for event in said)
+
+
+def test_a_model_that_cannot_run_is_refused(choose):
+    """Its header says so; whoever forces it gets it."""
+    asked = []
+
+    def obstacle(header):
+        asked.append(header.architecture)
+        return "an embedding model"
+
+    fitting = dataclasses.replace(wish(), obstacle=obstacle)
+    with pytest.raises(BadModelFile) as caught:
+        choose(fitting)
+    assert (caught.value.subject, caught.value.detail) == (f"{REPO}/m.Q4_K_M.gguf", "an embedding model")
+    assert choose(dataclasses.replace(fitting, force=True))[0] == "m.Q4_K_M.gguf" and asked == ["llama"] * 2
