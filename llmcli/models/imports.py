@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import suppress
+import shutil
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,22 +46,21 @@ class Imports:
         from llmcli.models.partial import own_name, size_of
 
         self._check(source, name)
-        with writing(self.directory):
-            self.directory.mkdir(parents=True, exist_ok=True)
-        hashes: dict[Path, str] = {}
+        beside = self.directory / own_name("import")  # a directory: a link in it is as old as the original
+        with writing(beside):
+            shutil.rmtree(beside, ignore_errors=True)
+            beside.mkdir(parents=True)
+        files = [beside / file for file in _names(name, len(source.parts))]
+        hashes: list[str] = []
         try:
             left = source.size
-            for number, part in enumerate(source.parts, 1):
-                beside = self.directory / own_name(f"import-{number}")
-                hashes[beside] = ""
+            for part, file in zip(source.parts, files, strict=True):
                 start = Progress(source.size - left, source.size, "bytes", name)
-                hashes[beside] = yield from counted(_take(part, beside, left, interrupt), start)
+                hashes.append((yield from counted(_take(part, file, left, interrupt), start)))
                 left -= size_of(part)
-            self._place(source, name, hashes)
+            self._place(source, name, files, hashes)
         finally:
-            for beside in hashes:  # also where it was renamed: over another link to the same file that does nothing
-                with suppress(OSError):
-                    beside.unlink(missing_ok=True)
+            shutil.rmtree(beside, ignore_errors=True)
 
     def _check(self, source: ModelFile, name: str) -> None:
         """Refuse what is no whole model before it is read, and the name of a model of another size."""
@@ -83,23 +82,23 @@ class Imports:
         first = self.paths().get(name)
         return tuple(first.with_name(part) for part in parts(first.name)) if first else ()
 
-    def _place(self, source: ModelFile, name: str, hashes: Mapping[Path, str]) -> None:
-        """Give the files their names, if they are what was announced, and what was there under the name before."""
-        for part, sha256 in zip(source.parts, hashes.values(), strict=True):
+    def _place(self, source: ModelFile, name: str, files: Sequence[Path], hashes: Sequence[str]) -> None:
+        """Move the files up, if they are what was announced, and what was there under the name before."""
+        for part, sha256 in zip(source.parts, hashes, strict=True):
             announced = announced_sha256(part)
             if announced not in (sha256, None):
                 raise BadModelFile(str(part), detail=f"it is damaged: SHA-256 is {sha256}, announced was {announced}")
-        for old, part, sha256 in zip(self._files(name), source.parts, hashes.values(), strict=False):
+        for old, part, sha256 in zip(self._files(name), source.parts, hashes, strict=False):
             known = self._registry.last(old)
             if old.exists() and old.resolve() != part.resolve() and (known is None or known.sha256 != sha256):
                 raise _another(name)
-        targets = [self.directory / file for file in _names(name, len(source.parts))]
+        targets = [self.directory / file.name for file in files]
         records: dict[Path, FileRecord] = {}
-        for part, target, (beside, sha256) in zip(source.parts, targets, hashes.items(), strict=True):
+        for part, file, target, sha256 in zip(source.parts, files, targets, hashes, strict=True):
             known = self._registry.last(target)
             announced_once = announced_sha256(part) is not None or (known is not None and known.announced)
             with writing(target):
-                beside.replace(target)
+                file.replace(target)
             records[target] = replace(read_facts(target, sha256), announced=announced_once)
         self._registry.remember(records)
         if source.path not in targets:
@@ -121,28 +120,26 @@ def _names(name: str, count: int) -> tuple[str, ...]:
     return parts(f"{name}.gguf" if count == 1 else f"{name}-00001-of-{count:05d}.gguf")
 
 
-def _take(part: Path, beside: Path, needed: int, interrupt: Interrupt) -> Generator[int, None, str]:
-    """Have the bytes of ``part`` at ``beside``, where ``needed`` bytes have to be free, and return their SHA-256."""
+def _take(part: Path, file: Path, needed: int, interrupt: Interrupt) -> Generator[int, None, str]:
+    """Have the bytes of ``part`` at ``file``, where a copy needs ``needed`` free bytes, and return their SHA-256."""
     from llmcli.models.partial import check_space, hashing
 
-    with writing(beside):
-        beside.unlink(missing_ok=True)
     try:
-        beside.hardlink_to(part.resolve())
+        file.hardlink_to(part.resolve())
     except OSError:  # another file system, or one without links, or a file of somebody else's
-        check_space(beside.parent, needed)
-        return (yield from _copy(part, beside, interrupt))
+        check_space(file.parent, needed)
+        return (yield from _copy(part, file, interrupt))
     try:
-        return (yield from hashing(beside, interrupt))
+        return (yield from hashing(file, interrupt))
     except OSError as error:
         raise _unreadable(part, error) from error
 
 
-def _copy(part: Path, beside: Path, interrupt: Interrupt) -> Generator[int, None, str]:
+def _copy(part: Path, to: Path, interrupt: Interrupt) -> Generator[int, None, str]:
     import hashlib
 
     digest, done = hashlib.sha256(), 0
-    with writing(beside), beside.open("xb") as file:
+    with writing(to), to.open("xb") as file:
         for block in _blocks(part):
             interrupt.check()
             digest.update(block)

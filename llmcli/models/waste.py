@@ -22,7 +22,7 @@ _DAY = 24 * _HOUR
 _BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _OF_THE_CLIENT = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})(\.[0-9a-f]{8})?\.incomplete")
 """Partial files of huggingface_hub, which do not say who writes them."""
-_OF_AN_IMPORT = re.compile(r"import-\d+\.[A-Za-z0-9-]+\.\d+\.incomplete")
+_OF_AN_IMPORT = re.compile(r"import\.[A-Za-z0-9-]+\.\d+\.incomplete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,9 @@ def find_waste(cache: HubCache, own: Path, scratch: Path) -> list[Waste]:
     with writing(cache.root):
         found = [waste for directory in cache.repositories() for waste in _of_repository(cache, directory, needed)]
     left = (path for path in _entries(own) if _OF_AN_IMPORT.fullmatch(path.name) and is_left(path))
-    found += [_waste(path, "unfinished import") for path in left]
-    for path in _entries(scratch):
-        if path.name.startswith("wheel-") and path.is_dir() and _quiet_for(path) > _DAY:
-            size = sum(_freed(file) for file in path.rglob("*") if not file.is_dir())
-            found.append(Waste(path, size, "unfinished download"))
-    return found
+    found += [_directory(path, "unfinished import") for path in left]
+    old = (path for path in _entries(scratch) if path.name.startswith("wheel-") and _quiet_for(path) > _DAY)
+    return found + [_directory(path, "unfinished download") for path in old]
 
 
 def remove_waste(waste: Waste) -> None:
@@ -121,3 +118,7 @@ def _freed(path: Path) -> int:
 
 def _waste(path: Path, what: str) -> Waste:
     return Waste(path, _freed(path), what)
+
+
+def _directory(path: Path, what: str) -> Waste:
+    return Waste(path, sum(_freed(file) for file in path.rglob("*") if not file.is_dir()), what)
