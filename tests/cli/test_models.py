@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from llmcli.engine.engine import Engine
 from llmcli.engine.tuning import ASSUMED
 from llmcli.types import EngineOptions
 
-KEYS = ["name", "size", "quantization", "context", "licence", "verification", "source", "here", "default", "path"]
+KEYS = ["name", "size", "quantization", "context", "licence", "last_used", "verification", "source", "here", "default"]
+KEYS += ["path"]
 
 
 @pytest.fixture
@@ -35,6 +37,24 @@ def test_list_in_json_is_one_object_a_line(models, here):
     assert all(list(row) == KEYS for row in found.values())
     assert (found[here]["here"], found[here]["verification"]) == (True, "verified")
     assert found[here]["source"] == f"{REPO}@{'c' * 40}" and found[here]["context"] == 8192
+
+
+def test_list_says_when_a_model_was_used(llm, models, here):
+    """Fetching is no use of it; a command that runs it is. Time in UTC for programs, the day for people."""
+    used = {row["name"]: row["last_used"] for row in rows(models("list", "--json"))}
+    assert used[here] is None
+    before = datetime.now(UTC).replace(microsecond=0)
+    assert llm("ask", "x", "-m", here).code == 0
+    used = {row["name"]: row["last_used"] for row in rows(models("list", "--json"))}
+    assert datetime.fromisoformat(used[here]) >= before
+    assert json.loads(models("show", here, "--json").out)["last_used"] == used[here]
+
+
+def test_list_marks_the_default_under_any_name(models, here):
+    """A default that was set by the name of its repository is the model that this means."""
+    models("default", REPO)
+    found = {row["name"]: row for row in rows(models("list", "--json"))}
+    assert [name for name, row in found.items() if row["default"]] == [here]
 
 
 def test_list_says_what_is_not_pinned(models):
@@ -62,7 +82,7 @@ def test_list_fits_80_columns_with_sizes_for_people(models, here, terminal):
     screen = terminal()
     assert models("list", out=screen.slave).code == 0
     lines = screen.close().splitlines()
-    assert lines[0].split() == ["NAME", "SIZE", "QUANT", "CONTEXT", "LICENCE", "CHECK"]
+    assert lines[0].split() == ["NAME", "SIZE", "QUANT", "CONTEXT", "LICENCE", "USED", "CHECK"]
     assert here in lines[1] and " kB" in lines[1]
     ladder = next(line for line in lines if line.startswith("qwen3-4b"))
     assert "not pinned" in ladder and max(map(len, lines)) <= 80 and "…" in ladder
@@ -304,31 +324,6 @@ def _when(screen, text):
             return
         seen.wait(0.01)
     raise AssertionError(bytes(screen.raw))
-
-
-def test_the_default_is_the_starter_until_somebody_says_otherwise(models):
-    """The name alone is printed; where it comes from with -v, on stderr."""
-    run = models("default", "-v")
-    assert run.out == "smollm2-135m\n" and "built in" in run.err
-
-
-def test_default_remembers_a_name(models, here):
-    """What was made the default is used by the next command."""
-    assert models("default", here).out == ""
-    assert json.loads(models("default", "--json").out) == {"name": here, "origin": "llm models default"}
-    assert json.loads(models("show", "--json").out)["name"] == here
-
-
-def test_default_refuses_a_name_that_means_nothing(models):
-    """A typing error does not become the default."""
-    assert models("default", "no-such").code == 66 and models("default").out == "smollm2-135m\n"
-
-
-def test_default_is_refused_where_something_goes_before_it(models, here):
-    """A default that would have no effect is 78 with the place that decides, and is not stored."""
-    run = models("default", here, env={"LLMCLI_MODEL": "qwen3-4b"})
-    assert run.code == 78 and "LLMCLI_MODEL" in run.err and "qwen3-4b" in run.err
-    assert models("default").out == "smollm2-135m\n"
 
 
 def test_config_shows_the_default_that_was_chosen(llm, models, here):
