@@ -14,10 +14,13 @@ from llmcli.models.library import ModelFile
 from llmcli.models.waste import Waste
 
 
+def _for_people(cli: Context) -> bool:
+    return cli.world.terminal(cli.world.stdout) and not cli.flags.json
+
+
 def verify(cli: Context, models: Sequence[ModelFile]) -> int:
     """Hash ``models`` and show what came of each; returns the exit code: that of the first that is not right."""
     code = 0
-    people = cli.world.terminal(cli.world.stdout) and not cli.flags.json
     for model in {model.path: model for model in models}.values():
         try:
             row = _verified(cli.last(cli.models.verify(model, cli.interrupt)))
@@ -25,7 +28,7 @@ def verify(cli: Context, models: Sequence[ModelFile]) -> int:
             code = code or error.exit_code
             row = _failed(model, error)
             wording.show(error, cli.world, as_json=cli.flags.json, name=model.name)
-        if people:
+        if _for_people(cli):
             cli.write(sanitize.line(f"{row['name']}: {row['verification']}") + "\n")
         elif cli.flags.json:
             cli.table([row])
@@ -57,9 +60,9 @@ def _row(model: ModelFile, state: str, *, ok: bool, repair: str | None) -> dict[
 def prune(cli: Context, *, yes: bool, dry_run: bool) -> int:
     """Show what nobody needs and remove it; returns the exit code, 1 where the user did not want it."""
     found = cli.models.waste()
-    people = cli.world.terminal(cli.world.stdout) and not cli.flags.json
-    if people and found:
-        cli.table([_waste(waste) | {"size": wording.size(waste.size)} for waste in found])
+    people = _for_people(cli)
+    for waste in found if people else ():  # in full, since the end of a path says most
+        cli.write(sanitize.line(f"{wording.size(waste.size):>10}  {waste.what}  {waste.path}") + "\n")
     if not dry_run:
         if found and not yes:
             question = f"Remove {_count(found)} ({wording.size(sum(waste.size for waste in found))})"
@@ -97,13 +100,11 @@ def take(cli: Context, path: Path, name: str) -> int:
 
 def list_foreign(cli: Context, program: str) -> int:
     """Show the models of another program."""
-    rows = [
-        {"name": model.name, "size": model.size, "path": str(model.path)}
-        for model in find_foreign(program, cli.world.environ)
-    ]
-    if cli.world.terminal(cli.world.stdout) and not cli.flags.json:
-        rows = [row | {"size": wording.size(int(row["size"]))} for row in rows]
-    cli.table(rows)
+    found = find_foreign(program, cli.world.environ)
+    if _for_people(cli):
+        cli.table([{"name": model.name, "size": wording.size(model.size), "path": model.path} for model in found])
+    else:
+        cli.table([{"name": model.name, "size": model.size, "path": str(model.path)} for model in found])
     return 0
 
 
