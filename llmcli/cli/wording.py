@@ -50,6 +50,8 @@ def _with_detail(text: str, error: e.LlmError) -> str:
 def _missing(error: e.MissingError) -> Words:
     nexts = {
         "model": "Try: llm models list",
+        "model folder": "If the models lie elsewhere: llm models import FILE.gguf (of Ollama: set OLLAMA_MODELS)",
+        "alias": "Try: llm models alias",
         "prompt": "Try: llm prompts list",
         "repository": "Check the name on the Hub, or try: llm models list",
         "match": "Try fewer words: the Hub looks for all of them in the names of repositories.",
