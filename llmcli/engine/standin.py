@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from llmcli.engine import machine, native
+from llmcli import processes
+from llmcli.engine import machine, native, turns
 from llmcli.engine.context import Context, ContextConfig
 from llmcli.engine.model import Model
 from llmcli.engine.threads import INTERVAL, Load, Threads
@@ -42,8 +43,6 @@ _ROUNDS = 2
 _STALE = 120.0
 """Seconds after which a measurement that left its lock behind counts as dead."""
 _PATIENCE = 60.0
-_ENVIRONMENT = frozenset({"PATH", "HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT", "LANG"})
-"""What a process in the background needs of the environment; secrets are none of it."""
 _BLOCK = 32
 _QUIET = 0.3
 """Cores that others may keep busy while it is measured."""
@@ -66,17 +65,15 @@ def load(path: Path) -> Profile | None:
 
 def start(directory: Path, geometry: Geometry, threads: int) -> None:
     """Measure in a process of its own, which outlives this one by some seconds and keeps nothing of it open."""
-    environ = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
-    environ["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)  # a checkout, not installed
-    command = [sys.executable, "-m", __spec__.name, str(directory.absolute()), *map(str, (*astuple(geometry), threads))]
+    figures = map(str, (*astuple(geometry), threads))
     with contextlib.suppress(OSError):  # a full process table: the next job tries again
         subprocess.Popen(  # noqa: S603 (our own module)
-            command,
+            processes.command(__spec__.name, str(directory.absolute()), *figures),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/" if os.name == "posix" else None,
-            env=environ,
+            env=processes.environment(os.environ),
             start_new_session=True,
         )
 
@@ -93,6 +90,10 @@ def measure(
 
     Raises ``InternalError``, ``OutOfMemory`` and ``Unsupported`` as loading a model and making a context do.
     """
+    return turns.alone(lambda: _measure(geometry, threads, progress))
+
+
+def _measure(geometry: Geometry, threads: int, progress: Callable[[int, int], None]) -> Profile:
     small = _reduced(geometry)
     fastest: dict[tuple[bool, str], _Times] = {}
     with _model(small) as model:

@@ -1,0 +1,28 @@
+"""Processes of our own that stay behind a command: what they inherit of it, which is as little as possible."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+STEERING = ("CUDA_", "GGML_", "GOMP_", "HIP_", "HSA_", "LLAMA_", "OMP_", "ROCR_", "VK_")
+"""Beginnings of the variables by which the libraries under the engine are steered."""
+_PLAIN = frozenset(
+    {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT"}
+)
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables for such a process: what finds programs and libraries and steers them, and no secrets.
+
+    Modules are found as in this process, though neither its directory nor an installation of ours be there.
+    """
+    kept = {name: value for name, value in environ.items() if name in _PLAIN or name.startswith(STEERING)}
+    return kept | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """Return the command line that runs a module of ours, and takes none from the directory that it runs in."""
+    return [sys.executable, "-P", "-m", module, *arguments]
