@@ -6,7 +6,7 @@ import dataclasses
 import io
 
 import pytest
-from test_gguf import ARCHITECTURE, entry, gguf, numbers, tensor, text
+from gguf_bytes import ARCHITECTURE, entry, gguf, numbers, tensor, text
 
 from llmcli.models.fit import STEP, USUAL_CONTEXT, Fit, Fitting, Machine, estimate, usual_context
 from llmcli.models.gguf import parse_header, read_header

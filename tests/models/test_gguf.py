@@ -9,29 +9,10 @@ import struct
 import time
 
 import pytest
+from gguf_bytes import ARCHITECTURE, entry, gguf, numbers, tensor, text
 
 from llmcli.errors import BadModelFile, MissingError
 from llmcli.models.gguf import SkippedArray, parse_header, read_header
-
-
-def text(value: bytes) -> bytes:
-    return struct.pack("<Q", len(value)) + value
-
-
-def entry(key: bytes, kind: int, value: bytes) -> bytes:
-    return text(key) + struct.pack("<I", kind) + value
-
-
-ARCHITECTURE = entry(b"general.architecture", 8, text(b"llama"))
-
-
-def tensor(name: bytes = b"w", shape: tuple[int, ...] = (32,), kind: int = 0, offset: int = 0) -> bytes:
-    return text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)
-
-
-def gguf(*entries: bytes, tensors: tuple[bytes, ...] = (), data: int = 128, version: int = 3, magic=b"GGUF") -> bytes:
-    body = magic + struct.pack("<IQQ", version, len(tensors), len(entries)) + b"".join(entries) + b"".join(tensors)
-    return body + b"\0" * (-len(body) % 32) + b"\0" * data
 
 
 def parse(content: bytes):
@@ -79,11 +60,6 @@ def test_kv_bytes(tiny):
     assert header.block_count is not None
     assert header.kv_bytes_per_token() == header.block_count * 1 * (32 + 32) * 2
     assert header.kv_bytes_per_token("q8_0", "f16") == header.block_count * (34 + 64)
-
-
-def numbers(key: bytes, *values: int) -> bytes:
-    kind = struct.pack(f"<IQ{len(values)}I", 4, len(values), *values)
-    return entry(b"llama." + key, 9, kind) if len(values) > 1 else entry(b"llama." + key, 4, struct.pack("<I", *values))
 
 
 @pytest.mark.parametrize(

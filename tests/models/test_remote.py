@@ -8,7 +8,7 @@ import signal
 
 import pytest
 from fake_hub import QUICK, REPO, Fault
-from test_gguf import ARCHITECTURE, entry, gguf, refused, tensor, text
+from gguf_bytes import ARCHITECTURE, entry, gguf, tensor, text
 
 from llmcli.errors import AccessDenied, BadModelFile, Interrupted, RemoteError, TryAgain
 from llmcli.models import remote
@@ -133,7 +133,7 @@ def test_a_broken_header_is_refused(read):
     content = gguf(ARCHITECTURE, tensors=(tensor(shape=(64,)),), data=128)
     with pytest.raises(BadModelFile) as caught:
         read(content)
-    assert caught.value.detail == refused(content) and caught.value.subject == f"{REPO}/{FILE}"
+    assert "truncated" in caught.value.detail and caught.value.subject == f"{REPO}/{FILE}"
 
 
 def test_a_signal_is_heard(hub, read, long, interrupt):
