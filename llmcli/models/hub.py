@@ -234,16 +234,19 @@ class Hub:
 
     def _ask_search(self, words: str, limit: int) -> Iterator[tuple[Found, ...]]:
         _prepare_client()
-        from huggingface_hub import HfApi
+        from huggingface_hub import get_session
 
-        api = HfApi(self.endpoint, token=self._token or False, library_name="llmcli", library_version=__version__)
-        wanted: Any = ["downloads", "gated", "lastModified", "tags"]
+        # not by ``HfApi.list_models``, which asks again for half a minute by itself before it says what was answered
+        expand = ["downloads", "gated", "lastModified", "tags"]
+        params = {"filter": "gguf", "search": words, "sort": "downloads", "limit": limit, "expand": expand}
+        url = f"{self.endpoint}/api/models"
+        response = get_session().get(url, params=params, headers=self._headers(), timeout=self._timeout())
+        answer = Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()})
+        if answer.status != 200:  # noqa: PLR2004
+            raise self._refusal(words, answer)
         try:
-            found = tuple(
-                _found(item)
-                for item in api.list_models(filter="gguf", search=words, sort="downloads", limit=limit, expand=wanted)
-            )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:  # how the client meets a portal's page
+            found = tuple(_found(item) for item in response.json()[:limit])
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # a portal's page
             raise RemoteError(words, detail=f"{self.endpoint} does not answer like the Hub") from error
         yield found
 
@@ -251,9 +254,7 @@ class Hub:
         _prepare_client()
         from huggingface_hub import get_session
 
-        headers = {"user-agent": f"llmcli/{__version__}", "accept-encoding": "identity"}
-        if self._token:
-            headers["authorization"] = f"Bearer {self._token}"
+        headers = self._headers() | {"accept-encoding": "identity"}
         if wanted:
             headers["range"] = wanted
         with get_session().stream("GET", url, headers=headers, timeout=self._timeout()) as response:
@@ -267,16 +268,26 @@ class Hub:
             if answer.status != 416:  # noqa: PLR2004
                 yield from response.iter_raw()  # as it comes: nothing waits in a buffer
 
+    def _headers(self) -> dict[str, str]:
+        authorization = {"authorization": f"Bearer {self._token}"} if self._token else {}
+        return {"user-agent": f"llmcli/{__version__}", **authorization}
+
     def _timeout(self) -> Any:
         patience = self.patience
         return _http_library().Timeout(patience.stall, connect=patience.connect)
 
 
 def _found(item: Any) -> Found:
-    """Return what the client's ``ModelInfo`` says."""
-    licences = (tag.partition(":")[2] for tag in item.tags or () if tag.startswith("license:"))
-    updated = item.last_modified.isoformat() if item.last_modified else None
-    return Found(item.id, item.downloads, next(licences, None), updated, bool(item.gated))
+    """Return what the Hub says about a repository; raises what an answer of another kind leads to."""
+    licences = (tag.partition(":")[2] for tag in item.get("tags") or () if tag.startswith("license:"))
+    downloads, updated = item.get("downloads"), item.get("lastModified")
+    return Found(
+        repo=str(item["id"]),
+        downloads=downloads if isinstance(downloads, int) else None,
+        licence=next(licences, None),
+        updated=updated if isinstance(updated, str) else None,
+        gated=bool(item.get("gated")),
+    )
 
 
 def _prepare_client() -> None:
