@@ -45,7 +45,7 @@ def test_another_quantization_has_the_same_cache(tiny):
     """The header of one tells of all; only the weights differ."""
     half, whole = fit(tiny, "llama", size=10**6), fit(tiny, "llama", size=2 * 10**6)
     assert (half.cache, half.buffers) == (whole.cache, whole.buffers)
-    assert whole.needed - half.needed == 10**6 and whole.read == 2 * half.read
+    assert whole.needed - half.needed == 10**6 and whole.read == pytest.approx(2 * half.read, abs=1)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ def wish(memory, *, force=False, context=64):
 @pytest.fixture
 def pull(hub, library, tiny, interrupt):
     """Return a function from a name and a wish to the offers that were said and the model."""
-    hub.repos[REPO] = {"tiny.Q4_0.gguf": tiny("llama").read_bytes(), "tiny.Q8_0.gguf": tiny("chatml").read_bytes()}
+    larger = tiny("chatml").read_bytes() + bytes(200_000)
+    hub.repos[REPO] = {"tiny.Q4_0.gguf": tiny("llama").read_bytes(), "tiny.Q8_0.gguf": larger}
 
     def pulled(name, fitting):
         events = list(library.pull(name, interrupt, fitting=fitting))
