@@ -281,7 +281,7 @@ def test_pull_of_what_does_not_fit_is_71(models, large, machine_of):
 
 def test_pull_names_the_context_that_would_fit(models, hub, machine_of):
     """Weights that fit with a shorter one are not refused for good."""
-    machine_of(2 * MB)
+    machine_of(3 * MB // 2)
     run = models("pull", REPO, "--ctx", "8000")
     advice = run.err.splitlines()[1]
     assert run.code == 71 and advice.startswith(f"Try: llm models pull {REPO}:Q4_0 --ctx ")

@@ -28,7 +28,7 @@ class Use(StrEnum):
     @property
     def task(self) -> str:
         """The task of the catalogue."""
-        return {Use.ASK: "chat", Use.GENERATE: "chat", Use.SENTIMENT: "classify"}.get(self, self).value
+        return {Use.ASK: Use.CHAT, Use.GENERATE: Use.CHAT, Use.SENTIMENT: Use.CLASSIFY}.get(self, self).value
 
 
 @command(
