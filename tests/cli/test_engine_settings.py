@@ -10,6 +10,7 @@ import pytest
 
 from llmcli.engine import machine
 from llmcli.engine.machine import Gpu
+from llmcli.models.fit import compute_buffers
 from llmcli.models.gguf import read_header
 from llmcli.models.library import Library
 from llmcli.models.shelf import ModelFile
@@ -92,35 +93,41 @@ def test_a_context_larger_than_the_model_s_is_78_where_it_was_configured(llm):
     assert run.err.splitlines()[0] == f"llm: ctx (LLMCLI_CTX): 8193 is larger than the context of {llm.model}, 8192"
 
 
-def test_a_context_larger_than_the_memory_is_71_with_figures(llm, monkeypatch):
-    """Cache and weights against what is free; nothing is loaded."""
+@pytest.fixture
+def loaded(llm):
+    """Return the bytes that the model takes without a cache: its weights, and buffers to compute in."""
+    return llm.model.stat().st_size + compute_buffers(read_header(llm.model))
+
+
+def test_a_context_larger_than_the_memory_is_71_with_figures(llm, loaded, monkeypatch):
+    """Weights, buffers and cache against what is free; nothing is loaded."""
     monkeypatch.setattr(machine, "available_memory", lambda: 1_000_000)
     run = llm("ask", "Q", "--ctx", "8000", "--kv-type", "f16")
-    needed = llm.model.stat().st_size + 8000 * 256
+    needed = loaded + 8000 * 256
     assert run.code == 71 and run.backend is None and run.out == ""
     happened, advice = run.err.splitlines()
     assert happened.startswith(
         f"llm: out of memory for {llm.model} with a context of 8000 tokens ({needed / 1e6:.1f} MB"
     )
     assert "of it weights" in happened and "256 bytes a token of context, 1.0 MB free" in happened
-    fits = (1_000_000 - llm.model.stat().st_size) // 256 // 256 * 256
+    fits = (1_000_000 - loaded) // 256 // 256 * 256
     assert advice == f"Try: --ctx {fits}"
     assert llm("ask", "Q", "--ctx", str(fits), "--kv-type", "f16").code == 0
     error = json.loads(llm("ask", "Q", "--ctx", "8000", "--json").err)["error"]
     assert (error["code"], error["type"]) == (71, "OutOfMemory")
 
 
-@pytest.mark.parametrize(("ctx", "code"), [(3000, 0), (3400, 71)])
-def test_the_weights_take_memory_too(llm, monkeypatch, ctx, code):
-    """The cache has what they leave: here 848 kB for tokens of 256 bytes each."""
-    monkeypatch.setattr(machine, "available_memory", lambda: 1_000_000)
+@pytest.mark.parametrize(("ctx", "code"), [(3000, 0), (3001, 71)])
+def test_the_weights_take_memory_too(llm, loaded, monkeypatch, ctx, code):
+    """The cache has what they and the buffers leave: here room for 3000 tokens of 256 bytes each."""
+    monkeypatch.setattr(machine, "available_memory", lambda: loaded + 3000 * 256)
     assert llm("ask", "Q", "--ctx", str(ctx), "--kv-type", "f16").code == code
 
 
-def test_a_smaller_type_of_cache_holds_a_longer_context(llm, monkeypatch):
+def test_a_smaller_type_of_cache_holds_a_longer_context(llm, loaded, monkeypatch):
     """Where the engine may choose the type, only what no type holds is refused."""
     per_token = read_header(llm.model).kv_bytes_per_token("q8_0", "q8_0")
-    monkeypatch.setattr(machine, "available_memory", lambda: llm.model.stat().st_size + 8000 * per_token)
+    monkeypatch.setattr(machine, "available_memory", lambda: loaded + 8000 * per_token)
     assert llm("ask", "Q", "--ctx", "8000", "--kv-type", "f16").code == 71
     assert llm("ask", "Q", "--ctx", "8000", "--kv-type", "q8_0").code == 0
     assert llm("ask", "Q", "--ctx", "8000").code == 0 and llm("ask", "Q", "--ctx", "8001").code == 71
@@ -152,8 +159,8 @@ def test_a_memory_of_unknown_size_refuses_nothing(llm, monkeypatch):
     assert llm("ask", "Q", "--ctx", "8000").code == 0
 
 
-@pytest.mark.parametrize(("name", "code"), [("lfm2", 0), ("gemma3", 71), ("qwen3moe", 71)])
+@pytest.mark.parametrize(("name", "code"), [("mamba", 0), ("lfm2", 71), ("gemma3", 71), ("qwen3moe", 71)])
 def test_only_what_the_header_tells_is_refused(llm, tiny, monkeypatch, name, code):
-    """The memory of recurrent models and hybrids grows in another way."""
-    monkeypatch.setattr(machine, "available_memory", lambda: 400_000)
+    """A recurrent state does not grow with the context; the attention layers of a hybrid model have a cache."""
+    monkeypatch.setattr(machine, "available_memory", lambda: 1_200_000)
     assert llm("ask", "Q", "-m", str(tiny(name)), "--ctx", "8000").code == code
