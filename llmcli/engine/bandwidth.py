@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,13 +12,14 @@ from pathlib import Path
 
 from llmcli.engine import machine
 
-_BYTES = 256 << 20  # more than the caches of processors hold
-_ROUNDS = 3
+_BYTES = 512 << 20  # more than the caches of processors hold
+_ROUNDS = 5
 _SHARE = 8  # at most one part in so many of the memory that is free
+_FRESH = 24 * 3600  # seconds: others may have kept the memory busy when it was measured
 
 
 def bandwidth(directory: Path) -> float:
-    """Return bytes a second, measured once for a processor and a number of threads, and kept below ``directory``."""
+    """Return bytes a second, measured once a day for a processor and a number of threads, and kept in ``directory``."""
     file = directory / "bandwidth.json"
     threads = machine.cores().usable
     key = f"{machine.processor()}, {threads}"
@@ -34,7 +36,7 @@ def bandwidth(directory: Path) -> float:
 
 
 def measure(threads: int, size: int = _BYTES) -> float:
-    """Read ``size`` bytes with so many threads, a few times, and return the best rate, in bytes a second.
+    """Read ``size`` bytes with so many threads, a few times, and return the usual rate, in bytes a second.
 
     Takes a fraction of a second, and less memory where little is free.
     """
@@ -50,12 +52,14 @@ def measure(threads: int, size: int = _BYTES) -> float:
             started = time.perf_counter()
             list(pool.map(np.max, parts))  # of all reductions the one that computes least
             rates.append(numbers.nbytes / (time.perf_counter() - started))
-    return max(rates)
+    return statistics.median(rates)
 
 
 def _read(file: Path) -> dict[str, float]:
-    """Return the rates that were measured before; a damaged file counts as none."""
+    """Return the rates that were measured before; a file that is old or damaged counts as none."""
     try:
+        if not 0 <= time.time() - file.stat().st_mtime < _FRESH:
+            return {}
         data = json.loads(file.read_text(encoding="utf-8"))
         return {key: float(rate) for key, rate in data.items() if float(rate) > 0}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):

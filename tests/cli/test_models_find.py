@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -322,7 +323,7 @@ def test_the_bandwidth_is_measured_only_for_somebody_who_looks(models, hub, monk
 
 
 def test_the_bandwidth_is_kept(tmp_path, monkeypatch):
-    """It is measured once for a processor; a damaged file counts as none."""
+    """It is measured once a day for a processor; a damaged file counts as none."""
     measured = []
     monkeypatch.setattr(bandwidth, "measure", lambda threads: measured.append(threads) or 1e9 * len(measured))
     directory = tmp_path / "cache"
@@ -330,7 +331,9 @@ def test_the_bandwidth_is_kept(tmp_path, monkeypatch):
     for nonsense in ("{", "[1]", '{"x": -1}'):
         (directory / "bandwidth.json").write_text(nonsense)
         assert bandwidth.bandwidth(directory) == 1e9 * len(measured)
-    assert len(measured) == 4 and [file.name for file in directory.iterdir()] == ["bandwidth.json"]
+    os.utime(directory / "bandwidth.json", (0, 0))
+    assert bandwidth.bandwidth(directory) == 5e9 and bandwidth.bandwidth(directory) == 5e9
+    assert len(measured) == 5 and [file.name for file in directory.iterdir()] == ["bandwidth.json"]
 
 
 def test_the_bandwidth_is_a_rate():

@@ -153,6 +153,12 @@ def test_speed_is_bandwidth_over_what_a_token_reads(machine, speed):
     assert need(1000, machine=machine).tokens_per_second is None
 
 
+def test_every_layer_takes_its_time(tiny):
+    """However small its weights are."""
+    found = fit(tiny, "llama", Machine(10**12, (), 1e9))
+    assert 1 / found.tokens_per_second == pytest.approx(found.read / 1e9 + 2 * 2e-4)
+
+
 def test_a_mixture_reads_the_experts_that_it_uses(tiny):
     """Two of six, and all of the rest."""
     header = read_header(tiny("qwen3moe"))
