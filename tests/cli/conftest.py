@@ -133,7 +133,8 @@ def hub(tiny, monkeypatch):
     from huggingface_hub import close_session
 
     server = FakeHub()
-    server.repos[REPO] = {"tiny.Q4_0.gguf": tiny("llama").read_bytes(), "tiny.Q8_0.gguf": tiny("chatml").read_bytes()}
+    larger = tiny("chatml").read_bytes() + bytes(200_000)
+    server.repos[REPO] = {"tiny.Q4_0.gguf": tiny("llama").read_bytes(), "tiny.Q8_0.gguf": larger}
     monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     close_session()
