@@ -47,8 +47,13 @@ def _show(cli: Context, repository: Repository, *, first: bool) -> None:
     world, found, offers = cli.world, repository.found, repository.offers
     best = fitting.best(offers)
     if cli.flags.json or not world.terminal(world.stdout):
-        about = {"repository": found.repo, "licence": found.licence, "gated": found.gated}
-        about |= {"downloads": found.downloads, "updated": found.updated}
+        about = {
+            "repository": found.repo,
+            "licence": found.licence,
+            "gated": found.gated,
+            "downloads": found.downloads,
+            "updated": found.updated,
+        }
         cli.table([_offered(offer, taken=offer is best) | about for offer in fitting.by_size(offers)])
         return
     if first:

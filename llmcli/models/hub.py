@@ -238,7 +238,7 @@ class Hub:
 
         # not by ``HfApi.list_models``, which asks again for half a minute by itself before it says what was answered
         expand = ["downloads", "gated", "lastModified", "tags"]
-        params = {"filter": "gguf", "search": words, "sort": "downloads", "limit": limit, "expand": expand}
+        params: Any = {"filter": "gguf", "search": words, "sort": "downloads", "limit": limit, "expand": expand}
         url = f"{self.endpoint}/api/models"
         response = get_session().get(url, params=params, headers=self._headers(), timeout=self._timeout())
         answer = Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()})

@@ -71,10 +71,11 @@ def choose_fitting(
             raise
         header = None
     found = judge(listing, usual, header, fitting, order)
-    best = found and found.taken
-    taken = next((offer for offer in found.offers if offer.file == usual), None) if named and found else best
-    if taken is None or best is None:
+    named_one = next((offer for offer in found.offers if offer.file == usual), None) if found and named else None
+    if found is None or (named and named_one is None):
         return usual  # its parts are not all there, as will be said
+    best = found.taken
+    taken = named_one or best
     yield Offers((taken,), taken) if named else found
     if taken.fit.fits is False and not fitting.force:
         raise refusal(taken.name, taken.fit, "" if best.fit.fits is False else best.name)

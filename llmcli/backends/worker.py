@@ -1,0 +1,152 @@
+"""The worker as a backend: one exchange with it for all jobs of a command."""
+
+from __future__ import annotations
+
+import dataclasses
+import queue
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from llmcli.backends.worker_job import WorkerJob
+from llmcli.errors import LlmError
+from llmcli.interrupt import Interrupt
+from llmcli.types import BackendInfo, EngineOptions, Request, Work
+from llmcli.worker import wire
+from llmcli.worker.client import Gone, Session
+from llmcli.worker.start import Starter
+
+_POLL = 0.05
+"""Seconds between looks at the interrupt while waiting."""
+
+
+class WorkerBackend:
+    """A backend (see ``backends.base``) on the worker that ``starter`` finds or starts."""
+
+    def __init__(self, starter: Starter, options: EngineOptions, interrupt: Interrupt, *, pause: float = 0.0) -> None:
+        """Connect at once; raises as ``Starter.connect``.
+
+        ``pause``: seconds for which the worker may gather pieces of text before it sends them.
+        """
+        self.starter = starter
+        self._interrupt = interrupt
+        self._start = {"options": wire.dump_options(options), "pause": pause}
+        self._jobs: dict[int, WorkerJob] = {}
+        self._opened = 0
+        self._lock = threading.Lock()
+        self._answers: queue.SimpleQueue[dict[str, Any] | LlmError | None] = queue.SimpleQueue()
+        self._info: BackendInfo | None = None
+        self._session: Session | None = self._begin()
+
+    # ---- Backend --------------------------------------------------------------------------------------------------
+
+    def info(self) -> BackendInfo:
+        """What the engine can do. Raises what loading the model raised, and ``InternalError`` after a crash."""
+        if self._info is None:
+            self._info = wire.load_info(self._ask("info"))
+        return self._info
+
+    def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
+        """Return the prompt lengths in tokens; they are exact."""
+        return self._ask("count", [wire.dump_request(request) for request in requests]), True
+
+    def open(self) -> WorkerJob:
+        """Open a job."""
+        self._opened += 1
+        job = WorkerJob(self, self._opened)
+        self._jobs[self._opened] = job
+        return job
+
+    def work(self) -> Work:
+        """How the engine worked so far, for other commands too; nothing is known once the worker has ended."""
+        if self._session is None or not self._opened:
+            return Work()
+        return wire.load_work(self._ask("work"))
+
+    def close(self) -> None:
+        """End the exchange; the worker stays."""
+        with self._lock:
+            session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    # ---- for jobs -------------------------------------------------------------------------------------------------
+
+    def send(self, lines: list[bytes]) -> None:
+        """Send lines, in a new exchange where the last one came to its end. Raises ``Gone`` and ``LlmError``."""
+        with self._lock:
+            if self._session is None:
+                self._session = self._begin()
+            session = self._session
+        session.send(*lines)
+
+    def check(self) -> None:
+        """Raise what the user did meanwhile."""
+        self._interrupt.check()
+
+    def forget(self, number: int) -> None:
+        """Take no more events for a job."""
+        self._jobs.pop(number, None)
+
+    # ---- the exchange ---------------------------------------------------------------------------------------------
+
+    def _begin(self) -> Session:
+        session = Session(self.starter.connect(), self._start)
+        threading.Thread(target=self._read, args=(session,), name="worker", daemon=True).start()
+        return session
+
+    def _read(self, session: Session) -> None:
+        """Hand on what the worker says until it ends."""
+        heard = False
+        try:
+            for message in session:
+                heard = True
+                self._take(message)
+        except Gone:
+            with self._lock:
+                if self._session is session:
+                    self._session = None
+            session.close()
+            self._answers.put(None)
+            for job in list(self._jobs.values()):
+                job.lose(heard=heard)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "event" in message:
+            event = wire.load_event(message["event"])
+            number, _, name = event.id.partition(":")
+            job = self._jobs.get(int(number))
+            if job is not None:
+                job.take(dataclasses.replace(event, id=name))
+        elif "failed" in message:
+            error = wire.load_error(message["failed"])
+            self._answers.put(error)
+            for job in list(self._jobs.values()):
+                job.fail(error)
+        else:
+            self._answers.put(message)
+
+    def _ask(self, question: str, given: Any = None) -> Any:
+        """Return the worker's answer; a question that it did not hear, because it was just ending, is asked again."""
+        for _ in range(2):
+            while not self._answers.empty():
+                self._answers.get()
+            try:
+                self.send([wire.line(**{question: given})])
+            except Gone:
+                continue
+            answer = self._wait()
+            if isinstance(answer, LlmError):
+                raise answer
+            if answer is not None:
+                return answer[question]
+        raise self.starter.cause()
+
+    def _wait(self) -> dict[str, Any] | LlmError | None:
+        """Return the next answer, None when the worker ended instead."""
+        while True:
+            self._interrupt.check()
+            try:
+                return self._answers.get(timeout=_POLL)
+            except queue.Empty:
+                continue

@@ -1,0 +1,188 @@
+"""A job on a worker: what it has sent, what came back, and what it does when the worker ends in the middle."""
+
+from __future__ import annotations
+
+import collections
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from llmcli.errors import InternalError, LlmError
+from llmcli.types import Event, Finished, FinishReason, Priority, Request
+from llmcli.worker import wire
+from llmcli.worker.client import Gone
+
+if TYPE_CHECKING:
+    from llmcli.backends.worker import WorkerBackend
+
+_POLL = 0.05
+"""Seconds between looks at the interrupt while waiting for events."""
+_QUEUE = 4096
+"""Events that may lie unread before the worker is held back."""
+_AHEAD = 256
+"""Requests that the worker has at once: its plans look at no more, and after a crash fewer are suspect."""
+_CRASHES = 8
+"""Crashes that a job outlives; each tells one request that the worker does not bear."""
+_MISSES = 3
+"""Times that a worker may be found just as it ends."""
+
+
+class _Lost:
+    """The worker ended; ``heard``: after it had said something."""
+
+    def __init__(self, *, heard: bool) -> None:
+        self.heard = heard
+
+
+class WorkerJob:
+    """A job on a worker (see ``backends.base.Job``), called ``number`` among those of its backend.
+
+    When the worker ends, interactive requests end with the cause. Bulk ones are sent to a fresh worker: those that the
+    old one had one at a time, so that the one that it does not bear is told from the others, and fails alone.
+    """
+
+    def __init__(self, backend: WorkerBackend, number: int) -> None:
+        self._backend = backend
+        self._number = number
+        self._events: queue.Queue[Event | LlmError | _Lost] = queue.Queue(_QUEUE)
+        self._lock = threading.Lock()
+        self._unsent: collections.deque[Request] = collections.deque()
+        self._sent: dict[str, Request] = {}
+        self._suspects: set[str] = set()
+        self._crashes = self._misses = 0
+        self._closed_input = False
+        self._over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over = True
+        self._backend.forget(self._number)
+        with self._lock:
+            self._unsent.clear()
+            self._write([wire.line(cancel=self._name(name)) for name in self._sent])
+
+    # ---- Job ------------------------------------------------------------------------------------------------------
+
+    def submit(self, request: Request) -> None:
+        """Add a request."""
+        with self._lock:
+            if request.id in self._sent or self._closed_input:
+                raise InternalError("job", detail=f"request {request.id} submitted twice, or after the input's end")
+            self._unsent.append(request)
+            self._pump()
+
+    def cancel(self, request_id: str) -> None:
+        """End a request."""
+        with self._lock:
+            for request in [request for request in self._unsent if request.id == request_id]:
+                self._unsent.remove(request)
+                self._events.put(Finished(request_id, FinishReason.CANCELLED))
+            if request_id in self._sent:
+                self._write([wire.line(cancel=self._name(request_id))])
+
+    def close_input(self) -> None:
+        """No more requests will come."""
+        self._closed_input = True
+
+    def __iter__(self) -> Iterator[Event]:
+        while True:
+            self._backend.check()
+            try:
+                event = self._events.get(timeout=_POLL)
+            except queue.Empty:
+                if self._closed_input and not (self._sent or self._unsent) and self._events.empty():
+                    return
+                continue
+            if isinstance(event, _Lost):
+                yield from self._recover(heard=event.heard)
+            elif isinstance(event, LlmError):
+                raise event
+            else:
+                yield event
+            if self._closed_input and not (self._sent or self._unsent) and self._events.empty():
+                return
+
+    # ---- for the thread that reads ----------------------------------------------------------------------------------
+
+    def take(self, event: Event) -> None:
+        """Take an event; waits while the consumer is behind."""
+        self._put(event)
+        if isinstance(event, Finished):
+            with self._lock:
+                self._sent.pop(event.id, None)
+                self._suspects.discard(event.id)
+                self._pump()
+
+    def fail(self, error: LlmError) -> None:
+        """The worker cannot do anything, and says why."""
+        self._put(error)
+
+    def lose(self, *, heard: bool) -> None:
+        """The worker ended."""
+        self._put(_Lost(heard=heard))
+
+    def _put(self, event: Event | LlmError | _Lost) -> None:
+        placed = False
+        while not (placed or self._over):
+            with suppress(queue.Full):
+                self._events.put(event, timeout=_POLL)
+                placed = True
+
+    # ---- sending ----------------------------------------------------------------------------------------------------
+
+    def _name(self, request_id: str) -> str:
+        return f"{self._number}:{request_id}"
+
+    def _pump(self) -> None:
+        """Send what may be sent now; the lock is held."""
+        most = 1 if self._suspects else _AHEAD
+        lines = []
+        while self._unsent and len(self._sent) < most:
+            request = self._unsent.popleft()
+            self._sent[request.id] = request
+            lines.append(wire.line(submit=wire.dump_request(request) | {"id": self._name(request.id)}))
+        self._write(lines)
+
+    def _write(self, lines: list[bytes]) -> None:
+        if lines:
+            try:
+                self._backend.send(lines)
+            except Gone:  # the thread that reads finds out too, and says so in the order of events
+                return
+
+    # ---- after the end of a worker ----------------------------------------------------------------------------------
+
+    def _recover(self, *, heard: bool) -> Iterator[Event]:
+        """Go on with a fresh worker; yields the ends of the requests that are given up."""
+        with self._lock:
+            sent, self._sent = self._sent, {}
+            cause = None
+            if not sent and not self._unsent:
+                return
+            if not heard and self._misses < _MISSES and not self._backend.starter.started:
+                self._misses += 1
+                again = list(sent.values())
+            else:
+                cause = self._backend.starter.cause()
+                self._crashes += 1
+                again = self._bearable(sent)
+                self._suspects = {request.id for request in again}
+            given_up = [name for name in sent if name not in {request.id for request in again}]
+            self._unsent.extendleft(reversed(again))
+        for name in given_up:
+            yield Finished(name, FinishReason.ERROR, error=cause)
+        with self._lock:
+            self._pump()
+
+    def _bearable(self, sent: dict[str, Request]) -> list[Request]:
+        """Return which of the requests that the worker had when it crashed are tried again."""
+        if (len(sent) == 1 and self._suspects) or self._crashes > _CRASHES:
+            return []
+        return [request for request in sent.values() if request.priority is Priority.BULK]

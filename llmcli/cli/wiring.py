@@ -1,0 +1,113 @@
+"""Which backend answers: the worker, or the engine in this process. The only place that builds one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmcli.errors import AccessDenied, OutputError, TryAgain
+from llmcli.types import EngineOptions
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
+    from llmcli.cli.context import Context
+    from llmcli.models.library import ModelFile
+    from llmcli.settings import Settings
+    from llmcli.worker.start import Starter
+
+_FLASH = {"auto": None, "on": True, "off": False}
+_UNIFIED = {"auto": None, "unified": True, "streams": False}
+_PAUSE = 0.1
+"""Seconds for which the worker may gather text that nobody watches as it comes."""
+
+
+def engine_options(settings: Settings, cache: Path) -> EngineOptions:
+    """Return what the settings say about the engine, which keeps things in ``cache``."""
+
+    def number(name: str) -> int | None:
+        return None if settings[name] == "auto" else settings[name]
+
+    return EngineOptions(
+        ctx=number("ctx"),
+        threads=number("threads"),
+        gpu_layers=number("gpu_layers"),
+        kv_type=None if settings["kv_type"] == "auto" else settings["kv_type"],
+        flash_attention=_FLASH[settings["flash_attention"]],
+        kv_unified=_UNIFIED[settings["kv_layout"]],
+        deterministic=settings["deterministic"],
+        cache=cache,
+        prefix_bytes=settings["prefix_cache"] << 20,
+        tune=settings["tune"] == "auto",
+    )
+
+
+def build_backend(cli: Context, model: ModelFile) -> Backend:
+    """Return the backend for a verified model: on the worker, and where none can be had in this process.
+
+    Raises what ``limits.check_fit`` raises, of a model that no worker holds yet.
+    """
+    from llmcli.cli.limits import check_context, check_fit
+
+    check_context(model, cli.settings)
+    options = engine_options(cli.settings, cli.paths.cache.absolute())
+    if cli.settings["worker"] == "on":
+        try:
+            return _on_worker(cli, model, options)
+        except (AccessDenied, OutputError, TryAgain) as error:
+            from llmcli.cli import wording
+
+            cli.explain(f"no worker, so the model runs in this process: {wording.words(error)[0]}")
+    else:
+        cli.explain(f"no worker, so the model runs in this process ({cli.settings.origin('worker')})")
+    from llmcli.backends.local import LocalBackend
+
+    check_fit(model, cli.settings, cli.models)
+    return LocalBackend(
+        model.path, name=model.name, model_id=model.sha256 or str(model.path), options=options, interrupt=cli.interrupt
+    )
+
+
+def start(cli: Context, model: ModelFile) -> None:
+    """Start the worker for a model, unless it runs. Raises what ``Starter.connect`` and ``limits.check_fit`` raise."""
+    _starter(cli, model, engine_options(cli.settings, cli.paths.cache.absolute())).connect().close()
+
+
+def log_directory(cli: Context) -> Path:
+    """Return where workers write down what happens to them."""
+    return cli.paths.log.absolute() / "workers"
+
+
+def _on_worker(cli: Context, model: ModelFile, options: EngineOptions) -> Backend:
+    from llmcli.backends.worker import WorkerBackend
+
+    starter = _starter(cli, model, options)
+    watched = cli.world.terminal(cli.world.stdout)
+    backend = WorkerBackend(starter, replace(options, gpu_layers=None), cli.interrupt, pause=0.0 if watched else _PAUSE)
+    cli.explain(f"{'started a' if starter.started else 'found the'} worker for {model.name}")
+    return backend
+
+
+def _starter(cli: Context, model: ModelFile, options: EngineOptions) -> Starter:
+    from llmcli.worker import place
+    from llmcli.worker.start import Plan, Starter
+
+    environ, settings = cli.world.environ, cli.settings
+    directory = place.directory(environ)
+    path = model.path.absolute()
+    plan = Plan(
+        path=str(path),
+        name=model.name,
+        model_id=model.sha256 or str(path),
+        gpu_layers=options.gpu_layers,
+        idle_timeout=settings["worker.idle_timeout"],
+        log=str(log_directory(cli) / f"{model.name.replace('/', '_')}.log"),
+    )
+
+    def before() -> None:
+        from llmcli.cli.limits import check_fit, make_room
+
+        make_room(model, settings, directory)
+        check_fit(model, settings, cli.models)
+
+    return Starter(place.Place(directory, place.key(path, options.gpu_layers, environ)), plan, environ, before)

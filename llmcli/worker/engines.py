@@ -1,0 +1,81 @@
+"""The engines of a worker: one for each set of options that commands ask for, all on one copy of the weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from llmcli.engine.engine import Engine
+from llmcli.engine.model import Weights
+from llmcli.engine.turns import SharedTurns
+from llmcli.types import EngineOptions
+
+_MOST = 4
+"""Engines, each of which has a context of its own, before the one that is used least goes."""
+
+
+class Engines:
+    """Engines for the model at ``path``, which a thread begins to load at once."""
+
+    def __init__(self, path: Path, name: str, model_id: str, gpu_layers: int | None) -> None:
+        self._path, self._name, self._model_id = path, name, model_id
+        self._gpu_layers = gpu_layers
+        self._weights = Weights(path, gpu_layers)
+        self._turns = SharedTurns()
+        self._engines: dict[EngineOptions, Engine] = {}
+        self._used: dict[EngineOptions, float] = {}
+        self._users: dict[EngineOptions, int] = {}
+        self._lock = threading.Lock()
+        threading.Thread(target=self._load, name="loading", daemon=True).start()
+
+    def _load(self) -> None:
+        with suppress(Exception):  # the first engine meets the same error and tells it
+            self._weights.load(lambda: True)
+
+    def start(self, options: EngineOptions) -> Engine:
+        """Return the engine with these options, which counts as used until ``release``."""
+        options = dataclasses.replace(options, gpu_layers=self._gpu_layers)
+        with self._lock:
+            engine = self._engines.get(options)
+            if engine is None:
+                self._make_room()
+                engine = self._engines[options] = Engine(
+                    self._path,
+                    self._name,
+                    self._model_id,
+                    options,
+                    lambda: None,
+                    weights=self._weights,
+                    turns=self._turns,
+                )
+            self._users[options] = self._users.get(options, 0) + 1
+            return engine
+
+    def release(self, options: EngineOptions) -> None:
+        """Say that a command does not need the engine with these options any more."""
+        options = dataclasses.replace(options, gpu_layers=self._gpu_layers)
+        with self._lock:
+            self._users[options] -= 1
+            self._used[options] = time.monotonic()
+
+    def measure_if_due(self) -> None:
+        """Have measured, in a process of its own, what suits the model here, where that is not known yet."""
+        with self._lock:
+            for engine in self._engines.values():
+                engine.measure_if_due()
+
+    def _make_room(self) -> None:
+        idle = sorted((o for o in self._engines if not self._users[o]), key=lambda o: self._used[o])
+        for options in idle[: max(0, len(self._engines) - _MOST + 1)]:
+            self._engines.pop(options).close()
+
+    def close(self) -> None:
+        """End all engines and free the weights."""
+        with self._lock:
+            for engine in self._engines.values():
+                engine.close()
+            self._engines.clear()
+            self._weights.close()

@@ -1,0 +1,52 @@
+"""From the engine's thread to the event loop: a sink whose events are taken all at once, as many as there are."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from llmcli.types import Event, Finished
+
+_LIMIT = 4096
+"""Events that may lie untaken before their sequences wait."""
+
+
+class Feed:
+    """The events of one client's requests (an ``engine.sequence.Sink``); ``open`` are the ids that have not ended."""
+
+    def __init__(self) -> None:
+        """Called in the event loop that will take the events."""
+        self._loop = asyncio.get_running_loop()
+        self._ready = asyncio.Event()
+        self._lock = threading.Lock()
+        self._events: list[Event] = []
+        self.open: set[str] = set()
+
+    @property
+    def full(self) -> bool:
+        """The client is behind."""
+        return len(self._events) > _LIMIT
+
+    def emit(self, event: Event) -> None:
+        """Take an event, in any thread."""
+        with self._lock:
+            first = not self._events
+            self._events.append(event)
+        if first:
+            self.wake()
+
+    def wake(self) -> None:
+        """Let ``take`` return, with nothing perhaps. In any thread; after the end of the loop nothing happens."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._ready.set)
+
+    async def take(self) -> list[Event]:
+        """Wait for events and return them."""
+        await self._ready.wait()
+        self._ready.clear()
+        with self._lock:
+            events, self._events = self._events, []
+        for event in events:
+            if isinstance(event, Finished):
+                self.open.discard(event.id)
+        return events

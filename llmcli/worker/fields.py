@@ -1,0 +1,182 @@
+"""The fields of a request in OpenAI's protocol, read strictly: of the right type and in range, or a 400 that names them.
+
+Source: the OpenAI API reference, "Create chat completion"; ``top_k``, ``min_p`` and ``repeat_penalty`` as llama-server,
+vLLM and Ollama have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llmcli.types import Message, Role, Sampling
+
+MOST_ANSWERS = 16
+MOST_STOPS = 16
+MOST_ALTERNATIVES = 20
+_LONGEST = 2**31 - 1
+_IGNORED = frozenset({
+    "metadata", "parallel_tool_calls", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user"
+})  # fmt: skip
+"""Fields that change nothing about an answer."""
+_ROLES = {"system": Role.SYSTEM, "developer": Role.SYSTEM, "user": Role.USER, "assistant": Role.ASSISTANT}
+
+
+class BadField(Exception):
+    """The field ``param`` is wrong; ``message`` says how."""
+
+    def __init__(self, param: str | None, message: str) -> None:
+        super().__init__(message)
+        self.param = param
+        self.message = message
+
+
+class Fields:
+    """The fields of a body; each is asked for once, and ``done`` refuses those that nobody asked for."""
+
+    def __init__(self, body: Any) -> None:
+        """Raises ``BadField`` for what is no JSON object."""
+        if not isinstance(body, dict):
+            raise BadField(None, "the body is not a JSON object")
+        self._body: Mapping[str, Any] = body
+        self._asked = set(_IGNORED)
+
+    def _get(self, name: str) -> Any:
+        self._asked.add(name)
+        return self._body.get(name)
+
+    def done(self) -> None:
+        """Raise ``BadField`` when there are others: an answer that ignores a wish is a wrong one."""
+        for name, value in self._body.items():
+            if name not in self._asked and value is not None:
+                raise BadField(name, f"the field {name!r} is not supported")
+
+    def number(self, name: str, low: float, high: float, *, above: bool = False) -> float | None:
+        """Return a number from ``low`` (or ``above`` it) to ``high``; None where it is not given."""
+        value = self._get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise BadField(name, f"{name} is not a number")
+        if not ((low < value if above else low <= value) and value <= high):  # nor does NaN pass
+            raise BadField(name, f"{name} must be {'above' if above else 'from'} {low:g} to {high:g}")
+        return float(value)
+
+    def whole(self, name: str, low: int, high: int) -> int | None:
+        """Return a whole number from ``low`` to ``high``; None where it is not given."""
+        value = self._get(name)
+        if value is None:
+            return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise BadField(name, f"{name} is not a whole number")
+        if not low <= value <= high:
+            raise BadField(name, f"{name} must be from {low} to {high}")
+        return value
+
+    def switch(self, name: str) -> bool:
+        """Return true or false; false where it is not given."""
+        value = self._get(name)
+        if not isinstance(value, bool | None):
+            raise BadField(name, f"{name} is not true or false")
+        return bool(value)
+
+    def text(self, name: str) -> str | None:
+        """Return a text; None where it is not given."""
+        value = self._get(name)
+        if not isinstance(value, str | None):
+            raise BadField(name, f"{name} is not a text")
+        return value
+
+    def texts(self, name: str, most: int) -> tuple[str, ...]:
+        """Return some texts, none of them empty; one may stand alone."""
+        value = self._get(name)
+        values = [] if value is None else [value] if isinstance(value, str) else value
+        if not isinstance(values, list) or not all(isinstance(text, str) and text for text in values):
+            raise BadField(name, f"{name} is not a text or a list of texts")
+        if len(values) > most:
+            raise BadField(name, f"{name} has more than {most} texts")
+        return tuple(values)
+
+    def mapping(self, name: str) -> Mapping[str, Any] | None:
+        """Return an object; None where it is not given."""
+        value = self._get(name)
+        if not isinstance(value, dict | None):
+            raise BadField(name, f"{name} is not an object")
+        return value
+
+    def messages(self) -> tuple[Message, ...]:
+        """Return the conversation, of texts only."""
+        value = self._get("messages")
+        if not isinstance(value, list) or not value:
+            raise BadField("messages", "messages is not a list with a message")
+        return tuple(_message(item, f"messages[{number}]") for number, item in enumerate(value))
+
+    def schema(self) -> Mapping[str, Any] | None:
+        """Return the JSON schema that ``response_format`` asks for; None for plain text."""
+        wanted = self.mapping("response_format")
+        kind = (wanted or {}).get("type", "text")
+        if wanted is None or kind == "text":
+            return None
+        if kind == "json_object":
+            return {"type": "object"}
+        inner = wanted.get("json_schema")
+        schema = inner.get("schema") if kind == "json_schema" and isinstance(inner, dict) else None
+        if not isinstance(schema, dict):
+            raise BadField("response_format", 'response_format.type is "text", "json_object", or "json_schema" '
+                           "with json_schema.schema")  # fmt: skip
+        return schema
+
+    def sampling(self) -> Sampling:
+        """Return how tokens are drawn; the temperature is 1 unless given, as the protocol says."""
+        usual = Sampling()
+        temperature = self.number("temperature", 0, 2)
+        top_p = self.number("top_p", 0, 1, above=True)
+        min_p = self.number("min_p", 0, 1)
+        penalties = [self.number(name, -2, 2) for name in ("frequency_penalty", "presence_penalty")]
+        return Sampling(
+            temperature=1.0 if temperature is None else temperature,
+            top_k=self.whole("top_k", 1, _LONGEST) or usual.top_k,
+            top_p=usual.top_p if top_p is None else top_p,
+            min_p=usual.min_p if min_p is None else min_p,
+            repeat_penalty=self.number("repeat_penalty", 0, 10, above=True) or usual.repeat_penalty,
+            frequency_penalty=penalties[0] or 0.0,
+            presence_penalty=penalties[1] or 0.0,
+            seed=self.whole("seed", 0, 2**32 - 1),
+        )
+
+    def longest(self) -> int | None:
+        """Return the most tokens of an answer."""
+        newer = self.whole("max_completion_tokens", 1, _LONGEST)
+        older = self.whole("max_tokens", 1, _LONGEST)
+        return older if newer is None else newer
+
+
+def _message(item: Any, where: str) -> Message:
+    if not isinstance(item, dict):
+        raise BadField(where, f"{where} is not an object")
+    given = item.get("role")
+    role = _ROLES.get(given) if isinstance(given, str) else None
+    if role is None:
+        raise BadField(f"{where}.role", f"{where}.role is none of {', '.join(_ROLES)}")
+    content = item.get("content")
+    if isinstance(content, list):
+        content = "".join(_part(part, f"{where}.content") for part in content)
+    if not isinstance(content, str):
+        raise BadField(f"{where}.content", f"{where}.content is not a text")
+    return Message(role, content)
+
+
+def _part(part: Any, where: str) -> str:
+    if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+        raise BadField(where, f"{where} holds something that is not a text")
+    return str(part["text"])
+
+
+def parsed(read: Callable[[Fields], Any], body: Any) -> Any:
+    """Return what ``read`` makes of a body, all of whose fields it asked for. Raises ``BadField``."""
+    fields = Fields(body)
+    result = read(fields)
+    fields.done()
+    return result

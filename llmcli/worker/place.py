@@ -1,0 +1,139 @@
+"""Where workers are found: a directory that only this user can enter, with a socket and a lock for each key.
+
+A key stands for everything that a worker cannot change while it runs: the model's file (by device, inode, size and
+time, so that a file that was replaced has another key), the layers on the GPU, and the versions of llmcli and of the
+binding. Whoever connects to a socket has found a worker of just that kind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import llmcli
+from llmcli.errors import AccessDenied, OutputError
+from llmcli.processes import STEERING
+
+LONGEST = 100
+"""Bytes of a socket's path: the system has room for 104 to 108."""
+_SOCKET = ".sock"
+_LOOK = 0.01
+"""Seconds between looks at a lock."""
+
+
+def directory(environ: Mapping[str, str]) -> Path:
+    """Return the directory of this user's workers, made where there is none.
+
+    It is ``llmcli`` in XDG_RUNTIME_DIR where that is this user's alone and its path short enough, else
+    ``llmcli-UID`` in the directory for temporary files; LLMCLI_RUNTIME_DIR overrides both. Raises ``AccessDenied`` for
+    one that others could enter, ``OutputError`` for one that cannot be made or whose path is too long for a socket.
+    """
+    given, session = environ.get("LLMCLI_RUNTIME_DIR"), environ.get("XDG_RUNTIME_DIR")
+    if given:
+        return _own(Path(given).absolute())
+    if session:
+        with suppress(AccessDenied, OutputError):
+            _check(Path(session))
+            return _own(Path(session) / "llmcli")
+    return _own(Path(environ.get("TMPDIR") or tempfile.gettempdir()) / f"llmcli-{os.getuid()}")
+
+
+def _own(path: Path) -> Path:
+    room = LONGEST - 1 - 32 - len(_SOCKET)
+    if len(os.fsencode(path)) > room:
+        raise OutputError(str(path), detail=f"this path is longer than {room} bytes, too long for sockets in it")
+    with writing(path):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check(path)
+    return path
+
+
+def _check(path: Path) -> None:
+    """Refuse a directory that is not a directory of this user's that nobody else may enter."""
+    with writing(path):
+        status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise AccessDenied(str(path), detail="not a directory of yours that nobody else may enter (mode 0700)")
+
+
+def key(model: Path, gpu_layers: int | None, environ: Mapping[str, str]) -> str:
+    """Return the key of the worker for a model file, 32 hexadecimal digits. Raises ``OSError`` for a file that is gone."""
+    status = model.stat()
+    fixed = (
+        str(model),
+        (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns),
+        gpu_layers,
+        sorted((name, value) for name, value in environ.items() if name.startswith(STEERING)),
+        llmcli.__version__,
+        sys.executable,
+        _installed(),
+    )
+    return hashlib.sha256(json.dumps(fixed).encode()).hexdigest()[:32]
+
+
+def _installed() -> list[int]:
+    """Return when the program and the binding were installed."""
+    spec = importlib.util.find_spec("llama_cpp")  # finds it without importing it
+    files = [llmcli.__file__, spec.origin if spec else None]
+    return [Path(file).stat().st_mtime_ns for file in files if file]
+
+
+class Place:
+    """The files of the worker with ``key`` in ``directory``: its socket, and the lock of whoever starts or ends it."""
+
+    def __init__(self, directory: Path, key: str) -> None:
+        self.key = key
+        self.socket = directory / f"{key}{_SOCKET}"
+        self._lock = directory / f"{key}.lock"
+
+    @contextmanager
+    def lock(self, patience: float = 0.0) -> Iterator[bool]:
+        """Hold the lock; yield False where somebody else still has it after ``patience`` seconds.
+
+        Raises ``OutputError`` where the directory cannot be written or locks do not work.
+        """
+        import fcntl
+
+        until = time.monotonic() + patience
+        with writing(self._lock):
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            while True:
+                try:
+                    with writing(self._lock):
+                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OutputError as error:
+                    if not isinstance(error.__cause__, BlockingIOError):
+                        raise
+                else:
+                    yield True
+                    return
+                if time.monotonic() >= until:
+                    yield False
+                    return
+                time.sleep(_LOOK)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal about ``path`` into ``OutputError``."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(str(path), detail=error.strerror or str(error)) from error
+
+
+def places(directory: Path) -> list[Place]:
+    """Return the places of all workers that have a socket in ``directory``, of other versions too."""
+    return [Place(directory, path.stem) for path in sorted(directory.glob(f"*{_SOCKET}"))]

@@ -1,0 +1,212 @@
+"""The exchange in which a command runs: its lines come up, the worker's go down, for as long as it lives (see ``wire``)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from llmcli.engine.engine import Engine
+from llmcli.errors import InternalError, LlmError
+from llmcli.types import EngineOptions, Event, Finished, Priority, Request, TextPiece
+from llmcli.worker import wire
+from llmcli.worker.activity import Activity
+from llmcli.worker.client import LINES
+from llmcli.worker.engines import Engines
+from llmcli.worker.feed import Feed
+
+_BAD = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What reading a line can raise that no client of ours wrote."""
+_AT_ONCE = 32
+"""Requests that are taken in one go, so that another client's come in between."""
+
+
+class Sessions:
+    """An ASGI application for the path of sessions."""
+
+    def __init__(self, engines: Engines, activity: Activity, pool: ThreadPoolExecutor) -> None:
+        self._engines = engines
+        self._activity = activity
+        self._pool = pool
+        self._open: set[_Session] = set()
+        self.closing = False
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one exchange."""
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", LINES.encode())]})
+        session = _Session(self._engines, self._activity, self._pool, receive, send)
+        self._open.add(session)
+        try:
+            await session.run(lambda: self.closing)
+        finally:
+            self._open.discard(session)
+
+    def close(self) -> None:
+        """Let the exchanges end that have nothing to do."""
+        self.closing = True
+        for session in self._open:
+            session.wake()
+
+
+class _Session:
+    def __init__(
+        self, engines: Engines, activity: Activity, pool: ThreadPoolExecutor, receive: Receive, send: Send
+    ) -> None:
+        self._engines = engines
+        self._activity = activity
+        self._pool = pool
+        self._receive = receive
+        self._send = send
+        self._feed = Feed()
+        self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._replies: list[bytes] = []
+        self._bulk: dict[str, list[str]] = {}  # texts of requests that nobody watches: told when they end
+        self._pause = 0.0
+        self._ended = False  # nobody reads what would be sent
+        self._failed = False
+
+    def wake(self) -> None:
+        """Look whether there is anything to do."""
+        self._feed.wake()
+
+    async def run(self, closing: Callable[[], bool]) -> None:
+        """Serve until the client goes, or ``closing`` while it has nothing to do."""
+        tasks = [asyncio.create_task(work()) for work in (self._read, self._work)]
+        try:
+            await self._write(closing)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    # ---- up ------------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        """Queue the client's messages as they come."""
+        rest = b""
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                break
+            *lines, rest = (rest + message.get("body", b"")).split(b"\n")
+            try:
+                for line in lines:
+                    self._messages.put_nowait(wire.parse(line))
+            except _BAD as error:
+                self._fail(InternalError("worker", detail=f"not a message: {error}"))
+            if not message.get("more_body"):
+                break
+        self._ended = True
+        self._feed.wake()
+
+    async def _work(self) -> None:
+        """Do what the messages say, in their order."""
+        try:
+            start = await self._messages.get()
+            options = wire.load_options(start["options"])
+            self._pause = float(start.get("pause", 0.0))
+            engine = self._engines.start(options)
+        except _BAD as error:
+            self._fail(InternalError("worker", detail=f"not a beginning: {error}"))
+            return
+        try:
+            while True:
+                messages = [await self._messages.get()]
+                while len(messages) < _AT_ONCE and not self._messages.empty():
+                    messages.append(self._messages.get_nowait())
+                await self._do(engine, messages)
+        except LlmError as error:  # what the model's loading raised
+            self._fail(error)
+        except _BAD as error:
+            self._fail(InternalError("worker", detail=f"not a request: {error}"))
+        finally:
+            if self._feed.open:
+                engine.cancel(lambda sequence: sequence.sink is self._feed)
+            self._release(options)
+
+    def _release(self, options: EngineOptions) -> None:
+        self._activity.end(len(self._feed.open))
+        self._feed.open.clear()
+        self._engines.release(options)
+
+    async def _do(self, engine: Engine, messages: list[dict[str, Any]]) -> None:
+        requests = [wire.load_request(message["submit"]) for message in messages if "submit" in message]
+        if requests:
+            self._activity.begin(len(requests))
+            self._feed.open.update(request.id for request in requests)
+            self._bulk.update((r.id, []) for r in requests if r.priority is Priority.BULK)
+            await self._in_thread(self._submit, engine, requests)
+        for message in messages:
+            if "cancel" in message:
+                self._cancel(engine, message["cancel"])
+            elif "submit" not in message:
+                self._activity.begin()
+                try:
+                    self._replies.append(await self._in_thread(_reply, engine, message))
+                finally:
+                    self._activity.end()
+                self._feed.wake()
+
+    def _cancel(self, engine: Engine, wanted: str) -> None:
+        engine.cancel(lambda sequence: sequence.sink is self._feed and sequence.request.id == wanted)
+
+    async def _in_thread(self, function: Callable[..., Any], *given: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *given)
+
+    def _submit(self, engine: Engine, requests: list[Request]) -> None:
+        for request in requests:
+            if self._ended:
+                return
+            engine.submit(request, self._feed)
+
+    def _fail(self, error: LlmError) -> None:
+        self._replies.append(wire.line(failed=wire.dump_error(error)))
+        self._failed = True
+        self._feed.wake()
+
+    # ---- down ----------------------------------------------------------------------------------------------------
+
+    async def _write(self, closing: Callable[[], bool]) -> None:
+        """Send what there is, whenever there is something."""
+        while True:
+            events = await self._feed.take()
+            self._activity.count(events)
+            if self._ended:
+                return
+            lines = [*filter(None, map(self._line, events)), *self._replies]
+            self._replies.clear()
+            over = self._failed or (closing() and not self._feed.open)
+            if lines or over:
+                await self._send({"type": "http.response.body", "body": b"".join(lines), "more_body": not over})
+            if over:
+                return
+            if self._pause and self._feed.open:
+                await asyncio.sleep(self._pause)
+
+    def _line(self, event: Event) -> bytes:
+        """Return the line for an event; pieces of a bulk request are kept until it ends."""
+        texts = self._bulk.get(event.id)
+        if texts is None:
+            return wire.line(event=wire.dump_event(event))
+        if isinstance(event, TextPiece):
+            texts.append(event.text)
+            return b""
+        line = wire.line(event=wire.dump_event(event))
+        if isinstance(event, Finished):
+            del self._bulk[event.id]
+            if texts:
+                return wire.line(event=wire.dump_event(TextPiece(event.id, "".join(texts)))) + line
+        return line
+
+
+def _reply(engine: Engine, message: dict[str, Any]) -> bytes:
+    if "count" in message:
+        counts, _ = engine.count([wire.load_request(fields) for fields in message["count"]])
+        return wire.line(count=counts)
+    if "work" in message:
+        return wire.line(work=wire.dump_work(engine.work()))
+    if "info" in message:
+        return wire.line(info=wire.dump_info(engine.info()))
+    raise ValueError(f"unknown: {', '.join(message)}")

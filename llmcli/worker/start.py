@@ -1,0 +1,202 @@
+"""Finding the worker for a model, and starting it where there is none.
+
+Whoever holds the lock binds the socket, begins to listen and hands it to the new process: from then on everybody can
+connect, and waits in the queue of the socket until the worker accepts. So nobody polls, and of fifty commands that come
+at once forty-nine find a socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from llmcli import processes
+from llmcli.errors import AccessDenied, LlmError, OutputError, TryAgain
+from llmcli.worker import client, crash
+from llmcli.worker.client import Gone
+from llmcli.worker.place import Place, places, writing
+
+_BACKLOG = 1024
+_PATIENCE = 5.0
+"""Seconds to wait for whoever is starting a worker, and for one that was asked to end."""
+_LOOK = 0.02
+_LOG_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a worker is started with: its model (``name`` for people, ``model_id`` its hash), and how long it stays.
+
+    ``gpu_layers`` as in ``EngineOptions``; ``idle_timeout`` in seconds; ``log``: the file of its descriptor 2.
+    """
+
+    path: str
+    name: str
+    model_id: str
+    gpu_layers: int | None
+    idle_timeout: float
+    log: str
+
+
+class Starter:
+    """Connects to the worker in ``place``, which ``plan`` describes; ``environ`` is this process's environment.
+
+    ``before`` is called before a new one is started: to make room for it, or to refuse it.
+    """
+
+    def __init__(
+        self, place: Place, plan: Plan, environ: Mapping[str, str], before: Callable[[], None] = lambda: None
+    ) -> None:
+        self.place = place
+        self._before = before
+        self.plan = plan
+        self._environ = environ
+        self._child: subprocess.Popen[bytes] | None = None
+        self.started = False
+        """The last connection was to a worker that this process started."""
+
+    def find(self) -> socket.socket | None:
+        """Return a connection to the worker, None where none runs. Raises ``AccessDenied``."""
+        self.started = False
+        try:
+            return client.connect(self.place.socket)
+        except Gone:
+            return None
+
+    def start(self) -> socket.socket:
+        """Return a connection to the worker, started if need be.
+
+        Raises ``TryAgain``, ``OutputError`` and ``AccessDenied`` where there can be none: the caller does without.
+        """
+        with self.place.lock(_PATIENCE) as ours:
+            if not ours:
+                raise TryAgain(
+                    str(self.place.socket), detail="another command is starting a worker and does not get on"
+                )
+            found = self.find()
+            if found is not None:
+                return found
+            self._before()
+            listening = self._listen()
+            try:
+                self._spawn(listening)
+                self.started = True
+                return client.connect(self.place.socket)
+            except (OSError, Gone) as error:
+                self.place.socket.unlink(missing_ok=True)
+                reason = (isinstance(error, OSError) and error.strerror) or str(error)
+                raise TryAgain("the worker", detail=f"it cannot be started: {reason}") from error
+            finally:
+                listening.close()
+
+    def _listen(self) -> socket.socket:
+        """Return a new listening socket in the place of a stale one."""
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with writing(self.place.socket):
+                self.place.socket.unlink(missing_ok=True)
+                listening.bind(str(self.place.socket))
+                self.place.socket.chmod(0o600)  # until now the directory's mode alone kept others out
+                listening.listen(_BACKLOG)
+        except OutputError:
+            listening.close()
+            raise
+        return listening
+
+    def _spawn(self, listening: socket.socket) -> None:
+        """Start the process: a session of its own, / as its directory, and of our descriptors only the socket."""
+        arguments = (str(listening.fileno()), json.dumps(asdict(self.plan)))
+        with _log(Path(self.plan.log)) as log:
+            self._child = subprocess.Popen(  # noqa: S603 (our own module)
+                processes.command("llmcli.worker", *arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                cwd="/",
+                env=processes.environment(self._environ),
+                pass_fds=(listening.fileno(),),
+                start_new_session=True,
+            )
+
+    def connect(self) -> socket.socket:
+        """Return a connection to the worker, found or started. Raises as ``start``."""
+        return self.find() or self.start()
+
+    def cause(self) -> LlmError:
+        """Return why the worker ended, as far as its log and its end tell."""
+        return crash.cause(Path(self.plan.log), self.ended())
+
+    def ended(self) -> int | None:
+        """Return how the worker that this process started ended (as ``Popen.returncode``); None: it runs, or not ours."""
+        if self._child is None:
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(_LOOK)  # it has just closed the connection
+        return self._child.poll()
+
+
+@contextlib.contextmanager
+def _log(path: Path) -> Iterator[int]:
+    """Open a log for a new process: for this user only, appended to, and put aside when it is long."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size > _LOG_BYTES:
+                path.replace(path.with_suffix(".old.log"))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def statuses(directory: Path) -> list[dict[str, Any]]:
+    """Return what the workers that run say of themselves; one that does not answer in time is one that does not."""
+    found = []
+    for place in places(directory):
+        try:
+            found.append(client.ask(place.socket, "GET", "/llm/status", timeout=2.0) | {"key": place.key})
+        except (Gone, LlmError, OSError):
+            continue
+    return found
+
+
+def stop(place: Place, *, only_idle: bool = False) -> bool:
+    """Ask a worker to end and wait for that; False when it goes on. Raises ``AccessDenied``."""
+    try:
+        answer = client.ask(place.socket, "POST", "/llm/stop", {"only_idle": only_idle})
+    except Gone:
+        return True
+    if not answer["ends"]:
+        return False
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        try:
+            client.connect(place.socket, 1.0).close()
+        except Gone:
+            return True
+        time.sleep(_LOOK)
+    return False
+
+
+def make_room(directory: Path, lacks: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+    """Ask idle workers to end, the one first that was used least lately, while ``lacks`` says so of those left.
+
+    Returns what is left: the workers' own words about themselves.
+    """
+    running = sorted(statuses(directory), key=lambda status: -status["idle_seconds"])
+    for status in list(running):
+        if not lacks(running):
+            break
+        with contextlib.suppress(AccessDenied):
+            if stop(Place(directory, status["key"]), only_idle=True):
+                running.remove(status)
+    return running

@@ -1,0 +1,194 @@
+"""What client and worker say to each other: one JSON object a line, in both directions of one HTTP exchange.
+
+The client's lines: ``{"submit": request}``, ``{"cancel": id}``, ``{"count": [request, ...]}``, ``{"info": null}``,
+``{"work": null}``. The worker's: ``{"event": ...}``, the answers ``{"count": [...]}``, ``{"info": ...}`` and
+``{"work": ...}`` in the order of the questions, and ``{"failed": error}`` instead of an answer. Requests, events, and
+errors are the dataclasses and exceptions of ``types`` and ``errors``, field by field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from llmcli import errors
+from llmcli.errors import LlmError
+from llmcli.types import (
+    BackendInfo,
+    EngineOptions,
+    Event,
+    Finished,
+    FinishReason,
+    Message,
+    Priority,
+    ReasoningPiece,
+    Request,
+    Role,
+    Sampling,
+    Score,
+    Scores,
+    TextPiece,
+    Timings,
+    TokenLogprobs,
+    Usage,
+    Work,
+)
+
+
+def line(**message: Any) -> bytes:
+    """Return one message as a line of UTF-8."""
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def parse(text: bytes) -> dict[str, Any]:
+    """Return the message on a line. Raises ``ValueError``."""
+    message = json.loads(text)
+    if not isinstance(message, dict):
+        raise ValueError("expected an object")  # noqa: TRY004 (as for all other texts that are no message)
+    return message
+
+
+# ---- requests ---------------------------------------------------------------------------------------------------------
+
+
+def dump_request(request: Request) -> dict[str, Any]:
+    """Return a request as JSON can hold it: what is at its default is left out, the deadline is seconds from now."""
+    fields = _changed(request)
+    fields["messages"] = [[message.role.value, message.content] for message in request.messages]
+    if "sampling" in fields:
+        fields["sampling"] = _changed(request.sampling)
+    if request.deadline is not None:
+        fields["deadline"] = request.deadline - time.monotonic()
+    return fields
+
+
+def load_request(fields: Mapping[str, Any]) -> Request:
+    """Return what ``dump_request`` was given. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for other fields."""
+    given = dict(fields)
+    given["messages"] = tuple(Message(Role(role), content) for role, content in fields["messages"])
+    given["sampling"] = Sampling(**fields.get("sampling", {}))
+    given["priority"] = Priority(fields.get("priority", Priority.BULK))
+    for name in ("candidates", "stop"):
+        given[name] = tuple(fields.get(name, ()))
+    if fields.get("deadline") is not None:
+        given["deadline"] = time.monotonic() + fields["deadline"]
+    return Request(**given)
+
+
+def _changed(instance: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that are not at their defaults."""
+    changed = {}
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name)
+        if value != field.default:
+            changed[field.name] = value
+    return changed
+
+
+def dump_options(options: EngineOptions) -> dict[str, Any]:
+    """Return engine options as JSON can hold them."""
+    fields = _changed(options)
+    if options.cache is not None:
+        fields["cache"] = str(options.cache)
+    return fields
+
+
+def load_options(fields: Mapping[str, Any]) -> EngineOptions:
+    """Return what ``dump_options`` was given. Raises ``TypeError``."""
+    return EngineOptions(**{**fields, "cache": Path(fields["cache"]) if fields.get("cache") else None})
+
+
+# ---- events -----------------------------------------------------------------------------------------------------------
+
+
+def dump_event(event: Event) -> dict[str, Any]:
+    """Return an event as JSON can hold it, under a name for its kind."""
+    if isinstance(event, TextPiece):
+        return {"text": [event.id, event.text]}
+    if isinstance(event, ReasoningPiece):
+        return {"reasoning": [event.id, event.text]}
+    if isinstance(event, Scores):
+        return {"scores": [event.id, [[s.candidate, s.logprob, s.tokens] for s in event.scores]]}
+    if isinstance(event, TokenLogprobs):
+        top = [[token.decode("latin-1"), logprob] for token, logprob in event.top]
+        return {"logprobs": [event.id, event.token.decode("latin-1"), event.logprob, top]}
+    fields = _changed(event)
+    for name in ("usage", "timings"):
+        if name in fields:
+            fields[name] = dataclasses.asdict(fields[name])
+    if event.error is not None:
+        fields["error"] = dump_error(event.error)
+    return {"finished": fields}
+
+
+def load_event(fields: Mapping[str, Any]) -> Event:
+    """Return what ``dump_event`` was given. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for other fields."""
+    ((kind, value),) = fields.items()
+    return _EVENTS[kind](value)
+
+
+def _finished(fields: Mapping[str, Any]) -> Finished:
+    given = dict(fields, reason=FinishReason(fields["reason"]))
+    given["usage"] = Usage(**fields.get("usage", {}))
+    given["timings"] = Timings(**fields.get("timings", {}))
+    if fields.get("error") is not None:
+        given["error"] = load_error(fields["error"])
+    return Finished(**given)
+
+
+_EVENTS: dict[str, Callable[[Any], Event]] = {
+    "text": lambda value: TextPiece(*value),
+    "reasoning": lambda value: ReasoningPiece(*value),
+    "scores": lambda value: Scores(value[0], tuple(Score(*score) for score in value[1])),
+    "logprobs": lambda value: TokenLogprobs(
+        value[0], value[1].encode("latin-1"), value[2], tuple((t.encode("latin-1"), lp) for t, lp in value[3])
+    ),
+    "finished": _finished,
+}
+
+
+def dump_info(info: BackendInfo) -> dict[str, Any]:
+    """Return what a backend can do as JSON can hold it."""
+    return dataclasses.asdict(info)
+
+
+def load_info(fields: Mapping[str, Any]) -> BackendInfo:
+    """Return what ``dump_info`` was given. Raises ``TypeError``."""
+    return BackendInfo(**fields)
+
+
+def dump_work(work: Work) -> dict[str, Any]:
+    """Return how a backend worked as JSON can hold it."""
+    return dataclasses.asdict(work)
+
+
+def load_work(fields: Mapping[str, Any]) -> Work:
+    """Return what ``dump_work`` was given. Raises ``TypeError``."""
+    return Work(**{**fields, "choices": tuple(fields.get("choices", ()))})
+
+
+# ---- errors -----------------------------------------------------------------------------------------------------------
+
+
+def dump_error(error: Exception) -> dict[str, Any]:
+    """Return an error as its class and its attributes; one that is not of ours is an ``InternalError``."""
+    if not isinstance(error, LlmError):
+        error = errors.InternalError("worker", detail=f"{type(error).__name__}: {error}")
+    return {"class": type(error).__name__, **vars(error)}
+
+
+def load_error(fields: Mapping[str, Any]) -> LlmError:
+    """Return the error; one of a class that this version does not have is an ``InternalError``."""
+    attributes = dict(fields)
+    kind = getattr(errors, str(attributes.pop("class", "")), None)
+    if not (isinstance(kind, type) and issubclass(kind, LlmError)):
+        kind = errors.InternalError
+    error = kind.__new__(kind)
+    LlmError.__init__(error, str(attributes.get("subject", "")), detail=str(attributes.get("detail", "")))
+    for name, value in attributes.items():
+        setattr(error, name, tuple(value) if isinstance(value, list) else value)
+    return error

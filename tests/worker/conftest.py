@@ -1,0 +1,110 @@
+"""Fixtures of the worker's tests: real processes with a runtime directory of their own, whose workers end with the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from llmcli.worker import place, start
+
+ROOT = Path(__file__).parents[2]
+SHORT = ("--max-tokens", "4", "--temperature", "0", "--no-stdin")
+
+
+@dataclass
+class Done:
+    """What a process left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Shell:
+    """Runs ``llm`` as a process; its workers live in ``runtime``."""
+
+    runtime: Path
+    model: Path
+    directory: Path
+
+    def environ(self, **more: str) -> dict[str, str]:
+        own = {"LLMCLI_WORKER": "on", "LLMCLI_RUNTIME_DIR": str(self.runtime), "LLMCLI_MODEL": str(self.model)}
+        return {**os.environ, "PYTHONPATH": str(ROOT), **own, **more}
+
+    def start(self, *argv: str, env=None, **how) -> subprocess.Popen[bytes]:
+        how = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
+        command = [sys.executable, "-m", "llmcli", *argv]
+        return subprocess.Popen(command, env=self.environ(**(env or {})), cwd=self.directory, **how)
+
+    def __call__(self, *argv: str, env=None, **how) -> Done:
+        child = self.start(*argv, env=env, **how)
+        out, err = child.communicate(timeout=60)
+        return Done(child.returncode, out.decode(), err.decode())
+
+    def statuses(self) -> list[dict]:
+        """Return what the workers say of themselves."""
+        return start.statuses(self.runtime)
+
+    def worker(self) -> dict:
+        """Return what the only worker says of itself."""
+        (status,) = self.statuses()
+        return status
+
+    def place(self) -> place.Place:
+        """Return the place of the only worker."""
+        (found,) = place.places(self.runtime)
+        return found
+
+    def listed(self) -> list[dict]:
+        """Return what ``llm worker list`` says."""
+        return [json.loads(line) for line in self("worker", "list", "--json").out.splitlines()]
+
+
+@pytest.fixture
+def runtime():
+    """Return a directory whose path is short enough for sockets."""
+    directory = Path(tempfile.mkdtemp(prefix="llm", dir="/tmp"))
+    yield directory
+    for status in start.statuses(directory):
+        with suppress(ProcessLookupError):
+            os.kill(status["pid"], signal.SIGKILL)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def shell(runtime, tiny, tmp_path):
+    """Return a runner of ``llm`` whose commands share workers."""
+    model = tmp_path / "tiny.gguf"
+    model.write_bytes(tiny("llama").read_bytes())
+    return Shell(runtime, model, tmp_path)
+
+
+def wait_until(holds, seconds: float = 20.0):
+    """Return what ``holds`` returns as soon as it is true."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        result = holds()
+        if result:
+            return result
+        time.sleep(0.02)
+    raise AssertionError("it did not come true in time")
+
+
+def gone(pid: int) -> bool:
+    """Say whether a process is no more, or a corpse that nobody has buried."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

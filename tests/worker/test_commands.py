@@ -1,0 +1,92 @@
+"""``llm worker``, through the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llmcli.cli import main
+from llmcli.cli.world import World
+
+from .conftest import SHORT, gone, wait_until
+
+ASK = ("ask", "hello", *SHORT)
+
+
+@pytest.fixture
+def llm(shell, tmp_path):
+    """Run ``main(argv)`` in this process, with the directories of ``shell``'s."""
+
+    def call(*argv):
+        with (
+            (tmp_path / "out").open("wb") as out,
+            (tmp_path / "err").open("wb") as err,
+            Path("/dev/null").open("rb") as null,
+        ):
+            code = main.main(list(argv), World(null.fileno(), out.fileno(), err.fileno(), shell.environ()))
+        return code, (tmp_path / "out").read_text(), (tmp_path / "err").read_text()
+
+    return call
+
+
+def test_nothing_runs(llm):
+    """An empty list is no error, and nothing to stop is none either."""
+    assert llm("worker", "list") == (0, "", "")
+    assert llm("worker", "list", "--json") == (0, "", "")
+    assert llm("worker", "stop") == (0, "", "")
+    code, out, err = llm("worker", "stop", "nobody")
+    assert (code, out) == (66, "") and "nobody" in err
+
+
+def test_list(shell, llm):
+    """An object a line, or columns apart by tabs."""
+    shell(*ASK)
+    _, out, _ = llm("worker", "list", "--json")
+    row = json.loads(out)
+    assert row["pid"] == shell.worker()["pid"] and row["requests"] == 1 and row["memory"] > 1 << 20
+    assert row["uptime"] > 0 and row["active"] == 0 and row["path"] == str(shell.model) and row["tokens_per_second"] > 0
+    _, out, _ = llm("worker", "list")
+    assert out.split("\t")[:2] == [str(row["pid"]), row["model"]]
+
+
+def test_stop_by_model_by_pid_and_all(shell, llm):
+    """It is gone when the command is."""
+    for words in ([str(shell.model.stem)], None, []):
+        shell(*ASK)
+        status = shell.worker()
+        named = [str(status["pid"])] if words is None else [status["model"]] if words else []
+        code, _, err = llm("worker", "stop", *named, "-v")
+        assert code == 0 and str(status["pid"]) in err
+        wait_until(lambda pid=status["pid"]: gone(pid))
+
+
+def test_restart(shell, llm):
+    """Another process, for the same model."""
+    shell(*ASK)
+    first = shell.worker()
+    code, _, err = llm("worker", "restart")
+    assert code == 0, err
+    second = wait_until(lambda: [s for s in shell.statuses() if s["pid"] != first["pid"]])[0]
+    assert second["path"] == first["path"]
+    assert shell(*ASK).code == 0 and shell.worker()["pid"] == second["pid"]
+
+
+def test_log(shell, llm):
+    """Starts and ends, and no word of a prompt."""
+    shell("ask", "a secret question", *SHORT)
+    status = shell.worker()
+    _, out, _ = llm("worker", "log")
+    assert f"{status['pid']} starts: " in out and "secret" not in out
+    assert llm("worker", "log", str(status["pid"]))[1] == out
+    _, out, _ = llm("worker", "log", "--json")
+    assert "starts: " in json.loads(out.splitlines()[0])["line"]
+
+
+def test_a_runtime_directory_of_others_is_told(shell, llm):
+    """77, and nothing of it is used."""
+    shell.runtime.chmod(0o755)
+    code, _, err = llm("worker", "list")
+    assert code == 77 and str(shell.runtime) in err
+    shell.runtime.chmod(0o700)

@@ -1,0 +1,185 @@
+"""What happens to commands when the worker does not live on."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from llmcli import processes
+from llmcli.backends.base import run
+from llmcli.backends.worker import WorkerBackend
+from llmcli.errors import InternalError, TryAgain
+from llmcli.interrupt import Interrupt
+from llmcli.types import EngineOptions, Finished, FinishReason, Message, Priority, Request, Role, Sampling
+from llmcli.worker import crash, place, start
+from llmcli.worker.start import Plan, Starter
+
+from .conftest import SHORT, gone, wait_until
+
+ASK = ("ask", "hello", *SHORT)
+HERE = Path(__file__).parent
+
+
+def bulk(number: int, text: str, priority=Priority.BULK) -> Request:
+    messages = (Message(Role.USER, text),)
+    return Request(f"r{number}", messages, max_tokens=4, sampling=Sampling(temperature=0), priority=priority)
+
+
+@pytest.fixture
+def starter(shell, monkeypatch):
+    """Return a starter whose workers die of a word (see ``crashing``)."""
+    monkeypatch.syspath_prepend(str(HERE))
+    usual = processes.command
+    monkeypatch.setattr(processes, "command", lambda _module, *words: usual("crashing", *words))
+    plan = Plan(str(shell.model), "tiny", "id", None, 60.0, str(shell.directory / "tiny.log"))
+    found = place.Place(place.directory(shell.environ()), place.key(shell.model, None, shell.environ()))
+    return Starter(found, plan, dict(os.environ))
+
+
+@pytest.fixture
+def backend(starter):
+    """Return a backend on such a worker."""
+    backend = WorkerBackend(starter, EngineOptions(), Interrupt())
+    yield backend
+    backend.close()
+
+
+def ends(backend, requests):
+    """Return the last event of each request."""
+    return {event.id: event for event in run(backend, requests) if isinstance(event, Finished)}
+
+
+@pytest.mark.parametrize("fatal", [0, 7, 19])
+def test_a_bulk_job_goes_on_and_reports_the_record_that_kills(backend, fatal):
+    """The others are answered, by a fresh worker."""
+    requests = [bulk(number, "killer" if number == fatal else f"text {number}") for number in range(20)]
+    found = ends(backend, requests)
+    assert len(found) == 20
+    wrong = {name: event for name, event in found.items() if event.reason is FinishReason.ERROR}
+    assert list(wrong) == [f"r{fatal}"]
+    error = wrong[f"r{fatal}"].error
+    assert isinstance(error, InternalError) and "GGML_ASSERT(word != killer)" in error.detail
+    assert error.exit_code == 70
+
+
+def test_two_records_that_kill_are_both_reported(backend):
+    """Each by a crash of its own."""
+    requests = [bulk(number, "killer" if number in {2, 5} else "text") for number in range(8)]
+    found = ends(backend, requests)
+    assert {name for name, event in found.items() if event.reason is FinishReason.ERROR} == {"r2", "r5"}
+
+
+def test_a_job_that_only_kills_comes_to_an_end(backend):
+    """Not every record gets a worker of its own."""
+    found = ends(backend, [bulk(number, "killer") for number in range(40)])
+    assert len(found) == 40 and {event.reason for event in found.values()} == {FinishReason.ERROR}
+
+
+def test_an_interactive_request_is_not_tried_again(backend):
+    """Its command ends with 70 and the cause; the next request is answered."""
+    found = ends(backend, [bulk(0, "killer", Priority.INTERACTIVE)])
+    assert "GGML_ASSERT" in found["r0"].error.detail
+    assert ends(backend, [bulk(1, "text", Priority.INTERACTIVE)])["r1"].reason is not FinishReason.ERROR
+
+
+def test_a_job_after_a_crash_between_jobs_finds_a_worker(backend):
+    """What was killed while idle is no crash of anything."""
+    assert ends(backend, [bulk(0, "text")])["r0"].error is None
+    (status,) = start.statuses(backend.starter.place.socket.parent)
+    os.kill(status["pid"], signal.SIGKILL)
+    wait_until(lambda: gone(status["pid"]))
+    assert ends(backend, [bulk(1, "text")])["r1"].error is None
+    assert backend.info().model == "tiny"
+
+
+def test_a_full_process_table_is_no_crash(starter, monkeypatch):
+    """The caller is told that there is no worker, and no socket is left."""
+
+    def refuse(*_args, **_how):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(TryAgain, match="Resource temporarily unavailable"):
+        starter.connect()
+    assert not starter.place.socket.exists()
+
+
+def test_a_starter_that_hangs_is_not_waited_for(starter, monkeypatch):
+    """Somebody was stopped while he held the lock."""
+    monkeypatch.setattr(start, "_PATIENCE", 0.05)
+    with place.Place(starter.place.socket.parent, starter.place.key).lock() as ours:
+        assert ours
+        with pytest.raises(TryAgain):
+            starter.connect()
+
+
+def test_a_kill_in_the_middle_of_an_answer(shell):
+    """Exit 70, one line with what is known, and the next command works."""
+    child = shell.start("ask", "hello", "--no-stdin", "--ctx", "8192", "--max-tokens", "8000", "--temperature", "0")
+    status = wait_until(lambda: [s for s in shell.statuses() if s["active"]])[0]
+    time.sleep(0.1)
+    os.kill(status["pid"], signal.SIGKILL)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 70
+    first = err.decode().splitlines()[0]
+    assert first.startswith("llm: ") and "killed" in first and "Traceback" not in err.decode()
+    assert shell(*ASK).code == 0
+
+
+def test_a_model_that_cannot_be_loaded_is_told_as_in_the_process(shell, tmp_path):
+    """The same words and the same code."""
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(shell.model.read_bytes()[:3000])
+    worker, alone = shell(*ASK, "-m", str(bad)), shell(*ASK, "-m", str(bad), "--no-worker")
+    assert (worker.code, worker.err) == (alone.code, alone.err)
+    assert worker.code == 65
+
+
+def test_causes_are_read_from_the_log(tmp_path):
+    """The last worker's only; a failed assertion, a signal, a traceback, an order, or nothing at all."""
+    log = tmp_path / "log"
+    head = "2026-01-01T00:00:00+0000 17 starts: tiny, /m.gguf\n"
+
+    def detail(text, code=None):
+        log.write_text(head + "2026-01-01T00:00:00+0000 16 aborts: old\n" + head + text)
+        return crash.cause(log, code).detail
+
+    assert detail("2026-01-01T00:00:00+0000 17 aborts: /src/ggml.c:5: GGML_ASSERT(x) failed\n").startswith("ggml.c:5: ")
+    assert (
+        detail("Fatal Python error: Segmentation fault\n\nThread 0x0 (most recent call first):\n")
+        == "Segmentation fault"
+    )
+    assert detail(
+        "Traceback (most recent call last):\n  File x\nModuleNotFoundError: No module named 'uvicorn'\n"
+    ).endswith("'uvicorn'")
+    assert "told to end" in detail("2026-01-01T00:00:00+0000 17 ends: SIGTERM\n")
+    assert "killed" in detail("") and "killed" in detail("", -9)
+    assert "signal 4" in detail("", -4)
+    assert "killed" in crash.cause(tmp_path / "none", None).detail
+
+
+@pytest.mark.real
+def test_fifty_kills_at_random_moments(shell):
+    """Of clients and of the worker: after each a command answers."""
+    draw = random.Random(5)
+    for _ in range(50):
+        child = shell.start("ask", "hello", "--no-stdin", "--ctx", "8192", "--max-tokens", "2000")
+        time.sleep(draw.uniform(0, 0.6))
+        if draw.random() < 0.5:
+            child.kill()
+        else:
+            for status in shell.statuses():
+                with suppress(ProcessLookupError):
+                    os.kill(status["pid"], signal.SIGKILL)
+            child.kill()
+        child.communicate()
+        done = shell(*ASK)
+        assert (done.code, done.err) == (0, ""), done
+    assert len(shell.statuses()) == 1

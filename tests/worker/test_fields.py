@@ -1,0 +1,101 @@
+"""Fields of requests in OpenAI's protocol: what is in range is taken, all else is refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmcli.types import Message, Role, Sampling
+from llmcli.worker.fields import BadField, Fields, parsed
+from llmcli.worker.openai import _count_wish, _score_wish, _wish
+
+HELLO = [{"role": "user", "content": "hello"}]
+BAD = [
+    ("messages", None), ("messages", []), ("messages", "hello"), ("messages", [5]), ("messages", [{"role": "user"}]),
+    ("messages", [{"role": "robot", "content": "x"}]), ("messages", [{"role": ["user"], "content": "x"}]),
+    ("messages", [{"role": "user", "content": 5}]),
+    ("messages", [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]),
+    ("temperature", -1), ("temperature", 2.1), ("temperature", "1"), ("temperature", float("nan")),
+    ("temperature", True), ("temperature", 10**400), ("top_p", 0), ("top_p", 1.1), ("top_p", -1), ("top_k", 0),
+    ("top_k", -5), ("top_k", 1.5), ("top_k", 10**40), ("min_p", -0.1), ("min_p", 2), ("max_tokens", 0),
+    ("max_tokens", -1), ("max_tokens", 2**31), ("max_tokens", "5"), ("max_completion_tokens", 0), ("n", 0), ("n", 17),
+    ("n", []), ("seed", -1), ("seed", 2**32), ("seed", 0.5), ("stop", 5), ("stop", [""]), ("stop", ["a"] * 17),
+    ("stop", [5]), ("stream", "yes"), ("stream", 1), ("logprobs", 5), ("top_logprobs", 5), ("frequency_penalty", 3),
+    ("presence_penalty", -3), ("repeat_penalty", 0), ("repeat_penalty", 11), ("response_format", "json"),
+    ("response_format", {"type": "xml"}), ("response_format", {"type": "json_schema"}),
+    ("response_format", {"type": "json_schema", "json_schema": {"schema": 5}}), ("model", 5), ("logit_bias", {"5": 1}),
+    ("functions", [{}]), ("stream_options", 5), ("unheard_of", 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_what_is_out_of_range_is_refused_by_name(name, value):
+    """Nothing is taken for something else, and nothing is ignored."""
+    with pytest.raises(BadField) as caught:
+        parsed(_wish, {"messages": HELLO, name: value})
+    assert caught.value.param is not None and caught.value.param.startswith(name)
+
+
+@pytest.mark.parametrize("body", [None, [], 5, "x"])
+def test_a_body_is_an_object(body):
+    """No other JSON is."""
+    with pytest.raises(BadField):
+        parsed(_wish, body)
+
+
+def test_defaults_are_those_of_the_protocol():
+    """Temperature 1; the filters of ours, which make sampling quick."""
+    wish = parsed(_wish, {"messages": HELLO})
+    assert wish.base.messages == (Message(Role.USER, "hello"),)
+    assert wish.base.sampling == Sampling(temperature=1.0)
+    assert (wish.answers, wish.stream, wish.usage, wish.base.max_tokens, wish.base.logprobs) == (
+        1,
+        False,
+        False,
+        None,
+        None,
+    )
+
+
+def test_all_fields_together():
+    """Each lands where it belongs."""
+    body = {
+        "model": "m", "messages": [{"role": "developer", "content": "be"}, {"role": "assistant", "content": "so"},
+                                   {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}],
+        "temperature": 0, "top_p": 1, "top_k": 5.0, "min_p": 0, "seed": 2**32 - 1, "stop": "end", "n": 16,
+        "max_tokens": 9, "max_completion_tokens": 7, "stream": True, "stream_options": {"include_usage": True},
+        "logprobs": True, "top_logprobs": 20, "frequency_penalty": -2, "presence_penalty": 2, "repeat_penalty": 1.1,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}},
+        "user": "me", "metadata": {"a": 1}, "store": False, "logit_bias": None,
+    }  # fmt: skip
+    wish = parsed(_wish, body)
+    assert [message.role for message in wish.base.messages] == [Role.SYSTEM, Role.ASSISTANT, Role.USER]
+    assert wish.base.messages[-1].content == "ab"
+    assert wish.base.sampling == Sampling(0.0, 5, 1.0, 0.0, 1.1, -2.0, 2.0, 2**32 - 1)
+    assert (wish.base.stop, wish.base.max_tokens, wish.base.logprobs) == (("end",), 7, 20)
+    assert (wish.model, wish.answers, wish.stream, wish.usage) == ("m", 16, True, True)
+    assert wish.base.schema == {"type": "object"}
+
+
+def test_json_object_is_any_object():
+    """The older way to ask for JSON."""
+    assert parsed(_wish, {"messages": HELLO, "response_format": {"type": "json_object"}}).base.schema == {
+        "type": "object"
+    }
+    assert parsed(_wish, {"messages": HELLO, "response_format": {"type": "text"}}).base.schema is None
+
+
+def test_scores_need_candidates():
+    """And counts need messages."""
+    assert parsed(_score_wish, {"messages": HELLO, "candidates": ["a", "b"]}).base.candidates == ("a", "b")
+    for body in ({"messages": HELLO}, {"messages": HELLO, "candidates": []}, {"messages": HELLO, "candidates": [""]}):
+        with pytest.raises(BadField):
+            parsed(_score_wish, body)
+    with pytest.raises(BadField):
+        parsed(_count_wish, {})
+
+
+def test_null_is_not_given():
+    """As in OpenAI's own clients, which send nulls."""
+    fields = Fields({"seed": None, "unheard_of": None})
+    assert fields.whole("seed", 0, 5) is None
+    fields.done()

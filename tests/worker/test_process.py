@@ -1,0 +1,301 @@
+"""The worker as a process: started, found, shared, ended; what it holds and what it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from llmcli.worker import client
+
+from .conftest import SHORT, gone, wait_until
+
+ASK = ("ask", "hello", *SHORT)
+
+
+def test_the_first_command_starts_it_and_the_next_finds_it(shell):
+    """One process, and the answer of --no-worker."""
+    first, second, alone = shell(*ASK), shell(*ASK), shell(*ASK, "--no-worker")
+    assert (first.code, first.err) == (0, "")
+    assert first.out == second.out == alone.out != ""
+    assert shell.worker()["requests"] == 2
+
+
+def test_v_says_what_answers(shell):
+    """Started, found, or why not."""
+    assert "started a worker" in shell(*ASK, "-v").err
+    assert "found the worker" in shell(*ASK, "-v").err
+    assert "in this process (--no-worker)" in shell(*ASK, "-v", "--no-worker").err
+    assert "in this process (LLMCLI_WORKER)" in shell(*ASK, "-v", env={"LLMCLI_WORKER": "off"}).err
+
+
+def test_it_holds_nothing_of_its_parent(shell, tmp_path):
+    """No terminal, no descriptor, no directory, no secret; its files are this user's alone, whatever the umask."""
+    inherited = os.open(tmp_path / "inherited", os.O_CREAT | os.O_RDWR)
+    done = shell(*ASK, env={"HF_TOKEN": "secret", "LLMCLI_DATA_DIR": str(tmp_path / "data")},
+                 pass_fds=[inherited], umask=0)  # fmt: skip
+    os.close(inherited)
+    assert done.code == 0, done.err
+    status = shell.worker()
+    proc = Path(f"/proc/{status['pid']}")
+    targets = {int(link.name): str(link.readlink()) for link in (proc / "fd").iterdir()}
+    assert targets[0] == targets[1] == "/dev/null" and targets[2] == status["log"]
+    others = {target.partition(":")[0] for number, target in targets.items() if number > 2}
+    assert others <= {"socket", "anon_inode", str(shell.model)}
+    assert str((proc / "cwd").readlink()) == "/"
+    fields = (proc / "stat").read_text().rpartition(")")[2].split()
+    assert (fields[3], fields[4]) == (str(status["pid"]), "0")  # a session of its own, no terminal
+    assert b"secret" not in (proc / "environ").read_bytes()
+    for path, mode in ((shell.runtime, 0o700), (shell.place().socket, 0o600), (Path(status["log"]), 0o600)):
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_pipes_end_with_the_command(shell):
+    """What reads a command's output does not wait for the worker."""
+    done = subprocess.run(
+        ["bash", "-c", f'x=$(python -m llmcli {" ".join(ASK)} 2>&1); echo "got: $x" | cat'],
+        env=shell.environ(PATH=f"{Path(os.sys.executable).parent}:{os.environ['PATH']}"),
+        capture_output=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert done.stdout.startswith(b"got: ") and shell.worker()["requests"] == 1
+
+
+def test_many_at_once_meet_in_one_worker(shell):
+    """Fifty commands from nothing: one worker, fifty right answers."""
+    expected = shell(*ASK, "--no-worker").out
+    children = [shell.start(*ASK, "--deterministic") for _ in range(50)]
+    outs = [child.communicate(timeout=120) for child in children]
+    assert {child.returncode for child in children} == {0}, {err for _, err in outs}
+    assert len({out for out, _ in outs}) == 1 and expected
+    assert shell.worker()["requests"] == 50
+
+
+def test_deterministic_answers_are_those_of_the_process_alone(shell):
+    """Bit for bit, in a batch with others."""
+    words = (
+        "ask",
+        "tell me",
+        "--max-tokens",
+        "24",
+        "--temperature",
+        "1",
+        "--seed",
+        "7",
+        "--no-stdin",
+        "--deterministic",
+    )
+    alone = shell(*words, "--no-worker").out
+    children = [shell.start(*words) for _ in range(6)]
+    assert {child.communicate(timeout=60)[0].decode() for child in children} == {alone}
+
+
+def test_a_stale_socket_is_replaced(shell):
+    """One that nobody listens at, as a crash leaves it."""
+    shell(*ASK)
+    pid = shell.worker()["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: gone(pid))
+    assert shell.place().socket.exists()
+    assert shell(*ASK).code == 0
+    assert shell.worker()["pid"] != pid
+
+
+def test_a_replaced_model_gets_a_worker_of_its_own(shell, tiny):
+    """The old one ends when it is idle."""
+    first = shell(*ASK)
+    fresh = shell.model.with_name("fresh")
+    fresh.write_bytes(tiny("gemma3").read_bytes())
+    fresh.replace(shell.model)
+    second = shell(*ASK)
+    assert (first.code, second.code) == (0, 0) and len(shell.statuses()) == 2
+    assert second.out == shell(*ASK, "--no-worker").out
+
+
+def test_it_ends_when_it_has_nothing_to_do(shell):
+    """After worker.idle_timeout, and takes its socket with it."""
+    shell(*ASK, env={"LLMCLI_WORKER_IDLE_TIMEOUT": "0.5"})
+    pid = shell.worker()["pid"]
+    wait_until(lambda: gone(pid))
+    assert not list(shell.runtime.glob("*.sock"))
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(shell, signum):
+    """No socket is left, and the log says why."""
+    shell(*ASK)
+    status = shell.worker()
+    os.kill(status["pid"], signum)
+    wait_until(lambda: gone(status["pid"]))
+    assert not list(shell.runtime.glob("*.sock"))
+    assert f"ends: {signum.name}" in Path(status["log"]).read_text()
+    assert "hello" not in Path(status["log"]).read_text()
+
+
+def test_sigterm_lets_an_answer_end(shell):
+    """One that is nearly done comes whole."""
+    child = shell.start("ask", "hello", "--max-tokens", "300", "--temperature", "0", "--no-stdin", "--ctx", "512")
+    status = wait_until(lambda: [s for s in shell.statuses() if s["active"]])[0]
+    os.kill(status["pid"], signal.SIGTERM)
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (0, b"") and len(out) > 1
+
+
+@pytest.mark.parametrize("how", ["missing", "file", "open", "long"])
+def test_without_a_directory_the_command_runs_the_engine_itself(shell, runtime, how):
+    """And says so with -v only."""
+    path = {"missing": Path("/proc/nothing/here"), "long": runtime / ("x" * 90)}.get(how, runtime / "own")
+    if how == "file":
+        path.touch()
+    elif how == "open":
+        path.mkdir()
+        path.chmod(0o777)
+    env = {"LLMCLI_RUNTIME_DIR": str(path)}
+    quiet, loud = shell(*ASK, env=env), shell(*ASK, "-v", env=env)
+    assert (quiet.code, quiet.err) == (0, "") and quiet.out
+    assert loud.code == 0 and "no worker, so the model runs in this process: " in loud.err
+
+
+def test_another_user_is_refused(shell):
+    """Even where the modes would let him in."""
+    shell(*ASK)
+    path = shell.place().socket
+    shell.runtime.chmod(0o755)
+    path.chmod(0o666)
+    code = f"""
+import os, socket
+os.setuid(65534)
+s = socket.socket(socket.AF_UNIX)
+s.connect({str(path)!r})
+try:
+    s.sendall(b"GET /health HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    print(s.recv(100))
+except (ConnectionResetError, BrokenPipeError):
+    print(b"")
+"""
+    done = subprocess.run(["python3", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "b''", done.stderr
+    shell.runtime.chmod(0o700)
+    assert client.ask(path, "GET", "/health") == {"status": "ok"}
+
+
+def test_a_client_that_goes_cancels_its_requests(shell):
+    """Within a step: the worker is idle again at once, though the answer would have gone on."""
+    child = shell.start("ask", "hello", "--no-stdin", "--ctx", "8192", "--max-tokens", "8000")
+    wait_until(lambda: any(status["active"] for status in shell.statuses()))
+    child.kill()
+    child.communicate()
+    wait_until(lambda: not shell.worker()["active"], 2.0)
+
+
+def test_a_client_of_openai_that_goes_cancels_too(shell):
+    """Streaming or not."""
+    shell(*ASK)
+    path = shell.place().socket
+    body = json.dumps({"messages": [{"role": "user", "content": "x"}], "max_tokens": 30000})
+    for stream in ("false", "true"):
+        text = body[:-1] + f', "stream": {stream}}}'
+        connected = client.connect(path)
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n"
+        connected.sendall((head + text).encode())
+        wait_until(lambda: shell.worker()["active"])
+        connected.close()
+        wait_until(lambda: not shell.worker()["active"], 2.0)
+
+
+def test_interactive_requests_go_before_bulk_ones(shell, tmp_path):
+    """A chat's answer comes while a bulk job of many records is running."""
+    records = tmp_path / "records.txt"
+    records.write_text("".join(f"record {number} is good\n" for number in range(3000)))
+    bulk = shell.start("sentiment", str(records), stdin=subprocess.DEVNULL)
+    wait_until(lambda: any(status["active"] > 10 for status in shell.statuses()))
+    done = shell(*ASK)
+    assert done.code == 0
+    assert bulk.poll() is None, "the bulk job should not be done"
+    bulk.kill()
+    bulk.communicate()
+
+
+def test_garbage_does_not_hurt_it(shell):
+    """Half a request, no HTTP, lines that are none, numbers of the wrong kind."""
+    shell(*ASK)
+    path = shell.place().socket
+    head = b"POST /llm/session HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    def chunk(data):
+        return b"%x\r\n%b\r\n" % (len(data), data)
+
+    for data in (
+        b"\0\0\0\0", b"GET", b"GET / HTTP/9\r\n\r\n", head, head + b"zz\r\n", head + chunk(b"{\n"), head + chunk(b"[]\n"),
+        head + chunk(b'{"options": 5}\n'), head + chunk(b'{"options": {"ctx": -5}}\n{"info": null}\n'),
+        head + chunk(b'{"options": {"ctx": "x"}}\n{"info": null}\n'), head + chunk(b'{"options": {"x": 1}}\n'),
+        head + chunk(b'{"options": {}}\n{"submit": {"id": "a"}}\n'),
+        head + chunk(b'{"options": {}}\n{"submit": {"id": "a", "messages": [["user", 5]]}}\n'),
+        head + chunk(b'{"options": {}}\n{"submit": {"id": "a", "messages": [["user", "x"]], "max_tokens": -5}}\n'),
+        head + chunk(b'{"options": {}}\n{"submit": {"id": "a", "messages": [["user", "x"]], "deadline": "x"}}\n'),
+        head + chunk(b'{"options": {}}\n{"what": 1}\n'),
+    ):  # fmt: skip
+        connected = client.connect(path, 0.5)
+        connected.sendall(data)
+        try:
+            while connected.recv(65536):
+                pass
+        except (TimeoutError, ConnectionResetError):
+            pass
+        connected.close()
+    assert shell(*ASK).code == 0
+    wait_until(lambda: not shell.worker()["active"])
+
+
+def test_a_short_memory_ends_idle_workers(shell, tiny, tmp_path):
+    """The one used least lately goes first; what is told to take too little is run in the command's process."""
+    names = []
+    for name in ("chatml", "gemma3"):
+        path = tmp_path / f"{name}.gguf"
+        path.write_bytes(tiny(name).read_bytes())
+        names.append(str(path))
+    assert shell(*ASK, "-m", names[0]).code == 0
+    memory = shell.worker()["memory"] >> 20
+    assert shell(*ASK, "-m", names[1], env={"LLMCLI_WORKER_MEMORY": str(memory)}).code == 0
+    assert [status["path"] for status in shell.statuses()] == [names[1]]
+    done = shell(*ASK, "-v", env={"LLMCLI_WORKER_MEMORY": "1"})
+    assert done.code == 0 and "in this process" in done.err
+
+
+def test_a_chat_survives_the_end_of_an_idle_worker(shell):
+    """It lets the worker go, and starts another one for the next question."""
+    child = shell.start(
+        "chat", stdin=subprocess.PIPE, env={"LLMCLI_WORKER_IDLE_TIMEOUT": "0.6", "LLMCLI_MAX_TOKENS": "4"}
+    )
+    child.stdin.write(b"hello\n")
+    child.stdin.flush()
+    first = wait_until(lambda: [s for s in shell.statuses() if s["requests"]])[0]["pid"]
+    wait_until(lambda: gone(first))
+    child.stdin.write(b"again\n")
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 0, err
+    assert out.count(b"\n") >= 2
+
+
+def test_time_spent_waiting_is_bounded(shell):
+    """--timeout holds for answers from a worker too."""
+    started = time.monotonic()
+    done = shell("ask", "hello", "--no-stdin", "--ctx", "8192", "--max-tokens", "8000", "--timeout", "1")
+    assert done.code == 124 and time.monotonic() - started < 20
+    wait_until(lambda: not shell.worker()["active"], 2.0)
+
+
+def test_a_listener_that_says_nothing_is_no_worker(shell):
+    """``llm worker list`` goes on without it."""
+    shell(*ASK)
+    silent = socket.socket(socket.AF_UNIX)
+    silent.bind(str(shell.runtime / f"{'0' * 32}.sock"))
+    silent.listen(1)
+    assert len(shell.listed()) == 1
+    silent.close()

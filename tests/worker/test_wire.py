@@ -1,0 +1,139 @@
+"""What goes over the wire comes back as it was."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmcli import errors
+from llmcli.types import (
+    BackendInfo,
+    EngineOptions,
+    Finished,
+    FinishReason,
+    Message,
+    Priority,
+    ReasoningPiece,
+    Request,
+    Role,
+    Sampling,
+    Score,
+    Scores,
+    TextPiece,
+    Timings,
+    TokenLogprobs,
+    Usage,
+    Work,
+)
+from llmcli.worker import wire
+
+texts = st.text(st.characters(), max_size=20)  # lone surrogates too: stdin may hold anything
+requests = st.builds(
+    Request,
+    id=texts,
+    messages=st.lists(st.builds(Message, st.sampled_from(Role), texts), min_size=1, max_size=3).map(tuple),
+    candidates=st.lists(texts, max_size=2).map(tuple),
+    sampling=st.builds(
+        Sampling,
+        temperature=st.floats(0, 2),
+        top_k=st.none() | st.integers(1, 100),
+        min_p=st.none() | st.floats(0, 1),
+        seed=st.none() | st.integers(0, 2**32 - 1),
+    ),
+    stop=st.lists(texts, max_size=2).map(tuple),
+    max_tokens=st.none() | st.integers(1, 1000),
+    schema=st.none() | st.dictionaries(texts, st.integers() | texts, max_size=2),
+    grammar=st.none() | texts,
+    priority=st.sampled_from(Priority),
+    reasoning=st.booleans(),
+    ignore_eos=st.booleans(),
+    public_prefix=st.booleans(),
+    logprobs=st.none() | st.integers(0, 5),
+)
+
+
+def over_the_wire(fields):
+    """Return what the other side parses."""
+    return wire.parse(wire.line(x=fields))["x"]
+
+
+@given(requests)
+def test_requests(request):
+    """Every field of every request."""
+    assert wire.load_request(over_the_wire(wire.dump_request(request))) == request
+
+
+def test_a_deadline_is_told_in_seconds_from_now():
+    """The clocks of two processes need not agree."""
+    request = Request("a", (), deadline=time.monotonic() + 100)
+    fields = over_the_wire(wire.dump_request(request))
+    assert 99 < fields["deadline"] <= 100
+    assert abs(wire.load_request(fields).deadline - request.deadline) < 1
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        TextPiece("a", "grün \ud800"),
+        ReasoningPiece("a", "hm"),
+        Scores("a", (Score("x", -1.5, 2), Score("y", -math.inf, 1))),
+        TokenLogprobs("a", b"\xff\x00", -0.5, ((b"\xff\x00", -0.5), (b"b", -1.0))),
+        Finished("a", FinishReason.STOP),
+        Finished("a", FinishReason.LENGTH, Usage(1, 2, 3), Timings(0.1, 0.2, 3.0), None, "context"),
+    ],
+)
+def test_events(event):
+    """Every kind of event."""
+    assert wire.load_event(over_the_wire(wire.dump_event(event))) == event
+
+
+ERRORS = [
+    errors.InternalError("x", detail="y"),
+    errors.ContextOverflow("x", tokens=5, context=4),
+    errors.OutOfMemory("x", needed=5, available=4, weights=3, per_token=2, fits="--ctx 256"),
+    errors.BadModelFile("x", detail="y"),
+    errors.MissingError("x", kind="model", suggestions=["a", "b"]),
+    errors.Unsupported("x"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_errors(error):
+    """An error keeps its class, its exit code and what it knows."""
+    loaded = wire.load_error(over_the_wire(wire.dump_error(error)))
+    assert type(loaded) is type(error) and vars(loaded) == vars(error) and loaded.args == error.args
+
+
+def test_an_error_that_is_none_of_ours_is_an_internal_one():
+    """A bug in the worker is a bug."""
+    loaded = wire.load_error(over_the_wire(wire.dump_error(ZeroDivisionError("oops"))))
+    assert isinstance(loaded, errors.InternalError) and "oops" in loaded.detail
+
+
+def test_an_error_of_a_class_that_is_not_known_is_an_internal_one():
+    """A worker of another version may have more of them; what is not an error is not made one."""
+    for name in ("Newer", "Sequence", "__name__", 5):
+        assert isinstance(wire.load_error({"class": name, "subject": "s"}), errors.InternalError)
+
+
+def test_options_info_and_work(tmp_path):
+    """The rest."""
+    options = EngineOptions(ctx=5, kv_type="q8_0", deterministic=True, cache=tmp_path, prefix_bytes=7, tune=True)
+    assert wire.load_options(over_the_wire(wire.dump_options(options))) == options
+    assert wire.load_options({}) == EngineOptions()
+    info = BackendInfo("m", "id", 8, scores=True, reasoning=True)
+    assert wire.load_info(over_the_wire(wire.dump_info(info))) == info
+    work = Work(1, 2, 3, 4, 5.0, ("a", "b"))
+    assert wire.load_work(over_the_wire(wire.dump_work(work))) == work
+
+
+@pytest.mark.parametrize("text", [b"", b"x", b"[]", b'"a"', b"{", b"\xff", json.dumps(5).encode()])
+def test_what_is_no_message_is_a_value_error(text):
+    """So that whoever reads has one thing to expect."""
+    with pytest.raises(ValueError):
+        wire.parse(text)
