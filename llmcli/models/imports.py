@@ -67,12 +67,10 @@ class Imports:
         from llmcli.models.gguf import load_header
         from llmcli.models.partial import size_of
 
-        for part in source.parts:
-            count = load_header(part).parts
-            if count != len(source.parts):
-                last = f"-{count:05d}-of-{count:05d}.gguf"
-                detail = f"it is one of {count} parts of a model, and the names of their files do not end in ...{last}"
-                raise BadModelFile(str(part), detail=detail)
+        count = load_header(source.path).parts
+        if count != len(source.parts):
+            detail = f"its name is that of a model in {len(source.parts)} files; it says that they are {count}"
+            raise BadModelFile(str(source.path), detail=detail)
         there = self._files(name)
         if any(map(size_of, there)) and sum(map(size_of, there)) != source.size:
             raise _another(name)

@@ -422,7 +422,7 @@ def test_completion_offers_what_can_be_taken_over(llm, ollama, monkeypatch, mode
 
     def offered(line):
         monkeypatch.setenv("_TYPER_COMPLETE_ARGS", line)
-        return [word.split("\t")[0] for word in llm(env={"LLMCLI_MODEL": None}).out.splitlines()]
+        return [word.split("\t")[0] for word in llm(env={"LLMCLI_MODEL": None}).out.splitlines() if word]
 
     assert offered("llm models import --from ollama t") == ["tiny:1b"]
     assert offered("llm models import --from o") == ["ollama"]

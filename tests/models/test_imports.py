@@ -148,8 +148,17 @@ def test_of_half_a_split_model(desk, split):
 def test_of_a_part_without_its_name(desk, split):
     """A part of a model that is called like a whole one would not load."""
     whole = (split / "big-Q8_0-00001-of-00002.gguf").rename(split / "whole.gguf")
-    with pytest.raises(BadModelFile, match="one of 2 parts"):
+    with pytest.raises(BadModelFile, match="in 2 files"):
         desk.take(whole)
+    assert desk.files() == []
+
+
+def test_of_whole_models_that_are_called_like_parts(desk, tmp_path, content):
+    """Nor would files that belong to nothing."""
+    for number in (1, 2):
+        (tmp_path / f"odd-0000{number}-of-00002.gguf").write_bytes(content)
+    with pytest.raises(BadModelFile, match="it says that they are 1"):
+        desk.take(tmp_path / "odd-00001-of-00002.gguf")
     assert desk.files() == []
 
 

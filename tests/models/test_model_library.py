@@ -130,8 +130,8 @@ def test_pull_incomplete_split(hub, library, interrupt, content):
 
 
 def test_pull_no_model(hub, library, interrupt):
-    """A file that is no GGUF is refused after the download."""
-    hub.repos[REPO] = {"t-Q8_0.gguf": b"nonsense"}
+    """A file that only begins like a GGUF file is refused after the download."""
+    hub.repos[REPO] = {"t-Q8_0.gguf": b"GGUF nonsense"}
     with pytest.raises(BadModelFile):
         pull(library, REPO, interrupt)
 
