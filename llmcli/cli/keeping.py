@@ -29,7 +29,8 @@ def verify(cli: Context, models: Sequence[ModelFile]) -> int:
             row = _failed(model, error)
             wording.show(error, cli.world, as_json=cli.flags.json, name=model.name)
         if _for_people(cli):
-            cli.write(sanitize.line(f"{row['name']}: {row['verification']}") + "\n")
+            compared = "unchanged, " if row["verification"] == "not announced" and model.sha256 else ""
+            cli.write(sanitize.line(f"{row['name']}: {compared}{row['verification']}") + "\n")
         elif cli.flags.json:
             cli.table([row])
         else:

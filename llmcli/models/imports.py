@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,7 +59,8 @@ class Imports:
                 start = Progress(source.size - left, source.size, "bytes", name)
                 hashes.append((yield from counted(_take(part, file, left, interrupt), start)))
                 left -= size_of(part)
-            self._place(source, name, files, hashes)
+            self._compare(source, name, hashes, interrupt)
+            self._place(source, files, hashes, name)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
@@ -80,16 +82,24 @@ class Imports:
         first = self.paths().get(name)
         return tuple(first.with_name(part) for part in parts(first.name)) if first else ()
 
-    def _place(self, source: ModelFile, name: str, files: Sequence[Path], hashes: Sequence[str]) -> None:
-        """Move the files up, if they are what was announced, and what was there under the name before."""
+    def _compare(self, source: ModelFile, name: str, hashes: Sequence[str], interrupt: Interrupt) -> None:
+        """Refuse files that are not what was announced, or not what the import called ``name`` is or was."""
+        from llmcli.models.partial import hash_file
+
         for part, sha256 in zip(source.parts, hashes, strict=True):
             announced = announced_sha256(part)
             if announced not in (sha256, None):
                 raise BadModelFile(str(part), detail=f"it is damaged: SHA-256 is {sha256}, announced was {announced}")
         for old, part, sha256 in zip(self._files(name), source.parts, hashes, strict=False):
             known = self._registry.last(old)
-            if old.exists() and old.resolve() != part.resolve() and (known is None or known.sha256 != sha256):
-                raise _another(name)
+            if not old.exists() or old.resolve() == part.resolve():
+                continue
+            with suppress(FileNotFoundError):
+                if (known.sha256 if known else hash_file(old, interrupt)) != sha256:
+                    raise _another(name)
+
+    def _place(self, source: ModelFile, files: Sequence[Path], hashes: Sequence[str], name: str) -> None:
+        """Move the files up and remember what they are."""
         targets = [self.directory / file.name for file in files]
         records: dict[Path, FileRecord] = {}
         for part, file, target, sha256 in zip(source.parts, files, targets, hashes, strict=True):

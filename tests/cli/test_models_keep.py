@@ -236,12 +236,16 @@ def test_verify_goes_on_after_a_damaged_model(models, here, mine):
     assert [json.loads(line)["error"]["code"] for line in run.err.splitlines()] == [76, 76]
 
 
-def test_verify_shows_people_a_line_for_each(models, here, terminal):
+def test_verify_shows_people_a_line_for_each(models, here, terminal, mine):
     """And a bar meanwhile, of which nothing stays."""
     screen = terminal()
     assert models("verify", out=screen.slave, err=screen.slave).code == 0
     left = screen.close()
     assert left == f"{here}: verified" and b"kB" in bytes(screen.raw)
+    screen = terminal(columns=300)
+    for _ in range(2):
+        assert models("verify", str(mine), out=screen.slave).code == 0
+    assert screen.close().splitlines() == [f"{mine}: not announced", f"{mine}: unchanged, not announced"]
 
 
 def test_verify_of_what_is_gone_is_66(models, mine):

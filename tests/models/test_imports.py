@@ -270,6 +270,20 @@ def test_again(desk, file, no_links):
     assert desk.files() == ["mine.gguf"]
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_while_another_process_takes_the_name(desk, file, no_links, content, same):
+    """A copy of which this process knows nothing is compared by its bytes."""
+    events = desk.library.import_file(file, desk.interrupt)
+    next(events)
+    (desk.own / "mine.gguf").write_bytes(content if same else content[:-1] + b"?")
+    if same:
+        assert list(events)[-1].verified
+    else:
+        with pytest.raises(UsageError, match="another model"):
+            list(events)
+    assert desk.files() == ["mine.gguf"]
+
+
 def test_again_by_link(desk, file):
     """Renaming a link over another one of the same file does nothing; no second name stays."""
     desk.take(file)
