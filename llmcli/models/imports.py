@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from llmcli.models.shelf import ModelFile, read_facts
 from llmcli.types import Progress
 
 _BLOCK = 1 << 20
+_LEFT = re.compile(r"import\.[A-Za-z0-9-]+\.\d+\.incomplete")
 
 
 class Imports:
@@ -48,8 +50,9 @@ class Imports:
 
         self._check(source, name)
         beside = self.directory / own_name("import")  # a directory: a link in it is as old as the original
+        for gone in unfinished(self.directory):
+            shutil.rmtree(gone, ignore_errors=True)
         with writing(beside):
-            shutil.rmtree(beside, ignore_errors=True)
             beside.mkdir(parents=True)
         files = [beside / file for file in _names(name, len(source.parts))]
         hashes: list[str] = []
@@ -111,6 +114,15 @@ class Imports:
         self._registry.remember(records)
         if source.path not in targets:
             self._registry.update(lambda data: _moved(data, name, source.path))
+
+
+def unfinished(directory: Path) -> list[Path]:
+    """Return what imports into ``directory`` left whose processes are gone."""
+    from llmcli.models.partial import is_left
+
+    return [
+        path for path in sorted(directory.glob("import.*.incomplete")) if _LEFT.fullmatch(path.name) and is_left(path)
+    ]
 
 
 def _another(name: str) -> UsageError:

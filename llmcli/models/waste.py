@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.models.cache import HubCache, links, writing
-from llmcli.models.partial import Lock, is_left, left_behind
+from llmcli.models.imports import unfinished
+from llmcli.models.partial import Lock, left_behind
 
 _HOUR = 3600.0  # seconds
 _DAY = 24 * _HOUR
 _BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _OF_THE_CLIENT = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})(\.[0-9a-f]{8})?\.incomplete")
 """Partial files of huggingface_hub, which do not say who writes them."""
-_OF_AN_IMPORT = re.compile(r"import\.[A-Za-z0-9-]+\.\d+\.incomplete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,7 @@ def find_waste(cache: HubCache, own: Path, scratch: Path) -> list[Waste]:
     needed = cache.targets()
     with writing(cache.root):
         found = [waste for directory in cache.repositories() for waste in _of_repository(cache, directory, needed)]
-    left = (path for path in _entries(own) if _OF_AN_IMPORT.fullmatch(path.name) and is_left(path))
-    found += [_directory(path, "unfinished import") for path in left]
+    found += [_directory(path, "unfinished import") for path in unfinished(own)]
     old = (path for path in _entries(scratch) if path.name.startswith("wheel-") and _quiet_for(path) > _DAY)
     return found + [_directory(path, "unfinished download") for path in old]
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_hub import REPO
+from fake_hub import REPO, Fault
 
 
 @pytest.fixture
@@ -315,6 +315,23 @@ def test_prune_asks_on_a_terminal(process, terminal, waste, typed, code):
     left = screen.close()
     assert "file without a name" in left and "Remove 1 file (5 bytes)?" in left
     assert waste.exists() == bool(code) and ("Freed 5 bytes in 1 file." in left) == (not code)
+
+
+def test_prune_leaves_a_download_under_way(models, process, hub):
+    """What a living process writes stays, also while nothing comes; once it was killed, it goes."""
+    hub.storage_faults.append(Fault(stall=1000))
+    pulling = process("models", "pull", REPO)
+    blobs = Path(os.environ["HF_HOME"]) / "hub" / f"models--{REPO.replace('/', '--')}" / "blobs"
+    for _ in range(1000):
+        if any(path.stat().st_size for path in blobs.glob("*.incomplete")):
+            break
+        time.sleep(0.01)
+    (writing,) = blobs.iterdir()
+    assert models("prune", "--yes").out == "" and writing.exists()
+    pulling.kill()
+    pulling.wait()
+    assert cells(models("prune", "--yes")) == [[str(writing), "1000", "unfinished download"]]
+    assert not writing.exists()
 
 
 # ---- import -----------------------------------------------------------------------------------------------------------

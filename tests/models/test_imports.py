@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import split_models
 
 from llmcli.errors import BadModelFile, DamagedModel, MissingError, OutputError, UsageError
+from llmcli.models import partial
 from llmcli.models.catalogue import STARTER
 from llmcli.models.library import ModelFile
 from llmcli.types import Progress
@@ -209,6 +212,17 @@ def test_closed_in_the_middle(desk, file, no_links):
     assert isinstance(next(events), Progress)
     events.close()
     assert desk.files() == []
+
+
+def test_after_one_that_was_killed(desk, file):
+    """What it left goes with the next import; what a living process is at work on stays."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    host = partial.own_name("import").split(".")[1]
+    for process in (child.pid, os.getppid()):
+        (desk.own / f"import.{host}.{process}.incomplete").mkdir(parents=True)
+    desk.take(file)
+    assert desk.files() == [f"import.{host}.{os.getppid()}.incomplete", "mine.gguf"]
 
 
 # ---- names ------------------------------------------------------------------------------------------------------------
