@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -27,8 +28,9 @@ class Fault:
 
     ``status`` with ``headers`` instead of the answer; ``drop``: the connection ends after so many bytes of the file;
     ``stall``: nothing more comes after them; ``flip``: one bit is wrong; ``portal``: a page instead ("html", or "raw"
-    for one that has the file's type and length); ``shorter``: so many bytes less than announced are promised and sent;
-    ``longer``: more bytes than announced come, in chunks; ``silent``: no answer at all.
+    for one that has the file's type and length); ``shorter``: a truncated file, so many bytes less than announced are
+    promised and sent; ``longer``: more bytes than announced come, in chunks; ``silent``: no answer at all; ``slow``: so
+    many seconds between blocks of 64 kB.
     """
 
     status: int = 0
@@ -40,6 +42,7 @@ class Fault:
     shorter: int = 0
     longer: int = 0
     silent: bool = False
+    slow: float = 0
     bad_range: bool = False
 
 
@@ -56,6 +59,10 @@ class Asked:
 class FakeHub:
     """The two servers. ``repos`` maps a repository to its files; ``token`` is wanted where it is set.
 
+    ``gated`` repositories are listed, but their files are not given. ``past``: what older commits hold; ``gone``: commits
+    that nobody knows any more; ``meanwhile`` is called when a listing has been made. ``always``: a fault of the storage in
+    every answer that has none of its own.
+
     ``sizes`` of files (by repository and name) that only pretend to be so large; ``cards``: what a search says about a
     repository. Requests for a range with an end are for headers, and have faults of their own.
     """
@@ -66,6 +73,11 @@ class FakeHub:
         self.cards: dict[str, dict] = {}
         self.commit = "c" * 40
         self.token = ""
+        self.gated: set[str] = set()
+        self.past: dict[str, dict[str, dict[str, bytes]]] = {}
+        self.gone: set[str] = set()
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.always = Fault()
         self.ranges = True
         self.listing_faults: list[Fault] = []
         self.file_faults: list[Fault] = []  # of the Hub's answer about a file
@@ -88,6 +100,12 @@ class FakeHub:
             server.shutdown()
             server.server_close()
 
+    def push(self, repo: str, files: dict[str, bytes]) -> None:
+        """Let the main branch of ``repo`` hold ``files`` from now on, at a new commit."""
+        self.past[self.commit] = dict(self.repos)
+        self.repos = {**self.repos, repo: files}
+        self.commit = hashlib.sha1(self.commit.encode()).hexdigest()
+
     def paths(self, server: str) -> list[str]:
         """Return the paths that were asked of one of the servers."""
         return [asked.path for asked in self.asked if asked.server == server]
@@ -100,14 +118,15 @@ class FakeHub:
     def file(self, sha256: str) -> tuple[bytes, int]:
         """Return a file's bytes and the size that it has, or pretends to have."""
         return next(
-            (content, self.size(repo, name))
-            for repo, files in self.repos.items()
+            (content, self.size(repo, name, content))
+            for repos in [self.repos, *self.past.values()]
+            for repo, files in repos.items()
             for name, content in files.items()
             if _sha256(content) == sha256
         )
 
-    def size(self, repo: str, name: str) -> int:
-        return self.sizes.get((repo, name), len(self.repos[repo][name]))
+    def size(self, repo: str, name: str, content: bytes) -> int:
+        return self.sizes.get((repo, name), len(content))
 
 
 class _Server(ThreadingHTTPServer):
@@ -117,6 +136,7 @@ class _Server(ThreadingHTTPServer):
         """Say nothing: clients go away in the middle of an answer here."""
 
 
+_BLOCK = 65536
 _BOUNDED = re.compile(r"bytes=(\d+)-(\d+)")
 
 
@@ -140,15 +160,19 @@ class _Handler(BaseHTTPRequestHandler):
         bounded = _BOUNDED.fullmatch(headers.get("range", ""))
         if self.name == "storage":
             faults = self.hub.header_faults if bounded else self.hub.storage_faults
-            self.give(*self.hub.file(path.strip("/")), self.next_fault(faults))
+            fault = self.next_fault(faults)
+            self.give(*self.hub.file(path.strip("/")), self.hub.always if fault == Fault() and not bounded else fault)
         elif path == "/api/models":
             self.search(query, self.next_fault(self.hub.listing_faults))
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", path):
             self.listing(match[1], self.next_fault(self.hub.listing_faults))
         elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-            self.resolve(match[1], match[3], Fault() if bounded else self.next_fault(self.hub.file_faults))
+            self.resolve(*match.groups(), Fault() if bounded else self.next_fault(self.hub.file_faults))
         else:
             self.answer(404)
+
+    def do_HEAD(self) -> None:  # of the Hub; nobody asks the storage for heads
+        self.do_GET()
 
     def next_fault(self, faults: list[Fault]) -> Fault:
         return faults.pop(0) if faults else Fault()
@@ -159,7 +183,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def refused(self, repo: str | None, fault: Fault) -> bool:
         """Answer with what stands in the way, if anything does."""
@@ -185,14 +210,15 @@ class _Handler(BaseHTTPRequestHandler):
         siblings = [
             {
                 "rfilename": name,
-                "size": self.hub.size(repo, name),
+                "size": self.hub.size(repo, name, content),
                 "blobId": hashlib.sha1(content).hexdigest(),
-                "lfs": {"sha256": _sha256(content), "size": self.hub.size(repo, name), "pointerSize": 130},
+                "lfs": {"sha256": _sha256(content), "size": self.hub.size(repo, name, content), "pointerSize": 130},
             }
             for name, content in self.hub.repos[repo].items()
         ]
         siblings.append({"rfilename": "README.md", "size": 3, "blobId": "0" * 40})
         answer = {"id": repo, "sha": self.hub.commit, "siblings": siblings}
+        self.hub.meanwhile()
         self.answer(200, json.dumps(answer).encode(), Content_Type="application/json")
 
     def search(self, query: dict, fault: Fault) -> None:
@@ -206,10 +232,18 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.dumps(found[: int(query.get("limit", ["1000"])[0])]).encode()
         self.answer(200, body, Content_Type="application/json")
 
-    def resolve(self, repo: str, file: str, fault: Fault) -> None:
+    def resolve(self, repo: str, revision: str, file: str, fault: Fault) -> None:
         if self.refused(repo, fault):
             return
-        content = self.hub.repos[repo].get(file)
+        if repo in self.hub.gated:
+            status = 403 if self.headers.get("Authorization") else 401
+            said = f"Access to model {repo} is restricted. You must have access to it and be authenticated"
+            self.answer(status, X_Error_Code="GatedRepo", X_Error_Message=said)
+            return
+        if revision in self.hub.gone:
+            self.answer(404, X_Error_Code="RevisionNotFound", X_Error_Message=f"Invalid rev id: {revision}")
+            return
+        content = self.hub.past.get(revision, self.hub.repos)[repo].get(file)
         if content is None:
             self.answer(404, X_Error_Code="EntryNotFound", X_Error_Message="Entry not found")
             return
@@ -217,9 +251,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(
             302,
             Location=f"{self.hub.storage}/{digest}",
-            X_Repo_Commit=self.hub.commit,
+            X_Repo_Commit=self.hub.commit if revision == "main" else revision,
             X_Linked_Etag=f'"{digest}"',
-            X_Linked_Size=str(self.hub.size(repo, file)),
+            X_Linked_Size=str(self.hub.size(repo, file, content)),
         )
 
     def give(self, content: bytes, size: int, fault: Fault) -> None:
@@ -256,7 +290,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(promised))
         self.end_headers()
         cut = fault.drop if fault.drop is not None else fault.stall
-        self.wfile.write(body if cut is None else body[:cut])
+        body = body if cut is None else body[:cut]
+        step = _BLOCK if fault.slow else max(1, len(body))
+        for at in range(0, len(body), step):
+            self.wfile.write(body[at : at + step])
+            self.hub.over.wait(fault.slow or 0)
         if fault.stall is not None:
             self.wfile.flush()
             self.hub.over.wait()

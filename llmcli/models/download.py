@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.errors import RemoteError, TryAgain
 from llmcli.interrupt import Interrupt
-from llmcli.models.cache import HubCache
+from llmcli.models.cache import HubCache, writing
 from llmcli.models.hub import Answer, Hub, RemoteFile, Retries, Unreachable
-from llmcli.models.partial import Lock, Partial, check_space, hash_file, others, size_of
+from llmcli.models.partial import Lock, Partial, Taken, check_space, hash_file, others, size_of
 from llmcli.models.pump import pause
 from llmcli.types import Notice, Progress
 
 _LOOK = 0.2  # seconds between looks at another process's download
+_STUCK = 600.0  # seconds without a new byte after which another process's lock is not waited for any more
 _PARTIAL_CONTENT, _RANGE_REFUSED = 206, 416
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_MAGIC = b"GGUF"
 _SHA256 = re.compile(r'(?:W/)?"?([0-9a-f]{64})"?')
 
 
@@ -37,10 +41,11 @@ class Wanted:
 
 
 def download(hub: Hub, cache: HubCache, wanted: Wanted, interrupt: Interrupt) -> Iterator[Progress | Notice]:
-    """Have the blob of ``wanted`` in the cache, fetched from the Hub and its hash checked.
+    """Have the blob of ``wanted``, a GGUF file, in the cache, fetched from the Hub and its hash checked.
 
-    Raises what ``Hub.stream`` raises, ``RemoteError`` for a wrong hash and ``OutputError`` for a full disk. What was
-    fetched before another failure stays for the next try.
+    Raises what ``Hub.stream`` raises, ``RemoteError`` for bytes that are not the file's, ``OutputError`` for a full
+    disk, and ``Taken``. What was fetched before another failure stays for the next try; of a file with another hash
+    what came before the last answer, since that one is the likeliest culprit.
     """
 
     def fetch(partial: Partial) -> Iterator[Progress | Notice]:
@@ -54,6 +59,18 @@ def download(hub: Hub, cache: HubCache, wanted: Wanted, interrupt: Interrupt) ->
             yield from _fetch(hub, partial, wanted, interrupt)
 
     yield from in_turn(cache, wanted, interrupt, fetch)
+
+
+def check_room(cache: HubCache, repo: str, files: Iterable[RemoteFile]) -> None:
+    """Raise ``OutputError`` when the disk has no room for what is missing of ``files``, all of them together."""
+    missing = 0
+    for file in files:
+        blob = cache.blob(repo, file.sha256)
+        missing += max(0, file.size - max(map(size_of, [blob, *others(blob)])))
+    blobs = cache.directory(repo) / "blobs"
+    with writing(blobs):
+        blobs.mkdir(parents=True, exist_ok=True)
+    check_space(blobs, missing)
 
 
 def in_turn(
@@ -73,8 +90,14 @@ def in_turn(
 
 def _wait_for_turn(lock: Lock, blob: Path, wanted: Wanted, interrupt: Interrupt) -> Generator[Progress, None, bool]:
     """Wait while another process downloads the same file; return whether we hold the lock."""
+    seen, since = -1, time.monotonic()
     while (taken := lock.take()) is False:
-        yield wanted.progress(max(map(size_of, others(blob)), default=0))
+        done = max(map(size_of, blob.parent.glob(f"{blob.name}.*")), default=0)  # the Hub's own client's too
+        if done != seen:
+            seen, since = done, time.monotonic()
+        elif time.monotonic() - since > _STUCK:  # its owner was stopped, or is gone from a network file system
+            return False
+        yield wanted.progress(done)
         pause(_LOOK, interrupt)
     return taken is True
 
@@ -90,7 +113,7 @@ def _fetch(hub: Hub, partial: Partial, wanted: Wanted, interrupt: Interrupt) -> 
                 connected = True
                 yield progress
         except TryAgain as error:
-            if isinstance(error, Unreachable) and not connected:
+            if isinstance(error, Taken) or (isinstance(error, Unreachable) and not connected):
                 raise
             if partial.done > furthest:
                 furthest = partial.done
@@ -100,24 +123,31 @@ def _fetch(hub: Hub, partial: Partial, wanted: Wanted, interrupt: Interrupt) -> 
 
 def _receive(hub: Hub, partial: Partial, wanted: Wanted, interrupt: Interrupt) -> Iterator[Progress]:
     """Append the bytes of one answer. Raises ``TryAgain`` where they end too early."""
-    size = wanted.file.size
+    size, start = wanted.file.size, 0
     with closing(hub.stream(wanted.repo, wanted.revision, wanted.file.file, partial.done, interrupt)) as stream:
         for item in stream:
             if isinstance(item, Answer):
-                _check_answer(item, partial, wanted)
+                start = _first_byte(item, partial, wanted)
+                partial.begin(start)
                 yield wanted.progress(partial.done)
                 continue
-            if partial.done + len(item) > size:
-                partial.restart()
+            if start == 0 and item[: len(_MAGIC)] != _MAGIC[: len(item)]:
+                raise RemoteError(wanted.label, detail="what comes does not begin like a GGUF file")
+            if start + len(item) > size:
+                partial.undo()
                 raise RemoteError(wanted.label, detail=f"more than the announced {size:,} bytes came")
             partial.append(item)
+            start += len(item)
             yield wanted.progress(partial.done)
     if partial.done < size:
         raise TryAgain(wanted.label, detail=f"the connection ended after {partial.done:,} of {size:,} bytes")
 
 
-def _check_answer(answer: Answer, partial: Partial, wanted: Wanted) -> None:
-    """Refuse an answer that cannot be the file; start again where the server does not go on from where we are."""
+def _first_byte(answer: Answer, partial: Partial, wanted: Wanted) -> int:
+    """Return with which byte of the file an answer begins; refuse one that cannot be the file.
+
+    A server without ranges sends the file from its beginning.
+    """
     headers, size = answer.headers, wanted.file.size
     if answer.status == _RANGE_REFUSED:
         partial.restart()
@@ -129,12 +159,11 @@ def _check_answer(answer: Answer, partial: Partial, wanted: Wanted) -> None:
         raise RemoteError(wanted.label, detail="the server announces a file with another hash")
     if answer.status == _PARTIAL_CONTENT:
         check_range(headers, partial.done, wanted)
-        return
+        return partial.done
     length = headers.get("content-length", "")
-    if length.isdigit() and int(length) != size:
+    if _LENGTH.fullmatch(length) and int(length) != size:
         raise RemoteError(wanted.label, detail=f"{size:,} bytes were announced, the server sends {int(length):,}")
-    if partial.done:  # a server without ranges
-        partial.restart()
+    return 0
 
 
 def check_range(headers: Mapping[str, str], start: int, wanted: Wanted) -> None:

@@ -29,7 +29,8 @@ _PUBLIC = "https://huggingface.co"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BYTES = re.compile(r"bytearray\(b(.*?)\)")  # how the client quotes an answer that is not HTTP
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_RATE_LIMIT_RESET = re.compile(r";\s*t=(\d+)")  # the Hub's RateLimit header: "api";r=0;t=55
+_SECONDS = re.compile(r"[0-9]{1,9}")
+_RATE_LIMIT_RESET = re.compile(r";\s*t=([0-9]{1,9})")  # the Hub's RateLimit header: "api";r=0;t=55
 
 T = TypeVar("T")
 
@@ -206,10 +207,11 @@ class Hub:
         owner_and_name = "/".join(subject.split("/")[:2])
         if status == 404 or code == "RepoNotFound":  # noqa: PLR2004
             # without a token the Hub answers 401 and RepoNotFound for repositories that do not exist
-            kind = "file" if code == "EntryNotFound" else "repository"
+            kind = "file" if code in ("EntryNotFound", "RevisionNotFound") else "repository"
             return MissingError(subject if kind == "file" else owner_and_name, kind=kind, detail=said)
         if status in (401, 403):
-            return AccessDenied(subject, url=f"{self.endpoint}/{owner_and_name}", detail=said)
+            wrong_token = status == 401 and self._token and code != "GatedRepo"  # noqa: PLR2004
+            return AccessDenied(subject, url="" if wrong_token else f"{self.endpoint}/{owner_and_name}", detail=said)
         if status in (408, 429) or status >= 500:  # noqa: PLR2004
             return TryAgain(subject, retry_after=_retry_after(answer.headers), detail=said)
         return RemoteError(subject, detail=said)
@@ -319,9 +321,9 @@ def _find_token(environ: Mapping[str, str]) -> str | None:
 def _retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
     """Return the seconds that a server asks to wait: Retry-After (seconds or a date) or the Hub's RateLimit."""
     value = headers.get("retry-after", "").strip()
-    if value.isdigit():
+    if _SECONDS.fullmatch(value):
         return float(value)
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         return max(0.0, parsedate_to_datetime(value).timestamp() - now())
     match = _RATE_LIMIT_RESET.search(headers.get("ratelimit", ""))
     return float(match.group(1)) if match else None

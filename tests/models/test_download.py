@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import io
 import itertools
 import os
 import random
@@ -21,12 +20,12 @@ from fake_hub import QUICK, REPO, Fault
 from llmcli.errors import Interrupted, MissingError, OutputError, RemoteError, Terminated, TryAgain
 from llmcli.interrupt import Interrupt
 from llmcli.models.cache import HubCache
-from llmcli.models.download import Wanted, download
+from llmcli.models.download import Wanted, check_room, download
 from llmcli.models.hub import Hub, Patience, RemoteFile, Unreachable
-from llmcli.models.partial import Partial
+from llmcli.models.partial import Partial, left_behind
 from llmcli.types import Notice, Progress
 
-CONTENT = random.Random(1).randbytes(1_500_000)
+CONTENT = b"GGUF" + random.Random(1).randbytes(1_499_996)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 FILE = "tiny.Q8_0.gguf"
 
@@ -132,6 +131,24 @@ def test_no_ranges(world):
     assert world.blob.read_bytes() == CONTENT
 
 
+def test_no_ranges_keeps_what_agrees(world):
+    """What is here already stays while a server without ranges sends it again, and nothing of it is lost to a portal."""
+    world.hub.ranges = False
+    world.hub.storage_faults = [Fault(drop=600_000), Fault(drop=300_000), Fault(portal="raw")]
+    assert "does not begin like a GGUF file" in world.fails(RemoteError).detail
+    kept = world.partials()[0].read_bytes()
+    assert len(kept) > 500_000 and CONTENT.startswith(kept)
+
+
+def test_no_ranges_mends_a_leftover(world):
+    """Where leftover bytes differ from those that a server without ranges sends, these count: one answer is enough."""
+    world.hub.ranges = False
+    world.leave(CONTENT[:300_000] + b"x" * 400_000, f"{own_host()}.{dead_process()}")
+    world.download()
+    assert world.blob.read_bytes() == CONTENT
+    assert world.ranges() == ["bytes=700000-"]
+
+
 def test_no_progress_ends(world):
     """A connection that always breaks at the same place ends with 75, and what came is kept."""
     world.hub.ranges = False
@@ -155,6 +172,17 @@ def test_flip(world):
     assert error.exit_code == 76
     assert DIGEST in error.detail
     assert world.partials() == []
+
+
+def test_flip_keeps_what_came_before(world):
+    """The answer that made the hash wrong goes; the bytes before it stay, and the next try needs no others."""
+    world.hub.storage_faults = [Fault(drop=600_000), Fault(flip=True)]
+    assert world.fails(RemoteError).exit_code == 76
+    kept = world.partials()[0].read_bytes()
+    assert len(kept) > 500_000 and CONTENT.startswith(kept)
+    world.download()
+    assert world.blob.read_bytes() == CONTENT
+    assert world.ranges()[-1] == f"bytes={len(kept)}-"
 
 
 @pytest.mark.parametrize("portal", ["html", "raw"])
@@ -185,6 +213,13 @@ def test_longer(world):
     assert world.partials() == []
 
 
+def test_longer_keeps_what_came_before(world):
+    """Of an answer that goes on beyond the file's end nothing is used, of those before it everything."""
+    world.hub.storage_faults = [Fault(drop=600_000), Fault(longer=9)]
+    world.fails(RemoteError)
+    assert 500_000 < world.partials()[0].stat().st_size <= 600_000
+
+
 def test_wrong_range(world):
     """A server that goes on from another place than asked is 76."""
     world.hub.storage_faults = [Fault(drop=600_000), Fault(bad_range=True)]
@@ -202,6 +237,40 @@ def test_missing(world):
     """A file that is not on the Hub is 66."""
     world.hub.repos[REPO] = {}
     assert world.fails(MissingError).exit_code == 66
+
+
+def test_revision_gone(world):
+    """A commit that was removed from the Hub meanwhile is 66 and says so."""
+    world.hub.gone = {world.hub.commit}
+    error = world.fails(MissingError)
+    assert (error.exit_code, error.kind, error.detail) == (66, "file", f"Invalid rev id: {world.hub.commit}")
+
+
+def test_revision_moves(world):
+    """A new commit in the middle of a download changes nothing: the file is the one that was listed."""
+    world.hub.storage_faults = [Fault(drop=600_000)]
+    events = download(Hub(os.environ, QUICK), world.cache, world.wanted, Interrupt())
+    next(events)
+    world.hub.push(REPO, {FILE: b"GGUF other"})
+    list(events)
+    assert world.blob.read_bytes() == CONTENT
+
+
+def test_slow(world):
+    """A server that is slow but goes on is waited for, however long the whole takes."""
+    world.hub.always = Fault(slow=0.02)
+    world.download(patience=Patience(stall=0.3, tries=1))
+    assert world.blob.read_bytes() == CONTENT
+    assert len(world.ranges()) == 1
+
+
+def test_retry_after_is_kept(world, monkeypatch):
+    """Between tries it waits as long as the storage server asked for."""
+    waited = []
+    monkeypatch.setattr("llmcli.models.hub.pause", lambda seconds, _interrupt: waited.append(seconds))
+    world.hub.storage_faults = [Fault(status=429, headers={"Retry_After": "7"}), Fault(status=503)]
+    world.download(patience=Patience(pause=0.25))
+    assert waited == [7, 0.5]
 
 
 def test_storage_recovers(world):
@@ -289,10 +358,34 @@ def test_largest_is_claimed(world):
 
 def test_bad_leftover(world):
     """Leftover bytes that do not fit are found out at the end, and the file is fetched anew."""
-    world.leave(b"\0" * 700_000, f"{own_host()}.{dead_process()}")
+    world.leave(b"\1" * 700_000, f"{own_host()}.{dead_process()}")
     events = world.download()
     assert world.blob.read_bytes() == CONTENT
     assert [type(event) for event in events if not isinstance(event, Progress)] == [Notice]
+
+
+def test_zeros_of_a_power_cut(world):
+    """Zeros at the end of leftover bytes are fetched again, those before them are not."""
+    world.leave(CONTENT[:300_000] + bytes(1_200_000), f"{own_host()}.{dead_process()}")
+    assert all(isinstance(event, Progress) for event in world.download())
+    assert world.ranges() == [f"bytes={len(CONTENT[:300_000].rstrip(bytes(1)))}-"]
+    assert world.blob.read_bytes() == CONTENT
+
+
+def test_our_number_again(world):
+    """A leftover of a dead process that had our number is used, whatever smaller ones there are."""
+    world.leave(CONTENT[:700_000], f"{own_host()}.{os.getpid()}")
+    world.leave(CONTENT[:10], f"{own_host()}.{dead_process()}")
+    world.download()
+    assert world.ranges() == ["bytes=700000-"]
+    assert world.partials() == []
+
+
+def test_a_leftover_that_is_not_used_stays(world):
+    """Whoever claims bytes and then does not need or get the rest leaves them for the next."""
+    world.leave(CONTENT[:700_000], f"{own_host()}.{dead_process()}")
+    Partial(world.blob, alone=True).close()
+    assert [path.read_bytes() for path in world.partials()] == [CONTENT[:700_000]]
 
 
 def test_leftover_too_long(world):
@@ -308,6 +401,50 @@ def test_living_owner_without_locks(world, monkeypatch):
     theirs = world.leave(CONTENT[:700_000], f"{own_host()}.{os.getppid()}")
     world.download()
     assert (world.blob.read_bytes(), theirs.read_bytes()) == (CONTENT, CONTENT[:700_000])
+
+
+def test_number_of_another_process_without_locks(world, monkeypatch):
+    """A partial file older than the process that has its owner's number now is claimed."""
+    monkeypatch.setattr(fcntl, "flock", _no_locks)
+    os.utime(world.leave(CONTENT[:700_000], f"{own_host()}.{os.getppid()}"), (1, 1))
+    world.download()
+    assert world.ranges() == ["bytes=700000-"]
+    assert world.partials() == []
+
+
+def test_a_claimed_file_is_as_young_as_its_owner(world):
+    """Whoever looks for leftovers sees that the one that was just claimed has a living owner."""
+    os.utime(world.leave(CONTENT[:700_000], f"{own_host()}.{dead_process()}"), (1, 1))
+    partial = Partial(world.blob, alone=False)
+    partial.path.rename(partial.path.with_name(f"{DIGEST}.{own_host()}.{os.getppid()}.incomplete"))
+    assert left_behind(world.blob.parent) == []
+    partial.close()
+
+
+def test_an_owner_that_was_taken_for_dead_stops(world):
+    """A process whose file was claimed by another writes nothing more to it, and says 75."""
+    events = download(Hub(os.environ, QUICK), world.cache, world.wanted, Interrupt())
+    while next(events).done <= 100_000:
+        pass
+    theirs = world.partials()[0].replace(world.blob.with_name(f"{DIGEST}.another-host.77.incomplete"))
+    size = theirs.stat().st_size
+    with pytest.raises(TryAgain, match="another process") as caught:
+        list(events)
+    assert (caught.value.exit_code, theirs.stat().st_size, len(world.ranges())) == (75, size, 1)
+
+
+def test_what_somebody_else_wrote_gets_no_name(world):
+    """A file that holds more than what was hashed is not named, though what was hashed is right."""
+    events = download(Hub(os.environ, QUICK), world.cache, world.wanted, Interrupt())
+    while next(events).done <= 100_000:
+        pass
+    with world.partials()[0].open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(TryAgain):
+        list(events)
+    assert not world.blob.exists()
+    world.download()
+    assert world.blob.read_bytes() == CONTENT
 
 
 def _no_locks(*_args):
@@ -361,6 +498,44 @@ def test_waiting_is_interrupted(world):
             next(waiting)
 
 
+def test_a_lock_without_progress_is_not_waited_for(world, monkeypatch):
+    """A lock whose owner brings nothing (stopped, or gone from a network file system) does not hold others up for ever."""
+    monkeypatch.setattr("llmcli.models.download._STUCK", 0.0)
+    theirs = world.leave(CONTENT[:700_000])
+    lock = world.cache.lock(REPO, DIGEST)
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        world.download()
+    assert (world.blob.read_bytes(), theirs.read_bytes()) == (CONTENT, CONTENT[:700_000])
+
+
+def test_space_for_what_is_missing(world, monkeypatch):
+    """A download that goes on needs room for the rest only."""
+
+    class Narrow:
+        f_bavail, f_frsize = 800_000, 1
+
+    world.leave(CONTENT[:700_000], f"{own_host()}.{dead_process()}")
+    monkeypatch.setattr(os, "statvfs", lambda _path: Narrow)
+    world.download()
+    assert world.blob.read_bytes() == CONTENT
+
+
+def test_space_for_all_parts(world, monkeypatch):
+    """Of a model in several parts the room for all of them is checked first; what is here already needs none."""
+
+    class Narrow:
+        f_bavail, f_frsize = 2_000_000, 1
+
+    monkeypatch.setattr(os, "statvfs", lambda _path: Narrow)
+    other = RemoteFile("other.gguf", 1_000_000, "a" * 64)
+    with pytest.raises(OutputError, match="2,500,000 bytes are needed and 2,000,000 are free"):
+        check_room(world.cache, REPO, [world.wanted.file, other])
+    world.leave(CONTENT[:500_000])
+    check_room(world.cache, REPO, [world.wanted.file, other])
+
+
 def test_no_space(world, monkeypatch):
     """Too little space is found before anything is fetched: 74, with the figures."""
 
@@ -376,19 +551,25 @@ def test_no_space(world, monkeypatch):
 def test_disk_full_in_the_middle(world, monkeypatch):
     """A disk that fills while bytes come is 74, though closing the file fails as well."""
 
-    class Full(io.BytesIO):
+    class Full:
+        def __init__(self, file):
+            self._file = file
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
         def flush(self):
             raise OSError(errno.ENOSPC, "No space left on device")
 
         def close(self):
+            self._file.close()
             self.flush()
 
     original = Partial.__init__
 
     def fill(self, *args, **kwargs):
         original(self, *args, **kwargs)
-        self._file.close()
-        self._file = Full()
+        self._file = Full(self._file)
 
     monkeypatch.setattr(Partial, "__init__", fill)
     error = world.fails(OutputError)

@@ -147,6 +147,27 @@ def test_gated_file(hub, client, interrupt):
     assert (caught.value.url, caught.value.detail) == (f"{hub.endpoint}/{REPO}", "accept it")
 
 
+@pytest.mark.parametrize("token", ["", "hf_mine"])
+def test_gated_repository(hub, client, monkeypatch, interrupt, token):
+    """What a gated repository holds can be seen; who wants a file hears where to accept its terms."""
+    hub.gated.add(REPO)
+    monkeypatch.setenv("HF_TOKEN", token)
+    mine = Hub(os.environ, QUICK)
+    assert mine.listing(REPO, interrupt).files
+    with pytest.raises(AccessDenied) as caught:
+        list(mine.stream(REPO, "c" * 40, "tiny.Q8_0.gguf", 0, interrupt))
+    assert caught.value.url == f"{hub.endpoint}/{REPO}"
+
+
+def test_wrong_token(hub, client, monkeypatch):
+    """A token that the Hub does not know is no reason to accept terms anywhere: 77 without an address."""
+    hub.token = "hf_secret"
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    error = fails(Hub(os.environ, QUICK), AccessDenied)
+    assert (error.exit_code, error.url) == (77, "")
+    assert "hf_wrong" not in str(error)
+
+
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_retries(hub, client, interrupt, status):
     """A server that recovers is asked again."""
@@ -178,6 +199,9 @@ def test_retry_after(hub, client):
         ({"retry-after": "Thu, 01 Jan 1970 00:00:10 GMT"}, 0),
         ({"ratelimit": '"api";r=0;t=55'}, 55),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": "\u00b2"}, None),
+        ({"retry-after": "9" * 5000}, None),
+        ({"retry-after": f"Thu, 01 Jan 1970 00:00:10 +{'9' * 30}"}, None),
         ({}, None),
     ],
 )
