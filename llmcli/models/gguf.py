@@ -7,6 +7,7 @@ offsets, dimensions) is checked against the size of the file, so a broken or hos
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import stat
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from llmcli.errors import BadModelFile, MissingError
 from llmcli.models import gguf_checks
 from llmcli.models.gguf_reader import Reader, SkippedArray, Stream
 from llmcli.models.gguf_types import BITS_PER_ELEMENT, FILE_TYPES, TENSOR_TYPES
+from llmcli.models.names import parts
 
 __all__ = ["Header", "SkippedArray", "Tensor", "load_header", "parse_header", "read_header"]
 
@@ -203,13 +205,20 @@ def read_header(path: Path) -> Header:
 
 
 def load_header(path: Path) -> Header:
-    """Read the header of a file that llama.cpp is about to load.
+    """Read the header of a model that llama.cpp is about to load; of a split one the first part's, ``size`` of all.
 
     Raises as ``read_header``, and ``BadModelFile`` for claims that llama.cpp would not survive.
     """
-    header = read_header(path)
-    gguf_checks.check(header, str(path))
-    return header
+    first = read_header(path)
+    files = [path]
+    if first.parts > 1:  # llama.cpp finds the others by the name, and loads them too
+        files = [path.with_name(part) for part in parts(path.name)]
+        if len(files) != first.parts:
+            raise BadModelFile(str(path), detail=f"a part of a model in {first.parts} files, by another name")
+    headers = [first, *map(read_header, files[1:])]
+    for file, header in zip(files, headers, strict=True):
+        gguf_checks.check(header, str(file))
+    return dataclasses.replace(first, size=sum(header.size for header in headers))
 
 
 def parse_header(stream: Stream, size: int, subject: str) -> Header:
