@@ -89,7 +89,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The head of an answer: status, headers with lower-case names (those of the redirects before it too)."""
+    """The head of an answer: status, headers with lower-case names (of redirects before it those of the Hub, x-...)."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -260,9 +260,9 @@ class Hub:
         if wanted:
             headers["range"] = wanted
         with get_session().stream("GET", url, headers=headers, timeout=self._timeout()) as response:
-            seen: dict[str, str] = {}
-            for part in [*response.history, response]:
-                seen.update({name.lower(): value for name, value in part.headers.items()})
+            before = [item for part in response.history for item in part.headers.items()]
+            own = [(name, value) for name, value in before if name.lower().startswith("x-")]  # the length is another's
+            seen = {name.lower(): value for name, value in [*own, *response.headers.items()]}
             answer = Answer(response.status_code, seen)
             if answer.status not in (200, 206, 416):
                 raise self._refusal(subject, answer)

@@ -209,14 +209,14 @@ def test_shorter(world):
 def test_longer(world):
     """More bytes than announced are 76, and the bad bytes are gone."""
     world.hub.storage_faults = [Fault(longer=9)]
-    world.fails(RemoteError)
+    assert "more than the announced" in world.fails(RemoteError).detail
     assert world.partials() == []
 
 
 def test_longer_keeps_what_came_before(world):
     """Of an answer that goes on beyond the file's end nothing is used, of those before it everything."""
     world.hub.storage_faults = [Fault(drop=600_000), Fault(longer=9)]
-    world.fails(RemoteError)
+    assert "more than the announced" in world.fails(RemoteError).detail
     assert 500_000 < world.partials()[0].stat().st_size <= 600_000
 
 
