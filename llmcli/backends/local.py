@@ -15,7 +15,14 @@ __all__ = ["EngineOptions", "LocalBackend"]
 
 
 def LocalBackend(path: Path, *, name: str, model_id: str, options: EngineOptions, interrupt: Interrupt) -> Backend:  # noqa: N802
-    """Start loading the model at ``path`` and return at once; see ``engine.engine.Engine`` for what it raises later."""
+    """Start loading the model at ``path`` and return; see ``engine.engine.Engine`` for what it raises later.
+
+    A model that was never loaded here before, as far as ``options.cache`` remembers, is tried out first: see
+    ``engine.probe.once`` for what that raises.
+    """
+    from llmcli.engine import probe
     from llmcli.engine.engine import Engine
 
+    if options.cache is not None:
+        probe.once(path, model_id, options.cache, gpu_layers=options.gpu_layers, stop=lambda: interrupt.error)
     return Engine(path, name, model_id, options, lambda: interrupt.error)

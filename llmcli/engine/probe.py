@@ -1,13 +1,14 @@
 """Loading a model file for the first time in a process of its own: llama.cpp ends its process over some bad files.
 
 The reader of headers refuses most of them. What it cannot know (a graph that does not fit together, tokens that appear
-twice) is a failed assertion in native code; here it costs a child process, and its message becomes an error. A process
-runs ``check`` once for each file and version of the binding; ``python -m llmcli.engine.probe FILE GPU_LAYERS BOUND`` is
-the child, which loads the file as the engine does and lets it say two tokens.
+twice) is a failed assertion in native code; here it costs a child process, and its message becomes an error. It happens
+once for each file, version of the binding and processor; ``python -m llmcli.engine.probe FILE GPU_LAYERS BOUND`` is the
+child, which loads the file as the engine does and lets it say two tokens.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -17,12 +18,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from llmcli.errors import BadModelFile, InternalError, LlmError, OutOfMemory
+from llmcli.engine import machine, native
+from llmcli.errors import BadModelFile, InternalError, LlmError, OutOfMemory, Unsupported
+from llmcli.models.gguf import load_header
 
 _LEAST = 30.0
 """Seconds that the child has for any file."""
-_RATE = 20e6
-"""Bytes a second: what the slowest disk reads."""
+_RATE = 5e6
+"""Bytes a second that it has for each byte of the model: less than any disk reads."""
 _LOOK = 0.05
 """Seconds between looks at the interrupt."""
 _REFUSED = 65
@@ -30,12 +33,35 @@ _REFUSED = 65
 _AUTO = "auto"
 
 
+def once(
+    path: Path, model_id: str, cache: Path, *, gpu_layers: int | None, stop: Callable[[], LlmError | None]
+) -> None:
+    """Try out a model that was never loaded here before, as far as ``cache`` remembers; ``model_id`` is its SHA-256.
+
+    Raises as ``gguf.load_header`` and ``check``.
+    """
+    mark = mark_of(cache, model_id)
+    if mark.exists():
+        return
+    size = load_header(path).size  # refuses most bad files without a child
+    if check(path, size, gpu_layers=gpu_layers, stop=stop):
+        with suppress(OSError):  # then it is tried again the next time
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+
+
+def mark_of(cache: Path, model_id: str) -> Path:
+    """Return the empty file that says that a model was loaded with this version of the binding on this processor."""
+    key = hashlib.sha256(repr((model_id, native.version(), machine.processor())).encode()).hexdigest()
+    return cache / "loaded" / key[:32]
+
+
 def check(path: Path, size: int, *, gpu_layers: int | None, stop: Callable[[], LlmError | None]) -> bool:
     """Return whether the model at ``path``, of ``size`` bytes, was loaded and spoke; False for an error of ours.
 
     ``gpu_layers`` as in ``EngineOptions``. Raises what ``stop`` returns, ``BadModelFile`` when the child dies or does
-    not come to an end in a time in proportion to the size, ``OutOfMemory`` when the system killed it, and
-    ``InternalError`` when it ended in another way.
+    not come to an end in a time in proportion to the size, ``OutOfMemory`` when the system killed it, ``Unsupported``
+    for an instruction that this processor does not have, and ``InternalError`` when it ended in another way.
     """
     bound = _LEAST + size / _RATE
     layers = _AUTO if gpu_layers is None else str(gpu_layers)
@@ -57,6 +83,8 @@ def check(path: Path, size: int, *, gpu_layers: int | None, stop: Callable[[], L
         raise BadModelFile(str(path), detail=f"loading it takes longer than {bound:.0f} seconds")
     if child.returncode == -signal.SIGKILL:
         raise OutOfMemory(str(path), needed=size, detail="the system ended the process that loaded it")
+    if child.returncode == -signal.SIGILL:
+        raise Unsupported("llama.cpp", detail="it was built for another processor")
     if child.returncode in (0, _REFUSED):
         return child.returncode == 0
     if child.returncode > 0:
@@ -105,15 +133,17 @@ def try_out(path: Path, gpu_layers: int | None) -> None:
                 raise event.error
 
 
+def _say(text: str) -> None:
+    os.write(2, text.encode())
+
+
 def _main(path: str, layers: str, bound: str) -> None:
     """Try the file out and end the process: with 0, or ``_REFUSED`` for an error that the engine will meet as well."""
     import resource
 
-    from llmcli.engine import native
-
     signal.alarm(int(float(bound)) + 1)  # should nobody be left to end us
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    native.on_abort = lambda message: os.write(2, (message + "\n").encode())  # type: ignore[assignment,return-value]
+    native.on_abort = lambda message: _say(message + "\n")
     try:
         try_out(Path(path), None if layers == _AUTO else int(layers))
     except (LlmError, MemoryError):
