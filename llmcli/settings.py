@@ -120,6 +120,9 @@ KEYS = (
     Key("tune", _one_of("auto", "off"), "auto", "auto: measure once per kind of model what suits this machine"),
     Key("prefix_cache", _whole(0, 2**24), 512, "disk space in MiB for evaluated beginnings of prompts; 0: keep none"),
     Key("deterministic", _switch, False, "bit-identical answers, alone or in a batch"),
+    Key("worker", _one_of("on", "off"), "on", "off: run the model in the command's own process (as --no-worker)"),
+    Key("worker.idle_timeout", _seconds, 300.0, "seconds without work after which a worker ends"),
+    Key("worker.memory", _whole(1, 2**24, "auto"), "auto", "memory of all workers in MiB; auto: what is free"),
     Key("timeout", _seconds, None, "seconds after which a command ends with 124"),
     Key("stdin", _one_of("on", "off"), "on", "off: never read standard input (the same as --no-stdin)"),
     Key("offline", _switch, False, "never open a network connection"),
@@ -127,7 +130,9 @@ KEYS = (
     Key("markdown", _one_of("on", "off"), "on", "render Markdown on a terminal"),
 )
 _BY_NAME = {key.name: key for key in KEYS}
-_NOT_SETTINGS = frozenset({"LLMCLI_CONFIG_DIR", "LLMCLI_DATA_DIR", "LLMCLI_CACHE_DIR", "LLMCLI_PYTHON"})
+_NOT_SETTINGS = frozenset(
+    {"LLMCLI_CONFIG_DIR", "LLMCLI_DATA_DIR", "LLMCLI_CACHE_DIR", "LLMCLI_RUNTIME_DIR", "LLMCLI_PYTHON"}
+)
 
 
 @dataclass(frozen=True)

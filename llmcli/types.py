@@ -72,6 +72,7 @@ class Request:
     ``time.monotonic()`` value. ``reasoning`` False asks the template to switch thinking off where it can. ``ignore_eos``
     goes on to ``max_tokens`` whatever the model says (for measurements). ``public_prefix``: the messages before the last
     are nobody's secret (a prompt file's), so that what a model made of them may be kept on disk for the next command.
+    ``logprobs``: how many of the likeliest tokens are told with each token's own log-probability; None: nothing is.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Request:
     reasoning: bool = False
     ignore_eos: bool = False
     public_prefix: bool = False
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,19 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """The natural-log probability of a generated token before sampling; ``top``: the likeliest tokens with theirs.
+
+    Tokens are given as their bytes, which need not be UTF-8 each.
+    """
+
+    id: str
+    token: bytes
+    logprob: float
+    top: tuple[tuple[bytes, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The last event of a request. ``error`` is set exactly when ``reason`` is ``error``.
 
@@ -162,7 +177,7 @@ class Finished:
     limit: str | None = None
 
 
-Event = TextPiece | ReasoningPiece | Scores | Finished
+Event = TextPiece | ReasoningPiece | Scores | TokenLogprobs | Finished
 
 
 @dataclass(frozen=True, slots=True)

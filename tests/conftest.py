@@ -27,6 +27,7 @@ def _own_world(tmp_path, monkeypatch):
     for kind in ("config", "data", "cache"):
         monkeypatch.setenv(f"LLMCLI_{kind.upper()}_DIR", str(tmp_path / "home" / kind))
     monkeypatch.setenv("LLMCLI_TUNE", "off")  # nothing is left running behind a test
+    monkeypatch.setenv("LLMCLI_WORKER", "off")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home" / "huggingface"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
 

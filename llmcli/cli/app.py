@@ -47,6 +47,7 @@ COMMANDS = (
     Command("generate", "Write an article, an email, a story, a poem, ...", runs_model=True),
     Command("models", "Find, fetch, list and remove models.", group=True),
     Command("prompts", "Look at the prompts, and make your own.", group=True),
+    Command("worker", "See and stop the processes that keep models loaded.", group=True),
     Command("config", "Look at the settings, and change them.", group=True),
     Command("doctor", "Say what this machine can run and what is wrong."),
     Command("completion", "Print the completion script for a shell."),

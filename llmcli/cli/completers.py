@@ -88,6 +88,14 @@ def _prompts(ctx: typer.Context, prefix: str) -> list[str]:
     return Library(find_paths(ctx.find_root().obj[0].environ).prompts).names(prefix)
 
 
+@_offers
+def workers(ctx: typer.Context) -> Iterable[str]:
+    """Models of the workers that run."""
+    from llmcli.worker import place, start
+
+    return {str(status["model"]) for status in start.statuses(place.directory(ctx.find_root().obj[0].environ))}
+
+
 def languages(incomplete: str) -> Offers:
     """Codes of languages; names too once a name was begun, since a list of both would be twice as long."""
     from llmcli.tasks.languages import language_names

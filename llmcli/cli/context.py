@@ -1,4 +1,4 @@
-"""The wiring: flags, settings, paths, prompts, the model, the backend. The only place that builds a backend."""
+"""One run of one command: flags, settings, paths, prompts, the model, the backend."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llmcli.errors import DamagedModel, LlmError, ModelNotHere
 from llmcli.interrupt import Interrupt
-from llmcli.settings import Paths, Settings, find_paths, resolve
+from llmcli.settings import find_paths, resolve
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -24,37 +24,6 @@ if TYPE_CHECKING:
     from llmcli.tasks.base import Options
     from llmcli.templates import Library as Prompts
     from llmcli.types import Notice, Progress, TaskEvent, Work
-
-
-_FLASH = {"auto": None, "on": True, "off": False}
-_UNIFIED = {"auto": None, "unified": True, "streams": False}
-
-
-def build_backend(model: ModelFile, settings: Settings, paths: Paths, interrupt: Interrupt) -> Backend:
-    """Return the backend for a verified model."""
-    from llmcli.backends.local import EngineOptions, LocalBackend
-
-    def number(name: str) -> int | None:
-        return None if settings[name] == "auto" else settings[name]
-
-    return LocalBackend(
-        model.path,
-        name=model.name,
-        model_id=model.sha256 or str(model.path),
-        options=EngineOptions(
-            ctx=number("ctx"),
-            threads=number("threads"),
-            gpu_layers=number("gpu_layers"),
-            kv_type=None if settings["kv_type"] == "auto" else settings["kv_type"],
-            flash_attention=_FLASH[settings["flash_attention"]],
-            kv_unified=_UNIFIED[settings["kv_layout"]],
-            deterministic=settings["deterministic"],
-            cache=paths.cache,
-            prefix_bytes=settings["prefix_cache"] << 20,
-            tune=settings["tune"] == "auto",
-        ),
-        interrupt=interrupt,
-    )
 
 
 class Context:
@@ -92,6 +61,7 @@ class Context:
             name: ("--" + name.replace("_", "-"), getattr(self.flags, name)) for name in (*names, "offline", "pull")
         }
         given["stdin"] = ("--no-stdin", "off" if self.flags.no_stdin else None)
+        given["worker"] = ("--no-worker", "off" if self.flags.no_worker else None)
         return given
 
     def __enter__(self) -> Self:
@@ -181,14 +151,13 @@ class Context:
     def backend(self) -> Backend:
         """Return the backend, built at the first call: everything that can be refused was checked before."""
         if self._backend is None:
-            from llmcli.cli.limits import check_fit
+            from llmcli.cli import wiring
 
             model = self.model()
             named, origin = self.models.default()
             called = "" if named == model.name else f", called {named}"
             self.explain(f"model {model.name}{called} ({origin}), file {model.path}")
-            check_fit(model, self.settings, self.models)
-            self._backend = build_backend(model, self.settings, self.paths, self.interrupt)
+            self._backend = wiring.build_backend(self, model)
         return self._backend
 
     def work(self) -> Work:

@@ -6,6 +6,7 @@ Every native assertion that a caller could provoke is checked before the call (a
 from __future__ import annotations
 
 import ctypes
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ MAX_SEQUENCES = 256
 KV_TYPES = {"f16": 1, "q8_0": 8, "bf16": 30}
 """Names of KV cache types and ggml's numbers for them (``enum ggml_type``)."""
 _PAD = 256
+_NUMBER, _HEAD = 4, 8
+_ONE = (1).to_bytes(_NUMBER, sys.byteorder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +178,25 @@ class Context:
         """Return the bytes that ``save`` of a sequence would return."""
         return int(self._lib.llama_state_seq_get_size(self.handle, sequence))
 
+    @property
+    def _streams(self) -> int:
+        """Buffers among which the states of sequences are divided, each with a number of cells at its beginning."""
+        config, model = self.config, self.model
+        return 1 if config.unified or model.window or model.recurrent else config.sequences
+
     def save(self, sequence: int) -> bytes:
-        """Return the whole state of a sequence, to be given to ``restore`` of a context of the same settings."""
+        """Return the whole state of a sequence, to be given to ``restore`` of a context of the same settings.
+
+        Of a plain cache the number of sequences and whether it is unified may differ.
+        """
         size = self.state_size(sequence)
         buffer = (ctypes.c_uint8 * size)()
         written = self._lib.llama_state_seq_get_data(self.handle, buffer, size, sequence)
-        return bytes(memoryview(buffer)[:written])
+        return _without_empty(memoryview(buffer)[:written], self._streams, sequence)
 
     def restore(self, sequence: int, state: bytes) -> bool:
         """Give ``sequence`` a saved state; False (and an empty sequence) when it does not fit."""
+        state = _with_empty(state, self._streams)
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         return bool(self._lib.llama_state_seq_set_data(self.handle, buffer, len(state), sequence))
 
@@ -192,6 +205,27 @@ class Context:
         if self.handle:
             self._lib.llama_free(self.handle)
             self.handle = None
+
+
+def _without_empty(state: memoryview, streams: int, sequence: int) -> bytes:
+    """Return the state of a sequence as a cache of one stream would save it.
+
+    ``llama_context::state_seq_get_data`` writes a magic number and the sequence's id, ``llama_kv_cache::state_write`` the
+    number of streams (uint32 each) and for every stream its number of cells (uint32) and these; all streams but that of
+    the sequence have none.
+    """
+    if streams == 1:
+        return bytes(state)
+    cells, end = _HEAD + _NUMBER * (1 + sequence), len(state) - _NUMBER * (streams - 1 - sequence)
+    return bytes(state[:_HEAD]) + _ONE + state[cells:end]
+
+
+def _with_empty(state: bytes, streams: int) -> bytes:
+    """Return what ``_without_empty`` returned as a cache of so many streams reads it, which looks for cells in any."""
+    if streams == 1:
+        return state
+    number = streams.to_bytes(_NUMBER, sys.byteorder)
+    return state[:_HEAD] + number + state[_HEAD + _NUMBER :] + bytes(_NUMBER * (streams - 1))
 
 
 def _refuse_what_cannot_fit(model: Model, config: ContextConfig) -> None:

@@ -8,38 +8,35 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import queue
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from llmcli.engine import machine, native, selftest
 from llmcli.engine.beginnings import Beginnings
 from llmcli.engine.chat import ChatTemplate
 from llmcli.engine.context import MAX_SEQUENCES, ContextConfig
 from llmcli.engine.energy import EnergyMeter
-from llmcli.engine.model import Model
+from llmcli.engine.job import EngineJob
+from llmcli.engine.model import Model, Weights
 from llmcli.engine.output import AnswerStream
 from llmcli.engine.planner import Planner
 from llmcli.engine.prefixes import PrefixStore
 from llmcli.engine.sampling import Sampler, schema_to_grammar
 from llmcli.engine.scheduler import Scheduler
-from llmcli.engine.sequence import Generation, Scoring, Sequence, common_prefix
+from llmcli.engine.sequence import Generation, Scoring, Sequence, Sink, common_prefix
 from llmcli.engine.slots import Slots
 from llmcli.engine.threads import Threads
 from llmcli.engine.tokens import Tokenizer
+from llmcli.engine.turns import Turns
 from llmcli.errors import ContextOverflow, InternalError, LlmError, UsageError
-from llmcli.types import BackendInfo, EngineOptions, Event, Finished, FinishReason, Message, Request, Work
+from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Message, Request, Work
 
-_QUEUE = 4096
-"""Events that a job may leave unread before its sequences wait."""
 _POLL = 0.05
-"""Seconds between looks at the interrupt while waiting for events."""
+"""Seconds between looks at the interrupt while waiting."""
 _GATHER = 0.002
 """Seconds for which the engine waits for more requests before it makes a context to fit them."""
 _BATCH = 512
@@ -56,9 +53,21 @@ class Engine:
     """
 
     def __init__(
-        self, path: Path, name: str, model_id: str, options: EngineOptions, stop: Callable[[], Exception | None]
+        self,
+        path: Path,
+        name: str,
+        model_id: str,
+        options: EngineOptions,
+        stop: Callable[[], Exception | None],
+        *,
+        weights: Weights | None = None,
+        turns: Turns | None = None,
     ) -> None:
-        self._path, self._name, self._model_id = path, name, model_id
+        """``weights`` and ``turns`` are shared with other engines of this process; without them it has its own."""
+        self._name, self._model_id = name, model_id
+        self._own_weights = weights is None
+        self._weights = weights or Weights(path, options.gpu_layers)
+        self._turns = turns or Turns()
         self._options = options
         self._stop = stop
         self._wake = threading.Condition()
@@ -130,24 +139,30 @@ class Engine:
             self._closing = self._abort = True
             self._wake.notify_all()
         self._thread.join()
-        measure = self._options.tune and not self._closed and self._failure is None
-        self._closed = True
-        if measure and self._scheduler.widest and self._planner.unmeasured:
+        if not self._closed:
+            self._closed = True
+            self.measure_if_due()
+
+    def measure_if_due(self) -> None:
+        """Measure in a process of its own what suits the model here, if it has worked and nothing is known yet."""
+        if not self._options.tune or not self._loaded.is_set() or self._failure is not None:
+            return
+        if self._scheduler.widest and self._planner.unmeasured:
             self._planner.measure_later()
 
     # ---- for jobs -----------------------------------------------------------------------------------------------------
 
-    def submit(self, request: Request, job: EngineJob) -> None:
-        """Render, tokenize and queue a request; what is wrong with it becomes its last event."""
+    def submit(self, request: Request, sink: Sink) -> None:
+        """Render, tokenize and queue a request whose events ``sink`` takes; what is wrong with it becomes the last."""
         self._ready()
         try:
             with self._in_use():
-                sequence = self._sequence(request, job)
+                sequence = self._sequence(request, sink)
                 with self._wake:
                     self._inbox.append(sequence)
                     self._wake.notify_all()
         except LlmError as error:
-            job.emit(Finished(request.id, FinishReason.ERROR, error=error))
+            sink.emit(Finished(request.id, FinishReason.ERROR, error=error))
 
     def cancel(self, should_end: Callable[[Sequence], bool]) -> None:
         """End sequences, those in the middle of an evaluation too."""
@@ -182,9 +197,9 @@ class Engine:
                 self._users -= 1
                 self._wake.notify_all()
 
-    def _sequence(self, request: Request, job: EngineJob) -> Sequence:
+    def _sequence(self, request: Request, sink: Sink) -> Sequence:
         tokens, inside = self._template.tokens(request.messages, reasoning=request.reasoning)
-        sequence = self._of_kind(request, job, tokens, inside=inside)
+        sequence = self._of_kind(request, sink, tokens, inside=inside)
         if request.public_prefix and self._scheduler.remembers:
             sequence.public_length = self._public_length(request, tokens)
         return sequence
@@ -203,7 +218,7 @@ class Engine:
             known = self._public = (key, probes[0][: common_prefix(*probes)])
         return common_prefix(known[1], tokens)
 
-    def _of_kind(self, request: Request, job: EngineJob, tokens: list[int], *, inside: bool) -> Sequence:
+    def _of_kind(self, request: Request, sink: Sink, tokens: list[int], *, inside: bool) -> Sequence:
         template, tokenizer = self._template, self._tokenizer
         if request.candidates:
             if not all(request.candidates):
@@ -215,7 +230,7 @@ class Engine:
             longest = max(map(len, candidates))
             if longest > self._context_limit:
                 raise ContextOverflow(tokens=longest, context=self._context_limit)
-            return Scoring(request, tokens, candidates, job)
+            return Scoring(request, tokens, candidates, sink)
         if not tokens:
             raise UsageError("the prompt is empty")
         if len(tokens) >= self._context_limit:
@@ -224,7 +239,7 @@ class Engine:
         return Generation(
             request,
             tokens,
-            job,
+            sink,
             sampler=Sampler(self._model, request.sampling, grammar),
             stream=AnswerStream(request.stop, template.reasoning_tags, inside=inside, lstrip=tokenizer.adds_space),
             tokenizer=tokenizer,
@@ -252,19 +267,19 @@ class Engine:
             for sequence in self._inbox:
                 scheduler.add(sequence)
             scheduler.fail_all(_closed())
-            self._model.close()
+            self._free()
 
     def _load(self) -> Scheduler:
-        self._model = Model(
-            self._path,
-            gpu_layers=self._options.gpu_layers,
-            keep_going=lambda: not self._closing and self._stop() is None,
-        )
+        self._model = self._weights.load(lambda: not self._closing and self._stop() is None)
         try:
-            return self._prepare(self._model)
+            return self._turns.run(lambda: self._prepare(self._model))
         except BaseException:
-            self._model.close()
+            self._free()
             raise
+
+    def _free(self) -> None:
+        if self._own_weights:
+            self._weights.close()
 
     def _prepare(self, model: Model) -> Scheduler:
         options = self._options
@@ -312,7 +327,7 @@ class Engine:
                 scheduler.cancel(should_end)
             self._deadline = scheduler.next_deadline()
             try:
-                moved = scheduler.step()
+                moved = self._turns.run(scheduler.step)
             except Exception as error:  # noqa: BLE001 (every request that it concerns ends with it)
                 scheduler.fail_all(error)
                 continue
@@ -335,63 +350,3 @@ class Engine:
 
 def _closed() -> InternalError:
     return InternalError("engine", detail="closed")
-
-
-class EngineJob:
-    """A job on an engine (see ``backends.base.Job``)."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._open: set[str] = set()
-        self._lock = threading.Lock()
-        self._closed_input = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._open:
-            self._engine.cancel(lambda sequence: sequence.sink is self)
-
-    @property
-    def full(self) -> bool:
-        """The consumer is behind."""
-        return self._events.qsize() > _QUEUE
-
-    def emit(self, event: Event) -> None:
-        """Take an event from the engine's thread."""
-        self._events.put(event)
-
-    def submit(self, request: Request) -> None:
-        with self._lock:
-            if request.id in self._open or self._closed_input:
-                raise InternalError("job", detail=f"request {request.id} submitted twice, or after the input's end")
-            self._open.add(request.id)
-        self._engine.submit(request, self)
-
-    def cancel(self, request_id: str) -> None:
-        self._engine.cancel(lambda sequence: sequence.sink is self and sequence.request.id == request_id)
-
-    def close_input(self) -> None:
-        self._closed_input = True
-
-    def __iter__(self) -> Iterator[Event]:
-        while self._open or not self._closed_input:
-            try:
-                event = self._events.get(timeout=_POLL)
-            except queue.Empty:
-                event = None
-            error = self._engine.stopped()
-            if error is not None:
-                raise error
-            if event is None:
-                continue
-            if isinstance(event, Finished):
-                with self._lock:
-                    self._open.discard(event.id)
-            elif self._events.qsize() == _QUEUE:
-                self._engine.wake()
-            yield event

@@ -110,6 +110,12 @@ def peak_memory() -> int | None:
     return most if sys.platform == "darwin" else most * 1024
 
 
+def resident_memory() -> int | None:
+    """Return the bytes that this process has in memory now (proc_pid_statm(5)); None where the system does not say."""
+    pages = (_read(Path("/proc/self/statm")) or "").split()
+    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else None
+
+
 def processor() -> str:
     """Return the name of the processor's model."""
     lines = (_read(Path("/proc/cpuinfo")) or "").splitlines()

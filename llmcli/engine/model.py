@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,30 @@ class Model:
         """Return the text under which the vocabulary lists ``token``."""
         text = self._lib.llama_vocab_get_text(self.vocab, token)
         return text.decode("utf-8", "replace") if text else ""
+
+
+class Weights:
+    """A model that several engines of one process may share: loaded by the first that asks, freed by ``close``."""
+
+    def __init__(self, path: Path, gpu_layers: int | None) -> None:
+        self._path = path
+        self._gpu_layers = gpu_layers
+        self._lock = threading.Lock()
+        self._model: Model | None = None
+
+    def load(self, keep_going: Callable[[], bool]) -> Model:
+        """Return the model; raises as ``Model``, each time that it is asked for until it can be loaded."""
+        with self._lock:
+            if self._model is None:
+                self._model = Model(self._path, gpu_layers=self._gpu_layers, keep_going=keep_going)
+            return self._model
+
+    def close(self) -> None:
+        """Free the model, which no engine uses any more."""
+        with self._lock:
+            if self._model is not None:
+                self._model.close()
+            self._model = None
 
 
 def _is_recurrent(header: Header) -> bool:

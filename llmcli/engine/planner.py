@@ -30,8 +30,13 @@ class Planner:
         self._geometry = None if plain else Geometry.of(model.header)
         self.allowed = self._allowed()
         self.profile = ASSUMED
-        if self.measurable and options.cache is not None:
-            self.profile = standin.load(standin.path_of(options.cache, self._known_geometry, threads)) or ASSUMED
+        self._look()
+
+    def _look(self) -> None:
+        """Read what was measured, by an earlier command or meanwhile in the background."""
+        if self.unmeasured and self._options.cache is not None:
+            path = standin.path_of(self._options.cache, self._known_geometry, self._threads)
+            self.profile = standin.load(path) or ASSUMED
 
     @property
     def _known_geometry(self) -> Geometry:
@@ -79,6 +84,7 @@ class Planner:
         """Return the settings for what waits; the ``current`` ones unless others save more than they cost."""
         if len(self.allowed) == 1 or self._geometry is None:
             return self.allowed[0]
+        self._look()
         shape = shape_of(waiting, width)
         best = self.profile.choose(shape, self.allowed, self._geometry)
         if current in self.allowed and current is not None:

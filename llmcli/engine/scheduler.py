@@ -7,7 +7,7 @@ sequence half-updated: what was not evaluated is simply still pending.
 from __future__ import annotations
 
 import bisect
-import itertools
+import collections
 import time
 from collections.abc import Callable
 
@@ -167,18 +167,29 @@ class Scheduler:
         if not (stalled and full and any(not s.sink.full for s in self._waiting)):
             return
         for sequence in stalled:
-            self._running.remove(sequence)
-            self._slots.keep(sequence, None, useful=True)
-            sequence.restart()
-            self._enqueue(sequence, self._order[id(sequence)])
+            self._put_back(sequence)
         self._crowded = False
+
+    def _put_back(self, sequence: Sequence) -> None:
+        """Let a sequence wait again; what was evaluated of it stays in the memory while there is room."""
+        self._running.remove(sequence)
+        self._slots.keep(sequence, None, useful=True)
+        sequence.restart()
+        self._enqueue(sequence, self._order[id(sequence)])
+
+    def _give_way(self, sequence: Sequence) -> bool:
+        """Every place is taken: an interactive sequence gets that of the youngest bulk one."""
+        bulk = [other for other in self._running if not other.interactive]
+        if not (sequence.interactive and bulk):
+            return False
+        self._put_back(max(bulk, key=lambda other: self._order[id(other)]))
+        return True
 
     def _admit(self) -> None:
         if self._crowded and self._running:
             return
-        ready = (s for s in self._waiting if not s.sink.full)
-        for sequence in list(itertools.islice(ready, self._slots.width)):
-            if len(self._running) >= self._slots.width:
+        for sequence in self._next():
+            if len(self._running) >= self._slots.width and not self._give_way(sequence):
                 return
             if self._worth_waiting(sequence):
                 continue
@@ -189,6 +200,18 @@ class Scheduler:
             self._waiting.remove(sequence)
             sequence.freeze_at = self._freeze_point(sequence)
             self._running.append(sequence)
+
+    def _next(self) -> list[Sequence]:
+        """Return those that may run next: interactive ones first, and every client's in turn."""
+        ready = [sequence for sequence in self._waiting if not sequence.sink.full]
+        if len({id(sequence.sink) for sequence in ready}) > 1:
+            taken = collections.Counter(id(sequence.sink) for sequence in self._running)
+            ranks = {}
+            for sequence in ready:
+                ranks[id(sequence)] = (not sequence.interactive, taken[id(sequence.sink)])
+                taken[id(sequence.sink)] += 1
+            ready.sort(key=lambda sequence: ranks[id(sequence)])  # of equals the older first
+        return ready[: self._slots.width]
 
     def _worth_waiting(self, sequence: Sequence) -> bool:
         """Say whether a running sequence is about to evaluate what this one could take over."""

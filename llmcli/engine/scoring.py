@@ -13,6 +13,24 @@ def log_probability(context: Any, index: int, tokens: list[int]) -> list[float]:
 
     log softmax: logit - (max + log(sum(exp(logit - max)))), summed in double precision.
     """
+    logits, total = _logits(context, index)
+    return [float(logits[token] - total) for token in tokens]
+
+
+def likeliest(context: Any, index: int, count: int) -> list[tuple[int, float]]:
+    """Return the ``count`` likeliest tokens at batch position ``index`` with their log-probabilities, in this order."""
+    import numpy as np
+
+    logits, total = _logits(context, index)
+    count = min(count, len(logits))
+    if not count:
+        return []
+    found = np.argpartition(-logits, count - 1)[:count]
+    return [(int(token), float(logits[token] - total)) for token in found[np.argsort(-logits[found], kind="stable")]]
+
+
+def _logits(context: Any, index: int) -> tuple[Any, Any]:
+    """Return the logits of a batch position (float64, of the vocabulary's size) and the logarithm of their softmax's sum."""
     import numpy as np
 
     lib = native.lib()
@@ -20,5 +38,4 @@ def log_probability(context: Any, index: int, tokens: list[int]) -> list[float]:
     size = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(lib.llama_get_model(context)))
     logits = np.ctypeslib.as_array(ctypes.cast(row, ctypes.POINTER(ctypes.c_float)), (size,)).astype(np.float64)
     highest = logits.max()
-    total = highest + np.log(np.exp(logits - highest).sum())
-    return [float(logits[token] - total) for token in tokens]
+    return logits, highest + np.log(np.exp(logits - highest).sum())

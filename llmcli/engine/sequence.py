@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from llmcli.engine.output import AnswerStream
 from llmcli.engine.sampling import Sampler
-from llmcli.engine.scoring import log_probability
+from llmcli.engine.scoring import likeliest, log_probability
 from llmcli.engine.tokens import Tokenizer
 from llmcli.errors import UsageError
 from llmcli.types import (
@@ -21,6 +21,7 @@ from llmcli.types import (
     Scores,
     TextPiece,
     Timings,
+    TokenLogprobs,
     Usage,
 )
 
@@ -148,12 +149,20 @@ class Generation(Sequence):
             return []
         self.tokens.append(token)
         self.outputs_from = len(self.tokens) - 1
+        if self.request.logprobs is not None:
+            self._tell_logprobs(context, outputs[-1], token, self.request.logprobs)
         self._emit(*self._stream.feed(self._tokenizer.piece(token)))
         if self._stream.stopped:
             self._end(FinishReason.STOP)
         elif self.generated >= self._most:
             self._end(FinishReason.LENGTH, self._limit)
         return []
+
+    def _tell_logprobs(self, context: Any, index: int, token: int, count: int) -> None:
+        piece = self._tokenizer.piece
+        top = tuple((piece(other), logprob) for other, logprob in likeliest(context, index, count))
+        (logprob,) = log_probability(context, index, [token])
+        self.sink.emit(TokenLogprobs(self.request.id, piece(token), logprob, top))
 
     def _emit(self, reasoning: str, answer: str) -> None:
         if reasoning:

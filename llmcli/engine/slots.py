@@ -75,9 +75,8 @@ class Slots:
 
     @property
     def format(self) -> str:
-        """What must be equal for a saved state to be taken over: the settings, and the number of separate buffers."""
-        streams = 1 if self._config.unified else self.context.config.sequences
-        return f"{self.settings!r} {streams}"
+        """What must be equal for a saved state to be taken over."""
+        return repr(self.settings)
 
     @property
     def _places(self) -> Places:

@@ -28,6 +28,10 @@ _BACKLOG = 1024
 _PATIENCE = 5.0
 """Seconds to wait for whoever is starting a worker, and for one that was asked to end."""
 _LOOK = 0.02
+_ANSWER = 1.0
+"""Seconds for a worker to say how it is."""
+OWN_MEMORY = 64 << 20
+"""Bytes that a worker takes beside its model: the interpreter, the libraries, the server."""
 _LOG_BYTES = 1 << 20
 
 
@@ -163,7 +167,7 @@ def statuses(directory: Path) -> list[dict[str, Any]]:
     found = []
     for place in places(directory):
         try:
-            found.append(client.ask(place.socket, "GET", "/llm/status", timeout=2.0) | {"key": place.key})
+            found.append(client.ask(place.socket, "GET", "/llm/status", timeout=_ANSWER) | {"key": place.key})
         except (Gone, LlmError, OSError):
             continue
     return found

@@ -235,7 +235,7 @@ def test_jobs_of_several_threads_are_answered_apart(engine):
 
 def test_a_consumer_that_does_not_read_holds_back_only_its_own_job(engine, monkeypatch):
     """While one job's events pile up unread, the requests of another are answered; then the first goes on."""
-    monkeypatch.setattr("llmcli.engine.engine._QUEUE", 3)
+    monkeypatch.setattr("llmcli.engine.job._QUEUE", 3)
     with engine.open() as lazy:
         for i in range(20):
             lazy.submit(req(f"l{i}", f"yes {i}", max_tokens=25, sampling=wild(i)))

@@ -202,6 +202,46 @@ def test_interactive_requests_go_first(bench):
     assert ended.index("b39") > ended.index("b5")
 
 
+@pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
+def test_an_interactive_request_does_not_wait_for_a_place(bench, config):
+    """The youngest bulk request gives way, goes on later, and both are answered right."""
+    scheduler = bench("chatml", **config)
+    probes = [Probe(f"b{i}", numbers(20, i), numbers(60, i)) for i in range(20)]
+    for probe in probes:
+        scheduler.add(probe)
+    for _ in range(5):
+        scheduler.step()
+    urgent = Probe("urgent", numbers(30, 99), numbers(3, 1), priority=Priority.INTERACTIVE)
+    scheduler.add(urgent)
+    scheduler.step()
+    assert len(urgent.rows) == 1
+    scheduler.run_until([urgent, *probes])
+    for probe in probes:
+        assert reasons(probe) == [FinishReason.STOP]
+        fresh = Probe("fresh", probe.tokens[:20], probe.tokens[20:])
+        bench("chatml", **config).run(fresh)
+        assert abs(probe.rows[-1] - fresh.rows[-1]).max() < 1.5
+
+
+def test_clients_take_turns(bench):
+    """A client with a few requests is done long before one that came earlier with many."""
+    scheduler = bench("chatml")
+    many, few = ListSink(), ListSink()
+    crowd = [Probe(f"m{i}", numbers(20, i), numbers(4, 1)) for i in range(120)]
+    late = [Probe(f"f{i}", numbers(20, 200 + i), numbers(4, 1)) for i in range(6)]
+    for probe in crowd:
+        probe.sink = many
+        scheduler.add(probe)
+    scheduler.step()
+    for probe in late:
+        probe.sink = few
+        scheduler.add(probe)
+    scheduler.run_until(late)
+    assert len(many.events) < 60
+    scheduler.run_until(crowd)
+    assert len(many.events) == 120
+
+
 @pytest.mark.parametrize("priority", Priority)
 def test_long_prompts_do_not_hold_up_those_who_decode(bench, monkeypatch, priority):
     """While a prompt is evaluated, others get a token after every piece, as long as the bound allows it to be."""

@@ -392,7 +392,7 @@ def test_the_process_keeps_nothing_of_ours(started, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     standin.start(tmp_path.relative_to(tmp_path), TINY, 3)
     ((command, how),) = started
-    assert command == [sys.executable, "-m", "llmcli.engine.standin", str(tmp_path), "4", "2", "32", "3", "3"]
+    assert command == [sys.executable, "-P", "-m", "llmcli.engine.standin", str(tmp_path), "4", "2", "32", "3", "3"]
     assert how["stdin"] == how["stdout"] == how["stderr"] == subprocess.DEVNULL
     assert how["start_new_session"] and how["cwd"] == "/"
     assert how.get("close_fds", True) and not how.get("pass_fds") and how.get("stdin") is not None
@@ -415,11 +415,11 @@ def test_the_process_measures_what_it_was_started_for(started, tmp_path, path, m
     command = started[0][0]
     seen = []
     clock = itertools.count(0, 20.0)
-    monkeypatch.setattr(sys, "argv", command[2:])
+    monkeypatch.setattr(sys, "argv", command[3:])
     monkeypatch.setattr(os, "nice", lambda more: seen.append((more, sorted(path.parent.iterdir()))) or more)
     monkeypatch.setattr(threads.Load, "others", lambda _: 5.0)
     monkeypatch.setattr(standin.time, "sleep", lambda _: None)
     monkeypatch.setattr(standin.time, "monotonic", lambda: next(clock))
-    monkeypatch.delitem(sys.modules, command[2])
-    runpy.run_module(command[2], run_name="__main__")
+    monkeypatch.delitem(sys.modules, command[3])
+    runpy.run_module(command[3], run_name="__main__")
     assert (19, [path.with_suffix(".lock")]) in seen and not list(path.parent.iterdir())

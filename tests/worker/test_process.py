@@ -241,7 +241,7 @@ def test_garbage_does_not_hurt_it(shell):
         head + chunk(b'{"options": {}}\n{"submit": {"id": "a", "messages": [["user", "x"]], "deadline": "x"}}\n'),
         head + chunk(b'{"options": {}}\n{"what": 1}\n'),
     ):  # fmt: skip
-        connected = client.connect(path, 0.5)
+        connected = client.connect(path, 0.1)
         connected.sendall(data)
         try:
             while connected.recv(65536):
@@ -262,7 +262,7 @@ def test_a_short_memory_ends_idle_workers(shell, tiny, tmp_path):
         names.append(str(path))
     assert shell(*ASK, "-m", names[0]).code == 0
     memory = shell.worker()["memory"] >> 20
-    assert shell(*ASK, "-m", names[1], env={"LLMCLI_WORKER_MEMORY": str(memory)}).code == 0
+    assert shell(*ASK, "-m", names[1], env={"LLMCLI_WORKER_MEMORY": str(memory + 20)}).code == 0
     assert [status["path"] for status in shell.statuses()] == [names[1]]
     done = shell(*ASK, "-v", env={"LLMCLI_WORKER_MEMORY": "1"})
     assert done.code == 0 and "in this process" in done.err
