@@ -15,6 +15,7 @@ from pathlib import Path
 
 from llmcli.errors import OutputError
 from llmcli.models.names import is_model_file, parse_hub_name
+from llmcli.models.store import SharedStore
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OLLAMA_BLOB = re.compile(r"sha256-([0-9a-f]{64})")
@@ -74,6 +75,7 @@ class HubCache:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.store = SharedStore(root)
 
     def directory(self, repo: str) -> Path:
         """Return the directory of ``repo`` (which has passed the allow-list)."""
@@ -94,10 +96,11 @@ class HubCache:
     def targets(self) -> set[Path]:
         """Return all files that a link of a snapshot, or a blob that is a link, points to, whether they are there.
 
+        Of all repositories, also those of datasets: files may lie in a store that they share.
         Raises ``OutputError`` where a directory cannot be read: what is not seen there would seem to be of no use.
         """
         with writing(self.root):
-            tops = (each / part for each in self.repositories() for part in ("blobs", "snapshots"))
+            tops = (each / part for each in sorted(self.root.glob("*--*")) for part in ("blobs", "snapshots"))
             return {aim for top in tops for _, aim in links(top)}
 
     def files(self, repo: str | None = None) -> list[CachedFile]:
@@ -154,8 +157,11 @@ class HubCache:
                 _remove_empty(link.parent, directory / "snapshots")
             for blob in sorted(blobs - self.targets()):
                 if blob.parent == (directory / "blobs").resolve():
+                    stored = target(blob) if blob.is_symlink() else None
                     blob.unlink(missing_ok=True)
                     removed.append(blob)
+                    if stored is not None and self.store.holds(stored) and self.store.remove(stored, self.targets):
+                        removed.append(stored)
         return removed
 
 

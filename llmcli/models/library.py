@@ -265,7 +265,7 @@ class Library(Finder):
         agreed = {waste.path for waste in found}
         removed = [waste for waste in self.waste() if waste.path in agreed]
         for waste in removed:
-            remove_waste(waste)
+            remove_waste(waste, self._cache)
         self._registry.forget_gone()
         known = {model.sha256 for model in self.list()} | self._registry.hashes()
         _unlink(path for sha256, path in self._used.files().items() if sha256 not in known)

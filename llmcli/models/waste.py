@@ -42,15 +42,19 @@ def find_waste(cache: HubCache, own: Path, scratch: Path) -> list[Waste]:
     needed = cache.targets()
     with writing(cache.root):
         found = [waste for directory in cache.repositories() for waste in _of_repository(cache, directory, needed)]
+        stored = [path for path in cache.store.files() if path not in needed and _quiet_for(path) > _HOUR]
+    found += [_waste(path, "file without a name") for path in stored]
     found += [_directory(path, "unfinished import") for path in unfinished(own)]
     old = (path for path in _entries(scratch) if path.name.startswith("wheel-") and _quiet_for(path) > _DAY)
     return found + [_directory(path, "unfinished download") for path in old]
 
 
-def remove_waste(waste: Waste) -> None:
+def remove_waste(waste: Waste, cache: HubCache) -> None:
     """Remove it. Raises ``OutputError``."""
     with writing(waste.path):
-        if waste.path.is_dir() and not waste.path.is_symlink():
+        if cache.store.holds(waste.path):
+            cache.store.remove(waste.path, cache.targets)
+        elif waste.path.is_dir() and not waste.path.is_symlink():
             shutil.rmtree(waste.path)
         else:
             waste.path.unlink(missing_ok=True)

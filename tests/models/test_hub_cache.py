@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -118,6 +120,58 @@ def test_shared_blob_stays(cache):
     other = put(cache, file="b.gguf")
     assert cache.remove(REPO, "a.gguf") == [path]
     assert other.read_bytes() == b"x"
+
+
+@pytest.fixture
+def store(cache):
+    """Return a function that moves a blob into the store of the Hub's client, as the client itself does."""
+
+    def share(path) -> Path:
+        blob = cache.blob(REPO, path.readlink().name)
+        stored = cache.root / "blobs" / "ff" / ("f" * 64)
+        stored.parent.mkdir(parents=True)
+        (cache.root / "blobs" / ".huggingface-shared-blobs").write_text("1\n")
+        stored.with_name(f"{stored.name}.refs").write_text(f"{blob.relative_to(cache.root)}\n")
+        blob.replace(stored)
+        blob.symlink_to(os.path.relpath(stored, blob.parent))
+        return stored
+
+    return share
+
+
+def test_remove_from_the_shared_store(cache, store):
+    """A file of the store goes with the last link to it, and the client finds the store in order."""
+    from huggingface_hub import scan_cache_dir
+
+    stored = store(put(cache))
+    assert stored in cache.remove(REPO, "m.gguf")
+    assert not stored.exists() and not scan_cache_dir(cache.root).warnings
+
+
+def test_another_repository_needs_it(cache, store):
+    """A file of the store that another repository links to survives, of whatever kind that is."""
+    stored = store(put(cache))
+    other = cache.root / "datasets--other--data" / "blobs" / "x"
+    other.parent.mkdir(parents=True)
+    other.symlink_to(os.path.relpath(stored, other.parent))
+    assert stored not in cache.remove(REPO, "m.gguf")
+    assert other.read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("obstacle", ["lock", "list", "marker"])
+def test_the_shared_store_in_use(cache, store, obstacle):
+    """While the client works with a file, or where it is not known who needs it, it stays."""
+    path = put(cache)
+    stored = store(path)
+    with stored.with_name(f"{stored.name}.lock").open("w") as lock:
+        if obstacle == "lock":
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        elif obstacle == "list":
+            stored.with_name(f"{stored.name}.refs").unlink()
+        else:
+            (cache.root / "blobs" / ".huggingface-shared-blobs").write_text("2\n")
+        assert stored not in cache.remove(REPO, "m.gguf")
+    assert stored.exists() and not path.is_symlink()
 
 
 def test_unwritable(cache, tmp_path):

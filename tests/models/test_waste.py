@@ -15,7 +15,7 @@ import pytest
 from llmcli.errors import OutputError
 from llmcli.models import partial
 from llmcli.models.cache import HubCache
-from llmcli.models.waste import Waste, find_waste
+from llmcli.models.waste import Waste, find_waste, remove_waste
 
 REPO, OLD, NEW = "owner/repo-GGUF", "a" * 40, "b" * 40
 HASH = "0" * 64
@@ -156,6 +156,24 @@ def test_a_file_that_another_repository_needs(cache, find):
         link.symlink_to(os.path.relpath(blob, link.parent))
         os.utime(link, (1, 1), follow_symlinks=False)
     assert find() == [("2" * 64, "file without a name")]
+
+
+def test_a_file_of_the_shared_store(cache, find, tmp_path):
+    """What no repository links to any more is found after an hour, and removed with the list of its links."""
+    stored = write(cache.root / "blobs" / "ff" / ("f" * 64), b"123")
+    references = write(stored.with_name(f"{stored.name}.refs"), b"")
+    write(cache.root / "blobs" / ".huggingface-shared-blobs", b"1\n")
+    link = cache.blob(REPO, HASH)
+    link.parent.mkdir(parents=True)
+    link.symlink_to(os.path.relpath(stored, link.parent))
+    (cache.directory(REPO) / "snapshots" / OLD).mkdir(parents=True)
+    (cache.directory(REPO) / "snapshots" / OLD / "m.gguf").symlink_to(f"../../blobs/{HASH}")
+    assert find() == []
+    link.unlink()
+    (waste,) = [each for each in find_waste(cache, tmp_path, tmp_path) if each.path == stored]
+    assert waste.size == 3
+    remove_waste(waste, cache)
+    assert not stored.exists() and not references.exists()
 
 
 def test_a_cache_that_is_reached_through_a_link(cache, tmp_path, find):
