@@ -101,7 +101,7 @@ def growth(llm: str, model: str, directory: Path) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def main() -> None:
+def main() -> None:  # noqa: C901 (one part after the other)
     """Measure and print."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--part", action="append", choices=PARTS, help="only this part (repeatable; default: all)")

@@ -9,6 +9,13 @@ from pathlib import Path
 
 STEERING = ("CUDA_", "GGML_", "GOMP_", "HIP_", "HSA_", "LLAMA_", "OMP_", "ROCR_", "VK_")
 """Beginnings of the variables by which the libraries under the engine are steered."""
+SPEED = {"GGML_NO_BACKTRACE": "1", "GOMP_SPINCOUNT": "1000"}
+"""What the engine sets of these before it loads llama.cpp, unless somebody else has.
+
+Without the first a failed assertion starts a debugger for over a second. GNU OpenMP's threads spin at the end of each
+operation: when another process holds one of the cores, the default lets them spin for the whole of its time slice, and 0
+makes every operation a system call.
+"""
 _PLAIN = frozenset(
     {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT"}
 )

@@ -130,6 +130,8 @@ KEYS = (
     Key("markdown", _one_of("on", "off"), "on", "render Markdown on a terminal"),
 )
 _BY_NAME = {key.name: key for key in KEYS}
+_MAPPINGS = frozenset({"aliases"})
+"""Settings whose values are mappings; others with keys under their name may nest."""
 _NOT_SETTINGS = frozenset(
     {"LLMCLI_CONFIG_DIR", "LLMCLI_DATA_DIR", "LLMCLI_CACHE_DIR", "LLMCLI_RUNTIME_DIR", "LLMCLI_PYTHON"}
 )
@@ -197,7 +199,7 @@ def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and name not in _BY_NAME:
+        if isinstance(value, Mapping) and name not in _MAPPINGS:
             flat.update(_flatten(value, name + "."))
         else:
             flat[name] = value

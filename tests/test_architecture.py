@@ -9,7 +9,15 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "llmcli"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_prompts" not in path.parts)
-LEAVES = {"errors", "types", "settings", "interrupt", "sandbox", "processes", ""}  # "" is the package itself: its version
+LEAVES = {
+    "errors",
+    "types",
+    "settings",
+    "interrupt",
+    "sandbox",
+    "processes",
+    "",
+}  # "" is the package itself: its version
 ROOMS = {
     "cli": None,  # may use everything
     "tasks": {"tasks", "templates", "documents", "store", "backends"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,8 +59,6 @@ def build_backend(cli: Context, model: ModelFile) -> Backend:
             from llmcli.cli import wording
 
             cli.explain(f"no worker, so the model runs in this process: {wording.words(error)[0]}")
-    else:
-        cli.explain(f"no worker, so the model runs in this process ({cli.settings.origin('worker')})")
     from llmcli.backends.local import LocalBackend
 
     check_fit(model, cli.settings, cli.models)
@@ -88,7 +87,21 @@ def _on_worker(cli: Context, model: ModelFile, options: EngineOptions) -> Backen
     return backend
 
 
+def _try_out(cli: Context, model: ModelFile, options: EngineOptions, before: Callable[[], None]) -> None:
+    """Have a model that was never loaded here load in a process of its own first: a bad file ends no worker.
+
+    Raises what ``before`` and ``probe.once`` raise.
+    """
+    from llmcli.engine import probe
+
+    model_id, cache = model.sha256 or str(model.path), cli.paths.cache
+    if not probe.mark_of(cache, model_id).exists():
+        before()
+        probe.once(model.path, model_id, cache, gpu_layers=options.gpu_layers, stop=lambda: cli.interrupt.error)
+
+
 def _starter(cli: Context, model: ModelFile, options: EngineOptions) -> Starter:
+    """Return what finds or starts the worker for a model; see ``_try_out`` where none runs."""
     from llmcli.worker import place
     from llmcli.worker.start import Plan, Starter
 
@@ -110,4 +123,7 @@ def _starter(cli: Context, model: ModelFile, options: EngineOptions) -> Starter:
         make_room(model, settings, directory)
         check_fit(model, settings, cli.models)
 
-    return Starter(place.Place(directory, place.key(path, options.gpu_layers, environ)), plan, environ, before)
+    starter = Starter(place.Place(directory, place.key(path, options.gpu_layers, environ)), plan, environ, before)
+    if not starter.place.socket.exists():
+        _try_out(cli, model, options, before)
+    return starter

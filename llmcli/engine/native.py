@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmcli.errors import Unsupported
+from llmcli.processes import SPEED
 
 WARN, ERROR, CONTINUED = 3, 4, 5
 """ggml's log levels (``enum ggml_log_level``); a continuation belongs to the line before it."""
@@ -83,11 +84,8 @@ def _low_level_module() -> Any:
 
 @functools.cache
 def _load() -> Any:
-    # Read by the library when it is loaded. Without it a failed assertion starts a debugger for over a second.
-    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
-    # GNU OpenMP's threads spin at the end of each operation. When another process holds one of the cores, the default
-    # lets them spin for the whole of its time slice; 0 makes every operation a system call.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    for name, value in SPEED.items():  # read by the libraries when they are loaded
+        os.environ.setdefault(name, value)
     module = _low_level_module()
 
     @module.llama_log_callback  # type: ignore[untyped-decorator]

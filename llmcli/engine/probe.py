@@ -14,10 +14,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from llmcli import processes
 from llmcli.engine import machine, native
 from llmcli.errors import BadModelFile, InternalError, LlmError, OutOfMemory, Unsupported
 from llmcli.models.gguf import load_header
@@ -44,10 +45,34 @@ def once(
     if mark.exists():
         return
     size = load_header(path).size  # refuses most bad files without a child
-    if check(path, size, gpu_layers=gpu_layers, stop=stop):
-        with suppress(OSError):  # then it is tried again the next time
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
+    with _alone(mark.with_suffix(".lock"), stop):
+        if not mark.exists() and check(path, size, gpu_layers=gpu_layers, stop=stop):
+            with suppress(OSError):  # then it is tried again the next time
+                mark.touch()
+
+
+@contextmanager
+def _alone(lock: Path, stop: Callable[[], LlmError | None]) -> Iterator[None]:
+    """Hold the lock file, so that of many commands one tries the model out; where locks do not work, each does."""
+    import fcntl
+
+    with ExitStack() as held:
+        with suppress(OSError):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(lock.open("a"))
+            while True:
+                with suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                _heed(stop)
+                time.sleep(_LOOK)
+        yield
+
+
+def _heed(stop: Callable[[], LlmError | None]) -> None:
+    error = stop()
+    if error is not None:
+        raise error
 
 
 def mark_of(cache: Path, model_id: str) -> Path:
@@ -66,12 +91,12 @@ def check(path: Path, size: int, *, gpu_layers: int | None, stop: Callable[[], L
     bound = _LEAST + size / _RATE
     layers = _AUTO if gpu_layers is None else str(gpu_layers)
     child = subprocess.Popen(  # noqa: S603 (our own module)
-        [sys.executable, "-m", __spec__.name, str(path.absolute()), layers, str(bound)],
+        processes.command(__spec__.name, str(path.absolute()), layers, str(bound)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         cwd="/",
-        env=_environment(),
+        env=processes.environment(os.environ),
         start_new_session=True,
     )
     with child:
@@ -92,19 +117,10 @@ def check(path: Path, size: int, *, gpu_layers: int | None, stop: Callable[[], L
     raise BadModelFile(str(path), detail=f"llama.cpp cannot run it: {_cause(said, child.returncode)}")
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment in which the child finds this package, wherever it lies."""
-    package = str(Path(__file__).parents[2])
-    inherited = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != package]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([package, *inherited])}
-
-
 def _wait(child: subprocess.Popen[bytes], until: float, stop: Callable[[], LlmError | None]) -> bytes | None:
     """Return what the child wrote to descriptor 2 until its end; None when it does not come to one."""
     while time.monotonic() < until:
-        error = stop()
-        if error is not None:
-            raise error
+        _heed(stop)
         with suppress(subprocess.TimeoutExpired):
             return child.communicate(timeout=_LOOK)[1]
     return None

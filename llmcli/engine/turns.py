@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 _T = TypeVar("_T")
+_LOOK = 0.05
 
 
 class Turns:
@@ -35,7 +36,10 @@ class SharedTurns(Turns):
 
 def alone(function: Callable[[], _T]) -> _T:
     """Return what ``function`` returns from a thread that then ends, and its team with it; raises what it raises."""
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor, wait
 
     with ThreadPoolExecutor(1, thread_name_prefix="measuring") as thread:
-        return thread.submit(function).result()
+        future = thread.submit(function)
+        while not future.done():
+            wait([future], _LOOK)  # not for ever: signal handlers run between two waits
+        return future.result()

@@ -8,7 +8,6 @@ binding. Whoever connects to a socket has found a worker of just that kind.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import stat
@@ -17,11 +16,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import llmcli
 from llmcli.errors import AccessDenied, OutputError
-from llmcli.processes import STEERING
+from llmcli.processes import SPEED, STEERING
 
 LONGEST = 100
 """Bytes of a socket's path: the system has room for 104 to 108."""
@@ -68,11 +68,12 @@ def _check(path: Path) -> None:
 def key(model: Path, gpu_layers: int | None, environ: Mapping[str, str]) -> str:
     """Return the key of the worker for a model file, 32 hexadecimal digits. Raises ``OSError`` for a file that is gone."""
     status = model.stat()
+    steering = {name: value for name, value in environ.items() if name.startswith(STEERING)}
     fixed = (
         str(model),
         (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns),
         gpu_layers,
-        sorted((name, value) for name, value in environ.items() if name.startswith(STEERING)),
+        sorted((SPEED | steering).items()),  # as the worker will have them
         llmcli.__version__,
         sys.executable,
         _installed(),
@@ -82,7 +83,7 @@ def key(model: Path, gpu_layers: int | None, environ: Mapping[str, str]) -> str:
 
 def _installed() -> list[int]:
     """Return when the program and the binding were installed."""
-    spec = importlib.util.find_spec("llama_cpp")  # finds it without importing it
+    spec = PathFinder.find_spec("llama_cpp")  # on the disk, whether it was imported or not
     files = [llmcli.__file__, spec.origin if spec else None]
     return [Path(file).stat().st_mtime_ns for file in files if file]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -462,6 +463,7 @@ def test_an_interrupted_measurement_keeps_nothing(models, tiny, quick, monkeypat
     def interrupted(*arguments):
         timed.append(arguments)
         signal.raise_signal(signal.SIGINT)
+        time.sleep(0.3)  # the main thread, which handles it, looks every now and then
         return measure(*arguments)
 
     monkeypatch.setattr(standin, "_time", interrupted)

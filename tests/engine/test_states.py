@@ -69,7 +69,7 @@ def test_a_state_of_another_kind_is_refused(contexts):
 def test_nothing_is_evaluated_twice_when_the_context_grows(tiny, monkeypatch):
     """A job that gets more streams in the middle takes what runs along."""
     restarted = []
-    monkeypatch.setattr(Sequence, "restart", lambda sequence: restarted.append(sequence))
+    monkeypatch.setattr(Sequence, "restart", restarted.append)
     requests = [
         Request(str(number), user(f"{number} hello"), max_tokens=60, sampling=GREEDY, ignore_eos=True)
         for number in range(40)

@@ -84,10 +84,11 @@ def runtime():
 
 
 @pytest.fixture
-def shell(runtime, tiny, tmp_path):
+def shell(runtime, tiny, tried, tmp_path):
     """Return a runner of ``llm`` whose commands share workers."""
     model = tmp_path / "tiny.gguf"
     model.write_bytes(tiny("llama").read_bytes())
+    tried(model)
     return Shell(runtime, model, tmp_path)
 
 

@@ -156,6 +156,6 @@ def _span(seconds: float) -> str:
 
 
 worker = group(
-    "See, stop and restart the processes that keep models loaded.",
+    "See and stop the processes that keep models loaded.",
     {"list": show_list, "stop": stop, "restart": restart, "log": log},
 )
