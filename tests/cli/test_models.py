@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
