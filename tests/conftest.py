@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 from pathlib import Path
@@ -44,3 +45,17 @@ def tiny(tmp_path_factory):
         return file
 
     return path
+
+
+@pytest.fixture
+def tried():
+    """Return a function after which a model counts as loaded before: trying it out is not what most tests are about."""
+
+    def remember(path: Path) -> None:
+        from llmcli.engine import probe
+
+        known = probe.mark_of(Path(os.environ["LLMCLI_CACHE_DIR"]), hashlib.sha256(path.read_bytes()).hexdigest())
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.touch()
+
+    return remember

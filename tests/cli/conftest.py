@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import struct
 import subprocess
@@ -21,7 +20,6 @@ from fake_hub import REPO, FakeHub
 from llmcli.backends import local
 from llmcli.cli import main
 from llmcli.cli.world import World
-from llmcli.engine import probe
 from llmcli.types import EngineOptions
 
 ROOT = Path(__file__).parents[2]
@@ -118,14 +116,9 @@ def terminal():
 
 
 @pytest.fixture
-def process(tiny, tmp_path):
-    """Run a real ``llm`` process on a tiny model of random weights; keyword arguments are those of Popen.
-
-    The model counts as one that was loaded before: trying it out first is not what these tests are about.
-    """
-    known = probe.mark_of(Path(os.environ["LLMCLI_CACHE_DIR"]), hashlib.sha256(tiny("llama").read_bytes()).hexdigest())
-    known.parent.mkdir(parents=True)
-    known.touch()
+def process(tiny, tried, tmp_path):
+    """Run a real ``llm`` process on a tiny model of random weights; keyword arguments are those of Popen."""
+    tried(tiny("llama"))
 
     def start(*argv: str, env=None, **how) -> subprocess.Popen[bytes]:
         environ = {**os.environ, "PYTHONPATH": str(ROOT), "LLMCLI_MODEL": str(tiny("llama")), **(env or {})}

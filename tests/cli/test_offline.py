@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,14 @@ ROOT = Path(__file__).parents[2]
 SHORT = ["--max-tokens", "2"]
 # Python loads a module of this name at its start, so it is in every process that a command starts, too.
 WATCH = """
-import os, sys
+import sys
 
 def watch(event, args):
     if not event.startswith("socket.") or event == "socket.gethostname":
         return
     local = isinstance(args[1], (str, bytes)) if event in {"socket.connect", "socket.bind"} else False
-    if not local and not (event == "socket.__new__" and args[1] == 1):  # AF_UNIX
-        with open(os.environ["WATCH_LOG"], "a") as log:
+    if not local and not (event == "socket.__new__" and args[1] in {1, -1}):  # AF_UNIX; a descriptor
+        with open({log!r}, "a") as log:
             print(event, args[1:], file=log)
 
 sys.addaudithook(watch)
@@ -51,11 +52,11 @@ def tracer(log: Path) -> list[str]:
 def watched(hub, tmp_path):
     """Return a function that runs commands in one process, and returns their codes and what they did with the network."""
     (tmp_path / "watch").mkdir()
-    (tmp_path / "watch" / "sitecustomize.py").write_text(WATCH)
     logs = [tmp_path / "sockets", tmp_path / "calls"]
+    (tmp_path / "watch" / "sitecustomize.py").write_text(WATCH.replace("{log!r}", repr(str(logs[0]))))
 
     def run(*commands, model):
-        environ = {**os.environ, "LLMCLI_MODEL": model, "WATCH_LOG": str(logs[0]), "TERM": "dumb"}
+        environ = {**os.environ, "LLMCLI_MODEL": model, "TERM": "dumb"}
         environ["PYTHONPATH"] = os.pathsep.join([str(tmp_path / "watch"), str(ROOT)])
         done = subprocess.run(
             [*tracer(logs[1]), sys.executable, "-c", RUN, json.dumps(commands)],
@@ -98,6 +99,17 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
     assert [argv for argv, code in zip(commands, codes, strict=True) if code not in {0, 3}] == []
     assert calls == []
     assert hub.asked == []
+
+
+def test_a_worker_opens_no_other_socket_than_its_own(watched, here, hub, monkeypatch):
+    """The process that keeps a model warm listens to this user's commands, and to nobody on any network."""
+    hub.asked.clear()
+    with tempfile.TemporaryDirectory(prefix="llm", dir="/tmp") as runtime:  # a path short enough for sockets
+        monkeypatch.setenv("LLMCLI_RUNTIME_DIR", runtime)
+        monkeypatch.setenv("LLMCLI_WORKER", "on")
+        commands = [["ask", "hi", *SHORT], ["ask", "ho", *SHORT], ["worker", "list"], ["worker", "stop"]]
+        codes, calls = watched(*commands, model=here)
+    assert (codes, calls, hub.asked) == ([0, 0, 0, 0], [], [])
 
 
 def test_a_pull_is_seen(watched, hub, tmp_path):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,25 @@ def test_a_good_file_is_tried_once(tiny, tmp_path, child):
     started = child("exit 3")
     once(tiny("llama"), tmp_path)
     assert not started.exists()
+
+
+def test_many_at_once_try_once(tiny, tmp_path):
+    """Of several commands that want a new model one tries it out; the others wait for that."""
+    tried = []
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(4) as pool:
+        patch.setattr(probe, "check", lambda *arguments, **_how: tried.append(arguments) or not time.sleep(0.1))
+        list(pool.map(lambda _number: once(tiny("llama"), tmp_path), range(4)))
+    assert len(tried) == 1
+
+
+def test_a_signal_ends_the_waiting(tiny, tmp_path):
+    """Who waits for another command's trial hears a signal."""
+    lock = probe.mark_of(tmp_path, ID).with_suffix(".lock")
+    lock.parent.mkdir()
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Interrupted):
+            probe.once(tiny("llama"), ID, tmp_path, gpu_layers=None, stop=Interrupted)
 
 
 def test_another_version_tries_again(tiny, tmp_path, child, monkeypatch):

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -108,6 +109,13 @@ def test_facts_can_be_told(make):
             assert all(isinstance(number, int | None) for number in [header.context_length, header.vocabulary])
 
 
+def ask(path: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Return what ``llm ask`` does with a model file."""
+    command = [sys.executable, "-m", "llmcli", "ask", "hi", "-m", str(path)]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+    return subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True)
+
+
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory, accepted, good):
     """Return what becomes of each accepted file in native code."""
@@ -123,15 +131,28 @@ def test_native_code_answers_or_refuses(accepted, outcomes):
     assert str(int(signal.SIGALRM)) not in ended and sum(counts[outcome] for outcome in ended) < 20
 
 
-def test_what_ends_a_process_is_an_error(tmp_path, outcomes, make):
+@pytest.fixture(scope="module")
+def fatal(outcomes):
+    """Return the files that end a process that loads them."""
+    return [seed for seed, outcome in outcomes.items() if outcome.isdecimal()]
+
+
+def test_what_ends_a_process_is_an_error(tmp_path, fatal, make):
     """The process that it ends is not the command's: this one says that the file is bad, and why, with 65."""
-    fatal = [seed for seed, outcome in outcomes.items() if outcome.isdecimal()]
-    assert fatal
     path = tmp_path / "m.gguf"
+    assert fatal
     for seed in fatal[:3]:
         path.write_bytes(make(seed)[1])
-        command = [sys.executable, "-m", "llmcli", "ask", "hi", "-m", str(path)]
-        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        assert (done.returncode, done.stdout) == (65, b""), done.stderr
-        assert f"llm: {path} is not a usable model file: llama.cpp cannot run it: ".encode() in done.stderr
+        done = ask(path)
+        assert (done.returncode, done.stdout) == (65, ""), done.stderr
+        assert done.stderr.startswith(f"llm: {path} is not a usable model file: llama.cpp cannot run it: ")
+
+
+def test_what_ends_a_process_starts_no_worker(tmp_path, fatal, make):
+    """Where a worker would load the file, it is tried out before one is started."""
+    path = tmp_path / "m.gguf"
+    path.write_bytes(make(fatal[0])[1])
+    with tempfile.TemporaryDirectory(prefix="llm", dir="/tmp") as runtime:  # a path short enough for sockets
+        done = ask(path, LLMCLI_WORKER="on", LLMCLI_RUNTIME_DIR=runtime)
+        assert list(Path(runtime).glob("*.sock")) == []
+    assert (done.returncode, done.stdout) == (65, ""), done.stderr
