@@ -12,6 +12,7 @@ from llmcli.templates import Library
 from llmcli.types import Priority, TaskEvent
 
 PROMPT = "ask"
+WITH_DOCUMENTS = "ask.documents"
 
 
 def ask(
@@ -25,8 +26,8 @@ def ask(
     blank = [document for document in documents if not document.text.strip()]
     if len(blank) == len(documents) and (documents or not question.strip()):
         raise EmptyInput(documents[0].name if documents else "")
-    prompt = prompts.get(PROMPT)
-    messages = prompt.render({"question": question, "documents": list(documents)})
+    prompt = prompts.get(WITH_DOCUMENTS if documents else PROMPT)
+    messages = prompt.render({"question": question} | ({"documents": list(documents)} if documents else {}))
     request = make_request(
         "ask",
         messages,
@@ -36,4 +37,4 @@ def ask(
         priority=Priority.INTERACTIVE,
     )
     name = documents[0].name if len(documents) == 1 else ""
-    yield from one_answer(backend, request, options, prompt=PROMPT, name=name)
+    yield from one_answer(backend, request, options, prompt=prompt.name, name=name)

@@ -23,10 +23,11 @@ class Contract:
 _STYLES = "paragraph, bullets or headline"
 
 CONTRACTS: Mapping[str, Contract] = {
-    "ask": Contract(
+    "ask": Contract({"question": "what the user asks"}, uses=("question",)),
+    "ask.documents": Contract(
         {
-            "question": "what the user asks",
-            "documents": "a list of documents, each with .name and .text; may be empty",
+            "question": "what the user asks; empty when the documents say it",
+            "documents": "a list of documents, each with .name and .text",
         },
         uses=("question", "documents"),
     ),

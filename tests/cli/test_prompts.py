@@ -35,7 +35,7 @@ def editor(tmp_path, body):
 
 def test_list_tells_yours_from_built_in_ones(prompts, own):
     """A file of the user's own hides the built-in one of its name."""
-    (own / "ask.yaml").write_text("description: mine\nuser: '{{ question }} {{ documents }}'\n")
+    (own / "ask.yaml").write_text("description: mine\nuser: '{{ question }}'\n")
     rows = {row["name"]: row for row in map(json.loads, prompts("list", "--json").out.splitlines())}
     assert (rows["ask"]["where"], rows["ask"]["description"]) == ("yours", "mine")
     assert rows["summarize"]["where"] == "built in" and rows["summarize"]["path"].endswith("summarize.yaml")

@@ -7,7 +7,8 @@ import pytest
 from llmcli.templates import Library
 
 FILES = {
-    "ask": 'user: "{% for d in documents %}[{{ d.name }}] {{ d.text }} {% endfor %}{{ question }}"',
+    "ask": 'user: "{{ question }}"',
+    "ask.documents": 'user: "{% for d in documents %}[{{ d.name }}] {{ d.text }} {% endfor %}{{ question }}"',
     "chat": 'system: "be kind {{ system }}"\nuser: "{{ message }}"',
     "translate": 'user: "{{ text }}"\noptions: {temperature: 0}',
     "summarize": (
