@@ -131,6 +131,23 @@ def _gpu(cli: Context) -> Finding:
     return Finding(State.OK, "this build of llama.cpp offloads to no device; models run on the CPU", data=data)
 
 
+def _worker(cli: Context) -> Finding:
+    from llmcli.worker import place, start
+
+    wanted, origin = cli.settings["worker"], cli.settings.origin("worker")
+    if wanted == "off":
+        return Finding(State.OK, f"off ({origin}); each command loads its model", data={"worker": wanted})
+    try:
+        directory = place.directory(cli.world.environ)
+    except LlmError as error:
+        advice = "Commands load their models themselves; make it yours alone (chmod 700), or set LLMCLI_RUNTIME_DIR."
+        return Finding(State.WARNING, wording.words(error)[0], advice, {"worker": wanted})
+    running = start.statuses(directory)
+    named = ", ".join(f"{status['model']} (pid {status['pid']})" for status in running)
+    data = {"worker": wanted, "directory": str(directory), "running": [status["pid"] for status in running]}
+    return Finding(State.OK, f"{named or 'none runs'}; sockets in {directory}", data=data)
+
+
 def _configuration(cli: Context) -> Finding:
     file = cli.paths.config_file
     if cli.broken is not None:
@@ -292,6 +309,7 @@ CHECKS: dict[str, Callable[[Context], Finding]] = {
     "cores": _cores,
     "memory": _memory,
     "gpu": _gpu,
+    "worker": _worker,
     "configuration": _configuration,
     "directories": _directories,
     "prompts": _prompts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from llmcli.engine import machine, native, threads
 from llmcli.errors import Unsupported
 
 CHECKS = [
-    "versions", "llama.cpp", "cores", "memory", "gpu", "configuration", "directories", "prompts", "models",
+    "versions", "llama.cpp", "cores", "memory", "gpu", "worker", "configuration", "directories", "prompts", "models",
     "default model", "path", "network", "terminal",
 ]  # fmt: skip
 
@@ -285,3 +286,15 @@ def test_a_file_that_cannot_be_run_is_no_command(tmp_path):
     """The shell passes over it, and so do we."""
     program(tmp_path, ours()).chmod(0o644)
     assert scripts.find("llm", {"PATH": str(tmp_path)}) == []
+
+
+def test_workers_are_listed(doctor):
+    """Off, on with a directory, and where there can be none."""
+    assert "off (LLMCLI_WORKER)" in doctor()[1]["worker"]["text"]
+    directory = Path(tempfile.mkdtemp(prefix="llm", dir="/tmp"))
+    found = doctor(LLMCLI_WORKER="on", LLMCLI_RUNTIME_DIR=str(directory))[1]["worker"]
+    assert found["state"] == "ok" and "none runs" in found["text"] and str(directory) in found["text"]
+    directory.chmod(0o755)
+    found = doctor(LLMCLI_WORKER="on", LLMCLI_RUNTIME_DIR=str(directory))[1]["worker"]
+    assert found["state"] == "warning" and str(directory) in found["text"]
+    directory.rmdir()
