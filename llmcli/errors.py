@@ -19,6 +19,7 @@
     |  |- Offline
     |  `- Unsupported               (this build, machine or model cannot do it)
     |- InternalError           70   a bug, or a crash in native code
+    |  `- Crashed                   (the worker ended)
     |- OutOfMemory             71
     |  `- DoesNotFit                (a model that was not fetched for that)
     |- CannotCreate            73
@@ -163,6 +164,10 @@ class InternalError(LlmError):
     """A bug, or a crash in native code; ``detail`` holds the native cause."""
 
     exit_code = 70
+
+
+class Crashed(InternalError):
+    """The worker that ran the model ended; ``detail`` says why, as far as that is known."""
 
 
 class OutOfMemory(LlmError):

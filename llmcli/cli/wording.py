@@ -172,6 +172,7 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
         _with_detail(f"internal error: {_of(x)}" if _of(x) else "internal error", x),
         "Run it again with -v, and report it with the log file that is named then.",
     ),
+    e.Crashed: lambda x: (f"the worker that ran the model ended: {x.detail}", "Try again; more is in: llm worker log"),
     e.OutOfMemory: _memory,
     e.DoesNotFit: _does_not_fit,
     e.CannotCreate: _cannot_create,

@@ -6,7 +6,7 @@ import re
 import signal
 from pathlib import Path
 
-from llmcli.errors import InternalError, LlmError
+from llmcli.errors import Crashed, LlmError
 
 SUBJECT = "the worker"
 _TAIL = 1 << 16
@@ -26,15 +26,15 @@ def cause(log: Path, code: int | None) -> LlmError:
     for pattern in (_ABORT, _FATAL):
         found = pattern.findall(text)
         if found:
-            return InternalError(SUBJECT, detail=found[-1].rpartition("/")[2])
+            return Crashed(SUBJECT, detail=found[-1].rpartition("/")[2])
     if _END.search(text):
-        return InternalError(SUBJECT, detail="it was told to end")
+        return Crashed(SUBJECT, detail="it was told to end")
     lines = [line for line in _START.sub("", text).splitlines()[1:] if line.strip() and not line.startswith(" ")]
     if lines:
-        return InternalError(SUBJECT, detail=lines[-1])
+        return Crashed(SUBJECT, detail=lines[-1])
     if code is not None and code < 0 and code != -signal.SIGKILL:
-        return InternalError(SUBJECT, detail=f"ended by signal {-code} ({signal.strsignal(-code)})")
-    return InternalError(SUBJECT, detail="it was killed, by somebody or by the system for want of memory")
+        return Crashed(SUBJECT, detail=f"ended by signal {-code} ({signal.strsignal(-code)})")
+    return Crashed(SUBJECT, detail="it was killed, by somebody or by the system for want of memory")
 
 
 def _since_start(log: Path) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from llmcli import processes
 from llmcli.cli import main
 from llmcli.cli.world import World
 
@@ -90,3 +91,33 @@ def test_a_runtime_directory_of_others_is_told(shell, llm):
     code, _, err = llm("worker", "list")
     assert code == 77 and str(shell.runtime) in err
     shell.runtime.chmod(0o700)
+
+
+@pytest.fixture
+def deadly(monkeypatch):
+    """Let workers die of a word (see ``crashing``)."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    usual = processes.command
+    monkeypatch.setattr(processes, "command", lambda _module, *words: usual("crashing", *words))
+
+
+@pytest.mark.usefixtures("deadly")
+def test_a_record_that_kills_is_reported_and_the_others_are_done(llm, tmp_path):
+    """The job goes on; 3, as for every record that fails."""
+    records = tmp_path / "records.txt"
+    records.write_text("good\nthe killer\nbad\nfine\n")
+    code, out, err = llm("sentiment", str(records), "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 3 and len(rows) == 3, err
+    (error,) = [json.loads(line)["error"] for line in err.splitlines()]
+    assert "GGML_ASSERT(word != killer)" in error["message"] and error["name"] == "line 2"
+
+
+@pytest.mark.usefixtures("deadly")
+def test_a_crash_is_one_line_and_what_to_do(llm):
+    """70, with llama.cpp's own words; the next command is answered."""
+    code, out, err = llm("ask", "killer", *SHORT)
+    lines = err.splitlines()
+    assert (code, out) == (70, "") and "GGML_ASSERT(word != killer)" in lines[0] and len(lines) == 2
+    assert "llm worker log" in lines[1]
+    assert llm(*ASK)[0] == 0
