@@ -16,20 +16,29 @@ _PROJECTORS = frozenset({"clip"})
 _TEXT = 8  # the type of a text among the metadata of a GGUF file
 
 
+WITH_ENCODER = "a model with an encoder (T5 and the like), which is not supported"
+
+
 def obstacle(header: Header) -> str:
     """Return why a model cannot generate text here, "" where its header gives no reason.
 
     Raises ``Unsupported`` without llama.cpp.
     """
     name = header.architecture
+    if not (wrong := wrong_kind(header)) and not known(name):
+        return f"its architecture {name} is not known to llama-cpp-python {native.version()}; a newer one may know it"
+    return wrong
+
+
+def wrong_kind(header: Header) -> str:
+    """Return what a model is that does not generate text, "" for one that may."""
+    name = header.architecture
     if header.metadata.get(f"{name}.attention.causal") is False or "bert" in name:
         return "an embedding model, which cannot generate text"
     if name in _ENCODERS:
-        return "a model with an encoder (T5 and the like), which is not supported"
+        return WITH_ENCODER
     if name in _PROJECTORS:
         return "a projector of images or sounds, which goes with a model"
-    if not known(name):
-        return f"its architecture {name} is not known to llama-cpp-python {native.version()}; a newer one may know it"
     return ""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llmcli.engine import machine, native
+from llmcli.engine import architecture, machine, native
 from llmcli.errors import BadModelFile, InternalError, OutOfMemory
 from llmcli.models.gguf import Header, load_header
 
@@ -31,6 +31,9 @@ class Model:
         """
         self.path = path
         self.header: Header = load_header(path)
+        wrong = architecture.wrong_kind(self.header)
+        if wrong:
+            raise BadModelFile(str(path), detail=wrong)
         lib = native.lib()
         self._lib = lib
         self.gpu_layers = 0 if not machine.gpus() else layers_that_fit(self.header, gpu_layers)
@@ -57,13 +60,9 @@ class Model:
             if not self.handle:
                 raise self._load_error(keep_going())
             self.vocab = lib.llama_model_get_vocab(self.handle)
-        causal = self.header.metadata.get(f"{self.header.architecture}.attention.causal") is not False
-        if not lib.llama_model_has_decoder(self.handle) or not causal or "bert" in self.header.architecture:
-            self.close()
-            raise BadModelFile(str(path), detail="an embedding model, which cannot generate text")
-        if lib.llama_model_has_encoder(self.handle):  # its decoder alone would be a failed assertion
-            self.close()
-            raise BadModelFile(str(path), detail="a model with an encoder (T5 and the like), which is not supported")
+        if lib.llama_model_has_encoder(self.handle) or not lib.llama_model_has_decoder(self.handle):
+            self.close()  # its decoder alone would be a failed assertion
+            raise BadModelFile(str(path), detail=architecture.WITH_ENCODER)
 
     def _load_error(self, keep_going: bool) -> Exception:
         cause = native.log.cause()
