@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 
 from llmcli.types import Event, Finished
 
@@ -18,6 +20,7 @@ class Feed:
         """Called in the event loop that will take the events."""
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._lock = threading.Lock()
         self._events: list[Event] = []
         self.open: set[str] = set()
@@ -32,13 +35,24 @@ class Feed:
         with self._lock:
             first = not self._events
             self._events.append(event)
+        if isinstance(event, Finished):
+            self._call(self._hurry.set)
         if first:
             self.wake()
 
     def wake(self) -> None:
         """Let ``take`` return, with nothing perhaps. In any thread; after the end of the loop nothing happens."""
+        self._call(self._ready.set)
+
+    def _call(self, function: Callable[[], None]) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._ready.set)
+            self._loop.call_soon_threadsafe(function)
+
+    async def pause(self, seconds: float) -> None:
+        """Let events gather for so long, or until a request ends."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), seconds)
+        self._hurry.clear()
 
     async def take(self) -> list[Event]:
         """Wait for events and return them."""

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from llmcli.engine.engine import Engine
-from llmcli.errors import InternalError, LlmError
+from llmcli.errors import InternalError
 from llmcli.types import EngineOptions, Event, Finished, Priority, Request, TextPiece
 from llmcli.worker import wire
 from llmcli.worker.activity import Activity
@@ -117,10 +117,10 @@ class _Session:
                 while len(messages) < _AT_ONCE and not self._messages.empty():
                     messages.append(self._messages.get_nowait())
                 await self._do(engine, messages)
-        except LlmError as error:  # what the model's loading raised
-            self._fail(error)
         except _BAD as error:
             self._fail(InternalError("worker", detail=f"not a request: {error}"))
+        except Exception as error:  # noqa: BLE001 (what the model's loading raised, or a bug: told to the client)
+            self._fail(error)
         finally:
             if self._feed.open:
                 engine.cancel(lambda sequence: sequence.sink is self._feed)
@@ -161,7 +161,7 @@ class _Session:
                 return
             engine.submit(request, self._feed)
 
-    def _fail(self, error: LlmError) -> None:
+    def _fail(self, error: Exception) -> None:
         self._replies.append(wire.line(failed=wire.dump_error(error)))
         self._failed = True
         self._feed.wake()
@@ -183,7 +183,7 @@ class _Session:
             if over:
                 return
             if self._pause and self._feed.open:
-                await asyncio.sleep(self._pause)
+                await self._feed.pause(self._pause)
 
     def _line(self, event: Event) -> bytes:
         """Return the line for an event; pieces of a bulk request are kept until it ends."""
