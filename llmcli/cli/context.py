@@ -78,7 +78,7 @@ class Context:
         """The prompt files."""
         from llmcli.templates import Library
 
-        return Library(self.paths.prompts)
+        return Library(self.paths.prompts, cache=self.paths.cache / "prompts")
 
     @cached_property
     def models(self) -> Models:

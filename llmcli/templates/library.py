@@ -60,8 +60,9 @@ def builtin_directory() -> Path:
 class Library:
     """The prompt files of one user and the built-in ones; a file of the user's wins over a built-in of its name."""
 
-    def __init__(self, user: Path, builtin: Path | None = None) -> None:
-        """``user`` need not exist; ``builtin`` None: where this installation keeps them."""
+    def __init__(self, user: Path, builtin: Path | None = None, *, cache: Path | None = None) -> None:
+        """``user`` need not exist; ``builtin`` None: where this installation keeps them; see ``trees`` about ``cache``."""
+        self._cache = cache
         self.user = user
         self.builtin = builtin_directory() if builtin is None else builtin
 
@@ -107,7 +108,7 @@ class Library:
         """Return a prompt. Raises as ``path`` does, and ``ConfigError`` when the file is bad: all its problems at once."""
         file = self.path(name)
         try:
-            return parse(name, file, _read(file))
+            return parse(name, file, _read(file), self._cache)
         except BadPrompt as error:
             sentences = [
                 f"line {fault.line}: {fault.message}" if fault.line else fault.message for fault in error.faults

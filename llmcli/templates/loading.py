@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmcli.templates import trees
 from llmcli.templates.contracts import contract_of
 from llmcli.templates.options import read_options
 from llmcli.templates.rendering import RESERVED, Template, TemplateFailure
@@ -41,12 +42,17 @@ class BadPrompt(ValueError):
         self.faults = tuple(sorted(faults, key=lambda fault: fault.line or 0))
 
 
-def parse(name: str, origin: Path, text: str) -> Prompt:
-    """Return the prompt that ``text``, the content of the file ``origin``, describes.
+def parse(name: str, origin: Path, text: str, cache: Path | None = None) -> Prompt:
+    """Return the prompt that ``text``, the content of the file ``origin``, describes; see ``trees`` about ``cache``.
 
     Raises ``BadPrompt`` with every unknown key, wrong type, broken template and undefined variable.
     """
+    known = None if cache is None else trees.recall(cache, text)
+    if known is not None:
+        return _Reader(name, origin, known[1], []).prompt(known[0])
     tree, lines, faults = _load(text)
+    if cache is not None and not faults:
+        trees.keep(cache, text, tree, lines)
     return _Reader(name, origin, lines, faults).prompt(tree)
 
 

@@ -7,13 +7,13 @@ binding. Whoever connects to a socket has found a worker of just that kind.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.machinery import PathFinder
@@ -26,6 +26,8 @@ from llmcli.processes import SPEED, STEERING
 LONGEST = 100
 """Bytes of a socket's path: the system has room for 104 to 108."""
 _SOCKET = ".sock"
+_KEY = 16
+"""Digits of a key."""
 _LOOK = 0.01
 """Seconds between looks at a lock."""
 
@@ -48,7 +50,7 @@ def directory(environ: Mapping[str, str]) -> Path:
 
 
 def _own(path: Path) -> Path:
-    room = LONGEST - 1 - 32 - len(_SOCKET)
+    room = LONGEST - 1 - _KEY - len(_SOCKET)
     if len(os.fsencode(path)) > room:
         raise OutputError(str(path), detail=f"this path is longer than {room} bytes, too long for sockets in it")
     with writing(path):
@@ -66,7 +68,7 @@ def _check(path: Path) -> None:
 
 
 def key(model: Path, gpu_layers: int | None, environ: Mapping[str, str]) -> str:
-    """Return the key of the worker for a model file, 32 hexadecimal digits. Raises ``OSError`` for a file that is gone."""
+    """Return the key of the worker for a model file, 16 hexadecimal digits. Raises ``OSError`` for a file that is gone."""
     status = model.stat()
     steering = {name: value for name, value in environ.items() if name.startswith(STEERING)}
     fixed = (
@@ -75,10 +77,11 @@ def key(model: Path, gpu_layers: int | None, environ: Mapping[str, str]) -> str:
         gpu_layers,
         sorted((SPEED | steering).items()),  # as the worker will have them
         llmcli.__version__,
-        sys.executable,
+        sys.prefix,
         _installed(),
     )
-    return hashlib.sha256(json.dumps(fixed).encode()).hexdigest()[:32]
+    text = json.dumps(fixed).encode()
+    return f"{zlib.crc32(text):08x}{zlib.adler32(text):08x}"  # nobody attacks it, and hashlib takes 3 ms to import
 
 
 def _installed() -> list[int]:

@@ -74,8 +74,8 @@ def test_a_path_that_is_too_long_is_told(runtime):
 
 def test_a_socket_fits_in_the_longest_directory():
     """The bound leaves room for the name of a socket."""
-    room = place.LONGEST - 1 - 32 - len(".sock")
-    assert len(str(Place(place.Path("/" + "x" * (room - 1)), "0" * 32).socket)) <= 100
+    room = place.LONGEST - 1 - 16 - len(".sock")
+    assert len(str(Place(place.Path("/" + "x" * (room - 1)), "0" * 16).socket)) <= 100
 
 
 def test_the_key_stands_for_all_that_a_worker_cannot_change(tmp_path, monkeypatch):
@@ -92,7 +92,7 @@ def test_the_key_stands_for_all_that_a_worker_cannot_change(tmp_path, monkeypatc
     monkeypatch.setattr("llmcli.__version__", "0")
     keys.append(place.key(path, None, {}))
     assert len(set(keys)) == len(keys)
-    assert all(len(key) == 32 for key in keys)
+    assert all(len(key) == 16 for key in keys)
 
 
 def test_a_lock_is_one_process_s_at_a_time(runtime):

@@ -296,7 +296,7 @@ def test_a_listener_that_says_nothing_is_no_worker(shell):
     """``llm worker list`` goes on without it."""
     shell(*ASK)
     silent = socket.socket(socket.AF_UNIX)
-    silent.bind(str(shell.runtime / f"{'0' * 32}.sock"))
+    silent.bind(str(shell.runtime / f"{'0' * 16}.sock"))
     silent.listen(1)
     assert len(shell.listed()) == 1
     silent.close()
