@@ -13,7 +13,7 @@ from pathlib import Path
 
 import common
 
-from llmcli.documents import Record
+from llmcli.documents.records import Record
 from llmcli.tasks.base import Options
 from llmcli.tasks.sentiment import PROMPT, sentiment
 from llmcli.templates import Library

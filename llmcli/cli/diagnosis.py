@@ -175,7 +175,7 @@ def _prompts(cli: Context) -> Finding:
 
 def _models(cli: Context) -> Finding:
     from llmcli.cli import shelf
-    from llmcli.models.cache import hub_directory
+    from llmcli.models.paths import hub_directory
 
     directory = hub_directory(cli.world.environ)
     here = cli.models.list()

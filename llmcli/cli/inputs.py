@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from llmcli.cli import wording
 from llmcli.cli.context import Context
-from llmcli.documents import Document, Record, decode, lines, read_file, read_stdin
+from llmcli.documents.reading import Document, decode, read_file, read_stdin
+from llmcli.documents.records import Record, lines
 from llmcli.errors import EmptyInput, LlmError, NotUtf8, UsageError
 from llmcli.types import ItemFailed, Result, TaskEvent
 

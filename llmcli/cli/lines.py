@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from llmcli.cli import inputs
 from llmcli.cli.context import Context
-from llmcli.documents import Record, decode
+from llmcli.documents.reading import decode
+from llmcli.documents.records import Record
 from llmcli.errors import MissingError, NotUtf8
 
 _CHUNK = 65_536

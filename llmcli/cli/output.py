@@ -225,7 +225,7 @@ def deliver(cli: Context, task: Callable[[], Iterator[TaskEvent]], how: How = AN
 
 def _open_sink(cli: Context, stack: ExitStack) -> Sink:
     if cli.flags.output is not None:
-        from llmcli.documents import atomic_write
+        from llmcli.documents.writing import atomic_write
 
         return stack.enter_context(atomic_write(cli.flags.output, interrupt=cli.interrupt))
     return Writer(cli.world.stdout, cli.interrupt, closed=1 in cli.world.closed)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -148,7 +147,7 @@ def _open_beside(target: Path) -> tuple[int, Path]:
     there = target.stat() if target.exists() else None
     if there is not None and not os.access(target, os.W_OK):  # the directory would allow the rename, the file says no
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
-    beside = target.with_name(f".llm-{secrets.token_hex(8)}.tmp")
+    beside = target.with_name(f".llm-{os.urandom(8).hex()}.tmp")
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666 if there is None else 0o600)
     if there is not None:
         with suppress(PermissionError):  # only root may give files away

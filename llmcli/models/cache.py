@@ -8,56 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcli.errors import OutputError
 from llmcli.models.names import is_model_file, parse_hub_name
+from llmcli.models.paths import target, writing
 from llmcli.models.store import SharedStore
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_OLLAMA_BLOB = re.compile(r"sha256-([0-9a-f]{64})")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write ``path`` into ``OutputError``."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(str(error.filename or path), detail=error.strerror or str(error)) from error
-
-
-def hub_directory(environ: Mapping[str, str]) -> Path:
-    """Return the cache's directory as huggingface_hub finds it (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME)."""
-    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if environ.get(variable):
-            return Path(os.path.expandvars(environ[variable])).expanduser()
-    return hub_home(environ) / "hub"
-
-
-def hub_home(environ: Mapping[str, str]) -> Path:
-    """Return HF_HOME, where huggingface_hub also keeps the token."""
-    if environ.get("HF_HOME"):
-        return Path(os.path.expandvars(environ["HF_HOME"])).expanduser()
-    caches = environ.get("XDG_CACHE_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".cache")
-    return Path(caches) / "huggingface"
-
-
-def announced_sha256(path: Path) -> str | None:
-    """Return the SHA-256 that the source announced for a file: the name of its blob in the cache or in Ollama's folder.
-
-    None for other files.
-    """
-    blob = target(path) if path.is_symlink() else path
-    ollama = _OLLAMA_BLOB.fullmatch(blob.name)
-    if ollama and blob.parent.name == "blobs":
-        return ollama.group(1)
-    in_cache = blob.parent.name == "blobs" and blob.parent.parent.name.startswith("models--")
-    return blob.name if in_cache and _SHA256.fullmatch(blob.name) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +124,6 @@ class HubCache:
                     if stored is not None and self.store.holds(stored) and self.store.remove(stored, self.targets):
                         removed.append(stored)
         return removed
-
-
-def target(link: Path) -> Path:
-    """Return what a snapshot's link points to, one step only: a blob may itself be a link into a shared store.
-
-    Its directory is named without links, so that one file has one name.
-    """
-    aim = link.parent / link.readlink()
-    return aim.parent.resolve() / aim.name
 
 
 def links(top: Path) -> Iterator[tuple[Path, Path]]:

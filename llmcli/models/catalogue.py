@@ -11,7 +11,6 @@ from typing import Any
 
 from llmcli.models.gguf_types import nominal_bits
 
-STARTER = "smollm2-135m"
 _FILE = Path(__file__).with_name("catalogue.yaml")
 _MIXED = 1.1  # some tensors of a quantization are kept with more bits than its label says
 

@@ -10,18 +10,20 @@ from typing import NoReturn
 
 from llmcli.errors import BadModelFile, DamagedModel, MissingError
 from llmcli.interrupt import Interrupt
-from llmcli.models.cache import announced_sha256
+from llmcli.models.file import ModelFile
 from llmcli.models.names import stem
+from llmcli.models.paths import announced_sha256
 from llmcli.models.registry import FileRecord, Registry
-from llmcli.models.shelf import ModelFile, Shelf, read_facts
+from llmcli.models.shelf import read_facts
+from llmcli.models.trust import Trust
 from llmcli.types import Progress
 
 
 class Checker:
-    """Compares models that ``shelf`` describes with what ``registry`` remembers, and remembers what was found."""
+    """Compares models with what ``trust`` knows of their files, and lets ``registry`` remember what was found."""
 
-    def __init__(self, shelf: Shelf, registry: Registry) -> None:
-        self._shelf = shelf
+    def __init__(self, trust: Trust, registry: Registry) -> None:
+        self._trust = trust
         self._registry = registry
 
     def check(
@@ -35,7 +37,7 @@ class Checker:
         """
         records: dict[Path, FileRecord] = {}
         for part in model.parts:
-            known = None if again else self._shelf.checked(model, part)
+            known = None if again else self._trust.checked(model, part)
             before = sum(record.size for record in records.values())
             records[part] = known or (yield from self._hash(model, part, before, interrupt, again=again))
         facts = records[model.path]
@@ -57,7 +59,7 @@ class Checker:
         from llmcli.models.partial import hashing
 
         last = self._registry.last(part)
-        expected = self._shelf.expected_sha256(model, part)
+        expected = self._trust.expected_sha256(model, part)
         if again and expected is None and last is not None:
             expected = last.sha256
         try:
@@ -81,7 +83,7 @@ class Checker:
             raise BadModelFile(str(part), detail=f"it is damaged: {detail}")
         name = stem(model.path.name)
         origin = self._registry.data["origins"].get(name)
-        if not self._shelf.owns(part):
+        if not self._trust.owns(part):
             repair = f"llm models pull {shlex.quote(str(model.path))}"  # takes it as it is now
         elif origin is not None:
             repair = f"llm models import {shlex.quote(origin)} --name {name}"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 from llmcli.errors import ConfigError, MissingError, UsageError
 from llmcli.models import names
-from llmcli.models.catalogue import STARTER, catalogue_names
 from llmcli.models.registry import Registry
 from llmcli.settings import Settings
 
+STARTER = "smollm2-135m"
+"""The model of the catalogue that is the default until somebody chooses."""
 STORED = "llm models default"
 """Where a default was decided that a command stored; with ``--for VERB`` behind it for one verb's."""
 COMMAND = "llm models alias"
@@ -93,6 +93,8 @@ class Choices:
         """Return the alias called ``name``. Raises ``MissingError`` (kind "alias")."""
         known = {alias.name: alias for alias in self.aliases()}
         if name not in known:
+            import difflib
+
             raise MissingError(name, kind="alias", suggestions=difflib.get_close_matches(name, known))
         return known[name]
 
@@ -122,6 +124,8 @@ class Choices:
 
 def check_name(name: str, what: str) -> None:
     """Refuse what cannot name a model of the user's: ``what`` is "an alias" or the like. Raises ``UsageError``."""
+    from llmcli.models.catalogue import catalogue_names
+
     if not names.is_plain(name):
         raise UsageError(f"{name!r} cannot be {what}", detail='Use letters, digits, "-", "_" and ".", without "..".')
     if name.lower().endswith(".gguf"):

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from llmcli.errors import RemoteError, TryAgain
 from llmcli.interrupt import Interrupt
-from llmcli.models.cache import HubCache, writing
+from llmcli.models.cache import HubCache
 from llmcli.models.hub import Answer, Hub, RemoteFile, Retries, Unreachable
 from llmcli.models.partial import Lock, Partial, Taken, check_space, hash_file, others, size_of
+from llmcli.models.paths import writing
 from llmcli.models.pump import pause
 from llmcli.types import Notice, Progress
 

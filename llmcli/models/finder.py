@@ -6,32 +6,65 @@ import builtins
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmcli.errors import BadModelFile, MissingError, ModelNotHere
 from llmcli.models import names
-from llmcli.models.cache import HubCache, hub_directory
-from llmcli.models.catalogue import CatalogueEntry, catalogue_names, load_catalogue
 from llmcli.models.choices import Choices
-from llmcli.models.imports import Imports
+from llmcli.models.file import ModelFile
+from llmcli.models.paths import hub_directory, is_path
 from llmcli.models.registry import Registry
-from llmcli.models.shelf import ModelFile, Shelf
+from llmcli.models.trust import Trust
 from llmcli.models.used import Used
 from llmcli.settings import Paths, Settings
 
+if TYPE_CHECKING:
+    from llmcli.models.cache import HubCache
+    from llmcli.models.catalogue import CatalogueEntry
+    from llmcli.models.imports import Imports
+    from llmcli.models.shelf import Shelf
+
 
 class Finder:
-    """Finds models in the Hugging Face cache, among the imports and at paths, under the names that ``-m`` takes."""
+    """Finds models in the Hugging Face cache, among the imports and at paths, under the names that ``-m`` takes.
+
+    A model that was found and checked before is recalled: of a warm command that is all, so the rest is imported late.
+    """
 
     def __init__(self, settings: Settings, paths: Paths, environ: Mapping[str, str], verb: str = "") -> None:
         """``verb`` is the command that runs, for its own default."""
-        own = paths.data.absolute() / "models"
-        self._cache = HubCache(hub_directory(environ).absolute())
+        self._hub = hub_directory(environ).absolute()
+        self._own = paths.data.absolute() / "models"
         self._registry = Registry(paths.data / "models.json")
-        self._imports = Imports(own, self._registry)
-        self._shelf = Shelf(self._cache, self._registry, own)
+        self._trust = Trust(self._registry, self._own)
         self._used = Used(paths.data / "used")
         self.choices = Choices(settings, self._registry, verb)
+
+    @cached_property
+    def _cache(self) -> HubCache:
+        from llmcli.models.cache import HubCache
+
+        return HubCache(self._hub)
+
+    @cached_property
+    def _catalogue(self) -> Mapping[str, CatalogueEntry]:
+        from llmcli.models.catalogue import load_catalogue
+
+        return load_catalogue()
+
+    @cached_property
+    def _imports(self) -> Imports:
+        from llmcli.models.imports import Imports
+
+        return Imports(self._own, self._registry)
+
+    @cached_property
+    def _shelf(self) -> Shelf:
+        from llmcli.models.shelf import Shelf
+
+        return Shelf(self._cache, self._registry, self._trust)
 
     # ---- names ----------------------------------------------------------------------------------------------------
 
@@ -41,12 +74,14 @@ class Finder:
 
     def names(self) -> builtins.list[str]:
         """Return the names that -m takes, quickly: aliases, imports, the catalogue, what is in the cache."""
+        from llmcli.models.catalogue import catalogue_names
+
         aliases = [alias.name for alias in self.choices.aliases()]
         return list(dict.fromkeys([*aliases, *self._imports.paths(), *catalogue_names(), *self._shelf.hub_names()]))
 
     def catalogue(self) -> builtins.list[CatalogueEntry]:
         """Return the models that llm knows by name, from small to large."""
-        return list(load_catalogue().values())
+        return list(self._catalogue.values())
 
     def damaged_registry(self) -> Path | None:
         """Return the file of what llm remembered when it is damaged, or put aside since it was; else None."""
@@ -93,17 +128,17 @@ class Finder:
             model = ModelFile.from_json(fields) if fields else None
         except (TypeError, KeyError):  # written by a version with other fields
             return None
-        if model is None or (model.repo is not None and not model.path.is_relative_to(self._cache.root)):
+        if model is None or (model.repo is not None and not model.path.is_relative_to(self._hub)):
             return None  # of the Hub, but in the cache that another HF_HOME named
-        records = [self._shelf.checked(model, part) for part in model.parts]
+        records = [self._trust.checked(model, part) for part in model.parts]
         first = records[0] if records and all(records) else None
         return model if first and first.sha256 == model.sha256 else None
 
     def _resolve(self, key: str) -> ModelFile:
         if is_path(key):
             return self._shelf.path(Path(key), key)
-        if key in load_catalogue():
-            return self._shelf.entry(load_catalogue()[key])
+        if key in self._catalogue:
+            return self._shelf.entry(self._catalogue[key])
         imported = self._imports.paths().get(key)
         if imported is not None:
             return self._shelf.path(imported, key)
@@ -132,7 +167,7 @@ class Finder:
 
     def owns(self, model: ModelFile) -> bool:
         """Return whether a model is a copy that llm made."""
-        return self._shelf.owns(model.path)
+        return self._trust.owns(model.path)
 
     def origin(self, model: ModelFile) -> str | None:
         """Return the path that a copy was imported from, None for other models."""
@@ -141,8 +176,3 @@ class Finder:
     def last_used(self, model: ModelFile) -> float | None:
         """Return when a command last got ``model`` ready, in seconds since 1970; None: never."""
         return self._used.last(model.sha256)
-
-
-def is_path(name: str) -> bool:
-    """Return whether ``name`` means a file; see ``names.is_path``."""
-    return names.is_path(name, lambda path: Path(path).exists())

@@ -22,7 +22,7 @@ from urllib.parse import quote
 from llmcli import __version__
 from llmcli.errors import AccessDenied, ConfigError, LlmError, MissingError, RemoteError, TryAgain
 from llmcli.interrupt import Interrupt
-from llmcli.models.cache import hub_home
+from llmcli.models.paths import hub_home
 from llmcli.models.pump import NoAnswer, pause, pumped
 
 _PUBLIC = "https://huggingface.co"

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from llmcli.errors import BadModelFile, MissingError, UsageError
 from llmcli.interrupt import Interrupt
-from llmcli.models.cache import announced_sha256, writing
+from llmcli.models.file import ModelFile
 from llmcli.models.names import parts, stem
+from llmcli.models.paths import announced_sha256, writing
 from llmcli.models.registry import FileRecord, Registry
-from llmcli.models.shelf import ModelFile, read_facts
+from llmcli.models.shelf import read_facts
 from llmcli.types import Progress
 
 _BLOCK = 1 << 20

@@ -7,22 +7,22 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.errors import DamagedModel, ModelNotHere, Offline, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.models import names
-from llmcli.models.cache import writing
-from llmcli.models.catalogue import load_catalogue
-from llmcli.models.checking import Checker, settled
 from llmcli.models.choices import Alias, check_name
-from llmcli.models.finder import Finder, is_path
-from llmcli.models.shelf import ModelFile, read_facts
+from llmcli.models.file import ModelFile
+from llmcli.models.finder import Finder
+from llmcli.models.paths import is_path, writing
 from llmcli.settings import Paths, Settings
 from llmcli.types import ItemFailed, Notice, Progress
 
 if TYPE_CHECKING:
+    from llmcli.models.checking import Checker
     from llmcli.models.fit import Fitting
     from llmcli.models.hub import Patience
     from llmcli.models.offers import Offers
@@ -52,7 +52,12 @@ class Library(Finder):
         self._environ = environ
         self._patience = patience
         self._scratch = paths.cache
-        self._checker = Checker(self._shelf, self._registry)
+
+    @cached_property
+    def _checker(self) -> Checker:
+        from llmcli.models.checking import Checker
+
+        return Checker(self._trust, self._registry)
 
     # ---- choosing -------------------------------------------------------------------------------------------------
 
@@ -93,6 +98,8 @@ class Library(Finder):
         remembered = self._remembered(key)
         if remembered is not None:
             return remembered
+        from llmcli.models.checking import settled
+
         return settled(self._checker.check(self._resolve(key), key, interrupt))
 
     def verify(self, model: ModelFile, interrupt: Interrupt) -> Iterator[Progress | ModelFile]:
@@ -158,6 +165,7 @@ class Library(Finder):
     def _fetch(self, key: str, interrupt: Interrupt, fitting: Fitting | None) -> Iterator[Progress | Notice | Offers]:
         from llmcli.models.hub import Hub
         from llmcli.models.pulling import Placed, Puller
+        from llmcli.models.shelf import read_facts
 
         hub = Hub(self._environ, self._patience)
         puller = Puller(hub, self._cache, environ=self._environ, scratch=self._scratch, fitting=fitting)
@@ -165,7 +173,7 @@ class Library(Finder):
         if hub_name is not None:
             events = puller.pull_name(hub_name, interrupt)
         else:
-            events = puller.pull_entry(load_catalogue()[key], interrupt)
+            events = puller.pull_entry(self._catalogue[key], interrupt)
         for event in events:
             if isinstance(event, Placed):
                 self._registry.remember({event.path: read_facts(event.path, event.sha256)})
@@ -175,14 +183,14 @@ class Library(Finder):
     def _refer(self, path: Path, interrupt: Interrupt) -> ModelFile:
         """Use the file at ``path`` where it lies, as it is now; by its stem where that is free, else by its path."""
         known = self._registry.last(path)
-        if known is not None and known.damaged and not known.announced and not self._shelf.owns(path):
+        if known is not None and known.damaged and not known.announced and not self._trust.owns(path):
             self._registry.forget_file(path)
         model = self._checked(str(path), interrupt)
         name = names.stem(path.name)
-        if self._shelf.owns(path):
+        if self._trust.owns(path):
             return replace(model, name=name)
         aliases = {alias.name: alias.model for alias in self.choices.aliases()}
-        taken = {**aliases, **load_catalogue(), **self._imports.paths()}
+        taken = {**aliases, **self._catalogue, **self._imports.paths()}
         if not names.is_plain(name) or str(taken.get(name, path)) != str(path):
             name = str(path)
         self._imports.refer(name, path)
@@ -217,7 +225,7 @@ class Library(Finder):
         from llmcli.models.partial import left_behind
 
         key = self._key(name)
-        entry, hub_name = load_catalogue().get(key), names.parse_hub_name(key)
+        entry, hub_name = self._catalogue.get(key), names.parse_hub_name(key)
         repo = entry.repo if entry else hub_name.repo if hub_name else None
         found = left_behind(self._cache.directory(repo) / "blobs") if repo else []
         pinned = entry.pin.sha256 if entry and entry.pin else ""
@@ -237,7 +245,7 @@ class Library(Finder):
             if not left:
                 raise
             return _unlink(left)
-        own = self._shelf.owns(model.path)
+        own = self._trust.owns(model.path)
         chosen = [*self._registry.data["defaults"].values(), *self._registry.data["aliases"].values()]
         called = {self._key(name), model.name, *(each for each in chosen if self.means(each, model))}
         self._registry.forget(model.parts, called | ({names.stem(model.path.name)} if own else set()))

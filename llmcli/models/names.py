@@ -7,20 +7,20 @@ no "--" and no ".."; 96 characters at most. File names are stricter than the Hub
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 _WORD = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
-_PLAIN = re.compile(_WORD)
-_REPO = re.compile(rf"{_WORD}/{_WORD}")
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
-_FILE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9 ._+()-]*/)*[A-Za-z0-9][A-Za-z0-9 ._+()-]*\.gguf", re.IGNORECASE)
-_SPLIT = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)", re.IGNORECASE)
-_QUANTIZATION = re.compile(
-    r"(?:^|[-._])((?:UD-)?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|BF16|FP?16|FP?32|MXFP4(?:_MOE)?|NVFP4))(?![A-Z0-9])",
-    re.IGNORECASE,
+_PLAIN = _WORD
+_REPO = rf"{_WORD}/{_WORD}"
+_LABEL = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}"
+_FILE = r"(?ai)(?:[A-Z0-9][A-Z0-9 ._+()-]*/)*[A-Z0-9][A-Z0-9 ._+()-]*\.gguf"
+_SPLIT = r"(?i)-(\d{5})-of-(\d{5})(?=\.gguf$)"
+_QUANTIZATION = (
+    r"(?i)(?:^|[-._])((?:UD-)?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|BF16|FP?16|FP?32|MXFP4(?:_MOE)?|NVFP4))(?![A-Z0-9])"
 )
-_NOT_A_MODEL = re.compile(r"(?:^|[-._/])(?:mmproj|imatrix)(?:[-._]|$)", re.IGNORECASE)  # what lies beside models
+_NOT_A_MODEL = r"(?i)(?:^|[-._/])(?:mmproj|imatrix)(?:[-._]|$)"  # what lies beside models
+# ``re`` compiles these at their first use and keeps them: a warm command has no use for most
 
 # what is taken when nobody says which: small loss for the size, widely available
 PREFERRED = ("Q4_K_M", "MXFP4", "Q4_K_S", "Q4_0", "Q4_1", "IQ4_XS", "Q5_K_M", "Q6_K", "Q8_0")
@@ -46,14 +46,9 @@ class HubName:
         return self.repo if self.quantization is None else f"{self.repo}:{self.quantization}"
 
 
-def is_path(name: str, exists: Callable[[str], bool]) -> bool:
-    """Return whether ``name`` means a file: it begins like a path, or ends in .gguf and exists."""
-    return name.startswith(("/", "./", "../", "~")) or (name.lower().endswith(".gguf") and exists(name))
-
-
 def is_plain(name: str) -> bool:
     """Return whether ``name`` can be a catalogue name or an imported model's."""
-    return _PLAIN.fullmatch(name) is not None and ".." not in name
+    return re.fullmatch(_PLAIN, name) is not None and ".." not in name
 
 
 def plain(text: str) -> str:
@@ -67,47 +62,47 @@ def parse_hub_name(name: str) -> HubName | None:
     owner, _, rest = base.partition("/")
     repo_name, slash, file = rest.partition("/")
     repo = f"{owner}/{repo_name}"
-    if not _REPO.fullmatch(repo) or "--" in repo or ".." in name:
+    if not re.fullmatch(_REPO, repo) or "--" in repo or ".." in name:
         return None
     if slash:
-        return HubName(repo, file=file) if _FILE.fullmatch(file) and not colon else None
+        return HubName(repo, file=file) if re.fullmatch(_FILE, file) and not colon else None
     if colon:
-        return HubName(repo, quantization=label) if _LABEL.fullmatch(label) else None
+        return HubName(repo, quantization=label) if re.fullmatch(_LABEL, label) else None
     return HubName(repo)
 
 
 def is_model_file(file: str) -> bool:
     """Return whether a file of a repository (its path in it) is a model that llm may take."""
-    return _FILE.fullmatch(file) is not None and ".." not in file and not _NOT_A_MODEL.search(file)
+    return re.fullmatch(_FILE, file) is not None and ".." not in file and not re.search(_NOT_A_MODEL, file)
 
 
 def stem(file: str) -> str:
     """Return a file's name without its folder, its part of a split model and its ending."""
-    return re.sub(r"\.gguf$", "", _SPLIT.sub("", file), flags=re.IGNORECASE).rpartition("/")[2]
+    return re.sub(r"\.gguf$", "", re.sub(_SPLIT, "", file), flags=re.IGNORECASE).rpartition("/")[2]
 
 
 def quantization(file: str) -> str | None:
     """Return the quantization label in a file's name ("x-q4_k_m-00001-of-00002.gguf": "Q4_K_M"), or None."""
-    found = [match.group(1).upper() for match in _QUANTIZATION.finditer(stem(file))]
+    found = [match.group(1).upper() for match in re.finditer(_QUANTIZATION, stem(file))]
     return found[-1] if found else None
 
 
 def title(file: str) -> str:
     """Return what the quantizations of one model have in common: the file's name without folder, label and part."""
     name = stem(file)
-    labels = list(_QUANTIZATION.finditer(name))
+    labels = list(re.finditer(_QUANTIZATION, name))
     return (name[: labels[-1].start()] + name[labels[-1].end() :] if labels else name).casefold()
 
 
 def parts(file: str) -> tuple[str, ...]:
     """Return the names of all parts of a split model from the name of any; the name itself when it is not split."""
-    match = _SPLIT.search(file)
+    match = re.search(_SPLIT, file)
     if match is None:
         return (file,)
     number, total = int(match.group(1)), int(match.group(2))
     if not 1 <= number <= total:
         return (file,)
-    return tuple(_SPLIT.sub(f"-{number:05d}-of-{total:05d}", file) for number in range(1, total + 1))
+    return tuple(re.sub(_SPLIT, f"-{number:05d}-of-{total:05d}", file) for number in range(1, total + 1))
 
 
 def choose(files: Iterable[str], labels: Sequence[str], *, else_any: bool = False) -> str | None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from llmcli.errors import OutputError, RemoteError, TryAgain
 from llmcli.interrupt import Interrupt
-from llmcli.models.cache import writing
+from llmcli.models.paths import writing
 
 _BLOCK = 1 << 20
 _NAME = re.compile(r"[0-9a-f]{64}\.([A-Za-z0-9-]+)\.(\d+)\.incomplete")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.errors import OutputError
-from llmcli.models.cache import writing
+from llmcli.models.paths import writing
 
 _SECTIONS: dict[str, type] = {
     "files": dict,

@@ -3,80 +3,26 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from llmcli.errors import BadModelFile, MissingError, ModelNotHere
-from llmcli.models.cache import CachedFile, HubCache, announced_sha256
+from llmcli.models.cache import CachedFile, HubCache
 from llmcli.models.catalogue import CatalogueEntry, load_catalogue
+from llmcli.models.file import ModelFile
 from llmcli.models.names import HubName, choose, parts, quantization
+from llmcli.models.paths import announced_sha256
 from llmcli.models.registry import FileRecord, Registry
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFile:
-    """A model on this machine.
-
-    ``path`` is what to load (of a split model the first of ``parts``), ``size`` the bytes of all parts. ``sha256`` of
-    ``path`` is what its source announced or the catalogue pins (then ``announced``), else what was found here, None
-    before that. ``verified``: it was checked, and size and time of the files are as they were then; ``damaged``: so it
-    was, and the hash was another. ``repo``, ``file`` and ``revision`` say where it came from on the Hub; ``catalogue``
-    is its name there.
-    """
-
-    name: str
-    path: Path
-    size: int
-    sha256: str | None = None
-    announced: bool = False
-    repo: str | None = None
-    file: str | None = None
-    revision: str | None = None
-    quantization: str | None = None
-    catalogue: str | None = None
-    architecture: str | None = None
-    context: int | None = None
-    parts: tuple[Path, ...] = ()
-    verified: bool = False
-    damaged: bool = False
-
-    @property
-    def missing(self) -> bool:
-        """Whether a file of it is not there any more."""
-        return not all(part.is_file() for part in self.parts)
-
-    def expected_sha256(self, part: Path) -> str | None:
-        """Return the hash that was announced for one of ``parts``, None where none was."""
-        return self.sha256 if self.announced and part == self.path else announced_sha256(part)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON can hold them."""
-        return asdict(self) | {"path": str(self.path), "parts": [str(part) for part in self.parts]}
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> ModelFile:
-        """Return what ``to_json`` was made from. Raises ``TypeError`` and ``KeyError`` for other fields."""
-        texts = ("sha256", "repo", "file", "revision", "quantization", "catalogue", "architecture")
-        if not isinstance(fields["name"], str) or not all(isinstance(fields.get(key), str | None) for key in texts):
-            raise TypeError("expected texts")
-        if not isinstance(fields["size"], int) or not isinstance(fields.get("context"), int | None):
-            raise TypeError("expected numbers")
-        paths = {"path": Path(fields["path"]), "parts": tuple(Path(part) for part in fields["parts"])}
-        return cls(**{**fields, **paths})
+from llmcli.models.trust import Trust
 
 
 class Shelf:
-    """Describes the models in ``cache`` and at paths, with what ``registry`` knows about their files.
+    """Describes the models in ``cache`` and at paths, with what ``registry`` and ``trust`` know about their files."""
 
-    ``own`` is the directory of copies that llm made: they do not change.
-    """
-
-    def __init__(self, cache: HubCache, registry: Registry, own: Path) -> None:
+    def __init__(self, cache: HubCache, registry: Registry, trust: Trust) -> None:
         self._cache = cache
         self._registry = registry
-        self._own = own
+        self._trust = trust
 
     def list(self) -> builtins.list[ModelFile]:
         """Return the whole models of the cache; a split one once."""
@@ -119,27 +65,6 @@ class Shelf:
             sha256 = known.sha256
         model = ModelFile(name, files[0], size, sha256, sha256 is not None, parts=files)
         return self._with_facts(replace(model, quantization=quantization(path.name)))
-
-    def owns(self, part: Path) -> bool:
-        """Return whether a file is a copy that llm made."""
-        return part.parent == self._own
-
-    def expected_sha256(self, model: ModelFile, part: Path) -> str | None:
-        """Return the hash that a part has to have, None where it may be another file than it was.
-
-        It was announced, or is that of a copy when it was made, or of a file before it was found damaged.
-        """
-        announced = model.expected_sha256(part)
-        known = None if announced else self._registry.last(part)
-        bound = known and (known.announced or known.damaged or self.owns(part))
-        return known.sha256 if known and bound else announced
-
-    def checked(self, model: ModelFile, part: Path) -> FileRecord | None:
-        """Return the record of a part whose hash was checked and is right, None for all others."""
-        record = self._registry.record(part)
-        if record is None or record.damaged:
-            return None
-        return record if self.expected_sha256(model, part) in (record.sha256, None) else None
 
     def _here(self, repo: str) -> dict[str, CachedFile]:
         return {file.file: file for file in self._cache.files(repo)}
@@ -184,10 +109,10 @@ class Shelf:
 
     def _with_facts(self, model: ModelFile) -> ModelFile:
         """Add what the registry knows about the files, or else what the header says."""
-        wrong = [part for part in model.parts if self._registry.record(part) and not self.checked(model, part)]
-        checked = all(self.checked(model, part) for part in model.parts)
+        wrong = [part for part in model.parts if self._registry.record(part) and not self._trust.checked(model, part)]
+        checked = all(self._trust.checked(model, part) for part in model.parts)
         model = replace(model, damaged=bool(wrong))
-        facts = self.checked(model, model.path)
+        facts = self._trust.checked(model, model.path)
         if facts is None:
             try:
                 facts = read_facts(model.path)

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcli.models.cache import HubCache, links, writing
+from llmcli.models.cache import HubCache, links
 from llmcli.models.imports import unfinished
 from llmcli.models.partial import Lock, left_behind
+from llmcli.models.paths import writing
 
 _HOUR = 3600.0  # seconds
 _DAY = 24 * _HOUR

@@ -21,10 +21,11 @@ from typing import IO
 
 from llmcli.errors import RemoteError, TryAgain, UnavailableError
 from llmcli.interrupt import Interrupt
-from llmcli.models.cache import HubCache, writing
+from llmcli.models.cache import HubCache
 from llmcli.models.catalogue import WheelSource
 from llmcli.models.download import Wanted, in_turn
 from llmcli.models.partial import Partial, check_space, size_of
+from llmcli.models.paths import writing
 from llmcli.models.pump import pause
 from llmcli.types import Notice, Progress
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from llmcli.backends.base import Backend
-from llmcli.documents import Document
+from llmcli.documents.reading import Document
 from llmcli.errors import EmptyInput
 from llmcli.tasks.base import Options, answer_limit, make_request, one_answer
 from llmcli.templates import Library

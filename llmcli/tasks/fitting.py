@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from llmcli.backends.base import Backend
-from llmcli.documents import chunk
+from llmcli.documents.pieces import chunk
 from llmcli.errors import ContextOverflow
 from llmcli.types import Request
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from llmcli.documents import paragraphs
+from llmcli.documents.pieces import paragraphs
 
 _INDENT = re.compile(r"[ \t]*")
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from llmcli.backends.base import Backend, Job
-from llmcli.documents import Record
+from llmcli.documents.records import Record
 from llmcli.tasks.base import Answer
 from llmcli.types import Request
 

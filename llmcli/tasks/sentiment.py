@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from llmcli.backends.base import Backend
-from llmcli.documents import Record
+from llmcli.documents.records import Record
 from llmcli.errors import ConfigError, Unsupported
 from llmcli.tasks.base import Answer, Options, ended, failure, make_request
 from llmcli.tasks.records import in_order

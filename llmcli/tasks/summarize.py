@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from llmcli.backends.base import Backend
-from llmcli.documents import Document
+from llmcli.documents.reading import Document
 from llmcli.errors import EmptyInput
 from llmcli.tasks.base import EMPTY_ANSWER, Answer, Options, Tally, is_cut, make_request, raise_failure
 from llmcli.tasks.fitting import Room

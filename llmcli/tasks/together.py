@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from llmcli.backends.base import Backend, Job
-from llmcli.documents import Document
+from llmcli.documents.reading import Document
 from llmcli.errors import LlmError
 from llmcli.tasks.base import passed_on
 from llmcli.types import Event, Finished, ItemFailed, Progress, Request, Result, TaskEvent

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from llmcli.backends.base import Backend
-from llmcli.documents import Document
+from llmcli.documents.reading import Document
 from llmcli.tasks.base import Options
 from llmcli.tasks.languages import Language
 from llmcli.tasks.plain import Piece, split_plain

@@ -10,10 +10,10 @@ import pytest
 
 from llmcli.engine import machine
 from llmcli.engine.machine import Gpu
+from llmcli.models.file import ModelFile
 from llmcli.models.fit import compute_buffers
 from llmcli.models.gguf import read_header
 from llmcli.models.library import Library
-from llmcli.models.shelf import ModelFile
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcli.documents import chunk, paragraphs, sentences
+from llmcli.documents.pieces import chunk, paragraphs, sentences
 
 TEXTS = st.one_of(
     st.text(),

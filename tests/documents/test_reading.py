@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcli.documents import Document, decode, read_file, read_stdin
+from llmcli.documents.reading import Document, decode, read_file, read_stdin
 from llmcli.errors import BinaryInput, Interrupted, IsADirectory, MissingError, NotUtf8, TimedOut
 from llmcli.interrupt import Interrupt
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcli.documents import Record, lines
+from llmcli.documents.records import Record, lines
 
 
 def test_a_line_is_a_record():

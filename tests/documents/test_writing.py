@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.documents import atomic_write, writing
+from llmcli.documents import writing
+from llmcli.documents.writing import atomic_write
 from llmcli.errors import CannotCreate, OutputError, ReaderGone, TimedOut
 from llmcli.interrupt import Interrupt
 

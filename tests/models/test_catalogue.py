@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from llmcli.models.catalogue import STARTER, HubSource, WheelSource, catalogue_names, load_catalogue
+from llmcli.models.catalogue import HubSource, WheelSource, catalogue_names, load_catalogue
+from llmcli.models.choices import STARTER
 from llmcli.models.names import is_model_file, is_plain, parse_hub_name
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmcli.errors import ConfigError, MissingError, UsageError
-from llmcli.models.catalogue import STARTER
-from llmcli.models.choices import COMMAND, STORED, Alias, Choices
+from llmcli.models.choices import COMMAND, STARTER, STORED, Alias, Choices
 from llmcli.models.registry import Registry
 from llmcli.settings import Setting, Settings
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from llmcli.errors import OutputError
-from llmcli.models.cache import CachedFile, HubCache, announced_sha256, hub_directory
+from llmcli.models.cache import CachedFile, HubCache
+from llmcli.models.paths import announced_sha256, hub_directory
 
 REPO, OLD, NEW = "owner/repo-GGUF", "a" * 40, "b" * 40
 

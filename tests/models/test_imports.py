@@ -14,7 +14,7 @@ import split_models
 
 from llmcli.errors import BadModelFile, DamagedModel, MissingError, OutputError, UsageError
 from llmcli.models import partial
-from llmcli.models.catalogue import STARTER
+from llmcli.models.choices import STARTER
 from llmcli.models.library import ModelFile
 from llmcli.types import Progress
 

@@ -22,7 +22,7 @@ from llmcli.errors import (
     OutputError,
     RemoteError,
 )
-from llmcli.models.catalogue import STARTER
+from llmcli.models.choices import STARTER
 from llmcli.models.library import ModelFile
 from llmcli.types import Notice, Progress
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.models.names import HubName, choose, is_model_file, is_path, is_plain, parse_hub_name, parts, quantization
+from llmcli.models.names import HubName, choose, is_model_file, is_plain, parse_hub_name, parts, quantization
+from llmcli.models.paths import is_path
 
 
 @pytest.mark.parametrize(
@@ -37,20 +38,27 @@ def test_refused_hub_names(name):
 
 
 @pytest.mark.parametrize("name", ["/m.gguf", "./m", "../m.gguf", "~/m.gguf", "m.gguf", "dir/M.GGUF"])
-def test_paths(name):
+def test_paths(name, tmp_path, monkeypatch):
     """What begins like a path, or ends in .gguf and exists, is a path."""
-    assert is_path(name, lambda _: True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dir").mkdir()
+    for file in ("m.gguf", "dir/M.GGUF"):
+        (tmp_path / file).touch()
+    assert is_path(name)
 
 
 @pytest.mark.parametrize("name", ["m", "owner/repo", "owner/repo:Q4_0"])
-def test_no_paths(name):
+def test_no_paths(name, tmp_path, monkeypatch):
     """A name is no path even when a file of that name exists."""
-    assert not is_path(name, lambda _: True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner").mkdir()
+    (tmp_path / name).touch()
+    assert not is_path(name)
 
 
 def test_gguf_that_is_not_there():
     """A name that ends in .gguf is no path when there is no such file."""
-    assert not is_path("owner/repo/m.gguf", lambda _: False)
+    assert not is_path("owner/repo/m.gguf")
 
 
 @pytest.mark.parametrize(("name", "plain"), [("qwen3-0.6b", True), ("a/b", False), ("a..b", False), ("", False)])

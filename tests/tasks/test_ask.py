@@ -2,7 +2,7 @@ import pytest
 from scripted import Reply, ScriptedBackend, everything
 from tasks.helpers import error, notices, of, result, streamed
 
-from llmcli.documents import Document
+from llmcli.documents.reading import Document
 from llmcli.errors import ContextOverflow, EmptyInput, InternalError, TimedOut
 from llmcli.tasks.ask import ask
 from llmcli.tasks.base import Options

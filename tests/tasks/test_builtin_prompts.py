@@ -4,7 +4,8 @@ import pytest
 from scripted import ScriptedBackend, everything
 from tasks.helpers import of, result
 
-from llmcli.documents import Document, Record
+from llmcli.documents.reading import Document
+from llmcli.documents.records import Record
 from llmcli.tasks.ask import ask
 from llmcli.tasks.base import Options
 from llmcli.tasks.chat import Conversation

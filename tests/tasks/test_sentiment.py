@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scripted import ScriptedBackend, last
 from tasks.helpers import of
 
-from llmcli.documents import Record
+from llmcli.documents.records import Record
 from llmcli.errors import ConfigError, ContextOverflow, InternalError, NotUtf8, Unsupported
 from llmcli.tasks.base import Options
 from llmcli.tasks.records import WINDOW

@@ -4,7 +4,7 @@ import pytest
 from scripted import Reply, ScriptedBackend, everything, last, words
 from tasks.helpers import error, notices, of, result, streamed
 
-from llmcli.documents import Document
+from llmcli.documents.reading import Document
 from llmcli.errors import ContextOverflow, EmptyInput, InternalError, MissingError, TimedOut
 from llmcli.tasks.base import Options
 from llmcli.tasks.summarize import summarize, tokens_for

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from scripted import Reply, ScriptedBackend, last
 from tasks.helpers import error, notices, of, result, streamed
 
-from llmcli.documents import Document
+from llmcli.documents.reading import Document
 from llmcli.errors import ContextOverflow, InternalError, MissingError, TimedOut
 from llmcli.tasks.base import Options
 from llmcli.tasks.languages import parse_language

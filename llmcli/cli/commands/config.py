@@ -76,7 +76,7 @@ def edit(cli: Context) -> int:
 
 
 def _create(file: Path) -> None:
-    from llmcli.documents import atomic_write
+    from llmcli.documents.writing import atomic_write
 
     lines = [_NEW, *(f"\n# {key.help}\n# {key.name}: {_example(key.default)}\n" for key in KEYS)]
     try:
