@@ -239,6 +239,10 @@ class OutputError(LlmError):
     exit_code = 74
 
 
+class UnusableDirectory(OutputError):
+    """The directory ``subject`` cannot hold sockets."""
+
+
 class TryAgain(LlmError):
     """A failure that may pass: network, 429, 5xx, a lock that is held. ``retry_after`` in seconds where announced."""
 
@@ -274,6 +278,10 @@ class AccessDenied(LlmError):
     def __init__(self, subject: str, *, url: str = "", detail: str = "") -> None:
         super().__init__(subject, detail=detail)
         self.url = url
+
+
+class UnsafeDirectory(AccessDenied):
+    """Others could enter the directory ``subject``, which is to hold sockets."""
 
 
 class ConfigError(LlmError):

@@ -82,7 +82,7 @@ def _seconds(value: Any) -> float:
     except (TypeError, ValueError):
         number = -1.0
     if not 0 < number < 1e9:  # noqa: PLR2004 (some 30 years)
-        raise ValueError("expected a positive number of seconds")
+        raise ValueError("expected a positive number of seconds, below 1e9")
     return number
 
 

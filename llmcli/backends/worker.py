@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +63,15 @@ class WorkerBackend:
         if self._session is None or not self._opened:
             return Work()
         return wire.load_work(self._ask("work"))
+
+    def greeted(self, seconds: float) -> bool:
+        """Wait for the worker's first word; False where none comes in so many seconds. Raises what the user did."""
+        session, until = self._session, time.monotonic() + seconds
+        while session is not None and not session.greeted.wait(_POLL):
+            self._interrupt.check()
+            if time.monotonic() > until:
+                return False
+        return True
 
     def close(self) -> None:
         """End the exchange; the worker stays."""

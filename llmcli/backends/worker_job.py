@@ -41,7 +41,8 @@ class WorkerJob:
     """A job on a worker (see ``backends.base.Job``), called ``number`` among those of its backend.
 
     When the worker ends, interactive requests end with the cause. Bulk ones are sent to a fresh worker: those that the
-    old one had one at a time, so that the one that it does not bear is told from the others, and fails alone.
+    old one had one at a time, so that the one that it does not bear is told from the others, and fails alone, the second
+    time that it is the only one.
     """
 
     def __init__(self, backend: WorkerBackend, number: int) -> None:
@@ -52,6 +53,7 @@ class WorkerJob:
         self._unsent: collections.deque[Request] = collections.deque()
         self._sent: dict[str, Request] = {}
         self._suspects: set[str] = set()
+        self._alone: set[str] = set()
         self._crashes = self._misses = 0
         self._closed_input = False
         self._over = False
@@ -183,6 +185,11 @@ class WorkerJob:
 
     def _bearable(self, sent: dict[str, Request]) -> list[Request]:
         """Return which of the requests that the worker had when it crashed are tried again."""
-        if (len(sent) == 1 and self._suspects) or self._crashes > _CRASHES:
+        if self._crashes > _CRASHES:
             return []
+        if len(sent) == 1 and self._suspects:  # it was alone; but somebody may have killed the worker, so twice
+            (name,) = sent
+            if name in self._alone:
+                return []
+            self._alone.add(name)
         return [request for request in sent.values() if request.priority is Priority.BULK]

@@ -93,7 +93,8 @@ def workers(ctx: typer.Context) -> Iterable[str]:
     """Models of the workers that run."""
     from llmcli.worker import place, start
 
-    return {str(status["model"]) for status in start.statuses(place.directory(ctx.find_root().obj[0].environ))}
+    running = start.statuses(place.directory(ctx.find_root().obj[0].environ))
+    return {str(status.get("model", status["pid"])) for status in running}
 
 
 def languages(incomplete: str) -> Offers:

@@ -143,8 +143,11 @@ def _worker(cli: Context) -> Finding:
         advice = "Commands load their models themselves; make it yours alone (chmod 700), or set LLMCLI_RUNTIME_DIR."
         return Finding(State.WARNING, wording.words(error)[0], advice, {"worker": wanted})
     running = start.statuses(directory)
-    named = ", ".join(f"{status['model']} (pid {status['pid']})" for status in running)
+    named = ", ".join(f"{status['model']} (pid {status['pid']})" for status in running if start.answers(status))
+    silent = [str(status["pid"]) for status in running if not start.answers(status)]
     data = {"worker": wanted, "directory": str(directory), "running": [status["pid"] for status in running]}
+    if silent:
+        return Finding(State.WARNING, f"pid {', '.join(silent)} does not answer", "Try: llm worker stop", data)
     return Finding(State.OK, f"{named or 'none runs'}; sockets in {directory}", data=data)
 
 

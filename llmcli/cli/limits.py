@@ -76,6 +76,9 @@ def make_room(model: ModelFile, settings: Settings, workers: Path) -> None:
     needed = _fit(model, settings).needed + start.OWN_MEMORY
     most = None if settings["worker.memory"] == "auto" else settings["worker.memory"] << 20
 
+    if most is not None and needed > most:  # whoever else goes
+        raise TryAgain("the worker", detail=f"worker.memory leaves too little for {model.name}")
+
     def too_much(running: Sequence[Mapping[str, Any]]) -> bool:
         return most is not None and sum(status["memory"] or 0 for status in running) + needed > most
 

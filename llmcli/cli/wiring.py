@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _FLASH = {"auto": None, "on": True, "off": False}
 _UNIFIED = {"auto": None, "unified": True, "streams": False}
+_SILENCE = 10.0
+"""Seconds after which a worker that was found and says nothing counts as hung."""
 _PAUSE = 0.1
 """Seconds for which the worker may gather text that nobody watches as it comes."""
 
@@ -77,12 +79,20 @@ def log_directory(cli: Context) -> Path:
     return cli.paths.log.absolute() / "workers"
 
 
+def log_file(cli: Context, name: str) -> Path:
+    """Return the log of the workers for the model called ``name``; the one before it has ".old" in its name."""
+    return log_directory(cli) / f"{name.replace('/', '_')}.log"
+
+
 def _on_worker(cli: Context, model: ModelFile, options: EngineOptions) -> Backend:
     from llmcli.backends.worker import WorkerBackend
 
     starter = _starter(cli, model, options)
     watched = cli.world.terminal(cli.world.stdout)
     backend = WorkerBackend(starter, replace(options, gpu_layers=None), cli.interrupt, pause=0.0 if watched else _PAUSE)
+    if not (starter.started or backend.greeted(_SILENCE)):
+        backend.close()
+        raise TryAgain("the worker", detail="it does not answer; end it with: llm worker stop")
     cli.explain(f"{'started a' if starter.started else 'found the'} worker for {model.name}")
     return backend
 
@@ -114,7 +124,7 @@ def _starter(cli: Context, model: ModelFile, options: EngineOptions) -> Starter:
         model_id=model.sha256 or str(path),
         gpu_layers=options.gpu_layers,
         idle_timeout=settings["worker.idle_timeout"],
-        log=str(log_directory(cli) / f"{model.name.replace('/', '_')}.log"),
+        log=str(log_file(cli, model.name)),
     )
 
     def before() -> None:

@@ -52,6 +52,7 @@ def _missing(error: e.MissingError) -> Words:
         "model": "Try: llm models list",
         "model folder": "If the models lie elsewhere: llm models import FILE.gguf (of Ollama: set OLLAMA_MODELS)",
         "alias": "Try: llm models alias",
+        "worker": "Try: llm worker list",
         "prompt": "Try: llm prompts list",
         "repository": "Check the name on the Hub, or try: llm models list",
         "match": "Try fewer words: the Hub looks for all of them in the names of repositories.",
@@ -176,6 +177,10 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     e.OutOfMemory: _memory,
     e.DoesNotFit: _does_not_fit,
     e.CannotCreate: _cannot_create,
+    e.UnusableDirectory: lambda x: (
+        _with_detail(f"{_of(x)} cannot hold the sockets of workers", x),
+        "Set LLMCLI_RUNTIME_DIR to a directory of yours with a short path.",
+    ),
     e.OutputError: lambda x: (
         _with_detail(f"cannot write {_of(x)}".rstrip(), x),
         "Make room there, or write elsewhere.",
@@ -188,6 +193,10 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     e.RemoteError: lambda x: (
         _with_detail(f"{_of(x)}: the remote sent nonsense", x),
         "Try again, or another source.",
+    ),
+    e.UnsafeDirectory: lambda x: (
+        _with_detail(f"{_of(x)} is not safe for the sockets of workers", x),
+        f"Try: chmod 700 {_of(x)} (if it is yours), or set LLMCLI_RUNTIME_DIR to a directory of yours",
     ),
     e.AccessDenied: _access,
     e.ConfigError: _config,

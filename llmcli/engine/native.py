@@ -7,6 +7,7 @@ module of the engine reaches llama.cpp through it.
 from __future__ import annotations
 
 import collections
+import contextlib
 import ctypes
 import functools
 import importlib
@@ -15,7 +16,7 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from llmcli.errors import Unsupported
@@ -64,6 +65,7 @@ on_abort: Callable[[str], None] | None = None
 
 _keep_alive: list[Any] = []
 _loading = threading.Lock()
+_hushing = threading.Lock()
 
 
 def _low_level_module() -> Any:
@@ -113,6 +115,20 @@ def lib() -> Any:
     """
     with _loading:
         return _load()
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Send what native code prints on standard error nowhere: what does not go through its log."""
+    with _hushing:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
 
 
 def version() -> str:

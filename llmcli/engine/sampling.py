@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import math
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,11 @@ from llmcli.types import Sampling
 PENALTY_WINDOW = 64
 """How many last tokens the repetition penalties look at (llama.cpp's own default)."""
 
+_COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
+_MOST = 10_000
+_DEEPEST = 100
+_LONGEST = 1 << 20
+"""Characters of a grammar."""
 _LARGEST_SEED = 2**32 - 2
 """LLAMA_DEFAULT_SEED, the number after it, would draw a seed at random."""
 
@@ -98,19 +104,45 @@ class Sampler:
 def _grammar(lib: Any, model: Model, grammar: str) -> Any:
     if not grammar.strip():  # llama.cpp takes an empty grammar for one without rules, and crashes later
         raise InputError("grammar", detail="it is empty")
+    if len(grammar) > _LONGEST:
+        raise InputError("grammar", detail=f"it is longer than {_LONGEST} characters")
     native.log.clear()
-    sampler = lib.llama_sampler_init_grammar(model.vocab, grammar.encode(), b"root")
+    with (
+        native.hushed()
+    ):  # llama.cpp prints the grammar that it does not understand, which may hold what nobody else may read
+        sampler = lib.llama_sampler_init_grammar(model.vocab, grammar.encode(), b"root")
     if not sampler:
         raise InputError("grammar", detail=native.log.cause() or "llama.cpp does not accept it")
     return sampler
 
 
+def _check_counts(schema: object, depth: int = 0) -> None:
+    """Refuse repetitions that llama.cpp would write out: a million of them overflow its stack."""
+    if depth > _DEEPEST:
+        raise InputError("schema", detail=f"it is nested more than {_DEEPEST} deep")
+    if isinstance(schema, Mapping):
+        for name, value in schema.items():
+            count = value if name in _COUNTS and isinstance(value, int | float) else 0
+            if name == "pattern" and isinstance(value, str):
+                count = max(map(int, re.findall(r"[{,]([0-9]{1,9})", value)), default=0)
+            if count > _MOST:
+                raise InputError("schema", detail=f"{name} is more than {_MOST}")
+            if name == "enum" and value == []:
+                raise InputError("schema", detail="an enum without values")
+            _check_counts(value, depth + 1)
+    elif isinstance(schema, list):
+        for value in schema:
+            _check_counts(value, depth + 1)
+
+
 def schema_to_grammar(schema: Mapping[str, Any]) -> str:
     """Translate a JSON schema to GBNF with the converter of llama.cpp's binding. Raises ``InputError``."""
+    _check_counts(schema)
     native.lib()
     from llama_cpp.llama_grammar import json_schema_to_gbnf
 
     try:
         return str(json_schema_to_gbnf(json.dumps(schema)))
-    except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
-        raise InputError("schema", detail=f"{type(error).__name__}: {error}") from error
+    except (KeyError, TypeError, ValueError, AssertionError, AttributeError, RecursionError, IndexError) as error:
+        said = str(error).partition("(use ")[0].strip() if isinstance(error, ValueError | AssertionError) else ""
+        raise InputError("schema", detail=said or "it holds something that no grammar can be made of") from error

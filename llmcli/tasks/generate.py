@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from llmcli.backends.base import Backend
 from llmcli.errors import MissingError, UsageError
@@ -42,7 +44,14 @@ def generate(  # noqa: PLR0917 (named by the caller, in the order of the command
         max_tokens=answer_limit(prompt, options, MAX_TOKENS),
         priority=Priority.INTERACTIVE,
     )
+    if prompt.output != "text":
+        request = replace(request, schema=prompt.schema, grammar=_one_of(prompt.labels) if prompt.labels else None)
     yield from one_answer(backend, request, options, prompt=prompt.name, name=kind)
+
+
+def _one_of(labels: Sequence[str]) -> str:
+    """Return a grammar (GBNF) of these words alone."""
+    return "root ::= " + " | ".join(json.dumps(label, ensure_ascii=False) for label in labels)
 
 
 def _prompt(prompts: Library, kind: str) -> Prompt:

@@ -36,8 +36,12 @@ def keep(cache: Path, text: str, tree: Tree, lines: Lines) -> None:
         cache.mkdir(parents=True, exist_ok=True)
         file = _file(cache, text)
         beside = file.with_name(f".{file.name}.{os.getpid()}")
-        beside.write_text(content, encoding="utf-8")
-        beside.replace(file)
+        try:
+            beside.write_text(content, encoding="utf-8")
+            beside.replace(file)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
 
 
 def _file(cache: Path, text: str) -> Path:

@@ -10,6 +10,7 @@ import contextlib
 import faulthandler
 import json
 import os
+import resource
 import socket
 import sys
 import time
@@ -17,12 +18,16 @@ from pathlib import Path
 
 from llmcli.engine import native
 from llmcli.worker.engines import Engines
-from llmcli.worker.start import Plan
+from llmcli.worker.start import BACKLOG, INHERITED, Plan
+
+_DESCRIPTORS = 8192
 
 
 def say(text: str) -> None:
     """Write a line to the log; never a word of anybody's prompt."""
-    os.write(2, f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {os.getpid()} {text}\n".encode("utf-8", "replace"))
+    line = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {os.getpid()} {text}\n"
+    with contextlib.suppress(OSError):  # a full disk ends no worker
+        os.write(2, line.encode("utf-8", "replace"))
 
 
 def main(descriptor: str, plan_text: str) -> None:
@@ -31,6 +36,11 @@ def main(descriptor: str, plan_text: str) -> None:
     native.on_abort = lambda message: say(f"aborts: {message}")
     listening = socket.socket(fileno=int(descriptor))
     os.set_inheritable(listening.fileno(), False)
+    listening.listen(BACKLOG)  # again, so that who connects is told this process as its peer
+    for limit in INHERITED:
+        soft, hard = resource.getrlimit(limit)
+        wanted = hard if limit != resource.RLIMIT_NOFILE else min(hard, _DESCRIPTORS)
+        resource.setrlimit(limit, (max(soft, wanted), hard))
     plan = Plan(**json.loads(plan_text))
     say(f"starts: {plan.name}, {plan.path}")
     engines = Engines(Path(plan.path), plan.name, plan.model_id, plan.gpu_layers)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -16,7 +17,7 @@ from llmcli.engine import machine
 from llmcli.worker.activity import Activity
 from llmcli.worker.client import SESSION
 from llmcli.worker.engines import Engines
-from llmcli.worker.openai import OpenAI
+from llmcli.worker.openai import OpenAI, error
 from llmcli.worker.session import Sessions
 from llmcli.worker.start import Plan
 
@@ -45,8 +46,10 @@ class Worker:
                 Route("/llm/status", self.status),
                 Route("/llm/stop", self.stop, methods=["POST"]),
                 Route(SESSION, self.sessions, methods=["POST"]),
-            ]
+            ],
+            exception_handlers={HTTPException: _refused},
         )
+        self.app.router.redirect_slashes = False
 
     async def health(self, _request: Request) -> Response:
         """``GET /health``."""
@@ -81,3 +84,9 @@ class Worker:
         except (ValueError, AttributeError):
             return JSONResponse({"ends": False}, 400)
         return JSONResponse({"ends": not (only_idle and self.activity.active) and self._end()})
+
+
+async def _refused(request: Request, problem: Exception) -> Response:
+    """Say in OpenAI's shape that there is no such path, or not with this method."""
+    assert isinstance(problem, HTTPException)
+    return error(problem.status_code, f"{request.method} {request.url.path}: {problem.detail}", headers=problem.headers)

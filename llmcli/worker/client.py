@@ -17,25 +17,28 @@ from llmcli.worker import wire
 SESSION = "/llm/session"
 _OK = 200
 _LONGEST_LINE = 1 << 16
+_SOON = 1.0
+"""Seconds for a connection to be made; the queue of a socket is long."""
 _JSON = "application/json"
 LINES = "application/x-ndjson"
-_LOCAL_PEERCRED = 1  # macOS, sys/un.h
+_LOCAL_PEERCRED, _LOCAL_PEERPID = 1, 2  # macOS, sys/un.h
 
 
 class Gone(Exception):  # nobody sees it: the caller starts another worker, or says why not
     """The worker does not answer: there is none, or it ended."""
 
 
-def peer(connection: socket.socket) -> int:
-    """Return the user id of the process at the other end of a Unix socket.
+def peer(connection: socket.socket) -> tuple[int, int]:
+    """Return the process id and the user id of the other end of a Unix socket.
 
-    SO_PEERCRED (unix(7)) on Linux, LOCAL_PEERCRED and its ``struct xucred`` on macOS.
+    SO_PEERCRED (unix(7)) on Linux; LOCAL_PEERPID, LOCAL_PEERCRED and its ``struct xucred`` on macOS.
     """
     if hasattr(socket, "SO_PEERCRED"):
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        return int(struct.unpack("3i", credentials)[1])
+        pid, user, _ = struct.unpack("3i", credentials)
+        return pid, user
     credentials = connection.getsockopt(0, _LOCAL_PEERCRED, struct.calcsize("2IH16I"))
-    return int(struct.unpack_from("2I", credentials)[1])
+    return connection.getsockopt(0, _LOCAL_PEERPID), int(struct.unpack_from("2I", credentials)[1])
 
 
 def connect(path: str | os.PathLike[str], timeout: float | None = None) -> socket.socket:
@@ -47,7 +50,7 @@ def connect(path: str | os.PathLike[str], timeout: float | None = None) -> socke
     try:
         connected.settimeout(timeout)
         connected.connect(os.fspath(path))
-        ours = peer(connected) == os.getuid()
+        ours = peer(connected)[1] == os.getuid()
     except OSError as error:
         connected.close()
         raise Gone(str(error)) from error
@@ -55,6 +58,17 @@ def connect(path: str | os.PathLike[str], timeout: float | None = None) -> socke
         connected.close()
         raise AccessDenied(str(path), detail="another user listens there")
     return connected
+
+
+def listens(path: str | os.PathLike[str]) -> bool:
+    """Return whether anybody listens at ``path``."""
+    try:
+        connect(path, _SOON).close()
+    except Gone:
+        return False
+    except AccessDenied:
+        return True
+    return True
 
 
 def ask(path: str | os.PathLike[str], method: str, target: str, body: Any = None, *, timeout: float = 5.0) -> Any:
@@ -98,6 +112,8 @@ class Session:
         """Begin with the line ``start``. Raises ``Gone``."""
         self._socket = connected
         self._sending = threading.Lock()
+        self.greeted = threading.Event()
+        """The worker has begun to answer, or ended."""
         connected.settimeout(None)
         headers = f"POST {SESSION} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {LINES}\r\n"
         self._write(f"{headers}Transfer-Encoding: chunked\r\n\r\n".encode() + _chunk(wire.line(**start)))
@@ -119,6 +135,7 @@ class Session:
             with self._socket, self._socket.makefile("rb") as answer:
                 if _head(answer) != _OK:
                     raise Gone("refused")
+                self.greeted.set()
                 rest = b""
                 while size := int(answer.readline(_LONGEST_LINE), 16):
                     *lines, rest = (rest + answer.read(size)).split(b"\n")
@@ -126,6 +143,8 @@ class Session:
                     answer.readline(_LONGEST_LINE)
         except (OSError, ValueError) as error:
             raise Gone(str(error)) from error
+        finally:
+            self.greeted.set()
         raise Gone("the worker ended")
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ _TAIL = 1 << 16
 _START = re.compile(r"^\S+ \d+ starts: ", re.MULTILINE)
 _ABORT = re.compile(r"^\S+ \d+ aborts: (.*)$", re.MULTILINE)
 _FATAL = re.compile(r"^Fatal Python error: (.*)$", re.MULTILINE)  # faulthandler's words
+_OURS = re.compile(r"\d{4}-\d\d-\d\dT\S+ \d+ ")
 _END = re.compile(r"^\S+ \d+ (ends: .*|ended)$", re.MULTILINE)
 
 
@@ -29,11 +30,13 @@ def cause(log: Path, code: int | None) -> LlmError:
             return Crashed(SUBJECT, detail=found[-1].rpartition("/")[2])
     if _END.search(text):
         return Crashed(SUBJECT, detail="it was told to end")
-    lines = [line for line in _START.sub("", text).splitlines()[1:] if line.strip() and not line.startswith(" ")]
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(" ") and not _OURS.match(line)]
     if lines:
         return Crashed(SUBJECT, detail=lines[-1])
     if code is not None and code < 0 and code != -signal.SIGKILL:
         return Crashed(SUBJECT, detail=f"ended by signal {-code} ({signal.strsignal(-code)})")
+    if code is None:
+        return Crashed(SUBJECT, detail="it left no word: it was killed, or for want of memory, or crashed")
     return Crashed(SUBJECT, detail="it was killed, by somebody or by the system for want of memory")
 
 

@@ -94,7 +94,7 @@ class Fields:
         value = self._get(name)
         values = [] if value is None else [value] if isinstance(value, str) else value
         if not isinstance(values, list) or not all(isinstance(text, str) and text for text in values):
-            raise BadField(name, f"{name} is not a text or a list of texts")
+            raise BadField(name, f"{name} is not a text or a list of texts, none of them empty")
         if len(values) > most:
             raise BadField(name, f"{name} has more than {most} texts")
         return tuple(values)

@@ -13,10 +13,11 @@ import dataclasses
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -30,6 +31,8 @@ from llmcli.worker.feed import Feed
 from llmcli.worker.fields import MOST_ALTERNATIVES, MOST_ANSWERS, MOST_STOPS, BadField, Fields, parsed
 
 _MOST_CANDIDATES = 1024
+LONGEST_BODY = 32 << 20
+"""Bytes: more than the largest context of a model holds."""
 _GONE = 499  # nobody reads it
 _STATUS = ((ContextOverflow, 400), (UsageError, 400), (InputError, 400), (OutOfMemory, 507), (Unsupported, 501))
 
@@ -54,10 +57,17 @@ class _Answer:
     finished: Finished | None = None
 
 
-def error(status: int, message: str, *, param: str | None = None, code: str | None = None) -> JSONResponse:
+def error(
+    status: int,
+    message: str,
+    *,
+    param: str | None = None,
+    code: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
     """Return an error in OpenAI's shape."""
     kind = "invalid_request_error" if status < 500 else "server_error"  # noqa: PLR2004
-    return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
+    return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status, headers)
 
 
 def failed(problem: Exception) -> JSONResponse:
@@ -144,6 +154,10 @@ class OpenAI:
                 engine = self._engines.start(options)
                 stack.callback(self._engines.release, options)
                 response: Response = await _while_connected(request, answer(wish, engine, stack))
+            except _TooLong:
+                return error(413, f"the body is longer than {LONGEST_BODY} bytes", headers={"Connection": "close"})
+            except ClientDisconnect:
+                return Response(status_code=_GONE)
             except BadField as problem:
                 return error(400, problem.message, param=problem.param)
             except LlmError as problem:
@@ -235,11 +249,23 @@ class _Events:
 # ---- reading ----------------------------------------------------------------------------------------------------------
 
 
+class _TooLong(Exception):
+    """The body is longer than any that has a chance of being answered."""
+
+
 async def _json(request: HttpRequest) -> Any:
+    """Return the body. Raises ``BadField`` where it is not JSON, ``_TooLong``, and what Starlette raises of a client gone."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LONGEST_BODY:
+            raise _TooLong
     try:
-        return await request.json()
-    except (ValueError, RecursionError) as problem:
-        raise BadField(None, f"the body is not JSON: {problem}") from problem
+        return json.loads(body)
+    except RecursionError as problem:
+        raise BadField(None, "the body is nested too deeply") from problem
+    except ValueError as problem:
+        raise BadField(None, f"the body is not JSON: {str(problem).partition(';')[0]}") from problem
 
 
 def _wish(fields: Fields) -> _Wish:

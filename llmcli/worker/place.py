@@ -20,7 +20,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 import llmcli
-from llmcli.errors import AccessDenied, OutputError
+from llmcli.errors import AccessDenied, OutputError, UnsafeDirectory, UnusableDirectory
 from llmcli.processes import SPEED, STEERING
 
 LONGEST = 100
@@ -52,19 +52,23 @@ def directory(environ: Mapping[str, str]) -> Path:
 def _own(path: Path) -> Path:
     room = LONGEST - 1 - _KEY - len(_SOCKET)
     if len(os.fsencode(path)) > room:
-        raise OutputError(str(path), detail=f"this path is longer than {room} bytes, too long for sockets in it")
-    with writing(path):
+        raise UnusableDirectory(str(path), detail=f"its path is longer than {room} bytes")
+    try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableDirectory(str(path), detail=error.strerror or str(error)) from error
     _check(path)
     return path
 
 
 def _check(path: Path) -> None:
     """Refuse a directory that is not a directory of this user's that nobody else may enter."""
-    with writing(path):
+    try:
         status = path.lstat()
+    except OSError as error:
+        raise UnusableDirectory(str(path), detail=error.strerror or str(error)) from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise AccessDenied(str(path), detail="not a directory of yours that nobody else may enter (mode 0700)")
+        raise UnsafeDirectory(str(path), detail="not a directory of yours that nobody else may enter (mode 0700)")
 
 
 def key(model: Path, gpu_layers: int | None, environ: Mapping[str, str]) -> str:
@@ -76,12 +80,19 @@ def key(model: Path, gpu_layers: int | None, environ: Mapping[str, str]) -> str:
         (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns),
         gpu_layers,
         sorted((SPEED | steering).items()),  # as the worker will have them
+        _standing(),
         llmcli.__version__,
         sys.prefix,
         _installed(),
     )
     text = json.dumps(fixed).encode()
     return f"{zlib.crc32(text):08x}{zlib.adler32(text):08x}"  # nobody attacks it, and hashlib takes 3 ms to import
+
+
+def _standing() -> tuple[int, list[int]]:
+    """Return how nice this process is and on which cores it may run: a worker has that of whoever starts it."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return os.getpriority(os.PRIO_PROCESS, 0), cores
 
 
 def _installed() -> list[int]:
@@ -105,28 +116,40 @@ class Place:
 
         Raises ``OutputError`` where the directory cannot be written or locks do not work.
         """
+        until = time.monotonic() + patience
+        descriptor = self._try_lock()
+        while descriptor is None and time.monotonic() < until:
+            time.sleep(_LOOK)
+            descriptor = self._try_lock()
+        try:
+            yield descriptor is not None
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _try_lock(self) -> int | None:
+        """Return the descriptor that holds the lock, None where somebody else has it."""
         import fcntl
 
-        until = time.monotonic() + patience
         with writing(self._lock):
             descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            while True:
-                try:
-                    with writing(self._lock):
-                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OutputError as error:
-                    if not isinstance(error.__cause__, BlockingIOError):
-                        raise
-                else:
-                    yield True
-                    return
-                if time.monotonic() >= until:
-                    yield False
-                    return
-                time.sleep(_LOOK)
-        finally:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._lock.stat().st_ino == os.fstat(descriptor).st_ino:
+                    return descriptor
+            except (BlockingIOError, FileNotFoundError):  # the latter: whoever had it has removed the file
+                pass
+            except BaseException:
+                os.close(descriptor)
+                raise
             os.close(descriptor)
+            return None
+
+    def remove(self) -> None:
+        """Remove socket and lock; by whoever holds the lock, which nobody can take any more then."""
+        for path in (self.socket, self._lock):
+            with suppress(OSError):
+                path.unlink()
 
 
 @contextmanager

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +28,9 @@ _LOOK = 0.5
 _REST = 2.0
 """Seconds without work after which what suits the model may be measured."""
 _PATIENCE = 1.0
+_QUIET = 1.0
+"""Seconds between two such lines."""
+_WIDTH = 200
 
 
 class _OwnUserOnly(H11Protocol):
@@ -34,8 +40,29 @@ class _OwnUserOnly(H11Protocol):
         """Close a connection from anybody else before a byte of it is read."""
         connection = transport.get_extra_info("socket")
         super().connection_made(transport)
-        if peer(connection) != os.getuid():
+        if peer(connection)[1] != os.getuid():
             transport.abort()
+
+
+class _Lines(logging.Handler):
+    """Errors of the libraries as lines of the log: what and where, without anybody's text, and not for ever the same."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._say = say
+        self._quiet_until = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line, if the last one is a while ago."""
+        now = time.monotonic()
+        if now < self._quiet_until:
+            return
+        self._quiet_until = now + _QUIET
+        error = record.exc_info[1] if record.exc_info else None
+        frames = traceback.extract_tb(error.__traceback__)[-1:] if error else []
+        where = "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+        what = f" ({type(error).__name__}{where})" if error else ""
+        self._say(f"{record.levelname.lower()}: {str(record.msg).splitlines()[0][:_WIDTH]}{what}")
 
 
 class Server(uvicorn.Server):
@@ -49,7 +76,11 @@ class Server(uvicorn.Server):
         path = Path(listening.getsockname())
         self._place = Place(path.parent, path.stem)
         self._inode = path.stat().st_ino
-        self._worker = Worker(plan, engines, self._leave)
+        self._worker = Worker(plan, engines, self._stop)
+        for name in ("asyncio", "uvicorn"):
+            logger = logging.getLogger(name)
+            logger.propagate = False
+            logger.addHandler(_Lines(say))
         config = uvicorn.Config(
             self._worker.app,
             http=_OwnUserOnly,
@@ -84,6 +115,13 @@ class Server(uvicorn.Server):
         if not self._leave():
             self._go()
 
+    def _stop(self) -> bool:
+        """End as the user said."""
+        if not self._leave():
+            return False
+        self._say("ends: it was told to")
+        return True
+
     def _leave(self) -> bool:
         """Take the socket out of the directory, so that nobody finds it any more, and end; False: somebody just does."""
         with self._place.lock(_PATIENCE) as ours:
@@ -91,7 +129,7 @@ class Server(uvicorn.Server):
                 return False
             with contextlib.suppress(OSError):  # gone already, or another worker's by now
                 if self._place.socket.stat().st_ino == self._inode:
-                    self._place.socket.unlink()
+                    self._place.remove()
         self._go()
         return True
 

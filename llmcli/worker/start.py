@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
+import signal
 import socket
 import subprocess
 import time
@@ -24,12 +26,24 @@ from llmcli.worker import client, crash
 from llmcli.worker.client import Gone
 from llmcli.worker.place import Place, places, writing
 
-_BACKLOG = 1024
+BACKLOG = 1024
 _PATIENCE = 5.0
 """Seconds to wait for whoever is starting a worker, and for one that was asked to end."""
 _LOOK = 0.02
 _ANSWER = 1.0
 """Seconds for a worker to say how it is."""
+_GRACE = 8.0
+"""Seconds for a worker that was asked to end: answers that are running may come to their end."""
+INHERITED = (
+    resource.RLIMIT_AS,
+    resource.RLIMIT_CPU,
+    resource.RLIMIT_DATA,
+    resource.RLIMIT_FSIZE,
+    resource.RLIMIT_NOFILE,
+)
+"""Limits (getrlimit(2)) under which a worker cannot serve other commands than the one that started it."""
+_FEW = 256
+"""Descriptors that are too few for a worker."""
 OWN_MEMORY = 64 << 20
 """Bytes that a worker takes beside its model: the interpreter, the libraries, the server."""
 _LOG_BYTES = 1 << 20
@@ -88,6 +102,9 @@ class Starter:
             found = self.find()
             if found is not None:
                 return found
+            limit = _limit()
+            if limit:
+                raise TryAgain("the worker", detail=f"other commands would suffer from the {limit} of this one")
             self._before()
             listening = self._listen()
             try:
@@ -109,7 +126,7 @@ class Starter:
                 self.place.socket.unlink(missing_ok=True)
                 listening.bind(str(self.place.socket))
                 self.place.socket.chmod(0o600)  # until now the directory's mode alone kept others out
-                listening.listen(_BACKLOG)
+                listening.listen(BACKLOG)
         except OutputError:
             listening.close()
             raise
@@ -128,6 +145,7 @@ class Starter:
                 env=processes.environment(self._environ),
                 pass_fds=(listening.fileno(),),
                 start_new_session=True,
+                umask=0o077,
             )
 
     def connect(self) -> socket.socket:
@@ -147,6 +165,22 @@ class Starter:
         return self._child.poll()
 
 
+def _limit() -> str:
+    """Return a limit of this process that a worker would be under for good, "" where there is none."""
+    words = (
+        "limit of address space",
+        "limit of CPU time",
+        "limit of data",
+        "limit of file sizes",
+        "limit of open files",
+    )
+    for limit, what in zip(INHERITED, words, strict=True):
+        _, hard = resource.getrlimit(limit)
+        if hard != resource.RLIM_INFINITY and (limit != resource.RLIMIT_NOFILE or hard < _FEW):
+            return what
+    return ""
+
+
 @contextlib.contextmanager
 def _log(path: Path) -> Iterator[int]:
     """Open a log for a new process: for this user only, appended to, and put aside when it is long."""
@@ -163,29 +197,71 @@ def _log(path: Path) -> Iterator[int]:
 
 
 def statuses(directory: Path) -> list[dict[str, Any]]:
-    """Return what the workers that run say of themselves; one that does not answer in time is one that does not."""
+    """Return what the workers that run say of themselves; of one that does not answer in time only key, socket and pid.
+
+    A socket on which nobody listens any more is removed.
+    """
     found = []
     for place in places(directory):
+        status: dict[str, Any] = {"key": place.key, "socket": str(place.socket)}
         try:
-            found.append(client.ask(place.socket, "GET", "/llm/status", timeout=_ANSWER) | {"key": place.key})
+            found.append(client.ask(place.socket, "GET", "/llm/status", timeout=_ANSWER) | status)
         except (Gone, LlmError, OSError):
-            continue
+            pid = _listener(place)
+            if pid is not None:
+                found.append(status | {"pid": pid})
     return found
 
 
+def answers(status: Mapping[str, Any]) -> bool:
+    """Return whether a worker of which ``statuses`` told has answered."""
+    return "model" in status
+
+
+def _listener(place: Place) -> int | None:
+    """Return the process that listens on a socket; None where nobody does, and then the socket is removed."""
+    try:
+        with client.connect(place.socket, _ANSWER) as connected:
+            return client.peer(connected)[0]
+    except (Gone, LlmError):
+        with contextlib.suppress(OSError, LlmError), place.lock() as ours:
+            if ours and not client.listens(place.socket):
+                place.remove()
+        return None
+
+
 def stop(place: Place, *, only_idle: bool = False) -> bool:
-    """Ask a worker to end and wait for that; False when it goes on. Raises ``AccessDenied``."""
+    """Have a worker end and wait for that; False when it goes on. Raises ``AccessDenied``.
+
+    One that does not answer is killed, unless ``only_idle``.
+    """
+    pid = _listener(place)
+    if pid is None:
+        return True
     try:
         answer = client.ask(place.socket, "POST", "/llm/stop", {"only_idle": only_idle})
-    except Gone:
-        return True
-    if not answer["ends"]:
-        return False
-    until = time.monotonic() + _PATIENCE
+    except (Gone, LlmError, OSError):
+        if only_idle or not client.listens(place.socket):
+            return not client.listens(place.socket)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    else:
+        if not answer["ends"]:
+            return False
+    return _ended(pid)
+
+
+def _ended(pid: int) -> bool:
+    """Wait for the end of a process; False when it outlives what a worker may take."""
+    until = time.monotonic() + _GRACE
     while time.monotonic() < until:
         try:
-            client.connect(place.socket, 1.0).close()
-        except Gone:
+            os.kill(pid, 0)
+            if os.waitpid(pid, os.WNOHANG)[0]:  # it was our own child
+                return True
+        except ChildProcessError:
+            pass
+        except ProcessLookupError:
             return True
         time.sleep(_LOOK)
     return False
@@ -196,7 +272,7 @@ def make_room(directory: Path, lacks: Callable[[list[dict[str, Any]]], bool]) ->
 
     Returns what is left: the workers' own words about themselves.
     """
-    running = sorted(statuses(directory), key=lambda status: -status["idle_seconds"])
+    running = sorted(filter(answers, statuses(directory)), key=lambda status: -status["idle_seconds"])
     for status in list(running):
         if not lacks(running):
             break

@@ -17,6 +17,10 @@ from llmcli.errors import MissingError, TryAgain
 if TYPE_CHECKING:
     from llmcli.worker.place import Place
 
+_COLUMNS = (
+    *("pid", "model", "memory", "uptime", "requests", "active", "tokens_per_second", "idle_seconds", "path", "socket"),
+)
+_SILENT = "(does not answer)"
 Which = Annotated[
     list[str] | None,
     typer.Argument(metavar="[WORKER]...", help="Model or pid; none: all.", autocompletion=completers.workers),
@@ -27,7 +31,8 @@ Which = Annotated[
 def show_list(cli: Context) -> int:
     """List the workers that run: the model of each, its memory, what it has done, how long it has been idle.
 
-    In a pipe, tab-separated: pid, model, memory, uptime, requests, active, tokens a second, idle seconds, path.
+    In a pipe, tab-separated: pid, model, memory, uptime, requests, active, tokens a second, idle seconds, path, socket.
+    One that does not answer has a pid and a socket only; stop ends it all the same.
     """
     from llmcli.cli import wording
 
@@ -63,12 +68,8 @@ def restart(cli: Context, which: Which = None) -> int:
 
 @command(*GENERAL, examples="llm worker log\nllm worker log qwen3-1.7b | tail")
 def log(cli: Context, which: Which = None) -> int:
-    """Print what workers wrote down: starts, ends, crashes; no prompt and no answer."""
-    from llmcli.cli import wiring
-
-    found = [Path(status["log"]) for status in _chosen(cli, which)] if which else []
-    directory = wiring.log_directory(cli)
-    for path in found or sorted(directory.glob("*.log")):
+    """Print what workers wrote down: starts, ends, crashes; no prompt and no answer. Those that ended have a log too."""
+    for path in _logs(cli, which):
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
@@ -80,6 +81,28 @@ def log(cli: Context, which: Which = None) -> int:
     return 0
 
 
+def _logs(cli: Context, which: list[str] | None) -> list[Path]:
+    """Return the logs that the words name, by model or pid, all without any; what is newest last.
+
+    Raises ``MissingError``.
+    """
+    from llmcli.cli import wiring
+
+    there = sorted(wiring.log_directory(cli).glob("*.log"), key=lambda path: path.stat().st_mtime)
+    chosen = list(there) if not which else []
+    for word in which or ():
+        names = {wiring.log_file(cli, word).stem, wiring.log_file(cli, str(Path(word).absolute())).stem}
+        named = [path for path in there if path.stem.removesuffix(".old") in names or _tells_of(path, word)]
+        if not named:
+            raise MissingError(word, kind="worker", suggestions=[path.stem for path in there])
+        chosen += [path for path in named if path not in chosen]
+    return chosen
+
+
+def _tells_of(log: Path, pid: str) -> bool:
+    return pid.isdigit() and f" {pid} starts: " in log.read_text(encoding="utf-8", errors="replace")
+
+
 def _running(cli: Context) -> list[dict[str, Any]]:
     from llmcli.worker import place, start
 
@@ -89,11 +112,12 @@ def _running(cli: Context) -> list[dict[str, Any]]:
 def _chosen(cli: Context, which: list[str] | None) -> list[dict[str, Any]]:
     """Return the workers that the words name, all without any. Raises ``MissingError``."""
     running = _running(cli)
-    chosen = []
+    chosen: list[dict[str, Any]] = []
     for word in which or ():
-        named = [status for status in running if word in {status["model"], str(status["pid"])}]
+        named = [status for status in running if word in {status.get("model"), str(status["pid"])}]
         if not named:
-            raise MissingError(word, kind="worker", suggestions=[status["model"] for status in running])
+            names = [str(status.get("model", status["pid"])) for status in running]
+            raise MissingError(word, kind="worker", suggestions=names)
         chosen += [status for status in named if status not in chosen]
     return chosen if which else running
 
@@ -106,14 +130,15 @@ def _stop(cli: Context, which: list[str] | None, *, only_idle: bool = False) -> 
     ended, rows = [], []
     for status in _chosen(cli, which):
         if start.stop(_place(directory, status), only_idle=only_idle):
-            ended.append(status["model"])
-            rows.append({"pid": status["pid"], "model": status["model"]})
+            ended += [status["model"]] if "model" in status else []
+            rows.append({"pid": status["pid"], "model": status.get("model")})
         elif not only_idle:
             raise TryAgain(f"the worker {status['pid']}", detail="it goes on")
     if cli.flags.json:
         cli.table(rows)
     for row in rows:
-        cli.explain(f"ended the worker {row['pid']} of {row['model']}")
+        of = f"of {row['model']}" if row["model"] else "that did not answer"
+        cli.explain(f"ended the worker {row['pid']} {of}")
     return ended
 
 
@@ -124,6 +149,9 @@ def _place(directory: Path, status: dict[str, Any]) -> Place:
 
 
 def _row(status: dict[str, Any]) -> dict[str, Any]:
+    """Return what the list shows of a worker; of one that does not answer (to be stopped) nothing but pid and socket."""
+    if "model" not in status:
+        return dict.fromkeys(_COLUMNS) | {"pid": status["pid"], "model": _SILENT, "socket": status["socket"]}
     return {
         "pid": status["pid"],
         "model": status["model"],
@@ -134,6 +162,7 @@ def _row(status: dict[str, Any]) -> dict[str, Any]:
         "tokens_per_second": status["tokens_per_second"] and round(status["tokens_per_second"], 1),
         "idle_seconds": round(status["idle_seconds"], 1),
         "path": status["path"],
+        "socket": status["socket"],
     }
 
 
@@ -142,10 +171,14 @@ def _for_people(row: dict[str, Any], size: Any) -> dict[str, Any]:
         "pid": row["pid"],
         "model": row["model"],
         "memory": size(row["memory"]) if row["memory"] is not None else "",
-        "uptime": _span(row["uptime"]),
+        "uptime": _span(row["uptime"]) if row["uptime"] is not None else "",
         "requests": row["requests"],
         "tok/s": row["tokens_per_second"],
-        "idle": _span(row["idle_seconds"]) if not row["active"] else f"{row['active']} active",
+        "idle": ""
+        if row["uptime"] is None
+        else f"{row['active']} active"
+        if row["active"]
+        else _span(row["idle_seconds"]),
     }
 
 
