@@ -144,5 +144,4 @@ def schema_to_grammar(schema: Mapping[str, Any]) -> str:
     try:
         return str(json_schema_to_gbnf(json.dumps(schema)))
     except (KeyError, TypeError, ValueError, AssertionError, AttributeError, RecursionError, IndexError) as error:
-        said = str(error).partition("(use ")[0].strip() if isinstance(error, ValueError | AssertionError) else ""
-        raise InputError("schema", detail=said or "it holds something that no grammar can be made of") from error
+        raise InputError("schema", detail="it holds something that no grammar can be made of") from error

@@ -27,6 +27,7 @@ from llmcli.worker.client import Gone
 from llmcli.worker.place import Place, places, writing
 
 BACKLOG = 1024
+_MODULE = "llmcli.worker"
 _PATIENCE = 5.0
 """Seconds to wait for whoever is starting a worker, and for one that was asked to end."""
 _LOOK = 0.02
@@ -137,7 +138,7 @@ class Starter:
         arguments = (str(listening.fileno()), json.dumps(asdict(self.plan)))
         with _log(Path(self.plan.log)) as log:
             self._child = subprocess.Popen(  # noqa: S603 (our own module)
-                processes.command("llmcli.worker", *arguments),
+                processes.command(_MODULE, *arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -208,7 +209,7 @@ def statuses(directory: Path) -> list[dict[str, Any]]:
             found.append(client.ask(place.socket, "GET", "/llm/status", timeout=_ANSWER) | status)
         except (Gone, LlmError, OSError):
             pid = _listener(place)
-            if pid is not None:
+            if pid is not None and _is_worker(pid):
                 found.append(status | {"pid": pid})
     return found
 
@@ -216,6 +217,16 @@ def statuses(directory: Path) -> list[dict[str, Any]]:
 def answers(status: Mapping[str, Any]) -> bool:
     """Return whether a worker of which ``statuses`` told has answered."""
     return "model" in status
+
+
+def _is_worker(pid: int) -> bool:
+    """Return whether a process is a worker, and no other that listens in its place."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # no Linux
+        ps = ["ps", "-o", "command=", "-p", str(pid)]
+        command = subprocess.run(ps, capture_output=True, check=False).stdout  # noqa: S603
+    return _MODULE.encode() in command
 
 
 def _listener(place: Place) -> int | None:
@@ -241,7 +252,7 @@ def stop(place: Place, *, only_idle: bool = False) -> bool:
     try:
         answer = client.ask(place.socket, "POST", "/llm/stop", {"only_idle": only_idle})
     except (Gone, LlmError, OSError):
-        if only_idle or not client.listens(place.socket):
+        if only_idle or not _is_worker(pid) or not client.listens(place.socket):
             return not client.listens(place.socket)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -5,6 +5,7 @@ from tasks.helpers import result
 from llmcli.errors import MissingError, UsageError
 from llmcli.tasks.base import Options
 from llmcli.tasks.generate import generate, kinds
+from llmcli.templates import Library
 
 
 def run(prompts, kind, variables, text=None, **options):
@@ -58,3 +59,15 @@ def test_the_answer_has_an_automatic_limit(prompts):
     """A kind without a limit of its own still ends; the user's limit wins."""
     assert run(prompts, "poem", {"topic": "x"})[1].max_tokens == 2048
     assert run(prompts, "poem", {"topic": "x"}, max_tokens=7)[1].max_tokens == 7
+
+
+def test_a_kind_s_schema_and_labels_bind_the_answer(tmp_path):
+    """What ``output`` says is asked of the model, not hoped for."""
+    (tmp_path / "generate").mkdir()
+    for name, output in (("data", "{schema: {type: object}}"), ("word", "{labels: [good, bad]}")):
+        text = f"description: x\nuser: Say x.\noutput: {output}\n"
+        (tmp_path / "generate" / f"{name}.yaml").write_text(text)
+    library = Library(tmp_path)
+    assert run(library, "data", {})[1].schema == {"type": "object"}
+    request = run(library, "word", {})[1]
+    assert request.grammar == 'root ::= "good" | "bad"' and request.schema is None

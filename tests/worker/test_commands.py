@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from llmcli import processes
-from llmcli.cli import main
+from llmcli.cli import main, wiring
 from llmcli.cli.world import World
 
 from .conftest import SHORT, gone, wait_until
@@ -121,3 +124,58 @@ def test_a_crash_is_one_line_and_what_to_do(llm):
     assert (code, out) == (70, "") and "GGML_ASSERT(word != killer)" in lines[0] and len(lines) == 2
     assert "llm worker log" in lines[1]
     assert llm(*ASK)[0] == 0
+
+
+@pytest.fixture
+def hung(shell):
+    """Return the pid of a worker that says nothing any more."""
+    shell(*ASK)
+    pid = shell.worker()["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    yield pid
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_hung_worker_is_listed_and_ended(hung, shell, llm):
+    """It has a pid, and ``stop`` kills it; the next command has a worker again."""
+    (row,) = shell.listed()
+    assert (row["pid"], row["model"], row["memory"]) == (hung, "(does not answer)", None)
+    code, out, _ = llm("worker", "stop", "--json", str(hung))
+    assert code == 0 and json.loads(out) == {"pid": hung, "model": None} and gone(hung)
+    assert shell(*ASK).code == 0 and shell.worker()["pid"] != hung
+
+
+def test_a_command_does_without_a_hung_worker(hung, shell, llm, monkeypatch):
+    """It says so with -v, and gives its answer."""
+    monkeypatch.setattr(wiring, "_SILENCE", 0.2)
+    code, out, err = llm(*ASK, "-v")
+    assert code == 0 and out and "does not answer" in err and "in this process" in err
+
+
+def test_the_log_of_a_worker_that_ended(shell, llm):
+    """Its model still names it, and so does its pid."""
+    shell(*ASK)
+    pid = shell.worker()["pid"]
+    llm("worker", "stop")
+    assert gone(pid)
+    for word in (str(shell.model), str(pid)):
+        code, out, _ = llm("worker", "log", word)
+        assert code == 0 and f" {pid} starts: " in out and f" {pid} ends: it was told to" in out
+    assert llm("worker", "log", "nobody")[0] == 66
+
+
+def test_nothing_is_left_of_a_worker_that_ended(shell, llm):
+    """Neither socket nor lock."""
+    shell(*ASK)
+    llm("worker", "stop")
+    assert list(shell.runtime.iterdir()) == []
+
+
+def test_the_socket_of_a_killed_worker_goes_with_the_next_look(shell, llm):
+    """Nobody listens there."""
+    shell(*ASK)
+    pid = shell.worker()["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: gone(pid))
+    assert llm("worker", "list") == (0, "", "") and not list(shell.runtime.glob("*.sock"))

@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from llmcli.types import EngineOptions, Message, Request, Role
+from llmcli.worker import openai
 from llmcli.worker.app import Worker
 from llmcli.worker.engines import Engines
 from llmcli.worker.start import Plan
@@ -192,3 +193,42 @@ def test_a_sampling_without_seed_is_another_each_time(client):
     """A seed that is not given is drawn."""
     texts = {chat(client, temperature=2, max_tokens=12).json()["choices"][0]["message"]["content"] for _ in range(3)}
     assert len(texts) > 1
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nope", 404), ("GET", "/v1/chat/completions", 405)])
+def test_what_is_not_there_is_told_in_openai_s_shape(client, method, path, status):
+    """For all clients parse that."""
+    answer = client.request(method, path)
+    assert answer.status_code == status and answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_body_without_end_is_refused(client, monkeypatch):
+    """Before all of it is there."""
+    monkeypatch.setattr(openai, "LONGEST_BODY", 1000)
+    answer = client.post("/v1/chat/completions", content=(b"x" * 100 for _ in range(1000)))
+    assert answer.status_code == 413 and "1000 bytes" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "minLength": 1_000_000},
+        {"type": "array", "items": {"type": "string"}, "maxItems": 20_000},
+        {"type": "string", "pattern": "^a{1,100000}$"},
+        {"enum": []},
+        {"type": "foo"},
+        {"$ref": "#/nowhere"},
+        {"$ref": "https://example.org/schema.json"},
+    ],
+)
+def test_schemas_that_no_grammar_can_be_made_of(client, schema, capfd):
+    """400, without a word of Python's or of the schema on standard error."""
+    wanted = {
+        "type": "json_schema",
+        "json_schema": {"name": "a", "schema": {"properties": {"p": schema}, "type": "object"}},
+    }
+    answer = chat(client, response_format=wanted)
+    assert answer.status_code == 400
+    message = answer.json()["error"]["message"]
+    assert "Error" not in message and "--" not in message
+    assert capfd.readouterr().err == ""

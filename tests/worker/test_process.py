@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -300,3 +303,37 @@ def test_a_listener_that_says_nothing_is_no_worker(shell):
     silent.listen(1)
     assert len(shell.listed()) == 1
     silent.close()
+
+
+@pytest.mark.parametrize("limit", ["-n 200", "-t 100", "-v 20000000", "-f 1000000"])
+def test_a_command_under_limits_starts_no_worker_for_others(shell, limit):
+    """It runs the model itself, and says so with -v."""
+    words = shlex.join([sys.executable, "-m", "llmcli", *ASK, "-v"])
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit {limit}; {words}"], env=shell.environ(), capture_output=True, check=False, text=True
+    )
+    assert done.returncode == 0 and done.stdout and "limit of" in done.stderr
+    assert shell.statuses() == []
+
+
+def test_a_nice_command_has_a_worker_of_its_own(shell):
+    """Else everybody's would be as slow as it may be."""
+    shell(*ASK)
+    shell(*ASK, preexec_fn=lambda: os.nice(5))
+    assert sorted(os.getpriority(os.PRIO_PROCESS, status["pid"]) for status in shell.statuses()) == [0, 5]
+
+
+def test_the_umask_of_a_worker_is_its_own(shell):
+    """Whoever starts it."""
+    shell(*ASK, umask=0o777)
+    status = Path(f"/proc/{shell.worker()['pid']}/status").read_text()
+    assert re.search(r"^Umask:\s+0077$", status, re.MULTILINE)
+
+
+def test_a_log_that_cannot_be_written_ends_no_worker(shell):
+    """A full disk, for example."""
+    log = shell.directory / "home" / "cache" / "workers"
+    log.mkdir(parents=True)
+    (log / f"{str(shell.model).replace('/', '_')}.log").symlink_to("/dev/full")
+    first, second = shell(*ASK, "-v"), shell(*ASK, "-v")
+    assert (first.code, second.code) == (0, 0)
