@@ -26,8 +26,13 @@
     |- OutputError             74   I/O error, disk full, closed stdout
     |- TryAgain                75   network, 429, 5xx, lock time-out
     |- RemoteError             76   checksum mismatch, protocol error
-    |  `- DamagedModel              (a file is not what was announced, or what it was)
+    |  |- DamagedModel              (a file is not what was announced, or what it was)
+    |  |- Refused                   (a server does not take the request)
+    |  `- Untrusted                 (a server is not what it should be, or sends to another)
     |- AccessDenied            77   authentication or permission
+    |  |- KeyRefused                (a server wants another key)
+    |  |- UnsafeKey                 (others may read the file of a key)
+    |  `- NoConsent                 (nobody agreed that a host gets what is sent)
     |- ConfigError             78   configuration, unknown keys too
     |- TimedOut               124   --timeout ran out
     `- Stopped
@@ -270,6 +275,14 @@ class DamagedModel(RemoteError):
         self.repair = repair
 
 
+class Refused(RemoteError):
+    """The server ``subject`` does not take the request; ``detail`` holds its words."""
+
+
+class Untrusted(RemoteError):
+    """The server ``subject`` gets nothing: it does not prove who it is, or sends to another one; ``detail`` says which."""
+
+
 class AccessDenied(LlmError):
     """Authentication or permission; ``url`` is where access can be asked for."""
 
@@ -282,6 +295,26 @@ class AccessDenied(LlmError):
 
 class UnsafeDirectory(AccessDenied):
     """Others could enter the directory ``subject``, which is to hold sockets."""
+
+
+class KeyRefused(AccessDenied):
+    """The server ``subject`` does not accept the key that came from ``key`` ("" where none was sent)."""
+
+    def __init__(self, subject: str, *, key: str = "", detail: str = "") -> None:
+        super().__init__(subject, detail=detail)
+        self.key = key
+
+
+class UnsafeKey(AccessDenied):
+    """Others than its owner may read the file ``subject`` that holds a key."""
+
+
+class NoConsent(AccessDenied):
+    """Nobody agreed that the host ``subject`` gets what is sent; ``backend`` is its name in the configuration, or ""."""
+
+    def __init__(self, subject: str, *, backend: str = "") -> None:
+        super().__init__(subject)
+        self.backend = backend
 
 
 class ConfigError(LlmError):

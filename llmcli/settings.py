@@ -107,9 +107,24 @@ def _names(value: Any) -> dict[str, str]:
     return dict(value)
 
 
+def _backends(value: Any) -> dict[str, dict[str, Any]]:
+    from llmcli import servers  # who has none need not import it
+
+    return servers.parse(value)
+
+
+def _address(value: Any) -> str:
+    from llmcli import servers
+
+    return servers.address(value)
+
+
 KEYS = (
     Key("model", _text, None, "the model when -m is not given: any name that -m takes"),
     Key("aliases", _names, {}, "other names for models: {short: owner/repo:QUANT}; in the environment: short=..."),
+    Key("backend", _text, "local", "where models run: local, or the name of one of backends (as --backend)"),
+    Key("backends", _backends, {}, "servers elsewhere: {NAME: {type: openai, base_url: https://HOST/v1, ...}}"),
+    Key("base_url", _address, None, "a server elsewhere by its address (as --base-url)"),
     Key("ctx", _whole(64, 2**24, "auto"), "auto", "context in tokens; auto: what the job needs, up to the model's own"),
     Key("max_tokens", _whole(1, 2**24, "auto"), "auto", "longest answer in tokens; auto: what the verb needs"),
     Key("threads", _whole(1, 1024, "auto"), "auto", "threads; auto: the cores that this process may use"),
@@ -130,7 +145,7 @@ KEYS = (
     Key("markdown", _one_of("on", "off"), "on", "render Markdown on a terminal"),
 )
 _BY_NAME = {key.name: key for key in KEYS}
-_MAPPINGS = frozenset({"aliases"})
+_MAPPINGS = frozenset({"aliases", "backends"})
 """Settings whose values are mappings; others with keys under their name may nest."""
 _NOT_SETTINGS = frozenset(
     {"LLMCLI_CONFIG_DIR", "LLMCLI_DATA_DIR", "LLMCLI_CACHE_DIR", "LLMCLI_RUNTIME_DIR", "LLMCLI_PYTHON"}

@@ -143,10 +143,15 @@ class ReasoningPiece:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The scores of a request's candidates, in their order."""
+    """The scores of a request's candidates, in their order.
+
+    ``way`` says how a server elsewhere came by them: "score" (all tokens of each, as here), "logprobs" (estimated from the
+    likeliest first tokens of an answer) or "samples" (counted answers); "" on this machine.
+    """
 
     id: str
     scores: tuple[Score, ...]
+    way: str = ""
 
 
 @dataclass(frozen=True, slots=True)

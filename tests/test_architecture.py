@@ -16,6 +16,7 @@ LEAVES = {
     "interrupt",
     "sandbox",
     "processes",
+    "servers",
     "",
 }  # "" is the package itself: its version
 ROOMS = {

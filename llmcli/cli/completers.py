@@ -120,6 +120,16 @@ def settings() -> Offers:
     return [(key.name, key.help) for key in KEYS]
 
 
+@_offers
+def backends(ctx: typer.Context) -> Iterable[tuple[str, str]]:
+    """Names that ``--backend`` takes, explained by their addresses."""
+    from llmcli.settings import find_paths, resolve
+
+    environ = ctx.find_root().obj[0].environ
+    described = resolve({}, environ, find_paths(environ).config_file)["backends"]
+    return [("local", "this machine"), *((name, fields["base_url"]) for name, fields in described.items())]
+
+
 def kv_types() -> Offers:
     """Types of the KV cache."""
     return ["auto", "f16", "q8_0", "bf16"]

@@ -56,7 +56,18 @@ class Context:
 
     def _given(self) -> dict[str, tuple[str, Any]]:
         """Return the flags that are settings; the words of an option are its setting's, with dashes."""
-        names = ("model", "ctx", "max_tokens", "threads", "gpu_layers", "kv_type", "deterministic", "timeout")
+        names = (
+            "model",
+            "backend",
+            "base_url",
+            "ctx",
+            "max_tokens",
+            "threads",
+            "gpu_layers",
+            "kv_type",
+            "deterministic",
+            "timeout",
+        )
         given = {
             name: ("--" + name.replace("_", "-"), getattr(self.flags, name)) for name in (*names, "offline", "pull")
         }
@@ -153,6 +164,9 @@ class Context:
         if self._backend is None:
             from llmcli.cli import wiring
 
+            if wiring.elsewhere(self):
+                self._backend = wiring.build_remote(self)
+                return self._backend
             model = self.model()
             named, origin = self.models.default()
             called = "" if named == model.name else f", called {named}"

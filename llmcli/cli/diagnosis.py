@@ -281,6 +281,41 @@ def _is_address(url: str) -> bool:
     return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
+def _backends(cli: Context) -> Finding:
+    """Look at the servers elsewhere without asking them: which get what, by whose leave, and whether their keys are there."""
+    from llmcli import servers
+    from llmcli.backends.remote.keys import find_key
+    from llmcli.cli import remote
+
+    agreed, described = remote.consents(cli), cli.settings["backends"]
+    texts, problems, listed = [], [], []
+    for name, fields in described.items():
+        server = servers.server(name, fields)
+        leave = (
+            "this machine"
+            if server.here
+            else "agreed to in the configuration"
+            if server.consent
+            else f"agreed to on {agreed[server.origin]}"
+            if server.origin in agreed
+            else "nobody agreed yet"
+        )
+        key = "no key"
+        try:
+            key = f"key of {origin}" if (origin := find_key(server, cli.world.environ).origin) else key
+        except LlmError as error:
+            problems.append(wording.words(error))
+            key = problems[-1][0]
+        texts.append(f"{name}: {server.base_url} ({leave}; {key})")
+        listed.append({"name": name, "base_url": server.base_url, "model": server.model, "consent": leave, "key": key})
+    others = [host for host in agreed if host not in {servers.server(n, f).origin for n, f in described.items()}]
+    texts += [f"{host} (agreed to on {agreed[host]})" for host in others]
+    data = {"backend": cli.settings["backend"], "base_url": cli.settings["base_url"], "backends": listed}
+    data["consents"] = agreed
+    text = "; ".join(texts) or "none: every model runs on this machine"
+    return Finding(State.WARNING if problems else State.OK, text, problems[0][1] if problems else "", data)
+
+
 def _terminal(cli: Context) -> Finding:
     world = cli.world
     named = {"stdin": world.stdin, "stdout": world.stdout, "stderr": world.stderr}
@@ -319,6 +354,7 @@ CHECKS: dict[str, Callable[[Context], Finding]] = {
     "models": _models,
     "default model": _default_model,
     "path": _path,
+    "backends": _backends,
     "network": _network,
     "terminal": _terminal,
 }

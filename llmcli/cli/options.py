@@ -42,6 +42,19 @@ class Flags:
             autocompletion=completers.models,
         ),
     ] = None
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            "--backend",
+            metavar="NAME",
+            help="Where the model runs: local, or a server of the configuration.",
+            autocompletion=completers.backends,
+        ),
+    ] = None
+    base_url: Annotated[
+        str | None,
+        typer.Option("--base-url", metavar="URL", help="Run it on the server at this address (OpenAI's protocol)."),
+    ] = None
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FILE", help="Write there instead of standard output.")
     ] = None
@@ -80,6 +93,7 @@ class Flags:
     ] = None
     pull: Annotated[bool | None, typer.Option("--pull", help="Fetch a missing model without asking.")] = None
     offline: Annotated[bool | None, typer.Option("--offline", help="Never open a network connection.")] = None
+    yes: Annotated[bool, typer.Option("--yes", help="Let the server have what is sent; do not ask.")] = False
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Run the model in this process.")] = False
     no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Do not read standard input.")] = False
     timeout: Annotated[

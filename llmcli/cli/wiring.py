@@ -1,4 +1,4 @@
-"""Which backend answers: the worker, or the engine in this process. The only place that builds one."""
+"""Which backend answers: the worker, the engine in this process, or a server elsewhere. The only place that builds one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli.errors import AccessDenied, OutputError, TryAgain
+from llmcli.errors import AccessDenied, OutputError, TryAgain, Unsupported
 from llmcli.types import EngineOptions
 
 if TYPE_CHECKING:
@@ -66,6 +66,41 @@ def build_backend(cli: Context, model: ModelFile) -> Backend:
     check_fit(model, cli.settings, cli.models)
     return LocalBackend(
         model.path, name=model.name, model_id=model.sha256 or str(model.path), options=options, interrupt=cli.interrupt
+    )
+
+
+def elsewhere(cli: Context) -> bool:
+    """Whether a server elsewhere was named."""
+    return cli.settings["base_url"] is not None or cli.settings["backend"] != "local"
+
+
+def build_remote(cli: Context) -> Backend:
+    """Return the backend on the server that was named, or on this machine where that goes before.
+
+    Raises what ``remote.server`` and ``remote.allow`` raise, and what is wrong with its key; nothing is sent before.
+    """
+    from llmcli.cli import remote
+
+    server, origin = remote.server(cli)
+    if server is None:
+        return build_backend(cli, cli.model())
+    if cli.settings["deterministic"]:
+        raise Unsupported("deterministic answers", detail=f"{server.label} promises none")
+    remote.allow(cli, server)
+    from llmcli.backends.remote.backend import RemoteBackend
+    from llmcli.backends.remote.keys import find_key
+    from llmcli.backends.remote.proxies import find_proxy
+
+    environ, ctx = cli.world.environ, cli.settings["ctx"]
+    cli.explain(f"server {server.base_url} ({origin})")
+    return RemoteBackend(
+        server,
+        find_key(server, environ),
+        cli.interrupt,
+        model=cli.flags.model,
+        context=None if ctx == "auto" else ctx,
+        proxy=find_proxy(server, environ),
+        cache=cli.paths.cache,
     )
 
 

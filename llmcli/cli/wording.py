@@ -54,10 +54,17 @@ def _missing(error: e.MissingError) -> Words:
         "alias": "Try: llm models alias",
         "worker": "Try: llm worker list",
         "prompt": "Try: llm prompts list",
+        "remote model": "Name one of its models: -m MODEL",
+        "key file": "Correct key_file: llm config edit",
         "repository": "Check the name on the Hub, or try: llm models list",
         "match": "Try fewer words: the Hub looks for all of them in the names of repositories.",
     }
-    whats = {"input": "cannot read", "match": "no repository with GGUF files matches"}
+    whats = {
+        "input": "cannot read",
+        "key file": "cannot read the key file",
+        "match": "no repository with GGUF files matches",
+        "remote model": "the server has no model",
+    }
     what = whats.get(error.kind, f"no {error.kind} called")
     return _with_detail(f"{what} {_of(error)}", error), _did_you_mean(error.suggestions) or nexts.get(error.kind, "")
 
@@ -140,6 +147,18 @@ def _access(error: e.AccessDenied) -> Words:
     return _with_detail(f"no access to {_of(error)}", error), advice
 
 
+def _key_refused(error: e.KeyRefused) -> Words:
+    what = f"{_of(error)} does not accept the key of {error.key}" if error.key else f"{_of(error)} wants a key"
+    advice = "Check the key and what it may do." if error.key else "Name it by key_env or key_file: llm config edit"
+    return _with_detail(what, error), advice
+
+
+def _no_consent(error: e.NoConsent) -> Words:
+    setting = f", or set backends.{error.backend}.consent: true (llm config edit)" if error.backend else ""
+    what = f"{_of(error)} would get what is sent, and nobody has agreed to that"
+    return what, f"Add --yes, run it once on a terminal{setting}."
+
+
 def _try_again(error: e.TryAgain) -> Words:
     wait = f"Try again in {error.retry_after:.0f} seconds." if error.retry_after else "Try again later."
     return _with_detail(_of(error) or "not available now", error), wait
@@ -198,7 +217,12 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
         _with_detail(f"{_of(x)} is not safe for the sockets of workers", x),
         f"Try: chmod 700 {_of(x)} (if it is yours), or set LLMCLI_RUNTIME_DIR to a directory of yours",
     ),
+    e.Refused: lambda x: (_with_detail(f"{_of(x)} refused the request", x), ""),
+    e.Untrusted: lambda x: (_with_detail(_of(x), x), "Check the address: llm config show backends"),
     e.AccessDenied: _access,
+    e.KeyRefused: _key_refused,
+    e.UnsafeKey: lambda x: (f"others may read {_of(x)}, which holds a key", f"Try: chmod 600 {_of(x)}"),
+    e.NoConsent: _no_consent,
     e.ConfigError: _config,
     e.TimedOut: lambda _: ("the time of --timeout ran out", "Give it more time: --timeout SECONDS"),
     e.LlmError: lambda x: (_with_detail(_of(x) or "failed", x), ""),

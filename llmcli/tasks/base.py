@@ -132,6 +132,7 @@ class Answer:
 
     parts: list[str] = field(default_factory=list)
     scores: tuple[Score, ...] = ()
+    way: str = ""
     finished: Finished | None = None
     size: int = 0
 
@@ -141,7 +142,7 @@ class Answer:
             self.parts.append(event.text)
             self.size += len(event.text)
         elif isinstance(event, Scores):
-            self.scores = event.scores
+            self.scores, self.way = event.scores, event.way
         elif isinstance(event, Finished):
             self.finished = event
 

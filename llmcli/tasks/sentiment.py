@@ -11,9 +11,13 @@ from llmcli.errors import ConfigError, Unsupported
 from llmcli.tasks.base import Answer, Options, ended, failure, make_request
 from llmcli.tasks.records import in_order
 from llmcli.templates import Library
-from llmcli.types import ItemFailed, Progress, Request, Result, Score, TaskEvent
+from llmcli.types import ItemFailed, Notice, Progress, Request, Result, Score, TaskEvent
 
 PROMPT = "sentiment"
+_WAYS = {
+    "logprobs": "the server scores no whole labels: the probabilities are those of the first tokens of an answer",
+    "samples": "the server scores no labels and tells no log-probabilities: answers were drawn and counted",
+}
 
 
 def probabilities(scores: Sequence[Score]) -> dict[str, float]:
@@ -33,7 +37,8 @@ def sentiment(backend: Backend, prompts: Library, records: Iterable[Record], opt
     """Score each record; yield one Result or ItemFailed for each, in their order, as they come.
 
     A Result's fields: ``line`` (from 1), ``label`` and ``probabilities`` (by label, not rounded); a blank record has
-    None for both, so that output lines up with input. ``records`` may be endless. ``Progress`` counts "records".
+    None for both, so that output lines up with input. ``scoring`` says how a server elsewhere scored (``Scores.way``), and a
+    ``Notice`` does, once, where it could only estimate. ``records`` may be endless. ``Progress`` counts "records".
     Raises ``Unsupported`` when the backend cannot score, ``ConfigError`` when the prompt file has no labels.
     """
     prompt = prompts.get(PROMPT)
@@ -49,7 +54,11 @@ def sentiment(backend: Backend, prompts: Library, records: Iterable[Record], opt
         messages = prompt.render({"text": record.text})
         return make_request(str(record.index), messages, prompt, options, candidates=prompt.labels)
 
+    told = set()
     for done, (record, answer) in enumerate(in_order(backend, records, make), 1):
+        if answer is not None and answer.way in _WAYS and answer.way not in told:
+            told.add(answer.way)
+            yield Notice(_WAYS[answer.way], record.index)
         yield _outcome(record, answer, info.model)
         yield Progress(done, None, "records")
 
@@ -70,7 +79,7 @@ def _outcome(record: Record, answer: Answer | None, model: str) -> Result | Item
         record.index,
         name,
         None,
-        {**where, "label": label, "probabilities": chances},
+        {**where, "label": label, "probabilities": chances, **({"scoring": answer.way} if answer.way else {})},
         model=model,
         prompt=PROMPT,
         finish_reason=finished.reason,

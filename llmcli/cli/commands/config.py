@@ -55,7 +55,8 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {text}" for name, text in value.items()) or "-"
+        shown = {name: each["base_url"] if isinstance(each, dict) else each for name, each in value.items()}
+        return ", ".join(f"{name}: {text}" for name, text in shown.items()) or "-"
     return "-" if value is None else str(value)
 
 

@@ -1,0 +1,113 @@
+"""``llm summarize`` over many files on a server elsewhere, against the same with one request at a time.
+
+The server listens on loopback, takes 200 ms for an answer and refuses (429) more than 16 requests at once. Figure: wall
+seconds of the whole command, the start of the process included.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import common
+
+FILES = 100
+SECONDS = 0.2
+BEARS = 16
+WORDS = 300
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers chat completions, as a stream that comes at once after the pause."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    running = most = refused = 0
+    lock = threading.Lock()
+
+    def log_message(self, *_args: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        """List the one model."""
+        self._give(200, "application/json", json.dumps({"data": [{"id": "m", "max_model_len": 8192}]}).encode())
+
+    def do_POST(self) -> None:
+        """Answer, unless there are too many."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        with self.lock:
+            Handler.running += 1
+            Handler.most = max(Handler.most, Handler.running)
+            busy = Handler.running > BEARS
+        try:
+            if busy:
+                Handler.refused += 1
+                self._give(429, "application/json", b"{}")
+                return
+            time.sleep(SECONDS)
+            chunks = [{"delta": {"content": word + " "}, "finish_reason": None} for word in common.words(20, 1)]
+            chunks.append({"delta": {}, "finish_reason": "stop"})
+            data = b"".join(
+                b"data: %b\n\n" % json.dumps({"choices": [{"index": 0, **each}]}).encode() for each in chunks
+            )
+        finally:
+            with self.lock:  # before the answer: whoever has it may ask again
+                Handler.running -= 1
+        self._give(200, "text/event-stream", data + b"data: [DONE]\n\n")
+
+    def _give(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+
+class Server(ThreadingHTTPServer):
+    """Takes many connections at once."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+
+def main() -> None:
+    """Measure and print."""
+    options = common.parser(__doc__ or "").parse_args()
+    server = Server(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory() as kept:
+        files = [Path(kept) / f"{number}.txt" for number in range(FILES)]
+        for number, file in enumerate(files):
+            file.write_text(" ".join(common.words(WORDS, number)) + "\n")
+
+        def seconds(concurrency: int) -> float:
+            config = Path(kept) / str(concurrency)
+            config.mkdir(exist_ok=True)
+            described = {"type": "openai", "base_url": f"http://127.0.0.1:{server.server_port}/v1"}
+            settings = {"backends": {"there": {**described, "concurrency": concurrency}}}
+            (config / "config.yaml").write_text(json.dumps(settings))
+            command = [options.llm, "summarize", "--backend", "there", *map(str, files)]
+            done = common.run(command, LLMCLI_CONFIG_DIR=str(config))
+            if done.output.count("==>") != FILES:
+                sys.exit(f"not every file was summarized: {done.output[-500:]}")
+            return done.seconds
+
+        many, one = common.in_turn(options.runs, lambda: seconds(BEARS), lambda: seconds(1))
+    server.shutdown()
+    ratio = f"{common.ratio(one, many):.1f}"
+    common.table(
+        [[f"{FILES} files", common.span(many), common.span(one), ratio, "12"]],
+        ["seconds", f"{BEARS} at once", "one by one", "times faster", "at least"],
+    )
+    print(f"\nmost at once: {Handler.most}, refused: {Handler.refused}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""How many requests a server gets at once: as many as it bears.
+
+Additive increase, multiplicative decrease, as TCP has it (Chiu and Jain, 1989): each good answer lets a little more
+through, and an answer of 429 or 503 halves it. A pause that the server asks for holds back all requests.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from llmcli.backends.remote.call import Call
+from llmcli.errors import TryAgain
+
+_LOOK = 0.05
+_CALM = 1.0
+"""Seconds after a decrease in which refusals of requests sent before it count for nothing."""
+
+
+class Busy(TryAgain):
+    """The server has too much to do (429, 503)."""
+
+
+class Limiter:
+    """Lets at most ``most`` requests through at once; begins with that many, so that a job is not slow to start."""
+
+    def __init__(self, most: int, longest: float) -> None:
+        """``longest``: seconds of a pause that is waited for at all."""
+        self._most = most
+        self._longest = longest
+        self._limit = float(most)
+        self._running = 0
+        self._not_before = 0.0
+        self._calm_until = 0.0
+        self._changed = threading.Condition()
+        self.widest = 0
+        """Most requests that were under way at once."""
+
+    @property
+    def limit(self) -> int:
+        """How many requests may be under way now."""
+        return max(1, int(self._limit))
+
+    @contextmanager
+    def turn(self, call: Call) -> Iterator[None]:
+        """Wait for a turn and take it for the time of the block, whose end says how the server bore it.
+
+        Raises what ``call.check`` raises.
+        """
+        self._enter(call)
+        try:
+            yield
+        except Busy as busy:
+            self._leave(busy)
+            raise
+        except BaseException:
+            self._leave(None, good=False)
+            raise
+        else:
+            self._leave(None)
+
+    def _enter(self, call: Call) -> None:
+        with self._changed:
+            while self._running >= self.limit or time.monotonic() < self._not_before:
+                call.check()
+                self._changed.wait(_LOOK)
+            call.check()
+            self._running += 1
+            self.widest = max(self.widest, self._running)
+
+    def _leave(self, busy: Busy | None, *, good: bool = True) -> None:
+        with self._changed:
+            self._running -= 1
+            now = time.monotonic()
+            if busy is not None:
+                if now >= self._calm_until:
+                    self._limit = max(1.0, self._limit / 2)
+                    self._calm_until = now + _CALM
+                if busy.retry_after is not None and busy.retry_after <= self._longest:
+                    self._not_before = max(self._not_before, now + busy.retry_after)
+            elif good:
+                self._limit = min(self._most, self._limit + 1 / self._limit)
+            self._changed.notify_all()

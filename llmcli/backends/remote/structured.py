@@ -1,0 +1,75 @@
+"""Answers that are JSON of a schema: by ``response_format`` where the server has it, else by asking for it in words.
+
+Servers that do not know the field may also just ignore it. So every answer is checked, one that is wrong is sent back with
+what is wrong about it, and nothing is handed on before it is right.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from llmcli.backends.remote import body
+from llmcli.backends.remote.call import Call
+from llmcli.backends.remote.known import Known
+from llmcli.backends.remote.schemas import problems
+from llmcli.backends.remote.speaker import Speaker
+from llmcli.errors import RemoteError
+from llmcli.types import Finished, FinishReason, Message, Request, Role, Usage
+
+_REPAIRS = 2
+_SHOWN = 5
+_FENCED = re.compile(r"\s*```[a-zA-Z]*\n(.*)\n```\s*", re.DOTALL)
+_FIELD = "response_format"
+
+
+def answer(speaker: Speaker, call: Call, request: Request, model: str, known: Known) -> tuple[str, Finished]:
+    """Return JSON that matches ``request.schema``, and how the answer ended.
+
+    Raises as ``Client.open``, and ``RemoteError`` when the answer is still wrong after some repairs. One that ended at a
+    limit is returned as it is, with that end.
+    """
+    schema = dict(request.schema or {})
+    turns, usage = request.messages, Usage()
+    for _ in range(_REPAIRS + 1):
+        asked = replace(request, messages=turns)
+        text, finished = speaker.text(call, asked, known, lambda asked=asked: _fields(asked, schema, model, known))  # type: ignore[misc]
+        usage += finished.usage
+        finished = replace(finished, usage=usage)
+        if finished.reason is FinishReason.LENGTH:
+            return text, finished
+        fenced = _FENCED.fullmatch(text)
+        text = (fenced.group(1) if fenced else text).strip()
+        wrong = _wrong(text, schema)
+        if not wrong:
+            return text, finished
+        repair = f"That is not JSON of the schema: {wrong}. Answer again, with the corrected JSON and nothing else."
+        turns = (*turns, Message(Role.ASSISTANT, text or "{}"), Message(Role.USER, repair))
+    raise RemoteError(speaker.server.label, detail=f"its answer does not match the schema: {wrong}")
+
+
+def _fields(request: Request, schema: Mapping[str, Any], model: str, known: Known) -> Mapping[str, Any]:
+    """Return the body that asks for the schema; in words where the server refuses the field."""
+    if _FIELD not in known.refused:
+        wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+        return {**body.chat(request, model, known), _FIELD: wanted}
+    told = f"Answer with JSON that matches this JSON schema, and with nothing else:\n{json.dumps(schema)}"
+    first, *rest = request.messages
+    if first.role is Role.SYSTEM:
+        turns = (Message(Role.SYSTEM, f"{first.content}\n\n{told}"), *rest)
+    else:
+        turns = (Message(Role.SYSTEM, told), first, *rest)
+    return body.chat(replace(request, messages=turns), model, known)
+
+
+def _wrong(text: str, schema: Mapping[str, Any]) -> str:
+    """Return what is wrong with an answer, "" where nothing is."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return f"it is not JSON ({error})"
+    return "; ".join(islice(problems(value, schema), _SHOWN))

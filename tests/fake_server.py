@@ -1,0 +1,272 @@
+"""A server of OpenAI's protocol on loopback that answers what a test says, well or badly.
+
+``script`` holds what happens to the next chat completions, one ``Behaviour`` each; after them ``usual`` does. A behaviour is
+a function of the handler and the request's body; the ones below are what servers, proxies and networks do.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+@dataclass
+class Asked:
+    """One request that came, headers with lower-case names."""
+
+    method: str
+    path: str
+    headers: dict
+    body: dict = field(default_factory=dict)
+
+
+class FakeServer:
+    """``models`` are the entries of its list; ``fields_refused`` get a 400 that names them; ``bears``: more requests than
+    that at once get a 429. ``paths``: functions for further paths."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.script: list[Behaviour] = []
+        self.usual: Behaviour = well()
+        self.models = [{"id": "big", "object": "model", "owned_by": "somebody", "max_model_len": 4096}]
+        self.fields_refused: set[str] = set()
+        self.key = ""
+        self.bears: int | None = None
+        self.paths: dict[str, Behaviour] = {}
+        self.asked: list[Asked] = []
+        self.most = 0
+        self.running = 0
+        self.lock = threading.Lock()
+        self.over = threading.Event()  # ends what stalls
+        handler = type("Handler", (_Handler,), {"fake": self})
+        self._server = _Server(("127.0.0.1", 0), handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        self.port = self._server.server_port
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/v1"
+
+    def close(self) -> None:
+        self.over.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def chats(self) -> list[dict]:
+        """Return the bodies of the chat completions that were asked for."""
+        return [asked.body for asked in self.asked if asked.path.endswith("/chat/completions")]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, *_args) -> None:
+        """Say nothing: clients go away in the middle of an answer here."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # headers and first piece in one segment
+    fake: FakeServer
+
+    def log_message(self, *_args) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.serve({})
+
+    def do_POST(self) -> None:
+        self.serve(json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}"))
+
+    def serve(self, body: dict) -> None:
+        fake = self.fake
+        fake.asked.append(
+            Asked(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+        )
+        if fake.key and self.headers.get("Authorization") != f"Bearer {fake.key}":
+            refused(401, f"Incorrect API key provided: {self.headers.get('Authorization')}")(self, body)
+        elif self.path in fake.paths:
+            fake.paths[self.path](self, body)
+        elif self.path.endswith("/models"):
+            self.give(200, {"object": "list", "data": fake.models})
+        elif not self.path.endswith("/chat/completions"):
+            refused(404, "not found")(self, body)
+        else:
+            self.chat(body)
+
+    def chat(self, body: dict) -> None:
+        fake = self.fake
+        with fake.lock:
+            fake.running += 1
+            fake.most = max(fake.most, fake.running)
+            busy = fake.bears is not None and fake.running > fake.bears
+            behaviour = fake.script.pop(0) if fake.script else fake.usual
+        try:
+            unknown = sorted(fake.fields_refused & set(body))
+            if busy:
+                refused(429, "too many")(self, body)
+            elif unknown:
+                refused(400, f"Unrecognized request argument supplied: {unknown[0]}", param=unknown[0])(self, body)
+            else:
+                behaviour(self, body)
+        finally:
+            with fake.lock:
+                fake.running -= 1
+
+    def give(self, status: int, content: dict | bytes, kind: str = "application/json", **headers: str) -> None:
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(data)
+        self.wfile.flush()
+
+    def stream(self, events: Iterator[bytes], *, ends: bool = True) -> None:
+        """Send server-sent events as chunks; unless it ``ends`` the connection is cut after them."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for event in events:
+            data = b"data: " + event + b"\n\n"
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self.wfile.flush()
+        if ends:
+            self.wfile.write(b"0\r\n\r\n")
+            self.wfile.flush()
+        else:
+            self.close_connection = True
+
+
+Behaviour = Callable[[_Handler, dict], None]
+
+
+def last(body: dict) -> str:
+    """Return what the user said last."""
+    return body["messages"][-1]["content"]
+
+
+def chunk(delta: dict, **more) -> bytes:
+    """Return the data of one event."""
+    return json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": None, **more}]}).encode()
+
+
+def pieces(text: str) -> list[str]:
+    """Cut a text into pieces of up to five characters, as tokens are."""
+    return [text[start : start + 5] for start in range(0, len(text), 5)]
+
+
+def events(text: str, *, reasoning: str = "", reason: str = "stop", field: str = "content") -> Iterator[bytes]:
+    """Yield the events of a whole answer."""
+    yield chunk({"role": "assistant", "content": ""})
+    for piece in pieces(reasoning):
+        yield chunk({"reasoning_content": piece})
+    for piece in pieces(text):
+        yield chunk({field: piece})
+    yield chunk({}, finish_reason=reason)
+    usage = {"prompt_tokens": 7, "completion_tokens": len(pieces(text)), "prompt_tokens_details": {"cached_tokens": 2}}
+    yield json.dumps({"choices": [], "usage": usage}).encode()
+    yield b"[DONE]"
+
+
+def well(text: str | Callable[[dict], str] = last, *, seconds: float = 0.0, **how) -> Behaviour:
+    """Answer a text, or what a function makes of the body; after so many seconds."""
+
+    def behave(handler: _Handler, body: dict) -> None:
+        time.sleep(seconds)
+        said = text if isinstance(text, str) else text(body)
+        if body.get("stream"):
+            handler.stream(events(said, **how))
+        else:
+            whole({"content": said})(handler, body)
+
+    return behave
+
+
+def whole(message: dict, **more) -> Behaviour:
+    """Answer as a server that does not stream; ``more`` goes into the choice."""
+
+    def behave(handler: _Handler, _body: dict) -> None:
+        choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop", **more}
+        handler.give(200, {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 1}})
+
+    return behave
+
+
+def refused(
+    status: int, message: str = "", *, param: str | None = None, code: str | None = None, **headers
+) -> Behaviour:
+    """Answer with an error in OpenAI's shape."""
+    error = {"error": {"message": message, "type": "error", "param": param, "code": code}}
+    return lambda handler, _body: handler.give(status, error, **headers)
+
+
+def half(text: str = "Half an ans") -> Behaviour:
+    """Send some pieces, then cut the connection."""
+    return lambda handler, _body: handler.stream(map(chunk, ({"content": piece} for piece in pieces(text))), ends=False)
+
+
+def unfinished(text: str = "Half an ans") -> Behaviour:
+    """Send some pieces and end the stream as if that were all."""
+    return lambda handler, _body: handler.stream(map(chunk, ({"content": piece} for piece in pieces(text))))
+
+
+def dropped() -> Behaviour:
+    """Close the connection without a word."""
+
+    def behave(handler: _Handler, _body: dict) -> None:
+        handler.close_connection = True
+
+    return behave
+
+
+def raw(*data: bytes) -> Behaviour:
+    """Send events of this data."""
+    return lambda handler, _body: handler.stream(iter(data))
+
+
+def of_type(kind: str, content: bytes) -> Behaviour:
+    """Send this content as that type."""
+    return lambda handler, _body: handler.give(200, content, kind)
+
+
+def endless(event: bytes) -> Behaviour:
+    """Send the same event for ever."""
+
+    def forever(handler: _Handler) -> Iterator[bytes]:
+        while not handler.fake.over.is_set():
+            yield event
+
+    return lambda handler, _body: handler.stream(forever(handler))
+
+
+def silent(*data: bytes) -> Behaviour:
+    """Send events of this data, then nothing more."""
+
+    def stall(handler: _Handler) -> Iterator[bytes]:
+        yield from data
+        handler.fake.over.wait(20)
+
+    return lambda handler, _body: handler.stream(stall(handler))
+
+
+def certificate(directory: Path) -> ssl.SSLContext:
+    """Return a server's context with a certificate that nobody vouches for."""
+    key, cert = directory / "key.pem", directory / "cert.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    files = ["-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*request, *names, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context
