@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import tiny_models
+from fake_server import FakeServer
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -45,6 +46,18 @@ def tiny(tmp_path_factory):
         return file
 
     return path
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Return a server of OpenAI's protocol on loopback; nobody waits long before trying again."""
+    from llmcli.backends.remote import backend
+    from llmcli.backends.remote.speaker import Patience
+
+    monkeypatch.setattr(backend, "PATIENCE", Patience(tries=4, connects=2, pause=0.001, longest=5))
+    fake = FakeServer()
+    yield fake
+    fake.close()
 
 
 @pytest.fixture

@@ -28,8 +28,10 @@ class Asked:
 
 
 class FakeServer:
-    """``models`` are the entries of its list; ``fields_refused`` get a 400 that names them; ``bears``: more requests than
-    that at once get a 429. ``paths``: functions for further paths."""
+    """The server. ``models`` are the entries of its list; ``fields_refused`` get a 400 that names them.
+
+    ``bears``: more requests than that at once get a 429. ``paths``: functions for further paths.
+    """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.script: list[Behaviour] = []

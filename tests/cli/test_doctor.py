@@ -17,7 +17,7 @@ from llmcli.errors import Unsupported
 
 CHECKS = [
     "versions", "llama.cpp", "cores", "memory", "gpu", "worker", "configuration", "directories", "prompts", "models",
-    "default model", "path", "network", "terminal",
+    "default model", "path", "backends", "network", "terminal",
 ]  # fmt: skip
 
 

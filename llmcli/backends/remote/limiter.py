@@ -15,8 +15,6 @@ from llmcli.backends.remote.call import Call
 from llmcli.errors import TryAgain
 
 _LOOK = 0.05
-_CALM = 1.0
-"""Seconds after a decrease in which refusals of requests sent before it count for nothing."""
 
 
 class Busy(TryAgain):
@@ -33,10 +31,12 @@ class Limiter:
         self._limit = float(most)
         self._running = 0
         self._not_before = 0.0
-        self._calm_until = 0.0
+        self._decreased = 0.0
         self._changed = threading.Condition()
         self.widest = 0
         """Most requests that were under way at once."""
+        self.answered = 0
+        """Requests that were answered so far."""
 
     @property
     def limit(self) -> int:
@@ -49,19 +49,19 @@ class Limiter:
 
         Raises what ``call.check`` raises.
         """
-        self._enter(call)
+        began = self._enter(call)
         try:
             yield
         except Busy as busy:
-            self._leave(busy)
+            self._leave(busy, began)
             raise
         except BaseException:
-            self._leave(None, good=False)
+            self._leave(None, began, good=False)
             raise
         else:
-            self._leave(None)
+            self._leave(None, began)
 
-    def _enter(self, call: Call) -> None:
+    def _enter(self, call: Call) -> float:
         with self._changed:
             while self._running >= self.limit or time.monotonic() < self._not_before:
                 call.check()
@@ -69,17 +69,19 @@ class Limiter:
             call.check()
             self._running += 1
             self.widest = max(self.widest, self._running)
+            return time.monotonic()
 
-    def _leave(self, busy: Busy | None, *, good: bool = True) -> None:
+    def _leave(self, busy: Busy | None, began: float, *, good: bool = True) -> None:
         with self._changed:
             self._running -= 1
             now = time.monotonic()
             if busy is not None:
-                if now >= self._calm_until:
+                if began >= self._decreased:  # of those that were sent together one halves, not each
                     self._limit = max(1.0, self._limit / 2)
-                    self._calm_until = now + _CALM
+                    self._decreased = now
                 if busy.retry_after is not None and busy.retry_after <= self._longest:
                     self._not_before = max(self._not_before, now + busy.retry_after)
             elif good:
+                self.answered += 1
                 self._limit = min(self._most, self._limit + 1 / self._limit)
             self._changed.notify_all()

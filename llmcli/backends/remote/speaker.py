@@ -13,7 +13,7 @@ from llmcli.backends.remote.call import Call
 from llmcli.backends.remote.client import Answer, Client, Unreachable
 from llmcli.backends.remote.keys import Key
 from llmcli.backends.remote.known import OPTIONAL, Known
-from llmcli.backends.remote.limiter import Limiter
+from llmcli.backends.remote.limiter import Busy, Limiter
 from llmcli.backends.remote.reading import DONE, Reader
 from llmcli.backends.remote.refusals import BadRequest
 from llmcli.backends.remote.sse import EventStream, TooLong
@@ -58,13 +58,18 @@ class Speaker:
     # ---- patience -------------------------------------------------------------------------------------------------
 
     def patiently(self, call: Call, attempt: Callable[[], T]) -> T:
-        """Return what ``attempt`` returns; one that fails with ``TryAgain`` is repeated, unless something was delivered."""
-        failures = 0
+        """Return what ``attempt`` returns; one that fails with ``TryAgain`` is repeated, unless something was delivered.
+
+        A server that is too busy for this one, but has answered others meanwhile, is not given up.
+        """
+        failures, answered = 0, self.limiter.answered
         while True:
             try:
                 with self.limiter.turn(call):
                     return attempt()
             except TryAgain as error:
+                if isinstance(error, Busy) and self.limiter.answered > answered:
+                    failures, answered = 0, self.limiter.answered
                 failures += 1
                 wait = self._pause(failures, error.retry_after)
                 tries = self._patience.connects if isinstance(error, Unreachable) else self._patience.tries
@@ -145,6 +150,23 @@ class Speaker:
             call.delivered = call.delivered or not quiet
             put(event)
 
+        try:
+            self._hear(call, request, fields, reader, hand_on)
+        except TryAgain as error:
+            if not reader.characters:
+                raise
+            broke = f"its answer broke off after {reader.characters:,} characters"
+            raise TryAgain(self.server.label, detail=f"{broke} ({error.detail})") from error
+        *pieces, finished = reader.end()
+        for event in pieces:
+            hand_on(event)
+        assert isinstance(finished, Finished)
+        return finished
+
+    def _hear(
+        self, call: Call, request: Request, fields: Mapping[str, Any], reader: Reader, hand_on: Callable[[Event], None]
+    ) -> None:
+        """Send a request and hand on the pieces of its answer."""
         with self.client.open(call, "POST", CHAT, fields) as answer:
             if answer.kind == "text/event-stream":
                 self._read(call, answer, reader, (request.max_tokens or _ENDLESS) + _EXTRA, hand_on)
@@ -154,11 +176,6 @@ class Speaker:
             else:
                 kind = "a web page" if answer.kind == "text/html" else f"an answer of type {answer.kind}"
                 raise RemoteError(self.server.label, detail=f"{kind} came instead of an answer")
-        *pieces, finished = reader.end()
-        for event in pieces:
-            hand_on(event)
-        assert isinstance(finished, Finished)
-        return finished
 
     def _read(self, call: Call, answer: Answer, reader: Reader, chunks: int, put: Callable[[Event], None]) -> None:
         stream, size, heard = EventStream(), 0, time.monotonic()
