@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     examples="""
       llm ask "What is the capital of France?"
       llm ask -f report.txt "What does it say about costs?"
+      llm ask --base-url http://localhost:11434/v1 -m qwen3:4b "Hello?"
       git diff | llm ask "Write a commit message for this change."
     """
 )

@@ -26,6 +26,7 @@ class Style(StrEnum):
       llm summarize README.md
       llm summarize --style bullets --words 80 chapter1.txt chapter2.txt
       man ls | llm summarize
+      llm summarize --backend openai report.txt
     """
 )
 def summarize(
