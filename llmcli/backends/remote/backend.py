@@ -107,7 +107,7 @@ class RemoteBackend:
     def work(self) -> Work:
         """How the server was used: the most requests at once, and what it does not take."""
         limiter, refused = self._speaker.limiter, self._known.refused if self._known else frozenset()
-        said = [f"{self.server.label}: {limiter.widest} requests at once (at most {self.most})"]
+        said = [f"{self.server.label}: requests at once: {limiter.widest} (at most {self.most})"]
         if limiter.limit < self.most:
             said.append(f"{self.server.label} was too busy for so many; now it gets {limiter.limit} at once")
         if refused:

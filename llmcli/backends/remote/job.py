@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from llmcli.backends.remote.call import Call, Ended, Late
 from llmcli.errors import InternalError, Unsupported
-from llmcli.types import Event, Finished, FinishReason, Priority, Request, TextPiece
+from llmcli.types import Event, Finished, FinishReason, Priority, Request, TextPiece, Timings
 
 if TYPE_CHECKING:
     from llmcli.backends.remote.backend import RemoteBackend
@@ -127,9 +128,10 @@ class RemoteJob:
         if request.grammar is not None:
             raise Unsupported("a grammar", detail=f"{backend.server.label} takes none")
         if request.candidates:
+            started = time.monotonic()
             scores, usage = backend.score(call, request)
             self._put(scores, call)
-            return Finished(request.id, FinishReason.STOP, usage)
+            return Finished(request.id, FinishReason.STOP, usage, Timings(total_s=time.monotonic() - started))
         if request.schema is not None:
             text, finished = backend.structured(call, request)
             self._put(TextPiece(request.id, text), call)
