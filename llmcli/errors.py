@@ -23,6 +23,7 @@
     |- OutOfMemory             71
     |  `- DoesNotFit                (a model that was not fetched for that)
     |- CannotCreate            73
+    |  `- CannotListen              (an address that is taken, or not ours)
     |- OutputError             74   I/O error, disk full, closed stdout
     |- TryAgain                75   network, 429, 5xx, lock time-out
     |- RemoteError             76   checksum mismatch, protocol error
@@ -236,6 +237,10 @@ class CannotCreate(LlmError):
     def __init__(self, subject: str, *, exists: bool = False, detail: str = "") -> None:
         super().__init__(subject, detail=detail)
         self.exists = exists
+
+
+class CannotListen(CannotCreate):
+    """Nothing can listen on the address or path ``subject``."""
 
 
 class OutputError(LlmError):

@@ -148,7 +148,14 @@ _BY_NAME = {key.name: key for key in KEYS}
 _MAPPINGS = frozenset({"aliases", "backends"})
 """Settings whose values are mappings; others with keys under their name may nest."""
 _NOT_SETTINGS = frozenset(
-    {"LLMCLI_CONFIG_DIR", "LLMCLI_DATA_DIR", "LLMCLI_CACHE_DIR", "LLMCLI_RUNTIME_DIR", "LLMCLI_PYTHON"}
+    {
+        "LLMCLI_CONFIG_DIR",
+        "LLMCLI_DATA_DIR",
+        "LLMCLI_CACHE_DIR",
+        "LLMCLI_RUNTIME_DIR",
+        "LLMCLI_PYTHON",
+        "LLMCLI_SERVE_TOKEN",
+    }
 )
 
 

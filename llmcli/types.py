@@ -18,14 +18,29 @@ class Role(StrEnum):
     SYSTEM = "system"
     USER = "user"
     ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model's wish that a tool be called with ``arguments``; ``id`` ties the result to it."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation; ``content`` is untrusted plain text."""
+    """One turn of a conversation; ``content`` is untrusted plain text.
+
+    ``calls``: what the assistant wanted beside it. ``call_id``: the call whose result a tool's turn is.
+    """
 
     role: Role
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str = ""
 
 
 class Priority(StrEnum):
@@ -73,6 +88,8 @@ class Request:
     goes on to ``max_tokens`` whatever the model says (for measurements). ``public_prefix``: the messages before the last
     are nobody's secret (a prompt file's), so that what a model made of them may be kept on disk for the next command.
     ``logprobs``: how many of the likeliest tokens are told with each token's own log-probability; None: nothing is.
+    ``prompt``: a text to be continued as it stands, without the template, instead of ``messages``. ``tools``: what the
+    model may call, each an object as OpenAI's protocol has them.
     """
 
     id: str
@@ -89,6 +106,8 @@ class Request:
     ignore_eos: bool = False
     public_prefix: bool = False
     logprobs: int | None = None
+    prompt: str | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

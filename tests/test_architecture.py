@@ -23,6 +23,7 @@ ROOMS = {
     "cli": None,  # may use everything
     "tasks": {"tasks", "templates", "documents", "store", "backends"},
     "backends": {"backends", "worker", "engine"},
+    "serve": {"serve", "worker"},
     "worker": {"worker", "engine"},
     "engine": {"engine", "models"},  # of models only the GGUF header
     "models": {"models"},

@@ -109,6 +109,14 @@ def start(cli: Context, model: ModelFile) -> None:
     _starter(cli, model, engine_options(cli.settings, cli.paths.cache.absolute())).connect().close()
 
 
+def starter(cli: Context, model: ModelFile) -> Starter:
+    """Return what finds or starts the worker for a verified model. Raises as ``start``."""
+    from llmcli.cli.limits import check_context
+
+    check_context(model, cli.settings)
+    return _starter(cli, model, engine_options(cli.settings, cli.paths.cache.absolute()))
+
+
 def log_directory(cli: Context) -> Path:
     """Return where workers write down what happens to them."""
     return cli.paths.log.absolute() / "workers"

@@ -195,6 +195,10 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     e.Crashed: lambda x: (f"the worker that ran the model ended: {x.detail}", "Try again; more is in: llm worker log"),
     e.OutOfMemory: _memory,
     e.DoesNotFit: _does_not_fit,
+    e.CannotListen: lambda x: (
+        _with_detail(f"cannot listen on {_of(x)}", x),
+        "Choose another with --port (0: any that is free), --host or --socket.",
+    ),
     e.CannotCreate: _cannot_create,
     e.UnusableDirectory: lambda x: (
         _with_detail(f"{_of(x)} cannot hold the sockets of workers", x),

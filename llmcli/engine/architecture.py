@@ -16,6 +16,7 @@ _PROJECTORS = frozenset({"clip"})
 _TEXT = 8  # the type of a text among the metadata of a GGUF file
 
 
+EMBEDS = "an embedding model, which cannot generate text"
 WITH_ENCODER = "a model with an encoder (T5 and the like), which is not supported"
 
 
@@ -34,7 +35,7 @@ def wrong_kind(header: Header) -> str:
     """Return what a model is that does not generate text, "" for one that may."""
     name = header.architecture
     if header.metadata.get(f"{name}.attention.causal") is False or "bert" in name:
-        return "an embedding model, which cannot generate text"
+        return EMBEDS
     if name in _ENCODERS:
         return WITH_ENCODER
     if name in _PROJECTORS:

@@ -6,6 +6,7 @@ Hugging Face's ``apply_chat_template``.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 import json
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.engine.tokens import Tokenizer
+from llmcli.engine.tools import Tool, Turn, has_calls, in_words, neutral, texts_in, turn_of, understands
 from llmcli.errors import BadModelFile
 from llmcli.types import Message, Role
 
@@ -46,23 +48,35 @@ class ChatTemplate:
         self.reasoning_tags = next((tags for tags in _REASONING_TAGS if tags[1] in source), None)
         tokenizer.use_tags(self.reasoning_tags or ())
 
-    def tokens(self, messages: Sequence[Message], *, reasoning: bool, prefix: str = "") -> tuple[list[int], bool]:
+    def tokens(
+        self, messages: Sequence[Message], *, reasoning: bool, prefix: str = "", tools: Sequence[Tool] = ()
+    ) -> tuple[list[int], bool]:
         """Return the prompt's tokens, ``prefix`` being what the assistant is made to begin with.
 
-        The second value says whether the prompt leaves the model inside its reasoning. Raises ``BadModelFile`` when
-        the template cannot be rendered.
+        ``tools`` and calls go through the template where it knows them, else they are told in words. The second value
+        says whether the prompt leaves the model inside its reasoning. Raises ``BadModelFile`` when the template cannot
+        be rendered.
         """
-        contents, mark = self._tokenizer.neutralize([*(m.content for m in messages), prefix], self.source)
-        turns = [{"role": str(m.role), "content": text} for m, text in zip(messages, contents, strict=False)]
-        prompt = self._render_any(turns, reasoning)
+        turns = [turn_of(message) for message in messages]
+        (turns, given, prefix), mark = neutral(self._tokenizer, self.source, [turns, list(tools), prefix])
+        prompt = self._render_tools(turns, reasoning, given)
         tags = self.reasoning_tags
         inside = tags is not None and prompt.rfind(tags[0]) > prompt.rfind(tags[1])
-        return self._tokenizer.rendered(prompt + contents[-1], mark), inside
+        return self._tokenizer.rendered(prompt + prefix, mark), inside
 
-    def _render_any(self, turns: list[dict[str, str]], reasoning: bool) -> str:
+    def _render_tools(self, turns: list[Turn], reasoning: bool, tools: list[Tool]) -> str:
+        """Render what the template can, and the rest in words; a template that refuses tools in one shape gets words."""
+        if not (tools or has_calls(turns)):
+            return self._render_any(turns, reasoning)
+        if understands(self.source, turns, tools):
+            with contextlib.suppress(BadModelFile):
+                return self._render_any(turns, reasoning, tools)
+        return self._render_any(in_words(turns, tools), reasoning)
+
+    def _render_any(self, turns: list[Turn], reasoning: bool, tools: list[Tool] | None = None) -> str:
         """Render; for templates that refuse a system message it becomes the start of the first user message."""
         try:
-            return self._render(turns, reasoning)
+            return self._render(turns, reasoning, tools)
         except TemplateRefused as error:
             if not turns or turns[0]["role"] != Role.SYSTEM:
                 raise BadModelFile("chat template", detail=str(error)) from error
@@ -70,11 +84,11 @@ class ChatTemplate:
         if rest and rest[0]["role"] == Role.USER:
             system, rest = system + "\n\n" + rest[0]["content"], rest[1:]
         try:
-            return self._render([{"role": str(Role.USER), "content": system}, *rest], reasoning)
+            return self._render([{"role": str(Role.USER), "content": system}, *rest], reasoning, tools)
         except TemplateRefused as error:
             raise BadModelFile("chat template", detail=str(error)) from error
 
-    def _render(self, turns: list[dict[str, str]], reasoning: bool) -> str:
+    def _render(self, turns: list[Turn], reasoning: bool, tools: list[Tool] | None) -> str:
         from llmcli.sandbox import reason
 
         variables = {
@@ -84,10 +98,10 @@ class ChatTemplate:
             "thinking": reasoning,
             "bos_token": self._text(self._tokenizer.bos),
             "eos_token": self._text(self._tokenizer.eos),
-            "tools": None,
+            "tools": tools or None,
             "documents": None,
         }
-        size = _EXTRA_CHARACTERS + 4 * sum(len(turn["content"]) for turn in turns)
+        size = _EXTRA_CHARACTERS + 4 * sum(map(len, texts_in([turns, tools])))
         sandbox, template = self._compiled
         try:
             return sandbox.render_untrusted(template, variables, seconds=_SECONDS, size=size)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 
-from llmcli.engine import machine, native, selftest
+from llmcli.engine import architecture, machine, native, selftest
 from llmcli.engine.beginnings import Beginnings
 from llmcli.engine.chat import ChatTemplate
 from llmcli.engine.context import MAX_SEQUENCES, ContextConfig
@@ -32,7 +32,7 @@ from llmcli.engine.slots import Slots
 from llmcli.engine.threads import Threads
 from llmcli.engine.tokens import Tokenizer
 from llmcli.engine.turns import Turns
-from llmcli.errors import ContextOverflow, InternalError, LlmError, UsageError
+from llmcli.errors import BadModelFile, ContextOverflow, InternalError, LlmError, UsageError
 from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Message, Request, Work
 
 _POLL = 0.05
@@ -108,8 +108,7 @@ class Engine:
                 error = self._stop()
                 if error is not None:
                     raise error
-                tokens, _ = self._template.tokens(request.messages, reasoning=request.reasoning)
-                counts.append(len(tokens))
+                counts.append(len(self._prompt(request)[0]))
         return counts, True
 
     def open(self) -> EngineJob:
@@ -198,11 +197,17 @@ class Engine:
                 self._wake.notify_all()
 
     def _sequence(self, request: Request, sink: Sink) -> Sequence:
-        tokens, inside = self._template.tokens(request.messages, reasoning=request.reasoning)
+        tokens, inside = self._prompt(request)
         sequence = self._of_kind(request, sink, tokens, inside=inside)
         if request.public_prefix and self._scheduler.remembers:
             sequence.public_length = self._public_length(request, tokens)
         return sequence
+
+    def _prompt(self, request: Request) -> tuple[list[int], bool]:
+        """Return the tokens of the prompt, and whether it leaves the model inside its reasoning."""
+        if request.prompt is not None:
+            return self._tokenizer.raw(request.prompt), False
+        return self._template.tokens(request.messages, reasoning=request.reasoning, tools=request.tools)
 
     def _public_length(self, request: Request, tokens: list[int]) -> int:
         """Return how many tokens do not depend on what the last message says."""
@@ -235,13 +240,19 @@ class Engine:
             raise UsageError("the prompt is empty")
         if len(tokens) >= self._context_limit:
             raise ContextOverflow(tokens=len(tokens), context=self._context_limit)
+        raw = request.prompt is not None  # then the answer is what follows, with its white space and its tags
         grammar = request.grammar if request.schema is None else schema_to_grammar(request.schema)
         return Generation(
             request,
             tokens,
             sink,
             sampler=Sampler(self._model, request.sampling, grammar),
-            stream=AnswerStream(request.stop, template.reasoning_tags, inside=inside, lstrip=tokenizer.adds_space),
+            stream=AnswerStream(
+                request.stop,
+                None if raw else template.reasoning_tags,
+                inside=inside,
+                lstrip=tokenizer.adds_space and not raw,
+            ),
             tokenizer=tokenizer,
             context_limit=self._context_limit,
         )
@@ -272,6 +283,8 @@ class Engine:
     def _load(self) -> Scheduler:
         self._model = self._weights.load(lambda: not self._closing and self._stop() is None)
         try:
+            if self._model.embeds_only:
+                raise BadModelFile(str(self._model.path), detail=architecture.EMBEDS)
             return self._turns.run(lambda: self._prepare(self._model))
         except BaseException:
             self._free()

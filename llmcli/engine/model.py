@@ -20,7 +20,8 @@ class Model:
     """Weights and vocabulary of one GGUF file. Free with ``close``; not usable afterwards.
 
     ``header`` is what the file says; ``recurrent`` is true for models with a state that cannot be cut (Mamba, RWKV and
-    hybrids); ``window`` is the width of the attention window in tokens, 0 for full attention.
+    hybrids); ``window`` is the width of the attention window in tokens, 0 for full attention. ``embeds_only``: it cannot
+    generate text.
     """
 
     def __init__(self, path: Path, *, gpu_layers: int | None = None, keep_going: Callable[[], bool]) -> None:
@@ -32,7 +33,8 @@ class Model:
         self.path = path
         self.header: Header = load_header(path)
         wrong = architecture.wrong_kind(self.header)
-        if wrong:
+        self.embeds_only = wrong == architecture.EMBEDS
+        if wrong and not self.embeds_only:
             raise BadModelFile(str(path), detail=wrong)
         lib = native.lib()
         self._lib = lib

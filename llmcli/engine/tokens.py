@@ -58,6 +58,21 @@ class Tokenizer:
                 return tokens[:count]
             room = -count
 
+    def raw(self, text: str) -> list[int]:
+        """Tokenize a text that a model continues: as text, behind the BOS of models that want one."""
+        return [*([self.bos] if self._add_bos and self.bos is not None else []), *self.plain(text)]
+
+    def enclosed(self, text: str) -> list[int]:
+        """Tokenize a text as text, with the tokens around it that the model was trained to see (BOS, EOS, CLS, SEP)."""
+        data = text.encode("utf-8", "replace")
+        room = len(data) + 8
+        while True:
+            tokens = (ctypes.c_int32 * room)()
+            count = self._lib.llama_tokenize(self._vocab, data, len(data), tokens, room, True, False)
+            if count >= 0:
+                return tokens[:count]
+            room = -count
+
     def neutralize(self, texts: Sequence[str], template: str) -> tuple[list[str], str]:
         """Return ``texts`` with every control-token text broken by a private-use character, and that character."""
         used = set().union(*map(set, (*texts, *self.controls)), template)

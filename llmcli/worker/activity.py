@@ -45,6 +45,11 @@ class Activity:
         if ends:
             self.end(len(ends))
 
+    def count_prompt(self, tokens: int) -> None:
+        """Count a request that nothing was generated for."""
+        self.requests += 1
+        self.prompt_tokens += tokens
+
     @property
     def active(self) -> int:
         """Requests that are running or waiting."""

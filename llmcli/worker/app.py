@@ -17,7 +17,8 @@ from llmcli.engine import machine
 from llmcli.worker.activity import Activity
 from llmcli.worker.client import SESSION
 from llmcli.worker.engines import Engines
-from llmcli.worker.openai import OpenAI, error
+from llmcli.worker.answers import error
+from llmcli.worker.openai import OpenAI
 from llmcli.worker.session import Sessions
 from llmcli.worker.start import Plan
 
@@ -41,6 +42,8 @@ class Worker:
                 Route("/health", self.health),
                 Route("/v1/models", openai.models),
                 Route("/v1/chat/completions", openai.chat, methods=["POST"]),
+                Route("/v1/completions", openai.completion, methods=["POST"]),
+                Route("/v1/embeddings", openai.embed, methods=["POST"]),
                 Route("/v1/score", openai.score, methods=["POST"]),
                 Route("/v1/count", openai.count, methods=["POST"]),
                 Route("/llm/status", self.status),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from llmcli.engine import machine
+from llmcli.engine.embedding import Embedder
 from llmcli.engine.engine import Engine
 from llmcli.engine.model import Weights
 from llmcli.engine.turns import SharedTurns
@@ -15,6 +19,8 @@ from llmcli.types import EngineOptions
 
 _MOST = 4
 """Engines, each of which has a context of its own, before the one that is used least goes."""
+_REST = 60.0
+"""Seconds without a text to embed after which the memory for that is freed."""
 
 
 class Engines:
@@ -29,6 +35,9 @@ class Engines:
         self._used: dict[EngineOptions, float] = {}
         self._users: dict[EngineOptions, int] = {}
         self._lock = threading.Lock()
+        self._embedder: Embedder | None = None
+        self._embedding = threading.Lock()
+        self._embedded = time.monotonic()
         threading.Thread(target=self._load, name="loading", daemon=True).start()
 
     def _load(self) -> None:
@@ -61,6 +70,31 @@ class Engines:
             self._users[options] -= 1
             self._used[options] = time.monotonic()
 
+    def embed(
+        self, inputs: Sequence[str | Sequence[int]], gone: Callable[[], bool]
+    ) -> tuple[list[array.array[float]], int]:
+        """Return the vectors of texts, or of tokens, and how many tokens they were; ``gone``: nobody wants them any more.
+
+        Raises as ``Embedder``, and what the model's loading raises.
+        """
+        with self._embedding:
+            if self._embedder is None:
+                model = self._weights.load(lambda: True)
+                self._embedder = Embedder(model, machine.cores().usable, self._turns)
+            tokens = [self._embedder.tokens(given) for given in inputs]
+            vectors = [self._embedder.vector(each, gone) for each in tokens]
+            self._embedded = time.monotonic()
+        return vectors, sum(map(len, tokens))
+
+    def rest(self) -> None:
+        """Free what embeds, if nobody wanted it for a while."""
+        idle = time.monotonic() - self._embedded > _REST
+        if self._embedder is not None and idle and self._embedding.acquire(blocking=False):
+            try:
+                self._embedder.close()
+            finally:
+                self._embedding.release()
+
     def measure_if_due(self) -> None:
         """Have measured, in a process of its own, what suits the model here, where that is not known yet."""
         with self._lock:
@@ -78,4 +112,7 @@ class Engines:
             for engine in self._engines.values():
                 engine.close()
             self._engines.clear()
+            with self._embedding:
+                if self._embedder is not None:
+                    self._embedder.close()
             self._weights.close()

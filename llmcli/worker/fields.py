@@ -1,25 +1,35 @@
 """The fields of a request in OpenAI's protocol, read strictly: of the right type and in range, or a 400 that names them.
 
-Source: the OpenAI API reference, "Create chat completion"; ``top_k``, ``min_p`` and ``repeat_penalty`` as llama-server,
+Source: the OpenAI API reference, "Create chat completion" and "Create completion"; ``top_k``, ``min_p`` and ``repeat_penalty`` as llama-server,
 vLLM and Ollama have them.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llmcli.types import Message, Role, Sampling
+from llmcli.types import Message, Role, Sampling, ToolCall
 
+OPTIONS_HEADER = "llm-options"
+"""The header in which our own server says how the engine is to be made (``wire.dump_options``, as JSON)."""
 MOST_ANSWERS = 16
 MOST_STOPS = 16
 MOST_ALTERNATIVES = 20
 _LONGEST = 2**31 - 1
+_DEEPEST = 64
 _IGNORED = frozenset({
-    "metadata", "parallel_tool_calls", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user"
+    "metadata", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user"
 })  # fmt: skip
 """Fields that change nothing about an answer."""
-_ROLES = {"system": Role.SYSTEM, "developer": Role.SYSTEM, "user": Role.USER, "assistant": Role.ASSISTANT}
+_ROLES = {
+    "system": Role.SYSTEM,
+    "developer": Role.SYSTEM,
+    "user": Role.USER,
+    "assistant": Role.ASSISTANT,
+    "tool": Role.TOOL,
+}
 
 
 class BadField(Exception):
@@ -41,7 +51,8 @@ class Fields:
         self._body: Mapping[str, Any] = body
         self._asked = set(_IGNORED)
 
-    def _get(self, name: str) -> Any:
+    def get(self, name: str) -> Any:
+        """Return a field as it is; None where it is not given."""
         self._asked.add(name)
         return self._body.get(name)
 
@@ -53,7 +64,7 @@ class Fields:
 
     def number(self, name: str, low: float, high: float, *, above: bool = False) -> float | None:
         """Return a number from ``low`` (or ``above`` it) to ``high``; None where it is not given."""
-        value = self._get(name)
+        value = self.get(name)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -64,7 +75,7 @@ class Fields:
 
     def whole(self, name: str, low: int, high: int) -> int | None:
         """Return a whole number from ``low`` to ``high``; None where it is not given."""
-        value = self._get(name)
+        value = self.get(name)
         if value is None:
             return None
         if isinstance(value, float) and value.is_integer():
@@ -77,21 +88,21 @@ class Fields:
 
     def switch(self, name: str) -> bool:
         """Return true or false; false where it is not given."""
-        value = self._get(name)
+        value = self.get(name)
         if not isinstance(value, bool | None):
             raise BadField(name, f"{name} is not true or false")
         return bool(value)
 
     def text(self, name: str) -> str | None:
         """Return a text; None where it is not given."""
-        value = self._get(name)
+        value = self.get(name)
         if not isinstance(value, str | None):
             raise BadField(name, f"{name} is not a text")
         return value
 
     def texts(self, name: str, most: int) -> tuple[str, ...]:
         """Return some texts, none of them empty; one may stand alone."""
-        value = self._get(name)
+        value = self.get(name)
         values = [] if value is None else [value] if isinstance(value, str) else value
         if not isinstance(values, list) or not all(isinstance(text, str) and text for text in values):
             raise BadField(name, f"{name} is not a text or a list of texts, none of them empty")
@@ -101,14 +112,14 @@ class Fields:
 
     def mapping(self, name: str) -> Mapping[str, Any] | None:
         """Return an object; None where it is not given."""
-        value = self._get(name)
+        value = self.get(name)
         if not isinstance(value, dict | None):
             raise BadField(name, f"{name} is not an object")
         return value
 
     def messages(self) -> tuple[Message, ...]:
         """Return the conversation, of texts only."""
-        value = self._get("messages")
+        value = self.get("messages")
         if not isinstance(value, list) or not value:
             raise BadField("messages", "messages is not a list with a message")
         return tuple(_message(item, f"messages[{number}]") for number, item in enumerate(value))
@@ -123,6 +134,7 @@ class Fields:
             return {"type": "object"}
         inner = wanted.get("json_schema")
         schema = inner.get("schema") if kind == "json_schema" and isinstance(inner, dict) else None
+        check_depth(schema, "response_format")
         if not isinstance(schema, dict):
             raise BadField("response_format", 'response_format.type is "text", "json_object", or "json_schema" '
                            "with json_schema.schema")  # fmt: skip
@@ -160,18 +172,62 @@ def _message(item: Any, where: str) -> Message:
     role = _ROLES.get(given) if isinstance(given, str) else None
     if role is None:
         raise BadField(f"{where}.role", f"{where}.role is none of {', '.join(_ROLES)}")
+    calls = _calls(item.get("tool_calls"), f"{where}.tool_calls") if role is Role.ASSISTANT else ()
+    call_id = item.get("tool_call_id") if role is Role.TOOL else ""
+    if not isinstance(call_id, str):
+        raise BadField(f"{where}.tool_call_id", f"{where}.tool_call_id is not a text")
     content = item.get("content")
+    if content is None and calls:
+        content = ""
     if isinstance(content, list):
         content = "".join(_part(part, f"{where}.content") for part in content)
     if not isinstance(content, str):
         raise BadField(f"{where}.content", f"{where}.content is not a text")
-    return Message(role, content)
+    return Message(role, content, calls, call_id)
+
+
+def _calls(given: Any, where: str) -> tuple[ToolCall, ...]:
+    """Return the calls of an assistant's turn; their arguments are JSON in a text."""
+    if not isinstance(given, list | None):
+        raise BadField(where, f"{where} is not a list")
+    calls = []
+    for number, call in enumerate(given or ()):
+        function = call.get("function") if isinstance(call, dict) else None
+        name = function.get("name") if isinstance(function, dict) else None
+        if not isinstance(function, dict) or not isinstance(name, str) or not isinstance(call.get("id"), str):
+            raise BadField(f"{where}[{number}]", f"{where}[{number}] has no id, or no function with a name")
+        try:
+            arguments = json.loads(function.get("arguments") or "{}")
+        except (ValueError, TypeError, RecursionError):
+            arguments = None
+        if not isinstance(arguments, dict):
+            raise BadField(
+                f"{where}[{number}].function.arguments", f"{where}[{number}].function.arguments is no object"
+            )
+        check_depth(arguments, f"{where}[{number}].function.arguments")
+        calls.append(ToolCall(call["id"], name, arguments))
+    return tuple(calls)
 
 
 def _part(part: Any, where: str) -> str:
     if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
         raise BadField(where, f"{where} holds something that is not a text")
     return str(part["text"])
+
+
+def check_depth(value: Any, name: str) -> None:
+    """Refuse JSON that nests so deeply that what walks through it might not come back. Raises ``BadField``."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise BadField(name, f"{name} nests deeper than {_DEEPEST} levels")
 
 
 def parsed(read: Callable[[Fields], Any], body: Any) -> Any:

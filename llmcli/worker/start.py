@@ -157,6 +157,11 @@ class Starter:
         """Return why the worker ended, as far as its log and its end tell."""
         return crash.cause(Path(self.plan.log), self.ended())
 
+    def reap(self) -> None:
+        """Bury the worker that this process started, if it has ended."""
+        if self._child is not None:
+            self._child.poll()
+
     def ended(self) -> int | None:
         """Return how the worker that this process started ended (as ``Popen.returncode``); None: it runs, or not ours."""
         if self._child is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from llmcli.types import (
     TextPiece,
     Timings,
     TokenLogprobs,
+    ToolCall,
     Usage,
     Work,
 )
@@ -58,7 +59,7 @@ def parse(text: bytes) -> dict[str, Any]:
 def dump_request(request: Request) -> dict[str, Any]:
     """Return a request as JSON can hold it: what is at its default is left out, the deadline is seconds from now."""
     fields = _changed(request)
-    fields["messages"] = [[message.role.value, message.content] for message in request.messages]
+    fields["messages"] = [_dump_message(message) for message in request.messages]
     if "sampling" in fields:
         fields["sampling"] = _changed(request.sampling)
     if request.deadline is not None:
@@ -69,14 +70,25 @@ def dump_request(request: Request) -> dict[str, Any]:
 def load_request(fields: Mapping[str, Any]) -> Request:
     """Return what ``dump_request`` was given. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for other fields."""
     given = dict(fields)
-    given["messages"] = tuple(Message(Role(role), content) for role, content in fields["messages"])
+    given["messages"] = tuple(_load_message(*parts) for parts in fields["messages"])
     given["sampling"] = Sampling(**fields.get("sampling", {}))
     given["priority"] = Priority(fields.get("priority", Priority.BULK))
-    for name in ("candidates", "stop"):
+    for name in ("candidates", "stop", "tools"):
         given[name] = tuple(fields.get(name, ()))
     if fields.get("deadline") is not None:
         given["deadline"] = time.monotonic() + fields["deadline"]
     return Request(**given)
+
+
+def _dump_message(message: Message) -> list[Any]:
+    plain: list[Any] = [message.role.value, message.content]
+    if not (message.calls or message.call_id):
+        return plain
+    return [*plain, [[call.id, call.name, call.arguments] for call in message.calls], message.call_id]
+
+
+def _load_message(role: str, content: str, calls: Sequence[Any] = (), call_id: str = "") -> Message:
+    return Message(Role(role), content, tuple(ToolCall(*call) for call in calls), call_id)
 
 
 def _changed(instance: Any) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def test_control_tokens_in_a_message_stay_text(models, name):
     """The control tokens of a prompt are the template's, whatever the messages and the answer's beginning contain."""
     tokenizer = Tokenizer(models(name))
     template = ChatTemplate(models(name).chat_template(), tokenizer)
-    roles = st.sampled_from(list(Role))
+    roles = st.sampled_from([role for role in Role if role is not Role.TOOL])
     nasty = control_like(tokenizer.controls)
     turns = st.lists(st.builds(Message, roles, nasty), min_size=1, max_size=4)
 
@@ -74,7 +74,13 @@ def test_a_conversation_is_tokenized_as_llama_cpp_does_it(tokenizer):
     """Without control text the prompt's tokens equal those of the whole rendered text with special tokens parsed."""
     template = ChatTemplate(CHATML, tokenizer)
 
-    @for_all(st.lists(st.builds(Message, st.sampled_from(list(Role)), st.text(max_size=30)), min_size=1, max_size=4))
+    @for_all(
+        st.lists(
+            st.builds(Message, st.sampled_from([role for role in Role if role is not Role.TOOL]), st.text(max_size=30)),
+            min_size=1,
+            max_size=4,
+        )
+    )
     def check(messages):
         text = "".join(f"<|im_start|>{m.role}\n{m.content}<|im_end|>\n" for m in messages)
         expected = whole(tokenizer, text + "<|im_start|>assistant\n")

@@ -6,7 +6,9 @@ import pytest
 
 from llmcli.types import Message, Role, Sampling
 from llmcli.worker.fields import BadField, Fields, parsed
-from llmcli.worker.openai import _count_wish, _score_wish, _wish
+from llmcli.worker.wishes import chat as _wish
+from llmcli.worker.wishes import count as _count_wish
+from llmcli.worker.wishes import score as _score_wish
 
 HELLO = [{"role": "user", "content": "hello"}]
 BAD = [

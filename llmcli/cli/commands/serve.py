@@ -1,0 +1,48 @@
+"""``llm serve``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmcli.cli.context import Context
+from llmcli.cli.options import GENERAL, command
+
+_EXAMPLES = """
+llm serve
+llm serve --port 0 -m qwen3-4b
+LLMCLI_SERVE_TOKEN=$(cat secret) llm serve --socket /run/user/1000/llm.sock
+curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8033/v1/models
+"""
+
+
+@command("model", "ctx", "threads", "gpu_layers", "kv_type", *GENERAL, examples=_EXAMPLES)
+def serve(
+    cli: Context,
+    host: Annotated[
+        str, typer.Option("--host", metavar="H", help="Address to listen on; others than loopback open it to others.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="Port; 0: any.")] = 8033,
+    socket: Annotated[
+        str | None, typer.Option("--socket", metavar="PATH", help="Listen at this path instead, for you only.")
+    ] = None,
+    token_file: Annotated[
+        str | None, typer.Option("--token-file", metavar="FILE", help="The token (or LLMCLI_SERVE_TOKEN); mode 0600.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option("--allow-origin", metavar="O", help="Let pages of this origin ask; repeatable.")
+    ] = None,
+    max_concurrency: Annotated[
+        int, typer.Option("--max-concurrency", min=1, max=4096, metavar="N", help="Requests at once; more get a 429.")
+    ] = 64,
+    max_body: Annotated[
+        int, typer.Option("--max-body", min=1, max=1024, metavar="MB", help="Largest body; a larger one gets a 413.")
+    ] = 16,
+) -> int:
+    """Serve your models to other programs, by OpenAI's protocol; needs a token, which is printed unless given."""
+    from llmcli.cli import serving
+
+    wish = serving.Wish(host, port, socket, token_file, allow_origin or (), max_concurrency, max_body)
+    serving.run(cli, wish)
+    return 0

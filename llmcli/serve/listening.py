@@ -1,0 +1,84 @@
+"""The socket that a server listens on: an address of TCP, or a path."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from llmcli.errors import CannotListen
+
+_BACKLOG = 1024
+
+
+@contextlib.contextmanager
+def on_address(host: str, port: int) -> Iterator[socket.socket]:
+    """Yield a socket that listens on ``host`` (an address or a name of this machine). Raises ``CannotListen``."""
+    where = f"{host}:{port}"
+    with contextlib.ExitStack() as stack:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, address = sorted((item[0], item[4]) for item in found)[0]  # IPv4 where a name means both
+            listening = stack.enter_context(socket.create_server(address[:2], family=family, backlog=_BACKLOG))
+        except (OSError, UnicodeError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or str(error)
+            raise CannotListen(where, detail=reason[:1].lower() + reason[1:]) from error
+        yield listening
+
+
+@contextlib.contextmanager
+def on_path(path: Path) -> Iterator[socket.socket]:
+    """Yield a socket that listens at ``path``, for this user only; the file is gone afterwards. Raises ``CannotListen``.
+
+    A socket that a server left behind when it was killed is replaced.
+    """
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with listening:
+        before = os.umask(0o177)  # the file is this user's alone from its first moment
+        try:
+            _remove_stale(path)
+            listening.bind(os.fspath(path))
+            listening.listen(_BACKLOG)
+        except OSError as error:
+            raise CannotListen(str(path), detail=(error.strerror or str(error)).lower()) from error
+        finally:
+            os.umask(before)
+        try:
+            yield listening
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _remove_stale(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise CannotListen(str(path), detail="there is a file of that name")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+            try:
+                trial.connect(os.fspath(path))
+            except ConnectionRefusedError:
+                path.unlink()
+                return
+        raise CannotListen(str(path), detail="somebody listens there")
+
+
+def is_loopback(listening: socket.socket) -> bool:
+    """Return whether nobody outside this machine can reach the socket."""
+    return listening.family == socket.AF_UNIX or ipaddress.ip_address(listening.getsockname()[0]).is_loopback
+
+
+def is_any(listening: socket.socket) -> bool:
+    """Return whether it listens on all addresses of the machine."""
+    return listening.family != socket.AF_UNIX and ipaddress.ip_address(listening.getsockname()[0]).is_unspecified
+
+
+def url(listening: socket.socket) -> str:
+    """Return where to reach it: ``http://ADDRESS:PORT``, or ``unix:PATH``."""
+    if listening.family == socket.AF_UNIX:
+        return f"unix:{listening.getsockname()}"
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
