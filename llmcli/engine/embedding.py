@@ -7,6 +7,7 @@ mean of the last layer's states. Vectors are scaled to length 1.
 from __future__ import annotations
 
 import array
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -70,7 +71,7 @@ class Embedder:
             if gone():
                 raise InternalError("embedding", detail="cancelled")
             piece = tokens[start : start + self._batch]
-            rows = self._turns.run(lambda piece=piece, start=start: self._evaluate(piece, start))
+            rows = self._turns.run(functools.partial(self._evaluate, piece, start))
             total = [have + more for have, more in zip(total, rows, strict=True)]
         length = math.sqrt(math.fsum(number * number for number in total)) or 1.0
         return array.array("f", (number / length for number in total))
@@ -136,7 +137,8 @@ class Embedder:
             np.ctypeslib.as_array(self._lib.llama_get_embeddings_ith(self._handle, i), (self.width,))
             for i in range(count)
         ]
-        return list(map(float, np.sum(rows, axis=0, dtype=np.float64)))
+        total: Any = np.stack(rows).sum(axis=0, dtype=np.float64)
+        return [float(number) for number in total]
 
     def close(self) -> None:
         """Free the context."""

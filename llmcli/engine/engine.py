@@ -283,8 +283,6 @@ class Engine:
     def _load(self) -> Scheduler:
         self._model = self._weights.load(lambda: not self._closing and self._stop() is None)
         try:
-            if self._model.embeds_only:
-                raise BadModelFile(str(self._model.path), detail=architecture.EMBEDS)
             return self._turns.run(lambda: self._prepare(self._model))
         except BaseException:
             self._free()
@@ -295,6 +293,8 @@ class Engine:
             self._weights.close()
 
     def _prepare(self, model: Model) -> Scheduler:
+        if model.embeds_only:
+            raise BadModelFile(str(model.path), detail=architecture.EMBEDS)
         options = self._options
         self._tokenizer = Tokenizer(model)
         self._template = ChatTemplate(model.chat_template(), self._tokenizer)

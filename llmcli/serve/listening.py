@@ -22,7 +22,7 @@ def on_address(host: str, port: int) -> Iterator[socket.socket]:
     with contextlib.ExitStack() as stack:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            family, address = sorted((item[0], item[4]) for item in found)[0]  # IPv4 where a name means both
+            family, address = min((item[0], item[4]) for item in found)  # IPv4 where a name means both
             listening = stack.enter_context(socket.create_server(address[:2], family=family, backlog=_BACKLOG))
         except (OSError, UnicodeError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or str(error)

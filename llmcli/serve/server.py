@@ -124,7 +124,7 @@ class Server(uvicorn.Server):
                 self._application.reap()
                 reaped = loop.time()
         self.guard.closing = True
-        while self.guard.running:
+        while self.guard.running:  # noqa: ASYNC110 (it ends once in the life of the process)
             await asyncio.sleep(_LOOK)
         self.should_exit = True
 

@@ -17,7 +17,9 @@ OPTIONS_HEADER = "llm-options"
 MOST_ANSWERS = 16
 MOST_STOPS = 16
 MOST_ALTERNATIVES = 20
-_LONGEST = 2**31 - 1
+MOST_CANDIDATES = 1024
+MOST_PROMPTS = 64
+LONGEST = 2**31 - 1
 _DEEPEST = 64
 _IGNORED = frozenset({
     "metadata", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user"
@@ -149,7 +151,7 @@ class Fields:
         penalties = [self.number(name, -2, 2) for name in ("frequency_penalty", "presence_penalty")]
         return Sampling(
             temperature=1.0 if temperature is None else temperature,
-            top_k=self.whole("top_k", 1, _LONGEST) or usual.top_k,
+            top_k=self.whole("top_k", 1, LONGEST) or usual.top_k,
             top_p=usual.top_p if top_p is None else top_p,
             min_p=usual.min_p if min_p is None else min_p,
             repeat_penalty=self.number("repeat_penalty", 0, 10, above=True) or usual.repeat_penalty,
@@ -160,8 +162,8 @@ class Fields:
 
     def longest(self) -> int | None:
         """Return the most tokens of an answer."""
-        newer = self.whole("max_completion_tokens", 1, _LONGEST)
-        older = self.whole("max_tokens", 1, _LONGEST)
+        newer = self.whole("max_completion_tokens", 1, LONGEST)
+        older = self.whole("max_tokens", 1, LONGEST)
         return older if newer is None else newer
 
 

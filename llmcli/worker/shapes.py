@@ -6,7 +6,7 @@ import dataclasses
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
 from llmcli.types import Event, Finished, ReasoningPiece, TextPiece, TokenLogprobs, ToolCall, Usage
@@ -180,26 +180,33 @@ async def chunks(
         yield data(answer.index, begins or {})
     event: Event | None = first
     while event is not None:
-        answer = answers[int(event.id)]
-        last = isinstance(event, Finished)
         if isinstance(event, Finished) and event.error is not None:
             yield bytes(failed(event.error).body)
             return
-        if isinstance(event, TextPiece | Finished):
-            for said in answer.take(event.text if isinstance(event, TextPiece) else "", last=last):
-                yield data(answer.index, shape.piece(answer, said))
-        if isinstance(event, ReasoningPiece) and (thought := shape.reasoning(event.text)):
-            yield data(answer.index, thought)
-        elif isinstance(event, TokenLogprobs):
-            yield data(answer.index, shape.logprobs(answer, event))
-        elif isinstance(event, Finished):
-            answer.finished = event
-            yield data(answer.index, shape.ends(answer))
+        answer = answers[int(event.id)]
+        for said in _said(shape, answer, event):
+            yield data(answer.index, said)
         event = await anext(events, None)
     if wish.usage:
         ends = [answer.finished for answer in answers if answer.finished]
         yield _json({**fixed, "choices": [], "usage": usage(ends, wish.answers)})
     yield b"[DONE]"
+
+
+def _said(shape: Shape, answer: Answer, event: Event) -> Iterator[dict[str, Any]]:
+    """Yield what an event makes the chunks of its choice say."""
+    if isinstance(event, TextPiece):
+        yield from (shape.piece(answer, said) for said in answer.take(event.text))
+    elif isinstance(event, ReasoningPiece):
+        thought = shape.reasoning(event.text)
+        if thought is not None:
+            yield thought
+    elif isinstance(event, TokenLogprobs):
+        yield shape.logprobs(answer, event)
+    elif isinstance(event, Finished):
+        yield from (shape.piece(answer, said) for said in answer.take("", last=True))
+        answer.finished = event
+        yield shape.ends(answer)
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -51,6 +51,9 @@ class Toolbox:
         return {**(calls[0] if len(calls) == 1 else {"anyOf": calls}), **({"$defs": shared} if shared else {})}
 
 
+NONE = Toolbox()
+
+
 def _call_schema(name: str, arguments: Any) -> dict[str, Any]:
     properties = {"name": {"const": name}, "arguments": arguments}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
@@ -199,10 +202,12 @@ class CallReader:
         except (ValueError, RecursionError):
             return []
         values = value if isinstance(value, list) else [value]
-        found = []
+        found: list[tuple[str, Mapping[str, Any]]] = []
         for item in values:
             function = item.get("function", item) if isinstance(item, dict) else None
-            name = function.get("name") if isinstance(function, dict) else None
+            if not isinstance(function, dict):
+                return []
+            name = function.get("name")
             if not isinstance(name, str) or name not in self._names:
                 return []
             arguments = function.get("arguments", function.get("parameters", {}))

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 
 from llmcli.types import Priority, Request
 from llmcli.worker import tools
-from llmcli.worker.fields import MOST_ALTERNATIVES, MOST_ANSWERS, MOST_STOPS, BadField, Fields
-from llmcli.worker.tools import Toolbox
+from llmcli.worker.fields import (
+    MOST_ALTERNATIVES,
+    MOST_ANSWERS,
+    MOST_CANDIDATES,
+    MOST_PROMPTS,
+    MOST_STOPS,
+    BadField,
+    Fields,
+)
+from llmcli.worker.tools import NONE, Toolbox
 
-_MOST_CANDIDATES = 1024
-_MOST_PROMPTS = 64
 _USUAL_COMPLETION = 16
 """Tokens of a completion whose length nobody gave, as the protocol says."""
 _THINKING = frozenset({"low", "medium", "high", "xhigh"})
@@ -27,7 +33,7 @@ class Wish:
     answers: int = 1
     stream: bool = False
     usage: bool = False
-    toolbox: Toolbox = Toolbox()
+    toolbox: Toolbox = NONE
 
     @property
     def base(self) -> Request:
@@ -78,7 +84,7 @@ def completion(fields: Fields) -> Wish:
     """``POST /v1/completions``: texts that are continued as they stand."""
     if fields.switch("echo"):
         raise BadField("echo", "echo is not supported: the prompt is yours already")
-    prompts = fields.texts("prompt", _MOST_PROMPTS)
+    prompts = fields.texts("prompt", MOST_PROMPTS)
     if not prompts:
         raise BadField("prompt", "prompt is not a text or a list of texts")
     longest = fields.longest()
@@ -97,14 +103,14 @@ def completion(fields: Fields) -> Wish:
     best = fields.whole("best_of", 1, MOST_ANSWERS)
     if best is not None and best != wish.answers:
         raise BadField("best_of", "best_of is not supported, unless it is n")
-    if wish.answers * len(prompts) > _MOST_PROMPTS:
-        raise BadField("n", f"these are more than {_MOST_PROMPTS} answers")
+    if wish.answers * len(prompts) > MOST_PROMPTS:
+        raise BadField("n", f"these are more than {MOST_PROMPTS} answers")
     return wish
 
 
 def score(fields: Fields) -> Wish:
     """``POST /v1/score``."""
-    candidates = fields.texts("candidates", _MOST_CANDIDATES)
+    candidates = fields.texts("candidates", MOST_CANDIDATES)
     if not candidates:
         raise BadField("candidates", "candidates is not a list of texts")
     base = Request("0", fields.messages(), candidates=candidates, priority=Priority.INTERACTIVE)
@@ -117,7 +123,7 @@ def count(fields: Fields) -> Wish:
     return Wish((Request("0", fields.messages(), tools=box.tools),), fields.text("model"))
 
 
-def _answered(bases: tuple[Request, ...], fields: Fields, box: Toolbox = Toolbox()) -> Wish:  # noqa: B008 (frozen)
+def _answered(bases: tuple[Request, ...], fields: Fields, box: Toolbox = NONE) -> Wish:
     options = fields.mapping("stream_options") or {}
     answers = fields.whole("n", 1, MOST_ANSWERS) or 1
     usage = bool(options.get("include_usage"))

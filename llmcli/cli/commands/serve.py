@@ -18,7 +18,7 @@ curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8033/v1/models
 
 
 @command("model", "ctx", "threads", "gpu_layers", "kv_type", *GENERAL, examples=_EXAMPLES)
-def serve(
+def serve(  # noqa: PLR0917 (options, all of them named)
     cli: Context,
     host: Annotated[
         str, typer.Option("--host", metavar="H", help="Address to listen on; others than loopback open it to others.")
