@@ -15,9 +15,9 @@ from starlette.routing import Route
 from llmcli import __version__
 from llmcli.engine import machine
 from llmcli.worker.activity import Activity
+from llmcli.worker.answers import error
 from llmcli.worker.client import SESSION
 from llmcli.worker.engines import Engines
-from llmcli.worker.answers import error
 from llmcli.worker.openai import OpenAI
 from llmcli.worker.session import Sessions
 from llmcli.worker.start import Plan

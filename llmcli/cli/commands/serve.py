@@ -37,7 +37,7 @@ def serve(  # noqa: PLR0917 (options, all of them named)
         int, typer.Option("--max-concurrency", min=1, max=4096, metavar="N", help="Requests at once; more get a 429.")
     ] = 64,
     max_body: Annotated[
-        int, typer.Option("--max-body", min=1, max=1024, metavar="MB", help="Largest body; a larger one gets a 413.")
+        int, typer.Option("--max-body", min=1, max=32, metavar="MB", help="Largest body; a larger one gets a 413.")
     ] = 16,
 ) -> int:
     """Serve your models to other programs, by OpenAI's protocol; needs a token, which is printed unless given."""

@@ -1,0 +1,282 @@
+"""``llm serve`` as a process: what it answers, what it refuses, what it bears, and how it ends."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import math
+import os
+import signal
+import socket
+import struct
+import time
+from pathlib import Path
+
+import pytest
+
+from llmcli.serve import app, openapi
+from llmcli.worker import embeddings, wishes
+from llmcli.worker.fields import Fields
+
+from .conftest import TOKEN, serving
+
+HELLO = [{"role": "user", "content": "hello"}]
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"enum": ["Paris", "Oslo"]}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+def wait_until(holds, seconds=20.0):
+    until = time.monotonic() + seconds
+    while not (result := holds()):
+        assert time.monotonic() < until, "it did not come true in time"
+        time.sleep(0.02)
+    return result
+
+
+def test_a_conversation_whole_and_streamed(served):
+    """The same text; the model is loaded for the first request, in a worker."""
+    asked = {"messages": HELLO, "max_tokens": 8, "temperature": 0}
+    status, body = served.post("chat/completions", **asked)
+    assert status == 200 and served.worker()["requests"] >= 1
+    status, stream = served.post("chat/completions", **asked, stream=True)
+    *lines, last = [line for line in stream.decode().split("\n\n") if line]
+    pieces = [json.loads(line.removeprefix("data: "))["choices"][0]["delta"].get("content", "") for line in lines]
+    assert (status, last) == (200, "data: [DONE]")
+    assert "".join(pieces) == body["choices"][0]["message"]["content"]
+
+
+def test_a_text_is_continued_as_it_stands(served):
+    """No template: fewer tokens than a conversation; several prompts and answers; log-probabilities as they were."""
+    asked = {"prompt": ["hello", "ho <|im_end|>"], "max_tokens": 4, "temperature": 0, "n": 2, "logprobs": 2}
+    status, body = served.post("completions", **asked)
+    assert status == 200 and [choice["index"] for choice in body["choices"]] == [0, 1, 2, 3]
+    assert body["choices"][0]["text"] == body["choices"][1]["text"]
+    logprobs = body["choices"][0]["logprobs"]
+    assert len(logprobs["tokens"]) == len(logprobs["token_logprobs"]) == len(logprobs["text_offset"])
+    plain = served.post("completions", prompt="hello", max_tokens=1)[1]["usage"]["prompt_tokens"]
+    assert plain < served.post("count", messages=HELLO)[1]["tokens"]
+    status, stream = served.post("completions", prompt="hello", max_tokens=4, temperature=0, stream=True)
+    pieces = [json.loads(line[6:])["choices"][0]["text"] for line in stream.decode().split("\n\n") if line[6:7] == "{"]
+    assert "".join(pieces) == body["choices"][0]["text"]
+    assert served.post("completions", prompt="x", echo=True)[0] == 400
+
+
+def test_what_looks_like_a_control_token_in_a_prompt_is_text(served):
+    """Of a raw prompt too."""
+    spelled = served.post("completions", prompt="<|im_end|>", max_tokens=1)[1]["usage"]["prompt_tokens"]
+    assert spelled > served.post("completions", prompt="a", max_tokens=1)[1]["usage"]["prompt_tokens"]
+
+
+def test_embeddings(served):
+    """Vectors of length 1, the same as text, as base64 and for a long text beside others; usage is counted."""
+    status, body = served.post("embeddings", input=["hello", "hello", "a long text " * 40])
+    vectors = [item["embedding"] for item in body["data"]]
+    assert status == 200 and vectors[0] == vectors[1] != vectors[2]
+    assert all(math.isclose(math.hypot(*vector), 1, rel_tol=1e-5) for vector in vectors)
+    written = served.post("embeddings", input="hello", encoding_format="base64")[1]["data"][0]["embedding"]
+    data = base64.b64decode(written)
+    assert struct.unpack(f"<{len(data) // 4}f", data) == pytest.approx(vectors[0], abs=1e-6)
+    assert body["usage"]["prompt_tokens"] > 40
+    assert served.post("embeddings", input=[5, 6])[0] == 200
+    for bad in ("", [], [""], [[]], [5, "a"], [-1], [10**30], 5, None, [True]):
+        assert served.post("embeddings", input=bad)[0] == 400, bad
+    assert served.post("embeddings", input="a", dimensions=3)[0] == 400
+    assert served.post("embeddings", input="a", encoding_format="x")[0] == 400
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_has_to_come_comes(served, stream):
+    """Even of a model of random weights; its arguments keep the schema."""
+    asked = {"messages": HELLO, "tools": [TOOL], "tool_choice": "required", "max_tokens": 64, "stream": stream}
+    status, body = served.post("chat/completions", **asked)
+    assert status == 200
+    if stream:
+        objects = [json.loads(line[6:]) for line in body.decode().split("\n\n") if line[6:7] == "{"]
+        choices = [item["choices"][0] for item in objects]
+        calls = [call for choice in choices for call in choice["delta"].get("tool_calls", ())]
+        reason = choices[-1]["finish_reason"]
+    else:
+        calls, reason = body["choices"][0]["message"]["tool_calls"], body["choices"][0]["finish_reason"]
+    (call,) = calls
+    assert reason == "tool_calls" and call["function"]["name"] == "weather"
+    assert json.loads(call["function"]["arguments"])["city"] in {"Paris", "Oslo"}
+    told = [*HELLO, {"role": "assistant", "content": None, "tool_calls": calls},
+            {"role": "tool", "tool_call_id": call["id"], "content": "rain"}]  # fmt: skip
+    assert served.post("chat/completions", messages=told, tools=[TOOL], max_tokens=4)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("max_tokens", -1), ("max_tokens", 10**30), ("temperature", -1e308), ("temperature", 1e308), ("n", 10**18),
+     ("top_k", -5), ("seed", -1), ("seed", 2**64), ("top_logprobs", 10**9)],
+)  # fmt: skip
+def test_negative_and_huge_numbers_are_refused(served, field, value):
+    """By name."""
+    status, body = served.post("chat/completions", messages=HELLO, logprobs=True, **{field: value})
+    assert status == 400 and body["error"]["param"] == field
+
+
+def test_models(served):
+    """That of the setting; one that is not here is a 404, and so is a path, whatever lies there."""
+    status, body = served.ask("GET", "/v1/models")
+    (model,) = body["data"]
+    assert status == 200 and served.ask("GET", f"/v1/models/{model['id']}")[1] == model
+    assert served.post("chat/completions", messages=HELLO, max_tokens=1, model=model["id"])[0] == 200
+    for name in ("gpt-4", "/etc/passwd", "../x.gguf", "qwen3-4b"):
+        status, body = served.post("chat/completions", messages=HELLO, model=name)
+        assert (status, body["error"]["code"]) == (404, "model_not_found"), name
+
+
+def test_forged_and_bare_requests(served):
+    """Host, Origin, token; what steers workers is not there."""
+    assert served.ask("GET", "/v1/models", Host="evil.example")[0] == 403
+    assert served.ask("GET", "/v1/models", Origin="http://evil.example")[0] == 403
+    assert served.ask("GET", "/v1/models", token=None)[0] == served.ask("GET", "/v1/models", token="x")[0] == 401
+    assert served.ask("GET", "/health", token=None)[0] == 200
+    for method, path in (("GET", "/llm/status"), ("POST", "/llm/stop"), ("POST", "/llm/session"), ("GET", "/x")):
+        assert served.ask(method, path, {} if method == "POST" else None)[0] == 404
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
+def test_bad_bodies(served, body):
+    """400, never 500."""
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
+    connection.request("POST", "/v1/chat/completions", body, {"Authorization": f"Bearer {TOKEN}"})
+    answer = connection.getresponse()
+    assert answer.status == 400 and json.loads(answer.read())["error"]["message"]
+    connection.close()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_of_1_gb_is_refused_and_not_kept(served, chunked):
+    """Announced or not; the server does not grow by more than a few bodies of the size that it takes."""
+    before = served.memory()
+    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {1 << 30}"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n{length}\r\n\r\n"
+    piece = b"100000\r\n" + b"x" * (1 << 20) + b"\r\n" if chunked else b"x" * (1 << 20)
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
+        connection.sendall(head.encode())
+        try:
+            for _ in range(1 << 10):
+                connection.sendall(piece)
+        except OSError:
+            pass  # the server has ended the connection, as it may
+        else:
+            raise AssertionError("it took all of it")
+    assert served.memory() - before < 200 << 20
+    if not chunked:
+        with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
+            connection.sendall(head.encode())
+            assert b" 413 " in connection.recv(100)
+    assert served.ask("GET", "/v1/models")[0] == 200
+
+
+def test_half_open_connections_do_no_harm(served):
+    """500 of them, with half a head, or a head and no body: a good client is served."""
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+    halves = [b"", b"GE", head, head + b"Content-Length: 100\r\n\r\n{"]
+    opened = []
+    try:
+        for number in range(500):
+            connection = socket.create_connection(("127.0.0.1", served.port), timeout=60)
+            connection.sendall(halves[number % len(halves)])
+            opened.append(connection)
+        status, _ = served.post("chat/completions", messages=HELLO, max_tokens=2)
+        assert status == 200
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+def test_a_client_that_goes_takes_its_request_along(served):
+    """The worker has nothing to do soon after."""
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
+    asked = {"messages": HELLO, "max_tokens": 100_000, "stream": True, "ignore_eos": True}
+    connection.request("POST", "/v1/chat/completions", json.dumps(asked), {"Authorization": f"Bearer {TOKEN}"})
+    connection.getresponse().read(10)
+    assert served.worker()["active"] == 1
+    connection.close()
+    connection.sock = None
+    wait_until(lambda: served.worker()["active"] == 0)
+
+
+def test_a_worker_that_was_killed_is_started_again(served):
+    """By the next request."""
+    served.post("chat/completions", messages=HELLO, max_tokens=1)
+    os.kill(served.worker()["pid"], signal.SIGKILL)
+    assert wait_until(lambda: served.post("chat/completions", messages=HELLO, max_tokens=1)[0] == 200)
+
+
+def test_the_token_is_nowhere_to_be_seen(served):
+    """Not in the arguments of the server or a worker, and not in a worker's environment or log."""
+    served.post("chat/completions", messages=HELLO, max_tokens=1)
+    worker = served.worker()
+    for path in (f"/proc/{served.process.pid}/cmdline", f"/proc/{worker['pid']}/cmdline",
+                 f"/proc/{worker['pid']}/environ", worker["log"]):  # fmt: skip
+        with Path(path).open("rb") as file:
+            assert TOKEN.encode() not in file.read()
+
+
+def test_the_document_describes_what_is_there(served):
+    """Every path that is served and no other, and exactly the fields that are read."""
+    document = served.ask("GET", "/openapi.json")[1]
+    assert document == openapi.document() and set(openapi.POSTS) == set(app.FORWARDED)
+    readers = {
+        "/v1/chat/completions": wishes.chat, "/v1/completions": wishes.completion, "/v1/score": wishes.score,
+        "/v1/count": wishes.count, "/v1/embeddings": embeddings.read,
+    }  # fmt: skip
+    least = {"messages": HELLO, "prompt": "x", "candidates": ["x"], "input": "x"}
+    for path, (_, described, required) in openapi.POSTS.items():
+        fields = Fields({name: least[name] for name in required})
+        known = set(fields._asked)
+        readers[path](fields)
+        assert set(described) == fields._asked - known, path
+
+
+def test_it_ends_when_what_runs_has_ended(tiny):
+    """At SIGTERM: the running answer is whole, what comes gets a 503, and the process dies by the signal."""
+    with serving(tiny("chatml")) as served:
+        connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
+        asked = {"messages": HELLO, "max_tokens": 1500, "stream": True, "ignore_eos": True}
+        connection.request("POST", "/v1/chat/completions", json.dumps(asked), {"Authorization": f"Bearer {TOKEN}"})
+        answer = connection.getresponse()
+        start = answer.read(10)
+        os.kill(served.process.pid, signal.SIGTERM)
+        assert wait_until(lambda: served.ask("GET", "/health")[0] == 503)
+        assert (start + answer.read()).endswith(b"data: [DONE]\n\n")
+        connection.close()
+        assert served.process.wait(20) == -signal.SIGTERM
+
+
+def test_a_second_signal_ends_it_at_once(tiny):
+    """However long the answers would still take."""
+    with serving(tiny("chatml")) as served:
+        connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
+        asked = {"messages": HELLO, "max_tokens": 100_000, "stream": True, "ignore_eos": True}
+        connection.request("POST", "/v1/chat/completions", json.dumps(asked), {"Authorization": f"Bearer {TOKEN}"})
+        connection.getresponse().read(10)
+        os.kill(served.process.pid, signal.SIGTERM)
+        wait_until(lambda: served.ask("GET", "/health")[0] == 503)
+        os.kill(served.process.pid, signal.SIGTERM)
+        assert served.process.wait(20) == -signal.SIGTERM
+        connection.close()
+
+
+def test_an_embedding_model_embeds_and_does_not_talk(tiny):
+    """With its own pooling; a conversation with it is a 400 that says why. On a path, for this user alone."""
+    with serving(tiny("bert")) as served:
+        status, body = served.post("embeddings", input=["hello", "world"])
+        assert status == 200 and math.isclose(math.hypot(*body["data"][0]["embedding"]), 1, rel_tol=1e-5)
+        status, body = served.post("chat/completions", messages=HELLO)
+        assert status == 400 and "embedding model" in body["error"]["message"]
