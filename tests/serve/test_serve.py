@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import math
 import os
+import select
 import signal
 import socket
 import struct
@@ -167,18 +169,15 @@ def test_a_body_of_1_gb_is_refused_and_not_kept(served, chunked):
     piece = b"100000\r\n" + b"x" * (1 << 20) + b"\r\n" if chunked else b"x" * (1 << 20)
     with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
         connection.sendall(head.encode())
-        try:
+        heard, most = b"", before
+        with contextlib.suppress(OSError):  # the server may end the connection, and need not read all of it
             for _ in range(1 << 10):
                 connection.sendall(piece)
-        except OSError:
-            pass  # the server has ended the connection, as it may
-        else:
-            raise AssertionError("it took all of it")
-    assert served.memory() - before < 200 << 20
-    if not chunked:
-        with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
-            connection.sendall(head.encode())
-            assert b" 413 " in connection.recv(100)
+                most = max(most, served.memory())
+                if not heard and select.select([connection], [], [], 0)[0]:
+                    heard = connection.recv(100)
+        assert b" 413 " in heard
+    assert most - before < 100 << 20
     assert served.ask("GET", "/v1/models")[0] == 200
 
 
