@@ -58,9 +58,9 @@ class Target:
         return first, pieces
 
 
-def body(number: int, tokens: int) -> dict[str, Any]:
+def body(number: int, tokens: int, words: int = WORDS) -> dict[str, Any]:
     """Return a request with a prompt of its own."""
-    text = " ".join(common.words(WORDS, number))
+    text = " ".join(common.words(words, number))
     return {
         "messages": [{"role": "user", "content": text}],
         "max_tokens": tokens,
@@ -82,7 +82,7 @@ def ask_many(target: Target, count: int, numbers: Iterator[int]) -> None:
     """Send requests from several clients, over connections that are kept."""
     waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     for _ in range(count):
-        waiting.put(body(next(numbers), 2))
+        waiting.put(body(next(numbers), 2, words=4))
 
     def client() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=600)
