@@ -17,6 +17,7 @@ import typer
 
 from llmcli.cli import completers
 from llmcli.cli.context import Context
+from llmcli.errors import UsageError
 
 SEED_MAX = 2**32 - 1
 
@@ -112,6 +113,22 @@ Files = Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="Do
 ALL = tuple(field.name for field in fields(Flags))
 GENERAL = ("json", "quiet", "verbose")
 """For commands that run no model."""
+
+
+def filled(function: Callable[..., int]) -> Callable[..., int]:
+    """Let a command refuse every text that is given and empty: a variable that is not set would name another thing.
+
+    Options whose text may be left out are None by default.
+    """
+
+    @functools.wraps(function)
+    def wrapper(**given: Any) -> int:
+        for value in given.values():
+            if value == "" or (isinstance(value, list) and "" in value):
+                raise UsageError("a name is empty (a variable that is not set?)", detail="Try: llm models list")
+        return function(**given)
+
+    return wrapper
 
 
 def command(

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli.errors import BadModelFile, MissingError, ModelNotHere
+from llmcli.errors import BadModelFile, MissingError, ModelNotHere, UsageError
 from llmcli.models import names
 from llmcli.models.choices import Choices
 from llmcli.models.file import ModelFile
@@ -89,7 +89,9 @@ class Finder:
 
     def _key(self, name: str | None) -> str:
         """Return what ``name`` stands for: aliases replaced, paths made absolute."""
-        name = name or self.default()[0]
+        name = self.default()[0] if name is None else name
+        if not name:  # a variable that is not set, which must not mean the default
+            raise UsageError("the name of a model is empty", detail="Try: llm models list")
         if not is_path(name):
             name = self.choices.follow(name)
         return os.path.abspath(Path(name).expanduser()) if is_path(name) else name  # noqa: PTH100 (keeps links)

@@ -11,7 +11,7 @@ from llmcli.cli.commands.models_find import recommend, search
 from llmcli.cli.commands.models_keep import Yes, alias, default, import_, prune, verify
 from llmcli.cli.context import Context
 from llmcli.cli.groups import group
-from llmcli.cli.options import GENERAL, command
+from llmcli.cli.options import GENERAL, command, filled
 from llmcli.errors import ModelNotHere, UnavailableError
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Any name that -m takes.", autocompletion=completers.models)]
@@ -72,8 +72,7 @@ def pull(
     """
     from llmcli.cli import sanitize, shelf, wording
 
-    default = cli.models.default()[0]
-    model = cli.pull(name or default, force=force)
+    model = cli.pull(cli.models.default()[0] if name is None else name, force=force)
     if cli.flags.json:
         cli.facts(shelf.here(cli.models, model))
     elif cli.flags.verbose or (cli.world.terminal(cli.world.stderr) and not cli.flags.quiet):
@@ -146,17 +145,20 @@ def tune(cli: Context, name: OptionalName = None) -> int:
 models = group(
     "Find, fetch, list and remove models.",
     {
-        "list": show_list,
-        "search": search,
-        "recommend": recommend,
-        "pull": pull,
-        "show": show,
-        "rm": rm,
-        "alias": alias,
-        "default": default,
-        "verify": verify,
-        "prune": prune,
-        "import": import_,
-        "tune": tune,
+        name: filled(function)
+        for name, function in {
+            "list": show_list,
+            "search": search,
+            "recommend": recommend,
+            "pull": pull,
+            "show": show,
+            "rm": rm,
+            "alias": alias,
+            "default": default,
+            "verify": verify,
+            "prune": prune,
+            "import": import_,
+            "tune": tune,
+        }.items()
     },
 )

@@ -85,8 +85,9 @@ def default(
         typer.Argument(metavar="[NAME]", help="The model to make the default.", autocompletion=completers.models),
     ] = None,
     verb: Annotated[
-        str, typer.Option("--for", metavar="COMMAND", help="Of this command only.", autocompletion=completers.verbs)
-    ] = "",
+        str | None,
+        typer.Option("--for", metavar="COMMAND", help="Of this command only.", autocompletion=completers.verbs),
+    ] = None,
     unset: Annotated[bool, typer.Option("--unset", help="Forget what was made the default.")] = False,
     every: Annotated[bool, typer.Option("--list", help="List the defaults of all commands.")] = False,
 ) -> int:
@@ -98,6 +99,7 @@ def default(
     """
     from llmcli.cli.app import VERBS
 
+    verb = verb or ""
     if verb and verb not in VERBS:
         raise UsageError(f"--for {verb}: no command that runs a model", detail=f"Choose from: {', '.join(VERBS)}")
     if (name is not None) + unset + every > 1 or (every and verb):
@@ -195,7 +197,9 @@ def import_(
         str | None,
         typer.Argument(metavar="[PATH]", help="A file; with --from a name.", autocompletion=completers.elsewhere),
     ] = None,
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What to call it (default: as its file).")] = "",
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What to call it (default: as its file).")
+    ] = None,
     program: Annotated[
         Program | None, typer.Option("--from", help="Whose models; without a name they are listed.")
     ] = None,
@@ -213,11 +217,11 @@ def import_(
             raise UsageError(
                 "import what?", detail="Try: llm models import FILE.gguf, or: llm models import --from ollama"
             )
-        return keeping.take(cli, Path(path), name)
+        return keeping.take(cli, Path(path), name or "")
     if path is None:
         if name:
             raise UsageError(
                 "--name needs a model", detail=f"Try: llm models import --from {program} MODEL --name NAME"
             )
         return keeping.list_foreign(cli, program)
-    return keeping.take_foreign(cli, program, path, name)
+    return keeping.take_foreign(cli, program, path, name or "")
