@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import stat
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from llmcli.models import gguf_checks
 from llmcli.models.gguf_reader import Reader, SkippedArray, Stream
 from llmcli.models.gguf_types import BITS_PER_ELEMENT, FILE_TYPES, TENSOR_TYPES
 from llmcli.models.names import parts
+from llmcli.models.paths import open_model
 
 __all__ = ["Header", "SkippedArray", "Tensor", "load_header", "parse_header", "read_header"]
 
@@ -193,13 +194,8 @@ def read_header(path: Path) -> Header:
     Raises ``BadModelFile`` (``detail`` says what is wrong) and ``MissingError``.
     """
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise BadModelFile(str(path), detail="it is a directory; name the model in it")
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
-            raise BadModelFile(str(path), detail="not a regular file")
-        with path.open("rb") as file:
-            return parse_header(file, status.st_size, str(path))
+        with open_model(path) as file:
+            return parse_header(file, os.fstat(file.fileno()).st_size, str(path))
     except OSError as error:
         raise MissingError(str(path), kind="model", detail=error.strerror or "") from error
 

@@ -14,7 +14,7 @@ from llmcli.errors import BadModelFile, MissingError, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.models.file import ModelFile
 from llmcli.models.names import parts, stem
-from llmcli.models.paths import announced_sha256, writing
+from llmcli.models.paths import announced_sha256, open_model, writing
 from llmcli.models.registry import FileRecord, Registry
 from llmcli.models.shelf import read_facts
 from llmcli.types import Progress
@@ -174,7 +174,7 @@ def _copy(part: Path, to: Path, interrupt: Interrupt) -> Generator[int, None, st
 
 def _blocks(path: Path) -> Iterator[bytes]:
     try:
-        with path.open("rb") as file:
+        with open_model(path) as file:
             while block := file.read(_BLOCK):
                 yield block
     except OSError as error:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from llmcli.errors import OutputError, RemoteError, TryAgain
 from llmcli.interrupt import Interrupt
-from llmcli.models.paths import writing
+from llmcli.models.paths import open_model, writing
 
 _BLOCK = 1 << 20
 _NAME = re.compile(r"[0-9a-f]{64}\.([A-Za-z0-9-]+)\.(\d+)\.incomplete")
@@ -31,10 +31,10 @@ _SLACK = 2.0  # seconds by which clocks of files and of processes may differ
 def hashing(path: Path, interrupt: Interrupt) -> Generator[int, None, str]:
     """Return the SHA-256 of a file in hexadecimal digits, and meanwhile yield how many bytes were read.
 
-    Raises ``OSError`` and what ``interrupt`` asks for.
+    Raises ``OSError``, ``BadModelFile`` for what is no regular file, and what ``interrupt`` asks for.
     """
     digest, done = hashlib.sha256(), 0
-    with path.open("rb") as file:
+    with open_model(path) as file:
         while block := file.read(_BLOCK):
             digest.update(block)
             interrupt.check()

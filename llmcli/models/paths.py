@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-from llmcli.errors import OutputError
+from llmcli.errors import BadModelFile, MissingError, OutputError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OLLAMA_BLOB = re.compile(r"sha256-([0-9a-f]{64})")
@@ -21,6 +23,37 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(str(error.filename or path), detail=error.strerror or str(error)) from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to look into ``path`` into ``MissingError`` (kind "place")."""
+    try:
+        yield
+    except OSError as error:
+        raise MissingError(str(error.filename or path), kind="place", detail=error.strerror or str(error)) from error
+
+
+def check_regular(path: Path, status: os.stat_result) -> None:
+    """Refuse what cannot be a model before anything waits for it. Raises ``BadModelFile``."""
+    if stat.S_ISDIR(status.st_mode):
+        raise BadModelFile(str(path), detail="it is a directory; name the model in it")
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer, a device may never end
+        raise BadModelFile(str(path), detail="it is not a regular file")
+
+
+def open_model(path: Path) -> BinaryIO:
+    """Open a model's file for reading, if it is a regular one. Raises ``BadModelFile`` and ``OSError``.
+
+    It is asked once it is open, and opening waits for nobody: between a look and the opening it may become a pipe.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        check_regular(path, os.fstat(descriptor))
+    except BadModelFile:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
 
 
 def hub_directory(environ: Mapping[str, str]) -> Path:
@@ -63,4 +96,14 @@ def target(link: Path) -> Path:
 
 def is_path(name: str) -> bool:
     """Return whether ``name`` means a file: it begins like a path, or ends in .gguf and exists."""
-    return name.startswith(("/", "./", "../", "~")) or (name.lower().endswith(".gguf") and Path(name).exists())
+    return name.startswith(("/", "./", "../", "~")) or (name.lower().endswith(".gguf") and _may_exist(name))
+
+
+def _may_exist(name: str) -> bool:
+    try:
+        Path(name).lstat()
+    except PermissionError:  # in a directory that may not be entered, as will be said
+        return True
+    except (OSError, ValueError):
+        return False
+    return True

@@ -11,7 +11,7 @@ from llmcli.models.cache import CachedFile, HubCache
 from llmcli.models.catalogue import CatalogueEntry, load_catalogue
 from llmcli.models.file import ModelFile
 from llmcli.models.names import HubName, choose, parts, quantization
-from llmcli.models.paths import announced_sha256
+from llmcli.models.paths import announced_sha256, check_regular
 from llmcli.models.registry import FileRecord, Registry
 from llmcli.models.trust import Trust
 
@@ -50,12 +50,15 @@ class Shelf:
         return model
 
     def path(self, path: Path, name: str) -> ModelFile:
-        """Return the model in the file ``path``. Raises ``MissingError``, and ``BadModelFile`` for a directory."""
+        """Return the model in the file ``path``. Raises ``MissingError``, and ``BadModelFile`` for what is no file."""
         try:
-            if path.is_dir():
-                raise BadModelFile(str(path), detail="it is a directory; name the model in it")
+            check_regular(path, path.stat())
             files = tuple(path.with_name(part) for part in parts(path.name))
-            size = sum(part.stat().st_size for part in files)
+            size = 0
+            for part in files:
+                status = part.stat()
+                check_regular(part, status)
+                size += status.st_size
         except OSError as error:
             missing = str(error.filename or path)
             raise MissingError(missing, kind="model", detail=error.strerror or "") from error
