@@ -96,7 +96,7 @@ class Context:
         """The models of this machine."""
         from llmcli.models.library import Library
 
-        return Library(self.settings, self.paths, self.world.environ, verb=self.verb)
+        return Library(self.settings, self.paths, self.world.environ, verb=self.verb, warn=self.warn)
 
     def options(self, **changes: Any) -> Options:
         """Return what the user asked of an answer, with a verb's own ``changes``."""
@@ -185,6 +185,16 @@ class Context:
         from llmcli.cli.output import ANSWER, deliver
 
         return deliver(self, lambda: task(self.backend()), how or ANSWER)
+
+    def warn(self, text: str) -> None:
+        """Say on stderr at once what concerns more than this command, unless ``-q``: a line, with ``--json`` an object."""
+        if not self.flags.quiet:
+            import json
+
+            from llmcli.cli import sanitize, wording
+
+            line = json.dumps({"warning": text}) if self.flags.json else f"llm: warning: {sanitize.line(text)}"
+            wording.say(self.world, line)
 
     def explain(self, text: str) -> None:
         """Say on stderr what was chosen, with ``-v``: a line, with ``--json`` an object."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmcli.errors import ConfigError, MissingError, UsageError
@@ -29,10 +30,23 @@ class Alias:
 class Choices:
     """The aliases and defaults of ``settings``, which win, and of ``registry``; ``verb`` is the command that runs."""
 
-    def __init__(self, settings: Settings, registry: Registry, verb: str = "") -> None:
+    def __init__(
+        self, settings: Settings, registry: Registry, verb: str = "", warn: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """``warn`` is told, once, that what was stored is lost."""
         self._settings = settings
         self._registry = registry
         self._verb = verb
+        self._warn: Callable[[str], None] | None = warn
+
+    def _stored(self, section: str) -> dict[str, str]:
+        """Return the defaults or aliases that commands stored."""
+        stored = self._registry.data[section]
+        if self._registry.lost and self._warn is not None:
+            warn, self._warn = self._warn, None
+            path, aside = self._registry.path, self._registry.aside
+            warn(f"{path} is damaged, so aliases and defaults in it are lost; the next change keeps it as {aside}")
+        return stored
 
     # ---- defaults -------------------------------------------------------------------------------------------------
 
@@ -44,7 +58,7 @@ class Choices:
         """
         if self._settings["model"]:
             return self._settings["model"], self._settings.origin("model")
-        stored = self._registry.data["defaults"]
+        stored = self._stored("defaults")
         for use in dict.fromkeys((self._verb if verb is None else verb, "")):
             if stored.get(use):
                 return stored[use], f"{STORED} --for {use}" if use else STORED
@@ -80,11 +94,11 @@ class Choices:
     def follow(self, name: str) -> str:
         """Return what ``name`` stands for: an alias of the settings is replaced, then one that was stored."""
         name = self._settings["aliases"].get(name, name)
-        return str(self._registry.data["aliases"].get(name, name))
+        return str(self._stored("aliases").get(name, name))
 
     def aliases(self) -> list[Alias]:
         """Return all aliases, sorted by name."""
-        stored = {name: Alias(name, model, COMMAND) for name, model in self._registry.data["aliases"].items()}
+        stored = {name: Alias(name, model, COMMAND) for name, model in self._stored("aliases").items()}
         origin = self._settings.origin("aliases")
         given = {name: Alias(name, model, origin) for name, model in self._settings["aliases"].items()}
         return [alias for _, alias in sorted({**stored, **given}.items())]

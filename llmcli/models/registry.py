@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from llmcli.errors import OutputError
-from llmcli.models.paths import writing
+from llmcli.errors import MissingError, OutputError
+from llmcli.models.paths import reading, writing
 
 _SECTIONS: dict[str, type] = {
     "files": dict,
@@ -53,19 +53,23 @@ class FileRecord:
 class Registry:
     """The file at ``path``. Read once, at the first question; written by replacement, so readers see whole files.
 
-    All of it can be found out or said again, so a damaged file counts as an empty one; the next change puts it aside.
+    A damaged file counts as an empty one; the next change puts it aside. One that is there and cannot be read is an error
+    of all questions and changes: what the user chose stands in it, and would be lost. So all raise ``MissingError``.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.aside = path.with_name(path.name + ".broken")
+        self.lost = False
+        """Whether the file was damaged when it was read."""
         self._data: dict[str, dict[str, Any]] | None = None
 
     @property
     def data(self) -> dict[str, dict[str, Any]]:
         """The sections: files, names, imports, origins (of copies), defaults (by verb, "" for all others), aliases."""
         if self._data is None:
-            self._data, _ = self._read()
+            self._data, whole = self._read()
+            self.lost = not whole
         return self._data
 
     def damaged(self) -> Path | None:
@@ -75,12 +79,11 @@ class Registry:
 
     def _read(self) -> tuple[dict[str, dict[str, Any]], bool]:
         """Return the sections, with the entries that can be some, and whether the file is whole or not there."""
-        try:
-            loaded = json.loads(self.path.read_bytes())
-        except OSError:
+        content, loaded = self._content(), None
+        if content is None:
             return {name: {} for name in _SECTIONS}, True
-        except (ValueError, RecursionError):
-            loaded = None
+        with suppress(ValueError, RecursionError):
+            loaded = json.loads(content)
         found = loaded if isinstance(loaded, dict) else {}
         sections = {name: found.get(name, {}) for name in _SECTIONS}
         kept = {
@@ -91,18 +94,30 @@ class Registry:
         }
         return kept, isinstance(loaded, dict) and kept == sections
 
-    def update(self, change: Callable[[dict[str, dict[str, Any]]], None]) -> None:
-        """Apply ``change`` to the newest contents and write them. Raises ``OutputError``."""
+    def _content(self) -> bytes | None:
+        with reading(self.path), suppress(FileNotFoundError, NotADirectoryError):
+            return self.path.read_bytes()
+        return None
+
+    def update(
+        self, change: Callable[[dict[str, dict[str, Any]]], None], before: Callable[[], None] = lambda: None
+    ) -> None:
+        """Apply ``change`` to the newest contents and write them. Raises ``OutputError``, and what ``before`` raises.
+
+        ``before`` is done when the new contents lie ready on the disk; where it fails nothing is changed.
+        """
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(self.path.with_suffix(".lock")):
-                self._data, whole = self._read()
+            beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+            with _locked(self.path.with_suffix(".lock")), _gone_after(beside):
+                data, whole = self._read()
+                change(data)
+                beside.write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
+                before()
                 if not whole:
                     self.path.replace(self.aside)
-                change(self._data)
-                beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-                beside.write_text(json.dumps(self._data, indent=1, ensure_ascii=False), encoding="utf-8")
                 beside.replace(self.path)
+                self._data = data
 
     def record(self, path: Path) -> FileRecord | None:
         """Return what is known about the file at ``path``, None when it has changed since."""
@@ -139,12 +154,14 @@ class Registry:
             data["files"].update(files)
             data["names"].update(names or {})
 
-        with suppress(OutputError):
+        with suppress(MissingError, OutputError):
             self.update(change)
 
-    def forget(self, paths: Collection[Path], names: Collection[str]) -> None:
+    def forget(self, paths: Collection[Path], names: Collection[str], delete: Callable[[], None]) -> None:
         """Forget the files at ``paths``, their names and imports, and ``names`` as imports, aliases and defaults.
 
+        The files go first, by ``delete``; where that fails nothing is forgotten. A process that is killed between the
+        two leaves names of what is gone, as a new pull of it wants them, and not a file that nobody finds any more.
         Raises ``OutputError``.
         """
         gone = {str(path) for path in paths} | {os.path.realpath(path) for path in paths}
@@ -157,7 +174,7 @@ class Registry:
             data["defaults"] = {use: name for use, name in data["defaults"].items() if name not in names}
             data["aliases"] = {n: name for n, name in data["aliases"].items() if n not in names and name not in names}
 
-        self.update(change)
+        self.update(change, delete)
 
     def forget_gone(self) -> None:
         """Forget files that are not there any more, and that names meant them. Raises ``OutputError``."""
@@ -168,6 +185,16 @@ class Registry:
 
         if not all(Path(path).exists() for path in self.data["files"]):
             self.update(change)
+
+
+@contextmanager
+def _gone_after(path: Path) -> Iterator[None]:
+    """Leave nothing at ``path``: on a full disk it has no use but takes room."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
 
 
 @contextmanager
