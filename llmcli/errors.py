@@ -130,7 +130,7 @@ class BadModelFile(InputError):
 
 
 class MissingError(LlmError):
-    """``kind`` (input, prompt, model, session, repository, file) named ``subject`` does not exist or cannot be read."""
+    """``kind`` (input, prompt, model, session, repository, file, place) named ``subject`` does not exist or cannot be read."""
 
     exit_code = 66
 

@@ -44,7 +44,10 @@ def _verified(model: ModelFile) -> dict[str, Any]:
 
 def _failed(model: ModelFile, error: LlmError) -> dict[str, Any]:
     repair = (error.repair or f"llm models pull {error.subject}") if isinstance(error, DamagedModel) else None
-    return _row(model, "missing" if isinstance(error, MissingError) else "damaged", ok=False, repair=repair)
+    if model.incomplete and model.repo is not None:
+        repair = f"llm models pull {model.name}"
+    missing = "incomplete" if model.incomplete else "missing"
+    return _row(model, missing if isinstance(error, MissingError) else "damaged", ok=False, repair=repair)
 
 
 def _row(model: ModelFile, state: str, *, ok: bool, repair: str | None) -> dict[str, Any]:

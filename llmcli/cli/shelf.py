@@ -15,7 +15,7 @@ from llmcli.models.library import Library, ModelFile
 def verification(model: ModelFile) -> str:
     """Return what is known about the bytes of a model on this machine."""
     if model.missing:
-        return "missing"
+        return "incomplete" if model.incomplete else "missing"
     if model.damaged:
         return "damaged"
     if not model.announced:

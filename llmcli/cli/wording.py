@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,7 @@ def _missing(error: e.MissingError) -> Words:
         "model folder": "If the models lie elsewhere: llm models import FILE.gguf (of Ollama: set OLLAMA_MODELS)",
         "alias": "Try: llm models alias",
         "worker": "Try: llm worker list",
+        "place": f"Look who may read it: ls -ld {shlex.quote(error.subject)}",
         "prompt": "Try: llm prompts list",
         "remote model": "Name one of its models: -m MODEL",
         "key file": "Correct key_file: llm config edit",
@@ -62,6 +64,7 @@ def _missing(error: e.MissingError) -> Words:
     whats = {
         "input": "cannot read",
         "key file": "cannot read the key file",
+        "place": "cannot read",
         "match": "no repository with GGUF files matches",
         "remote model": "the server has no model",
     }

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcli.models.names import is_model_file, parse_hub_name
-from llmcli.models.paths import target, writing
+from llmcli.errors import MissingError, OutputError
+from llmcli.models.names import is_model_file, parse_hub_name, parts
+from llmcli.models.paths import check_removable, entries, reading, target, writing
 from llmcli.models.store import SharedStore
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -32,7 +33,11 @@ class CachedFile:
 
 
 class HubCache:
-    """The cache below ``root``. Methods that write raise ``OutputError``."""
+    """The cache below ``root``.
+
+    Methods that write raise ``OutputError``, those that look for something ``MissingError`` (kind "place") where that
+    may not be looked into: nobody shall think that nothing is there.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -52,7 +57,7 @@ class HubCache:
 
     def repositories(self) -> list[Path]:
         """Return the directories of all repositories of models."""
-        return sorted(self.root.glob("models--*--*"))
+        return [path for path in entries(self.root) if path.match("models--*--*")]
 
     def targets(self) -> set[Path]:
         """Return all files that a link of a snapshot, or a blob that is a link, points to, whether they are there.
@@ -67,19 +72,36 @@ class HubCache:
     def files(self, repo: str | None = None) -> list[CachedFile]:
         """Return the GGUF files that are here, one for each file name of a repository, sorted.
 
-        Where several commits have it, the one that ``refs/main`` names wins, then the newest snapshot.
+        Where several commits have it, the one that ``refs/main`` names wins, then the newest snapshot. Of split models
+        only those count of which all parts are in one snapshot.
         """
-        found: dict[tuple[str, str], CachedFile] = {}
+        return self._files(repo)[0]
+
+    def torn(self, repo: str | None = None) -> list[CachedFile]:
+        """Return the parts that are here of split models of which others are missing, sorted."""
+        whole, torn = self._files(repo)
+        known = {(file.repo, file.file) for file in whole}
+        return [file for file in torn if (file.repo, file.file) not in known]
+
+    def _files(self, repo: str | None) -> tuple[list[CachedFile], list[CachedFile]]:
+        """Return the files whose split models are whole, or that are no parts, and the others."""
+        whole: dict[tuple[str, str], CachedFile] = {}
+        torn: dict[tuple[str, str], CachedFile] = {}
         for directory in [self.directory(repo)] if repo is not None else self.repositories():
             name = directory.name.removeprefix("models--").replace("--", "/", 1)
             if parse_hub_name(name) is None:
                 continue
-            for snapshot in _snapshots(directory):
-                for path in sorted(snapshot.rglob("*.gguf")):
-                    file = path.relative_to(snapshot).as_posix()
-                    if path.is_file() and is_model_file(file):
-                        found.setdefault((name, file), CachedFile(name, file, snapshot.name, path))
-        return [found[key] for key in sorted(found)]
+            try:
+                snapshots = [(snapshot, _models(snapshot)) for snapshot in _snapshots(directory)]
+            except MissingError:
+                if repo is not None:
+                    raise
+                continue  # somebody else's, in a cache that users share: the others are listed
+            for snapshot, here in snapshots:
+                for file, path in here.items():
+                    kept = whole if all(part in here for part in parts(file)) else torn
+                    kept.setdefault((name, file), CachedFile(name, file, snapshot.name, path))
+        return [whole[key] for key in sorted(whole)], [torn[key] for key in sorted(torn)]
 
     def place(self, repo: str, revision: str, file: str, sha256: str, *, branch: str | None = None) -> Path:
         """Name the blob ``sha256`` as ``file`` of the snapshot ``revision``; ``branch`` then points to it."""
@@ -104,26 +126,41 @@ class HubCache:
                 fresh.replace(ref)
         return path
 
-    def remove(self, repo: str, file: str) -> list[Path]:
-        """Remove ``file`` of ``repo`` from every snapshot, and the blobs that no other name needs; return what went."""
+    def remove(self, repo: str, files: Sequence[str]) -> list[Path]:
+        """Remove ``files`` of ``repo`` from every snapshot, and the blobs that no other name needs; return what went.
+
+        Where a blob cannot be removed, the names are there again.
+        """
         directory = self.directory(repo)
-        named = [snapshot / file for snapshot in _snapshots(directory)]
+        named = [snapshot / file for file in files for snapshot in _snapshots(directory)]
         named = [link for link in named if link.is_symlink() or link.exists()]
-        blobs = {target(link) for link in named if link.is_symlink()}
+        aims = {link: link.readlink() for link in named if link.is_symlink()}
+        own = (directory / "blobs").resolve()
+        blobs = {blob for blob in map(target, aims) if blob.parent == own}
+        check_removable([*named, *blobs])
         removed: list[Path] = []
-        with writing(directory):
-            for link in named:
-                link.unlink()
-                removed.append(link)
-                _remove_empty(link.parent, directory / "snapshots")
-            for blob in sorted(blobs - self.targets()):
-                if blob.parent == (directory / "blobs").resolve():
-                    stored = target(blob) if blob.is_symlink() else None
-                    blob.unlink(missing_ok=True)
-                    removed.append(blob)
-                    if stored is not None and self.store.holds(stored) and self.store.remove(stored, self.targets):
-                        removed.append(stored)
+        try:
+            with writing(directory):
+                for link in named:
+                    link.unlink()
+                    removed.append(link)
+                for blob in sorted(blobs - self.targets()):
+                    removed += self._remove_blob(blob)
+        except OutputError:
+            for link, aim in aims.items():
+                with suppress(OSError):  # it is there still, as most are
+                    link.symlink_to(aim)
+            raise
+        for link in named:
+            _remove_empty(link.parent, directory / "snapshots")
         return removed
+
+    def _remove_blob(self, blob: Path) -> list[Path]:
+        stored = target(blob) if blob.is_symlink() else None
+        blob.unlink(missing_ok=True)
+        if stored is not None and self.store.holds(stored) and self.store.remove(stored, self.targets):
+            return [blob, stored]
+        return [blob]
 
 
 def links(top: Path) -> Iterator[tuple[Path, Path]]:
@@ -148,11 +185,18 @@ def _snapshots(directory: Path) -> list[Path]:
     main = ""
     with suppress(OSError, UnicodeDecodeError):
         main = (directory / "refs" / "main").read_text(encoding="ascii").strip()
+    found = [path for path in entries(directory / "snapshots") if _COMMIT.fullmatch(path.name)]
     try:
-        found = [path for path in (directory / "snapshots").iterdir() if _COMMIT.fullmatch(path.name)]
         return sorted(found, key=lambda path: (path.name != main, -path.stat().st_mtime_ns, path.name))
-    except OSError:  # no such repository here, or one that is just going away
+    except FileNotFoundError:  # no such repository here, or one that is just going away
         return []
+
+
+def _models(snapshot: Path) -> dict[str, Path]:
+    """Return the GGUF files of a snapshot by their names in the repository."""
+    with reading(snapshot):
+        found = {path.relative_to(snapshot).as_posix(): path for path in sorted(snapshot.rglob("*.gguf"))}
+        return {file: path for file, path in found.items() if path.is_file() and is_model_file(file)}
 
 
 def _remove_empty(directory: Path, top: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,7 +41,12 @@ class ModelFile:
     @property
     def missing(self) -> bool:
         """Whether a file of it is not there any more."""
-        return not all(part.is_file() for part in self.parts)
+        return not all(map(os.path.isfile, self.parts))
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether some files of it are there and some are not."""
+        return self.missing and any(map(os.path.isfile, self.parts))
 
     def expected_sha256(self, part: Path) -> str | None:
         """Return the hash that was announced for one of ``parts``, None where none was."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -33,14 +33,21 @@ class Finder:
     A model that was found and checked before is recalled: of a warm command that is all, so the rest is imported late.
     """
 
-    def __init__(self, settings: Settings, paths: Paths, environ: Mapping[str, str], verb: str = "") -> None:
-        """``verb`` is the command that runs, for its own default."""
+    def __init__(
+        self,
+        settings: Settings,
+        paths: Paths,
+        environ: Mapping[str, str],
+        verb: str = "",
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """``verb`` is the command that runs, for its own default; ``warn`` is told what the user should know."""
         self._hub = hub_directory(environ).absolute()
         self._own = paths.data.absolute() / "models"
         self._registry = Registry(paths.data / "models.json")
         self._trust = Trust(self._registry, self._own)
         self._used = Used(paths.data / "used")
-        self.choices = Choices(settings, self._registry, verb)
+        self.choices = Choices(settings, self._registry, verb, warn)
 
     @cached_property
     def _cache(self) -> HubCache:
@@ -99,15 +106,21 @@ class Finder:
     # ---- what is here ---------------------------------------------------------------------------------------------
 
     def list(self) -> builtins.list[ModelFile]:
-        """Return the models on this machine, sorted by name; imported files that are gone too (``missing``)."""
+        """Return the models on this machine, sorted by name; imported files that are gone too (``missing``).
+
+        And split models of which a part is (``incomplete``).
+        """
         imports = [self._imported(name, path) for name, path in self._imports.paths().items()]
-        return sorted([*self._shelf.list(), *imports], key=lambda model: model.name)
+        return sorted([*self._shelf.list(), *self._shelf.torn(), *imports], key=lambda model: model.name)
 
     def _imported(self, name: str, path: Path) -> ModelFile:
         try:
             return self._shelf.path(path, name)
         except (MissingError, BadModelFile):
-            return ModelFile(name, path, 0, parts=tuple(path.with_name(part) for part in names.parts(path.name)))
+            from llmcli.models.partial import size_of
+
+            files = tuple(path.with_name(part) for part in names.parts(path.name))
+            return ModelFile(name, path, sum(map(size_of, files)), parts=files)
 
     def find(self, name: str | None = None) -> ModelFile:
         """Return the model that ``name`` means (None: the default).

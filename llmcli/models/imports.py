@@ -14,7 +14,7 @@ from llmcli.errors import BadModelFile, MissingError, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.models.file import ModelFile
 from llmcli.models.names import parts, stem
-from llmcli.models.paths import announced_sha256, open_model, writing
+from llmcli.models.paths import announced_sha256, entries, open_model, writing
 from llmcli.models.registry import FileRecord, Registry
 from llmcli.models.shelf import read_facts
 from llmcli.types import Progress
@@ -31,8 +31,8 @@ class Imports:
         self._registry = registry
 
     def paths(self) -> dict[str, Path]:
-        """Return the file of each import by its name; of a split model the first."""
-        copies = [file for file in sorted(self.directory.glob("*.gguf")) if parts(file.name)[0] == file.name]
+        """Return the file of each import by its name; of a split model the first, also where only others are left."""
+        copies = (file.with_name(parts(file.name)[0]) for file in entries(self.directory) if file.match("*.gguf"))
         elsewhere = {name: Path(path) for name, path in self._registry.data["imports"].items()}
         return elsewhere | {stem(file.name): file for file in copies}
 

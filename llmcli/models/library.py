@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -17,7 +17,7 @@ from llmcli.models import names
 from llmcli.models.choices import Alias, check_name
 from llmcli.models.file import ModelFile
 from llmcli.models.finder import Finder
-from llmcli.models.paths import is_path, writing
+from llmcli.models.paths import check_removable, is_path, writing
 from llmcli.settings import Paths, Settings
 from llmcli.types import ItemFailed, Notice, Progress
 
@@ -45,9 +45,10 @@ class Library(Finder):
         *,
         verb: str = "",
         patience: Patience | None = None,
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``verb`` is the command that runs, for its own default; ``patience`` with the network: None for the usual."""
-        super().__init__(settings, paths, environ, verb)
+        """``verb``, ``warn``: as ``Finder``; ``patience`` with the network: None for the usual."""
+        super().__init__(settings, paths, environ, verb, warn)
         self._settings = settings
         self._environ = environ
         self._patience = patience
@@ -213,12 +214,22 @@ class Library(Finder):
     # ---- forgetting -----------------------------------------------------------------------------------------------
 
     def find_removable(self, name: str) -> ModelFile:
-        """Return the model that ``remove`` would remove: as ``find``, and an imported file that is gone too."""
+        """Return the model that ``remove`` would remove: as ``find``, and what is left of one that is not whole.
+
+        An imported file that is gone is such a one, too.
+        """
         key = self._key(name)
         for imported, path in self._imports.paths().items():
             if key in {imported, str(path)} and (model := self._imported(imported, path)).missing:
                 return model
-        return self.find(name)
+        try:
+            return self.find(name)
+        except ModelNotHere:
+            entry, hub_name = self._catalogue.get(key), names.parse_hub_name(key)
+            torn = self._shelf.torn_entry(entry) if entry else hub_name and self._shelf.torn_hub(hub_name)
+            if not torn:
+                raise
+            return torn
 
     def left_behind(self, name: str) -> builtins.list[Path]:
         """Return what unfinished downloads left of a model that is not here; of a name on the Hub, of its repository."""
@@ -235,8 +246,9 @@ class Library(Finder):
         """Remove a model from the cache, or our copy of one, or forget a file elsewhere; return what was deleted.
 
         Blobs that another name needs stay, and so does a file that lies elsewhere. Defaults and aliases that mean the
-        model are forgotten. Nothing is deleted where the registry cannot be written. Of a model that is not here what
-        ``left_behind`` returns is deleted. Raises as ``find``, and ``OutputError``.
+        model are forgotten. Nothing is deleted where the registry cannot be written, nothing forgotten where the files
+        cannot be deleted. Of a model that is not here, or not whole, what ``left_behind`` returns is deleted. Raises as
+        ``find``, and ``OutputError``.
         """
         try:
             model = self.find_removable(name)
@@ -248,20 +260,24 @@ class Library(Finder):
         own = self._trust.owns(model.path)
         chosen = [*self._registry.data["defaults"].values(), *self._registry.data["aliases"].values()]
         called = {self._key(name), model.name, *(each for each in chosen if self.means(each, model))}
-        self._registry.forget(model.parts, called | ({names.stem(model.path.name)} if own else set()))
-        if own:
-            return _unlink(part for part in model.parts if part.exists())
-        removed: list[Path] = []
-        if model.repo is not None and model.file is not None:
-            for file in names.parts(model.file):
-                removed += self._cache.remove(model.repo, file)
+        left = self.left_behind(name) if model.missing else []
+        removed: builtins.list[Path] = []
+
+        def delete() -> None:
+            if own:
+                removed.extend(_unlink(part for part in model.parts if os.path.lexists(part)))
+            elif model.repo is not None and model.file is not None:
+                removed.extend(self._cache.remove(model.repo, names.parts(model.file)))
+                removed.extend(_unlink(left))
+
+        self._registry.forget(model.parts, called | ({names.stem(model.path.name)} if own else set()), delete)
         return removed
 
     def waste(self) -> builtins.list[Waste]:
         """Return what nobody needs any more; see ``waste.find_waste``."""
         from llmcli.models.waste import find_waste
 
-        return find_waste(self._cache, self._imports.directory, self._scratch)
+        return find_waste(self._cache, self._imports.directory, self._scratch, self._registry.path)
 
     def prune(self, found: Collection[Waste]) -> builtins.list[Waste]:
         """Remove what was ``found`` and still is waste, and return it; forget what was known of files that are gone.
@@ -281,8 +297,9 @@ class Library(Finder):
 
 
 def _unlink(paths: Iterable[Path]) -> list[Path]:
-    """Delete files and return them. Raises ``OutputError``."""
+    """Delete files and return them. Raises ``OutputError``, where it can be known before with all of them there."""
     gone = list(paths)
+    check_removable(gone)
     for path in gone:
         with writing(path):
             path.unlink(missing_ok=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,6 +33,20 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise MissingError(str(error.filename or path), kind="place", detail=error.strerror or str(error)) from error
+
+
+def entries(directory: Path) -> list[Path]:
+    """Return what is in a directory, sorted; nothing where there is none. Raises ``MissingError`` (kind "place")."""
+    with reading(directory), suppress(FileNotFoundError, NotADirectoryError):
+        return sorted(directory.iterdir())
+    return []
+
+
+def check_removable(paths: Iterable[Path]) -> None:
+    """Raise ``OutputError`` unless all files at ``paths`` may be removed, before the first of them is."""
+    for directory in sorted({path.parent for path in paths if os.path.lexists(path)}):
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise OutputError(str(directory), detail=os.strerror(errno.EACCES))
 
 
 def check_regular(path: Path, status: os.stat_result) -> None:

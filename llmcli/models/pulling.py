@@ -122,12 +122,14 @@ class Puller:
         if len(files) < len(parts(chosen)):
             raise RemoteError(label, detail=f"the repository has {len(files)} of {len(parts(chosen))} parts")
         check_room(self._cache, listing.repo, files)
+        last = len(files)
         for number, file in enumerate(files, 1):
             shown = label if len(files) == 1 else f"{label} ({number}/{len(files)})"
             wanted = Wanted(listing.repo, listing.revision, file, shown)
             yield from download(self._hub, self._cache, wanted, interrupt)
-        for file in files:  # only when all parts are here does the model get its name
-            path = self._cache.place(listing.repo, listing.revision, file.file, file.sha256, branch="main")
+            # a part has its name at once, so that rm finds it when no other follows; the branch moves with the last
+            branch = "main" if number == last else None
+            path = self._cache.place(listing.repo, listing.revision, file.file, file.sha256, branch=branch)
             yield Placed(path, file.sha256)
 
 

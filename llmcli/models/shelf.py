@@ -30,6 +30,43 @@ class Shelf:
         found = (self._describe(file) for file in firsts)
         return [model for model in found if model is not None]
 
+    def torn(self) -> builtins.list[ModelFile]:
+        """Return the split models of the cache of which some parts are here and some are not (``incomplete``)."""
+        return self._torn(self._cache.torn())
+
+    def torn_hub(self, name: HubName) -> ModelFile | None:
+        """Return which of ``torn`` a name on the Hub means, None for none."""
+        models = {str(model.file): model for model in self._torn(self._cache.torn(name.repo))}
+        if name.file is not None:
+            return models.get(parts(name.file)[0])
+        return models.get(name.choose(models) or "")
+
+    def torn_entry(self, entry: CatalogueEntry) -> ModelFile | None:
+        """Return which of ``torn`` a catalogue entry means, None for none."""
+        models = {str(model.file): model for model in self._torn(self._cache.torn(entry.repo))}
+        return models.get(choose(models, entry.quantizations) or "")
+
+    def _torn(self, files: builtins.list[CachedFile]) -> builtins.list[ModelFile]:
+        from llmcli.models.partial import size_of
+
+        found: dict[tuple[str, str], ModelFile] = {}
+        for each in files:
+            names = parts(each.file)
+            beside = tuple(each.path.with_name(Path(name).name) for name in names)
+            first = replace(each, file=names[0], path=beside[0])
+            model = ModelFile(
+                name=str(self._name(first)),
+                path=beside[0],
+                size=sum(map(size_of, beside)),
+                repo=each.repo,
+                file=names[0],
+                revision=each.revision,
+                quantization=quantization(names[0]),
+                parts=beside,
+            )
+            found.setdefault((each.repo, names[0]), model)
+        return list(found.values())
+
     def hub_names(self) -> builtins.list[str]:
         """Return the names of ``list``'s models on the Hub, without looking into any file."""
         return [str(self._name(file)) for file in self._cache.files() if file.file == parts(file.file)[0]]
@@ -83,7 +120,8 @@ class Shelf:
     def _name(self, file: CachedFile) -> HubName:
         """Return the shortest name that means this file."""
         short = HubName(file.repo, quantization=quantization(file.file))
-        return short if short.choose(self._here(file.repo)) == file.file else HubName(file.repo, file=file.file)
+        here = {file.file, *self._here(file.repo)}
+        return short if short.choose(here) == file.file else HubName(file.repo, file=file.file)
 
     def _describe(self, file: CachedFile | None) -> ModelFile | None:
         """Describe a model by its first part, None when a part is missing."""

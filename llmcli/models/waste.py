@@ -35,8 +35,10 @@ class Waste:
     what: str
 
 
-def find_waste(cache: HubCache, own: Path, scratch: Path) -> list[Waste]:
-    """Return what can go from the cache, from the directory of our ``own`` copies and from ``scratch``.
+def find_waste(cache: HubCache, own: Path, scratch: Path, registry: Path) -> list[Waste]:
+    """Return what can go from the cache, from the directory of our ``own`` copies, from ``scratch`` and ``registry``.
+
+    The last is the file of what llm remembers, beside which its next contents are written.
 
     Raises ``OutputError`` where the cache cannot be read.
     """
@@ -46,6 +48,9 @@ def find_waste(cache: HubCache, own: Path, scratch: Path) -> list[Waste]:
         stored = [path for path in cache.store.files() if path not in needed and _quiet_for(path) > _HOUR]
     found += [_waste(path, "file without a name") for path in stored]
     found += [_directory(path, "unfinished import") for path in unfinished(own)]
+    beside = re.compile(re.escape(f".{registry.name}.") + r"\d+")
+    written = [path for path in _entries(registry.parent) if beside.fullmatch(path.name) and _quiet_for(path) > _HOUR]
+    found += [_waste(path, "unfinished record") for path in written]
     old = (path for path in _entries(scratch) if path.name.startswith("wheel-") and _quiet_for(path) > _DAY)
     return found + [_directory(path, "unfinished download") for path in old]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
-from fake_hub import REPO
+from fake_hub import REPO, Fault
+from split_models import split
 
 
 @pytest.fixture
@@ -112,3 +115,222 @@ def test_a_file_that_becomes_a_pipe_is_not_waited_for(monkeypatch, mine, models)
     os.mkfifo(mine)
     run = models("pull", str(mine))
     assert run.code == 65 and "not a regular file" in run.err
+
+
+# ---- what llm remembers -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def record():
+    """Return the file of what llm remembers about models."""
+    return Path(os.environ["LLMCLI_DATA_DIR"]) / "models.json"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["models", "list"],
+        ["models", "default"],
+        ["models", "default", "smollm2-135m"],
+        ["models", "alias", "other", "smollm2-135m"],
+        ["models", "rm", "small", "-y"],
+        ["models", "prune", "-y"],
+        ["ask", "x"],
+    ],
+)
+def test_a_record_that_cannot_be_read_is_not_overwritten(llm, models, here, record, argv):
+    """66 with the next step: what the user chose stands in it, and comes back once it can be read."""
+    models("alias", "small", here)
+    models("default", "small")
+    read = Path.read_bytes
+
+    def refuse(path):
+        if path == record:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        run = llm(*argv, env={"LLMCLI_MODEL": None})
+    assert (run.code, run.out) == (66, "")
+    assert run.err == f"llm: cannot read {record}: Permission denied\nLook who may read it: ls -ld {record}\n"
+    assert models("alias", "small").out == models("default").out == f"{here}\n"
+
+
+@pytest.mark.parametrize("argv", [["models", "default"], ["models", "alias"], ["ask", "x", "-m", "HERE"]])
+def test_a_damaged_record_is_said_once(llm, models, here, record, argv):
+    """Which file it is and where it will lie, also where everything else went well; not with -q."""
+    record.write_text("{")
+    argv = [here if word == "HERE" else word for word in argv]
+    quiet = llm(*argv, "-q", env={"LLMCLI_MODEL": None})
+    record.write_text("{")
+    run = llm(*argv, env={"LLMCLI_MODEL": None})
+    assert (quiet.code, quiet.err, run.code) == (0, "", 0)
+    (line,) = run.err.splitlines()
+    assert line.startswith("llm: warning: ") and str(record) in line and f"{record}.broken" in line
+
+
+def test_a_damaged_record_is_an_object_with_json(models, record):
+    """Standard error holds objects only then."""
+    record.parent.mkdir(parents=True)
+    record.write_text("[]")
+    assert str(record) in json.loads(models("default", "--json").err)["warning"]
+
+
+def test_a_full_disk_leaves_no_part_of_the_record(models, here, record):
+    """What was written of it goes; what the record held stays."""
+    before = record.read_bytes()
+
+    def full(path, text, **_):
+        path.write_bytes(text[:10].encode())
+        raise OSError(28, "No space left on device", str(path))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        run = models("alias", "small", here)
+    assert run.code == 74 and "No space left" in run.err
+    assert [path.name for path in record.parent.iterdir() if path.name.startswith(".")] == []
+    assert record.read_bytes() == before
+
+
+def test_prune_finds_old_parts_of_the_record(models, here, record):
+    """What a killed process left an hour ago goes; what is being written now stays."""
+    old, new = (record.with_name(f".models.json.{number}") for number in (1, 2))
+    for path in (old, new):
+        path.write_text("{")
+    os.utime(old, (time.time() - 4000,) * 2)
+    run = models("prune", "--yes")
+    assert run.out == f"{old}\t1\tunfinished record\n" and not old.exists() and new.exists()
+
+
+# ---- a removal that fails ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["cached", "cached link", "import"])
+def test_a_removal_that_fails_changes_nothing(models, here, mine, what):
+    """Aliases, defaults and what was verified are there as before, and so is the model."""
+    name = "own" if what == "import" else here
+    models("import", str(mine), "--name", "own")
+    models("alias", "small", name)
+    models("default", "small")
+    before = models("list", "--json").out
+    unlink = Path.unlink
+
+    def refuse(path, **how):
+        if path.suffix == ".gguf" if what != "cached" else len(path.name) == 64:
+            raise PermissionError(1, "Operation not permitted", str(path))
+        unlink(path, **how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        run = models("rm", "small", "-y")
+    assert run.code == 74 and "Operation not permitted" in run.err
+    assert models("list", "--json").out == before
+    assert models("alias", "small").out == models("default").out == f"{name}\n"
+    assert models("rm", "small", "-y").code == 0 and models("alias").out == ""
+
+
+def test_a_directory_that_may_not_be_changed_is_known_before(models, here, monkeypatch):
+    """Nothing is tried that would stop half way."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    run = models("rm", here, "-y")
+    assert run.code == 74 and "Permission denied" in run.err and models("verify", here).code == 0
+
+
+# ---- split models of which a part is gone -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def parts(hub, tiny):
+    """Put a model in three parts on the Hub; return the parts' names and bytes."""
+    files = split(tiny("llama").read_bytes(), "big-Q4_0", 3)
+    hub.repos["maker/big-GGUF"] = files
+    return files
+
+
+def stored() -> list[Path]:
+    cache = Path(os.environ["HF_HOME"]) / "hub" / "models--maker--big-GGUF"
+    return sorted(path for part in ("blobs", "snapshots") for path in (cache / part).rglob("*") if not path.is_dir())
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize(
+    "name", ["maker/big-GGUF:Q4_0", "maker/big-GGUF", "maker/big-GGUF/big-Q4_0-00001-of-00003.gguf"]
+)
+def test_rm_frees_what_is_left_of_a_split_model(models, parts, lost, name):
+    """It is listed as incomplete, verify names the repair, and rm takes the other parts."""
+    assert models("pull", "maker/big-GGUF").code == 0
+    link = next(path for path in stored() if path.name == sorted(parts)[lost])
+    link.resolve().unlink()
+    link.unlink()
+    row = next(row for row in rows(models("list", "--json")) if row["name"] == "maker/big-GGUF:Q4_0")
+    assert (row["verification"], row["here"]) == ("incomplete", False)
+    run = models("verify", "--json")
+    assert run.code == 66 and rows(run)[0]["repair"] == "llm models pull maker/big-GGUF:Q4_0"
+    assert models("rm", name, "-y").code == 0 and stored() == []
+
+
+def test_pull_completes_a_split_model(models, parts, hub):
+    """By fetching what is missing only."""
+    assert models("pull", "maker/big-GGUF").code == 0
+    link = next(path for path in stored() if path.name == sorted(parts)[1])
+    link.resolve().unlink()
+    link.unlink()
+    hub.asked.clear()
+    assert models("pull", "maker/big-GGUF:Q4_0").code == 0 and models("verify").code == 0
+    assert {
+        asked.path.strip("/") for asked in hub.asked if asked.server == "storage" and "range" not in asked.headers
+    } == {hashlib.sha256(parts[sorted(parts)[1]]).hexdigest()}
+
+
+def test_rm_frees_a_split_model_that_stopped_coming(models, parts, hub):
+    """The finished part and what came of the next."""
+    hub.storage_faults = [Fault(), Fault(drop=100), *(Fault(status=403) for _ in range(9))]
+    assert models("pull", "maker/big-GGUF").code == 77
+    assert len(stored()) == 3  # a blob, its name, a partial file
+    assert models("rm", "maker/big-GGUF:Q4_0", "-y").code == 0 and stored() == []
+
+
+def test_rm_frees_what_is_left_of_an_import(models, parts, tmp_path):
+    """Also where the first part is gone."""
+    for name, content in parts.items():
+        (tmp_path / name).write_bytes(content)
+    assert models("import", str(tmp_path / min(parts)), "--name", "big").code == 0
+    first = Path(rows(models("show", "big", "--json"))[0]["path"])
+    own = first.parent
+    first.unlink()
+    assert {row["name"]: row["verification"] for row in rows(models("list", "--json"))}["big"] == "incomplete"
+    assert models("rm", "big", "-y").code == 0 and list(own.iterdir()) == []
+
+
+# ---- a cache that may not be looked into ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["models", "list"],
+        ["models", "show", REPO],
+        ["models", "pull", REPO],
+        ["models", "pull"],
+        ["models", "verify"],
+        ["models", "verify", REPO],
+        ["models", "rm", REPO, "-y"],
+        ["ask", "x", "-m", REPO],
+        ["ask", "x"],
+    ],
+)
+def test_a_cache_that_may_not_be_looked_into_is_said(llm, hub, monkeypatch, argv):
+    """66, one line and a next step; nobody is told that nothing is there."""
+    cache = Path(os.environ["HF_HOME"]) / "hub"
+    look = Path.iterdir
+
+    def refuse(path):
+        if path.is_relative_to(cache):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    run = llm(*argv, env={"LLMCLI_MODEL": None})
+    assert (run.code, run.out, len(run.err.splitlines())) == (66, "", 2)
+    assert run.err.startswith(f"llm: cannot read {cache}") and "Permission denied\n" in run.err

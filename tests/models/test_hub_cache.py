@@ -110,7 +110,7 @@ def test_remove(cache):
     """Removing a file takes its links from all snapshots, its blob, and the directories that are empty then."""
     links = [put(cache, revision=OLD), put(cache, revision=NEW)]
     blob = links[0].resolve()
-    assert set(cache.remove(REPO, "m.gguf")) == {*links, blob}
+    assert set(cache.remove(REPO, ("m.gguf",))) == {*links, blob}
     assert not blob.exists()
     assert list((cache.directory(REPO) / "snapshots").iterdir()) == []
 
@@ -119,7 +119,7 @@ def test_shared_blob_stays(cache):
     """A blob that another name needs survives."""
     path = put(cache, file="a.gguf")
     other = put(cache, file="b.gguf")
-    assert cache.remove(REPO, "a.gguf") == [path]
+    assert cache.remove(REPO, ("a.gguf",)) == [path]
     assert other.read_bytes() == b"x"
 
 
@@ -145,7 +145,7 @@ def test_remove_from_the_shared_store(cache, store):
     from huggingface_hub import scan_cache_dir
 
     stored = store(put(cache))
-    assert stored in cache.remove(REPO, "m.gguf")
+    assert stored in cache.remove(REPO, ("m.gguf",))
     assert not stored.exists() and not scan_cache_dir(cache.root).warnings
 
 
@@ -155,7 +155,7 @@ def test_another_repository_needs_it(cache, store):
     other = cache.root / "datasets--other--data" / "blobs" / "x"
     other.parent.mkdir(parents=True)
     other.symlink_to(os.path.relpath(stored, other.parent))
-    assert stored not in cache.remove(REPO, "m.gguf")
+    assert stored not in cache.remove(REPO, ("m.gguf",))
     assert other.read_bytes() == b"x"
 
 
@@ -171,7 +171,7 @@ def test_the_shared_store_in_use(cache, store, obstacle):
             stored.with_name(f"{stored.name}.refs").unlink()
         else:
             (cache.root / "blobs" / ".huggingface-shared-blobs").write_text("2\n")
-        assert stored not in cache.remove(REPO, "m.gguf")
+        assert stored not in cache.remove(REPO, ("m.gguf",))
     assert stored.exists() and not path.is_symlink()
 
 

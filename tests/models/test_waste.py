@@ -32,7 +32,7 @@ def find(cache, tmp_path):
     """Return a function that returns the waste as pairs of name and kind."""
 
     def found():
-        waste = find_waste(cache, tmp_path / "own", tmp_path / "scratch")
+        waste = find_waste(cache, tmp_path / "own", tmp_path / "scratch", tmp_path / "models.json")
         return [(each.path.name, each.what) for each in waste]
 
     return found
@@ -170,7 +170,7 @@ def test_a_file_of_the_shared_store(cache, find, tmp_path):
     (cache.directory(REPO) / "snapshots" / OLD / "m.gguf").symlink_to(f"../../blobs/{HASH}")
     assert find() == []
     link.unlink()
-    (waste,) = [each for each in find_waste(cache, tmp_path, tmp_path) if each.path == stored]
+    (waste,) = [each for each in find_waste(cache, tmp_path, tmp_path, tmp_path / "models.json") if each.path == stored]
     assert waste.size == 3
     remove_waste(waste, cache)
     assert not stored.exists() and not references.exists()
@@ -181,7 +181,7 @@ def test_a_cache_that_is_reached_through_a_link(cache, tmp_path, find):
     put(cache)
     (tmp_path / "link").symlink_to(tmp_path / "hub")
     for root in (tmp_path / "link", tmp_path / "hub" / ".." / "hub", tmp_path / "link" / ".." / "hub"):
-        assert find_waste(HubCache(root), tmp_path / "own", tmp_path / "scratch") == []
+        assert find_waste(HubCache(root), tmp_path / "own", tmp_path / "scratch", tmp_path / "models.json") == []
 
 
 def test_names_by_hard_link(cache, find, monkeypatch):
