@@ -272,12 +272,14 @@ class RemoteError(LlmError):
 class DamagedModel(RemoteError):
     """A file of the model ``subject`` is no longer what was announced, or what it was.
 
-    ``repair`` is the command that heals it, where it lies in no cache, so that fetching it again does not.
+    ``repair`` is the command that heals it, where it lies in no cache, so that fetching it again does not; ``note`` what
+    to know of that command.
     """
 
-    def __init__(self, subject: str, *, detail: str = "", repair: str = "") -> None:
+    def __init__(self, subject: str, *, detail: str = "", repair: str = "", note: str = "") -> None:
         super().__init__(subject, detail=detail)
         self.repair = repair
+        self.note = note
 
 
 class Refused(RemoteError):

@@ -214,7 +214,7 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     e.TryAgain: _try_again,
     e.DamagedModel: lambda x: (
         _with_detail(f"{_of(x)} is damaged" if x.repair else f"the file of {_of(x)} in the cache is damaged", x),
-        f"Try: {x.repair or f'llm models pull {_of(x)}'}",
+        f"Try: {x.repair or f'llm models pull {_of(x)}'}" + (f" ({x.note})" if x.note else ""),
     ),
     e.RemoteError: lambda x: (
         _with_detail(f"{_of(x)}: the remote sent nonsense", x),

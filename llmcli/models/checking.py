@@ -11,7 +11,7 @@ from typing import NoReturn
 from llmcli.errors import BadModelFile, DamagedModel, MissingError
 from llmcli.interrupt import Interrupt
 from llmcli.models.file import ModelFile
-from llmcli.models.names import stem
+from llmcli.models.names import parts, stem
 from llmcli.models.paths import announced_sha256
 from llmcli.models.registry import FileRecord, Registry
 from llmcli.models.shelf import read_facts
@@ -72,24 +72,43 @@ class Checker:
         if expected not in (found, None):
             record = FileRecord(status.st_size, status.st_mtime_ns, str(expected), announced=announced, damaged=True)
             self._registry.remember({part: record})
-            self._refuse(model, part, f"SHA-256 is {found}, {promise} was {expected}")
+            self._refuse(model, part, f"SHA-256 is {found}, {promise} was {expected}", interrupt)
         facts = read_facts(part, found)
         return replace(facts, size=status.st_size, mtime_ns=status.st_mtime_ns, announced=announced)
 
-    def _refuse(self, model: ModelFile, part: Path, detail: str) -> NoReturn:
+    def _refuse(self, model: ModelFile, part: Path, detail: str, interrupt: Interrupt) -> NoReturn:
         if model.repo is not None:
             raise DamagedModel(model.name, detail=detail)
         if announced_sha256(part) is not None:
             raise BadModelFile(str(part), detail=f"it is damaged: {detail}")
         name = stem(model.path.name)
-        origin = self._registry.data["origins"].get(name)
         if not self._trust.owns(part):
-            repair = f"llm models pull {shlex.quote(str(model.path))}"  # takes it as it is now
-        elif origin is not None:
-            repair = f"llm models import {shlex.quote(origin)} --name {name}"
+            repair, note = f"llm models pull {shlex.quote(str(model.path))}", "it accepts the file as it is now"
+        elif (origin := self._good_origin(model, name, interrupt)) is not None:
+            repair, note = f"llm models import {shlex.quote(origin)} --name {name}", ""
         else:
-            repair = f"llm models rm {name}"
-        raise DamagedModel(model.name, detail=detail, repair=repair)
+            repair, note = f"llm models rm {name}", "then import a good copy of it"
+        raise DamagedModel(model.name, detail=detail, repair=repair, note=note)
+
+    def _good_origin(self, model: ModelFile, name: str, interrupt: Interrupt) -> str | None:
+        """Return the path that the copy ``name`` was imported from if all is there as it was then, else None.
+
+        Of a hard link the original is the damaged file itself.
+        """
+        from llmcli.models.partial import hash_file
+
+        origin = self._registry.data["origins"].get(name)
+        if origin is None:
+            return None
+        originals = [Path(origin).with_name(part) for part in parts(Path(origin).name)]
+        known = [self._registry.last(part) for part in model.parts]
+        try:
+            for original, record in zip(originals, known, strict=True):
+                if record is None or hash_file(original, interrupt) != record.sha256:
+                    return None
+        except (OSError, ValueError, BadModelFile):  # gone, or another number of files
+            return None
+        return origin
 
 
 def counted(steps: Generator[int, None, str], start: Progress) -> Generator[Progress, None, str]:

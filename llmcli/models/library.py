@@ -120,7 +120,7 @@ class Library(Finder):
         """
         key = self._key(name)
         if is_path(key):
-            yield self._refer(Path(key), interrupt)
+            yield from self._refer(Path(key), interrupt)
             return
         try:
             yield self._checked(key, interrupt)
@@ -181,21 +181,24 @@ class Library(Finder):
             else:
                 yield event
 
-    def _refer(self, path: Path, interrupt: Interrupt) -> ModelFile:
+    def _refer(self, path: Path, interrupt: Interrupt) -> Iterator[Notice | ModelFile]:
         """Use the file at ``path`` where it lies, as it is now; by its stem where that is free, else by its path."""
-        known = self._registry.last(path)
-        if known is not None and known.damaged and not known.announced and not self._trust.owns(path):
-            self._registry.forget_file(path)
+        for part in (path.with_name(file) for file in names.parts(path.name)):
+            known = self._registry.last(part)
+            if known is not None and known.damaged and not known.announced and not self._trust.owns(part):
+                yield Notice(f"{part} is not what it was; from now on it counts as it is now")
+                self._registry.forget_file(part)
         model = self._checked(str(path), interrupt)
         name = names.stem(path.name)
         if self._trust.owns(path):
-            return replace(model, name=name)
+            yield replace(model, name=name)
+            return
         aliases = {alias.name: alias.model for alias in self.choices.aliases()}
         taken = {**aliases, **self._catalogue, **self._imports.paths()}
         if not names.is_plain(name) or str(taken.get(name, path)) != str(path):
             name = str(path)
         self._imports.refer(name, path)
-        return replace(model, name=name)
+        yield replace(model, name=name)
 
     def import_file(self, path: Path, interrupt: Interrupt, *, name: str = "") -> Iterator[Progress | ModelFile]:
         """Have the model at ``path`` among our own files, as ``name`` ("": its file's stem); the last item is the model.

@@ -152,7 +152,9 @@ class Shelf:
         """Add what the registry knows about the files, or else what the header says."""
         wrong = [part for part in model.parts if self._registry.record(part) and not self._trust.checked(model, part)]
         checked = all(self._trust.checked(model, part) for part in model.parts)
-        model = replace(model, damaged=bool(wrong))
+        last = self._registry.last(model.path)
+        expected = last.sha256 if last and last.damaged else None
+        model = replace(model, damaged=bool(wrong), sha256=model.sha256 or expected)
         facts = self._trust.checked(model, model.path)
         if facts is None:
             try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import time
 from pathlib import Path
 
 import pytest
 from fake_hub import REPO, Fault
+from split_models import split
 
 
 @pytest.fixture
@@ -228,12 +230,72 @@ def test_verify_goes_on_after_a_damaged_model(models, here, mine):
     """Each model gets its object, with whether it is right and what repairs it."""
     models("import", str(mine), "--name", "zebra")
     models("import", str(mine), "--name", "ape")
-    rot(mine)  # both are links to it
+    mine.unlink()
+    mine.write_bytes(cached(models, "ape").read_bytes())  # no link to them any more
+    rot(cached(models, "ape"))  # both are links to one file
     run = models("verify", "--json")
     found = {row["name"]: row for row in rows(run)}
     assert run.code == 76 and [name for name, row in found.items() if row["ok"]] == [here]
     assert found["ape"]["repair"] == f"llm models import {mine} --name ape"
     assert [json.loads(line)["error"]["code"] for line in run.err.splitlines()] == [76, 76]
+
+
+def repaired(models, command) -> int:
+    """Run the command that verify named."""
+    words = shlex.split(command)
+    assert words[:2] == ["llm", "models"]
+    return models(*words[2:], *(["-y"] if words[2] == "rm" else [])).code
+
+
+@pytest.mark.parametrize("original", ["linked", "gone", "damaged too", "copied", "split"])
+def test_the_repair_of_an_import_works(models, mine, tmp_path, original):
+    """The original where it is good; it may be the same file, or gone: then the copy goes, to be imported anew."""
+    files = {"mine.gguf": mine.read_bytes()} if original != "split" else split(mine.read_bytes(), "mine")
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    source = tmp_path / min(files)
+    assert models("import", str(source), "--name", "own").code == 0
+    own = cached(models, "own")
+    broken = own if original != "split" else own.with_name("own-00002-of-00002.gguf")
+    if original != "linked":
+        for name, content in files.items():
+            (tmp_path / name).unlink()  # else it is the same file
+            (tmp_path / name).write_bytes(content)
+    if original == "gone":
+        source.unlink()
+    if original == "damaged too":
+        rot(source)
+    rot(broken)
+    run = models("verify", "own", "--json")
+    (row,) = rows(run)
+    good = original in {"copied", "split"}
+    assert run.code == 76 and row["repair"] == (
+        f"llm models import {source} --name own" if good else "llm models rm own"
+    )
+    assert (
+        rows(models("verify", "own", "--json"))[0]["sha256"]
+        == row["sha256"]
+        == hashlib.sha256(files[min(files)]).hexdigest()
+    )
+    assert repaired(models, row["repair"]) == 0
+    if not good:
+        good_copy = tmp_path / "good" / "copy.gguf"
+        good_copy.parent.mkdir()
+        good_copy.write_bytes(files["mine.gguf"])
+        assert models("import", str(good_copy), "--name", "own").code == 0
+    assert models("verify", "own").code == 0
+
+
+def test_what_pull_of_a_path_accepts_is_said(models, mine):
+    """It repairs nothing: the file counts as it is now, and the message says so."""
+    assert models("pull", str(mine)).code == 0
+    rot(mine)
+    for _ in range(2):
+        run = models("verify", "mine")
+        assert run.code == 76 and cells(run)[0][2]
+        assert f"Try: llm models pull {mine} (it accepts the file as it is now)" in run.err
+    run = models("pull", str(mine), "-v")
+    assert run.code == 0 and "is not what it was" in run.err and models("verify").code == 0
 
 
 def test_verify_shows_people_a_line_for_each(models, here, terminal, mine):
