@@ -50,15 +50,15 @@ def fitting(cli: Context, *, force: bool = False, shown: bool = False) -> Fittin
         return dataclasses.replace(figures(cli.settings), bandwidth=rate)
 
     ctx = cli.settings["ctx"]
-    return Fitting(machine, None if ctx == "auto" else ctx, cache_type(cli.settings), force, _obstacle)
+    return Fitting(machine, None if ctx == "auto" else ctx, cache_type(cli.settings), force, obstacle)
 
 
-def _obstacle(header: Header) -> str:
+def obstacle(header: Header) -> str:
     """Return why a model with this header cannot run here; "" where that is not known."""
-    from llmcli.engine.architecture import obstacle
+    from llmcli.engine import architecture
 
     try:
-        return obstacle(header)
+        return architecture.obstacle(header)
     except Unsupported:  # no llama.cpp: a model can be fetched all the same
         return ""
 
@@ -106,7 +106,7 @@ def row(offer: Offer) -> dict[str, Any]:
     return {
         "quant": offer.quantization or offer.file,
         "size": wording.size(offer.size),
-        "needs": wording.size(offer.fit.needed),
+        "needs": needs(offer.fit),
         "fits": verdict(offer.fit),
         "tokens/s": rate(offer.fit.tokens_per_second),
     }
@@ -119,8 +119,15 @@ def summary(offer: Offer) -> str:
     speed = rate(offer.fit.tokens_per_second)
     return (
         f"{wording.size(offer.size)}, fits: {verdict(offer.fit)}, "
-        f"{f'about {speed} tokens/s, ' if speed else ''}needs {wording.size(offer.fit.needed)}"
+        f"{f'about {speed} tokens/s, ' if speed else ''}needs {needs(offer.fit)}"
     )
+
+
+def needs(fit: Fit) -> str:
+    """Return what a model needs, as people read it; of one whose header was not read the weights are the least."""
+    from llmcli.cli import wording
+
+    return f"{'' if fit.known else 'at least '}{wording.size(fit.needed)}"
 
 
 def figured(fit: Fit) -> dict[str, Any]:
@@ -128,7 +135,7 @@ def figured(fit: Fit) -> dict[str, Any]:
     speed = fit.tokens_per_second
     return {
         "size": fit.weights,
-        "needs": fit.needed,
+        "needs": fit.needed if fit.known else None,
         "context": fit.context,
         "fits": fit.fits,
         "on_gpu": fit.on_gpu,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llmcli.cli import asking, sanitize, shelf, wording
+from llmcli.cli import asking, fitting, sanitize, shelf, wording
 from llmcli.cli.context import Context
 from llmcli.errors import BadModelFile, DamagedModel, LlmError, MissingError
 from llmcli.models.folders import find_foreign, named
@@ -94,7 +94,7 @@ def _count(found: Sequence[Waste]) -> str:
 
 def take(cli: Context, path: Path, name: str) -> int:
     """Import the model at ``path`` and show what became of it."""
-    model = cli.last(cli.models.import_file(path, cli.interrupt, name=name))
+    model = cli.last(cli.models.import_file(path, cli.interrupt, name=name, obstacle=fitting.obstacle))
     if cli.flags.json:
         cli.facts(shelf.here(cli.models, model))
     elif cli.flags.verbose or (cli.world.terminal(cli.world.stderr) and not cli.flags.quiet):

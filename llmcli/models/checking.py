@@ -97,7 +97,7 @@ class Checker:
         """
         from llmcli.models.partial import hash_file
 
-        origin = self._registry.data["origins"].get(name)
+        origin: str | None = self._registry.data["origins"].get(name)
         if origin is None:
             return None
         originals = [Path(origin).with_name(part) for part in parts(Path(origin).name)]

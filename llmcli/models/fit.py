@@ -46,7 +46,8 @@ class Fit:
     """What a model needs at ``context`` tokens on ``machine``; all in bytes.
 
     ``weights``; ``per_token`` of context, None where the header cannot tell; ``buffers`` to compute in; ``read``: what
-    one token reads of the weights, None where unknown; ``layers``: their number.
+    one token reads of the weights, None where unknown; ``layers``: their number. ``known``: the header was read; without
+    it cache and buffers are missing, and what is needed is more.
     """
 
     weights: int
@@ -56,6 +57,7 @@ class Fit:
     read: int | None
     machine: Machine
     layers: int = 0
+    known: bool = True
 
     @property
     def cache(self) -> int:
@@ -75,14 +77,17 @@ class Fit:
     @property
     def on_gpu(self) -> bool:
         """Whether all of it fits the GPUs."""
-        return bool(self.machine.gpus) and self.needed <= sum(self.machine.gpus)
+        return self.known and bool(self.machine.gpus) and self.needed <= sum(self.machine.gpus)
 
     @property
     def fits(self) -> bool | None:
-        """Whether it can be loaded; None where the system does not say how much memory is free."""
+        """Whether it can be loaded; None where the system does not say how much memory is free, or the header is missing.
+
+        Weights alone that are too large do not fit in any case.
+        """
         if self.available is None:
             return self.on_gpu or None
-        return self.needed <= self.available
+        return (self.known or None) if self.needed <= self.available else False
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -129,7 +134,7 @@ def estimate(header: Header | None, size: int, context: int, machine: Machine, *
     Without a header only the weights are known. The cache is an upper bound: see ``Header.attention_bytes_per_token``.
     """
     if header is None:
-        return Fit(size, None, 0, context, None, machine)
+        return Fit(size, None, 0, context, None, machine, known=False)
     share = _read_share(header)
     return Fit(
         weights=size,

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli.errors import DamagedModel, ModelNotHere, Offline, UsageError
+from llmcli.errors import BadModelFile, DamagedModel, ModelNotHere, Offline, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.models import names
 from llmcli.models.choices import Alias, check_name
@@ -24,6 +24,7 @@ from llmcli.types import ItemFailed, Notice, Progress
 if TYPE_CHECKING:
     from llmcli.models.checking import Checker
     from llmcli.models.fit import Fitting
+    from llmcli.models.gguf import Header
     from llmcli.models.hub import Patience
     from llmcli.models.offers import Offers
     from llmcli.models.search import Repository
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["Library", "ModelFile"]
 
 _TRUE = frozenset({"1", "on", "yes", "true"})
+
+Obstacle = Callable[["Header"], str]
+"""Says of a header why such a model cannot run here, "" where it can."""
+
+
+def _nothing(_: Header) -> str:
+    return ""
 
 
 class Library(Finder):
@@ -62,11 +70,13 @@ class Library(Finder):
 
     # ---- choosing -------------------------------------------------------------------------------------------------
 
-    def set_default(self, name: str, verb: str = "") -> None:
-        """Make ``name`` the default, of one verb or of all.
+    def set_default(self, name: str, verb: str = "", *, obstacle: Obstacle = _nothing) -> None:
+        """Make ``name`` the default, of one verb or of all, unless ``obstacle`` says why a model here cannot be run.
 
-        Raises ``MissingError`` for a name that means nothing, ``ConfigError`` and ``OutputError``.
+        Raises ``MissingError`` for a name that means nothing, ``BadModelFile``, ``ConfigError`` and ``OutputError``.
         """
+        with suppress(ModelNotHere):
+            _refuse(self.find(name), obstacle)
         self.choices.store_default(self._meaning(name), verb)
 
     def set_alias(self, name: str, model: str) -> Alias:
@@ -120,6 +130,8 @@ class Library(Finder):
         """
         key = self._key(name)
         if is_path(key):
+            if fitting is not None and not fitting.force:
+                _refuse(self._shelf.path(Path(key), key), fitting.obstacle)
             yield from self._refer(Path(key), interrupt)
             return
         try:
@@ -200,12 +212,15 @@ class Library(Finder):
         self._imports.refer(name, path)
         yield replace(model, name=name)
 
-    def import_file(self, path: Path, interrupt: Interrupt, *, name: str = "") -> Iterator[Progress | ModelFile]:
+    def import_file(
+        self, path: Path, interrupt: Interrupt, *, name: str = "", obstacle: Obstacle = _nothing
+    ) -> Iterator[Progress | ModelFile]:
         """Have the model at ``path`` among our own files, as ``name`` ("": its file's stem); the last item is the model.
 
-        Raises ``UsageError`` for a name that cannot be one or is taken, and as ``Imports.copy``.
+        ``obstacle`` as in ``Fitting``. Raises ``BadModelFile`` where it says something, ``UsageError`` for a name that cannot be one or is taken, and as ``Imports.copy``.
         """
         source = self._shelf.path(Path(os.path.abspath(path.expanduser())), str(path))  # noqa: PTH100 (keeps links)
+        _refuse(source, obstacle)
         name = name or names.plain(names.stem(path.name))
         check_name(name, "the name of an import")
         for alias in self.choices.aliases():
@@ -297,6 +312,15 @@ class Library(Finder):
         known = {model.sha256 for model in self.list()} | self._registry.hashes()
         _unlink(path for sha256, path in self._used.files().items() if sha256 not in known)
         return removed
+
+
+def _refuse(model: ModelFile, obstacle: Obstacle) -> None:
+    """Raise ``BadModelFile`` for a model that cannot be run whatever is done, as the command that runs it would."""
+    from llmcli.models.gguf import read_header
+
+    wrong = obstacle(read_header(model.path))
+    if wrong:
+        raise BadModelFile(str(model.path), detail=wrong)
 
 
 def _unlink(paths: Iterable[Path]) -> list[Path]:

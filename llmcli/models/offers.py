@@ -65,10 +65,13 @@ def choose_fitting(
     """
     usual = parts(usual)[0]
     try:
-        header = yield from read_header(hub, listing, usual, fitting, interrupt)
+        header = read_header(hub, listing, usual, fitting, interrupt)
     except BadModelFile:
         if not fitting.force:
             raise
+        header = None
+    except (TryAgain, RemoteError) as error:  # a download has more patience, and a hash to compare with
+        yield Notice(f"{listing.repo}/{usual}: only the size of its weights is known beforehand: {error.detail}")
         header = None
     found = judge(listing, usual, header, fitting, order)
     named_one = next((offer for offer in found.offers if offer.file == usual), None) if found and named else None
@@ -96,22 +99,16 @@ def refusal(name: str, fit: Fit, smaller: str = "") -> DoesNotFit:
     )
 
 
-def read_header(
-    hub: Hub, listing: Listing, file: str, fitting: Fitting, interrupt: Interrupt
-) -> Generator[Notice, None, Header | None]:
-    """Return the header of a file of a repository; None, with a notice, where it does not come.
+def read_header(hub: Hub, listing: Listing, file: str, fitting: Fitting, interrupt: Interrupt) -> Header | None:
+    """Return the header of a file of a repository, None where that has no such file.
 
-    Raises ``BadModelFile``, also for a model that cannot run here, and what ``Hub.stream`` raises about a file that
-    cannot be had.
+    Raises ``BadModelFile``, also for a model that cannot run here, and what ``Hub.stream`` and ``remote_header`` raise
+    about a file that cannot be had.
     """
     by_name = {item.file: item for item in listing.files}
     if file not in by_name:
         return None
-    try:
-        header = remote_header(hub, Wanted(listing.repo, listing.revision, by_name[file], file), interrupt)
-    except (TryAgain, RemoteError) as error:  # a download has more patience, and a hash to compare with
-        yield Notice(f"{listing.repo}/{file}: only the size of its weights is known beforehand: {error.detail}")
-        return None
+    header = remote_header(hub, Wanted(listing.repo, listing.revision, by_name[file], file), interrupt)
     subject = f"{listing.repo}/{file}"
     gguf_checks.check(header, subject)
     obstacle = fitting.obstacle(header)

@@ -5,7 +5,7 @@ For each repository one listing is asked for and the header of one file read, so
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llmcli.errors import AccessDenied, BadModelFile, MissingError, RemoteError, TryAgain
@@ -31,7 +31,7 @@ def search(
     """Yield at most ``limit`` repositories whose names match ``words``, the most downloaded first.
 
     One that holds no whole model is left out, with a notice one that nobody may have or load; one about which nothing
-    was answered is an ``ItemFailed``. Raises as ``Hub.search``, ``MissingError`` (kind "match") where nothing is found,
+    was answered is an ``ItemFailed``, and so is one, behind what it offers, of which only the sizes came. Raises as ``Hub.search``, ``MissingError`` (kind "match") where nothing is found,
     and ``Unreachable`` when the Hub goes away.
     """
     found = [each for each in hub.search(words, limit, interrupt) if parse_hub_name(each.repo)]
@@ -39,7 +39,7 @@ def search(
     for number, each in enumerate(found):
         yield Progress(number, len(found), "repositories")
         try:
-            offers = yield from _offers(hub, each.repo, fitting, interrupt)
+            offers, trouble = _offers(hub, each.repo, fitting, interrupt)
         except Unreachable:
             raise
         except (AccessDenied, BadModelFile, MissingError) as error:
@@ -52,18 +52,24 @@ def search(
             if offers is not None:
                 something = True
                 yield Repository(each, offers)
+                if trouble is not None:
+                    yield ItemFailed(number, each.repo, trouble)
     if not something:
         raise MissingError(words, kind="match", detail="; ".join(left_out))
 
 
-def _offers(hub: Hub, repo: str, fitting: Fitting, interrupt: Interrupt) -> Generator[Notice, None, Offers | None]:
+def _offers(
+    hub: Hub, repo: str, fitting: Fitting, interrupt: Interrupt
+) -> tuple[Offers | None, AccessDenied | RemoteError | TryAgain | None]:
+    """Return what a repository offers, and why its header cannot be read, so that only sizes are known."""
     listing = hub.listing(repo, interrupt)
     usual = HubName(repo).choose([item.file for item in listing.files if is_model_file(item.file)])
     if usual is None:
-        return None
+        return None, None
+    header, trouble = None, None
     try:
-        header = yield from read_header(hub, listing, usual, fitting, interrupt)
-    except AccessDenied as error:  # a gated repository lists its files all the same
-        yield Notice(f"{repo} wants its terms accepted before anything is read: {error.url}")
-        header = None
-    return judge(listing, usual, header, fitting)
+        header = read_header(hub, listing, usual, fitting, interrupt)
+    except (AccessDenied, RemoteError, TryAgain) as error:  # a gated repository lists its files all the same
+        error.detail = f"only the sizes are known, not what it needs: {error.detail}"
+        trouble = error
+    return judge(listing, usual, header, fitting), trouble

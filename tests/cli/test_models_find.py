@@ -154,6 +154,25 @@ def test_search_when_repositories_fail(models, hub, faults, code):
     assert all("error" in json.loads(line) for line in run.err.splitlines()) and bool(run.err) == bool(code)
 
 
+@pytest.mark.parametrize("fault", [Fault(status=500), Fault(status=403, headers={"X-Error-Code": "GatedRepo"})])
+def test_search_without_a_header_does_not_know_the_needs(models, large, fault, terminal):
+    """3, and what is not known is not made up: the size of the weights is the least. Too large is too large."""
+    large.header_faults = [fault] * 2
+    run = models("search", "tiny", "--json")
+    small, big = rows(run)
+    assert run.code == 3 and (small["size"], small["needs"], small["fits"]) == (100 * MB, None, None)
+    assert (big["needs"], big["fits"], big["taken"]) == (None, False, False)
+    assert "only the sizes are known" in error(run)["message"]
+    large.header_faults = [fault] * 2
+    run = models("search", "tiny")
+    assert run.code == 3 and "only the sizes are known" in run.err
+    screen = terminal(columns=120)
+    large.header_faults = [fault] * 2
+    assert models("search", "tiny", out=screen.slave).code == 3
+    left = screen.close()
+    assert "at least 100.0 MB" in left and "not known" in left
+
+
 @pytest.mark.parametrize("how", [{"env": {"HF_HUB_OFFLINE": "1"}}, {}])
 def test_search_offline_is_69(models, hub, how):
     """At once, without a connection."""

@@ -334,3 +334,25 @@ def test_a_cache_that_may_not_be_looked_into_is_said(llm, hub, monkeypatch, argv
     run = llm(*argv, env={"LLMCLI_MODEL": None})
     assert (run.code, run.out, len(run.err.splitlines())) == (66, "", 2)
     assert run.err.startswith(f"llm: cannot read {cache}") and "Permission denied\n" in run.err
+
+
+# ---- models that do not generate --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("argv", [["pull"], ["import"], ["default"], ["default", "--for", "translate"]])
+def test_an_embedding_model_is_refused_beforehand(models, tiny, argv):
+    """In the words of the commands that could not run it; nothing of it is taken or stored."""
+    file = str(tiny("bert"))
+    run = models(*argv, file)
+    said = f"llm: {file} is not a usable model file: an embedding model, which cannot generate text"
+    assert (run.code, run.err) == (65, f"{said}\nTry: llm models list\n")
+    assert models("default").out == "smollm2-135m\n"
+    assert not any(row["here"] for row in rows(models("list", "--json")))
+
+
+def test_an_embedding_model_of_the_cache_is_no_default(models, hub, tiny):
+    """Another program may have put it there."""
+    hub.repos["maker/bert-GGUF"] = {"bert.Q8_0.gguf": tiny("bert").read_bytes()}
+    assert models("pull", "maker/bert-GGUF", "--force").code == 0
+    run = models("default", "maker/bert-GGUF")
+    assert run.code == 65 and "cannot generate text" in run.err and models("default").out == "smollm2-135m\n"

@@ -122,11 +122,12 @@ def test_a_split_model_is_pulled_whole_and_loaded(pull, parted, process):
     assert (child.returncode, err) == (0, b"")
 
 
-def test_a_split_model_goes_on_with_the_missing_part(pull, hub, parted):
+def test_a_split_model_goes_on_with_the_missing_part(pull, hub, parted, llm):
     """A failure in the second part costs nothing of the first; until all are here there is no model."""
     hub.storage_faults = [Fault(), Fault(status=403)]
     assert pull().code == 77
-    assert not (directory() / "snapshots").exists()
+    assert [path.name for path in (directory() / "snapshots").rglob("*.gguf")] == parted[:1]
+    assert llm("models", "show", REPO).code == 69 and not (directory() / "refs").exists()
     hub.asked.clear()
     assert pull().code == 0
     assert len(hub.paths("storage")) - len(hub.headers_asked()) == 1

@@ -100,9 +100,10 @@ def test_what_was_left_out_is_said_when_nothing_remains(search, stocked):
 def test_a_gated_repository_shows_its_sizes(search, stocked):
     """Its files can be listed; the weights are known, and where its terms can be accepted."""
     stocked.header_faults = [Fault(status=403)]
-    notice, found, _ = search()
-    assert isinstance(notice, Notice) and f"{stocked.endpoint}/b/tiny-chat-GGUF" in notice.text
-    assert found.offers.taken.fit.per_token is None and found.offers.taken.fit.fits
+    found, failed, _ = search()
+    assert isinstance(failed, ItemFailed) and failed.error.url == f"{stocked.endpoint}/b/tiny-chat-GGUF"
+    fit = found.offers.taken.fit
+    assert (fit.per_token, fit.fits, fit.known) == (None, None, False)
 
 
 def test_a_file_that_cannot_be_loaded_is_left_out(search, stocked):

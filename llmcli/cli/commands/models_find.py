@@ -58,7 +58,8 @@ def search(
     In a pipe, tab-separated: name, quantization, bytes, bytes needed, context, fits, on the GPU, tokens a second, taken,
     bits a weight, file, repository, licence, gated, downloads, updated.
 
-    Nothing found is 66; 3 when a repository did not answer.
+    Nothing found is 66; 3 when a repository did not answer, or gave sizes but no header: what its models need is empty
+    then, and whether they fit too, unless the weights alone do not.
     """
     from llmcli.cli import finding
 

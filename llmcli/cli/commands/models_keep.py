@@ -97,6 +97,7 @@ def default(
 
     In a pipe, --list is tab-separated: command, model, where it was decided.
     """
+    from llmcli.cli import fitting
     from llmcli.cli.app import VERBS
 
     verb = verb or ""
@@ -107,7 +108,7 @@ def default(
     if unset:
         cli.models.choices.store_default(None, verb)
     elif name is not None:
-        cli.models.set_default(name, verb)
+        cli.models.set_default(name, verb, obstacle=fitting.obstacle)
     if every:
         cli.table([_default(cli, each) for each in ("", *VERBS)])
         return 0
