@@ -76,7 +76,9 @@ class Library(Finder):
         Raises ``MissingError`` for a name that means nothing, ``BadModelFile``, ``ConfigError`` and ``OutputError``.
         """
         with suppress(ModelNotHere):
-            _refuse(self.find(name), obstacle)
+            model = self.find(name)
+            if wrong := _wrong(model, obstacle):
+                raise BadModelFile(str(model.path), detail=wrong)
         self.choices.store_default(self._meaning(name), verb)
 
     def set_alias(self, name: str, model: str) -> Alias:
@@ -130,8 +132,8 @@ class Library(Finder):
         """
         key = self._key(name)
         if is_path(key):
-            if fitting is not None and not fitting.force:
-                _refuse(self._shelf.path(Path(key), key), fitting.obstacle)
+            if fitting is not None:
+                yield from _warn(self._shelf.path(Path(key), key), fitting.obstacle)
             yield from self._refer(Path(key), interrupt)
             return
         try:
@@ -214,13 +216,13 @@ class Library(Finder):
 
     def import_file(
         self, path: Path, interrupt: Interrupt, *, name: str = "", obstacle: Obstacle = _nothing
-    ) -> Iterator[Progress | ModelFile]:
+    ) -> Iterator[Progress | Notice | ModelFile]:
         """Have the model at ``path`` among our own files, as ``name`` ("": its file's stem); the last item is the model.
 
-        ``obstacle`` as in ``Fitting``. Raises ``BadModelFile`` where it says something, ``UsageError`` for a name that cannot be one or is taken, and as ``Imports.copy``.
+        What ``obstacle`` says of it is a notice: it may be of use to others. Raises ``UsageError`` for a name that cannot be one or is taken, and as ``Imports.copy``.
         """
         source = self._shelf.path(Path(os.path.abspath(path.expanduser())), str(path))  # noqa: PTH100 (keeps links)
-        _refuse(source, obstacle)
+        yield from _warn(source, obstacle)
         name = name or names.plain(names.stem(path.name))
         check_name(name, "the name of an import")
         for alias in self.choices.aliases():
@@ -314,13 +316,18 @@ class Library(Finder):
         return removed
 
 
-def _refuse(model: ModelFile, obstacle: Obstacle) -> None:
-    """Raise ``BadModelFile`` for a model that cannot be run whatever is done, as the command that runs it would."""
+def _wrong(model: ModelFile, obstacle: Obstacle) -> str:
+    """Return what ``obstacle`` says of a model. Raises as ``read_header``."""
     from llmcli.models.gguf import read_header
 
-    wrong = obstacle(read_header(model.path))
+    return obstacle(read_header(model.path))
+
+
+def _warn(model: ModelFile, obstacle: Obstacle) -> Iterator[Notice]:
+    """Say beforehand what the commands that would run a model will say."""
+    wrong = _wrong(model, obstacle)
     if wrong:
-        raise BadModelFile(str(model.path), detail=wrong)
+        yield Notice(f"{model.path} is not of use to commands that write text: {wrong}")
 
 
 def _unlink(paths: Iterable[Path]) -> list[Path]:

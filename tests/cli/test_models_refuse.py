@@ -339,15 +339,23 @@ def test_a_cache_that_may_not_be_looked_into_is_said(llm, hub, monkeypatch, argv
 # ---- models that do not generate --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("argv", [["pull"], ["import"], ["default"], ["default", "--for", "translate"]])
-def test_an_embedding_model_is_refused_beforehand(models, tiny, argv):
-    """In the words of the commands that could not run it; nothing of it is taken or stored."""
+@pytest.mark.parametrize("argv", [[], ["--for", "translate"]])
+def test_an_embedding_model_is_no_default(models, tiny, argv):
+    """In the words of the commands that could not run it; nothing is stored."""
     file = str(tiny("bert"))
-    run = models(*argv, file)
+    run = models("default", *argv, file)
     said = f"llm: {file} is not a usable model file: an embedding model, which cannot generate text"
     assert (run.code, run.err) == (65, f"{said}\nTry: llm models list\n")
-    assert models("default").out == "smollm2-135m\n"
-    assert not any(row["here"] for row in rows(models("list", "--json")))
+    assert models("default", *argv).out == "smollm2-135m\n"
+
+
+@pytest.mark.parametrize("command", ["pull", "import"])
+def test_an_embedding_model_is_taken_with_a_warning(models, tiny, terminal, command):
+    """It may be of use to others."""
+    screen = terminal(columns=300)
+    assert models(command, str(tiny("bert")), err=screen.slave).code == 0
+    assert "warning" in (left := screen.close()) and "an embedding model, which cannot generate text" in left
+    assert any(row["here"] for row in rows(models("list", "--json")))
 
 
 def test_an_embedding_model_of_the_cache_is_no_default(models, hub, tiny):
