@@ -15,6 +15,7 @@
     |  `- BadModelFile              (not a GGUF file, or a broken one)
     |- MissingError            66   input, prompt file, session, model, repository
     |- UnavailableError        69   retrying is useless
+    |  |- NothingToRemove
     |  |- ModelNotHere              (known, but nobody said to fetch it)
     |  |- Offline
     |  `- Unsupported               (this build, machine or model cannot do it)
@@ -152,6 +153,10 @@ class ModelNotHere(UnavailableError):
     def __init__(self, subject: str, *, size: int | None = None) -> None:
         super().__init__(subject)
         self.size = size
+
+
+class NothingToRemove(UnavailableError):
+    """The model ``subject`` is not on this machine, so it cannot be removed from it."""
 
 
 class Offline(UnavailableError):

@@ -64,7 +64,7 @@ def elsewhere(ctx: typer.Context) -> Iterable[str]:
     program = ctx.params.get("program")
     if program not in PROGRAMS:
         return ()
-    return (model.name for model in find_foreign(program, ctx.find_root().obj[0].environ))
+    return (model.name for model in find_foreign(program, ctx.find_root().obj[0].environ) if model.lost is None)
 
 
 @_offers

@@ -46,8 +46,10 @@ def _failed(model: ModelFile, error: LlmError) -> dict[str, Any]:
     repair = (error.repair or f"llm models pull {error.subject}") if isinstance(error, DamagedModel) else None
     if model.incomplete and model.repo is not None:
         repair = f"llm models pull {model.name}"
-    missing = "incomplete" if model.incomplete else "missing"
-    return _row(model, missing if isinstance(error, MissingError) else "damaged", ok=False, repair=repair)
+    state = "damaged"
+    if isinstance(error, MissingError):
+        state = "not readable" if error.kind == "place" else "incomplete" if model.incomplete else "missing"
+    return _row(model, state, ok=False, repair=repair)
 
 
 def _row(model: ModelFile, state: str, *, ok: bool, repair: str | None) -> dict[str, Any]:
@@ -104,7 +106,13 @@ def take(cli: Context, path: Path, name: str) -> int:
 
 def list_foreign(cli: Context, program: str) -> int:
     """Show the models of another program."""
-    found = find_foreign(program, cli.world.environ)
+    from llmcli.cli.reporter import Reporter
+
+    all_of_them = find_foreign(program, cli.world.environ)
+    for model in all_of_them:
+        if model.lost is not None:
+            Reporter(cli).notice(f"{model.name} is left out: {model.lost} is missing")
+    found = [model for model in all_of_them if model.lost is None]
     if _for_people(cli):
         cli.table([{"name": model.name, "size": wording.size(model.size), "path": model.path} for model in found])
     else:
@@ -116,7 +124,7 @@ def take_foreign(cli: Context, program: str, wanted: str, name: str) -> int:
     """Import the model of another program that is called ``wanted`` there."""
     from llmcli.cli.reporter import Reporter
 
-    model = named(wanted, find_foreign(program, cli.world.environ))
+    model = named(wanted, find_foreign(program, cli.world.environ), program)
     if model.left_out:
         Reporter(cli).notice(f"{model.name}: only the weights are taken, without its {' and '.join(model.left_out)}")
     return take(cli, model.path, name or model.short)

@@ -95,7 +95,7 @@ def known_for_people(entry: CatalogueEntry) -> dict[str, Any]:
     """Return the columns of a model that could be fetched for a terminal; memory is the machine's."""
     return {
         "name": entry.name,
-        "size": wording.size(entry.pin.size) if entry.pin else "not pinned",
+        "size": ("" if entry.pin else "about ") + wording.size(entry.size or None),
         "memory": f"{entry.memory} GiB",
         "licence": entry.licence,
         "about": entry.about,

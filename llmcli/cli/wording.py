@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from llmcli import errors as e
 from llmcli.cli import sanitize
-from llmcli.cli.world import World
+from llmcli.cli.world import CLOSED, World
 
 Words = tuple[str, str]
 """What happened (without a full stop), and what to do next ("" where there is nothing to say)."""
@@ -54,7 +56,11 @@ def _missing(error: e.MissingError) -> Words:
         "model folder": "If the models lie elsewhere: llm models import FILE.gguf (of Ollama: set OLLAMA_MODELS)",
         "alias": "Try: llm models alias",
         "worker": "Try: llm worker list",
-        "place": f"Look who may read it: ls -ld {shlex.quote(error.subject)}",
+        "place": f"Look who may read it: ls -ld {shlex.quote(_blocker(error.subject, os.R_OK))}",
+        "file": "Look what the repository has, on the Hub or with: llm models search WORDS",
+        **{f"model of {each}": f"Try: llm models import --from {each}" for each in ("ollama", "lmstudio")},
+        "whole model of ollama": "Fetch it again there: ollama pull MODEL",
+        "whole model of lmstudio": "Fetch it again there.",
         "prompt": "Try: llm prompts list",
         "remote model": "Name one of its models: -m MODEL",
         "key file": "Correct key_file: llm config edit",
@@ -144,6 +150,39 @@ def _cannot_create(error: e.CannotCreate) -> Words:
     return _with_detail(f"cannot create {_of(error)}", error), "Name a file in a directory where you may write."
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
+
+
+def _writable(error: e.OutputError) -> str:
+    """Return what to do where something cannot be written, by the system's words; there may be no descriptor at all."""
+
+    def said(numbers: tuple[int, ...]) -> bool:
+        return error.detail.startswith(tuple(map(os.strerror, numbers)))
+
+    if error.detail == CLOSED:
+        return ""
+    if said(_FULL):
+        return "Make room there, or write elsewhere."
+    if said(_FORBIDDEN) and "/" in error.subject:
+        return f"Look who may write it: ls -ld {shlex.quote(_blocker(error.subject, os.W_OK))}"
+    return "Write elsewhere."
+
+
+def _blocker(path: str, wanted: int) -> str:
+    """Return the first of ``path`` and the directories on the way to it, from the top, that refuses what is ``wanted``.
+
+    Where none does, or it is not there, the nearest that is.
+    """
+    way = [str(each) for each in (*reversed(Path(path).absolute().parents), Path(path))]
+    there = [each for each in way if os.path.lexists(each)] or ["/"]
+    closed = next((each for each in there[:-1] if not os.access(each, os.X_OK)), None)
+    if closed is not None:
+        return closed
+    last = Path(there[-1])  # a file that may be written is replaced by another in its directory, which may not
+    return str(last.parent if wanted == os.W_OK and os.access(last, wanted) and not last.is_dir() else last)
+
+
 def _access(error: e.AccessDenied) -> Words:
     where = f"Accept the terms or ask for access at {error.url} (with the account of HF_TOKEN)"
     advice = where if error.url else "Check the token (HF_TOKEN) and its permissions."
@@ -184,10 +223,16 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     e.IsADirectory: lambda x: (f"{_of(x)} is a directory", "Name the files in it."),
     e.EmptyInput: lambda x: (f"{_of(x) or 'the input'} is empty", ""),
     e.ContextOverflow: _overflow,
-    e.BadModelFile: lambda x: (_with_detail(f"{_of(x)} is not a usable model file", x), "Try: llm models list"),
+    e.BadModelFile: lambda x: (
+        _with_detail(f"the {_of(x)} in the model's file is not usable", x)
+        if x.subject == "chat template"
+        else _with_detail(f"{_of(x)} is not a usable model file", x),
+        "Try: llm models list",
+    ),
     e.InputError: lambda x: (_with_detail(f"{_of(x)} is bad input", x), ""),
     e.MissingError: _missing,
     e.ModelNotHere: _model_not_here,
+    e.NothingToRemove: lambda x: (f"the model {_of(x)} is not on this machine", "Try: llm models list"),
     e.Offline: _offline,
     e.Unsupported: lambda x: (_with_detail(f"{_of(x)} cannot be had here", x), "Try: llm doctor"),
     e.UnavailableError: lambda x: (_with_detail(_of(x) or "not available", x), ""),
@@ -207,10 +252,7 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
         _with_detail(f"{_of(x)} cannot hold the sockets of workers", x),
         "Set LLMCLI_RUNTIME_DIR to a directory of yours with a short path.",
     ),
-    e.OutputError: lambda x: (
-        _with_detail(f"cannot write {_of(x)}".rstrip(), x),
-        "Make room there, or write elsewhere.",
-    ),
+    e.OutputError: lambda x: (_with_detail(f"cannot write {_of(x)}".rstrip(), x), _writable(x)),
     e.TryAgain: _try_again,
     e.DamagedModel: lambda x: (
         _with_detail(f"{_of(x)} is damaged" if x.repair else f"the file of {_of(x)} in the cache is damaged", x),

@@ -13,6 +13,8 @@ from llmcli.interrupt import Interrupt
 
 _CHUNK = 4096  # POSIX: a pipe that polls writable takes this much (PIPE_BUF) without blocking
 _POLL_MS = 100
+CLOSED = "it is closed"
+"""What is said of a descriptor that the caller had closed."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Writer:
     def write(self, data: bytes) -> None:
         """Write all of ``data``. Raises ``ReaderGone``, ``OutputError``, ``Interrupted``, ..."""
         if self._closed and data:
-            raise OutputError(self._name, detail="it is closed")
+            raise OutputError(self._name, detail=CLOSED)
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
         view = memoryview(data)

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from llmcli.errors import BadModelFile, DamagedModel, MissingError
+from llmcli.errors import BadModelFile, DamagedModel
 from llmcli.interrupt import Interrupt
 from llmcli.models.file import ModelFile
 from llmcli.models.names import parts, stem
-from llmcli.models.paths import announced_sha256
+from llmcli.models.paths import announced_sha256, unreadable
 from llmcli.models.registry import FileRecord, Registry
 from llmcli.models.shelf import read_facts
 from llmcli.models.trust import Trust
@@ -66,7 +66,7 @@ class Checker:
             status = part.stat()  # from before the hashing: a change meanwhile makes the record void
             found = yield from counted(hashing(part, interrupt), Progress(before, model.size, "bytes", model.name))
         except OSError as error:
-            raise MissingError(str(part), kind="model", detail=error.strerror or "") from error
+            raise unreadable(part, error) from error
         announced = last is not None and last.announced
         promise = "announced" if announced or model.expected_sha256(part) else "expected"
         if expected not in (found, None):

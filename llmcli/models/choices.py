@@ -140,6 +140,12 @@ def check_name(name: str, what: str) -> None:
     """Refuse what cannot name a model of the user's: ``what`` is "an alias" or the like. Raises ``UsageError``."""
     from llmcli.models.catalogue import catalogue_names
 
+    if len(name) > names.LONGEST:
+        raise UsageError(
+            f"{name[:20]}... cannot be {what}: it has {len(name)} characters", detail=f"Use at most {names.LONGEST}."
+        )
+    if not (name[:1].isalnum() and name[-1:].isalnum()):
+        raise UsageError(f"{name!r} cannot be {what}", detail="Let it begin and end with a letter or a digit.")
     if not names.is_plain(name):
         raise UsageError(f"{name!r} cannot be {what}", detail='Use letters, digits, "-", "_" and ".", without "..".')
     if name.lower().endswith(".gguf"):

@@ -164,7 +164,10 @@ class Finder:
         import difflib
 
         close = difflib.get_close_matches(key, self.names(), n=3, cutoff=0.6)
-        raise MissingError(key, kind="model", suggestions=close, detail="No such file" if mistyped else "")
+        detail = "No such file" if mistyped else ""
+        if key.count("/") > 1 and key.lower().endswith(".gguf"):
+            detail = f"no path that is here, and llm takes no file of such a name from the Hub ({names.ALLOWED})"
+        raise MissingError(key, kind="model", suggestions=close, detail=detail)
 
     def means(self, name: str, model: ModelFile) -> bool:
         """Return whether ``name`` means ``model``, which is here."""

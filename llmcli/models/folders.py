@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ _NO_MANIFEST = (OSError, ValueError, RecursionError, TypeError, KeyError, Attrib
 class Foreign:
     """A model of another program: its ``name`` there, the bytes of all its files, the first of them.
 
-    ``short`` is what an import of it is called; ``left_out`` what belongs to it beside the weights ("adapter", ...).
+    ``short`` is what an import of it is called; ``left_out`` what belongs to it beside the weights ("adapter", ...);
+    ``lost`` the first file that is named and not there.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Foreign:
     path: Path
     short: str
     left_out: tuple[str, ...] = ()
+    lost: Path | None = None
 
 
 def find_foreign(program: str, environ: Mapping[str, str]) -> list[Foreign]:
@@ -54,12 +56,29 @@ def find_foreign(program: str, environ: Mapping[str, str]) -> list[Foreign]:
     return [found[name] for name in sorted(found)]
 
 
-def named(name: str, models: list[Foreign]) -> Foreign:
-    """Return the model of that name. Raises ``MissingError`` (kind "model") with close names."""
+def named(name: str, models: list[Foreign], program: str) -> Foreign:
+    """Return the model of that name. Raises ``MissingError`` (kind "model of PROGRAM") with close names.
+
+    And for one that is not whole.
+    """
+    kind = f"model of {program}"
     for model in models:
         if name in {model.name, model.name.removesuffix(f":{_TAG}"), model.path.name}:
+            if model.lost is not None:
+                raise MissingError(model.name, kind=f"whole {kind}", detail=f"{model.lost} is missing")
             return model
-    raise MissingError(name, kind="model", suggestions=difflib.get_close_matches(name, [each.name for each in models]))
+    raise MissingError(name, kind=kind, suggestions=difflib.get_close_matches(name, [each.name for each in models]))
+
+
+def _of_files(model: Foreign, files: list[Path]) -> Foreign:
+    """Return ``model`` with the size of its files, or with the one that is not there."""
+    size = 0
+    for file in files:
+        try:
+            size += file.stat().st_size
+        except OSError:
+            return replace(model, lost=file)
+    return replace(model, size=size)
 
 
 def _is_folder(path: Path) -> bool:
@@ -95,7 +114,8 @@ def _ollama(folder: Path) -> Iterator[Foreign]:
             kinds = {layer["mediaType"].removeprefix(_LAYER) for layer in layers}
             name = _ollama_name(*manifest.relative_to(manifests).parts)
             short = plain(name.removesuffix(f":{_TAG}"))
-            yield Foreign(name, blob.stat().st_size, blob, short, tuple(sorted(kinds & {"adapter", "projector"})))
+            left_out = tuple(sorted(kinds & {"adapter", "projector"}))
+            yield _of_files(Foreign(name, 0, blob, short, left_out), [blob])
 
 
 def _layers(manifest: Path) -> list[dict[str, Any]]:
@@ -130,8 +150,7 @@ def _lmstudio(folder: Path) -> Iterator[Foreign]:
         name = file.relative_to(folder).as_posix()
         if is_model_file(name) and parts(name)[0] == name:
             files = [file.with_name(part) for part in parts(file.name)]
-            with suppress(OSError):  # a part is missing
-                yield Foreign(name, sum(part.stat().st_size for part in files), file, plain(stem(file.name)))
+            yield _of_files(Foreign(name, 0, file, plain(stem(file.name))), files)
 
 
 PROGRAMS: dict[str, tuple[Callable[[Mapping[str, str]], list[Path]], Callable[[Path], Iterator[Foreign]]]] = {

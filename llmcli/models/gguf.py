@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmcli.errors import BadModelFile, MissingError
+from llmcli.errors import BadModelFile
 from llmcli.models import gguf_checks
 from llmcli.models.gguf_reader import Reader, SkippedArray, Stream
 from llmcli.models.gguf_types import BITS_PER_ELEMENT, FILE_TYPES, TENSOR_TYPES
 from llmcli.models.names import parts
-from llmcli.models.paths import open_model
+from llmcli.models.paths import open_model, unreadable
 
 __all__ = ["Header", "SkippedArray", "Tensor", "load_header", "parse_header", "read_header"]
 
@@ -197,7 +197,7 @@ def read_header(path: Path) -> Header:
         with open_model(path) as file:
             return parse_header(file, os.fstat(file.fileno()).st_size, str(path))
     except OSError as error:
-        raise MissingError(str(path), kind="model", detail=error.strerror or "") from error
+        raise unreadable(path, error) from error
 
 
 def load_header(path: Path) -> Header:

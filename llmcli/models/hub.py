@@ -207,7 +207,8 @@ class Hub:
         owner_and_name = "/".join(subject.split("/")[:2])
         if status == 404 or code == "RepoNotFound":  # noqa: PLR2004
             # without a token the Hub answers 401 and RepoNotFound for repositories that do not exist
-            kind = "file" if code in ("EntryNotFound", "RevisionNotFound") else "repository"
+            of_file = code in ("EntryNotFound", "RevisionNotFound") or (not code and subject.count("/") > 1)
+            kind = "file" if of_file else "repository"
             return MissingError(subject if kind == "file" else owner_and_name, kind=kind, detail=said)
         if status in (401, 403):
             wrong_token = status == 401 and self._token and code != "GatedRepo"  # noqa: PLR2004

@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from llmcli.errors import BadModelFile, MissingError, UsageError
+from llmcli.errors import BadModelFile, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.models.file import ModelFile
 from llmcli.models.names import parts, stem
-from llmcli.models.paths import announced_sha256, entries, open_model, writing
+from llmcli.models.paths import announced_sha256, entries, open_model, unreadable, writing
 from llmcli.models.registry import FileRecord, Registry
 from llmcli.models.shelf import read_facts
 from llmcli.types import Progress
@@ -153,7 +153,7 @@ def _take(part: Path, file: Path, needed: int, interrupt: Interrupt) -> Generato
     try:
         return (yield from hashing(file, interrupt))
     except OSError as error:
-        raise _unreadable(part, error) from error
+        raise unreadable(part, error) from error
 
 
 def _copy(part: Path, to: Path, interrupt: Interrupt) -> Generator[int, None, str]:
@@ -178,8 +178,4 @@ def _blocks(path: Path) -> Iterator[bytes]:
             while block := file.read(_BLOCK):
                 yield block
     except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> MissingError:
-    return MissingError(str(path), kind="model", detail=error.strerror or "")
+        raise unreadable(path, error) from error

@@ -10,6 +10,8 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+LONGEST = 96
+"""Characters of the name of a repository, an import or an alias."""
 _WORD = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _PLAIN = _WORD
 _REPO = rf"{_WORD}/{_WORD}"
@@ -21,6 +23,9 @@ _QUANTIZATION = (
 )
 _NOT_A_MODEL = r"(?i)(?:^|[-._/])(?:mmproj|imatrix)(?:[-._]|$)"  # what lies beside models
 # ``re`` compiles these at their first use and keeps them: a warm command has no use for most
+
+ALLOWED = 'letters A to Z, digits, spaces and "._+()-" may be in it'
+"""What is said of a file's name that is refused."""
 
 # what is taken when nobody says which: small loss for the size, widely available
 PREFERRED = ("Q4_K_M", "MXFP4", "Q4_K_S", "Q4_0", "Q4_1", "IQ4_XS", "Q5_K_M", "Q6_K", "Q8_0")
@@ -73,7 +78,12 @@ def parse_hub_name(name: str) -> HubName | None:
 
 def is_model_file(file: str) -> bool:
     """Return whether a file of a repository (its path in it) is a model that llm may take."""
-    return re.fullmatch(_FILE, file) is not None and ".." not in file and not re.search(_NOT_A_MODEL, file)
+    return is_plain_file(file) and not re.search(_NOT_A_MODEL, file)
+
+
+def is_plain_file(file: str) -> bool:
+    """Return whether the path of a GGUF file in a repository passes the allow-list."""
+    return re.fullmatch(_FILE, file) is not None and ".." not in file
 
 
 def stem(file: str) -> str:

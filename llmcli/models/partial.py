@@ -9,6 +9,7 @@ slept, clocks that differ) finds its file gone before it writes again, and stops
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -59,7 +60,9 @@ def check_space(directory: Path, needed: int) -> None:
         status = os.statvfs(directory)
     free = status.f_bavail * status.f_frsize
     if free < needed:
-        raise OutputError(str(directory), detail=f"{needed:,} bytes are needed and {free:,} are free")
+        raise OutputError(
+            str(directory), detail=f"{os.strerror(errno.ENOSPC)}: {needed:,} bytes are needed and {free:,} are free"
+        )
 
 
 class Lock:

@@ -35,6 +35,14 @@ def reading(path: Path) -> Iterator[None]:
         raise MissingError(str(error.filename or path), kind="place", detail=error.strerror or str(error)) from error
 
 
+def unreadable(path: Path, error: OSError) -> MissingError:
+    """Return the error for a model's file that is not there, or is and cannot be read (kind "place")."""
+    gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+    return MissingError(
+        str(error.filename or path), kind="model" if gone else "place", detail=error.strerror or str(error)
+    )
+
+
 def entries(directory: Path) -> list[Path]:
     """Return what is in a directory, sorted; nothing where there is none. Raises ``MissingError`` (kind "place")."""
     with reading(directory), suppress(FileNotFoundError, NotADirectoryError):

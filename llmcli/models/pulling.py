@@ -13,7 +13,7 @@ from llmcli.models.catalogue import CatalogueEntry, WheelSource
 from llmcli.models.download import Wanted, check_room, download
 from llmcli.models.fit import Fitting
 from llmcli.models.hub import Hub, Listing, RemoteFile, Unreachable
-from llmcli.models.names import HubName, choose, is_model_file, parts, quantization
+from llmcli.models.names import ALLOWED, HubName, choose, is_model_file, is_plain_file, parts, quantization
 from llmcli.models.offers import Offer, Offers, choose_fitting, refusal
 from llmcli.models.recommend import estimate_entry
 from llmcli.types import Notice, Progress
@@ -112,7 +112,7 @@ class Puller:
     ) -> Iterator[Progress | Notice | Offers | Placed]:
         if chosen is None:
             there = sorted({quantization(file) or file for file in _models(listing)})
-            raise MissingError(label, kind="file", suggestions=there, detail="" if there else "no GGUF file there")
+            raise MissingError(label, kind="file", suggestions=there, detail="" if there else _none(listing))
         if self._fitting is not None:
             chosen = yield from choose_fitting(
                 self._hub, listing, chosen, self._fitting, interrupt, named=named, order=order
@@ -131,6 +131,13 @@ class Puller:
             branch = "main" if number == last else None
             path = self._cache.place(listing.repo, listing.revision, file.file, file.sha256, branch=branch)
             yield Placed(path, file.sha256)
+
+
+def _none(listing: Listing) -> str:
+    """Return why a repository has no model for us."""
+    strange = [item.file for item in listing.files if item.file.lower().endswith(".gguf")]
+    strange = [file for file in strange if not is_plain_file(file)]
+    return f"llm takes no file of such a name: {strange[0]} ({ALLOWED})" if strange else "no GGUF file there"
 
 
 def _models(listing: Listing) -> list[str]:

@@ -11,7 +11,7 @@ from llmcli.models.cache import CachedFile, HubCache
 from llmcli.models.catalogue import CatalogueEntry, load_catalogue
 from llmcli.models.file import ModelFile
 from llmcli.models.names import HubName, choose, parts, quantization
-from llmcli.models.paths import announced_sha256, check_regular
+from llmcli.models.paths import announced_sha256, check_regular, unreadable
 from llmcli.models.registry import FileRecord, Registry
 from llmcli.models.trust import Trust
 
@@ -97,8 +97,7 @@ class Shelf:
                 check_regular(part, status)
                 size += status.st_size
         except OSError as error:
-            missing = str(error.filename or path)
-            raise MissingError(missing, kind="model", detail=error.strerror or "") from error
+            raise unreadable(path, error) from error
         sha256 = announced_sha256(files[0])
         known = self._registry.last(files[0])
         if sha256 is None and known and known.announced:

@@ -86,7 +86,7 @@ def test_list_fits_80_columns_with_sizes_for_people(models, here, terminal):
     assert lines[0].split() == ["NAME", "SIZE", "QUANT", "CONTEXT", "LICENCE", "USED", "CHECK"]
     assert here in lines[1] and " kB" in lines[1]
     ladder = next(line for line in lines if line.startswith("qwen3-4b"))
-    assert "not pinned" in ladder and max(map(len, lines)) <= 80 and "…" in ladder
+    assert "about 2.5 GB" in ladder and max(map(len, lines)) <= 80 and "…" in ladder
 
 
 def test_pull_is_silent_in_a_pipe(models, hub):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,10 @@ from pathlib import Path
 import pytest
 from fake_hub import REPO, Fault
 from split_models import split
+
+from llmcli.cli import wording
+from llmcli.cli.world import CLOSED
+from llmcli.errors import OutputError
 
 
 @pytest.fixture
@@ -364,3 +369,108 @@ def test_an_embedding_model_of_the_cache_is_no_default(models, hub, tiny):
     assert models("pull", "maker/bert-GGUF", "--force").code == 0
     run = models("default", "maker/bert-GGUF")
     assert run.code == 65 and "cannot generate text" in run.err and models("default").out == "smollm2-135m\n"
+
+
+# ---- what is said -----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_the_storage_does_not_have_is_no_missing_repository(models, hub):
+    """The repository is there."""
+    hub.storage_faults = [Fault(status=404)]
+    run = models("pull", f"{REPO}:Q4_0")
+    assert run.code == 66 and f"no file called {REPO}/tiny.Q4_0.gguf" in run.err
+    assert "repository called" not in run.err and len(run.err.splitlines()) == 2
+
+
+def test_a_file_whose_name_is_refused_is_named(models, hub, tiny):
+    """It is a GGUF file, but no name that llm takes."""
+    hub.repos[REPO] = {"modèle.gguf": tiny("llama").read_bytes()}
+    run = models("pull", REPO)
+    assert run.code == 66 and "modèle.gguf" in run.err and "such a name" in run.err
+    run = models("pull", f"{REPO}/modèle.gguf")
+    assert run.code == 66 and "such a name" in run.err
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "Make room there, or write elsewhere."),
+        (errno.EACCES, "Look who may write it: ls -ld "),
+        (errno.EROFS, "Write elsewhere."),
+    ],
+)
+def test_what_cannot_be_written_has_a_fitting_next_step(models, monkeypatch, record, number, advice):
+    """Room is of use on a full disk only."""
+
+    def refuse(path, *_, **__):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    run = models("default", "qwen3-4b")
+    said, following = run.err.splitlines()
+    assert run.code == 74 and os.strerror(number) in said and following.startswith(advice)
+    assert number != errno.EACCES or following.endswith(str(record.parent))
+
+
+def test_nothing_is_advised_where_standard_output_is_closed():
+    """Who closed it knows."""
+    assert wording.words(OutputError("standard output", detail=CLOSED))[1] == ""
+
+
+def test_rm_of_what_is_not_here_has_a_next_step(models):
+    """69."""
+    run = models("rm", "qwen3-4b", "-y")
+    assert (run.code, run.err.splitlines()[1]) == (69, "Try: llm models list")
+
+
+def test_an_original_of_another_program_that_is_not_whole_is_said(models, tmp_path, terminal):
+    """The list leaves it out with a word; by its name it is refused with what is missing."""
+    digest = "0" * 64
+    layers = [{"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}", "size": 1}]
+    manifest = tmp_path / "ollama" / "manifests" / "registry.ollama.ai" / "library" / "gone" / "1b"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps({"layers": layers}))
+    env = {"OLLAMA_MODELS": str(tmp_path / "ollama")}
+    run = models("import", "--from", "ollama", "-v", env=env)
+    assert (run.code, run.out) == (0, "") and "gone:1b is left out" in run.err and digest in run.err
+    screen = terminal(columns=300)
+    models("import", "--from", "ollama", env=env, err=screen.slave)
+    assert "gone:1b is left out" in screen.close()
+    run = models("import", "--from", "ollama", "gone:1b", env=env)
+    assert run.code == 66 and digest in run.err and "ollama pull" in run.err
+    run = models("import", "--from", "ollama", "other", env=env)
+    assert run.code == 66 and run.err.splitlines()[1] == "Try: llm models import --from ollama"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [(".hid", "begin and end"), ("-x", "begin and end"), ("x" * 300, "300 characters"), ("a b", "Use letters")],
+)
+def test_why_a_name_cannot_be_an_alias(models, name, reason):
+    """Each rule says itself."""
+    run = models("alias", "--", name, "smollm2-135m")
+    assert run.code == 2 and reason in run.err and "x" * 90 not in run.err
+
+
+def test_a_file_that_cannot_be_read_is_not_missing(models, here, monkeypatch):
+    """Neither its name is wrong nor is it gone."""
+    blob = Path(rows(models("show", here, "--json"))[0]["path"]).resolve()
+    opened = os.open
+
+    def refuse(path, *how, **more):
+        if Path(path).resolve() == blob:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *how, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    run = models("verify", here)
+    assert run.code == 66 and run.out.split("\t")[1] == "not readable"
+    assert "cannot read" in run.err and "Permission denied" in run.err and "no model called" not in run.err
+
+
+def test_a_model_that_is_not_pinned_has_a_size_about(models, terminal):
+    """By its parameters and the bits of its quantization."""
+    screen = terminal(columns=200)
+    assert models("list", out=screen.slave).code == 0
+    line = next(line for line in screen.close().splitlines() if line.startswith("qwen3-4b"))
+    assert "about 2" in line and "not pinned" not in line

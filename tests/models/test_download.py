@@ -544,7 +544,8 @@ def test_no_space(world, monkeypatch):
 
     monkeypatch.setattr(os, "statvfs", lambda _path: Full)
     error = world.fails(OutputError)
-    assert (error.exit_code, error.detail) == (74, "1,500,000 bytes are needed and 1,000 are free")
+    said = "No space left on device: 1,500,000 bytes are needed and 1,000 are free"
+    assert (error.exit_code, error.detail) == (74, said)
     assert world.hub.asked == []
 
 

@@ -95,7 +95,7 @@ def test_what_is_no_manifest_names_no_model(home, tmp_path, layers):
     ollama(folder, "registry.ollama.ai/library/odd/latest", layers=layers or [])
     if layers is None:
         (folder / "manifests/registry.ollama.ai/library/odd/latest").write_bytes(b"\xff{")
-    assert [model.name for model in find_foreign("ollama", home)] == ["good:latest"]
+    assert [model.name for model in find_foreign("ollama", home) if model.lost is None] == ["good:latest"]
 
 
 def test_a_huge_manifest_is_not_read(home, tmp_path):
@@ -116,16 +116,23 @@ def lmstudio(folder: Path, name: str, content: bytes = b"GGUF") -> Path:
 
 
 def test_lmstudio(home, tmp_path):
-    """Publisher, repository, file: whole models only, a split one once, no projectors."""
+    """Publisher, repository, file: a split model once, with the part that it lost; no projectors."""
     folder = tmp_path / ".lmstudio" / "models"
     whole = lmstudio(folder, "maker/one-GGUF/one-Q4_0.gguf")
     first = lmstudio(folder, "maker/two-GGUF/two-00001-of-00002.gguf", b"123")
     lmstudio(folder, "maker/two-GGUF/two-00002-of-00002.gguf", b"45")
-    lmstudio(folder, "maker/three-GGUF/three-00001-of-00002.gguf")
+    torn = lmstudio(folder, "maker/three-GGUF/three-00001-of-00002.gguf")
     lmstudio(folder, "maker/one-GGUF/mmproj-one-f16.gguf")
     lmstudio(folder, "loose.gguf")
     assert find_foreign("lmstudio", home) == [
         Foreign("maker/one-GGUF/one-Q4_0.gguf", 4, whole, "one-Q4_0"),
+        Foreign(
+            "maker/three-GGUF/three-00001-of-00002.gguf",
+            0,
+            torn,
+            "three",
+            lost=torn.with_name("three-00002-of-00002.gguf"),
+        ),
         Foreign("maker/two-GGUF/two-00001-of-00002.gguf", 5, first, "two"),
     ]
 
@@ -152,11 +159,11 @@ def test_no_folder(home, program):
 def test_named(name):
     """Ollama's usual tag may be left out."""
     models = [Foreign("llama3.2:1b", 1, Path("x"), "a"), Foreign("llama3.2:latest", 1, Path("y"), "b")]
-    assert named(name, models) is models[1]
+    assert named(name, models, "ollama") is models[1]
 
 
 def test_named_otherwise():
     """A typing error is answered with what is there."""
     with pytest.raises(MissingError) as caught:
-        named("lama3.2:1b", [Foreign("llama3.2:1b", 1, Path("x"), "a")])
-    assert (caught.value.kind, caught.value.suggestions) == ("model", ("llama3.2:1b",))
+        named("lama3.2:1b", [Foreign("llama3.2:1b", 1, Path("x"), "a")], "ollama")
+    assert (caught.value.kind, caught.value.suggestions) == ("model of ollama", ("llama3.2:1b",))

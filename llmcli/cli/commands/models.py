@@ -12,7 +12,7 @@ from llmcli.cli.commands.models_keep import Yes, alias, default, import_, prune,
 from llmcli.cli.context import Context
 from llmcli.cli.groups import group
 from llmcli.cli.options import GENERAL, command, filled
-from llmcli.errors import ModelNotHere, UnavailableError
+from llmcli.errors import ModelNotHere, NothingToRemove
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Any name that -m takes.", autocompletion=completers.models)]
 OptionalName = Annotated[
@@ -112,7 +112,7 @@ def rm(
         model = cli.models.find_removable(name)
     except ModelNotHere as missing:
         if not cli.models.left_behind(name):  # nobody who removes it wants to be told how to fetch it
-            raise UnavailableError(f"the model {missing.subject} is not on this machine") from missing
+            raise NothingToRemove(missing.subject) from missing
         removable, what = missing.subject, f"Remove what an unfinished download left of {missing.subject}"
     else:
         shelf.require_one(cli.models.list(), name, model)
