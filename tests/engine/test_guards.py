@@ -13,11 +13,13 @@ import pytest
 
 import llmcli.engine
 from engine.tools import GENERATIVE, Probe, answer, bench_of, engine_of, model_of, numbers, one_by_one, req, texts, wild
+from llmcli.backends.local import LocalBackend
 from llmcli.engine import native
 from llmcli.engine.context import MAX_SEQUENCES, Batch, Context, ContextConfig
 from llmcli.engine.memory import Memory, StateMemory, StreamMemory
 from llmcli.errors import BadModelFile, InternalError
-from llmcli.types import FinishReason, Sampling
+from llmcli.interrupt import Interrupt
+from llmcli.types import EngineOptions, FinishReason, Sampling
 
 STREAMS = {"unified": False, "kv_type": "q8_0"}
 each_model = pytest.mark.parametrize("name", GENERATIVE)
@@ -70,9 +72,11 @@ def test_the_batch_holds_no_more_than_the_context_takes(tiny, cells, batch, conf
 
 
 def test_a_model_that_only_encodes_is_refused(tiny):
-    """Encoders take no prompt in pieces: they are refused when loaded, before anything could be evaluated."""
-    with pytest.raises(BadModelFile), model_of(tiny("bert")):
-        pass
+    """Encoders take no prompt in pieces: an engine refuses them, before anything could be evaluated."""
+    backend = LocalBackend(tiny("bert"), name="bert", model_id="", options=EngineOptions(), interrupt=Interrupt())
+    with pytest.raises(BadModelFile, match="embedding"):
+        backend.info()
+    backend.close()
 
 
 # ---- outputs > n_outputs_max, n_seq_max > n_outputs_max ----------------------------------------------------------------

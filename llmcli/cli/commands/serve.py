@@ -40,7 +40,10 @@ def serve(  # noqa: PLR0917 (options, all of them named)
         int, typer.Option("--max-body", min=1, max=32, metavar="MB", help="Largest body; a larger one gets a 413.")
     ] = 16,
 ) -> int:
-    """Serve your models to other programs, by OpenAI's protocol; needs a token, which is printed unless given."""
+    """Serve your models to other programs, by OpenAI's protocol.
+
+    Whoever asks has to send the token, which is printed unless you give one.
+    """
     from llmcli.cli import serving
 
     wish = serving.Wish(host, port, socket, token_file, allow_origin or (), max_concurrency, max_body)
