@@ -50,7 +50,9 @@ def test_list(shell, llm):
     _, out, _ = llm("worker", "list", "--json")
     row = json.loads(out)
     assert row["pid"] == shell.worker()["pid"] and row["requests"] == 1 and row["memory"] > 1 << 20
-    assert row["uptime"] >= 0 and row["active"] == 0 and row["path"] == str(shell.model) and row["tokens_per_second"] > 0
+    assert (
+        row["uptime"] >= 0 and row["active"] == 0 and row["path"] == str(shell.model) and row["tokens_per_second"] > 0
+    )
     _, out, _ = llm("worker", "list")
     assert out.split("\t")[:2] == [str(row["pid"]), row["model"]]
 
