@@ -1,1 +1,0 @@
-"""What llm keeps for the user in SQLite files."""
