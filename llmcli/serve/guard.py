@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmcli.worker.answers import error
@@ -95,7 +95,7 @@ class Guard:
         if origin is not None and origin not in rules.origins:
             raise _Refused(error(403, "pages of that origin may not ask here", code="origin_refused"))
         if self.closing:
-            raise _Refused(_with(error(503, "the server is ending", code="ending"), {"Retry-After": "5"}))
+            raise _Refused(error(503, "the server is ending", code="ending", headers={"Retry-After": "5"}))
         if origin is not None and scope["method"] == "OPTIONS":
             allowed = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Max-Age": "600"}
             return Response(status_code=204, headers={**allowed, "Access-Control-Allow-Headers": ", ".join(_ANSWERED)})
@@ -103,7 +103,7 @@ class Guard:
         matches = hmac.compare_digest(given.strip().encode(), self._token) and kind.lower() == "bearer"
         if not matches and scope["path"] != OPEN:
             words = "the token is missing or wrong: send it as Authorization: Bearer TOKEN"
-            raise _Refused(_with(error(401, words, code="invalid_api_key"), {"WWW-Authenticate": "Bearer"}))
+            raise _Refused(error(401, words, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"}))
         return None
 
     def _is_ours(self, host: str) -> bool:
@@ -119,9 +119,9 @@ class Guard:
             return
         if self.running >= self._rules.requests:
             words = f"{self.running} requests are running, which is as many as there may be"
-            raise _Refused(_with(error(429, words, code="too_many_requests"), {"Retry-After": "1"}))
+            raise _Refused(error(429, words, code="too_many_requests", headers={"Retry-After": "1"}))
         if self.closing:  # meanwhile
-            raise _Refused(_with(error(503, "the server is ending", code="ending"), {"Retry-After": "5"}))
+            raise _Refused(error(503, "the server is ending", code="ending", headers={"Retry-After": "5"}))
         self.running += 1
         try:
             await self._call(scope, _again(body, receive), send)
@@ -148,7 +148,7 @@ class Guard:
                     if len(body) > most:
                         raise _Refused(too_large)
                     if self._held > _BODIES * most:
-                        raise _Refused(_with(error(429, "too many large bodies at once"), {"Retry-After": "1"}))
+                        raise _Refused(error(429, "too many large bodies at once", headers={"Retry-After": "1"}))
         except TimeoutError:
             raise _Refused(error(408, "the body did not come in time", code="body_too_slow")) from None
         finally:
@@ -177,11 +177,6 @@ def _is_address(name: str) -> bool:
     with contextlib.suppress(ValueError):
         return bool(ipaddress.ip_address(name))
     return False
-
-
-def _with(response: JSONResponse, headers: dict[str, str]) -> JSONResponse:
-    response.headers.update(headers)
-    return response
 
 
 def _with_origin(send: Send, origin: str) -> Send:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 import resource
 import socket
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from llmcli.serve.app import Models
 from llmcli.serve.app import Server as Application
 from llmcli.serve.guard import Guard, Rules
+from llmcli.worker import logs
 
 _HEAD = 10.0
 """Seconds in which the head of a request has to come."""
@@ -63,17 +63,6 @@ class _Patient(H11Protocol):
             self._waiting = None
 
 
-class _Lines(logging.Handler):
-    """What the libraries log, as lines without tracebacks."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        super().__init__(logging.WARNING)
-        self._say = say
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._say(record.getMessage().strip())
-
-
 class Server(uvicorn.Server):
     """Serves ``models`` under ``rules``; ``options`` as in ``app.Server``; ``say`` takes a line about what is wrong."""
 
@@ -82,10 +71,7 @@ class Server(uvicorn.Server):
     ) -> None:
         self._application = Application(models, options)
         self.guard = Guard(self._application.app, rules, say)
-        for name in ("uvicorn.error", "asyncio"):
-            logger = logging.getLogger(name)
-            logger.handlers, logger.propagate = [_Lines(say)], False
-            logger.setLevel(logging.WARNING)
+        logs.tell(say)
         config = uvicorn.Config(
             self.guard,
             http=_Patient,

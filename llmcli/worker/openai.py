@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -105,26 +105,21 @@ class OpenAI:
         """``POST /v1/embeddings``."""
         self._activity.begin()
         try:
-            wish = parsed(embeddings.read, await _json(request))
-            self._check_name(wish.model)
-            gone = asyncio.Event()
-            embedding = self.in_thread(self._engines.embed, wish.inputs, gone.is_set)
-            try:
-                vectors, tokens = await _while_connected(request, embedding)
-            finally:
-                gone.set()
-            self._activity.count_prompt(tokens)
-            return JSONResponse(embeddings.answer(wish, self._names[0], vectors, tokens))
-        except _Refusal as refusal:
-            return refusal.response
-        except BadField as problem:
-            return error(400, problem.message, param=problem.param)
-        except LlmError as problem:
-            return failed(problem)
-        except (_GoneError, ClientDisconnect):
-            return Response(status_code=_GONE)
+            return await _told(self._embed(request))
         finally:
             self._activity.end()
+
+    async def _embed(self, request: HttpRequest) -> Response:
+        wish = parsed(embeddings.read, await _json(request))
+        self._check_name(wish.model)
+        gone = asyncio.Event()
+        embedding = self.in_thread(self._engines.embed, wish.inputs, gone.is_set)
+        try:
+            vectors, tokens = await _while_connected(request, embedding)
+        finally:
+            gone.set()
+        self._activity.count_prompt(tokens)
+        return JSONResponse(embeddings.answer(wish, self._names[0], vectors, tokens))
 
     async def in_thread(self, function: Callable[..., Any], *given: Any) -> Any:
         """Call what may take long in a thread."""
@@ -139,22 +134,18 @@ class OpenAI:
         self, request: HttpRequest, read: Callable[[Fields], Wish], answer: Callable[..., Any]
     ) -> Response:
         """Read a body, have it answered with an engine, and turn what is wrong into a response."""
+
+        async def answering(stack: contextlib.AsyncExitStack) -> Response:
+            wish: Wish = parsed(read, await _json(request))
+            self._check_name(wish.model)
+            options = _options(request)
+            engine = self._engines.start(options)
+            stack.callback(self._engines.release, options)
+            response: Response = await _while_connected(request, answer(wish, engine, stack))
+            return response
+
         async with contextlib.AsyncExitStack() as stack:
-            try:
-                wish: Wish = parsed(read, await _json(request))
-                self._check_name(wish.model)
-                options = _options(request)
-                engine = self._engines.start(options)
-                stack.callback(self._engines.release, options)
-                response: Response = await _while_connected(request, answer(wish, engine, stack))
-            except _Refusal as refusal:
-                return refusal.response
-            except BadField as problem:
-                return error(400, problem.message, param=problem.param)
-            except LlmError as problem:
-                return failed(problem)
-            except (_GoneError, ClientDisconnect):
-                return Response(status_code=_GONE)
+            response = await _told(answering(stack))
             if isinstance(response, _Stream):
                 response.closing = stack.pop_all()
             return response
@@ -173,6 +164,20 @@ class _Refusal(Exception):
 
 class _GoneError(Exception):
     """The client went."""
+
+
+async def _told(answering: Awaitable[Response]) -> Response:
+    """Return the answer, or what is wrong with the request in OpenAI's shape."""
+    try:
+        return await answering
+    except _Refusal as refusal:
+        return refusal.response
+    except BadField as problem:
+        return error(400, problem.message, param=problem.param)
+    except LlmError as problem:
+        return failed(problem)
+    except (_GoneError, ClientDisconnect):
+        return Response(status_code=_GONE)
 
 
 class _Stream(StreamingResponse):

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
-import time
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from llmcli.worker import logs
 from llmcli.worker.app import Worker
 from llmcli.worker.client import peer
 from llmcli.worker.engines import Engines
@@ -28,9 +26,6 @@ _LOOK = 0.5
 _REST = 2.0
 """Seconds without work after which what suits the model may be measured."""
 _PATIENCE = 1.0
-_QUIET = 1.0
-"""Seconds between two such lines."""
-_WIDTH = 200
 
 
 class _OwnUserOnly(H11Protocol):
@@ -42,27 +37,6 @@ class _OwnUserOnly(H11Protocol):
         super().connection_made(transport)
         if peer(connection)[1] != os.getuid():
             transport.abort()
-
-
-class _Lines(logging.Handler):
-    """Errors of the libraries as lines of the log: what and where, without anybody's text, and not for ever the same."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        super().__init__(logging.WARNING)
-        self._say = say
-        self._quiet_until = 0.0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write the line, if the last one is a while ago."""
-        now = time.monotonic()
-        if now < self._quiet_until:
-            return
-        self._quiet_until = now + _QUIET
-        error = record.exc_info[1] if record.exc_info else None
-        frames = traceback.extract_tb(error.__traceback__)[-1:] if error else []
-        where = "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in frames)
-        what = f" ({type(error).__name__}{where})" if error else ""
-        self._say(f"{record.levelname.lower()}: {str(record.msg).splitlines()[0][:_WIDTH]}{what}")
 
 
 class Server(uvicorn.Server):
@@ -77,10 +51,7 @@ class Server(uvicorn.Server):
         self._place = Place(path.parent, path.stem)
         self._inode = path.stat().st_ino
         self._worker = Worker(plan, engines, self._stop)
-        for name in ("asyncio", "uvicorn"):
-            logger = logging.getLogger(name)
-            logger.propagate = False
-            logger.addHandler(_Lines(say))
+        logs.tell(say)
         config = uvicorn.Config(
             self._worker.app,
             http=_OwnUserOnly,

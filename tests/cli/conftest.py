@@ -149,3 +149,17 @@ def here(llm, hub):
     """Return the name of a model that was pulled."""
     assert llm("models", "pull", f"{REPO}:Q4_0").code == 0
     return f"{REPO}:Q4_0"
+
+
+@pytest.fixture
+def models(llm):
+    """Run ``llm models`` with no model configured."""
+    return lambda *argv, env=None, **how: llm("models", *argv, env={"LLMCLI_MODEL": None, **(env or {})}, **how)
+
+
+@pytest.fixture
+def mine(tiny, tmp_path):
+    """Return a model file of the user's own."""
+    file = tmp_path / "mine.gguf"
+    file.write_bytes(tiny("llama").read_bytes())
+    return file

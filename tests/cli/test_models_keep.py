@@ -14,20 +14,6 @@ from fake_hub import REPO, Fault
 from split_models import split
 
 
-@pytest.fixture
-def models(llm):
-    """Run ``llm models`` with no model configured."""
-    return lambda *argv, env=None, **how: llm("models", *argv, env={"LLMCLI_MODEL": None, **(env or {})}, **how)
-
-
-@pytest.fixture
-def mine(tiny, tmp_path):
-    """Return a model file of the user's own."""
-    file = tmp_path / "mine.gguf"
-    file.write_bytes(tiny("llama").read_bytes())
-    return file
-
-
 def rows(run):
     return [json.loads(line) for line in run.out.splitlines()]
 
