@@ -77,7 +77,8 @@ class _Measured:
 
     cores: float | None
 
-    def others(self) -> float | None:
+    def others(self, *, rested: bool = False) -> float | None:
+        del rested  # it was measured just now
         return self.cores
 
 

@@ -10,10 +10,12 @@ not show shows in the steps: when they take much longer than a moment ago, fewer
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Protocol
 
+_RUNNING = re.compile(rb"^procs_running (\d+)", re.MULTILINE)
 INTERVAL = 0.2
 """Seconds between looks at the load; shorter ones drown in the 10 ms of the kernel's counters."""
 FIRST = 0.1
@@ -28,6 +30,12 @@ _SLOW = 2.0
 _IN_A_ROW = 6
 _FADING = 1.003
 """How much longer a step may take than the one before without being slow for it: contexts grow."""
+_REST = 0.05
+"""Seconds without a step after which the load in between says nothing about the load now."""
+_GLANCES = 10
+"""Looks at who wants to run now, until nobody does: threads that only pass by are no load."""
+_GLANCE = 0.0003
+"""Seconds between them."""
 _DOUBT = 128
 """Steps for which fewer threads are tried before all are trusted again."""
 
@@ -35,8 +43,11 @@ _DOUBT = 128
 class Others(Protocol):
     """What knows the load of other processes."""
 
-    def others(self) -> float | None:
-        """Return how many cores others keep busy, None where that is unknown."""
+    def others(self, *, rested: bool = False) -> float | None:
+        """Return how many cores others keep busy, None where that is unknown.
+
+        ``rested``: there was no step for a while, so the load until now may be that of others whom nobody kept waiting.
+        """
         ...
 
 
@@ -51,6 +62,19 @@ class Load:
         self._counts_nice = hasattr(os, "nice") and os.nice(0) > 0
         self._last = self._read()
         self._interval = FIRST
+
+    def _running(self) -> float | None:
+        """Return how many threads of others want to run now, their share of the cores that this process may use."""
+        least: int | None = None
+        for _ in range(_GLANCES):
+            match = _RUNNING.search(self._stat.read_bytes())
+            if match is None:
+                return None
+            least = int(match[1]) if least is None else min(least, int(match[1]))
+            if least <= 1:  # this thread
+                break
+            time.sleep(_GLANCE)
+        return max(0, (least or 1) - 1) * len(self._cores) / (os.cpu_count() or 1)
 
     def _read(self) -> tuple[float, float, float] | None:
         """Return (wall clock, processor time of all, processor time of this process) in seconds, None without Linux."""
@@ -67,8 +91,14 @@ class Load:
                 busy += (user + nice * self._counts_nice + system + irq + softirq + steal) * self._tick
         return time.monotonic(), busy, time.process_time()
 
-    def others(self) -> float | None:
-        """Return how many cores others kept busy since the last answer; None where unknown or too soon to say."""
+    def others(self, *, rested: bool = False) -> float | None:
+        """Return how many cores others kept busy since the last answer; None where unknown or too soon to say.
+
+        After a ``rested`` time it is what others want now: the threads that can run, on all cores of the machine.
+        """
+        if rested and self._last is not None:
+            self._last = self._read()
+            return self._running()
         if self._last is None or time.monotonic() - self._last[0] < self._interval:
             return None
         self._interval = INTERVAL
@@ -142,6 +172,7 @@ class Threads:
         self.used: dict[bool, int] = {}
         """Threads of the last step of single tokens (False) and of prompts (True)."""
         self._load = None if fixed or most == 1 else load or Load()
+        self._worked = time.monotonic()
         self._others = 0.0
         self._all: tuple[int, ...] = (most,)
         self._free: tuple[int, ...] = self._all
@@ -151,7 +182,8 @@ class Threads:
 
     def look(self) -> None:
         """Measure the load where it is time to."""
-        others = None if self._load is None else self._load.others()
+        rested = time.monotonic() - self._worked > _REST
+        others = None if self._load is None else self._load.others(rested=rested)
         if others is None:
             return
         self._others = others
@@ -178,6 +210,7 @@ class Threads:
 
     def record(self, threads: int, tokens: int, seconds: float, *, prompt: bool = False) -> None:
         """Take the duration of a step."""
+        self._worked = time.monotonic()
         if prompt:  # single tokens that follow may have more before them, and take longer for it
             self._watch.forget()
         if len(self._free) > 1:

@@ -243,7 +243,7 @@ def test_another_job_is_no_disturbance():
     """Steps behind a longer prompt take longer than those before, and that is no reason for fewer threads."""
 
     class Unknown:
-        def others(self):
+        def others(self, *, rested=False):
             return None
 
     threads = Threads(4, load=Unknown())

@@ -263,7 +263,7 @@ class Machine:
         self.priority += more
         return self.priority
 
-    def others(self):
+    def others(self, *, rested=False):
         return next(self.loads)
 
     def _measure(self, geometry, number):

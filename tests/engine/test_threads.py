@@ -16,7 +16,7 @@ class Scripted:
     def __init__(self, *others):
         self._others = list(others)
 
-    def others(self):
+    def others(self, *, rested=False):
         return self._others.pop(0) if self._others else None
 
 
@@ -122,6 +122,24 @@ def test_load_waits_for_a_meaningful_interval(tmp_path, clock):
     load = Load(stat)
     clock.update(wall=module.FIRST / 2)
     assert load.others() is None
+
+
+def test_after_a_rest_who_wants_to_run_now_counts(tmp_path, clock):
+    """What others did while this process had nothing to do is no reason to begin with fewer threads."""
+    stat = tmp_path / "stat"
+    stat.write_text(line(0, 0) + line(1, 0) + "procs_running 1\n")
+    threads = Threads(2, load=Load(stat))
+    threads.look()
+    tick = module.os.sysconf("SC_CLK_TCK")
+    stat.write_text(line(0, 60 * tick) + line(1, 60 * tick) + "procs_running 1\n")
+    clock.update(wall=60.0)
+    threads.look()
+    assert threads.pick(1) == 2
+    threads.record(2, 1, 0.01)
+    stat.write_text(line(0, 60 * tick) + line(1, 60 * tick) + f"procs_running {1 + 2 * (module.os.cpu_count() or 1)}\n")
+    clock.update(wall=120.0)
+    threads.look()
+    assert threads.pick(1) == 1
 
 
 def test_without_the_kernels_counters_all_threads_run(tmp_path):
