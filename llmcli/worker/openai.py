@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from llmcli.engine.engine import Engine
 from llmcli.errors import LlmError
-from llmcli.types import EngineOptions, Event, Finished, Request, Scores
+from llmcli.types import EngineOptions, Event, Finished, Request, Scores, TextPiece
 from llmcli.worker import embeddings, shapes, wire, wishes
 from llmcli.worker.activity import Activity
 from llmcli.worker.answers import error, failed
@@ -34,6 +34,12 @@ from llmcli.worker.wishes import Wish
 LONGEST_BODY = 32 << 20
 """Bytes: more than the largest context of a model holds."""
 _GONE = 499  # nobody reads it
+_MANY = 8
+"""Requests at once beyond which each piece that is sent costs more of the processor than it is worth to its reader."""
+_GATHERING = 0.15
+"""Seconds for which the pieces of a stream are gathered then, the first one aside."""
+_WHOLE = 0.5
+"""Seconds for which those of an answer that is sent in one are."""
 
 
 class OpenAI:
@@ -61,7 +67,7 @@ class OpenAI:
 
     async def _generate(self, request: HttpRequest, read: Callable[[Fields], Wish], shape: shapes.Shape) -> Response:
         async def answer(wish: Wish, engine: Engine, stack: contextlib.AsyncExitStack) -> Response:
-            events = _Events(self, engine, wish.requests())
+            events = _Events(self, engine, wish.requests(), streams=wish.stream)
             stack.push_async_callback(events.close)
             await events.start()
             if not wish.stream:
@@ -215,7 +221,9 @@ async def _disconnected(request: HttpRequest) -> None:
 class _Events:
     """The events of some requests, until all have ended; ``close`` cancels what has not."""
 
-    def __init__(self, owner: OpenAI, engine: Engine, requests: list[Request]) -> None:
+    def __init__(self, owner: OpenAI, engine: Engine, requests: list[Request], *, streams: bool = False) -> None:
+        self._streams = streams
+        self._begun = False
         self._owner = owner
         self._engine = engine
         self._requests = requests
@@ -239,8 +247,14 @@ class _Events:
         while not self._waiting:
             if not self._feed.open:
                 raise StopAsyncIteration
-            self._waiting = await self._feed.take()
-            self._owner.activity.count(self._waiting)
+            if not self._streams:
+                await self._feed.pause(_WHOLE)
+            elif self._begun and self._owner.activity.active > _MANY:
+                await self._feed.pause(_GATHERING)
+            self._begun = True
+            events = await self._feed.take()
+            self._owner.activity.count(events)
+            self._waiting = _joined(events)
         return self._waiting.pop(0)
 
     async def close(self) -> None:
@@ -248,6 +262,18 @@ class _Events:
             self._engine.cancel(lambda sequence: sequence.sink is self._feed)
             self._owner.activity.end(len(self._feed.open))
             self._feed.open.clear()
+
+
+def _joined(events: list[Event]) -> list[Event]:
+    """Return the events with neighbouring pieces of one text as one."""
+    joined: list[Event] = []
+    for event in events:
+        before = joined[-1] if joined else None
+        if isinstance(event, TextPiece) and isinstance(before, TextPiece) and before.id == event.id:
+            joined[-1] = TextPiece(event.id, before.text + event.text)
+        else:
+            joined.append(event)
+    return joined
 
 
 async def _json(request: HttpRequest) -> Any:
