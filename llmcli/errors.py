@@ -11,6 +11,7 @@
     |  |- NotUtf8                   (with the offset)
     |  |- IsADirectory
     |  |- EmptyInput
+    |  |- BadDocument               (broken in its own format, with the line)
     |  |- ContextOverflow           (larger than the context, chunking refused)
     |  `- BadModelFile              (not a GGUF file, or a broken one)
     |- MissingError            66   input, prompt file, session, model, repository
@@ -115,6 +116,17 @@ class IsADirectory(InputError):
 
 class EmptyInput(InputError):
     """Nothing in the input to ask about or to summarize."""
+
+
+class BadDocument(InputError):
+    """A document that breaks the grammar of its format at ``line`` (from 1); ``detail`` says how.
+
+    ``subject`` is the document's name where the reader of it is known, "" from a format, which sees only the text.
+    """
+
+    def __init__(self, subject: str = "", *, line: int, detail: str) -> None:
+        super().__init__(subject, detail=detail)
+        self.line = line
 
 
 class ContextOverflow(InputError):

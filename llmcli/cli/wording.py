@@ -222,6 +222,10 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     ),
     e.IsADirectory: lambda x: (f"{_of(x)} is a directory", "Name the files in it."),
     e.EmptyInput: lambda x: (f"{_of(x) or 'the input'} is empty", ""),
+    e.BadDocument: lambda x: (
+        _with_detail(f"{_of(x) or 'the document'}, line {x.line}", x),
+        "Correct the file, or name another format: --format",
+    ),
     e.ContextOverflow: _overflow,
     e.BadModelFile: lambda x: (
         _with_detail(f"the {_of(x)} in the model's file is not usable", x)

@@ -1,0 +1,316 @@
+r"""The inline level of Markdown: what is protected in a paragraph, and how a translation is written so that it stays so.
+
+A translator reads Markdown: emphasis as it is written, a link's words between two protected texts (``[`` and
+``](address)``), escapes of other characters undone. Kept as they are written: ``\*``, ``\_``, ``\~``, ``\\``.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from llmcli.documents.protected import PLAIN, find
+from llmcli.documents.segments import Span, clean, one_line, pieces, texts_of
+
+_SPECIAL = re.compile(r"[\\`\[\]<&$!\n]| {2,}\n")
+_ESCAPED = re.compile(r"\\[!-/:-@\[-`{-~]")
+_KEPT_ESCAPES = frozenset({r"\*", r"\_", r"\~", "\\\\"})
+_AUTOLINK = re.compile(r"<(?:[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>]*+|[\w.!#$%&'*+/=?^`{|}~-]++@[A-Za-z0-9.-]++)>")
+_TAG = re.compile(
+    r"</?[A-Za-z][A-Za-z0-9-]*+(?:\s++[A-Za-z_:][\w.:-]*+(?:\s*+=\s*+(?:[^\s\"'=<>`]++|\"[^\"<]*+\"|'[^'<]*+'))?+)*+\s*+/?>"
+)
+_OPAQUE = re.compile(r"<(code|kbd|samp|var|script|style|pre|textarea|svg|math)(?=[\s/>])")
+_TARGET = re.compile(
+    r"\(\s*+(?:<[^<>\n]*+>|(?:[^\s()<\\]|\\.|\((?:[^\s()\\]|\\.){0,500}\)){0,2000}+)"
+    r"(?:(?P<gap>\s++)(?P<title>\"(?:[^\"\\]|\\.){0,1000}+\"|'(?:[^'\\]|\\.){0,1000}+'|\((?:[^()\\]|\\.){0,1000}+\)))?+\s*+\)"
+)
+_LABEL = re.compile(r"\[(?P<label>(?:[^\[\]\\]|\\.){0,999}+)\]")
+_FOOTNOTE = re.compile(r"\[\^[^\]\s\[\\]{1,100}\]")
+_ALERT = re.compile(r"\[!(?:NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_MATH = re.compile(r"\$\$(?:[^$\\]|\\.){1,2000}+\$\$|\$(?![\s$])(?:[^$\\\n]|\\.){1,500}+(?<!\s)\$(?!\d)")
+_OUTSIDE = (PLAIN - {"code", "tag", "printf"}) | {"printf", "emoji", "entity"}
+_RUN = re.compile(r"`+")
+_TITLE = re.compile(r"[\\\"'()]")
+_HEAVY = re.compile(r"\\[!-/:-@\[-`{-~]|[\\`\[\]<$]|!(?=\Z|\[)|&(?=[#A-Za-z])")
+
+
+@dataclass(slots=True)
+class Inline:
+    """What a translator reads of a line of Markdown, and the protected texts in it."""
+
+    text: str
+    spans: list[Span]
+
+
+@dataclass(slots=True)
+class _Bracket:
+    """An opening bracket: where it stands in what was read so far."""
+
+    at: int  # its place in the list of parts
+    image: bool
+    source: int  # where its content begins
+
+
+@dataclass(slots=True)
+class _Scan:
+    source: str
+    references: Collection[str]
+    parts: list[tuple[str, str]] = field(default_factory=list)  # (text, kind of protection or "")
+    brackets: list[_Bracket] = field(default_factory=list)
+    inactive: int = 0  # brackets below cannot open a link: there is one inside
+    unclosed: set[str] = field(default_factory=set)  # what was looked for in vain
+    runs: dict[int, list[int]] = field(default_factory=dict)
+
+
+def scan(source: str, references: Collection[str]) -> Inline:
+    """Read the source of a paragraph, its lines without prefixes; ``references`` are the labels that are defined."""
+    state = _Scan(source, references)
+    state.runs = _runs(source)
+    at = 0
+    while at < len(source):
+        match = _SPECIAL.search(source, at)
+        if match is None:
+            state.parts.append((source[at:], ""))
+            break
+        if match.start() > at:
+            state.parts.append((source[at : match.start()], ""))
+        at = _special(state, match)
+    return _assemble(state.parts)
+
+
+def _runs(source: str) -> dict[int, list[int]]:
+    """Return where runs of backticks begin, by their length."""
+    places: dict[int, list[int]] = {}
+    for match in _RUN.finditer(source):
+        places.setdefault(len(match.group()), []).append(match.start())
+    return places
+
+
+def _backticks(state: _Scan, at: int) -> int:
+    """Read a span of code, else the run of backticks that opens none."""
+    run = _RUN.match(state.source, at)
+    length = len(run.group()) if run else 1
+    places = state.runs.get(length, [])
+    index = bisect_left(places, at + length)
+    if index == len(places):
+        return _plain(state, at, "`" * length)
+    return _protect(state, at, places[index] + length, "code")
+
+
+def _special(state: _Scan, match: re.Match[str]) -> int:
+    """Read what begins at a special character; return where it ends."""
+    at, sign = match.start(), match.group()
+    if sign[-1] == "\n":
+        state.parts.append((sign, "break") if len(sign) > 1 else (sign, ""))
+        return match.end()
+    return _READERS[sign](state, at)
+
+
+def _protect(state: _Scan, start: int, end: int, kind: str) -> int:
+    state.parts.append((state.source[start:end], kind))
+    return end
+
+
+def _plain(state: _Scan, at: int, text: str) -> int:
+    state.parts.append((text, ""))
+    return at + len(text)
+
+
+def _backslash(state: _Scan, at: int) -> int:
+    pair = state.source[at : at + 2]
+    if pair == "\\\n":
+        return _protect(state, at, at + 2, "break")
+    if pair in _KEPT_ESCAPES or not _ESCAPED.match(pair):
+        kept = pair if pair in _KEPT_ESCAPES else "\\"
+        return _plain(state, at, kept)
+    state.parts.append((pair[1], ""))
+    return at + 2
+
+
+def _entity(state: _Scan, at: int) -> int:
+    found = _ENTITY.match(state.source, at)
+    if not found:
+        return _plain(state, at, "&")
+    read = html.unescape(found.group())
+    if read in {"&", "<", ">", '"', "'"} or (len(read) == 1 and read.isalpha()):
+        state.parts.append((read, ""))
+        return found.end()
+    return _protect(state, at, found.end(), "entity")
+
+
+def _math(state: _Scan, at: int) -> int:
+    found = _MATH.match(state.source, at)
+    return _protect(state, at, found.end(), "math") if found else _plain(state, at, "$")
+
+
+def _angle(state: _Scan, at: int) -> int:
+    source = state.source
+    if link := _AUTOLINK.match(source, at):
+        return _protect(state, at, link.end(), "url")
+    if tag := _TAG.match(source, at):
+        name = _OPAQUE.match(source, at)
+        end = _end_of(state, f"</{name[1]}>", tag.end()) if name and not tag.group().endswith("/>") else 0
+        return _protect(state, at, end or tag.end(), "code" if end else "tag")
+    for opener, closer in (("<!--", "-->"), ("<?", "?>"), ("<![CDATA[", "]]>")):
+        if source.startswith(opener, at) and (end := _end_of(state, closer, at + len(opener))):
+            return _protect(state, at, end, "tag")
+    return _plain(state, at, "<")
+
+
+def _end_of(state: _Scan, closer: str, at: int) -> int:
+    """Return where what begins before ``at`` ends, 0 where it does not."""
+    if closer in state.unclosed:
+        return 0
+    place = state.source.find(closer, at)
+    if place < 0:
+        state.unclosed.add(closer)  # nor does any that comes later
+        return 0
+    return place + len(closer)
+
+
+def _image(state: _Scan, at: int) -> int:
+    if not state.source.startswith("![", at):
+        return _plain(state, at, "!")
+    state.brackets.append(_Bracket(len(state.parts), image=True, source=at + 2))
+    return _plain(state, at, "![")
+
+
+def _opening(state: _Scan, at: int) -> int:
+    fixed = _FOOTNOTE.match(state.source, at) or _ALERT.match(state.source, at)
+    if fixed:
+        return _protect(state, at, fixed.end(), "reference")
+    state.brackets.append(_Bracket(len(state.parts), image=False, source=at + 1))
+    return _plain(state, at, "[")
+
+
+def _closing(state: _Scan, at: int) -> int:
+    if not state.brackets:
+        return _plain(state, at, "]")
+    opener = state.brackets.pop()
+    if not opener.image and len(state.brackets) < state.inactive:
+        state.inactive = len(state.brackets)
+        return _plain(state, at, "]")
+    return _close(state, at, opener)
+
+
+def _close(state: _Scan, at: int, opener: _Bracket) -> int:
+    """Make a link of a pair of brackets where it is one."""
+    source = state.source
+    state.inactive = min(state.inactive, len(state.brackets))
+    target = _TARGET.match(source, at + 1)
+    label = None if target else _LABEL.match(source, at + 1)
+    own = source[opener.source : at] if at - opener.source <= 999 else ""  # noqa: PLR2004 - CommonMark's limit
+    if target:
+        end = target.end()
+        closing = _with_title(source, at, target)
+    elif label and label["label"].strip() and is_defined(label["label"], state.references):
+        end, closing = label.end(), [(source[at : label.end()], "target")]
+    elif (not label or not label["label"].strip()) and own.strip() and is_defined(own, state.references):
+        end, closing = (label.end() if label else at + 1), [(f"][{own}]", "target")]
+    else:
+        return _plain(state, at, "]")
+    state.parts[opener.at] = (state.parts[opener.at][0], "link")
+    state.parts += closing
+    if not opener.image:
+        state.inactive = len(state.brackets)
+    return end
+
+
+def _with_title(source: str, at: int, target: re.Match[str]) -> list[tuple[str, str]]:
+    start, end = target.span("title")
+    title = source[start + 1 : end - 1] if start >= 0 else ""
+    if not any(map(str.isalpha, title)):
+        return [(source[at : target.end()], "target")]
+    return [
+        (source[at : start + 1], "target"),
+        (_ESCAPED.sub(lambda match: match.group()[1], title), "title"),
+        (source[end - 1 : target.end()], "target"),
+    ]
+
+
+def is_defined(label: str, references: Collection[str]) -> bool:
+    """Whether a link reference definition has this label (CommonMark: case and white space do not count)."""
+    return bool(references) and normal_label(label) in references
+
+
+def normal_label(label: str) -> str:
+    """Return the label as it is compared."""
+    return " ".join(label.split()).lower().upper()
+
+
+_READERS: dict[str, Callable[[_Scan, int], int]] = {
+    "\\": _backslash, "`": _backticks, "<": _angle, "&": _entity, "$": _math, "!": _image, "[": _opening, "]": _closing,
+}  # fmt: skip
+
+
+def _assemble(parts: list[tuple[str, str]]) -> Inline:
+    """Put the parts together; in what is not protected yet, look for addresses and placeholders."""
+    read: list[str] = []
+    spans: list[Span] = []
+    at = 0
+    for loose, group in groupby(parts, key=lambda part: not part[1]):
+        if loose:
+            words = "".join(text for text, _ in group)
+            spans += [Span(at + span.start, at + span.end, span.kind) for span in find(words, _OUTSIDE)]
+            read.append(words)
+            at += len(words)
+            continue
+        for text, kind in group:
+            spans += [Span(at, at + len(text), kind)] if kind != "title" else []
+            read.append(text)
+            at += len(text)
+    return Inline("".join(read), spans)
+
+
+def write(
+    translation: str, wanted: tuple[str, ...], references: Collection[str], *, lines: bool
+) -> list[tuple[str, bool]]:
+    """Return the translation in parts to be written, protected (True) or not, escaped only where it has to be.
+
+    ``lines``: its line ends will be kept; else they become blanks here, for what a line end keeps apart.
+    """
+    tidy = clean if lines else _flowing
+    parts = [(text if kept else tidy(text), kept) for text, kept in pieces(translation, wanted)]
+    light = _escaped(parts, heavily=False)
+    again = scan("".join(text for text, _ in light), references)
+    kept_texts = [text for text, kept in parts if kept]
+    if again.text == "".join(text for text, _ in parts) and list(texts_of(again.text, again.spans)) == kept_texts:
+        return light
+    return _escaped(parts, heavily=True)
+
+
+def _flowing(text: str) -> str:
+    return one_line(clean(text))
+
+
+def _escaped(parts: list[tuple[str, bool]], *, heavily: bool) -> list[tuple[str, bool]]:
+    """Escape what is not protected: in a title its quotes, elsewhere all that could mean something."""
+    done: list[tuple[str, bool]] = []
+    in_title = False
+    for text, kept in parts:
+        before = done[-1][0][-1:] if done and done[-1][1] else ""
+        if kept:
+            if before and before in "`$" and text.startswith(before):
+                done.append((" ", False))
+            in_title = text.startswith("](") and text.endswith(('"', "'", "(")) and not in_title
+            done.append((text, True))
+        elif in_title:
+            done.append((_TITLE.sub(r"\\\g<0>", one_line(text)), False))
+        elif heavily:
+            gap = " " if before == "$" and text[:1].isdigit() else ""
+            done.append((gap + _HEAVY.sub(_escape, text), False))
+        else:
+            done.append((text, False))
+    return done
+
+
+def _escape(match: re.Match[str]) -> str:
+    found = match.group()
+    if found in _KEPT_ESCAPES:
+        return found
+    return "".join("\\" + sign if sign in "\\`[]<&$!" else sign for sign in found)

@@ -1,0 +1,224 @@
+"""SubRip and WebVTT: one segment a cue. Timing, settings, notes and styles are never touched.
+
+Sources of the grammars: the WebVTT standard (W3C); of SubRip what players read, there is no standard.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+from llmcli.documents.protected import find
+from llmcli.documents.segments import (
+    Segment,
+    Span,
+    clean,
+    has_letters,
+    pieces,
+    texts_of,
+    without_empty_lines,
+)  # fmt: skip
+from llmcli.errors import BadDocument
+
+_WIDTH = 42
+"""Characters of a line that broadcasters allow; where a document has longer ones, those."""
+_LINE = re.compile(r"(?P<words>[^\r\n]*)(?P<end>\r\n|\r|\n|\Z)")
+_SRT_TIMING = re.compile(
+    r"[ \t]*-?\d+:\d\d?:\d\d?(?:[,.:]\d{1,3})?[ \t]*-->[ \t]*-?\d+:\d\d?:\d\d?(?:[,.:]\d{1,3})?(?:[ \t].*)?\Z"
+)
+_VTT_TIMING = re.compile(r"(?:\d+:)?\d\d:\d\d\.\d{3}[ \t]+-->[ \t]+(?:\d+:)?\d\d:\d\d\.\d{3}(?:[ \t].*)?\Z")
+_VTT_START = re.compile(r"\ufeff?WEBVTT(?:[ \t]|\Z)")
+_SRT_TAG = re.compile(r"</?(?:[biusBIUS]|font|FONT)(?:\s[^<>\n]*+)?>|\{\\[^{}\n]*+\}")
+_VTT_TAG = re.compile(r"<(?:/?[a-zA-Z][^<>\n]*+|/|\d[\d:.]*+)>")
+_ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#39);")
+_OUTSIDE = frozenset({"url", "email", "mustache", "brace", "entity"})
+_TIME = re.compile(r"(?<!\d)\d+:\d{1,2}(?::\d{1,2})?[.,]\d{1,3}")
+_UNTAGGED = str.maketrans("<{\\", "(((")
+_DIGITS = re.compile(r"\s*\d+\s*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class _Cue:
+    """The lines of a cue that people read, from the first visible character to the last."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    start: int
+    words: str
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.words)
+
+
+class Subtitles:
+    """A format of subtitles."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._tag = _VTT_TAG if name == "vtt" else _SRT_TAG
+        self._timing = _VTT_TIMING if name == "vtt" else _SRT_TIMING
+
+    def split(self, text: str, target: str) -> list[Segment]:
+        """Return the cues that hold words."""
+        del target
+        cues = list(self._cues(text))
+        longest = max((len(self._tag.sub("", line)) for cue in cues for line in text[cue.start : cue.end].splitlines()),
+                      default=0)  # fmt: skip
+        newline = "\r\n" if "\r\n" in text else "\n" if "\n" in text else "\r"
+        found = (self._segment(text, cue, max(_WIDTH, longest), newline) for cue in cues)
+        return [segment for segment in found if segment]
+
+    def check(self, text: str) -> str:
+        """Parse with pysubs2, and compare what it finds with what the timings say."""
+        import pysubs2
+
+        try:
+            cues = sum(1 for _ in self._cues(text, empty=True))
+        except BadDocument as error:
+            return f"line {error.line}: {error.detail}"
+        if not cues:
+            return ""
+        lines = text.removeprefix("\ufeff").splitlines()  # without tags: times in them are no timings
+        body = "\n".join(line if "-->" in line else self._tag.sub("(", line).translate(_UNTAGGED) for line in lines)
+        try:
+            read = pysubs2.SSAFile.from_string(body, format_=self.name)
+        except (pysubs2.exceptions.Pysubs2Error, ValueError) as error:
+            return f"line 1: {error}"
+        return "" if len(read) == cues else f"line 1: {cues} timings, but a player finds {len(read)} cues"
+
+    def _cues(self, text: str, *, empty: bool = False) -> Iterator[_Cue]:
+        """Yield the paragraphs of text under each timing; with ``empty`` one item for each timing instead."""
+        rows = _rows(text)
+        if self.name == "vtt" and text.strip("\ufeff \t\r\n") and not _VTT_START.match(rows[0].words):
+            raise BadDocument(line=1, detail="the first line is not WEBVTT")
+        timings = [index for index, row in enumerate(rows) if "-->" in row.words]
+        for index in timings:
+            if not self._timing.match(rows[index].words) and not self._is_note(rows, index):
+                raise BadDocument(line=index + 1, detail=f"not a timing: {rows[index].words.strip()[:60]}")
+        timings = [index for index in timings if self._timing.match(rows[index].words)]
+        if not timings and self.name == "srt" and text.strip("\ufeff \t\r\n"):
+            raise BadDocument(line=1, detail="no timings")
+        for index, after in pairwise([*timings, len(rows)]):
+            if empty:
+                yield _Cue(rows[index].start, rows[index].end)
+                continue
+            last = after - (self.name == "srt" and after < len(rows) and bool(_DIGITS.match(rows[after - 1].words)))
+            yield from self._paragraphs(rows[index + 1 : last])
+
+    def _paragraphs(self, rows: list[_Row]) -> Iterator[_Cue]:
+        """Yield the texts between empty lines; of WebVTT the first, an empty line ends the cue."""
+        run: list[_Row] = []
+        for row in [*rows, _Row(0, "")]:
+            if row.words.strip():
+                run.append(row)
+                continue
+            if run:
+                first, last = run[0], run[-1]
+                start = first.start + len(first.words) - len(first.words.lstrip())
+                yield _Cue(start, last.start + len(last.words.rstrip()))
+            if self.name == "vtt":
+                return
+            run = []
+
+    def _is_note(self, rows: list[_Row], index: int) -> bool:
+        """Whether a line is part of a comment, where an arrow means nothing."""
+        if self.name != "vtt":
+            return False
+        while index and rows[index - 1].words.strip():
+            index -= 1
+        return rows[index].words.startswith(("NOTE", "WEBVTT", "\ufeffWEBVTT"))
+
+    def _segment(self, text: str, cue: _Cue, width: int, newline: str) -> Segment | None:
+        lines = [row.words.strip() for row in _rows(text[cue.start : cue.end])]
+        read, spans = self._read("\n".join(lines).strip())
+        if not has_letters(read, spans):
+            return None
+        encode = partial(
+            _encode,
+            wanted=texts_of(read, spans),
+            escape=self.name == "vtt",
+            width=width,
+            newline=newline,
+            tag=self._tag,
+        )
+        return Segment(cue.start, cue.end, read, encode, tuple(spans), "cue", width=width)
+
+    def _read(self, written: str) -> tuple[str, list[Span]]:
+        """Return a cue as it is read, and its tags and addresses."""
+        parts, spans, at, length = [], [], 0, 0
+        for match in [*self._tag.finditer(written), None]:
+            words = written[at : match.start() if match else len(written)]
+            if self.name == "vtt":
+                words = _ENTITY.sub(lambda found: html.unescape(found.group()), words)
+            spans += [Span(length + s.start, length + s.end, s.kind) for s in find(words, _OUTSIDE)]
+            parts.append(words)
+            length += len(words)
+            if match:
+                spans.append(Span(length, length + len(match.group()), "tag"))
+                parts.append(match.group())
+                length += len(match.group())
+                at = match.end()
+        return "".join(parts), spans
+
+
+def _rows(text: str) -> list[_Row]:
+    return [_Row(match.start(), match["words"]) for match in _LINE.finditer(text)]
+
+
+def _encode(
+    translation: str, *, wanted: tuple[str, ...], escape: bool, width: int, newline: str, tag: re.Pattern[str]
+) -> str:
+    parts = []
+    for words, kept in pieces(translation.strip(), wanted):
+        if kept:
+            parts.append(words if not escape or words.startswith(("<", "&")) else html.escape(words, quote=False))
+            continue
+        if escape:
+            parts.append(html.escape(clean(words), quote=False))
+        else:
+            loose = clean(words).replace("-->", "\u2192")
+            parts.append(tag.sub(lambda match: match.group().replace("<", "\u2039").replace("{", "("), loose))
+    text = without_empty_lines("".join(parts)).strip()
+    lines = [wrapped for line in text.split("\n") for wrapped in _wrapped(line, width, tag)]
+    return newline.join(_no_timing(line, tag) for line in lines).replace("-->", "\u2192")
+
+
+def _no_timing(line: str, tag: re.Pattern[str]) -> str:
+    """Return a line that nobody takes for a timing: players look for two times in it."""
+    if len(_TIME.findall(line)) < 2:  # noqa: PLR2004
+        return line
+    tags = [match.group() for match in tag.finditer(line)]
+    words = [_TIME.sub(lambda match: match.group().replace(":", "."), part) for part in tag.split(line)]
+    return "".join(part + mark for part, mark in zip(words, [*tags, ""], strict=True))
+
+
+def _wrapped(line: str, width: int, tag: re.Pattern[str]) -> list[str]:
+    """Break a line that is too long, into lines of about one length; a word that is longer stays whole."""
+    length = len(tag.sub("", line))
+    if length <= width:
+        return [line]
+    aim = min(width, -(-length // -(-length // width)) + 6)
+    lines: list[list[str]] = []
+    size = width
+    for word in re.findall(r"(?:<[^<>]*>|\{\\[^{}]*\}|\S)+", line):
+        seen = len(tag.sub("", word))
+        if lines and size + 1 + seen <= aim:
+            lines[-1].append(word)
+            size += 1 + seen
+        else:
+            lines.append([word])
+            size = seen
+    return [" ".join(words) for words in lines]
+
+
+SRT = Subtitles("srt")
+VTT = Subtitles("vtt")

@@ -1,0 +1,40 @@
+import pytest
+
+from llmcli.documents.formats import find_format
+from llmcli.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("name", "format_name"),
+    [("a.md", "markdown"), ("A.MARKDOWN", "markdown"), ("d/a.htm", "html"), ("a.pot", "po"), ("app_en.arb", "json"),
+     ("en.yml", "yaml"), ("a.txt", "plain"), ("a.srt", "srt"), ("a.vtt", "vtt"), ("m.properties", "properties")],
+)  # fmt: skip
+def test_the_ending_says_the_format(name, format_name):
+    """The ending of a name decides, in either case, before the content does."""
+    assert find_format(name, "WEBVTT\n").name == format_name
+
+
+@pytest.mark.parametrize(
+    ("text", "format_name"),
+    [("# Title\n\nText", "markdown"), ("---\ntitle: x\n---\nText", "markdown"), ("WEBVTT\n\n", "vtt"),
+     ("1\n00:00:01,000 --> 00:00:02,000\nHi\n", "srt"), ('# x\nmsgid "a"\nmsgstr ""\n', "po"), ('{"a": "b"}', "json"),
+     ("<!DOCTYPE html><p>a", "html"), ("en:\n  a: b\n", "yaml"), ("a.b = c\n", "properties"), ("a|b\n-|-\n", "plain"),
+     ("a | b\n--- | ---\n", "markdown"), ("Dear all,\n\nwords.", "plain"), ("", "plain"), ("x #1 - y", "plain")],
+)  # fmt: skip
+def test_the_content_says_the_format_of_what_has_no_ending(text, format_name):
+    """Standard input and names without a known ending are looked into."""
+    assert find_format("-", text).name == format_name
+    assert find_format("notes.xyz", "\ufeff" + text).name == format_name
+
+
+def test_a_named_format_wins():
+    """What the user wants decides, also by a common name of it."""
+    assert find_format("a.md", "", "plain").name == "plain"
+    assert find_format("a.md", "", "YML").name == "yaml"
+
+
+def test_an_unknown_format_gets_a_suggestion():
+    """A name that is no format is refused, with the nearest one."""
+    with pytest.raises(UsageError) as refused:
+        find_format("a", "", "markdwon")
+    assert "markdown" in refused.value.detail

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polib
+import pytest
+
+from llmcli.documents.formats import gettext, plurals
+from llmcli.documents.segments import join
+from llmcli.errors import BadDocument
+
+APP = (Path(__file__).parents[1] / "real" / "app.po").read_text(encoding="utf-8")
+
+
+def translate(text, target, change=lambda text: f"X {text}"):
+    segments = gettext.split(text, target)
+    return join(text, segments, [change(s.text) if s.existing is None else None for s in segments])
+
+
+def entry(text, msgid):
+    found = next(entry for entry in polib.pofile(text) if entry.msgid == msgid)
+    return found.msgstr_plural or found.msgstr
+
+
+def test_messages_with_what_is_said_about_them():
+    """A message is a segment with its comments, context and numbers; what is translated comes with its translation."""
+    segments = gettext.split(APP, "de")
+    assert [(s.text, s.existing) for s in segments] == [
+        ("Notes", "Notizen"), ("Delete the file %s (%d%%)?", None), ("Open", None), ("%d note", None), ("%d notes", None),
+        ("A long message that {tool} wraps over several lines, as gettext does with all of them.", None),
+    ]  # fmt: skip
+    assert [s.note for s in segments[:4]] == [
+        "Title of the main window", "", "context: verb", "plural form for the numbers 1",
+    ]  # fmt: skip
+    assert [[s.text[p.start : p.end] for p in s.protected] for s in segments] == [
+        [], ["%s", "%d", "%%"], [], ["%d"], ["%d"], ["{tool}"],
+    ]  # fmt: skip
+
+
+def test_a_translation_cleans_up():
+    """Translated entries lose their fuzzy flag and previous strings, keep their line ends; obsolete ones stay."""
+    done = translate(APP, "de")
+    assert '#: src/main.c:20\n#, c-format\nmsgid "Delete' in done
+    assert entry(done, "Delete the file %s (%d%%)?\n") == "X Delete the file %s (%d%%)?\n"
+    assert done.endswith('#~ msgid "Gone"\n#~ msgstr "Weg"\n')
+    assert gettext.check(done) == ""
+    assert all(s.existing is not None for s in gettext.split(done, "de"))
+
+
+@pytest.mark.parametrize(("target", "count"), [("de", 2), ("ja", 1), ("pl", 3), ("ar", 6), ("pt-BR", 2), ("xx", 2)])
+def test_plural_forms_are_those_of_the_target(target, count):
+    """A language has as many forms as its rule says: missing ones are added, others go, the header says the rule."""
+    done = translate(APP, target)
+    assert len(entry(done, "%d note")) == count
+    header = polib.pofile(done).metadata
+    assert header["Plural-Forms"].startswith(f"nplurals={count};")
+    assert header["Language"] == target.replace("-", "_")
+    assert header["Project-Id-Version"] == "app 1.0"
+    assert gettext.check(done) == ""
+
+
+def test_the_singular_is_for_one_alone():
+    """A form that stands for other numbers too is translated from the plural, which has the number in it."""
+    text = 'msgid "One file"\nmsgid_plural "%d files"\nmsgstr[0] ""\nmsgstr[1] ""\n'
+    assert [s.text for s in gettext.split(text, "de")] == ["One file", "%d files"]
+    assert [s.text for s in gettext.split(text, "ru")] == ["%d files"] * 3
+    assert [s.text for s in gettext.split(text, "ja")] == ["%d files"]
+
+
+def test_a_form_without_a_translation_shows_the_source():
+    """Where only some forms are translated the others hold the source's words, so that no number shows nothing."""
+    segments = [s for s in gettext.split(APP, "pl") if s.text.startswith("%d")]
+    done = join(APP, segments, ["X %d", None, None])
+    assert entry(done, "%d note") == {0: "X %d", 1: "%d notes", 2: "%d notes"}
+    assert gettext.check(done) == ""
+
+
+def test_nothing_translated_changes_nothing():
+    """The header and flags stay as long as there is no translation."""
+    segments = gettext.split(APP, "pl")
+    assert join(APP, segments, [None] * len(segments)) == APP
+
+
+def test_a_file_in_another_language_is_translated_anew():
+    """Translations into another language than the target's count as none."""
+    text = APP.replace('"Language: \\n"', '"Language: fr\\n"')
+    assert [s.existing for s in gettext.split(text, "de")] == [None] * 6
+    assert gettext.split(text, "fr-CA")[0].existing == "Notizen"
+
+
+def test_a_rule_of_the_file_for_the_target_holds():
+    """A file in the target language keeps its own plural rule."""
+    rule = "nplurals=4; plural=(n==1 ? 0 : n%10>=2 ? 1 : n==0 ? 2 : 3);"
+    text = APP.replace('"Language: \\n"', f'"Language: pl\\n"\n"Plural-Forms: {rule}\\n"')
+    assert polib.pofile(translate(text, "pl")).metadata["Plural-Forms"] == rule
+    assert len(entry(translate(text, "pl"), "%d note")) == 4
+
+
+def test_a_template_gets_a_header():
+    """A file without a header gets one, an unset charset becomes UTF-8."""
+    done = translate('msgid "a b"\nmsgstr ""\n', "fr")
+    assert polib.pofile(done).metadata["Content-Type"] == "text/plain; charset=UTF-8"
+    done = translate(APP.replace("charset=UTF-8", "charset=CHARSET").replace('msgid ""', '#, fuzzy\nmsgid ""', 1), "fr")
+    assert "CHARSET" not in done
+    assert "fuzzy" not in done
+
+
+def test_long_and_many_lined_translations_are_written_as_gettext_does():
+    """Lines end where the text's do; where the source is wrapped the translation is."""
+    text = 'msgid ""\n"one "\n"two"\nmsgstr ""\n'
+    assert '\nmsgstr ""\n"a\\n"\n"b"\n' in translate(text, "de", lambda _: "a\nb")
+    assert max(map(len, translate(text, "de", lambda _: "wort " * 40).split("\n")[8:])) <= 78
+
+
+def test_what_only_looks_like_a_format_is_doubled():
+    """Under c-format a percent sign of the translation means itself, under python-brace-format a brace."""
+    text = '#, c-format\nmsgid "all of %s"\nmsgstr ""\n\n#, python-brace-format\nmsgid "in {n}"\nmsgstr ""\n'
+    segments = gettext.split(text, "de")
+    done = join(text, segments, ["100% von %s", "{in} {n}"])
+    assert 'msgstr "100%% von %s"' in done
+    assert 'msgstr "{{in}} {n}"' in done
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [('msgid "a"\n', 1), ('msgstr "a"\n', 1), ('msgid "a"\nmsgstr "b\n', 2), ("words\n", 1), ('"a"\n', 1),
+     ('\nmsgid "a"\nmsgid_plural "b"\nmsgstr "c"\n', 2), ('msgid "a"\nmsgid "b"\nmsgstr ""\n', 2),
+     ('msgid "a"\nmsgid_plural "b"\nmsgstr[1] "c"\n', 1)],
+)  # fmt: skip
+def test_broken_files_are_refused(text, line):
+    """What gettext would not read is refused, with the line."""
+    with pytest.raises(BadDocument) as refused:
+        gettext.split(text, "de")
+    assert refused.value.line == line
+    assert gettext.check(text).startswith(f"line {line}: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['msgid "a\\n"\nmsgstr "b"\n',
+     'msgid ""\nmsgstr "Plural-Forms: nplurals=3; plural=n>2?2:n;\\n"\n\nmsgid "a"\nmsgid_plural "b"\nmsgstr[0] "c"\n'],
+)  # fmt: skip
+def test_what_msgfmt_refuses_is_told(text):
+    """Line ends that differ from the source's and wrong numbers of plural forms are errors."""
+    assert gettext.check(text)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    sorted(
+        {
+            plurals.rule_of(code)
+            for code in [
+                "ja",
+                "fr",
+                "ru",
+                "sr",
+                "pl",
+                "cs",
+                "sk",
+                "lt",
+                "lv",
+                "ro",
+                "sl",
+                "hsb",
+                "ga",
+                "gd",
+                "cy",
+                "mt",
+                "ar",
+                "is",
+                "mk",
+                "de",
+            ]
+        }
+    ),
+)
+def test_rules_are_whole(rule):
+    """Each rule of the table gives every number one of its forms, and uses all of them."""
+    forms = plurals.forms(rule)
+    assert forms is not None
+    assert all(forms)
+    assert sorted(number for numbers in forms for number in numbers) == list(range(201))
+
+
+def test_rules_by_language():
+    """A region has its own rule or that of its language."""
+    assert plurals.rule_of("pt") != plurals.rule_of("pt-BR") == plurals.rule_of("fr_CA")
+    assert plurals.forms("nplurals=2; plural=__import__('os');") is None
