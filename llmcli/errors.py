@@ -114,6 +114,10 @@ class IsADirectory(InputError):
     """A directory where a file was expected."""
 
 
+class BadDocument(InputError):
+    """The input is not of its format; ``detail`` says where and how."""
+
+
 class EmptyInput(InputError):
     """Nothing in the input to ask about or to summarize."""
 
@@ -157,6 +161,14 @@ class UnavailableError(LlmError):
     """Unavailable, and retrying is useless."""
 
     exit_code = 69
+
+
+class MissingExtra(UnavailableError):
+    """The library ``subject`` is not installed; it comes with the optional part ``extra`` of llmcli."""
+
+    def __init__(self, subject: str, *, extra: str) -> None:
+        super().__init__(subject)
+        self.extra = extra
 
 
 class ModelNotHere(UnavailableError):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from llmcli.backends.base import Backend, Job
-from llmcli.documents.reading import Document
 from llmcli.errors import LlmError
 from llmcli.tasks.base import passed_on
 from llmcli.types import Event, Finished, ItemFailed, Progress, Request, Result, TaskEvent
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +46,29 @@ class Work(Protocol):
 
 
 def together(
-    backend: Backend, documents: Iterable[Document | ItemFailed], work: Callable[[int, Document], Work], unit: str
+    backend: Backend, things: Iterable[T | ItemFailed], work: Callable[[int, T], Work], unit: str
 ) -> Iterator[TaskEvent]:
-    """Run a work for each document in one job.
+    """Run a work for each thing, a document or the like, in one job.
 
-    An ``ItemFailed`` among the documents is passed on in its place; a document that fails does not stop the others.
+    An ``ItemFailed`` among them is passed on in its place; one that fails does not stop the others.
     ``Progress`` counts requests, as ``unit``s, when there is more than one.
     """
-    with backend.open() as job:
-        run = _Run(job, unit)
-        for item, document in enumerate(documents):
-            if isinstance(document, ItemFailed):
-                yield passed_on(document, item)
+    with ExitStack() as stack:
+        run = _Run(lambda: stack.enter_context(backend.open()), unit)
+        for item, thing in enumerate(things):
+            if isinstance(thing, ItemFailed):
+                yield passed_on(thing, item)
             else:
-                yield from run.start(work(item, document))
+                yield from run.start(work(item, thing))
         yield from run.finish()
 
 
 class _Run:
-    """The works that are not done, and whose request is whose."""
+    """The works that are not done, and whose request is whose. ``begin`` opens the job, when there is a request."""
 
-    def __init__(self, job: Job, unit: str) -> None:
-        self._job = job
+    def __init__(self, begin: Callable[[], Job], unit: str) -> None:
+        self._begin = begin
+        self._job: Job | None = None
         self._unit = unit
         self._open: dict[int, Work] = {}
         self._owners: dict[str, int] = {}
@@ -77,6 +81,8 @@ class _Run:
 
     def finish(self) -> Iterator[TaskEvent]:
         """Feed all works until they are done."""
+        if self._job is None:
+            return
         self._close_when_done()
         if self._total > 1:
             yield Progress(0, self._total, self._unit)  # so that a person sees at once that it works
@@ -97,9 +103,11 @@ class _Run:
                 if isinstance(step, Request):
                     self._owners[step.id] = work.item
                     self._total += 1
+                    if self._job is None:
+                        self._job = self._begin()
                     self._job.submit(step)
                 elif isinstance(step, Cancel):
-                    self._job.cancel(step.id)
+                    self._cancel(step.id)
                 else:
                     if isinstance(step, Result):
                         del self._open[work.item]
@@ -108,9 +116,13 @@ class _Run:
             del self._open[work.item]
             for request_id, item in self._owners.items():
                 if item == work.item:
-                    self._job.cancel(request_id)
+                    self._cancel(request_id)
             yield ItemFailed(work.item, work.name, error)
 
+    def _cancel(self, request_id: str) -> None:
+        if self._job is not None:
+            self._job.cancel(request_id)
+
     def _close_when_done(self) -> None:
-        if not self._open:
+        if not self._open and self._job is not None:
             self._job.close_input()

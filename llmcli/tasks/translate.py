@@ -2,134 +2,340 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from llmcli.backends.base import Backend
+from llmcli.documents.formats import find_format
 from llmcli.documents.reading import Document
-from llmcli.tasks.base import Options
+from llmcli.documents.segments import Segment, join
+from llmcli.store.memory import Memory
+from llmcli.tasks.base import Tally
 from llmcli.tasks.languages import Language
-from llmcli.tasks.plain import Piece, split_plain
-from llmcli.tasks.segments import Segment, Segments, Translator
-from llmcli.tasks.together import Step, together
-from llmcli.templates import Library
-from llmcli.types import Delta, Event, FinishReason, ItemFailed, Notice, Result, TaskEvent, Timings
+from llmcli.tasks.together import Cancel, Step, together
+from llmcli.tasks.translation.detection import detect
+from llmcli.tasks.translation.layout import Layout, laid_out
+from llmcli.tasks.translation.remembered import Remembered
+from llmcli.tasks.translation.report import Report, Row, Status
+from llmcli.tasks.translation.translator import Surroundings, Translator
+from llmcli.tasks.translation.unit import Unit
+from llmcli.tasks.translation.update import carried_over
+from llmcli.types import Delta, Event, FinishReason, ItemFailed, Notice, Request, Result, TaskEvent, Timings
 
 PROMPT = "translate"
+REVIEW = "translate.review"
 BOM = "\ufeff"
+_BEFORE = 200
+"""Characters of the text before a segment that the model sees."""
+_PLACES = 3
+"""Headings or keys above a segment that it sees."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A document to translate with ``translator``.
+
+    ``source`` None: found out. ``format`` None: found by name and content. ``earlier``: the translation that
+    --update names. ``output``: the file that the translation is for, under which the memory keeps it.
+    """
+
+    document: Document
+    translator: Translator
+    source: Language | None = None
+    format: str | None = None
+    layout: Layout = Layout.TRANSLATION
+    earlier: Document | None = None
+    output: Path | None = None
+
+
+@dataclass
+class _Place:
+    """What is known of a segment; ``unit`` while the model works on it."""
+
+    segment: Segment
+    status: Status = Status.TRANSLATED
+    translation: str | None = None
+    unit: Unit | None = None
+    original: int | None = None
+    """The segment before it that has the same text."""
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        """Whether its text in the output is settled."""
+        return self.unit is None or self.unit.done
 
 
 class _Translation:
-    """One document: its pieces come out in their order as soon as all before them are done."""
+    """One document: its segments are all in flight together."""
 
-    def __init__(self, translator: Translator, item: int, document: Document) -> None:
+    def __init__(self, job: Job, item: int, remembered: Remembered, report: Report) -> None:
         self.item = item
-        self.name = document.name
-        self._translator = translator
-        self._document = document
-        self._segments = Segments(translator, str(item), (), ())
-        self._left: deque[tuple[Piece, Segment | None]] = deque()  # what was not delivered yet
+        self.name = job.document.name
+        self._job = job
+        self._translator = job.translator
+        self._remembered = remembered
+        self._report = report
+        self._text = job.document.text
+        self._starts = [index + 1 for index, c in enumerate(self._text) if c == "\n"]
+        self._format = find_format(self.name, self._text, job.format)
+        self._places: list[_Place] = []
+        self._source = job.source
+        self._tally = Tally()
+        self._streams = self._format.name == "plain" and job.layout is Layout.TRANSLATION
+        self._delivered = 0  # segments whose text was written
+        self._at = 0  # where the next piece of the source begins
         self._out: list[str] = []
-        self._line = 1
         self._warnings: list[str] = []
 
     def start(self) -> Iterator[Step]:
-        """Begin. Raises ``ContextOverflow`` when the instructions leave no room for text."""
-        pieces, tokens = self._fitting(split_plain(self._document.text))
-        texts = [piece.text for piece in pieces if piece.text]
-        self._segments = Segments(self._translator, str(self.item), texts, tokens)
-        segments = iter(self._segments.all)
-        self._left.extend((piece, next(segments) if piece.text else None) for piece in pieces)
-        if self._document.bom:
-            yield self._write(BOM)
-        yield from self._segments.start()
+        """Begin. Raises ``BadDocument``, and ``ContextOverflow`` when the instructions leave no room for text."""
+        target = self._translator.target
+        segments = self._format.split(self._text, target.code)
+        self._places = [_Place(segment) for segment in segments]
+        if self._source is None:
+            self._source = detect("\n".join(segment.text for segment in segments))
+        self._recall()
+        yield from self._begin()
         yield from self._deliver()
 
     def take(self, event: Event) -> Iterator[Step]:
         """Go on after an event."""
-        yield from self._segments.take(event)
-        yield from self._deliver()
+        place = self._places[int(event.id.split(".")[1])]
+        unit = place.unit
+        if unit is None:
+            return
+        was = unit.done
+        yield from unit.take(event)
+        if unit.done and not was:
+            self._settle(place, unit)
+            yield from self._deliver()
 
-    def _fitting(self, pieces: list[Piece]) -> tuple[list[Piece], list[int]]:
-        """Cut pieces that are too large; return all, and the tokens of those with a text."""
-        texts = [piece.text for piece in pieces if piece.text]
-        if not texts:
-            return pieces, []
-        room = self._translator.room(self.name)
-        sizes = iter(room.count(texts))
-        fitting: list[Piece] = []
-        tokens: list[int] = []
-        for piece in pieces:
-            if not piece.text:
-                fitting.append(piece)
-            elif room.holds(size := next(sizes)):
-                fitting.append(piece)
-                tokens.append(size)
+    # ---- what needs no model --------------------------------------------------------------------------------------
+
+    def _recall(self) -> None:
+        """Find out which segments have a translation already."""
+        carried = self._carried()
+        first: dict[tuple[str, str], int] = {}
+        for index, place in enumerate(self._places):
+            segment = place.segment
+            key = (segment.text, segment.note)
+            if segment.existing is not None:
+                place.status = Status.EXISTING
+            elif index in carried:
+                place.status, place.translation = Status.UPDATE, carried[index]
+            elif key in first:
+                place.status, place.original = Status.REPEATED, first[key]
             else:
-                parts = piece.parts(room.split(piece.text))
-                fitting += parts
-                tokens += room.count([part.text for part in parts if part.text])
-        return fitting, tokens
+                known = self._remembered.find(segment, self._source, self._translator)
+                if known is not None:
+                    place.status, place.translation = Status.MEMORY, known
+                first[key] = index
+
+    def _carried(self) -> dict[int, str]:
+        earlier, segments = self._job.earlier, [place.segment for place in self._places]
+        if earlier is None:
+            return {}
+        target = self._translator.target.code
+        written = self._remembered.last_written(self._job.output, target)
+        theirs = self._format.split(earlier.text, target)
+        carried = carried_over(segments, theirs, written, self._format.name)
+        self._remembered.learn(segments, carried, written, self._source, self._translator)
+        return carried
+
+    # ---- what does ------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> Iterator[Request | Cancel]:
+        """Have the model begin with all other segments."""
+        new = [
+            (index, place)
+            for index, place in enumerate(self._places)
+            if place.status is Status.TRANSLATED and place.translation is None
+        ]
+        for index, place in new:
+            around = self._around(index)
+            name = f"{self.item}.{index}"
+            place.unit = Unit(self._translator, name, place.segment, self._source, around, tally=self._tally)
+        units = [place.unit for _, place in new if place.unit is not None]
+        for (_, place), unit, pieces in zip(new, units, self._pieces(units), strict=True):
+            yield from unit.start(pieces)
+            if unit.done:
+                self._settle(place, unit)
+
+    def _pieces(self, units: Sequence[Unit]) -> list[list[tuple[str, int]]]:
+        """Return each unit's text, cut where it is too large for one request, with the tokens of the pieces."""
+        if not units or self._translator.instead is not None:
+            return [[(unit.marked, 0)] for unit in units]
+        room = self._translator.room(self.name)
+        found = []
+        for unit, tokens in zip(units, room.count([unit.marked for unit in units]), strict=True):
+            if room.holds(tokens):
+                found.append([(unit.marked, tokens)])
+            else:
+                texts = room.split(unit.marked)
+                found.append(list(zip(texts, room.count(texts), strict=True)))
+        return found
+
+    def _around(self, index: int) -> Surroundings:
+        segment = self._places[index].segment
+        place = " > ".join(segment.path[-_PLACES:])
+        before = ""
+        if segment.kind != "message" and index > 0:  # messages of a program do not follow from each other
+            before = self._places[index - 1].segment.text[-_BEFORE:]
+        return Surroundings(place, before, segment.note)
+
+    def _settle(self, place: _Place, unit: Unit) -> None:
+        place.problems = unit.problems
+        if unit.translation is None:
+            place.status = Status.UNTRANSLATED
+        else:
+            place.translation = unit.translation
+            self._remembered.add(place.segment, unit.translation, self._source, self._translator)
+
+    # ---- the output -----------------------------------------------------------------------------------------------
 
     def _deliver(self) -> Iterator[Step]:
-        while self._left:
-            piece, segment = self._left[0]
-            if segment is not None and segment.translation is None:
-                return
-            self._left.popleft()
-            yield from self._piece(piece, segment)
-        yield self._result()
+        """Write what is settled, in the order of the document; plain text as it comes, all else when it is whole."""
+        while self._delivered < len(self._places) and self._places[self._delivered].done:
+            place = self._places[self._delivered]
+            if place.original is not None:
+                self._copy(place, self._places[place.original])
+            yield from self._warn(place)
+            if self._streams:
+                text = place.segment
+                translation = None if place.translation is None else text.encode(place.translation)
+                yield from self._write(self._text[self._at : text.start])
+                yield from self._write(self._text[text.start : text.end] if translation is None else translation)
+                self._at = text.end
+            self._delivered += 1
+        if self._delivered == len(self._places):
+            yield from self._finish()
 
-    def _piece(self, piece: Piece, segment: Segment | None) -> Iterator[Step]:
-        if segment is not None and segment.problem:
-            line = self._line + piece.before.count("\n")
-            warning = f"line {line}: left untranslated: {segment.problem}"
+    @staticmethod
+    def _copy(place: _Place, original: _Place) -> None:
+        place.translation, place.problems = original.translation, original.problems
+        if original.status is Status.UNTRANSLATED:
+            place.status = Status.UNTRANSLATED
+
+    def _warn(self, place: _Place) -> Iterator[Notice]:
+        if place.status is Status.UNTRANSLATED:
+            problem = place.problems[-1] if place.problems else "no translation was found"
+            warning = f"line {self._line(place)}: left untranslated: {problem}"
             self._warnings.append(warning)
             yield Notice(warning, self.item)
-        self._line += piece.join(piece.text).count("\n")
-        text = piece.join(segment.translation or "" if segment is not None else "")
-        if text:
-            yield self._write(text)
 
-    def _write(self, text: str) -> Delta:
-        self._out.append(text)
-        return Delta(text, self.item)
+    def _line(self, place: _Place) -> int:
+        return bisect_right(self._starts, place.segment.start) + 1
+
+    def _write(self, text: str) -> Iterator[Delta]:
+        if self._job.document.bom and not self._out:
+            text = BOM + text
+        if text:
+            self._out.append(text)
+            yield Delta(text, self.item)
+
+    def _finish(self) -> Iterator[Step]:
+        if not self._streams:
+            yield from self._take_back()
+        self._note()
+        rest = self._text[self._at :] if self._streams else self._whole()
+        yield from self._write(rest)
+        yield self._result()
+
+    def _whole(self) -> str:
+        segments = [place.segment for place in self._places]
+        return laid_out(self._job.layout, self._text, segments, [place.translation for place in self._places])
+
+    def _take_back(self) -> Iterator[Notice]:
+        """Leave those segments untranslated without which the document is valid in its format, as its source is."""
+        if self._format.check(self._text) or not self._format.check(self._joined(range(len(self._places)))):
+            return
+        for index in self._breaking(list(range(len(self._places)))):
+            place = self._places[index]
+            place.status, place.translation = Status.UNTRANSLATED, None
+            place.problems = [f"the {self._format.name} would not be valid with it"]
+            yield from self._warn(place)
+
+    def _breaking(self, indices: list[int]) -> list[int]:
+        """Return those of some segments whose translations make the document invalid."""
+        if not indices or not self._format.check(self._joined(indices)):
+            return []
+        if len(indices) == 1:
+            return indices
+        middle = len(indices) // 2
+        return [*self._breaking(indices[:middle]), *self._breaking(indices[middle:])]
+
+    def _joined(self, indices: Iterable[int]) -> str:
+        chosen = set(indices)
+        segments = [place.segment for place in self._places]
+        translations = [place.translation if i in chosen else None for i, place in enumerate(self._places)]
+        return join(self._text, segments, translations)
+
+    def _note(self) -> None:
+        """Put what became of each segment into the report, and into the memory for --update."""
+        self._report.rows[self.item] = [
+            Row(
+                self._line(place),
+                place.segment.kind,
+                place.status,
+                place.segment.text,
+                place.segment.existing if place.status is Status.EXISTING else place.translation,
+                max(0, place.unit.attempts - 1) if place.unit else 0,
+                tuple(place.problems),
+            )
+            for place in self._places
+        ]
+        self._remembered.written(
+            self._job.output,
+            self._translator.target.code,
+            [(place.segment.text, place.translation) for place in self._places],
+        )
 
     def _result(self) -> Result:
-        segments = self._segments
-        kept = sum(bool(segment.problem) for segment in segments.all)
+        counts = self._report.counts(self.item)
+        kept = counts.get(Status.UNTRANSLATED, 0)
+        limited = any(place.unit.limited for place in self._places if place.unit)
+        called = any(place.unit for place in self._places) and self._translator.instead is None
         return Result(
             self.item,
             self.name,
             "".join(self._out),
-            fields={"to": self._translator.target.code, "segments": len(segments.all), "untranslated": kept},
-            model=self._translator.backend.info().model,
+            fields={
+                "from": self._source.code if self._source else None,
+                "to": self._translator.target.code,
+                "format": self._format.name,
+                "segments": len(self._places),
+                "untranslated": kept,
+                "statuses": counts,
+            },
+            model=self._translator.backend.info().model if called else "",
             prompt=self._translator.prompt.name,
-            finish_reason=FinishReason.LENGTH if segments.limited else FinishReason.STOP,
-            usage=segments.tally.usage,
-            timings=segments.tally.timings if segments.all else Timings(),
+            finish_reason=FinishReason.LENGTH if limited else FinishReason.STOP,
+            usage=self._tally.usage,
+            timings=self._tally.timings if called else Timings(),
             warnings=tuple(self._warnings),
             cut=kept > 0,
         )
 
 
 def translate(
-    backend: Backend,
-    prompts: Library,
-    documents: Iterable[Document | ItemFailed],
-    options: Options,
-    *,
-    to: Language,
-    source: Language | None = None,
+    jobs: Iterable[Job | ItemFailed], *, memory: Memory | None = None, report: Report | None = None
 ) -> Iterator[TaskEvent]:
-    """Translate each document by paragraph: per item its Deltas in order, then Result or ItemFailed.
+    """Translate each document by segments: per item its Deltas in order, then Result or ItemFailed.
 
-    White space, line endings and a byte order mark come out as they were; an empty document gives an empty text. A
-    paragraph whose translation fails twice keeps its source text: a ``Notice`` says so, the Result's field
-    ``untranslated`` counts them and its ``cut`` is set. An ``ItemFailed`` among the documents is passed on in its place.
-    ``Progress`` counts "paragraphs".
+    All jobs have translators on one backend. What is no segment comes out byte for byte, and so does a segment for which
+    no right translation was found: a ``Notice`` says so, the Result's field ``untranslated`` counts them and its ``cut``
+    is set. What ``memory`` knows needs no model. An ``ItemFailed`` among the jobs is passed on in its place.
+    ``Progress`` counts "segments".
     """
-    translator = Translator(backend, prompts.get(PROMPT), options, to, source)
-    yield from together(
-        backend, documents, lambda item, document: _Translation(translator, item, document), "paragraphs"
-    )
+    remembered, rows = Remembered(memory), report or Report()
+    jobs = list(jobs)
+    backend = next((job.translator.backend for job in jobs if isinstance(job, Job)), None)
+    if backend is None:
+        yield from (failed for failed in jobs if isinstance(failed, ItemFailed))
+        return
+    try:
+        yield from together(backend, jobs, lambda item, job: _Translation(job, item, remembered, rows), "segments")
+    finally:
+        remembered.flush()

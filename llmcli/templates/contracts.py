@@ -40,8 +40,28 @@ CONTRACTS: Mapping[str, Contract] = {
             "text": "the text to translate",
             "source_language": "the English name of its language; empty when it is not known",
             "target_language": "the English name of the language to translate into",
+            "context": "what the user says about the text; empty when nothing",
+            "formality": "formal, informal or auto",
+            "place": "the headings or keys that the text stands under; may be empty",
+            "before": "the text before it in the document; may be empty",
+            "note": "what the document says to translators; may be empty",
+            "terms": "a line for each term of the glossary in the text, with its translation; may be empty",
+            "marks": "a mark as it stands in the text for what must not change; empty when there is none",
+            "problems": "what was wrong with an earlier translation; empty at the first try",
         },
         uses=("text", "target_language"),
+    ),
+    "translate.review": Contract(
+        {
+            "text": "the text that was translated",
+            "translation": "the translation that is to be corrected",
+            "source_language": "the English name of the text's language; empty when it is not known",
+            "target_language": "the English name of the language of the translation",
+            "terms": "a line for each term of the glossary in the text, with its translation; may be empty",
+            "marks": "a mark as it stands in the text for what must not change; empty when there is none",
+            "problems": "what is wrong with the translation; may be empty",
+        },
+        uses=("text", "translation", "target_language"),
     ),
     "summarize": Contract(
         {

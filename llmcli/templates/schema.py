@@ -82,6 +82,15 @@ class Prompt:
         harmless = _HARMLESS & set(self.passed)
         return all(template is None or template.names <= harmless for template in before)
 
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that the model is told, and how it is sampled."""
+        import hashlib
+
+        pairs = [template.source for pair in self.examples for template in pair]
+        said = [self.system.source if self.system else "", self.user.source, *pairs, repr(self.options)]
+        return hashlib.sha256("\0".join(said).encode()).hexdigest()
+
     def render(self, variables: Mapping[str, object]) -> tuple[Message, ...]:
         """Return the messages: system (unless it comes out blank), the examples as pairs of turns, user.
 

@@ -2,48 +2,158 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmcli.cli import inputs
-from llmcli.cli.completers import languages
+from llmcli.cli import completers, translating
 from llmcli.cli.context import Context
 from llmcli.cli.options import Files, command
-from llmcli.cli.output import How
+from llmcli.cli.output import How, deliver
 from llmcli.cli.text import Ending
 from llmcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmcli.store.memory import Memory
+    from llmcli.tasks.translate import Job
+    from llmcli.types import ItemFailed, Result
+
+
+class Formality(StrEnum):
+    """How the reader is addressed."""
+
+    AUTO = "auto"
+    FORMAL = "formal"
+    INFORMAL = "informal"
+
+
+class Bilingual(StrEnum):
+    """How source and translation stand together."""
+
+    INTERLEAVED = "interleaved"
+    COLUMNS = "columns"
+
+
+class Pseudo(StrEnum):
+    """What takes the place of a model."""
+
+    ACCENTS = "accents"
+    IDENTITY = "identity"
 
 
 @command(
     examples="""
       llm translate --to fr notes.txt > notes.fr.txt
-      cat letter.txt | llm translate --from German --to English -o letter.en.txt
+      llm translate --to de messages.po -o messages.de.po
+      llm translate --to fr --to es -o '{dir}/{name}.{lang}{ext}' docs/*.md
+      llm translate --to fr docs -o docs-fr --glossary terms.csv --report report.json
+      llm translate --to fr guide.md --update guide.fr.md
+      llm translate --pseudo accents strings.json
     """
 )
 def translate(
     cli: Context,
     files: Files = None,
     to: Annotated[
-        str, typer.Option("--to", metavar="LANG", help="Code or name: fr, pt-BR, French.", autocompletion=languages)
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            "--to",
+            metavar="LANG",
+            help="Code or name: fr, pt-BR, French; repeatable.",
+            autocompletion=completers.languages,
+        ),
+    ] = None,
     source: Annotated[
-        str | None, typer.Option("--from", metavar="LANG", help="The language it is in.", autocompletion=languages)
+        str | None,
+        typer.Option(
+            "--from", metavar="LANG", help="The language it is in.", autocompletion=completers.languages
+        ),
+    ] = None,
+    format_name: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="plain, markdown, html, po, ... (default: by name and content).",
+            autocompletion=completers.formats,
+        ),
+    ] = None,
+    formality: Annotated[Formality, typer.Option("--formality", help="How the reader is addressed.")] = Formality.AUTO,
+    context: Annotated[
+        str | None, typer.Option("--context", metavar="TEXT|@FILE", help="What the model should know about the text.")
+    ] = None,
+    glossary: Annotated[
+        str | None,
+        typer.Option("--glossary", metavar="FILE", help="CSV: term, translation (none: keep the term), note."),
+    ] = None,
+    update: Annotated[
+        str | None,
+        typer.Option("--update", metavar="TARGET", help="Renew this translation, a file or a directory; keep its edits."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that -o DIR or a pattern names.")] = False,
+    memory: Annotated[
+        str | None, typer.Option("--tm", metavar="FILE", help="Translation memory (default: your own).")
+    ] = None,
+    no_memory: Annotated[bool, typer.Option("--no-tm", help="Remember nothing, recall nothing.")] = False,
+    review: Annotated[bool, typer.Option("--review", help="Have doubtful segments corrected in a second pass.")] = False,
+    bilingual: Annotated[
+        Bilingual | None, typer.Option("--bilingual", help="Show the source with its translation.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how much there is to do, and about how long it takes.")
+    ] = False,
+    report: Annotated[
+        str | None, typer.Option("--report", metavar="FILE", help="Write what became of each segment, as JSON.")
+    ] = None,
+    pseudo: Annotated[
+        Pseudo | None, typer.Option("--pseudo", help="No model: accented letters, or the text as it is.")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option("--eval", metavar="REFERENCE", help="Print BLEU and chrF against this translation."),
     ] = None,
 ) -> int:
-    """Translate documents into another language."""
-    from llmcli.tasks.languages import parse_language
-    from llmcli.tasks.translate import translate as task
+    """Translate documents into another language.
 
-    if not to:
+    Plain text, Markdown, HTML, SRT, WebVTT, PO, JSON, YAML and .properties; all but the words stays byte for byte. A
+    segment without a right translation keeps its text and is reported (exit 3). Several documents or languages go to
+    -o DIR, which mirrors what was named, or to a pattern of {dir}, {name}, {lang} and {ext}.
+    """
+    from llmcli.documents.formats import FORMATS, SUFFIXES
+    from llmcli.tasks.translation.report import Report
+
+    languages = to or (["en-XA"] if pseudo else [])
+    if not languages:
         raise UsageError("into which language?", detail="Try: llm translate --to fr FILE")
-    if len(files or ()) > 1:
-        raise UsageError("one document at a time", detail='Try: for f in *.txt; do llm translate --to fr "$f"; done')
-    target = parse_language(to)
-    origin = parse_language(source) if source else None
-    documents = inputs.documents(cli, files or [])
-    options = cli.options()
-    return cli.show(
-        lambda backend: task(backend, cli.prompts, documents, options, to=target, source=origin),
-        How(ending=Ending.DOCUMENT, markdown=False),
-    )
+    if format_name is not None and format_name not in FORMATS:
+        raise UsageError(f"unknown format {format_name!r}", detail=f"Known: {', '.join(FORMATS)}.")
+    if update and cli.flags.output not in {None, update}:
+        raise UsageError("--update names the output too; leave out -o")
+    wish = translating.Wish(files or [], languages, update or cli.flags.output, force, updates=update is not None)
+    pairs = translating.pairs(cli, wish, SUFFIXES)
+    rows, results = Report(), []
+    with ExitStack() as stack:
+        remembered = None if no_memory or pseudo else stack.enter_context(_memory(cli, memory))
+        make = translating.Maker(
+            cli,
+            source=source,
+            format_name=format_name,
+            formality=formality.value,
+            context=context,
+            glossary=glossary,
+            review=review,
+            layout=bilingual.value if bilingual else "translation",
+            pseudo=pseudo.value if pseudo else None,
+        )
+        jobs = [make.job(pair) for pair in pairs.all]
+        if dry_run:
+            return _survey(cli, jobs, remembered)
+        code = _translate(cli, pairs, jobs, remembered, rows, results, scored=reference is not None)
+    if report is not None:
+        translating.write_report(report, results, rows)
+    if reference is not None and results:
+        translating.score(cli, reference, rows, results, jobs)
+    return code

@@ -1,0 +1,107 @@
+"""Which documents a job of many has, and where the output of each goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmcli.errors import MissingError, UsageError
+
+_FIELDS = ("{dir}", "{name}", "{lang}", "{ext}")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A document by its name; ``relative`` is its path below what was named on the command line."""
+
+    name: str
+    relative: Path
+
+
+def is_pattern(output: str) -> bool:
+    """Return whether -o is a pattern of names, as ``{name}.{lang}{ext}``."""
+    return any(field in output for field in _FIELDS)
+
+
+def expand(names: Sequence[str], suffixes: Iterable[str]) -> list[Input]:
+    """Return the documents that ``names`` mean: files, and of directories the files below with one of ``suffixes``.
+
+    Hidden files and directories are left out, and links to directories. Raises ``MissingError`` for a directory
+    without any, and ``UsageError`` for a document that is named twice.
+    """
+    endings = tuple(suffixes)
+    found: list[Input] = []
+    files = [name for name in names if not _is_directory(name)]
+    shared = _shared(files)
+    for name in names:
+        if not _is_directory(name):
+            found.append(Input(name, Path(os.path.relpath(name, shared)) if shared else Path(name).with_name(_base(name))))
+            continue
+        below = [Input(str(path), path.relative_to(name)) for path in _walk(Path(name)) if path.name.endswith(endings)]
+        if not below:
+            raise MissingError(name, kind="input", detail="no document below it has a known ending")
+        found += below
+    twice = _first_twice(os.path.realpath(each.name) for each in found if each.name != "-")
+    if twice:
+        raise UsageError(f"{twice} is named twice")
+    return found
+
+
+def target(item: Input, output: str, language: str, *, several: bool) -> Path:
+    """Return the file for a translation: ``output`` is a pattern, or a directory that mirrors what was named.
+
+    ``several`` languages have a directory each in it.
+    """
+    if not is_pattern(output):
+        return Path(output) / (language if several else "") / item.relative
+    name, dot, ending = _base(item.name).rpartition(".")
+    values = {
+        "{dir}": str(Path(item.name).parent),
+        "{name}": name if dot and name else _base(item.name),
+        "{lang}": language,
+        "{ext}": f".{ending}" if dot and name else "",
+    }
+    for field, value in values.items():
+        output = output.replace(field, value)
+    return Path(output)
+
+
+def check_targets(targets: Sequence[tuple[Input, Path]]) -> None:
+    """Raise ``UsageError`` where two documents have one target, or one its own source."""
+    twice = _first_twice(os.path.abspath(path) for _, path in targets)  # noqa: PTH100 (links are followed at writing)
+    if twice:
+        raise UsageError(f"two documents would be written to {twice}", detail="Put {lang}, {dir} or {name} into -o.")
+    for item, path in targets:
+        if item.name != "-" and path.exists() and path.samefile(item.name):
+            raise UsageError(f"{item.name} would be overwritten by its own translation", detail="Choose another -o.")
+
+
+def _walk(top: Path) -> Iterator[Path]:
+    for directory, below, files in os.walk(top):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        yield from (Path(directory) / name for name in sorted(files) if not name.startswith("."))
+
+
+def _is_directory(name: str) -> bool:
+    return name != "-" and os.path.isdir(name)  # noqa: PTH112 (a name may hold a NUL)
+
+
+def _shared(files: Sequence[str]) -> str:
+    """Return the directory that all files lie below."""
+    parents = [os.path.dirname(os.path.abspath(name)) for name in files if name != "-"]  # noqa: PTH100, PTH120
+    return os.path.commonpath(parents) if parents else ""
+
+
+def _base(name: str) -> str:
+    return "stdin.txt" if name == "-" else Path(name).name
+
+
+def _first_twice(values: Iterable[str]) -> str:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return ""

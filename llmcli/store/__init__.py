@@ -1,0 +1,1 @@
+"""What llm keeps for the user in SQLite files."""

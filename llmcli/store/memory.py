@@ -1,0 +1,173 @@
+"""The translation memory: what was translated before, so that nothing is translated twice.
+
+One SQLite file. Table ``units``: a text and its translation, under the languages, the model and the ``variant`` (all
+else that may change a translation: prompt, glossary, formality). Those that people made (imported, or edits of theirs)
+have neither model nor variant and win over a model's. Table ``outputs``: what was written to a file last, text by text,
+so that a later run can tell what people changed in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from llmcli.errors import BadDocument, OutputError, TryAgain
+
+_VERSION = 1
+_PATIENCE = 10.0
+"""Seconds to wait for another process that writes."""
+_SCHEMA = """
+CREATE TABLE units (
+    source_language TEXT NOT NULL, target_language TEXT NOT NULL, source TEXT NOT NULL,
+    model TEXT NOT NULL, variant TEXT NOT NULL, translation TEXT NOT NULL, changed INTEGER NOT NULL,
+    PRIMARY KEY (target_language, source, source_language, model, variant)
+) WITHOUT ROWID;
+CREATE TABLE outputs (path TEXT PRIMARY KEY, language TEXT NOT NULL, texts TEXT NOT NULL) WITHOUT ROWID;
+"""
+_NOT_A_DATABASE, _CORRUPT, _FULL = sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A text and its translation; languages are BCP 47 codes, ``source_language`` "" where it is not known.
+
+    ``model`` identifies the model that made it, "" a person.
+    """
+
+    source_language: str
+    target_language: str
+    source: str
+    translation: str
+    model: str = ""
+    variant: str = ""
+    changed: int = 0
+
+
+class Memory:
+    """The memory in the file ``path``, made when it is not there; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ``OutputError``, ``TryAgain`` (another process holds it), and ``BadDocument`` for another file."""
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise OutputError(str(path), detail=error.strerror or "") from error
+        with self._errors():
+            self._database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+            with self._changing() as database:
+                (version,) = database.execute("PRAGMA user_version").fetchone()
+                if version == 0:
+                    for statement in filter(str.strip, _SCHEMA.split(";")):
+                        database.execute(statement)
+                    database.execute(f"PRAGMA user_version = {_VERSION}")
+                elif version != _VERSION:
+                    raise BadDocument(str(path), detail="it is of another version of llm")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def find(self, source: str, languages: tuple[str, str], model: str, variant: str) -> str | None:
+        """Return the translation of a text between two ``languages``, a person's before the model's; None: unknown.
+
+        Where one of the two source languages is not known, or they differ in region or script only, they are the same.
+        """
+        base = languages[0].partition("-")[0]
+        with self._errors():
+            row = self._database.execute(
+                "SELECT translation FROM units WHERE target_language = ? AND source = ? "
+                "AND (? = '' OR source_language = '' OR source_language = ? OR source_language LIKE ? || '-%') "
+                "AND ((model = '' AND variant = '') OR (model = ? AND variant = ?)) "
+                "ORDER BY model, source_language = ? DESC, changed DESC LIMIT 1",
+                (languages[1], source, base, base, base, model, variant, languages[0]),
+            ).fetchone()
+        return row[0] if row else None
+
+    def add(self, entries: Iterable[Entry]) -> int:
+        """Remember translations, in place of those under the same key; return how many there were."""
+        now = int(time.time())
+        rows = [
+            (e.source_language, e.target_language, e.source, e.model, e.variant, e.translation, e.changed or now)
+            for e in entries
+        ]
+        with self._errors(), self._changing() as database:
+            database.executemany("INSERT OR REPLACE INTO units VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        return len(rows)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all that is remembered, by languages and text."""
+        with self._errors():
+            rows = self._database.execute(
+                "SELECT source_language, target_language, source, translation, model, variant, changed FROM units "
+                "ORDER BY source_language, target_language, source, model, variant"
+            )
+            for row in rows:
+                yield Entry(*row)
+
+    def counts(self) -> list[tuple[str, str, int, int]]:
+        """Return source language, target language, how many translations, and how many of those are people's."""
+        with self._errors():
+            return self._database.execute(
+                "SELECT source_language, target_language, count(*), sum(model = '') FROM units GROUP BY 1, 2 ORDER BY 1, 2"
+            ).fetchall()
+
+    def clear(self) -> int:
+        """Forget everything; return how many translations that were."""
+        with self._errors(), self._changing() as database:
+            (count,) = database.execute("SELECT count(*) FROM units").fetchone()
+            database.execute("DELETE FROM units")
+            database.execute("DELETE FROM outputs")
+        return int(count)
+
+    # ---- outputs --------------------------------------------------------------------------------------------------
+
+    def written(self, path: Path, language: str, texts: Sequence[tuple[str, str | None]]) -> None:
+        """Remember what was written to a file: each text with its translation, None where it was left as it is."""
+        row = (str(path.resolve()), language, json.dumps(texts, ensure_ascii=False))
+        with self._errors(), self._changing() as database:
+            database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", row)
+
+    def last_written(self, path: Path, language: str) -> list[tuple[str, str | None]] | None:
+        """Return what was written to a file last, None where that is not known."""
+        with self._errors():
+            row = self._database.execute(
+                "SELECT texts FROM outputs WHERE path = ? AND language = ?", (str(path.resolve()), language)
+            ).fetchone()
+        return [(source, translation) for source, translation in json.loads(row[0])] if row else None
+
+    # ---- SQLite ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """Change something, all of it or nothing."""
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._database
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn what SQLite says into our errors."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+            if code in {_NOT_A_DATABASE, _CORRUPT}:
+                raise BadDocument(str(self.path), detail="it is not a translation memory, or is damaged") from error
+            if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                raise TryAgain(str(self.path), detail="another process writes to it") from error
+            raise OutputError(str(self.path), detail=str(error)) from error

@@ -1,0 +1,84 @@
+"""Translation memories as TMX, the format in which translation tools exchange them.
+
+Source: TMX 1.4b Specification (LISA, 2005). Of a unit's segments inline elements are left out, their text is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape, quoteattr
+
+from llmcli import __version__
+from llmcli.errors import BadDocument
+from llmcli.store.memory import Entry
+
+_LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
+_UNKNOWN = "und"
+_MODEL = "x-llm-model"
+_STAMP = "%Y%m%dT%H%M%SZ"
+
+
+def export(entries: Iterable[Entry]) -> Iterator[str]:
+    """Yield the text of a TMX file, in pieces."""
+    yield '<?xml version="1.0" encoding="UTF-8"?>\n<tmx version="1.4">\n'
+    yield (
+        f'<header creationtool="llmcli" creationtoolversion="{__version__}" segtype="paragraph" o-tmf="llmcli" '
+        'adminlang="en" srclang="*all*" datatype="plaintext"/>\n<body>\n'
+    )
+    for entry in entries:
+        changed = time.strftime(_STAMP, time.gmtime(entry.changed))
+        yield f'<tu changedate="{changed}" srclang={quoteattr(entry.source_language or _UNKNOWN)}>'
+        if entry.model:
+            yield f'<prop type="{_MODEL}">{_text(entry.model)}</prop>'
+        for language, text in ((entry.source_language, entry.source), (entry.target_language, entry.translation)):
+            yield f"\n<tuv xml:lang={quoteattr(language or _UNKNOWN)}><seg>{_text(text)}</seg></tuv>"
+        yield "\n</tu>\n"
+    yield "</body>\n</tmx>\n"
+
+
+def _text(text: str) -> str:
+    """Return a text as XML; what XML cannot hold (most control characters) becomes a space, a CR a reference."""
+    kept = "".join(
+        c if c in "\t\n\r" or (c >= " " and not "\ud800" <= c <= "\udfff" and c not in "\ufffe\uffff") else " "
+        for c in text
+    )
+    return escape(kept, {"\r": "&#13;"})
+
+
+def read(stream: BinaryIO, name: str) -> Iterator[Entry]:
+    """Yield the translations of a TMX file as people's, each unit from its source language to all others it has.
+
+    Raises ``BadDocument``.
+    """
+    usual = _UNKNOWN
+    try:
+        for _, element in ET.iterparse(stream):  # noqa: S314 (expat bounds the expansion of entities)
+            tag = element.tag.rpartition("}")[2]
+            if tag == "header":
+                usual = element.get("srclang", _UNKNOWN)
+            elif tag == "tu":
+                yield from _unit(element, element.get("srclang") or usual)
+                element.clear()
+    except ET.ParseError as error:
+        raise BadDocument(name, detail=f"not XML: {error}") from error
+
+
+def _unit(unit: ET.Element, source: str) -> Iterator[Entry]:
+    texts: dict[str, str] = {}
+    for variant in unit.iter():
+        if variant.tag.rpartition("}")[2] == "tuv":
+            segment = next((child for child in variant if child.tag.rpartition("}")[2] == "seg"), None)
+            language = variant.get(_LANGUAGE) or variant.get("lang") or _UNKNOWN
+            if segment is not None:
+                texts.setdefault(language, "".join(segment.itertext()))
+    first = next((language for language in texts if language.lower() == source.lower()), next(iter(texts), None))
+    for language, text in texts.items():
+        if first is not None and language != first and texts[first].strip() and text.strip():
+            yield Entry(_code(first), _code(language), texts[first], text)
+
+
+def _code(language: str) -> str:
+    return "" if language == _UNKNOWN else language

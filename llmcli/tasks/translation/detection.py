@@ -1,0 +1,60 @@
+"""Which language a text is in.
+
+py3langid (a naive Bayes classifier over bytes, Lui and Baldwin 2012) knows 97 languages. Short texts fool it, so what is
+asked here is mostly which of two languages a text is in, and nothing is said about a few words.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+
+from llmcli.tasks.languages import Language, parse_language
+
+_ENOUGH = 24
+"""Letters below which nothing is said."""
+_SURE = 8.0
+"""Natural-log odds above which one of two languages is."""
+_SAMPLE = 20_000
+
+
+def detect(text: str) -> Language | None:
+    """Return the language that most of a document is in, None where that cannot be told."""
+    sample = text[:_SAMPLE]
+    if _letters(sample) < _ENOUGH:
+        return None
+    import py3langid
+
+    (code, best), (_, next_best), *_ = py3langid.rank(sample)
+    return parse_language(code) if best - next_best > 1 else None
+
+
+def is_still(text: str, source: Language, target: Language) -> bool:
+    """Return whether a translation is surely in the language it was to be translated from."""
+    one, other = _base(source), _base(target)
+    if one == other or _letters(text) < _ENOUGH:
+        return False
+    import py3langid
+
+    known = _known()
+    if one not in known:
+        return False
+    odds = dict(py3langid.rank(text))
+    return bool(odds[one] - odds[other] > _SURE) if other in known else max(odds, key=lambda code: odds[code]) == one
+
+
+@cache
+def _known() -> frozenset[str]:
+    import py3langid
+
+    return frozenset(code for code, _ in py3langid.rank("x"))
+
+
+def _base(language: Language) -> str:
+    code = language.code.partition("-")[0]
+    return {"yue": "zh", "tl": "fil"}.get(code, code)
+
+
+def _letters(text: str) -> int:
+    """Count letters; one of a script without spaces between words counts for three."""
+    return sum(3 if unicodedata.category(c) == "Lo" else 1 for c in text if c.isalpha())

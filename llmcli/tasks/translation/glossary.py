@@ -1,0 +1,103 @@
+"""Glossaries: how certain terms are translated, and which are not."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from llmcli.errors import BadDocument
+
+_STEM = 0.7
+"""Share of a word that inflection leaves alone in most languages."""
+_SHORT = 3
+_COLUMNS = ("term", "translation", "note")
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """``translation`` "" says that the term stays as it is; ``note`` is for the model."""
+
+    term: str
+    translation: str = ""
+    note: str = ""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the term is not translated."""
+        return self.translation in {"", self.term}
+
+
+class Glossary:
+    """The terms of one file; "" for no file has none."""
+
+    def __init__(self, terms: Sequence[Term] = ()) -> None:
+        self.terms = tuple(terms)
+
+    @classmethod
+    def parse(cls, text: str, name: str) -> Glossary:
+        """Read CSV: term, translation, note; a header line of these words may be there. Raises ``BadDocument``.
+
+        An empty translation, or the term itself, says that it is not translated; so does a line of a term alone.
+        """
+        terms: dict[str, Term] = {}
+        reader = csv.reader(io.StringIO(text), strict=True, skipinitialspace=True)
+        try:
+            for number, row in enumerate(reader):
+                cells = [cell.strip() for cell in row]
+                if not any(cells) or cells[0].startswith("#"):
+                    continue
+                if number == 0 and cells[0].lower() == "term":
+                    continue
+                if not cells[0] or len(cells) > len(_COLUMNS):
+                    raise BadDocument(name, detail=f"line {reader.line_num}: expected {','.join(_COLUMNS)}")
+                if cells[0] in terms and terms[cells[0]] != Term(*cells):
+                    raise BadDocument(name, detail=f"line {reader.line_num}: {cells[0]} is there twice")
+                terms[cells[0]] = Term(*cells)
+        except csv.Error as error:
+            raise BadDocument(name, detail=f"line {reader.line_num}: {error}") from error
+        return cls(list(terms.values()))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What translations with this glossary are remembered under."""
+        rows = "\n".join("\t".join((term.term, term.translation, term.note)) for term in self.terms)
+        return hashlib.sha256(rows.encode()).hexdigest()[:16] if rows else ""
+
+    def kept_in(self, text: str) -> list[tuple[int, int]]:
+        """Return where terms stand that are not translated: (start, end), in order, disjoint."""
+        if self._kept is None:
+            return []
+        return [match.span() for match in self._kept.finditer(text)]
+
+    def used_in(self, text: str) -> list[Term]:
+        """Return the terms with a translation that occur in a text, in any case, with up to two letters behind."""
+        if self._translated is None:
+            return []
+        found = {match[1].casefold() for match in self._translated.finditer(text)}
+        return [term for term in self.terms if not term.kept and term.term.casefold() in found]
+
+    @cached_property
+    def _kept(self) -> re.Pattern[str] | None:
+        words = sorted((term.term for term in self.terms if term.kept), key=len, reverse=True)
+        return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)") if words else None
+
+    @cached_property
+    def _translated(self) -> re.Pattern[str] | None:
+        words = sorted((term.term for term in self.terms if not term.kept), key=len, reverse=True)
+        joined = "|".join(map(re.escape, words))
+        return re.compile(rf"(?<!\w)({joined})\w{{0,2}}(?!\w)", re.IGNORECASE) if words else None
+
+
+def keeps_to(term: Term, answer: str) -> bool:
+    """Return whether an answer uses the translation of a term, inflected or not: the beginning of each word counts."""
+    words = answer.casefold()
+    return all(_stem(word) in words for word in term.translation.casefold().split())
+
+
+def _stem(word: str) -> str:
+    return word[: max(_SHORT, round(len(word) * _STEM))]

@@ -1,0 +1,75 @@
+"""Marks: what a translation must not change goes to the model as ``[#1]`` and has to come back exactly once."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+_SIGNS = "#~@%&"
+_OPEN, _CLOSE = r"[\[\uff3b\u3010]\s*", r"\s*[\]\uff3d\u3011]"  # models that write Chinese or Japanese widen brackets
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A text with marks in it; the mark of ``originals[0]`` has the number 1. ``sign`` tells marks from other brackets."""
+
+    text: str
+    originals: tuple[str, ...]
+    sign: str = "#"
+
+    def numbers(self, text: str) -> list[int]:
+        """Return the numbers of the marks in a text, in their order, well written or nearly."""
+        return [int(match[1]) for match in self._find(text)]
+
+    def without(self, text: str) -> str:
+        """Return a text without marks, for what looks at its words."""
+        return re.sub(self._pattern, " ", text)
+
+    def problem(self, source: str, answer: str) -> str:
+        """Return what is wrong with the marks of an answer to ``source``, "" when each came back exactly once."""
+        wanted, found = Counter(self.numbers(source)), Counter(self.numbers(answer))
+        words = [(wanted - found, "missing"), (found - wanted, "too many or not of this text")]
+        wrong = [f"{self._list(counts)} {what}" for counts, what in words if counts]
+        return ", ".join(wrong)
+
+    def restore(self, answer: str) -> str:
+        """Return an answer whose marks are right with the originals in their place."""
+        return re.sub(self._pattern, lambda match: self.originals[int(match[1]) - 1], answer)
+
+    def between(self, change: Callable[[str], str]) -> str:
+        """Return the text with the originals in their place, and what stands between them changed."""
+        pieces = re.split(self._pattern, self.text)
+        return "".join(
+            self.originals[int(piece) - 1] if index % 2 else change(piece) for index, piece in enumerate(pieces)
+        )
+
+    def _list(self, numbers: Iterable[int]) -> str:
+        return " ".join(mark(self.sign, number) for number in sorted(set(numbers)))
+
+    @property
+    def _pattern(self) -> str:
+        return rf"{_OPEN}{re.escape(self.sign)}\s*([0-9]{{1,6}}){_CLOSE}"
+
+    def _find(self, text: str) -> Iterable[re.Match[str]]:
+        return re.finditer(self._pattern, text)
+
+
+def mark(sign: str, number: int) -> str:
+    """Return the mark with a number."""
+    return f"[{sign}{number}]"
+
+
+def put_marks(text: str, spans: Iterable[tuple[int, int]]) -> Marked:
+    """Return ``text`` with a mark in place of each span (start, end); spans are in order and disjoint."""
+    spans = list(spans)
+    sign = next((sign for sign in _SIGNS if not re.search(rf"{_OPEN}{re.escape(sign)}\s*[0-9]", text)), "")
+    if not sign:  # a text that holds marks of all kinds: one that it cannot hold
+        sign = next(chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
+    parts, originals, at = [], [], 0
+    for start, end in spans:
+        originals.append(text[start:end])
+        parts += [text[at:start], mark(sign, len(originals))]
+        at = end
+    return Marked("".join([*parts, text[at:]]), tuple(originals), sign)

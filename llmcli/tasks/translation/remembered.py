@@ -1,0 +1,88 @@
+"""The translation memory as a task uses it: what is the same everywhere, and writing many at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from llmcli.documents.segments import Segment
+from llmcli.store.memory import Entry, Memory
+from llmcli.tasks.languages import Language
+from llmcli.tasks.translation.translator import Translator
+from llmcli.tasks.translation.update import Written
+
+_MOST_S = 1.0
+"""Seconds after which translations are on disk: what an interruption may cost."""
+
+
+class Remembered:
+    """What ``memory`` (None: nothing is remembered) knows of segments."""
+
+    def __init__(self, memory: Memory | None) -> None:
+        self._memory = memory
+        self._fresh: list[Entry] = []
+        self._flushed = time.monotonic()
+
+    def find(self, segment: Segment, source: Language | None, translator: Translator) -> str | None:
+        """Return the translation of a segment."""
+        if self._memory is None or translator.instead is not None:
+            return None
+        languages = (source.code if source else "", translator.target.code)
+        return self._memory.find(_key(segment), languages, translator.model_id, translator.variant)
+
+    def add(self, segment: Segment, translation: str, source: Language | None, translator: Translator) -> None:
+        """Remember what the model made of a segment."""
+        if self._memory is None or translator.instead is not None:
+            return
+        self._fresh.append(_entry(segment, translation, source, translator, human=False))
+        if time.monotonic() - self._flushed > _MOST_S:
+            self.flush()
+
+    def learn(
+        self,
+        segments: Sequence[Segment],
+        carried: Mapping[int, str],
+        written: Written | None,
+        source: Language | None,
+        translator: Translator,
+    ) -> None:
+        """Remember what people changed in an earlier translation: of ``carried`` what llm had not ``written``."""
+        if self._memory is None or translator.instead is not None:
+            return
+        ours = set(written or ())
+        edits = [
+            _entry(segments[index], text, source, translator, human=True)
+            for index, text in carried.items()
+            if written is not None and (segments[index].text, text) not in ours
+        ]
+        self._memory.add(edits)
+
+    def written(self, output: Path | None, language: str, texts: Written) -> None:
+        """Remember what the file ``output`` will hold."""
+        if self._memory is not None and output is not None:
+            self._memory.written(output, language, texts)
+
+    def last_written(self, output: Path | None, language: str) -> Written | None:
+        """Return what was written to a file last; None where that is not known."""
+        return None if self._memory is None or output is None else self._memory.last_written(output, language)
+
+    def flush(self) -> None:
+        """Have on disk what was added."""
+        fresh, self._fresh = self._fresh, []
+        if self._memory is not None and fresh:
+            self._memory.add(fresh)
+        self._flushed = time.monotonic()
+
+
+def _key(segment: Segment) -> str:
+    """Return what a translation is remembered by: the text, and a note that may give it another meaning."""
+    return f"{segment.note}\x1e{segment.text}" if segment.note and segment.kind == "message" else segment.text
+
+
+def _entry(
+    segment: Segment, translation: str, source: Language | None, translator: Translator, *, human: bool
+) -> Entry:
+    model, variant = ("", "") if human else (translator.model_id, translator.variant)
+    code = source.code if source else ""
+    return Entry(code, translator.target.code, _key(segment), translation, model, variant)

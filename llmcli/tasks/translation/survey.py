@@ -1,0 +1,59 @@
+"""What a translation would take, without making it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from llmcli.documents.formats import find_format
+from llmcli.store.memory import Memory
+from llmcli.tasks.translate import Job
+from llmcli.tasks.translation.detection import detect
+from llmcli.tasks.translation.marks import put_marks
+from llmcli.tasks.translation.remembered import Remembered
+
+_GROWTH = 1.3
+"""Tokens of a translation for each of its source: other languages than English need more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """One document: ``segments``, of which the model would get ``new`` ones of ``tokens`` tokens, answering ``answer``."""
+
+    name: str
+    target: str
+    format: str
+    source: str
+    segments: int
+    new: int
+    tokens: int
+    answer: int
+
+
+def survey(jobs: Iterable[Job], memory: Memory | None) -> list[Survey]:
+    """Return what each job would take; only tokens are asked of the backend. Raises ``BadDocument``."""
+    remembered = Remembered(memory)
+    return [_survey(job, remembered) for job in jobs]
+
+
+def _survey(job: Job, remembered: Remembered) -> Survey:
+    text, translator = job.document.text, job.translator
+    document_format = find_format(job.document.name, text, job.format)
+    segments = document_format.split(text, translator.target.code)
+    source = job.source or detect("\n".join(segment.text for segment in segments))
+    new = {
+        segment.text: put_marks(segment.text, [(span.start, span.end) for span in segment.protected]).text
+        for segment in segments
+        if segment.existing is None and remembered.find(segment, source, translator) is None
+    }
+    tokens = sum(translator.room(job.document.name).count(list(new.values()))) if new else 0
+    return Survey(
+        job.document.name,
+        translator.target.code,
+        document_format.name,
+        source.code if source else "",
+        len(segments),
+        len(new),
+        tokens,
+        round(tokens * _GROWTH),
+    )
