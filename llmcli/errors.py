@@ -114,21 +114,17 @@ class IsADirectory(InputError):
     """A directory where a file was expected."""
 
 
-class BadDocument(InputError):
-    """The input is not of its format; ``detail`` says where and how."""
-
-
 class EmptyInput(InputError):
     """Nothing in the input to ask about or to summarize."""
 
 
 class BadDocument(InputError):
-    """A document that breaks the grammar of its format at ``line`` (from 1); ``detail`` says how.
+    """A file that breaks the grammar of its format; ``detail`` says how, ``line`` (from 1) where, when that is known.
 
-    ``subject`` is the document's name where the reader of it is known, "" from a format, which sees only the text.
+    ``subject`` is the file's name where the reader of it is known, "" from a format, which sees only the text.
     """
 
-    def __init__(self, subject: str = "", *, line: int, detail: str) -> None:
+    def __init__(self, subject: str = "", *, detail: str, line: int | None = None) -> None:
         super().__init__(subject, detail=detail)
         self.line = line
 

@@ -174,6 +174,11 @@ class Paths:
         return self.config / "config.yaml"
 
     @property
+    def memory(self) -> Path:
+        """The user's translation memory."""
+        return self.data / "translations.sqlite"
+
+    @property
     def prompts(self) -> Path:
         """The directory of the user's own prompt files."""
         return self.config / "prompts"

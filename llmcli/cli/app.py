@@ -46,6 +46,7 @@ COMMANDS = (
     Command("sentiment", "Label each line as positive, neutral or negative.", runs_model=True),
     Command("generate", "Write an article, an email, a story, a poem, ...", runs_model=True),
     Command("models", "Find, fetch, list and remove models.", group=True),
+    Command("tm", "Look at what translations are remembered; exchange them with other tools.", group=True),
     Command("prompts", "Look at the prompts, and make your own.", group=True),
     Command("worker", "See and stop the processes that keep models loaded.", group=True),
     Command("serve", "Serve your models to other programs, by OpenAI's protocol."),

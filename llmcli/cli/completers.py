@@ -106,6 +106,13 @@ def languages(incomplete: str) -> Offers:
     return [*known, *names]
 
 
+def formats() -> Offers:
+    """Formats of documents that ``llm translate`` knows."""
+    from llmcli.documents.formats import FORMATS
+
+    return list(FORMATS)
+
+
 def verbs() -> Offers:
     """Commands that run a model."""
     from llmcli.cli.app import COMMANDS

@@ -199,12 +199,15 @@ class Context:
     def explain(self, text: str) -> None:
         """Say on stderr what was chosen, with ``-v``: a line, with ``--json`` an object."""
         if self.flags.verbose:
-            import json
+            self.say(text)
 
-            from llmcli.cli import sanitize, wording
+    def say(self, text: str) -> None:
+        """Say on stderr what somebody may like to know: a line, with ``--json`` an object."""
+        import json
 
-            line = json.dumps({"explanation": text}) if self.flags.json else f"llm: {sanitize.line(text)}"
-            wording.say(self.world, line)
+        from llmcli.cli import sanitize, wording
+
+        wording.say(self.world, json.dumps({"explanation": text}) if self.flags.json else f"llm: {sanitize.line(text)}")
 
     def explain_work(self) -> None:
         """Say what the backend chose, and why, with ``-v``; each sentence once, though a chat comes here often."""

@@ -37,7 +37,9 @@ def expand(names: Sequence[str], suffixes: Iterable[str]) -> list[Input]:
     shared = _shared(files)
     for name in names:
         if not _is_directory(name):
-            found.append(Input(name, Path(os.path.relpath(name, shared)) if shared else Path(name).with_name(_base(name))))
+            found.append(
+                Input(name, Path(os.path.relpath(name, shared)) if shared else Path(name).with_name(_base(name)))
+            )
             continue
         below = [Input(str(path), path.relative_to(name)) for path in _walk(Path(name)) if path.name.endswith(endings)]
         if not below:

@@ -108,6 +108,7 @@ class Flags:
 File = Annotated[
     list[str] | None, typer.Option("-f", "--file", metavar="FILE", help="A document; repeatable; - is standard input.")
 ]
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 Files = Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="Documents; - or none: standard input.")]
 
 ALL = tuple(field.name for field in fields(Flags))

@@ -22,13 +22,16 @@ class How:
     """How a verb's results are shown.
 
     ``names`` of the inputs where there are several (each gets a header); ``ending`` of a text; ``markdown``: the text
-    is prose that may be rendered on a terminal; ``row`` turns a result without text into its line.
+    is prose that may be rendered on a terminal; ``row`` turns a result without text into its line. ``output`` is a file
+    for the results beside the one of -o; ``silent``: without --json nothing of them is shown, -o or not.
     """
 
     names: tuple[str, ...] = ()
     ending: Ending = Ending.LINE
     markdown: bool = True
     row: Callable[[Result], str] | None = None
+    output: str | None = None
+    silent: bool = False
 
     @property
     def several(self) -> bool:
@@ -116,7 +119,7 @@ class Delivery:
     def _advance(self) -> None:
         while (item := self._items.get(self._current)) is not None:
             pieces, item.pieces = "".join(item.pieces), []
-            if pieces and not self._cli.flags.json and self._how.row is None:
+            if pieces and not self._cli.flags.json and not self._how.silent and self._how.row is None:
                 item.streamed = True
                 self._text().feed(pieces)
             if item.end is None:
@@ -158,7 +161,7 @@ class Delivery:
             self._line(json.dumps(as_object(end, named=self._how.several), ensure_ascii=False))
         elif self._how.row is not None:
             self._line(self._how.row(end))
-        else:
+        elif not self._how.silent:
             text = self._text()
             if end.text and not streamed:
                 text.feed(end.text)
@@ -207,7 +210,7 @@ def deliver(cli: Context, task: Callable[[], Iterator[TaskEvent]], how: How = AN
     reporter = Reporter(cli)
     try:
         with ExitStack() as stack:
-            sink = _open_sink(cli, stack)
+            sink = _open_sink(cli, stack, how)
             delivery = Delivery(cli, sink, reporter, how)
             stack.callback(delivery.abandon)
             events = task()
@@ -223,9 +226,10 @@ def deliver(cli: Context, task: Callable[[], Iterator[TaskEvent]], how: How = AN
     return delivery.code
 
 
-def _open_sink(cli: Context, stack: ExitStack) -> Sink:
-    if cli.flags.output is not None:
+def _open_sink(cli: Context, stack: ExitStack, how: How) -> Sink:
+    output = None if how.silent else how.output or cli.flags.output
+    if output is not None:
         from llmcli.documents.writing import atomic_write
 
-        return stack.enter_context(atomic_write(cli.flags.output, interrupt=cli.interrupt))
+        return stack.enter_context(atomic_write(output, interrupt=cli.interrupt))
     return Writer(cli.world.stdout, cli.interrupt, closed=1 in cli.world.closed)

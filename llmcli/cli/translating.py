@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmcli.cli import inputs, mirror
+from llmcli.cli import inputs, mirror, wording
 from llmcli.cli.context import Context
 from llmcli.documents.reading import Document, read_file
 from llmcli.errors import CannotCreate, LlmError, MissingError, UsageError
@@ -35,14 +36,15 @@ class Wish:
 class Pair:
     """A document (or why it cannot be read), its target language, and the file for its translation.
 
-    ``path`` None: the one document goes to standard output or to the file that was named. ``earlier`` is the
-    translation that is there.
+    ``path`` None: the one document goes to standard output. ``earlier`` is what the file holds; with ``keep`` it is not
+    to be overwritten.
     """
 
     document: Document | ItemFailed
     target: Language
     path: Path | None = None
     earlier: Document | None = None
+    keep: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ class Pairs:
 def pairs(cli: Context, wish: Wish, suffixes: Sequence[str]) -> Pairs:
     """Return what is to be done; documents in directories have one of ``suffixes``.
 
-    A file that is there already is not written unless ``force`` or ``updates``: then an ``ItemFailed`` takes the place
-    of its document. Raises ``UsageError``, and what reading inputs raises when none can be read.
+    A file with a derived name that is there already is not written unless ``force`` or ``updates``. Raises
+    ``UsageError``, and what reading inputs raises when none can be read.
     """
     from llmcli.tasks.languages import parse_language
 
@@ -77,12 +79,13 @@ def pairs(cli: Context, wish: Wish, suffixes: Sequence[str]) -> Pairs:
     if wish.output is None:
         raise UsageError("several translations need a place", detail="Try: -o DIR, or -o '{dir}/{name}.{lang}{ext}'")
     several = len(targets) > 1
-    places = [(to, item, mirror.target(item, wish.output, to.code, several=several)) for to in targets for item in items]
+    places = [
+        (to, item, mirror.target(item, wish.output, to.code, several=several)) for to in targets for item in items
+    ]
     mirror.check_targets([(item, path) for _, item, path in places])
     read = inputs.documents(cli, [item.name for item in items])
     found = [
-        _pair(document, to, path, wish)
-        for (to, _, path), document in zip(places, [*read] * len(targets), strict=True)
+        _pair(document, to, path, wish) for (to, _, path), document in zip(places, [*read] * len(targets), strict=True)
     ]
     return Pairs(found, derived=True, outputs={index: pair.path for index, pair in enumerate(found) if pair.path})
 
@@ -92,9 +95,13 @@ def _is_derived(output: str | None) -> bool:
 
 
 def _pair(document: Document | ItemFailed, target: Language, path: Path, wish: Wish) -> Pair:
-    if isinstance(document, Document) and path.exists() and not (wish.force or wish.updates):
-        return Pair(ItemFailed(0, document.name, CannotCreate(str(path), exists=True)), target, path)
-    return Pair(document, target, path, _earlier(path) if wish.updates else None)
+    if wish.updates:
+        return Pair(document, target, path, _earlier(path))
+    if wish.force or not os.path.lexists(path):
+        return Pair(document, target, path)
+    with suppress(LlmError):  # whatever it is, it stays
+        return Pair(document, target, path, _earlier(path), keep=True)
+    return Pair(document, target, path, keep=True)
 
 
 def _earlier(path: Path) -> Document | None:
@@ -115,47 +122,49 @@ def written(cli: Context, events: Iterator[TaskEvent], outputs: Mapping[int, Pat
             yield event
             continue
         path = outputs[event.item]
+        if event.text is None:
+            yield event
+            continue
         try:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise CannotCreate(str(path), detail=error.strerror or "") from error
             with atomic_write(str(path), interrupt=cli.interrupt) as file:
-                file.write((event.text or "").encode("utf-8", "surrogateescape"))
+                file.write(event.text.encode("utf-8", "surrogateescape"))
         except LlmError as error:
             yield ItemFailed(event.item, event.name, error)
             continue
         yield replace(event, text=None, fields={**event.fields, "output": str(path)})
 
 
-def noted(events: Iterator[TaskEvent], results: list[Result]) -> Iterator[TaskEvent]:
-    """Pass everything on and keep the results."""
+def noted(events: Iterator[TaskEvent], ends: list[Result | ItemFailed]) -> Iterator[TaskEvent]:
+    """Pass everything on, and keep how each document ended."""
     for event in events:
-        if isinstance(event, Result):
-            results.append(event)
+        if isinstance(event, Result | ItemFailed):
+            ends.append(event)
         yield event
 
 
-def write_report(path: str, results: Sequence[Result], report: Report) -> None:
-    """Write what became of each document and segment, as JSON. Raises ``CannotCreate`` and ``OutputError``."""
-    from llmcli.documents.writing import atomic_write
+def said(result: Result) -> str:
+    """Return what a person may want to know of a document: "guide.md: English to French, 12 segments"."""
+    from llmcli.tasks.languages import parse_language
 
-    documents = [
-        {"name": result.name, **result.fields, "warnings": list(result.warnings), "segments": report.to_json(result.item)}
-        for result in results
-    ]
-    with atomic_write(path) as file:
-        file.write((json.dumps({"documents": documents}, ensure_ascii=False, indent=1) + "\n").encode())
-
-
-def text_or_file(cli: Context, value: str) -> str:
-    """Return a text that was typed, or of ``@FILE`` the file's."""
-    return inputs.document(cli, value[1:]).text.strip() if value.startswith("@") else inputs.argument(value).strip()
+    fields = result.fields
+    source = parse_language(fields["from"]).name if fields["from"] else "a language that was not recognized"
+    name = "standard input" if result.name == "-" else result.name
+    return (
+        f"{name} ({fields['format']}): {source} to {parse_language(fields['to']).name}, {fields['segments']} segments"
+    )
 
 
-def with_sum(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return rows of which there are several with their sum."""
-    if len(rows) < 2:  # noqa: PLR2004
-        return list(rows)
-    total = {key: sum(row[key] for row in rows) if isinstance(value, int) else "" for key, value in rows[0].items()}
-    return [*rows, {**total, "name": "total"}]
+def report_text(ends: Sequence[Result | ItemFailed], report: Report) -> str:
+    """Return what became of each document and segment, as JSON."""
+    documents: list[dict[str, Any]] = []
+    for end in sorted(ends, key=lambda end: end.item):
+        if isinstance(end, Result):
+            rest = {**end.fields, "warnings": list(end.warnings), "segments": report.to_json(end.item)}
+        else:
+            rest = {"error": wording.words(end.error)[0]}
+        documents.append({"name": end.name, **rest})
+    return json.dumps({"documents": documents}, ensure_ascii=False, indent=1) + "\n"

@@ -223,8 +223,8 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     e.IsADirectory: lambda x: (f"{_of(x)} is a directory", "Name the files in it."),
     e.EmptyInput: lambda x: (f"{_of(x) or 'the input'} is empty", ""),
     e.BadDocument: lambda x: (
-        _with_detail(f"{_of(x) or 'the document'}, line {x.line}", x),
-        "Correct the file, or name another format: --format",
+        _with_detail(", ".join(part for part in (_of(x), x.line and f"line {x.line}") if part), x),
+        "Correct the file, or say which format it has: --format" if x.line else "",
     ),
     e.ContextOverflow: _overflow,
     e.BadModelFile: lambda x: (
@@ -233,8 +233,6 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
         else _with_detail(f"{_of(x)} is not a usable model file", x),
         "Try: llm models list",
     ),
-    e.BadModelFile: lambda x: (_with_detail(f"{_of(x)} is not a usable model file", x), "Try: llm models list"),
-    e.BadDocument: lambda x: (_with_detail(f"{_of(x)} cannot be read as what it should be", x), ""),
     e.MissingExtra: lambda x: (f"this needs {_of(x)}", f'Try: pip install "llmcli[{x.extra}]"'),
     e.InputError: lambda x: (_with_detail(f"{_of(x)} is bad input", x), ""),
     e.MissingError: _missing,

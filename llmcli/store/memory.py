@@ -3,7 +3,7 @@
 One SQLite file. Table ``units``: a text and its translation, under the languages, the model and the ``variant`` (all
 else that may change a translation: prompt, glossary, formality). Those that people made (imported, or edits of theirs)
 have neither model nor variant and win over a model's. Table ``outputs``: what was written to a file last, text by text,
-so that a later run can tell what people changed in it.
+so that a later run can tell what people changed in it, and with ``stamp`` whether it is finished.
 """
 
 from __future__ import annotations
@@ -27,9 +27,18 @@ _SCHEMA = """
 CREATE TABLE units (
     source_language TEXT NOT NULL, target_language TEXT NOT NULL, source TEXT NOT NULL,
     model TEXT NOT NULL, variant TEXT NOT NULL, translation TEXT NOT NULL, changed INTEGER NOT NULL,
-    PRIMARY KEY (target_language, source, source_language, model, variant)
+    PRIMARY KEY (source, target_language, source_language, model, variant)
 ) WITHOUT ROWID;
-CREATE TABLE outputs (path TEXT PRIMARY KEY, language TEXT NOT NULL, texts TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE outputs (
+    path TEXT PRIMARY KEY, language TEXT NOT NULL, texts TEXT NOT NULL, stamp TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+_FIND = """
+SELECT translation FROM units WHERE source = :source
+AND (target_language = :to OR (model = '' AND :to NOT LIKE '%-%' AND target_language LIKE :to || '-%'))
+AND (:base = '' OR source_language = '' OR source_language = :base OR source_language LIKE :base || '-%')
+AND ((model = '' AND variant = '') OR (model = :model AND variant = :variant))
+ORDER BY model, target_language = :to DESC, source_language = :from DESC, changed DESC LIMIT 1
 """
 _NOT_A_DATABASE, _CORRUPT, _FULL = sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL
 
@@ -81,17 +90,12 @@ class Memory:
     def find(self, source: str, languages: tuple[str, str], model: str, variant: str) -> str | None:
         """Return the translation of a text between two ``languages``, a person's before the model's; None: unknown.
 
-        Where one of the two source languages is not known, or they differ in region or script only, they are the same.
+        Where one of the two source languages is not known, or they differ in region or script only, they are the same;
+        so are a target language without a region and that of a person's translation with one.
         """
-        base = languages[0].partition("-")[0]
+        values = {"source": source, "from": languages[0], "to": languages[1], "model": model, "variant": variant}
         with self._errors():
-            row = self._database.execute(
-                "SELECT translation FROM units WHERE target_language = ? AND source = ? "
-                "AND (? = '' OR source_language = '' OR source_language = ? OR source_language LIKE ? || '-%') "
-                "AND ((model = '' AND variant = '') OR (model = ? AND variant = ?)) "
-                "ORDER BY model, source_language = ? DESC, changed DESC LIMIT 1",
-                (languages[1], source, base, base, base, model, variant, languages[0]),
-            ).fetchone()
+            row = self._database.execute(_FIND, {**values, "base": languages[0].partition("-")[0]}).fetchone()
         return row[0] if row else None
 
     def add(self, entries: Iterable[Entry]) -> int:
@@ -132,11 +136,22 @@ class Memory:
 
     # ---- outputs --------------------------------------------------------------------------------------------------
 
-    def written(self, path: Path, language: str, texts: Sequence[tuple[str, str | None]]) -> None:
-        """Remember what was written to a file: each text with its translation, None where it was left as it is."""
-        row = (str(path.resolve()), language, json.dumps(texts, ensure_ascii=False))
+    def written(self, path: Path, language: str, texts: Sequence[tuple[str, str | None]], stamp: str) -> None:
+        """Remember what was written to a file: each text with its translation, None where it was left as it is.
+
+        ``stamp`` identifies the file's text and all that it was made of; "" where something was left undone.
+        """
+        row = (str(path.resolve()), language, json.dumps(texts, ensure_ascii=False), stamp)
         with self._errors(), self._changing() as database:
-            database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", row)
+            database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)", row)
+
+    def stamp(self, path: Path, language: str) -> str:
+        """Return the stamp of what was written to a file last, "" where there is none."""
+        with self._errors():
+            row = self._database.execute(
+                "SELECT stamp FROM outputs WHERE path = ? AND language = ?", (str(path.resolve()), language)
+            ).fetchone()
+        return row[0] if row else ""
 
     def last_written(self, path: Path, language: str) -> list[tuple[str, str | None]] | None:
         """Return what was written to a file last, None where that is not known."""

@@ -81,4 +81,7 @@ def _unit(unit: ET.Element, source: str) -> Iterator[Entry]:
 
 
 def _code(language: str) -> str:
-    return "" if language == _UNKNOWN else language
+    """Return a code in the case of BCP 47: "EN-us" is "en-US"; tools write all kinds."""
+    first, *rest = language.replace("_", "-").split("-")
+    cased = [part.upper() if len(part) == 2 else part.title() for part in rest]  # noqa: PLR2004
+    return "" if language == _UNKNOWN else "-".join([first.lower(), *cased])

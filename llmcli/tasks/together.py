@@ -12,7 +12,6 @@ from llmcli.errors import LlmError
 from llmcli.tasks.base import passed_on
 from llmcli.types import Event, Finished, ItemFailed, Progress, Request, Result, TaskEvent
 
-
 T = TypeVar("T")
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llmcli.documents.formats import find_format
 from llmcli.documents.reading import Document
 from llmcli.documents.segments import Segment, join
+from llmcli.errors import CannotCreate, UsageError
 from llmcli.store.memory import Memory
 from llmcli.tasks.base import Tally
 from llmcli.tasks.languages import Language
 from llmcli.tasks.together import Cancel, Step, together
 from llmcli.tasks.translation.detection import detect
-from llmcli.tasks.translation.layout import Layout, laid_out
+from llmcli.tasks.translation.layout import ONE_LANGUAGE, Layout, laid_out
 from llmcli.tasks.translation.remembered import Remembered
 from llmcli.tasks.translation.report import Report, Row, Status
 from llmcli.tasks.translation.translator import Surroundings, Translator
@@ -36,8 +38,9 @@ _PLACES = 3
 class Job:
     """A document to translate with ``translator``.
 
-    ``source`` None: found out. ``format`` None: found by name and content. ``earlier``: the translation that
-    --update names. ``output``: the file that the translation is for, under which the memory keeps it.
+    ``source`` None: found out. ``format`` None: found by name and content. ``output``: the file that the translation is
+    for, under which the memory keeps it, and ``earlier`` what that file holds. With ``keep`` it must stay as it is: a
+    file that is finished is a result without text, any other is refused; else its text where the source did not change.
     """
 
     document: Document
@@ -47,6 +50,7 @@ class Job:
     layout: Layout = Layout.TRANSLATION
     earlier: Document | None = None
     output: Path | None = None
+    keep: bool = False
 
 
 @dataclass
@@ -92,10 +96,17 @@ class _Translation:
     def start(self) -> Iterator[Step]:
         """Begin. Raises ``BadDocument``, and ``ContextOverflow`` when the instructions leave no room for text."""
         target = self._translator.target
+        if self._job.layout is Layout.INTERLEAVED and self._format.name in ONE_LANGUAGE:
+            raise UsageError(
+                f"a {self._format.name} file cannot hold two languages", detail="Try: --bilingual side-by-side"
+            )
         segments = self._format.split(self._text, target.code)
         self._places = [_Place(segment) for segment in segments]
         if self._source is None:
             self._source = detect("\n".join(segment.text for segment in segments))
+        if self._job.keep:
+            yield self._kept()
+            return
         self._recall()
         yield from self._begin()
         yield from self._deliver()
@@ -132,6 +143,21 @@ class _Translation:
                 if known is not None:
                     place.status, place.translation = Status.MEMORY, known
                 first[key] = index
+
+    def _kept(self) -> Result:
+        """Return the result of a file that is finished already. Raises ``CannotCreate`` for any other."""
+        output, earlier, code = self._job.output, self._job.earlier, self._translator.target.code
+        assert output is not None
+        text = earlier.text if earlier is not None else ""
+        if earlier is None or not self._remembered.is_finished(output, code, self._stamp(text)):
+            raise CannotCreate(str(output), exists=True)
+        return replace(self._result(), text=None, fields={**self._result().fields, "finished": True})
+
+    def _stamp(self, output: str) -> str:
+        """Return what identifies an output and all that it was made of."""
+        translator, job = self._translator, self._job
+        made_of = [self._text, self._format.name, str(job.layout), translator.model_id, translator.variant, output]
+        return hashlib.sha256("\0".join(made_of).encode("utf-8", "surrogatepass")).hexdigest()
 
     def _carried(self) -> dict[int, str]:
         earlier, segments = self._job.earlier, [place.segment for place in self._places]
@@ -205,8 +231,8 @@ class _Translation:
             if self._streams:
                 text = place.segment
                 translation = None if place.translation is None else text.encode(place.translation)
-                yield from self._write(self._text[self._at : text.start])
-                yield from self._write(self._text[text.start : text.end] if translation is None else translation)
+                words = self._text[text.start : text.end] if translation is None else translation
+                yield from self._write(self._text[self._at : text.start] + words)
                 self._at = text.end
             self._delivered += 1
         if self._delivered == len(self._places):
@@ -238,14 +264,15 @@ class _Translation:
     def _finish(self) -> Iterator[Step]:
         if not self._streams:
             yield from self._take_back()
+        yield from self._write(self._text[self._at :] if self._streams else self._whole())
         self._note()
-        rest = self._text[self._at :] if self._streams else self._whole()
-        yield from self._write(rest)
         yield self._result()
 
     def _whole(self) -> str:
         segments = [place.segment for place in self._places]
-        return laid_out(self._job.layout, self._text, segments, [place.translation for place in self._places])
+        return laid_out(
+            self._job.layout, self._text, segments, [place.translation for place in self._places], self._format.name
+        )
 
     def _take_back(self) -> Iterator[Notice]:
         """Leave those segments untranslated without which the document is valid in its format, as its source is."""
@@ -290,7 +317,14 @@ class _Translation:
             self._job.output,
             self._translator.target.code,
             [(place.segment.text, place.translation) for place in self._places],
+            ""
+            if any(place.status is Status.UNTRANSLATED for place in self._places)
+            else self._stamp(self._plain_out()),
         )
+
+    def _plain_out(self) -> str:
+        """Return the output without the byte order mark, as a reader gets it."""
+        return "".join(self._out).removeprefix(BOM) if self._job.document.bom else "".join(self._out)
 
     def _result(self) -> Result:
         counts = self._report.counts(self.item)

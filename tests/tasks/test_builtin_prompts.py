@@ -1,7 +1,7 @@
 """The verbs with the prompt files that ship: what a verb passes is what its file takes."""
 
 import pytest
-from scripted import ScriptedBackend, everything
+from scripted import ScriptedBackend, everything, last
 from tasks.helpers import of, result
 
 from llmcli.documents.reading import Document
@@ -13,7 +13,9 @@ from llmcli.tasks.generate import generate
 from llmcli.tasks.languages import parse_language
 from llmcli.tasks.sentiment import sentiment
 from llmcli.tasks.summarize import summarize
-from llmcli.tasks.translate import translate
+from llmcli.tasks.translate import Job, translate
+from llmcli.tasks.translation.glossary import Glossary, Term
+from llmcli.tasks.translation.translator import Translator, Wording
 from llmcli.templates import Library
 from llmcli.types import Result
 
@@ -53,10 +55,26 @@ def test_summarize(library, style, words):
 def test_translate(library):
     """Each paragraph reaches the model with the language by name."""
     backend = ScriptedBackend(short)
-    documents = [Document("d", TEXT)]
-    answer = result(translate(backend, library, documents, Options(), to=parse_language("pt-BR")))
-    assert answer.text == "a short answer\n\na short answer\n"
-    assert "Brazilian Portuguese" in everything(backend.requests[0])
+    wording = Wording("formal", "a fable", Glossary([Term("fox", "raposa")]))
+    by = Translator(backend, library.get("translate"), Options(), parse_language("pt-BR"), wording)
+    result(translate([Job(Document("d", TEXT), by)]))
+    asked = everything(backend.requests[0])
+    assert all(word in asked for word in ("Brazilian Portuguese", "formally", "a fable", "fox = raposa", "brown fox."))
+
+
+def test_translate_review(library):
+    """The second pass has the text, its translation and what was not right with it."""
+    backend = ScriptedBackend(lambda r: "Olá [#1]" if "Correct" in last(r) else "Olá")
+    by = Translator(
+        backend,
+        library.get("translate"),
+        Options(),
+        parse_language("pt-BR"),
+        review=library.get("translate.review"),
+    )
+    assert result(translate([Job(Document("d.txt", "Hello {name}\n"), by)])).text == "Olá {name}\n"
+    asked = everything(backend.requests[-1])
+    assert all(word in asked for word in ("Hello [#1]", "Its translation:\n\nOlá", "missing", "Correct"))
 
 
 def test_sentiment(library):

@@ -8,7 +8,8 @@ from llmcli.documents.reading import Document
 from llmcli.errors import ContextOverflow, InternalError, MissingError, TimedOut
 from llmcli.tasks.base import Options
 from llmcli.tasks.languages import parse_language
-from llmcli.tasks.translate import translate
+from llmcli.tasks.translate import PROMPT, Job, translate
+from llmcli.tasks.translation.translator import Translator
 from llmcli.types import Delta, FinishReason, ItemFailed, Progress, Result, Usage
 
 FRENCH = parse_language("fr")
@@ -19,9 +20,15 @@ def shout(request):
     return last(request).upper()
 
 
-def run(backend, prompts, *texts, options=None, bom=False):
-    documents = [Document(f"doc{index}", text, bom=bom) for index, text in enumerate(texts)]
-    return list(translate(backend, prompts, documents, options or Options(), to=FRENCH))
+def translator(backend, prompts, *, options=None, **more):
+    """Return a translator into French with the terse prompt."""
+    return Translator(backend, prompts.get(PROMPT), options or Options(), FRENCH, model_id="m", **more)
+
+
+def run(backend, prompts, *texts, options=None, bom=False, name="doc{}.txt", memory=None, report=None, **more):
+    by = translator(backend, prompts, options=options, **more)
+    jobs = [Job(Document(name.format(index), text, bom=bom), by) for index, text in enumerate(texts)]
+    return list(translate(jobs, memory=memory, report=report))
 
 
 def once(text, bad):
@@ -83,14 +90,21 @@ def test_output_is_streamed_in_order(prompts):
     """A paragraph that is done early waits for the ones before it."""
     backend = ScriptedBackend(lambda r: "a very long answer indeed" if last(r) == "first" else "done")
     events = run(backend, prompts, "first\n\nsecond\n\nthird\n")
-    assert [delta.text for delta in of(Delta, events)] == ["a very long answer indeed\n\n", "done\n\n", "done\n"]
+    assert [delta.text for delta in of(Delta, events)] == ["a very long answer indeed", "\n\ndone", "\n\ndone", "\n"]
     assert streamed(events) == result(events).text
 
 
 def test_the_result_says_what_was_done(prompts):
     """A result names the target language by its code and counts the segments."""
     answer = result(run(ScriptedBackend(shout), prompts, "one\n\ntwo\n"))
-    assert answer.fields == {"to": "fr", "segments": 2, "untranslated": 0}
+    assert answer.fields == {
+        "from": None,
+        "to": "fr",
+        "format": "plain",
+        "segments": 2,
+        "untranslated": 0,
+        "statuses": {"translated": 2},
+    }
 
 
 def test_all_documents_are_one_job(prompts):
@@ -108,11 +122,11 @@ def test_usage_is_that_of_all_calls(prompts):
     assert answer.usage == Usage(1 + 2 + 2, 0, 1 + 0 + 2)
 
 
-def test_paragraphs_count_as_progress(prompts):
-    """Progress counts the paragraphs."""
+def test_segments_count_as_progress(prompts):
+    """Progress counts the segments."""
     progress = of(Progress, run(ScriptedBackend(shout), prompts, "a\n\nb\n\nc\n"))
     assert [(event.done, event.total) for event in progress] == [(0, 3), (1, 3), (2, 3), (3, 3)]
-    assert progress[0].unit == "paragraphs"
+    assert progress[0].unit == "segments"
 
 
 @pytest.mark.parametrize("bad", ["", " \n", "x" * 500, "blah " * 2000], ids=["empty", "blank", "long", "endless"])
@@ -175,15 +189,15 @@ def test_a_failure_leaves_what_was_delivered(prompts, reply, kind):
     backend = ScriptedBackend(lambda r: reply if last(r) == "b" else Reply(shout(r)))
     events = run(backend, prompts, "a\n\nb\n\nc\n", "d\n")
     assert isinstance(error(events), kind)
-    assert streamed(events) == "A\n\n"
+    assert streamed(events) == "A"
     assert [answer.item for answer in of(Result, events)] == [1]
 
 
 def test_an_unreadable_file_is_passed_on(prompts):
     """A failure among the inputs keeps its place and its error."""
     missing = ItemFailed(0, "gone", MissingError("gone", kind="input"))
-    documents = [Document("a", "x\n"), missing, Document("b", "y\n")]
-    events = list(translate(ScriptedBackend(shout), prompts, documents, Options(), to=FRENCH))
+    by = translator(ScriptedBackend(shout), prompts)
+    events = list(translate([Job(Document("a", "x\n"), by), missing, Job(Document("b", "y\n"), by)]))
     assert [failed.item for failed in of(ItemFailed, events)] == [1]
     assert streamed(events, 2) == "Y\n"
 
@@ -191,7 +205,7 @@ def test_an_unreadable_file_is_passed_on(prompts):
 def test_closing_cancels(prompts):
     """Closing the iterator cancels the paragraphs under way."""
     backend = ScriptedBackend(lambda r: "A" if last(r) == "a" else Reply(stalls=True))
-    events = translate(backend, prompts, [Document("d", "a\n\nb\n\nc\n")], Options(), to=FRENCH)
+    events = translate([Job(Document("d", "a\n\nb\n\nc\n"), translator(backend, prompts))])
     while not isinstance(next(events), Delta):
         pass
     events.close()

@@ -8,10 +8,10 @@ import typer
 
 from llmcli.cli import completers
 from llmcli.cli.commands.models_find import recommend, search
-from llmcli.cli.commands.models_keep import Yes, alias, default, import_, prune, verify
+from llmcli.cli.commands.models_keep import alias, default, import_, prune, verify
 from llmcli.cli.context import Context
 from llmcli.cli.groups import group
-from llmcli.cli.options import GENERAL, command, filled
+from llmcli.cli.options import GENERAL, Yes, command, filled
 from llmcli.errors import ModelNotHere, NothingToRemove
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Any name that -m takes.", autocompletion=completers.models)]

@@ -10,10 +10,8 @@ import typer
 
 from llmcli.cli import completers
 from llmcli.cli.context import Context
-from llmcli.cli.options import GENERAL, command
+from llmcli.cli.options import GENERAL, Yes, command
 from llmcli.errors import UsageError
-
-Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 
 
 class Program(StrEnum):

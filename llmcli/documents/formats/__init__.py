@@ -24,6 +24,8 @@ _ALIASES = {
     "arb": "json", "yml": "yaml",
     "props": "properties",
 }  # fmt: skip
+SUFFIXES: tuple[str, ...] = tuple(f".{word}" for word in [*FORMATS[1:], *_ALIASES] if word not in {"text", "log"})
+"""Endings of the files that a directory is searched for."""
 _LOOKED_AT = 100_000
 """Characters of a text that are looked at for its format."""
 

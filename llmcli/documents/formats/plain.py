@@ -44,20 +44,30 @@ def _segment(paragraph: str, at: int, newline: str) -> Segment | None:
     else:
         read = core.replace("\r\n", "\n").replace("\r", "\n")
         newline = "\n" if "\n" in core else newline
-    lines = [before.rpartition("\n")[2].strip("\ufeff"), *read.split("\n")[1:]]
-    indent = _common_start([match.group() for match in map(_INDENT.match, lines) if match])
-    read = read.replace("\n" + indent, "\n")
+    lines = read.split("\n")
+    indents = [match.group() for match in map(_INDENT.match, lines) if match]
+    indent = _common_start([before.rpartition("\n")[2].strip("\ufeff"), *indents[1:]])
+    read = "\n".join(line.strip(" \t") for line in lines)
     spans = tuple(find(read, PLAIN))
     if not has_letters(read, spans):
         return None
-    encode = partial(_encode, wanted=texts_of(read, spans), newline=newline + indent)
+    # between two lines: the blanks that end the first one, the line's end, the second one's indentation
+    between = [line[len(line.rstrip(" \t")) :] + newline + more for line, more in zip(lines, indents[1:], strict=False)]
+    encode = partial(
+        _encode, read=read, core=core, wanted=texts_of(read, spans), between=between, usual=newline + indent
+    )
     return Segment(at + start, at + start + len(core), read, encode, spans)
 
 
-def _encode(translation: str, *, wanted: tuple[str, ...], newline: str) -> str:
+def _encode(translation: str, *, read: str, core: str, wanted: tuple[str, ...], between: list[str], usual: str) -> str:
+    """Return what stands in the document: lines are set as those of the source, if there are as many."""
+    if translation == read:
+        return core
     parts = pieces(translation, wanted)
     words = "".join(part if kept else clean(part) for part, kept in parts).strip()
-    return without_empty_lines(words).replace("\n", newline) if "\n" in words else words
+    first, *rest = without_empty_lines(words).split("\n") if "\n" in words else [words]
+    ends = between if len(between) == len(rest) else [usual] * len(rest)
+    return first + "".join(end + line for end, line in zip(ends, rest, strict=True))
 
 
 def _common_start(texts: list[str]) -> str:

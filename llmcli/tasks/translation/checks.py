@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 
+from llmcli.documents.protected import PLAIN, find
 from llmcli.tasks.languages import Language
 from llmcli.tasks.translation.detection import is_still
 from llmcli.tasks.translation.glossary import Term, keeps_to
@@ -19,6 +20,8 @@ _SHRINKS = 10
 _COPIED_WORDS = 5
 """Words of a text from which on an answer that repeats it is no translation; fewer may all be names."""
 _NUMBER = re.compile(r"\d(?:[\d.,'\u2019\u00a0\u202f]*\d)?")
+_GROUPS = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
+"""Blanks within a number: "1 200"."""
 _PREAMBLE = re.compile(
     r"\A\W{0,3}(?:sure|certainly|of course|okay|ok|here(?:'s|\u2019s| is| are)|the translation|translation|"
     r"translated (?:text|version)|voici|hier ist|aqu\u00ed (?:est\u00e1|tienes)|ecco|aqui est\u00e1)\b[^\n]{0,120}?:[ \t]*(?:\n+|(?=\S))",
@@ -71,17 +74,26 @@ def problems(text: str, answer: str, expected: Expected) -> list[str]:
         found.append("the translation is far too short")
     if _copied(plain, said, expected) or (expected.source and is_still(said, expected.source, expected.target)):
         found.append(f"the answer is not in {expected.target.name}")
-    missing = _numbers(plain) - _numbers(said)
+    if any(map(str.isalpha, plain)) and not any(map(str.isalpha, said)):
+        found.append("the answer has no words")
+    invented = _syntax(said) - _syntax(plain)
+    if invented:
+        found.append(f"this is not in the text: {' '.join(invented)}")
+    missing = _numbers(plain) - (_numbers(said) | _numbers(_GROUPS.sub("", said)))
     if missing:
         found.append(f"numbers are missing: {', '.join(sorted(missing))}")
-    for term in expected.terms:
-        if not keeps_to(term, said):
-            found.append(f"{term.term!r} has to be translated as {term.translation!r}")
+    lost = [term for term in expected.terms if not keeps_to(term, said)]
+    found += [f"{term.term!r} has to be translated as {term.translation!r}" for term in lost]
     if expected.width is not None:
         longest = max(map(len, answer.split("\n")))
         if longest > expected.width:
             found.append(f"a line has {longest} characters, and {expected.width} at most fit")
     return found
+
+
+def _syntax(text: str) -> Counter[str]:
+    """Return the tags, addresses and placeholders in a text: what other programs would take for their own."""
+    return Counter(text[span.start : span.end] for span in find(text, PLAIN - {"code"}))
 
 
 def _copied(text: str, answer: str, expected: Expected) -> bool:

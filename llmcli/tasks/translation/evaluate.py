@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from llmcli.errors import MissingExtra
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """``bleu`` and ``chrf`` from 0 to 100, with the signatures that make them comparable; over ``segments`` texts."""
+    """``bleu`` and ``chrf`` from 0 to 100, with the signatures that make them comparable."""
 
     bleu: float
     chrf: float
     bleu_signature: str
     chrf_signature: str
-    segments: int
+
+
+def check_installed() -> None:
+    """Raise ``MissingExtra`` where the scores cannot be computed."""
+    if find_spec("sacrebleu") is None:
+        raise MissingExtra("sacrebleu", extra="eval")
 
 
 def evaluate(texts: Sequence[str], references: Sequence[str], target: str) -> Scores:
@@ -24,12 +30,11 @@ def evaluate(texts: Sequence[str], references: Sequence[str], target: str) -> Sc
 
     Source: Papineni et al. 2002 (BLEU), Popovic 2015 (chrF), Post 2018 (sacrebleu). Raises ``MissingExtra``.
     """
-    try:
-        from sacrebleu.metrics import BLEU, CHRF
-    except ImportError as error:
-        raise MissingExtra("sacrebleu", extra="eval") from error
+    check_installed()
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
 
     tokenizer = {"zh": "zh", "ja": "char", "ko": "char", "th": "char"}.get(target.partition("-")[0], "13a")
     bleu, chrf = BLEU(tokenize=tokenizer), CHRF()
-    scores = [metric.corpus_score(list(texts), [list(references)]).score for metric in (bleu, chrf)]
-    return Scores(*scores, str(bleu.get_signature()), str(chrf.get_signature()), len(texts))
+    one, two = (metric.corpus_score(list(texts), [list(references)]).score for metric in (bleu, chrf))
+    return Scores(one, two, str(bleu.get_signature()), str(chrf.get_signature()))

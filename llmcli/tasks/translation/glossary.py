@@ -65,7 +65,7 @@ class Glossary:
     @cached_property
     def fingerprint(self) -> str:
         """What translations with this glossary are remembered under."""
-        rows = "\n".join("\t".join((term.term, term.translation, term.note)) for term in self.terms)
+        rows = "\n".join(f"{term.term}\t{term.translation}\t{term.note}" for term in self.terms)
         return hashlib.sha256(rows.encode()).hexdigest()[:16] if rows else ""
 
     def kept_in(self, text: str) -> list[tuple[int, int]]:

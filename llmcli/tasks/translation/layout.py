@@ -8,6 +8,8 @@ from enum import StrEnum
 from llmcli.documents.segments import Segment, join
 
 _BLOCKS = frozenset({"paragraph", "heading", "item"})
+ONE_LANGUAGE = frozenset({"po", "json", "yaml", "properties"})
+"""Formats of which a file holds one language, or has places of its own for two."""
 
 
 class Layout(StrEnum):
@@ -15,10 +17,12 @@ class Layout(StrEnum):
 
     TRANSLATION = "translation"
     INTERLEAVED = "interleaved"
-    COLUMNS = "columns"
+    COLUMNS = "side-by-side"
 
 
-def laid_out(layout: Layout, text: str, segments: Sequence[Segment], translations: Sequence[str | None]) -> str:
+def laid_out(
+    layout: Layout, text: str, segments: Sequence[Segment], translations: Sequence[str | None], format_name: str
+) -> str:
     """Return the output for a document; None among ``translations`` stands for the text itself."""
     if layout is Layout.TRANSLATION:
         return join(text, segments, translations)
@@ -33,13 +37,17 @@ def laid_out(layout: Layout, text: str, segments: Sequence[Segment], translation
         region = text[segment.start : segment.end]
         parts += [text[at : segment.start], region]
         if translation is not None and translation != segment.text:
-            parts += [_between(text, segment), segment.encode(translation)]
+            parts += [_between(text, segment, format_name), segment.encode(translation)]
         at = segment.end
     return "".join([*parts, text[at:]])
 
 
-def _between(text: str, segment: Segment) -> str:
+def _between(text: str, segment: Segment, format_name: str) -> str:
     """Return what separates a text from its translation: of a block a blank line with what begins its line."""
+    if segment.kind == "cue":
+        return "\r\n" if "\r\n" in text else "\n"
+    if format_name == "html" and segment.kind in _BLOCKS:
+        return "<br>"
     if segment.kind not in _BLOCKS:
         return " / "
     newline = "\r\n" if "\r\n" in text else "\n"

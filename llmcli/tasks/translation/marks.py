@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+
+from llmcli.documents.segments import Span
+from llmcli.tasks.translation.nesting import groups, in_order
 
 _SIGNS = "#~@%&"
 _OPEN, _CLOSE = r"[\[\uff3b\u3010]\s*", r"\s*[\]\uff3d\u3011]"  # models that write Chinese or Japanese widen brackets
@@ -18,6 +21,8 @@ class Marked:
     text: str
     originals: tuple[str, ...]
     sign: str = "#"
+    pairs: tuple[tuple[int, ...], ...] = ()
+    """Numbers of marks that belong together (``nesting.groups``)."""
 
     def numbers(self, text: str) -> list[int]:
         """Return the numbers of the marks in a text, in their order, well written or nearly."""
@@ -28,10 +33,13 @@ class Marked:
         return re.sub(self._pattern, " ", text)
 
     def problem(self, source: str, answer: str) -> str:
-        """Return what is wrong with the marks of an answer to ``source``, "" when each came back exactly once."""
-        wanted, found = Counter(self.numbers(source)), Counter(self.numbers(answer))
-        words = [(wanted - found, "missing"), (found - wanted, "too many or not of this text")]
+        """Return what is wrong with the marks of an answer to ``source``, "" when each came back once, in its place."""
+        wanted, found = self.numbers(source), self.numbers(answer)
+        missing, excess = Counter(wanted) - Counter(found), Counter(found) - Counter(wanted)
+        words = [(missing, "missing"), (excess, "too many or not of this text")]
         wrong = [f"{self._list(counts)} {what}" for counts, what in words if counts]
+        if not wrong and not in_order(found, wanted, self.pairs):
+            wrong = [f"{self._list(wanted)} have to stay in this order"]
         return ", ".join(wrong)
 
     def restore(self, answer: str) -> str:
@@ -61,15 +69,15 @@ def mark(sign: str, number: int) -> str:
     return f"[{sign}{number}]"
 
 
-def put_marks(text: str, spans: Iterable[tuple[int, int]]) -> Marked:
-    """Return ``text`` with a mark in place of each span (start, end); spans are in order and disjoint."""
-    spans = list(spans)
+def put_marks(text: str, spans: Sequence[Span]) -> Marked:
+    """Return ``text`` with a mark in place of each span; spans are in order and disjoint."""
     sign = next((sign for sign in _SIGNS if not re.search(rf"{_OPEN}{re.escape(sign)}\s*[0-9]", text)), "")
     if not sign:  # a text that holds marks of all kinds: one that it cannot hold
         sign = next(chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
     parts, originals, at = [], [], 0
-    for start, end in spans:
-        originals.append(text[start:end])
-        parts += [text[at:start], mark(sign, len(originals))]
-        at = end
-    return Marked("".join([*parts, text[at:]]), tuple(originals), sign)
+    for span in spans:
+        originals.append(text[span.start : span.end])
+        parts += [text[at : span.start], mark(sign, len(originals))]
+        at = span.end
+    pairs = groups(originals, [span.kind for span in spans])
+    return Marked("".join([*parts, text[at:]]), tuple(originals), sign, tuple(pairs))

@@ -58,10 +58,14 @@ class Remembered:
         ]
         self._memory.add(edits)
 
-    def written(self, output: Path | None, language: str, texts: Written) -> None:
-        """Remember what the file ``output`` will hold."""
+    def written(self, output: Path | None, language: str, texts: Written, stamp: str) -> None:
+        """Remember what the file ``output`` will hold; ``stamp`` as in ``Memory.written``."""
         if self._memory is not None and output is not None:
-            self._memory.written(output, language, texts)
+            self._memory.written(output, language, texts, stamp)
+
+    def is_finished(self, output: Path, language: str, stamp: str) -> bool:
+        """Return whether a file is what was written to it last, with nothing left undone."""
+        return self._memory is not None and self._memory.stamp(output, language) == stamp
 
     def last_written(self, output: Path | None, language: str) -> Written | None:
         """Return what was written to a file last; None where that is not known."""

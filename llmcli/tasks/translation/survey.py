@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llmcli.documents.formats import find_format
@@ -30,22 +29,18 @@ class Survey:
     answer: int
 
 
-def survey(jobs: Iterable[Job], memory: Memory | None) -> list[Survey]:
-    """Return what each job would take; only tokens are asked of the backend. Raises ``BadDocument``."""
-    remembered = Remembered(memory)
-    return [_survey(job, remembered) for job in jobs]
-
-
-def _survey(job: Job, remembered: Remembered) -> Survey:
-    text, translator = job.document.text, job.translator
+def survey(job: Job, memory: Memory | None) -> Survey:
+    """Return what a job would take; only tokens are asked of the backend. Raises ``BadDocument``."""
+    text, translator, remembered = job.document.text, job.translator, Remembered(memory)
     document_format = find_format(job.document.name, text, job.format)
     segments = document_format.split(text, translator.target.code)
     source = job.source or detect("\n".join(segment.text for segment in segments))
     new = {
-        segment.text: put_marks(segment.text, [(span.start, span.end) for span in segment.protected]).text
+        segment.text: put_marks(segment.text, segment.protected).text
         for segment in segments
         if segment.existing is None and remembered.find(segment, source, translator) is None
     }
+    new = {} if translator.instead is not None else new
     tokens = sum(translator.room(job.document.name).count(list(new.values()))) if new else 0
     return Survey(
         job.document.name,

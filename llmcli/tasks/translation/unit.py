@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from llmcli.documents.pieces import sentences
-from llmcli.documents.segments import Segment
+from llmcli.documents.segments import Segment, Span
 from llmcli.tasks.base import EMPTY_ANSWER, Answer, Tally, is_cut, raise_failure
 from llmcli.tasks.languages import Language
 from llmcli.tasks.together import Cancel
@@ -238,8 +238,8 @@ def _part(text: str, tokens: int) -> _Part:
     return _Part(text[:start], core, text[start + len(core) :], tokens)
 
 
-def _spans(segment: Segment, kept: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _spans(segment: Segment, kept: Sequence[tuple[int, int]]) -> list[Span]:
     """Return what gets marks: what the format protects, but numbers, and the terms of the glossary that stay."""
-    spans = [(span.start, span.end) for span in segment.protected if span.kind != "number"]
-    free = [(start, end) for start, end in kept if not any(start < e and s < end for s, e in spans)]
-    return sorted(spans + free)
+    spans = [span for span in segment.protected if span.kind != "number"]
+    free = [Span(a, b, "term") for a, b in kept if not any(a < span.end and span.start < b for span in spans)]
+    return sorted(spans + free, key=lambda span: span.start)

@@ -1,0 +1,115 @@
+"""``llm tm``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmcli.cli import asking
+from llmcli.cli.context import Context
+from llmcli.cli.groups import group
+from llmcli.cli.options import GENERAL, Yes, command
+from llmcli.errors import MissingError
+
+if TYPE_CHECKING:
+    from llmcli.store.memory import Memory
+
+FileOption = Annotated[
+    str | None, typer.Option("--tm", metavar="FILE", help="Another translation memory than your own.")
+]
+
+
+@command(*GENERAL, examples="llm tm show\nllm tm show --json | jq .translations")
+def show(cli: Context, memory: FileOption = None) -> int:
+    """Say what is remembered: how many translations of each pair of languages, and how many are people's.
+
+    In a pipe, tab-separated: source language, target language, translations, people's.
+    """
+    with _open(cli, memory) as opened:
+        rows = [
+            {"from": source or "(unknown)", "to": target, "translations": count, "people": people}
+            for source, target, count, people in opened.counts()
+        ]
+        if not rows and cli.world.terminal(cli.world.stdout) and not cli.flags.json:
+            cli.write("Nothing is remembered.\n")
+        cli.table(rows)
+    return 0
+
+
+@command(*GENERAL, "output", examples="llm tm export -o memory.tmx\nllm tm export | xmllint --format - | less")
+def export(cli: Context, memory: FileOption = None) -> int:
+    """Write all translations as TMX, the format in which translation tools exchange them."""
+    from llmcli.cli.world import Writer
+    from llmcli.documents.writing import atomic_write
+    from llmcli.store import tmx
+
+    with _open(cli, memory) as opened:
+        pieces = tmx.export(opened.entries())
+        if cli.flags.output is None:
+            sink = Writer(cli.world.stdout, cli.interrupt, closed=1 in cli.world.closed)
+            for piece in pieces:
+                sink.write(piece.encode())
+        else:
+            with atomic_write(cli.flags.output, interrupt=cli.interrupt) as file:
+                for piece in pieces:
+                    cli.interrupt.check()
+                    file.write(piece.encode())
+    return 0
+
+
+@command(*GENERAL, "output", examples="llm tm import memory.tmx\nllm tm import --tm project.sqlite old/*.tmx")
+def import_(
+    cli: Context,
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="TMX files.")],
+    memory: FileOption = None,
+) -> int:
+    """Remember the translations of TMX files; they go before those of a model. A broken file adds nothing."""
+    from llmcli.store import tmx
+    from llmcli.store.memory import Memory
+
+    count = 0
+    with Memory(_path(cli, memory)) as opened:
+        for name in files:
+            try:
+                with Path(name).open("rb") as stream:
+                    count += opened.add(list(tmx.read(stream, name)))
+            except OSError as error:
+                raise MissingError(name, kind="input", detail=error.strerror or "") from error
+            cli.interrupt.check()
+    cli.explain(f"{count} translations")
+    if cli.flags.json:
+        cli.facts({"translations": count})
+    return 0
+
+
+@command(*GENERAL, examples="llm tm clear\nllm tm clear --yes")
+def clear(cli: Context, memory: FileOption = None, yes: Yes = False) -> int:
+    """Forget all translations; asks first, unless --yes."""
+    with _open(cli, memory) as opened:
+        count = sum(row[2] for row in opened.counts())
+        if count and not yes and not asking.confirmed(cli, f"forget {count} translations", "llm tm clear --yes"):
+            return 1
+        opened.clear()
+    return 0
+
+
+def _path(cli: Context, memory: str | None) -> Path:
+    return Path(memory) if memory is not None else cli.paths.memory
+
+
+def _open(cli: Context, memory: str | None) -> Memory:
+    """Open a memory to look into it. Raises ``MissingError`` for a file that was named and is not there."""
+    from llmcli.store.memory import Memory
+
+    path = _path(cli, memory)
+    if memory is not None and not path.exists():
+        raise MissingError(memory, kind="input", detail="no such translation memory")
+    return Memory(path)
+
+
+tm = group(
+    "Look at what translations are remembered; exchange them with other tools.",
+    {"show": show, "export": export, "import": import_, "clear": clear},
+)

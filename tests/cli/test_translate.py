@@ -1,0 +1,330 @@
+"""``llm translate`` and ``llm tm``: files, languages, memory, updates, reports, without and with a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from scripted import Reply, last
+
+REAL = sorted((Path(__file__).parents[1] / "documents" / "real").iterdir())
+ENGLISH = "The house stands on a hill by the sea.\n\nEvery morning the children walk down to the water.\n"
+
+
+def shout(request):
+    """Answer with the text to translate in capitals: the built-in prompt ends with it."""
+    return last(request).rpartition(":\n\n")[2].upper()
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Keep the user's memory in a directory of the test, which is the current one."""
+    monkeypatch.setenv("LLMCLI_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(name, text):
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+    return str(path)
+
+
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
+def test_identity_gives_the_bytes_back(llm, path):
+    """Without a model, and without translating, any file comes back byte for byte."""
+    run = llm("translate", "--pseudo", "identity", str(path))
+    assert (run.code, run.out.encode(), run.err, run.backend) == (0, path.read_bytes(), "", None)
+
+
+@pytest.mark.parametrize("text", ["", "\ufeff", "a", "a\r\nb\r\n\r\n  c  ", "\ufeff# T\r\n\r\nx `y`\r\n", "\n\n\t\n"])
+@pytest.mark.parametrize("name", ["x.txt", "x.md", "x.html", "x.properties"])
+def test_identity_keeps_what_is_odd(llm, data, text, name):
+    """Byte order marks, line endings, blanks and emptiness survive."""
+    run = llm("translate", "--pseudo", "identity", write(name, text))
+    assert (run.code, run.out) == (0, text)
+
+
+def test_pseudo_accents(llm, data):
+    """Letters get accents, the text grows, and what is protected stays."""
+    source = "Open `file.txt` at https://a.b/c now, {name}, and wait for the others.\n"
+    run = llm("translate", "--pseudo", "accents", write("x.md", source))
+    assert (run.code, run.backend) == (0, None)
+    assert all(text in run.out for text in ("`file.txt`", "https://a.b/c", "{name}"))
+    assert "Open" not in run.out and len(run.out) >= 1.15 * len(source)
+
+
+def test_one_file_to_standard_output(llm, data):
+    """The built-in prompt, Markdown kept."""
+    run = llm("translate", "--to", "fr", write("a.md", "# Title\n\n- one `x`\n"), answer=shout)
+    assert (run.code, run.out, run.err) == (0, "# TITLE\n\n- ONE `x`\n", "")
+
+
+def test_the_format_can_be_named(llm, data):
+    """--format goes before name and content; an unknown one gets a suggestion."""
+    name = write("a.txt", "# Title\n\n    code\n")
+    assert llm("translate", "--to", "fr", "--format", "md", name, answer=shout).out == "# TITLE\n\n    code\n"
+    bad = llm("translate", "--to", "fr", "--format", "markdwon", name)
+    assert (bad.code, "Did you mean markdown?" in bad.err) == (2, True)
+
+
+def test_a_broken_document_is_refused(llm, data):
+    """The line is named, the file of -o is untouched."""
+    write("o.json", "old")
+    run = llm("translate", "--to", "fr", write("a.json", '{\n "a": "b",\n}\n'), "-o", "o.json")
+    assert (run.code, "a.json, line 3" in run.err, Path("o.json").read_text()) == (65, True, "old")
+
+
+def test_a_directory_is_mirrored(llm, data):
+    """Files with known endings below it; hidden ones are left out; what is there already stays without --force."""
+    for name in ("docs/a.md", "docs/sub/b.txt", "docs/.git/c.md", "docs/picture.png"):
+        write(name, "hello\n")
+    assert llm("translate", "--to", "fr", "docs", "-o", "out/", answer=shout).code == 0
+    assert sorted(str(path) for path in Path("out").rglob("*.*")) == ["out/a.md", "out/sub/b.txt"]
+    assert Path("out/sub/b.txt").read_text() == "HELLO\n"
+    Path("out/a.md").write_text("mine\n")
+    again = llm("translate", "--to", "fr", "docs", "-o", "out", answer=shout)
+    assert (again.code, Path("out/a.md").read_text(), "exists" in again.err) == (3, "mine\n", True)
+    assert llm("translate", "--to", "fr", "docs", "-o", "out", "--force", answer=shout).code == 0
+    assert Path("out/a.md").read_text() == "HELLO\n"
+
+
+def test_patterns_and_several_languages(llm, data):
+    """Each document in each language goes where the pattern says."""
+    write("d/a.md", "hello\n")
+    write("d/b.md", "bye\n")
+    argv = ("translate", "--to", "fr", "--to", "German", "-o", "{dir}/{name}.{lang}{ext}", "d/a.md", "d/b.md")
+    assert llm(*argv, answer=shout).code == 0
+    assert sorted(path.name for path in Path("d").iterdir()) == [
+        *("a.de.md", "a.fr.md", "a.md", "b.de.md", "b.fr.md", "b.md"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("a.md", "b.md"),
+        ("--to", "de", "a.md"),
+        ("a.md", "b.md", "-o", "same{ext}"),
+        ("a.md", "a.md", "-o", "out/"),
+        ("a.md", "b.md", "-o", "{dir}/{name}{ext}"),
+        ("a.md", "--update", "t.md", "-o", "u.md"),
+        ("a.md", "b.md", "-o", "out/", "--eval", "a.md"),
+    ],
+)
+def test_usage(llm, data, argv):
+    """What cannot be meant is refused before a model is looked for."""
+    write("a.md", "a\n")
+    write("b.md", "b\n")
+    run = llm("translate", "--to", "fr", *argv)
+    assert (run.code, run.backend, run.err.count("\n") <= 2) == (2, None, True)
+
+
+def test_a_second_run_calls_the_model_not_at_all(llm, data):
+    """What was translated is remembered; after one changed paragraph the model is asked once."""
+    name = write("a.txt", ENGLISH)
+    first = llm("translate", "--to", "fr", name, answer=shout)
+    assert len(first.backend.requests) == 2
+    second = llm("translate", "--to", "fr", name, answer=shout)
+    assert (second.out, second.backend) == (first.out, None)
+    write("a.txt", ENGLISH.replace("sea", "lake"))
+    third = llm("translate", "--to", "fr", name, answer=shout)
+    assert (len(third.backend.requests), "LAKE" in third.out) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "more", [("--formality", "formal"), ("--context", "A tale"), ("--glossary", "g.csv"), ("--to", "de"), ("--no-tm",)]
+)
+def test_what_changes_a_translation_is_not_remembered_across(llm, data, more):
+    """Another wording, glossary or language asks the model again."""
+    write("g.csv", "term,translation\nhill,HILL\n")
+    name = write("a.txt", ENGLISH)
+    llm("translate", "--to", "fr", name, answer=shout)
+    argv = more if more[0] == "--to" else ("--to", "fr", *more)
+    assert len(llm("translate", *argv, name, answer=shout).backend.requests) == 2
+
+
+def test_an_interrupted_job_goes_on(llm, data):
+    """What was done before a failure is not done again; a finished file is left alone, without --force."""
+    for index in range(3):
+        write(f"d/{index}.txt", f"text number {index} is here\n")
+
+    def fails(request):
+        return Reply(error=RuntimeError("boom")) if "number 1" in last(request) else shout(request)
+
+    first = llm("translate", "--to", "fr", "d", "-o", "out", answer=fails)
+    assert first.code == 3 and sorted(p.name for p in Path("out").iterdir()) == ["0.txt", "2.txt"]
+    before = Path("out/0.txt").stat().st_mtime_ns
+    second = llm("translate", "--to", "fr", "d", "-o", "out", "--json", answer=shout)
+    assert (second.code, len(second.backend.requests)) == (0, 1)
+    assert Path("out/0.txt").stat().st_mtime_ns == before
+    assert [json.loads(line).get("finished", False) for line in second.out.splitlines()] == [True, False, True]
+
+
+def test_update_keeps_human_edits(llm, data):
+    """Where the source did not change, what people made of the translation stays."""
+    name = write("a.md", "# One\n\nThe first text.\n\nThe second text.\n\nThe third text.\n")
+    llm("translate", "--to", "fr", name, "-o", "b.md", answer=shout)
+    Path("b.md").write_text(Path("b.md").read_text().replace("THE SECOND TEXT", "Edited by hand"))
+    write("a.md", "# One\n\nThe first text, changed.\n\nThe second text.\n\nThe third text.\n\nA new one.\n")
+    run = llm("translate", "--to", "fr", name, "--update", "b.md", answer=shout)
+    assert Path("b.md").read_text() == (
+        "# ONE\n\nTHE FIRST TEXT, CHANGED.\n\nEdited by hand.\n\nTHE THIRD TEXT.\n\nA NEW ONE.\n"
+    )
+    assert (run.code, run.out, len(run.backend.requests)) == (0, "", 2)
+
+
+def test_update_of_a_first_translation_makes_it(llm, data):
+    """Where there is no translation yet, it is made."""
+    assert llm("translate", "--to", "fr", write("a.txt", "hi\n"), "--update", "b.txt", answer=shout).code == 0
+    assert Path("b.txt").read_text() == "HI\n"
+
+
+def test_the_report_says_what_became_of_each_segment(llm, data):
+    """A row for each, with status, retries and checks; exit 3 where one stayed as it was."""
+    name = write("a.md", "# Good\n\nIt is `bad` here.\n")
+
+    def answer(request):
+        return "no marks" if "[#1]" in last(request) else shout(request)
+
+    run = llm("translate", "--to", "fr", name, "--report", "r.json", answer=answer)
+    (document,) = json.loads(Path("r.json").read_text())["documents"]
+    good, bad = document["segments"]
+    assert (run.code, document["untranslated"]) == (3, 1)
+    assert (good["status"], good["translation"], good["retries"]) == ("translated", "GOOD", 0)
+    assert (bad["status"], bad["line"], bad["translation"]) == ("untranslated", 3, None)
+    assert bad["retries"] >= 1 and "marks" in bad["checks"][0]
+    assert "line 3: left untranslated: the marks are not right" in run.err
+
+
+def test_a_report_that_cannot_be_written_is_found_first(llm, data):
+    """Not after hours of work."""
+    run = llm("translate", "--to", "fr", write("a.txt", "hi\n"), "--report", "none/r.json")
+    assert (run.code, run.backend) == (73, None)
+
+
+def test_json(llm, data):
+    """One object a document, with languages, format and counts."""
+    run = llm("translate", "--to", "fr", "--json", write("a.txt", ENGLISH), answer=shout)
+    found = json.loads(run.out)
+    assert found["text"] == ENGLISH.upper()
+    assert (found["from"], found["to"], found["format"], found["segments"]) == ("en", "fr", "plain", 2)
+
+
+def test_the_language_that_was_found_is_shown(llm, data, terminal):
+    """On a terminal's stderr, and with -v; a script's stderr stays empty."""
+    name = write("a.txt", ENGLISH)
+    screen = terminal()
+    llm("translate", "--to", "fr", name, "-o", "b.txt", err=screen.slave, answer=shout)
+    assert "a.txt (plain): English to French, 2 segments" in screen.close()
+    assert "English to French" in llm("translate", "--to", "fr", "-v", name, answer=shout).err
+
+
+def test_dry_run(llm, data):
+    """Segments and tokens, without a request; nothing new once it was translated."""
+    name = write("a.txt", ENGLISH)
+    run = llm("translate", "--to", "fr", "--dry-run", "--json", name)
+    row = json.loads(run.out)
+    assert (run.code, row["segments"], row["new"], run.backend.requests) == (0, 2, 2, [])
+    assert row["tokens"] > 10 and (row["seconds"] is None or row["seconds"] >= 0)
+    llm("translate", "--to", "fr", name, answer=shout)
+    assert json.loads(llm("translate", "--to", "fr", "--dry-run", "--json", name).out)["new"] == 0
+    assert llm("translate", "--pseudo", "accents", "--dry-run", name).code == 0
+
+
+def test_bilingual(llm, data):
+    """Each paragraph before its translation, or both in a table."""
+    name = write("a.md", "# One\n\n- two\n")
+    run = llm("translate", "--to", "fr", "--bilingual", "interleaved", name, answer=shout)
+    assert run.out == "# One\n\n# ONE\n\n- two\n\n  TWO\n"
+    table = llm("translate", "--to", "fr", "--bilingual", "side-by-side", name, answer=shout)
+    assert "| One | ONE |\n| two | TWO |\n" in table.out
+    message = llm("translate", "--to", "fr", "--bilingual", "interleaved", write("a.json", '{"a": "b c"}'))
+    assert (message.code, "side-by-side" in message.err) == (2, True)
+
+
+def test_a_glossary_is_enforced(llm, data):
+    """A term is put into the prompt of its segments, checked, and tried again; terms that stay are protected."""
+    write("g.csv", "term,translation,note\nhouse,Gebäude,a building\nAcme,,\n")
+    name = write("a.txt", "The house of Acme is big.\n\nNothing of it is here.\n")
+    asked = []
+
+    def answer(request):
+        asked.append(last(request))
+        text = shout(request)
+        return text.replace("HOUSE", "GEBÄUDE") if sum("HOUSE" in a.upper() for a in asked) > 1 else text
+
+    run = llm("translate", "--to", "de", "--glossary", "g.csv", "--report", "r.json", name, answer=answer)
+    assert (run.code, run.out.splitlines()[0]) == (0, "THE GEBÄUDE OF Acme IS BIG.")
+    assert "house = Gebäude (a building)" in asked[0] and not any("Gebäude" in a for a in asked if "Nothing" in a)
+    assert "'house' has to be translated as 'Gebäude'" in Path("r.json").read_text()
+
+
+@pytest.mark.parametrize("text", ["a,b,c,d,e\n", ",b\n", "a,b\na,c\n", '"a\n'])
+def test_a_broken_glossary_is_refused(llm, data, text):
+    """With its line."""
+    run = llm("translate", "--to", "fr", "--glossary", write("g.csv", text), write("a.txt", "hi\n"))
+    assert (run.code, run.backend, "line" in run.err) == (65, None, True)
+
+
+def test_context_from_a_file(llm, data):
+    """--context @FILE is read; the model sees it."""
+    write("about.txt", "A manual of a pump.\n")
+    run = llm("translate", "--to", "fr", "--context", "@about.txt", write("a.txt", "hi\n"), answer=shout)
+    assert "A manual of a pump." in last(run.backend.requests[0])
+    assert llm("translate", "--to", "fr", "--context", "@none", "a.txt").code == 66
+
+
+def test_eval(llm, data):
+    """BLEU and chrF with sacrebleu's signatures in place of the translation."""
+    pytest.importorskip("sacrebleu")
+    name, reference = write("a.txt", ENGLISH), write("r.txt", ENGLISH.upper())
+    run = llm("translate", "--to", "fr", "--eval", reference, name, answer=shout)
+    assert run.code == 0 and run.out.startswith("BLEU 100.00  nrefs:1|") and "\nchrF 100.00  nrefs:1|" in run.out
+    both = llm("translate", "--to", "fr", "--eval", reference, name, "-o", "b.txt", answer=shout)
+    assert both.out == run.out and Path("b.txt").read_text() == ENGLISH.upper()
+    scores = json.loads(llm("translate", "--to", "fr", "--json", "--eval", reference, name, answer=shout).out)
+    assert scores["bleu"] == pytest.approx(100)
+    assert llm("translate", "--to", "fr", "--eval", write("s.txt", "one\n"), name, answer=shout).code == 2
+
+
+def test_eval_without_its_library(llm, data, monkeypatch):
+    """The extra is named."""
+    monkeypatch.setattr("llmcli.tasks.translation.evaluate.find_spec", lambda _: None)
+    run = llm("translate", "--to", "fr", "--eval", write("r.txt", "x\n"), write("a.txt", "x\n"))
+    assert (run.code, "llmcli[eval]" in run.err, run.backend) == (69, True, None)
+
+
+def test_tm_round_trip(llm, data):
+    """What one memory exports another one imports; people's translations go before a model's."""
+    name = write("a.txt", ENGLISH)
+    llm("translate", "--to", "fr", name, answer=shout)
+    assert llm("tm", "show", "--json").out.strip() == '{"from": "en", "to": "fr", "translations": 2, "people": 0}'
+    assert llm("tm", "export", "-o", "m.tmx").code == 0
+    assert llm("tm", "export").out == Path("m.tmx").read_text()
+    Path("m.tmx").write_text(Path("m.tmx").read_text().replace("THE HOUSE STANDS", "La maison se trouve"))
+    assert llm("tm", "import", "--tm", "other.sqlite", "m.tmx").code == 0
+    run = llm("translate", "--to", "fr", "--tm", "other.sqlite", name)
+    assert (run.code, run.backend, run.out.startswith("La maison se trouve")) == (0, None, True)
+    assert llm("tm", "clear").code == 2
+    assert llm("tm", "clear", "--yes").code == 0
+    assert llm("tm", "show").out == ""
+
+
+@pytest.mark.parametrize("argv", [("import", "bad.tmx"), ("show", "--tm", "bad.tmx"), ("export", "--tm", "bad.tmx")])
+def test_tm_refuses_other_files(llm, data, argv):
+    """A file of another kind is refused and stays as it is."""
+    write("bad.tmx", "no XML, no database\n" * 100)
+    run = llm("tm", *argv)
+    assert (run.code, Path("bad.tmx").read_text()) == (65, "no XML, no database\n" * 100)
+    assert llm("tm", "show", "--tm", "none.sqlite").code == 66
+    assert llm("tm", "import", "none.tmx").code == 66
+    assert not Path("none.sqlite").exists()
+
+
+def test_a_memory_that_cannot_be_used(llm, data):
+    """A translation memory that is none is refused before a model is looked for."""
+    run = llm("translate", "--to", "fr", "--tm", write("x", "text " * 400), write("a.txt", "hi\n"))
+    assert (run.code, run.backend) == (65, None)

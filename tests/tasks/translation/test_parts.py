@@ -1,0 +1,267 @@
+"""Marks, checks, glossaries, languages, subtitles' lines, pseudo-localisation, earlier translations."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmcli.documents.segments import Segment, Span
+from llmcli.errors import BadDocument
+from llmcli.tasks.languages import parse_language
+from llmcli.tasks.translation import pseudo
+from llmcli.tasks.translation.checks import Expected, cleaned, fitted, problems
+from llmcli.tasks.translation.detection import detect, is_still
+from llmcli.tasks.translation.glossary import Glossary, Term, keeps_to
+from llmcli.tasks.translation.layout import Layout, laid_out
+from llmcli.tasks.translation.marks import put_marks
+from llmcli.tasks.translation.nesting import groups, in_order
+from llmcli.tasks.translation.update import carried_over
+
+ENGLISH, FRENCH = parse_language("en"), parse_language("fr")
+SENTENCE = "The old house on the hill has been empty for many years now."
+
+
+# ---- marks
+
+
+@given(st.text(alphabet="ab [#~1]\uff3b%{}", max_size=30), st.sets(st.integers(0, 29), max_size=6))
+def test_marks_come_back(text, cuts):
+    """Whatever the text holds, marks put in and restored give it back, and they have no problem with themselves."""
+    places = sorted(cut for cut in cuts if cut <= len(text))
+    spans = [Span(a, b, "code") for a, b in zip(places[::2], places[1::2], strict=False)]
+    marked = put_marks(text, spans)
+    assert marked.restore(marked.text) == marked.between(str) == text
+    assert marked.problem(marked.text, marked.text) == ""
+    assert marked.numbers(marked.text) == list(range(1, len(spans) + 1))
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ("b [#2] a [#1]", ""),
+        ("[ #1 ] x \uff3b#2\uff3d", ""),
+        ("[#1] only", "[#2] missing"),
+        ("[#1] [#2] [#2]", "[#2] too many or not of this text"),
+        ("[#1] [#3]", "[#2] missing, [#3] too many or not of this text"),
+    ],
+)
+def test_marks_have_to_come_back_once(answer, problem):
+    """In any order, with blanks or wide brackets, but each exactly once."""
+    marked = put_marks("a {x} b {y}", [Span(2, 5, "placeholder"), Span(8, 11, "placeholder")])
+    assert marked.problem(marked.text, answer) == problem
+
+
+LINKS = (
+    ["[", "](u)", "`c`", "[", "![", "](i)", "](v)"],
+    ["link", "target", "code", "link", "link", "target", "target"],
+)
+
+
+@pytest.mark.parametrize(
+    ("texts", "kinds", "found"),
+    [
+        (*LINKS, [(1, 2), (5, 6), (4, 7)]),
+        (["[", '](u "', '")'], ["link", "target", "target"], [(1, 2, 3)]),
+        (["<b>", "<br>", "</b>", "</i>"], ["tag"] * 4, [(1, 3)]),
+        (['<img alt="', '" title="', '">', "<p>"], ["tag"] * 4, [(1, 2, 3)]),
+        (["<i>", "<b>", "</i>"], ["tag"] * 3, [(1, 3)]),
+        (["{n, plural, one{", "{x}", "} other{", "}}"], ["placeholder"] * 4, [(1, 3, 4)]),
+        (["%s", "{a}"], ["placeholder"] * 2, []),
+    ],
+)
+def test_what_belongs_together(texts, kinds, found):
+    """Links, tags, attributes and plurals have parts; what has no other end stands alone."""
+    assert groups(texts, kinds) == found
+
+
+@pytest.mark.parametrize(
+    ("answer", "good"),
+    [
+        ([1, 2, 3, 4, 5, 6, 7], True),
+        ([4, 5, 6, 7, 1, 2, 3], True),
+        ([4, 1, 2, 5, 6, 7, 3], True),
+        ([2, 1, 3, 4, 5, 6, 7], False),
+        ([1, 4, 2, 5, 6, 7, 3], False),
+        ([4, 5, 7, 6, 1, 2, 3], False),
+    ],
+)
+def test_groups_stay_whole(answer, good):
+    """Links may change places, even one within another, but neither be turned round nor cut through."""
+    assert in_order(answer, range(1, 8), groups(*LINKS)) is good
+
+
+def test_a_part_of_a_group_stays_in_order():
+    """Where a text is cut into sentences, what is in groups keeps its order."""
+    assert in_order([2, 3, 4], [2, 3, 4], groups(*LINKS))
+    assert not in_order([4, 3, 2], [2, 3, 4], groups(*LINKS))
+
+
+# ---- checks
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "kept"),
+    [
+        ("Hello", "Here is the translation: Bonjour", "Bonjour"),
+        ("Hello", "Sure, here's the French translation:\n\nBonjour", "Bonjour"),
+        ("Hello", "Translation: Bonjour", "Bonjour"),
+        ("Hello", '"Bonjour"', "Bonjour"),
+        ('"Hello"', '"Bonjour"', '"Bonjour"'),
+        ("Hello", "\u00abBonjour\u00bb", "Bonjour"),
+        ("Hello", "```\nBonjour\n```", "Bonjour"),
+        ("Here is the translation: x", "Here is the translation: y", "Here is the translation: y"),
+        ("Hello", '"Bon" et "jour"', '"Bon" et "jour"'),
+        ("Note: this", "Remarque : ceci", "Remarque : ceci"),
+        ("Voici: a", "Here: a", "Here: a"),
+    ],
+)
+def test_what_models_add_is_taken_off(text, answer, kept):
+    """A preamble, quotes and a fence are none of the translation, unless the text has them too."""
+    assert cleaned(text, answer) == kept
+
+
+def found(text, answer, *, terms=(), width=None, source=ENGLISH, target=FRENCH):
+    return problems(text, answer, Expected(put_marks(text, []), source, target, tuple(terms), width))
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "problem"),
+    [
+        (SENTENCE, SENTENCE, "the answer is not in French"),
+        (SENTENCE, SENTENCE.replace("years", "months"), "the answer is not in French"),
+        (SENTENCE, "La vieille maison sur la colline est vide depuis de nombreuses années.", ""),
+        ("In 1984 there were 1,200 of them", "En 1984 il y en avait 1 200", ""),
+        ("In 1984 there were 12 of them", "En 1984 il y en avait douze", "numbers are missing: 12"),
+        ("Page 3 of it", "La troisième page", ""),
+        (SENTENCE * 3, "Oui.", "the translation is far too short"),
+        ("Acme Foo Bar", "Acme Foo Bar", ""),
+    ],
+)
+def test_problems(text, answer, problem):
+    """Copies, numbers that went missing, and what cannot be all of it."""
+    assert found(text, answer) == ([problem] if problem else [])
+
+
+def test_chinese_is_short():
+    """A translation into Chinese needs a fraction of the characters."""
+    assert found(SENTENCE, "山上的老房子已经空了很多年了。", target=parse_language("zh")) == []
+
+
+def test_lines_of_subtitles():
+    """A line that is too long is broken anew where that helps, and a problem where it does not."""
+    assert fitted("one two three four", 10, 1) == "one two\nthree four"
+    assert fitted("short", 10, 1) == "short"
+    assert fitted("x" * 30, 10, 1) == "x" * 30
+    assert found("a cue", "x" * 30, width=10) == ["a line has 30 characters, and 10 at most fit"]
+
+
+# ---- glossaries
+
+
+def test_glossary():
+    """Terms with a translation, terms that stay, comments, a header; the longest term wins."""
+    glossary = Glossary.parse("term,translation,note\n# x\ncloud,nuage\nCloud Run,\nnode,nœud,of a graph\nAcme\n", "g")
+    assert [term.term for term in glossary.used_in("The Clouds and nodes")] == ["cloud", "node"]
+    text = "Acme runs Cloud Run, not Acmes"
+    assert [text[a:b] for a, b in glossary.kept_in(text)] == ["Acme", "Cloud Run"]
+    assert glossary.used_in("clouded") == [glossary.terms[0]] and glossary.used_in("cloudiness") == []
+    assert glossary.fingerprint and not Glossary().fingerprint
+
+
+@pytest.mark.parametrize(
+    ("translation", "answer", "kept"),
+    [("nuage", "Les nuages", True), ("Speicher", "des Speichers", True), ("Haus", "Die Häuser", False),
+     ("base de données", "bases de données", True), ("nuage", "le cloud", False)],
+)  # fmt: skip
+def test_terms_may_be_inflected(translation, answer, kept):
+    """The beginning of each word counts."""
+    assert keeps_to(Term("x", translation), answer) is kept
+
+
+# ---- languages
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [(SENTENCE, "en"), ("Die alte Tür im Haus war seit Jahren nicht mehr offen.", "de"), ("ok", None), ("12 34", None)],
+)
+def test_detection(text, code):
+    """The language of a text; of a few letters nothing is said."""
+    language = detect(text)
+    assert (language and language.code) == code
+
+
+def test_is_still():
+    """Surely in the source language: not where both are one, or little is there."""
+    assert is_still(SENTENCE, ENGLISH, FRENCH)
+    assert not is_still("La vieille maison est vide depuis longtemps.", ENGLISH, FRENCH)
+    assert not is_still(SENTENCE, ENGLISH, parse_language("en-GB"))
+    assert not is_still("Yes", ENGLISH, FRENCH)
+
+
+# ---- layouts, pseudo, updates
+
+
+def segment(start, text, **more):
+    return Segment(start, start + len(text), text, str, **more)
+
+
+def test_interleaved_blocks():
+    """A quotation stays one; a cell has both in it; line endings are the document's."""
+    text = "> hello\r\n"
+    assert (
+        laid_out(Layout.INTERLEAVED, text, [segment(2, "hello")], ["salut"], "markdown")
+        == "> hello\r\n>\r\n> salut\r\n"
+    )
+    text = "| hello |\n"
+    cell = [segment(2, "hello", kind="cell")]
+    assert laid_out(Layout.INTERLEAVED, text, cell, ["salut"], "markdown") == "| hello / salut |\n"
+    assert (
+        laid_out(Layout.INTERLEAVED, "<p>hello</p>", [segment(3, "hello")], ["salut"], "html")
+        == "<p>hello<br>salut</p>"
+    )
+    assert laid_out(Layout.INTERLEAVED, text, cell, [None], "markdown") == text
+
+
+@given(st.text(max_size=60))
+def test_accents(text):
+    """Letters get accents, nothing is lost, and the text is never shorter."""
+    changed = pseudo.accents(text)
+    assert (len(changed) >= len(text) and changed.split() != []) or not text.split()
+    assert pseudo.identity(text) == text
+
+
+def test_accents_grow_by_a_third():
+    """About 30% longer, as the issue of German text in narrow buttons asks for."""
+    assert 1.2 <= len(pseudo.accents(SENTENCE * 5)) / len(SENTENCE * 5) <= 1.4
+
+
+def test_carried_over_by_key():
+    """In message files the key says what belongs together."""
+    old = [segment(0, "eins", path=("a",)), segment(9, "zwei", path=("c",))]
+    new = [segment(0, "one", path=("a",)), segment(5, "new", path=("b",)), segment(9, "two", path=("c",))]
+    assert carried_over(new, old, None, "json") == {0: "eins", 2: "zwei"}
+
+
+def test_carried_over_by_what_was_written():
+    """A text of the source that has changed has no translation any more, an edit of the translation stays."""
+    new = [segment(0, "one"), segment(9, "two, changed"), segment(30, "three")]
+    old = [segment(0, "eins"), segment(9, "zwei"), segment(20, "DREI")]
+    written = [("one", "eins"), ("two", "zwei"), ("three", "drei")]
+    assert carried_over(new, old, written, "markdown") == {0: "eins", 2: "DREI"}
+
+
+def test_protected_spans_may_be_numbers():
+    """Numbers are checked, not marked."""
+    from llmcli.tasks.translation.unit import _spans
+
+    found = _spans(Segment(0, 9, "3 {x} Foo", str, (Span(0, 1, "number"), Span(2, 5, "placeholder"))), [(6, 9)])
+    assert [(span.start, span.end) for span in found] == [(2, 5), (6, 9)]
+
+
+def test_a_bad_line_of_a_glossary():
+    """The line is named."""
+    with pytest.raises(BadDocument) as caught:
+        Glossary.parse("a,b\n\n,c\n", "g.csv")
+    assert "line 3" in caught.value.detail
