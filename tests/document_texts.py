@@ -1,10 +1,22 @@
-"""Documents of every format, generated and written by hand, and hostile translations of their segments."""
+"""Documents of every format, generated and written by hand, hostile translations of their segments, and a good one."""
 
 from __future__ import annotations
+
+import re
 
 from hypothesis import strategies as st
 
 NAMES = ("plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties")
+
+MARK = re.compile(r"\[#\d+\]")
+GREEK = str.maketrans("abcdefghijklmnopqrstuvwxyz", "αβψδεφγηιξκλμνοπqρστθωςχυζ")
+
+
+def greek(text):
+    """Translate: other letters for all but marks, as long as the source."""
+    parts = re.split(f"({MARK.pattern})", text)
+    return "".join(part if MARK.fullmatch(part) else part.lower().translate(GREEK) for part in parts)
+
 
 WORDS = st.text(alphabet="abcé ü.,!?'\"-:;#()*_中文%", min_size=1, max_size=25)
 LINES = {

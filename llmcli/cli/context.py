@@ -117,6 +117,13 @@ class Context:
 
         Raises ``ModelNotHere``, ``DamagedModel`` and whatever fetching raises.
         """
+        model = self._ready()
+        named, origin = self.models.default()
+        called = "" if named == model.name else f", called {named}"
+        self._explain_once(f"model {model.name}{called} ({origin}), file {model.path}")
+        return model
+
+    def _ready(self) -> ModelFile:
         try:
             return self.models.ready(self.flags.model, self.interrupt)
         except DamagedModel as damaged:
@@ -167,11 +174,7 @@ class Context:
             if wiring.elsewhere(self):
                 self._backend = wiring.build_remote(self)
                 return self._backend
-            model = self.model()
-            named, origin = self.models.default()
-            called = "" if named == model.name else f", called {named}"
-            self.explain(f"model {model.name}{called} ({origin}), file {model.path}")
-            self._backend = wiring.build_backend(self, model)
+            self._backend = wiring.build_backend(self, self.model())
         return self._backend
 
     def work(self) -> Work:
@@ -212,10 +215,13 @@ class Context:
     def explain_work(self) -> None:
         """Say what the backend chose, and why, with ``-v``; each sentence once, though a chat comes here often."""
         if self.flags.verbose:
-            fresh = [choice for choice in self.work().choices if choice not in self._explained]
-            self._explained.update(fresh)
-            for choice in fresh:
-                self.explain(choice)
+            for choice in self.work().choices:
+                self._explain_once(choice)
+
+    def _explain_once(self, text: str) -> None:
+        if text not in self._explained:
+            self._explained.add(text)
+            self.explain(text)
 
     def write(self, text: str) -> None:
         """Write to stdout what is no result of a model. Raises ``OutputError`` and ``ReaderGone``."""

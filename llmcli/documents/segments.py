@@ -116,13 +116,15 @@ def has_letters(text: str, spans: Iterable[Span] = ()) -> bool:
 
 _NEWLINES = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
+_SEQUENCES = re.compile("\x1b(?:\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\\[[0-?]*[ -/]*[@-~]|[@-Z\\\\-_])")
+"""What drives a terminal (ECMA-48)."""
 _BLANKS = re.compile(r"\s+")
 _EMPTY_LINES = re.compile(r"[^\S\n]*\n\s*")
 
 
 def clean(text: str) -> str:
     r"""Return a translation without characters that no document should hold, its lines ending with "\n"."""
-    return _CONTROLS.sub("", _NEWLINES.sub("\n", text))
+    return _CONTROLS.sub("", _NEWLINES.sub("\n", _SEQUENCES.sub("", text)))
 
 
 def one_line(text: str) -> str:

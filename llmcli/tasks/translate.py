@@ -230,8 +230,8 @@ class _Translation:
             yield from self._warn(place)
             if self._streams:
                 text = place.segment
-                translation = None if place.translation is None else text.encode(place.translation)
-                words = self._text[text.start : text.end] if translation is None else translation
+                put = self._put(place)
+                words = self._text[text.start : text.end] if put is None else text.encode(put)
                 yield from self._write(self._text[self._at : text.start] + words)
                 self._at = text.end
             self._delivered += 1
@@ -270,9 +270,12 @@ class _Translation:
 
     def _whole(self) -> str:
         segments = [place.segment for place in self._places]
-        return laid_out(
-            self._job.layout, self._text, segments, [place.translation for place in self._places], self._format.name
-        )
+        texts = [self._put(place) for place in self._places]
+        return laid_out(self._job.layout, self._text, segments, texts, self._format.name)
+
+    def _put(self, place: _Place) -> str | None:
+        """Return what to put in a segment's region; None leaves it byte for byte."""
+        return None if self._translator.changes_nothing else place.translation
 
     def _take_back(self) -> Iterator[Notice]:
         """Leave those segments untranslated without which the document is valid in its format, as its source is."""
@@ -296,7 +299,7 @@ class _Translation:
     def _joined(self, indices: Iterable[int]) -> str:
         chosen = set(indices)
         segments = [place.segment for place in self._places]
-        translations = [place.translation if i in chosen else None for i, place in enumerate(self._places)]
+        translations = [self._put(place) if i in chosen else None for i, place in enumerate(self._places)]
         return join(self._text, segments, translations)
 
     def _note(self) -> None:

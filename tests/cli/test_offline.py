@@ -87,6 +87,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "sentiment": ["sentiment", str(text)],
         "generate": ["generate", "poem", "--var", "topic=rain", *SHORT],
         "models": ["models", "list"],
+        "tm": ["tm", "show"],
         "prompts": ["prompts", "list"],
         "config": ["config", "show"],
         "worker": ["worker", "list"],

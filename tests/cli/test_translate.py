@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+from document_texts import greek
 from scripted import Reply, last
 
 REAL = sorted((Path(__file__).parents[1] / "documents" / "real").iterdir())
 ENGLISH = "The house stands on a hill by the sea.\n\nEvery morning the children walk down to the water.\n"
 
 
-def shout(request):
-    """Answer with the text to translate in capitals: the built-in prompt ends with it."""
-    return last(request).rpartition(":\n\n")[2].upper()
+def well(request):
+    """Answer with a translation of the text: the built-in prompt ends with it."""
+    return greek(last(request).rpartition(":\n\n")[2])
 
 
 @pytest.fixture
@@ -53,19 +54,20 @@ def test_pseudo_accents(llm, data):
     run = llm("translate", "--pseudo", "accents", write("x.md", source))
     assert (run.code, run.backend) == (0, None)
     assert all(text in run.out for text in ("`file.txt`", "https://a.b/c", "{name}"))
-    assert "Open" not in run.out and len(run.out) >= 1.15 * len(source)
+    assert "Open" not in run.out
+    assert len(run.out) >= 1.15 * len(source)
 
 
 def test_one_file_to_standard_output(llm, data):
     """The built-in prompt, Markdown kept."""
-    run = llm("translate", "--to", "fr", write("a.md", "# Title\n\n- one `x`\n"), answer=shout)
-    assert (run.code, run.out, run.err) == (0, "# TITLE\n\n- ONE `x`\n", "")
+    run = llm("translate", "--to", "fr", write("a.md", "# Title\n\n- one `x`\n"), answer=well)
+    assert (run.code, run.out, run.err) == (0, "# τιτλε\n\n- ονε `x`\n", "")
 
 
 def test_the_format_can_be_named(llm, data):
     """--format goes before name and content; an unknown one gets a suggestion."""
     name = write("a.txt", "# Title\n\n    code\n")
-    assert llm("translate", "--to", "fr", "--format", "md", name, answer=shout).out == "# TITLE\n\n    code\n"
+    assert llm("translate", "--to", "fr", "--format", "md", name, answer=well).out == "# τιτλε\n\n    code\n"
     bad = llm("translate", "--to", "fr", "--format", "markdwon", name)
     assert (bad.code, "Did you mean markdown?" in bad.err) == (2, True)
 
@@ -74,21 +76,21 @@ def test_a_broken_document_is_refused(llm, data):
     """The line is named, the file of -o is untouched."""
     write("o.json", "old")
     run = llm("translate", "--to", "fr", write("a.json", '{\n "a": "b",\n}\n'), "-o", "o.json")
-    assert (run.code, "a.json, line 3" in run.err, Path("o.json").read_text()) == (65, True, "old")
+    assert (run.code, "a.json: line 3" in run.err, Path("o.json").read_text()) == (65, True, "old")
 
 
 def test_a_directory_is_mirrored(llm, data):
     """Files with known endings below it; hidden ones are left out; what is there already stays without --force."""
     for name in ("docs/a.md", "docs/sub/b.txt", "docs/.git/c.md", "docs/picture.png"):
         write(name, "hello\n")
-    assert llm("translate", "--to", "fr", "docs", "-o", "out/", answer=shout).code == 0
+    assert llm("translate", "--to", "fr", "docs", "-o", "out/", answer=well).code == 0
     assert sorted(str(path) for path in Path("out").rglob("*.*")) == ["out/a.md", "out/sub/b.txt"]
-    assert Path("out/sub/b.txt").read_text() == "HELLO\n"
+    assert Path("out/sub/b.txt").read_text() == greek("hello\n")
     Path("out/a.md").write_text("mine\n")
-    again = llm("translate", "--to", "fr", "docs", "-o", "out", answer=shout)
+    again = llm("translate", "--to", "fr", "docs", "-o", "out", answer=well)
     assert (again.code, Path("out/a.md").read_text(), "exists" in again.err) == (3, "mine\n", True)
-    assert llm("translate", "--to", "fr", "docs", "-o", "out", "--force", answer=shout).code == 0
-    assert Path("out/a.md").read_text() == "HELLO\n"
+    assert llm("translate", "--to", "fr", "docs", "-o", "out", "--force", answer=well).code == 0
+    assert Path("out/a.md").read_text() == greek("hello\n")
 
 
 def test_patterns_and_several_languages(llm, data):
@@ -96,7 +98,7 @@ def test_patterns_and_several_languages(llm, data):
     write("d/a.md", "hello\n")
     write("d/b.md", "bye\n")
     argv = ("translate", "--to", "fr", "--to", "German", "-o", "{dir}/{name}.{lang}{ext}", "d/a.md", "d/b.md")
-    assert llm(*argv, answer=shout).code == 0
+    assert llm(*argv, answer=well).code == 0
     assert sorted(path.name for path in Path("d").iterdir()) == [
         *("a.de.md", "a.fr.md", "a.md", "b.de.md", "b.fr.md", "b.md"),
     ]
@@ -125,13 +127,13 @@ def test_usage(llm, data, argv):
 def test_a_second_run_calls_the_model_not_at_all(llm, data):
     """What was translated is remembered; after one changed paragraph the model is asked once."""
     name = write("a.txt", ENGLISH)
-    first = llm("translate", "--to", "fr", name, answer=shout)
+    first = llm("translate", "--to", "fr", name, answer=well)
     assert len(first.backend.requests) == 2
-    second = llm("translate", "--to", "fr", name, answer=shout)
+    second = llm("translate", "--to", "fr", name, answer=well)
     assert (second.out, second.backend) == (first.out, None)
     write("a.txt", ENGLISH.replace("sea", "lake"))
-    third = llm("translate", "--to", "fr", name, answer=shout)
-    assert (len(third.backend.requests), "LAKE" in third.out) == (1, True)
+    third = llm("translate", "--to", "fr", name, answer=well)
+    assert (len(third.backend.requests), greek("lake") in third.out) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -139,11 +141,11 @@ def test_a_second_run_calls_the_model_not_at_all(llm, data):
 )
 def test_what_changes_a_translation_is_not_remembered_across(llm, data, more):
     """Another wording, glossary or language asks the model again."""
-    write("g.csv", "term,translation\nhill,HILL\n")
+    write("g.csv", "term,translation\nmoon,Mond\n")
     name = write("a.txt", ENGLISH)
-    llm("translate", "--to", "fr", name, answer=shout)
+    llm("translate", "--to", "fr", name, answer=well)
     argv = more if more[0] == "--to" else ("--to", "fr", *more)
-    assert len(llm("translate", *argv, name, answer=shout).backend.requests) == 2
+    assert len(llm("translate", *argv, name, answer=well).backend.requests) == 2
 
 
 def test_an_interrupted_job_goes_on(llm, data):
@@ -152,12 +154,12 @@ def test_an_interrupted_job_goes_on(llm, data):
         write(f"d/{index}.txt", f"text number {index} is here\n")
 
     def fails(request):
-        return Reply(error=RuntimeError("boom")) if "number 1" in last(request) else shout(request)
+        return Reply(error=RuntimeError("boom")) if "number 1" in last(request) else well(request)
 
     first = llm("translate", "--to", "fr", "d", "-o", "out", answer=fails)
     assert first.code == 3 and sorted(p.name for p in Path("out").iterdir()) == ["0.txt", "2.txt"]
     before = Path("out/0.txt").stat().st_mtime_ns
-    second = llm("translate", "--to", "fr", "d", "-o", "out", "--json", answer=shout)
+    second = llm("translate", "--to", "fr", "d", "-o", "out", "--json", answer=well)
     assert (second.code, len(second.backend.requests)) == (0, 1)
     assert Path("out/0.txt").stat().st_mtime_ns == before
     assert [json.loads(line).get("finished", False) for line in second.out.splitlines()] == [True, False, True]
@@ -166,20 +168,21 @@ def test_an_interrupted_job_goes_on(llm, data):
 def test_update_keeps_human_edits(llm, data):
     """Where the source did not change, what people made of the translation stays."""
     name = write("a.md", "# One\n\nThe first text.\n\nThe second text.\n\nThe third text.\n")
-    llm("translate", "--to", "fr", name, "-o", "b.md", answer=shout)
-    Path("b.md").write_text(Path("b.md").read_text().replace("THE SECOND TEXT", "Edited by hand"))
+    llm("translate", "--to", "fr", name, "-o", "b.md", answer=well)
+    Path("b.md").write_text(Path("b.md").read_text().replace(greek("the second text"), "Edited by hand"))
     write("a.md", "# One\n\nThe first text, changed.\n\nThe second text.\n\nThe third text.\n\nA new one.\n")
-    run = llm("translate", "--to", "fr", name, "--update", "b.md", answer=shout)
+    run = llm("translate", "--to", "fr", name, "--update", "b.md", answer=well)
     assert Path("b.md").read_text() == (
-        "# ONE\n\nTHE FIRST TEXT, CHANGED.\n\nEdited by hand.\n\nTHE THIRD TEXT.\n\nA NEW ONE.\n"
+        f"# {greek('one')}\n\n{greek('the first text, changed.')}\n\nEdited by hand.\n\n"
+        f"{greek('the third text.')}\n\n{greek('a new one.')}\n"
     )
     assert (run.code, run.out, len(run.backend.requests)) == (0, "", 2)
 
 
 def test_update_of_a_first_translation_makes_it(llm, data):
     """Where there is no translation yet, it is made."""
-    assert llm("translate", "--to", "fr", write("a.txt", "hi\n"), "--update", "b.txt", answer=shout).code == 0
-    assert Path("b.txt").read_text() == "HI\n"
+    assert llm("translate", "--to", "fr", write("a.txt", "hi\n"), "--update", "b.txt", answer=well).code == 0
+    assert Path("b.txt").read_text() == greek("hi\n")
 
 
 def test_the_report_says_what_became_of_each_segment(llm, data):
@@ -187,13 +190,13 @@ def test_the_report_says_what_became_of_each_segment(llm, data):
     name = write("a.md", "# Good\n\nIt is `bad` here.\n")
 
     def answer(request):
-        return "no marks" if "[#1]" in last(request) else shout(request)
+        return "no marks" if "[#1]" in last(request) else well(request)
 
     run = llm("translate", "--to", "fr", name, "--report", "r.json", answer=answer)
     (document,) = json.loads(Path("r.json").read_text())["documents"]
     good, bad = document["segments"]
     assert (run.code, document["untranslated"]) == (3, 1)
-    assert (good["status"], good["translation"], good["retries"]) == ("translated", "GOOD", 0)
+    assert (good["status"], good["translation"], good["retries"]) == ("translated", greek("good"), 0)
     assert (bad["status"], bad["line"], bad["translation"]) == ("untranslated", 3, None)
     assert bad["retries"] >= 1 and "marks" in bad["checks"][0]
     assert "line 3: left untranslated: the marks are not right" in run.err
@@ -207,9 +210,9 @@ def test_a_report_that_cannot_be_written_is_found_first(llm, data):
 
 def test_json(llm, data):
     """One object a document, with languages, format and counts."""
-    run = llm("translate", "--to", "fr", "--json", write("a.txt", ENGLISH), answer=shout)
+    run = llm("translate", "--to", "fr", "--json", write("a.txt", ENGLISH), answer=well)
     found = json.loads(run.out)
-    assert found["text"] == ENGLISH.upper()
+    assert found["text"] == greek(ENGLISH)
     assert (found["from"], found["to"], found["format"], found["segments"]) == ("en", "fr", "plain", 2)
 
 
@@ -217,9 +220,9 @@ def test_the_language_that_was_found_is_shown(llm, data, terminal):
     """On a terminal's stderr, and with -v; a script's stderr stays empty."""
     name = write("a.txt", ENGLISH)
     screen = terminal()
-    llm("translate", "--to", "fr", name, "-o", "b.txt", err=screen.slave, answer=shout)
+    llm("translate", "--to", "fr", name, "-o", "b.txt", err=screen.slave, answer=well)
     assert "a.txt (plain): English to French, 2 segments" in screen.close()
-    assert "English to French" in llm("translate", "--to", "fr", "-v", name, answer=shout).err
+    assert "English to French" in llm("translate", "--to", "fr", "-v", name, answer=well).err
 
 
 def test_dry_run(llm, data):
@@ -229,7 +232,7 @@ def test_dry_run(llm, data):
     row = json.loads(run.out)
     assert (run.code, row["segments"], row["new"], run.backend.requests) == (0, 2, 2, [])
     assert row["tokens"] > 10 and (row["seconds"] is None or row["seconds"] >= 0)
-    llm("translate", "--to", "fr", name, answer=shout)
+    llm("translate", "--to", "fr", name, answer=well)
     assert json.loads(llm("translate", "--to", "fr", "--dry-run", "--json", name).out)["new"] == 0
     assert llm("translate", "--pseudo", "accents", "--dry-run", name).code == 0
 
@@ -237,10 +240,10 @@ def test_dry_run(llm, data):
 def test_bilingual(llm, data):
     """Each paragraph before its translation, or both in a table."""
     name = write("a.md", "# One\n\n- two\n")
-    run = llm("translate", "--to", "fr", "--bilingual", "interleaved", name, answer=shout)
-    assert run.out == "# One\n\n# ONE\n\n- two\n\n  TWO\n"
-    table = llm("translate", "--to", "fr", "--bilingual", "side-by-side", name, answer=shout)
-    assert "| One | ONE |\n| two | TWO |\n" in table.out
+    run = llm("translate", "--to", "fr", "--bilingual", "interleaved", name, answer=well)
+    assert run.out == "# One\n\n# ονε\n\n- two\n\n  τςο\n"
+    table = llm("translate", "--to", "fr", "--bilingual", "side-by-side", name, answer=well)
+    assert "| One | ονε |\n| two | τςο |\n" in table.out
     message = llm("translate", "--to", "fr", "--bilingual", "interleaved", write("a.json", '{"a": "b c"}'))
     assert (message.code, "side-by-side" in message.err) == (2, True)
 
@@ -253,11 +256,11 @@ def test_a_glossary_is_enforced(llm, data):
 
     def answer(request):
         asked.append(last(request))
-        text = shout(request)
-        return text.replace("HOUSE", "GEBÄUDE") if sum("HOUSE" in a.upper() for a in asked) > 1 else text
+        text = well(request)
+        return text.replace(greek("house"), "Gebäude") if sum("house of" in a for a in asked) > 1 else text
 
     run = llm("translate", "--to", "de", "--glossary", "g.csv", "--report", "r.json", name, answer=answer)
-    assert (run.code, run.out.splitlines()[0]) == (0, "THE GEBÄUDE OF Acme IS BIG.")
+    assert (run.code, run.out.splitlines()[0]) == (0, f"{greek('the')} Gebäude {greek('of')} Acme {greek('is big.')}")
     assert "house = Gebäude (a building)" in asked[0] and not any("Gebäude" in a for a in asked if "Nothing" in a)
     assert "'house' has to be translated as 'Gebäude'" in Path("r.json").read_text()
 
@@ -272,7 +275,7 @@ def test_a_broken_glossary_is_refused(llm, data, text):
 def test_context_from_a_file(llm, data):
     """--context @FILE is read; the model sees it."""
     write("about.txt", "A manual of a pump.\n")
-    run = llm("translate", "--to", "fr", "--context", "@about.txt", write("a.txt", "hi\n"), answer=shout)
+    run = llm("translate", "--to", "fr", "--context", "@about.txt", write("a.txt", "hi\n"), answer=well)
     assert "A manual of a pump." in last(run.backend.requests[0])
     assert llm("translate", "--to", "fr", "--context", "@none", "a.txt").code == 66
 
@@ -280,14 +283,14 @@ def test_context_from_a_file(llm, data):
 def test_eval(llm, data):
     """BLEU and chrF with sacrebleu's signatures in place of the translation."""
     pytest.importorskip("sacrebleu")
-    name, reference = write("a.txt", ENGLISH), write("r.txt", ENGLISH.upper())
-    run = llm("translate", "--to", "fr", "--eval", reference, name, answer=shout)
+    name, reference = write("a.txt", ENGLISH), write("r.txt", greek(ENGLISH))
+    run = llm("translate", "--to", "fr", "--eval", reference, name, answer=well)
     assert run.code == 0 and run.out.startswith("BLEU 100.00  nrefs:1|") and "\nchrF 100.00  nrefs:1|" in run.out
-    both = llm("translate", "--to", "fr", "--eval", reference, name, "-o", "b.txt", answer=shout)
-    assert both.out == run.out and Path("b.txt").read_text() == ENGLISH.upper()
-    scores = json.loads(llm("translate", "--to", "fr", "--json", "--eval", reference, name, answer=shout).out)
+    both = llm("translate", "--to", "fr", "--eval", reference, name, "-o", "b.txt", answer=well)
+    assert both.out == run.out and Path("b.txt").read_text() == greek(ENGLISH)
+    scores = json.loads(llm("translate", "--to", "fr", "--json", "--eval", reference, name, answer=well).out)
     assert scores["bleu"] == pytest.approx(100)
-    assert llm("translate", "--to", "fr", "--eval", write("s.txt", "one\n"), name, answer=shout).code == 2
+    assert llm("translate", "--to", "fr", "--eval", write("s.txt", "one\n"), name, answer=well).code == 2
 
 
 def test_eval_without_its_library(llm, data, monkeypatch):
@@ -300,11 +303,11 @@ def test_eval_without_its_library(llm, data, monkeypatch):
 def test_tm_round_trip(llm, data):
     """What one memory exports another one imports; people's translations go before a model's."""
     name = write("a.txt", ENGLISH)
-    llm("translate", "--to", "fr", name, answer=shout)
+    llm("translate", "--to", "fr", name, answer=well)
     assert llm("tm", "show", "--json").out.strip() == '{"from": "en", "to": "fr", "translations": 2, "people": 0}'
     assert llm("tm", "export", "-o", "m.tmx").code == 0
     assert llm("tm", "export").out == Path("m.tmx").read_text()
-    Path("m.tmx").write_text(Path("m.tmx").read_text().replace("THE HOUSE STANDS", "La maison se trouve"))
+    Path("m.tmx").write_text(Path("m.tmx").read_text().replace(greek("the house stands"), "La maison se trouve"))
     assert llm("tm", "import", "--tm", "other.sqlite", "m.tmx").code == 0
     run = llm("translate", "--to", "fr", "--tm", "other.sqlite", name)
     assert (run.code, run.backend, run.out.startswith("La maison se trouve")) == (0, None, True)

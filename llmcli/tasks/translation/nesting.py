@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 _NAME = re.compile(r"</?\s*([A-Za-z][\w:.-]*)")
 _VOID = frozenset(
@@ -53,7 +54,7 @@ def in_order(answer: Sequence[int], wanted: Sequence[int], pairs: Sequence[tuple
     grouped = {number for pair in touched for number in pair}
     if any(not here.issuperset(pair) for pair in touched):
         return [n for n in answer if n in grouped] == [n for n in wanted if n in grouped]
-    following = {a: b for pair in touched for a, b in zip(pair, pair[1:], strict=False)}
+    following = {a: b for pair in touched for a, b in pairwise(pair)}
     first = {pair[0] for pair in touched}
     expected: list[int] = []
     for number in answer:

@@ -14,16 +14,14 @@ _GROWTH = 0.3
 
 
 def accents(text: str) -> str:
-    """Return ``text`` with accents on its letters, and vowels doubled until it is 30% longer."""
-    owed, out = 0.0, []
-    for character in text.translate(_TABLE):
-        out.append(character)
-        owed += _GROWTH
-        if owed >= 1 and character in _VOWELS:
-            doubled = min(int(owed), 3)
-            out.append(character * doubled)
-            owed -= doubled
-    return "".join(out)
+    """Return ``text`` with accents on its letters, and vowels repeated until it is 30% longer."""
+    changed = text.translate(_TABLE)
+    places = [i for i, c in enumerate(changed) if c in _VOWELS] or [i for i, c in enumerate(changed) if c.isalpha()]
+    if not places:
+        return changed
+    each, more = divmod(round(_GROWTH * len(text.strip())), len(places))
+    times = {place: 1 + each + (index < more) for index, place in enumerate(places)}
+    return "".join(character * times.get(index, 1) for index, character in enumerate(changed))
 
 
 def identity(text: str) -> str:

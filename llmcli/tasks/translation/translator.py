@@ -13,6 +13,7 @@ from llmcli.tasks.base import Options, make_request
 from llmcli.tasks.fitting import Room
 from llmcli.tasks.languages import Language
 from llmcli.tasks.translation.glossary import Glossary, Term
+from llmcli.tasks.translation.pseudo import identity
 from llmcli.templates import Prompt
 from llmcli.types import Request
 
@@ -65,6 +66,11 @@ class Translator:
     review: Prompt | None = None
     instead: Callable[[str], str] | None = None
     model_id: str = ""
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether documents come out as they are: splitter and joiner are tried alone."""
+        return self.instead is identity
 
     def request(
         self,

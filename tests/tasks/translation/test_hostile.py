@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from document_texts import MARK, greek
 from scripted import Reply, ScriptedBackend, last
 from tasks.helpers import of, result
 
@@ -21,16 +21,7 @@ from llmcli.tasks.translation.translator import Translator
 from llmcli.types import Delta, Result
 
 REAL = sorted((Path(__file__).parents[2] / "documents" / "real").iterdir())
-MARK = re.compile(r"\[#\d+\]")
-GREEK = str.maketrans("abcdefghijklmnopqrstuvwxyz", "αβψδεφγηιξκλμνοπqρστθωςχυζ")
 each_file = pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
-
-
-def greek(text):
-    """Translate: other letters for all but marks, as long as the source."""
-    return "".join(
-        part if MARK.fullmatch(part) else part.lower().translate(GREEK) for part in re.split(f"({MARK.pattern})", text)
-    )
 
 
 def well(request):

@@ -1,24 +1,23 @@
-"""What ``llm translate`` is asked for, checked before a model is: which jobs, and where the output of each goes."""
+"""Which documents are to be translated into which languages, and where the output of each goes."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from llmcli.cli import inputs, mirror, wording
+from llmcli.cli import inputs
 from llmcli.cli.context import Context
+from llmcli.cli.translation import mirror
 from llmcli.documents.reading import Document, read_file
-from llmcli.errors import CannotCreate, LlmError, MissingError, UsageError
-from llmcli.types import Delta, ItemFailed, Result, TaskEvent
+from llmcli.errors import LlmError, MissingError, UsageError
+from llmcli.types import ItemFailed
 
 if TYPE_CHECKING:
     from llmcli.tasks.languages import Language
-    from llmcli.tasks.translation.report import Report
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Pairs:
         return tuple(pair.document.name for pair in self.all)
 
 
-def pairs(cli: Context, wish: Wish, suffixes: Sequence[str]) -> Pairs:
+def find_pairs(cli: Context, wish: Wish, suffixes: Sequence[str]) -> Pairs:
     """Return what is to be done; documents in directories have one of ``suffixes``.
 
     A file with a derived name that is there already is not written unless ``force`` or ``updates``. Raises
@@ -109,62 +108,3 @@ def _earlier(path: Path) -> Document | None:
     with suppress(MissingError):
         return read_file(str(path))
     return None
-
-
-def written(cli: Context, events: Iterator[TaskEvent], outputs: Mapping[int, Path]) -> Iterator[TaskEvent]:
-    """Write each result to its file and pass it on without its text; what cannot be written has failed."""
-    from llmcli.documents.writing import atomic_write
-
-    for event in events:
-        if isinstance(event, Delta) and not event.reasoning:
-            continue
-        if not isinstance(event, Result):
-            yield event
-            continue
-        path = outputs[event.item]
-        if event.text is None:
-            yield event
-            continue
-        try:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise CannotCreate(str(path), detail=error.strerror or "") from error
-            with atomic_write(str(path), interrupt=cli.interrupt) as file:
-                file.write(event.text.encode("utf-8", "surrogateescape"))
-        except LlmError as error:
-            yield ItemFailed(event.item, event.name, error)
-            continue
-        yield replace(event, text=None, fields={**event.fields, "output": str(path)})
-
-
-def noted(events: Iterator[TaskEvent], ends: list[Result | ItemFailed]) -> Iterator[TaskEvent]:
-    """Pass everything on, and keep how each document ended."""
-    for event in events:
-        if isinstance(event, Result | ItemFailed):
-            ends.append(event)
-        yield event
-
-
-def said(result: Result) -> str:
-    """Return what a person may want to know of a document: "guide.md: English to French, 12 segments"."""
-    from llmcli.tasks.languages import parse_language
-
-    fields = result.fields
-    source = parse_language(fields["from"]).name if fields["from"] else "a language that was not recognized"
-    name = "standard input" if result.name == "-" else result.name
-    return (
-        f"{name} ({fields['format']}): {source} to {parse_language(fields['to']).name}, {fields['segments']} segments"
-    )
-
-
-def report_text(ends: Sequence[Result | ItemFailed], report: Report) -> str:
-    """Return what became of each document and segment, as JSON."""
-    documents: list[dict[str, Any]] = []
-    for end in sorted(ends, key=lambda end: end.item):
-        if isinstance(end, Result):
-            rest = {**end.fields, "warnings": list(end.warnings), "segments": report.to_json(end.item)}
-        else:
-            rest = {"error": wording.words(end.error)[0]}
-        documents.append({"name": end.name, **rest})
-    return json.dumps({"documents": documents}, ensure_ascii=False, indent=1) + "\n"

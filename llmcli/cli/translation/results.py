@@ -1,0 +1,109 @@
+"""What becomes of results: files, scores, the report, a line for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli import wording
+from llmcli.cli.context import Context
+from llmcli.errors import CannotCreate, LlmError, UsageError
+from llmcli.types import Delta, ItemFailed, Result, TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.documents.reading import Document
+    from llmcli.tasks.translation.report import Report
+
+
+def scored(events: Iterator[TaskEvent], reference: Document, report: Report) -> Iterator[TaskEvent]:
+    """Add BLEU and chrF to the fields of the one result, segment by segment against another translation.
+
+    Raises ``UsageError`` where the two do not have the same segments, and what ``evaluate`` and ``split`` raise.
+    """
+    from llmcli.documents.formats import find_format
+    from llmcli.tasks.translation.evaluate import evaluate
+
+    for event in events:
+        if not isinstance(event, Result):
+            yield event
+            continue
+        target = event.fields["to"]
+        theirs = find_format(reference.name, reference.text, event.fields["format"]).split(reference.text, target)
+        references = [segment.existing or segment.text for segment in theirs]
+        texts = [row.translation or row.source for row in report.rows[event.item]]
+        if len(texts) != len(references):
+            raise UsageError(
+                f"{event.name} has {len(texts)} segments and {reference.name} has {len(references)}",
+                detail="--eval compares segment by segment: name a translation of the same document",
+            )
+        yield replace(event, fields={**event.fields, **asdict(evaluate(texts, references, target))})
+
+
+def scores(result: Result) -> str:
+    """Return what ``scored`` added to a result, a line each."""
+    fields = result.fields
+    return (
+        f"BLEU {fields['bleu']:.2f}  {fields['bleu_signature']}\nchrF {fields['chrf']:.2f}  {fields['chrf_signature']}"
+    )
+
+
+def written(cli: Context, events: Iterator[TaskEvent], outputs: Mapping[int, Path]) -> Iterator[TaskEvent]:
+    """Write each result to its file and pass it on without its text; what cannot be written has failed."""
+    from llmcli.documents.writing import atomic_write
+
+    for event in events:
+        if isinstance(event, Delta) and not event.reasoning:
+            continue
+        if not isinstance(event, Result):
+            yield event
+            continue
+        path = outputs[event.item]
+        if event.text is None:
+            yield event
+            continue
+        try:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise CannotCreate(str(path), detail=error.strerror or "") from error
+            with atomic_write(str(path), interrupt=cli.interrupt) as file:
+                file.write(event.text.encode("utf-8", "surrogateescape"))
+        except LlmError as error:
+            yield ItemFailed(event.item, event.name, error)
+            continue
+        yield replace(event, text=None, fields={**event.fields, "output": str(path)})
+
+
+def noted(events: Iterator[TaskEvent], ends: list[Result | ItemFailed]) -> Iterator[TaskEvent]:
+    """Pass everything on, and keep how each document ended."""
+    for event in events:
+        if isinstance(event, Result | ItemFailed):
+            ends.append(event)
+        yield event
+
+
+def said(result: Result) -> str:
+    """Return what a person may want to know of a document: "guide.md: English to French, 12 segments"."""
+    from llmcli.tasks.languages import parse_language
+
+    fields = result.fields
+    source = parse_language(fields["from"]).name if fields["from"] else "a language that was not recognized"
+    name = "standard input" if result.name == "-" else result.name
+    return (
+        f"{name} ({fields['format']}): {source} to {parse_language(fields['to']).name}, {fields['segments']} segments"
+    )
+
+
+def report_text(ends: Sequence[Result | ItemFailed], report: Report) -> str:
+    """Return what became of each document and segment, as JSON."""
+    documents: list[dict[str, Any]] = []
+    for end in sorted(ends, key=lambda end: end.item):
+        if isinstance(end, Result):
+            rest = {**end.fields, "warnings": list(end.warnings), "segments": report.to_json(end.item)}
+        else:
+            rest = {"error": wording.words(end.error)[0]}
+        documents.append({"name": end.name, **rest})
+    return json.dumps({"documents": documents}, ensure_ascii=False, indent=1) + "\n"
