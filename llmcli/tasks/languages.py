@@ -94,6 +94,7 @@ ku|Kurdish|kurdî|Kurmanji
 ky|Kyrgyz|кыргызча
 la|Latin|Latina
 lb|Luxembourgish|Lëtzebuergesch
+lg|Ganda|Luganda
 ln|Lingala|lingála
 lo|Lao|ລາວ
 lt|Lithuanian|lietuvių

@@ -6,6 +6,7 @@ asked here is mostly which of two languages a text is in, and nothing is said ab
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import cache
 
@@ -16,6 +17,9 @@ _ENOUGH = 24
 _SURE = 8.0
 """Natural-log odds above which one of two languages is."""
 _SAMPLE = 20_000
+_NO_WORDS = re.compile(r"[\d_]|[^\w\s'\u2019.,!?-]")
+_NO_LANGUAGE = "zxx"
+"""What ISO 639 calls a text that is in none, such as program code."""
 
 
 def detect(text: str) -> Language | None:
@@ -25,8 +29,10 @@ def detect(text: str) -> Language | None:
         return None
     import py3langid
 
-    (code, best), (_, next_best), *_ = py3langid.rank(sample)
-    return parse_language(code) if best - next_best > 1 else None
+    (code, best), (_, next_best), *_ = py3langid.rank(_words(sample))
+    if best - next_best <= 1 or code == _NO_LANGUAGE:
+        return None
+    return parse_language(code)
 
 
 def is_still(text: str, source: Language, target: Language) -> bool:
@@ -39,7 +45,7 @@ def is_still(text: str, source: Language, target: Language) -> bool:
     known = _known()
     if one not in known:
         return False
-    odds = dict(py3langid.rank(text))
+    odds = dict(py3langid.rank(_words(text)))
     return bool(odds[one] - odds[other] > _SURE) if other in known else max(odds, key=lambda code: odds[code]) == one
 
 
@@ -53,6 +59,11 @@ def _known() -> frozenset[str]:
 def _base(language: Language) -> str:
     code = language.code.partition("-")[0]
     return {"yue": "zh", "tl": "fil"}.get(code, code)
+
+
+def _words(text: str) -> str:
+    """Return the words alone: digits and signs are of no language."""
+    return " ".join(_NO_WORDS.sub(" ", text).split())
 
 
 def _letters(text: str) -> int:

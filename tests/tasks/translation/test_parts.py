@@ -192,6 +192,16 @@ def test_detection(text, code):
     assert (language and language.code) == code
 
 
+def test_every_language_that_is_detected_is_known():
+    """Each code that py3langid may return has a name here, but for that of no language."""
+    import py3langid
+
+    codes = {code for code, _ in py3langid.rank("x")} - {"zxx"}
+    assert {parse_language(code).code.partition("-")[0] for code in codes} == codes
+    found = detect("".join(f"Paragraph {number} of this text.\n\n" for number in range(3000)))
+    assert found is not None and found.code == "en"
+
+
 def test_is_still():
     """Surely in the source language: not where both are one, or little is there."""
     assert is_still(SENTENCE, ENGLISH, FRENCH)
