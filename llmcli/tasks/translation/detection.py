@@ -1,6 +1,6 @@
 """Which language a text is in.
 
-py3langid (a naive Bayes classifier over bytes, Lui and Baldwin 2012) knows 97 languages. Short texts fool it, so what is
+py3langid (a naive Bayes classifier over bytes, Lui and Baldwin 2012) knows some 130 languages, dialects and "none" included. Short texts fool it, so what is
 asked here is mostly which of two languages a text is in, and nothing is said about a few words.
 """
 
@@ -10,7 +10,7 @@ import re
 import unicodedata
 from functools import cache
 
-from llmcli.tasks.languages import Language, parse_language
+from llmcli.tasks.languages import Language, language_names, parse_language
 
 _ENOUGH = 24
 """Letters below which nothing is said."""
@@ -18,8 +18,6 @@ _SURE = 8.0
 """Natural-log odds above which one of two languages is."""
 _SAMPLE = 20_000
 _NO_WORDS = re.compile(r"[\d_]|[^\w\s'\u2019.,!?-]")
-_NO_LANGUAGE = "zxx"
-"""What ISO 639 calls a text that is in none, such as program code."""
 
 
 def detect(text: str) -> Language | None:
@@ -29,8 +27,10 @@ def detect(text: str) -> Language | None:
         return None
     import py3langid
 
-    (code, best), (_, next_best), *_ = py3langid.rank(_words(sample))
-    if best - next_best <= 1 or code == _NO_LANGUAGE:
+    ranked = py3langid.rank(_words(sample))
+    named = {code.partition("-")[0] for code, _ in language_names()}
+    (code, best), (_, next_best), *_ = [(code, odds) for code, odds in ranked if code in named]
+    if best - next_best <= 1 or ranked[0][1] - best > _SURE:
         return None
     return parse_language(code)
 
