@@ -130,6 +130,23 @@ def test_translate_keeps_the_shape_of_the_text(llm, starter):
     assert first and second and not second.endswith("\n")
 
 
+def test_translate_keeps_a_readme_valid(llm, starter, tmp_path):
+    """Whatever the starter makes of it: the same structure, the same code and links, and an honest exit code."""
+    from llmcli.documents.formats import find_format
+
+    text = (
+        "# Tidy\n\nIt keeps your *files* in order: see [the guide](https://a.example/g).\n\n- `tidy run`\n- one more\n"
+    )
+    (tmp_path / "small.md").write_text(text)
+    done = llm("translate", "--to", "fr", "--no-tm", "--json", str(tmp_path / "small.md"))
+    found = json.loads(done.stdout)
+    assert done.returncode == (3 if found["untranslated"] else 0), done.stderr
+    form = find_format("x.md", text)
+    before, after = form.split(text, "fr"), form.split(found["text"], "fr")
+    assert [segment.kind for segment in after] == [segment.kind for segment in before]
+    assert "](https://a.example/g)" in found["text"] and "\n- `tidy run`\n" in found["text"]
+
+
 def sixteen():
     """Return sampled requests, half of which share a beginning of eighty tokens."""
     story = "The ship sailed on to the next island. " * 8

@@ -1,0 +1,110 @@
+"""A file of 500 short messages (gettext) translated as one job, against the same requests one after another.
+
+Figures: seconds of the job and of its requests, each in a job of its own that begins when the one before has ended; and
+seconds of the same requests submitted all at once, the engine's best. Model loaded before the clock runs. Answers end
+after 12 tokens, which the user's own limit allows, so that every model has as much to write.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+
+import common
+
+from llmcli.backends.base import Backend, Job
+from llmcli.documents.reading import Document
+from llmcli.tasks.base import Options
+from llmcli.tasks.languages import parse_language
+from llmcli.tasks.translate import PROMPT, translate
+from llmcli.tasks.translate import Job as Translation
+from llmcli.tasks.translation.translator import Translator
+from llmcli.templates import Library
+from llmcli.types import BackendInfo, EngineOptions, Request, Work
+
+COUNT = 500
+OUT = 12
+
+
+class Recording:
+    """A backend that notes what it is asked."""
+
+    def __init__(self, inner: Backend) -> None:
+        self.inner = inner
+        self.requests: list[Request] = []
+
+    def info(self) -> BackendInfo:
+        """As the backend within."""
+        return self.inner.info()
+
+    def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
+        """As the backend within."""
+        return self.inner.count(requests)
+
+    def open(self) -> Job:
+        """Open a job whose requests are noted."""
+        job = self.inner.open()
+        submit = job.submit
+
+        def noting(request: Request) -> None:
+            self.requests.append(request)
+            submit(request)
+
+        job.submit = noting  # type: ignore[method-assign]
+        return job
+
+    def work(self) -> Work:
+        """As the backend within."""
+        return self.inner.work()
+
+    def close(self) -> None:
+        """Leave the backend within open."""
+
+
+def messages(count: int) -> str:
+    """Return a PO file of so many short messages."""
+    texts = [" ".join(common.words(3 + number % 8, number)).capitalize() for number in range(count)]
+    return "\n".join(f'msgid "{number}: {text}"\nmsgstr ""\n' for number, text in enumerate(texts))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = common.parser(__doc__ or "")
+    parser.add_argument("--count", type=int, default=COUNT, help=f"messages (default: {COUNT})")
+    options = parser.parse_args()
+    model = common.model_path(options.model)
+    document = Document("messages.po", messages(options.count))
+    prompt = Library(None).get(PROMPT)
+    with common.engine(model, EngineOptions()) as backend:
+        recording = Recording(backend)
+        by = Translator(recording, prompt, Options(max_tokens=OUT), parse_language("fr"))
+
+        def task() -> float:
+            recording.requests.clear()
+            started = time.perf_counter()
+            for _ in translate([Translation(document, by, parse_language("en"))]):
+                pass
+            return time.perf_counter() - started
+
+        def serial() -> float:
+            started = time.perf_counter()
+            for request in list(recording.requests):
+                common.engine_seconds(backend, [request])
+            return time.perf_counter() - started
+
+        def at_once() -> float:
+            renamed = [dataclasses.replace(r, id=str(n)) for n, r in enumerate(recording.requests)]
+            return common.engine_seconds(backend, renamed)
+
+        ours, serially, best = common.in_turn(options.runs, task, serial, at_once)
+    rows = [
+        [f"{options.count} messages, s", common.span(ours), common.span(serially), f"{common.ratio(serially, ours):.2f}",
+         "at least 5"],
+        ["the same, s", common.span(ours), common.span(best), f"{common.ratio(best, ours):.2f}", "at least 0.9"],
+    ]  # fmt: skip
+    common.table(rows, ["", "llm translate", "one after another; all at once", "ratio", "aim"])
+
+
+if __name__ == "__main__":
+    main()
