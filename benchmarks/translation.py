@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import common
 
-from llmcli.backends.base import Backend, Job
+from llmcli.backends.base import Backend, Job, run
 from llmcli.documents.reading import Document
 from llmcli.tasks.base import Options
 from llmcli.tasks.languages import parse_language
@@ -75,29 +77,32 @@ def main() -> None:
     options = parser.parse_args()
     model = common.model_path(options.model)
     document = Document("messages.po", messages(options.count))
-    prompt = Library(None).get(PROMPT)
+    prompt = Library(Path("none")).get(PROMPT)
     with common.engine(model, EngineOptions()) as backend:
         recording = Recording(backend)
         by = Translator(recording, prompt, Options(max_tokens=OUT), parse_language("fr"))
 
-        def task() -> float:
+        def task() -> None:
             recording.requests.clear()
-            started = time.perf_counter()
-            for _ in translate([Translation(document, by, parse_language("en"))]):
-                pass
-            return time.perf_counter() - started
+            deque(translate([Translation(document, by, parse_language("en"))]), maxlen=0)
 
-        def serial() -> float:
-            started = time.perf_counter()
-            for request in list(recording.requests):
-                common.engine_seconds(backend, [request])
-            return time.perf_counter() - started
+        def serial() -> None:
+            for request in recording.requests:
+                deque(run(backend, [request]), maxlen=0)
 
-        def at_once() -> float:
+        def at_once() -> None:
             renamed = [dataclasses.replace(r, id=str(n)) for n, r in enumerate(recording.requests)]
-            return common.engine_seconds(backend, renamed)
+            deque(run(backend, renamed), maxlen=0)
 
-        ours, serially, best = common.in_turn(options.runs, task, serial, at_once)
+        def timed(work: Callable[[], None]) -> Callable[[], float]:
+            def measured() -> float:
+                started = time.perf_counter()
+                work()
+                return time.perf_counter() - started
+
+            return measured
+
+        ours, serially, best = common.in_turn(options.runs, timed(task), timed(serial), timed(at_once), warm=False)
     rows = [
         [f"{options.count} messages, s", common.span(ours), common.span(serially), f"{common.ratio(serially, ours):.2f}",
          "at least 5"],
