@@ -16,6 +16,7 @@ from llmcli.store.memory import Memory
 from llmcli.tasks.base import Tally
 from llmcli.tasks.languages import Language
 from llmcli.tasks.together import Cancel, Step, together
+from llmcli.tasks.translation.checks import lost
 from llmcli.tasks.translation.detection import detect
 from llmcli.tasks.translation.layout import ONE_LANGUAGE, Layout, laid_out
 from llmcli.tasks.translation.remembered import Remembered
@@ -102,7 +103,7 @@ class _Translation:
             )
         segments = self._format.split(self._text, target.code)
         self._places = [_Place(segment) for segment in segments]
-        if self._source is None:
+        if self._source is None and self._translator.instead is None:
             self._source = detect("\n".join(segment.text for segment in segments))
         if self._job.keep:
             yield self._kept()
@@ -140,7 +141,7 @@ class _Translation:
                 place.status, place.original = Status.REPEATED, first[key]
             else:
                 known = self._remembered.find(segment, self._source, self._translator)
-                if known is not None:
+                if known is not None and not lost(segment, known):
                     place.status, place.translation = Status.MEMORY, known
                 first[key] = index
 
@@ -167,6 +168,8 @@ class _Translation:
         written = self._remembered.last_written(self._job.output, target)
         theirs = self._format.split(earlier.text, target)
         carried = carried_over(segments, theirs, written, self._format.name)
+        left = {source for source, translation in written or () if translation is None}
+        carried = {i: text for i, text in carried.items() if text != segments[i].text or text not in left}
         self._remembered.learn(segments, carried, written, self._source, self._translator)
         return carried
 
@@ -266,6 +269,9 @@ class _Translation:
             yield from self._take_back()
         yield from self._write(self._text[self._at :] if self._streams else self._whole())
         self._note()
+        self._remembered.flush()
+        if trouble := self._remembered.trouble():
+            yield Notice(f"the translation memory was not written: {trouble}", self.item)
         yield self._result()
 
     def _whole(self) -> str:

@@ -13,6 +13,12 @@ REAL = sorted((Path(__file__).parents[1] / "documents" / "real").iterdir())
 ENGLISH = "The house stands on a hill by the sea.\n\nEvery morning the children walk down to the water.\n"
 
 
+TMX = (
+    '<tmx version="1.4"><header srclang="en"/><body><tu><tuv xml:lang="en"><seg>{}</seg></tuv>'
+    '<tuv xml:lang="fr"><seg>{}</seg></tuv></tu></body></tmx>'
+)
+
+
 def well(request):
     """Answer with a translation of the text: the built-in prompt ends with it."""
     return greek(last(request).rpartition(":\n\n")[2])
@@ -177,6 +183,41 @@ def test_update_keeps_human_edits(llm, data):
         f"{greek('the third text.')}\n\n{greek('a new one.')}\n"
     )
     assert (run.code, run.out, len(run.backend.requests)) == (0, "", 2)
+
+
+def test_update_tries_again_what_was_left_undone(llm, data):
+    """A text that stayed in the source language is no translation that people made."""
+    name = write("a.txt", ENGLISH)
+    bad = llm("translate", "--to", "fr", name, "-o", "b.txt", answer=lambda r: "" if "sea" in last(r) else well(r))
+    assert bad.code == 3
+    run = llm("translate", "--to", "fr", name, "--update", "b.txt", answer=well)
+    assert (run.code, Path("b.txt").read_text()) == (0, greek(ENGLISH))
+
+
+def test_a_translation_from_elsewhere_has_to_be_whole(llm, data):
+    """People's translations without the placeholders are not used."""
+    write("m.tmx", TMX.format("Hello {name}, come in", "Bonjour, entrez"))
+    assert llm("tm", "import", "m.tmx").code == 0
+    run = llm("translate", "--to", "fr", write("a.json", '{"a": "Hello {name}, come in"}'), answer=well)
+    assert (run.code, json.loads(run.out)) == (0, {"a": greek("Hello ") + "{name}" + greek(", come in")})
+    write("m.tmx", TMX.format("Hello {name}, come in", "Bonjour {name}, entrez"))
+    llm("tm", "import", "m.tmx")
+    again = llm("translate", "--to", "fr", "a.json")
+    assert (json.loads(again.out), again.backend) == ({"a": "Bonjour {name}, entrez"}, None)
+
+
+def test_a_memory_that_cannot_be_written_costs_no_translation(llm, data, monkeypatch):
+    """A full disk is a warning."""
+    from llmcli.errors import OutputError
+    from llmcli.store.memory import Memory
+
+    def full(*_):
+        raise OutputError("tm", detail="database or disk is full")
+
+    monkeypatch.setattr(Memory, "add", full)
+    run = llm("translate", "--to", "fr", "-v", write("a.txt", ENGLISH), answer=well)
+    assert (run.code, run.out) == (0, greek(ENGLISH))
+    assert "the translation memory was not written: database or disk is full" in run.err
 
 
 def test_update_of_a_first_translation_makes_it(llm, data):

@@ -86,15 +86,14 @@ def noted(events: Iterator[TaskEvent], ends: list[Result | ItemFailed]) -> Itera
 
 
 def said(result: Result) -> str:
-    """Return what a person may want to know of a document: "guide.md: English to French, 12 segments"."""
+    """Return what a person may want to know of a document: "guide.md (markdown): English to French, 12 segments"."""
     from llmcli.tasks.languages import parse_language
 
     fields = result.fields
-    source = parse_language(fields["from"]).name if fields["from"] else "a language that was not recognized"
+    source = parse_language(fields["from"]).name if fields["from"] else "unknown language"
     name = "standard input" if result.name == "-" else result.name
-    return (
-        f"{name} ({fields['format']}): {source} to {parse_language(fields['to']).name}, {fields['segments']} segments"
-    )
+    count = f"{fields['segments']} segment{'' if fields['segments'] == 1 else 's'}"
+    return f"{name} ({fields['format']}): {source} to {parse_language(fields['to']).name}, {count}"
 
 
 def report_text(ends: Sequence[Result | ItemFailed], report: Report) -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from llmcli.documents.protected import PLAIN, find
+from llmcli.documents.segments import Segment
 from llmcli.tasks.languages import Language
 from llmcli.tasks.translation.detection import is_still
 from llmcli.tasks.translation.glossary import Term, keeps_to
@@ -79,7 +80,7 @@ def problems(text: str, answer: str, expected: Expected) -> list[str]:
     invented = _syntax(said) - _syntax(plain)
     if invented:
         found.append(f"this is not in the text: {' '.join(invented)}")
-    missing = _numbers(plain) - (_numbers(said) | _numbers(_GROUPS.sub("", said)))
+    missing = _wanted_numbers(plain) - (_numbers(said) | _numbers(_GROUPS.sub("", said)))
     if missing:
         found.append(f"numbers are missing: {', '.join(sorted(missing))}")
     lost = [term for term in expected.terms if not keeps_to(term, said)]
@@ -108,9 +109,21 @@ def _base(language: Language) -> str:
 
 
 def _numbers(text: str) -> Counter[str]:
-    """Return the numbers of two digits and more, without the separators that languages write differently."""
+    """Return the numbers, without the separators that languages write differently."""
     digits = ("".join(str(unicodedata.digit(c)) for c in match if c.isdigit()) for match in _NUMBER.findall(text))
-    return Counter(number.lstrip("0") or "0" for number in digits if len(number) > 1)
+    return Counter(number.lstrip("0") or "0" for number in digits)
+
+
+def _wanted_numbers(text: str) -> Counter[str]:
+    """Return the numbers that a translation has to have: single digits only with a unit, others may become words."""
+    spans = [text[span.start : span.end] for span in find(text, {"number"})]
+    return sum((_numbers(span) for span in spans if not (len(span) == 1 and span.isdigit())), Counter())
+
+
+def lost(segment: Segment, translation: str) -> list[str]:
+    """Return the protected texts of a segment that a translation from elsewhere does not have as often."""
+    wanted = Counter(segment.text[span.start : span.end] for span in segment.protected if span.kind != "number")
+    return [text for text, count in wanted.items() if translation.count(text) < count]
 
 
 def fitted(answer: str, width: int, lines: int) -> str:

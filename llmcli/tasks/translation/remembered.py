@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from llmcli.documents.segments import Segment
+from llmcli.errors import LlmError
 from llmcli.store.memory import Entry, Memory
 from llmcli.tasks.languages import Language
 from llmcli.tasks.translation.translator import Translator
@@ -23,6 +24,7 @@ class Remembered:
         self._memory = memory
         self._fresh: list[Entry] = []
         self._flushed = time.monotonic()
+        self._trouble = ""
 
     def find(self, segment: Segment, source: Language | None, translator: Translator) -> str | None:
         """Return the translation of a segment."""
@@ -56,12 +58,12 @@ class Remembered:
             for index, text in carried.items()
             if written is not None and (segments[index].text, text) not in ours
         ]
-        self._memory.add(edits)
+        self._write(lambda memory: memory.add(edits))
 
     def written(self, output: Path | None, language: str, texts: Written, stamp: str) -> None:
         """Remember what the file ``output`` will hold; ``stamp`` as in ``Memory.written``."""
         if self._memory is not None and output is not None:
-            self._memory.written(output, language, texts, stamp)
+            self._write(lambda memory: memory.written(output, language, texts, stamp))
 
     def is_finished(self, output: Path, language: str, stamp: str) -> bool:
         """Return whether a file is what was written to it last, with nothing left undone."""
@@ -74,9 +76,24 @@ class Remembered:
     def flush(self) -> None:
         """Have on disk what was added."""
         fresh, self._fresh = self._fresh, []
-        if self._memory is not None and fresh:
-            self._memory.add(fresh)
+        if fresh:
+            self._write(lambda memory: memory.add(fresh))
         self._flushed = time.monotonic()
+
+    def trouble(self) -> str:
+        """Return why the memory could not be written, once."""
+        trouble, self._trouble = self._trouble, ""
+        return trouble
+
+    def _write(self, change: Callable[[Memory], object]) -> None:
+        """Change the memory; where that fails (a full disk) the job goes on without, since its output is worth more."""
+        if self._memory is None:
+            return
+        try:
+            change(self._memory)
+        except LlmError as error:
+            self._memory = None
+            self._trouble = error.detail or type(error).__name__
 
 
 def _key(segment: Segment) -> str:

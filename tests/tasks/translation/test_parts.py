@@ -134,6 +134,7 @@ def found(text, answer, *, terms=(), width=None, source=ENGLISH, target=FRENCH):
         ("In 1984 there were 1,200 of them", "En 1984 il y en avait 1 200", ""),
         ("In 1984 there were 12 of them", "En 1984 il y en avait douze", "numbers are missing: 12"),
         ("Page 3 of it", "La troisième page", ""),
+        ("It is 3 km away", "C'est à trois kilomètres", "numbers are missing: 3"),
         (SENTENCE * 3, "Oui.", "the translation is far too short"),
         ("Acme Foo Bar", "Acme Foo Bar", ""),
     ],
