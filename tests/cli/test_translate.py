@@ -278,6 +278,18 @@ def test_dry_run(llm, data):
     assert llm("translate", "--pseudo", "accents", "--dry-run", name).code == 0
 
 
+def test_dry_run_of_many(llm, data):
+    """Without -o: nothing is written. A row for each document and language, and their sum."""
+    write("d/a.txt", ENGLISH)
+    write("d/b.md", "# One\n")
+    run = llm("translate", "--to", "fr", "--to", "de", "--dry-run", "d")
+    rows = [line.split("\t") for line in run.out.splitlines()]
+    assert [row[:2] for row in rows] == [
+        *(["d/a.txt", "fr"], ["d/b.md", "fr"], ["d/a.txt", "de"], ["d/b.md", "de"], ["total", ""])
+    ]
+    assert rows[-1][4] == "6"
+
+
 def test_bilingual(llm, data):
     """Each paragraph before its translation, or both in a table."""
     name = write("a.md", "# One\n\n- two\n")

@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wish:
-    """What was typed. ``output`` is a file, a directory, a pattern, or None; ``updates``: it may hold translations."""
+    """What was typed. ``output`` is a file, a directory, a pattern, or None; ``updates``: it may hold translations.
+
+    Without ``writes`` nothing is written anywhere.
+    """
 
     files: Sequence[str]
     to: Sequence[str]
     output: str | None = None
     force: bool = False
     updates: bool = False
+    writes: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,9 @@ def find_pairs(cli: Context, wish: Wish, suffixes: Sequence[str]) -> Pairs:
         path = Path(wish.output) if wish.output else None
         earlier = _earlier(path) if path and wish.updates else None
         return Pairs([Pair(document, targets[0], path, earlier)], derived=False)
+    if not wish.writes:
+        read = inputs.documents(cli, [item.name for item in items])
+        return Pairs([Pair(document, to) for to in targets for document in read], derived=True)
     if wish.output is None:
         raise UsageError("several translations need a place", detail="Try: -o DIR, or -o '{dir}/{name}.{lang}{ext}'")
     several = len(targets) > 1

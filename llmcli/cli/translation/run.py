@@ -55,7 +55,9 @@ def run(cli: Context, wanted: Wanted, make: Maker) -> int:
         raise UsageError("--update renews a translation, and --bilingual shows two languages: choose one")
     make.check()
     output = wanted.update or cli.flags.output
-    wish = Wish(wanted.files, languages, output, wanted.force, updates=wanted.update is not None)
+    wish = Wish(
+        wanted.files, languages, output, wanted.force, updates=wanted.update is not None, writes=not wanted.dry_run
+    )
     pairs = find_pairs(cli, wish, SUFFIXES)
     with ExitStack() as stack:
         uses_memory = wanted.remembers and make.pseudo is None

@@ -66,11 +66,10 @@ def _sum(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _speed(cli: Context) -> float | None:
     """Return about how many tokens of one answer the model writes a second; None where that is not known."""
-    from llmcli.cli.fitting import figures
-    from llmcli.models.fit import STEP, estimate
+    from llmcli.cli.fitting import fitting
     from llmcli.models.gguf import read_header
 
     if wiring.elsewhere(cli):
         return None
     model = cli.model()
-    return estimate(read_header(model.path), model.size, STEP, figures(cli.settings)).tokens_per_second
+    return fitting(cli, shown=True).judge(read_header(model.path), model.size).tokens_per_second
