@@ -10,16 +10,17 @@ from __future__ import annotations
 import difflib
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from llmcli.errors import ConfigError, MissingError, UsageError
+from llmcli.values import frozen
 
 PREFIX = "LLMCLI_"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Setting:
     """A value and where it came from: "--ctx", "LLMCLI_CTX", "/home/me/.config/llmcli/config.yaml" or "default"."""
 
@@ -27,7 +28,7 @@ class Setting:
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Key:
     """One setting: dotted name, parser of a string or YAML value (raises ValueError), default, one line of help."""
 
@@ -159,7 +160,7 @@ _NOT_SETTINGS = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class Paths:
     """Where llm keeps things: ``config`` (config.yaml, prompts/), ``data`` (registry), ``cache``, ``log``."""
 
@@ -199,7 +200,7 @@ def find_paths(environ: Mapping[str, str]) -> Paths:
     )
 
 
-@dataclass(frozen=True)
+@frozen
 class Settings:
     """All settings, resolved. ``settings["ctx"]`` is the value; ``settings.origin("ctx")`` where it came from."""
 

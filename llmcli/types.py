@@ -6,10 +6,12 @@ Two streams: a backend yields ``Event``s about ``Request``s; a task yields ``Tas
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from llmcli.values import frozen
 
 
 class Role(StrEnum):
@@ -21,7 +23,7 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolCall:
     """A model's wish that a tool be called with ``arguments``; ``id`` ties the result to it."""
 
@@ -30,7 +32,7 @@ class ToolCall:
     arguments: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """One turn of a conversation; ``content`` is untrusted plain text.
 
@@ -60,7 +62,7 @@ class FinishReason(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sampling:
     """How the next token is drawn. ``temperature`` 0 is greedy; None leaves a filter out.
 
@@ -78,7 +80,7 @@ class Sampling:
     seed: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """One call of a model. Exactly one kind of work: generating, or scoring when ``candidates`` are given.
 
@@ -110,7 +112,7 @@ class Request:
     tools: tuple[Mapping[str, Any], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """Token counts under OpenAI's names. ``cached_tokens`` of the prompt were reused, not evaluated."""
 
@@ -126,7 +128,7 @@ class Usage:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Timings:
     """Seconds from the submission of a request; the rate is that of the decode phase, None below two tokens."""
 
@@ -135,7 +137,7 @@ class Timings:
     tokens_per_second: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Score:
     """Natural-log probability of one candidate, summed over its ``tokens`` tokens."""
 
@@ -144,7 +146,7 @@ class Score:
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TextPiece:
     """A piece of the answer; the pieces of a request concatenate to its final text."""
 
@@ -152,7 +154,7 @@ class TextPiece:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReasoningPiece:
     """A piece of a thinking model's reasoning, never part of the answer."""
 
@@ -160,7 +162,7 @@ class ReasoningPiece:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scores:
     """The scores of a request's candidates, in their order.
 
@@ -173,7 +175,7 @@ class Scores:
     way: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TokenLogprobs:
     """The natural-log probability of a generated token before sampling; ``top``: the likeliest tokens with theirs.
 
@@ -186,7 +188,7 @@ class TokenLogprobs:
     top: tuple[tuple[bytes, float], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finished:
     """The last event of a request. ``error`` is set exactly when ``reason`` is ``error``.
 
@@ -204,7 +206,7 @@ class Finished:
 Event = TextPiece | ReasoningPiece | Scores | TokenLogprobs | Finished
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EngineOptions:
     """What a user may say about the engine; None leaves it to the engine.
 
@@ -227,7 +229,7 @@ class EngineOptions:
     tune: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BackendInfo:
     """What a backend can do. ``context`` in tokens; ``model_id`` identifies the weights (a hash, or a server's name)."""
 
@@ -238,7 +240,7 @@ class BackendInfo:
     reasoning: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Work:
     """How a backend worked since it was opened; None where that is unknown.
 
@@ -258,7 +260,7 @@ class Work:
 # ---- what tasks yield ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delta:
     """A piece of output text of item ``item`` (an index into the task's inputs); reasoning where ``reasoning``."""
 
@@ -267,7 +269,7 @@ class Delta:
     reasoning: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Progress:
     """``done`` of ``total`` (None: unknown) units; ``unit`` is "bytes", "tokens", "parts", "records", ..."""
 
@@ -277,7 +279,7 @@ class Progress:
     label: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Notice:
     """Something the user should know about item ``item`` though it did not fail."""
 
@@ -285,7 +287,7 @@ class Notice:
     item: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ItemFailed:
     """Item ``item`` named ``name`` could not be done."""
 
@@ -294,7 +296,7 @@ class ItemFailed:
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result:
     """The complete result of one item: its text, or the task's own ``fields`` (both where that is useful).
 

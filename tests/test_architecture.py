@@ -17,6 +17,7 @@ LEAVES = {
     "sandbox",
     "processes",
     "servers",
+    "values",
     "",
 }  # "" is the package itself: its version
 ROOMS = {

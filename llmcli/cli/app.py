@@ -7,13 +7,13 @@ when its name is the first word. The others stand in as stubs with their line of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from llmcli import __version__
+from llmcli.values import frozen
 
 NAME = "llm"
 TYPER: dict[str, Any] = {
@@ -23,7 +23,7 @@ TYPER: dict[str, Any] = {
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
-@dataclass(frozen=True)
+@frozen
 class Command:
     """A line of the table. The module has a function or a ``typer.Typer`` of the command's name (``-`` as ``_``)."""
 

@@ -15,9 +15,10 @@ from llmcli.cli.text import Ending, Sink, TextOut, text_out
 from llmcli.cli.world import Writer
 from llmcli.errors import InternalError, LlmError, OutputError, PartialError, Stopped, TimedOut
 from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
+from llmcli.values import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class How:
     """How a verb's results are shown.
 

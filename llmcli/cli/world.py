@@ -6,10 +6,11 @@ import errno
 import os
 import select
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from llmcli.errors import OutputError, ReaderGone
 from llmcli.interrupt import Interrupt
+from llmcli.values import frozen
 
 _CHUNK = 4096  # POSIX: a pipe that polls writable takes this much (PIPE_BUF) without blocking
 _POLL_MS = 100
@@ -17,7 +18,7 @@ CLOSED = "it is closed"
 """What is said of a descriptor that the caller had closed."""
 
 
-@dataclass(frozen=True)
+@frozen
 class World:
     """Descriptors and environment of one run. ``closed`` names those of 0, 1, 2 that the caller had closed."""
 

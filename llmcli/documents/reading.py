@@ -11,11 +11,11 @@ import select
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.errors import BinaryInput, IsADirectory, MissingError, NotUtf8
 from llmcli.interrupt import Interrupt
+from llmcli.values import frozen
 
 STDIN = "-"
 """The name of standard input, on a command line and of the document read from it."""
@@ -55,7 +55,7 @@ _OTHER_MARKS = (
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class Document:
     """A text and where it came from.
 

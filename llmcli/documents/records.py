@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from llmcli.values import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Record:
     """``text`` without its line ending; ``index`` counts records from 0, ``line`` counts lines from 1.
 

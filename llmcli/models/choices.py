@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from llmcli.errors import ConfigError, MissingError, UsageError
 from llmcli.models import names
 from llmcli.models.registry import Registry
 from llmcli.settings import Settings
+from llmcli.values import frozen
 
 STARTER = "smollm2-135m"
 """The model of the catalogue that is the default until somebody chooses."""
@@ -18,7 +18,7 @@ COMMAND = "llm models alias"
 """Where an alias comes from that a command stored."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Alias:
     """Another name for ``model``; ``origin`` is a variable, the configuration file, or the command that stored it."""
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from llmcli.models.paths import announced_sha256
+from llmcli.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelFile:
     """A model on this machine.
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+
+from llmcli.values import frozen
 
 LONGEST = 96
 """Characters of the name of a repository, an import or an alias."""
@@ -31,7 +32,7 @@ ALLOWED = 'letters A to Z, digits, spaces and "._+()-" may be in it'
 PREFERRED = ("Q4_K_M", "MXFP4", "Q4_K_S", "Q4_0", "Q4_1", "IQ4_XS", "Q5_K_M", "Q6_K", "Q8_0")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HubName:
     """A model on the Hub: ``owner/repo`` with a quantization label or a file path inside it, or neither."""
 

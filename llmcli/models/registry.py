@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from llmcli.errors import MissingError, OutputError
 from llmcli.models.paths import reading, writing
+from llmcli.values import frozen
 
 _SECTIONS: dict[str, type] = {
     "files": dict,
@@ -24,7 +25,7 @@ _SECTIONS: dict[str, type] = {
 """Sections, and what their entries are."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileRecord:
     """A file whose SHA-256 was checked when it had this size (bytes) and time of modification; and its header's facts.
 

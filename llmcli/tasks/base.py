@@ -30,11 +30,12 @@ from llmcli.types import (
     Timings,
     Usage,
 )
+from llmcli.values import frozen
 
 EMPTY_ANSWER = "the model gave an empty answer"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """What the user asked for; None leaves the choice to the prompt file, then to the verb.
 

@@ -6,10 +6,12 @@ A prompt that a user writes in place of a built-in one is held to the same contr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from llmcli.values import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Contract:
     """``passes`` maps the name of each variable the command always passes to what it holds.
 

@@ -10,13 +10,13 @@ import difflib
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.errors import CannotCreate, ConfigError, MissingError, UsageError
 from llmcli.templates.contracts import GENERATE, contract_of
 from llmcli.templates.loading import BadPrompt, Fault, parse
 from llmcli.templates.schema import Prompt
+from llmcli.values import frozen
 
 SUFFIX = ".yaml"
 # no part begins with a dot, so that neither "..", nor hidden files, nor absolute paths can be named
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(/[A-Za-z0-9][A-Za-z0-9_.-]{
 _ALLOWED = "letters, digits, '_', '-' and '.', parts joined by '/'"
 
 
-@dataclass(frozen=True)
+@frozen
 class PromptSummary:
     """One line of ``llm prompts list``. ``own``: the file is the user's. ``description`` is empty when it is broken."""
 
@@ -34,7 +34,7 @@ class PromptSummary:
     own: bool
 
 
-@dataclass(frozen=True)
+@frozen
 class Problem:
     """Something wrong with a prompt file; ``line`` counts from 1, None where no line can be named."""
 

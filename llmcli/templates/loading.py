@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from llmcli.templates.contracts import contract_of
 from llmcli.templates.options import read_options
 from llmcli.templates.rendering import RESERVED, Template, TemplateFailure
 from llmcli.templates.schema import Output, Prompt, Variable
+from llmcli.values import frozen
 
 if TYPE_CHECKING:
     import yaml
@@ -26,7 +26,7 @@ Place = tuple[str | int, ...]
 """Where a value stands in a file: ("options", "temperature") or ("examples", 0, "user")."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Fault:
     """One thing wrong with a prompt file; ``line`` counts from 1, None where no line can be named."""
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from llmcli.values import frozen
 
 if TYPE_CHECKING:
     import jinja2
@@ -37,7 +38,7 @@ class TemplateFailure(ValueError):
         self.line = line
 
 
-@dataclass(frozen=True)
+@frozen
 class Template:
     """One template; ``names`` are the variables it uses. Equal sources are equal templates.
 

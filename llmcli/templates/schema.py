@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
 from llmcli.errors import BadVariables, ConfigError
 from llmcli.templates.rendering import Template, TemplateFailure
 from llmcli.types import Message, Role
+from llmcli.values import frozen
 
 Kind = Literal["text", "number", "choice"]
 Output = Literal["text", "labels", "schema"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Variable:
     """A value that the user may set. ``default`` None: required. ``choices`` is empty unless ``type`` is "choice"."""
 
@@ -37,7 +38,7 @@ class Variable:
         return None
 
 
-@dataclass(frozen=True)
+@frozen
 class PromptOptions:
     """Sampling that suits the prompt; None leaves the choice to the verb. Ranges are those of ``types.Sampling``."""
 
@@ -54,7 +55,7 @@ _HARMLESS = frozenset({"target_language"})
 """Variables whose values are names out of a list."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Prompt:
     """One prompt file.
 

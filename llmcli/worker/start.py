@@ -16,12 +16,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from llmcli import processes
 from llmcli.errors import AccessDenied, LlmError, OutputError, TryAgain
+from llmcli.values import frozen
 from llmcli.worker import client, crash
 from llmcli.worker.client import Gone
 from llmcli.worker.place import Place, places, writing
@@ -50,7 +51,7 @@ OWN_MEMORY = 64 << 20
 _LOG_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """What a worker is started with: its model (``name`` for people, ``model_id`` its hash), and how long it stays.
 
