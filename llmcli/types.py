@@ -231,13 +231,17 @@ class EngineOptions:
 
 @frozen
 class BackendInfo:
-    """What a backend can do. ``context`` in tokens; ``model_id`` identifies the weights (a hash, or a server's name)."""
+    """What a backend can do. ``context`` in tokens; ``model_id`` identifies the weights (a hash, or a server's name).
+
+    ``refuses``: a prompt that does not fit the context ends with ``ContextOverflow``, so that nobody has to count before.
+    """
 
     model: str
     model_id: str
     context: int
     scores: bool = True
     reasoning: bool = False
+    refuses: bool = False
 
 
 @frozen

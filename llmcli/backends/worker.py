@@ -19,6 +19,7 @@ from llmcli.worker.start import Starter
 
 _POLL = 0.05
 """Seconds between looks at the interrupt while waiting."""
+_TRIES = 2
 
 
 class WorkerBackend:
@@ -36,6 +37,7 @@ class WorkerBackend:
         self._opened = 0
         self._lock = threading.Lock()
         self._answers: queue.SimpleQueue[dict[str, Any] | LlmError | None] = queue.SimpleQueue()
+        self._greetings: queue.SimpleQueue[dict[str, Any] | LlmError | None] = queue.SimpleQueue()
         self._info: BackendInfo | None = None
         self._session: Session | None = self._begin()
 
@@ -43,9 +45,16 @@ class WorkerBackend:
 
     def info(self) -> BackendInfo:
         """What the engine can do. Raises what loading the model raised, and ``InternalError`` after a crash."""
-        if self._info is None:
-            self._info = wire.load_info(self._ask("info"))
-        return self._info
+        for _ in range(_TRIES):
+            if self._info is not None:
+                return self._info
+            self._begun()
+            answer = self._wait(self._greetings)  # the worker's first words, which nobody has to ask for
+            if isinstance(answer, LlmError):
+                raise answer
+            if answer is not None:
+                self._info = wire.load_info(answer["info"])
+        raise self.starter.cause()
 
     def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
         """Return the prompt lengths in tokens; they are exact."""
@@ -84,11 +93,7 @@ class WorkerBackend:
 
     def send(self, lines: list[bytes]) -> None:
         """Send lines, in a new exchange where the last one came to its end. Raises ``Gone`` and ``LlmError``."""
-        with self._lock:
-            if self._session is None:
-                self._session = self._begin()
-            session = self._session
-        session.send(*lines)
+        self._begun().send(*lines)
 
     def check(self) -> None:
         """Raise what the user did meanwhile."""
@@ -99,6 +104,13 @@ class WorkerBackend:
         self._jobs.pop(number, None)
 
     # ---- the exchange ---------------------------------------------------------------------------------------------
+
+    def _begun(self) -> Session:
+        """Return the exchange, a new one where the last one came to its end."""
+        with self._lock:
+            if self._session is None:
+                self._session = self._begin()
+            return self._session
 
     def _begin(self) -> Session:
         session = Session(self.starter.connect(), self._start)
@@ -118,6 +130,7 @@ class WorkerBackend:
                     self._session = None
             session.close()
             self._answers.put(None)
+            self._greetings.put(None)
             for job in list(self._jobs.values()):
                 job.lose(heard=heard)
 
@@ -131,32 +144,35 @@ class WorkerBackend:
         elif "failed" in message:
             error = wire.load_error(message["failed"])
             self._answers.put(error)
+            self._greetings.put(error)
             for job in list(self._jobs.values()):
                 job.fail(error)
+        elif "info" in message:
+            self._greetings.put(message)
         else:
             self._answers.put(message)
 
     def _ask(self, question: str, given: Any = None) -> Any:
         """Return the worker's answer; a question that it did not hear, because it was just ending, is asked again."""
-        for _ in range(2):
+        for _ in range(_TRIES):
             while not self._answers.empty():
                 self._answers.get()
             try:
                 self.send([wire.line(**{question: given})])
             except Gone:
                 continue
-            answer = self._wait()
+            answer = self._wait(self._answers)
             if isinstance(answer, LlmError):
                 raise answer
             if answer is not None:
                 return answer[question]
         raise self.starter.cause()
 
-    def _wait(self) -> dict[str, Any] | LlmError | None:
+    def _wait(self, answers: queue.SimpleQueue[dict[str, Any] | LlmError | None]) -> dict[str, Any] | LlmError | None:
         """Return the next answer, None when the worker ended instead."""
         while True:
             self._interrupt.check()
             try:
-                return self._answers.get(timeout=_POLL)
+                return answers.get(timeout=_POLL)
             except queue.Empty:
                 continue

@@ -97,6 +97,7 @@ class Engine:
             model_id=self._model_id,
             context=self._context_limit,
             reasoning=self._template.reasoning_tags is not None,
+            refuses=True,
         )
 
     def count(self, requests: SequenceOf[Request]) -> tuple[list[int], bool]:

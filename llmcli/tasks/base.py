@@ -199,14 +199,16 @@ def one_answer(
 ) -> Generator[TaskEvent]:
     """Run one request as one item: its Deltas as they come, then its Result, or ItemFailed.
 
-    A prompt that leaves no room for an answer in the context is refused before it is sent (``ContextOverflow``). What
+    A prompt that leaves no room for an answer in the context is refused (``ContextOverflow``), before it is sent where
+    the backend does not do so itself. What
     was delivered before a failure or a time-out stands.
     """
     info = backend.info()
-    (tokens,), _ = backend.count([request])
-    if tokens >= info.context:
-        yield ItemFailed(item, name, ContextOverflow(name, tokens=tokens, context=info.context))
-        return
+    if not info.refuses:
+        (tokens,), _ = backend.count([request])
+        if tokens >= info.context:
+            yield ItemFailed(item, name, ContextOverflow(name, tokens=tokens, context=info.context))
+            return
     answer, tally = Answer(), Tally()
     with backend.open() as job:
         job.submit(request)

@@ -112,6 +112,7 @@ class _Session:
             self._fail(InternalError("worker", detail=f"not a beginning: {error}"))
             return
         try:
+            await self._do(engine, [{"info": None}])  # what every client asks first
             while True:
                 messages = [await self._messages.get()]
                 while len(messages) < _AT_ONCE and not self._messages.empty():

@@ -1,9 +1,9 @@
 """What client and worker say to each other: one JSON object a line, in both directions of one HTTP exchange.
 
-The client's lines: ``{"submit": request}``, ``{"cancel": id}``, ``{"count": [request, ...]}``, ``{"info": null}``,
-``{"work": null}``. The worker's: ``{"event": ...}``, the answers ``{"count": [...]}``, ``{"info": ...}`` and
-``{"work": ...}`` in the order of the questions, and ``{"failed": error}`` instead of an answer. Requests, events, and
-errors are the dataclasses and exceptions of ``types`` and ``errors``, field by field.
+The client's lines, after that of the beginning: ``{"submit": request}``, ``{"cancel": id}``, ``{"count": [request,
+...]}``, ``{"work": null}``. The worker's: ``{"info": ...}`` when the model is loaded, ``{"event": ...}``, the answers
+``{"count": [...]}`` and ``{"work": ...}`` in the order of the questions, and ``{"failed": error}`` instead of an answer.
+Requests, events, and errors are the dataclasses and exceptions of ``types`` and ``errors``, field by field.
 """
 
 from __future__ import annotations
