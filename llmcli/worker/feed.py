@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 from llmcli.types import Event, Finished
 
@@ -20,7 +19,8 @@ class Feed:
         """Called in the event loop that will take the events."""
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._hurry = False
+        self._pausing: asyncio.Future[None] | None = None
         self._lock = threading.Lock()
         self._events: list[Event] = []
         self.open: set[str] = set()
@@ -36,7 +36,7 @@ class Feed:
             first = not self._events
             self._events.append(event)
         if isinstance(event, Finished):
-            self._call(self._hurry.set)
+            self._call(self._stop_pausing)
         if first:
             self.wake()
 
@@ -50,9 +50,20 @@ class Feed:
 
     async def pause(self, seconds: float) -> None:
         """Let events gather for so long, or until a request ends."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), seconds)
-        self._hurry.clear()
+        if not self._hurry:
+            self._pausing = pausing = self._loop.create_future()
+            timer = self._loop.call_later(seconds, _end, pausing)  # an asyncio.wait_for would cost several times this
+            try:
+                await pausing
+            finally:
+                timer.cancel()
+                self._pausing = None
+        self._hurry = False
+
+    def _stop_pausing(self) -> None:
+        self._hurry = True
+        if self._pausing is not None:
+            _end(self._pausing)
 
     async def take(self) -> list[Event]:
         """Wait for events and return them."""
@@ -64,3 +75,8 @@ class Feed:
             if isinstance(event, Finished):
                 self.open.discard(event.id)
         return events
+
+
+def _end(pausing: asyncio.Future[None]) -> None:
+    if not pausing.done():
+        pausing.set_result(None)

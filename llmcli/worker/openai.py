@@ -36,7 +36,7 @@ LONGEST_BODY = 32 << 20
 _GONE = 499  # nobody reads it
 _MANY = 8
 """Requests at once beyond which each piece that is sent costs more of the processor than it is worth to its reader."""
-_GATHERING = 0.15
+_GATHERING = 0.25
 """Seconds for which the pieces of a stream are gathered then, the first one aside."""
 _WHOLE = 0.5
 """Seconds for which those of an answer that is sent in one are."""
