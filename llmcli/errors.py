@@ -264,6 +264,10 @@ class CannotCreate(LlmError):
         self.exists = exists
 
 
+class WouldLoseEdits(CannotCreate):
+    """The translation ``subject`` cannot be renewed without losing what people changed in it; ``detail`` says why."""
+
+
 class CannotListen(CannotCreate):
     """Nothing can listen on the address or path ``subject``."""
 

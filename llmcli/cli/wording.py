@@ -253,6 +253,10 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
         "Choose another with --port (0: any that is free), --host or --socket.",
     ),
     e.CannotCreate: _cannot_create,
+    e.WouldLoseEdits: lambda x: (
+        _with_detail(f"{_of(x)} cannot be renewed without losing what people may have changed in it", x),
+        "To make it anew, without their changes, use -o (or -o and --force) in place of --update.",
+    ),
     e.UnusableDirectory: lambda x: (
         _with_detail(f"{_of(x)} cannot hold the sockets of workers", x),
         "Set LLMCLI_RUNTIME_DIR to a directory of yours with a short path.",

@@ -30,7 +30,7 @@ CREATE TABLE units (
     PRIMARY KEY (source, target_language, source_language, model, variant)
 ) WITHOUT ROWID;
 CREATE TABLE outputs (
-    path TEXT PRIMARY KEY, language TEXT NOT NULL, texts TEXT NOT NULL, stamp TEXT NOT NULL
+    path TEXT PRIMARY KEY, language TEXT NOT NULL, texts TEXT NOT NULL, skeleton TEXT NOT NULL, stamp TEXT NOT NULL
 ) WITHOUT ROWID;
 """
 _FIND = """
@@ -136,14 +136,16 @@ class Memory:
 
     # ---- outputs --------------------------------------------------------------------------------------------------
 
-    def written(self, path: Path, language: str, texts: Sequence[tuple[str, str | None]], stamp: str) -> None:
-        """Remember what was written to a file: each text with its translation, None where it was left as it is.
+    def written(
+        self, path: Path, language: str, texts: Sequence[Sequence[str | None]], skeleton: str, stamp: str
+    ) -> None:
+        """Remember what was written to a file: of each text whatever can be JSON, and what stood between them.
 
         ``stamp`` identifies the file's text and all that it was made of; "" where something was left undone.
         """
-        row = (str(path.resolve()), language, json.dumps(texts, ensure_ascii=False), stamp)
+        row = (str(path.resolve()), language, json.dumps(texts, ensure_ascii=False), skeleton, stamp)
         with self._errors(), self._changing() as database:
-            database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)", row)
+            database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", row)
 
     def stamp(self, path: Path, language: str) -> str:
         """Return the stamp of what was written to a file last, "" where there is none."""
@@ -153,13 +155,13 @@ class Memory:
             ).fetchone()
         return row[0] if row else ""
 
-    def last_written(self, path: Path, language: str) -> list[tuple[str, str | None]] | None:
-        """Return what was written to a file last, None where that is not known."""
+    def last_written(self, path: Path, language: str) -> tuple[list[list[str | None]], str] | None:
+        """Return texts and skeleton of what was written to a file last, None where that is not known."""
         with self._errors():
             row = self._database.execute(
-                "SELECT texts FROM outputs WHERE path = ? AND language = ?", (str(path.resolve()), language)
+                "SELECT texts, skeleton FROM outputs WHERE path = ? AND language = ?", (str(path.resolve()), language)
             ).fetchone()
-        return [(source, translation) for source, translation in json.loads(row[0])] if row else None
+        return (json.loads(row[0]), row[1]) if row else None
 
     # ---- SQLite ---------------------------------------------------------------------------------------------------
 

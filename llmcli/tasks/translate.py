@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
 
 from llmcli.documents.formats import find_format
-from llmcli.documents.reading import Document
 from llmcli.documents.segments import Segment, join
 from llmcli.errors import CannotCreate, UsageError
 from llmcli.store.memory import Memory
 from llmcli.tasks.base import Tally
-from llmcli.tasks.languages import Language
 from llmcli.tasks.together import Cancel, Step, together
 from llmcli.tasks.translation.checks import lost
 from llmcli.tasks.translation.detection import detect
 from llmcli.tasks.translation.layout import ONE_LANGUAGE, Layout, laid_out
+from llmcli.tasks.translation.outputs import File, Job
 from llmcli.tasks.translation.remembered import Remembered
 from llmcli.tasks.translation.report import Report, Row, Status
-from llmcli.tasks.translation.translator import Surroundings, Translator
+from llmcli.tasks.translation.translator import Surroundings
 from llmcli.tasks.translation.unit import Unit
-from llmcli.tasks.translation.update import carried_over
 from llmcli.types import Delta, Event, FinishReason, ItemFailed, Notice, Request, Result, TaskEvent, Timings
+
+__all__ = ["PROMPT", "REVIEW", "Job", "translate"]
 
 PROMPT = "translate"
 REVIEW = "translate.review"
@@ -33,25 +32,6 @@ _BEFORE = 200
 """Characters of the text before a segment that the model sees."""
 _PLACES = 3
 """Headings or keys above a segment that it sees."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A document to translate with ``translator``.
-
-    ``source`` None: found out. ``format`` None: found by name and content. ``output``: the file that the translation is
-    for, under which the memory keeps it, and ``earlier`` what that file holds. With ``keep`` it must stay as it is: a
-    file that is finished is a result without text, any other is refused; else its text where the source did not change.
-    """
-
-    document: Document
-    translator: Translator
-    source: Language | None = None
-    format: str | None = None
-    layout: Layout = Layout.TRANSLATION
-    earlier: Document | None = None
-    output: Path | None = None
-    keep: bool = False
 
 
 @dataclass
@@ -81,10 +61,11 @@ class _Translation:
         self._job = job
         self._translator = job.translator
         self._remembered = remembered
+        self._file = File(job, remembered)
         self._report = report
-        self._text = job.document.text
-        self._starts = [index + 1 for index, c in enumerate(self._text) if c == "\n"]
-        self._format = find_format(self.name, self._text, job.format)
+        self._format = find_format(self.name, job.document.text, job.format)
+        self._text = ""  # what is translated, and where its lines begin: see ``start``
+        self._starts: list[int] = []
         self._places: list[_Place] = []
         self._source = job.source
         self._tally = Tally()
@@ -95,12 +76,14 @@ class _Translation:
         self._warnings: list[str] = []
 
     def start(self) -> Iterator[Step]:
-        """Begin. Raises ``BadDocument``, and ``ContextOverflow`` when the instructions leave no room for text."""
+        """Begin. Raises ``BadDocument``, ``WouldLoseEdits``, and ``ContextOverflow`` when the instructions leave no room for text."""
         target = self._translator.target
         if self._job.layout is Layout.INTERLEAVED and self._format.name in ONE_LANGUAGE:
             raise UsageError(
                 f"a {self._format.name} file cannot hold two languages", detail="Try: --bilingual side-by-side"
             )
+        self._text = self._file.base(self._format)
+        self._starts = [index + 1 for index, c in enumerate(self._text) if c == "\n"]
         segments = self._format.split(self._text, target.code)
         self._places = [_Place(segment) for segment in segments]
         if self._source is None and self._translator.instead is None:
@@ -108,7 +91,7 @@ class _Translation:
         if self._job.keep:
             yield self._kept()
             return
-        self._recall()
+        yield from self._recall()
         yield from self._begin()
         yield from self._deliver()
 
@@ -126,17 +109,23 @@ class _Translation:
 
     # ---- what needs no model --------------------------------------------------------------------------------------
 
-    def _recall(self) -> None:
-        """Find out which segments have a translation already."""
-        carried = self._carried()
+    def _recall(self) -> Iterator[Notice]:
+        """Find out which segments have a translation already. Raises ``WouldLoseEdits``."""
+        carried = self._file.carried([place.segment for place in self._places], self._source, self._format)
+        if carried.replaced:
+            words = "texts that people changed have another source now, and are translated again"
+            yield Notice(f"{carried.replaced} {words}", self.item)
         first: dict[tuple[str, str], int] = {}
         for index, place in enumerate(self._places):
             segment = place.segment
             key = (segment.text, segment.note)
             if segment.existing is not None:
                 place.status = Status.EXISTING
-            elif index in carried:
-                place.status, place.translation = Status.UPDATE, carried[index]
+            elif index in carried.texts:
+                place.status, place.translation = Status.UPDATE, carried.texts[index]
+                region = carried.regions.get(index)
+                if region is not None:  # with whatever markup people wrote
+                    place.segment = replace(segment, encode=partial(_as_it_stands, region))
             elif key in first:
                 place.status, place.original = Status.REPEATED, first[key]
             else:
@@ -147,31 +136,9 @@ class _Translation:
 
     def _kept(self) -> Result:
         """Return the result of a file that is finished already. Raises ``CannotCreate`` for any other."""
-        output, earlier, code = self._job.output, self._job.earlier, self._translator.target.code
-        assert output is not None
-        text = earlier.text if earlier is not None else ""
-        if earlier is None or not self._remembered.is_finished(output, code, self._stamp(text)):
-            raise CannotCreate(str(output), exists=True)
+        if not self._file.is_finished(self._text, self._format):
+            raise CannotCreate(str(self._job.output), exists=True)
         return replace(self._result(), text=None, fields={**self._result().fields, "finished": True})
-
-    def _stamp(self, output: str) -> str:
-        """Return what identifies an output and all that it was made of."""
-        translator, job = self._translator, self._job
-        made_of = [self._text, self._format.name, str(job.layout), translator.model_id, translator.variant, output]
-        return hashlib.sha256("\0".join(made_of).encode("utf-8", "surrogatepass")).hexdigest()
-
-    def _carried(self) -> dict[int, str]:
-        earlier, segments = self._job.earlier, [place.segment for place in self._places]
-        if earlier is None:
-            return {}
-        target = self._translator.target.code
-        written = self._remembered.last_written(self._job.output, target)
-        theirs = self._format.split(earlier.text, target)
-        carried = carried_over(segments, theirs, written, self._format.name)
-        left = {source for source, translation in written or () if translation is None}
-        carried = {i: text for i, text in carried.items() if text != segments[i].text or text not in left}
-        self._remembered.learn(segments, carried, written, self._source, self._translator)
-        return carried
 
     # ---- what does ------------------------------------------------------------------------------------------------
 
@@ -322,18 +289,15 @@ class _Translation:
             )
             for place in self._places
         ]
-        self._remembered.written(
-            self._job.output,
-            self._translator.target.code,
-            [(place.segment.text, place.translation) for place in self._places],
-            ""
-            if any(place.status is Status.UNTRANSLATED for place in self._places)
-            else self._stamp(self._plain_out()),
+        out = "".join(self._out)
+        self._file.written(
+            self._text,
+            out.removeprefix(BOM) if self._job.document.bom else out,
+            self._format,
+            [place.segment for place in self._places],
+            [place.translation for place in self._places],
+            whole=all(place.status is not Status.UNTRANSLATED for place in self._places),
         )
-
-    def _plain_out(self) -> str:
-        """Return the output without the byte order mark, as a reader gets it."""
-        return "".join(self._out).removeprefix(BOM) if self._job.document.bom else "".join(self._out)
 
     def _result(self) -> Result:
         counts = self._report.counts(self.item)
@@ -360,6 +324,10 @@ class _Translation:
             warnings=tuple(self._warnings),
             cut=kept > 0,
         )
+
+
+def _as_it_stands(region: str, _translation: str) -> str:
+    return region
 
 
 def translate(

@@ -185,6 +185,61 @@ def test_update_keeps_human_edits(llm, data):
     assert (run.code, run.out, len(run.backend.requests)) == (0, "", 2)
 
 
+def test_update_refuses_to_guess(llm, data):
+    """Where nothing is remembered, or people added or moved paragraphs, their file stays as it is."""
+    name = write("a.md", "One here.\n\nTwo here.\n")
+    for text in ("Un.\n\nDeux.\n", "x\n"):
+        run = llm("translate", "--to", "fr", name, "--update", write("b.md", text), answer=well)
+        assert (run.code, Path("b.md").read_text(), "b.md cannot be renewed without losing" in run.err) == (
+            73,
+            text,
+            True,
+        )
+    llm("translate", "--to", "fr", name, "-o", "c.md", answer=well)
+    edited = Path("c.md").read_text().replace("\n\n", "\n\nUne phrase de plus.\n\n")
+    run = llm("translate", "--to", "fr", name, "--update", write("c.md", edited), answer=well)
+    assert (run.code, Path("c.md").read_text()) == (73, edited)
+
+
+def test_update_keeps_markup_that_people_wrote(llm, data):
+    """Their link is theirs."""
+    name = write("a.md", "See [here](http://a/b) the `code` now.\n\nEnd words here.\n")
+    llm("translate", "--to", "fr", name, "-o", "b.md", answer=well)
+    edited = Path("b.md").read_text().replace("http://a/b", "http://a/fr/b").replace("`code`", "`le code` [x](y)")
+    write("a.md", Path("a.md").read_text().replace("End", "Last"))
+    assert llm("translate", "--to", "fr", name, "--update", write("b.md", edited), answer=well).code == 0
+    assert Path("b.md").read_text().splitlines()[0] == edited.splitlines()[0]
+
+
+def test_update_of_a_po_file_merges(llm, data):
+    """As msgmerge: translations, comments and headers of the target stay, what is empty or fuzzy is translated."""
+    source = write(
+        "s.pot", 'msgid "One thing"\nmsgstr ""\n\nmsgid "Two things"\nmsgstr ""\n\nmsgid "New thing"\nmsgstr ""\n'
+    )
+    write(
+        "fr.po",
+        'msgid ""\nmsgstr ""\n"Language: fr\\n"\n"Last-Translator: Ann\\n"\n"Content-Type: text/plain; charset=UTF-8\\n"\n\n'
+        '# checked by Ann\nmsgid "One thing"\nmsgstr "Une chose"\n\nmsgid "Two things"\nmsgstr ""\n\n'
+        'msgid "Old thing"\nmsgstr "Vieille chose"\n',
+    )
+    run = llm("translate", "--to", "fr", source, "--update", "fr.po", answer=well)
+    text = Path("fr.po").read_text()
+    assert (run.code, len(run.backend.requests)) == (0, 2)
+    assert all(
+        words in text
+        for words in ("Last-Translator: Ann", "# checked by Ann", 'msgstr "Une chose"', '#~ msgid "Old thing"')
+    )
+    assert f'msgid "Two things"\nmsgstr "{greek("Two things")}"' in text and f'msgstr "{greek("New thing")}"' in text
+    again = llm("translate", "--to", "fr", source, "--update", "fr.po", answer=well)
+    assert (again.backend, Path("fr.po").read_text()) == (None, text)
+
+
+def test_update_names_the_file_that_is_broken(llm, data):
+    """It is not the source."""
+    run = llm("translate", "--to", "fr", write("s.json", '{"a": "b c"}'), "--update", write("x.json", '{"broken'))
+    assert (run.code, "x.json, line 1" in run.err) == (65, True)
+
+
 def test_update_tries_again_what_was_left_undone(llm, data):
     """A text that stayed in the source language is no translation that people made."""
     name = write("a.txt", ENGLISH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections import Counter
@@ -24,7 +25,7 @@ _NUMBER = re.compile(r"\d(?:[\d.,'\u2019\u00a0\u202f]*\d)?")
 _GROUPS = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
 """Blanks within a number: "1 200"."""
 _PREAMBLE = re.compile(
-    r"\A\W{0,3}(?:sure|certainly|of course|okay|ok|here(?:'s|\u2019s| is| are)|the translation|translation|"
+    r"\A[\s*_#>\"'\u201c\u00ab-]{0,3}(?:sure|certainly|of course|okay|ok|here(?:'s|\u2019s| is| are)|the translation|translation|"
     r"translated (?:text|version)|voici|hier ist|aqu\u00ed (?:est\u00e1|tienes)|ecco|aqui est\u00e1)\b[^\n]{0,120}?:[ \t]*(?:\n+|(?=\S))",
     re.IGNORECASE,
 )
@@ -45,7 +46,7 @@ class Expected:
 
 def cleaned(text: str, answer: str) -> str:
     """Return an answer without what models put around a translation: a preamble, quotes, a fence that ``text`` lacks."""
-    answer = answer.strip()
+    answer = _unwrapped(text, answer.strip())
     fenced = _FENCE.match(answer)
     if fenced and not text.startswith("```"):
         answer = fenced[1].strip()
@@ -58,6 +59,17 @@ def cleaned(text: str, answer: str) -> str:
         if closing not in inner and answer[0] not in inner:
             answer = inner.strip()
     return answer
+
+
+def _unwrapped(text: str, answer: str) -> str:
+    """Return the one text of an answer that is a JSON object, as servers are often told to give."""
+    if not answer.startswith("{") or text.startswith("{"):
+        return answer
+    try:
+        values = list(json.loads(answer).values())
+    except (ValueError, AttributeError, RecursionError):
+        return answer
+    return values[0].strip() if len(values) == 1 and isinstance(values[0], str) else answer
 
 
 def problems(text: str, answer: str, expected: Expected) -> list[str]:
@@ -77,6 +89,8 @@ def problems(text: str, answer: str, expected: Expected) -> list[str]:
         found.append(f"the answer is not in {expected.target.name}")
     if any(map(str.isalpha, plain)) and not any(map(str.isalpha, said)):
         found.append("the answer has no words")
+    if said.lstrip().startswith('{"') and not plain.lstrip().startswith("{"):
+        found.append("the answer is JSON")
     invented = _syntax(said) - _syntax(plain)
     if invented:
         found.append(f"this is not in the text: {' '.join(invented)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from llmcli.documents.segments import Segment
@@ -11,7 +11,7 @@ from llmcli.errors import LlmError
 from llmcli.store.memory import Entry, Memory
 from llmcli.tasks.languages import Language
 from llmcli.tasks.translation.translator import Translator
-from llmcli.tasks.translation.update import Written
+from llmcli.tasks.translation.update import Row, Written
 
 _MOST_S = 1.0
 """Seconds after which translations are on disk: what an interruption may cost."""
@@ -37,41 +37,34 @@ class Remembered:
         """Remember what the model made of a segment."""
         if self._memory is None or translator.instead is not None:
             return
-        self._fresh.append(_entry(segment, translation, source, translator, human=False))
+        self._fresh.append(_entry(segment, translation, source, translator))
         if time.monotonic() - self._flushed > _MOST_S:
             self.flush()
 
-    def learn(
-        self,
-        segments: Sequence[Segment],
-        carried: Mapping[int, str],
-        written: Written | None,
-        source: Language | None,
-        translator: Translator,
-    ) -> None:
-        """Remember what people changed in an earlier translation: of ``carried`` what llm had not ``written``."""
-        if self._memory is None or translator.instead is not None:
+    def learn(self, edits: Sequence[tuple[str, str]], source: Language | None, translator: Translator) -> None:
+        """Remember translations that people made: (source, translation)."""
+        if self._memory is None or translator.instead is not None or not edits:
             return
-        ours = set(written or ())
-        edits = [
-            _entry(segments[index], text, source, translator, human=True)
-            for index, text in carried.items()
-            if written is not None and (segments[index].text, text) not in ours
-        ]
-        self._write(lambda memory: memory.add(edits))
+        languages = (source.code if source else "", translator.target.code)
+        entries = [Entry(*languages, text, translation) for text, translation in edits]
+        self._write(lambda memory: memory.add(entries))
 
-    def written(self, output: Path | None, language: str, texts: Written, stamp: str) -> None:
+    def written(self, output: Path | None, language: str, what: Written, stamp: str) -> None:
         """Remember what the file ``output`` will hold; ``stamp`` as in ``Memory.written``."""
         if self._memory is not None and output is not None:
-            self._write(lambda memory: memory.written(output, language, texts, stamp))
+            texts = [[row.source, row.translation, row.key] for row in what.rows]
+            self._write(lambda memory: memory.written(output, language, texts, what.skeleton, stamp))
+
+    def last_written(self, output: Path | None, language: str) -> Written | None:
+        """Return what was written to a file last; None where that is not known."""
+        known = None if self._memory is None or output is None else self._memory.last_written(output, language)
+        if known is None:
+            return None
+        return Written([Row(row[0] or "", row[1], row[2] or "") for row in known[0]], known[1])
 
     def is_finished(self, output: Path, language: str, stamp: str) -> bool:
         """Return whether a file is what was written to it last, with nothing left undone."""
         return self._memory is not None and self._memory.stamp(output, language) == stamp
-
-    def last_written(self, output: Path | None, language: str) -> Written | None:
-        """Return what was written to a file last; None where that is not known."""
-        return None if self._memory is None or output is None else self._memory.last_written(output, language)
 
     def flush(self) -> None:
         """Have on disk what was added."""
@@ -101,9 +94,6 @@ def _key(segment: Segment) -> str:
     return f"{segment.note}\x1e{segment.text}" if segment.note and segment.kind == "message" else segment.text
 
 
-def _entry(
-    segment: Segment, translation: str, source: Language | None, translator: Translator, *, human: bool
-) -> Entry:
-    model, variant = ("", "") if human else (translator.model_id, translator.variant)
+def _entry(segment: Segment, translation: str, source: Language | None, translator: Translator) -> Entry:
     code = source.code if source else ""
-    return Entry(code, translator.target.code, _key(segment), translation, model, variant)
+    return Entry(code, translator.target.code, _key(segment), translation, translator.model_id, translator.variant)

@@ -16,7 +16,7 @@ from llmcli.tasks.translation.glossary import Glossary, Term, keeps_to
 from llmcli.tasks.translation.layout import Layout, laid_out
 from llmcli.tasks.translation.marks import put_marks
 from llmcli.tasks.translation.nesting import groups, in_order
-from llmcli.tasks.translation.update import carried_over
+from llmcli.tasks.translation.update import Row, UnclearError, Written, by_key, by_place, skeleton
 
 ENGLISH, FRENCH = parse_language("en"), parse_language("fr")
 SENTENCE = "The old house on the hill has been empty for many years now."
@@ -114,6 +114,8 @@ def test_a_part_of_a_group_stays_in_order():
         ("Hello", '"Bon" et "jour"', '"Bon" et "jour"'),
         ("Note: this", "Remarque : ceci", "Remarque : ceci"),
         ("Voici: a", "Here: a", "Here: a"),
+        ("Hello", '{"translation": "Bonjour"}', "Bonjour"),
+        ("Hello", '{"a": "b", "c": "d"}', '{"a": "b", "c": "d"}'),
     ],
 )
 def test_what_models_add_is_taken_off(text, answer, kept):
@@ -137,6 +139,7 @@ def found(text, answer, *, terms=(), width=None, source=ENGLISH, target=FRENCH):
         ("It is 3 km away", "C'est à trois kilomètres", "numbers are missing: 3"),
         (SENTENCE * 3, "Oui.", "the translation is far too short"),
         ("Acme Foo Bar", "Acme Foo Bar", ""),
+        ("Hello you", '{"a": "b", "c": "d"}', "the answer is JSON"),
     ],
 )
 def test_problems(text, answer, problem):
@@ -245,19 +248,55 @@ def test_accents_grow_by_a_third():
     assert 1.2 <= len(pseudo.accents(SENTENCE * 5)) / len(SENTENCE * 5) <= 1.4
 
 
-def test_carried_over_by_key():
-    """In message files the key says what belongs together."""
-    old = [segment(0, "eins", path=("a",)), segment(9, "zwei", path=("c",))]
-    new = [segment(0, "one", path=("a",)), segment(5, "new", path=("b",)), segment(9, "two", path=("c",))]
-    assert carried_over(new, old, None, "json") == {0: "eins", 2: "zwei"}
+def row(source, translation, key=""):
+    return Row(source, translation, key)
 
 
-def test_carried_over_by_what_was_written():
-    """A text of the source that has changed has no translation any more, an edit of the translation stays."""
-    new = [segment(0, "one"), segment(9, "two, changed"), segment(30, "three")]
-    old = [segment(0, "eins"), segment(9, "zwei"), segment(20, "DREI")]
-    written = [("one", "eins"), ("two", "zwei"), ("three", "drei")]
-    assert carried_over(new, old, written, "markdown") == {0: "eins", 2: "DREI"}
+def test_files_of_messages_are_carried_over_by_key():
+    """In any order, under another root of one language; what was made of another text is not."""
+    old = [
+        segment(0, "zwei", path=("de", "c")),
+        segment(9, "EINS", path=("de", "a")),
+        segment(20, "DREI", path=("de", "d")),
+    ]
+    new = [segment(0, "one", path=("en", "a")), segment(5, "new", path=("en", "b")), segment(9, "two", path=("en", "c")),
+           segment(19, "three, changed", path=("en", "d"))]  # fmt: skip
+    assert by_key(new, old, None).texts == {0: "EINS", 2: "zwei", 3: "DREI"}
+    written = Written([row("one", "eins", "a"), row("two", "zwei", "c"), row("three", "drei", "d")], "")
+    carried = by_key(new, old, written)
+    assert (carried.texts, carried.replaced) == ({0: "EINS", 2: "zwei"}, 1)
+    assert sorted(carried.edits) == [("one", "EINS"), ("three", "DREI")]
+
+
+OLD = "eins\n\n[zwei](u)\n\nDREI\n"
+THEIRS = [segment(0, "eins"), segment(6, "[zwei](u)"), segment(17, "DREI")]
+ROWS = [row("one", "eins"), row("two", "zwei"), row("three", "drei")]
+
+
+def test_documents_are_carried_over_by_what_was_written():
+    """A text of the source that has changed has no translation any more, an edit stays, with its markup."""
+    new = [segment(0, "one"), segment(9, "two"), segment(14, "new"), segment(30, "three, changed")]
+    carried = by_place(new, OLD, THEIRS, Written(ROWS, skeleton(OLD, THEIRS)))
+    assert carried.texts == {0: "eins", 1: "[zwei](u)"} and carried.regions[1] == "[zwei](u)"
+    assert (carried.edits, carried.replaced) == ([("two", "[zwei](u)"), ("three", "DREI")], 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "theirs", "written"),
+    [
+        (OLD, THEIRS, None),
+        (OLD, THEIRS, Written(ROWS, "")),
+        ("```\n" + OLD, [segment(s.start + 4, s.text) for s in THEIRS], Written(ROWS, skeleton(OLD, THEIRS))),
+        ("zwei\n\neins\n\ndrei\n", [segment(0, "zwei"), segment(6, "eins"), segment(12, "drei")],
+         Written(ROWS, skeleton(OLD, THEIRS))),
+        ("eins\n\nzwei\n", [segment(0, "eins"), segment(6, "zwei")], Written(ROWS, skeleton(OLD, THEIRS))),
+    ],
+    ids=["no memory", "no skeleton", "code", "moved", "deleted"],
+)  # fmt: skip
+def test_what_is_not_known_is_not_guessed(text, theirs, written):
+    """Without a memory, and where something was added, removed, moved or changed between the texts."""
+    with pytest.raises(UnclearError):
+        by_place([segment(0, "one"), segment(9, "two"), segment(30, "three")], text, theirs, written)
 
 
 def test_protected_spans_may_be_numbers():
