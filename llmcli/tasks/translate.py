@@ -16,7 +16,7 @@ from llmcli.tasks.together import Cancel, Step, together
 from llmcli.tasks.translation.checks import lost
 from llmcli.tasks.translation.detection import detect
 from llmcli.tasks.translation.layout import ONE_LANGUAGE, Layout, laid_out
-from llmcli.tasks.translation.outputs import File, Job
+from llmcli.tasks.translation.outputs import File, Job, with_root
 from llmcli.tasks.translation.remembered import Remembered
 from llmcli.tasks.translation.report import Report, Row, Status
 from llmcli.tasks.translation.translator import Surroundings
@@ -244,7 +244,10 @@ class _Translation:
     def _whole(self) -> str:
         segments = [place.segment for place in self._places]
         texts = [self._put(place) for place in self._places]
-        return laid_out(self._job.layout, self._text, segments, texts, self._format.name)
+        out = laid_out(self._job.layout, self._text, segments, texts, self._format.name)
+        if not any(texts) or self._job.layout is not Layout.TRANSLATION:
+            return out
+        return with_root(out, self._format, segments, self._source, self._translator.target)
 
     def _put(self, place: _Place) -> str | None:
         """Return what to put in a segment's region; None leaves it byte for byte."""

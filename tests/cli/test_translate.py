@@ -234,6 +234,17 @@ def test_update_of_a_po_file_merges(llm, data):
     assert (again.backend, Path("fr.po").read_text()) == (None, text)
 
 
+def test_the_root_of_a_rails_file_is_its_language(llm, data):
+    """As Rails wants it; what people wrote under it stays."""
+    name = write("en.yml", "en:\n  greeting: Good morning to all of you\n  parting: See you again tomorrow evening\n")
+    assert llm("translate", "--to", "fr", name, "-o", "fr.yml", answer=well).code == 0
+    text = Path("fr.yml").read_text()
+    assert text.startswith("fr:\n  greeting: ")
+    write("fr.yml", text.replace(greek("See you again tomorrow evening"), "À demain"))
+    run = llm("translate", "--to", "fr", name, "--update", "fr.yml", answer=well)
+    assert (run.code, run.backend, Path("fr.yml").read_text().splitlines()[2]) == (0, None, "  parting: À demain")
+
+
 def test_update_names_the_file_that_is_broken(llm, data):
     """It is not the source."""
     run = llm("translate", "--to", "fr", write("s.json", '{"a": "b c"}'), "--update", write("x.json", '{"broken'))

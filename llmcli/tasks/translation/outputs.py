@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,15 @@ class Job:
     earlier: Document | None = None
     output: Path | None = None
     keep: bool = False
+
+
+def with_root(text: str, form: Format, segments: Sequence[Segment], source: Language | None, target: Language) -> str:
+    """Return a YAML file whose only root is its source language with the target in its place, as Rails wants it."""
+    roots = {segment.path[0] if segment.path else "" for segment in segments}
+    root = roots.pop() if len(roots) == 1 else ""
+    if form.name != "yaml" or source is None or root.replace("_", "-").lower() != source.code.lower():
+        return text
+    return re.sub(rf"(?m)^([\"']?){re.escape(root)}(?=[\"']?[ \t]*:)", rf"\g<1>{target.code}", text, count=1)
 
 
 class File:
