@@ -160,11 +160,7 @@ class UnavailableError(LlmError):
 
 
 class MissingExtra(UnavailableError):
-    """The library ``subject`` is not installed; it comes with the optional part ``extra`` of llmcli."""
-
-    def __init__(self, subject: str, *, extra: str) -> None:
-        super().__init__(subject)
-        self.extra = extra
+    """The library ``subject`` is not installed; it comes with the optional part ``detail`` of llmcli."""
 
 
 class ModelNotHere(UnavailableError):

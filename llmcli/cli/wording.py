@@ -233,7 +233,7 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
         else _with_detail(f"{_of(x)} is not a usable model file", x),
         "Try: llm models list",
     ),
-    e.MissingExtra: lambda x: (f"this needs {_of(x)}", f'Try: pip install "llmcli[{x.extra}]"'),
+    e.MissingExtra: lambda x: (f"this needs {_of(x)}", f'Try: pip install "llmcli[{x.detail}]"'),
     e.InputError: lambda x: (_with_detail(f"{_of(x)} is bad input", x), ""),
     e.MissingError: _missing,
     e.ModelNotHere: _model_not_here,

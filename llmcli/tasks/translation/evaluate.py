@@ -22,7 +22,7 @@ class Scores:
 def check_installed() -> None:
     """Raise ``MissingExtra`` where the scores cannot be computed."""
     if find_spec("sacrebleu") is None:
-        raise MissingExtra("sacrebleu", extra="eval")
+        raise MissingExtra("sacrebleu", detail="eval")
 
 
 def evaluate(texts: Sequence[str], references: Sequence[str], target: str) -> Scores:
