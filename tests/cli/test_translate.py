@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,14 @@ def test_a_directory_is_mirrored(llm, data):
     assert (again.code, Path("out/a.md").read_text(), "exists" in again.err) == (3, "mine\n", True)
     assert llm("translate", "--to", "fr", "docs", "-o", "out", "--force", answer=well).code == 0
     assert Path("out/a.md").read_text() == greek("hello\n")
+
+
+def test_of_a_directory_only_files_are_read(llm, data):
+    """A named pipe would be waited for without end."""
+    write("docs/a.md", "hello\n")
+    os.mkfifo("docs/b.md")
+    assert llm("translate", "--pseudo", "accents", "docs", "-o", "out", "--timeout", "20").code == 0
+    assert [path.name for path in Path("out").iterdir()] == ["a.md"]
 
 
 def test_patterns_and_several_languages(llm, data):

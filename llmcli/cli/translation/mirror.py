@@ -28,8 +28,8 @@ def is_pattern(output: str) -> bool:
 def expand(names: Sequence[str], suffixes: Iterable[str]) -> list[Input]:
     """Return the documents that ``names`` mean: files, and of directories the files below with one of ``suffixes``.
 
-    Hidden files and directories are left out, and links to directories. Raises ``MissingError`` for a directory
-    without any, and ``UsageError`` for a document that is named twice.
+    Hidden files and directories are left out, links to directories, and what is no regular file. Raises
+    ``MissingError`` for a directory without any, and ``UsageError`` for a document that is named twice.
     """
     endings = tuple(suffixes)
     found: list[Input] = []
@@ -83,7 +83,9 @@ def check_targets(targets: Sequence[tuple[Input, Path]]) -> None:
 def _walk(top: Path) -> Iterator[Path]:
     for directory, below, files in os.walk(top):
         below[:] = sorted(name for name in below if not name.startswith("."))
-        yield from (Path(directory) / name for name in sorted(files) if not name.startswith("."))
+        for path in (Path(directory) / name for name in sorted(files) if not name.startswith(".")):
+            if path.is_file():  # a named pipe would be waited for, and a device has no end
+                yield path
 
 
 def _is_directory(name: str) -> bool:
