@@ -33,10 +33,10 @@ def expand(names: Sequence[str], suffixes: Iterable[str]) -> list[Input]:
     """
     endings = tuple(suffixes)
     found: list[Input] = []
-    files = [name for name in names if not _is_directory(name)]
+    files = [name for name in names if not is_directory(name)]
     shared = _shared(files)
     for name in names:
-        if not _is_directory(name):
+        if not is_directory(name):
             found.append(
                 Input(name, Path(os.path.relpath(name, shared)) if shared else Path(name).with_name(_base(name)))
             )
@@ -88,7 +88,8 @@ def _walk(top: Path) -> Iterator[Path]:
                 yield path
 
 
-def _is_directory(name: str) -> bool:
+def is_directory(name: str) -> bool:
+    """Return whether an input is a tree of documents."""
     return name != "-" and os.path.isdir(name)  # noqa: PTH112 (a name may hold a NUL)
 
 

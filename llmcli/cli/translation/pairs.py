@@ -74,7 +74,7 @@ def find_pairs(cli: Context, wish: Wish, suffixes: Sequence[str]) -> Pairs:
 
     targets = [parse_language(name) for name in wish.to]
     items = mirror.expand(wish.files, suffixes)
-    if len(items) <= 1 and len(targets) == 1 and not _is_derived(wish.output):
+    if len(items) <= 1 and len(targets) == 1 and not _is_derived(wish):
         (document,) = inputs.documents(cli, [item.name for item in items])
         path = Path(wish.output) if wish.output else None
         earlier = _earlier(path) if path and wish.updates else None
@@ -96,8 +96,17 @@ def find_pairs(cli: Context, wish: Wish, suffixes: Sequence[str]) -> Pairs:
     return Pairs(found, derived=True, outputs={index: pair.path for index, pair in enumerate(found) if pair.path})
 
 
-def _is_derived(output: str | None) -> bool:
-    return output is not None and (mirror.is_pattern(output) or output.endswith("/") or Path(output).is_dir())
+def _is_derived(wish: Wish) -> bool:
+    """Return whether the output is a pattern or a directory: of a directory it is one, though it hold one document."""
+    output = wish.output
+    if output is None:
+        return False
+    return (
+        mirror.is_pattern(output)
+        or output.endswith("/")
+        or Path(output).is_dir()
+        or any(map(mirror.is_directory, wish.files))
+    )
 
 
 def _pair(document: Document | ItemFailed, target: Language, path: Path, wish: Wish) -> Pair:
