@@ -143,7 +143,7 @@ class Memory:
 
         ``stamp`` identifies the file's text and all that it was made of; "" where something was left undone.
         """
-        row = (str(path.resolve()), language, json.dumps(texts, ensure_ascii=False), skeleton, stamp)
+        row = (_name(path), language, json.dumps(texts, ensure_ascii=False), skeleton, stamp)
         with self._errors(), self._changing() as database:
             database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", row)
 
@@ -151,7 +151,7 @@ class Memory:
         """Return the stamp of what was written to a file last, "" where there is none."""
         with self._errors():
             row = self._database.execute(
-                "SELECT stamp FROM outputs WHERE path = ? AND language = ?", (str(path.resolve()), language)
+                "SELECT stamp FROM outputs WHERE path = ? AND language = ?", (_name(path), language)
             ).fetchone()
         return row[0] if row else ""
 
@@ -159,7 +159,7 @@ class Memory:
         """Return texts and skeleton of what was written to a file last, None where that is not known."""
         with self._errors():
             row = self._database.execute(
-                "SELECT texts, skeleton FROM outputs WHERE path = ? AND language = ?", (str(path.resolve()), language)
+                "SELECT texts, skeleton FROM outputs WHERE path = ? AND language = ?", (_name(path), language)
             ).fetchone()
         return (json.loads(row[0]), row[1]) if row else None
 
@@ -188,3 +188,8 @@ class Memory:
             if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 raise TryAgain(str(self.path), detail="another process writes to it") from error
             raise OutputError(str(self.path), detail=str(error)) from error
+
+
+def _name(path: Path) -> str:
+    """Return what a file is known by; bytes of its name that are not UTF-8, which SQLite refuses, are spelt out."""
+    return os.fsencode(path.resolve()).decode("utf-8", "backslashreplace")

@@ -108,6 +108,20 @@ def test_of_a_directory_only_files_are_read(llm, data):
     assert [path.name for path in Path("out").iterdir()] == ["a.md"]
 
 
+def test_a_name_that_is_not_utf8(llm, data):
+    """It is translated, remembered, finished; a report and --json stay UTF-8."""
+    Path("docs").mkdir()
+    name = os.fsdecode(b"docs/x\xff.md")
+    write(name, "hello\n")
+    argv = ("translate", "--to", "fr", "docs", "-o", "out", "--json", "--report", "r.json")
+    first, second = llm(*argv, answer=well), llm(*argv)
+    assert (first.code, second.code, second.backend) == (0, 0, None)
+    assert Path(os.fsdecode(b"out/x\xff.md")).read_text() == greek("hello\n")
+    (document,) = json.loads(Path("r.json").read_bytes().decode())["documents"]
+    assert document["name"] == "docs/x\ufffd.md"
+    assert json.loads(first.out)["output"].startswith("out/x")
+
+
 def test_patterns_and_several_languages(llm, data):
     """Each document in each language goes where the pattern says."""
     write("d/a.md", "hello\n")

@@ -97,7 +97,7 @@ def said(result: Result) -> str:
 
 
 def report_text(ends: Sequence[Result | ItemFailed], report: Report) -> str:
-    """Return what became of each document and segment, as JSON."""
+    """Return what became of each document and segment, as JSON; of names what is not UTF-8 is replaced."""
     documents: list[dict[str, Any]] = []
     for end in sorted(ends, key=lambda end: end.item):
         if isinstance(end, Result):
@@ -105,4 +105,5 @@ def report_text(ends: Sequence[Result | ItemFailed], report: Report) -> str:
         else:
             rest = {"error": wording.words(end.error)[0]}
         documents.append({"name": end.name, **rest})
-    return json.dumps({"documents": documents}, ensure_ascii=False, indent=1) + "\n"
+    text = json.dumps({"documents": documents}, ensure_ascii=False, indent=1) + "\n"
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

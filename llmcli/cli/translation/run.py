@@ -73,7 +73,7 @@ def run(cli: Context, wanted: Wanted, make: Maker) -> int:
         rows = Report()
         code, ends = _deliver(cli, make, pairs, memory, rows, reference=reference)
         if sink is not None:
-            sink.write(results.report_text(ends, rows).encode("utf-8", "surrogateescape"))
+            sink.write(results.report_text(ends, rows).encode())
     return code
 
 
