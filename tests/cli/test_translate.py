@@ -153,6 +153,42 @@ def test_usage(llm, data, argv):
     assert (run.code, run.backend, run.err.count("\n") <= 2) == (2, None, True)
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("a.md", "-o", "a.md"),
+        ("a.md", "-o", "link.md"),
+        ("a.md", "--update", "a.md"),
+        ("a.md", "-o", "out.md", "--report", "a.md"),
+        ("a.md", "-o", "new", "--report", "./new"),
+        ("a.md", "b.md", "-o", "out/", "--report", "out/b.md"),
+        ("a.md", "-o", "tm.sqlite", "--tm", "tm.sqlite"),
+        ("a.md", "--report", "data/translations.sqlite"),
+        ("a.md", "-o", "g.csv", "--glossary", "g.csv"),
+        ("a.md", "-o", "b.md", "--context", "@b.md"),
+        ("a.md", "-o", "b.md", "--eval", "b.md"),
+        ("a.md", "b.md", "-o", "{dir}/b{ext}.{name}", "--report", "b.md"),
+    ],
+)
+def test_what_is_written_is_no_other_file_of_the_job(llm, data, argv):
+    """Refused before anything is made or asked; all files stay."""
+    for name in ("a.md", "b.md", "g.csv"):
+        write(name, "a\n")
+    os.link("a.md", "link.md")
+    run = llm("translate", "--to", "fr", *argv)
+    assert (run.code, run.backend, "Name another file" in run.err) == (2, None, True)
+    assert {path.read_text() for path in Path().glob("*.*")} == {"a\n"}
+    assert not Path("new").exists()
+
+
+def test_devices_are_no_files(llm, data):
+    """Standard output may be named twice."""
+    assert (
+        llm("translate", "--pseudo", "accents", write("a.md", "a\n"), "-o", "/dev/null", "--report", "/dev/null").code
+        == 0
+    )
+
+
 def test_a_second_run_calls_the_model_not_at_all(llm, data):
     """What was translated is remembered; after one changed paragraph the model is asked once."""
     name = write("a.txt", ENGLISH)
@@ -453,6 +489,7 @@ def test_tm_round_trip(llm, data):
     assert llm("tm", "import", "--tm", "other.sqlite", "m.tmx").code == 0
     run = llm("translate", "--to", "fr", "--tm", "other.sqlite", name)
     assert (run.code, run.backend, run.out.startswith("La maison se trouve")) == (0, None, True)
+    assert llm("tm", "export", "--tm", "other.sqlite", "-o", "other.sqlite").code == 2
     assert llm("tm", "clear").code == 2
     assert llm("tm", "clear", "--yes").code == 0
     assert llm("tm", "show").out == ""

@@ -41,10 +41,13 @@ def show(cli: Context, memory: FileOption = None) -> int:
 @command(*GENERAL, "output", examples="llm tm export -o memory.tmx\nllm tm export | xmllint --format - | less")
 def export(cli: Context, memory: FileOption = None) -> int:
     """Write all translations as TMX, the format in which translation tools exchange them."""
+    from llmcli.cli.translation.distinct import check_distinct
     from llmcli.cli.world import Writer
     from llmcli.documents.writing import atomic_write
     from llmcli.store import tmx
 
+    if cli.flags.output is not None:
+        check_distinct([("the translation memory", str(_path(cli, memory)))], [("the output", cli.flags.output)])
     with _open(cli, memory) as opened:
         pieces = tmx.export(opened.entries())
         if cli.flags.output is None:

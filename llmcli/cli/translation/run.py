@@ -13,6 +13,7 @@ from llmcli.cli.context import Context
 from llmcli.cli.output import How, deliver
 from llmcli.cli.text import Ending
 from llmcli.cli.translation import results
+from llmcli.cli.translation.distinct import check_distinct
 from llmcli.cli.translation.maker import Maker
 from llmcli.cli.translation.pairs import Pairs, Wish, find_pairs
 from llmcli.documents.formats import SUFFIXES
@@ -59,8 +60,9 @@ def run(cli: Context, wanted: Wanted, make: Maker) -> int:
         wanted.files, languages, output, wanted.force, updates=wanted.update is not None, writes=not wanted.dry_run
     )
     pairs = find_pairs(cli, wish, SUFFIXES)
+    uses_memory = wanted.remembers and make.pseudo is None
+    check_distinct(_reads(wanted, make, pairs), _writes(cli, wanted, pairs, uses_memory=uses_memory))
     with ExitStack() as stack:
-        uses_memory = wanted.remembers and make.pseudo is None
         memory = stack.enter_context(_memory(cli, wanted.memory)) if uses_memory else None
         if wanted.dry_run:
             from llmcli.cli.translation.survey import dry_run
@@ -75,6 +77,24 @@ def run(cli: Context, wanted: Wanted, make: Maker) -> int:
         if sink is not None:
             sink.write(results.report_text(ends, rows).encode())
     return code
+
+
+def _reads(wanted: Wanted, make: Maker, pairs: Pairs) -> Iterator[tuple[str, str]]:
+    yield from (("a document to translate", name) for name in pairs.names)
+    if make.glossary is not None:
+        yield "the glossary", make.glossary
+    if make.context is not None and make.context.startswith("@"):
+        yield "the context", make.context[1:]
+    if wanted.reference is not None:
+        yield "the reference", wanted.reference
+
+
+def _writes(cli: Context, wanted: Wanted, pairs: Pairs, *, uses_memory: bool) -> Iterator[tuple[str, str]]:
+    yield from (("an output", str(pair.path)) for pair in pairs.all if pair.path is not None and not pair.keep)
+    if wanted.report is not None:
+        yield "the report", wanted.report
+    if uses_memory:
+        yield "the translation memory", wanted.memory or str(cli.paths.memory)
 
 
 def _deliver(
