@@ -121,12 +121,14 @@ class EmptyInput(InputError):
 class BadDocument(InputError):
     """A file that breaks the grammar of its format; ``detail`` says how, ``line`` (from 1) where, when that is known.
 
-    ``subject`` is the file's name where the reader of it is known, "" from a format, which sees only the text.
+    ``subject`` is the file's name where the reader of it is known, "" from a format, which sees only the text. ``kind``:
+    what the file is to be (memory, glossary, TMX), where it is no document to work on.
     """
 
-    def __init__(self, subject: str = "", *, detail: str, line: int | None = None) -> None:
+    def __init__(self, subject: str = "", *, detail: str, line: int | None = None, kind: str = "") -> None:
         super().__init__(subject, detail=detail)
         self.line = line
+        self.kind = kind
 
 
 class ContextOverflow(InputError):

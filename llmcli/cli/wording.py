@@ -65,6 +65,7 @@ def _missing(error: e.MissingError) -> Words:
         "remote model": "Name one of its models: -m MODEL",
         "key file": "Correct key_file: llm config edit",
         "repository": "Check the name on the Hub, or try: llm models list",
+        "translation memory": "llm translate --tm and llm tm import make one; without --tm your own is meant.",
         "match": "Try fewer words: the Hub looks for all of them in the names of repositories.",
     }
     whats = {
@@ -76,6 +77,14 @@ def _missing(error: e.MissingError) -> Words:
     }
     what = whats.get(error.kind, f"no {error.kind} called")
     return _with_detail(f"{what} {_of(error)}", error), _did_you_mean(error.suggestions) or nexts.get(error.kind, "")
+
+
+_KINDS = {
+    "memory": "Name another file with --tm, or move it away: llm makes a new one.",
+    "glossary": "Write each line as: term,translation,note (the last two may be left out)",
+    "TMX": "Export it again as TMX 1.4 where it comes from.",
+}
+"""What to do where a file is not of the kind that it has to be."""
 
 
 def _model_not_here(error: e.ModelNotHere) -> Words:
@@ -224,7 +233,7 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     e.EmptyInput: lambda x: (f"{_of(x) or 'the input'} is empty", ""),
     e.BadDocument: lambda x: (
         _with_detail(", ".join(part for part in (_of(x), x.line and f"line {x.line}") if part), x),
-        "Correct the file, or say which format it has: --format" if x.line else "",
+        _KINDS.get(x.kind, "Correct the file, or say which format it has: --format" if x.line else ""),
     ),
     e.ContextOverflow: _overflow,
     e.BadModelFile: lambda x: (

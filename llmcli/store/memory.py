@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from llmcli.errors import BadDocument, OutputError, TryAgain
+from llmcli.errors import BadDocument, CannotCreate, OutputError, TryAgain
 
 _VERSION = 1
 _PATIENCE = 10.0
@@ -33,6 +33,7 @@ CREATE TABLE outputs (
     path TEXT PRIMARY KEY, language TEXT NOT NULL, texts TEXT NOT NULL, skeleton TEXT NOT NULL, stamp TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+_TABLES = {"units", "outputs"}
 _FIND = """
 SELECT translation FROM units WHERE source = :source
 AND (target_language = :to OR (model = '' AND :to NOT LIKE '%-%' AND target_language LIKE :to || '-%'))
@@ -63,23 +64,21 @@ class Memory:
     """The memory in the file ``path``, made when it is not there; a context manager."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ``OutputError``, ``TryAgain`` (another process holds it), and ``BadDocument`` for another file."""
+        """Raises ``CannotCreate`` (no such directory), ``OutputError``, ``TryAgain`` (it is held), ``BadDocument``."""
         self.path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except FileNotFoundError as error:
+            raise CannotCreate(str(path), detail=error.strerror or "") from error
         except OSError as error:
             raise OutputError(str(path), detail=error.strerror or "") from error
         with self._errors():
             self._database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-            with self._changing() as database:
-                (version,) = database.execute("PRAGMA user_version").fetchone()
-                if version == 0:
-                    for statement in filter(str.strip, _SCHEMA.split(";")):
-                        database.execute(statement)
-                    database.execute(f"PRAGMA user_version = {_VERSION}")
-                elif version != _VERSION:
-                    raise BadDocument(str(path), detail="it is of another version of llm")
+            try:
+                self._prepare()
+            except BaseException:
+                self._database.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -165,6 +164,20 @@ class Memory:
 
     # ---- SQLite ---------------------------------------------------------------------------------------------------
 
+    def _prepare(self) -> None:
+        """Make the tables in an empty file. Raises ``BadDocument`` for a file of another program, or version of ours."""
+        with self._changing() as database:
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+            if version == 0 and not tables:
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    database.execute(statement)
+                database.execute(f"PRAGMA user_version = {_VERSION}")
+            elif not tables >= _TABLES:
+                raise BadDocument(str(self.path), detail="another program's database", kind="memory")
+            elif version != _VERSION:
+                raise BadDocument(str(self.path), detail="it is of another version of llm", kind="memory")
+
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """Change something, all of it or nothing."""
@@ -184,7 +197,9 @@ class Memory:
         except sqlite3.Error as error:
             code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
             if code in {_NOT_A_DATABASE, _CORRUPT}:
-                raise BadDocument(str(self.path), detail="it is not a translation memory, or is damaged") from error
+                raise BadDocument(
+                    str(self.path), detail="it is not a translation memory, or is damaged", kind="memory"
+                ) from error
             if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 raise TryAgain(str(self.path), detail="another process writes to it") from error
             raise OutputError(str(self.path), detail=str(error)) from error

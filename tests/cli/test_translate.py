@@ -503,6 +503,10 @@ def test_tm_refuses_other_files(llm, data, argv):
     assert (run.code, Path("bad.tmx").read_text()) == (65, "no XML, no database\n" * 100)
     assert llm("tm", "show", "--tm", "none.sqlite").code == 66
     assert llm("tm", "import", "none.tmx").code == 66
+    assert llm("tm", "import", "bad.tmx", "--tm", "none.sqlite").code == 65
+    assert llm("tm", "import", write("good.tmx", TMX.format("a", "b")), "bad.tmx").code == 65
+    assert llm("tm", "show").out == ""
+    assert llm("translate", "--to", "fr", "bad.tmx", "--tm", "none/none.sqlite").code == 73
     assert not Path("none.sqlite").exists()
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcli.errors import BadDocument, OutputError
+from llmcli.errors import BadDocument, CannotCreate, OutputError
 from llmcli.store import tmx
 from llmcli.store.memory import Entry, Memory
 
@@ -19,7 +19,7 @@ from llmcli.store.memory import Entry, Memory
 @pytest.fixture
 def memory(tmp_path):
     """Return an empty memory."""
-    with Memory(tmp_path / "deep" / "tm.sqlite") as opened:
+    with Memory(tmp_path / "tm.sqlite") as opened:
         yield opened
 
 
@@ -100,6 +100,23 @@ def test_other_files_are_refused(tmp_path):
     database.close()
     with pytest.raises(BadDocument):
         Memory(newer)
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_the_database_of_another_program_stays_as_it_is(tmp_path, version):
+    """Whatever its version is; so does a directory that is not there."""
+    path = tmp_path / "other"
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE theirs (name)")
+    database.execute(f"PRAGMA user_version = {version}")
+    database.close()
+    before = path.read_bytes()
+    with pytest.raises(BadDocument):
+        Memory(path)
+    assert path.read_bytes() == before
+    with pytest.raises(CannotCreate):
+        Memory(tmp_path / "none" / "tm")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_damaged_memory_is_refused(memory):

@@ -14,7 +14,7 @@ from llmcli.cli.options import GENERAL, Yes, command
 from llmcli.errors import MissingError
 
 if TYPE_CHECKING:
-    from llmcli.store.memory import Memory
+    from llmcli.store.memory import Entry
 
 FileOption = Annotated[
     str | None, typer.Option("--tm", metavar="FILE", help="Another translation memory than your own.")
@@ -27,7 +27,9 @@ def show(cli: Context, memory: FileOption = None) -> int:
 
     In a pipe, tab-separated: source language, target language, translations, people's.
     """
-    with _open(cli, memory) as opened:
+    from llmcli.cli.translation.remembering import open_memory
+
+    with open_memory(cli, memory, looks=True) as opened:
         rows = [
             {"from": source or "(unknown)", "to": target, "translations": count, "people": people}
             for source, target, count, people in opened.counts()
@@ -42,13 +44,14 @@ def show(cli: Context, memory: FileOption = None) -> int:
 def export(cli: Context, memory: FileOption = None) -> int:
     """Write all translations as TMX, the format in which translation tools exchange them."""
     from llmcli.cli.translation.distinct import check_distinct
+    from llmcli.cli.translation.remembering import memory_path, open_memory
     from llmcli.cli.world import Writer
     from llmcli.documents.writing import atomic_write
     from llmcli.store import tmx
 
     if cli.flags.output is not None:
-        check_distinct([("the translation memory", str(_path(cli, memory)))], [("the output", cli.flags.output)])
-    with _open(cli, memory) as opened:
+        check_distinct([("the translation memory", str(memory_path(cli, memory)))], [("the output", cli.flags.output)])
+    with open_memory(cli, memory, looks=True) as opened:
         pieces = tmx.export(opened.entries())
         if cli.flags.output is None:
             sink = Writer(cli.world.stdout, cli.interrupt, closed=1 in cli.world.closed)
@@ -68,19 +71,20 @@ def import_(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="TMX files.")],
     memory: FileOption = None,
 ) -> int:
-    """Remember the translations of TMX files; they go before those of a model. A broken file adds nothing."""
+    """Remember the translations of TMX files; they go before those of a model. Where one file is broken, none is taken."""
+    from llmcli.cli.translation.remembering import open_memory
     from llmcli.store import tmx
-    from llmcli.store.memory import Memory
 
-    count = 0
-    with Memory(_path(cli, memory)) as opened:
-        for name in files:
-            try:
-                with Path(name).open("rb") as stream:
-                    count += opened.add(list(tmx.read(stream, name)))
-            except OSError as error:
-                raise MissingError(name, kind="input", detail=error.strerror or "") from error
-            cli.interrupt.check()
+    entries: list[Entry] = []
+    for name in files:
+        try:
+            with Path(name).open("rb") as stream:
+                entries += tmx.read(stream, name)
+        except OSError as error:
+            raise MissingError(name, kind="input", detail=error.strerror or "") from error
+        cli.interrupt.check()
+    with open_memory(cli, memory) as opened:
+        count = opened.add(entries)
     cli.explain(f"{count} translations")
     if cli.flags.json:
         cli.facts({"translations": count})
@@ -90,26 +94,14 @@ def import_(
 @command(*GENERAL, examples="llm tm clear\nllm tm clear --yes")
 def clear(cli: Context, memory: FileOption = None, yes: Yes = False) -> int:
     """Forget all translations; asks first, unless --yes."""
-    with _open(cli, memory) as opened:
+    from llmcli.cli.translation.remembering import open_memory
+
+    with open_memory(cli, memory, looks=True) as opened:
         count = sum(row[2] for row in opened.counts())
         if count and not yes and not asking.confirmed(cli, f"forget {count} translations", "llm tm clear --yes"):
             return 1
         opened.clear()
     return 0
-
-
-def _path(cli: Context, memory: str | None) -> Path:
-    return Path(memory) if memory is not None else cli.paths.memory
-
-
-def _open(cli: Context, memory: str | None) -> Memory:
-    """Open a memory to look into it. Raises ``MissingError`` for a file that was named and is not there."""
-    from llmcli.store.memory import Memory
-
-    path = _path(cli, memory)
-    if memory is not None and not path.exists():
-        raise MissingError(memory, kind="input", detail="no such translation memory")
-    return Memory(path)
 
 
 tm = group(

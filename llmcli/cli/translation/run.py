@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.cli import inputs
@@ -16,6 +15,7 @@ from llmcli.cli.translation import results
 from llmcli.cli.translation.distinct import check_distinct
 from llmcli.cli.translation.maker import Maker
 from llmcli.cli.translation.pairs import Pairs, Wish, find_pairs
+from llmcli.cli.translation.remembering import memory_path, open_memory
 from llmcli.documents.formats import SUFFIXES
 from llmcli.documents.writing import atomic_write
 from llmcli.errors import UsageError
@@ -63,7 +63,7 @@ def run(cli: Context, wanted: Wanted, make: Maker) -> int:
     uses_memory = wanted.remembers and make.pseudo is None
     check_distinct(_reads(wanted, make, pairs), _writes(cli, wanted, pairs, uses_memory=uses_memory))
     with ExitStack() as stack:
-        memory = stack.enter_context(_memory(cli, wanted.memory)) if uses_memory else None
+        memory = stack.enter_context(open_memory(cli, wanted.memory)) if uses_memory else None
         if wanted.dry_run:
             from llmcli.cli.translation.survey import dry_run
 
@@ -94,7 +94,7 @@ def _writes(cli: Context, wanted: Wanted, pairs: Pairs, *, uses_memory: bool) ->
     if wanted.report is not None:
         yield "the report", wanted.report
     if uses_memory:
-        yield "the translation memory", wanted.memory or str(cli.paths.memory)
+        yield "the translation memory", str(memory_path(cli, wanted.memory))
 
 
 def _deliver(
@@ -130,12 +130,6 @@ def _deliver(
         for result in good:
             cli.say(results.said(result))
     return code, ends
-
-
-def _memory(cli: Context, path: str | None) -> Memory:
-    from llmcli.store.memory import Memory
-
-    return Memory(Path(path) if path is not None else cli.paths.memory)
 
 
 def _reference(cli: Context, name: str, pairs: Pairs) -> Document:
