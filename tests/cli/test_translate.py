@@ -122,6 +122,14 @@ def test_a_name_that_is_not_utf8(llm, data):
     assert json.loads(first.out)["output"].startswith("out/x")
 
 
+def test_places_that_take_no_file_are_found_first(llm, data):
+    """One error before the model is paid; nothing is made."""
+    for name in ("docs/a.md", "docs/b.md", "file"):
+        write(name, "hello\n")
+    run = llm("translate", "--to", "fr", "docs", "-o", "file/fr", answer=well)
+    assert (run.code, run.backend, run.err.count("cannot create")) == (73, None, 1)
+
+
 def test_patterns_and_several_languages(llm, data):
     """Each document in each language goes where the pattern says."""
     write("d/a.md", "hello\n")
@@ -142,6 +150,8 @@ def test_patterns_and_several_languages(llm, data):
         ("a.md", "a.md", "-o", "out/"),
         ("a.md", "b.md", "-o", "{dir}/{name}{ext}"),
         ("a.md", "--update", "t.md", "-o", "u.md"),
+        ("--to", "de", "a.md", "--update", "b.md"),
+        ("a.md", "b.md", "-o", "c.txt"),
         ("a.md", "b.md", "-o", "out/", "--eval", "a.md"),
     ],
 )
@@ -149,6 +159,7 @@ def test_usage(llm, data, argv):
     """What cannot be meant is refused before a model is looked for."""
     write("a.md", "a\n")
     write("b.md", "b\n")
+    write("c.txt", "c\n")
     run = llm("translate", "--to", "fr", *argv)
     assert (run.code, run.backend, run.err.count("\n") <= 2) == (2, None, True)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcli.errors import MissingError, UsageError
+from llmcli.errors import CannotCreate, MissingError, UsageError
 
 _FIELDS = ("{dir}", "{name}", "{lang}", "{ext}")
 
@@ -78,6 +79,17 @@ def check_targets(targets: Sequence[tuple[Input, Path]]) -> None:
     for item, path in targets:
         if item.name != "-" and path.exists() and path.samefile(item.name):
             raise UsageError(f"{item.name} would be overwritten by its own translation", detail="Choose another -o.")
+
+
+def check_places(paths: Iterable[Path]) -> None:
+    """Raise ``CannotCreate`` where a directory of a file cannot be made or written; nothing is made yet."""
+    for directory in dict.fromkeys(path.parent for path in paths):
+        there = next(each for each in (directory, *directory.absolute().parents) if os.path.lexists(each))
+        if not there.is_dir():
+            raise CannotCreate(str(directory), detail=f"{there} is no directory")
+        if not os.access(there, os.W_OK | os.X_OK):
+            number = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+            raise CannotCreate(str(directory), detail=f"{there}: {os.strerror(number)}")
 
 
 def _walk(top: Path) -> Iterator[Path]:

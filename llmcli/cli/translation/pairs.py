@@ -68,7 +68,7 @@ def find_pairs(cli: Context, wish: Wish, suffixes: Sequence[str]) -> Pairs:
     """Return what is to be done; documents in directories have one of ``suffixes``.
 
     A file with a derived name that is there already is not written unless ``force`` or ``updates``. Raises
-    ``UsageError``, and what reading inputs raises when none can be read.
+    ``UsageError``, ``CannotCreate`` for a place that takes no file, and what reading inputs raises when none can be read.
     """
     from llmcli.tasks.languages import parse_language
 
@@ -84,6 +84,11 @@ def find_pairs(cli: Context, wish: Wish, suffixes: Sequence[str]) -> Pairs:
         return Pairs([Pair(document, to) for to in targets for document in read], derived=True)
     if wish.output is None:
         raise UsageError("several translations need a place", detail="Try: -o DIR, or -o '{dir}/{name}.{lang}{ext}'")
+    if not mirror.is_pattern(wish.output) and Path(wish.output).exists() and not Path(wish.output).is_dir():
+        raise UsageError(
+            f"several translations do not go into one file, {wish.output}",
+            detail="Name a directory, or a pattern: '{dir}/{name}.{lang}{ext}'",
+        )
     several = len(targets) > 1
     places = [
         (to, item, mirror.target(item, wish.output, to.code, several=several)) for to in targets for item in items
@@ -93,6 +98,9 @@ def find_pairs(cli: Context, wish: Wish, suffixes: Sequence[str]) -> Pairs:
     found = [
         _pair(document, to, path, wish) for (to, _, path), document in zip(places, [*read] * len(targets), strict=True)
     ]
+    mirror.check_places(
+        pair.path for pair in found if pair.path and not pair.keep and isinstance(pair.document, Document)
+    )
     return Pairs(found, derived=True, outputs={index: pair.path for index, pair in enumerate(found) if pair.path})
 
 
