@@ -122,6 +122,25 @@ def test_a_name_that_is_not_utf8(llm, data):
     assert json.loads(first.out)["output"].startswith("out/x")
 
 
+def test_links_in_a_directory(llm, data):
+    """One to a document that is there anyway is left out, any other is a document; a name that is typed twice is refused."""
+    write("docs/b.md", "hello\n")
+    write("elsewhere.md", "there\n")
+    for name, target in (("a.md", "b.md"), ("c.md", "../elsewhere.md"), ("d.md", "../elsewhere.md")):
+        Path("docs", name).symlink_to(target)
+    assert llm("translate", "--pseudo", "identity", "docs", "-o", "out").code == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["b.md", "c.md"]
+    assert llm("translate", "--pseudo", "identity", "docs", "docs/b.md", "-o", "new").code == 2
+
+
+def test_an_output_in_its_input(llm, data):
+    """A second run translates no translations."""
+    write("docs/a.md", "hello\n")
+    for output in ("docs/out", "docs/out", "docs/out/"):
+        assert llm("translate", "--pseudo", "identity", "docs", "-o", output, "--force").code == 0
+    assert [str(path) for path in Path("docs/out").rglob("*")] == ["docs/out/a.md"]
+
+
 def test_places_that_take_no_file_are_found_first(llm, data):
     """One error before the model is paid; nothing is made."""
     for name in ("docs/a.md", "docs/b.md", "file"):

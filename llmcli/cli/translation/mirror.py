@@ -15,10 +15,14 @@ _FIELDS = ("{dir}", "{name}", "{lang}", "{ext}")
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A document by its name; ``relative`` is its path below what was named on the command line."""
+    """A document by its name; ``relative`` is its path below what was named on the command line.
+
+    ``walked``: it was not named itself, but a directory that it is in.
+    """
 
     name: str
     relative: Path
+    walked: bool = False
 
 
 def is_pattern(output: str) -> bool:
@@ -26,11 +30,12 @@ def is_pattern(output: str) -> bool:
     return any(field in output for field in _FIELDS)
 
 
-def expand(names: Sequence[str], suffixes: Iterable[str]) -> list[Input]:
+def expand(names: Sequence[str], suffixes: Iterable[str], output: str | None = None) -> list[Input]:
     """Return the documents that ``names`` mean: files, and of directories the files below with one of ``suffixes``.
 
-    Hidden files and directories are left out, links to directories, and what is no regular file. Raises
-    ``MissingError`` for a directory without any, and ``UsageError`` for a document that is named twice.
+    Left out below directories: what is hidden, links to directories and to documents that are there anyway, what is no
+    regular file, and the directory ``output``, which holds translations. Raises ``MissingError`` for a directory without
+    any document, and ``UsageError`` for a document that is named twice.
     """
     endings = tuple(suffixes)
     found: list[Input] = []
@@ -42,14 +47,29 @@ def expand(names: Sequence[str], suffixes: Iterable[str]) -> list[Input]:
                 Input(name, Path(os.path.relpath(name, shared)) if shared else Path(name).with_name(_base(name)))
             )
             continue
-        below = [Input(str(path), path.relative_to(name)) for path in _walk(Path(name)) if path.name.endswith(endings)]
+        below = [path for path in _walk(Path(name), output) if path.name.endswith(endings)]
         if not below:
             raise MissingError(name, kind="input", detail="no document below it has a known ending")
-        found += below
+        found += [Input(str(path), path.relative_to(name), walked=True) for path in below]
+    found = _without_links(found)
     twice = _first_twice(os.path.realpath(each.name) for each in found if each.name != "-")
     if twice:
-        raise UsageError(f"{twice} is named twice")
+        raise UsageError(f"{twice} is named twice", detail="Name each document once; a directory names all below it.")
     return found
+
+
+def _without_links(found: Sequence[Input]) -> list[Input]:
+    """Leave out the links that a walk came by where what they lead to is there anyway."""
+    links = [item.walked and Path(item.name).is_symlink() for item in found]
+    real = [os.path.realpath(item.name) for item in found]
+    seen = {path for path, link in zip(real, links, strict=True) if not link}
+    kept = []
+    for item, path, link in zip(found, real, links, strict=True):
+        if link and path in seen:
+            continue
+        seen.add(path)
+        kept.append(item)
+    return kept
 
 
 def target(item: Input, output: str, language: str, *, several: bool) -> Path:
@@ -92,12 +112,17 @@ def check_places(paths: Iterable[Path]) -> None:
             raise CannotCreate(str(directory), detail=f"{there}: {os.strerror(number)}")
 
 
-def _walk(top: Path) -> Iterator[Path]:
+def _walk(top: Path, output: str | None) -> Iterator[Path]:
     for directory, below, files in os.walk(top):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        for path in (Path(directory) / name for name in sorted(files) if not name.startswith(".")):
+        here = Path(directory)
+        below[:] = sorted(name for name in below if not name.startswith(".") and not _is_same(here / name, output))
+        for path in (here / name for name in sorted(files) if not name.startswith(".")):
             if path.is_file():  # a named pipe would be waited for, and a device has no end
                 yield path
+
+
+def _is_same(path: Path, output: str | None) -> bool:
+    return output is not None and os.path.realpath(path) == os.path.realpath(output)
 
 
 def is_directory(name: str) -> bool:
