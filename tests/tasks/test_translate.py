@@ -5,10 +5,12 @@ from scripted import Reply, ScriptedBackend, last
 from tasks.helpers import error, notices, of, result, streamed
 
 from llmcli.documents.reading import Document
+from llmcli.documents.segments import Segment
 from llmcli.errors import ContextOverflow, InternalError, MissingError, TimedOut
 from llmcli.tasks.base import Options
 from llmcli.tasks.languages import parse_language
 from llmcli.tasks.translate import PROMPT, Job, translate
+from llmcli.tasks.translation.remembered import Remembered
 from llmcli.tasks.translation.translator import Translator
 from llmcli.types import Delta, FinishReason, ItemFailed, Progress, Result, Usage
 
@@ -210,3 +212,27 @@ def test_closing_cancels(prompts):
         pass
     events.close()
     assert sorted(backend.cancelled) == ["0.1.1", "0.2.1"]
+
+
+@pytest.mark.parametrize(
+    ("cost", "groups"), [(0.0, [1, 1, 1, 1, 1]), (0.01, [1, 2, 2]), (10.0, [1, 3])], ids=["quick", "slower", "slow"]
+)
+def test_translations_are_soon_on_disk(prompts, monkeypatch, cost, groups):
+    """At once where that costs nothing, else in groups, so that a kill takes a few of them at most."""
+    clock = [0.0]
+    written = []
+
+    class Disk:
+        """A memory whose writing takes its time."""
+
+        def add(self, entries):
+            written.append(len(entries))
+            clock[0] += cost
+
+    monkeypatch.setattr("llmcli.tasks.translation.remembered.time.monotonic", lambda: clock[0])
+    remembered = Remembered(Disk())
+    by = translator(ScriptedBackend(), prompts)
+    for index in range(5):
+        clock[0] += 0.07
+        remembered.add(Segment(0, 1, f"text {index}", str), "x", None, by)
+    assert written == groups

@@ -13,8 +13,10 @@ from llmcli.tasks.languages import Language
 from llmcli.tasks.translation.translator import Translator
 from llmcli.tasks.translation.update import Row, Written
 
-_MOST_S = 1.0
-"""Seconds after which translations are on disk: what an interruption may cost."""
+_MOST_S = 0.2
+"""Seconds after which translations are on disk: what a kill may cost."""
+_SHARE = 0.1
+"""Share of the time that writing them may take where it is quick: then each is on disk at once, or nearly."""
 
 
 class Remembered:
@@ -23,7 +25,7 @@ class Remembered:
     def __init__(self, memory: Memory | None) -> None:
         self._memory = memory
         self._fresh: list[Entry] = []
-        self._flushed = time.monotonic()
+        self._flushed = self._cost = 0.0
         self._trouble = ""
 
     def find(self, segment: Segment, source: Language | None, translator: Translator) -> str | None:
@@ -38,7 +40,7 @@ class Remembered:
         if self._memory is None or translator.instead is not None:
             return
         self._fresh.append(_entry(segment, translation, source, translator))
-        if time.monotonic() - self._flushed > _MOST_S:
+        if time.monotonic() - self._flushed >= min(_MOST_S, self._cost / _SHARE):
             self.flush()
 
     def learn(self, edits: Sequence[tuple[str, str]], source: Language | None, translator: Translator) -> None:
@@ -69,9 +71,12 @@ class Remembered:
     def flush(self) -> None:
         """Have on disk what was added."""
         fresh, self._fresh = self._fresh, []
-        if fresh:
-            self._write(lambda memory: memory.add(fresh))
+        if not fresh:
+            return
+        start = time.monotonic()
+        self._write(lambda memory: memory.add(fresh))
         self._flushed = time.monotonic()
+        self._cost = self._flushed - start
 
     def trouble(self) -> str:
         """Return why the memory could not be written, once."""
