@@ -122,6 +122,16 @@ def test_a_name_that_is_not_utf8(llm, data):
     assert json.loads(first.out)["output"].startswith("out/x")
 
 
+def test_braces_in_names(llm, data):
+    """Those of documents are no places, and those of a file or directory that is there are its own."""
+    write("{lang}/{ext}.md", "hello\n")
+    Path("{x}").mkdir()
+    assert llm("translate", "--pseudo", "identity", "{lang}/{ext}.md", "-o", "{dir}/{name}.new").code == 0
+    assert Path("{lang}/{ext}.new").exists()
+    assert llm("translate", "--pseudo", "identity", "{lang}", "-o", "{x}/y").code == 0
+    assert Path("{x}/y/{ext}.md").exists()
+
+
 def test_links_in_a_directory(llm, data):
     """One to a document that is there anyway is left out, any other is a document; a name that is typed twice is refused."""
     write("docs/b.md", "hello\n")
@@ -171,6 +181,10 @@ def test_patterns_and_several_languages(llm, data):
         ("a.md", "--update", "t.md", "-o", "u.md"),
         ("--to", "de", "a.md", "--update", "b.md"),
         ("a.md", "b.md", "-o", "c.txt"),
+        ("a.md", "b.md", "-o", "{dir}/{name}.{language}{ext}"),
+        ("a.md", "b.md", "-o", "{name!r}"),
+        ("a.md", "-o", "{foo}.md"),
+        ("a.md", "-o", "{name"),
         ("a.md", "b.md", "-o", "out/", "--eval", "a.md"),
     ],
 )
@@ -478,6 +492,14 @@ def test_a_broken_glossary_is_refused(llm, data, text):
     """With its line."""
     run = llm("translate", "--to", "fr", "--glossary", write("g.csv", text), write("a.txt", "hi\n"))
     assert (run.code, run.backend, "line" in run.err) == (65, None, True)
+    assert "term,translation,note" in run.err
+
+
+def test_a_glossary_without_terms(llm, data):
+    """It is used, but somebody may have meant another file."""
+    write("g.csv", "term,translation,note\n")
+    run = llm("translate", "--to", "fr", "--glossary", "g.csv", write("a.txt", "hi\n"), answer=well)
+    assert (run.code, run.err) == (0, "llm: warning: the glossary g.csv holds no terms\n")
 
 
 def test_context_from_a_file(llm, data):

@@ -76,6 +76,8 @@ class Maker:
         if self.glossary is not None:
             file = inputs.document(self.cli, self.glossary)
             glossary = Glossary.parse(file.text, file.name)
+            if not glossary.terms:
+                self.cli.warn(f"the glossary {file.name} holds no terms")
         if self.context is not None:
             at_file = self.context.startswith("@")
             context = inputs.document(self.cli, self.context[1:]).text if at_file else inputs.argument(self.context)

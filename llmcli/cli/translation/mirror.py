@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.errors import CannotCreate, MissingError, UsageError
 
-_FIELDS = ("{dir}", "{name}", "{lang}", "{ext}")
+_PLACE = re.compile(r"\{(?:dir|name|lang|ext)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,15 @@ class Input:
 
 def is_pattern(output: str) -> bool:
     """Return whether -o is a pattern of names, as ``{name}.{lang}{ext}``."""
-    return any(field in output for field in _FIELDS)
+    return _PLACE.search(output) is not None
+
+
+def check_pattern(output: str) -> None:
+    """Raise ``UsageError`` for a brace that is none of a place, in what is not there yet: it may be misspelt."""
+    path = Path(output)
+    there = next((each for each in (path, *path.parents) if os.path.lexists(each)), Path())
+    if re.search(r"[{}]", _PLACE.sub("", str(path.relative_to(there)))):
+        raise UsageError(f"{output} has braces that are no place", detail="Places are {dir}, {name}, {lang} and {ext}.")
 
 
 def expand(names: Sequence[str], suffixes: Iterable[str], output: str | None = None) -> list[Input]:
@@ -86,9 +95,7 @@ def target(item: Input, output: str, language: str, *, several: bool) -> Path:
         "{lang}": language,
         "{ext}": f".{ending}" if dot and name else "",
     }
-    for field, value in values.items():
-        output = output.replace(field, value)
-    return Path(output)
+    return Path(_PLACE.sub(lambda place: values[place.group()], output))
 
 
 def check_targets(targets: Sequence[tuple[Input, Path]]) -> None:

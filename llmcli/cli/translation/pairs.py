@@ -73,6 +73,8 @@ def find_pairs(cli: Context, wish: Wish, suffixes: Sequence[str]) -> Pairs:
     from llmcli.tasks.languages import parse_language
 
     targets = [parse_language(name) for name in wish.to]
+    if wish.output is not None:
+        mirror.check_pattern(wish.output)
     items = mirror.expand(wish.files, suffixes, wish.output)
     if len(items) <= 1 and len(targets) == 1 and not _is_derived(wish):
         (document,) = inputs.documents(cli, [item.name for item in items])

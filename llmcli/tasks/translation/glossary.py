@@ -16,6 +16,8 @@ _STEM = 0.7
 """Share of a word that inflection leaves alone in most languages."""
 _SHORT = 3
 _COLUMNS = ("term", "translation", "note")
+_SEPARATORS = "\t,;"
+"""The first of those that are equally frequent is meant: a cell may hold a comma, hardly a tab."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,11 @@ class Glossary:
     def parse(cls, text: str, name: str) -> Glossary:
         """Read CSV: term, translation, note; a header line of these words may be there. Raises ``BadDocument``.
 
-        An empty translation, or the term itself, says that it is not translated; so does a line of a term alone.
+        They are separated by commas, semicolons or tabs. An empty translation, or the term itself, says that it is not
+        translated; so does a line of a term alone.
         """
         terms: dict[str, Term] = {}
-        reader = csv.reader(io.StringIO(text), strict=True, skipinitialspace=True)
+        reader = csv.reader(io.StringIO(text), delimiter=_separator(text), strict=True, skipinitialspace=True)
         try:
             for number, row in enumerate(reader):
                 cells = [cell.strip() for cell in row]
@@ -54,12 +57,14 @@ class Glossary:
                 if number == 0 and cells[0].lower() == "term":
                     continue
                 if not cells[0] or len(cells) > len(_COLUMNS):
-                    raise BadDocument(name, detail=f"line {reader.line_num}: expected {','.join(_COLUMNS)}")
+                    raise BadDocument(name, detail=f"line {reader.line_num}: {_trouble(cells)}", kind="glossary")
                 if cells[0] in terms and terms[cells[0]] != Term(*cells):
-                    raise BadDocument(name, detail=f"line {reader.line_num}: {cells[0]} is there twice")
+                    raise BadDocument(
+                        name, detail=f"line {reader.line_num}: {cells[0]} is there twice", kind="glossary"
+                    )
                 terms[cells[0]] = Term(*cells)
         except csv.Error as error:
-            raise BadDocument(name, detail=f"line {reader.line_num}: {error}") from error
+            raise BadDocument(name, detail=f"line {reader.line_num}: {error}", kind="glossary") from error
         return cls(list(terms.values()))
 
     @cached_property
@@ -91,6 +96,19 @@ class Glossary:
         words = sorted((term.term for term in self.terms if not term.kept), key=len, reverse=True)
         joined = "|".join(map(re.escape, words))
         return re.compile(rf"(?<!\w)({joined})\w{{0,2}}(?!\w)", re.IGNORECASE) if words else None
+
+
+def _separator(text: str) -> str:
+    """Return what separates the cells: what stands behind a header's first word, else in most lines."""
+    lines = [line.strip(" ") for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    header = re.match(rf"\"?term\"? *([{_SEPARATORS}])", lines[0] if lines else "", re.IGNORECASE)
+    if header:
+        return header[1]
+    return max(_SEPARATORS, key=lambda separator: sum(separator in line for line in lines))
+
+
+def _trouble(cells: Sequence[str]) -> str:
+    return f"{len(cells)} columns instead of {len(_COLUMNS)}" if cells[0] else "the term is missing"
 
 
 def keeps_to(term: Term, answer: str) -> bool:

@@ -174,6 +174,22 @@ def test_glossary():
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "house;Haus, Gebäude;a building\nAcme\nmill;Mühle\n",
+        "term;translation\nhouse;Haus, Gebäude;a building\nmill;Mühle, alt\nAcme\n",
+        "house\tHaus, Gebäude\ta building\nmill\tMühle, alt\nAcme\n",
+        '# ours\nhouse,"Haus, Gebäude",a building; or two\nmill,Mühle\nAcme\n',
+    ],
+)
+def test_separators_of_a_glossary(text):
+    """Commas, semicolons, tabs: a header tells, else most lines."""
+    terms = Glossary.parse(text, "g").terms
+    assert {term.term for term in terms} == {"house", "mill", "Acme"}
+    assert [term.translation for term in terms if term.term == "house"] == ["Haus, Gebäude"]
+
+
+@pytest.mark.parametrize(
     ("translation", "answer", "kept"),
     [("nuage", "Les nuages", True), ("Speicher", "des Speichers", True), ("Haus", "Die Häuser", False),
      ("base de données", "bases de données", True), ("nuage", "le cloud", False)],
