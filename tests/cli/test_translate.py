@@ -149,6 +149,10 @@ def test_an_output_in_its_input(llm, data):
     for output in ("docs/out", "docs/out", "docs/out/"):
         assert llm("translate", "--pseudo", "identity", "docs", "-o", output, "--force").code == 0
     assert [str(path) for path in Path("docs/out").rglob("*")] == ["docs/out/a.md"]
+    for _ in range(2):
+        argv = ("--to", "fr", "--to", "de", "docs", "-o", "{dir}/{name}.{lang}{ext}", "--force")
+        assert llm("translate", "--pseudo", "identity", *argv).code == 0
+    assert sorted(path.name for path in Path("docs").glob("*.md")) == ["a.de.md", "a.fr.md", "a.md"]
 
 
 def test_places_that_take_no_file_are_found_first(llm, data):

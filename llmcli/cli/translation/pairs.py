@@ -96,6 +96,10 @@ def find_pairs(cli: Context, wish: Wish, suffixes: Sequence[str]) -> Pairs:
         (to, item, mirror.target(item, wish.output, to.code, several=several)) for to in targets for item in items
     ]
     mirror.check_targets([(item, path) for _, item, path in places])
+    made = {os.path.realpath(path) for _, _, path in places}  # translations of an earlier run, beside their sources
+    translations = {item for item in items if item.walked and os.path.realpath(item.name) in made}
+    items = [item for item in items if item not in translations]
+    places = [(to, item, path) for to, item, path in places if item not in translations]
     read = inputs.documents(cli, [item.name for item in items])
     found = [
         _pair(document, to, path, wish) for (to, _, path), document in zip(places, [*read] * len(targets), strict=True)
