@@ -44,8 +44,7 @@
        |- ReaderGone          141   the reader of stdout went away
        `- Terminated          143   SIGTERM
 
-An exception carries data (attributes), never a formatted sentence for the user; ``detail`` holds the words of
-another program (the operating system, llama.cpp, a server) where there are any.
+An exception carries data (attributes), never a sentence for the user; ``detail`` holds another program's words, if any.
 """
 
 from __future__ import annotations
@@ -121,8 +120,7 @@ class EmptyInput(InputError):
 class BadDocument(InputError):
     """A file that breaks the grammar of its format; ``detail`` says how, ``line`` (from 1) where, when that is known.
 
-    ``subject`` is the file's name where the reader of it is known, "" from a format, which sees only the text. ``kind``:
-    what the file is to be (memory, glossary, TMX), where it is no document to work on.
+    ``subject`` is the file's name, "" from a format, which sees only the text; ``kind`` memory, glossary or TMX, else "".
     """
 
     def __init__(self, subject: str = "", *, detail: str, line: int | None = None, kind: str = "") -> None:

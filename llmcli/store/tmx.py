@@ -5,6 +5,7 @@ Source: TMX 1.4b Specification (LISA, 2005). Of a unit's segments inline element
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
@@ -17,6 +18,7 @@ from llmcli.store.memory import Entry
 
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 _UNKNOWN = "und"
+_CODE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
 _MODEL = "x-llm-model"
 _STAMP = "%Y%m%dT%H%M%SZ"
 
@@ -48,22 +50,33 @@ def _text(text: str) -> str:
     return escape(kept, {"\r": "&#13;"})
 
 
-def read(stream: BinaryIO, name: str) -> Iterator[Entry]:
+def read(stream: BinaryIO, name: str, odd: list[str] | None = None) -> Iterator[Entry]:
     """Yield the translations of a TMX file as people's, each unit from its source language to all others it has.
 
-    Raises ``BadDocument``.
+    Those whose language has no code are left out: ``odd`` gets what stands there, once for each. Raises ``BadDocument``.
     """
-    usual = _UNKNOWN
+    usual, root = _UNKNOWN, ""
     try:
-        for _, element in ET.iterparse(stream):  # noqa: S314 (expat bounds the expansion of entities)
+        for event, element in ET.iterparse(stream, ("start", "end")):  # noqa: S314 (expat bounds entities)
             tag = element.tag.rpartition("}")[2]
+            root = root or tag
+            if root != "tmx":
+                raise BadDocument(name, detail=f"XML, but no TMX: it begins with <{root}>", kind="TMX")
+            if event == "start":
+                continue
             if tag == "header":
                 usual = element.get("srclang", _UNKNOWN)
             elif tag == "tu":
-                yield from _unit(element, element.get("srclang") or usual)
+                for entry in _unit(element, element.get("srclang") or usual):
+                    codes = [entry.source_language or _UNKNOWN, entry.target_language or _UNKNOWN]
+                    wrong = [code for code in codes if not _CODE.fullmatch(code)]
+                    if not wrong:
+                        yield entry
+                    elif odd is not None:
+                        odd.append(wrong[0])
                 element.clear()
     except ET.ParseError as error:
-        raise BadDocument(name, detail=f"not XML: {error}") from error
+        raise BadDocument(name, detail=f"not XML: {error}", kind="TMX") from error
 
 
 def _unit(unit: ET.Element, source: str) -> Iterator[Entry]:

@@ -546,6 +546,12 @@ def test_tm_round_trip(llm, data):
     run = llm("translate", "--to", "fr", "--tm", "other.sqlite", name)
     assert (run.code, run.backend, run.out.startswith("La maison se trouve")) == (0, None, True)
     assert llm("tm", "export", "--tm", "other.sqlite", "-o", "other.sqlite").code == 2
+    rows = [json.loads(line) for line in llm("tm", "export", "--json").out.splitlines()]
+    assert [(row["from"], row["to"]) for row in rows] == [("en", "fr")] * 2
+    assert all(row["translation"] == greek(row["source"]) and row["model"] for row in rows)
+    assert llm("tm", "import", "m.tmx", "-o", "x").code == 2
+    odd = llm("tm", "import", write("odd.tmx", TMX.replace('"fr"', '"qqq!"').format("a", "b")))
+    assert (odd.code, "1 translations were left out: qqq! is no language code" in odd.err) == (0, True)
     assert llm("tm", "clear").code == 2
     assert llm("tm", "clear", "--yes").code == 0
     assert llm("tm", "show").out == ""

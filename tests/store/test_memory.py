@@ -153,7 +153,17 @@ def test_tmx_of_other_tools():
     assert list(tmx.read(io.BytesIO(FOREIGN.encode()), "x")) == [Entry("en-US", "de", "Hello world", "Hallo <b>Welt")]
 
 
-@pytest.mark.parametrize("text", ["", "<tmx>", "no", '<!DOCTYPE x [<!ENTITY a "b"><!ENTITY c "&a;&a;">]><tmx>&c;'])
+def test_tmx_of_no_language():
+    """A unit whose language has no code is left out, and told."""
+    odd: list[str] = []
+    text = FOREIGN.replace('"de"', '"qqq!"')
+    assert list(tmx.read(io.BytesIO(text.encode()), "x", odd)) == []
+    assert odd == ["qqq!"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "<tmx>", "no", "<html/>", '<!DOCTYPE x [<!ENTITY a "b"><!ENTITY c "&a;&a;">]><tmx>&c;']
+)
 def test_broken_tmx(text):
     """Refused with the parser's words."""
     with pytest.raises(BadDocument):

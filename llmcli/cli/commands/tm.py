@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,7 +43,7 @@ def show(cli: Context, memory: FileOption = None) -> int:
 
 @command(*GENERAL, "output", examples="llm tm export -o memory.tmx\nllm tm export | xmllint --format - | less")
 def export(cli: Context, memory: FileOption = None) -> int:
-    """Write all translations as TMX, the format in which translation tools exchange them."""
+    """Write all translations as TMX, the format in which translation tools exchange them; with --json an object each."""
     from llmcli.cli.translation.distinct import check_distinct
     from llmcli.cli.translation.remembering import memory_path, open_memory
     from llmcli.cli.world import Writer
@@ -52,7 +53,7 @@ def export(cli: Context, memory: FileOption = None) -> int:
     if cli.flags.output is not None:
         check_distinct([("the translation memory", str(memory_path(cli, memory)))], [("the output", cli.flags.output)])
     with open_memory(cli, memory, looks=True) as opened:
-        pieces = tmx.export(opened.entries())
+        pieces = map(_as_line, opened.entries()) if cli.flags.json else tmx.export(opened.entries())
         if cli.flags.output is None:
             sink = Writer(cli.world.stdout, cli.interrupt, closed=1 in cli.world.closed)
             for piece in pieces:
@@ -65,26 +66,32 @@ def export(cli: Context, memory: FileOption = None) -> int:
     return 0
 
 
-@command(*GENERAL, "output", examples="llm tm import memory.tmx\nllm tm import --tm project.sqlite old/*.tmx")
+@command(*GENERAL, examples="llm tm import memory.tmx\nllm tm import --tm project.sqlite old/*.tmx")
 def import_(
     cli: Context,
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="TMX files.")],
     memory: FileOption = None,
 ) -> int:
-    """Remember the translations of TMX files; they go before those of a model. Where one file is broken, none is taken."""
+    """Remember the translations of TMX files; they go before those of a model. Where one file is broken, none is taken.
+
+    Translations whose language has no code are left out.
+    """
     from llmcli.cli.translation.remembering import open_memory
     from llmcli.store import tmx
 
     entries: list[Entry] = []
+    odd: list[str] = []
     for name in files:
         try:
             with Path(name).open("rb") as stream:
-                entries += tmx.read(stream, name)
+                entries += tmx.read(stream, name, odd)
         except OSError as error:
             raise MissingError(name, kind="input", detail=error.strerror or "") from error
         cli.interrupt.check()
     with open_memory(cli, memory) as opened:
         count = opened.add(entries)
+    if odd:
+        cli.warn(f"{len(odd)} translations were left out: {', '.join(dict.fromkeys(odd))} is no language code")
     cli.explain(f"{count} translations")
     if cli.flags.json:
         cli.facts({"translations": count})
@@ -102,6 +109,23 @@ def clear(cli: Context, memory: FileOption = None, yes: Yes = False) -> int:
             return 1
         opened.clear()
     return 0
+
+
+def _as_line(entry: Entry) -> str:
+    return (
+        json.dumps(
+            {
+                "from": entry.source_language or None,
+                "to": entry.target_language,
+                "source": entry.source,
+                "translation": entry.translation,
+                "model": entry.model or None,
+                "changed": entry.changed,
+            },
+            ensure_ascii=False,
+        )
+        + "\n"
+    )
 
 
 tm = group(
