@@ -76,7 +76,9 @@ def _missing(error: e.MissingError) -> Words:
         "remote model": "the server has no model",
     }
     what = whats.get(error.kind, f"no {error.kind} called")
-    return _with_detail(f"{what} {_of(error)}", error), _did_you_mean(error.suggestions) or nexts.get(error.kind, "")
+    return _with_detail(f"{what} {_of(error) or repr('')}", error), _did_you_mean(error.suggestions) or nexts.get(
+        error.kind, ""
+    )
 
 
 _KINDS = {

@@ -512,6 +512,15 @@ def test_context_from_a_file(llm, data):
     run = llm("translate", "--to", "fr", "--context", "@about.txt", write("a.txt", "hi\n"), answer=well)
     assert "A manual of a pump." in last(run.backend.requests[0])
     assert llm("translate", "--to", "fr", "--context", "@none", "a.txt").code == 66
+    nameless = llm("translate", "--to", "fr", "--context", "@", "a.txt")
+    assert (nameless.code, "--context @FILE" in nameless.err) == (2, True)
+
+
+@pytest.mark.parametrize("argv", [("show", "--tm", "none.db"), ("show", "--tm", "bad"), ("import", "bad")])
+def test_errors_of_memories_say_what_to_do(llm, data, argv):
+    """Two lines: what happened, and the next step."""
+    write("bad", "no memory " * 200)
+    assert llm("tm", *argv).err.count("\n") == 2
 
 
 def test_eval(llm, data):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from llmcli.cli import inputs, wiring
 from llmcli.cli.context import Context
 from llmcli.cli.translation.pairs import Pair
+from llmcli.errors import UsageError
 from llmcli.types import ItemFailed
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Maker:
             if not glossary.terms:
                 self.cli.warn(f"the glossary {file.name} holds no terms")
         if self.context is not None:
+            if self.context == "@":
+                raise UsageError("--context @ names no file", detail="Try: --context @FILE")
             at_file = self.context.startswith("@")
             context = inputs.document(self.cli, self.context[1:]).text if at_file else inputs.argument(self.context)
         return Wording(cast("Formality", self.formality), context.strip(), glossary)
