@@ -49,6 +49,16 @@ class Served:
     def post(self, path, **body):
         return self.ask("POST", f"/v1/{path}", body)
 
+    def models(self):
+        """Return the names of the models that are served."""
+        return [model["id"] for model in self.ask("GET", "/v1/models")[1]["data"]]
+
+    def llm(self, *argv, **how):
+        """Run another command of the same user."""
+        command = [sys.executable, "-m", "llmcli", *argv]
+        how = {"stdin": subprocess.DEVNULL, "capture_output": True, "check": False, "timeout": 120, **how}
+        return subprocess.run(command, env=self.environ, **how)
+
     def worker(self):
         """Return what the only worker says of itself."""
         (status,) = start.statuses(self.runtime)

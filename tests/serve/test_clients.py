@@ -1,20 +1,24 @@
-"""Programs of others against the server: OpenAI's own package for Python, and curl as the README shows it."""
+"""Programs of others against the server: OpenAI's own package for Python, and the README's examples, run as they stand."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
-import shutil
 import subprocess
-from pathlib import Path
+import sys
+import textwrap
+from typing import Literal
 
 import openai
+import pydantic
 import pytest
 
 from .conftest import ROOT, TOKEN
 from .test_serve import HELLO, TOOL
 
+README = (ROOT / "README.md").read_text("utf-8")
 SCHEMA = {
     "type": "object",
     "properties": {"a": {"enum": ["x", "y"]}},
@@ -60,11 +64,56 @@ def test_asynchronous(served, name):
     assert len(answers) == 4 and chunks[-1].choices[0].finish_reason in {"stop", "length"}
 
 
+class Choice(pydantic.BaseModel):
+    a: Literal["x", "y"]
+    note: int | None
+
+
+class weather(pydantic.BaseModel):  # noqa: N801 (a tool is called by its class)
+    """What the sky does."""
+
+    city: Literal["Paris", "Oslo"]
+
+
 def test_structured_output(client, name):
-    """JSON that keeps the schema."""
+    """JSON that keeps a schema as the protocol has it, and any JSON object."""
     wanted = {"type": "json_schema", "json_schema": {"name": "s", "schema": SCHEMA, "strict": True}}
-    answer = client.chat.completions.create(model=name, messages=HELLO, max_tokens=64, response_format=wanted)
+    asked = {"model": name, "messages": HELLO, "max_tokens": 64}
+    answer = client.chat.completions.create(**asked, response_format=wanted)
     assert json.loads(answer.choices[0].message.content)["a"] in {"x", "y"}
+    answer = client.chat.completions.create(**asked | {"max_tokens": 900}, response_format={"type": "json_object"})
+    choice = answer.choices[0]
+    assert choice.finish_reason == "length" or isinstance(json.loads(choice.message.content), dict)
+
+
+def test_what_a_class_describes_comes_as_its_object(served, client, name):
+    """Parsed by the package, as a whole, from a stream, and asynchronously."""
+    asked = {"model": name, "messages": HELLO, "max_tokens": 128, "temperature": 0, "response_format": Choice}
+    whole = client.chat.completions.parse(**asked).choices[0].message.parsed
+    assert isinstance(whole, Choice)
+    with client.chat.completions.stream(**asked) as stream:
+        events = list(stream)
+        assert stream.get_final_completion().choices[0].message.parsed == whole
+    assert {"chunk", "content.delta", "content.done"} <= {event.type for event in events}
+
+    async def ask():
+        async with openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key=TOKEN, max_retries=0) as made:
+            async with made.chat.completions.stream(**asked) as stream:
+                streamed = (await stream.get_final_completion()).choices[0].message.parsed
+            return streamed, (await made.chat.completions.parse(**asked)).choices[0].message.parsed
+
+    assert asyncio.run(ask()) == (whole, whole)
+
+
+def test_a_tool_that_a_class_describes(client, name):
+    """Its arguments come as the object, whole and streamed."""
+    asked = {"model": name, "messages": HELLO, "max_tokens": 64, "temperature": 0, "tool_choice": "required"}
+    asked["tools"] = [openai.pydantic_function_tool(weather)]
+    (call,) = client.chat.completions.parse(**asked).choices[0].message.tool_calls
+    assert isinstance(call.function.parsed_arguments, weather)
+    with client.chat.completions.stream(**asked) as stream:
+        (streamed,) = stream.get_final_completion().choices[0].message.tool_calls
+    assert streamed.function.parsed_arguments == call.function.parsed_arguments
 
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
@@ -97,17 +146,55 @@ def test_errors_are_its_errors(served, client, name):
         other.models.list()
 
 
-EXAMPLES = re.findall(r"^```sh\n(curl [^`]*?TOKEN[^`]*?)```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+@pytest.fixture
+def shell(served, tmp_path):
+    """Run a shell's commands where ``llm`` is this one, ``$TOKEN`` the token, and the usual address that of the server."""
+    own = tmp_path / "bin" / "llm"
+    own.parent.mkdir()
+    own.write_text(f'#!/bin/sh\nexec {sys.executable} -m llmcli "$@"\n')
+    own.chmod(0o755)
+    environ = {**served.environ, "TOKEN": TOKEN, "PATH": f"{own.parent}:{os.environ['PATH']}"}
+
+    def run(commands):
+        there = commands.replace("http://127.0.0.1:8033", served.url)
+        there = there.replace("curl ", "curl -sS --fail-with-body ")
+        how = {"env": environ, "cwd": tmp_path, "capture_output": True, "check": False, "timeout": 120}
+        done = subprocess.run(["sh", "-ec", there], **how)
+        assert done.returncode == 0, (there, done.stdout, done.stderr)
+        return done.stdout
+
+    return run
 
 
-def test_the_readme_s_examples_of_curl(served, tmp_path: Path):
-    """Run as they stand, at the address of this server."""
-    if shutil.which("curl") is None:
-        pytest.fail("the examples need curl")
-    commands = [command for block in EXAMPLES for command in re.split(r"\n(?=curl )", block.strip())]
-    assert len(commands) >= 3
-    for command in commands:
-        here = command.replace("http://127.0.0.1:8033", served.url).replace("curl ", "curl -sS --fail-with-body ", 1)
-        done = subprocess.run(["sh", "-c", here], env={"TOKEN": TOKEN, "PATH": "/usr/bin:/bin"}, capture_output=True,
-                              check=False, cwd=tmp_path)  # fmt: skip
-        assert done.returncode == 0 and done.stdout, (command, done.stdout, done.stderr)
+BLOCKS = re.findall(r"^( *)```sh\n(.*?)^ *```", README, re.MULTILINE | re.DOTALL)
+CURL = [textwrap.dedent(block).strip() for _, block in BLOCKS if "curl " in block]
+EXAMPLES = [
+    example for block in CURL for example in (re.split(r"\n(?=curl )", block) if block.startswith("curl ") else [block])
+]
+
+
+def test_every_example_of_curl_is_found():
+    """Each block of the README in which the word stands is one that is run below."""
+    assert sum(example.count("curl ") for example in EXAMPLES) == README.count("curl ") >= 5
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_the_readme_s_examples_of_curl(served, shell, example):
+    """Run as they stand, at the address of this server; what comes is JSON."""
+    served.post("count", messages=HELLO)  # a worker runs, as the README has it where it shows its socket
+    answer = json.loads(shell(example))
+    assert answer["object"] in {"list", "chat.completion", "text_completion"}
+
+
+def test_the_example_in_the_help(served, shell):
+    """The same."""
+    (example,) = [line for line in served.llm("serve", "--help").stdout.decode().splitlines() if "curl " in line]
+    assert json.loads(shell(example.strip()))["object"] == "list"
+
+
+def test_the_readme_s_example_in_python(served, capsys):
+    """With the name of a model that is here."""
+    (example,) = re.findall(r"^```python\n(from openai .*?)```", README, re.MULTILINE | re.DOTALL)
+    example = example.replace("http://127.0.0.1:8033", served.url).replace("qwen3-1.7b", served.models()[0])
+    exec(compile(example, "README.md", "exec"), {"token": TOKEN})
+    assert capsys.readouterr().out.endswith("\n")

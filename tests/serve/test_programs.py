@@ -1,0 +1,102 @@
+"""Programs of others that are no packages of ours, against a real server: .ci/clients installs them (marker ``clients``)."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, TOKEN
+from .test_serve import wait_until
+
+pytestmark = pytest.mark.clients
+README = (ROOT / "README.md").read_text("utf-8")
+(EXTRA,) = re.findall(r"^```yaml\n(- model_id: .*?)```", README, re.MULTILINE | re.DOTALL)
+TOOL = "def number() -> str:\n    'Return a number'\n    return '42'\n"
+
+
+@pytest.fixture(scope="module")
+def clients():
+    """Return the directory that .ci/clients filled."""
+    directory = os.environ.get("CLIENTS")
+    if not directory:
+        pytest.fail("CLIENTS is not set: .ci/clients DIRECTORY && CLIENTS=DIRECTORY pytest -m clients")
+    return Path(directory)
+
+
+def test_openai_s_package_for_javascript(served, clients, tmp_path):
+    """Whole, streamed, gathered by the package, parsed by a zod schema, tools, embeddings, its classes of errors."""
+    node = clients / "venv" / "bin" / "node"
+    environ = {
+        "PATH": os.environ["PATH"],
+        "NODE_PATH": str(clients / "node_modules"),
+        "OPENAI_BASE_URL": f"{served.url}/v1",
+        "OPENAI_API_KEY": TOKEN,
+    }
+    command = [str(node) if node.exists() else "node", str(Path(__file__).parent / "client.cjs")]
+    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
+    said = json.loads(done.stdout)
+    assert said["whole"] == said["streamed"] == said["gathered"] and 0 < said["tokens"] <= 8
+    assert said["parsed"]["a"] in {"x", "y"}
+    assert said["call"]["name"] == "weather" and said["call"]["arguments"]["city"] in {"Paris", "Oslo"}
+    assert all(math.isclose(math.hypot(*vector), 1, abs_tol=1e-4) for vector in said["vectors"])
+    assert isinstance(said["text"], str)
+    assert said["refusals"] == ["NotFoundError", "BadRequestError", "AuthenticationError"]
+    assert said["pieces"] >= 3
+    wait_until(lambda: served.worker()["active"] == 0)  # what was aborted is not worked on any more
+
+
+@pytest.fixture
+def simonw(served, clients, tmp_path):
+    """Run simonw/llm, set up as the README says; its model "mine" is the server's."""
+    (tmp_path / "extra-openai-models.yaml").write_text(
+        re.sub(r"model_name: .*", f"model_name: {served.models()[0]}", EXTRA).replace(
+            "http://127.0.0.1:8033", served.url
+        )
+    )
+    (tmp_path / "keys.json").write_text(json.dumps({"llmcli": TOKEN}))
+    environ = {"PATH": os.environ["PATH"], "LLM_USER_PATH": str(tmp_path), "HOME": str(tmp_path)}
+
+    def run(*argv, stdin=b""):
+        command = [str(clients / "venv" / "bin" / "llm"), *argv]
+        done = subprocess.run(command, env=environ, input=stdin, capture_output=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode("utf-8", "replace")
+
+    return run
+
+
+def test_simonw_llm_asks(served, simonw):
+    """The same answer streamed and whole, with a system prompt and text on standard input, which count as prompt tokens."""
+    assert "mine" in simonw("models")
+    asked = ("-m", "mine", "-o", "max_tokens", "8", "-o", "temperature", "0")
+    assert simonw(*asked, "hello") == simonw(*asked, "--no-stream", "hello")
+    before = served.worker()["prompt_tokens"]
+    simonw(*asked, "-s", "Be brief.", "Say it in French", stdin=b"a long text " * 50)
+    assert served.worker()["prompt_tokens"] - before > 100
+    simonw("-c", *asked, "and again")  # goes on with the conversation
+    assert json.loads(simonw("logs", "--json"))[0]["model"] == "mine"
+
+
+def test_simonw_llm_gets_json_of_a_schema(simonw):
+    """By response_format."""
+    schema = json.dumps({"type": "object", "properties": {"a": {"enum": ["x", "y"]}}, "required": ["a"]})
+    assert json.loads(simonw("-m", "mine", "--schema", schema, "hello"))["a"] in {"x", "y"}
+
+
+def test_simonw_llm_takes_tools(simonw):
+    """A model of random weights calls none, but is asked with them."""
+    assert isinstance(simonw("-m", "mine", "-o", "max_tokens", "8", "--functions", TOOL, "hello"), str)
+
+
+def test_simonw_llm_hears_what_is_wrong(served, clients, simonw, tmp_path):
+    """The server's own words, in its error."""
+    (tmp_path / "keys.json").write_text(json.dumps({"llmcli": "wrong"}))
+    with pytest.raises(AssertionError, match="the token is missing or wrong"):
+        simonw("-m", "mine", "hello")
