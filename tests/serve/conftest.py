@@ -56,8 +56,8 @@ class Served:
     def llm(self, *argv, **how):
         """Run another command of the same user."""
         command = [sys.executable, "-m", "llmcli", *argv]
-        how = {"stdin": subprocess.DEVNULL, "capture_output": True, "check": False, "timeout": 120, **how}
-        return subprocess.run(command, env=self.environ, **how)
+        how = {"stdin": subprocess.DEVNULL, "capture_output": True, "timeout": 120, **how}
+        return subprocess.run(command, env=self.environ, check=False, **how)
 
     def worker(self):
         """Return what the only worker says of itself."""
