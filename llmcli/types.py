@@ -85,7 +85,8 @@ class Request:
     """One call of a model. Exactly one kind of work: generating, or scoring when ``candidates`` are given.
 
     ``messages`` go through the model's chat template. ``candidates`` are continuations of the assistant's turn whose
-    log-probabilities are wanted. ``max_tokens`` None means: until the context is full. ``deadline`` is a
+    log-probabilities are wanted. At most one of ``schema``, ``grammar`` and ``labels`` binds an answer: to JSON of the
+    schema, to the language of a GBNF grammar, to one of these texts. ``max_tokens`` None means: until the context is full. ``deadline`` is a
     ``time.monotonic()`` value. ``reasoning`` False asks the template to switch thinking off where it can. ``ignore_eos``
     goes on to ``max_tokens`` whatever the model says (for measurements). ``public_prefix``: the messages before the last
     are nobody's secret (a prompt file's), so that what a model made of them may be kept on disk for the next command.
@@ -102,6 +103,7 @@ class Request:
     max_tokens: int | None = None
     schema: Mapping[str, Any] | None = None
     grammar: str | None = None
+    labels: tuple[str, ...] = ()
     priority: Priority = Priority.BULK
     deadline: float | None = None
     reasoning: bool = False

@@ -25,7 +25,7 @@ from llmcli.engine.model import Model, Weights
 from llmcli.engine.output import AnswerStream
 from llmcli.engine.planner import Planner
 from llmcli.engine.prefixes import PrefixStore
-from llmcli.engine.sampling import Sampler, schema_to_grammar
+from llmcli.engine.sampling import Sampler, grammar_of
 from llmcli.engine.scheduler import Scheduler
 from llmcli.engine.sequence import Generation, Scoring, Sequence, Sink, common_prefix
 from llmcli.engine.slots import Slots
@@ -242,12 +242,11 @@ class Engine:
         if len(tokens) >= self._context_limit:
             raise ContextOverflow(tokens=len(tokens), context=self._context_limit)
         raw = request.prompt is not None  # then the answer is what follows, with its white space and its tags
-        grammar = request.grammar if request.schema is None else schema_to_grammar(request.schema)
         return Generation(
             request,
             tokens,
             sink,
-            sampler=Sampler(self._model, request.sampling, grammar),
+            sampler=Sampler(self._model, request.sampling, grammar_of(request)),
             stream=AnswerStream(
                 request.stop,
                 None if raw else template.reasoning_tags,

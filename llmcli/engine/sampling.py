@@ -13,7 +13,7 @@ from typing import Any
 from llmcli.engine import native
 from llmcli.engine.model import Model
 from llmcli.errors import InputError, InternalError
-from llmcli.types import Sampling
+from llmcli.types import Request, Sampling
 
 PENALTY_WINDOW = 64
 """How many last tokens the repetition penalties look at (llama.cpp's own default)."""
@@ -21,6 +21,7 @@ PENALTY_WINDOW = 64
 _COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
 _MOST = 10_000
 _DEEPEST = 100
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\r": "\\r", "\n": "\\n"}
 _LONGEST = 1 << 20
 """Characters of a grammar."""
 _LARGEST_SEED = 2**32 - 2
@@ -110,7 +111,7 @@ def _grammar(lib: Any, model: Model, grammar: str) -> Any:
     with (
         native.hushed()
     ):  # llama.cpp prints the grammar that it does not understand, which may hold what nobody else may read
-        sampler = lib.llama_sampler_init_grammar(model.vocab, grammar.encode(), b"root")
+        sampler = lib.llama_sampler_init_grammar(model.vocab, grammar.encode("utf-8", "replace"), b"root")
     if not sampler:
         raise InputError("grammar", detail=native.log.cause() or "llama.cpp does not accept it")
     return sampler
@@ -135,13 +136,42 @@ def _check_counts(schema: object, depth: int = 0) -> None:
             _check_counts(value, depth + 1)
 
 
+def grammar_of(request: Request) -> str | None:
+    """Return the grammar that binds the answer to a request, None for a free one. Raises ``InputError``."""
+    if request.schema is not None:
+        return schema_to_grammar(request.schema)
+    if request.labels:
+        return "root ::= " + " | ".join(map(_literal, request.labels))
+    return request.grammar
+
+
+def _literal(text: str) -> str:
+    """Return a text as GBNF writes it."""
+    return '"' + re.sub(r'[\\"\r\n]', lambda found: _ESCAPES[found[0]], text) + '"'
+
+
+def _json_literal(text: str) -> str:
+    """Return JSON, which the binding wrote in ASCII, as GBNF writes it, with the characters that a model would write."""
+    try:
+        return _literal(json.dumps(json.loads(text), ensure_ascii=False))
+    except ValueError:
+        return _literal(text)
+
+
 def schema_to_grammar(schema: Mapping[str, Any]) -> str:
-    """Translate a JSON schema to GBNF with the converter of llama.cpp's binding. Raises ``InputError``."""
+    """Translate a JSON schema to GBNF with the converter of llama.cpp's binding. Raises ``InputError``.
+
+    Its literals are ours: the binding's own lose the backslashes of JSON, so that a value with a quotation mark in it is
+    no grammar, and one with a line end or an emoji another value.
+    """
     _check_counts(schema)
     native.lib()
-    from llama_cpp.llama_grammar import json_schema_to_gbnf
+    from llama_cpp.llama_grammar import SchemaConverter
 
+    converter = SchemaConverter(prop_order={}, allow_fetch=False, dotall=False, raw_pattern=False)
+    converter._format_literal = _json_literal  # noqa: SLF001 (see above)
     try:
-        return str(json_schema_to_gbnf(json.dumps(schema)))
+        converter.visit(converter.resolve_refs(json.loads(json.dumps(schema)), "stdin"), "")
+        return str(converter.format_grammar())
     except (KeyError, TypeError, ValueError, AssertionError, AttributeError, RecursionError, IndexError) as error:
         raise InputError("schema", detail="it holds something that no grammar can be made of") from error

@@ -76,6 +76,11 @@ _CHAT: _Json = {
     "logprobs": _SWITCH,
     "top_logprobs": _whole(0, fields.MOST_ALTERNATIVES),
     "reasoning_effort": {"enum": ["none", "minimal", "low", "medium", "high", "xhigh"]},
+    "chat_template_kwargs": {
+        "type": "object",
+        "properties": {"enable_thinking": _SWITCH},
+        "additionalProperties": False,
+    },
 }
 _COMPLETION: _Json = {
     **_MODEL,

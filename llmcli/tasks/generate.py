@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from llmcli.backends.base import Backend
@@ -45,13 +44,8 @@ def generate(  # noqa: PLR0917 (named by the caller, in the order of the command
         priority=Priority.INTERACTIVE,
     )
     if prompt.output != "text":
-        request = replace(request, schema=prompt.schema, grammar=_one_of(prompt.labels) if prompt.labels else None)
+        request = replace(request, schema=prompt.schema, labels=prompt.labels)
     yield from one_answer(backend, request, options, prompt=prompt.name, name=kind)
-
-
-def _one_of(labels: Sequence[str]) -> str:
-    """Return a grammar (GBNF) of these words alone."""
-    return "root ::= " + " | ".join(json.dumps(label, ensure_ascii=False) for label in labels)
 
 
 def _prompt(prompts: Library, kind: str) -> Prompt:

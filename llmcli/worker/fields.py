@@ -1,7 +1,8 @@
 """The fields of a request in OpenAI's protocol, read strictly: of the right type and in range, or a 400 that names them.
 
-Source: the OpenAI API reference, "Create chat completion" and "Create completion"; ``top_k``, ``min_p`` and ``repeat_penalty`` as llama-server,
-vLLM and Ollama have them.
+Source: the OpenAI API reference, "Create chat completion" and "Create completion"; ``top_k``,
+``min_p`` and ``repeat_penalty`` as llama-server, vLLM and Ollama have them, ``chat_template_kwargs`` as llama-server, vLLM
+and SGLang.
 """
 
 from __future__ import annotations
@@ -117,6 +118,17 @@ class Fields:
         value = self.get(name)
         if not isinstance(value, dict | None):
             raise BadField(name, f"{name} is not an object")
+        return value
+
+    def template_switch(self, name: str) -> bool | None:
+        """Return the only argument that chat templates are given, true or false; None where it is not given."""
+        given = self.mapping("chat_template_kwargs") or {}
+        for other in given:
+            if other != name:
+                raise BadField(f"chat_template_kwargs.{other}", f"chat_template_kwargs has no {other!r} here")
+        value = given.get(name)
+        if not isinstance(value, bool | None):
+            raise BadField(f"chat_template_kwargs.{name}", f"chat_template_kwargs.{name} is not true or false")
         return value
 
     def messages(self) -> tuple[Message, ...]:

@@ -73,7 +73,7 @@ def load_request(fields: Mapping[str, Any]) -> Request:
     given["messages"] = tuple(_load_message(*parts) for parts in fields["messages"])
     given["sampling"] = Sampling(**fields.get("sampling", {}))
     given["priority"] = Priority(fields.get("priority", Priority.BULK))
-    for name in ("candidates", "stop", "tools"):
+    for name in ("candidates", "stop", "tools", "labels"):
         given[name] = tuple(fields.get(name, ()))
     if fields.get("deadline") is not None:
         given["deadline"] = time.monotonic() + fields["deadline"]

@@ -131,10 +131,11 @@ def _answered(bases: tuple[Request, ...], fields: Fields, box: Toolbox = NONE) -
 
 
 def _reasoning(fields: Fields) -> bool:
-    """Return whether a thinking model shall think: only where the request says so."""
+    """Return whether a thinking model shall think: only where the request says so, in OpenAI's words or in vLLM's."""
+    thinking = fields.template_switch("enable_thinking")
     effort = fields.text("reasoning_effort")
     if effort not in {None, *_THINKING, *_NOT_THINKING}:
         raise BadField(
             "reasoning_effort", f"reasoning_effort is none of {', '.join(sorted(_THINKING | _NOT_THINKING))}"
         )
-    return effort in _THINKING
+    return bool(thinking) if effort is None else effort in _THINKING

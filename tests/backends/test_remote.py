@@ -177,6 +177,49 @@ def test_an_answer_that_stays_wrong_is_an_error(server, backend):
     assert len(server.chats()) == 3
 
 
+def labelled(backend, **fields):
+    """Return the text of an answer that shall be a label, and how it ended."""
+    *pieces, ended = run(backend, [request(labels=("good", "so so"), **fields)])
+    return "".join(piece.text for piece in pieces if isinstance(piece, TextPiece)), ended
+
+
+def test_labels_go_into_response_format(server, backend):
+    """As an object that holds one of them, which is all that is left of it; the limit leaves room for the object."""
+    server.usual = well('{"label": "so so"}')
+    text, ended = labelled(backend, max_tokens=4)
+    assert (text, ended.reason) == ("so so", FinishReason.STOP)
+    (asked,) = server.chats()
+    wanted = asked["response_format"]["json_schema"]["schema"]
+    assert wanted["properties"]["label"]["enum"] == ["good", "so so"] and asked["max_tokens"] == 4 + 16
+
+
+@pytest.mark.parametrize("said", ["good", "Good.", '**"good"**', '```json\n{"label": "good"}\n```'])
+def test_a_label_in_plain_words_is_one(server, backend, said):
+    """Of a server that ignores the field."""
+    server.usual = well(said)
+    assert labelled(backend)[0] == "good" and len(server.chats()) == 1
+
+
+def test_what_is_no_label_is_sent_back(server, backend):
+    """Also what only names one; where the field is refused the labels are told in words; then it is an error."""
+    server.fields_refused = {"response_format"}
+    server.script = [well("ignored"), well("It is not good"), well('{"label": "fine"}'), well('{"label": "good"}')]
+    assert labelled(backend)[0] == "good"
+    assert '"so so"' in server.chats()[1]["messages"][0]["content"] and "must be one of" in last(server.chats()[3])
+    server.usual = well("It is not good")
+    text, ended = labelled(backend)
+    assert text == "" and isinstance(ended.error, RemoteError) and len(server.chats()) == 4 + 3
+
+
+def test_a_label_that_a_limit_cut_is_none(server, backend):
+    """It might have become another; one that was there as a whole is one."""
+    server.usual = well("good", reason="length")
+    assert labelled(backend)[0] == "" and labelled(backend)[1].reason is FinishReason.LENGTH
+    server.usual = well('{"label": "good"}', reason="length")
+    text, ended = labelled(backend)
+    assert (text, ended.reason) == ("good", FinishReason.STOP)
+
+
 @pytest.mark.parametrize(
     ("value", "schema", "wrong"),
     [

@@ -314,6 +314,25 @@ def test_an_answer_follows_a_json_schema(engines, name, sampling):
     assert isinstance(found["n"], bool)
 
 
+@pytest.mark.parametrize(
+    "value",
+    ['a quote: "', "a back\\slash", "two\nlines", "tab\t", "é", "\N{GRINNING FACE}", "\x01", "\ud800", "[a]{3}", ""],
+)
+def test_a_value_of_a_schema_may_hold_anything(engines, value):
+    """Also names of properties; a lone surrogate, which no UTF-8 holds, is a question mark."""
+    import json
+
+    schema = {
+        "type": "object",
+        "properties": {value + "!": {"enum": [value]}, "c": {"const": value}},
+        "required": [value + "!", "c"],
+        "additionalProperties": False,
+    }
+    outcome = answer(engines("chatml"), req("v", schema=schema, sampling=wild(1, 3.0), max_tokens=200))["v"]
+    value = value.replace("\ud800", "?")
+    assert json.loads(outcome.text) == {value + "!": value, "c": value}
+
+
 def test_an_answer_follows_a_grammar(engines):
     """A grammar leaves exactly its sentences."""
     grammar = 'root ::= ("one" | "two") " " [0-9] [0-9]'
@@ -322,6 +341,14 @@ def test_an_answer_follows_a_grammar(engines):
         word, digits = outcome.text.split(" ")
         assert word in {"one", "two"}
         assert len(digits) == 2 and digits.isdigit()
+
+
+def test_an_answer_is_one_of_the_labels(engines):
+    """Whatever stands in them, to the letter."""
+    labels = ("good", 'so "so"', "back\\slash é")
+    requests = [req(f"l{i}", labels=labels, sampling=wild(i, 3.0), max_tokens=40) for i in range(8)]
+    said = {outcome.text for outcome in answer(engines("chatml"), *requests).values()}
+    assert said <= set(labels) and len(said) > 1
 
 
 @pytest.mark.parametrize(

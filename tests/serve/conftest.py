@@ -53,11 +53,16 @@ class Served:
         """Return the names of the models that are served."""
         return [model["id"] for model in self.ask("GET", "/v1/models")[1]["data"]]
 
-    def llm(self, *argv, **how):
+    def llm(self, *argv, env=None, **how):
         """Run another command of the same user."""
         command = [sys.executable, "-m", "llmcli", *argv]
-        how = {"stdin": subprocess.DEVNULL, "capture_output": True, "timeout": 120, **how}
-        return subprocess.run(command, env=self.environ, check=False, **how)
+        how = {
+            "capture_output": True,
+            "timeout": 120,
+            **({} if "input" in how else {"stdin": subprocess.DEVNULL}),
+            **how,
+        }
+        return subprocess.run(command, env={**self.environ, **(env or {})}, check=False, **how)
 
     def worker(self):
         """Return what the only worker says of itself."""

@@ -70,4 +70,4 @@ def test_a_kind_s_schema_and_labels_bind_the_answer(tmp_path):
     library = Library(tmp_path)
     assert run(library, "data", {})[1].schema == {"type": "object"}
     request = run(library, "word", {})[1]
-    assert request.grammar == 'root ::= "good" | "bad"' and request.schema is None
+    assert request.labels == ("good", "bad") and request.schema is None

@@ -25,7 +25,8 @@ BAD = [
     ("presence_penalty", -3), ("repeat_penalty", 0), ("repeat_penalty", 11), ("response_format", "json"),
     ("response_format", {"type": "xml"}), ("response_format", {"type": "json_schema"}),
     ("response_format", {"type": "json_schema", "json_schema": {"schema": 5}}), ("model", 5), ("logit_bias", {"5": 1}),
-    ("functions", [{}]), ("stream_options", 5), ("unheard_of", 1),
+    ("chat_template_kwargs", 5), ("chat_template_kwargs", {"enable_thinking": "yes"}),
+    ("chat_template_kwargs", {"custom": True}), ("functions", [{}]), ("stream_options", 5), ("unheard_of", 1),
 ]  # fmt: skip
 
 
@@ -94,6 +95,22 @@ def test_scores_need_candidates():
             parsed(_score_wish, body)
     with pytest.raises(BadField):
         parsed(_count_wish, {})
+
+
+@pytest.mark.parametrize(
+    ("fields", "thinks"),
+    [
+        ({}, False),
+        ({"reasoning_effort": "high"}, True),
+        ({"reasoning_effort": "none"}, False),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, True),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, False),
+        ({"chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": "none"}, False),
+    ],
+)
+def test_a_model_thinks_when_it_is_told_to(fields, thinks):
+    """In OpenAI's words, which go before, or in those of vLLM and llama-server."""
+    assert parsed(_wish, {"messages": HELLO, **fields}).base.reasoning is thinks
 
 
 def test_null_is_not_given():

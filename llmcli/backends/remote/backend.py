@@ -130,7 +130,7 @@ class RemoteBackend:
         return self._speaker.stream(call, request, known, lambda: body.chat(request, name, known), put)
 
     def structured(self, call: Call, request: Request) -> tuple[str, Finished]:
-        """Return JSON of the request's schema; see ``structured.answer``."""
+        """Return JSON of the request's schema, or one of its labels; see ``structured.answer``."""
         name, known = self._about(call)
         return structured.answer(self._speaker, call, request, name, known)
 

@@ -15,6 +15,8 @@ from llmcli.backends.remote.refusals import BadRequest, named_field
 from llmcli.types import Message, Request, Sampling
 
 _NEWER = "max_completion_tokens"
+_HOTTEST = 2.0
+"""The highest temperature of the protocol."""
 _OTHER_NAME = ("max_completion_tokens", "unsupported", "not supported", "unknown", "unrecognized", "extra")
 
 
@@ -38,7 +40,7 @@ def chat(request: Request, model: str, known: Known) -> dict[str, Any]:
         "max_tokens": request.max_tokens,
         "stop": list(request.stop) or None,
         **_sampling(request.sampling),
-        "chat_template_kwargs": None if request.reasoning else {"enable_thinking": False},
+        "chat_template_kwargs": {"enable_thinking": request.reasoning},
         "ignore_eos": request.ignore_eos or None,
     }
     if request.logprobs is not None:
@@ -72,5 +74,7 @@ def learn(refused: BadRequest, sent: Mapping[str, Any], known: Known) -> str | N
         return None
     if field in {"max_tokens", _NEWER} and not any(word in refused.detail.lower() for word in _OTHER_NAME):
         return None  # it takes the field, but not so large a number
+    if field == "temperature" and sent[field] > _HOTTEST:
+        return None  # as above
     known.refuse(field)
     return field

@@ -132,7 +132,7 @@ class RemoteJob:
             scores, usage = backend.score(call, request)
             self._put(scores, call)
             return Finished(request.id, FinishReason.STOP, usage, Timings(total_s=time.monotonic() - started))
-        if request.schema is not None:
+        if request.schema is not None or request.labels:
             text, finished = backend.structured(call, request)
             self._put(TextPiece(request.id, text), call)
             return finished

@@ -1,0 +1,138 @@
+"""Every verb on our own server: ``--backend`` and ``--base-url`` against a real ``llm serve`` that wants a token.
+
+The server is deterministic, so that its answers can be compared with those of the same model here.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from .conftest import TOKEN, serving
+
+LIMIT = ("--max-tokens", "8", "--temperature", "0")
+KINDS = {
+    "mood": "{labels: [good, bad, 'so \"so\" é']}",
+    "data": "{schema: {type: object, properties: {a: {enum: [x, y]}}, required: [a], additionalProperties: false}}",
+}
+
+
+@pytest.fixture(scope="module")
+def served(tiny):
+    with serving(tiny("chatml"), LLMCLI_DETERMINISTIC="on") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def there(served):
+    """Run a command on the server as on one elsewhere: it knows no model, no worker and no directory of the server's."""
+    home = served.runtime.parent / "client"
+    prompts = home / "config" / "prompts" / "generate"
+    prompts.mkdir(parents=True)
+    for name, output in KINDS.items():
+        text = "description: x\nuser: How is it? {{ text }}\nvariables: {text: {default: ''}}\n"
+        (prompts / f"{name}.yaml").write_text(f"{text}output: {output}\n")
+    key = home / "key"
+    key.write_text(TOKEN + "\n")
+    key.chmod(0o600)
+    own = {"type": "openai", "base_url": f"{served.url}/v1", "key_file": str(key)}
+    (home / "config" / "config.yaml").write_text(json.dumps({"backends": {"own": own}}))
+    env = {f"LLMCLI_{kind}_DIR": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE")}
+    env |= {"LLMCLI_WORKER": "off", "LLMCLI_RUNTIME_DIR": str(home / "none"), "HF_HOME": str(home)}
+    env |= {"LLMCLI_MODEL": "nothing", "LLMCLI_DETERMINISTIC": "off"}
+
+    def run(*argv, code=0, stdin=""):
+        backend = () if "--base-url" in argv else ("--backend", "own")
+        done = served.llm(*argv, *backend, env=env, input=stdin.encode())
+        assert done.returncode == code, done.stderr.decode()
+        return done.stdout.decode("utf-8", "replace"), done.stderr.decode()
+
+    return run
+
+
+def local(served, *argv, stdin=""):
+    """Return what the same command says on the model itself, in its own process."""
+    done = served.llm(*argv, "--no-worker", input=stdin.encode())
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode("utf-8", "replace")
+
+
+def test_ask_says_there_what_it_says_here(served, there):
+    """Byte for byte, with nothing on stderr and the model's name and token counts in --json."""
+    served.post("count", messages=[{"role": "user", "content": "x"}])  # now a worker runs
+    before = served.worker()["requests"]
+    out, err = there("ask", "hello", "--no-stdin", *LIMIT)
+    assert (out, err) == (local(served, "ask", "hello", "--no-stdin", *LIMIT), "")
+    found = json.loads(there("ask", "hello", "--no-stdin", "--json", *LIMIT)[0])
+    here = json.loads(local(served, "ask", "hello", "--no-stdin", "--json", *LIMIT))
+    assert found["model"] == served.models()[0] and found["finish_reason"] == here["finish_reason"]
+    counted = ("prompt_tokens", "completion_tokens")
+    assert [found["usage"][name] for name in counted] == [here["usage"][name] for name in counted]
+    assert served.worker()["requests"] == before + 2
+
+
+def test_nothing_is_left_out_for_our_own_server(there):
+    """It takes each field that is sent, so nothing is tried twice; it wants to be told to think."""
+    err = there("ask", "hello", "--no-stdin", "-v", "--seed", "1", "--reasoning", "--max-tokens", "2")[1]
+    assert "refuses" not in err and "requests at once: 1" in err
+
+
+def test_chat_of_piped_lines(served, there):
+    """Each line is a turn that knows those before it."""
+    lines = "hello\nand again\n"
+    assert there("chat", *LIMIT, stdin=lines)[0] == local(served, "chat", *LIMIT, stdin=lines)
+
+
+def test_translate_and_summarize(served, there, tmp_path):
+    """Of documents and of standard input; lines that hold nothing stay as they are."""
+    first, second = tmp_path / "a.txt", tmp_path / "b.txt"
+    first.write_text("One line.\n\n\nAnother.\n")
+    second.write_text("A second text.\n")
+    assert "\n\n\n" in there("translate", "--to", "fr", *LIMIT, str(first))[0]
+    out = there("summarize", *LIMIT, str(first), str(second))[0]
+    assert out == local(served, "summarize", *LIMIT, str(first), str(second)) and out.count("==>") == 2
+    assert there("summarize", *LIMIT, stdin="A text.\n")[0] == local(served, "summarize", *LIMIT, stdin="A text.\n")
+
+
+def test_sentiment_is_scored_by_the_server(served, there):
+    """By the path that only ours has, which the output says; with the figures of this machine."""
+    records = [json.loads(line) for line in there("sentiment", "--json", stdin="good\n\nbad\n")[0].splitlines()]
+    here = [json.loads(line) for line in local(served, "sentiment", "--json", stdin="good\n\nbad\n").splitlines()]
+    assert [record.get("scoring") for record in records] == ["score", None, "score"]
+    assert [record["label"] for record in records] == [record["label"] for record in here]
+    for record, same in zip(records, here, strict=True):
+        assert (record["probabilities"] or {}) == pytest.approx(same["probabilities"] or {}, abs=0.02)
+
+
+def test_generate_free_text(served, there):
+    """As here."""
+    argv = ("generate", "poem", "--no-stdin", "--var", "topic=rain", *LIMIT)
+    assert there(*argv)[0] == local(served, *argv)
+
+
+@pytest.mark.parametrize("seed", ["1", "2", "3"])
+def test_generate_labels_and_json(there, seed):
+    """A model of random weights says one of the labels, and JSON of the schema, in the first try."""
+    out, err = there("generate", "mood", "--seed", seed, "--temperature", "1", "-v", stdin="It rains.")
+    assert out.removesuffix("\n") in {"good", "bad", 'so "so" é'} and "requests at once: 1" in err
+    found = json.loads(there("generate", "data", "--no-stdin", "--seed", seed, "--temperature", "1", "--json")[0])
+    assert json.loads(found["text"])["a"] in {"x", "y"} and found["finish_reason"] == "stop"
+
+
+def test_an_address_alone_has_no_token(served, there):
+    """77, and how to give one; a wrong one is not shown."""
+    out, err = there("ask", "hello", "--no-stdin", "--base-url", f"{served.url}/v1", code=77)
+    assert out == "" and "wants a key" in err and "key_file" in err and TOKEN not in err
+
+
+def test_a_model_that_is_not_there(there):
+    """66, in the server's words."""
+    assert "third" in there("ask", "hello", "--no-stdin", "-m", "third", code=66)[1]
+
+
+def test_a_number_that_the_server_does_not_take_is_not_a_field_that_it_refuses(there):
+    """It is told, and the next command sends the field again."""
+    err = there("ask", "hello", "--no-stdin", "--temperature", "3", "--max-tokens", "2", code=76)[1]
+    assert "temperature must be from 0 to 2" in err
+    assert "refuses" not in there("ask", "hello", "--no-stdin", "-v", *LIMIT)[1]
