@@ -169,6 +169,15 @@ def test_without_response_format_the_schema_is_said_and_answers_are_repaired(ser
     assert ended.usage.prompt_tokens == 3 * 7
 
 
+def test_a_server_that_ignores_response_format_is_told_in_words(server, backend):
+    """In the second try, and from then on in the first."""
+    server.script = [well("They are 3."), well('{"age": 3}'), well('{"age": 4}')]
+    assert structured(backend)[0] == '{"age": 3}' and structured(backend)[0] == '{"age": 4}'
+    first, *others = server.chats()
+    assert "response_format" in first and len(others) == 2
+    assert all("response_format" not in body and "JSON schema" in body["messages"][0]["content"] for body in others)
+
+
 def test_an_answer_that_stays_wrong_is_an_error(server, backend):
     """76, and nothing of it is delivered."""
     server.usual = well('{"name": "x"}')

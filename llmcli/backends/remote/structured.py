@@ -29,6 +29,7 @@ _FIELD = "response_format"
 _LABEL = "label"
 _AROUND = 16
 """Tokens that the JSON around a label takes."""
+_NO_JSON = "it is not JSON"
 _MARKS = " \t\r\n\"'`*."
 
 
@@ -55,6 +56,8 @@ def answer(speaker: Speaker, call: Call, request: Request, model: str, known: Kn
             finished = finished if wrong else replace(finished, reason=FinishReason.STOP, limit=None)
         if not wrong or finished.reason is FinishReason.LENGTH:
             return text, finished
+        if wrong.startswith(_NO_JSON):
+            known.refuse(_FIELD)  # it does not refuse it, but does nothing about it: from now on in words
         repair = f"That is not JSON of the schema: {wrong}. Answer again, with the corrected JSON and nothing else."
         turns = (*turns, Message(Role.ASSISTANT, text or "{}"), Message(Role.USER, repair))
     raise RemoteError(speaker.server.label, detail=f"its answer does not match the schema: {wrong}")
@@ -101,5 +104,5 @@ def _wrong(text: str, schema: Mapping[str, Any]) -> str:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return f"it is not JSON ({error})"
+        return f"{_NO_JSON} ({error})"
     return "; ".join(islice(problems(value, schema), _SHOWN))
