@@ -262,11 +262,11 @@ def silent(*data: bytes) -> Behaviour:
     return lambda handler, _body: handler.stream(stall(handler))
 
 
-def certificate(directory: Path) -> ssl.SSLContext:
-    """Return a server's context with a certificate that nobody vouches for."""
+def certificate(directory: Path, name: str = "IP:127.0.0.1") -> ssl.SSLContext:
+    """Return a server's context with a certificate for ``name`` that nobody vouches for, which is cert.pem."""
     key, cert = directory / "key.pem", directory / "cert.pem"
     request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    names = ["-subj", "/CN=test", "-addext", f"subjectAltName={name}", "-days", "2"]
     files = ["-keyout", str(key), "-out", str(cert)]
     subprocess.run([*request, *names, *files], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

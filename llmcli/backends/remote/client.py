@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import ssl
 import threading
@@ -22,7 +23,7 @@ from llmcli.backends.remote.call import Call, Ended
 from llmcli.backends.remote.keys import Key
 from llmcli.backends.remote.proxies import Proxy
 from llmcli.backends.remote.refusals import refusal
-from llmcli.errors import LlmError, RemoteError, TryAgain, Untrusted
+from llmcli.errors import LlmError, ProxyRefused, RemoteError, TryAgain, Untrusted
 from llmcli.servers import Server
 
 CONNECT = 10.0
@@ -33,7 +34,8 @@ _MOST = 16 << 20
 _MOST_ERROR = 1 << 16
 _DRAIN = 0.2
 _OK = 200
-_REFUSES = "Tunnel connection failed: 4"
+_NO_TUNNEL = re.compile(r"Tunnel connection failed: ([0-9]+)")
+_DENIED = {403: "it does not want this address", 407: "it wants another name and password"}
 
 
 class Unreachable(TryAgain):
@@ -167,23 +169,41 @@ class Client:
             connection = http.client.HTTPConnection(host, port, timeout=timeout)
         try:
             connection.connect()
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
+            nobody = connection.sock is None  # where we connect to; else it spoke, or should have
             connection.close()
             call.check()
-            raise self._unconnected(error) from error
+            raise self._unconnected(error, nobody=nobody) from error
         return connection
 
-    def _unconnected(self, error: OSError) -> LlmError:
-        """Return the error for a connection that did not come about."""
-        if isinstance(error, ssl.SSLError) or str(error).startswith(_REFUSES):
+    def _unconnected(self, error: Exception, *, nobody: bool) -> LlmError:
+        """Return the error for a connection that did not come about; with a proxy, ``nobody`` is there in its place."""
+        refused = _NO_TUNNEL.match(str(error))
+        if self._proxy and refused:
+            return self._no_tunnel(self._proxy, int(refused.group(1)))
+        if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
             return self._error(error)
+        return Unreachable(self.server.label, detail=self._why(error, self._proxy if nobody else None))
+
+    def _no_tunnel(self, proxy: Proxy, status: int) -> LlmError:
+        """Return the error for a proxy that opens no tunnel; its words may repeat its password, so they are not told."""
+        if status in _DENIED:
+            return ProxyRefused(proxy.label, detail=_DENIED[status])
+        told = f"{proxy.label} opens no connection: HTTP status {status}"
+        if status in {408, 429} or status >= 500:  # noqa: PLR2004
+            return Unreachable(self.server.label, detail=told)
+        return RemoteError(self.server.label, detail=told)
+
+    @staticmethod
+    def _why(error: OSError, proxy: Proxy | None) -> str:
+        """Return why nobody was reached, or not the proxy."""
         if isinstance(error, socket.gaierror):
             detail = f"its name is not known ({error.strerror})"
         elif isinstance(error, TimeoutError):
             detail = f"no connection in {CONNECT:g} seconds"
         else:
             detail = error.strerror or str(error)
-        return Unreachable(self.server.label, detail=detail)
+        return f"{proxy.label}: {detail}" if proxy else detail
 
     def _context(self) -> ssl.SSLContext:
         with self._lock:
@@ -248,9 +268,8 @@ class Client:
             return TryAgain(label, detail="the connection broke")
         if isinstance(error, http.client.HTTPException):
             return RemoteError(label, detail=f"what came is not HTTP ({type(error).__name__})")
-        if str(error).startswith(_REFUSES):
-            return RemoteError(label, detail=f"the proxy: {error}")
         if isinstance(error, OSError):
             silent = f"nothing came in {self.server.timeout:g} seconds" if isinstance(error, TimeoutError) else ""
-            return TryAgain(label, detail=silent or error.strerror or "the connection broke")
+            said = "" if isinstance(error, ssl.SSLError) else error.strerror  # which would name a line of OpenSSL
+            return TryAgain(label, detail=silent or said or "the connection broke")
         raise error

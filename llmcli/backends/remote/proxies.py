@@ -23,6 +23,11 @@ class Proxy:
     port: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def label(self) -> str:
+        """What it is called in messages."""
+        return f"the proxy {self.host}:{self.port}"
+
 
 def find_proxy(server: Server, environ: Mapping[str, str]) -> Proxy | None:
     """Return the proxy for a server; none is between this machine and itself. Raises ``ConfigError``."""

@@ -1,0 +1,215 @@
+"""Servers behind a proxy and TLS: what each of them gets to see, and what the code is when one of them does not play."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from fake_proxy import FakeProxy, pretends, says, stalls, tunnel
+from fake_server import FakeServer, certificate, silent, well
+
+from llmcli.backends.remote import client
+
+from .test_remote import CANARY, configure
+
+NAME = "models.invalid"
+URL = f"https://{NAME}/v1"
+ASK = ("ask", "a secret question", "--backend", "there", "--no-stdin")
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory):
+    """Return a directory with a certificate for the server's name, and a context that uses it."""
+    directory = tmp_path_factory.mktemp("tls")
+    return directory / "cert.pem", certificate(directory, f"DNS:{NAME}")
+
+
+@pytest.fixture
+def behind(certified, server, monkeypatch):  # the plain server makes tries follow at once
+    """Return a server with TLS that only a proxy can reach, and that proxy; its certificate is trusted."""
+    secret = FakeServer(certified[1])
+    secret.key = CANARY
+    proxy = FakeProxy(secret.port)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass%20word@127.0.0.1:{proxy.port}")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certified[0]))
+    monkeypatch.setenv("THE_KEY", CANARY)
+    configure(there={"base_url": URL, "key_env": "THE_KEY", "model": "big", "context": 4096, "consent": True})
+    yield secret, proxy
+    proxy.close()
+    secret.close()
+
+
+def test_through_a_tunnel(llm, behind):
+    """The proxy sees the name of the server and its own password; the key, the question and the answer it does not."""
+    secret, proxy = behind
+    run = llm(*ASK)
+    assert (run.code, run.out, run.err) == (0, "a secret question\n", "")
+    (head,) = proxy.heads
+    first, *fields = head.lower().split("\r\n")
+    assert first.startswith(f"connect {NAME}:443 http/1.")
+    assert f"proxy-authorization: basic {base64.b64encode(b'user:pass word').decode().lower()}" in fields
+    for hidden in (CANARY, "secret question", "authorization: bearer"):
+        assert hidden.lower() not in head.lower() and hidden.encode() not in proxy.seen
+    (asked,) = secret.asked
+    assert asked.path == "/v1/chat/completions" and asked.headers["host"] == NAME
+    assert "proxy-authorization" not in asked.headers
+
+
+def test_a_tunnel_is_kept(llm, behind, tmp_path):
+    """For the requests that follow: no more of them than requests at once."""
+    secret, proxy = behind
+    secret.usual = well("A summary.")
+    files = [tmp_path / f"{number}.txt" for number in range(8)]
+    for file in files:
+        file.write_text("text\n")
+    run = llm("summarize", "--backend", "there", *map(str, files))
+    assert run.code == 0 and len(secret.chats()) == 8 and len(proxy.heads) <= 8
+
+
+def test_another_port(llm, behind):
+    """It stands behind the name."""
+    configure(there={"base_url": f"https://{NAME}:8443/v1", "model": "big", "context": 4096, "consent": True})
+    behind[0].key = ""
+    assert llm(*ASK).code == 0
+    assert behind[1].heads[0].startswith(f"CONNECT {NAME}:8443 ")
+
+
+def test_no_proxy_is_heeded(llm, behind):
+    """Then the name is looked up, which nobody knows."""
+    run = llm(*ASK, env={"NO_PROXY": "invalid"})
+    assert run.code == 75 and "its name is not known" in run.err and behind[1].heads == []
+
+
+@pytest.mark.parametrize(
+    ("name", "trusted", "words"),
+    [
+        ("DNS:other.invalid", True, "Hostname mismatch"),
+        (f"DNS:www.{NAME}", True, "Hostname mismatch"),
+        (f"DNS:{NAME}", False, "self-signed certificate"),
+    ],
+)
+def test_a_tunnel_to_somebody_else(llm, behind, tmp_path, monkeypatch, name, trusted, words):  # noqa: PLR0917
+    """Who is at its end has to prove its name: 76, at once, and it gets neither key nor question."""
+    other = FakeServer(certificate(tmp_path, name))
+    behind[1].port_behind = other.port
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    try:
+        run = llm(*ASK)
+    finally:
+        other.close()
+    assert run.code == 76 and "certificate does not verify" in run.err and words in run.err
+    assert other.asked == [] and CANARY not in run.err and len(behind[1].heads) == 1
+
+
+def test_a_certificate_does_not_verify_for_an_address(llm, server, tmp_path, monkeypatch):
+    """One for a name is none for a number, though who made it is trusted."""
+    other = FakeServer(certificate(tmp_path, f"DNS:{NAME}"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    try:
+        run = llm("ask", "hi", "--base-url", other.url, "--no-stdin")
+    finally:
+        other.close()
+    assert run.code == 76 and "IP address mismatch" in run.err and other.asked == []
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code", "words", "tries"),
+    [
+        (says("HTTP/1.1 407 Proxy Authentication Required", "Proxy-Authenticate: Basic"), 77, "name and password", 1),
+        (says("HTTP/1.1 407 Basic dXNlcjpwYXNzIHdvcmQ="), 77, "lets nothing through", 1),
+        (says("HTTP/1.1 403 Forbidden"), 77, "does not want this address", 1),
+        (says("HTTP/1.1 400 Bad Request"), 76, "HTTP status 400", 1),
+        (says("HTTP/1.1 302 Found", "Location: http://login.invalid/"), 76, "HTTP status 302", 1),
+        (says("HTTP/1.1 502 Bad Gateway", body="<html>"), 75, "HTTP status 502", 2),
+        (says("HTTP/1.1 429 Too Many Requests"), 75, "HTTP status 429", 2),
+        (says("SSH-2.0-OpenSSH_9.9"), 76, "not HTTP", 1),
+        (lambda _proxy, _client: None, 75, "closed connection", 2),
+        (pretends(), 76, "no encrypted connection", 1),
+        (pretends(b""), 75, "the connection broke", 4),
+    ],
+)
+def test_a_proxy_that_does_not_play(llm, behind, behaviour, code, words, tries):  # noqa: PLR0917 (a table)
+    """Each in one line, with its code; only what may pass is tried again; nobody's secrets are told."""
+    secret, proxy = behind
+    proxy.usual = behaviour
+    run = llm(*ASK)
+    assert (run.code, run.out) == (code, ""), run.err
+    assert words in run.err and len(run.err.splitlines()) <= 2
+    assert len(proxy.heads) == tries and secret.asked == []
+    for hidden in (CANARY, "pass word", "pass%20word", "dXNlcjpwYXNzIHdvcmQ="):
+        assert hidden not in run.err
+
+
+def test_what_passes_is_tried_again_through_the_proxy(llm, behind):
+    """As without one."""
+    behind[1].script = [says("HTTP/1.1 503 Service Unavailable")]
+    assert llm(*ASK).out == "a secret question\n" and len(behind[1].heads) == 2
+
+
+@pytest.mark.parametrize("url", [URL, f"http://{NAME}/v1"])
+def test_a_proxy_that_is_not_there_is_named(llm, behind, monkeypatch, url):
+    """It is the one that was not reached, not the server."""
+    configure(there={"base_url": url, "model": "big", "context": 4096, "consent": True})
+    for variable in ("HTTPS_PROXY", "HTTP_PROXY"):
+        monkeypatch.setenv(variable, "http://user:word@127.0.0.1:9")
+    run = llm(*ASK)
+    assert run.code == 75 and "the proxy 127.0.0.1:9: Connection refused" in run.err and "word@" not in run.err
+
+
+def test_a_proxy_for_plain_http_that_wants_a_password(llm, server, monkeypatch):
+    """It answers in the place of the server."""
+    server.usual = lambda handler, _body: handler.give(407, b"no", "text/plain")
+    configure(there={"base_url": f"http://{NAME}/v1", "model": "big", "context": 4096, "consent": True})
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.port}")
+    run = llm(*ASK)
+    assert run.code == 77 and "the proxy lets nothing through" in run.err and "HTTPS_PROXY" in run.err
+
+
+def test_a_silent_proxy_is_given_up(llm, behind, monkeypatch):
+    """After the time for a connection; --timeout ends it before that."""
+    behind[1].usual = stalls()
+    started = time.monotonic()
+    assert llm(*ASK, "--timeout", "0.2").code == 124
+    assert time.monotonic() - started < 5
+    monkeypatch.setattr(client, "CONNECT", 0.1)
+    run = llm(*ASK)
+    assert run.code == 75 and "no connection in 0.1 seconds" in run.err
+
+
+def test_a_tunnel_that_breaks_in_an_answer(llm, behind):
+    """What came stands there, and the code is 75; one that breaks before the first word is opened again."""
+    secret, proxy = behind
+    secret.usual = well("x" * 200_000)
+    proxy.usual = tunnel(most=30_000)
+    run = llm(*ASK)
+    assert run.code == 75 and 0 < len(run.out) < 200_000 and "broke off" in run.err
+    secret.usual = well()
+    proxy.script = [tunnel(most=0)]
+    proxy.usual = tunnel()
+    assert llm(*ASK).out == "a secret question\n"
+
+
+def test_a_server_that_is_silent_behind_the_proxy(llm, behind):
+    """The time-out of the configuration counts there too."""
+    configure(there={"base_url": URL, "key_env": "THE_KEY", "model": "big", "context": 4096, "consent": True,
+                     "timeout": 0.1})  # fmt: skip
+    behind[0].usual = silent()
+    run = llm(*ASK)
+    assert run.code == 75 and "0.1 seconds" in run.err
+
+
+def test_nobody_is_asked_for_consent_by_the_proxy_s_name(llm, behind):
+    """It is the server's host that counts, whoever is between."""
+    configure(there={"base_url": URL, "model": "big", "context": 4096})
+    run = llm(*ASK)
+    assert run.code == 77 and NAME in run.err and behind[1].heads == []
+    kept = Path(os.environ["LLMCLI_DATA_DIR"]) / "consents.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps({"hosts": {f"https://{NAME}": "2026-01-01"}}))
+    behind[0].key = ""
+    assert llm(*ASK).code == 0
