@@ -34,7 +34,6 @@
     |  `- Untrusted                 (a server is not what it should be, or sends to another)
     |- AccessDenied            77   authentication or permission
     |  |- KeyRefused                (a server wants another key)
-    |  |- ProxyRefused              (between here and a server)
     |  |- UnsafeKey                 (others may read the file of a key)
     |  `- NoConsent                 (nobody agreed that a host gets what is sent)
     |- ConfigError             78   configuration, unknown keys too
@@ -336,10 +335,6 @@ class KeyRefused(AccessDenied):
     def __init__(self, subject: str, *, key: str = "", detail: str = "") -> None:
         super().__init__(subject, detail=detail)
         self.key = key
-
-
-class ProxyRefused(AccessDenied):
-    """The proxy ``subject`` lets nothing through, as it does not know who asks or does not like where it goes."""
 
 
 class UnsafeKey(AccessDenied):

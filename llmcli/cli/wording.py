@@ -16,7 +16,6 @@ from llmcli.cli.world import CLOSED, World
 
 Words = tuple[str, str]
 """What happened (without a full stop), and what to do next ("" where there is nothing to say)."""
-_PROXY = "A name and a password go into HTTPS_PROXY or HTTP_PROXY: http://NAME:PASSWORD@HOST:PORT"
 
 
 def size(count: float | None) -> str:
@@ -291,7 +290,6 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     e.Untrusted: lambda x: (_with_detail(_of(x), x), "Check the address: llm config show backends"),
     e.AccessDenied: _access,
     e.KeyRefused: _key_refused,
-    e.ProxyRefused: lambda x: (_with_detail(f"{_of(x)} lets nothing through", x), _PROXY),
     e.UnsafeKey: lambda x: (f"others may read {_of(x)}, which holds a key", f"Try: chmod 600 {_of(x)}"),
     e.NoConsent: _no_consent,
     e.ConfigError: _config,

@@ -23,7 +23,7 @@ from llmcli.backends.remote.call import Call, Ended
 from llmcli.backends.remote.keys import Key
 from llmcli.backends.remote.proxies import Proxy
 from llmcli.backends.remote.refusals import refusal
-from llmcli.errors import LlmError, ProxyRefused, RemoteError, TryAgain, Untrusted
+from llmcli.errors import KeyRefused, LlmError, RemoteError, TryAgain, Untrusted
 from llmcli.servers import Server
 
 CONNECT = 10.0
@@ -35,7 +35,8 @@ _MOST_ERROR = 1 << 16
 _DRAIN = 0.2
 _OK = 200
 _NO_TUNNEL = re.compile(r"Tunnel connection failed: ([0-9]+)")
-_DENIED = {403: "it does not want this address", 407: "it wants another name and password"}
+_PROXY_DENIES = 407
+_DENIED = {403: "it lets nobody through to there", _PROXY_DENIES: "it wants another name and password"}
 
 
 class Unreachable(TryAgain):
@@ -122,6 +123,8 @@ class Client:
         with self._translated(call):
             connection, response = self._exchange(call, method, base + path, data)
             try:
+                if response.status == _PROXY_DENIES and self._proxy:
+                    raise self._no_tunnel(self._proxy, response.status)
                 if response.status != _OK:
                     headers = {name.lower(): value for name, value in response.getheaders()}
                     said = response.read(_MOST_ERROR)
@@ -186,9 +189,9 @@ class Client:
         return Unreachable(self.server.label, detail=self._why(error, self._proxy if nobody else None))
 
     def _no_tunnel(self, proxy: Proxy, status: int) -> LlmError:
-        """Return the error for a proxy that opens no tunnel; its words may repeat its password, so they are not told."""
+        """Return the error for a proxy that lets nothing through; its words may repeat its password, so they are not told."""
         if status in _DENIED:
-            return ProxyRefused(proxy.label, detail=_DENIED[status])
+            return KeyRefused(proxy.label, key=proxy.origin, detail=_DENIED[status])
         told = f"{proxy.label} opens no connection: HTTP status {status}"
         if status in {408, 429} or status >= 500:  # noqa: PLR2004
             return Unreachable(self.server.label, detail=told)

@@ -17,10 +17,11 @@ from llmcli.servers import Server
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy that speaks HTTP; ``headers`` carry its own name and password."""
+    """A proxy that speaks HTTP, which the variable ``origin`` names; ``headers`` carry its own name and password."""
 
     host: str
     port: int
+    origin: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -67,4 +68,4 @@ def _proxy(name: str, url: str) -> Proxy:
     if parts.username:
         secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Proxy-Authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()
-    return Proxy(host, port or 80, headers)
+    return Proxy(host, port or 80, name.upper(), headers)

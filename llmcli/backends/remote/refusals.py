@@ -17,7 +17,6 @@ from llmcli.errors import (
     KeyRefused,
     LlmError,
     MissingError,
-    ProxyRefused,
     Refused,
     TryAgain,
     UnavailableError,
@@ -73,8 +72,6 @@ def refusal(server: Server, key: Key, model: str, status: int, *, headers: Mappi
     if 300 <= status < 400:  # noqa: PLR2004
         where = short(key.hidden_in(headers.get("location", "elsewhere")))
         return Untrusted(label, detail=f"it redirects to {where}, and nothing is sent on to there")
-    if status == 407:  # noqa: PLR2004
-        return ProxyRefused("the proxy", detail="it wants another name and password")
     if status in (401, 403):
         return KeyRefused(label, key=key.origin, detail=said)
     if status == 404:  # noqa: PLR2004
