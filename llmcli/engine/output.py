@@ -5,9 +5,23 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 
-from llmcli.engine.tokens import Utf8Stream
+
+class Utf8Stream:
+    """Bytes of tokens to text, holding back characters that are not complete yet."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, data: bytes) -> str:
+        """Return the characters that ``data`` completes."""
+        return self._decoder.decode(data)
+
+    def flush(self) -> str:
+        """Return what is left; an incomplete character becomes U+FFFD."""
+        return self._decoder.decode(b"", final=True)
 
 
 def held_back(text: str, needles: Sequence[str]) -> int:

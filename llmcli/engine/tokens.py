@@ -8,7 +8,6 @@ the plain runs, which are tokenized with special tokens switched off.
 
 from __future__ import annotations
 
-import codecs
 import ctypes
 import re
 from collections.abc import Iterable, Sequence
@@ -148,21 +147,6 @@ class Tokenizer:
     def text(self, tokens: Iterable[int]) -> str:
         """Return the text of ``tokens``; bytes that are no UTF-8 become U+FFFD."""
         return b"".join(map(self.piece, tokens)).decode("utf-8", "replace")
-
-
-class Utf8Stream:
-    """Bytes of tokens to text, holding back characters that are not complete yet."""
-
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def feed(self, data: bytes) -> str:
-        """Return the characters that ``data`` completes."""
-        return self._decoder.decode(data)
-
-    def flush(self) -> str:
-        """Return what is left; an incomplete character becomes U+FFFD."""
-        return self._decoder.decode(b"", final=True)
 
 
 def _alternatives(texts: Iterable[str]) -> re.Pattern[str] | None:

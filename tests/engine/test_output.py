@@ -8,8 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from engine.tools import for_all
-from llmcli.engine.output import AnswerStream, StopMatcher, held_back
-from llmcli.engine.tokens import Utf8Stream
+from llmcli.engine.output import AnswerStream, StopMatcher, Utf8Stream, held_back
 
 TAGS = ("<think>", "</think>")
 
