@@ -330,6 +330,19 @@ def test_a_wrong_description_is_78(llm, described, words):
     assert run.code == 78 and words in run.err
 
 
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+EXAMPLES = re.findall(r"^```yaml\n(backends:.*?)```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_the_readme_s_examples_are_right(llm, example):
+    """Each is a configuration that is taken as it stands."""
+    file = configure()
+    file.write_text(example)
+    run = llm("config", "show", "backends")
+    assert run.code == 0 and all(name in run.out for name in re.findall(r"^  (\w+):$", example, re.MULTILINE))
+
+
 def test_an_unknown_backend(llm):
     """2 for an option, 78 for a setting, with the names that there are."""
     configure(there={"base_url": "https://host/v1"})
