@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import random
@@ -411,6 +412,30 @@ def test_a_busy_server_gets_half_and_then_a_little_more():
     for _ in range(6):
         take(1, Busy("s", retry_after=1000.0))  # nobody waits so long
     assert limiter.limit == 1
+
+
+def test_what_was_refused_is_tried_seldom():
+    """A server that bears two: of hundreds of answers few are refusals, though each good one asks for a little more."""
+    limiter, refused, good = Limiter(16, longest=60), 0, 0
+    while good < 400:
+        together = limiter.limit
+        turns = [limiter.turn(Call()) for _ in range(together)]
+        for turn in turns:
+            turn.__enter__()
+        for number, turn in reversed(list(enumerate(turns))):  # who is refused hears it first
+            busy = Busy("s") if number >= 2 else None
+            turn.__exit__(type(busy) if busy else None, busy, None)
+            refused += busy is not None
+            good += busy is None
+    assert refused < 40 and limiter.limit == 2
+    limiter = Limiter(16, longest=60)  # and one that bears more after a while is found out
+    for _ in range(3):
+        with contextlib.suppress(Busy), limiter.turn(Call()):
+            raise Busy("s")
+    for _ in range(200):
+        with limiter.turn(Call()):
+            pass
+    assert limiter.limit == 16
 
 
 def test_waiting_for_a_turn_can_be_ended():
