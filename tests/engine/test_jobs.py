@@ -314,6 +314,19 @@ def test_an_answer_follows_a_json_schema(engines, name, sampling):
     assert isinstance(found["n"], bool)
 
 
+@pytest.mark.parametrize("text", [{"maxLength": 60}, {"pattern": "^.{1,40}$"}])
+def test_a_text_in_json_is_one(engines, text):
+    """Whatever a model would like to write there: no raw line ends, quotation marks or other control characters."""
+    import json
+
+    schema = {"type": "object", "properties": {"s": {"type": "string", **text}}, "required": ["s"]}
+    schema["additionalProperties"] = False
+    requests = [req(f"t{i}", schema=schema, sampling=wild(i, 3.0), max_tokens=400) for i in range(16)]
+    for outcome in answer(engines("chatml"), *requests).values():
+        assert outcome.reason is FinishReason.STOP
+        assert set(json.loads(outcome.text)) == {"s"}
+
+
 @pytest.mark.parametrize(
     "value",
     ['a quote: "', "a back\\slash", "two\nlines", "tab\t", "é", "\N{GRINNING FACE}", "\x01", "\ud800", "[a]{3}", ""],
