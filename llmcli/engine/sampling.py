@@ -22,12 +22,8 @@ _COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
 _MOST = 10_000
 _DEEPEST = 100
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\r": "\\r", "\n": "\\n"}
-_PLAIN = r'[^"\\\x7F\x00-\x1F]'
-_CHARACTERS = {
-    "char": _PLAIN + r' | [\\] (["\\/bfnrt] | "u" [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F])',
-    "dot": _PLAIN,  # of a pattern
-}
-_RULE = re.compile(r"^(char|dot) ::= .*$", re.MULTILINE)
+_PART = re.compile(r'"(?:\\.|[^"\\])*"|\[(\^?)((?:\\.|[^\]\\])*)\]')
+"""A text or a set of characters in a grammar."""
 _LONGEST = 1 << 20
 """Characters of a grammar."""
 _LARGEST_SEED = 2**32 - 2
@@ -164,12 +160,18 @@ def _json_literal(text: str) -> str:
         return _literal(text)
 
 
+def _without_controls(part: re.Match[str]) -> str:
+    """Return a part of a grammar of JSON; sets of all characters but some leave out those too that no text holds."""
+    return f'[^"\\\\\\x7F\\x00-\\x1F{part[2]}]' if part[1] else part[0]
+
+
 def schema_to_grammar(schema: Mapping[str, Any]) -> str:
     """Translate a JSON schema to GBNF with the converter of llama.cpp's binding. Raises ``InputError``.
 
     Its literals are ours: the binding's own lose the backslashes of JSON, so that a value with a quotation mark in it is
     no grammar, and one with a line end or an emoji another value. So are the characters of its texts: it lets line ends
-    and other control characters stand there as they are, which JSON forbids (RFC 8259, section 7).
+    and other control characters stand there as they are, which JSON forbids (RFC 8259, section 7), and in the language of
+    a pattern quotation marks too.
     """
     _check_counts(schema)
     native.lib()
@@ -179,6 +181,6 @@ def schema_to_grammar(schema: Mapping[str, Any]) -> str:
     converter._format_literal = _json_literal  # noqa: SLF001 (see above)
     try:
         converter.visit(converter.resolve_refs(json.loads(json.dumps(schema)), "stdin"), "")
-        return _RULE.sub(lambda found: f"{found[1]} ::= {_CHARACTERS[found[1]]}", str(converter.format_grammar()))
+        return _PART.sub(_without_controls, str(converter.format_grammar()))
     except (KeyError, TypeError, ValueError, AssertionError, AttributeError, RecursionError, IndexError) as error:
         raise InputError("schema", detail="it holds something that no grammar can be made of") from error
