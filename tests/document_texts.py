@@ -29,6 +29,7 @@ LINES = {
         "![alt text](x.png)", "text[^1] here", "[^1]: A note", "$x^2$ math", "$$", "hard break  ", "back\\", "***",
         "a \\* b \\[c\\] &amp; &nbsp; d", "<b>bold</b> word", "{{ var }} %s", "+ plus", ": def", "<https://a.b> auto",
         "> - nested *list*", ">   more", "\ttab", "[![alt](i.png)](u)", "`` a`b `` c", "unclosed ` tick [x](", "|",
+        "> [!NOTE]", "[!tip]- A title", ":::note", ":::", ":class: x", '!!! note "A title"', "{: .class}", "[[_TOC_]]", "{% tag %}",
     ],
     "html": [
         "<p>Some words", "</p>", "<b>bold</b>", "<img alt='A cat' src=x>", '<a title="Some title" href=x>', "</a>", "text",
@@ -144,6 +145,7 @@ HOSTILE = st.lists(
          "1. ", "> ", "<div>", "<b>", "</p>", "<!--", "-->", "]]>", "\\", "\\\\", "\\n", "[", "]", "](", "](x)", "[x]: /u", "[^1]: ", "![",
          "$", "$$", "$1$", "---", "===", "***", "===\n", "{", "}", "{#id}", ":", ": ", " #", ",", "&", "&amp;", "&#", "!", "=", "%", "%%",
          "\0", "\x07", "\x0b", "\x0c", "\r", "\x85", "\u2028", "\ufeff", "\ud800", "é", "中文", "\U0001f600", "00:00:01,000 --> 00:00:02.000", "WEBVTT",
-         "NOTE", "msgid", 'msgstr ""', "true", "2020-01-01", "null", "@", "?", "x" * 200, "a b " * 60, "\xa0", "--|--", "|---|---|"]),
+         "NOTE", "msgid", 'msgstr ""', "true", "2020-01-01", "null", "@", "?", "x" * 200, "a b " * 60, "\xa0", "--|--", "|---|---|",
+         ":::", "!!!", "???", "[TOC]", "{: x}", "[!x]", "(x)=", "{{< x >}}"]),
     min_size=0, max_size=9,
 ).map("".join)  # fmt: skip

@@ -28,6 +28,7 @@ _SYNTAXES: dict[str, tuple[str, str]] = {
     ),
     "email": ("email", r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9][A-Za-z0-9._%+-]*+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++"),
     "mustache": ("placeholder", r"\{\{\{?[^{}\n]{1,200}\}\}\}?|\{%[^{}\n]{1,200}%\}|\{#[^{}\n]{1,200}#\}"),
+    "attributes": ("placeholder", r"\{[:.#][^{}\n]{1,200}\}"),
     "nesting": ("placeholder", r"\$t\([^()\n]{1,200}\)"),
     "dollar": ("placeholder", r"\$\{[^{}\n]{1,200}\}|\$\d{1,2}(?![\d.,]*\d)|\$[A-Z_][A-Z0-9_]++(?![\w])"),
     "ruby": ("placeholder", r"%\{[^{}\n]{1,200}\}|%<[A-Za-z_]\w{0,99}>[-+#0]{0,5}[\d.]{0,9}[A-Za-z]"),
@@ -80,7 +81,7 @@ def find(text: str, kinds: Collection[str]) -> list[Span]:
     ``kinds``: "code", "tag", "url", "email", "entity", "emoji", "number" (with its unit), and the syntaxes of
     placeholders: "mustache" ({{x}}), "nesting" ($t(key)), "dollar" (${x}, $1), "ruby" (%{x}), "brace" ({name}, {0}),
     "printf" (%s, %1$s, %(name)s; only what can hardly be meant as a percentage), "c-format" (all of printf's),
-    "percent" (%1, %n), "colon" (:name). "placeholder" is all of the first six.
+    "percent" (%1, %n), "colon" (:name), "attributes" (kramdown's {: .class}). "placeholder" is all of the first six.
     """
     wanted = frozenset(kinds)
     if "placeholder" in wanted:

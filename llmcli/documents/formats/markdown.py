@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.documents.formats.markdown_inline import scan
 from llmcli.documents.formats.markdown_layout import Layout
+from llmcli.documents.formats.markdown_lines import stands_alone
 from llmcli.documents.segments import Segment, has_letters, texts_of
 from llmcli.errors import BadDocument
 
@@ -134,60 +135,86 @@ def _blocks(source: _Source, tokens: list[Token]) -> Iterator[Segment]:
             kind = tokens[index - 1].type
             if kind in {"th_open", "td_open"}:
                 segment, cell_at = _cell(source, token, cell_at)
+                yield from [segment] if segment else []
             elif kind == "heading_open":
-                segment = _heading(source, token, tokens[index - 1])
+                yield from _heading(source, token, tokens[index - 1])
             else:
-                segment = _paragraph(source, token, "item" if lists else "paragraph")
-            if segment:
-                yield segment
+                yield from _paragraph(source, token, "item" if lists else "paragraph")
 
 
-def _heading(source: _Source, token: Token, opening: Token) -> Segment | None:
+def _heading(source: _Source, token: Token, opening: Token) -> Iterator[Segment]:
     level = int(opening.tag[1])
     source.headings = [above for above in source.headings if above[0] < level]
-    if opening.markup.startswith("#"):
-        row = token.map[0] if token.map else 0
-        marker = _ATX.match(source.line(row))
-        content = token.content.strip()
-        start = source.starts[row] + (marker.end() if marker else 0)
-        if not marker or not source.text.startswith(content, start):
-            return None
-        content = _ATTRIBUTES.sub("", content)
-        segment = _inline(source, start, start + len(content), content, "heading", shape="heading")
-    else:
-        segment = _paragraph(source, token, "heading")
-    if segment:
-        source.headings.append((level, segment.text))
-    return segment
+    found = list(_atx(source, token) if opening.markup.startswith("#") else _paragraph(source, token, "heading"))
+    yield from found
+    if found:
+        source.headings.append((level, found[-1].text))
 
 
-def _paragraph(source: _Source, token: Token, kind: str) -> Segment | None:
-    """Find the lines of a paragraph in the source: each is the end of its source line, after quotes and indent."""
+def _atx(source: _Source, token: Token) -> Iterator[Segment]:
+    """Find the words of a heading that begins with #."""
     row = token.map[0] if token.map else 0
-    contents = token.content.split("\n")
-    places = []
-    for number, content in enumerate(contents):
+    marker = _ATX.match(source.line(row))
+    content = token.content.strip()
+    start = source.starts[row] + (marker.end() if marker else 0)
+    if not marker or not source.text.startswith(content, start):
+        return
+    content = _ATTRIBUTES.sub("", content)
+    segment = _inline(source, start, start + len(content), content, "heading", shape="heading")
+    yield from [segment] if segment else []
+
+
+def _paragraph(source: _Source, token: Token, kind: str) -> Iterator[Segment]:
+    """Find the lines of a paragraph in the source: each is the end of its source line, after quotes and indent.
+
+    Lines that have to stand alone part it.
+    """
+    row = token.map[0] if token.map else 0
+    places: list[tuple[int, int]] = []
+    for number, content in enumerate(token.content.split("\n")):
         line = source.line(row + number).rstrip()
         content = content.strip()  # noqa: PLW2901
         if not content or not line.endswith(content):
-            return None
+            return
         end = source.starts[row + number] + len(line)
         places.append((end - len(content), end))
-    if kind == "item" and (task := _TASK.match(source.text, places[0][0], places[0][1])):
+    if kind == "item" and (task := _TASK.match(source.text, *places[0])):
         places[0] = (task.end(), places[0][1])
     if kind == "heading":
         last = _ATTRIBUTES.sub("", source.text[slice(*places[-1])])
         places[-1] = (places[-1][0], places[-1][0] + len(last))
+    first, before = 0, ""
+    for number, (start, end) in enumerate(places):
+        line = source.text[start:end]
+        alone = stands_alone(line, before)
+        if alone:
+            yield from _lines(source, places[first:number], row + first, kind)
+            # what goes on with its words (a definition does) is one text with them
+            goes_on = alone[1] == len(line) > alone[0] and line.startswith(":")
+            places[number] = (start + alone[0], start + alone[1])
+            first = number if goes_on else number + 1
+            if not goes_on:
+                yield from _lines(source, [places[number]], row + number, kind)
+        before = line
+    yield from _lines(source, places[first:], row + first, kind)
+
+
+def _lines(source: _Source, places: list[tuple[int, int]], row: int, kind: str) -> Iterator[Segment]:
+    """Yield the segment of lines that belong together, the first of them at ``row``."""
     lines = [source.text[start:end] for start, end in places]
-    if not lines[0] or not lines[-1]:
-        return None
+    if not lines or not lines[0] or not lines[-1]:
+        return
+    start, end = places[0][0], places[-1][1]
     if len(lines) == 1:
-        return _inline(source, places[0][0], places[0][1], lines[0], kind)
-    prefix = source.text[source.starts[row + 1] : places[1][0]]
-    kept = all(_SENTENCE_END.search(line) for line in lines[:-1])
-    words = _joined(source, lines, row, kept=kept)
-    width = 0 if kept else max(_NARROWEST, *map(len, lines))
-    return _inline(source, places[0][0], places[-1][1], words, kind, prefix=prefix, width=width)
+        segment = _inline(source, start, end, lines[0], kind)
+    else:
+        prefix = source.text[source.starts[row + 1] : places[1][0]]
+        kept = all(_SENTENCE_END.search(line) for line in lines[:-1])
+        words = _joined(source, lines, row, kept=kept)
+        width = 0 if kept else max(_NARROWEST, *map(len, lines))
+        segment = _inline(source, start, end, words, kind, prefix=prefix, width=width)
+    if segment:
+        yield segment
 
 
 def _joined(source: _Source, lines: list[str], row: int, *, kept: bool) -> str:

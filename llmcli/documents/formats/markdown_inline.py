@@ -30,10 +30,9 @@ _TARGET = re.compile(
 )
 _LABEL = re.compile(r"\[(?P<label>(?:[^\[\]\\]|\\.){0,999}+)\]")
 _FOOTNOTE = re.compile(r"\[\^[^\]\s\[\\]{1,100}\]")
-_ALERT = re.compile(r"\[!(?:NOTE|TIP|IMPORTANT|WARNING|CAUTION)\]", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _MATH = re.compile(r"\$\$(?:[^$\\]|\\.){1,2000}+\$\$|\$(?![\s$])(?:[^$\\\n]|\\.){1,500}+(?<!\s)\$(?!\d)")
-_OUTSIDE = (PLAIN - {"code", "tag", "printf"}) | {"printf", "emoji", "entity"}
+_OUTSIDE = (PLAIN - {"code", "tag", "printf"}) | {"printf", "emoji", "entity", "attributes"}
 _RUN = re.compile(r"`+")
 _TITLE = re.compile(r"[\\\"'()]")
 _HEAVY = re.compile(r"\\[!-/:-@\[-`{-~]|[\\`\[\]<$]|!(?=\Z|\[)|&(?=[#A-Za-z])")
@@ -181,7 +180,7 @@ def _image(state: _Scan, at: int) -> int:
 
 
 def _opening(state: _Scan, at: int) -> int:
-    fixed = _FOOTNOTE.match(state.source, at) or _ALERT.match(state.source, at)
+    fixed = _FOOTNOTE.match(state.source, at)
     if fixed:
         return _protect(state, at, fixed.end(), "reference")
     state.brackets.append(_Bracket(len(state.parts), image=False, source=at + 1))

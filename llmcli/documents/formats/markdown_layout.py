@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from llmcli.documents.formats.markdown_inline import write
+from llmcli.documents.formats.markdown_lines import stands_alone
 
 _BLANK, _LINE = "\ufdd0", "\ufdd1"
 """A blank and a line end in a protected text (noncharacters of Unicode), which no line is broken at."""
@@ -18,8 +19,8 @@ _RULE = re.compile(r"[-:|=_*+~ \t]+\Z")
 _NUMBER = re.compile(r"\d{1,9}(?=[.)](?:\s|\Z))")
 _DEFINITION = re.compile(r"\[(?:[^\[\]\\]|\\.){0,1000}+\]:|\[[ xX]\](?=\s)")
 _HASHES = re.compile(r"(?<!\S)#+\s*\Z")
-_NOT_FIRST = ("<", "$", ":", "|")
-"""A protected text that begins with one of these could begin a block of its own at the beginning of a line."""
+_NOT_FIRST = ("<", "$", ":", "|", "{%", "{{<", "{{%", "{:", "{.", "{#")
+"""A protected text that begins with one of these could be, or begin, a block of its own at the beginning of a line."""
 _INVISIBLE = "\u200b"
 
 
@@ -102,6 +103,8 @@ def guarded(line: str, *, first: bool) -> str:
         return f"{number.group()}\\{line[number.end() :]}"
     if line.startswith(("<", "$$")) and (first or line.startswith("$$")) and _begins_block(line):
         return _INVISIBLE + line
+    if stands_alone(line.translate(_FREE).strip()):
+        return "\\" + line
     if _RULE.match(line) or (_MARKER.match(line) and not line.startswith("<")) or (first and _DEFINITION.match(line)):
         return "\\" + line
     return line

@@ -137,6 +137,39 @@ def test_a_line_for_each_sentence_stays_one():
     assert translated(text, "Ein Satz.\nNoch einer.") == "- Ein Satz.\n  Noch einer.\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("> [!NOTE]\n> Some words\n", ["Some words"]),
+        ("> [!tip]- A title\n> Some words\n", ["A title", "Some words"]),
+        (":::note Title\nSome words\n:::\n", ["Some words"]),
+        (":::{note}\n:class: tip\nSome words\n:::\n", ["Some words"]),
+        ("- item\n:::\n", ["item"]),
+        ("Term\n: A definition\n  of two lines\n: Another\n", ["Term", "A definition of two lines", "Another"]),
+        ('!!! note "A title"\n    Some words\n', ["A title", "Some words"]),
+        ("??? note\n    Some words\n", ["Some words"]),
+        ("Some words\n{: .class}\n", ["Some words"]),
+        ("{:toc}\n\n[TOC]\n\n[[_TOC_]]\n", []),
+        ("{% note %}\nSome words\n{% endnote %}\n", ["Some words"]),
+    ],
+)
+def test_lines_that_have_to_stand_alone(text, words):
+    """Alerts, containers, definitions, attributes and tags stay lines of their own, and no translation becomes one."""
+    segments = markdown.split(text, "de")
+    assert [s.text for s in segments] == words
+    expected = text
+    for word in words:
+        expected = expected.replace(word if word in text else "A definition\n  of two lines", word.upper())
+    assert join(text, segments, [word.upper() for word in words]) == expected
+    again = markdown.split(join(text, segments, [":::x" for _ in words]), "de")
+    assert [s.text for s in again] == [":::x" for _ in words]
+
+
+def test_attributes_in_a_line_are_protected():
+    """Kramdown's attributes come back as they were."""
+    assert protected("![alt](i.png){: .wide} and *x*{.red}") == ["![", "](i.png)", "{: .wide}", "{.red}"]
+
+
 def test_hard_breaks_are_protected():
     """A hard break comes back as one."""
     assert translated("a line  \nand more\n", "Zeile  \nund mehr") == "Zeile  \nund mehr\n"
