@@ -20,7 +20,7 @@ def greek(text):
 
 WORDS = st.text(alphabet="abcé ü.,!?'\"-:;#()*_中文%", min_size=1, max_size=25)
 LINES = {
-    "plain": ["Some words here.", "  indented `code` and %s", "", "\t", "-----", "12.5", "é {name} http://a.b/c", "a\r"],
+    "plain": ["Some words here.", "  indented `code` and %s", "", "\t", "-----", "12.5", "é {name} http://a.b/c", "a\r", "x &amp; y&nbsp;z"],
     "markdown": [
         "# Heading", "## Other `code` ##", "Title {#id}", "===", "---", "Some *words* here", "two lines", "",
         "- item one", "* [ ] task `x`", "1. first", "   continued", "    indented code", "> quoted text", "> > deeper",
@@ -77,6 +77,7 @@ _STRINGS = st.sampled_from(
         "50%% of %d\\n",
         'It\'s \\"quoted\\"',
         "a <b>bold</b> {{x}} word",
+        "Fish &amp; chips &#8212; &nbsp;now",
         "caf\\u00e9 \\\\ x",
         "{n, plural, one {# item} other {# items}}",
         "12",

@@ -60,13 +60,16 @@ _SYNTAXES: dict[str, tuple[str, str]] = {
         "entity",
         r"&(?:nbsp|ensp|emsp|thinsp|shy|zwnj|zwj|lrm|rlm|#0{0,5}(?:160|173)|#[xX]0{0,5}[aA][0dD]);",
     ),
+    "entities": ("entity", r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"),
     "emoji": ("placeholder", r"(?<![\w:]):[a-z][a-z0-9_+-]{0,50}:(?![\w:])"),
     "number": (
         "number",
         rf"(?<![\w.,])(?:[$\u20ac\u00a3\u00a5]\s?)?\d++(?:[.,'\u2019\u00a0\u202f:/]\d++)*+(?:\s?(?:{_UNITS})(?!\w))?",
     ),
 }
-PLAIN = frozenset({"code", "tag", "url", "email", "mustache", "nesting", "dollar", "ruby", "brace", "printf"})
+PLAIN = frozenset(
+    {"code", "tag", "url", "email", "mustache", "nesting", "dollar", "ruby", "brace", "printf", "entities"}
+)
 """What is protected in a text of no particular format."""
 MESSAGE = PLAIN - {"code"}
 """What is protected in a message of a program, where nothing else is said."""
@@ -78,7 +81,7 @@ _CLOSERS = {")": "(", "}": "{"}
 def find(text: str, kinds: Collection[str]) -> list[Span]:
     """Return the spans of these kinds in order, disjoint.
 
-    ``kinds``: "code", "tag", "url", "email", "entity", "emoji", "number" (with its unit), and the syntaxes of
+    ``kinds``: "code", "tag", "url", "email", "entity" (those of characters nobody sees), "entities" (all), "emoji", "number" (with its unit), and the syntaxes of
     placeholders: "mustache" ({{x}}), "nesting" ($t(key)), "dollar" (${x}, $1), "ruby" (%{x}), "brace" ({name}, {0}),
     "printf" (%s, %1$s, %(name)s; only what can hardly be meant as a percentage), "c-format" (all of printf's),
     "percent" (%1, %n), "colon" (:name), "attributes" (kramdown's {: .class}). "placeholder" is all of the first six.

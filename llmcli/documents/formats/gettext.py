@@ -29,7 +29,7 @@ _SYNTAXES: dict[str, set[str]] = {
     "java-format": {"brace"}, "qt-format": {"percent"}, "qt-plural-format": {"percent"}, "kde-format": {"percent"},
     "kde-kuit-format": {"percent"}, "sh-format": {"dollar"}, "boost-format": {"c-format", "percent"},
 }  # fmt: skip
-_ALWAYS = frozenset({"tag", "url", "email"})
+_ALWAYS = frozenset({"tag", "url", "email", "entities"})
 _DOUBLED = ("python-brace-format", "csharp-format", "rust-format", "c++-format")
 """Formats in which a brace that means itself is doubled."""
 _HEADER_LINE = re.compile(r"(?P<name>[A-Za-z-]+):[ \t]*(?P<value>.*)\Z")

@@ -32,7 +32,7 @@ _LABEL = re.compile(r"\[(?P<label>(?:[^\[\]\\]|\\.){0,999}+)\]")
 _FOOTNOTE = re.compile(r"\[\^[^\]\s\[\\]{1,100}\]")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _MATH = re.compile(r"\$\$(?:[^$\\]|\\.){1,2000}+\$\$|\$(?![\s$])(?:[^$\\\n]|\\.){1,500}+(?<!\s)\$(?!\d)")
-_OUTSIDE = (PLAIN - {"code", "tag", "printf"}) | {"printf", "emoji", "entity", "attributes"}
+_OUTSIDE = (PLAIN - {"code", "tag", "printf", "entities"}) | {"printf", "emoji", "entity", "attributes"}
 _RUN = re.compile(r"`+")
 _TITLE = re.compile(r"[\\\"'()]")
 _HEAVY = re.compile(r"\\[!-/:-@\[-`{-~]|[\\`\[\]<$]|!(?=\Z|\[)|&(?=[#A-Za-z])")

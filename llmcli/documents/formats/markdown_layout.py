@@ -101,7 +101,7 @@ def guarded(line: str, *, first: bool) -> str:
         return f"{line[: end + 1]} {line[end + 1 :]}"
     if number := _NUMBER.match(line):
         return f"{number.group()}\\{line[number.end() :]}"
-    if line.startswith(("<", "$$")) and (first or line.startswith("$$")) and _begins_block(line):
+    if line.startswith(("<", "$$")) and _begins_block(line, first=first):
         return _INVISIBLE + line
     if stands_alone(line.translate(_FREE).strip()):
         return "\\" + line
@@ -120,7 +120,6 @@ _BLOCK_TAG = re.compile(
 )
 
 
-def _begins_block(line: str) -> bool:
-    if line.startswith("$$"):
-        return True
-    return bool(_BLOCK_TAG.match(line) or _LONE_TAG.match(line))
+def _begins_block(line: str, *, first: bool) -> bool:
+    """Whether a line begins a block; one that is not the first has to be able to interrupt a paragraph."""
+    return bool(line.startswith("$$") or _BLOCK_TAG.match(line) or (first and _LONE_TAG.match(line)))

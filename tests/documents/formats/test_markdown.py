@@ -135,6 +135,7 @@ def test_a_line_for_each_sentence_stays_one():
     text = "- One sentence.\n  Another one.\n"
     assert texts(text) == ["One sentence.\nAnother one."]
     assert translated(text, "Ein Satz.\nNoch einer.") == "- Ein Satz.\n  Noch einer.\n"
+    assert texts(translated(text, "Ein Satz.\n<!-- Noch einer")) == ["Ein Satz.\n\u200b<!-- Noch einer"]
 
 
 @pytest.mark.parametrize(

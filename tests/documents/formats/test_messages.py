@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from llmcli.documents.formats import json_messages, messages, properties, yaml_messages
+from llmcli.documents.formats import find_format, json_messages, messages, properties, yaml_messages
 from llmcli.documents.segments import join
 from llmcli.errors import BadDocument
 
@@ -97,6 +97,16 @@ def test_deep_json():
     text = "[" * 50_000 + '"a b"' + "]" * 50_000
     assert [s.text for s in json_messages.split(text, "de")] == ["a b"]
     assert json_messages.check(text) == ""
+
+
+@pytest.mark.parametrize("name", ["plain", "json", "yaml", "properties", "po"])
+def test_entities_are_protected(name):
+    """Where texts become HTML later their entities stay, whatever the format: named, decimal, hexadecimal."""
+    words = "Fish &amp; chips &#8212; fresh&#xA0;&nbsp; & AT&T"
+    text = {"json": f'["{words}"]', "yaml": f"a: {words}\n", "properties": f"a={words}\n",
+            "po": f'#, c-format\nmsgid "{words}"\nmsgstr ""\n'}.get(name, words)  # fmt: skip
+    (segment,) = find_format("", "", name).split(text, "de")
+    assert protected(segment) == ["&amp;", "&#8212;", "&#xA0;", "&nbsp;"]
 
 
 # ---- ICU
