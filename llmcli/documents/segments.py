@@ -137,6 +137,30 @@ def without_empty_lines(text: str) -> str:
     return _EMPTY_LINES.sub("\n", text)
 
 
+class Lines:
+    """Cleans parts of a translation, one after the other, so that it has no line ends where its source has none.
+
+    Nor more empty lines than that: those too many become line ends.
+    """
+
+    def __init__(self, source: str) -> None:
+        ends = [match.group().count("\n") for match in _EMPTY_LINES.finditer(clean(source))]
+        self._any = bool(ends)
+        self._empty = sum(count > 1 for count in ends)
+
+    def __call__(self, text: str) -> str:
+        """Return the next part as it may stand."""
+        return _EMPTY_LINES.sub(self._end, clean(text))
+
+    def _end(self, match: re.Match[str]) -> str:
+        if not self._any:
+            return " "
+        if match.group().count("\n") == 1:
+            return match.group()
+        self._empty -= 1
+        return match.group() if self._empty >= 0 else "\n"
+
+
 def pieces(translation: str, wanted: Sequence[str]) -> list[tuple[str, bool]]:
     """Cut a translation into protected texts (True), each as often as ``wanted`` has it, and what stands between."""
     found, at = [], 0

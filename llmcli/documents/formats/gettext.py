@@ -14,7 +14,7 @@ from functools import partial
 from llmcli.documents.formats import plurals, po_scanner
 from llmcli.documents.formats.po_scanner import Entry, Field
 from llmcli.documents.protected import MESSAGE, find
-from llmcli.documents.segments import Edit, Segment, clean, has_letters, pieces, texts_of
+from llmcli.documents.segments import Edit, Lines, Segment, has_letters, pieces, texts_of
 from llmcli.errors import BadDocument
 
 name = "po"
@@ -192,7 +192,7 @@ def _segment(
     edges = (source.value[:first], source.value[len(source.value.rstrip()) :])
     wraps = any(not piece.endswith("\n") for piece in source.pieces[1:-1])
     encode = partial(
-        _encode, wanted=texts_of(text, spans), edges=edges, before=before, newline=file.newline,
+        _encode, source=text, wanted=texts_of(text, spans), edges=edges, before=before, newline=file.newline,
         width=_WIDTH if wraps else 0, percent="c-format" in _kinds(flags), braces=bool(flags & set(_DOUBLED)),
     )  # fmt: skip
     translated = string.value.strip() if string and not file.foreign and "fuzzy" not in flags else ""
@@ -220,10 +220,10 @@ def _kinds(flags: set[str]) -> frozenset[str]:
 
 
 def _encode(
-    translation: str, *, wanted: tuple[str, ...], edges: tuple[str, str], before: str, newline: str, width: int,
+    translation: str, *, source: str, wanted: tuple[str, ...], edges: tuple[str, str], before: str, newline: str, width: int,
     percent: bool, braces: bool,
 ) -> str:  # fmt: skip
-    parts = []
+    parts, clean = [], Lines(source)
     for words, kept in pieces(translation.strip(), wanted):
         loose = words if kept else clean(words)
         if percent and not kept:

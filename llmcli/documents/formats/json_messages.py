@@ -101,7 +101,7 @@ def _segments(text: str, string: _String, note: str, *, icu: bool, ascii_only: b
         spans = messages.spans_of(core, icu=icu, branch=branch.kind)
         if not has_letters(core, spans):
             continue
-        encode = partial(_encode, wanted=texts_of(core, spans), icu=icu, ascii_only=ascii_only)
+        encode = partial(_encode, source=core, wanted=texts_of(core, spans), icu=icu, ascii_only=ascii_only)
         region = places(first), places(first + len(core))
         path = (*string.path, branch.selector) if branch.selector else string.path
         found.append(Segment(*region, core, encode, tuple(spans), "message", path, note))
@@ -130,8 +130,8 @@ def _places(text: str, string: _String) -> _Places:
     return _Places(string.start, jumps)
 
 
-def _encode(translation: str, *, wanted: tuple[str, ...], icu: bool, ascii_only: bool) -> str:
-    words = messages.write(translation.strip(), wanted, icu=icu)
+def _encode(translation: str, *, source: str, wanted: tuple[str, ...], icu: bool, ascii_only: bool) -> str:
+    words = messages.write(translation.strip(), source, wanted, icu=icu)
     return json.dumps(words, ensure_ascii=ascii_only)[1:-1]
 
 

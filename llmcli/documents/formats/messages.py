@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from llmcli.documents.protected import MESSAGE, find
-from llmcli.documents.segments import Span, clean, pieces
+from llmcli.documents.segments import Lines, Span, pieces
 
 _ARGUMENT = re.compile(
     r"\{\s*[\w.-]+\s*,\s*(?P<kind>plural|selectordinal|select)\s*,\s*(?:offset:\s*\d+\s*)?(?P<selector>[\w=.-]+)\s*\{"
@@ -77,9 +77,9 @@ def branches(text: str) -> list[Branch]:
     return whole
 
 
-def write(translation: str, wanted: tuple[str, ...], *, icu: bool) -> str:
+def write(translation: str, source: str, wanted: tuple[str, ...], *, icu: bool) -> str:
     """Return the translation of a message with what is no placeholder made literal, where the grammar is ICU's."""
-    parts = []
+    parts, clean = [], Lines(source)
     for text, kept in pieces(translation, wanted):
         parts.append(text if kept else _literal(clean(text)) if icu else clean(text))
     return "".join(parts)

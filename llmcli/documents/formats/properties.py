@@ -11,7 +11,7 @@ from functools import partial
 
 from llmcli.documents.formats import messages
 from llmcli.documents.protected import MESSAGE, find
-from llmcli.documents.segments import LineNumbers, Segment, Span, clean, has_letters, pieces, texts_of
+from llmcli.documents.segments import LineNumbers, Lines, Segment, Span, has_letters, pieces, texts_of
 from llmcli.errors import BadDocument
 
 name = "properties"
@@ -90,7 +90,13 @@ def _segment(text: str, match: re.Match[str], note: str, *, ascii_only: bool) ->
         return None
     edges = value[: len(value) - len(value.lstrip())], value[len(value.rstrip()) :]
     encode = partial(
-        _encode, wanted=texts_of(core, spans), edges=edges, pattern=pattern and not icu, icu=icu, ascii_only=ascii_only
+        _encode,
+        source=core,
+        wanted=texts_of(core, spans),
+        edges=edges,
+        pattern=pattern and not icu,
+        icu=icu,
+        ascii_only=ascii_only,
     )
     path = (_decode(match["key"]),)
     return Segment(start, end, core, encode, tuple(spans), "message", path, note)
@@ -122,12 +128,19 @@ def _character(match: re.Match[str]) -> str:
 
 
 def _encode(
-    translation: str, *, wanted: tuple[str, ...], edges: tuple[str, str], pattern: bool, icu: bool, ascii_only: bool
+    translation: str,
+    *,
+    source: str,
+    wanted: tuple[str, ...],
+    edges: tuple[str, str],
+    pattern: bool,
+    icu: bool,
+    ascii_only: bool,
 ) -> str:
     if icu:
-        words = messages.write(translation.strip(), wanted, icu=True)
+        words = messages.write(translation.strip(), source, wanted, icu=True)
     else:
-        parts = pieces(translation.strip(), wanted)
+        parts, clean = pieces(translation.strip(), wanted), Lines(source)
         words = "".join(text if kept else _pattern(clean(text)) if pattern else clean(text) for text, kept in parts)
     whole = (edges[0] + words + edges[1]).replace("\\", "\\\\")
     for sign, character in _SIGNS.items():

@@ -192,7 +192,7 @@ def _segment(text: str, scalar: _Scalar, *, icu: bool) -> Segment | None:
     wanted = texts_of(core, spans)
 
     def encode(translation: str) -> str:
-        return write(_UNPRINTABLE.sub("", messages.write(translation.strip(), wanted, icu=icu)))
+        return write(_UNPRINTABLE.sub("", messages.write(translation.strip(), core, wanted, icu=icu)))
 
     return Segment(start, end, core, encode, spans, "message", scalar.path)
 

@@ -69,7 +69,7 @@ def test_i18next():
 
 def test_json_escapes():
     """Quotes, line ends and backslashes are escaped; a file in ASCII with escapes stays one."""
-    assert put(json_messages, '{"a": " b c\\n"}', 'x "y"\n\\é\x00') == '{"a": " x \\"y\\"\\n\\\\é\\n"}'
+    assert put(json_messages, '{"a": " b\\nc\\n"}', 'x "y"\n\\é\x00') == '{"a": " x \\"y\\"\\n\\\\é\\n"}'
     assert put(json_messages, '{"a": "b \\u00e9"}', "é\U0001f600") == '{"a": "\\u00e9\\ud83d\\ude00"}'
     assert json.loads(put(json_messages, ARB, "Ä"))["title"] == "Ä"
 
@@ -107,6 +107,28 @@ def test_entities_are_protected(name):
             "po": f'#, c-format\nmsgid "{words}"\nmsgstr ""\n'}.get(name, words)  # fmt: skip
     (segment,) = find_format("", "", name).split(text, "de")
     assert protected(segment) == ["&amp;", "&#8212;", "&#xA0;", "&nbsp;"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("json", '{"a": "b c"}'), ("yaml", "a: b c\n"), ("yaml", "a: |\n  b c\n"), ("yaml", "a: >\n  b c\n"),
+     ("properties", "a=b c\n"), ("properties", "a=b c {0}\n"), ("po", 'msgid "b c"\nmsgstr ""\n'),
+     ("markdown", "---\ntitle: b c\n---\n")],
+)  # fmt: skip
+def test_a_message_of_one_line_stays_one(name, text):
+    """Line ends that a model puts between words are blanks where the source has no line end."""
+    form = find_format("", "", name)
+    (segment,) = form.split(text, "de")
+    written = join(text, [segment], [segment.text.replace("b c", "x \n\n y\rz")])
+    (again,) = form.split(written, "de")
+    assert (again.existing or again.text) == segment.text.replace("b c", "x y z")
+
+
+def test_a_message_has_as_many_paragraphs_as_its_source():
+    """Empty lines are kept up to the number that the source has."""
+    first, second = json_messages.split('["a\\nb", "a\\n\\nb\\nc"]', "de")
+    assert first.encode("x\n\ny\n z") == "x\\ny\\n z"
+    assert second.encode("x\n\ny\n\nz") == "x\\n\\ny\\nz"
 
 
 # ---- ICU
@@ -173,12 +195,15 @@ def test_values_of_a_rails_file():
     ("text", "read"),
     [("k: a b\n", lambda data: data["k"]), ("k: 'a b'\n", lambda data: data["k"]), ('k: "a b"\n', lambda data: data["k"]),
      ("- a b # c\n", lambda data: data[0]), ("{k: a b, l: [a b]}\n", lambda data: data["k"]),
-     ("k: |\n  a b\nl: 1\n", lambda data: data["k"].removesuffix("\n")), ("k: >-\n   a b\n\n", lambda data: data["k"])],
+     ("k: |\n  a b\nl: 1\n", lambda data: data["k"].removesuffix("\n")), ("k: >-\n   a b\n\n", lambda data: data["k"]),
+     ('k: "a\\nb"\n', lambda data: data["k"]), ("k: 'a\n\n  b'\n", lambda data: data["k"]),
+     ("k: |-\n  a\n  b\n", lambda data: data["k"]), ("k: >-\n  a\n\n  b\n", lambda data: data["k"])],
 )  # fmt: skip
 def test_any_translation_is_read_back(text, read, translation):
     """Whatever a translation looks like, YAML reads a string of its words, in each style."""
     done = put(yaml_messages, text, translation)
-    wanted = translation.replace("\x07", "").replace("\x85", "\n")
+    line_end = "\n" if "\n" in read(yaml.safe_load(text)) else " "
+    wanted = translation.replace("\x07", "").replace("\x85", "\n").replace("\n", line_end)
     assert read(yaml.safe_load(done)) == wanted
 
 
@@ -242,7 +267,7 @@ def test_message_format_quotes():
 
 def test_properties_escapes():
     """Line ends, backslashes and leading blanks are escaped; what is not ASCII where the file is all ASCII."""
-    assert put(properties, "a=b\n", "x\ny\\ é") == "a=x\\ny\\\\ \\u00e9\n"
+    assert put(properties, "a=b\\nc\n", "x\ny\\ é") == "a=x\\ny\\\\ \\u00e9\n"
     assert put(properties, "a=b é\n", "é\U0001f600") == "a=é\U0001f600\n"
     assert put(properties, "a=b\n", "\U0001f600") == "a=\\ud83d\\ude00\n"
     assert put(properties, "a=b\\\n   c\nd=e\n", "= x") == "a=\\= x\nd=e\n"
