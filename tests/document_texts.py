@@ -25,7 +25,7 @@ LINES = {
         "# Heading", "## Other `code` ##", "Title {#id}", "===", "---", "Some *words* here", "two lines", "",
         "- item one", "* [ ] task `x`", "1. first", "   continued", "    indented code", "> quoted text", "> > deeper",
         "```python", "```", "~~~", "a | b", "--|--", "| x | `a\\|b` |", "|---|:-:|", "<div>Some text", "</div>",
-        "<!-- comment -->", '[link](http://a.b "The title") end', "see [ref] and [text][ref]", "[ref]: /url 'Words'",
+        "<!-- comment -->", '[link](http://a.b "The title") end', "see [ref] and [text][ref]", "[ref]: /url 'Words'", '[text]: <u> "A \\"title\\" &amp; x"',
         "![alt text](x.png)", "text[^1] here", "[^1]: A note", "$x^2$ math", "$$", "hard break  ", "back\\", "***",
         "a \\* b \\[c\\] &amp; &nbsp; d", "<b>bold</b> word", "{{ var }} %s", "+ plus", ": def", "<https://a.b> auto",
         "> - nested *list*", ">   more", "\ttab", "[![alt](i.png)](u)", "`` a`b `` c", "unclosed ` tick [x](", "|",
@@ -34,7 +34,7 @@ LINES = {
     "html": [
         "<p>Some words", "</p>", "<b>bold</b>", "<img alt='A cat' src=x>", '<a title="Some title" href=x>', "</a>", "text",
         "<pre>", "</pre>", "<code>x y</code>", "&amp; &lt;b&gt; &nbsp;", "<!-- note -->", "<div translate=no>", "</div>",
-        "<script>var a;</script>", "<br>", "<ul><li>One<li>Two</ul>", "<title>Name</title>", "<h1>Head</h1>", "<input placeholder='Type here'>",
+        "<script>var a;</script>", "<br>", "<ul><li>One<li>Two</ul>", "<title>Name</title>", "<textarea>Your words</textarea>", "<h1>Head</h1>", "<input placeholder='Type here'>",
         '<meta name="description" content="About">', "", "{{ x }}", "a < b", "<", "<p", "'", '"',
     ],
     "srt": [], "vtt": [], "po": [], "json": [],

@@ -99,7 +99,6 @@ _OPAQUE = frozenset(
         "pre",
         "script",
         "style",
-        "textarea",
         "iframe",
         "object",
         "canvas",
@@ -194,7 +193,8 @@ def _pass_by(walk: _Walk, token: Token) -> None:
 
 
 def _raw(walk: _Walk, token: Token) -> None:
-    if token.name == "title":
+    one_line_only = "\n" not in walk.text[token.start : token.end]  # line ends count there
+    if token.name == "title" or (token.name == "textarea" and one_line_only):
         walk.run.append(_Part(token.start, token.end))
 
 

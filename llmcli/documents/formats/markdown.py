@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.documents.formats.markdown_inline import scan
 from llmcli.documents.formats.markdown_layout import Layout
 from llmcli.documents.formats.markdown_lines import stands_alone
+from llmcli.documents.formats.markdown_titles import title_of
 from llmcli.documents.segments import Segment, has_letters, texts_of
 from llmcli.errors import BadDocument
 
@@ -84,7 +85,11 @@ def split(text: str, target: str) -> list[Segment]:
     tokens = _parser().parse(text[source.offset :], env)
     source.references = frozenset(env.get("references", ()))
     segments += _blocks(source, tokens)
-    return segments
+    for definition in env.get("references", {}).values():
+        row = definition["map"][1] - 1
+        title = title_of(source.line(row), definition["title"], source.starts[row])
+        segments += [title] if title else []
+    return sorted(segments, key=lambda segment: segment.start)
 
 
 def check(text: str) -> str:

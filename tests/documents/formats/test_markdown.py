@@ -26,7 +26,7 @@ def translated(text, translation):
 
 
 def test_a_readme_with_everything():
-    """Words of blocks are segments in the order of the document; code, math, comments and definitions are not."""
+    """Words of blocks are segments in the order of the document; code, math and comments are not."""
     assert texts(README) == [
         "Tidy: a tool",
         "Keeps `files` in order",
@@ -53,6 +53,7 @@ def test_a_readme_with_everything():
         "Because order matters & chaos does not.",
         "Text with {{ placeholder }} and %s, https://example.org/a_(b), and a line that goes on\\\nafter a hard break.",
         "A footnote with `code`, and more of it.",
+        "Questions",
     ]
 
 
@@ -198,6 +199,14 @@ def test_words_that_look_like_markup_are_escaped():
 def test_titles_keep_their_quotes():
     """A quotation mark in a translated title is escaped."""
     assert translated('[a](u "b")\n', '[x](u "y"z")') == '[x](u "y\\"z")\n'
+
+
+def test_titles_of_definitions():
+    """The title of a link's definition is translated where it ends a line."""
+    text = "[a]: http://x 'It is \\'so\\'' \n[b]: <u>\n  (Two &amp; more)\n[c]: u\n[d]: u \"of\ntwo lines\"\n"
+    segments = markdown.split("see [a]\n\n" + text, "de")[1:]
+    assert [(s.text, s.kind) for s in segments] == [("It is 'so'", "attribute"), ("Two &amp; more", "attribute")]
+    assert translated('[a]: u "b"\n', 'x "y"\nz)') == '[a]: u "x \\"y\\" z\\)"\n'
 
 
 def test_front_matter():
