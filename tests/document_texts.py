@@ -55,7 +55,7 @@ CUES = st.lists(
     ),
     min_size=1, max_size=3,
 )  # fmt: skip
-NEWLINES = st.sampled_from(["\n", "\n", "\r\n"])
+NEWLINES = st.sampled_from(["\n", "\n", "\r\n", "\r"])
 
 
 @st.composite
@@ -131,7 +131,8 @@ def _lines(draw, name):
             max_size=14,
         )
     )
-    return draw(NEWLINES).join(rows) + draw(st.sampled_from(["", "\n"]))
+    newline = draw(NEWLINES)
+    return newline.join(rows) + draw(st.sampled_from(["", newline]))
 
 
 def documents(name):

@@ -127,6 +127,13 @@ def clean(text: str) -> str:
     return _CONTROLS.sub("", _NEWLINES.sub("\n", _SEQUENCES.sub("", text)))
 
 
+def newline_of(text: str) -> str:
+    """Return what ends the lines of a document, for lines that a translation adds."""
+    if "\r\n" in text:
+        return "\r\n"
+    return "\r" if "\r" in text and "\n" not in text else "\n"
+
+
 def one_line(text: str) -> str:
     """Return the text with one blank for each run of white space."""
     return _BLANKS.sub(" ", text)

@@ -14,7 +14,7 @@ from functools import partial
 from llmcli.documents.formats import plurals, po_scanner
 from llmcli.documents.formats.po_scanner import Entry, Field
 from llmcli.documents.protected import MESSAGE, find
-from llmcli.documents.segments import Edit, Lines, Segment, has_letters, pieces, texts_of
+from llmcli.documents.segments import Edit, Lines, Segment, has_letters, newline_of, pieces, texts_of
 from llmcli.errors import BadDocument
 
 name = "po"
@@ -99,7 +99,7 @@ def _values(found: list[Entry]) -> dict[str, str]:
 
 def _file(text: str, found: list[Entry], target: str) -> _File:
     values = _values(found)
-    newline = "\r\n" if "\r\n" in text else "\n"
+    newline = newline_of(text)
     language = values.get("language", "").strip().replace("_", "-").lower()
     foreign = bool(language and target) and language.partition("-")[0] != target.lower().partition("-")[0]
     own = values.get("plural-forms", "")

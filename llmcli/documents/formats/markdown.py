@@ -16,7 +16,7 @@ from llmcli.documents.formats.markdown_inline import scan
 from llmcli.documents.formats.markdown_layout import Layout
 from llmcli.documents.formats.markdown_lines import stands_alone
 from llmcli.documents.formats.markdown_titles import title_of
-from llmcli.documents.segments import Segment, has_letters, texts_of
+from llmcli.documents.segments import Segment, has_letters, newline_of, texts_of
 from llmcli.errors import BadDocument
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def split(text: str, target: str) -> list[Segment]:
         at = match.end()
     source.starts.append(at)
     source.ends.append(len(text))
-    source.newline = "\r\n" if "\r\n" in text else "\n"
+    source.newline = newline_of(text)
     env: dict[str, Any] = {}
     tokens = _parser().parse(text[source.offset :], env)
     source.references = frozenset(env.get("references", ()))

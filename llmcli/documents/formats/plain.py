@@ -7,7 +7,15 @@ from functools import partial
 
 from llmcli.documents.pieces import paragraphs
 from llmcli.documents.protected import PLAIN, find
-from llmcli.documents.segments import Segment, clean, has_letters, pieces, texts_of, without_empty_lines
+from llmcli.documents.segments import (
+    Segment,
+    clean,
+    has_letters,
+    newline_of,
+    pieces,
+    texts_of,
+    without_empty_lines,
+)
 
 name = "plain"
 
@@ -17,7 +25,7 @@ _INDENT = re.compile(r"[ \t]*")
 def split(text: str, target: str) -> list[Segment]:
     """Return the paragraphs that hold a letter outside of what is protected."""
     del target
-    newline = "\r\n" if "\r\n" in text else "\n"
+    newline = newline_of(text)
     segments, at = [], 0
     for paragraph in paragraphs(text):
         segment = _segment(paragraph, at, newline)

@@ -18,6 +18,7 @@ from llmcli.documents.segments import (
     Span,
     clean,
     has_letters,
+    newline_of,
     pieces,
     texts_of,
     without_empty_lines,
@@ -73,7 +74,7 @@ class Subtitles:
         cues = list(self._cues(text))
         longest = max((len(self._tag.sub("", line)) for cue in cues for line in text[cue.start : cue.end].splitlines()),
                       default=0)  # fmt: skip
-        newline = "\r\n" if "\r\n" in text else "\n" if "\n" in text else "\r"
+        newline = newline_of(text)
         found = (self._segment(text, cue, max(_WIDTH, longest), newline) for cue in cues)
         return [segment for segment in found if segment]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from llmcli.documents.segments import Segment, join
+from llmcli.documents.segments import Segment, join, newline_of
 
 _BLOCKS = frozenset({"paragraph", "heading", "item"})
 ONE_LANGUAGE = frozenset({"po", "json", "yaml", "properties"})
@@ -45,12 +45,12 @@ def laid_out(
 def _between(text: str, segment: Segment, format_name: str) -> str:
     """Return what separates a text from its translation: of a block a blank line with what begins its line."""
     if segment.kind == "cue":
-        return "\r\n" if "\r\n" in text else "\n"
+        return newline_of(text)
     if format_name == "html" and segment.kind in _BLOCKS:
         return "<br>"
     if segment.kind not in _BLOCKS:
         return " / "
-    newline = "\r\n" if "\r\n" in text else "\n"
+    newline = newline_of(text)
     begin = text.rfind("\n", 0, segment.start) + 1
     lead = text[begin : segment.start]
     quote = "".join(character if character in "> \t#" else " " for character in lead)

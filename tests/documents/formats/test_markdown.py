@@ -183,6 +183,14 @@ def test_windows_line_ends():
     assert translated("> One.\r\n> Two.\r\n", "Eins.\nZwei.") == "> Eins.\r\n> Zwei.\r\n"
 
 
+def test_line_ends_of_old_macs():
+    """Where lines end with CR alone, so do those that are wrapped and those with hard breaks."""
+    text = "one two  \rthree\r\r" + "many words in lines " * 5 + "\rthat are wrapped\r"
+    done = join(text, markdown.split(text, "de"), ["eins  \nzwei", "wort " * 30])
+    assert done.startswith("eins  \rzwei\r\rwort")
+    assert "\n" not in done
+
+
 def test_a_shortcut_reference_keeps_its_label():
     """The words of a link that are its label too are translated: the label is written behind them."""
     assert translated("see [Home page] now\n\n[home page]: /\n", "siehe [Startseite][Home page] jetzt") == (
