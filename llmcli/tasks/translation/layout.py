@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -10,6 +11,14 @@ from llmcli.documents.segments import Segment, join, newline_of
 _BLOCKS = frozenset({"paragraph", "heading", "item"})
 ONE_LANGUAGE = frozenset({"po", "json", "yaml", "properties"})
 """Formats of which a file holds one language, or has places of its own for two."""
+
+_BOX = re.compile(r"\[[ xX]\][ \t]+\Z")
+_FOOTNOTE = re.compile(r"\[\^[^\]]*\]:[ \t]*\Z")
+_ALERT = re.compile(r"\[![\w-]+\][+-]?[ \t]+\Z")
+_DEFINITION = re.compile(r"[\s>]*:[ \t]+\Z")
+_DEFINED = re.compile(r"(?:\r\n|\r|\n)[\s>]*:[ \t]")
+_LINE_END = re.compile(r"[\r\n]|\Z")
+_HARD_BREAK = re.compile(r" *\\\n| {2,}\n")
 
 
 class Layout(StrEnum):
@@ -27,8 +36,9 @@ def laid_out(
     if layout is Layout.TRANSLATION:
         return join(text, segments, translations)
     if layout is Layout.COLUMNS:
+        cell = _markdown_cell if format_name == "markdown" else _cell
         rows = [
-            f"| {_cell(s.text)} | {_cell(t or s.existing or s.text)} |\n"
+            f"| {cell(s.text)} | {cell(t or s.existing or s.text)} |\n"
             for s, t in zip(segments, translations, strict=True)
         ]
         return "".join(["| | |\n|---|---|\n", *rows]) if rows else ""
@@ -51,10 +61,28 @@ def _between(text: str, segment: Segment, format_name: str) -> str:
     if segment.kind not in _BLOCKS:
         return " / "
     newline = newline_of(text)
-    begin = text.rfind("\n", 0, segment.start) + 1
+    begin = max(text.rfind("\n", 0, segment.start), text.rfind("\r", 0, segment.start)) + 1
     lead = text[begin : segment.start]
+    if format_name == "markdown" and segment.kind != "heading":
+        if _in_its_line(text, segment, lead):
+            return " / "
+        if _DEFINITION.match(lead):
+            return newline + lead
+        lead = _FOOTNOTE.sub("    ", _BOX.sub("", lead))
     quote = "".join(character if character in "> \t#" else " " for character in lead)
     return f"{newline}{quote.rstrip(' #') if '>' in quote else ''}{newline}{quote}"
+
+
+def _in_its_line(text: str, segment: Segment, lead: str) -> bool:
+    """Whether the words have to stay in their line: titles of blocks, terms that a definition follows."""
+    end = _LINE_END.search(text, segment.end)
+    rest = text[segment.end : end.start() if end else len(text)]
+    return bool(rest.strip() or _ALERT.search(lead) or _DEFINED.match(text, segment.end + len(rest)))
+
+
+def _markdown_cell(text: str) -> str:
+    """Return Markdown as it may stand in a cell."""
+    return " ".join(_HARD_BREAK.sub("<br>", text).split()).replace("|", "\\|")
 
 
 def _cell(text: str) -> str:

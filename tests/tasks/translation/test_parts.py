@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmcli.documents.formats import markdown
 from llmcli.documents.segments import Segment, Span
 from llmcli.errors import BadDocument
 from llmcli.tasks.languages import parse_language
@@ -249,6 +252,34 @@ def test_interleaved_blocks():
         == "<p>hello<br>salut</p>"
     )
     assert laid_out(Layout.INTERLEAVED, text, cell, [None], "markdown") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("- [ ] todo\n", "- [ ] todo\n\n  TODO\n"),
+        ("> 1. [x] todo\n", "> 1. [x] todo\n>\n>    TODO\n"),
+        ("[^1]: note\n\na[^1]\n", "[^1]: note\n\n    NOTE\n\na[^1]\n\nA[^1]\n"),
+        ("term\n: words\n", "term / TERM\n: words\n: WORDS\n"),
+        ('!!! note "title"\n    words\n', '!!! note "title / TITLE"\n    words\n\n    WORDS\n'),
+        ("> [!tip] title\n> words\n", "> [!tip] title / TITLE\n> words\n>\n> WORDS\n"),
+        ("# title\r\rwords\r", "# title\r\r# TITLE\r\rwords\r\rWORDS\r"),
+    ],
+)
+def test_interleaved_markdown(text, expected):
+    """A translation is a block of the same kind as its source, or stands in its line where that must stay one."""
+    segments = markdown.split(text, "de")
+    shouted = [re.sub(r"\[\^1\]|[a-z]+", lambda m: m[0].upper(), s.text) for s in segments]
+    assert laid_out(Layout.INTERLEAVED, text, segments, shouted, "markdown") == expected
+
+
+def test_escapes_in_a_table_of_both():
+    """Texts of Markdown are Markdown already, of others they are not."""
+    for text, row in {"esc \\* a\\|b\\\nc": "esc \\* a\\|b<br>c"}.items():
+        segments = markdown.split(text, "de")
+        table = laid_out(Layout.COLUMNS, text, segments, ["x"], "markdown")
+        assert table == f"| | |\n|---|---|\n| {row} | x |\n"
+    assert laid_out(Layout.COLUMNS, "a\\*", [segment(0, "a\\*")], ["x"], "plain").endswith("| a\\\\* | x |\n")
 
 
 @given(st.text(max_size=60))
