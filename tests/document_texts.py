@@ -33,7 +33,7 @@ LINES = {
     ],
     "html": [
         "<p>Some words", "</p>", "<b>bold</b>", "<img alt='A cat' src=x>", '<a title="Some title" href=x>', "</a>", "text",
-        "<pre>", "</pre>", "<code>x y</code>", "&amp; &lt;b&gt; &nbsp;", "<!-- note -->", "<div translate=no>", "</div>",
+        "<pre>", "</pre>", "<code>x y</code>", "&amp; &lt;b&gt; &nbsp;", "<!-- note -->", "<div translate=no>", "<div translate=yes>", "<b translate=yes>", "</div>",
         "<script>var a;</script>", "<br>", "<ul><li>One<li>Two</ul>", "<title>Name</title>", "<textarea>Your words</textarea>", "<h1>Head</h1>", "<input placeholder='Type here'>",
         '<meta name="description" content="About">', "", "{{ x }}", "a < b", "<", "<p", "'", '"',
     ],

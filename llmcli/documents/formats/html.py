@@ -133,6 +133,15 @@ class _Part:
 
 
 @dataclass(slots=True)
+class _Shown:
+    """An element with translate="yes" in what is hidden: how many of its name are open, and what was hidden."""
+
+    name: str
+    hidden: list[str]
+    depth: int = 1
+
+
+@dataclass(slots=True)
 class _Walk:
     """Where the walk through the tokens stands."""
 
@@ -142,6 +151,7 @@ class _Walk:
     hidden: list[str] = field(default_factory=list)  # elements from the one inwards in which nothing is translated
     hidden_at: int = 0
     hidden_inline: bool = False
+    shown: list[_Shown] = field(default_factory=list)
     headings: list[tuple[int, str]] = field(default_factory=list)
     block: str = ""
 
@@ -161,6 +171,7 @@ def split(text: str, target: str) -> list[Segment]:
             walk.run.append(_Part(token.start, token.end, "tag", token))
         else:
             _tag(walk, token)
+            _hide_again(walk, token)
     _flush(walk)
     return sorted(walk.segments, key=lambda segment: segment.start)
 
@@ -182,6 +193,11 @@ def _pass_by(walk: _Walk, token: Token) -> None:
         walk.hidden = []
         _tag(walk, token)
         return
+    if not walk.hidden_inline and outer not in _OPAQUE and token.kind == "open" and _is_shown(walk.text, token):
+        walk.shown.append(_Shown(token.name, walk.hidden))
+        walk.hidden = []
+        _tag(walk, token)
+        return
     if token.kind == "open" and token.name == outer:
         walk.hidden.append(outer)
     elif token.kind == "close" and token.name == outer:
@@ -190,6 +206,22 @@ def _pass_by(walk: _Walk, token: Token) -> None:
         return
     if walk.hidden_inline:
         walk.run.append(_Part(walk.hidden_at, token.end, "code"))
+
+
+def _is_shown(text: str, token: Token) -> bool:
+    pairs = attributes(text, token)
+    values = {pair.name: text[pair.start : pair.end].lower() for pair in pairs}
+    return values.get("translate") in {"yes", ""} and token.name not in _VOID and not _is_hidden(text, token, pairs)
+
+
+def _hide_again(walk: _Walk, token: Token) -> None:
+    """Where an element ends that was shown within a hidden one, go on hiding."""
+    if walk.hidden or not walk.shown or walk.shown[-1].name != token.name:
+        return
+    walk.shown[-1].depth += 1 if token.kind == "open" else -1
+    if walk.shown[-1].depth == 0:
+        _flush(walk)
+        walk.hidden, walk.hidden_inline = walk.shown.pop().hidden, False
 
 
 def _raw(walk: _Walk, token: Token) -> None:

@@ -61,6 +61,11 @@ def test_words_are_escaped():
     [
         ('<img alt="A cat"><img alt="A dog">', ["A cat", "A dog"]),
         ("<p translate=no>a<b>b</b><p>c<div translate=no>d<div>e</div>f</div>g", ["c", "g"]),
+        (
+            "<div translate=no>a<p translate=yes>b <b>c</b><p>d</p></p>e<i translate=''>f</i></div>g",
+            ["b <b>c</b>", "d", "f", "g"],
+        ),
+        ("<div translate=no><div translate=yes>a<div translate=no>b</div>c</div>d</div>e", ["a", "c", "e"]),
         ("<pre>a</pre>b", ["b"]),
         ("<textarea>a <b></textarea>b", ["a <b>", "b"]),
         ("<textarea>a\nb</textarea>c", ["c"]),
