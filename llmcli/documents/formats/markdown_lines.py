@@ -17,7 +17,9 @@ _FIXED = re.compile(
     re.IGNORECASE,
 )
 _OPTION = re.compile(r":[\w-]+:(?:\s.*)?")
-_TITLED = re.compile(r"(?:!!!|\?\?\?\+?|===[!+]?)[ \t]*[\w \t-]*+(?:\"(?P<words>.*)\")?")  # blocks of MkDocs
+_TITLED = re.compile(  # blocks and tabs of MkDocs
+    r"(?:!!!|\?\?\?\+?)[ \t]*[\w-][\w \t-]*+(?:\"(?P<words>.*)\")?|===[!+]?[ \t]+\"(?P<tab>.*)\""
+)
 _LEAD = re.compile(r"\[![a-z][\w-]*\][+-]?(?:[ \t]+|\Z)|:[ \t]+", re.IGNORECASE)  # alerts, definitions
 
 
@@ -30,6 +32,6 @@ def stands_alone(line: str, before: str = "") -> tuple[int, int] | None:
     if _FIXED.fullmatch(line) or (before.startswith(":::") and _OPTION.fullmatch(line)):
         return 0, 0
     if titled := _TITLED.fullmatch(line):
-        return titled.span("words") if titled["words"] else (0, 0)
+        return titled.span(titled.lastgroup) if titled.lastgroup else (0, 0)
     lead = _LEAD.match(line)
     return (lead.end(), len(line)) if lead else None

@@ -149,6 +149,7 @@ def test_a_line_for_each_sentence_stays_one():
         ("- item\n:::\n", ["item"]),
         ("Term\n: A definition\n  of two lines\n: Another\n", ["Term", "A definition of two lines", "Another"]),
         ('!!! note "A title"\n    Some words\n', ["A title", "Some words"]),
+        ('=== "A tab"\n    Some words\n', ["A tab", "Some words"]),
         ("??? note\n    Some words\n", ["Some words"]),
         ("Some words\n{: .class}\n", ["Some words"]),
         ("{:toc}\n\n[TOC]\n\n[[_TOC_]]\n", []),
