@@ -19,6 +19,7 @@ from llmcli.documents.segments import (
 
 name = "plain"
 
+_LINE_END = re.compile(r"[\r\n]")
 _INDENT = re.compile(r"[ \t]*")
 
 
@@ -54,7 +55,7 @@ def _segment(paragraph: str, at: int, newline: str) -> Segment | None:
         newline = "\n" if "\n" in core else newline
     lines = read.split("\n")
     indents = [match.group() for match in map(_INDENT.match, lines) if match]
-    indent = _common_start([before.rpartition("\n")[2].strip("\ufeff"), *indents[1:]])
+    indent = _common_start([_LINE_END.split(before)[-1].strip("\ufeff"), *indents[1:]])
     read = "\n".join(line.strip(" \t") for line in lines)
     spans = tuple(find(read, PLAIN))
     if not has_letters(read, spans):

@@ -23,7 +23,7 @@ _DEEPEST = 500
 """Brackets that may be open at one time: libyaml's time grows with their square."""
 _PROPERTIES = re.compile(r"(?:[&!][^\s,\[\]{}]*+\s++)*+")
 _HEADER = re.compile(r"[|>](?P<signs>[-+1-9]*)[ \t]*(?:#[^\r\n]*+)?(?P<newline>\r\n|\r|\n)")
-_SAFE = re.compile(r"[^\W\d_](?:[^\s:#\[\]{},]|[ ](?=[^\s#])|:(?=[^\s,\[\]{}])|,(?=\S)|(?<=\S)#)*\Z")
+_SAFE = re.compile(r"[^\W\d_](?:[^\s:#\[\]{},]|[ ](?=[^\s#])|:(?=[^\s,\[\]{}])|(?<=\S)#)*\Z")
 _SAFE_IN_BLOCK = re.compile(r"[^\W\d_](?:[^\s:#]|[ ](?=[^\s#])|:(?=\S)|(?<=\S)#)*\Z")
 _MORE_WORDS = re.compile(r"(?:y|n|yes|no|on|off|true|false|null)\Z", re.IGNORECASE)
 _UNPRINTABLE = re.compile("[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -188,7 +188,7 @@ def test_values_of_a_rails_file():
 
 @pytest.mark.parametrize(
     "translation",
-    ["word", "yes", "2020-01-01", "null", "1.5", "a: b", "a #b", "- a", "'a'", '"', "it's", "a\nb", "#a", "@a", "{a}", "[a", "*a", "a:",
+    ["word", "yes", "2020-01-01", "null", "1.5", "a: b", "a #b", "- a", "'a'", '"', "it's", "a\nb", "#a", "@a", "{a}", "[a", "*a", "a:", "a,b",
      "&a", "!a", "%a", "|", "> a", "? a", "a\tb", "é", "~", "a, b]", "---", "\\n", "a\x07b\x85c", "=", "0x1f", "1:30", "on", "y"],
 )  # fmt: skip
 @pytest.mark.parametrize(

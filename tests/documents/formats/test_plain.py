@@ -49,6 +49,12 @@ def test_windows_line_endings_are_put_back():
     assert join(text, segments, ["x\ny", "x\ny"]) == "x\r\ny\r\n\r\nx\r\ny\r\n"
 
 
+def test_line_ends_of_old_macs():
+    """Where lines end with CR alone, so do new ones, and an empty line before is no indentation."""
+    text = "\r  a\r"
+    assert join(text, plain.split(text, "de"), ["x\ny"]) == "\r  x\r  y\r"
+
+
 def test_a_paragraph_stays_one():
     """Empty lines in a translation would make it several."""
     assert join("one\n", plain.split("one\n", "de"), ["eins\n\n \nzwei"]) == "eins\nzwei\n"
