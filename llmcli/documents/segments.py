@@ -118,7 +118,8 @@ _NEWLINES = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 _SEQUENCES = re.compile("\x1b(?:\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\\[[0-?]*[ -/]*[@-~]|[@-Z\\\\-_])")
 """What drives a terminal (ECMA-48)."""
-_BLANKS = re.compile(r"\s+")
+_BLANKS = re.compile(r"[^\S\u00a0\u202f]+")
+"""White space but for blanks that hold words together, as French has them before a colon."""
 _EMPTY_LINES = re.compile(r"[^\S\n]*\n\s*")
 
 
@@ -135,7 +136,7 @@ def newline_of(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return the text with one blank for each run of white space."""
+    """Return the text with one blank for each run of white space; blanks that hold words together stay."""
     return _BLANKS.sub(" ", text)
 
 

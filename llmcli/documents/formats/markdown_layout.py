@@ -9,6 +9,7 @@ from itertools import groupby
 
 from llmcli.documents.formats.markdown_inline import write
 from llmcli.documents.formats.markdown_lines import stands_alone
+from llmcli.documents.segments import one_line
 
 _BLANK, _LINE = "\ufdd0", "\ufdd1"
 """A blank and a line end in a protected text (noncharacters of Unicode), which no line is broken at."""
@@ -60,10 +61,10 @@ class Layout:
 
     def _wrapped(self, words: str) -> list[str]:
         if self.prefix is None:
-            return [line] if (line := " ".join(words.split())) else []
+            return [line] if (line := one_line(words).strip()) else []
         if not self.width:
-            return [" ".join(line.split()) for line in words.split("\n") if line.strip()]
-        return _wrap(words.split(), self.width)
+            return [one_line(line).strip() for line in words.split("\n") if line.strip()]
+        return _wrap(list(filter(None, one_line(words).strip().split(" "))), self.width)
 
     def _in_place(self, text: str) -> str:
         if self.shape == "heading":

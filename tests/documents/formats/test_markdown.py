@@ -242,3 +242,10 @@ def test_deep_nesting_is_no_trouble():
     text = (">" * 1000 + " words\n") * 20
     segments = markdown.split(text, "de")
     assert join(text, segments, [None] * len(segments)) == text
+
+
+@pytest.mark.parametrize("source", ["Note: yes\n", "# Note: yes\n", "Note:\nyes and more\n", "- Note: yes\n"])
+def test_blanks_that_hold_words_together_stay(source):
+    """French has one before a colon."""
+    (segment,) = markdown.split(source, "fr")
+    assert "Remarque\u00a0: oui" in join(source, [segment], ["Remarque\u00a0: oui"])
