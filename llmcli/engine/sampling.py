@@ -12,20 +12,21 @@ from typing import Any
 
 from llmcli.engine import native
 from llmcli.engine.model import Model
+from llmcli.engine.numerals import choice, literal
+from llmcli.engine.schemas import GRAMMAR, MOST_COUNT, prepared
 from llmcli.errors import InputError, InternalError
 from llmcli.types import Request, Sampling
 
 PENALTY_WINDOW = 64
 """How many last tokens the repetition penalties look at (llama.cpp's own default)."""
 
-_COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
-_MOST = 10_000
 _DEEPEST = 100
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\r": "\\r", "\n": "\\n"}
 _PART = re.compile(r'"(?:\\.|[^"\\])*"|\[(\^?)((?:\\.|[^\]\\])*)\]')
 """A text or a set of characters in a grammar."""
 _LONGEST = 1 << 20
 """Characters of a grammar."""
+_WIDEST = 500
+_SIGN = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|::=|[()|]', re.DOTALL)
 _LARGEST_SEED = 2**32 - 2
 """LLAMA_DEFAULT_SEED, the number after it, would draw a seed at random."""
 
@@ -104,11 +105,29 @@ class Sampler:
             self._grammar = None
 
 
+def _check_width(grammar: str) -> None:
+    """Refuse many alternatives side by side, all of which are looked at for each token: a millisecond for two or so."""
+    counts = [0]
+    for found in _SIGN.finditer(grammar):
+        sign = found.group()
+        if sign == "(":
+            counts.append(0)
+        elif sign == ")" and len(counts) > 1:
+            counts.pop()
+        elif sign == "::=":
+            counts = [0]
+        elif sign == "|":
+            counts[-1] += 1
+            if counts[-1] >= _WIDEST:
+                raise InputError("grammar", detail=f"more than {_WIDEST} alternatives stand side by side")
+
+
 def _grammar(lib: Any, model: Model, grammar: str) -> Any:
     if not grammar.strip():  # llama.cpp takes an empty grammar for one without rules, and crashes later
         raise InputError("grammar", detail="it is empty")
     if len(grammar) > _LONGEST:
         raise InputError("grammar", detail=f"it is longer than {_LONGEST} characters")
+    _check_width(grammar)
     native.log.clear()
     with (
         native.hushed()
@@ -119,23 +138,20 @@ def _grammar(lib: Any, model: Model, grammar: str) -> Any:
     return sampler
 
 
-def _check_counts(schema: object, depth: int = 0) -> None:
+def _check_patterns(schema: object, depth: int = 0) -> None:
     """Refuse repetitions that llama.cpp would write out: a million of them overflow its stack."""
     if depth > _DEEPEST:
         raise InputError("schema", detail=f"it is nested more than {_DEEPEST} deep")
     if isinstance(schema, Mapping):
         for name, value in schema.items():
-            count = value if name in _COUNTS and isinstance(value, int | float) else 0
             if name == "pattern" and isinstance(value, str):
                 count = max(map(int, re.findall(r"[{,]([0-9]{1,9})", value)), default=0)
-            if count > _MOST:
-                raise InputError("schema", detail=f"{name} is more than {_MOST}")
-            if name == "enum" and value == []:
-                raise InputError("schema", detail="an enum without values")
-            _check_counts(value, depth + 1)
+                if count > MOST_COUNT:
+                    raise InputError("schema", detail=f"pattern repeats more than {MOST_COUNT} times")
+            _check_patterns(value, depth + 1)
     elif isinstance(schema, list):
         for value in schema:
-            _check_counts(value, depth + 1)
+            _check_patterns(value, depth + 1)
 
 
 def grammar_of(request: Request) -> str | None:
@@ -143,21 +159,13 @@ def grammar_of(request: Request) -> str | None:
     if request.schema is not None:
         return schema_to_grammar(request.schema)
     if request.labels:
-        return "root ::= " + " | ".join(map(_literal, request.labels))
+        return f"root ::= {choice(request.labels)}"
     return request.grammar
-
-
-def _literal(text: str) -> str:
-    """Return a text as GBNF writes it."""
-    return '"' + re.sub(r'[\\"\r\n]', lambda found: _ESCAPES[found[0]], text) + '"'
 
 
 def _json_literal(text: str) -> str:
     """Return JSON, which the binding wrote in ASCII, as GBNF writes it, with the characters that a model would write."""
-    try:
-        return _literal(json.dumps(json.loads(text), ensure_ascii=False))
-    except ValueError:
-        return _literal(text)
+    return literal(json.dumps(json.loads(text), ensure_ascii=False))
 
 
 def _without_controls(part: re.Match[str]) -> str:
@@ -168,19 +176,29 @@ def _without_controls(part: re.Match[str]) -> str:
 def schema_to_grammar(schema: Mapping[str, Any]) -> str:
     """Translate a JSON schema to GBNF with the converter of llama.cpp's binding. Raises ``InputError``.
 
-    Its literals are ours: the binding's own lose the backslashes of JSON, so that a value with a quotation mark in it is
-    no grammar, and one with a line end or an emoji another value. So are the characters of its texts: it lets line ends
-    and other control characters stand there as they are, which JSON forbids (RFC 8259, section 7), and in the language of
-    a pattern quotation marks too.
+    It gets what it keeps (``schemas.prepared``), and what stands under ``GRAMMAR`` as it is. Its literals are ours: the
+    binding's own lose the backslashes of JSON, so that a value with a quotation mark in it is no grammar, and one with a
+    line end or an emoji another value. So are the characters of its texts: it lets line ends and other control characters
+    stand there as they are, which JSON forbids (RFC 8259, section 7), and in the language of a pattern quotation marks too.
     """
-    _check_counts(schema)
+    _check_patterns(schema)
     native.lib()
-    from llama_cpp.llama_grammar import SchemaConverter
+    from llama_cpp import llama_grammar
 
-    converter = SchemaConverter(prop_order={}, allow_fetch=False, dotall=False, raw_pattern=False)
-    converter._format_literal = _json_literal  # noqa: SLF001 (see above)
+    converter: Any = llama_grammar.SchemaConverter(prop_order={}, allow_fetch=False, dotall=False, raw_pattern=False)
+    visit = converter.visit
+
+    def visiting(part: Mapping[str, Any], name: str) -> str:
+        if GRAMMAR not in part:
+            return str(visit(part, name))
+        reserved = name in llama_grammar.RESERVED_NAMES
+        return str(converter._add_rule(f"{name}-" if reserved else name or "root", part[GRAMMAR]))  # noqa: SLF001
+
+    converter.visit = visiting
+    converter._format_literal = _json_literal  # noqa: SLF001
     try:
-        converter.visit(converter.resolve_refs(json.loads(json.dumps(schema)), "stdin"), "")
+        root, converter._refs = prepared(schema)  # noqa: SLF001
+        converter.visit(root, "")
         return _PART.sub(_without_controls, str(converter.format_grammar()))
     except (KeyError, TypeError, ValueError, AssertionError, AttributeError, RecursionError, IndexError) as error:
         raise InputError("schema", detail="it holds something that no grammar can be made of") from error
