@@ -400,6 +400,7 @@ def test_an_open_key_file_is_refused(llm, server, tmp_path, mode):
         ({"key_env": "NOT_SET"}, 78),
         ({"key_file": "/nowhere/key"}, 66),
         ({"key_file": "/dev/null"}, 66),
+        ({"key_file": "/tmp"}, 66),
         ({"key_env": "BAD_KEY"}, 78),
     ],
 )
@@ -535,6 +536,13 @@ def test_doctor_lists_backends_hosts_and_consents(llm, tmp_path, monkeypatch):
     shown = llm("config", "show", "backends")
     assert "one: https://one.invalid/v1" in shown.out and CANARY not in shown.out
     assert CANARY not in llm("config", "show", "--json").out
+
+
+def test_doctor_goes_on_after_a_key_file_that_is_none(llm, tmp_path):
+    """It says which backend it is, and looks at the rest."""
+    configure(there={"base_url": "http://127.0.0.1:9/v1", "key_file": str(tmp_path)})
+    rows = {row["check"]: row for row in map(json.loads, llm("doctor", "--json").out.splitlines())}
+    assert str(tmp_path) in rows["backends"]["text"] and "key_file" in rows["backends"]["next"] and "network" in rows
 
 
 def test_a_broken_list_of_consents_is_asked_again(llm, through):

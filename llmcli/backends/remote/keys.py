@@ -60,12 +60,14 @@ def _read(path: Path) -> str:
     """Return what stands in a key file that only its owner may read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would be waited for
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise MissingError(str(path), kind="key file", detail="not a regular file")
+            if status.st_mode & 0o077 or status.st_uid not in {os.getuid(), 0}:
+                raise UnsafeKey(str(path))
+            return os.read(descriptor, _LONGEST).decode("utf-8", "replace").strip()
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise MissingError(str(path), kind="key file", detail=error.strerror or "") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise MissingError(str(path), kind="key file", detail="not a regular file")
-        if status.st_mode & 0o077 or status.st_uid not in {os.getuid(), 0}:
-            raise UnsafeKey(str(path))
-        return file.read(_LONGEST).decode("utf-8", "replace").strip()
