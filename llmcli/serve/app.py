@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from llmcli.errors import LlmError, TryAgain
 from llmcli.serve import openapi
 from llmcli.serve.link import Link, Links, Lost
+from llmcli.serve.silence import QUIET, STARTING, Watch
 from llmcli.worker.answers import error, failed
 from llmcli.worker.fields import OPTIONS_HEADER
 from llmcli.worker.start import Starter
@@ -57,6 +58,7 @@ class Server:
         self._links = Links()
         self._starters: dict[str, Starter] = {}
         self._starting: dict[str, asyncio.Lock] = {}
+        self._heard: set[str] = set()
         self.app = Starlette(
             routes=[
                 Route("/health", _health),
@@ -95,25 +97,46 @@ class Server:
         if kept is not None:
             return kept
         async with self._starting.setdefault(starter.place.key, asyncio.Lock()):  # a starter is no thread's but one
-            return await Link.on(await self._in_thread(starter.connect))
+            connected = await self._in_thread(starter.connect)
+            if starter.started:
+                self._heard.discard(starter.place.key)
+            return await Link.on(connected)
 
     async def ask(self, starter: Starter, path: str, body: bytes) -> tuple[Link, int, list[tuple[bytes, bytes]]]:
         """Send a request to a worker; return the connection with the answer's body, its status and its headers.
 
-        A kept connection that has just ended is replaced. Raises the cause where the worker ends instead of answering.
+        A kept connection that has just ended is replaced. Raises the cause where the worker ends instead of answering,
+        and ``TryAgain`` where it stands still.
         """
         for _ in range(_TRIES):
             link = await self.link(starter)
+            watch = self.watch(starter, link)
             try:
-                return (link, *await link.ask(path, self._header, body))
+                status, headers = await link.ask(path, self._header, body)
             except Lost:
                 link.close()
-                if not link.kept:
-                    raise await self._in_thread(starter.cause) from None
+                if not link.kept or watch.silent:
+                    raise await self.cause(starter, watch) from None
             except BaseException:
                 link.close()
                 raise
+            else:
+                self._heard.add(starter.place.key)
+                return link, status, headers
+            finally:
+                watch.stop()
         raise TryAgain("the worker", detail="it ends whenever it is asked")
+
+    def watch(self, starter: Starter, link: Link) -> Watch:
+        """Watch whether a worker stands still; one that has never answered may still be starting."""
+        return Watch(link, starter.place.socket, QUIET if starter.place.key in self._heard else STARTING)
+
+    async def cause(self, starter: Starter, watch: Watch) -> LlmError:
+        """Return why a connection to a worker ended."""
+        if watch.silent:
+            return TryAgain("the worker", detail="it stands still; try: llm worker stop")
+        cause: LlmError = await self._in_thread(starter.cause)
+        return cause
 
     def give(self, starter: Starter, link: Link) -> None:
         """Keep a connection, or end one whose answer was not read to its end."""
@@ -167,15 +190,16 @@ class _Forward:
                 response.headers["retry-after"] = str(max(1, round(problem.retry_after or 1)))
             await response(scope, receive, send)
             return
+        watch = server.watch(starter, link)
         try:
             kept = [(name, value) for name, value in headers if name not in {b"connection", b"transfer-encoding"}]
             await send({"type": "http.response.start", "status": status, "headers": kept})
             async for piece in link.body():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         except Lost:
-            cause = await server._in_thread(starter.cause)  # noqa: SLF001
-            await _tell(cause, headers, send)
+            await _tell(await server.cause(starter, watch), headers, send)
         finally:
+            watch.stop()
             server.give(starter, link)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -29,6 +29,9 @@ class Link:
         self.kept = False
         self.whole = False
         """The last answer was read to its end."""
+        self._loop = asyncio.get_running_loop()
+        self.heard = self._loop.time()
+        """When it was asked, or last said something, by the loop's clock."""
 
     @classmethod
     async def on(cls, connected: socket.socket) -> Link:
@@ -44,11 +47,13 @@ class Link:
     async def ask(self, path: str, headers: str, body: bytes) -> tuple[int, list[tuple[bytes, bytes]]]:
         """Send a POST request; return status and headers of the answer. Raises ``Lost``."""
         self.whole = False
+        self.heard = self._loop.time()
         head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
         try:
             self._writer.write(head.encode("latin-1") + body)
             await self._writer.drain()
             first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+            self.heard = self._loop.time()
             fields = [line.partition(b":") for line in lines if line]
             self._headers = {name.lower(): value.strip() for name, _, value in fields}
             return int(first.split()[1]), list(self._headers.items())
@@ -60,6 +65,7 @@ class Link:
         try:
             if self._headers.get(b"transfer-encoding") == b"chunked":
                 while size := int(await self._reader.readuntil(b"\r\n"), 16):
+                    self.heard = self._loop.time()
                     yield (await self._reader.readexactly(size + 2))[:-2]
                 await self._reader.readuntil(b"\r\n")
             else:
@@ -69,6 +75,7 @@ class Link:
                     if not piece:
                         raise EOFError  # noqa: TRY301
                     left -= len(piece)
+                    self.heard = self._loop.time()
                     yield piece
         except (OSError, EOFError, ValueError) as error:
             raise Lost(str(error)) from error

@@ -76,15 +76,15 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(model, *argv, **env):
-    """Run ``llm serve``; its workers end with it."""
+def serving(model, *argv, code=None, **env):
+    """Run ``llm serve``, by some code of Python's if that is given; its workers end with it."""
     home = Path(tempfile.mkdtemp(prefix="llm", dir="/tmp"))  # a path short enough for sockets
     runtime = home / "run"
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("LLMCLI_", "HF_"))}
     environ |= {f"LLMCLI_{kind}_DIR": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE")}
     environ |= {"LLMCLI_RUNTIME_DIR": str(runtime), "LLMCLI_TUNE": "off", "HF_HOME": str(home / "hf")}
     environ |= {"PYTHONPATH": str(ROOT), "LLMCLI_MODEL": str(model), "LLMCLI_SERVE_TOKEN": TOKEN, **env}
-    command = [sys.executable, "-m", "llmcli", "serve", "--port", "0", "--json", *argv]
+    command = [sys.executable, *(("-c", code) if code else ("-m", "llmcli")), "serve", "--port", "0", "--json", *argv]
     process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         line = process.stderr.readline()

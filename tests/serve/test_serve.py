@@ -217,6 +217,24 @@ def test_a_worker_that_was_killed_is_started_again(served):
     assert wait_until(lambda: served.post("chat/completions", messages=HELLO, max_tokens=1)[0] == 200)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_worker_that_stands_still_is_given_up(tiny, monkeypatch, stream):
+    """503 after some silence; a long answer of one that is alive is none, and neither is the time that a start takes."""
+    short = (
+        "import llmcli.serve.silence as s; s.QUIET = 0.3; from llmcli.cli.main import main; raise SystemExit(main())"
+    )
+    with serving(tiny("chatml"), code=short) as server:
+        asked = {"messages": HELLO, "temperature": 0, "ignore_eos": True}
+        assert server.post("chat/completions", **asked, max_tokens=400)[0] == 200
+        pid = server.worker()["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            status, body = server.post("chat/completions", **asked, max_tokens=2, stream=stream)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert status == 503 and "stands still" in body["error"]["message"]
+
+
 def test_the_token_is_nowhere_to_be_seen(served):
     """Not in the arguments of the server or a worker, and not in a worker's environment or log."""
     served.post("chat/completions", messages=HELLO, max_tokens=1)
