@@ -68,7 +68,7 @@ class Server:
 
 
 def address(value: Any) -> str:
-    """Return the address of a server without a slash at its end. Raises ``ValueError``."""
+    """Return the address of a server, scheme and host in lower case, no slash at its end. Raises ``ValueError``."""
     wrong = "expected an address such as https://HOST/v1"
     if not isinstance(value, str) or not (value.isascii() and value.isprintable()) or " " in value:
         raise ValueError(wrong)
@@ -83,7 +83,7 @@ def address(value: Any) -> str:
         raise ValueError(f"{wrong}, without a name and a password (key_env and key_file name a key)")
     if parts.query or parts.fragment:
         raise ValueError(f"{wrong}, with nothing behind its path")
-    return value.rstrip("/")
+    return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/?#")
 
 
 def _text(value: Any) -> str:

@@ -79,6 +79,11 @@ def test_every_verb_works(llm, server, tmp_path):
     assert [turn["role"] for turn in server.chats()[-1]["messages"]][-3:] == ["user", "assistant", "user"]
 
 
+def test_an_address_in_capitals_is_the_same(llm, server):
+    """The path is the server's, scheme and host are everybody's."""
+    assert llm("ask", "hi", "--no-stdin", "--base-url", server.url.replace("http", "HTTP") + "/").out == "hi\n"
+
+
 def test_a_backend_of_the_configuration(llm, server):
     """By an option or as the usual one; -m goes before its model, and local is this machine."""
     configure(there={"base_url": server.url, "model": "big", "context": 4096})
