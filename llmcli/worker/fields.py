@@ -22,10 +22,9 @@ MOST_CANDIDATES = 1024
 MOST_PROMPTS = 64
 LONGEST = 2**31 - 1
 _DEEPEST = 64
-_IGNORED = frozenset({
-    "metadata", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user"
-})  # fmt: skip
-"""Fields that change nothing about an answer."""
+_NOTES = ("prompt_cache_key", "safety_identifier", "user")
+"""Texts that change nothing about an answer."""
+_TIERS = frozenset({None, "auto", "default"})
 _ROLES = {
     "system": Role.SYSTEM,
     "developer": Role.SYSTEM,
@@ -52,7 +51,7 @@ class Fields:
         if not isinstance(body, dict):
             raise BadField(None, "the body is not a JSON object")
         self._body: Mapping[str, Any] = body
-        self._asked = set(_IGNORED)
+        self._asked: set[str] = set()
 
     def get(self, name: str) -> Any:
         """Return a field as it is; None where it is not given."""
@@ -61,9 +60,20 @@ class Fields:
 
     def done(self) -> None:
         """Raise ``BadField`` when there are others: an answer that ignores a wish is a wrong one."""
+        for name in _NOTES:
+            self.text(name)
+        self.mapping("metadata")
+        if self.switch("store"):
+            raise BadField("store", "store is not supported: nothing is kept here")
+        if self.text("service_tier") not in _TIERS:
+            raise BadField("service_tier", "service_tier is not supported, unless it is auto or default")
+        self.rest()
+
+    def rest(self) -> None:
+        """Raise ``BadField`` when there are fields that nobody asked for."""
         for name, value in self._body.items():
             if name not in self._asked and value is not None:
-                raise BadField(name, f"the field {name!r} is not supported")
+                raise BadField(name, f"{name} is not supported")
 
     def number(self, name: str, low: float, high: float, *, above: bool = False) -> float | None:
         """Return a number from ``low`` (or ``above`` it) to ``high``; None where it is not given."""
@@ -136,7 +146,28 @@ class Fields:
         value = self.get("messages")
         if not isinstance(value, list) or not value:
             raise BadField("messages", "messages is not a list with a message")
-        return tuple(_message(item, f"messages[{number}]") for number, item in enumerate(value))
+        messages = tuple(_message(item, f"messages[{number}]") for number, item in enumerate(value))
+        called: set[str] = set()
+        for number, message in enumerate(messages):
+            called.update(call.id for call in message.calls)
+            if message.role is Role.TOOL and message.call_id not in called:
+                raise BadField(f"messages[{number}].tool_call_id", "it answers no call of the messages before it")
+        return messages
+
+    def streamed(self) -> tuple[bool, bool]:
+        """Return whether the answer is streamed, and whether the stream ends with the token counts."""
+        stream, options = self.switch("stream"), self.mapping("stream_options")
+        if options is None:
+            return stream, False
+        if not stream:
+            raise BadField("stream_options", "stream_options needs stream to be true")
+
+        def read(fields: Fields) -> bool:
+            if fields.switch("include_obfuscation"):
+                raise BadField("include_obfuscation", "include_obfuscation is not supported")
+            return fields.switch("include_usage")
+
+        return stream, within("stream_options", options, read)
 
     def schema(self) -> Mapping[str, Any] | None:
         """Return the JSON schema that ``response_format`` asks for; None for plain text."""
@@ -180,53 +211,73 @@ class Fields:
 
 
 def _message(item: Any, where: str) -> Message:
-    if not isinstance(item, dict):
-        raise BadField(where, f"{where} is not an object")
-    given = item.get("role")
+    return within(where, item, _read_message)  # type: ignore[no-any-return]
+
+
+def _read_message(fields: Fields) -> Message:
+    given = fields.get("role")
     role = _ROLES.get(given) if isinstance(given, str) else None
     if role is None:
-        raise BadField(f"{where}.role", f"{where}.role is none of {', '.join(_ROLES)}")
-    calls = _calls(item.get("tool_calls"), f"{where}.tool_calls") if role is Role.ASSISTANT else ()
-    call_id = item.get("tool_call_id") if role is Role.TOOL else ""
+        raise BadField("role", f"role is none of {', '.join(_ROLES)}")
+    calls: tuple[ToolCall, ...] = ()
+    call_id = ""
+    if role is Role.ASSISTANT:
+        calls = _calls(fields.get("tool_calls"))
+        fields.text("reasoning_content")  # of an earlier answer; what was thought is not shown to the model again
+        if fields.get("annotations"):
+            raise BadField("annotations", "annotations is not supported")
+    if role is Role.TOOL:
+        call_id = fields.get("tool_call_id")
+        fields.text("name")
     if not isinstance(call_id, str):
-        raise BadField(f"{where}.tool_call_id", f"{where}.tool_call_id is not a text")
-    content = item.get("content")
+        raise BadField("tool_call_id", "tool_call_id is not a text")
+    content = fields.get("content")
     if content is None and calls:
         content = ""
     if isinstance(content, list):
-        content = "".join(_part(part, f"{where}.content") for part in content)
+        content = "".join(within(f"content[{number}]", part, _part) for number, part in enumerate(content))
     if not isinstance(content, str):
-        raise BadField(f"{where}.content", f"{where}.content is not a text")
+        raise BadField("content", "content is not a text")
     return Message(role, content, calls, call_id)
 
 
-def _calls(given: Any, where: str) -> tuple[ToolCall, ...]:
-    """Return the calls of an assistant's turn; their arguments are JSON in a text."""
+def _calls(given: Any) -> tuple[ToolCall, ...]:
+    """Return the calls of an assistant's turn."""
     if not isinstance(given, list | None):
-        raise BadField(where, f"{where} is not a list")
-    calls = []
-    for number, call in enumerate(given or ()):
-        function = call.get("function") if isinstance(call, dict) else None
-        name = function.get("name") if isinstance(function, dict) else None
-        if not isinstance(function, dict) or not isinstance(name, str) or not isinstance(call.get("id"), str):
-            raise BadField(f"{where}[{number}]", f"{where}[{number}] has no id, or no function with a name")
-        try:
-            arguments = json.loads(function.get("arguments") or "{}")
-        except (ValueError, TypeError, RecursionError):
-            arguments = None
-        if not isinstance(arguments, dict):
-            raise BadField(
-                f"{where}[{number}].function.arguments", f"{where}[{number}].function.arguments is no object"
-            )
-        check_depth(arguments, f"{where}[{number}].function.arguments")
-        calls.append(ToolCall(call["id"], name, arguments))
-    return tuple(calls)
+        raise BadField("tool_calls", "tool_calls is not a list")
+    return tuple(within(f"tool_calls[{number}]", call, _call) for number, call in enumerate(given or ()))
 
 
-def _part(part: Any, where: str) -> str:
-    if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
-        raise BadField(where, f"{where} holds something that is not a text")
-    return str(part["text"])
+def _call(fields: Fields) -> ToolCall:
+    fields.whole("index", 0, LONGEST)  # a trace of the stream that it came in
+    if fields.text("type") not in {None, "function"}:
+        raise BadField("type", "type is not function")
+    identity = fields.text("id")
+    if identity is None:
+        raise BadField("id", "id is not a text")
+    return within("function", fields.get("function"), lambda inner: _function(inner, identity))  # type: ignore[no-any-return]
+
+
+def _function(fields: Fields, identity: str) -> ToolCall:
+    """Return a call; its arguments are JSON in a text."""
+    name = fields.text("name")
+    if name is None:
+        raise BadField("name", "name is not a text")
+    try:
+        arguments = json.loads(fields.get("arguments") or "{}")
+    except (ValueError, TypeError, RecursionError):
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise BadField("arguments", "arguments is no object")
+    check_depth(arguments, "arguments")
+    return ToolCall(identity, name, arguments)
+
+
+def _part(fields: Fields) -> str:
+    text = fields.text("text") if fields.get("type") == "text" else None
+    if text is None:
+        raise BadField("text", "text is missing, or this is another thing than a text")
+    return text
 
 
 def check_depth(value: Any, name: str) -> None:
@@ -249,4 +300,17 @@ def parsed(read: Callable[[Fields], Any], body: Any) -> Any:
     fields = Fields(body)
     result = read(fields)
     fields.done()
+    return result
+
+
+def within(where: str, value: Any, read: Callable[[Fields], Any]) -> Any:
+    """Return what ``read`` makes of an object that stands at ``where`` in a body. Raises ``BadField``."""
+    if not isinstance(value, dict):
+        raise BadField(where, f"{where} is not an object")
+    fields = Fields(value)
+    try:
+        result = read(fields)
+        fields.rest()
+    except BadField as problem:
+        raise BadField(f"{where}.{problem.param}", f"{where}.{problem.message}") from problem
     return result

@@ -124,10 +124,8 @@ def count(fields: Fields) -> Wish:
 
 
 def _answered(bases: tuple[Request, ...], fields: Fields, box: Toolbox = NONE) -> Wish:
-    options = fields.mapping("stream_options") or {}
     answers = fields.whole("n", 1, MOST_ANSWERS) or 1
-    usage = bool(options.get("include_usage"))
-    return Wish(bases, fields.text("model"), answers, fields.switch("stream"), usage, box)
+    return Wish(bases, fields.text("model"), answers, *fields.streamed(), box)
 
 
 def _reasoning(fields: Fields) -> bool:

@@ -26,7 +26,15 @@ BAD = [
     ("response_format", {"type": "xml"}), ("response_format", {"type": "json_schema"}),
     ("response_format", {"type": "json_schema", "json_schema": {"schema": 5}}), ("model", 5), ("logit_bias", {"5": 1}),
     ("chat_template_kwargs", 5), ("chat_template_kwargs", {"enable_thinking": "yes"}),
-    ("chat_template_kwargs", {"custom": True}), ("functions", [{}]), ("stream_options", 5), ("unheard_of", 1),
+    ("chat_template_kwargs", {"custom": True}),
+    ("functions", [{}]), ("stream_options", 5), ("unheard_of", 1), ("stream_options", {"include_usage": True}),
+    ("user", 5), ("metadata", "x"), ("store", True), ("store", 1), ("service_tier", "priority"), ("service_tier", []),
+    ("messages", [{"role": "user", "content": "x", "name": "Bob"}]),
+    ("messages", [{"role": "user", "content": "x", "tool_calls": [1]}]),
+    ("messages", [{"role": "user", "content": [{"type": "text", "text": "x", "more": 1}]}]),
+    ("messages", [{"role": "assistant", "content": "x", "refusal": "no"}]),
+    ("messages", [{"role": "tool", "content": "x", "tool_call_id": "zz"}]),
+    ("messages", [{"role": "assistant", "tool_calls": [{"id": "a", "type": "custom", "function": {"name": "f"}}]}]),
 ]  # fmt: skip
 
 
@@ -36,6 +44,26 @@ def test_what_is_out_of_range_is_refused_by_name(name, value):
     with pytest.raises(BadField) as caught:
         parsed(_wish, {"messages": HELLO, name: value})
     assert caught.value.param is not None and caught.value.param.startswith(name)
+
+
+@pytest.mark.parametrize(
+    "options", [{"include_usage": 1}, {"include_usage": "yes"}, {"unheard_of": 1}, {"include_obfuscation": True}]
+)
+def test_options_of_a_stream_are_read_strictly(options):
+    """As all fields."""
+    with pytest.raises(BadField) as caught:
+        parsed(_wish, {"messages": HELLO, "stream": True, "stream_options": options})
+    assert caught.value.param == f"stream_options.{next(iter(options))}"
+
+
+def test_an_answer_may_come_back_as_it_was():
+    """With all the fields that clients keep, and the result of its call."""
+    call = {"id": "c", "type": "function", "index": 0, "function": {"name": "f", "arguments": '{"a": 1}'}}
+    answer = {"role": "assistant", "content": None, "refusal": None, "annotations": [], "audio": None, "tool_calls": [call],
+              "reasoning_content": "hm", "function_call": None}  # fmt: skip
+    result = {"role": "tool", "tool_call_id": "c", "name": "f", "content": "3"}
+    wish = parsed(_wish, {"messages": [*HELLO, answer, result]})
+    assert wish.base.messages[1].calls[0].arguments == {"a": 1} and wish.base.messages[2].call_id == "c"
 
 
 @pytest.mark.parametrize("body", [None, [], 5, "x"])
