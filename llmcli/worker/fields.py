@@ -172,18 +172,7 @@ class Fields:
     def schema(self) -> Mapping[str, Any] | None:
         """Return the JSON schema that ``response_format`` asks for; None for plain text."""
         wanted = self.mapping("response_format")
-        kind = (wanted or {}).get("type", "text")
-        if wanted is None or kind == "text":
-            return None
-        if kind == "json_object":
-            return {"type": "object"}
-        inner = wanted.get("json_schema")
-        schema = inner.get("schema") if kind == "json_schema" and isinstance(inner, dict) else None
-        check_depth(schema, "response_format")
-        if not isinstance(schema, dict):
-            raise BadField("response_format", 'response_format.type is "text", "json_object", or "json_schema" '
-                           "with json_schema.schema")  # fmt: skip
-        return schema
+        return None if wanted is None else within("response_format", wanted, _schema)
 
     def sampling(self) -> Sampling:
         """Return how tokens are drawn; the temperature is 1 unless given, as the protocol says."""
@@ -208,6 +197,28 @@ class Fields:
         newer = self.whole("max_completion_tokens", 1, LONGEST)
         older = self.whole("max_tokens", 1, LONGEST)
         return older if newer is None else newer
+
+
+def _schema(fields: Fields) -> Mapping[str, Any] | None:
+    kind = fields.get("type")
+    if kind in ("text", None):
+        return None
+    if kind == "json_object":
+        return {"type": "object"}
+    if kind != "json_schema":
+        raise BadField("type", "type is none of text, json_object, json_schema")
+
+    def read(inner: Fields) -> Mapping[str, Any]:
+        for name in ("name", "description"):
+            inner.text(name)
+        inner.switch("strict")  # it always is
+        schema = inner.mapping("schema")
+        if schema is None:
+            raise BadField("schema", "schema is not an object")
+        check_depth(schema, "schema")
+        return schema
+
+    return within("json_schema", fields.get("json_schema"), read)  # type: ignore[no-any-return]
 
 
 def _message(item: Any, where: str) -> Message:

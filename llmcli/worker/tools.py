@@ -21,6 +21,7 @@ from llmcli.worker.fields import BadField, Fields, check_depth
 MOST_TOOLS = 128
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
+_FUNCTION = {"name", "description", "parameters", "strict"}
 _MODES = ("none", "auto", "required")
 
 
@@ -105,6 +106,9 @@ def _tool(tool: Any, where: str) -> Mapping[str, Any]:
         raise BadField(where, f'{where} is not {{"type": "function", "function": {{...}}}}')
     if not isinstance(function.get("name"), str) or not _NAME.fullmatch(function["name"]):
         raise BadField(f"{where}.function.name", f"{where}.function.name is not 1 to 64 letters, digits, _ and -")
+    for place, given, known in ((where, tool, {"type", "function"}), (f"{where}.function", function, _FUNCTION)):
+        for name in given.keys() - known:
+            raise BadField(f"{place}.{name}", f"{place}.{name} is not supported")
     for name, kind in (("description", str), ("parameters", dict), ("strict", bool)):
         if not isinstance(function.get(name), kind | None):
             raise BadField(f"{where}.function.{name}", f"{where}.function.{name} has another type")
