@@ -116,7 +116,7 @@ GENERAL = ("json", "quiet", "verbose")
 """For commands that run no model."""
 
 
-def filled(function: Callable[..., int]) -> Callable[..., int]:
+def filled(function: Callable[..., int], advice: str = "Try: llm models list") -> Callable[..., int]:
     """Let a command refuse every text that is given and empty: a variable that is not set would name another thing.
 
     Options whose text may be left out are None by default.
@@ -126,7 +126,7 @@ def filled(function: Callable[..., int]) -> Callable[..., int]:
     def wrapper(**given: Any) -> int:
         for value in given.values():
             if value == "" or (isinstance(value, list) and "" in value):
-                raise UsageError("a name is empty (a variable that is not set?)", detail="Try: llm models list")
+                raise UsageError("a name is empty (a variable that is not set?)", detail=advice)
         return function(**given)
 
     return wrapper

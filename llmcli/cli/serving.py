@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.cli.context import Context
-from llmcli.errors import BadModelFile, MissingError, ModelNotHere
+from llmcli.errors import BadModelFile, MissingError, ModelNotHere, UsageError
 
 if TYPE_CHECKING:
     from llmcli.models.library import Library
     from llmcli.serve.app import Listed
     from llmcli.serve.guard import Rules
     from llmcli.worker.start import Starter
+
+HOST, PORT = "127.0.0.1", 8033
+_SHORT = 16
+"""Characters of a token below which somebody may guess it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +75,13 @@ class ServedModels:
 
 
 def run(cli: Context, wish: Wish) -> None:
-    """Serve until a signal comes. Raises ``CannotListen``, what ``token.find`` raises, and what the signal means."""
+    """Serve until a signal comes. Raises ``CannotListen``, ``UsageError`` for an origin that is none, what ``token.find`` raises, and what the signal means."""
     from llmcli.cli import wiring
     from llmcli.serve import listening, token
     from llmcli.serve.server import Server
     from llmcli.worker import wire
 
+    origins = _origins(wish)
     given = token.find(wish.token_file, cli.world.environ)
     secret = given or token.make()
     where = listening.on_path(Path(wish.socket)) if wish.socket else listening.on_address(wish.host, wish.port)
@@ -86,10 +91,12 @@ def run(cli: Context, wish: Wish) -> None:
         server = Server(
             ServedModels(cli),
             wire.dump_options(replace(options, gpu_layers=None)),
-            _rules(wish, secret, opened),
+            _rules(wish, secret, origins, opened),
             lambda text: _say(cli, text),
         )
         _announce(cli, opened, None if given else secret)
+        if len(secret) < _SHORT and not cli.flags.quiet:
+            _say(cli, f"the token has less than {_SHORT} characters: others may guess it")
         server.run_until(opened, lambda: cli.interrupt.requested)
     cli.interrupt.check()
 
@@ -103,7 +110,17 @@ def _check_default(cli: Context) -> None:
             raise
 
 
-def _rules(wish: Wish, secret: str, opened: socket.socket) -> Rules:
+def _origins(wish: Wish) -> frozenset[str]:
+    """Return the origins of the pages that may ask. Raises ``UsageError`` for what is none."""
+    from llmcli.serve import guard
+
+    try:
+        return frozenset(map(guard.origin_of, wish.origins))
+    except ValueError as error:
+        raise UsageError(f"--allow-origin: {error}", detail="Try: --allow-origin https://HOST:PORT") from error
+
+
+def _rules(wish: Wish, secret: str, origins: frozenset[str], opened: socket.socket) -> Rules:
     from llmcli.serve import listening
     from llmcli.serve.guard import LOOPBACK, Rules
 
@@ -113,7 +130,7 @@ def _rules(wish: Wish, secret: str, opened: socket.socket) -> Rules:
         token=secret,
         hosts=LOOPBACK | names,
         addresses=everywhere,
-        origins=frozenset(wish.origins),
+        origins=origins,
         body=wish.body << 20,
         requests=wish.requests,
     )

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,6 +28,11 @@ _BODIES = 4
 """Bodies of the largest size that may be on their way at once."""
 _LINGER = 1.0
 """Seconds for which the rest of a refused body is thrown away, so that the client gets to read the refusal."""
+_ORIGIN = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?/?"
+)
+_USUAL = {"http": 80, "https": 443}
+_HIGHEST_PORT = 65535
 _ANSWERED = {"authorization", "content-type"}
 
 
@@ -74,10 +80,11 @@ class Guard:
         """Refuse a request or hand it on."""
         headers = Headers(scope=scope)
         origin = headers.get("origin")
-        if origin in self._rules.origins:
-            send = _with_origin(send, origin or "")
+        allowed = origin is None or self._is_allowed(origin)
+        if origin is not None and allowed:
+            send = _with_origin(send, origin)
         try:
-            preflight = self._check(scope, headers, origin)
+            preflight = self._check(scope, headers, origin, allowed=allowed)
             if preflight is not None:
                 await preflight(scope, receive, send)
             elif scope["method"] != "POST":
@@ -87,24 +94,29 @@ class Guard:
         except _Refused as refused:
             await _refuse(refused.response, headers, receive, send)
 
-    def _check(self, scope: Scope, headers: Headers, origin: str | None) -> Response | None:
+    def _check(self, scope: Scope, headers: Headers, origin: str | None, *, allowed: bool) -> Response | None:
         """Return the answer to a browser's question whether it may ask, None for other requests. Raises ``_Refused``."""
-        rules = self._rules
         if not self._is_ours(headers.get("host", "")):
             raise _Refused(error(403, "this server is not called by that host name", code="host_refused"))
-        if origin is not None and origin not in rules.origins:
+        if not allowed:
             raise _Refused(error(403, "pages of that origin may not ask here", code="origin_refused"))
         if self.closing:
             raise _Refused(error(503, "the server is ending", code="ending", headers={"Retry-After": "5"}))
         if origin is not None and scope["method"] == "OPTIONS":
-            allowed = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Max-Age": "600"}
-            return Response(status_code=204, headers={**allowed, "Access-Control-Allow-Headers": ", ".join(_ANSWERED)})
+            methods = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Max-Age": "600"}
+            return Response(status_code=204, headers={**methods, "Access-Control-Allow-Headers": ", ".join(_ANSWERED)})
         kind, _, given = headers.get("authorization", "").partition(" ")
         matches = hmac.compare_digest(given.strip().encode(), self._token) and kind.lower() == "bearer"
         if not matches and scope["path"] != OPEN:
             words = "the token is missing or wrong: send it as Authorization: Bearer TOKEN"
             raise _Refused(error(401, words, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"}))
         return None
+
+    def _is_allowed(self, origin: str) -> bool:
+        try:
+            return origin_of(origin) in self._rules.origins
+        except ValueError:
+            return False
 
     def _is_ours(self, host: str) -> bool:
         name, found, port = host.lower().rpartition(":")
@@ -170,6 +182,16 @@ class Guard:
             self._say(f"internal error: {type(problem).__name__}: {problem}")
             if not started:
                 await error(500, "internal error")(scope, receive, send)
+
+
+def origin_of(text: str) -> str:
+    """Return an origin as browsers write it (RFC 6454, section 6.2). Raises ``ValueError`` for what is none."""
+    found = _ORIGIN.fullmatch(text)
+    port = int(found["port"] or 0) if found else 0
+    if not found or port > _HIGHEST_PORT:
+        raise ValueError(f"{text} is not the origin of a page")
+    scheme, host = found["scheme"].lower(), found["host"].lower()
+    return f"{scheme}://{host}" + (f":{port}" if port not in {0, _USUAL.get(scheme)} else "")
 
 
 def _is_address(name: str) -> bool:

@@ -64,8 +64,33 @@ def test_what_is_said(announced):
     run, seen = announced("--port", "0")
     assert (run.code, run.out) == (0, "")
     assert run.err.splitlines() == [f"listening on http://127.0.0.1:{seen[0][2][1]}", f"token {seen[0][0].token}"]
-    run, _ = announced("--port", "0", env={"LLMCLI_SERVE_TOKEN": "mine-is-this"})
-    assert "mine-is-this" not in run.err and run.err.startswith("listening")
+    run, _ = announced("--port", "0", env={"LLMCLI_SERVE_TOKEN": "mine-is-this-and-long"})
+    assert "mine-is-this-and-long" not in run.err and run.err.startswith("listening")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--socket", "s", "--port", "8134"], ["--socket", "s", "--host", "::1"], ["--socket", ""], ["--host", ""],
+        ["--token-file", ""], ["--allow-origin", ""], ["-m", ""], ["--allow-origin", "*"], ["--allow-origin", "foo/bar"],
+    ],
+)  # fmt: skip
+def test_what_would_be_dropped_is_refused(announced, argv):
+    """2, before anything listens."""
+    run, seen = announced(*argv)
+    assert run.code == 2 and not seen
+
+
+def test_a_short_token_is_warned_about(announced):
+    """It is still taken."""
+    run, seen = announced("--port", "0", env={"LLMCLI_SERVE_TOKEN": "abc"})
+    assert run.code == 0 and "16 characters" in run.err and seen
+
+
+def test_an_origin_is_taken_as_browsers_write_it(announced):
+    """In lower case, without the usual port."""
+    _, seen = announced("--port", "0", "--allow-origin", "http://OK2.example:80/")
+    assert seen[0][0].origins == {"http://ok2.example"}
 
 
 def test_another_address_is_warned_about(announced):

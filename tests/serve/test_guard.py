@@ -6,6 +6,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
+from llmcli.serve import guard
 from llmcli.serve.guard import Guard, Rules
 
 TOKEN = {"Authorization": "Bearer secret"}
@@ -21,9 +22,9 @@ async def app(scope, receive, send):
 
 def client(base=HERE, **rules):
     said = []
-    guard = Guard(app, Rules("secret", **rules), said.append)
-    made = TestClient(guard, base_url=base)
-    made.guard, made.said = guard, said
+    guarded = Guard(app, Rules("secret", **rules), said.append)
+    made = TestClient(guarded, base_url=base)
+    made.guard, made.said = guarded, said
     return made
 
 
@@ -62,6 +63,21 @@ def test_an_allowed_origin_may_ask():
     assert served.get("/v1/models", headers=origin).status_code == 401
     answer = served.get("/v1/models", headers={**origin, **TOKEN})
     assert answer.status_code == 200 and answer.headers["access-control-allow-origin"] == "http://app.example"
+
+
+@pytest.mark.parametrize("text", ["http://OK.example:80/", "HTTP://ok.EXAMPLE", "http://ok.example:080"])
+def test_an_origin_may_be_written_in_several_ways(text):
+    """As browsers do it is one of them."""
+    assert guard.origin_of(text) == "http://ok.example"
+
+
+@pytest.mark.parametrize(
+    "text", ["*", "foo/bar", "ok.example", "http://", "http://a/b", "null", "http://a:99999", "http://a b"]
+)
+def test_what_is_no_origin_is_refused(text):
+    """It would never match."""
+    with pytest.raises(ValueError, match="is not the origin"):
+        guard.origin_of(text)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated
 
 import typer
 
 from llmcli.cli.context import Context
-from llmcli.cli.options import GENERAL, command
+from llmcli.cli.options import GENERAL, command, filled
+from llmcli.errors import UsageError
 
 _EXAMPLES = """
 llm serve
@@ -17,13 +19,24 @@ curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8033/v1/models
 """
 
 
+_filled = functools.partial(filled, advice="Try: llm serve --help")
+
+
+@_filled
 @command("model", "ctx", "threads", "gpu_layers", "kv_type", *GENERAL, examples=_EXAMPLES)
 def serve(  # noqa: PLR0917 (options, all of them named)
     cli: Context,
     host: Annotated[
-        str, typer.Option("--host", metavar="H", help="Address to listen on; others than loopback open it to others.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="Port; 0: any.")] = 8033,
+        str | None,
+        typer.Option(
+            "--host",
+            metavar="H",
+            help="Address to listen on (default: 127.0.0.1); others than loopback open it to others.",
+        ),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, metavar="N", help="Port (default: 8033; 0: any).")
+    ] = None,
     socket: Annotated[
         str | None, typer.Option("--socket", metavar="PATH", help="Listen at this path instead, for you only.")
     ] = None,
@@ -46,6 +59,9 @@ def serve(  # noqa: PLR0917 (options, all of them named)
     """
     from llmcli.cli import serving
 
+    if socket is not None and (host is not None or port is not None):
+        raise UsageError("--socket goes with neither --host nor --port", detail="Leave one of them out.")
+    host, port = host or serving.HOST, serving.PORT if port is None else port
     wish = serving.Wish(host, port, socket, token_file, allow_origin or (), max_concurrency, max_body)
     serving.run(cli, wish)
     return 0
