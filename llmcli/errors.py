@@ -130,10 +130,10 @@ class BadDocument(InputError):
 
 
 class ContextOverflow(InputError):
-    """A prompt of ``tokens`` tokens does not fit the ``context`` tokens of the model."""
+    """A prompt of ``tokens`` does not fit the ``context`` of the model; 0: what the server ``subject`` says is ``detail``."""
 
-    def __init__(self, subject: str = "", *, tokens: int, context: int) -> None:
-        super().__init__(subject)
+    def __init__(self, subject: str = "", *, tokens: int = 0, context: int = 0, detail: str = "") -> None:
+        super().__init__(subject, detail=detail)
         self.tokens = tokens
         self.context = context
 

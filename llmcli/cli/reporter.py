@@ -11,6 +11,9 @@ from llmcli.cli.world import Writer
 from llmcli.errors import AnswerCut, LeftUndone
 from llmcli.types import FinishReason, Progress, Result
 
+_NAMED = 5
+"""Items that are named of those that failed in the same way."""
+
 
 class Reporter:
     """What goes to stderr beside errors: progress, notices, reasoning, statistics."""
@@ -23,6 +26,8 @@ class Reporter:
         self._clean = sanitize.Sanitizer()
         self._reasoned = False
         self._results_shown = False
+        self._told: wording.Words | None = None
+        self._same: list[str] = []
 
     def progress(self, event: Progress) -> None:
         """Show progress, where there is a terminal that shows no results yet."""
@@ -52,9 +57,21 @@ class Reporter:
             Writer(self._cli.world.stderr, self._cli.interrupt, name="standard error").write(text.encode())
 
     def error(self, error: Exception, name: str) -> None:
-        """Say that an item failed."""
+        """Say that an item failed; one fault of many items is told once, and at its end with how many it was the same."""
+        words = wording.words(error)
+        if name and words == self._told and not self._cli.flags.json:
+            self._same.append(name)
+            return
+        self._say_same()
+        self._told = words
         self.close()
         wording.show(error, self._cli.world, as_json=self._cli.flags.json, name=name)
+
+    def _say_same(self) -> None:
+        if self._same:
+            more = f" and {len(self._same) - _NAMED} more" if len(self._same) > _NAMED else ""
+            self._say(f"llm: the same of {'; '.join(map(sanitize.line, self._same[:_NAMED]))}{more}")
+            self._same.clear()
 
     def work(self, results: Sequence[Result]) -> None:
         """Say how the backend worked (``-v``) and what the job cost (``--stats``): an object with ``--json``."""
@@ -70,6 +87,7 @@ class Reporter:
 
         With ``--json`` the warnings stand in the results, and stderr holds objects only.
         """
+        self._say_same()
         for text in self._held if code and not self._cli.flags.json else ():
             self._say(f"llm: warning: {sanitize.line(text)}")
         partial = [result for result in results if result.cut]

@@ -64,6 +64,7 @@ def _missing(error: e.MissingError) -> Words:
         "prompt": "Try: llm prompts list",
         "remote model": "Name one of its models: -m MODEL",
         "key file": "Correct key_file: llm config edit",
+        "token file": "Make one: (umask 077; head -c 24 /dev/urandom | base64 > FILE)",
         "repository": "Check the name on the Hub, or try: llm models list",
         "translation memory": "llm translate --tm and llm tm import make one; without --tm your own is meant.",
         "match": "Try fewer words: the Hub looks for all of them in the names of repositories.",
@@ -71,6 +72,7 @@ def _missing(error: e.MissingError) -> Words:
     whats = {
         "input": "cannot read",
         "key file": "cannot read the key file",
+        "token file": "there is no token in",
         "place": "cannot read",
         "match": "no repository with GGUF files matches",
         "remote model": "the server has no model",
@@ -95,6 +97,9 @@ def _model_not_here(error: e.ModelNotHere) -> Words:
 
 
 def _overflow(error: e.ContextOverflow) -> Words:
+    if error.detail:
+        advice = "Shorten the input, or summarize it first: llm summarize FILE"
+        return _with_detail(f"{_of(error)} does not take so long a request", error), advice
     subject = f"{_of(error)}: " if _of(error) else ""
     text = f"{subject}{error.tokens} tokens do not fit the context of {error.context} tokens"
     return text, "Shorten the input, raise --ctx, or summarize it first: llm summarize FILE"
@@ -286,7 +291,10 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
         _with_detail(f"{_of(x)} is not safe for the sockets of workers", x),
         f"Try: chmod 700 {_of(x)} (if it is yours), or set LLMCLI_RUNTIME_DIR to a directory of yours",
     ),
-    e.Refused: lambda x: (_with_detail(f"{_of(x)} refused the request", x), ""),
+    e.Refused: lambda x: (
+        _with_detail(f"{_of(x)} refused the request", x),
+        "Check its address, the model (-m) and the options: llm config show",
+    ),
     e.Untrusted: lambda x: (_with_detail(_of(x), x), "Check the address: llm config show backends"),
     e.AccessDenied: _access,
     e.KeyRefused: _key_refused,

@@ -7,7 +7,7 @@ import secrets
 import stat
 from collections.abc import Mapping
 
-from llmcli.errors import AccessDenied, ConfigError, InputError, MissingError
+from llmcli.errors import ConfigError, MissingError, UnsafeKey
 
 VARIABLE = "LLMCLI_SERVE_TOKEN"
 _LONGEST = 4096
@@ -17,13 +17,13 @@ _BYTES = 24
 def find(file: str | None, environ: Mapping[str, str]) -> str | None:
     """Return the token that the user gave, None where there is none: ``file`` goes before the environment.
 
-    Raises ``MissingError`` for a file that cannot be read, ``AccessDenied`` for one that others may read or write,
-    ``InputError`` and ``ConfigError`` for what can be no token.
+    Raises ``MissingError`` for a file that cannot be read or holds none, ``UnsafeKey`` for one that others may read or
+    write, and ``ConfigError`` for a variable that can be none.
     """
     if file is not None:
         token = _read(file)
         if not _is_token(token):
-            raise InputError(file, detail="expected one line of visible ASCII characters, the token")
+            raise MissingError(file, kind="token file", detail="expected one line of visible ASCII characters")
         return token
     token = environ.get(VARIABLE, "")
     if token and not _is_token(token):
@@ -39,15 +39,17 @@ def make() -> str:
 def _read(file: str) -> str:
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would be waited for, for ever
-        with os.fdopen(descriptor, "rb") as opened:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise InputError(file, detail="not a regular file")
+                raise MissingError(file, kind="token file", detail="not a regular file")
             if status.st_mode & 0o077 or status.st_uid not in {os.getuid(), 0}:
-                raise AccessDenied(file, detail="others may read or write it; it holds a secret: chmod 600")
-            return opened.read(_LONGEST).decode("utf-8", "replace").strip()
+                raise UnsafeKey(file)
+            return os.read(descriptor, _LONGEST).decode("utf-8", "replace").strip()
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        raise MissingError(file, kind="input", detail=error.strerror or "") from error
+        raise MissingError(file, kind="token file", detail=error.strerror or "") from error
 
 
 def _is_token(text: str) -> bool:

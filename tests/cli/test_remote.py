@@ -202,6 +202,8 @@ def test_a_pause_that_is_asked_for_is_made(ask, server):
         (refused(413, "too large"), 65, "too large", 1),
         (refused(400, "maximum context length is 5 tokens", code="context_length_exceeded"), 65, "5 tokens", 1),
         (refused(400, "messages must alternate"), 76, "must alternate", 1),
+        (refused(418), 76, "HTTP status 418", 1),
+        (refused(204), 76, "HTTP status 204", 1),
         (refused(429, "pay first", code="insufficient_quota"), 69, "pay first", 1),
     ],
 )
@@ -210,7 +212,8 @@ def test_each_failure_has_its_code(ask, server, usual, code, words, asked):  # n
     server.usual = usual
     run = ask("--max-tokens", "4")
     assert (run.code, run.out) == (code, ""), run.err
-    assert words in run.err and run.err.startswith("llm: ") and len(run.err.splitlines()) <= 2
+    assert words in run.err and run.err.startswith("llm: ") and (code == 69 or len(run.err.splitlines()) == 2)
+    assert str(server.port) in run.err or code == 66
     assert len(server.chats()) == asked
 
 
@@ -235,6 +238,17 @@ def test_one_cut_stream_of_several_is_partial(llm, server, tmp_path):
     server.usual = lambda handler, body: (half() if "b text" in str(body) else good)(handler, body)
     run = llm("summarize", "--base-url", server.url, *map(str, files))
     assert run.code == 3 and "A summary." in run.out and "broke off" in run.err
+
+
+def test_one_fault_of_many_records_is_told_once(llm, server):
+    """With the line of the first and what to do; the others are named."""
+    server.usual = refused(400, "bad thing")
+    run = llm("sentiment", "--base-url", server.url, stdin="".join(f"text {number}\n" for number in range(9)).encode())
+    first, advice, others = run.err.splitlines()
+    assert run.code == 76 and "line 1: " in first and advice.startswith("Check")
+    assert others == "llm: the same of line 2; line 3; line 4; line 5; line 6 and 3 more"
+    server.usual = raw(b"[]")
+    assert "line 1: " in llm("sentiment", "--base-url", server.url, stdin=b"text\nmore\n").err
 
 
 def test_a_silent_server_is_given_up(llm, server):

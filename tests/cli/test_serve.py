@@ -27,7 +27,7 @@ def test_numbers_out_of_range_are_usage(llm, argv):
 
 
 @pytest.mark.parametrize(
-    ("mode", "text", "code"), [(0o644, "abc", 77), (0o620, "abc", 77), (0o600, "", 65), (0o600, "a b", 65)]
+    ("mode", "text", "code"), [(0o644, "abc", 77), (0o620, "abc", 77), (0o600, "", 66), (0o600, "a b", 66)]
 )
 def test_token_files(llm, tmp_path, mode, text, code):
     """One that others may read is refused, and so is one without a token."""
@@ -35,8 +35,11 @@ def test_token_files(llm, tmp_path, mode, text, code):
     file.write_text(text)
     file.chmod(mode)
     run = llm("serve", "--port", "0", "--token-file", str(file))
-    assert run.code == code and str(file) in run.err
-    assert llm("serve", "--token-file", str(tmp_path / "none")).code == 66
+    assert run.code == code and str(file) in run.err and "HF_TOKEN" not in run.err
+    assert ("chmod 600" if code == 77 else "/dev/urandom") in run.err
+    for other in (tmp_path / "none", tmp_path, Path("/dev/null")):
+        run = llm("serve", "--token-file", str(other))
+        assert run.code == 66 and "/dev/urandom" in run.err
 
 
 def test_a_token_of_the_environment_that_is_none(llm):

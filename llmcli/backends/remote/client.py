@@ -22,7 +22,7 @@ from llmcli import __version__
 from llmcli.backends.remote.call import Call, Ended
 from llmcli.backends.remote.keys import Key
 from llmcli.backends.remote.proxies import Proxy
-from llmcli.backends.remote.refusals import refusal
+from llmcli.backends.remote.refusals import not_json, refusal
 from llmcli.errors import KeyRefused, LlmError, RemoteError, TryAgain, Untrusted
 from llmcli.servers import Server
 
@@ -104,7 +104,7 @@ class Client:
             loaded = json.loads(body)
         except (ValueError, RecursionError) as error:
             page = "html" in answer.kind
-            detail = "a web page came instead of an answer" if page else f"its answer is not JSON: {error}"
+            detail = "a web page came instead of an answer" if page else f"its answer is not JSON: {not_json(error)}"
             raise RemoteError(self.server.label, detail=detail) from error
         if not isinstance(loaded, dict):
             raise RemoteError(self.server.label, detail="its answer is no JSON object")

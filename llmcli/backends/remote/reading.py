@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llmcli.backends.remote.keys import Key
-from llmcli.backends.remote.refusals import in_stream, short
+from llmcli.backends.remote.refusals import in_stream, not_json
 from llmcli.engine.output import ReasoningSplitter
 from llmcli.errors import Refused, RemoteError, TryAgain
 from llmcli.servers import Server
@@ -64,7 +64,7 @@ class Reader:
             chunk = json.loads(data)
         except (ValueError, RecursionError) as error:
             raise RemoteError(
-                self._server.label, detail=f"a part of its answer is not JSON: {short(str(error))}"
+                self._server.label, detail=f"a part of its answer is not JSON: {not_json(error)}"
             ) from error
         if not isinstance(chunk, dict):
             raise RemoteError(self._server.label, detail="a part of its answer is no JSON object")

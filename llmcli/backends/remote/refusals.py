@@ -13,11 +13,12 @@ from typing import Any
 from llmcli.backends.remote.keys import Key
 from llmcli.backends.remote.limiter import Busy
 from llmcli.errors import (
-    InputError,
+    ContextOverflow,
     KeyRefused,
     LlmError,
     MissingError,
     Refused,
+    RemoteError,
     TryAgain,
     UnavailableError,
     Untrusted,
@@ -69,6 +70,8 @@ def refusal(server: Server, key: Key, model: str, status: int, *, headers: Mappi
     message, code, param = problem(body)
     said = short(key.hidden_in(message)) or f"HTTP status {status}"
     label = server.label
+    if status < 300:  # noqa: PLR2004
+        return RemoteError(label, detail=f"no answer came with HTTP status {status}")
     if 300 <= status < 400:  # noqa: PLR2004
         where = short(key.hidden_in(headers.get("location", "elsewhere")))
         return Untrusted(label, detail=f"it redirects to {where}, and nothing is sent on to there")
@@ -85,7 +88,7 @@ def refusal(server: Server, key: Key, model: str, status: int, *, headers: Mappi
     if status in (408, 409, 425) or status >= 500:  # noqa: PLR2004
         return TryAgain(label, retry_after=_retry_after(headers), detail=said)
     if status == 413 or code == "context_length_exceeded" or _TOO_LONG.search(message):  # noqa: PLR2004
-        return InputError("what was sent", detail=said)
+        return ContextOverflow(label, detail=said)
     return BadRequest(label, param=param, detail=said)
 
 
@@ -94,8 +97,13 @@ def in_stream(server: Server, key: Key, error: Any) -> LlmError:
     message, code, _ = fields_of({"error": error})
     said = short(key.hidden_in(message)) or "it broke off"
     if code == "context_length_exceeded" or _TOO_LONG.search(message):
-        return InputError("what was sent", detail=said)
+        return ContextOverflow(server.label, detail=said)
     return Refused(server.label, detail=said) if "invalid" in code else TryAgain(server.label, detail=said)
+
+
+def not_json(error: Exception) -> str:
+    """Return why something is no JSON, without the line that it would be confused with one of ours."""
+    return f"{error.msg} at character {error.pos}" if isinstance(error, json.JSONDecodeError) else short(str(error))
 
 
 def short(text: str) -> str:
