@@ -298,12 +298,15 @@ def _parse(key: Key, value: Any, origin: str) -> Setting:
 
 
 def _plain(value: Any) -> str:
-    """Return a value in words that need no Python."""
+    """Return a value in words that need no Python, without the name and password that an address may hold."""
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
     if isinstance(value, Mapping | list):
         return "a list" if isinstance(value, list) else "a mapping"
-    return repr(value) if isinstance(value, str) else str(value)
+    if not isinstance(value, str):
+        return str(value)
+    scheme, separator, rest = value.rpartition("@")[0].partition("//")
+    return repr(f"{scheme}//***@{value.rpartition('@')[2]}" if separator and rest else value)
 
 
 def resolve(flags: Mapping[str, tuple[str, Any]], environ: Mapping[str, str], config_file: Path | None) -> Settings:

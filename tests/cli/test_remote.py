@@ -202,6 +202,10 @@ def test_a_pause_that_is_asked_for_is_made(ask, server):
         (refused(413, "too large"), 65, "too large", 1),
         (refused(400, "maximum context length is 5 tokens", code="context_length_exceeded"), 65, "5 tokens", 1),
         (refused(400, "messages must alternate"), 76, "must alternate", 1),
+        (of_type("application/json", b"{}"), 76, "nothing in its answer", 1),
+        (of_type("application/json", b'{"choices": null}'), 76, "nothing in its answer", 1),
+        (refused(200, Content_Encoding="gzip"), 76, "encoded (gzip)", 1),
+        (raw(chunk({"content": "x"})[:-2] + b"\xff"), 76, "not UTF-8", 1),
         (refused(418), 76, "HTTP status 418", 1),
         (refused(204), 76, "HTTP status 204", 1),
         (refused(429, "pay first", code="insufficient_quota"), 69, "pay first", 1),
@@ -360,6 +364,14 @@ def test_the_readme_s_examples_are_right(llm, example):
     file.write_text(example)
     run = llm("config", "show", "backends")
     assert run.code == 0 and all(name in run.out for name in re.findall(r"^  (\w+):$", example, re.MULTILINE))
+
+
+def test_a_password_in_an_address_is_not_repeated(llm):
+    """Whoever reads along would have it."""
+    run = llm("ask", "hi", "--no-stdin", "--base-url", "http://user:hunter2@host/v1")
+    assert run.code == 2 and "hunter2" not in run.err and "***@host/v1" in run.err
+    run = llm("ask", "hi", "--no-stdin", env={"LLMCLI_BASE_URL": "http://user:hunter2/@@host/v1"})
+    assert run.code == 78 and "hunter2" not in run.err
 
 
 def test_an_unknown_backend(llm):

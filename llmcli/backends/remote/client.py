@@ -129,6 +129,9 @@ class Client:
                     headers = {name.lower(): value for name, value in response.getheaders()}
                     said = response.read(_MOST_ERROR)
                     raise refusal(self.server, self._key, model, response.status, headers=headers, body=said)
+                coding = response.headers.get("content-encoding", "identity")
+                if coding.strip().lower() not in {"", "identity"}:
+                    raise RemoteError(self.server.label, detail=f"its answer is encoded ({coding[:40]}), unasked")
                 yield Answer(response.headers.get_content_type(), response, connection)
             finally:
                 call.watch(None)

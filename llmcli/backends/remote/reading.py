@@ -70,8 +70,14 @@ class Reader:
             raise RemoteError(self._server.label, detail="a part of its answer is no JSON object")
         yield from self.take_chunk(chunk)
 
+    def take_whole(self, answer: Mapping[str, Any]) -> Iterator[Event]:
+        """Yield what an answer says that came as a whole. Raises ``RemoteError`` for one that says nothing."""
+        if not (isinstance(answer.get("choices"), list) and answer["choices"]) and not answer.get("error"):
+            raise RemoteError(self._server.label, detail="there is nothing in its answer")
+        yield from self.take_chunk(answer)
+
     def take_chunk(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
-        """Yield what a chunk says, or an answer that came as a whole."""
+        """Yield what a chunk says, or such an answer."""
         if chunk.get("error"):
             raise in_stream(self._server, self._key, chunk["error"])
         if isinstance(chunk.get("usage"), Mapping):

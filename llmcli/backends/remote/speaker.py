@@ -171,7 +171,7 @@ class Speaker:
             if answer.kind == "text/event-stream":
                 self._read(call, answer, reader, (request.max_tokens or _ENDLESS) + _EXTRA, hand_on)
             elif answer.kind == "application/json":  # a server that does not stream
-                for event in reader.take_chunk(self.client.parsed(answer, answer.whole())):
+                for event in reader.take_whole(self.client.parsed(answer, answer.whole())):
                     hand_on(event)
             else:
                 kind = "a web page" if answer.kind == "text/html" else f"an answer of type {answer.kind}"
@@ -194,6 +194,8 @@ class Speaker:
                         put(event)
             except TooLong as error:
                 raise RemoteError(self.server.label, detail="a part of its answer does not end") from error
+            except UnicodeDecodeError as error:
+                raise RemoteError(self.server.label, detail="its answer is not UTF-8") from error
             if time.monotonic() - heard > self.server.timeout:
                 raise TryAgain(
                     self.server.label, detail=f"no piece of an answer came in {self.server.timeout:g} seconds"

@@ -23,7 +23,7 @@ class EventStream:
     """
 
     def __init__(self, longest: int = 1 << 20) -> None:
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._decode = codecs.getincrementaldecoder("utf-8")("strict").decode
         self._longest = longest
         self._rest = ""
         self._data: list[str] = []
@@ -31,7 +31,10 @@ class EventStream:
         self._first = True
 
     def feed(self, block: bytes) -> Iterator[str]:
-        """Yield the data of the events that ``block`` completes. Raises ``TooLong``."""
+        """Yield the data of the events that ``block`` completes. Raises ``TooLong``, and ``UnicodeDecodeError``.
+
+        The standard reads what is not UTF-8 as U+FFFD, which would be a wrong answer that nobody is told of.
+        """
         text = self._rest + self._decode(block)
         if self._first and text:
             text, self._first = text.removeprefix("\ufeff"), False
