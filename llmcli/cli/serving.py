@@ -93,6 +93,7 @@ def run(cli: Context, wish: Wish) -> None:
             wire.dump_options(replace(options, gpu_layers=None)),
             _rules(wish, secret, origins, opened),
             lambda text: _say(cli, text),
+            verbose=cli.flags.verbose,
         )
         _announce(cli, opened, None if given else secret)
         if len(secret) < _SHORT and not cli.flags.quiet:

@@ -182,7 +182,7 @@ class _Forward:
                 body = json.dumps({**fields, "model": starter.plan.name}).encode()
             link, status, headers = await server.ask(starter, self._path, body)
         except ValueError as problem:
-            await error(400, f"the body is not JSON: {problem}")(scope, receive, send)
+            await error(400, f"the body is not JSON: {str(problem).partition(';')[0]}")(scope, receive, send)
             return
         except LlmError as problem:
             response = failed(problem)

@@ -25,7 +25,7 @@ def on_address(host: str, port: int) -> Iterator[socket.socket]:
             family, address = min((item[0], item[4]) for item in found)  # IPv4 where a name means both
             listening = stack.enter_context(socket.create_server(address[:2], family=family, backlog=_BACKLOG))
         except (OSError, UnicodeError) as error:
-            reason = (isinstance(error, OSError) and error.strerror) or str(error)
+            reason = _reason(error)
             raise CannotListen(where, detail=reason[:1].lower() + reason[1:]) from error
         yield listening
 
@@ -51,6 +51,13 @@ def on_path(path: Path) -> Iterator[socket.socket]:
             yield listening
         finally:
             path.unlink(missing_ok=True)
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    """Return the system's words, without what Python adds to them; the numbers of a name's failures are others."""
+    if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _remove_stale(path: Path) -> None:

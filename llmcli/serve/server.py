@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import resource
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -17,6 +19,7 @@ from llmcli.serve.app import Models
 from llmcli.serve.app import Server as Application
 from llmcli.serve.guard import Guard, Rules
 from llmcli.worker import logs
+from llmcli.worker.answers import error
 
 _HEAD = 10.0
 """Seconds in which the head of a request has to come."""
@@ -27,12 +30,17 @@ _REAP = 2.0
 _GRACE = 2
 """Seconds for connections to close once their answers were written."""
 _DESCRIPTORS = 8192
+_REQUESTS = "uvicorn.requests"
 
 
 class _Patient(H11Protocol):
     """HTTP that waits for the head of a request no longer than ``_HEAD``, however slowly bytes of it drop in."""
 
     _waiting: asyncio.TimerHandle | None = None
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.logger = logging.getLogger(_REQUESTS)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -49,6 +57,18 @@ class _Patient(H11Protocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (uvicorn's)
+        """Say in OpenAI's shape that what came is not HTTP."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            response = error(400, "what came is not HTTP", headers={"Connection": "close"})
+            parts = (
+                h11.Response(status_code=400, headers=response.raw_headers, reason=b"Bad Request"),
+                h11.Data(data=bytes(response.body)),
+                h11.EndOfMessage(),
+            )
+            self.transport.write(b"".join(filter(None, map(self.conn.send, parts))))
+        self.transport.close()
+
     def _wait(self) -> None:
         self._waiting = self.loop.call_later(_HEAD, self._too_slow)
 
@@ -64,14 +84,24 @@ class _Patient(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Serves ``models`` under ``rules``; ``options`` as in ``app.Server``; ``say`` takes a line about what is wrong."""
+    """Serves ``models`` under ``rules``; ``options`` as in ``app.Server``; ``say`` takes a line about what is wrong.
+
+    ``verbose``: it is told also of requests that are no HTTP, which anybody can send without a token.
+    """
 
     def __init__(
-        self, models: Models, options: dict[str, Any], rules: Rules, say: Callable[[str], None] = lambda _: None
+        self,
+        models: Models,
+        options: dict[str, Any],
+        rules: Rules,
+        say: Callable[[str], None] = lambda _: None,
+        *,
+        verbose: bool = False,
     ) -> None:
         self._application = Application(models, options)
         self.guard = Guard(self._application.app, rules, say)
         logs.tell(say)
+        logging.getLogger(_REQUESTS).setLevel(logging.WARNING if verbose else logging.ERROR)
         config = uvicorn.Config(
             self.guard,
             http=_Patient,

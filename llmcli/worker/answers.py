@@ -24,6 +24,8 @@ _STATUS = (
     (ModelNotHere, 404), (Unsupported, 501), (TryAgain, 503), (Stopped, 503), (OutOfMemory, 507),
 )  # fmt: skip
 _OURS = 500
+_FIELDS = {"schema": "response_format", "grammar": "response_format", "input": "input"}
+"""By what the engine finds bad, the field that it stands in."""
 
 
 def error(
@@ -39,16 +41,21 @@ def error(
     return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status, headers)
 
 
-def failed(problem: Exception) -> JSONResponse:
-    """Return the response for an error of ours; of another exception nothing but its class is told."""
+def failed(problem: Exception, prompt: str = "messages") -> JSONResponse:
+    """Return the response for an error of ours; of another exception nothing but its class is told.
+
+    ``prompt`` is the field that what was too long stands in.
+    """
     status = next((status for kind, status in _STATUS if isinstance(problem, kind)), _OURS)
     subject, detail = getattr(problem, "subject", ""), getattr(problem, "detail", "")
     if isinstance(problem, ContextOverflow):
         message = f"the prompt has {problem.tokens} tokens, the context {problem.context}"
-        return error(status, message, param="messages", code="context_length_exceeded")
+        return error(status, message, param=prompt, code="context_length_exceeded")
     if isinstance(problem, MissingError | ModelNotHere):
         words = f"there is no model {subject!r} here"
         if isinstance(problem, ModelNotHere):
             words += f"; on this machine, llm models pull {subject} fetches it"
         return error(status, words, param="model", code="model_not_found")
-    return error(status, ": ".join(text for text in (subject, detail) if text) or type(problem).__name__)
+    param = _FIELDS.get(subject) if isinstance(problem, InputError) else None
+    words = ": ".join(text for text in (subject, detail) if text) or type(problem).__name__
+    return error(status, words, param=param)

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from llmcli.engine.engine import Engine
-from llmcli.errors import LlmError
+from llmcli.errors import InputError, LlmError
 from llmcli.types import EngineOptions, Event, Finished, Request, Scores, TextPiece
 from llmcli.worker import embeddings, shapes, wire, wishes
 from llmcli.worker.activity import Activity
@@ -63,10 +63,20 @@ class OpenAI:
 
     async def completion(self, request: HttpRequest) -> Response:
         """``POST /v1/completions``."""
-        return await self._generate(request, wishes.completion, shapes.COMPLETION)
+        return await self._generate(request, wishes.completion, shapes.COMPLETION, "prompt")
 
-    async def _generate(self, request: HttpRequest, read: Callable[[Fields], Wish], shape: shapes.Shape) -> Response:
+    async def _generate(
+        self, request: HttpRequest, read: Callable[[Fields], Wish], shape: shapes.Shape, prompt: str = "messages"
+    ) -> Response:
         async def answer(wish: Wish, engine: Engine, stack: contextlib.AsyncExitStack) -> Response:
+            try:
+                return await answered(wish, engine, stack)
+            except InputError as problem:
+                if wish.toolbox.forced and problem.subject in {"schema", "grammar"}:
+                    raise BadField("tools", f"the schema of a tool: {problem.detail}") from problem
+                raise
+
+        async def answered(wish: Wish, engine: Engine, stack: contextlib.AsyncExitStack) -> Response:
             events = _Events(self, engine, wish.requests(), streams=wish.stream)
             stack.push_async_callback(events.close)
             await events.start()
@@ -77,7 +87,7 @@ class OpenAI:
                 raise first.error
             return _Stream(shapes.chunks(shape, wish, self._names[0], first, events))
 
-        return await self._serve(request, read, answer)
+        return await self._serve(request, read, answer, prompt)
 
     async def score(self, request: HttpRequest) -> Response:
         """``POST /v1/score``."""
@@ -111,7 +121,7 @@ class OpenAI:
         """``POST /v1/embeddings``."""
         self._activity.begin()
         try:
-            return await _told(self._embed(request))
+            return await _told(self._embed(request), "input")
         finally:
             self._activity.end()
 
@@ -137,7 +147,7 @@ class OpenAI:
             raise _Refusal(error(404, words, param="model", code="model_not_found"))
 
     async def _serve(
-        self, request: HttpRequest, read: Callable[[Fields], Wish], answer: Callable[..., Any]
+        self, request: HttpRequest, read: Callable[[Fields], Wish], answer: Callable[..., Any], prompt: str = "messages"
     ) -> Response:
         """Read a body, have it answered with an engine, and turn what is wrong into a response."""
 
@@ -151,7 +161,7 @@ class OpenAI:
             return response
 
         async with contextlib.AsyncExitStack() as stack:
-            response = await _told(answering(stack))
+            response = await _told(answering(stack), prompt)
             if isinstance(response, _Stream):
                 response.closing = stack.pop_all()
             return response
@@ -172,7 +182,7 @@ class _GoneError(Exception):
     """The client went."""
 
 
-async def _told(answering: Awaitable[Response]) -> Response:
+async def _told(answering: Awaitable[Response], prompt: str) -> Response:
     """Return the answer, or what is wrong with the request in OpenAI's shape."""
     try:
         return await answering
@@ -181,7 +191,7 @@ async def _told(answering: Awaitable[Response]) -> Response:
     except BadField as problem:
         return error(400, problem.message, param=problem.param)
     except LlmError as problem:
-        return failed(problem)
+        return failed(problem, prompt)
     except (_GoneError, ClientDisconnect):
         return Response(status_code=_GONE)
 

@@ -54,6 +54,7 @@ class Answer:
         self.logprobs: list[TokenLogprobs] | None = None if wish.base.logprobs is None else []
         self.length = 0
         self.finished: Finished | None = None
+        self.forced = bool(wish.toolbox.forced)
         self._reader = CallReader(wish.toolbox)
 
     def take(self, text: str, *, last: bool = False) -> list[str | ToolCall]:
@@ -61,6 +62,8 @@ class Answer:
         said = self._reader.feed(text) if text else []
         if last:
             said += self._reader.flush()
+        if self.forced:  # what is no call is the beginning of one that was cut
+            said = [piece for piece in said if isinstance(piece, ToolCall)]
         for piece in said:
             if isinstance(piece, ToolCall):
                 self.calls.append(piece)
@@ -85,8 +88,9 @@ class Chat:
         message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
         if answer.reasoning:
             message["reasoning_content"] = answer.reasoning
-        if answer.calls:
+        if answer.calls or answer.forced:
             message["content"] = answer.text or None
+        if answer.calls:
             message["tool_calls"] = [_call(call) for call in answer.calls]
         logprobs = None if answer.logprobs is None else {"content": [_chat_logprob(e) for e in answer.logprobs]}
         return {"index": answer.index, "message": message, "logprobs": logprobs, "finish_reason": answer.reason}

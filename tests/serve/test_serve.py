@@ -118,6 +118,61 @@ def test_a_call_that_has_to_come_comes(served, stream):
     assert served.post("chat/completions", messages=told, tools=[TOOL], max_tokens=4)[0] == 200
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_was_cut_is_no_text(served, stream):
+    """Its beginning is nothing to show; the reason says what happened."""
+    asked = {"messages": HELLO, "tools": [TOOL], "tool_choice": "required", "max_tokens": 2, "stream": stream}
+    _, body = served.post("chat/completions", **asked)
+    if stream:
+        objects = [json.loads(line[6:]) for line in body.decode().split("\n\n") if line[6:7] == "{"]
+        assert not any(item["choices"][0]["delta"].get("content") for item in objects)
+        assert objects[-1]["choices"][0]["finish_reason"] == "length"
+    else:
+        assert body["choices"][0]["message"]["content"] is None and body["choices"][0]["finish_reason"] == "length"
+
+
+UNIQUE = {"type": "array", "uniqueItems": True}
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "param"),
+    [
+        ("embeddings", {"input": "word " * 5000}, "input"),
+        ("embeddings", {"input": [10**9]}, "input"),
+        ("completions", {"prompt": "word " * 5000}, "prompt"),
+        ("chat/completions", {"messages": [{"role": "user", "content": "word " * 5000}]}, "messages"),
+        (
+            "chat/completions",
+            {"messages": HELLO, "response_format": {"type": "json_schema", "json_schema": {"schema": UNIQUE}}},
+            "response_format",
+        ),
+        (
+            "chat/completions",
+            {"messages": HELLO, "tool_choice": "required",
+             "tools": [{"type": "function", "function": {"name": "f", "parameters": UNIQUE}}]},
+            "tools",
+        ),
+    ],
+)  # fmt: skip
+def test_an_error_names_the_field(served, path, asked, param):
+    """Also where the engine finds it."""
+    status, body = served.post(path, **asked)
+    assert (status, body["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"GET /health HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"\0\r\n\r\n"],
+)
+def test_what_is_no_http_is_told_in_openai_s_shape(served, sent):
+    """And to nobody who watches the server, whom it would bury."""
+    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as connection:
+        connection.sendall(sent)
+        head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
+    assert b" 400 " in head and json.loads(body)["error"]["type"] == "invalid_request_error"
+    assert not select.select([served.process.stderr], [], [], 0)[0]
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("max_tokens", -1), ("max_tokens", 10**30), ("temperature", -1e308), ("temperature", 1e308), ("n", 10**18),
@@ -150,13 +205,14 @@ def test_forged_and_bare_requests(served):
         assert served.ask(method, path, {} if method == "POST" else None)[0] == 404
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b"1" * 5000])
 def test_bad_bodies(served, body):
     """400, never 500."""
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
     connection.request("POST", "/v1/chat/completions", body, {"Authorization": f"Bearer {TOKEN}"})
     answer = connection.getresponse()
-    assert answer.status == 400 and json.loads(answer.read())["error"]["message"]
+    message = json.loads(answer.read())["error"]["message"]
+    assert answer.status == 400 and message and "sys." not in message
     connection.close()
 
 
