@@ -98,14 +98,14 @@ _EMBEDDINGS: _Json = {
     "dimensions": {"type": "integer", "minimum": 1},
 }
 _SCORE: _Json = {**_MODEL, **_MESSAGES, "candidates": _texts(fields.MOST_CANDIDATES)}
-_COUNT: _Json = {**_MODEL, **_MESSAGES, **_TOOLS}
+_COUNT: _Json = {**_MODEL, **_MESSAGES, **_TOOLS, "prompt": _TEXT}
 
 POSTS: dict[str, tuple[str, _Json, list[str]]] = {
     "/v1/chat/completions": ("Answer a conversation; with stream as server-sent events.", _CHAT, ["messages"]),
     "/v1/completions": ("Continue texts as they stand, without a chat template.", _COMPLETION, ["prompt"]),
     "/v1/embeddings": ("Return a vector of length 1 for each text.", _EMBEDDINGS, ["input"]),
     "/v1/score": ("Return the log-probability of each candidate as the next turn.", _SCORE, ["messages", "candidates"]),
-    "/v1/count": ("Return how many tokens a conversation is.", _COUNT, ["messages"]),
+    "/v1/count": ("Return how many tokens a conversation is, or a prompt.", _COUNT, []),
 }
 """Paths that take a body: what they do, their fields, and those that have to be there."""
 _GETS = {

@@ -2,7 +2,7 @@
 
 Source: the OpenAI API reference, "Chat Completions", "Completions", "Embeddings", "Streaming" and "Models". ``POST
 /v1/score`` takes ``messages`` and ``candidates`` and returns the log-probability of each as the next turn; ``POST
-/v1/count`` takes ``messages`` and returns how many tokens they are, chat template applied.
+/v1/count`` takes ``messages`` and returns how many tokens they are, chat template applied; or a ``prompt``.
 """
 
 from __future__ import annotations

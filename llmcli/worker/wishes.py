@@ -118,8 +118,14 @@ def score(fields: Fields) -> Wish:
 
 
 def count(fields: Fields) -> Wish:
-    """``POST /v1/count``."""
-    box = tools.read(fields)
+    """``POST /v1/count``: of a conversation, or of a text that is continued as it stands."""
+    box, prompt = tools.read(fields), fields.text("prompt")
+    if prompt is not None:
+        if fields.get("messages") is not None or box.tools:
+            raise BadField("prompt", "prompt goes with neither messages nor tools")
+        return Wish((Request("0", (), prompt=prompt),), fields.text("model"))
+    if fields.get("messages") is None:
+        raise BadField("messages", "there are neither messages nor a prompt")
     return Wish((Request("0", fields.messages(), tools=box.tools),), fields.text("model"))
 
 

@@ -142,6 +142,13 @@ def test_counts_are_those_of_usage(client):
     """With the chat template."""
     count = client.post("/v1/count", json={"messages": HELLO}).json()
     assert count["tokens"] == chat(client).json()["usage"]["prompt_tokens"]
+    asked = {"prompt": "once upon a time", "max_tokens": 1}
+    whole = client.post("/v1/completions", json=asked).json()
+    assert (
+        client.post("/v1/count", json={"prompt": asked["prompt"]}).json()["tokens"] == whole["usage"]["prompt_tokens"]
+    )
+    for body, field in (({}, "messages"), ({"messages": HELLO, "prompt": "x"}, "prompt"), ({"input": "x"}, "messages")):
+        assert client.post("/v1/count", json=body).json()["error"]["param"] == field
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/score", "/v1/count"])
