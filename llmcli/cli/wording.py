@@ -250,7 +250,10 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
         "Try: llm models list",
     ),
     e.MissingExtra: lambda x: (f"this needs {_of(x)}", f'Try: pip install "llmcli[{x.detail}]"'),
-    e.InputError: lambda x: (_with_detail(f"{_of(x)} is bad input", x), ""),
+    e.InputError: lambda x: (
+        _with_detail(f"{_of(x)} is bad input", x),
+        "Correct it where it is written: llm prompts edit NAME" if x.subject in {"schema", "grammar"} else "",
+    ),
     e.MissingError: _missing,
     e.ModelNotHere: _model_not_here,
     e.NothingToRemove: lambda x: (f"the model {_of(x)} is not on this machine", "Try: llm models list"),

@@ -9,7 +9,8 @@ import pytest
 from scripted import Reply, last
 
 from llmcli.cli import app
-from llmcli.errors import OutOfMemory
+from llmcli.cli.wording import words
+from llmcli.errors import InputError, OutOfMemory
 
 
 @pytest.mark.parametrize(
@@ -216,3 +217,8 @@ def test_help_without_a_command_goes_to_the_run_s_stderr(llm):
     """Nothing is written past the descriptors that the run was given."""
     run = llm()
     assert run.code == 2 and run.err.startswith("Usage: llm ")
+
+
+def test_a_schema_that_cannot_be_kept_has_a_next_step():
+    """It stands in a prompt file."""
+    assert "llm prompts edit" in words(InputError("schema", detail="not cannot be kept"))[1]
