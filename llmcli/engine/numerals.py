@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from fractions import Fraction
 
 _DIGITS = 16
 """Digits of a number without bound, as in the converter of llama.cpp's binding."""
@@ -28,7 +27,7 @@ def numbers(low: float | None, high: float | None, *, above: bool = False, below
 
     Raises ``ValueError`` for an empty range, and for bounds with a fraction.
     """
-    if any(bound is not None and Fraction(bound).denominator != 1 for bound in (low, high)):
+    if any(bound is not None and bound != int(bound) for bound in (low, high)):
         raise ValueError("a bound of numbers has a fraction; only whole ones can be kept")
     least, most = _ends(None if low is None else int(low), None if high is None else int(high))
     if least > most or (least == most and (above or below)):
