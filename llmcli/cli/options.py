@@ -10,7 +10,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -18,6 +18,7 @@ import typer
 from llmcli.cli import completers
 from llmcli.cli.context import Context
 from llmcli.errors import UsageError
+from llmcli.values import frozen
 
 SEED_MAX = 2**32 - 1
 
@@ -29,7 +30,7 @@ def _finite(value: float | None) -> float | None:
     return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Flags:
     """The recurring options as typed; None where not given."""
 
