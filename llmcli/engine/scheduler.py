@@ -17,7 +17,7 @@ from llmcli.engine.slots import Slots
 from llmcli.errors import ContextOverflow, OutOfMemory
 from llmcli.types import FinishReason
 
-STALL = {True: 0.25, False: 1.0}
+STALL = {True: 0.4, False: 1.0}
 """Seconds for which a step may hold up sequences that are decoding (interactive ones, bulk ones) to evaluate prompts."""
 _PIECE = 128
 """Prompt tokens of such a step before it is known how long they take."""
