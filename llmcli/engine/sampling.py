@@ -17,8 +17,9 @@ from llmcli.engine.schemas import GRAMMAR, MOST_COUNT, prepared
 from llmcli.errors import InputError, InternalError
 from llmcli.types import Request, Sampling
 
-PENALTY_WINDOW = 64
-"""How many last tokens the repetition penalties look at (llama.cpp's own default)."""
+PENALTY_WINDOW = 256
+"""How many last tokens the repetition penalties look at: small models repeat whole paragraphs, which llama.cpp's own
+default of 64 does not see."""
 
 _DEEPEST = 100
 _PART = re.compile(r'"(?:\\.|[^"\\])*"|\[(\^?)((?:\\.|[^\]\\])*)\]')
