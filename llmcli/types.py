@@ -90,6 +90,7 @@ class Request:
     ``time.monotonic()`` value. ``reasoning`` False asks the template to switch thinking off where it can. ``ignore_eos``
     goes on to ``max_tokens`` whatever the model says (for measurements). ``public_prefix``: the messages before the last
     are nobody's secret (a prompt file's), so that what a model made of them may be kept on disk for the next command.
+    ``session``: 32 hexadecimal digits that name a saved conversation, whose evaluated state may be kept on disk too.
     ``logprobs``: how many of the likeliest tokens are told with each token's own log-probability; None: nothing is.
     ``prompt``: a text to be continued as it stands, without the template, instead of ``messages``. ``tools``: what the
     model may call, each an object as OpenAI's protocol has them.
@@ -112,6 +113,7 @@ class Request:
     logprobs: int | None = None
     prompt: str | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
+    session: str | None = None
 
 
 @frozen

@@ -54,6 +54,7 @@ requests = st.builds(
     ignore_eos=st.booleans(),
     public_prefix=st.booleans(),
     logprobs=st.none() | st.integers(0, 5),
+    session=st.none() | st.just("0123456789abcdef" * 2),
 )
 
 
