@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llmcli.engine.prefixes import PrefixStore
-from llmcli.engine.sequence import Sequence
+from llmcli.engine.sequence import Sequence, common_prefix
 from llmcli.engine.slots import Slots
 
 _WORTH_LOADING = 16
@@ -26,6 +26,8 @@ class Beginnings:
 
         Where it is not, ``save_at`` of the sequence says at which length to ``remember`` it.
         """
+        if sequence.request.session:
+            self._recall_session(sequence, sequence.request.session, running)
         length = sequence.public_length
         if length < _WORTH_LOADING or not self._slots.portable:
             return
@@ -43,6 +45,38 @@ class Beginnings:
             sequence.save_at = length
         else:
             self._slots.adopt(list(entry.tokens), state)
+
+    def _recall_session(self, sequence: Sequence, session: str, running: list[Sequence]) -> None:
+        """Fetch what was evaluated of a saved conversation, where that is more than what the memory has of it."""
+        if not self._slots.portable:
+            return
+        here = self._slots.reusable(sequence, running)
+        if len(sequence.tokens) - here < _WORTH_LOADING:
+            return
+        store = self._stores(self._slots.format)
+        entry = store.find_session(session)
+        if entry is None:
+            return
+        tokens = list(entry.tokens)
+        usable = common_prefix(tokens, sequence.tokens)  # what a model said need not be split as its text is
+        if usable < len(tokens) and not self._slots.can_cut:
+            return
+        if usable - here >= _WORTH_LOADING:
+            state = store.load(entry)
+            if state is not None:
+                self._slots.adopt(tokens, state)
+
+    def remember_sessions(self, each: float) -> None:
+        """Put what is in the memory of saved conversations on disk, where reading it will be faster than evaluating.
+
+        ``each``: seconds that a prompt's token takes.
+        """
+        if not self._slots.portable:
+            return
+        for slot, kept in self._slots.unsaved():
+            session, kept.session = kept.session, None
+            if session and self._slots.context.state_size(slot) / _DISK < each * len(kept.tokens):
+                self._stores(self._slots.format).save(kept.tokens, self._slots.context.save(slot), session)
 
     def remember(self, sequence: Sequence) -> None:
         """Put what is evaluated of ``sequence`` on disk, where reading it will be faster than evaluating it was."""

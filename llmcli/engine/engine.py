@@ -33,7 +33,7 @@ from llmcli.engine.threads import Threads
 from llmcli.engine.tokens import Tokenizer
 from llmcli.engine.turns import Turns
 from llmcli.errors import BadModelFile, ContextOverflow, InternalError, LlmError, UsageError
-from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Message, Request, Work
+from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Message, Request, Role, Work
 
 _POLL = 0.05
 """Seconds between looks at the interrupt while waiting."""
@@ -42,6 +42,7 @@ _GATHER = 0.002
 _BATCH = 512
 _PROBES = ("\ue000", "\U0010fffd")
 """Two messages whose texts differ from the first byte on, in case a tokenizer falls back on bytes."""
+_SESSION = re.compile("[0-9a-f]{32}")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -198,10 +199,14 @@ class Engine:
                 self._wake.notify_all()
 
     def _sequence(self, request: Request, sink: Sink) -> Sequence:
+        if request.session is not None and not _SESSION.fullmatch(request.session):
+            raise UsageError("a session's id is 32 hexadecimal digits")
         tokens, inside = self._prompt(request)
         sequence = self._of_kind(request, sink, tokens, inside=inside)
         if request.public_prefix and self._scheduler.remembers:
             sequence.public_length = self._public_length(request, tokens)
+        if request.session and self._scheduler.remembers and (self._model.recurrent or self._model.window):
+            sequence.turn_length = self._turn_length(request, tokens)
         return sequence
 
     def _prompt(self, request: Request) -> tuple[list[int], bool]:
@@ -223,6 +228,18 @@ class Engine:
             ]
             known = self._public = (key, probes[0][: common_prefix(*probes)])
         return common_prefix(known[1], tokens)
+
+    def _turn_length(self, request: Request, tokens: list[int]) -> int:
+        """Return with how many of ``tokens`` the next turn's prompt will begin, whatever is answered."""
+        nexts = [
+            self._template.tokens(
+                (*request.messages, Message(Role.ASSISTANT, said), Message(Role.USER, said)),
+                reasoning=request.reasoning,
+                tools=request.tools,
+            )[0]
+            for said in _PROBES
+        ]
+        return min(common_prefix(tokens, each) for each in nexts)
 
     def _of_kind(self, request: Request, sink: Sink, tokens: list[int], *, inside: bool) -> Sequence:
         template, tokenizer = self._template, self._tokenizer
@@ -341,6 +358,8 @@ class Engine:
             self._deadline = scheduler.next_deadline()
             try:
                 moved = self._turns.run(scheduler.step)
+                if not scheduler.busy:
+                    self._turns.run(scheduler.rest)
             except Exception as error:  # noqa: BLE001 (every request that it concerns ends with it)
                 scheduler.fail_all(error)
                 continue

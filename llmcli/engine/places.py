@@ -15,10 +15,14 @@ _KEPT = 4
 
 @dataclass(slots=True)
 class Kept:
-    """Tokens that are in the memory for whoever begins with them; ``owner``: the request whose branches will."""
+    """Tokens that are in the memory for whoever begins with them; ``owner``: the request whose branches will.
+
+    ``session``: the saved conversation that they are the present state of, as long as that is not on disk.
+    """
 
     tokens: list[int]
     owner: Scoring | None = None
+    session: str | None = None
 
     @property
     def needed(self) -> bool:

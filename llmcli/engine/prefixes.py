@@ -2,7 +2,8 @@
 
 One file holds one sequence's state for one list of tokens, and is called
 ``<identity, 16 hex digits>-<number of tokens>-<hash of the tokens, 32 hex digits>.state``: a directory listing tells what
-may fit. It consists of a head (format, identity, tokens), the state, and a checksum of both. llama.cpp accepts nearly
+may fit. A saved conversation's has the conversation's id (32 hex digits) before ``.state``, after a hyphen, and there is
+one of each. A file consists of a head (format, identity, tokens), the state, and a checksum of both. llama.cpp accepts nearly
 any damaged state, so nothing is handed out that is not byte for byte what was saved.
 """
 
@@ -23,7 +24,7 @@ from pathlib import Path
 _HEAD = struct.Struct("<8sI32sI")  # magic, version, SHA-256 of the identity, number of tokens; int32 tokens follow
 _MAGIC = b"llmstate"
 _VERSION = 1
-_NAME = re.compile(r"[0-9a-f]{16}-([1-9][0-9]{0,9})-[0-9a-f]{32}\.state")
+_NAME = re.compile(r"[0-9a-f]{16}-([1-9][0-9]{0,9})-[0-9a-f]{32}(-[0-9a-f]{32})?\.state")
 _TEMPORARY = ".tmp"
 _LEFTOVER_S = 3600  # a temporary file not written to for this long belongs to a process that was killed
 
@@ -59,7 +60,7 @@ class PrefixStore:
             names = {path.name for path in self._directory.iterdir()} if self._private() else set()
         except OSError:
             return None
-        stored = {int(match[1]) for match in map(_NAME.fullmatch, names) if match}
+        stored = {int(match[1]) for match in map(_NAME.fullmatch, names) if match and not match[2]}
         counts = sorted(count for count in stored if count <= len(tokens))
         packed, hashed, done, paths = _pack(tokens[: max(counts, default=0)]), hashlib.sha256(), 0, []
         for count in counts:  # the hashes of all lengths in one pass
@@ -69,6 +70,18 @@ class PrefixStore:
         for count, path in zip(reversed(counts), reversed(paths), strict=True):
             if path.name in names and _read(path, self._head(packed[: 4 * count]), whole=False) is not None:
                 return Entry(tuple(tokens[:count]), path)
+        return None
+
+    def find_session(self, session: str) -> Entry | None:
+        """Return what is stored of the conversation with this id; None where there is nothing of this identity."""
+        try:
+            paths = list(self._of_session(session)) if self._private() else []
+        except OSError:
+            return None
+        for path in paths:
+            tokens = self._tokens_in(path)
+            if tokens:
+                return Entry(tokens, path)
         return None
 
     def load(self, entry: Entry) -> bytes | None:
@@ -82,9 +95,10 @@ class PrefixStore:
                 os.utime(entry.path)
         return state
 
-    def save(self, tokens: Sequence[int], state: bytes) -> bool:
+    def save(self, tokens: Sequence[int], state: bytes, session: str = "") -> bool:
         """Keep ``state`` for ``tokens`` (int32 each, at least one), in place of what was kept for them; True when done.
 
+        With ``session``, a conversation's id, in place of whatever was kept of that conversation.
         False, and nothing left behind: it exceeds the limit, the directory cannot be used, the disk is full.
         """
         packed = _pack(tokens)
@@ -92,11 +106,13 @@ class PrefixStore:
         size = len(head) + len(state) + _checksum().digest_size
         if not tokens or size > self._limit:
             return False
-        path = self._path(len(tokens), hashlib.sha256(packed).hexdigest())
+        path = self._path(len(tokens), hashlib.sha256(packed).hexdigest(), session)
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._private():
                 return False
+            for old in self._of_session(session) if session else ():
+                old.unlink(missing_ok=True)  # the conversation has gone on
             with self._replacing(path) as fd:
                 os.ftruncate(fd, size)  # first, so that others who make room at the same time see what this one takes
                 self._make_room(path)
@@ -112,8 +128,20 @@ class PrefixStore:
         there = self._directory.stat()
         return there.st_uid == os.geteuid() and not there.st_mode & 0o077
 
-    def _path(self, count: int, digest: str) -> Path:
-        return self._directory / f"{self._identity.hex()[:16]}-{count}-{digest[:32]}.state"
+    def _path(self, count: int, digest: str, session: str = "") -> Path:
+        of_session = f"-{session}" if session else ""
+        return self._directory / f"{self._identity.hex()[:16]}-{count}-{digest[:32]}{of_session}.state"
+
+    def _of_session(self, session: str) -> Iterator[Path]:
+        return (path for path in self._directory.glob(f"*-{session}.state") if _NAME.fullmatch(path.name))
+
+    def _tokens_in(self, path: Path) -> tuple[int, ...]:
+        """Return the tokens that a file says it stands for; none where it is of another identity or unreadable."""
+        with suppress(OSError, struct.error), path.open("rb") as file:
+            magic, version, identity, count = _HEAD.unpack(file.read(_HEAD.size))
+            if (magic, version, identity) == (_MAGIC, _VERSION, self._identity):
+                return struct.unpack(f"<{count}i", file.read(4 * count))
+        return ()
 
     def _head(self, packed: bytes) -> bytes:
         return _HEAD.pack(_MAGIC, _VERSION, self._identity, len(packed) // 4) + packed

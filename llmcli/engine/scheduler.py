@@ -119,6 +119,11 @@ class Scheduler:
             self._roll_back(entries)
         return True
 
+    def rest(self) -> None:
+        """Nothing is left to run: there is time to put on disk what the next command will want."""
+        if self._beginnings is not None and self._prompt_cost is not None:
+            self._beginnings.remember_sessions(self._prompt_cost)
+
     # ---- who runs ---------------------------------------------------------------------------------------------------
 
     def _enqueue(self, sequence: Sequence, order: int) -> None:
@@ -193,6 +198,8 @@ class Scheduler:
                 return
             if self._worth_waiting(sequence):
                 continue
+            if self._enough_to_read(sequence):
+                continue
             if self._beginnings is not None:
                 self._beginnings.recall(sequence, self._running)
             if not self._slots.seat(sequence, self._running):
@@ -200,6 +207,13 @@ class Scheduler:
             self._waiting.remove(sequence)
             sequence.freeze_at = self._freeze_point(sequence)
             self._running.append(sequence)
+
+    def _enough_to_read(self, sequence: Sequence) -> bool:
+        """Say whether one that generates nothing would only lengthen the buffer for those that are read now."""
+        at_once = self._slots.read_at_once
+        if sequence.longest or at_once is None:
+            return False
+        return sum(other.pending for other in self._running if not other.decoding) >= at_once
 
     def _next(self) -> list[Sequence]:
         """Return those that may run next: interactive ones first, and every client's in turn."""
@@ -233,13 +247,18 @@ class Scheduler:
         return False
 
     def _freeze_point(self, sequence: Sequence) -> int | None:
-        """Where a state that cannot be cut should be kept: at the end of what the next waiting ones share with it."""
+        """Where a state that cannot be cut should be kept: at the end of what others will share with it.
+
+        These are the next waiting ones, or else the next turn of a saved conversation.
+        """
         if self._slots.can_cut:
             return None
         others = self._waiting[: self._slots.width]
         shared = max((common_prefix(sequence.tokens, other.tokens) for other in others), default=0)
         shared = min(shared, sequence.outputs_from)
-        return shared if shared - sequence.done >= WORTH_WAITING else None
+        if shared - sequence.done >= WORTH_WAITING:
+            return shared
+        return sequence.turn_length if sequence.turn_length > sequence.done else None
 
     # ---- what is evaluated -------------------------------------------------------------------------------------------
 

@@ -40,7 +40,8 @@ class Sequence:
 
     ``outputs_from``: the position from which logits are wanted. ``freeze_at``: a length at which the state is copied
     for others (memories that cannot be cut). ``public_length``: tokens from the beginning that may be kept on disk;
-    ``save_at``: a length at which they are. ``spent``: seconds of evaluation, its share of each batch.
+    ``save_at``: a length at which they are. ``turn_length``: tokens from the beginning with which the next turn of a saved
+    conversation will begin, 0 where its answer may be counted in (memories that can be cut). ``spent``: seconds of evaluation, its share of each batch.
     """
 
     longest = 0
@@ -60,6 +61,7 @@ class Sequence:
         self.freeze_at: int | None = None
         self.public_length = 0
         self.save_at: int | None = None
+        self.turn_length = 0
         self.spent = 0.0
         self.ended = False
         self.cancelled = False

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from engine.tools import GENERATIVE, Bench, ListSink, Probe, numbers, req
+from engine.tools import GENERATIVE, Bench, ListSink, Probe, close, numbers, req
 from llmcli.engine import scheduler as module
 from llmcli.engine.context import Context
 from llmcli.engine.scheduler import STALL
@@ -149,7 +149,7 @@ def test_a_consumer_that_does_not_read_holds_back_only_its_own(bench, name):
     """Sequences whose consumer is behind give way to others, and go on exactly where they were."""
     scheduler = bench(name, **STREAMS)
     slow = ListSink()
-    stalled = [Probe(f"s{i}", numbers(60, i), numbers(20, i)) for i in range(20)]
+    stalled = [Probe(f"s{i}", numbers(20, i), numbers(20, i)) for i in range(20)]
     for probe in stalled:
         probe.sink = slow
     scheduler.add(*stalled)
@@ -157,7 +157,7 @@ def test_a_consumer_that_does_not_read_holds_back_only_its_own(bench, name):
         scheduler.step()
     slow.full = True
     evaluated = [len(probe.rows) for probe in stalled]
-    others = [Probe(f"o{i}", [*numbers(60, i), 7], numbers(5, 1)) for i in range(18)]
+    others = [Probe(f"o{i}", [*numbers(20, i), 7], numbers(5, 1)) for i in range(18)]
     scheduler.add(*others)
     scheduler.run_until(others)
     assert [reasons(probe) for probe in others] == [[FinishReason.STOP]] * 18
@@ -167,7 +167,7 @@ def test_a_consumer_that_does_not_read_holds_back_only_its_own(bench, name):
     scheduler.run()
     for i in (0, 15, 19):
         rows = [row.tobytes() for row in stalled[i].rows]
-        assert rows == rows_alone(bench, name, numbers(60, i), numbers(20, i))
+        assert rows == rows_alone(bench, name, numbers(20, i), numbers(20, i))
 
 
 def test_nobody_waits_for_the_beginning_of_a_stalled_sequence(bench):
@@ -206,7 +206,7 @@ def test_interactive_requests_go_first(bench):
 def test_an_interactive_request_does_not_wait_for_a_place(bench, config):
     """The youngest bulk request gives way, goes on later, and both are answered right."""
     scheduler = bench("chatml", **config)
-    probes = [Probe(f"b{i}", numbers(20, i), numbers(60, i)) for i in range(20)]
+    probes = [Probe(f"b{i}", numbers(20, i), numbers(20, i)) for i in range(20)]
     for probe in probes:
         scheduler.add(probe)
     for _ in range(5):
@@ -263,6 +263,21 @@ def test_long_prompts_do_not_hold_up_those_who_decode(bench, monkeypatch, priori
     scheduler.add(long)
     scheduler.run_until([long])
     assert 2000 // 64 - 4 < len(running.rows) < 2000 // 64 + 4
+
+
+@pytest.mark.parametrize(("config", "answers", "few"), [({}, 0, True), ({}, 1, False), (STREAMS, 0, False)])
+def test_short_prompts_in_one_buffer_are_read_a_few_at_a_time(bench, config, answers, few):
+    """Those that generate nothing do not lengthen the buffer for each other; those that do are as many as there may be."""
+    scheduler = bench("chatml", **config)
+    shared = numbers(200, 1)
+    scheduler.run(Probe("first", shared, []))
+    probes = [Probe(f"p{i}", shared + numbers(20, i), numbers(answers, i)) for i in range(2, 40)]
+    scheduler.scheduler.widest = 0
+    scheduler.run(*probes)
+    assert (scheduler.scheduler.widest == 8) if few else (scheduler.scheduler.widest > 12)
+    fresh = Probe("fresh", shared + numbers(20, 20), numbers(answers, 20))
+    bench("chatml").run(fresh)
+    close(probes[18].rows, fresh.rows)
 
 
 def test_a_deadline_counts_before_a_sequence_runs(bench):
