@@ -156,9 +156,11 @@ class Scheduler:
         """Say whether what an ended sequence leaves in the memory is worth its place."""
         if isinstance(sequence, Branch):
             return False
-        if not self._slots.elastic or not self._waiting:
+        shared_buffer = not self._slots.elastic and self._slots.can_cut
+        if shared_buffer or not self._waiting:
             return True
-        # an id that is kept parts those that run (``Slots.close_ranks``): only for those who wait, and nobody else has
+        # an id that is kept parts those that run (``Slots.close_ranks``), and what cannot be cut would take the place of
+        # the beginning that those who wait have in common: only what they want, and nobody else has
         nearest = self._waiting[: self._slots.width]
         return any(
             common_prefix(sequence.tokens, other.tokens) - self._slots.reusable(other, self._running) >= WORTH_WAITING
