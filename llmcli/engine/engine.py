@@ -121,14 +121,15 @@ class Engine:
         """Return how the engine worked so far; the peak of memory is this process's."""
         if not self._loaded.is_set() or self._failure is not None:
             return Work()
-        used, slots = self._threads.used, self._scheduler.slots
+        used, slots, guesses = self._threads.used, self._scheduler.slots, self._scheduler.guesses
+        choices = (self._threads.reason, self._planner.reason(slots.settings, short=slots.short), guesses.reason)
         return Work(
             decode_threads=used.get(False),
             prompt_threads=used.get(True),
             width=self._scheduler.widest or None,
             peak_memory=machine.peak_memory(),
             joules=self._energy.joules(),
-            choices=(self._threads.reason, self._planner.reason(slots.settings, short=slots.short)),
+            choices=tuple(filter(None, choices)),
         )
 
     def close(self) -> None:

@@ -22,6 +22,9 @@ class Memory:
     """Attention in a unified buffer. Lengths are tokens from position 0."""
 
     can_cut = True
+    """Any beginning of a sequence can begin another."""
+    can_trim = True
+    """What was evaluated last can be taken back."""
 
     def __init__(self, context: Context) -> None:
         self._lib = native.lib()
@@ -76,6 +79,8 @@ class StreamMemory(Memory):
 class WindowStreamMemory(StreamMemory):
     """Attention windows with streams: their cells stay in order as long as no evaluation was aborted."""
 
+    can_trim = False
+
     def truncate(self, sequence: int, length: int) -> bool:
         del length  # after an aborted evaluation the next tokens may take the first cells (seen with 0.3.36)
         self.remove(sequence)
@@ -84,6 +89,8 @@ class WindowStreamMemory(StreamMemory):
 
 class StateMemory(WindowMemory):
     """Recurrent and hybrid models: whole copies only (a part copy is silently wrong), no removal of a tail."""
+
+    can_trim = False
 
     def copy(self, source: int, target: int, length: int) -> None:
         del length  # ``reusable`` allows nothing but the whole

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from llmcli.engine.beginnings import Beginnings
+from llmcli.engine.guesses import Guesses
 from llmcli.engine.sequence import Branch, Scoring, Sequence, common_prefix
 from llmcli.engine.slots import Slots
 from llmcli.errors import ContextOverflow, OutOfMemory
@@ -42,6 +43,7 @@ class Scheduler:
         self._prompt_cost: float | None = None  # seconds a token, lately
         self.widest = 0
         """Most sequences of one batch so far."""
+        self.guesses = Guesses(slots)
         self._crowded = False  # the cache was full: nobody joins before somebody leaves
 
     @property
@@ -114,7 +116,8 @@ class Scheduler:
             self._account(entries)
             self._consume(entries)
         elif code == 1:
-            self._make_room()
+            if not self.guesses.give_up(sequence for sequence, *_ in entries):
+                self._make_room()
         else:
             self._roll_back(entries)
         return True
@@ -271,12 +274,13 @@ class Scheduler:
         batch.clear()
         runnable = [s for s in self._running if not s.sink.full]
         runnable.sort(key=lambda s: (not s.decoding, not s.interactive))
+        self.guesses.make(runnable)
         counts = self._shares(runnable, batch.capacity)
         entries = []
         for sequence in sorted(counts, key=lambda s: s.slot or 0):
             count = counts[sequence]
             outputs = range(max(0, sequence.outputs_from - sequence.done), count)
-            tokens = sequence.tokens[sequence.done : sequence.done + count]
+            tokens = [*sequence.tokens[sequence.done : sequence.done + count], *sequence.draft]
             start = batch.add(tokens, sequence.done, sequence.slot or 0, outputs)
             entries.append((sequence, count, start, [start + offset for offset in outputs]))
         return entries
@@ -287,7 +291,7 @@ class Scheduler:
         room, outputs = capacity, self._slots.context.max_outputs
         counts = {}
         for sequence in runnable:
-            count = min(sequence.pending, room)
+            count = min(sequence.pending + len(sequence.draft), room)
             first_output = max(0, sequence.outputs_from - sequence.done)
             if not sequence.decoding:
                 count = min(count, piece)
@@ -298,6 +302,7 @@ class Scheduler:
                 piece -= count
             if count <= 0:
                 continue
+            sequence.draft = sequence.draft[: max(0, count - sequence.pending)]
             counts[sequence] = count
             room -= count
             outputs -= max(0, count - first_output)
@@ -324,7 +329,9 @@ class Scheduler:
             old = self._prompt_cost
             self._prompt_cost = each if old is None else 0.5 * (old + each)
         self.widest = max(self.widest, len(entries))
-        if not prompts and self._slots.portable:  # else what runs would begin again in another context
+        if (
+            not prompts and self._slots.portable and not any(sequence.draft for sequence, *_ in entries)
+        ):  # else what runs would begin again in another context
             self._slots.wide.record(len(entries), self._last_step, len(self._waiting))
 
     def _consume(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
@@ -341,6 +348,8 @@ class Scheduler:
                 order = self._order[id(sequence)]
                 for branch in sequence.consume(self._slots.context.handle, outputs):
                     self._enqueue(branch, order)
+            if sequence.draft:
+                self.guesses.settle(sequence)
         self._retire()
 
     def _make_room(self) -> None:

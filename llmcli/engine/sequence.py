@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Protocol
 
+from llmcli.engine.drafts import Drafts
 from llmcli.engine.output import AnswerStream
 from llmcli.engine.sampling import Sampler
 from llmcli.engine.scoring import likeliest, log_probability
@@ -41,7 +42,8 @@ class Sequence:
     ``outputs_from``: the position from which logits are wanted. ``freeze_at``: a length at which the state is copied
     for others (memories that cannot be cut). ``public_length``: tokens from the beginning that may be kept on disk;
     ``save_at``: a length at which they are. ``turn_length``: tokens from the beginning with which the next turn of a saved
-    conversation will begin, 0 where its answer may be counted in (memories that can be cut). ``spent``: seconds of evaluation, its share of each batch.
+    conversation will begin, 0 where its answer may be counted in (memories that can be cut). ``draft``: tokens that are
+    guessed to follow. ``spent``: seconds of evaluation, its share of each batch.
     """
 
     longest = 0
@@ -62,6 +64,7 @@ class Sequence:
         self.public_length = 0
         self.save_at: int | None = None
         self.turn_length = 0
+        self.draft: list[int] = []
         self.spent = 0.0
         self.ended = False
         self.cancelled = False
@@ -84,6 +87,9 @@ class Sequence:
     def decoding(self) -> bool:
         """The prompt is evaluated, one token a step follows."""
         return self.generated > 0 and self.pending == 1
+
+    def guess(self, cost: float) -> None:
+        """Set ``draft``. ``cost``: of evaluating one guess, as ``guesses.price`` returns it."""
 
     def consume(self, context: Any, outputs: list[int]) -> list[Sequence]:
         """Take the logits at the batch indices ``outputs``; returns sequences that must run because of them."""
@@ -135,30 +141,42 @@ class Generation(Sequence):
         wanted = request.max_tokens
         self._limit = "max_tokens" if wanted is not None and wanted <= room else "context"
         self._most = room if wanted is None else min(wanted, room)
+        self._drafts = Drafts()
 
     @property
     def longest(self) -> int:  # type: ignore[override]
         return self._most - self.generated
 
+    def guess(self, cost: float) -> None:
+        self.draft = self._drafts.propose(self.tokens, self.longest - 1, cost)
+
     def consume(self, context: Any, outputs: list[int]) -> list[Sequence]:
-        token = self._sampler.sample(context, outputs[-1])
+        """Draw a token at each output, as long as the guess behind it is what was drawn."""
+        for output, guess in zip(outputs, [*self.draft[: len(outputs) - 1], None], strict=True):
+            if self._draw(context, output) != guess or self.ended:
+                break
+        return []
+
+    def _draw(self, context: Any, output: int) -> int:
+        """Take one token of the answer from the logits at a batch index; returns it."""
+        token = self._sampler.sample(context, output)
         self.last_token = time.monotonic()
         if self.first_token is None:
             self.first_token = self.last_token
         self.generated += 1
         if self._tokenizer.is_eog(token) and not self.request.ignore_eos:
             self._end(FinishReason.STOP)
-            return []
+            return token
         self.tokens.append(token)
         self.outputs_from = len(self.tokens) - 1
         if self.request.logprobs is not None:
-            self._tell_logprobs(context, outputs[-1], token, self.request.logprobs)
+            self._tell_logprobs(context, output, token, self.request.logprobs)
         self._emit(*self._stream.feed(self._tokenizer.piece(token)))
         if self._stream.stopped:
             self._end(FinishReason.STOP)
         elif self.generated >= self._most:
             self._end(FinishReason.LENGTH, self._limit)
-        return []
+        return token
 
     def _tell_logprobs(self, context: Any, index: int, token: int, count: int) -> None:
         piece = self._tokenizer.piece

@@ -71,6 +71,11 @@ class Slots:
         return kind_of(self._model, self._config).can_cut
 
     @property
+    def may_guess(self) -> bool:
+        """Tokens may be evaluated that are taken back when they prove wrong."""
+        return kind_of(self._model, self._config).can_trim and not self.exact
+
+    @property
     def settings(self) -> CacheSettings:
         """The settings of the cache in use."""
         return self._config.settings
