@@ -10,19 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from llmcli.errors import BadDocument, CannotCreate, OutputError, TryAgain
+from llmcli.store.database import Database, Plan
 
-_VERSION = 1
-_PATIENCE = 10.0
-"""Seconds to wait for another process that writes."""
 _SCHEMA = """
 CREATE TABLE units (
     source_language TEXT NOT NULL, target_language TEXT NOT NULL, source TEXT NOT NULL,
@@ -33,7 +28,9 @@ CREATE TABLE outputs (
     path TEXT PRIMARY KEY, language TEXT NOT NULL, texts TEXT NOT NULL, skeleton TEXT NOT NULL, stamp TEXT NOT NULL
 ) WITHOUT ROWID;
 """
-_TABLES = {"units", "outputs"}
+_PLAN = Plan(
+    what="a translation memory", kind="memory", version=1, schema=_SCHEMA, tables=frozenset({"units", "outputs"})
+)
 _FIND = """
 SELECT translation FROM units WHERE source = :source
 AND (target_language = :to OR (model = '' AND :to NOT LIKE '%-%' AND target_language LIKE :to || '-%'))
@@ -41,7 +38,6 @@ AND (:base = '' OR source_language = '' OR source_language = :base OR source_lan
 AND ((model = '' AND variant = '') OR (model = :model AND variant = :variant))
 ORDER BY model, target_language = :to DESC, source_language = :from DESC, changed DESC LIMIT 1
 """
-_NOT_A_DATABASE, _CORRUPT, _FULL = sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +62,7 @@ class Memory:
     def __init__(self, path: Path) -> None:
         """Raises ``CannotCreate`` (no such directory), ``OutputError``, ``TryAgain`` (it is held), ``BadDocument``."""
         self.path = path
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except FileNotFoundError as error:
-            raise CannotCreate(str(path), detail=error.strerror or "") from error
-        except OSError as error:
-            raise OutputError(str(path), detail=error.strerror or "") from error
-        with self._errors():
-            self._database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-            try:
-                self._prepare()
-            except BaseException:
-                self._database.close()
-                raise
+        self._database = Database(path, _PLAN)
 
     def __enter__(self) -> Self:
         return self
@@ -93,8 +77,8 @@ class Memory:
         so are a target language without a region and that of a person's translation with one.
         """
         values = {"source": source, "from": languages[0], "to": languages[1], "model": model, "variant": variant}
-        with self._errors():
-            row = self._database.execute(_FIND, {**values, "base": languages[0].partition("-")[0]}).fetchone()
+        with self._database.reading() as database:
+            row = database.execute(_FIND, {**values, "base": languages[0].partition("-")[0]}).fetchone()
         return row[0] if row else None
 
     def add(self, entries: Iterable[Entry]) -> int:
@@ -104,14 +88,14 @@ class Memory:
             (e.source_language, e.target_language, e.source, e.model, e.variant, e.translation, e.changed or now)
             for e in entries
         ]
-        with self._errors(), self._changing() as database:
+        with self._database.changing() as database:
             database.executemany("INSERT OR REPLACE INTO units VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         return len(rows)
 
     def entries(self) -> Iterator[Entry]:
         """Yield all that is remembered, by languages and text."""
-        with self._errors():
-            rows = self._database.execute(
+        with self._database.reading() as database:
+            rows = database.execute(
                 "SELECT source_language, target_language, source, translation, model, variant, changed FROM units "
                 "ORDER BY source_language, target_language, source, model, variant"
             )
@@ -120,14 +104,14 @@ class Memory:
 
     def counts(self) -> list[tuple[str, str, int, int]]:
         """Return source language, target language, how many translations, and how many of those are people's."""
-        with self._errors():
-            return self._database.execute(
+        with self._database.reading() as database:
+            return database.execute(
                 "SELECT source_language, target_language, count(*), sum(model = '') FROM units GROUP BY 1, 2 ORDER BY 1, 2"
             ).fetchall()
 
     def clear(self) -> int:
         """Forget everything; return how many translations that were."""
-        with self._errors(), self._changing() as database:
+        with self._database.changing() as database:
             (count,) = database.execute("SELECT count(*) FROM units").fetchone()
             database.execute("DELETE FROM units")
             database.execute("DELETE FROM outputs")
@@ -143,66 +127,24 @@ class Memory:
         ``stamp`` identifies the file's text and all that it was made of; "" where something was left undone.
         """
         row = (_name(path), language, json.dumps(texts, ensure_ascii=False), skeleton, stamp)
-        with self._errors(), self._changing() as database:
+        with self._database.changing() as database:
             database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", row)
 
     def stamp(self, path: Path, language: str) -> str:
         """Return the stamp of what was written to a file last, "" where there is none."""
-        with self._errors():
-            row = self._database.execute(
+        with self._database.reading() as database:
+            row = database.execute(
                 "SELECT stamp FROM outputs WHERE path = ? AND language = ?", (_name(path), language)
             ).fetchone()
         return row[0] if row else ""
 
     def last_written(self, path: Path, language: str) -> tuple[list[list[str | None]], str] | None:
         """Return texts and skeleton of what was written to a file last, None where that is not known."""
-        with self._errors():
-            row = self._database.execute(
+        with self._database.reading() as database:
+            row = database.execute(
                 "SELECT texts, skeleton FROM outputs WHERE path = ? AND language = ?", (_name(path), language)
             ).fetchone()
         return (json.loads(row[0]), row[1]) if row else None
-
-    # ---- SQLite ---------------------------------------------------------------------------------------------------
-
-    def _prepare(self) -> None:
-        """Make the tables in an empty file. Raises ``BadDocument`` for a file of another program, or version of ours."""
-        with self._changing() as database:
-            (version,) = database.execute("PRAGMA user_version").fetchone()
-            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-            if version == 0 and not tables:
-                for statement in filter(str.strip, _SCHEMA.split(";")):
-                    database.execute(statement)
-                database.execute(f"PRAGMA user_version = {_VERSION}")
-            elif not tables >= _TABLES:
-                raise BadDocument(str(self.path), detail="another program's database", kind="memory")
-            elif version != _VERSION:
-                raise BadDocument(str(self.path), detail="it is of another version of llm", kind="memory")
-
-    @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
-        """Change something, all of it or nothing."""
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._database
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Turn what SQLite says into our errors."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-            if code in {_NOT_A_DATABASE, _CORRUPT}:
-                raise BadDocument(
-                    str(self.path), detail="it is not a translation memory, or is damaged", kind="memory"
-                ) from error
-            if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-                raise TryAgain(str(self.path), detail="another process writes to it") from error
-            raise OutputError(str(self.path), detail=str(error)) from error
 
 
 def _name(path: Path) -> str:
