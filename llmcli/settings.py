@@ -143,6 +143,7 @@ KEYS = (
     Key("stdin", _one_of("on", "off"), "on", "off: never read standard input (the same as --no-stdin)"),
     Key("offline", _switch, False, "never open a network connection"),
     Key("pull", _switch, False, "fetch a missing model without asking"),
+    Key("chat.save", _one_of("on", "off"), "on", "off: save no chat that nobody gave a name (as --no-save)"),
     Key("markdown", _one_of("on", "off"), "on", "render Markdown on a terminal"),
 )
 _BY_NAME = {key.name: key for key in KEYS}
@@ -178,6 +179,11 @@ class Paths:
     def memory(self) -> Path:
         """The user's translation memory."""
         return self.data / "translations.sqlite"
+
+    @property
+    def sessions(self) -> Path:
+        """The user's saved chats."""
+        return self.data / "sessions.db"
 
     @property
     def prompts(self) -> Path:

@@ -45,6 +45,19 @@ class Message:
     call_id: str = ""
 
 
+@frozen
+class Turn:
+    """One message of a conversation that was said at ``time`` (seconds of the epoch, 0: unknown).
+
+    ``interrupted`` marks an answer that was stopped before its end.
+    """
+
+    role: Role
+    content: str
+    interrupted: bool = False
+    time: float = 0.0
+
+
 class Priority(StrEnum):
     """Interactive requests are admitted before bulk ones."""
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Offers = list[str | tuple[str, str]]
 """Words, or pairs of a word and its explanation."""
+_EXPLAINED = 60
+"""Characters of an explanation that somebody wrote."""
 
 
 def _offers(find: Callable[[typer.Context], Iterable[str | tuple[str, str]]]) -> Callable[[typer.Context], Offers]:
@@ -86,6 +88,17 @@ def _prompts(ctx: typer.Context, prefix: str) -> list[str]:
     from llmcli.templates import Library
 
     return Library(find_paths(ctx.find_root().obj[0].environ).prompts).names(prefix)
+
+
+@_offers
+def sessions(ctx: typer.Context) -> Iterable[tuple[str, str]]:
+    """Names of saved chats, explained by how they began."""
+    from llmcli.cli.sanitize import line
+    from llmcli.settings import find_paths
+    from llmcli.store.sessions import Sessions
+
+    with Sessions(find_paths(ctx.find_root().obj[0].environ).sessions, looks=True) as store:
+        return [(each.session.name, line(each.first[:_EXPLAINED])) for each in store.list()]
 
 
 @_offers

@@ -10,7 +10,8 @@ from llmcli.cli import wording
 from llmcli.cli.context import Context
 from llmcli.cli.lines import stdin_lines
 from llmcli.cli.output import deliver
-from llmcli.errors import Interrupted, PartialError
+from llmcli.cli.saving import Saving, said_at
+from llmcli.errors import Interrupted, LlmError, PartialError
 from llmcli.tasks.chat import Conversation
 
 if TYPE_CHECKING:
@@ -19,46 +20,61 @@ if TYPE_CHECKING:
 _LOOK_S = 0.1
 _HELP = """\
 /help   this list
-/reset  forget what was said
+/reset  forget what was said, and begin another chat
+/save NAME  save this chat under NAME
 /exit   leave, as Ctrl-D does
 Ctrl-C stops an answer. Alt-Enter begins a new line."""
 
 
 class Talk:
-    """One conversation and the way its messages come in."""
+    """One conversation, the way its messages come in, and where it is saved."""
 
-    def __init__(self, cli: Context, conversation: Conversation) -> None:
+    def __init__(self, cli: Context, conversation: Conversation, saving: Saving) -> None:
         self._cli = cli
         self._conversation = conversation
+        self._saving = saving
 
     def with_pipe(self) -> int:
         """Answer each line of standard input; returns 0, 3 or the first failure's code."""
         codes = [self._answer(record.text) for record in stdin_lines(self._cli) if record.text.strip()]
         failed = [code for code in codes if code]
-        return PartialError.exit_code if failed and len(failed) < len(codes) else (failed or [0])[0]
+        code = PartialError.exit_code if failed and len(failed) < len(codes) else (failed or [0])[0]
+        return code or self._saving.code
 
     def with_person(self) -> int:
         """Talk until the person leaves. Ctrl-C stops an answer, or empties the line; it does not end the program."""
-        session = _session(self._cli)
+        editor = _editor(self._cli)
         self._say("Ctrl-C stops an answer, Ctrl-D leaves, /help says more.")
+        if self._saving.saved:
+            session, count = self._saving.session, len(self._saving.turns)
+            self._say(f"Going on with {session.name}: {count} messages, the last of {said_at(session.updated)}.")
         while True:
             try:
-                text = session.prompt("> ", pre_run=self._watch).strip()
+                text = editor.prompt("> ", pre_run=self._watch).strip()
             except KeyboardInterrupt:
                 continue
             except EOFError:
-                return 0
+                return self._left()
             if text in {"/exit", "/quit"}:
-                return 0
+                return self._left()
             if text:
                 self._handle(text)
+
+    def _left(self) -> int:
+        if self._saving.changed:
+            name = self._saving.session.name
+            self._say(f"Saved as {name}. To go on: llm chat --session {name}")
+        return self._saving.code
 
     def _handle(self, text: str) -> None:
         if text == "/help":
             self._say(_HELP)
         elif text == "/reset":
+            kept = f"; it stays saved as {self._saving.session.name}" if self._saving.saved else ""
             self._conversation.reset()
-            self._say("What was said is forgotten.")
+            self._say(f"What was said is forgotten{kept}.")
+        elif text.partition(" ")[0] == "/save":
+            self._save(text.removeprefix("/save").strip())
         elif text.startswith("/") and text[1:].isalpha():
             self._say(f"There is no {text}. /help lists what there is.")
         else:
@@ -66,6 +82,19 @@ class Talk:
                 self._answer(text)
             except Interrupted:
                 self._cli.interrupt.clear()
+
+    def _save(self, name: str) -> None:
+        """Save the conversation under another name, also one that was not saved so far."""
+        fresh = not self._saving.wanted
+        try:
+            self._saving.rename(name)
+        except LlmError as error:
+            wording.show(error, self._cli.world, as_json=self._cli.flags.json)
+            return
+        if fresh:
+            self._conversation.keep(self._saving)
+        if not self._saving.code:
+            self._say(f"This chat is saved as {self._saving.session.name}.")
 
     def _answer(self, text: str) -> int:
         return deliver(self._cli, lambda: self._conversation.say(text))
@@ -88,7 +117,7 @@ class Talk:
         app.create_background_task(watch())
 
 
-def _session(cli: Context) -> PromptSession[str]:
+def _editor(cli: Context) -> PromptSession[str]:
     """Return the line editor on the world's terminal; the prompt goes to stderr where stdout is no terminal."""
     from prompt_toolkit import PromptSession
     from prompt_toolkit.data_structures import Size

@@ -66,6 +66,9 @@ def _missing(error: e.MissingError) -> Words:
         "key file": "Correct key_file: llm config edit",
         "token file": "Make one: (umask 077; head -c 24 /dev/urandom | base64 > FILE)",
         "repository": "Check the name on the Hub, or try: llm models list",
+        "session": "Try: llm sessions list",
+        "last session": "Begin one: llm chat --session NAME",
+        "line": "Look what there is: llm sessions list",
         "translation memory": "llm translate --tm and llm tm import make one; without --tm your own is meant.",
         "match": "Try fewer words: the Hub looks for all of them in the names of repositories.",
     }
@@ -74,6 +77,8 @@ def _missing(error: e.MissingError) -> Words:
         "key file": "cannot read the key file",
         "token file": "there is no token in",
         "place": "cannot read",
+        "last session": "there is no saved chat for",
+        "line": "no saved chat mentions",
         "match": "no repository with GGUF files matches",
         "remote model": "the server has no model",
     }
@@ -85,6 +90,7 @@ def _missing(error: e.MissingError) -> Words:
 
 _KINDS = {
     "memory": "Name another file with --tm, or move it away: llm makes a new one.",
+    "sessions": "Move it away: llm makes a new one.",
     "glossary": "Write each line as: term,translation,note (the last two may be left out)",
     "TMX": "Export it again as TMX 1.4 where it comes from.",
 }

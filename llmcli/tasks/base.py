@@ -77,10 +77,12 @@ def make_request(
     candidates: tuple[str, ...] = (),
     priority: Priority = Priority.BULK,
     conversation: bool = False,
+    session: str | None = None,
 ) -> Request:
     """Return a request that may answer ``max_tokens`` tokens (None: until the context is full).
 
-    ``conversation``: some of ``messages`` before the last are not the prompt file's but somebody's.
+    ``conversation``: some of ``messages`` before the last are not the prompt file's but somebody's. ``session`` names it
+    where it is saved.
     """
     return Request(
         id=request_id,
@@ -93,6 +95,7 @@ def make_request(
         deadline=options.deadline,
         reasoning=options.reasoning,
         public_prefix=prompt.public_prefix and not conversation,
+        session=session,
     )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from typing import Protocol
 
 from llmcli.backends.base import Backend
 from llmcli.tasks.base import Options, answer_limit, make_request, one_answer
 from llmcli.tasks.fitting import INEXACT
 from llmcli.templates import Library
-from llmcli.types import Delta, Message, Notice, Priority, Request, Result, Role, TaskEvent
+from llmcli.types import Delta, Message, Notice, Priority, Request, Result, Role, TaskEvent, Turn
 
 PROMPT = "chat"
 ANSWER_SHARE = 4  # one part in four of the context is kept free for the answer
@@ -20,27 +21,51 @@ FORGET_TO = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One message of a conversation; ``interrupted`` marks an answer that was stopped before its end."""
+class Saved(Protocol):
+    """Where a conversation is saved: ``turns`` of earlier, and the ``model`` that answered last ("": none yet)."""
 
-    role: Role
-    content: str
-    interrupted: bool = False
+    turns: Sequence[Turn]
+    model: str
+
+    @property
+    def id(self) -> str | None:
+        """What names it in requests; None while it is not saved."""
+        ...
+
+    def save(self, turns: Sequence[Turn], model: str) -> None:
+        """Save the conversation, of which the end is new; raises nothing that would end the talk."""
+        ...
+
+    def renew(self) -> None:
+        """Begin another one."""
+        ...
 
 
 class Conversation:
     """A conversation with one backend."""
 
-    def __init__(self, backend: Backend, prompts: Library, options: Options, *, system: str = "") -> None:
-        """``system``: instructions of the user's own, added to those of the prompt file, which stay in every request."""
+    def __init__(
+        self,
+        backend: Backend,
+        prompts: Library,
+        options: Options,
+        *,
+        system: str = "",
+        saved: Saved | None = None,
+    ) -> None:
+        """``system``: instructions of the user's own, added to those of the prompt file, which stay in every request.
+
+        ``saved``: a conversation that goes on, or one that begins to be saved.
+        """
         self._backend = backend
         self._options = options
         self._prompt = prompts.get(PROMPT)
         self._system = system
-        self._turns: list[Turn] = []  # user and assistant in turn
+        self._saved = saved
+        self._turns: list[Turn] = list(saved.turns) if saved else []  # user and assistant in turn
         self._start = 0  # the first turn that is still sent
         self._number = 0
+        self._model = ""  # that answers
 
     @property
     def history(self) -> tuple[Turn, ...]:
@@ -48,34 +73,57 @@ class Conversation:
         return tuple(self._turns)
 
     def reset(self) -> None:
-        """Forget everything said so far."""
+        """Forget everything said so far, and begin to save another conversation."""
         self._turns.clear()
         self._start = 0
+        if self._saved is not None:
+            self._saved.renew()
+
+    def keep(self, saved: Saved) -> None:
+        """Save the conversation from now on, and what was said so far."""
+        self._saved = saved
+        if self._turns:
+            saved.save(self._turns, self._model)
 
     def say(self, text: str) -> Iterator[TaskEvent]:
         """Send ``text``; yield the answer's Deltas, then its Result, or ItemFailed.
 
         When the history no longer fits, its oldest turns are left out of what is sent, and a ``Notice`` says so. A text
         too large on its own fails with ``ContextOverflow``. An answer that is stopped (by closing the iterator, by an
-        error) stays in the history as far as it came; a text without any answer does not.
+        error) stays in the history as far as it came; a text without any answer does not. The history is saved before the
+        Result is yielded, and after an answer that was stopped.
         """
+        yield from self._other_model()
         start = self._first_that_fits(text)
         if start > self._start:
             yield Notice(f"the oldest {start} messages no longer fit the context and are left out")
         self._start = start
         self._number += 1
-        said: list[str] = []
-        complete = False
+        asked, said, complete = time.time(), list[str](), False
         try:
             with closing(one_answer(self._backend, self._request(start, text), self._options, prompt=PROMPT)) as events:
                 for event in events:
                     if isinstance(event, Delta) and not event.reasoning:
                         said.append(event.text)
-                    complete = complete or isinstance(event, Result)
+                    if isinstance(event, Result):
+                        complete = True
+                        self._remember(Turn(Role.USER, text, time=asked), "".join(said))
                     yield event
         finally:
-            if complete or said:
-                self._turns += [Turn(Role.USER, text), Turn(Role.ASSISTANT, "".join(said), interrupted=not complete)]
+            if said and not complete:
+                self._remember(Turn(Role.USER, text, time=asked), "".join(said), interrupted=True)
+
+    def _remember(self, question: Turn, answer: str, *, interrupted: bool = False) -> None:
+        self._turns += [question, Turn(Role.ASSISTANT, answer, interrupted, time.time())]
+        if self._saved is not None:
+            self._saved.save(self._turns, self._model)
+
+    def _other_model(self) -> Iterator[Notice]:
+        """Say once that another model goes on with a conversation."""
+        self._model = self._backend.info().model
+        if self._saved is not None and self._saved.model not in {"", self._model}:
+            yield Notice(f"so far {self._saved.model} answered in this conversation; now {self._model} does")
+            self._saved.model = self._model
 
     def _first_that_fits(self, text: str) -> int:
         """Return the first turn to send: the last one's if it fits, else one that leaves some room."""
@@ -109,6 +157,7 @@ class Conversation:
             max_tokens=limit,
             priority=Priority.INTERACTIVE,
             conversation=True,
+            session=self._saved.id if self._saved else None,
         )
 
     def _render(self, text: str) -> tuple[Message, ...]:
