@@ -48,6 +48,7 @@ COMMANDS = (
     Command("models", "Find, fetch, list and remove models.", group=True),
     Command("tm", "Look at what translations are remembered; exchange them with other tools.", group=True),
     Command("prompts", "Look at the prompts, and make your own.", group=True),
+    Command("sessions", "Look at saved chats, search and remove them.", group=True),
     Command("worker", "See and stop the processes that keep models loaded.", group=True),
     Command("serve", "Serve your models to other programs, by OpenAI's protocol."),
     Command("config", "Look at the settings, and change them.", group=True),

@@ -90,6 +90,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "tm": ["tm", "show"],
         "prompts": ["prompts", "list"],
         "config": ["config", "show"],
+        "sessions": ["sessions", "list"],
         "worker": ["worker", "list"],
         "doctor": ["doctor"],
         "completion": ["completion", "bash"],
