@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from pathlib import Path
 
-import pexpect
 import pytest
 from scripted import Reply, last
 
@@ -15,47 +12,7 @@ from llmcli.cli.progress import ProgressBar
 from llmcli.cli.world import World
 from llmcli.types import Progress
 
-from .conftest import ROOT
-
-PROMPT = r"\[0m>[^\n]*\x1b\[\?25h"  # as prompt_toolkit paints it, ending with the cursor shown
-
-
-@pytest.fixture
-def person(tiny, tmp_path):
-    """Start ``llm ARGV`` on a pseudo-terminal of its own, with a tiny model of random weights."""
-    children = []
-
-    def start(*argv, env=None):
-        environ = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "LLMCLI_MODEL": str(tiny("llama")),
-            "TERM": "xterm-256color",
-            **(env or {}),
-        }
-        child = pexpect.spawn(
-            sys.executable,
-            ["-m", "llmcli", *argv],
-            env=environ,
-            cwd=str(tmp_path),
-            encoding="utf-8",
-            codec_errors="replace",
-            timeout=20,
-            dimensions=(24, 80),
-        )
-        children.append(child)
-        return child
-
-    yield start
-    for child in children:
-        child.close(force=True)
-
-
-def ended(child):
-    """Wait for the end and return the exit code, negative for a signal."""
-    child.expect(pexpect.EOF)
-    child.close()
-    return child.exitstatus if child.signalstatus is None else -child.signalstatus
+from .conftest import PROMPT, ended
 
 
 def test_markdown_is_rendered_on_a_terminal(llm, terminal):
