@@ -38,7 +38,7 @@ def said_at(seconds: float) -> str:
 
 
 class Saving:
-    """Saves one conversation as it goes. What goes wrong there never ends the talk; it is told once.
+    """Saves one conversation as it goes. What goes wrong there never ends the talk; ``tell`` says it, once.
 
     ``wanted``: it is to be saved at all; ``named``: the user said where.
     """
@@ -55,6 +55,7 @@ class Saving:
         self.changed = False
         self._known = len(turns)
         self._error: LlmError | None = None
+        self._untold: list[str | LlmError] = []
 
     @property
     def id(self) -> str | None:
@@ -83,26 +84,35 @@ class Saving:
         self._moved(before, now)
         self.session, self.model, self._known, self._error, self.changed = now, model, len(turns), None, True
 
+    def tell(self) -> None:
+        """Say what went wrong since the last time; not while an answer is shown, in whose line it would be."""
+        for each in self._untold:
+            if isinstance(each, str):
+                self._cli.warn(each)
+            else:
+                name = f"session {self.session.name}"
+                wording.show(each, self._cli.world, as_json=self._cli.flags.json, name=name)
+        self._untold.clear()
+
     def _failed(self, error: LlmError) -> None:
-        if self._error is None and self.named:
-            wording.show(error, self._cli.world, as_json=self._cli.flags.json, name=f"session {self.session.name}")
-        elif self._error is None:
-            self._cli.warn(f"this conversation is not saved: {'. '.join(filter(None, wording.words(error)))}")
+        if self._error is None:
+            words = ". ".join(filter(None, wording.words(error)))
+            self._untold.append(error if self.named else f"this conversation is not saved: {words}")
         self._error = error
 
     def _moved(self, before: Session, now: Session) -> None:
-        """Say where the conversation is saved, when that is not where it was expected."""
+        """Have it told where the conversation is saved, when that is not where it was expected."""
         if now.id == before.id and (self._known or now.name == before.name or not self.named):
             return
         if now.name == before.name:
-            self._cli.warn(f"{now.name} was removed meanwhile; this conversation is saved again, as a whole")
+            self._untold.append(f"{now.name} was removed meanwhile; this conversation is saved again, as a whole")
         else:
-            self._cli.warn(f"somebody else went on with {before.name}; this conversation is saved as {now.name}")
+            self._untold.append(f"somebody else went on with {before.name}; this conversation is saved as {now.name}")
 
     def renew(self) -> None:
-        """Begin another session, with the same instructions."""
+        """Begin another session, with the same instructions and a name that nobody chose."""
         self.session = begin(_now(), self.session.system)
-        self.turns, self.model, self._known, self._error = (), "", 0, None
+        self.turns, self.model, self.named, self._known, self._error = (), "", False, 0, None
 
     def rename(self, name: str) -> None:
         """Call the session ``name``. Raises ``UsageError`` where that cannot be, and what ``Sessions`` raises."""

@@ -93,11 +93,15 @@ class Talk:
             return
         if fresh:
             self._conversation.keep(self._saving)
+            self._saving.tell()
         if not self._saving.code:
             self._say(f"This chat is saved as {self._saving.session.name}.")
 
     def _answer(self, text: str) -> int:
-        return deliver(self._cli, lambda: self._conversation.say(text))
+        try:
+            return deliver(self._cli, lambda: self._conversation.say(text))
+        finally:
+            self._saving.tell()
 
     def _say(self, text: str) -> None:
         if not self._cli.flags.quiet:

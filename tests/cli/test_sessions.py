@@ -316,7 +316,7 @@ def test_a_talk_goes_on_where_nothing_can_be_saved(person, file):
     file.parent.mkdir(parents=True)
     file.write_bytes(b"no database " * 100)
     shown = talk(person("chat", *SHORT), "one", "two")
-    assert shown.count("this conversation is not saved") == 1 and "Saved as" not in shown
+    assert shown.count("\nllm: warning: this conversation is not saved") == 1 and "Saved as" not in shown
 
 
 def test_removing_is_asked_for(person, work, store):
