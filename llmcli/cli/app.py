@@ -91,6 +91,11 @@ def _stub() -> None:
     raise NotImplementedError
 
 
+def begins_with_command(argv: Sequence[str]) -> bool:
+    """Return whether the first word is a command's name: then no other command can be meant, nor their list."""
+    return bool(argv) and any(command.name == argv[0] for command in COMMANDS)
+
+
 def first_word(argv: Sequence[str]) -> str:
     """Return the first argument that is not an option (the root's options take no values), "" without one."""
     return next((word for word in argv if not word.startswith("-")), "")
@@ -106,10 +111,10 @@ def command_path(argv: Sequence[str]) -> str:
     return ""
 
 
-def build(word: str, *, completing: bool = False) -> typer.Typer:
-    """Return the application in which the command called ``word`` is registered in full.
+def build(word: str, *, alone: bool = False, completing: bool = False) -> typer.Typer:
+    """Return the application in which the command called ``word`` is registered in full, the others by name.
 
-    ``completing``: a shell asks what could come next, so Typer's support for that is set up.
+    ``alone``: without the others, which cost 2 ms. ``completing``: a shell asks what could come next, so Typer's support for that is set up.
     """
     app = typer.Typer(**TYPER, add_completion=completing, context_settings=CONTEXT)
     app.callback(
@@ -119,7 +124,8 @@ def build(word: str, *, completing: bool = False) -> typer.Typer:
     )(_root)
     for command in COMMANDS:
         if command.name != word:
-            app.command(command.name, help=command.help, short_help=command.help)(_stub)
+            if not alone:
+                app.command(command.name, help=command.help, short_help=command.help)(_stub)
         elif command.group:
             app.add_typer(command.load(), name=command.name)
         else:

@@ -42,7 +42,8 @@ def _call(words: list[str], world: World, interrupt: Interrupt) -> int:
 
     completing = bool(world.environ.get(f"_{app.NAME.upper()}_COMPLETE"))
     typed = _completed_words(world) if completing else words
-    command = typer.main.get_command(app.build(app.first_word(typed), completing=completing))
+    alone = app.begins_with_command(words) and not completing
+    command = typer.main.get_command(app.build(app.first_word(typed), alone=alone, completing=completing))
     try:
         with _without_rich() if completing else contextlib.nullcontext():
             code = command.main(args=words, prog_name=app.NAME, standalone_mode=False, obj=(world, interrupt))

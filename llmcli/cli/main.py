@@ -5,9 +5,13 @@ Until ``run`` has begun, Ctrl-C shows Python's traceback, so this module imports
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
+
+_GARBAGE = 100_000
+"""Objects that are made before cycles among them are looked for: imports make tens of thousands, which all stay."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +37,7 @@ def run() -> NoReturn:
 
     Where Python would raise KeyboardInterrupt while it imports or ends, Ctrl-C is plain death.
     """
+    gc.set_threshold(_GARBAGE)  # Python's 700 cost a tenth of the start
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from llmcli.cli.signals import DEADLY, die

@@ -369,7 +369,12 @@ class Engine:
                     self._wake.wait(_POLL)
 
     def _gather(self) -> None:
-        """Wait until no more requests arrive, so that the context is made for all of them. The lock is held."""
+        """Wait until no more requests arrive, so that the context is made for all of them. The lock is held.
+
+        Nobody who waits for an answer that fits the context that there is waits for others too.
+        """
+        if self._scheduler.slots.made and all(sequence.interactive for sequence in self._inbox):
+            return
         known = -1
         while len(self._inbox) != known:
             known = len(self._inbox)

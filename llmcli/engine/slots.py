@@ -61,6 +61,11 @@ class Slots:
         return self._context
 
     @property
+    def made(self) -> bool:
+        """There is a context."""
+        return self._context is not None
+
+    @property
     def width(self) -> int:
         """Sequences that may run at once."""
         return self.wide.now
