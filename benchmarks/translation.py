@@ -1,8 +1,10 @@
 """A file of 500 short messages (gettext) translated as one job, against the same requests one after another.
 
 Figures: seconds of the job and of its requests, each in a job of its own that begins when the one before has ended; and
-seconds of the same requests submitted all at once, the engine's best. Model loaded before the clock runs. Answers end
-after 12 tokens, which the user's own limit allows, so that every model has as much to write.
+seconds of the same requests submitted all at once, the engine's best. With ``--llama-cpp`` also one after another by
+llama-server, as it is and without its prompt cache, where the instruction is read again for each message. Models are
+loaded before the clock runs. Answers end after 12 tokens, which the user's own limit allows, so that every model has as
+much to write.
 """
 
 from __future__ import annotations
@@ -102,12 +104,29 @@ def main() -> None:
 
             return measured
 
-        ours, serially, best = common.in_turn(options.runs, timed(task), timed(serial), timed(at_once), warm=False)
+        def peer(*, cached: bool) -> Callable[[], float]:
+            def measured() -> float:
+                bodies = [{**common.chat_body(r), "cache_prompt": cached} for r in recording.requests]
+                longest = max(backend.count(recording.requests)[0])
+                with common.server(options.llama_cpp, model, *common.room(1, longest + OUT)) as port:
+                    started = time.perf_counter()
+                    common.post(port, bodies, 1)
+                    return time.perf_counter() - started
+
+            return measured
+
+        peers = [peer(cached=True), peer(cached=False)] if options.llama_cpp else []
+        ours, serially, best, *served = common.in_turn(
+            options.runs, timed(task), timed(serial), timed(at_once), *peers, warm=False
+        )
     rows = [
         [f"{options.count} messages, s", common.span(ours), common.span(serially), f"{common.ratio(serially, ours):.2f}",
          "at least 5"],
         ["the same, s", common.span(ours), common.span(best), f"{common.ratio(best, ours):.2f}", "at least 0.9"],
     ]  # fmt: skip
+    for label, seconds in zip(("one after another", "the same, no prompt cache"), served, strict=False):
+        name = f"{label}: llama-server ({common.versions(options.llama_cpp)})"
+        rows.append([name, common.span(ours), common.span(seconds), f"{common.ratio(seconds, ours):.2f}", "at least 5"])
     common.table(rows, ["", "llm translate", "one after another; all at once", "ratio", "aim"])
 
 
