@@ -200,6 +200,18 @@ def test_deterministic_answers_do_not_depend_on_company(backend):
     assert in_changing_company(two, requests) == alone
 
 
+def test_what_repeats_is_guessed(backend):
+    """An answer that repeats itself comes several tokens at a time, and has as many as it may."""
+    engine = backend()
+    chorus = " ".join(["row, row, row your boat, gently down the stream;"] * 12)
+    asked = request("a", chorus, max_tokens=120, ignore_eos=True, sampling=Sampling(temperature=0, repeat_penalty=1.0))
+    (end,) = [event for event in run(engine, [asked]) if isinstance(event, Finished)]
+    (told,) = [choice for choice in engine.work().choices if choice.startswith("guesses: ")]
+    right, made = [int(word) for word in told.split() if word.isdigit()]
+    assert end.usage.completion_tokens == 120
+    assert made >= right > 40
+
+
 def test_default_mode_shares_a_long_beginning(backend):
     """Of sixteen requests with a common beginning, fifteen take most of their prompt over."""
     story = "The ship sailed on and on. " * 20

@@ -29,11 +29,13 @@ class Guesses:
 
     def make(self, runnable: list[Sequence]) -> None:
         """Let those that decode guess what follows."""
-        decoding = sum(sequence.decoding for sequence in runnable)
-        # where each sequence has a buffer of its own, llama.cpp evaluates together only as many tokens of each as of all
-        may = self._slots.may_guess and not self._cramped and not (self._slots.elastic and decoding > 1)
+        clients = [id(sequence.sink) for sequence in runnable if sequence.decoding]
+        # another client's tokens would come later for it; and where each sequence has a buffer of its own, llama.cpp
+        # evaluates together only as many tokens of each as of all
+        alone = len(clients) == 1 or (len(set(clients)) == 1 and not self._slots.elastic)
+        may = self._slots.may_guess and not self._cramped and alone
         self._cramped = False
-        cost = price(decoding)
+        cost = price(len(clients))
         spare = self._slots.context.max_outputs - len(runnable)
         for sequence in runnable:
             sequence.draft = []

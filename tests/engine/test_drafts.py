@@ -115,6 +115,8 @@ def test_guesses_change_no_logits(bench, name, config, count):
     scheduler = bench(name, **config)
     jobs = [(numbers(30 + 7 * i, i), numbers(40, 50 + i)) for i in range(count)]
     probes = [Guesser(f"p{i}", *job, seed=i) for i, job in enumerate(jobs)]
+    for probe in probes:
+        probe.sink = probes[0].sink
     scheduler.run(*probes)
     for probe, job in zip(probes, jobs, strict=True):
         fresh = Probe("fresh", *job)
@@ -123,6 +125,18 @@ def test_guesses_change_no_logits(bench, name, config, count):
     made = scheduler.scheduler.guesses
     guessing = scheduler.slots.may_guess and not (scheduler.slots.elastic and count > 1)
     assert (made.made > made.right > 0) if guessing else made.made == 0
+
+
+def test_another_client_does_not_wait_for_guesses(bench):
+    """A step with guesses takes longer: nobody's are evaluated while somebody else's tokens are."""
+    scheduler = bench("chatml")
+    one, other = (Guesser(name, numbers(30, i), numbers(40, 9 + i), seed=i) for i, name in enumerate("ab"))
+    scheduler.add(one, other)
+    while not (one.ended or other.ended):
+        scheduler.step()
+    assert scheduler.scheduler.guesses.made == 0
+    scheduler.run(Guesser("c", numbers(30, 3), numbers(40, 4), seed=3))
+    assert scheduler.scheduler.guesses.made > 0
 
 
 def test_exact_answers_go_without(bench):
