@@ -206,6 +206,15 @@ def parse_language(text: str) -> Language:
     raise UsageError(f"unknown language {text!r}{hint}")
 
 
+def is_code(text: str) -> bool:
+    """Return whether ``text`` is spelled as ``Language.code`` is: fr, pt-BR."""
+    match = _TAG.fullmatch(text.lower())
+    known = {row[0] for row in _rows()}
+    if text in known or match is None or match[1] not in known:
+        return text in known
+    return _variant(match[1], "", match[2], match[3]).code == text
+
+
 def _variant(code: str, name: str, script: str | None, region: str | None) -> Language:
     marks = [part for part in (script and script.title(), region and region.upper()) if part]
     return Language("-".join([code, *marks]), f"{name} ({', '.join(marks)})")

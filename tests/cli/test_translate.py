@@ -174,6 +174,23 @@ def test_patterns_and_several_languages(llm, data):
     ]
 
 
+@pytest.mark.parametrize("pattern", ["{dir}/{name}.{lang}{ext}", "{dir}/{lang}/{name}{ext}", "d/{name}_{lang}{ext}"])
+def test_what_a_pattern_named_before_is_no_source(llm, data, pattern):
+    """Files that the shell's own pattern lists again, in another language too, are not translated as if they were new."""
+    write("d/a.md", "hello\n")
+    write("d/no.md", "bye\n")  # which is a language's code too
+    for language in ("fr", "pt-BR", "fr", "de"):
+        named = sorted(map(str, Path("d").rglob("*.md")))
+        assert llm("translate", "--to", language, "-o", pattern, *named, "--pseudo", "identity", "--force").code == 0
+    assert len(list(Path("d").rglob("*.md"))) == 2 * 4
+    left_out = [name for name in named if "pt-BR" in name]
+    run = llm("translate", "--to", "de", "-o", pattern, *named, "--pseudo", "identity", "--force", "-v")
+    assert all(f"{name} is left out: " in run.err for name in left_out)
+    assert "d/no.md is left out" not in run.err
+    assert llm("translate", "--to", "it", "-o", pattern, left_out[0], "--pseudo", "identity").code == 0
+    assert len(list(Path("d").rglob("*.md"))) == 2 * 4 + 1
+
+
 @pytest.mark.parametrize(
     "argv",
     [

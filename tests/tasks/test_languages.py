@@ -4,13 +4,23 @@ import sys
 import pytest
 
 from llmcli.errors import UsageError
-from llmcli.tasks.languages import Language, language_names, parse_language
+from llmcli.tasks.languages import Language, is_code, language_names, parse_language
 
 
 @pytest.mark.parametrize("text", ["fr", "FR", "French", "french", "Français", "FRANCAIS", " fr "])
 def test_codes_and_names(text):
     """A language is known by its code, its English name and its own name, in any case, with or without accents."""
     assert parse_language(text) == Language("fr", "French")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [("fr", True), ("pt-BR", True), ("zh-Hant", True), ("es-AR", True), ("az-Cyrl-AZ", True), ("pt-br", False),
+     ("FR", False), ("md", False), ("French", False), ("fr-", False), ("", False), ("xx-BR", False)],
+)  # fmt: skip
+def test_codes_as_they_stand_in_names(text, is_one):
+    """What ``Language.code`` may be, spelled so."""
+    assert is_code(text) is is_one
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from pathlib import Path
 from llmcli.errors import CannotCreate, MissingError, UsageError
 
 _PLACE = re.compile(r"\{(?:dir|name|lang|ext)\}")
+_CODE = re.compile(r"(?<![A-Za-z0-9])[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*(?![A-Za-z0-9])")
+"""What may be the code of a language in a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,17 @@ def target(item: Input, output: str, language: str, *, several: bool) -> Path:
         "{ext}": f".{ending}" if dot and name else "",
     }
     return Path(_PLACE.sub(lambda place: values[place.group()], output))
+
+
+def translations(items: Sequence[Input], pattern: str) -> set[Input]:
+    """Return those of ``items`` that ``pattern`` names as translations of others, into whatever language."""
+    from llmcli.tasks.languages import is_code
+
+    there = {os.path.realpath(item.name): item for item in items if item.name != "-"}
+    codes = {code for path in there for code in _CODE.findall(path) if is_code(code)} if "{lang}" in pattern else set()
+    named = ((item, there.get(os.path.realpath(target(item, pattern, code, several=False))))
+             for item in items for code in codes)  # fmt: skip
+    return {other for item, other in named if other is not None and other is not item}
 
 
 def check_targets(targets: Sequence[tuple[Input, Path]]) -> None:

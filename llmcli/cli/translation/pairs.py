@@ -98,6 +98,10 @@ def find_pairs(cli: Context, wish: Wish, suffixes: Sequence[str]) -> Pairs:
     mirror.check_targets([(item, path) for _, item, path in places])
     made = {os.path.realpath(path) for _, _, path in places}  # translations of an earlier run, beside their sources
     translations = {item for item in items if item.walked and os.path.realpath(item.name) in made}
+    translations |= mirror.translations(items, wish.output)
+    if (cli.flags.verbose or cli.world.terminal(cli.world.stderr)) and not cli.flags.quiet:
+        for name in sorted(item.name for item in translations if not item.walked):
+            cli.say(f"{name} is left out: the pattern of -o names it as a translation")
     items = [item for item in items if item not in translations]
     places = [(to, item, path) for to, item, path in places if item not in translations]
     read = inputs.documents(cli, [item.name for item in items])
