@@ -13,7 +13,9 @@ _FIXED = re.compile(
     r"|\{:?[ \t]*[.#:][^{}]*\}|\{:[^{}]*\}"  # attributes of kramdown
     r"|\[\[?_?toc_?\]\]?|\$\{toc\}"
     r"|\([\w.:-]+\)="  # targets of MyST
-    r"|\{%(?:[^%]|%(?!\}))*%\}|\{\{[<%](?:[^{}])*[<%]?[>%]\}\}",  # tags of Liquid, shortcodes of Hugo
+    r"|\{%(?:[^%]|%(?!\}))*%\}|\{\{[<%](?:[^{}])*[<%]?[>%]\}\}"  # tags of Liquid, shortcodes of Hugo
+    r"|(?-i:(?:import|export)[ \t]+(?:[\w$*{},\t ]+[ \t]+from[ \t]+)?(?P<quote>['\"])[^'\"\s]+(?P=quote);?)"  # MDX
+    r"|(?-i:export[ \t]+(?:const|let|var)[ \t]+[\w$]+[ \t]*=.*)",
     re.IGNORECASE,
 )
 _OPTION = re.compile(r":[\w-]+:(?:\s.*)?")

@@ -153,6 +153,8 @@ def test_a_line_for_each_sentence_stays_one():
         ("??? note\n    Some words\n", ["Some words"]),
         ("Some words\n{: .class}\n", ["Some words"]),
         ("{:toc}\n\n[TOC]\n\n[[_TOC_]]\n", []),
+        ("import Tabs from '@theme/Tabs';\nimport \"./a.css\"\nexport const meta = {a: 1}\n\nWords.\n", ["Words."]),
+        ('Import data from "Sheet"\n\nimport it from there\n', ['Import data from "Sheet"', "import it from there"]),
         ("{% note %}\nSome words\n{% endnote %}\n", ["Some words"]),
     ],
 )
