@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import signal
@@ -10,6 +11,20 @@ from pathlib import Path
 import pytest
 import tiny_models
 from fake_server import FakeServer
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Use every core for the whole suite, else this process: a part is done by the time that others are ready to begin.
+
+    What other markers choose loads large models, of which one at a time is enough.
+    """
+    whole = config.args == config.getini("testpaths") and not config.option.keyword
+    return None if whole and config.option.markexpr == "not real and not clients" else 0
+
+
+def pytest_collection_finish():
+    """Spare the collections of garbage the thousands of tests, which stay to the end."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -256,7 +256,7 @@ def stop(place: Place, *, only_idle: bool = False) -> bool:
     if pid is None:
         return True
     try:
-        answer = client.ask(place.socket, "POST", "/llm/stop", {"only_idle": only_idle})
+        answer = client.ask(place.socket, "POST", "/llm/stop", {"only_idle": only_idle}, timeout=_PATIENCE)
     except (Gone, LlmError, OSError):
         if only_idle or not _is_worker(pid) or not client.listens(place.socket):
             return not client.listens(place.socket)

@@ -132,7 +132,7 @@ def process(tiny, tried, tmp_path):
 
 @pytest.fixture
 def hub(tiny, monkeypatch):
-    """Return a Hub on loopback that has two quantizations of a tiny model."""
+    """Return a Hub on loopback that has two quantizations of a tiny model; nobody pauses before trying it again."""
     from huggingface_hub import close_session
 
     server = FakeHub()
@@ -140,6 +140,7 @@ def hub(tiny, monkeypatch):
     server.repos[REPO] = {"tiny.Q4_0.gguf": tiny("llama").read_bytes(), "tiny.Q8_0.gguf": larger}
     monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("llmcli.models.hub.pause", lambda _seconds, interrupt: interrupt.check())
     close_session()
     yield server
     server.close()

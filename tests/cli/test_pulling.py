@@ -19,12 +19,6 @@ def pull(llm):
     return lambda *argv, **how: llm("models", "pull", *(argv or [REPO]), env={"LLMCLI_MODEL": None}, **how)
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch):
-    """Do not wait between tries."""
-    monkeypatch.setattr("llmcli.models.hub.pause", lambda _seconds, interrupt: interrupt.check())
-
-
 def directory() -> Path:
     """Return where the cache keeps the repository."""
     return Path(os.environ["HF_HOME"]) / "hub" / f"models--{REPO.replace('/', '--')}"

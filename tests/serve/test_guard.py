@@ -20,6 +20,12 @@ async def app(scope, receive, send):
     await PlainTextResponse(str(len(body)))(scope, receive, send)
 
 
+@pytest.fixture(autouse=True)
+def _short_linger(monkeypatch):
+    """Do not wait long for the rest of a body that a refusal leaves: the test client has sent all of it by then."""
+    monkeypatch.setattr(guard, "_LINGER", 0.02)
+
+
 def client(base=HERE, **rules):
     said = []
     guarded = Guard(app, Rules("secret", **rules), said.append)

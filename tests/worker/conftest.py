@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -66,10 +65,6 @@ class Shell:
         """Return the place of the only worker."""
         (found,) = place.places(self.runtime)
         return found
-
-    def listed(self) -> list[dict]:
-        """Return what ``llm worker list`` says."""
-        return [json.loads(line) for line in self("worker", "list", "--json").out.splitlines()]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from llmcli import processes
 from llmcli.cli import main, wiring
 from llmcli.cli.world import World
+from llmcli.worker import start
 
 from .conftest import SHORT, gone, wait_until
 
@@ -21,7 +23,11 @@ ASK = ("ask", "hello", *SHORT)
 
 @pytest.fixture
 def llm(shell, tmp_path):
-    """Run ``main(argv)`` in this process, with the directories of ``shell``'s."""
+    """Run ``main(argv)`` in this process, with the directories of ``shell``'s.
+
+    A worker that it starts is a child of this process, which buries it; one of ``shell``'s is left to the first process
+    of the machine, which may take seconds for that.
+    """
 
     def call(*argv):
         with (
@@ -33,6 +39,11 @@ def llm(shell, tmp_path):
         return code, (tmp_path / "out").read_text(), (tmp_path / "err").read_text()
 
     return call
+
+
+def listed(llm):
+    """Return what ``llm worker list`` says."""
+    return [json.loads(line) for line in llm("worker", "list", "--json")[1].splitlines()]
 
 
 def test_nothing_runs(llm):
@@ -60,7 +71,7 @@ def test_list(shell, llm):
 def test_stop_by_model_by_pid_and_all(shell, llm):
     """It is gone when the command is."""
     for words in ([str(shell.model.stem)], None, []):
-        shell(*ASK)
+        llm(*ASK)
         status = shell.worker()
         named = [str(status["pid"])] if words is None else [status["model"]] if words else []
         code, _, err = llm("worker", "stop", *named, "-v")
@@ -70,13 +81,13 @@ def test_stop_by_model_by_pid_and_all(shell, llm):
 
 def test_restart(shell, llm):
     """Another process, for the same model."""
-    shell(*ASK)
+    llm(*ASK)
     first = shell.worker()
     code, _, err = llm("worker", "restart")
     assert code == 0, err
     second = wait_until(lambda: [s for s in shell.statuses() if s["pid"] != first["pid"]])[0]
     assert second["path"] == first["path"]
-    assert shell(*ASK).code == 0 and shell.worker()["pid"] == second["pid"]
+    assert llm(*ASK)[0] == 0 and shell.worker()["pid"] == second["pid"]
 
 
 def test_log(shell, llm):
@@ -129,9 +140,9 @@ def test_a_crash_is_one_line_and_what_to_do(llm):
 
 
 @pytest.fixture
-def hung(shell):
+def hung(llm, shell):
     """Return the pid of a worker that says nothing any more."""
-    shell(*ASK)
+    llm(*ASK)
     pid = shell.worker()["pid"]
     os.kill(pid, signal.SIGSTOP)
     yield pid
@@ -139,13 +150,31 @@ def hung(shell):
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture
+def hasty(monkeypatch):
+    """Wait a moment only for what will never come: no test has anything to do for what could come later."""
+    monkeypatch.setattr(start, "_ANSWER", 0.2)
+    monkeypatch.setattr(start, "_PATIENCE", 0.2)
+
+
+@pytest.mark.usefixtures("hasty")
 def test_a_hung_worker_is_listed_and_ended(hung, shell, llm):
     """It has a pid, and ``stop`` kills it; the next command has a worker again."""
-    (row,) = shell.listed()
+    (row,) = listed(llm)
     assert (row["pid"], row["model"], row["memory"]) == (hung, "(does not answer)", None)
     code, out, _ = llm("worker", "stop", "--json", str(hung))
     assert code == 0 and json.loads(out) == {"pid": hung, "model": None} and gone(hung)
     assert shell(*ASK).code == 0 and shell.worker()["pid"] != hung
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_listener_that_says_nothing_is_no_worker(shell, llm):
+    """``llm worker list`` goes on without it."""
+    llm(*ASK)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(shell.runtime / f"{'0' * 16}.sock"))
+        silent.listen(1)
+        assert len(listed(llm)) == 1
 
 
 def test_a_command_does_without_a_hung_worker(hung, shell, llm, monkeypatch):
@@ -157,7 +186,7 @@ def test_a_command_does_without_a_hung_worker(hung, shell, llm, monkeypatch):
 
 def test_the_log_of_a_worker_that_ended(shell, llm):
     """Its model still names it, and so does its pid."""
-    shell(*ASK)
+    llm(*ASK)
     pid = shell.worker()["pid"]
     llm("worker", "stop")
     assert gone(pid)
@@ -169,7 +198,7 @@ def test_the_log_of_a_worker_that_ended(shell, llm):
 
 def test_nothing_is_left_of_a_worker_that_ended(shell, llm):
     """Neither socket nor lock."""
-    shell(*ASK)
+    llm(*ASK)
     llm("worker", "stop")
     assert list(shell.runtime.iterdir()) == []
 
