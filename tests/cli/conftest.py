@@ -170,10 +170,10 @@ def mine(tiny, tmp_path):
 
 @pytest.fixture
 def person(tiny, tmp_path):
-    """Start ``llm ARGV`` on a pseudo-terminal of its own, with a tiny model of random weights."""
+    """Start ``llm ARGV`` on a pseudo-terminal of its own, with a tiny model of random weights; ``code`` runs before."""
     children = []
 
-    def start(*argv, env=None):
+    def start(*argv, env=None, code=None):
         environ = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
@@ -183,7 +183,7 @@ def person(tiny, tmp_path):
         }
         child = pexpect.spawn(
             sys.executable,
-            ["-m", "llmcli", *argv],
+            [*(("-c", f"{code}; from llmcli.cli.main import run; run()") if code else ("-m", "llmcli")), *argv],
             env=environ,
             cwd=str(tmp_path),
             encoding="utf-8",

@@ -455,36 +455,37 @@ def test_a_key_does_not_travel_unencrypted(llm, through, monkeypatch):
 
 def test_canary_keys_are_nowhere(process, server, tmp_path, monkeypatch):
     """While a command runs: in no argument list, and in no environment but its own; after it in no output and no file."""
-    server.key = CANARY
+    server.key = key = f"{CANARY}-{os.getpid()}"  # that of no test beside this one
     server.usual = silent(chunk({"content": "Some"}))
     secret = tmp_path / "secret" / "key"
     secret.parent.mkdir()
-    secret.write_text(CANARY)
+    secret.write_text(key)
     secret.chmod(0o600)
     configure(
         file={"base_url": server.url, "key_file": str(secret)}, env={"base_url": server.url, "key_env": "THE_KEY"}
     )
-    for name, environ in (("file", {}), ("env", {"THE_KEY": CANARY})):
-        running = process("ask", "hi", "--backend", name, "--timeout", "1.5", "-v", "--json", env=environ)
-        until = time.monotonic() + 20
-        while not server.chats() and time.monotonic() < until:
-            time.sleep(0.02)
-        ours = {running.pid} if environ else set()
-        found = [
-            path for path in Path("/proc").glob("[0-9]*/*") if path.name in {"cmdline", "environ"} and _holds(path)
-        ]
-        assert {int(path.parent.name) for path in found if path.name == "environ"} <= ours
-        assert [path for path in found if path.name == "cmdline"] == []
+    both = [
+        process("ask", "hi", "--backend", name, "--timeout", "1.5", "-v", "--json", env=environ)
+        for name, environ in (("file", {}), ("env", {"THE_KEY": key}))
+    ]
+    until = time.monotonic() + 20
+    while len(server.chats()) < 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    found = [
+        path for path in Path("/proc").glob("[0-9]*/*") if path.name in {"cmdline", "environ"} and _holds(path, key)
+    ]
+    assert {int(path.parent.name) for path in found if path.name == "environ"} <= {both[1].pid}
+    assert [path for path in found if path.name == "cmdline"] == []
+    for running in both:
         out, err = running.communicate(timeout=20)
-        assert running.returncode == 124 and CANARY.encode() not in out + err
-        server.asked.clear()
-    held = [path for path in tmp_path.rglob("*") if path.is_file() and path != secret and _holds(path)]
+        assert running.returncode == 124 and key.encode() not in out + err
+    held = [path for path in tmp_path.rglob("*") if path.is_file() and path != secret and _holds(path, key)]
     assert held == []
 
 
-def _holds(path: Path) -> bool:
+def _holds(path: Path, key: str) -> bool:
     try:
-        return CANARY.encode() in path.read_bytes()
+        return key.encode() in path.read_bytes()
     except OSError:
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from scripted import Reply, last
 
 from llmcli.cli.progress import ProgressBar
 from llmcli.cli.world import World
+from llmcli.documents import reading
 from llmcli.types import Progress
 
 from .conftest import PROMPT, ended
@@ -96,7 +98,10 @@ def test_nothing_to_read_on_a_terminal_is_usage(person):
 
 def test_waiting_for_a_silent_stdin_is_announced(person):
     """After two seconds without data, a person learns what is awaited."""
-    child = person("ask", "-f", "-", "Q")
+    assert inspect.signature(reading.read_stdin).parameters["patience"].default == 2
+    soon = "from functools import partial; from llmcli.documents import reading as r; "
+    soon += "r.read_stdin = partial(r.read_stdin, patience=0.05)"
+    child = person("ask", "-f", "-", "Q", code=soon)
     child.expect("llm: waiting for standard input")
     child.sendintr()
     assert ended(child) == -2

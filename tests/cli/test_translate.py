@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 from document_texts import greek
 from scripted import Reply, last
+
+from llmcli.engine import bandwidth
 
 REAL = sorted((Path(__file__).parents[1] / "documents" / "real").iterdir())
 ENGLISH = "The house stands on a hill by the sea.\n\nEvery morning the children walk down to the water.\n"
@@ -456,6 +459,13 @@ def test_the_language_that_was_found_is_shown(llm, data, terminal):
     assert "English to French" in llm("translate", "--to", "fr", "-v", name, answer=well).err
 
 
+@pytest.fixture
+def small_measure(monkeypatch):
+    """Let the speed of this machine's memory be measured with a little of it."""
+    monkeypatch.setattr(bandwidth, "measure", partial(bandwidth.measure, size=1 << 22))
+
+
+@pytest.mark.usefixtures("small_measure")
 def test_dry_run(llm, data):
     """Segments and tokens, without a request; nothing new once it was translated."""
     name = write("a.txt", ENGLISH)
@@ -468,6 +478,7 @@ def test_dry_run(llm, data):
     assert llm("translate", "--pseudo", "accents", "--dry-run", name).code == 0
 
 
+@pytest.mark.usefixtures("small_measure")
 def test_dry_run_of_many(llm, data):
     """Without -o: nothing is written. A row for each document and language, and their sum."""
     write("d/a.txt", ENGLISH)

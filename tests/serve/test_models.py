@@ -83,7 +83,8 @@ def test_two_models_in_turn_and_at_once(two):
 
 def test_idle_workers_end_and_are_started_again(two):
     """A second without work, and the server has no child that nobody buried; the next request is answered as ever."""
-    with two(LLMCLI_WORKER_IDLE_TIMEOUT="1") as served:
+    soon = "import llmcli.serve.server as s; s._REAP = 0.1; from llmcli.cli.main import main; raise SystemExit(main())"
+    with two(LLMCLI_WORKER_IDLE_TIMEOUT="1", code=soon) as served:
         names = served.models()
         said = [served.post("chat/completions", **SHORT, model=name)[1]["choices"] for name in names]
         pids = {status["pid"] for status in workers(served).values()}
