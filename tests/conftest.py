@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 import tiny_models
 from fake_server import FakeServer
+
+NUMBERS = itertools.count()
 
 
 def pytest_xdist_auto_num_workers(config):
@@ -36,16 +39,23 @@ def _usual_signals():
 
 
 @pytest.fixture(autouse=True)
-def _own_world(tmp_path, monkeypatch):
-    """Give the test its own configuration, data and caches, and a Hub address where nobody listens."""
+def _own_world(request, tmp_path_factory, monkeypatch):
+    """Give the test its own configuration, data and caches, and a Hub address where nobody listens.
+
+    They are in the test's own directory if it has one. Most tests have none, and nothing to make and to remove.
+    """
+    if "tmp_path" in request.fixturenames:
+        home = request.getfixturevalue("tmp_path") / "home"
+    else:
+        home = tmp_path_factory.getbasetemp() / "homes" / str(next(NUMBERS))
     for name in list(os.environ):
         if name.startswith(("LLMCLI_", "HF_", "HUGGING")) or name in {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}:
             monkeypatch.delenv(name)
     for kind in ("config", "data", "cache"):
-        monkeypatch.setenv(f"LLMCLI_{kind.upper()}_DIR", str(tmp_path / "home" / kind))
+        monkeypatch.setenv(f"LLMCLI_{kind.upper()}_DIR", str(home / kind))
     monkeypatch.setenv("LLMCLI_TUNE", "off")  # nothing is left running behind a test
     monkeypatch.setenv("LLMCLI_WORKER", "off")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home" / "huggingface"))
+    monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
 
 

@@ -49,14 +49,19 @@ LONGEST = 400
 
 
 @functools.cache
-def tree(path):
-    """Return a file's syntax tree, which the tests read only."""
-    return ast.parse(path.read_text(encoding="utf-8"))
+def read(path):
+    """Return (module, line) of every import in a file, also those inside functions, and the lines of calls of print."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    return tuple(_imported(path, nodes)), [call.lineno for call in calls if call.func.id == "print"]
 
 
 def imports(path):
-    """Yield (module, line) of every import in a file, also those inside functions."""
-    for node in ast.walk(tree(path)):
+    return read(path)[0]
+
+
+def _imported(path, nodes):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module == "llmcli":
@@ -115,15 +120,14 @@ def test_only_the_command_line_speaks(path):
     """Nothing outside cli/ prints."""
     if room(path) == "cli":
         return
-    for node in ast.walk(tree(path)):
-        called = node.func if isinstance(node, ast.Call) else None
-        assert not (isinstance(called, ast.Name) and called.id == "print"), f"{path}:{node.lineno}: print"
+    prints = read(path)[1]
+    assert not prints, f"{path}:{prints}: print"
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "cli" / "commands").glob("*.py")), ids=lambda path: path.stem)
 def test_commands_are_short(path):
     """A command parses, calls one task and shows the result: 25 lines of body at most."""
-    for node in ast.walk(tree(path)):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             length = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
