@@ -152,7 +152,7 @@ def hung(llm, shell):
 
 @pytest.fixture
 def hasty(monkeypatch):
-    """Wait a moment only for what will never come: no test has anything to do for what could come later."""
+    """Wait a moment only for answers that never come; a worker that is merely late still has its pid in every list."""
     monkeypatch.setattr(start, "_ANSWER", 0.2)
     monkeypatch.setattr(start, "_PATIENCE", 0.2)
 
