@@ -186,6 +186,11 @@ class Paths:
         return self.data / "sessions.db"
 
     @property
+    def prefixes(self) -> Path:
+        """What the engine keeps of evaluated prompts (``engine.prefixes``)."""
+        return self.cache / "prefixes"
+
+    @property
     def prompts(self) -> Path:
         """The directory of the user's own prompt files."""
         return self.config / "prompts"

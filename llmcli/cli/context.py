@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -52,6 +53,7 @@ class Context:
         if self.settings["timeout"] is not None:
             interrupt.deadline = time.monotonic() + self.settings["timeout"]
         self._backend: Backend | None = None
+        self._afterwards = ExitStack()
         self._explained: set[str] = set()
 
     def _given(self) -> dict[str, tuple[str, Any]]:
@@ -83,6 +85,11 @@ class Context:
     ) -> None:
         if self._backend is not None:
             self._backend.close()
+        self._afterwards.close()
+
+    def afterwards(self, function: Callable[[], object]) -> None:
+        """Have ``function`` called when the command is over and its backend closed."""
+        self._afterwards.callback(function)
 
     @cached_property
     def prompts(self) -> Prompts:

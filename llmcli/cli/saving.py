@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from llmcli.cli import wording
 from llmcli.cli.context import Context
 from llmcli.errors import LlmError, MissingError, PartialError, UsageError
 from llmcli.store.database import make_directory
-from llmcli.store.sessions import ALLOWED, Session, Sessions, begin, is_name
+from llmcli.store.sessions import ALLOWED, Session, Sessions, begin, forget_session, is_name
 from llmcli.types import Turn
 
 
@@ -28,7 +29,8 @@ def look(cli: Context) -> Sessions:
 def checked(name: str) -> str:
     """Return the name of a session; raises ``UsageError`` for what can be none."""
     if not is_name(name):
-        raise UsageError(f"{name!r} cannot be the name of a session: {ALLOWED}", detail="Try: llm sessions list")
+        said = f"{name!r} cannot be the name of a session" if name else "a session needs a name"
+        raise UsageError(f"{said}: {ALLOWED}")
     return name
 
 
@@ -40,22 +42,24 @@ def said_at(seconds: float) -> str:
 class Saving:
     """Saves one conversation as it goes. What goes wrong there never ends the talk; ``tell`` says it, once.
 
-    ``wanted``: it is to be saved at all; ``named``: the user said where.
+    ``by_default``: chats that nobody named are saved too; ``named``: the user said where.
     """
 
     def __init__(
-        self, cli: Context, session: Session, turns: Sequence[Turn] = (), *, wanted: bool = True, named: bool = False
+        self, cli: Context, session: Session, turns: Sequence[Turn] = (), *, by_default: bool, named: bool = False
     ) -> None:
         self._cli = cli
         self.session = session
         self.turns = turns
         self.model = session.model
-        self.wanted = wanted
+        self.wanted = by_default or named
+        self._by_default = by_default
         self.named = named
         self.changed = False
         self._known = len(turns)
         self._error: LlmError | None = None
         self._untold: list[str | LlmError] = []
+        self._strays: set[str] = set()  # ids under which a model may have kept what is saved elsewhere, or nowhere
 
     @property
     def id(self) -> str | None:
@@ -69,11 +73,30 @@ class Saving:
 
     @property
     def saved(self) -> bool:
-        """Whether something is saved."""
-        return self._known > 0
+        """Whether something is saved, as far as is known here."""
+        return self._known > 0 and self._error is None
+
+    def still_there(self) -> bool:
+        """Look whether the whole conversation is saved now, and under which name."""
+        try:
+            with look(self._cli) as sessions:
+                found = {each.session.id: each for each in sessions.list()}.get(self.session.id)
+        except LlmError:  # it was told before, or there is nothing that could be promised
+            return False
+        if found is not None:
+            self.session = replace(self.session, name=found.session.name)
+        return self.saved and found is not None and found.messages >= self._known
+
+    def forget(self) -> None:
+        """Remove what a model may have kept under ids that are not this conversation's any more."""
+        with suppress(LlmError):  # then it stays until the cache needs its room, or `llm sessions rm` comes by
+            for session_id in self._strays:
+                forget_session(self._cli.paths.prefixes, session_id)
 
     def save(self, turns: Sequence[Turn], model: str) -> None:
-        """Save the conversation; the turns that could not be saved before are tried again."""
+        """Save the conversation, if wanted; the turns that could not be saved before are tried again."""
+        if not self.wanted:
+            return
         before = replace(self.session, model=model)
         try:
             with open_sessions(self._cli) as sessions:
@@ -82,10 +105,14 @@ class Saving:
             self._failed(error)
             return
         self._moved(before, now)
+        self._strays.discard(now.id)
+        if now.id != before.id:
+            self._strays.add(before.id)
         self.session, self.model, self._known, self._error, self.changed = now, model, len(turns), None, True
 
     def tell(self) -> None:
         """Say what went wrong since the last time; not while an answer is shown, in whose line it would be."""
+        self.forget()
         for each in self._untold:
             if isinstance(each, str):
                 self._cli.warn(each)
@@ -99,6 +126,7 @@ class Saving:
             words = ". ".join(filter(None, wording.words(error)))
             self._untold.append(error if self.named else f"this conversation is not saved: {words}")
         self._error = error
+        self._strays.add(self.session.id)
 
     def _moved(self, before: Session, now: Session) -> None:
         """Have it told where the conversation is saved, when that is not where it was expected."""
@@ -113,6 +141,7 @@ class Saving:
         """Begin another session, with the same instructions and a name that nobody chose."""
         self.session = begin(_now(), self.session.system)
         self.turns, self.model, self.named, self._known, self._error = (), "", False, 0, None
+        self.changed, self.wanted = False, self._by_default
 
     def rename(self, name: str) -> None:
         """Call the session ``name``. Raises ``UsageError`` where that cannot be, and what ``Sessions`` raises."""
@@ -139,16 +168,17 @@ def choose(cli: Context, name: str | None, *, go_on: bool, off: bool, system: st
         raise UsageError("--session and --continue exclude each other")
     if off and (go_on or name is not None):
         raise UsageError(f"--no-save and {'--continue' if go_on else '--session'} exclude each other")
+    by_default = not off and cli.settings["chat.save"] == "on" and cli.world.terminal(cli.world.stdin)
     if name is None and not go_on:
-        wanted = not off and cli.settings["chat.save"] == "on" and cli.world.terminal(cli.world.stdin)
-        return Saving(cli, begin(_now(), system or ""), wanted=wanted)
+        return Saving(cli, begin(_now(), system or ""), by_default=by_default)
     if go_on:
         name = _last(cli)
     with open_sessions(cli) as sessions:
         sessions.try_writing()
         session = sessions.find(checked(name or "")) or begin(name or "")
         turns = sessions.turns(session)
-    return Saving(cli, session if system is None else replace(session, system=system), turns, named=True)
+    session = session if system is None else replace(session, system=system)
+    return Saving(cli, session, turns, by_default=by_default, named=True)
 
 
 def _last(cli: Context) -> str:

@@ -61,7 +61,7 @@ class Talk:
                 self._handle(text)
 
     def _left(self) -> int:
-        if self._saving.changed:
+        if self._saving.changed and self._saving.still_there():
             name = self._saving.session.name
             self._say(f"Saved as {name}. To go on: llm chat --session {name}")
         return self._saving.code
@@ -70,7 +70,7 @@ class Talk:
         if text == "/help":
             self._say(_HELP)
         elif text == "/reset":
-            kept = f"; it stays saved as {self._saving.session.name}" if self._saving.saved else ""
+            kept = f"; it stays saved as {self._saving.session.name}" if self._saving.still_there() else ""
             self._conversation.reset()
             self._say(f"What was said is forgotten{kept}.")
         elif text.partition(" ")[0] == "/save":
@@ -95,7 +95,8 @@ class Talk:
             self._conversation.keep(self._saving)
             self._saving.tell()
         if not self._saving.code:
-            self._say(f"This chat is saved as {self._saving.session.name}.")
+            when = "is saved" if self._saving.saved else "will be saved, with its first answer,"
+            self._say(f"This chat {when} as {self._saving.session.name}.")
 
     def _answer(self, text: str) -> int:
         try:
@@ -126,10 +127,16 @@ def _editor(cli: Context) -> PromptSession[str]:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.data_structures import Size
     from prompt_toolkit.input import create_input
+    from prompt_toolkit.key_binding import KeyBindings
     from prompt_toolkit.output.vt100 import Vt100_Output
 
+    keys = KeyBindings()
+    keys.add("enter")(lambda event: event.current_buffer.validate_and_handle())
+    keys.add("escape", "enter")(lambda event: event.current_buffer.insert_text("\n"))
     shown = cli.world.stdout if cli.world.terminal(cli.world.stdout) else cli.world.stderr
     return PromptSession(
+        multiline=True,
+        key_bindings=keys,
         input=create_input(os.fdopen(os.dup(cli.world.stdin), encoding="utf-8", errors="replace")),
         # a terminal that does not answer where its cursor is would get a warning and a delay at every prompt
         output=Vt100_Output(

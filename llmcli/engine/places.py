@@ -98,6 +98,15 @@ class Places:
         self.forget(slot)
         return True
 
+    def unsaved(self) -> list[tuple[int, Kept]]:
+        """Return the ids and what is kept there of conversations to be saved."""
+        return [(slot, kept) for slot, kept in self.kept.items() if kept.session]
+
+    def disown(self, session: str | None) -> None:
+        """Let nothing that is kept be saved as this conversation's."""
+        for kept in self.kept.values():
+            kept.session = None if kept.session == session else kept.session
+
     def clear(self) -> None:
         """Forget everything, what runs too."""
         self.memory.clear()

@@ -332,7 +332,9 @@ class Slots:
         if slot is None:
             return
         if sequence.done and (useful or owner):
-            session = None if sequence.turn_length else sequence.request.session
+            if sequence.cancelled:  # nobody waits for it any more: who knows whether it was saved
+                self._places.disown(sequence.request.session)
+            session = None if sequence.turn_length or sequence.cancelled else sequence.request.session
             self._places.hold(slot, Kept(sequence.tokens[: sequence.done], owner, session))
         else:
             self._places.remove(slot)
@@ -362,8 +364,7 @@ class Slots:
 
     def unsaved(self) -> list[tuple[int, Kept]]:
         """Return what is kept of saved conversations and not on disk yet, with its ids."""
-        kept = () if self._seats is None else self._seats.kept.items()
-        return [(slot, each) for slot, each in kept if each.session]
+        return [] if self._seats is None else self._seats.unsaved()
 
     def freeze(self, sequence: Sequence) -> None:
         """Keep a copy of the sequence as it is now, where an id is free for it."""

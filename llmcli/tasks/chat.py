@@ -6,6 +6,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Protocol
 
 from llmcli.backends.base import Backend
@@ -88,26 +89,28 @@ class Conversation:
     def say(self, text: str) -> Iterator[TaskEvent]:
         """Send ``text``; yield the answer's Deltas, then its Result, or ItemFailed.
 
-        When the history no longer fits, its oldest turns are left out of what is sent, and a ``Notice`` says so. A text
-        too large on its own fails with ``ContextOverflow``. An answer that is stopped (by closing the iterator, by an
+        When the history no longer fits, its oldest turns are left out of what is sent, and a ``Notice`` says so, as do the
+        ``warnings`` of the Result. A text too large on its own fails with ``ContextOverflow``, and nothing is left out. An answer that is stopped (by closing the iterator, by an
         error) stays in the history as far as it came; a text without any answer does not. The history is saved before the
         Result is yielded, and after an answer that was stopped.
         """
         yield from self._other_model()
         start = self._first_that_fits(text)
-        if start > self._start:
-            yield Notice(f"the oldest {start} messages no longer fit the context and are left out")
-        self._start = start
+        left_out = f"the oldest {start} messages no longer fit the context and are left out"
         self._number += 1
         asked, said, complete = time.time(), list[str](), False
         try:
             with closing(one_answer(self._backend, self._request(start, text), self._options, prompt=PROMPT)) as events:
                 for event in events:
+                    if isinstance(event, Delta | Result) and start > self._start:  # it was not refused
+                        self._start = start
+                        yield Notice(left_out)
                     if isinstance(event, Delta) and not event.reasoning:
                         said.append(event.text)
                     if isinstance(event, Result):
                         complete = True
                         self._remember(Turn(Role.USER, text, time=asked), "".join(said))
+                        event = replace(event, warnings=(*event.warnings, left_out) if start else event.warnings)  # noqa: PLW2901
                     yield event
         finally:
             if said and not complete:

@@ -241,6 +241,65 @@ def _refusing(detail):
     return save
 
 
+def stray(session_id):
+    """Make a file as the engine makes one of an evaluated conversation, and return it."""
+    file = Path(os.environ["LLMCLI_CACHE_DIR"], "prefixes", f"{'a' * 16}-12-{'b' * 32}-{session_id}.state")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    return file
+
+
+@pytest.mark.parametrize("argv", [["work"], ["--all"]])
+def test_removing_takes_what_nobody_owns_along(llm, work, store, argv):
+    """What was evaluated of chats that were never saved, or that others removed, goes; what is others' stays."""
+    with store() as sessions:
+        other = stray(sessions.get("other").id)
+    lost, mine = stray("c" * 32), stray(work.id)
+    shared = lost.with_name(f"{'a' * 16}-12-{'b' * 32}.state")  # of a prompt file
+    shared.touch()
+    assert llm("sessions", "rm", "--yes", *argv).code == 0
+    assert not (lost.exists() or mine.exists())
+    assert other.exists() == (argv == ["work"]) and shared.exists()
+    assert llm("sessions", "rm", "--yes", "--all").code == 0
+    stray("c" * 32)
+    assert llm("sessions", "rm", "--all").code == 0 and not lost.exists(), "also where nothing is saved"
+
+
+def test_what_moved_leaves_nothing_under_its_old_id(llm, work, store, monkeypatch):
+    """Where somebody else went on, the model may have kept this conversation as theirs: that goes."""
+    kept = stray(work.id)
+    saving = Sessions.save
+
+    def overtaken(self, session, turns, known):
+        if session.id == work.id:
+            saving(self, session, [*turns[:known], *turns[known:]], known)
+        return saving(self, session, turns, known)
+
+    monkeypatch.setattr(Sessions, "save", overtaken)
+    run = llm("chat", "--session", "work", stdin=b"and snow?\n")
+    assert "somebody else went on with work; this conversation is saved as work-2" in run.err
+    assert not kept.exists()
+
+
+def test_what_cannot_be_saved_leaves_nothing(llm, monkeypatch):
+    """No state of a conversation that is saved nowhere."""
+    ids = []
+
+    def failing(_self, session, *_):
+        ids.append(stray(session.id))
+        raise OutputError("sessions.db", detail="No space left on device")
+
+    monkeypatch.setattr(Sessions, "save", failing)
+    assert llm("chat", "--session", "a", stdin=b"one\n").code == 3
+    assert ids and not any(file.exists() for file in ids)
+
+
+def test_nothing_to_answer(llm):
+    """Without a terminal and with standard input not to be read there is no message."""
+    run = llm("chat", "--no-stdin", "--session", "a")
+    assert run.code == 2 and "nothing to answer" in run.err
+
+
 def test_a_damaged_file_is_one_line_for_each_command(llm, file):
     """With the code of bad input and a next step; the file stays as it is."""
     file.parent.mkdir(parents=True)
@@ -301,8 +360,45 @@ def test_save_and_reset_in_a_talk(person, store):
     assert "What was said is forgotten; it stays saved as mine." in shown
     assert contents(store, "mine")[::2] == ["one", "two"]
     with store() as sessions:
-        (other,) = {each.session.name for each in sessions.list()} - {"mine"}
-    assert contents(store, other)[::2] == ["three"]
+        assert [each.session.name for each in sessions.list()] == ["mine"], "--no-save holds for what nobody named"
+    shown = talk(person("chat", *SHORT), "four", "/save yours", "/reset", "five", "/reset")
+    with store() as sessions:
+        (other,) = {each.session.name for each in sessions.list()} - {"mine", "yours"}
+    assert contents(store, other)[::2] == ["five"]
+    assert "Saved as" not in shown, "nothing was said since"
+
+
+def test_what_is_told_to_be_saved_is_there(person, store, file):
+    """Neither a name for a talk that never began, nor one that was removed, nor one whose file broke, is promised."""
+    shown = talk(person("chat"), "/save mine")
+    assert "will be saved, with its first answer, as mine" in shown and "Saved as" not in shown
+    child = person("chat", "--session", "gone", *SHORT)
+    child.expect(PROMPT)
+    child.sendline("one")
+    child.expect(PROMPT)
+    with store() as sessions:
+        sessions.remove([sessions.get("gone")])
+    child.sendeof()
+    assert ended(child) == 0 and "Saved as" not in child.before
+    child = person("chat", *SHORT)
+    child.expect(PROMPT)
+    child.sendline("one")
+    child.expect(PROMPT)
+    file.write_bytes(b"no database " * 1000)
+    child.sendline("/reset")
+    child.expect(PROMPT)
+    assert "is forgotten." in child.before
+
+
+def test_alt_enter_begins_a_line(person, store):
+    """A message of several lines is one message."""
+    child = person("chat", "--session", "lines", *SHORT)
+    child.expect(PROMPT)
+    child.send("first\x1b\rsecond\r")
+    child.expect("second.*\x1b\\[\\?2004h.*>")  # typed, answered, and the next prompt
+    child.sendeof()
+    assert ended(child) == 0
+    assert contents(store, "lines")[0] == "first\nsecond"
 
 
 def test_a_name_that_is_taken_stays_with_who_has_it(person, work, store):

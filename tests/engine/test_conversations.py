@@ -102,6 +102,19 @@ def test_nothing_is_kept_of_what_is_not_saved(ask, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@each_model
+def test_nothing_is_kept_of_an_answer_that_was_cancelled(tiny, tmp_path, name):
+    """Its client may have been killed, and have saved nothing."""
+    engine = Engine(tiny(name), name, MODEL_ID, EngineOptions(cache=tmp_path, prefix_bytes=1 << 24), lambda: None)
+    try:
+        with engine.open() as job:
+            job.submit(turn(FIRST, grammar=None, max_tokens=4000, ignore_eos=True))
+            next(iter(job))
+    finally:
+        engine.close()
+    assert not list(tmp_path.rglob("*.state"))
+
+
 def test_what_is_evaluated_as_fast_as_it_is_read_is_not_kept(ask, tmp_path, monkeypatch):
     """Where the disk is slower than the model, nothing is written."""
     monkeypatch.setattr(beginnings, "_DISK", 1e-9)

@@ -104,8 +104,12 @@ def test_a_message_too_large_is_refused(prompts):
     backend = ScriptedBackend(context=50)
     talk = Conversation(backend, prompts, Options())
     list(talk.say("hello"))
-    assert isinstance(error(talk.say("word " * 60)), ContextOverflow)
+    events = list(talk.say("word " * 60))
+    assert isinstance(error(events), ContextOverflow)
+    assert notices(events) == [], "nothing is left out for what is refused"
     assert [turn.content for turn in talk.history] == ["hello", "hello"]
+    list(talk.say("again"))
+    assert sent(backend) == ["hello", "hello", "again"]
 
 
 def test_a_large_message_pushes_out_the_history(prompts):
@@ -113,8 +117,14 @@ def test_a_large_message_pushes_out_the_history(prompts):
     backend = ScriptedBackend(lambda _: "fine", context=50)
     talk = Conversation(backend, prompts, Options())
     list(talk.say("hello"))
-    assert notices(talk.say("word " * 45)) == ["the oldest 2 messages no longer fit the context and are left out"]
+    said = "the oldest 2 messages no longer fit the context and are left out"
+    events = list(talk.say("word " * 45))
+    assert notices(events) == [said]
+    assert result(events).warnings == (said,)
     assert len(sent(backend)) == 1
+    later = list(talk.say("hello"))
+    assert len(sent(backend)) < len(talk.history) - 1
+    assert result(later).warnings, "every answer tells that something was left out"
 
 
 def test_an_interrupted_answer_is_kept_and_marked(prompts):

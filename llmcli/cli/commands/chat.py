@@ -9,6 +9,7 @@ import typer
 from llmcli.cli import completers
 from llmcli.cli.context import Context
 from llmcli.cli.options import ALL, command
+from llmcli.errors import UsageError
 from llmcli.types import Priority
 
 
@@ -50,8 +51,12 @@ def chat(
     from llmcli.tasks.chat import Conversation
 
     instructions = None if system is None else argument(system)
+    person = cli.world.terminal(cli.world.stdin)
+    if not person and cli.settings["stdin"] == "off":
+        raise UsageError("nothing to answer: standard input is no terminal, and is not to be read")
     kept = saving.choose(cli, session, go_on=go_on, off=no_save, system=instructions)
+    cli.afterwards(kept.forget)
     options = cli.options(priority=Priority.INTERACTIVE, reasoning=True)
     wanted = kept if kept.wanted else None
     talk = Talk(cli, Conversation(cli.backend(), cli.prompts, options, system=kept.session.system, saved=wanted), kept)
-    return talk.with_person() if cli.world.terminal(cli.world.stdin) else talk.with_pipe()
+    return talk.with_person() if person else talk.with_pipe()

@@ -75,7 +75,7 @@ def rm(
 ) -> int:
     """Remove saved chats, and what models keep of them on disk; asks first, unless --yes."""
     from llmcli.cli import asking, saving
-    from llmcli.store.sessions import forget_session
+    from llmcli.store.sessions import forget_session, forget_strays
 
     if every == bool(names):
         raise UsageError("remove which?", detail="Try: llm sessions rm NAME, or: llm sessions rm --all")
@@ -86,11 +86,13 @@ def rm(
     again = "--all" if every else " ".join(names or ())
     if chosen and not yes and not asking.confirmed(cli, what, f"llm sessions rm --yes {again}"):
         return 1
+    for session in chosen:
+        forget_session(cli.paths.prefixes, session.id)
     if chosen:
-        for session in chosen:  # first, since what is left of a session that is gone would never be found again
-            forget_session(cli.paths.cache / "prefixes", session.id)
         with saving.open_sessions(cli) as sessions:
             sessions.remove(chosen)
+    with saving.look(cli) as sessions:  # of those too that were killed, or removed while somebody went on with them
+        forget_strays(cli.paths.prefixes, [each.session.id for each in sessions.list()])
     if cli.flags.json:
         cli.facts({"removed": [session.name for session in chosen]})
     return 0
@@ -105,13 +107,16 @@ def export(
     cli: Context,
     name: Name,
     form: Annotated[
-        Format, typer.Option("--format", help="markdown, or json: a list of messages as OpenAI's protocol has them.")
-    ] = Format.MARKDOWN,
+        Format | None,
+        typer.Option("--format", help="markdown (default), or json: a list of messages as OpenAI's protocol has them."),
+    ] = None,
 ) -> int:
     """Write a saved chat for other programs; --json is --format json."""
     from llmcli.cli import sanitize, saving, transcript
     from llmcli.documents.writing import atomic_write
 
+    if cli.flags.json and form is Format.MARKDOWN:
+        raise UsageError("--json and --format markdown exclude each other")
     with saving.look(cli) as sessions:
         session = sessions.get(saving.checked(name))
         turns = sessions.turns(session)
