@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from llmcli.cli import sanitize
@@ -61,13 +61,13 @@ def as_object(result: Result, *, named: bool) -> dict[str, Any]:
     }
 
 
-@dataclass
 class _Item:
     """What is known of one item: pieces that wait for their turn, and how it ended."""
 
-    pieces: list[str] = field(default_factory=list)
-    streamed: bool = False
-    end: Result | ItemFailed | None = None
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.streamed = False
+        self.end: Result | ItemFailed | None = None
 
 
 class Delivery:

@@ -11,8 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import cache
 
-_SUSPECT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+@cache
+def _suspect() -> re.Pattern[str]:
+    """Return the pattern of what is looked at: made at its first use, since that takes a millisecond."""
+    return re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class _State(Enum):
@@ -34,7 +39,7 @@ class Sanitizer:
 
     def feed(self, text: str) -> str:
         """Return what is harmless of the next piece of text."""
-        if self._state is _State.TEXT and _SUSPECT.search(text) is None:
+        if self._state is _State.TEXT and _suspect().search(text) is None:
             return text
         return "".join([self._step(char) for char in text])
 
@@ -49,7 +54,7 @@ class Sanitizer:
         self._state = _OPENERS.get(char, _State.TEXT)  # an unfinished sequence ends here; this counts as text again
         if "\ud800" <= char <= "\udfff":
             return "\ufffd"
-        return "" if _SUSPECT.match(char) else char
+        return "" if _suspect().match(char) else char
 
 
 def _after_escape(char: str) -> _State | None:

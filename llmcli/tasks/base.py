@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from llmcli.backends.base import Backend
@@ -130,15 +130,15 @@ def raise_failure(finished: Finished) -> None:
         raise error
 
 
-@dataclass(slots=True)
 class Answer:
     """What came in about one request so far; ``size`` counts the characters of its text."""
 
-    parts: list[str] = field(default_factory=list)
-    scores: tuple[Score, ...] = ()
-    way: str = ""
-    finished: Finished | None = None
-    size: int = 0
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.scores: tuple[Score, ...] = ()
+        self.way = ""
+        self.finished: Finished | None = None
+        self.size = 0
 
     def take(self, event: Event) -> None:
         """Add an event of this request."""
