@@ -113,7 +113,7 @@ def main() -> None:  # noqa: C901 (one part after the other)
 
     def row(label: str, ours: list[float], other: str, theirs: list[float], aim: str) -> None:
         rows.append([label, common.span(ours, 3), f"{other}: {common.span(theirs, 3)}",
-                     f"{common.ratio(ours, theirs):.2f}", aim])  # fmt: skip
+                     f"{common.ratio(ours, theirs):.3g}", aim])  # fmt: skip
 
     def seconds(command: list[str], before: Callable[[], object] = lambda: None) -> Callable[[], float]:
         def measure() -> float:

@@ -36,6 +36,9 @@ _GLANCES = 10
 """Looks at who wants to run now, until nobody does: threads that only pass by are no load."""
 _GLANCE = 0.0003
 """Seconds between them."""
+_BRIEF = 0.02
+"""Seconds that one thread may take alone for the first step after a rest. The kernel often wakes the second one on the
+core of the first, where each waits for the other at every operation: a step of 8 ms took 35, as likely as not."""
 _DOUBT = 128
 """Steps for which fewer threads are tried before all are trusted again."""
 
@@ -173,6 +176,8 @@ class Threads:
         """Threads of the last step of single tokens (False) and of prompts (True)."""
         self._load = None if fixed or most == 1 else load or Load()
         self._worked = time.monotonic()
+        self._rested = False
+        self._alone: float | None = None  # seconds that one thread takes for a token, about
         self._others = 0.0
         self._all: tuple[int, ...] = (most,)
         self._free: tuple[int, ...] = self._all
@@ -182,7 +187,7 @@ class Threads:
 
     def look(self) -> None:
         """Measure the load where it is time to."""
-        rested = time.monotonic() - self._worked > _REST
+        rested = self._rested = time.monotonic() - self._worked > _REST
         others = None if self._load is None else self._load.others(rested=rested)
         if others is None:
             return
@@ -204,13 +209,21 @@ class Threads:
 
     def pick(self, tokens: int, *, prompt: bool = False) -> int:
         """Return the threads for a step of so many tokens, of a ``prompt`` or one of each sequence."""
-        threads = self._free[0] if len(self._free) == 1 else self._choices[prompt].pick(self._free, tokens)
+        if self._is_brief(tokens):
+            threads = 1
+        else:
+            threads = self._free[0] if len(self._free) == 1 else self._choices[prompt].pick(self._free, tokens)
         self.used[prompt] = threads
         return threads
+
+    def _is_brief(self, tokens: int) -> bool:
+        return self._rested and not self.fixed and self._alone is not None and tokens * self._alone <= _BRIEF
 
     def record(self, threads: int, tokens: int, seconds: float, *, prompt: bool = False) -> None:
         """Take the duration of a step."""
         self._worked = time.monotonic()
+        alone = seconds * threads / tokens * (2 if prompt else 1)  # one token costs more by itself than in a prompt
+        self._alone = alone if self._alone is None else min(1.02 * self._alone, alone)
         if prompt:  # single tokens that follow may have more before them, and take longer for it
             self._watch.forget()
         if len(self._free) > 1:
@@ -231,6 +244,8 @@ class Threads:
         chosen = f"{decode}" if decode == prompt else f"{decode} for single tokens, {prompt} for prompts"
         if self.fixed:
             why = "as it was set"
+        elif decode == 1 and self._is_brief(1):
+            why = "after a rest one is done before others are awake"
         elif self._doubtful:
             why = "steps took much longer than before, so fewer are tried"
         elif self._free != self._all:

@@ -36,6 +36,36 @@ def test_a_busy_core_costs_one_thread_and_comes_back():
     assert threads.pick(1) == 4
 
 
+@pytest.mark.parametrize(
+    ("tokens", "seconds", "fixed", "first"),
+    [
+        (1, 0.007, False, 1),  # 14 ms for one thread
+        (37, 0.100, False, 1),  # known from a prompt: 11 ms a token
+        (1, 0.100, False, 2),
+        (37, 1.000, False, 2),
+        (1, 0.007, True, 2),
+    ],
+)
+def test_a_brief_step_after_a_rest_wakes_nobody(monkeypatch, tokens, seconds, fixed, first):
+    """What one thread does at once is not shared with threads that sleep; what follows it is, and what is longer."""
+    now = {"value": 100.0}
+    monkeypatch.setattr(module.time, "monotonic", lambda: now["value"])
+    threads = Threads(2, fixed=fixed, load=Scripted())
+    threads.look()
+    assert threads.pick(tokens, prompt=tokens > 1) == 2, "nothing is known yet"
+    threads.record(2, tokens, seconds, prompt=tokens > 1)
+    threads.look()
+    assert threads.pick(1) == 2
+    now["value"] += 10
+    threads.look()
+    assert threads.pick(64, prompt=True) == 2
+    assert threads.pick(1) == first
+    assert ("before others are awake" in threads.reason) == (first == 1)
+    threads.record(first, 1, 0.014 / first)
+    threads.look()
+    assert threads.pick(1) == 2
+
+
 def test_more_load_than_cores_leaves_one_thread():
     """However busy the machine, one thread runs."""
     threads = Threads(2, load=Scripted(7.0))
