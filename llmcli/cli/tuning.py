@@ -53,8 +53,8 @@ def measured(cli: Context, model: ModelFile) -> dict[str, str]:
     except OSError as error:
         raise OutputError(str(path), detail=error.strerror or str(error)) from error
     allowed = [CacheSettings(unified, *kernel) for unified in (True, False) for kernel in profile.kernels]
-    width = len(_JOBS["16 different"][0])
+    width, window = len(_JOBS["16 different"][0]), header.number("attention.sliding_window") or 0
     return {
-        name: str(profile.choose(Shape(prompts, shared, outputs, width), allowed, geometry))
+        name: str(profile.choose(Shape(prompts, shared, outputs, width), allowed, geometry, window))
         for name, (prompts, shared, outputs) in _JOBS.items()
     }

@@ -28,6 +28,7 @@ class Planner:
         self._threads = threads
         plain = model.recurrent or model.gpu_layers > 0 or options.deterministic
         self._geometry = None if plain else Geometry.of(model.header)
+        self._window = model.window
         self.allowed = self._allowed()
         self.profile = ASSUMED
         self._look()
@@ -86,9 +87,9 @@ class Planner:
             return self.allowed[0]
         self._look()
         shape = shape_of(waiting, width)
-        best = self.profile.choose(shape, self.allowed, self._geometry)
+        best = self.profile.choose(shape, self.allowed, self._geometry, self._window)
         if current in self.allowed and current is not None:
-            gain = [self.profile.seconds(shape, settings, self._geometry) for settings in (current, best)]
+            gain = [self.profile.seconds(shape, each, self._geometry, self._window) for each in (current, best)]
             return best if gain[0] - gain[1] > _WORTH else current
         return best
 

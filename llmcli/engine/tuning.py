@@ -134,8 +134,11 @@ class Profile:
             raise ValueError("not the kernels that there are")
         return cls(kernels, _cost(data["copy"]), measured=True)
 
-    def seconds(self, shape: Shape, settings: CacheSettings, geometry: Geometry) -> float:
-        """Estimate what attention takes of a job, in seconds."""
+    def seconds(self, shape: Shape, settings: CacheSettings, geometry: Geometry, window: int = 0) -> float:
+        """Estimate what attention takes of a job, in seconds.
+
+        ``window``: tokens that most layers look back, 0 for all; flash attention passes over the cells before.
+        """
         costs = self.kernels[settings.flash_attention, settings.kv_type]
         count, width = len(shape.prompts), min(shape.width, len(shape.prompts))
         outputs = sum(shape.outputs)
@@ -146,8 +149,10 @@ class Profile:
         before = shape.shared + prompt / 2
         if settings.unified and width > 1:  # a prompt meets the cells of those that are there already
             before = max(before, buffer / 2 if count <= width else buffer)
-        total = shape.shared * _line(costs.prompt, shape.shared / 2) + count * prompt * _line(costs.prompt, before)
-        first, rest = _line(costs.single, seen), _line(costs.separate, seen)
+        near = window if window and settings.flash_attention else math.inf
+        beginning = _line(costs.prompt, min(shape.shared / 2, near))
+        total = shape.shared * beginning + count * prompt * _line(costs.prompt, min(before, near))
+        first, rest = _line(costs.single, min(seen, near)), _line(costs.separate, min(seen, near))
         if settings.unified:
             rest = costs.unified[0] + costs.unified[1] * buffer + costs.unified[2] * seen
         steps = outputs / width
@@ -158,14 +163,16 @@ class Profile:
             total += (shape.copies + shared) * longest * self.copy
         return total * geometry.work
 
-    def choose(self, shape: Shape, allowed: Iterable[CacheSettings], geometry: Geometry) -> CacheSettings:
+    def choose(
+        self, shape: Shape, allowed: Iterable[CacheSettings], geometry: Geometry, window: int = 0
+    ) -> CacheSettings:
         """Return the cheapest of the ``allowed`` settings; where little is to be gained, precise and shared ones."""
 
         def weighted(settings: CacheSettings) -> float:
             handicap = (1 if settings.kv_type == "f16" else 1 / _PRECISE) * (1 if settings.unified else 1 / _SHARED)
             if len(shape.prompts) == 1 and not settings.flash_attention:
                 handicap /= _GUESSED
-            return self.seconds(shape, settings, geometry) * handicap
+            return self.seconds(shape, settings, geometry, window) * handicap
 
         return min(allowed, key=weighted)
 

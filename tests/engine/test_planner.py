@@ -31,7 +31,7 @@ def stand_in(size=64, **fields):
     metadata = {"head_count": 4, "key_length": size, "value_length": size}
     metadata = {f"x.attention.{name}": value for name, value in metadata.items()} | {"x.block_count": 2}
     header = Header(3, {"general.architecture": "x", **metadata}, (), 0, 0)
-    return types.SimpleNamespace(**{"recurrent": False, "gpu_layers": 0, "header": header, **fields})
+    return types.SimpleNamespace(**{"recurrent": False, "window": 0, "gpu_layers": 0, "header": header, **fields})
 
 
 def best(*, batch=1.0, prompt=1.0, kernel=(True, "f16")):

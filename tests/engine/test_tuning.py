@@ -332,3 +332,28 @@ def test_settings_are_told_in_words():
     assert str(CacheSettings()) == "flash attention, f16 cache, one buffer"
     told = str(CacheSettings(unified=False, flash_attention=False, kv_type="bf16"))
     assert told == "plain attention, bf16 cache, a buffer for each sequence"
+
+
+def test_a_window_is_what_flash_attention_looks_at():
+    """Cells before the window cost it nothing; plain attention looks at all of them, so that it may lose its lead."""
+    shape, geometry = Shape((4000,), 0, (16,), 1), Geometry(4, 1, 256, 18)
+    flash, plain = CacheSettings(), CacheSettings(flash_attention=False)
+    near = [ASSUMED.seconds(Shape((size,), 0, (16,), 1), flash, geometry, 256) / size for size in (2000, 4000)]
+    assert near[1] < 1.1 * near[0]
+    assert ASSUMED.seconds(shape, plain, geometry, 256) == ASSUMED.seconds(shape, plain, geometry)
+    assert ASSUMED.seconds(shape, flash, geometry, 10_000) == ASSUMED.seconds(shape, flash, geometry)
+
+
+def test_a_lone_answer_is_given_to_flash_attention_unless_much_is_saved():
+    """Guesses come several at a time, which plain attention bears less well than single tokens."""
+    geometry = Geometry(9, 3, 64, 30)
+    single = {False: (1e-7, 1e-12), True: (1e-7, 3e-11)}
+    for slope, flash in ((3e-11, True), (3e-9, False)):
+        single[True] = (1e-7, slope)
+        kernels = {
+            (flash_attention, "f16"): dataclasses.replace(ASSUMED.kernels[True, "f16"], single=single[flash_attention])
+            for flash_attention in (True, False)
+        }
+        profile = Profile(kernels, 0.0, measured=True)
+        allowed = [CacheSettings(flash_attention=flash_attention) for flash_attention in (True, False)]
+        assert profile.choose(Shape((100,), 0, (1000,), 1), allowed, geometry).flash_attention is flash
