@@ -20,10 +20,9 @@ ROWS = 16
 """Sequences side by side in the measurements of batches."""
 _PRECISE = 0.9
 """A cache less precise than f16 has to save this much of the attention's time."""
-_GUESSED = 0.8
-"""Plain attention has to save this much of a lone answer's: where text repeats, several guessed tokens are evaluated at a
-time (``drafts``), for which it took 1.14 times as long for the whole job as flash attention, which the measurements of
-single tokens and of long prompts do not show."""
+_PLAIN = 0.8
+"""Plain attention has to save this much of it. What the measurements of single tokens and long prompts do not show: several
+guessed tokens (``drafts``), for which a whole job took 1.14 times as long, and prompts beside answers, 1.09 times."""
 _SHARED = 0.97
 """Separate buffers have to save this much: one for all shares beginnings without copying."""
 
@@ -170,8 +169,7 @@ class Profile:
 
         def weighted(settings: CacheSettings) -> float:
             handicap = (1 if settings.kv_type == "f16" else 1 / _PRECISE) * (1 if settings.unified else 1 / _SHARED)
-            if len(shape.prompts) == 1 and not settings.flash_attention:
-                handicap /= _GUESSED
+            handicap *= 1 if settings.flash_attention else 1 / _PLAIN
             return self.seconds(shape, settings, geometry, window) * handicap
 
         return min(allowed, key=weighted)

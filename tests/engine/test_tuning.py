@@ -344,7 +344,7 @@ def test_a_window_is_what_flash_attention_looks_at():
     assert ASSUMED.seconds(shape, flash, geometry, 10_000) == ASSUMED.seconds(shape, flash, geometry)
 
 
-def test_a_lone_answer_is_given_to_flash_attention_unless_much_is_saved():
+def test_flash_attention_is_taken_unless_much_is_saved():
     """Guesses come several at a time, which plain attention bears less well than single tokens."""
     geometry = Geometry(9, 3, 64, 30)
     single = {False: (1e-7, 1e-12), True: (1e-7, 3e-11)}
