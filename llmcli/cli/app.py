@@ -88,6 +88,7 @@ def _root(
 
 
 def _stub() -> None:
+    """Stand for a command that was not typed: only its name and its line of help are looked at."""
     raise NotImplementedError
 
 
@@ -114,7 +115,8 @@ def command_path(argv: Sequence[str]) -> str:
 def build(word: str, *, alone: bool = False, completing: bool = False) -> typer.Typer:
     """Return the application in which the command called ``word`` is registered in full, the others by name.
 
-    ``alone``: without the others, which cost 2 ms. ``completing``: a shell asks what could come next, so Typer's support for that is set up.
+    ``alone``: without the others, which cost 2 ms. ``completing``: a shell asks what could come next, so Typer's support
+    for that is set up.
     """
     app = typer.Typer(**TYPER, add_completion=completing, context_settings=CONTEXT)
     app.callback(

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from llmcli.cli import wording
 from llmcli.cli.context import Context
+from llmcli.engine.prefixes import forget_sessions
 from llmcli.errors import LlmError, MissingError, PartialError, UsageError
 from llmcli.store.database import make_directory
-from llmcli.store.sessions import ALLOWED, Session, Sessions, begin, forget_session, is_name
+from llmcli.store.sessions import ALLOWED, Session, Sessions, begin, is_name
 from llmcli.types import Turn
 
 
@@ -89,9 +90,10 @@ class Saving:
 
     def forget(self) -> None:
         """Remove what a model may have kept under ids that are not this conversation's any more."""
+        if not self._strays:
+            return
         with suppress(LlmError):  # then it stays until the cache needs its room, or `llm sessions rm` comes by
-            for session_id in self._strays:
-                forget_session(self._cli.paths.prefixes, session_id)
+            forget_sessions(self._cli.paths.prefixes, self._strays.__contains__)
 
     def save(self, turns: Sequence[Turn], model: str) -> None:
         """Save the conversation, if wanted; the turns that could not be saved before are tried again."""

@@ -16,10 +16,12 @@ import re
 import secrets
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from llmcli.errors import OutputError
 
 _HEAD = struct.Struct("<8sI32sI")  # magic, version, SHA-256 of the identity, number of tokens; int32 tokens follow
 _MAGIC = b"llmstate"
@@ -188,6 +190,20 @@ class PrefixStore:
             with suppress(FileNotFoundError), os.scandir(self._directory) as files:
                 return [(file.name, file.stat(follow_symlinks=False)) for file in files]
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(self._directory))
+
+
+def forget_sessions(directory: Path, wanted: Callable[[str], bool]) -> None:
+    """Delete what a store in ``directory`` keeps of the conversations of whose ids ``wanted`` is true.
+
+    Raises ``OutputError`` where a file cannot be deleted.
+    """
+    for file in directory.glob("*.state"):
+        match = _NAME.fullmatch(file.name)
+        if match and match[2] and wanted(match[2][1:]):
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(str(file), detail=error.strerror or "") from error
 
 
 def _pack(tokens: Sequence[int]) -> bytes:

@@ -10,12 +10,12 @@ import re
 import secrets
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from llmcli.errors import MissingError, OutputError
+from llmcli.errors import MissingError
 from llmcli.store.database import Database, Plan
 from llmcli.types import Role, Turn
 from llmcli.values import frozen
@@ -25,8 +25,6 @@ LONGEST = 100
 ALLOWED = f"letters A to Z, digits and ._- may be in it, {LONGEST} at most, and it begins with none of .-"
 """What is said of a name that is refused."""
 _NAME = rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{LONGEST - 1}}}"
-_ID = r"[0-9a-f]{32}"
-_STATE = re.compile(rf"[0-9a-f]{{16}}-[0-9]+-[0-9a-f]{{32}}-({_ID})\.state")  # see engine/prefixes.py
 _SCHEMA = """
 CREATE TABLE sessions (
     id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, model TEXT NOT NULL, system TEXT NOT NULL,
@@ -212,26 +210,6 @@ class Sessions:
         with self._database.changing() as database:
             database.executemany("DELETE FROM turns WHERE session = ?", ids)
             database.executemany("DELETE FROM sessions WHERE id = ?", ids)
-
-
-def forget_strays(directory: Path, known: Collection[str]) -> None:
-    """Delete what ``directory`` keeps of sessions whose ids are not ``known``: they are gone. Raises ``OutputError``."""
-    found = (_STATE.fullmatch(file.name) for file in directory.glob("*.state"))
-    for session_id in {match[1] for match in found if match} - set(known):
-        forget_session(directory, session_id)
-
-
-def forget_session(directory: Path, session_id: str) -> None:
-    """Delete what a model made of a session and ``directory`` keeps: its files ``...-ID.state``.
-
-    Raises ``OutputError`` where one cannot be deleted.
-    """
-    assert re.fullmatch(_ID, session_id), "an id, not a pattern"
-    for file in directory.glob(f"*-{session_id}.state"):
-        try:
-            file.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(str(file), detail=error.strerror or "") from error
 
 
 def _free(database: sqlite3.Connection, name: str) -> str:

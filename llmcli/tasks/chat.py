@@ -89,10 +89,11 @@ class Conversation:
     def say(self, text: str) -> Iterator[TaskEvent]:
         """Send ``text``; yield the answer's Deltas, then its Result, or ItemFailed.
 
-        When the history no longer fits, its oldest turns are left out of what is sent, and a ``Notice`` says so, as do the
-        ``warnings`` of the Result. A text too large on its own fails with ``ContextOverflow``, and nothing is left out. An answer that is stopped (by closing the iterator, by an
-        error) stays in the history as far as it came; a text without any answer does not. The history is saved before the
-        Result is yielded, and after an answer that was stopped.
+        When the history no longer fits, its oldest turns are left out of what is sent, and a ``Notice`` says so, as do
+        the ``warnings`` of the Result. A text too large on its own fails with ``ContextOverflow``, and nothing is left
+        out. An answer that is stopped (by closing the iterator, by an error) stays in the history as far as it came; a
+        text without any answer does not. The history is saved before the Result is yielded, and after an answer that
+        was stopped.
         """
         yield from self._other_model()
         start = self._first_that_fits(text)
@@ -110,8 +111,9 @@ class Conversation:
                     if isinstance(event, Result):
                         complete = True
                         self._remember(Turn(Role.USER, text, time=asked), "".join(said))
-                        event = replace(event, warnings=(*event.warnings, left_out) if start else event.warnings)  # noqa: PLW2901
-                    yield event
+                        yield replace(event, warnings=(*event.warnings, left_out)) if start else event
+                    else:
+                        yield event
         finally:
             if said and not complete:
                 self._remember(Turn(Role.USER, text, time=asked), "".join(said), interrupted=True)

@@ -517,15 +517,14 @@ def test_a_terminal_shows_the_place_in_a_long_line(llm, store, terminal):
 
 def test_rm(llm, work, store):
     """Several at once or none: what a model made of them goes too. Nobody to ask: --yes."""
-    states = Path(os.environ["LLMCLI_CACHE_DIR"]) / "prefixes"
-    states.mkdir(parents=True)
-    for name in (f"x-{work.id}.state", f"x-{'0' * 32}.state"):
-        (states / name).touch()
+    mine = stray(work.id)
+    prompts = mine.with_name(f"{'a' * 16}-12-{'0' * 32}.state")  # of a prompt file
+    prompts.touch()
     run = llm("sessions", "rm", "work")
     assert run.code == 2 and "llm sessions rm --yes work" in run.err
-    assert llm("sessions", "rm", "--yes", "work", "nothing").code == 66 and len(list(states.iterdir())) == 2
+    assert llm("sessions", "rm", "--yes", "work", "nothing").code == 66 and mine.exists()
     assert rows(llm("sessions", "rm", "--yes", "work", "other", "work", "--json")) == [{"removed": ["work", "other"]}]
-    assert [path.name for path in states.iterdir()] == [f"x-{'0' * 32}.state"]
+    assert prompts.exists() and not mine.exists()
     assert llm("sessions", "list").out == ""
 
 

@@ -1,4 +1,4 @@
-"""Saved conversations on disk: the next process goes on where the last one ended, and the answers are those of a fresh one."""
+"""Saved conversations on disk: the next process goes on where the last one ended, and answers as a fresh one does."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from engine.tools import SMOOTH, Probe, answer, close, engine_of, numbers, req
 from llmcli.engine import drafts
 from llmcli.engine.drafts import LEAST, MOST, Drafts
 from llmcli.engine.guesses import price
+from llmcli.engine.sequence import Generation
 from llmcli.types import FinishReason, Sampling, TokenLogprobs
 
 STREAMS = {"unified": False, "kv_type": "f16", "exact": False}
@@ -195,8 +196,6 @@ def oracle(monkeypatch):
 def run_noting(engine, request, monkeypatch):
     """Answer a request; returns its outcome, its tokens and how many evaluations there were."""
     noted = []
-    from llmcli.engine.sequence import Generation
-
     real = Generation.finish
     monkeypatch.setattr(
         Generation, "finish", lambda self, *rest, **more: (noted.append(self), real(self, *rest, **more))

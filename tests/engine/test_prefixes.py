@@ -16,7 +16,8 @@ import pytest
 from hypothesis import strategies as st
 
 from engine.tools import for_all
-from llmcli.engine.prefixes import Entry, PrefixStore
+from llmcli.engine.prefixes import Entry, PrefixStore, forget_sessions
+from llmcli.errors import OutputError
 
 TOKENS = list(range(1000, 1020))
 STATE = bytes(range(140))
@@ -533,3 +534,35 @@ class Listing(list):
 
     def __exit__(self, *exc):
         return None
+
+
+# ---- conversations -----------------------------------------------------------------------------------------------------
+
+MINE, OTHER = "1" * 32, "2" * 32
+
+
+def test_what_was_evaluated_of_a_conversation_goes(directory, store):
+    """Of all models; that of others and of prompt files stays, and a directory that is not there is no error."""
+    forget_sessions(directory, MINE.__eq__)
+    assert store.save(TOKENS, STATE, MINE) and store.save(TOKENS, STATE, OTHER)
+    saved(store)
+    another = PrefixStore(directory, ROOMY, "another model")
+    kept = next(directory.glob(f"*-{MINE}.state"))
+    kept.rename(kept.with_name("f" * 16 + kept.name[16:]))
+    assert another.save(TOKENS[:5], STATE, OTHER) and store.save(TOKENS[:7], STATE, MINE)
+    forget_sessions(directory, MINE.__eq__)
+    assert store.find_session(MINE) is None
+    assert another.find_session(OTHER).tokens == tuple(TOKENS[:5])
+    assert store.find(TOKENS) is not None
+    forget_sessions(directory, lambda _: True)
+    assert len(names(directory)) == 1
+
+
+def test_a_state_that_cannot_be_deleted_is_told(directory, store):
+    """So that nobody believes it to be gone."""
+    store.save(TOKENS, STATE, MINE)
+    (file,) = directory.iterdir()
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(OutputError):
+        forget_sessions(directory, MINE.__eq__)

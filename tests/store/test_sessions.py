@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TryAgain
 from llmcli.store import database
-from llmcli.store.sessions import LONGEST, Sessions, begin, forget_session, is_name
+from llmcli.store.sessions import LONGEST, Sessions, begin, is_name
 from llmcli.types import Role, Turn
 
 
@@ -141,24 +141,6 @@ def test_removed_text_is_gone_from_the_file(store, path):
     assert secret.encode() in path.read_bytes()
     store.remove([saved])
     assert secret.encode() not in path.read_bytes() and store.list() == []
-
-
-def test_evaluated_states_of_a_session_go(tmp_path):
-    """Those of others stay, and a directory that is not there is no error."""
-    mine, other = begin("a").id, begin("b").id
-    for name in (f"model-1-{mine}.state", f"model-2-{mine}.state", f"model-1-{other}.state", f"{mine}.txt"):
-        (tmp_path / name).touch()
-    forget_session(tmp_path, mine)
-    forget_session(tmp_path / "none", mine)
-    assert {file.name for file in tmp_path.iterdir()} == {f"model-1-{other}.state", f"{mine}.txt"}
-
-
-def test_a_state_that_cannot_be_deleted_is_told(tmp_path):
-    """So that nobody believes it to be gone."""
-    session = begin("a").id
-    (tmp_path / f"x-{session}.state").mkdir()
-    with pytest.raises(OutputError):
-        forget_session(tmp_path, session)
 
 
 @pytest.mark.parametrize("name", ["a", "A.b_c-d", "_", "2026-11-25-1732", "n" * LONGEST])

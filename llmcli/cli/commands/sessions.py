@@ -75,7 +75,7 @@ def rm(
 ) -> int:
     """Remove saved chats, and what models keep of them on disk; asks first, unless --yes."""
     from llmcli.cli import asking, saving
-    from llmcli.store.sessions import forget_session, forget_strays
+    from llmcli.engine.prefixes import forget_sessions
 
     if every == bool(names):
         raise UsageError("remove which?", detail="Try: llm sessions rm NAME, or: llm sessions rm --all")
@@ -86,13 +86,14 @@ def rm(
     again = "--all" if every else " ".join(names or ())
     if chosen and not yes and not asking.confirmed(cli, what, f"llm sessions rm --yes {again}"):
         return 1
-    for session in chosen:
-        forget_session(cli.paths.prefixes, session.id)
+    ids = {session.id for session in chosen}
+    forget_sessions(cli.paths.prefixes, ids.__contains__)
     if chosen:
         with saving.open_sessions(cli) as sessions:
             sessions.remove(chosen)
     with saving.look(cli) as sessions:  # of those too that were killed, or removed while somebody went on with them
-        forget_strays(cli.paths.prefixes, [each.session.id for each in sessions.list()])
+        known = {each.session.id for each in sessions.list()}
+    forget_sessions(cli.paths.prefixes, lambda session_id: session_id not in known)
     if cli.flags.json:
         cli.facts({"removed": [session.name for session in chosen]})
     return 0
