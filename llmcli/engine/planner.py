@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
+from dataclasses import replace
 
 from llmcli.engine import standin
 from llmcli.engine.model import Model
@@ -86,10 +87,21 @@ class Planner:
         if len(self.allowed) == 1 or self._geometry is None:
             return self.allowed[0]
         self._look()
-        shape = shape_of(waiting, width)
-        best = self.profile.choose(shape, self.allowed, self._geometry, self._window)
-        if current in self.allowed and current is not None:
-            gain = [self.profile.seconds(shape, each, self._geometry, self._window) for each in (current, best)]
+        return self._best(self.allowed, shape_of(waiting, width), self._geometry, current)
+
+    def layout(self, sequences: SequenceOf[Sequence], width: int, current: CacheSettings) -> CacheSettings:
+        """Return ``current``, with another layout of the buffers where that suits ``sequences``, some of which run."""
+        if current not in self.allowed or self._geometry is None:
+            return current
+        same = [each for each in self.allowed if replace(each, unified=current.unified) == current]
+        return self._best(same, shape_of(sequences, width), self._geometry, current)
+
+    def _best(
+        self, allowed: SequenceOf[CacheSettings], shape: Shape, geometry: Geometry, current: CacheSettings | None
+    ) -> CacheSettings:
+        best = self.profile.choose(shape, allowed, geometry, self._window)
+        if current is not None and current in allowed:
+            gain = [self.profile.seconds(shape, each, geometry, self._window) for each in (current, best)]
             return best if gain[0] - gain[1] > _WORTH else current
         return best
 

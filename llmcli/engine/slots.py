@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 
-from llmcli.engine.context import MAX_SEQUENCES, Context, ContextConfig
+from llmcli.engine import sizing
+from llmcli.engine.context import Context, ContextConfig
 from llmcli.engine.memory import kind_of, memory_of
 from llmcli.engine.model import Model
 from llmcli.engine.places import Kept, Places
@@ -15,12 +16,8 @@ from llmcli.engine.tuning import CacheSettings
 from llmcli.engine.width import Width
 from llmcli.errors import InternalError, OutOfMemory
 
-_FIRST_ANSWER = 512
-"""Tokens of answer for which room is made at first; the context grows when an answer is longer."""
 _WORTH_MOVING = 8
 """Tokens of answer for which a sequence is moved next to the others."""
-_READ_AT_ONCE = 160
-"""Tokens of short prompts that a processor reads in one step: more fill its kernels no better."""
 _PLENTY = 1024
 """Cells that may lie idle among those in use."""
 
@@ -47,6 +44,7 @@ class Slots:
         self._seats: Places | None = None
         self._refused: tuple[int, OutOfMemory] | None = None  # tokens that the memory did not hold
         self._crest = 0  # most tokens that were in the cache at once since it was empty
+        self._laid_out_for = 1  # sequences
         self.context_limit = context_limit
         self.wide = Width()
         self.exact = exact
@@ -91,6 +89,10 @@ class Slots:
         return repr(self.settings)
 
     @property
+    def _limits(self) -> sizing.Limits:
+        return sizing.Limits(self.width, self.context_limit, elastic=self.elastic)
+
+    @property
     def _places(self) -> Places:
         if self._seats is None:
             raise InternalError("places", detail="used before they were made")
@@ -103,12 +105,8 @@ class Slots:
 
     @property
     def read_at_once(self) -> int | None:
-        """Prompt tokens of one step after which more sequences that generate nothing only cost; None without bound.
-
-        In one buffer every token has to do with the cells of all sequences. Measured with 21 tokens each behind 250 that
-        all share: 13.3 sequences a second with 140 to 200 tokens a step, 10.7 with 340.
-        """
-        return None if self.elastic or self._model.gpu_layers else _READ_AT_ONCE
+        """Prompt tokens of one step after which more sequences that generate nothing only cost; None without bound."""
+        return None if self.elastic or self._model.gpu_layers else sizing.READ_AT_ONCE
 
     def ensure(self, waiting: list[Sequence], running: list[Sequence]) -> None:
         """Make the context, or a larger one where sequence ids or streams are too few or too short.
@@ -124,9 +122,11 @@ class Slots:
             self._refused = None
             self.short = False
             self._settle(waiting)
-        while self._context is None or self._too_small(sequences):
+        elif waiting:
+            self._lay_out_anew(waiting, running)
+        while self._context is None or sizing.too_small(self.context.config, sequences, self._limits):
             try:
-                self._remake(self._fitting(sequences), running)
+                self._remake(sizing.fitting(self._config, sequences, self._limits), running)
             except OutOfMemory:
                 if len(sequences) > least:
                     sequences = sequences[: max(least, len(sequences) // 2)]
@@ -142,6 +142,7 @@ class Slots:
         """Nothing runs: take the settings that suit what waits, unless that would cost a beginning worth more."""
         if self._planner is None:
             return
+        self._laid_out_for = min(len(waiting), self.width)
         current = None if self._context is None else self.settings
         wanted = self._planner.choose(waiting, self.width, current)
         first = waiting[0]
@@ -154,6 +155,25 @@ class Slots:
             self.close()
             self._config = replace(self._config, **asdict(wanted))
 
+    def _lay_out_anew(self, waiting: list[Sequence], running: list[Sequence]) -> None:
+        """Twice as many came as the buffers were laid out for: move what runs where another layout suits them all.
+
+        Only the layout can change while something runs: states do not move from one kernel to another, and those of
+        windows not into buffers of their own (``portable``).
+        """
+        together = [*running, *waiting][: self.width]
+        if self._planner is None or self._model.window or len(together) < 2 * self._laid_out_for:
+            return
+        self._laid_out_for = len(together)
+        wanted = self._planner.layout(together, self.width, self.settings)
+        if wanted == self.settings:
+            return
+        before, self._config = self._config, replace(self._config, unified=wanted.unified)
+        try:
+            self._remake(sizing.fitting(self._config, together, self._limits), running)
+        except OutOfMemory:  # what runs is where it was
+            self._config = before
+
     def _shrink(self) -> bool:
         """Take settings that need less memory; False where there are none."""
         smaller = None if self._planner is None else self._planner.smaller(self.settings)
@@ -164,24 +184,6 @@ class Slots:
         self._refused = None
         self.short = True
         return True
-
-    def _too_small(self, sequences: list[Sequence]) -> bool:
-        config = self.context.config
-        short = not config.unified and any(len(s.tokens) > config.cells for s in sequences)
-        return (self.elastic and short) or min(self.width, len(sequences)) + 1 > config.sequences
-
-    def _fitting(self, sequences: list[Sequence]) -> ContextConfig:
-        """Return the settings for ``sequences`` to run at once."""
-        needs = [min(len(s.tokens) + min(s.longest, _FIRST_ANSWER), self.context_limit) + 1 for s in sequences]
-        count = 2 * self.width
-        if self.elastic:  # one for each or for its branches, one for what these begin with, two to keep
-            grown = min(self.width, sum(s.branches for s in sequences))
-            count = max(len(sequences), grown) + sum(s.branches > 0 for s in sequences) + 2
-        cells = max(needs)
-        if self._config.unified:
-            shared = min(common_prefix(sequences[0].tokens, s.tokens) for s in sequences)
-            cells = sum(needs) - shared * (len(needs) - 1)
-        return replace(self._config, sequences=min(count, MAX_SEQUENCES)).with_cells(cells)
 
     def _create(self, config: ContextConfig) -> None:
         self._context = Context(self._model, config, self._should_abort)
@@ -210,14 +212,11 @@ class Slots:
 
     def grow(self, running: list[Sequence]) -> bool:
         """Make the cache larger, keeping what runs; False where the model's context or the memory ends."""
-        config = self.context.config
-        most = self.context_limit * (self.width if config.unified else 1) + 1
-        unshared = sum(len(s.tokens) + min(s.longest, _FIRST_ANSWER) for s in running)
-        if config.cells >= most:
+        larger = sizing.larger(self.context.config, running, self._limits)
+        if larger is None:
             return False
-        cells = min(max(2 * config.cells, unshared if config.unified else 0), most)
         try:
-            self._remake(config.with_cells(cells), running)
+            self._remake(larger, running)
         except OutOfMemory:
             return False
         return True

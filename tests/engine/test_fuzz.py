@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from engine.tools import GENERATIVE, SMOOTH, Bench, Probe, close, equal, numbers
+from llmcli.engine.tuning import CacheSettings
 
 STREAMS = {"unified": False, "kv_type": "q8_0"}
 STARTS = [numbers(12, 1), numbers(30, 2), numbers(90, 3), numbers(60, 4)]
@@ -101,5 +103,45 @@ def test_answers_survive_turmoil(models, expected, name, seed):
         turmoil.run(subjects)
     finally:
         turmoil.bench.close()
+    for probe, alone in zip(subjects, expected(name, {}), strict=True):
+        close(probe.rows, alone.rows)
+
+
+class Fickle:
+    """Finds another layout better at random, whenever it is asked."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.moves = 0
+
+    def choose(self, _waiting, _width, current):
+        return current or CacheSettings()
+
+    def layout(self, _together, _width, current):
+        wanted = replace(current, unified=self.random.random() < 0.5)
+        self.moves += wanted != current
+        return wanted
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", SMOOTH)
+def test_answers_survive_changes_of_the_layout(models, expected, name, seed, monkeypatch):
+    """Buffers are laid out anew again and again while all of that goes on; where states cannot move they stay."""
+    turmoil = Turmoil(models(name), seed, {"exact": False})
+    slots = turmoil.bench.slots
+    slots._planner = planner = Fickle(seed)
+    lay_out = slots._lay_out_anew
+
+    def at_once(waiting, running):
+        slots._laid_out_for = 0
+        lay_out(waiting, running)
+
+    monkeypatch.setattr(slots, "_lay_out_anew", at_once)
+    subjects = [subject(number) for number in range(16)]
+    try:
+        turmoil.run(subjects)
+    finally:
+        turmoil.bench.close()
+    assert (planner.moves > 3) is not slots._model.window
     for probe, alone in zip(subjects, expected(name, {}), strict=True):
         close(probe.rows, alone.rows)
