@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 
 from llmcli.errors import HungUp, Interrupted, LlmError, Terminated, TimedOut
 
@@ -21,10 +22,14 @@ class Interrupt:
         """``timeout``: seconds from now, or None."""
         self.signal: int | None = None
         self.deadline = None if timeout is None else time.monotonic() + timeout
+        self.wakers: list[Callable[[], object]] = []
+        """Called at once when a signal comes, in its handler: only what may run there, as ``queue.SimpleQueue.put``."""
 
     def set(self, signum: int) -> None:
         """Remember that signal ``signum`` arrived."""
         self.signal = signum
+        for wake in self.wakers:
+            wake()
 
     def clear(self) -> None:
         """Forget the signal (chat: Ctrl-C stopped the answer, not the program)."""

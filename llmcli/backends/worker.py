@@ -31,7 +31,7 @@ class WorkerBackend:
         ``pause``: seconds for which the worker may gather pieces of text before it sends them.
         """
         self.starter = starter
-        self._interrupt = interrupt
+        self.interrupt = interrupt
         self._start = {"options": wire.dump_options(options), "pause": pause}
         self._jobs: dict[int, WorkerJob] = {}
         self._opened = 0
@@ -77,7 +77,7 @@ class WorkerBackend:
         """Wait for the worker's first word; False where none comes in so many seconds. Raises what the user did."""
         session, until = self._session, time.monotonic() + seconds
         while session is not None and not session.greeted.wait(_POLL):
-            self._interrupt.check()
+            self.interrupt.check()
             if time.monotonic() > until:
                 return False
         return True
@@ -94,10 +94,6 @@ class WorkerBackend:
     def send(self, lines: list[bytes]) -> None:
         """Send lines, in a new exchange where the last one came to its end. Raises ``Gone`` and ``LlmError``."""
         self._begun().send(*lines)
-
-    def check(self) -> None:
-        """Raise what the user did meanwhile."""
-        self._interrupt.check()
 
     def forget(self, number: int) -> None:
         """Take no more events for a job."""
@@ -171,7 +167,7 @@ class WorkerBackend:
     def _wait(self, answers: queue.SimpleQueue[dict[str, Any] | LlmError | None]) -> dict[str, Any] | LlmError | None:
         """Return the next answer, None when the worker ended instead."""
         while True:
-            self._interrupt.check()
+            self.interrupt.check()
             try:
                 return answers.get(timeout=_POLL)
             except queue.Empty:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import collections
 import queue
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -18,8 +18,10 @@ from llmcli.worker.client import Gone
 if TYPE_CHECKING:
     from llmcli.backends.worker import WorkerBackend
 
+_PATIENCE = 60.0
+"""Seconds for which a wait for events may last that nothing ends."""
 _POLL = 0.05
-"""Seconds between looks at the interrupt while waiting for events."""
+"""Seconds between looks whether the consumer has caught up."""
 _QUEUE = 4096
 """Events that may lie unread before the worker is held back."""
 _AHEAD = 256
@@ -48,7 +50,7 @@ class WorkerJob:
     def __init__(self, backend: WorkerBackend, number: int) -> None:
         self._backend = backend
         self._number = number
-        self._events: queue.Queue[Event | LlmError | _Lost] = queue.Queue(_QUEUE)
+        self._events: queue.SimpleQueue[Event | LlmError | _Lost | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._unsent: collections.deque[Request] = collections.deque()
         self._sent: dict[str, Request] = {}
@@ -59,12 +61,14 @@ class WorkerJob:
         self._over = False
 
     def __enter__(self) -> Self:
+        self._backend.interrupt.wakers.append(self._wake)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over = True
+        self._backend.interrupt.wakers.remove(self._wake)
         self._backend.forget(self._number)
         with self._lock:
             self._unsent.clear()
@@ -92,24 +96,39 @@ class WorkerJob:
     def close_input(self) -> None:
         """No more requests will come."""
         self._closed_input = True
+        self._wake()
 
     def __iter__(self) -> Iterator[Event]:
-        while True:
-            self._backend.check()
-            try:
-                event = self._events.get(timeout=_POLL)
-            except queue.Empty:
-                if self._closed_input and not (self._sent or self._unsent) and self._events.empty():
-                    return
-                continue
+        while not self._done:
+            event = self._next()
             if isinstance(event, _Lost):
                 yield from self._recover(heard=event.heard)
             elif isinstance(event, LlmError):
                 raise event
-            else:
+            elif event is not None:
                 yield event
-            if self._closed_input and not (self._sent or self._unsent) and self._events.empty():
-                return
+
+    @property
+    def _done(self) -> bool:
+        """Nothing more will come."""
+        return self._closed_input and not (self._sent or self._unsent) and self._events.empty()
+
+    def _next(self) -> Event | LlmError | _Lost | None:
+        """Wait for what comes next; None when there may be something to look at. Raises what the user did.
+
+        Nobody polls: of many commands that wait for one worker each look would take the processor from its engine.
+        """
+        interrupt = self._backend.interrupt
+        interrupt.check()
+        remaining = interrupt.remaining
+        try:
+            return self._events.get(timeout=_PATIENCE if remaining is None else min(remaining, _PATIENCE))
+        except queue.Empty:
+            return None
+
+    def _wake(self) -> None:
+        """Let ``_next`` return; a signal handler may call it."""
+        self._events.put(None)
 
     # ---- for the thread that reads ----------------------------------------------------------------------------------
 
@@ -121,6 +140,7 @@ class WorkerJob:
                 self._sent.pop(event.id, None)
                 self._suspects.discard(event.id)
                 self._pump()
+            self._wake()  # it may have been the last
 
     def fail(self, error: LlmError) -> None:
         """The worker cannot do anything, and says why."""
@@ -131,11 +151,9 @@ class WorkerJob:
         self._put(_Lost(heard=heard))
 
     def _put(self, event: Event | LlmError | _Lost) -> None:
-        placed = False
-        while not (placed or self._over):
-            with suppress(queue.Full):
-                self._events.put(event, timeout=_POLL)
-                placed = True
+        while self._events.qsize() >= _QUEUE and not self._over:
+            time.sleep(_POLL)
+        self._events.put(event)
 
     # ---- sending ----------------------------------------------------------------------------------------------------
 

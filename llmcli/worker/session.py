@@ -22,6 +22,8 @@ _BAD = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 """What reading a line can raise that no client of ours wrote."""
 _AT_ONCE = 32
 """Requests that are taken in one go, so that another client's come in between."""
+_LONGEST_PAUSE = 1.0
+"""Seconds for which text may gather that nobody watches, however many ask at once."""
 
 
 class Sessions:
@@ -49,6 +51,14 @@ class Sessions:
         self.closing = True
         for session in self._open:
             session.wake()
+
+
+def gathering(pause: float, active: int) -> float:
+    """Return for how many seconds the text of one client gathers that bears a ``pause``, among ``active`` requests.
+
+    As much longer as there are more of them: all clients together cost the engine what two would.
+    """
+    return min(pause * max(1.0, active / 2), max(pause, _LONGEST_PAUSE))
 
 
 class _Session:
@@ -184,7 +194,7 @@ class _Session:
             if over:
                 return
             if self._pause and self._feed.open:
-                await self._feed.pause(self._pause)
+                await self._feed.pause(gathering(self._pause, self._activity.active))
 
     def _line(self, event: Event) -> bytes:
         """Return the line for an event; pieces of a bulk request are kept until it ends."""

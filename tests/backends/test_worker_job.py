@@ -1,0 +1,131 @@
+"""A job on a worker waits without looking: what ends the wait is an event, a signal, the deadline, or the input's end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import types
+
+import pytest
+
+from llmcli.backends import worker_job
+from llmcli.backends.worker_job import WorkerJob
+from llmcli.errors import Interrupted, TimedOut
+from llmcli.interrupt import Interrupt
+from llmcli.types import Finished, FinishReason, Message, Request, Role, TextPiece
+
+
+class Watched(Interrupt):
+    """Counts how often it is asked."""
+
+    asked = 0
+
+    def check(self):
+        self.asked += 1
+        super().check()
+
+
+def make(interrupt=None):
+    """Return a job whose worker hears everything and says what the test says."""
+    backend = types.SimpleNamespace(
+        interrupt=interrupt or Watched(), send=lambda lines: None, forget=lambda number: None
+    )
+    return WorkerJob(backend, 1)
+
+
+def request(name="a"):
+    return Request(name, (Message(Role.USER, "hello"),))
+
+
+def later(function, *given):
+    """Call a function from another thread, after this one waits (or before: nothing depends on it)."""
+    timer = threading.Timer(0.2, function, given)
+    timer.start()
+    return timer
+
+
+@contextlib.contextmanager
+def caught(interrupt):
+    """Let SIGUSR1 do to ``interrupt`` what SIGINT does in a command."""
+    before = signal.signal(signal.SIGUSR1, lambda *_: interrupt.set(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_signal_ends_the_wait_at_once():
+    """Its handler wakes the job, which has not looked meanwhile."""
+    interrupt = Watched()
+    with caught(interrupt), make(interrupt) as job:
+        job.submit(request())
+        timer = later(os.kill, os.getpid(), signal.SIGUSR1)
+        with pytest.raises(Interrupted):
+            list(job)
+        timer.join()
+    assert interrupt.asked <= 2
+
+
+def test_the_deadline_ends_the_wait():
+    """A wait is no longer than what remains."""
+    with make(Watched(timeout=0.1)) as job:
+        job.submit(request())
+        with pytest.raises(TimedOut):
+            list(job)
+
+
+def test_the_end_of_the_last_request_ends_the_job():
+    """Whether the input was closed before or after it."""
+    with make() as job:
+        job.submit(request())
+        job.close_input()
+        end = Finished("a", FinishReason.STOP)
+        timer = later(job.take, end)
+        assert list(job) == [end]
+        timer.join()
+
+
+def test_the_end_of_the_input_ends_a_job_that_has_nothing_to_do():
+    """Another thread says that no more will come."""
+    with make() as job:
+        timer = later(job.close_input)
+        assert list(job) == []
+        timer.join()
+
+
+def test_the_worker_is_held_back_while_the_consumer_is_behind(monkeypatch):
+    """No more than the bound lie unread, and none is lost."""
+    monkeypatch.setattr(worker_job, "_QUEUE", 3)
+    monkeypatch.setattr(worker_job, "_POLL", 0.001)
+    pieces = [TextPiece("a", str(number)) for number in range(50)]
+    end = Finished("a", FinishReason.STOP)
+    with make() as job:
+        job.submit(request())
+        job.close_input()
+        reader = threading.Thread(target=lambda: [job.take(event) for event in (*pieces, end)])
+        reader.start()
+        came = []
+        for event in job:
+            assert job._events.qsize() <= 5
+            came.append(event)
+        reader.join()
+    assert came == [*pieces, end]
+
+
+def test_a_reader_does_not_wait_for_a_job_that_is_over(monkeypatch):
+    """Who left the job takes no more."""
+    monkeypatch.setattr(worker_job, "_QUEUE", 1)
+    with make() as job:
+        job.submit(request())
+    for number in range(5):
+        job.take(TextPiece("a", str(number)))
+
+
+def test_after_the_job_signals_are_none_of_its_concern():
+    """Nothing is woken that nobody waits for."""
+    interrupt = Watched()
+    with make(interrupt):
+        assert len(interrupt.wakers) == 1
+    assert not interrupt.wakers
