@@ -57,12 +57,20 @@ class ChatTemplate:
         says whether the prompt leaves the model inside its reasoning. Raises ``BadModelFile`` when the template cannot
         be rendered.
         """
+        (tokens,), inside = self.each([prefix], messages, reasoning=reasoning, tools=tools)
+        return tokens, inside
+
+    def each(
+        self, prefixes: Sequence[str], messages: Sequence[Message], *, reasoning: bool, tools: Sequence[Tool] = ()
+    ) -> tuple[list[list[int]], bool]:
+        """Return what ``tokens`` returns with each of ``prefixes``; the prompt is rendered once."""
         turns = [turn_of(message) for message in messages]
-        (turns, given, prefix), mark = neutral(self._tokenizer, self.source, [turns, list(tools), prefix])
-        prompt = self._render_tools(turns, reasoning, given)
+        given = [turns, list(tools), list(prefixes)]
+        (turns, given_tools, begun), mark = neutral(self._tokenizer, self.source, given)
+        prompt = self._render_tools(turns, reasoning, given_tools)
         tags = self.reasoning_tags
         inside = tags is not None and prompt.rfind(tags[0]) > prompt.rfind(tags[1])
-        return self._tokenizer.rendered(prompt + prefix, mark), inside
+        return [self._tokenizer.rendered(prompt + prefix, mark) for prefix in begun], inside
 
     def _render_tools(self, turns: list[Turn], reasoning: bool, tools: list[Tool]) -> str:
         """Render what the template can, and the rest in words; a template that refuses tools in one shape gets words."""

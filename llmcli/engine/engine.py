@@ -110,7 +110,7 @@ class Engine:
                 error = self._stop()
                 if error is not None:
                     raise error
-                counts.append(len(self._prompt(request)[0]))
+                counts.append(len(self._prompt(request)[0][0]))
         return counts, True
 
     def open(self) -> EngineJob:
@@ -202,19 +202,20 @@ class Engine:
     def _sequence(self, request: Request, sink: Sink) -> Sequence:
         if request.session is not None and not _SESSION.fullmatch(request.session):
             raise UsageError("a session's id is 32 hexadecimal digits")
-        tokens, inside = self._prompt(request)
-        sequence = self._of_kind(request, sink, tokens, inside=inside)
+        (tokens, *candidates), inside = self._prompt(request)
+        sequence = self._of_kind(request, sink, tokens, candidates, inside=inside)
         if request.public_prefix and self._scheduler.remembers:
             sequence.public_length = self._public_length(request, tokens)
         if request.session and self._scheduler.remembers and (self._model.recurrent or self._model.window):
             sequence.turn_length = self._turn_length(request, tokens)
         return sequence
 
-    def _prompt(self, request: Request) -> tuple[list[int], bool]:
-        """Return the tokens of the prompt, and whether it leaves the model inside its reasoning."""
+    def _prompt(self, request: Request) -> tuple[list[list[int]], bool]:
+        """Return the tokens of the prompt, then with each candidate; and whether it leaves the model inside its reasoning."""
         if request.prompt is not None:
-            return self._tokenizer.raw(request.prompt), False
-        return self._template.tokens(request.messages, reasoning=request.reasoning, tools=request.tools)
+            return [self._tokenizer.raw(request.prompt)], False
+        prefixes = ("", *request.candidates)
+        return self._template.each(prefixes, request.messages, reasoning=request.reasoning, tools=request.tools)
 
     def _public_length(self, request: Request, tokens: list[int]) -> int:
         """Return how many tokens do not depend on what the last message says."""
@@ -242,15 +243,13 @@ class Engine:
         ]
         return min(common_prefix(tokens, each) for each in nexts)
 
-    def _of_kind(self, request: Request, sink: Sink, tokens: list[int], *, inside: bool) -> Sequence:
+    def _of_kind(
+        self, request: Request, sink: Sink, tokens: list[int], candidates: list[list[int]], *, inside: bool
+    ) -> Sequence:
         template, tokenizer = self._template, self._tokenizer
         if request.candidates:
             if not all(request.candidates):
                 raise UsageError("an empty candidate cannot be scored")
-            candidates = [
-                template.tokens(request.messages, reasoning=request.reasoning, prefix=candidate)[0]
-                for candidate in request.candidates
-            ]
             longest = max(map(len, candidates))
             if longest > self._context_limit:
                 raise ContextOverflow(tokens=longest, context=self._context_limit)

@@ -9,6 +9,7 @@ the plain runs, which are tokenized with special tokens switched off.
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 from collections.abc import Iterable, Sequence
 
@@ -17,6 +18,9 @@ from llmcli.engine.model import Model
 
 _UNKNOWN, _CONTROL, _LSTRIP, _RSTRIP = 1 << 0, 1 << 3, 1 << 7, 1 << 8
 _PRIVATE_USE = range(0xE000, 0xF900)
+_RUNS = 256
+_SHORT = 1024
+"""Characters of a run of text that is remembered: instructions and examples are the same in thousands of prompts."""
 
 
 class Tokenizer:
@@ -44,6 +48,7 @@ class Tokenizer:
         """SentencePiece models put a space before a text; the first token of an answer brings it along."""
         self._eog: dict[int, bool] = {}
         self._pieces: dict[int, bytes] = {}
+        self._remembered = functools.lru_cache(_RUNS)(self.plain)
         self._buffer = ctypes.create_string_buffer(1024)
 
     def plain(self, text: str) -> list[int]:
@@ -92,7 +97,8 @@ class Tokenizer:
         tokens: list[int] = []
         for run, control in self._runs(prompt):
             if run:
-                tokens += self.plain(run.replace(mark, ""))
+                text = run.replace(mark, "")
+                tokens += self._remembered(text) if len(text) <= _SHORT else self.plain(text)
             if control is not None:
                 tokens.append(control)
         if self._add_bos and tokens[:1] != [self.bos]:

@@ -334,13 +334,13 @@ def test_the_public_part_is_found_once_for_many_messages(process, name):
     with process(name) as engine:
         engine.info()
         rendered = []
-        real = engine._template.tokens
+        real = engine._template.each
 
-        def tokens(messages, **how):
+        def each(prefixes, messages, **how):
             rendered.append(messages)
-            return real(messages, **how)
+            return real(prefixes, messages, **how)
 
-        engine._template.tokens = tokens
+        engine._template.each = each
         answer(engine, *[with_system(f"r{i}", f"{i} hello", max_tokens=1) for i in range(6)])
         assert len(rendered) == 8
         answer(engine, with_system("other", "hello", system=f"no {SYSTEM}", max_tokens=1))

@@ -54,8 +54,11 @@ def test_control_tokens_in_a_message_stay_text(models, name):
     def check(messages, prefix):
         tame = [Message(message.role, "x") for message in messages]
         expected = controls_in(template.tokens(tame, reasoning=False, prefix="x")[0], tokenizer)
-        tokens, _ = template.tokens(messages, reasoning=False, prefix=prefix)
+        tokens, inside = template.tokens(messages, reasoning=False, prefix=prefix)
         assert controls_in(tokens, tokenizer) == expected
+        (bare, same), also_inside = template.each(["", prefix], messages, reasoning=False)
+        assert same == tokens and also_inside is inside
+        assert bare == template.tokens(messages, reasoning=False)[0]
 
     check()
 

@@ -288,19 +288,20 @@ def test_each_job_gets_its_settings(planned, bench, name):
             close(probe.rows, fresh.rows)
 
 
-def test_settings_do_not_change_while_something_runs(planned):
-    """Who joins a running job is evaluated in its settings; the next job has its own."""
-    scheduler = planned("chatml", best(batch=0.1))
+def test_the_kernel_does_not_change_while_something_runs(planned):
+    """Who joins a running job is evaluated by its kernel; the next job has its own."""
+    scheduler = planned("chatml", best())
     first = Probe("first", numbers(50, 1), numbers(30, 1))
     scheduler.add(first)
     scheduler.step()
+    scheduler.slots._planner.profile = best(prompt=0.1, batch=0.1, kernel=(False, "f16"))
     scheduler.add(*probes(15, 30))
     while not first.ended:
-        assert scheduler.slots.settings.unified
+        assert scheduler.slots.settings.flash_attention
         scheduler.step()
     scheduler.run()
     scheduler.run(*probes(16, 60, 9))
-    assert not scheduler.slots.settings.unified
+    assert not scheduler.slots.settings.flash_attention
 
 
 def test_a_beginning_that_is_worth_more_keeps_the_settings(planned):
