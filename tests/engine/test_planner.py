@@ -167,6 +167,16 @@ def test_the_cheapest_is_taken_when_there_is_no_context(planner):
     assert plan.choose(ONE, 16, None) == CacheSettings(flash_attention=False)
 
 
+def test_what_generates_nothing_shares_a_buffer(planner):
+    """Short prompts of uneven lengths are evaluated together only there, whatever attention costs."""
+    records = [Probe(f"r{i}", numbers(40, 1) + numbers(10 + i, i), []) for i in range(16)]
+    plan = planner()
+    plan.profile = best(batch=0.0, prompt=0.0)
+    assert plan.choose(records, 16, None).unified
+    assert plan.layout(records, 16, CacheSettings(unified=True)).unified
+    assert not planner(kv_unified=False).choose(records, 16, None).unified
+
+
 @pytest.mark.parametrize(("scale", "stays"), [(1e-12, True), (1.0, False)])
 def test_the_present_settings_stay_unless_much_is_saved(planner, scale, stays):
     """Another context costs a moment and all that is kept, so it has to save more than that."""
