@@ -115,11 +115,13 @@ class WorkerBackend:
 
     def _read(self, session: Session) -> None:
         """Hand on what the worker says until it ends."""
-        heard = False
+        heard = told = False
         try:
             for message in session:
                 heard = True
-                self._take(message)
+                told = "closing" in message
+                if not told:
+                    self._take(message)
         except Gone:
             with self._lock:
                 if self._session is session:
@@ -128,7 +130,7 @@ class WorkerBackend:
             self._answers.put(None)
             self._greetings.put(None)
             for job in list(self._jobs.values()):
-                job.lose(heard=heard)
+                job.lose(heard=heard, told=told)
 
     def _take(self, message: dict[str, Any]) -> None:
         if "event" in message:

@@ -33,10 +33,11 @@ _MISSES = 3
 
 
 class _Lost:
-    """The worker ended; ``heard``: after it had said something."""
+    """The worker ended; ``heard``: after it had said something; ``told``: that it would, and had nothing begun."""
 
-    def __init__(self, *, heard: bool) -> None:
+    def __init__(self, *, heard: bool, told: bool) -> None:
         self.heard = heard
+        self.told = told
 
 
 class WorkerJob:
@@ -102,7 +103,7 @@ class WorkerJob:
         while not self._done:
             event = self._next()
             if isinstance(event, _Lost):
-                yield from self._recover(heard=event.heard)
+                yield from self._recover(event)
             elif isinstance(event, LlmError):
                 raise event
             elif event is not None:
@@ -146,9 +147,9 @@ class WorkerJob:
         """The worker cannot do anything, and says why."""
         self._put(error)
 
-    def lose(self, *, heard: bool) -> None:
-        """The worker ended."""
-        self._put(_Lost(heard=heard))
+    def lose(self, *, heard: bool, told: bool = False) -> None:
+        """The worker ended (see ``_Lost``)."""
+        self._put(_Lost(heard=heard, told=told))
 
     def _put(self, event: Event | LlmError | _Lost) -> None:
         while self._events.qsize() >= _QUEUE and not self._over:
@@ -179,14 +180,15 @@ class WorkerJob:
 
     # ---- after the end of a worker ----------------------------------------------------------------------------------
 
-    def _recover(self, *, heard: bool) -> Iterator[Event]:
+    def _recover(self, lost: _Lost) -> Iterator[Event]:
         """Go on with a fresh worker; yields the ends of the requests that are given up."""
         with self._lock:
             sent, self._sent = self._sent, {}
             cause = None
             if not sent and not self._unsent:
                 return
-            if not heard and self._misses < _MISSES and not self._backend.starter.started:
+            unheard = not lost.heard and not self._backend.starter.started
+            if (lost.told or unheard) and self._misses < _MISSES:
                 self._misses += 1
                 again = list(sent.values())
             else:

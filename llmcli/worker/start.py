@@ -280,8 +280,18 @@ def _ended(pid: int) -> bool:
             pass
         except ProcessLookupError:
             return True
+        if _is_dead(pid):
+            return True
         time.sleep(_LOOK)
     return False
+
+
+def _is_dead(pid: int) -> bool:
+    """Return whether a process has ended and was not waited for by its parent (state Z or X of proc(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:1] in ([b"Z"], [b"X"])
+    except OSError:  # no Linux, or it is gone
+        return False
 
 
 def make_room(directory: Path, lacks: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:

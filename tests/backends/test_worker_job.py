@@ -12,9 +12,9 @@ import pytest
 
 from llmcli.backends import worker_job
 from llmcli.backends.worker_job import WorkerJob
-from llmcli.errors import Interrupted, TimedOut
+from llmcli.errors import InternalError, Interrupted, TimedOut
 from llmcli.interrupt import Interrupt
-from llmcli.types import Finished, FinishReason, Message, Request, Role, TextPiece
+from llmcli.types import Finished, FinishReason, Message, Priority, Request, Role, TextPiece
 
 
 class Watched(Interrupt):
@@ -29,14 +29,14 @@ class Watched(Interrupt):
 
 def make(interrupt=None):
     """Return a job whose worker hears everything and says what the test says."""
-    backend = types.SimpleNamespace(
-        interrupt=interrupt or Watched(), send=lambda lines: None, forget=lambda number: None
-    )
+    backend = types.SimpleNamespace(interrupt=interrupt or Watched(), forget=lambda number: None, sent=[])
+    backend.send = backend.sent.append
+    backend.starter = types.SimpleNamespace(started=True, cause=lambda: InternalError("the worker"))
     return WorkerJob(backend, 1)
 
 
-def request(name="a"):
-    return Request(name, (Message(Role.USER, "hello"),))
+def request(name="a", **more):
+    return Request(name, (Message(Role.USER, "hello"),), **more)
 
 
 def later(function, *given):
@@ -112,6 +112,30 @@ def test_the_worker_is_held_back_while_the_consumer_is_behind(monkeypatch):
             came.append(event)
         reader.join()
     assert came == [*pieces, end]
+
+
+def test_what_a_worker_has_not_begun_before_it_ends_goes_to_the_next():
+    """It said that it ends, as after SIGTERM: that is no crash, whoever started it."""
+    with make() as job:
+        job.submit(request())
+        job.close_input()
+        job.lose(heard=True, told=True)
+        end = Finished("a", FinishReason.STOP)
+        timer = later(job.take, end)
+        assert list(job) == [end]
+        timer.join()
+        assert len(job._backend.sent) == 2 and job._backend.sent[0] == job._backend.sent[1]
+
+
+def test_workers_that_do_nothing_but_end_are_not_asked_for_ever():
+    """After a few the request ends with the cause."""
+    with make(Watched(timeout=60)) as job:
+        job.submit(request(priority=Priority.INTERACTIVE))
+        job.close_input()
+        for _ in range(4):
+            job.lose(heard=True, told=True)
+        (end,) = job
+        assert isinstance(end.error, InternalError) and len(job._backend.sent) == 4
 
 
 def test_a_reader_does_not_wait_for_a_job_that_is_over(monkeypatch):

@@ -99,6 +99,22 @@ def test_a_job_after_a_crash_between_jobs_finds_a_worker(backend):
     assert backend.info().model == "tiny"
 
 
+def test_a_worker_that_is_told_to_end_as_a_request_comes(backend):
+    """It answers, or says that it has not begun, and then the next one does: nobody sees a crash."""
+    directory = backend.starter.place.socket.parent
+    for number in range(5):
+        (status,) = wait_until(lambda: backend._begun() and start.statuses(directory))
+        with backend.open() as job:
+            os.kill(status["pid"], signal.SIGSTOP)
+            job.submit(bulk(number, "hello", Priority.INTERACTIVE))
+            job.close_input()
+            os.kill(status["pid"], signal.SIGTERM)
+            os.kill(status["pid"], signal.SIGCONT)
+            (end,) = [event for event in job if isinstance(event, Finished)]
+        assert end.error is None and end.usage.completion_tokens == 4
+        wait_until(lambda pid=status["pid"]: gone(pid))
+
+
 def test_a_full_process_table_is_no_crash(starter, monkeypatch):
     """The caller is told that there is no worker, and no socket is left."""
 
