@@ -13,6 +13,7 @@ from pathlib import Path
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from llmcli.errors import OutputError
 from llmcli.worker import logs
 from llmcli.worker.app import Worker
 from llmcli.worker.client import peer
@@ -95,12 +96,15 @@ class Server(uvicorn.Server):
 
     def _leave(self) -> bool:
         """Take the socket out of the directory, so that nobody finds it any more, and end; False: somebody just does."""
-        with self._place.lock(_PATIENCE) as ours:
-            if not ours:
-                return False
-            with contextlib.suppress(OSError):  # gone already, or another worker's by now
-                if self._place.socket.stat().st_ino == self._inode:
-                    self._place.remove()
+        try:
+            with self._place.lock(_PATIENCE) as ours:
+                if not ours:
+                    return False
+                with contextlib.suppress(OSError):  # gone already, or another worker's by now
+                    if self._place.socket.stat().st_ino == self._inode:
+                        self._place.remove()
+        except OutputError as error:  # as after a logout, which takes the runtime directory away
+            self._say(f"leaves its socket: {error.subject}: {error.detail}")
         self._go()
         return True
 

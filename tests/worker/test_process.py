@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.worker import client
+from llmcli.worker import client, start
 
 from .conftest import SHORT, gone, wait_until
 
@@ -129,6 +130,18 @@ def test_it_ends_when_it_has_nothing_to_do(shell):
     pid = shell.worker()["pid"]
     wait_until(lambda: gone(pid))
     assert not list(shell.runtime.glob("*.sock"))
+
+
+@pytest.mark.parametrize("how", ["idle", "SIGTERM"])
+def test_it_ends_without_its_directory_too(shell, how):
+    """A logout takes the runtime directory away; what is left must not stay for ever."""
+    shell(*ASK, env={"LLMCLI_WORKER_IDLE_TIMEOUT": "0.5" if how == "idle" else "60"})
+    status = shell.worker()
+    shutil.rmtree(shell.runtime)
+    if how == "SIGTERM":
+        os.kill(status["pid"], signal.SIGTERM)
+    wait_until(lambda: gone(status["pid"]))
+    assert "leaves its socket" in Path(status["log"]).read_text()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
@@ -331,3 +344,11 @@ def test_a_log_that_cannot_be_written_ends_no_worker(shell):
     (log / f"{str(shell.model).replace('/', '_')}.log").symlink_to("/dev/full")
     first, second = shell(*ASK, "-v"), shell(*ASK, "-v")
     assert (first.code, second.code) == (0, 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs proc(5)")
+def test_a_corpse_that_nobody_buries_has_ended():
+    """`llm worker stop` waits for no process whose parent does not care."""
+    with subprocess.Popen(["true"]) as child:
+        wait_until(lambda: start._is_dead(child.pid))
+    assert not start._is_dead(os.getpid()) and not start._is_dead(child.pid)
