@@ -287,11 +287,13 @@ def _ended(pid: int) -> bool:
 
 
 def _is_dead(pid: int) -> bool:
-    """Return whether a process has ended and was not waited for by its parent (state Z or X of proc(5))."""
+    """Return whether a process has ended without its parent's taking note (state Z of proc(5) and ps(1))."""
     try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:1] in ([b"Z"], [b"X"])
-    except OSError:  # no Linux, or it is gone
-        return False
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2]
+    except OSError:  # no Linux
+        ps = ["ps", "-o", "stat=", "-p", str(pid)]
+        state = subprocess.run(ps, capture_output=True, check=False).stdout  # noqa: S603
+    return state.strip().startswith(b"Z")
 
 
 def make_room(directory: Path, lacks: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
