@@ -46,14 +46,15 @@ class WorkerBackend:
     def info(self) -> BackendInfo:
         """What the engine can do. Raises what loading the model raised, and ``InternalError`` after a crash."""
         for _ in range(_TRIES):
+            if self._info is None:
+                self._begun()
+                answer = self._wait(self._greetings)  # the worker's first words, which nobody has to ask for
+                if isinstance(answer, LlmError):
+                    raise answer
+                if answer is not None:
+                    self._info = wire.load_info(answer["info"])
             if self._info is not None:
                 return self._info
-            self._begun()
-            answer = self._wait(self._greetings)  # the worker's first words, which nobody has to ask for
-            if isinstance(answer, LlmError):
-                raise answer
-            if answer is not None:
-                self._info = wire.load_info(answer["info"])
         raise self.starter.cause()
 
     def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
@@ -110,18 +111,16 @@ class WorkerBackend:
 
     def _begin(self) -> Session:
         session = Session(self.starter.connect(), self._start)
-        threading.Thread(target=self._read, args=(session,), name="worker", daemon=True).start()
+        threading.Thread(target=self._read, args=(session, self.starter.pid), name="worker", daemon=True).start()
         return session
 
-    def _read(self, session: Session) -> None:
+    def _read(self, session: Session, pid: int) -> None:
         """Hand on what the worker says until it ends."""
-        heard = told = False
+        heard = False
         try:
             for message in session:
                 heard = True
-                told = "closing" in message
-                if not told:
-                    self._take(message)
+                self._take(message)
         except Gone:
             with self._lock:
                 if self._session is session:
@@ -130,7 +129,7 @@ class WorkerBackend:
             self._answers.put(None)
             self._greetings.put(None)
             for job in list(self._jobs.values()):
-                job.lose(heard=heard, told=told)
+                job.lose(heard=heard, pid=pid)
 
     def _take(self, message: dict[str, Any]) -> None:
         if "event" in message:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from llmcli.errors import InternalError, LlmError
 from llmcli.types import Event, Finished, FinishReason, Priority, Request
-from llmcli.worker import wire
+from llmcli.worker import crash, wire
 from llmcli.worker.client import Gone
 
 if TYPE_CHECKING:
@@ -33,19 +33,19 @@ _MISSES = 3
 
 
 class _Lost:
-    """The worker ended; ``heard``: after it had said something; ``told``: that it would, and had nothing begun."""
+    """The worker ended; ``heard``: after it had said something."""
 
-    def __init__(self, *, heard: bool, told: bool) -> None:
+    def __init__(self, *, heard: bool, pid: int) -> None:
         self.heard = heard
-        self.told = told
+        self.pid = pid
 
 
 class WorkerJob:
     """A job on a worker (see ``backends.base.Job``), called ``number`` among those of its backend.
 
-    When the worker ends, interactive requests end with the cause. Bulk ones are sent to a fresh worker: those that the
-    old one had one at a time, so that the one that it does not bear is told from the others, and fails alone, the second
-    time that it is the only one.
+    When the worker is told to end, what it has not begun is sent to a fresh one. When it crashes, interactive requests end
+    with the cause. Bulk ones are sent to a fresh worker: those that the old one had one at a time, so that the one that it
+    does not bear is told from the others, and fails alone, the second time that it is the only one.
     """
 
     def __init__(self, backend: WorkerBackend, number: int) -> None:
@@ -57,6 +57,7 @@ class WorkerJob:
         self._sent: dict[str, Request] = {}
         self._suspects: set[str] = set()
         self._alone: set[str] = set()
+        self._begun: set[str] = set()  # something of the answer has come
         self._crashes = self._misses = 0
         self._closed_input = False
         self._over = False
@@ -136,8 +137,10 @@ class WorkerJob:
     def take(self, event: Event) -> None:
         """Take an event; waits while the consumer is behind."""
         self._put(event)
+        self._begun.add(event.id)
         if isinstance(event, Finished):
             with self._lock:
+                self._begun.discard(event.id)
                 self._sent.pop(event.id, None)
                 self._suspects.discard(event.id)
                 self._pump()
@@ -147,9 +150,9 @@ class WorkerJob:
         """The worker cannot do anything, and says why."""
         self._put(error)
 
-    def lose(self, *, heard: bool, told: bool = False) -> None:
+    def lose(self, *, heard: bool, pid: int) -> None:
         """The worker ended (see ``_Lost``)."""
-        self._put(_Lost(heard=heard, told=told))
+        self._put(_Lost(heard=heard, pid=pid))
 
     def _put(self, event: Event | LlmError | _Lost) -> None:
         while self._events.qsize() >= _QUEUE and not self._over:
@@ -184,15 +187,15 @@ class WorkerJob:
         """Go on with a fresh worker; yields the ends of the requests that are given up."""
         with self._lock:
             sent, self._sent = self._sent, {}
-            cause = None
             if not sent and not self._unsent:
                 return
-            unheard = not lost.heard and not self._backend.starter.started
-            if (lost.told or unheard) and self._misses < _MISSES:
+            cause = self._backend.starter.cause(lost.pid)
+            told = cause.detail == crash.TOLD
+            missed = not lost.heard and not self._backend.starter.started
+            if (told or missed) and self._misses < _MISSES:  # what it has not begun, the next one does
                 self._misses += 1
-                again = list(sent.values())
+                again = [r for r in sent.values() if r.priority is Priority.BULK or r.id not in self._begun]
             else:
-                cause = self._backend.starter.cause()
                 self._crashes += 1
                 again = self._bearable(sent)
                 self._suspects = {request.id for request in again}

@@ -38,4 +38,10 @@ class _Lines(logging.Handler):
         frames = traceback.extract_tb(error.__traceback__)[-1:] if error else []
         where = "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in frames)
         what = f" ({type(error).__name__}{where})" if error else ""
-        self._say(f"{record.levelname.lower()}: {str(record.msg).splitlines()[0][:_WIDTH]}{what}")
+        self._say(f"{record.levelname.lower()}: {_words(record).splitlines()[0][:_WIDTH]}{what}")
+
+
+def _words(record: logging.LogRecord) -> str:
+    """Return the message with its numbers in it: what else would be put into it may be somebody's text."""
+    numbers = isinstance(record.args, tuple) and all(isinstance(each, int) for each in record.args)
+    return record.getMessage() if numbers else str(record.msg)

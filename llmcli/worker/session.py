@@ -189,8 +189,6 @@ class _Session:
             lines = [*filter(None, map(self._line, events)), *self._replies]
             self._replies.clear()
             over = self._failed or (closing() and not self._feed.open)
-            if over and not self._failed:
-                lines.append(wire.line(closing=None))  # what came meanwhile and was not begun, another worker will do
             if lines or over:
                 await self._send({"type": "http.response.body", "body": b"".join(lines), "more_body": not over})
             if over:

@@ -82,14 +82,18 @@ class Starter:
         self._child: subprocess.Popen[bytes] | None = None
         self.started = False
         """The last connection was to a worker that this process started."""
+        self.pid = 0
+        """The process that the last connection was to; of one that has just been started it may be who did that."""
 
     def find(self) -> socket.socket | None:
         """Return a connection to the worker, None where none runs. Raises ``AccessDenied``."""
         self.started = False
         try:
-            return client.connect(self.place.socket)
+            connected = client.connect(self.place.socket)
         except Gone:
             return None
+        self.pid = client.peer(connected)[0]
+        return connected
 
     def start(self) -> socket.socket:
         """Return a connection to the worker, started if need be.
@@ -110,7 +114,7 @@ class Starter:
             self._before()
             listening = self._listen()
             try:
-                self._spawn(listening)
+                self.pid = self._spawn(listening)
                 self.started = True
                 return client.connect(self.place.socket)
             except (OSError, Gone) as error:
@@ -134,8 +138,8 @@ class Starter:
             raise
         return listening
 
-    def _spawn(self, listening: socket.socket) -> None:
-        """Start the process: a session of its own, / as its directory, and of our descriptors only the socket."""
+    def _spawn(self, listening: socket.socket) -> int:
+        """Start the process and return its id: a session of its own, / as its directory, and of our descriptors only the socket."""
         arguments = (str(listening.fileno()), json.dumps(asdict(self.plan)))
         with _log(Path(self.plan.log)) as log:
             self._child = subprocess.Popen(  # noqa: S603 (our own module)
@@ -149,14 +153,17 @@ class Starter:
                 start_new_session=True,
                 umask=0o077,
             )
+        return self._child.pid
 
     def connect(self) -> socket.socket:
         """Return a connection to the worker, found or started. Raises as ``start``."""
         return self.find() or self.start()
 
-    def cause(self) -> LlmError:
-        """Return why the worker ended, as far as its log and its end tell."""
-        return crash.cause(Path(self.plan.log), self.ended())
+    def cause(self, pid: int | None = None) -> LlmError:
+        """Return why the worker that was process ``pid`` ended (default: the last one), as far as log and end tell."""
+        pid = self.pid if pid is None else pid
+        ours = self._child is not None and self._child.pid == pid
+        return crash.cause(Path(self.plan.log), self.ended() if ours else None, pid)
 
     def reap(self) -> None:
         """Bury the worker that this process started, if it has ended."""

@@ -2,8 +2,7 @@
 
 The client's lines, after that of the beginning: ``{"submit": request}``, ``{"cancel": id}``, ``{"count": [request,
 ...]}``, ``{"work": null}``. The worker's: ``{"info": ...}`` when the model is loaded, ``{"event": ...}``, the answers
-``{"count": [...]}`` and ``{"work": ...}`` in the order of the questions, ``{"failed": error}`` instead of an answer, and
-last, of a worker that ends with nothing begun, ``{"closing": null}``.
+``{"count": [...]}`` and ``{"work": ...}`` in the order of the questions, and ``{"failed": error}`` instead of an answer.
 Requests, events, and errors are the dataclasses and exceptions of ``types`` and ``errors``, field by field.
 """
 

@@ -12,9 +12,12 @@ import pytest
 
 from llmcli.backends import worker_job
 from llmcli.backends.worker_job import WorkerJob
-from llmcli.errors import InternalError, Interrupted, TimedOut
+from llmcli.errors import Crashed, Interrupted, TimedOut
 from llmcli.interrupt import Interrupt
 from llmcli.types import Finished, FinishReason, Message, Priority, Request, Role, TextPiece
+from llmcli.worker import crash
+
+CAUSES = {7: crash.TOLD, 8: "Segmentation fault"}
 
 
 class Watched(Interrupt):
@@ -31,7 +34,7 @@ def make(interrupt=None):
     """Return a job whose worker hears everything and says what the test says."""
     backend = types.SimpleNamespace(interrupt=interrupt or Watched(), forget=lambda number: None, sent=[])
     backend.send = backend.sent.append
-    backend.starter = types.SimpleNamespace(started=True, cause=lambda: InternalError("the worker"))
+    backend.starter = types.SimpleNamespace(started=True, cause=lambda pid: Crashed("the worker", detail=CAUSES[pid]))
     return WorkerJob(backend, 1)
 
 
@@ -114,17 +117,44 @@ def test_the_worker_is_held_back_while_the_consumer_is_behind(monkeypatch):
     assert came == [*pieces, end]
 
 
-def test_what_a_worker_has_not_begun_before_it_ends_goes_to_the_next():
-    """It said that it ends, as after SIGTERM: that is no crash, whoever started it."""
+@pytest.mark.parametrize("priority", list(Priority))
+@pytest.mark.parametrize("heard", [True, False])
+def test_what_a_worker_has_not_begun_before_it_was_told_to_end_goes_to_the_next(priority, heard):
+    """As after SIGTERM: that is no crash, whoever started it, and whether it had said anything yet."""
     with make() as job:
-        job.submit(request())
+        job.submit(request(priority=priority))
         job.close_input()
-        job.lose(heard=True, told=True)
+        job.lose(heard=heard, pid=7)
         end = Finished("a", FinishReason.STOP)
         timer = later(job.take, end)
         assert list(job) == [end]
         timer.join()
         assert len(job._backend.sent) == 2 and job._backend.sent[0] == job._backend.sent[1]
+
+
+def test_an_answer_that_was_begun_is_not_begun_again():
+    """Its reader has the first words: the others are answered by the next worker, this one ends with the cause."""
+    with make() as job:
+        for name in ("a", "b"):
+            job.submit(request(name, priority=Priority.INTERACTIVE))
+        job.close_input()
+        job.take(TextPiece("a", "hel"))
+        job.lose(heard=True, pid=7)
+        end = Finished("b", FinishReason.STOP)
+        timer = later(job.take, end)
+        piece, cut, last = job
+        timer.join()
+    assert (piece.text, cut.id, cut.error.detail, last) == ("hel", "a", crash.TOLD, end)
+
+
+def test_a_crash_ends_what_is_not_bulk():
+    """Begun or not: it may be what the worker does not bear."""
+    with make(Watched(timeout=60)) as job:
+        job.submit(request(priority=Priority.INTERACTIVE))
+        job.close_input()
+        job.lose(heard=True, pid=8)
+        (end,) = job
+        assert end.error.detail == "Segmentation fault" and len(job._backend.sent) == 1
 
 
 def test_workers_that_do_nothing_but_end_are_not_asked_for_ever():
@@ -133,9 +163,9 @@ def test_workers_that_do_nothing_but_end_are_not_asked_for_ever():
         job.submit(request(priority=Priority.INTERACTIVE))
         job.close_input()
         for _ in range(4):
-            job.lose(heard=True, told=True)
+            job.lose(heard=True, pid=7)
         (end,) = job
-        assert isinstance(end.error, InternalError) and len(job._backend.sent) == 4
+        assert end.error.detail == crash.TOLD and len(job._backend.sent) == 4
 
 
 def test_a_reader_does_not_wait_for_a_job_that_is_over(monkeypatch):

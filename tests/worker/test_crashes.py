@@ -115,6 +115,16 @@ def test_a_worker_that_is_told_to_end_as_a_request_comes(backend):
         wait_until(lambda pid=status["pid"]: gone(pid))
 
 
+def test_what_is_asked_of_a_worker_that_ends_the_next_one_answers(backend):
+    """Also while the model is being loaded, which `llm ask` waits for."""
+    for _ in range(5):
+        backend._begun()
+        os.kill(backend.starter.pid, signal.SIGTERM)
+        backend._info = None
+        assert backend.info().model == "tiny"
+        assert backend.count([bulk(0, "hello")])[0][0] > 0
+
+
 def test_a_full_process_table_is_no_crash(starter, monkeypatch):
     """The caller is told that there is no worker, and no socket is left."""
 
@@ -179,6 +189,21 @@ def test_causes_are_read_from_the_log(tmp_path):
     assert "killed" in detail("") and "killed" in detail("", -9)
     assert "signal 4" in detail("", -4)
     assert "killed" in crash.cause(tmp_path / "none", None).detail
+
+
+def test_the_cause_is_that_of_the_worker_that_ended(tmp_path):
+    """Another one may have started since, or have ended later than it should."""
+    log = tmp_path / "x.log"
+    words = "2026-01-01T00:00:00+0000"
+    log.write_text(
+        f"{words} 11 starts: a, b\n{words} 11 ends: SIGTERM\n{words} 12 starts: a, b\n"
+        f"{words} 11 ended\nFatal Python error: Aborted\n"
+    )
+    assert crash.cause(log, None, 11).detail == crash.TOLD
+    assert crash.cause(log, None, 12).detail == crash.cause(log, None).detail == "Aborted"
+    log.write_text(f"{words} 11 starts: a, b\n{words} 12 starts: a, b\n{words} 11 ended\n")
+    assert "killed" in crash.cause(log, None, 12).detail
+    assert "killed" in crash.cause(log, None, 99).detail  # who is not known is the last one
 
 
 @pytest.mark.real
