@@ -254,10 +254,10 @@ def _listener(place: Place) -> int | None:
         return None
 
 
-def stop(place: Place, *, only_idle: bool = False) -> bool:
+def stop(place: Place, *, only_idle: bool = False, check: Callable[[], None] = lambda: None) -> bool:
     """Have a worker end and wait for that; False when it goes on. Raises ``AccessDenied``.
 
-    One that does not answer is killed, unless ``only_idle``.
+    One that does not answer is killed, unless ``only_idle``. ``check`` raises what ends the wait.
     """
     pid = _listener(place)
     if pid is None:
@@ -267,15 +267,16 @@ def stop(place: Place, *, only_idle: bool = False) -> bool:
     except (Gone, LlmError, OSError):
         if only_idle or not _is_worker(pid) or not client.listens(place.socket):
             return not client.listens(place.socket)
+        check()
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     else:
         if not answer["ends"]:
             return False
-    return _ended(pid)
+    return _ended(pid, check)
 
 
-def _ended(pid: int) -> bool:
+def _ended(pid: int, check: Callable[[], None]) -> bool:
     """Wait for the end of a process; False when it outlives what a worker may take."""
     until = time.monotonic() + _GRACE
     while time.monotonic() < until:
@@ -289,6 +290,7 @@ def _ended(pid: int) -> bool:
             return True
         if _is_dead(pid):
             return True
+        check()
         time.sleep(_LOOK)
     return False
 

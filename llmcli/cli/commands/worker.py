@@ -129,7 +129,7 @@ def _stop(cli: Context, which: list[str] | None, *, only_idle: bool = False) -> 
     directory = place.directory(cli.world.environ)
     ended, rows = [], []
     for status in _chosen(cli, which):
-        if start.stop(_place(directory, status), only_idle=only_idle):
+        if start.stop(_place(directory, status), only_idle=only_idle, check=cli.interrupt.check):
             ended += [status["model"]] if "model" in status else []
             rows.append({"pid": status["pid"], "model": status.get("model")})
         elif not only_idle:
