@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import queue
 import threading
-import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 _PATIENCE = 60.0
 """Seconds for which a wait for events may last that nothing ends."""
-_POLL = 0.05
-"""Seconds between looks whether the consumer has caught up."""
 _QUEUE = 4096
 """Events that may lie unread before the worker is held back."""
 _AHEAD = 256
@@ -52,6 +49,7 @@ class WorkerJob:
         self._backend = backend
         self._number = number
         self._events: queue.SimpleQueue[Event | LlmError | _Lost | None] = queue.SimpleQueue()
+        self._taken = threading.Event()  # the consumer has taken one, or takes no more
         self._lock = threading.Lock()
         self._unsent: collections.deque[Request] = collections.deque()
         self._sent: dict[str, Request] = {}
@@ -70,6 +68,7 @@ class WorkerJob:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over = True
+        self._taken.set()
         self._backend.interrupt.wakers.remove(self._wake)
         self._backend.forget(self._number)
         with self._lock:
@@ -124,9 +123,11 @@ class WorkerJob:
         interrupt.check()
         remaining = interrupt.remaining
         try:
-            return self._events.get(timeout=_PATIENCE if remaining is None else min(remaining, _PATIENCE))
+            event = self._events.get(timeout=_PATIENCE if remaining is None else min(remaining, _PATIENCE))
         except queue.Empty:
             return None
+        self._taken.set()
+        return event
 
     def _wake(self) -> None:
         """Let ``_next`` return; a signal handler may call it."""
@@ -155,8 +156,10 @@ class WorkerJob:
         self._put(_Lost(heard=heard, pid=pid))
 
     def _put(self, event: Event | LlmError | _Lost) -> None:
+        self._taken.clear()
         while self._events.qsize() >= _QUEUE and not self._over:
-            time.sleep(_POLL)
+            self._taken.wait()
+            self._taken.clear()
         self._events.put(event)
 
     # ---- sending ----------------------------------------------------------------------------------------------------

@@ -89,7 +89,9 @@ def _root(
 
 def _stub() -> None:
     """Stand for a command that was not typed: only its name and its line of help are looked at."""
-    raise NotImplementedError
+    from llmcli.errors import InternalError
+
+    raise InternalError("command", detail="one that was not typed was called")
 
 
 def begins_with_command(argv: Sequence[str]) -> bool:

@@ -123,7 +123,7 @@ class Slots:
             self.short = False
             self._settle(waiting)
         elif waiting:
-            self._lay_out_anew(waiting, running)
+            self._lay_out_anew(sequences[: self.width], running)
         while self._context is None or sizing.too_small(self.context.config, sequences, self._limits):
             try:
                 self._remake(sizing.fitting(self._config, sequences, self._limits), running)
@@ -155,13 +155,12 @@ class Slots:
             self.close()
             self._config = replace(self._config, **asdict(wanted))
 
-    def _lay_out_anew(self, waiting: list[Sequence], running: list[Sequence]) -> None:
+    def _lay_out_anew(self, together: list[Sequence], running: list[Sequence]) -> None:
         """Twice as many came as the buffers were laid out for: move what runs where another layout suits them all.
 
         Only the layout can change while something runs: states do not move from one kernel to another, and those of
         windows not into buffers of their own (``portable``).
         """
-        together = [*running, *waiting][: self.width]
         if self._planner is None or self._model.window or len(together) < 2 * self._laid_out_for:
             return
         self._laid_out_for = len(together)

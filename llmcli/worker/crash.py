@@ -59,9 +59,8 @@ def _words_of(pid: int | None, log: Path) -> str:
     start = next((each for each in reversed(starts) if int(each[1]) == pid), starts[-1])
     words, speaker = [], start[1]
     for line in text[start.start() :].splitlines(keepends=True):
-        ours = _OURS.match(line)
-        if ours is not None and _START.match(line):
-            speaker = ours[1]
-        if (ours[1] if ours is not None else speaker) == start[1]:
+        started, ours = _START.match(line), _OURS.match(line)
+        speaker = started[1] if started else speaker
+        if (ours[1] if ours else speaker) == start[1]:
             words.append(line)
     return "".join(words)

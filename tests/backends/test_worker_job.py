@@ -101,7 +101,6 @@ def test_the_end_of_the_input_ends_a_job_that_has_nothing_to_do():
 def test_the_worker_is_held_back_while_the_consumer_is_behind(monkeypatch):
     """No more than the bound lie unread, and none is lost."""
     monkeypatch.setattr(worker_job, "_QUEUE", 3)
-    monkeypatch.setattr(worker_job, "_POLL", 0.001)
     pieces = [TextPiece("a", str(number)) for number in range(50)]
     end = Finished("a", FinishReason.STOP)
     with make() as job:
@@ -166,6 +165,17 @@ def test_workers_that_do_nothing_but_end_are_not_asked_for_ever():
             job.lose(heard=True, pid=7)
         (end,) = job
         assert end.error.detail == crash.TOLD and len(job._backend.sent) == 4
+
+
+def test_a_reader_that_waits_goes_on_when_the_job_is_left(monkeypatch):
+    """Nobody will take what is there."""
+    monkeypatch.setattr(worker_job, "_QUEUE", 1)
+    with make() as job:
+        job.submit(request())
+        reader = threading.Thread(target=lambda: [job.take(TextPiece("a", str(number))) for number in range(5)])
+        reader.start()
+    reader.join(timeout=20)
+    assert not reader.is_alive()
 
 
 def test_a_reader_does_not_wait_for_a_job_that_is_over(monkeypatch):

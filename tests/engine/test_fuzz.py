@@ -132,9 +132,9 @@ def test_answers_survive_changes_of_the_layout(models, expected, name, seed, mon
     slots._planner = planner = Fickle(seed)
     lay_out = slots._lay_out_anew
 
-    def at_once(waiting, running):
+    def at_once(together, running):
         slots._laid_out_for = 0
-        lay_out(waiting, running)
+        lay_out(together, running)
 
     monkeypatch.setattr(slots, "_lay_out_anew", at_once)
     subjects = [subject(number) for number in range(16)]
