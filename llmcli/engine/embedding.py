@@ -1,7 +1,7 @@
-"""Texts to vectors: a context of its own whose outputs are hidden states, beside the one that generates.
+"""Texts to vectors: a context of its own whose outputs are hidden states, beside those that generate.
 
 A model that was made for this says how its states become one vector (``pooling_type`` in the file); of others it is the
-mean of the last layer's states. Vectors are scaled to length 1.
+mean of the last layer's states. Vectors are scaled to length 1. Embedding is bulk work: it gives way to interactive work.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 import array
 import functools
 import math
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from llmcli.engine import native
+from llmcli.engine.compute_thread import InlineExecutor
 from llmcli.engine.model import Model
 from llmcli.engine.tokens import Tokenizer
-from llmcli.engine.turns import Turns
 from llmcli.errors import ContextOverflow, InputError, InternalError, OutOfMemory, Unsupported
+from llmcli.types import Priority
 
+_T = TypeVar("_T")
 _POOLING = "pooling_type"
 _NONE, _RANK = 0, 4  # enum llama_pooling_type
 _UNSPECIFIED = -1
@@ -25,17 +28,20 @@ _STEP = 256
 _OUTPUTS = 1 << 22
 """Numbers of the logits that llama.cpp makes beside the states, for a whole batch of them."""
 _LEAST, _MOST = 32, 512
+_LEAST_PIECE = 16
+_ABORTED = 2
 
 
 class Embedder:
-    """Embeds with ``model``, in the thread that ``turns`` say; made for short texts, and anew for longer ones."""
+    """Embeds with ``model`` when ``executor`` lets it; its context is made for short texts, and anew for longer ones."""
 
-    def __init__(self, model: Model, threads: int, turns: Turns) -> None:
+    def __init__(self, model: Model, threads: int, executor: InlineExecutor) -> None:
         """Raises ``Unsupported`` for a model that compares texts instead."""
         self._lib = native.lib()
         self._model = model
         self._threads = threads
-        self._turns = turns
+        self._executor = executor
+        self._token_s: float | None = None  # seconds that a token took lately
         self.tokenizer = Tokenizer(model)
         pooling = model.header.metadata.get(f"{model.header.architecture}.{_POOLING}", _NONE)
         if pooling == _RANK:
@@ -64,26 +70,33 @@ class Embedder:
         return tokens
 
     def vector(self, tokens: Sequence[int], gone: Callable[[], bool]) -> array.array[float]:
-        """Return the vector of some tokens; ``gone``: nobody wants it any more. Raises as ``Context``."""
-        self._turns.run(lambda: self._prepare(len(tokens)))
-        total = [0.0] * self.width
-        for start in range(0, len(tokens), self._batch):
-            if gone():
-                raise InternalError("embedding", detail="cancelled")
-            piece = tokens[start : start + self._batch]
-            rows = self._turns.run(functools.partial(self._evaluate, piece, start))
-            total = [have + more for have, more in zip(total, rows, strict=True)]
+        """Return the vector of some tokens. Raises as ``Context``, and ``InternalError`` once ``gone`` returns True."""
+        self._run(lambda: self._prepare(len(tokens)), gone)
+        total, done = [0.0] * self.width, 0
+        while done < len(tokens):
+            count, rows = self._run(functools.partial(self._evaluate, tokens, done), gone)
+            if count:
+                total = [have + more for have, more in zip(total, rows, strict=True)]
+                done += count
         length = math.sqrt(math.fsum(number * number for number in total)) or 1.0
         return array.array("f", (number / length for number in total))
 
-    def _prepare(self, count: int) -> None:
-        """Have an empty context for so many tokens."""
+    def _run(self, function: Callable[[], _T], gone: Callable[[], bool]) -> _T:
+        if gone():
+            raise InternalError("embedding", detail="cancelled")
+        result = self._executor.run(function, Priority.BULK, abandon=gone)
+        if result is None:
+            raise InternalError("embedding", detail="cancelled")
+        return result
+
+    def _prepare(self, count: int) -> bool:
+        """Have an empty context for so many tokens; returns True."""
         lib = self._lib
         if self._handle and count <= self._cells:
             memory = lib.llama_get_memory(self._handle)
             if memory:
                 lib.llama_memory_clear(memory, False)
-            return
+            return True
         self.close()
         self._cells = min(-(-count // _STEP) * _STEP, max(self._limit, _STEP))
         room = max(_LEAST, min(_MOST, _OUTPUTS // max(1, self._model.vocab_size)))
@@ -103,10 +116,24 @@ class Embedder:
         if not self._handle:
             cause = native.log.cause()
             raise (OutOfMemory if "alloc" in cause else Unsupported)("embeddings", detail=cause)
+        self._abort = lib.ggml_abort_callback(lambda _data: self._executor.should_preempt())
+        lib.llama_set_abort_callback(self._handle, self._abort, None)
+        return True
 
-    def _evaluate(self, piece: Sequence[int], start: int) -> list[float]:
-        """Return the sum of the states of some tokens, or what the model made of them."""
-        lib, count = self._lib, len(piece)
+    def _piece(self) -> int:
+        """Return how many tokens the next evaluation takes."""
+        if self._pools or self._token_s is None:
+            return self._batch
+        return max(_LEAST_PIECE, min(self._batch, int(self._executor.bulk_step_s() / self._token_s)))
+
+    def _evaluate(self, tokens: Sequence[int], start: int) -> tuple[int, list[float]]:
+        """Evaluate some tokens from ``start`` on.
+
+        Returns how many, 0 where interactive work ended it, and the sum of their states or what the model made of them.
+        """
+        lib = self._lib
+        piece = tokens[start : start + self._piece()]
+        count = len(piece)
         batch = lib.llama_batch_init(count, 0, 1)
         try:
             batch.n_tokens = count
@@ -117,12 +144,16 @@ class Embedder:
                 batch.seq_id[number][0] = 0
                 batch.logits[number] = 1
             native.log.clear()
+            began = time.monotonic()
             code = lib.llama_decode(self._handle, batch)
         finally:
             lib.llama_batch_free(batch)
+        if code == _ABORTED:
+            return 0, []
         if code:
             raise InternalError("embedding", detail=native.log.cause() or f"code {code}")
-        return self._pooled() if self._pools else self._summed(count)
+        self._token_s = (time.monotonic() - began) / count
+        return count, self._pooled() if self._pools else self._summed(count)
 
     def _pooled(self) -> list[float]:
         row = self._lib.llama_get_embeddings_seq(self._handle, 0)

@@ -1,7 +1,8 @@
-"""The engine: a model, a scheduler, and the thread in which both live.
+"""The engine: a model and the lanes that run requests on it.
 
-``Engine`` implements the Backend protocol. Requests are rendered and tokenized in the thread that submits them; the
-engine's thread loads the model, evaluates and samples; events reach each job through a queue of its own.
+``Engine`` implements the Backend protocol. Requests are rendered and tokenized in the thread that submits them; a lane's
+thread evaluates and samples, one for interactive and one for bulk requests; events reach each job through a queue of its
+own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import contextlib
 import dataclasses
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
@@ -18,9 +18,11 @@ from pathlib import Path
 from llmcli.engine import architecture, machine, native, selftest
 from llmcli.engine.beginnings import Beginnings
 from llmcli.engine.chat import ChatTemplate
+from llmcli.engine.compute_thread import InlineExecutor
 from llmcli.engine.context import MAX_SEQUENCES, ContextConfig
 from llmcli.engine.energy import EnergyMeter
 from llmcli.engine.job import EngineJob
+from llmcli.engine.lane import Lane, engine_closed
 from llmcli.engine.model import Model, Weights
 from llmcli.engine.output import AnswerStream
 from llmcli.engine.planner import Planner
@@ -31,14 +33,11 @@ from llmcli.engine.sequence import Generation, Scoring, Sequence, Sink, common_p
 from llmcli.engine.slots import Slots
 from llmcli.engine.threads import Threads
 from llmcli.engine.tokens import Tokenizer
-from llmcli.engine.turns import Turns
-from llmcli.errors import BadModelFile, ContextOverflow, InternalError, LlmError, UsageError
-from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Message, Request, Role, Work
+from llmcli.errors import BadModelFile, ContextOverflow, LlmError, UsageError
+from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Message, Priority, Request, Role, Work
 
 _POLL = 0.05
 """Seconds between looks at the interrupt while waiting."""
-_GATHER = 0.002
-"""Seconds for which the engine waits for more requests before it makes a context to fit them."""
 _BATCH = 512
 _PROBES = ("\ue000", "\U0010fffd")
 """Two messages whose texts differ from the first byte on, in case a tokenizer falls back on bytes."""
@@ -62,31 +61,28 @@ class Engine:
         stop: Callable[[], Exception | None],
         *,
         weights: Weights | None = None,
-        turns: Turns | None = None,
+        executor: InlineExecutor | None = None,
     ) -> None:
-        """``weights`` and ``turns`` are shared with other engines of this process; without them it has its own."""
+        """``weights`` and ``executor`` are shared with other engines of this process; without them it has its own."""
         self._name, self._model_id = name, model_id
         self._own_weights = weights is None
         self._weights = weights or Weights(path, options.gpu_layers)
-        self._turns = turns or Turns()
+        self._executor = executor or InlineExecutor()
         self._options = options
         self._stop = stop
         self._wake = threading.Condition()
-        self._inbox: list[Sequence] = []
-        self._cancelled: list[Callable[[Sequence], bool]] = []
+        self._lanes: dict[Priority, Lane] = {}
         self._users = 0  # threads that read the model's vocabulary
         self._closing = False
         self._closed = False
-        self._abort = False
-        self._deadline: float | None = None
         self._public: tuple[tuple[tuple[Message, ...], bool], list[int]] | None = None  # messages, and their tokens
         self._loaded = threading.Event()
         self._failure: Exception | None = None
         most = options.threads or machine.cores().usable
         self._threads = Threads(most, fixed=options.threads is not None)  # looks at the load from here on
         self._energy = EnergyMeter()
-        self._thread = threading.Thread(target=self._live, name="engine", daemon=True)
-        self._thread.start()
+        self._loader = threading.Thread(target=self._load, name="engine-load", daemon=True)
+        self._loader.start()
 
     # ---- Backend ------------------------------------------------------------------------------------------------------
 
@@ -121,35 +117,45 @@ class Engine:
         """Return how the engine worked so far; the peak of memory is this process's."""
         if not self._loaded.is_set() or self._failure is not None:
             return Work()
-        used, slots, guesses = self._threads.used, self._scheduler.slots, self._scheduler.guesses
-        choices = (self._threads.reason, self._planner.reason(slots.settings, short=slots.short), guesses.reason)
+        used = self._threads.used
+        lanes = sorted(self._lanes.values(), key=lambda lane: lane.last_step)
+        choices = [self._threads.reason]
+        for lane in lanes[-1:]:  # the one that worked last
+            slots, guesses = lane.scheduler.slots, lane.scheduler.guesses
+            choices += [self._planner.reason(slots.settings, short=slots.short), guesses.reason]
         return Work(
             decode_threads=used.get(False),
             prompt_threads=used.get(True),
-            width=self._scheduler.widest or None,
+            width=max((lane.scheduler.widest for lane in lanes), default=0) or None,
             peak_memory=machine.peak_memory(),
             joules=self._energy.joules(),
             choices=tuple(filter(None, choices)),
         )
 
     def close(self) -> None:
-        """End the thread and free the model. Jobs that are open get an error.
+        """End the threads and free the model. Jobs that are open get an error.
 
         After the first work with a kind of model, what suits it here is measured in the background.
         """
         with self._wake:
-            self._closing = self._abort = True
-            self._wake.notify_all()
-        self._thread.join()
-        if not self._closed:
-            self._closed = True
-            self.measure_if_due()
+            self._closing = True
+            while self._users:
+                self._wake.wait()
+        self._loader.join()
+        if self._closed:
+            return
+        self._closed = True
+        for lane in self._lanes.values():
+            lane.close()
+        self.measure_if_due()
+        if self._own_weights:
+            self._weights.close()
 
     def measure_if_due(self) -> None:
         """Measure in a process of its own what suits the model here, if it has worked and nothing is known yet."""
         if not self._options.tune or not self._loaded.is_set() or self._failure is not None:
             return
-        if self._scheduler.widest and self._planner.unmeasured:
+        if any(lane.scheduler.widest for lane in list(self._lanes.values())) and self._planner.unmeasured:
             self._planner.measure_later()
 
     # ---- for jobs -----------------------------------------------------------------------------------------------------
@@ -159,19 +165,14 @@ class Engine:
         self._ready()
         try:
             with self._in_use():
-                sequence = self._sequence(request, sink)
-                with self._wake:
-                    self._inbox.append(sequence)
-                    self._wake.notify_all()
+                self._lane(request.priority).submit(self._sequence(request, sink))
         except LlmError as error:
             sink.emit(Finished(request.id, FinishReason.ERROR, error=error))
 
     def cancel(self, should_end: Callable[[Sequence], bool]) -> None:
-        """End sequences, those in the middle of an evaluation too."""
-        with self._wake:
-            self._cancelled.append(should_end)
-            self._abort = True
-            self._wake.notify_all()
+        """End sequences before the next step; an evaluation of hardly anything else ends at once."""
+        for lane in list(self._lanes.values()):
+            lane.cancel(should_end)
 
     def stopped(self) -> Exception | None:
         """Return why everything has to end, or None."""
@@ -190,7 +191,7 @@ class Engine:
         """Keep the model from being freed while another thread reads its vocabulary."""
         with self._wake:
             if self._closing:
-                raise _closed()
+                raise engine_closed()
             self._users += 1
         try:
             yield
@@ -204,9 +205,9 @@ class Engine:
             raise UsageError("a session's id is 32 hexadecimal digits")
         (tokens, *candidates), inside = self._prompt(request)
         sequence = self._of_kind(request, sink, tokens, candidates, inside=inside)
-        if request.public_prefix and self._scheduler.remembers:
+        if request.public_prefix and self._remembers:
             sequence.public_length = self._public_length(request, tokens)
-        if request.session and self._scheduler.remembers and (self._model.recurrent or self._model.window):
+        if request.session and self._remembers and (self._model.recurrent or self._model.window):
             sequence.turn_length = self._turn_length(request, tokens)
         return sequence
 
@@ -274,42 +275,26 @@ class Engine:
             context_limit=self._context_limit,
         )
 
-    # ---- the thread ---------------------------------------------------------------------------------------------------
+    # ---- the model and its lanes --------------------------------------------------------------------------------------
 
-    def _live(self) -> None:
+    def _load(self) -> None:
         try:
-            scheduler = self._load()
+            self._model = self._weights.load(lambda: not self._closing and self._stop() is None)
+            self._executor.run(lambda: self._prepare(self._model))
         except Exception as error:  # noqa: BLE001 (handed to the thread that waits for the model, never swallowed)
             self._failure = error
-            self._loaded.set()
-            return
-        self._scheduler = scheduler
-        self._loaded.set()
-        try:
-            self._serve(scheduler)
         finally:
-            with self._wake:
-                self._closing = True
-                while self._users:
-                    self._wake.wait()
-            for sequence in self._inbox:
-                scheduler.add(sequence)
-            scheduler.fail_all(_closed())
-            self._free()
+            self._loaded.set()
 
-    def _load(self) -> Scheduler:
-        self._model = self._weights.load(lambda: not self._closing and self._stop() is None)
-        try:
-            return self._turns.run(lambda: self._prepare(self._model))
-        except BaseException:
-            self._free()
-            raise
+    def _lane(self, priority: Priority) -> Lane:
+        """Return the lane of a priority, made at its first request."""
+        with self._wake:
+            lane = self._lanes.get(priority)
+            if lane is None:
+                lane = self._lanes[priority] = Lane(priority, self._executor, self._make_scheduler)
+            return lane
 
-    def _free(self) -> None:
-        if self._own_weights:
-            self._weights.close()
-
-    def _prepare(self, model: Model) -> Scheduler:
+    def _prepare(self, model: Model) -> None:
         if model.embeds_only:
             raise BadModelFile(str(model.path), detail=architecture.EMBEDS)
         options = self._options
@@ -323,67 +308,29 @@ class Engine:
         config = dataclasses.replace(config, **dataclasses.asdict(self._planner.allowed[0]))
         if options.deterministic:
             selftest.check(model, config)
-        planner, exact = self._planner, options.deterministic
-        slots = Slots(model, config, self._context_limit, self._should_abort, planner=planner, exact=exact)
+        self._config = config
+
+    def _make_scheduler(self, should_abort: Callable[[], bool]) -> Scheduler:
+        exact = self._options.deterministic
+        slots = Slots(self._model, self._config, self._context_limit, should_abort, planner=self._planner, exact=exact)
         return Scheduler(slots, self._beginnings(slots))
 
-    def _beginnings(self, slots: Slots) -> Beginnings | None:
-        """Return what was evaluated by earlier commands: only of weights that are known by their hash."""
+    @property
+    def _remembers(self) -> bool:
+        """Beginnings of prompts are kept on disk: only of weights that are known by their hash."""
         options = self._options
-        if options.cache is None or not options.prefix_bytes or not _SHA256.fullmatch(self._model_id):
+        return options.cache is not None and options.prefix_bytes > 0 and bool(_SHA256.fullmatch(self._model_id))
+
+    def _beginnings(self, slots: Slots) -> Beginnings | None:
+        """Return what was evaluated by earlier commands."""
+        options = self._options
+        if options.cache is None or not self._remembers:
             return None
         directory = options.cache / "prefixes"
         fixed = (self._model_id, self._template.source, native.version(), native.system_info(), self._model.gpu_layers)
         return Beginnings(slots, lambda form: PrefixStore(directory, options.prefix_bytes, repr((*fixed, form))))
 
-    def _should_abort(self) -> bool:
-        return self._abort or (self._deadline is not None and time.monotonic() >= self._deadline)
-
-    def _serve(self, scheduler: Scheduler) -> None:
-        while True:
-            with self._wake:
-                while not (self._inbox or self._cancelled or self._closing or scheduler.busy):
-                    self._wake.wait()
-                if not scheduler.busy:
-                    self._gather()
-                if self._closing:
-                    return
-                inbox, self._inbox = self._inbox, []
-                cancelled, self._cancelled = self._cancelled, []
-                self._abort = False
-            for sequence in inbox:
-                scheduler.add(sequence)
-            for should_end in cancelled:
-                scheduler.cancel(should_end)
-            self._deadline = scheduler.next_deadline()
-            try:
-                moved = self._turns.run(scheduler.step)
-                if not scheduler.busy:
-                    self._turns.run(scheduler.rest)
-            except Exception as error:  # noqa: BLE001 (every request that it concerns ends with it)
-                scheduler.fail_all(error)
-                continue
-            if not moved:
-                with self._wake:
-                    self._wake.wait(_POLL)
-
-    def _gather(self) -> None:
-        """Wait until no more requests arrive, so that the context is made for all of them. The lock is held.
-
-        Nobody who waits for an answer that fits the context that there is waits for others too.
-        """
-        if self._scheduler.slots.made and all(sequence.interactive for sequence in self._inbox):
-            return
-        known = -1
-        while len(self._inbox) != known:
-            known = len(self._inbox)
-            self._wake.wait(_GATHER)
-
     def wake(self) -> None:
-        """Tell the thread that a consumer caught up."""
-        with self._wake:
-            self._wake.notify_all()
-
-
-def _closed() -> InternalError:
-    return InternalError("engine", detail="closed")
+        """Tell the lanes that a consumer caught up."""
+        for lane in list(self._lanes.values()):
+            lane.wake()

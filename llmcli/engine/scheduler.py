@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import bisect
 import collections
+import math
 import time
 from collections.abc import Callable
 
 from llmcli.engine.beginnings import Beginnings
+from llmcli.engine.compute_thread import LONG_STEP_S
+from llmcli.engine.evaluation import Evaluation
 from llmcli.engine.guesses import Guesses
 from llmcli.engine.sequence import Branch, Scoring, Sequence, common_prefix
 from llmcli.engine.slots import Slots
@@ -23,6 +26,8 @@ STALL = {True: 0.4, False: 1.0}
 _PIECE = 128
 """Prompt tokens of such a step before it is known how long they take."""
 _LEAST_PIECE = 16
+_EFFICIENT_PIECE = 64
+"""Prompt tokens of which one takes hardly longer than in a larger piece."""
 WORTH_WAITING = 32
 """A sequence waits for another to evaluate their common beginning when that saves at least this many tokens."""
 _ABORTABLE_TOKENS = 16
@@ -45,6 +50,8 @@ class Scheduler:
         """Most sequences of one batch so far."""
         self.guesses = Guesses(slots)
         self._crowded = False  # the cache was full: nobody joins before somebody leaves
+        self.evaluation: Evaluation | None = None
+        """The evaluation that runs now."""
 
     @property
     def slots(self) -> Slots:
@@ -52,20 +59,19 @@ class Scheduler:
         return self._slots
 
     @property
-    def remembers(self) -> bool:
-        """Beginnings of prompts are kept on disk."""
-        return self._beginnings is not None
-
-    @property
     def busy(self) -> bool:
         """There is something to run."""
         return bool(self._waiting or self._running)
 
-    def next_deadline(self) -> float | None:
-        """Return the earliest deadline of all that is not ended, in ``time.monotonic()`` seconds."""
-        everything = (*self._running, *self._waiting)
-        deadlines = [s.request.deadline for s in everything if s.request.deadline is not None]
-        return min(deadlines, default=None)
+    @property
+    def can_move(self) -> bool:
+        """There is something to run whose consumer is not behind."""
+        return any(not sequence.sink.full for sequence in (*self._running, *self._waiting))
+
+    @property
+    def can_roll_back(self) -> bool:
+        """An aborted evaluation costs no more than itself."""
+        return self._slots.can_trim
 
     def add(self, sequence: Sequence) -> None:
         """Take a sequence; it runs when there is room, interactive ones first."""
@@ -87,8 +93,11 @@ class Scheduler:
         self._order.clear()
         self._slots.close()
 
-    def step(self) -> bool:
-        """Evaluate one batch; False when nothing could be done (every consumer is behind)."""
+    def step(self, longest_s: float = math.inf) -> bool:
+        """Evaluate one batch of at most about ``longest_s`` seconds.
+
+        Returns False when nothing could be done because every consumer is behind.
+        """
         self._end_what_must()
         if not self.busy:
             return True
@@ -105,12 +114,12 @@ class Scheduler:
         if all(sequence.sink.full for sequence in self._running):
             return False
         self._slots.close_ranks(self._running)  # what it moves is there after the next evaluation, which comes now
-        entries = self._pack()
+        entries = self._pack(longest_s)
         if not entries:
             return False
         started = time.monotonic()
         slow = self._last_step > _ABORTABLE_SECONDS or self._slots.context.batch.size >= _ABORTABLE_TOKENS
-        code = self._slots.context.evaluate(abortable=slow)
+        code = self._evaluate(entries, abortable=slow)
         self._last_step = time.monotonic() - started
         if code == 0:
             self._account(entries)
@@ -122,7 +131,16 @@ class Scheduler:
             self._roll_back(entries)
         return True
 
-    def rest(self) -> None:
+    def _evaluate(self, entries: list[tuple[Sequence, int, int, list[int]]], *, abortable: bool) -> int:
+        """Evaluate the batch; other threads may look meanwhile at whose it is."""
+        shares = [(sequence, count) for sequence, count, *_ in entries]
+        self.evaluation = Evaluation(shares, self._running, can_roll_back=self.can_roll_back)
+        try:
+            return self._slots.context.evaluate(abortable=abortable)
+        finally:
+            self.evaluation = None
+
+    def on_idle(self) -> None:
         """Nothing is left to run: there is time to put on disk what the next command will want."""
         if self._beginnings is not None and self._prompt_cost is not None:
             self._beginnings.remember_sessions(self._prompt_cost)
@@ -267,7 +285,7 @@ class Scheduler:
 
     # ---- what is evaluated -------------------------------------------------------------------------------------------
 
-    def _pack(self) -> list[tuple[Sequence, int, int, list[int]]]:
+    def _pack(self, longest_s: float) -> list[tuple[Sequence, int, int, list[int]]]:
         """Fill the batch; returns (sequence, tokens of it, its batch index, batch indices of its outputs)."""
         context = self._slots.context
         batch = context.batch
@@ -275,7 +293,7 @@ class Scheduler:
         runnable = [s for s in self._running if not s.sink.full]
         runnable.sort(key=lambda s: (not s.decoding, not s.interactive))
         self.guesses.make(runnable)
-        counts = self._shares(runnable, batch.capacity)
+        counts = self._shares(runnable, batch.capacity, longest_s)
         entries = []
         for sequence in sorted(counts, key=lambda s: s.slot or 0):
             count = counts[sequence]
@@ -285,9 +303,9 @@ class Scheduler:
             entries.append((sequence, count, start, [start + offset for offset in outputs]))
         return entries
 
-    def _shares(self, runnable: list[Sequence], capacity: int) -> dict[Sequence, int]:
+    def _shares(self, runnable: list[Sequence], capacity: int, longest_s: float) -> dict[Sequence, int]:
         """Return how many tokens of each sequence the next batch takes; the first of ``runnable`` are served first."""
-        piece = self._piece(runnable)
+        piece = self._piece(runnable, longest_s)
         room, outputs = capacity, self._slots.context.max_outputs
         counts = {}
         for sequence in runnable:
@@ -308,16 +326,18 @@ class Scheduler:
             outputs -= max(0, count - first_output)
         return counts
 
-    def _piece(self, runnable: list[Sequence]) -> int:
-        """Return how many prompt tokens the next step may evaluate: as many as those who decode can wait for."""
+    def _piece(self, runnable: list[Sequence], longest_s: float) -> int:
+        """Return how many prompt tokens the next step may evaluate: as many as those who wait for its end can bear."""
         capacity = self._slots.context.batch.capacity
         decoding = [s for s in runnable if s.decoding]
-        if not decoding:
-            return capacity
+        short = longest_s < LONG_STEP_S
         if not self._prompt_cost:
-            return _PIECE
-        bound = STALL[any(s.interactive for s in decoding)]
-        return max(_LEAST_PIECE, min(capacity, int(bound / self._prompt_cost)))
+            return _PIECE if decoding or short else capacity
+        bound = longest_s
+        if decoding:
+            bound = min(bound, STALL[any(s.interactive for s in decoding)])
+        least = _LEAST_PIECE if decoding or short else _EFFICIENT_PIECE
+        return int(max(least, min(capacity, bound / self._prompt_cost)))
 
     def _account(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
         """Note what the last step cost."""
@@ -337,6 +357,7 @@ class Scheduler:
     def _consume(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
         for sequence, count, _, outputs in entries:
             sequence.done += count
+            sequence.lost_step = False
             if sequence.done == sequence.freeze_at:
                 self._slots.freeze(sequence)
                 sequence.freeze_at = None
@@ -377,6 +398,8 @@ class Scheduler:
         Where the memory cannot be cut everything in it is lost, sequences outside the batch too: llama.cpp exchanges
         the places of states first (``llama_memory_recurrent::find_slot``), and the graph that moves them did not run.
         """
+        for sequence, *_ in entries:
+            sequence.lost_step = True
         if all(self._slots.truncate(sequence) for sequence, _, _, _ in entries):
             return
         self._slots.clear(self._running)

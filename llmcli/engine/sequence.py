@@ -43,7 +43,8 @@ class Sequence:
     for others (memories that cannot be cut). ``public_length``: tokens from the beginning that may be kept on disk;
     ``save_at``: a length at which they are. ``turn_length``: tokens from the beginning with which the next turn of a saved
     conversation will begin, 0 where its answer may be counted in (memories that can be cut). ``draft``: tokens that are
-    guessed to follow. ``spent``: seconds of evaluation, its share of each batch.
+    guessed to follow. ``spent``: seconds of evaluation, its share of each batch. ``lost_step``: its last evaluation was
+    aborted.
     """
 
     longest = 0
@@ -66,6 +67,7 @@ class Sequence:
         self.turn_length = 0
         self.draft: list[int] = []
         self.spent = 0.0
+        self.lost_step = False
         self.ended = False
         self.cancelled = False
         self.submitted = time.monotonic()

@@ -74,9 +74,14 @@ class Slots:
         return kind_of(self._model, self._config).can_cut
 
     @property
+    def can_trim(self) -> bool:
+        """What was evaluated last can be taken back."""
+        return kind_of(self._model, self._config).can_trim
+
+    @property
     def may_guess(self) -> bool:
         """Tokens may be evaluated that are taken back when they prove wrong."""
-        return kind_of(self._model, self._config).can_trim and not self.exact
+        return self.can_trim and not self.exact
 
     @property
     def settings(self) -> CacheSettings:

@@ -21,7 +21,8 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from llmcli import processes
-from llmcli.engine import machine, native, turns
+from llmcli.engine import machine, native
+from llmcli.engine.compute_thread import run_in_thread
 from llmcli.engine.context import Context, ContextConfig
 from llmcli.engine.model import Model
 from llmcli.engine.threads import INTERVAL, Load, Threads
@@ -90,7 +91,7 @@ def measure(
 
     Raises ``InternalError``, ``OutOfMemory`` and ``Unsupported`` as loading a model and making a context do.
     """
-    return turns.alone(lambda: _measure(geometry, threads, progress))
+    return run_in_thread(lambda: _measure(geometry, threads, progress))
 
 
 def _measure(geometry: Geometry, threads: int, progress: Callable[[int, int], None]) -> Profile:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import array
 import dataclasses
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
 from llmcli.engine import machine
+from llmcli.engine.compute_thread import SharedExecutor
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.engine import Engine
 from llmcli.engine.model import Weights
-from llmcli.engine.turns import SharedTurns
 from llmcli.types import EngineOptions
+from llmcli.worker.embedding_queue import EmbeddingQueue, Vectors
 
 _MOST = 4
 """Engines, each of which has a context of its own, before the one that is used least goes."""
-_REST = 60.0
-"""Seconds without a text to embed after which the memory for that is freed."""
 
 
 class Engines:
@@ -30,14 +29,12 @@ class Engines:
         self._path, self._name, self._model_id = path, name, model_id
         self._gpu_layers = gpu_layers
         self._weights = Weights(path, gpu_layers)
-        self._turns = SharedTurns()
+        self._executor = SharedExecutor()
         self._engines: dict[EngineOptions, Engine] = {}
         self._used: dict[EngineOptions, float] = {}
         self._users: dict[EngineOptions, int] = {}
         self._lock = threading.Lock()
-        self._embedder: Embedder | None = None
-        self._embedding = threading.Lock()
-        self._embedded = time.monotonic()
+        self._embeddings = EmbeddingQueue(self._embedder)
         threading.Thread(target=self._load, name="loading", daemon=True).start()
 
     def _load(self) -> None:
@@ -58,7 +55,7 @@ class Engines:
                     options,
                     lambda: None,
                     weights=self._weights,
-                    turns=self._turns,
+                    executor=self._executor,
                 )
             self._users[options] = self._users.get(options, 0) + 1
             return engine
@@ -70,30 +67,12 @@ class Engines:
             self._users[options] -= 1
             self._used[options] = time.monotonic()
 
-    def embed(
-        self, inputs: Sequence[str | Sequence[int]], gone: Callable[[], bool]
-    ) -> tuple[list[array.array[float]], int]:
-        """Return the vectors of texts, or of tokens, and how many tokens they were; ``gone``: nobody wants them any more.
+    def embed(self, inputs: Sequence[str | Sequence[int]], gone: Callable[[], bool]) -> Future[Vectors]:
+        """Queue texts, or tokens, to embed; ``gone`` tells whether the client has left. See ``EmbeddingQueue``."""
+        return self._embeddings.submit(inputs, gone)
 
-        Raises as ``Embedder``, and what the model's loading raises.
-        """
-        with self._embedding:
-            if self._embedder is None:
-                model = self._weights.load(lambda: True)
-                self._embedder = Embedder(model, machine.cores().usable, self._turns)
-            tokens = [self._embedder.tokens(given) for given in inputs]
-            vectors = [self._embedder.vector(each, gone) for each in tokens]
-            self._embedded = time.monotonic()
-        return vectors, sum(map(len, tokens))
-
-    def rest(self) -> None:
-        """Free what embeds, if nobody wanted it for a while."""
-        idle = time.monotonic() - self._embedded > _REST
-        if self._embedder is not None and idle and self._embedding.acquire(blocking=False):
-            try:
-                self._embedder.close()
-            finally:
-                self._embedding.release()
+    def _embedder(self) -> Embedder:
+        return Embedder(self._weights.load(lambda: True), machine.cores().usable, self._executor)
 
     def measure_if_due(self) -> None:
         """Have measured, in a process of its own, what suits the model here, where that is not known yet."""
@@ -112,7 +91,5 @@ class Engines:
             for engine in self._engines.values():
                 engine.close()
             self._engines.clear()
-            with self._embedding:
-                if self._embedder is not None:
-                    self._embedder.close()
+            self._embeddings.close()
             self._weights.close()

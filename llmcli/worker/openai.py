@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -129,8 +129,8 @@ class OpenAI:
         wish = parsed(embeddings.read, await _json(request))
         self._check_name(wish.model)
         gone = asyncio.Event()
-        embedding = self.in_thread(self._engines.embed, wish.inputs, gone.is_set)
         try:
+            embedding = asyncio.wrap_future(self._engines.embed(wish.inputs, gone.is_set))
             vectors, tokens = await _while_connected(request, embedding)
         finally:
             gone.set()
@@ -209,7 +209,7 @@ class _Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _while_connected(request: HttpRequest, answer: Coroutine[Any, Any, Any]) -> Any:
+async def _while_connected(request: HttpRequest, answer: Awaitable[Any]) -> Any:
     """Return the answer, which is given up when the client goes. Raises ``_GoneError`` then."""
     answering = asyncio.ensure_future(answer)
     going = asyncio.ensure_future(_disconnected(request))

@@ -117,7 +117,6 @@ class Server(uvicorn.Server):
         measured = False
         while True:
             await asyncio.sleep(min(_LOOK, self._plan.idle_timeout / 4))
-            self._engines.rest()
             idle = self._worker.activity.idle_seconds
             if idle >= _REST and not measured:
                 measured = self._worker.activity.requests > 0

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from engine.tools import SMOOTH, Probe, answer, close, engine_of, numbers, req
+from engine.tools import SMOOTH, Probe, answer, close, engine_of, numbers, only_lane, req
 from llmcli.engine import drafts
 from llmcli.engine.drafts import LEAST, MOST, Drafts
 from llmcli.engine.guesses import price
@@ -226,7 +226,7 @@ def test_answers_are_the_same_and_end_the_same(tiny, monkeypatch, oracle, fields
     oracle(tokens, wrong_every)
     with engine_of(tiny("chatml"), threads=1) as engine:
         guessed, again = run_noting(engine, request, monkeypatch)
-        made = engine._scheduler.guesses
+        made = only_lane(engine).scheduler.guesses
     assert (guessed.text, guessed.reason, guessed.finished.usage.completion_tokens) == (
         plain.text,
         plain.reason,
@@ -267,7 +267,7 @@ def test_log_probabilities_of_guessed_tokens(tiny, oracle, monkeypatch):
     oracle(tokens)
     with engine_of(tiny("chatml"), threads=1) as engine:
         guessed = told(engine)
-        assert engine._scheduler.guesses.right > 10
+        assert only_lane(engine).scheduler.guesses.right > 10
     assert [event.token for event in guessed] == [event.token for event in plain]
     assert [event.logprob for event in guessed] == pytest.approx([event.logprob for event in plain], abs=0.5)
 
@@ -282,5 +282,5 @@ def test_what_came_of_guesses_is_told(tiny, monkeypatch, oracle):
     oracle(tokens)
     with engine_of(tiny("chatml"), threads=1) as engine:
         answer(engine, request)
-        made = engine._scheduler.guesses
+        made = only_lane(engine).scheduler.guesses
         assert f"{made.right} of {made.made} tokens" in engine.work().choices[-1]

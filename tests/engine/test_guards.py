@@ -15,10 +15,10 @@ import llmcli.engine
 from engine.tools import GENERATIVE, Probe, answer, bench_of, engine_of, model_of, numbers, one_by_one, req, texts, wild
 from llmcli.backends.local import LocalBackend
 from llmcli.engine import native
+from llmcli.engine.compute_thread import InlineExecutor
 from llmcli.engine.context import MAX_SEQUENCES, Batch, Context, ContextConfig
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.memory import Memory, StateMemory, StreamMemory
-from llmcli.engine.turns import Turns
 from llmcli.errors import BadModelFile, ContextOverflow, InternalError
 from llmcli.interrupt import Interrupt
 from llmcli.types import EngineOptions, FinishReason, Sampling
@@ -84,7 +84,7 @@ def test_a_model_that_only_encodes_is_refused(tiny):
 def test_a_text_for_an_encoder_is_evaluated_whole_or_refused(tiny):
     """More tokens than a piece would be a failed assertion, so the piece is as long as the text, up to the context."""
     with model_of(tiny("bert")) as model:
-        embedder = Embedder(model, 1, Turns())
+        embedder = Embedder(model, 1, InlineExecutor())
         for count in (2, model.context_length, 3):
             assert len(embedder.vector([5] * count, lambda: False)) == embedder.width
         with pytest.raises(ContextOverflow):

@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from engine.tools import Bench, Engine, Probe, answer, close, engine_of, equal, numbers, req
+from engine.tools import Bench, Engine, Probe, answer, close, engine_of, equal, numbers, only_lane, req
 from llmcli.engine import standin
 from llmcli.engine.planner import EXPECTED, Planner, shape_of
 from llmcli.engine.tuning import ASSUMED, KERNELS, CacheSettings, Costs, Geometry, Profile
@@ -380,7 +380,7 @@ def test_work_tells_the_settings_in_use(tiny, tmp_path, models):
     standin.write(batch, standin.path_of(tmp_path, Geometry.of(models("chatml").header), 1))
     with engine_of(tiny("chatml"), threads=1, cache=tmp_path) as engine:
         answer(engine, *[req(f"r{i}", f"{i} hello", max_tokens=30, ignore_eos=True) for i in range(8)])
-        assert engine._scheduler.slots.settings == CacheSettings(unified=False)
+        assert only_lane(engine).scheduler.slots.settings == CacheSettings(unified=False)
         choice = engine.work().choices[1]
     assert choice == engine._planner.reason(CacheSettings(unified=False)) and "measured on this machine" in choice
 

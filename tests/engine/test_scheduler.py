@@ -280,13 +280,6 @@ def test_short_prompts_in_one_buffer_are_read_a_few_at_a_time(bench, config, ans
     close(probes[18].rows, fresh.rows)
 
 
-def test_a_deadline_counts_before_a_sequence_runs(bench):
-    """The earliest deadline of waiting sequences is known to the evaluation that admits them."""
-    scheduler = bench("chatml")
-    scheduler.add(Probe("a", numbers(5, 1), [], deadline=17.0), Probe("b", numbers(5, 1), [], deadline=12.0))
-    assert scheduler.scheduler.next_deadline() == 12.0
-
-
 def test_a_passed_deadline_ends_with_a_timeout(bench):
     """A sequence whose deadline is over ends before it costs anything, wherever it is."""
     scheduler = bench("chatml")

@@ -8,7 +8,7 @@ from llmcli.engine.context import Context, ContextConfig
 from llmcli.engine.sequence import Sequence
 from llmcli.types import Finished, Request
 
-from .tools import GREEDY, engine_of, logits, numbers, user
+from .tools import GREEDY, engine_of, logits, numbers, only_lane, user
 
 CONFIGS = {
     "unified": {"unified": True, "sequences": 4},
@@ -80,7 +80,7 @@ def test_nothing_is_evaluated_twice_when_the_context_grows(tiny, monkeypatch):
         job.close_input()
         ends = []
         for event in job:
-            backend._scheduler.slots.wide.now = 32
+            only_lane(backend).scheduler.slots.wide.now = 32
             if isinstance(event, Finished):
                 ends.append(event)
-        assert len(ends) == 40 and not restarted and backend._scheduler.widest > 16
+        assert len(ends) == 40 and not restarted and only_lane(backend).scheduler.widest > 16

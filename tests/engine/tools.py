@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from llmcli.engine import native
 from llmcli.engine.context import ContextConfig
 from llmcli.engine.engine import Engine
+from llmcli.engine.lane import Lane
 from llmcli.engine.model import Model
 from llmcli.engine.scheduler import Scheduler
 from llmcli.engine.sequence import Sequence
@@ -139,6 +140,12 @@ def engine_of(path: Path, stop=lambda: None, **options) -> Iterator[Engine]:
         yield engine
     finally:
         engine.close()
+
+
+def only_lane(engine: Engine) -> Lane:
+    """Return the lane of an engine that had requests of one priority only."""
+    (lane,) = engine._lanes.values()
+    return lane
 
 
 # ---- schedulers driven by hand ---------------------------------------------------------------------------------------
