@@ -106,7 +106,8 @@ class Request:
     ``session``: 32 hexadecimal digits that name a saved conversation, whose evaluated state may be kept on disk too.
     ``logprobs``: how many of the likeliest tokens are told with each token's own log-probability; None: nothing is.
     ``prompt``: a text to be continued as it stands, without the template, instead of ``messages``. ``tools``: what the
-    model may call, each an object as OpenAI's protocol has them.
+    model may call, each an object as OpenAI's protocol has them. ``gathered``: nobody reads the text before its end, so
+    that it may arrive in one piece.
     """
 
     id: str
@@ -127,6 +128,7 @@ class Request:
     prompt: str | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     session: str | None = None
+    gathered: bool = False
 
 
 @frozen

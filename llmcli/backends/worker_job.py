@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from llmcli.errors import InternalError, LlmError
-from llmcli.types import Event, Finished, FinishReason, Priority, Request
+from llmcli.types import Event, Finished, FinishReason, Request
 from llmcli.worker import crash, wire
 from llmcli.worker.client import Gone
 
@@ -40,8 +40,8 @@ class _Lost:
 class WorkerJob:
     """A job on a worker (see ``backends.base.Job``), called ``number`` among those of its backend.
 
-    When the worker is told to end, what it has not begun is sent to a fresh one. When it crashes, interactive requests end
-    with the cause. Bulk ones are sent to a fresh worker: those that the old one had one at a time, so that the one that it
+    When the worker is told to end, what it has not begun is sent to a fresh one. When it crashes, requests end with the
+    cause whose text is read as it comes. Gathered ones are sent to a fresh worker: those that the old one had one at a time, so that the one that it
     does not bear is told from the others, and fails alone, the second time that it is the only one.
     """
 
@@ -197,7 +197,7 @@ class WorkerJob:
             missed = not lost.heard and not self._backend.starter.started
             if (told or missed) and self._misses < _MISSES:  # what it has not begun, the next one does
                 self._misses += 1
-                again = [r for r in sent.values() if r.priority is Priority.BULK or r.id not in self._begun]
+                again = [r for r in sent.values() if r.gathered or r.id not in self._begun]
             else:
                 self._crashes += 1
                 again = self._bearable(sent)
@@ -218,4 +218,4 @@ class WorkerJob:
             if name in self._alone:
                 return []
             self._alone.add(name)
-        return [request for request in sent.values() if request.priority is Priority.BULK]
+        return [request for request in sent.values() if request.gathered]

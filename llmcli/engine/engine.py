@@ -120,9 +120,11 @@ class Engine:
         used = self._threads.used
         lanes = sorted(self._lanes.values(), key=lambda lane: lane.last_step)
         choices = [self._threads.reason]
-        for lane in lanes[-1:]:  # the one that worked last
-            slots, guesses = lane.scheduler.slots, lane.scheduler.guesses
-            choices += [self._planner.reason(slots.settings, short=slots.short), guesses.reason]
+        if lanes:
+            last = lanes[-1].scheduler
+            choices += [self._planner.reason(last.slots.settings, short=last.slots.short), last.guesses.reason]
+        else:
+            choices.append(self._planner.reason(self._config.settings))
         return Work(
             decode_threads=used.get(False),
             prompt_threads=used.get(True),

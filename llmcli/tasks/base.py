@@ -78,12 +78,14 @@ def make_request(
     priority: Priority = Priority.BULK,
     conversation: bool = False,
     session: str | None = None,
+    gathered: bool = True,
 ) -> Request:
     """Return a request that may answer ``max_tokens`` tokens (None: until the context is full).
 
     ``conversation``: some of ``messages`` before the last are not the prompt file's but somebody's. ``session`` names it
-    where it is saved.
+    where it is saved. ``gathered``: the text of a bulk request is wanted in one piece.
     """
+    priority = options.priority or priority
     return Request(
         id=request_id,
         messages=messages,
@@ -91,11 +93,12 @@ def make_request(
         sampling=sampling(prompt, options),
         stop=options.stop or prompt.options.stop,
         max_tokens=max_tokens,
-        priority=options.priority or priority,
+        priority=priority,
         deadline=options.deadline,
         reasoning=options.reasoning,
         public_prefix=prompt.public_prefix and not conversation,
         session=session,
+        gathered=gathered and priority is Priority.BULK,
     )
 
 

@@ -24,7 +24,6 @@ from llmcli.types import (
     FinishReason,
     ItemFailed,
     Notice,
-    Priority,
     ReasoningPiece,
     Request,
     Result,
@@ -81,9 +80,8 @@ class _Plan:
         if stage == 0:
             values |= {"part": part, "parts": parts}
         prompt = self.prompt(stage)
-        priority = Priority.BULK if parts > 1 else Priority.INTERACTIVE
         messages = prompt.render(values)
-        return make_request(request_id, messages, prompt, self.options, max_tokens=limit, priority=priority)
+        return make_request(request_id, messages, prompt, self.options, max_tokens=limit, gathered=parts > 1)
 
 
 class _Summary:

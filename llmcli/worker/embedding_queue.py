@@ -7,13 +7,14 @@ import collections
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import TypeAlias
 
 from llmcli.engine.embedding import Embedder
 
 _REST_S = 60.0
 """Seconds without a text to embed after which the memory for that is freed."""
 
-Vectors = tuple[list[array.array[float]], int]
+Vectors: TypeAlias = "tuple[list[array.array[float]], int]"
 """The vectors of some texts, and how many tokens these were."""
 
 

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from llmcli.engine.engine import Engine
 from llmcli.errors import InternalError
-from llmcli.types import EngineOptions, Event, Finished, Priority, Request, TextPiece
+from llmcli.types import EngineOptions, Event, Finished, Request, TextPiece
 from llmcli.worker import wire
 from llmcli.worker.activity import Activity
 from llmcli.worker.client import LINES
@@ -73,7 +73,7 @@ class _Session:
         self._feed = Feed()
         self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._replies: list[bytes] = []
-        self._bulk: dict[str, list[str]] = {}  # texts of requests that nobody watches: told when they end
+        self._gathered: dict[str, list[str]] = {}  # texts of gathered requests: sent when they end
         self._pause = 0.0
         self._ended = False  # nobody reads what would be sent
         self._failed = False
@@ -147,7 +147,7 @@ class _Session:
         if requests:
             self._activity.begin(len(requests))
             self._feed.open.update(request.id for request in requests)
-            self._bulk.update((r.id, []) for r in requests if r.priority is Priority.BULK)
+            self._gathered.update((r.id, []) for r in requests if r.gathered)
             await self._in_thread(self._submit, engine, requests)
         for message in messages:
             if "cancel" in message:
@@ -197,8 +197,8 @@ class _Session:
                 await self._feed.pause(gathering(self._pause, self._activity.active))
 
     def _line(self, event: Event) -> bytes:
-        """Return the line for an event; pieces of a bulk request are kept until it ends."""
-        texts = self._bulk.get(event.id)
+        """Return the line for an event; pieces of a gathered request are kept until it ends."""
+        texts = self._gathered.get(event.id)
         if texts is None:
             return wire.line(event=wire.dump_event(event))
         if isinstance(event, TextPiece):
@@ -206,7 +206,7 @@ class _Session:
             return b""
         line = wire.line(event=wire.dump_event(event))
         if isinstance(event, Finished):
-            del self._bulk[event.id]
+            del self._gathered[event.id]
             if texts:
                 return wire.line(event=wire.dump_event(TextPiece(event.id, "".join(texts)))) + line
         return line

@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from engine.tools import answer, collect, engine_of, one_by_one, req, texts
+from engine.tools import answer, collect, engine_of, one_by_one, only_lane, req, texts
 from llmcli.engine.compute_thread import InlineExecutor
+from llmcli.engine.context import Context
 from llmcli.engine.engine import Engine
 from llmcli.types import EngineOptions, Finished, FinishReason, Priority
 
@@ -113,19 +114,31 @@ def test_closing_ends_both_lanes_in_the_middle(tiny):
         assert [event.reason for event in ends] == [FinishReason.ERROR] * 2
 
 
-def test_the_cancelled_client_alone_is_aborted(recorded):
-    """Cancelling a small request does not abort the evaluation that another client's long prompt shares with it."""
-    engine, recorder = recorded("chatml")
-    with engine.open() as long, engine.open() as small:
-        recorder.go.clear()
-        long.submit(req("long", "hello world " * 300, max_tokens=2))
-        small.submit(req("small", max_tokens=2))
-        recorder.held.wait()
-        lane = engine._lanes[BULK]
-        small.cancel("small")
-        assert not lane._abort
-        recorder.go.set()
-        for job in (long, small):
+@pytest.mark.parametrize(("cancelled", "aborts"), [("long", True), ("small", False)])
+def test_a_cancelled_client_ends_an_evaluation_only_if_it_is_nearly_all_its_own(tiny, monkeypatch, cancelled, aborts):
+    """Who leaves in the middle of an evaluation that serves a longer prompt of another client does not end it."""
+    codes = []
+    evaluate = Context.evaluate
+
+    def cancelling(context, **how):
+        both = len(only_lane(engine).scheduler.evaluation._shares) == 2 and not codes
+        if both:
+            jobs[cancelled].cancel(cancelled)
+        code = evaluate(context, **how)
+        if both:
+            codes.append(code)
+        return code
+
+    monkeypatch.setattr(Context, "evaluate", cancelling)
+    with engine_of(tiny("chatml")) as engine:
+        jobs = {"long": engine.open(), "small": engine.open()}
+        engine.info()
+        jobs["small"].submit(req("small", max_tokens=400, ignore_eos=True))
+        jobs["long"].submit(req("long", "hello world " * 150, max_tokens=4))
+        outcomes = {}
+        for job in jobs.values():
             job.close_input()
-        assert collect(long)["long"].reason is FinishReason.LENGTH
-        assert collect(small)["small"].reason in {FinishReason.CANCELLED, FinishReason.LENGTH}
+            outcomes |= collect(job)
+    assert (codes[0] == 2) is aborts
+    assert outcomes.pop(cancelled).reason is FinishReason.CANCELLED
+    assert [outcome.reason for outcome in outcomes.values()] != [FinishReason.CANCELLED]

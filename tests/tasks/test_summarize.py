@@ -250,9 +250,10 @@ def test_documents_alternate(prompts):
     assert streamed(events, 1) == "four five six"
 
 
-def test_single_requests_are_interactive(prompts):
-    """Parts are bulk work, the summary that the user waits for is not."""
+def test_the_parts_of_a_summary_arrive_whole_and_the_summary_as_it_is_written(prompts):
+    """All of it is bulk work, which gives way to answers that people wait for."""
     backend = ScriptedBackend(gist, context=300)
     run(backend, prompts, LONG)
-    assert {request.priority for request in parts(backend)} == {Priority.BULK}
-    assert backend.requests[-1].priority is Priority.INTERACTIVE
+    assert {request.priority for request in backend.requests} == {Priority.BULK}
+    assert {request.gathered for request in parts(backend)} == {True}
+    assert not backend.requests[-1].gathered

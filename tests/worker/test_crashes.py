@@ -29,7 +29,9 @@ HERE = Path(__file__).parent
 
 def bulk(number: int, text: str, priority=Priority.BULK) -> Request:
     messages = (Message(Role.USER, text),)
-    return Request(f"r{number}", messages, max_tokens=4, sampling=Sampling(temperature=0), priority=priority)
+    gathered = priority is Priority.BULK
+    sampling = Sampling(temperature=0)
+    return Request(f"r{number}", messages, max_tokens=4, sampling=sampling, priority=priority, gathered=gathered)
 
 
 @pytest.fixture
