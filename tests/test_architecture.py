@@ -11,6 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "llmcli"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_prompts" not in path.parts)
 LEAVES = {
+    "controls",
     "errors",
     "types",
     "settings",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.cli.options import Flags
     from llmcli.cli.output import How
-    from llmcli.cli.world import World
+    from llmcli.cli.world import World, Writer
     from llmcli.models.library import Library as Models
     from llmcli.models.library import ModelFile
     from llmcli.models.offers import Offers
@@ -230,12 +230,34 @@ class Context:
             self._explained.add(text)
             self.explain(text)
 
-    def write(self, text: str) -> None:
-        """Write to stdout what is no result of a model. Raises ``OutputError`` and ``ReaderGone``."""
+    @contextmanager
+    def writer(self, fd: int, name: str = "standard output") -> Iterator[Writer]:
+        """Give the writer of ``fd``; off a terminal no line of it is mixed with one of another llm process."""
+        from llmcli.cli.output_lock import OutputLock
         from llmcli.cli.world import Writer
 
-        closed = 1 in self.world.closed
-        Writer(self.world.stdout, self.interrupt, closed=closed).write(text.encode("utf-8", "replace"))
+        closed = fd == self.world.stdout and 1 in self.world.closed
+        lock = None if closed or self.world.terminal(fd) else OutputLock(fd, self.world.environ)
+        try:
+            yield Writer(fd, self.interrupt, closed=closed, name=name, lock=lock)
+        finally:
+            if lock is not None:
+                lock.close()
+
+    def stdout(self) -> AbstractContextManager[Writer]:
+        """Give the writer of standard output."""
+        return self.writer(self.world.stdout)
+
+    def write(self, text: str) -> None:
+        """Write to stdout what is no result of a model, to a terminal without control sequences.
+
+        Raises ``OutputError`` and ``ReaderGone``.
+        """
+        from llmcli.cli import sanitize
+
+        text = sanitize.clean(text) if self.world.terminal(self.world.stdout) else text
+        with self.stdout() as writer:
+            writer.write(text.encode("utf-8", "replace"))
 
     def table(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write a list to stdout: columns on a terminal, tabs in a pipe, JSON lines with ``--json``."""

@@ -51,18 +51,23 @@ class MarkdownText:
 
     def finish(self) -> None:
         """Show the rest; an answer without text is an empty line."""
+        self._show_rest()
+        if not self._begun:
+            self._write("\n")
+
+    def _show_rest(self) -> None:
         if self._partial:
             for block in self._blocks.line(self._partial):
                 self._commit(block)
             self._partial = ""
         for block in self._blocks.flush():
             self._commit(block)
-        if not self._begun:
-            self._write("\n")
 
     def abandon(self) -> None:
-        """Leave what is shown, and the cursor below it."""
-        if self._shown:
+        """Leave what is shown, and the cursor below it; in a pipe, where nothing unfinished was shown, show it."""
+        if not self._live:
+            self._show_rest()
+        elif self._shown:
             self._shown = []
             self._write("\n")
 

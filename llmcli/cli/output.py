@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from llmcli.cli import sanitize
+from llmcli.cli import json_text, sanitize
 from llmcli.cli.context import Context
 from llmcli.cli.reporter import Reporter
-from llmcli.cli.text import Ending, Sink, TextOut, text_out
-from llmcli.cli.world import Writer
+from llmcli.cli.text import Ending, Sink, TextOut, goes_to_terminal, text_out
 from llmcli.errors import InternalError, LlmError, OutputError, PartialError, Stopped, TimedOut
 from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
 from llmcli.values import frozen
@@ -80,6 +78,7 @@ class Delivery:
         self._how = how
         self._items: dict[int, _Item] = {}
         self._current = 0
+        self._on_terminal = goes_to_terminal(sink)
         self._open: TextOut | None = None
         self._headers = 0
         self.results: list[Result] = []
@@ -145,7 +144,7 @@ class Delivery:
         if not self._how.several:
             return
         name = self._how.names[self._current]
-        if self._cli.world.terminal(self._cli.world.stdout):
+        if self._on_terminal:
             name = sanitize.line(name)
         before = "\n" if self._headers else ""
         self._headers += 1
@@ -159,9 +158,10 @@ class Delivery:
     def _end(self, end: Result, *, streamed: bool) -> None:
         self.results.append(end)
         if self._cli.flags.json:
-            self._line(json.dumps(as_object(end, named=self._how.several), ensure_ascii=False))
+            self._line(json_text.dumps(as_object(end, named=self._how.several)))
         elif self._how.row is not None:
-            self._line(self._how.row(end))
+            row = self._how.row(end)
+            self._line(sanitize.clean(row) if self._on_terminal else row)
         elif not self._how.silent:
             text = self._text()
             if end.text and not streamed:
@@ -229,8 +229,9 @@ def deliver(cli: Context, task: Callable[[], Iterator[TaskEvent]], how: How = AN
 
 def _open_sink(cli: Context, stack: ExitStack, how: How) -> Sink:
     output = None if how.silent else how.output or cli.flags.output
-    if output is not None:
-        from llmcli.documents.writing import atomic_write
+    if output is None:
+        return stack.enter_context(cli.stdout())
+    from llmcli.documents.writing import atomic_write
 
-        return stack.enter_context(atomic_write(output, interrupt=cli.interrupt))
-    return Writer(cli.world.stdout, cli.interrupt, closed=1 in cli.world.closed)
+    file = stack.enter_context(atomic_write(output, interrupt=cli.interrupt))
+    return stack.enter_context(cli.writer(file.fd, output)) if file.direct else file

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmcli.cli import sanitize
+from llmcli.cli import json_text, sanitize
 
 _LEAST = 8  # a column is not made narrower to fit
 _GAP = 2
@@ -19,7 +18,7 @@ def render(rows: Sequence[Mapping[str, Any]], *, as_json: bool, terminal: bool, 
     On a terminal of ``columns`` columns the widest column gives way, its cells end in an ellipsis.
     """
     if as_json:
-        return "".join(_object(row, terminal=terminal) for row in rows)
+        return "".join(_object(row) for row in rows)
     if not rows:
         return ""
     cells = [[sanitize.line("" if cell is None else str(cell)) for cell in row.values()] for row in rows]
@@ -38,17 +37,14 @@ def render(rows: Sequence[Mapping[str, Any]], *, as_json: bool, terminal: bool, 
 def facts(pairs: Mapping[str, Any], *, as_json: bool, terminal: bool) -> str:
     """Return names and values of one thing: a line each, or one JSON object. What is None is left out of the lines."""
     if as_json:
-        return _object(pairs, terminal=terminal)
+        return _object(pairs)
     shown = {name.replace("_", " "): sanitize.line(str(value)) for name, value in pairs.items() if value is not None}
     size = max(map(width, shown), default=0) + _GAP
     return "".join(f"{_pad(name, size)}{text}\n" if terminal else f"{name}\t{text}\n" for name, text in shown.items())
 
 
-def _object(pairs: Mapping[str, Any], *, terminal: bool) -> str:
-    text = json.dumps(dict(pairs), ensure_ascii=False) + "\n"
-    return (
-        sanitize.clean(text) if terminal else text
-    )  # JSON escapes C0, but neither C1 nor what turns the reading order
+def _object(pairs: Mapping[str, Any]) -> str:
+    return json_text.dumps(dict(pairs)) + "\n"
 
 
 def _cut(cell: str, size: int) -> str:

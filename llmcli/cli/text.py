@@ -1,4 +1,4 @@
-"""How the text of one item reaches its reader: as it is in a pipe, cleaned on a terminal, rendered where it is prose."""
+"""How the text of one item reaches its reader: line by line in a pipe, cleaned on a terminal, rendered where it is prose."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol
 
 from llmcli.cli.context import Context
 from llmcli.cli.sanitize import Sanitizer
+from llmcli.cli.world import Writer
 
 
 class Sink(Protocol):
@@ -29,7 +30,7 @@ class TextOut(Protocol):
         ...
 
     def abandon(self) -> None:
-        """Stop in the middle: a terminal is left at the start of a line, a pipe as it is."""
+        """Stop in the middle, at the start of a line where the text was not a document."""
         ...
 
 
@@ -41,13 +42,14 @@ class Ending(Enum):
 
 
 class PlainText:
-    """Text as it is, or without control sequences on a terminal; every piece is written at once."""
+    """Text as it is, in whole lines; on a terminal every piece at once, without control sequences."""
 
     def __init__(self, sink: Sink, *, ending: Ending, terminal: bool) -> None:
         self._sink = sink
         self._ending = ending
         self._clean = Sanitizer() if terminal else None
         self._held = ""  # newlines that may turn out to be the last ones
+        self._partial = ""  # a line that is not complete: in a pipe another process may write between its pieces
         self._mid_line = False
 
     def feed(self, text: str) -> None:
@@ -59,29 +61,48 @@ class PlainText:
             kept = text.rstrip("\n")
             self._held = text[len(kept) :]
             text = kept
-        if text:
-            self._sink.write(text.encode("utf-8", "replace"))
-            self._mid_line = not text.endswith("\n")
+        if not text:
+            return
+        if self._clean is None:
+            lines, newline, rest = text.rpartition("\n")
+            if not newline:
+                self._partial += text
+                return
+            text, self._partial = self._partial + lines + newline, rest
+        self._write(text)
 
     def finish(self) -> None:
-        """Write the one newline of a generated answer."""
-        if self._ending is Ending.LINE:
-            self._sink.write(b"\n")
+        """Write what is left, and the one newline of a generated answer."""
+        self._write_rest("\n" if self._ending is Ending.LINE else "")
 
     def abandon(self) -> None:
-        """Leave a terminal at the start of a line."""
-        if self._clean is not None and self._mid_line:
-            self._sink.write(b"\n")
+        """Write what is left; end the line on a terminal, and that of a generated answer."""
+        mid_line = self._mid_line or bool(self._partial)
+        self._write_rest("\n" if mid_line and (self._clean is not None or self._ending is Ending.LINE) else "")
+
+    def _write_rest(self, ending: str) -> None:
+        text, self._partial = self._partial + ending, ""
+        if text:
+            self._write(text)
+
+    def _write(self, text: str) -> None:
+        self._mid_line = not text.endswith("\n")
+        self._sink.write(text.encode("utf-8", "replace"))
+
+
+def goes_to_terminal(sink: Sink) -> bool:
+    """Whether people see what ``sink`` gets: standard output on a terminal, or a terminal that -o names."""
+    return isinstance(sink, Writer) and sink.terminal
 
 
 def text_out(cli: Context, sink: Sink, *, ending: Ending, markdown: bool) -> TextOut:
     """Return the way for one text to ``sink``.
 
-    Markdown is rendered for a terminal, or where FORCE_COLOR asks for it; never into a file, with ``--json``, or when
-    the setting ``markdown`` or TERM=dumb says no.
+    Markdown is rendered for a terminal, or where FORCE_COLOR asks for it; never with -o or ``--json``, or when the
+    setting ``markdown`` or TERM=dumb says no.
     """
     to_file = cli.flags.output is not None
-    terminal = not to_file and cli.world.terminal(cli.world.stdout)
+    terminal = goes_to_terminal(sink)
     capable = cli.world.environ.get("TERM") != "dumb" if terminal else bool(cli.world.environ.get("FORCE_COLOR"))
     if markdown and capable and not to_file and cli.settings["markdown"] == "on":
         from llmcli.cli.markdown import MarkdownText

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any
 
-from llmcli.cli import sanitize
+from llmcli.cli import json_text, sanitize
 from llmcli.cli.saving import said_at
 from llmcli.store.sessions import Match, Overview, Session
 from llmcli.types import Turn
@@ -34,7 +33,7 @@ def messages(session: Session, turns: Sequence[Turn]) -> str:
     """Return a conversation as the list of messages that OpenAI's protocol knows."""
     system = [{"role": "system", "content": session.system}] if session.system else []
     said = [{"role": str(turn.role), "content": turn.content} for turn in turns]
-    return json.dumps([*system, *said], ensure_ascii=False, indent=2) + "\n"
+    return json_text.dumps([*system, *said], indent=2) + "\n"
 
 
 def whole(session: Session, turns: Sequence[Turn]) -> dict[str, Any]:

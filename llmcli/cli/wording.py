@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shlex
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli import errors as e
-from llmcli.cli import sanitize
+from llmcli.cli import json_text, sanitize
 from llmcli.cli.world import CLOSED, World
 
 Words = tuple[str, str]
@@ -329,7 +328,7 @@ def as_object(error: Exception, command: str = "", **more: Any) -> str:
     happened, advice = _words_of(error, command)
     code = error.exit_code if isinstance(error, e.LlmError) else e.InternalError.exit_code
     body = {"code": code, "type": type(error).__name__, "message": happened, "next": advice or None, **more}
-    return json.dumps({"error": body}, ensure_ascii=False)
+    return json_text.dumps({"error": body})
 
 
 def _words_of(error: Exception, command: str) -> Words:
@@ -357,9 +356,10 @@ def show(error: Exception, world: World, *, as_json: bool, command: str = "", na
 
 
 def say(world: World, text: str) -> None:
-    """Write lines to stderr; there is nobody to tell when that fails."""
+    """Write lines to stderr, to a terminal without control sequences; there is nobody to tell when that fails."""
     if 2 in world.closed:  # noqa: PLR2004
         return
+    text = sanitize.clean(text) if world.terminal(world.stderr) else text
     data = (text + "\n").encode("utf-8", "replace")
     try:
         while data:

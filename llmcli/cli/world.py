@@ -5,15 +5,23 @@ from __future__ import annotations
 import errno
 import os
 import select
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import field
+from typing import TYPE_CHECKING
 
 from llmcli.errors import OutputError, ReaderGone
 from llmcli.interrupt import Interrupt
 from llmcli.values import frozen
 
-_CHUNK = 4096  # POSIX: a pipe that polls writable takes this much (PIPE_BUF) without blocking
+if TYPE_CHECKING:
+    from llmcli.cli.output_lock import OutputLock
+
+_CHUNK = select.PIPE_BUF  # POSIX: a pipe that polls writable takes this much without blocking, all at once
 _POLL_MS = 100
+_LOCK_POLL_S = 0.002
+LOCK_PATIENCE_S = 5.0
+"""Seconds for which a line waits for the lock while there is room to write."""
 CLOSED = "it is closed"
 """What is said of a descriptor that the caller had closed."""
 
@@ -56,34 +64,100 @@ class World:
 class Writer:
     """Writes to a descriptor at once and without a buffer, so that nothing is left to fail at the end of the process.
 
-    A stalled reader does not hold back a signal: the descriptor is polled, and the interrupt asked in between.
+    A stalled reader does not hold back a signal: the descriptor is polled, and the interrupt asked in between. Whole
+    lines go out together, as many as fit PIPE_BUF; with a ``lock`` no other process of llm writes in a line's middle.
     """
 
-    def __init__(self, fd: int, interrupt: Interrupt, *, closed: bool = False, name: str = "standard output") -> None:
+    def __init__(
+        self,
+        fd: int,
+        interrupt: Interrupt,
+        *,
+        closed: bool = False,
+        name: str = "standard output",
+        lock: OutputLock | None = None,
+    ) -> None:
         self._fd = fd
         self._interrupt = interrupt
         self._closed = closed
         self._name = name
+        self._lock = lock
+        self._gave_up = False
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it writes to a terminal."""
+        try:
+            return os.isatty(self._fd)
+        except OSError:
+            return False
 
     def write(self, data: bytes) -> None:
         """Write all of ``data``. Raises ``ReaderGone``, ``OutputError``, ``Interrupted``, ..."""
         if self._closed and data:
             raise OutputError(self._name, detail=CLOSED)
-        poll = select.poll()
-        poll.register(self._fd, select.POLLOUT)
-        view = memoryview(data)
-        while view:
-            if not poll.poll(_POLL_MS):
+        for lines in _whole_lines(data):
+            self._acquire()
+            try:
+                self._write_all(lines)
+            finally:
+                if self._lock is not None:
+                    self._lock.release()
+
+    def _acquire(self) -> None:
+        """Wait until there is room, and for the lock.
+
+        The lock is not waited for without end: a process that was stopped (Ctrl-Z) in the middle of a line keeps it.
+        While there is no room its holder may be waiting for that, as this process would have to.
+        """
+        since: float | None = None
+        while True:
+            if not self._poll.poll(_POLL_MS):
+                self._interrupt.check()
+                since = None
+            elif self._lock is None:
+                return
+            elif self._lock.try_acquire():
+                self._gave_up = False
+                if self._poll.poll(0):
+                    return
+                self._lock.release()  # another process took the room meanwhile; it may need the lock for more
+            else:
+                self._interrupt.check()
+                now = time.monotonic()
+                since = now if since is None else since
+                if self._gave_up or now - since > LOCK_PATIENCE_S:
+                    self._gave_up = True  # the next line does not wait again
+                    return
+                time.sleep(_LOCK_POLL_S)
+
+    def _write_all(self, data: memoryview) -> None:
+        while data:
+            if not self._poll.poll(_POLL_MS):
                 self._interrupt.check()
                 continue
             try:
-                view = view[os.write(self._fd, view[:_CHUNK]) :]
-            except BlockingIOError:
-                continue  # somebody else filled a shared pipe between poll and write
+                data = data[os.write(self._fd, data[:_CHUNK]) :]
+            except BlockingIOError:  # a non-blocking pipe whose room another program took since the poll
+                self._interrupt.check()
+                time.sleep(_LOCK_POLL_S)
             except OSError as error:
                 if error.errno == errno.EPIPE:
                     raise ReaderGone(self._name) from error
                 raise OutputError(self._name, detail=error.strerror or "") from error
+
+
+def _whole_lines(data: bytes) -> Iterator[memoryview]:
+    """Yield ``data`` in groups of whole lines that fit PIPE_BUF, longer lines by themselves."""
+    view, start = memoryview(data), 0
+    while start < len(data):
+        end = start + _CHUNK
+        if end < len(data):
+            end = data.rfind(b"\n", start, end) + 1 or data.find(b"\n", end) + 1 or len(data)
+        yield view[start:end]
+        start = end
 
 
 class TextStream:

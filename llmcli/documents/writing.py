@@ -21,10 +21,14 @@ _STORAGE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 
 
 class Output:
-    """A descriptor that is written to; errors carry the name that the user typed."""
+    """A descriptor that is written to; errors carry the name that the user typed.
 
-    def __init__(self, fd: int, name: str) -> None:
-        self._fd = fd
+    ``direct``: what is written arrives at once, in a device, a pipe or a descriptor that others may share.
+    """
+
+    def __init__(self, fd: int, name: str, *, direct: bool = False) -> None:
+        self.fd = fd
+        self.direct = direct
         self._name = name
 
     def write(self, data: bytes) -> None:
@@ -32,7 +36,7 @@ class Output:
         rest = memoryview(data)
         try:
             while rest:
-                rest = rest[os.write(self._fd, rest) :]
+                rest = rest[os.write(self.fd, rest) :]
         except BrokenPipeError as error:
             raise ReaderGone(self._name) from error
         except OSError as error:
@@ -58,7 +62,7 @@ def atomic_write(path: str, *, force: bool = True, interrupt: Interrupt | None =
             yield output
         return
     try:
-        yield Output(fd, path)
+        yield Output(fd, path, direct=True)
     except BaseException:
         with suppress(OSError):  # the first error is the one to report
             os.close(fd)

@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape, quoteattr
 
 from llmcli import __version__
+from llmcli.controls import active_controls
 from llmcli.errors import BadDocument
 from llmcli.store.memory import Entry
 
@@ -24,7 +25,10 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 
 
 def export(entries: Iterable[Entry]) -> Iterator[str]:
-    """Yield the text of a TMX file, in pieces."""
+    """Yield the text of a TMX file, in whole lines.
+
+    Controls that a terminal would act on are written as references: to an XML reader they are the same.
+    """
     yield '<?xml version="1.0" encoding="UTF-8"?>\n<tmx version="1.4">\n'
     yield (
         f'<header creationtool="llmcli" creationtoolversion="{__version__}" segtype="paragraph" o-tmf="llmcli" '
@@ -32,12 +36,12 @@ def export(entries: Iterable[Entry]) -> Iterator[str]:
     )
     for entry in entries:
         changed = time.strftime(_STAMP, time.gmtime(entry.changed))
-        yield f'<tu changedate="{changed}" srclang={quoteattr(entry.source_language or _UNKNOWN)}>'
-        if entry.model:
-            yield f'<prop type="{_MODEL}">{_text(entry.model)}</prop>'
-        for language, text in ((entry.source_language, entry.source), (entry.target_language, entry.translation)):
-            yield f"\n<tuv xml:lang={quoteattr(language or _UNKNOWN)}><seg>{_text(text)}</seg></tuv>"
-        yield "\n</tu>\n"
+        model = f'<prop type="{_MODEL}">{_text(entry.model)}</prop>' if entry.model else ""
+        variants = "".join(
+            f"\n<tuv xml:lang={_attribute(language)}><seg>{_text(text)}</seg></tuv>"
+            for language, text in ((entry.source_language, entry.source), (entry.target_language, entry.translation))
+        )
+        yield f'<tu changedate="{changed}" srclang={_attribute(entry.source_language)}>{model}{variants}\n</tu>\n'
     yield "</body>\n</tmx>\n"
 
 
@@ -47,7 +51,15 @@ def _text(text: str) -> str:
         c if c in "\t\n\r" or (c >= " " and not "\ud800" <= c <= "\udfff" and c not in "\ufffe\uffff") else " "
         for c in text
     )
-    return escape(kept, {"\r": "&#13;"})
+    return _referenced(escape(kept, {"\r": "&#13;"}))
+
+
+def _attribute(language: str) -> str:
+    return _referenced(quoteattr(language or _UNKNOWN))
+
+
+def _referenced(text: str) -> str:
+    return active_controls().sub(lambda match: f"&#x{ord(match.group()):X};", text)
 
 
 def read(stream: BinaryIO, name: str, odd: list[str] | None = None) -> Iterator[Entry]:

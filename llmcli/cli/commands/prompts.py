@@ -44,13 +44,10 @@ def show_list(cli: Context) -> int:
 @command(*GENERAL, examples="llm prompts show summarize\nllm prompts show generate/email --json")
 def show(cli: Context, name: Name) -> int:
     """Show a prompt file as it is; with --json what was understood of it."""
-    from llmcli.cli import sanitize
-
     if cli.flags.json:
         cli.facts(_as_object(cli.prompts.get(name)))
         return 0
-    text = cli.prompts.read(name)
-    cli.write(sanitize.clean(text) if cli.world.terminal(cli.world.stdout) else text)
+    cli.write(cli.prompts.read(name))
     return 0
 
 

@@ -45,7 +45,6 @@ def show(cli: Context, name: Name) -> int:
     """Show a saved chat as Markdown; with --json all that is known of it."""
     from llmcli.cli import saving, transcript
     from llmcli.cli.text import Ending, text_out
-    from llmcli.cli.world import Writer
 
     with saving.look(cli) as sessions:
         session = sessions.get(saving.checked(name))
@@ -53,10 +52,10 @@ def show(cli: Context, name: Name) -> int:
     if cli.flags.json:
         cli.facts(transcript.whole(session, turns))
         return 0
-    sink = Writer(cli.world.stdout, cli.interrupt, closed=1 in cli.world.closed)
-    out = text_out(cli, sink, ending=Ending.LINE, markdown=True)
-    out.feed(transcript.markdown(session, turns))
-    out.finish()
+    with cli.stdout() as sink:
+        out = text_out(cli, sink, ending=Ending.LINE, markdown=True)
+        out.feed(transcript.markdown(session, turns))
+        out.finish()
     return 0
 
 
@@ -113,7 +112,7 @@ def export(
     ] = None,
 ) -> int:
     """Write a saved chat for other programs; --json is --format json."""
-    from llmcli.cli import sanitize, saving, transcript
+    from llmcli.cli import saving, transcript
     from llmcli.documents.writing import atomic_write
 
     if cli.flags.json and form is Format.MARKDOWN:
@@ -124,7 +123,7 @@ def export(
     as_json = cli.flags.json or form is Format.JSON
     text = transcript.messages(session, turns) if as_json else transcript.markdown(session, turns)
     if cli.flags.output is None:
-        cli.write(sanitize.clean(text) if cli.world.terminal(cli.world.stdout) else text)
+        cli.write(text)
         return 0
     with atomic_write(cli.flags.output, interrupt=cli.interrupt) as file:
         file.write(text.encode())

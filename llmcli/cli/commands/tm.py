@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmcli.cli import asking
+from llmcli.cli import asking, json_text
 from llmcli.cli.context import Context
 from llmcli.cli.groups import group
 from llmcli.cli.options import GENERAL, Yes, command
@@ -46,7 +45,6 @@ def export(cli: Context, memory: FileOption = None) -> int:
     """Write all translations as TMX, the format in which translation tools exchange them; with --json an object each."""
     from llmcli.cli.translation.distinct import check_distinct
     from llmcli.cli.translation.remembering import memory_path, open_memory
-    from llmcli.cli.world import Writer
     from llmcli.documents.writing import atomic_write
     from llmcli.store import tmx
 
@@ -55,9 +53,9 @@ def export(cli: Context, memory: FileOption = None) -> int:
     with open_memory(cli, memory, looks=True) as opened:
         pieces = map(_as_line, opened.entries()) if cli.flags.json else tmx.export(opened.entries())
         if cli.flags.output is None:
-            sink = Writer(cli.world.stdout, cli.interrupt, closed=1 in cli.world.closed)
-            for piece in pieces:
-                sink.write(piece.encode())
+            with cli.stdout() as sink:
+                for piece in pieces:
+                    sink.write(piece.encode())
         else:
             with atomic_write(cli.flags.output, interrupt=cli.interrupt) as file:
                 for piece in pieces:
@@ -112,20 +110,15 @@ def clear(cli: Context, memory: FileOption = None, yes: Yes = False) -> int:
 
 
 def _as_line(entry: Entry) -> str:
-    return (
-        json.dumps(
-            {
-                "from": entry.source_language or None,
-                "to": entry.target_language,
-                "source": entry.source,
-                "translation": entry.translation,
-                "model": entry.model or None,
-                "changed": entry.changed,
-            },
-            ensure_ascii=False,
-        )
-        + "\n"
-    )
+    fields = {
+        "from": entry.source_language or None,
+        "to": entry.target_language,
+        "source": entry.source,
+        "translation": entry.translation,
+        "model": entry.model or None,
+        "changed": entry.changed,
+    }
+    return json_text.dumps(fields) + "\n"
 
 
 tm = group(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmcli.cli import wording
+from llmcli.cli import json_text, wording
 from llmcli.cli.context import Context
 from llmcli.errors import CannotCreate, LlmError, UsageError
 from llmcli.types import Delta, ItemFailed, Result, TaskEvent
@@ -105,5 +104,5 @@ def report_text(ends: Sequence[Result | ItemFailed], report: Report) -> str:
         else:
             rest = {"error": wording.words(end.error)[0]}
         documents.append({"name": end.name, **rest})
-    text = json.dumps({"documents": documents}, ensure_ascii=False, indent=1) + "\n"
+    text = json_text.dumps({"documents": documents}, indent=1) + "\n"
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
