@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcli.templates import trees
-from llmcli.templates.contracts import contract_of
+from llmcli.templates.contracts import GENERATE, contract_of
 from llmcli.templates.options import read_options
 from llmcli.templates.rendering import RESERVED, Template, TemplateFailure
 from llmcli.templates.schema import Output, Prompt, Variable
@@ -182,8 +182,16 @@ class _Reader:
         undefined = sorted(template.names - set(known))
         if undefined:
             takes = ", ".join(sorted(known)) or "none"
-            self.fault(place, f"{_words(place)} uses undefined variables: {', '.join(undefined)} (defined: {takes})")
+            said = f"{_words(place)} uses undefined variables: {', '.join(undefined)} (defined: {takes})"
+            self.fault(place, f"{said}; {self._how_to_declare(undefined)}")
         return template
+
+    def _how_to_declare(self, names: Sequence[str]) -> str:
+        """Return where variables are declared, with a line to copy; of a command only those with a default have a value."""
+        default = "" if self.name.startswith(GENERATE) else 'default: "", '
+        which = "it" if len(names) == 1 else "each of them"
+        example = f"variables: {{{names[0]}: {{{default}description: what it holds}}}}"
+        return f'declare {which} in {self.origin.name} under the key "variables:", for example: {example}'
 
     def examples(self, value: object, known: Collection[str]) -> tuple[tuple[Template, Template], ...]:
         if value is None:

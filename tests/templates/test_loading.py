@@ -110,6 +110,22 @@ output: list
 
 
 @pytest.mark.parametrize(
+    ("name", "which"), [("generate/mine", "it"), ("sentiment", "it"), ("generate/two", "each of them")]
+)
+def test_an_undefined_variable_comes_with_the_line_that_declares_it(name, which):
+    """The fault names the file and the key, and its example makes the prompt a good one."""
+    text = "description: d\nuser: '{{ txt }}'\n" if which == "it" else "description: d\nuser: '{{ txt }} {{ too }}'\n"
+    with pytest.raises(BadPrompt) as caught:
+        parse(name, Path("/prompts/mine.yaml"), text)
+    (fault,) = caught.value.faults
+    assert f'declare {which} in mine.yaml under the key "variables:"' in fault.message
+    example = fault.message.partition("for example: ")[2]
+    example = example if which == "it" else f"variables: {{txt: {{}}, {example.removeprefix('variables: {')}"
+    prompt = parse(name, Path("/prompts/mine.yaml"), text + example)
+    assert (prompt.variables.get("txt").default is None) is name.startswith("generate/")
+
+
+@pytest.mark.parametrize(
     ("text", "line", "part"),
     [
         ("", 1, "expected a mapping"),
