@@ -80,10 +80,11 @@ def _several(cli: Context, files: Sequence[str]) -> Iterator[Document | ItemFail
 def question(cli: Context, prompt: str | None, files: Sequence[str]) -> tuple[str, list[Document]]:
     """Return the question and the documents that it is about.
 
-    Without an argument, standard input is the question when no file is named. Raises ``EmptyInput`` and ``UsageError``.
+    Without an argument, standard input is the question, unless a file is ``-``. Raises ``EmptyInput`` and ``UsageError``.
     """
     found = [document(cli, name) for name in files]
-    piped = stdin_document(cli) if stdin_wanted(cli, files) else None
+    asks = prompt is None and STDIN not in files
+    piped = stdin_document(cli) if stdin_wanted(cli, () if asks else files) else None
     if prompt == STDIN:
         piped, prompt = piped or stdin_document(cli), None
     if prompt is not None:
@@ -92,7 +93,7 @@ def question(cli: Context, prompt: str | None, files: Sequence[str]) -> tuple[st
         if piped is not None and piped.text.strip():
             found.append(piped)
         return argument(prompt), found
-    if piped is None:
+    if piped is None or (files and not piped.text.strip()):
         raise UsageError("nothing to ask: give a question as an argument, or pipe one in")
     if not piped.text.strip():
         raise EmptyInput("standard input")

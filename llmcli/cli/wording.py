@@ -64,6 +64,7 @@ def _missing(error: e.MissingError) -> Words:
         "remote model": "Name one of its models: -m MODEL",
         "key file": "Correct key_file: llm config edit",
         "token file": "Make one: (umask 077; head -c 24 /dev/urandom | base64 > FILE)",
+        "file of a variable": "A text that begins with @ is written with two: @@",
         "repository": "Check the name on the Hub, or try: llm models list",
         "session": "Try: llm sessions list",
         "last session": "Begin one: llm chat --session NAME",
@@ -73,6 +74,7 @@ def _missing(error: e.MissingError) -> Words:
     }
     whats = {
         "input": "cannot read",
+        "file of a variable": "cannot read",
         "key file": "cannot read the key file",
         "token file": "there is no token in",
         "place": "cannot read",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
-from scripted import Reply, last
+from scripted import Reply, everything, last
 
 from llmcli.types import FinishReason
 
@@ -46,6 +47,22 @@ def test_a_named_file_means_that_stdin_is_not_read(llm, tmp_path):
     (tmp_path / "a.txt").write_text("from the file")
     run = llm("ask", "Q", "-f", str(tmp_path / "a.txt"), stdin=b"secret", answer=last)
     assert "from the file" in run.out and "secret" not in run.out
+
+
+def test_a_piped_question_is_about_the_file(llm, tmp_path):
+    """Without an argument the question is what is piped in, as the error for a missing one says; -f is the document."""
+    (tmp_path / "a.txt").write_text("The document.")
+    run = llm("ask", "-f", str(tmp_path / "a.txt"), stdin=b"What does it say?\n", answer=everything)
+    assert run.code == 0 and "The document." in run.out and "What does it say?" in run.out
+    for more in ((), ("--no-stdin",)):
+        run = llm("ask", "-f", str(tmp_path / "a.txt"), *more)
+        assert (run.code, run.out) == (2, "") and "pipe one in" in run.err
+
+
+def test_without_a_question_a_piped_document_is_no_question(llm):
+    """``-f -`` says that what is piped in is the document."""
+    run = llm("ask", "-f", "-", stdin=b"text")
+    assert run.code == 2 and "nothing to ask" in run.err
 
 
 def test_a_dash_names_stdin_among_files(llm, tmp_path):
@@ -223,3 +240,41 @@ def test_records_of_several_files_name_their_file(llm, tmp_path):
         Path(name).write_text("fine\n")
     run = llm("sentiment", "--json", *names, answer=lambda _: {"positive": 0.0, "neutral": -1.0, "negative": -2.0})
     assert [json.loads(line)["file"] for line in run.out.splitlines()] == names
+
+
+# ---- variables of generate ----------------------------------------------------------------------------------------
+
+
+def test_a_variable_is_read_from_a_file(llm, tmp_path):
+    """@FILE is the text of a file without the newlines at its end, @- that of standard input, @@ a literal @."""
+    (tmp_path / "notes").write_text("From a file, at {{ length }}.\n\n")
+    at = f"@{tmp_path / 'notes'}"
+    run = llm("generate", "email", "--var", "topic=@@home @ noon", "--var", f"text={at}", answer=everything)
+    assert run.code == 0 and "about: @home @ noon\n" in run.out and '"""\nFrom a file, at {{ length }}.\n"""' in run.out
+    run = llm("generate", "email", "--var", "topic=@-", stdin=b"piped\n", answer=everything)
+    assert "about: piped\n" in run.out and '"""' not in run.out
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "said"),
+    [
+        ("@", 2, "names no file"),
+        ("@none", 66, "@@"),
+        ("@.", 65, "is a directory"),
+        ("@binary", 65, "is not a text"),
+        ("@latin", 65, "is not UTF-8 (byte 1)"),
+    ],
+)
+def test_a_file_of_a_variable_that_cannot_be_read(llm, tmp_path, value, code, said):
+    """Errors are those of other files, and no model is asked."""
+    (tmp_path / "binary").write_bytes(b"\0")
+    (tmp_path / "latin").write_bytes(b"a\xe9")
+    with contextlib.chdir(tmp_path):
+        run = llm("generate", "email", "--var", f"topic={value}")
+    assert run.code == code and said in run.err and run.backend is None
+
+
+def test_standard_input_is_read_for_one_variable_only(llm):
+    """Two variables cannot both have it."""
+    run = llm("generate", "email", "--var", "topic=@-", "--var", "text=@-", stdin=b"x")
+    assert run.code == 2 and "only once" in run.err

@@ -11,7 +11,7 @@ from llmcli.cli import inputs
 from llmcli.cli.completers import kinds
 from llmcli.cli.context import Context
 from llmcli.cli.options import command
-from llmcli.errors import UsageError
+from llmcli.errors import MissingError, UsageError
 
 
 @command(
@@ -19,6 +19,7 @@ from llmcli.errors import UsageError
       llm generate --list
       llm generate email --list
       llm generate email --var topic="a later meeting" --var tone=formal
+      llm generate article --var topic=tides --var text=@notes.txt
       llm generate poem --var topic=rain --seed 7
     """
 )
@@ -28,7 +29,12 @@ def generate(
         str | None, typer.Argument(metavar="[KIND]", help="What to write: article, email, ...", autocompletion=kinds)
     ] = None,
     var: Annotated[
-        list[str] | None, typer.Option("--var", metavar="NAME=VALUE", help="A variable of the prompt; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--var",
+            metavar="NAME=VALUE",
+            help="A variable of the prompt; @FILE is a file's text, @@ a literal @; repeatable.",
+        ),
     ] = None,
     show_list: Annotated[
         bool,
@@ -47,20 +53,23 @@ def generate(
         return _list(cli, kind)
     if kind is None:
         raise UsageError("which kind of text?", detail="Try: llm generate --list")
-    variables = _variables(var or [])
-    text = inputs.stdin_document(cli).text if inputs.stdin_wanted(cli, []) else None
+    variables, read = _variables(cli, var or [])
+    text = inputs.stdin_document(cli).text if inputs.stdin_wanted(cli, read) else None
     options = cli.options()
     return cli.show(lambda backend: task(backend, cli.prompts, kind, variables, text, options))
 
 
-def _variables(texts: Sequence[str]) -> dict[str, str]:
-    variables: dict[str, str] = {}
-    for text in texts:
-        name, value = _pair(inputs.argument(text))
-        if name in variables:
-            raise UsageError(f"--var gives {name} twice")
-        variables[name] = value
-    return variables
+def _variables(cli: Context, texts: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the values of variables, and ``-`` in a list where one of them was standard input."""
+    pairs = [_pair(inputs.argument(text)) for text in texts]
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--var gives {twice} twice")
+    read = [value[1:] for _, value in pairs if value == f"@{inputs.STDIN}"]
+    if len(read) > 1:
+        raise UsageError("standard input can be read only once")
+    return {name: _value(cli, name, value) for name, value in pairs}, read
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -68,6 +77,18 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not name.strip():
         raise UsageError(f"--var wants NAME=VALUE, not {text!r}")
     return name.strip(), value
+
+
+def _value(cli: Context, name: str, value: str) -> str:
+    """Return a value as meant: of ``@FILE`` the file's text without the newlines at its end, as $(cat FILE) gives it."""
+    if not value.startswith("@") or value.startswith("@@"):
+        return value.removeprefix("@")
+    if value == "@":
+        raise UsageError(f"--var {name}=@ names no file", detail=f"Try: --var {name}=@FILE, or @@ for a literal @")
+    try:
+        return inputs.document(cli, value[1:]).text.rstrip("\r\n")
+    except MissingError as error:
+        raise MissingError(value[1:], kind="file of a variable", detail=error.detail) from error
 
 
 def _list(cli: Context, kind: str | None) -> int:
