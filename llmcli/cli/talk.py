@@ -6,24 +6,18 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from llmcli.cli import wording
+from llmcli.cli import chat_commands, wording
 from llmcli.cli.context import Context
 from llmcli.cli.lines import stdin_lines
 from llmcli.cli.output import deliver
 from llmcli.cli.saving import Saving, said_at
-from llmcli.errors import Interrupted, LlmError, PartialError
+from llmcli.errors import Interrupted, LlmError, PartialError, UsageError
 from llmcli.tasks.chat import Conversation
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
 _LOOK_S = 0.1
-_HELP = """\
-/help   this list
-/reset  forget what was said, and begin another chat
-/save NAME  save this chat under NAME
-/exit   leave, as Ctrl-D does
-Ctrl-C stops an answer. Alt-Enter begins a new line."""
 
 
 class Talk:
@@ -55,10 +49,16 @@ class Talk:
                 continue
             except EOFError:
                 return self._left()
-            if text in {"/exit", "/quit"}:
+            if not text:
+                continue
+            try:
+                command, rest = chat_commands.parse(text)
+            except UsageError as error:
+                self._refuse(error)
+                continue
+            if command in chat_commands.EXITS:
                 return self._left()
-            if text:
-                self._handle(text)
+            self._handle(command, rest)
 
     def _left(self) -> int:
         if self._saving.changed and self._saving.still_there():
@@ -66,22 +66,23 @@ class Talk:
             self._say(f"Saved as {name}. To go on: llm chat --session {name}")
         return self._saving.code
 
-    def _handle(self, text: str) -> None:
-        if text == "/help":
-            self._say(_HELP)
-        elif text == "/reset":
+    def _handle(self, command: str, rest: str) -> None:
+        if command == "/help":
+            self._say(chat_commands.HELP)
+        elif command == "/reset":
             kept = f"; it stays saved as {self._saving.session.name}" if self._saving.still_there() else ""
             self._conversation.reset()
             self._say(f"What was said is forgotten{kept}.")
-        elif text.partition(" ")[0] == "/save":
-            self._save(text.removeprefix("/save").strip())
-        elif text.startswith("/") and text[1:].isalpha():
-            self._say(f"There is no {text}. /help lists what there is.")
+        elif command == "/save":
+            self._save(rest)
         else:
             try:
-                self._answer(text)
+                self._answer(rest)
             except Interrupted:
                 self._cli.interrupt.clear()
+
+    def _refuse(self, error: LlmError) -> None:
+        wording.show(error, self._cli.world, as_json=self._cli.flags.json)
 
     def _save(self, name: str) -> None:
         """Save the conversation under another name, also one that was not saved so far."""
@@ -89,7 +90,7 @@ class Talk:
         try:
             self._saving.rename(name)
         except LlmError as error:
-            wording.show(error, self._cli.world, as_json=self._cli.flags.json)
+            self._refuse(chat_commands.save_again(error, name) if isinstance(error, UsageError) else error)
             return
         if fresh:
             self._conversation.keep(self._saving)

@@ -130,7 +130,7 @@ def test_chat_answers_and_leaves_on_the_end_of_input(person):
 def test_chat_has_commands(person):
     """/help lists the commands, /reset forgets, an unknown one is not sent to the model, /exit leaves."""
     child = person("chat")
-    for typed, shown in (("/help", "/reset"), ("/reset", "forgotten"), ("/nonsense", "There is no /nonsense")):
+    for typed, shown in (("/help", "/reset"), ("/reset", "forgotten"), ("/nonsense", "there is no /nonsense")):
         child.expect(PROMPT)
         child.sendline(typed)
         child.expect(shown)
