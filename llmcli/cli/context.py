@@ -259,15 +259,30 @@ class Context:
         with self.stdout() as writer:
             writer.write(text.encode("utf-8", "replace"))
 
-    def table(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write a list to stdout: columns on a terminal, tabs in a pipe, JSON lines with ``--json``."""
+    def prose(self, text: str) -> None:
+        """Write sentences to stdout, each line of them wrapped at words where that is a terminal."""
+        from llmcli.cli import sanitize, wrapping
+
+        lines = text.splitlines()
+        if self.world.terminal(self.world.stdout):
+            columns = self.world.columns(self.world.stdout)
+            folded = (wrapping.wrap(sanitize.line(line), columns, break_words=False) for line in lines)
+            lines = [line for each in folded for line in each]
+        self.write("".join(f"{line}\n" for line in lines))
+
+    def table(self, rows: Sequence[Mapping[str, Any]], *, preview: str | None = None) -> None:
+        """Write a list to stdout: columns on a terminal, tabs in a pipe, JSON lines with ``--json``.
+
+        ``preview`` is as in ``table.render``.
+        """
         from llmcli.cli.table import render
 
         terminal, columns = self.world.terminal(self.world.stdout), self.world.columns(self.world.stdout)
-        self.write(render(rows, as_json=self.flags.json, terminal=terminal, columns=columns))
+        self.write(render(rows, as_json=self.flags.json, terminal=terminal, columns=columns, preview=preview))
 
     def facts(self, pairs: Mapping[str, Any]) -> None:
         """Write names and values of one thing to stdout: a line each, or one JSON object."""
         from llmcli.cli.table import facts
 
-        self.write(facts(pairs, as_json=self.flags.json, terminal=self.world.terminal(self.world.stdout)))
+        terminal, columns = self.world.terminal(self.world.stdout), self.world.columns(self.world.stdout)
+        self.write(facts(pairs, as_json=self.flags.json, terminal=terminal, columns=columns))

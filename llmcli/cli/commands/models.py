@@ -43,7 +43,7 @@ def show_list(cli: Context) -> int:
     mine = [shelf.here_for_people(row) | ({"source": row["source"]} if cli.flags.verbose else {}) for row in rows]
     cli.write(table.render(mine, as_json=False, terminal=True, columns=columns) or "No models here yet.\n")
     decided = sanitize.line(f"The default is {default} ({origin}).")
-    cli.write(f"\n{decided}\nWhat llm knows by name, to fetch with: llm models pull NAME\n\n")
+    cli.prose(f"\n{decided}\nWhat llm knows by name, to fetch with: llm models pull NAME\n\n")
     cli.table([shelf.known_for_people(entry) for entry in ladder])
     return 0
 

@@ -36,7 +36,8 @@ def show_list(cli: Context) -> int:
     people = cli.world.terminal(cli.world.stdout) and not cli.flags.json
     if people and not found:
         cli.write("No chat is saved yet.\n")
-    cli.table([transcript.row_for_people(each) if people else transcript.row(each) for each in found])
+    rows = [transcript.row_for_people(each) if people else transcript.row(each) for each in found]
+    cli.table(rows, preview="first")
     return 0
 
 
@@ -150,7 +151,7 @@ def search(
     if not found:
         raise MissingError(wanted, kind="line")
     people = cli.world.terminal(cli.world.stdout) and not cli.flags.json
-    cli.table([transcript.match(each, wanted if people else "") for each in found])
+    cli.table([transcript.match(each, wanted if people else "") for each in found], preview="line")
     return 0
 
 
