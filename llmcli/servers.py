@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from llmcli.errors import TryAgain
+
 LOCAL = "local"
 """The name of the backend that is this machine."""
 _MOST = 1024
@@ -65,6 +67,14 @@ class Server:
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
             return False
+
+
+class Unreachable(TryAgain):
+    """No connection to the server ``subject`` came about; ``address``: where it refused one, so that nobody listens."""
+
+    def __init__(self, subject: str, *, address: str = "", detail: str = "") -> None:
+        super().__init__(subject, detail=detail)
+        self.address = address
 
 
 def address(value: Any) -> str:

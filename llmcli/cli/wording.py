@@ -225,6 +225,11 @@ def _no_consent(error: e.NoConsent) -> Words:
 
 
 def _try_again(error: e.TryAgain) -> Words:
+    from llmcli.servers import Unreachable  # here, since every start imports this module
+
+    if isinstance(error, Unreachable) and error.address:
+        advice = f"Is the server running? Nobody listens at {error.address}: start it, or correct the address."
+        return _with_detail(_of(error), error), advice
     wait = f"Try again in {error.retry_after:.0f} seconds." if error.retry_after else "Try again later."
     return _with_detail(_of(error) or "not available now", error), wait
 

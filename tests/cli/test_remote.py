@@ -303,6 +303,14 @@ def test_a_certificate_that_does_not_verify(llm, server, tmp_path, monkeypatch):
         secret.close()
 
 
+def test_a_server_that_does_not_run_is_asked_for_by_its_address(llm):
+    """A refused connection is no reason to try again later: the address is named, and what to do."""
+    run = llm("ask", "Q", "--base-url", "http://127.0.0.1:9/v1")
+    happened, advice = run.err.splitlines()
+    assert (run.code, run.out) == (75, "") and "Connection refused" in happened
+    assert "Is the server running?" in advice and "http://127.0.0.1:9/v1" in advice and "later" not in run.err
+
+
 def test_nobody_there(llm, server):
     """75, and no long wait; an address that speaks another protocol is 76."""
     run = llm("ask", "hi", "--base-url", "http://127.0.0.1:9/v1", "--no-stdin")

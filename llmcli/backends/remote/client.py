@@ -24,7 +24,7 @@ from llmcli.backends.remote.keys import Key
 from llmcli.backends.remote.proxies import Proxy
 from llmcli.backends.remote.refusals import not_json, refusal
 from llmcli.errors import KeyRefused, LlmError, RemoteError, TryAgain, Untrusted
-from llmcli.servers import Server
+from llmcli.servers import Server, Unreachable
 
 CONNECT = 10.0
 """Seconds to wait for a connection."""
@@ -37,10 +37,6 @@ _OK = 200
 _NO_TUNNEL = re.compile(r"Tunnel connection failed: ([0-9]+)")
 _PROXY_DENIES = 407
 _DENIED = {403: "it lets nobody through to there", _PROXY_DENIES: "it wants another name and password"}
-
-
-class Unreachable(TryAgain):
-    """No connection came about."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +185,12 @@ class Client:
             return self._no_tunnel(self._proxy, int(refused.group(1)))
         if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
             return self._error(error)
-        return Unreachable(self.server.label, detail=self._why(error, self._proxy if nobody else None))
+        refusing = isinstance(error, ConnectionRefusedError) and not self._proxy
+        return Unreachable(
+            self.server.label,
+            address=self.server.base_url if refusing else "",
+            detail=self._why(error, self._proxy if nobody else None),
+        )
 
     def _no_tunnel(self, proxy: Proxy, status: int) -> LlmError:
         """Return the error for a proxy that lets nothing through; its words may repeat its password, so they are not told."""

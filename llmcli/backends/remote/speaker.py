@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from llmcli.backends.remote import body
 from llmcli.backends.remote.call import Call
-from llmcli.backends.remote.client import Answer, Client, Unreachable
+from llmcli.backends.remote.client import Answer, Client
 from llmcli.backends.remote.keys import Key
 from llmcli.backends.remote.known import OPTIONAL, Known
 from llmcli.backends.remote.limiter import Busy, Limiter
@@ -18,6 +18,7 @@ from llmcli.backends.remote.reading import DONE, Reader
 from llmcli.backends.remote.refusals import BadRequest
 from llmcli.backends.remote.sse import EventStream, TooLong
 from llmcli.errors import RemoteError, TryAgain
+from llmcli.servers import Unreachable
 from llmcli.types import Event, Finished, Request, TextPiece
 
 CHAT = "/chat/completions"
