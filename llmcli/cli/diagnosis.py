@@ -8,41 +8,25 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from enum import StrEnum
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from llmcli import __version__
-from llmcli.cli import scripts, wording
+from llmcli.cli import reachability, scripts, wording
 from llmcli.cli.context import Context
+from llmcli.cli.findings import Finding, State
 from llmcli.errors import LlmError, ModelNotHere, Unsupported
 
 
-class State(StrEnum):
-    """A problem stops work; a warning is worth a look."""
+def examine(cli: Context, *, network: bool = False) -> Iterator[tuple[str, Finding]]:
+    """Yield the name of every check and what it found; an error of ours that a check raises is a problem.
 
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found: one line of ``text``, what to do ``next``, and ``data`` for ``--json``."""
-
-    state: State
-    text: str
-    next: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
-
-
-def examine(cli: Context) -> Iterator[tuple[str, Finding]]:
-    """Yield the name of every check and what it found; an error of ours that a check raises is a problem."""
+    ``network``: connections may be opened to see who answers.
+    """
     for name, check in CHECKS.items():
         try:
-            yield name, check(cli)
+            finding = check(cli)
+            yield name, PROBES[name](cli, finding) if network and name in PROBES else finding
         except LlmError as error:
             happened, advice = wording.words(error)
             yield name, Finding(State.PROBLEM, happened, advice)
@@ -110,8 +94,9 @@ def _memory(_cli: Context) -> Finding:
     from llmcli.engine import machine
 
     free = machine.available_memory()
-    text = "this system does not say" if free is None else f"{wording.size(free)} can be allocated"
-    return Finding(State.OK, text, data={"available": free})
+    if free is None:
+        return Finding(State.UNTESTED, "this system does not say how much is free", data={"available": None})
+    return Finding(State.OK, f"{wording.size(free)} can be allocated", data={"available": free})
 
 
 def _gpu(cli: Context) -> Finding:
@@ -201,6 +186,8 @@ def _models(cli: Context) -> Finding:
     if bad:
         named = ", ".join(f"{name} is {state}" for name, state in bad.items())
         return Finding(State.WARNING, f"{named}; {text}", "Try: llm models pull NAME, or: llm models rm NAME", data)
+    if here:
+        text += "; the bytes were not hashed again (llm models verify does)"
     return Finding(State.OK, text, data=data)
 
 
@@ -235,7 +222,7 @@ def _default_model(cli: Context) -> Finding:
         return Finding(State.PROBLEM, f"{text} is damaged", f"Try: llm models pull {name}", data)
     if model.announced and not model.verified:
         return Finding(State.WARNING, f"{text} is {state}", f"Try: llm models pull {name}", data)
-    return Finding(State.OK, text, data=data)
+    return Finding(State.OK, f"{text}, whose header is right; it was not loaded", data=data)
 
 
 def _path(cli: Context) -> Finding:
@@ -254,67 +241,6 @@ def _path(cli: Context) -> Finding:
     else:
         text, advice = f"llm is {first.path}, another program", "llmcli is the same command as this llm: llmcli doctor"
     return Finding(State.WARNING, text, advice, data)
-
-
-def _network(cli: Context) -> Finding:
-    environ = cli.world.environ
-    endpoint = environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    offline = cli.models.offline
-    proxies = [name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if environ.get(name)]
-    parts = [
-        "offline: nothing is fetched" if offline else f"models come from {wording.address(endpoint)}",
-        "HF_TOKEN is set" if environ.get("HF_TOKEN") else "",
-        f"through {', '.join(proxies)}" if proxies else "",
-    ]
-    data = {"offline": offline, "endpoint": wording.address(endpoint), "token": bool(environ.get("HF_TOKEN"))}
-    data |= {"proxies": proxies}
-    text = ", ".join(part for part in parts if part)
-    if not _is_address(endpoint):
-        return Finding(State.WARNING, f"HF_ENDPOINT is no address; {text}", "Unset it, or set https://HOST.", data)
-    return Finding(State.OK, text, data=data)
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname)
-
-
-def _backends(cli: Context) -> Finding:
-    """Look at the servers elsewhere without asking them: which get what, by whose leave, and whether their keys are there."""
-    from llmcli import servers
-    from llmcli.backends.remote.keys import find_key
-    from llmcli.cli import remote
-
-    agreed, described = remote.consents(cli), cli.settings["backends"]
-    texts, problems, listed = [], [], []
-    for name, fields in described.items():
-        server = servers.server(name, fields)
-        leave = (
-            "this machine"
-            if server.here
-            else "agreed to in the configuration"
-            if server.consent
-            else f"agreed to on {agreed[server.origin]}"
-            if server.origin in agreed
-            else "nobody agreed yet"
-        )
-        key = "no key"
-        try:
-            key = f"key of {origin}" if (origin := find_key(server, cli.world.environ).origin) else key
-        except LlmError as error:
-            problems.append(wording.words(error))
-            key = problems[-1][0]
-        texts.append(f"{name}: {server.base_url} ({leave}; {key})")
-        listed.append({"name": name, "base_url": server.base_url, "model": server.model, "consent": leave, "key": key})
-    others = [host for host in agreed if host not in {servers.server(n, f).origin for n, f in described.items()}]
-    texts += [f"{host} (agreed to on {agreed[host]})" for host in others]
-    data = {"backend": cli.settings["backend"], "base_url": cli.settings["base_url"], "backends": listed}
-    data["consents"] = agreed
-    text = "; ".join(texts) or "none: every model runs on this machine"
-    return Finding(State.WARNING if problems else State.OK, text, problems[0][1] if problems else "", data)
 
 
 def _terminal(cli: Context) -> Finding:
@@ -355,7 +281,12 @@ CHECKS: dict[str, Callable[[Context], Finding]] = {
     "models": _models,
     "default model": _default_model,
     "path": _path,
-    "backends": _backends,
-    "network": _network,
+    "backends": reachability.backends,
+    "network": reachability.network,
     "terminal": _terminal,
 }
+PROBES: dict[str, Callable[[Context, Finding], Finding]] = {
+    "backends": reachability.probe_backends,
+    "network": reachability.probe_network,
+}
+"""What ``llm doctor --network`` makes of what a check found, by asking."""

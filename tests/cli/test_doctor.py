@@ -68,7 +68,7 @@ def test_people_read_a_state_and_a_name_in_front_of_each_line(llm):
     """The same without --json, in columns."""
     lines = llm("doctor").out.splitlines()
     assert lines[0].startswith("ok       versions       llmcli " + __version__)
-    assert {line[:9].strip() for line in lines} <= {"ok", "warning", "problem", ""}
+    assert {line[:9].strip() for line in lines} <= {"ok", "untested", "warning", "problem", ""}
 
 
 def test_a_terminal_of_80_columns_is_enough(llm, terminal):
@@ -76,7 +76,7 @@ def test_a_terminal_of_80_columns_is_enough(llm, terminal):
     screen = terminal()
     assert llm("doctor", out=screen.slave).code == 0
     lines = screen.close().splitlines()
-    assert all(line[:24].strip() == "" or line[:9].strip() in {"ok", "warning"} for line in lines)
+    assert all(line[:24].strip() == "" or line[:9].strip() in {"ok", "untested", "warning"} for line in lines)
     assert all(not line or line[23] == " " for line in lines)
 
 
@@ -241,6 +241,43 @@ def test_offline_is_said(doctor):
     """The Hub's own variable counts."""
     _, found = doctor(HF_HUB_OFFLINE="1")
     assert found["network"]["data"]["offline"] is True and "offline" in found["network"]["text"]
+
+
+def test_what_was_not_tried_is_not_ok(doctor, hub):
+    """No connection is opened unasked, so the network is untested; of models it is said what was not looked at."""
+    _, found = doctor()
+    assert found["network"]["state"] == "untested" and "no connection was tried" in found["network"]["text"]
+    assert found["network"]["next"].endswith("llm doctor --network") and hub.asked == []
+    assert found["default model"]["state"] == "ok" and "it was not loaded" in found["default model"]["text"]
+
+
+def test_models_are_not_hashed_again(doctor, here):
+    """What is ok of them is what was known."""
+    _, found = doctor()
+    assert found["models"]["state"] == "ok" and "were not hashed again" in found["models"]["text"]
+
+
+def test_unknown_memory_is_untested(doctor, monkeypatch):
+    """A system that does not say how much is free gives no ok."""
+    monkeypatch.setattr(machine, "available_memory", lambda: None)
+    assert doctor()[1]["memory"]["state"] == "untested"
+
+
+def test_the_network_is_tried_on_request(llm, hub):
+    """The Hub is asked once; what is wrong with it is a problem."""
+    run = llm("doctor", "--network", "--json")
+    found = {row["check"]: row for row in map(json.loads, run.out.splitlines())}["network"]
+    assert (run.code, found["state"], found["text"]) == (0, "ok", f"{hub.endpoint} answers") and len(hub.asked) == 1
+    run = llm("doctor", "--network", "--json", env={"HF_ENDPOINT": "http://127.0.0.1:9"})
+    found = {row["check"]: row for row in map(json.loads, run.out.splitlines())}["network"]
+    assert (run.code, found["state"]) == (1, "problem") and "127.0.0.1:9" in found["text"]
+
+
+def test_offline_goes_before_a_request_to_try(llm, hub):
+    """Nothing is opened, and nothing is called ok."""
+    run = llm("doctor", "--network", "--json", env={"HF_HUB_OFFLINE": "1"})
+    found = {row["check"]: row for row in map(json.loads, run.out.splitlines())}["network"]
+    assert found["state"] == "untested" and hub.asked == []
 
 
 def test_another_program_called_llm_in_front_is_named(doctor, tmp_path):

@@ -575,6 +575,33 @@ def test_doctor_lists_backends_hosts_and_consents(llm, tmp_path, monkeypatch):
     assert CANARY not in llm("config", "show", "--json").out
 
 
+def test_doctor_asks_servers_on_request_only(llm, server):
+    """Those that it did not ask are untested; one that does not run is a warning with its address."""
+    backends = {"runs": {"base_url": server.url}, "stopped": {"base_url": "http://127.0.0.1:9/v1"}}
+
+    def look(*more, **wanted):
+        configure(**{name: backends[name] for name in wanted or backends})
+        rows = map(json.loads, llm("doctor", "--json", *more).out.splitlines())
+        return {row["check"]: row for row in rows}["backends"]
+
+    found = look()
+    assert found["state"] == "untested" and "no connection was tried" in found["text"] and server.asked == []
+    found = look("--network", runs=True)
+    assert found["state"] == "ok" and "it answers" in found["text"] and server.asked != []
+    found = look("--network")
+    assert found["state"] == "warning" and "Connection refused" in found["text"]
+    assert "http://127.0.0.1:9/v1" in found["next"]
+
+
+def test_doctor_asks_no_server_without_leave(llm, through):
+    """Nobody agreed to send anything there, or offline is set."""
+    configure(there={"base_url": ELSEWHERE})
+    for env in ({}, {"LLMCLI_OFFLINE": "on"}):
+        rows = map(json.loads, llm("doctor", "--network", "--json", env=env).out.splitlines())
+        found = {row["check"]: row for row in rows}["backends"]
+        assert found["state"] == "untested" and "not tried" in found["text"]
+
+
 def test_doctor_goes_on_after_a_key_file_that_is_none(llm, tmp_path):
     """It says which backend it is, and looks at the rest."""
     configure(there={"base_url": "http://127.0.0.1:9/v1", "key_file": str(tmp_path)})

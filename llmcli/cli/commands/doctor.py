@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from llmcli.cli import sanitize, wrapping
 from llmcli.cli.context import Context
 from llmcli.cli.options import GENERAL, command
 
 if TYPE_CHECKING:
-    from llmcli.cli.diagnosis import Finding
+    from llmcli.cli.findings import Finding
 
 _STATE, _NAME = 9, 15  # columns
 _HEAD = _STATE + _NAME
 _LEAST = 20
 
 
-@command(*GENERAL, tolerant=True, examples="llm doctor\nllm doctor --json | jq -c 'select(.state != \"ok\")'")
-def doctor(cli: Context) -> int:
-    """Say what this machine can run and what is wrong."""
-    from llmcli.cli.diagnosis import State, examine
+@command(
+    *GENERAL,
+    tolerant=True,
+    examples="llm doctor\nllm doctor --network\nllm doctor --json | jq -c 'select(.state != \"ok\")'",
+)
+def doctor(
+    cli: Context,
+    network: Annotated[
+        bool,
+        typer.Option("--network", help="Open connections too: to the Hub and to the servers of the configuration."),
+    ] = False,
+) -> int:
+    """Say what this machine can run and what is wrong.
 
-    findings = list(examine(cli))
+    What a check did not try is "untested".
+    """
+    from llmcli.cli.diagnosis import examine
+    from llmcli.cli.findings import State
+
+    findings = list(examine(cli, network=network))
     if cli.flags.json:
         cli.table([{"check": name, **dataclasses.asdict(finding)} for name, finding in findings])
     else:
