@@ -128,6 +128,10 @@ class Context:
         named, origin = self.models.default()
         called = "" if named == model.name else f", called {named}"
         self._explain_once(f"model {model.name}{called} ({origin}), file {model.path}")
+        if self.world.terminal(self.world.stderr):
+            from llmcli.cli import base_models
+
+            base_models.introduce(self, model)
         return model
 
     def _ready(self) -> ModelFile:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llmcli.cli import asking, fitting, sanitize, shelf, wording
+from llmcli.cli import asking, base_models, fitting, sanitize, shelf, wording
 from llmcli.cli.context import Context
 from llmcli.errors import BadModelFile, DamagedModel, LlmError, MissingError
 from llmcli.models.folders import find_foreign, named
@@ -101,6 +101,7 @@ def take(cli: Context, path: Path, name: str) -> int:
         cli.facts(shelf.here(cli.models, model))
     elif cli.flags.verbose or (cli.world.terminal(cli.world.stderr) and not cli.flags.quiet):
         wording.say(cli.world, f"llm: {sanitize.line(f'{model.name} is here: {model.path}')}")
+    base_models.tell(cli, model)
     return 0
 
 

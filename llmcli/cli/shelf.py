@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from llmcli.cli import wording
+from llmcli.cli import base_models, wording
 from llmcli.errors import BadModelFile, MissingError, UsageError
 from llmcli.models.catalogue import CatalogueEntry, load_catalogue
 from llmcli.models.gguf import read_header
@@ -128,6 +128,7 @@ def details(models: Library, model: ModelFile) -> dict[str, Any]:
         "recurrent": header.recurrent,
         "cache_bytes_per_token": header.kv_bytes_per_token(),
         "chat_template": header.chat_template is not None,
+        "base_model": base_models.evidence(model, header) is not None,
         "quantization": model.quantization,
         "size": model.size,
         "sha256": model.sha256,
@@ -148,6 +149,8 @@ def for_people(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _readable(name: str, value: Any) -> Any:
+    if name == "base_model" and value:
+        return f"yes: {base_models.MEANING}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):

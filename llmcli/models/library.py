@@ -18,6 +18,7 @@ from llmcli.models.choices import Alias, check_name
 from llmcli.models.file import ModelFile
 from llmcli.models.finder import Finder
 from llmcli.models.paths import check_removable, is_path, writing
+from llmcli.models.used import Used
 from llmcli.settings import Paths, Settings
 from llmcli.types import ItemFailed, Notice, Progress
 
@@ -61,6 +62,7 @@ class Library(Finder):
         self._environ = environ
         self._patience = patience
         self._scratch = paths.cache
+        self._introduced = Used(paths.data / "introduced")
 
     @cached_property
     def _checker(self) -> Checker:
@@ -106,6 +108,13 @@ class Library(Finder):
         model = self._checked(self._key(name), interrupt)
         self._used.mark(model.sha256)
         return model
+
+    def introduce(self, model: ModelFile) -> bool:
+        """Whether nobody was told about a model before; from now on somebody was."""
+        if self._introduced.last(model.sha256) is not None:
+            return False
+        self._introduced.mark(model.sha256)
+        return True
 
     def _checked(self, key: str, interrupt: Interrupt) -> ModelFile:
         remembered = self._remembered(key)
@@ -312,7 +321,8 @@ class Library(Finder):
             remove_waste(waste, self._cache)
         self._registry.forget_gone()
         known = {model.sha256 for model in self.list()} | self._registry.hashes()
-        _unlink(path for sha256, path in self._used.files().items() if sha256 not in known)
+        for marks in (self._used, self._introduced):
+            _unlink(path for sha256, path in marks.files().items() if sha256 not in known)
         return removed
 
 

@@ -470,3 +470,42 @@ def test_an_interrupted_measurement_keeps_nothing(models, tiny, quick, monkeypat
     monkeypatch.setattr(standin, "_time", interrupted)
     assert models("tune", str(tiny("chatml"))).code == 130
     assert len(timed) == 1 and not profiles()
+
+
+# ---- base models --------------------------------------------------------------------------------------------------
+
+SAID = "is a base model: it continues a text rather than follows instructions"
+
+
+def test_show_names_a_base_model(llm, models, terminal, tiny):
+    """A script gets a truth value, a person what it means."""
+    for name, base in (("llama", True), ("chatml", False)):
+        assert json.loads(models("show", str(tiny(name)), "--json").out)["base_model"] is base
+    screen = terminal()
+    models("show", str(tiny("llama")), out=screen.slave)
+    shown = " ".join(screen.close().split())
+    assert "base model yes: it continues a text rather than follows instructions" in shown
+
+
+def test_pull_names_a_base_model_on_a_terminal(models, mine, terminal):
+    """The one who fetches it learns what it is; a script does not, nor one who wants no warnings."""
+    screen = terminal(columns=300)
+    assert models("pull", str(mine), err=screen.slave).code == 0
+    assert SAID in " ".join(screen.close().split())
+    screen = terminal(columns=300)
+    models("pull", str(mine), "-q", err=screen.slave)
+    assert screen.close() == "" and models("pull", str(mine)).err == ""
+
+
+def test_the_first_use_on_a_terminal_names_a_base_model(llm, terminal, tiny):
+    """Once, before the answer; not where stderr is no terminal, and not of a model that follows instructions."""
+    assert llm("ask", "Q").err == ""
+    shown = []
+    for _ in range(2):
+        screen = terminal(columns=300)
+        assert llm("ask", "Q", err=screen.slave).code == 0
+        shown.append(" ".join(screen.close().split()))
+    assert SAID in shown[0] and "no chat template" in shown[0] and "base model" not in shown[1]
+    screen = terminal(columns=300)
+    llm("ask", "Q", err=screen.slave, env={"LLMCLI_MODEL": str(tiny("chatml"))})
+    assert "base model" not in screen.close()

@@ -70,13 +70,14 @@ def pull(
     Of a repository without a quantization the best is taken that fits this machine with the wanted context: the one
     with most bits a weight up to 8. What does not fit is refused before anything is fetched (71).
     """
-    from llmcli.cli import sanitize, shelf, wording
+    from llmcli.cli import base_models, sanitize, shelf, wording
 
     model = cli.pull(cli.models.default()[0] if name is None else name, force=force)
     if cli.flags.json:
         cli.facts(shelf.here(cli.models, model))
     elif cli.flags.verbose or (cli.world.terminal(cli.world.stderr) and not cli.flags.quiet):
         wording.say(cli.world, f"llm: {sanitize.line(f'{model.name} is here: {model.path}')}")
+    base_models.tell(cli, model)
     return 0
 
 

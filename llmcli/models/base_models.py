@@ -1,0 +1,68 @@
+"""Telling base models, which continue a text, from those that were trained to follow instructions.
+
+No key of a GGUF header says it, so this is the rule, in this order:
+
+1. Models that generate no text (embeddings, encoders) are neither.
+2. A name that says that the model was tuned for instructions or chats settles it: it is no base model. Names are
+   general.name, general.basename and general.finetune of the header, the repository, the file, and what the model is
+   called here.
+3. A base model is one without a chat template, for then the engine has nothing but the text to give to it;
+4. one whose general.finetune says base, pt or pretrained, or whose name ends so, whatever template it has;
+5. one of a family whose tuned models always say so in their names (Gemma: it; Qwen 1.5, 2 and 2.5: Instruct or Chat),
+   when general.finetune is not given: quantizers add a template to base models of Gemma, and those of Qwen have one.
+
+Anything else (Qwen3-1.7B has a template, and no word for its tuning) is taken for tuned: silence is better than a
+false alarm.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+
+from llmcli.models.gguf import Header
+
+_WORDS = re.compile(r"[a-z0-9]+")
+_TUNED = frozenset({
+    *("instruct", "instruction", "instructions", "inst", "it", "chat", "assistant", "sft", "dpo", "rlhf", "orpo"),
+    *("thinking", "reasoning", "distill"),
+})  # fmt: skip
+_BASE = frozenset({"base", "pt", "pretrained", "pretrain"})
+_FAMILIES = re.compile(r"gemma(?:[-_ ]?\d|$)|qwen[-_ ]?(?:1\.5|2)(?:\D|$)")
+
+
+class Evidence(Enum):
+    """Why a model is taken for a base model."""
+
+    NO_TEMPLATE = auto()
+    NAME = auto()
+    FAMILY = auto()
+
+
+def base_evidence(header: Header, *names: str | None) -> Evidence | None:
+    """Return why the model with this header, also known by ``names``, is a base model; None for any other."""
+    if not _generates(header):
+        return None
+    title, basename, finetune = (_text(header, key) for key in ("name", "basename", "finetune"))
+    known = [title, basename, finetune, *(name.lower() for name in names if name)]
+    if any(_TUNED & {*_WORDS.findall(name)} for name in known):
+        return None
+    if header.chat_template is None:
+        return Evidence.NO_TEMPLATE
+    last = _WORDS.findall(title)[-1:]
+    if _BASE & {*_WORDS.findall(finetune), *last}:
+        return Evidence.NAME
+    if not finetune and any(map(_FAMILIES.match, (title, basename))):
+        return Evidence.FAMILY
+    return None
+
+
+def _generates(header: Header) -> bool:
+    """Whether the model writes text: its attention is causal, and it pools nothing."""
+    causal = header.metadata.get(f"{header.architecture}.attention.causal", True)
+    return bool(causal) and not header.number("pooling_type")  # 0: no pooling
+
+
+def _text(header: Header, key: str) -> str:
+    value = header.metadata.get(f"general.{key}")
+    return value.lower() if isinstance(value, str) else ""
