@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcli.cli.rows import labelled, rounded
-from llmcli.cli.table import render, width
+from llmcli.cli.table import render
+from llmcli.cli.wrapping import width
 from llmcli.types import Result
 
 
