@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "llmcli"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_prompts" not in path.parts)
 LEAVES = {
     "errors",
+    "incomplete",
     "types",
     "settings",
     "interrupt",
