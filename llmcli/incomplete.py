@@ -1,11 +1,11 @@
 """Why a result is not whole. A task puts such an error into its ``Result``; only ``EmptyAnswer`` ends an item.
 
-    LlmError
-    |- EmptyAnswer              1   nothing came, though it was asked for again
-    `- PartialError             3
-       |- AnswerCut                 (at a limit that the user did not set)
-       |- LeftUndone                (segments stand as they were)
-       `- PartsMissing              (of the input, in a summary)
+LlmError
+|- EmptyAnswer              1   nothing came, though it was asked for again
+`- PartialError             3
+   |- AnswerCut                 (at a limit that the user did not set)
+   |- LeftUndone                (segments stand as they were)
+   `- PartsMissing              (of the input, in a summary)
 """
 
 from __future__ import annotations

@@ -244,7 +244,11 @@ class _Summary:
             timings=self._tally.timings,
             warnings=tuple(self._warnings),
             cut=cut or bool(missing),
-            incomplete=PartsMissing(self.name, missing) if missing else AnswerCut(limit=finished.limit) if cut else None,
+            incomplete=PartsMissing(self.name, missing)
+            if missing
+            else AnswerCut(limit=finished.limit)
+            if cut
+            else None,
         )
 
     def _warn(self, text: str) -> Notice:

@@ -103,7 +103,9 @@ class StageText:
         if not self.origins:  # it is the document
             return start, end
         begins = [0, *(origin[0] for origin in self.origins[:-1])]
-        touched = [origin for begin, origin in zip(begins, self.origins, strict=True) if begin < end and start < origin[0]]
+        touched = [
+            origin for begin, origin in zip(begins, self.origins, strict=True) if begin < end and start < origin[0]
+        ]
         return min(origin[1] for origin in touched), max(origin[2] for origin in touched)
 
 

@@ -112,7 +112,9 @@ def test_an_empty_answer_is_asked_for_again(prompts, empty):
 
 def test_a_greedy_answer_is_asked_for_again_with_a_temperature(prompts, tmp_path):
     """Where the prompt file is greedy; what the user chose stays, and is not asked for twice."""
-    (tmp_path / "prompts" / "ask.yaml").write_text('description: d\nuser: "{{ question }}"\noptions: {temperature: 0}\n')
+    (tmp_path / "prompts" / "ask.yaml").write_text(
+        'description: d\nuser: "{{ question }}"\noptions: {temperature: 0}\n'
+    )
     backend = ScriptedBackend(lambda _: "")
     list(ask(backend, prompts, "go on", [], Options()))
     list(ask(backend, prompts, "go on", [], Options(temperature=0)))
