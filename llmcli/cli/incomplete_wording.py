@@ -36,23 +36,28 @@ def _missing(error: i.PartsMissing) -> tuple[str, str]:
     for reason, words in (("empty", "missing from the summary"), ("cut", "summarized only in part")):
         parts = [part for part in error.parts if part.reason == reason]
         if parts:
-            said.append(f"{_ranges(parts)} of {document} {'is' if _one_line(parts) else 'are'} {words}")
-    return "; ".join(said), f"Run it again; {_LARGER}"
+            one = len(parts) == 1 and parts[0].first_line == parts[0].last_line
+            where = f"line{'' if one else 's'} {_lines(parts)} of {document}{_numbers(parts)}"
+            said.append(f"{where} {'is' if one else 'are'} {words}")
+    return "; ".join(said), _LARGER[0].upper() + _LARGER[1:]
 
 
-def _one_line(parts: Sequence[i.MissingPart]) -> bool:
-    return len(parts) == 1 and parts[0].first_line == parts[0].last_line
-
-
-def _ranges(parts: Sequence[i.MissingPart]) -> str:
-    """Return "lines 1 to 20, 41 to 60 (parts 1, 3 of 5)"; of several stages without the parts."""
+def _lines(parts: Sequence[i.MissingPart]) -> str:
+    """Return "1 to 20, 41 to 60"."""
     ranges = [f"{p.first_line} to {p.last_line}" if p.first_line != p.last_line else str(p.first_line) for p in parts]
-    more = f" and {len(ranges) - _NAMED} more" if len(ranges) > _NAMED else ""
-    text = f"line{'' if _one_line(parts) else 's'} {', '.join(ranges[:_NAMED])}{more}"
+    return ", ".join(ranges[:_NAMED]) + _more(parts)
+
+
+def _numbers(parts: Sequence[i.MissingPart]) -> str:
+    """Return " (parts 1, 3 of 5)"; the parts of later stages are no parts of the document."""
     if any(part.stage for part in parts):
-        return text
+        return ""
     numbers = ", ".join(str(part.part) for part in parts[:_NAMED])
-    return f"{text} (part{'s' if len(parts) > 1 else ''} {numbers}{more} of {parts[0].parts})"
+    return f" (part{'s' if len(parts) > 1 else ''} {numbers}{_more(parts)} of {parts[0].parts})"
+
+
+def _more(parts: Sequence[i.MissingPart]) -> str:
+    return f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
 
 
 WORDS: dict[type[Any], Callable[[Any], tuple[str, str]]] = {

@@ -63,8 +63,8 @@ class Unit:
         self.translation: str | None = None
         self.problems: list[str] = []
         self.attempts = 0
-        self.limited = False
-        """The user's own limit ended an answer."""
+        self.cut = self.cut_by_user = False
+        """It was given up because an answer was cut, and that by the user's own limit."""
         self._translator = translator
         self._name = name
         self._source = source
@@ -144,18 +144,20 @@ class Unit:
             return
         if not wrong:
             part.translation = answer
-            self.limited = self.limited or finished.reason is FinishReason.LENGTH
             yield from self._finish_if_done()
             return
         part.problems = wrong
         self.problems = list(dict.fromkeys([*self.problems, *wrong]))
         self._made = answer
-        pieces = [] if part.last or part.attempt < TRIES else sentences(part.text)
-        if part.attempt < TRIES and not part.last:
+        by_user = bool(self._cut_by_user(finished))  # a second try would end at the same limit
+        again = part.attempt < TRIES and not part.last and not by_user
+        pieces = [] if part.last or again else sentences(part.text)
+        if again:
             yield from self._try(part)
         elif len(pieces) > 1:
             yield from self._split(part, pieces)
         else:
+            self.cut, self.cut_by_user = finished.reason is FinishReason.LENGTH, by_user
             yield from self._give_up()
 
     def _split(self, part: _Part, pieces: Sequence[str]) -> Iterator[Request | Cancel]:
@@ -173,8 +175,8 @@ class Unit:
         """Return why an answer cannot be the translation of a part."""
         if part.stopped or len(answer) > longest(part.text):
             return [RUNAWAY]
-        if is_cut(finished, self._translator.options):
-            return [CUT]
+        if finished.reason is FinishReason.LENGTH:
+            return [self._cut_by_user(finished) or CUT]
         if not answer:
             return [EMPTY_ANSWER]
         width = self.segment.width
@@ -182,6 +184,13 @@ class Unit:
             answer = fitted(answer, width, part.text.count("\n") + 1)
         expected = Expected(self._marked, self._source, self._translator.target, tuple(self._terms_in(part)), width)
         return problems(part.text, answer, expected)
+
+    def _cut_by_user(self, finished: Finished) -> str:
+        """Return that the user's own limit ended an answer, "" where it did not."""
+        limited = finished.reason is FinishReason.LENGTH and not is_cut(finished, self._translator.options)
+        return (
+            f"the answer did not come to its end within {self._translator.options.max_tokens} tokens" if limited else ""
+        )
 
     def _give_up(self) -> Iterator[Request | Cancel]:
         for request_id in self._running:
