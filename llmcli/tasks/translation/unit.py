@@ -14,6 +14,7 @@ from llmcli.tasks.base import EMPTY_ANSWER, Answer, Tally, is_cut, raise_failure
 from llmcli.tasks.languages import Language
 from llmcli.tasks.together import Cancel
 from llmcli.tasks.translation.checks import Expected, cleaned, fitted, problems
+from llmcli.tasks.translation.emphasis import emphasis_problem, with_delimiters_apart
 from llmcli.tasks.translation.glossary import Term
 from llmcli.tasks.translation.marks import mark, put_marks
 from llmcli.tasks.translation.translator import Surroundings, Translator, longest, tokens_for
@@ -138,6 +139,8 @@ class Unit:
         if not part.stopped:
             raise_failure(finished)
         answer = cleaned(part.text, part.answer.text)
+        if self.segment.emphasis:
+            answer = with_delimiters_apart(self._marked, part.text, answer)
         wrong = self._wrong(part, answer, finished)
         if part is self._correction:
             self._settle(self._accepted if wrong else answer)
@@ -182,7 +185,8 @@ class Unit:
         width = self.segment.width
         if width is not None:
             answer = fitted(answer, width, part.text.count("\n") + 1)
-        expected = Expected(self._marked, self._source, self._translator.target, tuple(self._terms_in(part)), width)
+        terms, emphasis = tuple(self._terms_in(part)), self.segment.emphasis
+        expected = Expected(self._marked, self._source, self._translator.target, terms, width, emphasis)
         return problems(part.text, answer, expected)
 
     def _cut_by_user(self, finished: Finished) -> str:
@@ -202,7 +206,11 @@ class Unit:
 
     def _finish_if_done(self) -> Iterator[Request | Cancel]:
         if all(part.translation is not None for part in self._parts) and not self._running:
-            yield from self._end("".join(f"{part.before}{part.translation}{part.after}" for part in self._parts))
+            whole = "".join(f"{part.before}{part.translation}{part.after}" for part in self._parts)
+            wrong = emphasis_problem(self._marked, self.marked, whole) if self.segment.emphasis else ""
+            if wrong:  # each part is right, and what began in one does not end in another
+                self.problems.append(f"the emphasis is not right: {wrong}")
+            yield from self._end(None if wrong else whole)
 
     def _end(self, translation: str | None) -> Iterator[Request]:
         """Have what was not right at first corrected, where the user wants that, else settle on ``translation``."""
