@@ -4,8 +4,7 @@
     |- UsageError               2   arguments that make no sense together
     |  `- BadVariables              (of a prompt)
     |- PartialError             3   something was delivered and something failed
-    |  |- AnswerCut                 (at a limit that the user did not set)
-    |  `- LeftUndone                (a part of the input stands as it was)
+    |  `- ...                       (the ways of that: ``incomplete.py``)
     |- InputError              65   the input is bad
     |  |- BinaryInput
     |  |- NotUtf8                   (with the offset)
@@ -81,14 +80,6 @@ class PartialError(LlmError):
     """Something was delivered and something failed."""
 
     exit_code = 3
-
-
-class AnswerCut(PartialError):
-    """An answer was cut by a limit that the user did not set."""
-
-
-class LeftUndone(PartialError):
-    """A part of the input was left as it was; the warnings say which."""
 
 
 class InputError(LlmError):

@@ -323,7 +323,8 @@ class ItemFailed:
 class Result:
     """The complete result of one item: its text, or the task's own ``fields`` (both where that is useful).
 
-    ``usage`` is the sum over all calls. ``cut`` is set when a limit that the user did not set ended the answer.
+    ``usage`` is the sum over all calls. ``cut`` is set when the result is not whole, and ``incomplete`` says why (an error
+    of ``incomplete.py``; None: a limit that the user did not set ended the answer).
     """
 
     item: int
@@ -337,6 +338,7 @@ class Result:
     timings: Timings = Timings()
     warnings: tuple[str, ...] = ()
     cut: bool = False
+    incomplete: Exception | None = None
 
 
 TaskEvent = Delta | Progress | Notice | ItemFailed | Result

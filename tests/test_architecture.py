@@ -13,6 +13,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_prompts" not in path.
 LEAVES = {
     "controls",
     "errors",
+    "incomplete",
     "types",
     "settings",
     "interrupt",

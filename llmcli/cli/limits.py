@@ -20,7 +20,9 @@ def check_context(model: ModelFile, settings: Settings) -> None:
     if ctx is not None and model.context is not None and ctx > model.context:
         origin, problem = settings.origin("ctx"), f"is larger than the context of {model.name}, {model.context}"
         if origin.startswith("--"):
-            raise UsageError(f"{origin} {ctx} {problem}")
+            raise UsageError(
+                f"{origin} {ctx} {problem}", detail=f"Try: --ctx {model.context}, or -m with another: llm models list"
+            )
         raise ConfigError("ctx", origin=origin, detail=f"{ctx} {problem}")
 
 

@@ -10,8 +10,10 @@ from typing import Any
 from llmcli.cli import json_text, sanitize
 from llmcli.cli.context import Context
 from llmcli.cli.reporter import Reporter
+from llmcli.cli.stats import JobTotals
 from llmcli.cli.text import Ending, Sink, TextOut, goes_to_terminal, text_out
 from llmcli.errors import InternalError, LlmError, OutputError, PartialError, Stopped, TimedOut
+from llmcli.incomplete import AnswerCut
 from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
 from llmcli.values import frozen
 
@@ -81,8 +83,9 @@ class Delivery:
         self._on_terminal = goes_to_terminal(sink)
         self._open: TextOut | None = None
         self._headers = 0
-        self.results: list[Result] = []
-        self.failures: list[Exception] = []
+        self.totals = JobTotals()
+        self.incomplete: list[tuple[str, Exception]] = []
+        self._failure: Exception | None = None  # the first one, or the one that ended the command
 
     def drain(self, events: Iterator[TaskEvent]) -> None:
         """Show all events. An error that ends the task after something was delivered is one failure among results."""
@@ -92,10 +95,10 @@ class Delivery:
         except (Stopped, TimedOut, OutputError):
             raise
         except LlmError as error:
-            if not self.results:
+            if not self.totals.count:
                 raise
             self.abandon()
-            self.failures.append(error)
+            self._note(error)
             self._reporter.error(error, "")
 
     def take(self, event: TaskEvent) -> None:
@@ -152,11 +155,18 @@ class Delivery:
 
     def _fail(self, end: ItemFailed) -> None:
         self.abandon()
-        self.failures.append(end.error)
+        self._note(end.error)
         self._reporter.error(end.error, end.name)
 
+    def _note(self, failure: Exception) -> None:
+        ends = isinstance(failure, TimedOut | Stopped) and not isinstance(self._failure, TimedOut | Stopped)
+        if self._failure is None or ends:
+            self._failure = failure
+
     def _end(self, end: Result, *, streamed: bool) -> None:
-        self.results.append(end)
+        self.totals.add(end)
+        if end.cut:
+            self.incomplete.append((end.name if self._how.several else "", end.incomplete or AnswerCut()))
         if self._cli.flags.json:
             self._line(json_text.dumps(as_object(end, named=self._how.several)))
         elif self._how.row is not None:
@@ -181,20 +191,18 @@ class Delivery:
 
     def check(self) -> None:
         """Raise when everything failed."""
-        if self.failures and not self.results:
+        if self._failure is not None and not self.totals.count:
             raise _NothingDelivered
 
     @property
     def code(self) -> int:
-        """The exit code: 3 when something was delivered and something failed, or an answer was cut."""
-        for failure in self.failures:
-            if isinstance(failure, TimedOut | Stopped):
-                return failure.exit_code
-        if any(result.cut for result in self.results) or (self.failures and self.results):
+        """The exit code: 3 when something was delivered and something failed, or a result is not whole."""
+        if isinstance(self._failure, TimedOut | Stopped):
+            return self._failure.exit_code
+        if self.incomplete or (self._failure is not None and self.totals.count):
             return PartialError.exit_code
-        if self.failures:
-            first = self.failures[0]
-            return first.exit_code if isinstance(first, LlmError) else InternalError.exit_code
+        if self._failure is not None:
+            return self._failure.exit_code if isinstance(self._failure, LlmError) else InternalError.exit_code
         return 0
 
 
@@ -215,6 +223,7 @@ def deliver(cli: Context, task: Callable[[], Iterator[TaskEvent]], how: How = AN
             delivery = Delivery(cli, sink, reporter, how)
             stack.callback(delivery.abandon)
             events = task()
+            delivery.totals.start()
             stack.callback(getattr(events, "close", lambda: None))
             delivery.drain(events)
             delivery.check()
@@ -222,8 +231,8 @@ def deliver(cli: Context, task: Callable[[], Iterator[TaskEvent]], how: How = AN
         pass
     finally:
         reporter.close()
-    reporter.work(delivery.results)
-    reporter.outcome(delivery.code, delivery.results)
+    reporter.work(delivery.totals)
+    reporter.outcome(delivery.code, delivery.incomplete)
     return delivery.code
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from llmcli.cli import sanitize, wording
 from llmcli.cli.context import Context
+from llmcli.cli.context_advice import context_advice
 from llmcli.cli.progress import ProgressBar
 from llmcli.cli.world import Writer
-from llmcli.errors import AnswerCut, LeftUndone
-from llmcli.types import FinishReason, Progress, Result
+from llmcli.types import Progress
+
+if TYPE_CHECKING:
+    from llmcli.cli.stats import JobTotals
 
 _NAMED = 5
 """Items that are named of those that failed in the same way."""
@@ -28,6 +32,7 @@ class Reporter:
         self._results_shown = False
         self._told: wording.Words | None = None
         self._same: list[str] = []
+        self._same_count = 0
 
     def progress(self, event: Progress) -> None:
         """Show progress, where there is a terminal that shows no results yet."""
@@ -60,40 +65,44 @@ class Reporter:
         """Say that an item failed; one fault of many items is told once, and at its end with how many it was the same."""
         words = wording.words(error)
         if name and words == self._told and not self._cli.flags.json:
-            self._same.append(name)
+            self._same_count += 1
+            if len(self._same) < _NAMED:
+                self._same.append(name)
             return
         self._say_same()
         self._told = words
         self.close()
-        wording.show(error, self._cli.world, as_json=self._cli.flags.json, name=name)
+        advice = context_advice(self._cli, error)
+        wording.show(error, self._cli.world, as_json=self._cli.flags.json, name=name, next_step=advice)
 
     def _say_same(self) -> None:
         if self._same:
-            more = f" and {len(self._same) - _NAMED} more" if len(self._same) > _NAMED else ""
-            self._say(f"llm: the same of {'; '.join(map(sanitize.line, self._same[:_NAMED]))}{more}")
+            more = f" and {self._same_count - _NAMED} more" if self._same_count > _NAMED else ""
+            self._say(f"llm: the same of {'; '.join(map(sanitize.line, self._same))}{more}")
             self._same.clear()
+            self._same_count = 0
 
-    def work(self, results: Sequence[Result]) -> None:
+    def work(self, totals: JobTotals) -> None:
         """Say how the backend worked (``-v``) and what the job cost (``--stats``): an object with ``--json``."""
         self._cli.explain_work()
-        if self._cli.flags.stats and results:
+        if self._cli.flags.stats and totals.count:
             from llmcli.cli.stats import stats
 
-            cost = stats(results, self._cli.work())
+            cost = stats(totals, self._cli.work())
             self._say(cost.json() if self._cli.flags.json else cost.line())
 
-    def outcome(self, code: int, results: Sequence[Result]) -> None:
-        """Say what was held back, now that it is known whether the command succeeded, and why a result is partial.
+    def outcome(self, code: int, incomplete: Sequence[tuple[str, Exception]]) -> None:
+        """Say what was held back, now that it is known whether the command succeeded, and why results are not whole.
 
-        With ``--json`` the warnings stand in the results, and stderr holds objects only.
+        ``incomplete``: the names of those ("" where there is one input) with the reasons. With ``--json`` the warnings
+        stand in the results, and stderr holds objects only.
         """
         self._say_same()
         for text in self._held if code and not self._cli.flags.json else ():
             self._say(f"llm: warning: {sanitize.line(text)}")
-        partial = [result for result in results if result.cut]
-        if partial:
-            long = any(result.finish_reason is FinishReason.LENGTH for result in partial)
-            self.error(AnswerCut() if long else LeftUndone(), "")
+        for name, reason in incomplete:
+            self.error(reason, name)
+        self._say_same()
 
     def _say(self, text: str) -> None:
         self.close()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
 from dataclasses import asdict, dataclass
 
 from llmcli.cli import wording
-from llmcli.types import Result, Usage, Work
+from llmcli.types import Result, Timings, Usage, Work
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
     """What a command cost; None where that is unknown.
 
-    ``first_token_s`` and ``total_s``: seconds from the submission of the first request to its first token, and of the
-    slowest result to its end. ``tokens_per_second`` of the decode phase. The rest are the fields of ``types.Work``.
+    Of one result the times are its own. Of several ``first_token_s`` is the shortest, ``total_s`` the seconds on the
+    clock from the beginning of the job to its end, and ``tokens_per_second`` all tokens over these. The rest are the
+    fields of ``types.Work``.
     """
 
     prompt_tokens: int
@@ -60,22 +61,45 @@ def _rounded(number: float) -> str:
     return f"{number:.2f}" if number < 10 else f"{number:.1f}" if number < 100 else f"{number:.0f}"  # noqa: PLR2004
 
 
-def stats(results: Sequence[Result], work: Work) -> Stats:
-    """Return what ``results`` (at least one) cost; several ran side by side, so that their rate is that of all."""
-    usage = sum((result.usage for result in results), Usage())
-    firsts = [result.timings.first_token_s for result in results if result.timings.first_token_s is not None]
-    first, total = min(firsts, default=None), max(result.timings.total_s for result in results)
-    rate = results[0].timings.tokens_per_second
-    if len(results) > 1:
-        decoding = 0.0 if first is None else total - first
-        rate = usage.completion_tokens / decoding if decoding > 0 and usage.completion_tokens > 1 else None
+class JobTotals:
+    """What the results of a job add up to; those of endless records take no more memory than one."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._first: Timings | None = None
+        self._first_token_s: float | None = None
+        self.count = 0
+        self.usage = Usage()
+
+    def start(self) -> None:
+        """Begin to measure the time."""
+        self._started = time.monotonic()
+
+    def add(self, result: Result) -> None:
+        """Count a result."""
+        self.count += 1
+        self.usage += result.usage
+        first = result.timings.first_token_s
+        if first is not None:
+            self._first_token_s = first if self._first_token_s is None else min(first, self._first_token_s)
+        self._first = self._first or result.timings
+
+    def timings(self) -> Timings:
+        """Return the timings of the job up to now."""
+        if self.count == 1 and self._first is not None:
+            return self._first
+        from llmcli.tasks.base import overall_rate
+
+        total = time.monotonic() - self._started
+        return Timings(self._first_token_s, total, overall_rate(self.usage.completion_tokens, total))
+
+
+def stats(totals: JobTotals, work: Work) -> Stats:
+    """Return what a job of one result or more cost."""
+    timings = totals.timings()
     return Stats(
-        prompt_tokens=usage.prompt_tokens,
-        cached_tokens=usage.cached_tokens,
-        completion_tokens=usage.completion_tokens,
-        first_token_s=first,
-        tokens_per_second=rate,
-        total_s=total,
+        **asdict(totals.usage),
+        **asdict(timings),
         decode_threads=work.decode_threads,
         prompt_threads=work.prompt_threads,
         width=work.width,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli import errors as e
-from llmcli.cli import json_text, sanitize
+from llmcli.cli import incomplete_wording, json_text, sanitize
 from llmcli.cli.world import CLOSED, World
 
 Words = tuple[str, str]
@@ -109,7 +109,7 @@ def _overflow(error: e.ContextOverflow) -> Words:
         return _with_detail(f"{_of(error)} does not take so long a request", error), advice
     subject = f"{_of(error)}: " if _of(error) else ""
     text = f"{subject}{error.tokens} tokens do not fit the context of {error.context} tokens"
-    return text, "Shorten the input, raise --ctx, or summarize it first: llm summarize FILE"
+    return text, "Shorten the input, or summarize it first: llm summarize FILE"
 
 
 def _memory(error: e.OutOfMemory) -> Words:
@@ -237,11 +237,7 @@ def _try_again(error: e.TryAgain) -> Words:
 _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     e.BadVariables: lambda x: (_of(x), f"Try: llm {x.prompt.replace('/', ' ')} --list" if "/" in x.prompt else ""),
     e.UsageError: lambda x: (_of(x), x.detail),
-    e.AnswerCut: lambda _: ("the answer was cut at a limit", "Raise it with --max-tokens or --ctx."),
-    e.LeftUndone: lambda _: (
-        "a part was left as it was",
-        "The warnings say which and why; a larger model may do better: llm models list",
-    ),
+    **incomplete_wording.WORDS,
     e.PartialError: lambda x: (_with_detail(_of(x) or "something failed", x), ""),
     e.BinaryInput: lambda x: (_with_detail(f"{_of(x)} is not a text", x), "Convert it to text first."),
     e.NotUtf8: lambda x: (
@@ -330,33 +326,37 @@ def words(error: Exception) -> Words:
     return sanitize.line(f"internal error: {type(error).__name__}: {error}"), ""
 
 
-def as_object(error: Exception, command: str = "", **more: Any) -> str:
-    """Return the error as one line of JSON; ``command`` as in ``show``."""
-    happened, advice = _words_of(error, command)
+def as_object(error: Exception, command: str = "", next_step: str = "", **more: Any) -> str:
+    """Return the error as one line of JSON; ``command`` and ``next_step`` as in ``show``."""
+    happened, advice = _words_of(error, command, next_step)
     code = error.exit_code if isinstance(error, e.LlmError) else e.InternalError.exit_code
     body = {"code": code, "type": type(error).__name__, "message": happened, "next": advice or None, **more}
     return json_text.dumps({"error": body})
 
 
-def _words_of(error: Exception, command: str) -> Words:
+def _words_of(error: Exception, command: str, next_step: str = "") -> Words:
     happened, advice = words(error)
+    advice = sanitize.line(next_step) or advice
     if isinstance(error, e.UsageError) and not advice:
         advice = f"Try: llm {command} --help" if command else "Try: llm --help"
     return happened, advice
 
 
-def show(error: Exception, world: World, *, as_json: bool, command: str = "", name: str = "") -> None:
+def show(
+    error: Exception, world: World, *, as_json: bool, command: str = "", name: str = "", next_step: str = ""
+) -> None:
     """Write the error to stderr; ``name`` is the item that failed, ``command`` the words whose help is of use.
 
-    Nothing is said about a signal or a reader that went away: the user knows.
+    ``next_step`` is what to do, where the caller knows it better than the error does. Nothing is said about a signal or a reader that went away: the user knows.
     """
     name = sanitize.line(name)
     if isinstance(error, e.Stopped):
         return
     if as_json:
-        say(world, as_object(error, command, **({"name": name} if name else {})))
+        say(world, as_object(error, command, next_step, **({"name": name} if name else {})))
         return
-    happened, advice = _words_of(error, command)
+    happened, advice = _words_of(error, command, next_step)
+    name = "standard input" if name == "-" else name
     if name and name not in happened:
         happened = f"{name}: {happened}"
     say(world, f"llm: {happened}" + (f"\n{advice}" if advice else ""))

@@ -56,6 +56,8 @@ class Segment:
     """What the document says to translators."""
     width: int | None = None
     """Characters that a line may have, None where there is no limit."""
+    emphasis: bool = False
+    """Whether ``*``, ``_`` and ``~~`` emphasize words in it, as in Markdown."""
     existing: str | None = None
     """A translation that the document holds already: it needs none."""
     also: tuple[Edit, ...] = ()

@@ -9,6 +9,7 @@ from typing import Any
 
 from llmcli.backends.base import Backend
 from llmcli.errors import ContextOverflow, InternalError, Interrupted, LlmError, TimedOut
+from llmcli.incomplete import AnswerCut, EmptyAnswer
 from llmcli.templates import Prompt
 from llmcli.types import (
     Delta,
@@ -17,7 +18,6 @@ from llmcli.types import (
     FinishReason,
     ItemFailed,
     Message,
-    Notice,
     Priority,
     ReasoningPiece,
     Request,
@@ -33,6 +33,9 @@ from llmcli.types import (
 from llmcli.values import frozen
 
 EMPTY_ANSWER = "the model gave an empty answer"
+WARMER = 0.3
+"""Added to the temperature of a later try, since greedy sampling would answer the same."""
+_SEEDS = 2**32
 
 
 @frozen
@@ -102,6 +105,21 @@ def make_request(
     )
 
 
+def second_try(request: Request, options: Options) -> Request | None:
+    """Return the request that asks again; None where the user wants greedy sampling, which would answer the same.
+
+    A seed goes up by one, so that the same command line asks for the same two answers.
+    """
+    sampling = request.sampling
+    if sampling.temperature == 0:
+        if options.temperature == 0:
+            return None
+        sampling = replace(sampling, temperature=WARMER)
+    if sampling.seed is not None:
+        sampling = replace(sampling, seed=(sampling.seed + 1) % _SEEDS)
+    return replace(request, id=f"{request.id}.again", sampling=sampling)
+
+
 def answer_limit(prompt: Prompt, options: Options, default: int | None) -> int | None:
     """Return the longest answer in tokens: the user's before the prompt file's before the verb's ``default``."""
     return options.max_tokens or prompt.options.max_tokens or default
@@ -131,6 +149,11 @@ def raise_failure(finished: Finished) -> None:
     error = failure(finished)
     if error is not None:
         raise error
+
+
+def overall_rate(tokens: int, seconds: float) -> float | None:
+    """Return the tokens per second of calls that ran side by side; None below two tokens."""
+    return tokens / seconds if tokens > 1 and seconds > 0 else None
 
 
 class Answer:
@@ -163,7 +186,7 @@ class Tally:
     """Usage and timings of all calls made for one item.
 
     One call's timings are its own. Of many, ``total_s`` runs on the clock from the first submission (the creation of
-    the tally), and the rate is all tokens over the time after the first one, since the calls ran side by side.
+    the tally), and the rate is all tokens over that time, since the calls ran side by side.
     """
 
     def __init__(self) -> None:
@@ -186,11 +209,7 @@ class Tally:
             return self._calls[0].timings
         total = time.monotonic() - self._started
         firsts = [call.timings.first_token_s for call in self._calls if call.timings.first_token_s is not None]
-        first = min(firsts, default=None)
-        tokens = self.usage.completion_tokens
-        decode = total - (first or 0.0)
-        rate = tokens / decode if first is not None and tokens > 1 and decode > 0 else None
-        return Timings(first_token_s=first, total_s=total, tokens_per_second=rate)
+        return Timings(min(firsts, default=None), total, overall_rate(self.usage.completion_tokens, total))
 
 
 def one_answer(
@@ -206,8 +225,8 @@ def one_answer(
     """Run one request as one item: its Deltas as they come, then its Result, or ItemFailed.
 
     A prompt that leaves no room for an answer in the context is refused (``ContextOverflow``), before it is sent where
-    the backend does not do so itself. What
-    was delivered before a failure or a time-out stands.
+    the backend does not do so itself. An empty answer is asked for once more where it may come out otherwise, then the
+    item fails (``EmptyAnswer``). What was delivered before a failure or a time-out stands.
     """
     info = backend.info()
     if not info.refuses:
@@ -215,23 +234,17 @@ def one_answer(
         if tokens >= info.context:
             yield ItemFailed(item, name, ContextOverflow(name, tokens=tokens, context=info.context))
             return
-    answer, tally = Answer(), Tally()
-    with backend.open() as job:
-        job.submit(request)
-        job.close_input()
-        for event in job:
-            answer.take(event)
-            if isinstance(event, TextPiece | ReasoningPiece):
-                yield Delta(event.text, item, reasoning=isinstance(event, ReasoningPiece))
+    tally = Tally()
+    answer = yield from _stream(backend, request, item, tally)
+    if is_empty(answer) and ended(answer).reason is FinishReason.STOP:
+        again = second_try(request, options)
+        answer = answer if again is None else (yield from _stream(backend, again, item, tally))
     finished = ended(answer)
-    tally.add(finished)
-    error = failure(finished)
+    error = failure(finished) or (EmptyAnswer(name, limit=finished.limit) if is_empty(answer) else None)
     if error is not None:
         yield ItemFailed(item, name, error)
         return
-    warnings = () if answer.text.strip() else (EMPTY_ANSWER,)
-    for warning in warnings:
-        yield Notice(warning, item)
+    cut = is_cut(finished, options)
     yield Result(
         item,
         name,
@@ -242,9 +255,28 @@ def one_answer(
         finish_reason=finished.reason,
         usage=tally.usage,
         timings=tally.timings,
-        warnings=warnings,
-        cut=is_cut(finished, options),
+        cut=cut,
+        incomplete=AnswerCut(limit=finished.limit) if cut else None,
     )
+
+
+def _stream(backend: Backend, request: Request, item: int, tally: Tally) -> Generator[Delta, None, Answer]:
+    """Yield the pieces of an answer, from the first one with a visible character on; return the answer."""
+    answer, held, visible = Answer(), "", False
+    with backend.open() as job:
+        job.submit(request)
+        job.close_input()
+        for event in job:
+            answer.take(event)
+            if isinstance(event, TextPiece):
+                held += event.text
+                if visible or held.strip():
+                    yield Delta(held, item)
+                    held, visible = "", True
+            elif isinstance(event, ReasoningPiece):
+                yield Delta(event.text, item, reasoning=True)
+    tally.add(ended(answer))
+    return answer
 
 
 def ended(answer: Answer) -> Finished:
@@ -252,6 +284,11 @@ def ended(answer: Answer) -> Finished:
     if answer.finished is None:
         raise InternalError(detail="the backend ended a job without ending its requests")
     return answer.finished
+
+
+def is_empty(answer: Answer) -> bool:
+    """Whether an answer holds nothing that can be seen."""
+    return not answer.text.strip()
 
 
 def passed_on(failed: ItemFailed, item: int) -> ItemFailed:

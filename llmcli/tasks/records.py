@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from llmcli.backends.base import Backend, Job
 from llmcli.documents.records import Record
-from llmcli.tasks.base import Answer
+from llmcli.tasks.base import Answer, ended
 from llmcli.types import Request
 
-WINDOW = 256  # records on their way at once
+WINDOW = 256  # records read ahead
 
 
 def in_order(
@@ -20,27 +21,31 @@ def in_order(
     """Yield each record with its finished answer, None where ``make`` wants no request for it.
 
     ``make`` names a request ``str(record.index)``. The records are read by a thread of their own, so that an answer
-    comes out while the source of the next record is still silent; at most ``window`` requests are on their way. What
-    the source raises is raised here after the answers of the records before it.
+    comes out while the source of the next record is still silent; at most ``window`` records are read ahead of those
+    that were yielded, with or without a request. What the source raises is raised here after the answers of the records
+    before it.
     """
     with backend.open() as job:
-        feeder = _Feeder(job, records, make, window)
-        feeder.start()
+        line = _Line(job, records, make, window)
+        line.start()
         try:
-            for event in job:
-                answer = feeder.answers[event.id]
-                answer.take(event)
-                if answer.finished is not None:
-                    yield from feeder.ready()
-            yield from feeder.ready()
+            yield from line.outcomes()
         finally:
-            feeder.stop()
-    if feeder.error is not None:
-        raise feeder.error
+            line.stop()
+    if line.error is not None:
+        raise line.error
 
 
-class _Feeder(threading.Thread):
-    """Submits the records; ``waiting`` holds those that were not yielded yet, in order.
+@dataclass(slots=True)
+class _Waiting:
+    """A record that was not yielded yet; ``answer`` is None where it needs no request."""
+
+    record: Record
+    answer: Answer | None
+
+
+class _Line(threading.Thread):
+    """Reads and submits the records; ``_waiting`` holds those that were not yielded yet, in order.
 
     A daemon, since a source that is silent for ever (a terminal, a pipe) must not hold back the end of the process.
     """
@@ -49,51 +54,72 @@ class _Feeder(threading.Thread):
         self, job: Job, records: Iterable[Record], make: Callable[[Record], Request | None], window: int
     ) -> None:
         super().__init__(name="records", daemon=True)
-        self.answers: dict[str, Answer] = {}
         self.error: BaseException | None = None
         self._job = job
         self._records = records
         self._make = make
         self._slots = threading.Semaphore(window)
-        self._waiting: deque[tuple[Record, str | None]] = deque()
+        self._changed = threading.Condition()
+        self._waiting: deque[_Waiting] = deque()
+        self._answers: dict[str, Answer] = {}
+        self._ended = False
         self._stopped = False
 
     def run(self) -> None:
         """Submit all records, then close the input."""
         try:
             for record in self._records:
-                if not self._feed(record):
+                if not self._submit(record):
                     return
         except BaseException as error:  # noqa: BLE001 (raised again by the reader of the answers)
             self.error = error
         finally:
             self._job.close_input()
+            with self._changed:
+                self._ended = True
+                self._changed.notify()
 
-    def _feed(self, record: Record) -> bool:
+    def _submit(self, record: Record) -> bool:
         request = self._make(record)
-        if request is None:  # takes no slot: no event would come that gives it back
-            self._waiting.append((record, None))
-            return True
         self._slots.acquire()
         if self._stopped:
             return False
-        self.answers[request.id] = Answer()
-        self._waiting.append((record, request.id))
-        self._job.submit(request)
+        answer = None
+        if request is not None:
+            answer = self._answers[request.id] = Answer()
+        with self._changed:
+            self._waiting.append(_Waiting(record, answer))
+            self._changed.notify()
+        if request is not None:
+            self._job.submit(request)
         return True
 
-    def ready(self) -> Iterator[tuple[Record, Answer | None]]:
-        """Take the records at the head that are done."""
-        while self._waiting:
-            record, request_id = self._waiting[0]
-            if request_id is not None and self.answers[request_id].finished is None:
-                return
+    def outcomes(self) -> Iterator[tuple[Record, Answer | None]]:
+        """Yield the records in order, each as soon as it is done. Raises ``InternalError`` when one never is.
+
+        The events of the job are awaited only while the first record in the line has a request: no event comes of one
+        that has none.
+        """
+        events = iter(self._job)
+        while (first := self._first()) is not None:
+            while first.answer is not None and first.answer.finished is None:
+                event = next(events, None)
+                if event is not None:
+                    self._answers[event.id].take(event)
+                elif self.error is None:
+                    ended(first.answer)  # raises
+                else:  # it could not be submitted
+                    return
             self._waiting.popleft()
-            if request_id is None:
-                yield record, None
-            else:
-                self._slots.release()
-                yield record, self.answers.pop(request_id)
+            self._answers.pop(str(first.record.index), None)
+            self._slots.release()
+            yield first.record, first.answer
+
+    def _first(self) -> _Waiting | None:
+        """Return the first record in the line, once there is one; None when there will be none."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ended)
+            return self._waiting[0] if self._waiting else None
 
     def stop(self) -> None:
         """Let the thread end when it next wakes."""

@@ -10,6 +10,7 @@ from functools import partial
 from llmcli.documents.formats import find_format
 from llmcli.documents.segments import Segment, join
 from llmcli.errors import CannotCreate, UsageError
+from llmcli.incomplete import LeftUndone
 from llmcli.store.memory import Memory
 from llmcli.tasks.base import Tally
 from llmcli.tasks.together import Cancel, Step, together
@@ -305,7 +306,9 @@ class _Translation:
     def _result(self) -> Result:
         counts = self._report.counts(self.item)
         kept = counts.get(Status.UNTRANSLATED, 0)
-        limited = any(place.unit.limited for place in self._places if place.unit)
+        left = [place.unit for place in self._places if place.unit and place.status is Status.UNTRANSLATED]
+        cut = [unit for unit in left if unit.cut]
+        by_user = any(unit.cut_by_user for unit in cut)
         called = any(place.unit for place in self._places) and self._translator.instead is None
         return Result(
             self.item,
@@ -321,11 +324,12 @@ class _Translation:
             },
             model=self._translator.backend.info().model if called else "",
             prompt=self._translator.prompt.name,
-            finish_reason=FinishReason.LENGTH if limited else FinishReason.STOP,
+            finish_reason=FinishReason.LENGTH if cut else FinishReason.STOP,
             usage=self._tally.usage,
             timings=self._tally.timings if called else Timings(),
             warnings=tuple(self._warnings),
             cut=kept > 0,
+            incomplete=LeftUndone(left=kept, total=len(self._places), limited=by_user) if kept else None,
         )
 
 

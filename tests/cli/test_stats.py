@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from llmcli.cli.stats import stats
+from llmcli.cli import stats as module
+from llmcli.cli.stats import JobTotals
 from llmcli.types import Result, Timings, Usage, Work
 
 WORK = Work(decode_threads=3, prompt_threads=4, width=8, peak_memory=512_000_000, joules=12.34)
@@ -16,6 +19,17 @@ FIELDS = {
     "prompt_tokens", "cached_tokens", "completion_tokens", "first_token_s", "tokens_per_second", "total_s",
     "decode_threads", "prompt_threads", "width", "peak_memory_bytes", "joules",
 }  # fmt: skip
+
+
+def stats(results, work):
+    """Return what results cost whose job took 4 seconds on the clock."""
+    clock = iter([100.0, 104.0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.time, "monotonic", lambda: next(clock))
+        totals = JobTotals()
+        for result in results:
+            totals.add(result)
+        return module.stats(totals, work)
 
 
 @pytest.fixture
@@ -85,13 +99,27 @@ def test_what_a_backend_does_not_know_is_left_out():
 
 
 def test_the_rate_of_several_results_is_that_of_the_job():
-    """They ran side by side: all tokens, over the time after the first one."""
+    """They ran side by side, and not all at once: all tokens, over the seconds on the clock, not those of the longest."""
     slow = replace(ONE, usage=Usage(10, 4, 6), timings=Timings(0.5, 2.25, 10.0))
     said = stats([ONE, slow], WORK)
-    assert (said.first_token_s, said.total_s, said.tokens_per_second) == (0.25, 2.25, 4.0)
+    assert (said.first_token_s, said.total_s, said.tokens_per_second) == (0.25, 4.0, 2.0)
     assert (said.prompt_tokens, said.cached_tokens, said.completion_tokens) == (20, 8, 8)
     assert stats([ONE], WORK).tokens_per_second == 40.0
     assert stats([replace(ONE, usage=Usage(10, 4, 0))] * 2, WORK).tokens_per_second is None
+
+
+def test_a_job_of_many_records_takes_all_its_time(llm, monkeypatch):
+    """--stats covers the job, on the clock and with the tokens of all records; each record has its own timings."""
+    clock = itertools.count(0, 0.5)
+    monkeypatch.setattr("llmcli.cli.stats.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    records = b"one two\n" * 300
+    run = llm(
+        "sentiment", "--json", "--stats", stdin=records, answer=lambda _: {"positive": 0, "neutral": -1, "negative": -2}
+    )
+    results = [json.loads(line) for line in run.out.splitlines()]
+    said = json.loads(run.err)["stats"]
+    assert {result["timings"]["total_s"] for result in results} == {0.1} and said["total_s"] == 0.5
+    assert said["prompt_tokens"] == sum(result["usage"]["prompt_tokens"] for result in results)
 
 
 def test_verbose_says_what_was_chosen_and_why(answered):

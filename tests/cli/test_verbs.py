@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -223,7 +224,7 @@ def test_what_stays_untranslated_is_said_even_when_quiet(llm):
     """A paragraph that is left as it was is no matter of limits; -q drops the warning, not the reason for 3."""
     run = llm("translate", "--to", "fr", "-q", stdin=b"one\n", answer=lambda _: "x" * 900)
     assert (run.code, run.out) == (3, "one\n")
-    assert "left as it was" in run.err and "limit" not in run.err and "llm: warning" not in run.err
+    assert run.err.splitlines()[0] == "llm: 1 of 1 segment was left untranslated" and "llm: warning" not in run.err
 
 
 def test_a_partial_result_with_json_leaves_only_objects_on_stderr(llm):
@@ -231,6 +232,97 @@ def test_a_partial_result_with_json_leaves_only_objects_on_stderr(llm):
     run = llm("translate", "--to", "fr", "--json", stdin=b"one\n", answer=lambda _: "x" * 900)
     assert json.loads(run.out)["warnings"]
     assert [json.loads(line)["error"]["type"] for line in run.err.splitlines()] == ["LeftUndone"]
+
+
+def test_how_many_segments_are_left_is_said_in_all_places(llm, tmp_path):
+    """Standard error, the warnings, --json, the report and the line for people say the same numbers."""
+    argv = ["translate", "--to", "fr", "--no-tm", "--report", str(tmp_path / "report.json")]
+    text = "".join(f"text {letter}\n\n" for letter in "abcdefghijkl").encode()
+
+    def answer(request):
+        return "bon" if last(request).strip().endswith("text g") else ""
+
+    run = llm(*argv, "-v", stdin=text, answer=answer)
+    assert run.code == 3 and run.err.count("left untranslated: ") == 11
+    assert "llm: 11 of 12 segments were left untranslated\n" in run.err
+    assert "12 segments, 11 left untranslated\n" in run.err
+    (document,) = json.loads((tmp_path / "report.json").read_text())["documents"]
+    statuses = [segment["status"] for segment in document["segments"]]
+    assert (document["untranslated"], statuses.count("untranslated"), len(statuses)) == (11, 11, 12)
+    run = llm(*argv, "--json", stdin=text, answer=answer)
+    found = json.loads(run.out)
+    assert (found["untranslated"], found["segments"], len(found["warnings"])) == (11, 12, 11)
+    assert json.loads(run.err)["error"]["message"] == "11 of 12 segments were left untranslated"
+
+
+def test_each_of_several_documents_says_what_is_left_of_it(llm, tmp_path):
+    """With several inputs the reason for 3 names the document."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text("one two\n")
+    names = [str(tmp_path / "a.txt"), str(tmp_path / "b.txt")]
+    run = llm("translate", "--to", "fr", "--no-tm", "-q", "-o", str(tmp_path / "fr"), *names, answer=lambda _: "")
+    assert run.code == 3
+    assert run.err.splitlines()[0] == f"llm: {names[0]}: 1 of 1 segment was left untranslated"
+    assert run.err.splitlines()[2] == f"llm: the same of {names[1]}"
+
+
+def test_a_translation_that_a_limit_cuts_is_said(llm):
+    """Off a terminal too, with what to do; nothing of it is remembered, so that a run without the limit is whole."""
+    argv = ["translate", "--to", "fr"]
+    run = llm(*argv, "--max-tokens", "1", stdin=b"one two\n", answer=lambda _: "un deux")
+    assert (run.code, run.out) == (3, "one two\n")
+    happened, advice = run.err.splitlines()[-2:]
+    assert happened == "llm: 1 of 1 segment was left untranslated" and "--max-tokens" in advice
+    run = llm(*argv, stdin=b"one two\n", answer=lambda _: "un deux")
+    assert (run.code, run.out) == (0, "un deux\n")
+
+
+def test_a_summary_says_what_it_lacks(llm, tmp_path):
+    """Off a terminal and with --json: the lines of the document, in the error, the warnings and a field."""
+    file = tmp_path / "report.md"
+    file.write_text("".join(f"Line {number}. {'filler ' * 20}\n\n" for number in range(40)))
+
+    def answer(request):
+        return "" if "part 2 of" in last(request) else "short"
+
+    run = llm("summarize", str(file), answer=answer, context=400)
+    assert (run.code, run.out) == (3, "short\n")
+    happened = run.err.splitlines()[-2]
+    found = re.fullmatch(
+        rf"llm: lines (\d+) to (\d+) of {file} \(part 2 of (\d+)\) are missing from the summary", happened
+    )
+    assert found, run.err
+    assert run.err.splitlines()[-1].startswith("A larger model may do better")
+    run = llm("summarize", "--json", str(file), answer=answer, context=400)
+    (missing,) = json.loads(run.out)["missing"]
+    first, last_line, parts = map(int, found.groups())
+    assert missing == {
+        "first_line": first, "last_line": last_line, "part": 2, "parts": parts, "stage": 0, "reason": "empty",
+    }  # fmt: skip
+    assert len(json.loads(run.out)["warnings"]) == 1
+    assert json.loads(run.err)["error"]["type"] == "PartsMissing"
+
+
+@pytest.mark.parametrize("argv", [["ask", "Q"], ["generate", "poem", "--no-stdin", "--var", "topic=rain"], ["chat"]])
+def test_an_empty_answer_is_a_failure(llm, argv, tmp_path):
+    """Nothing was delivered: 1, said in one line with a next step, and a file of -o stays as it was."""
+    (tmp_path / "out").write_text("before")
+    output = [] if argv[0] == "chat" else ["-o", str(tmp_path / "out")]
+    run = llm(*argv, *output, stdin=b"hello\n", answer=lambda _: " \n")
+    assert (run.code, run.out, len(run.backend.requests)) == (1, "", 2)
+    happened, advice = run.err.splitlines()
+    assert happened.endswith("the model gave an empty answer") and advice
+    assert (tmp_path / "out").read_text() == "before"
+
+
+def test_one_empty_summary_of_several_is_partial(llm, tmp_path):
+    """Something was delivered and something failed: 3."""
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"Text {name}.")
+    names = [str(tmp_path / "one"), str(tmp_path / "two")]
+    run = llm("summarize", *names, answer=lambda r: "" if "Text one" in last(r) else "S2")
+    assert (run.code, run.out) == (3, f"==> {names[1]} <==\nS2\n")
+    assert f"{names[0]}: the model gave an empty answer" in run.err
 
 
 def test_records_of_several_files_name_their_file(llm, tmp_path):

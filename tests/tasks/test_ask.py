@@ -1,11 +1,12 @@
 import pytest
 from scripted import Reply, ScriptedBackend, everything
-from tasks.helpers import error, notices, of, result, streamed
+from tasks.helpers import error, of, result, streamed
 
 from llmcli.documents.reading import Document
 from llmcli.errors import ContextOverflow, EmptyInput, InternalError, TimedOut
+from llmcli.incomplete import AnswerCut, EmptyAnswer
 from llmcli.tasks.ask import ask
-from llmcli.tasks.base import Options
+from llmcli.tasks.base import WARMER, Options
 from llmcli.types import Delta, FinishReason, Usage
 
 
@@ -58,6 +59,7 @@ def test_the_context_cuts(prompts):
     """An answer that fills the context is cut."""
     answer = result(ask(ScriptedBackend(lambda _: "so " * 99, context=20), prompts, "go on", [], Options()))
     assert (answer.cut, answer.finish_reason, answer.usage.completion_tokens) == (True, FinishReason.LENGTH, 18)
+    assert isinstance(answer.incomplete, AnswerCut) and answer.incomplete.limit == "context"
 
 
 def test_the_users_limit_does_not_cut(prompts):
@@ -97,7 +99,45 @@ def test_closing_cancels(prompts):
     assert backend.cancelled == ["ask"]
 
 
-def test_an_empty_answer_is_noticed(prompts):
-    """A model that answers nothing does not go unnoticed."""
-    events = list(ask(ScriptedBackend(lambda _: ""), prompts, "go on", [], Options()))
-    assert notices(events) == list(result(events).warnings) == ["the model gave an empty answer"]
+@pytest.mark.parametrize("empty", ["", " \n"])
+def test_an_empty_answer_is_asked_for_again(prompts, empty):
+    """The second answer counts, with another seed; nothing of the first one is shown, and both are paid for."""
+    answers = iter([empty, "yes"])
+    backend = ScriptedBackend(lambda _: next(answers))
+    events = list(ask(backend, prompts, "go on", [], Options(seed=7)))
+    assert streamed(events) == result(events).text == "yes"
+    assert [request.sampling.seed for request in backend.requests] == [7, 8]
+    assert result(events).usage.prompt_tokens == sum(map(backend.prompt_tokens, backend.requests))
+
+
+def test_a_greedy_answer_is_asked_for_again_with_a_temperature(prompts, tmp_path):
+    """Where the prompt file is greedy; what the user chose stays, and is not asked for twice."""
+    (tmp_path / "prompts" / "ask.yaml").write_text(
+        'description: d\nuser: "{{ question }}"\noptions: {temperature: 0}\n'
+    )
+    backend = ScriptedBackend(lambda _: "")
+    list(ask(backend, prompts, "go on", [], Options()))
+    list(ask(backend, prompts, "go on", [], Options(temperature=0)))
+    assert [request.sampling.temperature for request in backend.requests] == [0, WARMER, 0]
+
+
+def test_two_empty_answers_are_a_failure(prompts):
+    """A model that answers nothing fails the item, since nothing was delivered."""
+    backend = ScriptedBackend(lambda _: "")
+    failed = error(ask(backend, prompts, "go on", [], Options()))
+    assert isinstance(failed, EmptyAnswer) and (failed.exit_code, failed.limit) == (1, None)
+    assert len(backend.requests) == 2
+
+
+def test_a_limit_that_leaves_no_answer_is_not_tried_again(prompts):
+    """An answer whose tokens all went into blanks (or into reasoning) would end at the same limit again."""
+    backend = ScriptedBackend(lambda _: Reply("", reason=FinishReason.LENGTH))
+    failed = error(ask(backend, prompts, "go on", [], Options(max_tokens=3)))
+    assert isinstance(failed, EmptyAnswer) and failed.limit == "max_tokens"
+    assert len(backend.requests) == 1
+
+
+def test_blanks_at_the_beginning_belong_to_the_answer(prompts):
+    """They come with its first word."""
+    events = list(ask(ScriptedBackend(lambda _: Reply("\n  x y ")), prompts, "go on", [], Options()))
+    assert streamed(events) == result(events).text == "\n  x y "

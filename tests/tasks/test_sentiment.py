@@ -6,7 +6,7 @@ from itertools import count, islice
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import ScriptedBackend, last
+from scripted import ScriptedBackend, ScriptedJob, last
 from tasks.helpers import of
 
 from llmcli.documents.records import Record
@@ -14,7 +14,7 @@ from llmcli.errors import ConfigError, ContextOverflow, InternalError, NotUtf8, 
 from llmcli.tasks.base import Options
 from llmcli.tasks.records import WINDOW
 from llmcli.tasks.sentiment import probabilities, sentiment
-from llmcli.types import ItemFailed, Progress, Result, Score, Usage
+from llmcli.types import Finished, ItemFailed, Progress, Result, Score, Usage
 
 GOOD = {"positive": math.log(0.6), "neutral": math.log(0.3), "negative": math.log(0.1)}
 
@@ -129,6 +129,64 @@ def test_an_endless_input_streams(prompts):
     events.close()
     assert results == list(range(2 * WINDOW))
     assert len(read) <= 3 * WINDOW + 2
+
+
+@pytest.mark.parametrize("text", ["", " \t"])
+def test_endless_blank_records_stream(prompts, text):
+    """Blank records come out in their places while the input goes on, and no more than a window is read ahead."""
+    read = []
+
+    def endless():
+        for index in count():
+            read.append(index)
+            yield Record(index, text, index + 1)
+
+    backend = ScriptedBackend(scored)
+    events = sentiment(backend, prompts, endless(), Options())
+    results = list(islice((event for event in events if isinstance(event, Result)), 20 * WINDOW))
+    ahead = len(read) - len(results)
+    events.close()
+    assert [answer.item for answer in results] == list(range(20 * WINDOW))
+    assert {answer.fields["label"] for answer in results} == {None}
+    assert ahead <= WINDOW + 2 and backend.requests == []
+
+
+def test_a_blank_record_comes_while_the_input_is_silent(prompts):
+    """A blank record is answered before the next one is there, after a record that had a request and before any."""
+    source = queue.Queue()
+    events = sentiment(ScriptedBackend(scored), prompts, iter(source.get, None), Options())
+    results = (event for event in events if isinstance(event, Result))
+    for index, text in enumerate(["", "text", "", ""]):
+        source.put(Record(index, text, index + 1))
+        assert next(results).item == index
+    source.put(None)
+    assert list(results) == []
+
+
+def test_a_record_that_cannot_be_submitted_ends_the_input(prompts, monkeypatch):
+    """What a backend raises at a submission is raised after the answers of the records before it."""
+    submit = ScriptedJob.submit
+
+    def refuse(job, request):
+        if last(request) == "b":
+            raise InternalError(detail="no")
+        submit(job, request)
+
+    monkeypatch.setattr(ScriptedJob, "submit", refuse)
+    events = sentiment(ScriptedBackend(scored), prompts, records("a", "b", "c"), Options())
+    assert next(events).item == 0
+    with pytest.raises(InternalError, match="no"):
+        list(events)
+
+
+def test_a_backend_that_forgets_a_record_is_a_bug(prompts, monkeypatch):
+    """A record whose request never ends is an internal error, never left out."""
+    ends = ScriptedJob.__iter__
+    monkeypatch.setattr(
+        ScriptedJob, "__iter__", lambda job: (e for e in ends(job) if not (isinstance(e, Finished) and e.id == "1"))
+    )
+    with pytest.raises(InternalError):
+        run(ScriptedBackend(scored), prompts, "a", "b")
 
 
 def test_a_silent_input_does_not_hold_back_results(prompts):

@@ -1,4 +1,5 @@
-import re
+from collections import Counter
+from dataclasses import asdict
 
 import pytest
 from scripted import Reply, ScriptedBackend, everything, last, words
@@ -6,6 +7,7 @@ from tasks.helpers import error, notices, of, result, streamed
 
 from llmcli.documents.reading import Document
 from llmcli.errors import ContextOverflow, EmptyInput, InternalError, MissingError, TimedOut
+from llmcli.incomplete import EmptyAnswer, MissingPart, PartsMissing
 from llmcli.tasks.base import Options
 from llmcli.tasks.summarize import summarize, tokens_for
 from llmcli.types import Delta, FinishReason, ItemFailed, Priority, Progress, Result, Usage
@@ -149,21 +151,121 @@ def test_no_room_for_text_is_an_error(prompts):
     assert isinstance(error(run(ScriptedBackend(gist, context=16), prompts, LONG)), ContextOverflow)
 
 
-def test_a_cut_part_is_noticed(prompts):
-    """A part whose summary was cut is named in a notice and in the result's warnings, which is not cut itself."""
-    backend = ScriptedBackend(lambda r: "word " * 5000 if "part=2/" in everything(r) else gist(r), context=300)
+def of_part(number, bad, *, tries=2):
+    """Answer ``bad`` to so many tries of a part, and well to everything else."""
+    seen = []
+
+    def answer(request):
+        if f"part={number}/" not in everything(request) or len(seen) == tries:
+            return gist(request)
+        seen.append(request)
+        return bad
+
+    return answer
+
+
+def lines_of(backend, number):
+    """Return the first and the last line of the document that a part's text holds."""
+    before = sum(last(request).count("\n") for request in parts(backend)[: number - 1])
+    return before + 1, before + last(parts(backend)[number - 1]).rstrip().count("\n") + 1
+
+
+@pytest.mark.parametrize("bad", ["", " \n", "word " * 5000], ids=["empty", "blank", "cut"])
+def test_a_bad_answer_about_a_part_is_asked_for_again(prompts, bad):
+    """An empty or a cut answer about a part is asked for once more, sampled otherwise, and the second one counts."""
+    backend = ScriptedBackend(of_part(2, bad, tries=1), context=300)
     events = run(backend, prompts, LONG)
-    assert result(events).warnings == tuple(notices(events))
-    (notice,) = notices(events)
-    assert re.fullmatch(r"part 2 of \d+: its summary was cut at 75 tokens", notice)
-    assert not result(events).cut
+    first, second = [request for request in backend.requests if "part=2/" in everything(request)]
+    assert last(first) == last(second) and second.sampling.temperature > first.sampling.temperature == 0
+    assert second.max_tokens == first.max_tokens * (2 if "word" in bad else 1)
+    answer = result(events)
+    assert (answer.cut, answer.incomplete, answer.warnings, notices(events)) == (False, None, (), [])
+    assert (answer.fields, answer.finish_reason) == ({"missing": []}, FinishReason.STOP)
+    assert gist(first) in last(backend.requests[-1])
 
 
-def test_an_empty_part_is_noticed(prompts):
-    """A part whose summary is empty is named in a notice."""
-    backend = ScriptedBackend(lambda r: "" if "part=2/" in everything(r) else gist(r), context=300)
-    (notice,) = notices(run(backend, prompts, LONG))
-    assert notice.startswith("part 2 of ") and notice.endswith("the model gave an empty answer")
+@pytest.mark.parametrize(
+    ("bad", "reason", "what", "finish"),
+    [
+        ("", "empty", "the model gave an empty answer", FinishReason.STOP),
+        ("word " * 5000, "cut", "its summary was cut at 75 tokens", FinishReason.LENGTH),
+    ],
+)
+def test_a_part_that_stays_empty_or_cut_is_missing(prompts, bad, reason, what, finish):
+    """The result is not whole; a warning, a field and an error say which lines of the document it lacks."""
+    backend = ScriptedBackend(of_part(2, bad), context=300)
+    events = run(backend, prompts, LONG)
+    answer = result(events)
+    count = len({request.id.split(".")[2] for request in parts(backend)})
+    first, final = lines_of(backend, 2)
+    assert answer.warnings == tuple(notices(events)) == (f"lines {first} to {final}, part 2 of {count}: {what}",)
+    assert (answer.cut, answer.finish_reason) == (True, finish)
+    assert isinstance(answer.incomplete, PartsMissing) and answer.incomplete.subject == "doc0"
+    (missing,) = answer.incomplete.parts
+    assert missing == MissingPart(first, final, 2, count, 0, reason)
+    assert answer.fields["missing"] == [asdict(missing)]
+    assert len(backend.requests) == count + 2  # one more try of the part, and the merge
+
+
+def test_a_missing_part_of_a_later_stage_has_the_lines_that_it_is_about(prompts):
+    """What is missing of merged summaries is told by the lines of the document."""
+
+    def answer(request):
+        merged = request.id.split(".")[1] == "1" and request.id.split(".")[2] == "1"
+        return "" if merged else " ".join(last(request).split()[:40])
+
+    backend = ScriptedBackend(answer, context=300)
+    answer = result(run(backend, prompts, LONG * 4))
+    (missing,) = answer.incomplete.parts
+    (merge, _again) = [request for request in backend.requests if request.id.startswith("0.1.1")]
+    covered = [r for r in parts(backend) if answer_of(r) in last(merge)]
+    assert (missing.stage, missing.part, missing.first_line) == (1, 1, 1)
+    assert missing.last_line == "".join(last(request) for request in covered).rstrip().count("\n") + 1
+    assert answer.warnings[0].startswith(f"lines 1 to {missing.last_line}, part 1 of {missing.parts} of stage 2: ")
+
+
+def answer_of(request):
+    return " ".join(last(request).split()[:40])
+
+
+def test_a_model_that_says_nothing_fails_the_document(prompts):
+    """A document of whose parts none is answered, and one without a summary, fail; others go on."""
+    backend = ScriptedBackend(lambda r: gist(r) if "four" in last(r) else "", context=300)
+    events = run(backend, prompts, LONG, SHORT, "four five six")
+    failed = of(ItemFailed, events)
+    assert sorted((end.item, type(end.error), end.error.exit_code) for end in failed) == [
+        (0, EmptyAnswer, 1),
+        (1, EmptyAnswer, 1),
+    ]
+    assert [answer.item for answer in of(Result, events)] == [2]
+    assert max(Counter(last(request) for request in backend.requests).values()) == 2
+
+
+def test_an_empty_summary_is_asked_for_again(prompts):
+    """The summary itself has a second try, and nothing of the first one is shown."""
+    answers = iter([" \n", "in short"])
+    events = run(ScriptedBackend(lambda _: next(answers)), prompts, SHORT)
+    assert streamed(events) == result(events).text == "in short"
+
+
+def test_the_users_sampling_stays(prompts):
+    """Greedy sampling that the user chose would answer the same, so an empty answer is not asked for again."""
+    backend = ScriptedBackend(lambda _: "")
+    assert isinstance(error(run(backend, prompts, SHORT, options=Options(temperature=0))), EmptyAnswer)
+    assert len(backend.requests) == 1
+
+
+@pytest.mark.parametrize("limit", [200, 400])
+def test_a_limit_of_the_user_holds_where_the_text_fits_beside_a_shorter_answer_only(prompts, limit):
+    """A text that fits one request beside the answer of a part, but not beside the user's, gets the user's limit."""
+    backend = ScriptedBackend(lambda _: "word " * 5000, context=1000)
+    text = "filler " * (1000 - 60 - tokens_for(50))
+    answer = result(run(backend, prompts, text, options=Options(max_tokens=limit), words=50))
+    (request,) = backend.requests
+    assert request.max_tokens == limit
+    free = 1000 - backend.prompt_tokens(request)
+    assert words(answer.text) == min(limit, free)
+    assert answer.cut is (limit > free)
 
 
 def test_the_automatic_limit_cuts(prompts):

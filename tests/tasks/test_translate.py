@@ -167,11 +167,30 @@ def test_a_runaway_is_stopped_early(prompts):
     assert backend.cancelled == ["0.0.1", "0.0.2"]
 
 
-def test_the_users_limit_is_obeyed(prompts):
-    """An answer that ends at the user's own limit is taken as it is."""
+def test_a_limit_of_the_user_cuts_no_translation(prompts):
+    """A segment that the user's limit cuts is left as it was, said with its line, and not asked for at length again."""
     backend = ScriptedBackend(shout)
-    answer = result(run(backend, prompts, "one two three\n", options=Options(max_tokens=2)))
-    assert (answer.text, answer.cut, answer.finish_reason) == ("ONE TWO\n", False, FinishReason.LENGTH)
+    events = run(backend, prompts, "one two three\n\nfour\n", options=Options(max_tokens=2))
+    answer = result(events)
+    assert (answer.text, answer.cut, answer.finish_reason) == ("one two three\n\nFOUR\n", True, FinishReason.LENGTH)
+    assert notices(events) == ["line 1: left untranslated: the answer did not come to its end within 2 tokens"]
+    assert (answer.incomplete.left, answer.incomplete.total, answer.incomplete.limited) == (1, 2, True)
+    assert [(last(request), request.max_tokens) for request in backend.requests] == [("one two three", 2), ("four", 2)]
+
+
+def test_sentences_may_fit_a_limit_that_their_paragraph_does_not(prompts):
+    """A paragraph that the user's limit cuts is translated sentence by sentence."""
+    backend = ScriptedBackend(shout)
+    answer = result(run(backend, prompts, "One two. Three four.\n", options=Options(max_tokens=2)))
+    assert (answer.text, answer.cut, answer.finish_reason) == ("ONE TWO. THREE FOUR.\n", False, FinishReason.STOP)
+
+
+def test_what_is_left_is_counted(prompts):
+    """The result says of how many segments how many were left, repeated ones included."""
+    backend = ScriptedBackend(lambda r: shout(r) if last(r) == "good" else "")
+    answer = result(run(backend, prompts, "bad\n\ngood\n\nbad\n\nworse\n"))
+    assert (answer.incomplete.left, answer.incomplete.total, answer.incomplete.limited) == (3, 4, False)
+    assert (answer.fields["untranslated"], answer.fields["segments"]) == (3, 4)
 
 
 def test_no_room_for_text(prompts):

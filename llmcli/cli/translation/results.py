@@ -85,13 +85,17 @@ def noted(events: Iterator[TaskEvent], ends: list[Result | ItemFailed]) -> Itera
 
 
 def said(result: Result) -> str:
-    """Return what a person may want to know of a document: "guide.md (markdown): English to French, 12 segments"."""
+    """Return what a person may want to know of a document: "guide.md (markdown): English to French, 12 segments".
+
+    Of a document that is not whole it ends with ", 11 left untranslated".
+    """
     from llmcli.tasks.languages import parse_language
 
     fields = result.fields
     source = parse_language(fields["from"]).name if fields["from"] else "unknown language"
     name = "standard input" if result.name == "-" else result.name
     count = f"{fields['segments']} segment{'' if fields['segments'] == 1 else 's'}"
+    count += f", {fields['untranslated']} left untranslated" if fields["untranslated"] else ""
     return f"{name} ({fields['format']}): {source} to {parse_language(fields['to']).name}, {count}"
 
 

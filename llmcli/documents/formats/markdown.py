@@ -270,7 +270,7 @@ def _inline(
         return None
     wanted = texts_of(inline.text, inline.spans)
     layout = Layout(wanted, source.references, prefix, width, shape, source.newline)
-    return Segment(start, end, inline.text, layout.encode, tuple(inline.spans), kind, source.path())
+    return Segment(start, end, inline.text, layout.encode, tuple(inline.spans), kind, source.path(), emphasis=True)
 
 
 def _html(source: _Source, token: Token) -> Iterator[Segment]:

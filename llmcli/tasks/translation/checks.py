@@ -12,6 +12,7 @@ from llmcli.documents.protected import PLAIN, find
 from llmcli.documents.segments import Segment
 from llmcli.tasks.languages import Language
 from llmcli.tasks.translation.detection import is_still
+from llmcli.tasks.translation.emphasis import emphasis_problem, lost_emphasis
 from llmcli.tasks.translation.glossary import Term, keeps_to
 from llmcli.tasks.translation.marks import Marked
 
@@ -35,13 +36,14 @@ _FENCE = re.compile(r"\A```[^\n`]*\n(.*?)\n?```\Z", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What is asked of the translation of one text; ``width``: the most characters of a line."""
+    """What is asked of the translation of one text; ``width``: the most characters of a line; ``emphasis``: its signs are such."""
 
     marked: Marked
     source: Language | None
     target: Language
     terms: tuple[Term, ...] = ()
     width: int | None = None
+    emphasis: bool = False
 
 
 def cleaned(text: str, answer: str) -> str:
@@ -78,10 +80,7 @@ def problems(text: str, answer: str, expected: Expected) -> list[str]:
     Both have marks. Whether the answer came to its end, and is not far too long, was seen before.
     """
     marked = expected.marked
-    found = []
-    marks = marked.problem(text, answer)
-    if marks:
-        found.append(f"the marks are not right: {marks}")
+    found = _markup(text, answer, expected)
     plain, said = marked.without(text), marked.without(answer)
     if len(plain) > _SHORT and len(said) * _SHRINKS < len(plain):
         found.append("the translation is far too short")
@@ -104,6 +103,13 @@ def problems(text: str, answer: str, expected: Expected) -> list[str]:
         if longest > expected.width:
             found.append(f"a line has {longest} characters, and {expected.width} at most fit")
     return found
+
+
+def _markup(text: str, answer: str, expected: Expected) -> list[str]:
+    marks = expected.marked.problem(text, answer)
+    emphasis = emphasis_problem(expected.marked, text, answer) if expected.emphasis else ""
+    wrong = {"marks are": marks, "emphasis is": emphasis}
+    return [f"the {what} not right: {problem}" for what, problem in wrong.items() if problem]
 
 
 def _syntax(text: str) -> Counter[str]:
@@ -135,9 +141,11 @@ def _wanted_numbers(text: str) -> Counter[str]:
 
 
 def lost(segment: Segment, translation: str) -> list[str]:
-    """Return the protected texts of a segment that a translation from elsewhere does not have as often."""
+    """Return what a translation from elsewhere lacks: protected texts as often as the segment has them, emphasis."""
     wanted = Counter(segment.text[span.start : span.end] for span in segment.protected if span.kind != "number")
-    return [text for text, count in wanted.items() if translation.count(text) < count]
+    missing = [text for text, count in wanted.items() if translation.count(text) < count]
+    emphasis = lost_emphasis(segment, translation) if segment.emphasis and not missing else ""
+    return [*missing, emphasis] if emphasis else missing
 
 
 def fitted(answer: str, width: int, lines: int) -> str:

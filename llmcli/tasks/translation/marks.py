@@ -32,6 +32,15 @@ class Marked:
         """Return a text without marks, for what looks at its words."""
         return re.sub(self._pattern, " ", text)
 
+    def with_stand_ins(self, text: str, stand_in: Callable[[str], str]) -> str:
+        """Return a text in which what ``stand_in`` makes of its original is in the place of each mark."""
+
+        def put(match: re.Match[str]) -> str:
+            number = int(match[1])
+            return stand_in(self.originals[number - 1]) if 0 < number <= len(self.originals) else match[0]
+
+        return re.sub(self._pattern, put, text)
+
     def problem(self, source: str, answer: str) -> str:
         """Return what is wrong with the marks of an answer to ``source``, "" when each came back once, in its place."""
         wanted, found = self.numbers(source), self.numbers(answer)

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from llmcli.backends.base import Backend
-from llmcli.tasks.base import Options, make_request
+from llmcli.tasks.base import WARMER, Options, make_request
 from llmcli.tasks.fitting import Room
 from llmcli.tasks.languages import Language
 from llmcli.tasks.translation.glossary import Glossary, Term
@@ -18,8 +18,6 @@ from llmcli.templates import Prompt
 from llmcli.types import Request
 
 Formality = Literal["auto", "formal", "informal"]
-
-WARMER = 0.3  # added to the temperature of later tries, since a greedy one may answer the same
 
 
 def longest(text: str) -> int:

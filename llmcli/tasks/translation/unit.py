@@ -14,6 +14,7 @@ from llmcli.tasks.base import EMPTY_ANSWER, Answer, Tally, is_cut, raise_failure
 from llmcli.tasks.languages import Language
 from llmcli.tasks.together import Cancel
 from llmcli.tasks.translation.checks import Expected, cleaned, fitted, problems
+from llmcli.tasks.translation.emphasis import emphasis_problem, with_delimiters_apart
 from llmcli.tasks.translation.glossary import Term
 from llmcli.tasks.translation.marks import mark, put_marks
 from llmcli.tasks.translation.translator import Surroundings, Translator, longest, tokens_for
@@ -63,8 +64,8 @@ class Unit:
         self.translation: str | None = None
         self.problems: list[str] = []
         self.attempts = 0
-        self.limited = False
-        """The user's own limit ended an answer."""
+        self.cut = self.cut_by_user = False
+        """It was given up because an answer was cut, and that by the user's own limit."""
         self._translator = translator
         self._name = name
         self._source = source
@@ -138,24 +139,28 @@ class Unit:
         if not part.stopped:
             raise_failure(finished)
         answer = cleaned(part.text, part.answer.text)
+        if self.segment.emphasis:
+            answer = with_delimiters_apart(self._marked, part.text, answer)
         wrong = self._wrong(part, answer, finished)
         if part is self._correction:
             self._settle(self._accepted if wrong else answer)
             return
         if not wrong:
             part.translation = answer
-            self.limited = self.limited or finished.reason is FinishReason.LENGTH
             yield from self._finish_if_done()
             return
         part.problems = wrong
         self.problems = list(dict.fromkeys([*self.problems, *wrong]))
         self._made = answer
-        pieces = [] if part.last or part.attempt < TRIES else sentences(part.text)
-        if part.attempt < TRIES and not part.last:
+        by_user = bool(self._cut_by_user(finished))  # a second try would end at the same limit
+        again = part.attempt < TRIES and not part.last and not by_user
+        pieces = [] if part.last or again else sentences(part.text)
+        if again:
             yield from self._try(part)
         elif len(pieces) > 1:
             yield from self._split(part, pieces)
         else:
+            self.cut, self.cut_by_user = finished.reason is FinishReason.LENGTH, by_user
             yield from self._give_up()
 
     def _split(self, part: _Part, pieces: Sequence[str]) -> Iterator[Request | Cancel]:
@@ -173,15 +178,23 @@ class Unit:
         """Return why an answer cannot be the translation of a part."""
         if part.stopped or len(answer) > longest(part.text):
             return [RUNAWAY]
-        if is_cut(finished, self._translator.options):
-            return [CUT]
+        if finished.reason is FinishReason.LENGTH:
+            return [self._cut_by_user(finished) or CUT]
         if not answer:
             return [EMPTY_ANSWER]
         width = self.segment.width
         if width is not None:
             answer = fitted(answer, width, part.text.count("\n") + 1)
-        expected = Expected(self._marked, self._source, self._translator.target, tuple(self._terms_in(part)), width)
+        terms, emphasis = tuple(self._terms_in(part)), self.segment.emphasis
+        expected = Expected(self._marked, self._source, self._translator.target, terms, width, emphasis)
         return problems(part.text, answer, expected)
+
+    def _cut_by_user(self, finished: Finished) -> str:
+        """Return that the user's own limit ended an answer, "" where it did not."""
+        limited = finished.reason is FinishReason.LENGTH and not is_cut(finished, self._translator.options)
+        return (
+            f"the answer did not come to its end within {self._translator.options.max_tokens} tokens" if limited else ""
+        )
 
     def _give_up(self) -> Iterator[Request | Cancel]:
         for request_id in self._running:
@@ -193,7 +206,11 @@ class Unit:
 
     def _finish_if_done(self) -> Iterator[Request | Cancel]:
         if all(part.translation is not None for part in self._parts) and not self._running:
-            yield from self._end("".join(f"{part.before}{part.translation}{part.after}" for part in self._parts))
+            whole = "".join(f"{part.before}{part.translation}{part.after}" for part in self._parts)
+            wrong = emphasis_problem(self._marked, self.marked, whole) if self.segment.emphasis else ""
+            if wrong:  # each part is right, and what began in one does not end in another
+                self.problems.append(f"the emphasis is not right: {wrong}")
+            yield from self._end(None if wrong else whole)
 
     def _end(self, translation: str | None) -> Iterator[Request]:
         """Have what was not right at first corrected, where the user wants that, else settle on ``translation``."""
