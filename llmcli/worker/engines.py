@@ -15,6 +15,7 @@ from llmcli.engine.embedding import Embedder
 from llmcli.engine.engine import Engine
 from llmcli.engine.model import Weights
 from llmcli.engine.turns import SharedTurns
+from llmcli.errors import InternalError
 from llmcli.types import EngineOptions
 
 _MOST = 4
@@ -78,6 +79,8 @@ class Engines:
         Raises as ``Embedder``, and what the model's loading raises.
         """
         with self._embedding:
+            if gone():
+                raise InternalError("embedding", detail="cancelled")
             if self._embedder is None:
                 model = self._weights.load(lambda: True)
                 self._embedder = Embedder(model, machine.cores().usable, self._turns)

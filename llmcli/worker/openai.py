@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ from llmcli.worker.answers import error, failed
 from llmcli.worker.engines import Engines
 from llmcli.worker.feed import Feed
 from llmcli.worker.fields import OPTIONS_HEADER, BadField, Fields, parsed
+from llmcli.worker.threads import run_counted
 from llmcli.worker.wishes import Wish
 
 LONGEST_BODY = 32 << 20
@@ -111,24 +113,22 @@ class OpenAI:
     async def count(self, request: HttpRequest) -> Response:
         """``POST /v1/count``."""
 
-        async def answer(wish: Wish, engine: Engine, _stack: contextlib.AsyncExitStack) -> Response:
-            counts, _ = await self.in_thread(engine.count, [wish.base])
+        async def answer(wish: Wish, engine: Engine, stack: contextlib.AsyncExitStack) -> Response:
+            gone = threading.Event()
+            stack.callback(gone.set)
+            counts, _ = await self.in_thread(engine.count, [wish.base], gone.is_set)
             return JSONResponse({"model": self._names[0], "tokens": counts[0]})
 
         return await self._serve(request, wishes.count, answer)
 
     async def embed(self, request: HttpRequest) -> Response:
         """``POST /v1/embeddings``."""
-        self._activity.begin()
-        try:
-            return await _told(self._embed(request), "input")
-        finally:
-            self._activity.end()
+        return await _told(self._embed(request), "input")
 
     async def _embed(self, request: HttpRequest) -> Response:
         wish = parsed(embeddings.read, await _json(request))
         self._check_name(wish.model)
-        gone = asyncio.Event()
+        gone = threading.Event()
         embedding = self.in_thread(self._engines.embed, wish.inputs, gone.is_set)
         try:
             vectors, tokens = await _while_connected(request, embedding)
@@ -139,7 +139,7 @@ class OpenAI:
 
     async def in_thread(self, function: Callable[..., Any], *given: Any) -> Any:
         """Call what may take long in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *given)
+        return await run_counted(self._activity, self._pool, function, *given)
 
     def _check_name(self, model: str | None) -> None:
         if model not in (None, "", *self._names):
@@ -170,6 +170,11 @@ class OpenAI:
     def activity(self) -> Activity:
         """What was done so far."""
         return self._activity
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads that render and tokenize."""
+        return self._pool
 
 
 class _Refusal(Exception):
@@ -237,18 +242,12 @@ class _Events:
         self._owner = owner
         self._engine = engine
         self._requests = requests
-        self._feed = Feed()
+        self._feed = Feed(owner.activity)
         self._waiting: list[Event] = []
 
     async def start(self) -> None:
         """Submit the requests. Raises what the model's loading raises."""
-        self._owner.activity.begin(len(self._requests))
-        self._feed.open.update(request.id for request in self._requests)
-        await self._owner.in_thread(self._submit)
-
-    def _submit(self) -> None:
-        for request in self._requests:
-            self._engine.submit(request, self._feed)
+        await self._feed.submit(self._engine, self._requests, self._owner.pool)
 
     def __aiter__(self) -> _Events:
         return self
@@ -262,16 +261,13 @@ class _Events:
             elif self._begun and self._owner.activity.active > _MANY:
                 await self._feed.pause(_GATHERING)
             self._begun = True
-            events = await self._feed.take()
-            self._owner.activity.count(events)
-            self._waiting = _joined(events)
+            self._waiting = _joined(await self._feed.take())
         return self._waiting.pop(0)
 
     async def close(self) -> None:
         if self._feed.open:
+            self._feed.leave()
             self._engine.cancel(lambda sequence: sequence.sink is self._feed)
-            self._owner.activity.end(len(self._feed.open))
-            self._feed.open.clear()
 
 
 def _joined(events: list[Event]) -> list[Event]:

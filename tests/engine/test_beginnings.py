@@ -354,7 +354,9 @@ def test_the_public_part_is_all_that_prompts_share(process, name):
         engine.info()
         requests = [with_system("a", text) for text in ("hello", "7 worlds")]
         prompts = [engine._template.tokens(request.messages, reasoning=False)[0] for request in requests]
-        lengths = {engine._public_length(request, prompt) for request, prompt in zip(requests, prompts, strict=True)}
+        lengths = {
+            engine._hints.public_length(request, prompt) for request, prompt in zip(requests, prompts, strict=True)
+        }
     assert lengths == {common_prefix(*prompts)}
 
 
