@@ -200,11 +200,10 @@ class Engine:
     def _ready(self, gone: Callable[[], bool] = _never) -> bool:
         """Wait for the model; False when ``gone`` says that nobody waits any more. Raises what the loading raised."""
         while not gone():
-            if self._loaded.wait(_POLL):
-                if self._failure is not None:
-                    raise self._failure
+            loaded = self._loaded.wait(_POLL)
+            if loaded and self._failure is None:
                 return True
-            error = self._stop()
+            error = self._stop() or self._failure
             if error is not None:
                 raise error
         return False

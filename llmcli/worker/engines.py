@@ -15,7 +15,7 @@ from llmcli.engine.embedding import Embedder
 from llmcli.engine.engine import Engine
 from llmcli.engine.model import Weights
 from llmcli.engine.turns import SharedTurns
-from llmcli.errors import InternalError
+from llmcli.errors import InternalError, TryAgain
 from llmcli.types import EngineOptions
 
 _MOST = 4
@@ -39,17 +39,25 @@ class Engines:
         self._embedder: Embedder | None = None
         self._embedding = threading.Lock()
         self._embedded = time.monotonic()
+        self._ending: TryAgain | None = None
+        self._closing: list[threading.Thread] = []  # each closes an engine
         threading.Thread(target=self._load, name="loading", daemon=True).start()
 
     def _load(self) -> None:
         with suppress(Exception):  # the first engine meets the same error and tells it
-            self._weights.load(lambda: True)
+            self._weights.load(self._keep_going)
+
+    def _keep_going(self) -> bool:
+        return self._ending is None
 
     def start(self, options: EngineOptions) -> Engine:
         """Return the engine with these options, which counts as used until ``release``."""
         options = dataclasses.replace(options, gpu_layers=self._gpu_layers)
         with self._lock:
             engine = self._engines.get(options)
+            if engine is not None and engine.failed:  # for want of memory perhaps, which there may be now
+                del self._engines[options]
+                engine = None
             if engine is None:
                 self._make_room()
                 engine = self._engines[options] = Engine(
@@ -57,7 +65,7 @@ class Engines:
                     self._name,
                     self._model_id,
                     options,
-                    lambda: None,
+                    lambda: self._ending,
                     weights=self._weights,
                     turns=self._turns,
                 )
@@ -82,7 +90,7 @@ class Engines:
             if gone():
                 raise InternalError("embedding", detail="cancelled")
             if self._embedder is None:
-                model = self._weights.load(lambda: True)
+                model = self._weights.load(self._keep_going)
                 self._embedder = Embedder(model, machine.cores().usable, self._turns)
             tokens = [self._embedder.tokens(given) for given in inputs]
             vectors = [self._embedder.vector(each, gone) for each in tokens]
@@ -107,14 +115,27 @@ class Engines:
     def _make_room(self) -> None:
         idle = sorted((o for o in self._engines if not self._users[o]), key=lambda o: self._used[o])
         for options in idle[: max(0, len(self._engines) - _MOST + 1)]:
-            self._engines.pop(options).close()
+            self._retire(self._engines.pop(options))
+
+    def _retire(self, engine: Engine) -> None:
+        """Close an engine in a thread, since its own may be in the middle of a step, and the event loop waits for none."""
+        self._closing = [thread for thread in self._closing if thread.is_alive()]
+        self._closing.append(threading.Thread(target=engine.close, name="closing"))
+        self._closing[-1].start()
+
+    def end(self) -> None:
+        """End the loading of the model: the process is about to end. What is running goes on until ``close``."""
+        self._ending = TryAgain("the worker", detail="it is ending")
 
     def close(self) -> None:
         """End all engines and free the weights."""
+        self.end()
         with self._lock:
             for engine in self._engines.values():
                 engine.close()
             self._engines.clear()
+            for thread in self._closing:
+                thread.join()
             with self._embedding:
                 if self._embedder is not None:
                     self._embedder.close()

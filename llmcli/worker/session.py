@@ -10,7 +10,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from llmcli.engine.engine import Engine
-from llmcli.errors import InternalError
+from llmcli.errors import InternalError, TryAgain
 from llmcli.types import Event, Finished, Priority, TextPiece
 from llmcli.worker import wire
 from llmcli.worker.activity import Activity
@@ -131,6 +131,9 @@ class _Session:
                 await self._do(engine, messages)
         except _BAD as error:
             self._fail(InternalError("worker", detail=f"not a request: {error}"))
+        except TryAgain:  # this worker is ending: a client that is told nothing goes to the next one
+            self._failed = True
+            self._feed.wake()
         except Exception as error:  # noqa: BLE001 (what the model's loading raised, or a bug: told to the client)
             self._fail(error)
         finally:
