@@ -202,7 +202,7 @@ class Engine:
         while not gone():
             loaded = self._loaded.wait(_POLL)
             if loaded and self._failure is None:
-                return True
+                return not gone()
             error = self._stop() or self._failure
             if error is not None:
                 raise error

@@ -87,11 +87,11 @@ class Engines:
         Raises as ``Embedder``, and what the model's loading raises.
         """
         with self._embedding:
-            if gone():
-                raise InternalError("embedding", detail="cancelled")
             if self._embedder is None:
                 model = self._weights.load(self._keep_going)
                 self._embedder = Embedder(model, machine.cores().usable, self._turns)
+            if gone():
+                raise InternalError("embedding", detail="cancelled")
             tokens = [self._embedder.tokens(given) for given in inputs]
             vectors = [self._embedder.vector(each, gone) for each in tokens]
             self._embedded = time.monotonic()

@@ -215,9 +215,13 @@ class _Stream(StreamingResponse):
 
 
 async def _while_connected(request: HttpRequest, answer: Coroutine[Any, Any, Any]) -> Any:
-    """Return the answer, which is given up when the client goes. Raises ``_GoneError`` then."""
-    answering = asyncio.ensure_future(answer)
+    """Return the answer, which is given up when the client goes, and not begun when it has. Raises ``_GoneError`` then."""
     going = asyncio.ensure_future(_disconnected(request))
+    await asyncio.sleep(0)  # of a client that has gone already it is known now
+    if going.done():
+        answer.close()
+        raise _GoneError
+    answering = asyncio.ensure_future(answer)
     try:
         await asyncio.wait((answering, going), return_when=asyncio.FIRST_COMPLETED)
         if not answering.done():
