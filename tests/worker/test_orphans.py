@@ -182,6 +182,9 @@ def test_what_waits_for_the_model_is_not_begun(start, gate, evaluated, monkeypat
         await abandon(worker, post, gate, working=False)
         assert not rendered and not evaluated
         assert await answers(worker)
+        once = len(rendered)
+        assert await answers(worker)
+        assert len(rendered) == 2 * once, "what was rendered later was that of the two later requests"
 
     asyncio.run(scenario())
 
