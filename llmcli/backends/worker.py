@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llmcli.backends.worker_job import WorkerJob
@@ -14,7 +15,7 @@ from llmcli.errors import LlmError
 from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, EngineOptions, Request, Work
 from llmcli.worker import wire
-from llmcli.worker.client import Gone, Session
+from llmcli.worker.client import Gone, Session, unexpected
 from llmcli.worker.start import Starter
 
 _POLL = 0.05
@@ -36,8 +37,9 @@ class WorkerBackend:
         self._jobs: dict[int, WorkerJob] = {}
         self._opened = 0
         self._lock = threading.Lock()
-        self._answers: queue.SimpleQueue[dict[str, Any] | LlmError | None] = queue.SimpleQueue()
-        self._greetings: queue.SimpleQueue[dict[str, Any] | LlmError | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()  # question and answer; as below
+        self._greetings: queue.SimpleQueue[Any] = queue.SimpleQueue()  # an LlmError instead, None: the worker ended
+        self._waiting: list[object] = []  # who waits for what the thread that reads will bring
         self._info: BackendInfo | None = None
         self._session: Session | None = self._begin()
 
@@ -52,7 +54,7 @@ class WorkerBackend:
                 if isinstance(answer, LlmError):
                     raise answer
                 if answer is not None:
-                    self._info = wire.load_info(answer["info"])
+                    self._info = answer
             if self._info is not None:
                 return self._info
         raise self.starter.cause()
@@ -72,7 +74,8 @@ class WorkerBackend:
         """How the engine worked so far, for other commands too; nothing is known once the worker has ended."""
         if self._session is None or not self._opened:
             return Work()
-        return wire.load_work(self._ask("work"))
+        work: Work = self._ask("work")
+        return work
 
     def greeted(self, seconds: float) -> bool:
         """Wait for the worker's first word; False where none comes in so many seconds. Raises what the user did."""
@@ -95,6 +98,31 @@ class WorkerBackend:
     def send(self, lines: list[bytes]) -> None:
         """Send lines, in a new exchange where the last one came to its end. Raises ``Gone`` and ``LlmError``."""
         self._begun().send(*lines)
+
+    def tell(self, lines: list[bytes]) -> None:
+        """Send lines in the exchange that there is, for whose end they need no other one. Raises ``Gone``."""
+        with self._lock:
+            session = self._session
+        if session is not None:
+            session.send(*lines)
+
+    def others_wait(self, job: WorkerJob) -> bool:
+        """Return whether anything but ``job`` waits for what the thread that reads will bring."""
+        return any(each is not job for each in list(self._waiting))
+
+    @contextlib.contextmanager
+    def waiting(self, who: object) -> Iterator[None]:
+        """Wait in this block for what the thread that reads will bring; no job whose consumer is behind holds it back.
+
+        ``who``: a job for its own events, which may be waiting in the loop over those of another one.
+        """
+        self._waiting.append(who)
+        for job in list(self._jobs.values()):
+            job.let_through()
+        try:
+            yield
+        finally:
+            self._waiting.remove(who)
 
     def forget(self, number: int) -> None:
         """Take no more events for a job."""
@@ -122,14 +150,28 @@ class WorkerBackend:
                 heard = True
                 self._take(message)
         except Gone:
-            with self._lock:
-                if self._session is session:
-                    self._session = None
-            session.close()
+            self._leave(session)
             self._answers.put(None)
             self._greetings.put(None)
             for job in list(self._jobs.values()):
                 job.lose(heard=heard, pid=pid)
+        except Exception as error:  # noqa: BLE001 (told to whoever waits: nobody else would end the wait)
+            self._leave(session)
+            self._fail(error if isinstance(error, LlmError) else unexpected(error))
+
+    def _leave(self, session: Session) -> None:
+        """Give an exchange up: what comes next needs another one."""
+        with self._lock:
+            if self._session is session:
+                self._session = None
+        session.close()
+
+    def _fail(self, error: LlmError) -> None:
+        """Tell everybody who waits for the worker why nothing will come."""
+        self._answers.put(error)
+        self._greetings.put(error)
+        for job in list(self._jobs.values()):
+            job.fail(error)
 
     def _take(self, message: dict[str, Any]) -> None:
         if "event" in message:
@@ -139,15 +181,15 @@ class WorkerBackend:
             if job is not None:
                 job.take(dataclasses.replace(event, id=name))
         elif "failed" in message:
-            error = wire.load_error(message["failed"])
-            self._answers.put(error)
-            self._greetings.put(error)
-            for job in list(self._jobs.values()):
-                job.fail(error)
+            self._fail(wire.load_error(message["failed"]))
         elif "info" in message:
-            self._greetings.put(message)
+            self._greetings.put(wire.load_info(message["info"]))
+        elif "count" in message:
+            self._answers.put(("count", list(map(int, message["count"]))))
+        elif "work" in message:
+            self._answers.put(("work", wire.load_work(message["work"])))
         else:
-            self._answers.put(message)
+            raise ValueError(", ".join(message))
 
     def _ask(self, question: str, given: Any = None) -> Any:
         """Return the worker's answer; a question that it did not hear, because it was just ending, is asked again."""
@@ -162,14 +204,18 @@ class WorkerBackend:
             if isinstance(answer, LlmError):
                 raise answer
             if answer is not None:
-                return answer[question]
+                asked, value = answer
+                if asked != question:
+                    raise unexpected(ValueError(f"{asked} instead of {question}"))
+                return value
         raise self.starter.cause()
 
-    def _wait(self, answers: queue.SimpleQueue[dict[str, Any] | LlmError | None]) -> dict[str, Any] | LlmError | None:
+    def _wait(self, answers: queue.SimpleQueue[Any]) -> Any:
         """Return the next answer, None when the worker ended instead."""
-        while True:
-            self.interrupt.check()
-            try:
-                return answers.get(timeout=_POLL)
-            except queue.Empty:
-                continue
+        with self.waiting(self):
+            while True:
+                self.interrupt.check()
+                try:
+                    return answers.get(timeout=_POLL)
+                except queue.Empty:
+                    continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import queue
 import threading
 from collections.abc import Iterator
@@ -73,7 +74,7 @@ class WorkerJob:
         self._backend.forget(self._number)
         with self._lock:
             self._unsent.clear()
-            self._write([wire.line(cancel=self._name(name)) for name in self._sent])
+            self._cancel(list(self._sent))
 
     # ---- Job ------------------------------------------------------------------------------------------------------
 
@@ -92,7 +93,7 @@ class WorkerJob:
                 self._unsent.remove(request)
                 self._events.put(Finished(request_id, FinishReason.CANCELLED))
             if request_id in self._sent:
-                self._write([wire.line(cancel=self._name(request_id))])
+                self._cancel([request_id])
 
     def close_input(self) -> None:
         """No more requests will come."""
@@ -123,9 +124,13 @@ class WorkerJob:
         interrupt.check()
         remaining = interrupt.remaining
         try:
-            event = self._events.get(timeout=_PATIENCE if remaining is None else min(remaining, _PATIENCE))
+            event = self._events.get_nowait()
         except queue.Empty:
-            return None
+            try:
+                with self._backend.waiting(self):
+                    event = self._events.get(timeout=_PATIENCE if remaining is None else min(remaining, _PATIENCE))
+            except queue.Empty:
+                return None
         self._taken.set()
         return event
 
@@ -136,7 +141,7 @@ class WorkerJob:
     # ---- for the thread that reads ----------------------------------------------------------------------------------
 
     def take(self, event: Event) -> None:
-        """Take an event; waits while the consumer is behind."""
+        """Take an event; waits while the consumer is behind, unless others wait for what comes after it."""
         self._put(event)
         self._begun.add(event.id)
         if isinstance(event, Finished):
@@ -157,10 +162,14 @@ class WorkerJob:
 
     def _put(self, event: Event | LlmError | _Lost) -> None:
         self._taken.clear()
-        while self._events.qsize() >= _QUEUE and not self._over:
+        while self._events.qsize() >= _QUEUE and not (self._over or self._backend.others_wait(self)):
             self._taken.wait()
             self._taken.clear()
         self._events.put(event)
+
+    def let_through(self) -> None:
+        """Let ``take`` look again whether it has to wait."""
+        self._taken.set()
 
     # ---- sending ----------------------------------------------------------------------------------------------------
 
@@ -179,10 +188,13 @@ class WorkerJob:
 
     def _write(self, lines: list[bytes]) -> None:
         if lines:
-            try:
+            with contextlib.suppress(Gone):  # the thread that reads finds out too, and says so in the order of events
                 self._backend.send(lines)
-            except Gone:  # the thread that reads finds out too, and says so in the order of events
-                return
+
+    def _cancel(self, names: list[str]) -> None:
+        if names:
+            with contextlib.suppress(Gone):  # with the exchange its requests have ended
+                self._backend.tell([wire.line(cancel=self._name(name)) for name in names])
 
     # ---- after the end of a worker ----------------------------------------------------------------------------------
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from llmcli.engine.prefixes import PrefixStore
 from llmcli.engine.sequence import Sequence, common_prefix
 from llmcli.engine.slots import Slots
+from llmcli.errors import LlmError
 
 _WORTH_LOADING = 16
 """Tokens that a beginning on disk has to have more than those in the memory."""
 _DISK = 400e6
 """Bytes a second at which a beginning is surely read from disk, checked and taken over."""
+_LOSABLE = (LlmError, OSError, MemoryError)
+"""What a request does not fail for: all that is lost is the time that the reuse would have saved."""
 
 
 class Beginnings:
@@ -26,6 +30,10 @@ class Beginnings:
 
         Where it is not, ``save_at`` of the sequence says at which length to ``remember`` it.
         """
+        with contextlib.suppress(*_LOSABLE):
+            self._recall(sequence, running)
+
+    def _recall(self, sequence: Sequence, running: list[Sequence]) -> None:
         if sequence.request.session:
             self._recall_session(sequence, sequence.request.session, running)
         length = sequence.public_length
@@ -76,10 +84,12 @@ class Beginnings:
         for slot, kept in self._slots.unsaved():
             session, kept.session = kept.session, None
             if session and self._slots.context.state_size(slot) / _DISK < each * len(kept.tokens):
-                self._stores(self._slots.format).save(kept.tokens, self._slots.context.save(slot), session)
+                with contextlib.suppress(*_LOSABLE):
+                    self._stores(self._slots.format).save(kept.tokens, self._slots.context.save(slot), session)
 
     def remember(self, sequence: Sequence) -> None:
         """Put what is evaluated of ``sequence`` on disk, where reading it will be faster than evaluating it was."""
         context = self._slots.context
         if sequence.slot is not None and context.state_size(sequence.slot) / _DISK < sequence.spent:
-            self._stores(self._slots.format).save(sequence.tokens[: sequence.done], context.save(sequence.slot))
+            with contextlib.suppress(*_LOSABLE):
+                self._stores(self._slots.format).save(sequence.tokens[: sequence.done], context.save(sequence.slot))

@@ -26,23 +26,26 @@ from llmcli.engine.lane import Lane, engine_closed
 from llmcli.engine.model import Model, Weights
 from llmcli.engine.output import AnswerStream
 from llmcli.engine.planner import Planner
+from llmcli.engine.prefix_hints import PrefixHints
 from llmcli.engine.prefixes import PrefixStore
 from llmcli.engine.sampling import Sampler, grammar_of
 from llmcli.engine.scheduler import Scheduler
-from llmcli.engine.sequence import Generation, Scoring, Sequence, Sink, common_prefix
+from llmcli.engine.sequence import Generation, Scoring, Sequence, Sink
 from llmcli.engine.slots import Slots
 from llmcli.engine.threads import Threads
 from llmcli.engine.tokens import Tokenizer
-from llmcli.errors import BadModelFile, ContextOverflow, LlmError, UsageError
-from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Message, Priority, Request, Role, Work
+from llmcli.errors import BadModelFile, ContextOverflow, InternalError, LlmError, UsageError
+from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Priority, Request, Work
 
 _POLL = 0.05
 """Seconds between looks at the interrupt while waiting."""
 _BATCH = 512
-_PROBES = ("\ue000", "\U0010fffd")
-"""Two messages whose texts differ from the first byte on, in case a tokenizer falls back on bytes."""
 _SESSION = re.compile("[0-9a-f]{32}")
 _SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def _never() -> bool:
+    return False
 
 
 class Engine:
@@ -75,7 +78,6 @@ class Engine:
         self._users = 0  # threads that read the model's vocabulary
         self._closing = False
         self._closed = False
-        self._public: tuple[tuple[tuple[Message, ...], bool], list[int]] | None = None  # messages, and their tokens
         self._loaded = threading.Event()
         self._failure: Exception | None = None
         most = options.threads or machine.cores().usable
@@ -86,9 +88,10 @@ class Engine:
 
     # ---- Backend ------------------------------------------------------------------------------------------------------
 
-    def info(self) -> BackendInfo:
-        """Return what the loaded model can do."""
-        self._ready()
+    def info(self, gone: Callable[[], bool] = _never) -> BackendInfo:
+        """Return what the loaded model can do; ``gone`` as in ``count``."""
+        if not self._ready(gone):
+            raise _cancelled()
         return BackendInfo(
             model=self._name,
             model_id=self._model_id,
@@ -97,13 +100,17 @@ class Engine:
             refuses=True,
         )
 
-    def count(self, requests: SequenceOf[Request]) -> tuple[list[int], bool]:
-        """Return the prompt lengths in tokens; they are exact."""
-        self._ready()
+    def count(self, requests: SequenceOf[Request], gone: Callable[[], bool] = _never) -> tuple[list[int], bool]:
+        """Return the prompt lengths in tokens; they are exact.
+
+        ``gone``: nobody waits for them any more. Raises ``InternalError`` then, with the detail "cancelled".
+        """
+        if not self._ready(gone):
+            raise _cancelled()
         counts = []
         with self._in_use():
             for request in requests:
-                error = self._stop()
+                error = self._stop() or (_cancelled() if gone() else None)
                 if error is not None:
                     raise error
                 counts.append(len(self._prompt(request)[0][0]))
@@ -134,6 +141,11 @@ class Engine:
             choices=tuple(filter(None, choices)),
         )
 
+    @property
+    def failed(self) -> bool:
+        """The model could not be loaded; another engine may succeed, since failures are not kept elsewhere."""
+        return self._failure is not None
+
     def close(self) -> None:
         """End the threads and free the model. Jobs that are open get an error.
 
@@ -163,13 +175,22 @@ class Engine:
     # ---- for jobs -----------------------------------------------------------------------------------------------------
 
     def submit(self, request: Request, sink: Sink) -> None:
-        """Render, tokenize and queue a request whose events ``sink`` takes; what is wrong with it becomes the last."""
-        self._ready()
+        """Render, tokenize and queue a request whose events ``sink`` takes; what is wrong with it becomes the last.
+
+        A request whose ``sink`` is gone is not begun: it ends as cancelled. Raises what the model's loading raised.
+        """
+        if not self._ready(lambda: sink.gone):
+            sink.emit(Finished(request.id, FinishReason.CANCELLED))
+            return
         try:
             with self._in_use():
-                self._lane(request.priority).submit(self._sequence(request, sink))
+                sequence = self._sequence(request, sink)
+                self._lane(request.priority).submit(sequence)
         except LlmError as error:
             sink.emit(Finished(request.id, FinishReason.ERROR, error=error))
+            return
+        if sink.gone:  # whoever left may have called ``cancel`` before the sequence was there
+            self.cancel(lambda each: each is sequence)
 
     def cancel(self, should_end: Callable[[Sequence], bool]) -> None:
         """End sequences before the next step; an evaluation of hardly anything else ends at once."""
@@ -180,13 +201,16 @@ class Engine:
         """Return why everything has to end, or None."""
         return self._stop()
 
-    def _ready(self) -> None:
-        while not self._loaded.wait(_POLL):
-            error = self._stop()
+    def _ready(self, gone: Callable[[], bool] = _never) -> bool:
+        """Wait for the model; False when ``gone`` says that nobody waits any more. Raises what the loading raised."""
+        while not gone():
+            loaded = self._loaded.wait(_POLL)
+            if loaded and self._failure is None:
+                return not gone()
+            error = self._stop() or self._failure
             if error is not None:
                 raise error
-        if self._failure is not None:
-            raise self._failure
+        return False
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
@@ -207,10 +231,14 @@ class Engine:
             raise UsageError("a session's id is 32 hexadecimal digits")
         (tokens, *candidates), inside = self._prompt(request)
         sequence = self._of_kind(request, sink, tokens, candidates, inside=inside)
-        if request.public_prefix and self._remembers:
-            sequence.public_length = self._public_length(request, tokens)
-        if request.session and self._remembers and (self._model.recurrent or self._model.window):
-            sequence.turn_length = self._turn_length(request, tokens)
+        try:
+            if request.public_prefix and self._remembers:
+                sequence.public_length = self._hints.public_length(request, tokens)
+            if request.session and self._remembers and (self._model.recurrent or self._model.window):
+                sequence.turn_length = self._hints.turn_length(request, tokens)
+        except BaseException:
+            sequence.release()
+            raise
         return sequence
 
     def _prompt(self, request: Request) -> tuple[list[list[int]], bool]:
@@ -219,32 +247,6 @@ class Engine:
             return [self._tokenizer.raw(request.prompt)], False
         prefixes = ("", *request.candidates)
         return self._template.each(prefixes, request.messages, reasoning=request.reasoning, tools=request.tools)
-
-    def _public_length(self, request: Request, tokens: list[int]) -> int:
-        """Return how many tokens do not depend on what the last message says."""
-        key = (request.messages[:-1], request.reasoning)
-        known = self._public
-        if known is None or known[0] != key:
-            probes = [
-                self._template.tokens(
-                    (*key[0], dataclasses.replace(request.messages[-1], content=other)), reasoning=request.reasoning
-                )[0]
-                for other in _PROBES
-            ]
-            known = self._public = (key, probes[0][: common_prefix(*probes)])
-        return common_prefix(known[1], tokens)
-
-    def _turn_length(self, request: Request, tokens: list[int]) -> int:
-        """Return with how many of ``tokens`` the next turn's prompt will begin, whatever is answered."""
-        nexts = [
-            self._template.tokens(
-                (*request.messages, Message(Role.ASSISTANT, said), Message(Role.USER, said)),
-                reasoning=request.reasoning,
-                tools=request.tools,
-            )[0]
-            for said in _PROBES
-        ]
-        return min(common_prefix(tokens, each) for each in nexts)
 
     def _of_kind(
         self, request: Request, sink: Sink, tokens: list[int], candidates: list[list[int]], *, inside: bool
@@ -302,6 +304,7 @@ class Engine:
         options = self._options
         self._tokenizer = Tokenizer(model)
         self._template = ChatTemplate(model.chat_template(), self._tokenizer)
+        self._hints = PrefixHints(self._template)
         if options.ctx is not None and model.context_length and options.ctx > model.context_length:
             raise UsageError(f"--ctx {options.ctx} is larger than the context of {self._name}, {model.context_length}")
         self._context_limit = options.ctx or model.context_length or 4096
@@ -336,3 +339,7 @@ class Engine:
         """Tell the lanes that a consumer caught up."""
         for lane in list(self._lanes.values()):
             lane.wake()
+
+
+def _cancelled() -> InternalError:
+    return InternalError("engine", detail="cancelled")

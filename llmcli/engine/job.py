@@ -29,6 +29,8 @@ class EngineJob:
         self._open: set[str] = set()
         self._lock = threading.Lock()
         self._closed_input = False
+        self.gone = False
+        """The block was left: nobody takes events any more."""
 
     def __enter__(self) -> Self:
         return self
@@ -36,6 +38,7 @@ class EngineJob:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.gone = True
         if self._open:
             self._engine.cancel(lambda sequence: sequence.sink is self)
 

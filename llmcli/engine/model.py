@@ -108,6 +108,8 @@ class Weights:
         """Return the model; raises as ``Model``, each time that it is asked for until it can be loaded."""
         with self._lock:
             if self._model is None:
+                if not keep_going():
+                    raise InternalError(str(self._path), detail="cancelled")
                 self._model = Model(self._path, gpu_layers=self._gpu_layers, keep_going=keep_going)
             return self._model
 

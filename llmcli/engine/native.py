@@ -7,7 +7,6 @@ module of the engine reaches llama.cpp through it.
 from __future__ import annotations
 
 import collections
-import contextlib
 import ctypes
 import functools
 import importlib
@@ -16,7 +15,7 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from llmcli.errors import Unsupported
@@ -65,7 +64,6 @@ on_abort: Callable[[str], None] | None = None
 
 _keep_alive: list[Any] = []
 _loading = threading.Lock()
-_hushing = threading.Lock()
 
 
 def _low_level_module() -> Any:
@@ -115,20 +113,6 @@ def lib() -> Any:
     """
     with _loading:
         return _load()
-
-
-@contextlib.contextmanager
-def hushed() -> Iterator[None]:
-    """Send what native code prints on standard error nowhere: what does not go through its log."""
-    with _hushing:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.dup2(nowhere, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)
 
 
 def version() -> str:

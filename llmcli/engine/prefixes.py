@@ -16,7 +16,7 @@ import re
 import secrets
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,9 +87,9 @@ class PrefixStore:
         return None
 
     def load(self, entry: Entry) -> bytes | None:
-        """Return the state of ``entry`` and mark it as used; None when it is gone.
+        """Return the state of ``entry`` and mark it as used; None when it is gone or cannot be read just now.
 
-        A file that is unreadable, damaged, or of other tokens or another identity is removed, and None returned.
+        A file that is damaged, or of other tokens or another identity, is removed, and None returned.
         """
         state = _read(entry.path, self._head(_pack(entry.tokens)), whole=True)
         if state is not None:
@@ -113,14 +113,15 @@ class PrefixStore:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._private():
                 return False
-            for old in self._of_session(session) if session else ():
-                old.unlink(missing_ok=True)  # the conversation has gone on
+            earlier = [old for old in self._of_session(session) if old != path] if session else []
             with self._replacing(path) as fd:
                 os.ftruncate(fd, size)  # first, so that others who make room at the same time see what this one takes
-                self._make_room(path)
+                self._make_room({path.name, *(old.name for old in earlier)})
                 # no fsync: what a power cut leaves unwritten fails the checksum, and waiting for the disk takes long
                 for part in (head, state, _checksum_of(head, state)):
                     _write(fd, part)
+            for old in earlier:  # the conversation has gone on
+                _remove(old)
         except OSError:
             return False
         return True
@@ -163,8 +164,8 @@ class PrefixStore:
             _remove(temporary)
             raise
 
-    def _make_room(self, path: Path) -> None:
-        """Remove leftovers, and states until all files fit: what ``path`` held first, then the least recently used.
+    def _make_room(self, replaced: Collection[str]) -> None:
+        """Remove leftovers, and states until all files fit: those ``replaced`` first, then the least recently used.
 
         Raises ``OSError``: ENOSPC where files that are just being written leave too little.
         """
@@ -175,7 +176,7 @@ class PrefixStore:
                 continue
             total += there.st_size
             if _NAME.fullmatch(name):
-                states.append((name != path.name, there.st_mtime_ns, name, there.st_size))
+                states.append((name not in replaced, there.st_mtime_ns, name, there.st_size))
         if total - sum(size for *_, size in states) > self._limit:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._directory))
         for *_, name, size in sorted(states):
@@ -223,15 +224,21 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def _read(path: Path, head: bytes, *, whole: bool) -> bytes | None:
-    """Return the state in a file with this head (empty unless ``whole``); None, and the file is gone, if not so."""
-    with suppress(OSError), path.open("rb") as file:  # what cannot be read is as good as damaged
-        if file.read(len(head)) == head:
-            if not whole:
-                return b""
-            size = os.fstat(file.fileno()).st_size - len(head) - _checksum().digest_size
-            state = file.read(max(size, 0))
-            if file.read() == _checksum_of(head, state):
-                return state
+    """Return the state in a file with this head (empty unless ``whole``); None, and the file is gone, if not so.
+
+    None, and the file stays, when it cannot be read: for want of descriptors (EMFILE), say, it may be as good as ever.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(len(head)) == head:
+                if not whole:
+                    return b""
+                size = os.fstat(file.fileno()).st_size - len(head) - _checksum().digest_size
+                state = file.read(max(size, 0))
+                if file.read() == _checksum_of(head, state):
+                    return state
+    except OSError:
+        return None
     _remove(path)
     return None
 

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from llmcli.engine import native
+from llmcli.engine import gbnf, native
 from llmcli.engine.model import Model
 from llmcli.engine.numerals import choice, literal
 from llmcli.engine.schemas import GRAMMAR, MOST_COUNT, prepared
@@ -129,11 +129,13 @@ def _grammar(lib: Any, model: Model, grammar: str) -> Any:
     if len(grammar) > _LONGEST:
         raise InputError("grammar", detail=f"it is longer than {_LONGEST} characters")
     _check_width(grammar)
+    given = grammar.encode("utf-8", "replace")
+    for token in gbnf.check(given.decode()):
+        text, found = token.encode(), (ctypes.c_int32 * 2)()
+        if lib.llama_tokenize(model.vocab, text, len(text), found, 2, False, True) != 1:
+            raise InputError("grammar", detail=f"{token} is no token of this model")
     native.log.clear()
-    with (
-        native.hushed()
-    ):  # llama.cpp prints the grammar that it does not understand, which may hold what nobody else may read
-        sampler = lib.llama_sampler_init_grammar(model.vocab, grammar.encode("utf-8", "replace"), b"root")
+    sampler = lib.llama_sampler_init_grammar(model.vocab, given, b"root")
     if not sampler:
         raise InputError("grammar", detail=native.log.cause() or "llama.cpp does not accept it")
     return sampler

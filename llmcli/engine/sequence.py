@@ -28,10 +28,16 @@ from llmcli.types import (
 
 
 class Sink(Protocol):
-    """Where the events of a request go. ``full``: the consumer is behind, the sequence has to wait."""
+    """Where the events of a request go.
+
+    ``full``: the consumer is behind, the sequence has to wait. ``gone``: the consumer has left, the request must not begin.
+    """
 
     @property
     def full(self) -> bool: ...
+
+    @property
+    def gone(self) -> bool: ...
 
     def emit(self, event: Event) -> None: ...
 

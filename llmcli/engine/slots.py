@@ -360,10 +360,14 @@ class Slots:
         slot = self._places.take_last() if self.portable and self._places.free else None
         if slot is None:
             return
-        if self.context.restore(slot, state):
-            self._places.hold(slot, Kept(tokens))
-        else:
-            self._places.give_back(slot)
+        restored = False
+        try:
+            restored = self.context.restore(slot, state)
+        finally:
+            if restored:
+                self._places.hold(slot, Kept(tokens))
+            else:
+                self._places.give_back(slot)
 
     def unsaved(self) -> list[tuple[int, Kept]]:
         """Return what is kept of saved conversations and not on disk yet, with its ids."""

@@ -30,7 +30,7 @@ class Activity:
     def end(self, requests: int = 1) -> None:
         """Requests have ended, or whatever else ``begin`` was called for."""
         self._running -= requests
-        if self._running == 0:
+        if requests and self._running == 0:
             now = time.monotonic()
             self._busy += now - self._since
             self._since = now

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from llmcli.errors import AccessDenied, RemoteError
+from llmcli.errors import AccessDenied, InternalError, RemoteError
 from llmcli.worker import wire
 
 SESSION = "/llm/session"
@@ -130,7 +130,10 @@ class Session:
             raise Gone(str(error)) from error
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield the worker's messages until the exchange ends. Raises ``Gone`` then: the worker never ends it first."""
+        """Yield the worker's messages until the exchange ends. Raises ``Gone`` then: the worker never ends it first.
+
+        Raises ``InternalError`` for a line that is no message.
+        """
         try:
             with self._socket, self._socket.makefile("rb") as answer:
                 if _head(answer) != _OK:
@@ -139,7 +142,7 @@ class Session:
                 rest = b""
                 while size := int(answer.readline(_LONGEST_LINE), 16):
                     *lines, rest = (rest + answer.read(size)).split(b"\n")
-                    yield from map(wire.parse, lines)
+                    yield from map(_message, lines)
                     answer.readline(_LONGEST_LINE)
         except (OSError, ValueError) as error:
             raise Gone(str(error)) from error
@@ -151,6 +154,18 @@ class Session:
         """End the exchange: what the worker still does for it is cancelled. The thread that reads finds its end."""
         with contextlib.suppress(OSError):  # it ended before
             self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _message(line: bytes) -> dict[str, Any]:
+    try:
+        return wire.parse(line)
+    except (ValueError, RecursionError) as error:
+        raise unexpected(error) from error
+
+
+def unexpected(error: Exception) -> InternalError:
+    """Return the error for a message of the worker that cannot be read; ``error`` is what reading it raised."""
+    return InternalError("the worker", detail=f"unexpected message: {type(error).__name__}: {error}")
 
 
 def _chunk(data: bytes) -> bytes:

@@ -15,6 +15,7 @@ from llmcli.engine.compute_thread import SharedExecutor
 from llmcli.engine.embedding import Embedder
 from llmcli.engine.engine import Engine
 from llmcli.engine.model import Weights
+from llmcli.errors import TryAgain
 from llmcli.types import EngineOptions
 from llmcli.worker.embedding_queue import EmbeddingQueue, Vectors
 
@@ -35,17 +36,25 @@ class Engines:
         self._users: dict[EngineOptions, int] = {}
         self._lock = threading.Lock()
         self._embeddings = EmbeddingQueue(self._embedder)
+        self._ending: TryAgain | None = None
+        self._closing: list[threading.Thread] = []  # each closes an engine
         threading.Thread(target=self._load, name="loading", daemon=True).start()
 
     def _load(self) -> None:
         with suppress(Exception):  # the first engine meets the same error and tells it
-            self._weights.load(lambda: True)
+            self._weights.load(self._keep_going)
+
+    def _keep_going(self) -> bool:
+        return self._ending is None
 
     def start(self, options: EngineOptions) -> Engine:
         """Return the engine with these options, which counts as used until ``release``."""
         options = dataclasses.replace(options, gpu_layers=self._gpu_layers)
         with self._lock:
             engine = self._engines.get(options)
+            if engine is not None and engine.failed:  # for want of memory perhaps, which there may be now
+                del self._engines[options]
+                engine = None
             if engine is None:
                 self._make_room()
                 engine = self._engines[options] = Engine(
@@ -53,7 +62,7 @@ class Engines:
                     self._name,
                     self._model_id,
                     options,
-                    lambda: None,
+                    lambda: self._ending,
                     weights=self._weights,
                     executor=self._executor,
                 )
@@ -72,7 +81,7 @@ class Engines:
         return self._embeddings.submit(inputs, gone)
 
     def _embedder(self) -> Embedder:
-        return Embedder(self._weights.load(lambda: True), machine.cores().usable, self._executor)
+        return Embedder(self._weights.load(self._keep_going), machine.cores().usable, self._executor)
 
     def measure_if_due(self) -> None:
         """Have measured, in a process of its own, what suits the model here, where that is not known yet."""
@@ -83,13 +92,26 @@ class Engines:
     def _make_room(self) -> None:
         idle = sorted((o for o in self._engines if not self._users[o]), key=lambda o: self._used[o])
         for options in idle[: max(0, len(self._engines) - _MOST + 1)]:
-            self._engines.pop(options).close()
+            self._retire(self._engines.pop(options))
+
+    def _retire(self, engine: Engine) -> None:
+        """Close an engine in a thread, since its own may be in the middle of a step, and the event loop waits for none."""
+        self._closing = [thread for thread in self._closing if thread.is_alive()]
+        self._closing.append(threading.Thread(target=engine.close, name="closing"))
+        self._closing[-1].start()
+
+    def end(self) -> None:
+        """End the loading of the model: the process is about to end. What is running goes on until ``close``."""
+        self._ending = TryAgain("the worker", detail="it is ending")
 
     def close(self) -> None:
         """End all engines and free the weights."""
+        self.end()
         with self._lock:
             for engine in self._engines.values():
                 engine.close()
             self._engines.clear()
+            for thread in self._closing:
+                thread.join()
             self._embeddings.close()
             self._weights.close()

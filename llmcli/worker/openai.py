@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,9 +27,11 @@ from llmcli.types import EngineOptions, Event, Finished, Request, Scores, TextPi
 from llmcli.worker import embeddings, shapes, wire, wishes
 from llmcli.worker.activity import Activity
 from llmcli.worker.answers import error, failed
+from llmcli.worker.embedding_queue import Vectors
 from llmcli.worker.engines import Engines
 from llmcli.worker.feed import Feed
 from llmcli.worker.fields import OPTIONS_HEADER, BadField, Fields, parsed
+from llmcli.worker.threads import run_counted, wait_counted
 from llmcli.worker.wishes import Wish
 
 LONGEST_BODY = 32 << 20
@@ -111,35 +114,35 @@ class OpenAI:
     async def count(self, request: HttpRequest) -> Response:
         """``POST /v1/count``."""
 
-        async def answer(wish: Wish, engine: Engine, _stack: contextlib.AsyncExitStack) -> Response:
-            counts, _ = await self.in_thread(engine.count, [wish.base])
+        async def answer(wish: Wish, engine: Engine, stack: contextlib.AsyncExitStack) -> Response:
+            gone = threading.Event()
+            stack.callback(gone.set)
+            counts, _ = await self.in_thread(engine.count, [wish.base], gone.is_set)
             return JSONResponse({"model": self._names[0], "tokens": counts[0]})
 
         return await self._serve(request, wishes.count, answer)
 
     async def embed(self, request: HttpRequest) -> Response:
         """``POST /v1/embeddings``."""
-        self._activity.begin()
-        try:
-            return await _told(self._embed(request), "input")
-        finally:
-            self._activity.end()
+        return await _told(self._embed(request), "input")
 
     async def _embed(self, request: HttpRequest) -> Response:
         wish = parsed(embeddings.read, await _json(request))
         self._check_name(wish.model)
-        gone = asyncio.Event()
+        gone = threading.Event()
         try:
-            embedding = asyncio.wrap_future(self._engines.embed(wish.inputs, gone.is_set))
-            vectors, tokens = await _while_connected(request, embedding)
+            vectors, tokens = await _while_connected(request, self._vectors(wish.inputs, gone.is_set))
         finally:
             gone.set()
         self._activity.count_prompt(tokens)
         return JSONResponse(embeddings.answer(wish, self._names[0], vectors, tokens))
 
+    async def _vectors(self, inputs: Sequence[embeddings.Input], gone: Callable[[], bool]) -> Vectors:
+        return await wait_counted(self._activity, self._engines.embed(inputs, gone))
+
     async def in_thread(self, function: Callable[..., Any], *given: Any) -> Any:
         """Call what may take long in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *given)
+        return await run_counted(self._activity, self._pool, function, *given)
 
     def _check_name(self, model: str | None) -> None:
         if model not in (None, "", *self._names):
@@ -170,6 +173,11 @@ class OpenAI:
     def activity(self) -> Activity:
         """What was done so far."""
         return self._activity
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads that render and tokenize."""
+        return self._pool
 
 
 class _Refusal(Exception):
@@ -209,10 +217,14 @@ class _Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _while_connected(request: HttpRequest, answer: Awaitable[Any]) -> Any:
-    """Return the answer, which is given up when the client goes. Raises ``_GoneError`` then."""
-    answering = asyncio.ensure_future(answer)
+async def _while_connected(request: HttpRequest, answer: Coroutine[Any, Any, Any]) -> Any:
+    """Return the answer, which is given up when the client goes, and not begun when it has. Raises ``_GoneError`` then."""
     going = asyncio.ensure_future(_disconnected(request))
+    await asyncio.sleep(0)  # of a client that has gone already it is known now
+    if going.done():
+        answer.close()
+        raise _GoneError
+    answering = asyncio.ensure_future(answer)
     try:
         await asyncio.wait((answering, going), return_when=asyncio.FIRST_COMPLETED)
         if not answering.done():
@@ -237,18 +249,12 @@ class _Events:
         self._owner = owner
         self._engine = engine
         self._requests = requests
-        self._feed = Feed()
+        self._feed = Feed(owner.activity)
         self._waiting: list[Event] = []
 
     async def start(self) -> None:
         """Submit the requests. Raises what the model's loading raises."""
-        self._owner.activity.begin(len(self._requests))
-        self._feed.open.update(request.id for request in self._requests)
-        await self._owner.in_thread(self._submit)
-
-    def _submit(self) -> None:
-        for request in self._requests:
-            self._engine.submit(request, self._feed)
+        await self._feed.submit(self._engine, self._requests, self._owner.pool)
 
     def __aiter__(self) -> _Events:
         return self
@@ -262,16 +268,13 @@ class _Events:
             elif self._begun and self._owner.activity.active > _MANY:
                 await self._feed.pause(_GATHERING)
             self._begun = True
-            events = await self._feed.take()
-            self._owner.activity.count(events)
-            self._waiting = _joined(events)
+            self._waiting = _joined(await self._feed.take())
         return self._waiting.pop(0)
 
     async def close(self) -> None:
         if self._feed.open:
+            self._feed.leave()
             self._engine.cancel(lambda sequence: sequence.sink is self._feed)
-            self._owner.activity.end(len(self._feed.open))
-            self._feed.open.clear()
 
 
 def _joined(events: list[Event]) -> list[Event]:

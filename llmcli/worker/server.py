@@ -110,6 +110,7 @@ class Server(uvicorn.Server):
 
     def _go(self) -> None:
         self.should_exit = True
+        self._engines.end()
         self._worker.sessions.close()
 
     async def _watch(self) -> None:

@@ -10,13 +10,14 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from llmcli.engine.engine import Engine
-from llmcli.errors import InternalError
-from llmcli.types import EngineOptions, Event, Finished, Request, TextPiece
+from llmcli.errors import InternalError, TryAgain
+from llmcli.types import Event, Finished, TextPiece
 from llmcli.worker import wire
 from llmcli.worker.activity import Activity
 from llmcli.worker.client import LINES
 from llmcli.worker.engines import Engines
 from llmcli.worker.feed import Feed
+from llmcli.worker.threads import run_counted
 
 _BAD = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 """What reading a line can raise that no client of ours wrote."""
@@ -70,7 +71,7 @@ class _Session:
         self._pool = pool
         self._receive = receive
         self._send = send
-        self._feed = Feed()
+        self._feed = Feed(activity)
         self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._replies: list[bytes] = []
         self._gathered: dict[str, list[str]] = {}  # texts of gathered requests: sent when they end
@@ -109,7 +110,7 @@ class _Session:
             if not message.get("more_body"):
                 break
         self._ended = True
-        self._feed.wake()
+        self._feed.leave()
 
     async def _work(self) -> None:
         """Do what the messages say, in their order."""
@@ -130,47 +131,32 @@ class _Session:
                 await self._do(engine, messages)
         except _BAD as error:
             self._fail(InternalError("worker", detail=f"not a request: {error}"))
+        except TryAgain:  # this worker is ending: a client that is told nothing goes to the next one
+            self._failed = True
+            self._feed.wake()
         except Exception as error:  # noqa: BLE001 (what the model's loading raised, or a bug: told to the client)
             self._fail(error)
         finally:
+            self._feed.leave()
             if self._feed.open:
                 engine.cancel(lambda sequence: sequence.sink is self._feed)
-            self._release(options)
-
-    def _release(self, options: EngineOptions) -> None:
-        self._activity.end(len(self._feed.open))
-        self._feed.open.clear()
-        self._engines.release(options)
+            self._engines.release(options)
 
     async def _do(self, engine: Engine, messages: list[dict[str, Any]]) -> None:
         requests = [wire.load_request(message["submit"]) for message in messages if "submit" in message]
         if requests:
-            self._activity.begin(len(requests))
-            self._feed.open.update(request.id for request in requests)
             self._gathered.update((r.id, []) for r in requests if r.gathered)
-            await self._in_thread(self._submit, engine, requests)
+            await self._feed.submit(engine, requests, self._pool)
         for message in messages:
             if "cancel" in message:
                 self._cancel(engine, message["cancel"])
             elif "submit" not in message:
-                self._activity.begin()
-                try:
-                    self._replies.append(await self._in_thread(_reply, engine, message))
-                finally:
-                    self._activity.end()
+                reply = await run_counted(self._activity, self._pool, _reply, engine, message, self._feed)
+                self._replies.append(reply)
                 self._feed.wake()
 
     def _cancel(self, engine: Engine, wanted: str) -> None:
         engine.cancel(lambda sequence: sequence.sink is self._feed and sequence.request.id == wanted)
-
-    async def _in_thread(self, function: Callable[..., Any], *given: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *given)
-
-    def _submit(self, engine: Engine, requests: list[Request]) -> None:
-        for request in requests:
-            if self._ended:
-                return
-            engine.submit(request, self._feed)
 
     def _fail(self, error: Exception) -> None:
         self._replies.append(wire.line(failed=wire.dump_error(error)))
@@ -183,7 +169,6 @@ class _Session:
         """Send what there is, whenever there is something."""
         while True:
             events = await self._feed.take()
-            self._activity.count(events)
             if self._ended:
                 return
             lines = [*filter(None, map(self._line, events)), *self._replies]
@@ -212,12 +197,15 @@ class _Session:
         return line
 
 
-def _reply(engine: Engine, message: dict[str, Any]) -> bytes:
+def _reply(engine: Engine, message: dict[str, Any], feed: Feed) -> bytes:
+    def gone() -> bool:
+        return feed.gone
+
     if "count" in message:
-        counts, _ = engine.count([wire.load_request(fields) for fields in message["count"]])
+        counts, _ = engine.count([wire.load_request(fields) for fields in message["count"]], gone)
         return wire.line(count=counts)
     if "work" in message:
         return wire.line(work=wire.dump_work(engine.work()))
     if "info" in message:
-        return wire.line(info=wire.dump_info(engine.info()))
+        return wire.line(info=wire.dump_info(engine.info(gone)))
     raise ValueError(f"unknown: {', '.join(message)}")

@@ -33,7 +33,8 @@ class Watched(Interrupt):
 def make(interrupt=None):
     """Return a job whose worker hears everything and says what the test says."""
     backend = types.SimpleNamespace(interrupt=interrupt or Watched(), forget=lambda number: None, sent=[])
-    backend.send = backend.sent.append
+    backend.send = backend.tell = backend.sent.append
+    backend.others_wait, backend.waiting = lambda job: False, contextlib.nullcontext
     backend.starter = types.SimpleNamespace(started=True, cause=lambda pid: Crashed("the worker", detail=CAUSES[pid]))
     return WorkerJob(backend, 1)
 

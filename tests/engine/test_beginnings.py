@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import struct
 
 import pytest
 
 from engine.tools import GENERATIVE, Bench, Engine, Probe, answer, equal, numbers, req, wild
-from llmcli.engine import beginnings, prefixes
+from llmcli.engine import beginnings, native, prefixes
 from llmcli.engine.beginnings import Beginnings
+from llmcli.engine.context import Context
 from llmcli.engine.prefixes import PrefixStore
 from llmcli.engine.sequence import common_prefix
+from llmcli.errors import BadModelFile, InternalError, LlmError
 from llmcli.types import EngineOptions, Message, Role
 
 MODEL_ID = "5e" * 32
@@ -325,6 +328,51 @@ def test_a_place_that_cannot_be_written_is_no_failure(ask, tmp_path):
     assert outcome.error is None and outcome.text
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(errno.EMFILE, "too many"), InternalError("context")], ids=repr
+)
+@pytest.mark.parametrize("where", ["PrefixStore.find", "PrefixStore.load", "PrefixStore.save", "Context.restore"])
+def test_what_fails_in_the_prefix_cache_costs_the_reuse_alone(ask, monkeypatch, where, error):
+    """The request is answered as without it, whatever was wrong with the disk or the memory."""
+    request = with_system("a", "hello", max_tokens=20)
+    first = ask("chatml", request) if where != "PrefixStore.save" else ask("chatml", request, cache=None)
+
+    def fail(*_):
+        raise error
+
+    kind, name = where.split(".")
+    monkeypatch.setattr({"PrefixStore": PrefixStore, "Context": Context}[kind], name, fail)
+    again = ask("chatml", request)
+    assert again.error is None and again.cached == 0 and again.text == first.text
+
+
+@pytest.mark.parametrize("error", [BadModelFile("chat template", detail="roles must alternate"), ZeroDivisionError()])
+def test_a_template_that_refuses_the_probes_costs_the_reuse_alone(process, monkeypatch, error):
+    """And no sampler stays behind, also where the failure is a bug and ends the request."""
+    lib, samplers = native.lib(), []
+    add, free = lib.llama_sampler_chain_init, lib.llama_sampler_free
+    monkeypatch.setattr(lib, "llama_sampler_chain_init", lambda *given: samplers.append(1) or add(*given))
+    monkeypatch.setattr(lib, "llama_sampler_free", lambda *given: samplers.pop() and free(*given))
+    with process() as engine:
+        engine.info()
+        request = with_system("a", "hello")
+        real = engine._template.each
+
+        def each(prefixes, messages, **how):
+            if messages != request.messages:
+                raise error
+            return real(prefixes, messages, **how)
+
+        monkeypatch.setattr(engine._template, "each", each)
+        if isinstance(error, LlmError):
+            outcome = answer(engine, request)["a"]
+            assert outcome.error is None and outcome.text
+        else:
+            with pytest.raises(ZeroDivisionError), engine.open() as job:
+                job.submit(request)
+    assert not samplers
+
+
 # ---- how long the public part is -------------------------------------------------------------------------------------
 
 
@@ -354,7 +402,9 @@ def test_the_public_part_is_all_that_prompts_share(process, name):
         engine.info()
         requests = [with_system("a", text) for text in ("hello", "7 worlds")]
         prompts = [engine._template.tokens(request.messages, reasoning=False)[0] for request in requests]
-        lengths = {engine._public_length(request, prompt) for request, prompt in zip(requests, prompts, strict=True)}
+        lengths = {
+            engine._hints.public_length(request, prompt) for request, prompt in zip(requests, prompts, strict=True)
+        }
     assert lengths == {common_prefix(*prompts)}
 
 

@@ -217,13 +217,28 @@ def test_appended_bytes_are_noticed(store):
     assert not entry.path.exists()
 
 
-def test_an_unreadable_file_is_removed(store, monkeypatch):
-    """A file that the disk cannot give back is as good as damaged."""
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EIO, errno.EACCES])
+def test_a_file_that_cannot_be_read_just_now_stays(store, monkeypatch, number):
+    """It is not found and not loaded, and as good as ever afterwards: only what is damaged is removed."""
     entry = saved(store)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", failing(errno.EIO))
+        patch.setattr(Path, "open", failing(number))
+        assert store.find(TOKENS) is None
         assert store.load(entry) is None
-    assert not entry.path.exists()
+    assert store.load(store.find(TOKENS)) == STATE
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC])
+def test_a_conversation_s_state_stays_until_its_next_one_is_there(directory, store, monkeypatch, number):
+    """A save that fails takes nothing away."""
+    assert store.save(TOKENS, STATE, MINE)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", failing(number))
+        assert not store.save([*TOKENS, 7], b"longer", MINE)
+    assert store.load(store.find_session(MINE)) == STATE
+    assert store.save([*TOKENS, 7], b"longer", MINE)
+    assert store.load(store.find_session(MINE)) == b"longer"
+    assert len(names(directory)) == 1
 
 
 def test_a_vanished_file_is_no_error(store):

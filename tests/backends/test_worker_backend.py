@@ -1,0 +1,167 @@
+"""The worker as a backend, against a worker that says what the test wants: nothing it says leaves a command waiting."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from llmcli.backends import worker_job
+from llmcli.backends.base import run
+from llmcli.backends.worker import WorkerBackend
+from llmcli.errors import Crashed, InternalError
+from llmcli.interrupt import Interrupt
+from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Message, Request, Role, TextPiece
+from llmcli.worker import wire
+from llmcli.worker.client import _chunk
+
+INFO = wire.line(info=wire.dump_info(BackendInfo("tiny", "id", 512, reasoning=False, refuses=True)))
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def request(name="a"):
+    return Request(name, (Message(Role.USER, "hello"),))
+
+
+def event(number, name, piece):
+    """Return the line of an event of a job; a text, or the end."""
+    ours = f"{number}:{name}"
+    done = Finished(ours, FinishReason.STOP) if piece is None else TextPiece(ours, piece)
+    return wire.line(event=wire.dump_event(done))
+
+
+class Scripted:
+    """A worker that answers each line of its client with the lines that ``answer`` returns for it."""
+
+    started, pid = True, 7
+
+    def __init__(self, answer):
+        self._answer = answer
+        self._threads = []
+        self.connections = 0
+
+    def connect(self):
+        ours, theirs = socket.socketpair()
+        self.connections += 1
+        self._threads.append(threading.Thread(target=self._serve, args=(theirs,)))
+        self._threads[-1].start()
+        return ours
+
+    def _serve(self, connected):
+        with connected, connected.makefile("rb") as heard:
+            connected.sendall(HEAD + _chunk(INFO))
+            while heard.readline().strip():
+                pass
+            while size := int(heard.readline() or b"0", 16):
+                for line in heard.read(size).splitlines():
+                    for said in self._answer(wire.parse(line)):
+                        connected.sendall(_chunk(said))
+                heard.readline()
+
+    def cause(self, pid=None):
+        return Crashed("the worker", detail=f"process {pid} ended")
+
+    def join(self):
+        for thread in self._threads:
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def against():
+    """Return a function from a script to a backend on a worker that follows it."""
+    made = []
+
+    def make(answer):
+        starter = Scripted(answer)
+        made.append(WorkerBackend(starter, EngineOptions(), Interrupt(timeout=60)))
+        return made[-1]
+
+    yield make
+    for backend in made:
+        backend.close()
+        backend.starter.join()
+
+
+MALFORMED = {
+    "no JSON": b"{\n",
+    "no object": b"[]\n",
+    "nothing known": b'{"what": 1}\n',
+    "deep": b"[" * 100_000 + b"\n",
+    "an event of no kind": b'{"event": {"song": ["1:a", "x"]}}\n',
+    "an event of two kinds": b'{"event": {"text": ["1:a", "x"], "reasoning": ["1:a", "x"]}}\n',
+    "an event that is none": b'{"event": 5}\n',
+    "an id without a job": b'{"event": {"text": ["a", "x"]}}\n',
+    "an id that is none": b'{"event": {"text": [5, "x"]}}\n',
+    "an end without a reason": b'{"event": {"finished": {"id": "1:a"}}}\n',
+    "an end for no known reason": b'{"event": {"finished": {"id": "1:a", "reason": "bored"}}}\n',
+    "an error that is none": b'{"failed": 5}\n',
+    "another backend": b'{"info": {"colour": "blue"}}\n',
+}
+
+
+@pytest.mark.parametrize("said", MALFORMED.values(), ids=MALFORMED)
+def test_a_message_that_cannot_be_read_ends_the_job(against, said):
+    """With 70 and what was wrong, at once; the exchange is given up."""
+    backend = against(lambda message: [said] if "submit" in message else [])
+    with pytest.raises(InternalError) as caught:
+        list(run(backend, [request()]))
+    assert caught.value.exit_code == 70
+    assert caught.value.subject == "the worker" and caught.value.detail.startswith("unexpected message: ")
+    assert backend.starter.connections == 1
+
+
+@pytest.mark.parametrize("said", [MALFORMED["no JSON"], b'{"count": ["x"]}\n', b'{"count": 5}\n', b'{"work": {}}\n'])
+def test_an_answer_that_cannot_be_read_ends_the_wait_for_it(against, said):
+    """Whoever asked gets the error, and no other answer."""
+    backend = against(lambda message: [said] if "count" in message else [])
+    with pytest.raises(InternalError, match="unexpected message"):
+        backend.count([request()])
+
+
+def test_what_comes_after_a_malformed_message_is_asked_anew(against):
+    """The next job has an exchange of its own."""
+    lines = [[MALFORMED["no JSON"]], [event(2, "b", "hello"), event(2, "b", None)]]
+    backend = against(lambda message: lines.pop(0) if "submit" in message else [])
+    with pytest.raises(InternalError):
+        list(run(backend, [request()]))
+    assert [each.id for each in run(backend, [request("b")])] == ["b", "b"]
+    assert backend.starter.connections == 2
+
+
+def test_a_consumer_may_ask_while_its_job_is_full(against, monkeypatch):
+    """The answer comes behind events that it has not taken: they are held for it, and the answer gets through."""
+    monkeypatch.setattr(worker_job, "_QUEUE", 3)
+    texts = [str(number) for number in range(50)]
+
+    def answer(message):
+        if "submit" in message:
+            return [event(1, "a", text) for text in texts] + [event(1, "a", None)]
+        return [wire.line(count=[5])] if "count" in message else []
+
+    backend, came = against(answer), []
+    with backend.open() as job:
+        job.submit(request())
+        job.close_input()
+        for each in job:
+            came.append(each)
+            assert backend.count([request()]) == ([5], True)
+    assert [each.text for each in came[:-1]] == texts
+
+
+def test_a_job_inside_the_loop_over_another_one_gets_its_events(against, monkeypatch):
+    """Those of the outer one lie in front of them."""
+    monkeypatch.setattr(worker_job, "_QUEUE", 3)
+
+    def answer(message):
+        if "submit" not in message:
+            return []
+        number, _, name = message["submit"]["id"].partition(":")
+        return [event(number, name, str(each)) for each in range(20)] + [event(number, name, None)]
+
+    backend = against(answer)
+    outer = run(backend, [request("outer")])
+    assert next(outer).text == "0"
+    assert len(list(run(backend, [request("inner")]))) == 21
+    assert len(list(outer)) == 20
