@@ -84,6 +84,8 @@ class Writer:
                 if error.errno == errno.EPIPE:
                     raise ReaderGone(self._name) from error
                 raise OutputError(self._name, detail=error.strerror or "") from error
+            if view:  # a reader that is always ready for more must not keep a signal waiting either
+                self._interrupt.check()
 
 
 class TextStream:
