@@ -224,7 +224,11 @@ def _no_consent(error: e.NoConsent) -> Words:
 
 
 def _try_again(error: e.TryAgain) -> Words:
+    from llmcli.models.stalls import Stalled
+
     wait = f"Try again in {error.retry_after:.0f} seconds." if error.retry_after else "Try again later."
+    if isinstance(error, Stalled):
+        wait = "Try again later: what has come stays, and the download goes on after it."
     return _with_detail(_of(error) or "not available now", error), wait
 
 
