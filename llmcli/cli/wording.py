@@ -107,7 +107,7 @@ def _overflow(error: e.ContextOverflow) -> Words:
         advice = "Shorten the input, or summarize it first: llm summarize FILE"
         return _with_detail(f"{_of(error)} does not take so long a request", error), advice
     subject = f"{_of(error)}: " if _of(error) else ""
-    text = f"{subject}{error.tokens} tokens do not fit the context of {error.context} tokens"
+    text = f"{subject}{'at least ' if error.at_least else ''}{error.tokens} tokens do not fit the context of {error.context} tokens"
     return text, "Shorten the input, raise --ctx, or summarize it first: llm summarize FILE"
 
 

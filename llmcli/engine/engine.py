@@ -17,7 +17,7 @@ from pathlib import Path
 
 from llmcli.engine import architecture, machine, native, selftest
 from llmcli.engine.beginnings import Beginnings
-from llmcli.engine.chat import ChatTemplate
+from llmcli.engine.chat import ChatTemplate, is_long
 from llmcli.engine.context import MAX_SEQUENCES, ContextConfig
 from llmcli.engine.energy import EnergyMeter
 from llmcli.engine.job import EngineJob
@@ -33,6 +33,7 @@ from llmcli.engine.threads import Threads
 from llmcli.engine.tokens import Tokenizer
 from llmcli.engine.turns import Turns
 from llmcli.errors import BadModelFile, ContextOverflow, InternalError, LlmError, UsageError
+from llmcli.interrupt import run_interruptible
 from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Message, Request, Role, Work
 
 _POLL = 0.05
@@ -102,7 +103,7 @@ class Engine:
         )
 
     def count(self, requests: SequenceOf[Request]) -> tuple[list[int], bool]:
-        """Return the prompt lengths in tokens; they are exact."""
+        """Return the prompt lengths in tokens; they are exact, but lower bounds of those that are far too long."""
         self._ready()
         counts = []
         with self._in_use():
@@ -110,7 +111,10 @@ class Engine:
                 error = self._stop()
                 if error is not None:
                     raise error
-                counts.append(len(self._prompt(request)[0][0]))
+                try:
+                    counts.append(len(self._prompt(request)[0][0]))
+                except ContextOverflow as overflow:
+                    counts.append(overflow.tokens)
         return counts, True
 
     def open(self) -> EngineJob:
@@ -140,7 +144,10 @@ class Engine:
         with self._wake:
             self._closing = self._abort = True
             self._wake.notify_all()
-        self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(_POLL)
+            if self._users and self._stop() is not None:
+                return  # a thread was left behind in a native call (``run_interruptible``)
         if not self._closed:
             self._closed = True
             self.measure_if_due()
@@ -211,11 +218,12 @@ class Engine:
         return sequence
 
     def _prompt(self, request: Request) -> tuple[list[list[int]], bool]:
-        """Return the tokens of the prompt, then with each candidate; and whether it leaves the model inside its reasoning."""
-        if request.prompt is not None:
-            return [self._tokenizer.raw(request.prompt)], False
-        prefixes = ("", *request.candidates)
-        return self._template.each(prefixes, request.messages, reasoning=request.reasoning, tools=request.tools)
+        """Return what ``ChatTemplate.of_request`` returns; of a long request in a way that a signal can end."""
+        return run_interruptible(self._tokenize, request) if is_long(request) else self._tokenize(request)
+
+    def _tokenize(self, request: Request) -> tuple[list[list[int]], bool]:
+        with self._in_use():  # also when the caller does not wait for the end
+            return self._template.of_request(request, self._context_limit)
 
     def _public_length(self, request: Request, tokens: list[int]) -> int:
         """Return how many tokens do not depend on what the last message says."""

@@ -97,7 +97,7 @@ class _Summary:
         self._warnings: list[str] = []
         self._text = document.text
         self._stage = 0
-        self._size: int | None = None  # tokens of the last stage's text
+        self._size: int | None = None  # characters of the last stage's text
         self._stalls = 0
         self._answers: dict[str, Answer] = {}  # of this stage, in the order of the text
         self._last = False  # whether this stage's answer is the summary
@@ -143,7 +143,7 @@ class _Summary:
             self._check_shrinking(room, size)
             limit = max(1, min(plan.limit(stage, plan.part_words(2)), plan.context // 4) >> self._stalls)
             texts = [text for text in self._room(limit, parts=2).split(self._text) if text.strip()]
-        self._size = size
+        self._size = len(self._text)
         self._last = len(texts) == 1
         requests = [
             plan.request(f"{self.item}.{stage}.{part}", stage, text, limit, part=part, parts=len(texts))
@@ -163,7 +163,7 @@ class _Summary:
         )
 
     def _check_shrinking(self, room: Room, size: int) -> None:
-        if self._size is not None and size > SHRINK * self._size:
+        if self._size is not None and len(self._text) > SHRINK * self._size:
             self._stalls += 1
             if self._stalls > STALLS:
                 raise room.overflow(size)
