@@ -121,12 +121,15 @@ class BadDocument(InputError):
 
 
 class ContextOverflow(InputError):
-    """A prompt of ``tokens`` does not fit the ``context`` of the model; 0: what the server ``subject`` says is ``detail``."""
+    """A prompt of ``tokens`` (``at_least``: or more) does not fit ``context``; 0: the server ``subject`` says ``detail``."""
 
-    def __init__(self, subject: str = "", *, tokens: int = 0, context: int = 0, detail: str = "") -> None:
+    def __init__(
+        self, subject: str = "", *, tokens: int = 0, context: int = 0, at_least: bool = False, detail: str = ""
+    ) -> None:
         super().__init__(subject, detail=detail)
         self.tokens = tokens
         self.context = context
+        self.at_least = at_least
 
 
 class BadModelFile(InputError):
@@ -191,8 +194,7 @@ class Crashed(InternalError):
 class OutOfMemory(LlmError):
     """``needed`` bytes are wanted and ``available`` are free (None where unknown).
 
-    Of the needed ones ``weights`` are the model's, and each token of context takes ``per_token``. ``fits`` are the
-    options that would fit, "" where nothing is known to.
+    Of them ``weights`` are the model's, and a token of context takes ``per_token``. ``fits``: options that would fit.
     """
 
     exit_code = 71
@@ -219,8 +221,7 @@ class OutOfMemory(LlmError):
 class DoesNotFit(OutOfMemory):
     """The model ``subject`` needs more than this machine has, and was not fetched.
 
-    ``context``: tokens of context that were planned with, ``room``: how many would fit; ``smaller``: the name of
-    another quantization that fits, "" where none does.
+    ``context`` tokens were planned with, ``room`` would fit; ``smaller``: another quantization that fits, "" for none.
     """
 
     def __init__(
@@ -288,8 +289,7 @@ class RemoteError(LlmError):
 class DamagedModel(RemoteError):
     """A file of the model ``subject`` is no longer what was announced, or what it was.
 
-    ``repair`` is the command that heals it, where it lies in no cache, so that fetching it again does not; ``note`` what
-    to know of that command.
+    ``repair`` is the command that heals it where fetching it again does not; ``note`` what to know of that command.
     """
 
     def __init__(self, subject: str, *, detail: str = "", repair: str = "", note: str = "") -> None:

@@ -2,15 +2,26 @@
 
 A signal handler must not raise (an exception inside a native call is lost or comes seconds late), so it sets a flag
 here. Whatever may take long calls ``check()`` between its steps; the engine reads ``requested`` in its abort callback.
+What has no steps of its own (a parser of somebody else's, a native call) goes through ``run_interruptible``.
+
+Signals belong to the process, so a command has one ``Interrupt``: the functions of this module, which know it, spare
+parsers and tasks a parameter. Where no command runs (the worker, a test) they do nothing.
 """
 
 from __future__ import annotations
 
+import queue
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
 
 from llmcli.errors import HungUp, Interrupted, LlmError, Terminated, TimedOut
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _ERRORS: dict[int, type[LlmError]] = {signal.SIGINT: Interrupted, signal.SIGHUP: HungUp}
 
@@ -59,3 +70,77 @@ class Interrupt:
         error = self.error
         if error is not None:
             raise error
+
+
+class _Current:
+    """The interrupt of the command that runs in this process, None where none does."""
+
+    interrupt: Interrupt | None = None
+
+
+@contextmanager
+def current(interrupt: Interrupt) -> Iterator[None]:
+    """Let ``check`` and ``run_interruptible`` ask ``interrupt`` while the block runs."""
+    before, _Current.interrupt = _Current.interrupt, interrupt
+    try:
+        yield
+    finally:
+        _Current.interrupt = before
+
+
+def check() -> None:
+    """Raise ``Interrupted``, ``HungUp``, ``Terminated`` or ``TimedOut`` when the command has to stop."""
+    if _Current.interrupt is not None:
+        _Current.interrupt.check()
+
+
+def stop_requested() -> bool:
+    """Return whether the command has to stop."""
+    return _Current.interrupt is not None and _Current.interrupt.requested
+
+
+def run_interruptible(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what ``function`` returns, or raise as ``check`` as soon as the command has to stop.
+
+    The function runs in a thread, and the main thread waits. A stop leaves the thread behind, and the end of the process
+    ends it; so ``function`` must have no effects that matter: it parses, masks, joins, counts, and touches no file, no
+    database and nothing that is freed before the process ends. It holds no lock of Python's for long either: a single
+    native call that does (one regular expression over megabytes) holds back the main thread too.
+
+    Outside the main thread, which alone gets signals, the function is called as it is.
+    """
+    interrupt = _Current.interrupt
+    if interrupt is None or threading.current_thread() is not threading.main_thread():
+        return function(*args, **kwargs)
+    woken: queue.SimpleQueue[bool] = queue.SimpleQueue()  # True: the function has ended
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(function(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 (raised again in the main thread)
+            errors.append(error)
+        woken.put(True)
+
+    def wake() -> None:
+        woken.put(False)
+
+    interrupt.wakers.append(wake)
+    try:
+        interrupt.check()
+        threading.Thread(target=work, name="interruptible", daemon=True).start()
+        while not _next(woken, interrupt.remaining):
+            interrupt.check()
+    finally:
+        interrupt.wakers.remove(wake)
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _next(woken: queue.SimpleQueue[bool], timeout: float | None) -> bool:
+    try:
+        return woken.get(timeout=timeout)
+    except queue.Empty:
+        return False

@@ -43,7 +43,10 @@ class Backend(Protocol):
         ...
 
     def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
-        """Return the prompt length of each request in tokens, chat template applied, and whether they are exact."""
+        """Return the prompt length of each request in tokens, chat template applied, and whether they are exact.
+
+        A length above the context may be a lower bound: what cannot fit is not tokenized.
+        """
         ...
 
     def open(self) -> Job:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
-from llmcli.interrupt import Interrupt
+from llmcli.interrupt import Interrupt, current
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DEADLY = {129: signal.SIGHUP, 130: signal.SIGINT, 141: signal.SIGPIPE, 143: signal.SIGTERM}
@@ -39,7 +39,8 @@ def caught(interrupt: Interrupt) -> Iterator[None]:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             before[signum] = signal.signal(signum, handle)
     try:
-        yield
+        with current(interrupt):
+            yield
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler if handler is not None else signal.SIG_DFL)

@@ -108,7 +108,8 @@ def _overflow(error: e.ContextOverflow) -> Words:
         advice = "Shorten the input, or summarize it first: llm summarize FILE"
         return _with_detail(f"{_of(error)} does not take so long a request", error), advice
     subject = f"{_of(error)}: " if _of(error) else ""
-    text = f"{subject}{error.tokens} tokens do not fit the context of {error.context} tokens"
+    least = "at least " if error.at_least else ""
+    text = f"{subject}{least}{error.tokens} tokens do not fit the context of {error.context} tokens"
     return text, "Shorten the input, or summarize it first: llm summarize FILE"
 
 
@@ -225,12 +226,15 @@ def _no_consent(error: e.NoConsent) -> Words:
 
 
 def _try_again(error: e.TryAgain) -> Words:
-    from llmcli.servers import Unreachable  # here, since every start imports this module
+    from llmcli.models.stalls import Stalled  # here, since every start imports this module
+    from llmcli.servers import Unreachable
 
     if isinstance(error, Unreachable) and error.address:
         advice = f"Is the server running? Nobody listens at {error.address}: start it, or correct the address."
         return _with_detail(_of(error), error), advice
     wait = f"Try again in {error.retry_after:.0f} seconds." if error.retry_after else "Try again later."
+    if isinstance(error, Stalled):
+        wait = "Try again later: what has come stays, and the download goes on after it."
     return _with_detail(_of(error) or "not available now", error), wait
 
 

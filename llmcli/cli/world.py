@@ -147,6 +147,8 @@ class Writer:
                 if error.errno == errno.EPIPE:
                     raise ReaderGone(self._name) from error
                 raise OutputError(self._name, detail=error.strerror or "") from error
+            if data:  # a reader that is always ready for more must not keep a signal waiting either
+                self._interrupt.check()
 
 
 def _whole_lines(data: bytes) -> Iterator[memoryview]:

@@ -10,6 +10,8 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
+from llmcli.interrupt import run_interruptible
+
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 # Each is linear in the length of the text: one character of look-behind, few closing quotes, a run of blanks.
 _SENTENCE = re.compile(
@@ -68,7 +70,7 @@ class _Levels:
         """Return the furthest end of the coarsest unit such that the text from ``start`` to it fits."""
         for level in range(len(_FINDERS)):
             if level == len(self._found):
-                self._found.append(_FINDERS[level](self._text))
+                self._found.append(run_interruptible(_FINDERS[level], self._text))
             end = self._furthest_of(self._found[level], start, fits)
             if end is not None:
                 return end

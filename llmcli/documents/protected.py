@@ -67,6 +67,28 @@ _SYNTAXES: dict[str, tuple[str, str]] = {
         rf"(?<![\w.,])(?:[$\u20ac\u00a3\u00a5]\s?)?\d++(?:[.,'\u2019\u00a0\u202f:/]\d++)*+(?:\s?(?:{_UNITS})(?!\w))?",
     ),
 }
+_BEGINNINGS = {
+    "tag": "<",
+    "url": r"(?<![A-Za-z0-9+.-])[a-z]",
+    "email": r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9]",
+    "number": r"(?<![\w.,])[$\u20ac\u00a3\u00a5\d]",
+    "entity": "&",
+    "entities": "&",
+    "colon": ":",
+    "emoji": ":",
+    "nesting": r"\$",
+    "dollar": r"\$",
+    "mustache": r"\{",
+    "attributes": r"\{",
+    "brace": r"\{",
+    "ruby": "%",
+    "printf": "%",
+    "c-format": "%",
+    "percent": "%",
+}
+"""Where a pattern can begin at all; never at a letter behind another letter, since none of them does."""
+_STEP = 4096
+"""Characters that are passed over at once: a text without spans would else be one native call, deaf to signals."""
 PLAIN = frozenset(
     {"code", "tag", "url", "email", "mustache", "nesting", "dollar", "ruby", "brace", "printf", "entities"}
 )
@@ -96,7 +118,7 @@ def find(text: str, kinds: Collection[str]) -> list[Span]:
     spans, at = [], 0
     for span in [*code, None]:
         end = span.start if span else len(text)
-        spans += [_span(match, text) for match in pattern.finditer(text, at, end)]
+        spans += [_span(match, text) for match in pattern.finditer(text, at, end) if match.lastgroup != "rest"]
         if span:
             spans.append(span)
             at = span.end
@@ -124,8 +146,13 @@ def code_spans(text: str) -> list[tuple[int, int]]:
 
 @lru_cache(maxsize=64)
 def _pattern(wanted: frozenset[str]) -> re.Pattern[str] | None:
-    chosen = [f"(?P<{name.replace('-', '_')}>{pattern})" for name, (_, pattern) in _SYNTAXES.items() if name in wanted]
-    return re.compile("|".join(chosen)) if chosen else None
+    names = [name for name in _SYNTAXES if name in wanted]
+    if not names:
+        return None
+    chosen = [f"(?P<{name.replace('-', '_')}>{_SYNTAXES[name][1]})" for name in names]
+    beginnings = "|".join(dict.fromkeys(_BEGINNINGS[name] for name in names))
+    rest = rf"(?s:.)(?:(?<=[A-Za-z])[A-Za-z]++|(?!{beginnings})(?s:.)){{0,{_STEP}}}+"
+    return re.compile(f"{'|'.join(chosen)}|(?P<rest>{rest})")
 
 
 def _span(match: re.Match[str], text: str) -> Span:

@@ -1,10 +1,17 @@
-"""Writing ``-o FILE``: a regular file is complete or untouched; a device or a pipe is written directly."""
+"""Writing ``-o FILE``: a regular file is complete or untouched; a device or a pipe is written directly.
+
+A process that is killed leaves its temporary file beside the target. Its name says for which target it was, and a lock
+(flock(2)) on it says that its process lives: the next to write the same target removes those that nobody has locked.
+"""
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import hashlib
 import os
 import re
+import select
 import stat
 import time
 from collections.abc import Iterator
@@ -18,6 +25,10 @@ _DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/self/fd)/([0-9]{1,9})")
 _NAMED_DESCRIPTORS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _MOST_LINKS = 40  # as many symbolic links in a row as Linux follows
 _STORAGE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+_PIPE_CHUNK = 4096  # POSIX: a pipe that polls writable takes this much (PIPE_BUF) without blocking
+_FILE_CHUNK = 1 << 20
+_POLL_MS = 100
+_NAMES = 16  # temporary files that one target may have at a time, each with a name of its own
 
 
 class Output:
@@ -26,17 +37,26 @@ class Output:
     ``direct``: what is written arrives at once, in a device, a pipe or a descriptor that others may share.
     """
 
-    def __init__(self, fd: int, name: str, *, direct: bool = False) -> None:
+    def __init__(self, fd: int, name: str, interrupt: Interrupt, *, direct: bool = False) -> None:
         self.fd = fd
         self.direct = direct
         self._name = name
+        self._interrupt = interrupt
+        self._chunk = _FILE_CHUNK if stat.S_ISREG(os.fstat(fd).st_mode) else _PIPE_CHUNK
 
     def write(self, data: bytes) -> None:
-        """Write all of ``data``. Raises ``OutputError``; ``ReaderGone`` when the other end of a pipe was closed."""
+        """Write all of ``data``; a reader that stalls does not hold back a signal.
+
+        Raises ``OutputError``; ``ReaderGone`` when the other end of a pipe was closed; what ``interrupt.check()`` raises.
+        """
         rest = memoryview(data)
+        poll = select.poll()
+        poll.register(self.fd, select.POLLOUT)
         try:
             while rest:
-                rest = rest[os.write(self.fd, rest) :]
+                self._interrupt.check()
+                if poll.poll(_POLL_MS):
+                    rest = rest[os.write(self.fd, rest[: self._chunk]) :]
         except BrokenPipeError as error:
             raise ReaderGone(self._name) from error
         except OSError as error:
@@ -52,17 +72,18 @@ def atomic_write(path: str, *, force: bool = True, interrupt: Interrupt | None =
     them) are written directly. ``force`` False (for names that the user did not type) refuses to touch what exists.
 
     Raises ``CannotCreate`` (no such directory, no permission, a directory, or there already), ``OutputError`` (disk
-    full, I/O error), ``ReaderGone``, and what ``interrupt.check()`` raises while a named pipe waits for its reader.
+    full, I/O error), ``ReaderGone``, and what ``interrupt.check()`` raises.
     """
     if not force and os.path.lexists(path):
         raise CannotCreate(path, exists=True)
-    fd = _open_special(path, interrupt or Interrupt())
+    interrupt = interrupt or Interrupt()
+    fd = _open_special(path, interrupt)
     if fd is None:
-        with _replacing(path, force=force) as output:
+        with _replacing(path, interrupt, force=force) as output:
             yield output
         return
     try:
-        yield Output(fd, path, direct=True)
+        yield Output(fd, path, interrupt, direct=True)
     except BaseException:
         with suppress(OSError):  # the first error is the one to report
             os.close(fd)
@@ -122,28 +143,39 @@ def _open_fifo(path: str, interrupt: Interrupt) -> int:
 
 
 @contextmanager
-def _replacing(path: str, *, force: bool) -> Iterator[Output]:
+def _replacing(path: str, interrupt: Interrupt, *, force: bool) -> Iterator[Output]:
     try:
         target = Path(os.path.realpath(path))
         fd, beside = _open_beside(target)
     except (OSError, ValueError) as error:
         raise _failure(path, error) from error
     try:
-        try:
-            yield Output(fd, path)
-            _sync(fd, path)
-        finally:
-            _close(fd, path)
-        try:
-            _put_in_place(beside, target, force=force)
-        except FileExistsError as error:
-            raise CannotCreate(path, exists=True) from error
-        except OSError as error:
-            raise _failure(path, error) from error
+        with _kept_locked(fd):
+            try:
+                yield Output(fd, path, interrupt)
+                _sync(fd, path)
+            finally:
+                _close(fd, path)
+            try:
+                _put_in_place(beside, target, force=force)
+            except FileExistsError as error:
+                raise CannotCreate(path, exists=True) from error
+            except OSError as error:
+                raise _failure(path, error) from error
     except BaseException:
         with suppress(OSError):  # the first error is the one to report
             beside.unlink()
         raise
+
+
+@contextmanager
+def _kept_locked(fd: int) -> Iterator[None]:
+    """Keep the lock of ``fd``, which the block may close."""
+    locked = os.dup(fd)
+    try:
+        yield
+    finally:
+        os.close(locked)
 
 
 def _open_beside(target: Path) -> tuple[int, Path]:
@@ -151,13 +183,59 @@ def _open_beside(target: Path) -> tuple[int, Path]:
     there = target.stat() if target.exists() else None
     if there is not None and not os.access(target, os.W_OK):  # the directory would allow the rename, the file says no
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
-    beside = target.with_name(f".llm-{os.urandom(8).hex()}.tmp")
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666 if there is None else 0o600)
+    fd, beside = _create_locked(_temporary_names(target), 0o666 if there is None else 0o600)
     if there is not None:
         with suppress(PermissionError):  # only root may give files away
             os.fchown(fd, there.st_uid, there.st_gid)
         os.fchmod(fd, stat.S_IMODE(there.st_mode))
     return fd, beside
+
+
+def _temporary_names(target: Path) -> Iterator[Path]:
+    """Yield names for temporary files beside ``target``: a few that are its own, then some that nobody looks for.
+
+    A few fixed names are found again without reading a directory, which may be large.
+    """
+    digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
+    own = [target.with_name(f".llm-{digest}-{number}.tmp") for number in range(_NAMES)]
+    for name in own:
+        _remove_abandoned(name)
+    yield from own
+    while True:
+        yield target.with_name(f".llm-{os.urandom(8).hex()}.tmp")
+
+
+def _create_locked(names: Iterator[Path], mode: int) -> tuple[int, Path]:
+    """Create a file under the first of ``names`` that is free, and lock it; where locks do not work it has none."""
+    for name in names:
+        try:
+            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        except FileExistsError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # between the two calls another process took it for abandoned
+            os.close(fd)
+            continue
+        except OSError:
+            return fd, name
+        if os.fstat(fd).st_nlink:
+            return fd, name
+        os.close(fd)  # and removed it
+    raise AssertionError("names never end")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the temporary file of a process that was killed; whatever is no file, or locked, stays."""
+    with suppress(OSError):
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours, now = os.fstat(fd), os.stat(path, follow_symlinks=False)  # noqa: PTH116
+            if stat.S_ISREG(ours.st_mode) and (ours.st_dev, ours.st_ino) == (now.st_dev, now.st_ino):
+                path.unlink()
+        finally:
+            os.close(fd)
 
 
 def _put_in_place(beside: Path, target: Path, *, force: bool) -> None:

@@ -13,10 +13,10 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmcli.engine.tokens import Tokenizer
+from llmcli.engine.tokens import LONG, Tokenizer
 from llmcli.engine.tools import Tool, Turn, has_calls, in_words, neutral, texts_in, turn_of, understands
 from llmcli.errors import BadModelFile
-from llmcli.types import Message, Role
+from llmcli.types import Message, Request, Role
 
 if TYPE_CHECKING:
     from llmcli.sandbox import Sandbox
@@ -31,6 +31,11 @@ PLAIN = "{% for m in messages %}{{ m['content'] + '\\n\\n' }}{% endfor %}"
 _SECONDS = 5.0
 _EXTRA_CHARACTERS = 1 << 20
 _REASONING_TAGS = (("<think>", "</think>"), ("<reasoning>", "</reasoning>"), ("[THINK]", "[/THINK]"))
+
+
+def is_long(request: Request) -> bool:
+    """Return whether it takes noticeable time to tokenize a request."""
+    return len(request.prompt or "") + sum(len(message.content) for message in request.messages) >= LONG
 
 
 class TemplateRefused(Exception):
@@ -60,14 +65,38 @@ class ChatTemplate:
         (tokens,), inside = self.each([prefix], messages, reasoning=reasoning, tools=tools)
         return tokens, inside
 
+    def of_request(self, request: Request, limit: int) -> tuple[list[list[int]], bool]:
+        """Return the tokens of a request's prompt, then with each candidate; the second value is that of ``tokens``.
+
+        Raises ``ContextOverflow`` for a prompt that is too long for ``limit`` tokens by its bytes alone.
+        """
+        if request.prompt is not None:
+            self._tokenizer.refuse_too_long(request.prompt, limit)
+            return [self._tokenizer.raw(request.prompt)], False
+        return self.each(
+            ("", *request.candidates),
+            request.messages,
+            reasoning=request.reasoning,
+            tools=request.tools,
+            limit=limit,
+        )
+
     def each(
-        self, prefixes: Sequence[str], messages: Sequence[Message], *, reasoning: bool, tools: Sequence[Tool] = ()
+        self,
+        prefixes: Sequence[str],
+        messages: Sequence[Message],
+        *,
+        reasoning: bool,
+        tools: Sequence[Tool] = (),
+        limit: int | None = None,
     ) -> tuple[list[list[int]], bool]:
-        """Return what ``tokens`` returns with each of ``prefixes``; the prompt is rendered once."""
+        """Return what ``tokens`` returns with each of ``prefixes``; the prompt is rendered once. ``limit``: see above."""
         turns = [turn_of(message) for message in messages]
         given = [turns, list(tools), list(prefixes)]
         (turns, given_tools, begun), mark = neutral(self._tokenizer, self.source, given)
         prompt = self._render_tools(turns, reasoning, given_tools)
+        if limit is not None:
+            self._tokenizer.refuse_too_long_prompt(prompt, mark, limit)
         tags = self.reasoning_tags
         inside = tags is not None and prompt.rfind(tags[0]) > prompt.rfind(tags[1])
         return [self._tokenizer.rendered(prompt + prefix, mark) for prefix in begun], inside

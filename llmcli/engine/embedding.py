@@ -58,6 +58,7 @@ class Embedder:
         Raises ``ContextOverflow``, and ``InputError`` for what is no token of the model.
         """
         if isinstance(given, str):
+            self.tokenizer.refuse_too_long(given, self._limit)
             tokens = self.tokenizer.enclosed(given)
         else:
             tokens = list(given)

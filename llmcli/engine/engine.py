@@ -17,7 +17,7 @@ from pathlib import Path
 
 from llmcli.engine import architecture, machine, native, selftest
 from llmcli.engine.beginnings import Beginnings
-from llmcli.engine.chat import ChatTemplate
+from llmcli.engine.chat import ChatTemplate, is_long
 from llmcli.engine.compute_thread import InlineExecutor
 from llmcli.engine.context import MAX_SEQUENCES, ContextConfig
 from llmcli.engine.energy import EnergyMeter
@@ -35,6 +35,7 @@ from llmcli.engine.slots import Slots
 from llmcli.engine.threads import Threads
 from llmcli.engine.tokens import Tokenizer
 from llmcli.errors import BadModelFile, ContextOverflow, InternalError, LlmError, UsageError
+from llmcli.interrupt import run_interruptible
 from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Priority, Request, Work
 
 _POLL = 0.05
@@ -101,7 +102,7 @@ class Engine:
         )
 
     def count(self, requests: SequenceOf[Request], gone: Callable[[], bool] = _never) -> tuple[list[int], bool]:
-        """Return the prompt lengths in tokens; they are exact.
+        """Return the prompt lengths in tokens; they are exact, but lower bounds of those that are far too long.
 
         ``gone``: nobody waits for them any more. Raises ``InternalError`` then, with the detail "cancelled".
         """
@@ -113,7 +114,10 @@ class Engine:
                 error = self._stop() or (_cancelled() if gone() else None)
                 if error is not None:
                     raise error
-                counts.append(len(self._prompt(request)[0][0]))
+                try:
+                    counts.append(len(self._prompt(request)[0][0]))
+                except ContextOverflow as overflow:
+                    counts.append(overflow.tokens)
         return counts, True
 
     def open(self) -> EngineJob:
@@ -153,8 +157,9 @@ class Engine:
         """
         with self._wake:
             self._closing = True
-            while self._users:
-                self._wake.wait()
+            while self._users and self._stop() is None:
+                self._wake.wait(_POLL)
+            left_behind = self._users > 0  # a thread in a native call that cannot be ended (``run_interruptible``)
         self._loader.join()
         if self._closed:
             return
@@ -162,7 +167,7 @@ class Engine:
         for lane in self._lanes.values():
             lane.close()
         self.measure_if_due()
-        if self._own_weights:
+        if self._own_weights and not left_behind:
             self._weights.close()
 
     def measure_if_due(self) -> None:
@@ -242,11 +247,12 @@ class Engine:
         return sequence
 
     def _prompt(self, request: Request) -> tuple[list[list[int]], bool]:
-        """Return the tokens of the prompt, then with each candidate; and whether it leaves the model inside its reasoning."""
-        if request.prompt is not None:
-            return [self._tokenizer.raw(request.prompt)], False
-        prefixes = ("", *request.candidates)
-        return self._template.each(prefixes, request.messages, reasoning=request.reasoning, tools=request.tools)
+        """Return what ``ChatTemplate.of_request`` returns; of a long request in a way that a signal can end."""
+        return run_interruptible(self._tokenize, request) if is_long(request) else self._tokenize(request)
+
+    def _tokenize(self, request: Request) -> tuple[list[list[int]], bool]:
+        with self._in_use():  # also when the caller does not wait for the end
+            return self._template.of_request(request, self._context_limit)
 
     def _of_kind(
         self, request: Request, sink: Sink, tokens: list[int], candidates: list[list[int]], *, inside: bool

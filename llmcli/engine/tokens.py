@@ -15,12 +15,16 @@ from collections.abc import Iterable, Sequence
 
 from llmcli.engine import native
 from llmcli.engine.model import Model
+from llmcli.engine.token_bound import TokenBound
+from llmcli.errors import ContextOverflow
 
 _UNKNOWN, _CONTROL, _LSTRIP, _RSTRIP = 1 << 0, 1 << 3, 1 << 7, 1 << 8
 _PRIVATE_USE = range(0xE000, 0xF900)
 _RUNS = 256
 _SHORT = 1024
 """Characters of a run of text that is remembered: instructions and examples are the same in thousands of prompts."""
+LONG = 65_536
+"""Characters from which it takes noticeable time to tokenize a text."""
 
 
 class Tokenizer:
@@ -61,6 +65,30 @@ class Tokenizer:
             if count >= 0:
                 return tokens[:count]
             room = -count
+
+    @functools.cached_property
+    def _bound(self) -> TokenBound:
+        return TokenBound(self._model)
+
+    def refuse_too_long(self, text: str, limit: int) -> None:
+        """Raise ``ContextOverflow`` for a text that has more than ``limit`` tokens by its bytes alone.
+
+        One that passes may have more of them.
+        """
+        self._refuse(((text, None),), "", limit)
+
+    def refuse_too_long_prompt(self, prompt: str, mark: str, limit: int) -> None:
+        """Do as ``refuse_too_long`` for a rendered prompt, which ``rendered`` would tokenize."""
+        self._refuse(self._runs(prompt), mark, limit)
+
+    def _refuse(self, runs: Iterable[tuple[str, int | None]], mark: str, limit: int) -> None:
+        least = 0
+        for run, control in runs:
+            least += control is not None
+            if len(run) > LONG:
+                least += self._bound.least(run.replace(mark, "") if mark else run, limit)
+        if least > limit:
+            raise ContextOverflow(tokens=least, context=limit, at_least=True)
 
     def raw(self, text: str) -> list[int]:
         """Tokenize a text that a model continues: as text, behind the BOS of models that want one."""

@@ -16,6 +16,7 @@ from llmcli.models.hub import Answer, Hub, RemoteFile, Retries, Unreachable
 from llmcli.models.partial import Lock, Partial, Taken, check_space, hash_file, others, size_of
 from llmcli.models.paths import writing
 from llmcli.models.pump import pause
+from llmcli.models.stalls import ReadTimedOut, StallDetector, Stalled
 from llmcli.types import Notice, Progress
 
 _LOOK = 0.2  # seconds between looks at another process's download
@@ -104,26 +105,33 @@ def _wait_for_turn(lock: Lock, blob: Path, wanted: Wanted, interrupt: Interrupt)
 
 
 def _fetch(hub: Hub, partial: Partial, wanted: Wanted, interrupt: Interrupt) -> Iterator[Progress]:
-    """Append what is missing, in as many tries as patience allows."""
-    retries = Retries(hub.patience, interrupt)
+    """Append what is missing, in as many tries as patience allows. Raises ``Stalled`` for a transfer that hardly moves."""
+    retries, detector = Retries(hub.patience, interrupt), hub.patience.detector(wanted.label)
     furthest = partial.done
     connected = False
     while partial.done < wanted.file.size:
         try:
-            for progress in _receive(hub, partial, wanted, interrupt):
+            for progress in _receive(hub, partial, wanted, interrupt, detector):
                 connected = True
                 yield progress
         except TryAgain as error:
             if isinstance(error, Taken) or (isinstance(error, Unreachable) and not connected):
                 raise
+            if isinstance(error, Stalled) and not isinstance(error, ReadTimedOut):
+                raise
             if partial.done > furthest:
                 furthest = partial.done
                 retries.progress()
-            retries.after(error)
+            if isinstance(error, ReadTimedOut):
+                detector.timed_out()
+            detector.check()
+            detector.paused(retries.after(error))
 
 
-def _receive(hub: Hub, partial: Partial, wanted: Wanted, interrupt: Interrupt) -> Iterator[Progress]:
-    """Append the bytes of one answer. Raises ``TryAgain`` where they end too early."""
+def _receive(
+    hub: Hub, partial: Partial, wanted: Wanted, interrupt: Interrupt, detector: StallDetector
+) -> Iterator[Progress]:
+    """Append the bytes of one answer. Raises ``TryAgain`` where they end too early, and ``Stalled``."""
     size, start = wanted.file.size, 0
     with closing(hub.stream(wanted.repo, wanted.revision, wanted.file.file, partial.done, interrupt)) as stream:
         for item in stream:
@@ -139,6 +147,7 @@ def _receive(hub: Hub, partial: Partial, wanted: Wanted, interrupt: Interrupt) -
                 raise RemoteError(wanted.label, detail=f"more than the announced {size:,} bytes came")
             partial.append(item)
             start += len(item)
+            detector.received(len(item))
             yield wanted.progress(partial.done)
     if partial.done < size:
         raise TryAgain(wanted.label, detail=f"the connection ended after {partial.done:,} of {size:,} bytes")

@@ -24,6 +24,7 @@ from llmcli.errors import AccessDenied, ConfigError, LlmError, MissingError, Rem
 from llmcli.interrupt import Interrupt
 from llmcli.models.paths import hub_home
 from llmcli.models.pump import NoAnswer, pause, pumped
+from llmcli.models.stalls import RATE, RENEWAL_BYTES, TIMEOUTS, WINDOW_S, ReadTimedOut, StallDetector
 
 _PUBLIC = "https://huggingface.co"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -44,7 +45,7 @@ class Patience:
     """Seconds to wait for a connection, for the first byte of an answer, for the next bytes; tries and pauses.
 
     ``tries`` counts failures in a row without progress; the pause doubles from ``pause`` to ``longest``, and a server
-    that asks for more than ``longest`` seconds is not waited for.
+    that asks for more than ``longest`` seconds is not waited for. The others are for a transfer (``StallDetector``).
     """
 
     connect: float = 4.0
@@ -53,6 +54,14 @@ class Patience:
     tries: int = 5
     pause: float = 1.0
     longest: float = 60.0
+    rate: float = RATE
+    window: float = WINDOW_S
+    timeouts: int = TIMEOUTS
+    renewal: int = RENEWAL_BYTES
+
+    def detector(self, subject: str) -> StallDetector:
+        """Return what watches the transfer of ``subject``."""
+        return StallDetector(subject, rate=self.rate, window=self.window, timeouts=self.timeouts, renewal=self.renewal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +116,8 @@ class Retries:
         """Something came: start counting again."""
         self._failures = 0
 
-    def after(self, error: TryAgain) -> None:
-        """Wait before the next try, or raise ``error`` when there shall be none."""
+    def after(self, error: TryAgain) -> float:
+        """Wait before the next try and return for how long, or raise ``error`` when there shall be none."""
         self._failures += 1
         wait = error.retry_after
         if wait is None:
@@ -116,6 +125,7 @@ class Retries:
         if self._failures >= self._patience.tries or wait > self._patience.longest:
             raise error
         pause(wait, self._interrupt)
+        return wait
 
 
 class Hub:
@@ -195,7 +205,8 @@ class Hub:
         if isinstance(error, http.UnsupportedProtocol | http.InvalidURL):
             return ConfigError("HF_ENDPOINT", origin="environment", detail=str(error))
         if isinstance(error, http.TransportError):
-            kind = TryAgain if answered else Unreachable
+            late = isinstance(error, http.ReadTimeout)
+            kind = (ReadTimedOut if late else TryAgain) if answered else Unreachable
             said = _BYTES.sub(r"\1", str(error)) or type(error).__name__
             return kind(subject, detail=f"{self.endpoint}: {said}")
         return RemoteError(subject, detail=f"{self.endpoint}: {error}") if isinstance(error, http.HTTPError) else None

@@ -50,6 +50,7 @@ class _Beginning:
 def _blocks(hub: Hub, wanted: Wanted, interrupt: Interrupt) -> Generator[bytes, None, None]:
     """Yield the file from its beginning, window after window; it is the reader who stops."""
     retries = Retries(dataclasses.replace(hub.patience, tries=_TRIES), interrupt)
+    detector = hub.patience.detector(wanted.label)
     size, bound = wanted.file.size, min(wanted.file.size, _MOST)
     done, window = 0, _FIRST
     while done < bound:
@@ -57,12 +58,14 @@ def _blocks(hub: Hub, wanted: Wanted, interrupt: Interrupt) -> Generator[bytes, 
         try:
             for block in _window(hub, wanted, interrupt, done, end):
                 done += len(block)
+                detector.received(len(block))
                 yield block
         except TryAgain as error:
-            retries.after(error)
+            detector.check()
+            detector.paused(retries.after(error))
             continue
         if done < end:
-            retries.after(TryAgain(wanted.label, detail=f"the connection ended after {done:,} bytes"))
+            detector.paused(retries.after(TryAgain(wanted.label, detail=f"the connection ended after {done:,} bytes")))
             continue
         retries.progress()
         window *= 2

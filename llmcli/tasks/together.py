@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from llmcli.backends.base import Backend, Job
 from llmcli.errors import LlmError
+from llmcli.interrupt import check
 from llmcli.tasks.base import passed_on
 from llmcli.types import Event, Finished, ItemFailed, Progress, Request, Result, TaskEvent
 
@@ -99,6 +100,7 @@ class _Run:
     def _steps(self, work: Work, steps: Iterator[Step]) -> Iterator[TaskEvent]:
         try:
             for step in steps:
+                check()
                 if isinstance(step, Request):
                     self._owners[step.id] = work.item
                     self._total += 1
@@ -112,6 +114,7 @@ class _Run:
                         del self._open[work.item]
                     yield step
         except LlmError as error:
+            check()  # then it is no failure of this document
             del self._open[work.item]
             for request_id, item in self._owners.items():
                 if item == work.item:

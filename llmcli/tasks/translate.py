@@ -11,6 +11,7 @@ from llmcli.documents.formats import find_format
 from llmcli.documents.segments import Segment, join
 from llmcli.errors import CannotCreate, UsageError
 from llmcli.incomplete import LeftUndone
+from llmcli.interrupt import check, run_interruptible
 from llmcli.store.memory import Memory
 from llmcli.tasks.base import Tally
 from llmcli.tasks.together import Cancel, Step, together
@@ -33,6 +34,8 @@ _BEFORE = 200
 """Characters of the text before a segment that the model sees."""
 _PLACES = 3
 """Headings or keys above a segment that it sees."""
+_LONG = 100_000
+"""Characters of a segment from which it takes noticeable time to put its translation in."""
 
 
 @dataclass
@@ -78,17 +81,11 @@ class _Translation:
 
     def start(self) -> Iterator[Step]:
         """Begin. Raises ``BadDocument``, ``WouldLoseEdits``, and ``ContextOverflow`` when the instructions leave no room for text."""
-        target = self._translator.target
         if self._job.layout is Layout.INTERLEAVED and self._format.name in ONE_LANGUAGE:
             raise UsageError(
                 f"a {self._format.name} file cannot hold two languages", detail="Try: --bilingual side-by-side"
             )
-        self._text = self._file.base(self._format)
-        self._starts = [index + 1 for index, c in enumerate(self._text) if c == "\n"]
-        segments = self._format.split(self._text, target.code)
-        self._places = [_Place(segment) for segment in segments]
-        if self._source is None and self._translator.instead is None:
-            self._source = detect("\n".join(segment.text for segment in segments))
+        run_interruptible(self._parse)
         if self._job.keep:
             yield self._kept()
             return
@@ -108,6 +105,15 @@ class _Translation:
             self._settle(place, unit)
             yield from self._deliver()
 
+    def _parse(self) -> None:
+        """Find the segments, and the source language where it is not named."""
+        self._text = self._file.base(self._format)
+        self._starts = [index + 1 for index, c in enumerate(self._text) if c == "\n"]
+        segments = self._format.split(self._text, self._translator.target.code)
+        self._places = [_Place(segment) for segment in segments]
+        if self._source is None and self._translator.instead is None:
+            self._source = detect("\n".join(segment.text for segment in segments))
+
     # ---- what needs no model --------------------------------------------------------------------------------------
 
     def _recall(self) -> Iterator[Notice]:
@@ -118,6 +124,7 @@ class _Translation:
             yield Notice(f"{carried.replaced} {words}", self.item)
         first: dict[tuple[str, str], int] = {}
         for index, place in enumerate(self._places):
+            check()
             segment = place.segment
             key = (segment.text, segment.note)
             if segment.existing is not None:
@@ -150,15 +157,21 @@ class _Translation:
             for index, place in enumerate(self._places)
             if place.status is Status.TRANSLATED and place.translation is None
         ]
-        for index, place in new:
-            around = self._around(index)
-            name = f"{self.item}.{index}"
-            place.unit = Unit(self._translator, name, place.segment, self._source, around, tally=self._tally)
-        units = [place.unit for _, place in new if place.unit is not None]
+        units = run_interruptible(self._units, new)
         for (_, place), unit, pieces in zip(new, units, self._pieces(units), strict=True):
             yield from unit.start(pieces)
             if unit.done:
                 self._settle(place, unit)
+
+    def _units(self, new: Sequence[tuple[int, _Place]]) -> list[Unit]:
+        """Return a unit for each of ``new``; those that need no model are done."""
+        units = []
+        for index, place in new:
+            around, name = self._around(index), f"{self.item}.{index}"
+            place.unit = Unit(self._translator, name, place.segment, self._source, around, tally=self._tally)
+            place.unit.do_without_model()
+            units.append(place.unit)
+        return units
 
     def _pieces(self, units: Sequence[Unit]) -> list[list[tuple[str, int]]]:
         """Return each unit's text, cut where it is too large for one request, with the tokens of the pieces."""
@@ -200,14 +213,19 @@ class _Translation:
                 self._copy(place, self._places[place.original])
             yield from self._warn(place)
             if self._streams:
-                text = place.segment
-                put = self._put(place)
-                words = self._text[text.start : text.end] if put is None else text.encode(put)
-                yield from self._write(self._text[self._at : text.start] + words)
-                self._at = text.end
+                segment = place.segment
+                long = segment.end - segment.start >= _LONG
+                words = run_interruptible(self._words, place) if long else self._words(place)
+                yield from self._write(self._text[self._at : segment.start] + words)
+                self._at = segment.end
             self._delivered += 1
         if self._delivered == len(self._places):
             yield from self._finish()
+
+    def _words(self, place: _Place) -> str:
+        """Return what stands in a segment's region of the output."""
+        put = self._put(place)
+        return self._text[place.segment.start : place.segment.end] if put is None else place.segment.encode(put)
 
     @staticmethod
     def _copy(place: _Place, original: _Place) -> None:
@@ -235,7 +253,7 @@ class _Translation:
     def _finish(self) -> Iterator[Step]:
         if not self._streams:
             yield from self._take_back()
-        yield from self._write(self._text[self._at :] if self._streams else self._whole())
+        yield from self._write(self._text[self._at :] if self._streams else run_interruptible(self._whole))
         self._note()
         self._remembered.flush()
         if trouble := self._remembered.trouble():
@@ -256,13 +274,15 @@ class _Translation:
 
     def _take_back(self) -> Iterator[Notice]:
         """Leave those segments untranslated without which the document is valid in its format, as its source is."""
-        if self._format.check(self._text) or not self._format.check(self._joined(range(len(self._places)))):
-            return
-        for index in self._breaking(list(range(len(self._places)))):
+        for index in run_interruptible(self._breaking_a_valid_document):
             place = self._places[index]
             place.status, place.translation = Status.UNTRANSLATED, None
             place.problems = [f"the {self._format.name} would not be valid with it"]
             yield from self._warn(place)
+
+    def _breaking_a_valid_document(self) -> list[int]:
+        """Return the segments whose translations make the document invalid; of an invalid document none does."""
+        return [] if self._format.check(self._text) else self._breaking(list(range(len(self._places))))
 
     def _breaking(self, indices: list[int]) -> list[int]:
         """Return those of some segments whose translations make the document invalid."""

@@ -10,6 +10,8 @@ import pytest
 from fake_hub import REPO, Fault
 from split_models import split
 
+from llmcli.models.hub import Patience
+
 FILE = "tiny.Q4_0.gguf"
 
 
@@ -125,3 +127,20 @@ def test_a_split_model_goes_on_with_the_missing_part(pull, hub, parted, llm):
     hub.asked.clear()
     assert pull().code == 0
     assert len(hub.paths("storage")) - len(hub.headers_asked()) == 1
+
+
+def test_a_stall_has_its_code_and_says_that_it_can_go_on(pull, hub, monkeypatch):
+    """A server that sends a little and stops, again and again, is 75, and the next pull goes on after what came."""
+    monkeypatch.setattr("llmcli.models.hub.Patience", lambda: Patience(stall=0.05, pause=0.001, timeouts=3))
+    hub.always = Fault(stall=5_000)
+    run = pull()
+    assert (run.code, run.out) == (75, "")
+    assert run.err.splitlines() == [
+        f"llm: {REPO}: the server stopped sending 3 times",
+        "Try again later: what has come stays, and the download goes on after it.",
+    ]
+    (partial,) = left()
+    hub.always = Fault()
+    hub.asked.clear()
+    assert pull().code == 0
+    assert partial.endswith(".incomplete") and "bytes=15000-" in [asked.headers.get("range") for asked in hub.asked]

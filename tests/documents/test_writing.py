@@ -2,7 +2,11 @@
 
 import errno
 import os
+import select
+import signal
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -10,7 +14,7 @@ import pytest
 
 from llmcli.documents import writing
 from llmcli.documents.writing import atomic_write
-from llmcli.errors import CannotCreate, OutputError, ReaderGone, TimedOut
+from llmcli.errors import CannotCreate, Interrupted, OutputError, ReaderGone, TimedOut
 from llmcli.interrupt import Interrupt
 
 
@@ -201,3 +205,111 @@ def test_a_reader_that_left_is_reported():
             write(f"/dev/fd/{writer}")
     finally:
         os.close(writer)
+
+
+def leave_temporary(path):
+    """Kill a process while it writes ``path``; return what it left."""
+    before = set(path.parent.iterdir())
+    code = "import sys; from llmcli.documents.writing import atomic_write\nwith atomic_write(sys.argv[1]) as out:\n"
+    code += "    out.write(b'half'); print('written', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"written\n"
+        child.kill()
+    (left,) = set(path.parent.iterdir()) - before
+    return left
+
+
+def test_what_a_killed_process_left_is_removed(file):
+    """The next write to the same target removes the temporary file of one that was killed."""
+    left = leave_temporary(file)
+    assert left.name.startswith(".llm-") and left.read_bytes() == b"half" and file.read_bytes() == b"old"
+    write(file)
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_symbolic_link_has_the_temporary_files_of_its_target(file, tmp_path):
+    """What was left by a write through a link is removed by one to the file itself."""
+    (tmp_path / "link").symlink_to(file)
+    leave_temporary(tmp_path / "link")
+    write(file)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "out.txt"]
+
+
+def test_other_files_than_the_targets_own_stay(file, tmp_path):
+    """Temporary files of other targets, and what only looks like one of this target, are left alone."""
+    other = leave_temporary(tmp_path / "other.txt")
+    left = leave_temporary(file)
+    stem, number = left.stem.rsplit("-", 1)
+    directory, link = left.with_name(f"{stem}-{int(number) + 1}.tmp"), left.with_name(f"{stem}-{int(number) + 2}.tmp")
+    directory.mkdir()
+    link.symlink_to(file)
+    alike = [
+        left.with_name(name) for name in (f"{stem}-0.tmp.bak", f"{stem}.tmp", ".llm-0123456789abcdef.tmp", "x.tmp")
+    ]
+    for path in alike:
+        path.write_bytes(b"theirs")
+    write(file)
+    assert set(tmp_path.iterdir()) == {file, other, directory, link, *alike}
+
+
+def test_a_writer_that_lives_keeps_its_temporary_file(file):
+    """Two writers of one target do not disturb each other: the last one to end wins."""
+    with atomic_write(str(file)) as first:
+        first.write(b"first")
+        write(file, b"second")
+        assert file.read_bytes() == b"second"
+    assert file.read_bytes() == b"first"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_file_that_another_process_takes_for_abandoned_is_made_anew(file, monkeypatch):
+    """Between creating the temporary file and locking it, another writer may remove it: nothing is lost."""
+    flock, removed = writing.fcntl.flock, []
+
+    def remove_first(fd, operation):
+        if not removed:
+            removed.append(next(path for path in file.parent.iterdir() if path != file))
+            removed[0].unlink()
+        flock(fd, operation)
+
+    monkeypatch.setattr(writing.fcntl, "flock", remove_first)
+    write(file)
+    assert removed and file.read_bytes() == b"new"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_where_locks_do_not_work_files_are_written_all_the_same(file, monkeypatch):
+    """A file system without flock(2) gets the file, and nothing there is taken for abandoned."""
+
+    def refuse(_fd, _operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    left = leave_temporary(file)
+    monkeypatch.setattr(writing.fcntl, "flock", refuse)
+    write(file)
+    assert file.read_bytes() == b"new" and set(file.parent.iterdir()) == {file, left}
+
+
+class StopsWhenFull(Interrupt):
+    """Gets SIGINT once a pipe takes no more."""
+
+    def __init__(self, fd):
+        super().__init__()
+        self._fd = fd
+
+    def check(self):
+        if not select.select([], [self._fd], [], 0)[1]:
+            self.set(signal.SIGINT)
+        super().check()
+
+
+def test_a_stalled_reader_of_a_named_pipe_does_not_hold_back_a_signal(tmp_path):
+    """Writing to a pipe that is full ends at a signal."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    probe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    with pytest.raises(Interrupted):
+        write(path, bytes(10_000_000), interrupt=StopsWhenFull(probe))
+    os.close(probe)
+    os.close(reader)

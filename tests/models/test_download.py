@@ -23,6 +23,7 @@ from llmcli.models.cache import HubCache
 from llmcli.models.download import Wanted, check_room, download
 from llmcli.models.hub import Hub, Patience, RemoteFile, Unreachable
 from llmcli.models.partial import Partial, left_behind
+from llmcli.models.stalls import Stalled
 from llmcli.types import Notice, Progress
 
 CONTENT = b"GGUF" + random.Random(1).randbytes(1_499_996)
@@ -163,6 +164,36 @@ def test_stall_ends(world):
     world.hub.storage_faults = [Fault(stall=600_000)]
     world.download(patience=Patience(stall=0.2, pause=0.001))
     assert world.blob.read_bytes() == CONTENT
+
+
+def test_a_trickle_is_a_stall(world):
+    """A server that sends too little for too long ends the download with 75, and the next one goes on after what came."""
+    world.hub.always = Fault(slow=0.02)
+    error = world.fails(Stalled, patience=Patience(rate=1e12, window=0.1))
+    assert error.exit_code == 75 and error.detail.endswith("bytes a second came for 0 seconds")
+    kept = world.partials()[0].stat().st_size
+    world.hub.always = Fault()
+    world.hub.asked.clear()
+    world.download()
+    assert world.blob.read_bytes() == CONTENT
+    assert kept > 0 and world.ranges() == [f"bytes={kept}-"]
+
+
+def test_a_server_that_stalls_after_each_piece_ends(world):
+    """One that sends a little in each answer and then nothing is given up after some, and what came is kept."""
+    world.hub.always = Fault(stall=100_000)
+    error = world.fails(Stalled, patience=Patience(stall=0.05, pause=0.001, timeouts=4))
+    assert error.detail == "the server stopped sending 4 times"
+    assert world.partials()[0].read_bytes() == CONTENT[:400_000]
+    assert len(world.ranges()) == 4
+
+
+def test_much_progress_forgives_stalls(world):
+    """A server that stops sending now and then, but brings enough in between, gets there."""
+    world.hub.always = Fault(stall=100_000)
+    world.download(patience=Patience(stall=0.05, pause=0.001, tries=2, timeouts=3, renewal=200_000))
+    assert world.blob.read_bytes() == CONTENT
+    assert len(world.ranges()) > 3
 
 
 def test_flip(world):

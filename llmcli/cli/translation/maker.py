@@ -11,6 +11,7 @@ from llmcli.cli import inputs, wiring
 from llmcli.cli.context import Context
 from llmcli.cli.translation.pairs import Pair
 from llmcli.errors import UsageError
+from llmcli.interrupt import run_interruptible
 from llmcli.types import ItemFailed
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Maker:
         glossary, context = Glossary(), ""
         if self.glossary is not None:
             file = inputs.document(self.cli, self.glossary)
-            glossary = Glossary.parse(file.text, file.name)
+            glossary = run_interruptible(Glossary.parse, file.text, file.name)
             if not glossary.terms:
                 self.cli.warn(f"the glossary {file.name} holds no terms")
         if self.context is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli import json_text, wording
 from llmcli.cli.context import Context
 from llmcli.errors import CannotCreate, LlmError, UsageError
+from llmcli.interrupt import run_interruptible
 from llmcli.types import Delta, ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def scored(events: Iterator[TaskEvent], reference: Document, report: Report) -> 
             yield event
             continue
         target = event.fields["to"]
-        theirs = find_format(reference.name, reference.text, event.fields["format"]).split(reference.text, target)
+        document_format = find_format(reference.name, reference.text, event.fields["format"])
+        theirs = run_interruptible(document_format.split, reference.text, target)
         references = [segment.existing or segment.text for segment in theirs]
         texts = [row.translation or row.source for row in report.rows[event.item]]
         if len(texts) != len(references):
@@ -38,7 +40,7 @@ def scored(events: Iterator[TaskEvent], reference: Document, report: Report) -> 
                 f"{event.name} has {len(texts)} segments and {reference.name} has {len(references)}",
                 detail="--eval compares segment by segment: name a translation of the same document",
             )
-        yield replace(event, fields={**event.fields, **asdict(evaluate(texts, references, target))})
+        yield replace(event, fields={**event.fields, **asdict(run_interruptible(evaluate, texts, references, target))})
 
 
 def scores(result: Result) -> str:

@@ -19,6 +19,7 @@ from llmcli.cli.translation.remembering import memory_path, open_memory
 from llmcli.documents.formats import SUFFIXES
 from llmcli.documents.writing import atomic_write
 from llmcli.errors import UsageError
+from llmcli.interrupt import run_interruptible
 from llmcli.tasks.translation.report import Report
 from llmcli.types import ItemFailed, Result, TaskEvent
 
@@ -75,7 +76,7 @@ def run(cli: Context, wanted: Wanted, make: Maker) -> int:
         rows = Report()
         code, ends = _deliver(cli, make, pairs, memory, rows, reference=reference)
         if sink is not None:
-            sink.write(results.report_text(ends, rows).encode())
+            sink.write(run_interruptible(results.report_text, ends, rows).encode())
     return code
 
 

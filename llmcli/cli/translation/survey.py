@@ -32,6 +32,7 @@ def dry_run(cli: Context, jobs: Sequence[Job | ItemFailed], memory: Memory | Non
                 raise job.error
             rows.append(_row(cli, survey(job, memory)))
         except LlmError as error:
+            cli.interrupt.check()  # then it is no failure of this document
             failed.append(error)
             name = job.name if isinstance(job, ItemFailed) else job.document.name
             wording.show(error, cli.world, as_json=cli.flags.json, name=name)

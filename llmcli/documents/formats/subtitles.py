@@ -37,6 +37,7 @@ _SRT_TAG = re.compile(r"</?(?:[biusBIUS]|font|FONT)(?:\s[^<>\n]*+)?>|\{\\[^{}\n]
 _VTT_TAG = re.compile(r"<(?:/?[a-zA-Z][^<>\n]*+|/|\d[\d:.]*+)>")
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#39);")
 _OUTSIDE = frozenset({"url", "email", "mustache", "brace", "entity"})
+_WORD = re.compile(r"(?:<[^<>]*>|\{\\[^{}]*\}|[^\s<{]++|\S)++")
 _TIME = re.compile(r"(?<!\d)\d+:\d{1,2}(?::\d{1,2})?[.,]\d{1,3}")
 _UNTAGGED = str.maketrans("<{\\", "(((")
 _DIGITS = re.compile(r"\s*\d+\s*\Z")
@@ -210,7 +211,7 @@ def _wrapped(line: str, width: int, tag: re.Pattern[str]) -> list[str]:
     aim = min(width, -(-length // -(-length // width)) + 6)
     lines: list[list[str]] = []
     size = width
-    for word in re.findall(r"(?:<[^<>]*>|\{\\[^{}]*\}|\S)+", line):
+    for word in _WORD.findall(line):
         seen = len(tag.sub("", word))
         if lines and size + 1 + seen <= aim:
             lines[-1].append(word)

@@ -12,6 +12,7 @@ from llmcli.documents.formats import po_merge
 from llmcli.documents.reading import Document
 from llmcli.documents.segments import Format, Segment
 from llmcli.errors import BadDocument, WouldLoseEdits
+from llmcli.interrupt import run_interruptible
 from llmcli.tasks.languages import Language
 from llmcli.tasks.translation.layout import Layout
 from llmcli.tasks.translation.remembered import Remembered
@@ -96,17 +97,19 @@ class File:
             return Carried()
         written = self._remembered.last_written(self._job.output, self._target)
         try:
-            theirs = form.split(earlier.text, self._target)
-            if form.name in BY_KEY:
-                carried = by_key(segments, theirs, written)
-            else:
-                carried = by_place(segments, earlier.text, theirs, written)
+            carried = run_interruptible(self._compare, earlier.text, segments, written, form)
         except BadDocument as error:
             raise BadDocument(earlier.name, line=error.line, detail=error.detail) from error
         except UnclearError as error:
             raise WouldLoseEdits(earlier.name, detail=str(error)) from error
         self._remembered.learn(carried.edits, source, self._job.translator)
         return carried
+
+    def _compare(self, earlier: str, segments: Sequence[Segment], written: Written | None, form: Format) -> Carried:
+        theirs = form.split(earlier, self._target)
+        if form.name in BY_KEY:
+            return by_key(segments, theirs, written)
+        return by_place(segments, earlier, theirs, written)
 
     def written(
         self,
@@ -121,14 +124,17 @@ class File:
         """Remember what the file will hold: ``out``, made of ``text``; ``whole``: nothing was left undone."""
         if self._job.output is None:
             return
+        what = run_interruptible(self._rows, out, form, segments, translations)
+        stamp = self._stamp(text, out, form) if whole else ""
+        self._remembered.written(self._job.output, self._target, what, stamp)
+
+    def _rows(self, out: str, form: Format, segments: Sequence[Segment], translations: Sequence[str | None]) -> Written:
         found = form.split(out, self._target) if self._job.layout is Layout.TRANSLATION else []
         rows = [
             Row(segment.text, translation, key)
             for segment, translation, key in zip(segments, translations, keys(segments), strict=True)
         ]
-        what = Written(rows, skeleton(out, found) if len(found) == len(segments) else "")
-        stamp = self._stamp(text, out, form) if whole else ""
-        self._remembered.written(self._job.output, self._target, what, stamp)
+        return Written(rows, skeleton(out, found) if len(found) == len(segments) else "")
 
     def _stamp(self, text: str, out: str, form: Format) -> str:
         """Return what identifies an output and all that it was made of."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmcli.documents.formats import find_format
+from llmcli.documents.segments import Segment
+from llmcli.interrupt import check, run_interruptible
 from llmcli.store.memory import Memory
 from llmcli.tasks.translate import Job
 from llmcli.tasks.translation.detection import detect
@@ -31,16 +34,16 @@ class Survey:
 
 def survey(job: Job, memory: Memory | None) -> Survey:
     """Return what a job would take; only tokens are asked of the backend. Raises ``BadDocument``."""
-    text, translator, remembered = job.document.text, job.translator, Remembered(memory)
-    document_format = find_format(job.document.name, text, job.format)
-    segments = document_format.split(text, translator.target.code)
+    translator, remembered = job.translator, Remembered(memory)
+    document_format = find_format(job.document.name, job.document.text, job.format)
+    segments = run_interruptible(document_format.split, job.document.text, translator.target.code)
     source = job.source or detect("\n".join(segment.text for segment in segments))
-    new = {
-        segment.text: put_marks(segment.text, segment.protected).text
-        for segment in segments
-        if segment.existing is None and remembered.find(segment, source, translator) is None
-    }
-    new = {} if translator.instead is not None else new
+    unknown: list[Segment] = []
+    for segment in segments if translator.instead is None else ():
+        check()
+        if segment.existing is None and remembered.find(segment, source, translator) is None:
+            unknown.append(segment)
+    new = run_interruptible(_marked, unknown)
     tokens = sum(translator.room(job.document.name).count(list(new.values()))) if new else 0
     return Survey(
         job.document.name,
@@ -52,3 +55,8 @@ def survey(job: Job, memory: Memory | None) -> Survey:
         tokens,
         round(tokens * _GROWTH),
     )
+
+
+def _marked(segments: Sequence[Segment]) -> dict[str, str]:
+    """Return what the model would see of each text."""
+    return {segment.text: put_marks(segment.text, segment.protected).text for segment in segments}

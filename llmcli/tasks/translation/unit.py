@@ -85,13 +85,17 @@ class Unit:
         """The text as the model sees it."""
         return self._marked.text
 
-    def start(self, pieces: Sequence[tuple[str, int]]) -> Iterator[Request | Cancel]:
-        """Yield the first requests; ``pieces``: the marked text, cut to sizes that fit, with the tokens of each."""
-        self._parts = [_part(text, tokens) for text, tokens in pieces]
+    def do_without_model(self) -> None:
+        """Settle on what takes the place of an answer, where the translator has that."""
         if self._translator.instead is not None:
             self.translation = self._marked.between(self._translator.instead)
             self.done = True
+
+    def start(self, pieces: Sequence[tuple[str, int]]) -> Iterator[Request | Cancel]:
+        """Yield the first requests; ``pieces``: the marked text, cut to sizes that fit, with the tokens of each."""
+        if self.done:
             return
+        self._parts = [_part(text, tokens) for text, tokens in pieces]
         for part in list(self._parts):
             yield from self._try(part)
         yield from self._finish_if_done()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -123,5 +124,6 @@ def _equal(one: Sequence[str], other: Sequence[str]) -> list[tuple[int, int]]:
 
 def _moved(before: Sequence[str], now: Sequence[str]) -> bool:
     """Return whether texts that are there only once stand at another place now."""
-    places = {text: index for index, text in enumerate(before) if before.count(text) == 1}
-    return any(now.count(text) == 1 and places.get(text, index) != index for index, text in enumerate(now))
+    times_before, times_now = Counter(before), Counter(now)
+    places = {text: index for index, text in enumerate(before) if times_before[text] == 1}
+    return any(times_now[text] == 1 and places.get(text, index) != index for index, text in enumerate(now))
