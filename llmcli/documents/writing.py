@@ -7,8 +7,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from llmcli.errors import CannotCreate, LlmError, OutputError, ReaderGone
@@ -44,12 +44,19 @@ class Output:
 
 
 @contextmanager
-def atomic_write(path: str, *, force: bool = True, interrupt: Interrupt | None = None) -> Iterator[Output]:
+def atomic_write(
+    path: str,
+    *,
+    force: bool = True,
+    interrupt: Interrupt | None = None,
+    placing: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Iterator[Output]:
     """Open ``path`` for writing; leaving the block puts the file in place, an exception leaves what was there.
 
     Regular files, existing or not, are written beside and renamed: symbolic links are followed, mode and (where
     permitted) owner are kept. Devices, named pipes and the process's own descriptors (/dev/stdout, /dev/fd/N, links to
-    them) are written directly. ``force`` False (for names that the user did not type) refuses to touch what exists.
+    them) are written directly. ``force`` False (for names that the user did not type) refuses to touch what exists. The rename is done in the
+    block of ``placing()``, which is entered when all is on the disk.
 
     Raises ``CannotCreate`` (no such directory, no permission, a directory, or there already), ``OutputError`` (disk
     full, I/O error), ``ReaderGone``, and what ``interrupt.check()`` raises while a named pipe waits for its reader.
@@ -58,7 +65,7 @@ def atomic_write(path: str, *, force: bool = True, interrupt: Interrupt | None =
         raise CannotCreate(path, exists=True)
     fd = _open_special(path, interrupt or Interrupt())
     if fd is None:
-        with _replacing(path, force=force) as output:
+        with _replacing(path, force=force, placing=placing) as output:
             yield output
         return
     try:
@@ -122,7 +129,7 @@ def _open_fifo(path: str, interrupt: Interrupt) -> int:
 
 
 @contextmanager
-def _replacing(path: str, *, force: bool) -> Iterator[Output]:
+def _replacing(path: str, *, force: bool, placing: Callable[[], AbstractContextManager[object]]) -> Iterator[Output]:
     try:
         target = Path(os.path.realpath(path))
         fd, beside = _open_beside(target)
@@ -135,7 +142,8 @@ def _replacing(path: str, *, force: bool) -> Iterator[Output]:
         finally:
             _close(fd, path)
         try:
-            _put_in_place(beside, target, force=force)
+            with placing():
+                _put_in_place(beside, target, force=force)
         except FileExistsError as error:
             raise CannotCreate(path, exists=True) from error
         except OSError as error:

@@ -103,8 +103,9 @@ def clear(cli: Context, memory: FileOption = None, yes: Yes = False) -> int:
 
     with open_memory(cli, memory, looks=True) as opened:
         count = sum(row[2] for row in opened.counts())
-        if count and not yes and not asking.confirmed(cli, f"forget {count} translations", "llm tm clear --yes"):
-            return 1
+    if count and not yes and not asking.confirmed(cli, f"forget {count} translations", "llm tm clear --yes"):
+        return 1
+    with open_memory(cli, memory) as opened:
         opened.clear()
     return 0
 

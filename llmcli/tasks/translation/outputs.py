@@ -108,7 +108,7 @@ class File:
         self._remembered.learn(carried.edits, source, self._job.translator)
         return carried
 
-    def written(
+    def prepare(
         self,
         text: str,
         out: str,
@@ -118,7 +118,7 @@ class File:
         *,
         whole: bool,
     ) -> None:
-        """Remember what the file will hold: ``out``, made of ``text``; ``whole``: nothing was left undone."""
+        """Have ready what will be remembered of the file once it holds ``out``, made of ``text``; ``whole``: nothing was left undone."""
         if self._job.output is None:
             return
         found = form.split(out, self._target) if self._job.layout is Layout.TRANSLATION else []
@@ -128,7 +128,7 @@ class File:
         ]
         what = Written(rows, skeleton(out, found) if len(found) == len(segments) else "")
         stamp = self._stamp(text, out, form) if whole else ""
-        self._remembered.written(self._job.output, self._target, what, stamp)
+        self._remembered.prepare_output(self._job.output, self._target, what, stamp)
 
     def _stamp(self, text: str, out: str, form: Format) -> str:
         """Return what identifies an output and all that it was made of."""
