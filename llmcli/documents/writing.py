@@ -50,13 +50,14 @@ def atomic_write(
     force: bool = True,
     interrupt: Interrupt | None = None,
     placing: Callable[[], AbstractContextManager[object]] = nullcontext,
+    mode: int = 0o666,
 ) -> Iterator[Output]:
     """Open ``path`` for writing; leaving the block puts the file in place, an exception leaves what was there.
 
     Regular files, existing or not, are written beside and renamed: symbolic links are followed, mode and (where
     permitted) owner are kept. Devices, named pipes and the process's own descriptors (/dev/stdout, /dev/fd/N, links to
     them) are written directly. ``force`` False (for names that the user did not type) refuses to touch what exists. The rename is done in the
-    block of ``placing()``, which is entered when all is on the disk.
+    block of ``placing()``, which is entered when all is on the disk. ``mode``: that of a file that is not there yet, less the umask.
 
     Raises ``CannotCreate`` (no such directory, no permission, a directory, or there already), ``OutputError`` (disk
     full, I/O error), ``ReaderGone``, and what ``interrupt.check()`` raises while a named pipe waits for its reader.
@@ -65,7 +66,7 @@ def atomic_write(
         raise CannotCreate(path, exists=True)
     fd = _open_special(path, interrupt or Interrupt())
     if fd is None:
-        with _replacing(path, force=force, placing=placing) as output:
+        with _replacing(path, mode, force=force, placing=placing) as output:
             yield output
         return
     try:
@@ -129,10 +130,12 @@ def _open_fifo(path: str, interrupt: Interrupt) -> int:
 
 
 @contextmanager
-def _replacing(path: str, *, force: bool, placing: Callable[[], AbstractContextManager[object]]) -> Iterator[Output]:
+def _replacing(
+    path: str, mode: int, *, force: bool, placing: Callable[[], AbstractContextManager[object]]
+) -> Iterator[Output]:
     try:
         target = Path(os.path.realpath(path))
-        fd, beside = _open_beside(target)
+        fd, beside = _open_beside(target, mode)
     except (OSError, ValueError) as error:
         raise _failure(path, error) from error
     try:
@@ -154,13 +157,13 @@ def _replacing(path: str, *, force: bool, placing: Callable[[], AbstractContextM
         raise
 
 
-def _open_beside(target: Path) -> tuple[int, Path]:
+def _open_beside(target: Path, mode: int) -> tuple[int, Path]:
     """Create an empty file in the directory of ``target`` with the mode and owner that the result is to have."""
     there = target.stat() if target.exists() else None
     if there is not None and not os.access(target, os.W_OK):  # the directory would allow the rename, the file says no
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
     beside = target.with_name(f".llm-{os.urandom(8).hex()}.tmp")
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666 if there is None else 0o600)
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode if there is None else 0o600)
     if there is not None:
         with suppress(PermissionError):  # only root may give files away
             os.fchown(fd, there.st_uid, there.st_gid)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from llmcli import private_files
 from llmcli.errors import BadModelFile, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.models.file import ModelFile
@@ -54,7 +55,7 @@ class Imports:
         for gone in unfinished(self.directory):
             shutil.rmtree(gone, ignore_errors=True)
         with writing(beside):
-            beside.mkdir(parents=True)
+            private_files.make_directory(beside)
         files = [beside / file for file in _names(name, len(source.parts))]
         hashes: list[str] = []
         try:
@@ -160,7 +161,7 @@ def _copy(part: Path, to: Path, interrupt: Interrupt) -> Generator[int, None, st
     import hashlib
 
     digest, done = hashlib.sha256(), 0
-    with writing(to), to.open("xb") as file:
+    with writing(to), os.fdopen(private_files.open_file(to, os.O_WRONLY | os.O_EXCL), "wb") as file:
         for block in _blocks(part):
             interrupt.check()
             digest.update(block)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from llmcli import private_files
 from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TryAgain
 from llmcli.values import frozen
 
@@ -33,15 +34,15 @@ class Plan:
 class Database:
     """The file ``path``, made when it is not there."""
 
-    def __init__(self, path: Path, plan: Plan, *, looks: bool = False) -> None:
-        """``looks``: nothing is written; where the file is not there, nothing is in it.
+    def __init__(self, path: Path, plan: Plan, *, looks: bool = False, private: bool = True) -> None:
+        """``looks``: nothing is written; where the file is not there, nothing is in it. ``private``: to others it is closed.
 
         Raises ``CannotCreate`` (no such directory), ``OutputError``, ``TryAgain`` (it is held), ``BadDocument``, and with
         ``looks`` ``MissingError``.
         """
         self.path = path
         self._plan = plan
-        where = _look(path) if looks else _make(path)
+        where = _look(path) if looks else _make(path, private=private)
         with self.errors():
             self._connection = sqlite3.connect(where, timeout=_PATIENCE, isolation_level=None, uri=looks)
             try:
@@ -137,15 +138,20 @@ class Database:
 def make_directory(path: Path) -> None:
     """Make the directory of the file ``path`` where it is not there. Raises ``OutputError``."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_files.make_directory(path.parent)
     except OSError as error:
         raise OutputError(str(path), detail=error.strerror or "") from error
 
 
-def _make(path: Path) -> Path:
-    """Make the file where it is not there, and try whether it can be written."""
+def _make(path: Path, *, private: bool) -> Path:
+    """Make the file where it is not there, and try whether it can be written; what others may do with it ends."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        descriptor = private_files.open_file(path, os.O_RDWR)
+        try:
+            if private:
+                private_files.tighten(descriptor)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError as error:
         raise CannotCreate(str(path), detail=error.strerror or "") from error
     except OSError as error:

@@ -81,11 +81,11 @@ class OutputRecord:
 class Memory:
     """The memory in the file ``path``, made when it is not there; a context manager."""
 
-    def __init__(self, path: Path, *, looks: bool = False) -> None:
-        """Raises what ``Database`` raises; ``looks`` as there."""
+    def __init__(self, path: Path, *, looks: bool = False, private: bool = True) -> None:
+        """Raises what ``Database`` raises; ``looks`` and ``private`` as there."""
         self.path = path
         self.looks = looks
-        self._database = Database(path, _PLAN, looks=looks)
+        self._database = Database(path, _PLAN, looks=looks, private=private)
 
     def __enter__(self) -> Self:
         return self

@@ -12,6 +12,7 @@ import re
 import stat
 from pathlib import Path
 
+from llmcli import private_files
 from llmcli.errors import CannotCreate, ConfigError, MissingError, UsageError
 from llmcli.templates.contracts import GENERATE, contract_of
 from llmcli.templates.loading import BadPrompt, Fault, parse
@@ -150,10 +151,10 @@ class Library:
         target = self.user / (name + SUFFIX)
         content = _read(self.path(source or name))
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            private_files.make_directory(target.parent)
         except OSError as error:
             raise CannotCreate(str(target), detail=error.strerror or "") from error
-        with atomic_write(str(target), force=False) as file:
+        with atomic_write(str(target), force=False, mode=private_files.FILE_MODE) as file:
             file.write(content.encode())
         return target
 

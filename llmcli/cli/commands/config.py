@@ -77,14 +77,15 @@ def edit(cli: Context) -> int:
 
 
 def _create(file: Path) -> None:
+    from llmcli import private_files
     from llmcli.documents.writing import atomic_write
 
     lines = [_NEW, *(f"\n# {key.help}\n# {key.name}: {_example(key.default)}\n" for key in KEYS)]
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        private_files.make_directory(file.parent)
     except OSError as error:
         raise CannotCreate(str(file), detail=error.strerror or "") from error
-    with atomic_write(str(file)) as stream:
+    with atomic_write(str(file), mode=private_files.FILE_MODE) as stream:
         stream.write("".join(lines).encode())
 
 

@@ -21,7 +21,7 @@ def memory_path(cli: Context, name: str | None) -> Path:
 def open_memory(cli: Context, name: str | None, *, looks: bool = False) -> Memory:
     """Open it; it is made where it is not there, of a directory only the user's own.
 
-    With ``looks`` nothing is written, and a file that was named has to be there, else ``MissingError``. Raises what
+    A file that was named keeps the mode that it has: a team may share it. With ``looks`` nothing is written, and a file that was named has to be there, else ``MissingError``. Raises what
     ``Memory`` raises.
     """
     path = memory_path(cli, name)
@@ -29,7 +29,7 @@ def open_memory(cli: Context, name: str | None, *, looks: bool = False) -> Memor
         raise MissingError(name, kind="translation memory")
     if not looks and name is None:
         make_directory(path)
-    return Memory(path, looks=looks)
+    return Memory(path, looks=looks, private=name is None)
 
 
 def memory_for_job(cli: Context, name: str | None) -> Memory | None:
