@@ -155,11 +155,12 @@ class MissingExtra(UnavailableError):
 
 
 class ModelNotHere(UnavailableError):
-    """The model ``subject`` is known but not on this machine; ``size`` in bytes where it is known."""
+    """The model ``subject``, of ``size`` bytes, is known but not on this machine; ``context``: tokens that are wanted."""
 
     def __init__(self, subject: str, *, size: int | None = None) -> None:
         super().__init__(subject)
         self.size = size
+        self.context: int | None = None
 
 
 class NothingToRemove(UnavailableError):
@@ -288,8 +289,7 @@ class RemoteError(LlmError):
 class DamagedModel(RemoteError):
     """A file of the model ``subject`` is no longer what was announced, or what it was.
 
-    ``repair`` is the command that heals it, where it lies in no cache, so that fetching it again does not; ``note`` what
-    to know of that command.
+    ``repair`` is the command that heals it where fetching it again does not; ``note`` what to know of that command.
     """
 
     def __init__(self, subject: str, *, detail: str = "", repair: str = "", note: str = "") -> None:

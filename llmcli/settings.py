@@ -18,6 +18,8 @@ from llmcli.errors import ConfigError, MissingError, UsageError
 from llmcli.values import frozen
 
 PREFIX = "LLMCLI_"
+DATA_DIR = "LLMCLI_DATA_DIR"
+"""The variable that names the directory of chats, translations, imports and the registry."""
 
 
 @frozen
@@ -152,7 +154,7 @@ _MAPPINGS = frozenset({"aliases", "backends"})
 _NOT_SETTINGS = frozenset(
     {
         "LLMCLI_CONFIG_DIR",
-        "LLMCLI_DATA_DIR",
+        DATA_DIR,
         "LLMCLI_CACHE_DIR",
         "LLMCLI_RUNTIME_DIR",
         "LLMCLI_PYTHON",

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from llmcli import __version__
-from llmcli.cli import reachability, scripts, wording
+from llmcli.cli import reachability, scripts, suggestion, wording
 from llmcli.cli.context import Context
 from llmcli.cli.findings import Finding, State
 from llmcli.errors import LlmError, ModelNotHere, Unsupported
@@ -133,7 +133,9 @@ def _worker(cli: Context) -> Finding:
     silent = [str(status["pid"]) for status in running if not start.answers(status)]
     data = {"worker": wanted, "directory": str(directory), "running": [status["pid"] for status in running]}
     if silent:
-        return Finding(State.WARNING, f"pid {', '.join(silent)} does not answer", "Try: llm worker stop", data)
+        return Finding(
+            State.WARNING, f"pid {', '.join(silent)} does not answer", f"Try: llm worker stop {' '.join(silent)}", data
+        )
     return Finding(State.OK, f"{named or 'none runs'}; sockets in {directory}", data=data)
 
 
@@ -205,13 +207,13 @@ def _default_model(cli: Context) -> Finding:
     from llmcli.models.gguf import read_header
 
     name, origin = cli.models.default()
-    data = {"name": name, "origin": origin}
+    data, pull = {"name": name, "origin": origin}, f"Try: {suggestion.command('models', 'pull', name)}"
     try:
         model = cli.models.find()
         for part in model.parts:
             read_header(part)
     except ModelNotHere:
-        return Finding(State.WARNING, f"{name} ({origin}) is not here", f"Try: llm models pull {name}", data)
+        return Finding(State.WARNING, f"{name} ({origin}) is not here", pull, data)
     except LlmError as error:
         happened, advice = wording.words(error)
         return Finding(State.PROBLEM, f"{happened} ({origin})", advice, data)
@@ -219,9 +221,9 @@ def _default_model(cli: Context) -> Finding:
     data |= {"path": str(model.path), "verification": state}
     text = f"{name} ({origin}): {model.path}"
     if model.damaged:
-        return Finding(State.PROBLEM, f"{text} is damaged", f"Try: llm models pull {name}", data)
+        return Finding(State.PROBLEM, f"{text} is damaged", pull, data)
     if model.announced and not model.verified:
-        return Finding(State.WARNING, f"{text} is {state}", f"Try: llm models pull {name}", data)
+        return Finding(State.WARNING, f"{text} is {state}", pull, data)
     return Finding(State.OK, f"{text}, whose header is right; it was not loaded", data=data)
 
 

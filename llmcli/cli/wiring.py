@@ -135,7 +135,7 @@ def _on_worker(cli: Context, model: ModelFile, options: EngineOptions) -> Backen
     backend = WorkerBackend(starter, replace(options, gpu_layers=None), cli.interrupt, pause=0.0 if watched else _PAUSE)
     if not (starter.started or backend.greeted(_SILENCE)):
         backend.close()
-        raise TryAgain("the worker", detail="it does not answer; end it with: llm worker stop")
+        raise TryAgain("the worker", detail=f"it does not answer; end it with: llm worker stop {starter.pid}")
     cli.explain(f"{'started a' if starter.started else 'found the'} worker for {model.name}")
     return backend
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmcli.cli import asking, json_text
+from llmcli.cli import asking, json_text, suggestion
 from llmcli.cli.context import Context
 from llmcli.cli.groups import group
 from llmcli.cli.options import GENERAL, Yes, command
 from llmcli.errors import MissingError
+from llmcli.settings import DATA_DIR
 
 if TYPE_CHECKING:
     from llmcli.store.memory import Entry
@@ -103,7 +104,8 @@ def clear(cli: Context, memory: FileOption = None, yes: Yes = False) -> int:
 
     with open_memory(cli, memory, looks=True) as opened:
         count = sum(row[2] for row in opened.counts())
-    if count and not yes and not asking.confirmed(cli, f"forget {count} translations", "llm tm clear --yes"):
+    again = ("tm", "clear", *suggestion.option("--tm", memory), "--yes")
+    if count and not yes and not asking.confirmed(cli, f"forget {count} translations", again, [DATA_DIR]):
         return 1
     with open_memory(cli, memory) as opened:
         opened.clear()
