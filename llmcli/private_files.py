@@ -22,10 +22,10 @@ def make_directory(path: Path, mode: int = DIRECTORY_MODE) -> None:
     try:
         path.mkdir(mode)
     except FileNotFoundError:
-        if path.parent == path:
+        if path.parent.is_dir():  # a directory in which nothing can be made, as in /proc
             raise
         make_directory(path.parent, mode)
-        make_directory(path, mode)
+        path.mkdir(mode, exist_ok=True)
     except OSError:  # of a directory that is there, some systems say that it cannot be written
         if not path.is_dir():
             raise
@@ -58,6 +58,11 @@ def replace_file(path: Path, content: bytes) -> None:
         with suppress(OSError):  # the first error is the one to report
             beside.unlink()
         raise
+
+
+def exists(path: Path) -> bool:
+    """Return whether something is there; what lies where nobody may look, or has no possible name, is not."""
+    return os.path.exists(path)  # noqa: PTH110 (Path.exists raises for some of that)
 
 
 def mode_in(directory: Path) -> int:

@@ -287,7 +287,7 @@ def read_config(path: Path) -> dict[str, Any]:
         if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would be waited for, for ever
             raise ConfigError(str(path), origin=str(path), detail="not a regular file")
         text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter of a home that is none, as /dev/null of services
         return {}
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), origin=str(path), detail=f"not UTF-8 at byte {error.start}") from error

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llmcli import __version__
+from llmcli import __version__, private_files
 from llmcli.cli import reachability, scripts, suggestion, wording
 from llmcli.cli.context import Context
 from llmcli.cli.findings import Finding, State
@@ -150,7 +150,7 @@ def _configuration(cli: Context) -> Finding:
         if setting.origin != "default"
     }
     changed = ", ".join(f"{name} = {each['value']} ({each['origin']})" for name, each in values.items())
-    text = f"{file}{'' if file.exists() else ' (not there)'}; {changed or 'every setting has its default'}"
+    text = f"{file}{'' if private_files.exists(file) else ' (not there)'}; {changed or 'every setting has its default'}"
     return Finding(State.OK, text, data={"path": str(file), "settings": values})
 
 
@@ -195,11 +195,11 @@ def _models(cli: Context) -> Finding:
 
 def _existing(path: Path) -> Path:
     """Return ``path`` or the nearest directory above it that is there."""
-    return next(each for each in (path, *path.absolute().parents) if each.exists())
+    return next(each for each in (path, *path.absolute().parents) if private_files.exists(each))
 
 
 def _writable(path: Path) -> bool:
-    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+    return private_files.exists(path) and path.is_dir() and os.access(path, os.W_OK | os.X_OK)
 
 
 def _default_model(cli: Context) -> Finding:

@@ -36,6 +36,8 @@ def dispatch(words: list[str], world: World) -> int:
 
 
 def _call(words: list[str], world: World, interrupt: Interrupt) -> int:
+    if any("\0" in word for word in words):  # from a program that calls ``main``: no process can be given one
+        raise UsageError("an argument holds a NUL character")
     import typer
 
     from llmcli.cli import app

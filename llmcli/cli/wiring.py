@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmcli import private_files
 from llmcli.errors import AccessDenied, OutputError, TryAgain, Unsupported
 from llmcli.types import EngineOptions
 
@@ -148,7 +149,7 @@ def _try_out(cli: Context, model: ModelFile, options: EngineOptions, before: Cal
     from llmcli.engine import probe
 
     model_id, cache = model.sha256 or str(model.path), cli.paths.cache
-    if not probe.mark_of(cache, model_id).exists():
+    if not private_files.exists(probe.mark_of(cache, model_id)):
         before()
         probe.once(model.path, model_id, cache, gpu_layers=options.gpu_layers, stop=lambda: cli.interrupt.error)
 

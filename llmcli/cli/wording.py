@@ -75,6 +75,7 @@ def _missing(error: e.MissingError) -> Words:
     whats = {
         "input": "cannot read",
         "file of a variable": "cannot read",
+        "configuration": "cannot read",
         "key file": "cannot read the key file",
         "token file": "there is no token in",
         "place": "cannot read",

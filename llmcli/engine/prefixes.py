@@ -198,13 +198,13 @@ def forget_sessions(directory: Path, wanted: Callable[[str], bool]) -> None:
 
     Raises ``OutputError`` where a file cannot be deleted.
     """
-    for file in directory.glob("*.state"):
-        match = _NAME.fullmatch(file.name)
-        if match and match[2] and wanted(match[2][1:]):
-            try:
+    try:
+        for file in directory.glob("*.state"):
+            match = _NAME.fullmatch(file.name)
+            if match and match[2] and wanted(match[2][1:]):
                 file.unlink(missing_ok=True)
-            except OSError as error:
-                raise OutputError(str(file), detail=error.strerror or "") from error
+    except OSError as error:
+        raise OutputError(str(error.filename or directory), detail=error.strerror or "") from error
 
 
 def _pack(tokens: Sequence[int]) -> bytes:

@@ -42,11 +42,11 @@ def once(
     Raises as ``gguf.load_header`` and ``check``.
     """
     mark = mark_of(cache, model_id)
-    if mark.exists():
+    if private_files.exists(mark):
         return
     size = load_header(path).size  # refuses most bad files without a child
     with _alone(mark.with_suffix(".lock"), stop):
-        if not mark.exists() and check(path, size, gpu_layers=gpu_layers, stop=stop):
+        if not private_files.exists(mark) and check(path, size, gpu_layers=gpu_layers, stop=stop):
             with suppress(OSError):  # then it is tried again the next time
                 private_files.replace_file(mark, b"")
 

@@ -148,7 +148,7 @@ class HubCache:
         named = [snapshot / file for file in files for snapshot in _snapshots(directory)]
         named = [link for link in named if link.is_symlink() or link.exists()]
         aims = {link: link.readlink() for link in named if link.is_symlink()}
-        own = (directory / "blobs").resolve()
+        own = Path(os.path.realpath(directory / "blobs"))
         blobs = {blob for blob in map(target, aims) if blob.parent == own}
         check_removable([*named, *blobs])
         removed: list[Path] = []

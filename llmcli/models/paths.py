@@ -116,7 +116,7 @@ def target(link: Path) -> Path:
     Its directory is named without links, so that one file has one name.
     """
     aim = link.parent / link.readlink()
-    return aim.parent.resolve() / aim.name
+    return Path(os.path.realpath(aim.parent)) / aim.name  # where links go in a circle, resolve() raises RuntimeError
 
 
 def is_path(name: str) -> bool:

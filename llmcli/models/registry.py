@@ -77,7 +77,7 @@ class Registry:
     def damaged(self) -> Path | None:
         """Return the damaged file, or the one that was put aside; None when there is none."""
         _, whole = self._read()
-        return self.path if not whole else self.aside if self.aside.exists() else None
+        return self.path if not whole else self.aside if private_files.exists(self.aside) else None
 
     def _read(self) -> tuple[dict[str, dict[str, Any]], bool]:
         """Return the sections, with the entries that can be some, and whether the file is whole or not there."""

@@ -177,4 +177,4 @@ class Memory:
 
 def _name(path: Path) -> str:
     """Return what a file is known by; bytes of its name that are not UTF-8, which SQLite refuses, are spelt out."""
-    return os.fsencode(path.resolve()).decode("utf-8", "backslashreplace")
+    return os.fsencode(os.path.realpath(path)).decode("utf-8", "backslashreplace")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from llmcli import private_files
 from llmcli.cli import completers
 from llmcli.cli.context import Context
 from llmcli.cli.groups import group
@@ -21,7 +22,7 @@ _NEW = "# Settings of llm; llm config show lists them with their values. Take th
 def path(cli: Context) -> int:
     """Print the path of the configuration file."""
     file = cli.paths.config_file
-    cli.facts({"path": str(file), "exists": file.exists()}) if cli.flags.json else cli.write(f"{file}\n")
+    cli.facts({"path": str(file), "exists": private_files.exists(file)}) if cli.flags.json else cli.write(f"{file}\n")
     return 0
 
 
@@ -67,7 +68,7 @@ def edit(cli: Context) -> int:
     from llmcli.settings import resolve
 
     file = cli.paths.config_file
-    fresh = not file.exists()
+    fresh = not private_files.exists(file)
     if fresh:
         _create(file)  # where a dangling link points to, if it is one
     with editing.editing(file, fresh=fresh):
@@ -77,7 +78,6 @@ def edit(cli: Context) -> int:
 
 
 def _create(file: Path) -> None:
-    from llmcli import private_files
     from llmcli.documents.writing import atomic_write
 
     lines = [_NEW, *(f"\n# {key.help}\n# {key.name}: {_example(key.default)}\n" for key in KEYS)]

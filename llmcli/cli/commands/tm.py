@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +10,6 @@ from llmcli.cli import asking, json_text, suggestion
 from llmcli.cli.context import Context
 from llmcli.cli.groups import group
 from llmcli.cli.options import GENERAL, Yes, command
-from llmcli.errors import MissingError
 from llmcli.settings import DATA_DIR
 
 if TYPE_CHECKING:
@@ -76,17 +74,14 @@ def import_(
     Translations whose language has no code are left out.
     """
     from llmcli.cli.translation.remembering import open_memory
+    from llmcli.documents.reading import open_stream
     from llmcli.store import tmx
 
     entries: list[Entry] = []
     odd: list[str] = []
     for name in files:
-        try:
-            with Path(name).open("rb") as stream:
-                entries += tmx.read(stream, name, odd)
-        except OSError as error:
-            raise MissingError(name, kind="input", detail=error.strerror or "") from error
-        cli.interrupt.check()
+        with open_stream(name, cli.interrupt) as stream:
+            entries += tmx.read(stream, name, odd)
     with open_memory(cli, memory) as opened:
         count = opened.add(entries)
     if odd:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from llmcli import private_files
 from llmcli.cli import wording
 from llmcli.cli.context import Context
 from llmcli.errors import CannotCreate, LlmError, MissingError, OutputError, TryAgain
@@ -25,7 +25,7 @@ def open_memory(cli: Context, name: str | None, *, looks: bool = False) -> Memor
     ``Memory`` raises.
     """
     path = memory_path(cli, name)
-    if looks and name is not None and not os.path.exists(name):  # noqa: PTH110 (a name may be too long for a file)
+    if looks and name is not None and not private_files.exists(Path(name)):
         raise MissingError(name, kind="translation memory")
     if not looks and name is None:
         make_directory(path)
