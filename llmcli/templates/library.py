@@ -71,9 +71,9 @@ class Library:
         """Return all names that start with ``prefix``, sorted; no file is opened (completion asks this)."""
         found = set()
         for root in (self.user, self.builtin):
-            for file in root.rglob(f"*{SUFFIX}"):
+            for file in _below(root):
                 name = file.relative_to(root).as_posix().removesuffix(SUFFIX)
-                if name.startswith(prefix) and _NAME.fullmatch(name):
+                if file.suffix == SUFFIX and name.startswith(prefix) and _NAME.fullmatch(name):
                     found.add(name)
         return sorted(found)
 
@@ -130,7 +130,7 @@ class Library:
     def _strays(self) -> builtins.list[Problem]:
         """Return the user's files that look like prompts and whose names keep them from being found."""
         problems = []
-        for file in sorted(self.user.rglob("*")):
+        for file in _below(self.user):
             path = file.relative_to(self.user)
             hidden = any(part.startswith(".") for part in path.parts)  # editors and version control keep such files
             fits = file.suffix == SUFFIX and _NAME.fullmatch(path.as_posix().removesuffix(SUFFIX))
@@ -165,6 +165,14 @@ class Library:
         if not near and name.startswith(GENERATE):
             return tuple(each for each in names if each.startswith(GENERATE))
         return tuple(near)
+
+
+def _below(directory: Path) -> builtins.list[Path]:
+    """Return what is below a directory, sorted; nothing where it has no possible name, or may not be read."""
+    try:
+        return sorted(directory.rglob("*"))
+    except OSError:
+        return []
 
 
 def _require_name(name: str) -> None:

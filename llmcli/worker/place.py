@@ -47,7 +47,14 @@ def directory(environ: Mapping[str, str]) -> Path:
         with suppress(AccessDenied, OutputError):
             _check(Path(session))
             return _own(Path(session) / "llmcli")
-    return _own(Path(environ.get("TMPDIR") or tempfile.gettempdir()) / f"llmcli-{os.getuid()}")
+    return _own(Path(environ.get("TMPDIR") or _temporary()) / f"llmcli-{os.getuid()}")
+
+
+def _temporary() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError as error:  # all of them are full, or may not be written
+        raise UnusableDirectory("the directory for temporary files", detail=error.strerror or "") from error
 
 
 def _own(path: Path) -> Path:

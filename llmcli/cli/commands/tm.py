@@ -95,15 +95,17 @@ def import_(
 @command(*GENERAL, examples="llm tm clear\nllm tm clear --yes")
 def clear(cli: Context, memory: FileOption = None, yes: Yes = False) -> int:
     """Forget all translations; asks first, unless --yes."""
-    from llmcli.cli.translation.remembering import open_memory
+    from llmcli import private_files
+    from llmcli.cli.translation.remembering import memory_path, open_memory
 
     with open_memory(cli, memory, looks=True) as opened:
         count = sum(row[2] for row in opened.counts())
     again = ("tm", "clear", *suggestion.option("--tm", memory), "--yes")
     if count and not yes and not asking.confirmed(cli, f"forget {count} translations", again, [DATA_DIR]):
         return 1
-    with open_memory(cli, memory) as opened:
-        opened.clear()
+    if private_files.exists(memory_path(cli, memory)):
+        with open_memory(cli, memory) as opened:
+            opened.clear()
     return 0
 
 

@@ -32,14 +32,14 @@ def open_memory(cli: Context, name: str | None, *, looks: bool = False) -> Memor
     return Memory(path, looks=looks, private=name is None)
 
 
-def memory_for_job(cli: Context, name: str | None) -> Memory | None:
-    """Open it for a job, which is worth more than what is remembered of it.
+def memory_for_job(cli: Context, name: str | None, *, looks: bool) -> Memory | None:
+    """Open it for a job, which is worth more than what is remembered of it; with ``looks`` nothing is to be remembered.
 
     The user's own that cannot be written, as on a full disk, is told and only read, or done without. Raises as
     ``open_memory`` for a file that was named.
     """
     try:
-        return open_memory(cli, name)
+        return Memory(memory_path(cli, name), looks=True) if looks else open_memory(cli, name)
     except (CannotCreate, OutputError, TryAgain) as error:
         if name is not None:
             raise

@@ -64,7 +64,7 @@ def run(cli: Context, wanted: Wanted, make: Maker) -> int:
     uses_memory = wanted.remembers and make.pseudo is None
     check_distinct(_reads(wanted, make, pairs), _writes(cli, wanted, pairs, uses_memory=uses_memory))
     with ExitStack() as stack:
-        memory = memory_for_job(cli, wanted.memory) if uses_memory else None
+        memory = memory_for_job(cli, wanted.memory, looks=wanted.dry_run) if uses_memory else None
         if memory is not None:
             stack.enter_context(memory)
         if wanted.dry_run:
