@@ -158,11 +158,12 @@ class MissingExtra(UnavailableError):
 
 
 class ModelNotHere(UnavailableError):
-    """The model ``subject`` is known but not on this machine; ``size`` in bytes where it is known."""
+    """The model ``subject``, of ``size`` bytes, is known but not on this machine; ``context``: tokens that are wanted."""
 
     def __init__(self, subject: str, *, size: int | None = None) -> None:
         super().__init__(subject)
         self.size = size
+        self.context: int | None = None
 
 
 class NothingToRemove(UnavailableError):

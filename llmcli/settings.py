@@ -18,6 +18,8 @@ from llmcli.errors import ConfigError, MissingError, UsageError
 from llmcli.values import frozen
 
 PREFIX = "LLMCLI_"
+DATA_DIR = "LLMCLI_DATA_DIR"
+"""The variable that names the directory of chats, translations, imports and the registry."""
 
 
 @frozen
@@ -152,7 +154,7 @@ _MAPPINGS = frozenset({"aliases", "backends"})
 _NOT_SETTINGS = frozenset(
     {
         "LLMCLI_CONFIG_DIR",
-        "LLMCLI_DATA_DIR",
+        DATA_DIR,
         "LLMCLI_CACHE_DIR",
         "LLMCLI_RUNTIME_DIR",
         "LLMCLI_PYTHON",
@@ -285,7 +287,7 @@ def read_config(path: Path) -> dict[str, Any]:
         if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would be waited for, for ever
             raise ConfigError(str(path), origin=str(path), detail="not a regular file")
         text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter of a home that is none, as /dev/null of services
         return {}
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), origin=str(path), detail=f"not UTF-8 at byte {error.start}") from error

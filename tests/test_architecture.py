@@ -18,6 +18,7 @@ LEAVES = {
     "settings",
     "interrupt",
     "sandbox",
+    "private_files",
     "processes",
     "servers",
     "values",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import select
+from collections.abc import Sequence
 
-from llmcli.cli import sanitize, wording
+from llmcli.cli import sanitize, suggestion, wording
 from llmcli.cli.context import Context
 from llmcli.errors import ModelNotHere, UsageError
 
@@ -30,13 +31,15 @@ def yes(cli: Context, question: str, *, enter: bool = True) -> bool:
     return bool(answer) and answer.decode("utf-8", "replace").strip().lower() in meant
 
 
-def confirmed(cli: Context, what: str, otherwise: str) -> bool:
+def confirmed(cli: Context, what: str, otherwise: Sequence[str], variables: Sequence[str]) -> bool:
     """Ask whether to do ``what``, which cannot be undone; Enter means no.
 
-    Raises ``UsageError`` where nobody can be asked; ``otherwise`` is the command that does not ask.
+    Raises ``UsageError`` where nobody can be asked; ``otherwise`` are the words of the command that does not ask, and
+    ``variables`` those of the environment that decide to what it is done.
     """
     if not possible(cli):
-        raise UsageError("there is nobody to ask", detail=f"Try: {otherwise}")
+        again = suggestion.command(*otherwise, environ=cli.world.environ, variables=variables)
+        raise UsageError("there is nobody to ask", detail=f"Try: {again}")
     return yes(cli, f"llm: {what}?", enter=False)
 
 

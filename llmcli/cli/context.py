@@ -144,6 +144,7 @@ class Context:
         except ModelNotHere as missing:
             from llmcli.cli import asking
 
+            missing.context = self.flags.ctx
             if not (self.settings["pull"] or asking.fetch(self, missing)):
                 raise
             return self.pull(missing.subject)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llmcli import __version__
-from llmcli.cli import reachability, scripts, wording
+from llmcli import __version__, private_files
+from llmcli.cli import reachability, scripts, suggestion, wording
 from llmcli.cli.context import Context
 from llmcli.cli.findings import Finding, State
 from llmcli.errors import LlmError, ModelNotHere, Unsupported
@@ -133,7 +133,9 @@ def _worker(cli: Context) -> Finding:
     silent = [str(status["pid"]) for status in running if not start.answers(status)]
     data = {"worker": wanted, "directory": str(directory), "running": [status["pid"] for status in running]}
     if silent:
-        return Finding(State.WARNING, f"pid {', '.join(silent)} does not answer", "Try: llm worker stop", data)
+        return Finding(
+            State.WARNING, f"pid {', '.join(silent)} does not answer", f"Try: llm worker stop {' '.join(silent)}", data
+        )
     return Finding(State.OK, f"{named or 'none runs'}; sockets in {directory}", data=data)
 
 
@@ -148,7 +150,7 @@ def _configuration(cli: Context) -> Finding:
         if setting.origin != "default"
     }
     changed = ", ".join(f"{name} = {each['value']} ({each['origin']})" for name, each in values.items())
-    text = f"{file}{'' if file.exists() else ' (not there)'}; {changed or 'every setting has its default'}"
+    text = f"{file}{'' if private_files.exists(file) else ' (not there)'}; {changed or 'every setting has its default'}"
     return Finding(State.OK, text, data={"path": str(file), "settings": values})
 
 
@@ -193,11 +195,11 @@ def _models(cli: Context) -> Finding:
 
 def _existing(path: Path) -> Path:
     """Return ``path`` or the nearest directory above it that is there."""
-    return next(each for each in (path, *path.absolute().parents) if each.exists())
+    return next(each for each in (path, *path.absolute().parents) if private_files.exists(each))
 
 
 def _writable(path: Path) -> bool:
-    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+    return private_files.exists(path) and path.is_dir() and os.access(path, os.W_OK | os.X_OK)
 
 
 def _default_model(cli: Context) -> Finding:
@@ -205,13 +207,13 @@ def _default_model(cli: Context) -> Finding:
     from llmcli.models.gguf import read_header
 
     name, origin = cli.models.default()
-    data = {"name": name, "origin": origin}
+    data, pull = {"name": name, "origin": origin}, f"Try: {suggestion.command('models', 'pull', name)}"
     try:
         model = cli.models.find()
         for part in model.parts:
             read_header(part)
     except ModelNotHere:
-        return Finding(State.WARNING, f"{name} ({origin}) is not here", f"Try: llm models pull {name}", data)
+        return Finding(State.WARNING, f"{name} ({origin}) is not here", pull, data)
     except LlmError as error:
         happened, advice = wording.words(error)
         return Finding(State.PROBLEM, f"{happened} ({origin})", advice, data)
@@ -219,9 +221,9 @@ def _default_model(cli: Context) -> Finding:
     data |= {"path": str(model.path), "verification": state}
     text = f"{name} ({origin}): {model.path}"
     if model.damaged:
-        return Finding(State.PROBLEM, f"{text} is damaged", f"Try: llm models pull {name}", data)
+        return Finding(State.PROBLEM, f"{text} is damaged", pull, data)
     if model.announced and not model.verified:
-        return Finding(State.WARNING, f"{text} is {state}", f"Try: llm models pull {name}", data)
+        return Finding(State.WARNING, f"{text} is {state}", pull, data)
     return Finding(State.OK, f"{text}, whose header is right; it was not loaded", data=data)
 
 

@@ -36,6 +36,8 @@ def dispatch(words: list[str], world: World) -> int:
 
 
 def _call(words: list[str], world: World, interrupt: Interrupt) -> int:
+    if any("\0" in word for word in words):  # from a program that calls ``main``: no process can be given one
+        raise UsageError("an argument holds a NUL character")
     import typer
 
     from llmcli.cli import app
@@ -108,13 +110,14 @@ def _bug(error: Exception, words: Sequence[str], world: World) -> LlmError:
     import time
     import traceback
 
+    from llmcli import private_files
     from llmcli.settings import find_paths
 
     try:
         directory = find_paths(world.environ).log
-        directory.mkdir(parents=True, exist_ok=True)
+        private_files.make_directory(directory)
         file = directory / f"traceback-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-        file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        private_files.write_file(file, "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace"))
     except OSError as problem:
         return InternalError(what, detail=f"the traceback could not be written: {problem.strerror}")
     return InternalError(what, detail=f"the traceback is in {file}")

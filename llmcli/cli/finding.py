@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llmcli.cli import fitting, sanitize, table, wording
+from llmcli.cli import fitting, sanitize, suggestion, table, wording
 from llmcli.cli.context import Context
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import LlmError, PartialError
@@ -57,7 +57,8 @@ def _show(cli: Context, repository: Repository, *, first: bool) -> None:
         cli.table([_offered(offer, taken=offer is best) | about for offer in fitting.by_size(offers)])
         return
     if first:
-        cli.prose('Marked with "<": what llm models pull REPOSITORY takes on this machine.\n')
+        pull = suggestion.command("models", "pull", "REPOSITORY", *suggestion.option("--ctx", cli.flags.ctx))
+        cli.prose(f'Marked with "<": what {pull} takes on this machine.\n')
     facts = [found.licence, "gated" if found.gated else None, f"context {offers.taken.fit.context:,}"]
     facts += [f"{found.downloads:,} downloads a month" if found.downloads else None]
     facts += [None if best else "nothing fits"]
@@ -87,7 +88,8 @@ def recommend(cli: Context, task: str, languages: Sequence[str]) -> int:
         cli.table(rows)
         return 0
     name, why = rows[0]["name"], rows[0]["why"]
-    advice = "" if rows[0]["here"] else f" Fetch it with: llm models pull {name}"
+    pull = suggestion.command("models", "pull", name, *suggestion.option("--ctx", cli.flags.ctx))
+    advice = "" if rows[0]["here"] else f" Fetch it with: {pull}"
     cli.prose(sanitize.line(f"{name}: {why}.{advice}") + "\n\n")
     cli.table([_for_people(pick, row) for pick, row in zip(picks, rows, strict=True)])
     return 0

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llmcli.cli import asking, base_models, fitting, sanitize, shelf, wording
+from llmcli.cli import asking, base_models, fitting, sanitize, shelf, suggestion, wording
 from llmcli.cli.context import Context
 from llmcli.errors import BadModelFile, DamagedModel, LlmError, MissingError
 from llmcli.models.folders import find_foreign, named
 from llmcli.models.library import ModelFile
+from llmcli.models.paths import HUB_VARIABLES
 from llmcli.models.waste import Waste
+from llmcli.settings import DATA_DIR
+
+VARIABLES = (*HUB_VARIABLES, DATA_DIR)
+"""The variables that say where models lie."""
 
 
 def _for_people(cli: Context) -> bool:
@@ -43,9 +48,11 @@ def _verified(model: ModelFile) -> dict[str, Any]:
 
 
 def _failed(model: ModelFile, error: LlmError) -> dict[str, Any]:
-    repair = (error.repair or f"llm models pull {error.subject}") if isinstance(error, DamagedModel) else None
+    repair = None
+    if isinstance(error, DamagedModel):
+        repair = error.repair or suggestion.command("models", "pull", error.subject)
     if model.incomplete and model.repo is not None:
-        repair = f"llm models pull {model.name}"
+        repair = suggestion.command("models", "pull", model.name)
     state = "damaged"
     if isinstance(error, MissingError):
         state = "not readable" if error.kind == "place" else "incomplete" if model.incomplete else "missing"
@@ -72,7 +79,7 @@ def prune(cli: Context, *, yes: bool, dry_run: bool) -> int:
     if not dry_run:
         if found and not yes:
             question = f"Remove {_count(found)} ({wording.size(sum(waste.size for waste in found))})"
-            if not asking.confirmed(cli, question, "llm models prune --yes"):
+            if not asking.confirmed(cli, question, ("models", "prune", "--yes"), VARIABLES):
                 return 1
         found = cli.models.prune(found)
     if not people:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ def check_fit(model: ModelFile, settings: Settings, models: Library) -> None:
     if fit.longest:
         fits = f"--ctx {fit.longest}"
     else:
-        fits = next((f"-m {m.name}" for m in _smaller(models, fit.available)), "")
+        fits = next((f"-m {shlex.quote(m.name)}" for m in _smaller(models, fit.available)), "")
     raise OutOfMemory(
         model.name if ctx is None else f"{model.name} with a context of {ctx} tokens",
         needed=fit.needed,

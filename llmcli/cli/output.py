@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -24,7 +24,8 @@ class How:
 
     ``names`` of the inputs where there are several (each gets a header); ``ending`` of a text; ``markdown``: the text
     is prose that may be rendered on a terminal; ``row`` turns a result without text into its line. ``output`` is a file
-    for the results beside the one of -o; ``silent``: without --json nothing of them is shown, -o or not.
+    for the results beside the one of -o, put in place in the block of ``placing()``; ``silent``: without --json nothing
+    of them is shown, -o or not.
     """
 
     names: tuple[str, ...] = ()
@@ -32,6 +33,7 @@ class How:
     markdown: bool = True
     row: Callable[[Result], str] | None = None
     output: str | None = None
+    placing: Callable[[], AbstractContextManager[object]] = nullcontext
     silent: bool = False
 
     @property
@@ -242,5 +244,5 @@ def _open_sink(cli: Context, stack: ExitStack, how: How) -> Sink:
         return stack.enter_context(cli.stdout())
     from llmcli.documents.writing import atomic_write
 
-    file = stack.enter_context(atomic_write(output, interrupt=cli.interrupt))
+    file = stack.enter_context(atomic_write(output, interrupt=cli.interrupt, placing=how.placing))
     return stack.enter_context(cli.writer(file.fd, output)) if file.direct else file

@@ -8,13 +8,12 @@ configuration. What was remembered lies in ``consents.json`` in the data directo
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli import servers
-from llmcli.errors import ConfigError, NoConsent, Offline, OutputError, UsageError
+from llmcli import private_files, servers
+from llmcli.errors import ConfigError, NoConsent, Offline, UsageError
 from llmcli.servers import LOCAL, Server
 
 if TYPE_CHECKING:
@@ -91,12 +90,7 @@ def _path(cli: Context) -> Path:
 def _remember(cli: Context, host: str) -> None:
     path = _path(cli)
     hosts = {**consents(cli), host: time.strftime("%Y-%m-%d", time.gmtime())}
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"hosts": hosts}, file, indent=1)
-        beside.replace(path)
+        private_files.replace_file(path, json.dumps({"hosts": hosts}, indent=1).encode())
     except OSError as error:
-        raise OutputError(str(path), detail=error.strerror or "") from error
+        cli.warn(f"{path} cannot be written ({error.strerror}): you will be asked again")

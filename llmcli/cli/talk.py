@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from llmcli.cli import chat_commands, wording
+from llmcli.cli import chat_commands, suggestion, wording
 from llmcli.cli.context import Context
 from llmcli.cli.lines import stdin_lines
 from llmcli.cli.output import deliver
@@ -63,7 +63,8 @@ class Talk:
     def _left(self) -> int:
         if self._saving.changed and self._saving.still_there():
             name = self._saving.session.name
-            self._say(f"Saved as {name}. To go on: llm chat --session {name}")
+            again = suggestion.command("chat", *suggestion.of_model(self._cli), "--session", name)
+            self._say(f"Saved as {name}. To go on: {again}")
         return self._saving.code
 
     def _handle(self, command: str, rest: str) -> None:

@@ -43,15 +43,14 @@ def measured(cli: Context, model: ModelFile) -> dict[str, str]:
         cli.interrupt.check()
         reporter.progress(Progress(done, total, "settings"))
 
-    try:
-        profile = standin.measure(geometry, threads, progress)
-    finally:
-        reporter.close()
     path = standin.path_of(cli.paths.cache, geometry, threads)
     try:
+        profile = standin.measure(geometry, threads, progress)
         standin.write(profile, path)
-    except OSError as error:
-        raise OutputError(str(path), detail=error.strerror or str(error)) from error
+    except OSError as error:  # of a directory for temporary files, too
+        raise OutputError(str(error.filename or path), detail=error.strerror or str(error)) from error
+    finally:
+        reporter.close()
     allowed = [CacheSettings(unified, *kernel) for unified in (True, False) for kernel in profile.kernels]
     width, window = len(_JOBS["16 different"][0]), header.number("attention.sliding_window") or 0
     return {

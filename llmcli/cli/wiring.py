@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmcli import private_files
 from llmcli.errors import AccessDenied, OutputError, TryAgain, Unsupported
 from llmcli.types import EngineOptions
 
@@ -135,7 +136,7 @@ def _on_worker(cli: Context, model: ModelFile, options: EngineOptions) -> Backen
     backend = WorkerBackend(starter, replace(options, gpu_layers=None), cli.interrupt, pause=0.0 if watched else _PAUSE)
     if not (starter.started or backend.greeted(_SILENCE)):
         backend.close()
-        raise TryAgain("the worker", detail="it does not answer; end it with: llm worker stop")
+        raise TryAgain("the worker", detail=f"it does not answer; end it with: llm worker stop {starter.pid}")
     cli.explain(f"{'started a' if starter.started else 'found the'} worker for {model.name}")
     return backend
 
@@ -148,7 +149,7 @@ def _try_out(cli: Context, model: ModelFile, options: EngineOptions, before: Cal
     from llmcli.engine import probe
 
     model_id, cache = model.sha256 or str(model.path), cli.paths.cache
-    if not probe.mark_of(cache, model_id).exists():
+    if not private_files.exists(probe.mark_of(cache, model_id)):
         before()
         probe.once(model.path, model_id, cache, gpu_layers=options.gpu_layers, stop=lambda: cli.interrupt.error)
 

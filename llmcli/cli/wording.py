@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli import errors as e
-from llmcli.cli import incomplete_wording, json_text, sanitize
+from llmcli.cli import incomplete_wording, json_text, sanitize, suggestion
 from llmcli.cli.world import CLOSED, World
 
 Words = tuple[str, str]
@@ -75,6 +75,7 @@ def _missing(error: e.MissingError) -> Words:
     whats = {
         "input": "cannot read",
         "file of a variable": "cannot read",
+        "configuration": "cannot read",
         "key file": "cannot read the key file",
         "token file": "there is no token in",
         "place": "cannot read",
@@ -98,9 +99,14 @@ _KINDS = {
 """What to do where a file is not of the kind that it has to be."""
 
 
+def _pull(name: str, context: int | None = None) -> str:
+    """Return the command that fetches a model, for a context of so many tokens where one is wanted."""
+    return suggestion.command("models", "pull", name, *suggestion.option("--ctx", context))
+
+
 def _model_not_here(error: e.ModelNotHere) -> Words:
     known = f" ({size(error.size)})" if error.size else ""
-    return f"the model {_of(error)}{known} is not on this machine", f"Try: llm models pull {_of(error)}"
+    return f"the model {_of(error)}{known} is not on this machine", f"Try: {_pull(error.subject, error.context)}"
 
 
 def _overflow(error: e.ContextOverflow) -> Words:
@@ -136,9 +142,9 @@ def _figures(error: e.OutOfMemory) -> list[str]:
 
 def _does_not_fit(error: e.DoesNotFit) -> Words:
     if error.room:
-        advice = f"Try: llm models pull {_of(error)} --ctx {error.room}"
+        advice = f"Try: {_pull(error.subject, error.room)}"
     else:
-        advice = f"Try: llm models pull {error.smaller}" if error.smaller else "Try: llm models recommend"
+        advice = f"Try: {_pull(error.smaller, error.context)}" if error.smaller else "Try: llm models recommend"
     text = f"{_of(error)} with a context of {error.context} tokens does not fit ({', '.join(_figures(error))})"
     return f"{text}; it was not fetched", f"{advice} (--force fetches it all the same)"
 
@@ -296,7 +302,7 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     e.TryAgain: _try_again,
     e.DamagedModel: lambda x: (
         _with_detail(f"{_of(x)} is damaged" if x.repair else f"the file of {_of(x)} in the cache is damaged", x),
-        f"Try: {x.repair or f'llm models pull {_of(x)}'}" + (f" ({x.note})" if x.note else ""),
+        f"Try: {x.repair or _pull(x.subject)}" + (f" ({x.note})" if x.note else ""),
     ),
     e.RemoteError: lambda x: (
         _with_detail(f"{_of(x)}: the remote sent nonsense", x),
@@ -304,7 +310,7 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     ),
     e.UnsafeDirectory: lambda x: (
         _with_detail(f"{_of(x)} is not safe for the sockets of workers", x),
-        f"Try: chmod 700 {_of(x)} (if it is yours), or set LLMCLI_RUNTIME_DIR to a directory of yours",
+        f"Try: chmod 700 {shlex.quote(x.subject)} (if it is yours), or set LLMCLI_RUNTIME_DIR to a directory of yours",
     ),
     e.Refused: lambda x: (
         _with_detail(f"{_of(x)} refused the request", x),
@@ -313,7 +319,7 @@ _WORDS: dict[type[e.LlmError], Callable[[Any], Words]] = {
     e.Untrusted: lambda x: (_with_detail(_of(x), x), "Check the address: llm config show backends"),
     e.AccessDenied: _access,
     e.KeyRefused: _key_refused,
-    e.UnsafeKey: lambda x: (f"others may read {_of(x)}, which holds a key", f"Try: chmod 600 {_of(x)}"),
+    e.UnsafeKey: lambda x: (f"others may read {_of(x)}, which holds a key", f"Try: chmod 600 {shlex.quote(x.subject)}"),
     e.NoConsent: _no_consent,
     e.ConfigError: _config,
     e.TimedOut: lambda _: ("the time of --timeout ran out", "Give it more time: --timeout SECONDS"),

@@ -6,12 +6,15 @@ Python restarts a blocking read after a signal handler that does not raise, and 
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from llmcli.errors import BinaryInput, IsADirectory, MissingError, NotUtf8
 from llmcli.interrupt import Interrupt
@@ -99,6 +102,54 @@ def read_file(name: str, interrupt: Interrupt | None = None) -> Document:
     Raises ``MissingError`` (kind "input", ``detail`` from the operating system), ``IsADirectory``, what ``decode``
     raises, and what ``interrupt.check()`` raises.
     """
+    with _opened(name) as fd:
+        data = _drain(fd, name, interrupt or Interrupt(), None, 0)
+    text, bom = decode(data, name)
+    return Document(name, text, Path(name), bom)
+
+
+@contextmanager
+def open_stream(name: str, interrupt: Interrupt) -> Iterator[BinaryIO]:
+    """Open the file, named pipe or device ``name`` as a stream of bytes, for what need not be in memory as a whole.
+
+    Raises ``MissingError`` and ``IsADirectory``; reading raises what ``interrupt.check()`` raises.
+    """
+    with _opened(name) as fd, io.BufferedReader(_Polled(fd, name, interrupt), _CHUNK) as stream:
+        yield stream
+
+
+class _Polled(io.RawIOBase):
+    """A descriptor that is polled and read; it stays open when this is closed."""
+
+    def __init__(self, fd: int, name: str, interrupt: Interrupt) -> None:
+        super().__init__()
+        self._fd = fd
+        self._name = name
+        self._interrupt = interrupt
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while True:
+            self._interrupt.check()
+            if not self._poll.poll(_LOOK_MS):
+                continue
+            try:
+                data = os.read(self._fd, len(buffer))
+            except BlockingIOError:  # somebody else reads the same description
+                continue
+            except OSError as error:
+                raise MissingError(self._name, kind="input", detail=error.strerror or "") from error
+            buffer[: len(data)] = data
+            return len(data)
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[int]:
+    """Open an input and close it. Raises ``IsADirectory`` and ``MissingError``."""
     try:
         fd = _open(name)
     except IsADirectoryError as error:
@@ -106,11 +157,9 @@ def read_file(name: str, interrupt: Interrupt | None = None) -> Document:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise MissingError(name, kind="input", detail=getattr(error, "strerror", None) or str(error)) from error
     try:
-        data = _drain(fd, name, interrupt or Interrupt(), None, 0)
+        yield fd
     finally:
         os.close(fd)
-    text, bom = decode(data, name)
-    return Document(name, text, Path(name), bom)
 
 
 def _open(name: str) -> int:

@@ -14,8 +14,8 @@ import re
 import select
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from llmcli.errors import CannotCreate, LlmError, OutputError, ReaderGone
@@ -64,12 +64,20 @@ class Output:
 
 
 @contextmanager
-def atomic_write(path: str, *, force: bool = True, interrupt: Interrupt | None = None) -> Iterator[Output]:
+def atomic_write(
+    path: str,
+    *,
+    force: bool = True,
+    interrupt: Interrupt | None = None,
+    placing: Callable[[], AbstractContextManager[object]] = nullcontext,
+    mode: int = 0o666,
+) -> Iterator[Output]:
     """Open ``path`` for writing; leaving the block puts the file in place, an exception leaves what was there.
 
     Regular files, existing or not, are written beside and renamed: symbolic links are followed, mode and (where
     permitted) owner are kept. Devices, named pipes and the process's own descriptors (/dev/stdout, /dev/fd/N, links to
-    them) are written directly. ``force`` False (for names that the user did not type) refuses to touch what exists.
+    them) are written directly. ``force`` False (for names that the user did not type) refuses to touch what exists. The rename is done in the
+    block of ``placing()``, which is entered when all is on the disk. ``mode``: that of a file that is not there yet, less the umask.
 
     Raises ``CannotCreate`` (no such directory, no permission, a directory, or there already), ``OutputError`` (disk
     full, I/O error), ``ReaderGone``, and what ``interrupt.check()`` raises.
@@ -79,7 +87,7 @@ def atomic_write(path: str, *, force: bool = True, interrupt: Interrupt | None =
     interrupt = interrupt or Interrupt()
     fd = _open_special(path, interrupt)
     if fd is None:
-        with _replacing(path, interrupt, force=force) as output:
+        with _replacing(path, interrupt, mode, force=force, placing=placing) as output:
             yield output
         return
     try:
@@ -143,10 +151,12 @@ def _open_fifo(path: str, interrupt: Interrupt) -> int:
 
 
 @contextmanager
-def _replacing(path: str, interrupt: Interrupt, *, force: bool) -> Iterator[Output]:
+def _replacing(
+    path: str, interrupt: Interrupt, mode: int, *, force: bool, placing: Callable[[], AbstractContextManager[object]]
+) -> Iterator[Output]:
     try:
         target = Path(os.path.realpath(path))
-        fd, beside = _open_beside(target)
+        fd, beside = _open_beside(target, mode)
     except (OSError, ValueError) as error:
         raise _failure(path, error) from error
     try:
@@ -157,7 +167,8 @@ def _replacing(path: str, interrupt: Interrupt, *, force: bool) -> Iterator[Outp
             finally:
                 _close(fd, path)
             try:
-                _put_in_place(beside, target, force=force)
+                with placing():
+                    _put_in_place(beside, target, force=force)
             except FileExistsError as error:
                 raise CannotCreate(path, exists=True) from error
             except OSError as error:
@@ -178,12 +189,12 @@ def _kept_locked(fd: int) -> Iterator[None]:
         os.close(locked)
 
 
-def _open_beside(target: Path) -> tuple[int, Path]:
+def _open_beside(target: Path, mode: int) -> tuple[int, Path]:
     """Create an empty file in the directory of ``target`` with the mode and owner that the result is to have."""
     there = target.stat() if target.exists() else None
     if there is not None and not os.access(target, os.W_OK):  # the directory would allow the rename, the file says no
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
-    fd, beside = _create_locked(_temporary_names(target), 0o666 if there is None else 0o600)
+    fd, beside = _create_locked(_temporary_names(target), mode if there is None else 0o600)
     if there is not None:
         with suppress(PermissionError):  # only root may give files away
             os.fchown(fd, there.st_uid, there.st_gid)

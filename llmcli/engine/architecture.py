@@ -49,12 +49,15 @@ def known(name: str) -> bool:
     lib = native.lib()
     params = lib.llama_model_default_params()
     params.vocab_only = True
-    with tempfile.TemporaryDirectory(prefix="llmcli-") as directory:
-        file = Path(directory) / "architecture.gguf"
-        entry = _text("general.architecture") + struct.pack("<I", _TEXT) + _text(name)
-        file.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + entry)
-        native.log.clear()
-        model = lib.llama_model_load_from_file(os.fsencode(file), params)
+    entry = _text("general.architecture") + struct.pack("<I", _TEXT) + _text(name)
+    try:
+        with tempfile.TemporaryDirectory(prefix="llmcli-") as directory:
+            file = Path(directory) / "architecture.gguf"
+            file.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + entry)
+            native.log.clear()
+            model = lib.llama_model_load_from_file(os.fsencode(file), params)
+    except OSError:  # a full disk: loading the model itself will tell
+        return True
     if model:  # it has no vocabulary, so this does not happen
         lib.llama_model_free(model)
     return "unknown model architecture" not in native.log.cause()

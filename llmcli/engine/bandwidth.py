@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from llmcli import private_files
 from llmcli.engine import machine
 
 _BYTES = 512 << 20  # more than the caches of processors hold
@@ -28,10 +28,7 @@ def bandwidth(directory: Path) -> float:
         return known[key]
     measured = measure(threads)
     with suppress(OSError):  # a directory that cannot be written: it is measured again
-        directory.mkdir(parents=True, exist_ok=True)
-        beside = file.with_name(f".{file.name}.{os.getpid()}")
-        beside.write_text(json.dumps({**known, key: measured}), encoding="utf-8")
-        beside.replace(file)
+        private_files.replace_file(file, json.dumps({**known, key: measured}).encode())
     return measured
 
 

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmcli import private_files
 from llmcli.errors import OutputError
 
 _HEAD = struct.Struct("<8sI32sI")  # magic, version, SHA-256 of the identity, number of tokens; int32 tokens follow
@@ -110,7 +111,7 @@ class PrefixStore:
             return False
         path = self._path(len(tokens), hashlib.sha256(packed).hexdigest(), session)
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_files.make_directory(self._directory)
             if not self._private():
                 return False
             earlier = [old for old in self._of_session(session) if old != path] if session else []
@@ -153,7 +154,7 @@ class PrefixStore:
     def _replacing(self, path: Path) -> Iterator[int]:
         """Open a file beside ``path``; leaving the block puts it in place, an exception removes it."""
         temporary = self._directory / (secrets.token_hex(16) + _TEMPORARY)
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = private_files.open_file(temporary, os.O_WRONLY | os.O_EXCL)
         try:
             try:
                 yield fd
@@ -198,13 +199,13 @@ def forget_sessions(directory: Path, wanted: Callable[[str], bool]) -> None:
 
     Raises ``OutputError`` where a file cannot be deleted.
     """
-    for file in directory.glob("*.state"):
-        match = _NAME.fullmatch(file.name)
-        if match and match[2] and wanted(match[2][1:]):
-            try:
+    try:
+        for file in directory.glob("*.state"):
+            match = _NAME.fullmatch(file.name)
+            if match and match[2] and wanted(match[2][1:]):
                 file.unlink(missing_ok=True)
-            except OSError as error:
-                raise OutputError(str(file), detail=error.strerror or "") from error
+    except OSError as error:
+        raise OutputError(str(error.filename or directory), detail=error.strerror or "") from error
 
 
 def _pack(tokens: Sequence[int]) -> bytes:

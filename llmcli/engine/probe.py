@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from llmcli import processes
+from llmcli import private_files, processes
 from llmcli.engine import machine, native
 from llmcli.errors import BadModelFile, InternalError, LlmError, OutOfMemory, Unsupported
 from llmcli.models.gguf import load_header
@@ -42,13 +42,13 @@ def once(
     Raises as ``gguf.load_header`` and ``check``.
     """
     mark = mark_of(cache, model_id)
-    if mark.exists():
+    if private_files.exists(mark):
         return
     size = load_header(path).size  # refuses most bad files without a child
     with _alone(mark.with_suffix(".lock"), stop):
-        if not mark.exists() and check(path, size, gpu_layers=gpu_layers, stop=stop):
+        if not private_files.exists(mark) and check(path, size, gpu_layers=gpu_layers, stop=stop):
             with suppress(OSError):  # then it is tried again the next time
-                mark.touch()
+                private_files.replace_file(mark, b"")
 
 
 @contextmanager
@@ -58,8 +58,8 @@ def _alone(lock: Path, stop: Callable[[], LlmError | None]) -> Iterator[None]:
 
     with ExitStack() as held:
         with suppress(OSError):
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            file = held.enter_context(lock.open("a"))
+            private_files.make_directory(lock.parent)
+            file = held.enter_context(os.fdopen(private_files.open_file(lock, os.O_WRONLY), "wb"))
             while True:
                 with suppress(BlockingIOError):
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from llmcli import processes
+from llmcli import private_files, processes
 from llmcli.engine import machine, native
 from llmcli.engine.compute_thread import run_in_thread
 from llmcli.engine.context import Context, ContextConfig
@@ -123,11 +123,7 @@ def _measure(geometry: Geometry, threads: int, progress: Callable[[int, int], No
 
 def write(profile: Profile, path: Path) -> None:
     """Keep a profile, whole or not at all. Raises ``OSError``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as beside:
-        file = Path(beside) / path.name
-        file.write_text(json.dumps(profile.to_json()), encoding="utf-8")
-        file.replace(path)
+    private_files.replace_file(path, json.dumps(profile.to_json()).encode())
 
 
 def _in_background(directory: Path, geometry: Geometry, threads: int) -> None:
@@ -136,12 +132,12 @@ def _in_background(directory: Path, geometry: Geometry, threads: int) -> None:
     if load(path) is not None:
         return
     lock = path.with_suffix(".lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    private_files.make_directory(lock.parent)
     with contextlib.suppress(FileNotFoundError):
         if time.time() - lock.stat().st_mtime > _STALE:
             lock.unlink()
     try:
-        os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.close(private_files.open_file(lock, os.O_EXCL | os.O_WRONLY))
     except FileExistsError:
         return
     try:

@@ -13,12 +13,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmcli import private_files
 from llmcli.errors import MissingError, OutputError
 from llmcli.models.names import is_model_file, parse_hub_name, parts
 from llmcli.models.paths import check_removable, entries, reading, target, writing
 from llmcli.models.store import SharedStore
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHARED = 0o775
+"""What others may do with a directory where they may do it with the whole cache."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -54,6 +57,15 @@ class HubCache:
     def lock(self, repo: str, sha256: str) -> Path:
         """Return the lock file that huggingface_hub uses for the same download."""
         return self.root / ".locks" / self.directory(repo).name / f"{sha256}.lock"
+
+    def make_directory(self, directory: Path) -> None:
+        """Make a directory of the cache, as open as the cache, which users may share, but for everybody's writing.
+
+        A cache that is not there yet is made for this user only.
+        """
+        with writing(directory):
+            private_files.make_directory(self.root)
+            private_files.make_directory(directory, self.root.stat().st_mode & _SHARED)
 
     def repositories(self) -> list[Path]:
         """Return the directories of all repositories of models."""
@@ -109,7 +121,7 @@ class HubCache:
         path = directory / "snapshots" / revision / file
         blob = self.blob(repo, sha256)
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self.make_directory(path.parent)
             beside = path.with_name(f".{path.name}.{os.getpid()}")
             with suppress(FileNotFoundError):
                 beside.unlink()
@@ -120,9 +132,10 @@ class HubCache:
             beside.replace(path)
             if branch is not None:
                 ref = directory / "refs" / branch
-                ref.parent.mkdir(parents=True, exist_ok=True)
+                self.make_directory(ref.parent)
                 fresh = ref.with_name(f".{branch}.{os.getpid()}")
-                fresh.write_text(revision, encoding="ascii")
+                private_files.write_file(fresh, revision.encode("ascii"))
+                fresh.chmod(private_files.mode_in(ref.parent))
                 fresh.replace(ref)
         return path
 
@@ -135,7 +148,7 @@ class HubCache:
         named = [snapshot / file for file in files for snapshot in _snapshots(directory)]
         named = [link for link in named if link.is_symlink() or link.exists()]
         aims = {link: link.readlink() for link in named if link.is_symlink()}
-        own = (directory / "blobs").resolve()
+        own = Path(os.path.realpath(directory / "blobs"))
         blobs = {blob for blob in map(target, aims) if blob.parent == own}
         check_removable([*named, *blobs])
         removed: list[Path] = []

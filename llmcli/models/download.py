@@ -14,7 +14,6 @@ from llmcli.interrupt import Interrupt
 from llmcli.models.cache import HubCache
 from llmcli.models.hub import Answer, Hub, RemoteFile, Retries, Unreachable
 from llmcli.models.partial import Lock, Partial, Taken, check_space, hash_file, others, size_of
-from llmcli.models.paths import writing
 from llmcli.models.pump import pause
 from llmcli.models.stalls import ReadTimedOut, StallDetector, Stalled
 from llmcli.types import Notice, Progress
@@ -70,8 +69,7 @@ def check_room(cache: HubCache, repo: str, files: Iterable[RemoteFile]) -> None:
         blob = cache.blob(repo, file.sha256)
         missing += max(0, file.size - max(map(size_of, [blob, *others(blob)])))
     blobs = cache.directory(repo) / "blobs"
-    with writing(blobs):
-        blobs.mkdir(parents=True, exist_ok=True)
+    cache.make_directory(blobs)
     check_space(blobs, missing)
 
 
@@ -79,8 +77,10 @@ def in_turn(
     cache: HubCache, wanted: Wanted, interrupt: Interrupt, fetch: Callable[[Partial], Iterator[Progress | Notice]]
 ) -> Iterator[Progress | Notice]:
     """Let ``fetch`` fill the partial file and finish it; while another process does the same, wait for its blob."""
-    lock = Lock(cache.lock(wanted.repo, wanted.file.sha256))
-    blob = cache.blob(wanted.repo, wanted.file.sha256)
+    locked, blob = (place(wanted.repo, wanted.file.sha256) for place in (cache.lock, cache.blob))
+    for path in (locked, blob):
+        cache.make_directory(path.parent)
+    lock = Lock(locked)
     with closing(lock):
         alone = yield from _wait_for_turn(lock, blob, wanted, interrupt)
         if size_of(blob) == wanted.file.size and hash_file(blob, interrupt) == blob.name:

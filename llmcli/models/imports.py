@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from llmcli import private_files
 from llmcli.errors import BadModelFile, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.models.file import ModelFile
@@ -54,7 +55,7 @@ class Imports:
         for gone in unfinished(self.directory):
             shutil.rmtree(gone, ignore_errors=True)
         with writing(beside):
-            beside.mkdir(parents=True)
+            private_files.make_directory(beside)
         files = [beside / file for file in _names(name, len(source.parts))]
         hashes: list[str] = []
         try:
@@ -96,7 +97,7 @@ class Imports:
                 raise BadModelFile(str(part), detail=f"it is damaged: SHA-256 is {sha256}, announced was {announced}")
         for old, part, sha256 in zip(self._files(name), source.parts, hashes, strict=False):
             known = self._registry.last(old)
-            if not old.exists() or old.resolve() == part.resolve():
+            if not private_files.exists(old) or os.path.realpath(old) == os.path.realpath(part):
                 continue
             with suppress(FileNotFoundError):
                 if (known.sha256 if known else hash_file(old, interrupt)) != sha256:
@@ -121,9 +122,7 @@ def unfinished(directory: Path) -> list[Path]:
     """Return what imports into ``directory`` left whose processes are gone."""
     from llmcli.models.partial import is_left
 
-    return [
-        path for path in sorted(directory.glob("import.*.incomplete")) if _LEFT.fullmatch(path.name) and is_left(path)
-    ]
+    return [path for path in entries(directory) if _LEFT.fullmatch(path.name) and is_left(path)]
 
 
 def _another(name: str) -> UsageError:
@@ -146,7 +145,7 @@ def _take(part: Path, file: Path, needed: int, interrupt: Interrupt) -> Generato
     from llmcli.models.partial import check_space, hashing
 
     try:
-        file.hardlink_to(part.resolve())
+        file.hardlink_to(os.path.realpath(part))
     except OSError:  # another file system, or one without links, or a file of somebody else's
         check_space(file.parent, needed)
         return (yield from _copy(part, file, interrupt))
@@ -160,7 +159,7 @@ def _copy(part: Path, to: Path, interrupt: Interrupt) -> Generator[int, None, st
     import hashlib
 
     digest, done = hashlib.sha256(), 0
-    with writing(to), to.open("xb") as file:
+    with writing(to), os.fdopen(private_files.open_file(to, os.O_WRONLY | os.O_EXCL), "wb") as file:
         for block in _blocks(part):
             interrupt.check()
             digest.update(block)

@@ -19,6 +19,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 
+from llmcli import private_files
 from llmcli.errors import OutputError, RemoteError, TryAgain
 from llmcli.interrupt import Interrupt
 from llmcli.models.paths import open_model, writing
@@ -77,8 +78,9 @@ class Lock:
         import fcntl
 
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            private_files.make_directory(self._path.parent)
+            mode = private_files.mode_in(self._path.parent)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
@@ -114,7 +116,7 @@ class Partial:
         host = _host()
         self.path = blob.with_name(f"{blob.name}.{host}.{os.getpid()}.incomplete")
         with writing(self.path):
-            blob.parent.mkdir(parents=True, exist_ok=True)
+            private_files.make_directory(blob.parent)
             left = sorted((p for p in others(blob) if _is_left(p, host, alone=alone)), key=size_of)
             for path in left[:-1]:
                 path.unlink(missing_ok=True)
@@ -122,7 +124,7 @@ class Partial:
                 with suppress(FileNotFoundError):  # somebody was quicker
                     os.utime(path)  # from now on its owner lives
                     path.replace(self.path)
-            self._file = self.path.open("a+b")
+            self._file = os.fdopen(private_files.open_file(self.path, os.O_RDWR | os.O_APPEND), "a+b")
 
     def use_claimed(self, size: int, interrupt: Interrupt) -> None:
         """Hash the bytes that are there already, to go on after them; of a file that is too long nothing is used.
@@ -217,6 +219,8 @@ class Partial:
             if os.fstat(self._file.fileno()).st_size != self.done:  # somebody else wrote too, and was not seen
                 self._file.truncate(0)
                 raise Taken(subject, detail="another process wrote to the same file")
+            with suppress(PermissionError):  # it was begun by another user
+                os.fchmod(self._file.fileno(), private_files.mode_in(self.blob.parent))
             self._file.close()
             self.path.replace(self.blob)
 

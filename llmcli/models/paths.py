@@ -14,6 +14,8 @@ from typing import BinaryIO
 from llmcli.errors import BadModelFile, MissingError, OutputError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+HUB_VARIABLES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME")
+"""Variables that say where the cache of the Hub is."""
 _OLLAMA_BLOB = re.compile(r"sha256-([0-9a-f]{64})")
 
 
@@ -81,7 +83,7 @@ def open_model(path: Path) -> BinaryIO:
 
 def hub_directory(environ: Mapping[str, str]) -> Path:
     """Return the cache's directory as huggingface_hub finds it (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME)."""
-    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+    for variable in HUB_VARIABLES[:2]:
         if environ.get(variable):
             return Path(os.path.expandvars(environ[variable])).expanduser()
     return hub_home(environ) / "hub"
@@ -114,7 +116,7 @@ def target(link: Path) -> Path:
     Its directory is named without links, so that one file has one name.
     """
     aim = link.parent / link.readlink()
-    return aim.parent.resolve() / aim.name
+    return Path(os.path.realpath(aim.parent)) / aim.name  # where links go in a circle, resolve() raises RuntimeError
 
 
 def is_path(name: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from llmcli import private_files
 from llmcli.errors import MissingError, OutputError
 from llmcli.models.paths import reading, writing
 from llmcli.values import frozen
@@ -76,7 +77,7 @@ class Registry:
     def damaged(self) -> Path | None:
         """Return the damaged file, or the one that was put aside; None when there is none."""
         _, whole = self._read()
-        return self.path if not whole else self.aside if self.aside.exists() else None
+        return self.path if not whole else self.aside if private_files.exists(self.aside) else None
 
     def _read(self) -> tuple[dict[str, dict[str, Any]], bool]:
         """Return the sections, with the entries that can be some, and whether the file is whole or not there."""
@@ -108,12 +109,12 @@ class Registry:
         ``before`` is done when the new contents lie ready on the disk; where it fails nothing is changed.
         """
         with writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            private_files.make_directory(self.path.parent)
             beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
             with _locked(self.path.with_suffix(".lock")), _gone_after(beside):
                 data, whole = self._read()
                 change(data)
-                beside.write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
+                private_files.write_file(beside, json.dumps(data, indent=1, ensure_ascii=False).encode())
                 before()
                 if not whole:
                     self.path.replace(self.aside)
@@ -203,7 +204,7 @@ def _locked(path: Path) -> Iterator[None]:
     """Hold the lock file at ``path`` where locks work; elsewhere two writers at once lose one of the two changes."""
     import fcntl
 
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = private_files.open_file(path, os.O_RDWR)
     try:
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)

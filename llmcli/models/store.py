@@ -7,6 +7,7 @@ file without such a list nobody knows who needs it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection
 from contextlib import closing
@@ -20,7 +21,7 @@ class SharedStore:
     """The store of the cache below ``root``, where there is one whose layout is known."""
 
     def __init__(self, root: Path) -> None:
-        self.directory = (root / "blobs").resolve()
+        self.directory = Path(os.path.realpath(root / "blobs"))
 
     def files(self) -> list[Path]:
         """Return the files that may be removed when no link points to them. Raises ``OSError``."""

@@ -7,6 +7,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from llmcli import private_files
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -25,8 +27,7 @@ class Used:
             try:
                 os.utime(path)
             except FileNotFoundError:
-                self.directory.mkdir(parents=True, exist_ok=True)
-                path.touch()
+                private_files.replace_file(path, b"")
 
     def last(self, sha256: str | None) -> float | None:
         """Return the time of the last use in seconds since 1970; None: never, or not known."""

@@ -67,7 +67,7 @@ def remove_waste(waste: Waste, cache: HubCache) -> None:
 
 
 def _of_repository(cache: HubCache, directory: Path, needed: set[Path]) -> Iterator[Waste]:
-    blobs = (directory / "blobs").resolve()
+    blobs = Path(os.path.realpath(directory / "blobs"))
     entries = _entries(blobs)
     partials = {path for path in entries if path.suffix == ".incomplete"}
     gone = {*left_behind(blobs), *(path for path in partials if _is_left_by_client(cache, path))}

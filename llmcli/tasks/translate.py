@@ -12,7 +12,6 @@ from llmcli.documents.segments import Segment, join
 from llmcli.errors import CannotCreate, UsageError
 from llmcli.incomplete import LeftUndone
 from llmcli.interrupt import check, run_interruptible
-from llmcli.store.memory import Memory
 from llmcli.tasks.base import Tally
 from llmcli.tasks.together import Cancel, Step, together
 from llmcli.tasks.translation.checks import lost
@@ -256,8 +255,6 @@ class _Translation:
         yield from self._write(self._text[self._at :] if self._streams else run_interruptible(self._whole))
         self._note()
         self._remembered.flush()
-        if trouble := self._remembered.trouble():
-            yield Notice(f"the translation memory was not written: {trouble}", self.item)
         yield self._result()
 
     def _whole(self) -> str:
@@ -300,7 +297,7 @@ class _Translation:
         return join(self._text, segments, translations)
 
     def _note(self) -> None:
-        """Put what became of each segment into the report, and into the memory for --update."""
+        """Put what became of each segment into the report, and have it ready for the memory, for --update."""
         self._report.rows[self.item] = [
             Row(
                 self._line(place),
@@ -314,7 +311,7 @@ class _Translation:
             for place in self._places
         ]
         out = "".join(self._out)
-        self._file.written(
+        self._file.prepare(
             self._text,
             out.removeprefix(BOM) if self._job.document.bom else out,
             self._format,
@@ -358,16 +355,16 @@ def _as_it_stands(region: str, _translation: str) -> str:
 
 
 def translate(
-    jobs: Iterable[Job | ItemFailed], *, memory: Memory | None = None, report: Report | None = None
+    jobs: Iterable[Job | ItemFailed], *, remembered: Remembered | None = None, report: Report | None = None
 ) -> Iterator[TaskEvent]:
     """Translate each document by segments: per item its Deltas in order, then Result or ItemFailed.
 
     All jobs have translators on one backend. What is no segment comes out byte for byte, and so does a segment for which
     no right translation was found: a ``Notice`` says so, the Result's field ``untranslated`` counts them and its ``cut``
-    is set. What ``memory`` knows needs no model. An ``ItemFailed`` among the jobs is passed on in its place.
+    is set. What is ``remembered`` needs no model; of outputs it is remembered by ``Remembered.placing`` alone. An ``ItemFailed`` among the jobs is passed on in its place.
     ``Progress`` counts "segments".
     """
-    remembered, rows = Remembered(memory), report or Report()
+    remembered, rows = remembered or Remembered(None), report or Report()
     jobs = list(jobs)
     backend = next((job.translator.backend for job in jobs if isinstance(job, Job)), None)
     if backend is None:

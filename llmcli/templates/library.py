@@ -12,6 +12,7 @@ import re
 import stat
 from pathlib import Path
 
+from llmcli import private_files
 from llmcli.errors import CannotCreate, ConfigError, MissingError, UsageError
 from llmcli.templates.contracts import GENERATE, contract_of
 from llmcli.templates.loading import BadPrompt, Fault, parse
@@ -70,9 +71,9 @@ class Library:
         """Return all names that start with ``prefix``, sorted; no file is opened (completion asks this)."""
         found = set()
         for root in (self.user, self.builtin):
-            for file in root.rglob(f"*{SUFFIX}"):
+            for file in _below(root):
                 name = file.relative_to(root).as_posix().removesuffix(SUFFIX)
-                if name.startswith(prefix) and _NAME.fullmatch(name):
+                if file.suffix == SUFFIX and name.startswith(prefix) and _NAME.fullmatch(name):
                     found.add(name)
         return sorted(found)
 
@@ -129,7 +130,7 @@ class Library:
     def _strays(self) -> builtins.list[Problem]:
         """Return the user's files that look like prompts and whose names keep them from being found."""
         problems = []
-        for file in sorted(self.user.rglob("*")):
+        for file in _below(self.user):
             path = file.relative_to(self.user)
             hidden = any(part.startswith(".") for part in path.parts)  # editors and version control keep such files
             fits = file.suffix == SUFFIX and _NAME.fullmatch(path.as_posix().removesuffix(SUFFIX))
@@ -150,10 +151,10 @@ class Library:
         target = self.user / (name + SUFFIX)
         content = _read(self.path(source or name))
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            private_files.make_directory(target.parent)
         except OSError as error:
             raise CannotCreate(str(target), detail=error.strerror or "") from error
-        with atomic_write(str(target), force=False) as file:
+        with atomic_write(str(target), force=False, mode=private_files.FILE_MODE) as file:
             file.write(content.encode())
         return target
 
@@ -164,6 +165,14 @@ class Library:
         if not near and name.startswith(GENERATE):
             return tuple(each for each in names if each.startswith(GENERATE))
         return tuple(near)
+
+
+def _below(directory: Path) -> builtins.list[Path]:
+    """Return what is below a directory, sorted; nothing where it has no possible name, or may not be read."""
+    try:
+        return sorted(directory.rglob("*"))
+    except OSError:
+        return []
 
 
 def _require_name(name: str) -> None:

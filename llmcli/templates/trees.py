@@ -6,11 +6,12 @@ An entry holds the text that it was made from and counts for this text alone, so
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from llmcli import private_files
 
 Tree = dict[str, Any]
 Lines = dict[tuple[str | int, ...], tuple[int, int]]
@@ -33,15 +34,7 @@ def keep(cache: Path, text: str, tree: Tree, lines: Lines) -> None:
         content = json.dumps({"text": text, "tree": tree, "lines": [(place, *both) for place, both in lines.items()]})
         if json.loads(content)["tree"] != tree:  # keys that are no texts
             return
-        cache.mkdir(parents=True, exist_ok=True)
-        file = _file(cache, text)
-        beside = file.with_name(f".{file.name}.{os.getpid()}")
-        try:
-            beside.write_text(content, encoding="utf-8")
-            beside.replace(file)
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
+        private_files.replace_file(_file(cache, text), content.encode())
 
 
 def _file(cache: Path, text: str) -> Path:

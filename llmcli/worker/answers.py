@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 from starlette.responses import JSONResponse
@@ -54,7 +55,7 @@ def failed(problem: Exception, prompt: str = "messages") -> JSONResponse:
     if isinstance(problem, MissingError | ModelNotHere):
         words = f"there is no model {subject!r} here"
         if isinstance(problem, ModelNotHere):
-            words += f"; on this machine, llm models pull {subject} fetches it"
+            words += f"; on this machine, llm models pull {shlex.quote(subject)} fetches it"
         return error(status, words, param="model", code="model_not_found")
     param = _FIELDS.get(subject) if isinstance(problem, InputError) else None
     words = ": ".join(text for text in (subject, detail) if text) or type(problem).__name__

@@ -20,6 +20,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 import llmcli
+from llmcli import private_files
 from llmcli.errors import AccessDenied, OutputError, UnsafeDirectory, UnusableDirectory
 from llmcli.processes import SPEED, STEERING
 
@@ -46,7 +47,14 @@ def directory(environ: Mapping[str, str]) -> Path:
         with suppress(AccessDenied, OutputError):
             _check(Path(session))
             return _own(Path(session) / "llmcli")
-    return _own(Path(environ.get("TMPDIR") or tempfile.gettempdir()) / f"llmcli-{os.getuid()}")
+    return _own(Path(environ.get("TMPDIR") or _temporary()) / f"llmcli-{os.getuid()}")
+
+
+def _temporary() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError as error:  # all of them are full, or may not be written
+        raise UnusableDirectory("the directory for temporary files", detail=error.strerror or "") from error
 
 
 def _own(path: Path) -> Path:
@@ -54,7 +62,7 @@ def _own(path: Path) -> Path:
     if len(os.fsencode(path)) > room:
         raise UnusableDirectory(str(path), detail=f"its path is longer than {room} bytes")
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_files.make_directory(path)
     except OSError as error:
         raise UnusableDirectory(str(path), detail=error.strerror or str(error)) from error
     _check(path)
@@ -132,7 +140,7 @@ class Place:
         import fcntl
 
         with writing(self._lock):
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            descriptor = private_files.open_file(self._lock, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if self._lock.stat().st_ino == os.fstat(descriptor).st_ino:

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from llmcli import processes
+from llmcli import private_files, processes
 from llmcli.errors import AccessDenied, LlmError, OutputError, TryAgain
 from llmcli.values import frozen
 from llmcli.worker import client, crash
@@ -199,11 +199,11 @@ def _limit() -> str:
 def _log(path: Path) -> Iterator[int]:
     """Open a log for a new process: for this user only, appended to, and put aside when it is long."""
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_files.make_directory(path.parent)
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size > _LOG_BYTES:
                 path.replace(path.with_suffix(".old.log"))
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = private_files.open_file(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
     try:
         yield descriptor
     finally:

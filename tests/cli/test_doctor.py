@@ -336,3 +336,15 @@ def test_workers_are_listed(doctor):
     found = doctor(LLMCLI_WORKER="on", LLMCLI_RUNTIME_DIR=str(directory))[1]["worker"]
     assert found["state"] == "warning" and str(directory) in found["text"]
     shutil.rmtree(directory)
+
+    directory.rmdir()
+
+
+@pytest.mark.parametrize("variable", ["LLMCLI_CONFIG_DIR", "LLMCLI_DATA_DIR", "LLMCLI_CACHE_DIR", "HF_HOME"])
+@pytest.mark.parametrize("name", ["x" * 300, "loop", "file/below"])
+def test_directories_that_cannot_be_are_told(llm, tmp_path, variable, name):
+    """The check names them; no check fails itself."""
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    run = llm("doctor", env={variable: str(tmp_path / name)})
+    assert run.code in {0, 1} and "internal error" not in run.out + run.err

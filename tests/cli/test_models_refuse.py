@@ -13,6 +13,7 @@ import pytest
 from fake_hub import REPO, Fault
 from split_models import split
 
+from llmcli import private_files
 from llmcli.cli import wording
 from llmcli.cli.world import CLOSED
 from llmcli.errors import OutputError
@@ -172,12 +173,12 @@ def test_a_full_disk_leaves_no_part_of_the_record(models, here, record):
     """What was written of it goes; what the record held stays."""
     before = record.read_bytes()
 
-    def full(path, text, **_):
-        path.write_bytes(text[:10].encode())
+    def full(path, content):
+        path.write_bytes(content[:10])
         raise OSError(28, "No space left on device", str(path))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
+        patch.setattr(private_files, "write_file", full)
         run = models("alias", "small", here)
     assert run.code == 74 and "No space left" in run.err
     assert [path.name for path in record.parent.iterdir() if path.name.startswith(".")] == []
@@ -391,7 +392,7 @@ def test_what_cannot_be_written_has_a_fitting_next_step(models, monkeypatch, rec
     def refuse(path, *_, **__):
         raise OSError(number, os.strerror(number), str(path))
 
-    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(private_files, "write_file", refuse)
     run = models("default", "qwen3-4b")
     said, following = run.err.splitlines()
     assert run.code == 74 and os.strerror(number) in said and following.startswith(advice)

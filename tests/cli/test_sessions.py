@@ -353,6 +353,13 @@ def test_saving_can_be_turned_off(person, file, argv, env):
     assert not file.exists()
 
 
+def test_a_talk_says_how_to_go_on_with_the_same_model(person, tiny):
+    """Without the option another model would answer; a shell reads the path as one word."""
+    model = tiny("llama")
+    shown = talk(person("chat", "--session", "work", "-m", str(model), *SHORT), "hello")
+    assert f"To go on: llm chat -m {model} --session work" in " ".join(shown.split())
+
+
 def test_save_and_reset_in_a_talk(person, store):
     """/save gives a name, also to what was not to be saved; after /reset another chat begins."""
     shown = talk(person("chat", "--no-save", *SHORT), "one", "/save mine", "two", "/save ../x", "/reset", "three")

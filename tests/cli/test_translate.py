@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
+import sqlite3
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from document_texts import greek
 from scripted import Reply, last
 
 from llmcli.engine import bandwidth
+from llmcli.templates import Library
 
 REAL = sorted((Path(__file__).parents[1] / "documents" / "real").iterdir())
 ENGLISH = "The house stands on a hill by the sea.\n\nEvery morning the children walk down to the water.\n"
@@ -34,6 +38,12 @@ def data(tmp_path, monkeypatch):
     monkeypatch.setenv("LLMCLI_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def prompts():
+    """Return the built-in prompts."""
+    return Library(Path("none"))
 
 
 def write(name, text):
@@ -270,7 +280,15 @@ def test_a_second_run_calls_the_model_not_at_all(llm, data):
 
 
 @pytest.mark.parametrize(
-    "more", [("--formality", "formal"), ("--context", "A tale"), ("--glossary", "g.csv"), ("--to", "de"), ("--no-tm",)]
+    "more",
+    [
+        ("--formality", "formal"),
+        ("--context", "A tale"),
+        ("--glossary", "g.csv"),
+        ("--to", "de"),
+        ("--no-tm",),
+        ("--review",),
+    ],
 )
 def test_what_changes_a_translation_is_not_remembered_across(llm, data, more):
     """Another wording, glossary or language asks the model again."""
@@ -279,6 +297,19 @@ def test_what_changes_a_translation_is_not_remembered_across(llm, data, more):
     llm("translate", "--to", "fr", name, answer=well)
     argv = more if more[0] == "--to" else ("--to", "fr", *more)
     assert len(llm("translate", *argv, name, answer=well).backend.requests) == 2
+
+
+def test_what_older_versions_remembered_counts_as_unreviewed(llm, data, prompts):
+    """Their key said nothing of --review: it is that of a translation without a second pass, and of no other."""
+    said = ["auto", "", "", prompts.get("translate").fingerprint, "None", "None"]
+    variant = hashlib.sha256("\0".join(said).encode()).hexdigest()[:32]
+    name = write("a.txt", ENGLISH)
+    llm("translate", "--to", "fr", name, answer=well)
+    with contextlib.closing(sqlite3.connect("data/translations.sqlite")) as database:
+        assert database.execute("SELECT DISTINCT variant FROM units").fetchall() == [(variant,)]
+    assert llm("translate", "--to", "fr", "--review", name, answer=well).backend.requests
+    for more in ((), ("--review",)):
+        assert llm("translate", "--to", "fr", *more, name, answer=well).backend is None
 
 
 def test_an_interrupted_job_goes_on(llm, data):
@@ -410,7 +441,7 @@ def test_a_memory_that_cannot_be_written_costs_no_translation(llm, data, monkeyp
     monkeypatch.setattr(Memory, "add", full)
     run = llm("translate", "--to", "fr", "-v", write("a.txt", ENGLISH), answer=well)
     assert (run.code, run.out) == (0, greek(ENGLISH))
-    assert "the translation memory was not written: database or disk is full" in run.err
+    assert "the translation memory failed, and the rest was done as with --no-tm: database or disk is full" in run.err
 
 
 def test_update_of_a_first_translation_makes_it(llm, data):

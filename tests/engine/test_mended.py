@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.tools import Engine, Probe, answer, engine_of, equal, numbers, req
+from llmcli import private_files
 from llmcli.engine import beginnings, machine, prefixes, standin
 from llmcli.engine.beginnings import Beginnings
 from llmcli.engine.places import Kept, Places
@@ -217,7 +218,7 @@ def test_a_profile_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatc
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(private_files, "write_file", full)
     with pytest.raises(OSError, match="space"):
         standin.write(dataclasses.replace(ASSUMED, measured=True), tmp_path / "tuning" / "p.json")
     assert not list((tmp_path / "tuning").iterdir())

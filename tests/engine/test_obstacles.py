@@ -49,3 +49,13 @@ def test_an_unknown_architecture_names_the_version():
 def test_any_name_can_be_asked_about(name):
     """Names come from files that anybody may write."""
     assert known(name) is (name == "qwen")
+
+
+def test_nothing_is_refused_because_a_disk_is_full(monkeypatch):
+    """No room for the file that is shown to llama.cpp says nothing about the model."""
+
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("llmcli.engine.architecture.tempfile.TemporaryDirectory", full)
+    assert known("invented while the disk was full")

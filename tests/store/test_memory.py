@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcli.errors import BadDocument, CannotCreate, OutputError
+from llmcli.errors import BadDocument, CannotCreate
 from llmcli.store import tmx
 from llmcli.store.memory import Entry, Memory
 
@@ -92,7 +92,7 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(BadDocument):
         Memory(text)
     assert text.read_text() == "no database " * 100
-    with pytest.raises(OutputError):
+    with pytest.raises(CannotCreate):
         Memory(tmp_path)
     newer = tmp_path / "newer"
     database = sqlite3.connect(newer)

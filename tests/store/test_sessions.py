@@ -266,7 +266,7 @@ def test_other_files_are_refused_and_stay(tmp_path):
             with pytest.raises(BadDocument):
                 Sessions(path, looks=looks)
         assert path.read_bytes() == before
-    with pytest.raises(OutputError):
+    with pytest.raises(CannotCreate):
         Sessions(tmp_path)
     with pytest.raises(MissingError):
         Sessions(tmp_path, looks=True)

@@ -30,7 +30,7 @@ def translator(backend, prompts, *, options=None, **more):
 def run(backend, prompts, *texts, options=None, bom=False, name="doc{}.txt", memory=None, report=None, **more):
     by = translator(backend, prompts, options=options, **more)
     jobs = [Job(Document(name.format(index), text, bom=bom), by) for index, text in enumerate(texts)]
-    return list(translate(jobs, memory=memory, report=report))
+    return list(translate(jobs, remembered=Remembered(memory), report=report))
 
 
 def once(text, bad):

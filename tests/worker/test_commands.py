@@ -182,6 +182,7 @@ def test_a_command_does_without_a_hung_worker(hung, shell, llm, monkeypatch):
     monkeypatch.setattr(wiring, "_SILENCE", 0.2)
     code, out, err = llm(*ASK, "-v")
     assert code == 0 and out and "does not answer" in err and "in this process" in err
+    assert f"llm worker stop {hung}" in err, "without a name all would be stopped"
 
 
 def test_the_log_of_a_worker_that_ended(shell, llm):

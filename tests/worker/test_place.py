@@ -66,6 +66,17 @@ def test_a_file_in_the_way_is_told(runtime):
         place.directory({"LLMCLI_RUNTIME_DIR": str(runtime / "file")})
 
 
+def test_a_machine_without_room_for_temporary_files_is_told(monkeypatch):
+    """Commands do without a worker then."""
+
+    def none():
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("llmcli.worker.place.tempfile.gettempdir", none)
+    with pytest.raises(OutputError):
+        place.directory({})
+
+
 def test_a_path_that_is_too_long_is_told(runtime):
     """Before the system cuts it."""
     with pytest.raises(OutputError, match="longer than"):

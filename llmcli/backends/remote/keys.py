@@ -69,5 +69,6 @@ def _read(path: Path) -> str:
             return os.read(descriptor, _LONGEST).decode("utf-8", "replace").strip()
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise MissingError(str(path), kind="key file", detail=error.strerror or "") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        detail = getattr(error, "strerror", None) or str(error)
+        raise MissingError(str(path), kind="key file", detail=detail) from error

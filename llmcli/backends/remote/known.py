@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+
+from llmcli import private_files
 
 _WEEK = 7 * 86_400
 """Seconds after which a server may have learnt something."""
@@ -71,7 +72,5 @@ class Known:
         if self._path is None:
             return
         with suppress(OSError):  # then the next command asks again
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-            beside.write_text(json.dumps({"time": time.time(), "refused": sorted(self.refused)}), encoding="utf-8")
-            beside.replace(self._path)
+            kept = {"time": time.time(), "refused": sorted(self.refused)}
+            private_files.replace_file(self._path, json.dumps(kept).encode())

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from llmcli import private_files
 from llmcli.cli import completers
 from llmcli.cli.context import Context
 from llmcli.cli.groups import group
@@ -21,7 +22,7 @@ _NEW = "# Settings of llm; llm config show lists them with their values. Take th
 def path(cli: Context) -> int:
     """Print the path of the configuration file."""
     file = cli.paths.config_file
-    cli.facts({"path": str(file), "exists": file.exists()}) if cli.flags.json else cli.write(f"{file}\n")
+    cli.facts({"path": str(file), "exists": private_files.exists(file)}) if cli.flags.json else cli.write(f"{file}\n")
     return 0
 
 
@@ -67,7 +68,7 @@ def edit(cli: Context) -> int:
     from llmcli.settings import resolve
 
     file = cli.paths.config_file
-    fresh = not file.exists()
+    fresh = not private_files.exists(file)
     if fresh:
         _create(file)  # where a dangling link points to, if it is one
     with editing.editing(file, fresh=fresh):
@@ -81,10 +82,10 @@ def _create(file: Path) -> None:
 
     lines = [_NEW, *(f"\n# {key.help}\n# {key.name}: {_example(key.default)}\n" for key in KEYS)]
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        private_files.make_directory(file.parent)
     except OSError as error:
         raise CannotCreate(str(file), detail=error.strerror or "") from error
-    with atomic_write(str(file)) as stream:
+    with atomic_write(str(file), mode=private_files.FILE_MODE) as stream:
         stream.write("".join(lines).encode())
 
 

@@ -107,7 +107,7 @@ def rm(
 
     Files that another name needs stay. Aliases and defaults that mean the model are forgotten.
     """
-    from llmcli.cli import asking, sanitize, shelf, wording
+    from llmcli.cli import asking, keeping, sanitize, shelf, wording
 
     try:
         model = cli.models.find_removable(name)
@@ -120,7 +120,7 @@ def rm(
         removable = model.name
         forgotten = model.repo is None and not cli.models.owns(model)
         what = f"Forget {model.name}" if forgotten else f"Remove {model.name} ({wording.size(model.size)})"
-    if not yes and not asking.confirmed(cli, what, f"llm models rm --yes {name}"):
+    if not yes and not asking.confirmed(cli, what, ("models", "rm", "--yes", name), keeping.VARIABLES):
         return 1
     removed = [str(path) for path in cli.models.remove(name)]
     if cli.flags.json:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from llmcli.cli import completers
+from llmcli.cli import completers, suggestion
 from llmcli.cli.context import Context
 from llmcli.cli.options import GENERAL, Yes, command
 from llmcli.errors import UsageError
@@ -220,7 +220,8 @@ def import_(
     if path is None:
         if name:
             raise UsageError(
-                "--name needs a model", detail=f"Try: llm models import --from {program} MODEL --name NAME"
+                "--name needs a model",
+                detail=f"Try: {suggestion.command('models', 'import', '--from', program, 'MODEL', '--name', name)}",
             )
         return keeping.list_foreign(cli, program)
     return keeping.take_foreign(cli, program, path, name or "")

@@ -12,6 +12,7 @@ from llmcli.cli.context import Context
 from llmcli.cli.groups import group
 from llmcli.cli.options import GENERAL, Yes, command
 from llmcli.errors import MissingError, UsageError
+from llmcli.settings import DATA_DIR
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A saved chat.", autocompletion=completers.sessions)]
 
@@ -83,8 +84,8 @@ def rm(
         chosen = [sessions.get(saving.checked(name)) for name in dict.fromkeys(names or ())]
         chosen = chosen or [each.session for each in sessions.list()]
     what = f"Remove {chosen[0].name}" if len(chosen) == 1 else f"Remove {len(chosen)} saved chats"
-    again = "--all" if every else " ".join(names or ())
-    if chosen and not yes and not asking.confirmed(cli, what, f"llm sessions rm --yes {again}"):
+    again = ("sessions", "rm", "--yes", *(["--all"] if every else names or ()))
+    if chosen and not yes and not asking.confirmed(cli, what, again, [DATA_DIR]):
         return 1
     ids = {session.id for session in chosen}
     forget_sessions(cli.paths.prefixes, ids.__contains__)

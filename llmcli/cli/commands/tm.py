@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmcli.cli import asking, json_text
+from llmcli.cli import asking, json_text, suggestion
 from llmcli.cli.context import Context
 from llmcli.cli.groups import group
 from llmcli.cli.options import GENERAL, Yes, command
-from llmcli.errors import MissingError
+from llmcli.settings import DATA_DIR
 
 if TYPE_CHECKING:
     from llmcli.store.memory import Entry
@@ -75,17 +74,14 @@ def import_(
     Translations whose language has no code are left out.
     """
     from llmcli.cli.translation.remembering import open_memory
+    from llmcli.documents.reading import open_stream
     from llmcli.store import tmx
 
     entries: list[Entry] = []
     odd: list[str] = []
     for name in files:
-        try:
-            with Path(name).open("rb") as stream:
-                entries += tmx.read(stream, name, odd)
-        except OSError as error:
-            raise MissingError(name, kind="input", detail=error.strerror or "") from error
-        cli.interrupt.check()
+        with open_stream(name, cli.interrupt) as stream:
+            entries += tmx.read(stream, name, odd)
     with open_memory(cli, memory) as opened:
         count = opened.add(entries)
     if odd:
@@ -99,13 +95,17 @@ def import_(
 @command(*GENERAL, examples="llm tm clear\nllm tm clear --yes")
 def clear(cli: Context, memory: FileOption = None, yes: Yes = False) -> int:
     """Forget all translations; asks first, unless --yes."""
-    from llmcli.cli.translation.remembering import open_memory
+    from llmcli import private_files
+    from llmcli.cli.translation.remembering import memory_path, open_memory
 
     with open_memory(cli, memory, looks=True) as opened:
         count = sum(row[2] for row in opened.counts())
-        if count and not yes and not asking.confirmed(cli, f"forget {count} translations", "llm tm clear --yes"):
-            return 1
-        opened.clear()
+    again = ("tm", "clear", *suggestion.option("--tm", memory), "--yes")
+    if count and not yes and not asking.confirmed(cli, f"forget {count} translations", again, [DATA_DIR]):
+        return 1
+    if private_files.exists(memory_path(cli, memory)):
+        with open_memory(cli, memory) as opened:
+            opened.clear()
     return 0
 
 

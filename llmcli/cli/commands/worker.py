@@ -87,8 +87,10 @@ def _logs(cli: Context, which: list[str] | None) -> list[Path]:
     Raises ``MissingError``.
     """
     from llmcli.cli import wiring
+    from llmcli.models.paths import entries
 
-    there = sorted(wiring.log_directory(cli).glob("*.log"), key=lambda path: path.stat().st_mtime)
+    there = [path for path in entries(wiring.log_directory(cli)) if path.suffix == ".log"]
+    there.sort(key=lambda path: path.stat().st_mtime)
     chosen = list(there) if not which else []
     for word in which or ():
         names = {wiring.log_file(cli, word).stem, wiring.log_file(cli, str(Path(word).absolute())).stem}

@@ -17,9 +17,9 @@ def check_distinct(reads: Roles, writes: Roles) -> None:
     """Raise ``UsageError`` where a file that is written, by whatever name, is read too, or written twice."""
     seen: dict[object, str] = {}
     for role, name in reads:
-        seen.setdefault(_identity(name), role)
+        seen.setdefault(identity_of(name), role)
     for role, name in writes:
-        identity = _identity(name)
+        identity = identity_of(name)
         if identity is not None and identity in seen:
             raise UsageError(
                 f"{name} is {seen[identity]} and {role}", detail="Name another file: one would replace the other."
@@ -27,7 +27,7 @@ def check_distinct(reads: Roles, writes: Roles) -> None:
         seen[identity] = role
 
 
-def _identity(name: str) -> object:
+def identity_of(name: str) -> object:
     """Return what a file has under all its names; None for standard input, a device, a pipe, an open descriptor."""
     if name == "-" or name.startswith(("/dev/", "/proc/")):
         return None

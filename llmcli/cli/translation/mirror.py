@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmcli.cli.translation.distinct import identity_of
 from llmcli.errors import CannotCreate, MissingError, UsageError
 
 _PLACE = re.compile(r"\{(?:dir|name|lang|ext)\}")
@@ -117,13 +118,21 @@ def check_targets(targets: Sequence[tuple[Input, Path]]) -> None:
     if twice:
         raise UsageError(f"two documents would be written to {twice}", detail="Put {lang}, {dir} or {name} into -o.")
     for item, path in targets:
-        if item.name != "-" and path.exists() and path.samefile(item.name):
+        if (identity := identity_of(item.name)) is not None and identity == identity_of(str(path)):
             raise UsageError(f"{item.name} would be overwritten by its own translation", detail="Choose another -o.")
 
 
 def check_places(paths: Iterable[Path]) -> None:
-    """Raise ``CannotCreate`` where a directory of a file cannot be made or written; nothing is made yet."""
-    for directory in dict.fromkeys(path.parent for path in paths):
+    """Raise ``CannotCreate`` where a file has no possible name, or its directory cannot be made or written; nothing is made yet."""
+    files = list(paths)
+    for path in files:
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:  # it is too long, or links go in a circle
+            raise CannotCreate(str(path), detail=error.strerror or "") from error
+    for directory in dict.fromkeys(path.parent for path in files):
         there = next(each for each in (directory, *directory.absolute().parents) if os.path.lexists(each))
         if not there.is_dir():
             raise CannotCreate(str(directory), detail=f"{there} is no directory")

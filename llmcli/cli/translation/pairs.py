@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmcli import private_files
 from llmcli.cli import inputs
 from llmcli.cli.context import Context
 from llmcli.cli.translation import mirror
 from llmcli.documents.reading import Document, read_file
-from llmcli.errors import LlmError, MissingError, UsageError
+from llmcli.errors import InputError, MissingError, UsageError
 from llmcli.types import ItemFailed
 
 if TYPE_CHECKING:
@@ -79,14 +80,18 @@ def find_pairs(cli: Context, wish: Wish, suffixes: Sequence[str]) -> Pairs:
     if len(items) <= 1 and len(targets) == 1 and not _is_derived(wish):
         (document,) = inputs.documents(cli, [item.name for item in items])
         path = Path(wish.output) if wish.output else None
-        earlier = _earlier(path) if path and wish.updates else None
+        earlier = _earlier(cli, path) if path and wish.updates else None
         return Pairs([Pair(document, targets[0], path, earlier)], derived=False)
     if not wish.writes:
         read = inputs.documents(cli, [item.name for item in items])
         return Pairs([Pair(document, to) for to in targets for document in read], derived=True)
     if wish.output is None:
         raise UsageError("several translations need a place", detail="Try: -o DIR, or -o '{dir}/{name}.{lang}{ext}'")
-    if not mirror.is_pattern(wish.output) and Path(wish.output).exists() and not Path(wish.output).is_dir():
+    if (
+        not mirror.is_pattern(wish.output)
+        and private_files.exists(Path(wish.output))
+        and not mirror.is_directory(wish.output)
+    ):
         raise UsageError(
             f"several translations do not go into one file, {wish.output}",
             detail="Name a directory, or a pattern: '{dir}/{name}.{lang}{ext}'",
@@ -106,7 +111,8 @@ def find_pairs(cli: Context, wish: Wish, suffixes: Sequence[str]) -> Pairs:
     places = [(to, item, path) for to, item, path in places if item not in translations]
     read = inputs.documents(cli, [item.name for item in items])
     found = [
-        _pair(document, to, path, wish) for (to, _, path), document in zip(places, [*read] * len(targets), strict=True)
+        _pair(cli, document, to, path, wish)
+        for (to, _, path), document in zip(places, [*read] * len(targets), strict=True)
     ]
     mirror.check_places(
         pair.path for pair in found if pair.path and not pair.keep and isinstance(pair.document, Document)
@@ -122,23 +128,25 @@ def _is_derived(wish: Wish) -> bool:
     return (
         mirror.is_pattern(output)
         or output.endswith("/")
-        or Path(output).is_dir()
+        or mirror.is_directory(output)
         or any(map(mirror.is_directory, wish.files))
     )
 
 
-def _pair(document: Document | ItemFailed, target: Language, path: Path, wish: Wish) -> Pair:
+def _pair(cli: Context, document: Document | ItemFailed, target: Language, path: Path, wish: Wish) -> Pair:
     if wish.updates:
-        return Pair(document, target, path, _earlier(path))
+        return Pair(document, target, path, _earlier(cli, path))
     if wish.force or not os.path.lexists(path):
         return Pair(document, target, path)
-    with suppress(LlmError):  # whatever it is, it stays
-        return Pair(document, target, path, _earlier(path), keep=True)
-    return Pair(document, target, path, keep=True)
+    earlier = None
+    if os.path.isfile(path):  # noqa: PTH113 (a pipe would be waited for)
+        with suppress(InputError):  # whatever it is, it stays
+            earlier = _earlier(cli, path)
+    return Pair(document, target, path, earlier, keep=True)
 
 
-def _earlier(path: Path) -> Document | None:
+def _earlier(cli: Context, path: Path) -> Document | None:
     """Return the translation at ``path``; None where there is none yet."""
     with suppress(MissingError):
-        return read_file(str(path))
+        return read_file(str(path), cli.interrupt)
     return None

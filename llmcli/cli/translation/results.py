@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from llmcli.types import Delta, ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.documents.reading import Document
+    from llmcli.tasks.translation.remembered import Remembered
     from llmcli.tasks.translation.report import Report
 
 
@@ -51,8 +53,13 @@ def scores(result: Result) -> str:
     )
 
 
-def written(cli: Context, events: Iterator[TaskEvent], outputs: Mapping[int, Path]) -> Iterator[TaskEvent]:
-    """Write each result to its file and pass it on without its text; what cannot be written has failed."""
+def written(
+    cli: Context, events: Iterator[TaskEvent], outputs: Mapping[int, Path], remembered: Remembered
+) -> Iterator[TaskEvent]:
+    """Write each result to its file and pass it on without its text; what cannot be written has failed.
+
+    Only what was written is ``remembered`` of a file.
+    """
     from llmcli.documents.writing import atomic_write
 
     for event in events:
@@ -70,7 +77,8 @@ def written(cli: Context, events: Iterator[TaskEvent], outputs: Mapping[int, Pat
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise CannotCreate(str(path), detail=error.strerror or "") from error
-            with atomic_write(str(path), interrupt=cli.interrupt) as file:
+            placing = partial(remembered.placing, path)
+            with atomic_write(str(path), interrupt=cli.interrupt, placing=placing) as file:
                 file.write(event.text.encode("utf-8", "surrogateescape"))
         except LlmError as error:
             yield ItemFailed(event.item, event.name, error)

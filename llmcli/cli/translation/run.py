@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from llmcli.cli import inputs
@@ -15,7 +16,7 @@ from llmcli.cli.translation import results
 from llmcli.cli.translation.distinct import check_distinct
 from llmcli.cli.translation.maker import Maker
 from llmcli.cli.translation.pairs import Pairs, Wish, find_pairs
-from llmcli.cli.translation.remembering import memory_path, open_memory
+from llmcli.cli.translation.remembering import memory_for_job, memory_path, remembering, tell_trouble
 from llmcli.documents.formats import SUFFIXES
 from llmcli.documents.writing import atomic_write
 from llmcli.errors import UsageError
@@ -25,7 +26,7 @@ from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.documents.reading import Document
-    from llmcli.store.memory import Memory
+    from llmcli.tasks.translation.remembered import Remembered
 
 PSEUDO = "en-XA"
 """The code of a pseudo-localisation where none is named (Unicode CLDR)."""
@@ -64,7 +65,9 @@ def run(cli: Context, wanted: Wanted, make: Maker) -> int:
     uses_memory = wanted.remembers and make.pseudo is None
     check_distinct(_reads(wanted, make, pairs), _writes(cli, wanted, pairs, uses_memory=uses_memory))
     with ExitStack() as stack:
-        memory = stack.enter_context(open_memory(cli, wanted.memory)) if uses_memory else None
+        memory = memory_for_job(cli, wanted.memory, looks=wanted.dry_run) if uses_memory else None
+        if memory is not None:
+            stack.enter_context(memory)
         if wanted.dry_run:
             from llmcli.cli.translation.survey import dry_run
 
@@ -73,8 +76,9 @@ def run(cli: Context, wanted: Wanted, make: Maker) -> int:
         sink = None
         if wanted.report is not None:
             sink = stack.enter_context(atomic_write(wanted.report, interrupt=cli.interrupt))
-        rows = Report()
-        code, ends = _deliver(cli, make, pairs, memory, rows, reference=reference)
+        rows, remembered = Report(), remembering(memory)
+        code, ends = _deliver(cli, make, pairs, remembered, rows, reference=reference)
+        tell_trouble(cli, remembered)
         if sink is not None:
             sink.write(run_interruptible(results.report_text, ends, rows).encode())
     return code
@@ -99,7 +103,7 @@ def _writes(cli: Context, wanted: Wanted, pairs: Pairs, *, uses_memory: bool) ->
 
 
 def _deliver(
-    cli: Context, make: Maker, pairs: Pairs, memory: Memory | None, rows: Report, *, reference: Document | None
+    cli: Context, make: Maker, pairs: Pairs, remembered: Remembered, rows: Report, *, reference: Document | None
 ) -> tuple[int, list[Result | ItemFailed]]:
     """Return the exit code and how each document ended; with a ``reference`` standard output gets the scores."""
     from llmcli.tasks.translate import translate
@@ -108,9 +112,9 @@ def _deliver(
     ends: list[Result | ItemFailed] = []
 
     def events() -> Iterator[TaskEvent]:
-        found = translate(make.jobs(pairs.all), memory=memory, report=rows)
+        found = translate(make.jobs(pairs.all), remembered=remembered, report=rows)
         if pairs.derived:
-            found = results.written(cli, found, pairs.outputs)
+            found = results.written(cli, found, pairs.outputs, remembered)
         if reference is not None:
             found = results.scored(found, reference, rows)
         return results.noted(found, ends)
@@ -121,6 +125,7 @@ def _deliver(
         markdown=False,
         row=results.scores if reference is not None and path is None else None,
         output=None if path is None else str(path),
+        placing=nullcontext if path is None else partial(remembered.placing, path),
         silent=pairs.derived,
     )
     code = deliver(cli, events, how)

@@ -6,9 +6,11 @@ asked here is mostly which of two languages a text is in, and nothing is said ab
 
 from __future__ import annotations
 
+import io
 import re
 import unicodedata
 from functools import cache
+from types import SimpleNamespace
 
 from llmcli.tasks.languages import Language, language_names, parse_language
 
@@ -25,9 +27,7 @@ def detect(text: str) -> Language | None:
     sample = text[:_SAMPLE]
     if _letters(sample) < _ENOUGH:
         return None
-    import py3langid
-
-    ranked = py3langid.rank(_words(sample))
+    ranked = _rank(_words(sample))
     named = {code.partition("-")[0] for code, _ in language_names()}
     (code, best), (_, next_best), *_ = [(code, odds) for code, odds in ranked if code in named]
     if best - next_best <= 1 or ranked[0][1] - best > _SURE:
@@ -40,20 +40,30 @@ def is_still(text: str, source: Language, target: Language) -> bool:
     one, other = _base(source), _base(target)
     if one == other or _letters(text) < _ENOUGH:
         return False
-    import py3langid
-
     known = _known()
     if one not in known:
         return False
-    odds = dict(py3langid.rank(_words(text)))
-    return bool(odds[one] - odds[other] > _SURE) if other in known else max(odds, key=lambda code: odds[code]) == one
+    odds = dict(_rank(_words(text)))
+    return odds[one] - odds[other] > _SURE if other in known else max(odds, key=lambda code: odds[code]) == one
 
 
 @cache
 def _known() -> frozenset[str]:
+    return frozenset(code for code, _ in _rank("x"))
+
+
+def _rank(text: str) -> list[tuple[str, float]]:
+    """Return all languages with the log-odds of a text, the likeliest first."""
     import py3langid
 
-    return frozenset(code for code, _ in py3langid.rank("x"))
+    try:
+        ranked = py3langid.rank(text)
+    except OSError:  # it unpacks its model into a temporary file, for which a full disk has no room
+        from py3langid import modelio
+
+        modelio.tempfile = SimpleNamespace(TemporaryFile=lambda **_: io.BytesIO())
+        ranked = py3langid.rank(text)
+    return [(code, float(odds)) for code, odds in ranked]
 
 
 def _base(language: Language) -> str:

@@ -111,7 +111,7 @@ class File:
             return by_key(segments, theirs, written)
         return by_place(segments, earlier, theirs, written)
 
-    def written(
+    def prepare(
         self,
         text: str,
         out: str,
@@ -121,12 +121,12 @@ class File:
         *,
         whole: bool,
     ) -> None:
-        """Remember what the file will hold: ``out``, made of ``text``; ``whole``: nothing was left undone."""
+        """Have ready what will be remembered of the file once it holds ``out``, made of ``text``; ``whole``: nothing was left undone."""
         if self._job.output is None:
             return
         what = run_interruptible(self._rows, out, form, segments, translations)
         stamp = self._stamp(text, out, form) if whole else ""
-        self._remembered.written(self._job.output, self._target, what, stamp)
+        self._remembered.prepare_output(self._job.output, self._target, what, stamp)
 
     def _rows(self, out: str, form: Format, segments: Sequence[Segment], translations: Sequence[str | None]) -> Written:
         found = form.split(out, self._target) if self._job.layout is Layout.TRANSLATION else []

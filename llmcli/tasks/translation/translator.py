@@ -148,11 +148,15 @@ class Translator:
 
     @cached_property
     def variant(self) -> str:
-        """What translations are remembered under beside their texts and languages: whatever may change them."""
+        """What translations are remembered under beside their texts and languages: whatever may change them.
+
+        Without a second pass it is what it was before that counted, so that older entries serve those who want none.
+        """
         wording = self.wording
         said = [wording.formality, wording.context, wording.glossary.fingerprint, self.prompt.fingerprint]
         sampled = [str(self.options.temperature), str(self.options.seed)]
-        return hashlib.sha256("\0".join(said + sampled).encode()).hexdigest()[:32]
+        reviewed = [self.review.fingerprint] if self.review else []
+        return hashlib.sha256("\0".join(said + sampled + reviewed).encode()).hexdigest()[:32]
 
 
 def _lines(terms: Sequence[Term]) -> str:

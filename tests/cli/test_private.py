@@ -1,0 +1,156 @@
+"""What llm makes for itself is its user's alone, whatever the umask; the user's own outputs follow it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+from fake_hub import REPO
+
+EDITOR = "#!/bin/sh\necho '# mine' >> \"$1\"\n"
+
+
+@pytest.fixture
+def runtime(monkeypatch):
+    """Return a runtime directory that is not there yet, with a path that has room for sockets."""
+    short = Path(tempfile.mkdtemp(prefix="llm-"))
+    monkeypatch.setenv("LLMCLI_RUNTIME_DIR", str(short / "made" / "run"))
+    yield short / "made"
+    shutil.rmtree(short)
+
+
+@pytest.fixture
+def home(tmp_path, process):
+    """Return the directory of configuration, data and caches; what the fixtures made in it is private."""
+    for made in [tmp_path / "home", *(tmp_path / "home").rglob("*")]:
+        made.chmod(0o700 if made.is_dir() else 0o600)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def run(process):
+    """Run a real ``llm`` whose umask takes nothing away and return its output."""
+
+    def finish(*argv, code=0, **how):
+        child = process(*argv, preexec_fn=lambda: os.umask(0), **how)
+        out, err = child.communicate(timeout=120)
+        assert child.returncode == code, err
+        return out.decode()
+
+    return finish
+
+
+def exposed(*tops):
+    """Return what below ``tops`` others may read, write or enter."""
+    paths = [path for top in tops for path in (top, *top.rglob("*"))]
+    return [str(path) for path in paths if not path.is_symlink() and path.stat().st_mode & 0o077]
+
+
+def test_workers_are_their_users_alone(run, runtime, home):
+    """Directories, the socket, the lock, the log, the prompts that are kept evaluated."""
+    on = {"LLMCLI_WORKER": "on"}
+    try:
+        run("ask", "hello " * 200, "--max-tokens", "2", env=on)
+        (status,) = [json.loads(line) for line in run("worker", "list", "--json", env=on).splitlines()]
+        assert Path(status["socket"]).is_relative_to(runtime)
+        assert exposed(runtime, home) == []
+    finally:
+        run("worker", "stop", env=on)
+    assert list(home.rglob("*.log")) and list(home.rglob("*.state"))
+    assert exposed(home) == []
+
+
+def test_what_commands_keep_is_their_users_alone(run, home, server, tmp_path):
+    """Chats, translations, prompts, the configuration, what was measured and learnt."""
+    source, editor = tmp_path / "a.txt", tmp_path / "editor"
+    source.write_text("The house stands on a hill.\n")
+    editor.write_text(EDITOR)
+    editor.chmod(0o755)
+    run("ask", "hello " * 200, "--max-tokens", "2")
+    with source.open("rb") as stdin:
+        run("chat", "--session", "work", "--max-tokens", "2", stdin=stdin)
+    run("translate", "--to", "fr", str(source), "-o", str(tmp_path / "out.txt"), "--base-url", server.url)
+    run("models", "tune")
+    run("prompts", "new", "generate/haiku", "--from", "generate/poem")
+    run("config", "edit", env={"EDITOR": str(editor)})
+    kept = {path.name for path in home.rglob("*")}
+    assert kept >= {
+        "sessions.db",
+        "translations.sqlite",
+        "haiku.yaml",
+        "config.yaml",
+        "models.json",
+        "used",
+        "loaded",
+    }
+    assert exposed(home) == []
+    assert stat.S_IMODE((tmp_path / "out.txt").stat().st_mode) == 0o666
+
+
+def test_the_log_of_a_bug_is_its_users_alone(llm, home):
+    """It may quote a prompt."""
+
+    def bug(_):
+        raise KeyError("oops")
+
+    before = os.umask(0)
+    try:
+        assert llm("ask", "Q", "-v", answer=bug).code == 70
+    finally:
+        os.umask(before)
+    assert list(home.rglob("traceback-*.log")) and exposed(home) == []
+
+
+def test_models_are_their_users_alone(run, home, hub, tiny, tmp_path):
+    """A download, its locks and names in a cache that llm makes, and a copy of a file from elsewhere."""
+    mine = Path("/dev/shm") / f"{tmp_path.name}.gguf"
+    mine = mine if os.access("/dev/shm", os.W_OK) else tmp_path / "mine.gguf"
+    mine.write_bytes(tiny("llama").read_bytes())
+    mine.chmod(0o600)  # a link to it has its mode
+    try:
+        run("models", "pull", f"{REPO}:Q4_0")
+        run("models", "import", str(mine), "--name", "mine")
+        run("models", "default", "mine", env={"LLMCLI_MODEL": ""})
+    finally:
+        mine.unlink()
+    assert {"blobs", "snapshots", "refs", ".locks", "mine.gguf"} <= {path.name for path in home.rglob("*")}
+    assert exposed(home) == []
+
+
+def test_a_cache_that_is_shared_stays_so(run, home, hub):
+    """Who may read the Hub's cache may read what llm fetches into it; to write there is its user's."""
+    cache = home / "huggingface" / "hub"
+    cache.mkdir(parents=True)
+    cache.chmod(0o755)
+    run("models", "pull", f"{REPO}:Q4_0")
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in cache.rglob("*") if not path.is_symlink()}
+    assert modes == {0o755, 0o644}
+
+
+@pytest.mark.parametrize("name", ["sessions.db", "translations.sqlite"])
+def test_a_database_that_is_open_to_others_is_closed(llm, tmp_path, name):
+    """When it is opened to be written; looking at it changes nothing, nor does a memory of the user's own naming."""
+    source = tmp_path / "a.txt"
+    source.write_text("hello there\n")
+
+    def write():
+        assert llm("chat", "--session", "work", stdin=b"hello\n").code == 0
+        assert llm("translate", "--to", "fr", str(source)).code in {0, 3}
+
+    write()
+    database = Path(os.environ["LLMCLI_DATA_DIR"]) / name
+    database.chmod(0o644)
+    assert (llm("sessions", "list").code, llm("tm", "show").code) == (0, 0)
+    assert stat.S_IMODE(database.stat().st_mode) == 0o644
+    write()
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+    shared = tmp_path / "team.sqlite"
+    shared.touch(0o664)
+    shared.chmod(0o664)
+    assert llm("translate", "--to", "fr", str(source), "--tm", str(shared)).code in {0, 3}
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o664
