@@ -19,6 +19,7 @@ import stat
 from collections.abc import Mapping
 from contextlib import suppress
 
+from llmcli import private_files
 from llmcli.errors import LlmError
 
 FILE = "output.lock"
@@ -76,4 +77,4 @@ class OutputLock:
             if any(kind(status.st_mode) for kind in _SHARED):
                 self._offset = (status.st_dev * _SPREAD + status.st_ino) & _OFFSETS
                 path = place.directory(self._environ) / FILE
-                self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                self._file = private_files.open_file(path, os.O_RDWR | os.O_NOFOLLOW)

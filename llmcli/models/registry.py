@@ -182,11 +182,22 @@ class Registry:
         """Forget files that are not there any more, and that names meant them. Raises ``OutputError``."""
 
         def change(data: dict[str, dict[str, Any]]) -> None:
-            data["files"] = {path: known for path, known in data["files"].items() if Path(path).exists()}
-            data["names"] = {n: known for n, known in data["names"].items() if Path(str(known.get("path"))).exists()}
+            data["files"] = {path: known for path, known in data["files"].items() if not _is_gone(path)}
+            data["names"] = {n: known for n, known in data["names"].items() if not _is_gone(str(known.get("path")))}
 
-        if not all(Path(path).exists() for path in self.data["files"]):
+        if any(map(_is_gone, self.data["files"])):
             self.update(change)
+
+
+def _is_gone(path: str) -> bool:
+    """Return whether nothing is at a path; what lies where nobody may look now is not gone."""
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 @contextmanager

@@ -337,8 +337,6 @@ def test_workers_are_listed(doctor):
     assert found["state"] == "warning" and str(directory) in found["text"]
     shutil.rmtree(directory)
 
-    directory.rmdir()
-
 
 @pytest.mark.parametrize("variable", ["LLMCLI_CONFIG_DIR", "LLMCLI_DATA_DIR", "LLMCLI_CACHE_DIR", "HF_HOME"])
 @pytest.mark.parametrize("name", ["x" * 300, "loop", "file/below"])
