@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -97,7 +98,13 @@ class Server:
         if kept is not None:
             return kept
         async with self._starting.setdefault(starter.place.key, asyncio.Lock()):  # a starter is no thread's but one
-            connected = await self._in_thread(starter.connect)
+            connecting = asyncio.ensure_future(self._in_thread(starter.connect))
+            try:
+                connected = await asyncio.shield(connecting)
+            except asyncio.CancelledError:  # the client went, but the starter is the thread's until it is done
+                with contextlib.suppress(LlmError):
+                    (await connecting).close()
+                raise
             if starter.started:
                 self._heard.discard(starter.place.key)
             return await Link.on(connected)

@@ -69,6 +69,14 @@ class Served:
         (status,) = start.statuses(self.runtime)
         return status
 
+    def sockets(self) -> int:
+        """Return how many sockets the server has open."""
+        found = 0
+        for link in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed just now
+                found += str(link.readlink()).startswith("socket:")
+        return found
+
     def memory(self) -> int:
         """Return the resident bytes of the server."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])

@@ -266,6 +266,32 @@ def test_a_client_that_goes_takes_its_request_along(served):
     wait_until(lambda: served.worker()["active"] == 0)
 
 
+@pytest.mark.parametrize("stopped", [False, True], ids=["that works", "that stands still"])
+@pytest.mark.parametrize("path", ["chat/completions", "completions", "embeddings", "score", "count"])
+def test_clients_that_close_their_connections_leave_nothing_behind(served, path, stopped):
+    """Each takes its connection to the worker along, which begins nothing for it; a later request is answered."""
+    served.post("chat/completions", messages=HELLO, max_tokens=1)
+    status, sockets = served.worker(), served.sockets()
+    asked = {"messages": HELLO, "max_tokens": 100_000, "ignore_eos": True}
+    if path != "chat/completions":
+        asked = {"completions": {"prompt": "hello", "max_tokens": 100_000, "ignore_eos": True},
+                 "embeddings": {"input": "hello"}, "count": {"messages": HELLO},
+                 "score": {"messages": HELLO, "candidates": ["yes", "no"]}}[path]  # fmt: skip
+    if stopped:
+        os.kill(status["pid"], signal.SIGSTOP)
+    try:
+        for _ in range(40):
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)) as connection:
+                connection.request("POST", f"/v1/{path}", json.dumps(asked), {"Authorization": f"Bearer {TOKEN}"})
+        wait_until(lambda: served.sockets() <= sockets)
+    finally:
+        os.kill(status["pid"], signal.SIGCONT)
+    wait_until(lambda: served.worker()["active"] == 0)
+    assert served.worker()["completion_tokens"] - status["completion_tokens"] < 20_000
+    assert served.post("chat/completions", messages=HELLO, max_tokens=1)[0] == 200
+    assert served.worker()["pid"] == status["pid"]
+
+
 def test_a_worker_that_was_killed_is_started_again(served):
     """By the next request."""
     served.post("chat/completions", messages=HELLO, max_tokens=1)

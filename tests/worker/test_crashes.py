@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from llmcli.backends.worker import WorkerBackend
 from llmcli.errors import InternalError, TryAgain
 from llmcli.interrupt import Interrupt
 from llmcli.types import EngineOptions, Finished, FinishReason, Message, Priority, Request, Role, Sampling
-from llmcli.worker import crash, place, start
+from llmcli.worker import client, crash, place, start
 from llmcli.worker.start import Plan, Starter
 
 from .conftest import SHORT, gone, wait_until
@@ -35,14 +36,28 @@ def bulk(number: int, text: str, priority=Priority.BULK) -> Request:
 
 
 @pytest.fixture
-def starter(shell, monkeypatch):
-    """Return a starter whose workers die of a word (see ``crashing``)."""
+def starting(shell, monkeypatch):
+    """Return a function from a module to a starter that runs it as the worker."""
     monkeypatch.syspath_prepend(str(HERE))
     usual = processes.command
-    monkeypatch.setattr(processes, "command", lambda _module, *words: usual("crashing", *words))
+
+    def starter(module):
+        monkeypatch.setattr(processes, "command", lambda _module, *words: usual(module, *words))
+        return _starter(shell)
+
+    return starter
+
+
+def _starter(shell):
     plan = Plan(str(shell.model), "tiny", "id", None, 60.0, str(shell.directory / "tiny.log"))
     found = place.Place(place.directory(shell.environ()), place.key(shell.model, None, shell.environ()))
     return Starter(found, plan, dict(os.environ))
+
+
+@pytest.fixture
+def starter(starting):
+    """Return a starter whose workers die of a word (see ``crashing``)."""
+    return starting("crashing")
 
 
 @pytest.fixture
@@ -125,6 +140,35 @@ def test_what_is_asked_of_a_worker_that_ends_the_next_one_answers(backend):
         backend._info = None
         assert backend.info().model == "tiny"
         assert backend.count([bulk(0, "hello")])[0][0] > 0
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "told"])
+def test_a_worker_that_loads_a_large_model_ends_when_it_is_told_to(starting, how):
+    """At once, though nothing is loaded yet: who waits for it goes to the next worker, or is told that this one ends."""
+    starter = starting("loading")
+    directory = starter.place.socket.parent
+    backend = WorkerBackend(starter, EngineOptions(), Interrupt(timeout=60))
+    ended, pids = [], set()
+    collecting = threading.Thread(target=lambda: ended.extend(run(backend, [bulk(0, "hello")])))
+    collecting.start()
+    with client.connect(starter.place.socket) as connected:
+        body = b'{"messages": [{"role": "user", "content": "hello"}]}'
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        connected.sendall(head.encode() + body)
+        wait_until(lambda: [s for s in start.statuses(directory) if s.get("active", 0) >= 2])
+        while collecting.is_alive():
+            for status in [s for s in start.statuses(directory) if s.get("active")]:
+                if how == "told":
+                    assert client.ask(status["socket"], "POST", "/llm/stop", {})["ends"]
+                else:
+                    os.kill(status["pid"], signal.SIGTERM)
+                wait_until(lambda pid=status["pid"]: gone(pid))
+                pids.add(status["pid"])
+            time.sleep(0.02)
+        assert connected.recv(100).startswith(b"HTTP/1.1 503")
+    (end,) = ended
+    assert end.error.detail == crash.TOLD and len(pids) > 1
+    backend.close()
 
 
 def test_a_full_process_table_is_no_crash(starter, monkeypatch):
