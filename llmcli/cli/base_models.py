@@ -28,8 +28,8 @@ def evidence(model: ModelFile, header: Header) -> Evidence | None:
 
 
 def tell(cli: Context, model: ModelFile) -> None:
-    """Say on a terminal what a base model does, unless ``-q``; of other models, and of a bad file, nothing."""
-    if cli.flags.quiet or not cli.world.terminal(cli.world.stderr):
+    """Say on a terminal what a base model does; of other models, and of a bad file, nothing."""
+    if not _wanted(cli):
         return
     try:
         found = evidence(model, read_header(model.path))
@@ -44,5 +44,10 @@ def tell(cli: Context, model: ModelFile) -> None:
 
 def introduce(cli: Context, model: ModelFile) -> None:
     """Do as ``tell`` at the first use of a model on a terminal."""
-    if not cli.flags.quiet and cli.world.terminal(cli.world.stderr) and cli.models.introduce(model):
+    if _wanted(cli) and cli.models.introduce(model):
         tell(cli, model)
+
+
+def _wanted(cli: Context) -> bool:
+    """Whether a person reads standard error, who has not asked for less or for JSON."""
+    return not (cli.flags.quiet or cli.flags.json) and cli.world.terminal(cli.world.stderr)

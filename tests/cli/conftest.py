@@ -24,7 +24,8 @@ from llmcli.cli.world import World
 from llmcli.types import EngineOptions
 
 ROOT = Path(__file__).parents[2]
-PROMPT = r"\[0m>[^\n]*\x1b\[\?25h"  # as prompt_toolkit paints it, ending with the cursor shown
+# as prompt_toolkit paints it, ending with the cursor shown; what was typed is painted too, and is no new prompt
+PROMPT = r"\[0m>(?:\x1b\[[0-9;?]*[A-Za-z]|[ \x08])*\x1b\[\?25h"
 
 
 @dataclass

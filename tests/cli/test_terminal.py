@@ -31,10 +31,17 @@ def test_markdown_can_be_switched_off(llm, terminal):
     assert screen.close() == "**bold**" and b"\x1b" not in screen.raw
 
 
-def test_a_dumb_terminal_gets_plain_text(llm, terminal):
+def test_a_dumb_terminal_gets_plain_text(llm, terminal, tiny):
     """TERM=dumb understands no sequences and gets none."""
     screen = terminal()
-    llm("ask", "Q", out=screen.slave, err=screen.slave, answer=lambda _: "**bold**", env={"TERM": "dumb"})
+    llm(
+        "ask",
+        "Q",
+        out=screen.slave,
+        err=screen.slave,
+        answer=lambda _: "**bold**",
+        env={"TERM": "dumb", "LLMCLI_MODEL": str(tiny("chatml"))},
+    )
     assert screen.close() == "**bold**" and b"\x1b" not in screen.raw
 
 

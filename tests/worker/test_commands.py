@@ -216,7 +216,7 @@ def test_the_socket_of_a_killed_worker_goes_with_the_next_look(shell, llm):
 def test_stop_ends_at_ctrl_c(shell):
     """The worker lets its answers end, for which nobody has to wait."""
     answering = shell.start("ask", "hello", "--no-stdin", "--ctx", "8192", "--max-tokens", "8000")
-    status = wait_until(lambda: [status for status in shell.statuses() if status["active"]])[0]
+    status = wait_until(lambda: [status for status in shell.statuses() if status.get("active")])[0]
     stopping = shell.start("worker", "stop")
     wait_until(lambda: f"{status['pid']} ends: it was told to" in Path(status["log"]).read_text())
     os.kill(status["pid"], signal.SIGSTOP)
