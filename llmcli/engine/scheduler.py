@@ -13,21 +13,14 @@ import time
 from collections.abc import Callable
 
 from llmcli.engine.beginnings import Beginnings
-from llmcli.engine.compute_thread import LONG_STEP_S
 from llmcli.engine.evaluation import Evaluation
 from llmcli.engine.guesses import Guesses
 from llmcli.engine.sequence import Branch, Scoring, Sequence, common_prefix
 from llmcli.engine.slots import Slots
+from llmcli.engine.token_budget import TokenBudget
 from llmcli.errors import ContextOverflow, OutOfMemory
 from llmcli.types import FinishReason
 
-STALL = {True: 0.4, False: 1.0}
-"""Seconds for which a step may hold up sequences that are decoding (interactive ones, bulk ones) to evaluate prompts."""
-_PIECE = 128
-"""Prompt tokens of such a step before it is known how long they take."""
-_LEAST_PIECE = 16
-_EFFICIENT_PIECE = 64
-"""Prompt tokens of which one takes hardly longer than in a larger piece."""
 WORTH_WAITING = 32
 """A sequence waits for another to evaluate their common beginning when that saves at least this many tokens."""
 _ABORTABLE_TOKENS = 16
@@ -45,7 +38,7 @@ class Scheduler:
         self._order: dict[int, int] = {}
         self._submitted = 0
         self._last_step = 0.0
-        self._prompt_cost: float | None = None  # seconds a token, lately
+        self._budget = TokenBudget()
         self.widest = 0
         """Most sequences of one batch so far."""
         self.guesses = Guesses(slots)
@@ -142,8 +135,8 @@ class Scheduler:
 
     def on_idle(self) -> None:
         """Nothing is left to run: there is time to put on disk what the next command will want."""
-        if self._beginnings is not None and self._prompt_cost is not None:
-            self._beginnings.remember_sessions(self._prompt_cost)
+        if self._beginnings is not None and self._budget.token_s is not None:
+            self._beginnings.remember_sessions(self._budget.token_s)
 
     # ---- who runs ---------------------------------------------------------------------------------------------------
 
@@ -305,7 +298,7 @@ class Scheduler:
 
     def _shares(self, runnable: list[Sequence], capacity: int, longest_s: float) -> dict[Sequence, int]:
         """Return how many tokens of each sequence the next batch takes; the first of ``runnable`` are served first."""
-        piece = self._piece(runnable, longest_s)
+        piece = self._budget.tokens(runnable, longest_s, capacity)
         room, outputs = capacity, self._slots.context.max_outputs
         counts = {}
         for sequence in runnable:
@@ -326,19 +319,6 @@ class Scheduler:
             outputs -= max(0, count - first_output)
         return counts
 
-    def _piece(self, runnable: list[Sequence], longest_s: float) -> int:
-        """Return how many prompt tokens the next step may evaluate: as many as those who wait for its end can bear."""
-        capacity = self._slots.context.batch.capacity
-        decoding = [s for s in runnable if s.decoding]
-        short = longest_s < LONG_STEP_S
-        if not self._prompt_cost:
-            return _PIECE if decoding or short else capacity
-        bound = longest_s
-        if decoding:
-            bound = min(bound, STALL[any(s.interactive for s in decoding)])
-        least = _LEAST_PIECE if decoding or short else _EFFICIENT_PIECE
-        return int(max(least, min(capacity, bound / self._prompt_cost)))
-
     def _account(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
         """Note what the last step cost."""
         each = self._last_step / self._slots.context.batch.size
@@ -346,8 +326,7 @@ class Scheduler:
             sequence.spent += each * count
         prompts = sum(count for sequence, count, _, _ in entries if not sequence.decoding)
         if prompts > len(entries):
-            old = self._prompt_cost
-            self._prompt_cost = each if old is None else 0.5 * (old + each)
+            self._budget.record(each)
         self.widest = max(self.widest, len(entries))
         if (
             not prompts and self._slots.portable and not any(sequence.draft for sequence, *_ in entries)

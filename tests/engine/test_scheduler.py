@@ -9,8 +9,8 @@ import pytest
 from engine.tools import GENERATIVE, Bench, ListSink, Probe, close, numbers, req
 from llmcli.engine import scheduler as module
 from llmcli.engine.context import Context
-from llmcli.engine.scheduler import STALL
 from llmcli.engine.sequence import Scoring
+from llmcli.engine.token_budget import BULK_STALL_S, INTERACTIVE_STALL_S
 from llmcli.errors import OutOfMemory
 from llmcli.types import Finished, FinishReason, Priority
 
@@ -245,7 +245,7 @@ def test_clients_take_turns(bench):
 @pytest.mark.parametrize("priority", Priority)
 def test_long_prompts_do_not_hold_up_those_who_decode(bench, monkeypatch, priority):
     """While a prompt is evaluated, others get a token after every piece, as long as the bound allows it to be."""
-    seconds = STALL[priority is Priority.INTERACTIVE]
+    seconds = INTERACTIVE_STALL_S if priority is Priority.INTERACTIVE else BULK_STALL_S
     scheduler = bench("chatml")
     now = {"value": 0.0}
     monkeypatch.setattr(module.time, "monotonic", lambda: now["value"])
