@@ -107,7 +107,7 @@ class Request:
     ``logprobs``: how many of the likeliest tokens are told with each token's own log-probability; None: nothing is.
     ``prompt``: a text to be continued as it stands, without the template, instead of ``messages``. ``tools``: what the
     model may call, each an object as OpenAI's protocol has them. ``gathered``: nobody reads the text before its end, so
-    that it may arrive in one piece.
+    that it may arrive in one piece. ``progress`` asks for ``RequestProgress`` events.
     """
 
     id: str
@@ -129,6 +129,7 @@ class Request:
     tools: tuple[Mapping[str, Any], ...] = ()
     session: str | None = None
     gathered: bool = False
+    progress: bool = False
 
 
 @frozen
@@ -222,7 +223,46 @@ class Finished:
     limit: str | None = None
 
 
-Event = TextPiece | ReasoningPiece | Scores | TokenLogprobs | Finished
+class Phase(StrEnum):
+    """What a request, or a job before its first request, is doing."""
+
+    WORKING = "working"
+    """Something that needs no model, or no more is known."""
+    CHECKING = "checking"
+    """The model's file is compared with its checksum."""
+    STARTING = "starting"
+    """A worker is found or started."""
+    LOADING = "loading"
+    """The model is loaded."""
+    WAITING = "waiting"
+    """Nothing has been heard of the request yet."""
+    QUEUED = "queued"
+    READING = "reading"
+    """The prompt is evaluated."""
+    THINKING = "thinking"
+    """Reasoning is generated."""
+    WRITING = "writing"
+    STOPPING = "stopping"
+    """A worker is asked to end."""
+
+
+@frozen
+class RequestProgress:
+    """How far a request is that asked to be told (``Request.progress``); at most a few a second.
+
+    ``phase`` is one of three. QUEUED: ``ahead`` requests go before it, and ``total`` is the length of its prompt in
+    tokens. READING: ``done`` of ``total`` prompt tokens are evaluated, those that were found in the cache included.
+    WRITING: ``done`` tokens are generated. A ``total`` of None is unknown.
+    """
+
+    id: str
+    phase: Phase
+    done: int = 0
+    total: int | None = None
+    ahead: int = 0
+
+
+Event = TextPiece | ReasoningPiece | Scores | TokenLogprobs | RequestProgress | Finished
 
 
 @frozen
@@ -294,12 +334,17 @@ class Delta:
 
 @frozen
 class Progress:
-    """``done`` of ``total`` (None: unknown) units; ``unit`` is "bytes", "tokens", "parts", "records", ..."""
+    """``done`` of ``total`` (None: unknown) units; ``unit`` is "bytes", "tokens", "parts", "records", ...
+
+    With a ``phase`` it is about a step on the way to the next unit of the job, or to its first output: ``done`` counts
+    tokens, of LOADING percent, of QUEUED the requests that go before; ``label`` names the model, or the step.
+    """
 
     done: int
     total: int | None
     unit: str
     label: str = ""
+    phase: Phase | None = None
 
 
 @frozen

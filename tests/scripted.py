@@ -17,8 +17,10 @@ from llmcli.types import (
     Event,
     Finished,
     FinishReason,
+    Phase,
     ReasoningPiece,
     Request,
+    RequestProgress,
     Score,
     Scores,
     TextPiece,
@@ -72,7 +74,8 @@ class ScriptedBackend:
 
     ``requests`` lists all requests in the order of their submission, ``cancelled`` the ids of those that were ended
     before their time, ``jobs`` counts the jobs opened. ``tokens`` counts a text. ``obeys_limits`` False: answers run
-    past ``max_tokens``. ``interrupt`` ends a job as it would a real one's.
+    past ``max_tokens``. ``interrupt`` ends a job as it would a real one's. Requests that ask for progress get it: queued,
+    twice or more while their prompt is read, and with each piece of text.
     """
 
     def __init__(
@@ -193,6 +196,7 @@ class ScriptedJob:
         reply: Answer = (
             ContextOverflow(tokens=prompt, context=context) if prompt >= context else backend.answer(request)
         )
+        yield from self._progress(request, prompt)
         if isinstance(reply, Mapping):
             scores = tuple(Score(text, reply[text], backend.tokens(text)) for text in request.candidates)
             yield Scores(request.id, scores)
@@ -213,11 +217,20 @@ class ScriptedJob:
                 return
             yield TextPiece(request.id, piece)
             done += 1
+            if request.progress:
+                yield RequestProgress(request.id, Phase.WRITING, done)
         while reply.stalls:
             yield None
         reason = FinishReason.ERROR if reply.error else reply.reason
         which = "max_tokens" if reason is FinishReason.LENGTH else None
         yield self._finished(request, reason, prompt, done, error=reply.error, limit=which)
+
+    def _progress(self, request: Request, prompt: int) -> Iterator[Event]:
+        """Yield how far a request is until its prompt is read, if it asks for that."""
+        if request.progress:
+            yield RequestProgress(request.id, Phase.QUEUED, 0, prompt, ahead=len(self._running))
+            for read in (0, prompt // 2, prompt):
+                yield RequestProgress(request.id, Phase.READING, read, prompt)
 
     @staticmethod
     def _limit(request: Request, free: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +15,23 @@ if TYPE_CHECKING:
 __all__ = ["EngineOptions", "LocalBackend"]
 
 
-def LocalBackend(path: Path, *, name: str, model_id: str, options: EngineOptions, interrupt: Interrupt) -> Backend:  # noqa: N802
+def LocalBackend(  # noqa: N802
+    path: Path,
+    *,
+    name: str,
+    model_id: str,
+    options: EngineOptions,
+    interrupt: Interrupt,
+    on_loading: Callable[[float], None] = lambda _share: None,
+) -> Backend:
     """Start loading the model at ``path`` and return; see ``engine.engine.Engine`` for what it raises later.
 
     A model that was never loaded here before, as far as ``options.cache`` remembers, is tried out first: see
-    ``engine.probe.once`` for what that raises.
+    ``engine.probe.once`` for what that raises. ``on_loading``: see ``Engine``.
     """
     from llmcli.engine import probe
     from llmcli.engine.engine import Engine
 
     if options.cache is not None:
         probe.once(path, model_id, options.cache, gpu_layers=options.gpu_layers, stop=lambda: interrupt.error)
-    return Engine(path, name, model_id, options, lambda: interrupt.error)
+    return Engine(path, name, model_id, options, lambda: interrupt.error, on_loading=on_loading)

@@ -7,7 +7,7 @@ import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from llmcli.backends.worker_job import WorkerJob
@@ -26,14 +26,24 @@ _TRIES = 2
 class WorkerBackend:
     """A backend (see ``backends.base``) on the worker that ``starter`` finds or starts."""
 
-    def __init__(self, starter: Starter, options: EngineOptions, interrupt: Interrupt, *, pause: float = 0.0) -> None:
+    def __init__(
+        self,
+        starter: Starter,
+        options: EngineOptions,
+        interrupt: Interrupt,
+        *,
+        pause: float = 0.0,
+        on_loading: Callable[[float], None] | None = None,
+    ) -> None:
         """Connect at once; raises as ``Starter.connect``.
 
-        ``pause``: seconds for which the worker may gather pieces of text before it sends them.
+        ``pause``: seconds for which the worker may gather pieces of text before it sends them. ``on_loading`` is called
+        in another thread with the share of the model that is loaded (0 to 1), a few times a second until all of it is.
         """
         self.starter = starter
         self.interrupt = interrupt
-        self._start = {"options": wire.dump_options(options), "pause": pause}
+        self._on_loading = on_loading
+        self._start = {"options": wire.dump_options(options), "pause": pause, "progress": on_loading is not None}
         self._jobs: dict[int, WorkerJob] = {}
         self._opened = 0
         self._lock = threading.Lock()
@@ -182,6 +192,9 @@ class WorkerBackend:
                 job.take(dataclasses.replace(event, id=name))
         elif "failed" in message:
             self._fail(wire.load_error(message["failed"]))
+        elif "loading" in message:
+            if self._on_loading is not None:
+                self._on_loading(float(message["loading"]))
         elif "info" in message:
             self._greetings.put(wire.load_info(message["info"]))
         elif "count" in message:

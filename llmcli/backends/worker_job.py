@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from llmcli.errors import InternalError, LlmError
-from llmcli.types import Event, Finished, FinishReason, Request
+from llmcli.types import Event, Finished, FinishReason, Request, RequestProgress
 from llmcli.worker import crash, wire
 from llmcli.worker.client import Gone
 
@@ -143,7 +143,8 @@ class WorkerJob:
     def take(self, event: Event) -> None:
         """Take an event; waits while the consumer is behind, unless others wait for what comes after it."""
         self._put(event)
-        self._begun.add(event.id)
+        if not isinstance(event, RequestProgress):
+            self._begun.add(event.id)
         if isinstance(event, Finished):
             with self._lock:
                 self._begun.discard(event.id)

@@ -21,12 +21,13 @@ def possible(cli: Context) -> bool:
 def yes(cli: Context, question: str, *, enter: bool = True) -> bool:
     """Ask a question on stderr; Enter means ``enter``, the end of input no. A signal or the deadline ends the waiting."""
     choices = "[Y/n]" if enter else "[y/N]"
-    os.write(cli.world.stderr, f"{sanitize.line(question)} {choices} ".encode())
-    poll = select.poll()
-    poll.register(cli.world.stdin, select.POLLIN)
-    while not poll.poll(_POLL_MS):
-        cli.interrupt.check()
-    answer = os.read(cli.world.stdin, 1000)
+    with cli.status.aside():
+        os.write(cli.world.stderr, f"{sanitize.line(question)} {choices} ".encode())
+        poll = select.poll()
+        poll.register(cli.world.stdin, select.POLLIN)
+        while not poll.poll(_POLL_MS):
+            cli.interrupt.check()
+        answer = os.read(cli.world.stdin, 1000)
     meant = {"y", "yes", ""} if enter else {"y", "yes"}
     return bool(answer) and answer.decode("utf-8", "replace").strip().lower() in meant
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmcli.backends.base import Backend
     from llmcli.cli.options import Flags
     from llmcli.cli.output import How
+    from llmcli.cli.progress import StatusLine
     from llmcli.cli.world import World, Writer
     from llmcli.models.library import Library as Models
     from llmcli.models.library import ModelFile
@@ -55,6 +56,8 @@ class Context:
         self._backend: Backend | None = None
         self._afterwards = ExitStack()
         self._explained: set[str] = set()
+        self.answering = ""
+        """The model or server that answers, by its name for people; "" before it is known."""
 
     def _given(self) -> dict[str, tuple[str, Any]]:
         """Return the flags that are settings; the words of an option are its setting's, with dashes."""
@@ -83,6 +86,7 @@ class Context:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.status.close()
         if self._backend is not None:
             self._backend.close()
         self._afterwards.close()
@@ -90,6 +94,13 @@ class Context:
     def afterwards(self, function: Callable[[], object]) -> None:
         """Have ``function`` called when the command is over and its backend closed."""
         self._afterwards.callback(function)
+
+    @cached_property
+    def status(self) -> StatusLine:
+        """What is waited for, on the terminal."""
+        from llmcli.cli.progress import StatusLine
+
+        return StatusLine(self.world, self.interrupt, quiet=self.flags.quiet)
 
     @cached_property
     def prompts(self) -> Prompts:
@@ -116,6 +127,7 @@ class Context:
             max_tokens=None if longest == "auto" else longest,
             deadline=self.interrupt.deadline,
             reasoning=flags.reasoning,
+            progress=self.status.shown,
         )
         return dataclasses.replace(options, **changes)
 
@@ -135,8 +147,11 @@ class Context:
         return model
 
     def _ready(self) -> ModelFile:
+        from llmcli.types import Phase
+
         try:
-            return self.models.ready(self.flags.model, self.interrupt)
+            with self.status.waiting(Phase.CHECKING, self.flags.model or self.models.default()[0]):
+                return self.models.ready(self.flags.model, self.interrupt)
         except DamagedModel as damaged:
             if not self.settings["pull"]:
                 raise
@@ -165,6 +180,7 @@ class Context:
 
         reporter = Reporter(self)
         try:
+            reporter.begin()
             for event in events:
                 if isinstance(event, Progress):
                     reporter.progress(event)
@@ -173,7 +189,8 @@ class Context:
                 elif isinstance(event, ModelFile):
                     model = event
                 else:
-                    fitting.show(self, event)
+                    with self.status.aside():
+                        fitting.show(self, event)
         finally:
             reporter.close()
         return model
@@ -185,8 +202,8 @@ class Context:
 
             if wiring.elsewhere(self):
                 self._backend = wiring.build_remote(self)
-                return self._backend
-            self._backend = wiring.build_backend(self, self.model())
+            else:
+                self._backend = wiring.build_backend(self, self.model())
         return self._backend
 
     def work(self) -> Work:
@@ -209,7 +226,8 @@ class Context:
             from llmcli.cli import sanitize, wording
 
             line = json.dumps({"warning": text}) if self.flags.json else f"llm: warning: {sanitize.line(text)}"
-            wording.say(self.world, line)
+            with self.status.aside():
+                wording.say(self.world, line)
 
     def explain(self, text: str) -> None:
         """Say on stderr what was chosen, with ``-v``: a line, with ``--json`` an object."""
@@ -222,7 +240,9 @@ class Context:
 
         from llmcli.cli import sanitize, wording
 
-        wording.say(self.world, json.dumps({"explanation": text}) if self.flags.json else f"llm: {sanitize.line(text)}")
+        line = json.dumps({"explanation": text}) if self.flags.json else f"llm: {sanitize.line(text)}"
+        with self.status.aside():
+            wording.say(self.world, line)
 
     def explain_work(self) -> None:
         """Say what the backend chose, and why, with ``-v``; each sentence once, though a chat comes here often."""
@@ -261,7 +281,7 @@ class Context:
         from llmcli.cli import sanitize
 
         text = sanitize.clean(text) if self.world.terminal(self.world.stdout) else text
-        with self.stdout() as writer:
+        with self.status.aside(), self.stdout() as writer:
             writer.write(text.encode("utf-8", "replace"))
 
     def prose(self, text: str) -> None:

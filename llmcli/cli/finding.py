@@ -34,6 +34,7 @@ def search(cli: Context, words: str, limit: int) -> int:
             else:
                 reporter.result_comes()
                 _show(cli, event, first=not shown)
+                reporter.result_ended()
                 shown += 1
     finally:
         reporter.close()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from llmcli.cli import wording
 from llmcli.cli.context import Context
 from llmcli.documents.reading import Document, decode, read_file, read_stdin
-from llmcli.documents.records import Record, lines
+from llmcli.documents.records import Record, count_lines, lines
 from llmcli.errors import EmptyInput, LlmError, NotUtf8, UsageError
 from llmcli.types import ItemFailed, Result, TaskEvent
 
@@ -33,7 +33,8 @@ def stdin_wanted(cli: Context, files: Sequence[str]) -> bool:
 def say_waiting(cli: Context) -> None:
     """Say what is awaited, to somebody who may not know that standard input is read."""
     if cli.world.terminal(cli.world.stderr) and not cli.flags.quiet:
-        wording.say(cli.world, "llm: waiting for standard input (Ctrl-D ends it; --no-stdin does not read it)")
+        with cli.status.aside():
+            wording.say(cli.world, "llm: waiting for standard input (Ctrl-D ends it; --no-stdin does not read it)")
 
 
 def stdin_document(cli: Context) -> Document:
@@ -111,10 +112,23 @@ def records(cli: Context, files: Sequence[str]) -> tuple[Iterable[Record], list[
         return stdin_lines(cli), []
     found = documents(cli, files)
     good = [document for document in found if isinstance(document, Document)]
-    several = len(found) > 1
-    together = ((document.name if several else "", record) for document in good for record in lines(document.text))
-    numbered = (Record(index, record.text, record.line, file) for index, (file, record) in enumerate(together))
-    return numbered, [failed for failed in found if isinstance(failed, ItemFailed)]
+    return _Numbered(good, named=len(found) > 1), [failed for failed in found if isinstance(failed, ItemFailed)]
+
+
+class _Numbered:
+    """The lines of documents, numbered on; ``named``: each bears the name of its document. They are counted on demand."""
+
+    def __init__(self, documents: Sequence[Document], *, named: bool) -> None:
+        self._documents = documents
+        self._named = named
+
+    def __iter__(self) -> Iterator[Record]:
+        together = ((document, record) for document in self._documents for record in lines(document.text))
+        for index, (document, record) in enumerate(together):
+            yield Record(index, record.text, record.line, document.name if self._named else "")
+
+    def __len__(self) -> int:
+        return sum(count_lines(document.text) for document in self._documents)
 
 
 def followed_by(events: Iterator[TaskEvent], failed: Sequence[ItemFailed]) -> Iterator[TaskEvent]:

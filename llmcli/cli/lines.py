@@ -64,6 +64,8 @@ def _check(data: bytes) -> None:
 def _chunks(cli: Context) -> Iterator[bytes]:
     """Yield what is read, b"" at the end; says on a terminal's stderr what is awaited."""
     fd, start, silent = cli.world.stdin, time.monotonic(), True
+    if cli.world.terminal(fd):
+        cli.status.disable()
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     while True:

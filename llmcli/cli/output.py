@@ -180,10 +180,13 @@ class Delivery:
                 text.feed(end.text)
             text.finish()
             self._open = None
+            if self._how.ending is Ending.LINE:
+                self._reporter.result_ended()
 
     def _line(self, line: str) -> None:
         self._reporter.result_comes()
         self._sink.write((line + "\n").encode("utf-8", "replace"))
+        self._reporter.result_ended()
 
     def abandon(self) -> None:
         """Leave a text that did not end; a terminal is left at the start of a line."""
@@ -224,6 +227,7 @@ def deliver(cli: Context, task: Callable[[], Iterator[TaskEvent]], how: How = AN
             sink = _open_sink(cli, stack, how)
             delivery = Delivery(cli, sink, reporter, how)
             stack.callback(delivery.abandon)
+            reporter.begin()
             events = task()
             delivery.totals.start()
             stack.callback(getattr(events, "close", lambda: None))

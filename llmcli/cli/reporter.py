@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from llmcli.cli import sanitize, wording
 from llmcli.cli.context import Context
 from llmcli.cli.context_advice import context_advice
-from llmcli.cli.progress import ProgressBar
 from llmcli.cli.world import Writer
-from llmcli.types import Progress
+from llmcli.types import Phase, Progress
 
 if TYPE_CHECKING:
     from llmcli.cli.stats import JobTotals
@@ -24,25 +23,38 @@ class Reporter:
 
     def __init__(self, cli: Context) -> None:
         self._cli = cli
-        self._bar = ProgressBar(cli.world, wanted=not cli.flags.quiet)
+        self._status = cli.status
         self._terminal = cli.world.terminal(cli.world.stderr)
         self._held: list[str] = []
         self._clean = sanitize.Sanitizer()
         self._reasoned = False
-        self._results_shown = False
+        self._showing = False  # a result, in the middle of a line perhaps
         self._told: wording.Words | None = None
         self._same: list[str] = []
         self._same_count = 0
 
+    def begin(self) -> None:
+        """Say that the work begins."""
+        self.progress(
+            Progress(0, None, "", self._cli.answering, Phase.WAITING if self._cli.answering else Phase.WORKING)
+        )
+
     def progress(self, event: Progress) -> None:
-        """Show progress, where there is a terminal that shows no results yet."""
-        if not self._results_shown:
-            self._bar.update(event)
+        """Show progress, where nothing else is shown."""
+        if not (self._showing or self._reasoned):
+            self._status.show(event)
 
     def result_comes(self) -> None:
-        """Make way for a result; on a terminal no bar comes back between results."""
-        self.close()
-        self._results_shown = self._cli.flags.output is None and self._cli.world.terminal(self._cli.world.stdout)
+        """Make way for a result, unless it goes into a file. A pipe may well end on the same terminal."""
+        self._end_reasoning()
+        world = self._cli.world
+        if self._cli.flags.output is None and not world.private(world.stdout):
+            self._status.hide()
+            self._showing = True
+
+    def result_ended(self) -> None:
+        """Say that the cursor stands at the start of a line again: what is waited for next may be shown."""
+        self._showing = False
 
     def notice(self, text: str) -> None:
         """Warn. Off a terminal, stderr stays empty on success: the warning waits for the outcome."""
@@ -56,7 +68,7 @@ class Reporter:
     def reasoning(self, text: str) -> None:
         """Show a piece of a model's reasoning when the user asked for it."""
         if self._cli.flags.reasoning:
-            self._bar.close()
+            self._status.hide()
             self._reasoned = True
             text = self._clean.feed(text) if self._terminal else text
             Writer(self._cli.world.stderr, self._cli.interrupt, name="standard error").write(text.encode())
@@ -71,9 +83,10 @@ class Reporter:
             return
         self._say_same()
         self._told = words
-        self.close()
+        self._end_reasoning()
         advice = context_advice(self._cli, error)
-        wording.show(error, self._cli.world, as_json=self._cli.flags.json, name=name, next_step=advice)
+        with self._status.aside():
+            wording.show(error, self._cli.world, as_json=self._cli.flags.json, name=name, next_step=advice)
 
     def _say_same(self) -> None:
         if self._same:
@@ -105,12 +118,16 @@ class Reporter:
         self._say_same()
 
     def _say(self, text: str) -> None:
-        self.close()
-        wording.say(self._cli.world, text)
+        self._end_reasoning()
+        with self._status.aside():
+            wording.say(self._cli.world, text)
 
     def close(self) -> None:
         """Leave the terminal clean for other writers."""
-        self._bar.close()
+        self._status.reset()
+        self._end_reasoning()
+
+    def _end_reasoning(self) -> None:
         if self._reasoned:
             self._reasoned = False
             wording.say(self._cli.world, "")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from llmcli import private_files
 from llmcli.errors import AccessDenied, OutputError, TryAgain, Unsupported
-from llmcli.types import EngineOptions
+from llmcli.types import EngineOptions, Phase, Progress
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -51,10 +51,20 @@ def build_backend(cli: Context, model: ModelFile) -> Backend:
 
     Raises what ``limits.check_fit`` raises, of a model that no worker holds yet.
     """
-    from llmcli.cli.limits import check_context, check_fit
+    from llmcli.cli.limits import check_context
 
     check_context(model, cli.settings)
+    cli.answering = model.name
     options = engine_options(cli.settings, cli.paths.cache.absolute())
+    with cli.status.waiting(Phase.STARTING, model.name):
+        backend = _build(cli, model, options)
+    _waits(cli)
+    return backend
+
+
+def _build(cli: Context, model: ModelFile, options: EngineOptions) -> Backend:
+    from llmcli.cli.limits import check_fit
+
     if cli.settings["worker"] == "on":
         try:
             return _on_worker(cli, model, options)
@@ -66,8 +76,26 @@ def build_backend(cli: Context, model: ModelFile) -> Backend:
 
     check_fit(model, cli.settings, cli.models)
     return LocalBackend(
-        model.path, name=model.name, model_id=model.sha256 or str(model.path), options=options, interrupt=cli.interrupt
+        model.path,
+        name=model.name,
+        model_id=model.sha256 or str(model.path),
+        options=options,
+        interrupt=cli.interrupt,
+        on_loading=lambda share: _loads(cli, share),
     )
+
+
+def _loads(cli: Context, share: float) -> None:
+    """Say how much of the model is loaded, to somebody who waits for it."""
+    if share < 1:
+        cli.status.update(Progress(int(100 * share), 100, "percent", cli.answering, Phase.LOADING))
+    else:
+        _waits(cli)
+
+
+def _waits(cli: Context) -> None:
+    """Say whose word is waited for, if any is."""
+    cli.status.update(Progress(0, None, "", cli.answering, Phase.WAITING))
 
 
 def elsewhere(cli: Context) -> bool:
@@ -93,6 +121,8 @@ def build_remote(cli: Context) -> Backend:
     from llmcli.backends.remote.proxies import find_proxy
 
     environ, ctx = cli.world.environ, cli.settings["ctx"]
+    cli.answering = server.label
+    _waits(cli)
     cli.explain(f"server {server.base_url} ({origin})")
     return RemoteBackend(
         server,
@@ -107,7 +137,8 @@ def build_remote(cli: Context) -> Backend:
 
 def start(cli: Context, model: ModelFile) -> None:
     """Start the worker for a model, unless it runs. Raises what ``Starter.connect`` and ``limits.check_fit`` raise."""
-    _starter(cli, model, engine_options(cli.settings, cli.paths.cache.absolute())).connect().close()
+    with cli.status.waiting(Phase.STARTING, model.name):
+        _starter(cli, model, engine_options(cli.settings, cli.paths.cache.absolute())).connect().close()
 
 
 def starter(cli: Context, model: ModelFile) -> Starter:
@@ -133,7 +164,13 @@ def _on_worker(cli: Context, model: ModelFile, options: EngineOptions) -> Backen
 
     starter = _starter(cli, model, options)
     watched = cli.world.terminal(cli.world.stdout)
-    backend = WorkerBackend(starter, replace(options, gpu_layers=None), cli.interrupt, pause=0.0 if watched else _PAUSE)
+    backend = WorkerBackend(
+        starter,
+        replace(options, gpu_layers=None),
+        cli.interrupt,
+        pause=0.0 if watched else _PAUSE,
+        on_loading=(lambda share: _loads(cli, share)) if cli.status.shown else None,
+    )
     if not (starter.started or backend.greeted(_SILENCE)):
         backend.close()
         raise TryAgain("the worker", detail=f"it does not answer; end it with: llm worker stop {starter.pid}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import field
@@ -42,6 +43,18 @@ class World:
             return os.isatty(fd)
         except OSError:
             return False
+
+    def foreground(self, fd: int) -> bool:
+        """Whether this process may write on the terminal ``fd`` beside the user: it is no background job of a shell."""
+        try:
+            return os.tcgetpgrp(fd) == os.getpgrp()
+        except OSError:  # not the terminal that controls this process: no shell uses it
+            return True
+
+    def private(self, fd: int) -> bool:
+        """Whether what is written to ``fd`` reaches no terminal: it is a file, or the null device."""
+        mode = os.fstat(fd).st_mode
+        return stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not self.terminal(fd))
 
     def columns(self, fd: int) -> int:
         """Width of the terminal ``fd`` in columns: COLUMNS, else what the terminal says, else 80."""

@@ -34,3 +34,8 @@ def lines(text: str) -> Iterator[Record]:
         end = len(text) if end < 0 else end
         yield Record(index, text[start:end].removesuffix("\r"), index + 1)
         start = end + 1
+
+
+def count_lines(text: str) -> int:
+    """Return how many records ``lines`` yields, without making them."""
+    return text.count("\n") + (text != "" and not text.endswith("\n"))

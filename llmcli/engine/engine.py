@@ -66,14 +66,19 @@ class Engine:
         *,
         weights: Weights | None = None,
         executor: InlineExecutor | None = None,
+        on_loading: Callable[[float], None] = lambda _share: None,
     ) -> None:
-        """``weights`` and ``executor`` are shared with other engines of this process; without them it has its own."""
+        """``weights`` and ``executor`` are shared with other engines of this process; without them it has its own.
+
+        ``on_loading`` is called in the engine's thread with the share of the model that is loaded (0 to 1).
+        """
         self._name, self._model_id = name, model_id
         self._own_weights = weights is None
         self._weights = weights or Weights(path, options.gpu_layers)
         self._executor = executor or InlineExecutor()
         self._options = options
         self._stop = stop
+        self._on_loading = on_loading
         self._wake = threading.Condition()
         self._lanes: dict[Priority, Lane] = {}
         self._users = 0  # threads that read the model's vocabulary
@@ -202,6 +207,11 @@ class Engine:
         for lane in list(self._lanes.values()):
             lane.cancel(should_end)
 
+    @property
+    def loading(self) -> float | None:
+        """The share of the model that is loaded (0 to 1); None once it can be used, or cannot be loaded."""
+        return None if self._loaded.is_set() else self._weights.share
+
     def stopped(self) -> Exception | None:
         """Return why everything has to end, or None."""
         return self._stop()
@@ -289,7 +299,7 @@ class Engine:
 
     def _load(self) -> None:
         try:
-            self._model = self._weights.load(lambda: not self._closing and self._stop() is None)
+            self._model = self._weights.load(lambda: not self._closing and self._stop() is None, self._on_loading)
             self._executor.run(lambda: self._prepare(self._model))
         except Exception as error:  # noqa: BLE001 (handed to the thread that waits for the model, never swallowed)
             self._failure = error

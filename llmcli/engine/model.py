@@ -24,8 +24,17 @@ class Model:
     generate text.
     """
 
-    def __init__(self, path: Path, *, gpu_layers: int | None = None, keep_going: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        gpu_layers: int | None = None,
+        keep_going: Callable[[], bool],
+        on_progress: Callable[[float], None] = lambda _share: None,
+    ) -> None:
         """Load ``path``. ``gpu_layers``: how many to offload, None for as many as fit; ``keep_going`` is asked often.
+
+        ``on_progress`` is called as often, with the share that is loaded (0 to 1).
 
         Raises ``BadModelFile``, ``OutOfMemory`` and ``InternalError`` with llama.cpp's own words; when ``keep_going``
         says False, ``InternalError`` whose detail is "cancelled".
@@ -44,7 +53,12 @@ class Model:
         params.n_gpu_layers = self.gpu_layers
         # llama.cpp's AMX kernels read out of bounds for the second and later sequence of recurrent models
         params.use_extra_bufts = not recurrent_file
-        progress = lib.llama_progress_callback(lambda _share, _data: keep_going())
+
+        def proceed(share: float, _data: Any) -> bool:
+            on_progress(share)
+            return keep_going()
+
+        progress = lib.llama_progress_callback(proceed)
         params.progress_callback = progress
         native.log.clear()
         self.handle: Any = lib.llama_model_load_from_file(os.fsencode(path), params)
@@ -103,14 +117,24 @@ class Weights:
         self._gpu_layers = gpu_layers
         self._lock = threading.Lock()
         self._model: Model | None = None
+        self.share = 0.0
+        """How much is loaded, 0 to 1, as far as llama.cpp tells; whoever loads it."""
 
-    def load(self, keep_going: Callable[[], bool]) -> Model:
-        """Return the model; raises as ``Model``, each time that it is asked for until it can be loaded."""
+    def load(self, keep_going: Callable[[], bool], on_progress: Callable[[float], None] = lambda _share: None) -> Model:
+        """Return the model; raises as ``Model``, each time that it is asked for until it can be loaded.
+
+        ``on_progress``: see ``Model``; not called where another thread loads it.
+        """
+
+        def proceed(share: float) -> None:
+            self.share = share
+            on_progress(share)
+
         with self._lock:
             if self._model is None:
                 if not keep_going():
                     raise InternalError(str(self._path), detail="cancelled")
-                self._model = Model(self._path, gpu_layers=self._gpu_layers, keep_going=keep_going)
+                self._model = Model(self._path, gpu_layers=self._gpu_layers, keep_going=keep_going, on_progress=proceed)
             return self._model
 
     def close(self) -> None:

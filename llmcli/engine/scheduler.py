@@ -15,6 +15,7 @@ from collections.abc import Callable
 from llmcli.engine.beginnings import Beginnings
 from llmcli.engine.evaluation import Evaluation
 from llmcli.engine.guesses import Guesses
+from llmcli.engine.queue_reports import QueueReports
 from llmcli.engine.sequence import Branch, Scoring, Sequence, common_prefix
 from llmcli.engine.slots import Slots
 from llmcli.engine.token_budget import TokenBudget
@@ -39,6 +40,7 @@ class Scheduler:
         self._submitted = 0
         self._last_step = 0.0
         self._budget = TokenBudget()
+        self._queue_reports = QueueReports()
         self.widest = 0
         """Most sequences of one batch so far."""
         self.guesses = Guesses(slots)
@@ -69,6 +71,7 @@ class Scheduler:
     def add(self, sequence: Sequence) -> None:
         """Take a sequence; it runs when there is room, interactive ones first."""
         self._submitted += 1
+        self._queue_reports.expect(sequence)
         self._enqueue(sequence, self._submitted)
 
     def cancel(self, should_end: Callable[[Sequence], bool]) -> None:
@@ -103,6 +106,7 @@ class Scheduler:
             self._retire()
             return True
         self._set_aside()
+        self._queue_reports.tell(self._waiting)
         self._admit()
         if all(sequence.sink.full for sequence in self._running):
             return False
@@ -223,6 +227,7 @@ class Scheduler:
             self._waiting.remove(sequence)
             sequence.freeze_at = self._freeze_point(sequence)
             self._running.append(sequence)
+            sequence.report()
 
     def _enough_to_read(self, sequence: Sequence) -> bool:
         """Say whether one that generates nothing would only lengthen the buffer for those that are read now."""
@@ -337,6 +342,7 @@ class Scheduler:
         for sequence, count, _, outputs in entries:
             sequence.done += count
             sequence.lost_step = False
+            sequence.report()
             if sequence.done == sequence.freeze_at:
                 self._slots.freeze(sequence)
                 sequence.freeze_at = None

@@ -15,9 +15,11 @@ from llmcli.types import (
     Event,
     Finished,
     FinishReason,
+    Phase,
     Priority,
     ReasoningPiece,
     Request,
+    RequestProgress,
     Score,
     Scores,
     TextPiece,
@@ -25,6 +27,9 @@ from llmcli.types import (
     TokenLogprobs,
     Usage,
 )
+
+REPORT_INTERVAL_S = 0.25
+"""Seconds between two reports of one request on its progress."""
 
 
 class Sink(Protocol):
@@ -80,6 +85,8 @@ class Sequence:
         self.first_token: float | None = None
         self.last_token: float | None = None
         self.generated = 0
+        self._reported: RequestProgress | None = None
+        self._report_due = 0.0
 
     @property
     def interactive(self) -> bool:
@@ -96,12 +103,36 @@ class Sequence:
         """The prompt is evaluated, one token a step follows."""
         return self.generated > 0 and self.pending == 1
 
+    @property
+    def unreported(self) -> bool:
+        """It asked for reports on its progress and has had none."""
+        return self.request.progress and self._reported is None
+
     def guess(self, cost: float) -> None:
         """Set ``draft``. ``cost``: of evaluating one guess, as ``guesses.price`` returns it."""
 
     def consume(self, context: Any, outputs: list[int]) -> list[Sequence]:
         """Take the logits at the batch indices ``outputs``; returns sequences that must run because of them."""
         raise NotImplementedError
+
+    def report(self, ahead: int | None = None) -> None:
+        """Emit how far the request is, if it asked for that: at a change of phase at once, else a few times a second.
+
+        ``ahead``: it waits, and so many requests go before it; None: it runs.
+        """
+        if not self.request.progress or self.ended:
+            return
+        if ahead is not None:
+            progress = RequestProgress(self.request.id, Phase.QUEUED, 0, self.prompt_length, ahead)
+        elif self.generated:
+            progress = RequestProgress(self.request.id, Phase.WRITING, self.generated)
+        else:
+            progress = RequestProgress(self.request.id, Phase.READING, self.done, self.prompt_length)
+        last, now = self._reported, time.monotonic()
+        due = last is None or last.phase is not progress.phase or now >= self._report_due
+        if progress != last and (due or progress.done == progress.total):
+            self._reported, self._report_due = progress, now + REPORT_INTERVAL_S
+            self.sink.emit(progress)
 
     def finish(self, reason: FinishReason, error: Exception | None = None, limit: str | None = None) -> None:
         """Emit the last event, once."""
@@ -295,6 +326,9 @@ class Branch(Sequence):
             if not self.parent.ended:
                 self.parent.add(self._index, self._sum)
         return []
+
+    def report(self, ahead: int | None = None) -> None:
+        """Nothing: its parent stands for the request."""
 
     def restart(self) -> None:
         super().restart()

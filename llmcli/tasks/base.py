@@ -10,6 +10,7 @@ from typing import Any
 from llmcli.backends.base import Backend
 from llmcli.errors import ContextOverflow, InternalError, Interrupted, LlmError, TimedOut
 from llmcli.incomplete import AnswerCut, EmptyAnswer
+from llmcli.tasks.progress import of_request
 from llmcli.templates import Prompt
 from llmcli.types import (
     Delta,
@@ -18,9 +19,12 @@ from llmcli.types import (
     FinishReason,
     ItemFailed,
     Message,
+    Phase,
     Priority,
+    Progress,
     ReasoningPiece,
     Request,
+    RequestProgress,
     Result,
     Sampling,
     Score,
@@ -43,7 +47,8 @@ class Options:
     """What the user asked for; None leaves the choice to the prompt file, then to the verb.
 
     ``max_tokens`` is the user's own limit: an answer that it ends is not a cut one. ``deadline`` is a
-    ``time.monotonic()`` value. ``reasoning`` lets a thinking model think.
+    ``time.monotonic()`` value. ``reasoning`` lets a thinking model think. ``progress``: somebody sees
+    how far the requests are.
     """
 
     temperature: float | None = None
@@ -57,6 +62,7 @@ class Options:
     priority: Priority | None = None
     deadline: float | None = None
     reasoning: bool = False
+    progress: bool = False
 
 
 def sampling(prompt: Prompt, options: Options) -> Sampling:
@@ -102,6 +108,7 @@ def make_request(
         public_prefix=prompt.public_prefix and not conversation,
         session=session,
         gathered=gathered and priority is Priority.BULK,
+        progress=options.progress,
     )
 
 
@@ -222,7 +229,7 @@ def one_answer(
     name: str = "",
     fields: Mapping[str, Any] | None = None,
 ) -> Generator[TaskEvent]:
-    """Run one request as one item: its Deltas as they come, then its Result, or ItemFailed.
+    """Run one request as one item: its Progress and Deltas as they come, then its Result, or ItemFailed.
 
     A prompt that leaves no room for an answer in the context is refused (``ContextOverflow``), before it is sent where
     the backend does not do so itself. An empty answer is asked for once more where it may come out otherwise, then the
@@ -260,21 +267,26 @@ def one_answer(
     )
 
 
-def _stream(backend: Backend, request: Request, item: int, tally: Tally) -> Generator[Delta, None, Answer]:
-    """Yield the pieces of an answer, from the first one with a visible character on; return the answer."""
-    answer, held, visible = Answer(), "", False
+def _stream(backend: Backend, request: Request, item: int, tally: Tally) -> Generator[Delta | Progress, None, Answer]:
+    """Yield how far an answer is, and its pieces from the first one with a visible character on; return the answer."""
+    answer, held, visible, thinking = Answer(), "", False, False
     with backend.open() as job:
         job.submit(request)
         job.close_input()
         for event in job:
             answer.take(event)
             if isinstance(event, TextPiece):
+                thinking = False
                 held += event.text
                 if visible or held.strip():
                     yield Delta(held, item)
                     held, visible = "", True
             elif isinstance(event, ReasoningPiece):
+                thinking = True
                 yield Delta(event.text, item, reasoning=True)
+            elif isinstance(event, RequestProgress):
+                progress = of_request(event)
+                yield replace(progress, phase=Phase.THINKING) if thinking else progress
     tally.add(ended(answer))
     return answer
 

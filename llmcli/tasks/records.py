@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from llmcli.backends.base import Backend, Job
 from llmcli.documents.records import Record
 from llmcli.tasks.base import Answer, ended
-from llmcli.types import Request
+from llmcli.tasks.progress import of_request
+from llmcli.types import Progress, Request, RequestProgress
 
 WINDOW = 256  # records read ahead
 
 
 def in_order(
     backend: Backend, records: Iterable[Record], make: Callable[[Record], Request | None], *, window: int = WINDOW
-) -> Iterator[tuple[Record, Answer | None]]:
+) -> Iterator[tuple[Record, Answer | None] | Progress]:
     """Yield each record with its finished answer, None where ``make`` wants no request for it.
+
+    A request that asks for it is followed by ``Progress`` until the first answer is there.
 
     ``make`` names a request ``str(record.index)``. The records are read by a thread of their own, so that an answer
     comes out while the source of the next record is still silent; at most ``window`` records are read ahead of those
@@ -94,22 +97,26 @@ class _Line(threading.Thread):
             self._job.submit(request)
         return True
 
-    def outcomes(self) -> Iterator[tuple[Record, Answer | None]]:
+    def outcomes(self) -> Iterator[tuple[Record, Answer | None] | Progress]:
         """Yield the records in order, each as soon as it is done. Raises ``InternalError`` when one never is.
 
         The events of the job are awaited only while the first record in the line has a request: no event comes of one
         that has none.
         """
-        events = iter(self._job)
+        events, answered = iter(self._job), False
         while (first := self._first()) is not None:
             while first.answer is not None and first.answer.finished is None:
                 event = next(events, None)
-                if event is not None:
+                if isinstance(event, RequestProgress):
+                    if not answered:
+                        yield of_request(event)
+                elif event is not None:
                     self._answers[event.id].take(event)
                 elif self.error is None:
                     ended(first.answer)  # raises
                 else:  # it could not be submitted
                     return
+            answered = answered or first.answer is not None
             self._waiting.popleft()
             self._answers.pop(str(first.record.index), None)
             self._slots.release()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import replace
 
 from llmcli.backends.base import Backend
 from llmcli.documents.records import Record
@@ -48,19 +49,29 @@ def sentiment(backend: Backend, prompts: Library, records: Iterable[Record], opt
     if not info.scores:
         raise Unsupported("scoring")
 
+    total = len(records) if options.progress and isinstance(records, Sized) else None
+    unwatched = replace(options, progress=False)
+    watched = iter([options])  # the first request tells how far it is; then records are counted
+
     def make(record: Record) -> Request | None:
         if not record.text.strip():
             return None
         messages = prompt.render({"text": record.text})
-        return make_request(str(record.index), messages, prompt, options, candidates=prompt.labels)
+        chosen = next(watched, unwatched)
+        return make_request(str(record.index), messages, prompt, chosen, candidates=prompt.labels)
 
-    told = set()
-    for done, (record, answer) in enumerate(in_order(backend, records, make), 1):
+    told, done = set(), 0
+    for found in in_order(backend, records, make):
+        if isinstance(found, Progress):
+            yield found
+            continue
+        record, answer = found
+        done += 1
         if answer is not None and answer.way in _WAYS and answer.way not in told:
             told.add(answer.way)
             yield Notice(_WAYS[answer.way], record.index)
         yield _outcome(record, answer, info.model)
-        yield Progress(done, None, "records")
+        yield Progress(done, total, "records")
 
 
 def _outcome(record: Record, answer: Answer | None, model: str) -> Result | ItemFailed:

@@ -45,6 +45,8 @@ from llmcli.types import (
 )
 
 PROMPT, MERGE = "summarize", "summarize.merge"
+MERGING = "merging"
+"""The step in which summaries are summarized."""
 PART_STYLE = "paragraph"
 MAX_TOKENS = 512  # of a summary whose length nobody chose
 PART_WORDS = 50  # fewest words for a part's summary when the user chose a length
@@ -116,6 +118,11 @@ class _Summary:
         self._running: dict[str, Part] = {}
         self._last = False  # whether this stage's answer is the summary
         self._held: str | None = ""  # of the summary, until something visible comes
+
+    @property
+    def step(self) -> str:
+        """What the requests of this stage are for."""
+        return MERGING if self._stage else ""
 
     def start(self) -> Iterator[Step]:
         """Begin; raises ``EmptyInput`` for a blank document."""
@@ -269,7 +276,8 @@ def summarize(
     summary, not those of the parts of a long text. An ``ItemFailed`` among the documents (an unreadable file) is passed
     on in its place. A blank document fails with ``EmptyInput``, one that cannot be made to fit with
     ``ContextOverflow``, one about which the model says nothing with ``EmptyAnswer``; the others go on. A Result's field
-    ``missing`` lists the ``MissingPart``s of the document that the summary lacks. ``Progress`` counts "parts".
+    ``missing`` lists the ``MissingPart``s of the document that the summary lacks. ``Progress`` counts "parts", and the
+    tokens that were read of all of them.
     """
     plan = _Plan(backend, prompts.get(PROMPT), prompts.get(MERGE), options, words, style)
     yield from together(backend, documents, lambda item, document: _Summary(plan, item, document), "parts")

@@ -29,6 +29,8 @@ __all__ = ["PROMPT", "REVIEW", "Job", "translate"]
 PROMPT = "translate"
 REVIEW = "translate.review"
 BOM = "\ufeff"
+_WATCHED = 8
+"""Segments whose tokens are told of while none is done; afterwards segments are counted."""
 _BEFORE = 200
 """Characters of the text before a segment that the model sees."""
 _PLACES = 3
@@ -61,6 +63,7 @@ class _Translation:
     def __init__(self, job: Job, item: int, remembered: Remembered, report: Report) -> None:
         self.item = item
         self.name = job.document.name
+        self.step = ""
         self._job = job
         self._translator = job.translator
         self._remembered = remembered
@@ -371,6 +374,8 @@ def translate(
         yield from (failed for failed in jobs if isinstance(failed, ItemFailed))
         return
     try:
-        yield from together(backend, jobs, lambda item, job: _Translation(job, item, remembered, rows), "segments")
+        yield from together(
+            backend, jobs, lambda item, job: _Translation(job, item, remembered, rows), "segments", watched=_WATCHED
+        )
     finally:
         remembered.flush()

@@ -25,6 +25,8 @@ _AT_ONCE = 32
 """Requests that are taken in one go, so that another client's come in between."""
 _LONGEST_PAUSE = 1.0
 """Seconds for which text may gather that nobody watches, however many ask at once."""
+_LOADING_INTERVAL_S = 0.25
+"""Seconds between two reports on the loading of the model."""
 
 
 class Sessions:
@@ -122,6 +124,7 @@ class _Session:
         except _BAD as error:
             self._fail(InternalError("worker", detail=f"not a beginning: {error}"))
             return
+        telling = asyncio.create_task(self._tell_loading(engine)) if start.get("progress") else None
         try:
             await self._do(engine, [{"info": None}])  # what every client asks first
             while True:
@@ -137,10 +140,19 @@ class _Session:
         except Exception as error:  # noqa: BLE001 (what the model's loading raised, or a bug: told to the client)
             self._fail(error)
         finally:
+            if telling is not None:
+                telling.cancel()
             self._feed.leave()
             if self._feed.open:
                 engine.cancel(lambda sequence: sequence.sink is self._feed)
             self._engines.release(options)
+
+    async def _tell_loading(self, engine: Engine) -> None:
+        """Tell a client that shows it how much of the model is loaded, until all of it is."""
+        while (share := engine.loading) is not None:
+            self._replies.append(wire.line(loading=share))
+            self._feed.wake()
+            await asyncio.sleep(_LOADING_INTERVAL_S)
 
     async def _do(self, engine: Engine, messages: list[dict[str, Any]]) -> None:
         requests = [wire.load_request(message["submit"]) for message in messages if "submit" in message]

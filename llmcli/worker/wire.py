@@ -1,9 +1,10 @@
 """What client and worker say to each other: one JSON object a line, in both directions of one HTTP exchange.
 
 The client's lines, after that of the beginning: ``{"submit": request}``, ``{"cancel": id}``, ``{"count": [request,
-...]}``, ``{"work": null}``. The worker's: ``{"info": ...}`` when the model is loaded, ``{"event": ...}``, the answers
-``{"count": [...]}`` and ``{"work": ...}`` in the order of the questions, and ``{"failed": error}`` instead of an answer.
-Requests, events, and errors are the dataclasses and exceptions of ``types`` and ``errors``, field by field.
+...]}``, ``{"work": null}``. The worker's: ``{"loading": share}`` while it loads the model, for clients that want that;
+``{"info": ...}`` when the model is loaded, ``{"event": ...}``, the answers ``{"count": [...]}`` and ``{"work": ...}`` in
+the order of the questions, and ``{"failed": error}`` instead of an answer. Requests, events, and errors are the
+dataclasses and exceptions of ``types`` and ``errors``, field by field.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from llmcli.types import (
     Finished,
     FinishReason,
     Message,
+    Phase,
     Priority,
     ReasoningPiece,
     Request,
+    RequestProgress,
     Role,
     Sampling,
     Score,
@@ -128,6 +131,8 @@ def dump_event(event: Event) -> dict[str, Any]:
     if isinstance(event, TokenLogprobs):
         top = [[token.decode("latin-1"), logprob] for token, logprob in event.top]
         return {"logprobs": [event.id, event.token.decode("latin-1"), event.logprob, top]}
+    if isinstance(event, RequestProgress):
+        return {"progress": [event.id, event.phase.value, event.done, event.total, event.ahead]}
     fields = _changed(event)
     for name in ("usage", "timings"):
         if name in fields:
@@ -159,6 +164,7 @@ _EVENTS: dict[str, Callable[[Any], Event]] = {
     "logprobs": lambda value: TokenLogprobs(
         value[0], value[1].encode("latin-1"), value[2], tuple((t.encode("latin-1"), lp) for t, lp in value[3])
     ),
+    "progress": lambda value: RequestProgress(value[0], Phase(value[1]), *value[2:]),
     "finished": _finished,
 }
 

@@ -14,6 +14,7 @@ from fake_server import chunk, last, refused, silent, well, whole
 
 from llmcli.backends.base import run
 from llmcli.backends.remote import backend as remote
+from llmcli.backends.remote import job
 from llmcli.backends.remote.backend import RemoteBackend
 from llmcli.backends.remote.call import Call, Ended
 from llmcli.backends.remote.keys import Key
@@ -25,7 +26,20 @@ from llmcli.backends.remote.sse import EventStream, TooLong
 from llmcli.errors import ConfigError, RemoteError, Unsupported
 from llmcli.interrupt import Interrupt
 from llmcli.servers import Server
-from llmcli.types import Finished, FinishReason, Message, Priority, Request, Role, Sampling, Score, Scores, TextPiece
+from llmcli.types import (
+    Finished,
+    FinishReason,
+    Message,
+    Phase,
+    Priority,
+    Request,
+    RequestProgress,
+    Role,
+    Sampling,
+    Score,
+    Scores,
+    TextPiece,
+)
 
 LABELS = ("positive", "neutral", "negative")
 PERSON = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
@@ -311,6 +325,20 @@ def test_interactive_requests_go_first(server):
         order = [event.id for event in job if isinstance(event, Finished)]
     backend.close()
     assert order == ["0", "2", "1"] and server.most == 1
+
+
+def test_what_a_server_writes_is_counted(server, backend, monkeypatch):
+    """A request that asks for it is told how many tokens came: as many as pieces, or a quarter of the characters."""
+    monkeypatch.setattr(job, "_REPORT_INTERVAL_S", 0.0)
+    server.script = [
+        well("One two three."),
+        lambda handler, _: handler.stream(iter([chunk({"content": "x" * 400}), b"[DONE]"])),
+        well(),
+    ]
+    asked = [request(name, progress=name != "c") for name in "abc"]
+    found = [event for each in asked for event in run(backend, [each]) if isinstance(event, RequestProgress)]
+    assert [(event.id, event.done) for event in found] == [("a", 1), ("a", 2), ("a", 3), ("b", 100)]
+    assert {event.phase for event in found} == {Phase.WRITING}
 
 
 def test_a_grammar_cannot_be_had(backend):

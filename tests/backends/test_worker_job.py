@@ -14,7 +14,17 @@ from llmcli.backends import worker_job
 from llmcli.backends.worker_job import WorkerJob
 from llmcli.errors import Crashed, Interrupted, TimedOut
 from llmcli.interrupt import Interrupt
-from llmcli.types import Finished, FinishReason, Message, Priority, Request, Role, TextPiece
+from llmcli.types import (
+    Finished,
+    FinishReason,
+    Message,
+    Phase,
+    Priority,
+    Request,
+    RequestProgress,
+    Role,
+    TextPiece,
+)
 from llmcli.worker import crash
 
 CAUSES = {7: crash.TOLD, 8: "Segmentation fault"}
@@ -130,6 +140,21 @@ def test_what_a_worker_has_not_begun_before_it_was_told_to_end_goes_to_the_next(
         assert list(job) == [end]
         timer.join()
         assert len(job._backend.sent) == 2 and job._backend.sent[0] == job._backend.sent[1]
+
+
+def test_progress_is_no_beginning_of_an_answer():
+    """A request whose prompt was being read when the worker was told to end goes to the next one."""
+    with make() as job:
+        job.submit(request(priority=Priority.INTERACTIVE, progress=True))
+        job.close_input()
+        read = RequestProgress("a", Phase.READING, 5, 9)
+        job.take(read)
+        job.lose(heard=True, pid=7)
+        end = Finished("a", FinishReason.STOP)
+        timer = later(job.take, end)
+        assert list(job) == [read, end]
+        timer.join()
+        assert len(job._backend.sent) == 2
 
 
 def test_an_answer_that_was_begun_is_not_begun_again():

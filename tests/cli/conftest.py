@@ -82,7 +82,7 @@ class Runner:
         """Return what ``llm ARGV`` does; ``out`` and ``err`` are descriptors to use instead of files."""
         self.backends.clear()
 
-        def build(_path, *, name, model_id, options, interrupt):
+        def build(_path, *, name, model_id, options, interrupt, on_loading):
             backend = scripted.ScriptedBackend(answer, model=name, interrupt=interrupt, **scripting)
             self.backends.append(backend)
             self.options = options

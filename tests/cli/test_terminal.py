@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 from scripted import Reply, last
 
-from llmcli.cli.progress import ProgressBar
-from llmcli.cli.world import World
 from llmcli.documents import reading
-from llmcli.types import Progress
 
 from .conftest import PROMPT, ended
 
@@ -77,16 +74,6 @@ def test_an_interrupted_answer_leaves_the_cursor_at_the_start_of_a_line(llm, ter
     screen = terminal()
     run = llm("ask", "Q", "--timeout", "0.2", out=screen.slave, answer=lambda _: Reply("so far", stalls=True))
     assert run.code == 124 and screen.close() == "so far" and bytes(screen.raw).endswith(b"\n")
-
-
-def test_a_bar_shows_counts_and_goes_away(terminal):
-    """A progress bar says how many of how many, and leaves no trace."""
-    screen = terminal()
-    bar = ProgressBar(World(stderr=screen.slave, environ={"TERM": "xterm"}), wanted=True)
-    for done in range(4):
-        bar.update(Progress(done, 3, "parts", "summarize"))
-    bar.close()
-    assert screen.close() == "" and b"3/3" in screen.raw
 
 
 def test_no_bar_off_a_terminal(llm, tmp_path):

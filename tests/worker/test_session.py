@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import types
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from llmcli.worker.session import gathering
+from llmcli.types import BackendInfo, Finished, FinishReason, Message, Phase, Request, RequestProgress, Role, TextPiece
+from llmcli.worker import wire
+from llmcli.worker.activity import Activity
+from llmcli.worker.session import Sessions, gathering
 
 
 @pytest.mark.parametrize(
@@ -14,3 +22,88 @@ from llmcli.worker.session import gathering
 def test_text_that_nobody_watches_gathers_longer_in_a_crowd(pause, active, seconds):
     """Each piece that is sent wakes a process, which takes the processor from the engine."""
     assert gathering(pause, active) == pytest.approx(seconds)
+
+
+class Exchange:
+    """A client of sessions: sends its lines, and hears the worker's until it has heard enough."""
+
+    def __init__(self, *lines: bytes, until: int) -> None:
+        self._lines = list(lines)
+        self._until = until
+        self._enough = asyncio.Event()
+        self.heard: list[dict] = []
+
+    async def receive(self) -> dict:
+        if self._lines:
+            return {"type": "http.request", "body": self._lines.pop(0), "more_body": True}
+        await self._enough.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict) -> None:
+        self.heard += map(wire.parse, message.get("body", b"").splitlines())
+        if len(self.heard) >= self._until:
+            self._enough.set()
+
+
+def exchange(engine, *lines: bytes, until: int) -> list[dict]:
+    """Return what a client hears that sends these lines to a worker with this engine."""
+    engines = types.SimpleNamespace(start=lambda _options: engine, release=lambda _options: None)
+
+    async def run() -> list[dict]:
+        client = Exchange(*lines, until=until)
+        with ThreadPoolExecutor(1) as pool:
+            await asyncio.wait_for(Sessions(engines, Activity(), pool)({}, client.receive, client.send), 20)
+        return client.heard
+
+    return asyncio.run(run())
+
+
+def test_progress_of_bulk_requests_is_not_kept_back():
+    """Their text is told when they end; how far they are, as it comes."""
+    events = [
+        RequestProgress("a", Phase.READING, 5, 9),
+        TextPiece("a", "x"),
+        RequestProgress("a", Phase.WRITING, 1),
+        TextPiece("a", "y"),
+        Finished("a", FinishReason.STOP),
+    ]
+    engine = types.SimpleNamespace(
+        info=lambda: BackendInfo("m", "id", 64), cancel=lambda _: None, submit=lambda _, sink: [*map(sink.emit, events)]
+    )
+    request = Request("a", (Message(Role.USER, "hello"),), progress=True)
+    lines = [wire.line(options={}), wire.line(submit=wire.dump_request(request))]
+    _, *heard = exchange(engine, *lines, until=5)
+    assert [wire.load_event(line["event"]) for line in heard] == [
+        events[0],
+        events[2],
+        TextPiece("a", "xy"),
+        events[4],
+    ]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_loading_is_told_to_clients_that_show_it(wanted):
+    """The share that is loaded comes before what the model can do."""
+    told, ready = [], threading.Event()
+
+    def loading():
+        told.append(1)
+        return 0.25 if len(told) == 1 else ready.set()
+
+    class Loading:
+        """An engine that is ready when it has been asked twice, or at once where nobody asks."""
+
+        loading = property(lambda _self: loading())
+
+        def info(self) -> BackendInfo:
+            assert ready.wait(20) or not wanted
+            return BackendInfo("m", "id", 64)
+
+        def cancel(self, _should_end) -> None:
+            pass
+
+    if not wanted:
+        ready.set()
+    heard = exchange(Loading(), wire.line(options={}, progress=wanted), until=1 + wanted)
+    assert [next(iter(line)) for line in heard] == ["loading", "info"][not wanted :]
+    assert not wanted or heard[0]["loading"] == 0.25

@@ -17,9 +17,11 @@ from llmcli.types import (
     Finished,
     FinishReason,
     Message,
+    Phase,
     Priority,
     ReasoningPiece,
     Request,
+    RequestProgress,
     Role,
     Sampling,
     Score,
@@ -55,6 +57,7 @@ requests = st.builds(
     public_prefix=st.booleans(),
     logprobs=st.none() | st.integers(0, 5),
     session=st.none() | st.just("0123456789abcdef" * 2),
+    progress=st.booleans(),
 )
 
 
@@ -84,6 +87,8 @@ def test_a_deadline_is_told_in_seconds_from_now():
         ReasoningPiece("a", "hm"),
         Scores("a", (Score("x", -1.5, 2), Score("y", -math.inf, 1))),
         TokenLogprobs("a", b"\xff\x00", -0.5, ((b"\xff\x00", -0.5), (b"b", -1.0))),
+        RequestProgress("a", Phase.QUEUED, 0, 700, 3),
+        RequestProgress("a", Phase.WRITING, 12),
         Finished("a", FinishReason.STOP),
         Finished("a", FinishReason.LENGTH, Usage(1, 2, 3), Timings(0.1, 0.2, 3.0), None, "context"),
     ],

@@ -6,13 +6,24 @@ import heapq
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from llmcli.backends.remote.call import Call, Ended, Late
 from llmcli.errors import InternalError, Unsupported
-from llmcli.types import Event, Finished, FinishReason, Priority, Request, TextPiece, Timings
+from llmcli.types import (
+    Event,
+    Finished,
+    FinishReason,
+    Phase,
+    Priority,
+    ReasoningPiece,
+    Request,
+    RequestProgress,
+    TextPiece,
+    Timings,
+)
 
 if TYPE_CHECKING:
     from llmcli.backends.remote.backend import RemoteBackend
@@ -21,6 +32,10 @@ _POLL = 0.05
 """Seconds between looks at the interrupt while waiting for events."""
 _QUEUE = 4096
 """Events that may lie unread before the answers are held back."""
+_REPORT_INTERVAL_S = 0.25
+"""Seconds between two reports on the progress of one request."""
+_TOKEN = 4
+"""Characters a token, of a server that sends several tokens at once."""
 
 
 class RemoteJob:
@@ -136,7 +151,11 @@ class RemoteJob:
             text, finished = backend.structured(call, request)
             self._put(TextPiece(request.id, text), call)
             return finished
-        return backend.stream(call, request, lambda event: self._put(event, call))
+
+        def put(event: Event) -> None:
+            self._put(event, call)
+
+        return backend.stream(call, request, _reported(request, put) if request.progress else put)
 
     def _put(self, event: Event, call: Call | None) -> None:
         """Hand on an event; waits while the consumer is behind. Raises ``Ended`` and ``Late`` for a ``call``."""
@@ -148,3 +167,21 @@ class RemoteJob:
             except queue.Full:
                 continue
             return
+
+
+def _reported(request: Request, put: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Return ``put`` that tells about how many tokens it was given too: as many as pieces, unless those are long."""
+    pieces = characters = 0
+    due = 0.0
+
+    def hand_on(event: Event) -> None:
+        nonlocal pieces, characters, due
+        put(event)
+        if isinstance(event, TextPiece | ReasoningPiece):
+            pieces, characters = pieces + 1, characters + len(event.text)
+            now = time.monotonic()
+            if now >= due:
+                due = now + _REPORT_INTERVAL_S
+                put(RequestProgress(request.id, Phase.WRITING, max(pieces, characters // _TOKEN)))
+
+    return hand_on

@@ -10,6 +10,7 @@ import typer
 from llmcli.cli import sanitize, wrapping
 from llmcli.cli.context import Context
 from llmcli.cli.options import GENERAL, command
+from llmcli.types import Phase
 
 if TYPE_CHECKING:
     from llmcli.cli.findings import Finding
@@ -38,7 +39,8 @@ def doctor(
     from llmcli.cli.diagnosis import examine
     from llmcli.cli.findings import State
 
-    findings = list(examine(cli, network=network))
+    with cli.status.waiting(Phase.CHECKING, "this machine"):
+        findings = list(examine(cli, network=network))
     if cli.flags.json:
         cli.table([{"check": name, **dataclasses.asdict(finding)} for name, finding in findings])
     else:

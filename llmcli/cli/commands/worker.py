@@ -13,6 +13,7 @@ from llmcli.cli.context import Context
 from llmcli.cli.groups import group
 from llmcli.cli.options import GENERAL, command
 from llmcli.errors import MissingError, TryAgain
+from llmcli.types import Phase
 
 if TYPE_CHECKING:
     from llmcli.worker.place import Place
@@ -131,7 +132,9 @@ def _stop(cli: Context, which: list[str] | None, *, only_idle: bool = False) -> 
     directory = place.directory(cli.world.environ)
     ended, rows = [], []
     for status in _chosen(cli, which):
-        if start.stop(_place(directory, status), only_idle=only_idle, check=cli.interrupt.check):
+        with cli.status.waiting(Phase.STOPPING, f"the worker {status['pid']}"):
+            stopped = start.stop(_place(directory, status), only_idle=only_idle, check=cli.interrupt.check)
+        if stopped:
             ended += [status["model"]] if "model" in status else []
             rows.append({"pid": status["pid"], "model": status.get("model")})
         elif not only_idle:
