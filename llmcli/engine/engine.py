@@ -189,8 +189,8 @@ class Engine:
             error = self._stop()
             if error is not None:
                 raise error
-        if self._failure is not None:
-            raise self._failure
+        if self._failure is not None:  # a stop has ended the loading, and is the cause then
+            raise self._stop() or self._failure
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,9 +88,8 @@ def import_(
                 entries += tmx.read(stream, name, odd)
         except OSError as error:
             raise MissingError(name, kind="input", detail=error.strerror or "") from error
-        cli.interrupt.check()
     with open_memory(cli, memory) as opened:
-        count = opened.add(entries)
+        count = opened.add(_unless_stopped(cli, entries))
     if odd:
         cli.warn(f"{len(odd)} translations were left out: {', '.join(dict.fromkeys(odd))} is no language code")
     cli.explain(f"{count} translations")
@@ -109,6 +109,13 @@ def clear(cli: Context, memory: FileOption = None, yes: Yes = False) -> int:
             return 1
         opened.clear()
     return 0
+
+
+def _unless_stopped(cli: Context, entries: list[Entry]) -> Iterator[Entry]:
+    """Yield the entries; a signal in the middle has none of them remembered."""
+    for entry in entries:
+        cli.interrupt.check()
+        yield entry
 
 
 def _as_line(entry: Entry) -> str:
