@@ -26,13 +26,15 @@ def dispatch(words: list[str], world: World) -> int:
     stdout = TextStream(Writer(world.stdout, interrupt, closed=1 in world.closed))
     with caught(interrupt), contextlib.redirect_stdout(cast("TextIO", stdout)):
         try:
-            return _call(words, world, interrupt)
+            code = _call(words, world, interrupt)
         except LlmError as error:  # of a pipeline that is interrupted, the writer's end is no news
             return _report(error if interrupt.signal is None else interrupt.error or error, words, world)
         except MemoryError as error:
             return _report(OutOfMemory(detail=str(error)), words, world)
         except Exception as error:  # noqa: BLE001 (the one place where a bug becomes exit 70)
             return _report(_bug(error, words, world), words, world)
+        stop = interrupt.error if interrupt.signal is not None else None  # it came when all was done
+        return code if stop is None else stop.exit_code
 
 
 def _call(words: list[str], world: World, interrupt: Interrupt) -> int:

@@ -159,6 +159,7 @@ def command(
             flags = Flags(**{field.name: given.pop(field.name) for field in wanted})
             world, interrupt = typer_context.obj
             with Context(flags, world, interrupt, verb=typer_context.info_name or "", tolerant=tolerant) as cli:
+                interrupt.check()  # what was imported until here took longer than many a command
                 return function(cli, **given) or 0
 
         parameters = [*(p.replace(kind=keyword) for p in own), *shared, context]

@@ -222,7 +222,7 @@ class Engine:
             loaded = self._loaded.wait(_POLL)
             if loaded and self._failure is None:
                 return not gone()
-            error = self._stop() or self._failure
+            error = self._stop() or self._failure  # a stop that ended the loading is the cause
             if error is not None:
                 raise error
         return False

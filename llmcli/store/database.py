@@ -6,16 +6,21 @@ import errno
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from llmcli import private_files
 from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TryAgain
+from llmcli.interrupt import check, stop_requested
 from llmcli.values import frozen
 
 _PATIENCE = 10.0
 """Seconds to wait for another process that writes."""
+_PAUSE_S = 0.02
+_STEPS = 50_000
+"""Steps of SQLite's machine after which it asks whether to go on: some milliseconds."""
 _DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _HELD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR}
@@ -50,6 +55,7 @@ class Database:
         with self.errors():
             self._connection = sqlite3.connect(where, timeout=_PATIENCE, isolation_level=None, uri=looks)
             try:
+                self._connection.set_progress_handler(stop_requested, _STEPS)
                 self._connection.execute("PRAGMA secure_delete = ON")  # what is removed is gone from the file too
                 self._prepare()
             except BaseException:
@@ -70,7 +76,7 @@ class Database:
     def changing(self) -> Iterator[sqlite3.Connection]:
         """Change something, all of it or nothing."""
         with self.errors():
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin_writing()
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
@@ -79,10 +85,28 @@ class Database:
                     self._connection.execute("ROLLBACK")
                 raise
 
+    def _begin_writing(self) -> None:
+        """Begin a change. SQLite's own wait for another process that writes would be deaf to signals."""
+        until = time.monotonic() + _PATIENCE
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & 0xFF not in _HELD or time.monotonic() >= until:
+                        raise
+                else:
+                    return
+                check()
+                time.sleep(_PAUSE_S)
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {_PATIENCE * 1000:.0f}")
+
     def try_writing(self) -> None:
         """Raise what a change would raise where none can be made."""
         with self.errors():
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin_writing()
             try:
                 self._connection.execute(f"PRAGMA user_version = {self._plan.version}")
             finally:
@@ -126,6 +150,8 @@ class Database:
             if code in _DAMAGED or whole is None:  # without a code: the module cannot read what SQLite gave it
                 damaged = f"it is not {self._plan.what}, or is damaged"
                 raise BadDocument(str(self.path), detail=damaged, kind=self._plan.kind) from error
+            if code == sqlite3.SQLITE_INTERRUPT:
+                check()
             if code in _HELD:
                 raise TryAgain(str(self.path), detail="another process writes to it") from error
             raise OutputError(str(self.path), detail=self._words(code, error)) from error

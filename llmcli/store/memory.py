@@ -105,15 +105,29 @@ class Memory:
         return row[0] if row else None
 
     def add(self, entries: Iterable[Entry]) -> int:
-        """Remember translations, in place of those under the same key; return how many there were."""
-        now = int(time.time())
-        rows = [
-            (e.source_language, e.target_language, e.source, e.model, e.variant, e.translation, e.changed or now)
-            for e in entries
-        ]
+        """Remember translations, in place of those under the same key; return how many there were.
+
+        All of them or none: none when ``entries`` raises.
+        """
+        now, count = int(time.time()), 0
+
+        def rows() -> Iterator[tuple[str | int, ...]]:
+            nonlocal count
+            for e in entries:
+                count += 1
+                yield (
+                    e.source_language,
+                    e.target_language,
+                    e.source,
+                    e.model,
+                    e.variant,
+                    e.translation,
+                    e.changed or now,
+                )
+
         with self._database.changing() as database:
-            database.executemany("INSERT OR REPLACE INTO units VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-        return len(rows)
+            database.executemany("INSERT OR REPLACE INTO units VALUES (?, ?, ?, ?, ?, ?, ?)", rows())
+        return count
 
     def entries(self) -> Iterator[Entry]:
         """Yield all that is remembered, by languages and text."""

@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape, quoteattr
 from llmcli import __version__
 from llmcli.controls import active_controls
 from llmcli.errors import BadDocument
+from llmcli.interrupt import check
 from llmcli.store.memory import Entry
 
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -70,6 +71,7 @@ def read(stream: BinaryIO, name: str, odd: list[str] | None = None) -> Iterator[
     usual, root = _UNKNOWN, ""
     try:
         for event, element in ET.iterparse(stream, ("start", "end")):  # noqa: S314 (expat bounds entities)
+            check()
             tag = element.tag.rpartition("}")[2]
             root = root or tag
             if root != "tmx":

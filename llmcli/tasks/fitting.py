@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from llmcli.backends.base import Backend
 from llmcli.documents.pieces import chunk
 from llmcli.errors import ContextOverflow
+from llmcli.interrupt import check
 from llmcli.types import Request
 
 INEXACT = 0.85  # share of the context that is planned with where a backend can only estimate token counts
@@ -34,7 +35,11 @@ class Room:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Return the tokens of each text."""
-        counts, _ = self._backend.count([self._make(text) for text in texts])
+        requests = []
+        for text in texts:
+            check()
+            requests.append(self._make(text))
+        counts, _ = self._backend.count(requests)
         return [max(0, count - self._overhead) for count in counts]
 
     def holds(self, tokens: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import struct
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from llmcli.errors import AccessDenied, InternalError, RemoteError
+from llmcli.interrupt import check, stop_requested
 from llmcli.worker import wire
 
 SESSION = "/llm/session"
@@ -19,6 +21,8 @@ _OK = 200
 _LONGEST_LINE = 1 << 16
 _SOON = 1.0
 """Seconds for a connection to be made; the queue of a socket is long."""
+_LOOK_MS = 100
+"""Milliseconds between looks at the interrupt while the worker takes nothing."""
 _JSON = "application/json"
 LINES = "application/x-ndjson"
 _LOCAL_PEERCRED, _LOCAL_PEERPID = 1, 2  # macOS, sys/un.h
@@ -115,17 +119,25 @@ class Session:
         self.greeted = threading.Event()
         """The worker has begun to answer, or ended."""
         connected.settimeout(None)
+        self._writable = select.poll()
+        self._writable.register(connected, select.POLLOUT)
         headers = f"POST {SESSION} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {LINES}\r\n"
         self._write(f"{headers}Transfer-Encoding: chunked\r\n\r\n".encode() + _chunk(wire.line(**start)))
 
     def send(self, *lines: bytes) -> None:
-        """Send lines. Raises ``Gone``."""
+        """Send lines, awake for a stop while the worker does not take them. Raises ``Gone``."""
         self._write(_chunk(b"".join(lines)))
 
     def _write(self, data: bytes) -> None:
         try:
             with self._sending:
-                self._socket.sendall(data)
+                rest = memoryview(data)
+                while rest:
+                    if self._writable.poll(_LOOK_MS):
+                        rest = rest[self._socket.send(rest, socket.MSG_DONTWAIT) :]
+                    elif stop_requested():
+                        self.close()  # in the middle of a line, after which nothing more could be said
+                        check()
         except OSError as error:
             raise Gone(str(error)) from error
 

@@ -1,5 +1,9 @@
+import random
+import re
+
 import pytest
 
+from llmcli.documents import protected
 from llmcli.documents.protected import MESSAGE, PLAIN, code_spans, find
 
 
@@ -52,3 +56,33 @@ def test_kinds_say_what_is_looked_for():
 def test_code_needs_a_run_of_the_same_length():
     """A run of backticks is closed by one as long; other runs between them are code."""
     assert code_spans("``a`b`` `c") == [(0, 7)]
+
+
+FRAGMENTS = [
+    *"ab hw.s3:/@%$&{}<>[]()#!1,2\u20ac\u00a0\u2019\u6f22_-+=?'\"`\\|\n\x85\u00e9\u0663",
+    *("http://", "www.", "mailto:", "s3://", "a@b.c", "{{x}}", "{0}", "%s", "%(n)d", "$t(k)", "${a}", "$A_B", "&nbsp;"),
+    *("&#160;", ":smile:", ":id", "%L1", "%n", "{:.c}", "<b>", "<a href='x'>", "</i", "12 km", "1,234.5", "\u20ac 5"),
+    *("`c`", "%{x}", "%<a>d", "{#c#}", "{%x%}", "tel:", "words" * 40, "+/" * 40),
+]
+
+
+@pytest.mark.parametrize("step", [0, 1, 3, protected._STEP])
+def test_what_is_passed_over_holds_no_span(monkeypatch, step):
+    """Stepping over text where nothing can begin finds what the patterns alone find, however long the steps."""
+    monkeypatch.setattr(protected, "_STEP", step)
+    monkeypatch.setattr(protected, "_pattern", protected._pattern.__wrapped__)
+    chance = random.Random(step)
+    for _ in range(500):
+        text = "".join(chance.choices(FRAGMENTS, k=chance.randrange(1, 40)))
+        kinds = frozenset(chance.choices(list(protected._SYNTAXES), k=chance.randrange(1, 8)))
+        names = [name for name in protected._SYNTAXES if name in kinds]
+        alone = re.compile("|".join(f"(?P<{name.replace('-', '_')}>{protected._SYNTAXES[name][1]})" for name in names))
+        spans = [protected._span(match, text) for match in alone.finditer(text)]
+        assert find(text, kinds) == [span for span in spans if span.end > span.start], (text, kinds)
+
+
+def test_a_text_without_spans_is_passed_over_in_steps():
+    """No single step of the search goes over megabytes, where a signal would wait for its end."""
+    pattern = protected._pattern(PLAIN)
+    for text in ("\u6f22" * 100_000, "." * 100_000, "a1" * 50_000):
+        assert max(len(match.group()) for match in pattern.finditer(text)) <= protected._STEP + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -83,7 +84,7 @@ def import_(
         with open_stream(name, cli.interrupt) as stream:
             entries += tmx.read(stream, name, odd)
     with open_memory(cli, memory) as opened:
-        count = opened.add(entries)
+        count = opened.add(_unless_stopped(cli, entries))
     if odd:
         cli.warn(f"{len(odd)} translations were left out: {', '.join(dict.fromkeys(odd))} is no language code")
     cli.explain(f"{count} translations")
@@ -107,6 +108,13 @@ def clear(cli: Context, memory: FileOption = None, yes: Yes = False) -> int:
         with open_memory(cli, memory) as opened:
             opened.clear()
     return 0
+
+
+def _unless_stopped(cli: Context, entries: list[Entry]) -> Iterator[Entry]:
+    """Yield the entries; a signal in the middle has none of them remembered."""
+    for entry in entries:
+        cli.interrupt.check()
+        yield entry
 
 
 def _as_line(entry: Entry) -> str:

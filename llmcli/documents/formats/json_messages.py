@@ -24,6 +24,8 @@ _TOKEN = re.compile(
 _PATH = 100
 """Keys of a path that are kept: more would make the time grow with the square of the depth."""
 _ESCAPE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.")
+_LONGEST = 16 << 20
+"""Characters that the standard library may parse: one call of it holds back signals for a second per 100 MB."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MEANINGFUL = re.compile(r"(?i)\\u(?:[89a-f][0-9a-f]|0[1-9a-f]|00[8-9a-f])[0-9a-f]")
 
@@ -74,15 +76,23 @@ def check(text: str) -> str:
     body = text.removeprefix("\ufeff")
     if not body.strip(" \t\r\n"):
         return ""
+    if len(body) > _LONGEST:
+        return _scanned(text)
     try:
         json.loads(body)
     except json.JSONDecodeError as error:
         return f"line {error.lineno}: {error.msg}"
-    except RecursionError:  # nested deeper than the library can go: our own scanner can
-        try:
-            _strings(text)
-        except BadDocument as error:
-            return f"line {error.line}: {error.detail}"
+    except RecursionError:  # nested deeper than the library can go
+        return _scanned(text)
+    return ""
+
+
+def _scanned(text: str) -> str:
+    """Do as ``check`` with our own scanner, which goes as deep as a text does, and never runs for long in native code."""
+    try:
+        _strings(text)
+    except BadDocument as error:
+        return f"line {error.line}: {error.detail}"
     return ""
 
 

@@ -37,7 +37,7 @@ def survey(job: Job, memory: Memory | None) -> Survey:
     translator, remembered = job.translator, Remembered(memory)
     document_format = find_format(job.document.name, job.document.text, job.format)
     segments = run_interruptible(document_format.split, job.document.text, translator.target.code)
-    source = job.source or detect("\n".join(segment.text for segment in segments))
+    source = job.source or run_interruptible(detect, "\n".join(segment.text for segment in segments))
     unknown: list[Segment] = []
     for segment in segments if translator.instead is None else ():
         check()

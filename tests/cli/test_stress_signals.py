@@ -1,0 +1,66 @@
+"""Signals at random moments to every verb with large inputs: the right code, no traceback, and intact files.
+
+LLMCLI_STRESS_SEED and LLMCLI_STRESS_COUNT choose the moments and how many runs there are, LLMCLI_STRESS_SIZE the bytes of
+an input. How soon the runs end is what ``benchmarks/signals.py`` tells.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+
+import pytest
+from signal_cases import Cases
+
+pytestmark = pytest.mark.stress
+
+SEED = int(os.environ.get("LLMCLI_STRESS_SEED", "14"))
+COUNT = int(os.environ.get("LLMCLI_STRESS_COUNT", "38"))
+SIZE = int(os.environ.get("LLMCLI_STRESS_SIZE", "300000"))
+TIMED_OUT = 124
+STREAMS = ("sentiment --json <", "chat <", "pseudo --json")
+
+
+@pytest.fixture(scope="module")
+def cases(tiny, tmp_path_factory):
+    """Return the cases, each of which runs as a process of its own."""
+    return Cases(tmp_path_factory.mktemp("cases") / "cases", SIZE, tiny("chatml"), [sys.executable, "-m", "llmcli"])
+
+
+def check(cases, case, outcome, code):
+    """The code is right unless the run had ended before; nothing is said but of a time-out; no file is half."""
+    what = (case.name, outcome.code, outcome.seconds, outcome.err)
+    assert outcome.code == code or cases.ended_by_itself(case, outcome), what
+    assert "Traceback" not in outcome.err and (outcome.err == "" or outcome.code >= 0), what
+    assert outcome.beside == () and cases.is_intact(case, outcome), what
+
+
+def moments(cases, chosen, count, seed):
+    """Yield cases in turn, each with a moment of its run, and what other choices are made with."""
+    chance = random.Random(seed)
+    for number in range(count):
+        case = chosen[number % len(chosen)]
+        yield case, chance.uniform(0, cases.seconds(case)), chance
+
+
+def test_signals(cases):
+    """SIGINT, SIGTERM and SIGHUP are death by that signal, wherever they come."""
+    for case, moment, chance in moments(cases, cases.all, COUNT, SEED):
+        signum = chance.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+        check(cases, case, cases.run_with_signal(case, signum, moment), -signum)
+
+
+def test_time_outs(cases):
+    """--timeout is 124, wherever it runs out."""
+    chosen = [case for case in cases.all if case.has_timeout]
+    for case, moment, _ in moments(cases, chosen, COUNT // 3, SEED + 1):
+        check(cases, case, cases.run_with_timeout(case, max(moment, 0.001)), TIMED_OUT)
+
+
+def test_readers_that_go_away(cases):
+    """A reader of standard output that goes away is death by SIGPIPE, wherever it went."""
+    chosen = [case for case in cases.all if case.name in STREAMS]
+    for case, moment, _ in moments(cases, chosen, len(STREAMS), SEED + 2):
+        check(cases, case, cases.run_without_reader(case, int(moment * 1000)), -signal.SIGPIPE)
