@@ -21,7 +21,7 @@ def possible(cli: Context) -> bool:
 def yes(cli: Context, question: str, *, enter: bool = True) -> bool:
     """Ask a question on stderr; Enter means ``enter``, the end of input no. A signal or the deadline ends the waiting."""
     choices = "[Y/n]" if enter else "[y/N]"
-    with cli.status.aside():
+    with cli.world.others_write():
         os.write(cli.world.stderr, f"{sanitize.line(question)} {choices} ".encode())
         poll = select.poll()
         poll.register(cli.world.stdin, select.POLLIN)

@@ -189,8 +189,7 @@ class Context:
                 elif isinstance(event, ModelFile):
                     model = event
                 else:
-                    with self.status.aside():
-                        fitting.show(self, event)
+                    fitting.show(self, event)
         finally:
             reporter.close()
         return model
@@ -226,8 +225,7 @@ class Context:
             from llmcli.cli import sanitize, wording
 
             line = json.dumps({"warning": text}) if self.flags.json else f"llm: warning: {sanitize.line(text)}"
-            with self.status.aside():
-                wording.say(self.world, line)
+            wording.say(self.world, line)
 
     def explain(self, text: str) -> None:
         """Say on stderr what was chosen, with ``-v``: a line, with ``--json`` an object."""
@@ -241,8 +239,7 @@ class Context:
         from llmcli.cli import sanitize, wording
 
         line = json.dumps({"explanation": text}) if self.flags.json else f"llm: {sanitize.line(text)}"
-        with self.status.aside():
-            wording.say(self.world, line)
+        wording.say(self.world, line)
 
     def explain_work(self) -> None:
         """Say what the backend chose, and why, with ``-v``; each sentence once, though a chat comes here often."""
@@ -281,7 +278,7 @@ class Context:
         from llmcli.cli import sanitize
 
         text = sanitize.clean(text) if self.world.terminal(self.world.stdout) else text
-        with self.status.aside(), self.stdout() as writer:
+        with self.world.others_write(), self.stdout() as writer:
             writer.write(text.encode("utf-8", "replace"))
 
     def prose(self, text: str) -> None:

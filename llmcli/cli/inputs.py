@@ -33,8 +33,7 @@ def stdin_wanted(cli: Context, files: Sequence[str]) -> bool:
 def say_waiting(cli: Context) -> None:
     """Say what is awaited, to somebody who may not know that standard input is read."""
     if cli.world.terminal(cli.world.stderr) and not cli.flags.quiet:
-        with cli.status.aside():
-            wording.say(cli.world, "llm: waiting for standard input (Ctrl-D ends it; --no-stdin does not read it)")
+        wording.say(cli.world, "llm: waiting for standard input (Ctrl-D ends it; --no-stdin does not read it)")
 
 
 def stdin_document(cli: Context) -> Document:

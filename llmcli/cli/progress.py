@@ -57,6 +57,8 @@ class StatusLine:
         self._step: Progress | None = None
         self._paces: dict[tuple[str, str, Phase | None], Pace] = {}
         self._painted = ""
+        if self.shown:
+            world.painters.append(self.aside)
 
     # ---- what is waited for ---------------------------------------------------------------------------------------
 
@@ -106,6 +108,8 @@ class StatusLine:
             self.reset()
             self._closed = True
             self._changed.notify_all()
+        if self.aside in self._world.painters:
+            self._world.painters.remove(self.aside)
         if self._thread is not None:
             self._thread.join()
 

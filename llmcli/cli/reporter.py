@@ -85,8 +85,7 @@ class Reporter:
         self._told = words
         self._end_reasoning()
         advice = context_advice(self._cli, error)
-        with self._status.aside():
-            wording.show(error, self._cli.world, as_json=self._cli.flags.json, name=name, next_step=advice)
+        wording.show(error, self._cli.world, as_json=self._cli.flags.json, name=name, next_step=advice)
 
     def _say_same(self) -> None:
         if self._same:
@@ -119,8 +118,7 @@ class Reporter:
 
     def _say(self, text: str) -> None:
         self._end_reasoning()
-        with self._status.aside():
-            wording.say(self._cli.world, text)
+        wording.say(self._cli.world, text)
 
     def close(self) -> None:
         """Leave the terminal clean for other writers."""

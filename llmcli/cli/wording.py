@@ -6,6 +6,7 @@ import errno
 import os
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -378,8 +379,6 @@ def say(world: World, text: str) -> None:
         return
     text = sanitize.clean(text) if world.terminal(world.stderr) else text
     data = (text + "\n").encode("utf-8", "replace")
-    try:
+    with world.others_write(), suppress(OSError):
         while data:
             data = data[os.write(world.stderr, data) :]
-    except OSError:
-        return

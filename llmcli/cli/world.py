@@ -7,7 +7,8 @@ import os
 import select
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import field
 from typing import TYPE_CHECKING
 
@@ -29,13 +30,25 @@ CLOSED = "it is closed"
 
 @frozen
 class World:
-    """Descriptors and environment of one run. ``closed`` names those of 0, 1, 2 that the caller had closed."""
+    """Descriptors and environment of one run. ``closed`` names those of 0, 1, 2 that the caller had closed.
+
+    ``painters``: what paints on the terminal for a while; each gives a context in which it leaves the terminal to others.
+    """
 
     stdin: int = 0
     stdout: int = 1
     stderr: int = 2
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     closed: frozenset[int] = frozenset()
+    painters: list[Callable[[], AbstractContextManager[None]]] = field(default_factory=list)
+
+    @contextmanager
+    def others_write(self) -> Iterator[None]:
+        """Let the block write whole lines on the terminal, or ask a question there."""
+        with ExitStack() as stack:
+            for painter in self.painters:
+                stack.enter_context(painter())
+            yield
 
     def terminal(self, fd: int) -> bool:
         """Whether ``fd`` is a terminal."""

@@ -314,7 +314,7 @@ def test_others_write_above_it(line, screen, clock):
     status.show(READING)
     clock.now += 5
     status.tick()
-    with status.aside():
+    with status._world.others_write():
         status.tick()
         os.write(screen.slave, b"llm: warning\r\n")
     clock.now += 0.5
@@ -381,8 +381,9 @@ def test_the_thread_paints_while_the_command_is_held(screen, monkeypatch):
 
 
 @pytest.fixture
-def at_once(monkeypatch):
-    """Show each wait from its first moment on, and each change."""
+def at_once(monkeypatch, llm, tiny):
+    """Show each wait from its first moment on, and each change; of a model about which there is nothing to remark."""
+    llm.model = tiny("chatml")
     monkeypatch.setattr(progress, "DELAY_S", 0.0)
     monkeypatch.setattr(progress, "_INTERVAL_S", 0.0)
 
@@ -455,11 +456,12 @@ def test_a_timeout_leaves_only_its_line(llm, terminal, at_once):
     assert run.code == 124 and screen.close().splitlines()[0] == "llm: the time of --timeout ran out"
 
 
-def test_a_warning_stands_alone(llm, terminal, at_once):
-    """What is said in the middle of a job is a line of its own."""
-    screen = terminal()
-    llm("ask", "Q", err=screen.slave, answer=lambda _: "")
-    assert screen.close().splitlines()[0] == "llm: warning: the model gave an empty answer"
+def test_what_is_said_meanwhile_stands_alone(llm, terminal, at_once, tiny):
+    """A remark in the middle of a wait is a line of its own, with nothing of the status line on it."""
+    screen = terminal(columns=200)
+    run = llm("ask", "Q", err=screen.slave, env={"LLMCLI_MODEL": str(tiny("llama"))}, answer=lambda _: "A")
+    said = screen.close().splitlines()
+    assert run.code == 0 and len(said) == 2 and "is a base model" in said[0] and said[0].startswith("llm: ")
 
 
 # ---- real processes ---------------------------------------------------------------------------------------------------

@@ -58,8 +58,8 @@ def exchange(engine, *lines: bytes, until: int) -> list[dict]:
     return asyncio.run(run())
 
 
-def test_progress_of_bulk_requests_is_not_kept_back():
-    """Their text is told when they end; how far they are, as it comes."""
+def test_progress_is_not_kept_back_with_the_text():
+    """The text of a gathered request is told when it ends; how far it is, as it comes."""
     events = [
         RequestProgress("a", Phase.READING, 5, 9),
         TextPiece("a", "x"),
@@ -68,9 +68,11 @@ def test_progress_of_bulk_requests_is_not_kept_back():
         Finished("a", FinishReason.STOP),
     ]
     engine = types.SimpleNamespace(
-        info=lambda: BackendInfo("m", "id", 64), cancel=lambda _: None, submit=lambda _, sink: [*map(sink.emit, events)]
+        info=lambda _gone: BackendInfo("m", "id", 64),
+        cancel=lambda _: None,
+        submit=lambda _, sink: [*map(sink.emit, events)],
     )
-    request = Request("a", (Message(Role.USER, "hello"),), progress=True)
+    request = Request("a", (Message(Role.USER, "hello"),), gathered=True, progress=True)
     lines = [wire.line(options={}), wire.line(submit=wire.dump_request(request))]
     _, *heard = exchange(engine, *lines, until=5)
     assert [wire.load_event(line["event"]) for line in heard] == [
@@ -95,7 +97,7 @@ def test_loading_is_told_to_clients_that_show_it(wanted):
 
         loading = property(lambda _self: loading())
 
-        def info(self) -> BackendInfo:
+        def info(self, _gone) -> BackendInfo:
             assert ready.wait(20) or not wanted
             return BackendInfo("m", "id", 64)
 

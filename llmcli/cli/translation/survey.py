@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli import wiring, wording
 from llmcli.cli.context import Context
 from llmcli.errors import LlmError, PartialError
-from llmcli.types import ItemFailed
+from llmcli.types import ItemFailed, Phase
 
 if TYPE_CHECKING:
     from llmcli.store.memory import Memory
@@ -30,7 +30,9 @@ def dry_run(cli: Context, jobs: Sequence[Job | ItemFailed], memory: Memory | Non
         try:
             if isinstance(job, ItemFailed):
                 raise job.error
-            rows.append(_row(cli, survey(job, memory)))
+            with cli.status.waiting(Phase.WORKING, ""):
+                found = survey(job, memory)
+            rows.append(_row(cli, found))
         except LlmError as error:
             cli.interrupt.check()  # then it is no failure of this document
             failed.append(error)
