@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import TypeAlias
 
 from llmcli.engine.embedding import Embedder
+from llmcli.errors import InternalError
 
 _REST_S = 60.0
 """Seconds without a text to embed after which the memory for that is freed."""
@@ -71,7 +72,8 @@ class EmbeddingQueue:
                 with self._wake:
                     self._jobs.append(job)
         for job in self._jobs:
-            job.future.cancel()
+            if not job.future.cancel():
+                job.future.set_exception(InternalError("embedding", detail="cancelled"))
         self._free()
 
     def _next(self) -> _Job | None:
@@ -87,17 +89,20 @@ class EmbeddingQueue:
             self._embedder.close()
 
     def _advance(self, job: _Job) -> bool:
-        """Embed the next text of a job; True when it was the last, or nobody waits for it."""
-        if job.future.cancelled() or job.gone():
-            job.future.cancel()
+        """Embed the next text of a job; True when it was the last, or nobody waits for it.
+
+        A future that runs cannot be cancelled: it is done only when no thread works for it any more.
+        """
+        if not (job.future.running() or job.future.set_running_or_notify_cancel()):
             return True
-        if self._embedder is None:
+        if self._embedder is None and not job.gone():
             self._embedder = self._make()
+        if self._embedder is None or job.gone():
+            raise InternalError("embedding", detail="cancelled")
         if not job.tokens:
             job.tokens = [self._embedder.tokens(given) for given in job.inputs]
         job.vectors.append(self._embedder.vector(job.tokens[len(job.vectors)], lambda: self._closing or job.gone()))
         if len(job.vectors) < len(job.tokens):
             return False
-        if job.future.set_running_or_notify_cancel():
-            job.future.set_result((job.vectors, sum(map(len, job.tokens))))
+        job.future.set_result((job.vectors, sum(map(len, job.tokens))))
         return True

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from llmcli.errors import ContextOverflow, OutOfMemory
+from llmcli.errors import ContextOverflow, InternalError, OutOfMemory
 from llmcli.worker.embedding_queue import EmbeddingQueue
 
 
@@ -75,7 +75,9 @@ def test_nothing_is_embedded_for_a_client_that_left(queue, embedder):
     embedder.go.set()
     last.result()
     assert embedder.seen == [1, 5]
-    assert first.cancelled() and waiting.cancelled()
+    for job in (first, waiting):
+        with pytest.raises(InternalError, match="cancelled"):
+            job.result()
 
 
 def test_an_error_is_that_of_one_client(queue, embedder):
@@ -116,4 +118,6 @@ def test_closing_cancels_what_waits(embedder):
         pass
     embedder.go.set()
     closing.join()
-    assert first.cancelled() and waiting.cancelled() and embedder.closed
+    with pytest.raises(InternalError, match="cancelled"):
+        first.result()
+    assert waiting.cancelled() and embedder.closed
