@@ -23,6 +23,7 @@ class Evaluation:
         self, shares: SequenceOf[tuple[Sequence, int]], running: SequenceOf[Sequence], *, can_roll_back: bool
     ) -> None:
         self._shares = list(shares)
+        self._ending: set[int] = set()
         if not can_roll_back:
             present = {id(sequence) for sequence, _ in shares}
             self._shares += [(sequence, 1) for sequence in running if id(sequence) not in present]
@@ -33,8 +34,12 @@ class Evaluation:
         """When it is for nearly nothing but what is past its deadline, in ``time.monotonic()`` seconds; None: never."""
 
     def is_only_for(self, should_end: Callable[[Sequence], bool]) -> bool:
-        """Tell whether nearly all of it is for sequences that should end."""
-        return sum(count for sequence, count in self._shares if should_end(sequence)) >= self._enough
+        """Tell whether nearly all of it is for sequences that should end, those of earlier calls included.
+
+        Each of many clients that leave at once has only a small share.
+        """
+        self._ending.update(number for number, (sequence, _) in enumerate(self._shares) if should_end(sequence))
+        return sum(self._shares[number][1] for number in self._ending) >= self._enough
 
     def _expiry(self) -> float | None:
         expired = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from llmcli.types import Event, Finished
+from llmcli.types import Event, Finished, FinishReason
 
 
 class Activity:
@@ -40,7 +40,8 @@ class Activity:
         ends = [event for event in events if isinstance(event, Finished)]
         for event in ends:
             self.requests += 1
-            self.prompt_tokens += event.usage.prompt_tokens
+            if event.reason is not FinishReason.CANCELLED or event.usage.completion_tokens:  # else hardly evaluated
+                self.prompt_tokens += event.usage.prompt_tokens
             self.completion_tokens += event.usage.completion_tokens
         if ends:
             self.end(len(ends))

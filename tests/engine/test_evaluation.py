@@ -35,6 +35,15 @@ def test_only_what_is_nearly_all_for_those_who_leave_is_aborted(counts, leaving,
     assert evaluation.is_only_for(lambda sequence: int(sequence.request.id) in leaving) is expected
 
 
+def test_many_who_leave_one_after_the_other_end_it_together():
+    """Each has a small share, and with the last but one it is for nearly nobody."""
+    shares = shares_of(*[10] * 11)
+    evaluation = Evaluation(shares, [], can_roll_back=True)
+    left = [evaluation.is_only_for(lambda sequence, gone=gone: sequence is gone) for gone, _ in shares]
+    assert left == [False] * 9 + [True] * 2
+    assert not Evaluation(shares, [], can_roll_back=True).is_only_for(lambda sequence: sequence is shares[-1][0])
+
+
 def test_a_sequence_does_not_lose_two_evaluations_to_others():
     """A sequence whose last evaluation was aborted keeps the next one, however little of it is its own."""
     shares = shares_of(1, 500)
