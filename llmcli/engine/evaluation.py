@@ -24,6 +24,8 @@ class Evaluation:
     ) -> None:
         self._shares = list(shares)
         self._ending: set[int] = set()
+        self._asked = 0
+        self._abandoned = False
         if not can_roll_back:
             present = {id(sequence) for sequence, _ in shares}
             self._shares += [(sequence, 1) for sequence in running if id(sequence) not in present]
@@ -40,6 +42,16 @@ class Evaluation:
         """
         self._ending.update(number for number, (sequence, _) in enumerate(self._shares) if should_end(sequence))
         return sum(self._shares[number][1] for number in self._ending) >= self._enough
+
+    def is_abandoned(self, cancelled: SequenceOf[Callable[[Sequence], bool]]) -> bool:
+        """Tell whether ``is_only_for`` is true of what ``cancelled`` lists, which grows while this is asked again.
+
+        It may hold cancellations from before the evaluation began: making a context for it takes long.
+        """
+        while not self._abandoned and self._asked < len(cancelled):
+            self._abandoned = self.is_only_for(cancelled[self._asked])
+            self._asked += 1
+        return self._abandoned
 
     def _expiry(self) -> float | None:
         expired = 0

@@ -39,7 +39,6 @@ class Lane:
         self._inbox: list[Sequence] = []
         self._cancelled: list[Callable[[Sequence], bool]] = []
         self._closing = False
-        self._abort = False
         self._demanding = False
         self.last_step = 0.0
         """When the last step ended, in ``time.monotonic()`` seconds."""
@@ -57,9 +56,6 @@ class Lane:
         """End sequences before the next step; an evaluation of hardly anything else ends at once."""
         with self._wake:
             self._cancelled.append(should_end)
-            evaluation = self.scheduler.evaluation
-            if evaluation is not None and evaluation.is_only_for(should_end):
-                self._abort = True
             self._wake.notify_all()
 
     def wake(self) -> None:
@@ -81,7 +77,7 @@ class Lane:
         expires_at = None if evaluation is None else evaluation.expires_at
         return (
             self._closing
-            or self._abort
+            or (evaluation is not None and evaluation.is_abandoned(self._cancelled))
             or (expires_at is not None and time.monotonic() >= expires_at)
             or (self._executor.should_preempt() and self.scheduler.can_roll_back)
         )
@@ -110,7 +106,6 @@ class Lane:
                 return False
             inbox, self._inbox = self._inbox, []
             cancelled, self._cancelled = self._cancelled, []
-            self._abort = False
         for sequence in inbox:
             scheduler.add(sequence)
         for should_end in cancelled:

@@ -44,6 +44,17 @@ def test_many_who_leave_one_after_the_other_end_it_together():
     assert not Evaluation(shares, [], can_roll_back=True).is_only_for(lambda sequence: sequence is shares[-1][0])
 
 
+def test_a_cancellation_from_before_it_began_counts():
+    """A client may have left while the context was made for it; what is asked once is not asked again."""
+    shares, asked = shares_of(10, 10), []
+    cancelled = [lambda sequence: asked.append(sequence) or sequence is shares[0][0]]
+    evaluation = Evaluation(shares, [], can_roll_back=True)
+    assert not evaluation.is_abandoned(cancelled) and not evaluation.is_abandoned(cancelled)
+    assert len(asked) == 2
+    cancelled.append(lambda sequence: sequence is shares[1][0])
+    assert evaluation.is_abandoned(cancelled) and evaluation.is_abandoned(cancelled)
+
+
 def test_a_sequence_does_not_lose_two_evaluations_to_others():
     """A sequence whose last evaluation was aborted keeps the next one, however little of it is its own."""
     shares = shares_of(1, 500)
