@@ -19,7 +19,7 @@ import scripted
 from fake_hub import REPO, FakeHub
 
 from llmcli.backends import local
-from llmcli.cli import main
+from llmcli.cli import main, progress
 from llmcli.cli.world import World
 from llmcli.types import EngineOptions
 
@@ -110,6 +110,13 @@ def llm(tiny, tmp_path, monkeypatch):
     directory = tmp_path / "io"
     directory.mkdir()
     return Runner(tiny("llama"), directory, monkeypatch)
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Show each wait from its first moment on, and each change of it."""
+    monkeypatch.setattr(progress, "DELAY_S", 0.0)
+    monkeypatch.setattr(progress, "_INTERVAL_S", 0.0)
 
 
 @pytest.fixture

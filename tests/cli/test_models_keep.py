@@ -284,7 +284,7 @@ def test_what_pull_of_a_path_accepts_is_said(models, mine):
     assert run.code == 0 and "is not what it was" in run.err and models("verify").code == 0
 
 
-def test_verify_shows_people_a_line_for_each(models, here, terminal, mine):
+def test_verify_shows_people_a_line_for_each(models, here, terminal, mine, at_once):
     """And a bar meanwhile, of which nothing stays."""
     screen = terminal()
     assert models("verify", out=screen.slave, err=screen.slave).code == 0

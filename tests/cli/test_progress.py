@@ -380,12 +380,10 @@ def test_the_thread_paints_while_the_command_is_held(screen, monkeypatch):
 # ---- verbs ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def at_once(monkeypatch, llm, tiny):
-    """Show each wait from its first moment on, and each change; of a model about which there is nothing to remark."""
+@pytest.fixture(autouse=True)
+def instructed(llm, tiny):
+    """Take a model about which there is nothing to remark."""
     llm.model = tiny("chatml")
-    monkeypatch.setattr(progress, "DELAY_S", 0.0)
-    monkeypatch.setattr(progress, "_INTERVAL_S", 0.0)
 
 
 TEXT = "".join(f"A sentence about {one}{other} in some words.\n\n" for one in "abcdefghij" for other in "klmnopqrst")
