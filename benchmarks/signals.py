@@ -1,7 +1,7 @@
 """How soon a signal or --timeout ends each verb with large inputs: seconds, on a model of random weights.
 
 SIGINT and SIGTERM come at a random moment of the first seconds of a run, and --timeout runs out at one. "ignored" are
-the runs that went on for a minute, or to an end with another code; runs that had ended before do not count. The time of
+the runs that went on for two minutes, or to an end with another code; runs that had ended before do not count. The time of
 --timeout begins when the options are read: some tenths of a second of its latency are the start of the process.
 """
 

@@ -18,8 +18,8 @@ from xml.sax.saxutils import escape
 ROOT = Path(__file__).parents[1]
 LONGEST_S = 5.0
 """Seconds at the beginning of a run in which a signal falls: with a model some runs would take hours."""
-HANG_S = 60.0
-"""Seconds after a signal or the deadline when a process that goes on has ignored it."""
+HANG_S = 120.0
+"""Seconds after a signal or the deadline when a process that goes on has ignored it, or before it ends alone."""
 _START_S = 60.0
 _ABOUT_TO_END_S = 1.0
 _WITH_A_MODEL = {0, 3, 65}
@@ -106,7 +106,8 @@ class Cases:
         self._run_through("tm", "import", "--tm", self._in("memory.sqlite"), self._in("big.tmx"))
         self._run_through("ask", "--max-tokens", "1", "hello")  # a model is tried out once, before its first use
         self.all = tuple(self._cases())
-        self._known: dict[str, tuple[float, int | None, bytes | None]] = {}
+        self._seconds: dict[str, float] = {}
+        self._ends: dict[str, Outcome] = {}
 
     def _run_through(self, *argv: str) -> None:
         subprocess.run(
@@ -162,31 +163,32 @@ class Cases:
 
     def seconds(self, case: Case) -> float:
         """Return how long a case runs that nothing ends, ``LONGEST_S`` at most."""
-        return self._known_of(case)[0]
+        if case.name not in self._seconds:
+            child, started = self._start(case), time.monotonic()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(LONGEST_S)
+            child.kill()
+            child.wait()
+            self._seconds[case.name] = min(time.monotonic() - started, LONGEST_S)
+        return self._seconds[case.name]
 
     def ended_by_itself(self, case: Case, outcome: Outcome) -> bool:
         """Return whether a run had ended when it was told to, or was about to: with the code that it has alone."""
         soon = outcome.seconds is None or outcome.seconds < _ABOUT_TO_END_S
-        return soon and outcome.code in (_WITH_A_MODEL if case.is_endless else {self._known_of(case)[1]})
+        return soon and outcome.code in (_WITH_A_MODEL if case.is_endless else {self._alone(case).code})
 
     def is_intact(self, case: Case, outcome: Outcome) -> bool:
-        """Return whether the output is what was there before, or what a run that nothing ended writes."""
+        """Return whether the output is what was there before, or what a run that nothing ends writes."""
         if case.output is None or outcome.output == _OLD:
             return True
         by_itself = case.is_endless and self.ended_by_itself(case, outcome)
-        return by_itself or outcome.output == self._known_of(case)[2]
+        return by_itself or outcome.output == self._alone(case).output
 
-    def _known_of(self, case: Case) -> tuple[float, int | None, bytes | None]:
-        """Return seconds (of one that is endless ``LONGEST_S`` at most), code and output of a run that nothing ends."""
-        if case.name not in self._known:
-            child, started = self._start(case), time.monotonic()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(LONGEST_S if case.is_endless else HANG_S)
-            seconds = min(time.monotonic() - started, LONGEST_S)
-            child.kill()
-            outcome = self._outcome(case, child, None)
-            self._known[case.name] = (seconds, outcome.code, outcome.output)
-        return self._known[case.name]
+    def _alone(self, case: Case) -> Outcome:
+        """Return how a run ends that nothing ends."""
+        if case.name not in self._ends:
+            self._ends[case.name] = self._outcome(case, self._start(case), None)
+        return self._ends[case.name]
 
     def run_with_signal(self, case: Case, signum: int, moment: float) -> Outcome:
         """Run a case and send a signal so many seconds after it can take it."""

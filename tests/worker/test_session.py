@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import socket
 import threading
 import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from llmcli.cli.signals import caught
+from llmcli.errors import Terminated
+from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, Finished, FinishReason, Message, Phase, Request, RequestProgress, Role, TextPiece
 from llmcli.worker import wire
 from llmcli.worker.activity import Activity
+from llmcli.worker.client import Gone, Session
 from llmcli.worker.session import Sessions, gathering
 
 
@@ -109,3 +116,33 @@ def test_loading_is_told_to_clients_that_show_it(wanted):
     heard = exchange(Loading(), wire.line(options={}, progress=wanted), until=1 + wanted)
     assert [next(iter(line)) for line in heard] == ["loading", "info"][not wanted :]
     assert not wanted or heard[0]["loading"] == 0.25
+
+
+def test_a_worker_that_takes_nothing_does_not_hold_back_a_signal():
+    """A long request to a worker that does not read ends at a signal; the exchange, torn in the middle, is over."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, caught(Interrupt()):
+        session = Session(ours, {})
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Terminated):
+            session.send(bytes(10_000_000))
+        with pytest.raises(Gone):
+            session.send(b"more")
+
+
+def test_a_worker_that_reads_slowly_gets_all_of_a_long_request():
+    """What does not fit the socket at once is sent in pieces, whole."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        session, got = Session(ours, {}), []
+
+        def read():
+            while data := theirs.recv(1 << 20):
+                got.append(data)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        session.send(b"x" * 3_000_000)
+        session.close()
+        reader.join()
+    assert b"\r\n2dc6c0\r\n" + b"x" * 3_000_000 + b"\r\n" in b"".join(got)

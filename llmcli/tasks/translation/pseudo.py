@@ -11,11 +11,13 @@ _ACCENTED = "\u00e4\u00e7\u00e9\u011f\u0125\u00ef\u0135\u0137\u013c\u00f1\u00f6\
 _TABLE = str.maketrans(_PLAIN, _ACCENTED)
 _VOWELS = frozenset("\u00e4\u00e9\u00ef\u00f6\u00fc")
 _GROWTH = 0.3
+_CHUNK = 1 << 16
+"""Characters that are changed in one native call: of megabytes it would hold back signals."""
 
 
 def accents(text: str) -> str:
     """Return ``text`` with accents on its letters, and vowels repeated until it is 30% longer."""
-    changed = text.translate(_TABLE)
+    changed = "".join(text[at : at + _CHUNK].translate(_TABLE) for at in range(0, len(text), _CHUNK))
     places = [i for i, c in enumerate(changed) if c in _VOWELS] or [i for i, c in enumerate(changed) if c.isalpha()]
     if not places:
         return changed
