@@ -12,6 +12,7 @@ from llmcli.cli.context import Context
 from llmcli.cli.groups import group
 from llmcli.cli.options import GENERAL, Yes, command
 from llmcli.errors import MissingError, UsageError
+from llmcli.interrupt import run_interruptible
 from llmcli.settings import DATA_DIR
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A saved chat.", autocompletion=completers.sessions)]
@@ -123,7 +124,7 @@ def export(
         session = sessions.get(saving.checked(name))
         turns = sessions.turns(session)
     as_json = cli.flags.json or form is Format.JSON
-    text = transcript.messages(session, turns) if as_json else transcript.markdown(session, turns)
+    text = run_interruptible(transcript.messages if as_json else transcript.markdown, session, turns)
     if cli.flags.output is None:
         cli.write(text)
         return 0
