@@ -17,12 +17,11 @@ from llmcli.engine.model import Model
 from llmcli.engine.threads import Threads
 from llmcli.engine.tuning import CacheSettings
 from llmcli.errors import InternalError, OutOfMemory, Unsupported
+from llmcli.models.footprint import LLAMA_MAX_SEQ, MAX_OUTPUTS, PAD_TOKENS, ContextShape
 
-MAX_SEQUENCES = 256
-"""llama.cpp's own limit on sequence ids (LLAMA_MAX_SEQ)."""
+MAX_SEQUENCES = LLAMA_MAX_SEQ
 KV_TYPES = {"f16": 1, "q8_0": 8, "bf16": 30}
 """Names of KV cache types and ggml's numbers for them (``enum ggml_type``)."""
-_PAD = 256
 _NUMBER, _HEAD = 4, 8
 _ONE = (1).to_bytes(_NUMBER, sys.byteorder)
 
@@ -45,13 +44,18 @@ class ContextConfig:
         return CacheSettings(self.unified, self.flash_attention, self.kv_type)
 
     @property
+    def shape(self) -> ContextShape:
+        """What decides how much memory it takes."""
+        return ContextShape(self.cells, self.sequences, self.batch, self.unified, self.flash_attention, self.kv_type)
+
+    @property
     def tokens(self) -> int:
         """Tokens that the cache holds of all sequences together."""
-        return self.cells if self.unified else self.cells * self.sequences
+        return self.shape.tokens
 
     def with_cells(self, cells: int) -> ContextConfig:
         """Return the same with room for at least ``cells`` tokens, rounded as llama.cpp pads."""
-        return replace(self, cells=-(-cells // _PAD) * _PAD)
+        return replace(self, cells=-(-cells // PAD_TOKENS) * PAD_TOKENS)
 
 
 class Batch:
@@ -119,7 +123,7 @@ class Context:
         params.n_seq_max = sequences
         # outputs of one call are bounded by the scheduler, which saves the room for a whole batch of logits; fewer than
         # sequences would be a failed assertion
-        params.n_outputs_max = self.max_outputs = max(sequences, min(batch, 64))
+        params.n_outputs_max = self.max_outputs = max(sequences, min(batch, MAX_OUTPUTS))
         params.n_threads = params.n_threads_batch = self._threads = config.threads.most
         # on a GPU llama.cpp itself knows which of its kernels there are (LLAMA_FLASH_ATTN_TYPE_AUTO)
         params.flash_attn_type = -1 if model.gpu_layers and config.flash_attention else int(config.flash_attention)

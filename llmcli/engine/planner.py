@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 
@@ -18,6 +19,8 @@ _ENOUGH = 256
 """Waiting sequences that are looked at."""
 _WORTH = 0.1
 """Seconds that another context has to save before the present one is given up."""
+_BANDWIDTH = 1e10
+"""Bytes a second at which every step reads the weights, about: what running fewer sequences at once costs."""
 
 
 class Planner:
@@ -30,6 +33,7 @@ class Planner:
         plain = model.recurrent or model.gpu_layers > 0 or options.deterministic
         self._geometry = None if plain else Geometry.of(model.header)
         self._window = model.window
+        self._step_s = model.header.size / _BANDWIDTH
         self.allowed = self._allowed()
         self.profile = ASSUMED
         self._look()
@@ -82,31 +86,72 @@ class Planner:
         possible = standin.kernels(self._geometry)
         return tuple(s for s in wanted if (s.flash_attention, s.kv_type) in possible) or wanted
 
-    def choose(self, waiting: SequenceOf[Sequence], width: int, current: CacheSettings | None) -> CacheSettings:
-        """Return the settings for what waits; the ``current`` ones unless others save more than they cost."""
+    @property
+    def smallest_type(self) -> str:
+        """The type of cache that takes least of those that are allowed."""
+        types = [settings.kv_type for settings in self.allowed]
+        return "q8_0" if "q8_0" in types else types[0]
+
+    def choose(
+        self,
+        waiting: SequenceOf[Sequence],
+        width: int,
+        current: CacheSettings | None,
+        capacity: Callable[[CacheSettings], int] | None = None,
+    ) -> CacheSettings:
+        """Return the settings for what waits; the ``current`` ones unless others save more than they cost.
+
+        ``capacity`` says of settings how many sequences the memory holds at once with them, 0 for not even one.
+        """
         if len(self.allowed) == 1 or self._geometry is None:
             return self.allowed[0]
         self._look()
-        return self._best(self.allowed, shape_of(waiting, width), self._geometry, current)
+        return self._best(self.allowed, shape_of(waiting, width), self._geometry, current, capacity)
 
-    def layout(self, sequences: SequenceOf[Sequence], width: int, current: CacheSettings) -> CacheSettings:
+    def layout(
+        self,
+        sequences: SequenceOf[Sequence],
+        width: int,
+        current: CacheSettings,
+        capacity: Callable[[CacheSettings], int] | None = None,
+    ) -> CacheSettings:
         """Return ``current``, with another layout of the buffers where that suits ``sequences``, some of which run."""
         if current not in self.allowed or self._geometry is None:
             return current
         same = [each for each in self.allowed if replace(each, unified=current.unified) == current]
-        return self._best(same, shape_of(sequences, width), self._geometry, current)
+        return self._best(same, shape_of(sequences, width), self._geometry, current, capacity)
 
     def _best(
-        self, allowed: SequenceOf[CacheSettings], shape: Shape, geometry: Geometry, current: CacheSettings | None
+        self,
+        allowed: SequenceOf[CacheSettings],
+        shape: Shape,
+        geometry: Geometry,
+        current: CacheSettings | None,
+        capacity: Callable[[CacheSettings], int] | None,
     ) -> CacheSettings:
         if not any(shape.outputs):
             # llama.cpp evaluates buffers of their own together as far as the shortest piece goes, then the rests again
             # (``llama_batch_allocr::split_equal``): 12 short records a second, in one buffer 15
             allowed = [each for each in allowed if each.unified] or allowed
-        best = self.profile.choose(shape, allowed, geometry, self._window)
+        widths = {each: shape.width if capacity is None else min(capacity(each), shape.width) for each in allowed}
+        allowed = [each for each in allowed if widths[each]] or allowed  # those with which one sequence fits, if any
+
+        def shaped(settings: CacheSettings) -> Shape:
+            return replace(shape, width=max(1, widths[settings]))
+
+        def reading(settings: CacheSettings) -> float:
+            """Return the seconds in which the weights are read, once for each step."""
+            return sum(shape.outputs) / min(max(1, widths[settings]), len(shape.prompts)) * self._step_s
+
+        def seconds(settings: CacheSettings) -> float:
+            return reading(settings) + self.profile.seconds(shaped(settings), settings, geometry, self._window)
+
+        def weighted(settings: CacheSettings) -> float:
+            return reading(settings) + self.profile.weighted(shaped(settings), settings, geometry, self._window)
+
+        best = min(allowed, key=weighted)
         if current is not None and current in allowed:
-            gain = [self.profile.seconds(shape, each, geometry, self._window) for each in (current, best)]
-            return best if gain[0] - gain[1] > _WORTH else current
+            return best if seconds(current) - seconds(best) > _WORTH else current
         return best
 
     def smaller(self, current: CacheSettings) -> CacheSettings | None:

@@ -142,6 +142,10 @@ class Scheduler:
         if self._beginnings is not None and self._budget.token_s is not None:
             self._beginnings.remember_sessions(self._budget.token_s)
 
+    def release_memory(self) -> None:
+        """Nothing has run for a while: give the context's memory back."""
+        self._slots.release_memory()
+
     # ---- who runs ---------------------------------------------------------------------------------------------------
 
     def _enqueue(self, sequence: Sequence, order: int) -> None:
@@ -220,6 +224,8 @@ class Scheduler:
                 continue
             if self._enough_to_read(sequence):
                 continue
+            if not self._slots.has_room(sequence, self._running):
+                return  # nor does a smaller one go before it
             if self._beginnings is not None:
                 self._beginnings.recall(sequence, self._running)
             if not self._slots.seat(sequence, self._running):
