@@ -7,22 +7,13 @@ import threading
 
 from llmcli.engine import machine, native
 from llmcli.models.footprint import (
-    BATCHES,
-    SMALL_WEIGHTS_BYTES,
-    SPARE_SEQUENCES,
-    USUAL_CONTEXT,
-    ContextShape,
-    bound_bytes,
-    context_bytes,
-    longest_tokens,
-    process_bytes,
+    SHARE_OF_FREE,
+    context_limit,
     repacked_bytes,
+    room_bytes,
+    small_context_bytes,
 )
 from llmcli.models.gguf import Header
-
-_SHARE_OF_FREE = 0.9
-"""Of the memory that is free, what contexts are laid out for; the rest is left to other processes."""
-_SMALL_TOKENS = 512
 
 
 class MemoryBudget:
@@ -38,10 +29,9 @@ class MemoryBudget:
         self._offloaded = offloaded
         self._taken: dict[object, int] = {}
         self._lock = threading.Lock()
-        weights = header.size + (0 if offloaded else repacked_bytes(header, repacked_types()))
-        self._bound = bound_bytes(header.size) - process_bytes(header) - weights
-        small = ContextShape(_SMALL_TOKENS, SPARE_SEQUENCES, BATCHES[-1])
-        self._small = context_bytes(header, small)
+        self._repacked = 0 if offloaded else repacked_bytes(header, repacked_types())
+        self._room = room_bytes(header, header.size, self._repacked)
+        self._small = small_context_bytes(header)
 
     def take(self, owner: object, size: int) -> None:
         """Note that a context of ``owner`` was made, of ``size`` bytes."""
@@ -61,26 +51,17 @@ class MemoryBudget:
         with self._lock:
             own = self._taken.get(owner, 0)
             others = sum(self._taken.values()) - own
-        room = self._bound - max(others, self._small)
+        room = self._room - max(others, self._small)
         free = None if self._offloaded else machine.available_memory()
-        return room if free is None else min(room, int(_SHARE_OF_FREE * (free + own)))
+        return room if free is None else min(room, int(SHARE_OF_FREE * (free + own)))
 
     def longest_context(self, kv_type: str) -> int:
         """Return the tokens of context that one sequence may have when nobody says how many.
 
-        No more than the model has. Below 1 GB of weights what the bound leaves, from there on what the memory does; at
-        least as many as are planned with usually.
+        See ``footprint.context_limit``.
         """
-        header = self._header
-        most = header.context_length or USUAL_CONTEXT
         free = None if self._offloaded else machine.available_memory()
-        room = None if free is None else int(_SHARE_OF_FREE * free)
-        if header.size < SMALL_WEIGHTS_BYTES:
-            bound = self._bound - self._small
-            room = bound if room is None else min(room, bound)
-        if room is None:
-            return most
-        return min(most, max(USUAL_CONTEXT, longest_tokens(header, kv_type, room)))
+        return context_limit(self._header, self._header.size, self._repacked, kv_type, free)
 
 
 def repacked_types() -> frozenset[str]:

@@ -46,6 +46,9 @@ class KVCacheManager:
         self._crest = 0  # most tokens that were in the cache at once since it was empty
         self._laid_out_for = 1  # sequences
         self._full = False  # a sequence waits for cells
+        self._enough_for: tuple[object, ...] | None = (
+            None  # how many run and who waits first: no larger context for them
+        )
         self._parked = ParkedStates(resting_bytes(model.header.size))
         self.context_limit = context_limit
         self.wide = Width()
@@ -142,14 +145,14 @@ class KVCacheManager:
         """
         kept = 0 if self._seats is None else self._seats.tokens
         self._crest = max(self._crest, kept + sum(len(s.tokens) for s in running))
-        sequences = [*running, *waiting[: self.width]]
+        sequences = [*running, *waiting[: max(0, self.width - len(running))]]
         least = max(1, len(running))
         if not running:
             self._refused = None
             self.short = False
             self._settle(waiting)
         elif waiting:
-            self._lay_out_anew(sequences[: self.width], running)
+            self._lay_out_anew(sequences, running)
         full, self._full = self._full and bool(waiting), False
         while self._context is None or full or sizing.too_small(self.context.config, sequences, self._limits):
             wanted = self._larger_for(sequences, running)
@@ -170,14 +173,18 @@ class KVCacheManager:
 
     def _larger_for(self, sequences: list[Sequence], running: list[Sequence]) -> ContextConfig | None:
         """Return a context in which more of ``sequences`` run at once; None where the budget allows no more than there is."""
+        asked = (len(running), *(s.request.id for s in sequences[len(running) : len(running) + 1]))
+        if self._context is not None and asked == self._enough_for:
+            return None
         wanted, count = self._size_for(sequences)
         if count < min(len(sequences), self.width):
             self.wide.refuse()
-        if self._context is None:
-            return wanted
-        wanted = self._grown(wanted, self.context.config)
-        enough = count >= len(running) and sizing.extends(wanted, self.context.config)
-        return wanted if enough else None
+        if self._context is not None:
+            wanted = self._grown(wanted, self.context.config)
+            if count < len(running) or not sizing.extends(wanted, self.context.config):
+                self._enough_for = asked
+                return None
+        return wanted
 
     def _size_for(self, sequences: list[Sequence]) -> tuple[ContextConfig, int]:
         """Return the context for as many of ``sequences`` as the budget allows, and how many those are."""
@@ -281,6 +288,7 @@ class KVCacheManager:
         self._seats = Places(memory_of(self._context), self._context.config.sequences)
         self._model.budget.take(self, context_bytes(self._model.header, self._context.config.shape))
         self._crest = 0
+        self._enough_for = None
 
     def close(self) -> None:
         """Free the context."""

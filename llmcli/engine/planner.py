@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from llmcli.engine import standin
-from llmcli.engine.model import Model
 from llmcli.engine.sequence import Sequence, common_prefix
 from llmcli.engine.tuning import ASSUMED, KERNELS, CacheSettings, Geometry, Shape
 from llmcli.errors import UsageError
+from llmcli.models.footprint import Workload, context_bytes, context_for
+from llmcli.models.gguf import Header
 from llmcli.types import EngineOptions
 
 EXPECTED = 512
@@ -23,10 +25,41 @@ _BANDWIDTH = 1e10
 """Bytes a second at which every step reads the weights, about: what running fewer sequences at once costs."""
 
 
+class PlannedModel(Protocol):
+    """What of a model decides about its cache: a loaded ``Model``, or one that could be loaded."""
+
+    @property
+    def header(self) -> Header: ...
+    @property
+    def recurrent(self) -> bool: ...
+    @property
+    def gpu_layers(self) -> int: ...
+    @property
+    def window(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadedModel:
+    """A model on the processor, as far as its header tells."""
+
+    header: Header
+    gpu_layers: int = 0
+
+    @property
+    def recurrent(self) -> bool:
+        """It keeps a state that cannot be cut."""
+        return self.header.recurrent
+
+    @property
+    def window(self) -> int:
+        """Tokens of the attention window, 0 for full attention."""
+        return self.header.number("attention.sliding_window") or 0
+
+
 class Planner:
     """Knows what is allowed (the options, the model's kind) and what it costs here (a profile, measured or assumed)."""
 
-    def __init__(self, model: Model, options: EngineOptions, threads: int) -> None:
+    def __init__(self, model: PlannedModel, options: EngineOptions, threads: int) -> None:
         """Raises ``UsageError`` where the options exclude each other."""
         self._options = options
         self._threads = threads
@@ -107,6 +140,19 @@ class Planner:
             return self.allowed[0]
         self._look()
         return self._best(self.allowed, shape_of(waiting, width), self._geometry, current, capacity)
+
+    def choose_for(self, workload: Workload, header: Header, room: int) -> CacheSettings:
+        """Return the settings for a job that has not come yet, with ``room`` bytes for its context."""
+        if len(self.allowed) == 1 or self._geometry is None:
+            return self.allowed[0]
+        demand = workload.demand
+        shape = Shape(workload.prompts, workload.shared, workload.answers, demand.width)
+
+        def capacity(settings: CacheSettings) -> int:
+            wanted, count = context_for(demand, settings, header, room)
+            return count if count > 1 or context_bytes(header, wanted) <= room else 0
+
+        return self._best(self.allowed, shape, self._geometry, None, capacity)
 
     def layout(
         self,

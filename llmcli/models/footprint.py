@@ -12,7 +12,7 @@ against "compute buffer size" in llama.cpp's log for models of 135 million param
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -26,6 +26,8 @@ USUAL_CONTEXT = 4096
 """Tokens of context that are planned with when nobody says how many."""
 FIRST_ANSWER_TOKENS = 512
 """Tokens of answer for which room is made at first; the context grows when an answer is longer."""
+WIDTH = 16
+"""Sequences that run at once, unless more are found to be faster."""
 BATCHES = (512, 256, 128)
 """Tokens of one evaluation, the most wanted first. On two cores prompts of the starter run as fast with 128 as with 512,
 and a compute buffer that grows with the batch is a quarter as large."""
@@ -34,6 +36,8 @@ MAX_OUTPUTS = 64
 SPARE_SEQUENCES = 2
 """Sequence ids for what is kept, where each has memory of its own."""
 
+SHARE_OF_FREE = 0.9
+"""Of the memory that is free, what contexts are laid out for; the rest is left to other processes."""
 PROCESS_BYTES = 46_000_000
 """Resident memory of a process that has loaded a model of 0.1 MB: Python, the libraries, llama.cpp. Measured: 44 MB of
 the worker before and 46 MB after its first request."""
@@ -44,12 +48,13 @@ _TIMES_SMALL, _TIMES_LARGE = 4, 2
 FLOOR_BYTES = 256_000_000
 """Least bound of a whole process. Of it the process takes 46 MB and the tables of a vocabulary up to 70 MB (262,144
 tokens), so that at least 140 MB remain for weights and contexts of a model whose weights are next to nothing."""
+_SMALL_TOKENS = 512
 _RESTING_BYTES, _RESTING_SHARE = 16_000_000, 8
 _FLOAT, _HALF = 4, 2
 _FLASH_FLOATS, _PLAIN_FLOATS, _RECURRENT_FLOATS = 12, 6, 16  # numbers a token, as multiples of the embedding's length
 
 
-class CacheSettings(Protocol):
+class KVSettings(Protocol):
     """How a KV cache is laid out: in one buffer or one for each sequence, for which kernel, in which type."""
 
     @property
@@ -58,6 +63,15 @@ class CacheSettings(Protocol):
     def flash_attention(self) -> bool: ...
     @property
     def kv_type(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlainKV:
+    """llama.cpp's own settings: one buffer, flash attention."""
+
+    unified: bool = True
+    flash_attention: bool = True
+    kv_type: str = "f16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +106,7 @@ class Demand:
     needs: tuple[int, ...]
     shared: int = 0
     branches: tuple[int, ...] = ()
-    width: int = 16
+    width: int = WIDTH
 
     def first(self, count: int) -> Demand:
         """Return the demand of the first ``count`` sequences alone."""
@@ -112,8 +126,44 @@ class Demand:
         return min(max(len(self.needs), grown) + owners + spare, LLAMA_MAX_SEQ)
 
 
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A job as a task usually gives it: tokens of each prompt and of its answer, and what all prompts begin with."""
+
+    prompts: tuple[int, ...]
+    answers: tuple[int, ...]
+    shared: int = 0
+
+    def within(self, context: int) -> Workload:
+        """Return the same cut into requests that fit ``context`` tokens."""
+        pairs: list[tuple[int, int]] = []
+        for prompt, answer in zip(self.prompts, self.answers, strict=True):
+            kept = min(answer, context // 2)
+            parts = -(-prompt // (context - kept))
+            pairs += [(min(prompt, context - kept), kept)] * parts
+        prompts, answers = zip(*pairs, strict=True)
+        return Workload(prompts, answers, min(self.shared, *prompts))
+
+    @property
+    def demand(self) -> Demand:
+        """What runs at once."""
+        needs = tuple(prompt + answer + 1 for prompt, answer in zip(self.prompts, self.answers, strict=True))
+        return Demand(needs[:WIDTH], self.shared)
+
+
+WORKLOADS: Mapping[str, Workload] = {
+    "chat": Workload((60,), (FIRST_ANSWER_TOKENS,)),
+    "code": Workload((60,), (FIRST_ANSWER_TOKENS,)),
+    "translate": Workload((100, 160, 180, 250) * 4, (100, 180, 220, FIRST_ANSWER_TOKENS) * 4, shared=40),
+    "summarize": Workload((18_000,), (FIRST_ANSWER_TOKENS,)),
+    "classify": Workload((270,) * 16, (0,) * 16, shared=250),
+}
+"""What commands have a model do, by task: one answer, many segments of a document, a long text, many records. The lengths
+are those of a question, of the README of this project, and of 400 lines."""
+
+
 def context_for(
-    demand: Demand, cache: CacheSettings, header: Header, room: int | None, batch: int = BATCHES[0]
+    demand: Demand, cache: KVSettings, header: Header, room: int | None, batch: int = BATCHES[0]
 ) -> tuple[ContextShape, int]:
     """Return the context for as many sequences of ``demand`` as ``room`` bytes hold, and how many those are.
 
@@ -224,6 +274,33 @@ def repacked_bytes(header: Header, types: frozenset[str]) -> int:
         for tensor in header.tensors
         if tensor.type in types and len(tensor.shape) > 1 and (tied or tensor.name != "token_embd.weight")
     )
+
+
+def room_bytes(header: Header, weights: int, repacked: int) -> int:
+    """Return what all contexts of a process may take together by default, for so many bytes of weights.
+
+    Less than nothing where the process without a context is larger than its bound already.
+    """
+    return bound_bytes(weights) - process_bytes(header) - weights - repacked
+
+
+def small_context_bytes(header: Header) -> int:
+    """Return what one kind of work leaves to the other of these: the bytes of a context for one short answer."""
+    return context_bytes(header, ContextShape(_SMALL_TOKENS, SPARE_SEQUENCES, BATCHES[-1]))
+
+
+def context_limit(header: Header, weights: int, repacked: int, kv_type: str, free: int | None) -> int:
+    """Return the tokens of context that one sequence may have when nobody says how many.
+
+    No more than the model has. Below 1 GB of weights what the bound of the process leaves, from there on what of ``free``
+    bytes (None: unknown) a cache of this type holds; at least as many as are planned with usually.
+    """
+    most = header.context_length or USUAL_CONTEXT
+    rooms = [] if free is None else [int(SHARE_OF_FREE * free)]
+    if weights < SMALL_WEIGHTS_BYTES:
+        rooms.append(room_bytes(header, weights, repacked) - small_context_bytes(header))
+    longest = longest_tokens(header, kv_type, min(rooms)) if rooms else most
+    return min(most, max(USUAL_CONTEXT, longest))
 
 
 def bound_bytes(weights: int) -> int:
