@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llmcli.models.fit import Fit, Fitting, Machine
     from llmcli.models.footprint import KVSettings, Workload
     from llmcli.models.gguf import Header
+    from llmcli.models.library import ModelFile
     from llmcli.models.offers import Offer, Offers
     from llmcli.settings import Settings
 
@@ -71,6 +72,16 @@ def chooser(cli: Context) -> Callable[[Header, Workload, int], KVSettings]:
         return Planner(UnloadedModel(header), options, threads).choose_for(workload, header, room)
 
     return choose
+
+
+def peaks(cli: Context, model: ModelFile) -> dict[str, int]:
+    """Return the bytes that a process with this model takes at most, by the task that it does.
+
+    Raises ``BadModelFile`` and ``MissingError``.
+    """
+    from llmcli.models.gguf import read_header
+
+    return dict(fitting(cli).judge(read_header(model.path), model.size).peaks)
 
 
 def obstacle(header: Header) -> str:

@@ -13,6 +13,7 @@ from llmcli.engine.parked_states import ParkedStates
 from llmcli.engine.places import Kept, Places
 from llmcli.engine.planner import Planner
 from llmcli.engine.sequence import Sequence
+from llmcli.engine.spilled_state import SpilledState
 from llmcli.engine.tuning import CacheSettings
 from llmcli.engine.width import Width
 from llmcli.errors import InternalError, OutOfMemory
@@ -326,8 +327,11 @@ class KVCacheManager:
     def _rebuild(self, config: ContextConfig, running: list[Sequence]) -> None:
         """Replace the context; states move over, a sequence whose state does not fit is evaluated again."""
         old = self.context.config
-        states = [self._save(s.slot) if s.slot is not None and s.done else None for s in running]
-        needed = [(kept, self._save(slot)) for slot, kept in self._places.kept.items() if kept.needed]
+        # a state in a file is read by a cache of the same layout only
+        save = self.context.set_aside if config.unified == old.unified else self.context.save
+        states = [save(s.slot) if self.portable and s.slot is not None and s.done else None for s in running]
+        kept = [(slot, kept) for slot, kept in self._places.kept.items() if kept.needed and self.portable]
+        needed = [(each, save(slot)) for slot, each in kept]
         self.close()
         try:
             self._create(config)
@@ -339,7 +343,9 @@ class KVCacheManager:
                 self._move_in(zip(running, states, strict=True), needed)
 
     def _move_in(
-        self, running: Iterable[tuple[Sequence, bytes | None]], needed: Iterable[tuple[Kept, bytes | None]]
+        self,
+        running: Iterable[tuple[Sequence, bytearray | SpilledState | None]],
+        needed: Iterable[tuple[Kept, bytearray | SpilledState]],
     ) -> None:
         for sequence, state in running:
             slot = self._places.take()
@@ -350,22 +356,19 @@ class KVCacheManager:
             slot = self._places.take_last()
             if slot is None:
                 return
-            if state is not None and self.context.restore(slot, state):
+            if self.context.restore(slot, state):
                 self._places.hold(slot, kept)
             else:
                 self._places.give_back(slot)
-
-    def _save(self, slot: int) -> bytes | None:
-        return self.context.save(slot) if self.portable else None
 
     def _compact(self, wanted: int) -> None:
         """Move what is kept to the first cells: every step has to look at all cells up to the last one in use."""
         kept = self._places.tokens
         if self.exact or not self._config.unified or self._crest < 2 * (kept + wanted) + _PLENTY:
             return
-        states = {slot: self._save(slot) for slot in self._places.kept}
+        states = {slot: self.context.set_aside(slot) for slot in self._places.kept}
         self._places.memory.clear()
         for slot, state in states.items():
-            if state is None or not self.context.restore(slot, state):
+            if not self.context.restore(slot, state):
                 self._places.forget(slot)
         self._crest = kept

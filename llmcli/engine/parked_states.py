@@ -13,7 +13,7 @@ class ParkedState:
 
     kept: Kept
     format: str
-    state: bytes
+    state: bytearray
 
 
 class ParkedStates:
@@ -39,7 +39,7 @@ class ParkedStates:
         """Tell whether a state of so many bytes may be added."""
         return size <= self._limit
 
-    def add(self, kept: Kept, form: str, state: bytes) -> None:
+    def add(self, kept: Kept, form: str, state: bytearray) -> None:
         """Keep a state, if need be in place of the oldest."""
         self._states.append(ParkedState(kept, form, state))
         while self.size > self._limit:

@@ -40,7 +40,7 @@ def demand_of(sequences: SequenceOf[Sequence], limits: Limits, *, shares: bool =
 
 def expected(sequence: Sequence, limits: Limits) -> int:
     """Return the cells that a sequence will take, a long answer aside, for which the context grows."""
-    return min(len(sequence.tokens) + min(sequence.longest, FIRST_ANSWER_TOKENS), limits.longest) + 1
+    return min(len(sequence.tokens) + min(sequence.longest, FIRST_ANSWER_TOKENS) + 1, limits.longest)
 
 
 def fitting(

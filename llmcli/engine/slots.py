@@ -119,7 +119,7 @@ class Slots(KVCacheManager):
             for sequence in running:
                 sequence.slot = moved.get(sequence.slot, sequence.slot) if sequence.slot is not None else None
 
-    def adopt(self, tokens: list[int], state: bytes) -> None:
+    def adopt(self, tokens: list[int], state: bytes | bytearray) -> None:
         """Keep a beginning that was evaluated elsewhere, where an id is free for it and the state fits."""
         # not by forgetting another one: its copy for somebody may be due at the next evaluation, and would be overwritten
         slot = self._places.take_last() if self.portable and self._places.free else None

@@ -147,7 +147,7 @@ class Workload:
     @property
     def demand(self) -> Demand:
         """What runs at once."""
-        needs = tuple(prompt + answer + 1 for prompt, answer in zip(self.prompts, self.answers, strict=True))
+        needs = tuple(prompt + answer for prompt, answer in zip(self.prompts, self.answers, strict=True))
         return Demand(needs[:WIDTH], self.shared)
 
 
