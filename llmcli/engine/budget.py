@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from typing import Protocol
 
 from llmcli.engine import machine, native
 from llmcli.models.footprint import (
@@ -14,6 +15,14 @@ from llmcli.models.footprint import (
     small_context_bytes,
 )
 from llmcli.models.gguf import Header
+
+
+class ContextOwner(Protocol):
+    """Whoever makes a context on the model."""
+
+    def release_idle(self) -> None:
+        """Give the context's memory back unless something runs in it."""
+        ...
 
 
 class MemoryBudget:
@@ -27,23 +36,30 @@ class MemoryBudget:
         """``offloaded``: layers lie on a GPU, whose free memory llama.cpp itself finds out."""
         self._header = header
         self._offloaded = offloaded
-        self._taken: dict[object, int] = {}
+        self._taken: dict[ContextOwner, int] = {}
         self._lock = threading.Lock()
         self._repacked = 0 if offloaded else repacked_bytes(header, repacked_types())
         self._room = room_bytes(header, header.size, self._repacked)
         self._small = small_context_bytes(header)
 
-    def take(self, owner: object, size: int) -> None:
+    def take(self, owner: ContextOwner, size: int) -> None:
         """Note that a context of ``owner`` was made, of ``size`` bytes."""
         with self._lock:
             self._taken[owner] = size
 
-    def give_back(self, owner: object) -> None:
+    def give_back(self, owner: ContextOwner) -> None:
         """Note that ``owner`` has no context any more."""
         with self._lock:
             self._taken.pop(owner, None)
 
-    def room(self, owner: object) -> int:
+    def reclaim(self, owner: ContextOwner) -> None:
+        """Let all others give back what nothing runs in. Only in the turn of ``owner``, in which no other computes."""
+        with self._lock:
+            others = [each for each in self._taken if each is not owner]
+        for other in others:
+            other.release_idle()
+
+    def room(self, owner: ContextOwner) -> int:
         """Return the bytes that a context of ``owner`` may take in place of the one that it has.
 
         Where nobody else has one, enough is left for a small one: of bulk work for an answer that somebody waits for.

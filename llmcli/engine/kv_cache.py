@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 
@@ -50,6 +51,8 @@ class KVCacheManager:
         self._enough_for: tuple[object, ...] | None = (
             None  # how many run and who waits first: no larger context for them
         )
+        self._lifecycle = threading.RLock()
+        self._idle = False
         self._parked = ParkedStates(resting_bytes(model.header.size))
         self.context_limit = context_limit
         self.wide = Width()
@@ -148,6 +151,7 @@ class KVCacheManager:
         self._crest = max(self._crest, kept + sum(len(s.tokens) for s in running))
         sequences = [*running, *waiting[: max(0, self.width - len(running))]]
         least = max(1, len(running))
+        self._idle = False
         if not running:
             self._refused = None
             self.short = False
@@ -218,6 +222,8 @@ class KVCacheManager:
 
     def _settle(self, waiting: list[Sequence]) -> None:
         """Nothing runs: take the settings that suit what waits, unless that would cost a beginning worth more."""
+        if not self._capacity(waiting[:1])(self.settings):
+            self._model.budget.reclaim(self)
         current = None if self._context is None else self.settings
         useful = self.reusable(waiting[0], []) > len(waiting[0].tokens) // 2
         if self._planner is None:
@@ -293,23 +299,34 @@ class KVCacheManager:
 
     def close(self) -> None:
         """Free the context."""
-        if self._context is not None:
-            self._context.close()
-        self._context = self._seats = None
-        self._model.budget.give_back(self)
+        with self._lifecycle:
+            if self._context is not None:
+                self._context.close()
+            self._context = self._seats = None
+            self._model.budget.give_back(self)
 
     def release_memory(self) -> None:
         """Nothing has run for a while: give the context's memory back to the system, all but small states.
 
         The next ``ensure`` makes a context for what waits then, and what was kept comes back when it is of use.
         """
-        if self._seats is None:
-            return
-        for slot, kept in self._places.kept.items():  # the last used last
-            if self.portable and self._parked.fits(self.context.state_size(slot)):
-                self._parked.add(kept, self.format, self.context.save(slot))
-        self.close()
+        with self._lifecycle:  # whoever closes the engine does so outside of any turn
+            if self._seats is None:
+                return
+            for slot, kept in self._places.kept.items():  # the last used last
+                if self.portable and self._parked.fits(self.context.state_size(slot)):
+                    self._parked.add(kept, self.format, self.context.save(slot))
+            self.close()
         machine.release_free_memory()
+
+    def begin_idle(self) -> None:
+        """Nothing runs: until the next ``ensure`` others may have the memory."""
+        self._idle = True
+
+    def release_idle(self) -> None:
+        """Release the memory if nothing runs: somebody else needs it."""
+        if self._idle:
+            self.release_memory()
 
     def _remake(self, config: ContextConfig, running: list[Sequence]) -> None:
         """Make the context or replace it; what was refused for want of memory is not tried again while others run."""

@@ -141,6 +141,7 @@ class Scheduler:
         """Nothing is left to run: there is time to put on disk what the next command will want."""
         if self._beginnings is not None and self._budget.token_s is not None:
             self._beginnings.remember_sessions(self._budget.token_s)
+        self._slots.begin_idle()
 
     def release_memory(self) -> None:
         """Nothing has run for a while: give the context's memory back."""

@@ -72,6 +72,13 @@ def test_a_context_takes_about_what_is_computed(models, monkeypatch, name):
             assert 0.7 * logged - 1 < computed < 1.6 * logged + 1
 
 
+class Owner:
+    """Somebody who has a context."""
+
+    def release_idle(self):
+        """Give back nothing."""
+
+
 # ---- who may take what -----------------------------------------------------------------------------------------------
 
 
@@ -81,24 +88,25 @@ def test_each_context_leaves_room_for_others(models, monkeypatch):
     header = models("llama").header
     shared = MemoryBudget(header)
     whole, small = shared._room, small_context_bytes(header)
-    assert shared.room("a") == whole - small
-    shared.take("a", 5 * small)
-    assert shared.room("a") == whole - small and shared.room("b") == whole - 5 * small
-    shared.take("b", 2 * small)
-    assert shared.room("a") == whole - 2 * small
-    shared.give_back("a")
-    shared.give_back("never")
-    assert shared.room("b") == whole - small
+    a, b = Owner(), Owner()
+    assert shared.room(a) == whole - small
+    shared.take(a, 5 * small)
+    assert shared.room(a) == whole - small and shared.room(b) == whole - 5 * small
+    shared.take(b, 2 * small)
+    assert shared.room(a) == whole - 2 * small
+    shared.give_back(a)
+    shared.give_back(Owner())
+    assert shared.room(b) == whole - small
 
 
 def test_the_memory_that_is_free_bounds_too(models, monkeypatch):
     """Nine tenths of it, and of what the present context will give back."""
     monkeypatch.setattr(machine, "available_memory", lambda: 1000)
-    shared = MemoryBudget(models("llama").header)
-    assert shared.room("a") == 900
-    shared.take("a", 1000)
-    assert shared.room("a") == 1800 and shared.room("b") == 900
-    assert MemoryBudget(models("llama").header, offloaded=True).room("a") > 10**6
+    shared, a = MemoryBudget(models("llama").header), Owner()
+    assert shared.room(a) == 900
+    shared.take(a, 1000)
+    assert shared.room(a) == 1800 and shared.room(Owner()) == 900
+    assert MemoryBudget(models("llama").header, offloaded=True).room(a) > 10**6
 
 
 @pytest.mark.parametrize(
@@ -265,6 +273,28 @@ def test_rest_without_a_context_is_nothing(bench):
     scheduler.slots.release_memory()
     scheduler.slots.release_memory()
     assert not scheduler.slots.made
+
+
+def test_what_is_idle_makes_room_for_what_would_not_fit(bench, room_of):
+    """Not for what fits beside it, nor while something runs in it."""
+    large, small = ContextShape(3072, 32, 128), ContextShape(512, 32, 128)
+    size = room_of("llama", large)
+    bulk, interactive = bench("llama"), bench("llama")
+    bulk.run(Probe("bulk", numbers(2900, 1), []))
+    taken = bulk.slots._model.budget._taken[bulk.slots]
+    assert taken > size - context_bytes(bulk.slots._model.header, small)
+    interactive.run(Probe("a", numbers(900, 1), []))
+    assert bulk.slots.made  # it may be at work
+    interactive.slots.close()
+    bulk.scheduler.on_idle()
+    interactive.run(Probe("b", numbers(200, 1), []))
+    assert bulk.slots.made  # there is room for both
+    interactive.run(Probe("c", numbers(900, 2), []))
+    assert not bulk.slots.made
+    bulk.run(Probe("again", numbers(20, 1), []))
+    interactive.scheduler.on_idle()
+    bulk.run(Probe("more", numbers(30, 1), []))
+    assert interactive.slots.made  # there was room for both
 
 
 @pytest.mark.parametrize("priority", list(Priority))
