@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from llmcli.cli import table, wrapping
@@ -132,5 +134,5 @@ def test_the_reason_of_a_recommendation_is_whole(llm, terminal):
     screen = terminal()
     llm("models", "recommend", out=screen.slave, env={"LLMCLI_MODEL": None})
     shown = set(screen.close().split())
-    for row in llm("models", "recommend", env={"LLMCLI_MODEL": None}).out.splitlines():
-        assert set(row.split("\t")[-1].split()) <= shown
+    for row in llm("models", "recommend", "--json", env={"LLMCLI_MODEL": None}).out.splitlines():
+        assert set(json.loads(row)["why"].split()) <= shown
