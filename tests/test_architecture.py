@@ -30,7 +30,7 @@ ROOMS = {
     "backends": {"backends", "worker", "engine"},
     "serve": {"serve", "worker"},
     "worker": {"worker", "engine"},
-    "engine": {"engine", "models"},  # of models only the GGUF header and what follows from it
+    "engine": {"engine", "models"},  # of models only the GGUF header
     "models": {"models"},
     "store": {"store"},
     "documents": {"documents"},
@@ -38,7 +38,7 @@ ROOMS = {
 }
 NARROW = {
     ("tasks", "backends"): {"llmcli.backends.base"},
-    ("engine", "models"): {"llmcli.models.gguf", "llmcli.models.footprint"},
+    ("engine", "models"): {"llmcli.models.gguf"},
     ("templates", "documents"): {"llmcli.documents.writing"},
 }
 ONLY_IN = {

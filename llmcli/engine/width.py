@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from llmcli.models.footprint import WIDTH
-
-FIRST = WIDTH
+FIRST = 16
 MOST = 64
 _STEPS = 24
 """Steps at one width before it is judged."""
