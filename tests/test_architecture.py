@@ -30,7 +30,7 @@ ROOMS = {
     "backends": {"backends", "worker", "engine"},
     "serve": {"serve", "worker"},
     "worker": {"worker", "engine"},
-    "engine": {"engine", "models"},  # of models only the GGUF header
+    "engine": {"engine", "models"},  # of models only the GGUF header and what follows from it
     "models": {"models"},
     "store": {"store"},
     "documents": {"documents"},
@@ -38,7 +38,7 @@ ROOMS = {
 }
 NARROW = {
     ("tasks", "backends"): {"llmcli.backends.base"},
-    ("engine", "models"): {"llmcli.models.gguf"},
+    ("engine", "models"): {"llmcli.models.gguf", "llmcli.models.footprint"},
     ("templates", "documents"): {"llmcli.documents.writing"},
 }
 ONLY_IN = {

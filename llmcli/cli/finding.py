@@ -10,6 +10,7 @@ from llmcli.cli.context import Context
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import LlmError, PartialError
 from llmcli.models import recommend as recommending
+from llmcli.models.fit import Fit
 from llmcli.models.offers import Offer
 from llmcli.models.recommend import Recommendation
 from llmcli.models.search import Repository
@@ -55,7 +56,9 @@ def _show(cli: Context, repository: Repository, *, first: bool) -> None:
             "downloads": found.downloads,
             "updated": found.updated,
         }
-        cli.table([_offered(offer, taken=offer is best) | about for offer in fitting.by_size(offers)])
+        cli.table(
+            [_offered(offer, taken=offer is best) | about | _peak(offer.fit) for offer in fitting.by_size(offers)]
+        )
         return
     if first:
         pull = suggestion.command("models", "pull", "REPOSITORY", *suggestion.option("--ctx", cli.flags.ctx))
@@ -78,6 +81,11 @@ def _offered(offer: Offer, *, taken: bool) -> dict[str, Any]:
         "bits": None if offer.bits is None else round(offer.bits, 2),
         "file": offer.file,
     }
+
+
+def _peak(fit: Fit) -> dict[str, Any]:
+    """Return the column that was added last: what the model takes at most, whatever it does."""
+    return {"peak": fit.most if fit.known else None}
 
 
 def recommend(cli: Context, task: str, languages: Sequence[str]) -> int:
@@ -105,11 +113,12 @@ def _recommended(pick: Recommendation, task: str, languages: Sequence[str], *, h
     return {
         "name": pick.entry.name,
         "task": task,
-        **fitting.figured(pick.fit),
+        **fitting.figured(pick.fit, task),
         "here": here,
         "licence": pick.entry.licence,
         "languages": pick.entry.languages,
         "why": "; ".join(why),
+        **_peak(pick.fit),
     }
 
 

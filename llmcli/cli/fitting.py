@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 from llmcli.errors import Unsupported
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from llmcli.cli.context import Context
     from llmcli.models.fit import Fit, Fitting, Machine
+    from llmcli.models.footprint import KVSettings, Workload
     from llmcli.models.gguf import Header
+    from llmcli.models.library import ModelFile
     from llmcli.models.offers import Offer, Offers
     from llmcli.settings import Settings
 
@@ -25,15 +29,17 @@ def cache_type(settings: Settings) -> str:
 
 def figures(settings: Settings) -> Machine:
     """Return the memory of this machine, and of its GPUs where layers may go there; what they share counts once."""
-    from llmcli.engine import machine
+    from llmcli.engine import budget, machine
     from llmcli.models.fit import Machine
 
     try:
         gpus = machine.gpus() if settings["gpu_layers"] != 0 else []
+        repacked = budget.repacked_types()
     except Unsupported:  # no llama.cpp: a model can be fetched all the same
-        gpus = []
+        gpus, repacked = [], frozenset()
     memory, shared = machine.available_memory(), sum(gpu.free for gpu in gpus if gpu.shared)
-    return Machine(None if memory is None else max(0, memory - shared), tuple(gpu.free for gpu in gpus))
+    free = None if memory is None else max(0, memory - shared)
+    return Machine(free, tuple(gpu.free for gpu in gpus), repacked=repacked)
 
 
 def fitting(cli: Context, *, force: bool = False, shown: bool = False) -> Fitting:
@@ -50,7 +56,32 @@ def fitting(cli: Context, *, force: bool = False, shown: bool = False) -> Fittin
         return dataclasses.replace(figures(cli.settings), bandwidth=rate)
 
     ctx = cli.settings["ctx"]
-    return Fitting(machine, None if ctx == "auto" else ctx, cache_type(cli.settings), force, obstacle)
+    return Fitting(machine, None if ctx == "auto" else ctx, cache_type(cli.settings), force, obstacle, chooser(cli))
+
+
+def chooser(cli: Context) -> Callable[[Header, Workload, int], KVSettings]:
+    """Return the function that says which settings of the KV cache the engine would take for a job."""
+    from llmcli.cli.wiring import engine_options
+    from llmcli.engine import machine
+    from llmcli.engine.planner import Planner, UnloadedModel
+
+    options = engine_options(cli.settings, cli.paths.cache.absolute())
+    threads = options.threads or machine.cores().usable
+
+    def choose(header: Header, workload: Workload, room: int) -> KVSettings:
+        return Planner(UnloadedModel(header), options, threads).choose_for(workload, header, room)
+
+    return choose
+
+
+def peaks(cli: Context, model: ModelFile) -> dict[str, int]:
+    """Return the bytes that a process with this model takes at most, by the task that it does.
+
+    Raises ``BadModelFile`` and ``MissingError``.
+    """
+    from llmcli.models.gguf import read_header
+
+    return dict(fitting(cli).judge(read_header(model.path), model.size).peaks)
 
 
 def obstacle(header: Header) -> str:
@@ -107,6 +138,7 @@ def row(offer: Offer) -> dict[str, Any]:
         "quant": offer.quantization or offer.file,
         "size": wording.size(offer.size),
         "needs": needs(offer.fit),
+        "peak": most(offer.fit),
         "fits": verdict(offer.fit),
         "tokens/s": rate(offer.fit.tokens_per_second),
     }
@@ -119,23 +151,35 @@ def summary(offer: Offer) -> str:
     speed = rate(offer.fit.tokens_per_second)
     return (
         f"{wording.size(offer.size)}, fits: {verdict(offer.fit)}, "
-        f"{f'about {speed} tokens/s, ' if speed else ''}needs {needs(offer.fit)}"
+        f"{f'about {speed} tokens/s, ' if speed else ''}{needed(offer.fit)}"
     )
 
 
-def needs(fit: Fit) -> str:
-    """Return what a model needs, as people read it; of one whose header was not read the weights are the least."""
+def needs(fit: Fit, task: str = "chat") -> str:
+    """Return what a model takes that does a task, as people read it; without its header the weights are the least."""
     from llmcli.cli import wording
 
-    return f"{'' if fit.known else 'at least '}{wording.size(fit.needed)}"
+    return f"{'' if fit.known else 'at least '}{wording.size(fit.peak(task))}"
 
 
-def figured(fit: Fit) -> dict[str, Any]:
+def most(fit: Fit) -> str:
+    """Return what a model takes at most, whatever it does; "" where that is not known."""
+    from llmcli.cli import wording
+
+    return wording.size(fit.most) if fit.known else ""
+
+
+def needed(fit: Fit) -> str:
+    """Return as a clause what a model takes for an answer, and for jobs of many."""
+    return f"needs {needs(fit)}" + (f" for an answer, at most {most(fit)} for a large job" if fit.known else "")
+
+
+def figured(fit: Fit, task: str = "chat") -> dict[str, Any]:
     """Return the columns of what a model needs for programs; bytes, tokens."""
     speed = fit.tokens_per_second
     return {
         "size": fit.weights,
-        "needs": fit.needed if fit.known else None,
+        "needs": fit.peak(task) if fit.known else None,
         "context": fit.context,
         "fits": fit.fits,
         "on_gpu": fit.on_gpu,

@@ -76,7 +76,7 @@ def make_room(model: ModelFile, settings: Settings, workers: Path) -> None:
     """
     from llmcli.worker import start
 
-    needed = _fit(model, settings).needed + start.OWN_MEMORY
+    needed = _fit(model, settings).needed
     most = None if settings["worker.memory"] == "auto" else settings["worker.memory"] << 20
 
     if most is not None and needed > most:  # whoever else goes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -102,10 +103,11 @@ def known_for_people(entry: CatalogueEntry) -> dict[str, Any]:
     }
 
 
-def details(models: Library, model: ModelFile) -> dict[str, Any]:
+def details(models: Library, model: ModelFile, needs: Mapping[str, int]) -> dict[str, Any]:
     """Return everything that the header and the registry know; None where they do not.
 
     ``heads`` and ``kv_heads`` are lists where they differ from layer to layer; ``window`` in tokens;
+    ``needs``: bytes that a process takes at most, by task;
     ``cache_bytes_per_token`` is that of an f16 cache, None for a ``recurrent`` model, whose memory grows another way;
     ``parameters`` None for a split model, whose first part holds only some. Raises ``BadModelFile`` and ``MissingError``.
     """
@@ -131,6 +133,7 @@ def details(models: Library, model: ModelFile) -> dict[str, Any]:
         "base_model": base_models.evidence(model, header) is not None,
         "quantization": model.quantization,
         "size": model.size,
+        "needs": dict(needs),
         "sha256": model.sha256,
         "verification": verification(model),
         "last_used": last_used(models, model),
@@ -155,6 +158,8 @@ def _readable(name: str, value: Any) -> Any:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or None
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {wording.size(size)}" for key, size in value.items())
     if name == "size" and value is not None:
         return wording.size(value)
     return f"{value:,}" if isinstance(value, int) else value

@@ -14,15 +14,15 @@ from typing import Any
 
 from llmcli.engine import machine, native
 from llmcli.engine.model import Model
+from llmcli.engine.spilled_state import SPILL_BYTES, SpilledState
 from llmcli.engine.threads import Threads
 from llmcli.engine.tuning import CacheSettings
 from llmcli.errors import InternalError, OutOfMemory, Unsupported
+from llmcli.models.footprint import LLAMA_MAX_SEQ, MAX_OUTPUTS, PAD_TOKENS, ContextShape
 
-MAX_SEQUENCES = 256
-"""llama.cpp's own limit on sequence ids (LLAMA_MAX_SEQ)."""
+MAX_SEQUENCES = LLAMA_MAX_SEQ
 KV_TYPES = {"f16": 1, "q8_0": 8, "bf16": 30}
 """Names of KV cache types and ggml's numbers for them (``enum ggml_type``)."""
-_PAD = 256
 _NUMBER, _HEAD = 4, 8
 _ONE = (1).to_bytes(_NUMBER, sys.byteorder)
 
@@ -45,13 +45,18 @@ class ContextConfig:
         return CacheSettings(self.unified, self.flash_attention, self.kv_type)
 
     @property
+    def shape(self) -> ContextShape:
+        """What decides how much memory it takes."""
+        return ContextShape(self.cells, self.sequences, self.batch, self.unified, self.flash_attention, self.kv_type)
+
+    @property
     def tokens(self) -> int:
         """Tokens that the cache holds of all sequences together."""
-        return self.cells if self.unified else self.cells * self.sequences
+        return self.shape.tokens
 
     def with_cells(self, cells: int) -> ContextConfig:
         """Return the same with room for at least ``cells`` tokens, rounded as llama.cpp pads."""
-        return replace(self, cells=-(-cells // _PAD) * _PAD)
+        return replace(self, cells=-(-cells // PAD_TOKENS) * PAD_TOKENS)
 
 
 class Batch:
@@ -119,7 +124,7 @@ class Context:
         params.n_seq_max = sequences
         # outputs of one call are bounded by the scheduler, which saves the room for a whole batch of logits; fewer than
         # sequences would be a failed assertion
-        params.n_outputs_max = self.max_outputs = max(sequences, min(batch, 64))
+        params.n_outputs_max = self.max_outputs = max(sequences, min(batch, MAX_OUTPUTS))
         params.n_threads = params.n_threads_batch = self._threads = config.threads.most
         # on a GPU llama.cpp itself knows which of its kernels there are (LLAMA_FLASH_ATTN_TYPE_AUTO)
         params.flash_attn_type = -1 if model.gpu_layers and config.flash_attention else int(config.flash_attention)
@@ -184,20 +189,33 @@ class Context:
         config, model = self.config, self.model
         return 1 if config.unified or model.window or model.recurrent else config.sequences
 
-    def save(self, sequence: int) -> bytes:
+    def save(self, sequence: int) -> bytearray:
         """Return the whole state of a sequence, to be given to ``restore`` of a context of the same settings.
 
         Of a plain cache the number of sequences and whether it is unified may differ.
         """
-        size = self.state_size(sequence)
-        buffer = (ctypes.c_uint8 * size)()
-        written = self._lib.llama_state_seq_get_data(self.handle, buffer, size, sequence)
-        return _without_empty(memoryview(buffer)[:written], self._streams, sequence)
+        state = bytearray(self.state_size(sequence))
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer(state)
+        written = self._lib.llama_state_seq_get_data(self.handle, buffer, len(state), sequence)
+        del buffer  # while it looks at the bytes their number is fixed
+        del state[written:]
+        _remove_empty(state, self._streams, sequence)
+        return state
 
-    def restore(self, sequence: int, state: bytes) -> bool:
+    def set_aside(self, sequence: int) -> bytearray | SpilledState:
+        """Return the whole state of a sequence for a larger context in place of this one; a large one lies in a file."""
+        spilled = None
+        if self._streams == 1 and self.state_size(sequence) >= SPILL_BYTES:
+            spilled = SpilledState.save(self.handle, sequence)
+        return self.save(sequence) if spilled is None else spilled
+
+    def restore(self, sequence: int, state: bytes | bytearray | SpilledState) -> bool:
         """Give ``sequence`` a saved state; False (and an empty sequence) when it does not fit."""
+        if isinstance(state, SpilledState):
+            return state.load(self.handle, sequence)
         state = _with_empty(state, self._streams)
-        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        kind = ctypes.c_uint8 * len(state)
+        buffer = kind.from_buffer(state) if isinstance(state, bytearray) else kind.from_buffer_copy(state)
         return bool(self._lib.llama_state_seq_set_data(self.handle, buffer, len(state), sequence))
 
     def close(self) -> None:
@@ -207,21 +225,20 @@ class Context:
             self.handle = None
 
 
-def _without_empty(state: memoryview, streams: int, sequence: int) -> bytes:
-    """Return the state of a sequence as a cache of one stream would save it.
+def _remove_empty(state: bytearray, streams: int, sequence: int) -> None:
+    """Make the state of a sequence what a cache of one stream would save.
 
     ``llama_context::state_seq_get_data`` writes a magic number and the sequence's id, ``llama_kv_cache::state_write`` the
     number of streams (uint32 each) and for every stream its number of cells (uint32) and these; all streams but that of
     the sequence have none.
     """
-    if streams == 1:
-        return bytes(state)
-    cells, end = _HEAD + _NUMBER * (1 + sequence), len(state) - _NUMBER * (streams - 1 - sequence)
-    return bytes(state[:_HEAD]) + _ONE + state[cells:end]
+    if streams > 1:
+        del state[len(state) - _NUMBER * (streams - 1 - sequence) :]
+        state[_HEAD : _HEAD + _NUMBER * (1 + sequence)] = _ONE
 
 
-def _with_empty(state: bytes, streams: int) -> bytes:
-    """Return what ``_without_empty`` returned as a cache of so many streams reads it, which looks for cells in any."""
+def _with_empty(state: bytes | bytearray, streams: int) -> bytes | bytearray:
+    """Return what ``_remove_empty`` left as a cache of so many streams reads it, which looks for cells in any."""
     if streams == 1:
         return state
     number = streams.to_bytes(_NUMBER, sys.byteorder)

@@ -18,6 +18,7 @@ from llmcli.engine.compute_thread import InlineExecutor
 from llmcli.engine.model import Model
 from llmcli.engine.tokens import Tokenizer
 from llmcli.errors import ContextOverflow, InputError, InternalError, OutOfMemory, Unsupported
+from llmcli.models.footprint import ContextShape, context_bytes
 from llmcli.types import Priority
 
 _T = TypeVar("_T")
@@ -117,6 +118,8 @@ class Embedder:
         if not self._handle:
             cause = native.log.cause()
             raise (OutOfMemory if "alloc" in cause else Unsupported)("embeddings", detail=cause)
+        size = context_bytes(self._model.header, ContextShape(self._cells, 1, self._batch))
+        self._model.budget.take(self, size + 4 * self._batch * self._model.vocab_size)  # logits for the whole batch
         self._abort = lib.ggml_abort_callback(lambda _data: self._executor.should_preempt())
         lib.llama_set_abort_callback(self._handle, self._abort, None)
         return True
@@ -177,3 +180,7 @@ class Embedder:
         handle, self._handle, self._cells = self._handle, None, 0
         if handle:
             self._lib.llama_free(handle)
+            self._model.budget.give_back(self)
+
+    def release_idle(self) -> None:
+        """Keep the context, which is small and freed soon after the last text: another thread may be about to use it."""

@@ -323,8 +323,8 @@ class Engine:
         self._hints = PrefixHints(self._template)
         if options.ctx is not None and model.context_length and options.ctx > model.context_length:
             raise UsageError(f"--ctx {options.ctx} is larger than the context of {self._name}, {model.context_length}")
-        self._context_limit = options.ctx or model.context_length or 4096
         self._planner = Planner(model, options, self._threads.most)
+        self._context_limit = options.ctx or model.budget.longest_context(self._planner.smallest_type)
         config = ContextConfig(cells=0, sequences=MAX_SEQUENCES, batch=_BATCH, threads=self._threads)
         config = dataclasses.replace(config, **dataclasses.asdict(self._planner.allowed[0]))
         if options.deterministic:

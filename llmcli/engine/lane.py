@@ -20,6 +20,8 @@ _POLL_S = 0.05
 """Seconds between two looks at consumers that are all behind."""
 _GATHER_S = 0.002
 """Seconds for which the engine waits for more requests before it makes a context to fit them."""
+RELEASE_S = 20.0
+"""Seconds without work after which the memory of the context is given back."""
 _FIXED_STEP_S = 0.25
 """Seconds that a step of bulk work may take where it cannot be aborted without loss."""
 
@@ -97,9 +99,9 @@ class Lane:
     def _collect(self) -> bool:
         """Wait for something to do and take over what came; False when the lane closes."""
         scheduler = self.scheduler
+        while not self._wait_for_work():
+            self._release_memory()
         with self._wake:
-            while not (self._inbox or self._cancelled or self._closing or scheduler.busy):
-                self._wake.wait()
             if not scheduler.busy:
                 self._gather()
             if self._closing:
@@ -111,6 +113,22 @@ class Lane:
         for should_end in cancelled:
             scheduler.cancel(should_end)
         return True
+
+    def _wait_for_work(self) -> bool:
+        """Wait until there is something to do; False when that takes so long that the context's memory is to be released."""
+        with self._wake:
+            while not (self._inbox or self._cancelled or self._closing or self.scheduler.busy):
+                if not self._wake.wait(RELEASE_S if self.scheduler.slots.made else None):
+                    return bool(self._inbox or self._cancelled or self._closing)
+            return True
+
+    def _release_memory(self) -> None:
+        try:
+            self._executor.run(
+                self.scheduler.release_memory, self._priority, abandon=lambda: bool(self._inbox) or self._closing
+            )
+        except Exception as error:  # noqa: BLE001 (what a new context cannot be made after concerns whoever needs one)
+            self.scheduler.fail_all(error)
 
     def _gather(self) -> None:
         """Wait until no more requests arrive, so that the context is made for all of them. The lock is held.

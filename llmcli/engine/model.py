@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.engine import architecture, machine, native
+from llmcli.engine.budget import MemoryBudget
 from llmcli.errors import BadModelFile, InternalError, OutOfMemory
 from llmcli.models.gguf import Header, load_header
 
@@ -48,6 +49,8 @@ class Model:
         lib = native.lib()
         self._lib = lib
         self.gpu_layers = 0 if not machine.gpus() else layers_that_fit(self.header, gpu_layers)
+        self.budget = MemoryBudget(self.header, offloaded=self.gpu_layers > 0)
+        """What the contexts of this model may take, all of them together."""
         recurrent_file = _is_recurrent(self.header)
         params = lib.llama_model_default_params()
         params.n_gpu_layers = self.gpu_layers

@@ -98,7 +98,7 @@ class PrefixStore:
                 os.utime(entry.path)
         return state
 
-    def save(self, tokens: Sequence[int], state: bytes, session: str = "") -> bool:
+    def save(self, tokens: Sequence[int], state: bytes | bytearray, session: str = "") -> bool:
         """Keep ``state`` for ``tokens`` (int32 each, at least one), in place of what was kept for them; True when done.
 
         With ``session``, a conversation's id, in place of whatever was kept of that conversation.
@@ -212,13 +212,13 @@ def _pack(tokens: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(tokens)}i", *tokens)
 
 
-def _checksum_of(head: bytes, state: bytes) -> bytes:
+def _checksum_of(head: bytes, state: bytes | bytearray) -> bytes:
     checksum = _checksum(head)
     checksum.update(state)
     return checksum.digest()
 
 
-def _write(fd: int, data: bytes) -> None:
+def _write(fd: int, data: bytes | bytearray) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest) :]

@@ -141,6 +141,11 @@ class Scheduler:
         """Nothing is left to run: there is time to put on disk what the next command will want."""
         if self._beginnings is not None and self._budget.token_s is not None:
             self._beginnings.remember_sessions(self._budget.token_s)
+        self._slots.begin_idle()
+
+    def release_memory(self) -> None:
+        """Nothing has run for a while: give the context's memory back."""
+        self._slots.release_memory()
 
     # ---- who runs ---------------------------------------------------------------------------------------------------
 
@@ -220,6 +225,8 @@ class Scheduler:
                 continue
             if self._enough_to_read(sequence):
                 continue
+            if not self._slots.has_room(sequence, self._running):
+                return  # nor does a smaller one go before it
             if self._beginnings is not None:
                 self._beginnings.recall(sequence, self._running)
             if not self._slots.seat(sequence, self._running):

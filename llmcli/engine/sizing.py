@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
 
-from llmcli.engine.context import MAX_SEQUENCES, ContextConfig
+from llmcli.engine.context import ContextConfig
 from llmcli.engine.sequence import Sequence, common_prefix
-
-_FIRST_ANSWER = 512
-"""Tokens of answer for which room is made at first; the context grows when an answer is longer."""
+from llmcli.models.footprint import BATCHES, FIRST_ANSWER_TOKENS, PAD_TOKENS, Demand, context_bytes, context_for
+from llmcli.models.gguf import Header
 
 READ_AT_ONCE = 160
 """Tokens of short prompts that a processor reads in one step: more fill its kernels no better.
@@ -21,7 +20,7 @@ share: 13.3 sequences a second with 140 to 200 tokens a step, 10.7 with 340.
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``width``: sequences that may run at once; ``longest``: tokens that one may have.
+    """``width``: sequences that may run at once; ``longest``: tokens that one may have; ``batch``: of one evaluation.
 
     ``elastic``: each has memory of its own, so that their number costs.
     """
@@ -29,20 +28,27 @@ class Limits:
     width: int
     longest: int
     elastic: bool
+    batch: int = BATCHES[0]
 
 
-def fitting(config: ContextConfig, sequences: SequenceOf[Sequence], limits: Limits) -> ContextConfig:
-    """Return ``config`` with room for ``sequences`` to run at once."""
-    needs = [min(_expected(s), limits.longest) + 1 for s in sequences]
-    count = 2 * limits.width
-    if limits.elastic:  # one for each or for its branches, one for what these begin with, two to keep
-        grown = min(limits.width, sum(s.branches for s in sequences))
-        count = max(len(sequences), grown) + sum(s.branches > 0 for s in sequences) + 2
-    cells = max(needs)
-    if config.unified:
-        shared = min(common_prefix(sequences[0].tokens, s.tokens) for s in sequences)
-        cells = sum(needs) - shared * (len(needs) - 1)
-    return replace(config, sequences=min(count, MAX_SEQUENCES)).with_cells(cells)
+def demand_of(sequences: SequenceOf[Sequence], limits: Limits, *, shares: bool = True) -> Demand:
+    """Return what ``sequences`` need to run at once; ``shares``: they can have what they begin with in common."""
+    needs = tuple(expected(s, limits) for s in sequences)
+    shared = min(common_prefix(sequences[0].tokens, s.tokens) for s in sequences) if shares else 0
+    return Demand(needs, shared, tuple(s.branches for s in sequences), limits.width)
+
+
+def expected(sequence: Sequence, limits: Limits) -> int:
+    """Return the cells that a sequence will take, a long answer aside, for which the context grows."""
+    return min(len(sequence.tokens) + min(sequence.longest, FIRST_ANSWER_TOKENS) + 1, limits.longest)
+
+
+def fitting(
+    config: ContextConfig, demand: Demand, limits: Limits, header: Header, room: int | None
+) -> tuple[ContextConfig, int]:
+    """Return ``config`` for as many sequences of ``demand`` as ``room`` bytes hold, one at least, and how many."""
+    shape, count = context_for(demand, config.settings, header, room, limits.batch)
+    return replace(config, cells=shape.cells, sequences=shape.sequences, batch=shape.batch), count
 
 
 def too_small(config: ContextConfig, sequences: SequenceOf[Sequence], limits: Limits) -> bool:
@@ -51,14 +57,38 @@ def too_small(config: ContextConfig, sequences: SequenceOf[Sequence], limits: Li
     return (limits.elastic and short) or min(limits.width, len(sequences)) + 1 > config.sequences
 
 
-def larger(config: ContextConfig, running: SequenceOf[Sequence], limits: Limits) -> ContextConfig | None:
-    """Return ``config`` with more cells for what runs; None where nothing that may run needs more."""
+def extends(wanted: ContextConfig, present: ContextConfig) -> bool:
+    """Say whether a context has more cells or more ids than the ``present`` one."""
+    return wanted.cells > present.cells or wanted.sequences > present.sequences
+
+
+def has_room(sequence: Sequence, running: SequenceOf[Sequence], config: ContextConfig, limits: Limits) -> bool:
+    """Say whether one more sequence fits the buffer that all share, with the answers that are still to come."""
+    if not running or not config.unified:
+        return True
+    together = [*running, sequence]
+    needed = sum(expected(s, limits) for s in together)
+    if needed > config.cells:
+        shared = min(common_prefix(running[0].tokens, s.tokens) for s in together)
+        needed -= shared * (len(together) - 1)
+    return needed <= config.cells
+
+
+def larger(
+    config: ContextConfig, running: SequenceOf[Sequence], limits: Limits, header: Header, room: int | None
+) -> ContextConfig | None:
+    """Return ``config`` with more cells for what runs; None where nothing that may run needs more.
+
+    ``room`` bytes bound it, unless a single sequence runs: that may have all that the model's context allows.
+    """
     most = limits.longest * (limits.width if config.unified else 1) + 1
     if config.cells >= most:
         return None
-    unshared = sum(map(_expected, running)) if config.unified else 0
-    return config.with_cells(min(max(2 * config.cells, unshared), most))
-
-
-def _expected(sequence: Sequence) -> int:
-    return len(sequence.tokens) + min(sequence.longest, _FIRST_ANSWER)
+    unshared = sum(len(s.tokens) + min(s.longest, FIRST_ANSWER_TOKENS) for s in running) if config.unified else 0
+    wanted = config.with_cells(min(max(2 * config.cells, unshared), most))
+    step = max(PAD_TOKENS, config.cells // 8 // PAD_TOKENS * PAD_TOKENS)
+    while room is not None and context_bytes(header, wanted.shape) > room:
+        if wanted.cells - step <= config.cells:
+            return wanted if len(running) == 1 else None
+        wanted = replace(wanted, cells=wanted.cells - step)
+    return wanted

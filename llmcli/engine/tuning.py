@@ -166,13 +166,13 @@ class Profile:
         self, shape: Shape, allowed: Iterable[CacheSettings], geometry: Geometry, window: int = 0
     ) -> CacheSettings:
         """Return the cheapest of the ``allowed`` settings; where little is to be gained, precise and shared ones."""
+        return min(allowed, key=lambda settings: self.weighted(shape, settings, geometry, window))
 
-        def weighted(settings: CacheSettings) -> float:
-            handicap = (1 if settings.kv_type == "f16" else 1 / _PRECISE) * (1 if settings.unified else 1 / _SHARED)
-            handicap *= 1 if settings.flash_attention else 1 / _PLAIN
-            return self.seconds(shape, settings, geometry, window) * handicap
-
-        return min(allowed, key=weighted)
+    def weighted(self, shape: Shape, settings: CacheSettings, geometry: Geometry, window: int = 0) -> float:
+        """Return ``seconds``, more for what is less precise or not shared, to compare settings with each other."""
+        handicap = (1 if settings.kv_type == "f16" else 1 / _PRECISE) * (1 if settings.unified else 1 / _SHARED)
+        handicap *= 1 if settings.flash_attention else 1 / _PLAIN
+        return self.seconds(shape, settings, geometry, window) * handicap
 
 
 def _cost(value: Any) -> float:

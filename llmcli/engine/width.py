@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-FIRST = 16
+from llmcli.models.footprint import WIDTH
+
+FIRST = WIDTH
 MOST = 64
 _STEPS = 24
 """Steps at one width before it is judged."""

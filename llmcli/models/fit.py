@@ -1,9 +1,7 @@
 """Whether a model fits a machine, and how fast it may be: from its header and its size, before anything is loaded.
 
-What a loaded model takes is its weights, the KV cache, and the buffers that hold what the layers compute. The engine
-keeps the last small: logits of 64 outputs at most, and the widest layer for the 512 tokens of a prompt that are
-evaluated at once (measured with a model of 135 million parameters: 98 MB of buffers with room for 512 outputs, 21 MB
-with room for 64; the formula here gives 20 MB).
+What it takes is computed by ``footprint``, as the engine does when it makes a context: at least, for one answer with a
+certain context, which decides whether it fits; and at its peak, for each task as commands usually do it.
 
 One token has to read all weights once, those of the experts that it does not use aside: their bytes divided by the
 bandwidth of the memory, and a little for each layer, is the time that it takes at least, with a short context.
@@ -11,16 +9,33 @@ bandwidth of the memory, and a little for each layer, is the time that it takes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
+from llmcli.models.footprint import (
+    BATCHES,
+    PAD_TOKENS,
+    SHARE_OF_FREE,
+    SPARE_SEQUENCES,
+    USUAL_CONTEXT,
+    WORKLOADS,
+    ContextShape,
+    KVSettings,
+    PlainKV,
+    Workload,
+    cache_bytes,
+    context_bytes,
+    context_for,
+    context_limit,
+    process_bytes,
+    repacked_bytes,
+    room_bytes,
+    small_context_bytes,
+)
 from llmcli.models.gguf import Header
 
-STEP = 256
-"""Tokens by which llama.cpp rounds a context up."""
-USUAL_CONTEXT = 4096
-"""Tokens of context that are planned with when nobody says how many."""
-_OUTPUTS, _BATCH, _FLOAT = 64, 512, 4
+STEP = PAD_TOKENS
+"""Tokens by which a context is rounded up."""
 _LAYER = 2e-4
 """Seconds of a token that a layer takes beside reading its weights: threads that wait for each other, small operations.
 
@@ -34,20 +49,23 @@ class Machine:
     """What there is: bytes of memory that can be allocated (None: unknown), free bytes of each GPU that is used.
 
     ``bandwidth``: bytes a second that all threads together read from memory, None where it was not measured.
+    ``repacked``: types of tensors that llama.cpp holds a second time here, see ``footprint.repacked_bytes``.
     """
 
     memory: int | None
     gpus: tuple[int, ...] = ()
     bandwidth: float | None = None
+    repacked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
     """What a model needs at ``context`` tokens on ``machine``; all in bytes.
 
-    ``weights``; ``per_token`` of context, None where the header cannot tell; ``buffers`` to compute in; ``read``: what
-    one token reads of the weights, None where unknown; ``layers``: their number. ``known``: the header was read; without
-    it cache and buffers are missing, and what is needed is more.
+    ``weights``; ``per_token`` of context, None where the header cannot tell; ``buffers`` to compute in, of which
+    the shortest context needs ``least_buffers`` (None: all); ``process``: what the process takes beside these; ``read``: what one token reads of the weights, None where unknown; ``layers``: their
+    number. ``known``: the header was read; without it all but the weights is missing, and what is needed is more.
+    ``peaks``: what the whole process will take at most, by the task that it does.
     """
 
     weights: int
@@ -58,6 +76,9 @@ class Fit:
     machine: Machine
     layers: int = 0
     known: bool = True
+    process: int = 0
+    least_buffers: int | None = None
+    peaks: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def cache(self) -> int:
@@ -65,9 +86,23 @@ class Fit:
         return (self.per_token or 0) * self.context
 
     @property
-    def needed(self) -> int:
-        """Weights, cache and buffers."""
+    def model(self) -> int:
+        """Weights, cache and buffers: what may lie on a GPU."""
         return self.weights + self.cache + self.buffers
+
+    @property
+    def needed(self) -> int:
+        """What has to be free for one answer with the whole context."""
+        return self.model + self.process
+
+    def peak(self, task: str = "chat") -> int:
+        """Return what the process will take at most when it does a task."""
+        return self.peaks.get(task, self.needed)
+
+    @property
+    def most(self) -> int:
+        """What the process will take at most, whatever it does."""
+        return max(self.peaks.values(), default=self.needed)
 
     @property
     def available(self) -> int | None:
@@ -77,7 +112,7 @@ class Fit:
     @property
     def on_gpu(self) -> bool:
         """Whether all of it fits the GPUs."""
-        return self.known and bool(self.machine.gpus) and self.needed <= sum(self.machine.gpus)
+        return self.known and bool(self.machine.gpus) and self.model <= sum(self.machine.gpus)
 
     @property
     def fits(self) -> bool | None:
@@ -95,7 +130,7 @@ class Fit:
 
         Of a model that is divided, what lies on a GPU is counted as read at once.
         """
-        left = 0 if self.on_gpu else 1 - sum(self.machine.gpus) / self.needed
+        left = 0 if self.on_gpu else 1 - sum(self.machine.gpus) / self.model
         if not left or not self.read or not self.machine.bandwidth:
             return None
         return 1 / (left * (self.read / self.machine.bandwidth + self.layers * _LAYER))
@@ -105,7 +140,10 @@ class Fit:
         """The longest context that would fit, a multiple of ``STEP``; 0 where none does or the cache is not known."""
         if self.available is None or not self.per_token:
             return 0
-        return max(0, self.available - self.weights - self.buffers) // self.per_token // STEP * STEP
+        least = self.buffers if self.least_buffers is None else self.least_buffers
+        growing = max(0, self.buffers - least) / max(1, self.context - STEP)  # bytes of buffers for a token
+        room = self.available - self.weights - self.process - least + growing * STEP
+        return max(0, int(room / (self.per_token + growing))) // STEP * STEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +151,8 @@ class Fitting:
     """What a model shall fit: the machine, asked for (more than once) when there is something to fetch, and a context.
 
     ``context`` in tokens, None for the usual; ``force``: fetch it all the same. ``obstacle`` says of a header why such
-    a model cannot run here whatever it needs, "" where it can.
+    a model cannot run here whatever it needs, "" where it can. ``choose`` says which settings of the KV cache the engine
+    would take for a job, with so many bytes for its context.
     """
 
     machine: Callable[[], Machine]
@@ -121,11 +160,29 @@ class Fitting:
     kv_type: str = "f16"
     force: bool = False
     obstacle: Callable[[Header], str] = lambda _: ""
+    choose: Callable[[Header, Workload, int], KVSettings] = lambda *_: PlainKV()
 
     def judge(self, header: Header | None, size: int) -> Fit:
         """Return what a model of ``size`` bytes needs."""
         context = usual_context(header, self.context)
-        return estimate(header, size, context, self.machine(), kv_type=self.kv_type)
+        fit = estimate(header, size, context, self.machine(), kv_type=self.kv_type)
+        if header is None:
+            return fit
+        return replace(fit, peaks={task: self._peak(header, fit, workload) for task, workload in WORKLOADS.items()})
+
+    def _peak(self, header: Header, fit: Fit, workload: Workload) -> int:
+        """Return the peak of a process that does a job, within the bounds that the engine keeps."""
+        repacked = 0 if fit.machine.gpus else repacked_bytes(header, fit.machine.repacked)
+        room = room_bytes(header, fit.weights, repacked) - small_context_bytes(header)
+        free = None if fit.available is None else fit.available - fit.weights - fit.process
+        if free is not None:
+            room = min(room, int(SHARE_OF_FREE * free))
+        context = self.context or context_limit(header, fit.weights, repacked, self.kv_type, free)
+        if self.context and len(workload.prompts) == 1:  # a context that somebody asks for gets used
+            workload = Workload((max(self.context, *workload.prompts),), workload.answers)
+        workload = workload.within(context)
+        shape, _ = context_for(workload.demand, self.choose(header, workload, room), header, room)
+        return fit.weights + repacked + fit.process + context_bytes(header, shape)
 
 
 def estimate(header: Header | None, size: int, context: int, machine: Machine, *, kv_type: str = "f16") -> Fit:
@@ -136,32 +193,24 @@ def estimate(header: Header | None, size: int, context: int, machine: Machine, *
     if header is None:
         return Fit(size, None, 0, context, None, machine, known=False)
     share = _read_share(header)
+    shape = ContextShape(context, SPARE_SEQUENCES, BATCHES[-1], kv_type=kv_type)
+    least = replace(shape, cells=STEP)
     return Fit(
         weights=size,
         per_token=header.attention_bytes_per_token(kv_type, kv_type),
-        buffers=compute_buffers(header),
+        buffers=context_bytes(header, shape) - cache_bytes(header, context, kv_type),
         context=context,
         read=None if share is None else int(size * share),
         machine=machine,
         layers=header.block_count or 0,
+        process=process_bytes(header),
+        least_buffers=context_bytes(header, least) - cache_bytes(header, STEP, kv_type),
     )
 
 
 def usual_context(header: Header | None, wanted: int | None) -> int:
     """Return the tokens of context to plan with: those ``wanted``, or the usual ones; no more than the model has."""
     return min(wanted or USUAL_CONTEXT, (header and header.context_length) or wanted or USUAL_CONTEXT)
-
-
-def compute_buffers(header: Header) -> int:
-    """Return the bytes that evaluating a full batch takes beside weights and cache, about."""
-    wide = _largest(header.per_layer("feed_forward_length"))
-    experts = _largest(header.per_layer("expert_feed_forward_length")) * (header.number("expert_used_count") or 1)
-    layer = 2 * max(wide, experts) + (header.number("embedding_length") or 0)  # gate, up, and what goes around
-    return _FLOAT * (_OUTPUTS * (header.vocabulary or 0) + _BATCH * layer)
-
-
-def _largest(number: int | Sequence[int] | None) -> int:
-    return max(number, default=0) if isinstance(number, Sequence) else number or 0
 
 
 def _read_share(header: Header) -> float | None:

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from llmcli.errors import UnavailableError
 from llmcli.models.catalogue import CatalogueEntry
 from llmcli.models.fit import Fit, Fitting
-from llmcli.models.gguf import Header
+from llmcli.models.gguf import Header, Tensor
 from llmcli.models.offers import refusal
 
 FLUENT = 5
 """Tokens a second, about as fast as people read: what is slower is recommended last."""
+_MAIN_TENSORS = {"Q4_K_M": ("Q4_K", 0.65), "Q4_0": ("Q4_0", 0.9), "MXFP4": ("MXFP4", 0.9), "Q8_0": ("Q8_0", 0.95)}
+"""The type of most tensors of a quantization, and about their share of its bytes."""
 _SAME = {"nb": "no", "nn": "no", "tl": "fil"}  # codes of languages that the catalogue has under another
 
 
@@ -83,7 +85,9 @@ def _header(entry: CatalogueEntry) -> Header:
     }
     metadata = {f"{entry.name}.{key}": entry.attention[name] for key, name in shape.items() if name in entry.attention}
     metadata[f"{entry.name}.context_length"] = entry.context
-    return Header(3, {"general.architecture": entry.name, **metadata}, (), 0, entry.size)
+    kind, share = _MAIN_TENSORS.get(entry.quantizations[0], ("", 0.0))
+    main = Tensor("blk.0.weight", (1, 1), kind, 0, int(share * entry.size))
+    return Header(3, {"general.architecture": entry.name, **metadata}, (main,), 0, entry.size)
 
 
 def _base(code: str) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TypeAlias
 
+from llmcli.engine import machine
 from llmcli.engine.embedding import Embedder
 from llmcli.errors import InternalError
 
-_REST_S = 60.0
+_REST_S = 30.0
 """Seconds without a text to embed after which the memory for that is freed."""
 
 Vectors: TypeAlias = "tuple[list[array.array[float]], int]"
@@ -87,6 +88,7 @@ class EmbeddingQueue:
     def _free(self) -> None:
         if self._embedder is not None:
             self._embedder.close()
+            machine.release_free_memory()
 
     def _advance(self, job: _Job) -> bool:
         """Embed the next text of a job; True when it was the last, or nobody waits for it.

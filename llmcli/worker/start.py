@@ -46,8 +46,6 @@ INHERITED = (
 """Limits (getrlimit(2)) under which a worker cannot serve other commands than the one that started it."""
 _FEW = 256
 """Descriptors that are too few for a worker."""
-OWN_MEMORY = 64 << 20
-"""Bytes that a worker takes beside its model: the interpreter, the libraries, the server."""
 _LOG_BYTES = 1 << 20
 
 

@@ -11,7 +11,8 @@ import pytest
 from llmcli.engine import machine
 from llmcli.engine.machine import Gpu
 from llmcli.models.file import ModelFile
-from llmcli.models.fit import compute_buffers
+from llmcli.models.fit import STEP, Machine, estimate
+from llmcli.models.footprint import PROCESS_BYTES
 from llmcli.models.gguf import read_header
 from llmcli.models.library import Library
 
@@ -95,22 +96,28 @@ def test_a_context_larger_than_the_model_s_is_78_where_it_was_configured(llm):
 
 @pytest.fixture
 def loaded(llm):
-    """Return the bytes that the model takes without a cache: its weights, and buffers to compute in."""
-    return llm.model.stat().st_size + compute_buffers(read_header(llm.model))
+    """Return a function from a context to what a process takes without a cache: itself, weights, buffers to compute in."""
+
+    def without_cache(context):
+        fit = estimate(read_header(llm.model), llm.model.stat().st_size, context, Machine(None))
+        return fit.needed - fit.cache
+
+    return without_cache
 
 
 def test_a_context_larger_than_the_memory_is_71_with_figures(llm, loaded, monkeypatch):
-    """Weights, buffers and cache against what is free; nothing is loaded."""
-    monkeypatch.setattr(machine, "available_memory", lambda: 1_000_000)
+    """The process, weights, buffers and cache against what is free; nothing is loaded."""
+    free = loaded(8000) + 3000 * 256
+    monkeypatch.setattr(machine, "available_memory", lambda: free)
     run = llm("ask", "Q", "--ctx", "8000", "--kv-type", "f16")
-    needed = loaded + 8000 * 256
+    needed = loaded(8000) + 8000 * 256
     assert run.code == 71 and run.backend is None and run.out == ""
     happened, advice = run.err.splitlines()
     assert happened.startswith(
         f"llm: out of memory for {llm.model} with a context of 8000 tokens ({needed / 1e6:.1f} MB"
     )
-    assert "of it weights" in happened and "256 bytes a token of context, 1.0 MB free" in happened
-    fits = (1_000_000 - loaded) // 256 // 256 * 256
+    assert "of it weights" in happened and f"256 bytes a token of context, {free / 1e6:.1f} MB free" in happened
+    fits = max(ctx for ctx in range(STEP, 8000, STEP) if loaded(ctx) + ctx * 256 <= free)  # buffers grow with it too
     assert advice == f"Try: --ctx {fits}"
     assert llm("ask", "Q", "--ctx", str(fits), "--kv-type", "f16").code == 0
     error = json.loads(llm("ask", "Q", "--ctx", "8000", "--json").err)["error"]
@@ -120,14 +127,14 @@ def test_a_context_larger_than_the_memory_is_71_with_figures(llm, loaded, monkey
 @pytest.mark.parametrize(("ctx", "code"), [(3000, 0), (3001, 71)])
 def test_the_weights_take_memory_too(llm, loaded, monkeypatch, ctx, code):
     """The cache has what they and the buffers leave: here room for 3000 tokens of 256 bytes each."""
-    monkeypatch.setattr(machine, "available_memory", lambda: loaded + 3000 * 256)
+    monkeypatch.setattr(machine, "available_memory", lambda: loaded(3000) + 3000 * 256)
     assert llm("ask", "Q", "--ctx", str(ctx), "--kv-type", "f16").code == code
 
 
 def test_a_smaller_type_of_cache_holds_a_longer_context(llm, loaded, monkeypatch):
     """Where the engine may choose the type, only what no type holds is refused."""
     per_token = read_header(llm.model).kv_bytes_per_token("q8_0", "q8_0")
-    monkeypatch.setattr(machine, "available_memory", lambda: loaded + 8000 * per_token)
+    monkeypatch.setattr(machine, "available_memory", lambda: loaded(8000) + 8000 * per_token)
     assert llm("ask", "Q", "--ctx", "8000", "--kv-type", "f16").code == 71
     assert llm("ask", "Q", "--ctx", "8000", "--kv-type", "q8_0").code == 0
     assert llm("ask", "Q", "--ctx", "8000").code == 0 and llm("ask", "Q", "--ctx", "8001").code == 71
@@ -162,5 +169,5 @@ def test_a_memory_of_unknown_size_refuses_nothing(llm, monkeypatch):
 @pytest.mark.parametrize(("name", "code"), [("mamba", 0), ("lfm2", 71), ("gemma3", 71), ("qwen3moe", 71)])
 def test_only_what_the_header_tells_is_refused(llm, tiny, monkeypatch, name, code):
     """A recurrent state does not grow with the context; the attention layers of a hybrid model have a cache."""
-    monkeypatch.setattr(machine, "available_memory", lambda: 1_200_000)
+    monkeypatch.setattr(machine, "available_memory", lambda: PROCESS_BYTES + 2_000_000)
     assert llm("ask", "Q", "-m", str(tiny(name)), "--ctx", "8000").code == code

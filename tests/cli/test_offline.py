@@ -67,6 +67,7 @@ def watched(hub, tmp_path):
             cwd=tmp_path,
         )
         assert done.returncode == 0, done.stderr
+        sys.stdout.write(done.stderr)  # pytest shows it when a test fails
         found = "".join(log.read_text() for log in logs if log.exists()).splitlines()
         calls = [line for line in found if line.startswith("socket.") or "AF_INET" in line]
         return json.loads(done.stderr.splitlines()[-1]), calls

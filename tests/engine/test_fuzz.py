@@ -114,10 +114,10 @@ class Fickle:
         self.random = random.Random(seed)
         self.moves = 0
 
-    def choose(self, _waiting, _width, current):
+    def choose(self, _waiting, _width, current, _capacity):
         return current or CacheSettings()
 
-    def layout(self, _together, _width, current):
+    def layout(self, _together, _width, current, _capacity):
         wanted = replace(current, unified=self.random.random() < 0.5)
         self.moves += wanted != current
         return wanted

@@ -9,6 +9,7 @@ import pytest
 from gguf_bytes import ARCHITECTURE, entry, gguf, numbers, tensor, text
 
 from llmcli.models.fit import STEP, USUAL_CONTEXT, Fit, Fitting, Machine, estimate, usual_context
+from llmcli.models.footprint import BATCHES, SPARE_SEQUENCES, ContextShape, context_bytes, process_bytes
 from llmcli.models.gguf import parse_header, read_header
 
 PLENTY = Machine(10**12)
@@ -29,11 +30,12 @@ def need(needed, *, weights=None, per_token=0, context=0, machine=PLENTY, read=N
 
 
 def test_what_is_needed(tiny):
-    """Weights, a cache for the context, and the buffers of a step."""
+    """The process, weights, a cache for the context, and the buffers of a step."""
     header, found = read_header(tiny("llama")), fit(tiny, "llama")
     assert (found.weights, found.per_token, found.cache) == (header.size, 256, 256_000)
-    assert found.buffers == 4 * (64 * header.vocabulary + 512 * (2 * 128 + 64))
-    assert found.needed == found.weights + found.cache + found.buffers
+    assert found.process == process_bytes(header) > 40_000_000
+    assert found.cache + found.buffers == context_bytes(header, ContextShape(1000, SPARE_SEQUENCES, BATCHES[-1]))
+    assert found.needed == found.weights + found.cache + found.buffers + found.process
 
 
 def test_a_smaller_type_of_cache_takes_less(tiny):

@@ -9,6 +9,7 @@ import pytest
 from llmcli.errors import DoesNotFit, UnavailableError
 from llmcli.models.catalogue import CatalogueEntry, HubSource, load_catalogue
 from llmcli.models.fit import Fitting, Machine
+from llmcli.models.footprint import PROCESS_BYTES
 from llmcli.models.recommend import FLUENT, estimate_entry, recommend
 
 GB = 10**9
@@ -85,10 +86,11 @@ def test_the_wanted_context_is_respected():
     """By what the model was trained for, and by the memory that its cache takes."""
     longer = replace(SMALL, context=5000)
     assert names((longer, MIDDLE), context=4000) == ["small"]
-    cache = 5000 * 10 * 2 * (50 + 50) * 2
-    assert names((longer,), context=5000, memory=longer.size + cache) == ["small"]
+    needed = estimate_entry(longer, Fitting(lambda: Machine(None), 5000)).needed
+    assert needed > longer.size + PROCESS_BYTES + 5000 * 10 * 2 * (50 + 50) * 2
+    assert names((longer,), context=5000, memory=needed) == ["small"]
     with pytest.raises(DoesNotFit):
-        names((longer,), context=5000, memory=longer.size + cache - 1)
+        names((longer,), context=5000, memory=needed - 1)
 
 
 @pytest.mark.parametrize("how", [{"task": "code"}, {"languages": ("am",)}, {"context": 1001}])

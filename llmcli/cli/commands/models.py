@@ -83,11 +83,12 @@ def pull(
 
 @command(*GENERAL, examples="llm models show\nllm models show qwen3-1.7b --json")
 def show(cli: Context, name: OptionalName = None) -> int:
-    """Show what is known about a model: its header, its size, where it came from."""
-    from llmcli.cli import shelf
+    """Show what is known about a model: its header, its size, what each task takes, where it came from."""
+    from llmcli.cli import fitting, shelf
 
     try:
-        facts = shelf.details(cli.models, cli.models.find(name))
+        model = cli.models.find(name)
+        facts = shelf.details(cli.models, model, fitting.peaks(cli, model))
     except ModelNotHere as missing:
         entries = {entry.name: entry for entry in cli.models.catalogue()}
         if missing.subject not in entries:

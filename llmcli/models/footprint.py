@@ -1,0 +1,336 @@
+"""What a model takes of the memory while it runs, computed from its header and the settings of its context.
+
+These formulas are the only ones: what ``llm models`` shows comes from them, the engine chooses the size of its contexts by
+them (``context_for``), and ``benchmarks/memory.py`` compares them with the peak of a real process.
+
+A process takes: itself (``process_bytes``), the weights (their file is mapped into memory; what llama.cpp repacks for the
+processor is held a second time), and for each context the KV cache, recurrent states, logits, and the compute buffer. The
+last is as large as the most demanding part of llama.cpp's graph, for one ubatch: the logits, the feed-forward layer, or
+attention, which without flash attention holds one number for each pair of a token and a cell of every head. Checked
+against "compute buffer size" in llama.cpp's log for models of 135 million parameters and for tiny ones of every kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from llmcli.models.gguf import Header
+
+PAD_TOKENS = 256
+"""Tokens by which llama.cpp rounds a context up."""
+LLAMA_MAX_SEQ = 256
+"""llama.cpp's own limit on sequence ids."""
+USUAL_CONTEXT = 4096
+"""Tokens of context that are planned with when nobody says how many."""
+FIRST_ANSWER_TOKENS = 512
+"""Tokens of answer for which room is made at first; the context grows when an answer is longer."""
+WIDTH = 16
+"""Sequences that run at once, unless more are found to be faster."""
+BATCHES = (512, 256, 128)
+"""Tokens of one evaluation, the most wanted first. On two cores prompts of the starter run as fast with 128 as with 512,
+and a compute buffer that grows with the batch is a quarter as large."""
+MAX_OUTPUTS = 64
+"""Logits that one evaluation may ask for, unless more sequences run."""
+SPARE_SEQUENCES = 2
+"""Sequence ids for what is kept, where each has memory of its own."""
+
+SHARE_OF_FREE = 0.9
+"""Of the memory that is free, what contexts are laid out for; the rest is left to other processes."""
+PROCESS_BYTES = 46_000_000
+"""Resident memory of a process that has loaded a model of 0.1 MB: Python, the libraries, llama.cpp. Measured: 44 MB of
+the worker before and 46 MB after its first request."""
+_VOCABULARY_BYTES = 260
+"""Bytes that llama.cpp and the tokenizer keep for each token of the vocabulary (measured: 49,152 tokens take 12.8 MB)."""
+SMALL_WEIGHTS_BYTES = 1_000_000_000
+_TIMES_SMALL, _TIMES_LARGE = 4, 2
+FLOOR_BYTES = 256_000_000
+"""Least bound of a whole process. Of it the process takes 46 MB and the tables of a vocabulary up to 70 MB (262,144
+tokens), so that at least 140 MB remain for weights and contexts of a model whose weights are next to nothing."""
+_SMALL_TOKENS = 512
+_RESTING_BYTES, _RESTING_SHARE = 16_000_000, 8
+_FLOAT, _HALF = 4, 2
+_FLASH_FLOATS, _PLAIN_FLOATS, _RECURRENT_FLOATS = 12, 6, 16  # numbers a token, as multiples of the embedding's length
+
+
+class KVSettings(Protocol):
+    """How a KV cache is laid out: in one buffer or one for each sequence, for which kernel, in which type."""
+
+    @property
+    def unified(self) -> bool: ...
+    @property
+    def flash_attention(self) -> bool: ...
+    @property
+    def kv_type(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlainKV:
+    """llama.cpp's own settings: one buffer, flash attention."""
+
+    unified: bool = True
+    flash_attention: bool = True
+    kv_type: str = "f16"
+
+
+@dataclass(frozen=True, slots=True)
+class ContextShape:
+    """What decides how much memory a context takes.
+
+    ``cells``: tokens that it holds, of all sequences together when ``unified``, else of each; ``sequences``: ids;
+    ``batch``: tokens of one evaluation.
+    """
+
+    cells: int
+    sequences: int
+    batch: int = BATCHES[0]
+    unified: bool = True
+    flash_attention: bool = True
+    kv_type: str = "f16"
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the cache holds of all sequences together."""
+        return self.cells if self.unified else self.cells * self.sequences
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What is to run at once: tokens of each sequence with its answer, in the order in which they are served.
+
+    ``shared``: tokens that all of them begin with; ``branches``: sequences that will begin where each one ends.
+    ``width``: how many may run at once.
+    """
+
+    needs: tuple[int, ...]
+    shared: int = 0
+    branches: tuple[int, ...] = ()
+    width: int = WIDTH
+
+    def first(self, count: int) -> Demand:
+        """Return the demand of the first ``count`` sequences alone."""
+        return replace(self, needs=self.needs[:count], branches=self.branches[:count])
+
+    def cells(self, *, unified: bool) -> int:
+        """Return the cells of one buffer: of one for all, in which what they share lies once, or of one for each."""
+        cells = sum(self.needs) - self.shared * (len(self.needs) - 1) if unified else max(self.needs)
+        return -(-cells // PAD_TOKENS) * PAD_TOKENS
+
+    def sequences(self, spare: int, *, elastic: bool) -> int:
+        """Return the ids: where they cost (``elastic``) one for each or its branches, and a few to keep."""
+        if not elastic:
+            return min(2 * self.width, LLAMA_MAX_SEQ)
+        grown = min(self.width, sum(self.branches))
+        owners = sum(count > 0 for count in self.branches)
+        return min(max(len(self.needs), grown) + owners + spare, LLAMA_MAX_SEQ)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A job as a task usually gives it: tokens of each prompt and of its answer, and what all prompts begin with."""
+
+    prompts: tuple[int, ...]
+    answers: tuple[int, ...]
+    shared: int = 0
+
+    def within(self, context: int) -> Workload:
+        """Return the same cut into requests that fit ``context`` tokens."""
+        pairs: list[tuple[int, int]] = []
+        for prompt, answer in zip(self.prompts, self.answers, strict=True):
+            kept = min(answer, context // 2)
+            parts = -(-prompt // (context - kept))
+            pairs += [(min(prompt, context - kept), kept)] * parts
+        prompts, answers = zip(*pairs, strict=True)
+        return Workload(prompts, answers, min(self.shared, *prompts))
+
+    @property
+    def demand(self) -> Demand:
+        """What runs at once."""
+        needs = tuple(prompt + answer for prompt, answer in zip(self.prompts, self.answers, strict=True))
+        return Demand(needs[:WIDTH], self.shared)
+
+
+WORKLOADS: Mapping[str, Workload] = {
+    "chat": Workload((60,), (FIRST_ANSWER_TOKENS,)),
+    "code": Workload((60,), (FIRST_ANSWER_TOKENS,)),
+    "translate": Workload((100, 160, 180, 250) * 4, (100, 180, 220, FIRST_ANSWER_TOKENS) * 4, shared=40),
+    "summarize": Workload((18_000,), (FIRST_ANSWER_TOKENS,)),
+    "classify": Workload((270,) * 16, (0,) * 16, shared=250),
+}
+"""What commands have a model do, by task: one answer, many segments of a document, a long text, many records. The lengths
+are those of a question, of the README of this project, and of 400 lines."""
+
+
+def context_for(
+    demand: Demand, cache: KVSettings, header: Header, room: int | None, batch: int = BATCHES[0]
+) -> tuple[ContextShape, int]:
+    """Return the context for as many sequences of ``demand`` as ``room`` bytes hold, and how many those are.
+
+    One at least, whatever it takes: whether that can be allocated is for the caller to find out. Smaller batches (than
+    ``batch`` tokens) and fewer ids to keep go before fewer sequences. ``room``: None without a bound.
+    """
+    elastic = header.recurrent or not cache.unified
+
+    def shape(count: int, batch: int, spare: int) -> ContextShape:
+        part = demand.first(count)
+        return ContextShape(
+            part.cells(unified=cache.unified),
+            part.sequences(spare, elastic=elastic),
+            batch,
+            cache.unified,
+            cache.flash_attention,
+            cache.kv_type,
+        )
+
+    count = len(demand.needs)
+    wanted = shape(count, batch, SPARE_SEQUENCES)
+    if room is None or context_bytes(header, wanted) <= room:
+        return wanted, count
+    variants = [(smaller, SPARE_SEQUENCES) for smaller in BATCHES if smaller < batch]
+    variants += [(min(batch, BATCHES[-1]), 1)] if elastic else []
+    for least, spare in variants:
+        wanted = shape(count, least, spare)
+        if context_bytes(header, wanted) <= room:
+            return wanted, count
+    least, spare = variants[-1] if variants else (batch, SPARE_SEQUENCES)
+    low, high = 1, max(1, count - 1)
+    while low < high:  # the most sequences that fit
+        middle = (low + high + 1) // 2
+        fits = context_bytes(header, shape(middle, least, spare)) <= room
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return shape(low, least, spare), low
+
+
+def context_bytes(header: Header, shape: ContextShape) -> int:
+    """Return the bytes of a context, about: KV cache, recurrent states, logits, compute buffer."""
+    states = recurrent_bytes(header) * shape.sequences
+    logits = _FLOAT * (header.vocabulary or 0) * min(shape.sequences, MAX_OUTPUTS)
+    return cache_bytes(header, shape.tokens, shape.kv_type) + states + logits + compute_bytes(header, shape)
+
+
+def cache_bytes(header: Header, tokens: int, kv_type: str) -> int:
+    """Return the bytes of a KV cache for so many tokens; at most, see ``Header.attention_bytes_per_token``."""
+    return (header.attention_bytes_per_token(kv_type, kv_type) or 0) * tokens
+
+
+def recurrent_bytes(header: Header) -> int:
+    """Return the bytes of the states that recurrent layers keep for each sequence, whatever its length; 0 without such.
+
+    Sizes as in llama.cpp's ``llama_hparams::n_embd_r`` and ``n_embd_s``; every layer is counted that has no attention of
+    its own in the header, so it is an upper bound.
+    """
+    number = header.number
+    embedding, layers = number("embedding_length") or 0, header.block_count or 0
+    heads = header.kv_heads
+    if isinstance(heads, tuple):
+        layers = sum(not count for count in heads)
+    state, inner = number("ssm.state_size") or 0, number("ssm.inner_size") or 0
+    kernel, groups = number("ssm.conv_kernel") or 0, number("ssm.group_count") or 0
+    floats = state * inner + max(0, kernel - 1) * (inner + 2 * groups * state)
+    floats += max(0, (number("shortconv.l_cache") or 0) - 1) * embedding
+    if number("wkv.head_size"):
+        floats += (number("wkv.head_size") or 0) * embedding + (number("token_shift_count") or 2) * embedding
+    return _FLOAT * layers * floats
+
+
+def compute_bytes(header: Header, shape: ContextShape) -> int:
+    """Return the bytes of llama.cpp's compute buffer, about."""
+    embedding = header.number("embedding_length") or 0
+    heads = largest(header.per_layer("attention.head_count"))
+    query = heads * (header.number("attention.key_length") or 0)
+    batch = min(shape.batch, shape.cells)
+    masks = 2 if header.number("attention.sliding_window") else 1
+    row = max(embedding, query)
+    pairs = batch * shape.cells if header.attention_bytes_per_token() else 0
+    if shape.flash_attention:
+        floats, scores = _FLASH_FLOATS * row, _HALF * masks * pairs
+    else:
+        floats, scores = _PLAIN_FLOATS * row, _FLOAT * (heads + masks) * pairs
+    if header.recurrent:
+        floats = max(floats, _RECURRENT_FLOATS * embedding)
+    wide = largest(header.per_layer("feed_forward_length"))
+    experts = largest(header.per_layer("expert_feed_forward_length")) * (header.number("expert_used_count") or 1)
+    layer = _FLOAT * batch * (2 * max(wide, experts) + 3 * embedding)  # gate, up, and what goes around
+    logits = _FLOAT * max(shape.sequences, min(batch, MAX_OUTPUTS)) * (header.vocabulary or 0)
+    return max(_FLOAT * batch * floats + scores, layer, logits)
+
+
+def process_bytes(header: Header) -> int:
+    """Return the bytes that a process takes beside weights and contexts."""
+    return PROCESS_BYTES + _VOCABULARY_BYTES * (header.vocabulary or 0)
+
+
+def repacked_bytes(header: Header, types: frozenset[str]) -> int:
+    """Return the bytes of weights that are held a second time, since llama.cpp repacks tensors of these ``types``.
+
+    The mapped file keeps its pages, which the system takes back when memory is short.
+    """
+    if header.recurrent:  # the engine has these loaded as they are
+        return 0
+    tied = all(tensor.name != "output.weight" for tensor in header.tensors)
+    return sum(
+        tensor.nbytes
+        for tensor in header.tensors
+        if tensor.type in types and len(tensor.shape) > 1 and (tied or tensor.name != "token_embd.weight")
+    )
+
+
+def room_bytes(header: Header, weights: int, repacked: int) -> int:
+    """Return what all contexts of a process may take together by default, for so many bytes of weights.
+
+    Less than nothing where the process without a context is larger than its bound already.
+    """
+    return bound_bytes(weights) - process_bytes(header) - weights - repacked
+
+
+def small_context_bytes(header: Header) -> int:
+    """Return what one kind of work leaves to the other of these: the bytes of a context for one short answer."""
+    return context_bytes(header, ContextShape(_SMALL_TOKENS, SPARE_SEQUENCES, BATCHES[-1]))
+
+
+def context_limit(header: Header, weights: int, repacked: int, kv_type: str, free: int | None) -> int:
+    """Return the tokens of context that one sequence may have when nobody says how many.
+
+    No more than the model has. Below 1 GB of weights what the bound of the process leaves, from there on what of ``free``
+    bytes (None: unknown) a cache of this type holds; at least as many as are planned with usually.
+    """
+    most = header.context_length or USUAL_CONTEXT
+    rooms = [] if free is None else [int(SHARE_OF_FREE * free)]
+    if weights < SMALL_WEIGHTS_BYTES:
+        rooms.append(room_bytes(header, weights, repacked) - small_context_bytes(header))
+    longest = longest_tokens(header, kv_type, min(rooms)) if rooms else most
+    return min(most, max(USUAL_CONTEXT, longest))
+
+
+def bound_bytes(weights: int) -> int:
+    """Return what a whole process may take by default, for ``weights`` bytes: 4 times as much below 1 GB.
+
+    From there on 4 GB, or twice the weights where that is more. Never less than ``FLOOR_BYTES``.
+    """
+    if weights < SMALL_WEIGHTS_BYTES:
+        return max(_TIMES_SMALL * weights, FLOOR_BYTES)
+    return max(_TIMES_SMALL * SMALL_WEIGHTS_BYTES, _TIMES_LARGE * weights)
+
+
+def resting_bytes(weights: int) -> int:
+    """Return the bytes of states that an engine without work keeps, so that what it answers next need not begin anew."""
+    return max(_RESTING_BYTES, weights // _RESTING_SHARE)
+
+
+def longest_tokens(header: Header, kv_type: str, room: int) -> int:
+    """Return the most tokens of context of one sequence that ``room`` bytes hold, a multiple of 256; 0 where none does."""
+    per_token = header.attention_bytes_per_token(kv_type, kv_type)
+    if not per_token:
+        return header.context_length or 0
+    low, high = 0, room // per_token // PAD_TOKENS
+    while low < high:
+        middle = (low + high + 1) // 2
+        shape = ContextShape(middle * PAD_TOKENS, SPARE_SEQUENCES, BATCHES[-1], kv_type=kv_type)
+        low, high = (middle, high) if context_bytes(header, shape) <= room else (low, middle - 1)
+    return low * PAD_TOKENS
+
+
+def largest(number: int | Sequence[int] | None) -> int:
+    """Return a number, or the largest of one for each layer; 0 for None."""
+    return max(number, default=0) if isinstance(number, Sequence) else number or 0
