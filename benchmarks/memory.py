@@ -1,22 +1,100 @@
-"""Peak memory of `llm ask` against llama.cpp's llama-completion on the same context size: MiB of resident memory."""
+"""Resident memory of the worker for each verb: what `llm models show` predicts, the peak, and the rest after the work.
+
+Each verb has a worker of its own in a runtime directory of this benchmark. Its input is about as large as the workloads
+of ``llmcli.models.footprint``. The peak is the kernel's (VmHWM in /proc, so this part needs Linux); the figure at rest is
+taken after the time in which an idle worker gives its buffers back. With --llama-cpp a second table compares the peak of
+`llm ask --no-worker` with that of llama-completion on the same context size. All figures are MiB of resident memory.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
 import common
 
+from llmcli.engine.lane import RELEASE_S
+
 PROMPT = "Write a story about the sea."
+MIB = 2**20
+BEFORE = {"ask": 169, "chat": 168, "sentiment": 200, "summarize": 1119}
+"""MiB that workers took before contexts had a budget: 16 sequences of up to 8,192 cells; on a processor without AMX."""
 
 
-def main() -> None:
-    """Measure and print."""
-    options = common.parser(__doc__ or "").parse_args()
-    if not options.llama_cpp:
-        raise SystemExit("--llama-cpp names the directory of llama-completion")
-    model = common.model_path(options.model)
+@dataclass(frozen=True)
+class Verb:
+    """A command, what it reads from standard input, and the task of `llm models show` that it is."""
+
+    argv: tuple[str, ...]
+    task: str
+    text: str = ""
+
+
+def verbs() -> dict[str, Verb]:
+    """Return the commands that are measured."""
+    paragraphs = [" ".join(common.words(50 + 20 * (number % 5), number)) for number in range(40)]
+    records = [f"I really like the number {number}." for number in range(400)]
+    return {
+        "ask": Verb(("ask", "--max-tokens", "512", PROMPT), "chat"),
+        "chat": Verb(("chat", "--no-save", "--max-tokens", "512"), "chat", PROMPT),
+        "translate": Verb(("translate", "--to", "fr", "--no-tm"), "translate", "\n\n".join(paragraphs)),
+        "sentiment": Verb(("sentiment",), "classify", "\n".join(records)),
+        "summarize": Verb(("summarize",), "summarize", " ".join(common.words(15_000, 1))),
+    }
+
+
+def measure(llm: str, model: str, verb: Verb) -> tuple[float, float]:
+    """Return the worker's peak, and what it takes at rest, in MiB."""
+    with tempfile.TemporaryDirectory(prefix="llm") as directory:
+        environ = {**os.environ, "LLMCLI_RUNTIME_DIR": directory, "LLMCLI_TUNE": "off", "LLMCLI_WORKER": "on"}
+        command = [llm, *verb.argv, "-m", model]
+        how = {"input": verb.text} if verb.text else {"stdin": subprocess.DEVNULL}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, **how)  # type: ignore[call-overload]
+        if done.returncode not in {0, 3}:  # 3: the starter left something out, and said so
+            raise SystemExit(f"{' '.join(command)}: exit {done.returncode}: {done.stderr}")
+        (worker,) = _workers(llm, environ)
+        peak = _kibibytes(worker["pid"], "VmHWM") / 1024
+        time.sleep(RELEASE_S + 5)
+        rest = _kibibytes(worker["pid"], "VmRSS") / 1024
+        subprocess.run([llm, "worker", "stop"], check=True, capture_output=True, env=environ)
+        return peak, rest
+
+
+def _workers(llm: str, environ: dict[str, str]) -> list[dict[str, int]]:
+    listed = subprocess.run([llm, "worker", "list", "--json"], check=True, capture_output=True, text=True, env=environ)
+    return [json.loads(line) for line in listed.stdout.splitlines()]
+
+
+def _kibibytes(pid: int, field: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+
+
+def compare_predictions(options: argparse.Namespace, model: str) -> None:
+    """Print what was predicted for each verb, and what it took."""
+    shown = subprocess.run([options.llm, "models", "show", "--json", model], check=True, capture_output=True, text=True)
+    needs = json.loads(shown.stdout)["needs"]
+    rows = []
+    for name, verb in verbs().items():
+        peak, rest = measure(options.llm, model, verb)
+        predicted = needs[verb.task] / MIB
+        before = str(BEFORE.get(name, ""))
+        rows.append([name, before, f"{predicted:.0f}", f"{peak:.0f}", f"{peak / predicted:.2f}", f"{rest:.0f}"])
+    common.table(rows, ["worker", "peak before", "predicted", "peak", "ratio (0.8 to 1.2)", "at rest"])
+
+
+def compare_with_peer(options: argparse.Namespace, model: str) -> None:
+    """Print the peaks of `llm ask` and of llama-completion."""
     peer = str(options.llama_cpp / "llama-completion")
     rows = []
     for context in ("512", "4096", "8192"):
-        ask = [options.llm, "ask", "-m", model, "--ctx", context, "--max-tokens", "64", PROMPT]
+        ask = [options.llm, "ask", "--no-worker", "-m", model, "--ctx", context, "--max-tokens", "64", PROMPT]
         completion = [peer, "-m", model, "-c", context, "-n", "64", "-no-cnv", "-p", PROMPT]
         ours, theirs = common.in_turn(
             options.runs, lambda a=ask: common.run(a).peak, lambda c=completion: common.run(c).peak
@@ -24,6 +102,15 @@ def main() -> None:
         ratio = common.ratio(ours, theirs)
         rows.append([f"context {context}", common.span(ours, 0), common.span(theirs, 0), f"{ratio:.2f}", "1.3"])
     common.table(rows, ["peak memory", "llm ask, MiB", "llama-completion, MiB", "ratio", "at most"])
+
+
+def main() -> None:
+    """Measure and print."""
+    options = common.parser(__doc__ or "").parse_args()
+    model = common.model_path(options.model)
+    compare_predictions(options, model)
+    if options.llama_cpp:
+        compare_with_peer(options, model)
 
 
 if __name__ == "__main__":
