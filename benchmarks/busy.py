@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 import common
 
-from llmcli.backends.base import run
-from llmcli.engine.machine import cores
-from llmcli.types import EngineOptions, Finished, Request, TextPiece
+from llmcli.backends.base import run_requests
+from llmcli.engine.llama.hardware import detect_cores
+from llmcli.types import EngineOptions, Finished, Request, TextDelta
 
 SETTLED = 20
 PROMPT = 512
@@ -66,8 +66,8 @@ def answer(model: str, threads: int | None, request: Request) -> tuple[Finished,
     """Run one request on an engine of its own; returns its end and when each piece of text came."""
     with common.engine(model, EngineOptions(threads=threads)) as backend:
         times, ends = [], []
-        for event in run(backend, [request]):
-            if isinstance(event, TextPiece):
+        for event in run_requests(backend, [request]):
+            if isinstance(event, TextDelta):
                 times.append(time.perf_counter())
             elif isinstance(event, Finished):
                 ends.append(event)
@@ -104,7 +104,7 @@ def row(name: str, fixed: Sequence[Sequence[float]], adaptive: Sequence[float], 
 def compare(options: argparse.Namespace) -> None:
     """Measure and print."""
     model = common.model_path(options.model)
-    every = cores().physical
+    every = detect_cores().physical
     numbers = [*sorted({n for n in options.threads or range(1, every) if n < every}), every]
     with common.engine(model, EngineOptions()) as backend:
         prompt = " ".join(common.cut(backend, common.words(PROMPT), PROMPT))

@@ -64,12 +64,12 @@ def model_path(given: str | None) -> str:
     if given:
         return str(Path(given).resolve())
     from llmcli.interrupt import Interrupt
-    from llmcli.models.library import Library
-    from llmcli.settings import find_paths, resolve
+    from llmcli.models.library.model_library import ModelLibrary
+    from llmcli.settings import find_paths, resolve_settings
 
     paths = find_paths(os.environ)
-    library = Library(resolve({}, os.environ, paths.config_file), paths, os.environ)
-    return str(library.ready("smollm2-135m", Interrupt()).path)
+    library = ModelLibrary(resolve_settings({}, os.environ, paths.config_file), paths, os.environ)
+    return str(library.ensure_verified("smollm2-135m", Interrupt()).path)
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,10 @@ def span(figures: Sequence[float], digits: int = 2) -> str:
 @contextlib.contextmanager
 def engine(model: str, options: EngineOptions) -> Iterator[Backend]:
     """Yield an engine in this process whose model is loaded."""
-    from llmcli.backends.local import LocalBackend
+    from llmcli.backends.local import open_local_backend
     from llmcli.interrupt import Interrupt
 
-    backend = LocalBackend(Path(model), name="m", model_id=model, options=options, interrupt=Interrupt())
+    backend = open_local_backend(Path(model), name="m", model_id=model, options=options, interrupt=Interrupt())
     try:
         backend.info()
         yield backend
@@ -161,13 +161,14 @@ def engine(model: str, options: EngineOptions) -> Iterator[Backend]:
 
 def tune(model: str, cache: Path) -> None:
     """Measure what ``llm models tune`` measures, and keep it in ``cache``."""
-    from llmcli.engine import machine, standin
-    from llmcli.engine.tuning import Geometry
-    from llmcli.models.gguf import read_header
+    from llmcli.engine.llama import hardware
+    from llmcli.engine.tuning import standin
+    from llmcli.engine.tuning.cost_profile import AttentionGeometry
+    from llmcli.models.gguf.header import read_header
 
-    geometry, threads = Geometry.of(read_header(Path(model))), machine.cores().usable
+    geometry, threads = AttentionGeometry.from_header(read_header(Path(model))), hardware.detect_cores().max_threads
     if geometry is not None:
-        standin.write(standin.measure(geometry, threads), standin.path_of(cache, geometry, threads))
+        standin.save_profile(standin.measure(geometry, threads), standin.profile_path(cache, geometry, threads))
 
 
 def greedy(name: str, text: str, tokens: int) -> Request:
@@ -191,11 +192,11 @@ def cut(backend: Backend, chosen: Sequence[str], tokens: int) -> list[str]:
 
 def engine_seconds(backend: Backend, requests: Sequence[Request]) -> float:
     """Run ``greedy`` requests as one job; returns seconds from the first submission to the last event."""
-    from llmcli.backends.base import run
+    from llmcli.backends.base import run_requests
     from llmcli.types import Finished
 
     started = time.perf_counter()
-    ends = [event for event in run(backend, requests) if isinstance(event, Finished)]
+    ends = [event for event in run_requests(backend, requests) if isinstance(event, Finished)]
     seconds = time.perf_counter() - started
     _require("llmcli", requests, [end.usage.completion_tokens for end in ends])
     return seconds

@@ -14,7 +14,7 @@ from pathlib import Path
 import common
 
 from llmcli.documents.formats import find_format
-from llmcli.documents.segments import join
+from llmcli.documents.segments import join_segments
 
 MEGABYTE = 1_000_000
 TARGET = 2.0
@@ -43,12 +43,12 @@ def measure(path: Path, runs: int) -> list[str]:
         segments = form.split(text, "de")
         split.append(time.perf_counter() - start)
         start = time.perf_counter()
-        joined = join(text, segments, [None] * len(segments))
+        joined = join_segments(text, segments, [None] * len(segments))
         as_it_is.append(time.perf_counter() - start)
         if joined != text:
             raise SystemExit(f"{path.name} does not come back")
         start = time.perf_counter()
-        join(text, segments, [segment.text for segment in segments])
+        join_segments(text, segments, [segment.text for segment in segments])
         all_of_it.append(time.perf_counter() - start)
     whole = statistics.median(split) + statistics.median(as_it_is)
     times = [common.span(times, 3) for times in (split, as_it_is, all_of_it)]

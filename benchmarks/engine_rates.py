@@ -12,8 +12,8 @@ from pathlib import Path
 
 import common
 
-from llmcli.backends.base import run
-from llmcli.backends.local import EngineOptions, LocalBackend
+from llmcli.backends.base import run_requests
+from llmcli.backends.local import EngineOptions, open_local_backend
 from llmcli.interrupt import Interrupt
 from llmcli.types import Finished, Message, Request, Role, Sampling
 
@@ -35,9 +35,11 @@ def main() -> None:
 
     def ends_of(requests: list[Request]) -> list[Finished]:
         """Run requests on an engine of their own and return their last events."""
-        backend = LocalBackend(Path(model), name="m", model_id="m", options=EngineOptions(), interrupt=Interrupt())
+        backend = open_local_backend(
+            Path(model), name="m", model_id="m", options=EngineOptions(), interrupt=Interrupt()
+        )
         backend.info()
-        ends = [event for event in run(backend, requests) if isinstance(event, Finished)]
+        ends = [event for event in run_requests(backend, requests) if isinstance(event, Finished)]
         backend.close()
         return ends
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import common
 
-from llmcli.engine.lane import RELEASE_S
+from llmcli.engine.schedule.scheduler_thread import IDLE_RELEASE_S
 
 PROMPT = "Write a story about the sea."
 MIB = 2**20
@@ -60,7 +60,7 @@ def measure(llm: str, model: str, verb: Verb) -> tuple[float, float]:
             raise SystemExit(f"{' '.join(command)}: exit {done.returncode}: {done.stderr}")
         (worker,) = _workers(llm, environ)
         peak = _kibibytes(worker["pid"], "VmHWM") / 1024
-        time.sleep(RELEASE_S + 5)
+        time.sleep(IDLE_RELEASE_S + 5)
         rest = _kibibytes(worker["pid"], "VmRSS") / 1024
         subprocess.run([llm, "worker", "stop"], check=True, capture_output=True, env=environ)
         return peak, rest

@@ -23,10 +23,11 @@ from pathlib import Path
 
 import common
 
-from llmcli.backends.worker import WorkerBackend
+from llmcli.backends.worker_backend import WorkerBackend
 from llmcli.interrupt import Interrupt
 from llmcli.types import EngineOptions
-from llmcli.worker import client, place, start
+from llmcli.worker import runtime_dir
+from llmcli.worker.client import channel, launcher
 
 OUT = 32
 EACH = 2
@@ -48,7 +49,7 @@ class Worker:
         body = {"messages": [{"role": "user", "content": text}], "max_tokens": tokens, "temperature": 0,
                 "ignore_eos": True, "stream": True}  # fmt: skip
         connection = http.client.HTTPConnection("localhost")
-        connection.sock = client.connect(self.socket)
+        connection.sock = channel.connect_socket(self.socket)
         started = time.perf_counter()
         connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
         first = None
@@ -75,13 +76,13 @@ class Worker:
     def embed(self, number: int) -> None:
         """Embed some texts."""
         texts = [" ".join(common.words(300, number, each)) for each in range(8)]
-        client.ask(self.socket, "POST", "/v1/embeddings", {"input": texts}, timeout=NO_LIMIT_S)
+        channel.request_json(self.socket, "POST", "/v1/embeddings", {"input": texts}, timeout=NO_LIMIT_S)
 
     def bulk(self, count: int, words: int, tokens: int, *seed: int) -> float:
         """Run a bulk job and return its seconds: ``count`` texts, each answered with so many tokens."""
         requests = [common.greedy(str(n), " ".join(common.words(words, n, *seed)), tokens) for n in range(count)]
-        found = place.Place(self.socket.parent, self.socket.stem)
-        starter = start.Starter(found, start.Plan("", "", "", None, 1.0, ""), dict(os.environ))
+        found = runtime_dir.WorkerPaths(self.socket.parent, self.socket.stem)
+        starter = launcher.WorkerLauncher(found, launcher.WorkerConfig("", "", "", None, 1.0, ""), dict(os.environ))
         backend = WorkerBackend(starter, EngineOptions(), Interrupt())
         try:
             return common.engine_seconds(backend, requests)
@@ -152,11 +153,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="llm") as directory:
         os.environ["LLMCLI_RUNTIME_DIR"] = directory
         common.run([options.llm, "ask", "-m", model, "--no-stdin", "--max-tokens", "1", "hi"])
-        (found,) = place.places(Path(directory))
+        (found,) = runtime_dir.list_worker_paths(Path(directory))
         try:
             rows = measure(Worker(found.socket), options.runs)
         finally:
-            start.stop(found)
+            launcher.stop_worker(found)
     common.table(rows, ["", "alone", "beside bulk work", "ratio", "aim"])
 
 

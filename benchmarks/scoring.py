@@ -14,9 +14,9 @@ from pathlib import Path
 import common
 
 from llmcli.documents.records import Record
-from llmcli.tasks.base import Options
+from llmcli.prompts import PromptLibrary
+from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.sentiment import PROMPT, sentiment
-from llmcli.templates import Library
 from llmcli.types import EngineOptions, Request, Result
 
 CLIENTS = 16
@@ -46,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as kept:
         common.tune(model, Path(kept))
         engine = EngineOptions(cache=Path(kept))
-        prompts = Library(Path(kept))  # the built-in files: nobody's own ones are there
+        prompts = PromptLibrary(Path(kept))  # the built-in files: nobody's own ones are there
         prompt = prompts.get(PROMPT)
         requests = [Request(r.text, prompt.render({"text": r.text}), max_tokens=ANSWER) for r in records]
         bodies = [common.chat_body(request) for request in requests]
@@ -56,7 +56,7 @@ def main() -> None:
         def ours() -> float:
             with common.engine(model, engine) as backend:
                 started = time.perf_counter()
-                events = list(sentiment(backend, prompts, records, Options()))
+                events = list(sentiment(backend, prompts, records, GenerationOptions()))
                 seconds = time.perf_counter() - started
             done = sum(isinstance(event, Result) for event in events)
             if done != len(records):

@@ -76,7 +76,7 @@ def measure(name: str, options: argparse.Namespace, model: str, kept: Path) -> t
         with common.engine(model, engine) as backend:
             seconds = common.engine_seconds(backend, requests)
             if engine.cache is not None:
-                choices.append(backend.work().choices)
+                choices.append(backend.stats().choices)
         return seconds
 
     def peer() -> float:

@@ -17,15 +17,15 @@ from pathlib import Path
 
 import common
 
-from llmcli.backends.base import Backend, Job, run
-from llmcli.documents.reading import Document
-from llmcli.tasks.base import Options
-from llmcli.tasks.languages import parse_language
+from llmcli.backends.base import Backend, Job, run_requests
+from llmcli.documents.file_reader import Document
+from llmcli.prompts import PromptLibrary
+from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translate import Job as Translation
+from llmcli.tasks.translation.languages import parse_language
 from llmcli.tasks.translation.translator import Translator
-from llmcli.templates import Library
-from llmcli.types import BackendInfo, EngineOptions, Request, Work
+from llmcli.types import BackendInfo, BackendStats, EngineOptions, Request
 
 COUNT = 500
 OUT = 12
@@ -58,9 +58,9 @@ class Recording:
         job.submit = noting  # type: ignore[method-assign]
         return job
 
-    def work(self) -> Work:
+    def stats(self) -> BackendStats:
         """As the backend within."""
-        return self.inner.work()
+        return self.inner.stats()
 
     def close(self) -> None:
         """Leave the backend within open."""
@@ -79,10 +79,10 @@ def main() -> None:
     options = parser.parse_args()
     model = common.model_path(options.model)
     document = Document("messages.po", messages(options.count))
-    prompt = Library(Path("none")).get(PROMPT)
+    prompt = PromptLibrary(Path("none")).get(PROMPT)
     with common.engine(model, EngineOptions()) as backend:
         recording = Recording(backend)
-        by = Translator(recording, prompt, Options(max_tokens=OUT), parse_language("fr"))
+        by = Translator(recording, prompt, GenerationOptions(max_tokens=OUT), parse_language("fr"))
 
         def task() -> None:
             recording.requests.clear()
@@ -90,11 +90,11 @@ def main() -> None:
 
         def serial() -> None:
             for request in recording.requests:
-                deque(run(backend, [request]), maxlen=0)
+                deque(run_requests(backend, [request]), maxlen=0)
 
         def at_once() -> None:
             renamed = [dataclasses.replace(r, id=str(n)) for n, r in enumerate(recording.requests)]
-            deque(run(backend, renamed), maxlen=0)
+            deque(run_requests(backend, renamed), maxlen=0)
 
         def timed(work: Callable[[], None]) -> Callable[[], float]:
             def measured() -> float:

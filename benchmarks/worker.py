@@ -22,7 +22,8 @@ import ask_cold
 import common
 
 from llmcli.types import EngineOptions
-from llmcli.worker import client, place, start
+from llmcli.worker import runtime_dir
+from llmcli.worker.client import channel, launcher
 
 PROCESSES = 16
 OUT = 256
@@ -35,13 +36,13 @@ PARTS = ("warm", "cold", "loop", "rate", "memory")
 
 def stop(directory: Path) -> None:
     """End all workers."""
-    for found in place.places(directory):
-        start.stop(found)
+    for found in runtime_dir.list_worker_paths(directory):
+        launcher.stop_worker(found)
 
 
-def only(directory: Path) -> place.Place:
+def only(directory: Path) -> runtime_dir.WorkerPaths:
     """Return the place of the worker that runs."""
-    (found,) = place.places(directory)
+    (found,) = runtime_dir.list_worker_paths(directory)
     return found
 
 
@@ -74,7 +75,7 @@ def at_once(llm: str, model: str) -> float:
 
 def bulk(model: str) -> float:
     """Return the engine's own rate for the same requests."""
-    from llmcli.backends.base import run
+    from llmcli.backends.base import run_requests
     from llmcli.types import Finished, Message, Request, Role, Sampling
 
     requests = [
@@ -84,7 +85,7 @@ def bulk(model: str) -> float:
     ]  # fmt: skip
     with common.engine(model, EngineOptions()) as backend:
         started = time.perf_counter()
-        ends = [event for event in run(backend, requests) if isinstance(event, Finished)]
+        ends = [event for event in run_requests(backend, requests) if isinstance(event, Finished)]
         return sum(end.usage.completion_tokens for end in ends) / (time.perf_counter() - started)
 
 
@@ -95,9 +96,9 @@ def growth(llm: str, model: str, directory: Path) -> tuple[int, int]:
     sizes = []
     for number in range(REQUESTS):
         body = {"messages": [{"role": "user", "content": f"What is {number} plus {number}?"}], "max_tokens": 8}
-        client.ask(found.socket, "POST", "/v1/chat/completions", body, timeout=60.0)
+        channel.request_json(found.socket, "POST", "/v1/chat/completions", body, timeout=60.0)
         if number in {99, REQUESTS - 1}:
-            sizes.append(client.ask(found.socket, "GET", "/llm/status")["memory"])
+            sizes.append(channel.request_json(found.socket, "GET", "/llm/status")["memory"])
     return sizes[0], sizes[1]
 
 

@@ -1,10 +1,10 @@
-"""The tree of errors. Each class knows its exit code; the words stand in ``cli/wording.py``.
+"""The tree of errors. Each class knows its exit code; the texts for users are in ``cli/console/error_messages.py``.
 
     LlmError                    1   a failure that has no class of its own
     |- UsageError               2   arguments that make no sense together
     |  `- BadVariables              (of a prompt)
     |- PartialError             3   something was delivered and something failed
-    |  `- ...                       (the ways of that: ``incomplete.py``)
+    |  `- ...                       (the kinds: ``incomplete_results.py``)
     |- InputError              65   the input is bad
     |  |- BinaryInput
     |  |- NotUtf8                   (with the offset)
@@ -15,32 +15,36 @@
     |  `- BadModelFile              (not a GGUF file, or a broken one)
     |- MissingError            66   input, prompt file, session, model, repository
     |- UnavailableError        69   retrying is useless
+    |  |- MissingExtra              (an optional library is not installed)
+    |  |- ModelNotDownloaded        (known, but the download was not confirmed)
     |  |- NothingToRemove
-    |  |- ModelNotHere              (known, but nobody said to fetch it)
     |  |- Offline
     |  `- Unsupported               (this build, machine or model cannot do it)
     |- InternalError           70   a bug, or a crash in native code
-    |  `- Crashed                   (the worker ended)
+    |  `- WorkerCrashed
     |- OutOfMemory             71
-    |  `- DoesNotFit                (a model that was not fetched for that)
+    |  `- ModelTooLarge             (so the model was not downloaded)
     |- CannotCreate            73
-    |  `- CannotListen              (an address that is taken, or not ours)
+    |  |- WouldLoseEdits            (a translation that people edited)
+    |  `- CannotListen              (an address that is in use, or not ours)
     |- OutputError             74   I/O error, disk full, closed stdout
-    |- TryAgain                75   network, 429, 5xx, lock time-out
+    |  `- UnusableDirectory         (for sockets)
+    |- TemporaryFailure        75   network, 429, 5xx, lock time-out
     |- RemoteError             76   checksum mismatch, protocol error
-    |  |- DamagedModel              (a file is not what was announced, or what it was)
-    |  |- Refused                   (a server does not take the request)
-    |  `- Untrusted                 (a server is not what it should be, or sends to another)
+    |  |- DamagedModel              (a file differs from what was announced, or has changed)
+    |  |- RequestRejected           (a server does not accept the request)
+    |  `- UntrustedServer           (a server does not prove its identity, or redirects elsewhere)
     |- AccessDenied            77   authentication or permission
-    |  |- KeyRefused                (a server wants another key)
-    |  |- UnsafeKey                 (others may read the file of a key)
-    |  `- NoConsent                 (nobody agreed that a host gets what is sent)
+    |  |- UnsafeDirectory           (other users could enter a directory for sockets)
+    |  |- Unauthorized              (a server does not accept the key)
+    |  |- UnsafeKey                 (other users may read the file of a key)
+    |  `- ConsentRequired           (sending data to a host was not confirmed)
     |- ConfigError             78   configuration, unknown keys too
     |- TimedOut               124   --timeout ran out
-    `- Stopped
+    `- ProcessStopped
        |- HungUp              129   SIGHUP
        |- Interrupted         130   SIGINT
-       |- ReaderGone          141   the reader of stdout went away
+       |- OutputPipeClosed    141   the reader of stdout closed it
        `- Terminated          143   SIGTERM
 
 An exception carries data (attributes), never a sentence for the user; ``detail`` holds another program's words, if any.
@@ -49,12 +53,20 @@ An exception carries data (attributes), never a sentence for the user; ``detail`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class LlmError(Exception):
-    """Base class. ``subject`` is what it is about (a path, a name); ``detail`` is somebody else's explanation."""
+    """Base class. ``subject`` is what it is about (a path, a name); ``detail`` is another program's explanation."""
 
     exit_code = 1
+    type_name = "LlmError"
+    """``error.type`` in JSON, on which scripts match: it stays when the class is renamed. Default: the class's name."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "type_name" not in vars(cls):
+            cls.type_name = cls.__name__
 
     def __init__(self, subject: str = "", *, detail: str = "") -> None:
         super().__init__(subject, detail)
@@ -157,8 +169,10 @@ class MissingExtra(UnavailableError):
     """The library ``subject`` is not installed; it comes with the optional part ``detail`` of llmcli."""
 
 
-class ModelNotHere(UnavailableError):
-    """The model ``subject``, of ``size`` bytes, is known but not on this machine; ``context``: tokens that are wanted."""
+class ModelNotDownloaded(UnavailableError):
+    """The model ``subject``, of ``size`` bytes, is known but not on this machine; ``context``: tokens asked for."""
+
+    type_name = "ModelNotHere"  # the class's former name: scripts match on it
 
     def __init__(self, subject: str, *, size: int | None = None) -> None:
         super().__init__(subject)
@@ -171,7 +185,7 @@ class NothingToRemove(UnavailableError):
 
 
 class Offline(UnavailableError):
-    """The network is needed for ``subject`` and the user forbade it: ``origin`` is the option, variable or file."""
+    """``subject`` needs the network, which the user forbade: ``origin`` is the option, variable or file."""
 
     def __init__(self, subject: str, *, origin: str = "--offline") -> None:
         super().__init__(subject)
@@ -188,12 +202,14 @@ class InternalError(LlmError):
     exit_code = 70
 
 
-class Crashed(InternalError):
-    """The worker that ran the model ended; ``detail`` says why, as far as that is known."""
+class WorkerCrashed(InternalError):
+    """The worker that ran the model ended unexpectedly; ``detail`` says why, where the cause is known."""
+
+    type_name = "Crashed"  # the class's former name: scripts match on it
 
 
 class OutOfMemory(LlmError):
-    """``needed`` bytes are wanted and ``available`` are free (None where unknown).
+    """``needed`` bytes were asked for and ``available`` are free (None where unknown).
 
     Of them ``weights`` are the model's, and a token of context takes ``per_token``. ``fits``: options that would fit.
     """
@@ -219,11 +235,13 @@ class OutOfMemory(LlmError):
         self.fits = fits
 
 
-class DoesNotFit(OutOfMemory):
-    """The model ``subject`` needs more than this machine has, and was not fetched.
+class ModelTooLarge(OutOfMemory):
+    """The model ``subject`` needs more memory than this machine has, and was not downloaded.
 
-    ``context`` tokens were planned with, ``room`` would fit; ``smaller``: another quantization that fits, "" for none.
+    The estimate is for ``context`` tokens; ``max_context`` would fit. ``smaller_variant``: another quantization that fits, or "".
     """
+
+    type_name = "DoesNotFit"  # the class's former name: scripts match on it
 
     def __init__(
         self,
@@ -234,17 +252,17 @@ class DoesNotFit(OutOfMemory):
         weights: int,
         per_token: int | None,
         context: int,
-        room: int = 0,
-        smaller: str = "",
+        max_context: int = 0,
+        smaller_variant: str = "",
     ) -> None:
         super().__init__(subject, needed=needed, available=available, weights=weights, per_token=per_token)
         self.context = context
-        self.room = room
-        self.smaller = smaller
+        self.max_context = max_context
+        self.smaller_variant = smaller_variant
 
 
 class CannotCreate(LlmError):
-    """The output ``subject`` cannot be created, or exists and nobody said to overwrite it."""
+    """The output ``subject`` cannot be created, or exists and overwriting it was not requested."""
 
     exit_code = 73
 
@@ -254,7 +272,7 @@ class CannotCreate(LlmError):
 
 
 class WouldLoseEdits(CannotCreate):
-    """The translation ``subject`` cannot be renewed without losing what people changed in it; ``detail`` says why."""
+    """The translation ``subject`` cannot be updated without losing edits made in it; ``detail`` says why."""
 
 
 class CannotListen(CannotCreate):
@@ -271,9 +289,10 @@ class UnusableDirectory(OutputError):
     """The directory ``subject`` cannot hold sockets."""
 
 
-class TryAgain(LlmError):
+class TemporaryFailure(LlmError):
     """A failure that may pass: network, 429, 5xx, a lock that is held. ``retry_after`` in seconds where announced."""
 
+    type_name = "TryAgain"  # the class's former name: scripts match on it
     exit_code = 75
 
     def __init__(self, subject: str = "", *, retry_after: float | None = None, detail: str = "") -> None:
@@ -282,15 +301,15 @@ class TryAgain(LlmError):
 
 
 class RemoteError(LlmError):
-    """The remote sent what it cannot have meant: a checksum mismatch, a protocol error."""
+    """An unexpected response of a server: a checksum mismatch, a protocol error."""
 
     exit_code = 76
 
 
 class DamagedModel(RemoteError):
-    """A file of the model ``subject`` is no longer what was announced, or what it was.
+    """A file of the model ``subject`` differs from what was announced, or has changed since.
 
-    ``repair`` is the command that heals it where fetching it again does not; ``note`` what to know of that command.
+    ``repair`` is the command that repairs it where another download does not; ``note``: what to know about that command.
     """
 
     def __init__(self, subject: str, *, detail: str = "", repair: str = "", note: str = "") -> None:
@@ -299,16 +318,20 @@ class DamagedModel(RemoteError):
         self.note = note
 
 
-class Refused(RemoteError):
-    """The server ``subject`` does not take the request; ``detail`` holds its words."""
+class RequestRejected(RemoteError):
+    """The server ``subject`` does not accept the request; ``detail`` holds its words."""
+
+    type_name = "Refused"  # the class's former name: scripts match on it
 
 
-class Untrusted(RemoteError):
-    """The server ``subject`` gets nothing: it does not prove who it is, or sends to another one; ``detail`` says which."""
+class UntrustedServer(RemoteError):
+    """Nothing is sent to the server ``subject``: it does not prove its identity, or redirects elsewhere; ``detail`` says which."""
+
+    type_name = "Untrusted"  # the class's former name: scripts match on it
 
 
 class AccessDenied(LlmError):
-    """Authentication or permission; ``url`` is where access can be asked for."""
+    """Authentication or permission; ``url`` is where access can be requested."""
 
     exit_code = 77
 
@@ -318,11 +341,13 @@ class AccessDenied(LlmError):
 
 
 class UnsafeDirectory(AccessDenied):
-    """Others could enter the directory ``subject``, which is to hold sockets."""
+    """Other users could enter the directory ``subject``, which is to hold sockets."""
 
 
-class KeyRefused(AccessDenied):
+class Unauthorized(AccessDenied):
     """The server ``subject`` does not accept the key that came from ``key`` ("" where none was sent)."""
+
+    type_name = "KeyRefused"  # the class's former name: scripts match on it
 
     def __init__(self, subject: str, *, key: str = "", detail: str = "") -> None:
         super().__init__(subject, detail=detail)
@@ -330,11 +355,13 @@ class KeyRefused(AccessDenied):
 
 
 class UnsafeKey(AccessDenied):
-    """Others than its owner may read the file ``subject`` that holds a key."""
+    """Users other than its owner may read the file ``subject`` that holds a key."""
 
 
-class NoConsent(AccessDenied):
-    """Nobody agreed that the host ``subject`` gets what is sent; ``backend`` is its name in the configuration, or ""."""
+class ConsentRequired(AccessDenied):
+    """Sending data to the host ``subject`` was not confirmed; ``backend`` is its name in the configuration, or ""."""
+
+    type_name = "NoConsent"  # the class's former name: scripts match on it
 
     def __init__(self, subject: str, *, backend: str = "") -> None:
         super().__init__(subject)
@@ -364,29 +391,32 @@ class TimedOut(LlmError):
     exit_code = 124
 
 
-class Stopped(LlmError):
+class ProcessStopped(LlmError):
     """The process was told to stop."""
 
+    type_name = "Stopped"  # the class's former name: scripts match on it
 
-class HungUp(Stopped):
+
+class HungUp(ProcessStopped):
     """SIGHUP."""
 
     exit_code = 129
 
 
-class Interrupted(Stopped):
+class Interrupted(ProcessStopped):
     """SIGINT."""
 
     exit_code = 130
 
 
-class ReaderGone(Stopped):
-    """The reader of stdout went away (EPIPE)."""
+class OutputPipeClosed(ProcessStopped):
+    """The reader of stdout closed it (EPIPE)."""
 
+    type_name = "ReaderGone"  # the class's former name: scripts match on it
     exit_code = 141
 
 
-class Terminated(Stopped):
+class Terminated(ProcessStopped):
     """SIGTERM."""
 
     exit_code = 143

@@ -72,31 +72,31 @@ class Interrupt:
             raise error
 
 
-class _Current:
+class _CurrentCommand:
     """The interrupt of the command that runs in this process, None where none does."""
 
     interrupt: Interrupt | None = None
 
 
 @contextmanager
-def current(interrupt: Interrupt) -> Iterator[None]:
+def set_current_interrupt(interrupt: Interrupt) -> Iterator[None]:
     """Let ``check`` and ``run_interruptible`` ask ``interrupt`` while the block runs."""
-    before, _Current.interrupt = _Current.interrupt, interrupt
+    before, _CurrentCommand.interrupt = _CurrentCommand.interrupt, interrupt
     try:
         yield
     finally:
-        _Current.interrupt = before
+        _CurrentCommand.interrupt = before
 
 
-def check() -> None:
+def check_interrupt() -> None:
     """Raise ``Interrupted``, ``HungUp``, ``Terminated`` or ``TimedOut`` when the command has to stop."""
-    if _Current.interrupt is not None:
-        _Current.interrupt.check()
+    if _CurrentCommand.interrupt is not None:
+        _CurrentCommand.interrupt.check()
 
 
 def stop_requested() -> bool:
     """Return whether the command has to stop."""
-    return _Current.interrupt is not None and _Current.interrupt.requested
+    return _CurrentCommand.interrupt is not None and _CurrentCommand.interrupt.requested
 
 
 def run_interruptible(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -109,7 +109,7 @@ def run_interruptible(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
 
     Outside the main thread, which alone gets signals, the function is called as it is.
     """
-    interrupt = _Current.interrupt
+    interrupt = _CurrentCommand.interrupt
     if interrupt is None or threading.current_thread() is not threading.main_thread():
         return function(*args, **kwargs)
     woken: queue.SimpleQueue[bool] = queue.SimpleQueue()  # True: the function has ended
@@ -130,7 +130,7 @@ def run_interruptible(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     try:
         interrupt.check()
         threading.Thread(target=work, name="interruptible", daemon=True).start()
-        while not _next(woken, interrupt.remaining):
+        while not _wait_for_wake(woken, interrupt.remaining):
             interrupt.check()
     finally:
         interrupt.wakers.remove(wake)
@@ -139,7 +139,7 @@ def run_interruptible(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     return results[0]
 
 
-def _next(woken: queue.SimpleQueue[bool], timeout: float | None) -> bool:
+def _wait_for_wake(woken: queue.SimpleQueue[bool], timeout: float | None) -> bool:
     try:
         return woken.get(timeout=timeout)
     except queue.Empty:

@@ -65,7 +65,7 @@ def exists(path: Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110 (Path.exists raises for some of that)
 
 
-def mode_in(directory: Path) -> int:
+def file_mode_in(directory: Path) -> int:
     """Return the mode for a file that whoever may read ``directory`` may read, and its user alone may write.
 
     Raises ``OSError``.
@@ -73,7 +73,7 @@ def mode_in(directory: Path) -> int:
     return FILE_MODE | (directory.stat().st_mode & 0o044)
 
 
-def tighten(descriptor: int) -> None:
+def restrict_to_owner(descriptor: int) -> None:
     """Take from all others what they may do with an open file, where it is this user's. Raises ``OSError``."""
     status = os.fstat(descriptor)
     if status.st_mode & 0o077 and status.st_uid == os.geteuid():

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.errors import ConfigError, MissingError, UsageError
-from llmcli.values import frozen
+from llmcli.frozen_dataclass import frozen
 
-PREFIX = "LLMCLI_"
-DATA_DIR = "LLMCLI_DATA_DIR"
+ENV_PREFIX = "LLMCLI_"
+DATA_DIR_VARIABLE = "LLMCLI_DATA_DIR"
 """The variable that names the directory of chats, translations, imports and the registry."""
 
 
@@ -31,7 +31,7 @@ class Setting:
 
 
 @frozen
-class Key:
+class SettingSpec:
     """One setting: dotted name, parser of a string or YAML value (raises ValueError), default, one line of help."""
 
     name: str
@@ -42,16 +42,16 @@ class Key:
     @property
     def variable(self) -> str:
         """The environment variable."""
-        return PREFIX + self.name.replace(".", "_").upper()
+        return ENV_PREFIX + self.name.replace(".", "_").upper()
 
 
-def _text(value: Any) -> str:
+def _parse_text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("expected a text")
     return value
 
 
-def _switch(value: Any) -> bool:
+def _parse_switch(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     words = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
@@ -61,7 +61,7 @@ def _switch(value: Any) -> bool:
         raise ValueError("expected on or off") from None
 
 
-def _whole(low: int, high: int, word: str | None = None) -> Callable[[Any], int | str]:
+def _integer_parser(low: int, high: int, word: str | None = None) -> Callable[[Any], int | str]:
     """Parse a whole number from low to high, or the given word."""
     expected = f"expected a whole number from {low} to {high}" + (f" or {word}" if word else "")
 
@@ -79,7 +79,7 @@ def _whole(low: int, high: int, word: str | None = None) -> Callable[[Any], int 
     return parse
 
 
-def _seconds(value: Any) -> float:
+def _parse_seconds(value: Any) -> float:
     try:
         number = float(value) if not isinstance(value, bool) else -1.0
     except (TypeError, ValueError):
@@ -89,7 +89,7 @@ def _seconds(value: Any) -> float:
     return number
 
 
-def _one_of(*choices: str) -> Callable[[Any], str]:
+def _choice_parser(*choices: str) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         word = ("on" if value else "off") if isinstance(value, bool) else value  # YAML reads on and off as booleans
         if word not in choices:
@@ -99,7 +99,7 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
     return parse
 
 
-def _names(value: Any) -> dict[str, str]:
+def _parse_aliases(value: Any) -> dict[str, str]:
     if isinstance(value, str):  # the environment has no mappings
         pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
         if not all(name.strip() and text.strip() for name, _, text in pairs):
@@ -110,51 +110,92 @@ def _names(value: Any) -> dict[str, str]:
     return dict(value)
 
 
-def _backends(value: Any) -> dict[str, dict[str, Any]]:
-    from llmcli import servers  # who has none need not import it
+def _parse_backends(value: Any) -> dict[str, dict[str, Any]]:
+    from llmcli import server_config  # who has none need not import it
 
-    return servers.parse(value)
-
-
-def _address(value: Any) -> str:
-    from llmcli import servers
-
-    return servers.address(value)
+    return server_config.parse_backends(value)
 
 
-KEYS = (
-    Key("model", _text, None, "the model when -m is not given: any name that -m takes"),
-    Key("aliases", _names, {}, "other names for models: {short: owner/repo:QUANT}; in the environment: short=..."),
-    Key("backend", _text, "local", "where models run: local, or the name of one of backends (as --backend)"),
-    Key("backends", _backends, {}, "servers elsewhere: {NAME: {type: openai, base_url: https://HOST/v1, ...}}"),
-    Key("base_url", _address, None, "a server elsewhere by its address (as --base-url)"),
-    Key("ctx", _whole(64, 2**24, "auto"), "auto", "context in tokens; auto: what the job needs, up to the model's own"),
-    Key("max_tokens", _whole(1, 2**24, "auto"), "auto", "longest answer in tokens; auto: what the verb needs"),
-    Key("threads", _whole(1, 1024, "auto"), "auto", "threads; auto: the cores that this process may use"),
-    Key("gpu_layers", _whole(0, 10000, "auto"), "auto", "layers on the GPU; auto: as many as fit"),
-    Key("kv_type", _one_of("auto", "f16", "q8_0", "bf16"), "auto", "type of the KV cache"),
-    Key("flash_attention", _one_of("auto", "on", "off"), "auto", "flash attention; auto: what suits model and machine"),
-    Key("kv_layout", _one_of("auto", "unified", "streams"), "auto", "KV cache: one buffer for all, or streams apart"),
-    Key("tune", _one_of("auto", "off"), "auto", "auto: measure once per kind of model what suits this machine"),
-    Key("prefix_cache", _whole(0, 2**24), 512, "disk space in MiB for evaluated beginnings of prompts; 0: keep none"),
-    Key("deterministic", _switch, False, "bit-identical answers, alone or in a batch"),
-    Key("worker", _one_of("on", "off"), "on", "off: run the model in the command's own process (as --no-worker)"),
-    Key("worker.idle_timeout", _seconds, 300.0, "seconds without work after which a worker ends"),
-    Key("worker.memory", _whole(1, 2**24, "auto"), "auto", "memory of all workers in MiB; auto: what is free"),
-    Key("timeout", _seconds, None, "seconds after which a command ends with 124"),
-    Key("stdin", _one_of("on", "off"), "on", "off: never read standard input (the same as --no-stdin)"),
-    Key("offline", _switch, False, "never open a network connection"),
-    Key("pull", _switch, False, "fetch a missing model without asking"),
-    Key("chat.save", _one_of("on", "off"), "on", "off: save no chat that nobody gave a name (as --no-save)"),
-    Key("markdown", _one_of("on", "off"), "on", "render Markdown on a terminal"),
+def _parse_base_url(value: Any) -> str:
+    from llmcli import server_config
+
+    return server_config.parse_base_url(value)
+
+
+SETTING_SPECS = (
+    SettingSpec("model", _parse_text, None, "the model when -m is not given: any name that -m takes"),
+    SettingSpec(
+        "aliases",
+        _parse_aliases,
+        {},
+        "other names for models: {short: owner/repo:QUANT}; in the environment: short=...",
+    ),
+    SettingSpec(
+        "backend", _parse_text, "local", "where models run: local, or the name of one of backends (as --backend)"
+    ),
+    SettingSpec(
+        "backends", _parse_backends, {}, "servers elsewhere: {NAME: {type: openai, base_url: https://HOST/v1, ...}}"
+    ),
+    SettingSpec("base_url", _parse_base_url, None, "a server elsewhere by its address (as --base-url)"),
+    SettingSpec(
+        "ctx",
+        _integer_parser(64, 2**24, "auto"),
+        "auto",
+        "context in tokens; auto: what the job needs, up to the model's own",
+    ),
+    SettingSpec(
+        "max_tokens", _integer_parser(1, 2**24, "auto"), "auto", "longest answer in tokens; auto: what the verb needs"
+    ),
+    SettingSpec(
+        "threads", _integer_parser(1, 1024, "auto"), "auto", "threads; auto: the cores that this process may use"
+    ),
+    SettingSpec("gpu_layers", _integer_parser(0, 10000, "auto"), "auto", "layers on the GPU; auto: as many as fit"),
+    SettingSpec("kv_type", _choice_parser("auto", "f16", "q8_0", "bf16"), "auto", "type of the KV cache"),
+    SettingSpec(
+        "flash_attention",
+        _choice_parser("auto", "on", "off"),
+        "auto",
+        "flash attention; auto: what suits model and machine",
+    ),
+    SettingSpec(
+        "kv_layout",
+        _choice_parser("auto", "unified", "streams"),
+        "auto",
+        "KV cache: one buffer for all, or streams apart",
+    ),
+    SettingSpec(
+        "tune", _choice_parser("auto", "off"), "auto", "auto: measure once per kind of model what suits this machine"
+    ),
+    SettingSpec(
+        "prefix_cache",
+        _integer_parser(0, 2**24),
+        512,
+        "disk space in MiB for evaluated beginnings of prompts; 0: keep none",
+    ),
+    SettingSpec("deterministic", _parse_switch, False, "bit-identical answers, alone or in a batch"),
+    SettingSpec(
+        "worker", _choice_parser("on", "off"), "on", "off: run the model in the command's own process (as --no-worker)"
+    ),
+    SettingSpec("worker.idle_timeout", _parse_seconds, 300.0, "seconds without work after which a worker ends"),
+    SettingSpec(
+        "worker.memory", _integer_parser(1, 2**24, "auto"), "auto", "memory of all workers in MiB; auto: what is free"
+    ),
+    SettingSpec("timeout", _parse_seconds, None, "seconds after which a command ends with 124"),
+    SettingSpec("stdin", _choice_parser("on", "off"), "on", "off: never read standard input (the same as --no-stdin)"),
+    SettingSpec("offline", _parse_switch, False, "never open a network connection"),
+    SettingSpec("pull", _parse_switch, False, "fetch a missing model without asking"),
+    SettingSpec(
+        "chat.save", _choice_parser("on", "off"), "on", "off: save no chat that nobody gave a name (as --no-save)"
+    ),
+    SettingSpec("markdown", _choice_parser("on", "off"), "on", "render Markdown on a terminal"),
 )
-_BY_NAME = {key.name: key for key in KEYS}
-_MAPPINGS = frozenset({"aliases", "backends"})
+_SPECS_BY_NAME = {key.name: key for key in SETTING_SPECS}
+_MAPPING_SETTINGS = frozenset({"aliases", "backends"})
 """Settings whose values are mappings; others with keys under their name may nest."""
-_NOT_SETTINGS = frozenset(
+_OTHER_VARIABLES = frozenset(
     {
         "LLMCLI_CONFIG_DIR",
-        DATA_DIR,
+        DATA_DIR_VARIABLE,
         "LLMCLI_CACHE_DIR",
         "LLMCLI_RUNTIME_DIR",
         "LLMCLI_PYTHON",
@@ -164,7 +205,7 @@ _NOT_SETTINGS = frozenset(
 
 
 @frozen
-class Paths:
+class AppPaths:
     """Where llm keeps things: ``config`` (config.yaml, prompts/), ``data`` (registry), ``cache``, ``log``."""
 
     config: Path
@@ -178,7 +219,7 @@ class Paths:
         return self.config / "config.yaml"
 
     @property
-    def memory(self) -> Path:
+    def translation_memory(self) -> Path:
         """The user's translation memory."""
         return self.data / "translations.sqlite"
 
@@ -188,7 +229,7 @@ class Paths:
         return self.data / "sessions.db"
 
     @property
-    def prefixes(self) -> Path:
+    def prefix_cache(self) -> Path:
         """What the engine keeps of evaluated prompts (``engine.prefixes``)."""
         return self.cache / "prefixes"
 
@@ -198,14 +239,14 @@ class Paths:
         return self.config / "prompts"
 
 
-def find_paths(environ: Mapping[str, str]) -> Paths:
+def find_paths(environ: Mapping[str, str]) -> AppPaths:
     """Return the platform's directories, or those that LLMCLI_CONFIG_DIR, _DATA_DIR and _CACHE_DIR name."""
     import platformdirs
 
     def pick(variable: str, default: str) -> Path:
-        return Path(environ.get(PREFIX + variable) or default)
+        return Path(environ.get(ENV_PREFIX + variable) or default)
 
-    return Paths(
+    return AppPaths(
         config=pick("CONFIG_DIR", platformdirs.user_config_dir("llmcli", appauthor=False)),
         data=pick("DATA_DIR", platformdirs.user_data_dir("llmcli", appauthor=False)),
         cache=pick("CACHE_DIR", platformdirs.user_cache_dir("llmcli", appauthor=False)),
@@ -227,27 +268,27 @@ class Settings:
         return self.values[name].origin
 
 
-def _suggest(name: str, known: list[str]) -> list[str]:
+def _close_matches(name: str, known: list[str]) -> list[str]:
     return difflib.get_close_matches(name, known, n=3, cutoff=0.6)
 
 
-def suggest(name: str) -> list[str]:
+def suggest_settings(name: str) -> list[str]:
     """Return names of settings that are like ``name``."""
-    return _suggest(name, list(_BY_NAME))
+    return _close_matches(name, list(_SPECS_BY_NAME))
 
 
 def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and name not in _MAPPINGS:
+        if isinstance(value, Mapping) and name not in _MAPPING_SETTINGS:
             flat.update(_flatten(value, name + "."))
         else:
             flat[name] = value
     return flat
 
 
-def _doubled(node: Any) -> int | None:
+def _duplicate_key_line(node: Any) -> int | None:
     """Return the line, from 1, of the first key that stands twice in a YAML mapping or in one directly inside it."""
     for mapping in (node, *(value for _, value in node.value)):
         if mapping.id != "mapping":
@@ -260,7 +301,7 @@ def _doubled(node: Any) -> int | None:
     return None
 
 
-def _tree(path: Path, text: str) -> Mapping[Any, Any]:
+def _load_mapping(path: Path, text: str) -> Mapping[Any, Any]:
     import yaml
 
     try:
@@ -272,7 +313,7 @@ def _tree(path: Path, text: str) -> Mapping[Any, Any]:
         return {}
     if not isinstance(tree, Mapping):
         raise ConfigError(str(path), origin=str(path), detail="expected a mapping of settings")
-    line = _doubled(node)
+    line = _duplicate_key_line(node)
     if line is not None:
         raise ConfigError(str(path), origin=str(path), detail=f"line {line}: this key is given twice")
     return tree
@@ -293,24 +334,26 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), origin=str(path), detail=f"not UTF-8 at byte {error.start}") from error
     except OSError as error:
         raise MissingError(str(path), kind="configuration", detail=error.strerror or "") from error
-    flat = _flatten(_tree(path, text))
+    flat = _flatten(_load_mapping(path, text))
     for name in flat:
-        if name not in _BY_NAME:
-            raise ConfigError(name, origin=str(path), detail="unknown key", suggestions=_suggest(name, list(_BY_NAME)))
+        if name not in _SPECS_BY_NAME:
+            raise ConfigError(
+                name, origin=str(path), detail="unknown key", suggestions=_close_matches(name, list(_SPECS_BY_NAME))
+            )
     return flat
 
 
-def _parse(key: Key, value: Any, origin: str) -> Setting:
+def _parse_setting(key: SettingSpec, value: Any, origin: str) -> Setting:
     try:
         return Setting(key.parse(value), origin)
     except ValueError as error:
-        problem = f"{error}, not {_plain(value)}"
+        problem = f"{error}, not {_describe_value(value)}"
         if origin.startswith("--"):
             raise UsageError(f"{origin}: {problem}") from error
         raise ConfigError(key.name, origin=origin, detail=problem) from error
 
 
-def _plain(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     """Return a value in words that need no Python, without the name and password that an address may hold."""
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
@@ -322,29 +365,31 @@ def _plain(value: Any) -> str:
     return repr(f"{scheme}//***@{value.rpartition('@')[2]}" if separator and rest else value)
 
 
-def resolve(flags: Mapping[str, tuple[str, Any]], environ: Mapping[str, str], config_file: Path | None) -> Settings:
+def resolve_settings(
+    flags: Mapping[str, tuple[str, Any]], environ: Mapping[str, str], config_file: Path | None
+) -> Settings:
     """Resolve every setting.
 
     ``flags`` maps a setting's name to (the option as typed, its value); None values count as not given. An empty
     environment variable counts as unset; ``config_file`` None: without a file. Raises ``ConfigError`` for unknown keys
     and bad values of file and environment, ``UsageError`` for a bad value of a flag.
     """
-    variables = {key.variable: key for key in KEYS}
+    variables = {key.variable: key for key in SETTING_SPECS}
     for variable in environ:
-        if variable.startswith(PREFIX) and variable not in variables and variable not in _NOT_SETTINGS:
-            known = [name.removeprefix(PREFIX) for name in (*variables, *_NOT_SETTINGS)]
-            near = [PREFIX + name for name in _suggest(variable.removeprefix(PREFIX), known)]
+        if variable.startswith(ENV_PREFIX) and variable not in variables and variable not in _OTHER_VARIABLES:
+            known = [name.removeprefix(ENV_PREFIX) for name in (*variables, *_OTHER_VARIABLES)]
+            near = [ENV_PREFIX + name for name in _close_matches(variable.removeprefix(ENV_PREFIX), known)]
             raise ConfigError(variable, origin="environment", detail="unknown key", suggestions=near)
     in_file = {} if config_file is None else read_config(config_file)
     values: dict[str, Setting] = {}
-    for key in KEYS:
+    for key in SETTING_SPECS:
         option, flag = flags.get(key.name, ("", None))
         if flag is not None:
-            values[key.name] = _parse(key, flag, option)
+            values[key.name] = _parse_setting(key, flag, option)
         elif environ.get(key.variable):
-            values[key.name] = _parse(key, environ[key.variable], key.variable)
+            values[key.name] = _parse_setting(key, environ[key.variable], key.variable)
         elif key.name in in_file:
-            values[key.name] = _parse(key, in_file[key.name], str(config_file))
+            values[key.name] = _parse_setting(key, in_file[key.name], str(config_file))
         else:
             values[key.name] = Setting(key.default, "default")
     return Settings(values)

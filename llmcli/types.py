@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from llmcli.values import frozen
+from llmcli.frozen_dataclass import frozen
 
 
 class Role(StrEnum):
@@ -41,8 +41,8 @@ class Message:
 
     role: Role
     content: str
-    calls: tuple[ToolCall, ...] = ()
-    call_id: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
 
 
 @frozen
@@ -167,7 +167,7 @@ class Score:
 
 
 @frozen
-class TextPiece:
+class TextDelta:
     """A piece of the answer; the pieces of a request concatenate to its final text."""
 
     id: str
@@ -175,7 +175,7 @@ class TextPiece:
 
 
 @frozen
-class ReasoningPiece:
+class ReasoningDelta:
     """A piece of a thinking model's reasoning, never part of the answer."""
 
     id: str
@@ -183,7 +183,7 @@ class ReasoningPiece:
 
 
 @frozen
-class Scores:
+class CandidateScores:
     """The scores of a request's candidates, in their order.
 
     ``way`` says how a server elsewhere came by them: "score" (all tokens of each, as here), "logprobs" (estimated from the
@@ -192,7 +192,7 @@ class Scores:
 
     id: str
     scores: tuple[Score, ...]
-    way: str = ""
+    method: str = ""
 
 
 @frozen
@@ -262,7 +262,7 @@ class RequestProgress:
     ahead: int = 0
 
 
-Event = TextPiece | ReasoningPiece | Scores | TokenLogprobs | RequestProgress | Finished
+Event = TextDelta | ReasoningDelta | CandidateScores | TokenLogprobs | RequestProgress | Finished
 
 
 @frozen
@@ -300,11 +300,11 @@ class BackendInfo:
     context: int
     scores: bool = True
     reasoning: bool = False
-    refuses: bool = False
+    rejects_overflow: bool = False
 
 
 @frozen
-class Work:
+class BackendStats:
     """How a backend worked since it was opened; None where that is unknown.
 
     ``decode_threads`` and ``prompt_threads``: used last, for one token a sequence and for prompts; ``width``: most
@@ -369,7 +369,7 @@ class Result:
     """The complete result of one item: its text, or the task's own ``fields`` (both where that is useful).
 
     ``usage`` is the sum over all calls. ``cut`` is set when the result is not whole, and ``incomplete`` says why (an error
-    of ``incomplete.py``; None: a limit that the user did not set ended the answer).
+    of ``incomplete_results.py``; None: a limit that the user did not set ended the answer).
     """
 
     item: int

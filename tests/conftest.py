@@ -76,10 +76,14 @@ def tiny(tmp_path_factory):
 @pytest.fixture
 def server(monkeypatch):
     """Return a server of OpenAI's protocol on loopback; nobody waits long before trying again."""
-    from llmcli.backends.remote import backend
-    from llmcli.backends.remote.speaker import Patience
+    from llmcli.backends.remote import remote_backend
+    from llmcli.backends.remote.chat_client import RetryPolicy
 
-    monkeypatch.setattr(backend, "PATIENCE", Patience(tries=4, connects=2, pause=0.001, longest=5))
+    monkeypatch.setattr(
+        remote_backend,
+        "DEFAULT_RETRY_POLICY",
+        RetryPolicy(max_tries=4, max_connect_tries=2, first_pause_s=0.001, max_pause_s=5),
+    )
     fake = FakeServer()
     yield fake
     fake.close()
@@ -90,9 +94,11 @@ def tried():
     """Return a function after which a model counts as loaded before: trying it out is not what most tests are about."""
 
     def remember(path: Path) -> None:
-        from llmcli.engine import probe
+        from llmcli.engine.llama import load_check
 
-        known = probe.mark_of(Path(os.environ["LLMCLI_CACHE_DIR"]), hashlib.sha256(path.read_bytes()).hexdigest())
+        known = load_check.marker_path(
+            Path(os.environ["LLMCLI_CACHE_DIR"]), hashlib.sha256(path.read_bytes()).hexdigest()
+        )
         known.parent.mkdir(parents=True, exist_ok=True)
         known.touch()
 

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from llmcli.models.hub import Patience
+from llmcli.models.hub.hub_client import DownloadRetryPolicy
 
 REPO = "maker/tiny-GGUF"
-QUICK = Patience(connect=2, answer=2, stall=2, tries=3, pause=0.001, longest=1)  # for tests
-PORTAL = b"<html><body>Please log in to the network</body></html>"
+QUICK_RETRIES = DownloadRetryPolicy(
+    connect_timeout_s=2, response_timeout_s=2, read_timeout_s=2, max_tries=3, backoff_s=0.001, max_wait_s=1
+)  # for tests
+PORTAL_PAGE = b"<html><body>Please log in to the network</body></html>"
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Fault:
 
 
 @dataclass
-class Asked:
+class ReceivedRequest:
     """One request that came: which server ("hub" or "storage"), path, headers with lower-case names, query."""
 
     server: str
@@ -60,7 +62,7 @@ class FakeHub:
     """The two servers. ``repos`` maps a repository to its files; ``token`` is wanted where it is set.
 
     ``gated`` repositories are listed, but their files are not given. ``past``: what older commits hold; ``gone``: commits
-    that nobody knows any more; ``meanwhile`` is called when a listing has been made. ``always``: a fault of the storage in
+    that are unknown now; ``meanwhile`` is called when a listing has been made. ``always``: a fault of the storage in
     every answer that has none of its own.
 
     ``sizes`` of files (by repository and name) that only pretend to be so large; ``cards``: what a search says about a
@@ -83,7 +85,7 @@ class FakeHub:
         self.file_faults: list[Fault] = []  # of the Hub's answer about a file
         self.storage_faults: list[Fault] = []
         self.header_faults: list[Fault] = []  # of the storage's answer about the beginning of a file
-        self.asked: list[Asked] = []
+        self.asked: list[ReceivedRequest] = []
         self.over = threading.Event()  # ends what stalls
         self._servers = [self._serve("hub"), self._serve("storage")]
         self.endpoint, self.storage = (f"http://127.0.0.1:{server.server_port}" for server in self._servers)
@@ -156,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         address = urlsplit(self.path)
         path, query = unquote(address.path), parse_qs(address.query)
-        self.hub.asked.append(Asked(self.name, path, headers, query))
+        self.hub.asked.append(ReceivedRequest(self.name, path, headers, query))
         bounded = _BOUNDED.fullmatch(headers.get("range", ""))
         if self.name == "storage":
             faults = self.hub.header_faults if bounded else self.hub.storage_faults
@@ -171,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.answer(404)
 
-    def do_HEAD(self) -> None:  # of the Hub; nobody asks the storage for heads
+    def do_HEAD(self) -> None:  # of the Hub; the storage is not asked for heads
         self.do_GET()
 
     def next_fault(self, faults: list[Fault]) -> Fault:
@@ -193,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.status:
             self.answer(fault.status, **fault.headers)
         elif fault.portal:
-            self.answer(200, PORTAL, Content_Type="text/html")
+            self.answer(200, PORTAL_PAGE, Content_Type="text/html")
         elif repo is None:
             return False
         elif self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
@@ -270,7 +272,7 @@ class _Handler(BaseHTTPRequestHandler):
             middle = len(content) // 2
             content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         if fault.portal:
-            content = (PORTAL * (len(content) // len(PORTAL) + 1))[: len(content)]
+            content = (PORTAL_PAGE * (len(content) // len(PORTAL_PAGE) + 1))[: len(content)]
             kind = "text/html" if fault.portal == "html" else kind
         promised = end - start - fault.shorter
         body = content[start : start + promised]

@@ -23,7 +23,7 @@ class FakeProxy:
     def __init__(self, port: int) -> None:
         self.port_behind = port
         self.script: list[Behaviour] = []
-        self.usual: Behaviour = tunnel()
+        self.usual: Behaviour = open_tunnel()
         self.heads: list[str] = []
         self.seen = bytearray()
         self.over = threading.Event()  # ends what stalls
@@ -54,7 +54,7 @@ class FakeProxy:
                 behaviour(self, connected)
 
 
-def tunnel(most: int | None = None) -> Behaviour:
+def open_tunnel(most: int | None = None) -> Behaviour:
     """Open a tunnel, which breaks after so many bytes of what the server says."""
 
     def behave(proxy: FakeProxy, client: socket.socket) -> None:
@@ -73,14 +73,14 @@ def tunnel(most: int | None = None) -> Behaviour:
     return behave
 
 
-def says(*lines: str, body: str = "") -> Behaviour:
+def reply_lines(*lines: str, body: str = "") -> Behaviour:
     """Answer with these lines and close."""
     data = "".join(f"{line}\r\n" for line in lines) + f"\r\n{body}"
     return lambda _proxy, client: client.sendall(data.encode())
 
 
-def pretends(text: bytes = b"a page that wants to be logged in to, where TLS should be") -> Behaviour:
-    """Open a tunnel to nobody, and say something itself to what comes through it."""
+def impersonate_server(text: bytes = b"a page that wants to be logged in to, where TLS should be") -> Behaviour:
+    """Open a tunnel to no server, and reply itself to data that comes through it."""
 
     def behave(_proxy: FakeProxy, client: socket.socket) -> None:
         client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -90,6 +90,6 @@ def pretends(text: bytes = b"a page that wants to be logged in to, where TLS sho
     return behave
 
 
-def stalls() -> Behaviour:
+def stall() -> Behaviour:
     """Say nothing."""
     return lambda proxy, _client: proxy.over.wait(20) and None

@@ -18,7 +18,7 @@ from pathlib import Path
 
 
 @dataclass
-class Asked:
+class ReceivedRequest:
     """One request that came, headers with lower-case names."""
 
     method: str
@@ -35,13 +35,13 @@ class FakeServer:
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.script: list[Behaviour] = []
-        self.usual: Behaviour = well()
+        self.usual: Behaviour = stream_answer()
         self.models = [{"id": "big", "object": "model", "owned_by": "somebody", "max_model_len": 4096}]
         self.fields_refused: set[str] = set()
         self.key = ""
         self.bears: int | None = None
         self.paths: dict[str, Behaviour] = {}
-        self.asked: list[Asked] = []
+        self.asked: list[ReceivedRequest] = []
         self.most = 0
         self.running = 0
         self.lock = threading.Lock()
@@ -90,16 +90,18 @@ class _Handler(BaseHTTPRequestHandler):
     def serve(self, body: dict) -> None:
         fake = self.fake
         fake.asked.append(
-            Asked(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+            ReceivedRequest(
+                self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body
+            )
         )
         if fake.key and self.headers.get("Authorization") != f"Bearer {fake.key}":
-            refused(401, f"Incorrect API key provided: {self.headers.get('Authorization')}")(self, body)
+            error_answer(401, f"Incorrect API key provided: {self.headers.get('Authorization')}")(self, body)
         elif self.path in fake.paths:
             fake.paths[self.path](self, body)
         elif self.path.endswith("/models"):
             self.give(200, {"object": "list", "data": fake.models})
         elif not self.path.endswith("/chat/completions"):
-            refused(404, "not found")(self, body)
+            error_answer(404, "not found")(self, body)
         else:
             self.chat(body)
 
@@ -113,9 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             unknown = sorted(fake.fields_refused & set(body))
             if busy:
-                refused(429, "too many")(self, body)
+                error_answer(429, "too many")(self, body)
             elif unknown:
-                refused(400, f"Unrecognized request argument supplied: {unknown[0]}", param=unknown[0])(self, body)
+                error_answer(400, f"Unrecognized request argument supplied: {unknown[0]}", param=unknown[0])(self, body)
             else:
                 behaviour(self, body)
         finally:
@@ -153,49 +155,55 @@ class _Handler(BaseHTTPRequestHandler):
 Behaviour = Callable[[_Handler, dict], None]
 
 
-def last(body: dict) -> str:
+def last_message(body: dict) -> str:
     """Return what the user said last."""
     return body["messages"][-1]["content"]
 
 
-def chunk(delta: dict, **more) -> bytes:
+def encode_chunk(delta: dict, **more) -> bytes:
     """Return the data of one event."""
     return json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": None, **more}]}).encode()
 
 
-def pieces(text: str) -> list[str]:
+def split_tokens(text: str) -> list[str]:
     """Cut a text into pieces of up to five characters, as tokens are."""
     return [text[start : start + 5] for start in range(0, len(text), 5)]
 
 
-def events(text: str, *, reasoning: str = "", reason: str = "stop", field: str = "content") -> Iterator[bytes]:
+def iter_answer_events(
+    text: str, *, reasoning: str = "", reason: str = "stop", field: str = "content"
+) -> Iterator[bytes]:
     """Yield the events of a whole answer."""
-    yield chunk({"role": "assistant", "content": ""})
-    for piece in pieces(reasoning):
-        yield chunk({"reasoning_content": piece})
-    for piece in pieces(text):
-        yield chunk({field: piece})
-    yield chunk({}, finish_reason=reason)
-    usage = {"prompt_tokens": 7, "completion_tokens": len(pieces(text)), "prompt_tokens_details": {"cached_tokens": 2}}
+    yield encode_chunk({"role": "assistant", "content": ""})
+    for piece in split_tokens(reasoning):
+        yield encode_chunk({"reasoning_content": piece})
+    for piece in split_tokens(text):
+        yield encode_chunk({field: piece})
+    yield encode_chunk({}, finish_reason=reason)
+    usage = {
+        "prompt_tokens": 7,
+        "completion_tokens": len(split_tokens(text)),
+        "prompt_tokens_details": {"cached_tokens": 2},
+    }
     yield json.dumps({"choices": [], "usage": usage}).encode()
     yield b"[DONE]"
 
 
-def well(text: str | Callable[[dict], str] = last, *, seconds: float = 0.0, **how) -> Behaviour:
+def stream_answer(text: str | Callable[[dict], str] = last_message, *, seconds: float = 0.0, **how) -> Behaviour:
     """Answer a text, or what a function makes of the body; after so many seconds."""
 
     def behave(handler: _Handler, body: dict) -> None:
         time.sleep(seconds)
         said = text if isinstance(text, str) else text(body)
         if body.get("stream"):
-            handler.stream(events(said, **how))
+            handler.stream(iter_answer_events(said, **how))
         else:
-            whole({"content": said})(handler, body)
+            complete_answer({"content": said})(handler, body)
 
     return behave
 
 
-def whole(message: dict, **more) -> Behaviour:
+def complete_answer(message: dict, **more) -> Behaviour:
     """Answer as a server that does not stream; ``more`` goes into the choice."""
 
     def behave(handler: _Handler, _body: dict) -> None:
@@ -205,7 +213,7 @@ def whole(message: dict, **more) -> Behaviour:
     return behave
 
 
-def refused(
+def error_answer(
     status: int, message: str = "", *, param: str | None = None, code: str | None = None, **headers
 ) -> Behaviour:
     """Answer with an error in OpenAI's shape."""
@@ -213,17 +221,21 @@ def refused(
     return lambda handler, _body: handler.give(status, error, **headers)
 
 
-def half(text: str = "Half an ans") -> Behaviour:
+def cut_connection(text: str = "Half an ans") -> Behaviour:
     """Send some pieces, then cut the connection."""
-    return lambda handler, _body: handler.stream(map(chunk, ({"content": piece} for piece in pieces(text))), ends=False)
+    return lambda handler, _body: handler.stream(
+        map(encode_chunk, ({"content": piece} for piece in split_tokens(text))), ends=False
+    )
 
 
-def unfinished(text: str = "Half an ans") -> Behaviour:
+def end_without_finish(text: str = "Half an ans") -> Behaviour:
     """Send some pieces and end the stream as if that were all."""
-    return lambda handler, _body: handler.stream(map(chunk, ({"content": piece} for piece in pieces(text))))
+    return lambda handler, _body: handler.stream(
+        map(encode_chunk, ({"content": piece} for piece in split_tokens(text)))
+    )
 
 
-def dropped() -> Behaviour:
+def close_connection() -> Behaviour:
     """Close the connection without a word."""
 
     def behave(handler: _Handler, _body: dict) -> None:
@@ -232,17 +244,17 @@ def dropped() -> Behaviour:
     return behave
 
 
-def raw(*data: bytes) -> Behaviour:
+def send_events(*data: bytes) -> Behaviour:
     """Send events of this data."""
     return lambda handler, _body: handler.stream(iter(data))
 
 
-def of_type(kind: str, content: bytes) -> Behaviour:
+def send_content(kind: str, content: bytes) -> Behaviour:
     """Send this content as that type."""
     return lambda handler, _body: handler.give(200, content, kind)
 
 
-def endless(event: bytes) -> Behaviour:
+def repeat_event(event: bytes) -> Behaviour:
     """Send the same event for ever."""
 
     def forever(handler: _Handler) -> Iterator[bytes]:
@@ -252,7 +264,7 @@ def endless(event: bytes) -> Behaviour:
     return lambda handler, _body: handler.stream(forever(handler))
 
 
-def silent(*data: bytes) -> Behaviour:
+def stall_after(*data: bytes) -> Behaviour:
     """Send events of this data, then nothing more."""
 
     def stall(handler: _Handler) -> Iterator[bytes]:
@@ -263,7 +275,7 @@ def silent(*data: bytes) -> Behaviour:
 
 
 def certificate(directory: Path, name: str = "IP:127.0.0.1") -> ssl.SSLContext:
-    """Return a server's context with a certificate for ``name`` that nobody vouches for, which is cert.pem."""
+    """Return a server's context with a certificate for ``name`` that is self-signed, which is cert.pem."""
     key, cert = directory / "key.pem", directory / "cert.pem"
     request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     names = ["-subj", "/CN=test", "-addext", f"subjectAltName={name}", "-days", "2"]

@@ -14,19 +14,19 @@ from llmcli.errors import ContextOverflow
 from llmcli.interrupt import Interrupt
 from llmcli.types import (
     BackendInfo,
+    BackendStats,
+    CandidateScores,
     Event,
     Finished,
     FinishReason,
     Phase,
-    ReasoningPiece,
+    ReasoningDelta,
     Request,
     RequestProgress,
     Score,
-    Scores,
-    TextPiece,
+    TextDelta,
     Timings,
     Usage,
-    Work,
 )
 
 
@@ -45,26 +45,26 @@ class Reply:
     stalls: bool = False
 
 
-Answer = str | Reply | Exception | Mapping[str, float]
+ScriptedAnswer = str | Reply | Exception | Mapping[str, float]
 """Text; a ``Reply``; an error at once; or the log-probability of each candidate."""
 
 
-def words(text: str) -> int:
+def count_words(text: str) -> int:
     """Count tokens as words."""
     return len(text.split())
 
 
-def last(request: Request) -> str:
+def last_message(request: Request) -> str:
     """Return what the user says in a request."""
     return request.messages[-1].content
 
 
-def everything(request: Request) -> str:
+def all_messages(request: Request) -> str:
     """Return all text of a request."""
     return "\n".join(message.content for message in request.messages)
 
 
-def pieces(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Cut a text into its words, each with the white space before it."""
     return re.findall(r"\s*\S+|\s+\Z", text)
 
@@ -80,13 +80,13 @@ class ScriptedBackend:
 
     def __init__(
         self,
-        answer: Callable[[Request], Answer] = last,
+        answer: Callable[[Request], ScriptedAnswer] = last_message,
         *,
         context: int = 2048,
         exact: bool = True,
         scores: bool = True,
         model: str = "scripted",
-        tokens: Callable[[str], int] = words,
+        tokens: Callable[[str], int] = count_words,
         obeys_limits: bool = True,
         interrupt: Interrupt | None = None,
     ) -> None:
@@ -114,8 +114,8 @@ class ScriptedBackend:
         self.jobs += 1
         return ScriptedJob(self)
 
-    def work(self) -> Work:
-        return Work(
+    def stats(self) -> BackendStats:
+        return BackendStats(
             decode_threads=2, prompt_threads=2, width=1, peak_memory=300 << 20, choices=("scripted: no choice",)
         )
 
@@ -193,13 +193,13 @@ class ScriptedJob:
     def _events(self, request: Request) -> Iterator[Event | None]:
         backend = self._backend
         prompt, context = backend.prompt_tokens(request), backend.info().context
-        reply: Answer = (
+        reply: ScriptedAnswer = (
             ContextOverflow(tokens=prompt, context=context) if prompt >= context else backend.answer(request)
         )
         yield from self._progress(request, prompt)
         if isinstance(reply, Mapping):
             scores = tuple(Score(text, reply[text], backend.tokens(text)) for text in request.candidates)
-            yield Scores(request.id, scores)
+            yield CandidateScores(request.id, scores)
             yield Finished(request.id, FinishReason.STOP, Usage(prompt), Timings(0.1, 0.1))
             return
         if isinstance(reply, Exception):
@@ -207,15 +207,15 @@ class ScriptedJob:
         elif isinstance(reply, str):
             reply = Reply(reply)
         if request.reasoning:
-            for piece in pieces(reply.reasoning):
-                yield ReasoningPiece(request.id, piece)
+            for piece in split_words(reply.reasoning):
+                yield ReasoningDelta(request.id, piece)
         done, limit = 0, self._limit(request, context - prompt)
-        for piece in pieces(reply.text):
+        for piece in split_words(reply.text):
             if backend.obeys_limits and done == limit:
                 which = "max_tokens" if limit == request.max_tokens else "context"
                 yield self._finished(request, FinishReason.LENGTH, prompt, done, limit=which)
                 return
-            yield TextPiece(request.id, piece)
+            yield TextDelta(request.id, piece)
             done += 1
             if request.progress:
                 yield RequestProgress(request.id, Phase.WRITING, done)

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from llmcli import interrupt as stopping
-from llmcli.cli.signals import caught
+from llmcli.cli.console.signals import forward_signals
 from llmcli.errors import HungUp, Interrupted, Terminated, TimedOut
 from llmcli.interrupt import Interrupt, run_interruptible
 
@@ -32,13 +32,13 @@ def test_a_signal_ends_the_wait_for_a_function(held, signum, error):
         os.kill(os.getpid(), signum)
         held.wait()
 
-    with caught(Interrupt()), pytest.raises(error):
+    with forward_signals(Interrupt()), pytest.raises(error):
         run_interruptible(function)
 
 
 def test_the_deadline_ends_the_wait_for_a_function(held):
     """So does --timeout, without any signal."""
-    with caught(Interrupt(timeout=0.01)), pytest.raises(TimedOut):
+    with forward_signals(Interrupt(timeout=0.01)), pytest.raises(TimedOut):
         run_interruptible(held.wait)
 
 
@@ -46,7 +46,7 @@ def test_nothing_is_begun_once_a_stop_was_requested():
     """A signal that came before ends the command before the function is called."""
     interrupt, calls = Interrupt(), []
     interrupt.set(signal.SIGINT)
-    with caught(interrupt), pytest.raises(Interrupted):
+    with forward_signals(interrupt), pytest.raises(Interrupted):
         run_interruptible(calls.append, 1)
     assert calls == []
 
@@ -54,7 +54,7 @@ def test_nothing_is_begun_once_a_stop_was_requested():
 def test_a_function_returns_and_raises_as_if_it_were_called():
     """Its value and its error come through, and no waker stays."""
     interrupt = Interrupt()
-    with caught(interrupt):
+    with forward_signals(interrupt):
         assert run_interruptible(divmod, 7, 2) == (3, 1)
         with pytest.raises(ZeroDivisionError):
             run_interruptible(divmod, 7, 0)
@@ -65,7 +65,7 @@ def test_outside_of_a_command_a_function_is_called_where_one_is():
     """The worker and the tests have no command, and other threads get no signals: neither gets another thread."""
     assert run_interruptible(threading.current_thread) is threading.current_thread()
     threads = []
-    with caught(Interrupt()):
+    with forward_signals(Interrupt()):
         assert run_interruptible(threading.current_thread) is not threading.current_thread()
         other = threading.Thread(target=lambda: threads.append(run_interruptible(threading.current_thread)))
         other.start()
@@ -77,11 +77,11 @@ def test_a_command_within_a_command_has_its_own_interrupt():
     """What is asked is the innermost command, and after it the one around it."""
     outer, inner = Interrupt(), Interrupt()
     outer.set(signal.SIGTERM)
-    with caught(outer):
-        with caught(inner):
-            stopping.check()
+    with forward_signals(outer):
+        with forward_signals(inner):
+            stopping.check_interrupt()
             assert not stopping.stop_requested()
         assert stopping.stop_requested()
         with pytest.raises(Terminated):
-            stopping.check()
-    stopping.check()
+            stopping.check_interrupt()
+    stopping.check_interrupt()

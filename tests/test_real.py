@@ -11,10 +11,10 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from llmcli.backends.base import run
-from llmcli.backends.local import EngineOptions, LocalBackend
+from llmcli.backends.base import run_requests
+from llmcli.backends.local import EngineOptions, open_local_backend
 from llmcli.interrupt import Interrupt
-from llmcli.types import Finished, Message, Request, Role, Sampling, TextPiece
+from llmcli.types import Finished, Message, Request, Role, Sampling, TextDelta
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).parent.parent
@@ -57,7 +57,7 @@ def backend(starter):
     made = []
 
     def make(**options):
-        engine = LocalBackend(
+        engine = open_local_backend(
             starter, name="starter", model_id="x", options=EngineOptions(**options), interrupt=Interrupt()
         )
         made.append(engine)
@@ -77,7 +77,7 @@ def texts(events):
     """Return the text of each request; all must have ended well."""
     answers = {}
     for event in events:
-        if isinstance(event, TextPiece):
+        if isinstance(event, TextDelta):
             answers[event.id] = answers.get(event.id, "") + event.text
         elif isinstance(event, Finished):
             assert event.error is None
@@ -170,7 +170,7 @@ def in_changing_company(engine, requests):
         job.submit(request("guest0", "Count to one thousand. " * 9, max_tokens=500))
         left = set(shown)
         for event in job:
-            if isinstance(event, TextPiece) and event.id in shown:
+            if isinstance(event, TextDelta) and event.id in shown:
                 shown[event.id] += event.text
             elif isinstance(event, Finished) and event.id in shown:
                 left.discard(event.id)
@@ -193,10 +193,10 @@ def test_deterministic_answers_do_not_depend_on_company(backend):
     engine = backend(deterministic=True, threads=1)
     alone = {}
     for each in requests:
-        alone |= texts(run(engine, [each]))
+        alone |= texts(run_requests(engine, [each]))
     assert in_changing_company(engine, requests) == alone
     two = backend(deterministic=True, threads=2)
-    assert texts(run(two, requests[-1:])) == {"15": alone["15"]}  # the first of its engine: nothing to reuse
+    assert texts(run_requests(two, requests[-1:])) == {"15": alone["15"]}  # the first of its engine: nothing to reuse
     assert in_changing_company(two, requests) == alone
 
 
@@ -205,7 +205,7 @@ def test_what_repeats_is_guessed(backend):
     engine = backend()
     chorus = " ".join(["row, row, row your boat, gently down the stream;"] * 12)
     asked = request("a", chorus, max_tokens=120, ignore_eos=True, sampling=Sampling(temperature=0, repeat_penalty=1.0))
-    (end,) = [event for event in run(engine, [asked]) if isinstance(event, Finished)]
+    (end,) = [event for event in run_requests(engine, [asked]) if isinstance(event, Finished)]
     (told,) = [choice for choice in engine.work().choices if choice.startswith("guesses: ")]
     right, made = [int(word) for word in told.split() if word.isdigit()]
     assert end.usage.completion_tokens == 120
@@ -216,5 +216,5 @@ def test_default_mode_shares_a_long_beginning(backend):
     """Of sixteen requests with a common beginning, fifteen take most of their prompt over."""
     story = "The ship sailed on and on. " * 20
     requests = [request(str(i), f"{story}What happened on day {i}?", max_tokens=4) for i in range(16)]
-    ends = [event for event in run(backend(), requests) if isinstance(event, Finished)]
+    ends = [event for event in run_requests(backend(), requests) if isinstance(event, Finished)]
     assert sum(end.usage.cached_tokens > 100 for end in ends) == 15

@@ -1,1 +1,1 @@
-"""Where requests are answered: the Backend protocol and what implements it."""
+"""Where requests are answered: the Backend protocol and its implementations."""

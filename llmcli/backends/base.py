@@ -1,4 +1,4 @@
-"""The one interface between tasks and whatever answers requests."""
+"""The one interface between tasks and the backends that answer requests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from llmcli.types import BackendInfo, Event, Request, Work
+from llmcli.types import BackendInfo, BackendStats, Event, Request
 
 
 class Job(Protocol):
@@ -53,8 +53,8 @@ class Backend(Protocol):
         """Open a job."""
         ...
 
-    def work(self) -> Work:
-        """How the backend worked so far: threads, width, memory, energy, and why."""
+    def stats(self) -> BackendStats:
+        """Statistics so far: threads, concurrency, memory, energy, and the reasons for them."""
         ...
 
     def close(self) -> None:
@@ -62,7 +62,7 @@ class Backend(Protocol):
         ...
 
 
-def run(backend: Backend, requests: Iterable[Request]) -> Iterator[Event]:
+def run_requests(backend: Backend, requests: Iterable[Request]) -> Iterator[Event]:
     """Submit all ``requests`` and yield their events; closing the iterator cancels what is left."""
     with backend.open() as job:
         for request in requests:

@@ -12,10 +12,10 @@ from llmcli.types import EngineOptions
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
 
-__all__ = ["EngineOptions", "LocalBackend"]
+__all__ = ["EngineOptions", "open_local_backend"]
 
 
-def LocalBackend(  # noqa: N802
+def open_local_backend(
     path: Path,
     *,
     name: str,
@@ -26,12 +26,14 @@ def LocalBackend(  # noqa: N802
 ) -> Backend:
     """Start loading the model at ``path`` and return; see ``engine.engine.Engine`` for what it raises later.
 
-    A model that was never loaded here before, as far as ``options.cache`` remembers, is tried out first: see
-    ``engine.probe.once`` for what that raises. ``on_loading``: see ``Engine``.
+    A model that was never loaded here before, as far as ``options.cache`` records, is checked first: see
+    ``load_check.check_once`` for what that raises. ``on_loading``: see ``Engine``.
     """
-    from llmcli.engine import probe
     from llmcli.engine.engine import Engine
+    from llmcli.engine.llama import load_check
 
     if options.cache is not None:
-        probe.once(path, model_id, options.cache, gpu_layers=options.gpu_layers, stop=lambda: interrupt.error)
+        load_check.check_once(
+            path, model_id, options.cache, gpu_layers=options.gpu_layers, stop=lambda: interrupt.error
+        )
     return Engine(path, name, model_id, options, lambda: interrupt.error, on_loading=on_loading)

@@ -16,19 +16,21 @@ import typer
 from llmcli.errors import LlmError
 
 if TYPE_CHECKING:
-    from llmcli.models.library import Library
+    from llmcli.models.library.model_library import ModelLibrary
 
-Offers = list[str | tuple[str, str]]
+Suggestions = list[str | tuple[str, str]]
 """Words, or pairs of a word and its explanation."""
-_EXPLAINED = 60
-"""Characters of an explanation that somebody wrote."""
+_MAX_EXPLANATION_CHARS = 60
+"""Maximum length of a description that a user wrote."""
 
 
-def _offers(find: Callable[[typer.Context], Iterable[str | tuple[str, str]]]) -> Callable[[typer.Context], Offers]:
+def _empty_on_error(
+    find: Callable[[typer.Context], Iterable[str | tuple[str, str]]],
+) -> Callable[[typer.Context], Suggestions]:
     """Offer nothing where ``find`` fails."""
 
     @functools.wraps(find)
-    def offer(ctx: typer.Context) -> Offers:
+    def offer(ctx: typer.Context) -> Suggestions:
         try:
             return list(find(ctx))
         except (LlmError, OSError):
@@ -37,119 +39,124 @@ def _offers(find: Callable[[typer.Context], Iterable[str | tuple[str, str]]]) ->
     return offer
 
 
-@_offers
+@_empty_on_error
 def models(ctx: typer.Context) -> Iterable[str]:
     """Names that ``-m`` takes."""
-    return _library(ctx).names()
+    return _library(ctx).known_names()
 
 
-def _library(ctx: typer.Context) -> Library:
-    from llmcli.models.library import Library
-    from llmcli.settings import find_paths, resolve
+def _library(ctx: typer.Context) -> ModelLibrary:
+    from llmcli.models.library.model_library import ModelLibrary
+    from llmcli.settings import find_paths, resolve_settings
 
     environ = ctx.find_root().obj[0].environ
     paths = find_paths(environ)
-    return Library(resolve({}, environ, paths.config_file), paths, environ)
+    return ModelLibrary(resolve_settings({}, environ, paths.config_file), paths, environ)
 
 
-@_offers
+@_empty_on_error
 def aliases(ctx: typer.Context) -> Iterable[tuple[str, str]]:
     """Aliases, explained by what they stand for."""
-    return ((alias.name, alias.model) for alias in _library(ctx).choices.aliases())
+    return ((alias.name, alias.model) for alias in _library(ctx).defaults.aliases())
 
 
-@_offers
-def elsewhere(ctx: typer.Context) -> Iterable[str]:
+@_empty_on_error
+def foreign_models(ctx: typer.Context) -> Iterable[str]:
     """Models of the program that ``--from`` named; without it a file is meant, which the shell completes."""
-    from llmcli.models.folders import PROGRAMS, find_foreign
+    from llmcli.models.library.foreign_stores import FOREIGN_PROGRAMS, find_foreign_models
 
     program = ctx.params.get("program")
-    if program not in PROGRAMS:
+    if program not in FOREIGN_PROGRAMS:
         return ()
-    return (model.name for model in find_foreign(program, ctx.find_root().obj[0].environ) if model.lost is None)
+    return (
+        model.name
+        for model in find_foreign_models(program, ctx.find_root().obj[0].environ)
+        if model.missing_file is None
+    )
 
 
-@_offers
+@_empty_on_error
 def prompts(ctx: typer.Context) -> Iterable[str]:
     """Names of prompt files."""
     return _prompts(ctx, "")
 
 
-@_offers
-def kinds(ctx: typer.Context) -> Iterable[str]:
+@_empty_on_error
+def generate_kinds(ctx: typer.Context) -> Iterable[str]:
     """Kinds of text that ``llm generate`` writes."""
-    from llmcli.templates.contracts import GENERATE
+    from llmcli.prompts.contracts import GENERATE_PREFIX
 
-    return (name.removeprefix(GENERATE) for name in _prompts(ctx, GENERATE))
+    return (name.removeprefix(GENERATE_PREFIX) for name in _prompts(ctx, GENERATE_PREFIX))
 
 
 def _prompts(ctx: typer.Context, prefix: str) -> list[str]:
+    from llmcli.prompts import PromptLibrary
     from llmcli.settings import find_paths
-    from llmcli.templates import Library
 
-    return Library(find_paths(ctx.find_root().obj[0].environ).prompts).names(prefix)
+    return PromptLibrary(find_paths(ctx.find_root().obj[0].environ).prompts).names(prefix)
 
 
-@_offers
+@_empty_on_error
 def sessions(ctx: typer.Context) -> Iterable[tuple[str, str]]:
     """Names of saved chats, explained by how they began."""
-    from llmcli.cli.sanitize import line
+    from llmcli.cli.console.sanitize import single_line
     from llmcli.settings import find_paths
-    from llmcli.store.sessions import Sessions
+    from llmcli.store.session_store import SessionStore
 
-    with Sessions(find_paths(ctx.find_root().obj[0].environ).sessions, looks=True) as store:
-        return [(each.session.name, line(each.first[:_EXPLAINED])) for each in store.list()]
+    with SessionStore(find_paths(ctx.find_root().obj[0].environ).sessions, read_only=True) as store:
+        return [(each.session.name, single_line(each.first_message[:_MAX_EXPLANATION_CHARS])) for each in store.list()]
 
 
-@_offers
+@_empty_on_error
 def workers(ctx: typer.Context) -> Iterable[str]:
     """Models of the workers that run."""
-    from llmcli.worker import place, start
+    from llmcli.worker import runtime_dir
+    from llmcli.worker.client import launcher
 
-    running = start.statuses(place.directory(ctx.find_root().obj[0].environ))
+    running = launcher.list_statuses(runtime_dir.find_runtime_dir(ctx.find_root().obj[0].environ))
     return {str(status.get("model", status["pid"])) for status in running}
 
 
-def languages(incomplete: str) -> Offers:
+def languages(incomplete: str) -> Suggestions:
     """Codes of languages; names too once a name was begun, since a list of both would be twice as long."""
-    from llmcli.tasks.languages import language_names
+    from llmcli.tasks.translation.languages import language_names
 
     known = language_names()
     names = [name for _, name in known] if incomplete[:1].isupper() else []
     return [*known, *names]
 
 
-def formats() -> Offers:
+def formats() -> Suggestions:
     """Formats of documents that ``llm translate`` knows."""
-    from llmcli.documents.formats import FORMATS
+    from llmcli.documents.formats import FORMAT_NAMES
 
-    return list(FORMATS)
+    return list(FORMAT_NAMES)
 
 
-def verbs() -> Offers:
+def model_commands() -> Suggestions:
     """Commands that run a model."""
-    from llmcli.cli.app import COMMANDS
+    from llmcli.cli.command_registry import COMMANDS
 
     return [(command.name, command.help) for command in COMMANDS if command.runs_model]
 
 
-def settings() -> Offers:
+def settings() -> Suggestions:
     """Names of settings."""
-    from llmcli.settings import KEYS
+    from llmcli.settings import SETTING_SPECS
 
-    return [(key.name, key.help) for key in KEYS]
+    return [(key.name, key.help) for key in SETTING_SPECS]
 
 
-@_offers
+@_empty_on_error
 def backends(ctx: typer.Context) -> Iterable[tuple[str, str]]:
     """Names that ``--backend`` takes, explained by their addresses."""
-    from llmcli.settings import find_paths, resolve
+    from llmcli.settings import find_paths, resolve_settings
 
     environ = ctx.find_root().obj[0].environ
-    described = resolve({}, environ, find_paths(environ).config_file)["backends"]
+    described = resolve_settings({}, environ, find_paths(environ).config_file)["backends"]
     return [("local", "this machine"), *((name, fields["base_url"]) for name, fields in described.items())]
 
 
-def kv_types() -> Offers:
+def kv_types() -> Suggestions:
     """Types of the KV cache."""
     return ["auto", "f16", "q8_0", "bf16"]

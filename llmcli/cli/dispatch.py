@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from llmcli.cli.signals import caught
-from llmcli.cli.world import TextStream, World, Writer
+from llmcli.cli.console.environment import DescriptorWriter, Environment, TextStream
+from llmcli.cli.console.signals import forward_signals
 from llmcli.errors import InternalError, LlmError, OutOfMemory, UsageError
 from llmcli.interrupt import Interrupt
 
@@ -17,42 +17,46 @@ if TYPE_CHECKING:
     import typer
 
 
-def dispatch(words: list[str], world: World) -> int:
+def dispatch(words: list[str], environment: Environment) -> int:
     """Run the command line ``words`` and return its exit code; raises nothing.
 
     Signal handlers and streams are as before when it returns.
     """
     interrupt = Interrupt()
-    stdout = TextStream(Writer(world.stdout, interrupt, closed=1 in world.closed))
-    with caught(interrupt), contextlib.redirect_stdout(cast("TextIO", stdout)):
+    stdout = TextStream(DescriptorWriter(environment.stdout, interrupt, closed=1 in environment.closed_fds))
+    with forward_signals(interrupt), contextlib.redirect_stdout(cast("TextIO", stdout)):
         try:
-            code = _call(words, world, interrupt)
+            code = _run_command(words, environment, interrupt)
         except LlmError as error:  # of a pipeline that is interrupted, the writer's end is no news
-            return _report(error if interrupt.signal is None else interrupt.error or error, words, world)
+            return _report_error(error if interrupt.signal is None else interrupt.error or error, words, environment)
         except MemoryError as error:
-            return _report(OutOfMemory(detail=str(error)), words, world)
+            return _report_error(OutOfMemory(detail=str(error)), words, environment)
         except Exception as error:  # noqa: BLE001 (the one place where a bug becomes exit 70)
-            return _report(_bug(error, words, world), words, world)
+            return _report_error(_internal_error(error, words, environment), words, environment)
         stop = interrupt.error if interrupt.signal is not None else None  # it came when all was done
         return code if stop is None else stop.exit_code
 
 
-def _call(words: list[str], world: World, interrupt: Interrupt) -> int:
+def _run_command(words: list[str], environment: Environment, interrupt: Interrupt) -> int:
     if any("\0" in word for word in words):  # from a program that calls ``main``: no process can be given one
         raise UsageError("an argument holds a NUL character")
     import typer
 
-    from llmcli.cli import app
+    from llmcli.cli import command_registry
 
-    completing = bool(world.environ.get(f"_{app.NAME.upper()}_COMPLETE"))
-    typed = _completed_words(world) if completing else words
-    alone = app.begins_with_command(words) and not completing
-    command = typer.main.get_command(app.build(app.first_word(typed), alone=alone, completing=completing))
+    completing = bool(environment.environ.get(f"_{command_registry.PROGRAM_NAME.upper()}_COMPLETE"))
+    typed = _completed_words(environment) if completing else words
+    alone = command_registry.begins_with_command(words) and not completing
+    command = typer.main.get_command(
+        command_registry.build_app(command_registry.first_word(typed), alone=alone, completing=completing)
+    )
     try:
         with _without_rich() if completing else contextlib.nullcontext():
-            code = command.main(args=words, prog_name=app.NAME, standalone_mode=False, obj=(world, interrupt))
+            code = command.main(
+                args=words, prog_name=command_registry.PROGRAM_NAME, standalone_mode=False, obj=(environment, interrupt)
+            )
     except typer.TyperException as error:
-        raise UsageError(_sentence(error)) from error
+        raise UsageError(_parser_message(error)) from error
     except typer.Abort as error:
         raise UsageError("aborted") from error
     except SystemExit as error:  # how Typer ends a completion
@@ -73,7 +77,7 @@ def _without_rich() -> Iterator[None]:
             sys.modules["rich"] = loaded
 
 
-def _sentence(error: typer.TyperException) -> str:
+def _parser_message(error: typer.TyperException) -> str:
     """Return a message of the parser the way ours are written, with a range of numbers in words."""
     message = error.format_message()
     wanted = getattr(getattr(error, "param", None), "type", None)
@@ -87,22 +91,23 @@ def _sentence(error: typer.TyperException) -> str:
     return message[:1].lower() + message[1:].rstrip(".")
 
 
-def _completed_words(world: World) -> list[str]:
+def _completed_words(environment: Environment) -> list[str]:
     """Return the words of the command line that is being completed; bash says them another way than other shells."""
-    line = world.environ.get("_TYPER_COMPLETE_ARGS") or world.environ.get("COMP_WORDS", "")
+    line = environment.environ.get("_TYPER_COMPLETE_ARGS") or environment.environ.get("COMP_WORDS", "")
     return line.split()[1:]
 
 
-def _report(error: LlmError, words: Sequence[str], world: World) -> int:
+def _report_error(error: LlmError, words: Sequence[str], environment: Environment) -> int:
     """Say what happened on stderr, unless the user or the reader stopped us, and return the code."""
-    from llmcli.cli import app, wording
+    from llmcli.cli import command_registry
+    from llmcli.cli.console import error_messages
 
     as_json = "--json" in words[: words.index("--")] if "--" in words else "--json" in words
-    wording.show(error, world, as_json=as_json, command=app.command_path(words))
+    error_messages.write_error(error, environment, as_json=as_json, command=command_registry.command_path(words))
     return error.exit_code
 
 
-def _bug(error: Exception, words: Sequence[str], world: World) -> LlmError:
+def _internal_error(error: Exception, words: Sequence[str], environment: Environment) -> LlmError:
     """Return what the user sees of an unknown exception; with -v its traceback goes to a log file."""
     if isinstance(error, BrokenPipeError) and error.filename is None:
         return InternalError("a connection broke", detail=str(error))
@@ -116,7 +121,7 @@ def _bug(error: Exception, words: Sequence[str], world: World) -> LlmError:
     from llmcli.settings import find_paths
 
     try:
-        directory = find_paths(world.environ).log
+        directory = find_paths(environment.environ).log
         private_files.make_directory(directory)
         file = directory / f"traceback-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
         private_files.write_file(file, "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace"))

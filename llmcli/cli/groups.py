@@ -7,22 +7,22 @@ from typing import Any
 
 import typer
 
-from llmcli.cli import wording
-from llmcli.cli.app import CONTEXT, TYPER
+from llmcli.cli.command_registry import CONTEXT_SETTINGS, TYPER_OPTIONS
+from llmcli.cli.console import error_messages
 
 
-def group(text: str, commands: Mapping[str, Callable[..., int]]) -> typer.Typer:
+def build_group(text: str, commands: Mapping[str, Callable[..., int]]) -> typer.Typer:
     """Return the application of a group: ``text`` is its line of help, ``commands`` were made by ``@command``."""
-    app = typer.Typer(**TYPER, help=text, add_completion=False, context_settings=CONTEXT)
-    app.callback(invoke_without_command=True)(_needs_command)
+    app = typer.Typer(**TYPER_OPTIONS, help=text, add_completion=False, context_settings=CONTEXT_SETTINGS)
+    app.callback(invoke_without_command=True)(_require_subcommand)
     for name, function in commands.items():
         decorated: Any = function
         line = str(decorated.__doc__).splitlines()[0]  # else Typer cuts it at 45 characters
-        app.command(name, short_help=line, epilog=decorated.examples, context_settings=CONTEXT)(function)
+        app.command(name, short_help=line, epilog=decorated.examples, context_settings=CONTEXT_SETTINGS)(function)
     return app
 
 
-def _needs_command(context: typer.Context) -> None:
+def _require_subcommand(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        wording.say(context.obj[0], context.get_help())
+        error_messages.write_stderr(context.obj[0], context.get_help())
         raise typer.Exit(2)

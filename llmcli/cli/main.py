@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 
-_GARBAGE = 100_000
+_GC_THRESHOLD = 100_000
 """Objects that are made before cycles among them are looked for: imports make tens of thousands, which all stay."""
 
 TYPE_CHECKING = False
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-    from llmcli.cli.world import World
+    from llmcli.cli.console.environment import Environment
 
 
-def main(argv: Sequence[str] | None = None, world: World | None = None) -> int:
+def main(argv: Sequence[str] | None = None, environment: Environment | None = None) -> int:
     """Run the command line ``argv`` (default: the process's) and return its exit code; raises nothing.
 
     Signal handlers and streams are as before when it returns.
     """
+    from llmcli.cli.console.environment import Environment
     from llmcli.cli.dispatch import dispatch
-    from llmcli.cli.world import World
 
-    return dispatch(list(sys.argv[1:] if argv is None else argv), World() if world is None else world)
+    return dispatch(list(sys.argv[1:] if argv is None else argv), Environment() if environment is None else environment)
 
 
 def run() -> NoReturn:
@@ -37,21 +37,21 @@ def run() -> NoReturn:
 
     Where Python would raise KeyboardInterrupt while it imports or ends, Ctrl-C is plain death.
     """
-    gc.set_threshold(_GARBAGE)  # Python's 700 cost a tenth of the start
+    gc.set_threshold(_GC_THRESHOLD)  # Python's 700 cost a tenth of the start
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from llmcli.cli.signals import DEADLY, die
-    from llmcli.cli.world import World
+    from llmcli.cli.console.environment import Environment
+    from llmcli.cli.console.signals import SIGNAL_BY_EXIT_CODE, die_by_signal
 
-    closed = _open_closed()
-    code = main(None, World(closed=closed))
-    if code in DEADLY:
-        die(DEADLY[code])
+    closed = _open_closed_descriptors()
+    code = main(None, Environment(closed_fds=closed))
+    if code in SIGNAL_BY_EXIT_CODE:
+        die_by_signal(SIGNAL_BY_EXIT_CODE[code])
     # All is closed and written. What the interpreter would still take apart, for some 40 ms, the kernel frees at once.
     os._exit(code)
 
 
-def _open_closed() -> frozenset[int]:
+def _open_closed_descriptors() -> frozenset[int]:
     """Open /dev/null on each closed descriptor of 0, 1, 2, else the next file that is opened would become it."""
     closed = set()
     for fd in (0, 1, 2):

@@ -1,7 +1,7 @@
 """The options that recur, each defined once, and the decorator that adds them to a command.
 
-A command is a function ``command(cli, its own parameters)``; ``@command(...)`` gives it the recurring options, gathers
-them into ``Flags`` and hands in a ``Context`` made of them.
+A command is a function ``command(ctx, its own parameters)``; ``@command(...)`` gives it the recurring options, gathers
+them into ``Flags`` and passes a ``CommandContext`` made of them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from llmcli.cli import completers
-from llmcli.cli.context import Context
+from llmcli.cli.command_context import CommandContext
 from llmcli.errors import UsageError
-from llmcli.values import frozen
+from llmcli.frozen_dataclass import frozen
 
 SEED_MAX = 2**32 - 1
 
 
-def _finite(value: float | None) -> float | None:
+def _require_finite(value: float | None) -> float | None:
     """Refuse the numbers that no range keeps out."""
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not finite")
@@ -67,7 +67,7 @@ class Flags:
     temperature: Annotated[
         float | None,
         typer.Option(
-            "--temperature", min=0.0, metavar="T", help="0 takes the likeliest token always.", callback=_finite
+            "--temperature", min=0.0, metavar="T", help="0 takes the likeliest token always.", callback=_require_finite
         ),
     ] = None
     seed: Annotated[
@@ -106,18 +106,20 @@ class Flags:
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more on stderr; log a bug's traceback.")] = False
 
 
-File = Annotated[
+FileOption = Annotated[
     list[str] | None, typer.Option("-f", "--file", metavar="FILE", help="A document; repeatable; - is standard input.")
 ]
-Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
-Files = Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="Documents; - or none: standard input.")]
+YesOption = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
+FilesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[FILE]...", help="Documents; - or none: standard input.")
+]
 
-ALL = tuple(field.name for field in fields(Flags))
-GENERAL = ("json", "quiet", "verbose")
+ALL_OPTIONS = tuple(field.name for field in fields(Flags))
+GENERAL_OPTIONS = ("json", "quiet", "verbose")
 """For commands that run no model."""
 
 
-def filled(function: Callable[..., int], advice: str = "Try: llm models list") -> Callable[..., int]:
+def reject_empty_values(function: Callable[..., int], advice: str = "Try: llm models list") -> Callable[..., int]:
     """Let a command refuse every text that is given and empty: a variable that is not set would name another thing.
 
     Options whose text may be left out are None by default.
@@ -136,7 +138,7 @@ def filled(function: Callable[..., int], advice: str = "Try: llm models list") -
 def command(
     *names: str, examples: str = "", tolerant: bool = False
 ) -> Callable[[Callable[..., int | None]], Callable[..., int]]:
-    """Add the recurring options called ``names`` (default: all) to a command and hand it a ``Context``.
+    """Add the recurring options called ``names`` (default: all) to a command and pass it a ``CommandContext``.
 
     ``examples`` are the lines that end its help; ``tolerant``: the command works with a broken configuration too. The
     command returns its exit code, None for 0.
@@ -157,10 +159,12 @@ def command(
         @functools.wraps(function)
         def wrapper(typer_context: typer.Context, **given: Any) -> int:
             flags = Flags(**{field.name: given.pop(field.name) for field in wanted})
-            world, interrupt = typer_context.obj
-            with Context(flags, world, interrupt, verb=typer_context.info_name or "", tolerant=tolerant) as cli:
+            environment, interrupt = typer_context.obj
+            with CommandContext(
+                flags, environment, interrupt, verb=typer_context.info_name or "", tolerant=tolerant
+            ) as ctx:
                 interrupt.check()  # what was imported until here took longer than many a command
-                return function(cli, **given) or 0
+                return function(ctx, **given) or 0
 
         parameters = [*(p.replace(kind=keyword) for p in own), *shared, context]
         wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from llmcli.values import frozen
+from llmcli.frozen_dataclass import frozen
 
 
 @frozen
@@ -21,7 +21,7 @@ class Record:
     file: str = ""
 
 
-def lines(text: str) -> Iterator[Record]:
+def iter_line_records(text: str) -> Iterator[Record]:
     """Yield one record a line, blank ones too, so that output lines up with input; "" has none.
 
     A line ends with LF or CRLF; the last one need not.
@@ -36,6 +36,6 @@ def lines(text: str) -> Iterator[Record]:
         start = end + 1
 
 
-def count_lines(text: str) -> int:
-    """Return how many records ``lines`` yields, without making them."""
+def count_line_records(text: str) -> int:
+    """Return how many records ``iter_line_records`` yields, without making them."""
     return text.count("\n") + (text != "" and not text.endswith("\n"))

@@ -1,8 +1,8 @@
-"""The engine: a model and the lanes that run requests on it.
+"""The engine: a model and the scheduler threads that run requests on it.
 
-``Engine`` implements the Backend protocol. Requests are rendered and tokenized in the thread that submits them; a lane's
-thread evaluates and samples, one for interactive and one for bulk requests; events reach each job through a queue of its
-own.
+``Engine`` implements the Backend protocol. Requests are rendered and tokenized in the thread that submits them; a
+scheduler thread evaluates and samples, one for interactive and one for bulk requests; events reach each job through a
+queue of its own.
 """
 
 from __future__ import annotations
@@ -15,45 +15,45 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 
-from llmcli.engine import architecture, machine, native, selftest
-from llmcli.engine.beginnings import Beginnings
-from llmcli.engine.chat import ChatTemplate, is_long
-from llmcli.engine.compute_thread import InlineExecutor
-from llmcli.engine.context import MAX_SEQUENCES, ContextConfig
-from llmcli.engine.energy import EnergyMeter
-from llmcli.engine.job import EngineJob
-from llmcli.engine.lane import Lane, engine_closed
-from llmcli.engine.model import Model, Weights
-from llmcli.engine.output import AnswerStream
-from llmcli.engine.planner import Planner
-from llmcli.engine.prefix_hints import PrefixHints
-from llmcli.engine.prefixes import PrefixStore
-from llmcli.engine.sampling import Sampler, grammar_of
-from llmcli.engine.scheduler import Scheduler
-from llmcli.engine.sequence import Generation, Scoring, Sequence, Sink
-from llmcli.engine.slots import Slots
-from llmcli.engine.threads import Threads
-from llmcli.engine.tokens import Tokenizer
+from llmcli.engine.engine_job import EngineJob
+from llmcli.engine.kv.prefix_cache import DiskPrefixCache
+from llmcli.engine.kv.prefix_hints import PrefixHints
+from llmcli.engine.kv.prefix_index import PrefixIndex
+from llmcli.engine.kv.prefix_store import PrefixStore
+from llmcli.engine.llama import architecture, batch_invariance, bindings, hardware
+from llmcli.engine.llama.compute_thread import InlineExecutor
+from llmcli.engine.llama.context import MAX_SEQUENCES, ContextConfig
+from llmcli.engine.llama.model import Model, SharedModel
+from llmcli.engine.llama.threads import ThreadPolicy
+from llmcli.engine.sampling.sampler import Sampler, grammar_for_request
+from llmcli.engine.schedule.scheduler import Scheduler
+from llmcli.engine.schedule.scheduler_thread import SchedulerThread, engine_closed_error
+from llmcli.engine.sequences.sequence import EventSink, GenerationSequence, ScoringSequence, Sequence
+from llmcli.engine.text.chat_template import ChatTemplate, is_long_request
+from llmcli.engine.text.detokenizer import OutputProcessor
+from llmcli.engine.text.tokenizer import Tokenizer
+from llmcli.engine.tuning.energy_counters import EnergyMeter
+from llmcli.engine.tuning.planner import Planner
 from llmcli.errors import BadModelFile, ContextOverflow, InternalError, LlmError, UsageError
 from llmcli.interrupt import run_interruptible
-from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Priority, Request, Work
+from llmcli.types import BackendInfo, BackendStats, EngineOptions, Finished, FinishReason, Priority, Request
 
-_POLL = 0.05
-"""Seconds between looks at the interrupt while waiting."""
-_BATCH = 512
-_SESSION = re.compile("[0-9a-f]{32}")
+_POLL_S = 0.05
+"""Seconds between checks of the interrupt while waiting."""
+_BATCH_TOKENS = 512
+_SESSION_ID = re.compile("[0-9a-f]{32}")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
-def _never() -> bool:
+def _never_cancelled() -> bool:
     return False
 
 
 class Engine:
     """One model in this process. ``stop`` is asked for the reason why everything has to end, None while there is none.
 
-    The constructor returns at once; whatever goes wrong while loading is raised by the first call that needs the
-    model: ``BadModelFile``, ``OutOfMemory``, ``Unsupported``, ``InternalError``, ``UsageError``.
+    The constructor returns at once; an error of loading is raised by the first call that needs the model:
+    ``BadModelFile``, ``OutOfMemory``, ``Unsupported``, ``InternalError``, ``UsageError``.
     """
 
     def __init__(
@@ -64,63 +64,65 @@ class Engine:
         options: EngineOptions,
         stop: Callable[[], Exception | None],
         *,
-        weights: Weights | None = None,
+        shared_model: SharedModel | None = None,
         executor: InlineExecutor | None = None,
-        on_loading: Callable[[float], None] = lambda _share: None,
+        on_loading: Callable[[float], None] = lambda _fraction: None,
     ) -> None:
-        """``weights`` and ``executor`` are shared with other engines of this process; without them it has its own.
+        """``shared_model`` and ``executor`` are shared with other engines of this process; by default it has its own.
 
-        ``on_loading`` is called in the engine's thread with the share of the model that is loaded (0 to 1).
+        ``on_loading`` is called in the engine's thread with the loaded fraction of the model (0 to 1).
         """
         self._name, self._model_id = name, model_id
-        self._own_weights = weights is None
-        self._weights = weights or Weights(path, options.gpu_layers)
+        self._owns_model = shared_model is None
+        self._shared_model = shared_model or SharedModel(path, options.gpu_layers)
         self._executor = executor or InlineExecutor()
         self._options = options
         self._stop = stop
         self._on_loading = on_loading
-        self._wake = threading.Condition()
-        self._lanes: dict[Priority, Lane] = {}
-        self._users = 0  # threads that read the model's vocabulary
+        self._condition = threading.Condition()
+        self._scheduler_threads: dict[Priority, SchedulerThread] = {}
+        self._model_users = 0  # threads that read the model's vocabulary
         self._closing = False
         self._closed = False
         self._loaded = threading.Event()
-        self._failure: Exception | None = None
-        most = options.threads or machine.cores().usable
-        self._threads = Threads(most, fixed=options.threads is not None)  # looks at the load from here on
-        self._energy = EnergyMeter()
-        self._loader = threading.Thread(target=self._load, name="engine-load", daemon=True)
+        self._load_error: Exception | None = None
+        most = options.threads or hardware.detect_cores().max_threads
+        self._thread_policy = ThreadPolicy(most, fixed=options.threads is not None)  # samples the load from now on
+        self._energy_meter = EnergyMeter()
+        self._loader = threading.Thread(target=self._load_model, name="engine-load", daemon=True)
         self._loader.start()
 
     # ---- Backend ------------------------------------------------------------------------------------------------------
 
-    def info(self, gone: Callable[[], bool] = _never) -> BackendInfo:
-        """Return what the loaded model can do; ``gone`` as in ``count``."""
-        if not self._ready(gone):
-            raise _cancelled()
+    def info(self, is_cancelled: Callable[[], bool] = _never_cancelled) -> BackendInfo:
+        """Return what the loaded model can do; ``is_cancelled`` as in ``count``."""
+        if not self._wait_until_loaded(is_cancelled):
+            raise _cancelled_error()
         return BackendInfo(
             model=self._name,
             model_id=self._model_id,
             context=self._context_limit,
             reasoning=self._template.reasoning_tags is not None,
-            refuses=True,
+            rejects_overflow=True,
         )
 
-    def count(self, requests: SequenceOf[Request], gone: Callable[[], bool] = _never) -> tuple[list[int], bool]:
+    def count(
+        self, requests: SequenceOf[Request], is_cancelled: Callable[[], bool] = _never_cancelled
+    ) -> tuple[list[int], bool]:
         """Return the prompt lengths in tokens; they are exact, but lower bounds of those that are far too long.
 
-        ``gone``: nobody waits for them any more. Raises ``InternalError`` then, with the detail "cancelled".
+        Once ``is_cancelled`` returns True, raises ``InternalError`` with the detail "cancelled".
         """
-        if not self._ready(gone):
-            raise _cancelled()
+        if not self._wait_until_loaded(is_cancelled):
+            raise _cancelled_error()
         counts = []
-        with self._in_use():
+        with self._hold_model():
             for request in requests:
-                error = self._stop() or (_cancelled() if gone() else None)
+                error = self._stop() or (_cancelled_error() if is_cancelled() else None)
                 if error is not None:
                     raise error
                 try:
-                    counts.append(len(self._prompt(request)[0][0]))
+                    counts.append(len(self._tokenize_prompt(request)[0][0]))
                 except ContextOverflow as overflow:
                     counts.append(overflow.tokens)
         return counts, True
@@ -129,143 +131,151 @@ class Engine:
         """Open a job."""
         return EngineJob(self)
 
-    def work(self) -> Work:
+    def stats(self) -> BackendStats:
         """Return how the engine worked so far; the peak of memory is this process's."""
-        if not self._loaded.is_set() or self._failure is not None:
-            return Work()
-        used = self._threads.used
-        lanes = sorted(self._lanes.values(), key=lambda lane: lane.last_step)
-        choices = [self._threads.reason]
-        if lanes:
-            last = lanes[-1].scheduler
-            choices += [self._planner.reason(last.slots.settings, short=last.slots.short), last.guesses.reason]
+        if not self._loaded.is_set() or self._load_error is not None:
+            return BackendStats()
+        used = self._thread_policy.last_used
+        threads = sorted(self._scheduler_threads.values(), key=lambda thread: thread.last_step_at)
+        choices = [self._thread_policy.explanation]
+        if threads:
+            last = threads[-1].scheduler
+            choices += [
+                self._planner.explain(last.kv_cache.settings, memory_limited=last.kv_cache.memory_limited),
+                last.speculative_decoder.explanation,
+            ]
         else:
-            choices.append(self._planner.reason(self._config.settings))
-        return Work(
+            choices.append(self._planner.explain(self._config.settings))
+        return BackendStats(
             decode_threads=used.get(False),
             prompt_threads=used.get(True),
-            width=max((lane.scheduler.widest for lane in lanes), default=0) or None,
-            peak_memory=machine.peak_memory(),
-            joules=self._energy.joules(),
+            width=max((thread.scheduler.max_batch_sequences for thread in threads), default=0) or None,
+            peak_memory=hardware.peak_memory(),
+            joules=self._energy_meter.read_joules(),
             choices=tuple(filter(None, choices)),
         )
 
     @property
-    def failed(self) -> bool:
-        """The model could not be loaded; another engine may succeed, since failures are not kept elsewhere."""
-        return self._failure is not None
+    def load_failed(self) -> bool:
+        """The model could not be loaded; a new engine may succeed, since no failure is remembered."""
+        return self._load_error is not None
 
     def close(self) -> None:
         """End the threads and free the model. Jobs that are open get an error.
 
-        After the first work with a kind of model, what suits it here is measured in the background.
+        After the first work with a model's geometry, the best settings for it here are measured in the background.
         """
-        with self._wake:
+        with self._condition:
             self._closing = True
-            while self._users and self._stop() is None:
-                self._wake.wait(_POLL)
-            left_behind = self._users > 0  # a thread in a native call that cannot be ended (``run_interruptible``)
+            while self._model_users and self._stop() is None:
+                self._condition.wait(_POLL_S)
+            left_behind = self._model_users > 0  # a thread in a native call that cannot be ended: ``run_interruptible``
         self._loader.join()
         if self._closed:
             return
         self._closed = True
-        for lane in self._lanes.values():
-            lane.close()
+        for thread in self._scheduler_threads.values():
+            thread.close()
         self.measure_if_due()
-        if self._own_weights and not left_behind:
-            self._weights.close()
+        if self._owns_model and not left_behind:
+            self._shared_model.close()
 
     def measure_if_due(self) -> None:
-        """Measure in a process of its own what suits the model here, if it has worked and nothing is known yet."""
-        if not self._options.tune or not self._loaded.is_set() or self._failure is not None:
+        """Measure the best settings in a process of its own, if the model has worked and none are known yet."""
+        if not self._options.tune or not self._loaded.is_set() or self._load_error is not None:
             return
-        if any(lane.scheduler.widest for lane in list(self._lanes.values())) and self._planner.unmeasured:
-            self._planner.measure_later()
+        has_worked = any(thread.scheduler.max_batch_sequences for thread in list(self._scheduler_threads.values()))
+        if has_worked and self._planner.needs_measurement:
+            self._planner.start_measurement()
 
     # ---- for jobs -----------------------------------------------------------------------------------------------------
 
-    def submit(self, request: Request, sink: Sink) -> None:
-        """Render, tokenize and queue a request whose events ``sink`` takes; what is wrong with it becomes the last.
+    def submit(self, request: Request, sink: EventSink) -> None:
+        """Render, tokenize and queue a request whose events go to ``sink``; an error in it becomes the last event.
 
-        A request whose ``sink`` is gone is not begun: it ends as cancelled. Raises what the model's loading raised.
+        A request whose consumer has left is not started: it ends as cancelled. Raises what loading the model raised.
         """
-        if not self._ready(lambda: sink.gone):
+        if not self._wait_until_loaded(lambda: sink.consumer_gone):
             sink.emit(Finished(request.id, FinishReason.CANCELLED))
             return
         try:
-            with self._in_use():
-                sequence = self._sequence(request, sink)
-                self._lane(request.priority).submit(sequence)
+            with self._hold_model():
+                sequence = self._make_sequence(request, sink)
+                self._scheduler_thread(request.priority).submit(sequence)
         except LlmError as error:
             sink.emit(Finished(request.id, FinishReason.ERROR, error=error))
             return
-        if sink.gone:  # whoever left may have called ``cancel`` before the sequence was there
+        if sink.consumer_gone:  # ``cancel`` may have been called before the sequence was there
             self.cancel(lambda each: each is sequence)
 
     def cancel(self, should_end: Callable[[Sequence], bool]) -> None:
-        """End sequences before the next step; an evaluation of hardly anything else ends at once."""
-        for lane in list(self._lanes.values()):
-            lane.cancel(should_end)
+        """End sequences before the next step; an evaluation that serves hardly any other sequence ends at once."""
+        for thread in list(self._scheduler_threads.values()):
+            thread.cancel(should_end)
 
     @property
-    def loading(self) -> float | None:
-        """The share of the model that is loaded (0 to 1); None once it can be used, or cannot be loaded."""
-        return None if self._loaded.is_set() else self._weights.share
+    def loading_progress(self) -> float | None:
+        """The loaded fraction of the model (0 to 1); None once it can be used, or cannot be loaded."""
+        return None if self._loaded.is_set() else self._shared_model.loaded_fraction
 
-    def stopped(self) -> Exception | None:
+    def stop_reason(self) -> Exception | None:
         """Return why everything has to end, or None."""
         return self._stop()
 
-    def _ready(self, gone: Callable[[], bool] = _never) -> bool:
-        """Wait for the model; False when ``gone`` says that nobody waits any more. Raises what the loading raised."""
-        while not gone():
-            loaded = self._loaded.wait(_POLL)
-            if loaded and self._failure is None:
-                return not gone()
-            error = self._stop() or self._failure  # a stop that ended the loading is the cause
+    def _wait_until_loaded(self, is_cancelled: Callable[[], bool] = _never_cancelled) -> bool:
+        """Wait for the model; False once ``is_cancelled`` returns True. Raises what loading the model raised."""
+        while not is_cancelled():
+            loaded = self._loaded.wait(_POLL_S)
+            if loaded and self._load_error is None:
+                return not is_cancelled()
+            error = self._stop() or self._load_error  # a stop that ended the loading is the cause
             if error is not None:
                 raise error
         return False
 
     @contextlib.contextmanager
-    def _in_use(self) -> Iterator[None]:
+    def _hold_model(self) -> Iterator[None]:
         """Keep the model from being freed while another thread reads its vocabulary."""
-        with self._wake:
+        with self._condition:
             if self._closing:
-                raise engine_closed()
-            self._users += 1
+                raise engine_closed_error()
+            self._model_users += 1
         try:
             yield
         finally:
-            with self._wake:
-                self._users -= 1
-                self._wake.notify_all()
+            with self._condition:
+                self._model_users -= 1
+                self._condition.notify_all()
 
-    def _sequence(self, request: Request, sink: Sink) -> Sequence:
-        if request.session is not None and not _SESSION.fullmatch(request.session):
+    def _make_sequence(self, request: Request, sink: EventSink) -> Sequence:
+        if request.session is not None and not _SESSION_ID.fullmatch(request.session):
             raise UsageError("a session's id is 32 hexadecimal digits")
-        (tokens, *candidates), inside = self._prompt(request)
-        sequence = self._of_kind(request, sink, tokens, candidates, inside=inside)
+        (tokens, *candidates), inside = self._tokenize_prompt(request)
+        sequence = self._build_sequence(request, sink, tokens, candidates, inside=inside)
         try:
-            if request.public_prefix and self._remembers:
-                sequence.public_length = self._hints.public_length(request, tokens)
-            if request.session and self._remembers and (self._model.recurrent or self._model.window):
-                sequence.turn_length = self._hints.turn_length(request, tokens)
+            if request.public_prefix and self._uses_prefix_cache:
+                sequence.public_prefix_length = self._prefix_hints.public_prefix_length(request, tokens)
+            if request.session and self._uses_prefix_cache and (self._model.recurrent or self._model.sliding_window):
+                sequence.turn_prefix_length = self._prefix_hints.turn_prefix_length(request, tokens)
         except BaseException:
             sequence.release()
             raise
         return sequence
 
-    def _prompt(self, request: Request) -> tuple[list[list[int]], bool]:
-        """Return what ``ChatTemplate.of_request`` returns; of a long request in a way that a signal can end."""
-        return run_interruptible(self._tokenize, request) if is_long(request) else self._tokenize(request)
+    def _tokenize_prompt(self, request: Request) -> tuple[list[list[int]], bool]:
+        """Return what ``ChatTemplate.tokenize_request`` returns; for a long request in a way that a signal can end."""
+        return (
+            run_interruptible(self._render_and_tokenize, request)
+            if is_long_request(request)
+            else self._render_and_tokenize(request)
+        )
 
-    def _tokenize(self, request: Request) -> tuple[list[list[int]], bool]:
-        with self._in_use():  # also when the caller does not wait for the end
-            return self._template.of_request(request, self._context_limit)
+    def _render_and_tokenize(self, request: Request) -> tuple[list[list[int]], bool]:
+        with self._hold_model():  # also when the caller does not wait for the end
+            return self._template.tokenize_request(request, self._context_limit)
 
-    def _of_kind(
-        self, request: Request, sink: Sink, tokens: list[int], candidates: list[list[int]], *, inside: bool
+    def _build_sequence(
+        self, request: Request, sink: EventSink, tokens: list[int], candidates: list[list[int]], *, inside: bool
     ) -> Sequence:
         template, tokenizer = self._template, self._tokenizer
         if request.candidates:
@@ -274,88 +284,100 @@ class Engine:
             longest = max(map(len, candidates))
             if longest > self._context_limit:
                 raise ContextOverflow(tokens=longest, context=self._context_limit)
-            return Scoring(request, tokens, candidates, sink)
+            return ScoringSequence(request, tokens, candidates, sink)
         if not tokens:
             raise UsageError("the prompt is empty")
         if len(tokens) >= self._context_limit:
             raise ContextOverflow(tokens=len(tokens), context=self._context_limit)
-        raw = request.prompt is not None  # then the answer is what follows, with its white space and its tags
-        return Generation(
+        raw = request.prompt is not None  # then the output is returned as it is, with its white space and its tags
+        return GenerationSequence(
             request,
             tokens,
             sink,
-            sampler=Sampler(self._model, request.sampling, grammar_of(request)),
-            stream=AnswerStream(
+            sampler=Sampler(self._model, request.sampling, grammar_for_request(request)),
+            stream=OutputProcessor(
                 request.stop,
                 None if raw else template.reasoning_tags,
                 inside=inside,
-                lstrip=tokenizer.adds_space and not raw,
+                lstrip=tokenizer.adds_space_prefix and not raw,
             ),
             tokenizer=tokenizer,
             context_limit=self._context_limit,
         )
 
-    # ---- the model and its lanes --------------------------------------------------------------------------------------
+    # ---- the model and its scheduler threads ------------------------------------------------------------------------------
 
-    def _load(self) -> None:
+    def _load_model(self) -> None:
         try:
-            self._model = self._weights.load(lambda: not self._closing and self._stop() is None, self._on_loading)
-            self._executor.run(lambda: self._prepare(self._model))
+            self._model = self._shared_model.load(lambda: not self._closing and self._stop() is None, self._on_loading)
+            self._executor.run(lambda: self._set_up_model(self._model))
         except Exception as error:  # noqa: BLE001 (handed to the thread that waits for the model, never swallowed)
-            self._failure = error
+            self._load_error = error
         finally:
             self._loaded.set()
 
-    def _lane(self, priority: Priority) -> Lane:
-        """Return the lane of a priority, made at its first request."""
-        with self._wake:
-            lane = self._lanes.get(priority)
-            if lane is None:
-                lane = self._lanes[priority] = Lane(priority, self._executor, self._make_scheduler)
-            return lane
+    def _scheduler_thread(self, priority: Priority) -> SchedulerThread:
+        """Return the scheduler thread of a priority, created at its first request."""
+        with self._condition:
+            thread = self._scheduler_threads.get(priority)
+            if thread is None:
+                thread = SchedulerThread(priority, self._executor, self._make_scheduler)
+                self._scheduler_threads[priority] = thread
+            return thread
 
-    def _prepare(self, model: Model) -> None:
+    def _set_up_model(self, model: Model) -> None:
         if model.embeds_only:
-            raise BadModelFile(str(model.path), detail=architecture.EMBEDS)
+            raise BadModelFile(str(model.path), detail=architecture.EMBEDDING_MODEL)
         options = self._options
         self._tokenizer = Tokenizer(model)
         self._template = ChatTemplate(model.chat_template(), self._tokenizer)
-        self._hints = PrefixHints(self._template)
+        self._prefix_hints = PrefixHints(self._template)
         if options.ctx is not None and model.context_length and options.ctx > model.context_length:
             raise UsageError(f"--ctx {options.ctx} is larger than the context of {self._name}, {model.context_length}")
-        self._planner = Planner(model, options, self._threads.most)
-        self._context_limit = options.ctx or model.budget.longest_context(self._planner.smallest_type)
-        config = ContextConfig(cells=0, sequences=MAX_SEQUENCES, batch=_BATCH, threads=self._threads)
-        config = dataclasses.replace(config, **dataclasses.asdict(self._planner.allowed[0]))
+        self._planner = Planner(model, options, self._thread_policy.most)
+        self._context_limit = options.ctx or model.budget.max_context_tokens(self._planner.smallest_type)
+        config = ContextConfig(cells=0, sequences=MAX_SEQUENCES, batch=_BATCH_TOKENS, threads=self._thread_policy)
+        config = dataclasses.replace(config, **dataclasses.asdict(self._planner.allowed_settings[0]))
         if options.deterministic:
-            selftest.check(model, config)
+            batch_invariance.check_batch_invariance(model, config)
         self._config = config
 
     def _make_scheduler(self, should_abort: Callable[[], bool]) -> Scheduler:
-        exact = self._options.deterministic
-        slots = Slots(self._model, self._config, self._context_limit, should_abort, planner=self._planner, exact=exact)
-        return Scheduler(slots, self._beginnings(slots))
+        kv_cache = PrefixIndex(
+            self._model,
+            self._config,
+            self._context_limit,
+            should_abort,
+            planner=self._planner,
+            deterministic=self._options.deterministic,
+        )
+        return Scheduler(kv_cache, self._make_prefix_cache(kv_cache))
 
     @property
-    def _remembers(self) -> bool:
-        """Beginnings of prompts are kept on disk: only of weights that are known by their hash."""
+    def _uses_prefix_cache(self) -> bool:
+        """Prefixes of prompts are kept on disk: only for weights that are known by their hash."""
         options = self._options
         return options.cache is not None and options.prefix_bytes > 0 and bool(_SHA256.fullmatch(self._model_id))
 
-    def _beginnings(self, slots: Slots) -> Beginnings | None:
-        """Return what was evaluated by earlier commands."""
+    def _make_prefix_cache(self, kv_cache: PrefixIndex) -> DiskPrefixCache | None:
+        """Return the prefixes that earlier commands evaluated."""
         options = self._options
-        if options.cache is None or not self._remembers:
+        if options.cache is None or not self._uses_prefix_cache:
             return None
         directory = options.cache / "prefixes"
-        fixed = (self._model_id, self._template.source, native.version(), native.system_info(), self._model.gpu_layers)
-        return Beginnings(slots, lambda form: PrefixStore(directory, options.prefix_bytes, repr((*fixed, form))))
+        build = (bindings.version(), bindings.system_info())
+        identity = (self._model_id, self._template.source, *build, self._model.gpu_layers)
+
+        def open_store(state_format: str) -> PrefixStore:
+            return PrefixStore(directory, options.prefix_bytes, repr((*identity, state_format)))
+
+        return DiskPrefixCache(kv_cache, open_store)
 
     def wake(self) -> None:
-        """Tell the lanes that a consumer caught up."""
-        for lane in list(self._lanes.values()):
-            lane.wake()
+        """Tell the scheduler threads that a consumer caught up."""
+        for thread in list(self._scheduler_threads.values()):
+            thread.wake()
 
 
-def _cancelled() -> InternalError:
+def _cancelled_error() -> InternalError:
     return InternalError("engine", detail="cancelled")

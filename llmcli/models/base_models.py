@@ -20,49 +20,49 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-from llmcli.models.gguf import Header
+from llmcli.models.gguf.header import Header
 
-_WORDS = re.compile(r"[a-z0-9]+")
-_TUNED = frozenset({
+_WORD = re.compile(r"[a-z0-9]+")
+_TUNED_WORDS = frozenset({
     *("instruct", "instruction", "instructions", "inst", "it", "chat", "assistant", "sft", "dpo", "rlhf", "orpo"),
     *("thinking", "reasoning", "distill"),
 })  # fmt: skip
-_BASE = frozenset({"base", "pt", "pretrained", "pretrain"})
-_FAMILIES = re.compile(r"gemma(?:[-_ ]?\d|$)|qwen[-_ ]?(?:1\.5|2)(?:\D|$)")
+_BASE_WORDS = frozenset({"base", "pt", "pretrained", "pretrain"})
+_FAMILIES_THAT_NAME_TUNING = re.compile(r"gemma(?:[-_ ]?\d|$)|qwen[-_ ]?(?:1\.5|2)(?:\D|$)")
 
 
-class Evidence(Enum):
+class BaseModelEvidence(Enum):
     """Why a model is taken for a base model."""
 
     NO_TEMPLATE = auto()
-    NAME = auto()
-    FAMILY = auto()
+    BASE_NAME = auto()
+    UNTUNED_FAMILY_NAME = auto()
 
 
-def base_evidence(header: Header, *names: str | None) -> Evidence | None:
+def base_evidence(header: Header, *names: str | None) -> BaseModelEvidence | None:
     """Return why the model with this header, also known by ``names``, is a base model; None for any other."""
-    if not _generates(header):
+    if not _generates_text(header):
         return None
-    title, basename, finetune = (_text(header, key) for key in ("name", "basename", "finetune"))
+    title, basename, finetune = (_general_text(header, key) for key in ("name", "basename", "finetune"))
     known = [title, basename, finetune, *(name.lower() for name in names if name)]
-    if any(_TUNED & {*_WORDS.findall(name)} for name in known):
+    if any(_TUNED_WORDS & {*_WORD.findall(name)} for name in known):
         return None
     if header.chat_template is None:
-        return Evidence.NO_TEMPLATE
-    last = _WORDS.findall(title)[-1:]
-    if _BASE & {*_WORDS.findall(finetune), *last}:
-        return Evidence.NAME
-    if not finetune and any(map(_FAMILIES.match, (title, basename))):
-        return Evidence.FAMILY
+        return BaseModelEvidence.NO_TEMPLATE
+    last = _WORD.findall(title)[-1:]
+    if _BASE_WORDS & {*_WORD.findall(finetune), *last}:
+        return BaseModelEvidence.BASE_NAME
+    if not finetune and any(map(_FAMILIES_THAT_NAME_TUNING.match, (title, basename))):
+        return BaseModelEvidence.UNTUNED_FAMILY_NAME
     return None
 
 
-def _generates(header: Header) -> bool:
+def _generates_text(header: Header) -> bool:
     """Whether the model writes text: its attention is causal, and it pools nothing."""
     causal = header.metadata.get(f"{header.architecture}.attention.causal", True)
-    return bool(causal) and not header.number("pooling_type")  # 0: no pooling
+    return bool(causal) and not header.arch_integer("pooling_type")  # 0: no pooling
 
 
-def _text(header: Header, key: str) -> str:
+def _general_text(header: Header, key: str) -> str:
     value = header.metadata.get(f"general.{key}")
     return value.lower() if isinstance(value, str) else ""

@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from llmcli.models.gguf_types import nominal_bits
+from llmcli.models.gguf.tensor_types import nominal_bits
 
-_FILE = Path(__file__).with_name("catalogue.yaml")
-_MIXED = 1.1  # some tensors of a quantization are kept with more bits than its label says
+_CATALOGUE_FILE = Path(__file__).with_name("catalogue.yaml")
+_MIXED_QUANTIZATION_FACTOR = 1.1  # some tensors of a quantization are kept with more bits than its label says
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,12 @@ class CatalogueEntry:
         if self.pin is not None:
             return self.pin.size
         bits = nominal_bits(self.quantizations[0]) or 0
-        return int(self.parameters * 1e9 * bits / 8 * _MIXED)
+        return int(self.parameters * 1e9 * bits / 8 * _MIXED_QUANTIZATION_FACTOR)
 
 
 def catalogue_names() -> list[str]:
     """Return the names in the catalogue's order; a line scan, since completion has no time for a YAML parser."""
-    return re.findall(r"^([a-z0-9][a-z0-9.-]*):", _FILE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return re.findall(r"^([a-z0-9][a-z0-9.-]*):", _CATALOGUE_FILE.read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
 @cache
@@ -84,17 +84,17 @@ def load_catalogue() -> Mapping[str, CatalogueEntry]:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    data = yaml.load(_FILE.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 (a safe loader, the quicker one)
-    return {name: _entry(name, fields) for name, fields in data.items()}
+    data = yaml.load(_CATALOGUE_FILE.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 (a safe loader, the quicker one)
+    return {name: _parse_entry(name, fields) for name, fields in data.items()}
 
 
-def _entry(name: str, fields: dict[str, Any]) -> CatalogueEntry:
+def _parse_entry(name: str, fields: dict[str, Any]) -> CatalogueEntry:
     pinned = fields.pop("pinned", None)
-    sources = tuple(_source(source) for source in fields.pop("sources", ["hub"]))
+    sources = tuple(_parse_source(source) for source in fields.pop("sources", ["hub"]))
     for key in ("quantizations", "tasks", "strong", "codes"):
         fields[key] = tuple(fields.get(key, ()))
     return CatalogueEntry(name=name, pin=None if pinned is None else Pin(**pinned), sources=sources, **fields)
 
 
-def _source(source: str | dict[str, str]) -> HubSource | WheelSource:
+def _parse_source(source: str | dict[str, str]) -> HubSource | WheelSource:
     return HubSource() if isinstance(source, str) else WheelSource(source["wheel"], source["member"])

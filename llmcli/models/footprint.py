@@ -16,19 +16,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from llmcli.models.gguf import Header
+from llmcli.models.gguf.header import Header
 
 PAD_TOKENS = 256
 """Tokens by which llama.cpp rounds a context up."""
 LLAMA_MAX_SEQ = 256
 """llama.cpp's own limit on sequence ids."""
-USUAL_CONTEXT = 4096
+DEFAULT_CONTEXT_TOKENS = 4096
 """Tokens of context that are planned with when nobody says how many."""
 FIRST_ANSWER_TOKENS = 512
 """Tokens of answer for which room is made at first; the context grows when an answer is longer."""
-WIDTH = 16
+DEFAULT_CONCURRENCY = 16
 """Sequences that run at once, unless more are found to be faster."""
-BATCHES = (512, 256, 128)
+BATCH_SIZES = (512, 256, 128)
 """Tokens of one evaluation, the most wanted first. On two cores prompts of the starter run as fast with 128 as with 512,
 and a compute buffer that grows with the batch is a quarter as large."""
 MAX_OUTPUTS = 64
@@ -36,21 +36,21 @@ MAX_OUTPUTS = 64
 SPARE_SEQUENCES = 2
 """Sequence ids for what is kept, where each has memory of its own."""
 
-SHARE_OF_FREE = 0.9
+FREE_MEMORY_SHARE = 0.9
 """Of the memory that is free, what contexts are laid out for; the rest is left to other processes."""
 PROCESS_BYTES = 46_000_000
 """Resident memory of a process that has loaded a model of 0.1 MB: Python, the libraries, llama.cpp. Measured: 44 MB of
 the worker before and 46 MB after its first request."""
-_VOCABULARY_BYTES = 260
+_BYTES_PER_VOCABULARY_TOKEN = 260
 """Bytes that llama.cpp and the tokenizer keep for each token of the vocabulary (measured: 49,152 tokens take 12.8 MB)."""
 SMALL_WEIGHTS_BYTES = 1_000_000_000
-_TIMES_SMALL, _TIMES_LARGE = 4, 2
-FLOOR_BYTES = 256_000_000
+_SMALL_WEIGHTS_FACTOR, _LARGE_WEIGHTS_FACTOR = 4, 2
+MIN_PROCESS_LIMIT_BYTES = 256_000_000
 """Least bound of a whole process. Of it the process takes 46 MB and the tables of a vocabulary up to 70 MB (262,144
 tokens), so that at least 140 MB remain for weights and contexts of a model whose weights are next to nothing."""
-_SMALL_TOKENS = 512
-_RESTING_BYTES, _RESTING_SHARE = 16_000_000, 8
-_FLOAT, _HALF = 4, 2
+_SMALL_CONTEXT_TOKENS = 512
+_MIN_IDLE_STATE_BYTES, _IDLE_STATE_DIVISOR = 16_000_000, 8
+_FLOAT_BYTES, _HALF_BYTES = 4, 2
 _FLASH_FLOATS, _PLAIN_FLOATS, _RECURRENT_FLOATS = 12, 6, 16  # numbers a token, as multiples of the embedding's length
 
 
@@ -66,7 +66,7 @@ class KVSettings(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PlainKV:
+class DefaultKVSettings:
     """llama.cpp's own settings: one buffer, flash attention."""
 
     unified: bool = True
@@ -84,7 +84,7 @@ class ContextShape:
 
     cells: int
     sequences: int
-    batch: int = BATCHES[0]
+    batch: int = BATCH_SIZES[0]
     unified: bool = True
     flash_attention: bool = True
     kv_type: str = "f16"
@@ -96,99 +96,105 @@ class ContextShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class ContextDemand:
     """What is to run at once: tokens of each sequence with its answer, in the order in which they are served.
 
     ``shared``: tokens that all of them begin with; ``branches``: sequences that will begin where each one ends.
     ``width``: how many may run at once.
     """
 
-    needs: tuple[int, ...]
-    shared: int = 0
-    branches: tuple[int, ...] = ()
-    width: int = WIDTH
+    sequence_tokens: tuple[int, ...]
+    shared_prefix_tokens: int = 0
+    forks: tuple[int, ...] = ()
+    concurrency: int = DEFAULT_CONCURRENCY
 
-    def first(self, count: int) -> Demand:
+    def first_sequences(self, count: int) -> ContextDemand:
         """Return the demand of the first ``count`` sequences alone."""
-        return replace(self, needs=self.needs[:count], branches=self.branches[:count])
+        return replace(self, sequence_tokens=self.sequence_tokens[:count], forks=self.forks[:count])
 
-    def cells(self, *, unified: bool) -> int:
+    def cell_count(self, *, unified: bool) -> int:
         """Return the cells of one buffer: of one for all, in which what they share lies once, or of one for each."""
-        cells = sum(self.needs) - self.shared * (len(self.needs) - 1) if unified else max(self.needs)
+        cells = (
+            sum(self.sequence_tokens) - self.shared_prefix_tokens * (len(self.sequence_tokens) - 1)
+            if unified
+            else max(self.sequence_tokens)
+        )
         return -(-cells // PAD_TOKENS) * PAD_TOKENS
 
-    def sequences(self, spare: int, *, elastic: bool) -> int:
-        """Return the ids: where they cost (``elastic``) one for each or its branches, and a few to keep."""
-        if not elastic:
-            return min(2 * self.width, LLAMA_MAX_SEQ)
-        grown = min(self.width, sum(self.branches))
-        owners = sum(count > 0 for count in self.branches)
-        return min(max(len(self.needs), grown) + owners + spare, LLAMA_MAX_SEQ)
+    def sequence_id_count(self, spare: int, *, per_sequence_buffers: bool) -> int:
+        """Return the ids: where they cost (``per_sequence_buffers``) one for each or its branches, and a few to keep."""
+        if not per_sequence_buffers:
+            return min(2 * self.concurrency, LLAMA_MAX_SEQ)
+        grown = min(self.concurrency, sum(self.forks))
+        owners = sum(count > 0 for count in self.forks)
+        return min(max(len(self.sequence_tokens), grown) + owners + spare, LLAMA_MAX_SEQ)
 
 
 @dataclass(frozen=True, slots=True)
-class Workload:
+class TaskWorkload:
     """A job as a task usually gives it: tokens of each prompt and of its answer, and what all prompts begin with."""
 
-    prompts: tuple[int, ...]
-    answers: tuple[int, ...]
-    shared: int = 0
+    prompt_tokens: tuple[int, ...]
+    answer_tokens: tuple[int, ...]
+    shared_prefix_tokens: int = 0
 
-    def within(self, context: int) -> Workload:
+    def split_to_context(self, context: int) -> TaskWorkload:
         """Return the same cut into requests that fit ``context`` tokens."""
         pairs: list[tuple[int, int]] = []
-        for prompt, answer in zip(self.prompts, self.answers, strict=True):
+        for prompt, answer in zip(self.prompt_tokens, self.answer_tokens, strict=True):
             kept = min(answer, context // 2)
             parts = -(-prompt // (context - kept))
             pairs += [(min(prompt, context - kept), kept)] * parts
         prompts, answers = zip(*pairs, strict=True)
-        return Workload(prompts, answers, min(self.shared, *prompts))
+        return TaskWorkload(prompts, answers, min(self.shared_prefix_tokens, *prompts))
 
     @property
-    def demand(self) -> Demand:
+    def concurrent_demand(self) -> ContextDemand:
         """What runs at once."""
-        needs = tuple(prompt + answer for prompt, answer in zip(self.prompts, self.answers, strict=True))
-        return Demand(needs[:WIDTH], self.shared)
+        needs = tuple(prompt + answer for prompt, answer in zip(self.prompt_tokens, self.answer_tokens, strict=True))
+        return ContextDemand(needs[:DEFAULT_CONCURRENCY], self.shared_prefix_tokens)
 
 
-WORKLOADS: Mapping[str, Workload] = {
-    "chat": Workload((60,), (FIRST_ANSWER_TOKENS,)),
-    "code": Workload((60,), (FIRST_ANSWER_TOKENS,)),
-    "translate": Workload((100, 160, 180, 250) * 4, (100, 180, 220, FIRST_ANSWER_TOKENS) * 4, shared=40),
-    "summarize": Workload((18_000,), (FIRST_ANSWER_TOKENS,)),
-    "classify": Workload((270,) * 16, (0,) * 16, shared=250),
+WORKLOADS: Mapping[str, TaskWorkload] = {
+    "chat": TaskWorkload((60,), (FIRST_ANSWER_TOKENS,)),
+    "code": TaskWorkload((60,), (FIRST_ANSWER_TOKENS,)),
+    "translate": TaskWorkload(
+        (100, 160, 180, 250) * 4, (100, 180, 220, FIRST_ANSWER_TOKENS) * 4, shared_prefix_tokens=40
+    ),
+    "summarize": TaskWorkload((18_000,), (FIRST_ANSWER_TOKENS,)),
+    "classify": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250),
 }
 """What commands have a model do, by task: one answer, many segments of a document, a long text, many records. The lengths
 are those of a question, of the README of this project, and of 400 lines."""
 
 
-def context_for(
-    demand: Demand, cache: KVSettings, header: Header, room: int | None, batch: int = BATCHES[0]
+def fit_context(
+    demand: ContextDemand, cache: KVSettings, header: Header, room: int | None, batch: int = BATCH_SIZES[0]
 ) -> tuple[ContextShape, int]:
     """Return the context for as many sequences of ``demand`` as ``room`` bytes hold, and how many those are.
 
     One at least, whatever it takes: whether that can be allocated is for the caller to find out. Smaller batches (than
     ``batch`` tokens) and fewer ids to keep go before fewer sequences. ``room``: None without a bound.
     """
-    elastic = header.recurrent or not cache.unified
+    per_sequence_buffers = header.recurrent or not cache.unified
 
     def shape(count: int, batch: int, spare: int) -> ContextShape:
-        part = demand.first(count)
+        part = demand.first_sequences(count)
         return ContextShape(
-            part.cells(unified=cache.unified),
-            part.sequences(spare, elastic=elastic),
+            part.cell_count(unified=cache.unified),
+            part.sequence_id_count(spare, per_sequence_buffers=per_sequence_buffers),
             batch,
             cache.unified,
             cache.flash_attention,
             cache.kv_type,
         )
 
-    count = len(demand.needs)
+    count = len(demand.sequence_tokens)
     wanted = shape(count, batch, SPARE_SEQUENCES)
     if room is None or context_bytes(header, wanted) <= room:
         return wanted, count
-    variants = [(smaller, SPARE_SEQUENCES) for smaller in BATCHES if smaller < batch]
-    variants += [(min(batch, BATCHES[-1]), 1)] if elastic else []
+    variants = [(smaller, SPARE_SEQUENCES) for smaller in BATCH_SIZES if smaller < batch]
+    variants += [(min(batch, BATCH_SIZES[-1]), 1)] if per_sequence_buffers else []
     for least, spare in variants:
         wanted = shape(count, least, spare)
         if context_bytes(header, wanted) <= room:
@@ -204,23 +210,23 @@ def context_for(
 
 def context_bytes(header: Header, shape: ContextShape) -> int:
     """Return the bytes of a context, about: KV cache, recurrent states, logits, compute buffer."""
-    states = recurrent_bytes(header) * shape.sequences
-    logits = _FLOAT * (header.vocabulary or 0) * min(shape.sequences, MAX_OUTPUTS)
-    return cache_bytes(header, shape.tokens, shape.kv_type) + states + logits + compute_bytes(header, shape)
+    states = recurrent_state_bytes(header) * shape.sequences
+    logits = _FLOAT_BYTES * (header.vocabulary_size or 0) * min(shape.sequences, MAX_OUTPUTS)
+    return kv_cache_bytes(header, shape.tokens, shape.kv_type) + states + logits + compute_buffer_bytes(header, shape)
 
 
-def cache_bytes(header: Header, tokens: int, kv_type: str) -> int:
+def kv_cache_bytes(header: Header, tokens: int, kv_type: str) -> int:
     """Return the bytes of a KV cache for so many tokens; at most, see ``Header.attention_bytes_per_token``."""
     return (header.attention_bytes_per_token(kv_type, kv_type) or 0) * tokens
 
 
-def recurrent_bytes(header: Header) -> int:
+def recurrent_state_bytes(header: Header) -> int:
     """Return the bytes of the states that recurrent layers keep for each sequence, whatever its length; 0 without such.
 
     Sizes as in llama.cpp's ``llama_hparams::n_embd_r`` and ``n_embd_s``; every layer is counted that has no attention of
     its own in the header, so it is an upper bound.
     """
-    number = header.number
+    number = header.arch_integer
     embedding, layers = number("embedding_length") or 0, header.block_count or 0
     heads = header.kv_heads
     if isinstance(heads, tuple):
@@ -231,34 +237,36 @@ def recurrent_bytes(header: Header) -> int:
     floats += max(0, (number("shortconv.l_cache") or 0) - 1) * embedding
     if number("wkv.head_size"):
         floats += (number("wkv.head_size") or 0) * embedding + (number("token_shift_count") or 2) * embedding
-    return _FLOAT * layers * floats
+    return _FLOAT_BYTES * layers * floats
 
 
-def compute_bytes(header: Header, shape: ContextShape) -> int:
+def compute_buffer_bytes(header: Header, shape: ContextShape) -> int:
     """Return the bytes of llama.cpp's compute buffer, about."""
-    embedding = header.number("embedding_length") or 0
-    heads = largest(header.per_layer("attention.head_count"))
-    query = heads * (header.number("attention.key_length") or 0)
+    embedding = header.arch_integer("embedding_length") or 0
+    heads = max_over_layers(header.arch_integer_per_layer("attention.head_count"))
+    query = heads * (header.arch_integer("attention.key_length") or 0)
     batch = min(shape.batch, shape.cells)
-    masks = 2 if header.number("attention.sliding_window") else 1
+    masks = 2 if header.arch_integer("attention.sliding_window") else 1
     row = max(embedding, query)
     pairs = batch * shape.cells if header.attention_bytes_per_token() else 0
     if shape.flash_attention:
-        floats, scores = _FLASH_FLOATS * row, _HALF * masks * pairs
+        floats, scores = _FLASH_FLOATS * row, _HALF_BYTES * masks * pairs
     else:
-        floats, scores = _PLAIN_FLOATS * row, _FLOAT * (heads + masks) * pairs
+        floats, scores = _PLAIN_FLOATS * row, _FLOAT_BYTES * (heads + masks) * pairs
     if header.recurrent:
         floats = max(floats, _RECURRENT_FLOATS * embedding)
-    wide = largest(header.per_layer("feed_forward_length"))
-    experts = largest(header.per_layer("expert_feed_forward_length")) * (header.number("expert_used_count") or 1)
-    layer = _FLOAT * batch * (2 * max(wide, experts) + 3 * embedding)  # gate, up, and what goes around
-    logits = _FLOAT * max(shape.sequences, min(batch, MAX_OUTPUTS)) * (header.vocabulary or 0)
-    return max(_FLOAT * batch * floats + scores, layer, logits)
+    wide = max_over_layers(header.arch_integer_per_layer("feed_forward_length"))
+    experts = max_over_layers(header.arch_integer_per_layer("expert_feed_forward_length")) * (
+        header.arch_integer("expert_used_count") or 1
+    )
+    layer = _FLOAT_BYTES * batch * (2 * max(wide, experts) + 3 * embedding)  # gate, up, and what goes around
+    logits = _FLOAT_BYTES * max(shape.sequences, min(batch, MAX_OUTPUTS)) * (header.vocabulary_size or 0)
+    return max(_FLOAT_BYTES * batch * floats + scores, layer, logits)
 
 
 def process_bytes(header: Header) -> int:
     """Return the bytes that a process takes beside weights and contexts."""
-    return PROCESS_BYTES + _VOCABULARY_BYTES * (header.vocabulary or 0)
+    return PROCESS_BYTES + _BYTES_PER_VOCABULARY_TOKEN * (header.vocabulary_size or 0)
 
 
 def repacked_bytes(header: Header, types: frozenset[str]) -> int:
@@ -276,49 +284,49 @@ def repacked_bytes(header: Header, types: frozenset[str]) -> int:
     )
 
 
-def room_bytes(header: Header, weights: int, repacked: int) -> int:
+def context_budget_bytes(header: Header, weights: int, repacked: int) -> int:
     """Return what all contexts of a process may take together by default, for so many bytes of weights.
 
     Less than nothing where the process without a context is larger than its bound already.
     """
-    return bound_bytes(weights) - process_bytes(header) - weights - repacked
+    return process_limit_bytes(weights) - process_bytes(header) - weights - repacked
 
 
 def small_context_bytes(header: Header) -> int:
     """Return what one kind of work leaves to the other of these: the bytes of a context for one short answer."""
-    return context_bytes(header, ContextShape(_SMALL_TOKENS, SPARE_SEQUENCES, BATCHES[-1]))
+    return context_bytes(header, ContextShape(_SMALL_CONTEXT_TOKENS, SPARE_SEQUENCES, BATCH_SIZES[-1]))
 
 
-def context_limit(header: Header, weights: int, repacked: int, kv_type: str, free: int | None) -> int:
+def max_sequence_context(header: Header, weights: int, repacked: int, kv_type: str, free: int | None) -> int:
     """Return the tokens of context that one sequence may have when nobody says how many.
 
     No more than the model has. Below 1 GB of weights what the bound of the process leaves, from there on what of ``free``
     bytes (None: unknown) a cache of this type holds; at least as many as are planned with usually.
     """
-    most = header.context_length or USUAL_CONTEXT
-    rooms = [] if free is None else [int(SHARE_OF_FREE * free)]
+    most = header.context_length or DEFAULT_CONTEXT_TOKENS
+    rooms = [] if free is None else [int(FREE_MEMORY_SHARE * free)]
     if weights < SMALL_WEIGHTS_BYTES:
-        rooms.append(room_bytes(header, weights, repacked) - small_context_bytes(header))
-    longest = longest_tokens(header, kv_type, min(rooms)) if rooms else most
-    return min(most, max(USUAL_CONTEXT, longest))
+        rooms.append(context_budget_bytes(header, weights, repacked) - small_context_bytes(header))
+    longest = max_context_tokens(header, kv_type, min(rooms)) if rooms else most
+    return min(most, max(DEFAULT_CONTEXT_TOKENS, longest))
 
 
-def bound_bytes(weights: int) -> int:
+def process_limit_bytes(weights: int) -> int:
     """Return what a whole process may take by default, for ``weights`` bytes: 4 times as much below 1 GB.
 
     From there on 4 GB, or twice the weights where that is more. Never less than ``FLOOR_BYTES``.
     """
     if weights < SMALL_WEIGHTS_BYTES:
-        return max(_TIMES_SMALL * weights, FLOOR_BYTES)
-    return max(_TIMES_SMALL * SMALL_WEIGHTS_BYTES, _TIMES_LARGE * weights)
+        return max(_SMALL_WEIGHTS_FACTOR * weights, MIN_PROCESS_LIMIT_BYTES)
+    return max(_SMALL_WEIGHTS_FACTOR * SMALL_WEIGHTS_BYTES, _LARGE_WEIGHTS_FACTOR * weights)
 
 
-def resting_bytes(weights: int) -> int:
+def idle_state_bytes(weights: int) -> int:
     """Return the bytes of states that an engine without work keeps, so that what it answers next need not begin anew."""
-    return max(_RESTING_BYTES, weights // _RESTING_SHARE)
+    return max(_MIN_IDLE_STATE_BYTES, weights // _IDLE_STATE_DIVISOR)
 
 
-def longest_tokens(header: Header, kv_type: str, room: int) -> int:
+def max_context_tokens(header: Header, kv_type: str, room: int) -> int:
     """Return the most tokens of context of one sequence that ``room`` bytes hold, a multiple of 256; 0 where none does."""
     per_token = header.attention_bytes_per_token(kv_type, kv_type)
     if not per_token:
@@ -326,11 +334,11 @@ def longest_tokens(header: Header, kv_type: str, room: int) -> int:
     low, high = 0, room // per_token // PAD_TOKENS
     while low < high:
         middle = (low + high + 1) // 2
-        shape = ContextShape(middle * PAD_TOKENS, SPARE_SEQUENCES, BATCHES[-1], kv_type=kv_type)
+        shape = ContextShape(middle * PAD_TOKENS, SPARE_SEQUENCES, BATCH_SIZES[-1], kv_type=kv_type)
         low, high = (middle, high) if context_bytes(header, shape) <= room else (low, middle - 1)
     return low * PAD_TOKENS
 
 
-def largest(number: int | Sequence[int] | None) -> int:
+def max_over_layers(number: int | Sequence[int] | None) -> int:
     """Return a number, or the largest of one for each layer; 0 for None."""
     return max(number, default=0) if isinstance(number, Sequence) else number or 0

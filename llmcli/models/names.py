@@ -9,27 +9,27 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 
-from llmcli.values import frozen
+from llmcli.frozen_dataclass import frozen
 
-LONGEST = 96
+MAX_NAME_CHARS = 96
 """Characters of the name of a repository, an import or an alias."""
 _WORD = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
-_PLAIN = _WORD
+_NAME = _WORD
 _REPO = rf"{_WORD}/{_WORD}"
-_LABEL = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}"
-_FILE = r"(?ai)(?:[A-Z0-9][A-Z0-9 ._+()-]*/)*[A-Z0-9][A-Z0-9 ._+()-]*\.gguf"
-_SPLIT = r"(?i)-(\d{5})-of-(\d{5})(?=\.gguf$)"
+_QUANTIZATION_LABEL = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}"
+_FILE_PATH = r"(?ai)(?:[A-Z0-9][A-Z0-9 ._+()-]*/)*[A-Z0-9][A-Z0-9 ._+()-]*\.gguf"
+_SPLIT_SUFFIX = r"(?i)-(\d{5})-of-(\d{5})(?=\.gguf$)"
 _QUANTIZATION = (
     r"(?i)(?:^|[-._])((?:UD-)?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|BF16|FP?16|FP?32|MXFP4(?:_MOE)?|NVFP4))(?![A-Z0-9])"
 )
 _NOT_A_MODEL = r"(?i)(?:^|[-._/])(?:mmproj|imatrix)(?:[-._]|$)"  # what lies beside models
 # ``re`` compiles these at their first use and keeps them: a warm command has no use for most
 
-ALLOWED = 'letters A to Z, digits, spaces and "._+()-" may be in it'
+ALLOWED_FILE_CHARS_TEXT = 'letters A to Z, digits, spaces and "._+()-" may be in it'
 """What is said of a file's name that is refused."""
 
 # what is taken when nobody says which: small loss for the size, widely available
-PREFERRED = ("Q4_K_M", "MXFP4", "Q4_K_S", "Q4_0", "Q4_1", "IQ4_XS", "Q5_K_M", "Q6_K", "Q8_0")
+PREFERRED_QUANTIZATIONS = ("Q4_K_M", "MXFP4", "Q4_K_S", "Q4_0", "Q4_1", "IQ4_XS", "Q5_K_M", "Q6_K", "Q8_0")
 
 
 @frozen
@@ -40,11 +40,15 @@ class HubName:
     quantization: str | None = None
     file: str | None = None
 
-    def choose(self, files: Collection[str]) -> str | None:
+    def choose_file(self, files: Collection[str]) -> str | None:
         """Return which of a repository's files is meant, None when it is not among them."""
         if self.file is not None:
             return self.file if self.file in files and is_model_file(self.file) else None
-        return choose(files, (self.quantization,)) if self.quantization else choose(files, PREFERRED, else_any=True)
+        return (
+            choose_file(files, (self.quantization,))
+            if self.quantization
+            else choose_file(files, PREFERRED_QUANTIZATIONS, else_any=True)
+        )
 
     def __str__(self) -> str:
         if self.file is not None:
@@ -52,12 +56,12 @@ class HubName:
         return self.repo if self.quantization is None else f"{self.repo}:{self.quantization}"
 
 
-def is_plain(name: str) -> bool:
+def is_valid_name(name: str) -> bool:
     """Return whether ``name`` can be a catalogue name or an imported model's."""
-    return re.fullmatch(_PLAIN, name) is not None and ".." not in name
+    return re.fullmatch(_NAME, name) is not None and ".." not in name
 
 
-def plain(text: str) -> str:
+def sanitize_name(text: str) -> str:
     """Return ``text`` with what cannot be in the name of an import replaced, "" where nothing is left."""
     return re.sub(r"[^A-Za-z0-9._-]+|[.]{2,}", "-", text)[:96].strip("-._")
 
@@ -71,59 +75,59 @@ def parse_hub_name(name: str) -> HubName | None:
     if not re.fullmatch(_REPO, repo) or "--" in repo or ".." in name:
         return None
     if slash:
-        return HubName(repo, file=file) if re.fullmatch(_FILE, file) and not colon else None
+        return HubName(repo, file=file) if re.fullmatch(_FILE_PATH, file) and not colon else None
     if colon:
-        return HubName(repo, quantization=label) if re.fullmatch(_LABEL, label) else None
+        return HubName(repo, quantization=label) if re.fullmatch(_QUANTIZATION_LABEL, label) else None
     return HubName(repo)
 
 
 def is_model_file(file: str) -> bool:
     """Return whether a file of a repository (its path in it) is a model that llm may take."""
-    return is_plain_file(file) and not re.search(_NOT_A_MODEL, file)
+    return is_allowed_file(file) and not re.search(_NOT_A_MODEL, file)
 
 
-def is_plain_file(file: str) -> bool:
+def is_allowed_file(file: str) -> bool:
     """Return whether the path of a GGUF file in a repository passes the allow-list."""
-    return re.fullmatch(_FILE, file) is not None and ".." not in file
+    return re.fullmatch(_FILE_PATH, file) is not None and ".." not in file
 
 
-def stem(file: str) -> str:
+def model_stem(file: str) -> str:
     """Return a file's name without its folder, its part of a split model and its ending."""
-    return re.sub(r"\.gguf$", "", re.sub(_SPLIT, "", file), flags=re.IGNORECASE).rpartition("/")[2]
+    return re.sub(r"\.gguf$", "", re.sub(_SPLIT_SUFFIX, "", file), flags=re.IGNORECASE).rpartition("/")[2]
 
 
-def quantization(file: str) -> str | None:
+def quantization_label(file: str) -> str | None:
     """Return the quantization label in a file's name ("x-q4_k_m-00001-of-00002.gguf": "Q4_K_M"), or None."""
-    found = [match.group(1).upper() for match in re.finditer(_QUANTIZATION, stem(file))]
+    found = [match.group(1).upper() for match in re.finditer(_QUANTIZATION, model_stem(file))]
     return found[-1] if found else None
 
 
-def title(file: str) -> str:
+def model_title(file: str) -> str:
     """Return what the quantizations of one model have in common: the file's name without folder, label and part."""
-    name = stem(file)
+    name = model_stem(file)
     labels = list(re.finditer(_QUANTIZATION, name))
     return (name[: labels[-1].start()] + name[labels[-1].end() :] if labels else name).casefold()
 
 
-def parts(file: str) -> tuple[str, ...]:
+def part_names(file: str) -> tuple[str, ...]:
     """Return the names of all parts of a split model from the name of any; the name itself when it is not split."""
-    match = re.search(_SPLIT, file)
+    match = re.search(_SPLIT_SUFFIX, file)
     if match is None:
         return (file,)
     number, total = int(match.group(1)), int(match.group(2))
     if not 1 <= number <= total:
         return (file,)
-    return tuple(re.sub(_SPLIT, f"-{number:05d}-of-{total:05d}", file) for number in range(1, total + 1))
+    return tuple(re.sub(_SPLIT_SUFFIX, f"-{number:05d}-of-{total:05d}", file) for number in range(1, total + 1))
 
 
-def choose(files: Iterable[str], labels: Sequence[str], *, else_any: bool = False) -> str | None:
+def choose_file(files: Iterable[str], labels: Sequence[str], *, else_any: bool = False) -> str | None:
     """Return the file with the first of the quantization ``labels`` that is there, of a split model the first part.
 
     None when none is there, unless ``else_any``: then the first model by name.
     """
-    models = sorted({parts(file)[0] for file in files if is_model_file(file)})
+    models = sorted({part_names(file)[0] for file in files if is_model_file(file)})
     for label in labels:
         for file in models:
-            if (quantization(file) or "").casefold() == label.casefold():
+            if (quantization_label(file) or "").casefold() == label.casefold():
                 return file
     return models[0] if models and else_any else None

@@ -14,13 +14,13 @@ from typing import BinaryIO
 from llmcli.errors import BadModelFile, MissingError, OutputError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-HUB_VARIABLES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME")
+HUB_CACHE_VARIABLES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME")
 """Variables that say where the cache of the Hub is."""
 _OLLAMA_BLOB = re.compile(r"sha256-([0-9a-f]{64})")
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def translate_write_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusal to write ``path`` into ``OutputError``."""
     try:
         yield
@@ -29,7 +29,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def translate_read_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusal to look into ``path`` into ``MissingError`` (kind "place")."""
     try:
         yield
@@ -37,7 +37,7 @@ def reading(path: Path) -> Iterator[None]:
         raise MissingError(str(error.filename or path), kind="place", detail=error.strerror or str(error)) from error
 
 
-def unreadable(path: Path, error: OSError) -> MissingError:
+def unreadable_error(path: Path, error: OSError) -> MissingError:
     """Return the error for a model's file that is not there, or is and cannot be read (kind "place")."""
     gone = isinstance(error, FileNotFoundError | NotADirectoryError)
     return MissingError(
@@ -45,9 +45,9 @@ def unreadable(path: Path, error: OSError) -> MissingError:
     )
 
 
-def entries(directory: Path) -> list[Path]:
+def list_directory(directory: Path) -> list[Path]:
     """Return what is in a directory, sorted; nothing where there is none. Raises ``MissingError`` (kind "place")."""
-    with reading(directory), suppress(FileNotFoundError, NotADirectoryError):
+    with translate_read_errors(directory), suppress(FileNotFoundError, NotADirectoryError):
         return sorted(directory.iterdir())
     return []
 
@@ -59,7 +59,7 @@ def check_removable(paths: Iterable[Path]) -> None:
             raise OutputError(str(directory), detail=os.strerror(errno.EACCES))
 
 
-def check_regular(path: Path, status: os.stat_result) -> None:
+def check_regular_file(path: Path, status: os.stat_result) -> None:
     """Refuse what cannot be a model before anything waits for it. Raises ``BadModelFile``."""
     if stat.S_ISDIR(status.st_mode):
         raise BadModelFile(str(path), detail="it is a directory; name the model in it")
@@ -74,16 +74,16 @@ def open_model(path: Path) -> BinaryIO:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        check_regular(path, os.fstat(descriptor))
+        check_regular_file(path, os.fstat(descriptor))
     except BadModelFile:
         os.close(descriptor)
         raise
     return os.fdopen(descriptor, "rb")
 
 
-def hub_directory(environ: Mapping[str, str]) -> Path:
+def hub_cache_directory(environ: Mapping[str, str]) -> Path:
     """Return the cache's directory as huggingface_hub finds it (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME)."""
-    for variable in HUB_VARIABLES[:2]:
+    for variable in HUB_CACHE_VARIABLES[:2]:
         if environ.get(variable):
             return Path(os.path.expandvars(environ[variable])).expanduser()
     return hub_home(environ) / "hub"
@@ -102,7 +102,7 @@ def announced_sha256(path: Path) -> str | None:
 
     None for other files.
     """
-    blob = target(path) if path.is_symlink() else path
+    blob = link_target(path) if path.is_symlink() else path
     ollama = _OLLAMA_BLOB.fullmatch(blob.name)
     if ollama and blob.parent.name == "blobs":
         return ollama.group(1)
@@ -110,7 +110,7 @@ def announced_sha256(path: Path) -> str | None:
     return blob.name if in_cache and _SHA256.fullmatch(blob.name) else None
 
 
-def target(link: Path) -> Path:
+def link_target(link: Path) -> Path:
     """Return what a snapshot's link points to, one step only: a blob may itself be a link into a shared store.
 
     Its directory is named without links, so that one file has one name.

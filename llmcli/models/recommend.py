@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 from llmcli.errors import UnavailableError
 from llmcli.models.catalogue import CatalogueEntry
-from llmcli.models.fit import Fit, Fitting
-from llmcli.models.gguf import Header, Tensor
-from llmcli.models.offers import refusal
+from llmcli.models.gguf.header import Header, TensorInfo
+from llmcli.models.hub.variants import does_not_fit_error
+from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate
 
-FLUENT = 5
+FLUENT_TOKENS_PER_S = 5
 """Tokens a second, about as fast as people read: what is slower is recommended last."""
 _MAIN_TENSORS = {"Q4_K_M": ("Q4_K", 0.65), "Q4_0": ("Q4_0", 0.9), "MXFP4": ("MXFP4", 0.9), "Q8_0": ("Q8_0", 0.95)}
 """The type of most tensors of a quantization, and about their share of its bytes."""
-_SAME = {"nb": "no", "nn": "no", "tl": "fil"}  # codes of languages that the catalogue has under another
+_LANGUAGE_ALIASES = {"nb": "no", "nn": "no", "tl": "fil"}  # codes of languages that the catalogue has under another
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,58 +23,58 @@ class Recommendation:
     """A model that fits, and what it needs, about."""
 
     entry: CatalogueEntry
-    fit: Fit
+    estimate: MemoryEstimate
 
     @property
-    def fluent(self) -> bool:
+    def is_fluent(self) -> bool:
         """Whether it answers about as fast as people read; so it is taken to be where its speed is not known."""
-        speed = self.fit.tokens_per_second
-        return speed is None or speed >= FLUENT
+        speed = self.estimate.tokens_per_second
+        return speed is None or speed >= FLUENT_TOKENS_PER_S
 
 
-def recommend(
-    entries: Iterable[CatalogueEntry], task: str, languages: Collection[str], fitting: Fitting
+def recommend_models(
+    entries: Iterable[CatalogueEntry], task: str, languages: Collection[str], fit_policy: FitPolicy
 ) -> list[Recommendation]:
     """Return the models that fit, are good for ``task`` and documented for ``languages`` (BCP 47 tags), the best first.
 
     ``entries`` go from less able to more able ones. First come those that are fluent here: the ones that are strong in
     the task, then the others, each time the most able first; then those that are not, the quickest first. Raises
-    ``UnavailableError`` where the catalogue has no such model, and ``DoesNotFit`` where none fits.
+    ``UnavailableError`` where the catalogue has no such model, and ``ModelTooLarge`` where none fits.
     """
-    wanted = {_base(code) for code in languages}
+    wanted = {_base_language(code) for code in languages}
     suitable = [
-        Recommendation(entry, estimate_entry(entry, fitting))
+        Recommendation(entry, estimate_entry(entry, fit_policy))
         for entry in entries
-        if task in entry.tasks and wanted <= set(entry.codes) and entry.context >= (fitting.context or 0)
+        if task in entry.tasks and wanted <= set(entry.codes) and entry.context >= (fit_policy.context_tokens or 0)
     ]
     if not suitable:
         what = [f"for {task}", *(f"in {code}" for code in sorted(wanted))]
-        what += [f"with a context of {fitting.context} tokens"] if fitting.context else []
+        what += [f"with a context of {fit_policy.context_tokens} tokens"] if fit_policy.context_tokens else []
         raise UnavailableError(
             f"no model of the catalogue is {' '.join(what)}; look on the Hub: llm models search WORDS"
         )
-    fitting_ones = [each for each in suitable if each.fit.fits is not False]
+    fitting_ones = [each for each in suitable if each.estimate.fits is not False]
     if not fitting_ones:
-        least = min(suitable, key=lambda each: each.fit.needed)
-        raise refusal(least.entry.name, least.fit)
+        least = min(suitable, key=lambda each: each.estimate.needed_bytes)
+        raise does_not_fit_error(least.entry.name, least.estimate)
     ranks = {each.entry.name: rank for rank, each in enumerate(fitting_ones)}
 
     def worth(each: Recommendation) -> tuple[bool, bool, float]:
-        if each.fluent:
+        if each.is_fluent:
             return (True, task in each.entry.strong, ranks[each.entry.name])
-        return (False, False, each.fit.tokens_per_second or 0)
+        return (False, False, each.estimate.tokens_per_second or 0)
 
     return sorted(fitting_ones, key=worth, reverse=True)
 
 
-def estimate_entry(entry: CatalogueEntry, fitting: Fitting) -> Fit:
+def estimate_entry(entry: CatalogueEntry, fit_policy: FitPolicy) -> MemoryEstimate:
     """Return what a model of the catalogue needs, about: its preferred quantization, by what its makers document."""
-    fit = fitting.judge(_header(entry), entry.size)
+    fit = fit_policy.estimate(_documented_header(entry), entry.size)
     share = (entry.active or entry.parameters) / entry.parameters if entry.parameters else 1
-    return replace(fit, read=int(entry.size * share))
+    return replace(fit, read_bytes_per_token=int(entry.size * share))
 
 
-def _header(entry: CatalogueEntry) -> Header:
+def _documented_header(entry: CatalogueEntry) -> Header:
     """Return what the header of the model's file would say, as far as it is documented."""
     shape = {
         "block_count": "layers",
@@ -86,10 +86,10 @@ def _header(entry: CatalogueEntry) -> Header:
     metadata = {f"{entry.name}.{key}": entry.attention[name] for key, name in shape.items() if name in entry.attention}
     metadata[f"{entry.name}.context_length"] = entry.context
     kind, share = _MAIN_TENSORS.get(entry.quantizations[0], ("", 0.0))
-    main = Tensor("blk.0.weight", (1, 1), kind, 0, int(share * entry.size))
+    main = TensorInfo("blk.0.weight", (1, 1), kind, 0, int(share * entry.size))
     return Header(3, {"general.architecture": entry.name, **metadata}, (main,), 0, entry.size)
 
 
-def _base(code: str) -> str:
+def _base_language(code: str) -> str:
     language = code.partition("-")[0]
-    return _SAME.get(language, language)
+    return _LANGUAGE_ALIASES.get(language, language)

@@ -1,7 +1,7 @@
 """The description of the protocol for programs: an OpenAPI document of what the server answers, field by field.
 
-It is written by hand, close to ``worker/fields.py`` and ``worker/wishes.py``, which read the fields; tests compare the
-two, so that it says what is true. Source of the form: the OpenAPI Specification 3.1.
+It is written by hand, close to ``openai_api/fields.py`` and ``openai_api/requests.py``, which read the fields; tests
+compare the two. Source of the format: the OpenAPI Specification 3.1.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from __future__ import annotations
 from typing import Any
 
 from llmcli import __version__
-from llmcli.worker import fields, tools
+from llmcli.openai_api import fields, tool_calls
 
-_Json = dict[str, Any]
-_TEXT: _Json = {"type": "string"}
-_SWITCH: _Json = {"type": "boolean"}
+_JsonObject = dict[str, Any]
+_STRING: _JsonObject = {"type": "string"}
+_BOOLEAN: _JsonObject = {"type": "boolean"}
 
 
-def _number(low: float, high: float, *, above: bool = False) -> _Json:
+def _number(low: float, high: float, *, above: bool = False) -> _JsonObject:
     return {"type": "number", "exclusiveMinimum" if above else "minimum": low, "maximum": high}
 
 
-def _whole(low: int, high: int) -> _Json:
+def _integer(low: int, high: int) -> _JsonObject:
     return {"type": "integer", "minimum": low, "maximum": high}
 
 
-def _texts(most: int) -> _Json:
-    return {"oneOf": [_TEXT, {"type": "array", "items": _TEXT, "maxItems": most}]}
+def _strings(most: int) -> _JsonObject:
+    return {"oneOf": [_STRING, {"type": "array", "items": _STRING, "maxItems": most}]}
 
 
-_MODEL: _Json = {"model": {**_TEXT, "description": "A name of GET /v1/models; the default model without it."}}
-_MESSAGES: _Json = {
+_MODEL: _JsonObject = {"model": {**_STRING, "description": "A name of GET /v1/models; the default model without it."}}
+_MESSAGES: _JsonObject = {
     "messages": {
         "type": "array",
         "minItems": 1,
@@ -38,69 +38,69 @@ _MESSAGES: _Json = {
             "required": ["role"],
             "properties": {
                 "role": {"enum": ["system", "developer", "user", "assistant", "tool"]},
-                "content": {"oneOf": [_TEXT, {"type": "array", "items": {"type": "object"}}, {"type": "null"}]},
+                "content": {"oneOf": [_STRING, {"type": "array", "items": {"type": "object"}}, {"type": "null"}]},
                 "tool_calls": {"type": "array", "items": {"type": "object"}},
-                "tool_call_id": _TEXT,
+                "tool_call_id": _STRING,
             },
         },
     }
 }
-_TOOLS: _Json = {
-    "tools": {"type": "array", "items": {"type": "object"}, "maxItems": tools.MOST_TOOLS},
+_TOOLS: _JsonObject = {
+    "tools": {"type": "array", "items": {"type": "object"}, "maxItems": tool_calls.MAX_TOOLS},
     "tool_choice": {"oneOf": [{"enum": ["none", "auto", "required"]}, {"type": "object"}]},
-    "parallel_tool_calls": _SWITCH,
+    "parallel_tool_calls": _BOOLEAN,
 }
-_GENERATION: _Json = {
-    "max_tokens": _whole(1, fields.LONGEST),
-    "max_completion_tokens": _whole(1, fields.LONGEST),
-    "n": _whole(1, fields.MOST_ANSWERS),
-    "stop": _texts(fields.MOST_STOPS),
-    "stream": _SWITCH,
-    "stream_options": {"type": "object", "properties": {"include_usage": _SWITCH}},
+_GENERATION: _JsonObject = {
+    "max_tokens": _integer(1, fields.MAX_INT32),
+    "max_completion_tokens": _integer(1, fields.MAX_INT32),
+    "n": _integer(1, fields.MAX_CHOICES),
+    "stop": _strings(fields.MAX_STOP_STRINGS),
+    "stream": _BOOLEAN,
+    "stream_options": {"type": "object", "properties": {"include_usage": _BOOLEAN}},
     "temperature": _number(0, 2),
     "top_p": _number(0, 1, above=True),
-    "top_k": _whole(1, fields.LONGEST),
+    "top_k": _integer(1, fields.MAX_INT32),
     "min_p": _number(0, 1),
     "repeat_penalty": _number(0, 10, above=True),
     "frequency_penalty": _number(-2, 2),
     "presence_penalty": _number(-2, 2),
-    "seed": _whole(0, 2**32 - 1),
+    "seed": _integer(0, 2**32 - 1),
     "response_format": {"type": "object", "properties": {"type": {"enum": ["text", "json_object", "json_schema"]}}},
-    "ignore_eos": _SWITCH,
+    "ignore_eos": _BOOLEAN,
 }
-_CHAT: _Json = {
+_CHAT: _JsonObject = {
     **_MODEL,
     **_MESSAGES,
     **_GENERATION,
     **_TOOLS,
-    "logprobs": _SWITCH,
-    "top_logprobs": _whole(0, fields.MOST_ALTERNATIVES),
+    "logprobs": _BOOLEAN,
+    "top_logprobs": _integer(0, fields.MAX_TOP_LOGPROBS),
     "reasoning_effort": {"enum": ["none", "minimal", "low", "medium", "high", "xhigh"]},
     "chat_template_kwargs": {
         "type": "object",
-        "properties": {"enable_thinking": _SWITCH},
+        "properties": {"enable_thinking": _BOOLEAN},
         "additionalProperties": False,
     },
 }
-_COMPLETION: _Json = {
+_COMPLETION: _JsonObject = {
     **_MODEL,
     **_GENERATION,
-    "prompt": _texts(fields.MOST_PROMPTS),
-    "logprobs": _whole(0, fields.MOST_ALTERNATIVES),
+    "prompt": _strings(fields.MAX_PROMPTS),
+    "logprobs": _integer(0, fields.MAX_TOP_LOGPROBS),
     "echo": {"const": False},
-    "best_of": _whole(1, fields.MOST_ANSWERS),
+    "best_of": _integer(1, fields.MAX_CHOICES),
 }
-_TOKENS: _Json = {"type": "array", "items": {"type": "integer"}}
-_EMBEDDINGS: _Json = {
+_TOKENS: _JsonObject = {"type": "array", "items": {"type": "integer"}}
+_EMBEDDINGS: _JsonObject = {
     **_MODEL,
-    "input": {"oneOf": [_TEXT, _TOKENS, {"type": "array", "items": {"oneOf": [_TEXT, _TOKENS]}}]},
+    "input": {"oneOf": [_STRING, _TOKENS, {"type": "array", "items": {"oneOf": [_STRING, _TOKENS]}}]},
     "encoding_format": {"enum": ["float", "base64"]},
     "dimensions": {"type": "integer", "minimum": 1},
 }
-_SCORE: _Json = {**_MODEL, **_MESSAGES, "candidates": _texts(fields.MOST_CANDIDATES)}
-_COUNT: _Json = {**_MODEL, **_MESSAGES, **_TOOLS, "prompt": _TEXT}
+_SCORE: _JsonObject = {**_MODEL, **_MESSAGES, "candidates": _strings(fields.MAX_CANDIDATES)}
+_COUNT: _JsonObject = {**_MODEL, **_MESSAGES, **_TOOLS, "prompt": _STRING}
 
-POSTS: dict[str, tuple[str, _Json, list[str]]] = {
+POST_PATHS: dict[str, tuple[str, _JsonObject, list[str]]] = {
     "/v1/chat/completions": ("Answer a conversation; with stream as server-sent events.", _CHAT, ["messages"]),
     "/v1/completions": ("Continue texts as they stand, without a chat template.", _COMPLETION, ["prompt"]),
     "/v1/embeddings": ("Return a vector of length 1 for each text.", _EMBEDDINGS, ["input"]),
@@ -108,13 +108,13 @@ POSTS: dict[str, tuple[str, _Json, list[str]]] = {
     "/v1/count": ("Return how many tokens a conversation is, or a prompt.", _COUNT, []),
 }
 """Paths that take a body: what they do, their fields, and those that have to be there."""
-_GETS = {
+_GET_PATHS = {
     "/health": "Say that the server runs; needs no token.",
     "/openapi.json": "Return this document.",
     "/v1/models": "List the models on this machine.",
     "/v1/models/{name}": "Return one of them.",
 }
-_ERRORS = {
+_ERROR_DESCRIPTIONS = {
     "400": "A field is wrong; param names it.",
     "401": "The token is missing or wrong.",
     "403": "Another host name or origin than those that are let in.",
@@ -125,18 +125,18 @@ _ERRORS = {
 }
 
 
-def document() -> _Json:
+def build_document() -> _JsonObject:
     """Return the document."""
-    paths: _Json = {path: {"get": _operation(says)} for path, says in _GETS.items()}
+    paths: _JsonObject = {path: {"get": _build_operation(says)} for path, says in _GET_PATHS.items()}
     paths["/v1/models/{name}"]["get"]["parameters"] = [
-        {"name": "name", "in": "path", "required": True, "schema": _TEXT}
+        {"name": "name", "in": "path", "required": True, "schema": _STRING}
     ]
     paths["/health"]["get"]["security"] = []
-    for path, (says, properties, required) in POSTS.items():
+    for path, (says, properties, required) in POST_PATHS.items():
         schema = {"type": "object", "properties": properties, "required": required}
         body = {"required": True, "content": {"application/json": {"schema": schema}}}
-        paths[path] = {"post": {**_operation(says), "requestBody": body}}
-    error = {"type": "object", "properties": {"message": _TEXT, "type": _TEXT, "param": _TEXT, "code": _TEXT}}
+        paths[path] = {"post": {**_build_operation(says), "requestBody": body}}
+    error = {"type": "object", "properties": {"message": _STRING, "type": _STRING, "param": _STRING, "code": _STRING}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "llm serve", "version": __version__},
@@ -149,7 +149,9 @@ def document() -> _Json:
     }
 
 
-def _operation(says: str) -> _Json:
+def _build_operation(says: str) -> _JsonObject:
     problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    responses: _Json = {status: {"description": words, "content": problem} for status, words in _ERRORS.items()}
+    responses: _JsonObject = {
+        status: {"description": words, "content": problem} for status, words in _ERROR_DESCRIPTIONS.items()
+    }
     return {"summary": says, "responses": {"200": {"description": "The answer."}, **responses}}

@@ -12,28 +12,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llmcli import private_files
-from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TryAgain
-from llmcli.interrupt import check, stop_requested
-from llmcli.values import frozen
+from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TemporaryFailure
+from llmcli.frozen_dataclass import frozen
+from llmcli.interrupt import check_interrupt, stop_requested
 
-_PATIENCE = 10.0
+_BUSY_TIMEOUT_S = 10.0
 """Seconds to wait for another process that writes."""
-_PAUSE_S = 0.02
-_STEPS = 50_000
+_POLL_S = 0.02
+_PROGRESS_STEPS = 50_000
 """Steps of SQLite's machine after which it asks whether to go on: some milliseconds."""
-_DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
-_HELD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR}
+_DAMAGED_CODES = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
+_BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_IMPOSSIBLE_PATH_ERRNOS = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR}
 """What the system says of a name that can be no file's."""
-_NO_FILE = "not a regular file"
-_NOT_WRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
+_NOT_A_FILE = "not a regular file"
+_NOT_WRITABLE_CODES = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 
 
 @frozen
-class Plan:
+class DatabaseSpec:
     """What such a file holds: ``schema`` makes its ``tables``; ``what`` and ``kind`` name it in errors."""
 
-    what: str
+    description: str
     kind: str
     version: int
     schema: str
@@ -43,21 +43,21 @@ class Plan:
 class Database:
     """The file ``path``, made when it is not there."""
 
-    def __init__(self, path: Path, plan: Plan, *, looks: bool = False, private: bool = True) -> None:
-        """``looks``: nothing is written; where the file is not there, nothing is in it. ``private``: to others it is closed.
+    def __init__(self, path: Path, plan: DatabaseSpec, *, read_only: bool = False, private: bool = True) -> None:
+        """``read_only``: nothing is written; where the file is not there, nothing is in it. ``private``: to others it is closed.
 
-        Raises ``CannotCreate`` (no file can be there), ``OutputError``, ``TryAgain`` (it is held), ``BadDocument``, and with
-        ``looks`` ``MissingError``.
+        Raises ``CannotCreate`` (no file can be there), ``OutputError``, ``TemporaryFailure`` (it is held), ``BadDocument``, and with
+        ``read_only`` ``MissingError``.
         """
         self.path = path
-        self._plan = plan
-        where = _look(path) if looks else _make(path, private=private)
-        with self.errors():
-            self._connection = sqlite3.connect(where, timeout=_PATIENCE, isolation_level=None, uri=looks)
+        self._spec = plan
+        where = _read_only_uri(path) if read_only else _create_file(path, private=private)
+        with self.translate_errors():
+            self._connection = sqlite3.connect(where, timeout=_BUSY_TIMEOUT_S, isolation_level=None, uri=read_only)
             try:
-                self._connection.set_progress_handler(stop_requested, _STEPS)
+                self._connection.set_progress_handler(stop_requested, _PROGRESS_STEPS)
                 self._connection.execute("PRAGMA secure_delete = ON")  # what is removed is gone from the file too
-                self._prepare()
+                self._create_tables()
             except BaseException:
                 self.close()
                 raise
@@ -67,16 +67,16 @@ class Database:
         self._connection.close()
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def read(self) -> Iterator[sqlite3.Connection]:
         """Read, with SQLite's errors turned into ours."""
-        with self.errors():
+        with self.translate_errors():
             yield self._connection
 
     @contextmanager
-    def changing(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """Change something, all of it or nothing."""
-        with self.errors():
-            self._begin_writing()
+        with self.translate_errors():
+            self._begin_immediate()
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
@@ -85,60 +85,60 @@ class Database:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def _begin_writing(self) -> None:
+    def _begin_immediate(self) -> None:
         """Begin a change. SQLite's own wait for another process that writes would be deaf to signals."""
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + _BUSY_TIMEOUT_S
         self._connection.execute("PRAGMA busy_timeout = 0")
         try:
             while True:
                 try:
                     self._connection.execute("BEGIN IMMEDIATE")
                 except sqlite3.OperationalError as error:
-                    if error.sqlite_errorcode & 0xFF not in _HELD or time.monotonic() >= until:
+                    if error.sqlite_errorcode & 0xFF not in _BUSY_CODES or time.monotonic() >= until:
                         raise
                 else:
                     return
-                check()
-                time.sleep(_PAUSE_S)
+                check_interrupt()
+                time.sleep(_POLL_S)
         finally:
-            self._connection.execute(f"PRAGMA busy_timeout = {_PATIENCE * 1000:.0f}")
+            self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1000:.0f}")
 
-    def try_writing(self) -> None:
+    def check_writable(self) -> None:
         """Raise what a change would raise where none can be made."""
-        with self.errors():
-            self._begin_writing()
+        with self.translate_errors():
+            self._begin_immediate()
             try:
-                self._connection.execute(f"PRAGMA user_version = {self._plan.version}")
+                self._connection.execute(f"PRAGMA user_version = {self._spec.version}")
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
 
-    def _prepare(self) -> None:
+    def _create_tables(self) -> None:
         """Make the tables in an empty file. Raises ``BadDocument`` for a file of another program, or version of ours."""
         self._connection.execute("BEGIN")  # version and tables of one moment
-        ready = self._is_ready()
+        ready = self._has_tables()
         self._connection.execute("COMMIT")
         if ready:
             return
-        with self.changing() as connection:
-            if not self._is_ready():  # another process made them meanwhile
-                for statement in filter(str.strip, self._plan.schema.split(";")):
+        with self.transaction() as connection:
+            if not self._has_tables():  # another process made them meanwhile
+                for statement in filter(str.strip, self._spec.schema.split(";")):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {self._plan.version}")
+                connection.execute(f"PRAGMA user_version = {self._spec.version}")
 
-    def _is_ready(self) -> bool:
+    def _has_tables(self) -> bool:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master")}
         if version == 0 and not tables:
             return False
-        if not tables >= self._plan.tables:
-            raise BadDocument(str(self.path), detail="another program's database", kind=self._plan.kind)
-        if version != self._plan.version:
-            raise BadDocument(str(self.path), detail="it is of another version of llm", kind=self._plan.kind)
+        if not tables >= self._spec.tables:
+            raise BadDocument(str(self.path), detail="another program's database", kind=self._spec.kind)
+        if version != self._spec.version:
+            raise BadDocument(str(self.path), detail="it is of another version of llm", kind=self._spec.kind)
         return True
 
     @contextmanager
-    def errors(self) -> Iterator[None]:
+    def translate_errors(self) -> Iterator[None]:
         """Turn what SQLite says into our errors."""
         try:
             yield
@@ -147,25 +147,25 @@ class Database:
                 raise  # a bug of ours
             whole = getattr(error, "sqlite_errorcode", None)
             code = (whole or 0) & 0xFF
-            if code in _DAMAGED or whole is None:  # without a code: the module cannot read what SQLite gave it
-                damaged = f"it is not {self._plan.what}, or is damaged"
-                raise BadDocument(str(self.path), detail=damaged, kind=self._plan.kind) from error
+            if code in _DAMAGED_CODES or whole is None:  # without a code: the module cannot read what SQLite gave it
+                damaged = f"it is not {self._spec.description}, or is damaged"
+                raise BadDocument(str(self.path), detail=damaged, kind=self._spec.kind) from error
             if code == sqlite3.SQLITE_INTERRUPT:
-                check()
-            if code in _HELD:
-                raise TryAgain(str(self.path), detail="another process writes to it") from error
-            raise OutputError(str(self.path), detail=self._words(code, error)) from error
+                check_interrupt()
+            if code in _BUSY_CODES:
+                raise TemporaryFailure(str(self.path), detail="another process writes to it") from error
+            raise OutputError(str(self.path), detail=self._error_text(code, error)) from error
 
-    def _words(self, code: int, error: sqlite3.Error) -> str:
+    def _error_text(self, code: int, error: sqlite3.Error) -> str:
         """Return the system's words for what SQLite says of a disk or a directory, else SQLite's own."""
         if code == sqlite3.SQLITE_FULL:
             return os.strerror(errno.ENOSPC)
-        if code in _NOT_WRITABLE and not os.access(self.path.parent, os.W_OK):
+        if code in _NOT_WRITABLE_CODES and not os.access(self.path.parent, os.W_OK):
             return os.strerror(errno.EACCES)
         return str(error)
 
 
-def make_directory(path: Path) -> None:
+def make_parent_directory(path: Path) -> None:
     """Make the directory of the file ``path`` where it is not there. Raises ``OutputError``."""
     try:
         private_files.make_directory(path.parent)
@@ -173,30 +173,30 @@ def make_directory(path: Path) -> None:
         raise OutputError(str(path), detail=error.strerror or "") from error
 
 
-def _make(path: Path, *, private: bool) -> Path:
+def _create_file(path: Path, *, private: bool) -> Path:
     """Make the file where it is not there, and try whether it can be written; what others may do with it ends."""
     try:
         descriptor = private_files.open_file(path, os.O_RDWR | os.O_NONBLOCK)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise CannotCreate(str(path), detail=_NO_FILE)
+                raise CannotCreate(str(path), detail=_NOT_A_FILE)
             if private:
-                private_files.tighten(descriptor)
+                private_files.restrict_to_owner(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
-        kind = CannotCreate if error.errno in _NO_PLACE else OutputError
+        kind = CannotCreate if error.errno in _IMPOSSIBLE_PATH_ERRNOS else OutputError
         raise kind(str(path), detail=error.strerror or "") from error
     return path
 
 
-def _look(path: Path) -> str:
+def _read_only_uri(path: Path) -> str:
     """Return what SQLite shall open: the file, which it may have to mend after a crash, or an empty one in memory."""
     address = path.absolute().as_uri()
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise MissingError(str(path), kind="place", detail=_NO_FILE)
+            raise MissingError(str(path), kind="place", detail=_NOT_A_FILE)
         if not status.st_size:
             return "file::memory:"
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))

@@ -13,19 +13,19 @@ from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape, quoteattr
 
 from llmcli import __version__
-from llmcli.controls import active_controls
+from llmcli.control_characters import control_character_pattern
 from llmcli.errors import BadDocument
-from llmcli.interrupt import check
-from llmcli.store.memory import Entry
+from llmcli.interrupt import check_interrupt
+from llmcli.store.translation_memory import TranslationUnit
 
-_LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
-_UNKNOWN = "und"
-_CODE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
-_MODEL = "x-llm-model"
-_STAMP = "%Y%m%dT%H%M%SZ"
+_LANGUAGE_ATTRIBUTE = "{http://www.w3.org/XML/1998/namespace}lang"
+_UNKNOWN_LANGUAGE = "und"
+_LANGUAGE_CODE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
+_MODEL_PROPERTY = "x-llm-model"
+_DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
-def export(entries: Iterable[Entry]) -> Iterator[str]:
+def export_tmx(entries: Iterable[TranslationUnit]) -> Iterator[str]:
     """Yield the text of a TMX file, in whole lines.
 
     Controls that a terminal would act on are written as references: to an XML reader they are the same.
@@ -36,42 +36,42 @@ def export(entries: Iterable[Entry]) -> Iterator[str]:
         'adminlang="en" srclang="*all*" datatype="plaintext"/>\n<body>\n'
     )
     for entry in entries:
-        changed = time.strftime(_STAMP, time.gmtime(entry.changed))
-        model = f'<prop type="{_MODEL}">{_text(entry.model)}</prop>' if entry.model else ""
+        changed = time.strftime(_DATE_FORMAT, time.gmtime(entry.changed))
+        model = f'<prop type="{_MODEL_PROPERTY}">{_xml_text(entry.model)}</prop>' if entry.model else ""
         variants = "".join(
-            f"\n<tuv xml:lang={_attribute(language)}><seg>{_text(text)}</seg></tuv>"
+            f"\n<tuv xml:lang={_xml_attribute(language)}><seg>{_xml_text(text)}</seg></tuv>"
             for language, text in ((entry.source_language, entry.source), (entry.target_language, entry.translation))
         )
-        yield f'<tu changedate="{changed}" srclang={_attribute(entry.source_language)}>{model}{variants}\n</tu>\n'
+        yield f'<tu changedate="{changed}" srclang={_xml_attribute(entry.source_language)}>{model}{variants}\n</tu>\n'
     yield "</body>\n</tmx>\n"
 
 
-def _text(text: str) -> str:
+def _xml_text(text: str) -> str:
     """Return a text as XML; what XML cannot hold (most control characters) becomes a space, a CR a reference."""
     kept = "".join(
         c if c in "\t\n\r" or (c >= " " and not "\ud800" <= c <= "\udfff" and c not in "\ufffe\uffff") else " "
         for c in text
     )
-    return _referenced(escape(kept, {"\r": "&#13;"}))
+    return _escape_controls(escape(kept, {"\r": "&#13;"}))
 
 
-def _attribute(language: str) -> str:
-    return _referenced(quoteattr(language or _UNKNOWN))
+def _xml_attribute(language: str) -> str:
+    return _escape_controls(quoteattr(language or _UNKNOWN_LANGUAGE))
 
 
-def _referenced(text: str) -> str:
-    return active_controls().sub(lambda match: f"&#x{ord(match.group()):X};", text)
+def _escape_controls(text: str) -> str:
+    return control_character_pattern().sub(lambda match: f"&#x{ord(match.group()):X};", text)
 
 
-def read(stream: BinaryIO, name: str, odd: list[str] | None = None) -> Iterator[Entry]:
+def read_tmx(stream: BinaryIO, name: str, odd: list[str] | None = None) -> Iterator[TranslationUnit]:
     """Yield the translations of a TMX file as people's, each unit from its source language to all others it has.
 
     Those whose language has no code are left out: ``odd`` gets what stands there, once for each. Raises ``BadDocument``.
     """
-    usual, root = _UNKNOWN, ""
+    usual, root = _UNKNOWN_LANGUAGE, ""
     try:
         for event, element in ET.iterparse(stream, ("start", "end")):  # noqa: S314 (expat bounds entities)
-            check()
+            check_interrupt()
             tag = element.tag.rpartition("}")[2]
             root = root or tag
             if root != "tmx":
@@ -79,11 +79,11 @@ def read(stream: BinaryIO, name: str, odd: list[str] | None = None) -> Iterator[
             if event == "start":
                 continue
             if tag == "header":
-                usual = element.get("srclang", _UNKNOWN)
+                usual = element.get("srclang", _UNKNOWN_LANGUAGE)
             elif tag == "tu":
-                for entry in _unit(element, element.get("srclang") or usual):
-                    codes = [entry.source_language or _UNKNOWN, entry.target_language or _UNKNOWN]
-                    wrong = [code for code in codes if not _CODE.fullmatch(code)]
+                for entry in _parse_unit(element, element.get("srclang") or usual):
+                    codes = [entry.source_language or _UNKNOWN_LANGUAGE, entry.target_language or _UNKNOWN_LANGUAGE]
+                    wrong = [code for code in codes if not _LANGUAGE_CODE.fullmatch(code)]
                     if not wrong:
                         yield entry
                     elif odd is not None:
@@ -93,22 +93,22 @@ def read(stream: BinaryIO, name: str, odd: list[str] | None = None) -> Iterator[
         raise BadDocument(name, detail=f"not XML: {error}", kind="TMX") from error
 
 
-def _unit(unit: ET.Element, source: str) -> Iterator[Entry]:
+def _parse_unit(unit: ET.Element, source: str) -> Iterator[TranslationUnit]:
     texts: dict[str, str] = {}
     for variant in unit.iter():
         if variant.tag.rpartition("}")[2] == "tuv":
             segment = next((child for child in variant if child.tag.rpartition("}")[2] == "seg"), None)
-            language = variant.get(_LANGUAGE) or variant.get("lang") or _UNKNOWN
+            language = variant.get(_LANGUAGE_ATTRIBUTE) or variant.get("lang") or _UNKNOWN_LANGUAGE
             if segment is not None:
                 texts.setdefault(language, "".join(segment.itertext()))
     first = next((language for language in texts if language.lower() == source.lower()), next(iter(texts), None))
     for language, text in texts.items():
         if first is not None and language != first and texts[first].strip() and text.strip():
-            yield Entry(_code(first), _code(language), texts[first], text)
+            yield TranslationUnit(_normalize_code(first), _normalize_code(language), texts[first], text)
 
 
-def _code(language: str) -> str:
+def _normalize_code(language: str) -> str:
     """Return a code in the case of BCP 47: "EN-us" is "en-US"; tools write all kinds."""
     first, *rest = language.replace("_", "-").split("-")
     cased = [part.upper() if len(part) == 2 else part.title() for part in rest]  # noqa: PLR2004
-    return "" if language == _UNKNOWN else "-".join([first.lower(), *cased])
+    return "" if language == _UNKNOWN_LANGUAGE else "-".join([first.lower(), *cased])

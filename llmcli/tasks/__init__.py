@@ -1,1 +1,1 @@
-"""One module a verb: documents and a prompt file become requests, events become a result."""
+"""One module for each verb: documents and a prompt file become requests, events become a result."""

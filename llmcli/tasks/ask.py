@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from llmcli.backends.base import Backend
-from llmcli.documents.reading import Document
+from llmcli.documents.file_reader import Document
 from llmcli.errors import EmptyInput
-from llmcli.tasks.base import Options, answer_limit, make_request, one_answer
-from llmcli.templates import Library
+from llmcli.prompts import PromptLibrary
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens, run_single_request
 from llmcli.types import Priority, TaskEvent
 
 PROMPT = "ask"
-WITH_DOCUMENTS = "ask.documents"
+DOCUMENTS_PROMPT = "ask.documents"
 
 
 def ask(
-    backend: Backend, prompts: Library, question: str, documents: Sequence[Document], options: Options
+    backend: Backend, prompts: PromptLibrary, question: str, documents: Sequence[Document], options: GenerationOptions
 ) -> Iterator[TaskEvent]:
     """Answer ``question`` about ``documents`` (may be none): Deltas, then one Result, or ItemFailed.
 
@@ -26,15 +26,15 @@ def ask(
     blank = [document for document in documents if not document.text.strip()]
     if len(blank) == len(documents) and (documents or not question.strip()):
         raise EmptyInput(documents[0].name if documents else "")
-    prompt = prompts.get(WITH_DOCUMENTS if documents else PROMPT)
+    prompt = prompts.get(DOCUMENTS_PROMPT if documents else PROMPT)
     messages = prompt.render({"question": question} | ({"documents": list(documents)} if documents else {}))
     request = make_request(
         "ask",
         messages,
         prompt,
         options,
-        max_tokens=answer_limit(prompt, options, None),
+        max_tokens=max_answer_tokens(prompt, options, None),
         priority=Priority.INTERACTIVE,
     )
     name = documents[0].name if len(documents) == 1 else ""
-    yield from one_answer(backend, request, options, prompt=prompt.name, name=name)
+    yield from run_single_request(backend, request, options, prompt=prompt.name, name=name)

@@ -8,22 +8,27 @@ from dataclasses import replace
 
 from llmcli.backends.base import Backend
 from llmcli.errors import MissingError, UsageError
-from llmcli.tasks.base import Options, answer_limit, make_request, one_answer
-from llmcli.templates import Library, Prompt
-from llmcli.templates.contracts import GENERATE
+from llmcli.prompts import Prompt, PromptLibrary
+from llmcli.prompts.contracts import GENERATE_PREFIX
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens, run_single_request
 from llmcli.types import Priority, TaskEvent
 
 MAX_TOKENS = 2048
 INPUT_VARIABLES = ("text", "input")
 
 
-def kinds(prompts: Library) -> list[str]:
+def list_kinds(prompts: PromptLibrary) -> list[str]:
     """Return the kinds of text there are prompt files for, sorted; no file is opened."""
-    return [name.removeprefix(GENERATE) for name in prompts.names(GENERATE)]
+    return [name.removeprefix(GENERATE_PREFIX) for name in prompts.names(GENERATE_PREFIX)]
 
 
 def generate(  # noqa: PLR0917 (named by the caller, in the order of the command line)
-    backend: Backend, prompts: Library, kind: str, variables: Mapping[str, str], text: str | None, options: Options
+    backend: Backend,
+    prompts: PromptLibrary,
+    kind: str,
+    variables: Mapping[str, str],
+    text: str | None,
+    options: GenerationOptions,
 ) -> Iterator[TaskEvent]:
     """Write a text of ``kind``: Deltas, then one Result, or ItemFailed.
 
@@ -31,7 +36,7 @@ def generate(  # noqa: PLR0917 (named by the caller, in the order of the command
     Raises ``MissingError`` (kind "prompt", with the kinds that are spelled alike) and ``UsageError`` (variables that
     are unknown, missing or wrong; text for a prompt that takes none).
     """
-    prompt = _prompt(prompts, kind)
+    prompt = _get_prompt(prompts, kind)
     values = dict(variables)
     if text is not None and text.strip():
         values[_input_variable(prompt, kind, variables)] = text
@@ -40,20 +45,20 @@ def generate(  # noqa: PLR0917 (named by the caller, in the order of the command
         prompt.render(values),
         prompt,
         options,
-        max_tokens=answer_limit(prompt, options, MAX_TOKENS),
+        max_tokens=max_answer_tokens(prompt, options, MAX_TOKENS),
         priority=Priority.INTERACTIVE,
     )
     if prompt.output != "text":
         request = replace(request, schema=prompt.schema, labels=prompt.labels)
-    yield from one_answer(backend, request, options, prompt=prompt.name, name=kind)
+    yield from run_single_request(backend, request, options, prompt=prompt.name, name=kind)
 
 
-def _prompt(prompts: Library, kind: str) -> Prompt:
+def _get_prompt(prompts: PromptLibrary, kind: str) -> Prompt:
     try:
-        return prompts.get(GENERATE + kind)
+        return prompts.get(GENERATE_PREFIX + kind)
     except MissingError as error:
-        near = difflib.get_close_matches(kind, kinds(prompts), n=3, cutoff=0.5)
-        raise MissingError(kind, kind=error.kind, suggestions=near or kinds(prompts)) from error
+        near = difflib.get_close_matches(kind, list_kinds(prompts), n=3, cutoff=0.5)
+        raise MissingError(kind, kind=error.kind, suggestions=near or list_kinds(prompts)) from error
 
 
 def _input_variable(prompt: Prompt, kind: str, given: Mapping[str, str]) -> str:

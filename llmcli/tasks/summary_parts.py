@@ -1,4 +1,4 @@
-"""The parts of a text that is summarized in stages: their tries, and the lines of the document each is about."""
+"""The parts of a text that is summarized in stages: their attempts, and the lines of the document that each covers."""
 
 from __future__ import annotations
 
@@ -7,99 +7,108 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from llmcli.documents.segments import LineNumbers
-from llmcli.tasks.base import Answer, Options, ended, is_empty, second_try
+from llmcli.tasks.execution.task_requests import (
+    GenerationOptions,
+    ResponseBuffer,
+    is_empty,
+    make_retry,
+    require_finished,
+)
 from llmcli.types import FinishReason, Request
 
-TRIES = 2
-"""Tries of a part whose answer is empty or cut."""
+MAX_PART_ATTEMPTS = 2
+"""Attempts at a part whose answer is empty or cut."""
 _SEPARATOR = "\n\n"
 """Between the summaries that the next stage reads."""
 
-Problem = Literal["empty", "cut"]
+PartProblem = Literal["empty", "cut"]
 
 
 @dataclass(slots=True)
-class Part:
-    """A piece of a stage's text and its answer; ``start`` and ``end``: offsets in the document of what it is about."""
+class SummaryPart:
+    """A piece of a stage's text and its answer; ``start`` and ``end``: the offsets in the document that it covers."""
 
     start: int
     end: int
     request: Request
-    answer: Answer = field(default_factory=Answer)
+    response: ResponseBuffer = field(default_factory=ResponseBuffer)
     done: bool = False
-    _tries: int = 1
-    _first: Answer | None = None
+    _attempts: int = 1
+    _first_response: ResponseBuffer | None = None
 
     @property
-    def problem(self) -> Problem | None:
+    def problem(self) -> PartProblem | None:
         """What is wrong with the answer; None where it is whole."""
-        return _problem(self.answer)
+        return _find_part_problem(self.response)
 
-    def end_try(self, options: Options) -> Request | None:
-        """Return the request of another try where the answer that has ended is empty or cut; None where there is none.
+    def finish_attempt(self, options: GenerationOptions) -> Request | None:
+        """Return the request for a retry where the finished answer is empty or cut; None for no retry.
 
-        A cut answer may be twice as long at the second try. Where both are cut the first one counts: the longer one may
+        A cut answer may be twice as long at the second attempt. Where both are cut the first one counts: the longer one may
         be no shorter than what it summarizes.
         """
-        again = self._again(options) if self.problem and self._tries < TRIES else None
+        again = self._make_retry(options) if self.problem and self._attempts < MAX_PART_ATTEMPTS else None
         if again is not None:
-            self._first, self.answer, self.request = self.answer, Answer(), again
-            self._tries += 1
+            self._first_response, self.response, self.request = self.response, ResponseBuffer(), again
+            self._attempts += 1
             return again
-        if self._first is not None and _RANKS[self.problem] >= _RANKS[_problem(self._first)]:
-            self.answer = self._first
+        if (
+            self._first_response is not None
+            and _PROBLEM_RANKS[self.problem] >= _PROBLEM_RANKS[_find_part_problem(self._first_response)]
+        ):
+            self.response = self._first_response
         self.done = True
         return None
 
-    def _again(self, options: Options) -> Request | None:
-        again = second_try(self.request, options)
+    def _make_retry(self, options: GenerationOptions) -> Request | None:
+        again = make_retry(self.request, options)
         limit = self.request.max_tokens
-        if ended(self.answer).reason is FinishReason.LENGTH and limit is not None:
+        if require_finished(self.response).reason is FinishReason.LENGTH and limit is not None:
             again = replace(again or self.request, id=f"{self.request.id}.again", max_tokens=2 * limit)
         return again
 
 
-_RANKS: dict[Problem | None, int] = {None: 0, "cut": 1, "empty": 2}
+_PROBLEM_RANKS: dict[PartProblem | None, int] = {None: 0, "cut": 1, "empty": 2}
 
 
-def _problem(answer: Answer) -> Problem | None:
+def _find_part_problem(answer: ResponseBuffer) -> PartProblem | None:
     if is_empty(answer):
         return "empty"
-    return "cut" if ended(answer).reason is FinishReason.LENGTH else None
+    return "cut" if require_finished(answer).reason is FinishReason.LENGTH else None
 
 
 @dataclass(frozen=True, slots=True)
 class StageText:
-    """The text of a stage; ``origins``: (where a stretch of it ends, the offsets in the document that it is about)."""
+    """The text of a stage; ``origins``: (the end of a range of it, the offsets in the document that it covers)."""
 
     text: str
     origins: tuple[tuple[int, int, int], ...] = ()
 
     @classmethod
-    def joined(cls, parts: Iterable[Part]) -> StageText:
+    def join_summaries(cls, parts: Iterable[SummaryPart]) -> StageText:
         """Return the text of the next stage: the summaries that are not empty."""
         texts: list[str] = []
         origins: list[tuple[int, int, int]] = []
         at = 0
         for part in parts:
-            text = part.answer.text.strip()
+            text = part.response.text.strip()
             if text:
                 at += len(text) + len(_SEPARATOR)
                 texts.append(text)
                 origins.append((at, part.start, part.end))
         return cls(_SEPARATOR.join(texts), tuple(origins))
 
-    def placed(self, pieces: Sequence[str]) -> list[tuple[str, tuple[int, int]]]:
-        """Return the pieces that the text was cut into, blank ones left out, with the offsets each is about."""
+    def locate_pieces(self, pieces: Sequence[str]) -> list[tuple[str, tuple[int, int]]]:
+        """Return the pieces that the text was cut into, blank ones left out, with the offsets that each covers."""
         placed, at = [], 0
         for piece in pieces:
             if piece.strip():
                 start = at + len(piece) - len(piece.lstrip())
-                placed.append((piece, self._place(start, at + len(piece.rstrip()))))
+                placed.append((piece, self._document_range(start, at + len(piece.rstrip()))))
             at += len(piece)
         return placed
 
-    def _place(self, start: int, end: int) -> tuple[int, int]:
+    def _document_range(self, start: int, end: int) -> tuple[int, int]:
         if not self.origins:  # it is the document
             return start, end
         begins = [0, *(origin[0] for origin in self.origins[:-1])]
@@ -109,7 +118,7 @@ class StageText:
         return min(origin[1] for origin in touched), max(origin[2] for origin in touched)
 
 
-def line_range(document: str, place: tuple[int, int]) -> tuple[int, int]:
-    """Return the first and the last line (from 1) of a place in a document."""
+def line_range(document: str, offsets: tuple[int, int]) -> tuple[int, int]:
+    """Return the first and the last line (from 1) of a range in a document."""
     numbers = LineNumbers(document)
-    return numbers.at(place[0]), numbers.at(place[1] - 1)
+    return numbers.line_at(offsets[0]), numbers.line_at(offsets[1] - 1)

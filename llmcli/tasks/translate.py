@@ -8,337 +8,343 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from llmcli.documents.formats import find_format
-from llmcli.documents.segments import Segment, join
+from llmcli.documents.segments import Segment, join_segments
 from llmcli.errors import CannotCreate, UsageError
-from llmcli.incomplete import LeftUndone
-from llmcli.interrupt import check, run_interruptible
-from llmcli.tasks.base import Tally
-from llmcli.tasks.together import Cancel, Step, together
-from llmcli.tasks.translation.checks import lost
-from llmcli.tasks.translation.detection import detect
-from llmcli.tasks.translation.layout import ONE_LANGUAGE, Layout, laid_out
-from llmcli.tasks.translation.outputs import File, Job, with_root
-from llmcli.tasks.translation.remembered import Remembered
-from llmcli.tasks.translation.report import Report, Row, Status
-from llmcli.tasks.translation.translator import Surroundings
-from llmcli.tasks.translation.unit import Unit
+from llmcli.incomplete_results import IncompleteOutput
+from llmcli.interrupt import check_interrupt, run_interruptible
+from llmcli.tasks.execution.document_jobs import CancelRequest, JobStep, run_document_jobs
+from llmcli.tasks.execution.task_requests import UsageTally
+from llmcli.tasks.translation.language_detection import detect_language
+from llmcli.tasks.translation.per_file.bilingual import MONOLINGUAL_FORMATS, OutputLayout, render_layout
+from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
+from llmcli.tasks.translation.per_file.target_file import TargetFile, TranslationJob, replace_language_root
+from llmcli.tasks.translation.per_file.translation_report import SegmentOutcome, SegmentStatus, TranslationReport
+from llmcli.tasks.translation.per_segment.answer_checks import find_lost_content
+from llmcli.tasks.translation.per_segment.segment_job import SegmentJob
+from llmcli.tasks.translation.translator import SegmentContext
 from llmcli.types import Delta, Event, FinishReason, ItemFailed, Notice, Request, Result, TaskEvent, Timings
 
-__all__ = ["PROMPT", "REVIEW", "Job", "translate"]
-
 PROMPT = "translate"
-REVIEW = "translate.review"
+REVIEW_PROMPT = "translate.review"
 BOM = "\ufeff"
-_WATCHED = 8
-"""Segments whose tokens are told of while none is done; afterwards segments are counted."""
-_BEFORE = 200
+_MAX_WATCHED_SEGMENTS = 8
+"""Segments whose tokens count as progress while none is done; afterwards segments are counted."""
+_PRECEDING_CHARS = 200
 """Characters of the text before a segment that the model sees."""
-_PLACES = 3
+_MAX_PATH_PARTS = 3
 """Headings or keys above a segment that it sees."""
-_LONG = 100_000
-"""Characters of a segment from which it takes noticeable time to put its translation in."""
+_LONG_SEGMENT_CHARS = 100_000
+"""Characters of a segment above which inserting its translation takes noticeable time."""
 
 
 @dataclass
-class _Place:
-    """What is known of a segment; ``unit`` while the model works on it."""
+class _SegmentState:
+    """The state of a segment; ``job`` while the model works on it."""
 
     segment: Segment
-    status: Status = Status.TRANSLATED
+    status: SegmentStatus = SegmentStatus.TRANSLATED
     translation: str | None = None
-    unit: Unit | None = None
-    original: int | None = None
+    job: SegmentJob | None = None
+    repeated_index: int | None = None
     """The segment before it that has the same text."""
     problems: list[str] = field(default_factory=list)
 
     @property
     def done(self) -> bool:
         """Whether its text in the output is settled."""
-        return self.unit is None or self.unit.done
+        return self.job is None or self.job.done
 
 
-class _Translation:
+class _TranslationDocumentJob:
     """One document: its segments are all in flight together."""
 
-    def __init__(self, job: Job, item: int, remembered: Remembered, report: Report) -> None:
+    def __init__(
+        self, job: TranslationJob, item: int, remembered: TranslationMemoryCache, report: TranslationReport
+    ) -> None:
         self.item = item
         self.name = job.document.name
         self.step = ""
         self._job = job
         self._translator = job.translator
-        self._remembered = remembered
-        self._file = File(job, remembered)
+        self._memory = remembered
+        self._target_file = TargetFile(job, remembered)
         self._report = report
         self._format = find_format(self.name, job.document.text, job.format)
         self._text = ""  # what is translated, and where its lines begin: see ``start``
-        self._starts: list[int] = []
-        self._places: list[_Place] = []
-        self._source = job.source
-        self._tally = Tally()
-        self._streams = self._format.name == "plain" and job.layout is Layout.TRANSLATION
-        self._delivered = 0  # segments whose text was written
-        self._at = 0  # where the next piece of the source begins
-        self._out: list[str] = []
+        self._line_starts: list[int] = []
+        self._states: list[_SegmentState] = []
+        self._source_language = job.source
+        self._tally = UsageTally()
+        self._streaming = self._format.name == "plain" and job.layout is OutputLayout.TRANSLATION
+        self._segments_written = 0  # segments whose text was written
+        self._source_offset = 0  # where the next piece of the source begins
+        self._output_parts: list[str] = []
         self._warnings: list[str] = []
 
-    def start(self) -> Iterator[Step]:
-        """Begin. Raises ``BadDocument``, ``WouldLoseEdits``, and ``ContextOverflow`` when the instructions leave no room for text."""
-        if self._job.layout is Layout.INTERLEAVED and self._format.name in ONE_LANGUAGE:
+    def start(self) -> Iterator[JobStep]:
+        """Begin. Raises ``BadDocument``, ``WouldLoseEdits``, and ``ContextOverflow`` (instructions leave no room)."""
+        if self._job.layout is OutputLayout.INTERLEAVED and self._format.name in MONOLINGUAL_FORMATS:
             raise UsageError(
                 f"a {self._format.name} file cannot hold two languages", detail="Try: --bilingual side-by-side"
             )
         run_interruptible(self._parse)
-        if self._job.keep:
-            yield self._kept()
+        if self._job.keep_existing:
+            yield self._result_of_finished_file()
             return
-        yield from self._recall()
-        yield from self._begin()
-        yield from self._deliver()
+        yield from self._apply_known_translations()
+        yield from self._start_segment_jobs()
+        yield from self._write_finished_segments()
 
-    def take(self, event: Event) -> Iterator[Step]:
-        """Go on after an event."""
-        place = self._places[int(event.id.split(".")[1])]
-        unit = place.unit
-        if unit is None:
+    def handle_event(self, event: Event) -> Iterator[JobStep]:
+        """Handle an event of one of its requests."""
+        state = self._states[int(event.id.split(".")[1])]
+        segment_job = state.job
+        if segment_job is None:
             return
-        was = unit.done
-        yield from unit.take(event)
-        if unit.done and not was:
-            self._settle(place, unit)
-            yield from self._deliver()
+        was = segment_job.done
+        yield from segment_job.handle_event(event)
+        if segment_job.done and not was:
+            self._store_translation(state, segment_job)
+            yield from self._write_finished_segments()
 
     def _parse(self) -> None:
         """Find the segments, and the source language where it is not named."""
-        self._text = self._file.base(self._format)
-        self._starts = [index + 1 for index, c in enumerate(self._text) if c == "\n"]
+        self._text = self._target_file.text_to_translate(self._format)
+        self._line_starts = [index + 1 for index, c in enumerate(self._text) if c == "\n"]
         segments = self._format.split(self._text, self._translator.target.code)
-        self._places = [_Place(segment) for segment in segments]
-        if self._source is None and self._translator.instead is None:
-            self._source = detect("\n".join(segment.text for segment in segments))
+        self._states = [_SegmentState(segment) for segment in segments]
+        if self._source_language is None and self._translator.stub_translate is None:
+            self._source_language = detect_language("\n".join(segment.text for segment in segments))
 
-    # ---- what needs no model --------------------------------------------------------------------------------------
+    # ---- known translations ----------------------------------------------------------------------------------------
 
-    def _recall(self) -> Iterator[Notice]:
-        """Find out which segments have a translation already. Raises ``WouldLoseEdits``."""
-        carried = self._file.carried([place.segment for place in self._places], self._source, self._format)
-        if carried.replaced:
+    def _apply_known_translations(self) -> Iterator[Notice]:
+        """Find the segments that have a translation already. Raises ``WouldLoseEdits``."""
+        carried = self._target_file.carry_over(
+            [state.segment for state in self._states], self._source_language, self._format
+        )
+        if carried.outdated_edits:
             words = "texts that people changed have another source now, and are translated again"
-            yield Notice(f"{carried.replaced} {words}", self.item)
+            yield Notice(f"{carried.outdated_edits} {words}", self.item)
         first: dict[tuple[str, str], int] = {}
-        for index, place in enumerate(self._places):
-            check()
-            segment = place.segment
+        for index, state in enumerate(self._states):
+            check_interrupt()
+            segment = state.segment
             key = (segment.text, segment.note)
-            if segment.existing is not None:
-                place.status = Status.EXISTING
+            if segment.existing_translation is not None:
+                state.status = SegmentStatus.EXISTING
             elif index in carried.texts:
-                place.status, place.translation = Status.UPDATE, carried.texts[index]
+                state.status, state.translation = SegmentStatus.UPDATE, carried.texts[index]
                 region = carried.regions.get(index)
                 if region is not None:  # with whatever markup people wrote
-                    place.segment = replace(segment, encode=partial(_as_it_stands, region))
+                    state.segment = replace(segment, encode=partial(_existing_region, region))
             elif key in first:
-                place.status, place.original = Status.REPEATED, first[key]
+                state.status, state.repeated_index = SegmentStatus.REPEATED, first[key]
             else:
-                known = self._remembered.find(segment, self._source, self._translator)
-                if known is not None and not lost(segment, known):
-                    place.status, place.translation = Status.MEMORY, known
+                known = self._memory.find(segment, self._source_language, self._translator)
+                if known is not None and not find_lost_content(segment, known):
+                    state.status, state.translation = SegmentStatus.MEMORY, known
                 first[key] = index
 
-    def _kept(self) -> Result:
+    def _result_of_finished_file(self) -> Result:
         """Return the result of a file that is finished already. Raises ``CannotCreate`` for any other."""
-        if not self._file.is_finished(self._text, self._format):
+        if not self._target_file.is_finished(self._text, self._format):
             raise CannotCreate(str(self._job.output), exists=True)
-        return replace(self._result(), text=None, fields={**self._result().fields, "finished": True})
+        return replace(self._make_result(), text=None, fields={**self._make_result().fields, "finished": True})
 
-    # ---- what does ------------------------------------------------------------------------------------------------
+    # ---- requests -------------------------------------------------------------------------------------------------
 
-    def _begin(self) -> Iterator[Request | Cancel]:
-        """Have the model begin with all other segments."""
+    def _start_segment_jobs(self) -> Iterator[Request | CancelRequest]:
+        """Yield the requests for all other segments."""
         new = [
-            (index, place)
-            for index, place in enumerate(self._places)
-            if place.status is Status.TRANSLATED and place.translation is None
+            (index, state)
+            for index, state in enumerate(self._states)
+            if state.status is SegmentStatus.TRANSLATED and state.translation is None
         ]
-        units = run_interruptible(self._units, new)
-        for (_, place), unit, pieces in zip(new, units, self._pieces(units), strict=True):
-            yield from unit.start(pieces)
-            if unit.done:
-                self._settle(place, unit)
+        segment_jobs = run_interruptible(self._make_segment_jobs, new)
+        for (_, state), segment_job, pieces in zip(new, segment_jobs, self._chunk_segments(segment_jobs), strict=True):
+            yield from segment_job.start(pieces)
+            if segment_job.done:
+                self._store_translation(state, segment_job)
 
-    def _units(self, new: Sequence[tuple[int, _Place]]) -> list[Unit]:
-        """Return a unit for each of ``new``; those that need no model are done."""
-        units = []
-        for index, place in new:
-            around, name = self._around(index), f"{self.item}.{index}"
-            place.unit = Unit(self._translator, name, place.segment, self._source, around, tally=self._tally)
-            place.unit.do_without_model()
-            units.append(place.unit)
-        return units
+    def _make_segment_jobs(self, new: Sequence[tuple[int, _SegmentState]]) -> list[SegmentJob]:
+        """Return a segment job for each of ``new``; those that need no model are done."""
+        segment_jobs = []
+        for index, state in new:
+            around, name = self._segment_context(index), f"{self.item}.{index}"
+            state.job = SegmentJob(
+                self._translator, name, state.segment, self._source_language, around, tally=self._tally
+            )
+            state.job.apply_stub()
+            segment_jobs.append(state.job)
+        return segment_jobs
 
-    def _pieces(self, units: Sequence[Unit]) -> list[list[tuple[str, int]]]:
-        """Return each unit's text, cut where it is too large for one request, with the tokens of the pieces."""
-        if not units or self._translator.instead is not None:
-            return [[(unit.marked, 0)] for unit in units]
-        room = self._translator.room(self.name)
+    def _chunk_segments(self, segment_jobs: Sequence[SegmentJob]) -> list[list[tuple[str, int]]]:
+        """Return the text of each segment job, cut to fit one request, with the tokens of its pieces."""
+        if not segment_jobs or self._translator.stub_translate is not None:
+            return [[(segment_job.masked_text, 0)] for segment_job in segment_jobs]
+        budget = self._translator.context_budget(self.name)
         found = []
-        for unit, tokens in zip(units, room.count([unit.marked for unit in units]), strict=True):
-            if room.holds(tokens):
-                found.append([(unit.marked, tokens)])
+        counts = budget.count_tokens([segment_job.masked_text for segment_job in segment_jobs])
+        for segment_job, tokens in zip(segment_jobs, counts, strict=True):
+            if budget.fits_tokens(tokens):
+                found.append([(segment_job.masked_text, tokens)])
             else:
-                texts = room.split(unit.marked)
-                found.append(list(zip(texts, room.count(texts), strict=True)))
+                texts = budget.split_to_fit(segment_job.masked_text)
+                found.append(list(zip(texts, budget.count_tokens(texts), strict=True)))
         return found
 
-    def _around(self, index: int) -> Surroundings:
-        segment = self._places[index].segment
-        place = " > ".join(segment.path[-_PLACES:])
-        before = ""
+    def _segment_context(self, index: int) -> SegmentContext:
+        segment = self._states[index].segment
+        path, before = " > ".join(segment.path[-_MAX_PATH_PARTS:]), ""
         if segment.kind != "message" and index > 0:  # messages of a program do not follow from each other
-            before = self._places[index - 1].segment.text[-_BEFORE:]
-        return Surroundings(place, before, segment.note)
+            before = self._states[index - 1].segment.text[-_PRECEDING_CHARS:]
+        return SegmentContext(path, before, segment.note)
 
-    def _settle(self, place: _Place, unit: Unit) -> None:
-        place.problems = unit.problems
-        if unit.translation is None:
-            place.status = Status.UNTRANSLATED
+    def _store_translation(self, state: _SegmentState, segment_job: SegmentJob) -> None:
+        state.problems = segment_job.problems
+        if segment_job.translation is None:
+            state.status = SegmentStatus.UNTRANSLATED
         else:
-            place.translation = unit.translation
-            self._remembered.add(place.segment, unit.translation, self._source, self._translator)
+            state.translation = segment_job.translation
+            self._memory.add(state.segment, segment_job.translation, self._source_language, self._translator)
 
     # ---- the output -----------------------------------------------------------------------------------------------
 
-    def _deliver(self) -> Iterator[Step]:
-        """Write what is settled, in the order of the document; plain text as it comes, all else when it is whole."""
-        while self._delivered < len(self._places) and self._places[self._delivered].done:
-            place = self._places[self._delivered]
-            if place.original is not None:
-                self._copy(place, self._places[place.original])
-            yield from self._warn(place)
-            if self._streams:
-                segment = place.segment
-                long = segment.end - segment.start >= _LONG
-                words = run_interruptible(self._words, place) if long else self._words(place)
-                yield from self._write(self._text[self._at : segment.start] + words)
-                self._at = segment.end
-            self._delivered += 1
-        if self._delivered == len(self._places):
-            yield from self._finish()
+    def _write_finished_segments(self) -> Iterator[JobStep]:
+        """Write the finished segments in document order: plain text as it comes, other formats when they are complete."""
+        while self._segments_written < len(self._states) and self._states[self._segments_written].done:
+            state = self._states[self._segments_written]
+            if state.repeated_index is not None:
+                self._copy_repeated(state, self._states[state.repeated_index])
+            yield from self._warn_if_untranslated(state)
+            if self._streaming:
+                segment = state.segment
+                long = segment.end - segment.start >= _LONG_SEGMENT_CHARS
+                words = run_interruptible(self._segment_output, state) if long else self._segment_output(state)
+                yield from self._emit_text(self._text[self._source_offset : segment.start] + words)
+                self._source_offset = segment.end
+            self._segments_written += 1
+        if self._segments_written == len(self._states):
+            yield from self._finish_document()
 
-    def _words(self, place: _Place) -> str:
+    def _segment_output(self, state: _SegmentState) -> str:
         """Return what stands in a segment's region of the output."""
-        put = self._put(place)
-        return self._text[place.segment.start : place.segment.end] if put is None else place.segment.encode(put)
+        put = self._replacement_text(state)
+        return self._text[state.segment.start : state.segment.end] if put is None else state.segment.encode(put)
 
     @staticmethod
-    def _copy(place: _Place, original: _Place) -> None:
-        place.translation, place.problems = original.translation, original.problems
-        if original.status is Status.UNTRANSLATED:
-            place.status = Status.UNTRANSLATED
+    def _copy_repeated(state: _SegmentState, original: _SegmentState) -> None:
+        state.translation, state.problems = original.translation, original.problems
+        if original.status is SegmentStatus.UNTRANSLATED:
+            state.status = SegmentStatus.UNTRANSLATED
 
-    def _warn(self, place: _Place) -> Iterator[Notice]:
-        if place.status is Status.UNTRANSLATED:
-            problem = place.problems[-1] if place.problems else "no translation was found"
-            warning = f"line {self._line(place)}: left untranslated: {problem}"
+    def _warn_if_untranslated(self, state: _SegmentState) -> Iterator[Notice]:
+        if state.status is SegmentStatus.UNTRANSLATED:
+            problem = state.problems[-1] if state.problems else "no translation was found"
+            warning = f"line {self._line_number(state)}: left untranslated: {problem}"
             self._warnings.append(warning)
             yield Notice(warning, self.item)
 
-    def _line(self, place: _Place) -> int:
-        return bisect_right(self._starts, place.segment.start) + 1
+    def _line_number(self, state: _SegmentState) -> int:
+        return bisect_right(self._line_starts, state.segment.start) + 1
 
-    def _write(self, text: str) -> Iterator[Delta]:
-        if self._job.document.bom and not self._out:
+    def _emit_text(self, text: str) -> Iterator[Delta]:
+        if self._job.document.bom and not self._output_parts:
             text = BOM + text
         if text:
-            self._out.append(text)
+            self._output_parts.append(text)
             yield Delta(text, self.item)
 
-    def _finish(self) -> Iterator[Step]:
-        if not self._streams:
-            yield from self._take_back()
-        yield from self._write(self._text[self._at :] if self._streams else run_interruptible(self._whole))
-        self._note()
-        self._remembered.flush()
-        yield self._result()
+    def _finish_document(self) -> Iterator[JobStep]:
+        if not self._streaming:
+            yield from self._revert_invalid_translations()
+        yield from self._emit_text(
+            self._text[self._source_offset :] if self._streaming else run_interruptible(self._assemble_document)
+        )
+        self._record_outcomes()
+        self._memory.flush()
+        yield self._make_result()
 
-    def _whole(self) -> str:
-        segments = [place.segment for place in self._places]
-        texts = [self._put(place) for place in self._places]
-        out = laid_out(self._job.layout, self._text, segments, texts, self._format.name)
-        if not any(texts) or self._job.layout is not Layout.TRANSLATION:
+    def _assemble_document(self) -> str:
+        segments = [state.segment for state in self._states]
+        texts = [self._replacement_text(state) for state in self._states]
+        out = render_layout(self._job.layout, self._text, segments, texts, self._format.name)
+        if not any(texts) or self._job.layout is not OutputLayout.TRANSLATION:
             return out
-        return with_root(out, self._format, segments, self._source, self._translator.target)
+        return replace_language_root(out, self._format, segments, self._source_language, self._translator.target)
 
-    def _put(self, place: _Place) -> str | None:
+    def _replacement_text(self, state: _SegmentState) -> str | None:
         """Return what to put in a segment's region; None leaves it byte for byte."""
-        return None if self._translator.changes_nothing else place.translation
+        return None if self._translator.is_identity else state.translation
 
-    def _take_back(self) -> Iterator[Notice]:
-        """Leave those segments untranslated without which the document is valid in its format, as its source is."""
-        for index in run_interruptible(self._breaking_a_valid_document):
-            place = self._places[index]
-            place.status, place.translation = Status.UNTRANSLATED, None
-            place.problems = [f"the {self._format.name} would not be valid with it"]
-            yield from self._warn(place)
+    def _revert_invalid_translations(self) -> Iterator[Notice]:
+        """Revert the segments whose translations make the document invalid, where its source is valid."""
+        for index in run_interruptible(self._find_invalid_translations):
+            state = self._states[index]
+            state.status, state.translation = SegmentStatus.UNTRANSLATED, None
+            state.problems = [f"the {self._format.name} would not be valid with it"]
+            yield from self._warn_if_untranslated(state)
 
-    def _breaking_a_valid_document(self) -> list[int]:
+    def _find_invalid_translations(self) -> list[int]:
         """Return the segments whose translations make the document invalid; of an invalid document none does."""
-        return [] if self._format.check(self._text) else self._breaking(list(range(len(self._places))))
+        return [] if self._format.check(self._text) else self._bisect_invalid(list(range(len(self._states))))
 
-    def _breaking(self, indices: list[int]) -> list[int]:
+    def _bisect_invalid(self, indices: list[int]) -> list[int]:
         """Return those of some segments whose translations make the document invalid."""
-        if not indices or not self._format.check(self._joined(indices)):
+        if not indices or not self._format.check(self._join_subset(indices)):
             return []
         if len(indices) == 1:
             return indices
         middle = len(indices) // 2
-        return [*self._breaking(indices[:middle]), *self._breaking(indices[middle:])]
+        return [*self._bisect_invalid(indices[:middle]), *self._bisect_invalid(indices[middle:])]
 
-    def _joined(self, indices: Iterable[int]) -> str:
+    def _join_subset(self, indices: Iterable[int]) -> str:
         chosen = set(indices)
-        segments = [place.segment for place in self._places]
-        translations = [self._put(place) if i in chosen else None for i, place in enumerate(self._places)]
-        return join(self._text, segments, translations)
+        segments = [state.segment for state in self._states]
+        translations = [self._replacement_text(state) if i in chosen else None for i, state in enumerate(self._states)]
+        return join_segments(self._text, segments, translations)
 
-    def _note(self) -> None:
-        """Put what became of each segment into the report, and have it ready for the memory, for --update."""
-        self._report.rows[self.item] = [
-            Row(
-                self._line(place),
-                place.segment.kind,
-                place.status,
-                place.segment.text,
-                place.segment.existing if place.status is Status.EXISTING else place.translation,
-                max(0, place.unit.attempts - 1) if place.unit else 0,
-                tuple(place.problems),
+    def _record_outcomes(self) -> None:
+        """Put the outcome of each segment into the report, and prepare the record for --update."""
+        self._report.outcomes[self.item] = [
+            SegmentOutcome(
+                self._line_number(state),
+                state.segment.kind,
+                state.status,
+                state.segment.text,
+                state.segment.existing_translation if state.status is SegmentStatus.EXISTING else state.translation,
+                max(0, state.job.attempts - 1) if state.job else 0,
+                tuple(state.problems),
             )
-            for place in self._places
+            for state in self._states
         ]
-        out = "".join(self._out)
-        self._file.prepare(
+        out = "".join(self._output_parts)
+        self._target_file.prepare_record(
             self._text,
             out.removeprefix(BOM) if self._job.document.bom else out,
             self._format,
-            [place.segment for place in self._places],
-            [place.translation for place in self._places],
-            whole=all(place.status is not Status.UNTRANSLATED for place in self._places),
+            [state.segment for state in self._states],
+            [state.translation for state in self._states],
+            whole=all(state.status is not SegmentStatus.UNTRANSLATED for state in self._states),
         )
 
-    def _result(self) -> Result:
-        counts = self._report.counts(self.item)
-        kept = counts.get(Status.UNTRANSLATED, 0)
-        left = [place.unit for place in self._places if place.unit and place.status is Status.UNTRANSLATED]
-        cut = [unit for unit in left if unit.cut]
-        by_user = any(unit.cut_by_user for unit in cut)
-        called = any(place.unit for place in self._places) and self._translator.instead is None
+    def _make_result(self) -> Result:
+        counts = self._report.count_statuses(self.item)
+        kept = counts.get(SegmentStatus.UNTRANSLATED, 0)
+        left = [state.job for state in self._states if state.job and state.status is SegmentStatus.UNTRANSLATED]
+        cut = [segment_job for segment_job in left if segment_job.is_truncated]
+        by_user = any(segment_job.is_truncated_by_user for segment_job in cut)
+        called = any(state.job for state in self._states) and self._translator.stub_translate is None
         return Result(
             self.item,
             self.name,
-            "".join(self._out),
+            "".join(self._output_parts),
             fields={
-                "from": self._source.code if self._source else None,
+                "from": self._source_language.code if self._source_language else None,
                 "to": self._translator.target.code,
                 "format": self._format.name,
-                "segments": len(self._places),
+                "segments": len(self._states),
                 "untranslated": kept,
                 "statuses": counts,
             },
@@ -349,33 +355,41 @@ class _Translation:
             timings=self._tally.timings if called else Timings(),
             warnings=tuple(self._warnings),
             cut=kept > 0,
-            incomplete=LeftUndone(left=kept, total=len(self._places), limited=by_user) if kept else None,
+            incomplete=IncompleteOutput(unfinished=kept, total=len(self._states), limited=by_user) if kept else None,
         )
 
 
-def _as_it_stands(region: str, _translation: str) -> str:
+def _existing_region(region: str, _translation: str) -> str:
     return region
 
 
 def translate(
-    jobs: Iterable[Job | ItemFailed], *, remembered: Remembered | None = None, report: Report | None = None
+    jobs: Iterable[TranslationJob | ItemFailed],
+    *,
+    remembered: TranslationMemoryCache | None = None,
+    report: TranslationReport | None = None,
 ) -> Iterator[TaskEvent]:
     """Translate each document by segments: per item its Deltas in order, then Result or ItemFailed.
 
-    All jobs have translators on one backend. What is no segment comes out byte for byte, and so does a segment for which
-    no right translation was found: a ``Notice`` says so, the Result's field ``untranslated`` counts them and its ``cut``
-    is set. What is ``remembered`` needs no model; of outputs it is remembered by ``Remembered.placing`` alone. An ``ItemFailed`` among the jobs is passed on in its place.
+    All jobs have translators on one backend. Text outside of segments is copied byte for byte, and so is a segment for
+    which no valid translation was found: a ``Notice`` says so, the Result's field ``untranslated`` counts them and its
+    ``cut`` is set. Translations in ``remembered`` need no model; outputs are recorded there by ``record_on_rename``
+    alone. An ``ItemFailed`` among the jobs is passed on in its position.
     ``Progress`` counts "segments".
     """
-    remembered, rows = remembered or Remembered(None), report or Report()
+    remembered, rows = remembered or TranslationMemoryCache(None), report or TranslationReport()
     jobs = list(jobs)
-    backend = next((job.translator.backend for job in jobs if isinstance(job, Job)), None)
+    backend = next((job.translator.backend for job in jobs if isinstance(job, TranslationJob)), None)
     if backend is None:
         yield from (failed for failed in jobs if isinstance(failed, ItemFailed))
         return
     try:
-        yield from together(
-            backend, jobs, lambda item, job: _Translation(job, item, remembered, rows), "segments", watched=_WATCHED
+        yield from run_document_jobs(
+            backend,
+            jobs,
+            lambda item, job: _TranslationDocumentJob(job, item, remembered, rows),
+            "segments",
+            watched=_MAX_WATCHED_SEGMENTS,
         )
     finally:
         remembered.flush()

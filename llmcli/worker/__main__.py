@@ -1,6 +1,6 @@
-"""``python -m llmcli.worker SOCKET PLAN``: the worker's process, started by ``start.Starter`` and by nobody else.
+"""``python -m llmcli.worker SOCKET CONFIG``: the worker's process, started by ``WorkerLauncher`` alone.
 
-SOCKET is the number of a listening socket's descriptor, PLAN a ``start.Plan`` as JSON.
+SOCKET is the number of a listening socket's descriptor, CONFIG a ``WorkerConfig`` as JSON.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ import sys
 import time
 from pathlib import Path
 
-from llmcli.engine import native
-from llmcli.worker.engines import Engines
-from llmcli.worker.start import BACKLOG, INHERITED, Plan
+from llmcli.engine.llama import bindings
+from llmcli.worker.client.launcher import INHERITED_LIMITS, WORKER_BACKLOG, WorkerConfig
+from llmcli.worker.server.engine_pool import EnginePool
 
-_DESCRIPTORS = 8192
+_MAX_DESCRIPTORS = 8192
 
 
-def say(text: str) -> None:
-    """Write a line to the log; never a word of anybody's prompt."""
+def write_log(text: str) -> None:
+    """Write a line to the log; prompts never appear in it."""
     line = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {os.getpid()} {text}\n"
     with contextlib.suppress(OSError):  # a full disk ends no worker
         os.write(2, line.encode("utf-8", "replace"))
 
 
-def main(descriptor: str, plan_text: str) -> None:
+def main(descriptor: str, config_json: str) -> None:
     """Serve until there is nothing to do for long enough, or a signal comes."""
     faulthandler.enable()  # a crash in native code says which, in the log
-    native.on_abort = lambda message: say(f"aborts: {message}")
+    bindings.on_abort = lambda message: write_log(f"aborts: {message}")
     listening = socket.socket(fileno=int(descriptor))
     os.set_inheritable(listening.fileno(), False)
-    listening.listen(BACKLOG)  # again, so that who connects is told this process as its peer
-    for limit in INHERITED:
+    listening.listen(WORKER_BACKLOG)  # again, so that clients see this process as their peer
+    for limit in INHERITED_LIMITS:
         soft, hard = resource.getrlimit(limit)
-        wanted = hard if limit != resource.RLIMIT_NOFILE else min(hard, _DESCRIPTORS)
+        wanted = hard if limit != resource.RLIMIT_NOFILE else min(hard, _MAX_DESCRIPTORS)
         resource.setrlimit(limit, (max(soft, wanted), hard))
-    plan = Plan(**json.loads(plan_text))
-    say(f"starts: {plan.name}, {plan.path}")
-    engines = Engines(Path(plan.path), plan.name, plan.model_id, plan.gpu_layers)
+    config = WorkerConfig(**json.loads(config_json))
+    write_log(f"starts: {config.name}, {config.path}")
+    engines = EnginePool(Path(config.path), config.name, config.model_id, config.gpu_layers)
     # the model is being loaded while this is imported
-    from llmcli.worker.server import Server
+    from llmcli.worker.server.worker_server import WorkerServer
 
     with contextlib.closing(engines):
-        asyncio.run(Server(plan, engines, listening, say).serve_worker())
-    say("ended")
+        asyncio.run(WorkerServer(config, engines, listening, write_log).serve_worker())
+    write_log("ended")
 
 
 if __name__ == "__main__":

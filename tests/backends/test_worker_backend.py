@@ -8,15 +8,17 @@ import threading
 import pytest
 
 from llmcli.backends import worker_job
-from llmcli.backends.base import run
-from llmcli.backends.worker import WorkerBackend
-from llmcli.errors import Crashed, InternalError
+from llmcli.backends.base import run_requests
+from llmcli.backends.worker_backend import WorkerBackend
+from llmcli.errors import InternalError, WorkerCrashed
 from llmcli.interrupt import Interrupt
-from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Message, Request, Role, TextPiece
-from llmcli.worker import wire
-from llmcli.worker.client import _chunk
+from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Message, Request, Role, TextDelta
+from llmcli.worker import protocol
+from llmcli.worker.client.channel import _encode_chunk
 
-INFO = wire.line(info=wire.dump_info(BackendInfo("tiny", "id", 512, reasoning=False, refuses=True)))
+INFO = protocol.encode_message(
+    info=protocol.dump_info(BackendInfo("tiny", "id", 512, reasoning=False, rejects_overflow=True))
+)
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -27,14 +29,14 @@ def request(name="a"):
 def event(number, name, piece):
     """Return the line of an event of a job; a text, or the end."""
     ours = f"{number}:{name}"
-    done = Finished(ours, FinishReason.STOP) if piece is None else TextPiece(ours, piece)
-    return wire.line(event=wire.dump_event(done))
+    done = Finished(ours, FinishReason.STOP) if piece is None else TextDelta(ours, piece)
+    return protocol.encode_message(event=protocol.dump_event(done))
 
 
 class Scripted:
     """A worker that answers each line of its client with the lines that ``answer`` returns for it."""
 
-    started, pid = True, 7
+    spawned, pid = True, 7
 
     def __init__(self, answer):
         self._answer = answer
@@ -50,17 +52,17 @@ class Scripted:
 
     def _serve(self, connected):
         with connected, connected.makefile("rb") as heard:
-            connected.sendall(HEAD + _chunk(INFO))
+            connected.sendall(HEAD + _encode_chunk(INFO))
             while heard.readline().strip():
                 pass
             while size := int(heard.readline() or b"0", 16):
                 for line in heard.read(size).splitlines():
-                    for said in self._answer(wire.parse(line)):
-                        connected.sendall(_chunk(said))
+                    for said in self._answer(protocol.decode_message(line)):
+                        connected.sendall(_encode_chunk(said))
                 heard.readline()
 
-    def cause(self, pid=None):
-        return Crashed("the worker", detail=f"process {pid} ended")
+    def find_crash_reason(self, pid=None):
+        return WorkerCrashed("the worker", detail=f"process {pid} ended")
 
     def join(self):
         for thread in self._threads:
@@ -74,14 +76,14 @@ def against():
     made = []
 
     def make(answer):
-        starter = Scripted(answer)
-        made.append(WorkerBackend(starter, EngineOptions(), Interrupt(timeout=60)))
+        launcher = Scripted(answer)
+        made.append(WorkerBackend(launcher, EngineOptions(), Interrupt(timeout=60)))
         return made[-1]
 
     yield make
     for backend in made:
         backend.close()
-        backend.starter.join()
+        backend.launcher.join()
 
 
 MALFORMED = {
@@ -106,15 +108,15 @@ def test_a_message_that_cannot_be_read_ends_the_job(against, said):
     """With 70 and what was wrong, at once; the exchange is given up."""
     backend = against(lambda message: [said] if "submit" in message else [])
     with pytest.raises(InternalError) as caught:
-        list(run(backend, [request()]))
+        list(run_requests(backend, [request()]))
     assert caught.value.exit_code == 70
     assert caught.value.subject == "the worker" and caught.value.detail.startswith("unexpected message: ")
-    assert backend.starter.connections == 1
+    assert backend.launcher.connections == 1
 
 
 @pytest.mark.parametrize("said", [MALFORMED["no JSON"], b'{"count": ["x"]}\n', b'{"count": 5}\n', b'{"work": {}}\n'])
 def test_an_answer_that_cannot_be_read_ends_the_wait_for_it(against, said):
-    """Whoever asked gets the error, and no other answer."""
+    """The caller gets the error, and no other answer."""
     backend = against(lambda message: [said] if "count" in message else [])
     with pytest.raises(InternalError, match="unexpected message"):
         backend.count([request()])
@@ -125,20 +127,20 @@ def test_what_comes_after_a_malformed_message_is_asked_anew(against):
     lines = [[MALFORMED["no JSON"]], [event(2, "b", "hello"), event(2, "b", None)]]
     backend = against(lambda message: lines.pop(0) if "submit" in message else [])
     with pytest.raises(InternalError):
-        list(run(backend, [request()]))
-    assert [each.id for each in run(backend, [request("b")])] == ["b", "b"]
-    assert backend.starter.connections == 2
+        list(run_requests(backend, [request()]))
+    assert [each.id for each in run_requests(backend, [request("b")])] == ["b", "b"]
+    assert backend.launcher.connections == 2
 
 
 def test_a_consumer_may_ask_while_its_job_is_full(against, monkeypatch):
     """The answer comes behind events that it has not taken: they are held for it, and the answer gets through."""
-    monkeypatch.setattr(worker_job, "_QUEUE", 3)
+    monkeypatch.setattr(worker_job, "_MAX_QUEUED_EVENTS", 3)
     texts = [str(number) for number in range(50)]
 
     def answer(message):
         if "submit" in message:
             return [event(1, "a", text) for text in texts] + [event(1, "a", None)]
-        return [wire.line(count=[5])] if "count" in message else []
+        return [protocol.encode_message(count=[5])] if "count" in message else []
 
     backend, came = against(answer), []
     with backend.open() as job:
@@ -152,7 +154,7 @@ def test_a_consumer_may_ask_while_its_job_is_full(against, monkeypatch):
 
 def test_a_job_inside_the_loop_over_another_one_gets_its_events(against, monkeypatch):
     """Those of the outer one lie in front of them."""
-    monkeypatch.setattr(worker_job, "_QUEUE", 3)
+    monkeypatch.setattr(worker_job, "_MAX_QUEUED_EVENTS", 3)
 
     def answer(message):
         if "submit" not in message:
@@ -161,7 +163,7 @@ def test_a_job_inside_the_loop_over_another_one_gets_its_events(against, monkeyp
         return [event(number, name, str(each)) for each in range(20)] + [event(number, name, None)]
 
     backend = against(answer)
-    outer = run(backend, [request("outer")])
+    outer = run_requests(backend, [request("outer")])
     assert next(outer).text == "0"
-    assert len(list(run(backend, [request("inner")]))) == 21
+    assert len(list(run_requests(backend, [request("inner")]))) == 21
     assert len(list(outer)) == 20

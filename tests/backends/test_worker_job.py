@@ -12,7 +12,7 @@ import pytest
 
 from llmcli.backends import worker_job
 from llmcli.backends.worker_job import WorkerJob
-from llmcli.errors import Crashed, Interrupted, TimedOut
+from llmcli.errors import Interrupted, TimedOut, WorkerCrashed
 from llmcli.interrupt import Interrupt
 from llmcli.types import (
     Finished,
@@ -23,11 +23,11 @@ from llmcli.types import (
     Request,
     RequestProgress,
     Role,
-    TextPiece,
+    TextDelta,
 )
-from llmcli.worker import crash
+from llmcli.worker import crash_reason
 
-CAUSES = {7: crash.TOLD, 8: "Segmentation fault"}
+CAUSES = {7: crash_reason.STOP_REQUESTED, 8: "Segmentation fault"}
 
 
 class Watched(Interrupt):
@@ -42,10 +42,12 @@ class Watched(Interrupt):
 
 def make(interrupt=None):
     """Return a job whose worker hears everything and says what the test says."""
-    backend = types.SimpleNamespace(interrupt=interrupt or Watched(), forget=lambda number: None, sent=[])
-    backend.send = backend.tell = backend.sent.append
-    backend.others_wait, backend.waiting = lambda job: False, contextlib.nullcontext
-    backend.starter = types.SimpleNamespace(started=True, cause=lambda pid: Crashed("the worker", detail=CAUSES[pid]))
+    backend = types.SimpleNamespace(interrupt=interrupt or Watched(), forget_job=lambda number: None, sent=[])
+    backend.send = backend.send_if_connected = backend.sent.append
+    backend.has_other_waiters, backend.register_waiter = lambda job: False, contextlib.nullcontext
+    backend.launcher = types.SimpleNamespace(
+        spawned=True, find_crash_reason=lambda pid: WorkerCrashed("the worker", detail=CAUSES[pid])
+    )
     return WorkerJob(backend, 1)
 
 
@@ -96,7 +98,7 @@ def test_the_end_of_the_last_request_ends_the_job():
         job.submit(request())
         job.close_input()
         end = Finished("a", FinishReason.STOP)
-        timer = later(job.take, end)
+        timer = later(job.accept_event, end)
         assert list(job) == [end]
         timer.join()
 
@@ -111,13 +113,13 @@ def test_the_end_of_the_input_ends_a_job_that_has_nothing_to_do():
 
 def test_the_worker_is_held_back_while_the_consumer_is_behind(monkeypatch):
     """No more than the bound lie unread, and none is lost."""
-    monkeypatch.setattr(worker_job, "_QUEUE", 3)
-    pieces = [TextPiece("a", str(number)) for number in range(50)]
+    monkeypatch.setattr(worker_job, "_MAX_QUEUED_EVENTS", 3)
+    pieces = [TextDelta("a", str(number)) for number in range(50)]
     end = Finished("a", FinishReason.STOP)
     with make() as job:
         job.submit(request())
         job.close_input()
-        reader = threading.Thread(target=lambda: [job.take(event) for event in (*pieces, end)])
+        reader = threading.Thread(target=lambda: [job.accept_event(event) for event in (*pieces, end)])
         reader.start()
         came = []
         for event in job:
@@ -130,13 +132,13 @@ def test_the_worker_is_held_back_while_the_consumer_is_behind(monkeypatch):
 @pytest.mark.parametrize("priority", list(Priority))
 @pytest.mark.parametrize("heard", [True, False])
 def test_what_a_worker_has_not_begun_before_it_was_told_to_end_goes_to_the_next(priority, heard):
-    """As after SIGTERM: that is no crash, whoever started it, and whether it had said anything yet."""
+    """As after SIGTERM: that is no crash, whether this process started it, and whether it had sent anything yet."""
     with make() as job:
         job.submit(request(priority=priority))
         job.close_input()
-        job.lose(heard=heard, pid=7)
+        job.accept_disconnect(heard=heard, pid=7)
         end = Finished("a", FinishReason.STOP)
-        timer = later(job.take, end)
+        timer = later(job.accept_event, end)
         assert list(job) == [end]
         timer.join()
         assert len(job._backend.sent) == 2 and job._backend.sent[0] == job._backend.sent[1]
@@ -148,10 +150,10 @@ def test_progress_is_no_beginning_of_an_answer():
         job.submit(request(priority=Priority.INTERACTIVE, progress=True))
         job.close_input()
         read = RequestProgress("a", Phase.READING, 5, 9)
-        job.take(read)
-        job.lose(heard=True, pid=7)
+        job.accept_event(read)
+        job.accept_disconnect(heard=True, pid=7)
         end = Finished("a", FinishReason.STOP)
-        timer = later(job.take, end)
+        timer = later(job.accept_event, end)
         assert list(job) == [read, end]
         timer.join()
         assert len(job._backend.sent) == 2
@@ -163,13 +165,13 @@ def test_an_answer_that_was_begun_is_not_begun_again():
         for name in ("a", "b"):
             job.submit(request(name, priority=Priority.INTERACTIVE))
         job.close_input()
-        job.take(TextPiece("a", "hel"))
-        job.lose(heard=True, pid=7)
+        job.accept_event(TextDelta("a", "hel"))
+        job.accept_disconnect(heard=True, pid=7)
         end = Finished("b", FinishReason.STOP)
-        timer = later(job.take, end)
+        timer = later(job.accept_event, end)
         piece, cut, last = job
         timer.join()
-    assert (piece.text, cut.id, cut.error.detail, last) == ("hel", "a", crash.TOLD, end)
+    assert (piece.text, cut.id, cut.error.detail, last) == ("hel", "a", crash_reason.STOP_REQUESTED, end)
 
 
 def test_a_crash_ends_what_is_not_bulk():
@@ -177,7 +179,7 @@ def test_a_crash_ends_what_is_not_bulk():
     with make(Watched(timeout=60)) as job:
         job.submit(request(priority=Priority.INTERACTIVE))
         job.close_input()
-        job.lose(heard=True, pid=8)
+        job.accept_disconnect(heard=True, pid=8)
         (end,) = job
         assert end.error.detail == "Segmentation fault" and len(job._backend.sent) == 1
 
@@ -188,17 +190,17 @@ def test_workers_that_do_nothing_but_end_are_not_asked_for_ever():
         job.submit(request(priority=Priority.INTERACTIVE))
         job.close_input()
         for _ in range(4):
-            job.lose(heard=True, pid=7)
+            job.accept_disconnect(heard=True, pid=7)
         (end,) = job
-        assert end.error.detail == crash.TOLD and len(job._backend.sent) == 4
+        assert end.error.detail == crash_reason.STOP_REQUESTED and len(job._backend.sent) == 4
 
 
 def test_a_reader_that_waits_goes_on_when_the_job_is_left(monkeypatch):
-    """Nobody will take what is there."""
-    monkeypatch.setattr(worker_job, "_QUEUE", 1)
+    """There is no consumer any more."""
+    monkeypatch.setattr(worker_job, "_MAX_QUEUED_EVENTS", 1)
     with make() as job:
         job.submit(request())
-        reader = threading.Thread(target=lambda: [job.take(TextPiece("a", str(number))) for number in range(5)])
+        reader = threading.Thread(target=lambda: [job.accept_event(TextDelta("a", str(number))) for number in range(5)])
         reader.start()
     reader.join(timeout=20)
     assert not reader.is_alive()
@@ -206,15 +208,15 @@ def test_a_reader_that_waits_goes_on_when_the_job_is_left(monkeypatch):
 
 def test_a_reader_does_not_wait_for_a_job_that_is_over(monkeypatch):
     """Who left the job takes no more."""
-    monkeypatch.setattr(worker_job, "_QUEUE", 1)
+    monkeypatch.setattr(worker_job, "_MAX_QUEUED_EVENTS", 1)
     with make() as job:
         job.submit(request())
     for number in range(5):
-        job.take(TextPiece("a", str(number)))
+        job.accept_event(TextDelta("a", str(number)))
 
 
 def test_after_the_job_signals_are_none_of_its_concern():
-    """Nothing is woken that nobody waits for."""
+    """Nothing is woken without a waiter."""
     interrupt = Watched()
     with make(interrupt):
         assert len(interrupt.wakers) == 1

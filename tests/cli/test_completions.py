@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.cli import completion, reference
-from llmcli.cli.completion import FILES, Shell
+from llmcli.cli import completion_scripts, reference
+from llmcli.cli.completion_scripts import FILES, Shell
 
 ROOT = Path(__file__).parents[2]
 PROTOCOL = {"_LLM_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
@@ -49,8 +49,8 @@ def offer(llm, monkeypatch):
 
 @pytest.mark.parametrize("shell", Shell)
 def test_the_files_are_what_the_program_writes(shell, tmp_path):
-    """completions/ does not drift; python -m llmcli.cli.completion completions/ writes it anew."""
-    assert completion.run([str(tmp_path)]) == 0
+    """completions/ does not drift; python -m llmcli.cli.completion_scripts completions/ writes it anew."""
+    assert completion_scripts.run([str(tmp_path)]) == 0
     written = (tmp_path / FILES[shell]).read_bytes()
     assert (ROOT / "completions" / FILES[shell]).read_bytes() == written
 
@@ -192,7 +192,7 @@ def test_bash_completes_names_with_a_colon(environ, line):
 def test_every_script_asks_by_the_protocol():
     """The variables that the program reads are the variables that each script sets, once a Tab press."""
     for shell in Shell:
-        text = completion.script(shell)
+        text = completion_scripts.completion_script(shell)
         for variable in ("_LLM_COMPLETE", "_TYPER_COMPLETE_FISH_ACTION", "_TYPER_COMPLETE_ARGS"):
             assert variable in text
         assert text.count("complete_fish") == 1
@@ -204,12 +204,12 @@ def test_every_script_asks_by_the_protocol():
 def test_the_readme_holds_the_reference():
     """README.md does not drift; python -m llmcli.cli.reference README.md writes its section anew."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert reference.insert(text) == text
+    assert reference.insert_reference(text) == text
 
 
 def test_the_reference_names_every_command_and_option(llm):
     """What --help says is in it: all commands, and the options of each."""
-    text = reference.reference()
+    text = reference.build_reference()
     for words in ("llm ask", "llm models pull [NAME]", "llm config show [SETTING]", "llm completion"):
         assert words in text
     for option in ("`-m, --model MODEL`", "`--style paragraph\\|bullets\\|headline`", "`-y, --yes`", "`--to LANG`"):
@@ -219,13 +219,13 @@ def test_the_reference_names_every_command_and_option(llm):
 def test_a_readme_without_markers_is_refused():
     """The missing lines are named."""
     with pytest.raises(ValueError, match="reference:begin"):
-        reference.insert("# nothing\n")
+        reference.insert_reference("# nothing\n")
 
 
 def test_the_reference_is_printed_or_written(tmp_path, capsys):
     """Without a file it goes to standard output, with one between its markers."""
     file = tmp_path / "README.md"
-    file.write_text(f"before\n{reference.BEGIN}old\n{reference.END}\nafter\n")
+    file.write_text(f"before\n{reference.REFERENCE_BEGIN}old\n{reference.REFERENCE_END}\nafter\n")
     assert reference.run([str(file)]) == reference.run([]) == 0
     printed = capsys.readouterr().out
-    assert file.read_text() == f"before\n{reference.BEGIN}{printed}{reference.END}\nafter\n"
+    assert file.read_text() == f"before\n{reference.REFERENCE_BEGIN}{printed}{reference.REFERENCE_END}\nafter\n"

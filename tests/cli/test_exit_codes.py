@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from scripted import Reply, last
+from scripted import Reply, last_message
 
-from llmcli.cli import app
-from llmcli.cli.wording import words
+from llmcli.cli import command_registry
+from llmcli.cli.console.error_messages import describe
 from llmcli.errors import InputError, OutOfMemory
 
 
@@ -110,7 +110,7 @@ def test_a_bad_configuration_is_78(llm):
 
 def test_a_context_overflow_is_refused(llm):
     """A prompt that does not fit is 65 with both numbers, never cut."""
-    run = llm("ask", "word " * 500, context=200, answer=last)
+    run = llm("ask", "word " * 500, context=200, answer=last_message)
     assert run.code == 65 and "200" in run.err and run.out == ""
 
 
@@ -129,7 +129,7 @@ def test_the_backend_is_closed(llm):
     assert llm("ask", "Q").backend.closed and llm("ask", "Q", answer=lambda _: OutOfMemory()).backend.closed
 
 
-@pytest.mark.parametrize("command", app.COMMANDS, ids=lambda command: command.name)
+@pytest.mark.parametrize("command", command_registry.COMMANDS, ids=lambda command: command.name)
 def test_the_table_says_what_the_docstrings_say(command):
     """The help line of the table, which is shown without importing a command, is the command's own."""
     loaded = command.load()
@@ -137,7 +137,7 @@ def test_the_table_says_what_the_docstrings_say(command):
     assert told.strip().splitlines()[0] == command.help
 
 
-@pytest.mark.parametrize("command", app.COMMANDS, ids=lambda command: command.name)
+@pytest.mark.parametrize("command", command_registry.COMMANDS, ids=lambda command: command.name)
 def test_help_fits_80_columns_and_keeps_examples_apart(llm, command):
     """Help is readable at 80 columns."""
     run = llm(command.name, "--help")
@@ -221,4 +221,4 @@ def test_help_without_a_command_goes_to_the_run_s_stderr(llm):
 
 def test_a_schema_that_cannot_be_kept_has_a_next_step():
     """It stands in a prompt file."""
-    assert "llm prompts edit" in words(InputError("schema", detail="not cannot be kept"))[1]
+    assert "llm prompts edit" in describe(InputError("schema", detail="not cannot be kept"))[1]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fake_hub import REPO
 
-from llmcli.cli.app import COMMANDS
+from llmcli.cli.command_registry import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 SHORT = ["--max-tokens", "2"]
@@ -63,6 +63,7 @@ def watched(hub, tmp_path):
             env=environ,
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            text=True,
             check=False,
             cwd=tmp_path,
         )
@@ -106,7 +107,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
 
 
 def test_a_worker_opens_no_other_socket_than_its_own(watched, here, hub, monkeypatch):
-    """The process that keeps a model warm listens to this user's commands, and to nobody on any network."""
+    """The process that keeps a model warm listens to this user's commands, and to no network."""
     hub.asked.clear()
     with tempfile.TemporaryDirectory(prefix="llm", dir="/tmp") as runtime:  # a path short enough for sockets
         monkeypatch.setenv("LLMCLI_RUNTIME_DIR", runtime)
@@ -133,7 +134,7 @@ def test_a_pull_is_seen(watched, hub, tmp_path):
     ],
 )
 def test_pull_obeys_at_once(llm, hub, argv, env):
-    """Whoever forbids the network, by an option, the Hub's own variables or a setting, gets 69 and hears who said so."""
+    """With the network off, by an option, the Hub's own variables or a setting, it is 69 and the message names the origin."""
     run = llm("models", "pull", REPO, *argv, env=env)
     assert (run.code, run.out, hub.asked) == (69, "", [])
     assert (argv or list(env))[0] in run.err

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from document_texts import greek
-from scripted import last
+from scripted import last_message
 
 TEXT = "hello there\n"
 TMX = (
@@ -89,7 +89,7 @@ def answer(request):
     """Answer every verb."""
     if request.candidates:
         return dict.fromkeys(request.candidates, -1.0)
-    return greek(last(request).rpartition(":\n\n")[2])
+    return greek(last_message(request).rpartition(":\n\n")[2])
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_a_missing_source_whose_translation_is_there(at, llm):
 
 
 def test_an_update_of_a_pipe_can_be_stopped(at, llm):
-    """It may be a name by mistake; nobody writes to it."""
+    """The name may be a mistake; no process writes to it."""
     run = llm("translate", "--to", "fr", "good.txt", "--update", "pipe", "--timeout", "0.2", answer=answer)
     assert run.code == 124 and said(run)
 

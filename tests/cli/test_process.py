@@ -152,10 +152,10 @@ def test_arguments_are_utf8_in_any_locale(process):
 
 def test_a_loop_keeps_its_signals(tmp_path):
     """After main returns, signal handlers are those of before."""
+    from llmcli.cli.console.environment import Environment
     from llmcli.cli.main import main
-    from llmcli.cli.world import World
 
     before = signal.getsignal(signal.SIGTERM)
     with (tmp_path / "out").open("wb") as file:
-        main(["--version"], World(stdout=file.fileno()))
+        main(["--version"], Environment(stdout=file.fileno()))
     assert signal.getsignal(signal.SIGTERM) is before

@@ -9,12 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_proxy import FakeProxy, pretends, says, stalls, tunnel
-from fake_server import FakeServer, certificate, silent, well
+from fake_proxy import FakeProxy, impersonate_server, open_tunnel, reply_lines, stall
+from fake_server import FakeServer, certificate, stall_after, stream_answer
+from remote_config import CANARY, configure
 
-from llmcli.backends.remote import client
-
-from .test_remote import CANARY, configure
+from llmcli.backends.remote.transport import http_client
 
 NAME = "models.invalid"
 URL = f"https://{NAME}/v1"
@@ -62,7 +61,7 @@ def test_through_a_tunnel(llm, behind):
 def test_a_tunnel_is_kept(llm, behind, tmp_path):
     """For the requests that follow: no more of them than requests at once."""
     secret, proxy = behind
-    secret.usual = well("A summary.")
+    secret.usual = stream_answer("A summary.")
     files = [tmp_path / f"{number}.txt" for number in range(8)]
     for file in files:
         file.write_text("text\n")
@@ -79,7 +78,7 @@ def test_another_port(llm, behind):
 
 
 def test_no_proxy_is_heeded(llm, behind):
-    """Then the name is looked up, which nobody knows."""
+    """Then the name is looked up, and does not resolve."""
     run = llm(*ASK, env={"NO_PROXY": "invalid"})
     assert run.code == 75 and "its name is not known" in run.err and behind[1].heads == []
 
@@ -120,21 +119,26 @@ def test_a_certificate_does_not_verify_for_an_address(llm, server, tmp_path, mon
 @pytest.mark.parametrize(
     ("behaviour", "code", "words", "tries"),
     [
-        (says("HTTP/1.1 407 Proxy Authentication Required", "Proxy-Authenticate: Basic"), 77, "name and password", 1),
-        (says("HTTP/1.1 407 Basic dXNlcjpwYXNzIHdvcmQ="), 77, "HTTPS_PROXY", 1),
-        (says("HTTP/1.1 403 Forbidden"), 77, "through to there", 1),
-        (says("HTTP/1.1 400 Bad Request"), 76, "HTTP status 400", 1),
-        (says("HTTP/1.1 302 Found", "Location: http://login.invalid/"), 76, "HTTP status 302", 1),
-        (says("HTTP/1.1 502 Bad Gateway", body="<html>"), 75, "HTTP status 502", 2),
-        (says("HTTP/1.1 429 Too Many Requests"), 75, "HTTP status 429", 2),
-        (says("SSH-2.0-OpenSSH_9.9"), 76, "not HTTP", 1),
+        (
+            reply_lines("HTTP/1.1 407 Proxy Authentication Required", "Proxy-Authenticate: Basic"),
+            77,
+            "name and password",
+            1,
+        ),
+        (reply_lines("HTTP/1.1 407 Basic dXNlcjpwYXNzIHdvcmQ="), 77, "HTTPS_PROXY", 1),
+        (reply_lines("HTTP/1.1 403 Forbidden"), 77, "through to there", 1),
+        (reply_lines("HTTP/1.1 400 Bad Request"), 76, "HTTP status 400", 1),
+        (reply_lines("HTTP/1.1 302 Found", "Location: http://login.invalid/"), 76, "HTTP status 302", 1),
+        (reply_lines("HTTP/1.1 502 Bad Gateway", body="<html>"), 75, "HTTP status 502", 2),
+        (reply_lines("HTTP/1.1 429 Too Many Requests"), 75, "HTTP status 429", 2),
+        (reply_lines("SSH-2.0-OpenSSH_9.9"), 76, "not HTTP", 1),
         (lambda _proxy, _client: None, 75, "closed connection", 2),
-        (pretends(), 76, "no encrypted connection", 1),
-        (pretends(b""), 75, "the connection broke", 4),
+        (impersonate_server(), 76, "no encrypted connection", 1),
+        (impersonate_server(b""), 75, "the connection broke", 4),
     ],
 )
 def test_a_proxy_that_does_not_play(llm, behind, behaviour, code, words, tries):  # noqa: PLR0917 (a table)
-    """Each in one line, with its code; only what may pass is tried again; nobody's secrets are told."""
+    """Each in one line, with its code; only what may pass is tried again; no secret is shown."""
     secret, proxy = behind
     proxy.usual = behaviour
     run = llm(*ASK)
@@ -147,7 +151,7 @@ def test_a_proxy_that_does_not_play(llm, behind, behaviour, code, words, tries):
 
 def test_what_passes_is_tried_again_through_the_proxy(llm, behind):
     """As without one."""
-    behind[1].script = [says("HTTP/1.1 503 Service Unavailable")]
+    behind[1].script = [reply_lines("HTTP/1.1 503 Service Unavailable")]
     assert llm(*ASK).out == "a secret question\n" and len(behind[1].heads) == 2
 
 
@@ -162,7 +166,7 @@ def test_a_proxy_that_is_not_there_is_named(llm, behind, monkeypatch, url):
 
 
 def test_a_proxy_for_plain_http_that_wants_a_password(llm, server, monkeypatch):
-    """It answers in the place of the server."""
+    """The proxy answers instead of the server."""
     server.usual = lambda handler, _body: handler.give(407, b"no", "text/plain")
     configure(there={"base_url": f"http://{NAME}/v1", "model": "big", "context": 4096, "consent": True})
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.port}")
@@ -172,11 +176,11 @@ def test_a_proxy_for_plain_http_that_wants_a_password(llm, server, monkeypatch):
 
 def test_a_silent_proxy_is_given_up(llm, behind, monkeypatch):
     """After the time for a connection; --timeout ends it before that."""
-    behind[1].usual = stalls()
+    behind[1].usual = stall()
     started = time.monotonic()
     assert llm(*ASK, "--timeout", "0.2").code == 124
     assert time.monotonic() - started < 5
-    monkeypatch.setattr(client, "CONNECT", 0.1)
+    monkeypatch.setattr(http_client, "CONNECT_TIMEOUT_S", 0.1)
     run = llm(*ASK)
     assert run.code == 75 and "no connection in 0.1 seconds" in run.err
 
@@ -184,13 +188,13 @@ def test_a_silent_proxy_is_given_up(llm, behind, monkeypatch):
 def test_a_tunnel_that_breaks_in_an_answer(llm, behind):
     """What came stands there, and the code is 75; one that breaks before the first word is opened again."""
     secret, proxy = behind
-    secret.usual = well("x" * 200_000)
-    proxy.usual = tunnel(most=30_000)
+    secret.usual = stream_answer("x" * 200_000)
+    proxy.usual = open_tunnel(most=30_000)
     run = llm(*ASK)
     assert run.code == 75 and 0 < len(run.out) < 200_000 and "broke off" in run.err
-    secret.usual = well()
-    proxy.script = [tunnel(most=0)]
-    proxy.usual = tunnel()
+    secret.usual = stream_answer()
+    proxy.script = [open_tunnel(most=0)]
+    proxy.usual = open_tunnel()
     assert llm(*ASK).out == "a secret question\n"
 
 
@@ -198,13 +202,13 @@ def test_a_server_that_is_silent_behind_the_proxy(llm, behind):
     """The time-out of the configuration counts there too."""
     configure(there={"base_url": URL, "key_env": "THE_KEY", "model": "big", "context": 4096, "consent": True,
                      "timeout": 0.1})  # fmt: skip
-    behind[0].usual = silent()
+    behind[0].usual = stall_after()
     run = llm(*ASK)
     assert run.code == 75 and "0.1 seconds" in run.err
 
 
 def test_nobody_is_asked_for_consent_by_the_proxy_s_name(llm, behind):
-    """It is the server's host that counts, whoever is between."""
+    """The server's host counts, not the proxy's."""
     configure(there={"base_url": URL, "model": "big", "context": 4096})
     run = llm(*ASK)
     assert run.code == 77 and NAME in run.err and behind[1].heads == []

@@ -7,11 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from scripted import Reply, last
+from scripted import Reply, last_message
+from terminal import PROMPT, ended
 
-from llmcli.documents import reading
-
-from .conftest import PROMPT, ended
+from llmcli.documents import file_reader
 
 
 def test_markdown_is_rendered_on_a_terminal(llm, terminal):
@@ -92,8 +91,8 @@ def test_nothing_to_read_on_a_terminal_is_usage(person):
 
 def test_waiting_for_a_silent_stdin_is_announced(person):
     """After two seconds without data, a person learns what is awaited."""
-    assert inspect.signature(reading.read_stdin).parameters["patience"].default == 2
-    soon = "from functools import partial; from llmcli.documents import reading as r; "
+    assert inspect.signature(file_reader.read_stdin).parameters["patience"].default == 2
+    soon = "from functools import partial; from llmcli.documents import file_reader as r; "
     soon += "r.read_stdin = partial(r.read_stdin, patience=0.05)"
     child = person("ask", "-f", "-", "Q", code=soon)
     child.expect("llm: waiting for standard input")
@@ -161,6 +160,6 @@ def test_names_on_headers_are_harmless(llm, terminal, tmp_path):
     names = [str(tmp_path / "a\x1b]0;evil\x07"), str(tmp_path / "b")]
     for name in names:
         Path(name).write_text("Text.")
-    llm("summarize", *names, out=screen.slave, answer=last)
+    llm("summarize", *names, out=screen.slave, answer=last_message)
     screen.close()
     assert not re.search(rb"\x1b\]", bytes(screen.raw))

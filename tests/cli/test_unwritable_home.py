@@ -10,14 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 from document_texts import greek
-from fake_server import well
-from scripted import last
+from fake_server import stream_answer
+from scripted import last_message
+from terminal import PROMPT, ended
 
-from llmcli.cli import remote
 from llmcli.errors import OutputError
-from llmcli.store.memory import Memory
-
-from .conftest import PROMPT, ended
+from llmcli.runtime import consent
+from llmcli.store.translation_memory import TranslationMemory
 
 TEXT = "The house stands on a hill by the sea.\n"
 FRENCH = "La maison se trouve sur une colline au bord de la mer."
@@ -27,7 +26,7 @@ def answer(request):
     """Answer every verb."""
     if request.candidates:
         return dict.fromkeys(request.candidates, -1.0)
-    return greek(last(request).rpartition(":\n\n")[2])
+    return greek(last_message(request).rpartition(":\n\n")[2])
 
 
 @pytest.fixture(params=["", "/below"], ids=["a file", "below a file"])
@@ -64,7 +63,7 @@ def home(request, tmp_path, monkeypatch):
 )
 def test_a_command_does_without_what_it_would_keep(llm, home, monkeypatch, command):
     """Nothing is said, since nothing is missing from the result."""
-    monkeypatch.setattr("llmcli.engine.bandwidth.measure", lambda _threads: 1e10)
+    monkeypatch.setattr("llmcli.engine.tuning.memory_bandwidth.measure_bandwidth", lambda _threads: 1e10)
     run = llm(*command.split(), answer=answer)
     assert (run.code, run.err) == (0, "")
     assert Path("file").read_bytes() == b""
@@ -117,7 +116,7 @@ def test_a_memory_that_can_be_read_is_asked(llm, tmp_path, monkeypatch):
 def test_a_full_disk_ends_no_translation(process, server, tmp_path):
     """No file of this process may hold a byte: what it cannot keep is told, and the translation comes."""
     (tmp_path / "a.txt").write_text(TEXT)
-    server.usual = well(FRENCH)
+    server.usual = stream_answer(FRENCH)
     child = process(
         *("translate", "--to", "fr", "a.txt", "--base-url", server.url),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
@@ -127,14 +126,14 @@ def test_a_full_disk_ends_no_translation(process, server, tmp_path):
     assert err.count(b"\n") == 1 and b"--no-tm" in err
 
 
-@pytest.mark.parametrize("method", ["add", "find"])
+@pytest.mark.parametrize("method", ["add_units", "find_translation"])
 def test_a_memory_that_fails_later_is_told_once(llm, tmp_path, monkeypatch, method):
     """Writing fails on a full disk, reading on one with bad sectors; the job goes on in both cases."""
 
     def fails(*_):
         raise OutputError("translations.sqlite", detail="Input/output error")
 
-    monkeypatch.setattr(Memory, method, fails)
+    monkeypatch.setattr(TranslationMemory, method, fails)
     source = tmp_path / "a.txt"
     source.write_text(TEXT + "\nOne more.\n")
     run = llm("translate", "--to", "fr", str(source), answer=answer)
@@ -145,8 +144,8 @@ def test_a_memory_that_fails_later_is_told_once(llm, tmp_path, monkeypatch, meth
 def test_an_agreement_that_cannot_be_kept_is_told(home):
     """It was given for this run; the next one asks again."""
     said = []
-    cli = SimpleNamespace(paths=SimpleNamespace(data=Path(os.environ["LLMCLI_DATA_DIR"])), warn=said.append)
-    remote._remember(cli, "https://host")
+    ctx = SimpleNamespace(paths=SimpleNamespace(data=Path(os.environ["LLMCLI_DATA_DIR"])), warn=said.append)
+    consent._store_consent(ctx, "https://host")
     (line,) = said
     assert "consents.json cannot be written" in line and "asked again" in line
 

@@ -1,4 +1,4 @@
-from llmcli.documents.segments import Edit, Segment, clean, join, pieces
+from llmcli.documents.segments import Edit, Segment, clean_translation, join_segments, split_at_protected
 
 
 def shout(text):
@@ -8,31 +8,36 @@ def shout(text):
 def test_only_translated_regions_change():
     """A region without a translation stays as it is, escapes and all."""
     segments = [Segment(0, 3, "one", shout), Segment(4, 7, "two", shout)]
-    assert join("one two", segments, [None, "zwei"]) == "one ZWEI"
+    assert join_segments("one two", segments, [None, "zwei"]) == "one ZWEI"
 
 
 def test_edits_come_with_translations():
     """An edit is made once, as soon as a segment that brings it along is translated."""
     edit = Edit(0, 1, "!")
-    segments = [Segment(2, 3, "b", shout, also=(edit,)), Segment(4, 5, "c", shout, also=(edit,))]
-    assert join("a b c", segments, [None, None]) == "a b c"
-    assert join("a b c", segments, ["x", "y"]) == "! X Y"
+    segments = [Segment(2, 3, "b", shout, extra_edits=(edit,)), Segment(4, 5, "c", shout, extra_edits=(edit,))]
+    assert join_segments("a b c", segments, [None, None]) == "a b c"
+    assert join_segments("a b c", segments, ["x", "y"]) == "! X Y"
 
 
 def test_a_spare_text_stands_in_where_only_others_of_the_group_are_translated():
     """What has no translation holds its spare text when another segment of its group is translated."""
-    segments = [Segment(0, 1, "a", shout, spare=(1, "-")), Segment(1, 1, "b", shout, spare=(1, "+"))]
-    assert join("a", segments, ["x", None]) == "X+"
-    assert join("a", segments, [None, "y"]) == "-Y"
-    assert join("a", segments, [None, None]) == "a"
+    segments = [Segment(0, 1, "a", shout, fallback=(1, "-")), Segment(1, 1, "b", shout, fallback=(1, "+"))]
+    assert join_segments("a", segments, ["x", None]) == "X+"
+    assert join_segments("a", segments, [None, "y"]) == "-Y"
+    assert join_segments("a", segments, [None, None]) == "a"
 
 
 def test_protected_texts_are_found_in_any_order():
     """Each protected text is taken as often as it is wanted, the longer one first."""
-    assert pieces("b %s a %s2", ["%s2", "%s"]) == [("b ", False), ("%s", True), (" a ", False), ("%s2", True)]
-    assert pieces("%s %s", ["%s"]) == [("%s", True), (" %s", False)]
+    assert split_at_protected("b %s a %s2", ["%s2", "%s"]) == [
+        ("b ", False),
+        ("%s", True),
+        (" a ", False),
+        ("%s2", True),
+    ]
+    assert split_at_protected("%s %s", ["%s"]) == [("%s", True), (" %s", False)]
 
 
 def test_control_characters_go():
     """What no document should hold is taken out of a translation; all line ends are one."""
-    assert clean("a\0\x1b\ufeff\ud800b\r\nc\u2028d") == "ab\nc\nd"
+    assert clean_translation("a\0\x1b\ufeff\ud800b\r\nc\u2028d") == "ab\nc\nd"

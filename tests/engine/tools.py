@@ -10,27 +10,27 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given, settings
 
-from llmcli.engine import native
-from llmcli.engine.context import ContextConfig
 from llmcli.engine.engine import Engine
-from llmcli.engine.lane import Lane
-from llmcli.engine.model import Model
-from llmcli.engine.scheduler import Scheduler
-from llmcli.engine.sequence import Sequence
-from llmcli.engine.slots import Slots
+from llmcli.engine.kv.prefix_index import PrefixIndex
+from llmcli.engine.llama import bindings
+from llmcli.engine.llama.context import ContextConfig
+from llmcli.engine.llama.model import Model
+from llmcli.engine.schedule.scheduler import Scheduler
+from llmcli.engine.schedule.scheduler_thread import SchedulerThread
+from llmcli.engine.sequences.sequence import Sequence
 from llmcli.types import (
+    CandidateScores,
     EngineOptions,
     Event,
     Finished,
     FinishReason,
     Message,
-    ReasoningPiece,
+    ReasoningDelta,
     Request,
     Role,
     Sampling,
     Score,
-    Scores,
-    TextPiece,
+    TextDelta,
 )
 
 
@@ -94,11 +94,11 @@ class Outcome:
         return self.finished.usage.cached_tokens
 
     def take(self, event: Event) -> None:
-        if isinstance(event, TextPiece):
+        if isinstance(event, TextDelta):
             self.pieces.append(event.text)
-        elif isinstance(event, ReasoningPiece):
+        elif isinstance(event, ReasoningDelta):
             self.reasoning += event.text
-        elif isinstance(event, Scores):
+        elif isinstance(event, CandidateScores):
             self.scores = event.scores
         else:
             assert self.finished is None, "a second last event"
@@ -142,9 +142,9 @@ def engine_of(path: Path, stop=lambda: None, **options) -> Iterator[Engine]:
         engine.close()
 
 
-def only_lane(engine: Engine) -> Lane:
+def only_lane(engine: Engine) -> SchedulerThread:
     """Return the lane of an engine that had requests of one priority only."""
-    (lane,) = engine._lanes.values()
+    (lane,) = engine._scheduler_threads.values()
     return lane
 
 
@@ -171,15 +171,15 @@ class Probe(Sequence):
         self.rows: list[np.ndarray] = []
 
     @property
-    def longest(self) -> int:  # type: ignore[override]
+    def tokens_left(self) -> int:  # type: ignore[override]
         return len(self._forced)
 
-    def consume(self, context, outputs):
+    def process_logits(self, context, outputs):
         self.rows.append(logits(context, outputs[-1]))
-        self.generated += 1
+        self.num_generated_tokens += 1
         if self._forced:
             self.tokens.append(self._forced.pop(0))
-            self.outputs_from = len(self.tokens) - 1
+            self.first_logit = len(self.tokens) - 1
         else:
             self.finish(FinishReason.STOP)
         return []
@@ -187,7 +187,7 @@ class Probe(Sequence):
 
 def logits(context, index: int) -> np.ndarray:
     """Return a copy of the logits at a batch index."""
-    lib = native.lib()
+    lib = bindings.lib()
     size = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(lib.llama_get_model(context)))
     return np.ctypeslib.as_array(lib.llama_get_logits_ith(context, index), (size,)).copy()
 
@@ -223,7 +223,9 @@ class Bench:
         """``exact``: as the deterministic mode does it; by default where each sequence has a stream."""
         settings = {"cells": 0, "sequences": 256, **config}
         config = ContextConfig(**settings)
-        self.slots = Slots(model, config, limit, abort, exact=not config.unified if exact is None else exact)
+        self.slots = PrefixIndex(
+            model, config, limit, abort, deterministic=not config.unified if exact is None else exact
+        )
         self.scheduler = Scheduler(self.slots)
 
     def add(self, *sequences: Sequence) -> None:
@@ -239,7 +241,7 @@ class Bench:
         """Step until all is done; a scheduler that turns in circles fails the test."""
         self.add(*sequences)
         for _ in range(steps):
-            if not self.scheduler.busy:
+            if not self.scheduler.has_work:
                 return
             assert self.step(), "nothing moves though no consumer is behind"
         raise AssertionError("the scheduler never ends")
@@ -257,16 +259,18 @@ class Bench:
         if context is None:
             return
         running = [s.slot for s in self.scheduler._running]
-        ids = [*slots._places.free, *slots._places.kept, *running]
+        ids = [*slots._id_pool.free_ids, *slots._id_pool.cached, *running]
         assert sorted(ids) == list(range(context.config.sequences)), "a sequence id was lost or given twice"
-        lib = native.lib()
+        lib = bindings.lib()
         for sequence in self.scheduler._running:
             last = lib.llama_memory_seq_pos_max(context.memory, sequence.slot)
-            assert last == sequence.done - 1, "the memory holds another length than the sequence believes"
-            if slots.exact and not slots._model.recurrent and sequence.done:
+            assert last == sequence.num_computed_tokens - 1, (
+                "the memory holds another length than the sequence believes"
+            )
+            if slots.deterministic and not slots._model.recurrent and sequence.num_computed_tokens:
                 first = lib.llama_memory_seq_pos_min(context.memory, sequence.slot)
                 assert first == 0, "cells of the sequence's beginning were given away"
-        for slot, kept in slots._places.kept.items():
+        for slot, kept in slots._id_pool.cached.items():
             assert lib.llama_memory_seq_pos_max(context.memory, slot) == len(kept.tokens) - 1
 
     def close(self) -> None:

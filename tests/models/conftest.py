@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from fake_hub import QUICK, FakeHub
+from fake_hub import QUICK_RETRIES, FakeHub
 
 from llmcli.interrupt import Interrupt
 from llmcli.models.catalogue import load_catalogue
-from llmcli.models.library import Library
-from llmcli.settings import find_paths, resolve
+from llmcli.models.library.model_library import ModelLibrary
+from llmcli.settings import find_paths, resolve_settings
 
 
 @pytest.fixture
@@ -31,10 +31,12 @@ def hub(monkeypatch):
 def make_library():
     """Return a function from settings (as flags) to a library of this test's own world."""
 
-    def make(patience=QUICK, **flags):
+    def make(retry_policy=QUICK_RETRIES, **flags):
         paths = find_paths(os.environ)
-        settings = resolve({key: ("--" + key, value) for key, value in flags.items()}, os.environ, paths.config_file)
-        return Library(settings, paths, os.environ, patience=patience)
+        settings = resolve_settings(
+            {key: ("--" + key, value) for key, value in flags.items()}, os.environ, paths.config_file
+        )
+        return ModelLibrary(settings, paths, os.environ, retry_policy=retry_policy)
 
     return make
 
@@ -58,7 +60,7 @@ def catalogue(monkeypatch, tmp_path):
     def use(text: str) -> None:
         file = tmp_path / "catalogue.yaml"
         file.write_text(text)
-        monkeypatch.setattr("llmcli.models.catalogue._FILE", file)
+        monkeypatch.setattr("llmcli.models.catalogue._CATALOGUE_FILE", file)
         load_catalogue.cache_clear()
 
     yield use

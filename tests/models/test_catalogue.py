@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from llmcli.models.catalogue import HubSource, WheelSource, catalogue_names, load_catalogue
-from llmcli.models.choices import STARTER
-from llmcli.models.names import is_model_file, is_plain, parse_hub_name
+from llmcli.models.library.defaults import STARTER_MODEL
+from llmcli.models.names import is_model_file, is_valid_name, parse_hub_name
 
 
 def test_starter():
     """The starter is pinned to one file and can come from the Hub or from a wheel."""
-    entry = load_catalogue()[STARTER]
+    entry = load_catalogue()[STARTER_MODEL]
     assert entry.pin is not None
     assert (entry.pin.size, entry.pin.sha256[:8]) == (98_362_432, "b179c952")
     assert re.fullmatch("[0-9a-f]{64}", entry.pin.sha256) and re.fullmatch("[0-9a-f]{40}", entry.pin.revision)
@@ -22,14 +22,14 @@ def test_starter():
 
 def test_only_the_starter_is_pinned():
     """Sizes and hashes of all other entries come from the Hub."""
-    assert [entry.name for entry in load_catalogue().values() if entry.pin] == [STARTER]
+    assert [entry.name for entry in load_catalogue().values() if entry.pin] == [STARTER_MODEL]
 
 
 def test_entries():
     """Every entry has a plain name, a repository that passes the allow-list, labels, a licence and known tasks."""
     known = {"chat", "translate", "summarize", "classify", "code"}
     for name, entry in load_catalogue().items():
-        assert name == entry.name and is_plain(name)
+        assert name == entry.name and is_valid_name(name)
         assert parse_hub_name(entry.repo) is not None
         assert entry.quantizations and entry.licence and entry.languages and entry.about
         assert set(entry.tasks) <= known

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from llmcli.errors import DoesNotFit, UnavailableError
+from llmcli.errors import ModelTooLarge, UnavailableError
 from llmcli.models.catalogue import CatalogueEntry, HubSource, load_catalogue
-from llmcli.models.fit import Fitting, Machine
 from llmcli.models.footprint import PROCESS_BYTES
-from llmcli.models.recommend import FLUENT, estimate_entry, recommend
+from llmcli.models.memory_estimate import FitPolicy, MachineResources
+from llmcli.models.recommend import FLUENT_TOKENS_PER_S, estimate_entry, recommend_models
 
 GB = 10**9
 
@@ -38,8 +38,8 @@ SMALL, MIDDLE, LARGE = entry("small", 1), entry("middle", 4), entry("large", 16)
 
 
 def names(entries=(SMALL, MIDDLE, LARGE), task="chat", languages=(), memory=10**12, **how):
-    machine = Machine(memory, how.pop("gpus", ()), how.pop("bandwidth", None))
-    found = recommend(entries, task, languages, Fitting(lambda: machine, how.pop("context", None)))
+    machine = MachineResources(memory, how.pop("gpus", ()), how.pop("bandwidth", None))
+    found = recommend_models(entries, task, languages, FitPolicy(lambda: machine, how.pop("context", None)))
     return [each.entry.name for each in found]
 
 
@@ -51,14 +51,14 @@ def test_the_most_able_that_fits_comes_first():
 
 def test_what_is_slow_comes_last():
     """A model that answers slower than people read is no first choice, however able; of slow ones the quickest."""
-    assert names(bandwidth=FLUENT * 6 * GB) == ["middle", "small", "large"]
+    assert names(bandwidth=FLUENT_TOKENS_PER_S * 6 * GB) == ["middle", "small", "large"]
     assert names(bandwidth=1 * GB) == ["small", "middle", "large"]
 
 
 def test_a_mixture_of_experts_is_as_quick_as_what_it_reads():
     """Of its weights only the active ones are read for a token."""
     mixture = entry("mixture", 16, active=1)
-    assert names((SMALL, MIDDLE, mixture), bandwidth=FLUENT * 6 * GB)[0] == "mixture"
+    assert names((SMALL, MIDDLE, mixture), bandwidth=FLUENT_TOKENS_PER_S * 6 * GB)[0] == "mixture"
 
 
 def test_a_gpu_is_quick():
@@ -86,10 +86,10 @@ def test_the_wanted_context_is_respected():
     """By what the model was trained for, and by the memory that its cache takes."""
     longer = replace(SMALL, context=5000)
     assert names((longer, MIDDLE), context=4000) == ["small"]
-    needed = estimate_entry(longer, Fitting(lambda: Machine(None), 5000)).needed
+    needed = estimate_entry(longer, FitPolicy(lambda: MachineResources(None), 5000)).needed_bytes
     assert needed > longer.size + PROCESS_BYTES + 5000 * 10 * 2 * (50 + 50) * 2
     assert names((longer,), context=5000, memory=needed) == ["small"]
-    with pytest.raises(DoesNotFit):
+    with pytest.raises(ModelTooLarge):
         names((longer,), context=5000, memory=needed - 1)
 
 
@@ -103,7 +103,7 @@ def test_nothing_suitable_is_69(how):
 
 def test_nothing_that_fits_is_71():
     """The smallest that would suit is named, with its figures."""
-    with pytest.raises(DoesNotFit) as caught:
+    with pytest.raises(ModelTooLarge) as caught:
         names(memory=1000)
     assert (caught.value.subject, caught.value.available) == ("small", 1000)
 
@@ -111,7 +111,7 @@ def test_nothing_that_fits_is_71():
 def test_a_pinned_file_has_its_own_size():
     """Others are estimated: parameters times bits, and a tenth for tensors that keep more."""
     starter = load_catalogue()["smollm2-135m"]
-    assert estimate_entry(starter, Fitting(lambda: Machine(None))).weights == starter.pin.size
+    assert estimate_entry(starter, FitPolicy(lambda: MachineResources(None))).weight_bytes == starter.pin.size
     assert SMALL.size == int(10**9 * 8.5 / 8 * 1.1)
 
 
@@ -120,7 +120,7 @@ def test_a_pinned_file_has_its_own_size():
 
 def test_the_catalogue_documents_what_is_computed_with():
     """Every entry has parameters, a context, the shape of its attention and languages that llm knows."""
-    from llmcli.tasks.languages import parse_language
+    from llmcli.tasks.translation.languages import parse_language
 
     for each in load_catalogue().values():
         assert each.size > 50 * 10**6 and each.context >= 4096
@@ -132,11 +132,11 @@ def test_the_catalogue_documents_what_is_computed_with():
 @pytest.mark.parametrize("task", ["chat", "translate", "summarize", "classify", "code"])
 def test_every_task_has_a_model_for_a_laptop(task):
     """With 8 GB of memory and two slow channels."""
-    machine = Machine(6 * GB, (), 15.0 * GB)
-    assert recommend(load_catalogue().values(), task, ("de",), Fitting(lambda: machine))[0].fluent
+    machine = MachineResources(6 * GB, (), 15.0 * GB)
+    assert recommend_models(load_catalogue().values(), task, ("de",), FitPolicy(lambda: machine))[0].is_fluent
 
 
 def test_the_estimate_is_near_a_real_header():
     """The starter's cache is that of its header."""
     starter = load_catalogue()["smollm2-135m"]
-    assert estimate_entry(starter, Fitting(lambda: Machine(None), 100)).per_token == 23_040
+    assert estimate_entry(starter, FitPolicy(lambda: MachineResources(None), 100)).kv_bytes_per_token == 23_040

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.serve import app, openapi
-from llmcli.worker import embeddings, wishes
-from llmcli.worker.fields import Fields
+from llmcli.openai_api import embeddings, requests
+from llmcli.openai_api.fields import Fields
+from llmcli.serve import gateway, openapi
 
 from .conftest import TOKEN, serving
 
@@ -165,7 +165,7 @@ def test_an_error_names_the_field(served, path, asked, param):
     [b"GET /health HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"\0\r\n\r\n"],
 )
 def test_what_is_no_http_is_told_in_openai_s_shape(served, sent):
-    """And to nobody who watches the server, whom it would bury."""
+    """And not on the server's terminal, which it would flood."""
     with socket.create_connection(("127.0.0.1", served.port), timeout=20) as connection:
         connection.sendall(sent)
         head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
@@ -302,9 +302,7 @@ def test_a_worker_that_was_killed_is_started_again(served):
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_worker_that_stands_still_is_given_up(tiny, monkeypatch, stream):
     """503 after some silence; a long answer of one that is alive is none, and neither is the time that a start takes."""
-    short = (
-        "import llmcli.serve.silence as s; s.QUIET = 0.3; from llmcli.cli.main import main; raise SystemExit(main())"
-    )
+    short = "import llmcli.serve.liveness as s; s.SILENCE_S = 0.3; from llmcli.cli.main import main; raise SystemExit(main())"
     with serving(tiny("chatml"), code=short) as server:
         asked = {"messages": HELLO, "temperature": 0, "ignore_eos": True}
         assert server.post("chat/completions", **asked, max_tokens=400)[0] == 200
@@ -330,17 +328,17 @@ def test_the_token_is_nowhere_to_be_seen(served):
 def test_the_document_describes_what_is_there(served):
     """Every path that is served and no other, and exactly the fields that are read."""
     document = served.ask("GET", "/openapi.json")[1]
-    assert document == openapi.document() and set(openapi.POSTS) == set(app.FORWARDED)
+    assert document == openapi.build_document() and set(openapi.POST_PATHS) == set(gateway.FORWARDED_PATHS)
     readers = {
-        "/v1/chat/completions": wishes.chat, "/v1/completions": wishes.completion, "/v1/score": wishes.score,
-        "/v1/count": wishes.count, "/v1/embeddings": embeddings.read,
+        "/v1/chat/completions": requests.parse_chat, "/v1/completions": requests.parse_completion, "/v1/score": requests.parse_score,
+        "/v1/count": requests.parse_count, "/v1/embeddings": embeddings.parse_embedding_request,
     }  # fmt: skip
     least = {"messages": HELLO, "prompt": "x", "candidates": ["x"], "input": "x"}
-    for path, (_, described, required) in openapi.POSTS.items():
+    for path, (_, described, required) in openapi.POST_PATHS.items():
         fields = Fields({name: least[name] for name in required or ["messages"]})
-        known = set(fields._asked)
+        known = set(fields._read_names)
         readers[path](fields)
-        assert set(described) == fields._asked - known, path
+        assert set(described) == fields._read_names - known, path
 
 
 def test_it_ends_when_what_runs_has_ended(tiny):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.templates import Library
+from llmcli.prompts import PromptLibrary
 
 FILES = {
     "ask": 'user: "{{ question }}"',
@@ -26,11 +26,11 @@ FILES = {
 
 
 @pytest.fixture
-def prompts(tmp_path) -> Library:
+def prompts(tmp_path) -> PromptLibrary:
     """Return a library of terse prompt files."""
     user = tmp_path / "prompts"
     for name, text in FILES.items():
         file = user / f"{name}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"description: for tests\n{text}\n", encoding="utf-8")
-    return Library(user)
+    return PromptLibrary(user)

@@ -1,26 +1,26 @@
 import pytest
-from scripted import Reply, ScriptedBackend, everything
+from scripted import Reply, ScriptedBackend, all_messages
 from tasks.helpers import error, of, result, streamed
 
-from llmcli.documents.reading import Document
+from llmcli.documents.file_reader import Document
 from llmcli.errors import ContextOverflow, EmptyInput, InternalError, TimedOut
-from llmcli.incomplete import AnswerCut, EmptyAnswer
+from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer
 from llmcli.tasks.ask import ask
-from llmcli.tasks.base import WARMER, Options
+from llmcli.tasks.execution.task_requests import RETRY_TEMPERATURE_STEP, GenerationOptions
 from llmcli.types import Delta, FinishReason, Usage
 
 
 def test_the_answer_is_streamed(prompts):
     """The pieces come as they are made and concatenate to the result."""
     backend = ScriptedBackend(lambda _: "forty two, of course")
-    events = list(ask(backend, prompts, "what?", [], Options()))
+    events = list(ask(backend, prompts, "what?", [], GenerationOptions()))
     assert len(of(Delta, events)) == 4
     assert streamed(events) == result(events).text == "forty two, of course"
 
 
 def test_the_result_names_model_prompt_and_usage(prompts):
     """A result says which model and prompt file made it and what it took."""
-    answer = result(ask(ScriptedBackend(lambda _: "a b c"), prompts, "one two", [], Options()))
+    answer = result(ask(ScriptedBackend(lambda _: "a b c"), prompts, "one two", [], GenerationOptions()))
     assert (answer.model, answer.prompt, answer.usage) == ("scripted", "ask", Usage(2, 0, 3))
 
 
@@ -28,14 +28,14 @@ def test_documents_reach_the_model_whole(prompts):
     """Each document reaches the model with its name and all of its text."""
     backend = ScriptedBackend()
     documents = [Document("a.txt", "alpha\n beta"), Document("b.txt", "gamma")]
-    list(ask(backend, prompts, "why?", documents, Options()))
-    assert everything(backend.requests[0]) == "[a.txt] alpha\n beta [b.txt] gamma why?"
+    list(ask(backend, prompts, "why?", documents, GenerationOptions()))
+    assert all_messages(backend.requests[0]) == "[a.txt] alpha\n beta [b.txt] gamma why?"
 
 
 def test_too_large_is_refused(prompts):
     """A prompt larger than the context is refused with both figures, and nothing is sent."""
     backend = ScriptedBackend(context=50)
-    failed = error(ask(backend, prompts, "why?", [Document("a", "word " * 100)], Options()))
+    failed = error(ask(backend, prompts, "why?", [Document("a", "word " * 100)], GenerationOptions()))
     assert isinstance(failed, ContextOverflow)
     assert (failed.tokens, failed.context, backend.requests) == (102, 50, [])
 
@@ -44,34 +44,34 @@ def test_too_large_is_refused(prompts):
 def test_nothing_to_ask_about(prompts, question, texts):
     """Without a question and without a text, or with blank documents only, there is nothing to ask about."""
     with pytest.raises(EmptyInput):
-        list(ask(ScriptedBackend(), prompts, question, [Document("d", text) for text in texts], Options()))
+        list(ask(ScriptedBackend(), prompts, question, [Document("d", text) for text in texts], GenerationOptions()))
 
 
 def test_reasoning_is_kept_apart(prompts):
     """Reasoning is streamed as such and never part of the answer."""
     backend = ScriptedBackend(lambda _: Reply("yes", reasoning="let me think"))
-    events = list(ask(backend, prompts, "really?", [], Options(reasoning=True)))
+    events = list(ask(backend, prompts, "really?", [], GenerationOptions(reasoning=True)))
     assert "".join(delta.text for delta in of(Delta, events) if delta.reasoning) == "let me think"
     assert result(events).text == "yes"
 
 
 def test_the_context_cuts(prompts):
     """An answer that fills the context is cut."""
-    answer = result(ask(ScriptedBackend(lambda _: "so " * 99, context=20), prompts, "go on", [], Options()))
+    answer = result(ask(ScriptedBackend(lambda _: "so " * 99, context=20), prompts, "go on", [], GenerationOptions()))
     assert (answer.cut, answer.finish_reason, answer.usage.completion_tokens) == (True, FinishReason.LENGTH, 18)
-    assert isinstance(answer.incomplete, AnswerCut) and answer.incomplete.limit == "context"
+    assert isinstance(answer.incomplete, AnswerTruncated) and answer.incomplete.limit == "context"
 
 
 def test_the_users_limit_does_not_cut(prompts):
     """An answer that ends at the user's own limit is complete."""
-    answer = result(ask(ScriptedBackend(lambda _: "so " * 99), prompts, "go on", [], Options(max_tokens=5)))
+    answer = result(ask(ScriptedBackend(lambda _: "so " * 99), prompts, "go on", [], GenerationOptions(max_tokens=5)))
     assert (answer.cut, answer.finish_reason, answer.text) == (False, FinishReason.LENGTH, "so so so so so")
 
 
 def test_an_error_fails_the_item_after_what_was_delivered(prompts):
     """What was delivered before an error stands, and the item fails."""
     backend = ScriptedBackend(lambda _: Reply("half an", error=InternalError(detail="crash")))
-    events = list(ask(backend, prompts, "go on", [], Options()))
+    events = list(ask(backend, prompts, "go on", [], GenerationOptions()))
     assert streamed(events) == "half an"
     assert isinstance(error(events), InternalError)
 
@@ -79,7 +79,7 @@ def test_an_error_fails_the_item_after_what_was_delivered(prompts):
 def test_a_timeout_fails_the_item_after_what_was_delivered(prompts):
     """What was delivered before the deadline stands, and the item fails with TimedOut."""
     backend = ScriptedBackend(lambda _: Reply("half an", reason=FinishReason.TIMEOUT))
-    events = list(ask(backend, prompts, "go on", [], Options()))
+    events = list(ask(backend, prompts, "go on", [], GenerationOptions()))
     assert streamed(events) == "half an"
     assert isinstance(error(events), TimedOut)
 
@@ -87,13 +87,13 @@ def test_a_timeout_fails_the_item_after_what_was_delivered(prompts):
 def test_the_deadline_reaches_the_backend(prompts):
     """A stalled answer ends at the user's deadline."""
     backend = ScriptedBackend(lambda _: Reply("half an", stalls=True))
-    assert isinstance(error(ask(backend, prompts, "go on", [], Options(deadline=0.0))), TimedOut)
+    assert isinstance(error(ask(backend, prompts, "go on", [], GenerationOptions(deadline=0.0))), TimedOut)
 
 
 def test_closing_cancels(prompts):
     """Closing the iterator cancels the request."""
     backend = ScriptedBackend(lambda _: Reply("well then", stalls=True))
-    events = ask(backend, prompts, "go on", [], Options())
+    events = ask(backend, prompts, "go on", [], GenerationOptions())
     next(events)
     events.close()
     assert backend.cancelled == ["ask"]
@@ -104,7 +104,7 @@ def test_an_empty_answer_is_asked_for_again(prompts, empty):
     """The second answer counts, with another seed; nothing of the first one is shown, and both are paid for."""
     answers = iter([empty, "yes"])
     backend = ScriptedBackend(lambda _: next(answers))
-    events = list(ask(backend, prompts, "go on", [], Options(seed=7)))
+    events = list(ask(backend, prompts, "go on", [], GenerationOptions(seed=7)))
     assert streamed(events) == result(events).text == "yes"
     assert [request.sampling.seed for request in backend.requests] == [7, 8]
     assert result(events).usage.prompt_tokens == sum(map(backend.prompt_tokens, backend.requests))
@@ -116,15 +116,15 @@ def test_a_greedy_answer_is_asked_for_again_with_a_temperature(prompts, tmp_path
         'description: d\nuser: "{{ question }}"\noptions: {temperature: 0}\n'
     )
     backend = ScriptedBackend(lambda _: "")
-    list(ask(backend, prompts, "go on", [], Options()))
-    list(ask(backend, prompts, "go on", [], Options(temperature=0)))
-    assert [request.sampling.temperature for request in backend.requests] == [0, WARMER, 0]
+    list(ask(backend, prompts, "go on", [], GenerationOptions()))
+    list(ask(backend, prompts, "go on", [], GenerationOptions(temperature=0)))
+    assert [request.sampling.temperature for request in backend.requests] == [0, RETRY_TEMPERATURE_STEP, 0]
 
 
 def test_two_empty_answers_are_a_failure(prompts):
     """A model that answers nothing fails the item, since nothing was delivered."""
     backend = ScriptedBackend(lambda _: "")
-    failed = error(ask(backend, prompts, "go on", [], Options()))
+    failed = error(ask(backend, prompts, "go on", [], GenerationOptions()))
     assert isinstance(failed, EmptyAnswer) and (failed.exit_code, failed.limit) == (1, None)
     assert len(backend.requests) == 2
 
@@ -132,12 +132,12 @@ def test_two_empty_answers_are_a_failure(prompts):
 def test_a_limit_that_leaves_no_answer_is_not_tried_again(prompts):
     """An answer whose tokens all went into blanks (or into reasoning) would end at the same limit again."""
     backend = ScriptedBackend(lambda _: Reply("", reason=FinishReason.LENGTH))
-    failed = error(ask(backend, prompts, "go on", [], Options(max_tokens=3)))
+    failed = error(ask(backend, prompts, "go on", [], GenerationOptions(max_tokens=3)))
     assert isinstance(failed, EmptyAnswer) and failed.limit == "max_tokens"
     assert len(backend.requests) == 1
 
 
 def test_blanks_at_the_beginning_belong_to_the_answer(prompts):
     """They come with its first word."""
-    events = list(ask(ScriptedBackend(lambda _: Reply("\n  x y ")), prompts, "go on", [], Options()))
+    events = list(ask(ScriptedBackend(lambda _: Reply("\n  x y ")), prompts, "go on", [], GenerationOptions()))
     assert streamed(events) == result(events).text == "\n  x y "

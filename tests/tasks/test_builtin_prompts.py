@@ -1,22 +1,23 @@
 """The verbs with the prompt files that ship: what a verb passes is what its file takes."""
 
 import pytest
-from scripted import ScriptedBackend, everything, last
+from scripted import ScriptedBackend, all_messages, last_message
 from tasks.helpers import of, result
 
-from llmcli.documents.reading import Document
+from llmcli.documents.file_reader import Document
 from llmcli.documents.records import Record
+from llmcli.prompts import PromptLibrary
 from llmcli.tasks.ask import ask
-from llmcli.tasks.base import Options
 from llmcli.tasks.chat import Conversation
+from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.generate import generate
-from llmcli.tasks.languages import parse_language
 from llmcli.tasks.sentiment import sentiment
 from llmcli.tasks.summarize import summarize
-from llmcli.tasks.translate import Job, translate
+from llmcli.tasks.translate import translate
 from llmcli.tasks.translation.glossary import Glossary, Term
-from llmcli.tasks.translation.translator import Translator, Wording
-from llmcli.templates import Library
+from llmcli.tasks.translation.languages import parse_language
+from llmcli.tasks.translation.per_file.target_file import TranslationJob
+from llmcli.tasks.translation.translator import Brief, Translator
 from llmcli.types import Result
 
 TEXT = "The quick brown fox.\n\nIt jumps.\n"
@@ -24,7 +25,7 @@ TEXT = "The quick brown fox.\n\nIt jumps.\n"
 
 @pytest.fixture
 def library(tmp_path):
-    return Library(tmp_path / "none")
+    return PromptLibrary(tmp_path / "none")
 
 
 def short(_request):
@@ -34,8 +35,8 @@ def short(_request):
 def test_ask(library):
     """The question and each document reach the model."""
     backend = ScriptedBackend(short)
-    result(ask(backend, library, "Why {{ so }}?", [Document("a.txt", TEXT)], Options()))
-    asked = everything(backend.requests[0])
+    result(ask(backend, library, "Why {{ so }}?", [Document("a.txt", TEXT)], GenerationOptions()))
+    asked = all_messages(backend.requests[0])
     assert "Why {{ so }}?" in asked and "a.txt" in asked and TEXT.strip() in asked
 
 
@@ -46,41 +47,41 @@ def test_summarize(library, style, words):
     backend = ScriptedBackend(short, context=400)
     texts = [TEXT, TEXT * 100]
     documents = [Document("d", text) for text in texts]
-    events = list(summarize(backend, library, documents, Options(), words=words, style=style))
+    events = list(summarize(backend, library, documents, GenerationOptions(), words=words, style=style))
     assert len(of(Result, events)) == 2
-    assert "It jumps." in everything(backend.requests[0])
-    assert ("30 words" in everything(backend.requests[0])) is (words is not None)
+    assert "It jumps." in all_messages(backend.requests[0])
+    assert ("30 words" in all_messages(backend.requests[0])) is (words is not None)
 
 
 def test_translate(library):
     """Each paragraph reaches the model with the language by name."""
     backend = ScriptedBackend(short)
-    wording = Wording("formal", "a fable", Glossary([Term("fox", "raposa")]))
-    by = Translator(backend, library.get("translate"), Options(), parse_language("pt-BR"), wording)
-    result(translate([Job(Document("d", TEXT), by)]))
-    asked = everything(backend.requests[0])
+    wording = Brief("formal", "a fable", Glossary([Term("fox", "raposa")]))
+    by = Translator(backend, library.get("translate"), GenerationOptions(), parse_language("pt-BR"), wording)
+    result(translate([TranslationJob(Document("d", TEXT), by)]))
+    asked = all_messages(backend.requests[0])
     assert all(word in asked for word in ("Brazilian Portuguese", "formally", "a fable", "fox = raposa", "brown fox."))
 
 
 def test_translate_review(library):
     """The second pass has the text, its translation and what was not right with it."""
-    backend = ScriptedBackend(lambda r: "Olá [#1]" if "Correct" in last(r) else "Olá")
+    backend = ScriptedBackend(lambda r: "Olá [#1]" if "Correct" in last_message(r) else "Olá")
     by = Translator(
         backend,
         library.get("translate"),
-        Options(),
+        GenerationOptions(),
         parse_language("pt-BR"),
-        review=library.get("translate.review"),
+        review_prompt=library.get("translate.review"),
     )
-    assert result(translate([Job(Document("d.txt", "Hello {name}\n"), by)])).text == "Olá {name}\n"
-    asked = everything(backend.requests[-1])
+    assert result(translate([TranslationJob(Document("d.txt", "Hello {name}\n"), by)])).text == "Olá {name}\n"
+    asked = all_messages(backend.requests[-1])
     assert all(word in asked for word in ("Hello [#1]", "Its translation:\n\nOlá", "missing", "Correct"))
 
 
 def test_sentiment(library):
     """A record is scored for the labels of the prompt file."""
     backend = ScriptedBackend(lambda r: {label: -1.0 - index for index, label in enumerate(r.candidates)})
-    (answer,) = of(Result, sentiment(backend, library, [Record(0, "I love it", 1)], Options()))
+    (answer,) = of(Result, sentiment(backend, library, [Record(0, "I love it", 1)], GenerationOptions()))
     assert answer.fields["label"] == "positive"
     assert backend.requests[0].messages[-1].content.endswith("I love it")
 
@@ -91,13 +92,13 @@ def test_generate(library, kind):
     backend = ScriptedBackend(short)
     declared = library.get(f"generate/{kind}").variables
     needed = {name: "my rusty bicycle" for name, variable in declared.items() if variable.default is None}
-    result(generate(backend, library, kind, needed, None, Options()))
-    assert "my rusty bicycle" in everything(backend.requests[0])
+    result(generate(backend, library, kind, needed, None, GenerationOptions()))
+    assert "my rusty bicycle" in all_messages(backend.requests[0])
 
 
 def test_chat(library):
     """What was said reaches the model, with the user's own instructions."""
     backend = ScriptedBackend(short)
-    result(Conversation(backend, library, Options(), system="Speak French.").say("Hello"))
-    assert "Speak French." in everything(backend.requests[0])
+    result(Conversation(backend, library, GenerationOptions(), system="Speak French.").send("Hello"))
+    assert "Speak French." in all_messages(backend.requests[0])
     assert backend.requests[0].messages[-1].content == "Hello"

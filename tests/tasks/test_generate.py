@@ -1,28 +1,28 @@
 import pytest
-from scripted import ScriptedBackend, last
+from scripted import ScriptedBackend, last_message
 from tasks.helpers import result
 
 from llmcli.errors import MissingError, UsageError
-from llmcli.tasks.base import Options
-from llmcli.tasks.generate import generate, kinds
-from llmcli.templates import Library
+from llmcli.prompts import PromptLibrary
+from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.generate import generate, list_kinds
 
 
 def run(prompts, kind, variables, text=None, **options):
     backend = ScriptedBackend()
-    return result(generate(backend, prompts, kind, variables, text, Options(**options))), backend.requests[0]
+    return result(generate(backend, prompts, kind, variables, text, GenerationOptions(**options))), backend.requests[0]
 
 
 def test_variables_reach_the_prompt(prompts):
     """The variables are filled into the kind's prompt file, which the result names."""
     answer, request = run(prompts, "poem", {"topic": "rain"})
-    assert (last(request), answer.prompt) == ("poem about rain", "generate/poem")
+    assert (last_message(request), answer.prompt) == ("poem about rain", "generate/poem")
 
 
 def test_stdin_becomes_the_text_variable(prompts):
     """Text from stdin goes into the variable that the prompt declares for it."""
     _, request = run(prompts, "note", {"topic": "rain"}, "bring boots")
-    assert last(request) == "note about rain bring boots"
+    assert last_message(request) == "note about rain bring boots"
 
 
 def test_text_for_a_kind_that_takes_none(prompts):
@@ -34,7 +34,7 @@ def test_text_for_a_kind_that_takes_none(prompts):
 def test_blank_stdin_is_no_text(prompts):
     """An empty stdin (a cron job's) does not count as text."""
     _, request = run(prompts, "poem", {"topic": "rain"}, "\n")
-    assert last(request) == "poem about rain"
+    assert last_message(request) == "poem about rain"
 
 
 def test_unknown_kind_has_suggestions(prompts):
@@ -52,7 +52,7 @@ def test_missing_variable(prompts):
 
 def test_kinds_are_listed(prompts):
     """The kinds are the prompt files under generate/."""
-    assert {"note", "poem"} <= set(kinds(prompts))
+    assert {"note", "poem"} <= set(list_kinds(prompts))
 
 
 def test_the_answer_has_an_automatic_limit(prompts):
@@ -67,7 +67,7 @@ def test_a_kind_s_schema_and_labels_bind_the_answer(tmp_path):
     for name, output in (("data", "{schema: {type: object}}"), ("word", "{labels: [good, bad]}")):
         text = f"description: x\nuser: Say x.\noutput: {output}\n"
         (tmp_path / "generate" / f"{name}.yaml").write_text(text)
-    library = Library(tmp_path)
+    library = PromptLibrary(tmp_path)
     assert run(library, "data", {})[1].schema == {"type": "object"}
     request = run(library, "word", {})[1]
     assert request.labels == ("good", "bad") and request.schema is None

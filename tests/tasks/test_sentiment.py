@@ -6,14 +6,14 @@ from itertools import count, islice
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import ScriptedBackend, ScriptedJob, last
+from scripted import ScriptedBackend, ScriptedJob, last_message
 from tasks.helpers import of
 
 from llmcli.documents.records import Record
 from llmcli.errors import ConfigError, ContextOverflow, InternalError, NotUtf8, Unsupported
-from llmcli.tasks.base import Options
-from llmcli.tasks.records import WINDOW
-from llmcli.tasks.sentiment import probabilities, sentiment
+from llmcli.tasks.execution.ordered_stream import MAX_RECORDS_AHEAD
+from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.sentiment import label_probabilities, sentiment
 from llmcli.types import Finished, ItemFailed, Progress, Result, Score, Usage
 
 GOOD = {"positive": math.log(0.6), "neutral": math.log(0.3), "negative": math.log(0.1)}
@@ -24,7 +24,7 @@ def records(*texts):
 
 
 def run(backend, prompts, *texts):
-    return list(sentiment(backend, prompts, records(*texts), Options()))
+    return list(sentiment(backend, prompts, records(*texts), GenerationOptions()))
 
 
 def scored(_request):
@@ -41,7 +41,7 @@ def test_label_and_probabilities(prompts):
 @given(st.lists(st.floats(-900, 0), min_size=2, max_size=5))
 def test_probabilities_sum_to_one(logprobs):
     """However small the scores are, the probabilities sum to 1 and keep the order of the scores."""
-    chances = probabilities([Score(str(index), value, 1) for index, value in enumerate(logprobs)])
+    chances = label_probabilities([Score(str(index), value, 1) for index, value in enumerate(logprobs)])
     assert math.fsum(chances.values()) == pytest.approx(1)
     best = max(range(len(logprobs)), key=logprobs.__getitem__)
     assert max(chances.values()) == chances[str(best)]
@@ -49,7 +49,7 @@ def test_probabilities_sum_to_one(logprobs):
 
 def test_long_labels_are_not_favoured():
     """The number of tokens of a label plays no part: its log-probability is that of all of it."""
-    chances = probabilities([Score("a", -2.0, 1), Score("b", -2.0, 7)])
+    chances = label_probabilities([Score("a", -2.0, 1), Score("b", -2.0, 7)])
     assert chances == {"a": 0.5, "b": 0.5}
 
 
@@ -57,7 +57,7 @@ def test_records_are_scored_not_answered(prompts):
     """One request a record, with the labels of the prompt file as candidates."""
     backend = ScriptedBackend(scored)
     run(backend, prompts, "nice", "bad")
-    assert [last(request) for request in backend.requests] == ["nice", "bad"]
+    assert [last_message(request) for request in backend.requests] == ["nice", "bad"]
     assert {request.candidates for request in backend.requests} == {("positive", "neutral", "negative")}
 
 
@@ -65,7 +65,7 @@ def test_order_is_kept(prompts):
     """Results come in the order of the input, whatever is done first."""
 
     def answer(request):
-        return GOOD if last(request) != "slow" else InternalError()
+        return GOOD if last_message(request) != "slow" else InternalError()
 
     events = run(ScriptedBackend(answer), prompts, "a", "slow", "b", "c")
     assert [event.item for event in events if isinstance(event, Result | ItemFailed)] == [0, 1, 2, 3]
@@ -120,20 +120,20 @@ def test_an_endless_input_streams(prompts):
             read.append(index)
             yield Record(index, "text", index + 1)
 
-    events = sentiment(ScriptedBackend(scored), prompts, endless(), Options())
+    events = sentiment(ScriptedBackend(scored), prompts, endless(), GenerationOptions())
     results = []
-    while len(results) < 2 * WINDOW:
+    while len(results) < 2 * MAX_RECORDS_AHEAD:
         event = next(events)
         if isinstance(event, Result):
             results.append(event.item)
     events.close()
-    assert results == list(range(2 * WINDOW))
-    assert len(read) <= 3 * WINDOW + 2
+    assert results == list(range(2 * MAX_RECORDS_AHEAD))
+    assert len(read) <= 3 * MAX_RECORDS_AHEAD + 2
 
 
 @pytest.mark.parametrize("text", ["", " \t"])
 def test_endless_blank_records_stream(prompts, text):
-    """Blank records come out in their places while the input goes on, and no more than a window is read ahead."""
+    """Blank records come out in order while the input goes on, and no more than a window is read ahead."""
     read = []
 
     def endless():
@@ -142,19 +142,19 @@ def test_endless_blank_records_stream(prompts, text):
             yield Record(index, text, index + 1)
 
     backend = ScriptedBackend(scored)
-    events = sentiment(backend, prompts, endless(), Options())
-    results = list(islice((event for event in events if isinstance(event, Result)), 20 * WINDOW))
+    events = sentiment(backend, prompts, endless(), GenerationOptions())
+    results = list(islice((event for event in events if isinstance(event, Result)), 20 * MAX_RECORDS_AHEAD))
     ahead = len(read) - len(results)
     events.close()
-    assert [answer.item for answer in results] == list(range(20 * WINDOW))
+    assert [answer.item for answer in results] == list(range(20 * MAX_RECORDS_AHEAD))
     assert {answer.fields["label"] for answer in results} == {None}
-    assert ahead <= WINDOW + 2 and backend.requests == []
+    assert ahead <= MAX_RECORDS_AHEAD + 2 and backend.requests == []
 
 
 def test_a_blank_record_comes_while_the_input_is_silent(prompts):
     """A blank record is answered before the next one is there, after a record that had a request and before any."""
     source = queue.Queue()
-    events = sentiment(ScriptedBackend(scored), prompts, iter(source.get, None), Options())
+    events = sentiment(ScriptedBackend(scored), prompts, iter(source.get, None), GenerationOptions())
     results = (event for event in events if isinstance(event, Result))
     for index, text in enumerate(["", "text", "", ""]):
         source.put(Record(index, text, index + 1))
@@ -168,12 +168,12 @@ def test_a_record_that_cannot_be_submitted_ends_the_input(prompts, monkeypatch):
     submit = ScriptedJob.submit
 
     def refuse(job, request):
-        if last(request) == "b":
+        if last_message(request) == "b":
             raise InternalError(detail="no")
         submit(job, request)
 
     monkeypatch.setattr(ScriptedJob, "submit", refuse)
-    events = sentiment(ScriptedBackend(scored), prompts, records("a", "b", "c"), Options())
+    events = sentiment(ScriptedBackend(scored), prompts, records("a", "b", "c"), GenerationOptions())
     assert next(events).item == 0
     with pytest.raises(InternalError, match="no"):
         list(events)
@@ -193,7 +193,7 @@ def test_a_silent_input_does_not_hold_back_results(prompts):
     """The result of a record comes while the input has nothing further to say yet."""
     source = queue.Queue()
     source.put(Record(0, "text", 1))
-    events = sentiment(ScriptedBackend(scored), prompts, iter(source.get, None), Options())
+    events = sentiment(ScriptedBackend(scored), prompts, iter(source.get, None), GenerationOptions())
     assert next(events).item == 0
     source.put(None)
     assert of(Result, events) == []
@@ -206,7 +206,7 @@ def test_an_input_that_breaks_is_reported_after_its_records(prompts):
         yield from records("a", "b")
         raise NotUtf8("-", offset=9)
 
-    events = sentiment(ScriptedBackend(scored), prompts, broken(), Options())
+    events = sentiment(ScriptedBackend(scored), prompts, broken(), GenerationOptions())
     assert [answer.item for answer in of(Result, islice(events, 4))] == [0, 1]
     with pytest.raises(NotUtf8):
         next(events)
@@ -216,7 +216,7 @@ def test_closing_ends_the_reader(prompts):
     """Closing the iterator cancels what is under way and ends the thread that reads the records."""
     backend = ScriptedBackend(scored)
     endless = (Record(index, "text", index + 1) for index in count())
-    events = sentiment(backend, prompts, endless, Options())
+    events = sentiment(backend, prompts, endless, GenerationOptions())
     next(events)
     events.close()
     for thread in threading.enumerate():

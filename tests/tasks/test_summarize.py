@@ -2,14 +2,14 @@ from collections import Counter
 from dataclasses import asdict
 
 import pytest
-from scripted import Reply, ScriptedBackend, everything, last, words
+from scripted import Reply, ScriptedBackend, all_messages, count_words, last_message
 from tasks.helpers import error, notices, of, result, streamed
 
-from llmcli.documents.reading import Document
+from llmcli.documents.file_reader import Document
 from llmcli.errors import ContextOverflow, EmptyInput, InternalError, MissingError, TimedOut
-from llmcli.incomplete import EmptyAnswer, MissingPart, PartsMissing
-from llmcli.tasks.base import Options
-from llmcli.tasks.summarize import summarize, tokens_for
+from llmcli.incomplete_results import EmptyAnswer, MissingPart, PartsMissing
+from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.summarize import max_summary_tokens, summarize
 from llmcli.types import Delta, FinishReason, ItemFailed, Priority, Progress, Result, Usage
 
 SHORT = "one two three.\n"
@@ -24,12 +24,12 @@ LONG = "The first line.\n\n" + "".join(paragraph(number) for number in range(30)
 
 def gist(request):
     """Answer with the first three words."""
-    return " ".join(last(request).split()[:3])
+    return " ".join(last_message(request).split()[:3])
 
 
 def run(backend, prompts, *texts, options=None, **how):
     documents = [Document(f"doc{index}", text) for index, text in enumerate(texts)]
-    return list(summarize(backend, prompts, documents, options or Options(), **how))
+    return list(summarize(backend, prompts, documents, options or GenerationOptions(), **how))
 
 
 def parts(backend):
@@ -50,14 +50,14 @@ def test_nothing_of_a_long_document_is_dropped(prompts):
     backend = ScriptedBackend(gist, context=300)
     run(backend, prompts, LONG)
     assert len(parts(backend)) > 3
-    assert "".join(last(request) for request in parts(backend)) == LONG
+    assert "".join(last_message(request) for request in parts(backend)) == LONG
 
 
 def test_parts_end_with_paragraphs(prompts):
     """A long document is cut at paragraph borders only, where paragraphs fit."""
     backend = ScriptedBackend(gist, context=300)
     run(backend, prompts, LONG)
-    assert all(last(request).endswith("\n\n") for request in parts(backend)[:-1])
+    assert all(last_message(request).endswith("\n\n") for request in parts(backend)[:-1])
 
 
 def test_parts_of_all_documents_are_one_job(prompts):
@@ -74,14 +74,14 @@ def test_the_parts_are_merged(prompts):
     backend = ScriptedBackend(gist, context=300)
     answer = result(run(backend, prompts, LONG))
     merge = backend.requests[-1]
-    assert everything(merge).startswith("merge ")
-    assert last(merge) == "\n\n".join(gist(request) for request in parts(backend))
+    assert all_messages(merge).startswith("merge ")
+    assert last_message(merge) == "\n\n".join(gist(request) for request in parts(backend))
     assert answer.text == gist(merge)
 
 
 def test_merging_goes_on_until_it_fits(prompts):
     """Summaries that together do not fit either are merged in stages."""
-    backend = ScriptedBackend(lambda request: " ".join(last(request).split()[:40]), context=300)
+    backend = ScriptedBackend(lambda request: " ".join(last_message(request).split()[:40]), context=300)
     answer = result(run(backend, prompts, LONG * 4))
     assert int(backend.requests[-1].id.split(".")[1]) > 1
     assert answer.text.startswith("The first line.")
@@ -129,12 +129,12 @@ def test_a_paragraph_larger_than_the_context_is_cut(prompts):
     text = "A sentence of five words. " * 200
     backend = ScriptedBackend(gist, context=300)
     result(run(backend, prompts, text))
-    assert "".join(last(request) for request in parts(backend)) == text
+    assert "".join(last_message(request) for request in parts(backend)) == text
 
 
 def test_summaries_that_do_not_shrink_end_in_an_error(prompts):
     """A model whose summaries are as long as their texts is given up with ContextOverflow, after few stages."""
-    backend = ScriptedBackend(last, context=300, obeys_limits=False)
+    backend = ScriptedBackend(last_message, context=300, obeys_limits=False)
     failed = error(run(backend, prompts, LONG))
     assert isinstance(failed, ContextOverflow) and failed.tokens > failed.context == 300
     assert len(backend.requests) < 6 * len(parts(backend))
@@ -156,7 +156,7 @@ def of_part(number, bad, *, tries=2):
     seen = []
 
     def answer(request):
-        if f"part={number}/" not in everything(request) or len(seen) == tries:
+        if f"part={number}/" not in all_messages(request) or len(seen) == tries:
             return gist(request)
         seen.append(request)
         return bad
@@ -166,8 +166,8 @@ def of_part(number, bad, *, tries=2):
 
 def lines_of(backend, number):
     """Return the first and the last line of the document that a part's text holds."""
-    before = sum(last(request).count("\n") for request in parts(backend)[: number - 1])
-    return before + 1, before + last(parts(backend)[number - 1]).rstrip().count("\n") + 1
+    before = sum(last_message(request).count("\n") for request in parts(backend)[: number - 1])
+    return before + 1, before + last_message(parts(backend)[number - 1]).rstrip().count("\n") + 1
 
 
 @pytest.mark.parametrize("bad", ["", " \n", "word " * 5000], ids=["empty", "blank", "cut"])
@@ -175,13 +175,13 @@ def test_a_bad_answer_about_a_part_is_asked_for_again(prompts, bad):
     """An empty or a cut answer about a part is asked for once more, sampled otherwise, and the second one counts."""
     backend = ScriptedBackend(of_part(2, bad, tries=1), context=300)
     events = run(backend, prompts, LONG)
-    first, second = [request for request in backend.requests if "part=2/" in everything(request)]
-    assert last(first) == last(second) and second.sampling.temperature > first.sampling.temperature == 0
+    first, second = [request for request in backend.requests if "part=2/" in all_messages(request)]
+    assert last_message(first) == last_message(second) and second.sampling.temperature > first.sampling.temperature == 0
     assert second.max_tokens == first.max_tokens * (2 if "word" in bad else 1)
     answer = result(events)
     assert (answer.cut, answer.incomplete, answer.warnings, notices(events)) == (False, None, (), [])
     assert (answer.fields, answer.finish_reason) == ({"missing": []}, FinishReason.STOP)
-    assert gist(first) in last(backend.requests[-1])
+    assert gist(first) in last_message(backend.requests[-1])
 
 
 @pytest.mark.parametrize(
@@ -212,25 +212,25 @@ def test_a_missing_part_of_a_later_stage_has_the_lines_that_it_is_about(prompts)
 
     def answer(request):
         merged = request.id.split(".")[1] == "1" and request.id.split(".")[2] == "1"
-        return "" if merged else " ".join(last(request).split()[:40])
+        return "" if merged else " ".join(last_message(request).split()[:40])
 
     backend = ScriptedBackend(answer, context=300)
     answer = result(run(backend, prompts, LONG * 4))
     (missing,) = answer.incomplete.parts
     (merge, _again) = [request for request in backend.requests if request.id.startswith("0.1.1")]
-    covered = [r for r in parts(backend) if answer_of(r) in last(merge)]
+    covered = [r for r in parts(backend) if answer_of(r) in last_message(merge)]
     assert (missing.stage, missing.part, missing.first_line) == (1, 1, 1)
-    assert missing.last_line == "".join(last(request) for request in covered).rstrip().count("\n") + 1
+    assert missing.last_line == "".join(last_message(request) for request in covered).rstrip().count("\n") + 1
     assert answer.warnings[0].startswith(f"lines 1 to {missing.last_line}, part 1 of {missing.parts} of stage 2: ")
 
 
 def answer_of(request):
-    return " ".join(last(request).split()[:40])
+    return " ".join(last_message(request).split()[:40])
 
 
 def test_a_model_that_says_nothing_fails_the_document(prompts):
     """A document of whose parts none is answered, and one without a summary, fail; others go on."""
-    backend = ScriptedBackend(lambda r: gist(r) if "four" in last(r) else "", context=300)
+    backend = ScriptedBackend(lambda r: gist(r) if "four" in last_message(r) else "", context=300)
     events = run(backend, prompts, LONG, SHORT, "four five six")
     failed = of(ItemFailed, events)
     assert sorted((end.item, type(end.error), end.error.exit_code) for end in failed) == [
@@ -238,7 +238,7 @@ def test_a_model_that_says_nothing_fails_the_document(prompts):
         (1, EmptyAnswer, 1),
     ]
     assert [answer.item for answer in of(Result, events)] == [2]
-    assert max(Counter(last(request) for request in backend.requests).values()) == 2
+    assert max(Counter(last_message(request) for request in backend.requests).values()) == 2
 
 
 def test_an_empty_summary_is_asked_for_again(prompts):
@@ -251,7 +251,7 @@ def test_an_empty_summary_is_asked_for_again(prompts):
 def test_the_users_sampling_stays(prompts):
     """Greedy sampling that the user chose would answer the same, so an empty answer is not asked for again."""
     backend = ScriptedBackend(lambda _: "")
-    assert isinstance(error(run(backend, prompts, SHORT, options=Options(temperature=0))), EmptyAnswer)
+    assert isinstance(error(run(backend, prompts, SHORT, options=GenerationOptions(temperature=0))), EmptyAnswer)
     assert len(backend.requests) == 1
 
 
@@ -259,12 +259,12 @@ def test_the_users_sampling_stays(prompts):
 def test_a_limit_of_the_user_holds_where_the_text_fits_beside_a_shorter_answer_only(prompts, limit):
     """A text that fits one request beside the answer of a part, but not beside the user's, gets the user's limit."""
     backend = ScriptedBackend(lambda _: "word " * 5000, context=1000)
-    text = "filler " * (1000 - 60 - tokens_for(50))
-    answer = result(run(backend, prompts, text, options=Options(max_tokens=limit), words=50))
+    text = "filler " * (1000 - 60 - max_summary_tokens(50))
+    answer = result(run(backend, prompts, text, options=GenerationOptions(max_tokens=limit), words=50))
     (request,) = backend.requests
     assert request.max_tokens == limit
     free = 1000 - backend.prompt_tokens(request)
-    assert words(answer.text) == min(limit, free)
+    assert count_words(answer.text) == min(limit, free)
     assert answer.cut is (limit > free)
 
 
@@ -277,8 +277,8 @@ def test_the_automatic_limit_cuts(prompts):
 def test_the_users_limit_holds_for_the_summary_only(prompts):
     """The user's limit ends the summary, which counts as complete; the parts have limits of their own."""
     backend = ScriptedBackend(lambda _: "word " * 20, context=300)
-    answer = result(run(backend, prompts, LONG, options=Options(max_tokens=5)))
-    assert (answer.cut, answer.finish_reason, words(answer.text)) == (False, FinishReason.LENGTH, 5)
+    answer = result(run(backend, prompts, LONG, options=GenerationOptions(max_tokens=5)))
+    assert (answer.cut, answer.finish_reason, count_words(answer.text)) == (False, FinishReason.LENGTH, 5)
     assert answer.warnings == ()
 
 
@@ -287,16 +287,16 @@ def test_words_reach_prompt_and_limit(prompts):
     backend = ScriptedBackend(gist)
     run(backend, prompts, SHORT, words=20)
     (request,) = backend.requests
-    assert "words=20 " in everything(request)
-    assert request.max_tokens == tokens_for(20)
+    assert "words=20 " in all_messages(request)
+    assert request.max_tokens == max_summary_tokens(20)
 
 
 def test_the_style_is_for_the_last_stage(prompts):
     """The summary is written in the wanted style; the parts are written as paragraphs."""
     backend = ScriptedBackend(gist, context=300)
     run(backend, prompts, LONG, style="headline")
-    assert {"style=paragraph" in everything(request) for request in parts(backend)} == {True}
-    assert "style=headline" in everything(backend.requests[-1])
+    assert {"style=paragraph" in all_messages(request) for request in parts(backend)} == {True}
+    assert "style=headline" in all_messages(backend.requests[-1])
 
 
 def test_a_blank_document_fails_alone(prompts):
@@ -307,9 +307,9 @@ def test_a_blank_document_fails_alone(prompts):
 
 
 def test_an_unreadable_file_is_passed_on(prompts):
-    """A failure among the inputs keeps its place and its error."""
+    """A failure among the inputs keeps its position and its error."""
     missing = ItemFailed(0, "gone", MissingError("gone", kind="input"))
-    events = list(summarize(ScriptedBackend(gist), prompts, [Document("a", SHORT), missing], Options()))
+    events = list(summarize(ScriptedBackend(gist), prompts, [Document("a", SHORT), missing], GenerationOptions()))
     (failed,) = of(ItemFailed, events)
     assert (failed.item, failed.name, failed.error) == (1, "gone", missing.error)
 
@@ -326,7 +326,7 @@ def test_no_document_at_all(prompts):
 def test_a_failing_part_fails_its_document_alone(prompts, reply, kind):
     """When a part fails, its document fails once and its other parts are cancelled; other documents go on."""
     backend = ScriptedBackend(
-        lambda r: reply if "part=1/" in everything(r) and "part=1/1" not in everything(r) else Reply("fine " * 9),
+        lambda r: reply if "part=1/" in all_messages(r) and "part=1/1" not in all_messages(r) else Reply("fine " * 9),
         context=300,
     )
     events = run(backend, prompts, LONG, SHORT)
@@ -337,8 +337,8 @@ def test_a_failing_part_fails_its_document_alone(prompts, reply, kind):
 
 def test_closing_cancels_all_parts(prompts):
     """Closing the iterator cancels every request that is under way."""
-    backend = ScriptedBackend(lambda r: "so" if "part=1/" in everything(r) else Reply(stalls=True), context=300)
-    events = summarize(backend, prompts, [Document("a", LONG)], Options())
+    backend = ScriptedBackend(lambda r: "so" if "part=1/" in all_messages(r) else Reply(stalls=True), context=300)
+    events = summarize(backend, prompts, [Document("a", LONG)], GenerationOptions())
     while next(events) != Progress(1, len(parts(backend)), "parts"):
         pass
     events.close()

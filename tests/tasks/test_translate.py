@@ -1,16 +1,17 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted import Reply, ScriptedBackend, last
+from scripted import Reply, ScriptedBackend, last_message
 from tasks.helpers import error, notices, of, result, streamed
 
-from llmcli.documents.reading import Document
+from llmcli.documents.file_reader import Document
 from llmcli.documents.segments import Segment
 from llmcli.errors import ContextOverflow, InternalError, MissingError, TimedOut
-from llmcli.tasks.base import Options
-from llmcli.tasks.languages import parse_language
-from llmcli.tasks.translate import PROMPT, Job, translate
-from llmcli.tasks.translation.remembered import Remembered
+from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.translate import PROMPT, translate
+from llmcli.tasks.translation.languages import parse_language
+from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
+from llmcli.tasks.translation.per_file.target_file import TranslationJob
 from llmcli.tasks.translation.translator import Translator
 from llmcli.types import Delta, FinishReason, ItemFailed, Progress, Result, Usage
 
@@ -19,18 +20,18 @@ TEXT = "# Title\r\n\r\n  An indented\r\n  paragraph of two lines.  \r\n\r\n\r\n-
 
 
 def shout(request):
-    return last(request).upper()
+    return last_message(request).upper()
 
 
 def translator(backend, prompts, *, options=None, **more):
     """Return a translator into French with the terse prompt."""
-    return Translator(backend, prompts.get(PROMPT), options or Options(), FRENCH, model_id="m", **more)
+    return Translator(backend, prompts.get(PROMPT), options or GenerationOptions(), FRENCH, model_id="m", **more)
 
 
 def run(backend, prompts, *texts, options=None, bom=False, name="doc{}.txt", memory=None, report=None, **more):
     by = translator(backend, prompts, options=options, **more)
-    jobs = [Job(Document(name.format(index), text, bom=bom), by) for index, text in enumerate(texts)]
-    return list(translate(jobs, remembered=Remembered(memory), report=report))
+    jobs = [TranslationJob(Document(name.format(index), text, bom=bom), by) for index, text in enumerate(texts)]
+    return list(translate(jobs, remembered=TranslationMemoryCache(memory), report=report))
 
 
 def once(text, bad):
@@ -38,7 +39,7 @@ def once(text, bad):
     seen = []
 
     def answer(request):
-        if last(request) == text and not seen:
+        if last_message(request) == text and not seen:
             seen.append(request)
             return bad
         return shout(request)
@@ -81,16 +82,16 @@ def test_an_empty_document_gives_an_empty_text(prompts):
 
 def test_the_language_reaches_the_prompt(tmp_path):
     """The built-in prompt file names the language in English."""
-    from llmcli.templates import Library
+    from llmcli.prompts import PromptLibrary
 
     backend = ScriptedBackend(lambda _: "salut")
-    run(backend, Library(tmp_path), "Hello there")
+    run(backend, PromptLibrary(tmp_path), "Hello there")
     assert "French" in backend.requests[0].messages[-1].content
 
 
 def test_output_is_streamed_in_order(prompts):
     """A paragraph that is done early waits for the ones before it."""
-    backend = ScriptedBackend(lambda r: "a very long answer indeed" if last(r) == "first" else "done")
+    backend = ScriptedBackend(lambda r: "a very long answer indeed" if last_message(r) == "first" else "done")
     events = run(backend, prompts, "first\n\nsecond\n\nthird\n")
     assert [delta.text for delta in of(Delta, events)] == ["a very long answer indeed", "\n\ndone", "\n\ndone", "\n"]
     assert streamed(events) == result(events).text
@@ -152,7 +153,7 @@ def test_the_second_try_differs(prompts):
 
 def test_what_fails_twice_keeps_its_source(prompts):
     """A paragraph that fails twice is left in the source language, reported with its line, and the item is partial."""
-    backend = ScriptedBackend(lambda r: "" if last(r) == "two" else shout(r))
+    backend = ScriptedBackend(lambda r: "" if last_message(r) == "two" else shout(r))
     events = run(backend, prompts, "one\n\n\n two\n\nthree\n")
     answer = result(events)
     assert (answer.text, answer.cut, answer.fields["untranslated"]) == ("ONE\n\n\n two\n\nTHREE\n", True, 1)
@@ -170,26 +171,29 @@ def test_a_runaway_is_stopped_early(prompts):
 def test_a_limit_of_the_user_cuts_no_translation(prompts):
     """A segment that the user's limit cuts is left as it was, said with its line, and not asked for at length again."""
     backend = ScriptedBackend(shout)
-    events = run(backend, prompts, "one two three\n\nfour\n", options=Options(max_tokens=2))
+    events = run(backend, prompts, "one two three\n\nfour\n", options=GenerationOptions(max_tokens=2))
     answer = result(events)
     assert (answer.text, answer.cut, answer.finish_reason) == ("one two three\n\nFOUR\n", True, FinishReason.LENGTH)
     assert notices(events) == ["line 1: left untranslated: the answer did not come to its end within 2 tokens"]
-    assert (answer.incomplete.left, answer.incomplete.total, answer.incomplete.limited) == (1, 2, True)
-    assert [(last(request), request.max_tokens) for request in backend.requests] == [("one two three", 2), ("four", 2)]
+    assert (answer.incomplete.unfinished, answer.incomplete.total, answer.incomplete.limited) == (1, 2, True)
+    assert [(last_message(request), request.max_tokens) for request in backend.requests] == [
+        ("one two three", 2),
+        ("four", 2),
+    ]
 
 
 def test_sentences_may_fit_a_limit_that_their_paragraph_does_not(prompts):
     """A paragraph that the user's limit cuts is translated sentence by sentence."""
     backend = ScriptedBackend(shout)
-    answer = result(run(backend, prompts, "One two. Three four.\n", options=Options(max_tokens=2)))
+    answer = result(run(backend, prompts, "One two. Three four.\n", options=GenerationOptions(max_tokens=2)))
     assert (answer.text, answer.cut, answer.finish_reason) == ("ONE TWO. THREE FOUR.\n", False, FinishReason.STOP)
 
 
 def test_what_is_left_is_counted(prompts):
     """The result says of how many segments how many were left, repeated ones included."""
-    backend = ScriptedBackend(lambda r: shout(r) if last(r) == "good" else "")
+    backend = ScriptedBackend(lambda r: shout(r) if last_message(r) == "good" else "")
     answer = result(run(backend, prompts, "bad\n\ngood\n\nbad\n\nworse\n"))
-    assert (answer.incomplete.left, answer.incomplete.total, answer.incomplete.limited) == (3, 4, False)
+    assert (answer.incomplete.unfinished, answer.incomplete.total, answer.incomplete.limited) == (3, 4, False)
     assert (answer.fields["untranslated"], answer.fields["segments"]) == (3, 4)
 
 
@@ -207,7 +211,7 @@ def test_no_room_for_text(prompts):
 )
 def test_a_failure_leaves_what_was_delivered(prompts, reply, kind):
     """Paragraphs before a failure stand, those after it are not delivered, other documents go on."""
-    backend = ScriptedBackend(lambda r: reply if last(r) == "b" else Reply(shout(r)))
+    backend = ScriptedBackend(lambda r: reply if last_message(r) == "b" else Reply(shout(r)))
     events = run(backend, prompts, "a\n\nb\n\nc\n", "d\n")
     assert isinstance(error(events), kind)
     assert streamed(events) == "A"
@@ -215,18 +219,20 @@ def test_a_failure_leaves_what_was_delivered(prompts, reply, kind):
 
 
 def test_an_unreadable_file_is_passed_on(prompts):
-    """A failure among the inputs keeps its place and its error."""
+    """A failure among the inputs keeps its position and its error."""
     missing = ItemFailed(0, "gone", MissingError("gone", kind="input"))
     by = translator(ScriptedBackend(shout), prompts)
-    events = list(translate([Job(Document("a", "x\n"), by), missing, Job(Document("b", "y\n"), by)]))
+    events = list(
+        translate([TranslationJob(Document("a", "x\n"), by), missing, TranslationJob(Document("b", "y\n"), by)])
+    )
     assert [failed.item for failed in of(ItemFailed, events)] == [1]
     assert streamed(events, 2) == "Y\n"
 
 
 def test_closing_cancels(prompts):
     """Closing the iterator cancels the paragraphs under way."""
-    backend = ScriptedBackend(lambda r: "A" if last(r) == "a" else Reply(stalls=True))
-    events = translate([Job(Document("d", "a\n\nb\n\nc\n"), translator(backend, prompts))])
+    backend = ScriptedBackend(lambda r: "A" if last_message(r) == "a" else Reply(stalls=True))
+    events = translate([TranslationJob(Document("d", "a\n\nb\n\nc\n"), translator(backend, prompts))])
     while not isinstance(next(events), Delta):
         pass
     events.close()
@@ -244,12 +250,12 @@ def test_translations_are_soon_on_disk(prompts, monkeypatch, cost, groups):
     class Disk:
         """A memory whose writing takes its time."""
 
-        def add(self, entries):
+        def add_units(self, entries):
             written.append(len(entries))
             clock[0] += cost
 
-    monkeypatch.setattr("llmcli.tasks.translation.remembered.time.monotonic", lambda: clock[0])
-    remembered = Remembered(Disk())
+    monkeypatch.setattr("llmcli.tasks.translation.per_file.memory_cache.time.monotonic", lambda: clock[0])
+    remembered = TranslationMemoryCache(Disk())
     by = translator(ScriptedBackend(), prompts)
     for index in range(5):
         clock[0] += 0.07

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.worker import place, start
+from llmcli.worker import runtime_dir
+from llmcli.worker.client import launcher
 
 ROOT = Path(__file__).parents[2]
 SHORT = ("--max-tokens", "4", "--temperature", "0", "--no-stdin")
@@ -54,16 +55,16 @@ class Shell:
 
     def statuses(self) -> list[dict]:
         """Return what the workers say of themselves."""
-        return start.statuses(self.runtime)
+        return launcher.list_statuses(self.runtime)
 
     def worker(self) -> dict:
         """Return what the only worker says of itself."""
         (status,) = self.statuses()
         return status
 
-    def place(self) -> place.Place:
-        """Return the place of the only worker."""
-        (found,) = place.places(self.runtime)
+    def paths(self) -> runtime_dir.WorkerPaths:
+        """Return the paths of the only worker."""
+        (found,) = runtime_dir.list_worker_paths(self.runtime)
         return found
 
 
@@ -72,7 +73,7 @@ def runtime():
     """Return a directory whose path is short enough for sockets."""
     directory = Path(tempfile.mkdtemp(prefix="llm", dir="/tmp"))
     yield directory
-    for status in start.statuses(directory):
+    for status in launcher.list_statuses(directory):
         with suppress(ProcessLookupError):
             os.kill(status["pid"], signal.SIGKILL)
     shutil.rmtree(directory, ignore_errors=True)
@@ -99,7 +100,7 @@ def wait_until(holds, seconds: float = 20.0):
 
 
 def gone(pid: int) -> bool:
-    """Say whether a process is no more, or a corpse that nobody has buried."""
+    """Return whether a process has ended, reaped or not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:

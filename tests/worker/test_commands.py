@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from llmcli import processes
-from llmcli.cli import main, wiring
-from llmcli.cli.world import World
-from llmcli.worker import start
+from llmcli import child_processes
+from llmcli.cli import main
+from llmcli.cli.console.environment import Environment
+from llmcli.runtime import backend_factory
+from llmcli.worker.client import launcher
 
 from .conftest import SHORT, gone, wait_until
 
@@ -35,7 +36,7 @@ def llm(shell, tmp_path):
             (tmp_path / "err").open("wb") as err,
             Path("/dev/null").open("rb") as null,
         ):
-            code = main.main(list(argv), World(null.fileno(), out.fileno(), err.fileno(), shell.environ()))
+            code = main.main(list(argv), Environment(null.fileno(), out.fileno(), err.fileno(), shell.environ()))
         return code, (tmp_path / "out").read_text(), (tmp_path / "err").read_text()
 
     return call
@@ -111,10 +112,10 @@ def test_a_runtime_directory_of_others_is_told(shell, llm):
 
 @pytest.fixture
 def deadly(monkeypatch):
-    """Let workers die of a word (see ``crashing``)."""
+    """Let workers die of a word (see ``crashing_worker``)."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    usual = processes.command
-    monkeypatch.setattr(processes, "command", lambda _module, *words: usual("crashing", *words))
+    usual = child_processes.module_command
+    monkeypatch.setattr(child_processes, "module_command", lambda _module, *words: usual("crashing_worker", *words))
 
 
 @pytest.mark.usefixtures("deadly")
@@ -153,8 +154,8 @@ def hung(llm, shell):
 @pytest.fixture
 def hasty(monkeypatch):
     """Wait a moment only for answers that never come; a worker that is merely late still has its pid in every list."""
-    monkeypatch.setattr(start, "_ANSWER", 0.2)
-    monkeypatch.setattr(start, "_PATIENCE", 0.2)
+    monkeypatch.setattr(launcher, "_STATUS_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(launcher, "_WAIT_TIMEOUT_S", 0.2)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -179,7 +180,7 @@ def test_a_listener_that_says_nothing_is_no_worker(shell, llm):
 
 def test_a_command_does_without_a_hung_worker(hung, shell, llm, monkeypatch):
     """It says so with -v, and gives its answer."""
-    monkeypatch.setattr(wiring, "_SILENCE", 0.2)
+    monkeypatch.setattr(backend_factory, "_GREETING_TIMEOUT_S", 0.2)
     code, out, err = llm(*ASK, "-v")
     assert code == 0 and out and "does not answer" in err and "in this process" in err
     assert f"llm worker stop {hung}" in err, "without a name all would be stopped"
@@ -205,7 +206,7 @@ def test_nothing_is_left_of_a_worker_that_ended(shell, llm):
 
 
 def test_the_socket_of_a_killed_worker_goes_with_the_next_look(shell, llm):
-    """Nobody listens there."""
+    """It has no listener."""
     shell(*ASK)
     pid = shell.worker()["pid"]
     os.kill(pid, signal.SIGKILL)
@@ -214,7 +215,7 @@ def test_the_socket_of_a_killed_worker_goes_with_the_next_look(shell, llm):
 
 
 def test_stop_ends_at_ctrl_c(shell):
-    """The worker lets its answers end, for which nobody has to wait."""
+    """The worker lets its answers end; the command need not wait for that."""
     answering = shell.start("ask", "hello", "--no-stdin", "--ctx", "8192", "--max-tokens", "8000")
     status = wait_until(lambda: [status for status in shell.statuses() if status.get("active")])[0]
     stopping = shell.start("worker", "stop")

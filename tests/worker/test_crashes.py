@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from llmcli import processes
-from llmcli.backends.base import run
-from llmcli.backends.worker import WorkerBackend
-from llmcli.errors import InternalError, TryAgain
+from llmcli import child_processes
+from llmcli.backends.base import run_requests
+from llmcli.backends.worker_backend import WorkerBackend
+from llmcli.errors import InternalError, TemporaryFailure
 from llmcli.interrupt import Interrupt
 from llmcli.types import EngineOptions, Finished, FinishReason, Message, Priority, Request, Role, Sampling
-from llmcli.worker import client, crash, place, start
-from llmcli.worker.start import Plan, Starter
+from llmcli.worker import crash_reason, runtime_dir
+from llmcli.worker.client import channel, launcher
+from llmcli.worker.client.launcher import WorkerConfig, WorkerLauncher
 
 from .conftest import SHORT, gone, wait_until
 
@@ -37,40 +38,42 @@ def bulk(number: int, text: str, priority=Priority.BULK) -> Request:
 
 @pytest.fixture
 def starting(shell, monkeypatch):
-    """Return a function from a module to a starter that runs it as the worker."""
+    """Return a function from a module to a launcher that runs it as the worker."""
     monkeypatch.syspath_prepend(str(HERE))
-    usual = processes.command
+    usual = child_processes.module_command
 
-    def starter(module):
-        monkeypatch.setattr(processes, "command", lambda _module, *words: usual(module, *words))
-        return _starter(shell)
+    def worker_launcher(module):
+        monkeypatch.setattr(child_processes, "module_command", lambda _module, *words: usual(module, *words))
+        return _make_launcher(shell)
 
-    return starter
-
-
-def _starter(shell):
-    plan = Plan(str(shell.model), "tiny", "id", None, 60.0, str(shell.directory / "tiny.log"))
-    found = place.Place(place.directory(shell.environ()), place.key(shell.model, None, shell.environ()))
-    return Starter(found, plan, dict(os.environ))
+    return worker_launcher
 
 
-@pytest.fixture
-def starter(starting):
-    """Return a starter whose workers die of a word (see ``crashing``)."""
-    return starting("crashing")
+def _make_launcher(shell):
+    plan = WorkerConfig(str(shell.model), "tiny", "id", None, 60.0, str(shell.directory / "tiny.log"))
+    found = runtime_dir.WorkerPaths(
+        runtime_dir.find_runtime_dir(shell.environ()), runtime_dir.worker_key(shell.model, None, shell.environ())
+    )
+    return WorkerLauncher(found, plan, dict(os.environ))
 
 
 @pytest.fixture
-def backend(starter):
+def worker_launcher(starting):
+    """Return a launcher whose workers die of a word (see ``crashing_worker``)."""
+    return starting("crashing_worker")
+
+
+@pytest.fixture
+def backend(worker_launcher):
     """Return a backend on such a worker."""
-    backend = WorkerBackend(starter, EngineOptions(), Interrupt())
+    backend = WorkerBackend(worker_launcher, EngineOptions(), Interrupt())
     yield backend
     backend.close()
 
 
 def ends(backend, requests):
     """Return the last event of each request."""
-    return {event.id: event for event in run(backend, requests) if isinstance(event, Finished)}
+    return {event.id: event for event in run_requests(backend, requests) if isinstance(event, Finished)}
 
 
 @pytest.mark.parametrize("fatal", [0, 7, 19])
@@ -109,7 +112,7 @@ def test_an_interactive_request_is_not_tried_again(backend):
 def test_a_job_after_a_crash_between_jobs_finds_a_worker(backend):
     """What was killed while idle is no crash of anything."""
     assert ends(backend, [bulk(0, "text")])["r0"].error is None
-    (status,) = start.statuses(backend.starter.place.socket.parent)
+    (status,) = launcher.list_statuses(backend.launcher.paths.socket.parent)
     os.kill(status["pid"], signal.SIGKILL)
     wait_until(lambda: gone(status["pid"]))
     assert ends(backend, [bulk(1, "text")])["r1"].error is None
@@ -117,10 +120,10 @@ def test_a_job_after_a_crash_between_jobs_finds_a_worker(backend):
 
 
 def test_a_worker_that_is_told_to_end_as_a_request_comes(backend):
-    """It answers, or says that it has not begun, and then the next one does: nobody sees a crash."""
-    directory = backend.starter.place.socket.parent
+    """It answers, or says that it has not begun, and then the next one does: no crash is reported."""
+    directory = backend.launcher.paths.socket.parent
     for number in range(5):
-        (status,) = wait_until(lambda: backend._begun() and start.statuses(directory))
+        (status,) = wait_until(lambda: backend._ensure_channel() and launcher.list_statuses(directory))
         with backend.open() as job:
             os.kill(status["pid"], signal.SIGSTOP)
             job.submit(bulk(number, "hello", Priority.INTERACTIVE))
@@ -135,8 +138,8 @@ def test_a_worker_that_is_told_to_end_as_a_request_comes(backend):
 def test_what_is_asked_of_a_worker_that_ends_the_next_one_answers(backend):
     """Also while the model is being loaded, which `llm ask` waits for."""
     for _ in range(5):
-        backend._begun()
-        os.kill(backend.starter.pid, signal.SIGTERM)
+        backend._ensure_channel()
+        os.kill(backend.launcher.pid, signal.SIGTERM)
         backend._info = None
         assert backend.info().model == "tiny"
         assert backend.count([bulk(0, "hello")])[0][0] > 0
@@ -144,22 +147,22 @@ def test_what_is_asked_of_a_worker_that_ends_the_next_one_answers(backend):
 
 @pytest.mark.parametrize("how", ["SIGTERM", "told"])
 def test_a_worker_that_loads_a_large_model_ends_when_it_is_told_to(starting, how):
-    """At once, though nothing is loaded yet: who waits for it goes to the next worker, or is told that this one ends."""
-    starter = starting("loading")
-    directory = starter.place.socket.parent
-    backend = WorkerBackend(starter, EngineOptions(), Interrupt(timeout=60))
+    """At once, though nothing is loaded yet: waiting commands go to the next worker, or are told that this one ends."""
+    worker_launcher = starting("loading_worker")
+    directory = worker_launcher.paths.socket.parent
+    backend = WorkerBackend(worker_launcher, EngineOptions(), Interrupt(timeout=60))
     ended, pids = [], set()
-    collecting = threading.Thread(target=lambda: ended.extend(run(backend, [bulk(0, "hello")])))
+    collecting = threading.Thread(target=lambda: ended.extend(run_requests(backend, [bulk(0, "hello")])))
     collecting.start()
-    with client.connect(starter.place.socket) as connected:
+    with channel.connect_socket(worker_launcher.paths.socket) as connected:
         body = b'{"messages": [{"role": "user", "content": "hello"}]}'
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         connected.sendall(head.encode() + body)
-        wait_until(lambda: [s for s in start.statuses(directory) if s.get("active", 0) >= 2])
+        wait_until(lambda: [s for s in launcher.list_statuses(directory) if s.get("active", 0) >= 2])
         while collecting.is_alive():
-            for status in [s for s in start.statuses(directory) if s.get("active")]:
+            for status in [s for s in launcher.list_statuses(directory) if s.get("active")]:
                 if how == "told":
-                    assert client.ask(status["socket"], "POST", "/llm/stop", {})["ends"]
+                    assert channel.request_json(status["socket"], "POST", "/llm/stop", {})["ends"]
                 else:
                     os.kill(status["pid"], signal.SIGTERM)
                 wait_until(lambda pid=status["pid"]: gone(pid))
@@ -167,29 +170,29 @@ def test_a_worker_that_loads_a_large_model_ends_when_it_is_told_to(starting, how
             time.sleep(0.02)
         assert connected.recv(100).startswith(b"HTTP/1.1 503")
     (end,) = ended
-    assert end.error.detail == crash.TOLD and len(pids) > 1
+    assert end.error.detail == crash_reason.STOP_REQUESTED and len(pids) > 1
     backend.close()
 
 
-def test_a_full_process_table_is_no_crash(starter, monkeypatch):
+def test_a_full_process_table_is_no_crash(worker_launcher, monkeypatch):
     """The caller is told that there is no worker, and no socket is left."""
 
     def refuse(*_args, **_how):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    with pytest.raises(TryAgain, match="Resource temporarily unavailable"):
-        starter.connect()
-    assert not starter.place.socket.exists()
+    with pytest.raises(TemporaryFailure, match="Resource temporarily unavailable"):
+        worker_launcher.connect()
+    assert not worker_launcher.paths.socket.exists()
 
 
-def test_a_starter_that_hangs_is_not_waited_for(starter, monkeypatch):
-    """Somebody was stopped while he held the lock."""
-    monkeypatch.setattr(start, "_PATIENCE", 0.05)
-    with place.Place(starter.place.socket.parent, starter.place.key).lock() as ours:
+def test_a_launcher_that_hangs_is_not_waited_for(worker_launcher, monkeypatch):
+    """A process was stopped while it held the lock."""
+    monkeypatch.setattr(launcher, "_WAIT_TIMEOUT_S", 0.05)
+    with runtime_dir.WorkerPaths(worker_launcher.paths.socket.parent, worker_launcher.paths.key).hold_lock() as ours:
         assert ours
-        with pytest.raises(TryAgain):
-            starter.connect()
+        with pytest.raises(TemporaryFailure):
+            worker_launcher.connect()
 
 
 def test_a_kill_in_the_middle_of_an_answer(shell):
@@ -221,7 +224,7 @@ def test_causes_are_read_from_the_log(tmp_path):
 
     def detail(text, code=None):
         log.write_text(head + "2026-01-01T00:00:00+0000 16 aborts: old\n" + head + text)
-        return crash.cause(log, code).detail
+        return crash_reason.find_crash_reason(log, code).detail
 
     assert detail("2026-01-01T00:00:00+0000 17 aborts: /src/ggml.c:5: GGML_ASSERT(x) failed\n").startswith("ggml.c:5: ")
     assert (
@@ -234,7 +237,7 @@ def test_causes_are_read_from_the_log(tmp_path):
     assert "told to end" in detail("2026-01-01T00:00:00+0000 17 ends: SIGTERM\n")
     assert "killed" in detail("") and "killed" in detail("", -9)
     assert "signal 4" in detail("", -4)
-    assert "killed" in crash.cause(tmp_path / "none", None).detail
+    assert "killed" in crash_reason.find_crash_reason(tmp_path / "none", None).detail
 
 
 def test_the_cause_is_that_of_the_worker_that_ended(tmp_path):
@@ -245,11 +248,15 @@ def test_the_cause_is_that_of_the_worker_that_ended(tmp_path):
         f"{words} 11 starts: a, b\n{words} 11 ends: SIGTERM\n{words} 12 starts: a, b\n"
         f"{words} 11 ended\nFatal Python error: Aborted\n"
     )
-    assert crash.cause(log, None, 11).detail == crash.TOLD
-    assert crash.cause(log, None, 12).detail == crash.cause(log, None).detail == "Aborted"
+    assert crash_reason.find_crash_reason(log, None, 11).detail == crash_reason.STOP_REQUESTED
+    assert (
+        crash_reason.find_crash_reason(log, None, 12).detail
+        == crash_reason.find_crash_reason(log, None).detail
+        == "Aborted"
+    )
     log.write_text(f"{words} 11 starts: a, b\n{words} 12 starts: a, b\n{words} 11 ended\n")
-    assert "killed" in crash.cause(log, None, 12).detail
-    assert "killed" in crash.cause(log, None, 99).detail  # who is not known is the last one
+    assert "killed" in crash_reason.find_crash_reason(log, None, 12).detail
+    assert "killed" in crash_reason.find_crash_reason(log, None, 99).detail  # who is not known is the last one
 
 
 @pytest.mark.real

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.worker import client, start
+from llmcli.worker.client import channel, launcher
 
 from .conftest import SHORT, gone, wait_until
 
@@ -59,7 +59,7 @@ def test_it_holds_nothing_of_its_parent(shell, tmp_path):
     fields = (proc / "stat").read_text().rpartition(")")[2].split()
     assert (fields[3], fields[4]) == (str(status["pid"]), "0")  # a session of its own, no terminal
     assert b"secret" not in (proc / "environ").read_bytes()
-    for path, mode in ((shell.runtime, 0o700), (shell.place().socket, 0o600), (Path(status["log"]), 0o600)):
+    for path, mode in ((shell.runtime, 0o700), (shell.paths().socket, 0o600), (Path(status["log"]), 0o600)):
         assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
@@ -103,12 +103,12 @@ def test_deterministic_answers_are_those_of_the_process_alone(shell):
 
 
 def test_a_stale_socket_is_replaced(shell):
-    """One that nobody listens at, as a crash leaves it."""
+    """One without a listener, as a crash leaves it."""
     shell(*ASK)
     pid = shell.worker()["pid"]
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: gone(pid))
-    assert shell.place().socket.exists()
+    assert shell.paths().socket.exists()
     assert shell(*ASK).code == 0
     assert shell.worker()["pid"] != pid
 
@@ -184,7 +184,7 @@ def test_without_a_directory_the_command_runs_the_engine_itself(shell, runtime, 
 def test_another_user_is_refused(shell):
     """Even where the modes would let him in."""
     shell(*ASK)
-    path = shell.place().socket
+    path = shell.paths().socket
     shell.runtime.chmod(0o755)
     path.chmod(0o666)
     code = f"""
@@ -201,7 +201,7 @@ except (ConnectionResetError, BrokenPipeError):
     done = subprocess.run(["python3", "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "b''", done.stderr
     shell.runtime.chmod(0o700)
-    assert client.ask(path, "GET", "/health") == {"status": "ok"}
+    assert channel.request_json(path, "GET", "/health") == {"status": "ok"}
 
 
 def test_a_client_that_goes_cancels_its_requests(shell):
@@ -216,11 +216,11 @@ def test_a_client_that_goes_cancels_its_requests(shell):
 def test_a_client_of_openai_that_goes_cancels_too(shell):
     """Streaming or not."""
     shell(*ASK)
-    path = shell.place().socket
+    path = shell.paths().socket
     body = json.dumps({"messages": [{"role": "user", "content": "x"}], "max_tokens": 30000, "temperature": 0})
     for stream in ("false", "true"):
         text = body[:-1] + f', "stream": {stream}}}'
-        connected = client.connect(path)
+        connected = channel.connect_socket(path)
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n"
         connected.sendall((head + text).encode())
         wait_until(lambda: shell.worker()["active"])
@@ -244,14 +244,14 @@ def test_interactive_requests_go_before_bulk_ones(shell, tmp_path):
 def test_garbage_does_not_hurt_it(shell):
     """Half a request, no HTTP, lines that are none, numbers of the wrong kind."""
     shell(*ASK)
-    path = shell.place().socket
+    path = shell.paths().socket
     head = b"POST /llm/session HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
     def chunk(data):
         return b"%x\r\n%b\r\n" % (len(data), data)
 
     def send(data):
-        with client.connect(path, 0.1) as connected, suppress(TimeoutError, ConnectionResetError):
+        with channel.connect_socket(path, 0.1) as connected, suppress(TimeoutError, ConnectionResetError):
             connected.sendall(data)
             while connected.recv(65536):
                 pass
@@ -325,14 +325,14 @@ def test_a_command_under_limits_starts_no_worker_for_others(shell, limit):
 
 
 def test_a_nice_command_has_a_worker_of_its_own(shell):
-    """Else everybody's would be as slow as it may be."""
+    """Else the worker of all commands would be as slow as this one."""
     shell(*ASK)
     shell(*ASK, preexec_fn=lambda: os.nice(5))
     assert sorted(os.getpriority(os.PRIO_PROCESS, status["pid"]) for status in shell.statuses()) == [0, 5]
 
 
 def test_the_umask_of_a_worker_is_its_own(shell):
-    """Whoever starts it."""
+    """Whichever command starts it."""
     shell(*ASK, umask=0o777)
     status = Path(f"/proc/{shell.worker()['pid']}/status").read_text()
     assert re.search(r"^Umask:\s+0077$", status, re.MULTILINE)
@@ -350,5 +350,5 @@ def test_a_log_that_cannot_be_written_ends_no_worker(shell):
 def test_a_corpse_that_nobody_buries_has_ended():
     """`llm worker stop` waits for no process whose parent does not care."""
     with subprocess.Popen(["true"]) as child:
-        wait_until(lambda: start._is_dead(child.pid))
-    assert not start._is_dead(os.getpid()) and not start._is_dead(child.pid)
+        wait_until(lambda: launcher._is_zombie(child.pid))
+    assert not launcher._is_zombie(os.getpid()) and not launcher._is_zombie(child.pid)

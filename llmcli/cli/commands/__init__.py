@@ -1,1 +1,1 @@
-"""One module a command; the table that names them stands in ``cli/app.py``."""
+"""One module a command; the table that names them stands in ``cli/command_registry.py``."""

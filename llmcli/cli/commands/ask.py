@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmcli.cli import inputs
-from llmcli.cli.context import Context
-from llmcli.cli.options import File, command
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input import inputs
+from llmcli.cli.options import FileOption, command
 from llmcli.types import Priority, TaskEvent
 
 if TYPE_CHECKING:
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     """
 )
 def ask(
-    cli: Context,
+    ctx: CommandContext,
     prompt: Annotated[str | None, typer.Argument(metavar="[PROMPT]", help="The question; - is standard input.")] = None,
-    file: File = None,
+    file: FileOption = None,
 ) -> int:
     """Answer a question, with or without documents."""
-    question, documents = inputs.question(cli, prompt, file or [])
+    question, documents = inputs.read_question(ctx, prompt, file or [])
 
     def task(backend: Backend) -> Iterator[TaskEvent]:
         from llmcli.tasks.ask import ask  # while the model loads
 
-        options = cli.options(priority=Priority.INTERACTIVE, reasoning=True)
-        return ask(backend, cli.prompts, question, documents, options)
+        options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True)
+        return ask(backend, ctx.prompts, question, documents, options)
 
-    return cli.show(task)
+    return ctx.show(task)

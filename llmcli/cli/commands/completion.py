@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from llmcli.cli.completion import Shell, script
-from llmcli.cli.context import Context
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.completion_scripts import Shell, completion_script
 from llmcli.cli.options import command
 
 
@@ -21,9 +21,9 @@ from llmcli.cli.options import command
     """,
 )
 def completion(
-    cli: Context,
+    ctx: CommandContext,
     shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")],
 ) -> int:
     """Print the completion script for a shell."""
-    cli.write(script(shell))
+    ctx.write_stdout(completion_script(shell))
     return 0

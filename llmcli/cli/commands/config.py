@@ -9,26 +9,30 @@ import typer
 
 from llmcli import private_files
 from llmcli.cli import completers
-from llmcli.cli.context import Context
-from llmcli.cli.groups import group
-from llmcli.cli.options import GENERAL, command
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.groups import build_group
+from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.errors import CannotCreate, ConfigError
-from llmcli.settings import KEYS, suggest
+from llmcli.settings import SETTING_SPECS, suggest_settings
 
-_NEW = "# Settings of llm; llm config show lists them with their values. Take the # away from those that you set.\n"
+_CONFIG_TEMPLATE = (
+    "# Settings of llm; llm config show lists them with their values. Take the # away from those that you set.\n"
+)
 
 
-@command(*GENERAL, tolerant=True, examples="llm config path\ncp settings.yaml $(llm config path)")
-def path(cli: Context) -> int:
+@command(*GENERAL_OPTIONS, tolerant=True, examples="llm config path\ncp settings.yaml $(llm config path)")
+def path(ctx: CommandContext) -> int:
     """Print the path of the configuration file."""
-    file = cli.paths.config_file
-    cli.facts({"path": str(file), "exists": private_files.exists(file)}) if cli.flags.json else cli.write(f"{file}\n")
+    file = ctx.paths.config_file
+    ctx.write_record({"path": str(file), "exists": private_files.exists(file)}) if ctx.flags.json else ctx.write_stdout(
+        f"{file}\n"
+    )
     return 0
 
 
-@command(*GENERAL, examples="llm config show\nllm config show ctx\nLLMCLI_CTX=4096 llm config show --json")
+@command(*GENERAL_OPTIONS, examples="llm config show\nllm config show ctx\nLLMCLI_CTX=4096 llm config show --json")
 def show(
-    cli: Context,
+    ctx: CommandContext,
     name: Annotated[
         str | None,
         typer.Argument(metavar="[SETTING]", help="Only this one.", autocompletion=completers.settings),
@@ -38,21 +42,21 @@ def show(
 
     In a pipe, tab-separated: setting, value, origin, meaning.
     """
-    keys = [key for key in KEYS if name in (None, key.name)]
+    keys = [key for key in SETTING_SPECS if name in (None, key.name)]
     if not keys:
-        raise ConfigError(str(name), detail="unknown key", suggestions=suggest(str(name)))
+        raise ConfigError(str(name), detail="unknown key", suggestions=suggest_settings(str(name)))
     rows = []
     for key in keys:
-        value, origin = cli.settings[key.name], cli.settings.origin(key.name)
-        if key.name == "model" and value is None and cli.models.choices.stored_default():
-            value, origin = cli.models.default()
-        shown = value if cli.flags.json else _shown(value)
+        value, origin = ctx.settings[key.name], ctx.settings.origin(key.name)
+        if key.name == "model" and value is None and ctx.models.defaults.stored_default():
+            value, origin = ctx.models.default_model()
+        shown = value if ctx.flags.json else _format_value(value)
         rows.append({"setting": key.name, "value": shown, "origin": origin, "meaning": key.help})
-    cli.table(rows)
+    ctx.write_table(rows)
     return 0
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, dict):
@@ -61,26 +65,29 @@ def _shown(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-@command(*GENERAL, tolerant=True, examples="llm config edit\nEDITOR=nano llm config edit")
-def edit(cli: Context) -> int:
+@command(*GENERAL_OPTIONS, tolerant=True, examples="llm config edit\nEDITOR=nano llm config edit")
+def edit(ctx: CommandContext) -> int:
     """Open the configuration file in your editor and check it afterwards."""
-    from llmcli.cli import editing
-    from llmcli.settings import resolve
+    from llmcli.cli.input import editor
+    from llmcli.settings import resolve_settings
 
-    file = cli.paths.config_file
+    file = ctx.paths.config_file
     fresh = not private_files.exists(file)
     if fresh:
-        _create(file)  # where a dangling link points to, if it is one
-    with editing.editing(file, fresh=fresh):
-        editing.edit(cli, file)
-        resolve({}, {}, file)
+        _create_config(file)  # where a dangling link points to, if it is one
+    with editor.remove_if_unchanged(file, fresh=fresh):
+        editor.edit_file(ctx, file)
+        resolve_settings({}, {}, file)
     return 0
 
 
-def _create(file: Path) -> None:
-    from llmcli.documents.writing import atomic_write
+def _create_config(file: Path) -> None:
+    from llmcli.atomic_file import atomic_write
 
-    lines = [_NEW, *(f"\n# {key.help}\n# {key.name}: {_example(key.default)}\n" for key in KEYS)]
+    lines = [
+        _CONFIG_TEMPLATE,
+        *(f"\n# {key.help}\n# {key.name}: {_example_value(key.default)}\n" for key in SETTING_SPECS),
+    ]
     try:
         private_files.make_directory(file.parent)
     except OSError as error:
@@ -89,10 +96,10 @@ def _create(file: Path) -> None:
         stream.write("".join(lines).encode())
 
 
-def _example(default: object) -> str:
+def _example_value(default: object) -> str:
     if isinstance(default, dict):
         return "{}"
-    return "" if default is None else _shown(default)
+    return "" if default is None else _format_value(default)
 
 
-config = group("Look at the settings, and change them.", {"path": path, "show": show, "edit": edit})
+config = build_group("Look at the settings, and change them.", {"path": path, "show": show, "edit": edit})

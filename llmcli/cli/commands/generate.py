@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from llmcli.cli import inputs
-from llmcli.cli.completers import kinds
-from llmcli.cli.context import Context
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.completers import generate_kinds
+from llmcli.cli.input import inputs
 from llmcli.cli.options import command
 from llmcli.errors import MissingError, UsageError
 
@@ -24,9 +24,10 @@ from llmcli.errors import MissingError, UsageError
     """
 )
 def generate(
-    cli: Context,
+    ctx: CommandContext,
     kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="What to write: article, email, ...", autocompletion=kinds)
+        str | None,
+        typer.Argument(metavar="[KIND]", help="What to write: article, email, ...", autocompletion=generate_kinds),
     ] = None,
     var: Annotated[
         list[str] | None,
@@ -48,20 +49,20 @@ def generate(
     from llmcli.tasks.generate import generate as task
 
     if show_list:
-        if cli.flags.output is not None:
+        if ctx.flags.output is not None:
             raise UsageError("--list goes to standard output, so it takes no --output")
-        return _list(cli, kind)
+        return _list_kinds(ctx, kind)
     if kind is None:
         raise UsageError("which kind of text?", detail="Try: llm generate --list")
-    variables, read = _variables(cli, var or [])
-    text = inputs.stdin_document(cli).text if inputs.stdin_wanted(cli, read) else None
-    options = cli.options()
-    return cli.show(lambda backend: task(backend, cli.prompts, kind, variables, text, options))
+    variables, read = _read_variables(ctx, var or [])
+    text = inputs.read_stdin_document(ctx).text if inputs.reads_stdin(ctx, read) else None
+    options = ctx.generation_options()
+    return ctx.show(lambda backend: task(backend, ctx.prompts, kind, variables, text, options))
 
 
-def _variables(cli: Context, texts: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def _read_variables(ctx: CommandContext, texts: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Return the values of variables, and ``-`` in a list where one of them was standard input."""
-    pairs = [_pair(inputs.argument(text)) for text in texts]
+    pairs = [_parse_assignment(inputs.decode_argument(text)) for text in texts]
     names = [name for name, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -69,35 +70,35 @@ def _variables(cli: Context, texts: Sequence[str]) -> tuple[dict[str, str], list
     read = [value[1:] for _, value in pairs if value == f"@{inputs.STDIN}"]
     if len(read) > 1:
         raise UsageError("standard input can be read only once")
-    return {name: _value(cli, name, value) for name, value in pairs}, read
+    return {name: _read_value(ctx, name, value) for name, value in pairs}, read
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _parse_assignment(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise UsageError(f"--var wants NAME=VALUE, not {text!r}")
     return name.strip(), value
 
 
-def _value(cli: Context, name: str, value: str) -> str:
+def _read_value(ctx: CommandContext, name: str, value: str) -> str:
     """Return a value as meant: of ``@FILE`` the file's text without the newlines at its end, as $(cat FILE) gives it."""
     if not value.startswith("@") or value.startswith("@@"):
         return value.removeprefix("@")
     if value == "@":
         raise UsageError(f"--var {name}=@ names no file", detail=f"Try: --var {name}=@FILE, or @@ for a literal @")
     try:
-        return inputs.document(cli, value[1:]).text.rstrip("\r\n")
+        return inputs.read_document(ctx, value[1:]).text.rstrip("\r\n")
     except MissingError as error:
         raise MissingError(value[1:], kind="file of a variable", detail=error.detail) from error
 
 
-def _list(cli: Context, kind: str | None) -> int:
-    from llmcli.templates.contracts import GENERATE
+def _list_kinds(ctx: CommandContext, kind: str | None) -> int:
+    from llmcli.prompts.contracts import GENERATE_PREFIX
 
     if kind is None:
         rows: list[dict[str, object]] = [
-            {"kind": summary.name.removeprefix(GENERATE), "description": summary.description}
-            for summary in cli.prompts.list(GENERATE)
+            {"kind": summary.name.removeprefix(GENERATE_PREFIX), "description": summary.description}
+            for summary in ctx.prompts.list_summaries(GENERATE_PREFIX)
         ]
     else:
         rows = [
@@ -107,13 +108,15 @@ def _list(cli: Context, kind: str | None) -> int:
                 "choices": list(variable.choices),
                 "description": variable.description,
             }
-            for variable in cli.prompts.get(GENERATE + kind).variables.values()
+            for variable in ctx.prompts.get(GENERATE_PREFIX + kind).variables.values()
         ]
-    cli.table(rows if cli.flags.json else [{name: _shown(name, cell) for name, cell in row.items()} for row in rows])
+    ctx.write_table(
+        rows if ctx.flags.json else [{name: _format_cell(name, cell) for name, cell in row.items()} for row in rows]
+    )
     return 0
 
 
-def _shown(name: str, cell: object) -> object:
+def _format_cell(name: str, cell: object) -> object:
     if isinstance(cell, list):
         return ", ".join(cell)
     return "(required)" if name == "default" and cell is None else cell

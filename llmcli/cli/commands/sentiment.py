@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from llmcli.cli import inputs
-from llmcli.cli.context import Context
-from llmcli.cli.options import Files, command
-from llmcli.cli.output import How
-from llmcli.cli.rows import labelled
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input import inputs
+from llmcli.cli.options import FilesArgument, command
+from llmcli.cli.render.label_rows import format_label_row
+from llmcli.cli.render.renderer import DisplayOptions
 
 
 @command(
@@ -16,13 +16,13 @@ from llmcli.cli.rows import labelled
       llm sentiment --json reviews.txt > labels.jsonl
     """
 )
-def sentiment(cli: Context, files: Files = None) -> int:
+def sentiment(ctx: CommandContext, files: FilesArgument = None) -> int:
     """Label each line as positive, neutral or negative."""
     from llmcli.tasks.sentiment import sentiment as task
 
-    records, failed = inputs.records(cli, files or [])
-    options = cli.options()
-    return cli.show(
-        lambda backend: inputs.followed_by(task(backend, cli.prompts, records, options), failed),
-        How(row=labelled, markdown=False),
+    records, failed = inputs.read_records(ctx, files or [])
+    options = ctx.generation_options()
+    return ctx.show(
+        lambda backend: inputs.append_failed(task(backend, ctx.prompts, records, options), failed),
+        DisplayOptions(format_row=format_label_row, markdown=False),
     )

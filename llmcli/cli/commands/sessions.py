@@ -8,176 +8,184 @@ from typing import Annotated
 import typer
 
 from llmcli.cli import completers
-from llmcli.cli.context import Context
-from llmcli.cli.groups import group
-from llmcli.cli.options import GENERAL, Yes, command
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.groups import build_group
+from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
 from llmcli.errors import MissingError, UsageError
 from llmcli.interrupt import run_interruptible
-from llmcli.settings import DATA_DIR
+from llmcli.settings import DATA_DIR_VARIABLE
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A saved chat.", autocompletion=completers.sessions)]
+SessionArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A saved chat.", autocompletion=completers.sessions)
+]
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     """What an export looks like."""
 
     MARKDOWN = "markdown"
     JSON = "json"
 
 
-@command(*GENERAL, examples="llm sessions list\nllm sessions list --json | jq -r .name")
-def show_list(cli: Context) -> int:
+@command(*GENERAL_OPTIONS, examples="llm sessions list\nllm sessions list --json | jq -r .name")
+def show_list(ctx: CommandContext) -> int:
     """List the saved chats, the one used last first.
 
     In a pipe, tab-separated: name, last used (UTC), messages, model, beginning of the first message.
     """
-    from llmcli.cli import saving, transcript
+    from llmcli.cli.commands.chat import chat_export, recorder
 
-    with saving.look(cli) as sessions:
+    with recorder.open_read_only(ctx) as sessions:
         found = sessions.list()
-    people = cli.world.terminal(cli.world.stdout) and not cli.flags.json
+    people = ctx.environment.is_terminal(ctx.environment.stdout) and not ctx.flags.json
     if people and not found:
-        cli.write("No chat is saved yet.\n")
-    rows = [transcript.row_for_people(each) if people else transcript.row(each) for each in found]
-    cli.table(rows, preview="first")
+        ctx.write_stdout("No chat is saved yet.\n")
+    rows = [chat_export.session_row_for_terminal(each) if people else chat_export.session_row(each) for each in found]
+    ctx.write_table(rows, preview="first")
     return 0
 
 
-@command(*GENERAL, examples="llm sessions show work\nllm sessions show work --json | jq -r '.messages[-1].content'")
-def show(cli: Context, name: Name) -> int:
+@command(
+    *GENERAL_OPTIONS, examples="llm sessions show work\nllm sessions show work --json | jq -r '.messages[-1].content'"
+)
+def show(ctx: CommandContext, name: SessionArgument) -> int:
     """Show a saved chat as Markdown; with --json all that is known of it."""
-    from llmcli.cli import saving, transcript
-    from llmcli.cli.text import Ending, text_out
+    from llmcli.cli.commands.chat import chat_export, recorder
+    from llmcli.cli.render.text_writer import TextEnding, open_text_writer
 
-    with saving.look(cli) as sessions:
-        session = sessions.get(saving.checked(name))
-        turns = sessions.turns(session)
-    if cli.flags.json:
-        cli.facts(transcript.whole(session, turns))
+    with recorder.open_read_only(ctx) as sessions:
+        session = sessions.get(recorder.require_valid_name(name))
+        turns = sessions.load_turns(session)
+    if ctx.flags.json:
+        ctx.write_record(chat_export.session_as_object(session, turns))
         return 0
-    with cli.stdout() as sink:
-        out = text_out(cli, sink, ending=Ending.LINE, markdown=True)
-        out.feed(transcript.markdown(session, turns))
+    with ctx.open_stdout() as sink:
+        out = open_text_writer(ctx, sink, ending=TextEnding.LINE, markdown=True)
+        out.feed(chat_export.session_as_markdown(session, turns))
         out.finish()
     return 0
 
 
 @command(
-    *GENERAL,
+    *GENERAL_OPTIONS,
     examples="llm sessions rm work\nllm sessions rm --yes 2026-01-31-0915 2026-02-01-1740\nllm sessions rm --all",
 )
 def rm(
-    cli: Context,
+    ctx: CommandContext,
     names: Annotated[
         list[str] | None,
         typer.Argument(metavar="[NAME]...", help="Saved chats.", autocompletion=completers.sessions),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    yes: Yes = False,
+    yes: YesOption = False,
 ) -> int:
     """Remove saved chats, and what models keep of them on disk; asks first, unless --yes."""
-    from llmcli.cli import asking, saving
-    from llmcli.engine.prefixes import forget_sessions
+    from llmcli.cli.commands.chat import recorder
+    from llmcli.cli.console import confirm
+    from llmcli.engine.kv.prefix_store import delete_sessions
 
     if every == bool(names):
         raise UsageError("remove which?", detail="Try: llm sessions rm NAME, or: llm sessions rm --all")
-    with saving.look(cli) as sessions:
-        chosen = [sessions.get(saving.checked(name)) for name in dict.fromkeys(names or ())]
+    with recorder.open_read_only(ctx) as sessions:
+        chosen = [sessions.get(recorder.require_valid_name(name)) for name in dict.fromkeys(names or ())]
         chosen = chosen or [each.session for each in sessions.list()]
     what = f"Remove {chosen[0].name}" if len(chosen) == 1 else f"Remove {len(chosen)} saved chats"
     again = ("sessions", "rm", "--yes", *(["--all"] if every else names or ()))
-    if chosen and not yes and not asking.confirmed(cli, what, again, [DATA_DIR]):
+    if chosen and not yes and not confirm.require_confirmation(ctx, what, again, [DATA_DIR_VARIABLE]):
         return 1
     ids = {session.id for session in chosen}
-    forget_sessions(cli.paths.prefixes, ids.__contains__)
+    delete_sessions(ctx.paths.prefix_cache, ids.__contains__)
     if chosen:
-        with saving.open_sessions(cli) as sessions:
+        with recorder.open_sessions(ctx) as sessions:
             sessions.remove(chosen)
-    with saving.look(cli) as sessions:  # of those too that were killed, or removed while somebody went on with them
+    # also remove the states of sessions that a killed process left, or that were continued while they were removed
+    with recorder.open_read_only(ctx) as sessions:
         known = {each.session.id for each in sessions.list()}
-    forget_sessions(cli.paths.prefixes, lambda session_id: session_id not in known)
-    if cli.flags.json:
-        cli.facts({"removed": [session.name for session in chosen]})
+    delete_sessions(ctx.paths.prefix_cache, lambda session_id: session_id not in known)
+    if ctx.flags.json:
+        ctx.write_record({"removed": [session.name for session in chosen]})
     return 0
 
 
 @command(
-    *GENERAL,
+    *GENERAL_OPTIONS,
     "output",
     examples="llm sessions export work -o work.md\nllm sessions export work --format json | jq -r '.[-1].content'",
 )
 def export(
-    cli: Context,
-    name: Name,
+    ctx: CommandContext,
+    name: SessionArgument,
     form: Annotated[
-        Format | None,
+        ExportFormat | None,
         typer.Option("--format", help="markdown (default), or json: a list of messages as OpenAI's protocol has them."),
     ] = None,
 ) -> int:
     """Write a saved chat for other programs; --json is --format json."""
-    from llmcli.cli import saving, transcript
-    from llmcli.documents.writing import atomic_write
+    from llmcli.atomic_file import atomic_write
+    from llmcli.cli.commands.chat import chat_export, recorder
 
-    if cli.flags.json and form is Format.MARKDOWN:
+    if ctx.flags.json and form is ExportFormat.MARKDOWN:
         raise UsageError("--json and --format markdown exclude each other")
-    with saving.look(cli) as sessions:
-        session = sessions.get(saving.checked(name))
-        turns = sessions.turns(session)
-    as_json = cli.flags.json or form is Format.JSON
-    text = run_interruptible(transcript.messages if as_json else transcript.markdown, session, turns)
-    if cli.flags.output is None:
-        cli.write(text)
+    with recorder.open_read_only(ctx) as sessions:
+        session = sessions.get(recorder.require_valid_name(name))
+        turns = sessions.load_turns(session)
+    as_json = ctx.flags.json or form is ExportFormat.JSON
+    text = run_interruptible(
+        chat_export.session_as_messages if as_json else chat_export.session_as_markdown, session, turns
+    )
+    if ctx.flags.output is None:
+        ctx.write_stdout(text)
         return 0
-    with atomic_write(cli.flags.output, interrupt=cli.interrupt) as file:
+    with atomic_write(ctx.flags.output, interrupt=ctx.interrupt) as file:
         file.write(text.encode())
     return 0
 
 
-@command(*GENERAL, examples='llm sessions search invoice\nllm sessions search "due date" | cut -f 1 | sort -u')
+@command(*GENERAL_OPTIONS, examples='llm sessions search invoice\nllm sessions search "due date" | cut -f 1 | sort -u')
 def search(
-    cli: Context,
+    ctx: CommandContext,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for, in whatever case.")],
 ) -> int:
     """Print the lines of saved chats that hold TEXT.
 
     In a pipe, tab-separated: name, number of the message, who said it, line. Nothing found is 66.
     """
-    from llmcli.cli import saving, transcript
-    from llmcli.cli.inputs import argument
+    from llmcli.cli.commands.chat import chat_export, recorder
+    from llmcli.cli.input.inputs import decode_argument
 
-    wanted = argument(text)
+    wanted = decode_argument(text)
     if not wanted.strip():
         raise UsageError("search for what?", detail="Try: llm sessions search TEXT")
-    with saving.look(cli) as sessions:
+    with recorder.open_read_only(ctx) as sessions:
         found = list(sessions.search(wanted))
     if not found:
         raise MissingError(wanted, kind="line")
-    people = cli.world.terminal(cli.world.stdout) and not cli.flags.json
-    cli.table([transcript.match(each, wanted if people else "") for each in found], preview="line")
+    people = ctx.environment.is_terminal(ctx.environment.stdout) and not ctx.flags.json
+    ctx.write_table([chat_export.match_row(each, wanted if people else "") for each in found], preview="line")
     return 0
 
 
-@command(*GENERAL, examples="llm sessions rename 2026-01-31-0915 work")
+@command(*GENERAL_OPTIONS, examples="llm sessions rename 2026-01-31-0915 work")
 def rename(
-    cli: Context,
-    name: Name,
+    ctx: CommandContext,
+    name: SessionArgument,
     new: Annotated[str, typer.Argument(metavar="NEW", help="Letters, digits and ._- may be in it.")],
 ) -> int:
     """Give a saved chat another name."""
-    from llmcli.cli import saving
+    from llmcli.cli.commands.chat import recorder
 
-    saving.checked(new)
-    with saving.look(cli) as sessions:
-        session = sessions.get(saving.checked(name))
-    with saving.open_sessions(cli) as sessions:
+    recorder.require_valid_name(new)
+    with recorder.open_read_only(ctx) as sessions:
+        session = sessions.get(recorder.require_valid_name(name))
+    with recorder.open_sessions(ctx) as sessions:
         if not sessions.rename(session, new):
-            raise saving.taken(new)
-    if cli.flags.json:
-        cli.facts({"name": new})
+            raise recorder.name_taken(new)
+    if ctx.flags.json:
+        ctx.write_record({"name": new})
     return 0
 
 
-sessions = group(
+sessions = build_group(
     "Look at saved chats, search and remove them.",
     {"list": show_list, "show": show, "rm": rm, "export": export, "search": search, "rename": rename},
 )

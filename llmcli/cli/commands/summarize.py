@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from llmcli.cli import inputs
-from llmcli.cli.context import Context
-from llmcli.cli.options import Files, command
-from llmcli.cli.output import How
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input import inputs
+from llmcli.cli.options import FilesArgument, command
+from llmcli.cli.render.renderer import DisplayOptions
 
 
 class Style(StrEnum):
@@ -30,17 +30,17 @@ class Style(StrEnum):
     """
 )
 def summarize(
-    cli: Context,
-    files: Files = None,
+    ctx: CommandContext,
+    files: FilesArgument = None,
     words: Annotated[int | None, typer.Option("--words", min=1, metavar="N", help="About how long.")] = None,
     style: Annotated[Style, typer.Option("--style", help="What the summary looks like.")] = Style.PARAGRAPH,
 ) -> int:
     """Summarize documents of any length."""
     from llmcli.tasks.summarize import summarize as task
 
-    documents = inputs.documents(cli, files or [])
-    options = cli.options()
-    return cli.show(
-        lambda backend: task(backend, cli.prompts, documents, options, words=words, style=style.value),
-        How(names=tuple(files or ())),
+    documents = inputs.read_documents(ctx, files or [])
+    options = ctx.generation_options()
+    return ctx.show(
+        lambda backend: task(backend, ctx.prompts, documents, options, words=words, style=style.value),
+        DisplayOptions(input_names=tuple(files or ())),
     )

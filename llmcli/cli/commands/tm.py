@@ -7,117 +7,121 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmcli.cli import asking, json_text, suggestion
-from llmcli.cli.context import Context
-from llmcli.cli.groups import group
-from llmcli.cli.options import GENERAL, Yes, command
-from llmcli.settings import DATA_DIR
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console import confirm, json_text, suggestion
+from llmcli.cli.groups import build_group
+from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
+from llmcli.settings import DATA_DIR_VARIABLE
 
 if TYPE_CHECKING:
-    from llmcli.store.memory import Entry
+    from llmcli.store.translation_memory import TranslationUnit
 
-FileOption = Annotated[
+MemoryFileOption = Annotated[
     str | None, typer.Option("--tm", metavar="FILE", help="Another translation memory than your own.")
 ]
 
 
-@command(*GENERAL, examples="llm tm show\nllm tm show --json | jq .translations")
-def show(cli: Context, memory: FileOption = None) -> int:
+@command(*GENERAL_OPTIONS, examples="llm tm show\nllm tm show --json | jq .translations")
+def show(ctx: CommandContext, memory: MemoryFileOption = None) -> int:
     """Say what is remembered: how many translations of each pair of languages, and how many are people's.
 
     In a pipe, tab-separated: source language, target language, translations, people's.
     """
-    from llmcli.cli.translation.remembering import open_memory
+    from llmcli.cli.commands.translate.memory_file import open_memory
 
-    with open_memory(cli, memory, looks=True) as opened:
+    with open_memory(ctx, memory, read_only=True) as opened:
         rows = [
             {"from": source or "(unknown)", "to": target, "translations": count, "people": people}
-            for source, target, count, people in opened.counts()
+            for source, target, count, people in opened.count_by_languages()
         ]
-        if not rows and cli.world.terminal(cli.world.stdout) and not cli.flags.json:
-            cli.write("Nothing is remembered.\n")
-        cli.table(rows)
+        if not rows and ctx.environment.is_terminal(ctx.environment.stdout) and not ctx.flags.json:
+            ctx.write_stdout("Nothing is remembered.\n")
+        ctx.write_table(rows)
     return 0
 
 
-@command(*GENERAL, "output", examples="llm tm export -o memory.tmx\nllm tm export | xmllint --format - | less")
-def export(cli: Context, memory: FileOption = None) -> int:
+@command(*GENERAL_OPTIONS, "output", examples="llm tm export -o memory.tmx\nllm tm export | xmllint --format - | less")
+def export(ctx: CommandContext, memory: MemoryFileOption = None) -> int:
     """Write all translations as TMX, the format in which translation tools exchange them; with --json an object each."""
-    from llmcli.cli.translation.distinct import check_distinct
-    from llmcli.cli.translation.remembering import memory_path, open_memory
-    from llmcli.documents.writing import atomic_write
+    from llmcli.atomic_file import atomic_write
+    from llmcli.cli.commands.translate.memory_file import memory_path, open_memory
+    from llmcli.cli.commands.translate.path_conflicts import check_distinct
     from llmcli.store import tmx
 
-    if cli.flags.output is not None:
-        check_distinct([("the translation memory", str(memory_path(cli, memory)))], [("the output", cli.flags.output)])
-    with open_memory(cli, memory, looks=True) as opened:
-        pieces = map(_as_line, opened.entries()) if cli.flags.json else tmx.export(opened.entries())
-        if cli.flags.output is None:
-            with cli.stdout() as sink:
+    if ctx.flags.output is not None:
+        check_distinct([("the translation memory", str(memory_path(ctx, memory)))], [("the output", ctx.flags.output)])
+    with open_memory(ctx, memory, read_only=True) as opened:
+        pieces = map(_entry_as_json, opened.iter_units()) if ctx.flags.json else tmx.export_tmx(opened.iter_units())
+        if ctx.flags.output is None:
+            with ctx.open_stdout() as sink:
                 for piece in pieces:
                     sink.write(piece.encode())
         else:
-            with atomic_write(cli.flags.output, interrupt=cli.interrupt) as file:
+            with atomic_write(ctx.flags.output, interrupt=ctx.interrupt) as file:
                 for piece in pieces:
-                    cli.interrupt.check()
+                    ctx.interrupt.check()
                     file.write(piece.encode())
     return 0
 
 
-@command(*GENERAL, examples="llm tm import memory.tmx\nllm tm import --tm project.sqlite old/*.tmx")
+@command(*GENERAL_OPTIONS, examples="llm tm import memory.tmx\nllm tm import --tm project.sqlite old/*.tmx")
 def import_(
-    cli: Context,
+    ctx: CommandContext,
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="TMX files.")],
-    memory: FileOption = None,
+    memory: MemoryFileOption = None,
 ) -> int:
     """Remember the translations of TMX files; they go before those of a model. Where one file is broken, none is taken.
 
     Translations whose language has no code are left out.
     """
-    from llmcli.cli.translation.remembering import open_memory
-    from llmcli.documents.reading import open_stream
+    from llmcli.cli.commands.translate.memory_file import open_memory
+    from llmcli.documents.file_reader import open_stream
     from llmcli.store import tmx
 
-    entries: list[Entry] = []
+    entries: list[TranslationUnit] = []
     odd: list[str] = []
     for name in files:
-        with open_stream(name, cli.interrupt) as stream:
-            entries += tmx.read(stream, name, odd)
-    with open_memory(cli, memory) as opened:
-        count = opened.add(_unless_stopped(cli, entries))
+        with open_stream(name, ctx.interrupt) as stream:
+            entries += tmx.read_tmx(stream, name, odd)
+    with open_memory(ctx, memory) as opened:
+        count = opened.add_units(_check_interrupts(ctx, entries))
     if odd:
-        cli.warn(f"{len(odd)} translations were left out: {', '.join(dict.fromkeys(odd))} is no language code")
-    cli.explain(f"{count} translations")
-    if cli.flags.json:
-        cli.facts({"translations": count})
+        ctx.warn(f"{len(odd)} translations were left out: {', '.join(dict.fromkeys(odd))} is no language code")
+    ctx.explain(f"{count} translations")
+    if ctx.flags.json:
+        ctx.write_record({"translations": count})
     return 0
 
 
-@command(*GENERAL, examples="llm tm clear\nllm tm clear --yes")
-def clear(cli: Context, memory: FileOption = None, yes: Yes = False) -> int:
+@command(*GENERAL_OPTIONS, examples="llm tm clear\nllm tm clear --yes")
+def clear(ctx: CommandContext, memory: MemoryFileOption = None, yes: YesOption = False) -> int:
     """Forget all translations; asks first, unless --yes."""
     from llmcli import private_files
-    from llmcli.cli.translation.remembering import memory_path, open_memory
+    from llmcli.cli.commands.translate.memory_file import memory_path, open_memory
 
-    with open_memory(cli, memory, looks=True) as opened:
-        count = sum(row[2] for row in opened.counts())
-    again = ("tm", "clear", *suggestion.option("--tm", memory), "--yes")
-    if count and not yes and not asking.confirmed(cli, f"forget {count} translations", again, [DATA_DIR]):
+    with open_memory(ctx, memory, read_only=True) as opened:
+        count = sum(row[2] for row in opened.count_by_languages())
+    again = ("tm", "clear", *suggestion.format_option("--tm", memory), "--yes")
+    if (
+        count
+        and not yes
+        and not confirm.require_confirmation(ctx, f"forget {count} translations", again, [DATA_DIR_VARIABLE])
+    ):
         return 1
-    if private_files.exists(memory_path(cli, memory)):
-        with open_memory(cli, memory) as opened:
+    if private_files.exists(memory_path(ctx, memory)):
+        with open_memory(ctx, memory) as opened:
             opened.clear()
     return 0
 
 
-def _unless_stopped(cli: Context, entries: list[Entry]) -> Iterator[Entry]:
+def _check_interrupts(ctx: CommandContext, entries: list[TranslationUnit]) -> Iterator[TranslationUnit]:
     """Yield the entries; a signal in the middle has none of them remembered."""
     for entry in entries:
-        cli.interrupt.check()
+        ctx.interrupt.check()
         yield entry
 
 
-def _as_line(entry: Entry) -> str:
+def _entry_as_json(entry: TranslationUnit) -> str:
     fields = {
         "from": entry.source_language or None,
         "to": entry.target_language,
@@ -129,7 +133,7 @@ def _as_line(entry: Entry) -> str:
     return json_text.dumps(fields) + "\n"
 
 
-tm = group(
+tm = build_group(
     "Look at what translations are remembered; exchange them with other tools.",
     {"show": show, "export": export, "import": import_, "clear": clear},
 )

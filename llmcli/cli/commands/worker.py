@@ -9,112 +9,116 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmcli.cli import completers
-from llmcli.cli.context import Context
-from llmcli.cli.groups import group
-from llmcli.cli.options import GENERAL, command
-from llmcli.errors import MissingError, TryAgain
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.groups import build_group
+from llmcli.cli.options import GENERAL_OPTIONS, command
+from llmcli.errors import MissingError, TemporaryFailure
 from llmcli.types import Phase
 
 if TYPE_CHECKING:
-    from llmcli.worker.place import Place
+    from llmcli.worker.runtime_dir import WorkerPaths
 
 _COLUMNS = (
     *("pid", "model", "memory", "uptime", "requests", "active", "tokens_per_second", "idle_seconds", "path", "socket"),
 )
-_SILENT = "(does not answer)"
-Which = Annotated[
+_NOT_ANSWERING = "(does not answer)"
+WorkersArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="[WORKER]...", help="Model or pid; none: all.", autocompletion=completers.workers),
 ]
 
 
-@command(*GENERAL, examples="llm worker list\nllm worker list --json | jq .memory")
-def show_list(cli: Context) -> int:
+@command(*GENERAL_OPTIONS, examples="llm worker list\nllm worker list --json | jq .memory")
+def show_list(ctx: CommandContext) -> int:
     """List the workers that run: the model of each, its memory, what it has done, how long it has been idle.
 
     In a pipe, tab-separated: pid, model, memory, uptime, requests, active, tokens a second, idle seconds, path, socket.
     One that does not answer has a pid and a socket only; stop ends it all the same.
     """
-    from llmcli.cli import wording
+    from llmcli.cli.console import error_messages
 
-    rows = [_row(status) for status in _running(cli)]
-    if cli.world.terminal(cli.world.stdout) and not cli.flags.json:
-        rows = [_for_people(row, wording.size) for row in rows]
+    rows = [_worker_row(status) for status in _list_statuses(ctx)]
+    if ctx.environment.is_terminal(ctx.environment.stdout) and not ctx.flags.json:
+        rows = [_worker_row_for_terminal(row, error_messages.format_bytes) for row in rows]
         if not rows:
-            cli.write("No workers.\n")
-    cli.table(rows)
+            ctx.write_stdout("No workers.\n")
+    ctx.write_table(rows)
     return 0
 
 
-@command(*GENERAL, examples="llm worker stop\nllm worker stop qwen3-1.7b")
+@command(*GENERAL_OPTIONS, examples="llm worker stop\nllm worker stop qwen3-1.7b")
 def stop(
-    cli: Context,
-    which: Which = None,
+    ctx: CommandContext,
+    which: WorkersArgument = None,
     idle: Annotated[bool, typer.Option("--idle", help="Only those that have nothing to do.")] = False,
 ) -> int:
     """End workers; answers that are running get some seconds to come to their end."""
-    _stop(cli, which, only_idle=idle)
+    _stop_workers(ctx, which, only_idle=idle)
     return 0
 
 
-@command(*GENERAL, examples="llm worker restart\nllm worker restart qwen3-1.7b")
-def restart(cli: Context, which: Which = None) -> int:
+@command(*GENERAL_OPTIONS, examples="llm worker restart\nllm worker restart qwen3-1.7b")
+def restart(ctx: CommandContext, which: WorkersArgument = None) -> int:
     """End workers and start them again, with the settings and the version of now."""
-    from llmcli.cli import wiring
+    from llmcli.runtime import backend_factory
 
-    for name in dict.fromkeys(_stop(cli, which)):
-        wiring.start(cli, cli.models.ready(name, cli.interrupt))
+    for name in dict.fromkeys(_stop_workers(ctx, which)):
+        backend_factory.start_worker(ctx, ctx.models.ensure_verified(name, ctx.interrupt))
     return 0
 
 
-@command(*GENERAL, examples="llm worker log\nllm worker log qwen3-1.7b | tail")
-def log(cli: Context, which: Which = None) -> int:
+@command(*GENERAL_OPTIONS, examples="llm worker log\nllm worker log qwen3-1.7b | tail")
+def log(ctx: CommandContext, which: WorkersArgument = None) -> int:
     """Print what workers wrote down: starts, ends, crashes; no prompt and no answer. Those that ended have a log too."""
-    for path in _logs(cli, which):
+    for path in _select_logs(ctx, which):
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
             raise MissingError(str(path), kind="input", detail=error.strerror or "") from error
-        if cli.flags.json:
-            cli.table([{"log": str(path), "line": line} for line in text.splitlines()])
+        if ctx.flags.json:
+            ctx.write_table([{"log": str(path), "line": line} for line in text.splitlines()])
         else:
-            cli.write(text)
+            ctx.write_stdout(text)
     return 0
 
 
-def _logs(cli: Context, which: list[str] | None) -> list[Path]:
+def _select_logs(ctx: CommandContext, which: list[str] | None) -> list[Path]:
     """Return the logs that the words name, by model or pid, all without any; what is newest last.
 
     Raises ``MissingError``.
     """
-    from llmcli.cli import wiring
-    from llmcli.models.paths import entries
+    from llmcli.models.paths import list_directory
+    from llmcli.runtime import backend_factory
 
-    there = [path for path in entries(wiring.log_directory(cli)) if path.suffix == ".log"]
+    there = [path for path in list_directory(backend_factory.log_directory(ctx)) if path.suffix == ".log"]
     there.sort(key=lambda path: path.stat().st_mtime)
     chosen = list(there) if not which else []
     for word in which or ():
-        names = {wiring.log_file(cli, word).stem, wiring.log_file(cli, str(Path(word).absolute())).stem}
-        named = [path for path in there if path.stem.removesuffix(".old") in names or _tells_of(path, word)]
+        names = {
+            backend_factory.log_file(ctx, word).stem,
+            backend_factory.log_file(ctx, str(Path(word).absolute())).stem,
+        }
+        named = [path for path in there if path.stem.removesuffix(".old") in names or _log_mentions_pid(path, word)]
         if not named:
             raise MissingError(word, kind="worker", suggestions=[path.stem for path in there])
         chosen += [path for path in named if path not in chosen]
     return chosen
 
 
-def _tells_of(log: Path, pid: str) -> bool:
+def _log_mentions_pid(log: Path, pid: str) -> bool:
     return pid.isdigit() and f" {pid} starts: " in log.read_text(encoding="utf-8", errors="replace")
 
 
-def _running(cli: Context) -> list[dict[str, Any]]:
-    from llmcli.worker import place, start
+def _list_statuses(ctx: CommandContext) -> list[dict[str, Any]]:
+    from llmcli.worker import runtime_dir
+    from llmcli.worker.client import launcher
 
-    return start.statuses(place.directory(cli.world.environ))
+    return launcher.list_statuses(runtime_dir.find_runtime_dir(ctx.environment.environ))
 
 
-def _chosen(cli: Context, which: list[str] | None) -> list[dict[str, Any]]:
+def _select_workers(ctx: CommandContext, which: list[str] | None) -> list[dict[str, Any]]:
     """Return the workers that the words name, all without any. Raises ``MissingError``."""
-    running = _running(cli)
+    running = _list_statuses(ctx)
     chosen: list[dict[str, Any]] = []
     for word in which or ():
         named = [status for status in running if word in {status.get("model"), str(status["pid"])}]
@@ -125,38 +129,41 @@ def _chosen(cli: Context, which: list[str] | None) -> list[dict[str, Any]]:
     return chosen if which else running
 
 
-def _stop(cli: Context, which: list[str] | None, *, only_idle: bool = False) -> list[str]:
-    """Stop workers and say so; returns the names of their models. Raises ``TryAgain`` for one that goes on."""
-    from llmcli.worker import place, start
+def _stop_workers(ctx: CommandContext, which: list[str] | None, *, only_idle: bool = False) -> list[str]:
+    """Stop workers and say so; returns the names of their models. Raises ``TemporaryFailure`` for one that goes on."""
+    from llmcli.worker import runtime_dir
+    from llmcli.worker.client import launcher
 
-    directory = place.directory(cli.world.environ)
+    directory = runtime_dir.find_runtime_dir(ctx.environment.environ)
     ended, rows = [], []
-    for status in _chosen(cli, which):
-        with cli.status.waiting(Phase.STOPPING, f"the worker {status['pid']}"):
-            stopped = start.stop(_place(directory, status), only_idle=only_idle, check=cli.interrupt.check)
+    for status in _select_workers(ctx, which):
+        with ctx.status_line.waiting(Phase.STOPPING, f"the worker {status['pid']}"):
+            stopped = launcher.stop_worker(
+                _worker_paths(directory, status), only_idle=only_idle, check=ctx.interrupt.check
+            )
         if stopped:
             ended += [status["model"]] if "model" in status else []
             rows.append({"pid": status["pid"], "model": status.get("model")})
         elif not only_idle:
-            raise TryAgain(f"the worker {status['pid']}", detail="it goes on")
-    if cli.flags.json:
-        cli.table(rows)
+            raise TemporaryFailure(f"the worker {status['pid']}", detail="it goes on")
+    if ctx.flags.json:
+        ctx.write_table(rows)
     for row in rows:
         of = f"of {row['model']}" if row["model"] else "that did not answer"
-        cli.explain(f"ended the worker {row['pid']} {of}")
+        ctx.explain(f"ended the worker {row['pid']} {of}")
     return ended
 
 
-def _place(directory: Path, status: dict[str, Any]) -> Place:
-    from llmcli.worker.place import Place
+def _worker_paths(directory: Path, status: dict[str, Any]) -> WorkerPaths:
+    from llmcli.worker.runtime_dir import WorkerPaths
 
-    return Place(directory, status["key"])
+    return WorkerPaths(directory, status["key"])
 
 
-def _row(status: dict[str, Any]) -> dict[str, Any]:
+def _worker_row(status: dict[str, Any]) -> dict[str, Any]:
     """Return what the list shows of a worker; of one that does not answer (to be stopped) nothing but pid and socket."""
     if "model" not in status:
-        return dict.fromkeys(_COLUMNS) | {"pid": status["pid"], "model": _SILENT, "socket": status["socket"]}
+        return dict.fromkeys(_COLUMNS) | {"pid": status["pid"], "model": _NOT_ANSWERING, "socket": status["socket"]}
     return {
         "pid": status["pid"],
         "model": status["model"],
@@ -171,29 +178,29 @@ def _row(status: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _for_people(row: dict[str, Any], size: Any) -> dict[str, Any]:
+def _worker_row_for_terminal(row: dict[str, Any], size: Any) -> dict[str, Any]:
     return {
         "pid": row["pid"],
         "model": row["model"],
         "memory": size(row["memory"]) if row["memory"] is not None else "",
-        "uptime": _span(row["uptime"]) if row["uptime"] is not None else "",
+        "uptime": _format_uptime(row["uptime"]) if row["uptime"] is not None else "",
         "requests": row["requests"],
         "tok/s": row["tokens_per_second"],
         "idle": ""
         if row["uptime"] is None
         else f"{row['active']} active"
         if row["active"]
-        else _span(row["idle_seconds"]),
+        else _format_uptime(row["idle_seconds"]),
     }
 
 
-def _span(seconds: float) -> str:
+def _format_uptime(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
-worker = group(
+worker = build_group(
     "See and stop the processes that keep models loaded.",
     {"list": show_list, "stop": stop, "restart": restart, "log": log},
 )

@@ -1,6 +1,7 @@
-"""The formats of documents that can be translated: found by name, by the file's ending, by what the text looks like.
+"""The formats of documents that can be translated: found by name, by the file's suffix, or by content.
 
-Each module here is a ``Format``: its name, ``split`` and ``check``. A module is imported when its format is wanted.
+Each format's module (``_MODULES``) is a ``DocumentFormat``: its name, ``split`` and ``check``. It is imported when its
+format is first needed.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import importlib
 import re
 from typing import cast
 
-from llmcli.documents.segments import Format
+from llmcli.documents.segments import DocumentFormat
 from llmcli.errors import UsageError
 
-FORMATS: tuple[str, ...] = ("plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties")
+FORMAT_NAMES: tuple[str, ...] = ("plain", "markdown", "html", "srt", "vtt", "po", "json", "yaml", "properties")
 
 _ALIASES = {
     "text": "plain", "txt": "plain", "rst": "plain", "log": "plain",
@@ -24,13 +25,24 @@ _ALIASES = {
     "arb": "json", "yml": "yaml",
     "props": "properties",
 }  # fmt: skip
-SUFFIXES: tuple[str, ...] = tuple(f".{word}" for word in [*FORMATS[1:], *_ALIASES] if word not in {"text", "log"})
-"""Endings of the files that a directory is searched for."""
-_LOOKED_AT = 100_000
-"""Characters of a text that are looked at for its format."""
+SUFFIXES: tuple[str, ...] = tuple(f".{word}" for word in [*FORMAT_NAMES[1:], *_ALIASES] if word not in {"text", "log"})
+"""Suffixes of the files that are found in a directory."""
+_MODULES = {
+    "plain": "plain_text",
+    "markdown": "markup.markdown_format",
+    "html": "markup.html_format",
+    "srt": "subtitles",
+    "vtt": "subtitles",
+    "po": "message_files.po",
+    "json": "message_files.json_messages",
+    "yaml": "message_files.yaml_messages",
+    "properties": "message_files.properties",
+}
+_SNIFFED_CHARS = 100_000
+"""Characters of a text that are searched for its format."""
 
-# In this order: what only one format begins with comes first.
-_SIGNS: tuple[tuple[str, str], ...] = (
+# In this order: the beginnings that are unique to one format come first.
+_SNIFF_PATTERNS: tuple[tuple[str, str], ...] = (
     ("vtt", r"\AWEBVTT(?:[ \t\r\n]|\Z)"),
     ("html", r"\A\s*+(?:<!--(?:[^-]|-(?!->))*+-->\s*+)?<(?:!doctype\s+html|html|head|body)\b"),
     ("srt", r"\A\s*+\d+[ \t]*\r?\n\d+:\d\d:\d\d[,.]\d{1,3}[ \t]*-->"),
@@ -44,41 +56,41 @@ _SIGNS: tuple[tuple[str, str], ...] = (
 )
 
 
-def find_format(name: str, text: str, wanted: str | None = None) -> Format:
-    """Return the format called ``wanted``, else that of the ending of ``name``, else what the text looks like.
+def find_format(name: str, text: str, wanted: str | None = None) -> DocumentFormat:
+    """Return the format called ``wanted``, else that of the suffix of ``name``, else the one that ``text`` looks like.
 
     Raises ``UsageError`` where there is no format called ``wanted``.
     """
     if wanted is not None:
-        return _load(_named(wanted))
+        return _load_format(_require_name(wanted))
     ending = name.rpartition("/")[2].rpartition(".")
-    known = _known(ending[2]) if ending[1] else None
-    return _load(known or _by_content(text))
+    known = _resolve_name(ending[2]) if ending[1] else None
+    return _load_format(known or _sniff(text))
 
 
-def _known(word: str) -> str | None:
+def _resolve_name(word: str) -> str | None:
     word = word.lower()
-    return word if word in FORMATS else _ALIASES.get(word)
+    return word if word in FORMAT_NAMES else _ALIASES.get(word)
 
 
-def _named(wanted: str) -> str:
-    known = _known(wanted.strip().removeprefix("."))
+def _require_name(wanted: str) -> str:
+    known = _resolve_name(wanted.strip().removeprefix("."))
     if known is None:
-        near = difflib.get_close_matches(wanted.lower(), [*FORMATS, *_ALIASES], n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"Formats: {', '.join(FORMATS)}"
+        near = difflib.get_close_matches(wanted.lower(), [*FORMAT_NAMES, *_ALIASES], n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Formats: {', '.join(FORMAT_NAMES)}"
         raise UsageError(f"no format called {wanted}", detail=hint)
     return known
 
 
-def _by_content(text: str) -> str:
-    looked_at = text[:_LOOKED_AT].removeprefix("\ufeff")
-    return next((name for name, sign in _SIGNS if re.search(sign, looked_at, re.MULTILINE | re.IGNORECASE)), "plain")
+def _sniff(text: str) -> str:
+    looked_at = text[:_SNIFFED_CHARS].removeprefix("\ufeff")
+    return next(
+        (name for name, sign in _SNIFF_PATTERNS if re.search(sign, looked_at, re.MULTILINE | re.IGNORECASE)), "plain"
+    )
 
 
-def _load(name: str) -> Format:
-    modules = {"srt": "subtitles", "vtt": "subtitles", "po": "gettext", "json": "json_messages"}
-    modules |= {"yaml": "yaml_messages"}
-    module = importlib.import_module(f"llmcli.documents.formats.{modules.get(name, name)}")
+def _load_format(name: str) -> DocumentFormat:
+    module = importlib.import_module(f"llmcli.documents.formats.{_MODULES[name]}")
     if name in {"srt", "vtt"}:
-        return cast("Format", getattr(module, name.upper()))
-    return cast("Format", module)
+        return cast("DocumentFormat", getattr(module, name.upper()))
+    return cast("DocumentFormat", module)

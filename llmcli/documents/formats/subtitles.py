@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
-from llmcli.documents.protected import find
+from llmcli.documents.protected_spans import find_spans
 from llmcli.documents.segments import (
     Segment,
     Span,
-    clean,
+    clean_translation,
+    detect_newline,
     has_letters,
-    newline_of,
-    pieces,
-    texts_of,
-    without_empty_lines,
+    protected_texts,
+    remove_empty_lines,
+    split_at_protected,
 )  # fmt: skip
 from llmcli.errors import BadDocument
 
-_WIDTH = 42
+_DEFAULT_LINE_CHARS = 42
 """Characters of a line that broadcasters allow; where a document has longer ones, those."""
 _LINE = re.compile(r"(?P<words>[^\r\n]*)(?P<end>\r\n|\r|\n|\Z)")
 _SRT_TIMING = re.compile(
@@ -36,7 +36,7 @@ _VTT_START = re.compile(r"\ufeff?WEBVTT(?:[ \t]|\Z)")
 _SRT_TAG = re.compile(r"</?(?:[biusBIUS]|font|FONT)(?:\s[^<>\n]*+)?>|\{\\[^{}\n]*+\}")
 _VTT_TAG = re.compile(r"<(?:/?[a-zA-Z][^<>\n]*+|/|\d[\d:.]*+)>")
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#39);")
-_OUTSIDE = frozenset({"url", "email", "mustache", "brace", "entity"})
+_PROTECTED_KINDS = frozenset({"url", "email", "mustache", "brace", "entity"})
 _WORD = re.compile(r"(?:<[^<>]*>|\{\\[^{}]*\}|[^\s<{]++|\S)++")
 _TIME = re.compile(r"(?<!\d)\d+:\d{1,2}(?::\d{1,2})?[.,]\d{1,3}")
 _UNTAGGED = str.maketrans("<{\\", "(((")
@@ -52,16 +52,16 @@ class _Cue:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _SourceLine:
     start: int
-    words: str
+    text: str
 
     @property
     def end(self) -> int:
-        return self.start + len(self.words)
+        return self.start + len(self.text)
 
 
-class Subtitles:
+class SubtitleFormat:
     """A format of subtitles."""
 
     def __init__(self, name: str) -> None:
@@ -72,11 +72,11 @@ class Subtitles:
     def split(self, text: str, target: str) -> list[Segment]:
         """Return the cues that hold words."""
         del target
-        cues = list(self._cues(text))
+        cues = list(self._parse_cues(text))
         longest = max((len(self._tag.sub("", line)) for cue in cues for line in text[cue.start : cue.end].splitlines()),
                       default=0)  # fmt: skip
-        newline = newline_of(text)
-        found = (self._segment(text, cue, max(_WIDTH, longest), newline) for cue in cues)
+        newline = detect_newline(text)
+        found = (self._cue_segment(text, cue, max(_DEFAULT_LINE_CHARS, longest), newline) for cue in cues)
         return [segment for segment in found if segment]
 
     def check(self, text: str) -> str:
@@ -84,7 +84,7 @@ class Subtitles:
         import pysubs2
 
         try:
-            cues = sum(1 for _ in self._cues(text, empty=True))
+            cues = sum(1 for _ in self._parse_cues(text, empty=True))
         except BadDocument as error:
             return f"line {error.line}: {error.detail}"
         if not cues:
@@ -97,71 +97,71 @@ class Subtitles:
             return f"line 1: {error}"
         return "" if len(read) == cues else f"line 1: {cues} timings, but a player finds {len(read)} cues"
 
-    def _cues(self, text: str, *, empty: bool = False) -> Iterator[_Cue]:
+    def _parse_cues(self, text: str, *, empty: bool = False) -> Iterator[_Cue]:
         """Yield the paragraphs of text under each timing; with ``empty`` one item for each timing instead."""
-        rows = _rows(text)
-        if self.name == "vtt" and text.strip("\ufeff \t\r\n") and not _VTT_START.match(rows[0].words):
+        rows = _split_lines(text)
+        if self.name == "vtt" and text.strip("\ufeff \t\r\n") and not _VTT_START.match(rows[0].text):
             raise BadDocument(line=1, detail="the first line is not WEBVTT")
-        timings = [index for index, row in enumerate(rows) if "-->" in row.words]
+        timings = [index for index, row in enumerate(rows) if "-->" in row.text]
         for index in timings:
-            if not self._timing.match(rows[index].words) and not self._is_note(rows, index):
-                raise BadDocument(line=index + 1, detail=f"not a timing: {rows[index].words.strip()[:60]}")
-        timings = [index for index in timings if self._timing.match(rows[index].words)]
+            if not self._timing.match(rows[index].text) and not self._is_note(rows, index):
+                raise BadDocument(line=index + 1, detail=f"not a timing: {rows[index].text.strip()[:60]}")
+        timings = [index for index in timings if self._timing.match(rows[index].text)]
         if not timings and self.name == "srt" and text.strip("\ufeff \t\r\n"):
             raise BadDocument(line=1, detail="no timings")
         for index, after in pairwise([*timings, len(rows)]):
             if empty:
                 yield _Cue(rows[index].start, rows[index].end)
                 continue
-            last = after - (self.name == "srt" and after < len(rows) and bool(_DIGITS.match(rows[after - 1].words)))
-            yield from self._paragraphs(rows[index + 1 : last])
+            last = after - (self.name == "srt" and after < len(rows) and bool(_DIGITS.match(rows[after - 1].text)))
+            yield from self._cue_paragraphs(rows[index + 1 : last])
 
-    def _paragraphs(self, rows: list[_Row]) -> Iterator[_Cue]:
+    def _cue_paragraphs(self, rows: list[_SourceLine]) -> Iterator[_Cue]:
         """Yield the texts between empty lines; of WebVTT the first, an empty line ends the cue."""
-        run: list[_Row] = []
-        for row in [*rows, _Row(0, "")]:
-            if row.words.strip():
+        run: list[_SourceLine] = []
+        for row in [*rows, _SourceLine(0, "")]:
+            if row.text.strip():
                 run.append(row)
                 continue
             if run:
                 first, last = run[0], run[-1]
-                start = first.start + len(first.words) - len(first.words.lstrip())
-                yield _Cue(start, last.start + len(last.words.rstrip()))
+                start = first.start + len(first.text) - len(first.text.lstrip())
+                yield _Cue(start, last.start + len(last.text.rstrip()))
             if self.name == "vtt":
                 return
             run = []
 
-    def _is_note(self, rows: list[_Row], index: int) -> bool:
+    def _is_note(self, rows: list[_SourceLine], index: int) -> bool:
         """Whether a line is part of a comment, where an arrow means nothing."""
         if self.name != "vtt":
             return False
-        while index and rows[index - 1].words.strip():
+        while index and rows[index - 1].text.strip():
             index -= 1
-        return rows[index].words.startswith(("NOTE", "WEBVTT", "\ufeffWEBVTT"))
+        return rows[index].text.startswith(("NOTE", "WEBVTT", "\ufeffWEBVTT"))
 
-    def _segment(self, text: str, cue: _Cue, width: int, newline: str) -> Segment | None:
-        lines = [row.words.strip() for row in _rows(text[cue.start : cue.end])]
-        read, spans = self._read("\n".join(lines).strip())
+    def _cue_segment(self, text: str, cue: _Cue, width: int, newline: str) -> Segment | None:
+        lines = [row.text.strip() for row in _split_lines(text[cue.start : cue.end])]
+        read, spans = self._decode_cue("\n".join(lines).strip())
         if not has_letters(read, spans):
             return None
         encode = partial(
             _encode,
-            wanted=texts_of(read, spans),
+            wanted=protected_texts(read, spans),
             escape=self.name == "vtt",
             width=width,
             newline=newline,
             tag=self._tag,
         )
-        return Segment(cue.start, cue.end, read, encode, tuple(spans), "cue", width=width)
+        return Segment(cue.start, cue.end, read, encode, tuple(spans), "cue", max_width=width)
 
-    def _read(self, written: str) -> tuple[str, list[Span]]:
+    def _decode_cue(self, written: str) -> tuple[str, list[Span]]:
         """Return a cue as it is read, and its tags and addresses."""
         parts, spans, at, length = [], [], 0, 0
         for match in [*self._tag.finditer(written), None]:
             words = written[at : match.start() if match else len(written)]
             if self.name == "vtt":
                 words = _ENTITY.sub(lambda found: html.unescape(found.group()), words)
-            spans += [Span(length + s.start, length + s.end, s.kind) for s in find(words, _OUTSIDE)]
+            spans += [Span(length + s.start, length + s.end, s.kind) for s in find_spans(words, _PROTECTED_KINDS)]
             parts.append(words)
             length += len(words)
             if match:
@@ -172,30 +172,30 @@ class Subtitles:
         return "".join(parts), spans
 
 
-def _rows(text: str) -> list[_Row]:
-    return [_Row(match.start(), match["words"]) for match in _LINE.finditer(text)]
+def _split_lines(text: str) -> list[_SourceLine]:
+    return [_SourceLine(match.start(), match["words"]) for match in _LINE.finditer(text)]
 
 
 def _encode(
     translation: str, *, wanted: tuple[str, ...], escape: bool, width: int, newline: str, tag: re.Pattern[str]
 ) -> str:
     parts = []
-    for words, kept in pieces(translation.strip(), wanted):
+    for words, kept in split_at_protected(translation.strip(), wanted):
         if kept:
             parts.append(words if not escape or words.startswith(("<", "&")) else html.escape(words, quote=False))
             continue
         if escape:
-            parts.append(html.escape(clean(words), quote=False))
+            parts.append(html.escape(clean_translation(words), quote=False))
         else:
-            loose = clean(words).replace("-->", "\u2192")
+            loose = clean_translation(words).replace("-->", "\u2192")
             parts.append(tag.sub(lambda match: match.group().replace("<", "\u2039").replace("{", "("), loose))
-    text = without_empty_lines("".join(parts)).strip()
-    lines = [wrapped for line in text.split("\n") for wrapped in _wrapped(line, width, tag)]
-    return newline.join(_no_timing(line, tag) for line in lines).replace("-->", "\u2192")
+    text = remove_empty_lines("".join(parts)).strip()
+    lines = [wrapped for line in text.split("\n") for wrapped in _wrap_line(line, width, tag)]
+    return newline.join(_defuse_timing(line, tag) for line in lines).replace("-->", "\u2192")
 
 
-def _no_timing(line: str, tag: re.Pattern[str]) -> str:
-    """Return a line that nobody takes for a timing: players look for two times in it."""
+def _defuse_timing(line: str, tag: re.Pattern[str]) -> str:
+    """Return a line that players do not take for a timing: they look for two times in it."""
     if len(_TIME.findall(line)) < 2:  # noqa: PLR2004
         return line
     tags = [match.group() for match in tag.finditer(line)]
@@ -203,7 +203,7 @@ def _no_timing(line: str, tag: re.Pattern[str]) -> str:
     return "".join(part + mark for part, mark in zip(words, [*tags, ""], strict=True))
 
 
-def _wrapped(line: str, width: int, tag: re.Pattern[str]) -> list[str]:
+def _wrap_line(line: str, width: int, tag: re.Pattern[str]) -> list[str]:
     """Break a line that is too long, into lines of about one length; a word that is longer stays whole."""
     length = len(tag.sub("", line))
     if length <= width:
@@ -222,5 +222,5 @@ def _wrapped(line: str, width: int, tag: re.Pattern[str]) -> list[str]:
     return [" ".join(words) for words in lines]
 
 
-SRT = Subtitles("srt")
-VTT = Subtitles("vtt")
+SRT = SubtitleFormat("srt")
+VTT = SubtitleFormat("vtt")

@@ -1,1 +1,1 @@
-"""What ``tasks/translate.py`` is made of: marks for what must not change, checks, glossaries, tries, reports."""
+"""The parts of ``tasks/translate.py``: languages, glossaries, the translator's requests, segments and files."""

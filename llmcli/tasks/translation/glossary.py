@@ -12,9 +12,9 @@ from functools import cached_property
 
 from llmcli.errors import BadDocument
 
-_STEM = 0.7
+_STEM_SHARE = 0.7
 """Share of a word that inflection leaves alone in most languages."""
-_SHORT = 3
+_MIN_STEM_CHARS = 3
 _COLUMNS = ("term", "translation", "note")
 _SEPARATORS = "\t,;"
 """The first of those that are equally frequent is meant: a cell may hold a comma, hardly a tab."""
@@ -29,7 +29,7 @@ class Term:
     note: str = ""
 
     @property
-    def kept(self) -> bool:
+    def is_untranslated(self) -> bool:
         """Whether the term is not translated."""
         return self.translation in {"", self.term}
 
@@ -57,7 +57,7 @@ class Glossary:
                 if number == 0 and cells[0].lower() == "term":
                     continue
                 if not cells[0] or len(cells) > len(_COLUMNS):
-                    raise BadDocument(name, detail=f"line {reader.line_num}: {_trouble(cells)}", kind="glossary")
+                    raise BadDocument(name, detail=f"line {reader.line_num}: {_row_problem(cells)}", kind="glossary")
                 if cells[0] in terms and terms[cells[0]] != Term(*cells):
                     raise BadDocument(
                         name, detail=f"line {reader.line_num}: {cells[0]} is there twice", kind="glossary"
@@ -69,31 +69,31 @@ class Glossary:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What translations with this glossary are remembered under."""
+        """Its part of the key in the translation memory."""
         rows = "\n".join(f"{term.term}\t{term.translation}\t{term.note}" for term in self.terms)
         return hashlib.sha256(rows.encode()).hexdigest()[:16] if rows else ""
 
-    def kept_in(self, text: str) -> list[tuple[int, int]]:
+    def find_untranslated(self, text: str) -> list[tuple[int, int]]:
         """Return where terms stand that are not translated: (start, end), in order, disjoint."""
-        if self._kept is None:
+        if self._untranslated_pattern is None:
             return []
-        return [match.span() for match in self._kept.finditer(text)]
+        return [match.span() for match in self._untranslated_pattern.finditer(text)]
 
-    def used_in(self, text: str) -> list[Term]:
+    def find_translated(self, text: str) -> list[Term]:
         """Return the terms with a translation that occur in a text, in any case, with up to two letters behind."""
-        if self._translated is None:
+        if self._translated_pattern is None:
             return []
-        found = {match[1].casefold() for match in self._translated.finditer(text)}
-        return [term for term in self.terms if not term.kept and term.term.casefold() in found]
+        found = {match[1].casefold() for match in self._translated_pattern.finditer(text)}
+        return [term for term in self.terms if not term.is_untranslated and term.term.casefold() in found]
 
     @cached_property
-    def _kept(self) -> re.Pattern[str] | None:
-        words = sorted((term.term for term in self.terms if term.kept), key=len, reverse=True)
+    def _untranslated_pattern(self) -> re.Pattern[str] | None:
+        words = sorted((term.term for term in self.terms if term.is_untranslated), key=len, reverse=True)
         return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)") if words else None
 
     @cached_property
-    def _translated(self) -> re.Pattern[str] | None:
-        words = sorted((term.term for term in self.terms if not term.kept), key=len, reverse=True)
+    def _translated_pattern(self) -> re.Pattern[str] | None:
+        words = sorted((term.term for term in self.terms if not term.is_untranslated), key=len, reverse=True)
         joined = "|".join(map(re.escape, words))
         return re.compile(rf"(?<!\w)({joined})\w{{0,2}}(?!\w)", re.IGNORECASE) if words else None
 
@@ -107,15 +107,15 @@ def _separator(text: str) -> str:
     return max(_SEPARATORS, key=lambda separator: sum(separator in line for line in lines))
 
 
-def _trouble(cells: Sequence[str]) -> str:
+def _row_problem(cells: Sequence[str]) -> str:
     return f"{len(cells)} columns instead of {len(_COLUMNS)}" if cells[0] else "the term is missing"
 
 
-def keeps_to(term: Term, answer: str) -> bool:
+def uses_translation(term: Term, answer: str) -> bool:
     """Return whether an answer uses the translation of a term, inflected or not: the beginning of each word counts."""
     words = answer.casefold()
     return all(_stem(word) in words for word in term.translation.casefold().split())
 
 
 def _stem(word: str) -> str:
-    return word[: max(_SHORT, round(len(word) * _STEM))]
+    return word[: max(_MIN_STEM_CHARS, round(len(word) * _STEM_SHARE))]

@@ -1,4 +1,4 @@
-"""What holds for all segments of a run, and the requests that are made of it."""
+"""The settings for all segments of a run, and the requests made from them."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from functools import cached_property
 from typing import Literal
 
 from llmcli.backends.base import Backend
-from llmcli.tasks.base import WARMER, Options, make_request
-from llmcli.tasks.fitting import Room
-from llmcli.tasks.languages import Language
+from llmcli.prompts import Prompt
+from llmcli.tasks.execution.context_budget import ContextBudget
+from llmcli.tasks.execution.task_requests import RETRY_TEMPERATURE_STEP, GenerationOptions, make_request
 from llmcli.tasks.translation.glossary import Glossary, Term
-from llmcli.tasks.translation.pseudo import identity
-from llmcli.templates import Prompt
+from llmcli.tasks.translation.languages import Language
+from llmcli.tasks.translation.pseudo_localization import keep_text
 from llmcli.types import Request
 
 Formality = Literal["auto", "formal", "informal"]
 
 
-def longest(text: str) -> int:
+def max_translation_chars(text: str) -> int:
     """Return the characters that a translation of ``text`` may have: scripts differ by a factor of 4 at most."""
     return 4 * len(text) + 200
 
 
-def tokens_for(tokens: int) -> int:
+def max_translation_tokens(tokens: int) -> int:
     """Return room for the translation of so many tokens: other languages may need 3 times as many."""
     return 3 * tokens + 64
 
 
 @dataclass(frozen=True)
-class Wording:
-    """What the user says about how to translate; all of it is part of what a translation is remembered under."""
+class Brief:
+    """The user's instructions for a translation; all of them are part of the key in the translation memory."""
 
     formality: Formality = "auto"
     context: str = ""
@@ -40,44 +40,44 @@ class Wording:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a text stands in, for the model only."""
+class SegmentContext:
+    """The context of a text, for the model only."""
 
-    place: str = ""
-    before: str = ""
+    path: str = ""
+    preceding_text: str = ""
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Translator:
-    """``prompt`` and ``review`` (None: no second pass) are prompt files.
+    """``prompt`` and ``review_prompt`` (None: no second pass) are prompt files.
 
-    ``instead`` translates in place of a model: a text without marks in it becomes another. ``model_id`` identifies the
-    model whose translations these are.
+    ``stub_translate`` translates unmasked text in place of a model. ``model_id`` identifies the model of the
+    translations.
     """
 
     backend: Backend
     prompt: Prompt
-    options: Options
+    options: GenerationOptions
     target: Language
-    wording: Wording = Wording()
-    review: Prompt | None = None
-    instead: Callable[[str], str] | None = None
+    brief: Brief = Brief()
+    review_prompt: Prompt | None = None
+    stub_translate: Callable[[str], str] | None = None
     model_id: str = ""
 
     @property
-    def changes_nothing(self) -> bool:
-        """Whether documents come out as they are: splitter and joiner are tried alone."""
-        return self.instead is identity
+    def is_identity(self) -> bool:
+        """Whether documents are copied unchanged, to test splitting and joining alone."""
+        return self.stub_translate is keep_text
 
-    def request(
+    def make_translation_request(
         self,
         request_id: str,
         text: str,
         limit: int,
         *,
         source: Language | None = None,
-        around: Surroundings = Surroundings(),
+        around: SegmentContext = SegmentContext(),
         terms: Sequence[Term] = (),
         marks: str = "",
         problems: Sequence[str] = (),
@@ -88,12 +88,12 @@ class Translator:
             "text": text,
             "source_language": source.name if source else "",
             "target_language": self.target.name,
-            "context": self.wording.context,
-            "formality": self.wording.formality,
-            "place": around.place,
-            "before": around.before,
+            "context": self.brief.context,
+            "formality": self.brief.formality,
+            "place": around.path,
+            "before": around.preceding_text,
             "note": around.note,
-            "terms": _lines(terms),
+            "terms": _format_terms(terms),
             "marks": marks,
             "problems": "; ".join(problems),
         }
@@ -104,10 +104,10 @@ class Translator:
             self.options,
             max_tokens=self.options.max_tokens or limit * attempt,
         )
-        temperature = request.sampling.temperature + WARMER * (attempt - 1)
+        temperature = request.sampling.temperature + RETRY_TEMPERATURE_STEP * (attempt - 1)
         return replace(request, sampling=replace(request.sampling, temperature=temperature))
 
-    def correction(
+    def make_review_request(
         self,
         request_id: str,
         text: str,
@@ -119,45 +119,45 @@ class Translator:
         marks: str,
         problems: Sequence[str],
     ) -> Request:
-        """Return the request that has a translation corrected; there has to be a prompt for ``review``."""
-        assert self.review is not None
+        """Return the request to correct a translation; needs ``review_prompt``."""
+        assert self.review_prompt is not None
         values = {
             "text": text,
             "translation": translation,
             "source_language": source.name if source else "",
             "target_language": self.target.name,
-            "terms": _lines(terms),
+            "terms": _format_terms(terms),
             "marks": marks,
             "problems": "; ".join(problems),
         }
-        messages = self.review.render(values)
+        messages = self.review_prompt.render(values)
         return make_request(
-            request_id, messages, self.review, self.options, max_tokens=self.options.max_tokens or limit
+            request_id, messages, self.review_prompt, self.options, max_tokens=self.options.max_tokens or limit
         )
 
-    def room(self, subject: str) -> Room:
+    def context_budget(self, subject: str) -> ContextBudget:
         """Return how much text fits one request; ``subject`` names the document in errors."""
-        around = Surroundings(place="x " * 20, before="x " * 40, note="x " * 20)
-        terms = self.wording.glossary.terms[:10]
-        return Room(
+        around = SegmentContext(path="x " * 20, preceding_text="x " * 40, note="x " * 20)
+        terms = self.brief.glossary.terms[:10]
+        return ContextBudget(
             self.backend,
-            lambda text: self.request("count", text, 1, around=around, terms=terms, marks="[#1]"),
-            tokens_for,
+            lambda text: self.make_translation_request("count", text, 1, around=around, terms=terms, marks="[#1]"),
+            max_translation_tokens,
             subject=subject,
         )
 
     @cached_property
-    def variant(self) -> str:
-        """What translations are remembered under beside their texts and languages: whatever may change them.
+    def cache_key(self) -> str:
+        """The key of translations in the memory, beside text and languages: all that may change them.
 
-        Without a second pass it is what it was before that counted, so that older entries serve those who want none.
+        Without a second pass it is as in older versions, so that older entries still apply.
         """
-        wording = self.wording
+        wording = self.brief
         said = [wording.formality, wording.context, wording.glossary.fingerprint, self.prompt.fingerprint]
         sampled = [str(self.options.temperature), str(self.options.seed)]
-        reviewed = [self.review.fingerprint] if self.review else []
+        reviewed = [self.review_prompt.fingerprint] if self.review_prompt else []
         return hashlib.sha256("\0".join(said + sampled + reviewed).encode()).hexdigest()[:32]
 
 
-def _lines(terms: Sequence[Term]) -> str:
+def _format_terms(terms: Sequence[Term]) -> str:
     return "\n".join(f"{term.term} = {term.translation}{f' ({term.note})' if term.note else ''}" for term in terms)

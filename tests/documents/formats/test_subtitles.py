@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from llmcli.documents.formats.subtitles import SRT, VTT
-from llmcli.documents.segments import join
+from llmcli.documents.segments import join_segments
 from llmcli.errors import BadDocument
 
 REAL = Path(__file__).parents[1] / "real"
@@ -18,7 +18,7 @@ def test_cues_of_subrip():
     segments = SRT.split(FILM, "de")
     assert [s.text for s in segments] == ["<i>Where have you been?</i>\n- Nowhere.", "A line with 5 km & more."]
     assert [[s.text[p.start : p.end] for p in s.protected] for s in segments] == [["<i>", "</i>"], []]
-    assert {s.width for s in segments} == {42}
+    assert {s.max_width for s in segments} == {42}
 
 
 def test_cues_of_webvtt():
@@ -27,7 +27,7 @@ def test_cues_of_webvtt():
     assert [s.text for s in segments] == [
         "<v Roger>Where & when?</v>\n<c.loud>Now!</c>", "- One\n- Two <00:00:04.500>three",
     ]  # fmt: skip
-    joined = join(CAPTIONS, segments, ["<v Roger>A < b & --> c</v>\n\n<c.loud>d</c>", None])
+    joined = join_segments(CAPTIONS, segments, ["<v Roger>A < b & --> c</v>\n\n<c.loud>d</c>", None])
     assert "<v Roger>A &lt; b &amp; --&gt; c</v>\n<c.loud>d</c>\n\n00:00:04" in joined
     assert VTT.check(joined) == ""
 
@@ -35,7 +35,7 @@ def test_cues_of_webvtt():
 def test_a_translation_cannot_end_its_cue():
     """Empty lines and arrows in a translation are taken out; line ends are those of the file."""
     segments = SRT.split(FILM, "de")
-    joined = join(FILM, segments, [None, "a\n\n4\n00:00:01,000 --> 00:00:02,000\nb <i>c"])
+    joined = join_segments(FILM, segments, [None, "a\n\n4\n00:00:01,000 --> 00:00:02,000\nb <i>c"])
     assert joined.endswith("a\r\n4\r\n00.00.01,000 \u2192 00.00.02,000\r\nb \u2039i>c\r\n")
     assert SRT.check(joined) == ""
     assert len(SRT.split(joined, "de")) == 2
@@ -52,7 +52,7 @@ def test_long_lines_are_broken():
 def test_longer_lines_of_the_source_set_the_width():
     """A file whose lines are longer than usual may keep such lines."""
     text = "1\n00:00:01,000 --> 00:00:02,000\n" + "word " * 12 + "\n"
-    assert SRT.split(text, "de")[0].width == 59
+    assert SRT.split(text, "de")[0].max_width == 59
 
 
 def test_text_after_an_empty_line_belongs_to_its_cue():

@@ -1,0 +1,286 @@
+"""Writing ``-o FILE``: a regular file is complete or untouched; a device or a pipe is written directly.
+
+A process that is killed leaves its temporary file beside the target. Its name says for which target it was, and a lock
+(flock(2)) on it says that its process lives: the next to write the same target removes those that nobody has locked.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import select
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+
+from llmcli.errors import CannotCreate, LlmError, OutputError, OutputPipeClosed
+from llmcli.interrupt import Interrupt
+
+_DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/self/fd)/([0-9]{1,9})")
+_NAMED_DESCRIPTORS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_MAX_SYMLINKS = 40  # as many symbolic links in a row as Linux follows
+_STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+_PIPE_CHUNK_BYTES = 4096  # POSIX: a pipe that polls writable takes this much (PIPE_BUF) without blocking
+_FILE_CHUNK_BYTES = 1 << 20
+_POLL_MS = 100
+_MAX_TEMPORARY_NAMES = 16  # temporary files that one target may have at a time, each with a name of its own
+
+
+class OutputFile:
+    """A descriptor that is written to; errors carry the name that the user typed.
+
+    ``direct``: what is written arrives at once, in a device, a pipe or a descriptor that others may share.
+    """
+
+    def __init__(self, fd: int, name: str, interrupt: Interrupt, *, direct: bool = False) -> None:
+        self.fd = fd
+        self.direct = direct
+        self._name = name
+        self._interrupt = interrupt
+        self._chunk = _FILE_CHUNK_BYTES if stat.S_ISREG(os.fstat(fd).st_mode) else _PIPE_CHUNK_BYTES
+
+    def write(self, data: bytes) -> None:
+        """Write all of ``data``; a reader that stalls does not hold back a signal.
+
+        Raises ``OutputError``; ``OutputPipeClosed`` when the other end of a pipe was closed; what ``interrupt.check()`` raises.
+        """
+        rest = memoryview(data)
+        poll = select.poll()
+        poll.register(self.fd, select.POLLOUT)
+        try:
+            while rest:
+                self._interrupt.check()
+                if poll.poll(_POLL_MS):
+                    rest = rest[os.write(self.fd, rest[: self._chunk]) :]
+        except BrokenPipeError as error:
+            raise OutputPipeClosed(self._name) from error
+        except OSError as error:
+            raise OutputError(self._name, detail=error.strerror or "") from error
+
+
+@contextmanager
+def atomic_write(
+    path: str,
+    *,
+    force: bool = True,
+    interrupt: Interrupt | None = None,
+    placing: Callable[[], AbstractContextManager[object]] = nullcontext,
+    mode: int = 0o666,
+) -> Iterator[OutputFile]:
+    """Open ``path`` for writing; leaving the block puts the file in place, an exception leaves what was there.
+
+    Regular files, existing or not, are written beside and renamed: symbolic links are followed, mode and (where
+    permitted) owner are kept. Devices, named pipes and the process's own descriptors (/dev/stdout, /dev/fd/N, links to
+    them) are written directly. ``force`` False (for names that the user did not type) refuses to touch what exists. The rename is done in the
+    block of ``placing()``, which is entered when all is on the disk. ``mode``: that of a file that is not there yet, less the umask.
+
+    Raises ``CannotCreate`` (no such directory, no permission, a directory, or there already), ``OutputError`` (disk
+    full, I/O error), ``OutputPipeClosed``, and what ``interrupt.check()`` raises.
+    """
+    if not force and os.path.lexists(path):
+        raise CannotCreate(path, exists=True)
+    interrupt = interrupt or Interrupt()
+    fd = _open_special(path, interrupt)
+    if fd is None:
+        with _write_and_replace(path, interrupt, mode, force=force, placing=placing) as output:
+            yield output
+        return
+    try:
+        yield OutputFile(fd, path, interrupt, direct=True)
+    except BaseException:
+        with suppress(OSError):  # the first error is the one to report
+            os.close(fd)
+        raise
+    _close(fd, path)
+
+
+def _open_special(path: str, interrupt: Interrupt) -> int | None:
+    """Open what cannot be replaced by a file; None when ``path`` is a regular file or nothing yet."""
+    try:
+        number = _own_descriptor(path)
+        if number is not None:
+            return os.dup(number)
+        mode = Path(path).stat().st_mode
+        if stat.S_ISREG(mode):
+            return None
+        if stat.S_ISFIFO(mode):
+            return _open_fifo(path, interrupt)
+        return os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)  # a directory fails here
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise _to_llm_error(path, error) from error
+
+
+def _own_descriptor(path: str) -> int | None:
+    """Return the number of the process's own descriptor that ``path`` stands for, through links too.
+
+    Opening /dev/stdout again would fail on a socket, and would replace the file that a shell redirected to.
+    """
+    for _ in range(_MAX_SYMLINKS):
+        if path in _NAMED_DESCRIPTORS:
+            return _NAMED_DESCRIPTORS[path]
+        match = _DESCRIPTOR.fullmatch(path)
+        if match:
+            return int(match.group(1))
+        link = Path(path)
+        if not link.is_symlink():
+            return None
+        path = str(link.parent / link.readlink())
+    return None
+
+
+def _open_fifo(path: str, interrupt: Interrupt) -> int:
+    """Open a named pipe once it has a reader; a plain open would wait for one deaf to signals."""
+    while True:
+        interrupt.check()
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            time.sleep(0.05)
+        else:
+            os.set_blocking(fd, True)
+            return fd
+
+
+@contextmanager
+def _write_and_replace(
+    path: str, interrupt: Interrupt, mode: int, *, force: bool, placing: Callable[[], AbstractContextManager[object]]
+) -> Iterator[OutputFile]:
+    try:
+        target = Path(os.path.realpath(path))
+        fd, beside = _open_temporary(target, mode)
+    except (OSError, ValueError) as error:
+        raise _to_llm_error(path, error) from error
+    try:
+        with _hold_lock(fd):
+            try:
+                yield OutputFile(fd, path, interrupt)
+                _sync(fd, path)
+            finally:
+                _close(fd, path)
+            try:
+                with placing():
+                    _rename_into_place(beside, target, force=force)
+            except FileExistsError as error:
+                raise CannotCreate(path, exists=True) from error
+            except OSError as error:
+                raise _to_llm_error(path, error) from error
+    except BaseException:
+        with suppress(OSError):  # the first error is the one to report
+            beside.unlink()
+        raise
+
+
+@contextmanager
+def _hold_lock(fd: int) -> Iterator[None]:
+    """Keep the lock of ``fd``, which the block may close."""
+    locked = os.dup(fd)
+    try:
+        yield
+    finally:
+        os.close(locked)
+
+
+def _open_temporary(target: Path, mode: int) -> tuple[int, Path]:
+    """Create an empty file in the directory of ``target`` with the mode and owner that the result is to have."""
+    there = target.stat() if target.exists() else None
+    if there is not None and not os.access(target, os.W_OK):  # the directory would allow the rename, the file says no
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
+    fd, beside = _create_locked(_temporary_names(target), mode if there is None else 0o600)
+    if there is not None:
+        with suppress(PermissionError):  # only root may give files away
+            os.fchown(fd, there.st_uid, there.st_gid)
+        os.fchmod(fd, stat.S_IMODE(there.st_mode))
+    return fd, beside
+
+
+def _temporary_names(target: Path) -> Iterator[Path]:
+    """Yield names for temporary files beside ``target``: a few that are its own, then some that nobody looks for.
+
+    A few fixed names are found again without reading a directory, which may be large.
+    """
+    digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
+    own = [target.with_name(f".llm-{digest}-{number}.tmp") for number in range(_MAX_TEMPORARY_NAMES)]
+    for name in own:
+        _remove_abandoned(name)
+    yield from own
+    while True:
+        yield target.with_name(f".llm-{os.urandom(8).hex()}.tmp")
+
+
+def _create_locked(names: Iterator[Path], mode: int) -> tuple[int, Path]:
+    """Create a file under the first of ``names`` that is free, and lock it; where locks do not work it has none."""
+    for name in names:
+        try:
+            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        except FileExistsError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # between the two calls another process took it for abandoned
+            os.close(fd)
+            continue
+        except OSError:
+            return fd, name
+        if os.fstat(fd).st_nlink:
+            return fd, name
+        os.close(fd)  # and removed it
+    raise AssertionError("names never end")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the temporary file of a process that was killed; whatever is no file, or locked, stays."""
+    with suppress(OSError):
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours, now = os.fstat(fd), os.stat(path, follow_symlinks=False)  # noqa: PTH116
+            if stat.S_ISREG(ours.st_mode) and (ours.st_dev, ours.st_ino) == (now.st_dev, now.st_ino):
+                path.unlink()
+        finally:
+            os.close(fd)
+
+
+def _rename_into_place(beside: Path, target: Path, *, force: bool) -> None:
+    if force:
+        beside.replace(target)
+        return
+    try:
+        os.link(beside, target)  # unlike a rename, this fails when somebody else was quicker
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        beside.replace(target)
+    else:
+        beside.unlink()
+
+
+def _sync(fd: int, path: str) -> None:
+    try:
+        os.fsync(fd)  # a rename that outlives a power cut while the content does not would leave an empty file
+    except OSError as error:
+        raise OutputError(path, detail=error.strerror or "") from error
+
+
+def _close(fd: int, path: str) -> None:
+    try:
+        os.close(fd)
+    except OSError as error:  # network file systems report a full disk here
+        raise OutputError(path, detail=error.strerror or "") from error
+
+
+def _to_llm_error(path: str, error: OSError | ValueError) -> LlmError:
+    detail = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, OSError) and error.errno in _STORAGE_ERRNOS:
+        return OutputError(path, detail=detail)
+    return CannotCreate(path, detail=detail)

@@ -1,0 +1,192 @@
+"""Scores for candidates on a server: by its own scores, by the top first tokens, or by counting samples.
+
+Only our own servers score whole candidates. Elsewhere the log-probabilities of the first tokens of an answer serve as
+well, since a label is a token or two; without these, answers are sampled and counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmcli.backends.remote import chat_request
+from llmcli.backends.remote.chat_client import CHAT_PATH, ChatClient
+from llmcli.backends.remote.chunk_parser import parse_usage
+from llmcli.backends.remote.server_capabilities import ServerCapabilities
+from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.backends.remote.transport.error_mapping import BadRequest
+from llmcli.errors import RemoteError, RequestRejected
+from llmcli.types import CandidateScores, Request, Score, Usage
+
+_MAX_LABEL_TOKENS = 4
+"""Tokens of an answer that are considered: labels that begin alike differ in a later one."""
+_TOP_LOGPROBS = 20
+"""Most alternatives that OpenAI's API returns."""
+_MIN_CANDIDATE_PROBABILITY = 0.05
+"""Share of the first token that has to begin a candidate, else the model is about to say something else."""
+_MIN_PROBABILITY = 1e-6
+NUM_SAMPLES = 5
+_MAX_SAMPLE_TOKENS = 512  # of a model that thinks first
+_IGNORED_CHARACTERS = " \t\r\n\"'`*#-.:([{"
+
+
+@dataclass(frozen=True)
+class TokenAlternatives:
+    """The token at one position of an answer, and the top tokens there with their probabilities."""
+
+    token: str
+    top: tuple[tuple[str, float], ...]
+
+
+class CandidateScorer:
+    """Scores requests; remembers what the server does not support. ``ours``: it has /score."""
+
+    def __init__(self, chat_client: ChatClient, model: str, capabilities: ServerCapabilities, *, ours: bool) -> None:
+        self._chat_client = chat_client
+        self._model = model
+        self._capabilities = capabilities
+        self._has_score_endpoint = ours
+        self._has_logprobs = True
+
+    def score_candidates(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
+        """Return the scores of the request's candidates, and the usage. Raises as ``HttpClient.open_response``."""
+        if self._has_score_endpoint:
+            try:
+                return self._score_by_endpoint(call, request)
+            except BadRequest:
+                raise
+            except RequestRejected:  # no such path: a proxy in between does not forward it
+                self._has_score_endpoint = False
+        if self._has_logprobs and not {"logprobs", "top_logprobs"} & self._capabilities.refused_fields:
+            found, usage = self._score_by_logprobs(call, request)
+            if found is not None:
+                return found, usage
+        return self._score_by_sampling(call, request)
+
+    def _score_by_endpoint(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
+        fields = {
+            "model": self._model,
+            "messages": chat_request.dump_messages(request),
+            "candidates": list(request.candidates),
+        }
+        answer = self._chat_client.post_json(call, "/score", self._capabilities, lambda: fields)
+        try:
+            given = {str(each["candidate"]): (float(each["logprob"]), int(each["tokens"])) for each in answer["scores"]}
+            scores = tuple(Score(candidate, *given[candidate]) for candidate in request.candidates)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RemoteError(self._chat_client.server.label, detail="its answer has no scores") from error
+        return CandidateScores(request.id, scores, "score"), parse_usage(answer)
+
+    # ---- by logprobs ----------------------------------------------------------------------------------------------
+
+    def _score_by_logprobs(self, call: CancelToken, request: Request) -> tuple[CandidateScores | None, Usage]:
+        plain = replace(
+            request,
+            sampling=replace(request.sampling, temperature=0.0),
+            max_tokens=_MAX_LABEL_TOKENS,
+            logprobs=_TOP_LOGPROBS,
+        )
+
+        def make() -> Mapping[str, Any]:
+            return {
+                **chat_request.build_chat_body(plain, self._model, self._capabilities),
+                "stream": None,
+                "stream_options": None,
+            }
+
+        answer = self._chat_client.post_json(call, CHAT_PATH, self._capabilities, make)
+        positions = parse_alternatives(answer)
+        if not positions:
+            self._has_logprobs = False
+            return None, parse_usage(answer)
+        masses = candidate_probabilities(request.candidates, positions)
+        if sum(masses.values()) < _MIN_CANDIDATE_PROBABILITY:
+            return None, parse_usage(answer)
+        scores = tuple(Score(name, math.log(max(mass, _MIN_PROBABILITY)), 1) for name, mass in masses.items())
+        return CandidateScores(request.id, scores, "logprobs"), parse_usage(answer)
+
+    # ---- by samples -----------------------------------------------------------------------------------------------
+
+    def _score_by_sampling(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
+        seed, usage = request.sampling.seed, Usage()
+        counts = dict.fromkeys(request.candidates, 0)
+        for number in range(NUM_SAMPLES):
+            sampling = replace(
+                request.sampling, temperature=1.0, seed=None if seed is None else (seed + number) % 2**32
+            )
+            sample = replace(request, sampling=sampling, max_tokens=_MAX_SAMPLE_TOKENS, logprobs=None)
+            text, finished = self._chat_client.complete_text(
+                call,
+                sample,
+                self._capabilities,
+                lambda sample=sample: chat_request.build_chat_body(sample, self._model, self._capabilities),  # type: ignore[misc]
+            )
+            usage += finished.usage
+            meant = match_candidate(text, request.candidates)
+            if meant is not None:
+                counts[meant] += 1
+        if not any(counts.values()):
+            labels = ", ".join(request.candidates)
+            raise RequestRejected(self._chat_client.server.label, detail=f"its answers are none of {labels}")
+        total = sum(counts.values()) + len(counts) / 2
+        scores = tuple(Score(name, math.log((count + 0.5) / total), 1) for name, count in counts.items())
+        return CandidateScores(request.id, scores, "samples"), usage
+
+
+def parse_alternatives(answer: Mapping[str, Any]) -> list[TokenAlternatives]:
+    """Return the positions of an answer with top tokens; [] where there are none, or they are malformed."""
+    try:
+        content = answer["choices"][0]["logprobs"]["content"]
+        return [
+            TokenAlternatives(
+                str(position["token"]),
+                tuple(
+                    (str(other["token"]), math.exp(min(0.0, float(other["logprob"]))))
+                    for other in position["top_logprobs"]
+                ),
+            )
+            for position in content
+            if position["top_logprobs"]
+        ]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return []
+
+
+def candidate_probabilities(candidates: Sequence[str], positions: Sequence[TokenAlternatives]) -> dict[str, float]:
+    """Return the probability that an answer begins with each candidate, as far as the alternatives tell.
+
+    Where several candidates begin with a token, the next position decides if that token was sampled; else they share its
+    probability.
+    """
+    masses = dict.fromkeys(candidates, 0.0)
+
+    def walk(index: int, before: str, weight: float) -> None:
+        position = positions[index]
+        for token, chance in position.top:
+            begun = (before + token).lower().lstrip(_IGNORED_CHARACTERS)
+            fits = [name for name in candidates if begun and _may_be_label(begun, name.strip().lower())]
+            taken = token == position.token and index + 1 < len(positions)
+            if taken and (not begun or len(fits) > 1):
+                walk(index + 1, before + token, weight * chance)
+            else:
+                for name in fits:
+                    masses[name] += weight * chance / len(fits)
+
+    walk(0, "", 1.0)
+    return masses
+
+
+def _may_be_label(begun: str, name: str) -> bool:
+    """Whether an answer that has ``begun`` so may be, or is, the label ``name``."""
+    return name.startswith(begun.rstrip()) or begun.startswith(name)
+
+
+def match_candidate(text: str, candidates: Sequence[str]) -> str | None:
+    """Return the candidate that an answer means: what it begins with, else the only one that it names."""
+    said = text.lower().strip(_IGNORED_CHARACTERS)
+    first = [name for name in candidates if said.startswith(name.strip().lower())]
+    named = first or [name for name in candidates if name.strip().lower() in said]
+    longest = max(named, key=len, default=None)
+    return longest if first or len(named) == 1 else None

@@ -1,0 +1,237 @@
+"""Chat completions on a server: temporary failures are retried, and fields that the server refuses are left out."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from llmcli.backends.remote import chat_request
+from llmcli.backends.remote.chunk_parser import DONE_DATA, ChunkParser
+from llmcli.backends.remote.server_capabilities import OPTIONAL_FIELDS, ServerCapabilities
+from llmcli.backends.remote.transport.api_keys import ApiKey
+from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter, RateLimited
+from llmcli.backends.remote.transport.error_mapping import BadRequest
+from llmcli.backends.remote.transport.http_client import HttpClient, HttpResponse
+from llmcli.backends.remote.transport.sse import EventStream, EventTooLong
+from llmcli.errors import RemoteError, TemporaryFailure
+from llmcli.server_config import ServerUnreachable
+from llmcli.types import Event, Finished, Request, TextDelta
+
+CHAT_PATH = "/chat/completions"
+_MAX_CHUNK_BYTES = 4096
+"""Bytes that a chunk for one token may take, on average: with twenty alternatives it is about three quarters of that."""
+_EXTRA_CHUNKS = 1024
+"""Chunks beyond one a token: keep-alives, the first and the last."""
+_UNLIMITED_ANSWER_TOKENS = 1 << 17
+"""Tokens of an answer without a limit."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often one request is tried, and the pause between attempts, which doubles from ``first_pause_s``.
+
+    A request that is asked to wait longer than ``max_pause_s`` is not retried.
+    """
+
+    max_tries: int = 5
+    max_connect_tries: int = 3
+    first_pause_s: float = 0.5
+    max_pause_s: float = 60.0
+
+
+class ChatClient:
+    """Sends requests for one model to one server. Safe to use from several threads."""
+
+    def __init__(self, client: HttpClient, key: ApiKey, retry_policy: RetryPolicy) -> None:
+        self.http_client = client
+        self.server = client.server
+        self.limiter = ConcurrencyLimiter(self.server.concurrency, retry_policy.max_pause_s)
+        self._key = key
+        self._retry_policy = retry_policy
+        self._random = random.Random()  # noqa: S311 (spreads tries over time)
+
+    # ---- retries --------------------------------------------------------------------------------------------------
+
+    def with_retries(self, call: CancelToken, attempt: Callable[[], T]) -> T:
+        """Return what ``attempt`` returns; repeat it after a ``TemporaryFailure``, unless something was delivered.
+
+        Failures of a busy server do not count while it answers other requests.
+        """
+        failures, answered = 0, self.limiter.num_answered
+        while True:
+            try:
+                with self.limiter.acquire(call):
+                    return attempt()
+            except TemporaryFailure as error:
+                if isinstance(error, RateLimited) and self.limiter.num_answered > answered:
+                    failures, answered = 0, self.limiter.num_answered
+                failures += 1
+                wait = self._retry_delay(failures, error.retry_after)
+                tries = (
+                    self._retry_policy.max_connect_tries
+                    if isinstance(error, ServerUnreachable)
+                    else self._retry_policy.max_tries
+                )
+                if call.delivered or failures >= tries or wait > self._retry_policy.max_pause_s:
+                    raise
+                call.sleep(wait)
+
+    def _retry_delay(self, failures: int, asked: float | None) -> float:
+        """Return how long to wait: with jitter, so that requests refused together are not retried together."""
+        usual: float = self._retry_policy.first_pause_s * 2 ** (failures - 1)
+        if asked is not None:
+            return (
+                asked
+                if asked > self._retry_policy.max_pause_s
+                else asked + self._random.uniform(0, self._retry_policy.first_pause_s)
+            )
+        return min(usual, self._retry_policy.max_pause_s) * self._random.uniform(0.5, 1.0)
+
+    def with_supported_fields(
+        self,
+        call: CancelToken,
+        capabilities: ServerCapabilities,
+        make: Callable[[], Mapping[str, Any]],
+        send: Callable[[dict[str, Any]], T],
+    ) -> T:
+        """Call ``send`` with the fields of ``make`` that the server supports, and again without a field it refuses."""
+        for _ in range(len(OPTIONAL_FIELDS) + 1):
+            fields = chat_request.keep_supported_fields(make(), capabilities)
+            try:
+                return self.with_retries(call, lambda fields=fields: send(fields))  # type: ignore[misc]
+            except BadRequest as refused:
+                if call.delivered or chat_request.learn_refused_field(refused, fields, capabilities) is None:
+                    raise
+        raise AssertionError("each round leaves out one field more")
+
+    # ---- asking ---------------------------------------------------------------------------------------------------
+
+    def get_json(self, call: CancelToken, path: str, *, root: bool = False) -> Any:
+        """Return the JSON object at ``path``. Raises as ``HttpClient.open_response``."""
+        return self.with_retries(call, lambda: self.http_client.request_json(call, "GET", path, root=root))
+
+    def post_json(
+        self, call: CancelToken, path: str, capabilities: ServerCapabilities, make: Callable[[], Mapping[str, Any]]
+    ) -> Any:
+        """Post a body; return the JSON object of the response. Raises as ``HttpClient.open_response``."""
+        return self.with_supported_fields(
+            call, capabilities, make, lambda fields: self.http_client.request_json(call, "POST", path, fields)
+        )
+
+    def stream_events(
+        self,
+        call: CancelToken,
+        request: Request,
+        capabilities: ServerCapabilities,
+        make: Callable[[], Mapping[str, Any]],
+        put: Callable[[Event], None],
+    ) -> Finished:
+        """Pass the pieces of an answer to ``put`` as they arrive and return its end.
+
+        Raises as ``HttpClient.open_response``; ``TemporaryFailure`` also for an answer that broke off after a piece of it
+        was passed on.
+        """
+        return self.with_supported_fields(
+            call, capabilities, make, lambda fields: self._send_once(call, request, fields, put)
+        )
+
+    def complete_text(
+        self,
+        call: CancelToken,
+        request: Request,
+        capabilities: ServerCapabilities,
+        make: Callable[[], Mapping[str, Any]],
+    ) -> tuple[str, Finished]:
+        """Return a whole answer and its end; it can be retried at any time, since nothing is delivered before."""
+        events: list[Event] = []
+
+        def send(fields: dict[str, Any]) -> Finished:
+            events.clear()
+            return self._send_once(call, request, fields, events.append, quiet=True)
+
+        finished = self.with_supported_fields(call, capabilities, make, send)
+        return "".join(event.text for event in events if isinstance(event, TextDelta)), finished
+
+    def _send_once(
+        self,
+        call: CancelToken,
+        request: Request,
+        fields: Mapping[str, Any],
+        put: Callable[[Event], None],
+        *,
+        quiet: bool = False,
+    ) -> Finished:
+        """Send a request once; ``quiet``: pieces passed to ``put`` do not count as delivered."""
+        reader = ChunkParser(request, self.server, self._key)
+
+        def hand_on(event: Event) -> None:
+            call.delivered = call.delivered or not quiet
+            put(event)
+
+        try:
+            self._receive_events(call, request, fields, reader, hand_on)
+        except TemporaryFailure as error:
+            if not reader.num_characters:
+                raise
+            broke = f"its answer broke off after {reader.num_characters:,} characters"
+            raise TemporaryFailure(self.server.label, detail=f"{broke} ({error.detail})") from error
+        *pieces, finished = reader.finish()
+        for event in pieces:
+            hand_on(event)
+        assert isinstance(finished, Finished)
+        return finished
+
+    def _receive_events(
+        self,
+        call: CancelToken,
+        request: Request,
+        fields: Mapping[str, Any],
+        reader: ChunkParser,
+        hand_on: Callable[[Event], None],
+    ) -> None:
+        """Send a request and pass on the pieces of its answer."""
+        with self.http_client.open_response(call, "POST", CHAT_PATH, fields) as answer:
+            if answer.content_type == "text/event-stream":
+                self._read_stream(
+                    call, answer, reader, (request.max_tokens or _UNLIMITED_ANSWER_TOKENS) + _EXTRA_CHUNKS, hand_on
+                )
+            elif answer.content_type == "application/json":  # a server that does not stream
+                for event in reader.parse_response(self.http_client.parse_json(answer, answer.read_all())):
+                    hand_on(event)
+            else:
+                kind = (
+                    "a web page" if answer.content_type == "text/html" else f"an answer of type {answer.content_type}"
+                )
+                raise RemoteError(self.server.label, detail=f"{kind} came instead of an answer")
+
+    def _read_stream(
+        self, call: CancelToken, answer: HttpResponse, reader: ChunkParser, chunks: int, put: Callable[[Event], None]
+    ) -> None:
+        stream, size, heard = EventStream(), 0, time.monotonic()
+        for block in answer.iter_blocks():
+            call.check()
+            size += len(block)
+            if size > chunks * _MAX_CHUNK_BYTES:
+                raise RemoteError(self.server.label, detail=f"its answer does not end ({size:,} bytes so far)")
+            try:
+                for data in stream.feed(block):
+                    if data.strip() == DONE_DATA:
+                        answer.drain_end()
+                        return
+                    for event in reader.parse_data(data):
+                        heard = time.monotonic()
+                        put(event)
+            except EventTooLong as error:
+                raise RemoteError(self.server.label, detail="a part of its answer does not end") from error
+            except UnicodeDecodeError as error:
+                raise RemoteError(self.server.label, detail="its answer is not UTF-8") from error
+            if time.monotonic() - heard > self.server.timeout:
+                raise TemporaryFailure(
+                    self.server.label, detail=f"no piece of an answer came in {self.server.timeout:g} seconds"
+                )

@@ -1,0 +1,115 @@
+"""Answers that are JSON of a schema, or one of some labels: by ``response_format`` if supported, else by prompt.
+
+Servers that do not know the field may also ignore it. So every answer is checked, a wrong one is sent back with its
+errors, and nothing is passed on before it is valid. Labels are requested as JSON too, since all such servers support
+that; a plain label is accepted as well.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from llmcli.backends.remote import chat_request
+from llmcli.backends.remote.chat_client import ChatClient
+from llmcli.backends.remote.schema_validation import iter_errors
+from llmcli.backends.remote.server_capabilities import ServerCapabilities
+from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.errors import RemoteError
+from llmcli.types import Finished, FinishReason, Message, Request, Role, Usage
+
+_MAX_REPAIRS = 2
+_MAX_SHOWN_ERRORS = 5
+_CODE_FENCE = re.compile(r"\s*```[a-zA-Z]*\n(.*)\n```\s*", re.DOTALL)
+_RESPONSE_FORMAT_FIELD = "response_format"
+_LABEL_KEY = "label"
+_LABEL_JSON_TOKENS = 16
+"""Tokens that the JSON around a label takes."""
+_NOT_JSON = "it is not JSON"
+_STRIPPED_CHARACTERS = " \t\r\n\"'`*."
+
+
+def generate_json(
+    chat_client: ChatClient, call: CancelToken, request: Request, model: str, capabilities: ServerCapabilities
+) -> tuple[str, Finished]:
+    """Return JSON that matches ``request.schema``, or one of ``request.labels``, and how the answer ended.
+
+    Raises as ``HttpClient.open_response``, and ``RemoteError`` when the answer is still wrong after some repairs. JSON
+    that ended at a limit is returned as it is, with that end; a truncated label becomes "".
+    """
+    schema = _label_schema(request.labels) if request.labels else dict(request.schema or {})
+    if request.labels and request.max_tokens is not None:
+        request = replace(request, max_tokens=request.max_tokens + _LABEL_JSON_TOKENS)
+    turns, usage = request.messages, Usage()
+    for _ in range(_MAX_REPAIRS + 1):
+        asked = replace(request, messages=turns)
+        build_body = partial(_build_body, asked, schema, model, capabilities)
+        text, finished = chat_client.complete_text(call, asked, capabilities, build_body)
+        usage += finished.usage
+        finished = replace(finished, usage=usage)
+        fenced = _CODE_FENCE.fullmatch(text)
+        text = (fenced.group(1) if fenced else text).strip()
+        wrong = _describe_schema_errors(text, schema)
+        if request.labels:
+            text, wrong = _parse_label(text, wrong, request.labels, whole=finished.reason is not FinishReason.LENGTH)
+            finished = finished if wrong else replace(finished, reason=FinishReason.STOP, limit=None)
+        if not wrong or finished.reason is FinishReason.LENGTH:
+            return text, finished
+        if wrong.startswith(_NOT_JSON):
+            # it does not refuse the field, but ignores it: from now on the prompt asks for JSON
+            capabilities.add_refused_field(_RESPONSE_FORMAT_FIELD)
+        repair = f"That is not JSON of the schema: {wrong}. Answer again, with the corrected JSON and nothing else."
+        turns = (*turns, Message(Role.ASSISTANT, text or "{}"), Message(Role.USER, repair))
+    raise RemoteError(chat_client.server.label, detail=f"its answer does not match the schema: {wrong}")
+
+
+def _label_schema(labels: Sequence[str]) -> dict[str, Any]:
+    """Return the schema of an object that holds one of the labels: many servers require an object at the top."""
+    properties = {_LABEL_KEY: {"type": "string", "enum": list(labels)}}
+    return {"type": "object", "properties": properties, "required": [_LABEL_KEY], "additionalProperties": False}
+
+
+def _parse_label(text: str, wrong: str, labels: Sequence[str], *, whole: bool) -> tuple[str, str]:
+    """Return the label of an answer, and "" for no error; else the answer and its error.
+
+    ``wrong``: its error as JSON; ``whole``: no limit ended it.
+    """
+    if not wrong:
+        return str(json.loads(text)[_LABEL_KEY]), ""
+    if not whole:
+        return "", wrong
+    said = text.strip(_STRIPPED_CHARACTERS)
+    meant = [label for label in labels if label == said] or [
+        label for label in labels if label.casefold() == said.casefold()
+    ]
+    return (meant[0], "") if meant else (text, wrong)
+
+
+def _build_body(
+    request: Request, schema: Mapping[str, Any], model: str, capabilities: ServerCapabilities
+) -> Mapping[str, Any]:
+    """Return the body that asks for the schema; in the prompt where the server refuses the field."""
+    if _RESPONSE_FORMAT_FIELD not in capabilities.refused_fields:
+        wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+        return {**chat_request.build_chat_body(request, model, capabilities), _RESPONSE_FORMAT_FIELD: wanted}
+    told = f"Answer with JSON that matches this JSON schema, and with nothing else:\n{json.dumps(schema, ensure_ascii=False)}"
+    first, *rest = request.messages
+    if first.role is Role.SYSTEM:
+        turns = (Message(Role.SYSTEM, f"{first.content}\n\n{told}"), *rest)
+    else:
+        turns = (Message(Role.SYSTEM, told), first, *rest)
+    return chat_request.build_chat_body(replace(request, messages=turns), model, capabilities)
+
+
+def _describe_schema_errors(text: str, schema: Mapping[str, Any]) -> str:
+    """Return what is wrong with an answer, "" where nothing is."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return f"{_NOT_JSON} ({error})"
+    return "; ".join(islice(iter_errors(value, schema), _MAX_SHOWN_ERRORS))

@@ -1,0 +1,1 @@
+"""HTTP to a remote server: keys, proxies, connections, server-sent events, cancellation and errors."""

@@ -1,0 +1,71 @@
+"""Which proxy the environment names for a server: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, in small letters too.
+
+Source: the conventions of curl(1), which have no standard. As there, HTTP_PROXY in capitals is respected too, which a CGI
+script's caller could set; llm is not one.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from llmcli.errors import ConfigError
+from llmcli.server_config import ServerConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy that speaks HTTP, which the variable ``origin`` names; ``headers`` carry its own name and password."""
+
+    host: str
+    port: int
+    origin: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def label(self) -> str:
+        """What it is called in messages."""
+        return f"the proxy {self.host}:{self.port}"
+
+
+def find_proxy(server: ServerConfig, environ: Mapping[str, str]) -> Proxy | None:
+    """Return the proxy for a server; none is between this machine and itself. Raises ``ConfigError``."""
+    if server.is_loopback:
+        return None
+    given = {name.lower(): value for name, value in environ.items() if name.isupper() and value}
+    given |= {name: value for name, value in environ.items() if name.islower() and value}
+    parts = urlsplit(server.base_url)
+    if _is_excluded(parts.hostname or "", parts.port, given.get("no_proxy", "")):
+        return None
+    names = (f"{parts.scheme}_proxy", "all_proxy")
+    name = next((name for name in names if given.get(name)), None)
+    return None if name is None else _parse_proxy(name, given[name])
+
+
+def _is_excluded(host: str, port: int | None, rule: str) -> bool:
+    for entry in filter(None, (entry.strip().lower() for entry in rule.split(","))):
+        name, _, wanted = entry.rpartition(":") if entry.count(":") == 1 else (entry, "", "")
+        if wanted and wanted != str(port):
+            continue
+        name = name.lstrip("*").lstrip(".")
+        if not name or host == name or host.endswith("." + name):
+            return True
+    return False
+
+
+def _parse_proxy(name: str, url: str) -> Proxy:
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or parts.scheme != "http":
+        detail = "expected http://HOST:PORT (the only kind of proxy that can be used here)"
+        raise ConfigError(name.upper(), origin="environment", detail=detail)
+    headers = {}
+    if parts.username:
+        secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Proxy-Authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()
+    return Proxy(host, port or 80, name.upper(), headers)

@@ -1,0 +1,64 @@
+"""``llm chat``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmcli.cli import completers
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.options import ALL_OPTIONS, command
+from llmcli.errors import UsageError
+from llmcli.types import Priority
+
+
+@command(
+    *(name for name in ALL_OPTIONS if name != "output"),
+    examples="""
+      llm chat
+      llm chat --system "Answer in French."
+      llm chat --session work
+      llm chat --continue
+      printf '%s\\n' "Hello." "What did I say?" | llm chat
+    """,
+)
+def chat(
+    ctx: CommandContext,
+    system: Annotated[
+        str | None, typer.Option("--system", metavar="TEXT", help="Instructions for the whole talk.")
+    ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option(
+            "--session",
+            metavar="NAME",
+            help="Go on with this saved chat, or begin it.",
+            autocompletion=completers.sessions,
+        ),
+    ] = None,
+    go_on: Annotated[bool, typer.Option("--continue", help="Go on with the chat that was used last.")] = False,
+    no_save: Annotated[bool, typer.Option("--no-save", help="Do not save this chat.")] = False,
+) -> int:
+    """Talk with a model on the terminal.
+
+    On a terminal every chat is saved; one in a pipe with --session or --continue only. A chat that goes on keeps its
+    instructions, unless --system gives others.
+    """
+    from llmcli.cli.commands.chat import recorder
+    from llmcli.cli.commands.chat.loop import ChatLoop
+    from llmcli.cli.input.inputs import decode_argument
+    from llmcli.tasks.chat import Conversation
+
+    instructions = None if system is None else decode_argument(system)
+    person = ctx.environment.is_terminal(ctx.environment.stdin)
+    if not person and ctx.settings["stdin"] == "off":
+        raise UsageError("nothing to answer: standard input is no terminal, and is not to be read")
+    kept = recorder.choose_recorder(ctx, session, go_on=go_on, off=no_save, system=instructions)
+    ctx.on_exit(kept.forget_orphaned_states)
+    options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True)
+    wanted = kept if kept.saves else None
+    talk = ChatLoop(
+        ctx, Conversation(ctx.backend(), ctx.prompts, options, system=kept.session.system, saved=wanted), kept
+    )
+    return talk.run_interactive() if person else talk.run_piped()

@@ -1,0 +1,90 @@
+"""A saved chat as others may read it: Markdown, OpenAI's messages, or all that is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import accumulate
+from typing import Any
+
+from llmcli.cli.commands.chat.recorder import format_local_time
+from llmcli.cli.console import json_text, sanitize
+from llmcli.store.session_store import Session, SessionMatch, SessionOverview
+from llmcli.types import Turn
+
+_MAX_FIRST_CHARS = 80
+"""Characters of the first message in a list."""
+_CONTEXT_CHARS = 20
+"""Characters of a line that are shown before what was looked for."""
+
+
+def session_as_markdown(session: Session, turns: Sequence[Turn]) -> str:
+    """Return a conversation as Markdown: a heading for each message."""
+    parts = [f"# {session.name}", f"{session.model}, {format_local_time(session.updated)}"]
+    if session.system:
+        parts += ["## System", session.system.strip()]
+    for turn in turns:
+        parts += [f"## {turn.role.capitalize()}{' (interrupted)' if turn.interrupted else ''}", turn.content.strip()]
+    return "\n\n".join(parts) + "\n"
+
+
+def session_as_messages(session: Session, turns: Sequence[Turn]) -> str:
+    """Return a conversation as the list of messages that OpenAI's protocol knows."""
+    system = [{"role": "system", "content": session.system}] if session.system else []
+    said = [{"role": str(turn.role), "content": turn.content} for turn in turns]
+    return json_text.dumps([*system, *said], indent=2) + "\n"
+
+
+def session_as_object(session: Session, turns: Sequence[Turn]) -> dict[str, Any]:
+    """Return all that is known of a conversation."""
+    said = [{**asdict(turn), "role": str(turn.role), "time": _iso_utc(turn.time)} for turn in turns]
+    return {**_session_fields(session), "system": session.system or None, "messages": said}
+
+
+def session_row(overview: SessionOverview) -> dict[str, Any]:
+    """Return the row of a list."""
+    first = " ".join(sanitize.single_line(overview.first_message[: _MAX_FIRST_CHARS * 4]).split())
+    short = first if len(first) <= _MAX_FIRST_CHARS else first[: _MAX_FIRST_CHARS - 1] + "…"
+    session = overview.session
+    return {
+        "name": session.name,
+        "updated": _iso_utc(session.updated),
+        "messages": overview.message_count,
+        "model": session.model,
+        "first": short,
+    }
+
+
+def session_row_for_terminal(overview: SessionOverview) -> dict[str, Any]:
+    """Return the same for a terminal: in local time, with the last part of a model's path."""
+    shown = session_row(overview)
+    return shown | {"updated": format_local_time(overview.session.updated), "model": shown["model"].rpartition("/")[2]}
+
+
+def match_row(found: SessionMatch, wanted: str = "") -> dict[str, Any]:
+    """Return the row of a line that was found; of a long one from shortly before the text ``wanted`` on, unless ""."""
+    start = max(0, _match_offset(found.line, wanted) - _CONTEXT_CHARS)
+    shown = "…" + found.line[start:] if start else found.line
+    return {"name": found.name, "message": found.number, "role": str(found.role), "line": shown}
+
+
+def _match_offset(line: str, wanted: str) -> int:
+    """Return where ``wanted`` begins in a line that holds it in whatever case; folding may make characters more."""
+    folded = line.casefold().index(wanted.casefold())
+    lengths = accumulate((len(char.casefold()) for char in line), initial=0)
+    return next(index for index, length in enumerate(lengths) if length >= folded)
+
+
+def _session_fields(session: Session) -> dict[str, Any]:
+    return {
+        "name": session.name,
+        "id": session.id,
+        "created": _iso_utc(session.created),
+        "updated": _iso_utc(session.updated),
+        "model": session.model,
+    }
+
+
+def _iso_utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

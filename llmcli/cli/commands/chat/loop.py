@@ -1,0 +1,155 @@
+"""The talk of ``llm chat``: with a person at a terminal, or with a pipe that gives a message a line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.chat import chat_commands
+from llmcli.cli.commands.chat.recorder import ChatRecorder, format_local_time
+from llmcli.cli.console import error_messages, suggestion
+from llmcli.cli.input.stdin_lines import stdin_lines
+from llmcli.cli.render.renderer import render_task
+from llmcli.errors import Interrupted, LlmError, PartialError, UsageError
+from llmcli.tasks.chat import Conversation
+
+if TYPE_CHECKING:
+    from prompt_toolkit import PromptSession
+
+_POLL_S = 0.1
+
+
+class ChatLoop:
+    """One conversation, the way its messages come in, and where it is saved."""
+
+    def __init__(self, ctx: CommandContext, conversation: Conversation, saving: ChatRecorder) -> None:
+        self._ctx = ctx
+        self._conversation = conversation
+        self._recorder = saving
+
+    def run_piped(self) -> int:
+        """Answer each line of standard input; returns 0, 3 or the first failure's code."""
+        codes = [self._render_answer(record.text) for record in stdin_lines(self._ctx) if record.text.strip()]
+        failed = [code for code in codes if code]
+        code = PartialError.exit_code if failed and len(failed) < len(codes) else (failed or [0])[0]
+        return code or self._recorder.exit_code
+
+    def run_interactive(self) -> int:
+        """Talk until the person leaves. Ctrl-C stops an answer, or empties the line; it does not end the program."""
+        editor = _create_prompt_session(self._ctx)
+        self._write_notice("Ctrl-C stops an answer, Ctrl-D leaves, /help says more.")
+        if self._recorder.is_saved:
+            session, count = self._recorder.session, len(self._recorder.turns)
+            self._write_notice(
+                f"Going on with {session.name}: {count} messages, the last of {format_local_time(session.updated)}."
+            )
+        while True:
+            try:
+                text = editor.prompt("> ", pre_run=self._exit_on_interrupt).strip()
+            except KeyboardInterrupt:
+                continue
+            except EOFError:
+                return self._finish()
+            if not text:
+                continue
+            try:
+                command, rest = chat_commands.parse_chat_command(text)
+            except UsageError as error:
+                self._write_refusal(error)
+                continue
+            if command in chat_commands.EXIT_COMMANDS:
+                return self._finish()
+            self._run_chat_command(command, rest)
+
+    def _finish(self) -> int:
+        if self._recorder.changed and self._recorder.refresh_saved_name():
+            name = self._recorder.session.name
+            again = suggestion.format_command("chat", *suggestion.model_options(self._ctx), "--session", name)
+            self._write_notice(f"Saved as {name}. To go on: {again}")
+        return self._recorder.exit_code
+
+    def _run_chat_command(self, command: str, rest: str) -> None:
+        if command == "/help":
+            self._write_notice(chat_commands.CHAT_HELP)
+        elif command == "/reset":
+            kept = f"; it stays saved as {self._recorder.session.name}" if self._recorder.refresh_saved_name() else ""
+            self._conversation.reset()
+            self._write_notice(f"What was said is forgotten{kept}.")
+        elif command == "/save":
+            self._save_as(rest)
+        else:
+            try:
+                self._render_answer(rest)
+            except Interrupted:
+                self._ctx.interrupt.clear()
+
+    def _write_refusal(self, error: LlmError) -> None:
+        error_messages.write_error(error, self._ctx.environment, as_json=self._ctx.flags.json)
+
+    def _save_as(self, name: str) -> None:
+        """Save the conversation under another name, also one that was not saved so far."""
+        fresh = not self._recorder.saves
+        try:
+            self._recorder.rename(name)
+        except LlmError as error:
+            self._write_refusal(
+                chat_commands.explain_save_refusal(error, name) if isinstance(error, UsageError) else error
+            )
+            return
+        if fresh:
+            self._conversation.save_to(self._recorder)
+            self._recorder.flush_warnings()
+        if not self._recorder.exit_code:
+            when = "is saved" if self._recorder.is_saved else "will be saved, with its first answer,"
+            self._write_notice(f"This chat {when} as {self._recorder.session.name}.")
+
+    def _render_answer(self, text: str) -> int:
+        try:
+            return render_task(self._ctx, lambda: self._conversation.send(text))
+        finally:
+            self._recorder.flush_warnings()
+
+    def _write_notice(self, text: str) -> None:
+        if not self._ctx.flags.quiet:
+            error_messages.write_stderr(self._ctx.environment, text)
+
+    def _exit_on_interrupt(self) -> None:
+        """Let a signal or the deadline end the waiting for a message."""
+        from prompt_toolkit.application import get_app
+
+        app, interrupt = get_app(), self._ctx.interrupt
+
+        async def watch() -> None:
+            while interrupt.error is None:  # noqa: ASYNC110 (a signal handler may not wake an event)
+                await asyncio.sleep(_POLL_S)
+            app.exit(exception=interrupt.error)
+
+        app.create_background_task(watch())
+
+
+def _create_prompt_session(ctx: CommandContext) -> PromptSession[str]:
+    """Return the line editor on the run's terminal; the prompt goes to stderr where stdout is no terminal."""
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.data_structures import Size
+    from prompt_toolkit.input import create_input
+    from prompt_toolkit.key_binding import KeyBindings
+    from prompt_toolkit.output.vt100 import Vt100_Output
+
+    keys = KeyBindings()
+    keys.add("enter")(lambda event: event.current_buffer.validate_and_handle())
+    keys.add("escape", "enter")(lambda event: event.current_buffer.insert_text("\n"))
+    shown = ctx.environment.stdout if ctx.environment.is_terminal(ctx.environment.stdout) else ctx.environment.stderr
+    return PromptSession(
+        multiline=True,
+        key_bindings=keys,
+        input=create_input(os.fdopen(os.dup(ctx.environment.stdin), encoding="utf-8", errors="replace")),
+        # a terminal that does not answer where its cursor is would get a warning and a delay at every prompt
+        output=Vt100_Output(
+            os.fdopen(os.dup(shown), "w", encoding="utf-8", errors="replace"),
+            lambda: Size(ctx.environment.rows(shown), ctx.environment.columns(shown)),
+            term=ctx.environment.environ.get("TERM"),
+            enable_cpr=False,
+        ),
+    )

@@ -1,0 +1,63 @@
+"""``llm doctor``."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console import sanitize, wrapping
+from llmcli.cli.options import GENERAL_OPTIONS, command
+from llmcli.types import Phase
+
+if TYPE_CHECKING:
+    from llmcli.cli.commands.doctor.findings import Finding
+
+_STATE_COLUMNS, _NAME_COLUMNS = 9, 15  # columns
+_HEAD_COLUMNS = _STATE_COLUMNS + _NAME_COLUMNS
+_MIN_TEXT_COLUMNS = 20
+
+
+@command(
+    *GENERAL_OPTIONS,
+    tolerant=True,
+    examples="llm doctor\nllm doctor --network\nllm doctor --json | jq -c 'select(.state != \"ok\")'",
+)
+def doctor(
+    ctx: CommandContext,
+    network: Annotated[
+        bool,
+        typer.Option("--network", help="Open connections too: to the Hub and to the servers of the configuration."),
+    ] = False,
+) -> int:
+    """Say what this machine can run and what is wrong.
+
+    What a check did not try is "untested".
+    """
+    from llmcli.cli.commands.doctor.doctor_checks import run_checks
+    from llmcli.cli.commands.doctor.findings import FindingState
+
+    with ctx.status_line.waiting(Phase.CHECKING, "this machine"):
+        findings = list(run_checks(ctx, network=network))
+    if ctx.flags.json:
+        ctx.write_table([{"check": name, **dataclasses.asdict(finding)} for name, finding in findings])
+    else:
+        columns = (
+            ctx.environment.columns(ctx.environment.stdout)
+            if ctx.environment.is_terminal(ctx.environment.stdout)
+            else None
+        )
+        ctx.write_stdout("".join(_format_finding(name, finding, columns) for name, finding in findings))
+    return int(any(finding.state is FindingState.PROBLEM for _, finding in findings))
+
+
+def _format_finding(name: str, finding: Finding, columns: int | None) -> str:
+    """Return a finding for people; what it says is folded to ``columns`` beside its name."""
+    texts = [sanitize.single_line(text) for text in (finding.text, finding.next) if text]
+    if columns is not None:
+        folded = (wrapping.wrap_words(text, max(columns - _HEAD_COLUMNS, _MIN_TEXT_COLUMNS)) for text in texts)
+        texts = [line for lines in folded for line in lines]
+    head = f"{finding.state:<{_STATE_COLUMNS}}{name:<{_NAME_COLUMNS}}"
+    return head + ("\n" + " " * _HEAD_COLUMNS).join(texts) + "\n"

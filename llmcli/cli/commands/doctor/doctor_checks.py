@@ -1,0 +1,308 @@
+"""The checks of ``llm doctor``: each is a function from a ``CommandContext`` to a ``Finding`` and never raises."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from llmcli import __version__, private_files
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.doctor import path_lookup, reachability
+from llmcli.cli.commands.doctor.findings import Finding, FindingState
+from llmcli.cli.console import error_messages, suggestion
+from llmcli.errors import LlmError, ModelNotDownloaded, Unsupported
+
+
+def run_checks(ctx: CommandContext, *, network: bool = False) -> Iterator[tuple[str, Finding]]:
+    """Yield the name of every check and what it found; an error of ours that a check raises is a problem.
+
+    ``network``: connections may be opened to see who answers.
+    """
+    for name, check in CHECKS.items():
+        try:
+            finding = check(ctx)
+            yield name, PROBES[name](ctx, finding) if network and name in PROBES else finding
+        except LlmError as error:
+            happened, advice = error_messages.describe(error)
+            yield name, Finding(FindingState.PROBLEM, happened, advice)
+
+
+def _check_versions(_cli: CommandContext) -> Finding:
+    from llmcli.engine.llama import bindings
+
+    data = {
+        "llmcli": __version__,
+        "python": platform.python_version(),
+        "llama_cpp_python": bindings.version(),
+        "platform": platform.platform(),
+    }
+    text = f"llmcli {__version__}, Python {data['python']}, llama-cpp-python {data['llama_cpp_python']}"
+    return Finding(FindingState.OK, f"{text}, {data['platform']}", data=data)
+
+
+def _check_llama_cpp(_cli: CommandContext) -> Finding:
+    from llmcli.engine.llama import bindings
+
+    try:
+        info = bindings.system_info()
+    except Unsupported as error:
+        return Finding(FindingState.PROBLEM, error.detail, "Try: pip install --force-reinstall llama-cpp-python")
+    return Finding(FindingState.OK, " ".join(info.split()), data={"system_info": info})
+
+
+@dataclass(frozen=True, slots=True)
+class _MeasuredLoad:
+    """A ``LoadSource`` that returns a load measured earlier."""
+
+    measured_cores: float | None
+
+    def busy_cores(self, *, rested: bool = False) -> float | None:
+        del rested  # the load was measured just now
+        return self.measured_cores
+
+
+def _check_cores(ctx: CommandContext) -> Finding:
+    from llmcli.engine.llama import hardware
+    from llmcli.engine.llama.threads import LOAD_INTERVAL_S, SystemLoad, ThreadPolicy
+
+    cores, load = hardware.detect_cores(), SystemLoad()
+    time.sleep(LOAD_INTERVAL_S)
+    others = load.busy_cores()
+    wanted, origin = ctx.settings["threads"], ctx.settings.origin("threads")
+    if wanted == "auto":
+        chosen = ThreadPolicy(cores.max_threads, load=_MeasuredLoad(others))
+        chosen.sample_load()
+        threads, why = chosen.pick(1), "as many as can compute at once now"
+    else:
+        threads, why = wanted, f"set by {origin}"
+    quota = "no CPU quota" if cores.quota is None else f"a quota of {cores.quota:g} CPUs"
+    busy = "the load of others is not known" if others is None else f"others keep {others:.1f} cores busy"
+    measured = f"{cores.affinity} logical cores by affinity, {cores.physical} physical, {quota}, {busy}"
+    text = f"threads: {threads}, {why}; {measured}"
+    data = {**asdict(cores), "usable": cores.max_threads, "others": others, "threads": threads, "origin": origin}
+    if threads > cores.affinity:
+        return Finding(FindingState.WARNING, text, f"Set threads to {cores.max_threads} or to auto.", data)
+    return Finding(FindingState.OK, text, data=data)
+
+
+def _check_memory(_cli: CommandContext) -> Finding:
+    from llmcli.engine.llama import hardware
+
+    free = hardware.available_memory()
+    if free is None:
+        return Finding(FindingState.UNTESTED, "this system does not say how much is free", data={"available": None})
+    return Finding(FindingState.OK, f"{error_messages.format_bytes(free)} can be allocated", data={"available": free})
+
+
+def _check_gpu(ctx: CommandContext) -> Finding:
+    from llmcli.engine.llama import hardware
+
+    try:
+        gpus = hardware.list_gpus()
+    except Unsupported:
+        return Finding(FindingState.WARNING, "not known without llama.cpp")
+    data = {"devices": [{"name": gpu.name, "free": gpu.free, "total": gpu.total} for gpu in gpus]}
+    if gpus:
+        named = (
+            f"{gpu.name} ({error_messages.format_bytes(gpu.free)} of {error_messages.format_bytes(gpu.total)} free)"
+            for gpu in gpus
+        )
+        return Finding(FindingState.OK, ", ".join(named), data=data)
+    layers = ctx.settings["gpu_layers"]
+    if layers not in {"auto", 0}:
+        text = f"gpu_layers is {layers} ({ctx.settings.origin('gpu_layers')}), but this build offloads to no device"
+        return Finding(FindingState.WARNING, text, "Install a build of llama-cpp-python for your GPU.", data)
+    return Finding(FindingState.OK, "this build of llama.cpp offloads to no device; models run on the CPU", data=data)
+
+
+def _check_worker(ctx: CommandContext) -> Finding:
+    from llmcli.worker import runtime_dir
+    from llmcli.worker.client import launcher
+
+    wanted, origin = ctx.settings["worker"], ctx.settings.origin("worker")
+    if wanted == "off":
+        return Finding(FindingState.OK, f"off ({origin}); each command loads its model", data={"worker": wanted})
+    try:
+        directory = runtime_dir.find_runtime_dir(ctx.environment.environ)
+    except LlmError as error:
+        advice = "Commands load their models themselves; make it yours alone (chmod 700), or set LLMCLI_RUNTIME_DIR."
+        return Finding(FindingState.WARNING, error_messages.describe(error)[0], advice, {"worker": wanted})
+    running = launcher.list_statuses(directory)
+    named = ", ".join(f"{status['model']} (pid {status['pid']})" for status in running if launcher.has_answered(status))
+    silent = [str(status["pid"]) for status in running if not launcher.has_answered(status)]
+    data = {"worker": wanted, "directory": str(directory), "running": [status["pid"] for status in running]}
+    if silent:
+        return Finding(
+            FindingState.WARNING,
+            f"pid {', '.join(silent)} does not answer",
+            f"Try: llm worker stop {' '.join(silent)}",
+            data,
+        )
+    return Finding(FindingState.OK, f"{named or 'none runs'}; sockets in {directory}", data=data)
+
+
+def _check_configuration(ctx: CommandContext) -> Finding:
+    file = ctx.paths.config_file
+    if ctx.config_error is not None:
+        happened, _ = error_messages.describe(ctx.config_error)
+        return Finding(FindingState.PROBLEM, happened, f"Try: llm config edit ({file})", {"path": str(file)})
+    values = {
+        name: {"value": setting.value, "origin": setting.origin}
+        for name, setting in ctx.settings.values.items()
+        if setting.origin != "default"
+    }
+    changed = ", ".join(f"{name} = {each['value']} ({each['origin']})" for name, each in values.items())
+    text = f"{file}{'' if private_files.exists(file) else ' (not there)'}; {changed or 'every setting has its default'}"
+    return Finding(FindingState.OK, text, data={"path": str(file), "settings": values})
+
+
+def _check_prompts(ctx: CommandContext) -> Finding:
+    problems = ctx.prompts.check()
+    text = f"{len(ctx.prompts.names())} prompts; yours lie in {ctx.prompts.user}"
+    data = {"user": str(ctx.prompts.user), "built_in": str(ctx.prompts.builtin)}
+    if problems:
+        bad = ", ".join(dict.fromkeys(problem.name for problem in problems))
+        return Finding(FindingState.WARNING, f"something is wrong with {bad}", "Try: llm prompts check", data)
+    return Finding(FindingState.OK, text, data=data)
+
+
+def _check_models(ctx: CommandContext) -> Finding:
+    from llmcli.cli.commands.models import model_rows
+    from llmcli.models.paths import hub_cache_directory
+
+    directory = hub_cache_directory(ctx.environment.environ)
+    here = ctx.models.list()
+    sizes = sum(model.size for model in here)
+    existing = _nearest_existing(directory)
+    free = shutil.disk_usage(existing).free
+    data = {"directory": str(directory), "models": [model.name for model in here], "disk_free": free}
+    count = "1 model" if len(here) == 1 else f"{len(here)} models"
+    text = f"{count}, {error_messages.format_bytes(sizes)}, in {directory} ({error_messages.format_bytes(free)} free)"
+    damaged = ctx.models.damaged_registry()
+    if damaged is not None:
+        advice = "Pull imported files and set the default again, then delete that file."
+        return Finding(
+            FindingState.WARNING, f"what llm remembered of models is damaged: {damaged}; {text}", advice, data
+        )
+    if not _is_writable(existing):
+        return Finding(
+            FindingState.WARNING, f"{existing} cannot be written; {text}", "Make it writable, or set HF_HOME.", data
+        )
+    bad = {model.name: model_rows.verification_state(model) for model in here if model.missing or model.damaged}
+    if bad:
+        named = ", ".join(f"{name} is {state}" for name, state in bad.items())
+        return Finding(
+            FindingState.WARNING, f"{named}; {text}", "Try: llm models pull NAME, or: llm models rm NAME", data
+        )
+    if here:
+        text += "; the bytes were not hashed again (llm models verify does)"
+    return Finding(FindingState.OK, text, data=data)
+
+
+def _nearest_existing(path: Path) -> Path:
+    """Return ``path`` or the nearest directory above it that is there."""
+    return next(each for each in (path, *path.absolute().parents) if private_files.exists(each))
+
+
+def _is_writable(path: Path) -> bool:
+    return private_files.exists(path) and path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+
+
+def _check_default_model(ctx: CommandContext) -> Finding:
+    from llmcli.cli.commands.models import model_rows
+    from llmcli.models.gguf.header import read_header
+
+    name, origin = ctx.models.default_model()
+    data, pull = {"name": name, "origin": origin}, f"Try: {suggestion.format_command('models', 'pull', name)}"
+    try:
+        model = ctx.models.find()
+        for part in model.parts:
+            read_header(part)
+    except ModelNotDownloaded:
+        return Finding(FindingState.WARNING, f"{name} ({origin}) is not here", pull, data)
+    except LlmError as error:
+        happened, advice = error_messages.describe(error)
+        return Finding(FindingState.PROBLEM, f"{happened} ({origin})", advice, data)
+    state = model_rows.verification_state(model)
+    data |= {"path": str(model.path), "verification": state}
+    text = f"{name} ({origin}): {model.path}"
+    if model.damaged:
+        return Finding(FindingState.PROBLEM, f"{text} is damaged", pull, data)
+    if model.announced and not model.verified:
+        return Finding(FindingState.WARNING, f"{text} is {state}", pull, data)
+    return Finding(FindingState.OK, f"{text}, whose header is right; it was not loaded", data=data)
+
+
+def _check_path(ctx: CommandContext) -> Finding:
+    found = path_lookup.find_executables("llm", ctx.environment.environ)
+    data = {"llm": [{"path": str(each.path), "llmcli": each.llmcli, "ours": each.same_installation} for each in found]}
+    if not found:
+        where = Path(sys.executable).parent
+        return Finding(FindingState.WARNING, "no llm on PATH", f"Add {where} to PATH, or run: python -m llmcli", data)
+    first = found[0]
+    if first.same_installation:
+        others = [str(each.path) for each in found[1:] if not each.same_installation]
+        text = f"llm is {first.path}" + (f"; behind it: {', '.join(others)}" if others else "")
+        return Finding(FindingState.OK, text, data=data)
+    if first.llmcli:
+        text, advice = f"llm is {first.path}, another installation of llmcli", "Remove one, or change PATH."
+    else:
+        text, advice = f"llm is {first.path}, another program", "llmcli is the same command as this llm: llmcli doctor"
+    return Finding(FindingState.WARNING, text, advice, data)
+
+
+def _check_terminal(ctx: CommandContext) -> Finding:
+    environment = ctx.environment
+    named = {"stdin": environment.stdin, "stdout": environment.stdout, "stderr": environment.stderr}
+    terminals = [name for name, descriptor in named.items() if environment.is_terminal(descriptor)]
+    told = {
+        name: environment.environ[name]
+        for name in ("TERM", "COLUMNS", "NO_COLOR", "FORCE_COLOR")
+        if name in environment.environ
+    }
+    columns = environment.columns(environment.stdout)
+    words = [f"{', '.join(terminals) or 'nothing'} on a terminal", f"{columns} columns"]
+    words += [f"{name}={value}" for name, value in told.items()]
+    return Finding(FindingState.OK, ", ".join(words), data={"terminals": terminals, "columns": columns, **told})
+
+
+def _check_directories(ctx: CommandContext) -> Finding:
+    paths = {"configuration": ctx.paths.config, "data": ctx.paths.data, "cache": ctx.paths.cache}
+    data = {name: str(path) for name, path in paths.items()}
+    for path in paths.values():
+        existing = _nearest_existing(path)
+        if not _is_writable(existing):
+            advice = "Make it writable, or name another with LLMCLI_CONFIG_DIR, LLMCLI_DATA_DIR or LLMCLI_CACHE_DIR."
+            return Finding(FindingState.WARNING, f"{existing} cannot be written", advice, data)
+    text = ", ".join(dict.fromkeys(data.values()))
+    return Finding(FindingState.OK, text, data=data)
+
+
+CHECKS: dict[str, Callable[[CommandContext], Finding]] = {
+    "versions": _check_versions,
+    "llama.cpp": _check_llama_cpp,
+    "cores": _check_cores,
+    "memory": _check_memory,
+    "gpu": _check_gpu,
+    "worker": _check_worker,
+    "configuration": _check_configuration,
+    "directories": _check_directories,
+    "prompts": _check_prompts,
+    "models": _check_models,
+    "default model": _check_default_model,
+    "path": _check_path,
+    "backends": reachability.check_backends,
+    "network": reachability.check_network,
+    "terminal": _check_terminal,
+}
+PROBES: dict[str, Callable[[CommandContext, Finding], Finding]] = {
+    "backends": reachability.probe_backends,
+    "network": reachability.probe_network,
+}
+"""What ``llm doctor --network`` makes of what a check found, by asking."""

@@ -1,0 +1,155 @@
+"""Whether the Hub and the servers of the configuration can be reached: looked at by default, asked with ``--network``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.doctor.findings import Finding, FindingState
+from llmcli.cli.console import error_messages
+from llmcli.errors import LlmError, UsageError
+from llmcli.server_config import ServerConfig
+
+_ADVICE = "To try one: llm doctor --network"
+
+
+def check_network(ctx: CommandContext) -> Finding:
+    """Say where models come from, without asking there."""
+    environ = ctx.environment.environ
+    endpoint = environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    offline = ctx.models.offline
+    proxies = [name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if environ.get(name)]
+    parts = [
+        "offline: nothing is fetched" if offline else f"models come from {error_messages.redact_address(endpoint)}",
+        "HF_TOKEN is set" if environ.get("HF_TOKEN") else "",
+        f"through {', '.join(proxies)}" if proxies else "",
+    ]
+    data = {
+        "offline": offline,
+        "endpoint": error_messages.redact_address(endpoint),
+        "token": bool(environ.get("HF_TOKEN")),
+    }
+    data |= {"proxies": proxies}
+    text = ", ".join(part for part in parts if part)
+    if not _is_http_url(endpoint):
+        return Finding(
+            FindingState.WARNING, f"HF_ENDPOINT is no address; {text}", "Unset it, or set https://HOST.", data
+        )
+    if offline:
+        return Finding(FindingState.OK, text, data=data)
+    return Finding(FindingState.UNTESTED, f"{text}; no connection was tried", _ADVICE, data)
+
+
+def _is_http_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+def check_backends(ctx: CommandContext) -> Finding:
+    """Check the configured remote servers without connecting: consent for each, and whether its key is available."""
+    from llmcli import server_config
+    from llmcli.backends.remote.transport.api_keys import find_key
+    from llmcli.runtime import consent
+
+    agreed, described = consent.load_consents(ctx), ctx.settings["backends"]
+    texts, problems, listed = [], [], []
+    for name, fields in described.items():
+        server = server_config.make_server_config(name, fields)
+        leave = (
+            "this machine"
+            if server.is_loopback
+            else "agreed to in the configuration"
+            if server.consent
+            else f"agreed to on {agreed[server.origin]}"
+            if server.origin in agreed
+            else "nobody agreed yet"
+        )
+        key = "no key"
+        try:
+            key = f"key of {origin}" if (origin := find_key(server, ctx.environment.environ).origin) else key
+        except LlmError as error:
+            problems.append(error_messages.describe(error))
+            key = problems[-1][0]
+        texts.append(f"{name}: {server.base_url} ({leave}; {key})")
+        listed.append({"name": name, "base_url": server.base_url, "model": server.model, "consent": leave, "key": key})
+    others = [
+        host
+        for host in agreed
+        if host not in {server_config.make_server_config(n, f).origin for n, f in described.items()}
+    ]
+    texts += [f"{host} (agreed to on {agreed[host]})" for host in others]
+    data = {"backend": ctx.settings["backend"], "base_url": ctx.settings["base_url"], "backends": listed}
+    data["consents"] = agreed
+    text = "; ".join(texts) or "none: every model runs on this machine"
+    if problems:
+        return Finding(FindingState.WARNING, text, problems[0][1], data)
+    if described:
+        return Finding(FindingState.UNTESTED, f"{text}; no connection was tried", _ADVICE, data)
+    return Finding(FindingState.OK, text, data=data)
+
+
+def probe_network(ctx: CommandContext, found: Finding) -> Finding:
+    """Ask the Hub for one repository, unless something else was found. Raises as ``HubClient.search_repositories``."""
+    from llmcli.models.hub.hub_client import DownloadRetryPolicy, HubClient
+
+    if ctx.models.offline:
+        return replace(found, state=FindingState.UNTESTED, text=f"{found.text}, so no connection was tried")
+    if found.state is not FindingState.UNTESTED:
+        return found
+    hub = HubClient(ctx.environment.environ, DownloadRetryPolicy(max_tries=1))
+    try:
+        hub.search_repositories("", 1, ctx.interrupt)
+    except LlmError as error:
+        error.subject = error.subject or "the Hub"
+        raise
+    return replace(found, state=FindingState.OK, text=f"{error_messages.redact_address(hub.endpoint)} answers", next="")
+
+
+def probe_backends(ctx: CommandContext, found: Finding) -> Finding:
+    """Request the model list of each server with consent; the request carries its key and no user data."""
+    from llmcli import server_config
+    from llmcli.runtime import consent
+
+    if found.state is not FindingState.UNTESTED:
+        return found
+    agreed = consent.load_consents(ctx)
+    states, texts, advice = [], [], ""
+    for name, fields in ctx.settings["backends"].items():
+        server = server_config.make_server_config(name, fields)
+        state, said = FindingState.OK, "it answers"
+        if not server.is_loopback and ctx.models.offline:
+            state, said = FindingState.UNTESTED, "not tried: offline is set"
+        elif not (server.is_loopback or server.consent or server.origin in agreed):
+            state, said = FindingState.UNTESTED, "not tried: nobody agreed to send anything there"
+        else:
+            try:
+                _query_server(ctx, server)
+            except LlmError as error:
+                ctx.interrupt.check()
+                state = FindingState.WARNING
+                said, advice = error_messages.describe(error)
+        states.append(state)
+        texts.append(f"{name}: {server.base_url} ({said})")
+    worst = max(states, key=[FindingState.OK, FindingState.UNTESTED, FindingState.WARNING].index)
+    return replace(found, state=worst, text="; ".join(texts), next=advice)
+
+
+def _query_server(ctx: CommandContext, server: ServerConfig) -> None:
+    """Ask a server which models it has. Raises as ``RemoteBackend.info``."""
+    from llmcli.backends.remote.remote_backend import RemoteBackend
+    from llmcli.backends.remote.transport.api_keys import find_key
+    from llmcli.backends.remote.transport.proxies import find_proxy
+
+    environ = ctx.environment.environ
+    key, proxy = find_key(server, environ), find_proxy(server, environ)
+    backend = RemoteBackend(replace(server, model=None, context=None), key, ctx.interrupt, proxy=proxy)
+    try:
+        backend.info()
+    except UsageError:  # it has several models, which is as good an answer
+        return
+    finally:
+        backend.close()

@@ -1,0 +1,182 @@
+"""``llm models``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmcli.cli import completers
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.models.maintenance_commands import alias, default, import_, prune, verify
+from llmcli.cli.commands.models.search_commands import recommend, search
+from llmcli.cli.groups import build_group
+from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command, reject_empty_values
+from llmcli.errors import ModelNotDownloaded, NothingToRemove
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Any name that -m takes.", autocompletion=completers.models)
+]
+OptionalModelArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME]", help="Any name that -m takes (default: the default model).", autocompletion=completers.models
+    ),
+]
+
+
+@command(*GENERAL_OPTIONS, examples="llm models list\nllm models list --json | jq -r 'select(.here).name'")
+def show_list(ctx: CommandContext) -> int:
+    """List the models on this machine, and those that llm knows by name.
+
+    In a pipe, tab-separated: name, bytes, quantization, context, licence, last used (UTC), verification, source, here,
+    default, path.
+    """
+    from llmcli.cli.commands.models import model_rows
+    from llmcli.cli.console import sanitize, table
+
+    default, origin = ctx.models.default_model()
+    models = ctx.models.list()
+    rows = [model_rows.local_model_row(ctx.models, model) for model in models]
+    ladder = [
+        entry for entry in ctx.models.catalogue_entries() if entry.name not in {model.catalogue for model in models}
+    ]
+    if ctx.flags.json or not ctx.environment.is_terminal(ctx.environment.stdout):
+        ctx.write_table(rows + [model_rows.catalogue_row(entry, default=default) for entry in ladder])
+        return 0
+    columns = ctx.environment.columns(ctx.environment.stdout)
+    mine = [
+        model_rows.local_model_for_terminal(row) | ({"source": row["source"]} if ctx.flags.verbose else {})
+        for row in rows
+    ]
+    ctx.write_stdout(table.render_table(mine, as_json=False, terminal=True, columns=columns) or "No models here yet.\n")
+    decided = sanitize.single_line(f"The default is {default} ({origin}).")
+    ctx.write_wrapped(f"\n{decided}\nWhat llm knows by name, to fetch with: llm models pull NAME\n\n")
+    ctx.write_table([model_rows.catalogue_entry_for_terminal(entry) for entry in ladder])
+    return 0
+
+
+@command(
+    *GENERAL_OPTIONS,
+    "offline",
+    "timeout",
+    "ctx",
+    examples="""
+      llm models pull qwen3-1.7b
+      llm models pull Qwen/Qwen3-4B-GGUF:Q4_K_M
+      llm models pull Qwen/Qwen3-4B-GGUF --ctx 16384
+      llm models pull ./mine.gguf
+    """,
+)
+def pull(
+    ctx: CommandContext,
+    name: OptionalModelArgument = None,
+    force: Annotated[bool, typer.Option("--force", help="Fetch it though it does not fit this machine.")] = False,
+) -> int:
+    """Fetch a model and check it; a file that is here already is used where it lies.
+
+    Of a repository without a quantization the best is taken that fits this machine with the wanted context: the one
+    with most bits a weight up to 8. What does not fit is refused before anything is fetched (71).
+    """
+    from llmcli.cli.commands.models import model_rows
+    from llmcli.cli.console import error_messages, sanitize
+    from llmcli.cli.render import base_model_notice
+
+    model = ctx.pull_model(ctx.models.default_model()[0] if name is None else name, force=force)
+    if ctx.flags.json:
+        ctx.write_record(model_rows.local_model_row(ctx.models, model))
+    elif ctx.flags.verbose or (ctx.environment.is_terminal(ctx.environment.stderr) and not ctx.flags.quiet):
+        error_messages.write_stderr(
+            ctx.environment, f"llm: {sanitize.single_line(f'{model.name} is here: {model.path}')}"
+        )
+    base_model_notice.explain_base_model(ctx, model)
+    return 0
+
+
+@command(*GENERAL_OPTIONS, examples="llm models show\nllm models show qwen3-1.7b --json")
+def show(ctx: CommandContext, name: OptionalModelArgument = None) -> int:
+    """Show what is known about a model: its header, its size, what each task takes, where it came from."""
+    from llmcli.cli.commands.models import model_rows
+    from llmcli.runtime import hardware_fit
+
+    try:
+        model = ctx.models.find(name)
+        facts = model_rows.model_details(ctx.models, model, hardware_fit.peak_bytes_by_task(ctx, model))
+    except ModelNotDownloaded as missing:
+        entries = {entry.name: entry for entry in ctx.models.catalogue_entries()}
+        if missing.subject not in entries:
+            raise
+        facts = model_rows.catalogue_details(entries[missing.subject])
+    ctx.write_record(facts if ctx.flags.json else model_rows.details_for_terminal(facts))
+    return 0
+
+
+@command(*GENERAL_OPTIONS, examples="llm models rm qwen3-1.7b\nllm models rm --yes Qwen/Qwen3-4B-GGUF:Q4_K_M")
+def rm(
+    ctx: CommandContext,
+    name: ModelArgument,
+    yes: YesOption = False,
+) -> int:
+    """Remove a model from this machine; a file that was pulled by its path is forgotten, not deleted.
+
+    Files that another name needs stay. Aliases and defaults that mean the model are forgotten.
+    """
+    from llmcli.cli.commands.models import maintenance, model_rows
+    from llmcli.cli.console import confirm, error_messages, sanitize
+
+    try:
+        model = ctx.models.find_removable(name)
+    except ModelNotDownloaded as missing:
+        if not ctx.models.orphaned_partials(name):  # advice on how to download it would not help here
+            raise NothingToRemove(missing.subject) from missing
+        removable, what = missing.subject, f"Remove what an unfinished download left of {missing.subject}"
+    else:
+        model_rows.require_unambiguous(ctx.models.list(), name, model)
+        removable = model.name
+        forgotten = model.repo is None and not ctx.models.is_imported_copy(model)
+        size = error_messages.format_bytes(model.size)
+        what = f"Forget {model.name}" if forgotten else f"Remove {model.name} ({size})"
+    again = ("models", "rm", "--yes", name)
+    if not yes and not confirm.require_confirmation(ctx, what, again, maintenance.LOCATION_VARIABLES):
+        return 1
+    removed = [str(path) for path in ctx.models.remove(name)]
+    if ctx.flags.json:
+        ctx.write_record({"name": removable, "removed": removed})
+    elif ctx.flags.verbose:
+        for path in removed:
+            error_messages.write_stderr(ctx.environment, f"llm: removed {sanitize.single_line(path)}")
+    return 0
+
+
+@command(*GENERAL_OPTIONS, examples="llm models tune\nllm models tune qwen3-1.7b --json")
+def tune(ctx: CommandContext, name: OptionalModelArgument = None) -> int:
+    """Measure, within seconds, which settings of the KV cache suit a model on this machine.
+
+    The first job with a model does this by itself afterwards, in the background, unless the setting tune is off.
+    """
+    from llmcli.runtime import tune
+
+    ctx.write_record(tune.tune_model(ctx, ctx.models.find(name)))
+    return 0
+
+
+models = build_group(
+    "Find, fetch, list and remove models.",
+    {
+        name: reject_empty_values(function)
+        for name, function in {
+            "list": show_list,
+            "search": search,
+            "recommend": recommend,
+            "pull": pull,
+            "show": show,
+            "rm": rm,
+            "alias": alias,
+            "default": default,
+            "verify": verify,
+            "prune": prune,
+            "import": import_,
+            "tune": tune,
+        }.items()
+    },
+)

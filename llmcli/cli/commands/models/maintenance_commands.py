@@ -1,0 +1,232 @@
+"""``llm models``: ``alias``, ``default``, ``verify``, ``prune``, ``import``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmcli.cli import completers
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console import suggestion
+from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command
+from llmcli.errors import UsageError
+
+
+class ForeignProgram(StrEnum):
+    """Whose models are taken over."""
+
+    OLLAMA = "ollama"
+    LMSTUDIO = "lmstudio"
+
+
+@command(
+    *GENERAL_OPTIONS,
+    examples="""
+      llm models alias
+      llm models alias small smollm2-135m
+      llm models alias qwen Qwen/Qwen3-4B-GGUF:Q4_K_M && llm ask -m qwen "Hello?"
+      llm models alias --remove small
+    """,
+)
+def alias(
+    ctx: CommandContext,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The other name.", autocompletion=completers.aliases)
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL]", help="What it shall stand for.", autocompletion=completers.models),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Forget the alias.")] = False,
+) -> int:
+    """List the aliases of models, print what NAME stands for, or let it stand for MODEL.
+
+    In a pipe, tab-separated: alias, model, where it was set.
+    """
+    choices = ctx.models.defaults
+    if remove and (name is None or model is not None):
+        raise UsageError("--remove needs one NAME", detail="Try: llm models alias --remove NAME")
+    if name is None:
+        ctx.write_table([_alias_row(each.name, each.model, each.origin) for each in choices.aliases()])
+    elif remove:
+        choices.remove_alias(name)
+    else:
+        found = choices.get_alias(name) if model is None else ctx.models.set_alias(name, model)
+        if ctx.flags.json:
+            ctx.write_record(_alias_row(found.name, found.model, found.origin))
+        elif model is None:
+            ctx.write_stdout(f"{found.model}\n")
+            ctx.explain(f"{name}: {found.origin}")
+    return 0
+
+
+def _alias_row(name: str, model: str, origin: str) -> dict[str, str]:
+    return {"alias": name, "model": model, "origin": origin}
+
+
+@command(
+    *GENERAL_OPTIONS,
+    examples="""
+      llm models default
+      llm models default qwen3-1.7b
+      llm models default --for translate qwen3-4b
+      llm models default --for translate --unset
+      llm models default --list
+    """,
+)
+def default(
+    ctx: CommandContext,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="The model to make the default.", autocompletion=completers.models),
+    ] = None,
+    verb: Annotated[
+        str | None,
+        typer.Option(
+            "--for", metavar="COMMAND", help="Of this command only.", autocompletion=completers.model_commands
+        ),
+    ] = None,
+    unset: Annotated[bool, typer.Option("--unset", help="Forget what was made the default.")] = False,
+    every: Annotated[bool, typer.Option("--list", help="List the defaults of all commands.")] = False,
+) -> int:
+    """Print the default model, or make NAME the default; -v says where it was decided.
+
+    The setting model goes before the default of a command (--for), which goes before that of all commands.
+
+    In a pipe, --list is tab-separated: command, model, where it was decided.
+    """
+    from llmcli.cli.command_registry import MODEL_COMMANDS
+    from llmcli.runtime import hardware_fit
+
+    verb = verb or ""
+    if verb and verb not in MODEL_COMMANDS:
+        raise UsageError(
+            f"--for {verb}: no command that runs a model", detail=f"Choose from: {', '.join(MODEL_COMMANDS)}"
+        )
+    if (name is not None) + unset + every > 1 or (every and verb):
+        raise UsageError("NAME, --unset and --list exclude each other")
+    if unset:
+        ctx.models.defaults.store_default(None, verb)
+    elif name is not None:
+        ctx.models.set_default(name, verb, obstacle=hardware_fit.unsupported_reason)
+    if every:
+        ctx.write_table([_default_row(ctx, each) for each in ("", *MODEL_COMMANDS)])
+        return 0
+    decided = _default_row(ctx, verb)
+    if ctx.flags.json:
+        ctx.write_record({key: decided[key] for key in ("name", "origin")})
+        return 0
+    if name is None and not unset:
+        ctx.write_stdout(f"{decided['name']}\n")
+    ctx.explain(f"{decided['name']}: {decided['origin']}")
+    return 0
+
+
+def _default_row(ctx: CommandContext, verb: str) -> dict[str, str]:
+    decided, origin = ctx.models.default_model(verb)
+    return {"command": verb or "all", "name": decided, "origin": origin}
+
+
+@command(
+    *GENERAL_OPTIONS,
+    "timeout",
+    examples="""
+      llm models verify
+      llm models verify qwen3-1.7b
+      llm models verify --json | jq -r 'select(.ok | not) | .repair'
+    """,
+)
+def verify(
+    ctx: CommandContext,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...", help="Any names that -m takes (default: all).", autocompletion=completers.models
+        ),
+    ] = None,
+) -> int:
+    """Hash models again and compare with what their source announced, or else with what they were.
+
+    Changed bytes are found also where size and time are as before. Such a model is not run any more, the exit code is
+    76, and standard error says how to repair it: fetch it again with llm models pull NAME.
+
+    In a pipe, tab-separated: name, verification, SHA-256, path, command that repairs.
+    """
+    from llmcli.cli.commands.models import maintenance
+
+    models = [ctx.models.find(name) for name in names] if names else ctx.models.list()
+    return maintenance.verify_models(ctx, models)
+
+
+@command(
+    *GENERAL_OPTIONS,
+    examples="""
+      llm models prune --dry-run
+      llm models prune --yes
+    """,
+)
+def prune(
+    ctx: CommandContext,
+    yes: YesOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+) -> int:
+    """Remove what nobody needs: unfinished downloads, files without a name, and what was known of models that are gone.
+
+    What a living process writes stays. Partial files of other programs go when nothing was written to them for a day,
+    files of the cache that no snapshot names after an hour.
+
+    In a pipe, tab-separated: path, bytes freed, what it is.
+    """
+    from llmcli.cli.commands.models import maintenance
+
+    return maintenance.prune_files(ctx, yes=yes, dry_run=dry_run)
+
+
+@command(
+    *GENERAL_OPTIONS,
+    "timeout",
+    examples="""
+      llm models import ~/Downloads/mine.gguf
+      llm models import big-Q4_K_M-00001-of-00002.gguf --name big
+      llm models import --from ollama
+      llm models import --from ollama llama3.2:1b --name llama
+    """,
+)
+def import_(
+    ctx: CommandContext,
+    path: Annotated[
+        str | None,
+        typer.Argument(metavar="[PATH]", help="A file; with --from a name.", autocompletion=completers.foreign_models),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What to call it (default: as its file).")
+    ] = None,
+    program: Annotated[
+        ForeignProgram | None, typer.Option("--from", help="Whose models; without a name they are listed.")
+    ] = None,
+) -> int:
+    """Take a model from elsewhere into llm's own directory: by hard link, or copied where that cannot be.
+
+    It is hashed once; all parts of a split model are taken. rm deletes what llm has of it, never the original.
+
+    In a pipe, the list of --from is tab-separated: name, bytes, path.
+    """
+    from llmcli.cli.commands.models import maintenance
+
+    if program is None:
+        if path is None:
+            raise UsageError(
+                "import what?", detail="Try: llm models import FILE.gguf, or: llm models import --from ollama"
+            )
+        return maintenance.import_model(ctx, Path(path), name or "")
+    if path is None:
+        if name:
+            raise UsageError(
+                "--name needs a model",
+                detail=f"Try: {suggestion.format_command('models', 'import', '--from', program, 'MODEL', '--name', name)}",
+            )
+        return maintenance.list_foreign_models(ctx, program)
+    return maintenance.import_foreign_model(ctx, program, path, name or "")

@@ -1,0 +1,191 @@
+"""Rows about models, for ``llm models list`` and ``show``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from llmcli.cli.console import error_messages
+from llmcli.cli.render import base_model_notice
+from llmcli.errors import BadModelFile, MissingError, UsageError
+from llmcli.models.catalogue import CatalogueEntry, load_catalogue
+from llmcli.models.gguf.header import read_header
+from llmcli.models.library.model_library import ModelFile, ModelLibrary
+
+
+def verification_state(model: ModelFile) -> str:
+    """Return what is known about the bytes of a model on this machine."""
+    if model.missing:
+        return "incomplete" if model.incomplete else "missing"
+    if model.damaged:
+        return "damaged"
+    if not model.announced:
+        return "not announced"
+    return "verified" if model.verified else "not checked"
+
+
+def model_source(models: ModelLibrary, model: ModelFile) -> str:
+    """Return where a model came from: the repository and commit, or a path."""
+    return f"{model.repo}@{model.revision}" if model.repo else models.import_origin(model) or str(model.path)
+
+
+def last_used_at(models: ModelLibrary, model: ModelFile) -> str | None:
+    """Return when a command used a model last, as ISO 8601 in UTC; None: never."""
+    time = models.last_used_at(model)
+    return None if time is None else datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def model_licence(model: ModelFile) -> str | None:
+    """Return the licence that the catalogue or the file names; None also for a file that is broken or gone."""
+    if model.catalogue is not None:
+        return load_catalogue()[model.catalogue].licence
+    try:
+        return read_header(model.path).licence
+    except (BadModelFile, MissingError):
+        return None
+
+
+def local_model_row(models: ModelLibrary, model: ModelFile) -> dict[str, Any]:
+    """Return the row of a model on this machine; sizes in bytes, the context in tokens."""
+    return {
+        "name": model.name,
+        "size": model.size,
+        "quantization": model.quantization,
+        "context": model.context,
+        "licence": model_licence(model),
+        "last_used": last_used_at(models, model),
+        "verification": verification_state(model),
+        "source": model_source(models, model),
+        "here": not model.missing,
+        "default": models.refers_to(models.default_model()[0], model),
+        "path": str(model.path),
+    }
+
+
+def catalogue_row(entry: CatalogueEntry, *, default: str) -> dict[str, Any]:
+    """Return the row of a model that could be fetched; what only the Hub knows is None."""
+    return {
+        "name": entry.name,
+        "size": entry.pin.size if entry.pin else None,
+        "quantization": entry.quantizations[0],
+        "context": None,
+        "licence": entry.licence,
+        "last_used": None,
+        "verification": "pinned" if entry.pin else "not pinned",
+        "source": entry.repo,
+        "here": False,
+        "default": entry.name == default,
+        "path": None,
+    }
+
+
+def local_model_for_terminal(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of a model on this machine for a terminal."""
+    return {
+        "name": row["name"],
+        "size": error_messages.format_bytes(row["size"]),
+        "quant": row["quantization"],
+        "context": row["context"],
+        "licence": row["licence"],
+        "used": (row["last_used"] or "never")[:10],
+        "check": row["verification"],
+    }
+
+
+def catalogue_entry_for_terminal(entry: CatalogueEntry) -> dict[str, Any]:
+    """Return the columns of a model that could be fetched for a terminal; memory is the machine's."""
+    return {
+        "name": entry.name,
+        "size": ("" if entry.pin else "about ") + error_messages.format_bytes(entry.size or None),
+        "memory": f"{entry.memory} GiB",
+        "licence": entry.licence,
+        "about": entry.about,
+    }
+
+
+def model_details(models: ModelLibrary, model: ModelFile, needs: Mapping[str, int]) -> dict[str, Any]:
+    """Return everything that the header and the registry know; None where they do not.
+
+    ``heads`` and ``kv_heads`` are lists where they differ from layer to layer; ``window`` in tokens;
+    ``needs``: bytes that a process takes at most, by task;
+    ``cache_bytes_per_token`` is that of an f16 cache, None for a ``recurrent`` model, whose memory grows another way;
+    ``parameters`` None for a split model, whose first part holds only some. Raises ``BadModelFile`` and ``MissingError``.
+    """
+    header = read_header(model.path)
+    return {
+        "name": model.name,
+        "path": str(model.path),
+        "parts": len(model.parts),
+        "title": header.name,
+        "architecture": header.architecture,
+        "parameters": header.n_params if len(model.parts) == 1 else None,
+        "layers": header.block_count,
+        "heads": header.arch_integer_per_layer("attention.head_count"),
+        "kv_heads": header.kv_heads,
+        "experts": header.arch_integer("expert_count"),
+        "experts_used": header.arch_integer("expert_used_count"),
+        "window": header.arch_integer("attention.sliding_window"),
+        "vocabulary": header.vocabulary_size,
+        "context": header.context_length,
+        "recurrent": header.recurrent,
+        "cache_bytes_per_token": header.kv_bytes_per_token(),
+        "chat_template": header.chat_template is not None,
+        "base_model": base_model_notice.find_base_evidence(model, header) is not None,
+        "quantization": model.quantization,
+        "size": model.size,
+        "needs": dict(needs),
+        "sha256": model.sha256,
+        "verification": verification_state(model),
+        "last_used": last_used_at(models, model),
+        "aliases": models.aliases_of(model),
+        "default_for": models.verbs_with_default(model),
+        "source": model.repo or models.import_origin(model),
+        "file": model.file,
+        "revision": model.revision,
+        "licence": model_licence(model),
+    }
+
+
+def details_for_terminal(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return details as people read them: sizes with units, lists with commas."""
+    return {name: _format_detail(name, value) for name, value in facts.items()}
+
+
+def _format_detail(name: str, value: Any) -> Any:
+    if name == "base_model" and value:
+        return f"yes: {base_model_notice.BASE_MODEL_MEANING}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or None
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {error_messages.format_bytes(size)}" for key, size in value.items())
+    if name == "size" and value is not None:
+        return error_messages.format_bytes(value)
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def require_unambiguous(models: list[ModelFile], name: str, model: ModelFile) -> None:
+    """Raise ``UsageError`` when ``name`` is a repository of which several models are here."""
+    several = [each.name for each in models if each.repo == model.repo and model.repo == name]
+    if len(several) > 1:
+        raise UsageError(f"{name} is ambiguous: {', '.join(several)}", detail="Name one of them.")
+
+
+def catalogue_details(entry: CatalogueEntry) -> dict[str, Any]:
+    """Return what the catalogue says about a model that is not here."""
+    return {
+        "name": entry.name,
+        "here": False,
+        "about": entry.about,
+        "source": entry.repo,
+        "quantizations": list(entry.quantizations),
+        "licence": entry.licence,
+        "languages": entry.languages,
+        "tasks": list(entry.tasks),
+        "machine_gib": entry.memory,
+        "size": entry.pin.size if entry.pin else None,
+        "sha256": entry.pin.sha256 if entry.pin else None,
+        "verification": "pinned" if entry.pin else "not pinned",
+    }

@@ -1,0 +1,110 @@
+"""``llm models search`` and ``llm models recommend``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from llmcli.cli import completers
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.options import GENERAL_OPTIONS, command
+from llmcli.errors import UsageError
+
+
+class ModelUse(StrEnum):
+    """What a model shall do: a task of the catalogue, or a command that needs one."""
+
+    CHAT = "chat"
+    TRANSLATE = "translate"
+    SUMMARIZE = "summarize"
+    CLASSIFY = "classify"
+    CODE = "code"
+    ASK = "ask"
+    GENERATE = "generate"
+    SENTIMENT = "sentiment"
+
+    @property
+    def task(self) -> str:
+        """The task of the catalogue."""
+        return {
+            ModelUse.ASK: ModelUse.CHAT,
+            ModelUse.GENERATE: ModelUse.CHAT,
+            ModelUse.SENTIMENT: ModelUse.CLASSIFY,
+        }.get(self, self).value
+
+
+@command(
+    *GENERAL_OPTIONS,
+    "ctx",
+    "offline",
+    "timeout",
+    examples="""
+      llm models search qwen3 4b
+      llm models search gemma --ctx 32768 --limit 3
+      llm models search mistral small --json | jq -r 'select(.taken).name'
+    """,
+)
+def search(
+    ctx: CommandContext,
+    words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="Parts of the name of a repository.")],
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=50, metavar="N", help="Look into so many repositories.")
+    ] = 10,
+) -> int:
+    """Search the Hub for GGUF models, and say what each needs and whether it fits this machine.
+
+    Of each repository every quantization: its size, what it needs with the wanted context (--ctx), whether that fits
+    memory and GPU, tokens a second, about, and which one llm models pull would take. One header is read of each, some
+    megabytes.
+
+    In a pipe, tab-separated: name, quantization, bytes, bytes needed, context, fits, on the GPU, tokens a second, taken,
+    bits a weight, file, repository, licence, gated, downloads, updated.
+
+    Nothing found is 66; 3 when a repository did not answer, or gave sizes but no header: what its models need is empty
+    then, and whether they fit too, unless the weights alone do not.
+    """
+    from llmcli.cli.commands.models import search_view
+
+    wanted = " ".join(words).strip()
+    if not wanted:
+        raise UsageError("search for what?", detail="Try: llm models search qwen3")
+    return search_view.show_search(ctx, wanted, limit)
+
+
+@command(
+    *GENERAL_OPTIONS,
+    "ctx",
+    examples="""
+      llm models recommend
+      llm models recommend --for translate --language fi --language sv
+      llm models pull "$(llm models recommend --for summarize | head -n 1 | cut -f 1)"
+    """,
+)
+def recommend(
+    ctx: CommandContext,
+    use: Annotated[ModelUse, typer.Option("--for", help="What it shall do.")] = ModelUse.CHAT,
+    language: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--language",
+            metavar="LANG",
+            help="A language that it has to know: fi, French; repeatable.",
+            autocompletion=completers.languages,
+        ),
+    ] = None,
+) -> int:
+    """Recommend models of the catalogue for this machine, a task and languages, the best first.
+
+    Only what fits with the wanted context (--ctx); what answers slower than people read comes last. Without a network:
+    sizes and speeds are estimates.
+
+    In a pipe, tab-separated: name, task, bytes, bytes needed, context, fits, on the GPU, tokens a second, here, licence,
+    languages, why.
+    """
+    from llmcli.cli.commands.models import search_view
+    from llmcli.tasks.translation.languages import parse_language
+
+    codes = [parse_language(each).code for each in language or ()]
+    return search_view.show_recommendations(ctx, use.task, codes)

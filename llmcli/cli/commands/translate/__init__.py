@@ -1,0 +1,133 @@
+"""``llm translate``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from llmcli.cli import completers
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.options import FilesArgument, command
+
+
+class Formality(StrEnum):
+    """How the reader is addressed."""
+
+    AUTO = "auto"
+    FORMAL = "formal"
+    INFORMAL = "informal"
+
+
+class BilingualLayout(StrEnum):
+    """How source and translation stand together."""
+
+    INTERLEAVED = "interleaved"
+    SIDE_BY_SIDE = "side-by-side"
+
+
+class PseudoLocalization(StrEnum):
+    """What takes the place of a model."""
+
+    ACCENTS = "accents"
+    IDENTITY = "identity"
+
+
+@command(
+    examples="""
+      llm translate --to fr notes.txt > notes.fr.txt
+      llm translate --to de messages.po -o messages.de.po
+      llm translate --to fr --to es -o '{dir}/{name}.{lang}{ext}' docs/*.md
+      llm translate --to fr docs -o docs-fr --glossary terms.csv --report fr.json
+      llm translate --to fr guide.md --update guide.fr.md
+      llm translate --pseudo accents strings.json
+    """
+)
+def translate(
+    ctx: CommandContext,
+    *,
+    files: FilesArgument = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--to",
+            metavar="LANG",
+            help="Code or name: fr, pt-BR, French; repeatable.",
+            autocompletion=completers.languages,
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="LANG", help="The language it is in.", autocompletion=completers.languages),
+    ] = None,
+    format_name: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="plain, markdown, html, po, ... (default: by name and content).",
+            autocompletion=completers.formats,
+        ),
+    ] = None,
+    formality: Annotated[Formality, typer.Option("--formality", help="How the reader is addressed.")] = Formality.AUTO,
+    context: Annotated[
+        str | None, typer.Option("--context", metavar="TEXT|@FILE", help="What the model should know about the text.")
+    ] = None,
+    glossary: Annotated[
+        str | None,
+        typer.Option("--glossary", metavar="FILE", help="CSV: term, translation (none: keep the term), note."),
+    ] = None,
+    update: Annotated[
+        str | None,
+        typer.Option(
+            "--update", metavar="TARGET", help="Renew this translation, a file or a directory; keep its edits."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that -o DIR or a pattern names.")] = False,
+    memory: Annotated[
+        str | None, typer.Option("--tm", metavar="FILE", help="Translation memory (default: your own).")
+    ] = None,
+    no_memory: Annotated[bool, typer.Option("--no-tm", help="Remember nothing, recall nothing.")] = False,
+    review: Annotated[
+        bool, typer.Option("--review", help="Have doubtful segments corrected in a second pass.")
+    ] = False,
+    bilingual: Annotated[
+        BilingualLayout | None, typer.Option("--bilingual", help="Show the source with its translation.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how much there is to do, and about how long it takes.")
+    ] = False,
+    report: Annotated[
+        str | None, typer.Option("--report", metavar="FILE", help="Write what became of each segment, as JSON.")
+    ] = None,
+    pseudo: Annotated[
+        PseudoLocalization | None, typer.Option("--pseudo", help="No model: accented letters, or the text as it is.")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option("--eval", metavar="REFERENCE", help="Print BLEU and chrF against this translation."),
+    ] = None,
+) -> int:
+    """Translate documents into another language.
+
+    Plain text, Markdown, HTML, SRT, WebVTT, PO, JSON, YAML and .properties; all but the words stays byte for byte. A
+    segment without a right translation keeps its text and is reported (exit 3). Several documents or languages go to
+    -o DIR, which mirrors what was named, or to a pattern of {dir}, {name}, {lang} and {ext}.
+    """
+    from llmcli.cli.commands.translate.job_builder import JobBuilder
+    from llmcli.cli.commands.translate.translation_run import TranslateOptions, run_translation
+
+    builder = JobBuilder(
+        ctx,
+        source=source,
+        format_name=format_name,
+        formality=formality.value,
+        context=context,
+        glossary=glossary,
+        review=review,
+        layout=bilingual.value if bilingual else "translation",
+        pseudo=pseudo.value if pseudo else None,
+    )
+    options = TranslateOptions(files or [], to or [], update, force, memory, not no_memory, dry_run, report, reference)
+    return run_translation(ctx, options, builder)

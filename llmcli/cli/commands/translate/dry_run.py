@@ -1,0 +1,81 @@
+"""``--dry-run``: how much there is to do, and about how long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console import error_messages
+from llmcli.errors import LlmError, PartialError
+from llmcli.runtime import backend_factory
+from llmcli.types import ItemFailed, Phase
+
+if TYPE_CHECKING:
+    from llmcli.store.translation_memory import TranslationMemory
+    from llmcli.tasks.translation.per_file.target_file import TranslationJob
+    from llmcli.tasks.translation_estimate import TranslationEstimate
+
+_BATCH_SPEEDUP = 1.5
+"""How many times faster than one answer many are on a CPU, in a batch."""
+_PREFILL_SPEEDUP = 3.0
+"""How many times faster than it writes a model reads."""
+
+
+def write_estimate(
+    ctx: CommandContext, jobs: Sequence[TranslationJob | ItemFailed], memory: TranslationMemory | None
+) -> int:
+    """Write what there is to do, a line for each document and their sum; return the exit code."""
+    from llmcli.tasks.translation_estimate import estimate_translation
+
+    rows, failed = [], []
+    for job in jobs:
+        try:
+            if isinstance(job, ItemFailed):
+                raise job.error
+            with ctx.status_line.waiting(Phase.WORKING, ""):
+                found = estimate_translation(job, memory)
+            rows.append(_estimate_row(ctx, found))
+        except LlmError as error:
+            ctx.interrupt.check()  # then it is no failure of this document
+            failed.append(error)
+            name = job.name if isinstance(job, ItemFailed) else job.document.name
+            error_messages.write_error(error, ctx.environment, as_json=ctx.flags.json, name=name)
+    ctx.write_table([*rows, _total_row(rows)] if len(rows) > 1 and not ctx.flags.json else rows)
+    if not failed:
+        return 0
+    return PartialError.exit_code if rows else failed[0].exit_code
+
+
+def _estimate_row(ctx: CommandContext, found: TranslationEstimate) -> dict[str, Any]:
+    speed = _decode_rate(ctx) if found.segments_to_translate else 1.0
+    seconds = (found.answer_tokens / _BATCH_SPEEDUP + found.prompt_tokens / _PREFILL_SPEEDUP) / speed if speed else None
+    return {
+        "name": found.name,
+        "to": found.target,
+        "from": found.source,
+        "format": found.format,
+        "segments": found.segments,
+        "new": found.segments_to_translate,
+        "tokens": found.prompt_tokens,
+        "seconds": None if seconds is None else round(seconds, 1),
+    }
+
+
+def _total_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    total: dict[str, Any] = {"name": "total", "to": "", "from": "", "format": ""}
+    for key in ("segments", "new", "tokens", "seconds"):
+        numbers: list[Any] = [row[key] for row in rows]
+        total[key] = None if None in numbers else round(sum(numbers), 1)
+    return total
+
+
+def _decode_rate(ctx: CommandContext) -> float | None:
+    """Return about how many tokens of one answer the model writes a second; None where that is not known."""
+    from llmcli.models.gguf.header import read_header
+    from llmcli.runtime.hardware_fit import build_fit_policy
+
+    if backend_factory.is_remote(ctx):
+        return None
+    model = ctx.resolve_model()
+    return build_fit_policy(ctx, shown=True).estimate(read_header(model.path), model.size).tokens_per_second

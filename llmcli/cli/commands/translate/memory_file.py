@@ -1,0 +1,64 @@
+"""The translation memory that a command means: the user's own, or the file of --tm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmcli import private_files
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console import error_messages
+from llmcli.errors import CannotCreate, LlmError, MissingError, OutputError, TemporaryFailure
+from llmcli.store.database import make_parent_directory
+from llmcli.store.translation_memory import TranslationMemory
+from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
+
+
+def memory_path(ctx: CommandContext, name: str | None) -> Path:
+    """Return where it lies."""
+    return ctx.paths.translation_memory if name is None else Path(name)
+
+
+def open_memory(ctx: CommandContext, name: str | None, *, read_only: bool = False) -> TranslationMemory:
+    """Open it; it is made where it is not there, of a directory only the user's own.
+
+    A file that was named keeps the mode that it has: a team may share it. With ``read_only`` nothing is written, and a file that was named has to be there, else ``MissingError``. Raises what
+    ``TranslationMemory`` raises.
+    """
+    path = memory_path(ctx, name)
+    if read_only and name is not None and not private_files.exists(Path(name)):
+        raise MissingError(name, kind="translation memory")
+    if not read_only and name is None:
+        make_parent_directory(path)
+    return TranslationMemory(path, read_only=read_only, private=name is None)
+
+
+def memory_for_job(ctx: CommandContext, name: str | None, *, read_only: bool) -> TranslationMemory | None:
+    """Open it for a job, which is worth more than what is remembered of it; with ``read_only`` nothing is to be remembered.
+
+    The user's own that cannot be written, as on a full disk, is told and only read, or done without. Raises as
+    ``open_memory`` for a file that was named.
+    """
+    try:
+        return TranslationMemory(memory_path(ctx, name), read_only=True) if read_only else open_memory(ctx, name)
+    except (CannotCreate, OutputError, TemporaryFailure) as error:
+        if name is not None:
+            raise
+        ctx.warn(f"nothing is put into the translation memory, as with --no-tm: {error_messages.describe(error)[0]}")
+    try:
+        return TranslationMemory(memory_path(ctx, name), read_only=True)
+    except LlmError:
+        return None
+
+
+def create_memory_cache(memory: TranslationMemory | None) -> TranslationMemoryCache:
+    """Return the memory of a job as the task uses it."""
+    return TranslationMemoryCache(memory, writable=memory is not None and not memory.read_only)
+
+
+def report_memory_trouble(ctx: CommandContext, remembered: TranslationMemoryCache) -> None:
+    """Say that what was translated is not remembered, or not all of it."""
+    if remembered.failure_detail:
+        ctx.warn(f"the translation memory failed, and the rest was done as with --no-tm: {remembered.failure_detail}")
+    if remembered.outdated_outputs:
+        names = ", ".join(map(str, remembered.outdated_outputs))
+        ctx.warn(f"the translation memory still describes an earlier {names}: renew it with -o, not with --update")

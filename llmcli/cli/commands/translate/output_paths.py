@@ -1,0 +1,186 @@
+"""Which documents a job of many has, and where the output of each goes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmcli.cli.commands.translate.path_conflicts import file_identity
+from llmcli.errors import CannotCreate, MissingError, UsageError
+
+_PLACEHOLDER = re.compile(r"\{(?:dir|name|lang|ext)\}")
+_LANGUAGE_CODE = re.compile(r"(?<![A-Za-z0-9])[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*(?![A-Za-z0-9])")
+"""What may be the code of a language in a path."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A document by its name; ``relative`` is its path below what was named on the command line.
+
+    ``found_in_directory``: the directory was named, not the file itself.
+    """
+
+    name: str
+    relative: Path
+    found_in_directory: bool = False
+
+
+def is_pattern(output: str) -> bool:
+    """Return whether -o is a pattern of names, as ``{name}.{lang}{ext}``."""
+    return _PLACEHOLDER.search(output) is not None
+
+
+def check_pattern(output: str) -> None:
+    """Raise ``UsageError`` for a brace outside a placeholder, in the part of the path that does not exist yet."""
+    path = Path(output)
+    there = next((each for each in (path, *path.parents) if os.path.lexists(each)), Path())
+    if re.search(r"[{}]", _PLACEHOLDER.sub("", str(path.relative_to(there)))):
+        raise UsageError(f"{output} has braces that are no place", detail="Places are {dir}, {name}, {lang} and {ext}.")
+
+
+def expand_inputs(names: Sequence[str], suffixes: Iterable[str], output: str | None = None) -> list[InputFile]:
+    """Return the documents that ``names`` mean: files, and of directories the files below with one of ``suffixes``.
+
+    Left out below directories: what is hidden, links to directories and to documents that are there anyway, what is no
+    regular file, and the directory ``output``, which holds translations. Raises ``MissingError`` for a directory without
+    any document, and ``UsageError`` for a document that is named twice.
+    """
+    endings = tuple(suffixes)
+    found: list[InputFile] = []
+    files = [name for name in names if not is_directory(name)]
+    shared = _common_directory(files)
+    for name in names:
+        if not is_directory(name):
+            found.append(
+                InputFile(
+                    name, Path(os.path.relpath(name, shared)) if shared else Path(name).with_name(_base_name(name))
+                )
+            )
+            continue
+        below = [path for path in _walk_documents(Path(name), output) if path.name.endswith(endings)]
+        if not below:
+            raise MissingError(name, kind="input", detail="no document below it has a known ending")
+        found += [InputFile(str(path), path.relative_to(name), found_in_directory=True) for path in below]
+    found = _without_links(found)
+    twice = _first_duplicate(os.path.realpath(each.name) for each in found if each.name != "-")
+    if twice:
+        raise UsageError(f"{twice} is named twice", detail="Name each document once; a directory names all below it.")
+    return found
+
+
+def _without_links(found: Sequence[InputFile]) -> list[InputFile]:
+    """Leave out the links that a walk came by where what they lead to is there anyway."""
+    links = [item.found_in_directory and Path(item.name).is_symlink() for item in found]
+    real = [os.path.realpath(item.name) for item in found]
+    seen = {path for path, link in zip(real, links, strict=True) if not link}
+    kept = []
+    for item, path, link in zip(found, real, links, strict=True):
+        if link and path in seen:
+            continue
+        seen.add(path)
+        kept.append(item)
+    return kept
+
+
+def output_path(item: InputFile, output: str, language: str, *, several: bool) -> Path:
+    """Return the file for a translation: ``output`` is a pattern, or a directory that mirrors what was named.
+
+    ``several`` languages have a directory each in it.
+    """
+    if not is_pattern(output):
+        return Path(output) / (language if several else "") / item.relative
+    name, dot, ending = _base_name(item.name).rpartition(".")
+    values = {
+        "{dir}": str(Path(item.name).parent),
+        "{name}": name if dot and name else _base_name(item.name),
+        "{lang}": language,
+        "{ext}": f".{ending}" if dot and name else "",
+    }
+    return Path(_PLACEHOLDER.sub(lambda match: values[match.group()], output))
+
+
+def existing_translations(items: Sequence[InputFile], pattern: str) -> set[InputFile]:
+    """Return those of ``items`` that ``pattern`` names as translations of others, into whatever language."""
+    from llmcli.tasks.translation.languages import is_code
+
+    there = {os.path.realpath(item.name): item for item in items if item.name != "-"}
+    codes = (
+        {code for path in there for code in _LANGUAGE_CODE.findall(path) if is_code(code)}
+        if "{lang}" in pattern
+        else set()
+    )
+    named = ((item, there.get(os.path.realpath(output_path(item, pattern, code, several=False))))
+             for item in items for code in codes)  # fmt: skip
+    return {other for item, other in named if other is not None and other is not item}
+
+
+def check_targets(targets: Sequence[tuple[InputFile, Path]]) -> None:
+    """Raise ``UsageError`` where two documents have one target, or one its own source."""
+    twice = _first_duplicate(os.path.abspath(path) for _, path in targets)  # noqa: PTH100 (links are followed at writing)
+    if twice:
+        raise UsageError(f"two documents would be written to {twice}", detail="Put {lang}, {dir} or {name} into -o.")
+    for item, path in targets:
+        if (identity := file_identity(item.name)) is not None and identity == file_identity(str(path)):
+            raise UsageError(f"{item.name} would be overwritten by its own translation", detail="Choose another -o.")
+
+
+def check_writable(paths: Iterable[Path]) -> None:
+    """Raise ``CannotCreate`` where a file has no possible name, or its directory cannot be made or written; nothing is made yet."""
+    files = list(paths)
+    for path in files:
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:  # it is too long, or links go in a circle
+            raise CannotCreate(str(path), detail=error.strerror or "") from error
+    for directory in dict.fromkeys(path.parent for path in files):
+        there = next(each for each in (directory, *directory.absolute().parents) if os.path.lexists(each))
+        if not there.is_dir():
+            raise CannotCreate(str(directory), detail=f"{there} is no directory")
+        if not os.access(there, os.W_OK | os.X_OK):
+            number = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+            raise CannotCreate(str(directory), detail=f"{there}: {os.strerror(number)}")
+
+
+def _walk_documents(top: Path, output: str | None) -> Iterator[Path]:
+    for directory, below, files in os.walk(top):
+        here = Path(directory)
+        below[:] = sorted(
+            name for name in below if not name.startswith(".") and not _is_output_directory(here / name, output)
+        )
+        for path in (here / name for name in sorted(files) if not name.startswith(".")):
+            if path.is_file():  # a named pipe would be waited for, and a device has no end
+                yield path
+
+
+def _is_output_directory(path: Path, output: str | None) -> bool:
+    return output is not None and os.path.realpath(path) == os.path.realpath(output)
+
+
+def is_directory(name: str) -> bool:
+    """Return whether an input is a tree of documents."""
+    return name != "-" and os.path.isdir(name)  # noqa: PTH112 (a name may hold a NUL)
+
+
+def _common_directory(files: Sequence[str]) -> str:
+    """Return the directory that all files lie below."""
+    parents = [os.path.dirname(os.path.abspath(name)) for name in files if name != "-"]  # noqa: PTH100, PTH120
+    return os.path.commonpath(parents) if parents else ""
+
+
+def _base_name(name: str) -> str:
+    return "stdin.txt" if name == "-" else Path(name).name
+
+
+def _first_duplicate(values: Iterable[str]) -> str:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return ""

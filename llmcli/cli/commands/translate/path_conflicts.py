@@ -1,0 +1,40 @@
+"""What is written has to be another file than all that is read and written beside it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from llmcli.errors import UsageError
+
+FileRoles = Iterable[tuple[str, str]]
+"""What a file is to the command, as "the report", and its name."""
+
+
+def check_distinct(reads: FileRoles, writes: FileRoles) -> None:
+    """Raise ``UsageError`` where a file that is written, by whatever name, is read too, or written twice."""
+    seen: dict[object, str] = {}
+    for role, name in reads:
+        seen.setdefault(file_identity(name), role)
+    for role, name in writes:
+        identity = file_identity(name)
+        if identity is not None and identity in seen:
+            raise UsageError(
+                f"{name} is {seen[identity]} and {role}", detail="Name another file: one would replace the other."
+            )
+        seen[identity] = role
+
+
+def file_identity(name: str) -> object:
+    """Return what a file has under all its names; None for standard input, a device, a pipe, an open descriptor."""
+    if name == "-" or name.startswith(("/dev/", "/proc/")):
+        return None
+    try:
+        status = Path(name).stat()
+    except OSError:
+        return os.path.realpath(name)
+    except ValueError:  # a NUL in the name
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None

@@ -1,0 +1,160 @@
+"""Which documents are to be translated into which languages, and where the output of each goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmcli import private_files
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.translate import output_paths
+from llmcli.cli.input import inputs
+from llmcli.documents.file_reader import Document, read_file
+from llmcli.errors import InputError, MissingError, UsageError
+from llmcli.types import ItemFailed
+
+if TYPE_CHECKING:
+    from llmcli.tasks.translation.languages import Language
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What was typed. ``output`` is a file, a directory, a pattern, or None.
+
+    ``updates_existing``: the output may hold translations. Without ``writes_files`` nothing is written.
+    """
+
+    files: Sequence[str]
+    target_languages: Sequence[str]
+    output: str | None = None
+    force: bool = False
+    updates_existing: bool = False
+    writes_files: bool = True
+
+
+@dataclass(frozen=True)
+class PlannedTranslation:
+    """A document (or why it cannot be read), its target language, and the file for its translation.
+
+    ``path`` None: the one document goes to standard output. ``existing`` is what the file holds; with
+    ``keeps_existing`` it is not overwritten.
+    """
+
+    document: Document | ItemFailed
+    target: Language
+    path: Path | None = None
+    existing: Document | None = None
+    keeps_existing: bool = False
+
+
+@dataclass(frozen=True)
+class TranslationPlan:
+    """All translations of a command; ``has_derived_names``: llm chose the names of the files."""
+
+    translations: Sequence[PlannedTranslation]
+    has_derived_names: bool
+    outputs: Mapping[int, Path] = field(default_factory=dict)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs."""
+        return tuple(pair.document.name for pair in self.translations)
+
+
+def plan_translations(ctx: CommandContext, options: PlanOptions, suffixes: Sequence[str]) -> TranslationPlan:
+    """Return what is to be done; documents in directories have one of ``suffixes``.
+
+    A file with a derived name that is there already is not written unless ``force`` or ``updates_existing``. Raises
+    ``UsageError``, ``CannotCreate`` for a path that cannot be written, and what reading inputs raises when none can be read.
+    """
+    from llmcli.tasks.translation.languages import parse_language
+
+    targets = [parse_language(name) for name in options.target_languages]
+    if options.output is not None:
+        output_paths.check_pattern(options.output)
+    items = output_paths.expand_inputs(options.files, suffixes, options.output)
+    if len(items) <= 1 and len(targets) == 1 and not _derives_names(options):
+        (document,) = inputs.read_documents(ctx, [item.name for item in items])
+        path = Path(options.output) if options.output else None
+        earlier = _read_earlier(ctx, path) if path and options.updates_existing else None
+        return TranslationPlan([PlannedTranslation(document, targets[0], path, earlier)], has_derived_names=False)
+    if not options.writes_files:
+        read = inputs.read_documents(ctx, [item.name for item in items])
+        return TranslationPlan(
+            [PlannedTranslation(document, to) for to in targets for document in read], has_derived_names=True
+        )
+    if options.output is None:
+        raise UsageError("several translations need a place", detail="Try: -o DIR, or -o '{dir}/{name}.{lang}{ext}'")
+    if (
+        not output_paths.is_pattern(options.output)
+        and private_files.exists(Path(options.output))
+        and not output_paths.is_directory(options.output)
+    ):
+        raise UsageError(
+            f"several translations do not go into one file, {options.output}",
+            detail="Name a directory, or a pattern: '{dir}/{name}.{lang}{ext}'",
+        )
+    several = len(targets) > 1
+    planned = [
+        (to, item, output_paths.output_path(item, options.output, to.code, several=several))
+        for to in targets
+        for item in items
+    ]
+    output_paths.check_targets([(item, path) for _, item, path in planned])
+    made = {os.path.realpath(path) for _, _, path in planned}  # translations of an earlier run, beside their sources
+    translations = {item for item in items if item.found_in_directory and os.path.realpath(item.name) in made}
+    translations |= output_paths.existing_translations(items, options.output)
+    if (ctx.flags.verbose or ctx.environment.is_terminal(ctx.environment.stderr)) and not ctx.flags.quiet:
+        for name in sorted(item.name for item in translations if not item.found_in_directory):
+            ctx.write_explanation(f"{name} is left out: the pattern of -o names it as a translation")
+    items = [item for item in items if item not in translations]
+    planned = [(to, item, path) for to, item, path in planned if item not in translations]
+    read = inputs.read_documents(ctx, [item.name for item in items])
+    found = [
+        _plan_one(ctx, document, to, path, options)
+        for (to, _, path), document in zip(planned, [*read] * len(targets), strict=True)
+    ]
+    output_paths.check_writable(
+        pair.path for pair in found if pair.path and not pair.keeps_existing and isinstance(pair.document, Document)
+    )
+    return TranslationPlan(
+        found, has_derived_names=True, outputs={index: pair.path for index, pair in enumerate(found) if pair.path}
+    )
+
+
+def _derives_names(options: PlanOptions) -> bool:
+    """Return whether the output is a pattern or a directory: of a directory it is one, though it hold one document."""
+    output = options.output
+    if output is None:
+        return False
+    return (
+        output_paths.is_pattern(output)
+        or output.endswith("/")
+        or output_paths.is_directory(output)
+        or any(map(output_paths.is_directory, options.files))
+    )
+
+
+def _plan_one(
+    ctx: CommandContext, document: Document | ItemFailed, target: Language, path: Path, options: PlanOptions
+) -> PlannedTranslation:
+    if options.updates_existing:
+        return PlannedTranslation(document, target, path, _read_earlier(ctx, path))
+    if options.force or not os.path.lexists(path):
+        return PlannedTranslation(document, target, path)
+    earlier = None
+    if os.path.isfile(path):  # noqa: PTH113 (a pipe would be waited for)
+        with suppress(InputError):  # whatever it is, it stays
+            earlier = _read_earlier(ctx, path)
+    return PlannedTranslation(document, target, path, earlier, keeps_existing=True)
+
+
+def _read_earlier(ctx: CommandContext, path: Path) -> Document | None:
+    """Return the translation at ``path``; None where there is none yet."""
+    with suppress(MissingError):
+        return read_file(str(path), ctx.interrupt)
+    return None

@@ -1,0 +1,124 @@
+"""What becomes of results: files, scores, the report, a line for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console import error_messages, json_text
+from llmcli.errors import CannotCreate, LlmError, UsageError
+from llmcli.interrupt import run_interruptible
+from llmcli.types import Delta, ItemFailed, Result, TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.documents.file_reader import Document
+    from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
+    from llmcli.tasks.translation.per_file.translation_report import TranslationReport
+
+
+def add_scores(events: Iterator[TaskEvent], reference: Document, report: TranslationReport) -> Iterator[TaskEvent]:
+    """Add BLEU and chrF to the fields of the one result, segment by segment against another translation.
+
+    Raises ``UsageError`` where the two do not have the same segments, and what ``score_translations`` and ``split`` raise.
+    """
+    from llmcli.documents.formats import find_format
+    from llmcli.tasks.translation.quality_scores import score_translations
+
+    for event in events:
+        if not isinstance(event, Result):
+            yield event
+            continue
+        target = event.fields["to"]
+        document_format = find_format(reference.name, reference.text, event.fields["format"])
+        theirs = run_interruptible(document_format.split, reference.text, target)
+        references = [segment.existing_translation or segment.text for segment in theirs]
+        texts = [row.translation or row.source for row in report.outcomes[event.item]]
+        if len(texts) != len(references):
+            raise UsageError(
+                f"{event.name} has {len(texts)} segments and {reference.name} has {len(references)}",
+                detail="--eval compares segment by segment: name a translation of the same document",
+            )
+        yield replace(
+            event, fields={**event.fields, **asdict(run_interruptible(score_translations, texts, references, target))}
+        )
+
+
+def format_scores(result: Result) -> str:
+    """Return the scores that ``add_scores`` added to a result, a line each."""
+    fields = result.fields
+    return (
+        f"BLEU {fields['bleu']:.2f}  {fields['bleu_signature']}\nchrF {fields['chrf']:.2f}  {fields['chrf_signature']}"
+    )
+
+
+def write_results(
+    ctx: CommandContext, events: Iterator[TaskEvent], outputs: Mapping[int, Path], remembered: TranslationMemoryCache
+) -> Iterator[TaskEvent]:
+    """Write each result to its file and pass it on without its text; what cannot be written has failed.
+
+    Only what was written is ``remembered`` of a file.
+    """
+    from llmcli.atomic_file import atomic_write
+
+    for event in events:
+        if isinstance(event, Delta) and not event.reasoning:
+            continue
+        if not isinstance(event, Result):
+            yield event
+            continue
+        path = outputs[event.item]
+        if event.text is None:
+            yield event
+            continue
+        try:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise CannotCreate(str(path), detail=error.strerror or "") from error
+            placing = partial(remembered.record_on_rename, path)
+            with atomic_write(str(path), interrupt=ctx.interrupt, placing=placing) as file:
+                file.write(event.text.encode("utf-8", "surrogateescape"))
+        except LlmError as error:
+            yield ItemFailed(event.item, event.name, error)
+            continue
+        yield replace(event, text=None, fields={**event.fields, "output": str(path)})
+
+
+def collect_ends(events: Iterator[TaskEvent], ends: list[Result | ItemFailed]) -> Iterator[TaskEvent]:
+    """Pass everything on, and keep how each document ended."""
+    for event in events:
+        if isinstance(event, Result | ItemFailed):
+            ends.append(event)
+        yield event
+
+
+def format_result_note(result: Result) -> str:
+    """Return what a person may want to know of a document: "guide.md (markdown): English to French, 12 segments".
+
+    Of a document that is not whole it ends with ", 11 left untranslated".
+    """
+    from llmcli.tasks.translation.languages import parse_language
+
+    fields = result.fields
+    source = parse_language(fields["from"]).name if fields["from"] else "unknown language"
+    name = "standard input" if result.name == "-" else result.name
+    count = f"{fields['segments']} segment{'' if fields['segments'] == 1 else 's'}"
+    count += f", {fields['untranslated']} left untranslated" if fields["untranslated"] else ""
+    return f"{name} ({fields['format']}): {source} to {parse_language(fields['to']).name}, {count}"
+
+
+def format_report(ends: Sequence[Result | ItemFailed], report: TranslationReport) -> str:
+    """Return what became of each document and segment, as JSON; of names what is not UTF-8 is replaced."""
+    documents: list[dict[str, Any]] = []
+    for end in sorted(ends, key=lambda end: end.item):
+        if isinstance(end, Result):
+            rest = {**end.fields, "warnings": list(end.warnings), "segments": report.to_json(end.item)}
+        else:
+            rest = {"error": error_messages.describe(end.error)[0]}
+        documents.append({"name": end.name, **rest})
+    text = json_text.dumps({"documents": documents}, indent=1) + "\n"
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,168 @@
+"""One run of ``llm translate``: everything that can be refused is, then jobs, results, report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from llmcli.atomic_file import atomic_write
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.translate import result_stream
+from llmcli.cli.commands.translate.job_builder import JobBuilder
+from llmcli.cli.commands.translate.memory_file import (
+    create_memory_cache,
+    memory_for_job,
+    memory_path,
+    report_memory_trouble,
+)
+from llmcli.cli.commands.translate.path_conflicts import check_distinct
+from llmcli.cli.commands.translate.plan import PlanOptions, TranslationPlan, plan_translations
+from llmcli.cli.input import inputs
+from llmcli.cli.render.renderer import DisplayOptions, render_task
+from llmcli.cli.render.text_writer import TextEnding
+from llmcli.documents.formats import SUFFIXES
+from llmcli.errors import UsageError
+from llmcli.interrupt import run_interruptible
+from llmcli.tasks.translation.per_file.translation_report import TranslationReport
+from llmcli.types import ItemFailed, Result, TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.documents.file_reader import Document
+    from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
+
+PSEUDO_LANGUAGE = "en-XA"
+"""The code of a pseudo-localisation where none is named (Unicode CLDR)."""
+
+
+@dataclass(frozen=True)
+class TranslateOptions:
+    """The command line besides the shared options and what ``JobBuilder`` holds."""
+
+    files: Sequence[str]
+    target_languages: Sequence[str]
+    update_target: str | None
+    force: bool
+    memory_file: str | None
+    uses_memory: bool
+    dry_run: bool
+    report_file: str | None
+    reference_file: str | None
+
+
+def run_translation(ctx: CommandContext, options: TranslateOptions, builder: JobBuilder) -> int:
+    """Translate, write, show; return the exit code. Raises for invalid options before a model is looked for."""
+    languages = options.target_languages or ([PSEUDO_LANGUAGE] if builder.pseudo else [])
+    if not languages:
+        raise UsageError("into which language?", detail="Try: llm translate --to fr FILE")
+    if options.update_target is not None and ctx.flags.output not in {None, options.update_target}:
+        raise UsageError("--update names the output too; leave out -o")
+    if options.update_target is not None and builder.layout != "translation":
+        raise UsageError("--update renews a translation, and --bilingual shows two languages: choose one")
+    builder.validate()
+    output = options.update_target or ctx.flags.output
+    plan_options = PlanOptions(
+        options.files,
+        languages,
+        output,
+        options.force,
+        updates_existing=options.update_target is not None,
+        writes_files=not options.dry_run,
+    )
+    plan = plan_translations(ctx, plan_options, SUFFIXES)
+    uses_memory = options.uses_memory and builder.pseudo is None
+    check_distinct(_read_files(options, builder, plan), _written_files(ctx, options, plan, uses_memory=uses_memory))
+    with ExitStack() as stack:
+        memory = memory_for_job(ctx, options.memory_file, read_only=options.dry_run) if uses_memory else None
+        if memory is not None:
+            stack.enter_context(memory)
+        if options.dry_run:
+            from llmcli.cli.commands.translate.dry_run import write_estimate
+
+            return write_estimate(ctx, builder.build_jobs(plan.translations), memory)
+        reference = None if options.reference_file is None else _read_reference(ctx, options.reference_file, plan)
+        sink = None
+        if options.report_file is not None:
+            sink = stack.enter_context(atomic_write(options.report_file, interrupt=ctx.interrupt))
+        rows, remembered = TranslationReport(), create_memory_cache(memory)
+        code, ends = _render_translations(ctx, builder, plan, remembered, rows, reference=reference)
+        report_memory_trouble(ctx, remembered)
+        if sink is not None:
+            sink.write(run_interruptible(result_stream.format_report, ends, rows).encode())
+    return code
+
+
+def _read_files(options: TranslateOptions, builder: JobBuilder, plan: TranslationPlan) -> Iterator[tuple[str, str]]:
+    yield from (("a document to translate", name) for name in plan.input_names)
+    if builder.glossary is not None:
+        yield "the glossary", builder.glossary
+    if builder.context is not None and builder.context.startswith("@"):
+        yield "the context", builder.context[1:]
+    if options.reference_file is not None:
+        yield "the reference", options.reference_file
+
+
+def _written_files(
+    ctx: CommandContext, options: TranslateOptions, plan: TranslationPlan, *, uses_memory: bool
+) -> Iterator[tuple[str, str]]:
+    yield from (
+        ("an output", str(pair.path)) for pair in plan.translations if pair.path is not None and not pair.keeps_existing
+    )
+    if options.report_file is not None:
+        yield "the report", options.report_file
+    if uses_memory:
+        yield "the translation memory", str(memory_path(ctx, options.memory_file))
+
+
+def _render_translations(
+    ctx: CommandContext,
+    builder: JobBuilder,
+    plan: TranslationPlan,
+    remembered: TranslationMemoryCache,
+    rows: TranslationReport,
+    *,
+    reference: Document | None,
+) -> tuple[int, list[Result | ItemFailed]]:
+    """Return the exit code and how each document ended; with a ``reference`` standard output gets the scores."""
+    from llmcli.tasks.translate import translate
+
+    path = None if plan.has_derived_names else plan.translations[0].path
+    ends: list[Result | ItemFailed] = []
+
+    def events() -> Iterator[TaskEvent]:
+        found = translate(builder.build_jobs(plan.translations), remembered=remembered, report=rows)
+        if plan.has_derived_names:
+            found = result_stream.write_results(ctx, found, plan.outputs, remembered)
+        if reference is not None:
+            found = result_stream.add_scores(found, reference, rows)
+        return result_stream.collect_ends(found, ends)
+
+    display = DisplayOptions(
+        input_names=plan.input_names,
+        ending=TextEnding.DOCUMENT,
+        markdown=False,
+        format_row=result_stream.format_scores if reference is not None and path is None else None,
+        output=None if path is None else str(path),
+        replace_guard=nullcontext if path is None else partial(remembered.record_on_rename, path),
+        silent=plan.has_derived_names,
+    )
+    code = render_task(ctx, events, display)
+    good = [end for end in ends if isinstance(end, Result)]
+    if reference is not None and path is not None and not ctx.flags.json:
+        ctx.write_stdout("".join(result_stream.format_scores(result) + "\n" for result in good))
+    if ctx.flags.verbose or (ctx.environment.is_terminal(ctx.environment.stderr) and not ctx.flags.quiet):
+        for result in good:
+            ctx.write_explanation(result_stream.format_result_note(result))
+    return code, ends
+
+
+def _read_reference(ctx: CommandContext, name: str, plan: TranslationPlan) -> Document:
+    """Return the translation to compare with. Raises ``UsageError`` for several documents, and ``MissingExtra``."""
+    from llmcli.tasks.translation.quality_scores import require_sacrebleu
+
+    if plan.has_derived_names or len(plan.translations) > 1:
+        raise UsageError("--eval compares one document with one reference")
+    require_sacrebleu()
+    return inputs.read_document(ctx, name)

@@ -1,0 +1,69 @@
+"""The words for results that are not whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llmcli import incomplete_results as i
+
+_LARGER_MODEL_ADVICE = "a larger model may do better: llm models list"
+_MAX_NAMED_PARTS = 5
+"""Ranges of lines that are named of those that are missing."""
+
+
+def _describe_empty(error: i.EmptyAnswer) -> tuple[str, str]:
+    if error.limit is None:
+        return "the model gave an empty answer", f"Try again, or say it in other words; {_LARGER_MODEL_ADVICE}"
+    return "the model came to a limit before it answered", _raise_limit(error.limit)
+
+
+def _raise_limit(limit: str | None) -> str:
+    """Return what helps against a limit; against that of the context ``context_advice`` knows more."""
+    return "Shorten the input." if limit == "context" else "Raise it with --max-tokens."
+
+
+def _describe_untranslated(error: i.IncompleteOutput) -> tuple[str, str]:
+    segments = f"segment{'' if error.total == 1 else 's'}"
+    were = "was" if error.unfinished == 1 else "were"
+    advice = "raise --max-tokens, or leave it out" if error.limited else _LARGER_MODEL_ADVICE
+    return f"{error.unfinished} of {error.total} {segments} {were} left untranslated", f"The warnings say why; {advice}"
+
+
+def _describe_missing_parts(error: i.PartsMissing) -> tuple[str, str]:
+    document = "standard input" if error.subject == "-" else error.subject
+    said = []
+    for reason, words in (("empty", "missing from the summary"), ("cut", "summarized only in part")):
+        parts = [part for part in error.parts if part.reason == reason]
+        if parts:
+            one = len(parts) == 1 and parts[0].first_line == parts[0].last_line
+            where = f"line{'' if one else 's'} {_format_line_ranges(parts)} of {document}{_format_part_numbers(parts)}"
+            said.append(f"{where} {'is' if one else 'are'} {words}")
+    return "; ".join(said), _LARGER_MODEL_ADVICE[0].upper() + _LARGER_MODEL_ADVICE[1:]
+
+
+def _format_line_ranges(parts: Sequence[i.MissingPart]) -> str:
+    """Return "1 to 20, 41 to 60"."""
+    ranges = [f"{p.first_line} to {p.last_line}" if p.first_line != p.last_line else str(p.first_line) for p in parts]
+    return ", ".join(ranges[:_MAX_NAMED_PARTS]) + _format_rest(parts)
+
+
+def _format_part_numbers(parts: Sequence[i.MissingPart]) -> str:
+    """Return " (parts 1, 3 of 5)"; the parts of later stages are no parts of the document."""
+    if any(part.stage for part in parts):
+        return ""
+    numbers = ", ".join(str(part.part) for part in parts[:_MAX_NAMED_PARTS])
+    return f" (part{'s' if len(parts) > 1 else ''} {numbers}{_format_rest(parts)} of {parts[0].parts})"
+
+
+def _format_rest(parts: Sequence[i.MissingPart]) -> str:
+    return f" and {len(parts) - _MAX_NAMED_PARTS} more" if len(parts) > _MAX_NAMED_PARTS else ""
+
+
+INCOMPLETE_DESCRIPTIONS: dict[type[Any], Callable[[Any], tuple[str, str]]] = {
+    i.EmptyAnswer: _describe_empty,
+    i.AnswerTruncated: lambda x: ("the answer was cut at a limit", _raise_limit(x.limit)),
+    i.IncompleteOutput: _describe_untranslated,
+    i.PartsMissing: _describe_missing_parts,
+}
+"""What happened, and what to do next, for each class."""

@@ -1,0 +1,54 @@
+"""Signals: a handler only sets a flag; the second signal ends the process at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+from llmcli.interrupt import Interrupt, set_current_interrupt
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNAL_BY_EXIT_CODE = {129: signal.SIGHUP, 130: signal.SIGINT, 141: signal.SIGPIPE, 143: signal.SIGTERM}
+"""Exit codes that stand for death by a signal, so that a shell sees the signal and ends its loop."""
+
+
+@contextmanager
+def forward_signals(interrupt: Interrupt) -> Iterator[None]:
+    """Send the stopping signals to ``interrupt`` while the block runs.
+
+    A signal that was ignored at the start (``nohup``, a background job) stays ignored. Outside the main thread
+    nothing can be caught, and nothing is.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[signal.Signals, Any] = {}
+
+    def handle(signum: int, _frame: FrameType | None) -> None:
+        if interrupt.signal is not None:
+            die_by_signal(signum)
+        interrupt.set(signum)
+
+    for signum in STOP_SIGNALS:
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            before[signum] = signal.signal(signum, handle)
+    try:
+        with set_current_interrupt(interrupt):
+            yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler if handler is not None else signal.SIG_DFL)
+
+
+def die_by_signal(signum: int) -> NoReturn:
+    """End this process by ``signum``, as its default action would have."""
+    signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signum])
+    os.kill(os.getpid(), signum)
+    sys.exit(128 + signum)  # reached only where the signal's default action is not death

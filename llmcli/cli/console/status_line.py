@@ -1,0 +1,228 @@
+"""The status line: one line on a terminal's stderr that says what a wait is for, erased before anything else is written.
+
+It appears when a wait has lasted a while, and is painted by a thread of its own, since what is waited for may be a
+native call, a lock or a server that says nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from llmcli.cli.console.environment import Environment
+from llmcli.cli.console.progress_text import RateEstimator, rated_progress, status_text
+from llmcli.interrupt import Interrupt
+from llmcli.types import Phase, Progress
+
+DELAY_S = 1.0
+"""Seconds of waiting before the line appears."""
+_REPAINT_S = 0.2
+"""Seconds between two looks at what there is to paint."""
+_POLL_MS = 100
+_ERASE_LINE = b"\r\x1b[K"
+
+
+class StatusLine:
+    """What a command waits for, as far as it has told. All methods may be called by any thread.
+
+    ``enabled``: the line is shown, on a terminal that can erase a line and without ``-q``.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        interrupt: Interrupt,
+        *,
+        quiet: bool = False,
+        delay: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``delay``: seconds of waiting before it appears, ``DELAY_S`` by default."""
+        self.enabled = (
+            not quiet and environment.is_terminal(environment.stderr) and environment.environ.get("TERM") != "dumb"
+        )
+        self._environment = environment
+        self._interrupt = interrupt
+        self._delay = DELAY_S if delay is None else delay
+        self._clock = clock
+        self._changed = threading.Condition(threading.RLock())
+        self._thread: threading.Thread | None = None
+        self._painter_idle = False
+        self._closed = False
+        self._wait_began_at: float | None = None  # when the wait began; None: nothing is waited for
+        self._next_paint_at = 0.0
+        self._job: Progress | None = None
+        self._step: Progress | None = None
+        self._rate_estimators: dict[tuple[str, str, Phase | None], RateEstimator] = {}
+        self._painted_text = ""
+        if self.enabled:
+            environment.painters.append(self.suspended)
+
+    # ---- what is waited for ---------------------------------------------------------------------------------------
+
+    def show(self, progress: Progress) -> None:
+        """Say how far the work is that is waited for; the wait begins here if there is none."""
+        if not self.enabled:
+            return
+        with self._changed:
+            now = self._clock()
+            if self._wait_began_at is None:
+                self._wait_began_at = now
+                self._next_paint_at = now + self._delay
+                self._wake_painter()
+            self._record_progress(progress, now)
+            self._paint(now)
+
+    def update(self, progress: Progress) -> None:
+        """Say how far the work is, if it is waited for."""
+        if self.enabled:
+            with self._changed:
+                if self._wait_began_at is not None:
+                    self._record_progress(progress, self._clock())
+
+    def hide(self) -> None:
+        """Erase the line, since something else is written: the next ``show`` begins another wait."""
+        if self.enabled:
+            with self._changed:
+                self._wait_began_at = None
+                self._erase()
+
+    def disable(self) -> None:
+        """Show nothing from now on: the user types on the terminal."""
+        self.hide()
+        self.enabled = False
+
+    def reset(self) -> None:
+        """Erase the line at the end of a job, whose counts are forgotten."""
+        if self.enabled:
+            with self._changed:
+                self.hide()
+                self._job = self._step = None
+                self._rate_estimators.clear()
+
+    def close(self) -> None:
+        """Erase the line for good and end the thread."""
+        with self._changed:
+            self.reset()
+            self._closed = True
+            self._changed.notify_all()
+        if self.suspended in self._environment.painters:
+            self._environment.painters.remove(self.suspended)
+        if self._thread is not None:
+            self._thread.join()
+
+    @contextmanager
+    def waiting(self, phase: Phase, label: str) -> Iterator[None]:
+        """Show what the block waits for; afterwards what was waited for before it, if anything."""
+        with self._changed:
+            before = self._wait_began_at is not None, self._step
+        self.show(Progress(0, None, "", label, phase))
+        try:
+            yield
+        finally:
+            with self._changed:
+                waits, self._step = before
+                if not waits:
+                    self.hide()
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Let the block write whole lines or ask a question; the wait goes on afterwards, as one that has just begun."""
+        with self._changed:
+            waits = self._wait_began_at is not None
+            self.hide()
+        yield
+        if waits:
+            with self._changed:
+                now = self._wait_began_at = self._clock()
+                self._next_paint_at = now + self._delay
+                self._wake_painter()
+
+    def _record_progress(self, progress: Progress, now: float) -> None:
+        if progress.phase is not None:
+            self._step = progress
+        else:
+            if self._job is None or (progress.done, progress.label) != (self._job.done, self._job.label):
+                self._step = None if progress.done else self._step  # of the unit before
+            self._job = progress
+        self._rate_estimator(progress).add(now, progress.done)
+
+    def _rate_estimator(self, progress: Progress) -> RateEstimator:
+        return self._rate_estimators.setdefault((progress.label, progress.unit, progress.phase), RateEstimator())
+
+    # ---- the thread -----------------------------------------------------------------------------------------------
+
+    def _wake_painter(self) -> None:
+        """Have the thread look; one that is between two looks needs no waking."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run_painter, name="status", daemon=True)
+            self._thread.start()
+        elif self._painter_idle:
+            self._changed.notify_all()
+
+    def _run_painter(self) -> None:
+        with self._changed:
+            while not self._closed:
+                now = self._clock()
+                self._paint(now)
+                self._painter_idle = self._wait_began_at is None
+                self._changed.wait(None if self._wait_began_at is None else max(_REPAINT_S, self._next_paint_at - now))
+                self._painter_idle = False
+
+    # ---- the line -------------------------------------------------------------------------------------------------
+
+    def paint_due(self) -> None:
+        """Paint what there is to paint now, as the thread does."""
+        with self._changed:
+            self._paint(self._clock())
+
+    def _paint(self, now: float) -> None:
+        if self._wait_began_at is None or now < self._next_paint_at:
+            return
+        if self._interrupt.requested:  # while the command stops, progress is not shown
+            self._erase()
+            return
+        if not self._environment.is_foreground(self._environment.stderr):
+            return
+        self._next_paint_at = now + _REPAINT_S
+        text = self._format_status(now)
+        if text != self._painted_text and self._is_writable(0):
+            self._write(b"\r" + text.encode() + b"\x1b[K\r")  # an echoed ^C or key is then erased with the line
+            self._painted_text = text
+
+    def _format_status(self, now: float) -> str:
+        assert self._wait_began_at is not None
+        job, step = self._job, self._step
+        of = rated_progress(job, step)
+        rate = None if of is None else self._rate_estimator(of).rate(now)
+        left = None if of is None else self._rate_estimator(of).seconds_left(now, of)
+        if left is None and job is not None:
+            left = self._rate_estimator(job).seconds_left(now, job)
+        columns = (
+            self._environment.columns(self._environment.stderr) - 1
+        )  # at the last one terminals differ in what they do
+        return status_text(job, step, rate=rate, left=left, elapsed=now - self._wait_began_at, columns=columns)
+
+    def _erase(self) -> None:
+        """Erase the line; waits while Ctrl-S has stopped the terminal."""
+        if not self._painted_text or not self._environment.is_foreground(self._environment.stderr):
+            return
+        while not self._is_writable(_POLL_MS):
+            if self._interrupt.requested:
+                return
+        self._write(_ERASE_LINE)
+        self._painted_text = ""
+
+    def _is_writable(self, patience_ms: int) -> bool:
+        """Say whether the terminal takes a line now, or within ``patience_ms`` milliseconds."""
+        poll = select.poll()
+        poll.register(self._environment.stderr, select.POLLOUT)
+        return bool(poll.poll(patience_ms))
+
+    def _write(self, data: bytes) -> None:
+        with suppress(OSError):  # the terminal is gone: writing a result reports it
+            os.write(self._environment.stderr, data)

@@ -1,0 +1,28 @@
+"""Commands that are suggested: quoted for a shell, and with the options without which they would do something else."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmcli.cli.command_context import CommandContext
+
+
+def format_command(*words: str, environ: Mapping[str, str] | None = None, variables: Iterable[str] = ()) -> str:
+    """Return ``llm WORDS``; those of ``variables`` that ``environ`` sets go before it, as a shell takes them."""
+    given = {name: environ[name] for name in variables if environ.get(name)} if environ else {}
+    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in given.items()), shlex.join(["llm", *words])])
+
+
+def format_option(name: str, value: object) -> list[str]:
+    """Return the words of an option as it was given, none where it was not."""
+    return [] if value is None or value is False else [name] if value is True else [name, str(value)]
+
+
+def model_options(ctx: CommandContext) -> list[str]:
+    """Return the options that say which model answers, and where: another one would, without them."""
+    flags = ctx.flags
+    named = {"-m": flags.model, "--backend": flags.backend, "--base-url": flags.base_url, "--offline": flags.offline}
+    return [word for name, value in named.items() for word in format_option(name, value)]

@@ -1,0 +1,96 @@
+"""Lists of things: aligned columns for people, tabs in a pipe, one JSON object a line with ``--json``."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmcli.cli.console import json_text, sanitize, wrapping
+
+_MIN_COLUMNS = 8  # columns; none is made narrower to fit
+_GAP_COLUMNS = 2
+
+
+def render_table(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    as_json: bool,
+    terminal: bool,
+    columns: int | None = None,
+    preview: str | None = None,
+) -> str:
+    """Return the lines of a list; all ``rows`` have the same keys. The head is for terminals only.
+
+    On a terminal of ``columns`` columns the widest column gives way and its cells are wrapped at words; those of the
+    column ``preview``, which shows the beginning of something, are cut and end in an ellipsis.
+    """
+    if as_json:
+        return "".join(_json_line(row) for row in rows)
+    if not rows:
+        return ""
+    cells = [[sanitize.single_line("" if cell is None else str(cell)) for cell in row.values()] for row in rows]
+    if not terminal:
+        return "".join("\t".join(row) + "\n" for row in cells)
+    cells.insert(0, [name.upper().replace("_", " ") for name in rows[0]])
+    cuts = [name == preview for name in rows[0]]
+    widths = _column_widths(cells, columns, cuts)
+    out: list[str] = []
+    for row in cells:
+        wrapped = [
+            [wrapping.truncate(cell, size)] if cuts_cell else wrapping.wrap_words(cell, size)
+            for cell, size, cuts_cell in zip(row, widths, cuts, strict=True)
+        ]
+        out += [
+            "  ".join(_pad(part, size) for part, size in zip(parts, widths, strict=True)).rstrip() + "\n"
+            for parts in itertools.zip_longest(*wrapped, fillvalue="")
+        ]
+    return "".join(out)
+
+
+def _column_widths(cells: Sequence[Sequence[str]], columns: int | None, cuts: Sequence[bool]) -> list[int]:
+    """Return the widths of columns that fit ``columns``: words are broken only where it does not go without."""
+    by_column = list(zip(*cells, strict=True))
+    widths = [max(map(wrapping.display_width, column)) for column in by_column]
+    if columns is None:
+        return widths
+    words = [
+        _MIN_COLUMNS if cut else max(map(wrapping.longest_word, column))
+        for column, cut in zip(by_column, cuts, strict=True)
+    ]
+    for least in (words, [_MIN_COLUMNS] * len(widths)):
+        while sum(widths) + _GAP_COLUMNS * (len(widths) - 1) > columns:
+            wide = [index for index, size in enumerate(widths) if size > max(least[index], _MIN_COLUMNS)]
+            if not wide:
+                break
+            widths[max(wide, key=lambda index: widths[index])] -= 1
+    return widths
+
+
+def render_record(pairs: Mapping[str, Any], *, as_json: bool, terminal: bool, columns: int | None = None) -> str:
+    """Return names and values of one thing: a line each, or one JSON object. What is None is left out of the lines.
+
+    On a terminal of ``columns`` columns values are wrapped at words, and words stay whole: paths can be copied.
+    """
+    if as_json:
+        return _json_line(pairs)
+    shown = {
+        name.replace("_", " "): sanitize.single_line(str(value)) for name, value in pairs.items() if value is not None
+    }
+    if not terminal:
+        return "".join(f"{name}\t{text}\n" for name, text in shown.items())
+    size = max(map(wrapping.display_width, shown), default=0) + _GAP_COLUMNS
+    room = None if columns is None else max(columns - size, _MIN_COLUMNS)
+    out = []
+    for name, text in shown.items():
+        lines = [text] if room is None else wrapping.wrap_words(text, room, break_words=False)
+        out.append(_pad(name, size) + ("\n" + " " * size).join(lines) + "\n")
+    return "".join(out)
+
+
+def _json_line(pairs: Mapping[str, Any]) -> str:
+    return json_text.dumps(dict(pairs)) + "\n"
+
+
+def _pad(cell: str, size: int) -> str:
+    return cell + " " * (size - wrapping.display_width(cell))

@@ -1,0 +1,67 @@
+"""Text in so many columns of a terminal: lines are wrapped at words, and words are broken only where they must be."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_BREAK_POINTS = re.compile(r"[/\\:_.,@=-]+")  # after these the parts of a path, an address or a name begin
+
+
+def display_width(text: str) -> int:
+    """Return how many columns a terminal gives to ``text``."""
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    narrow = sum(unicodedata.combining(char) == 0 for char in text)
+    return narrow + wide
+
+
+def longest_word(text: str) -> int:
+    """Return the columns that the longest word of ``text`` takes."""
+    return max(map(display_width, text.split()), default=0)
+
+
+def wrap_words(text: str, size: int, *, break_words: bool = True) -> list[str]:
+    """Return ``text`` as lines of ``size`` columns at most, at least one; runs of white space become one space.
+
+    A word that is wider is broken, after a slash, a hyphen or the like if there is one; without ``break_words`` it is
+    left whole.
+    """
+    lines: list[str] = []
+    for word in text.split():
+        if lines and display_width(lines[-1]) + 1 + display_width(word) <= size:
+            lines[-1] += f" {word}"
+        else:
+            lines += _break_word(word, size) if break_words else [word]
+    return lines or [""]
+
+
+def _break_word(word: str, size: int) -> list[str]:
+    """Return a word in parts of ``size`` columns at most."""
+    parts = []
+    while display_width(word) > size:
+        most = _count_fitting_chars(word, max(1, size))
+        joints = [match.end() for match in _BREAK_POINTS.finditer(word, 0, most)]
+        end = joints[-1] if joints else most
+        parts.append(word[:end])
+        word = word[end:]
+    return [*parts, word] if word else parts
+
+
+def truncate(text: str, size: int) -> str:
+    """Return ``text`` on one line of ``size`` columns: what does not fit is left out, from a word on if that is possible."""
+    if display_width(text) <= size:
+        return text
+    end = _count_fitting_chars(text, size - 1)
+    if not text[end].isspace():
+        end = text.rfind(" ", 0, end) if " " in text[:end] else end
+    return text[:end].rstrip() + "…"
+
+
+def _count_fitting_chars(text: str, size: int) -> int:
+    """Return how many characters of ``text`` fit ``size`` columns, at least one."""
+    used = 0
+    for index, char in enumerate(text):
+        used += display_width(char)
+        if used > size:
+            return max(1, index)
+    return len(text)

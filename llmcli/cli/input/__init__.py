@@ -1,0 +1,1 @@
+"""Reading input: files, standard input and the user's editor."""

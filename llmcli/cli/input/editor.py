@@ -1,0 +1,87 @@
+"""Opening a file in the user's editor."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.errors import LlmError, MissingError, UsageError
+
+_DEFAULT_EDITOR = "vi"
+
+
+def editor_command(environ: Mapping[str, str], *, terminal: bool) -> list[str]:
+    """Return the words of VISUAL, else EDITOR, else vi where there is a terminal to show it. Raises ``UsageError``."""
+    for variable in ("VISUAL", "EDITOR"):
+        text = environ.get(variable, "").strip()
+        if text:
+            try:
+                return shlex.split(text)
+            except ValueError as error:
+                raise UsageError(
+                    f"{variable} is not a command: {error}", detail=f"Try: export {variable}=vi"
+                ) from error
+    if not terminal:
+        raise UsageError("no editor, and no terminal for vi", detail="Set VISUAL or EDITOR to the editor's command.")
+    return [_DEFAULT_EDITOR]
+
+
+@contextmanager
+def remove_if_unchanged(file: Path, *, fresh: bool) -> Iterator[None]:
+    """Remove ``file``, which was made for the editor (``fresh``), if it is as it was when the block ends.
+
+    An untouched copy would hide what a later version brings in its place.
+    """
+    before = file.read_bytes() if fresh else b""
+    try:
+        yield
+    finally:
+        if fresh and file.is_file() and file.read_bytes() == before:
+            file.resolve().unlink()  # where it is a link, the link was there before
+
+
+def edit_file(ctx: CommandContext, file: Path) -> None:
+    """Open ``file`` in the editor and wait for its end.
+
+    Raises ``UsageError`` (no editor is set), ``MissingError`` (it is not there) and ``LlmError`` (it failed).
+    """
+    environment = ctx.environment
+    words = editor_command(
+        environment.environ,
+        terminal=environment.is_terminal(environment.stdin) and environment.is_terminal(environment.stdout),
+    )
+    try:
+        with _ignore_interrupt_keys():
+            code = subprocess.run(  # noqa: S603 (the command is the user's own)
+                [*words, str(file)],
+                stdin=environment.stdin,
+                stdout=environment.stdout,
+                stderr=environment.stderr,
+                env=dict(environment.environ),
+                check=False,
+            ).returncode
+    except OSError as error:
+        raise MissingError(words[0], kind="editor", detail=error.strerror or "") from error
+    ctx.interrupt.check()
+    if code:
+        how = f"exit code {code}" if code > 0 else f"signal {-code}"
+        raise LlmError(f"the editor {words[0]} failed", detail=how)
+
+
+@contextmanager
+def _ignore_interrupt_keys() -> Iterator[None]:
+    """Leave the interrupt and quit keys to the editor; a handler, unlike SIG_IGN, is not inherited by it."""
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for signum in (signal.SIGINT, signal.SIGQUIT):
+            before[signum] = signal.signal(signum, lambda _signum, _frame: None)
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

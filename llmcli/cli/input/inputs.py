@@ -1,0 +1,142 @@
+"""Inputs: which of standard input and files is read, by the pipe contract, and the documents that come of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console import error_messages
+from llmcli.documents.file_reader import Document, decode_utf8, read_file, read_stdin
+from llmcli.documents.records import Record, count_line_records, iter_line_records
+from llmcli.errors import EmptyInput, LlmError, NotUtf8, UsageError
+from llmcli.types import ItemFailed, Result, TaskEvent
+
+STDIN = "-"
+
+
+def decode_argument(text: str) -> str:
+    """Return a text argument as UTF-8 whatever the locale took its bytes for. Raises ``NotUtf8``."""
+    data = os.fsencode(text)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NotUtf8("the argument", offset=error.start) from error
+
+
+def reads_stdin(ctx: CommandContext, files: Sequence[str]) -> bool:
+    """Whether standard input is read though nothing names it: no file named, not a terminal, not switched off."""
+    return not files and ctx.settings["stdin"] == "on" and not ctx.environment.is_terminal(ctx.environment.stdin)
+
+
+def announce_stdin_wait(ctx: CommandContext) -> None:
+    """Write to a terminal that standard input is being read."""
+    if ctx.environment.is_terminal(ctx.environment.stderr) and not ctx.flags.quiet:
+        error_messages.write_stderr(
+            ctx.environment, "llm: waiting for standard input (Ctrl-D ends it; --no-stdin does not read it)"
+        )
+
+
+def read_stdin_document(ctx: CommandContext) -> Document:
+    """Read standard input to its end."""
+    text, bom = decode_utf8(read_stdin(ctx.environment.stdin, ctx.interrupt, lambda: announce_stdin_wait(ctx)), STDIN)
+    return Document(STDIN, text, None, bom)
+
+
+def read_document(ctx: CommandContext, name: str) -> Document:
+    """Read one named input; ``-`` is standard input."""
+    return read_stdin_document(ctx) if name == STDIN else read_file(name, ctx.interrupt)
+
+
+def read_documents(ctx: CommandContext, files: Sequence[str]) -> list[Document | ItemFailed]:
+    """Read the named inputs, or standard input where none is named.
+
+    Of several inputs, one that cannot be read becomes an ``ItemFailed`` at its position; a single one raises. Raises
+    ``UsageError`` when there is nothing to read.
+    """
+    if not files:
+        if not reads_stdin(ctx, files):
+            raise UsageError("nothing to read: name a file, or pipe a text in")
+        return [read_stdin_document(ctx)]
+    if files.count(STDIN) > 1:
+        raise UsageError("standard input can be read only once")
+    if len(files) == 1:
+        return [read_document(ctx, files[0])]
+    return list(_read_several(ctx, files))
+
+
+def _read_several(ctx: CommandContext, files: Sequence[str]) -> Iterator[Document | ItemFailed]:
+    failed: list[LlmError] = []
+    for index, name in enumerate(files):
+        try:
+            yield read_document(ctx, name)
+        except LlmError as error:
+            ctx.interrupt.check()
+            failed.append(error)
+            yield ItemFailed(index, name, error)
+    if len(failed) == len(files):
+        raise failed[0]
+
+
+def read_question(ctx: CommandContext, prompt: str | None, files: Sequence[str]) -> tuple[str, list[Document]]:
+    """Return the question and the documents that it is about.
+
+    Without an argument, standard input is the question, unless a file is ``-``. Raises ``EmptyInput`` and ``UsageError``.
+    """
+    found = [read_document(ctx, name) for name in files]
+    asks = prompt is None and STDIN not in files
+    piped = read_stdin_document(ctx) if reads_stdin(ctx, () if asks else files) else None
+    if prompt == STDIN:
+        piped, prompt = piped or read_stdin_document(ctx), None
+    if prompt is not None:
+        if not prompt.strip():
+            raise EmptyInput("the question")
+        if piped is not None and piped.text.strip():
+            found.append(piped)
+        return decode_argument(prompt), found
+    if piped is None or (files and not piped.text.strip()):
+        raise UsageError("nothing to ask: give a question as an argument, or pipe one in")
+    if not piped.text.strip():
+        raise EmptyInput("standard input")
+    return piped.text, found
+
+
+def read_records(ctx: CommandContext, files: Sequence[str]) -> tuple[Iterable[Record], list[ItemFailed]]:
+    """Return the lines of the inputs, numbered on, and the inputs that cannot be read.
+
+    Standard input alone is read as it comes, so that it may be endless. Raises as ``read_documents`` does.
+    """
+    from llmcli.cli.input.stdin_lines import stdin_lines
+
+    if list(files) == [STDIN] or reads_stdin(ctx, files):
+        return stdin_lines(ctx), []
+    found = read_documents(ctx, files)
+    good = [document for document in found if isinstance(document, Document)]
+    return _NumberedRecords(good, named=len(found) > 1), [failed for failed in found if isinstance(failed, ItemFailed)]
+
+
+class _NumberedRecords:
+    """The lines of documents, numbered on; ``named``: each bears the name of its document. They are counted on demand."""
+
+    def __init__(self, documents: Sequence[Document], *, named: bool) -> None:
+        self._documents = documents
+        self._named = named
+
+    def __iter__(self) -> Iterator[Record]:
+        together = ((document, record) for document in self._documents for record in iter_line_records(document.text))
+        for index, (document, record) in enumerate(together):
+            yield Record(index, record.text, record.line, document.name if self._named else "")
+
+    def __len__(self) -> int:
+        return sum(count_line_records(document.text) for document in self._documents)
+
+
+def append_failed(events: Iterator[TaskEvent], failed: Sequence[ItemFailed]) -> Iterator[TaskEvent]:
+    """Add the inputs that could not be read as the last items of a task."""
+    count = 0
+    for event in events:
+        count += isinstance(event, Result | ItemFailed)
+        yield event
+    for index, failure in enumerate(failed, count):
+        yield replace(failure, item=index)

@@ -1,0 +1,85 @@
+"""Lines of standard input as they come, for verbs that answer each before the next is there."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import select
+import time
+from collections.abc import Iterator
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.input import inputs
+from llmcli.documents.file_reader import decode_utf8
+from llmcli.documents.records import Record
+from llmcli.errors import MissingError, NotUtf8
+
+_CHUNK_BYTES = 65_536
+_POLL_MS = 100
+_ANNOUNCE_AFTER_S = 2.0
+
+
+def stdin_lines(ctx: CommandContext) -> Iterator[Record]:
+    """Yield each line as soon as it is complete; the last one needs no newline.
+
+    Raises ``NotUtf8`` (with the offset in the stream) and ``BinaryInput`` after the lines before the bad one, and what
+    ``interrupt.check()`` raises.
+    """
+    rest, index = "", 0
+    for text in _decode_chunks(ctx):
+        *complete, rest = (rest + text).split("\n")
+        for line in complete:
+            yield Record(index, line.removesuffix("\r"), index + 1)
+            index += 1
+    if rest:
+        yield Record(index, rest.removesuffix("\r"), index + 1)
+
+
+def _decode_chunks(ctx: CommandContext) -> Iterator[str]:
+    """Yield what is read as text; what comes before a bad byte is yielded before the error is raised."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    offset = 0
+    for data in _read_chunks(ctx):
+        if offset == 0 or b"\0" in data:
+            _refuse_binary(data)
+        pending = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            yield bytes(error.object[: error.start]).decode("utf-8")
+            raise NotUtf8(inputs.STDIN, offset=offset - pending + error.start) from error
+        yield text.removeprefix("\ufeff") if offset == 0 else text
+        offset += len(data)
+
+
+def _refuse_binary(data: bytes) -> None:
+    """Refuse what is no text by the rules for documents; a sequence cut at the end of a chunk is no fault."""
+    try:
+        decode_utf8(data, inputs.STDIN)
+    except NotUtf8 as error:
+        if error.detail:  # another encoding by its mark
+            raise
+
+
+def _read_chunks(ctx: CommandContext) -> Iterator[bytes]:
+    """Yield what is read, b"" at the end; says on a terminal's stderr what is awaited."""
+    fd, start, silent = ctx.environment.stdin, time.monotonic(), True
+    if ctx.environment.is_terminal(fd):
+        ctx.status_line.disable()
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    while True:
+        ctx.interrupt.check()
+        if not poll.poll(_POLL_MS):
+            if silent and time.monotonic() - start >= _ANNOUNCE_AFTER_S:
+                silent = False
+                inputs.announce_stdin_wait(ctx)
+            continue
+        silent = False
+        try:
+            data = os.read(fd, _CHUNK_BYTES)
+        except OSError as error:
+            raise MissingError(inputs.STDIN, kind="input", detail=error.strerror or "") from error
+        yield data
+        if not data:
+            return

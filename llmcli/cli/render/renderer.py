@@ -1,0 +1,260 @@
+"""The one output sink: what a task yields becomes bytes on stdout (or in a file), words on stderr, and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import asdict
+from typing import Any
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console import json_text, sanitize
+from llmcli.cli.render.stats import JobTotals
+from llmcli.cli.render.text_writer import ByteSink, TextEnding, TextWriter, open_text_writer, writes_to_terminal
+from llmcli.cli.reporter import Reporter
+from llmcli.errors import InternalError, LlmError, OutputError, PartialError, ProcessStopped, TimedOut
+from llmcli.frozen_dataclass import frozen
+from llmcli.incomplete_results import AnswerTruncated
+from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
+
+
+@frozen
+class DisplayOptions:
+    """How a verb's results are shown.
+
+    ``input_names``: the names of the inputs; several inputs get a header each. ``ending``: how a text ends.
+    ``markdown``: the text is prose that may be rendered on a terminal. ``format_row`` formats a result without text as
+    a line. ``output`` is a file for the results besides that of -o; it is renamed to its final name inside the context
+    manager ``replace_guard()``. ``silent``: results are shown only with --json.
+    """
+
+    input_names: tuple[str, ...] = ()
+    ending: TextEnding = TextEnding.LINE
+    markdown: bool = True
+    format_row: Callable[[Result], str] | None = None
+    output: str | None = None
+    replace_guard: Callable[[], AbstractContextManager[object]] = nullcontext
+    silent: bool = False
+
+    @property
+    def has_several_inputs(self) -> bool:
+        """Whether there is more than one input."""
+        return len(self.input_names) > 1
+
+
+ONE_ANSWER = DisplayOptions()
+"""One generated text."""
+
+
+def result_as_object(result: Result, *, named: bool) -> dict[str, Any]:
+    """Return the JSON object of a result, by the pipe contract."""
+    head = {"name": result.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")} if named else {}
+    text = {} if result.text is None else {"text": result.text}
+    return {
+        **head,
+        **text,
+        **result.fields,
+        "model": result.model,
+        "prompt": result.prompt,
+        "finish_reason": str(result.finish_reason),
+        "usage": asdict(result.usage),
+        "timings": asdict(result.timings),
+        "warnings": list(result.warnings),
+    }
+
+
+class _PendingItem:
+    """The state of one item: text received before it can be shown, and its outcome."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.streamed = False
+        self.outcome: Result | ItemFailed | None = None
+
+
+class ResultRenderer:
+    """Shows the events of one task: items in their order, each as soon as those before it have ended."""
+
+    def __init__(self, ctx: CommandContext, sink: ByteSink, reporter: Reporter, options: DisplayOptions) -> None:
+        self._ctx = ctx
+        self._sink = sink
+        self._reporter = reporter
+        self._options = options
+        self._pending: dict[int, _PendingItem] = {}
+        self._current = 0
+        self._on_terminal = writes_to_terminal(sink)
+        self._text_writer: TextWriter | None = None
+        self._headers_written = 0
+        self.totals = JobTotals()
+        self.incomplete: list[tuple[str, Exception]] = []
+        self._failure: Exception | None = None  # the first one, or the one that ended the command
+
+    def render_events(self, events: Iterator[TaskEvent]) -> None:
+        """Show all events. An error that ends the task after something was delivered is one failure among results."""
+        try:
+            for event in events:
+                self.render_event(event)
+        except (ProcessStopped, TimedOut, OutputError):
+            raise
+        except LlmError as error:
+            if not self.totals.count:
+                raise
+            self.abandon()
+            self._record_failure(error)
+            self._reporter.report_error(error, "")
+
+    def render_event(self, event: TaskEvent) -> None:
+        """Show one event, or buffer it until all items before its own have ended."""
+        match event:
+            case Progress():
+                self._reporter.show_progress(event)
+            case Notice():
+                self._reporter.warn(event.text)
+            case Delta(reasoning=True):
+                if event.item == self._current:
+                    self._reporter.show_reasoning(event.text)
+            case Delta():
+                self._pending.setdefault(event.item, _PendingItem()).pieces.append(event.text)
+                if event.item == self._current:
+                    self._render_ready_items()
+            case Result() | ItemFailed():
+                self._pending.setdefault(event.item, _PendingItem()).outcome = event
+                self._render_ready_items()
+
+    def _render_ready_items(self) -> None:
+        while (item := self._pending.get(self._current)) is not None:
+            pieces, item.pieces = "".join(item.pieces), []
+            if pieces and not self._ctx.flags.json and not self._options.silent and self._options.format_row is None:
+                item.streamed = True
+                self._open_text().feed(pieces)
+            if item.outcome is None:
+                return
+            if isinstance(item.outcome, ItemFailed):
+                self._render_failure(item.outcome)
+            else:
+                self._render_result(item.outcome, streamed=item.streamed)
+            del self._pending[self._current]
+            self._current += 1
+
+    def _open_text(self) -> TextWriter:
+        """Return the text of the current item, begun with its header where there are several."""
+        if self._text_writer is None:
+            self._reporter.begin_result()
+            self._write_header()
+            self._text_writer = open_text_writer(
+                self._ctx, self._sink, ending=self._options.ending, markdown=self._options.markdown
+            )
+        return self._text_writer
+
+    def _write_header(self) -> None:
+        """Write ``==> NAME <==`` as head(1) does."""
+        if not self._options.has_several_inputs:
+            return
+        name = self._options.input_names[self._current]
+        if self._on_terminal:
+            name = sanitize.single_line(name)
+        before = "\n" if self._headers_written else ""
+        self._headers_written += 1
+        self._sink.write(f"{before}==> {name} <==\n".encode("utf-8", "surrogateescape"))
+
+    def _render_failure(self, end: ItemFailed) -> None:
+        self.abandon()
+        self._record_failure(end.error)
+        self._reporter.report_error(end.error, end.name)
+
+    def _record_failure(self, failure: Exception) -> None:
+        ends = isinstance(failure, TimedOut | ProcessStopped) and not isinstance(
+            self._failure, TimedOut | ProcessStopped
+        )
+        if self._failure is None or ends:
+            self._failure = failure
+
+    def _render_result(self, end: Result, *, streamed: bool) -> None:
+        self.totals.add(end)
+        if end.cut:
+            self.incomplete.append(
+                (end.name if self._options.has_several_inputs else "", end.incomplete or AnswerTruncated())
+            )
+        if self._ctx.flags.json:
+            self._write_line(json_text.dumps(result_as_object(end, named=self._options.has_several_inputs)))
+        elif self._options.format_row is not None:
+            row = self._options.format_row(end)
+            self._write_line(sanitize.strip_controls(row) if self._on_terminal else row)
+        elif not self._options.silent:
+            text = self._open_text()
+            if end.text and not streamed:
+                text.feed(end.text)
+            text.finish()
+            self._text_writer = None
+            if self._options.ending is TextEnding.LINE:
+                self._reporter.end_result()
+
+    def _write_line(self, line: str) -> None:
+        self._reporter.begin_result()
+        self._sink.write((line + "\n").encode("utf-8", "replace"))
+        self._reporter.end_result()
+
+    def abandon(self) -> None:
+        """Leave a text that did not end; a terminal is left at the start of a line."""
+        if self._text_writer is not None:
+            self._text_writer.abandon()
+            self._text_writer = None
+
+    def raise_if_nothing_delivered(self) -> None:
+        """Raise when everything failed."""
+        if self._failure is not None and not self.totals.count:
+            raise _NothingDelivered
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code: 3 when something was delivered and something failed, or a result is not whole."""
+        if isinstance(self._failure, TimedOut | ProcessStopped):
+            return self._failure.exit_code
+        if self.incomplete or (self._failure is not None and self.totals.count):
+            return PartialError.exit_code
+        if self._failure is not None:
+            return self._failure.exit_code if isinstance(self._failure, LlmError) else InternalError.exit_code
+        return 0
+
+
+class _NothingDelivered(Exception):
+    """Leaves the block of ``-o`` by an exception, so that the file stays untouched."""
+
+
+def render_task(
+    ctx: CommandContext, task: Callable[[], Iterator[TaskEvent]], options: DisplayOptions = ONE_ANSWER
+) -> int:
+    """Open the output, run the task, show its events; returns the exit code.
+
+    The output is opened first, so that a path that cannot be written is found before the model is loaded. The file of
+    ``-o`` stays untouched unless something was delivered.
+    """
+    reporter = Reporter(ctx)
+    try:
+        with ExitStack() as stack:
+            sink = _open_sink(ctx, stack, options)
+            delivery = ResultRenderer(ctx, sink, reporter, options)
+            stack.callback(delivery.abandon)
+            reporter.begin()
+            events = task()
+            delivery.totals.start()
+            stack.callback(getattr(events, "close", lambda: None))
+            delivery.render_events(events)
+            delivery.raise_if_nothing_delivered()
+    except _NothingDelivered:
+        pass
+    finally:
+        reporter.close()
+    reporter.report_work(delivery.totals)
+    reporter.report_outcome(delivery.exit_code, delivery.incomplete)
+    return delivery.exit_code
+
+
+def _open_sink(ctx: CommandContext, stack: ExitStack, options: DisplayOptions) -> ByteSink:
+    output = None if options.silent else options.output or ctx.flags.output
+    if output is None:
+        return stack.enter_context(ctx.open_stdout())
+    from llmcli.atomic_file import atomic_write
+
+    file = stack.enter_context(atomic_write(output, interrupt=ctx.interrupt, placing=options.replace_guard))
+    return stack.enter_context(ctx.open_writer(file.fd, output)) if file.direct else file

@@ -1,0 +1,108 @@
+"""What ``--stats`` says: the tokens, the times and the work behind the results of one command."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+
+from llmcli.cli.console import error_messages
+from llmcli.types import BackendStats, Result, Timings, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class CommandStats:
+    """What a command cost; None where that is unknown.
+
+    Of one result the times are its own. Of several ``first_token_s`` is the shortest, ``total_s`` the seconds on the
+    clock from the beginning of the job to its end, and ``tokens_per_second`` all tokens over these. The rest are the
+    fields of ``BackendStats``.
+    """
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    first_token_s: float | None
+    tokens_per_second: float | None
+    total_s: float
+    decode_threads: int | None
+    prompt_threads: int | None
+    width: int | None
+    peak_memory_bytes: int | None
+    joules: float | None
+
+    def format_line(self) -> str:
+        """Return one line for people, of what is known; that no energy is known is said."""
+        parts = [
+            f"{self.prompt_tokens} tokens in ({self.cached_tokens} reused), {self.completion_tokens} out",
+            "" if self.first_token_s is None else f"first in {_format_number(self.first_token_s)} s",
+            "" if self.tokens_per_second is None else f"{_format_number(self.tokens_per_second)} tokens/s",
+            f"{_format_number(self.total_s)} s in all",
+            self._format_threads(),
+            "" if self.width is None else f"width {self.width}",
+            "" if self.peak_memory_bytes is None else f"peak {error_messages.format_bytes(self.peak_memory_bytes)}",
+            "energy not available" if self.joules is None else f"energy {_format_number(self.joules)} J",
+        ]
+        return "llm: " + ", ".join(part for part in parts if part)
+
+    def _format_threads(self) -> str:
+        if self.decode_threads is None:
+            return ""
+        others = self.prompt_threads not in {None, self.decode_threads}
+        return f"threads {self.decode_threads}" + (f" (prompts {self.prompt_threads})" if others else "")
+
+    def to_json(self) -> str:
+        """Return the same as one line of JSON, an object called "stats"."""
+        return json.dumps({"stats": asdict(self)})
+
+
+def _format_number(number: float) -> str:
+    """Return a number as it is of use: with fewer digits after the point the larger it is."""
+    return f"{number:.2f}" if number < 10 else f"{number:.1f}" if number < 100 else f"{number:.0f}"  # noqa: PLR2004
+
+
+class JobTotals:
+    """What the results of a job add up to; those of endless records take no more memory than one."""
+
+    def __init__(self) -> None:
+        self._started_at = time.monotonic()
+        self._first_timings: Timings | None = None
+        self._first_token_s: float | None = None
+        self.count = 0
+        self.usage = Usage()
+
+    def start(self) -> None:
+        """Begin to measure the time."""
+        self._started_at = time.monotonic()
+
+    def add(self, result: Result) -> None:
+        """Count a result."""
+        self.count += 1
+        self.usage += result.usage
+        first = result.timings.first_token_s
+        if first is not None:
+            self._first_token_s = first if self._first_token_s is None else min(first, self._first_token_s)
+        self._first_timings = self._first_timings or result.timings
+
+    def timings(self) -> Timings:
+        """Return the timings of the job up to now."""
+        if self.count == 1 and self._first_timings is not None:
+            return self._first_timings
+        from llmcli.tasks.execution.task_requests import aggregate_tokens_per_s
+
+        total = time.monotonic() - self._started_at
+        return Timings(self._first_token_s, total, aggregate_tokens_per_s(self.usage.completion_tokens, total))
+
+
+def collect_stats(totals: JobTotals, work: BackendStats) -> CommandStats:
+    """Return what a job of one result or more cost."""
+    timings = totals.timings()
+    return CommandStats(
+        **asdict(totals.usage),
+        **asdict(timings),
+        decode_threads=work.decode_threads,
+        prompt_threads=work.prompt_threads,
+        width=work.width,
+        peak_memory_bytes=work.peak_memory,
+        joules=work.joules,
+    )

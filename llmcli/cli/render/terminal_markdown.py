@@ -1,0 +1,206 @@
+"""Streamed Markdown on a terminal.
+
+Finished blocks are rendered once and never painted again; only the unfinished one is shown live, its last rows at most,
+and only the rows that changed are written. So the cost of a block does not depend on what came before it, and nothing
+flickers. Links show their address, since the text of a link is the model's to choose.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.console.environment import Environment
+from llmcli.cli.console.sanitize import Sanitizer, strip_controls
+from llmcli.cli.render.markdown_blocks import BlockKind, MarkdownBlock, MarkdownBlockSplitter
+from llmcli.cli.render.text_writer import ByteSink
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+    from rich.console import Console
+
+_MAX_LIVE_ROWS = 12  # at most; a terminal cannot take back what has scrolled away
+_RERENDER_FRACTION = 32  # the unfinished block is rendered again after it grew by one part in so many
+_CODE_STYLE = "cyan"
+
+
+class MarkdownWriter:
+    """A ``TextWriter`` that renders. ``rendered_chars`` counts the characters handed to the renderer."""
+
+    def __init__(self, environment: Environment, sink: ByteSink, *, terminal: bool) -> None:
+        self._environment = environment
+        self._sink = sink
+        self._live = terminal
+        self._sanitizer = Sanitizer()
+        self._blocks = MarkdownBlockSplitter()
+        self._partial_line = ""
+        self._painted_rows: list[str] = []  # the rows of the unfinished block, as they are on the terminal
+        self._last_rendered_chars = 0
+        self._wrote_rows = False
+        self.rendered_chars = 0
+
+    def feed(self, text: str) -> None:
+        """Show the next piece."""
+        *complete, self._partial_line = (self._partial_line + self._sanitizer.feed(text)).split("\n")
+        for line in complete:
+            for block in self._blocks.feed_line(line):
+                self._write_block(block)
+        if self._live:
+            self._paint_open_block()
+
+    def finish(self) -> None:
+        """Show the rest; an answer without text is an empty line."""
+        self._flush_blocks()
+        if not self._wrote_rows:
+            self._write("\n")
+
+    def _flush_blocks(self) -> None:
+        if self._partial_line:
+            for block in self._blocks.feed_line(self._partial_line):
+                self._write_block(block)
+            self._partial_line = ""
+        for block in self._blocks.flush():
+            self._write_block(block)
+
+    def abandon(self) -> None:
+        """Leave what is shown, and the cursor below it; in a pipe, where nothing unfinished was shown, show it."""
+        if not self._live:
+            self._flush_blocks()
+        elif self._painted_rows:
+            self._painted_rows = []
+            self._write("\n")
+
+    def _write_block(self, block: MarkdownBlock) -> None:
+        self._last_rendered_chars = 0
+        rows = self._block_rows(block)
+        self._wrote_rows = self._wrote_rows or bool(rows)
+        self._paint(rows, last=True)
+
+    def _paint_open_block(self) -> None:
+        block = self._blocks.open_block(self._partial_line)
+        size = len(block.text)
+        if not size or size - self._last_rendered_chars <= size // _RERENDER_FRACTION:
+            return
+        self._last_rendered_chars = size
+        rows = self._block_rows(block)
+        if block.kind is BlockKind.CODE and rows:
+            rows = self._code_rows(block.text[: self._width - block.indent], block.indent)
+        self._paint(
+            rows[-min(_MAX_LIVE_ROWS, max(1, self._environment.rows(self._environment.stdout) - 2)) :], last=False
+        )
+
+    def _paint(self, rows: list[str], *, last: bool) -> None:
+        """Replace the rows on the terminal by ``rows``, leaving those at the top that are the same.
+
+        The cursor stands at the end of the last shown row; afterwards too, or below it when these are the ``last``.
+        """
+        most = len(rows) if last else len(rows) - 1  # the cursor's own row is written again
+        same = 0
+        while same < min(most, len(self._painted_rows)) and rows[same] == self._painted_rows[same]:
+            same += 1
+        out = []
+        if same < len(self._painted_rows):
+            up = len(self._painted_rows) - 1 - same
+            out.append("\r" + (f"\x1b[{up}A" if up else "") + "\x1b[J")
+        elif self._painted_rows:
+            out.append("\n")
+        out.append("\n".join(rows[same:]))
+        if last and rows[same:]:
+            out.append("\n")
+        self._painted_rows = [] if last else rows
+        self._write("".join(out))
+
+    def _write(self, text: str) -> None:
+        if text:
+            self._sink.write(text.encode("utf-8", "replace"))
+
+    # ---- rendering ----------------------------------------------------------------------------------------------
+
+    @property
+    def _width(self) -> int:
+        """One column is left free: terminals differ in what they do at the last one."""
+        return max(10, self._environment.columns(self._environment.stdout) - 1)
+
+    def _block_rows(self, block: MarkdownBlock) -> list[str]:
+        """Return a block as rows of the terminal, with the empty line before it where there is one."""
+        self.rendered_chars += len(block.text)
+        gap = [""] if block.blank_before and self._wrote_rows else []
+        if block.kind is BlockKind.FENCE:
+            return gap
+        if block.kind is BlockKind.CODE:
+            return self._code_rows(block.text, block.indent)
+        width = max(10, self._width - block.indent)
+        rows = [row.rstrip() for row in _render_rows(block.text, width, self._environment).splitlines()]
+        while rows and _is_blank(rows[0]):
+            rows.pop(0)
+        while rows and _is_blank(rows[-1]):
+            rows.pop()
+        return gap + [" " * block.indent + row if row else row for row in rows]
+
+    def _code_rows(self, text: str, indent: int) -> list[str]:
+        from rich.text import Text
+
+        console = _memory_console(self._width, self._environment)
+        console.print(Text(text.expandtabs(), style=_CODE_STYLE), soft_wrap=True, end="")
+        return [" " * indent + _captured_text(console)]
+
+
+def _is_blank(row: str) -> bool:
+    return not re.sub(r"\x1b\[[0-9;]*m", "", row).strip()
+
+
+def _memory_console(width: int, environment: Environment) -> Console:
+    """Return a console that renders into memory; NO_COLOR and TERM are read from the run's environment."""
+    from rich.console import Console
+
+    return Console(
+        file=io.StringIO(), force_terminal=True, width=width, legacy_windows=False, _environ=dict(environment.environ)
+    )
+
+
+def _captured_text(console: Console) -> str:
+    stream = console.file
+    assert isinstance(stream, io.StringIO)
+    return stream.getvalue()
+
+
+def _render_rows(text: str, width: int, environment: Environment) -> str:
+    console = _memory_console(width, environment)
+    console.print(_parse_markdown(text))
+    return _captured_text(console)
+
+
+def _parse_markdown(text: str) -> Any:
+    """Return rich's Markdown with plain headings, made harmless: HTML entities can spell control characters."""
+    from rich.markdown import Heading, Markdown
+    from rich.text import Text
+
+    class LeftHeading(Heading):
+        """rich centres headings and boxes the first; prose of an answer stays at the left."""
+
+        def __rich_console__(self, console: Any, options: Any) -> Any:
+            heading = self.text.copy()
+            heading.stylize("bold underline" if self.tag == "h1" else "bold")
+            yield Text("").join([heading])
+
+    class Plain(Markdown):
+        """Markdown with our headings."""
+
+        elements = {**Markdown.elements, "heading_open": LeftHeading}  # noqa: RUF012
+
+    markdown = Plain(text, hyperlinks=False)
+    _strip_controls_from_tokens(markdown.parsed)
+    return markdown
+
+
+def _strip_controls_from_tokens(tokens: list[Token]) -> None:
+    """Take control characters out of the parsed text, and keep line breaks: a poem's mean something."""
+    for token in tokens:
+        if token.type == "softbreak":
+            token.type = "hardbreak"
+        token.content = strip_controls(token.content)
+        token.attrs = {
+            key: strip_controls(value) if isinstance(value, str) else value for key, value in token.attrs.items()
+        }
+        _strip_controls_from_tokens(token.children or [])

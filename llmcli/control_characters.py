@@ -1,0 +1,15 @@
+"""Which characters act on what shows a text, instead of being shown."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+
+@cache
+def control_character_pattern() -> re.Pattern[str]:
+    """Return the pattern of one such character: DEL, C1, line separators, controls of the reading order.
+
+    C0 controls are not among them, since formats have ways of their own for these. All are in the basic plane.
+    """
+    return re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")

@@ -1,0 +1,173 @@
+"""Cutting text without losing a character: joined, the pieces are the text.
+
+A line ends with LF, CRLF or CR. A blank line holds nothing but spaces and tabs.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+
+from llmcli.interrupt import run_interruptible
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+# Each is linear in the length of the text: one character of look-behind, few closing quotes, a run of blanks.
+_SENTENCE = re.compile(
+    r"(?<=[.!?\u2026])[\"'\u201d\u2019\u00bb)\]]{0,3}\s+|(?<=[\u3002\uff01\uff1f])[\u300d\u300f\u201d\u2019\uff09]{0,3}\s*"
+)
+_BLANKS = re.compile(r"\s+")
+
+_ZERO_WIDTH_JOINER = "\u200d"
+
+
+def split_paragraphs(text: str) -> list[str]:
+    """Cut after blank lines: each piece is a paragraph with the blank lines after it.
+
+    Blank lines before the first paragraph belong to it; a text of blank lines only is one piece, "" none.
+    """
+    return _split_at(text, _paragraph_ends(text))
+
+
+def split_sentences(text: str) -> list[str]:
+    """Cut after sentences, each with the blanks after it, and after line ends.
+
+    A sentence ends where a full stop, question or exclamation mark, with closing quotes, is followed by white space
+    (CJK marks need none). Abbreviations are taken for ends: for cutting a text to size that does no harm.
+    """
+    return _split_at(text, sorted({*_sentence_ends(text), *_line_ends(text)}))
+
+
+def chunk_text(text: str, fits: Callable[[str], bool]) -> list[str]:
+    """Cut ``text`` into pieces that ``fits`` accepts, each as long as can be.
+
+    Cuts fall at the end of a paragraph, where none fits of a line, of a sentence, of a word, and last between
+    characters (as readers see them: a letter stays with its accents, an emoji with its modifiers, unless one of those
+    alone is too large). ``fits`` should hold for the beginnings of what it holds for; it is asked about 2 log2(n) times
+    a piece, n being the paragraphs (lines, ...) in it. Raises ``ValueError`` when it refuses a single code point.
+    """
+    if not text or fits(text):
+        return [text] if text else []
+    levels = _ChunkBoundaries(text)
+    pieces = []
+    start = 0
+    while start < len(text):
+        end = levels.furthest_fit(start, fits)
+        pieces.append(text[start:end])
+        start = end
+    return pieces
+
+
+class _ChunkBoundaries:
+    """The ends of the units of a text, from paragraphs to code points; each level is found when first needed."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._boundaries: list[Sequence[int]] = []
+
+    def furthest_fit(self, start: int, fits: Callable[[str], bool]) -> int:
+        """Return the furthest end of the coarsest unit such that the text from ``start`` to it fits."""
+        for level in range(len(_BOUNDARY_FINDERS)):
+            if level == len(self._boundaries):
+                self._boundaries.append(run_interruptible(_BOUNDARY_FINDERS[level], self._text))
+            end = self._furthest_boundary(self._boundaries[level], start, fits)
+            if end is not None:
+                return end
+        raise ValueError(f"a single code point does not fit: {self._text[start]!r}")
+
+    def _furthest_boundary(self, ends: Sequence[int], start: int, fits: Callable[[str], bool]) -> int | None:
+        """Double the number of units until they do not fit, then halve the gap; what is returned did fit."""
+        first = bisect_right(ends, start)
+        good, bad, step = first - 1, len(ends), 1  # ends[good] fits once good >= first, ends[bad] does not
+        while good + step < bad:
+            if not fits(self._text[start : ends[good + step]]):
+                bad = good + step
+                break
+            good, step = good + step, step * 2
+        while good + 1 < bad:
+            middle = (good + bad) // 2
+            if fits(self._text[start : ends[middle]]):
+                good = middle
+            else:
+                bad = middle
+        return ends[good] if good >= first else None
+
+
+def _split_at(text: str, ends: Sequence[int]) -> list[str]:
+    return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _line_ends(text: str) -> list[int]:
+    return [match.end() for match in _LINE.finditer(text)]
+
+
+def _paragraph_ends(text: str) -> list[int]:
+    ends = []
+    words_before = blank_before = False
+    for match in _LINE.finditer(text):
+        blank = not match.group().strip(" \t\r\n")
+        if not blank and words_before and blank_before:
+            ends.append(match.start())
+        words_before = words_before or not blank
+        blank_before = blank
+    return [*ends, len(text)] if text else []
+
+
+def _match_ends(pattern: re.Pattern[str], text: str) -> list[int]:
+    ends = sorted({match.end() for match in pattern.finditer(text)})  # two empty matches may end at the same offset
+    return ends if not text or (ends and ends[-1] == len(text)) else [*ends, len(text)]
+
+
+def _sentence_ends(text: str) -> list[int]:
+    return _match_ends(_SENTENCE, text)
+
+
+def _word_ends(text: str) -> list[int]:
+    return _match_ends(_BLANKS, text)
+
+
+def _grapheme_ends(text: str) -> list[int]:
+    """Return the ends of characters as readers see them: Unicode's grapheme clusters (UAX 29), near enough."""
+    ends = []
+    flags = 0  # regional indicators in a row: two make a flag
+    for index in range(1, len(text)):
+        before, after = text[index - 1], text[index]
+        flags = flags + 1 if _is_flag_half(before) else 0
+        half_flag = flags % 2 == 1 and _is_flag_half(after)
+        if not (
+            _extends_grapheme(after) or before == _ZERO_WIDTH_JOINER or half_flag or (before == "\r" and after == "\n")
+        ):
+            ends.append(index)
+    return [*ends, len(text)] if text else []
+
+
+def _extends_grapheme(character: str) -> bool:
+    """Whether it belongs to the character before it: accents, joiners, variation selectors, skin tones, Hangul parts."""
+    if character < "\u0300":
+        return False
+    return (
+        unicodedata.category(character) in {"Mn", "Mc", "Me"}
+        or character == _ZERO_WIDTH_JOINER
+        or "\u1160" <= character <= "\u11ff"
+        or "\U0001f3fb" <= character <= "\U0001f3ff"
+        or "\U000e0020" <= character <= "\U000e007f"
+    )
+
+
+def _is_flag_half(character: str) -> bool:
+    return "\U0001f1e6" <= character <= "\U0001f1ff"
+
+
+def _code_point_ends(text: str) -> Sequence[int]:
+    return range(1, len(text) + 1)
+
+
+_BOUNDARY_FINDERS: tuple[Callable[[str], Sequence[int]], ...] = (
+    _paragraph_ends,
+    _line_ends,
+    _sentence_ends,
+    _word_ends,
+    _grapheme_ends,
+    _code_point_ends,
+)

@@ -1,0 +1,1 @@
+"""Formats with markup: Markdown and HTML."""

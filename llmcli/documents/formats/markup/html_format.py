@@ -1,0 +1,405 @@
+"""HTML: the text between block tags is a segment, the tags inside it are protected, and so is all that is code.
+
+White space is collapsed for the translator, as browsers do; in ``pre`` nothing is translated.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass, field
+from functools import partial
+
+from llmcli.documents.formats.markup.html_tokenizer import HtmlAttribute, HtmlToken, parse_attributes, tokenize_html
+from llmcli.documents.protected_spans import find_spans
+from llmcli.documents.segments import (
+    LineNumbers,
+    Segment,
+    Span,
+    clean_translation,
+    collapse_whitespace,
+    has_letters,
+    protected_texts,
+    split_at_protected,
+)  # fmt: skip
+
+name = "html"
+
+_INLINE_ELEMENTS = frozenset(
+    [
+        "a",
+        "abbr",
+        "acronym",
+        "b",
+        "bdi",
+        "bdo",
+        "big",
+        "br",
+        "cite",
+        "data",
+        "del",
+        "dfn",
+        "em",
+        "font",
+        "i",
+        "img",
+        "input",
+        "ins",
+        "label",
+        "mark",
+        "meter",
+        "nobr",
+        "output",
+        "progress",
+        "q",
+        "rp",
+        "rt",
+        "ruby",
+        "s",
+        "slot",
+        "small",
+        "span",
+        "strike",
+        "strong",
+        "sub",
+        "sup",
+        "time",
+        "tt",
+        "u",
+        "wbr",
+        "code",
+        "kbd",
+        "samp",
+        "var",
+        "math",
+        "svg",
+        "picture",
+        "source",
+        "audio",
+        "video",
+        "canvas",
+        "object",
+        "noscript",
+        "map",
+        "area",
+        "embed",
+    ]
+)
+_VOID_ELEMENTS = frozenset(
+    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"]
+)
+_UNTRANSLATED_ELEMENTS = frozenset(
+    [
+        "code",
+        "kbd",
+        "samp",
+        "var",
+        "svg",
+        "math",
+        "pre",
+        "script",
+        "style",
+        "iframe",
+        "object",
+        "canvas",
+        "xmp",
+    ]
+)
+"""Elements in which nothing is translated."""
+_TEXT_ATTRIBUTES = frozenset(
+    {"alt", "title", "placeholder", "aria-label", "aria-description", "aria-placeholder", "summary"}
+)
+"""Attributes that people read."""
+_TEXT_META_NAMES = frozenset(
+    {"description", "keywords", "og:title", "og:description", "og:image:alt", "og:site_name", "twitter:title",
+     "twitter:description", "twitter:image:alt", "apple-mobile-web-app-title", "application-name"}
+)  # fmt: skip
+_BUTTON_TYPES = frozenset({"submit", "button", "reset"})
+_SEGMENT_KINDS = {"title": "heading", "li": "item", "td": "cell", "th": "cell", "dt": "item", "dd": "item"}
+_HEADING = re.compile(r"h[1-6]\Z")
+_PROTECTED_KINDS = frozenset({"url", "email", "placeholder", "entity"})
+_ENTITY = re.compile(r"&(?:#\d{1,7};?|#[xX][0-9a-fA-F]{1,6};?|[A-Za-z][A-Za-z0-9]{1,31};)")
+_INVISIBLE_CHARACTER = re.compile(r"[\u00a0\u2002\u2003\u2009\u00ad\u200b-\u200f]\Z")
+"""Invisible characters: their entities stay as they are, protected."""
+
+
+@dataclass(slots=True)
+class _RunPart:
+    """A part of a line of text: words (as they are written), or a protected text with its kind."""
+
+    start: int
+    end: int
+    kind: str = ""
+    token: HtmlToken | None = None
+    quote: str = ""  # around the words of an attribute
+
+
+@dataclass(slots=True)
+class _TranslateYesElement:
+    """An element with translate="yes" inside a hidden one: its open namesakes, and the hidden elements around it."""
+
+    name: str
+    enclosing_hidden: list[str]
+    depth: int = 1
+
+
+@dataclass(slots=True)
+class _SplitState:
+    """The state of the walk through the tokens."""
+
+    text: str
+    segments: list[Segment] = field(default_factory=list)
+    run: list[_RunPart] = field(default_factory=list)
+    hidden_elements: list[str] = field(default_factory=list)  # open elements from the outermost hidden one inwards
+    hidden_start: int = 0
+    hidden_inline: bool = False
+    translate_yes: list[_TranslateYesElement] = field(default_factory=list)
+    headings: list[tuple[int, str]] = field(default_factory=list)
+    block: str = ""
+
+
+def split(text: str, target: str) -> list[Segment]:
+    """Return what people read of a page: text, titles, alternative texts, descriptions."""
+    del target
+    walk = _SplitState(text)
+    for token in tokenize_html(text):
+        if walk.hidden_elements:
+            _skip_hidden(walk, token)
+        elif token.kind == "text":
+            walk.run.append(_RunPart(token.start, token.end))
+        elif token.kind == "raw":
+            _add_raw_text(walk, token)
+        elif token.kind == "other":
+            walk.run.append(_RunPart(token.start, token.end, "tag", token))
+        else:
+            _handle_tag(walk, token)
+            _resume_hiding(walk, token)
+    _end_segment(walk)
+    return sorted(walk.segments, key=lambda segment: segment.start)
+
+
+def check(text: str) -> str:
+    """Return an error for tokens that do not end; browsers accept all others."""
+    raw = ""
+    for token in tokenize_html(text):
+        if not token.closed:
+            return f"line {LineNumbers(text).line_at(token.start)}: a tag or comment does not end"
+        raw = token.name if token.kind == "raw" and token.end == len(text) else ""
+    return f"<{raw}> does not end" if raw else ""
+
+
+def _skip_hidden(walk: _SplitState, token: HtmlToken) -> None:
+    """Skip a token inside an element that is not translated, until its end."""
+    outer = walk.hidden_elements[0]
+    if outer == "p" and token.kind == "open" and token.name not in _INLINE_ELEMENTS:
+        # a paragraph ends there, without its tag
+        walk.hidden_elements = []
+        _handle_tag(walk, token)
+        return
+    if (
+        not walk.hidden_inline
+        and outer not in _UNTRANSLATED_ELEMENTS
+        and token.kind == "open"
+        and _is_translate_yes(walk.text, token)
+    ):
+        walk.translate_yes.append(_TranslateYesElement(token.name, walk.hidden_elements))
+        walk.hidden_elements = []
+        _handle_tag(walk, token)
+        return
+    if token.kind == "open" and token.name == outer:
+        walk.hidden_elements.append(outer)
+    elif token.kind == "close" and token.name == outer:
+        walk.hidden_elements.pop()
+    if walk.hidden_elements:
+        return
+    if walk.hidden_inline:
+        walk.run.append(_RunPart(walk.hidden_start, token.end, "code"))
+
+
+def _is_translate_yes(text: str, token: HtmlToken) -> bool:
+    pairs = parse_attributes(text, token)
+    values = {pair.name: text[pair.start : pair.end].lower() for pair in pairs}
+    return (
+        values.get("translate") in {"yes", ""}
+        and token.name not in _VOID_ELEMENTS
+        and not _is_hidden(text, token, pairs)
+    )
+
+
+def _resume_hiding(walk: _SplitState, token: HtmlToken) -> None:
+    """At the end of a translated element inside a hidden one, hide again."""
+    if walk.hidden_elements or not walk.translate_yes or walk.translate_yes[-1].name != token.name:
+        return
+    walk.translate_yes[-1].depth += 1 if token.kind == "open" else -1
+    if walk.translate_yes[-1].depth == 0:
+        _end_segment(walk)
+        walk.hidden_elements, walk.hidden_inline = walk.translate_yes.pop().enclosing_hidden, False
+
+
+def _add_raw_text(walk: _SplitState, token: HtmlToken) -> None:
+    one_line_only = "\n" not in walk.text[token.start : token.end]  # line ends count there
+    if token.name == "title" or (token.name == "textarea" and one_line_only):
+        walk.run.append(_RunPart(token.start, token.end))
+
+
+def _handle_tag(walk: _SplitState, token: HtmlToken) -> None:
+    pairs = parse_attributes(walk.text, token) if token.kind == "open" else []
+    inline = token.name in _INLINE_ELEMENTS
+    if not inline:
+        _end_segment(walk)
+        walk.block = token.name if token.kind == "open" else ""
+    if token.kind == "open" and token.name not in _VOID_ELEMENTS and _is_hidden(walk.text, token, pairs):
+        walk.hidden_elements, walk.hidden_start, walk.hidden_inline = [token.name], token.start, inline
+        return
+    words = _text_attributes(walk.text, token, pairs)
+    if not inline:
+        walk.segments += [
+            found for pair in words if (found := _attribute_segment(walk.text, pair, _heading_path(walk)))
+        ]
+        return
+    at = token.start
+    for pair in words:
+        walk.run += [_RunPart(at, pair.start, "tag", token), _RunPart(pair.start, pair.end, quote=pair.quote)]
+        at = pair.end
+    walk.run.append(_RunPart(at, token.end, "tag", token))
+
+
+def _is_hidden(text: str, token: HtmlToken, pairs: list[HtmlAttribute]) -> bool:
+    if token.name in _UNTRANSLATED_ELEMENTS:
+        return True
+    values = {pair.name: text[pair.start : pair.end].lower() for pair in pairs}
+    return values.get("translate") == "no" or "notranslate" in values.get("class", "").split()
+
+
+def _text_attributes(text: str, token: HtmlToken, pairs: list[HtmlAttribute]) -> list[HtmlAttribute]:
+    """Return the attributes of a tag that people read, in order; one without quotes is left alone."""
+    values = {pair.name: text[pair.start : pair.end].lower() for pair in pairs}
+    if values.get("translate") == "no" or not token.closed:
+        return []
+    read = set(_TEXT_ATTRIBUTES)
+    if token.name == "meta":
+        read = {"content"} if {values.get("name"), values.get("property")} & _TEXT_META_NAMES else set()
+    elif token.name == "input" and values.get("type") in _BUTTON_TYPES:
+        read.add("value")
+    elif token.name in {"option", "optgroup", "track"}:
+        read.add("label")
+    return [pair for pair in pairs if pair.name in read and pair.quote and has_letters(text[pair.start : pair.end])]
+
+
+def _attribute_segment(text: str, pair: HtmlAttribute, path: tuple[str, ...]) -> Segment | None:
+    return _make_segment(text, [_RunPart(pair.start, pair.end)], "attribute", path, pair.quote)
+
+
+def _heading_path(walk: _SplitState) -> tuple[str, ...]:
+    return tuple(words for _, words in walk.headings)
+
+
+def _end_segment(walk: _SplitState) -> None:
+    """End the segment at a block's border."""
+    run, walk.run = _trim_run(walk.text, walk.run), []
+    heading = bool(_HEADING.match(walk.block))
+    level = int(walk.block[1]) if heading else 0
+    if heading and run:
+        walk.headings = [above for above in walk.headings if above[0] < level]
+    kind = "heading" if heading else _SEGMENT_KINDS.get(walk.block, "paragraph")
+    if any(not part.kind and not part.quote and has_letters(walk.text[part.start : part.end]) for part in run):
+        segment = _make_segment(walk.text, run, kind, _heading_path(walk))
+        walk.segments += [segment] if segment else []
+        walk.headings += [(level, segment.text)] if segment and heading else []
+    else:  # an image alone
+        walk.segments += [
+            segment
+            for part in run
+            if part.quote
+            and (segment := _make_segment(walk.text, [part], "attribute", _heading_path(walk), part.quote))
+        ]
+
+
+def _trim_run(text: str, run: list[_RunPart]) -> list[_RunPart]:
+    """Leave out blanks at the ends, and tags around the whole: what is left begins and ends with words."""
+    parts = list(run)
+    first, last = 0, len(parts)
+    partner = _matching_tags(parts)
+    while first < last:
+        head, tail = parts[first], parts[last - 1]
+        if _is_blank(text, head) or _is_unpaired_tag(head, partner, first):
+            first += 1
+        elif _is_blank(text, tail) or _is_unpaired_tag(tail, partner, last - 1):
+            last -= 1
+        elif partner.get(first) == last - 1:
+            first, last = first + 1, last - 1
+        else:
+            break
+    return parts[first:last]
+
+
+def _matching_tags(parts: list[_RunPart]) -> dict[int, int]:
+    """Return which tag closes which, both ways, by their indices."""
+    found: dict[int, int] = {}
+    open_ones: dict[str, list[int]] = {}
+    for index, part in enumerate(parts):
+        token = part.token
+        if token is None or part.start != token.start or part.end != token.end:
+            continue
+        if token.kind == "open" and token.name not in _VOID_ELEMENTS:
+            open_ones.setdefault(token.name, []).append(index)
+        elif token.kind == "close" and open_ones.get(token.name):
+            start = open_ones[token.name].pop()
+            found[start], found[index] = index, start
+    return found
+
+
+def _is_blank(text: str, part: _RunPart) -> bool:
+    return not part.kind and text[part.start : part.end].isspace()
+
+
+def _is_unpaired_tag(part: _RunPart, partner: dict[int, int], index: int) -> bool:
+    token = part.token
+    whole = token is not None and part.start == token.start and part.end == token.end
+    return bool(whole and token and index not in partner)
+
+
+def _make_segment(text: str, run: list[_RunPart], kind: str, path: tuple[str, ...], quote: str = "") -> Segment | None:
+    start, end = run[0].start, run[-1].end
+    if not run[0].kind:
+        start += len(text[start : run[0].end]) - len(text[start : run[0].end].lstrip())
+    if not run[-1].kind:
+        end = max(start, run[-1].start) + len(text[max(start, run[-1].start) : end].rstrip())
+    read, spans, at = [], [], 0
+    for part in run:
+        piece = text[max(part.start, start) : min(part.end, end)]
+        words, inner = (piece, [Span(0, len(piece), part.kind)]) if part.kind else _decode_text(piece)
+        spans += [Span(at + span.start, at + span.end, span.kind) for span in inner]
+        read.append(words)
+        at += len(words)
+    found = "".join(read)
+    if not has_letters(found, spans):
+        return None
+    encode = partial(_encode, wanted=protected_texts(found, spans), quote=quote)
+    return Segment(start, end, found, encode, tuple(spans), kind, path)
+
+
+def _decode_text(written: str) -> tuple[str, list[Span]]:
+    """Return text as it is read, and what is protected in it."""
+    words = collapse_whitespace(_ENTITY.sub(_decode_entity, written))
+    return words, find_spans(words, _PROTECTED_KINDS)
+
+
+def _decode_entity(match: re.Match[str]) -> str:
+    read = html.unescape(match.group())
+    return match.group() if _INVISIBLE_CHARACTER.match(read) or (read.isspace() and read != " ") else read
+
+
+def _encode(translation: str, *, wanted: tuple[str, ...], quote: str) -> str:
+    parts: list[str] = []
+    inside = quote
+    for words, kept in split_at_protected(translation.strip(), wanted):
+        if not kept:
+            escaped = html.escape(collapse_whitespace(clean_translation(words)), quote=False)
+            parts.append(escaped.replace('"', "&quot;").replace("'", "&#x27;") if inside else escaped)
+            continue
+        markup = words.startswith(("<", '"', "'")) or _ENTITY.fullmatch(words)
+        if words.startswith("<") or (inside and words.endswith((">", '"', "'"))):
+            inside = quote if words.endswith(">") else words[-1]
+        parts.append(words if markup else html.escape(words, quote=bool(inside)))
+    return "".join(parts)

@@ -1,0 +1,293 @@
+"""Markdown (CommonMark and GFM, footnotes, front matter, math): the blocks that hold words, by their source lines.
+
+markdown-it finds the blocks; the words in them are found again in the source by the lines it names.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from llmcli.documents.formats.markup.markdown_block_layout import BlockLayout
+from llmcli.documents.formats.markup.markdown_inline import scan_inline
+from llmcli.documents.formats.markup.markdown_link_titles import find_title_segment
+from llmcli.documents.formats.markup.markdown_standalone_lines import standalone_text_span
+from llmcli.documents.segments import Segment, detect_newline, has_letters, protected_texts
+from llmcli.errors import BadDocument
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+name = "markdown"
+
+_YAML_FRONT_MATTER = re.compile(
+    r"\ufeff?---[ \t]*(?:\r\n|\r|\n)(?P<yaml>(?:(?!(?:---|\.\.\.)[ \t]*(?:\r|\n|\Z))[^\r\n]*+(?:\r\n|\r|\n))*+)(?:---|\.\.\.)[ \t]*(?:\r\n|\r|\n|\Z)"
+)
+_TOML_FRONT_MATTER = re.compile(
+    r"\ufeff?\+\+\+[ \t]*(?:\r\n|\r|\n)(?:(?!\+\+\+[ \t]*(?:\r|\n|\Z))[^\r\n]*+(?:\r\n|\r|\n))*+\+\+\+[ \t]*(?:\r\n|\r|\n|\Z)"
+)
+_FRONT_KEYS = frozenset(
+    {"title", "subtitle", "description", "summary", "excerpt", "abstract", "tagline", "lead", "headline", "caption",
+     "alt", "linktitle", "sidebar_label", "pagination_label", "nav_title", "short_title", "seo_title", "og_title",
+     "og_description", "meta_title", "meta_description", "seodescription"}
+)  # fmt: skip
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_ATX = re.compile(r"(?:[\s>]|(?:[-+*]|\d{1,9}[.)])[ \t]+|\[\^[^\]]*\]:)*#{1,6}[ \t]+")
+_ATTRIBUTES = re.compile(r"[ \t]*\{[:#.][^{}\n]*\}\Z")
+_TASK = re.compile(r"\[[ xX]\][ \t]+")
+_MARKERS = re.compile(r"(?:[\s>]|(?:[-+*]|\d{1,9}[.)])[ \t]+)*")
+_SENTENCE_END = re.compile(r"[.!?:;\u2026\u3002\uff01\uff1f][\"')\]\u201d\u2019*_`]*\Z")
+_MAX_NESTING = 100
+_MIN_WRAP_CHARS = 40
+_FIRST_WIDE_CHARACTER = "\u2e80"
+"""From here on are scripts without blanks between words."""
+
+
+@dataclass(slots=True)
+class _SourceLines:
+    """A document: its lines by number, and what the walk through the blocks knows."""
+
+    text: str
+    offset: int
+    starts: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    references: frozenset[str] = frozenset()
+    newline: str = "\n"
+    headings: list[tuple[int, str]] = field(default_factory=list)
+
+    def line(self, number: int) -> str:
+        return self.text[self.starts[number] : self.ends[number]]
+
+    def path(self) -> tuple[str, ...]:
+        return tuple(words for _, words in self.headings)
+
+
+def split(text: str, target: str) -> list[Segment]:
+    """Return the paragraphs, headings and cells, and the words of front matter and HTML blocks."""
+    front = _YAML_FRONT_MATTER.match(text) or _TOML_FRONT_MATTER.match(text)
+    segments = list(_front_matter_segments(text, front, target)) if front and "yaml" in front.groupdict() else []
+    text = text.replace("\0", "\ufffd")  # as markdown-it reads it
+    source = _SourceLines(text, front.end() if front else int(text.startswith("\ufeff")))
+    at = source.offset
+    for match in _LINE_END.finditer(text, at):
+        source.starts.append(at)
+        source.ends.append(match.start())
+        at = match.end()
+    source.starts.append(at)
+    source.ends.append(len(text))
+    source.newline = detect_newline(text)
+    env: dict[str, Any] = {}
+    tokens = _parser().parse(text[source.offset :], env)
+    source.references = frozenset(env.get("references", ()))
+    segments += _block_segments(source, tokens)
+    for definition in env.get("references", {}).values():
+        row = definition["map"][1] - 1
+        title = find_title_segment(source.line(row), definition["title"], source.starts[row])
+        segments += [title] if title else []
+    return sorted(segments, key=lambda segment: segment.start)
+
+
+def check(text: str) -> str:
+    """Any text is Markdown; its front matter has to be YAML."""
+    front = _YAML_FRONT_MATTER.match(text)
+    if not front:
+        return ""
+    from llmcli.documents.formats.message_files import yaml_messages
+
+    return yaml_messages.check(text[: front.end("yaml")])
+
+
+@cache
+def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+    from mdit_py_plugins.dollarmath import dollarmath_plugin
+    from mdit_py_plugins.footnote import footnote_plugin
+
+    parser = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable("table")
+    parser.use(footnote_plugin).use(dollarmath_plugin)
+    parser.core.ruler.enableOnly(["normalize", "block"])
+    return parser
+
+
+def _front_matter_segments(text: str, front: re.Match[str], target: str) -> Iterator[Segment]:
+    """Yield the values of keys that readers see; front matter that is no YAML is left alone."""
+    from llmcli.documents.formats.message_files import yaml_messages
+
+    start, end = front.span("yaml")
+    try:
+        found = yaml_messages.split(text[start:end], target)
+    except BadDocument:
+        return
+    for segment in found:
+        if len(segment.path) == 1 and segment.path[0].lower() in _FRONT_KEYS:
+            yield replace(segment, start=start + segment.start, end=start + segment.end, kind="attribute")
+
+
+def _block_segments(source: _SourceLines, tokens: list[Token]) -> Iterator[Segment]:
+    lists = 0
+    cell_at = (-1, 0)  # line of the row and where to look for its next cell
+    for index, token in enumerate(tokens):
+        if token.type in {"list_item_open", "list_item_close"}:
+            lists += token.nesting
+        elif token.type == "html_block":
+            yield from _html_segments(source, token)
+        elif token.type == "inline":
+            kind = tokens[index - 1].type
+            if kind in {"th_open", "td_open"}:
+                segment, cell_at = _cell_segment(source, token, cell_at)
+                yield from [segment] if segment else []
+            elif kind == "heading_open":
+                yield from _heading_segments(source, token, tokens[index - 1])
+            else:
+                yield from _paragraph_segments(source, token, "item" if lists else "paragraph")
+
+
+def _heading_segments(source: _SourceLines, token: Token, opening: Token) -> Iterator[Segment]:
+    level = int(opening.tag[1])
+    source.headings = [above for above in source.headings if above[0] < level]
+    found = list(
+        _atx_heading_segments(source, token)
+        if opening.markup.startswith("#")
+        else _paragraph_segments(source, token, "heading")
+    )
+    yield from found
+    if found:
+        source.headings.append((level, found[-1].text))
+
+
+def _atx_heading_segments(source: _SourceLines, token: Token) -> Iterator[Segment]:
+    """Find the words of a heading that begins with #."""
+    row = token.map[0] if token.map else 0
+    marker = _ATX.match(source.line(row))
+    content = token.content.strip()
+    start = source.starts[row] + (marker.end() if marker else 0)
+    if not marker or not source.text.startswith(content, start):
+        return
+    content = _ATTRIBUTES.sub("", content)
+    segment = _inline_segment(source, start, start + len(content), content, "heading", shape="heading")
+    yield from [segment] if segment else []
+
+
+def _paragraph_segments(source: _SourceLines, token: Token, kind: str) -> Iterator[Segment]:
+    """Find the lines of a paragraph in the source: each is the end of its source line, after quotes and indent.
+
+    Lines that have to stand alone part it.
+    """
+    row = token.map[0] if token.map else 0
+    ranges: list[tuple[int, int]] = []
+    for number, content in enumerate(token.content.split("\n")):
+        line = source.line(row + number).rstrip()
+        content = content.strip()  # noqa: PLW2901
+        if not content or not line.endswith(content):
+            return
+        end = source.starts[row + number] + len(line)
+        ranges.append((end - len(content), end))
+    if kind == "item" and (task := _TASK.match(source.text, *ranges[0])):
+        ranges[0] = (task.end(), ranges[0][1])
+    if kind == "heading":
+        last = _ATTRIBUTES.sub("", source.text[slice(*ranges[-1])])
+        ranges[-1] = (ranges[-1][0], ranges[-1][0] + len(last))
+    first, before = 0, ""
+    for number, (start, end) in enumerate(ranges):
+        line = source.text[start:end]
+        alone = standalone_text_span(line, before)
+        if alone:
+            yield from _line_segments(source, ranges[first:number], row + first, kind)
+            # what goes on with its words (a definition does) is one text with them
+            goes_on = alone[1] == len(line) > alone[0] and line.startswith(":")
+            ranges[number] = (start + alone[0], start + alone[1])
+            first = number if goes_on else number + 1
+            if not goes_on:
+                yield from _line_segments(source, [ranges[number]], row + number, kind)
+        before = line
+    yield from _line_segments(source, ranges[first:], row + first, kind)
+
+
+def _line_segments(source: _SourceLines, ranges: list[tuple[int, int]], row: int, kind: str) -> Iterator[Segment]:
+    """Yield the segment of lines that belong together, the first of them at ``row``."""
+    lines = [source.text[start:end] for start, end in ranges]
+    if not lines or not lines[0] or not lines[-1]:
+        return
+    start, end = ranges[0][0], ranges[-1][1]
+    if len(lines) == 1:
+        segment = _inline_segment(source, start, end, lines[0], kind)
+    else:
+        prefix = source.text[source.starts[row + 1] : ranges[1][0]]
+        kept = all(_SENTENCE_END.search(line) for line in lines[:-1])
+        words = _join_lines(source, lines, row, kept=kept)
+        width = 0 if kept else max(_MIN_WRAP_CHARS, *map(len, lines))
+        segment = _inline_segment(source, start, end, words, kind, prefix=prefix, width=width)
+    if segment:
+        yield segment
+
+
+def _join_lines(source: _SourceLines, lines: list[str], row: int, *, kept: bool) -> str:
+    """Return the lines as one text: wrapped ones by blanks, lines that are sentences and hard breaks by line ends."""
+    parts = []
+    for number, line in enumerate(lines):
+        if number == len(lines) - 1:
+            parts.append(line)
+        elif line.endswith("\\"):
+            parts.append(line + "\n")
+        elif source.line(row + number).endswith("  "):
+            parts.append(line + "  \n")
+        elif kept:
+            parts.append(line + "\n")
+        else:
+            close = line[-1] >= _FIRST_WIDE_CHARACTER and lines[number + 1][:1] >= _FIRST_WIDE_CHARACTER
+            parts.append(line if close else line + " ")
+    return "".join(parts)
+
+
+def _cell_segment(source: _SourceLines, token: Token, at: tuple[int, int]) -> tuple[Segment | None, tuple[int, int]]:
+    """Find a cell in its row, from where the last one ended."""
+    row = token.map[0] if token.map else 0
+    line = source.line(row)
+    begin = at[1] if at[0] == row else 0
+    if not begin:
+        marker = _MARKERS.match(line)
+        begin = marker.end() if marker else 0
+    content = token.content.strip()
+    written = content.replace("|", "\\|")
+    found = line.find(written, begin) if content else -1
+    if found < 0:
+        return None, (row, begin)
+    start = source.starts[row] + found
+    shape = "cell" if "|" in line[:found] else "first cell"
+    segment = _inline_segment(source, start, start + len(written), content, "cell", shape=shape)
+    return segment, (row, found + len(written))
+
+
+def _inline_segment(
+    source: _SourceLines, start: int, end: int, content: str, kind: str, *, shape: str = "paragraph", prefix: str | None = None,
+    width: int = 0,
+) -> Segment | None:  # fmt: skip
+    if not has_letters(content):
+        return None
+    inline = scan_inline(content, source.references)
+    if not has_letters(inline.text, inline.spans):
+        return None
+    wanted = protected_texts(inline.text, inline.spans)
+    layout = BlockLayout(wanted, source.references, prefix, width, shape, source.newline)
+    return Segment(start, end, inline.text, layout.encode, tuple(inline.spans), kind, source.path(), emphasis=True)
+
+
+def _html_segments(source: _SourceLines, token: Token) -> Iterator[Segment]:
+    """Yield the words of an HTML block, unless something (a quote's mark) stands between its lines."""
+    from llmcli.documents.formats.markup import html_format
+
+    first, last = token.map or (0, 0)
+    last = min(last, bisect_right(source.starts, len(source.text)))
+    rows = range(first, last)
+    contents = token.content.split("\n")
+    if any(source.line(row).strip() != content.strip() for row, content in zip(rows, contents, strict=False)):
+        return
+    start, end = source.starts[first], source.ends[last - 1]
+    for segment in html_format.split(source.text[start:end], ""):
+        path = source.path() + segment.path
+        yield replace(segment, start=start + segment.start, end=start + segment.end, path=path)

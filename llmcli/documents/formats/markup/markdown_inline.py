@@ -1,0 +1,323 @@
+r"""The inline level of Markdown: what is protected in a paragraph, and how a translation is written so that it stays so.
+
+A translator reads Markdown: emphasis as it is written, a link's words between two protected texts (``[`` and
+``](address)``), escapes of other characters undone. Kept as they are written: ``\*``, ``\_``, ``\~``, ``\\``.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
+from llmcli.documents.segments import Span, clean_translation, collapse_whitespace, protected_texts, split_at_protected
+
+_SPECIAL = re.compile(r"[\\`\[\]<&$!\n]| {2,}\n")
+_ESCAPED = re.compile(r"\\[!-/:-@\[-`{-~]")
+_KEPT_ESCAPES = frozenset({r"\*", r"\_", r"\~", "\\\\"})
+_AUTOLINK = re.compile(r"<(?:[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>]*+|[\w.!#$%&'*+/=?^`{|}~-]++@[A-Za-z0-9.-]++)>")
+_TAG = re.compile(
+    r"</?[A-Za-z][A-Za-z0-9-]*+(?:\s++[A-Za-z_:][\w.:-]*+(?:\s*+=\s*+(?:[^\s\"'=<>`]++|\"[^\"<]*+\"|'[^'<]*+'))?+)*+\s*+/?>"
+)
+_OPAQUE = re.compile(r"<(code|kbd|samp|var|script|style|pre|textarea|svg|math)(?=[\s/>])")
+_TARGET = re.compile(
+    r"\(\s*+(?:<[^<>\n]*+>|(?:[^\s()<\\]|\\.|\((?:[^\s()\\]|\\.){0,500}\)){0,2000}+)"
+    r"(?:(?P<gap>\s++)(?P<title>\"(?:[^\"\\]|\\.){0,1000}+\"|'(?:[^'\\]|\\.){0,1000}+'|\((?:[^()\\]|\\.){0,1000}+\)))?+\s*+\)"
+)
+_LABEL = re.compile(r"\[(?P<label>(?:[^\[\]\\]|\\.){0,999}+)\]")
+_FOOTNOTE = re.compile(r"\[\^[^\]\s\[\\]{1,100}\]")
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_MATH = re.compile(r"\$\$(?:[^$\\]|\\.){1,2000}+\$\$|\$(?![\s$])(?:[^$\\\n]|\\.){1,500}+(?<!\s)\$(?!\d)")
+_PROTECTED_KINDS = (PLAIN_TEXT_KINDS - {"code", "tag", "printf", "entities"}) | {
+    "printf",
+    "emoji",
+    "entity",
+    "attributes",
+}
+_BACKTICK_RUN = re.compile(r"`+")
+_TITLE_SYNTAX = re.compile(r"[\\\"'()]")
+_ANY_SYNTAX = re.compile(r"\\[!-/:-@\[-`{-~]|[\\`\[\]<$]|!(?=\Z|\[)|&(?=[#A-Za-z])")
+
+
+@dataclass(slots=True)
+class InlineText:
+    """What a translator reads of a line of Markdown, and the protected texts in it."""
+
+    text: str
+    spans: list[Span]
+
+
+@dataclass(slots=True)
+class _OpenBracket:
+    """An opening bracket: its position in the parts read so far."""
+
+    part_index: int  # its index in the list of parts
+    image: bool
+    content_start: int  # where its content begins
+
+
+@dataclass(slots=True)
+class _InlineScanState:
+    source: str
+    references: Collection[str]
+    parts: list[tuple[str, str]] = field(default_factory=list)  # (text, kind of protection or "")
+    brackets: list[_OpenBracket] = field(default_factory=list)
+    inactive_brackets: int = 0  # brackets below cannot open a link: there is one inside
+    missing_closers: set[str] = field(default_factory=set)  # what was looked for in vain
+    backtick_runs: dict[int, list[int]] = field(default_factory=dict)
+
+
+def scan_inline(source: str, references: Collection[str]) -> InlineText:
+    """Read the source of a paragraph, its lines without prefixes; ``references`` are the labels that are defined."""
+    state = _InlineScanState(source, references)
+    state.backtick_runs = _find_backtick_runs(source)
+    at = 0
+    while at < len(source):
+        match = _SPECIAL.search(source, at)
+        if match is None:
+            state.parts.append((source[at:], ""))
+            break
+        if match.start() > at:
+            state.parts.append((source[at : match.start()], ""))
+        at = _read_special(state, match)
+    return _assemble(state.parts)
+
+
+def _find_backtick_runs(source: str) -> dict[int, list[int]]:
+    """Return where runs of backticks begin, by their length."""
+    starts: dict[int, list[int]] = {}
+    for match in _BACKTICK_RUN.finditer(source):
+        starts.setdefault(len(match.group()), []).append(match.start())
+    return starts
+
+
+def _read_backticks(state: _InlineScanState, at: int) -> int:
+    """Read a span of code, else the run of backticks that opens none."""
+    run = _BACKTICK_RUN.match(state.source, at)
+    length = len(run.group()) if run else 1
+    starts = state.backtick_runs.get(length, [])
+    index = bisect_left(starts, at + length)
+    if index == len(starts):
+        return _add_plain(state, at, "`" * length)
+    return _add_protected(state, at, starts[index] + length, "code")
+
+
+def _read_special(state: _InlineScanState, match: re.Match[str]) -> int:
+    """Read what begins at a special character; return where it ends."""
+    at, sign = match.start(), match.group()
+    if sign[-1] == "\n":
+        state.parts.append((sign, "break") if len(sign) > 1 else (sign, ""))
+        return match.end()
+    return _READERS[sign](state, at)
+
+
+def _add_protected(state: _InlineScanState, start: int, end: int, kind: str) -> int:
+    state.parts.append((state.source[start:end], kind))
+    return end
+
+
+def _add_plain(state: _InlineScanState, at: int, text: str) -> int:
+    state.parts.append((text, ""))
+    return at + len(text)
+
+
+def _read_backslash(state: _InlineScanState, at: int) -> int:
+    pair = state.source[at : at + 2]
+    if pair == "\\\n":
+        return _add_protected(state, at, at + 2, "break")
+    if pair in _KEPT_ESCAPES or not _ESCAPED.match(pair):
+        kept = pair if pair in _KEPT_ESCAPES else "\\"
+        return _add_plain(state, at, kept)
+    state.parts.append((pair[1], ""))
+    return at + 2
+
+
+def _read_entity(state: _InlineScanState, at: int) -> int:
+    found = _ENTITY.match(state.source, at)
+    if not found:
+        return _add_plain(state, at, "&")
+    read = html.unescape(found.group())
+    if read in {"&", "<", ">", '"', "'"} or (len(read) == 1 and read.isalpha()):
+        state.parts.append((read, ""))
+        return found.end()
+    return _add_protected(state, at, found.end(), "entity")
+
+
+def _read_math(state: _InlineScanState, at: int) -> int:
+    found = _MATH.match(state.source, at)
+    return _add_protected(state, at, found.end(), "math") if found else _add_plain(state, at, "$")
+
+
+def _read_angle_bracket(state: _InlineScanState, at: int) -> int:
+    source = state.source
+    if link := _AUTOLINK.match(source, at):
+        return _add_protected(state, at, link.end(), "url")
+    if tag := _TAG.match(source, at):
+        name = _OPAQUE.match(source, at)
+        end = _find_closer(state, f"</{name[1]}>", tag.end()) if name and not tag.group().endswith("/>") else 0
+        return _add_protected(state, at, end or tag.end(), "code" if end else "tag")
+    for opener, closer in (("<!--", "-->"), ("<?", "?>"), ("<![CDATA[", "]]>")):
+        if source.startswith(opener, at) and (end := _find_closer(state, closer, at + len(opener))):
+            return _add_protected(state, at, end, "tag")
+    return _add_plain(state, at, "<")
+
+
+def _find_closer(state: _InlineScanState, closer: str, at: int) -> int:
+    """Return where what begins before ``at`` ends, 0 where it does not."""
+    if closer in state.missing_closers:
+        return 0
+    found = state.source.find(closer, at)
+    if found < 0:
+        state.missing_closers.add(closer)  # nor does any that comes later
+        return 0
+    return found + len(closer)
+
+
+def _open_image(state: _InlineScanState, at: int) -> int:
+    if not state.source.startswith("![", at):
+        return _add_plain(state, at, "!")
+    state.brackets.append(_OpenBracket(len(state.parts), image=True, content_start=at + 2))
+    return _add_plain(state, at, "![")
+
+
+def _open_bracket(state: _InlineScanState, at: int) -> int:
+    fixed = _FOOTNOTE.match(state.source, at)
+    if fixed:
+        return _add_protected(state, at, fixed.end(), "reference")
+    state.brackets.append(_OpenBracket(len(state.parts), image=False, content_start=at + 1))
+    return _add_plain(state, at, "[")
+
+
+def _close_bracket(state: _InlineScanState, at: int) -> int:
+    if not state.brackets:
+        return _add_plain(state, at, "]")
+    opener = state.brackets.pop()
+    if not opener.image and len(state.brackets) < state.inactive_brackets:
+        state.inactive_brackets = len(state.brackets)
+        return _add_plain(state, at, "]")
+    return _close_link(state, at, opener)
+
+
+def _close_link(state: _InlineScanState, at: int, opener: _OpenBracket) -> int:
+    """Make a link of a pair of brackets where it is one."""
+    source = state.source
+    state.inactive_brackets = min(state.inactive_brackets, len(state.brackets))
+    target = _TARGET.match(source, at + 1)
+    label = None if target else _LABEL.match(source, at + 1)
+    own = source[opener.content_start : at] if at - opener.content_start <= 999 else ""  # noqa: PLR2004 - CommonMark's limit
+    if target:
+        end = target.end()
+        closing = _split_title(source, at, target)
+    elif label and label["label"].strip() and is_defined(label["label"], state.references):
+        end, closing = label.end(), [(source[at : label.end()], "target")]
+    elif (not label or not label["label"].strip()) and own.strip() and is_defined(own, state.references):
+        end, closing = (label.end() if label else at + 1), [(f"][{own}]", "target")]
+    else:
+        return _add_plain(state, at, "]")
+    state.parts[opener.part_index] = (state.parts[opener.part_index][0], "link")
+    state.parts += closing
+    if not opener.image:
+        state.inactive_brackets = len(state.brackets)
+    return end
+
+
+def _split_title(source: str, at: int, target: re.Match[str]) -> list[tuple[str, str]]:
+    start, end = target.span("title")
+    title = source[start + 1 : end - 1] if start >= 0 else ""
+    if not any(map(str.isalpha, title)):
+        return [(source[at : target.end()], "target")]
+    return [
+        (source[at : start + 1], "target"),
+        (_ESCAPED.sub(lambda match: match.group()[1], title), "title"),
+        (source[end - 1 : target.end()], "target"),
+    ]
+
+
+def is_defined(label: str, references: Collection[str]) -> bool:
+    """Whether a link reference definition has this label (CommonMark: case and white space do not count)."""
+    return bool(references) and normalize_label(label) in references
+
+
+def normalize_label(label: str) -> str:
+    """Return the label as it is compared."""
+    return " ".join(label.split()).lower().upper()
+
+
+_READERS: dict[str, Callable[[_InlineScanState, int], int]] = {
+    "\\": _read_backslash, "`": _read_backticks, "<": _read_angle_bracket, "&": _read_entity, "$": _read_math, "!": _open_image, "[": _open_bracket, "]": _close_bracket,
+}  # fmt: skip
+
+
+def _assemble(parts: list[tuple[str, str]]) -> InlineText:
+    """Put the parts together; in what is not protected yet, look for addresses and placeholders."""
+    read: list[str] = []
+    spans: list[Span] = []
+    at = 0
+    for loose, group in groupby(parts, key=lambda part: not part[1]):
+        if loose:
+            words = "".join(text for text, _ in group)
+            spans += [Span(at + span.start, at + span.end, span.kind) for span in find_spans(words, _PROTECTED_KINDS)]
+            read.append(words)
+            at += len(words)
+            continue
+        for text, kind in group:
+            spans += [Span(at, at + len(text), kind)] if kind != "title" else []
+            read.append(text)
+            at += len(text)
+    return InlineText("".join(read), spans)
+
+
+def write_inline(
+    translation: str, wanted: tuple[str, ...], references: Collection[str], *, lines: bool
+) -> list[tuple[str, bool]]:
+    """Return the translation in parts to be written, protected (True) or not, escaped only where it has to be.
+
+    ``lines``: its line ends will be kept; else they become blanks here, for what a line end keeps apart.
+    """
+    tidy = clean_translation if lines else _clean_to_one_line
+    parts = [(text if kept else tidy(text), kept) for text, kept in split_at_protected(translation, wanted)]
+    light = _escape_parts(parts, heavily=False)
+    again = scan_inline("".join(text for text, _ in light), references)
+    kept_texts = [text for text, kept in parts if kept]
+    if (
+        again.text == "".join(text for text, _ in parts)
+        and list(protected_texts(again.text, again.spans)) == kept_texts
+    ):
+        return light
+    return _escape_parts(parts, heavily=True)
+
+
+def _clean_to_one_line(text: str) -> str:
+    return collapse_whitespace(clean_translation(text))
+
+
+def _escape_parts(parts: list[tuple[str, bool]], *, heavily: bool) -> list[tuple[str, bool]]:
+    """Escape what is not protected: in a title its quotes, elsewhere all that could mean something."""
+    done: list[tuple[str, bool]] = []
+    in_title = False
+    for text, kept in parts:
+        before = done[-1][0][-1:] if done and done[-1][1] else ""
+        if kept:
+            if before and before in "`$" and text.startswith(before):
+                done.append((" ", False))
+            in_title = text.startswith("](") and text.endswith(('"', "'", "(")) and not in_title
+            done.append((text, True))
+        elif in_title:
+            done.append((_TITLE_SYNTAX.sub(r"\\\g<0>", collapse_whitespace(text)), False))
+        elif heavily:
+            gap = " " if before == "$" and text[:1].isdigit() else ""
+            done.append((gap + _ANY_SYNTAX.sub(_escape, text), False))
+        else:
+            done.append((text, False))
+    return done
+
+
+def _escape(match: re.Match[str]) -> str:
+    found = match.group()
+    if found in _KEPT_ESCAPES:
+        return found
+    return "".join("\\" + sign if sign in "\\`[]<&$!" else sign for sign in found)

@@ -1,0 +1,35 @@
+"""The titles of definitions of links: ``[label]: address "title"``."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
+from llmcli.documents.segments import Segment, clean_translation, collapse_whitespace, has_letters
+
+_AT_THE_END = re.compile(
+    r"(?:\A|(?<=\s))(?:\"(?P<double>(?:[^\"\\]|\\.){1,1000}+)\"|'(?P<single>(?:[^'\\]|\\.){1,1000}+)'"
+    r"|\((?P<round>(?:[^()\\]|\\.){1,1000}+)\))[ \t]*\Z"
+)
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
+_TO_ESCAPE = re.compile(r"[\\\"'()]")
+
+
+def find_title_segment(line: str, title: str, start: int) -> Segment | None:
+    """Return the segment of ``title``, where all of it ends ``line``, which is at ``start`` in the document."""
+    found = _AT_THE_END.search(line)
+    if found is None or found.lastgroup is None:
+        return None
+    text = _ESCAPED.sub(r"\1", found[found.lastgroup])
+    if html.unescape(text) != title or text != text.strip():
+        return None
+    spans = tuple(find_spans(text, PLAIN_TEXT_KINDS - {"code", "tag"}))
+    if not has_letters(text, spans):
+        return None
+    first, end = found.span(found.lastgroup)
+    return Segment(start + first, start + end, text, _encode, spans, "attribute")
+
+
+def _encode(translation: str) -> str:
+    return _TO_ESCAPE.sub(r"\\\g<0>", collapse_whitespace(clean_translation(translation)).strip())

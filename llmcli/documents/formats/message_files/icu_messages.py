@@ -1,0 +1,127 @@
+"""Messages of programs: what is protected in them, ICU's MessageFormat among it.
+
+Of a plural or select argument everything but the words of its branches is protected. Source of the grammar: ICU user
+guide, "Formatting Messages" (apostrophes: DOUBLE_OPTIONAL).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
+from llmcli.documents.segments import LineNormalizer, Span, split_at_protected
+
+_ARGUMENT = re.compile(
+    r"\{\s*[\w.-]+\s*,\s*(?P<kind>plural|selectordinal|select)\s*,\s*(?:offset:\s*\d+\s*)?(?P<selector>[\w=.-]+)\s*\{"
+)
+_SIMPLE_ARGUMENT = re.compile(r"\{\s*[\w.-]+\s*(?:,[^{}']{0,200})?\}")
+_BRANCH_END = re.compile(r"\}\s*(?:(?P<selector>[\w=.-]+)\s*\{|(?P<end>\}))")
+_SYNTAX_TOKEN = re.compile(r"'[{}#|][^']*'|''|[{}#]")
+_BEFORE_SYNTAX = re.compile(r"'(?=[{}#|<']|\Z)")
+_SYNTAX = re.compile(r"[{}#]")
+_ARGUMENT_HINT = re.compile(r",\s*(?:plural|select|selectordinal)\s*,")
+_BRACES = frozenset({"brace", "mustache", "nesting", "dollar", "ruby"})
+
+
+def is_icu(text: str) -> bool:
+    """Whether the message has a plural or select argument, and all of it is well formed."""
+    return bool(_ARGUMENT_HINT.search(text)) and _parse_icu_spans(text) is not None
+
+
+def find_message_spans(text: str, *, icu: bool, branch: str = "") -> list[Span]:
+    """Return the protected spans of a message; ``icu``: braces are ICU's; ``branch``: it is one of such an argument."""
+    fixed = _parse_icu_spans(text, branch) if icu else None
+    if fixed is None:
+        return find_spans(text, MESSAGE_KINDS)
+    spans, at = [], 0
+    for span in [*fixed, Span(len(text), len(text), "")]:
+        loose = find_spans(text[at : span.start], MESSAGE_KINDS - _BRACES)
+        spans += [Span(at + found.start, at + found.end, found.kind) for found in loose]
+        if span.end > span.start:
+            spans.append(span)
+        at = span.end
+    return spans
+
+
+@dataclass(frozen=True, slots=True)
+class MessageBranch:
+    """A part of a message that is translated on its own: of an argument of a kind, for a selector ("one")."""
+
+    start: int
+    end: int
+    kind: str = ""
+    selector: str = ""
+
+
+def split_branches(text: str) -> list[MessageBranch]:
+    """Return the branches of a message that is one plural or select argument; of another one the whole."""
+    whole = [MessageBranch(0, len(text))]
+    found = _ARGUMENT.match(text)
+    if not found or _parse_icu_spans(text) is None:
+        return whole
+    places: list[MessageBranch] = []
+    start, at, depth, selector = found.end(), found.end(), 0, found["selector"]
+    while sign := _SYNTAX_TOKEN.search(text, at):
+        at = sign.end()
+        if sign.group() == "{":
+            depth += 1
+        elif sign.group() == "}" and depth:
+            depth -= 1
+        elif sign.group() == "}":
+            places.append(MessageBranch(start, sign.start(), found["kind"], selector))
+            after = _BRANCH_END.match(text, sign.start())
+            if after is None or after["end"]:
+                return places if after and after.end() == len(text) else whole
+            start, at, selector = after.end(), after.end(), after["selector"]
+    return whole
+
+
+def write_message(translation: str, source: str, wanted: tuple[str, ...], *, icu: bool) -> str:
+    """Return the translation of a message with what is no placeholder made literal, where the grammar is ICU's."""
+    parts, clean = [], LineNormalizer(source)
+    for text, kept in split_at_protected(translation, wanted):
+        parts.append(text if kept else _quote_literal(clean(text)) if icu else clean(text))
+    return "".join(parts)
+
+
+def _quote_literal(text: str) -> str:
+    """Quote braces; an apostrophe that would begin a quotation becomes a typographic one."""
+    return _SYNTAX.sub(r"'\g<0>'", _BEFORE_SYNTAX.sub("\u2019", text))
+
+
+def _parse_icu_spans(text: str, branch: str = "") -> list[Span] | None:
+    """Return the spans of ICU syntax, None where the braces are not ICU's."""
+    found: list[tuple[int, int]] = []
+    open_ones: list[str] = []  # kinds of the arguments in whose branches we are
+    at = 0
+    while sign := _SYNTAX_TOKEN.search(text, at):
+        start, at, mark = sign.start(), sign.end(), sign.group()
+        if mark == "{":
+            match = _ARGUMENT.match(text, start) or _SIMPLE_ARGUMENT.match(text, start)
+            if match is None:
+                return None
+            at = match.end()
+            if match.re is _ARGUMENT:
+                open_ones.append(match["kind"])
+        elif mark == "}":
+            match = _BRANCH_END.match(text, start)
+            if match is None or not open_ones:
+                return None
+            at = match.end()
+            if match["end"]:
+                open_ones.pop()
+        elif mark == "#" and (open_ones[-1] if open_ones else branch or "select") == "select":
+            continue
+        found.append((start, at))
+    return None if open_ones else _merge_adjacent(found)
+
+
+def _merge_adjacent(found: list[tuple[int, int]]) -> list[Span]:
+    spans: list[Span] = []
+    for start, end in found:
+        if spans and spans[-1].end == start:
+            spans[-1] = Span(spans[-1].start, end, "placeholder")
+        else:
+            spans.append(Span(start, end, "placeholder"))
+    return spans

@@ -1,0 +1,216 @@
+"""JSON message files: the string values, never the keys; nested objects, ARB's and browser extensions' notes.
+
+The scanner is its own, for the offsets, and does not recurse. Source of the grammar: RFC 8259.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from functools import partial
+
+from llmcli.documents.formats.message_files import icu_messages
+from llmcli.documents.segments import LineNumbers, Segment, has_letters, protected_texts
+from llmcli.errors import BadDocument
+
+name = "json"
+
+_TOKEN = re.compile(
+    r"[ \t\r\n]*+(?:(?P<string>\"(?:[^\"\\\x00-\x1f]++|\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))*+\")"
+    r"|(?P<sign>[{}\[\],:])|(?P<scalar>-?(?:0|[1-9]\d*+)(?:\.\d++)?(?:[eE][+-]?\d++)?|true|false|null)|(?P<end>\Z))"
+)
+_MAX_PATH_KEYS = 100
+"""Keys of a path that are kept: more would make the time grow with the square of the depth."""
+_ESCAPE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.")
+_MAX_STDLIB_CHARS = 16 << 20
+"""Characters that the standard library may parse: one call of it holds back signals for a second per 100 MB."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_NON_ASCII_ESCAPE = re.compile(r"(?i)\\u(?:[89a-f][0-9a-f]|0[1-9a-f]|00[8-9a-f])[0-9a-f]")
+
+
+@dataclass(slots=True)
+class _Container:
+    """An object or an array that is open: its closing bracket, the key or index of the value to come."""
+
+    closer: str
+    key: str = ""
+    count: int = 0
+    expects: str = "first"  # "first" (or the end), "item", "key", "colon", "value", "comma"
+
+
+@dataclass(slots=True)
+class _StringValue:
+    """A string value: the offsets of what stands between its quotes, the keys down to it, what it means."""
+
+    start: int
+    end: int
+    path: tuple[str, ...]
+    text: str
+
+
+def split(text: str, target: str) -> list[Segment]:
+    """Return the string values that hold words."""
+    del target
+    strings = _parse_strings(text)
+    notes = {string.path: string.text for string in strings if _is_note(string.path)}
+    read = [string for string in strings if has_letters(string.text) and not _SURROGATE.search(string.text)]
+    if any(string.path[-1:] == ("message",) for string in read if len(string.path) == 2) and all(  # noqa: PLR2004
+        len(string.path) > 1 for string in read
+    ):  # a browser extension's messages.json: {"key": {"message": ..., "description": ...}}
+        read = [string for string in read if string.path[1:] == ("message",)]
+    read = [string for string in read if not any(key.startswith(("@", "$")) for key in string.path)]
+    icu = any(icu_messages.is_icu(string.text) for string in read)
+    ascii_only = bool(_NON_ASCII_ESCAPE.search(text)) and text.removeprefix("\ufeff").isascii()
+    found: list[Segment] = []
+    for string in read:
+        note = notes.get((*string.path[:-1], f"@{string.path[-1]}", "description"), "") if string.path else ""
+        note = note or (notes.get((*string.path[:-1], "description"), "") if string.path[-1:] == ("message",) else "")
+        found += _value_segments(text, string, note, icu=icu, ascii_only=ascii_only)
+    return found
+
+
+def check(text: str) -> str:
+    """Parse with the standard library."""
+    body = text.removeprefix("\ufeff")
+    if not body.strip(" \t\r\n"):
+        return ""
+    if len(body) > _MAX_STDLIB_CHARS:
+        return _check_with_scanner(text)
+    try:
+        json.loads(body)
+    except json.JSONDecodeError as error:
+        return f"line {error.lineno}: {error.msg}"
+    except RecursionError:  # nested deeper than the library can go
+        return _check_with_scanner(text)
+    return ""
+
+
+def _check_with_scanner(text: str) -> str:
+    """Do as ``check`` with our own scanner, which goes as deep as a text does, and never runs for long in native code."""
+    try:
+        _parse_strings(text)
+    except BadDocument as error:
+        return f"line {error.line}: {error.detail}"
+    return ""
+
+
+def _is_note(path: tuple[str, ...]) -> bool:
+    return path[-1:] == ("description",) and len(path) > 1
+
+
+def _value_segments(text: str, string: _StringValue, note: str, *, icu: bool, ascii_only: bool) -> list[Segment]:
+    """Return the segments of a value: one, or one for each branch of a plural or select argument."""
+    places = _map_offsets(text, string)
+    found = []
+    for branch in (
+        icu_messages.split_branches(string.text) if icu else [icu_messages.MessageBranch(0, len(string.text))]
+    ):
+        value = string.text[branch.start : branch.end]
+        core = value.strip()
+        first = branch.start + len(value) - len(value.lstrip())
+        spans = icu_messages.find_message_spans(core, icu=icu, branch=branch.kind)
+        if not has_letters(core, spans):
+            continue
+        encode = partial(_encode, source=core, wanted=protected_texts(core, spans), icu=icu, ascii_only=ascii_only)
+        region = places(first), places(first + len(core))
+        path = (*string.path, branch.selector) if branch.selector else string.path
+        found.append(Segment(*region, core, encode, tuple(spans), "message", path, note))
+    return found
+
+
+class _OffsetMap:
+    """From offsets in a value to offsets in the document."""
+
+    def __init__(self, start: int, jumps: list[tuple[int, int]]) -> None:
+        self._start = start
+        self._escape_shifts = jumps  # (offset in the value behind an escape, offset in the document less that)
+
+    def __call__(self, offset: int) -> int:
+        index = bisect_right(self._escape_shifts, (offset, 1 << 62))
+        return offset + (self._escape_shifts[index - 1][1] if index else self._start)
+
+
+def _map_offsets(text: str, string: _StringValue) -> _OffsetMap:
+    jumps, read = [], string.start
+    value_at = 0
+    for match in _ESCAPE.finditer(text, string.start, string.end):
+        value_at += match.start() - read + 1
+        read = match.end()
+        jumps.append((value_at, read - value_at))
+    return _OffsetMap(string.start, jumps)
+
+
+def _encode(translation: str, *, source: str, wanted: tuple[str, ...], icu: bool, ascii_only: bool) -> str:
+    words = icu_messages.write_message(translation.strip(), source, wanted, icu=icu)
+    return json.dumps(words, ensure_ascii=ascii_only)[1:-1]
+
+
+def _parse_strings(text: str) -> list[_StringValue]:
+    """Return the string values in order; raises ``BadDocument`` for what is not JSON."""
+    at = int(text.startswith("\ufeff"))
+    reader = _JsonScanner()
+    started = False
+    while True:
+        match = _TOKEN.match(text, at)
+        kind = match.lastgroup if match else None
+        if match is None or kind is None:
+            raise _syntax_error(text, at + len(text[at:]) - len(text[at:].lstrip()), "not JSON")
+        start, at = match.start(kind), match.end()
+        if kind == "end":
+            if reader.open_containers:
+                raise _syntax_error(text, start, f"the end is missing: {reader.open_containers[-1].closer}")
+            return reader.strings
+        if started and not reader.open_containers:
+            raise _syntax_error(text, start, "more after the end of the value")
+        started = True
+        words = match.group(kind)
+        if not reader.accept_token(kind, words, start):
+            raise _syntax_error(text, start, f"{words[:20]} was not expected here")
+
+
+@dataclass(slots=True)
+class _JsonScanner:
+    """What was read so far: the containers that are open with the keys down to the value to come, and the strings."""
+
+    open_containers: list[_Container] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    strings: list[_StringValue] = field(default_factory=list)
+
+    def accept_token(self, kind: str, words: str, start: int) -> bool:
+        """Take one token; False where the grammar does not allow it."""
+        top = self.open_containers[-1] if self.open_containers else None
+        if top is None:
+            return self._add_value(kind, words, start)
+        if words == top.closer and kind == "sign":
+            self.open_containers.pop()
+            del self.keys[len(self.open_containers) :]
+            return top.expects in {"first", "comma"}
+        if kind == "sign" and words in ",:":
+            allowed = top.expects == ("comma" if words == "," else "colon")
+            top.expects = {",": "key" if top.closer == "}" else "item", ":": "value"}[words]
+            return allowed
+        if top.closer == "}" and top.expects in {"first", "key"}:
+            top.key, top.expects = json.loads(words) if kind == "string" else "", "colon"
+            return kind == "string"
+        if top.expects not in {"first", "item", "value"}:
+            return False
+        if top.closer == "]":
+            top.key, top.count = str(top.count), top.count + 1
+        top.expects = "comma"
+        self.keys[len(self.open_containers) - 1 :] = [top.key]
+        return self._add_value(kind, words, start)
+
+    def _add_value(self, kind: str, words: str, start: int) -> bool:
+        if kind == "string":
+            path = tuple(self.keys[:_MAX_PATH_KEYS])
+            self.strings.append(_StringValue(start + 1, start + len(words) - 1, path, json.loads(words)))
+        elif kind == "sign":
+            self.open_containers.append(_Container("}" if words == "{" else "]"))
+            return words in "{["
+        return True
+
+
+def _syntax_error(text: str, at: int, detail: str) -> BadDocument:
+    return BadDocument(line=LineNumbers(text).line_at(at), detail=detail)

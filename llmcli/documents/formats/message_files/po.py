@@ -1,0 +1,243 @@
+"""gettext PO and POT files: one segment a message, or one for each plural form of the target language.
+
+A translation brings along what it means for the file: the fuzzy flag and the previous strings go, the header says the
+language and its plural forms, forms that a language does not have go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+from llmcli.documents.formats.message_files import plurals, po_parser
+from llmcli.documents.formats.message_files.po_parser import PoEntry, PoString
+from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
+from llmcli.documents.segments import (
+    Edit,
+    LineNormalizer,
+    Segment,
+    detect_newline,
+    has_letters,
+    protected_texts,
+    split_at_protected,
+)
+from llmcli.errors import BadDocument
+
+name = "po"
+
+_WRAP_CHARS = 76
+_FLAG_SYNTAXES: dict[str, set[str]] = {
+    "python-format": {"c-format"}, "c-format": {"c-format"}, "objc-format": {"c-format"}, "php-format": {"c-format"},
+    "javascript-format": {"c-format"}, "perl-format": {"c-format"}, "lua-format": {"c-format"},
+    "java-printf-format": {"c-format"}, "awk-format": {"c-format"}, "gcc-internal-format": {"c-format"},
+    "tcl-format": {"c-format"}, "c++-format": {"brace"}, "rust-format": {"brace"}, "ruby-format": {"ruby", "c-format"},
+    "python-brace-format": {"brace"}, "perl-brace-format": {"brace"}, "csharp-format": {"brace"},
+    "java-format": {"brace"}, "qt-format": {"percent"}, "qt-plural-format": {"percent"}, "kde-format": {"percent"},
+    "kde-kuit-format": {"percent"}, "sh-format": {"dollar"}, "boost-format": {"c-format", "percent"},
+}  # fmt: skip
+_ALWAYS_PROTECTED = frozenset({"tag", "url", "email", "entities"})
+_DOUBLED_BRACE_FLAGS = ("python-brace-format", "csharp-format", "rust-format", "c++-format")
+"""Formats in which a brace that means itself is doubled."""
+_HEADER_LINE = re.compile(r"(?P<name>[A-Za-z-]+):[ \t]*(?P<value>.*)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class _CatalogInfo:
+    """The properties of a file that apply to all its messages."""
+
+    newline: str
+    plural_rule: str
+    is_other_language: bool  # its translations are in another language
+    header_edits: tuple[Edit, ...]
+
+
+def split(text: str, target: str) -> list[Segment]:
+    """Return the messages; what is translated and not fuzzy comes with its translation."""
+    found = list(po_parser.parse_entries(text))
+    file = _read_catalog_info(text, found, target)
+    return [segment for entry in found if entry.value("msgid") for segment in _entry_segments(entry, file)]
+
+
+def check(text: str) -> str:
+    """Parse with polib, and look for what msgfmt refuses: wrong numbers of plural forms, line ends that differ."""
+    import polib
+
+    try:
+        found = list(po_parser.parse_entries(text))
+        polib.pofile("\n".join([_prepare_for_polib(line) for line in re.split("\r\n|\r|\n", text)]) + "\n")
+    except BadDocument as error:
+        return f"line {error.line}: {error.detail}"
+    except OSError as error:
+        return str(error)
+    header = _header_values(found)
+    forms = plurals.numbers_by_form(header["plural-forms"]) if "plural-forms" in header else None
+    for entry in found:
+        if entry.value("msgid") and (wrong := _entry_problem(entry, len(forms) if forms else 0)):
+            return f"line {entry.line}: {wrong}"
+    return ""
+
+
+def _prepare_for_polib(line: str) -> str:
+    """Return a line without what means a line end to polib alone, "" for a comment: its time with those is quadratic."""
+    is_comment = line.startswith("#") and not line.startswith(("#~", "#,"))
+    return "" if is_comment else " ".join(line.splitlines())
+
+
+def _entry_problem(entry: PoEntry, forms: int) -> str:
+    strings = [string.value for string in entry.strings]
+    if "fuzzy" in entry.flags or not all(strings):
+        return ""
+    if forms and "msgid_plural" in entry.fields and len(strings) != forms:
+        return f"{len(strings)} plural forms, the header says {forms}"
+    source = entry.value("msgid")
+    for string in strings:
+        if string.startswith("\n") != source.startswith("\n") or string.endswith("\n") != source.endswith("\n"):
+            return "msgid and msgstr do not both begin and end with a line end"
+    return ""
+
+
+def _header_values(found: list[PoEntry]) -> dict[str, str]:
+    """Return the header's values by their names in lower case."""
+    header = next((entry for entry in found if not entry.value("msgid") and "msgctxt" not in entry.fields), None)
+    lines = header.value("msgstr").split("\n") if header else []
+    return {match["name"].lower(): match["value"] for line in lines if (match := _HEADER_LINE.match(line))}
+
+
+def _read_catalog_info(text: str, found: list[PoEntry], target: str) -> _CatalogInfo:
+    values = _header_values(found)
+    newline = detect_newline(text)
+    language = values.get("language", "").strip().replace("_", "-").lower()
+    foreign = bool(language and target) and language.partition("-")[0] != target.lower().partition("-")[0]
+    own = values.get("plural-forms", "")
+    ours = not foreign and language and plurals.numbers_by_form(own) is not None
+    rule = own if ours else plurals.plural_rule(target)
+    return _CatalogInfo(newline, rule, foreign, tuple(_header_edits(text, found, target, rule, newline)))
+
+
+def _header_edits(text: str, found: list[PoEntry], target: str, rule: str, newline: str) -> Iterator[Edit]:
+    """Yield the changes that say in the header what language the file is in now."""
+    wanted = {"Language": target.replace("-", "_"), "Plural-Forms": rule}
+    header = next((entry for entry in found if not entry.value("msgid") and "msgctxt" not in entry.fields), None)
+    if header is None:
+        at = int(text.startswith("\ufeff"))
+        lines = {"MIME-Version": "1.0", "Content-Type": "text/plain; charset=UTF-8", **wanted}
+        value = "".join(f"{key}: {words}\n" for key, words in lines.items())
+        yield Edit(at, at, f'msgid ""{newline}msgstr {po_parser.quote_string(value, newline)}{newline * 2}')
+        return
+    string = header.strings[0]
+    lines_now = string.value.split("\n")
+    done = set()
+    for index, line in enumerate(lines_now):
+        match = _HEADER_LINE.match(line)
+        key = match["name"] if match else ""
+        if key in wanted:
+            done.add(key)
+            lines_now[index] = f"{key}: {wanted[key]}"
+        elif match and key == "Content-Type" and "charset=utf-8" not in line.lower():
+            lines_now[index] = "Content-Type: text/plain; charset=UTF-8"
+    end = len(lines_now) - (lines_now[-1] == "")
+    lines_now[end:end] = [f"{key}: {words}" for key, words in wanted.items() if key not in done]
+    value = "\n".join(lines_now).removesuffix("\n") + "\n"
+    if value != string.value:
+        yield Edit(string.start, string.end, po_parser.quote_string(value, newline))
+    yield from _fuzzy_removals(header, newline)
+
+
+def _fuzzy_removals(entry: PoEntry, newline: str) -> Iterator[Edit]:
+    if "fuzzy" not in entry.flags:
+        return
+    for comment in entry.comments:
+        if comment.text.startswith("#|"):
+            yield Edit(comment.start, comment.end, "")
+        elif comment.text.startswith("#,"):
+            flags = [flag.strip() for flag in comment.text[2:].split(",")]
+            left = [flag for flag in flags if flag and flag != "fuzzy"]
+            if len(left) != len(flags):
+                yield Edit(comment.start, comment.end, f"#, {', '.join(left)}{newline}" if left else "")
+
+
+def _entry_segments(entry: PoEntry, file: _CatalogInfo) -> list[Segment]:
+    edits = (*file.header_edits, *_fuzzy_removals(entry, file.newline))
+    if "msgid_plural" not in entry.fields:
+        only = entry.strings[0]
+        segment = _string_segment(entry, file, entry.fields["msgid"], only, region=(only.start, only.end), also=edits)
+        return [segment] if segment else []
+    forms = plurals.numbers_by_form(file.plural_rule) or ((1,), (0, 2))
+    strings = entry.strings
+    last = strings[min(len(forms), len(strings)) - 1].end
+    surplus = tuple(Edit(strings[index - 1].end, string.end, "") for index, string in enumerate(strings)
+                    if index >= len(forms))  # fmt: skip
+    found = []
+    for index, numbers in enumerate(forms):
+        wanted, other = ("msgid", "msgid_plural") if plurals.is_singular(numbers) else ("msgid_plural", "msgid")
+        source = entry.fields[wanted if has_letters(entry.value(wanted)) else other]
+        string: PoString | None = strings[index] if index < len(strings) else None
+        region = (string.start, string.end) if string else (last, last)
+        before = "" if string else f"{file.newline}msgstr[{index}] "
+        segment = _string_segment(
+            entry, file, source, string, region=region, also=(*edits, *surplus), before=before,
+            numbers=plurals.format_examples(numbers),
+        )  # fmt: skip
+        if segment and segment.existing_translation is None:
+            spare = before + po_parser.quote_string(entry.value(wanted), file.newline)
+            segment = replace(segment, fallback=(entry.fields["msgid"].start, spare))
+        found += [segment] if segment else []
+    return found
+
+
+def _string_segment(
+    entry: PoEntry, file: _CatalogInfo, source: PoString, string: PoString | None, *, region: tuple[int, int],
+    also: tuple[Edit, ...], before: str = "", numbers: str = "",
+) -> Segment | None:  # fmt: skip
+    text = source.value.strip()
+    flags = entry.flags
+    spans = tuple(find_spans(text, _protected_kinds(flags)))
+    if not has_letters(text, spans):
+        return None
+    first = len(source.value) - len(source.value.lstrip())
+    edges = (source.value[:first], source.value[len(source.value.rstrip()) :])
+    wraps = any(not piece.endswith("\n") for piece in source.line_values[1:-1])
+    encode = partial(
+        _encode, source=text, wanted=protected_texts(text, spans), edges=edges, before=before, newline=file.newline,
+        width=_WRAP_CHARS if wraps else 0, percent="c-format" in _protected_kinds(flags), braces=bool(flags & set(_DOUBLED_BRACE_FLAGS)),
+    )  # fmt: skip
+    translated = string.value.strip() if string and not file.is_other_language and "fuzzy" not in flags else ""
+    notes = [comment.text[2:].strip() for comment in entry.comments if comment.text.startswith(("#.", "# "))]
+    notes += [f"context: {entry.value('msgctxt')}"] if "msgctxt" in entry.fields else []
+    notes += [f"plural form for the numbers {numbers}"] if numbers else []
+    return Segment(
+        *region,
+        text,
+        encode,
+        spans,
+        "message",
+        note="\n".join(filter(None, notes)),
+        existing_translation=translated or None,
+        extra_edits=also,
+    )
+
+
+def _protected_kinds(flags: set[str]) -> frozenset[str]:
+    """Return what is protected in a message with these flags."""
+    chosen = [_FLAG_SYNTAXES[flag] for flag in flags if flag in _FLAG_SYNTAXES]
+    if chosen:
+        return _ALWAYS_PROTECTED.union(*chosen)
+    return MESSAGE_KINDS - {"printf"} if any(flag.startswith("no-") for flag in flags) else MESSAGE_KINDS
+
+
+def _encode(
+    translation: str, *, source: str, wanted: tuple[str, ...], edges: tuple[str, str], before: str, newline: str, width: int,
+    percent: bool, braces: bool,
+) -> str:  # fmt: skip
+    parts, clean = [], LineNormalizer(source)
+    for words, kept in split_at_protected(translation.strip(), wanted):
+        loose = words if kept else clean(words)
+        if percent and not kept:
+            loose = loose.replace("%", "%%")
+        if braces and not kept:
+            loose = loose.replace("{", "{{").replace("}", "}}")
+        parts.append(loose)
+    whole = edges[0] + "".join(parts).strip() + edges[1]
+    return before + po_parser.quote_string(whole, newline, width=width, room=len("msgstr "))

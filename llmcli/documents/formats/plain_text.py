@@ -1,0 +1,85 @@
+"""Plain text: one segment a paragraph; indentation and line endings are removed and restored."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from llmcli.documents.chunking import split_paragraphs
+from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
+from llmcli.documents.segments import (
+    Segment,
+    clean_translation,
+    detect_newline,
+    has_letters,
+    protected_texts,
+    remove_empty_lines,
+    split_at_protected,
+)
+
+name = "plain"
+
+_LINE_END = re.compile(r"[\r\n]")
+_INDENT = re.compile(r"[ \t]*")
+
+
+def split(text: str, target: str) -> list[Segment]:
+    """Return the paragraphs that hold a letter outside of what is protected."""
+    del target
+    newline = detect_newline(text)
+    segments, at = [], 0
+    for paragraph in split_paragraphs(text):
+        segment = _paragraph_segment(paragraph, at, newline)
+        if segment:
+            segments.append(segment)
+        at += len(paragraph)
+    return segments
+
+
+def check(text: str) -> str:
+    """Any text is plain text."""
+    del text
+    return ""
+
+
+def _paragraph_segment(paragraph: str, at: int, newline: str) -> Segment | None:
+    core = paragraph.strip("\ufeff").strip()
+    if not has_letters(core):
+        return None
+    start = paragraph.index(core)
+    before = paragraph[:start]
+    if core.count("\r\n") == core.count("\n") == core.count("\r"):
+        read = core.replace("\r\n", "\n")
+    else:
+        read = core.replace("\r\n", "\n").replace("\r", "\n")
+        newline = "\n" if "\n" in core else newline
+    lines = read.split("\n")
+    indents = [match.group() for match in map(_INDENT.match, lines) if match]
+    indent = _common_prefix([_LINE_END.split(before)[-1].strip("\ufeff"), *indents[1:]])
+    read = "\n".join(line.strip(" \t") for line in lines)
+    spans = tuple(find_spans(read, PLAIN_TEXT_KINDS))
+    if not has_letters(read, spans):
+        return None
+    # between two lines: the blanks that end the first one, the line's end, the second one's indentation
+    between = [line[len(line.rstrip(" \t")) :] + newline + more for line, more in zip(lines, indents[1:], strict=False)]
+    encode = partial(
+        _encode, read=read, core=core, wanted=protected_texts(read, spans), between=between, usual=newline + indent
+    )
+    return Segment(at + start, at + start + len(core), read, encode, spans)
+
+
+def _encode(translation: str, *, read: str, core: str, wanted: tuple[str, ...], between: list[str], usual: str) -> str:
+    """Return what stands in the document: lines are set as those of the source, if there are as many."""
+    if translation == read:
+        return core
+    parts = split_at_protected(translation, wanted)
+    words = "".join(part if kept else clean_translation(part) for part, kept in parts).strip()
+    first, *rest = remove_empty_lines(words).split("\n") if "\n" in words else [words]
+    ends = between if len(between) == len(rest) else [usual] * len(rest)
+    return first + "".join(end + line for end, line in zip(ends, rest, strict=True))
+
+
+def _common_prefix(texts: list[str]) -> str:
+    first, last = min(texts), max(texts)  # what these two share, all between them in order share too
+    length = next((index for index, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[:length]

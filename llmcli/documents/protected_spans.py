@@ -1,0 +1,178 @@
+"""Protected spans: what a translation must not touch, found by patterns that are linear in the text.
+
+Each pattern begins at one character and never reads a stretch of text from more than one beginning: by a look-behind
+at the first character, by classes that exclude the beginning, or by a bound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from functools import lru_cache
+
+from llmcli.documents.segments import Span
+
+_UNITS = (
+    "km/h|m/s|kbit/s|Mbit/s|Gbit/s|km|cm|mm|nm|kg|mg|ms|min|ml|mi|ft|lb|oz|[kMGT]i?B|KB|[kMG]?Hz|[km]?W|kWh|mAh|[mk]?V"
+    "|px|pt|em|rem|dpi|fps|bits?|bytes|m|g|t|l|s|h|A|K|\u00b0[CF]?|%|\u2030|\u20ac|\\$|\u00a3|\u00a5"
+)
+_SYNTAXES: dict[str, tuple[str, str]] = {
+    # syntax: (kind of the spans, pattern); where two begin at the same offset, the first one here applies
+    "tag": ("tag", r"</?[A-Za-z][\w:.-]*+(?:[\s/][^<>]*+)?>"),
+    "url": (
+        "url",
+        (
+            r"(?<![A-Za-z0-9+.-])(?:(?:https?|ftps?|sftp|file|git|ssh|wss?|s3|ldaps?|irc|data|app)://|www\.|mailto:|tel:)"
+            r"[^\s<>\"`|\\^\[\]\u3000-\u303f\uff00-\uffef\u201c\u201d\u2018\u2019\u00ab\u00bb]++"
+        ),
+    ),
+    "email": ("email", r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9][A-Za-z0-9._%+-]*+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++"),
+    "mustache": ("placeholder", r"\{\{\{?[^{}\n]{1,200}\}\}\}?|\{%[^{}\n]{1,200}%\}|\{#[^{}\n]{1,200}#\}"),
+    "attributes": ("placeholder", r"\{[:.#][^{}\n]{1,200}\}"),
+    "nesting": ("placeholder", r"\$t\([^()\n]{1,200}\)"),
+    "dollar": ("placeholder", r"\$\{[^{}\n]{1,200}\}|\$\d{1,2}(?![\d.,]*\d)|\$[A-Z_][A-Z0-9_]++(?![\w])"),
+    "ruby": ("placeholder", r"%\{[^{}\n]{1,200}\}|%<[A-Za-z_]\w{0,99}>[-+#0]{0,5}[\d.]{0,9}[A-Za-z]"),
+    "brace": (
+        "placeholder",
+        (
+            r"\{(?:[A-Za-z_]\w{0,99}|\d{1,3})?(?:[.\[][^{}\s]{1,80})?(?:![rsa])?"
+            r"(?:,\s{0,3}[^{}\n]{0,100}|:[^{}\s]{0,60})?\}"
+        ),
+    ),
+    "printf": (
+        "placeholder",
+        (
+            r"%\([A-Za-z_]\w{0,99}\)[-+#0 ]{0,5}\d{0,9}(?:\.\d{1,9})?[A-Za-z]"
+            r"|(?<![\d%])%(?:\d{1,2}\$)?[-+#0]{0,5}\d{0,9}(?:\.\d{1,9})?(?:hh?|ll?|[jztLq])?[sdiufFeEgGxXocpaA@]"
+            r"(?![A-Za-z]{3})"
+        ),
+    ),
+    "c-format": (
+        "placeholder",
+        (
+            r"%(?:%|\([A-Za-z_]\w{0,99}\)[-+#0 ]{0,5}\d{0,9}(?:\.\d{1,9})?[A-Za-z]|[-+#0 ]{0,5}<PRI\w{1,20}>"
+            r"|(?:\d{1,2}\$)?[-+#0 ']{0,5}(?:\*|\d{1,9})?(?:\.(?:\*|\d{1,9}))?(?:hh?|ll?|[jztLq]|I64)?[A-Za-z@])"
+        ),
+    ),
+    "percent": ("placeholder", r"%L?\d{1,2}|%n"),
+    "colon": ("placeholder", r"(?<![\w:]):[A-Za-z_]\w{0,99}"),
+    "entity": (
+        "entity",
+        r"&(?:nbsp|ensp|emsp|thinsp|shy|zwnj|zwj|lrm|rlm|#0{0,5}(?:160|173)|#[xX]0{0,5}[aA][0dD]);",
+    ),
+    "entities": ("entity", r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"),
+    "emoji": ("placeholder", r"(?<![\w:]):[a-z][a-z0-9_+-]{0,50}:(?![\w:])"),
+    "number": (
+        "number",
+        rf"(?<![\w.,])(?:[$\u20ac\u00a3\u00a5]\s?)?\d++(?:[.,'\u2019\u00a0\u202f:/]\d++)*+(?:\s?(?:{_UNITS})(?!\w))?",
+    ),
+}
+_FIRST_CHARACTERS = {
+    "tag": "<",
+    "url": r"(?<![A-Za-z0-9+.-])[a-z]",
+    "email": r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9]",
+    "number": r"(?<![\w.,])[$\u20ac\u00a3\u00a5\d]",
+    "entity": "&",
+    "entities": "&",
+    "colon": ":",
+    "emoji": ":",
+    "nesting": r"\$",
+    "dollar": r"\$",
+    "mustache": r"\{",
+    "attributes": r"\{",
+    "brace": r"\{",
+    "ruby": "%",
+    "printf": "%",
+    "c-format": "%",
+    "percent": "%",
+}
+"""Where a pattern can begin at all; never at a letter behind another letter, since none of them does."""
+_STEP_CHARS = 4096
+"""Characters that are scanned at once: a text without spans would otherwise be one native call, deaf to signals."""
+PLAIN_TEXT_KINDS = frozenset(
+    {"code", "tag", "url", "email", "mustache", "nesting", "dollar", "ruby", "brace", "printf", "entities"}
+)
+"""What is protected in a text of no particular format."""
+MESSAGE_KINDS = PLAIN_TEXT_KINDS - {"code"}
+"""What is protected in a message of a program by default."""
+
+_BACKTICKS = re.compile(r"`+")
+_CLOSERS = {")": "(", "}": "{"}
+
+
+def find_spans(text: str, kinds: Collection[str]) -> list[Span]:
+    """Return the spans of these kinds in order, disjoint.
+
+    ``kinds``: "code", "tag", "url", "email", "entity" (of invisible characters), "entities" (all), "emoji", "number"
+    (with its unit), and the syntaxes of placeholders: "mustache" ({{x}}), "nesting" ($t(key)), "dollar" (${x}, $1),
+    "ruby" (%{x}), "brace" ({name}, {0}), "printf" (%s, %1$s, %(name)s; only what can hardly be meant as a percentage),
+    "c-format" (all of printf's), "percent" (%1, %n), "colon" (:name), "attributes" (kramdown's {: .class}).
+    "placeholder" is all of the first six.
+    """
+    wanted = frozenset(kinds)
+    if "placeholder" in wanted:
+        wanted |= {"mustache", "nesting", "dollar", "ruby", "brace", "printf"}
+    code = [Span(start, end, "code") for start, end in code_spans(text)] if "code" in wanted else []
+    pattern = _compile_pattern(wanted)
+    if pattern is None:
+        return code
+    spans, at = [], 0
+    for span in [*code, None]:
+        end = span.start if span else len(text)
+        spans += [_span_of_match(match, text) for match in pattern.finditer(text, at, end) if match.lastgroup != "rest"]
+        if span:
+            spans.append(span)
+            at = span.end
+    return [span for span in spans if span.end > span.start]
+
+
+def code_spans(text: str) -> list[tuple[int, int]]:
+    """Return where code stands between runs of backticks of one length (CommonMark 6.1, without escapes)."""
+    runs = [match.span() for match in _BACKTICKS.finditer(text)]
+    places: dict[int, list[int]] = {}
+    for index in range(len(runs) - 1, -1, -1):
+        places.setdefault(runs[index][1] - runs[index][0], []).append(index)
+    spans, index = [], 0
+    while index < len(runs):
+        start, end = runs[index]
+        same = places[end - start]
+        while same and same[-1] <= index:
+            same.pop()
+        if same:
+            index = same[-1]
+            spans.append((start, runs[index][1]))
+        index += 1
+    return spans
+
+
+@lru_cache(maxsize=64)
+def _compile_pattern(wanted: frozenset[str]) -> re.Pattern[str] | None:
+    names = [name for name in _SYNTAXES if name in wanted]
+    if not names:
+        return None
+    chosen = [f"(?P<{name.replace('-', '_')}>{_SYNTAXES[name][1]})" for name in names]
+    beginnings = "|".join(dict.fromkeys(_FIRST_CHARACTERS[name] for name in names))
+    rest = rf"(?s:.)(?:(?<=[A-Za-z])[A-Za-z]++|(?!{beginnings})(?s:.)){{0,{_STEP_CHARS}}}+"
+    return re.compile(f"{'|'.join(chosen)}|(?P<rest>{rest})")
+
+
+def _span_of_match(match: re.Match[str], text: str) -> Span:
+    syntax = (match.lastgroup or "").replace("_", "-")
+    start, end = match.span()
+    if syntax == "url":
+        end = _trim_url(text, start, end)
+    return Span(start, end, _SYNTAXES[syntax][0])
+
+
+def _trim_url(text: str, start: int, end: int) -> int:
+    """Leave out what more likely belongs to the sentence: marks at the end, and closing brackets that none opens."""
+    excess = {closer: text.count(closer, start, end) - text.count(opener, start, end)
+              for closer, opener in _CLOSERS.items()}  # fmt: skip
+    while end > start:
+        last = text[end - 1]
+        if last in _CLOSERS and excess[last] > 0:
+            excess[last] -= 1
+        elif last not in ".,;:!?'*_~":
+            break
+        end -= 1
+    return end

@@ -1,0 +1,400 @@
+"""The life of a context: its settings and size, when it grows, and when its memory is released."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+
+from llmcli.engine.kv import sizing
+from llmcli.engine.kv.concurrency import ConcurrencyTuner
+from llmcli.engine.kv.layouts import layout_class, make_layout
+from llmcli.engine.kv.parked_states import ParkedStates
+from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
+from llmcli.engine.llama import hardware
+from llmcli.engine.llama.context import Context, ContextConfig
+from llmcli.engine.llama.model import Model
+from llmcli.engine.llama.spilled_state import SpilledState
+from llmcli.engine.sequences.sequence import Sequence
+from llmcli.engine.tuning.cost_profile import CacheSettings
+from llmcli.engine.tuning.planner import Planner
+from llmcli.errors import InternalError, OutOfMemory
+from llmcli.models.footprint import context_bytes, idle_state_bytes
+
+_MAX_IDLE_CELLS = 1024
+"""Cells that may be unused among those in use."""
+
+
+class KVCacheManager:
+    """Makes, resizes and releases one context within the model's memory budget. ``context_limit``: tokens of a sequence."""
+
+    def __init__(
+        self,
+        model: Model,
+        config: ContextConfig,
+        context_limit: int,
+        should_abort: Callable[[], bool],
+        *,
+        planner: Planner | None = None,
+        deterministic: bool = False,
+    ) -> None:
+        """``planner`` chooses the settings of each job; without one ``config`` holds. ``deterministic``: bit-identical."""
+        self._model = model
+        self._config = config
+        self._planner = planner
+        self._should_abort = should_abort
+        self._context: Context | None = None
+        self._optional_id_pool: SequenceIdPool | None = None
+        self._refused_allocation: tuple[int, OutOfMemory] | None = None  # tokens that did not fit the memory
+        self._peak_cached_tokens = 0  # most tokens in the cache at once since it was empty
+        self._layout_concurrency = 1  # sequences
+        self._cells_exhausted = False  # a sequence waits for cells
+        self._refused_growth: tuple[object, ...] | None = None  # number running, first waiting: no larger context
+        self._lifecycle_lock = threading.RLock()
+        self._is_idle = False
+        self._parked_states = ParkedStates(idle_state_bytes(model.header.size))
+        self.context_limit = context_limit
+        self.concurrency_tuner = ConcurrencyTuner()
+        self.deterministic = deterministic
+        self.memory_limited = False
+        """The best settings of the cache did not fit the memory."""
+
+    @property
+    def context(self) -> Context:
+        """The context; ``prepare`` must have been called."""
+        if self._context is None:
+            raise InternalError("context", detail="used before it was made")
+        return self._context
+
+    @property
+    def has_context(self) -> bool:
+        """There is a context."""
+        return self._context is not None
+
+    @property
+    def concurrency(self) -> int:
+        """Sequences that may run at once."""
+        return self.concurrency_tuner.concurrency
+
+    @property
+    def supports_partial_prefix(self) -> bool:
+        """Any prefix of a sequence can be copied to another."""
+        return layout_class(self._model, self._config).supports_partial_prefix
+
+    @property
+    def supports_truncation(self) -> bool:
+        """The last tokens evaluated can be removed again."""
+        return layout_class(self._model, self._config).supports_truncation
+
+    @property
+    def can_speculate(self) -> bool:
+        """Draft tokens may be evaluated: wrong ones can be removed again."""
+        return self.supports_truncation and not self.deterministic
+
+    @property
+    def settings(self) -> CacheSettings:
+        """The settings of the cache in use."""
+        return self._config.settings
+
+    @property
+    def state_format(self) -> str:
+        """A saved state can be restored only where this is equal."""
+        return repr(self.settings)
+
+    @property
+    def _limits(self) -> sizing.CacheLimits:
+        return sizing.CacheLimits(self.concurrency, self.context_limit, self.per_sequence_buffers, self._config.batch)
+
+    @property
+    def _available_bytes(self) -> int:
+        return self._model.budget.available_bytes(self)
+
+    @property
+    def _id_pool(self) -> SequenceIdPool:
+        if self._optional_id_pool is None:
+            raise InternalError("places", detail="used before they were made")
+        return self._optional_id_pool
+
+    @property
+    def per_sequence_buffers(self) -> bool:
+        """Each sequence has buffers of its own, so each sequence id costs memory."""
+        return self._model.recurrent or not self._config.unified
+
+    @property
+    def prefill_budget(self) -> int | None:
+        """Prompt tokens of a step beyond which further prompts of sequences that generate nothing do not pay; None: no bound."""
+        return None if self.per_sequence_buffers or self._model.gpu_layers else sizing.PREFILL_STEP_TOKENS
+
+    @property
+    def state_restorable(self) -> bool:
+        """Whether a saved state is as good as an evaluated one.
+
+        After restoring a state llama.cpp searches free cells from the state's first cell on, and cells outside of the
+        window count as free: cells get out of order or lost, which breaks determinism and the truncation of streams.
+        """
+        return self._config.unified or not self._model.sliding_window
+
+    def count_reusable_tokens(self, sequence: Sequence, running: list[Sequence]) -> int:
+        """Return how many tokens of ``sequence`` are cached already."""
+        raise NotImplementedError
+
+    # ---- settings and size ----------------------------------------------------------------------------------------------
+
+    def prepare(self, waiting: list[Sequence], running: list[Sequence]) -> None:
+        """Create the context, or a larger one where sequence ids, streams or cells are too few.
+
+        Where the memory does not suffice for all sequences, it is created for fewer. Raises ``OutOfMemory`` when nothing
+        runs and not even the first waiting sequence fits.
+        """
+        cached = 0 if self._optional_id_pool is None else self._optional_id_pool.cached_tokens
+        self._peak_cached_tokens = max(self._peak_cached_tokens, cached + sum(len(s.tokens) for s in running))
+        sequences = [*running, *waiting[: max(0, self.concurrency - len(running))]]
+        min_count = max(1, len(running))
+        self._is_idle = False
+        if not running:
+            self._refused_allocation = None
+            self.memory_limited = False
+            self._choose_settings(waiting)
+        elif waiting:
+            self._change_layout(sequences, running)
+        full, self._cells_exhausted = self._cells_exhausted and bool(waiting), False
+        while self._context is None or full or sizing.needs_resize(self.context.config, sequences, self._limits):
+            config = self._larger_config_for(sequences, running)
+            if config is None:
+                return  # the others wait until running ones end
+            try:
+                self._resize(config, running)
+            except OutOfMemory:
+                if len(sequences) > min_count:
+                    sequences = sequences[: max(min_count, len(sequences) // 2)]
+                elif running:
+                    self.concurrency_tuner.reject_increase()
+                    return
+                elif not self._use_smaller_settings():
+                    raise
+            else:
+                return
+
+    def _larger_config_for(self, sequences: list[Sequence], running: list[Sequence]) -> ContextConfig | None:
+        """Return a context in which more of ``sequences`` run at once; None where the budget allows no more than now."""
+        situation = (len(running), *(s.request.id for s in sequences[len(running) : len(running) + 1]))
+        if self._context is not None and situation == self._refused_growth:
+            return None
+        config, count = self._config_for(sequences)
+        if count < min(len(sequences), self.concurrency):
+            self.concurrency_tuner.reject_increase()
+        if self._context is not None:
+            config = self._with_doubled_cells(config, self.context.config)
+            if count < len(running) or not sizing.is_larger(config, self.context.config):
+                self._refused_growth = situation
+                return None
+        return config
+
+    def _config_for(self, sequences: list[Sequence]) -> tuple[ContextConfig, int]:
+        """Return the context for as many of ``sequences`` as the budget allows, and how many those are."""
+        demand = sizing.estimate_demand(sequences, self._limits, share_prefix=self.supports_partial_prefix)
+        return sizing.size_for(self._config, demand, self._limits, self._model.header, self._available_bytes)
+
+    def _with_doubled_cells(self, config: ContextConfig, present: ContextConfig) -> ContextConfig:
+        """Return ``config`` with at least twice the ``present`` cells if the budget allows, so that growing is rare."""
+        if not config.unified or config.cells <= present.cells:
+            return replace(config, cells=max(config.cells, present.cells))
+        doubled = replace(config, cells=max(config.cells, 2 * present.cells))
+        return doubled if context_bytes(self._model.header, doubled.shape) <= self._available_bytes else config
+
+    def _make_capacity_estimate(self, waiting: list[Sequence]) -> Callable[[CacheSettings], int]:
+        """Return a function from settings to how many waiting sequences run at once with them; 0: not even one.
+
+        A single sequence may always run, though it takes more than the budget allows.
+        """
+        sequences, header, max_bytes = waiting[: self.concurrency], self._model.header, self._available_bytes
+
+        def capacity(settings: CacheSettings) -> int:
+            per_sequence_buffers = self._model.recurrent or not settings.unified
+            limits = replace(self._limits, per_sequence_buffers=per_sequence_buffers)
+            config = replace(self._config, **asdict(settings))
+            share_prefix = layout_class(self._model, config).supports_partial_prefix
+            demand = sizing.estimate_demand(sequences, limits, share_prefix=share_prefix)
+            sized, count = sizing.size_for(config, demand, limits, header, max_bytes)
+            return count if count > 1 or context_bytes(header, sized.shape) <= max_bytes else 0
+
+        return capacity
+
+    def _choose_settings(self, waiting: list[Sequence]) -> None:
+        """Nothing runs: take the best settings for what waits, unless that would lose a cached prefix worth more."""
+        if not self._make_capacity_estimate(waiting[:1])(self.settings):
+            self._model.budget.release_idle_contexts(self)
+        current = None if self._context is None else self.settings
+        reuse_pays = self.count_reusable_tokens(waiting[0], []) > len(waiting[0].tokens) // 2
+        if self._planner is None:
+            best = self.settings
+        else:
+            self._layout_concurrency = min(len(waiting), self.concurrency)
+            best = self._planner.choose(waiting, self.concurrency, current, self._make_capacity_estimate(waiting))
+        if reuse_pays or best == current:
+            if self._context is not None and not reuse_pays and self._lacks_cells(waiting):
+                self.close()  # it is created again with more cells
+            elif self._context is not None and self._planner is not None:
+                self._compact_cells(sum(len(s.tokens) for s in waiting[: self.concurrency]))
+        elif self._planner is not None:
+            self.close()
+            self._config = replace(self._config, **asdict(best))
+
+    def _lacks_cells(self, waiting: list[Sequence]) -> bool:
+        config, _ = self._config_for(waiting[: self.concurrency])
+        return config.cells > self.context.config.cells
+
+    def _change_layout(self, together: list[Sequence], running: list[Sequence]) -> None:
+        """Change the layout where there are twice as many sequences as it was chosen for and another is better.
+
+        Only the layout can change while something runs: states do not move from one kernel to another, and those of
+        sliding windows do not move into buffers of their own (``state_restorable``).
+        """
+        if self._planner is None or self._model.sliding_window or len(together) < 2 * self._layout_concurrency:
+            return
+        self._layout_concurrency = len(together)
+        best = self._planner.choose_layout(
+            together, self.concurrency, self.settings, self._make_capacity_estimate(together)
+        )
+        if best == self.settings:
+            return
+        before, self._config = self._config, replace(self._config, unified=best.unified)
+        config, count = self._config_for(together)
+        try:
+            if count >= len(running):
+                self._resize(config, running)
+                return
+        except OutOfMemory:  # the old context was restored
+            pass
+        self._config = before
+
+    def _use_smaller_settings(self) -> bool:
+        """Take settings that need less memory; False where there are none."""
+        smaller = None if self._planner is None else self._planner.smaller_settings(self.settings)
+        if smaller is None:
+            return False
+        self.close()
+        self._config = replace(self._config, **asdict(smaller))
+        self._refused_allocation = None
+        self.memory_limited = True
+        return True
+
+    def grow_context(self, running: list[Sequence]) -> bool:
+        """Enlarge the cache, keeping what runs; False where the model's context or the memory is exhausted."""
+        larger = sizing.grown(self.context.config, running, self._limits, self._model.header, self._available_bytes)
+        if larger is None:
+            return False
+        try:
+            self._resize(larger, running)
+        except OutOfMemory:
+            return False
+        return True
+
+    # ---- creating and freeing -------------------------------------------------------------------------------------------
+
+    def _create_context(self, config: ContextConfig) -> None:
+        self._context = Context(self._model, config, self._should_abort)
+        self._optional_id_pool = SequenceIdPool(make_layout(self._context), self._context.config.sequences)
+        self._model.budget.allocate(self, context_bytes(self._model.header, self._context.config.shape))
+        self._peak_cached_tokens = 0
+        self._refused_growth = None
+
+    def close(self) -> None:
+        """Free the context."""
+        with self._lifecycle_lock:
+            if self._context is not None:
+                self._context.close()
+            self._context = self._optional_id_pool = None
+            self._model.budget.free(self)
+
+    def release_memory(self) -> None:
+        """Nothing has run for a while: return the context's memory to the system, but for small states.
+
+        The next ``prepare`` creates a context for what waits then, and parked states are restored when they are useful.
+        """
+        with self._lifecycle_lock:  # the engine is closed outside of the compute thread
+            if self._optional_id_pool is None:
+                return
+            for slot, prefix in self._id_pool.cached.items():  # least recently used first
+                if self.state_restorable and self._parked_states.fits(self.context.state_size(slot)):
+                    self._parked_states.add(prefix, self.state_format, self.context.save_state(slot))
+            self.close()
+        hardware.release_free_memory()
+
+    def mark_idle(self) -> None:
+        """Nothing runs: until the next ``prepare`` other contexts may take the memory."""
+        self._is_idle = True
+
+    def release_idle(self) -> None:
+        """Release the memory if nothing runs: another context needs it."""
+        if self._is_idle:
+            self.release_memory()
+
+    def _resize(self, config: ContextConfig, running: list[Sequence]) -> None:
+        """Create or replace the context; a size that did not fit the memory is not tried again while sequences run."""
+        if self._refused_allocation is not None and config.tokens >= self._refused_allocation[0]:
+            raise self._refused_allocation[1]
+        try:
+            if self._context is None:
+                self._create_context(config)
+            else:
+                self._replace_context(config, running)
+        except OutOfMemory as error:
+            self._refused_allocation = (config.tokens, error)
+            raise
+
+    def _replace_context(self, config: ContextConfig, running: list[Sequence]) -> None:
+        """Replace the context; states are moved, a sequence whose state does not fit is evaluated again."""
+        old = self.context.config
+        # only a cache of the same layout can read a state from a file
+        save = self.context.save_or_spill_state if config.unified == old.unified else self.context.save_state
+        states = [
+            save(s.slot) if self.state_restorable and s.slot is not None and s.num_computed_tokens else None
+            for s in running
+        ]
+        awaited = [
+            (prefix, save(slot))
+            for slot, prefix in self._id_pool.cached.items()
+            if prefix.is_awaited and self.state_restorable
+        ]
+        self.close()
+        try:
+            self._create_context(config)
+        except OutOfMemory:
+            self._create_context(old)
+            raise
+        finally:
+            if self._context is not None:
+                self._restore(zip(running, states, strict=True), awaited)
+
+    def _restore(
+        self,
+        running: Iterable[tuple[Sequence, bytearray | SpilledState | None]],
+        awaited: Iterable[tuple[CachedPrefix, bytearray | SpilledState]],
+    ) -> None:
+        for sequence, state in running:
+            slot = self._id_pool.allocate()
+            if slot is None or state is None or not self.context.restore_state(slot, state):
+                sequence.reset()
+            sequence.slot = slot
+        for prefix, state in awaited:
+            slot = self._id_pool.allocate_highest()
+            if slot is None:
+                return
+            if self.context.restore_state(slot, state):
+                self._id_pool.retain(slot, prefix)
+            else:
+                self._id_pool.free(slot)
+
+    def _compact_cells(self, num_waiting_tokens: int) -> None:
+        """Move cached prefixes to the first cells: every step attends to all cells up to the last one in use."""
+        cached = self._id_pool.cached_tokens
+        idle_cells = self._peak_cached_tokens - 2 * (cached + num_waiting_tokens)
+        if self.deterministic or not self._config.unified or idle_cells < _MAX_IDLE_CELLS:
+            return
+        states = {slot: self.context.save_or_spill_state(slot) for slot in self._id_pool.cached}
+        self._id_pool.memory.clear()
+        for slot, state in states.items():
+            if not self.context.restore_state(slot, state):
+                self._id_pool.evict(slot)
+        self._peak_cached_tokens = cached

@@ -1,0 +1,50 @@
+"""States of sequences in ordinary memory, while there is no context: a fraction of what a context takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmcli.engine.kv.sequence_ids import CachedPrefix
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParkedState:
+    """``state`` as ``Context.save_state`` returned it, with the ``KVCacheManager.state_format`` of that time."""
+
+    prefix: CachedPrefix
+    state_format: str
+    state: bytearray
+
+
+class ParkedStates:
+    """At most ``max_bytes`` of states; the oldest are evicted."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._states: list[ParkedState] = []
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all states."""
+        return sum(len(parked.state) for parked in self._states)
+
+    def with_format(self, state_format: str) -> list[ParkedState]:
+        """Return the states that a cache of this format can restore."""
+        return [parked for parked in self._states if parked.state_format == state_format]
+
+    def fits(self, size: int) -> bool:
+        """Tell whether a state of ``size`` bytes may be added."""
+        return size <= self._max_bytes
+
+    def add(self, prefix: CachedPrefix, state_format: str, state: bytearray) -> None:
+        """Keep a state; the oldest ones make room for it."""
+        self._states.append(ParkedState(prefix, state_format, state))
+        while self.total_bytes > self._max_bytes:
+            del self._states[0]
+
+    def remove(self, parked: ParkedState) -> None:
+        """Forget a state."""
+        self._states.remove(parked)

@@ -1,0 +1,157 @@
+"""The sequence ids of a context: which are free, and which hold cached prefixes."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llmcli.engine.kv.layouts import UnifiedKV
+from llmcli.engine.sequences.sequence import ScoringSequence
+
+_MAX_CACHED_PREFIXES = 4
+"""Ended sequences whose tokens stay cached, besides those that other sequences wait for."""
+
+
+@dataclass(slots=True)
+class CachedPrefix:
+    """Tokens that are in memory for sequences that begin with them; ``owner``: the request whose forks will.
+
+    ``session``: the saved conversation whose state they are, as long as that is not on disk.
+    """
+
+    tokens: list[int]
+    owner: ScoringSequence | None = None
+    session: str | None = None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Forks of the owner are still to come."""
+        return self.owner is not None and not self.owner.ended
+
+
+class SequenceIdPool:
+    """``count`` ids from 0 on. Each is free, cached, or allocated to a sequence; the lowest free one is allocated first."""
+
+    def __init__(self, memory: UnifiedKV, count: int) -> None:
+        self.memory = memory
+        self.cached: dict[int, CachedPrefix] = {}
+        """Least recently used first."""
+        self._capacity = count
+        self.free_ids = list(range(count))
+        """A heap."""
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens of all cached prefixes."""
+        return sum(len(prefix.tokens) for prefix in self.cached.values())
+
+    def allocate(self, keep: int | None = None) -> int | None:
+        """Return a free id, if necessary by evicting a cached prefix other than that of ``keep``."""
+        if self.free_ids or self.evict_lru(keep):
+            return heapq.heappop(self.free_ids)
+        return None
+
+    def allocate_highest(self) -> int | None:
+        """Return the highest free id, away from those of running sequences; None when there is none."""
+        if not self.free_ids and not self.evict_lru():
+            return None
+        slot = max(self.free_ids)
+        self._remove_free(slot)
+        return slot
+
+    def _remove_free(self, slot: int) -> None:
+        self.free_ids.remove(slot)
+        heapq.heapify(self.free_ids)
+
+    def free(self, slot: int) -> None:
+        """Free an id that is empty."""
+        heapq.heappush(self.free_ids, slot)
+
+    def remove_sequence(self, slot: int) -> None:
+        """Empty an id that is allocated to a sequence, and free it."""
+        self.memory.remove_sequence(slot)
+        self.free(slot)
+
+    def retain(self, slot: int, prefix: CachedPrefix) -> None:
+        """Keep the content of an id as a cached prefix, within bounds."""
+        self.cached[slot] = prefix
+        while sum(not cached.is_awaited for cached in self.cached.values()) > _MAX_CACHED_PREFIXES and self.evict_lru():
+            pass
+
+    def touch(self, slot: int | None) -> None:
+        """Mark a cached prefix as used last."""
+        if slot in self.cached:
+            self.cached[slot] = self.cached.pop(slot)
+
+    def evict(self, slot: int) -> None:
+        """Forget the cached prefix at an id."""
+        del self.cached[slot]
+        self.remove_sequence(slot)
+
+    def evict_lru(self, keep: int | None = None, *, needed: bool = False) -> bool:
+        """Evict the least recently used prefix but ``keep``, with ``needed`` also one that forks wait for."""
+        evictable = (slot for slot, prefix in self.cached.items() if slot != keep and (needed or not prefix.is_awaited))
+        slot = next(evictable, None)
+        if slot is None:
+            return False
+        self.evict(slot)
+        return True
+
+    def unsaved_sessions(self) -> list[tuple[int, CachedPrefix]]:
+        """Return the ids and cached prefixes of conversations that are not saved yet."""
+        return [(slot, prefix) for slot, prefix in self.cached.items() if prefix.session]
+
+    def detach_session(self, session: str | None) -> None:
+        """Save no cached prefix as the state of this conversation."""
+        for prefix in self.cached.values():
+            prefix.session = None if prefix.session == session else prefix.session
+
+    def clear(self) -> None:
+        """Forget everything, running sequences too."""
+        self.memory.clear()
+        self.cached.clear()
+        self.free_ids = list(range(self._capacity))
+
+    # ---- compaction ---------------------------------------------------------------------------------------------------------
+
+    def compact(self, tokens_left: Mapping[int, int], min_tokens_left: int) -> dict[int, int]:
+        """Move running sequences to the ids from 0 on; returns new ids by old ones.
+
+        ``tokens_left`` maps their ids to the tokens that each may still generate; one with fewer than
+        ``min_tokens_left`` is not moved.
+        """
+        moved: dict[int, int] = {}
+        allocated = dict(tokens_left)
+        for gap in range(len(allocated)):
+            last = max(allocated)
+            if gap in allocated:
+                continue
+            if allocated[last] < min_tokens_left:
+                break
+            if not self._free_up(gap):
+                continue
+            self._remove_free(gap)
+            self._move_sequence(last, gap)
+            allocated[gap] = allocated.pop(last)
+            moved[last] = gap
+        return moved
+
+    def _free_up(self, slot: int) -> bool:
+        """Free an id: a prefix cached there is moved to a higher id, or evicted; False where neither is possible."""
+        if slot not in self.cached:
+            return True
+        other = max(self.free_ids, default=-1)
+        if other > slot:
+            self._remove_free(other)
+            self._move_sequence(slot, other)
+            self.cached[other] = self.cached.pop(slot)
+        elif self.cached[slot].is_awaited:
+            return False
+        else:
+            self.evict(slot)
+        return True
+
+    def _move_sequence(self, source: int, target: int) -> None:
+        self.memory.move_sequence(source, target)
+        self.free(source)

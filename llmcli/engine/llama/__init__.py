@@ -1,0 +1,1 @@
+"""The binding to llama.cpp: library, model, context, threads, memory, and checks that a model runs."""

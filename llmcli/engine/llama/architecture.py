@@ -1,0 +1,67 @@
+"""Whether this build of llama.cpp can generate text with a model, decided before its weights are downloaded."""
+
+from __future__ import annotations
+
+import functools
+import os
+import struct
+import tempfile
+from pathlib import Path
+
+from llmcli.engine.llama import bindings
+from llmcli.models.gguf.header import Header
+
+_ENCODER_DECODER_ARCHITECTURES = frozenset({"t5", "t5encoder"})
+_PROJECTOR_ARCHITECTURES = frozenset({"clip"})
+_GGUF_TYPE_STRING = 8  # the type of a string in the metadata of a GGUF file
+
+EMBEDDING_MODEL = "an embedding model, which cannot generate text"
+ENCODER_DECODER_MODEL = "a model with an encoder (T5 and the like), which is not supported"
+
+
+def unsupported_reason(header: Header) -> str:
+    """Return why a model cannot generate text here, "" where its header gives no reason.
+
+    Raises ``Unsupported`` without llama.cpp.
+    """
+    name = header.architecture
+    if not (wrong := non_generative_reason(header)) and not is_known_architecture(name):
+        return f"its architecture {name} is not known to llama-cpp-python {bindings.version()}; a newer one may know it"
+    return wrong
+
+
+def non_generative_reason(header: Header) -> str:
+    """Return what kind of model does not generate text, "" for one that may."""
+    name = header.architecture
+    if header.metadata.get(f"{name}.attention.causal") is False or "bert" in name:
+        return EMBEDDING_MODEL
+    if name in _ENCODER_DECODER_ARCHITECTURES:
+        return ENCODER_DECODER_MODEL
+    if name in _PROJECTOR_ARCHITECTURES:
+        return "a projector of images or sounds, which goes with a model"
+    return ""
+
+
+@functools.cache
+def is_known_architecture(name: str) -> bool:
+    """Return whether llama.cpp knows an architecture: it loads a file with nothing but its name (0.1 ms)."""
+    lib = bindings.lib()
+    params = lib.llama_model_default_params()
+    params.vocab_only = True
+    entry = _gguf_string("general.architecture") + struct.pack("<I", _GGUF_TYPE_STRING) + _gguf_string(name)
+    try:
+        with tempfile.TemporaryDirectory(prefix="llmcli-") as directory:
+            file = Path(directory) / "architecture.gguf"
+            file.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + entry)
+            bindings.log.clear()
+            model = lib.llama_model_load_from_file(os.fsencode(file), params)
+    except OSError:  # a full disk: loading the model itself will report the error
+        return True
+    if model:  # it has no vocabulary, so this does not happen
+        lib.llama_model_free(model)
+    return "unknown model architecture" not in bindings.log.error_summary()
+
+
+def _gguf_string(text: str) -> bytes:
+    data = text.encode("utf-8", "replace")
+    return struct.pack("<Q", len(data)) + data

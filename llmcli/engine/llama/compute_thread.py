@@ -1,0 +1,162 @@
+"""One evaluation at a time in a process, interactive work before bulk work.
+
+Only one thread of a process computes. GNU OpenMP creates a team of threads for every thread that enters a parallel
+region, and once there are more of them than cores, all of them hardly spin before they sleep (libgomp,
+``gomp_throttled_spin_count_var``): a model was measured to decode at 0.7 of its speed then.
+
+Bulk work that runs alone takes long steps, which an interactive arrival may abort. While interactive work goes on, bulk
+work gets ``BULK_SHARE`` of the time, in short steps that are never aborted, so it cannot starve.
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from llmcli.types import Priority
+
+BULK_SHARE = 0.1
+"""The fraction of the time that bulk work keeps while interactive work never ends."""
+SHORT_STEP_S = 0.1
+"""Seconds that a step of bulk work may take while interactive work waits, or did recently."""
+LONG_STEP_S = 1.0
+"""Seconds that any other step may take."""
+_INTERACTIVE_GRACE_S = 5.0
+"""Seconds after the last interactive work for which more of it is expected."""
+_CREDIT_STEPS = 2
+"""Steps for which bulk work may accumulate its share."""
+_POLL_S = 0.05
+
+_T = TypeVar("_T")
+
+
+class InlineExecutor:
+    """Runs functions in the calling thread, one at a time."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._queues: dict[Priority, collections.deque[object]] = {each: collections.deque() for each in Priority}
+        self._running: Priority | None = None
+        self._demand = 0
+        self._grace_until = float("-inf")
+        self._preemptible = False
+        self._credit_s = 0.0
+        self._short_step_s = SHORT_STEP_S
+
+    def run(
+        self,
+        function: Callable[[], _T],
+        priority: Priority = Priority.INTERACTIVE,
+        *,
+        abandon: Callable[[], bool] = lambda: False,
+    ) -> _T | None:
+        """Wait until no other function runs and return what ``function`` returns; raises what it raises.
+
+        Returns None, without calling it, if ``abandon`` returns True while it waits (see ``notify``).
+        """
+        if not self._acquire(priority, abandon):
+            return None
+        started = self._clock()
+        try:
+            return self._execute(function)
+        finally:
+            self._release(priority, self._clock() - started)
+
+    def _execute(self, function: Callable[[], _T]) -> _T:
+        return function()
+
+    def notify(self) -> None:
+        """Let waiting callers check their ``abandon`` functions again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    # ---- bounds of bulk work --------------------------------------------------------------------------------------
+
+    def add_demand(self, change: int) -> None:
+        """Count one source more (1) or one less (-1) of interactive work that could run now."""
+        with self._changed:
+            self._demand += change
+            if self._demand == 0:
+                self._grace_until = self._clock() + _INTERACTIVE_GRACE_S
+                self._changed.notify_all()
+
+    def bulk_step_s(self) -> float:
+        """Return how many seconds the next step of bulk work may take."""
+        return SHORT_STEP_S if self._is_contended() else LONG_STEP_S
+
+    def should_preempt(self) -> bool:
+        """Tell whether the bulk step that runs now should end because interactive work waits."""
+        return self._preemptible and self._demand > 0
+
+    def _is_contended(self) -> bool:
+        return self._demand > 0 or self._clock() < self._grace_until
+
+    # ---- queueing -------------------------------------------------------------------------------------------------
+
+    def _acquire(self, priority: Priority, abandon: Callable[[], bool]) -> bool:
+        ticket = object()
+        queue = self._queues[priority]
+        with self._changed:
+            queue.append(ticket)
+            try:
+                while not (queue[0] is ticket and self._may_run(priority)):
+                    if abandon():
+                        return False
+                    self._changed.wait()
+                self._running = priority
+            finally:
+                queue.remove(ticket)
+                self._changed.notify_all()
+            # A short step ends soon by itself. Aborting one that its share paid for would starve bulk work.
+            long = not self._is_contended() or self._short_step_s > 2 * SHORT_STEP_S
+            self._preemptible = priority is Priority.BULK and self._demand == 0 and long
+        return True
+
+    def _may_run(self, priority: Priority) -> bool:
+        if self._running is not None:
+            return False
+        due = bool(self._queues[Priority.BULK]) and self._credit_s >= self._short_step_s
+        if priority is Priority.INTERACTIVE:
+            return not due
+        return due or not (self._demand or self._queues[Priority.INTERACTIVE])
+
+    def _release(self, priority: Priority, seconds: float) -> None:
+        with self._changed:
+            self._running = None
+            self._preemptible = False
+            if priority is Priority.INTERACTIVE:
+                if self._queues[Priority.BULK]:
+                    earned = self._credit_s + seconds * BULK_SHARE / (1 - BULK_SHARE)
+                    self._credit_s = min(earned, _CREDIT_STEPS * self._short_step_s)
+            elif self._demand:
+                self._credit_s -= seconds
+                self._short_step_s = max(SHORT_STEP_S, seconds)
+            self._changed.notify_all()
+
+
+class SharedExecutor(InlineExecutor):
+    """Runs the functions of all callers in one thread."""
+
+    def __init__(self) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # the import takes 10 ms, which a single engine need not pay
+
+        super().__init__()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="compute")
+
+    def _execute(self, function: Callable[[], _T]) -> _T:
+        return self._thread.submit(function).result()
+
+
+def run_in_thread(function: Callable[[], _T]) -> _T:
+    """Run ``function`` in a thread that ends afterwards with its OpenMP team, and return its result; raises what it raises."""
+    from concurrent.futures import ThreadPoolExecutor, wait
+
+    with ThreadPoolExecutor(1, thread_name_prefix="measure") as thread:
+        future = thread.submit(function)
+        while not future.done():
+            wait([future], _POLL_S)  # not for ever: signal handlers run between two waits
+        return future.result()

@@ -1,0 +1,267 @@
+"""A context of llama.cpp: the memory of many sequences, the batch to evaluate, and one call that evaluates it.
+
+Every native assertion that a caller could provoke is checked before the call (a failed one kills the process).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from llmcli.engine.llama import bindings, hardware
+from llmcli.engine.llama.model import Model
+from llmcli.engine.llama.spilled_state import SPILL_BYTES, SpilledState
+from llmcli.engine.llama.threads import ThreadPolicy
+from llmcli.engine.tuning.cost_profile import CacheSettings
+from llmcli.errors import InternalError, OutOfMemory, Unsupported
+from llmcli.models.footprint import LLAMA_MAX_SEQ, MAX_OUTPUTS, PAD_TOKENS, ContextShape
+
+MAX_SEQUENCES = LLAMA_MAX_SEQ
+KV_TYPES = {"f16": 1, "q8_0": 8, "bf16": 30}
+"""Names of KV cache types and ggml's numbers for them (``enum ggml_type``)."""
+_COUNT_BYTES, _STATE_HEADER_BYTES = 4, 8
+_ONE_STREAM = (1).to_bytes(_COUNT_BYTES, sys.byteorder)
+
+
+@dataclass(frozen=True, slots=True)
+class ContextConfig:
+    """How a context is created. ``cells``: tokens it holds (all sequences together when ``unified``, else each)."""
+
+    cells: int
+    sequences: int = 32
+    batch: int = 512
+    unified: bool = True
+    flash_attention: bool = True
+    kv_type: str = "f16"
+    threads: ThreadPolicy = field(default_factory=lambda: ThreadPolicy(1), compare=False)
+
+    @property
+    def settings(self) -> CacheSettings:
+        """The settings that a job can choose."""
+        return CacheSettings(self.unified, self.flash_attention, self.kv_type)
+
+    @property
+    def shape(self) -> ContextShape:
+        """What decides how much memory it takes."""
+        return ContextShape(self.cells, self.sequences, self.batch, self.unified, self.flash_attention, self.kv_type)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the cache holds of all sequences together."""
+        return self.shape.tokens
+
+    def with_cells(self, cells: int) -> ContextConfig:
+        """Return the same with at least ``cells`` cells, rounded as llama.cpp pads."""
+        return replace(self, cells=-(-cells // PAD_TOKENS) * PAD_TOKENS)
+
+
+class Batch:
+    """The arrays of one ``llama_batch``, allocated once and filled by slices (a few microseconds for 512 tokens)."""
+
+    def __init__(self, capacity: int) -> None:
+        lib = bindings.lib()
+        self.capacity = capacity
+        self.size = 0
+        self.outputs = 0
+        self._tokens = (ctypes.c_int32 * capacity)()
+        self._positions = (ctypes.c_int32 * capacity)()
+        self._sequences = (ctypes.c_int32 * capacity)()
+        self._sequence_counts = (ctypes.c_int32 * capacity)(*[1] * capacity)
+        self._logits = (ctypes.c_int8 * capacity)()
+        pointer = ctypes.POINTER(ctypes.c_int32)
+        base, width = ctypes.addressof(self._sequences), ctypes.sizeof(ctypes.c_int32)
+        self._sequence_pointers = (pointer * capacity)(
+            *[ctypes.cast(base + i * width, pointer) for i in range(capacity)]
+        )
+        self.struct = lib.llama_batch(
+            0, self._tokens, None, self._positions, self._sequence_counts, self._sequence_pointers, self._logits
+        )
+
+    def clear(self) -> None:
+        """Empty the batch."""
+        self.size = self.outputs = 0
+
+    def add(self, tokens: Sequence[int], position: int, sequence: int, outputs: Sequence[int] = ()) -> int:
+        """Append ``tokens`` of ``sequence`` from ``position`` on; logits are needed at the offsets ``outputs``.
+
+        Returns the batch index of the first of them.
+        """
+        start, count = self.size, len(tokens)
+        end = start + count
+        if end > self.capacity:
+            raise InternalError("batch", detail="more tokens than the batch holds")
+        self._tokens[start:end] = list(tokens)
+        self._positions[start:end] = list(range(position, position + count))
+        self._sequences[start:end] = [sequence] * count
+        self._logits[start:end] = [0] * count
+        for offset in outputs:
+            self._logits[start + offset] = 1
+        self.outputs += len(outputs)
+        self.size = end
+        self.struct.n_tokens = end
+        return start
+
+
+class Context:
+    """One native context. Not thread-safe; free with ``close``."""
+
+    def __init__(
+        self, model: Model, config: ContextConfig, should_abort: Callable[[], bool], eval_callback: Any = None
+    ) -> None:
+        """Create it; ``eval_callback`` is llama.cpp's ``cb_eval``, called for every tensor.
+
+        Raises ``OutOfMemory``, before anything is allocated when it cannot fit, or ``Unsupported``.
+        """
+        self.model = model
+        self._lib = lib = bindings.lib()
+        sequences = min(config.sequences, MAX_SEQUENCES)
+        batch = min(config.batch, config.cells)
+        self.config = config = replace(config, sequences=sequences, batch=batch)
+        _check_memory_fits(model, config)
+        params = lib.llama_context_default_params()
+        params.n_ctx = config.tokens
+        params.n_batch = params.n_ubatch = batch
+        params.n_seq_max = sequences
+        # the scheduler bounds the outputs of one call, so no memory is needed for a whole batch of logits; fewer than
+        # sequences would fail an assertion
+        params.n_outputs_max = self.max_outputs = max(sequences, min(batch, MAX_OUTPUTS))
+        params.n_threads = params.n_threads_batch = self._current_threads = config.threads.most
+        # on a GPU llama.cpp itself knows whether it has the kernels (LLAMA_FLASH_ATTN_TYPE_AUTO)
+        params.flash_attn_type = -1 if model.gpu_layers and config.flash_attention else int(config.flash_attention)
+        params.type_k = params.type_v = KV_TYPES[config.kv_type]
+        params.kv_unified = config.unified
+        params.no_perf = True
+        if eval_callback is not None:
+            params.cb_eval = eval_callback
+        bindings.log.clear()
+        self.handle: Any = lib.llama_init_from_model(model.handle, params)
+        if not self.handle:
+            cause = bindings.log.error_summary()
+            if "alloc" in cause:
+                raise OutOfMemory(f"a context of {config.cells} tokens", detail=cause)
+            raise Unsupported(f"a context of {config.cells} tokens", detail=cause)
+        self.memory = lib.llama_get_memory(self.handle)
+        self.batch = Batch(batch)
+        self._abort_callback = lib.ggml_abort_callback(lambda _data: should_abort())
+        self._null_abort_callback = lib.ggml_abort_callback()
+        self._abort_enabled = False
+        self.evaluated_tokens = 0
+
+    def evaluate(self, *, abortable: bool) -> int:
+        """Evaluate the batch; returns llama_decode's code: 0 done, 1 the cache is full, 2 aborted.
+
+        ``abortable`` lets the abort callback end it early; it is called between all operations of the graph.
+        """
+        if self.batch.outputs > self.max_outputs:
+            raise InternalError("batch", detail="more outputs than the context was made for")
+        if abortable != self._abort_enabled:
+            self._lib.llama_set_abort_callback(
+                self.handle, self._abort_callback if abortable else self._null_abort_callback, None
+            )
+            self._abort_enabled = abortable
+        code = self._decode()
+        if code not in {0, 1, 2}:
+            raise InternalError("llama_decode", detail=bindings.log.error_summary() or f"code {code}")
+        if code == 0:
+            self.evaluated_tokens += self.batch.size
+        return code
+
+    def _decode(self) -> int:
+        """Call llama_decode with as many threads as the machine has free cores for now."""
+        threads, size = self.config.threads, self.batch.size
+        prompt = size > self.batch.outputs  # more than one token of some sequence
+        threads.sample_load()
+        count = threads.pick(size, prompt=prompt)
+        if count != self._current_threads:
+            self._lib.llama_set_n_threads(self.handle, count, count)
+            self._current_threads = count
+        started = time.monotonic()
+        code: int = self._lib.llama_decode(self.handle, self.batch.struct)
+        if code == 0:
+            threads.record(count, size, time.monotonic() - started, prompt=prompt)
+        return code
+
+    def state_size(self, sequence: int) -> int:
+        """Return the size in bytes of the state that ``save_state`` would return."""
+        return int(self._lib.llama_state_seq_get_size(self.handle, sequence))
+
+    @property
+    def _stream_count(self) -> int:
+        """Buffers that a saved state describes, each with its number of cells first."""
+        config, model = self.config, self.model
+        return 1 if config.unified or model.sliding_window or model.recurrent else config.sequences
+
+    def save_state(self, sequence: int) -> bytearray:
+        """Return the whole state of a sequence, for ``restore_state`` of a context of the same settings.
+
+        For a plain cache the number of sequences and whether it is unified may differ.
+        """
+        state = bytearray(self.state_size(sequence))
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer(state)
+        written = self._lib.llama_state_seq_get_data(self.handle, buffer, len(state), sequence)
+        del buffer  # a bytearray cannot be resized while a buffer refers to it
+        del state[written:]
+        _strip_empty_streams(state, self._stream_count, sequence)
+        return state
+
+    def save_or_spill_state(self, sequence: int) -> bytearray | SpilledState:
+        """Return the whole state of a sequence for a context that replaces this one; a large state is in a file."""
+        spilled = None
+        if self._stream_count == 1 and self.state_size(sequence) >= SPILL_BYTES:
+            spilled = SpilledState.save(self.handle, sequence)
+        return self.save_state(sequence) if spilled is None else spilled
+
+    def restore_state(self, sequence: int, state: bytes | bytearray | SpilledState) -> bool:
+        """Restore a saved state to ``sequence``; False (and an empty sequence) when it does not fit."""
+        if isinstance(state, SpilledState):
+            return state.load(self.handle, sequence)
+        state = _add_empty_streams(state, self._stream_count)
+        kind = ctypes.c_uint8 * len(state)
+        buffer = kind.from_buffer(state) if isinstance(state, bytearray) else kind.from_buffer_copy(state)
+        return bool(self._lib.llama_state_seq_set_data(self.handle, buffer, len(state), sequence))
+
+    def close(self) -> None:
+        """Free it."""
+        if self.handle:
+            self._lib.llama_free(self.handle)
+            self.handle = None
+
+
+def _strip_empty_streams(state: bytearray, streams: int, sequence: int) -> None:
+    """Convert the state of a sequence to what a cache of one stream would save.
+
+    ``llama_context::state_seq_get_data`` writes a magic number and the sequence's id, ``llama_kv_cache::state_write`` the
+    number of streams (uint32 each) and for every stream its number of cells (uint32) and these; all streams but that of
+    the sequence have none.
+    """
+    if streams > 1:
+        del state[len(state) - _COUNT_BYTES * (streams - 1 - sequence) :]
+        state[_STATE_HEADER_BYTES : _STATE_HEADER_BYTES + _COUNT_BYTES * (1 + sequence)] = _ONE_STREAM
+
+
+def _add_empty_streams(state: bytes | bytearray, streams: int) -> bytes | bytearray:
+    """Return a state of ``_strip_empty_streams`` in the form that a cache of so many streams reads."""
+    if streams == 1:
+        return state
+    number = streams.to_bytes(_COUNT_BYTES, sys.byteorder)
+    return (
+        state[:_STATE_HEADER_BYTES]
+        + number
+        + state[_STATE_HEADER_BYTES + _COUNT_BYTES :]
+        + bytes(_COUNT_BYTES * (streams - 1))
+    )
+
+
+def _check_memory_fits(model: Model, config: ContextConfig) -> None:
+    """Raise ``OutOfMemory`` when the KV cache alone is larger than the memory that is free."""
+    per_token = model.header.kv_bytes_per_token(config.kv_type, config.kv_type)
+    available = hardware.available_memory()
+    if per_token is None or available is None or model.gpu_layers:
+        return
+    needed = int(per_token * config.tokens)
+    if needed > available:
+        raise OutOfMemory(f"a context of {config.tokens} tokens", needed=needed, available=available)

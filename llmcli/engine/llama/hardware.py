@@ -1,0 +1,167 @@
+"""What this machine, container and process may really use: cores, memory, GPUs."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmcli.engine.llama import bindings
+
+_CGROUP_DIR = Path("/sys/fs/cgroup")
+_DEVICE_TYPE_GPU, _DEVICE_TYPE_INTEGRATED_GPU = 1, 2  # GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU of ggml-backend.h
+
+
+@dataclass(frozen=True, slots=True)
+class CpuCores:
+    """``affinity``: logical cores this process may run on; ``physical``: cores among them; ``quota``: CPUs by cgroup.
+
+    ``max_threads`` is how many threads can compute at once.
+    """
+
+    affinity: int
+    physical: int
+    quota: float | None
+
+    @property
+    def max_threads(self) -> int:
+        """Threads that can compute at the same time: physical cores, fewer where a quota is smaller."""
+        return self.physical if self.quota is None else max(1, min(self.physical, int(self.quota + 0.5)))
+
+
+def _read_text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _control_groups(controller: str, root: Path, proc: Path) -> list[Path]:
+    """Return this process's control group of ``controller`` ("" is version 2) and its parents: each of them binds.
+
+    Lines of /proc/self/cgroup are "number:controllers:path" (cgroups(7)); version 1 mounts each controller apart.
+    """
+    for line in (_read_text(proc) or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            own = root / controller / path.lstrip("/")
+            return [own, *[parent for parent in own.parents if parent.is_relative_to(root / controller)]]
+    return [root / controller]
+
+
+def _read_number(path: Path) -> int | None:
+    """Return the number in a control file; None when there is none ("max", or no such file)."""
+    text = _read_text(path) or ""
+    return int(text) if text.isdecimal() else None
+
+
+def read_cpu_quota(root: Path = _CGROUP_DIR, proc: Path = Path("/proc/self/cgroup")) -> float | None:
+    """Return the smallest CPU quota in CPUs (Linux control groups, versions 2 and 1), or None without one."""
+    quotas = []
+    for group in _control_groups("", root, proc):
+        quota, _, period = (_read_text(group / "cpu.max") or "").partition(" ")  # microseconds
+        if quota.isdecimal() and period.isdecimal():
+            quotas.append(int(quota) / int(period))
+    for group in _control_groups("cpu", root, proc):
+        limit, length = _read_number(group / "cpu.cfs_quota_us"), _read_number(group / "cpu.cfs_period_us")
+        if limit and length:
+            quotas.append(limit / length)
+    return min(quotas, default=None)
+
+
+def detect_cores(topology: Path = Path("/sys/devices/system/cpu")) -> CpuCores:
+    """Measure the cores that this process may use."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    siblings = {_read_text(topology / f"cpu{core}/topology/thread_siblings_list") or str(core) for core in allowed}
+    return CpuCores(affinity=len(allowed), physical=len(siblings), quota=read_cpu_quota())
+
+
+def _cgroup_headroom(group: Path, limit_file: str, used_file: str, reclaimable: str) -> list[int]:
+    limit, used = _read_number(group / limit_file), _read_number(group / used_file)
+    if limit is None or used is None:
+        return []
+    # file pages that were not used recently (a model just downloaded) are released when memory is needed
+    words = (_read_text(group / "memory.stat") or "").split()
+    cached = int(words[words.index(reclaimable) + 1]) if reclaimable in words else 0
+    return [max(0, limit - used + cached)]
+
+
+def available_memory(root: Path = _CGROUP_DIR, proc: Path = Path("/proc/self/cgroup")) -> int | None:
+    """Return the bytes that can be allocated without swapping: free memory, less where a control group limits it."""
+    lines = (_read_text(Path("/proc/meminfo")) or "").splitlines()
+    amounts = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    for group in _control_groups("", root, proc):
+        amounts += _cgroup_headroom(group, "memory.max", "memory.current", "inactive_file")
+    for group in _control_groups("memory", root, proc):
+        amounts += _cgroup_headroom(group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    return min(amounts, default=None)
+
+
+def peak_memory() -> int | None:
+    """Return the most bytes that this process had in memory so far; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS (getrusage(2))
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def resident_memory() -> int | None:
+    """Return the bytes that this process has in memory now (proc_pid_statm(5)); None where the system does not say."""
+    pages = (_read_text(Path("/proc/self/statm")) or "").split()
+    return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else None
+
+
+def release_free_memory() -> None:
+    """Return the pages of freed blocks to the system, where the C library keeps them (malloc_trim(3) of glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def processor_name() -> str:
+    """Return the name of the processor's model."""
+    lines = (_read_text(Path("/proc/cpuinfo")) or "").splitlines()
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One device that llama.cpp can offload to; memory in bytes. ``shared``: it is the machine's main memory."""
+
+    name: str
+    free: int
+    total: int
+    shared: bool = False
+
+
+def list_gpus() -> list[Gpu]:
+    """List the devices that this build of llama.cpp can offload to; empty for a CPU build."""
+    library = bindings.lib()
+    if not library.llama_supports_gpu_offload():
+        return []
+    ggml = library._lib  # noqa: SLF001 (the binding does not declare the device functions of ggml-backend.h)
+    ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
+    ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
+    ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
+    ggml.ggml_backend_dev_description.restype = ctypes.c_char_p
+    ggml.ggml_backend_dev_description.argtypes = [ctypes.c_void_p]
+    ggml.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
+    ggml.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, *[ctypes.POINTER(ctypes.c_size_t)] * 2]
+    found = []
+    for index in range(ggml.ggml_backend_dev_count()):
+        device = ggml.ggml_backend_dev_get(index)
+        kind = ggml.ggml_backend_dev_type(device)
+        if kind not in {_DEVICE_TYPE_GPU, _DEVICE_TYPE_INTEGRATED_GPU}:
+            continue
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        ggml.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+        name = ggml.ggml_backend_dev_description(device).decode("utf-8", "replace")
+        found.append(Gpu(name, free.value, total.value, shared=kind == _DEVICE_TYPE_INTEGRATED_GPU))
+    return found

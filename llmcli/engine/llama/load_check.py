@@ -1,0 +1,173 @@
+"""Loading a model file for the first time in a process of its own: some bad files make llama.cpp end its process.
+
+The header reader refuses most of them. What it cannot know (a graph that does not fit together, tokens that appear twice)
+fails an assertion in native code; here that costs a child process, and its message becomes an error. It happens once
+for each file, version of the binding and processor; the child is ``python -m llmcli.engine.llama.load_check FILE
+GPU_LAYERS TIMEOUT``, which loads the file as the engine does and generates two tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from llmcli import child_processes, private_files
+from llmcli.engine.llama import bindings, hardware
+from llmcli.errors import BadModelFile, InternalError, LlmError, OutOfMemory, Unsupported
+from llmcli.models.gguf.header import load_checked_header
+
+_MIN_TIMEOUT_S = 30.0
+"""Seconds that the child has for any file."""
+_MIN_LOAD_BYTES_PER_S = 5e6
+"""Rate of loading on which the rest of its time is based: less than that of any disk."""
+_POLL_S = 0.05
+"""Seconds between checks of the interrupt."""
+_EXIT_KNOWN_ERROR = 65
+"""Exit code of a child that met a known error: the engine will meet it too, and report it."""
+_AUTO_LAYERS = "auto"
+
+
+def check_once(
+    path: Path, model_id: str, cache: Path, *, gpu_layers: int | None, stop: Callable[[], LlmError | None]
+) -> None:
+    """Try to load a model that was never loaded here before according to ``cache``; ``model_id`` is its SHA-256.
+
+    Raises what ``load_checked_header`` and ``check_in_subprocess`` raise.
+    """
+    marker = marker_path(cache, model_id)
+    if private_files.exists(marker):
+        return
+    size = load_checked_header(path).size  # refuses most bad files without a child
+    with _hold_lock(marker.with_suffix(".lock"), stop):
+        if not private_files.exists(marker) and check_in_subprocess(path, size, gpu_layers=gpu_layers, stop=stop):
+            with suppress(OSError):  # it is checked again the next time
+                private_files.replace_file(marker, b"")
+
+
+@contextmanager
+def _hold_lock(lock: Path, stop: Callable[[], LlmError | None]) -> Iterator[None]:
+    """Hold the lock file, so that only one of many commands tries the model; where locks do not work, each does."""
+    import fcntl
+
+    with ExitStack() as stack:
+        with suppress(OSError):
+            private_files.make_directory(lock.parent)
+            file = stack.enter_context(os.fdopen(private_files.open_file(lock, os.O_WRONLY), "wb"))
+            while True:
+                with suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                _raise_if_stopped(stop)
+                time.sleep(_POLL_S)
+        yield
+
+
+def _raise_if_stopped(stop: Callable[[], LlmError | None]) -> None:
+    error = stop()
+    if error is not None:
+        raise error
+
+
+def marker_path(cache: Path, model_id: str) -> Path:
+    """Return the path of the empty file that marks a model as loaded with this binding and processor."""
+    key = hashlib.sha256(repr((model_id, bindings.version(), hardware.processor_name())).encode()).hexdigest()
+    return cache / "loaded" / key[:32]
+
+
+def check_in_subprocess(path: Path, size: int, *, gpu_layers: int | None, stop: Callable[[], LlmError | None]) -> bool:
+    """Return whether the model at ``path``, of ``size`` bytes, was loaded and generated tokens; False for a known error.
+
+    ``gpu_layers`` as in ``EngineOptions``. Raises what ``stop`` returns, ``BadModelFile`` when the child dies or exceeds
+    a time in proportion to the size, ``OutOfMemory`` when the system killed it, ``Unsupported`` for an instruction that
+    this processor does not have, and ``InternalError`` when it ended in another way.
+    """
+    timeout_s = _MIN_TIMEOUT_S + size / _MIN_LOAD_BYTES_PER_S
+    layers = _AUTO_LAYERS if gpu_layers is None else str(gpu_layers)
+    child = subprocess.Popen(  # noqa: S603 (our own module)
+        child_processes.module_command(__spec__.name, str(path.absolute()), layers, str(timeout_s)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        env=child_processes.child_env(os.environ),
+        start_new_session=True,
+    )
+    with child:
+        try:
+            stderr = _read_stderr_until_exit(child, time.monotonic() + timeout_s, stop)
+        finally:
+            child.kill()
+    if stderr is None:
+        raise BadModelFile(str(path), detail=f"loading it takes longer than {timeout_s:.0f} seconds")
+    if child.returncode == -signal.SIGKILL:
+        raise OutOfMemory(str(path), needed=size, detail="the system ended the process that loaded it")
+    if child.returncode == -signal.SIGILL:
+        raise Unsupported("llama.cpp", detail="it was built for another processor")
+    if child.returncode in (0, _EXIT_KNOWN_ERROR):
+        return child.returncode == 0
+    if child.returncode > 0:
+        raise InternalError(str(path), detail=_describe_exit(stderr, child.returncode))
+    raise BadModelFile(str(path), detail=f"llama.cpp cannot run it: {_describe_exit(stderr, child.returncode)}")
+
+
+def _read_stderr_until_exit(
+    child: subprocess.Popen[bytes], until: float, stop: Callable[[], LlmError | None]
+) -> bytes | None:
+    """Return what the child wrote to descriptor 2 until it ended; None if it runs longer than ``until``."""
+    while time.monotonic() < until:
+        _raise_if_stopped(stop)
+        with suppress(subprocess.TimeoutExpired):
+            return child.communicate(timeout=_POLL_S)[1]
+    return None
+
+
+def _describe_exit(stderr: bytes, code: int) -> str:
+    """Return the last line without the path of llama.cpp's source file, or what ended the child."""
+    lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    if lines:
+        return lines[-1].rpartition("/")[2].strip()
+    return signal.strsignal(-code) or f"signal {-code}" if code < 0 else f"it ends with code {code}"
+
+
+def smoke_test(path: Path, gpu_layers: int | None) -> None:
+    """Load the model at ``path`` in this process and generate two tokens. Raises what the engine raises."""
+    from llmcli.engine.engine import Engine
+    from llmcli.types import EngineOptions, Finished, Message, Request, Role, Sampling
+
+    engine = Engine(path, path.name, "probe", EngineOptions(gpu_layers=gpu_layers), lambda: None)
+    with engine.open() as job:
+        hello = (Message(Role.USER, "hello"),)
+        job.submit(Request("probe", hello, max_tokens=2, sampling=Sampling(temperature=0), ignore_eos=True))
+        job.close_input()
+        for event in job:
+            if isinstance(event, Finished) and event.error is not None:
+                raise event.error
+
+
+def _write_stderr(text: str) -> None:
+    os.write(2, text.encode())
+
+
+def _main(path: str, layers: str, timeout_s: str) -> None:
+    """Test the file and end the process: with 0, or ``_EXIT_KNOWN_ERROR`` for an error that the engine will meet too."""
+    import resource
+
+    signal.alarm(int(float(timeout_s)) + 1)  # in case the parent is gone
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    bindings.on_abort = lambda message: _write_stderr(message + "\n")
+    try:
+        smoke_test(Path(path), None if layers == _AUTO_LAYERS else int(layers))
+    except (LlmError, MemoryError):
+        os._exit(_EXIT_KNOWN_ERROR)
+    os._exit(0)  # without freeing the model
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,96 @@
+"""How much memory all contexts of one loaded model together may take."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import Protocol
+
+from llmcli.engine.llama import bindings, hardware
+from llmcli.models.footprint import (
+    FREE_MEMORY_SHARE,
+    context_budget_bytes,
+    max_sequence_context,
+    repacked_bytes,
+    small_context_bytes,
+)
+from llmcli.models.gguf.header import Header
+
+
+class ContextOwner(Protocol):
+    """What creates a context of the model."""
+
+    def release_idle(self) -> None:
+        """Release the context's memory unless something runs in it."""
+        ...
+
+
+class MemoryBudget:
+    """The memory that each owner's context of a model takes, and how much more is available. Thread-safe.
+
+    The bound (``footprint.process_limit_bytes``) covers the whole process. It decides how many sequences run at once and with
+    which buffers; a single sequence that the model's context allows is not refused because of it.
+    """
+
+    def __init__(self, header: Header, *, offloaded: bool = False) -> None:
+        """``offloaded``: layers are on a GPU, whose free memory llama.cpp itself determines."""
+        self._header = header
+        self._offloaded = offloaded
+        self._allocated: dict[ContextOwner, int] = {}
+        self._lock = threading.Lock()
+        self._repacked_bytes = 0 if offloaded else repacked_bytes(header, list_repacked_types())
+        self._limit_bytes = context_budget_bytes(header, header.size, self._repacked_bytes)
+        self._small_context_bytes = small_context_bytes(header)
+
+    def allocate(self, owner: ContextOwner, size: int) -> None:
+        """Record that ``owner`` created a context of ``size`` bytes."""
+        with self._lock:
+            self._allocated[owner] = size
+
+    def free(self, owner: ContextOwner) -> None:
+        """Record that ``owner`` has no context any more."""
+        with self._lock:
+            self._allocated.pop(owner, None)
+
+    def release_idle_contexts(self, owner: ContextOwner) -> None:
+        """Let all other owners release contexts in which nothing runs. Call it only where no other context is evaluated."""
+        with self._lock:
+            others = [each for each in self._allocated if each is not owner]
+        for other in others:
+            other.release_idle()
+
+    def available_bytes(self, owner: ContextOwner) -> int:
+        """Return the bytes that a context of ``owner`` may take in place of its present one.
+
+        Where no other owner has one, enough is left for a small context: interactive work may come beside bulk work.
+        """
+        with self._lock:
+            own = self._allocated.get(owner, 0)
+            others = sum(self._allocated.values()) - own
+        available = self._limit_bytes - max(others, self._small_context_bytes)
+        free = None if self._offloaded else hardware.available_memory()
+        return available if free is None else min(available, int(FREE_MEMORY_SHARE * (free + own)))
+
+    def max_context_tokens(self, kv_type: str) -> int:
+        """Return the tokens of context that one sequence may have by default.
+
+        See ``footprint.max_sequence_context``.
+        """
+        free = None if self._offloaded else hardware.available_memory()
+        return max_sequence_context(self._header, self._header.size, self._repacked_bytes, kv_type, free)
+
+
+def list_repacked_types() -> frozenset[str]:
+    """Return the types of tensors that this build of llama.cpp stores again in a layout for this processor.
+
+    As in ggml's repack.cpp and amx.cpp of llama-cpp-python 0.3.36.
+    """
+    words = bindings.system_info().replace("=", " ").split()
+    has = {name for name, value in itertools.pairwise(words) if value == "1"}
+    types = set()
+    if "REPACK" in has and has & {"AVX2", "NEON"}:
+        types |= {"Q4_0", "Q4_K", "IQ4_NL", "MXFP4"}
+        types |= {"Q2_K"} if "AVX512" in has else set()
+    if "AMX_INT8" in has:
+        types |= {"Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"}
+    return frozenset(types)

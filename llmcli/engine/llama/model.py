@@ -1,0 +1,173 @@
+"""A loaded model: its weights, its vocabulary, and what kind of memory it needs."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from llmcli.engine.llama import architecture, bindings, hardware
+from llmcli.engine.llama.memory_budget import MemoryBudget
+from llmcli.errors import BadModelFile, InternalError, OutOfMemory
+from llmcli.models.gguf.header import Header, load_checked_header
+
+ALL_GPU_LAYERS = 10_000
+
+
+class Model:
+    """Weights and vocabulary of one GGUF file. Free with ``close``; not usable afterwards.
+
+    ``header`` is what the file says; ``recurrent`` is true for models with a state that cannot be truncated (Mamba, RWKV
+    and hybrids); ``sliding_window`` is the width of the attention window in tokens, 0 for full attention.
+    ``embeds_only``: it cannot generate text.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        gpu_layers: int | None = None,
+        keep_going: Callable[[], bool],
+        on_progress: Callable[[float], None] = lambda _fraction: None,
+    ) -> None:
+        """Load ``path``. ``gpu_layers``: how many to offload, None for as many as fit; ``keep_going`` is called often.
+
+        ``on_progress`` is called as often, with the loaded fraction (0 to 1).
+
+        Raises ``BadModelFile``, ``OutOfMemory`` and ``InternalError`` with llama.cpp's own words; when ``keep_going``
+        returns False, ``InternalError`` whose detail is "cancelled".
+        """
+        self.path = path
+        self.header: Header = load_checked_header(path)
+        wrong = architecture.non_generative_reason(self.header)
+        self.embeds_only = wrong == architecture.EMBEDDING_MODEL
+        if wrong and not self.embeds_only:
+            raise BadModelFile(str(path), detail=wrong)
+        lib = bindings.lib()
+        self._lib = lib
+        self.gpu_layers = 0 if not hardware.list_gpus() else count_offload_layers(self.header, gpu_layers)
+        self.budget = MemoryBudget(self.header, offloaded=self.gpu_layers > 0)
+        """The memory that all contexts of this model together may take."""
+        recurrent_file = _has_recurrent_layers(self.header)
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = self.gpu_layers
+        # llama.cpp's AMX kernels read out of bounds for the second and later sequence of recurrent models
+        params.use_extra_bufts = not recurrent_file
+
+        def proceed(fraction: float, _data: Any) -> bool:
+            on_progress(fraction)
+            return keep_going()
+
+        progress = lib.llama_progress_callback(proceed)
+        params.progress_callback = progress
+        bindings.log.clear()
+        self.handle: Any = lib.llama_model_load_from_file(os.fsencode(path), params)
+        if not self.handle:
+            raise self._load_error(keep_going())
+        self.vocab = lib.llama_model_get_vocab(self.handle)
+        self.vocab_size = int(lib.llama_vocab_n_tokens(self.vocab))
+        self.context_length = int(lib.llama_model_n_ctx_train(self.handle))
+        self.sliding_window = int(lib.llama_model_n_swa(self.handle))
+        self.recurrent = bool(lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle))
+        if self.recurrent and not recurrent_file:  # an architecture that ``_has_recurrent_layers`` does not know yet
+            lib.llama_model_free(self.handle)
+            params.use_extra_bufts = False
+            self.handle = lib.llama_model_load_from_file(os.fsencode(path), params)
+            if not self.handle:
+                raise self._load_error(keep_going())
+            self.vocab = lib.llama_model_get_vocab(self.handle)
+        if lib.llama_model_has_encoder(self.handle) or not lib.llama_model_has_decoder(self.handle):
+            self.close()  # evaluating its decoder alone would fail an assertion
+            raise BadModelFile(str(path), detail=architecture.ENCODER_DECODER_MODEL)
+
+    def _load_error(self, keep_going: bool) -> Exception:
+        cause = bindings.log.error_summary()
+        if not keep_going:
+            return InternalError(str(self.path), detail="cancelled")
+        if any(words in cause for words in ("alloc", "out of memory", "OutOfMemory")):
+            return OutOfMemory(str(self.path), needed=self.header.size, detail=cause)
+        return BadModelFile(str(self.path), detail=cause or "llama.cpp cannot load it")
+
+    def close(self) -> None:
+        """Free the weights."""
+        if self.handle:
+            self._lib.llama_model_free(self.handle)
+            self.handle = None
+
+    def chat_template(self) -> str | None:
+        """Return the chat template that the file carries (Jinja), or None."""
+        template = self._lib.llama_model_chat_template(self.handle, None)
+        return template.decode("utf-8", "replace") if template else None
+
+    def token_attributes(self) -> list[int]:
+        """Return llama.cpp's attribute bits of every token."""
+        return list(map(self._lib.llama_vocab_get_attr, itertools.repeat(self.vocab), range(self.vocab_size)))
+
+    def token_text(self, token: int) -> str:
+        """Return the text under which the vocabulary lists ``token``."""
+        text = self._lib.llama_vocab_get_text(self.vocab, token)
+        return text.decode("utf-8", "replace") if text else ""
+
+
+class SharedModel:
+    """A model that several engines of one process may share: loaded by the first that asks, freed by ``close``."""
+
+    def __init__(self, path: Path, gpu_layers: int | None) -> None:
+        self._path = path
+        self._gpu_layers = gpu_layers
+        self._lock = threading.Lock()
+        self._model: Model | None = None
+        self.loaded_fraction = 0.0
+        """The loaded fraction, 0 to 1, as reported by llama.cpp, whichever engine loads it."""
+
+    def load(
+        self, keep_going: Callable[[], bool], on_progress: Callable[[float], None] = lambda _fraction: None
+    ) -> Model:
+        """Return the model; raises as ``Model`` at every call until it can be loaded.
+
+        ``on_progress``: see ``Model``; not called where another thread loads it.
+        """
+
+        def proceed(fraction: float) -> None:
+            self.loaded_fraction = fraction
+            on_progress(fraction)
+
+        with self._lock:
+            if self._model is None:
+                if not keep_going():
+                    raise InternalError(str(self._path), detail="cancelled")
+                self._model = Model(self._path, gpu_layers=self._gpu_layers, keep_going=keep_going, on_progress=proceed)
+            return self._model
+
+    def close(self) -> None:
+        """Free the model, which no engine uses any more."""
+        with self._lock:
+            if self._model is not None:
+                self._model.close()
+            self._model = None
+
+
+def _has_recurrent_layers(header: Header) -> bool:
+    # Every state-space or short-convolution architecture of llama.cpp carries one of these keys.
+    architecture = header.architecture
+    return architecture.startswith(("rwkv", "arwkv", "mamba")) or any(
+        f"{architecture}.{key}" in header.metadata
+        for key in ("ssm.conv_kernel", "ssm.state_size", "shortconv.l_cache", "wkv.head_size", "kda.head_dim")
+    )
+
+
+def count_offload_layers(header: Header, requested: int | None, reserve: int = 512 << 20) -> int:
+    """Return how many layers to offload: ``requested``, or as many as fit the free memory of the GPUs.
+
+    ``reserve`` bytes a device stay free for the KV cache and compute buffers. All layers are assumed to be equally large.
+    """
+    if requested is not None:
+        return requested
+    free = sum(max(0, gpu.free - reserve) for gpu in hardware.list_gpus())
+    layers = (header.block_count or 1) + 1  # the output layer counts as one
+    per_layer = max(1, header.size // layers)
+    fit = free // per_layer
+    return ALL_GPU_LAYERS if fit >= layers else int(fit)

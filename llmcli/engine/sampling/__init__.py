@@ -1,0 +1,1 @@
+"""Choosing the next token: samplers, grammars, log-probabilities."""

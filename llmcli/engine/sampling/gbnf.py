@@ -1,0 +1,185 @@
+"""Checking a grammar before llama.cpp parses it.
+
+llama.cpp prints a grammar that it cannot parse on standard error, with all of its contents, and does not survive every
+grammar: deep nesting overflows its stack, and ``"a"{3,1}`` is repeated 2**64 times. Source of the format: llama.cpp,
+``llama_grammar_parser`` in ``src/llama-grammar.cpp`` and ``grammars/README.md``.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+
+from llmcli.errors import InputError
+
+_MAX_GROUP_DEPTH = 100
+_MAX_REPETITION_RULES = 2000
+"""Rules that the repetitions of one element may generate (``MAX_REPETITION_THRESHOLD``)."""
+
+_SPACE = r"(?:[ \t]|#[^\r\n]*+)*+"
+_SPACE_OR_LINES = r"(?:[ \t\r\n]|#[^\r\n]*+)*+"
+_SPACE_PATTERNS = {False: re.compile(_SPACE), True: re.compile(_SPACE_OR_LINES)}
+_RULE_NAME = re.compile(r"[a-zA-Z0-9-]+")
+_ESCAPE = r'\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[trn\\"\[\]-])'
+_ELEMENT = re.compile(
+    rf'"(?P<text>(?:{_ESCAPE}|[^"\\])*+)"'
+    rf"|\[\^?(?P<set>(?:{_ESCAPE}|[^\]\\])*+)\]"
+    r"|!?<(?:\[[0-9]{1,9}\]>|(?P<token>[^\[>][^>]*+)>)"
+    r"|(?P<name>[a-zA-Z0-9-]+)"
+    r"|\."
+)
+_REPETITION = {
+    nested: re.compile(
+        rf"[*+?]|\{{{space}(?P<least>[0-9]{{1,9}}){space}(?P<to>,{space}(?:(?P<most>[0-9]{{1,9}}){space})?)?\}}"
+    )
+    for nested, space in ((False, _SPACE), (True, _SPACE_OR_LINES))
+}
+_ERROR_BY_CHARACTER = {
+    '"': "a text that is not closed, or an escape in it that does not exist",
+    "[": "a set of characters that is not closed, or an escape in it that does not exist",
+    "<": "what is no token",
+    "!": "what is no token",
+    "{": "what is no repetition",
+}
+
+
+@dataclass(slots=True)
+class _RuleGroup:
+    """A rule, or a group inside it, as far as it was read."""
+
+    symbols_before: int = 0
+    repeatable: bool = False
+    """The last element can be repeated."""
+    rules: int = 1
+    """Rules that the last element consists of."""
+
+
+class _GrammarChecker:
+    """Reads a grammar as llama.cpp does. Groups are counted in a list, not in the stack."""
+
+    def __init__(self, grammar: str) -> None:
+        self._text = grammar
+        self._position = 0
+        self._defined_rules: set[str] = set()
+        self._used_rules: dict[str, int] = {}
+        self._names: set[str] = set()
+        self._tokens: dict[str, None] = {}
+        self._generated_symbols = 0
+
+    def check(self) -> tuple[str, ...]:
+        """Return the tokens that are named; raises ``InputError`` where llama.cpp would refuse the grammar's form."""
+        if "\0" in self._text:  # for llama.cpp it would be the end
+            self._position = self._text.index("\0")
+            raise self._error("a null character")
+        self._advance(lines=True)
+        while self._position < len(self._text):
+            self._read_rule()
+        for name, position in self._used_rules.items():
+            if name not in self._defined_rules:
+                self._position = position
+                raise self._error(f"there is no rule {name}")
+        return tuple(self._tokens)
+
+    def _error(self, what: str) -> InputError:
+        line = self._text.count("\n", 0, self._position) + 1
+        return InputError("grammar", detail=f"line {line}: {what}")
+
+    @property
+    def _next_character(self) -> str:
+        return self._text[self._position : self._position + 1]
+
+    @property
+    def _symbol_count(self) -> int:
+        return len(self._names) + self._generated_symbols
+
+    def _advance(self, count: int = 0, *, lines: bool) -> None:
+        """Skip ``count`` characters and the space that follows."""
+        found = _SPACE_PATTERNS[lines].match(self._text, self._position + count)
+        assert found is not None  # it may be empty
+        self._position = found.end()
+
+    def _read_rule(self) -> None:
+        found = _RULE_NAME.match(self._text, self._position)
+        if found is None:
+            raise self._error("the name of a rule is missing")
+        self._defined_rules.add(found.group())
+        self._names.add(found.group())
+        self._advance(len(found.group()), lines=False)
+        if not self._text.startswith("::=", self._position):
+            raise self._error(f"::= is missing after {found.group()}")
+        self._advance(3, lines=True)
+        self._read_alternatives()
+        if self._next_character and self._next_character not in "\r\n":
+            raise self._error(
+                _ERROR_BY_CHARACTER.get(self._next_character, f"{self._next_character!r} has no meaning here")
+            )
+        self._advance(lines=True)
+
+    def _read_alternatives(self) -> None:
+        groups = [_RuleGroup()]
+        while self._next_character:
+            group, nested = groups[-1], len(groups) > 1
+            element = _ELEMENT.match(self._text, self._position)
+            if element is not None:
+                self._record_element(element)
+                group.repeatable, group.rules = element["text"] != "" and element["set"] != "", 1
+                self._advance(len(element.group()), lines=nested)
+            elif self._next_character == "(":
+                if len(groups) > _MAX_GROUP_DEPTH:
+                    raise self._error(f"groups are nested more than {_MAX_GROUP_DEPTH} deep")
+                groups.append(_RuleGroup(self._symbol_count))
+                self._generated_symbols += 1
+                self._advance(1, lines=True)
+            elif self._next_character == ")" and nested:
+                count = self._symbol_count - groups.pop().symbols_before
+                groups[-1].repeatable, groups[-1].rules = True, max(1, count)
+                self._advance(1, lines=len(groups) > 1)
+            elif self._next_character == "|":
+                group.repeatable, group.rules = False, 1
+                self._advance(1, lines=True)
+            elif (repetition := _REPETITION[nested].match(self._text, self._position)) is not None:
+                self._count_repetition(group, repetition)
+                self._advance(len(repetition.group()), lines=nested)
+            else:
+                break
+        if len(groups) > 1:
+            raise self._error(_ERROR_BY_CHARACTER.get(self._next_character, "a group is not closed"))
+
+    def _record_element(self, element: re.Match[str]) -> None:
+        if element["name"]:
+            self._used_rules.setdefault(element["name"], self._position)
+            self._names.add(element["name"])
+        elif element["token"]:
+            self._tokens[f"<{element['token']}>"] = None
+
+    def _count_repetition(self, group: _RuleGroup, repetition: re.Match[str]) -> None:
+        """Count the rules that a repetition generates, as llama.cpp does."""
+        if not group.repeatable:
+            raise self._error(f"{repetition.group()[0]} has nothing to repeat")
+        sign = repetition.group()
+        least: int = {"*": 0, "+": 1, "?": 0}[sign] if repetition["least"] is None else int(repetition["least"])
+        most: int | None = {"*": None, "+": None, "?": 1}[sign] if repetition["least"] is None else least
+        if repetition["to"]:
+            most = int(repetition["most"]) if repetition["most"] else None
+        if most is not None and most < least:
+            raise self._error(f"a repetition from {least} to {most}")
+        if most is not None and most > _MAX_REPETITION_RULES:
+            most = None
+        rules = group.rules * (most or least or 1)
+        if least > _MAX_REPETITION_RULES or rules >= _MAX_REPETITION_RULES:
+            raise self._error("too many repetitions")
+        optional = 1 if most is None else most - least
+        self._generated_symbols += optional
+        group.rules = rules
+        group.repeatable = least > 0 or optional > 0
+
+
+@functools.lru_cache(maxsize=8)
+def check_grammar(grammar: str) -> tuple[str, ...]:
+    """Return the tokens that a grammar names, like ``<think>``, which the model must have.
+
+    Raises ``InputError``, with the line, for a grammar that llama.cpp would not parse. llama.cpp itself checks the rules
+    together, and logs the errors: that there is a rule ``root``, and none that begins with itself.
+    """
+    return _GrammarChecker(grammar).check()

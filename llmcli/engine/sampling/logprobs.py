@@ -1,0 +1,41 @@
+"""Log-probabilities from logits."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from llmcli.engine.llama import bindings
+
+
+def token_logprobs(context: Any, index: int, tokens: list[int]) -> list[float]:
+    """Return the natural-log probabilities of ``tokens`` under the logits of batch position ``index``.
+
+    log softmax: logit - (max + log(sum(exp(logit - max)))), summed in double precision.
+    """
+    logits, total = _read_logits(context, index)
+    return [float(logits[token] - total) for token in tokens]
+
+
+def top_logprobs(context: Any, index: int, count: int) -> list[tuple[int, float]]:
+    """Return the ``count`` likeliest tokens at batch position ``index`` with their log-probabilities, in this order."""
+    import numpy as np
+
+    logits, total = _read_logits(context, index)
+    count = min(count, len(logits))
+    if not count:
+        return []
+    found = np.argpartition(-logits, count - 1)[:count]
+    return [(int(token), float(logits[token] - total)) for token in found[np.argsort(-logits[found], kind="stable")]]
+
+
+def _read_logits(context: Any, index: int) -> tuple[Any, Any]:
+    """Return the logits of a batch position (float64, of the vocabulary's size) and the logarithm of their softmax's sum."""
+    import numpy as np
+
+    lib = bindings.lib()
+    row = lib.llama_get_logits_ith(context, index)
+    size = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(lib.llama_get_model(context)))
+    logits = np.ctypeslib.as_array(ctypes.cast(row, ctypes.POINTER(ctypes.c_float)), (size,)).astype(np.float64)
+    highest = logits.max()
+    return logits, highest + np.log(np.exp(logits - highest).sum())

@@ -1,0 +1,63 @@
+"""Which sequences an evaluation serves, and when aborting it costs the others hardly anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
+
+from llmcli.engine.sequences.sequence import Sequence
+
+_ABANDONED_SHARE = 0.9
+"""The part of an evaluation that must have become useless before it is aborted at the cost of the rest."""
+
+
+class Evaluation:
+    """The current evaluation: ``shares`` are its sequences and their tokens. Other threads may call it.
+
+    Where the memory cannot be rolled back, an abort clears it, so that all ``running`` sequences lose their state. A
+    sequence that lost its last evaluation to an abort does not lose the next one too: otherwise clients that come and go
+    could keep it from ever ending.
+    """
+
+    def __init__(
+        self, shares: SequenceOf[tuple[Sequence, int]], running: SequenceOf[Sequence], *, can_roll_back: bool
+    ) -> None:
+        self._shares = list(shares)
+        self._ending_indices: set[int] = set()
+        self._num_checked = 0
+        self._abandoned = False
+        if not can_roll_back:
+            present = {id(sequence) for sequence, _ in shares}
+            self._shares += [(sequence, 1) for sequence in running if id(sequence) not in present]
+        total = sum(count for _, count in self._shares)
+        protected = not can_roll_back or any(sequence.lost_last_step for sequence, _ in shares)
+        self._abort_threshold = total if protected else _ABANDONED_SHARE * total
+        self.expires_at = self._compute_expiry()
+        """When nearly all of it is past its deadline, in ``time.monotonic()`` seconds; None: never."""
+
+    def is_only_for(self, should_end: Callable[[Sequence], bool]) -> bool:
+        """Tell whether nearly all of it is for sequences that should end, those of earlier calls included.
+
+        Each of many clients that leave at once has only a small share.
+        """
+        self._ending_indices.update(number for number, (sequence, _) in enumerate(self._shares) if should_end(sequence))
+        return sum(self._shares[number][1] for number in self._ending_indices) >= self._abort_threshold
+
+    def is_abandoned(self, cancelled: SequenceOf[Callable[[Sequence], bool]]) -> bool:
+        """Tell whether ``is_only_for`` holds for the predicates in ``cancelled``, a list that grows between calls.
+
+        It may hold cancellations from before the evaluation began: creating a context for it takes long.
+        """
+        while not self._abandoned and self._num_checked < len(cancelled):
+            self._abandoned = self.is_only_for(cancelled[self._num_checked])
+            self._num_checked += 1
+        return self._abandoned
+
+    def _compute_expiry(self) -> float | None:
+        expired = 0
+        deadlines = ((s.request.deadline, count) for s, count in self._shares if s.request.deadline is not None)
+        for deadline, count in sorted(deadlines):
+            expired += count
+            if expired >= self._abort_threshold:
+                return deadline
+        return None

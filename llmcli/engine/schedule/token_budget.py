@@ -1,0 +1,41 @@
+"""How many prompt tokens a step may evaluate: fewer while other sequences wait for its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as SequenceOf
+
+from llmcli.engine.llama.compute_thread import LONG_STEP_S
+from llmcli.engine.sequences.sequence import Sequence
+
+INTERACTIVE_STALL_S = 0.4
+"""Seconds for which a step may hold up interactive sequences that are decoding."""
+BULK_STALL_S = 1.0
+_INITIAL_PREFILL_TOKENS = 128
+"""Prompt tokens of a step that others wait for, before their duration is known."""
+_MIN_PREFILL_TOKENS = 16
+_EFFICIENT_PREFILL_TOKENS = 64
+"""Prompt tokens of a chunk whose tokens take hardly longer than those of a larger one."""
+
+
+class TokenBudget:
+    """Measures prompt tokens: the last ones took ``token_s`` seconds each, None before the first."""
+
+    def __init__(self) -> None:
+        self.token_s: float | None = None
+
+    def record(self, token_s: float) -> None:
+        """Record the seconds that a token of a step with prompts took."""
+        self.token_s = token_s if self.token_s is None else 0.5 * (self.token_s + token_s)
+
+    def prefill_tokens(self, runnable: SequenceOf[Sequence], longest_s: float, capacity: int) -> int:
+        """Return the prompt tokens of a step that may take about ``longest_s`` seconds, ``capacity`` at most."""
+        decoding = [sequence for sequence in runnable if sequence.is_decoding]
+        waited_for = bool(decoding) or longest_s < LONG_STEP_S
+        if not self.token_s:
+            return _INITIAL_PREFILL_TOKENS if waited_for else capacity
+        bound_s = longest_s
+        if decoding:
+            interactive = any(sequence.is_interactive for sequence in decoding)
+            bound_s = min(bound_s, INTERACTIVE_STALL_S if interactive else BULK_STALL_S)
+        least = _MIN_PREFILL_TOKENS if waited_for else _EFFICIENT_PREFILL_TOKENS
+        return int(max(least, min(capacity, bound_s / self.token_s)))

@@ -1,0 +1,132 @@
+"""From the bytes of generated tokens to text: UTF-8 decoding, reasoning, stop strings.
+
+``OutputProcessor`` is a chain of three small parts; the pieces that it returns concatenate to the final text exactly.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+
+
+class Utf8Decoder:
+    """Bytes of tokens to text, holding back characters that are not complete yet."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, data: bytes) -> str:
+        """Return the characters that ``data`` completes."""
+        return self._decoder.decode(data)
+
+    def flush(self) -> str:
+        """Return what is left; an incomplete character becomes U+FFFD."""
+        return self._decoder.decode(b"", final=True)
+
+
+def partial_match_length(text: str, needles: Sequence[str]) -> int:
+    """Return the length of the longest suffix of ``text`` that is a proper prefix of one of ``needles``."""
+    longest = min(len(text), max((len(needle) for needle in needles), default=1) - 1)
+    for length in range(longest, 0, -1):
+        tail = text[-length:]
+        if any(len(needle) > length and needle.startswith(tail) for needle in needles):
+            return length
+    return 0
+
+
+class StopStringMatcher:
+    """Finds the first stop string in a stream and never returns a part of it."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = [stop for stop in stops if stop]
+        self._pending_text = ""
+        self.stopped = False
+
+    def feed(self, text: str) -> str:
+        """Return what is safe to show; sets ``stopped`` when a stop string is complete and drops what follows."""
+        if self.stopped:
+            return ""
+        if not self._stops:
+            return text
+        text = self._pending_text + text
+        # the one that is complete first, so that the answer does not depend on token boundaries; then the longest
+        found = [(index + len(stop), index) for stop in self._stops if (index := text.find(stop)) >= 0]
+        if found:
+            self.stopped = True
+            self._pending_text = ""
+            return text[: min(found)[1]]
+        keep = partial_match_length(text, self._stops)
+        self._pending_text = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+    def flush(self) -> str:
+        """Return the text that was held back: the answer ended, so it was no stop string."""
+        text, self._pending_text = self._pending_text, ""
+        return "" if self.stopped else text
+
+
+class ReasoningParser:
+    """Splits a stream into reasoning and answer at the template's own tags."""
+
+    def __init__(self, tags: tuple[str, str] | None, *, inside: bool) -> None:
+        self._tags = tags
+        self._in_reasoning = inside
+        self._pending_text = ""
+        self._before_answer = True  # an opening tag may still come; white space before it is dropped
+
+    def feed(self, text: str, *, last: bool = False) -> tuple[str, str]:
+        """Return the (reasoning, answer) that is certain so far; with ``last`` all of it."""
+        if self._tags is None:
+            return "", text
+        reasoning, answer = "", ""
+        text, self._pending_text = self._pending_text + text, ""
+        while text:
+            tag = self._tags[1] if self._in_reasoning else self._tags[0]
+            before, found, after = text.partition(tag)
+            if found and (self._in_reasoning or (self._before_answer and not before.strip())):
+                reasoning += before if self._in_reasoning else ""
+                self._in_reasoning = not self._in_reasoning
+                self._before_answer = not self._in_reasoning
+                text = after
+                continue
+            if self._in_reasoning:
+                keep = 0 if last else partial_match_length(text, [tag])
+                reasoning += text[: len(text) - keep]
+                self._pending_text = text[len(text) - keep :]
+                break
+            if self._before_answer and not last and tag.startswith(text.lstrip()):
+                self._pending_text = text  # white space, or the start of an opening tag
+                break
+            answer += text.lstrip("\n") if self._before_answer and self._tags else text
+            self._before_answer = False
+            break
+        return reasoning, answer
+
+
+class OutputProcessor:
+    """Token bytes in, (reasoning, answer) out."""
+
+    def __init__(self, stops: Sequence[str], tags: tuple[str, str] | None, *, inside: bool, lstrip: bool) -> None:
+        """``lstrip``: the first piece begins with the space that SentencePiece models put before a text."""
+        self._decoder = Utf8Decoder()
+        self._reasoning_parser = ReasoningParser(tags, inside=inside)
+        self._stop_matcher = StopStringMatcher(stops)
+        self._lstrip = lstrip
+
+    @property
+    def stopped(self) -> bool:
+        """A stop string was complete."""
+        return self._stop_matcher.stopped
+
+    def feed(self, data: bytes) -> tuple[str, str]:
+        """Process the bytes of one token; returns (reasoning, answer)."""
+        text = self._decoder.feed(data)
+        if self._lstrip and text:
+            text, self._lstrip = text.removeprefix(" "), False
+        reasoning, answer = self._reasoning_parser.feed(text)
+        return reasoning, self._stop_matcher.feed(answer)
+
+    def flush(self) -> tuple[str, str]:
+        """Return the rest at the end."""
+        reasoning, answer = self._reasoning_parser.feed(self._decoder.flush(), last=True)
+        return reasoning, self._stop_matcher.feed(answer) + self._stop_matcher.flush()

@@ -1,0 +1,196 @@
+"""Text to tokens and back: control tokens come from the template only, never from untrusted text.
+
+The text of a user, a file or a model may contain the text of a control token (``<|im_end|>``). Before the chat template
+is rendered, ``escape_control_tokens`` puts a private-use character into every such text; the rendered prompt is then
+split at the control tokens that are left, which can only come from the template, and the character is removed from the
+plain runs, which are tokenized with special tokens disabled.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import re
+from collections.abc import Iterable, Sequence
+
+from llmcli.engine.llama import bindings
+from llmcli.engine.llama.model import Model
+from llmcli.engine.text.token_bound import TokenBound
+from llmcli.errors import ContextOverflow
+
+_ATTR_UNKNOWN, _ATTR_CONTROL, _ATTR_LSTRIP, _ATTR_RSTRIP = 1 << 0, 1 << 3, 1 << 7, 1 << 8
+_PRIVATE_USE = range(0xE000, 0xF900)
+_MAX_CACHED_RUNS = 256
+_MAX_CACHED_RUN_CHARACTERS = 1024
+"""Characters of a run of text whose tokens are cached: thousands of prompts share instructions and examples."""
+LONG_TEXT_CHARACTERS = 65_536
+"""Characters from which on tokenizing a text takes noticeable time."""
+
+
+class Tokenizer:
+    """The vocabulary of one model. Safe to use from several threads: it only reads."""
+
+    def __init__(self, model: Model) -> None:
+        lib = bindings.lib()
+        self._lib = lib
+        self._vocab = model.vocab
+        self._model = model  # keeps the vocabulary alive
+        self.control_tokens: dict[str, int] = {}
+        self._strip_flags: dict[int, int] = {}
+        for token, attributes in enumerate(model.token_attributes()):
+            # tokens that llama.cpp parses only when special tokens are enabled (tokenizer_st_partition)
+            if attributes & (_ATTR_CONTROL | _ATTR_UNKNOWN):
+                text = model.token_text(token)
+                if len(text) > 1:  # one character could not be told from the same character of a text
+                    self.control_tokens[text] = token
+                    self._strip_flags[token] = attributes & (_ATTR_LSTRIP | _ATTR_RSTRIP)
+        self._control_pattern = self._escape_pattern = _compile_alternatives(self.control_tokens)
+        self.bos: int | None = _token_or_none(lib.llama_vocab_bos(model.vocab))
+        self.eos: int | None = _token_or_none(lib.llama_vocab_eos(model.vocab))
+        self._add_bos = bool(lib.llama_vocab_get_add_bos(model.vocab)) and self.bos is not None
+        self.adds_space_prefix = model.header.metadata.get("tokenizer.ggml.add_space_prefix") is True
+        """SentencePiece models put a space before a text; the first token of an answer contains it."""
+        self._eog_cache: dict[int, bool] = {}
+        self._piece_cache: dict[int, bytes] = {}
+        self._cached_encode = functools.lru_cache(_MAX_CACHED_RUNS)(self.encode)
+        self._buffer = ctypes.create_string_buffer(1024)
+
+    def encode(self, text: str) -> list[int]:
+        """Tokenize ``text`` without parsing control tokens; no BOS is added."""
+        data = text.encode("utf-8", "replace")
+        capacity = len(data) + 8
+        while True:
+            tokens = (ctypes.c_int32 * capacity)()
+            count = self._lib.llama_tokenize(self._vocab, data, len(data), tokens, capacity, False, False)
+            if count >= 0:
+                return tokens[:count]
+            capacity = -count
+
+    @functools.cached_property
+    def _token_bound(self) -> TokenBound:
+        return TokenBound(self._model)
+
+    def check_length(self, text: str, limit: int) -> None:
+        """Raise ``ContextOverflow`` for a text that has more than ``limit`` tokens by its bytes alone.
+
+        A text that passes may still have more.
+        """
+        self._check_lower_bound(((text, None),), "", limit)
+
+    def check_prompt_length(self, prompt: str, mark: str, limit: int) -> None:
+        """Do as ``check_length`` for a rendered prompt that ``encode_rendered`` would tokenize."""
+        self._check_lower_bound(self._split_at_controls(prompt), mark, limit)
+
+    def _check_lower_bound(self, runs: Iterable[tuple[str, int | None]], mark: str, limit: int) -> None:
+        lower_bound = 0
+        for run, control in runs:
+            lower_bound += control is not None
+            if len(run) > LONG_TEXT_CHARACTERS:
+                lower_bound += self._token_bound.lower_bound(run.replace(mark, "") if mark else run, limit)
+        if lower_bound > limit:
+            raise ContextOverflow(tokens=lower_bound, context=limit, at_least=True)
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """Tokenize a text for the model to continue: as text, after the BOS of models that use one."""
+        return [*([self.bos] if self._add_bos and self.bos is not None else []), *self.encode(text)]
+
+    def encode_special(self, text: str) -> list[int]:
+        """Tokenize a text as text, with the tokens around it that the model was trained with (BOS, EOS, CLS, SEP)."""
+        data = text.encode("utf-8", "replace")
+        capacity = len(data) + 8
+        while True:
+            tokens = (ctypes.c_int32 * capacity)()
+            count = self._lib.llama_tokenize(self._vocab, data, len(data), tokens, capacity, True, False)
+            if count >= 0:
+                return tokens[:count]
+            capacity = -count
+
+    def escape_control_tokens(self, texts: Sequence[str], template: str) -> tuple[list[str], str]:
+        """Return ``texts`` with a private-use character inside every control-token text, and that character."""
+        used = set().union(*map(set, (*texts, *self.control_tokens)), template)
+        mark = next(chr(code) for code in _PRIVATE_USE if chr(code) not in used)
+        return [self._escape_text(text, mark) for text in texts], mark
+
+    def _escape_text(self, text: str, mark: str) -> str:
+        if self._escape_pattern is None:
+            return text
+        while True:  # escaping one text may leave another that overlapped it
+            escaped = self._escape_pattern.sub(lambda match: match[0][0] + mark + match[0][1:], text)
+            if escaped == text or self._escape_pattern.search(escaped) is None:
+                return escaped
+            text = escaped
+
+    def encode_rendered(self, prompt: str, mark: str) -> list[int]:
+        """Tokenize a rendered prompt: control tokens are parsed, ``mark`` is removed, the rest is plain text."""
+        tokens: list[int] = []
+        for run, control in self._split_at_controls(prompt):
+            if run:
+                text = run.replace(mark, "")
+                tokens += self._cached_encode(text) if len(text) <= _MAX_CACHED_RUN_CHARACTERS else self.encode(text)
+            if control is not None:
+                tokens.append(control)
+        if self._add_bos and tokens[:1] != [self.bos]:
+            tokens.insert(0, self.bos or 0)
+        return tokens
+
+    def _split_at_controls(self, prompt: str) -> Iterable[tuple[str, int | None]]:
+        """Yield (plain run, control token after it), white space stripped as the token's attributes demand."""
+        start, strip_next = 0, False
+        matches = self._control_pattern.finditer(prompt) if self._control_pattern is not None else ()
+        for match in matches:
+            token = self.control_tokens[match[0]]
+            run = prompt[start : match.start()]
+            run = run.lstrip() if strip_next else run
+            yield (run.rstrip() if self._strip_flags[token] & _ATTR_LSTRIP else run), token
+            strip_next = bool(self._strip_flags[token] & _ATTR_RSTRIP)
+            start = match.end()
+        rest = prompt[start:]
+        yield (rest.lstrip() if strip_next else rest), None
+
+    def is_eog(self, token: int) -> bool:
+        """Return whether ``token`` ends a generation."""
+        known = self._eog_cache.get(token)
+        if known is None:
+            known = self._eog_cache[token] = bool(self._lib.llama_vocab_is_eog(self._vocab, token))
+        return known
+
+    def token_to_piece(self, token: int) -> bytes:
+        """Return the bytes of ``token``; control tokens have none. They may end inside a character."""
+        known = self._piece_cache.get(token)
+        if known is None:
+            length = self._lib.llama_token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, False)
+            if length < 0:
+                buffer = ctypes.create_string_buffer(-length)
+                length = self._lib.llama_token_to_piece(self._vocab, token, buffer, -length, 0, False)
+                known = buffer.raw[:length]
+            else:
+                known = self._buffer.raw[:length]
+            self._piece_cache[token] = known
+        return known
+
+    def register_tags(self, tags: Iterable[str]) -> None:
+        """Register the tags at which output is split: those that are control tokens keep their text as bytes.
+
+        In untrusted text they are escaped like control tokens, since templates split messages at them.
+        """
+        for tag in tags:
+            if tag in self.control_tokens:
+                self._piece_cache[self.control_tokens[tag]] = tag.encode()
+        self._escape_pattern = _compile_alternatives((*self.control_tokens, *tags))
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Return the text of ``tokens``; bytes that are no UTF-8 become U+FFFD."""
+        return b"".join(map(self.token_to_piece, tokens)).decode("utf-8", "replace")
+
+
+def _compile_alternatives(texts: Iterable[str]) -> re.Pattern[str] | None:
+    """Match any of ``texts``, the longest first; only positions with a possible first character are tried."""
+    ordered = sorted(texts, key=len, reverse=True)
+    if not ordered:
+        return None
+    first = "".join(re.escape(character) for character in sorted({text[0] for text in ordered}))
+    return re.compile(f"(?=[{first}])(?:{'|'.join(map(re.escape, ordered))})")
+
+
+def _token_or_none(token: int) -> int | None:
+    return token if token >= 0 else None

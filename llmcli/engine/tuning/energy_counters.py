@@ -1,0 +1,68 @@
+"""The energy that the processor packages used, from the counters of Linux powercap.
+
+Interface: Documentation/power/powercap/powercap.rst of Linux. Each zone is a directory with ``name``, ``energy_uj`` (a
+counter in microjoules) and ``max_energy_range_uj`` (where the counter wraps to 0). Only the zones of packages count:
+their sub-zones (cores, uncore, memory) are parts of them, and "psys" includes all of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+POWERCAP_DIR = Path("/sys/class/powercap")
+_ZONE_PATTERN = "intel-rapl:*"  # AMD's processors are listed under this name too
+_PACKAGE_PREFIX = "package-"
+_JOULES_PER_MICROJOULE = 1e-6
+
+
+class EnergyMeter:
+    """Counts the joules of all packages since its creation, those of other processes included.
+
+    A counter wraps to 0 after 65 to 262 kJ (an hour at 70 W, or less). One wrap between two calls of ``read_joules`` is
+    detected, more are not: call it periodically in a longer measurement.
+    """
+
+    def __init__(self, root: Path = POWERCAP_DIR) -> None:
+        """``root`` is the directory of the zones. Raises nothing: without readable counters ``read_joules`` returns None."""
+        self._zones = _find_packages(root)
+        self._last = _read_counters(self._zones)
+        self._microjoules = 0
+
+    def read_joules(self) -> float | None:
+        """Return the joules since the creation; always None once a package could not be read."""
+        now = None if self._last is None else _read_counters(self._zones)
+        if self._last is not None and now is not None:
+            for (count, span), (before, _) in zip(now, self._last, strict=True):
+                self._microjoules += count - before if count >= before else count - before + span
+        self._last = now
+        return None if now is None else self._microjoules * _JOULES_PER_MICROJOULE
+
+
+def _find_packages(root: Path) -> list[Path]:
+    try:
+        zones = sorted(root.glob(_ZONE_PATTERN))
+    except OSError:
+        return []
+    names = {zone: _read_text(zone / "name") for zone in zones}
+    if None in names.values():  # it may be a package
+        return []
+    return [zone for zone, name in names.items() if str(name).startswith(_PACKAGE_PREFIX)]
+
+
+def _read_counters(zones: list[Path]) -> list[tuple[int, int]] | None:
+    """Return (counter, where it wraps) of each zone in microjoules; None unless all can be read."""
+    found = [(_read_number(zone / "energy_uj"), _read_number(zone / "max_energy_range_uj")) for zone in zones]
+    read = [(count, span) for count, span in found if count is not None and span is not None]
+    return read if zones and len(read) == len(found) else None
+
+
+def _read_number(path: Path) -> int | None:
+    text = _read_text(path) or ""
+    return int(text) if text.isdecimal() and len(text) <= 20 else None  # noqa: PLR2004 (the digits of 64 bits)
+
+
+def _read_text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None

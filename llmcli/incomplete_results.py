@@ -1,0 +1,69 @@
+"""Why a result is incomplete. A task puts such an error into its ``Result``; only ``EmptyAnswer`` ends an item.
+
+LlmError
+|- EmptyAnswer              1   the answer was empty, also after a retry
+`- PartialError             3
+   |- AnswerTruncated           (at a limit that the user did not set)
+   |- IncompleteOutput          (some segments are unchanged)
+   `- PartsMissing              (of the input, in a summary)
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from llmcli.errors import LlmError, PartialError
+from llmcli.frozen_dataclass import frozen
+
+
+class EmptyAnswer(LlmError):
+    """The model answered nothing about ``subject``; ``limit`` as in ``Finished`` where one left no room for an answer."""
+
+    def __init__(self, subject: str = "", *, limit: str | None = None) -> None:
+        super().__init__(subject)
+        self.limit = limit
+
+
+class AnswerTruncated(PartialError):
+    """An answer was cut by a limit that the user did not set; ``limit`` as in ``Finished``."""
+
+    type_name = "AnswerCut"  # the class's former name: scripts match on it
+
+    def __init__(self, *, limit: str | None = None) -> None:
+        super().__init__()
+        self.limit = limit
+
+
+class IncompleteOutput(PartialError):
+    """Of ``total`` segments ``unfinished`` are unchanged; ``limited``: a limit set by the user cut answers about them."""
+
+    type_name = "LeftUndone"  # the class's former name: scripts match on it
+
+    def __init__(self, *, unfinished: int, total: int, limited: bool = False) -> None:
+        super().__init__()
+        self.unfinished = unfinished
+        self.total = total
+        self.limited = limited
+
+
+@frozen
+class MissingPart:
+    """A part of a document that its summary lacks, or has only the beginning of (``reason`` "cut").
+
+    Lines count from 1. ``part`` of ``parts`` of the ``stage``: 0 is the document, later ones are the summaries of parts.
+    """
+
+    first_line: int
+    last_line: int
+    part: int
+    parts: int
+    stage: int
+    reason: Literal["empty", "cut"]
+
+
+class PartsMissing(PartialError):
+    """The summary of ``subject`` lacks ``parts`` of it."""
+
+    def __init__(self, subject: str, parts: tuple[MissingPart, ...]) -> None:
+        super().__init__(subject)
+        self.parts = parts

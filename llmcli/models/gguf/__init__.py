@@ -1,0 +1,1 @@
+"""Reading and checking the headers of GGUF files."""

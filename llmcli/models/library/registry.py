@@ -1,0 +1,228 @@
+"""What llm remembers about models: checked hashes, what names meant, imports, aliases, defaults. One JSON file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from llmcli import private_files
+from llmcli.errors import MissingError, OutputError
+from llmcli.frozen_dataclass import frozen
+from llmcli.models.paths import translate_read_errors, translate_write_errors
+
+_SECTIONS: dict[str, type] = {
+    "files": dict,
+    "names": dict,
+    "imports": str,
+    "origins": str,
+    "defaults": str,
+    "aliases": str,
+}
+"""Sections, and what their entries are."""
+
+
+@frozen
+class FileRecord:
+    """A file whose SHA-256 was checked when it had this size (bytes) and time of modification; and its header's facts.
+
+    ``announced``: so its source said, though its name does not. ``damaged``: it was found changed; then ``sha256`` is
+    what it should have.
+    """
+
+    size: int
+    mtime_ns: int
+    sha256: str
+    quantization: str | None = None
+    architecture: str | None = None
+    context: int | None = None
+    announced: bool = False
+    damaged: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ``TypeError`` for what a damaged registry may hold."""
+        texts, truths = (self.sha256, self.quantization, self.architecture), (self.announced, self.damaged)
+        if not all(isinstance(text, str | None) for text in texts):
+            raise TypeError("expected texts")
+        if not isinstance(self.context, int | None) or not all(isinstance(truth, bool) for truth in truths):
+            raise TypeError("expected a number and truths")
+
+
+class ModelRegistry:
+    """The file at ``path``. Read once, at the first question; written by replacement, so readers see whole files.
+
+    A damaged file counts as an empty one; the next change puts it aside. One that is there and cannot be read is an error
+    of all questions and changes: what the user chose stands in it, and would be lost. So all raise ``MissingError``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.broken_path = path.with_name(path.name + ".broken")
+        self.was_damaged = False
+        """Whether the file was damaged when it was read."""
+        self._data: dict[str, dict[str, Any]] | None = None
+
+    @property
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """The sections: files, names, imports, origins (of copies), defaults (by verb, "" for all others), aliases."""
+        if self._data is None:
+            self._data, whole = self._read_sections()
+            self.was_damaged = not whole
+        return self._data
+
+    def damaged_file(self) -> Path | None:
+        """Return the damaged file, or the one that was put aside; None when there is none."""
+        _, whole = self._read_sections()
+        return self.path if not whole else self.broken_path if private_files.exists(self.broken_path) else None
+
+    def _read_sections(self) -> tuple[dict[str, dict[str, Any]], bool]:
+        """Return the sections, with the entries that can be some, and whether the file is whole or not there."""
+        content, loaded = self._read_bytes(), None
+        if content is None:
+            return {name: {} for name in _SECTIONS}, True
+        with suppress(ValueError, RecursionError):
+            loaded = json.loads(content)
+        found = loaded if isinstance(loaded, dict) else {}
+        sections = {name: found.get(name, {}) for name in _SECTIONS}
+        kept = {
+            name: {key: entry for key, entry in section.items() if isinstance(entry, _SECTIONS[name])}
+            if isinstance(section, dict)
+            else {}
+            for name, section in sections.items()
+        }
+        return kept, isinstance(loaded, dict) and kept == sections
+
+    def _read_bytes(self) -> bytes | None:
+        with translate_read_errors(self.path), suppress(FileNotFoundError, NotADirectoryError):
+            return self.path.read_bytes()
+        return None
+
+    def update(
+        self, change: Callable[[dict[str, dict[str, Any]]], None], before: Callable[[], None] = lambda: None
+    ) -> None:
+        """Apply ``change`` to the newest contents and write them. Raises ``OutputError``, and what ``before`` raises.
+
+        ``before`` is done when the new contents lie ready on the disk; where it fails nothing is changed.
+        """
+        with translate_write_errors(self.path):
+            private_files.make_directory(self.path.parent)
+            beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+            with _hold_lock(self.path.with_suffix(".lock")), _delete_afterwards(beside):
+                data, whole = self._read_sections()
+                change(data)
+                private_files.write_file(beside, json.dumps(data, indent=1, ensure_ascii=False).encode())
+                before()
+                if not whole:
+                    self.path.replace(self.broken_path)
+                beside.replace(self.path)
+                self._data = data
+
+    def current_record(self, path: Path) -> FileRecord | None:
+        """Return what is known about the file at ``path``, None when it has changed since."""
+        known = self.last_record(path)
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        return known if known and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns) else None
+
+    def last_record(self, path: Path) -> FileRecord | None:
+        """Return what was known about the file at ``path``, however it looks now."""
+        fields = self.sections["files"].get(os.path.realpath(path))
+        try:
+            return FileRecord(**fields) if fields else None
+        except TypeError:  # written by a version with other fields
+            return None
+
+    def known_hashes(self) -> set[str | None]:
+        """Return the hashes of all files that are known."""
+        return {
+            fields.get("sha256") for fields in self.sections["files"].values() if isinstance(fields.get("sha256"), str)
+        }
+
+    def forget_file(self, path: Path) -> None:
+        """Forget what was known about the file at ``path``. Raises ``OutputError``."""
+        real = os.path.realpath(path)
+        if real in self.sections["files"]:
+            self.update(lambda data: data["files"].pop(real, None) and None)
+
+    def save_records(
+        self, records: Mapping[Path, FileRecord], names: Mapping[str, dict[str, Any]] | None = None
+    ) -> None:
+        """Keep what was found out. Where the registry cannot be written nothing is lost but the time to hash again."""
+        files = {os.path.realpath(path): asdict(record) for path, record in records.items()}
+
+        def change(data: dict[str, dict[str, Any]]) -> None:
+            data["files"].update(files)
+            data["names"].update(names or {})
+
+        with suppress(MissingError, OutputError):
+            self.update(change)
+
+    def forget_models(self, paths: Collection[Path], names: Collection[str], delete: Callable[[], None]) -> None:
+        """Forget the files at ``paths``, their names and imports, and ``names`` as imports, aliases and defaults.
+
+        The files go first, by ``delete``; where that fails nothing is forgotten. A process that is killed between the
+        two leaves names of what is gone, as a new pull of it wants them, and not a file that nobody finds any more.
+        Raises ``OutputError``.
+        """
+        gone = {str(path) for path in paths} | {os.path.realpath(path) for path in paths}
+
+        def change(data: dict[str, dict[str, Any]]) -> None:
+            data["files"] = {path: fields for path, fields in data["files"].items() if path not in gone}
+            data["names"] = {name: fields for name, fields in data["names"].items() if fields.get("path") not in gone}
+            data["imports"] = {n: path for n, path in data["imports"].items() if path not in gone and n not in names}
+            data["origins"] = {name: path for name, path in data["origins"].items() if name not in names}
+            data["defaults"] = {use: name for use, name in data["defaults"].items() if name not in names}
+            data["aliases"] = {n: name for n, name in data["aliases"].items() if n not in names and name not in names}
+
+        self.update(change, delete)
+
+    def forget_missing_files(self) -> None:
+        """Forget files that are not there any more, and that names meant them. Raises ``OutputError``."""
+
+        def change(data: dict[str, dict[str, Any]]) -> None:
+            data["files"] = {path: known for path, known in data["files"].items() if not _is_missing(path)}
+            data["names"] = {n: known for n, known in data["names"].items() if not _is_missing(str(known.get("path")))}
+
+        if any(map(_is_missing, self.sections["files"])):
+            self.update(change)
+
+
+def _is_missing(path: str) -> bool:
+    """Return whether nothing is at a path; what lies where nobody may look now is not gone."""
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+@contextmanager
+def _delete_afterwards(path: Path) -> Iterator[None]:
+    """Leave nothing at ``path``: on a full disk it has no use but takes room."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+
+
+@contextmanager
+def _hold_lock(path: Path) -> Iterator[None]:
+    """Hold the lock file at ``path`` where locks work; elsewhere two writers at once lose one of the two changes."""
+    import fcntl
+
+    descriptor = private_files.open_file(path, os.O_RDWR)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

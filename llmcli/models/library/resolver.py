@@ -1,0 +1,196 @@
+"""What a name means on this machine, and which models are here. Nothing is changed and nothing fetched."""
+
+from __future__ import annotations
+
+import builtins
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded, UsageError
+from llmcli.models import names
+from llmcli.models.library.checksums import KnownChecksums
+from llmcli.models.library.defaults import ModelDefaults
+from llmcli.models.library.last_used import LastUsedTimes
+from llmcli.models.library.registry import ModelRegistry
+from llmcli.models.model_file import ModelFile
+from llmcli.models.paths import hub_cache_directory, is_path
+from llmcli.settings import AppPaths, Settings
+
+if TYPE_CHECKING:
+    from llmcli.models.catalogue import CatalogueEntry
+    from llmcli.models.hub.hub_cache import HubCache
+    from llmcli.models.library.imports import ImportedModels
+    from llmcli.models.library.inventory import ModelInventory
+
+
+class ModelResolver:
+    """Finds models in the Hugging Face cache, among the imports and at paths, under the names that ``-m`` takes.
+
+    A model that was found and checked before is recalled: of a warm command that is all, so the rest is imported late.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        paths: AppPaths,
+        environ: Mapping[str, str],
+        verb: str = "",
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """``verb`` is the command that runs, for its own default; ``warn`` is told what the user should know."""
+        self._hub_directory = hub_cache_directory(environ).absolute()
+        self._import_directory = paths.data.absolute() / "models"
+        self._registry = ModelRegistry(paths.data / "models.json")
+        self._checksums = KnownChecksums(self._registry, self._import_directory)
+        self._last_used = LastUsedTimes(paths.data / "used")
+        self.defaults = ModelDefaults(settings, self._registry, verb, warn)
+
+    @cached_property
+    def _cache(self) -> HubCache:
+        from llmcli.models.hub.hub_cache import HubCache
+
+        return HubCache(self._hub_directory)
+
+    @cached_property
+    def _catalogue(self) -> Mapping[str, CatalogueEntry]:
+        from llmcli.models.catalogue import load_catalogue
+
+        return load_catalogue()
+
+    @cached_property
+    def _imports(self) -> ImportedModels:
+        from llmcli.models.library.imports import ImportedModels
+
+        return ImportedModels(self._import_directory, self._registry)
+
+    @cached_property
+    def _inventory(self) -> ModelInventory:
+        from llmcli.models.library.inventory import ModelInventory
+
+        return ModelInventory(self._cache, self._registry, self._checksums)
+
+    # ---- names ----------------------------------------------------------------------------------------------------
+
+    def default_model(self, verb: str | None = None) -> tuple[str, str]:
+        """Return the model that is used when none is named, and where that was decided; see ``Choices.default``."""
+        return self.defaults.default_model(verb)
+
+    def known_names(self) -> builtins.list[str]:
+        """Return the names that -m takes, quickly: aliases, imports, the catalogue, what is in the cache."""
+        from llmcli.models.catalogue import catalogue_names
+
+        aliases = [alias.name for alias in self.defaults.aliases()]
+        return list(dict.fromkeys([*aliases, *self._imports.paths(), *catalogue_names(), *self._inventory.hub_names()]))
+
+    def catalogue_entries(self) -> builtins.list[CatalogueEntry]:
+        """Return the models that llm knows by name, from small to large."""
+        return list(self._catalogue.values())
+
+    def damaged_registry(self) -> Path | None:
+        """Return the file of what llm remembered when it is damaged, or put aside since it was; else None."""
+        return self._registry.damaged_file()
+
+    def _canonical_name(self, name: str | None) -> str:
+        """Return what ``name`` stands for: aliases replaced, paths made absolute."""
+        name = self.default_model()[0] if name is None else name
+        if not name:  # a variable that is not set, which must not mean the default
+            raise UsageError("the name of a model is empty", detail="Try: llm models list")
+        if not is_path(name):
+            name = self.defaults.resolve_alias(name)
+        return os.path.abspath(Path(name).expanduser()) if is_path(name) else name  # noqa: PTH100 (keeps links)
+
+    # ---- what is here ---------------------------------------------------------------------------------------------
+
+    def list(self) -> builtins.list[ModelFile]:
+        """Return the models on this machine, sorted by name; imported files that are gone too (``missing``).
+
+        And split models of which a part is (``incomplete``).
+        """
+        imports = [self._describe_import(name, path) for name, path in self._imports.paths().items()]
+        return sorted([*self._inventory.list(), *self._inventory.incomplete(), *imports], key=lambda model: model.name)
+
+    def _describe_import(self, name: str, path: Path) -> ModelFile:
+        try:
+            return self._inventory.describe_path(path, name)
+        except (MissingError, BadModelFile):
+            from llmcli.models.hub.partial_file import file_size
+
+            files = tuple(path.with_name(part) for part in names.part_names(path.name))
+            return ModelFile(name, path, sum(map(file_size, files)), parts=files)
+
+    def find(self, name: str | None = None) -> ModelFile:
+        """Return the model that ``name`` means (None: the default).
+
+        A path only if it begins like one or ends in .gguf and exists; then an alias, a catalogue name, an import,
+        ``owner/repo[:QUANT]`` or ``owner/repo/file.gguf`` in the cache. Raises ``ModelNotDownloaded`` (a known or
+        well-formed name, nothing on this machine), ``MissingError`` (kind "model", close names as suggestions) and
+        ``BadModelFile`` (a directory).
+        """
+        key = self._canonical_name(name)
+        return self._find_verified(key) or self._resolve_uncached(key)
+
+    def _find_verified(self, key: str) -> ModelFile | None:
+        """Return what ``key`` was found to mean, while the files are as they were when they were checked.
+
+        Every command comes by here: no YAML, no header, one look at each file.
+        """
+        fields = self._registry.sections["names"].get(key)
+        try:
+            model = ModelFile.from_json(fields) if fields else None
+        except (TypeError, KeyError):  # written by a version with other fields
+            return None
+        if model is None or (model.repo is not None and not model.path.is_relative_to(self._hub_directory)):
+            return None  # of the Hub, but in the cache that another HF_HOME named
+        records = [self._checksums.verified_record(model, part) for part in model.parts]
+        first = records[0] if records and all(records) else None
+        return model if first and first.sha256 == model.sha256 else None
+
+    def _resolve_uncached(self, key: str) -> ModelFile:
+        if is_path(key):
+            return self._inventory.describe_path(Path(key), key)
+        if key in self._catalogue:
+            return self._inventory.find_entry(self._catalogue[key])
+        imported = self._imports.paths().get(key)
+        if imported is not None:
+            return self._inventory.describe_path(imported, key)
+        hub_name = names.parse_hub_name(key)
+        mistyped = key.count("/") == 1 and key.lower().endswith(".gguf")  # a path, since OWNER/REPO/FILE has two
+        if hub_name is not None and not mistyped:
+            return self._inventory.find_hub(hub_name)
+        import difflib
+
+        close = difflib.get_close_matches(key, self.known_names(), n=3, cutoff=0.6)
+        detail = "No such file" if mistyped else ""
+        if key.count("/") > 1 and key.lower().endswith(".gguf"):
+            detail = f"no path that is here, and llm takes no file of such a name from the Hub ({names.ALLOWED_FILE_CHARS_TEXT})"
+        raise MissingError(key, kind="model", suggestions=close, detail=detail)
+
+    def refers_to(self, name: str, model: ModelFile) -> bool:
+        """Return whether ``name`` means ``model``, which is here."""
+        with suppress(MissingError, ModelNotDownloaded, BadModelFile):
+            return name == model.name or self.find(name).path == model.path
+        return False
+
+    def aliases_of(self, model: ModelFile) -> builtins.list[str]:
+        """Return the aliases that mean ``model`` now."""
+        return [alias.name for alias in self.defaults.aliases() if self.refers_to(alias.model, model)]
+
+    def verbs_with_default(self, model: ModelFile) -> builtins.list[str]:
+        """Return the commands for which ``model`` was made the default."""
+        return [verb for verb, name in self.defaults.defaults_by_verb().items() if self.refers_to(name, model)]
+
+    def is_imported_copy(self, model: ModelFile) -> bool:
+        """Return whether a model is a copy that llm made."""
+        return self._checksums.is_imported_copy(model.path)
+
+    def import_origin(self, model: ModelFile) -> str | None:
+        """Return the path that a copy was imported from, None for other models."""
+        return self._registry.sections["origins"].get(model.name) if self.is_imported_copy(model) else None
+
+    def last_used_at(self, model: ModelFile) -> float | None:
+        """Return when a command last got ``model`` ready, in seconds since 1970; None: never."""
+        return self._last_used.last_used_at(model.sha256)

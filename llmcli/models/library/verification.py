@@ -1,0 +1,133 @@
+"""That no model is loaded unchecked: its bytes have the SHA-256 that was announced, or that they had before."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from llmcli.errors import BadModelFile, DamagedModel
+from llmcli.interrupt import Interrupt
+from llmcli.models.library.checksums import KnownChecksums
+from llmcli.models.library.inventory import read_file_record
+from llmcli.models.library.registry import FileRecord, ModelRegistry
+from llmcli.models.model_file import ModelFile
+from llmcli.models.names import model_stem, part_names
+from llmcli.models.paths import announced_sha256, unreadable_error
+from llmcli.types import Progress
+
+
+class ModelVerifier:
+    """Compares models with what ``trust`` knows of their files, and lets ``registry`` remember what was found."""
+
+    def __init__(self, trust: KnownChecksums, registry: ModelRegistry) -> None:
+        self._checksums = trust
+        self._registry = registry
+
+    def verify(
+        self, model: ModelFile, key: str, interrupt: Interrupt, *, again: bool = False
+    ) -> Generator[Progress, None, ModelFile]:
+        """Return ``model`` with what is known of it once its bytes are right, remembered as what ``key`` means.
+
+        Those parts are hashed that were not yet, or that have changed since; with ``again`` all of them, and one that
+        nobody announced has to be as it was. Yields how many bytes were read. Raises ``DamagedModel``, for a damaged
+        file of another program that was named by its path ``BadModelFile``, and ``MissingError``.
+        """
+        records: dict[Path, FileRecord] = {}
+        for part in model.parts:
+            known = None if again else self._checksums.verified_record(model, part)
+            before = sum(record.size for record in records.values())
+            records[part] = known or (yield from self._verify_part(model, part, before, interrupt, again=again))
+        facts = records[model.path]
+        model = replace(
+            model,
+            sha256=facts.sha256,
+            quantization=model.quantization or facts.quantization,
+            architecture=facts.architecture,
+            context=facts.context,
+            verified=True,
+            damaged=False,
+        )
+        self._registry.save_records(records, {key: model.to_json()})
+        return model
+
+    def _verify_part(
+        self, model: ModelFile, part: Path, before: int, interrupt: Interrupt, *, again: bool
+    ) -> Generator[Progress, None, FileRecord]:
+        from llmcli.models.hub.partial_file import hash_steps
+
+        last = self._registry.last_record(part)
+        expected = self._checksums.expected_sha256(model, part)
+        if again and expected is None and last is not None:
+            expected = last.sha256
+        try:
+            status = part.stat()  # from before the hashing: a change meanwhile makes the record void
+            found = yield from track_progress(
+                hash_steps(part, interrupt), Progress(before, model.size, "bytes", model.name)
+            )
+        except OSError as error:
+            raise unreadable_error(part, error) from error
+        announced = last is not None and last.announced
+        promise = "announced" if announced or model.expected_sha256(part) else "expected"
+        if expected not in (found, None):
+            record = FileRecord(status.st_size, status.st_mtime_ns, str(expected), announced=announced, damaged=True)
+            self._registry.save_records({part: record})
+            self._raise_damaged(model, part, f"SHA-256 is {found}, {promise} was {expected}", interrupt)
+        facts = read_file_record(part, found)
+        return replace(facts, size=status.st_size, mtime_ns=status.st_mtime_ns, announced=announced)
+
+    def _raise_damaged(self, model: ModelFile, part: Path, detail: str, interrupt: Interrupt) -> NoReturn:
+        if model.repo is not None:
+            raise DamagedModel(model.name, detail=detail)
+        if announced_sha256(part) is not None:
+            raise BadModelFile(str(part), detail=f"it is damaged: {detail}")
+        name = model_stem(model.path.name)
+        if not self._checksums.is_imported_copy(part):
+            repair, note = f"llm models pull {shlex.quote(str(model.path))}", "it accepts the file as it is now"
+        elif (origin := self._intact_origin(model, name, interrupt)) is not None:
+            repair, note = f"llm models import {shlex.quote(origin)} --name {name}", ""
+        else:
+            repair, note = f"llm models rm {name}", "then import a good copy of it"
+        raise DamagedModel(model.name, detail=detail, repair=repair, note=note)
+
+    def _intact_origin(self, model: ModelFile, name: str, interrupt: Interrupt) -> str | None:
+        """Return the path that the copy ``name`` was imported from if all is there as it was then, else None.
+
+        Of a hard link the original is the damaged file itself.
+        """
+        from llmcli.models.hub.partial_file import hash_file
+
+        origin: str | None = self._registry.sections["origins"].get(name)
+        if origin is None:
+            return None
+        originals = [Path(origin).with_name(part) for part in part_names(Path(origin).name)]
+        known = [self._registry.last_record(part) for part in model.parts]
+        try:
+            for original, record in zip(originals, known, strict=True):
+                if record is None or hash_file(original, interrupt) != record.sha256:
+                    return None
+        except (OSError, ValueError, BadModelFile):  # gone, or another number of files
+            return None
+        return origin
+
+
+def track_progress(steps: Generator[int, None, str], start: Progress) -> Generator[Progress, None, str]:
+    """Return what ``steps`` return, and yield the bytes that they yield as progress on from ``start``."""
+    while True:
+        try:
+            done = next(steps)
+        except StopIteration as end:
+            return str(end.value)
+        yield replace(start, done=start.done + done)
+
+
+def run_to_completion(steps: Generator[Progress, None, ModelFile]) -> ModelFile:
+    """Return what ``steps`` return, where nobody watches."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            model: ModelFile = end.value
+            return model

@@ -1,0 +1,241 @@
+"""Whether a model fits a machine, and how fast it may be: from its header and its size, before anything is loaded.
+
+What it takes is computed by ``footprint``, as the engine does when it makes a context: at least, for one answer with a
+certain context, which decides whether it fits; and at its peak, for each task as commands usually do it.
+
+One token has to read all weights once, those of the experts that it does not use aside: their bytes divided by the
+bandwidth of the memory, and a little for each layer, is the time that it takes at least, with a short context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from llmcli.models.footprint import (
+    BATCH_SIZES,
+    DEFAULT_CONTEXT_TOKENS,
+    FREE_MEMORY_SHARE,
+    PAD_TOKENS,
+    SPARE_SEQUENCES,
+    WORKLOADS,
+    ContextShape,
+    DefaultKVSettings,
+    KVSettings,
+    TaskWorkload,
+    context_budget_bytes,
+    context_bytes,
+    fit_context,
+    kv_cache_bytes,
+    max_sequence_context,
+    process_bytes,
+    repacked_bytes,
+    small_context_bytes,
+)
+from llmcli.models.gguf.header import Header
+
+CONTEXT_STEP_TOKENS = PAD_TOKENS
+"""Tokens by which a context is rounded up."""
+_LAYER_OVERHEAD_S = 2e-4
+"""Seconds of a token that a layer takes beside reading its weights: threads that wait for each other, small operations.
+
+Measured on two cores with models of 135 and 270 million parameters, where it is half of the time; it hardly counts in
+models of billions.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineResources:
+    """What there is: bytes of memory that can be allocated (None: unknown), free bytes of each GPU that is used.
+
+    ``bandwidth``: bytes a second that all threads together read from memory, None where it was not measured.
+    ``repacked``: types of tensors that llama.cpp holds a second time here, see ``footprint.repacked_bytes``.
+    """
+
+    free_bytes: int | None
+    gpu_free_bytes: tuple[int, ...] = ()
+    memory_bandwidth: float | None = None
+    repacked_types: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """What a model needs at ``context`` tokens on ``machine``; all in bytes.
+
+    ``weights``; ``per_token`` of context, None where the header cannot tell; ``buffers`` to compute in, of which
+    the shortest context needs ``least_buffers`` (None: all); ``process``: what the process takes beside these; ``read``: what one token reads of the weights, None where unknown; ``layers``: their
+    number. ``known``: the header was read; without it all but the weights is missing, and what is needed is more.
+    ``peaks``: what the whole process will take at most, by the task that it does.
+    """
+
+    weight_bytes: int
+    kv_bytes_per_token: int | None
+    buffer_bytes: int
+    context_tokens: int
+    read_bytes_per_token: int | None
+    machine: MachineResources
+    layer_count: int = 0
+    header_known: bool = True
+    process_bytes: int = 0
+    min_buffer_bytes: int | None = None
+    peak_bytes_by_task: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def kv_cache_bytes(self) -> int:
+        """The KV cache. States of recurrent layers do not grow with the context and are small: 0."""
+        return (self.kv_bytes_per_token or 0) * self.context_tokens
+
+    @property
+    def model_bytes(self) -> int:
+        """Weights, cache and buffers: what may lie on a GPU."""
+        return self.weight_bytes + self.kv_cache_bytes + self.buffer_bytes
+
+    @property
+    def needed_bytes(self) -> int:
+        """What has to be free for one answer with the whole context."""
+        return self.model_bytes + self.process_bytes
+
+    def peak_bytes(self, task: str = "chat") -> int:
+        """Return what the process will take at most when it does a task."""
+        return self.peak_bytes_by_task.get(task, self.needed_bytes)
+
+    @property
+    def max_peak_bytes(self) -> int:
+        """What the process will take at most, whatever it does."""
+        return max(self.peak_bytes_by_task.values(), default=self.needed_bytes)
+
+    @property
+    def available_bytes(self) -> int | None:
+        """Memory of the machine and of the GPUs together: what does not fit one of them is divided."""
+        return None if self.machine.free_bytes is None else self.machine.free_bytes + sum(self.machine.gpu_free_bytes)
+
+    @property
+    def fits_on_gpu(self) -> bool:
+        """Whether all of it fits the GPUs."""
+        return (
+            self.header_known
+            and bool(self.machine.gpu_free_bytes)
+            and self.model_bytes <= sum(self.machine.gpu_free_bytes)
+        )
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether it can be loaded; None where the system does not say how much memory is free, or the header is missing.
+
+        Weights alone that are too large do not fit in any case.
+        """
+        if self.available_bytes is None:
+            return self.fits_on_gpu or None
+        return (self.header_known or None) if self.needed_bytes <= self.available_bytes else False
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens of one answer a second, about; None where it is not known, and on a GPU, whose memory is another.
+
+        Of a model that is divided, what lies on a GPU is counted as read at once.
+        """
+        left = 0 if self.fits_on_gpu else 1 - sum(self.machine.gpu_free_bytes) / self.model_bytes
+        if not left or not self.read_bytes_per_token or not self.machine.memory_bandwidth:
+            return None
+        return 1 / (
+            left * (self.read_bytes_per_token / self.machine.memory_bandwidth + self.layer_count * _LAYER_OVERHEAD_S)
+        )
+
+    @property
+    def max_context_tokens(self) -> int:
+        """The longest context that would fit, a multiple of ``STEP``; 0 where none does or the cache is not known."""
+        if self.available_bytes is None or not self.kv_bytes_per_token:
+            return 0
+        least = self.buffer_bytes if self.min_buffer_bytes is None else self.min_buffer_bytes
+        growing = max(0, self.buffer_bytes - least) / max(
+            1, self.context_tokens - CONTEXT_STEP_TOKENS
+        )  # bytes of buffers for a token
+        room = self.available_bytes - self.weight_bytes - self.process_bytes - least + growing * CONTEXT_STEP_TOKENS
+        return max(0, int(room / (self.kv_bytes_per_token + growing))) // CONTEXT_STEP_TOKENS * CONTEXT_STEP_TOKENS
+
+
+@dataclass(frozen=True, slots=True)
+class FitPolicy:
+    """What a model shall fit: the machine, asked for (more than once) when there is something to fetch, and a context.
+
+    ``context`` in tokens, None for the usual; ``force``: fetch it all the same. ``obstacle`` says of a header why such
+    a model cannot run here whatever it needs, "" where it can. ``choose`` says which settings of the KV cache the engine
+    would take for a job, with so many bytes for its context.
+    """
+
+    measure_machine: Callable[[], MachineResources]
+    context_tokens: int | None = None
+    kv_type: str = "f16"
+    force: bool = False
+    unsupported_reason: Callable[[Header], str] = lambda _: ""
+    choose_kv_settings: Callable[[Header, TaskWorkload, int], KVSettings] = lambda *_: DefaultKVSettings()
+
+    def estimate(self, header: Header | None, size: int) -> MemoryEstimate:
+        """Return what a model of ``size`` bytes needs."""
+        context = planned_context(header, self.context_tokens)
+        fit = estimate_memory(header, size, context, self.measure_machine(), kv_type=self.kv_type)
+        if header is None:
+            return fit
+        return replace(
+            fit,
+            peak_bytes_by_task={task: self._peak_bytes(header, fit, workload) for task, workload in WORKLOADS.items()},
+        )
+
+    def _peak_bytes(self, header: Header, fit: MemoryEstimate, workload: TaskWorkload) -> int:
+        """Return the peak of a process that does a job, within the bounds that the engine keeps."""
+        repacked = 0 if fit.machine.gpu_free_bytes else repacked_bytes(header, fit.machine.repacked_types)
+        room = context_budget_bytes(header, fit.weight_bytes, repacked) - small_context_bytes(header)
+        free = None if fit.available_bytes is None else fit.available_bytes - fit.weight_bytes - fit.process_bytes
+        if free is not None:
+            room = min(room, int(FREE_MEMORY_SHARE * free))
+        context = self.context_tokens or max_sequence_context(header, fit.weight_bytes, repacked, self.kv_type, free)
+        if self.context_tokens and len(workload.prompt_tokens) == 1:  # a context that somebody asks for gets used
+            workload = TaskWorkload((max(self.context_tokens, *workload.prompt_tokens),), workload.answer_tokens)
+        workload = workload.split_to_context(context)
+        shape, _ = fit_context(
+            workload.concurrent_demand, self.choose_kv_settings(header, workload, room), header, room
+        )
+        return fit.weight_bytes + repacked + fit.process_bytes + context_bytes(header, shape)
+
+
+def estimate_memory(
+    header: Header | None, size: int, context: int, machine: MachineResources, *, kv_type: str = "f16"
+) -> MemoryEstimate:
+    """Return what a model of ``size`` bytes needs; ``header`` is its own, or that of another quantization of it.
+
+    Without a header only the weights are known. The cache is an upper bound: see ``Header.attention_bytes_per_token``.
+    """
+    if header is None:
+        return MemoryEstimate(size, None, 0, context, None, machine, header_known=False)
+    share = _active_weight_share(header)
+    shape = ContextShape(context, SPARE_SEQUENCES, BATCH_SIZES[-1], kv_type=kv_type)
+    least = replace(shape, cells=CONTEXT_STEP_TOKENS)
+    return MemoryEstimate(
+        weight_bytes=size,
+        kv_bytes_per_token=header.attention_bytes_per_token(kv_type, kv_type),
+        buffer_bytes=context_bytes(header, shape) - kv_cache_bytes(header, context, kv_type),
+        context_tokens=context,
+        read_bytes_per_token=None if share is None else int(size * share),
+        machine=machine,
+        layer_count=header.block_count or 0,
+        process_bytes=process_bytes(header),
+        min_buffer_bytes=context_bytes(header, least) - kv_cache_bytes(header, CONTEXT_STEP_TOKENS, kv_type),
+    )
+
+
+def planned_context(header: Header | None, wanted: int | None) -> int:
+    """Return the tokens of context to plan with: those ``wanted``, or the usual ones; no more than the model has."""
+    return min(wanted or DEFAULT_CONTEXT_TOKENS, (header and header.context_length) or wanted or DEFAULT_CONTEXT_TOKENS)
+
+
+def _active_weight_share(header: Header) -> float | None:
+    """Return which share of the weights one token reads; None where the header lists no tensors."""
+    count, used = header.arch_integer("expert_count"), header.arch_integer("expert_used_count")
+    active = min(1.0, used / count) if count and used else 1.0
+    tied = all(tensor.name != "output.weight" for tensor in header.tensors)  # the embeddings give the logits too
+    read = 0.0
+    for tensor in header.tensors:
+        if tensor.name == "per_layer_token_embd.weight" or (tensor.name == "token_embd.weight" and not tied):
+            continue  # one row of a table
+        read += tensor.nbytes * (active if "_exps." in tensor.name else 1.0)
+    return read / header.weights_bytes if header.weights_bytes else None

@@ -1,0 +1,69 @@
+"""A model on this machine, as data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from llmcli.frozen_dataclass import frozen
+from llmcli.models.paths import announced_sha256
+
+
+@frozen
+class ModelFile:
+    """A model on this machine.
+
+    ``path`` is what to load (of a split model the first of ``parts``), ``size`` the bytes of all parts. ``sha256`` of
+    ``path`` is what its source announced or the catalogue pins (then ``announced``), else what was found here, None
+    before that. ``verified``: it was checked, and size and time of the files are as they were then; ``damaged``: so it
+    was, and the hash was another. ``repo``, ``file`` and ``revision`` say where it came from on the Hub; ``catalogue``
+    is its name there.
+    """
+
+    name: str
+    path: Path
+    size: int
+    sha256: str | None = None
+    announced: bool = False
+    repo: str | None = None
+    file: str | None = None
+    revision: str | None = None
+    quantization: str | None = None
+    catalogue: str | None = None
+    architecture: str | None = None
+    context: int | None = None
+    parts: tuple[Path, ...] = ()
+    verified: bool = False
+    damaged: bool = False
+
+    @property
+    def missing(self) -> bool:
+        """Whether a file of it is not there any more."""
+        return not all(map(os.path.isfile, self.parts))
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether some files of it are there and some are not."""
+        return self.missing and any(map(os.path.isfile, self.parts))
+
+    def expected_sha256(self, part: Path) -> str | None:
+        """Return the hash that was announced for one of ``parts``, None where none was."""
+        return self.sha256 if self.announced and part == self.path else announced_sha256(part)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them."""
+        return asdict(self) | {"path": str(self.path), "parts": [str(part) for part in self.parts]}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> ModelFile:
+        """Return what ``to_json`` was made from. Raises ``TypeError`` and ``KeyError`` for other fields."""
+        texts = ("sha256", "repo", "file", "revision", "quantization", "catalogue", "architecture")
+        if not isinstance(fields["name"], str) or not all(isinstance(fields.get(key), str | None) for key in texts):
+            raise TypeError("expected texts")
+        if not isinstance(fields["size"], int) or not isinstance(fields.get("context"), int | None):
+            raise TypeError("expected numbers")
+        paths = {"path": Path(fields["path"]), "parts": tuple(Path(part) for part in fields["parts"])}
+        return cls(**{**fields, **paths})

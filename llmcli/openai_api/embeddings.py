@@ -1,0 +1,85 @@
+"""``POST /v1/embeddings``: texts, or tokens, to vectors of length 1.
+
+Source: the OpenAI API reference, "Create embeddings"; ``base64`` is the vector's little-endian 32-bit floats.
+"""
+
+from __future__ import annotations
+
+import array
+import base64
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmcli.openai_api.fields import FieldError, Fields
+
+_MAX_INPUTS = 2048
+_ENCODING_FORMATS = ("float", "base64")
+
+EmbeddingInput = str | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """The inputs and how to encode the vectors; ``dimensions``: the length of a vector that the client expects."""
+
+    inputs: tuple[EmbeddingInput, ...]
+    model: str | None
+    as_base64: bool
+    dimensions: int | None
+
+
+def parse_embedding_request(fields: Fields) -> EmbeddingRequest:
+    """Return what a body asks for. Raises ``FieldError``."""
+    form = fields.string("encoding_format") or "float"
+    if form not in _ENCODING_FORMATS:
+        raise FieldError("encoding_format", f"encoding_format is none of {', '.join(_ENCODING_FORMATS)}")
+    return EmbeddingRequest(
+        _parse_inputs(fields.get("input")),
+        fields.string("model"),
+        form == "base64",
+        fields.integer("dimensions", 1, 2**20),
+    )
+
+
+def _parse_inputs(given: Any) -> tuple[EmbeddingInput, ...]:
+    """Return one text or list of tokens, or each of several."""
+    alone = isinstance(given, str) or (isinstance(given, list) and bool(given) and all(map(_is_token, given)))
+    values = [given] if alone else given
+    if not isinstance(values, list) or not values:
+        raise FieldError("input", "input is not a text, a list of texts, or tokens")
+    if len(values) > _MAX_INPUTS:
+        raise FieldError("input", f"input has more than {_MAX_INPUTS} texts")
+    return tuple(_parse_input(value, f"input[{number}]") for number, value in enumerate(values))
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _parse_input(value: Any, where: str) -> EmbeddingInput:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, list) and value and all(map(_is_token, value)):
+        return tuple(value)
+    raise FieldError(where, f"{where} is empty, or neither a text nor a list of tokens")
+
+
+def build_embedding_response(
+    parsed: EmbeddingRequest, model: str, vectors: Sequence[array.array[float]], tokens: int
+) -> dict[str, Any]:
+    """Return the answer. Raises ``FieldError`` for dimensions that the model does not have."""
+    if parsed.dimensions not in (None, len(vectors[0])):
+        raise FieldError("dimensions", f"dimensions must be {len(vectors[0])}, as the model has it")
+    written = [_encode_base64(vector) if parsed.as_base64 else vector.tolist() for vector in vectors]
+    data = [{"object": "embedding", "index": number, "embedding": vector} for number, vector in enumerate(written)]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "data": data, "model": model, "usage": usage}
+
+
+def _encode_base64(vector: array.array[float]) -> str:
+    if sys.byteorder == "big":
+        vector = vector[:]
+        vector.byteswap()
+    return base64.b64encode(vector.tobytes()).decode()

@@ -1,0 +1,17 @@
+"""Prompt files: schema, lookup (the user's directory before the built-in ones), rendering."""
+
+from llmcli.prompts.contracts import CONTRACTS, Contract, contract_of
+from llmcli.prompts.prompt_file import Prompt, PromptOptions, Variable
+from llmcli.prompts.prompt_library import PromptLibrary, PromptProblem, PromptSummary
+
+__all__ = [
+    "CONTRACTS",
+    "Contract",
+    "Prompt",
+    "PromptLibrary",
+    "PromptOptions",
+    "PromptProblem",
+    "PromptSummary",
+    "Variable",
+    "contract_of",
+]

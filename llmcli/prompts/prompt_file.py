@@ -1,0 +1,140 @@
+"""The content of a prompt file, as frozen data; ``Prompt.render`` turns it into the messages of one request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Literal
+
+from llmcli.errors import BadVariables, ConfigError
+from llmcli.frozen_dataclass import frozen
+from llmcli.prompts.jinja_template import Template, TemplateError
+from llmcli.types import Message, Role
+
+VariableType = Literal["text", "number", "choice"]
+OutputKind = Literal["text", "labels", "schema"]
+
+
+@frozen
+class Variable:
+    """A value that the user may set. ``default`` None: required. ``choices`` is empty unless ``type`` is "choice"."""
+
+    name: str
+    type: VariableType = "text"
+    default: str | None = None
+    choices: tuple[str, ...] = ()
+    description: str = ""
+
+    def find_problem(self, value: object) -> str | None:
+        """What is wrong with ``value``, as the rest of a sentence, or None."""
+        if self.type == "choice" and value not in self.choices:
+            return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
+        if self.type == "number":
+            try:
+                float(str(value))
+            except ValueError:
+                return f"{self.name} must be a number, not {value!r}"
+        return None
+
+
+@frozen
+class PromptOptions:
+    """Sampling that suits the prompt; None leaves the choice to the verb. Ranges are those of ``types.Sampling``."""
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repeat_penalty: float | None = None
+
+
+_PUBLIC_VARIABLES = frozenset({"target_language"})
+"""Variables whose values are names from a list."""
+
+
+@frozen
+class Prompt:
+    """One prompt file.
+
+    ``variables`` are those that the file declares; ``contract_variables`` are the names of those that the command passes
+    as well (``contracts``). ``labels`` is set when ``output`` is "labels", ``schema`` (a JSON schema) when it is "schema".
+    """
+
+    name: str
+    origin: Path
+    description: str
+    user: Template
+    system: Template | None = None
+    examples: tuple[tuple[Template, Template], ...] = ()
+    variables: Mapping[str, Variable] = field(default_factory=dict)
+    contract_variables: tuple[str, ...] = ()
+    options: PromptOptions = PromptOptions()
+    output: OutputKind = "text"
+    labels: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+
+    @property
+    def public_prefix(self) -> bool:
+        """Whether the text before the user's turn is the file's own: no variable in it can hold the user's text."""
+        before = (self.system, *(template for pair in self.examples for template in pair))
+        harmless = _PUBLIC_VARIABLES & set(self.contract_variables)
+        return all(template is None or template.names <= harmless for template in before)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that the model is told, and how it is sampled."""
+        import hashlib
+
+        pairs = [template.source for pair in self.examples for template in pair]
+        said = [self.system.source if self.system else "", self.user.source, *pairs, repr(self.options)]
+        return hashlib.sha256("\0".join(said).encode()).hexdigest()
+
+    def render(self, variables: Mapping[str, object]) -> tuple[Message, ...]:
+        """Return the messages: system (unless it comes out blank), the examples as pairs of turns, user.
+
+        Values are text, or what a command passes by contract (lists of documents); they are data and never
+        rendered again. Raises ``BadVariables`` that names every unknown, missing and wrong variable at once, and
+        ``ConfigError`` when an expression of the file fails.
+        """
+        values = self._values(variables)
+        try:
+            return self._messages(values)
+        except TemplateError as error:
+            origin = str(self.origin)
+            raise ConfigError(origin, origin=origin, prompt=self.name, detail=str(error)) from error
+
+    def _messages(self, values: Mapping[str, object]) -> tuple[Message, ...]:
+        messages = []
+        if self.system is not None:
+            text = self.system.render(values)
+            if text.strip():
+                messages.append(Message(Role.SYSTEM, text))
+        for question, answer in self.examples:
+            messages.append(Message(Role.USER, question.render(values)))
+            messages.append(Message(Role.ASSISTANT, answer.render(values)))
+        messages.append(Message(Role.USER, self.user.render(values)))
+        return tuple(messages)
+
+    def _values(self, given: Mapping[str, object]) -> dict[str, object]:
+        known = {*self.variables, *self.contract_variables}
+        problems = []
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            takes = ", ".join(self.variables) or "none"
+            problems.append(f"unknown variables: {', '.join(unknown)} (it takes: {takes})")
+        defaults = {name: v.default for name, v in self.variables.items() if v.default is not None}
+        values: dict[str, object] = {**defaults, **{name: value for name, value in given.items() if name in known}}
+        missing = [name for name in (*self.contract_variables, *self.variables) if name not in values]
+        if missing:
+            problems.append(f"missing variables: {', '.join(missing)}")
+        for name, value in given.items():
+            if name in self.variables:
+                problem = self.variables[name].find_problem(value)
+                if problem is not None:
+                    problems.append(problem)
+        if problems:
+            raise BadVariables(f"{self.name}: " + "; ".join(problems), prompt=self.name)
+        return values

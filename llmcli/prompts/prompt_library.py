@@ -1,0 +1,212 @@
+"""Finding prompt files: the user's directory before the built-in ones.
+
+A prompt called ``summarize.merge`` is in ``summarize.merge.yaml``, ``generate/email`` in ``generate/email.yaml``.
+"""
+
+from __future__ import annotations
+
+import builtins
+import difflib
+import os
+import re
+import stat
+from pathlib import Path
+
+from llmcli import private_files
+from llmcli.errors import CannotCreate, ConfigError, MissingError, UsageError
+from llmcli.frozen_dataclass import frozen
+from llmcli.prompts.contracts import GENERATE_PREFIX, contract_of
+from llmcli.prompts.prompt_file import Prompt
+from llmcli.prompts.prompt_parser import BadPrompt, PromptFault, parse_prompt
+
+SUFFIX = ".yaml"
+# no part begins with a dot, so that neither "..", nor hidden files, nor absolute paths can be named
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,63}){0,3}")
+_ALLOWED_NAMES = "letters, digits, '_', '-' and '.', parts joined by '/'"
+
+
+@frozen
+class PromptSummary:
+    """One line of ``llm prompts list``. ``description`` is empty when the file is broken."""
+
+    name: str
+    description: str
+    origin: Path
+    is_user_file: bool
+
+
+@frozen
+class PromptProblem:
+    """Something wrong with a prompt file; ``line`` counts from 1, None where no line can be named."""
+
+    name: str
+    origin: Path
+    line: int | None
+    message: str
+
+
+def builtin_directory() -> Path:
+    """Return where this installation keeps its prompt files.
+
+    In a checkout they are beside the package; an editable install runs from there too, while the build has left a copy
+    inside the package that is stale after the first edit. In a wheel that copy is all there is.
+    """
+    package = Path(__file__).parents[1]
+    checkout = package.parent
+    if (checkout / "pyproject.toml").is_file() and (checkout / "prompts" / "ask.yaml").is_file():
+        return checkout / "prompts"
+    return package / "_prompts"
+
+
+class PromptLibrary:
+    """The prompt files of one user and the built-in ones; a user's file overrides a built-in of the same name."""
+
+    def __init__(self, user: Path, builtin: Path | None = None, *, cache: Path | None = None) -> None:
+        """``user`` need not exist; ``builtin`` None: those of this installation; for ``cache`` see ``yaml_cache``."""
+        self._cache = cache
+        self.user = user
+        self.builtin = builtin_directory() if builtin is None else builtin
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Return all names that start with ``prefix``, sorted; no file is opened (completion asks this)."""
+        found = set()
+        for root in (self.user, self.builtin):
+            for file in _list_tree(root):
+                name = file.relative_to(root).as_posix().removesuffix(SUFFIX)
+                if file.suffix == SUFFIX and name.startswith(prefix) and _NAME.fullmatch(name):
+                    found.add(name)
+        return sorted(found)
+
+    def list_summaries(self, prefix: str = "") -> builtins.list[PromptSummary]:
+        """Return a summary of each prompt whose name starts with ``prefix``, sorted by name."""
+        summaries = []
+        for name in self.names(prefix):
+            file = self.path(name)
+            try:
+                description = parse_prompt(name, file, _read_prompt_file(file)).description
+            except (BadPrompt, ConfigError):  # ``check`` says why; one bad file must not hide the others
+                description = ""
+            summaries.append(PromptSummary(name, description, file, file.is_relative_to(self.user)))
+        return summaries
+
+    def path(self, name: str) -> Path:
+        """Return the file of a prompt, unopened.
+
+        Raises ``MissingError`` (kind "prompt", with suggestions) and ``UsageError`` when ``name`` cannot be a name.
+        """
+        _require_name(name)
+        for root in (self.user, self.builtin):
+            file = root / (name + SUFFIX)
+            if os.path.lexists(file):  # a user's entry that cannot be read is an error, no reason for the built-in one
+                return file
+        raise MissingError(name, kind="prompt", suggestions=self._similar_names(name))
+
+    def read(self, name: str) -> str:
+        """Return the text of a prompt file as it is. Raises as ``path`` does, and ``ConfigError`` (unreadable, no UTF-8)."""
+        return _read_prompt_file(self.path(name))
+
+    def get(self, name: str) -> Prompt:
+        """Return a prompt. Raises as ``path`` does, and ``ConfigError`` when the file is bad: all its problems at once."""
+        file = self.path(name)
+        try:
+            return parse_prompt(name, file, _read_prompt_file(file), self._cache)
+        except BadPrompt as error:
+            sentences = [
+                f"line {fault.line}: {fault.message}" if fault.line else fault.message for fault in error.faults
+            ]
+            raise ConfigError(str(file), origin=str(file), prompt=name, detail="; ".join(sentences)) from error
+
+    def check(self, name: str | None = None) -> builtins.list[PromptProblem]:
+        """Return what is wrong with one prompt, or with all: what ``get`` would raise, and breaches of contract.
+
+        Raises ``MissingError`` and ``UsageError`` as ``path`` does.
+        """
+        problems = []
+        for each in self.names() if name is None else [name]:
+            file = self.path(each)
+            problems += [PromptProblem(each, file, fault.line, fault.message) for fault in _find_faults(each, file)]
+        return problems if name is not None else problems + self._misnamed_files()
+
+    def _misnamed_files(self) -> builtins.list[PromptProblem]:
+        """Return the user's files that look like prompts and whose names keep them from being found."""
+        problems = []
+        for file in _list_tree(self.user):
+            path = file.relative_to(self.user)
+            hidden = any(part.startswith(".") for part in path.parts)  # editors and version control keep such files
+            fits = file.suffix == SUFFIX and _NAME.fullmatch(path.as_posix().removesuffix(SUFFIX))
+            if file.suffix.lower() in {SUFFIX, ".yml"} and not hidden and not fits:
+                message = f"never read: prompts lie in NAME{SUFFIX}, NAME being of {_ALLOWED_NAMES}"
+                problems.append(PromptProblem(path.as_posix(), file, None, message))
+        return problems
+
+    def copy_to_user(self, name: str, source: str | None = None) -> Path:
+        """Copy the prompt ``source`` (default: ``name`` itself) to a file of the user's own called ``name``.
+
+        Raises ``MissingError`` for the source, ``UsageError`` when ``name`` cannot be a name, ``CannotCreate``
+        (``exists`` where the user has such a file already), and ``OutputError`` (disk full); no half file is left.
+        """
+        from llmcli.atomic_file import atomic_write
+
+        _require_name(name)
+        target = self.user / (name + SUFFIX)
+        content = _read_prompt_file(self.path(source or name))
+        try:
+            private_files.make_directory(target.parent)
+        except OSError as error:
+            raise CannotCreate(str(target), detail=error.strerror or "") from error
+        with atomic_write(str(target), force=False, mode=private_files.FILE_MODE) as file:
+            file.write(content.encode())
+        return target
+
+    def _similar_names(self, name: str) -> tuple[str, ...]:
+        """Return names like ``name``; of the kinds of texts all, when none is like it."""
+        names = self.names()
+        near = difflib.get_close_matches(name, names, n=3)
+        if not near and name.startswith(GENERATE_PREFIX):
+            return tuple(each for each in names if each.startswith(GENERATE_PREFIX))
+        return tuple(near)
+
+
+def _list_tree(directory: Path) -> builtins.list[Path]:
+    """Return what is below a directory, sorted; nothing where it has no possible name, or may not be read."""
+    try:
+        return sorted(directory.rglob("*"))
+    except OSError:
+        return []
+
+
+def _require_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot be the name of a prompt: {_ALLOWED_NAMES}")
+
+
+def _read_prompt_file(file: Path) -> str:
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):  # opening a FIFO would block for ever
+            raise ConfigError(str(file), origin=str(file), detail="not a regular file")
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(file), origin=str(file), detail=f"not UTF-8 at byte {error.start}") from error
+    except OSError as error:  # it is there: ``path`` found it
+        raise ConfigError(str(file), origin=str(file), detail=error.strerror or "") from error
+
+
+def _find_faults(name: str, file: Path) -> builtins.list[PromptFault]:
+    try:
+        prompt = parse_prompt(name, file, _read_prompt_file(file))
+    except BadPrompt as error:
+        return [*error.faults]
+    except ConfigError as error:
+        return [PromptFault(None, error.detail)]
+    contract = contract_of(name)
+    if contract is None:
+        return [
+            PromptFault(None, f"no command uses a prompt of this name; kinds of texts are called {GENERATE_PREFIX}NAME")
+        ]
+    templates = [prompt.user, *([prompt.system] if prompt.system else [])]
+    used = frozenset[str]().union(*(template.names for template in templates))
+    return [
+        PromptFault(None, f"neither user nor system uses {variable}: {contract.variables[variable]}")
+        for variable in contract.required
+        if variable not in used
+    ]

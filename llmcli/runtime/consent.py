@@ -1,0 +1,96 @@
+"""Remote servers: which one was chosen, and the consent to send it data.
+
+A server is used only when it was named. Before anything is sent to another machine, the user consents: at the terminal,
+where the answer is stored for the host, with ``--yes`` for one run, or by ``consent: true`` in the configuration. The
+answers are stored in ``consents.json`` in the data directory; deleting the file revokes them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmcli import private_files, server_config
+from llmcli.errors import ConfigError, ConsentRequired, Offline, UsageError
+from llmcli.server_config import LOCAL_BACKEND, ServerConfig
+
+if TYPE_CHECKING:
+    from llmcli.cli.command_context import CommandContext
+
+
+def chosen_server(ctx: CommandContext) -> tuple[ServerConfig | None, str]:
+    """Return the server that was named, None for this machine, and where that was decided.
+
+    ``backend`` and ``base_url`` say the same, so the one that was said nearer to the command goes before. Raises
+    ``UsageError`` and ``ConfigError`` for both at once, and for a name that nothing has.
+    """
+    name, url = ctx.settings["backend"], ctx.settings["base_url"]
+    by_name, by_url = ctx.settings.origin("backend"), ctx.settings.origin("base_url")
+    if url is not None and _origin_rank(by_url) == _origin_rank(by_name):
+        if by_url.startswith("--"):
+            raise UsageError("--backend and --base-url name two servers", detail="Leave out one of them.")
+        raise ConfigError("base_url", origin=by_url, detail=f"backend is set too ({by_name})")
+    if url is not None and _origin_rank(by_url) < _origin_rank(by_name):
+        return ServerConfig(url), by_url
+    if name == LOCAL_BACKEND:
+        return None, by_name
+    described = ctx.settings["backends"]
+    if name not in described:
+        import difflib
+
+        near = tuple(difflib.get_close_matches(name, [LOCAL_BACKEND, *described], n=3, cutoff=0.6))
+        if by_name.startswith("--"):
+            known = ", ".join([LOCAL_BACKEND, *described])
+            raise UsageError(f"--backend: there is no {name}", detail=f"There are: {known}. Try: llm config edit")
+        raise ConfigError("backend", origin=by_name, detail=f"there is no {name} under backends", suggestions=near)
+    return server_config.make_server_config(name, described[name]), by_name
+
+
+def _origin_rank(origin: str) -> int:
+    """Return how far from the command something was said: an option, the environment, the file, nowhere."""
+    if origin == "default":
+        return 3
+    return 0 if origin.startswith("--") else 1 if origin.startswith("LLMCLI_") else 2
+
+
+def require_consent(ctx: CommandContext, chosen: ServerConfig) -> None:
+    """Return when the server may have what is sent. Raises ``Offline`` and ``ConsentRequired``; asks at a terminal."""
+    if chosen.is_loopback:
+        return
+    if ctx.models.offline:
+        raise Offline(chosen.label, origin=ctx.models.offline_origin)
+    if chosen.consent or ctx.flags.yes or chosen.origin in load_consents(ctx):
+        return
+    from llmcli.cli.console import confirm
+
+    question = (
+        f"llm: {chosen.origin} will get what you type and the documents that you name. Send them there, from now on?"
+    )
+    if not confirm.can_ask(ctx) or not confirm.ask_yes_no(ctx, question, enter=False):
+        raise ConsentRequired(chosen.origin, backend=chosen.name)
+    _store_consent(ctx, chosen.origin)
+
+
+def load_consents(ctx: CommandContext) -> dict[str, str]:
+    """Return the hosts that were agreed to at a terminal, and when."""
+    try:
+        loaded = json.loads(_consents_path(ctx).read_bytes())
+    except (OSError, ValueError, RecursionError):  # then it is asked again
+        return {}
+    hosts = loaded.get("hosts") if isinstance(loaded, dict) else None
+    return {host: str(day) for host, day in hosts.items()} if isinstance(hosts, dict) else {}
+
+
+def _consents_path(ctx: CommandContext) -> Path:
+    return ctx.paths.data / "consents.json"
+
+
+def _store_consent(ctx: CommandContext, host: str) -> None:
+    path = _consents_path(ctx)
+    hosts = {**load_consents(ctx), host: time.strftime("%Y-%m-%d", time.gmtime())}
+    try:
+        private_files.replace_file(path, json.dumps({"hosts": hosts}, indent=1).encode())
+    except OSError as error:
+        ctx.warn(f"{path} cannot be written ({error.strerror}): you will be asked again")

@@ -1,0 +1,158 @@
+"""The server's process: uvicorn on a socket that listens already, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import resource
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from llmcli import server_logs
+from llmcli.openai_api.http_errors import error_response
+from llmcli.serve.gateway import Gateway, ModelProvider
+from llmcli.serve.middleware import AccessMiddleware, AccessPolicy
+
+_HEAD_TIMEOUT_S = 10.0
+"""Seconds in which the head of a request has to come."""
+_KEEP_ALIVE_S = 30
+"""Seconds for which a connection is kept without a request."""
+_POLL_S = 0.05
+_REAP_INTERVAL_S = 2.0
+_GRACEFUL_SHUTDOWN_S = 2
+"""Seconds for connections to close once their answers were written."""
+_MAX_DESCRIPTORS = 8192
+_REQUEST_LOGGER = "uvicorn.requests"
+
+
+class _HeadTimeoutProtocol(H11Protocol):
+    """HTTP that waits at most ``_HEAD_TIMEOUT_S`` for the head of a request, however slowly its bytes arrive."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.logger = logging.getLogger(_REQUEST_LOGGER)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._start_head_timer()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._cancel_head_timer()
+        elif self._head_timer is None:
+            self._start_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_head_timer()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (uvicorn's)
+        """Reply in OpenAI's format that the data received is not HTTP."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            response = error_response(400, "what came is not HTTP", headers={"Connection": "close"})
+            parts = (
+                h11.Response(status_code=400, headers=response.raw_headers, reason=b"Bad Request"),
+                h11.Data(data=bytes(response.body)),
+                h11.EndOfMessage(),
+            )
+            self.transport.write(b"".join(filter(None, map(self.conn.send, parts))))
+        self.transport.close()
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, self._on_head_timeout)
+
+    def _on_head_timeout(self) -> None:
+        self._head_timer = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
+
+    def _cancel_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+class ApiServer(uvicorn.Server):
+    """Serves ``models`` under ``policy``; ``options`` as in ``Gateway``; ``write_line`` takes a line about a problem.
+
+    ``verbose``: lines about data that is not HTTP are written too, which clients can send without a token.
+    """
+
+    def __init__(
+        self,
+        models: ModelProvider,
+        options: dict[str, Any],
+        policy: AccessPolicy,
+        write_line: Callable[[str], None] = lambda _: None,
+        *,
+        verbose: bool = False,
+    ) -> None:
+        self._gateway = Gateway(models, options)
+        self.middleware = AccessMiddleware(self._gateway.app, policy, write_line)
+        server_logs.redirect_library_logs(write_line)
+        logging.getLogger(_REQUEST_LOGGER).setLevel(logging.WARNING if verbose else logging.ERROR)
+        config = uvicorn.Config(
+            self.middleware,
+            http=_HeadTimeoutProtocol,
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_GRACEFUL_SHUTDOWN_S,
+        )
+        super().__init__(config)
+
+    def run_until(self, listening: socket.socket, stop: Callable[[], bool]) -> None:
+        """Serve on ``listening`` until ``stop`` says so; then what runs comes to its end, and what comes gets a 503."""
+        _raise_descriptor_limit()
+        gc.freeze()  # what was imported stays: collections need not look at it
+        with contextlib.closing(self._gateway):
+            asyncio.run(self._serve_until(listening, stop))
+
+    async def _serve_until(self, listening: socket.socket, stop: Callable[[], bool]) -> None:
+        watching = asyncio.create_task(self._wait_for_stop(stop))
+        try:
+            await self.serve([listening])
+        finally:
+            watching.cancel()
+
+    async def _wait_for_stop(self, stop: Callable[[], bool]) -> None:
+        loop = asyncio.get_running_loop()
+        reaped = loop.time()
+        while not stop():
+            await asyncio.sleep(_POLL_S)
+            if loop.time() >= reaped + _REAP_INTERVAL_S:
+                self._gateway.reap_workers()
+                reaped = loop.time()
+        self.middleware.closing = True
+        while self.middleware.num_running:  # noqa: ASYNC110 (it ends once in the life of the process)
+            await asyncio.sleep(_POLL_S)
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone: the command has set what happens at them."""
+        yield
+
+
+def _raise_descriptor_limit() -> None:
+    """Raise the limit on descriptors as far as the system allows without privileges."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_MAX_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # then there are fewer
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

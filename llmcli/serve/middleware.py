@@ -1,0 +1,250 @@
+"""Access control: host, origin, token, size and number of requests, checked before any work is done.
+
+A page that a browser shows may send requests to loopback, under its own origin or, once its name is made to mean our
+address (DNS rebinding), under its own host: both are refused before the token is looked at. Source of the headers: the
+Fetch standard, "CORS protocol"; RFC 9110 for the status codes; RFC 6750 for the token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from llmcli.openai_api.http_errors import error_response
+
+PUBLIC_PATH = "/health"
+"""The path that needs no token."""
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+_MAX_CONCURRENT_BODIES = 4
+"""Bodies of the largest size that may be in transfer at once."""
+_LINGER_S = 1.0
+"""Seconds for which the rest of a refused body is discarded, so that the client can read the refusal."""
+_ORIGIN = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?/?"
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_MAX_PORT = 65535
+_ALLOWED_HEADERS = {"authorization", "content-type"}
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPolicy:
+    """What is let in. ``hosts``: host names of this server; ``allow_ip_hosts``: any IP address is one, too.
+
+    ``origins``: of the pages that may send requests; ``max_requests``: at once; ``body_timeout_s``: for a body to
+    arrive.
+    """
+
+    token: str
+    hosts: frozenset[str] = LOOPBACK_HOSTS
+    allow_ip_hosts: bool = False
+    origins: frozenset[str] = frozenset()
+    max_body_bytes: int = 16 << 20
+    max_requests: int = 64
+    body_timeout_s: float = 60.0
+
+
+class _RequestDenied(Exception):
+    """The request gets ``response``."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+class AccessMiddleware:
+    """ASGI middleware around ``app``, which gets bodies whole. ``num_running``: requests with a body in progress.
+
+    Once ``closing`` is set, new requests are refused; ``write_error`` takes a line about a bug.
+    """
+
+    def __init__(self, app: ASGIApp, policy: AccessPolicy, write_error: Callable[[str], None] = lambda _: None) -> None:
+        self._app = app
+        self._policy = policy
+        self._write_error = write_error
+        self._token = policy.token.encode()
+        self._buffered_bytes = 0
+        self.num_running = 0
+        self.closing = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request or hand it on."""
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        allowed = origin is None or self._is_origin_allowed(origin)
+        if origin is not None and allowed:
+            send = _add_cors_headers(send, origin)
+        try:
+            preflight = self._authorize(scope, headers, origin, allowed=allowed)
+            if preflight is not None:
+                await preflight(scope, receive, send)
+            elif scope["method"] != "POST":
+                await self._call_app(scope, receive, send)
+            else:
+                await self._handle_post(scope, headers, receive, send)
+        except _RequestDenied as refused:
+            await _send_denial(refused.response, headers, receive, send)
+
+    def _authorize(self, scope: Scope, headers: Headers, origin: str | None, *, allowed: bool) -> Response | None:
+        """Return the response to a CORS preflight request, None for other requests. Raises ``_RequestDenied``."""
+        if not self._is_host_allowed(headers.get("host", "")):
+            raise _RequestDenied(
+                error_response(403, "this server is not called by that host name", code="host_refused")
+            )
+        if not allowed:
+            raise _RequestDenied(error_response(403, "pages of that origin may not ask here", code="origin_refused"))
+        if self.closing:
+            raise _RequestDenied(
+                error_response(503, "the server is ending", code="ending", headers={"Retry-After": "5"})
+            )
+        if origin is not None and scope["method"] == "OPTIONS":
+            methods = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Max-Age": "600"}
+            return Response(
+                status_code=204, headers={**methods, "Access-Control-Allow-Headers": ", ".join(_ALLOWED_HEADERS)}
+            )
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        matches = hmac.compare_digest(given.strip().encode(), self._token) and kind.lower() == "bearer"
+        if not matches and scope["path"] != PUBLIC_PATH:
+            words = "the token is missing or wrong: send it as Authorization: Bearer TOKEN"
+            raise _RequestDenied(
+                error_response(401, words, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+            )
+        return None
+
+    def _is_origin_allowed(self, origin: str) -> bool:
+        try:
+            return normalize_origin(origin) in self._policy.origins
+        except ValueError:
+            return False
+
+    def _is_host_allowed(self, host: str) -> bool:
+        name, found, port = host.lower().rpartition(":")
+        if not (found and (port.isdecimal() or not port) and not name.endswith(":")):
+            name = host.lower()
+        name = name.removeprefix("[").removesuffix("]") if name.startswith("[") else name
+        return name in self._policy.hosts or (self._policy.allow_ip_hosts and _is_ip_address(name))
+
+    async def _handle_post(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        body = await self._read_body(headers, receive)
+        if body is None:
+            return
+        if self.num_running >= self._policy.max_requests:
+            words = f"{self.num_running} requests are running, which is as many as there may be"
+            raise _RequestDenied(error_response(429, words, code="too_many_requests", headers={"Retry-After": "1"}))
+        if self.closing:  # meanwhile
+            raise _RequestDenied(
+                error_response(503, "the server is ending", code="ending", headers={"Retry-After": "5"})
+            )
+        self.num_running += 1
+        try:
+            await self._call_app(scope, _replay_body(body, receive), send)
+        finally:
+            self.num_running -= 1
+
+    async def _read_body(self, headers: Headers, receive: Receive) -> bytes | None:
+        """Return the body; None where the client left before its end. Raises ``_RequestDenied``."""
+        most, body = self._policy.max_body_bytes, bytearray()
+        too_large = error_response(413, f"the body is larger than {most} bytes", code="body_too_large")
+        announced = headers.get("content-length", "0")
+        if not announced.isdecimal() or int(announced[:20]) > most:
+            raise _RequestDenied(too_large)
+        try:
+            async with asyncio.timeout(self._policy.body_timeout_s):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    piece, more = message.get("body", b""), message.get("more_body", False)
+                    body += piece
+                    self._buffered_bytes += len(piece)
+                    if len(body) > most:
+                        raise _RequestDenied(too_large)
+                    if self._buffered_bytes > _MAX_CONCURRENT_BODIES * most:
+                        raise _RequestDenied(
+                            error_response(429, "too many large bodies at once", headers={"Retry-After": "1"})
+                        )
+        except TimeoutError:
+            raise _RequestDenied(error_response(408, "the body did not come in time", code="body_too_slow")) from None
+        finally:
+            self._buffered_bytes -= len(body)
+        return bytes(body)
+
+    async def _call_app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the application; a bug in it becomes a response and is reported."""
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as problem:  # noqa: BLE001 (a bug becomes a 500, and a line for who runs the server)
+            self._write_error(f"internal error: {type(problem).__name__}: {problem}")
+            if not started:
+                await error_response(500, "internal error")(scope, receive, send)
+
+
+def normalize_origin(text: str) -> str:
+    """Return an origin as browsers write it (RFC 6454, section 6.2). Raises ``ValueError`` for what is none."""
+    found = _ORIGIN.fullmatch(text)
+    port = int(found["port"] or 0) if found else 0
+    if not found or port > _MAX_PORT:
+        raise ValueError(f"{text} is not the origin of a page")
+    scheme, host = found["scheme"].lower(), found["host"].lower()
+    return f"{scheme}://{host}" + (f":{port}" if port not in {0, _DEFAULT_PORTS.get(scheme)} else "")
+
+
+def _is_ip_address(name: str) -> bool:
+    """Return whether a host is an IP address, which DNS rebinding cannot point elsewhere."""
+    with contextlib.suppress(ValueError):
+        return bool(ipaddress.ip_address(name))
+    return False
+
+
+def _add_cors_headers(send: Send, origin: str) -> Send:
+    """Let a browser show the answer to pages of ``origin``."""
+    headers = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *headers]
+        await send(message)
+
+    return sending
+
+
+def _replay_body(body: bytes, receive: Receive) -> Receive:
+    """Return a ``receive`` that gives a body that was read already, and then what comes."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receiving() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return receiving
+
+
+async def _send_denial(response: Response, headers: Headers, receive: Receive, send: Send) -> None:
+    """Send a refusal and end the connection, on which the rest of a body may still come."""
+    response.headers["connection"] = "close"
+    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+    await send({"type": "http.response.body", "body": bytes(response.body), "more_body": True})
+    expects = headers.get("expect", "").lower() == "100-continue"
+    if not expects and (headers.get("content-length", "0") != "0" or "transfer-encoding" in headers):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                message: Message = {"more_body": True}
+                while message.get("more_body"):
+                    message = await receive()
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,184 @@
+"""Servers elsewhere, as a configuration describes them: ``backends: {NAME: {type: openai, base_url: ..., ...}}``.
+
+A description holds no secret: of a key it says only where it lies. So it may be shown.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from llmcli.errors import TemporaryFailure
+
+LOCAL_BACKEND = "local"
+"""The name of the backend that is this machine."""
+_MAX_CONCURRENCY = 1024
+_MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """A server that speaks OpenAI's protocol at ``base_url`` (which ends before ``/chat/completions``).
+
+    ``name`` is what the configuration calls it, "" of one that was named by its address. ``model`` None: the only one that
+    it has. The key lies in the environment variable ``key_env`` or in the file ``key_file``. ``concurrency``: most requests
+    at once; ``timeout``: seconds without a word after which an answer is given up; ``context``: tokens, None to ask the
+    server; ``consent``: the user agrees that it gets what is sent; ``plain_http``: a key may travel unencrypted.
+    """
+
+    base_url: str
+    name: str = ""
+    model: str | None = None
+    key_env: str | None = None
+    key_file: str | None = None
+    concurrency: int = 16
+    timeout: float = 120.0
+    context: int | None = None
+    consent: bool = False
+    plain_http: bool = False
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: what a key and a consent are for."""
+        parts = urlsplit(self.base_url)
+        return f"{parts.scheme}://{parts.netloc.lower()}"
+
+    @property
+    def label(self) -> str:
+        """What to call it in an error."""
+        return f"{self.name} ({self.origin})" if self.name else self.origin
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether nobody on the way can read along."""
+        return urlsplit(self.base_url).scheme == "https"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server runs on this machine, so that nothing leaves it."""
+        host = urlsplit(self.base_url).hostname or ""
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+
+class ServerUnreachable(TemporaryFailure):
+    """No connection to the server ``subject`` came about; ``address``: where it refused one, so that nobody listens."""
+
+    type_name = "Unreachable"  # the class's former name: scripts match on it
+
+    def __init__(self, subject: str, *, address: str = "", detail: str = "") -> None:
+        super().__init__(subject, detail=detail)
+        self.address = address
+
+
+def parse_base_url(value: Any) -> str:
+    """Return the address of a server, scheme and host in lower case, no slash at its end. Raises ``ValueError``."""
+    wrong = "expected an address such as https://HOST/v1"
+    if not isinstance(value, str) or not (value.isascii() and value.isprintable()) or " " in value:
+        raise ValueError(wrong)
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ValueError(wrong) from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        raise ValueError(wrong)
+    if "@" in parts.netloc:
+        raise ValueError(f"{wrong}, without a name and a password (key_env and key_file name a key)")
+    if parts.query or parts.fragment:
+        raise ValueError(f"{wrong}, with nothing behind its path")
+    return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/?#")
+
+
+def _parse_text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("expected a text")
+    return value
+
+
+def _parse_switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("expected true or false")  # noqa: TRY004 (as for all other bad values)
+    return value
+
+
+def _integer_parser(low: int, high: int) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"expected a whole number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def _parse_seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (value > 0 and math.isfinite(value)):
+        raise ValueError("expected a positive number of seconds")
+    return float(value)
+
+
+def _parse_type(value: Any) -> str:
+    if value != "openai":
+        raise ValueError("expected openai")
+    return "openai"
+
+
+_FIELD_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "type": _parse_type,
+    "base_url": parse_base_url,
+    "model": _parse_text,
+    "key_env": _parse_text,
+    "key_file": _parse_text,
+    "concurrency": _integer_parser(1, _MAX_CONCURRENCY),
+    "timeout": _parse_seconds,
+    "context": _integer_parser(64, 2**24),
+    "consent": _parse_switch,
+    "plain_http": _parse_switch,
+}
+
+
+def parse_backends(value: Any) -> dict[str, dict[str, Any]]:
+    """Return the descriptions of servers, checked, as the configuration has them. Raises ``ValueError``."""
+    if not isinstance(value, Mapping):
+        raise ValueError("expected a mapping in config.yaml: {NAME: {type: openai, base_url: ...}}")  # noqa: TRY004
+    return {_parse_name(name): _parse_fields(name, fields) for name, fields in value.items()}
+
+
+def _parse_name(name: Any) -> str:
+    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise ValueError(f"expected names of letters, digits, - and _ (one is {name})")
+    if name == LOCAL_BACKEND:
+        raise ValueError(f"expected another name than {LOCAL_BACKEND}, which means this machine")
+    return name
+
+
+def _parse_fields(name: str, fields: Any) -> dict[str, Any]:
+    if not isinstance(fields, Mapping):
+        raise ValueError(f"{name}: expected a mapping with type and base_url")  # noqa: TRY004
+    parsed = {}
+    for field, value in fields.items():
+        if field not in _FIELD_PARSERS:
+            raise ValueError(f"{name}: expected {', '.join(_FIELD_PARSERS)} (one key is {field})")
+        try:
+            parsed[field] = _FIELD_PARSERS[field](value)
+        except ValueError as error:
+            raise ValueError(f"{name}.{field}: {error}") from None
+    for needed in ("type", "base_url"):
+        if needed not in parsed:
+            raise ValueError(f"{name}: expected the key {needed} too")
+    if "key_env" in parsed and "key_file" in parsed:
+        raise ValueError(f"{name}: expected one of key_env and key_file")
+    return parsed
+
+
+def make_server_config(name: str, described: Mapping[str, Any]) -> ServerConfig:
+    """Return the server that ``parse`` has a description of."""
+    return ServerConfig(name=name, **{field: value for field, value in described.items() if field != "type"})

@@ -1,0 +1,173 @@
+"""Several documents, many requests each, in one job: the calls of all are in flight together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+from llmcli.backends.base import Backend, Job
+from llmcli.errors import LlmError
+from llmcli.interrupt import check_interrupt
+from llmcli.tasks.execution.step_progress import StepProgress
+from llmcli.tasks.execution.task_requests import renumber_failure
+from llmcli.types import Event, Finished, ItemFailed, Progress, Request, RequestProgress, Result, TaskEvent
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequest:
+    """A request of the same document to cancel now; its ``Finished`` still follows."""
+
+    id: str
+
+
+JobStep = TaskEvent | Request | CancelRequest
+
+
+class DocumentJob(Protocol):
+    """One document on its way to a result, as a state machine that handles the events of its own requests.
+
+    It yields what the user sees, requests to submit and requests to cancel; with its ``Result`` it is done. An
+    ``LlmError`` that it raises is the failure of this document alone.
+    """
+
+    item: int
+    name: str
+
+    @property
+    def step(self) -> str:
+        """The current step of its requests, "" where there is only one."""
+        ...
+
+    def start(self) -> Iterator[JobStep]:
+        """Begin."""
+        ...
+
+    def handle_event(self, event: Event) -> Iterator[JobStep]:
+        """Handle an event of one of its requests."""
+        ...
+
+
+def run_document_jobs(
+    backend: Backend,
+    things: Iterable[T | ItemFailed],
+    make_job: Callable[[int, T], DocumentJob],
+    unit: str,
+    *,
+    watched: int | None = None,
+) -> Iterator[TaskEvent]:
+    """Run a ``DocumentJob`` for each of ``things`` (documents or the like) in one job of the backend.
+
+    An ``ItemFailed`` among them is passed on in its position; one that fails does not stop the others.
+    ``Progress`` counts requests, as ``unit``s, when there is more than one. Of requests that ask for it there is also a
+    ``Progress`` for all of the same step together, until more than ``watched`` were made and one of them has ended.
+    """
+    with ExitStack() as stack:
+        run = _DocumentJobRunner(lambda: stack.enter_context(backend.open()), unit, watched)
+        for item, thing in enumerate(things):
+            if isinstance(thing, ItemFailed):
+                yield renumber_failure(thing, item)
+            else:
+                yield from run.start(make_job(item, thing))
+        yield from run.finish()
+
+
+class _DocumentJobRunner:
+    """The unfinished document jobs, and the document of each request. ``begin`` opens the job at the first request."""
+
+    def __init__(self, begin: Callable[[], Job], unit: str, watched: int | None) -> None:
+        self._open_job = begin
+        self._job: Job | None = None
+        self._unit = unit
+        self._unfinished: dict[int, DocumentJob] = {}
+        self._item_of_request: dict[str, int] = {}
+        self._requests_done = self._requests_total = 0
+        self._max_watched = watched
+        self._steps_of: dict[str, str] = {}
+        self._progress: dict[str, StepProgress] = {}  # of each step, the first ones first
+
+    def start(self, document_job: DocumentJob) -> Iterator[TaskEvent]:
+        """Start a document job."""
+        self._unfinished[document_job.item] = document_job
+        yield from self._process_steps(document_job, document_job.start())
+
+    def finish(self) -> Iterator[TaskEvent]:
+        """Pass events to the document jobs until all are done."""
+        if self._job is None:
+            return
+        self._close_when_done()
+        if self._requests_total > 1:
+            yield Progress(0, self._requests_total, self._unit)  # so that the user sees progress at once
+        for event in self._job:
+            if isinstance(event, RequestProgress):
+                yield from self._report_progress(event)
+                continue
+            document_job = self._unfinished.get(self._item_of_request[event.id])
+            if document_job is not None:
+                yield from self._process_steps(document_job, document_job.handle_event(event))
+            if isinstance(event, Finished):
+                del self._item_of_request[event.id]
+                step = self._steps_of.pop(event.id, None)
+                if step in self._progress:
+                    self._progress[step].mark_finished(event.id)
+                self._requests_done += 1
+                if self._requests_total > 1:
+                    yield Progress(self._requests_done, self._requests_total, self._unit)
+                yield from self._step_progress()
+            self._close_when_done()
+
+    def _process_steps(self, document_job: DocumentJob, steps: Iterator[JobStep]) -> Iterator[TaskEvent]:
+        try:
+            for step in steps:
+                check_interrupt()
+                if isinstance(step, Request):
+                    self._submit(step, document_job)
+                elif isinstance(step, CancelRequest):
+                    self._cancel(step.id)
+                else:
+                    if isinstance(step, Result):
+                        del self._unfinished[document_job.item]
+                    yield step
+        except LlmError as error:
+            check_interrupt()  # then it is no failure of this document
+            del self._unfinished[document_job.item]
+            for request_id, item in self._item_of_request.items():
+                if item == document_job.item:
+                    self._cancel(request_id)
+            yield ItemFailed(document_job.item, document_job.name, error)
+
+    def _submit(self, request: Request, document_job: DocumentJob) -> None:
+        self._item_of_request[request.id] = document_job.item
+        self._requests_total += 1
+        if request.progress:
+            if self._max_watched is not None and self._requests_total > self._max_watched:
+                request = replace(request, progress=False)
+            else:
+                self._steps_of[request.id] = document_job.step
+        if self._job is None:
+            self._job = self._open_job()
+        self._job.submit(request)
+
+    def _report_progress(self, event: RequestProgress) -> Iterator[Progress]:
+        """Update the progress of a request's step."""
+        step = self._steps_of[event.id]
+        self._progress.setdefault(step, StepProgress(step)).update(event)
+        yield from self._step_progress()
+
+    def _step_progress(self) -> Iterator[Progress]:
+        """Yield the progress of the first unfinished step, if it is known."""
+        step = next(iter(self._steps_of.values()), None)
+        all_watched = self._max_watched is None or self._requests_total <= self._max_watched
+        if step in self._progress and (all_watched or not self._requests_done):
+            yield self._progress[step].current
+
+    def _cancel(self, request_id: str) -> None:
+        if self._job is not None:
+            self._job.cancel(request_id)
+
+    def _close_when_done(self) -> None:
+        if not self._unfinished and self._job is not None:
+            self._job.close_input()

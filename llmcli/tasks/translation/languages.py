@@ -1,0 +1,226 @@
+"""Languages: codes and names, for --to and --from.
+
+Codes are BCP 47 tags: a language of ISO 639 (two letters where there are two), with a script or a region where readers
+tell them apart. Any known language takes a region or script of the user's own ("es-MX", "sr-Latn").
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from llmcli.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A language: its BCP 47 ``code`` ("pt-BR") and its English ``name`` ("Brazilian Portuguese")."""
+
+    code: str
+    name: str
+
+
+# One a line: code, English name, then other names (its own first).
+_LANGUAGE_TABLE = """
+af|Afrikaans
+am|Amharic|አማርኛ
+ar|Arabic|العربية
+as|Assamese|অসমীয়া
+az|Azerbaijani|azərbaycan
+be|Belarusian|беларуская
+bg|Bulgarian|български
+bn|Bengali|বাংলা|Bangla
+bo|Tibetan|བོད་སྐད་
+br|Breton|brezhoneg
+bs|Bosnian|bosanski
+ca|Catalan|català
+ceb|Cebuano
+ckb|Central Kurdish|کوردیی ناوەندی|Sorani
+co|Corsican|corsu
+cs|Czech|čeština
+cy|Welsh|Cymraeg
+da|Danish|dansk
+de|German|Deutsch
+de-AT|Austrian German|Österreichisches Deutsch
+de-CH|Swiss High German|Schweizer Hochdeutsch
+el|Greek|Ελληνικά
+en|English
+en-AU|Australian English
+en-CA|Canadian English
+en-GB|British English
+en-US|American English
+eo|Esperanto
+es|Spanish|español|Castilian|castellano
+es-419|Latin American Spanish|español latinoamericano
+es-ES|European Spanish|español de España
+es-MX|Mexican Spanish|español de México
+et|Estonian|eesti
+eu|Basque|euskara
+fa|Persian|فارسی|Farsi
+fi|Finnish|suomi
+fil|Filipino
+fo|Faroese|føroyskt
+fr|French|français
+fr-CA|Canadian French|français canadien
+fy|Western Frisian|Frysk|Frisian
+ga|Irish|Gaeilge
+gd|Scottish Gaelic|Gàidhlig
+gl|Galician|galego
+gn|Guarani|avañe'ẽ
+gu|Gujarati|ગુજરાતી
+ha|Hausa
+haw|Hawaiian|ʻŌlelo Hawaiʻi
+he|Hebrew|עברית
+hi|Hindi|हिन्दी
+hmn|Hmong|Hmoob
+hr|Croatian|hrvatski
+ht|Haitian Creole|kreyòl ayisyen
+hu|Hungarian|magyar
+hy|Armenian|հայերեն
+id|Indonesian|Bahasa Indonesia
+ig|Igbo
+is|Icelandic|íslenska
+it|Italian|italiano
+ja|Japanese|日本語
+jv|Javanese|Jawa
+ka|Georgian|ქართული
+kk|Kazakh|қазақ тілі
+km|Khmer|ខ្មែរ
+kn|Kannada|ಕನ್ನಡ
+ko|Korean|한국어
+ku|Kurdish|kurdî|Kurmanji
+ky|Kyrgyz|кыргызча
+la|Latin|Latina
+lb|Luxembourgish|Lëtzebuergesch
+lg|Ganda|Luganda
+ln|Lingala|lingála
+lo|Lao|ລາວ
+lt|Lithuanian|lietuvių
+lv|Latvian|latviešu
+mg|Malagasy
+mi|Maori|te reo Māori
+mk|Macedonian|македонски
+ml|Malayalam|മലയാളം
+mn|Mongolian|монгол
+mr|Marathi|मराठी
+ms|Malay|Bahasa Melayu
+mt|Maltese|Malti
+my|Burmese|မြန်မာ
+nb|Norwegian Bokmål|norsk bokmål
+ne|Nepali|नेपाली
+nl|Dutch|Nederlands
+nl-BE|Flemish|Vlaams
+nn|Norwegian Nynorsk|norsk nynorsk
+no|Norwegian|norsk
+ny|Chichewa|Nyanja
+oc|Occitan
+om|Oromo|Oromoo
+or|Odia|ଓଡ଼ିଆ|Oriya
+pa|Punjabi|ਪੰਜਾਬੀ
+pl|Polish|polski
+ps|Pashto|پښتو
+pt|Portuguese|português
+pt-BR|Brazilian Portuguese|português do Brasil
+pt-PT|European Portuguese|português europeu
+qu|Quechua|Runasimi
+ro|Romanian|română
+ru|Russian|русский
+rw|Kinyarwanda|Ikinyarwanda
+sa|Sanskrit|संस्कृतम्
+sd|Sindhi|سنڌي
+si|Sinhala|සිංහල
+sk|Slovak|slovenčina
+sl|Slovenian|slovenščina
+sm|Samoan|gagana Samoa
+sn|Shona|chiShona
+so|Somali|Soomaali
+sq|Albanian|shqip
+sr|Serbian|српски
+sr-Latn|Serbian in Latin script|srpski
+st|Southern Sotho|Sesotho
+su|Sundanese|Basa Sunda
+sv|Swedish|svenska
+sw|Swahili|Kiswahili
+ta|Tamil|தமிழ்
+te|Telugu|తెలుగు
+tg|Tajik|тоҷикӣ
+th|Thai|ไทย
+ti|Tigrinya|ትግርኛ
+tk|Turkmen|türkmen dili
+tl|Tagalog
+tn|Tswana|Setswana
+tr|Turkish|Türkçe
+ts|Tsonga|Xitsonga
+tt|Tatar|татар
+ug|Uyghur|ئۇيغۇرچە
+uk|Ukrainian|українська
+ur|Urdu|اردو
+uz|Uzbek|o‘zbek
+vi|Vietnamese|Tiếng Việt
+wo|Wolof
+xh|Xhosa|isiXhosa
+yi|Yiddish|ייִדיש
+yo|Yoruba|Èdè Yorùbá
+yue|Cantonese|粵語
+zh|Chinese|中文|Mandarin
+zh-Hans|Simplified Chinese|简体中文
+zh-Hant|Traditional Chinese|繁體中文
+zu|Zulu|isiZulu
+"""  # noqa: RUF001 (letters of the languages' own names)
+
+_ALIASES = {"zh-cn": "zh-Hans", "zh-sg": "zh-Hans", "zh-tw": "zh-Hant", "zh-hk": "zh-Hant", "iw": "he", "in": "id"}
+_TAG = re.compile(r"([a-z]{2,3})(?:-([a-z]{4}))?(?:-([a-z]{2}|[0-9]{3}))?")
+
+
+def _table_rows() -> list[list[str]]:
+    return [line.split("|") for line in _LANGUAGE_TABLE.split("\n") if line]
+
+
+def language_names() -> list[tuple[str, str]]:
+    """Return (code, English name) of every language known, for completion."""
+    return [(row[0], row[1]) for row in _table_rows()]
+
+
+def parse_language(text: str) -> Language:
+    """Return the language named by a code, its English name or its own name, in any case and with or without accents.
+
+    Raises ``UsageError``, with what is spelled alike.
+    """
+    rows = _table_rows()
+    key = _fold_name(text)
+    tag = key.replace("_", "-")
+    tag = _ALIASES.get(tag, tag).lower()
+    for code, *names in rows:
+        if tag == code.lower() or key in map(_fold_name, names):
+            return Language(code, names[0])
+    match = _TAG.fullmatch(tag)
+    if match:
+        for code, name, *_ in rows:
+            if code == match[1]:
+                return _make_variant(code, name, match[2], match[3])
+    known = {_fold_name(name): name for row in rows for name in row[1:]}
+    near = [known[name] for name in difflib.get_close_matches(key, known, n=3, cutoff=0.6)]
+    hint = f"; did you mean {', '.join(near)}?" if near else "; expected a code (fr, pt-BR) or a name (French)"
+    raise UsageError(f"unknown language {text!r}{hint}")
+
+
+def is_code(text: str) -> bool:
+    """Return whether ``text`` is spelled as ``Language.code`` is: fr, pt-BR."""
+    match = _TAG.fullmatch(text.lower())
+    known = {row[0] for row in _table_rows()}
+    if text in known or match is None or match[1] not in known:
+        return text in known
+    return _make_variant(match[1], "", match[2], match[3]).code == text
+
+
+def _make_variant(code: str, name: str, script: str | None, region: str | None) -> Language:
+    marks = [part for part in (script and script.title(), region and region.upper()) if part]
+    return Language("-".join([code, *marks]), f"{name} ({', '.join(marks)})")
+
+
+def _fold_name(text: str) -> str:
+    """Return ``text`` without case, accents and outer white space."""
+    plain = unicodedata.normalize("NFKD", text.strip().casefold())
+    return "".join(character for character in plain if unicodedata.category(character) != "Mn")

@@ -1,0 +1,47 @@
+"""The outcome of each segment."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class SegmentStatus(StrEnum):
+    """Where the text of a segment in the output comes from."""
+
+    TRANSLATED = "translated"
+    REPEATED = "repeated"  # as the same text before it in the document
+    MEMORY = "memory"
+    UPDATE = "update"  # from the earlier translation that --update names
+    EXISTING = "existing"  # the document held a translation
+    UNTRANSLATED = "untranslated"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentOutcome:
+    """A segment: ``line`` from 1; ``checks`` are what was wrong with answers, the final one's if it is untranslated."""
+
+    line: int
+    kind: str
+    status: SegmentStatus
+    source: str
+    translation: str | None
+    retries: int = 0
+    checks: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class TranslationReport:
+    """The rows of each item."""
+
+    outcomes: dict[int, list[SegmentOutcome]] = field(default_factory=dict)
+
+    def count_statuses(self, item: int) -> dict[str, int]:
+        """Return how many segments of an item have each status that occurs."""
+        found = [row.status for row in self.outcomes.get(item, [])]
+        return {str(status): found.count(status) for status in SegmentStatus if status in found}
+
+    def to_json(self, item: int) -> list[dict[str, Any]]:
+        """Return the rows of an item as JSON."""
+        return [asdict(row) | {"status": str(row.status)} for row in self.outcomes.get(item, [])]

@@ -1,0 +1,1 @@
+"""Translation of one segment: masking, attempts, and checks of the answers."""

@@ -1,0 +1,92 @@
+"""Masking: text that a translation must not change goes to the model as ``[#1]``, and must come back exactly once."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from llmcli.documents.segments import Span
+from llmcli.tasks.translation.per_segment.mask_order import group_spans, keeps_group_order
+
+_MASK_SIGNS = "#~@%&"
+_OPEN, _CLOSE = r"[\[\uff3b\u3010]\s*", r"\s*[\]\uff3d\u3011]"  # models that write Chinese or Japanese widen brackets
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedText:
+    """A text with marks in it; the mark of ``originals[0]`` has the number 1. ``sign`` tells marks from other brackets."""
+
+    text: str
+    originals: tuple[str, ...]
+    sign: str = "#"
+    groups: tuple[tuple[int, ...], ...] = ()
+    """Numbers of marks that belong together (``group_spans``)."""
+
+    def find_mask_numbers(self, text: str) -> list[int]:
+        """Return the numbers of the marks in a text, in their order, well written or nearly."""
+        return [int(match[1]) for match in self._find_masks(text)]
+
+    def strip_masks(self, text: str) -> str:
+        """Return a text without marks, for checks of its words."""
+        return re.sub(self._pattern, " ", text)
+
+    def replace_masks(self, text: str, stand_in: Callable[[str], str]) -> str:
+        """Return a text in which each mark is replaced by ``stand_in`` of its original."""
+
+        def put(match: re.Match[str]) -> str:
+            number = int(match[1])
+            return stand_in(self.originals[number - 1]) if 0 < number <= len(self.originals) else match[0]
+
+        return re.sub(self._pattern, put, text)
+
+    def find_problem(self, source: str, answer: str) -> str:
+        """Return what is wrong with the marks of an answer to ``source``, "" when each came back once, in a valid order."""
+        wanted, found = self.find_mask_numbers(source), self.find_mask_numbers(answer)
+        missing, excess = Counter(wanted) - Counter(found), Counter(found) - Counter(wanted)
+        words = [(missing, "missing"), (excess, "too many or not of this text")]
+        wrong = [f"{self._format_masks(counts)} {what}" for counts, what in words if counts]
+        if not wrong and not keeps_group_order(found, wanted, self.groups):
+            wrong = [f"{self._format_masks(wanted)} have to stay in this order"]
+        return ", ".join(wrong)
+
+    def unmask(self, answer: str) -> str:
+        """Return an answer with valid marks, with the originals in their place."""
+        return re.sub(self._pattern, lambda match: self.originals[int(match[1]) - 1], answer)
+
+    def transform_unmasked(self, change: Callable[[str], str]) -> str:
+        """Return the text with the originals in place of the marks, and ``change`` applied between them."""
+        pieces = re.split(self._pattern, self.text)
+        return "".join(
+            self.originals[int(piece) - 1] if index % 2 else change(piece) for index, piece in enumerate(pieces)
+        )
+
+    def _format_masks(self, numbers: Iterable[int]) -> str:
+        return " ".join(format_mask(self.sign, number) for number in sorted(set(numbers)))
+
+    @property
+    def _pattern(self) -> str:
+        return rf"{_OPEN}{re.escape(self.sign)}\s*([0-9]{{1,6}}){_CLOSE}"
+
+    def _find_masks(self, text: str) -> Iterable[re.Match[str]]:
+        return re.finditer(self._pattern, text)
+
+
+def format_mask(sign: str, number: int) -> str:
+    """Return the mark with a number."""
+    return f"[{sign}{number}]"
+
+
+def mask_spans(text: str, spans: Sequence[Span]) -> MaskedText:
+    """Return ``text`` with a mark in place of each span; spans are in order and disjoint."""
+    sign = next((sign for sign in _MASK_SIGNS if not re.search(rf"{_OPEN}{re.escape(sign)}\s*[0-9]", text)), "")
+    if not sign:  # a text that holds marks of all kinds: one that it cannot hold
+        sign = next(chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
+    parts, originals, at = [], [], 0
+    for span in spans:
+        originals.append(text[span.start : span.end])
+        parts += [text[at : span.start], format_mask(sign, len(originals))]
+        at = span.end
+    pairs = group_spans(originals, [span.kind for span in spans])
+    return MaskedText("".join([*parts, text[at:]]), tuple(originals), sign, tuple(pairs))

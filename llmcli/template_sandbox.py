@@ -1,0 +1,230 @@
+"""Rendering templates that others wrote (chat templates, prompt files): no attributes, bounded time, bounded size.
+
+Jinja's immutable sandbox keeps a template from the attributes of Python objects. It does not keep one from running for
+ever or from filling the memory, so a budget is asked at every turn of a loop, at every call, and before every operation
+that makes a text or a number larger.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import jinja2.filters
+import jinja2.nodes
+import jinja2.sandbox
+import jinja2.visitor
+
+_DIGITS = re.compile("[0-9]+")
+_WIDTH_IN_ARGS = re.compile(r"\*|\{[^}]*\{")  # "%*d", "{:{}}"
+
+
+class BudgetExceeded(Exception):
+    """The template uses more time or space than a prompt can need."""
+
+
+def describe_failure(error: Exception) -> str:
+    """Return why rendering failed, in words for the author of the template."""
+    worded = isinstance(error, (BudgetExceeded, jinja2.TemplateError)) and str(error)
+    return str(error) if worded else f"{type(error).__name__}: {error}"
+
+
+@dataclass(frozen=True, slots=True)
+class _RenderBudget:
+    deadline: float
+    max_chars: int
+
+    def check(self, size: int = 0) -> None:
+        if time.monotonic() > self.deadline:
+            raise BudgetExceeded("rendering takes too long")
+        if size > self.max_chars:
+            raise BudgetExceeded("the prompt grows without end")
+
+
+_render_budget: contextvars.ContextVar[_RenderBudget] = contextvars.ContextVar("budget")
+
+
+class TemplateSandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
+    """An environment for one template: ``compile``, then ``render`` as often as wanted, from any thread."""
+
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self, filters: Mapping[str, Callable[..., Any]] | None = None, **options: Any) -> None:
+        """``filters`` are added to Jinja's own, ``options`` are those of its environment."""
+        super().__init__(trim_blocks=True, lstrip_blocks=True, **options)
+        self.filters = {
+            name: _with_size_check(function) for name, function in {**self.filters, **(filters or {})}.items()
+        }
+        self.filters.update(each=_iterate_checked, joined=_join_checked, join=_join_filter, built=_check_built)
+        del self.globals["lipsum"]  # its size depends on chance
+
+    def compile_untrusted(self, source: str, *, seconds: float, size: int) -> jinja2.Template:
+        """Compile ``source``; constant expressions are computed here already, so within the same bounds."""
+        _render_budget.set(_RenderBudget(time.monotonic() + seconds, size))
+        tree = _BudgetGuards().visit(self.parse(source))
+        return self.from_string(tree)
+
+    @staticmethod
+    def render_untrusted(template: jinja2.Template, variables: Mapping[str, Any], *, seconds: float, size: int) -> str:
+        """Render within ``seconds`` and ``size`` characters. Raises ``BudgetExceeded``, and whatever the template provokes."""
+        _render_budget.set(_RenderBudget(time.monotonic() + seconds, size))
+        try:
+            return _join_checked(template.generate(variables))
+        except RecursionError as error:
+            raise BudgetExceeded("the template calls itself without end") from error
+
+    @staticmethod
+    def concat(pieces: Iterable[str]) -> str:
+        """Join what a macro or a block has written."""
+        return _join_checked(pieces)
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        _render_budget.get().check(_binop_size(operator, left, right))
+        return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        subject = getattr(getattr(function, "__wrapped__", function), "__self__", None)  # Jinja wraps str.format
+        if isinstance(subject, str) and function.__name__ == "join" and len(args) == 1:
+            return _join_checked(args[0], subject)
+        values = (*args, *kwargs.values())
+        _render_budget.get().check(max(_written_length(values), _call_size(subject, function, values)))
+        return super().call(context, function, *args, **kwargs)
+
+
+class _BudgetGuards(jinja2.visitor.NodeTransformer):
+    """Sends loops through ``each``, ``~`` through ``joined``, and lists through ``built``, which ask the budget."""
+
+    def visit_For(self, node: jinja2.nodes.For) -> jinja2.nodes.Node:  # noqa: N802 (named after the node)
+        self.generic_visit(node)
+        node.iter = jinja2.nodes.Filter(node.iter, "each", [], [], None, None, lineno=node.lineno)
+        return node
+
+    def visit_Concat(self, node: jinja2.nodes.Concat) -> jinja2.nodes.Node:  # noqa: N802 (named after the node)
+        self.generic_visit(node)
+        parts = jinja2.nodes.List(node.nodes, lineno=node.lineno)
+        return jinja2.nodes.Filter(parts, "joined", [], [], None, None, lineno=node.lineno)
+
+    def visit_List(self, node: jinja2.nodes.List) -> jinja2.nodes.Node:  # noqa: N802 (named after the node)
+        self.generic_visit(node)
+        return jinja2.nodes.Filter(node, "built", [], [], None, None, lineno=node.lineno)
+
+    def visit_Dict(self, node: jinja2.nodes.Dict) -> jinja2.nodes.Node:  # noqa: N802 (named after the node)
+        self.generic_visit(node)
+        return jinja2.nodes.Filter(node, "built", [], [], None, None, lineno=node.lineno)
+
+    def visit_Tuple(self, node: jinja2.nodes.Tuple) -> jinja2.nodes.Node:  # noqa: N802 (named after the node)
+        self.generic_visit(node)
+        if node.ctx != "load":
+            return node
+        return jinja2.nodes.Filter(node, "built", [], [], None, None, lineno=node.lineno)
+
+
+def _iterate_checked(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        _render_budget.get().check()
+        yield value
+
+
+def _check_built(value: Any) -> Any:
+    _render_budget.get().check(_written_length(value))
+    return value
+
+
+def _join_checked(values: Iterable[Any], between: str = "") -> str:
+    size, texts = 0, []
+    for value in values:
+        texts.append(str(value))
+        size += len(texts[-1]) + len(between)
+        _render_budget.get().check(size)
+    return str(between).join(texts)
+
+
+@jinja2.pass_environment
+def _join_filter(
+    environment: jinja2.Environment, values: Iterable[Any], d: str = "", attribute: str | int | None = None
+) -> str:
+    pick = str if attribute is None else jinja2.filters.make_attrgetter(environment, attribute)
+    return _join_checked(map(pick, values), d)
+
+
+def _with_size_check(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def filtered(*args: Any, **kwargs: Any) -> Any:
+        if function.__name__ in {"do_sum", "sync_do_sum"}:
+            args = (args[0], _iterate_checked(args[1]), *args[2:])  # sums of lists copy at every step
+        subject = next((arg for arg in args if isinstance(arg, str)), None)
+        _render_budget.get().check(_call_size(subject, function, (*args, *kwargs.values())))
+        return function(*args, **kwargs)
+
+    return filtered
+
+
+def _binop_size(operator: str, left: Any, right: Any) -> int:
+    """Return an upper bound of the length (of numbers: of the bits) of ``left operator right``."""
+    if operator == "%":
+        return _format_size(left, right if isinstance(right, tuple) else (right,)) if isinstance(left, str) else 0
+    if operator == "**":
+        return _bit_length(left) * abs(right) if isinstance(left, int) and isinstance(right, int) else 0
+    if isinstance(left, int) and isinstance(right, int):
+        return _bit_length(left) + _bit_length(right)
+    if operator == "+":
+        return _written_length(left) + _written_length(right)
+    many, times = (right, left) if isinstance(left, int) else (left, right)
+    return _written_length(many) * times if isinstance(times, int) else 0
+
+
+def _call_size(subject: Any, function: Callable[..., Any], args: tuple[Any, ...]) -> int:
+    """Return how long the result of a method or filter may be: widths and counts, and what it inserts how often."""
+    name = getattr(function, "__name__", "")
+    largest = max((arg for arg in args if isinstance(arg, int)), default=0)
+    if not isinstance(subject, str):
+        return largest
+    texts = [arg for arg in args if isinstance(arg, str) and arg is not subject]
+    longest = max(map(len, texts), default=0)
+    if "format" in name:
+        return _format_size(subject, args)
+    if "replace" in name and len(texts) > 1:
+        return max(largest, len(subject) + subject.count(texts[0]) * len(texts[1]))
+    if "indent" in name or "expandtabs" in name:
+        return len(subject) + (subject.count("\n") + subject.count("\t") + 1) * max(largest, longest)
+    if "wordwrap" in name:
+        return max(largest, len(subject) * (1 + longest))
+    return largest
+
+
+def _format_size(form: str, args: tuple[Any, ...]) -> int:
+    """Return how long ``form`` may become with ``args`` in it: written widths, widths among ``args``, and texts."""
+    widths = sum(map(int, _DIGITS.findall(form)))
+    if _WIDTH_IN_ARGS.search(form):
+        widths += max((arg for arg in args if isinstance(arg, int)), default=0)
+    texts = sum(_written_length(arg) for arg in args if arg is not form)
+    return len(form) + widths + (form.count("%") + form.count("{")) * texts
+
+
+def _bit_length(number: int) -> int:
+    return int(number).bit_length()
+
+
+def _written_length(value: Any) -> int:
+    """Return how many characters and values ``value`` shows when written out; stops counting above the budget.
+
+    A list that holds one list twice, and so on, is small in memory and endless on paper.
+    """
+    if isinstance(value, str):
+        return len(value)
+    limit = _render_budget.get().max_chars
+    total, rest = 0, [value]
+    while rest and total <= limit:
+        each = rest.pop()
+        total += len(each) if isinstance(each, str) else 1
+        if isinstance(each, list | tuple):
+            rest.extend(each)
+        elif isinstance(each, dict):
+            rest.extend((*each.keys(), *each.values()))
+    return total

@@ -1,0 +1,215 @@
+"""The messages between client and worker: one JSON object a line, in both directions of one HTTP exchange.
+
+The client's lines, after the first one with its options: ``{"submit": request}``, ``{"cancel": id}``, ``{"count": [request,
+...]}``, ``{"work": null}``. The worker's: ``{"loading": share}`` while it loads the model, for clients that want that;
+``{"info": ...}`` when the model is loaded, ``{"event": ...}``, the answers ``{"count": [...]}`` and ``{"work": ...}`` in
+the order of the questions, and ``{"failed": error}`` instead of an answer. Requests, events, and errors are the
+dataclasses and exceptions of ``types`` and ``errors``, field by field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmcli import errors
+from llmcli.errors import LlmError
+from llmcli.types import (
+    BackendInfo,
+    BackendStats,
+    CandidateScores,
+    EngineOptions,
+    Event,
+    Finished,
+    FinishReason,
+    Message,
+    Phase,
+    Priority,
+    ReasoningDelta,
+    Request,
+    RequestProgress,
+    Role,
+    Sampling,
+    Score,
+    TextDelta,
+    Timings,
+    TokenLogprobs,
+    ToolCall,
+    Usage,
+)
+
+
+def encode_message(**message: Any) -> bytes:
+    """Return one message as a line of UTF-8."""
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def decode_message(text: bytes) -> dict[str, Any]:
+    """Return the message on a line. Raises ``ValueError``."""
+    message = json.loads(text)
+    if not isinstance(message, dict):
+        raise ValueError("expected an object")  # noqa: TRY004 (as for all other texts that are no message)
+    return message
+
+
+# ---- requests ---------------------------------------------------------------------------------------------------------
+
+
+def dump_request(request: Request) -> dict[str, Any]:
+    """Return a request as JSON: defaults are left out, the deadline is in seconds from now."""
+    fields = _non_default_fields(request)
+    fields["messages"] = [_dump_message(message) for message in request.messages]
+    if "sampling" in fields:
+        fields["sampling"] = _non_default_fields(request.sampling)
+    if request.deadline is not None:
+        fields["deadline"] = request.deadline - time.monotonic()
+    return fields
+
+
+def load_request(fields: Mapping[str, Any]) -> Request:
+    """Return what ``dump_request`` was given. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for other fields."""
+    given = dict(fields)
+    given["messages"] = tuple(_load_message(*parts) for parts in fields["messages"])
+    given["sampling"] = Sampling(**fields.get("sampling", {}))
+    given["priority"] = Priority(fields.get("priority", Priority.BULK))
+    for name in ("candidates", "stop", "tools", "labels"):
+        given[name] = tuple(fields.get(name, ()))
+    if fields.get("deadline") is not None:
+        given["deadline"] = time.monotonic() + fields["deadline"]
+    return Request(**given)
+
+
+def _dump_message(message: Message) -> list[Any]:
+    plain: list[Any] = [message.role.value, message.content]
+    if not (message.tool_calls or message.tool_call_id):
+        return plain
+    return [*plain, [[call.id, call.name, call.arguments] for call in message.tool_calls], message.tool_call_id]
+
+
+def _load_message(role: str, content: str, calls: Sequence[Any] = (), call_id: str = "") -> Message:
+    return Message(Role(role), content, tuple(ToolCall(*call) for call in calls), call_id)
+
+
+def _non_default_fields(instance: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that are not at their defaults."""
+    changed = {}
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name)
+        if value != field.default:
+            changed[field.name] = value
+    return changed
+
+
+def dump_options(options: EngineOptions) -> dict[str, Any]:
+    """Return engine options as JSON."""
+    fields = _non_default_fields(options)
+    if options.cache is not None:
+        fields["cache"] = str(options.cache)
+    return fields
+
+
+def load_options(fields: Mapping[str, Any]) -> EngineOptions:
+    """Return what ``dump_options`` was given. Raises ``TypeError``."""
+    return EngineOptions(**{**fields, "cache": Path(fields["cache"]) if fields.get("cache") else None})
+
+
+# ---- events -----------------------------------------------------------------------------------------------------------
+
+
+def dump_event(event: Event) -> dict[str, Any]:
+    """Return an event as JSON, under a name for its kind."""
+    if isinstance(event, TextDelta):
+        return {"text": [event.id, event.text]}
+    if isinstance(event, ReasoningDelta):
+        return {"reasoning": [event.id, event.text]}
+    if isinstance(event, CandidateScores):
+        return {"scores": [event.id, [[s.candidate, s.logprob, s.tokens] for s in event.scores]]}
+    if isinstance(event, TokenLogprobs):
+        top = [[token.decode("latin-1"), logprob] for token, logprob in event.top]
+        return {"logprobs": [event.id, event.token.decode("latin-1"), event.logprob, top]}
+    if isinstance(event, RequestProgress):
+        return {"progress": [event.id, event.phase.value, event.done, event.total, event.ahead]}
+    fields = _non_default_fields(event)
+    for name in ("usage", "timings"):
+        if name in fields:
+            fields[name] = dataclasses.asdict(fields[name])
+    if event.error is not None:
+        fields["error"] = dump_error(event.error)
+    return {"finished": fields}
+
+
+def load_event(fields: Mapping[str, Any]) -> Event:
+    """Return what ``dump_event`` was given. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for other fields."""
+    ((kind, value),) = fields.items()
+    return _EVENT_LOADERS[kind](value)
+
+
+def _load_finished(fields: Mapping[str, Any]) -> Finished:
+    given = dict(fields, reason=FinishReason(fields["reason"]))
+    given["usage"] = Usage(**fields.get("usage", {}))
+    given["timings"] = Timings(**fields.get("timings", {}))
+    if fields.get("error") is not None:
+        given["error"] = load_error(fields["error"])
+    return Finished(**given)
+
+
+_EVENT_LOADERS: dict[str, Callable[[Any], Event]] = {
+    "text": lambda value: TextDelta(*value),
+    "reasoning": lambda value: ReasoningDelta(*value),
+    "scores": lambda value: CandidateScores(value[0], tuple(Score(*score) for score in value[1])),
+    "logprobs": lambda value: TokenLogprobs(
+        value[0], value[1].encode("latin-1"), value[2], tuple((t.encode("latin-1"), lp) for t, lp in value[3])
+    ),
+    "progress": lambda value: RequestProgress(value[0], Phase(value[1]), *value[2:]),
+    "finished": _load_finished,
+}
+
+
+def dump_info(info: BackendInfo) -> dict[str, Any]:
+    """Return the capabilities of a backend as JSON."""
+    fields = dataclasses.asdict(info)
+    fields["refuses"] = fields.pop("rejects_overflow")
+    return fields
+
+
+def load_info(fields: Mapping[str, Any]) -> BackendInfo:
+    """Return what ``dump_info`` was given. Raises ``KeyError`` and ``TypeError``."""
+    given = dict(fields)
+    return BackendInfo(rejects_overflow=given.pop("refuses"), **given)
+
+
+def dump_stats(work: BackendStats) -> dict[str, Any]:
+    """Return the statistics of a backend as JSON."""
+    return dataclasses.asdict(work)
+
+
+def load_stats(fields: Mapping[str, Any]) -> BackendStats:
+    """Return what ``dump_stats`` was given. Raises ``TypeError``."""
+    return BackendStats(**{**fields, "choices": tuple(fields.get("choices", ()))})
+
+
+# ---- errors -----------------------------------------------------------------------------------------------------------
+
+
+def dump_error(error: Exception) -> dict[str, Any]:
+    """Return an error as its class and its attributes; one that is not of ours is an ``InternalError``."""
+    if not isinstance(error, LlmError):
+        error = errors.InternalError("worker", detail=f"{type(error).__name__}: {error}")
+    return {"class": type(error).__name__, **vars(error)}
+
+
+def load_error(fields: Mapping[str, Any]) -> LlmError:
+    """Return the error; one of a class that this version does not have is an ``InternalError``."""
+    attributes = dict(fields)
+    kind = getattr(errors, str(attributes.pop("class", "")), None)
+    if not (isinstance(kind, type) and issubclass(kind, LlmError)):
+        kind = errors.InternalError
+    error = kind.__new__(kind)
+    LlmError.__init__(error, str(attributes.get("subject", "")), detail=str(attributes.get("detail", "")))
+    for name, value in attributes.items():
+        setattr(error, name, tuple(value) if isinstance(value, list) else value)
+    return error

@@ -1,0 +1,176 @@
+"""Where workers are found: a directory that only this user can enter, with a socket and a lock for each key.
+
+A key stands for everything that a worker cannot change while it runs: the model's file (by device, inode, size and
+time, so that a file that was replaced has another key), the layers on the GPU, and the versions of llmcli and of the
+binding. A client that connects to a socket has found exactly such a worker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+import llmcli
+from llmcli import private_files
+from llmcli.child_processes import RUNTIME_ENV_DEFAULTS, RUNTIME_ENV_PREFIXES
+from llmcli.errors import AccessDenied, OutputError, UnsafeDirectory, UnusableDirectory
+
+MAX_SOCKET_PATH_BYTES = 100
+"""Bytes of a socket's path: the system allows 104 to 108."""
+_SOCKET_SUFFIX = ".sock"
+_KEY_DIGITS = 16
+"""Digits of a key."""
+_LOCK_POLL_S = 0.01
+"""Seconds between attempts to take a lock."""
+
+
+def find_runtime_dir(environ: Mapping[str, str]) -> Path:
+    """Return the directory of this user's workers, made where there is none.
+
+    It is ``llmcli`` in XDG_RUNTIME_DIR where that is this user's alone and its path short enough, else
+    ``llmcli-UID`` in the directory for temporary files; LLMCLI_RUNTIME_DIR overrides both. Raises ``AccessDenied`` for
+    one that others could enter, ``OutputError`` for one that cannot be made or whose path is too long for a socket.
+    """
+    given, session = environ.get("LLMCLI_RUNTIME_DIR"), environ.get("XDG_RUNTIME_DIR")
+    if given:
+        return _make_private_dir(Path(given).absolute())
+    if session:
+        with suppress(AccessDenied, OutputError):
+            _check_private_dir(Path(session))
+            return _make_private_dir(Path(session) / "llmcli")
+    return _make_private_dir(Path(environ.get("TMPDIR") or _temp_dir()) / f"llmcli-{os.getuid()}")
+
+
+def _temp_dir() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError as error:  # all of them are full, or may not be written
+        raise UnusableDirectory("the directory for temporary files", detail=error.strerror or "") from error
+
+
+def _make_private_dir(path: Path) -> Path:
+    room = MAX_SOCKET_PATH_BYTES - 1 - _KEY_DIGITS - len(_SOCKET_SUFFIX)
+    if len(os.fsencode(path)) > room:
+        raise UnusableDirectory(str(path), detail=f"its path is longer than {room} bytes")
+    try:
+        private_files.make_directory(path)
+    except OSError as error:
+        raise UnusableDirectory(str(path), detail=error.strerror or str(error)) from error
+    _check_private_dir(path)
+    return path
+
+
+def _check_private_dir(path: Path) -> None:
+    """Refuse a path that is not a directory of this user's, closed to other users."""
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise UnusableDirectory(str(path), detail=error.strerror or str(error)) from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise UnsafeDirectory(str(path), detail="not a directory of yours that nobody else may enter (mode 0700)")
+
+
+def worker_key(model: Path, gpu_layers: int | None, environ: Mapping[str, str]) -> str:
+    """Return the key of the worker for a model file, 16 hexadecimal digits. Raises ``OSError`` for a file that is gone."""
+    status = model.stat()
+    steering = {name: value for name, value in environ.items() if name.startswith(RUNTIME_ENV_PREFIXES)}
+    fixed = (
+        str(model),
+        (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns),
+        gpu_layers,
+        sorted((RUNTIME_ENV_DEFAULTS | steering).items()),  # as the worker will have them
+        _scheduling_state(),
+        llmcli.__version__,
+        sys.prefix,
+        _install_times(),
+    )
+    text = json.dumps(fixed).encode()
+    return (
+        f"{zlib.crc32(text):08x}{zlib.adler32(text):08x}"  # no security depends on it, and hashlib takes 3 ms to import
+    )
+
+
+def _scheduling_state() -> tuple[int, list[int]]:
+    """Return niceness and CPU affinity of this process, which a worker inherits."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return os.getpriority(os.PRIO_PROCESS, 0), cores
+
+
+def _install_times() -> list[int]:
+    """Return when the program and the binding were installed."""
+    spec = PathFinder.find_spec("llama_cpp")  # on the disk, whether it was imported or not
+    files = [llmcli.__file__, spec.origin if spec else None]
+    return [Path(file).stat().st_mtime_ns for file in files if file]
+
+
+class WorkerPaths:
+    """The files of the worker with ``key`` in ``directory``: its socket, and the lock held while it is started or ended."""
+
+    def __init__(self, directory: Path, key: str) -> None:
+        self.key = key
+        self.socket = directory / f"{key}{_SOCKET_SUFFIX}"
+        self._lock_path = directory / f"{key}.lock"
+
+    @contextmanager
+    def hold_lock(self, timeout_s: float = 0.0) -> Iterator[bool]:
+        """Hold the lock; yield False where another process still has it after ``timeout_s`` seconds.
+
+        Raises ``OutputError`` where the directory cannot be written or locks do not work.
+        """
+        until = time.monotonic() + timeout_s
+        descriptor = self._try_lock()
+        while descriptor is None and time.monotonic() < until:
+            time.sleep(_LOCK_POLL_S)
+            descriptor = self._try_lock()
+        try:
+            yield descriptor is not None
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _try_lock(self) -> int | None:
+        """Return the descriptor that holds the lock, None where another process has it."""
+        import fcntl
+
+        with translate_os_errors(self._lock_path):
+            descriptor = private_files.open_file(self._lock_path, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._lock_path.stat().st_ino == os.fstat(descriptor).st_ino:
+                    return descriptor
+            except (BlockingIOError, FileNotFoundError):  # the latter: its holder has removed the file
+                pass
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+            return None
+
+    def remove_files(self) -> None:
+        """Remove socket and lock. The caller holds the lock; no process can take it afterwards."""
+        for path in (self.socket, self._lock_path):
+            with suppress(OSError):
+                path.unlink()
+
+
+@contextmanager
+def translate_os_errors(path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` about ``path`` into ``OutputError``."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(str(path), detail=error.strerror or str(error)) from error
+
+
+def list_worker_paths(directory: Path) -> list[WorkerPaths]:
+    """Return the paths of all workers that have a socket in ``directory``, of other versions too."""
+    return [WorkerPaths(directory, path.stem) for path in sorted(directory.glob(f"*{_SOCKET_SUFFIX}"))]

@@ -1,0 +1,1 @@
+"""The worker's process: its HTTP server, its engines, and the endpoints on them."""

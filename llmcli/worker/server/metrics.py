@@ -1,0 +1,68 @@
+"""What a worker has done, and for how long it has been idle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from llmcli.types import Event, Finished, FinishReason
+
+
+class WorkerMetrics:
+    """Counted in the event loop: requests that ended, their tokens, the seconds in which any was running."""
+
+    def __init__(self) -> None:
+        self.started_at = time.time()
+        self.num_finished = 0
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self._num_running = 0
+        self._changed_at = time.monotonic()
+        self._busy_s = 0.0
+
+    def begin_requests(self, requests: int = 1) -> None:
+        """Requests have come."""
+        now = time.monotonic()
+        if self._num_running == 0:
+            self._changed_at = now
+        self._num_running += requests
+
+    def end_requests(self, requests: int = 1) -> None:
+        """Requests have ended, or other work that ``begin_requests`` was called for."""
+        self._num_running -= requests
+        if requests and self._num_running == 0:
+            now = time.monotonic()
+            self._busy_s += now - self._changed_at
+            self._changed_at = now
+
+    def record_finished(self, events: Sequence[Event]) -> None:
+        """Count the requests that end with these events."""
+        ends = [event for event in events if isinstance(event, Finished)]
+        for event in ends:
+            self.num_finished += 1
+            if event.reason is not FinishReason.CANCELLED or event.usage.completion_tokens:  # else hardly evaluated
+                self.prompt_tokens += event.usage.prompt_tokens
+            self.completion_tokens += event.usage.completion_tokens
+        if ends:
+            self.end_requests(len(ends))
+
+    def record_prompt(self, tokens: int) -> None:
+        """Count a request that nothing was generated for."""
+        self.num_finished += 1
+        self.prompt_tokens += tokens
+
+    @property
+    def num_active(self) -> int:
+        """Requests that are running or waiting."""
+        return self._num_running
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds for which there was nothing to do; 0 while there is something."""
+        return 0.0 if self._num_running else time.monotonic() - self._changed_at
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens generated a second, of the time in which anything ran; None before there were any."""
+        busy = self._busy_s + (time.monotonic() - self._changed_at if self._num_running else 0.0)
+        return self.completion_tokens / busy if self.completion_tokens and busy > 0 else None

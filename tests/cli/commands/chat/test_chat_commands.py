@@ -1,0 +1,103 @@
+"""The commands of a chat."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from terminal import PROMPT, ended
+
+from llmcli.cli.commands.chat import chat_commands
+from llmcli.errors import UsageError
+from llmcli.store.session_store import ALLOWED_NAME_TEXT, is_session_name
+
+COMMANDS = ("/help", "/reset", "/save", "/exit", "/quit")
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("hello", "hello"),
+        ("a /reset", "a /reset"),
+        ("/etc/passwd is what?", "/etc/passwd is what?"),
+        ("/ means root", "/ means root"),
+        ("//reset", "/reset"),
+        ("//etc", "/etc"),
+        ("// a comment", "/ a comment"),
+    ],
+)
+def test_messages(text, sent):
+    """Paths, a slash by itself and what begins with two slashes go to the model."""
+    assert chat_commands.parse_chat_command(text) == ("", sent)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_are_listed_and_understood(command):
+    """Each command of the list is one, and nothing else is."""
+    assert chat_commands.parse_chat_command(command) == (command, "")
+    assert command in chat_commands.CHAT_HELP or command == "/quit"
+
+
+def test_save_takes_a_name():
+    """All that follows is the name."""
+    assert chat_commands.parse_chat_command("/save  a b") == ("/save", "a b")
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "advice"),
+    [
+        ("/sav work", "there is no /sav in a chat", "Did you mean /save?"),
+        ("/rest", "there is no /rest in a chat", "Did you mean /reset?"),
+        ("/clear", "there is no /clear in a chat", "/help lists the commands"),
+        ("/", "there is no / in a chat", "two slashes"),
+        ("/Reset", "there is no /Reset in a chat", "Did you mean /reset?"),
+        ("/x1!\nand more", "there is no /x1! in a chat", "two slashes"),
+        ("/reset now", "/reset takes nothing after it", "two slashes"),
+        ("/exit\nplease", "/exit takes nothing after it", "two slashes"),
+    ],
+)
+def test_what_is_no_command_is_refused(text, said, advice):
+    """The error names the nearest command, the list, and how to send the text all the same."""
+    with pytest.raises(UsageError) as caught:
+        chat_commands.parse_chat_command(text)
+    assert caught.value.subject == said and advice in caught.value.detail
+
+
+@pytest.mark.parametrize("name", ["my chat", "../x", "é", "", "work", "x" * 200, "a.", "x" * 99])
+def test_a_name_that_is_refused_comes_with_one_that_is_allowed(name):
+    """The advice can be typed in the chat."""
+    advice = chat_commands.explain_save_refusal(UsageError(ALLOWED_NAME_TEXT), name).detail
+    other = advice.removeprefix("Try: /save ")
+    assert other not in {advice, name} and is_session_name(other)
+
+
+def test_an_unknown_command_is_neither_sent_nor_saved(person, llm):
+    """Not even when it has arguments; a wrong name of /save is answered by words for the chat."""
+    child = person("chat", "--max-tokens", "5", "--seed", "1")
+    for typed, shown in (
+        ("/summarise this text", "there is no /summarise in a chat"),
+        ("/save my chat", r"Try: /save my-chat"),
+        ("/reset the counter", "/reset takes nothing after it"),
+    ):
+        child.expect(PROMPT)
+        child.sendline(typed)
+        child.expect(shown)
+        assert "llm --help" not in child.before
+    child.expect(PROMPT)
+    child.sendline("/exit")
+    assert ended(child) == 0 and "--help" not in child.before
+    assert llm("sessions", "list").out == ""
+
+
+def test_two_slashes_are_sent_as_one(person, llm):
+    """The message that is saved is the one that was meant."""
+    child = person("chat", "--max-tokens", "5", "--seed", "1")
+    child.expect(PROMPT)
+    child.sendline("//reset is a command")
+    child.expect(PROMPT)
+    child.sendline("/save work")
+    child.expect("saved as work")
+    child.expect(PROMPT)
+    child.sendline("/exit")
+    assert ended(child) == 0
+    assert re.search(r"^/reset is a command$", llm("sessions", "show", "work").out, re.MULTILINE)

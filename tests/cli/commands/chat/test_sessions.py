@@ -1,0 +1,580 @@
+"""Saved chats: what is saved when, going on with one, and ``llm sessions``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from pathlib import Path
+
+import pytest
+from scripted import Reply
+from terminal import PROMPT, ended
+
+from llmcli.errors import OutputError, TemporaryFailure
+from llmcli.store.session_store import SessionStore, new_session
+from llmcli.types import Role, Turn
+
+NAMES = ["../x", "a/b", ".hidden", "-x", "", "a\nb", "é", "x" * 101, "a\x1b[2J"]
+
+
+@pytest.fixture
+def file():
+    """Return the path of the saved chats."""
+    return Path(os.environ["LLMCLI_DATA_DIR"]) / "sessions.db"
+
+
+@pytest.fixture
+def store(file):
+    """Open the saved chats beside the program."""
+
+    def opened():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return SessionStore(file)
+
+    return opened
+
+
+@pytest.fixture
+def work(store):
+    """Save a chat called work, with what could drive a terminal in it, and one called other."""
+    with store() as sessions:
+        said = [Turn(Role.USER, "What is **rain**?\nSay it \x1b]0;evil\x07briefly."), Turn(Role.ASSISTANT, "Water.")]
+        sessions.save(new_session("other"), [Turn(Role.USER, "Hi"), Turn(Role.ASSISTANT, "Ho", interrupted=True)], 0)
+        return sessions.save(new_session("work", "Be kind."), said, 0)
+
+
+def rows(run):
+    return [json.loads(line) for line in run.out.splitlines()]
+
+
+def contents(store, name):
+    with store() as sessions:
+        return [turn.content for turn in sessions.load_turns(sessions.get(name))]
+
+
+# ---- llm chat -----------------------------------------------------------------------------------------------------
+
+
+def test_a_pipe_is_saved_only_when_asked(llm, file):
+    """A script saves nothing unless it is asked to."""
+    assert llm("chat", stdin=b"one\n").out == "one\n"
+    assert llm("chat", "--no-save", stdin=b"one\n").code == 0
+    assert not file.exists()
+
+
+def test_a_named_session_goes_on(llm, store):
+    """Begun by the first command, it goes on with the second: what was said before is sent."""
+    first = llm("chat", "--session", "work", stdin=b"one\ntwo\n")
+    assert (first.code, first.out, first.err) == (0, "one\ntwo\n", "")
+    run = llm("chat", "--session", "work", stdin=b"three\n")
+    assert (run.code, run.err) == (0, "")
+    assert [m.content for m in run.backend.requests[0].messages[1:]] == ["one", "one", "two", "two", "three"]
+    assert contents(store, "work") == ["one", "one", "two", "two", "three", "three"]
+
+
+def test_requests_of_a_session_name_it(llm, store):
+    """Always by the same id; those of a chat that is not saved name none."""
+    ids = {llm("chat", "--session", "a", stdin=b"x\n").backend.requests[0].session for _ in range(2)}
+    with store() as sessions:
+        assert ids == {sessions.get("a").id}
+    assert llm("chat", stdin=b"x\n").backend.requests[0].session is None
+
+
+def test_continue_takes_the_one_used_last(llm, store):
+    """Whatever it is called; where none was saved, the next step says how to begin one."""
+    run = llm("chat", "--continue", stdin=b"x\n")
+    assert run.code == 66 and "llm chat --session NAME" in run.err and run.backend is None
+    for name in ("a", "b", "a"):
+        llm("chat", "--session", name, stdin=b"x\n")
+    assert llm("chat", "--continue", stdin=b"y\n").code == 0
+    assert contents(store, "a")[-1] == "y" and "y" not in contents(store, "b")
+
+
+@pytest.mark.parametrize(
+    "argv", [["--continue", "--session", "a"], ["--no-save", "--session", "a"], ["--no-save", "--continue"]]
+)
+def test_options_that_exclude_each_other(llm, argv, file):
+    """No name is assumed."""
+    run = llm("chat", *argv, stdin=b"x\n")
+    assert run.code == 2 and all(word in run.err for word in argv if word.startswith("--")) and not file.exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_try_to_escape(llm, name, file):
+    """They are refused before anything is opened, and drive no terminal."""
+    for argv in (
+        ["chat", "--session", name],
+        ["sessions", "show", "--", name],
+        ["sessions", "rm", "--yes", "--", name],
+    ):
+        run = llm(*argv, stdin=b"x\n")
+        assert run.code == 2 and "\x1b" not in run.err and run.err.count("\n") == 2
+    assert {path.name for path in file.parent.glob("*")} <= {"sessions.db"}
+
+
+def test_the_instructions_are_kept(llm, store):
+    """A session keeps its --system; another one replaces it from then on, "" takes it away."""
+
+    def system(*argv):
+        return llm("chat", "--session", "a", *argv, stdin=b"x\n").backend.requests[-1].messages[0].content
+
+    assert "Speak French." in system("--system", "Speak French.")
+    assert "Speak French." in system()
+    assert "Speak Finnish." in system("--system", "Speak Finnish.")
+    assert "Finnish" in system() and "French" not in system()
+    assert "Finnish" not in system("--system", "")
+    with store() as sessions:
+        assert sessions.get("a").system == ""
+
+
+def test_another_model_is_said(llm, terminal, tiny):
+    """The model is that of -m or the default as ever; on a terminal a line says that it is another one."""
+    llm("chat", "--session", "a", stdin=b"x\n")
+    other = ["chat", "--session", "a", "-m", str(tiny("chatml"))]
+    screen = terminal(columns=400)
+    assert llm(*other, stdin=b"x\n", err=screen.slave).code == 0
+    assert re.search(r"so far .*llama.gguf answered in this conversation; now .*chatml.gguf does", screen.close())
+    for argv, answered in (([], "chatml"), (["-q"], "llama")):
+        screen = terminal(columns=400)
+        llm("chat", "--session", "a", *argv, stdin=b"x\n", err=screen.slave)
+        assert (answered in screen.close()) == (not argv)
+
+
+def test_an_answer_that_fails_leaves_no_session(llm, file, store):
+    """A session comes with its first answer."""
+    run = llm("chat", "--session", "a", stdin=b"x\n", answer=lambda _: OutputError("x"))
+    assert run.code == 74 and file.exists()
+    with store() as sessions:
+        assert sessions.list() == []
+
+
+def test_an_interrupted_answer_is_saved(llm, store):
+    """As far as it came, and marked."""
+    run = llm("chat", "--session", "a", "--timeout", "0.2", stdin=b"x\n", answer=lambda _: Reply("so far", stalls=True))
+    assert run.code == 124
+    with store() as sessions:
+        assert [(t.content, t.interrupted) for t in sessions.load_turns(sessions.get("a"))] == [
+            ("x", False),
+            ("so far", True),
+        ]
+
+
+def test_who_is_overtaken_goes_on_under_another_name(llm, store):
+    """Another process went on with the session while this one talked: both conversations are whole, one line says so."""
+    llm("chat", "--session", "a", stdin=b"x\n")
+
+    def meanwhile(request):
+        if request.messages[-1].content == "mine":
+            with store() as sessions:
+                session = sessions.get("a")
+                said = [*sessions.load_turns(session), Turn(Role.USER, "theirs"), Turn(Role.ASSISTANT, "yes")]
+                sessions.save(session, said, 2)
+        return "fine"
+
+    run = llm("chat", "--session", "a", stdin=b"mine\nmore\n", answer=meanwhile)
+    assert run.code == 0 and run.out == "fine\nfine\n"
+    assert run.err == "llm: warning: somebody else went on with a; this conversation is saved as a-2\n"
+    assert contents(store, "a") == ["x", "x", "theirs", "yes"]
+    assert contents(store, "a-2") == ["x", "x", "mine", "fine", "more", "fine"]
+
+
+def test_a_session_that_goes_while_it_is_used_is_saved_again(llm, store):
+    """Nothing that is still said is lost, and a line says so."""
+    llm("chat", "--session", "a", stdin=b"one\n")
+    with store() as sessions:
+        session = sessions.get("a")
+
+    def removing(request):
+        with store() as sessions:
+            sessions.remove([session])
+        return "fine"
+
+    run = llm("chat", "--session", "a", stdin=b"two\n", answer=removing)
+    assert run.code == 0 and "a was removed meanwhile" in run.err and run.err.count("\n") == 1
+    assert contents(store, "a") == ["one", "one", "two", "fine"]
+
+
+# ---- where nothing can be saved -----------------------------------------------------------------------------------
+
+
+def test_a_named_session_that_cannot_be_saved_is_an_error_before_the_talk(llm, file):
+    """Damaged: 65; no directory can be made: 74. No model is asked."""
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no database " * 100)
+    run = llm("chat", "--session", "a", stdin=b"x\n")
+    assert (run.code, run.out, run.backend) == (65, "", None) and "Move it away" in run.err
+    run = llm("chat", "--session", "a", stdin=b"x\n", env={"LLMCLI_DATA_DIR": str(file / "below")})
+    assert (run.code, run.out, run.backend) == (74, "", None) and run.err.count("\n") == 2
+
+
+def test_a_disk_that_fills_up_does_not_end_a_named_talk(llm, monkeypatch, store):
+    """All is answered; one error says what is not saved, and the code that something failed."""
+    monkeypatch.setattr(SessionStore, "save", _refusing("No space left on device"))
+    run = llm("chat", "--session", "a", stdin=b"one\ntwo\n")
+    assert (run.code, run.out) == (3, "one\ntwo\n")
+    assert run.err.startswith("llm: session a: cannot write") and "Make room" in run.err and run.err.count("\n") == 2
+    assert [request.session is None for request in run.backend.requests] == [False, True]
+
+
+def test_what_could_not_be_saved_is_saved_with_the_next_answer(llm, monkeypatch, store):
+    """A lock that was held, a disk that got room: the conversation is whole in the end, and the code is 0."""
+    saving, calls = SessionStore.save, []
+
+    def at_first(self, *given):
+        calls.append(given)
+        if len(calls) == 1:
+            raise TemporaryFailure("sessions.db")
+        return saving(self, *given)
+
+    monkeypatch.setattr(SessionStore, "save", at_first)
+    run = llm("chat", "--session", "a", stdin=b"one\ntwo\n")
+    assert run.code == 0 and contents(store, "a") == ["one", "one", "two", "two"]
+
+
+def _refusing(detail):
+    def save(*_):
+        raise OutputError("sessions.db", detail=detail)
+
+    return save
+
+
+def stray(session_id):
+    """Make a file as the engine makes one of an evaluated conversation, and return it."""
+    file = Path(os.environ["LLMCLI_CACHE_DIR"], "prefixes", f"{'a' * 16}-12-{'b' * 32}-{session_id}.state")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    return file
+
+
+@pytest.mark.parametrize("argv", [["work"], ["--all"]])
+def test_removing_takes_what_nobody_owns_along(llm, work, store, argv):
+    """What was evaluated of chats that were never saved, or that others removed, goes; what is others' stays."""
+    with store() as sessions:
+        other = stray(sessions.get("other").id)
+    lost, mine = stray("c" * 32), stray(work.id)
+    shared = lost.with_name(f"{'a' * 16}-12-{'b' * 32}.state")  # of a prompt file
+    shared.touch()
+    assert llm("sessions", "rm", "--yes", *argv).code == 0
+    assert not (lost.exists() or mine.exists())
+    assert other.exists() == (argv == ["work"]) and shared.exists()
+    assert llm("sessions", "rm", "--yes", "--all").code == 0
+    stray("c" * 32)
+    assert llm("sessions", "rm", "--all").code == 0 and not lost.exists(), "also where nothing is saved"
+
+
+def test_what_moved_leaves_nothing_under_its_old_id(llm, work, store, monkeypatch):
+    """Where another process continued the session, the model's saved state may be of this conversation: it is removed."""
+    kept = stray(work.id)
+    saving = SessionStore.save
+
+    def overtaken(self, session, turns, known):
+        if session.id == work.id:
+            saving(self, session, [*turns[:known], *turns[known:]], known)
+        return saving(self, session, turns, known)
+
+    monkeypatch.setattr(SessionStore, "save", overtaken)
+    run = llm("chat", "--session", "work", stdin=b"and snow?\n")
+    assert "somebody else went on with work; this conversation is saved as work-2" in run.err
+    assert not kept.exists()
+
+
+def test_what_cannot_be_saved_leaves_nothing(llm, monkeypatch):
+    """No state of a conversation that is saved nowhere."""
+    ids = []
+
+    def failing(_self, session, *_):
+        ids.append(stray(session.id))
+        raise OutputError("sessions.db", detail="No space left on device")
+
+    monkeypatch.setattr(SessionStore, "save", failing)
+    assert llm("chat", "--session", "a", stdin=b"one\n").code == 3
+    assert ids and not any(file.exists() for file in ids)
+
+
+def test_nothing_to_answer(llm):
+    """Without a terminal and with standard input not to be read there is no message."""
+    run = llm("chat", "--no-stdin", "--session", "a")
+    assert run.code == 2 and "nothing to answer" in run.err
+
+
+def test_a_damaged_file_is_one_line_for_each_command(llm, file):
+    """With the code of bad input and a next step; the file stays as it is."""
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no database " * 100)
+    commands = ["list", "show a", "rm --yes a", "rm --yes --all", "export a", "search a", "rename a b"]
+    for argv in commands:
+        run = llm("sessions", *argv.split())
+        assert (run.code, run.out) == (65, "") and run.err.count("\n") == 2 and "Move it away" in run.err
+        assert json.loads(llm("sessions", *argv.split(), "--json").err)["error"]["code"] == 65
+    assert file.read_bytes() == b"no database " * 100
+
+
+# ---- a person -----------------------------------------------------------------------------------------------------
+
+SHORT = ["--max-tokens", "5", "--seed", "1"]
+
+
+def talk(child, *typed):
+    """Type messages, each at its prompt, and leave; return all that was shown."""
+    shown = []
+    for text in typed:
+        child.expect(PROMPT)
+        shown.append(child.before)
+        child.sendline(text)
+    child.expect(PROMPT)
+    shown.append(child.before)
+    child.sendeof()
+    assert ended(child) == 0
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", "".join([*shown, child.before]))
+
+
+def test_a_talk_is_saved_by_itself_and_goes_on(person, llm, store):
+    """Under a name of date and time; --continue shows which it is; an empty talk leaves nothing."""
+    talk(person("chat"))
+    assert llm("sessions", "list").out == ""
+    shown = talk(person("chat", *SHORT), "hello there", "once more")
+    (row,) = rows(llm("sessions", "list", "--json"))
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d-\d{4}", row["name"])
+    assert (row["messages"], row["first"]) == (4, "hello there") and f"Saved as {row['name']}." in shown
+    shown = talk(person("chat", "--continue", *SHORT), "and now")
+    assert re.search(rf"Going on with {row['name']}: 4 messages, the last of 20\d\d-\d\d-\d\d \d\d:\d\d\.", shown)
+    assert contents(store, row["name"])[::2] == ["hello there", "once more", "and now"]
+    shown = talk(person("chat", "--continue", "-q"))
+    assert "Going on" not in shown and "Saved" not in shown
+
+
+@pytest.mark.parametrize(("argv", "env"), [(["--no-save"], {}), ([], {"LLMCLI_CHAT_SAVE": "off"})])
+def test_saving_can_be_turned_off(person, file, argv, env):
+    """For one chat and for all."""
+    talk(person("chat", *SHORT, *argv, env=env), "hello")
+    assert not file.exists()
+
+
+def test_a_talk_says_how_to_go_on_with_the_same_model(person, tiny):
+    """Without the option another model would answer; a shell reads the path as one word."""
+    model = tiny("llama")
+    shown = talk(person("chat", "--session", "work", "-m", str(model), *SHORT), "hello")
+    assert f"To go on: llm chat -m {model} --session work" in " ".join(shown.split())
+
+
+def test_save_and_reset_in_a_talk(person, store):
+    """/save gives a name, also to what was not to be saved; after /reset another chat begins."""
+    shown = talk(person("chat", "--no-save", *SHORT), "one", "/save mine", "two", "/save ../x", "/reset", "three")
+    assert "This chat is saved as mine." in shown and "cannot be the name" in shown
+    assert "What was said is forgotten; it stays saved as mine." in shown
+    assert contents(store, "mine")[::2] == ["one", "two"]
+    with store() as sessions:
+        assert [each.session.name for each in sessions.list()] == ["mine"], "--no-save holds for chats without a name"
+    shown = talk(person("chat", *SHORT), "four", "/save yours", "/reset", "five", "/reset")
+    with store() as sessions:
+        (other,) = {each.session.name for each in sessions.list()} - {"mine", "yours"}
+    assert contents(store, other)[::2] == ["five"]
+    assert "Saved as" not in shown, "nothing was said since"
+
+
+def test_what_is_told_to_be_saved_is_there(person, store, file):
+    """Neither a name for a talk that never began, nor one that was removed, nor one whose file broke, is promised."""
+    shown = talk(person("chat"), "/save mine")
+    assert "will be saved, with its first answer, as mine" in shown and "Saved as" not in shown
+    child = person("chat", "--session", "gone", *SHORT)
+    child.expect(PROMPT)
+    child.sendline("one")
+    child.expect(PROMPT)
+    with store() as sessions:
+        sessions.remove([sessions.get("gone")])
+    child.sendeof()
+    assert ended(child) == 0 and "Saved as" not in child.before
+    child = person("chat", *SHORT)
+    child.expect(PROMPT)
+    child.sendline("one")
+    child.expect(PROMPT)
+    file.write_bytes(b"no database " * 1000)
+    child.sendline("/reset")
+    child.expect(PROMPT)
+    assert "is forgotten." in child.before
+
+
+def test_alt_enter_begins_a_line(person, store):
+    """A message of several lines is one message."""
+    child = person("chat", "--session", "lines", *SHORT)
+    child.expect(PROMPT)
+    child.send("first\x1b\rsecond\r")
+    child.expect("second.*\x1b\\[\\?2004h.*>")  # typed, answered, and the next prompt
+    child.sendeof()
+    assert ended(child) == 0
+    assert contents(store, "lines")[0] == "first\nsecond"
+
+
+def test_a_name_that_is_taken_stays_with_who_has_it(person, work, store):
+    """/save says so, and the talk goes on."""
+    shown = talk(person("chat", *SHORT), "one", "/save work", "two")
+    assert "there is a session called work" in shown and contents(store, "work")[1] == "Water."
+
+
+def test_a_talk_goes_on_where_nothing_can_be_saved(person, file):
+    """One warning, and no answer is lost."""
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no database " * 100)
+    shown = talk(person("chat", *SHORT), "one", "two")
+    assert shown.count("\nllm: warning: this conversation is not saved") == 1 and "Saved as" not in shown
+
+
+def test_removing_is_asked_for(person, work, store):
+    """On a terminal; Enter means no."""
+    child = person("sessions", "rm", "work")
+    child.expect(r"Remove work\? \[y/N\]")
+    child.sendline("")
+    assert ended(child) == 1
+    child = person("sessions", "rm", "--all")
+    child.expect(r"Remove 2 saved chats\? \[y/N\]")
+    child.sendline("y")
+    assert ended(child) == 0
+    with store() as sessions:
+        assert sessions.list() == []
+
+
+# ---- llm sessions -------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_saved_yet(llm, terminal, file):
+    """Looking makes no file; a person reads a sentence, a program nothing."""
+    screen = terminal()
+    assert llm("sessions", "list", out=screen.slave).code == 0 and screen.close() == "No chat is saved yet."
+    assert llm("sessions", "list").out == llm("sessions", "list", "--json").out == ""
+    assert llm("sessions", "rm", "--all", "--yes").code == 0
+    assert llm("sessions", "show", "a").code == llm("sessions", "search", "a").code == 66
+    assert not file.exists()
+
+
+def test_the_list(llm, work, terminal):
+    """The one used last first: columns, tabs, objects; control sequences of the first question are left out."""
+    lines = [line.split("\t") for line in llm("sessions", "list").out.splitlines()]
+    assert [(line[0], *line[2:]) for line in lines] == [
+        ("work", "2", "", "What is **rain**? Say it briefly."),
+        ("other", "2", "", "Hi"),
+    ]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", lines[0][1])
+    assert list(rows(llm("sessions", "list", "--json"))[0]) == ["name", "updated", "messages", "model", "first"]
+    screen = terminal()
+    llm("sessions", "list", out=screen.slave)
+    shown = screen.close().splitlines()
+    assert shown[0].split() == ["NAME", "UPDATED", "MESSAGES", "MODEL", "FIRST"] and shown[1].startswith("work")
+    assert b"evil" not in screen.raw
+
+
+def test_show(llm, work, terminal):
+    """Markdown as it is in a pipe, rendered on a terminal without what drives it; all that is known as an object."""
+    out = llm("sessions", "show", "work").out
+    assert out.startswith("# work\n") and "## System\n\nBe kind.\n\n## User\n\nWhat is **rain**?\n" in out
+    assert out.endswith("## Assistant\n\nWater.\n")
+    assert "## Assistant (interrupted)\n\nHo\n" in llm("sessions", "show", "other").out
+    screen = terminal()
+    llm("sessions", "show", "work", out=screen.slave)
+    assert "What is rain?" in screen.close() and b"evil" not in screen.raw
+    shown = json.loads(llm("sessions", "show", "work", "--json").out)
+    assert (shown["name"], shown["id"], shown["system"]) == ("work", work.id, "Be kind.")
+    assert [(m["role"], m["interrupted"]) for m in shown["messages"]] == [("user", False), ("assistant", False)]
+
+
+def test_a_name_that_is_not_there(llm, work):
+    """66, and the names that are like it."""
+    run = llm("sessions", "show", "wrok")
+    assert run.code == 66 and run.err == "llm: no session called wrok\nDid you mean work?\n"
+    assert "Try: llm sessions list" in llm("sessions", "show", "nothing-like-it").err
+
+
+def test_export(llm, work, tmp_path, terminal):
+    """As Markdown or as OpenAI's messages, printed or written; a terminal is not driven."""
+    messages = json.loads(llm("sessions", "export", "work", "--format", "json").out)
+    assert [message["role"] for message in messages] == ["system", "user", "assistant"]
+    assert messages[1]["content"].startswith("What is **rain**?\nSay it \x1b]0;evil")
+    assert llm("sessions", "export", "work", "--json").out == llm("sessions", "export", "work", "--format", "json").out
+    target = tmp_path / "work.md"
+    assert llm("sessions", "export", "work", "-o", str(target)).out == ""
+    assert target.read_text() == llm("sessions", "export", "work").out == llm("sessions", "show", "work").out
+    screen = terminal()
+    llm("sessions", "export", "work", out=screen.slave)
+    assert "Water." in screen.close() and b"evil" not in screen.raw
+    assert llm("sessions", "export", "work", "-o", "/no/such/directory/x").code == 73
+
+
+def test_search(llm, work, terminal):
+    """The line with the number of its message, whatever the case; nothing found is 66 as for llm models search."""
+    assert llm("sessions", "search", "WATER").out == "work\t2\tassistant\tWater.\n"
+    assert rows(llm("sessions", "search", "rain", "--json"))[0]["message"] == 1
+    run = llm("sessions", "search", "snow")
+    assert run.code == 66 and run.out == "" and run.err.startswith("llm: no saved chat mentions snow\n")
+    assert llm("sessions", "search", "  ").code == 2
+    screen = terminal()
+    llm("sessions", "search", "briefly", out=screen.slave)
+    assert "Say it briefly." in screen.close() and b"evil" not in screen.raw
+
+
+def test_a_terminal_shows_the_place_in_a_long_line(llm, store, terminal):
+    """Also where folding makes more characters of the line."""
+    with store() as sessions:
+        sessions.save(
+            new_session("a"), [Turn(Role.USER, "ß" * 300 + " needle " + "y" * 300), Turn(Role.ASSISTANT, "no")], 0
+        )
+    screen = terminal()
+    llm("sessions", "search", "NEEDLE", out=screen.slave)
+    assert "needle" in screen.close()
+
+
+def test_rm(llm, work, store):
+    """Several at once or none: what a model made of them goes too. Without a terminal: --yes."""
+    mine = stray(work.id)
+    prompts = mine.with_name(f"{'a' * 16}-12-{'0' * 32}.state")  # of a prompt file
+    prompts.touch()
+    run = llm("sessions", "rm", "work")
+    assert run.code == 2 and "llm sessions rm --yes work" in run.err
+    assert llm("sessions", "rm", "--yes", "work", "nothing").code == 66 and mine.exists()
+    assert rows(llm("sessions", "rm", "--yes", "work", "other", "work", "--json")) == [{"removed": ["work", "other"]}]
+    assert prompts.exists() and not mine.exists()
+    assert llm("sessions", "list").out == ""
+
+
+@pytest.mark.parametrize("argv", [[], ["--all", "work"]])
+def test_rm_wants_names_or_all(llm, work, argv):
+    """Not both, not none."""
+    assert llm("sessions", "rm", "--yes", *argv).code == 2
+
+
+def test_rename(llm, work):
+    """The name of another one is refused."""
+    assert llm("sessions", "rename", "work", "play").code == 0
+    assert llm("sessions", "show", "play").code == 0 and llm("sessions", "show", "work").code == 66
+    run = llm("sessions", "rename", "play", "other")
+    assert run.code == 2 and "there is a session called other" in run.err
+    assert llm("sessions", "rename", "play", "../x").code == 2
+
+
+def test_names_are_offered(llm, work, monkeypatch):
+    """A Tab press offers saved chats, for chat and for what is done with them, and no control sequence."""
+    monkeypatch.setenv("_LLM_COMPLETE", "complete_fish")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    for line in (
+        "chat --session w",
+        "sessions show w",
+        "sessions rm other w",
+        "sessions export w",
+        "sessions rename w",
+    ):
+        monkeypatch.setenv("_TYPER_COMPLETE_ARGS", f"llm {line}")
+        run = llm()
+        assert run.out.strip() == "work\tWhat is **rain**? Say it briefly." and run.err == ""
+
+
+def test_two_commands_at_once_begin_one_name(llm, process, store):
+    """Two scripts that begin the same session at the same time: both conversations are there."""
+    both = [process("chat", "--session", "a", *SHORT, stdin=-1) for _ in range(2)]
+    threads = [threading.Thread(target=each.communicate, args=(b"hello\n",)) for each in both]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert {each.returncode for each in both} <= {0, 3}
+    with store() as sessions:
+        assert sum(each.message_count for each in sessions.list()) == 4

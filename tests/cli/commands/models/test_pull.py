@@ -1,0 +1,149 @@
+"""``llm models pull`` against a Hub that misbehaves: the exit code, the words, and what is on the disk afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from fake_hub import REPO, Fault
+from split_models import split
+
+from llmcli.models.hub.hub_client import DownloadRetryPolicy
+
+FILE = "tiny.Q4_0.gguf"
+
+
+@pytest.fixture
+def pull(llm):
+    """Run ``llm models pull`` with no model configured."""
+    return lambda *argv, **how: llm("models", "pull", *(argv or [REPO]), env={"LLMCLI_MODEL": None}, **how)
+
+
+def directory() -> Path:
+    """Return where the cache keeps the repository."""
+    return Path(os.environ["HF_HOME"]) / "hub" / f"models--{REPO.replace('/', '--')}"
+
+
+def left() -> list[str]:
+    """Return what is there after a failure: nothing but what the next try goes on with."""
+    return [path.name for path in directory().rglob("*") if not path.is_dir()]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        (Fault(flip=True), 76, "checksum mismatch"),
+        (Fault(portal="html"), 76, "a web page came"),
+        (Fault(portal="raw"), 76, "does not begin like a GGUF file"),
+        (Fault(shorter=5), 76, "were announced"),
+        (Fault(longer=5), 76, "more than the announced"),
+        (Fault(status=429, headers={"Retry_After": "3600"}), 75, "3600 seconds"),
+        (Fault(status=401), 77, "no access"),
+        (Fault(status=403), 77, REPO),
+    ],
+)
+def test_a_bad_answer_has_its_code_and_leaves_nothing(pull, hub, fault, code, words):
+    """Bytes that cannot be the file are told by their code, in one line and a next step, and none of them stays."""
+    hub.always = fault
+    run = pull()
+    assert (run.code, run.out) == (code, "") and words in run.err
+    assert run.err.startswith("llm: ") and len(run.err.splitlines()) == 2
+    assert left() == []
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [Fault(drop=9_000)],
+        [Fault(drop=9_000), Fault(drop=1_000), Fault(drop=20_000)],
+        [Fault(slow=0.001)],
+        [Fault(status=429, headers={"Retry_After": "0"})],
+    ],
+)
+def test_a_bad_moment_is_not_noticed(pull, hub, tiny, faults):
+    """Drops and a server that asks for a pause end in the right file, silently."""
+    hub.storage_faults = list(faults)
+    run = pull()
+    assert (run.code, run.out, run.err) == (0, "", "")
+    assert (directory() / "snapshots" / hub.commit / FILE).read_bytes() == tiny("llama").read_bytes()
+
+
+def test_a_gated_repository_says_where_to_accept(pull, hub):
+    """77, with the page on which the terms are accepted."""
+    hub.gated.add(REPO)
+    run = pull()
+    assert run.code == 77 and f"{hub.endpoint}/{REPO}" in run.err and "terms" in run.err
+
+
+def test_the_revision_is_recorded(pull, hub):
+    """The row names the commit, the snapshot is called by it, and the branch points to it."""
+    row = json.loads(pull(REPO, "--json").out)
+    assert row["source"] == f"{REPO}@{hub.commit}"
+    assert Path(row["path"]).parent.name == hub.commit
+    assert (directory() / "refs" / "main").read_text() == hub.commit
+
+
+def test_a_commit_in_the_middle_changes_nothing(pull, hub, tiny):
+    """What was listed is what comes, under its own commit, though the branch has moved on meanwhile."""
+    before = hub.commit
+    hub.meanwhile = lambda: hub.push(REPO, {FILE: tiny("chatml").read_bytes()})
+    assert pull().code == 0 and hub.commit != before
+    assert (directory() / "snapshots" / before / FILE).read_bytes() == tiny("llama").read_bytes()
+    assert (directory() / "refs" / "main").read_text() == before
+
+
+def test_a_commit_that_was_taken_back_is_66(pull, hub):
+    """A commit that is gone when its file is asked for is said, and nothing is named."""
+    hub.gone = {hub.commit}
+    run = pull()
+    assert run.code == 66 and "Invalid rev id" in run.err and left() == []
+
+
+@pytest.fixture
+def parted(hub, tiny):
+    """Return the names of the two parts that the Hub has of a model."""
+    files = split(tiny("llama").read_bytes(), "tiny.Q8_0")
+    hub.repos[REPO] = files
+    return list(files)
+
+
+def test_a_split_model_is_pulled_whole_and_loaded(pull, parted, process):
+    """All parts come, and the engine answers with them."""
+    assert pull().code == 0
+    assert sorted(path.name for path in (directory() / "snapshots").rglob("*.gguf")) == parted
+    child = process("ask", "hi", "--max-tokens", "2", "-m", REPO)
+    _, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (0, b"")
+
+
+def test_a_split_model_goes_on_with_the_missing_part(pull, hub, parted, llm):
+    """A failure in the second part costs nothing of the first; until all are here there is no model."""
+    hub.storage_faults = [Fault(), Fault(status=403)]
+    assert pull().code == 77
+    assert [path.name for path in (directory() / "snapshots").rglob("*.gguf")] == parted[:1]
+    assert llm("models", "show", REPO).code == 69 and not (directory() / "refs").exists()
+    hub.asked.clear()
+    assert pull().code == 0
+    assert len(hub.paths("storage")) - len(hub.headers_asked()) == 1
+
+
+def test_a_stall_has_its_code_and_says_that_it_can_go_on(pull, hub, monkeypatch):
+    """A server that sends a little and stops, again and again, is 75, and the next pull goes on after what came."""
+    monkeypatch.setattr(
+        "llmcli.models.hub.hub_client.DownloadRetryPolicy",
+        lambda: DownloadRetryPolicy(read_timeout_s=0.05, backoff_s=0.001, max_read_timeouts=3),
+    )
+    hub.always = Fault(stall=5_000)
+    run = pull()
+    assert (run.code, run.out) == (75, "")
+    assert run.err.splitlines() == [
+        f"llm: {REPO}: the server stopped sending 3 times",
+        "Try again later: what has come stays, and the download goes on after it.",
+    ]
+    (partial,) = left()
+    hub.always = Fault()
+    hub.asked.clear()
+    assert pull().code == 0
+    assert partial.endswith(".incomplete") and "bytes=15000-" in [asked.headers.get("range") for asked in hub.asked]

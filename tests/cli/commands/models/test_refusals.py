@@ -1,0 +1,463 @@
+"""``llm models`` and what it is given by mistake: empty names, pipes and devices, files that cannot be read or written."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from fake_hub import REPO, Fault
+from split_models import split
+
+from llmcli import private_files
+from llmcli.cli.console import error_messages
+from llmcli.cli.console.environment import CLOSED_DETAIL
+from llmcli.errors import OutputError
+
+
+def rows(run):
+    return [json.loads(line) for line in run.out.splitlines()]
+
+
+# ---- empty names ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["rm", "", "-y"],
+        ["show", ""],
+        ["pull", ""],
+        ["verify", ""],
+        ["verify", "smollm2-135m", ""],
+        ["tune", ""],
+        ["alias", ""],
+        ["alias", "", REPO],
+        ["alias", "small", ""],
+        ["alias", "--remove", ""],
+        ["default", ""],
+        ["default", "--for", "", REPO],
+        ["import", ""],
+        ["import", "MINE", "--name", ""],
+        ["import", "--from", "ollama", ""],
+        ["search", ""],
+        ["recommend", "--language", ""],
+    ],
+)
+def test_an_empty_name_is_no_default(models, here, mine, argv):
+    """A variable that is not set must not become the default model, and least of all delete it."""
+    models("default", here)
+    before = models("list").out
+    run = models(*(str(mine) if word == "MINE" else word for word in argv))
+    assert (run.code, run.out, len(run.err.splitlines())) == (2, "", 2)
+    assert models("list").out == before and models("default").out == f"{here}\n"
+
+
+# ---- what is no file --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["pipe", "device", "link"])
+def odd(request, tmp_path):
+    """Return the path of something that is no regular file: a pipe without a writer, a device without an end."""
+    file = tmp_path / "odd.gguf"
+    if request.param == "device":
+        return Path("/dev/zero")
+    target = file if request.param == "pipe" else tmp_path / "pipe"
+    os.mkfifo(target)
+    if request.param == "link":
+        file.symlink_to(target)
+    return file
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["ask", "x", "-m"],
+        ["models", "pull"],
+        ["models", "verify"],
+        ["models", "show"],
+        ["models", "tune"],
+        ["models", "import"],
+        ["models", "default"],
+        ["models", "alias", "small"],
+    ],
+)
+def test_a_pipe_or_a_device_is_no_model(llm, odd, argv):
+    """65 at once: opening or reading one would wait for ever, or never come to an end."""
+    run = llm(*argv, str(odd), env={"LLMCLI_MODEL": None})
+    assert (run.code, run.out) == (65, "") and "not a regular file" in run.err
+
+
+def test_a_split_model_with_a_pipe_is_no_model(models, tmp_path, mine):
+    """In whichever part."""
+    mine.rename(tmp_path / "x-00001-of-00002.gguf")
+    os.mkfifo(tmp_path / "x-00002-of-00002.gguf")
+    run = models("pull", str(tmp_path / "x-00001-of-00002.gguf"))
+    assert run.code == 65 and "x-00002-of-00002.gguf" in run.err and "not a regular file" in run.err
+
+
+def test_a_file_that_becomes_a_pipe_is_not_waited_for(monkeypatch, mine, models):
+    """What was a file a moment ago is asked again once it is open."""
+    monkeypatch.setattr("llmcli.models.library.inventory.check_regular_file", lambda *_: None)
+    mine.unlink()
+    os.mkfifo(mine)
+    run = models("pull", str(mine))
+    assert run.code == 65 and "not a regular file" in run.err
+
+
+# ---- what llm remembers -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def record():
+    """Return the file of what llm remembers about models."""
+    return Path(os.environ["LLMCLI_DATA_DIR"]) / "models.json"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["models", "list"],
+        ["models", "default"],
+        ["models", "default", "smollm2-135m"],
+        ["models", "alias", "other", "smollm2-135m"],
+        ["models", "rm", "small", "-y"],
+        ["models", "prune", "-y"],
+        ["ask", "x"],
+    ],
+)
+def test_a_record_that_cannot_be_read_is_not_overwritten(llm, models, here, record, argv):
+    """66 with the next step: what the user chose stands in it, and comes back once it can be read."""
+    models("alias", "small", here)
+    models("default", "small")
+    read = Path.read_bytes
+
+    def refuse(path):
+        if path == record:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        run = llm(*argv, env={"LLMCLI_MODEL": None})
+    assert (run.code, run.out) == (66, "")
+    assert run.err == f"llm: cannot read {record}: Permission denied\nLook who may read it: ls -ld {record}\n"
+    assert models("alias", "small").out == models("default").out == f"{here}\n"
+
+
+@pytest.mark.parametrize("argv", [["models", "default"], ["models", "alias"], ["ask", "x", "-m", "HERE"]])
+def test_a_damaged_record_is_said_once(llm, models, here, record, argv):
+    """Which file it is and where it will lie, also where everything else went well; not with -q."""
+    record.write_text("{")
+    argv = [here if word == "HERE" else word for word in argv]
+    quiet = llm(*argv, "-q", env={"LLMCLI_MODEL": None})
+    record.write_text("{")
+    run = llm(*argv, env={"LLMCLI_MODEL": None})
+    assert (quiet.code, quiet.err, run.code) == (0, "", 0)
+    (line,) = run.err.splitlines()
+    assert line.startswith("llm: warning: ") and str(record) in line and f"{record}.broken" in line
+
+
+def test_a_damaged_record_is_an_object_with_json(models, record):
+    """Standard error holds objects only then."""
+    record.parent.mkdir(parents=True)
+    record.write_text("[]")
+    assert str(record) in json.loads(models("default", "--json").err)["warning"]
+
+
+def test_a_full_disk_leaves_no_part_of_the_record(models, here, record):
+    """What was written of it goes; what the record held stays."""
+    before = record.read_bytes()
+
+    def full(path, content):
+        path.write_bytes(content[:10])
+        raise OSError(28, "No space left on device", str(path))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(private_files, "write_file", full)
+        run = models("alias", "small", here)
+    assert run.code == 74 and "No space left" in run.err
+    assert [path.name for path in record.parent.iterdir() if path.name.startswith(".")] == []
+    assert record.read_bytes() == before
+
+
+def test_prune_finds_old_parts_of_the_record(models, here, record):
+    """What a killed process left an hour ago goes; what is being written now stays."""
+    old, new = (record.with_name(f".models.json.{number}") for number in (1, 2))
+    for path in (old, new):
+        path.write_text("{")
+    os.utime(old, (time.time() - 4000,) * 2)
+    run = models("prune", "--yes")
+    assert run.out == f"{old}\t1\tunfinished record\n" and not old.exists() and new.exists()
+
+
+# ---- a removal that fails ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["cached", "cached link", "import"])
+def test_a_removal_that_fails_changes_nothing(models, here, mine, what):
+    """Aliases, defaults and what was verified are there as before, and so is the model."""
+    name = "own" if what == "import" else here
+    models("import", str(mine), "--name", "own")
+    models("alias", "small", name)
+    models("default", "small")
+    before = models("list", "--json").out
+    unlink = Path.unlink
+
+    def refuse(path, **how):
+        if path.suffix == ".gguf" if what != "cached" else len(path.name) == 64:
+            raise PermissionError(1, "Operation not permitted", str(path))
+        unlink(path, **how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        run = models("rm", "small", "-y")
+    assert run.code == 74 and "Operation not permitted" in run.err
+    assert models("list", "--json").out == before
+    assert models("alias", "small").out == models("default").out == f"{name}\n"
+    assert models("rm", "small", "-y").code == 0 and models("alias").out == ""
+
+
+def test_a_directory_that_may_not_be_changed_is_known_before(models, here, monkeypatch):
+    """Nothing is tried that would stop half way."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    run = models("rm", here, "-y")
+    assert run.code == 74 and "Permission denied" in run.err and models("verify", here).code == 0
+
+
+# ---- split models of which a part is gone -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def parts(hub, tiny):
+    """Put a model in three parts on the Hub; return the parts' names and bytes."""
+    files = split(tiny("llama").read_bytes(), "big-Q4_0", 3)
+    hub.repos["maker/big-GGUF"] = files
+    return files
+
+
+def stored() -> list[Path]:
+    cache = Path(os.environ["HF_HOME"]) / "hub" / "models--maker--big-GGUF"
+    return sorted(path for part in ("blobs", "snapshots") for path in (cache / part).rglob("*") if not path.is_dir())
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize(
+    "name", ["maker/big-GGUF:Q4_0", "maker/big-GGUF", "maker/big-GGUF/big-Q4_0-00001-of-00003.gguf"]
+)
+def test_rm_frees_what_is_left_of_a_split_model(models, parts, lost, name):
+    """It is listed as incomplete, verify names the repair, and rm takes the other parts."""
+    assert models("pull", "maker/big-GGUF").code == 0
+    link = next(path for path in stored() if path.name == sorted(parts)[lost])
+    link.resolve().unlink()
+    link.unlink()
+    row = next(row for row in rows(models("list", "--json")) if row["name"] == "maker/big-GGUF:Q4_0")
+    assert (row["verification"], row["here"]) == ("incomplete", False)
+    run = models("verify", "--json")
+    assert run.code == 66 and rows(run)[0]["repair"] == "llm models pull maker/big-GGUF:Q4_0"
+    assert models("rm", name, "-y").code == 0 and stored() == []
+
+
+def test_pull_completes_a_split_model(models, parts, hub):
+    """By fetching what is missing only."""
+    assert models("pull", "maker/big-GGUF").code == 0
+    link = next(path for path in stored() if path.name == sorted(parts)[1])
+    link.resolve().unlink()
+    link.unlink()
+    hub.asked.clear()
+    assert models("pull", "maker/big-GGUF:Q4_0").code == 0 and models("verify").code == 0
+    assert {
+        asked.path.strip("/") for asked in hub.asked if asked.server == "storage" and "range" not in asked.headers
+    } == {hashlib.sha256(parts[sorted(parts)[1]]).hexdigest()}
+
+
+def test_rm_frees_a_split_model_that_stopped_coming(models, parts, hub):
+    """The finished part and what came of the next."""
+    hub.storage_faults = [Fault(), Fault(drop=100), *(Fault(status=403) for _ in range(9))]
+    assert models("pull", "maker/big-GGUF").code == 77
+    assert len(stored()) == 3  # a blob, its name, a partial file
+    assert models("rm", "maker/big-GGUF:Q4_0", "-y").code == 0 and stored() == []
+
+
+def test_rm_frees_what_is_left_of_an_import(models, parts, tmp_path):
+    """Also where the first part is gone."""
+    for name, content in parts.items():
+        (tmp_path / name).write_bytes(content)
+    assert models("import", str(tmp_path / min(parts)), "--name", "big").code == 0
+    first = Path(rows(models("show", "big", "--json"))[0]["path"])
+    own = first.parent
+    first.unlink()
+    assert {row["name"]: row["verification"] for row in rows(models("list", "--json"))}["big"] == "incomplete"
+    assert models("rm", "big", "-y").code == 0 and list(own.iterdir()) == []
+
+
+# ---- a cache that may not be looked into ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["models", "list"],
+        ["models", "show", REPO],
+        ["models", "pull", REPO],
+        ["models", "pull"],
+        ["models", "verify"],
+        ["models", "verify", REPO],
+        ["models", "rm", REPO, "-y"],
+        ["ask", "x", "-m", REPO],
+        ["ask", "x"],
+    ],
+)
+def test_a_cache_that_may_not_be_looked_into_is_said(llm, hub, monkeypatch, argv):
+    """66, one line and a next step, not a message that nothing is there."""
+    cache = Path(os.environ["HF_HOME"]) / "hub"
+    look = Path.iterdir
+
+    def refuse(path):
+        if path.is_relative_to(cache):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    run = llm(*argv, env={"LLMCLI_MODEL": None})
+    assert (run.code, run.out, len(run.err.splitlines())) == (66, "", 2)
+    assert run.err.startswith(f"llm: cannot read {cache}") and "Permission denied\n" in run.err
+
+
+# ---- models that do not generate --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("argv", [[], ["--for", "translate"]])
+def test_an_embedding_model_is_no_default(models, tiny, argv):
+    """In the words of the commands that could not run it; nothing is stored."""
+    file = str(tiny("bert"))
+    run = models("default", *argv, file)
+    said = f"llm: {file} is not a usable model file: an embedding model, which cannot generate text"
+    assert (run.code, run.err) == (65, f"{said}\nTry: llm models list\n")
+    assert models("default", *argv).out == "smollm2-135m\n"
+
+
+@pytest.mark.parametrize("command", ["pull", "import"])
+def test_an_embedding_model_is_taken_with_a_warning(models, tiny, terminal, command):
+    """It may be of use to others."""
+    screen = terminal(columns=300)
+    assert models(command, str(tiny("bert")), err=screen.slave).code == 0
+    assert "warning" in (left := screen.close()) and "an embedding model, which cannot generate text" in left
+    assert any(row["here"] for row in rows(models("list", "--json")))
+
+
+def test_an_embedding_model_of_the_cache_is_no_default(models, hub, tiny):
+    """Another program may have put it there."""
+    hub.repos["maker/bert-GGUF"] = {"bert.Q8_0.gguf": tiny("bert").read_bytes()}
+    assert models("pull", "maker/bert-GGUF", "--force").code == 0
+    run = models("default", "maker/bert-GGUF")
+    assert run.code == 65 and "cannot generate text" in run.err and models("default").out == "smollm2-135m\n"
+
+
+# ---- what is said -----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_the_storage_does_not_have_is_no_missing_repository(models, hub):
+    """The repository is there."""
+    hub.storage_faults = [Fault(status=404)]
+    run = models("pull", f"{REPO}:Q4_0")
+    assert run.code == 66 and f"no file called {REPO}/tiny.Q4_0.gguf" in run.err
+    assert "repository called" not in run.err and len(run.err.splitlines()) == 2
+
+
+def test_a_file_whose_name_is_refused_is_named(models, hub, tiny):
+    """It is a GGUF file, but no name that llm takes."""
+    hub.repos[REPO] = {"modèle.gguf": tiny("llama").read_bytes()}
+    run = models("pull", REPO)
+    assert run.code == 66 and "modèle.gguf" in run.err and "such a name" in run.err
+    run = models("pull", f"{REPO}/modèle.gguf")
+    assert run.code == 66 and "such a name" in run.err
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "Make room there, or write elsewhere."),
+        (errno.EACCES, "Look who may write it: ls -ld "),
+        (errno.EROFS, "Write elsewhere."),
+    ],
+)
+def test_what_cannot_be_written_has_a_fitting_next_step(models, monkeypatch, record, number, advice):
+    """Room is of use on a full disk only."""
+
+    def refuse(path, *_, **__):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(private_files, "write_file", refuse)
+    run = models("default", "qwen3-4b")
+    said, following = run.err.splitlines()
+    assert run.code == 74 and os.strerror(number) in said and following.startswith(advice)
+    assert number != errno.EACCES or following.endswith(str(record.parent))
+
+
+def test_nothing_is_advised_where_standard_output_is_closed():
+    """Who closed it knows."""
+    assert error_messages.describe(OutputError("standard output", detail=CLOSED_DETAIL))[1] == ""
+
+
+def test_rm_of_what_is_not_here_has_a_next_step(models):
+    """69."""
+    run = models("rm", "qwen3-4b", "-y")
+    assert (run.code, run.err.splitlines()[1]) == (69, "Try: llm models list")
+
+
+def test_an_original_of_another_program_that_is_not_whole_is_said(models, tmp_path, terminal):
+    """The list leaves it out with a word; by its name it is refused with what is missing."""
+    digest = "0" * 64
+    layers = [{"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}", "size": 1}]
+    manifest = tmp_path / "ollama" / "manifests" / "registry.ollama.ai" / "library" / "gone" / "1b"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps({"layers": layers}))
+    env = {"OLLAMA_MODELS": str(tmp_path / "ollama")}
+    run = models("import", "--from", "ollama", "-v", env=env)
+    assert (run.code, run.out) == (0, "") and "gone:1b is left out" in run.err and digest in run.err
+    screen = terminal(columns=300)
+    models("import", "--from", "ollama", env=env, err=screen.slave)
+    assert "gone:1b is left out" in screen.close()
+    run = models("import", "--from", "ollama", "gone:1b", env=env)
+    assert run.code == 66 and digest in run.err and "ollama pull" in run.err
+    run = models("import", "--from", "ollama", "other", env=env)
+    assert run.code == 66 and run.err.splitlines()[1] == "Try: llm models import --from ollama"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [(".hid", "begin and end"), ("-x", "begin and end"), ("x" * 300, "300 characters"), ("a b", "Use letters")],
+)
+def test_why_a_name_cannot_be_an_alias(models, name, reason):
+    """Each rule says itself."""
+    run = models("alias", "--", name, "smollm2-135m")
+    assert run.code == 2 and reason in run.err and "x" * 90 not in run.err
+
+
+def test_a_file_that_cannot_be_read_is_not_missing(models, here, monkeypatch):
+    """Neither its name is wrong nor is it gone."""
+    blob = Path(rows(models("show", here, "--json"))[0]["path"]).resolve()
+    opened = os.open
+
+    def refuse(path, *how, **more):
+        if Path(path).resolve() == blob:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *how, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    run = models("verify", here)
+    assert run.code == 66 and run.out.split("\t")[1] == "not readable"
+    assert "cannot read" in run.err and "Permission denied" in run.err and "no model called" not in run.err
+
+
+def test_a_model_that_is_not_pinned_has_a_size_about(models, terminal):
+    """By its parameters and the bits of its quantization."""
+    screen = terminal(columns=200)
+    assert models("list", out=screen.slave).code == 0
+    line = next(line for line in screen.close().splitlines() if line.startswith("qwen3-4b"))
+    assert "about 2" in line and "not pinned" not in line

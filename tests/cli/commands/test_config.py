@@ -1,0 +1,232 @@
+"""``llm config``: where the settings lie, what they are and where each came from, changing them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmcli.settings import SETTING_SPECS
+
+
+@pytest.fixture
+def file():
+    """Return the configuration file's path; its directory exists."""
+    path = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "config.yaml"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+@pytest.fixture
+def config(llm):
+    """Run ``llm config`` with no model configured."""
+    return lambda *argv, env=None, **how: llm("config", *argv, env={"LLMCLI_MODEL": None, **(env or {})}, **how)
+
+
+def editor(tmp_path, body):
+    """Return the command of an editor that runs ``body`` on the path ``file``."""
+    script = tmp_path / "editor.py"
+    script.write_text(f"import sys\nfrom pathlib import Path\nfile = Path(sys.argv[-1])\n{body}\n")
+    return {"EDITOR": f"{sys.executable} {script} --wait"}
+
+
+def test_path_names_the_file_whether_it_exists_or_not(config, tmp_path):
+    """The path alone, so that a script can use it."""
+    assert config("path").out == f"{os.environ['LLMCLI_CONFIG_DIR']}/config.yaml\n"
+
+
+def test_path_in_json_says_whether_the_file_exists(config, file):
+    """--json is an object."""
+    assert json.loads(config("path", "--json").out) == {"path": str(file), "exists": False}
+
+
+def test_show_has_every_setting_with_its_origin(config, file):
+    """Flag, environment, file and default are told apart."""
+    file.write_text("ctx: 4096\nthreads: 3\n")
+    rows = [json.loads(line) for line in config("show", "--json", env={"LLMCLI_THREADS": "2"}).out.splitlines()]
+    found = {row["setting"]: (row["value"], row["origin"]) for row in rows}
+    assert found["ctx"] == (4096, str(file)) and found["threads"] == (2, "LLMCLI_THREADS")
+    assert found["model"] == (None, "default") and list(found) == [key.name for key in SETTING_SPECS]
+
+
+def test_show_takes_the_name_of_one_setting(config):
+    """One setting is one line."""
+    assert config("show", "ctx").out.split("\t")[:3] == ["ctx", "auto", "default"]
+
+
+def test_show_of_an_unknown_setting_is_78_with_a_suggestion(config):
+    """A typing error is answered with what was meant."""
+    run = config("show", "thread")
+    assert run.code == 78 and "threads" in run.err
+
+
+def test_show_fits_80_columns(config, terminal):
+    """On a terminal each setting begins a line, and what it means is wrapped beside it."""
+    screen = terminal()
+    assert config("show", out=screen.slave).code == 0
+    lines = screen.close().splitlines()
+    assert lines[0].split() == ["SETTING", "VALUE", "ORIGIN", "MEANING"] and max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines[1:] if line[0] != " "] == [key.name for key in SETTING_SPECS]
+
+
+@pytest.mark.parametrize(
+    "text", ["nonsense: 1\n", "ctx: many\n", "- a\n- list\n", "ctx: [\n", "worker: {nonsense: 1}\n", "\xff"]
+)
+def test_a_broken_file_stops_commands_but_not_path(config, llm, file, text):
+    """Unknown keys are errors everywhere; the file can still be found."""
+    file.write_bytes(text.encode("latin-1"))
+    assert config("show").code == 78 and llm("ask", "Q").code == 78 and llm("prompts", "list").code == 78
+    assert config("path").out == f"{file}\n"
+
+
+def test_edit_repairs_a_broken_file(config, file, tmp_path):
+    """The way out of a broken configuration works with it."""
+    file.write_text("nonsense: 1\n")
+    assert config("edit", env=editor(tmp_path, "file.write_text('ctx: 512\\n')")).code == 0
+    assert config("show", "ctx").out.startswith("ctx\t512\t")
+
+
+def test_edit_says_what_is_wrong_afterwards(config, file, tmp_path):
+    """What the user wrote stays, and is 78 with the reason."""
+    run = config("edit", env=editor(tmp_path, "file.write_text('ctxx: 512\\n')"))
+    assert run.code == 78 and "ctxx" in run.err and "ctx" in run.err.splitlines()[1]
+    assert file.read_text() == "ctxx: 512\n"
+
+
+def test_edit_offers_every_setting_in_a_new_file(config, file, tmp_path):
+    """A new file names each setting in a comment, and says nothing else."""
+    seen = tmp_path / "seen"
+    run = config("edit", env=editor(tmp_path, f"Path({str(seen)!r}).write_text(file.read_text())"))
+    lines = seen.read_text().splitlines()
+    assert run.code == 0 and all(line.startswith("#") for line in lines if line)
+    assert all(any(line.startswith(f"# {key.name}:") for line in lines) for key in SETTING_SPECS)
+
+
+def test_the_lines_of_a_new_file_are_settings_once_uncommented(config, file, tmp_path):
+    """Taking the # away gives a file that is read."""
+    body = "lines = [l[2:] for l in file.read_text().split(chr(10)) if ': ' in l and l[2:].split(':')[0] in NAMES]"
+    body = f"NAMES = {[key.name for key in SETTING_SPECS if key.default is not None]!r}\n{body}\nfile.write_text(chr(10).join(lines))"
+    assert config("edit", env=editor(tmp_path, body)).code == 0
+    assert "ctx: auto" in file.read_text() and config("show").code == 0
+
+
+def test_edit_leaves_no_file_that_nobody_wrote(config, file, tmp_path):
+    """Looking and leaving changes nothing."""
+    assert config("edit", env=editor(tmp_path, "")).code == 0
+    assert not file.exists()
+
+
+def test_visual_goes_before_editor(config, file, tmp_path):
+    """VISUAL is for full screens, EDITOR for the rest, as everywhere."""
+    env = editor(tmp_path, "file.write_text('ctx: 512\\n')")
+    assert config("edit", env={"VISUAL": env["EDITOR"], "EDITOR": "false"}).code == 0
+
+
+def test_an_editor_that_fails_is_1(config, file):
+    """The editor's failure is ours, and says so."""
+    run = config("edit", env={"EDITOR": "false"})
+    assert run.code == 1 and "the editor false failed" in run.err
+
+
+def test_an_editor_that_is_not_there_is_66(config, file):
+    """The name that was not found is said."""
+    run = config("edit", env={"EDITOR": "no-such-editor"})
+    assert run.code == 66 and "no-such-editor" in run.err
+
+
+@pytest.mark.parametrize("env", [{"EDITOR": None, "VISUAL": None}, {"EDITOR": "vi 'unclosed"}])
+def test_no_editor_is_usage(config, file, env):
+    """Without EDITOR and without a terminal for vi there is nothing to start."""
+    run = config("edit", env={"VISUAL": None, **env})
+    assert run.code == 2 and "EDITOR" in run.err
+
+
+def test_a_directory_that_cannot_be_written_is_73(config, tmp_path):
+    """The file cannot be made where a file is in the way."""
+    (tmp_path / "file").write_text("")
+    run = config("edit", env={"LLMCLI_CONFIG_DIR": str(tmp_path / "file" / "x"), "EDITOR": "true"})
+    assert run.code == 73 and run.err.startswith("llm: cannot create")
+
+
+def test_a_fifo_as_configuration_is_refused_and_not_waited_for(config, file):
+    """Reading a FIFO without a writer would never end."""
+    os.mkfifo(file)
+    assert config("show").code == 78
+
+
+@pytest.mark.parametrize("text", ["ctx: many\n", "qqqq: 1\n", "- a\n", "ctx: [\n"])
+def test_a_broken_file_is_to_be_edited(config, file, text):
+    """The next step is the one that works with a broken file."""
+    file.write_text(text)
+    assert config("show").err.splitlines()[1] == "Try: llm config edit"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("ctx:\n", "not nothing"), ("ctx: true\n", "not true"), ("ctx: [1]\n", "a list")]
+)
+def test_a_bad_value_is_said_in_plain_words(config, file, text, words):
+    """What the file holds is not shown the way Python would."""
+    file.write_text(text)
+    assert words in config("show").err
+
+
+def test_a_broken_prompt_is_to_be_checked(config, llm, file):
+    """The next step for a prompt file is its check."""
+    prompts = file.parent / "prompts"
+    prompts.mkdir()
+    (prompts / "ask.yaml").write_text("nonsense: 1\n")
+    run = llm("ask", "Q")
+    assert run.code == 78 and run.err.splitlines()[1] == "Try: llm prompts check ask"
+
+
+def test_aliases_have_a_form_for_the_environment(config):
+    """Every setting can be given as a variable."""
+    run = config("show", "aliases", "--json", env={"LLMCLI_ALIASES": "a=owner/repo:Q4_0, b=./b.gguf"})
+    assert json.loads(run.out)["value"] == {"a": "owner/repo:Q4_0", "b": "./b.gguf"}
+    assert config("show", env={"LLMCLI_ALIASES": "a"}).code == 78
+
+
+def test_edit_through_a_dangling_link_writes_where_it_points(config, file, tmp_path):
+    """A configuration kept elsewhere may be made by its first edit."""
+    file.symlink_to(tmp_path / "elsewhere.yaml")
+    assert config("edit", env=editor(tmp_path, "file.write_text('ctx: 512\\n')")).code == 0
+    assert file.is_symlink() and (tmp_path / "elsewhere.yaml").read_text() == "ctx: 512\n"
+
+
+def test_edit_through_a_dangling_link_without_a_change_leaves_the_link_as_it_was(config, file, tmp_path):
+    """Looking and leaving changes nothing there either."""
+    file.symlink_to(tmp_path / "elsewhere.yaml")
+    assert config("edit", env={"EDITOR": "true"}).code == 0
+    assert file.is_symlink() and not file.exists()
+
+
+def test_edit_on_a_full_disk_leaves_no_half_file(config, file, monkeypatch):
+    """The file is complete or not there."""
+    write = os.write
+
+    def full(fd, data):
+        if bytes(data).startswith(b"# Settings of llm"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", full)
+    assert config("edit", env={"EDITOR": "true"}).code == 74
+    assert list(file.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["ctx: 512\nctx: 1024\n", "ctx: 512\naliases: {a: b, a: c}\n"])
+def test_a_key_given_twice_is_78_with_its_line(config, file, text):
+    """It is ambiguous which of the two was meant."""
+    file.write_text(text)
+    run = config("show")
+    assert run.code == 78 and "line 2" in run.err and "twice" in run.err
+
+
+def test_a_value_that_yaml_cannot_read_is_78(config, file):
+    """A date that is none is the file's fault."""
+    file.write_text("model: 2024-13-45\n")
+    assert config("show").code == 78

@@ -1,0 +1,372 @@
+"""Each verb from the command line to the bytes on stdout, on a scripted backend."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from scripted import Reply, all_messages, last_message
+
+from llmcli.types import FinishReason
+
+KEYS = {"model", "prompt", "finish_reason", "usage", "timings", "warnings"}
+
+
+def test_ask_writes_the_answer_with_one_newline(llm):
+    """An answer ends with exactly one newline, however the model ended it, and stderr stays empty."""
+    run = llm("ask", "Why?", answer=lambda _: "Because.\n\n")
+    assert (run.code, run.out, run.err) == (0, "Because.\n", "")
+
+
+def test_ask_reads_its_question_from_stdin(llm):
+    """Without an argument, what is piped in is the question."""
+    run = llm("ask", stdin="Où?".encode(), answer=last_message)
+    assert run.code == 0 and "Où?" in run.out
+
+
+def test_ask_takes_stdin_as_a_document_beside_a_question(llm):
+    """With an argument, what is piped in is what the question is about."""
+    run = llm("ask", "What is it?", stdin=b"a secret word", answer=last_message)
+    assert "a secret word" in run.out and "What is it?" in run.out
+
+
+def test_no_stdin_leaves_stdin_alone(llm):
+    """--no-stdin keeps a loop's standard input for the loop."""
+    assert "secret" not in llm("ask", "Q", "--no-stdin", stdin=b"secret", answer=last_message).out
+
+
+def test_the_environment_can_switch_stdin_off(llm):
+    """LLMCLI_STDIN=off is --no-stdin."""
+    assert "secret" not in llm("ask", "Q", stdin=b"secret", answer=last_message, env={"LLMCLI_STDIN": "off"}).out
+
+
+def test_a_named_file_means_that_stdin_is_not_read(llm, tmp_path):
+    """Where a file is named, standard input is left alone unless - names it too."""
+    (tmp_path / "a.txt").write_text("from the file")
+    run = llm("ask", "Q", "-f", str(tmp_path / "a.txt"), stdin=b"secret", answer=last_message)
+    assert "from the file" in run.out and "secret" not in run.out
+
+
+def test_a_piped_question_is_about_the_file(llm, tmp_path):
+    """Without an argument the question is what is piped in, as the error for a missing one says; -f is the document."""
+    (tmp_path / "a.txt").write_text("The document.")
+    run = llm("ask", "-f", str(tmp_path / "a.txt"), stdin=b"What does it say?\n", answer=all_messages)
+    assert run.code == 0 and "The document." in run.out and "What does it say?" in run.out
+    for more in ((), ("--no-stdin",)):
+        run = llm("ask", "-f", str(tmp_path / "a.txt"), *more)
+        assert (run.code, run.out) == (2, "") and "pipe one in" in run.err
+
+
+def test_without_a_question_a_piped_document_is_no_question(llm):
+    """``-f -`` says that what is piped in is the document."""
+    run = llm("ask", "-f", "-", stdin=b"text")
+    assert run.code == 2 and "nothing to ask" in run.err
+
+
+def test_a_dash_names_stdin_among_files(llm, tmp_path):
+    """- is standard input, beside files too."""
+    (tmp_path / "a.txt").write_text("from the file")
+    run = llm("ask", "Q", "-f", str(tmp_path / "a.txt"), "-f", "-", stdin=b"secret", answer=last_message)
+    assert "from the file" in run.out and "secret" in run.out
+
+
+def test_json_is_one_object_a_line_with_the_contract_s_keys(llm):
+    """--json gives text, model, prompt, finish reason, usage, timings and warnings."""
+    run = llm("ask", "Q", "--json", answer=lambda _: "ja, ça va\nzwei")
+    (line,) = run.out.splitlines()
+    found = json.loads(line)
+    assert found["text"] == "ja, ça va\nzwei" and set(found) == KEYS | {"text"}
+    assert set(found["usage"]) == {"prompt_tokens", "cached_tokens", "completion_tokens"}
+
+
+def test_summaries_of_several_files_have_headers(llm, tmp_path):
+    """Several documents get the headers of head(1), in the order of the command line."""
+    names = []
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"Text {name}.")
+        names.append(str(tmp_path / name))
+    run = llm("summarize", *names, answer=lambda r: "S1" if "Text one" in last_message(r) else "S2")
+    assert run.out == f"==> {names[0]} <==\nS1\n\n==> {names[1]} <==\nS2\n"
+
+
+def test_json_of_several_files_names_each(llm, tmp_path):
+    """With several documents each object says which it is about."""
+    for name in ("one", "two"):
+        (tmp_path / name).write_text("Text.")
+    run = llm("summarize", "--json", str(tmp_path / "one"), str(tmp_path / "two"), answer=lambda _: "S")
+    assert [json.loads(line)["name"] for line in run.out.splitlines()] == [
+        str(tmp_path / "one"),
+        str(tmp_path / "two"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "one\n\n\ntwo", "a\r\n\r\nb\r\n", "no newline"])
+def test_translate_keeps_the_shape_of_a_document(llm, text):
+    """Blank lines, line endings and the end of a document are its own: an echo gives its bytes back."""
+    run = llm("translate", "--to", "fr", stdin=text.encode(), answer=_echo)
+    assert (run.code, run.out.encode().replace(b"\r\n", b"\n")) == (0, text.encode().replace(b"\r\n", b"\n"))
+
+
+def _echo(request):
+    content = last_message(request)
+    for text in ("no newline", "one", "two", "a", "b"):
+        if f"\n{text}\n" in f"\n{content}\n":
+            return text
+    return content
+
+
+def test_sentiment_writes_a_line_for_each_line(llm):
+    """A record is a line; a blank one stays blank."""
+    run = llm("sentiment", stdin=b"good\n\nbad\n", answer=_scores)
+    lines = run.out.split("\n")
+    assert run.code == 0 and len(lines) == 4
+    assert lines[0].startswith("positive\t") and lines[1] == "" and lines[2].startswith("negative\t")
+
+
+def test_sentiment_in_json_has_label_and_probabilities(llm):
+    """--json gives the task's own fields."""
+    found = json.loads(llm("sentiment", "--json", stdin=b"good\n", answer=_scores).out)
+    assert found["label"] == "positive" and sum(found["probabilities"].values()) == pytest.approx(1)
+
+
+def _scores(request):
+    good = "good" in last_message(request)
+    return {"positive": -0.1 if good else -5.0, "neutral": -3.0, "negative": -5.0 if good else -0.1}
+
+
+def test_generate_fills_variables(llm):
+    """--var gives a prompt its variables."""
+    run = llm("generate", "email", "--var", "topic=the red lamp", answer=last_message)
+    assert run.code == 0 and "the red lamp" in run.out
+
+
+def test_generate_lists_kinds(llm):
+    """--list names the kinds; no model is touched."""
+    run = llm("generate", "--list")
+    assert {"email", "poem"} <= {line.split("\t")[0] for line in run.out.splitlines()} and run.backend is None
+
+
+def test_generate_lists_the_variables_of_a_kind(llm):
+    """--list with a kind names what --var may set."""
+    rows = [json.loads(line) for line in llm("generate", "email", "--list", "--json").out.splitlines()]
+    assert {"variable", "default", "choices", "description"} == set(rows[0]) and rows[0]["variable"] == "topic"
+    assert rows[0]["default"] is None and rows[0]["choices"] == []
+
+
+def test_generate_says_what_is_required_and_what_can_be_chosen_in_columns(llm):
+    """In columns a required variable says so, and choices stand in one cell."""
+    rows = [line.split("\t") for line in llm("generate", "email", "--list").out.splitlines()]
+    assert rows[0][:3] == ["topic", "(required)", ""] and any(", " in row[2] for row in rows)
+
+
+@pytest.mark.parametrize(
+    "argv", [["--list", "-o", "file"], ["email", "--no-stdin", "--var", "topic=a", "--var", "topic=b"]]
+)
+def test_generate_refuses_what_it_would_ignore(llm, argv):
+    """An option without an effect is usage."""
+    assert llm("generate", *argv).code == 2
+
+
+def test_chat_takes_a_line_of_a_pipe_as_a_message(llm):
+    """Off a terminal each line is a message, and what was said before is sent along."""
+    run = llm("chat", stdin=b"one\ntwo\n", answer=lambda request: f"{len(request.messages)}")
+    first, second = map(int, run.out.split())
+    assert run.code == 0 and second == first + 2
+
+
+def test_options_reach_the_request(llm):
+    """Temperature, seed and the longest answer are the user's."""
+    run = llm("ask", "Q", "--seed", "7", "--temperature", "0.25", "--max-tokens", "9")
+    (request,) = run.backend.requests
+    assert (request.sampling.seed, request.sampling.temperature, request.max_tokens) == (7, 0.25, 9)
+
+
+def test_reasoning_goes_to_stderr_and_only_when_asked_for(llm):
+    """A thinking model's reasoning never reaches stdout."""
+
+    def think(_):
+        return Reply("answer", reasoning="let me see")
+
+    silent, shown = llm("ask", "Q", answer=think), llm("ask", "Q", "--reasoning", answer=think)
+    assert (silent.out, silent.err) == ("answer\n", "")
+    assert shown.out == "answer\n" and "let me see" in shown.err
+
+
+def test_stats_go_to_stderr(llm):
+    """--stats says tokens and speed, beside an untouched answer."""
+    run = llm("ask", "Q", "--stats", answer=lambda _: "one two")
+    assert run.out == "one two\n" and "tokens in" in run.err and "2 out" in run.err
+
+
+def test_output_goes_to_a_file(llm, tmp_path):
+    """-o writes the same bytes there and nothing on stdout."""
+    run = llm("ask", "Q", "-o", str(tmp_path / "out"), answer=lambda _: "done")
+    assert run.out == "" and (tmp_path / "out").read_text() == "done\n"
+
+
+def test_a_file_stays_untouched_when_all_failed(llm, tmp_path):
+    """-o FILE is complete or untouched."""
+    (tmp_path / "out").write_text("before")
+    run = llm("ask", "Q", "-o", str(tmp_path / "out"), answer=lambda _: Reply("half", error=RuntimeError("x")))
+    assert run.code != 0 and (tmp_path / "out").read_text() == "before"
+
+
+def test_an_answer_cut_by_the_context_is_partial(llm):
+    """An answer that a limit ended which the user did not set gives 3, and says so."""
+    run = llm("ask", "Q", answer=lambda _: Reply("half an", reason=FinishReason.LENGTH))
+    assert run.code == 3 and run.out == "half an\n" and "cut" in run.err
+
+
+def test_what_stays_untranslated_is_said_even_when_quiet(llm):
+    """A paragraph that is left as it was is no matter of limits; -q drops the warning, not the reason for 3."""
+    run = llm("translate", "--to", "fr", "-q", stdin=b"one\n", answer=lambda _: "x" * 900)
+    assert (run.code, run.out) == (3, "one\n")
+    assert run.err.splitlines()[0] == "llm: 1 of 1 segment was left untranslated" and "llm: warning" not in run.err
+
+
+def test_a_partial_result_with_json_leaves_only_objects_on_stderr(llm):
+    """With --json the warnings stand in the result and the reason is an object on stderr."""
+    run = llm("translate", "--to", "fr", "--json", stdin=b"one\n", answer=lambda _: "x" * 900)
+    assert json.loads(run.out)["warnings"]
+    assert [json.loads(line)["error"]["type"] for line in run.err.splitlines()] == ["LeftUndone"]
+
+
+def test_how_many_segments_are_left_is_said_in_all_places(llm, tmp_path):
+    """Standard error, the warnings, --json, the report and the line for people say the same numbers."""
+    argv = ["translate", "--to", "fr", "--no-tm", "--report", str(tmp_path / "report.json")]
+    text = "".join(f"text {letter}\n\n" for letter in "abcdefghijkl").encode()
+
+    def answer(request):
+        return "bon" if last_message(request).strip().endswith("text g") else ""
+
+    run = llm(*argv, "-v", stdin=text, answer=answer)
+    assert run.code == 3 and run.err.count("left untranslated: ") == 11
+    assert "llm: 11 of 12 segments were left untranslated\n" in run.err
+    assert "12 segments, 11 left untranslated\n" in run.err
+    (document,) = json.loads((tmp_path / "report.json").read_text())["documents"]
+    statuses = [segment["status"] for segment in document["segments"]]
+    assert (document["untranslated"], statuses.count("untranslated"), len(statuses)) == (11, 11, 12)
+    run = llm(*argv, "--json", stdin=text, answer=answer)
+    found = json.loads(run.out)
+    assert (found["untranslated"], found["segments"], len(found["warnings"])) == (11, 12, 11)
+    assert json.loads(run.err)["error"]["message"] == "11 of 12 segments were left untranslated"
+
+
+def test_each_of_several_documents_says_what_is_left_of_it(llm, tmp_path):
+    """With several inputs the reason for 3 names the document."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text("one two\n")
+    names = [str(tmp_path / "a.txt"), str(tmp_path / "b.txt")]
+    run = llm("translate", "--to", "fr", "--no-tm", "-q", "-o", str(tmp_path / "fr"), *names, answer=lambda _: "")
+    assert run.code == 3
+    assert run.err.splitlines()[0] == f"llm: {names[0]}: 1 of 1 segment was left untranslated"
+    assert run.err.splitlines()[2] == f"llm: the same of {names[1]}"
+
+
+def test_a_translation_that_a_limit_cuts_is_said(llm):
+    """Off a terminal too, with what to do; nothing of it is remembered, so that a run without the limit is whole."""
+    argv = ["translate", "--to", "fr"]
+    run = llm(*argv, "--max-tokens", "1", stdin=b"one two\n", answer=lambda _: "un deux")
+    assert (run.code, run.out) == (3, "one two\n")
+    happened, advice = run.err.splitlines()[-2:]
+    assert happened == "llm: 1 of 1 segment was left untranslated" and "--max-tokens" in advice
+    run = llm(*argv, stdin=b"one two\n", answer=lambda _: "un deux")
+    assert (run.code, run.out) == (0, "un deux\n")
+
+
+def test_a_summary_says_what_it_lacks(llm, tmp_path):
+    """Off a terminal and with --json: the lines of the document, in the error, the warnings and a field."""
+    file = tmp_path / "report.md"
+    file.write_text("".join(f"Line {number}. {'filler ' * 20}\n\n" for number in range(40)))
+
+    def answer(request):
+        return "" if "part 2 of" in last_message(request) else "short"
+
+    run = llm("summarize", str(file), answer=answer, context=400)
+    assert (run.code, run.out) == (3, "short\n")
+    happened = run.err.splitlines()[-2]
+    found = re.fullmatch(
+        rf"llm: lines (\d+) to (\d+) of {file} \(part 2 of (\d+)\) are missing from the summary", happened
+    )
+    assert found, run.err
+    assert run.err.splitlines()[-1].startswith("A larger model may do better")
+    run = llm("summarize", "--json", str(file), answer=answer, context=400)
+    (missing,) = json.loads(run.out)["missing"]
+    first, last_line, parts = map(int, found.groups())
+    assert missing == {
+        "first_line": first, "last_line": last_line, "part": 2, "parts": parts, "stage": 0, "reason": "empty",
+    }  # fmt: skip
+    assert len(json.loads(run.out)["warnings"]) == 1
+    assert json.loads(run.err)["error"]["type"] == "PartsMissing"
+
+
+@pytest.mark.parametrize("argv", [["ask", "Q"], ["generate", "poem", "--no-stdin", "--var", "topic=rain"], ["chat"]])
+def test_an_empty_answer_is_a_failure(llm, argv, tmp_path):
+    """Nothing was delivered: 1, said in one line with a next step, and a file of -o stays as it was."""
+    (tmp_path / "out").write_text("before")
+    output = [] if argv[0] == "chat" else ["-o", str(tmp_path / "out")]
+    run = llm(*argv, *output, stdin=b"hello\n", answer=lambda _: " \n")
+    assert (run.code, run.out, len(run.backend.requests)) == (1, "", 2)
+    happened, advice = run.err.splitlines()
+    assert happened.endswith("the model gave an empty answer") and advice
+    assert (tmp_path / "out").read_text() == "before"
+
+
+def test_one_empty_summary_of_several_is_partial(llm, tmp_path):
+    """Something was delivered and something failed: 3."""
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"Text {name}.")
+    names = [str(tmp_path / "one"), str(tmp_path / "two")]
+    run = llm("summarize", *names, answer=lambda r: "" if "Text one" in last_message(r) else "S2")
+    assert (run.code, run.out) == (3, f"==> {names[1]} <==\nS2\n")
+    assert f"{names[0]}: the model gave an empty answer" in run.err
+
+
+def test_records_of_several_files_name_their_file(llm, tmp_path):
+    """With several files each record says where it comes from, with the name as it is."""
+    names = [str(tmp_path / "a\nb.txt"), str(tmp_path / "c.txt")]
+    for name in names:
+        Path(name).write_text("fine\n")
+    run = llm("sentiment", "--json", *names, answer=lambda _: {"positive": 0.0, "neutral": -1.0, "negative": -2.0})
+    assert [json.loads(line)["file"] for line in run.out.splitlines()] == names
+
+
+# ---- variables of generate ----------------------------------------------------------------------------------------
+
+
+def test_a_variable_is_read_from_a_file(llm, tmp_path):
+    """@FILE is the text of a file without the newlines at its end, @- that of standard input, @@ a literal @."""
+    (tmp_path / "notes").write_text("From a file, at {{ length }}.\n\n")
+    at = f"@{tmp_path / 'notes'}"
+    run = llm("generate", "email", "--var", "topic=@@home @ noon", "--var", f"text={at}", answer=all_messages)
+    assert run.code == 0 and "about: @home @ noon\n" in run.out and '"""\nFrom a file, at {{ length }}.\n"""' in run.out
+    run = llm("generate", "email", "--var", "topic=@-", stdin=b"piped\n", answer=all_messages)
+    assert "about: piped\n" in run.out and '"""' not in run.out
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "said"),
+    [
+        ("@", 2, "names no file"),
+        ("@none", 66, "@@"),
+        ("@.", 65, "is a directory"),
+        ("@binary", 65, "is not a text"),
+        ("@latin", 65, "is not UTF-8 (byte 1)"),
+    ],
+)
+def test_a_file_of_a_variable_that_cannot_be_read(llm, tmp_path, value, code, said):
+    """Errors are those of other files, and no model is asked."""
+    (tmp_path / "binary").write_bytes(b"\0")
+    (tmp_path / "latin").write_bytes(b"a\xe9")
+    with contextlib.chdir(tmp_path):
+        run = llm("generate", "email", "--var", f"topic={value}")
+    assert run.code == code and said in run.err and run.backend is None
+
+
+def test_standard_input_is_read_for_one_variable_only(llm):
+    """Two variables cannot both have it."""
+    run = llm("generate", "email", "--var", "topic=@-", "--var", "text=@-", stdin=b"x")
+    assert run.code == 2 and "only once" in run.err

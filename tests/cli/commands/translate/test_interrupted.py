@@ -1,0 +1,168 @@
+"""Signals and --timeout where no model works: parsing, masking, joining, comparing, planning, importing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from llmcli.documents import chunking
+from llmcli.documents.formats import plain_text
+from llmcli.documents.formats.markup import markdown_format
+from llmcli.documents.formats.message_files import json_messages
+from llmcli.store.database import Database
+from llmcli.store.translation_memory import TranslationMemory
+from llmcli.tasks import translate, translation_estimate
+from llmcli.tasks.translation.glossary import Glossary
+from llmcli.tasks.translation.per_file import target_file
+from llmcli.tasks.translation.per_segment import segment_job
+
+PSEUDO = ("translate", "--no-tm", "--pseudo", "accents")
+STEPS = {
+    "splitting": (plain_text, "split", (*PSEUDO, "in.txt", "-o", "out")),
+    "splitting Markdown": (markdown_format, "split", (*PSEUDO, "in.md", "-o", "out")),
+    "masking": (segment_job, "mask_spans", (*PSEUDO, "in.txt", "-o", "out")),
+    "pseudo-localisation": (segment_job.SegmentJob, "apply_stub", (*PSEUDO, "in.txt", "-o", "out")),
+    "joining": (translate, "render_layout", (*PSEUDO, "in.json", "-o", "out")),
+    "checking": (json_messages, "check", (*PSEUDO, "in.json", "-o", "out")),
+    "comparing": (target_file, "align_by_key", (*PSEUDO, "in.json", "--update", "out.json")),
+    "language detection": (translate, "detect_language", ("translate", "--no-tm", "--to", "fr", "in.txt", "-o", "out")),
+    "dry run": (translation_estimate, "mask_spans", ("translate", "--no-tm", "--to", "fr", "--dry-run", "in.txt")),
+    "glossary": (Glossary, "parse", (*PSEUDO, "--glossary", "in.csv", "in.txt", "-o", "out")),
+    "report": (
+        "llmcli.cli.commands.translate.result_stream",
+        "format_report",
+        (*PSEUDO, "in.txt", "-o", "/dev/null", "--report", "out"),
+    ),
+    "scores": (
+        "llmcli.tasks.translation.quality_scores",
+        "score_translations",
+        (*PSEUDO, "in.txt", "--eval", "in.txt", "-o", "out"),
+    ),
+    "planning": (chunking, "_BOUNDARY_FINDERS", ("summarize", "in.txt", "-o", "out")),
+}
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Go to a directory with an input of each kind, and outputs of before; return what lies there."""
+    directory = tmp_path / "files"
+    directory.mkdir()
+    monkeypatch.chdir(directory)
+    for name, text in {
+        "in.txt": "some words\n\nmore words\n\n" * 50,
+        "in.md": "# words\n\nmore words\n",
+        "in.json": '{"key": "some words"}\n',
+        "in.csv": "term,translation\nwords,mots\n",
+        "out": "before\n",
+        "out.json": '{"key": "before"}\n',
+    }.items():
+        (directory / name).write_text(text)
+    return lambda: {path.name: path.read_text() for path in directory.iterdir()}
+
+
+@pytest.fixture
+def stuck(monkeypatch):
+    """Let a function never return; the first to call it sends ``signum`` to the process, 0 for none."""
+    held = threading.Event()
+
+    def install(owner, name, signum):
+        def function(*_args, **_kwargs):
+            os.kill(os.getpid(), signum)
+            held.wait()
+
+        where = f"{owner}.{name}" if isinstance(owner, str) else owner
+        replaced = (function,) if name == "_BOUNDARY_FINDERS" else function
+        monkeypatch.setattr(*((where, replaced) if isinstance(owner, str) else (where, name, replaced)))
+
+    yield install
+    held.set()
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_what_takes_long(llm, files, stuck, step, signum):
+    """Wherever it comes: silent death by the signal, and every file as it was."""
+    before = files()
+    owner, name, argv = STEPS[step]
+    stuck(owner, name, signum)
+    run = llm(*argv, context=100)
+    assert (run.code, run.out, run.err) == (128 + signum, "", "")
+    assert files() == before
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_time_out_ends_what_takes_long(llm, files, stuck, step):
+    """--timeout holds there too: 124, one line and a next step, and every file as it was."""
+    before = files()
+    owner, name, argv = STEPS[step]
+    stuck(owner, name, 0)
+    run = llm(*argv, "--timeout", "0.5", context=100)
+    assert (run.code, run.out) == (124, "")
+    assert run.err.splitlines() == ["llm: the time of --timeout ran out", "Give it more time: --timeout SECONDS"]
+    assert files() == before
+
+
+def test_a_signal_is_no_failure_of_one_document(llm, files, stuck):
+    """Of several documents, none is told as failed, and none after it is begun."""
+    stuck(markdown_format, "split", signal.SIGINT)
+    run = llm(*PSEUDO, "in.md", "in.txt", "-o", "new/")
+    assert (run.code, run.out, run.err) == (130, "", "")
+    assert "new" not in files()
+
+
+def test_an_interrupted_import_remembers_nothing(llm, files, monkeypatch):
+    """A signal between two translations leaves the memory as it was."""
+    units = "".join(
+        f'<tu><tuv xml:lang="en"><seg>{number}</seg></tuv><tuv xml:lang="fr"><seg>x</seg></tuv></tu>'
+        for number in range(9)
+    )
+    Path("in.tmx").write_text(f'<tmx version="1.4"><header srclang="en"/><body>{units}</body></tmx>')
+    add = TranslationMemory.add_units
+
+    def interrupted(memory, entries):
+        def read():
+            for number, each in enumerate(entries):
+                if number == 5:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                yield each
+
+        return add(memory, read())
+
+    monkeypatch.setattr(TranslationMemory, "add_units", interrupted)
+    run = llm("tm", "import", "--tm", "tm.sqlite", "in.tmx")
+    assert (run.code, run.err) == (143, "")
+    monkeypatch.setattr(TranslationMemory, "add_units", add)
+    assert llm("tm", "show", "--tm", "tm.sqlite").out == ""
+    assert llm("tm", "import", "--tm", "tm.sqlite", "in.tmx").code == 0
+    assert llm("tm", "show", "--tm", "tm.sqlite").out == "en\tfr\t9\t9\n"
+
+
+def test_a_signal_ends_the_wait_for_another_process_that_writes(llm, files, monkeypatch):
+    """A memory that another process holds is waited for, awake for signals."""
+    TranslationMemory(Path("tm.sqlite")).__exit__()
+    begin = Database._begin_immediate
+
+    def interrupted(database):
+        os.kill(os.getpid(), signal.SIGINT)
+        begin(database)
+
+    with closing(sqlite3.connect("tm.sqlite", isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(Database, "_begin_immediate", interrupted)
+        run = llm("tm", "clear", "--yes", "--tm", "tm.sqlite")
+    assert (run.code, run.out, run.err) == (130, "", "")
+
+
+def test_a_signal_ends_a_long_query(llm, files, monkeypatch):
+    """SQLite asks whether to go on while it works: here after its first steps."""
+    TranslationMemory(Path("tm.sqlite")).__exit__()
+    monkeypatch.setattr("llmcli.store.database._PROGRESS_STEPS", 1)
+    monkeypatch.setattr("llmcli.store.database.stop_requested", lambda: os.kill(os.getpid(), signal.SIGTERM) or True)
+    run = llm("tm", "show", "--tm", "tm.sqlite")
+    assert (run.code, run.out, run.err) == (143, "", "")

@@ -1,0 +1,650 @@
+"""``llm translate`` and ``llm tm``: files, languages, memory, updates, reports, without and with a model."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+from functools import partial
+from pathlib import Path
+
+import pytest
+from document_texts import greek
+from scripted import Reply, last_message
+
+from llmcli.engine.tuning import memory_bandwidth
+from llmcli.prompts import PromptLibrary
+
+REAL = sorted((Path(__file__).parents[3] / "documents" / "real").iterdir())
+ENGLISH = "The house stands on a hill by the sea.\n\nEvery morning the children walk down to the water.\n"
+
+
+TMX = (
+    '<tmx version="1.4"><header srclang="en"/><body><tu><tuv xml:lang="en"><seg>{}</seg></tuv>'
+    '<tuv xml:lang="fr"><seg>{}</seg></tuv></tu></body></tmx>'
+)
+
+
+def well(request):
+    """Answer with a translation of the text: the built-in prompt ends with it."""
+    return greek(last_message(request).rpartition(":\n\n")[2])
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Keep the user's memory in a directory of the test, which is the current one."""
+    monkeypatch.setenv("LLMCLI_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def prompts():
+    """Return the built-in prompts."""
+    return PromptLibrary(Path("none"))
+
+
+def write(name, text):
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+    return str(path)
+
+
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
+def test_identity_gives_the_bytes_back(llm, path):
+    """Without a model, and without translating, any file comes back byte for byte."""
+    run = llm("translate", "--pseudo", "identity", str(path))
+    assert (run.code, run.out.encode(), run.err, run.backend) == (0, path.read_bytes(), "", None)
+
+
+@pytest.mark.parametrize("text", ["", "\ufeff", "a", "a\r\nb\r\n\r\n  c  ", "\ufeff# T\r\n\r\nx `y`\r\n", "\n\n\t\n"])
+@pytest.mark.parametrize("name", ["x.txt", "x.md", "x.html", "x.properties"])
+def test_identity_keeps_what_is_odd(llm, data, text, name):
+    """Byte order marks, line endings, blanks and emptiness survive."""
+    run = llm("translate", "--pseudo", "identity", write(name, text))
+    assert (run.code, run.out) == (0, text)
+
+
+def test_pseudo_accents(llm, data):
+    """Letters get accents, the text grows, and what is protected stays."""
+    source = "Open `file.txt` at https://a.b/c now, {name}, and wait for the others.\n"
+    run = llm("translate", "--pseudo", "accents", write("x.md", source))
+    assert (run.code, run.backend) == (0, None)
+    assert all(text in run.out for text in ("`file.txt`", "https://a.b/c", "{name}"))
+    assert "Open" not in run.out
+    assert len(run.out) >= 1.15 * len(source)
+
+
+def test_one_file_to_standard_output(llm, data):
+    """The built-in prompt, Markdown kept."""
+    run = llm("translate", "--to", "fr", write("a.md", "# Title\n\n- one `x`\n"), answer=well)
+    assert (run.code, run.out, run.err) == (0, "# τιτλε\n\n- ονε `x`\n", "")
+
+
+def test_the_format_can_be_named(llm, data):
+    """--format goes before name and content; an unknown one gets a suggestion."""
+    name = write("a.txt", "# Title\n\n    code\n")
+    assert llm("translate", "--to", "fr", "--format", "md", name, answer=well).out == "# τιτλε\n\n    code\n"
+    bad = llm("translate", "--to", "fr", "--format", "markdwon", name)
+    assert (bad.code, "Did you mean markdown?" in bad.err) == (2, True)
+
+
+def test_a_broken_document_is_refused(llm, data):
+    """The line is named, the file of -o is untouched."""
+    write("o.json", "old")
+    run = llm("translate", "--to", "fr", write("a.json", '{\n "a": "b",\n}\n'), "-o", "o.json")
+    assert (run.code, "a.json: line 3" in run.err, Path("o.json").read_text()) == (65, True, "old")
+
+
+def test_a_directory_is_mirrored(llm, data):
+    """Files with known endings below it; hidden ones are left out; what is there already stays without --force."""
+    for name in ("docs/a.md", "docs/sub/b.txt", "docs/.git/c.md", "docs/picture.png"):
+        write(name, "hello\n")
+    assert llm("translate", "--to", "fr", "docs", "-o", "out/", answer=well).code == 0
+    assert sorted(str(path) for path in Path("out").rglob("*.*")) == ["out/a.md", "out/sub/b.txt"]
+    assert Path("out/sub/b.txt").read_text() == greek("hello\n")
+    Path("out/a.md").write_text("mine\n")
+    again = llm("translate", "--to", "fr", "docs", "-o", "out", answer=well)
+    assert (again.code, Path("out/a.md").read_text(), "exists" in again.err) == (3, "mine\n", True)
+    assert llm("translate", "--to", "fr", "docs", "-o", "out", "--force", answer=well).code == 0
+    assert Path("out/a.md").read_text() == greek("hello\n")
+
+
+def test_of_a_directory_only_files_are_read(llm, data):
+    """A named pipe would be waited for without end."""
+    write("docs/a.md", "hello\n")
+    os.mkfifo("docs/b.md")
+    assert llm("translate", "--pseudo", "accents", "docs", "-o", "out", "--timeout", "20").code == 0
+    assert [path.name for path in Path("out").iterdir()] == ["a.md"]
+
+
+def test_a_name_that_is_not_utf8(llm, data):
+    """It is translated, remembered, finished; a report and --json stay UTF-8."""
+    Path("docs").mkdir()
+    name = os.fsdecode(b"docs/x\xff.md")
+    write(name, "hello\n")
+    argv = ("translate", "--to", "fr", "docs", "-o", "out", "--json", "--report", "r.json")
+    first, second = llm(*argv, answer=well), llm(*argv)
+    assert (first.code, second.code, second.backend) == (0, 0, None)
+    assert Path(os.fsdecode(b"out/x\xff.md")).read_text() == greek("hello\n")
+    (document,) = json.loads(Path("r.json").read_bytes().decode())["documents"]
+    assert document["name"] == "docs/x\ufffd.md"
+    assert json.loads(first.out)["output"].startswith("out/x")
+
+
+def test_braces_in_names(llm, data):
+    """Braces in names of documents, and of existing files and directories, are no placeholders."""
+    write("{lang}/{ext}.md", "hello\n")
+    Path("{x}").mkdir()
+    assert llm("translate", "--pseudo", "identity", "{lang}/{ext}.md", "-o", "{dir}/{name}.new").code == 0
+    assert Path("{lang}/{ext}.new").exists()
+    assert llm("translate", "--pseudo", "identity", "{lang}", "-o", "{x}/y").code == 0
+    assert Path("{x}/y/{ext}.md").exists()
+
+
+def test_links_in_a_directory(llm, data):
+    """One to a document that is there anyway is left out, any other is a document; a name that is typed twice is refused."""
+    write("docs/b.md", "hello\n")
+    write("elsewhere.md", "there\n")
+    for name, target in (("a.md", "b.md"), ("c.md", "../elsewhere.md"), ("d.md", "../elsewhere.md")):
+        Path("docs", name).symlink_to(target)
+    assert llm("translate", "--pseudo", "identity", "docs", "-o", "out").code == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["b.md", "c.md"]
+    assert llm("translate", "--pseudo", "identity", "docs", "docs/b.md", "-o", "new").code == 2
+
+
+def test_an_output_in_its_input(llm, data):
+    """A second run translates no translations."""
+    write("docs/a.md", "hello\n")
+    for output in ("docs/out", "docs/out", "docs/out/"):
+        assert llm("translate", "--pseudo", "identity", "docs", "-o", output, "--force").code == 0
+    assert [str(path) for path in Path("docs/out").rglob("*")] == ["docs/out/a.md"]
+    for _ in range(2):
+        argv = ("--to", "fr", "--to", "de", "docs", "-o", "{dir}/{name}.{lang}{ext}", "--force")
+        assert llm("translate", "--pseudo", "identity", *argv).code == 0
+    assert sorted(path.name for path in Path("docs").glob("*.md")) == ["a.de.md", "a.fr.md", "a.md"]
+
+
+def test_places_that_take_no_file_are_found_first(llm, data):
+    """One error before the model is paid; nothing is made."""
+    for name in ("docs/a.md", "docs/b.md", "file"):
+        write(name, "hello\n")
+    run = llm("translate", "--to", "fr", "docs", "-o", "file/fr", answer=well)
+    assert (run.code, run.backend, run.err.count("cannot create")) == (73, None, 1)
+
+
+def test_patterns_and_several_languages(llm, data):
+    """Each document in each language goes where the pattern says."""
+    write("d/a.md", "hello\n")
+    write("d/b.md", "bye\n")
+    argv = ("translate", "--to", "fr", "--to", "German", "-o", "{dir}/{name}.{lang}{ext}", "d/a.md", "d/b.md")
+    assert llm(*argv, answer=well).code == 0
+    assert sorted(path.name for path in Path("d").iterdir()) == [
+        *("a.de.md", "a.fr.md", "a.md", "b.de.md", "b.fr.md", "b.md"),
+    ]
+
+
+@pytest.mark.parametrize("pattern", ["{dir}/{name}.{lang}{ext}", "{dir}/{lang}/{name}{ext}", "d/{name}_{lang}{ext}"])
+def test_what_a_pattern_named_before_is_no_source(llm, data, pattern):
+    """Files that the shell's own pattern lists again, in another language too, are not translated as if they were new."""
+    write("d/a.md", "hello\n")
+    write("d/no.md", "bye\n")  # which is a language's code too
+    for language in ("fr", "pt-BR", "fr", "de"):
+        named = sorted(map(str, Path("d").rglob("*.md")))
+        assert llm("translate", "--to", language, "-o", pattern, *named, "--pseudo", "identity", "--force").code == 0
+    assert len(list(Path("d").rglob("*.md"))) == 2 * 4
+    left_out = [name for name in named if "pt-BR" in name]
+    run = llm("translate", "--to", "de", "-o", pattern, *named, "--pseudo", "identity", "--force", "-v")
+    assert all(f"{name} is left out: " in run.err for name in left_out)
+    assert "d/no.md is left out" not in run.err
+    assert llm("translate", "--to", "it", "-o", pattern, left_out[0], "--pseudo", "identity").code == 0
+    assert len(list(Path("d").rglob("*.md"))) == 2 * 4 + 1
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("a.md", "b.md"),
+        ("--to", "de", "a.md"),
+        ("a.md", "b.md", "-o", "same{ext}"),
+        ("a.md", "a.md", "-o", "out/"),
+        ("a.md", "b.md", "-o", "{dir}/{name}{ext}"),
+        ("a.md", "--update", "t.md", "-o", "u.md"),
+        ("--to", "de", "a.md", "--update", "b.md"),
+        ("a.md", "b.md", "-o", "c.txt"),
+        ("a.md", "b.md", "-o", "{dir}/{name}.{language}{ext}"),
+        ("a.md", "b.md", "-o", "{name!r}"),
+        ("a.md", "-o", "{foo}.md"),
+        ("a.md", "-o", "{name"),
+        ("a.md", "b.md", "-o", "out/", "--eval", "a.md"),
+    ],
+)
+def test_usage(llm, data, argv):
+    """What cannot be meant is refused before a model is looked for."""
+    write("a.md", "a\n")
+    write("b.md", "b\n")
+    write("c.txt", "c\n")
+    run = llm("translate", "--to", "fr", *argv)
+    assert (run.code, run.backend, run.err.count("\n") <= 2) == (2, None, True)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("a.md", "-o", "a.md"),
+        ("a.md", "-o", "link.md"),
+        ("a.md", "--update", "a.md"),
+        ("a.md", "-o", "out.md", "--report", "a.md"),
+        ("a.md", "-o", "new", "--report", "./new"),
+        ("a.md", "b.md", "-o", "out/", "--report", "out/b.md"),
+        ("a.md", "-o", "tm.sqlite", "--tm", "tm.sqlite"),
+        ("a.md", "--report", "data/translations.sqlite"),
+        ("a.md", "-o", "g.csv", "--glossary", "g.csv"),
+        ("a.md", "-o", "b.md", "--context", "@b.md"),
+        ("a.md", "-o", "b.md", "--eval", "b.md"),
+        ("a.md", "b.md", "-o", "{dir}/b{ext}.{name}", "--report", "b.md"),
+    ],
+)
+def test_what_is_written_is_no_other_file_of_the_job(llm, data, argv):
+    """Refused before anything is made or asked; all files stay."""
+    for name in ("a.md", "b.md", "g.csv"):
+        write(name, "a\n")
+    os.link("a.md", "link.md")
+    run = llm("translate", "--to", "fr", *argv)
+    assert (run.code, run.backend, "Name another file" in run.err) == (2, None, True)
+    assert {path.read_text() for path in Path().glob("*.*")} == {"a\n"}
+    assert not Path("new").exists()
+
+
+def test_devices_are_no_files(llm, data):
+    """Standard output may be named twice."""
+    assert (
+        llm("translate", "--pseudo", "accents", write("a.md", "a\n"), "-o", "/dev/null", "--report", "/dev/null").code
+        == 0
+    )
+
+
+def test_a_second_run_calls_the_model_not_at_all(llm, data):
+    """What was translated is remembered; after one changed paragraph the model is asked once."""
+    name = write("a.txt", ENGLISH)
+    first = llm("translate", "--to", "fr", name, answer=well)
+    assert len(first.backend.requests) == 2
+    second = llm("translate", "--to", "fr", name, answer=well)
+    assert (second.out, second.backend) == (first.out, None)
+    write("a.txt", ENGLISH.replace("sea", "lake"))
+    third = llm("translate", "--to", "fr", name, answer=well)
+    assert (len(third.backend.requests), greek("lake") in third.out) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--formality", "formal"),
+        ("--context", "A tale"),
+        ("--glossary", "g.csv"),
+        ("--to", "de"),
+        ("--no-tm",),
+        ("--review",),
+    ],
+)
+def test_what_changes_a_translation_is_not_remembered_across(llm, data, more):
+    """Another wording, glossary or language asks the model again."""
+    write("g.csv", "term,translation\nmoon,Mond\n")
+    name = write("a.txt", ENGLISH)
+    llm("translate", "--to", "fr", name, answer=well)
+    argv = more if more[0] == "--to" else ("--to", "fr", *more)
+    assert len(llm("translate", *argv, name, answer=well).backend.requests) == 2
+
+
+def test_what_older_versions_remembered_counts_as_unreviewed(llm, data, prompts):
+    """Their key said nothing of --review: it is that of a translation without a second pass, and of no other."""
+    said = ["auto", "", "", prompts.get("translate").fingerprint, "None", "None"]
+    variant = hashlib.sha256("\0".join(said).encode()).hexdigest()[:32]
+    name = write("a.txt", ENGLISH)
+    llm("translate", "--to", "fr", name, answer=well)
+    with contextlib.closing(sqlite3.connect("data/translations.sqlite")) as database:
+        assert database.execute("SELECT DISTINCT variant FROM units").fetchall() == [(variant,)]
+    assert llm("translate", "--to", "fr", "--review", name, answer=well).backend.requests
+    for more in ((), ("--review",)):
+        assert llm("translate", "--to", "fr", *more, name, answer=well).backend is None
+
+
+def test_an_interrupted_job_goes_on(llm, data):
+    """What was done before a failure is not done again; a finished file is left alone, without --force."""
+    for index in range(3):
+        write(f"d/{index}.txt", f"text number {index} is here\n")
+
+    def fails(request):
+        return Reply(error=RuntimeError("boom")) if "number 1" in last_message(request) else well(request)
+
+    first = llm("translate", "--to", "fr", "d", "-o", "out", answer=fails)
+    assert first.code == 3 and sorted(p.name for p in Path("out").iterdir()) == ["0.txt", "2.txt"]
+    before = Path("out/0.txt").stat().st_mtime_ns
+    second = llm("translate", "--to", "fr", "d", "-o", "out", "--json", answer=well)
+    assert (second.code, len(second.backend.requests)) == (0, 1)
+    assert Path("out/0.txt").stat().st_mtime_ns == before
+    assert [json.loads(line).get("finished", False) for line in second.out.splitlines()] == [True, False, True]
+
+
+def test_update_keeps_human_edits(llm, data):
+    """Where the source did not change, what people made of the translation stays."""
+    name = write("a.md", "# One\n\nThe first text.\n\nThe second text.\n\nThe third text.\n")
+    llm("translate", "--to", "fr", name, "-o", "b.md", answer=well)
+    Path("b.md").write_text(Path("b.md").read_text().replace(greek("the second text"), "Edited by hand"))
+    write("a.md", "# One\n\nThe first text, changed.\n\nThe second text.\n\nThe third text.\n\nA new one.\n")
+    run = llm("translate", "--to", "fr", name, "--update", "b.md", answer=well)
+    assert Path("b.md").read_text() == (
+        f"# {greek('one')}\n\n{greek('the first text, changed.')}\n\nEdited by hand.\n\n"
+        f"{greek('the third text.')}\n\n{greek('a new one.')}\n"
+    )
+    assert (run.code, run.out, len(run.backend.requests)) == (0, "", 2)
+
+
+def test_update_refuses_to_guess(llm, data):
+    """Where nothing is remembered, or people added or moved paragraphs, their file stays as it is."""
+    name = write("a.md", "One here.\n\nTwo here.\n")
+    for text in ("Un.\n\nDeux.\n", "x\n"):
+        run = llm("translate", "--to", "fr", name, "--update", write("b.md", text), answer=well)
+        assert (run.code, Path("b.md").read_text(), "b.md cannot be renewed without losing" in run.err) == (
+            73,
+            text,
+            True,
+        )
+    llm("translate", "--to", "fr", name, "-o", "c.md", answer=well)
+    edited = Path("c.md").read_text().replace("\n\n", "\n\nUne phrase de plus.\n\n")
+    run = llm("translate", "--to", "fr", name, "--update", write("c.md", edited), answer=well)
+    assert (run.code, Path("c.md").read_text()) == (73, edited)
+
+
+def test_update_keeps_markup_that_people_wrote(llm, data):
+    """Their link is theirs."""
+    name = write("a.md", "See [here](http://a/b) the `code` now.\n\nEnd words here.\n")
+    llm("translate", "--to", "fr", name, "-o", "b.md", answer=well)
+    edited = Path("b.md").read_text().replace("http://a/b", "http://a/fr/b").replace("`code`", "`le code` [x](y)")
+    write("a.md", Path("a.md").read_text().replace("End", "Last"))
+    assert llm("translate", "--to", "fr", name, "--update", write("b.md", edited), answer=well).code == 0
+    assert Path("b.md").read_text().splitlines()[0] == edited.splitlines()[0]
+
+
+def test_update_of_a_po_file_merges(llm, data):
+    """As msgmerge: translations, comments and headers of the target stay, what is empty or fuzzy is translated."""
+    source = write(
+        "s.pot", 'msgid "One thing"\nmsgstr ""\n\nmsgid "Two things"\nmsgstr ""\n\nmsgid "New thing"\nmsgstr ""\n'
+    )
+    write(
+        "fr.po",
+        'msgid ""\nmsgstr ""\n"Language: fr\\n"\n"Last-Translator: Ann\\n"\n"Content-Type: text/plain; charset=UTF-8\\n"\n\n'
+        '# checked by Ann\nmsgid "One thing"\nmsgstr "Une chose"\n\nmsgid "Two things"\nmsgstr ""\n\n'
+        'msgid "Old thing"\nmsgstr "Vieille chose"\n',
+    )
+    run = llm("translate", "--to", "fr", source, "--update", "fr.po", answer=well)
+    text = Path("fr.po").read_text()
+    assert (run.code, len(run.backend.requests)) == (0, 2)
+    assert all(
+        words in text
+        for words in ("Last-Translator: Ann", "# checked by Ann", 'msgstr "Une chose"', '#~ msgid "Old thing"')
+    )
+    assert f'msgid "Two things"\nmsgstr "{greek("Two things")}"' in text and f'msgstr "{greek("New thing")}"' in text
+    again = llm("translate", "--to", "fr", source, "--update", "fr.po", answer=well)
+    assert (again.backend, Path("fr.po").read_text()) == (None, text)
+
+
+def test_the_root_of_a_rails_file_is_its_language(llm, data):
+    """As Rails wants it; what people wrote under it stays."""
+    name = write("en.yml", "en:\n  greeting: Good morning to all of you\n  parting: See you again tomorrow evening\n")
+    assert llm("translate", "--to", "fr", name, "-o", "fr.yml", answer=well).code == 0
+    text = Path("fr.yml").read_text()
+    assert text.startswith("fr:\n  greeting: ")
+    write("fr.yml", text.replace(greek("See you again tomorrow evening"), "À demain"))
+    run = llm("translate", "--to", "fr", name, "--update", "fr.yml", answer=well)
+    assert (run.code, run.backend, Path("fr.yml").read_text().splitlines()[2]) == (0, None, "  parting: À demain")
+
+
+def test_update_names_the_file_that_is_broken(llm, data):
+    """It is not the source."""
+    run = llm("translate", "--to", "fr", write("s.json", '{"a": "b c"}'), "--update", write("x.json", '{"broken'))
+    assert (run.code, "x.json, line 1" in run.err) == (65, True)
+
+
+def test_update_tries_again_what_was_left_undone(llm, data):
+    """A text that stayed in the source language is no translation that people made."""
+    name = write("a.txt", ENGLISH)
+    bad = llm(
+        "translate", "--to", "fr", name, "-o", "b.txt", answer=lambda r: "" if "sea" in last_message(r) else well(r)
+    )
+    assert bad.code == 3
+    run = llm("translate", "--to", "fr", name, "--update", "b.txt", answer=well)
+    assert (run.code, Path("b.txt").read_text()) == (0, greek(ENGLISH))
+
+
+def test_a_translation_from_elsewhere_has_to_be_whole(llm, data):
+    """People's translations without the placeholders are not used."""
+    write("m.tmx", TMX.format("Hello {name}, come in", "Bonjour, entrez"))
+    assert llm("tm", "import", "m.tmx").code == 0
+    run = llm("translate", "--to", "fr", write("a.json", '{"a": "Hello {name}, come in"}'), answer=well)
+    assert (run.code, json.loads(run.out)) == (0, {"a": greek("Hello ") + "{name}" + greek(", come in")})
+    write("m.tmx", TMX.format("Hello {name}, come in", "Bonjour {name}, entrez"))
+    llm("tm", "import", "m.tmx")
+    again = llm("translate", "--to", "fr", "a.json")
+    assert (json.loads(again.out), again.backend) == ({"a": "Bonjour {name}, entrez"}, None)
+
+
+def test_a_memory_that_cannot_be_written_costs_no_translation(llm, data, monkeypatch):
+    """A full disk is a warning."""
+    from llmcli.errors import OutputError
+    from llmcli.store.translation_memory import TranslationMemory
+
+    def full(*_):
+        raise OutputError("tm", detail="database or disk is full")
+
+    monkeypatch.setattr(TranslationMemory, "add_units", full)
+    run = llm("translate", "--to", "fr", "-v", write("a.txt", ENGLISH), answer=well)
+    assert (run.code, run.out) == (0, greek(ENGLISH))
+    assert "the translation memory failed, and the rest was done as with --no-tm: database or disk is full" in run.err
+
+
+def test_update_of_a_first_translation_makes_it(llm, data):
+    """Where there is no translation yet, it is made."""
+    assert llm("translate", "--to", "fr", write("a.txt", "hi\n"), "--update", "b.txt", answer=well).code == 0
+    assert Path("b.txt").read_text() == greek("hi\n")
+
+
+def test_the_report_says_what_became_of_each_segment(llm, data):
+    """A row for each, with status, retries and checks; exit 3 where one stayed as it was."""
+    name = write("a.md", "# Good\n\nIt is `bad` here.\n")
+
+    def answer(request):
+        return "no marks" if "[#1]" in last_message(request) else well(request)
+
+    run = llm("translate", "--to", "fr", name, "--report", "r.json", answer=answer)
+    (document,) = json.loads(Path("r.json").read_text())["documents"]
+    good, bad = document["segments"]
+    assert (run.code, document["untranslated"]) == (3, 1)
+    assert (good["status"], good["translation"], good["retries"]) == ("translated", greek("good"), 0)
+    assert (bad["status"], bad["line"], bad["translation"]) == ("untranslated", 3, None)
+    assert bad["retries"] >= 1 and "marks" in bad["checks"][0]
+    assert "line 3: left untranslated: the marks are not right" in run.err
+
+
+def test_a_report_that_cannot_be_written_is_found_first(llm, data):
+    """Not after hours of work."""
+    run = llm("translate", "--to", "fr", write("a.txt", "hi\n"), "--report", "none/r.json")
+    assert (run.code, run.backend) == (73, None)
+
+
+def test_json(llm, data):
+    """One object a document, with languages, format and counts."""
+    run = llm("translate", "--to", "fr", "--json", write("a.txt", ENGLISH), answer=well)
+    found = json.loads(run.out)
+    assert found["text"] == greek(ENGLISH)
+    assert (found["from"], found["to"], found["format"], found["segments"]) == ("en", "fr", "plain", 2)
+
+
+def test_the_language_that_was_found_is_shown(llm, data, terminal):
+    """On a terminal's stderr, and with -v; a script's stderr stays empty."""
+    name = write("a.txt", ENGLISH)
+    screen = terminal()
+    llm("translate", "--to", "fr", name, "-o", "b.txt", err=screen.slave, answer=well)
+    assert "a.txt (plain): English to French, 2 segments" in screen.close()
+    assert "English to French" in llm("translate", "--to", "fr", "-v", name, answer=well).err
+
+
+@pytest.fixture
+def small_measure(monkeypatch):
+    """Let the speed of this machine's memory be measured with a little of it."""
+    monkeypatch.setattr(
+        memory_bandwidth, "measure_bandwidth", partial(memory_bandwidth.measure_bandwidth, size=1 << 22)
+    )
+
+
+@pytest.mark.usefixtures("small_measure")
+def test_dry_run(llm, data):
+    """Segments and tokens, without a request; nothing new once it was translated."""
+    name = write("a.txt", ENGLISH)
+    run = llm("translate", "--to", "fr", "--dry-run", "--json", name)
+    row = json.loads(run.out)
+    assert (run.code, row["segments"], row["new"], run.backend.requests) == (0, 2, 2, [])
+    assert row["tokens"] > 10 and (row["seconds"] is None or row["seconds"] >= 0)
+    llm("translate", "--to", "fr", name, answer=well)
+    assert json.loads(llm("translate", "--to", "fr", "--dry-run", "--json", name).out)["new"] == 0
+    assert llm("translate", "--pseudo", "accents", "--dry-run", name).code == 0
+
+
+@pytest.mark.usefixtures("small_measure")
+def test_dry_run_of_many(llm, data):
+    """Without -o: nothing is written. A row for each document and language, and their sum."""
+    write("d/a.txt", ENGLISH)
+    write("d/b.md", "# One\n")
+    run = llm("translate", "--to", "fr", "--to", "de", "--dry-run", "d")
+    rows = [line.split("\t") for line in run.out.splitlines()]
+    assert [row[:2] for row in rows] == [
+        *(["d/a.txt", "fr"], ["d/b.md", "fr"], ["d/a.txt", "de"], ["d/b.md", "de"], ["total", ""])
+    ]
+    assert rows[-1][4] == "6"
+
+
+def test_bilingual(llm, data):
+    """Each paragraph before its translation, or both in a table."""
+    name = write("a.md", "# One\n\n- two\n")
+    run = llm("translate", "--to", "fr", "--bilingual", "interleaved", name, answer=well)
+    assert run.out == "# One\n\n# ονε\n\n- two\n\n  τςο\n"
+    table = llm("translate", "--to", "fr", "--bilingual", "side-by-side", name, answer=well)
+    assert "| One | ονε |\n| two | τςο |\n" in table.out
+    message = llm("translate", "--to", "fr", "--bilingual", "interleaved", write("a.json", '{"a": "b c"}'))
+    assert (message.code, "side-by-side" in message.err) == (2, True)
+
+
+def test_a_glossary_is_enforced(llm, data):
+    """A term is put into the prompt of its segments, checked, and tried again; terms that stay are protected."""
+    write("g.csv", "term,translation,note\nhouse,Gebäude,a building\nAcme,,\n")
+    name = write("a.txt", "The house of Acme is big.\n\nNothing of it is here.\n")
+    asked = []
+
+    def answer(request):
+        asked.append(last_message(request))
+        text = well(request)
+        return text.replace(greek("house"), "Gebäude") if sum("house of" in a for a in asked) > 1 else text
+
+    run = llm("translate", "--to", "de", "--glossary", "g.csv", "--report", "r.json", name, answer=answer)
+    assert (run.code, run.out.splitlines()[0]) == (0, f"{greek('the')} Gebäude {greek('of')} Acme {greek('is big.')}")
+    assert "house = Gebäude (a building)" in asked[0] and not any("Gebäude" in a for a in asked if "Nothing" in a)
+    assert "'house' has to be translated as 'Gebäude'" in Path("r.json").read_text()
+
+
+@pytest.mark.parametrize("text", ["a,b,c,d,e\n", ",b\n", "a,b\na,c\n", '"a\n'])
+def test_a_broken_glossary_is_refused(llm, data, text):
+    """With its line."""
+    run = llm("translate", "--to", "fr", "--glossary", write("g.csv", text), write("a.txt", "hi\n"))
+    assert (run.code, run.backend, "line" in run.err) == (65, None, True)
+    assert "term,translation,note" in run.err
+
+
+def test_a_glossary_without_terms(llm, data):
+    """It is used, with a warning: another file may have been meant."""
+    write("g.csv", "term,translation,note\n")
+    run = llm("translate", "--to", "fr", "--glossary", "g.csv", write("a.txt", "hi\n"), answer=well)
+    assert (run.code, run.err) == (0, "llm: warning: the glossary g.csv holds no terms\n")
+
+
+def test_context_from_a_file(llm, data):
+    """--context @FILE is read; the model sees it."""
+    write("about.txt", "A manual of a pump.\n")
+    run = llm("translate", "--to", "fr", "--context", "@about.txt", write("a.txt", "hi\n"), answer=well)
+    assert "A manual of a pump." in last_message(run.backend.requests[0])
+    assert llm("translate", "--to", "fr", "--context", "@none", "a.txt").code == 66
+    nameless = llm("translate", "--to", "fr", "--context", "@", "a.txt")
+    assert (nameless.code, "--context @FILE" in nameless.err) == (2, True)
+
+
+@pytest.mark.parametrize("argv", [("show", "--tm", "none.db"), ("show", "--tm", "bad"), ("import", "bad")])
+def test_errors_of_memories_say_what_to_do(llm, data, argv):
+    """Two lines: what happened, and the next step."""
+    write("bad", "no memory " * 200)
+    assert llm("tm", *argv).err.count("\n") == 2
+
+
+def test_eval(llm, data):
+    """BLEU and chrF with sacrebleu's signatures instead of the translation."""
+    pytest.importorskip("sacrebleu")
+    name, reference = write("a.txt", ENGLISH), write("r.txt", greek(ENGLISH))
+    run = llm("translate", "--to", "fr", "--eval", reference, name, answer=well)
+    assert run.code == 0 and run.out.startswith("BLEU 100.00  nrefs:1|") and "\nchrF 100.00  nrefs:1|" in run.out
+    both = llm("translate", "--to", "fr", "--eval", reference, name, "-o", "b.txt", answer=well)
+    assert both.out == run.out and Path("b.txt").read_text() == greek(ENGLISH)
+    scores = json.loads(llm("translate", "--to", "fr", "--json", "--eval", reference, name, answer=well).out)
+    assert scores["bleu"] == pytest.approx(100)
+    assert llm("translate", "--to", "fr", "--eval", write("s.txt", "one\n"), name, answer=well).code == 2
+
+
+def test_eval_without_its_library(llm, data, monkeypatch):
+    """The extra is named."""
+    monkeypatch.setattr("llmcli.tasks.translation.quality_scores.find_spec", lambda _: None)
+    run = llm("translate", "--to", "fr", "--eval", write("r.txt", "x\n"), write("a.txt", "x\n"))
+    assert (run.code, "llmcli[eval]" in run.err, run.backend) == (69, True, None)
+
+
+def test_tm_round_trip(llm, data):
+    """What one memory exports another one imports; people's translations go before a model's."""
+    name = write("a.txt", ENGLISH)
+    llm("translate", "--to", "fr", name, answer=well)
+    assert llm("tm", "show", "--json").out.strip() == '{"from": "en", "to": "fr", "translations": 2, "people": 0}'
+    assert llm("tm", "export", "-o", "m.tmx").code == 0
+    assert llm("tm", "export").out == Path("m.tmx").read_text()
+    Path("m.tmx").write_text(Path("m.tmx").read_text().replace(greek("the house stands"), "La maison se trouve"))
+    assert llm("tm", "import", "--tm", "other.sqlite", "m.tmx").code == 0
+    run = llm("translate", "--to", "fr", "--tm", "other.sqlite", name)
+    assert (run.code, run.backend, run.out.startswith("La maison se trouve")) == (0, None, True)
+    assert llm("tm", "export", "--tm", "other.sqlite", "-o", "other.sqlite").code == 2
+    rows = [json.loads(line) for line in llm("tm", "export", "--json").out.splitlines()]
+    assert [(row["from"], row["to"]) for row in rows] == [("en", "fr")] * 2
+    assert all(row["translation"] == greek(row["source"]) and row["model"] for row in rows)
+    assert llm("tm", "import", "m.tmx", "-o", "x").code == 2
+    odd = llm("tm", "import", write("odd.tmx", TMX.replace('"fr"', '"qqq!"').format("a", "b")))
+    assert (odd.code, "1 translations were left out: qqq! is no language code" in odd.err) == (0, True)
+    assert llm("tm", "clear").code == 2
+    assert llm("tm", "clear", "--yes").code == 0
+    assert llm("tm", "show").out == ""
+
+
+@pytest.mark.parametrize("argv", [("import", "bad.tmx"), ("show", "--tm", "bad.tmx"), ("export", "--tm", "bad.tmx")])
+def test_tm_refuses_other_files(llm, data, argv):
+    """A file of another kind is refused and stays as it is."""
+    write("bad.tmx", "no XML, no database\n" * 100)
+    run = llm("tm", *argv)
+    assert (run.code, Path("bad.tmx").read_text()) == (65, "no XML, no database\n" * 100)
+    assert llm("tm", "show", "--tm", "none.sqlite").code == 66
+    assert llm("tm", "import", "none.tmx").code == 66
+    assert llm("tm", "import", "bad.tmx", "--tm", "none.sqlite").code == 65
+    assert llm("tm", "import", write("good.tmx", TMX.format("a", "b")), "bad.tmx").code == 65
+    assert llm("tm", "show").out == ""
+    assert llm("translate", "--to", "fr", "bad.tmx", "--tm", "none/none.sqlite").code == 73
+    assert not Path("none.sqlite").exists()
+
+
+def test_a_memory_that_cannot_be_used(llm, data):
+    """A translation memory that is none is refused before a model is looked for."""
+    run = llm("translate", "--to", "fr", "--tm", write("x", "text " * 400), write("a.txt", "hi\n"))
+    assert (run.code, run.backend) == (65, None)

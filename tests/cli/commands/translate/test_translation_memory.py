@@ -1,0 +1,192 @@
+"""``llm translate``: what is remembered of an output is what is in the file, and nothing is of one that was not written."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+from document_texts import greek
+from scripted import last_message
+
+from llmcli import atomic_file
+from llmcli.errors import OutputError, Terminated
+from llmcli.store.database import Database
+from llmcli.store.translation_memory import TranslationMemory
+from llmcli.tasks.translation.per_file.carry_over import PreviousOutput, RecordedSegment
+from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
+
+ONE, TWO, THREE = "The first text is here.", "The second text is here.", "The third text is here."
+
+
+def well(request):
+    """Answer with a translation of the text: the built-in prompt ends with it."""
+    return greek(last_message(request).rpartition(":\n\n")[2])
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Keep the user's memory in a directory of the test, which is the current one."""
+    monkeypatch.setenv("LLMCLI_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def renew(llm, data):
+    """Return a function that writes the source and has its translation renewed."""
+    if not data.joinpath("reference.md").exists():
+        Path("reference.md").write_text("One.\n\nTwo.\n\nThree.\n")
+
+    def run(output, text, *more):
+        source = Path("docs") / Path(output).name
+        source.parent.mkdir(exist_ok=True)
+        source.write_text(text)
+        named = "docs" if "/" in output else str(source)
+        update = output.partition("/")[0] if "/" in output else output
+        return llm("translate", "--to", "fr", named, "--update", update, *more, answer=well)
+
+    return run
+
+
+def people():
+    """Return the translations that the memory takes for people's."""
+    with contextlib.closing(sqlite3.connect("data/translations.sqlite")) as database:
+        return database.execute("SELECT source, translation FROM units WHERE model = ''").fetchall()
+
+
+def full_disk(monkeypatch):
+    """Let the disk be full when the translation is put on it."""
+
+    def full(_fd, path):
+        raise OutputError(path, detail="No space left on device")
+
+    monkeypatch.setattr(atomic_file, "_sync", full)
+
+
+def no_rename(monkeypatch):
+    """Let the rename fail."""
+
+    def forbidden(*_args, **_how):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(atomic_file, "_rename_into_place", forbidden)
+
+
+def told_to_stop(monkeypatch):
+    """Let SIGTERM come when all is translated and no output is renamed yet."""
+
+    def stop(*_args):
+        raise Terminated
+
+    monkeypatch.setattr(atomic_file, "_sync", stop)
+
+
+def no_scores(_monkeypatch):
+    """Let the comparison with a reference fail, which comes after the translation."""
+    pytest.importorskip("sacrebleu")
+    return ("--eval", "reference.md")
+
+
+FORMS = {"out.md": "# {}\n", "out.json": '{{"greeting": "{}"}}\n', "out/a.md": "# {}\n"}
+"""Texts identified by position or by key; and a directory, whose files llm names."""
+FAULTS = [
+    *((fault, output) for fault in (full_disk, no_rename, told_to_stop) for output in FORMS),
+    (no_scores, "out.md"),
+    (no_scores, "out.json"),
+]
+
+
+@pytest.mark.parametrize(("fault", "output"), FAULTS, ids=lambda each: getattr(each, "__name__", each))
+def test_an_output_that_was_not_written_is_not_remembered(renew, monkeypatch, fault, output):
+    """The next --update delivers the text of no other source, and takes no text for a person's edit that is none."""
+    form = FORMS[output]
+    assert renew(output, form.format(ONE)).code == 0
+    with monkeypatch.context() as patched:
+        assert renew(output, form.format(TWO), *(fault(patched) or ())).code != 0
+    assert Path(output).read_text() == form.format(greek(ONE))
+    for text in (THREE, TWO, ONE):
+        assert renew(output, form.format(text)).code == 0
+        assert (Path(output).read_text(), people()) == (form.format(greek(text)), [])
+
+
+@pytest.mark.parametrize("fault", [full_disk, no_rename, told_to_stop], ids=lambda each: each.__name__)
+def test_edits_outlive_a_run_that_failed(renew, monkeypatch, fault):
+    """What was remembered of the file before holds on: a text that a person changed stays, and stays theirs."""
+    assert renew("out.md", f"# {ONE}\n\n{TWO}\n").code == 0
+    Path("out.md").write_text(Path("out.md").read_text().replace(greek(ONE), "Par la main"))
+    with monkeypatch.context() as patched:
+        fault(patched)
+        assert renew("out.md", f"# {ONE}\n\n{THREE}\n").code != 0
+    assert renew("out.md", f"# {ONE}\n\n{THREE}\n").code == 0
+    assert Path("out.md").read_text() == f"# Par la main\n\n{greek(THREE)}\n"
+    assert people() == [(ONE, "Par la main")]
+
+
+def test_a_file_of_which_nothing_could_be_remembered_is_not_taken_for_edited(renew, monkeypatch):
+    """The disk of the memory got full after the rename: the next --update refuses instead of guessing."""
+    assert renew("out.md", f"# {ONE}\n").code == 0
+
+    def full(_memory, _record):
+        raise OutputError("memory", detail="No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TranslationMemory, "save_output", full)
+        run = renew("out.md", f"# {TWO}\n")
+    assert (run.code, Path("out.md").read_text()) == (0, f"# {greek(TWO)}\n")
+    assert "--no-tm: No space left on device" in run.err
+    run = renew("out.md", f"# {ONE}\n")
+    assert (run.code, Path("out.md").read_text(), people()) == (73, f"# {greek(TWO)}\n", [])
+
+
+def test_a_record_that_cannot_be_changed_is_told(renew, monkeypatch):
+    """The memory's own file may not grow and its record stands: the user is told what not to do with the output."""
+    assert renew("out.md", f"# {ONE}\n").code == 0
+
+    def full(*_args):
+        raise OutputError("memory", detail="No space left on device")
+
+    for method in ("add_units", "forget_output", "save_output"):
+        monkeypatch.setattr(TranslationMemory, method, full)
+    run = renew("out.md", f"# {TWO}\n")
+    assert (run.code, Path("out.md").read_text()) == (0, f"# {greek(TWO)}\n")
+    assert "still describes an earlier out.md" in run.err
+
+
+def test_nothing_is_remembered_while_the_file_is_put_in_place(tmp_path):
+    """A process that is killed there leaves no record of a text that may not be in the file."""
+    output, before, after = (
+        tmp_path / "out",
+        PreviousOutput([RecordedSegment("a", "x", "")], "s"),
+        PreviousOutput([RecordedSegment("b", "y", "")], "s"),
+    )
+    with TranslationMemory(tmp_path / "tm") as memory:
+        remembered = TranslationMemoryCache(memory)
+        for what in (before, after):
+            remembered.prepare_output(output, "fr", what, "")
+            with remembered.record_on_rename(output):
+                assert memory.get_output(output) is None
+            assert remembered.previous_output(output, "fr") == what
+        remembered.prepare_output(output, "fr", after, "")
+        with remembered.record_on_rename(output):  # the same again needs no change
+            assert memory.get_output(output) is not None
+
+
+def test_a_memory_that_may_not_grow_costs_no_translation(llm, data, monkeypatch):
+    """SQLite says that its disk is full: the translation is whole, and a line says what was not remembered."""
+    Path("a.txt").write_text(ONE)
+    assert llm("translate", "--to", "fr", "a.txt", answer=well).code == 0
+    prepare = Database._create_tables
+
+    def small(database):
+        prepare(database)
+        pages = database._connection.execute("PRAGMA page_count").fetchone()[0]
+        database._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    monkeypatch.setattr(Database, "_create_tables", small)
+    text = "\n\n".join(f"{ONE} It is number {number}." for number in range(200))
+    Path("a.txt").write_text(text)
+    run = llm("translate", "--to", "fr", "a.txt", answer=well)
+    assert (run.code, run.out) == (0, greek(text))
+    assert run.err.count("\n") == 1 and "--no-tm: No space left on device" in run.err

@@ -1,0 +1,148 @@
+"""``--stats`` and ``-v``: what a command cost and how the backend worked, on stderr."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from llmcli.cli.render import stats as module
+from llmcli.cli.render.stats import JobTotals
+from llmcli.types import BackendStats, Result, Timings, Usage
+
+WORK = BackendStats(decode_threads=3, prompt_threads=4, width=8, peak_memory=512_000_000, joules=12.34)
+ONE = Result(0, "", "x", usage=Usage(10, 4, 2), timings=Timings(0.25, 1.0, 40.0))
+FIELDS = {
+    "prompt_tokens", "cached_tokens", "completion_tokens", "first_token_s", "tokens_per_second", "total_s",
+    "decode_threads", "prompt_threads", "width", "peak_memory_bytes", "joules",
+}  # fmt: skip
+
+
+def stats(results, work):
+    """Return what results cost whose job took 4 seconds on the clock."""
+    clock = iter([100.0, 104.0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.time, "monotonic", lambda: next(clock))
+        totals = JobTotals()
+        for result in results:
+            totals.add(result)
+        return module.collect_stats(totals, work)
+
+
+@pytest.fixture
+def answered(llm):
+    """Ask for two words; returns the run."""
+    return lambda *argv, **how: llm("ask", "Q", *argv, answer=lambda _: "one two", **how)
+
+
+def test_stats_are_one_line_beside_an_untouched_answer(answered):
+    """Tokens, times, threads, width, memory and energy, in this order."""
+    run = answered("--stats")
+    assert run.out == "one two\n"
+    assert run.err == (
+        "llm: 19 tokens in (0 reused), 2 out, first in 0.10 s, 100 tokens/s, 0.12 s in all, "
+        "threads 2, width 1, peak 314.6 MB, energy not available\n"
+    )
+
+
+def test_stats_with_json_are_an_object_on_stderr(answered):
+    """Programs get the same as fields; what is not known is null."""
+    run = answered("--stats", "--json")
+    assert json.loads(run.out)["text"] == "one two"
+    (line,) = run.err.splitlines()
+    said = json.loads(line)["stats"]
+    assert set(said) == FIELDS
+    assert (said["completion_tokens"], said["first_token_s"], said["tokens_per_second"]) == (2, 0.1, 100.0)
+    assert (said["decode_threads"], said["width"], said["peak_memory_bytes"]) == (2, 1, 300 << 20)
+    assert said["joules"] is None
+
+
+def test_nobody_who_did_not_ask_gets_stats(answered):
+    """Stderr stays empty on success."""
+    assert answered().err == "" and answered("--json").err == ""
+
+
+def test_nothing_is_counted_of_what_failed_altogether(llm):
+    """Where nothing was delivered, the error stands alone."""
+    run = llm("summarize", "missing", "--stats", "--json")
+    assert run.code == 66 and set(json.loads(run.err)) == {"error"}
+
+
+def test_a_line_fits_two_lines_of_a_terminal():
+    """Also that of a long job on a large machine."""
+    usage = Usage(12_345, 11_111, 2_222)
+    result = replace(ONE, usage=usage, timings=Timings(12.345, 123.456, 123.45))
+    work = BackendStats(decode_threads=7, prompt_threads=8, width=32, peak_memory=99 * 10**9)
+    assert len(stats([result], work).format_line()) <= 160
+
+
+def test_threads_of_prompts_are_named_where_they_differ():
+    """One number where it is the same for tokens and prompts."""
+    assert "threads 3 (prompts 4)," in stats([ONE], WORK).format_line()
+    assert "threads 1," in stats([ONE], replace(WORK, decode_threads=1, prompt_threads=1)).format_line()
+    assert "threads 3," in stats([ONE], replace(WORK, prompt_threads=None)).format_line()
+
+
+def test_measured_energy_is_said_in_joules():
+    """Of what was measured, and only of that."""
+    assert stats([ONE], WORK).format_line().endswith("energy 12.3 J")
+    assert json.loads(stats([ONE], WORK).to_json())["stats"]["joules"] == 12.34
+
+
+def test_what_a_backend_does_not_know_is_left_out():
+    """But energy: that it is not there has to be seen."""
+    line = stats([replace(ONE, timings=Timings())], BackendStats()).format_line()
+    assert line == "llm: 10 tokens in (4 reused), 2 out, 0.00 s in all, energy not available"
+
+
+def test_the_rate_of_several_results_is_that_of_the_job():
+    """They ran side by side, and not all at once: all tokens, over the seconds on the clock, not those of the longest."""
+    slow = replace(ONE, usage=Usage(10, 4, 6), timings=Timings(0.5, 2.25, 10.0))
+    said = stats([ONE, slow], WORK)
+    assert (said.first_token_s, said.total_s, said.tokens_per_second) == (0.25, 4.0, 2.0)
+    assert (said.prompt_tokens, said.cached_tokens, said.completion_tokens) == (20, 8, 8)
+    assert stats([ONE], WORK).tokens_per_second == 40.0
+    assert stats([replace(ONE, usage=Usage(10, 4, 0))] * 2, WORK).tokens_per_second is None
+
+
+def test_a_job_of_many_records_takes_all_its_time(llm, monkeypatch):
+    """--stats covers the job, on the clock and with the tokens of all records; each record has its own timings."""
+    clock = itertools.count(0, 0.5)
+    monkeypatch.setattr("llmcli.cli.render.stats.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    records = b"one two\n" * 300
+    run = llm(
+        "sentiment", "--json", "--stats", stdin=records, answer=lambda _: {"positive": 0, "neutral": -1, "negative": -2}
+    )
+    results = [json.loads(line) for line in run.out.splitlines()]
+    said = json.loads(run.err)["stats"]
+    assert {result["timings"]["total_s"] for result in results} == {0.1} and said["total_s"] == 0.5
+    assert said["prompt_tokens"] == sum(result["usage"]["prompt_tokens"] for result in results)
+
+
+def test_verbose_says_what_was_chosen_and_why(answered):
+    """The model before the answer, the choices of the backend after it."""
+    first, last = answered("-v").err.splitlines()
+    assert first.startswith("llm: model ") and last == "llm: scripted: no choice"
+
+
+def test_verbose_with_json_says_it_in_objects(answered):
+    """With --json nothing on stderr is anything else."""
+    run = answered("-v", "--stats", "--json")
+    first, second, third = map(json.loads, run.err.splitlines())
+    assert "model " in first["explanation"] and second == {"explanation": "scripted: no choice"} and "stats" in third
+
+
+def test_warnings_stand_in_the_object_of_their_result(llm):
+    """With --json and -v too, stderr holds objects only."""
+    run = llm("translate", "--to", "fr", "--json", "-v", stdin=b"one\n", answer=lambda _: "x" * 900)
+    assert json.loads(run.out)["warnings"]
+    assert all(isinstance(json.loads(line), dict) for line in run.err.splitlines())
+
+
+def test_a_chat_says_each_choice_once_and_counts_each_answer(llm):
+    """A conversation is many answers on one backend."""
+    run = llm("chat", "-v", "--stats", stdin=b"one\ntwo\n")
+    assert run.err.count("scripted: no choice") == 1 and run.err.count("tokens in") == 2

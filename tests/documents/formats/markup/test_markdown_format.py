@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llmcli.documents.formats.markup import markdown_format
+from llmcli.documents.segments import join_segments
+
+README = (Path(__file__).parents[2] / "real" / "readme.md").read_text(encoding="utf-8")
+
+
+def texts(text):
+    return [segment.text for segment in markdown_format.split(text, "de")]
+
+
+def protected(text):
+    (segment,) = markdown_format.split(text, "de")
+    return [segment.text[span.start : span.end] for span in segment.protected]
+
+
+def translated(text, translation):
+    segments = markdown_format.split(text, "de")
+    assert len(segments) == 1, segments
+    return join_segments(text, segments, [translation])
+
+
+def test_a_readme_with_everything():
+    """Words of blocks are segments in the order of the document; code, math and comments are not."""
+    assert texts(README) == [
+        "Tidy: a tool",
+        "Keeps `files` in order",
+        '<img src="logo.svg" alt="The logo of Tidy"> <b>Order</b> for your files',
+        "Tidy",
+        (
+            "[![Build status](https://ci.example/tidy.svg)](https://ci.example/tidy) Tidy keeps *your* files in order, "
+            'with `tidy run` and nothing else. See the [manual](docs/manual.md "The whole manual"), [FAQ][FAQ] or '
+            "[the list][issues]; write to <help@example.org>."
+        ),
+        "Installing",
+        "Get it: `pip install tidy`",
+        "Run it  \non a folder",
+        "done",
+        "to do, see [^note]",
+        "**Note** Files larger than 2.5 GB take a while, since $t = n \\log n$ holds.",
+        "Deeper, with a \\* star and an & sign.",
+        "Option",
+        "What it does",
+        "Shows what would be done",
+        "Says **more** | and more",
+        "Setext heading of two lines",
+        "Why?",
+        "Because order matters & chaos does not.",
+        "Text with {{ placeholder }} and %s, https://example.org/a_(b), and a line that goes on\\\nafter a hard break.",
+        "A footnote with `code`, and more of it.",
+        "Questions",
+    ]
+
+
+def test_kinds_and_headings_of_segments():
+    """A segment says what it is and under which headings it stands."""
+    segments = markdown_format.split("# A\n\ntext\n\n## B\n\n- item\n\n| c |\n|---|\n| d |\n\n# E\n\nend\n", "de")
+    assert [(segment.kind, segment.path) for segment in segments] == [
+        ("heading", ()), ("paragraph", ("A",)), ("heading", ("A",)), ("item", ("A", "B")),
+        ("cell", ("A", "B")), ("cell", ("A", "B")), ("heading", ()), ("paragraph", ("E",)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("use `x y` now", ["`x y`"]),
+        ("a [link](/u) b", ["[", "](/u)"]),
+        ('a [link](</u v> "the title") b', ["[", '](</u v> "', '")']),
+        ("![alt](i.png) words", ["![", "](i.png)"]),
+        ("a [b] c", []),
+        ("a [b][c]\n\n[c]: /u", ["[", "][c]"]),
+        ("a [B]\n\n[b]: /u", ["[", "][B]"]),
+        ("note[^1] here", ["[^1]"]),
+        ("see <https://a.b/c> and https://d.e", ["<https://a.b/c>", "https://d.e"]),
+        ("the <kbd>Ctrl</kbd> key", ["<kbd>Ctrl</kbd>"]),
+        ("a <b>bold</b> <!-- c --> d", ["<b>", "</b>", "<!-- c -->"]),
+        ("with $x_1$ and $$y$$ but $5 and $6", ["$x_1$", "$$y$$"]),
+        ("a&nbsp;b &lt; c", ["&nbsp;"]),
+        ("say :smile: at 12:30:45", [":smile:"]),
+        (r"no \`code\` here", []),
+        ("hi {name}, %(n)d", ["{name}", "%(n)d"]),
+    ],
+)
+def test_protected_spans(text, spans):
+    """Code, addresses, marks of links, tags, math and placeholders are protected, words are not."""
+    expected = [span for span in spans if span not in {"$5", "$6"}]
+    assert [span for span in protected(text) if span not in {"$5", "$6"}] == expected
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["# x", "- x", "* x", "+ x", "1. x", "2) x", "> x", "```x", "~~~\nx", "<div>x", "***\nx", "x\n---", "x\n===", "x\n\ny",
+     "    x", "[x]: /u", "[^1]: x", "x\n- y", "x\n# y", "a | b\n--|--\nc", "<!-- x", "$$\nx", "\tx", "x  \n\n\n", "x\\"],
+)  # fmt: skip
+@pytest.mark.parametrize("frame", ["{}\n", "> {}\n> more words\n", "- {}\n  more words\n", "1. > {}\n", "{}\n===\n"])
+def test_a_translation_stays_one_block(frame, hostile):
+    """What would begin another block is escaped or re-wrapped: one segment before, one after, the rest untouched."""
+    text = "before words\n\n" + frame.format("Some words") + "\nafter words\n"
+    segments = markdown_format.split(text, "de")
+    joined = join_segments(text, segments, [None, hostile, None])
+    again = markdown_format.split(joined, "de")
+    assert [s.kind for s in again] == [s.kind for s in segments]
+    assert [again[0].text, again[2].text] == ["before words", "after words"]
+    assert not any(s.protected for s in again)
+
+
+def test_cells_keep_their_bars():
+    """A bar in a translated cell is escaped, a line end becomes a blank."""
+    text = "| a | b |\n|---|---|\n| `x|y` | z |\n".replace("x|y", "x\\|y")
+    segments = markdown_format.split(text, "de")
+    assert [s.text for s in segments] == ["a", "b", "z"]
+    assert join_segments(text, segments, [None, "c|d\ne", "f\\"]) == "| a | c\\|d e |\n|---|---|\n| `x\\|y` | f\\  |\n"
+
+
+def test_a_heading_keeps_its_marks():
+    """Closing marks and an explicit identifier stay; a # at the end of the translation is escaped."""
+    assert translated("## Words here ## \n", "Wort #") == "## Wort \\# ## \n"
+    assert translated("## Words {#id}\n", "Wort") == "## Wort {#id}\n"
+
+
+def test_wrapped_paragraphs_are_wrapped_again():
+    """A paragraph of several lines is one line for the translator, and gets lines of the same width with its quotes."""
+    text = "> one two three four five six seven\n> eight nine ten eleven twelve thirteen\n"
+    assert texts(text) == ["one two three four five six seven eight nine ten eleven twelve thirteen"]
+    assert translated(text, "wort " * 12) == "> wort wort wort wort wort wort wort wort\n> wort wort wort wort\n"
+
+
+def test_a_line_for_each_sentence_stays_one():
+    """Where lines are sentences the translator sees the line ends, and they are kept."""
+    text = "- One sentence.\n  Another one.\n"
+    assert texts(text) == ["One sentence.\nAnother one."]
+    assert translated(text, "Ein Satz.\nNoch einer.") == "- Ein Satz.\n  Noch einer.\n"
+    assert texts(translated(text, "Ein Satz.\n<!-- Noch einer")) == ["Ein Satz.\n\u200b<!-- Noch einer"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("> [!NOTE]\n> Some words\n", ["Some words"]),
+        ("> [!tip]- A title\n> Some words\n", ["A title", "Some words"]),
+        (":::note Title\nSome words\n:::\n", ["Some words"]),
+        (":::{note}\n:class: tip\nSome words\n:::\n", ["Some words"]),
+        ("- item\n:::\n", ["item"]),
+        ("Term\n: A definition\n  of two lines\n: Another\n", ["Term", "A definition of two lines", "Another"]),
+        ('!!! note "A title"\n    Some words\n', ["A title", "Some words"]),
+        ('=== "A tab"\n    Some words\n', ["A tab", "Some words"]),
+        ("??? note\n    Some words\n", ["Some words"]),
+        ("Some words\n{: .class}\n", ["Some words"]),
+        ("{:toc}\n\n[TOC]\n\n[[_TOC_]]\n", []),
+        ("import Tabs from '@theme/Tabs';\nimport \"./a.css\"\nexport const meta = {a: 1}\n\nWords.\n", ["Words."]),
+        ('Import data from "Sheet"\n\nimport it from there\n', ['Import data from "Sheet"', "import it from there"]),
+        ("{% note %}\nSome words\n{% endnote %}\n", ["Some words"]),
+    ],
+)
+def test_lines_that_have_to_stand_alone(text, words):
+    """Alerts, containers, definitions, attributes and tags stay lines of their own, and no translation becomes one."""
+    segments = markdown_format.split(text, "de")
+    assert [s.text for s in segments] == words
+    expected = text
+    for word in words:
+        expected = expected.replace(word if word in text else "A definition\n  of two lines", word.upper())
+    assert join_segments(text, segments, [word.upper() for word in words]) == expected
+    again = markdown_format.split(join_segments(text, segments, [":::x" for _ in words]), "de")
+    assert [s.text for s in again] == [":::x" for _ in words]
+
+
+def test_attributes_in_a_line_are_protected():
+    """Kramdown's attributes come back as they were."""
+    assert protected("![alt](i.png){: .wide} and *x*{.red}") == ["![", "](i.png)", "{: .wide}", "{.red}"]
+
+
+def test_hard_breaks_are_protected():
+    """A hard break comes back as one."""
+    assert translated("a line  \nand more\n", "Zeile  \nund mehr") == "Zeile  \nund mehr\n"
+    assert translated("a line\\\nand more\n", "Zeile\\\nund mehr") == "Zeile\\\nund mehr\n"
+
+
+def test_windows_line_ends():
+    """Line ends inside a translation are those of the document."""
+    assert translated("> One.\r\n> Two.\r\n", "Eins.\nZwei.") == "> Eins.\r\n> Zwei.\r\n"
+
+
+def test_line_ends_of_old_macs():
+    """Where lines end with CR alone, so do those that are wrapped and those with hard breaks."""
+    text = "one two  \rthree\r\r" + "many words in lines " * 5 + "\rthat are wrapped\r"
+    done = join_segments(text, markdown_format.split(text, "de"), ["eins  \nzwei", "wort " * 30])
+    assert done.startswith("eins  \rzwei\r\rwort")
+    assert "\n" not in done
+
+
+def test_a_shortcut_reference_keeps_its_label():
+    """The words of a link that are its label too are translated: the label is written behind them."""
+    assert translated("see [Home page] now\n\n[home page]: /\n", "siehe [Startseite][Home page] jetzt") == (
+        "see [Home page] now\n\n[home page]: /\n".replace("see [Home page] now", "siehe [Startseite][Home page] jetzt")
+    )
+
+
+def test_words_that_look_like_markup_are_escaped():
+    """Only what would mean something is escaped."""
+    assert translated("a word\n", "ein [wort] < zwei * drei") == "ein [wort] < zwei * drei\n"
+    assert translated("a word\n", "ein [wort](x) `y` <b>") == "ein \\[wort\\](x) \\`y\\` \\<b>\n"
+
+
+def test_titles_keep_their_quotes():
+    """A quotation mark in a translated title is escaped."""
+    assert translated('[a](u "b")\n', '[x](u "y"z")') == '[x](u "y\\"z")\n'
+
+
+def test_titles_of_definitions():
+    """The title of a link's definition is translated where it ends a line."""
+    text = "[a]: http://x 'It is \\'so\\'' \n[b]: <u>\n  (Two &amp; more)\n[c]: u\n[d]: u \"of\ntwo lines\"\n"
+    segments = markdown_format.split("see [a]\n\n" + text, "de")[1:]
+    assert [(s.text, s.kind) for s in segments] == [("It is 'so'", "attribute"), ("Two &amp; more", "attribute")]
+    assert translated('[a]: u "b"\n', 'x "y"\nz)') == '[a]: u "x \\"y\\" z\\)"\n'
+
+
+def test_front_matter():
+    """Values that readers see are translated, keys and all else are not; broken front matter is left alone."""
+    text = "---\ntitle: A title\nslug: a-slug\nsummary: >\n  Some words\n---\nText\n"
+    assert texts(text) == ["A title", "Some words", "Text"]
+    segments = markdown_format.split(text, "de")
+    assert join_segments(text, segments, ["yes: it's", None, None]).startswith('---\ntitle: "yes: it\'s"\nslug')
+    assert texts("---\ntitle: [x\n---\nText\n") == ["Text"]
+    assert texts('+++\ntitle = "A title"\n+++\nText\n') == ["Text"]
+    assert markdown_format.check("---\ntitle: [x\n---\n").startswith("line ")
+
+
+def test_html_blocks():
+    """The words of an HTML block are translated, also next to Markdown; a blank line cannot get in."""
+    text = "<details>\n<summary>Why <b>so</b></summary>\n\nText\n\n</details>\n"
+    assert texts(text) == ["Why <b>so</b>", "Text"]
+    assert "\n\n\n" not in join_segments(text, markdown_format.split(text, "de"), ["x\n\ny <b>z</b>", None])
+    assert texts("<script>\nvar words;\n</script>\n") == []
+
+
+def test_deep_nesting_is_no_trouble():
+    """A thousand quotes in one another end, and the document comes back."""
+    text = (">" * 1000 + " words\n") * 20
+    segments = markdown_format.split(text, "de")
+    assert join_segments(text, segments, [None] * len(segments)) == text
+
+
+@pytest.mark.parametrize("source", ["Note: yes\n", "# Note: yes\n", "Note:\nyes and more\n", "- Note: yes\n"])
+def test_blanks_that_hold_words_together_stay(source):
+    """French has one before a colon."""
+    (segment,) = markdown_format.split(source, "fr")
+    assert "Remarque\u00a0: oui" in join_segments(source, [segment], ["Remarque\u00a0: oui"])

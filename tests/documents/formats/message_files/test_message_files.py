@@ -1,0 +1,282 @@
+"""JSON, YAML and .properties."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from llmcli.documents.formats import find_format
+from llmcli.documents.formats.message_files import icu_messages, json_messages, properties, yaml_messages
+from llmcli.documents.segments import join_segments
+from llmcli.errors import BadDocument
+
+REAL = Path(__file__).parents[2] / "real"
+ARB = (REAL / "app.arb").read_text(encoding="utf-8")
+RAILS = (REAL / "rails.yml").read_text(encoding="utf-8")
+JAVA = (REAL / "app.properties").read_text(encoding="utf-8")
+
+
+def protected(segment):
+    return [segment.text[span.start : span.end] for span in segment.protected]
+
+
+def by_path(form, text):
+    return {".".join(s.path): s.text for s in form.split(text, "de")}
+
+
+def put(form, text, translation):
+    segments = form.split(text, "de")
+    return join_segments(text, segments, [translation, *[None] * (len(segments) - 1)])
+
+
+# ---- JSON
+
+
+def test_values_of_a_flutter_file():
+    """Values are segments with the notes of their metadata; branches of a plural are segments of their own."""
+    segments = json_messages.split(ARB, "de")
+    assert [(".".join(s.path), s.text, s.note) for s in segments] == [
+        ("title", "My notes", "Name of the application"),
+        ("count.=0", "No notes", ""),
+        ("count.one", "# note by {who}", ""),
+        ("count.other", "# notes by {who}", ""),
+        ("mixed", "You have {n, plural, one{# note} other{# notes}}, {who}. It's fine.", ""),
+        ("escaped", "Café “open”\n<b>now</b>", ""),
+    ]
+    assert protected(segments[2]) == ["#", "{who}"]
+    assert protected(segments[4]) == ["{n, plural, one{#", "} other{#", "}}", "{who}"]
+
+
+def test_keys_and_other_values_stay():
+    """Only strings that are values are translated, in objects and arrays, also under keys that come twice."""
+    text = '{"a b": ["c d", 1, null, true, {"e": "f g"}], "a b": "h", "i": "https://a.b", "$schema": "x y"}'
+    assert [s.text for s in json_messages.split(text, "de")] == ["c d", "f g", "h"]
+
+
+def test_a_browser_extension_file():
+    """Of messages.json only the messages are read, the descriptions are notes."""
+    text = '{"name": {"message": "My tool", "description": "The name"}, "b": {"message": "Go"}}'
+    assert [(s.text, s.note) for s in json_messages.split(text, "de")] == [("My tool", "The name"), ("Go", "")]
+
+
+def test_i18next():
+    """Interpolation and nesting are protected."""
+    (segment,) = json_messages.split('{"key_one": "{{count}} item in $t(shop.name) <1>now</1>"}', "de")
+    assert protected(segment) == ["{{count}}", "$t(shop.name)"]
+
+
+def test_json_escapes():
+    """Quotes, line ends and backslashes are escaped; a file in ASCII with escapes stays one."""
+    assert put(json_messages, '{"a": " b\\nc\\n"}', 'x "y"\n\\é\x00') == '{"a": " x \\"y\\"\\n\\\\é\\n"}'
+    assert put(json_messages, '{"a": "b \\u00e9"}', "é\U0001f600") == '{"a": "\\u00e9\\ud83d\\ude00"}'
+    assert json.loads(put(json_messages, ARB, "Ä"))["title"] == "Ä"
+
+
+def test_half_a_character_is_left_alone():
+    """A string with a lone surrogate cannot be written in UTF-8, so it is no segment."""
+    assert json_messages.split('["a \\ud800 b"]', "de") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("[1,\n]", 2), ("{\n'a': 1}", 2), ('{"a" "b"}', 1), ('["a\nb"]', 1), ("[1] 2", 1), ('{"a": "b"', 1), ("[01]", 1), ('{"a":1,}', 1),
+     ("nope", 1), ("]", 1), ('{"a": }', 1), ('["a":1]', 1), ("[1 2]", 1)],
+)  # fmt: skip
+def test_broken_json_is_refused(text, line):
+    """Our scanner and the standard library agree about what is broken."""
+    with pytest.raises(BadDocument) as refused:
+        json_messages.split(text, "de")
+    assert refused.value.line == line
+    assert json_messages.check(text)
+
+
+def test_deep_json():
+    """Nesting deeper than Python's recursion is read."""
+    text = "[" * 50_000 + '"a b"' + "]" * 50_000
+    assert [s.text for s in json_messages.split(text, "de")] == ["a b"]
+    assert json_messages.check(text) == ""
+
+
+@pytest.mark.parametrize("name", ["plain", "json", "yaml", "properties", "po"])
+def test_entities_are_protected(name):
+    """Where texts become HTML later their entities stay, whatever the format: named, decimal, hexadecimal."""
+    words = "Fish &amp; chips &#8212; fresh&#xA0;&nbsp; & AT&T"
+    text = {"json": f'["{words}"]', "yaml": f"a: {words}\n", "properties": f"a={words}\n",
+            "po": f'#, c-format\nmsgid "{words}"\nmsgstr ""\n'}.get(name, words)  # fmt: skip
+    (segment,) = find_format("", "", name).split(text, "de")
+    assert protected(segment) == ["&amp;", "&#8212;", "&#xA0;", "&nbsp;"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("json", '{"a": "b c"}'), ("yaml", "a: b c\n"), ("yaml", "a: |\n  b c\n"), ("yaml", "a: >\n  b c\n"),
+     ("properties", "a=b c\n"), ("properties", "a=b c {0}\n"), ("po", 'msgid "b c"\nmsgstr ""\n'),
+     ("markdown", "---\ntitle: b c\n---\n")],
+)  # fmt: skip
+def test_a_message_of_one_line_stays_one(name, text):
+    """Line ends that a model puts between words are blanks where the source has no line end."""
+    form = find_format("", "", name)
+    (segment,) = form.split(text, "de")
+    written = join_segments(text, [segment], [segment.text.replace("b c", "x \n\n y\rz")])
+    (again,) = form.split(written, "de")
+    assert (again.existing_translation or again.text) == segment.text.replace("b c", "x y z")
+
+
+def test_a_message_has_as_many_paragraphs_as_its_source():
+    """Empty lines are kept up to the number that the source has."""
+    first, second = json_messages.split('["a\\nb", "a\\n\\nb\\nc"]', "de")
+    assert first.encode("x\n\ny\n z") == "x\\ny\\n z"
+    assert second.encode("x\n\ny\n\nz") == "x\\n\\ny\\nz"
+
+
+# ---- ICU
+
+
+def test_icu_makes_words_literal():
+    """Where braces are ICU's those of a translation are quoted, and no apostrophe begins a quotation."""
+    text = '["{n, plural, other {# of {x}}}", "for {x}"]'
+    first, second = json_messages.split(text, "fr")
+    assert first.encode("# d'{x} {y}") == "# d\u2019{x} '{'y'}'"
+    assert second.encode("l'{x}, d'eau") == "l\u2019{x}, d'eau"
+
+
+@pytest.mark.parametrize(
+    ("text", "selectors"),
+    [("{a, select, x {b} other {c {d} e}}", ["x", "other"]), ("{a, plural, offset:1 =0 {b} other {'{' c}}", ["=0", "other"]),
+     ("{a, plural, one {b}} c", [""]), ("{a, plural, one {b}", [""]), ("{a} b", [""])],
+)  # fmt: skip
+def test_branches(text, selectors):
+    """A message that is one argument as a whole falls into its branches, another one does not."""
+    assert [branch.selector for branch in icu_messages.split_branches(text)] == selectors
+
+
+def test_nested_arguments():
+    """Arguments inside branches are protected with their branches' marks."""
+    text = "Hi {a, select, x {{n, plural, one {# cat} other {# cats}}} other {no}} bye"
+    assert icu_messages.is_icu(text)
+    spans = icu_messages.find_message_spans(text, icu=True)
+    assert [text[s.start : s.end] for s in spans] == [
+        "{a, select, x {{n, plural, one {#", "} other {#", "}}} other {", "}}",
+    ]  # fmt: skip
+    assert not icu_messages.is_icu("{a, plural, one {b}")
+
+
+# ---- YAML
+
+
+def test_values_of_a_rails_file():
+    """Strings are segments under their keys; dates, numbers, yes, aliases and keys are not."""
+    assert by_path(yaml_messages, RAILS) == {
+        "en.date.formats.short": "%b %d",
+        "en.date.formats.long": "%B %d, %Y",
+        "en.date.order.0": ":year",
+        "en.date.order.1": ":month",
+        "en.shop.title": "Welcome to the shop",
+        "en.shop.greeting": "Hello, %{name}!\nNice to see you.",
+        "en.shop.no": "It's over",
+        "en.shop.yes": "Try again",
+        "en.shop.items.zero": "no items",
+        "en.shop.items.one": "one item",
+        "en.shop.items.other": "%{count} items",
+        "en.shop.terms": "Terms of the shop\n\n1. Pay.\n2. Be kind.",
+        "en.shop.about": "We sell things since 1999: good ones.\nCome in.",
+        "en.shop.long": "a plain text that goes on on the next line",
+    }
+
+
+@pytest.mark.parametrize(
+    "translation",
+    ["word", "yes", "2020-01-01", "null", "1.5", "a: b", "a #b", "- a", "'a'", '"', "it's", "a\nb", "#a", "@a", "{a}", "[a", "*a", "a:", "a,b",
+     "&a", "!a", "%a", "|", "> a", "? a", "a\tb", "é", "~", "a, b]", "---", "\\n", "a\x07b\x85c", "=", "0x1f", "1:30", "on", "y"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [("k: a b\n", lambda data: data["k"]), ("k: 'a b'\n", lambda data: data["k"]), ('k: "a b"\n', lambda data: data["k"]),
+     ("- a b # c\n", lambda data: data[0]), ("{k: a b, l: [a b]}\n", lambda data: data["k"]),
+     ("k: |\n  a b\nl: 1\n", lambda data: data["k"].removesuffix("\n")), ("k: >-\n   a b\n\n", lambda data: data["k"]),
+     ('k: "a\\nb"\n', lambda data: data["k"]), ("k: 'a\n\n  b'\n", lambda data: data["k"]),
+     ("k: |-\n  a\n  b\n", lambda data: data["k"]), ("k: >-\n  a\n\n  b\n", lambda data: data["k"])],
+)  # fmt: skip
+def test_any_translation_is_read_back(text, read, translation):
+    """Whatever a translation looks like, YAML reads a string of its words, in each style."""
+    done = put(yaml_messages, text, translation)
+    line_end = "\n" if "\n" in read(yaml.safe_load(text)) else " "
+    wanted = translation.replace("\x07", "").replace("\x85", "\n").replace("\n", line_end)
+    assert read(yaml.safe_load(done)) == wanted
+
+
+def test_styles_are_kept():
+    """A style is kept as long as the words fit it."""
+    assert put(yaml_messages, "k: a b # c\n", "x y") == "k: x y # c\n"
+    assert put(yaml_messages, "k: a b\n", "x: y") == "k: 'x: y'\n"
+    assert put(yaml_messages, "k: 'a b'\n", "it's") == "k: 'it''s'\n"
+    assert put(yaml_messages, "k: &a !!str a b\n", "x") == "k: &a !!str x\n"
+    assert put(yaml_messages, "k: |2\r\n    a\r\n   b\r\n", "x\ny") == "k: |2\r\n    x\r\n  y\r\n"
+    assert put(yaml_messages, "k: |-\r\n  a\r\n\r\n  b\r\n", "x\n\ny") == "k: |-\r\n  x\r\n\r\n  y\r\n"
+    assert put(yaml_messages, "k: >\n  a\n    b\n  c\n", "x\n  y\nz") == "k: |\n  x\n    y\n  z\n"
+
+
+def test_keys_are_never_translated():
+    """Nor keys that are collections, nor aliases as keys."""
+    text = "? [a b, c d]\n: e f\n? {g: h}\n: i j\nk: &x l\n*x : m n\n"
+    assert [s.text for s in yaml_messages.split(text, "de")] == ["e f", "i j", "l", "m n"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("a: [b\n", 2), ("a: b\n c: d\n", 2), ("a: 'b\n", 2), ("a:\n\t- b\n", 2), ("a: \x07\n", 1)]
+)
+def test_broken_yaml_is_refused(text, line):
+    """What libyaml does not read is refused, with its line."""
+    with pytest.raises(BadDocument) as refused:
+        yaml_messages.split(text, "de")
+    assert refused.value.line == line
+    assert yaml_messages.check(text).startswith(f"line {line}: ")
+
+
+def test_too_deep_yaml_is_refused():
+    """Brackets without end are refused before they take long."""
+    with pytest.raises(BadDocument):
+        yaml_messages.split("[" * 1000, "de")
+
+
+# ---- .properties
+
+
+def test_values_of_a_java_file():
+    """Values are segments with the comments before them; continued lines are one, escapes are undone."""
+    segments = properties.split(JAVA, "de")
+    assert [(s.path[0], s.text, s.note) for s in segments] == [
+        ("app.title", "Notes", "Messages of the application"),
+        ("greeting", "Hello, {0}! It's {1,number,integer} o'clock.", "shown at the start"),
+        ("plain", "It's plain", ""),
+        ("long", "a text that goes on", ""),
+        ("escaped key", "café\tand\\more", ""),
+    ]
+    assert protected(segments[1]) == ["{0}", "{1,number,integer}"]
+
+
+def test_message_format_quotes():
+    """In a pattern apostrophes are doubled and braces quoted, in another value they are not."""
+    text = "a=to {0}\nb=c\n"
+    first, second = properties.split(text, "fr")
+    assert first.encode("l'{0} {x}") == "l''{0} '{'x'}'"
+    assert second.encode("l'eau {x}") == "l'eau {x}"
+
+
+def test_properties_escapes():
+    """Line ends, backslashes and leading blanks are escaped; what is not ASCII where the file is all ASCII."""
+    assert put(properties, "a=b\\nc\n", "x\ny\\ é") == "a=x\\ny\\\\ \\u00e9\n"
+    assert put(properties, "a=b é\n", "é\U0001f600") == "a=é\U0001f600\n"
+    assert put(properties, "a=b\n", "\U0001f600") == "a=\\ud83d\\ude00\n"
+    assert put(properties, "a=b\\\n   c\nd=e\n", "= x") == "a=\\= x\nd=e\n"
+
+
+def test_broken_properties_are_refused():
+    """Java refuses an escape without its four digits; backslashes before it count."""
+    with pytest.raises(BadDocument) as refused:
+        properties.split("a=b\n\nc=\\u12\n", "de")
+    assert refused.value.line == 3
+    assert properties.check("a=\\\\u12\n") == ""

@@ -1,0 +1,52 @@
+"""Much of what makes parsers slow or recurse: what is quadratic would not come to an end here."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmcli.documents.formats import find_format
+from llmcli.documents.segments import join_segments, split_at_protected
+from llmcli.errors import BadDocument
+
+CHARACTERS = 250_000
+CUE, VTT = "1\n00:00:01,000 --> 00:00:02,000\n", "WEBVTT\n\n00:01.000 --> 00:02.000\n"
+UNITS = {
+    "plain": ["[", "`a``b```c ", "a@", "http://", "{{", "<a ", "%(", "a."],
+    "markdown": ["[", "](b ", "`a``b```c ", "|a", "> ", "*a **a ", "<!-- a ", "\\", "![a", "[^a]", "$a"],
+    "html": ["<", "<!-- a", '<a href="x', "<a b='", "<pre>", "<div translate=no>", "&amp", "<script>", "<title>"],
+    "srt": ["1\n", CUE + "a\n\n", "-->\n"],
+    "vtt": ["WEBVTT\n\n", "-->\n"],
+    "po": ['msgid "a"\n', "# a\n", '"a"\n', "#~ a\n", "\\"],
+    "json": ["[", '{"a":', '"a', "{", '["a b",'],
+    "yaml": ["[", "- ", "{a: ", "? ", "&a ", "#\n", "'", "*a\n", "!a "],
+    "properties": ["\\", "\\\n", "# a\n", "a ", "\\u"],
+}
+FRAMES = [
+    ("srt", CUE, "<i", "\n"), ("srt", CUE, "a b ", "\n"), ("srt", CUE, "1", "\n"), ("vtt", VTT, "<v ", "\n"),
+    ("vtt", VTT, "&lt;", "\n"), ("po", 'msgid "', "%(a", '"\nmsgstr ""\n'), ("po", 'msgid "', '\\"', '"\nmsgstr ""\n'),
+    ("json", '["', "\\n", '"]'), ("json", '["', "{a, plural, one {", '"]'), ("json", '["', "{", '"]'),
+    ("json", '"', "{a, plural, one {b} other {c}}", '"'), ("json", '["', "<a ", '"]'), ("yaml", "a: |\n", "  b c\n", ""),
+    ("yaml", "a: >\n", "  b c\n", ""), ("yaml", "a: ", "b ", "\n"), ("yaml", 'a: "', "b\\n", '"'), ("yaml", "a: ", "%{", ""),
+    ("properties", "a=", "\\u0041", "\n"), ("properties", "a=", "b {0} '", "\n"), ("markdown", "---\n", "[", "\n---\n"),
+    ("markdown", "", "[x][y]", "\n\n[y]: z\n"), ("markdown", "", ">" * 1000 + " a\n", ""), ("markdown", "| a |\n|---|\n", "|", "\n"),
+]  # fmt: skip
+CASES = [(name, "", unit, "") for name, units in UNITS.items() for unit in units] + FRAMES
+
+
+@pytest.mark.parametrize(("name", "before", "unit", "after"), CASES)
+def test_much_of_it_ends(name, before, unit, after):
+    """It is split and joined, or refused; nothing recurses."""
+    text = before + unit * (CHARACTERS // len(unit)) + after
+    try:
+        segments = find_format("", "", name).split(text, "de")
+    except BadDocument:
+        return
+    assert join_segments(text, segments, [None] * len(segments)) == text
+    assert len(join_segments(text, segments, [segment.text for segment in segments])) > 0
+
+
+def test_many_protected_texts_in_any_order():
+    """A hundred thousand protected texts are found again when they come back reversed."""
+    wanted = [f"`{number}`" for number in range(100_000)]
+    found = split_at_protected(" ".join(reversed(wanted)), wanted)
+    assert [text for text, kept in found if kept] == wanted[::-1]

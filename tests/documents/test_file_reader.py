@@ -1,0 +1,167 @@
+"""Reading: UTF-8 or a clear refusal; waits that a signal or the deadline ends."""
+
+import os
+import signal
+import socket
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmcli.documents.file_reader import Document, decode_utf8, read_file, read_stdin
+from llmcli.errors import BinaryInput, Interrupted, IsADirectory, MissingError, NotUtf8, TimedOut
+from llmcli.interrupt import Interrupt
+
+
+@pytest.fixture
+def pipe():
+    reader, writer = os.pipe()
+    ends = [reader, writer]
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+@given(st.text().filter(lambda text: "\0" not in text and not text.startswith(("%PDF-", "\ufeff", "GIF8"))))
+def test_any_text_is_read_as_it_is(text):
+    """UTF-8 comes back character for character, with its line endings."""
+    assert decode_utf8(text.encode(), "x") == (text, False)
+    assert decode_utf8(b"\xef\xbb\xbf" + text.encode(), "x") == (text, True)
+
+
+def test_the_offset_counts_the_bytes_of_the_file():
+    """The first byte that is not UTF-8 is named, counted from 0, a byte order mark included."""
+    for data, offset in ((b"abc\xff", 3), (b"\xef\xbb\xbfab\xe9", 5), ("é".encode()[:1], 0)):
+        with pytest.raises(NotUtf8) as caught:
+            decode_utf8(data, "latin.txt")
+        assert (caught.value.subject, caught.value.offset) == ("latin.txt", offset)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"%PDF-1.7\n", "PDF"),
+        (b"PK\x03\x04rest", "a ZIP archive or an office document"),
+        (b"\x89PNG\r\n\x1a\n", "PNG"),
+        (b"GGUF\x03\0\0\0", "GGUF"),
+        (b"\x7fELF\x02", "ELF"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"text\0text", ""),
+    ],
+)
+def test_binary_input_is_refused_by_its_kind(data, what):
+    """Known formats are named, NUL bytes are enough to refuse the rest."""
+    with pytest.raises(BinaryInput) as caught:
+        decode_utf8(data, "x")
+    assert caught.value.detail == what
+
+
+@pytest.mark.parametrize("text", ["GGUF is a format", "PK", "GIF", "%PDF is a mark", "ID3 tags"])
+def test_a_text_about_a_format_is_a_text(text):
+    """The letters of a signature alone make no binary file."""
+    assert decode_utf8(text.encode(), "x") == (text, False)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_other_unicode_encodings_are_named(encoding):
+    """A byte order mark of another encoding says which one it is."""
+    with pytest.raises(NotUtf8) as caught:
+        decode_utf8("\ufeffhello".encode(encoding) if encoding.endswith("be") else "hello".encode(encoding), "x")
+    assert caught.value.detail == encoding[:6].upper()
+
+
+def test_a_file_becomes_a_document(tmp_path):
+    """Name, path, text and byte order mark are kept apart."""
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"\xef\xbb\xbfone\r\ntwo")
+    assert read_file(str(file)) == Document(str(file), "one\r\ntwo", file, bom=True)
+
+
+def test_what_cannot_be_read_says_why(tmp_path):
+    """A missing file, a name that cannot be one, and a directory have errors of their own."""
+    with pytest.raises(MissingError) as caught:
+        read_file(str(tmp_path / "none"))
+    assert (caught.value.kind, caught.value.detail) == ("input", "No such file or directory")
+    with pytest.raises(MissingError):
+        read_file("a\0b")
+    with pytest.raises(IsADirectory):
+        read_file(str(tmp_path))
+
+
+def test_a_named_pipe_is_read_to_its_end(tmp_path):
+    """The writer may come later than the reader; text written in pieces arrives whole."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+
+    def write():
+        with path.open("wb") as file:
+            file.write(b"one ")
+            file.flush()
+            file.write(b"two")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert read_file(str(path)).text == "one two"
+    writer.join()
+
+
+def test_a_named_pipe_without_a_writer_can_be_interrupted(tmp_path):
+    """Waiting for a writer ends with the deadline."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(TimedOut):
+        read_file(str(path), Interrupt(timeout=0.01))
+
+
+def test_an_endless_binary_ends_at_once():
+    """A device that never ends is refused at the first bytes that are no text."""
+    with pytest.raises(BinaryInput):
+        read_file("/dev/zero")
+
+
+def test_standard_input_is_read_to_its_end(pipe):
+    """All bytes come, though they come in pieces; a text that came soon needs no announcement."""
+    os.write(pipe[1], b"abc")
+    os.close(pipe.pop())
+    assert read_stdin(pipe[0], Interrupt(), waiting=lambda: pytest.fail("it did not wait")) == b"abc"
+
+
+def test_waiting_is_announced_once(pipe):
+    """Without data the caller is told, once, and the reading goes on."""
+    calls = []
+
+    def waiting():
+        calls.append(1)
+        os.write(pipe[1], b"late")
+        os.close(pipe.pop())
+
+    assert read_stdin(pipe[0], Interrupt(), waiting, patience=0) == b"late"
+    assert calls == [1]
+
+
+@pytest.mark.parametrize(("signum", "error"), [(signal.SIGINT, Interrupted), (None, TimedOut)])
+def test_a_wait_ends_with_a_signal_or_the_deadline(pipe, signum, error):
+    """Nothing was written and nothing will be: the flag that a handler sets, or the deadline, ends the wait."""
+    interrupt = Interrupt(timeout=None if signum else 0)
+    with pytest.raises(error):
+        read_stdin(pipe[0], interrupt, lambda: interrupt.set(signum), patience=0)
+
+
+def test_standard_input_may_be_a_socket():
+    """Sockets are read like pipes."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            theirs.sendall(b"hello")
+        assert read_stdin(ours.fileno(), Interrupt()) == b"hello"
+
+
+def test_a_directory_as_standard_input_is_named(tmp_path):
+    """A shell can redirect from a directory; reading it is an error of its own."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(IsADirectory):
+            read_stdin(fd, Interrupt())
+    finally:
+        os.close(fd)

@@ -1,0 +1,111 @@
+"""Every kind of memory under pressure: a full cache, and more sequences than run at once, against fresh evaluations."""
+
+from __future__ import annotations
+
+import pytest
+from engine.tools import GENERATIVE, SMOOTH, Bench, Probe, close, equal, numbers
+
+from llmcli.engine.kv.prefix_index import PrefixIndex
+from llmcli.engine.llama.context import Context
+from llmcli.errors import OutOfMemory
+from llmcli.types import Finished, FinishReason
+
+EXACT = {"unified": False, "kv_type": "q8_0"}
+CONFIGS = {"unified": {}, "streams": {"unified": False, "exact": False}, "plain": {"flash_attention": False}}
+KINDS = [(n, c) for c in CONFIGS.values() for n in SMOOTH] + [(n, EXACT) for n in GENERATIVE]
+IDS = [f"{n}-{i}" for i in CONFIGS for n in SMOOTH] + [f"{n}-exact" for n in GENERATIVE]
+each_kind = pytest.mark.parametrize(("name", "config"), KINDS, ids=IDS)
+STARTS = [numbers(12, 1), numbers(50, 2), numbers(40, 2) + numbers(20, 3), []]
+
+
+def subject(number: int) -> Probe:
+    """Return one of many sequences; they begin alike in groups, and some begin where others end."""
+    prompt = STARTS[number % 4] + numbers(2 + 3 * (number // 4), 20 + number // 8)
+    return Probe(f"s{number}", prompt, numbers(3 + number % 9, 50 + number))
+
+
+@pytest.fixture(scope="module")
+def fresh(models):
+    """Return a function from a model and settings to the logits of subjects, each evaluated in a context of its own."""
+    known: dict[object, Probe] = {}
+
+    def rows(name, config, number):
+        key = (name, *config.items(), number)
+        if key not in known:
+            known[key] = subject(number)
+            scheduler = Bench(models(name), **config)
+            scheduler.run(known[key])
+            scheduler.close()
+        return known[key].rows
+
+    return rows
+
+
+def compare(name, config, probes, fresh):
+    """Assert that all ended well, with logits near those of fresh evaluations, bit-identical where that is promised."""
+    for probe in probes:
+        assert [e.reason for e in probe.sink.events if isinstance(e, Finished)] == [FinishReason.STOP]
+        expected = fresh(name, config, int(probe.request.id[1:]))
+        (equal if config == EXACT else close)(probe.rows, expected)
+
+
+@pytest.fixture(params=[True, False], ids=["counted", "crowded"])
+def counted(request, monkeypatch):
+    """Say whether the cells are counted before a sequence joins those that run."""
+    if not request.param:
+        monkeypatch.setattr(PrefixIndex, "has_cells_for", lambda *_: True)
+    return request.param
+
+
+@pytest.fixture
+def room_for(monkeypatch):
+    """Return a function that gives contexts room for so many cells; it returns the codes that evaluations end with."""
+
+    def limit(cells):
+        codes: list[int] = []
+
+        class Small(Context):
+            def __init__(self, model, config, *more, **named):
+                if config.tokens > cells:
+                    raise OutOfMemory("a context", needed=config.tokens, available=cells)
+                super().__init__(model, config, *more, **named)
+
+            def evaluate(self, **named):
+                codes.append(super().evaluate(**named))
+                return codes[-1]
+
+        monkeypatch.setattr("llmcli.engine.kv.manager.Context", Small)
+        return codes
+
+    return limit
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=IDS)
+def test_a_full_cache_changes_no_answer(bench, room_for, fresh, counted, kind):
+    """Where the cache cannot hold all who want to run, they take turns, and each has the logits of a fresh evaluation.
+
+    So it is when more run than there is room for; where the cells are counted before one joins, the cache is never full.
+    """
+    name, config = kind
+    numbers_of = range(20, 36)
+    for number in numbers_of:
+        fresh(name, config, number)
+    codes = room_for(512 if config.get("unified", True) else 256 * 5)
+    scheduler = bench(name, **config)
+    probes = [subject(number) for number in numbers_of]
+    scheduler.run(*probes, steps=3000)
+    if (
+        config.get("unified", True) and name != "mamba"
+    ):  # a recurrent state is no longer for a longer text; streams are never too short
+        assert (1 in codes) is not counted
+    compare(name, config, probes, fresh)
+
+
+@each_kind
+def test_many_sequences_have_the_logits_of_fresh_evaluations(bench, fresh, name, config):
+    """Forty sequences, more than run at once, that begin alike in groups are each evaluated right."""
+    probes = [subject(number) for number in range(40)]
+    scheduler = bench(name, **config)
+    scheduler.run(*probes)
+    assert sum(probe.num_cached_tokens for probe in probes) > 0
+    compare(name, config, probes, fresh)

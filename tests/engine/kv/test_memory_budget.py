@@ -1,0 +1,363 @@
+"""Contexts within the memory budget of their model, and memory that is given back at rest."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict
+
+import pytest
+from engine.tools import GENERATIVE, Probe, answer, close, engine_of, equal, numbers, only_lane, req
+
+from llmcli.engine.kv import manager
+from llmcli.engine.llama import bindings, hardware, memory_budget, spilled_state
+from llmcli.engine.llama.context import Context, ContextConfig
+from llmcli.engine.llama.memory_budget import MemoryBudget
+from llmcli.engine.schedule import scheduler_thread
+from llmcli.engine.tuning.planner import Planner
+from llmcli.models.footprint import ContextShape, context_bytes, small_context_bytes
+from llmcli.types import EngineOptions, Finished, FinishReason, Priority
+
+EXACT = {"unified": False, "kv_type": "q8_0"}
+KINDS = [("llama", {}), ("gemma3", {}), ("llama", EXACT), ("mamba", {}), ("falcon-h1", {})]
+each_kind = pytest.mark.parametrize(("name", "config"), KINDS, ids=str)
+
+
+@pytest.fixture
+def room_of(models, monkeypatch):
+    """Return a function that gives the contexts of a model room for a context of a certain shape."""
+
+    def limit(name, shape):
+        size = context_bytes(models(name).header, shape)
+        monkeypatch.setattr(models(name).budget, "_limit_bytes", size + models(name).budget._small_context_bytes)
+        return size
+
+    return limit
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Return the shapes of all contexts that are made from now on."""
+    shapes: list[ContextShape] = []
+
+    class Noted(Context):
+        def __init__(self, model, config, *more, **named):
+            super().__init__(model, config, *more, **named)
+            shapes.append(self.config.shape)
+
+    monkeypatch.setattr(manager, "Context", Noted)
+    return shapes
+
+
+def reasons(probe):
+    return [event.reason for event in probe.sink.events if isinstance(event, Finished)]
+
+
+# ---- the formula -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", GENERATIVE)
+def test_a_context_takes_about_what_is_computed(models, monkeypatch, name):
+    """The sum of the buffers that llama.cpp logs, for one buffer and several, with flash attention and without."""
+    lines: list[str] = []
+    monkeypatch.setattr(bindings.log, "append", lambda _, text: lines.append(text.decode()))
+    for cells in (512, 8192):
+        for settings in ({}, {"flash_attention": False}, {"unified": False, "kv_type": "q8_0"}):
+            lines.clear()
+            context = Context(models(name), ContextConfig(cells, sequences=4, **settings), lambda: False)
+            context.close()
+            text = "".join(lines).splitlines()
+            logged = sum(
+                float(line.split("=")[1].split()[0]) for line in text if "buffer size =" in " ".join(line.split())
+            )
+            computed = context_bytes(models(name).header, context.config.shape) / (1 << 20)
+            assert logged > 0
+            assert 0.7 * logged - 1 < computed < 1.6 * logged + 1
+
+
+class Owner:
+    """Somebody who has a context."""
+
+    def release_idle(self):
+        """Give back nothing."""
+
+
+# ---- who may take what -----------------------------------------------------------------------------------------------
+
+
+def test_each_context_leaves_room_for_others(models, monkeypatch):
+    """A small one where there is none yet; what others have taken; one's own counts as free."""
+    monkeypatch.setattr(hardware, "available_memory", lambda: None)
+    header = models("llama").header
+    shared = MemoryBudget(header)
+    whole, small = shared._limit_bytes, small_context_bytes(header)
+    a, b = Owner(), Owner()
+    assert shared.available_bytes(a) == whole - small
+    shared.allocate(a, 5 * small)
+    assert shared.available_bytes(a) == whole - small and shared.available_bytes(b) == whole - 5 * small
+    shared.allocate(b, 2 * small)
+    assert shared.available_bytes(a) == whole - 2 * small
+    shared.free(a)
+    shared.free(Owner())
+    assert shared.available_bytes(b) == whole - small
+
+
+def test_the_memory_that_is_free_bounds_too(models, monkeypatch):
+    """Nine tenths of it, and of what the present context will give back."""
+    monkeypatch.setattr(hardware, "available_memory", lambda: 1000)
+    shared, a = MemoryBudget(models("llama").header), Owner()
+    assert shared.available_bytes(a) == 900
+    shared.allocate(a, 1000)
+    assert shared.available_bytes(a) == 1800 and shared.available_bytes(Owner()) == 900
+    assert MemoryBudget(models("llama").header, offloaded=True).available_bytes(a) > 10**6
+
+
+@pytest.mark.parametrize(
+    ("info", "types"),
+    [
+        ("CPU : AVX2 = 1 | AVX512 = 1 | REPACK = 1 |", {"Q4_0", "Q4_K", "IQ4_NL", "MXFP4", "Q2_K"}),
+        ("CPU : AVX2 = 1 | AVX512 = 0 | REPACK = 1 |", {"Q4_0", "Q4_K", "IQ4_NL", "MXFP4"}),
+        ("CPU : AVX2 = 1 |", set()),
+        ("CPU : SSE3 = 1 | REPACK = 1 |", set()),
+    ],
+)
+def test_what_is_repacked_depends_on_the_build(monkeypatch, info, types):
+    """As llama.cpp says what it was built for."""
+    monkeypatch.setattr(bindings, "system_info", lambda: info)
+    assert memory_budget.list_repacked_types() == types
+
+
+# ---- sequences within the budget ---------------------------------------------------------------------------------------
+
+
+@each_kind
+def test_no_context_is_larger_than_its_budget(bench, room_of, made, name, config):
+    """Twelve sequences where three fit: some wait, all are answered right, and nothing is evaluated twice."""
+    shape = ContextShape(512, 32, 128) if config == {} else ContextShape(256, 4, 128, **config)
+    if name in {"mamba", "falcon-h1"}:
+        shape = ContextShape(512, 5, 128)
+    size = room_of(name, shape)
+    scheduler = bench(name, **config)
+    probes = [Probe(f"p{i}", numbers(60 + i, 10 + i), numbers(30, i)) for i in range(12)]
+    scheduler.run(*probes, steps=3000)
+    assert [reasons(probe) for probe in probes] == [[FinishReason.STOP]] * 12
+    assert made and all(context_bytes(scheduler.slots._model.header, each) <= size for each in made)
+    assert scheduler.slots.context.evaluated_tokens <= sum(len(probe.tokens) for probe in probes)
+    for i in (0, 11):
+        fresh = Probe("fresh", numbers(60 + i, 10 + i), numbers(30, i))
+        bench(name, **config).run(fresh)
+        (equal if config == EXACT else close)(probes[i].rows, fresh.rows)
+
+
+def test_smaller_batches_go_before_fewer_sequences(bench, room_of, made):
+    """All sixteen run at once, with a quarter of the compute buffer."""
+    room_of("llama", ContextShape(2048, 32, 128))
+    scheduler = bench("llama")
+    scheduler.run(*[Probe(f"p{i}", numbers(60, 10 + i), numbers(40, i)) for i in range(16)])
+    assert made == [ContextShape(1792, 32, 128)] and scheduler.scheduler.max_batch_sequences == 16
+
+
+def test_one_sequence_may_have_the_whole_context(bench, room_of, made):
+    """Though it takes more than the budget, and grows meanwhile; beside others it waits."""
+    room_of("llama", ContextShape(512, 32, 128))
+    scheduler = bench("llama", limit=2048)
+    long, short = Probe("long", numbers(900, 1), numbers(600, 2)), Probe("short", numbers(20, 3), [5])
+    scheduler.run(long, short)
+    assert [reasons(probe) for probe in (long, short)] == [[FinishReason.STOP]] * 2
+    assert max(shape.cells for shape in made) <= 2048 + 256
+
+
+def test_no_smaller_sequence_overtakes_one_that_waits_for_cells(bench, room_of):
+    """Else it might wait for ever."""
+    room_of("llama", ContextShape(768, 32, 128))
+    scheduler = bench("llama")
+    first, large = Probe("first", numbers(200, 1), numbers(30, 1)), Probe("large", numbers(600, 2), [5])
+    small = [Probe(f"s{i}", numbers(20, 3 + i), [5]) for i in range(8)]
+    scheduler.add(first, large, *small)
+    while large.slot is None:
+        scheduler.step()
+    assert first.ended and not any(probe.rows for probe in small)
+    scheduler.run()
+
+
+def test_what_waits_is_sized_once_and_not_in_every_step(bench, room_of, monkeypatch):
+    """Where there is no room for more, another context is thought of when somebody ends."""
+    room_of("llama", ContextShape(256, 32, 128))
+    scheduler = bench("llama")
+    asked = []
+    size_for = scheduler.slots._config_for
+    monkeypatch.setattr(scheduler.slots, "_config_for", lambda all_: asked.append(len(all_)) or size_for(all_))
+    scheduler.run(Probe("a", numbers(100, 1), numbers(100, 1)), Probe("b", numbers(100, 2), [5]))
+    assert 0 < len(asked) <= 4
+
+
+def test_settings_are_chosen_that_fit(models, bench, room_of):
+    """Where an f16 cache would be faster but too large for the prompt, it is q8_0."""
+    room_of("llama", ContextShape(3072, 32, 128, kv_type="q8_0"))
+    scheduler = bench("llama")
+    scheduler.slots._planner = Planner(models("llama"), EngineOptions(kv_unified=True), 1)
+    probe = Probe("p", numbers(2500, 1), [5])
+    scheduler.run(probe)
+    assert reasons(probe) == [FinishReason.STOP]
+    assert scheduler.slots.settings.kv_type == "q8_0" and not scheduler.slots.memory_limited
+
+
+def test_the_context_of_an_engine_follows_the_budget(tiny, monkeypatch):
+    """Unless the user says how many tokens it shall have."""
+    monkeypatch.setattr(MemoryBudget, "max_context_tokens", lambda _, kv_type: 4096 if kv_type == "q8_0" else 0)
+    with engine_of(tiny("llama")) as engine:
+        assert engine.info().context == 4096
+    with engine_of(tiny("llama"), ctx=8000) as engine:
+        assert engine.info().context == 8000
+
+
+# ---- rest --------------------------------------------------------------------------------------------------------------
+
+
+@each_kind
+def test_memory_is_given_back_at_rest(bench, name, config):
+    """The context is gone; what it held begins the next sequence all the same, with the logits of a fresh evaluation."""
+    scheduler = bench(name, **config)
+    shared = numbers(100, 1)
+    scheduler.run(Probe("a", shared, []))
+    assert scheduler.slots in scheduler.slots._model.budget._allocated
+    scheduler.slots.release_memory()
+    assert not scheduler.slots.has_context and scheduler.slots not in scheduler.slots._model.budget._allocated
+    again = Probe("b", shared + numbers(20, 2), numbers(5, 3))
+    scheduler.run(again)
+    assert again.num_cached_tokens == 100
+    fresh = Probe("fresh", shared + numbers(20, 2), numbers(5, 3))
+    bench(name, **config).run(fresh)
+    (equal if config == EXACT else close)(again.rows, fresh.rows)
+
+
+def test_what_may_not_be_moved_is_evaluated_again(bench):
+    """A window in buffers of their own: its state is not as good as an evaluated one."""
+    scheduler = bench("gemma3", **EXACT)
+    scheduler.run(Probe("a", numbers(100, 1), []))
+    scheduler.slots.release_memory()
+    again = Probe("b", [*numbers(100, 1), 5], [7])
+    scheduler.run(again)
+    assert again.num_cached_tokens == 0
+
+
+def test_only_small_states_are_kept_at_rest(bench, models):
+    """Together no more than the bound; the last used ones."""
+    scheduler = bench("llama")
+    per_token = models("llama").header.kv_bytes_per_token()
+    scheduler.slots._parked_states._max_bytes = 150 * per_token
+    scheduler.run(Probe("large", numbers(300, 1), []))
+    scheduler.run(Probe("old", numbers(100, 2), []))
+    scheduler.run(Probe("new", numbers(100, 3), []))
+    scheduler.slots.release_memory()
+    assert [
+        parked.prefix.tokens for parked in scheduler.slots._parked_states.with_format(scheduler.slots.state_format)
+    ] == [numbers(100, 3)]
+    assert scheduler.slots._parked_states.total_bytes <= 150 * per_token
+
+
+def test_a_state_of_another_format_is_not_taken_over(bench):
+    """Settings that suit the next job may differ; what was kept under others waits for these."""
+    scheduler = bench("llama")
+    scheduler.run(Probe("a", numbers(100, 1), []))
+    scheduler.slots.release_memory()
+    settings = scheduler.slots._config
+    scheduler.slots._config = ContextConfig(**{**asdict(settings.settings), "kv_type": "q8_0"}, cells=0)
+    probe = Probe("b", [*numbers(100, 1), 5], [7])
+    scheduler.run(probe)
+    assert probe.num_cached_tokens == 0 and len(scheduler.slots._parked_states) == 1
+
+
+def test_rest_without_a_context_is_nothing(bench):
+    """Before the first job, and twice."""
+    scheduler = bench("llama")
+    scheduler.slots.release_memory()
+    scheduler.run(Probe("a", numbers(10, 1), []))
+    scheduler.slots.release_memory()
+    scheduler.slots.release_memory()
+    assert not scheduler.slots.has_context
+
+
+def test_what_is_idle_makes_room_for_what_would_not_fit(bench, room_of):
+    """Not for what fits beside it, nor while something runs in it."""
+    large, small = ContextShape(3072, 32, 128), ContextShape(512, 32, 128)
+    size = room_of("llama", large)
+    bulk, interactive = bench("llama"), bench("llama")
+    bulk.run(Probe("bulk", numbers(2900, 1), []))
+    taken = bulk.slots._model.budget._allocated[bulk.slots]
+    assert taken > size - context_bytes(bulk.slots._model.header, small)
+    interactive.run(Probe("a", numbers(900, 1), []))
+    assert bulk.slots.has_context  # it may be at work
+    interactive.slots.close()
+    bulk.scheduler.on_idle()
+    interactive.run(Probe("b", numbers(200, 1), []))
+    assert bulk.slots.has_context  # there is room for both
+    interactive.run(Probe("c", numbers(900, 2), []))
+    assert not bulk.slots.has_context
+    bulk.run(Probe("again", numbers(20, 1), []))
+    interactive.scheduler.on_idle()
+    bulk.run(Probe("more", numbers(30, 1), []))
+    assert interactive.slots.has_context  # there was room for both
+
+
+@pytest.mark.parametrize("priority", list(Priority))
+def test_an_engine_gives_memory_back_when_nothing_comes(tiny, monkeypatch, priority):
+    """Every lane does so after a while, once, and answers as before when something comes again."""
+    released = threading.Event()
+    release = manager.KVCacheManager.release_memory
+    calls = []
+
+    def noted(manager):
+        release(manager)
+        calls.append(manager)
+        released.set()
+
+    monkeypatch.setattr(manager.KVCacheManager, "release_memory", noted)
+    monkeypatch.setattr(scheduler_thread, "IDLE_RELEASE_S", 0.01)
+    with engine_of(tiny("llama")) as engine:
+        first = answer(engine, req("a", "hello " * 20, priority=priority))["a"]
+        assert released.wait(60)
+        assert not only_lane(engine).scheduler.kv_cache.has_context
+        released.clear()
+        again = answer(engine, req("a", "hello " * 20, priority=priority))["a"]
+        assert released.wait(60)
+        assert first.text == again.text and again.cached > 0
+        assert len(calls) == 2
+
+
+# ---- states in files ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", GENERATIVE)
+@pytest.mark.parametrize("proc", [True, False], ids=["file", "memory"])
+def test_a_context_grows_with_large_states_in_files(bench, monkeypatch, tmp_path, name, proc):
+    """In mid-answer, without evaluating anything again; where there are no such files, with states in memory."""
+    monkeypatch.setattr("llmcli.engine.llama.context.SPILL_BYTES", 0)
+    if not proc:
+        monkeypatch.setattr(spilled_state, "_FD_DIR", tmp_path / "none")
+    monkeypatch.setattr("llmcli.engine.kv.sizing.FIRST_ANSWER_TOKENS", 8)
+    loaded = []
+    load = spilled_state.SpilledState.load
+    monkeypatch.setattr(spilled_state.SpilledState, "load", lambda *a: loaded.append(load(*a)) or loaded[-1])
+    scheduler = bench(name)
+    probes = [Probe(f"p{i}", numbers(60, 1 + i), numbers(150, 9 + i)) for i in range(2)]
+    scheduler.run(*probes)
+    assert scheduler.slots.context.config.cells > 256 or name == "mamba"
+    assert all(loaded) and bool(loaded) is (proc and name != "mamba")
+    for i, probe in enumerate(probes):
+        fresh = Probe("fresh", numbers(60, 1 + i), numbers(150, 9 + i))
+        bench(name).run(fresh)
+        close(probe.rows, fresh.rows)
+
+
+def test_a_state_that_cannot_be_written_stays_in_memory(bench, monkeypatch):
+    """A disk that is full, or no place for temporary files, loses nothing."""
+
+    def full(*_args, **_more):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(spilled_state.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr("llmcli.engine.llama.context.SPILL_BYTES", 0)
+    scheduler = bench("llama")
+    scheduler.run(Probe("a", numbers(50, 1), []))
+    slot = next(iter(scheduler.slots._id_pool.cached))
+    assert scheduler.slots.context.save_or_spill_state(slot) == scheduler.slots.context.save_state(slot)

@@ -1,0 +1,160 @@
+"""Reuse of what was evaluated: right within the bounds of the default mode, and really used."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from engine.tools import GENERATIVE, Probe, answer, close, numbers, one_by_one, req
+
+from llmcli.types import Message, Role
+
+each_model = pytest.mark.parametrize("name", GENERATIVE)
+
+
+def differ(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    return max(np.abs(x - y).max() for x, y in zip(a, b, strict=True)) > 1.5
+
+
+@pytest.fixture
+def fresh(bench):
+    """Return a function that evaluates a prompt and what follows in a context of its own."""
+
+    def rows(name, prompt, forced):
+        probe = Probe("fresh", prompt, forced)
+        bench(name).run(probe)
+        return probe.rows
+
+    return rows
+
+
+FORCED = numbers(4, 77)
+
+
+@each_model
+def test_a_continued_sequence_has_the_logits_of_a_fresh_one(bench, fresh, name):
+    """A prompt that goes on where a kept one ended is evaluated right, beyond an attention window of 32 too."""
+    long, more = numbers(120, 1), numbers(30, 2)
+    scheduler = bench(name)
+    scheduler.run(Probe("first", long, []))
+    second = Probe("second", long + more, FORCED)
+    scheduler.run(second)
+    assert second.num_cached_tokens == 120
+    close(second.rows, fresh(name, long + more, FORCED))
+
+
+@each_model
+def test_a_shared_beginning_has_the_logits_of_a_fresh_one(bench, fresh, name):
+    """Prompts that share a beginning and then differ are each evaluated right, in one batch and after one another."""
+    shared = numbers(90, 3)
+    prompts = [shared + numbers(5 + 9 * i, 10 + i) for i in range(5)]
+    scheduler = bench(name)
+    batch = [Probe(f"b{i}", prompt, FORCED) for i, prompt in enumerate(prompts)]
+    scheduler.run(*batch)
+    later = [Probe(f"l{i}", prompt, FORCED) for i, prompt in enumerate(prompts)]
+    for probe in later:
+        scheduler.run(probe)
+    rows = [fresh(name, prompt, FORCED) for prompt in prompts]
+    assert differ(rows[0], rows[1])
+    for probe, expected in zip((*batch, *later), rows * 2, strict=True):
+        close(probe.rows, expected)
+
+
+@each_model
+def test_an_identical_prompt_is_evaluated_anew_only_at_its_end(bench, fresh, name):
+    """The same prompt again: logits come out, and they are those of the first time."""
+    prompt = numbers(70, 5)
+    scheduler = bench(name)
+    scheduler.run(Probe("first", prompt, FORCED))
+    again = Probe("again", prompt, FORCED)
+    scheduler.run(again)
+    close(again.rows, fresh(name, prompt, FORCED))
+
+
+@each_model
+def test_a_donor_that_goes_on_is_not_disturbed(bench, fresh, name):
+    """A sequence that others take their beginning from while it runs keeps its own logits, and they have theirs."""
+    prompt = numbers(100, 6)
+    scheduler = bench(name)
+    donor = Probe("donor", prompt, numbers(12, 8))
+    scheduler.add(donor)
+    while not donor.rows:
+        scheduler.step()
+    taker = Probe("taker", prompt + numbers(20, 9), FORCED)
+    scheduler.run(taker)
+    close(donor.rows, fresh(name, prompt, numbers(12, 8)))
+    close(taker.rows, fresh(name, prompt + numbers(20, 9), FORCED))
+
+
+@each_model
+def test_moving_into_a_larger_context_keeps_what_runs(bench, fresh, name):
+    """Sequences of different lengths, some with a shared beginning, survive the move together."""
+    shared = numbers(60, 3)
+    prompts = [shared + numbers(7, 30), shared + numbers(40, 31), numbers(150, 32)]
+    scheduler = bench(name)
+    probes = [Probe(f"p{i}", prompt, numbers(8, 40 + i)) for i, prompt in enumerate(prompts)]
+    scheduler.add(*probes)
+    while not all(probe.rows for probe in probes):
+        scheduler.step()
+    assert scheduler.slots.grow_context(scheduler.scheduler._running)
+    scheduler.check()
+    scheduler.run()
+    for i, probe in enumerate(probes):
+        close(probe.rows, fresh(name, prompts[i], numbers(8, 40 + i)))
+
+
+@pytest.mark.parametrize("config", [{}, {"unified": False, "kv_type": "q8_0"}], ids=["unified", "streams"])
+@each_model
+def test_a_common_beginning_is_evaluated_once(bench, name, config):
+    """Sixteen requests with a long common beginning evaluate it once: the others take it over."""
+    scheduler = bench(name, **config)
+    probes = [Probe(f"p{i}", numbers(200, 1) + numbers(5 + i, 20 + i), []) for i in range(16)]
+    scheduler.run(*probes)
+    assert sorted(probe.num_cached_tokens for probe in probes)[1:] == [200] * 15
+    assert scheduler.slots.context.evaluated_tokens == 200 + sum(5 + i for i in range(16))
+
+
+@each_model
+def test_a_growing_chat_evaluates_the_new_turn_only(engines, name):
+    """Each turn reuses the whole prompt of the turn before."""
+    engine = engines(name)
+    turns = [Message(Role.USER, "hello world, is it in you? " * 8)]
+    previous = 0
+    for number in range(4):
+        outcome = answer(engine, req(f"t{number}", messages=tuple(turns), max_tokens=1))[f"t{number}"]
+        assert outcome.cached >= previous
+        # the first token of what follows may merge with the prompt's last on models without control tokens
+        previous = outcome.finished.usage.prompt_tokens - (3 if name in {"llama", "gemma3"} else 0)
+        turns += [Message(Role.ASSISTANT, "yes"), Message(Role.USER, f"and {number}?")]
+
+
+@pytest.mark.parametrize("unified", [True, False])
+@each_model
+def test_the_cache_stays_bounded_over_hundreds_of_requests(bench, name, unified):
+    """After every step each sequence id is free, kept or running, and few are kept in the end."""
+    config = {} if unified else {"unified": False, "kv_type": "q8_0"}
+    scheduler = bench(name, **config)
+    for wave in range(20):
+        probes = [
+            Probe(f"w{wave}.{i}", numbers(3 + (wave * 7 + i * 5) % 60, i % 4), numbers(i % 3, 1)) for i in range(15)
+        ]
+        scheduler.run(*probes)
+    assert len(scheduler.slots._id_pool.cached) <= 4
+    assert scheduler.slots.context.config.sequences <= 64
+
+
+def test_cached_tokens_count_what_was_not_evaluated(bench):
+    """``cached_tokens`` and what the context evaluated add up to the prompts."""
+    scheduler = bench("llama")
+    probes = [Probe(f"p{i}", numbers(100, 1) + numbers(9, 20 + i), []) for i in range(6)]
+    scheduler.run(*probes)
+    evaluated = scheduler.slots.context.evaluated_tokens
+    assert sum(109 - probe.num_cached_tokens for probe in probes) == evaluated
+    assert evaluated <= 109 + 5 * 10
+
+
+def test_an_answer_that_is_repeated_after_other_work_is_the_same(engines):
+    """Whatever else was evaluated and forgotten in between, a greedy answer in the deterministic mode stays."""
+    engine = engines("gemma3", deterministic=True)
+    first = one_by_one(engine, req("a", "is it yes " * 10, max_tokens=20))["a"].text
+    answer(engine, *[req(f"o{i}", f"{i} no " * (i + 1)) for i in range(12)])
+    assert one_by_one(engine, req("a", "is it yes " * 10, max_tokens=20))["a"].text == first

@@ -1,0 +1,65 @@
+"""States that were saved and restored, in a larger context or by a later process: right beginnings for others still."""
+
+from __future__ import annotations
+
+import pytest
+from engine.tools import GENERATIVE, SMOOTH, Probe, close, equal, numbers
+
+EXACT = {"unified": False, "kv_type": "q8_0"}
+STREAMS = {"unified": False, "exact": False}
+KINDS = [(n, c) for c, names in (({}, SMOOTH), (STREAMS, SMOOTH), (EXACT, GENERATIVE)) for n in names]
+each_kind = pytest.mark.parametrize(
+    ("name", "config"),
+    KINDS,
+    ids=[f"{n}-{('exact' if c == EXACT else 'streams') if c else 'unified'}" for n, c in KINDS],
+)
+SHARED = numbers(100, 3)
+
+
+@pytest.fixture
+def check(bench):
+    """Return a function that runs two probes that begin with ``SHARED``, and compares them with fresh ones."""
+
+    def run(scheduler, name, config):
+        probes = [Probe(f"p{i}", SHARED + numbers(3 + 40 * i, 6 + i), numbers(60, i)) for i in range(2)]
+        scheduler.run(*probes)
+        for i, probe in enumerate(probes):
+            fresh = Probe("fresh", SHARED + numbers(3 + 40 * i, 6 + i), numbers(60, i))
+            bench(name, **config).run(fresh)
+            (equal if config == EXACT else close)(probe.rows, fresh.rows)
+        return probes
+
+    return run
+
+
+@each_kind
+def test_a_beginning_of_what_moved_into_a_larger_context_is_right(bench, check, name, config):
+    """A sequence goes on in a larger context, far beyond an attention window; its beginning serves others."""
+    scheduler = bench(name, **config)
+    donor = Probe("donor", SHARED + numbers(60, 5), numbers(200, 9))
+    scheduler.add(donor)
+    while not donor.rows:
+        scheduler.step()
+    assert scheduler.slots.grow_context(scheduler.scheduler._running)
+    scheduler.run()
+    check(scheduler, name, config)
+
+
+@each_kind
+def test_a_beginning_from_an_earlier_process_is_right(bench, check, name, config):
+    """What was evaluated and saved elsewhere is taken over and goes on as if it had been evaluated here."""
+
+    def warm():
+        scheduler = bench(name, **config)
+        scheduler.run(*[Probe(f"w{i}", numbers(40 + 350 * (i == 0), 70 + i), []) for i in range(6)])
+        while scheduler.slots.evict_lru():
+            pass
+        return scheduler
+
+    earlier = warm()
+    earlier.run(Probe("earlier", SHARED, []))
+    state = earlier.slots.context.save_state(next(iter(earlier.slots._id_pool.cached)))
+    scheduler = warm()
+    scheduler.slots.insert_state(list(SHARED), state)
+    first, _ = check(scheduler, name, config)
+    assert first.num_cached_tokens == (100 if scheduler.slots.state_restorable else 0)

@@ -1,0 +1,179 @@
+"""Who computes when: interactive work first, bulk work never starved."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from llmcli.engine.llama.compute_thread import (
+    BULK_SHARE,
+    LONG_STEP_S,
+    SHORT_STEP_S,
+    InlineExecutor,
+    SharedExecutor,
+    run_in_thread,
+)
+from llmcli.types import Priority
+
+BULK, INTERACTIVE = Priority.BULK, Priority.INTERACTIVE
+
+
+class Clock:
+    """Time that passes only when a step says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Bulk:
+    """A thread of bulk steps: each takes as long as it may, and counts."""
+
+    def __init__(self, executor: InlineExecutor, clock: Clock, step_s: float | None = None) -> None:
+        self.executor, self.clock, self.step_s = executor, clock, step_s
+        self.seconds, self.steps, self.preemptible = 0.0, 0, []
+        self.over = False
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self) -> None:
+        while not self.over:
+            self.executor.run(self.step, BULK, abandon=lambda: self.over)
+
+    def step(self) -> bool:
+        seconds = self.executor.bulk_step_s() if self.step_s is None else self.step_s
+        self.clock.now += seconds
+        self.seconds += seconds
+        self.steps += 1
+        self.preemptible.append(self.executor.should_preempt())
+        return True
+
+    def waits(self) -> bool:
+        """Tell whether it stands in the queue."""
+        return bool(self.executor._queues[BULK]) and self.executor._running is None
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_error):
+        self.over = True
+        self.executor.notify()
+        self.thread.join()
+
+
+@pytest.mark.parametrize("step_s", [0.01, 0.3])
+@pytest.mark.parametrize("bulk_step_s", [None, 0.05, 2.0])
+def test_bulk_work_keeps_its_share_of_interactive_work_without_end(step_s, bulk_step_s):
+    """Over many interactive steps bulk work gets a tenth of the time, whatever the length of the steps of either."""
+    clock = Clock()
+    executor = InlineExecutor(clock)
+    executor.add_demand(1)
+
+    def interactive() -> bool:
+        clock.now += step_s
+        return True
+
+    with Bulk(executor, clock, bulk_step_s) as bulk:
+        while bulk.steps < 12:
+            while not bulk.waits():  # a step of bulk work runs, or its thread is on the way to the queue
+                pass
+            executor.run(interactive)
+        share = bulk.seconds / clock.now
+    assert share == pytest.approx(BULK_SHARE, rel=0.2)
+    assert not any(bulk.preemptible)
+
+
+def test_bulk_work_waits_while_an_interactive_answer_is_short():
+    """What is over within a second is not interrupted at all."""
+    clock = Clock()
+    executor = InlineExecutor(clock)
+    executor.add_demand(1)
+
+    def interactive() -> bool:
+        clock.now += 0.01
+        return True
+
+    with Bulk(executor, clock) as bulk:
+        while not bulk.waits():
+            pass
+        for _ in range(60):
+            executor.run(interactive)
+        assert bulk.steps == 0
+        executor.add_demand(-1)
+        while not bulk.steps:
+            pass
+
+
+def test_steps_of_bulk_work_are_short_while_people_wait_and_for_a_while_after():
+    """Alone bulk work takes long steps, as before."""
+    clock = Clock()
+    executor = InlineExecutor(clock)
+    assert executor.bulk_step_s() == LONG_STEP_S
+    executor.add_demand(1)
+    assert executor.bulk_step_s() == SHORT_STEP_S
+    clock.now = 100.0
+    executor.add_demand(-1)
+    assert executor.bulk_step_s() == SHORT_STEP_S
+    clock.now = 106.0
+    assert executor.bulk_step_s() == LONG_STEP_S
+
+
+def test_an_arrival_preempts_a_long_step_and_no_short_one():
+    """Only a step that was begun as a long one is aborted: short ones are too close together to lose any."""
+    clock = Clock()
+    executor = InlineExecutor(clock)
+
+    def step() -> bool:
+        before = executor.should_preempt()
+        executor.add_demand(1)
+        after = executor.should_preempt()
+        executor.add_demand(-1)
+        return (before, after)
+
+    assert executor.run(step, BULK) == (False, True)
+    assert executor.run(step, BULK) == (False, False)  # people were there just now
+    clock.now = 100.0
+    assert executor.run(step, BULK) == (False, True)
+    assert executor.run(step, INTERACTIVE) == (False, False)
+
+
+def test_who_gives_up_waiting_leaves_the_queue():
+    """An abandoned wait returns None without running, and others go on."""
+    executor = InlineExecutor()
+    executor.add_demand(1)
+    ran = []
+    over = threading.Event()
+    thread = threading.Thread(target=lambda: ran.append(executor.run(lambda: 1, BULK, abandon=over.is_set)))
+    thread.start()
+    over.set()
+    executor.notify()
+    thread.join()
+    assert ran == [None]
+    assert executor.run(lambda: 2) == 2
+    executor.add_demand(-1)
+    assert executor.run(lambda: 3, BULK) == 3
+
+
+@pytest.mark.parametrize("make", [InlineExecutor, SharedExecutor])
+def test_errors_reach_who_asked_and_the_next_one_runs(make):
+    """A step that raises does not keep the turn."""
+    executor = make()
+    with pytest.raises(ValueError, match="broken"):
+        executor.run(lambda: int("broken"), BULK)
+    assert executor.run(lambda: 5, BULK) == 5
+
+
+def test_a_shared_executor_computes_in_one_thread():
+    """Whoever asks, one thread has the team of OpenMP."""
+    executor = SharedExecutor()
+    idents = set()
+    threads = [threading.Thread(target=lambda: idents.add(executor.run(threading.get_ident))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(idents) == 1 and threading.get_ident() not in idents
+    assert run_in_thread(threading.get_ident) not in {threading.get_ident(), *idents}

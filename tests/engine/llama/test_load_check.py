@@ -1,0 +1,155 @@
+"""A model's first loading in a process of its own: what becomes of it is an error of ours, and this process lives on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from llmcli.backends.local import EngineOptions, open_local_backend
+from llmcli.engine.llama import bindings, load_check
+from llmcli.errors import BadModelFile, InternalError, Interrupted, OutOfMemory, Unsupported
+from llmcli.interrupt import Interrupt
+
+ID = "a" * 64
+
+
+@pytest.fixture
+def child(tmp_path, monkeypatch):
+    """Return a function that lets a shell script be the child, and the file to which each of them adds its number."""
+    started = tmp_path / "started"
+
+    def use(script: str) -> Path:
+        path = tmp_path / "child"
+        path.write_text(f"#!/bin/sh\necho $$ >> {started}\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(path))
+        return started
+
+    return use
+
+
+def check(path, **how):
+    return load_check.check_in_subprocess(path, 1000, gpu_layers=0, stop=how.get("stop", lambda: None))
+
+
+def once(path, cache):
+    load_check.check_once(path, ID, cache, gpu_layers=None, stop=lambda: None)
+
+
+def test_a_good_file_is_tried_once(tiny, tmp_path, child):
+    """The first time it is loaded and speaks; after that nothing is started for it."""
+    once(tiny("llama"), tmp_path)
+    started = child("exit 3")
+    once(tiny("llama"), tmp_path)
+    assert not started.exists()
+
+
+def test_many_at_once_try_once(tiny, tmp_path):
+    """Of several commands that want a new model one tries it out; the others wait for that."""
+    tried = []
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(4) as pool:
+        patch.setattr(
+            load_check, "check_in_subprocess", lambda *arguments, **_how: tried.append(arguments) or not time.sleep(0.1)
+        )
+        list(pool.map(lambda _number: once(tiny("llama"), tmp_path), range(4)))
+    assert len(tried) == 1
+
+
+def test_a_signal_ends_the_waiting(tiny, tmp_path):
+    """Who waits for another command's trial hears a signal."""
+    lock = load_check.marker_path(tmp_path, ID).with_suffix(".lock")
+    lock.parent.mkdir()
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Interrupted):
+            load_check.check_once(tiny("llama"), ID, tmp_path, gpu_layers=None, stop=Interrupted)
+
+
+def test_another_version_tries_again(tiny, tmp_path, child, monkeypatch):
+    """What one version of llama.cpp could load another may not survive."""
+    started = child("exit 0")
+    once(tiny("llama"), tmp_path)
+    monkeypatch.setattr(bindings, "version", lambda: "9.9.9")
+    once(tiny("llama"), tmp_path)
+    assert len(started.read_text().splitlines()) == 2
+
+
+def test_a_bad_header_needs_no_child(tmp_path, child):
+    """What the reader of headers refuses is not tried."""
+    started = child("exit 0")
+    path = tmp_path / "x.gguf"
+    path.write_bytes(b"GGUF" + bytes(100))
+    with pytest.raises(BadModelFile):
+        once(path, tmp_path)
+    assert not started.exists()
+
+
+def test_an_error_of_ours_is_met_again(tiny, tmp_path, child):
+    """A child that met an error of ours leaves it to the engine to say; the file is tried again the next time."""
+    started = child("exit 65")
+    assert check(tiny("llama")) is False
+    once(tiny("llama"), tmp_path)
+    once(tiny("llama"), tmp_path)
+    assert len(started.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "words"),
+    [
+        (
+            "echo '/a/ggml.c:7: GGML_ASSERT(x == 1) failed' >&2; kill -ABRT $$",
+            BadModelFile,
+            "ggml.c:7: GGML_ASSERT",
+        ),
+        ("kill -SEGV $$", BadModelFile, "Segmentation fault"),
+        ("kill -ILL $$", Unsupported, "another processor"),
+        ("kill -KILL $$", OutOfMemory, "the system ended"),
+        ("exit 3", InternalError, "code 3"),
+    ],
+)
+def test_a_death_is_an_error(tiny, child, script, error, words):
+    """How the child ended decides which error it is, and llama.cpp's last words stand in it."""
+    child(script)
+    with pytest.raises(error, match=words):
+        check(tiny("llama"))
+
+
+def test_a_file_that_never_ends_loading_is_bad(tiny, child, monkeypatch):
+    """After a time in proportion to its size the child is ended."""
+    monkeypatch.setattr(load_check, "_MIN_TIMEOUT_S", 0.5)
+    started = child("exec sleep 60")
+    with pytest.raises(BadModelFile, match="takes longer"):
+        check(tiny("llama"))
+    assert not Path(f"/proc/{started.read_text().strip()}").exists()
+
+
+def test_a_signal_ends_the_child(tiny, child):
+    """Ctrl-C ends the command and what it started."""
+    started, interrupt = child("exec sleep 60"), Interrupt()
+
+    def stop():
+        if started.exists():
+            interrupt.set(signal.SIGINT)
+        return interrupt.error
+
+    with pytest.raises(Interrupted):
+        check(tiny("llama"), stop=stop)
+    assert not Path(f"/proc/{started.read_text().strip()}").exists()
+
+
+def test_a_backend_tries_its_model(tiny, tmp_path, child):
+    """A model that would end the process is refused before the engine loads it; without a cache nothing is tried."""
+    started = child("kill -ABRT $$")
+    how = {"name": "x", "model_id": ID, "interrupt": Interrupt()}
+    with pytest.raises(BadModelFile):
+        open_local_backend(tiny("llama"), options=EngineOptions(cache=tmp_path), **how)
+    os.truncate(started, 0)
+    open_local_backend(tiny("llama"), options=EngineOptions(), **how).close()
+    assert started.read_text() == ""

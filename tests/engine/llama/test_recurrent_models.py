@@ -1,0 +1,84 @@
+"""Recurrent and hybrid models: loaded without llama.cpp's AMX kernels, which are wrong for them, and right in a ubatch.
+
+With ``use_extra_bufts`` those kernels give the second and later sequence of a ubatch logits that are off by 2 to 11
+(``benchmarks/upstream_extra_bufts.py`` shows it on processors that have AMX).
+"""
+
+from __future__ import annotations
+
+import pytest
+from engine.tools import GENERATIVE, logits, model_of, numbers
+
+from llmcli.engine.llama import bindings
+from llmcli.engine.llama.context import Context, ContextConfig
+
+RECURRENT = ("mamba", "lfm2", "falcon-h1", "qwen35")
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Return a list that gets ``use_extra_bufts`` of every load of a model."""
+    lib = bindings.lib()
+    original, seen = lib.llama_model_load_from_file, []
+
+    def load(path, params):
+        seen.append(bool(params.use_extra_bufts))
+        return original(path, params)
+
+    monkeypatch.setattr(lib, "llama_model_load_from_file", load)
+    return seen
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_recurrent_models_are_loaded_without_the_extra_buffers(tiny, loads, name):
+    """Their header tells what they are, so that they are loaded once and the safe way."""
+    with model_of(tiny(name)) as model:
+        assert model.recurrent
+    assert loads == [False]
+
+
+@pytest.mark.parametrize("name", [name for name in GENERATIVE if name not in RECURRENT])
+def test_other_models_keep_the_faster_kernels(tiny, loads, name):
+    """Models without a state have no sequences apart in a matrix product, and are loaded as llama.cpp proposes."""
+    with model_of(tiny(name)) as model:
+        assert not model.recurrent
+    assert loads == [True]
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_a_recurrent_model_that_the_header_does_not_tell_is_loaded_again(tiny, loads, monkeypatch, name):
+    """Of an architecture that is new to us llama.cpp tells it, and what is used in the end has no extra buffers."""
+    monkeypatch.setattr("llmcli.engine.llama.model._has_recurrent_layers", lambda _: False)
+    with model_of(tiny(name)) as model:
+        assert model.recurrent
+    assert loads[-1] is False
+
+
+@pytest.mark.parametrize("config", [{}, {"unified": False, "kv_type": "q8_0"}], ids=["unified", "streams"])
+@pytest.mark.parametrize("name", RECURRENT)
+def test_every_sequence_of_a_ubatch_has_the_logits_of_a_fresh_one(models, name, config):
+    """Five prompts in one ubatch, then five single tokens: no sequence after the first is off, nor the first itself."""
+    prompts = [numbers(24, 30 + i) for i in range(5)]
+
+    def rows(sequences):
+        context = Context(models(name), ContextConfig(cells=256, sequences=5, **config), lambda: False)
+        try:
+            found = {}
+            for start, end in ((0, 23), (23, 24)):
+                context.batch.clear()
+                for sequence in sequences:
+                    context.batch.add(prompts[sequence][start:end], start, sequence, [end - start - 1])
+                assert context.evaluate(abortable=False) == 0
+                for place, sequence in enumerate(sequences):
+                    found[sequence, start] = logits(context.handle, (place + 1) * (end - start) - 1)
+        finally:
+            context.close()
+        return found
+
+    together = rows(range(5))
+    assert len(together) == 10
+    for sequence in range(5):
+        for key, row in rows([sequence]).items():
+            assert abs(together[key] - row).max() < 0.5
+            if config:
+                assert together[key].tobytes() == row.tobytes()

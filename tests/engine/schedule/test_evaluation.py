@@ -1,0 +1,112 @@
+"""When an evaluation is aborted, and whose work that costs."""
+
+from __future__ import annotations
+
+import pytest
+from engine.tools import Probe, numbers
+
+from llmcli.engine.schedule.evaluation import Evaluation
+
+
+def shares_of(*counts, deadlines=()):
+    """Return sequences with these numbers of tokens, and their deadlines."""
+    deadlines = [*deadlines, *[None] * len(counts)]
+    return [
+        (Probe(str(i), numbers(5, i), [], deadline=deadline), count)
+        for i, (count, deadline) in enumerate(zip(counts, deadlines, strict=False))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "leaving", "expected"),
+    [
+        ([10], {0}, True),
+        ([10], set(), False),
+        ([9, 1], {0}, True),
+        ([8, 2], {0}, False),
+        ([1, 500], {0}, False),
+        ([250, 250, 50], {0, 1}, True),
+    ],
+)
+def test_only_what_is_nearly_all_for_those_who_leave_is_aborted(counts, leaving, expected):
+    """A tenth of an evaluation may be lost for others, no more."""
+    shares = shares_of(*counts)
+    evaluation = Evaluation(shares, [], can_roll_back=True)
+    assert evaluation.is_only_for(lambda sequence: int(sequence.request.id) in leaving) is expected
+
+
+def test_many_who_leave_one_after_the_other_end_it_together():
+    """Each has a small share, and with the last but one it is for nearly nobody."""
+    shares = shares_of(*[10] * 11)
+    evaluation = Evaluation(shares, [], can_roll_back=True)
+    left = [evaluation.is_only_for(lambda sequence, gone=gone: sequence is gone) for gone, _ in shares]
+    assert left == [False] * 9 + [True] * 2
+    assert not Evaluation(shares, [], can_roll_back=True).is_only_for(lambda sequence: sequence is shares[-1][0])
+
+
+def test_a_cancellation_from_before_it_began_counts():
+    """A client may have left while the context was made for it; what is asked once is not asked again."""
+    shares, asked = shares_of(10, 10), []
+    cancelled = [lambda sequence: asked.append(sequence) or sequence is shares[0][0]]
+    evaluation = Evaluation(shares, [], can_roll_back=True)
+    assert not evaluation.is_abandoned(cancelled) and not evaluation.is_abandoned(cancelled)
+    assert len(asked) == 2
+    cancelled.append(lambda sequence: sequence is shares[1][0])
+    assert evaluation.is_abandoned(cancelled) and evaluation.is_abandoned(cancelled)
+
+
+def test_a_sequence_does_not_lose_two_evaluations_to_others():
+    """A sequence whose last evaluation was aborted keeps the next one, however little of it is its own."""
+    shares = shares_of(1, 500)
+    shares[0][0].lost_last_step = True
+    evaluation = Evaluation(shares, [], can_roll_back=True)
+    assert not evaluation.is_only_for(lambda sequence: sequence is shares[1][0])
+    assert evaluation.is_only_for(lambda _sequence: True)
+
+
+def test_where_an_abort_clears_the_memory_all_that_runs_must_leave():
+    """A running sequence that is not in the batch would lose its state too."""
+    shares = shares_of(10)
+    waiting = Probe("waiting", numbers(5, 9), [])
+    both = [shares[0][0], waiting]
+    assert Evaluation(shares, both, can_roll_back=True).is_only_for(lambda s: s is shares[0][0])
+    assert not Evaluation(shares, both, can_roll_back=False).is_only_for(lambda s: s is shares[0][0])
+    assert Evaluation(shares, both, can_roll_back=False).is_only_for(lambda _sequence: True)
+
+
+@pytest.mark.parametrize(
+    ("counts", "deadlines", "expires"),
+    [
+        ([10], [5.0], 5.0),
+        ([10], [None], None),
+        ([10, 10], [5.0, 7.0], 7.0),
+        ([95, 5], [5.0, 7.0], 5.0),
+        ([95, 5], [5.0, None], 5.0),
+        ([5, 95], [5.0, None], None),
+    ],
+)
+def test_an_evaluation_expires_when_nearly_all_of_it_is_past_its_deadline(counts, deadlines, expires):
+    """The deadline of one sequence does not end the work of the others."""
+    assert Evaluation(shares_of(*counts, deadlines=deadlines), [], can_roll_back=True).expires_at == expires
+
+
+@pytest.mark.parametrize("name", ["chatml", "gemma3", "mamba", "lfm2"])
+def test_clients_that_come_and_go_do_not_keep_another_from_ending(bench, name):
+    """Each step meets a new client that leaves in the middle of it; the long prompt ends nevertheless, and right."""
+    leaving = []
+
+    def abort() -> bool:
+        evaluation = scheduler.scheduler.current_evaluation
+        return evaluation is not None and evaluation.is_only_for(lambda sequence: sequence in leaving)
+
+    scheduler = bench(name, abort=abort)
+    victim = Probe("victim", numbers(700, 1), numbers(4, 2))
+    scheduler.add(victim)
+    for number in range(60):
+        if victim.ended:
+            break
+        leaving.append(Probe(f"leaving {number}", numbers(500, 100 + number), numbers(3, 3)))
+        scheduler.add(leaving[-1])
+        scheduler.step()
+        scheduler.scheduler.cancel(lambda sequence: sequence in leaving)
+    assert victim.ended and len(victim.rows) == 5

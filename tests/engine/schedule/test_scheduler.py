@@ -1,0 +1,316 @@
+"""Who runs when: full caches, little memory, consumers that do not read, cancellation in the middle."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from engine.tools import GENERATIVE, Bench, ListSink, Probe, close, numbers, req
+
+from llmcli.engine.llama.context import Context
+from llmcli.engine.schedule import scheduler as module
+from llmcli.engine.schedule.token_budget import BULK_STALL_S, INTERACTIVE_STALL_S
+from llmcli.engine.sequences.sequence import ScoringSequence
+from llmcli.errors import OutOfMemory
+from llmcli.types import Finished, FinishReason, Priority
+
+STREAMS = {"unified": False, "kv_type": "q8_0"}
+each_model = pytest.mark.parametrize("name", GENERATIVE)
+
+
+def rows_alone(make, name, prompt, forced):
+    probe = Probe("alone", prompt, forced)
+    make(name, **STREAMS).run(probe)
+    return [row.tobytes() for row in probe.rows]
+
+
+def reasons(probe):
+    return [event.reason for event in probe.sink.events if isinstance(event, Finished)]
+
+
+@pytest.fixture
+def memory_for(monkeypatch, models):
+    """Return a function that lets the machine have room for as many cells of a model's cache as the test says."""
+
+    def limit(name, cells, kv_type="f16"):
+        per_token = models(name).header.kv_bytes_per_token(kv_type, kv_type)
+        monkeypatch.setattr("llmcli.engine.llama.hardware.available_memory", lambda: int(cells * per_token))
+
+    return limit
+
+
+@pytest.mark.parametrize("name", ["chatml", "gemma3", "qwen3moe"])
+def test_sequences_that_together_exceed_the_memory_all_finish(bench, memory_for, name):
+    """Where the cache cannot hold all, some wait; each is answered right, and nothing turns in circles."""
+    memory_for(name, 520)
+    scheduler = bench(name)
+    probes = [Probe(f"p{i}", numbers(60 + i, 10 + i), numbers(30, i)) for i in range(12)]
+    scheduler.run(*probes, steps=3000)
+    assert scheduler.slots.context.config.cells <= 512
+    for i, probe in enumerate(probes):
+        assert reasons(probe) == [FinishReason.STOP]
+        assert len(probe.rows) >= 31
+        fresh = Probe("fresh", numbers(60 + i, 10 + i), numbers(30, i))
+        bench(name).run(fresh)
+        assert abs(probe.rows[-1] - fresh.rows[-1]).max() < 1.5
+
+
+def test_streams_that_together_exceed_the_memory_all_finish(bench, memory_for):
+    """With a stream for each sequence fewer streams are made, and all requests are answered exactly."""
+    memory_for("chatml", 256 * 5, "q8_0")
+    scheduler = bench("chatml", **STREAMS)
+    probes = [Probe(f"p{i}", numbers(60 + i, 10 + i), numbers(9, i)) for i in range(12)]
+    scheduler.run(*probes, steps=3000)
+    assert [reasons(probe) for probe in probes] == [[FinishReason.STOP]] * 12
+    for i in (0, 11):
+        rows = [row.tobytes() for row in probes[i].rows]
+        assert rows == rows_alone(bench, "chatml", numbers(60 + i, 10 + i), numbers(9, i))
+
+
+@pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
+def test_only_what_does_not_fit_is_out_of_memory(bench, memory_for, config):
+    """A prompt larger than the memory ends with the error; those before and after it are answered."""
+    memory_for("chatml", 1030, config.get("kv_type", "f16"))
+    scheduler = bench("chatml", **config)
+    probes = [Probe("a", numbers(50, 1), [5]), Probe("b", numbers(3000, 2), [5]), Probe("c", numbers(40, 3), [5])]
+    scheduler.run(*probes, steps=3000)
+    assert [reasons(probe) for probe in probes] == [[FinishReason.STOP], [FinishReason.ERROR], [FinishReason.STOP]]
+    error = next(event.error for event in probes[1].sink.events if isinstance(event, Finished))
+    assert isinstance(error, OutOfMemory)
+
+
+def test_a_longer_prompt_after_a_short_one_makes_the_streams_longer(bench):
+    """Streams made for short requests grow for a long one, with and without others running."""
+    scheduler = bench("chatml", **STREAMS)
+    short = Probe("short", numbers(10, 1), numbers(60, 2))
+    scheduler.add(short)
+    for _ in range(4):
+        scheduler.step()
+    long = Probe("long", numbers(1200, 3), numbers(3, 4))
+    scheduler.run(long)
+    assert [row.tobytes() for row in short.rows] == rows_alone(bench, "chatml", numbers(10, 1), numbers(60, 2))
+    assert [row.tobytes() for row in long.rows] == rows_alone(bench, "chatml", numbers(1200, 3), numbers(3, 4))
+
+
+@pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
+@each_model
+def test_a_cancelled_sequence_disturbs_nobody(bench, name, config):
+    """Cancelling one of a batch in the middle of its prompt or of its answer leaves the others as they are."""
+    scheduler = bench(name, **config)
+    victims = [Probe(f"v{i}", numbers(700, 50 + i), numbers(50, 1)) for i in range(2)]
+    other = Probe("other", numbers(40, 1), numbers(12, 2))
+    scheduler.add(victims[0], other, victims[1])
+    for _ in range(2):
+        scheduler.step()
+    scheduler.scheduler.cancel(lambda sequence: sequence is victims[1])
+    while not victims[0].rows:
+        scheduler.step()
+    scheduler.scheduler.cancel(lambda sequence: sequence is victims[0])
+    scheduler.run()
+    assert [reasons(victim) for victim in victims] == [[FinishReason.CANCELLED]] * 2
+    alone = Probe("alone", numbers(40, 1), numbers(12, 2))
+    bench(name, **config).run(alone)
+    if config:
+        assert [row.tobytes() for row in other.rows] == [row.tobytes() for row in alone.rows]
+    assert max(abs(a - b).max() for a, b in zip(other.rows, alone.rows, strict=True)) < 1.5
+
+
+@pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
+@each_model
+def test_an_aborted_evaluation_is_undone(models, name, config):
+    """An evaluation that was aborted half-way is as if it had never been, for every sequence of its batch."""
+    calls = itertools.count(1)
+    aborting = {"at": 0}
+    scheduler = Bench(models(name), abort=lambda: next(calls) == aborting["at"], **config)
+    quiet = Bench(models(name), **config)
+    try:
+        prompts = [numbers(50 + 30 * i, i) for i in range(4)]
+        probes = [Probe(f"p{i}", prompt, numbers(6, 1)) for i, prompt in enumerate(prompts)]
+        scheduler.add(*probes)
+        for turn in range(400):
+            if not scheduler.scheduler.has_work:
+                break
+            aborting["at"] = next(calls) + 3 + turn % 7 if turn % 10 in {1, 2} else 0
+            scheduler.step()
+        alone = [Probe(f"p{i}", prompt, numbers(6, 1)) for i, prompt in enumerate(prompts)]
+        quiet.run(*alone)
+    finally:
+        scheduler.close()
+        quiet.close()
+    for probe, expected in zip(probes, alone, strict=True):
+        assert reasons(probe) == [FinishReason.STOP]
+        assert max(abs(a - b).max() for a, b in zip(probe.rows, expected.rows, strict=True)) < 1.5
+        if config:
+            assert [row.tobytes() for row in probe.rows] == [row.tobytes() for row in expected.rows]
+
+
+@pytest.mark.parametrize("name", ["chatml", "lfm2"])
+def test_a_consumer_that_does_not_read_holds_back_only_its_own(bench, name):
+    """Sequences whose consumer is behind give way to others, and go on exactly where they were."""
+    scheduler = bench(name, **STREAMS)
+    slow = ListSink()
+    stalled = [Probe(f"s{i}", numbers(20, i), numbers(20, i)) for i in range(20)]
+    for probe in stalled:
+        probe.sink = slow
+    scheduler.add(*stalled)
+    for _ in range(3):
+        scheduler.step()
+    slow.full = True
+    evaluated = [len(probe.rows) for probe in stalled]
+    others = [Probe(f"o{i}", [*numbers(20, i), 7], numbers(5, 1)) for i in range(18)]
+    scheduler.add(*others)
+    scheduler.run_until(others)
+    assert [reasons(probe) for probe in others] == [[FinishReason.STOP]] * 18
+    assert [len(probe.rows) for probe in stalled] == evaluated
+    assert not scheduler.step(), "only stalled sequences are left, nothing may move"
+    slow.full = False
+    scheduler.run()
+    for i in (0, 15, 19):
+        rows = [row.tobytes() for row in stalled[i].rows]
+        assert rows == rows_alone(bench, name, numbers(20, i), numbers(20, i))
+
+
+def test_nobody_waits_for_the_beginning_of_a_stalled_sequence(bench):
+    """A request that shares the prompt of a sequence whose consumer is behind evaluates it itself."""
+    scheduler = bench("chatml")
+    stalled = Probe("s", numbers(900, 1), numbers(3, 1))
+    scheduler.add(stalled)
+    scheduler.step()
+    stalled.sink.full = True
+    other = Probe("o", numbers(900, 1), numbers(3, 1))
+    scheduler.add(other)
+    scheduler.run_until([other])
+    assert not stalled.rows
+
+
+def test_interactive_requests_go_first(bench):
+    """Of what waits, interactive requests are admitted before bulk ones, each kind in its order."""
+    scheduler = bench("chatml")
+    ended: list[str] = []
+
+    class Noting(ListSink):
+        def emit(self, event):
+            if isinstance(event, Finished):
+                ended.append(event.id)
+
+    probes = [Probe(f"b{i}", numbers(20, i), numbers(4, 1)) for i in range(40)]
+    urgent = Probe("urgent", numbers(20, 99), numbers(4, 1), priority=Priority.INTERACTIVE)
+    for probe in (*probes, urgent):
+        probe.sink = Noting()
+    scheduler.run(*probes, urgent)
+    assert ended.index("urgent") < 16
+    assert ended.index("b39") > ended.index("b5")
+
+
+@pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
+def test_an_interactive_request_does_not_wait_for_a_place(bench, config):
+    """The youngest bulk request gives way, goes on later, and both are answered right."""
+    scheduler = bench("chatml", **config)
+    probes = [Probe(f"b{i}", numbers(20, i), numbers(20, i)) for i in range(20)]
+    for probe in probes:
+        scheduler.add(probe)
+    for _ in range(5):
+        scheduler.step()
+    urgent = Probe("urgent", numbers(30, 99), numbers(3, 1), priority=Priority.INTERACTIVE)
+    scheduler.add(urgent)
+    scheduler.step()
+    assert len(urgent.rows) == 1
+    scheduler.run_until([urgent, *probes])
+    for probe in probes:
+        assert reasons(probe) == [FinishReason.STOP]
+        fresh = Probe("fresh", probe.tokens[:20], probe.tokens[20:])
+        bench("chatml", **config).run(fresh)
+        assert abs(probe.rows[-1] - fresh.rows[-1]).max() < 1.5
+
+
+def test_clients_take_turns(bench):
+    """A client with a few requests is done long before one that came earlier with many."""
+    scheduler = bench("chatml")
+    many, few = ListSink(), ListSink()
+    crowd = [Probe(f"m{i}", numbers(20, i), numbers(4, 1)) for i in range(120)]
+    late = [Probe(f"f{i}", numbers(20, 200 + i), numbers(4, 1)) for i in range(6)]
+    for probe in crowd:
+        probe.sink = many
+        scheduler.add(probe)
+    scheduler.step()
+    for probe in late:
+        probe.sink = few
+        scheduler.add(probe)
+    scheduler.run_until(late)
+    assert len(many.events) < 60
+    scheduler.run_until(crowd)
+    assert len(many.events) == 120
+
+
+@pytest.mark.parametrize("priority", Priority)
+def test_long_prompts_do_not_hold_up_those_who_decode(bench, monkeypatch, priority):
+    """While a prompt is evaluated, others get a token after every piece, as long as the bound allows it to be."""
+    seconds = INTERACTIVE_STALL_S if priority is Priority.INTERACTIVE else BULK_STALL_S
+    scheduler = bench("chatml")
+    now = {"value": 0.0}
+    monkeypatch.setattr(module.time, "monotonic", lambda: now["value"])
+    evaluate = Context.evaluate
+
+    def slowly(context, **how):
+        now["value"] += context.batch.size * seconds / 64
+        return evaluate(context, **how)
+
+    monkeypatch.setattr(Context, "evaluate", slowly)
+    running = Probe("r", numbers(10, 1), numbers(60, 2), priority=priority)
+    scheduler.add(running)
+    scheduler.step()
+    long = Probe("long", numbers(2000, 3), [])
+    scheduler.add(long)
+    scheduler.run_until([long])
+    assert 2000 // 64 - 4 < len(running.rows) < 2000 // 64 + 4
+
+
+@pytest.mark.parametrize(("config", "answers", "few"), [({}, 0, True), ({}, 1, False), (STREAMS, 0, False)])
+def test_short_prompts_in_one_buffer_are_read_a_few_at_a_time(bench, config, answers, few):
+    """Those that generate nothing do not lengthen the buffer for each other; those that do are as many as there may be."""
+    scheduler = bench("chatml", **config)
+    shared = numbers(200, 1)
+    scheduler.run(Probe("first", shared, []))
+    probes = [Probe(f"p{i}", shared + numbers(20, i), numbers(answers, i)) for i in range(2, 40)]
+    scheduler.scheduler.max_batch_sequences = 0
+    scheduler.run(*probes)
+    assert (scheduler.scheduler.max_batch_sequences == 8) if few else (scheduler.scheduler.max_batch_sequences > 12)
+    fresh = Probe("fresh", shared + numbers(20, 20), numbers(answers, 20))
+    bench("chatml").run(fresh)
+    close(probes[18].rows, fresh.rows)
+
+
+def test_a_passed_deadline_ends_with_a_timeout(bench):
+    """A sequence whose deadline is over ends before it costs anything, wherever it is."""
+    scheduler = bench("chatml")
+    late = Probe("late", numbers(5, 1), [], deadline=0.0)
+    scheduler.run(late, Probe("other", numbers(5, 1), []))
+    assert reasons(late) == [FinishReason.TIMEOUT]
+    assert not late.rows
+
+
+@pytest.mark.parametrize("name", ["chatml", "mamba", "lfm2"])
+@pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
+def test_scoring_in_little_memory_ends_right(bench, memory_for, name, config):
+    """Branches of scoring sequences that are put aside and begin again count each of their tokens once."""
+    if name == "chatml":
+        memory_for(name, 800 if not config else 256 * 6, config.get("kv_type", "f16"))
+
+    def scores(requests):
+        sinks = [ListSink() for _ in requests]
+        scheduler = bench(name, **config)
+        scheduler.run(
+            *[
+                ScoringSequence(
+                    req(f"s{i}", candidates=("a", "b", "c")), prompt, [prompt + tail for tail in tails], sink
+                )
+                for i, ((prompt, tails), sink) in enumerate(zip(requests, sinks, strict=True))
+            ],
+            steps=5000,
+        )
+        return [[score.logprob for score in sink.events[0].scores] for sink in sinks]
+
+    work = [(numbers(100 + i, i), [numbers(4, 1), numbers(30, 2), [*numbers(4, 1)[:3], 9, 9]]) for i in range(8)]
+    together = scores(work)
+    for i in (0, 3, 7):
+        assert together[i] == pytest.approx(scores([work[i]])[0], abs=0 if config else 3)

@@ -1,0 +1,144 @@
+"""Interactive work goes before bulk work, in caches of their own."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from engine.tools import answer, collect, engine_of, one_by_one, only_lane, req, texts
+
+from llmcli.engine.engine import Engine
+from llmcli.engine.llama.compute_thread import InlineExecutor
+from llmcli.engine.llama.context import Context
+from llmcli.types import EngineOptions, Finished, FinishReason, Priority
+
+BULK, INTERACTIVE = Priority.BULK, Priority.INTERACTIVE
+
+
+class Recorder(InlineExecutor):
+    """Notes whose steps are run. Its time stands still, so that no share of bulk work ever falls due."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=lambda: 0.0)
+        self.steps: list[Priority] = []
+        self.held = threading.Event()
+        self.go = threading.Event()
+        self.go.set()
+
+    def run(self, function, priority=INTERACTIVE, **options):
+        def noted():
+            self.steps.append(priority)
+            self.held.set()
+            self.go.wait()
+            return function()
+
+        return super().run(noted, priority, **options)
+
+
+@pytest.fixture
+def recorded(tiny):
+    """Return a function that makes an engine and its recorder."""
+    made = []
+
+    def make(name: str, **options) -> tuple[Engine, Recorder]:
+        recorder = Recorder()
+        engine = Engine(tiny(name), "tiny", "tiny-id", EngineOptions(**options), lambda: None, executor=recorder)
+        made.append(engine)
+        engine.info()
+        recorder.steps.clear()
+        return engine, recorder
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+def bulk(count: int, **fields):
+    return [req(f"b{i}", f"{i} hello world " * 20, max_tokens=40, ignore_eos=True, **fields) for i in range(count)]
+
+
+@pytest.mark.parametrize("name", ["chatml", "gemma3", "mamba", "lfm2"])
+def test_no_bulk_step_is_begun_while_an_interactive_answer_is_on_its_way(recorded, name):
+    """Bulk work that is under way waits until the interactive answer is done, then goes on, and loses nothing."""
+    engine, recorder = recorded(name)
+    with engine.open() as job, engine.open() as person:
+        recorder.go.clear()
+        for request in bulk(6):
+            job.submit(request)
+        job.close_input()
+        recorder.held.wait()
+        person.submit(req("p", max_tokens=20, ignore_eos=True, priority=INTERACTIVE))
+        person.close_input()
+        while not engine._executor._demand:  # its lane asks for a turn; nothing else can happen meanwhile
+            pass
+        recorder.go.set()
+        own = collect(person)
+        rest = collect(job)
+    assert own["p"].reason is FinishReason.LENGTH
+    assert [outcome.reason for outcome in rest.values()] == [FinishReason.LENGTH] * 6
+    assert all(outcome.finished.usage.completion_tokens == 40 for outcome in rest.values())
+    first = recorder.steps.index(INTERACTIVE)
+    last = len(recorder.steps) - recorder.steps[::-1].index(INTERACTIVE)
+    assert set(recorder.steps[first : last - 1]) == {INTERACTIVE}  # the last of all is what an idle lane does
+    assert len(recorder.steps) > last
+
+
+@pytest.mark.parametrize("name", ["chatml", "gemma3", "mamba"])
+def test_deterministic_answers_do_not_depend_on_the_other_lane(tiny, name):
+    """With ``deterministic`` an answer beside the other kind of work is the answer alone, in every bit."""
+    requests = [*bulk(4), req("p", "what is it", max_tokens=20, priority=INTERACTIVE)]
+    with engine_of(tiny(name), deterministic=True) as engine:
+        alone = texts(one_by_one(engine, *requests))
+    with engine_of(tiny(name), deterministic=True) as engine:
+        assert texts(answer(engine, *requests)) == alone
+
+
+def test_lanes_are_made_when_they_are_needed(tiny):
+    """A command with one kind of work pays for one cache."""
+    with engine_of(tiny("chatml")) as engine:
+        answer(engine, *bulk(2))
+        assert list(engine._scheduler_threads) == [BULK]
+        answer(engine, req("p", priority=INTERACTIVE))
+        assert set(engine._scheduler_threads) == {BULK, INTERACTIVE}
+
+
+def test_closing_ends_both_lanes_in_the_middle(tiny):
+    """Jobs that are open get an error, whatever their priority."""
+    with engine_of(tiny("chatml")) as engine:
+        jobs = [engine.open() for _ in range(2)]
+        for job, priority in zip(jobs, (BULK, INTERACTIVE), strict=True):
+            job.submit(req("r", max_tokens=2000, ignore_eos=True, priority=priority))
+            job.close_input()
+        engine.close()
+        ends = [event for job in jobs for event in job if isinstance(event, Finished)]
+        assert [event.reason for event in ends] == [FinishReason.ERROR] * 2
+
+
+@pytest.mark.parametrize(("cancelled", "aborts"), [("long", True), ("small", False)])
+def test_a_cancelled_client_ends_an_evaluation_only_if_it_is_nearly_all_its_own(tiny, monkeypatch, cancelled, aborts):
+    """Who leaves in the middle of an evaluation that serves a longer prompt of another client does not end it."""
+    codes = []
+    evaluate = Context.evaluate
+
+    def cancelling(context, **how):
+        both = len(only_lane(engine).scheduler.current_evaluation._shares) == 2 and not codes
+        if both:
+            jobs[cancelled].cancel(cancelled)
+        code = evaluate(context, **how)
+        if both:
+            codes.append(code)
+        return code
+
+    monkeypatch.setattr(Context, "evaluate", cancelling)
+    with engine_of(tiny("chatml")) as engine:
+        jobs = {"long": engine.open(), "small": engine.open()}
+        engine.info()
+        jobs["small"].submit(req("small", max_tokens=400, ignore_eos=True))
+        jobs["long"].submit(req("long", "hello world " * 150, max_tokens=4))
+        outcomes = {}
+        for job in jobs.values():
+            job.close_input()
+            outcomes |= collect(job)
+    assert (codes[0] == 2) is aborts
+    assert outcomes.pop(cancelled).reason is FinishReason.CANCELLED
+    assert [outcome.reason for outcome in outcomes.values()] != [FinishReason.CANCELLED]

@@ -1,0 +1,41 @@
+"""How many prompt tokens a step takes."""
+
+from __future__ import annotations
+
+import pytest
+from engine.tools import Probe, numbers
+
+from llmcli.engine.llama.compute_thread import LONG_STEP_S, SHORT_STEP_S
+from llmcli.engine.schedule.token_budget import TokenBudget
+from llmcli.types import Priority
+
+
+def decoding(priority: Priority) -> Probe:
+    sequence = Probe("d", numbers(5, 1), numbers(5, 2), priority=priority)
+    sequence.num_generated_tokens, sequence.num_computed_tokens = 1, 4
+    return sequence
+
+
+@pytest.mark.parametrize(
+    ("others", "longest_s", "token_s", "expected"),
+    [
+        ([], LONG_STEP_S, None, 512),
+        ([], LONG_STEP_S, 0.001, 512),
+        ([], LONG_STEP_S, 0.004, 250),
+        ([], LONG_STEP_S, 0.5, 64),
+        ([], SHORT_STEP_S, None, 128),
+        ([], SHORT_STEP_S, 0.002, 50),
+        ([], SHORT_STEP_S, 0.5, 16),
+        ([Priority.INTERACTIVE], LONG_STEP_S, None, 128),
+        ([Priority.INTERACTIVE], LONG_STEP_S, 0.002, 200),
+        ([Priority.BULK], LONG_STEP_S, 0.002, 500),
+        ([Priority.BULK], SHORT_STEP_S, 0.002, 50),
+        ([Priority.BULK, Priority.INTERACTIVE], LONG_STEP_S, 0.1, 16),
+    ],
+)
+def test_a_step_takes_as_many_prompt_tokens_as_others_can_wait_for(others, longest_s, token_s, expected):
+    """All that fit when nobody waits, and never so few that each costs much more."""
+    budget = TokenBudget()
+    if token_s is not None:
+        budget.record(token_s)
+    assert budget.prefill_tokens([decoding(priority) for priority in others], longest_s, 512) == expected

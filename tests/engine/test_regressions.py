@@ -1,0 +1,281 @@
+"""What once went wrong in the parts that choose, move, keep and measure, and must not again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from engine.tools import Engine, Probe, answer, engine_of, equal, numbers, req
+from llmcli import private_files
+from llmcli.engine.kv import prefix_cache, prefix_store
+from llmcli.engine.kv.prefix_cache import DiskPrefixCache
+from llmcli.engine.kv.prefix_store import PrefixStore
+from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
+from llmcli.engine.llama import hardware
+from llmcli.engine.llama.threads import ThreadPolicy
+from llmcli.engine.tuning import standin
+from llmcli.engine.tuning.cost_profile import ASSUMED_PROFILE, AttentionGeometry, CacheSettings
+from llmcli.engine.tuning.planner import Planner
+from llmcli.prompts.prompt_parser import parse_prompt
+from llmcli.types import EngineOptions, Finished, FinishReason, Message, Role
+
+STREAMS = {"unified": False, "kv_type": "q8_0"}
+SYSTEM = "you are in the world of yes and no and it is hello to you"
+
+
+def with_system(name, text):
+    messages = (Message(Role.SYSTEM, SYSTEM), Message(Role.USER, text))
+    return req(name, messages=messages, public_prefix=True)
+
+
+@pytest.fixture
+def public(tiny, tmp_path, monkeypatch):
+    """Return functions that make an engine which keeps beginnings, and read what was kept."""
+    monkeypatch.setattr(prefix_cache, "_DISK_BYTES_PER_S", 1e15)
+
+    def start(name="chatml", **options):
+        options = EngineOptions(cache=tmp_path, prefix_bytes=1 << 24, threads=1, **options)
+        return Engine(tiny(name), name, "5e" * 32, options, lambda: None)
+
+    def stored():
+        found = []
+        for file in sorted((tmp_path / "prefixes").glob("*.state")):
+            data = file.read_bytes()
+            count = prefix_store._HEADER.unpack_from(data)[3]
+            found.append(list(struct.unpack_from(f"<{count}i", data, prefix_store._HEADER.size)))
+        return found
+
+    return start, stored
+
+
+# ---- silent wrong answers ----
+# In separate buffers a move is a copy that llama.cpp does at the next decode. Where none followed, the next _rebuild saved
+# the state of the target: garbage, which restores without complaint. Logits were off by 13.8, with --deterministic too.
+
+
+def test_a_stalled_sequence_that_was_moved_survives_a_larger_context(bench):
+    """Its consumer is behind, a neighbour ended, a longer prompt comes: its answer has the bits that it has alone."""
+    scheduler = bench("chatml", **STREAMS)
+    short, stalled = Probe("short", numbers(10, 1), numbers(2, 1)), Probe("stalled", numbers(40, 2), numbers(30, 2))
+    scheduler.add(short, stalled)
+    while not short.ended:
+        scheduler.step()
+    stalled.sink.full = True
+    assert not scheduler.step()
+    long = Probe("long", numbers(1200, 30), numbers(3, 3))
+    scheduler.add(long)
+    scheduler.step()
+    stalled.sink.full = False
+    scheduler.run()
+    alone = Probe("alone", numbers(40, 2), numbers(30, 2))
+    bench("chatml", **STREAMS).run(alone)
+    equal(stalled.rows, alone.rows)
+
+
+# ---- silent wrong answers ----
+# A state is written into an id at once. When that id had just been the donor of a sequence admitted in the same step, its
+# copy still pending, that sequence got the other state's keys and values. Logits were off by 10.6.
+
+
+def test_adopting_disturbs_no_copy_that_is_pending(models, bench, tmp_path, monkeypatch):
+    """Three requests join in one step: one from the memory, two from disk; each has the bits that it has alone."""
+    monkeypatch.setattr(prefix_cache, "_DISK_BYTES_PER_S", 1e15)
+    store = PrefixStore(tmp_path / "p", 1 << 24, "x")
+
+    def four_ids():
+        scheduler = bench("chatml", **STREAMS)
+        scheduler.scheduler._prefix_cache = DiskPrefixCache(scheduler.slots, lambda _: store)
+        scheduler.run(Probe("x", numbers(5, 1), []), Probe("y", numbers(6, 2), []))
+        return scheduler
+
+    def probe(name, prompt, public=0):
+        made = Probe(name, prompt, numbers(5, 3))
+        made.public_prefix_length = public
+        return made
+
+    first, second, donor = (numbers(60, salt) for salt in (101, 102, 50))
+    earlier = four_ids()
+    for public in (first, second):
+        earlier.run(probe("earlier", public + numbers(5, 1), 60))
+    scheduler = four_ids()
+    while scheduler.slots.evict_lru():
+        pass
+    scheduler.run(Probe("donor", donor, []))
+    joined = [
+        probe("memory", donor + numbers(9, 7)),
+        probe("disk1", first + numbers(8, 3), 60),
+        probe("disk2", second + numbers(8, 4), 60),
+    ]
+    scheduler.run(*joined)
+    for each in joined:
+        alone = Probe("alone", each.tokens[: each.prompt_length], numbers(5, 3))
+        bench("chatml", **STREAMS).run(alone)
+        equal(each.rows, alone.rows)
+
+
+# ---- the smaller cache is never tried ----
+
+
+def test_memory_for_half_a_cache_is_enough(models, bench, monkeypatch):
+    """Where f16 does not fit, the job runs with q8_0 in the same layout."""
+    room = int(700 * models("chatml").header.kv_bytes_per_token("f16", "f16"))
+    monkeypatch.setattr(hardware, "available_memory", lambda: room)
+    scheduler = bench("chatml")
+    scheduler.slots._planner = Planner(models("chatml"), EngineOptions(kv_unified=True), 1)
+    probe = Probe("p", numbers(900, 1), [5, 6])
+    scheduler.run(probe)
+    (end,) = [event for event in probe.sink.events if isinstance(event, Finished)]
+    assert end.reason is FinishReason.STOP and scheduler.slots.settings == CacheSettings(kv_type="q8_0")
+
+
+# ---- some models cannot be measured ----
+
+
+def test_heads_without_whole_blocks_can_be_measured(monkeypatch):
+    """What llama.cpp refuses is left out of the measurement, the rest is measured."""
+    for name, value in {"_PIECE": 32, "_DEEP": 64, "_OWN": 8, "_TRIES": 1, "_ROUNDS": 1}.items():
+        monkeypatch.setattr(standin, name, value)
+    assert standin.measure(AttentionGeometry(4, 2, 80, 2), 1).measured
+
+
+# ---- private tokens on disk ----
+# A tokenizer that falls back on bytes gives a message that begins with a character of U+F000-FFFF the same first token as
+# one that begins with a private-use character.
+
+
+@pytest.mark.parametrize("name", ["chatml", "llama", "gemma3"])
+def test_no_first_character_makes_the_public_part_longer(public, name):
+    """Whatever the first message begins with, nothing of a later one is kept."""
+    start, stored = public
+    engine = start(name)
+    try:
+        answer(engine, with_system("a", "\uff08x"))
+        answer(engine, with_system("b", "world secret"))
+        for tokens in stored():
+            said = b"".join(map(engine._tokenizer.token_to_piece, tokens))
+            assert b"\xef" not in said and said.count(b"world") == 1
+    finally:
+        engine.close()
+
+
+# ---- a damaged file is replaced one command late ----
+
+
+def test_a_damaged_file_is_replaced_at_once(public, tmp_path):
+    """The process that finds it evaluates the beginning and keeps it again."""
+    start, _ = public
+    cached = []
+    for number in range(3):
+        engine = start()
+        cached.append(answer(engine, with_system("a", "hello"))["a"].cached)
+        engine.close()
+        if number == 0:
+            (file,) = (tmp_path / "prefixes").iterdir()
+            file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert cached[:2] == [0, 0] and cached[2] > 0
+
+
+# ---- smaller ones ----
+
+
+def test_work_may_be_asked_before_the_model_is_loaded(tiny):
+    """While loading, and after a failure to load, nothing is known, and nothing is raised."""
+    with engine_of(tiny("chatml"), threads=1) as engine:
+        assert engine.stats().width is None
+
+
+def test_closing_twice_measures_once(tiny, tmp_path, monkeypatch):
+    """A second close() starts no second measurement."""
+    started = []
+    monkeypatch.setattr(standin, "start_in_background", lambda *arguments: started.append(arguments))
+    with engine_of(tiny("chatml"), threads=1, tune=True, cache=tmp_path) as engine:
+        answer(engine, req("a", max_tokens=2))
+        engine.close()
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize("change", [1e400, float("nan"), -1.0, 10**400])
+def test_a_profile_of_impossible_costs_is_none(tmp_path, change):
+    """Infinite, NaN and negative costs, and a whole number of 400 digits: none of them is used."""
+    path = tmp_path / "p.json"
+    data = ASSUMED_PROFILE.to_json() | {"copy": change}
+    path.write_text(json.dumps(data))
+    assert standin.load_profile(path) is None
+
+
+def test_a_profile_of_brackets_is_none(tmp_path):
+    """JSON that nests too deeply is no profile, and no error."""
+    (tmp_path / "p.json").write_text("[" * 100_000)
+    assert standin.load_profile(tmp_path / "p.json") is None
+
+
+def test_a_profile_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
+    """After an error (a full disk) no temporary file stays."""
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(private_files, "write_file", full)
+    with pytest.raises(OSError, match="space"):
+        standin.save_profile(dataclasses.replace(ASSUMED_PROFILE, measured=True), tmp_path / "tuning" / "p.json")
+    assert not list((tmp_path / "tuning").iterdir())
+
+
+def test_nothing_is_forgotten_for_a_move_that_is_not_made():
+    """A gap is emptied only when somebody moves into it."""
+
+    class Cells:
+        def remove_sequence(self, slot):
+            pass
+
+        def move_sequence(self, source, target):
+            pass
+
+    places = SequenceIdPool(Cells(), 3)
+    places.free_ids, places.cached = [], {0: CachedPrefix([1])}
+    assert places.compact({1: 100, 2: 3}, 8) == {}
+    assert places.cached == {0: CachedPrefix([1])}
+
+
+def test_another_job_is_no_disturbance():
+    """Steps behind a longer prompt take longer than those before, and that is no reason for fewer threads."""
+
+    class Unknown:
+        def busy_cores(self, *, rested=False):
+            return None
+
+    threads = ThreadPolicy(4, load=Unknown())
+    for _ in range(20):
+        threads.record(threads.pick(1), 1, 0.010)
+    threads.record(threads.pick(512, prompt=True), 512, 2.0, prompt=True)  # a prompt of thousands of tokens
+    for _ in range(8):
+        threads.record(threads.pick(1), 1, 0.025)
+    assert threads.pick(1) == 4 and "nobody else" in threads.explanation
+
+
+def test_a_variable_of_the_users_own_is_not_public():
+    """Under generate/, a variable called target_language holds whatever --var says, and is nobody else's business."""
+    text = "description: d\nsystem: 'About {{ target_language }}'\nuser: u\nvariables: {target_language: {}}\n"
+    assert not parse_prompt("generate/x", Path("x.yaml"), text).public_prefix
+
+
+def test_tune_where_nothing_can_be_kept_is_no_crash(tiny, tmp_path):
+    """A cache that cannot be written is 73 or 74."""
+    import subprocess
+    import sys
+
+    (tmp_path / "file").write_text("")
+    code = (
+        "from llmcli.engine.tuning import cost_profile, standin; from llmcli.cli.main import run; import sys;"
+        "standin.measure = lambda *_: cost_profile.ASSUMED_PROFILE; sys.argv[1:] = ['models', 'tune', sys.argv[1]]; run()"
+    )
+    environ = {**os.environ, "LLMCLI_CACHE_DIR": str(tmp_path / "file")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny("chatml"))], env=environ, check=False, capture_output=True, text=True
+    )
+    assert done.returncode in {73, 74}, done.stderr

@@ -1,0 +1,467 @@
+"""Settings of the cache for the job that waits: what is allowed, when they change, and how that is explained."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+
+import pytest
+from engine.tools import Bench, Engine, Probe, answer, close, engine_of, equal, numbers, only_lane, req
+
+from llmcli.engine.tuning import standin
+from llmcli.engine.tuning.cost_profile import (
+    ASSUMED_PROFILE,
+    ATTENTION_KERNELS,
+    AttentionCosts,
+    AttentionGeometry,
+    CacheSettings,
+    CostProfile,
+)
+from llmcli.engine.tuning.planner import EXPECTED_ANSWER_TOKENS, Planner, job_shape
+from llmcli.errors import BadModelFile, OutOfMemory, UsageError
+from llmcli.models.gguf.header import Header
+from llmcli.types import EngineOptions, Finished
+
+MEASURED = dataclasses.replace(ASSUMED_PROFILE, measured=True)
+ALL = {CacheSettings(unified, *kernel) for unified in (True, False) for kernel in ATTENTION_KERNELS}
+RECURRENT = ("mamba", "lfm2", "falcon-h1", "qwen35")
+
+
+@pytest.fixture
+def planner(models):
+    """Return a function from a tiny model's name and options to its planner, for one thread."""
+    return lambda name="chatml", **options: Planner(models(name), EngineOptions(**options), 1)
+
+
+def stand_in(size=64, **fields):
+    """Return what a planner looks at of a model whose heads have ``size`` elements."""
+    metadata = {"head_count": 4, "key_length": size, "value_length": size}
+    metadata = {f"x.attention.{name}": value for name, value in metadata.items()} | {"x.block_count": 2}
+    header = Header(3, {"general.architecture": "x", **metadata}, (), 0, 0)
+    return types.SimpleNamespace(
+        **{"recurrent": False, "sliding_window": 0, "gpu_layers": 0, "header": header, **fields}
+    )
+
+
+def best(*, batch=1.0, prompt=1.0, kernel=(True, "f16")):
+    """Return a profile in which the unit of work takes a second, less in some kernel's separate buffers and prompts."""
+    same = AttentionCosts((1, 1), (1, 1), (1, 1, 1), (1, 1))
+    cheap = AttentionCosts((prompt, prompt), (1, 1), (1, 1, 1), (batch, batch))
+    return CostProfile({key: cheap if key == kernel else same for key in ATTENTION_KERNELS}, copy=0.0, measured=True)
+
+
+DIFFERENT = [Probe(f"d{i}", numbers(40 + i, i), numbers(20, 1)) for i in range(16)]
+ONE = [Probe("one", numbers(400, 1), numbers(5, 1))]
+
+# ---- what is allowed -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ({}, ALL),
+        ({"kv_unified": True}, {s for s in ALL if s.unified}),
+        ({"kv_unified": False}, {s for s in ALL if not s.unified}),
+        ({"flash_attention": False}, {s for s in ALL if not s.flash_attention}),
+        ({"flash_attention": True}, {s for s in ALL if s.flash_attention}),
+        ({"kv_type": "q8_0"}, {s for s in ALL if s.kv_type == "q8_0"}),
+        ({"kv_type": "f16", "flash_attention": False}, {s for s in ALL if not s.flash_attention}),
+        ({"kv_type": "bf16", "kv_unified": False}, {CacheSettings(unified=False, kv_type="bf16")}),
+    ],
+)
+def test_options_narrow_the_choice(planner, options, allowed):
+    """What the user said holds, everything else is open."""
+    assert set(planner(**options).allowed_settings) == allowed
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"deterministic": True, "kv_type": "f16"},
+        {"deterministic": True, "flash_attention": False},
+        {"deterministic": True, "kv_unified": True},
+        {"flash_attention": False, "kv_type": "q8_0"},
+        {"flash_attention": False, "kv_type": "bf16"},
+    ],
+)
+@pytest.mark.parametrize("name", ["chatml", "mamba"])
+def test_options_that_exclude_each_other_are_usage(planner, name, options):
+    """What cannot be had together is refused, whatever the model."""
+    with pytest.raises(UsageError):
+        planner(name, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"kv_type": "q8_0"}, {"kv_unified": False}, {"flash_attention": False}])
+@pytest.mark.parametrize("name", RECURRENT)
+def test_recurrent_models_have_no_choice(planner, name, options):
+    """Exactly one setting, which obeys the options; nothing is there to measure."""
+    plan = planner(name, **options)
+    (only,) = plan.allowed_settings
+    for option, value in options.items():
+        assert getattr(only, {"kv_unified": "unified"}.get(option, option)) == value
+    assert not plan.measurable and plan.choose(DIFFERENT, 16, None) == only
+
+
+@pytest.mark.parametrize("kv_type", ["q8_0", "bf16"])
+@pytest.mark.parametrize("name", ["chatml", "gemma3", "mamba", "lfm2"])
+def test_the_deterministic_mode_has_no_choice(planner, name, kv_type):
+    """Exactly the settings that are bit-identical, of the type asked for; q8_0 where none is."""
+    plan = planner(name, deterministic=True, kv_type=kv_type)
+    assert plan.allowed_settings == (CacheSettings(unified=False, kv_type=kv_type),) and not plan.measurable
+    assert planner(name, deterministic=True).allowed_settings == (CacheSettings(unified=False, kv_type="q8_0"),)
+
+
+def test_a_gpu_chooses_for_itself():
+    """What was measured on a processor says nothing about layers on a GPU."""
+    assert len(Planner(stand_in(gpu_layers=3), EngineOptions(), 1).allowed_settings) == 1
+
+
+def test_heads_that_hold_no_whole_block_exclude_q8_0():
+    """llama.cpp refuses such a cache, so it is never chosen; who asks for it may have llama.cpp's answer."""
+    chosen = Planner(stand_in(48), EngineOptions(), 1).allowed_settings
+    assert set(chosen) == {s for s in ALL if s.kv_type != "q8_0"}
+    asked = Planner(stand_in(48), EngineOptions(kv_type="q8_0"), 1).allowed_settings
+    assert {s.kv_type for s in asked} == {"q8_0"}
+    assert set(Planner(stand_in(64), EngineOptions(), 1).allowed_settings) == ALL
+
+
+# ---- what was measured -----------------------------------------------------------------------------------------------
+
+
+def test_a_profile_in_the_cache_is_used(planner, models, tmp_path):
+    """What was measured for this geometry with as many threads replaces what is assumed."""
+    assert planner(cache=tmp_path).profile is ASSUMED_PROFILE
+    mine = dataclasses.replace(MEASURED, copy=7.0)
+    standin.save_profile(
+        mine, standin.profile_path(tmp_path, AttentionGeometry.from_header(models("chatml").header), 1)
+    )
+    assert planner(cache=tmp_path).profile == mine
+    assert (
+        planner().profile is ASSUMED_PROFILE
+        and Planner(models("chatml"), EngineOptions(cache=tmp_path), 2).needs_measurement
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "unmeasured"),
+    [
+        ("chatml", {}, True),
+        ("gemma3", {}, True),
+        ("chatml", {"kv_type": "q8_0"}, True),
+        ("chatml", {"kv_type": "q8_0", "kv_unified": True}, False),
+        ("chatml", {"deterministic": True}, False),
+        ("mamba", {}, False),
+        ("lfm2", {}, False),
+    ],
+)
+def test_only_what_leaves_a_choice_is_measured(planner, tmp_path, name, options, unmeasured):
+    """Where one setting is allowed, or there is no place to keep a profile, none is missed."""
+    assert planner(name, cache=tmp_path, **options).needs_measurement is unmeasured
+    assert not planner(name, **options).needs_measurement
+
+
+def test_measuring_later_is_for_this_model_and_these_threads(planner, tmp_path, monkeypatch):
+    """The process is told the directory, the geometry and the threads."""
+    started = []
+    monkeypatch.setattr(standin, "start_in_background", lambda *arguments: started.append(arguments))
+    planner(cache=tmp_path).start_measurement()
+    planner().start_measurement()
+    assert started == [(tmp_path, AttentionGeometry(2, 1, 32, 2), 1)]
+
+
+# ---- what is chosen --------------------------------------------------------------------------------------------------
+
+
+def test_the_cheapest_is_taken_when_there_is_no_context(planner):
+    """Nothing has to be given up for it."""
+    plan = planner()
+    plan.profile = best(batch=0.1)
+    assert plan.choose(DIFFERENT, 16, None) == CacheSettings(unified=False)
+    plan.profile = best(prompt=0.1, kernel=(False, "f16"))
+    assert plan.choose(ONE, 16, None) == CacheSettings(flash_attention=False)
+
+
+def test_what_generates_nothing_shares_a_buffer(planner):
+    """Short prompts of uneven lengths are evaluated together only there, whatever attention costs."""
+    records = [Probe(f"r{i}", numbers(40, 1) + numbers(10 + i, i), []) for i in range(16)]
+    plan = planner()
+    plan.profile = best(batch=0.0, prompt=0.0)
+    assert plan.choose(records, 16, None).unified
+    assert plan.choose_layout(records, 16, CacheSettings(unified=True)).unified
+    assert not planner(kv_unified=False).choose(records, 16, None).unified
+
+
+@pytest.mark.parametrize(("scale", "stays"), [(1e-12, True), (1.0, False)])
+def test_the_present_settings_stay_unless_much_is_saved(planner, scale, stays):
+    """Another context costs a moment and all that is kept, so it has to save more than that."""
+    plan = planner()
+    cheap = best(batch=0.1)
+
+    def scaled(costs):
+        return AttentionCosts(*(tuple(scale * each for each in pair) for pair in dataclasses.astuple(costs)))
+
+    plan.profile = CostProfile({key: scaled(each) for key, each in cheap.kernels.items()}, 0.0)
+    assert plan.choose(DIFFERENT, 16, CacheSettings()) == CacheSettings(unified=stays)
+    assert plan.choose(DIFFERENT, 16, None) == CacheSettings(unified=False)
+
+
+def test_the_present_settings_stay_when_they_are_the_best(planner):
+    """Nothing changes from job to job of one kind."""
+    plan = planner()
+    for jobs in (DIFFERENT, ONE):
+        first = plan.choose(jobs, 16, None)
+        assert plan.choose(jobs, 16, first) == first
+
+
+def test_settings_that_are_not_allowed_any_more_do_not_stay(planner):
+    """A present setting that the options exclude is replaced even where nothing is saved."""
+    assert planner(kv_unified=True).choose(ONE, 16, CacheSettings(unified=False)).unified
+
+
+def test_the_shape_of_a_job():
+    """Lengths of prompts and answers, what all begin with, what will branch off; answers without a limit are guessed."""
+    shared = numbers(50, 1)
+    probes = [Probe(f"p{i}", shared + numbers(10 + i, 20 + i), numbers(i, 1)) for i in range(3)]
+    shape = job_shape(probes, 8)
+    assert (shape.prompts, shape.shared, shape.outputs, shape.width, shape.copies) == (
+        (60, 61, 62), 50, (0, 1, 2), 8, 0,
+    )  # fmt: skip
+    probes[1].num_forks = 4
+    assert job_shape(probes, 8).copies == 4
+    assert job_shape(probes[:1], 8).shared == 0
+    assert job_shape([Probe("long", [1], numbers(5000, 1))], 8).outputs == (EXPECTED_ANSWER_TOKENS,)
+
+
+def test_a_long_queue_is_judged_by_its_beginning():
+    """Thousands of waiting requests are not all compared for each choice."""
+    assert len(job_shape([Probe(f"p{i}", [5, 6], []) for i in range(1000)], 16).prompts) == 256
+
+
+@pytest.mark.parametrize("unified", [True, False])
+def test_less_memory_is_q8_0_in_the_same_layout(planner, unified):
+    """Half the bytes with as little change as possible; nothing is smaller than that."""
+    plan = planner()
+    half = CacheSettings(unified=unified, kv_type="q8_0")
+    for kernel in ATTENTION_KERNELS:
+        if kernel[1] != "q8_0":
+            assert plan.smaller_settings(CacheSettings(unified, *kernel)) == half
+    assert plan.smaller_settings(half) is None
+
+
+@pytest.mark.parametrize("options", [{"kv_type": "f16"}, {"kv_type": "bf16"}, {"flash_attention": False}])
+def test_what_the_user_fixed_is_not_made_smaller(planner, options):
+    """Options hold, also where the memory does not."""
+    plan = planner(**options)
+    assert all(plan.smaller_settings(settings) is None for settings in plan.allowed_settings)
+
+
+# ---- why -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_reason_tells_measured_from_assumed_and_fixed(planner):
+    """One sentence: the settings, and whether they are fixed, measured, or only assumed and how to measure."""
+    plan, settings = planner(), CacheSettings(unified=False)
+    told = "KV cache: flash attention, f16 cache, a buffer for each sequence"
+    assert plan.explain(settings) == f"{told} (assumed, not measured on this machine yet: llm models tune)"
+    plan.profile = MEASURED
+    assert plan.explain(settings) == f"{told} (the fastest for this job by what was measured on this machine)"
+    for fixed in (planner("mamba"), planner(deterministic=True), planner(kv_type="q8_0", kv_unified=True)):
+        assert fixed.explain(fixed.allowed_settings[0]).endswith(
+            "(the only settings that the model and the options allow)"
+        )
+
+
+# ---- through the slots -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def planned(models):
+    """Return a function that makes a scheduler whose settings a planner chooses by a profile."""
+    made = []
+
+    def make(name, profile, **options):
+        bench = Bench(models(name))
+        plan = Planner(models(name), EngineOptions(**options), 1)
+        plan.profile = profile
+        bench.slots._planner = plan
+        made.append(bench)
+        return bench
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def probes(count, length, salt=0, answer=4):
+    return [Probe(f"p{i}", numbers(length + i, salt + i), numbers(answer, i)) for i in range(count)]
+
+
+@pytest.mark.parametrize("name", ["chatml", "gemma3", "qwen3moe-all"])
+def test_each_job_gets_its_settings(planned, bench, name):
+    """Many at once, one alone and many again are evaluated in the settings that suit each, and all are right."""
+    batch, prompt = best(batch=0.1), best(prompt=0.1, kernel=(False, "f16"))
+    both = CostProfile({**batch.kernels, (False, "f16"): prompt.kernels[False, "f16"]}, copy=0.0)
+    apart, alone = CacheSettings(unified=False), CacheSettings(flash_attention=False)
+    scheduler = planned(name, both)
+    jobs = ((probes(16, 10, answer=30), apart), (probes(1, 300), alone), (probes(16, 12, 7, answer=30), apart))
+    for job, settings in jobs:
+        scheduler.run(*job)
+        assert scheduler.slots.settings == settings
+        assert scheduler.slots.context.config.settings == scheduler.slots.settings
+        for probe in (job[0], job[-1]):
+            fresh = Probe("fresh", probe.tokens[: probe.prompt_length], probe.tokens[probe.prompt_length :])
+            bench(name).run(fresh)
+            close(probe.rows, fresh.rows)
+
+
+def test_the_kernel_does_not_change_while_something_runs(planned):
+    """Who joins a running job is evaluated by its kernel; the next job has its own."""
+    scheduler = planned("chatml", best())
+    first = Probe("first", numbers(50, 1), numbers(30, 1))
+    scheduler.add(first)
+    scheduler.step()
+    scheduler.slots._planner.profile = best(prompt=0.1, batch=0.1, kernel=(False, "f16"))
+    scheduler.add(*probes(15, 30))
+    while not first.ended:
+        assert scheduler.slots.settings.flash_attention
+        scheduler.step()
+    scheduler.run()
+    scheduler.run(*probes(16, 60, 9))
+    assert not scheduler.slots.settings.flash_attention
+
+
+def test_a_beginning_that_is_worth_more_keeps_the_settings(planned):
+    """A prompt most of which is in the memory is not evaluated again for the sake of other settings."""
+    scheduler = planned("chatml", best(batch=0.1))
+    jobs = probes(16, 30)
+    scheduler.run(*jobs)
+    (kept, *_) = scheduler.slots._id_pool.cached.values()
+    scheduler.slots._planner.profile = best(prompt=0.1, kernel=(False, "f16"))
+    again = Probe("again", kept.tokens + numbers(5, 3), numbers(3, 3))
+    scheduler.run(again)
+    assert again.num_cached_tokens >= 30 and scheduler.slots.settings == CacheSettings(unified=False)
+    scheduler.run(Probe("other", numbers(300, 50), numbers(3, 3)))
+    assert scheduler.slots.settings == CacheSettings(flash_attention=False)
+
+
+def test_a_planner_changes_no_exact_answer(planned, bench):
+    """In the deterministic mode the same bits come out with a planner and without."""
+    scheduler = planned("chatml", MEASURED, deterministic=True)
+    scheduler.slots.deterministic = True
+    jobs, alone = probes(5, 40), probes(5, 40)
+    scheduler.run(*jobs)
+    for probe in alone:
+        bench("chatml", unified=False, kv_type="q8_0").run(probe)
+    for a, b in zip(jobs, alone, strict=True):
+        equal(a.rows, b.rows)
+
+
+def test_memory_that_holds_no_cache_of_the_type_asked_for_is_out_of_memory(planned, models, monkeypatch):
+    """Where the user fixed f16, nothing else is tried."""
+    room = int(600 * models("chatml").header.kv_bytes_per_token("f16", "f16"))
+    monkeypatch.setattr("llmcli.engine.llama.hardware.available_memory", lambda: room)
+    scheduler = planned("chatml", MEASURED, kv_type="f16")
+    large, small = Probe("large", numbers(900, 1), []), Probe("small", numbers(90, 1), [])
+    scheduler.run(large, small)
+    (ended,) = [event for event in large.sink.events if isinstance(event, Finished)]
+    assert isinstance(ended.error, OutOfMemory) and small.rows
+    assert scheduler.slots.settings.kv_type == "f16"
+
+
+# ---- through the engine ----------------------------------------------------------------------------------------------
+
+
+def test_work_is_unknown_before_any(tiny):
+    """Of an engine that did nothing yet, threads and width are None; what is chosen is told all the same."""
+    with engine_of(tiny("chatml"), threads=1) as engine:
+        engine.info()
+        work = engine.stats()
+    assert (work.decode_threads, work.prompt_threads, work.width) == (None, None, None)
+    assert work.choices[0] == "threads: 1 (as it was set)" and work.choices[1].startswith("KV cache: ")
+
+
+@pytest.mark.parametrize("name", ["chatml", "mamba"])
+def test_work_is_known_after_a_job(tiny, name):
+    """Threads for prompts and single tokens, how many ran at once, the peak of memory, and two sentences."""
+    with engine_of(tiny(name), threads=1) as engine:
+        answer(engine, *[req(f"r{i}", f"{i} hello", max_tokens=150, ignore_eos=True) for i in range(5)])
+        work = engine.stats()
+    assert (work.decode_threads, work.prompt_threads, work.width) == (1, 1, 5)
+    assert work.peak_memory > 1 << 20 and len(work.choices) == 2
+
+
+def test_work_tells_the_settings_in_use(tiny, tmp_path, models):
+    """What the last job was evaluated with, and that it was measured."""
+    batch = best(batch=1e-9)
+    standin.save_profile(
+        batch, standin.profile_path(tmp_path, AttentionGeometry.from_header(models("chatml").header), 1)
+    )
+    with engine_of(tiny("chatml"), threads=1, cache=tmp_path) as engine:
+        answer(engine, *[req(f"r{i}", f"{i} hello", max_tokens=30, ignore_eos=True) for i in range(8)])
+        assert only_lane(engine).scheduler.kv_cache.settings == CacheSettings(unified=False)
+        choice = engine.stats().choices[1]
+    assert choice == engine._planner.explain(CacheSettings(unified=False)) and "measured on this machine" in choice
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Return a list of the measurements that would have been started."""
+    found = []
+    monkeypatch.setattr(standin, "start_in_background", lambda *arguments: found.append(arguments))
+    return found
+
+
+def lived(path, **options):
+    """Let an engine answer a request and end."""
+    with engine_of(path, threads=1, **{"tune": True, **options}) as engine:
+        answer(engine, req("a", max_tokens=2))
+
+
+def test_the_first_work_is_followed_by_a_measurement(tiny, tmp_path, started):
+    """Once, at the end, for the geometry and the threads of that model."""
+    with engine_of(tiny("chatml"), threads=1, tune=True, cache=tmp_path) as engine:
+        for number in range(3):
+            answer(engine, req(f"r{number}", max_tokens=2))
+        assert not started
+    assert started == [(tmp_path, AttentionGeometry(2, 1, 32, 2), 1)]
+
+
+def test_a_model_that_was_measured_is_not_measured_again(tiny, tmp_path, models, started):
+    """A profile is enough; one for other threads is not."""
+    geometry = AttentionGeometry.from_header(models("chatml").header)
+    standin.save_profile(MEASURED, standin.profile_path(tmp_path, geometry, 2))
+    lived(tiny("chatml"), cache=tmp_path)
+    assert len(started) == 1
+    standin.save_profile(MEASURED, standin.profile_path(tmp_path, geometry, 1))
+    lived(tiny("chatml"), cache=tmp_path)
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("chatml", {"tune": False}),
+        ("chatml", {"cache": None}),
+        ("chatml", {"deterministic": True}),
+        ("chatml", {"kv_type": "f16", "flash_attention": True, "kv_unified": True}),
+        ("mamba", {}),
+        ("lfm2", {}),
+    ],
+)
+def test_where_nothing_is_to_be_had_nothing_is_measured(tiny, tmp_path, started, name, options):
+    """The user said no, there is no place for a profile, or there is no choice."""
+    lived(tiny(name), **{"cache": tmp_path, **options})
+    assert not started
+
+
+def test_without_work_nothing_is_measured(tiny, tmp_path, started):
+    """A command that only counted tokens, and one whose model could not be loaded, start nothing."""
+    with engine_of(tiny("chatml"), threads=1, tune=True, cache=tmp_path) as engine:
+        engine.count([req("a")])
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(tiny("chatml").read_bytes().replace(b"blk.1.attn_q.weight", b"blk.1.attn_x.weight"))
+    engine = Engine(broken, "broken", "id", EngineOptions(tune=True, cache=tmp_path), lambda: None)
+    with pytest.raises(BadModelFile):
+        engine.info()
+    engine.close()
+    assert not started

@@ -1,0 +1,93 @@
+"""Fixtures that run ``llm``: in this process on a scripted backend, or as a real process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import scripted
+from terminal import ROOT, Terminal
+
+from llmcli.backends import local
+from llmcli.cli import main
+from llmcli.cli.console.environment import Environment
+from llmcli.types import EngineOptions
+
+
+@dataclass
+class Run:
+    """What a run left behind; ``backend`` is the scripted one, None when none was built."""
+
+    code: int
+    out: str
+    err: str
+    backend: scripted.ScriptedBackend | None = None
+
+
+@dataclass
+class Runner:
+    """Runs ``main`` in this process on a scripted backend; ``options`` are those that the last one was built with."""
+
+    model: Path
+    directory: Path
+    monkeypatch: pytest.MonkeyPatch
+    backends: list[scripted.ScriptedBackend] = field(default_factory=list)
+    options: EngineOptions | None = None
+
+    def __call__(
+        self, *argv: str, stdin: bytes = b"", answer=scripted.last_message, env=None, out=None, err=None, **scripting
+    ):
+        """Return what ``llm ARGV`` does; ``out`` and ``err`` are descriptors to use instead of files."""
+        self.backends.clear()
+
+        def build(_path, *, name, model_id, options, interrupt, on_loading):
+            backend = scripted.ScriptedBackend(answer, model=name, interrupt=interrupt, **scripting)
+            self.backends.append(backend)
+            self.options = options
+            return backend
+
+        self.monkeypatch.setattr(local, "open_local_backend", build)
+        environ = {**os.environ, "LLMCLI_MODEL": str(self.model), "TERM": "xterm-256color", **(env or {})}
+        paths = [self.directory / name for name in ("stdin", "stdout", "stderr")]
+        paths[0].write_bytes(stdin)
+        with paths[0].open("rb") as source, paths[1].open("wb") as shown, paths[2].open("wb") as said:
+            environment = Environment(
+                source.fileno(),
+                shown.fileno() if out is None else out,
+                said.fileno() if err is None else err,
+                {name: value for name, value in environ.items() if value is not None},
+            )
+            code = main.main(list(argv), environment)
+        texts = [path.read_bytes().decode() for path in paths[1:]]
+        return Run(code, *texts, self.backends[0] if self.backends else None)
+
+
+@pytest.fixture
+def llm(tiny, tmp_path, monkeypatch):
+    """Run ``main`` on a scripted backend."""
+    directory = tmp_path / "io"
+    directory.mkdir()
+    return Runner(tiny("llama"), directory, monkeypatch)
+
+
+@pytest.fixture
+def terminal():
+    """Make pseudo-terminals."""
+    return Terminal
+
+
+@pytest.fixture
+def process(tiny, tried, tmp_path):
+    """Run a real ``llm`` process on a tiny model of random weights; keyword arguments are those of Popen."""
+    tried(tiny("llama"))
+
+    def start(*argv: str, env=None, **how) -> subprocess.Popen[bytes]:
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), "LLMCLI_MODEL": str(tiny("llama")), **(env or {})}
+        how = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
+        return subprocess.Popen([sys.executable, "-m", "llmcli", *argv], env=environ, cwd=tmp_path, **how)
+
+    return start

@@ -1,0 +1,160 @@
+"""Six hundred model files with something wrong in the header: a clear error or an answer, never a crash or a hang."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from mutations import KINDS, mutated
+
+from llmcli.errors import BadModelFile
+from llmcli.models.gguf import header_checks
+from llmcli.models.gguf.header import parse_header
+from llmcli.models.memory_estimate import MachineResources, estimate_memory, planned_context
+
+ROOT = Path(__file__).parents[3]
+COUNT = 600
+MODELS = ("llama", "chatml", "gemma3", "qwen3moe", "mamba", "lfm2", "falcon-h1", "qwen35")
+
+# A process that loads one mutated file after the other as the engine does, and says which it begins with and how it ends.
+TRIALS = """
+import resource, signal, sys
+from pathlib import Path
+from llmcli.engine.llama import load_check
+from llmcli.errors import LlmError
+from mutations import mutated
+
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+path = Path(sys.argv[1])
+for argument in sys.argv[2:]:
+    seed, good = argument.split(":", 1)
+    path.write_bytes(mutated(Path(good).read_bytes(), int(seed))[1])
+    print(seed, end=" ", flush=True)
+    signal.alarm(20)  # for a file that takes milliseconds
+    try:
+        load_check.smoke_test(path, 0)
+    except (LlmError, MemoryError) as error:
+        print(type(error).__name__, flush=True)
+    else:
+        print("answers", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def good(tiny):
+    """Return a function from a seed to the good file that it mutates."""
+    return lambda seed: tiny(MODELS[seed // len(KINDS) % len(MODELS)])
+
+
+@pytest.fixture(scope="module")
+def make(good):
+    """Return a function from a seed to what was done and the mutated file's content."""
+    content = functools.cache(lambda path: path.read_bytes())
+    return lambda seed: mutated(content(good(seed)), seed)
+
+
+@pytest.fixture(scope="module")
+def accepted(make):
+    """Return the seeds of the files that the reader and its checks let through to native code."""
+    seeds = []
+    for seed in range(COUNT):
+        what, content = make(seed)
+        try:
+            header_checks.check_header(parse_header(io.BytesIO(content), len(content), what), what)
+        except BadModelFile:
+            continue
+        seeds.append(seed)
+    return seeds
+
+
+def trials(path: Path, seeds: list[int], good) -> dict[int, str]:
+    """Return what became of each file in native code: an error's name, "answers", or the signal that ended the process."""
+    outcomes: dict[int, str] = {}
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "GGML_NO_BACKTRACE": "1"}
+    while left := [seed for seed in seeds if seed not in outcomes]:
+        command = [sys.executable, "-c", TRIALS, str(path), *(f"{seed}:{good(seed)}" for seed in left)]
+        child = subprocess.run(command, env=environ, capture_output=True, check=False, text=True)
+        lines = [line.split() for line in child.stdout.splitlines()]
+        outcomes |= {int(line[0]): line[1] for line in lines if len(line) > 1}
+        if child.returncode:
+            assert child.returncode < 0 and len(lines[-1]) == 1, child.stderr[-2000:]
+            outcomes[int(lines[-1][0])] = str(-child.returncode)
+    return outcomes
+
+
+def test_the_reader_stops_most_of_them(accepted):
+    """Every file gives a header or an error with words, and most of the bad ones go no further."""
+    assert 100 < len(accepted) < COUNT / 2
+
+
+def test_facts_can_be_told(make):
+    """Whatever a header says, it can be listed and judged: a number, a text or nothing, and no other error."""
+    for seed in range(COUNT):
+        what, content = make(seed)
+        with contextlib.suppress(BadModelFile):
+            header = parse_header(io.BytesIO(content), len(content), what)
+            fit = estimate_memory(
+                header, header.size, planned_context(header, None), MachineResources(1 << 30, memory_bandwidth=1e9)
+            )
+            assert fit.needed_bytes >= 0 and fit.fits in {True, False, None}
+            texts = [header.architecture, header.name, header.licence, header.quantization, header.chat_template]
+            assert all(isinstance(text, str | None) for text in texts)
+            assert all(isinstance(number, int | None) for number in [header.context_length, header.vocabulary_size])
+
+
+def ask(path: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Return what ``llm ask`` does with a model file."""
+    command = [sys.executable, "-m", "llmcli", "ask", "hi", "-m", str(path)]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+    return subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True)
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory, accepted, good):
+    """Return what becomes of each accepted file in native code."""
+    return trials(tmp_path_factory.mktemp("mutated") / "m.gguf", accepted, good)
+
+
+def test_native_code_answers_or_refuses(accepted, outcomes):
+    """What the reader lets through is refused by llama.cpp or answers; a few end a process, and none hangs."""
+    counts = Counter(outcomes.values())
+    assert len(outcomes) == len(accepted)
+    assert counts["answers"] > 50 and counts["BadModelFile"] > 50
+    ended = {outcome for outcome in counts if outcome.isdecimal()}
+    assert str(int(signal.SIGALRM)) not in ended and sum(counts[outcome] for outcome in ended) < 20
+
+
+@pytest.fixture(scope="module")
+def fatal(outcomes):
+    """Return the files that end a process that loads them."""
+    return [seed for seed, outcome in outcomes.items() if outcome.isdecimal()]
+
+
+def test_what_ends_a_process_is_an_error(tmp_path, fatal, make):
+    """The process that it ends is not the command's: this one says that the file is bad, and why, with 65."""
+    path = tmp_path / "m.gguf"
+    assert fatal
+    for seed in fatal[:3]:
+        path.write_bytes(make(seed)[1])
+        done = ask(path)
+        assert (done.returncode, done.stdout) == (65, ""), done.stderr
+        assert done.stderr.startswith(f"llm: {path} is not a usable model file: llama.cpp cannot run it: ")
+
+
+def test_what_ends_a_process_starts_no_worker(tmp_path, fatal, make):
+    """Where a worker would load the file, it is tried out before one is started."""
+    path = tmp_path / "m.gguf"
+    path.write_bytes(make(fatal[0])[1])
+    with tempfile.TemporaryDirectory(prefix="llm", dir="/tmp") as runtime:  # a path short enough for sockets
+        done = ask(path, LLMCLI_WORKER="on", LLMCLI_RUNTIME_DIR=runtime)
+        assert list(Path(runtime).glob("*.sock")) == []
+    assert (done.returncode, done.stdout) == (65, ""), done.stderr

@@ -1,0 +1,138 @@
+"""Pulling what fits: nothing that cannot run here is downloaded unless somebody forces it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from fake_hub import REPO
+
+from llmcli.errors import BadModelFile, ModelTooLarge
+from llmcli.models.footprint import PROCESS_BYTES
+from llmcli.models.hub.variants import VariantList
+from llmcli.models.library.model_library import ModelFile
+from llmcli.models.memory_estimate import FitPolicy, MachineResources
+
+MB = 10**6
+LISTED = {
+    "about": "for tests",
+    "repo": REPO,
+    "quantizations": ["Q8_0", "Q4_0"],
+    "licence": "mit",
+    "languages": "none",
+    "tasks": ["chat"],
+    "memory": 1,
+}
+
+
+def wish(memory, *, force=False, context=64):
+    return FitPolicy(lambda: MachineResources(memory), context, force=force)
+
+
+@pytest.fixture
+def pull(hub, library, tiny, interrupt):
+    """Return a function from a name and a wish to the offers that were said and the model."""
+    larger = tiny("chatml").read_bytes() + bytes(200_000)
+    hub.repos[REPO] = {"tiny.Q4_0.gguf": tiny("llama").read_bytes(), "tiny.Q8_0.gguf": larger}
+
+    def pulled(name, fit_policy):
+        events = list(library.pull(name, interrupt, fit_policy=fit_policy))
+        model = events[-1]
+        assert isinstance(model, ModelFile) and model.path.is_file()
+        return [event for event in events if isinstance(event, VariantList)], model
+
+    return pulled
+
+
+@pytest.fixture
+def pretended(hub):
+    """Let the smaller quantization be real, and the larger one pretend to be too large."""
+    hub.sizes[REPO, "tiny.Q8_0.gguf"] = 500 * MB
+    return hub
+
+
+def downloads(hub):
+    """Return the requests for whole files."""
+    return [asked for asked in hub.asked if asked.server == "storage"][len(hub.headers_asked()) :]
+
+
+def test_of_a_repository_the_best_that_fits_is_pulled(pull, pretended):
+    """The offers are said before, one header is read and one file fetched."""
+    ((offers,), model) = pull(REPO, wish(100 * MB))
+    assert model.name == f"{REPO}:Q4_0" and offers.selected.name == model.name
+    assert len(pretended.headers_asked()) == len(downloads(pretended)) == 1
+
+
+def test_a_catalogue_entry_has_its_own_order(pull, pretended, catalogue):
+    """The first of its quantizations that fits."""
+    catalogue(json.dumps({"known": LISTED}))
+    ((offers,), model) = pull("known", wish(100 * MB))
+    assert (model.quantization, model.name) == ("Q4_0", "known")
+    assert [offer.quantization for offer in offers.variants] == ["Q8_0", "Q4_0"]
+
+
+@pytest.mark.parametrize("name", [REPO, f"{REPO}:Q4_0", f"{REPO}/tiny.Q4_0.gguf"])
+def test_what_does_not_fit_is_not_downloaded(pull, hub, name):
+    """71 before a byte of the weights came; with force it is pulled."""
+    with pytest.raises(ModelTooLarge):
+        pull(name, wish(1000))
+    assert downloads(hub) == []
+    assert pull(name, wish(1000, force=True))[1].quantization == "Q4_0"
+
+
+def test_a_long_context_may_not_fit(pull):
+    """The cache for it counts; the error says what context would."""
+    with pytest.raises(ModelTooLarge) as caught:
+        pull(REPO, wish(PROCESS_BYTES + 2 * MB, context=8000))
+    assert 0 < caught.value.max_context < 8000
+    assert pull(REPO, wish(PROCESS_BYTES + 2 * MB, context=caught.value.max_context))[1].quantization == "Q4_0"
+
+
+@pytest.mark.parametrize("attention", [{}, {"layers": 10, "kv_heads": 10, "head": 50}])
+def test_a_pinned_model_is_judged_without_a_header(pull, hub, tiny, catalogue, attention):
+    """By its size and what the catalogue documents; nothing is asked of the Hub before that."""
+    content = tiny("llama").read_bytes()
+    pin = {"file": "tiny.Q4_0.gguf", "revision": "c" * 40, "size": len(content)}
+    pin["sha256"] = hashlib.sha256(content).hexdigest()
+    entry = {**LISTED, "quantizations": ["Q4_0"], "pinned": pin, "context": 100, "attention": attention}
+    catalogue(json.dumps({"known": entry}))
+    with pytest.raises(ModelTooLarge) as caught:
+        pull("known", wish(1))
+    needed = caught.value.needed
+    assert needed >= len(content) + PROCESS_BYTES + (64 * 10 * 10 * 200 if attention else 0)
+    with pytest.raises(ModelTooLarge):
+        pull("known", wish(needed - 1))
+    assert hub.asked == []
+    ((offers,), model) = pull("known", wish(needed))
+    assert (offers.selected.name, offers.selected.estimate.needed_bytes, model.name) == ("known", needed, "known")
+
+
+def test_a_file_that_cannot_be_loaded_is_not_downloaded(pull, hub):
+    """Its header says so: 65."""
+    hub.repos[REPO] = {"tiny.Q4_0.gguf": b"GGUF".ljust(5000, b"\7")}
+    with pytest.raises(BadModelFile):
+        pull(REPO, wish(10**12))
+    assert downloads(hub) == []
+
+
+def test_a_server_without_ranges(pull, hub):
+    """It costs a second connection, no more."""
+    hub.ranges = False
+    assert pull(REPO, wish(100 * MB))[1].quantization == "Q4_0"
+
+
+def test_a_split_model_is_judged_as_a_whole(pull, hub, tiny):
+    """Each part would fit; together they do not."""
+    content = tiny("llama").read_bytes()
+    hub.repos[REPO] = {f"m.Q8_0-0000{n}-of-00002.gguf": content + bytes([n]) for n in (1, 2)}
+    with pytest.raises(ModelTooLarge) as caught:
+        pull(REPO, wish(2 * len(content)))
+    assert caught.value.weights == 2 * len(content) + 2
+
+
+def test_what_is_here_is_not_judged(pull, hub):
+    """It was fetched once; whether it can be loaded is asked when it is."""
+    pull(REPO, wish(100 * MB))
+    hub.asked.clear()
+    assert pull(REPO, wish(1))[0] == [] and hub.asked == []

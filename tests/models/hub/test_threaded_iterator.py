@@ -1,0 +1,70 @@
+"""Reading in a thread: items, errors and endings pass through, and the caller stays awake."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from llmcli.errors import Interrupted, TimedOut
+from llmcli.interrupt import Interrupt
+from llmcli.models.hub.threaded_iterator import FirstItemTimeout, iterate_in_thread, sleep_interruptibly
+
+
+def test_items(interrupt):
+    """All items come in order, more than fit the queue."""
+    assert list(iterate_in_thread(iter(range(100)), interrupt, 5)) == list(range(100))
+
+
+def test_error(interrupt):
+    """An error of the producer is raised after the items before it."""
+
+    def items():
+        yield 1
+        raise KeyError("x")
+
+    stream = iterate_in_thread(items(), interrupt, 5)
+    assert next(stream) == 1
+    with pytest.raises(KeyError):
+        next(stream)
+
+
+def test_silence():
+    """A first item that does not come in time is told apart."""
+    over = threading.Event()
+    with pytest.raises(FirstItemTimeout):
+        next(iterate_in_thread(iter(over.wait, None), Interrupt(), 0.05))
+    over.set()
+
+
+def test_signal():
+    """A signal is heard while nothing comes."""
+    over, interrupt = threading.Event(), Interrupt()
+    interrupt.set(signal.SIGINT)
+    with pytest.raises(Interrupted):
+        next(iterate_in_thread(iter(over.wait, None), interrupt, 60))
+    over.set()
+
+
+def test_closing_ends_the_thread(interrupt):
+    """A stream that nobody wants any more ends its thread."""
+    ended = threading.Event()
+
+    def items():
+        try:
+            while True:
+                yield 1
+        finally:
+            ended.set()
+
+    stream = iterate_in_thread(items(), interrupt, 5)
+    next(stream)
+    stream.close()
+    assert ended.wait(5)
+
+
+def test_pause_hears_the_deadline():
+    """A pause ends at the deadline of the command."""
+    with pytest.raises(TimedOut):
+        sleep_interruptibly(60, Interrupt(timeout=0.01))

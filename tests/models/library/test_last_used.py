@@ -1,0 +1,42 @@
+"""When a model was used last."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from llmcli.models.library.last_used import LastUsedTimes
+
+HASH = "a" * 64
+
+
+def test_never(tmp_path):
+    """Nothing is known before the first use, nor of what has no hash."""
+    used = LastUsedTimes(tmp_path / "used")
+    assert used.last_used_at(HASH) is None and used.last_used_at(None) is None and used.marker_files() == {}
+
+
+def test_each_use_counts(tmp_path):
+    """The time is that of the last use; other models have their own."""
+    used = LastUsedTimes(tmp_path / "used")
+    used.record_use(HASH)
+    os.utime(used.marker_files()[HASH], (1, 1))
+    assert used.last_used_at(HASH) == 1
+    used.record_use(HASH)
+    assert used.last_used_at(HASH) > 1 and used.last_used_at("b" * 64) is None
+    assert list(used.marker_files()) == [HASH]
+
+
+@pytest.mark.parametrize("sha256", [None, "", "../../x", "A" * 64, "a" * 63])
+def test_only_hashes_become_files(tmp_path, sha256):
+    """What is no hash touches no path."""
+    LastUsedTimes(tmp_path / "used").record_use(sha256)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_it_cannot_be_written(tmp_path):
+    """A use that cannot be remembered is no error."""
+    (tmp_path / "used").write_text("a file")
+    LastUsedTimes(tmp_path / "used").record_use(HASH)
+    assert LastUsedTimes(tmp_path / "used").last_used_at(HASH) is None

@@ -1,0 +1,176 @@
+"""Hashing again: changed bytes are found whatever the time says, and count until they are repaired."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+
+import pytest
+import split_models
+from fake_hub import REPO
+
+from llmcli.errors import BadModelFile, DamagedModel, MissingError
+from llmcli.models.library.model_library import ModelFile
+from llmcli.types import Progress
+
+
+@pytest.fixture
+def content(tiny):
+    return tiny("llama").read_bytes()
+
+
+@pytest.fixture
+def pulled(hub, library, interrupt, content):
+    """Return a model that was pulled."""
+    hub.repos[REPO] = {"tiny.Q8_0.gguf": content}
+    return pull(library, REPO, interrupt)
+
+
+@pytest.fixture
+def local(tmp_path, content):
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(content)
+    return path
+
+
+def pull(library, name, interrupt) -> ModelFile:
+    *_, model = library.pull(name, interrupt)
+    return model
+
+
+def verify(library, name, interrupt) -> ModelFile:
+    *events, model = library.verify(library.find(name), interrupt)
+    assert events and all(isinstance(event, Progress) for event in events)
+    return model
+
+
+def rot(path: Path) -> None:
+    """Flip a bit and leave size and time as they were."""
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.seek(status.st_size // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_a_good_model(pulled, make_library, interrupt):
+    """All bytes are read, and the model is as it was."""
+    *events, model = make_library().verify(pulled, interrupt)
+    assert events[-1] == Progress(pulled.size, pulled.size, "bytes", pulled.name)
+    assert (model.path, model.verified, model.sha256) == (pulled.path, True, pulled.sha256)
+
+
+def test_a_flipped_bit(pulled, make_library, interrupt):
+    """Size and time are those that were checked; hashing again finds it (76), and it is not run any more."""
+    rot(pulled.path.resolve())
+    assert make_library().ensure_verified(REPO, interrupt).verified
+    with pytest.raises(DamagedModel) as caught:
+        verify(make_library(), REPO, interrupt)
+    assert (caught.value.exit_code, caught.value.subject, caught.value.repair) == (76, f"{REPO}:Q8_0", "")
+    assert make_library().find(REPO).damaged
+    with pytest.raises(DamagedModel):
+        make_library().ensure_verified(REPO, interrupt)
+
+
+def test_pull_repairs_what_was_found(pulled, make_library, interrupt, content):
+    """Fetched again, it is verified and run again."""
+    rot(pulled.path.resolve())
+    with pytest.raises(DamagedModel):
+        verify(make_library(), REPO, interrupt)
+    assert pull(make_library(), REPO, interrupt).verified
+    assert make_library().ensure_verified(REPO, interrupt).path.read_bytes() == content
+    assert verify(make_library(), REPO, interrupt).verified
+
+
+def test_repairing_disturbs_nobody(pulled, make_library, interrupt, content):
+    """A process that has the damaged file mapped keeps its bytes: files are replaced by renaming only."""
+    blob = pulled.path.resolve()
+    rot(blob)
+    damaged = blob.read_bytes()
+    with blob.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+        with pytest.raises(DamagedModel):
+            verify(make_library(), REPO, interrupt)
+        pull(make_library(), REPO, interrupt)
+        assert mapped[:] == damaged and os.fstat(file.fileno()).st_nlink == 0
+    assert blob.read_bytes() == content
+
+
+def test_the_right_bytes_heal(pulled, make_library, interrupt, content):
+    """A file that somebody restored, with its old time, is good again."""
+    blob = pulled.path.resolve()
+    status = blob.stat()
+    rot(blob)
+    with pytest.raises(DamagedModel):
+        verify(make_library(), REPO, interrupt)
+    blob.write_bytes(content)
+    os.utime(blob, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert make_library().ensure_verified(REPO, interrupt).verified
+
+
+def test_every_part_is_hashed(hub, library, make_library, interrupt, content):
+    """A flipped bit in the second part of a split model is found, too."""
+    hub.repos[REPO] = split_models.split(content, "t-Q8_0")
+    model = pull(library, REPO, interrupt)
+    assert verify(make_library(), REPO, interrupt).verified
+    rot(model.parts[1].resolve())
+    with pytest.raises(DamagedModel):
+        verify(make_library(), REPO, interrupt)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_file_that_nobody_announced(library, make_library, interrupt, local, later):
+    """It has to be as it was when it was pulled, whatever its time says; pulling it again takes it as it is."""
+    pull(library, str(local), interrupt)
+    assert verify(make_library(), "mine", interrupt).verified
+    rot(local)
+    if later:
+        os.utime(local, (1, 1))
+    with pytest.raises(DamagedModel) as caught:
+        verify(make_library(), "mine", interrupt)
+    assert caught.value.repair == f"llm models pull {local}"
+    for name in ("mine", str(local)):
+        with pytest.raises(DamagedModel):
+            make_library().ensure_verified(name, interrupt)
+    assert [model.damaged for model in make_library().list()] == [True]
+    assert pull(make_library(), str(local), interrupt).name == "mine"
+    assert (
+        make_library().ensure_verified("mine", interrupt).verified
+        and verify(make_library(), "mine", interrupt).verified
+    )
+
+
+def test_a_file_that_was_replaced(library, make_library, interrupt, local, tiny):
+    """Another model at the same path is another model under every name of it: nothing old is remembered of it."""
+    pull(library, str(local), interrupt)
+    make_library().ensure_verified("mine", interrupt)
+    local.write_bytes(tiny("chatml").read_bytes())
+    os.utime(local, (1, 1))
+    fresh = make_library().ensure_verified(str(local), interrupt)
+    assert make_library().ensure_verified("mine", interrupt).sha256 == fresh.sha256
+
+
+def test_a_file_that_is_new(library, make_library, interrupt, local):
+    """What was never hashed has nothing to be compared with, but is compared from then on."""
+    assert verify(library, str(local), interrupt).verified
+    rot(local)
+    with pytest.raises(DamagedModel):
+        verify(make_library(), str(local), interrupt)
+
+
+def test_a_file_of_the_cache_by_its_path(pulled, make_library, interrupt):
+    """Its name in the cache announces its hash; by its path it is bad input, since pulling a path fetches nothing."""
+    rot(pulled.path.resolve())
+    with pytest.raises(BadModelFile, match="damaged"):
+        verify(make_library(), str(pulled.path), interrupt)
+
+
+def test_a_file_that_is_gone(library, make_library, interrupt, local):
+    """What was imported and is not there any more is 66."""
+    pull(library, str(local), interrupt)
+    local.unlink()
+    (model,) = make_library().list()
+    with pytest.raises(MissingError):
+        list(make_library().verify(model, interrupt))

@@ -1,0 +1,155 @@
+"""What requests tell of themselves becomes what their job tells."""
+
+from __future__ import annotations
+
+import pytest
+from scripted import Reply, ScriptedBackend, last_message
+from tasks.helpers import of
+
+from llmcli.documents.file_reader import Document
+from llmcli.documents.records import Record
+from llmcli.tasks.ask import ask
+from llmcli.tasks.chat import Conversation
+from llmcli.tasks.execution.step_progress import StepProgress
+from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.generate import generate
+from llmcli.tasks.sentiment import sentiment
+from llmcli.tasks.summarize import MERGE_STEP, summarize
+from llmcli.tasks.translate import translate
+from llmcli.tasks.translation.languages import parse_language
+from llmcli.tasks.translation.per_file.target_file import TranslationJob
+from llmcli.tasks.translation.translator import Translator
+from llmcli.types import Delta, Phase, Progress, RequestProgress, Result
+
+SEEN = GenerationOptions(progress=True)
+LONG = "".join(f"Paragraph {number} says a few words about it.\n\n" for number in range(60))
+
+
+def gist(request):
+    """Answer with the first three words."""
+    return " ".join(last_message(request).split()[:3])
+
+
+def steps(events):
+    """Return the progress that is about a step."""
+    return [event for event in of(Progress, events) if event.phase is not None]
+
+
+def queued(name, ahead, total=100):
+    return RequestProgress(name, Phase.QUEUED, 0, total, ahead)
+
+
+def reading(name, done, total=100):
+    return RequestProgress(name, Phase.READING, done, total)
+
+
+def writing(name, done):
+    return RequestProgress(name, Phase.WRITING, done)
+
+
+@pytest.mark.parametrize("verb", ["ask", "chat", "generate"])
+def test_one_answer_tells_its_place_its_prompt_and_its_length(prompts, verb):
+    """Of a job of one request: how many go before it, tokens read of how many, tokens written."""
+    backend = ScriptedBackend(lambda _: "one two")
+    question = "a question of some words"
+    events = {
+        "ask": lambda: ask(backend, prompts, question, [], SEEN),
+        "chat": lambda: Conversation(backend, prompts, SEEN).send(question),
+        "generate": lambda: generate(backend, prompts, "poem", {"topic": question}, None, SEEN),
+    }[verb]()
+    found = steps(events)
+    assert found[0] == Progress(0, None, "requests", "", Phase.QUEUED)
+    read = [event for event in found if event.phase is Phase.READING]
+    (length,) = backend.count(backend.requests)[0]
+    assert [event.done for event in read] == sorted({event.done for event in read}) and read[-1].done == length
+    assert {(event.total, event.unit) for event in read} == {(length, "tokens")}
+    assert [event.done for event in found if event.phase is Phase.WRITING] == [1, 2]
+
+
+def test_nothing_is_told_that_nobody_sees(prompts):
+    """Without ``Options.progress`` the requests do not ask, and nothing comes."""
+    backend = ScriptedBackend(gist, context=300)
+    events = list(summarize(backend, prompts, [Document("d", LONG)], GenerationOptions()))
+    assert steps(events) == [] and not any(request.progress for request in backend.requests)
+
+
+def test_reasoning_is_told_from_writing(prompts):
+    """While a model thinks nothing of the answer is written."""
+    backend = ScriptedBackend(lambda _: Reply("yes", reasoning="well then"))
+    events = list(ask(backend, prompts, "Q", [], GenerationOptions(progress=True, reasoning=True)))
+    assert [event.reasoning for event in of(Delta, events)] == [True, True, False]
+    assert steps(events)[-1].phase is Phase.WRITING
+
+
+def test_the_parts_of_a_summary_are_read_together(prompts):
+    """The tokens of all parts are one count, which only grows; then those of the merging are."""
+    backend = ScriptedBackend(gist, context=300)
+    found = steps(summarize(backend, prompts, [Document("d", LONG)], SEEN))
+    first = [event for event in found if event.phase is Phase.READING and not event.label]
+    parts = [request for request in backend.requests if request.id.startswith("0.0.")]
+    assert len(parts) > 1
+    assert first[-1].total == sum(backend.count(parts)[0])
+    assert [event.done for event in first] == sorted(event.done for event in first)
+    labels = [event.label for event in found]
+    assert labels == sorted(labels) and set(labels) == {"", MERGE_STEP}
+
+
+def test_a_step_waits_while_all_of_it_does():
+    """The position in the queue is that of the first request."""
+    step = StepProgress("")
+    step.update(queued("a", 4))
+    step.update(queued("b", 5))
+    assert step.current == Progress(4, None, "requests", "", Phase.QUEUED)
+    step.update(reading("a", 10))
+    assert step.current == Progress(10, 200, "tokens", "", Phase.READING)
+
+
+def test_a_step_is_writing_when_all_is_read():
+    """Requests that ended without a word, from a cache or by an error, count as read."""
+    step = StepProgress("merging")
+    for event in (queued("a", 0), queued("b", 1), queued("c", 2), reading("a", 60), writing("b", 7)):
+        step.update(event)
+    assert step.current == Progress(160, 300, "tokens", "merging", Phase.READING)
+    step.mark_finished("c")
+    step.update(writing("a", 2))
+    assert step.current == Progress(9, None, "tokens", "merging", Phase.WRITING)
+
+
+def test_a_request_that_is_put_back_loses_nothing_it_told():
+    """One that gave way to an interactive one was read up to there; it is read again only if it says so."""
+    step = StepProgress("")
+    for event in (queued("a", 0), reading("a", 60), queued("a", 2)):
+        step.update(event)
+    assert step.current.done == 60
+
+
+def labels(request):
+    return dict.fromkeys(request.candidates, -1.0)
+
+
+def test_the_first_record_tells_how_far_it_is(prompts):
+    """Until the first answer is there; then records are counted, of how many where that is known."""
+    records = [Record(index, "some words", index + 1) for index in range(30)]
+    backend = ScriptedBackend(labels)
+    events = list(sentiment(backend, prompts, records, SEEN))
+    assert [request.progress for request in backend.requests] == [True] + [False] * 29
+    kinds = [type(event) for event in events]
+    assert all(event.phase for event in events[: kinds.index(Result)])
+    assert [event for event in of(Progress, events) if event.phase is None] == [
+        Progress(done, 30, "records") for done in range(1, 31)
+    ]
+    endless = of(Progress, sentiment(ScriptedBackend(labels), prompts, iter(records), SEEN))
+    assert endless[-1] == Progress(30, None, "records")
+
+
+def test_a_long_translation_asks_of_its_first_segments_only(prompts):
+    """Thousands of requests are not told about, since segments are counted."""
+    backend = ScriptedBackend(lambda request: last_message(request).upper())
+    translator = Translator(backend, prompts.get("translate"), SEEN, parse_language("fr"), model_id="m")
+    text = "".join(f"Line {chr(97 + number % 26) * (1 + number // 26)} of it.\n\n" for number in range(60))
+    events = list(translate([TranslationJob(Document("d", text), translator)]))
+    asked = [request.progress for request in backend.requests if request.id != "count"]
+    assert sum(asked) == 8 and all(asked[:8]) and len(asked) == 60
+    counted = [at for at, event in enumerate(events) if isinstance(event, Progress) and event.phase is None]
+    assert all(isinstance(event, Progress) and event.phase for event in events[counted[0] + 1 : counted[1] - 1])
+    assert not any(isinstance(event, Progress) and event.phase for event in events[counted[1] :])

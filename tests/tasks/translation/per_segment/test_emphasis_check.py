@@ -1,0 +1,135 @@
+"""Emphasis is checked as marks are: tried again, then reported; literal signs of other formats are none of it."""
+
+from __future__ import annotations
+
+import pytest
+from scripted import ScriptedBackend, last_message
+from tasks.helpers import result
+
+from llmcli.documents.file_reader import Document
+from llmcli.documents.formats.markup import markdown_format
+from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.translate import PROMPT, translate
+from llmcli.tasks.translation.languages import parse_language
+from llmcli.tasks.translation.per_file.target_file import TranslationJob
+from llmcli.tasks.translation.per_file.translation_report import TranslationReport
+from llmcli.tasks.translation.per_segment.answer_checks import find_lost_content
+from llmcli.tasks.translation.per_segment.emphasis_check import emphasis_problem, fix_delimiter_spacing
+from llmcli.tasks.translation.per_segment.masking import mask_spans
+from llmcli.tasks.translation.translator import Translator
+
+
+def marked(text):
+    """Return the text of a paragraph with its marks."""
+    (segment,) = markdown_format.split(text, "fr")
+    return mask_spans(segment.text, segment.protected)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "problem"),
+    [
+        ("A **big** red *house*", "Une *maison* rouge et **grande**", ""),
+        ("Some _words_ here", "Des *mots* ici", ""),
+        ("A **big** house", "Une grande maison", "**bold** is missing"),
+        ("A big house", "Une **grande** maison", "**bold** is not in the text"),
+        ("A **big** house", "Une *grande* maison", "**bold** is missing, *italic* is not in the text"),
+        ("An ~~old~~ house", "Une maison", "~~struck out~~ is missing"),
+        ("A **big** house", "Une **grande maison", "**bold** is missing, * has no other end"),
+        ("A **big** house", "Une ** grande ** maison", "**bold** is missing"),
+        ("A **big** house", "Une \\*\\*grande\\*\\* maison", "**bold** is missing"),
+        ("A house* here", "Une maison ici", ""),
+        ("A house here", "Une maison* ici", "* has no other end"),
+        ("5 * 3 is snake_case", "5*3 est snake_case", "* has no other end"),
+        ("5 * 3 is snake_case", "5 \u00d7 3 est snake_case", ""),
+        ("**Run `a*b` now**", "**Lancez [#1]**", ""),
+        ("**Run `a*b` now**", "Lancez [#1]", "**bold** is missing"),
+        ("r**`a`**", "r**[#1]**", ""),
+    ],
+)
+def test_count_and_kind_have_to_match(text, answer, problem):
+    """Wherever in the sentence, and with either sign; what is code or literal is no emphasis."""
+    source = marked(text)
+    assert emphasis_problem(source, source.text, answer) == problem
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [("**Un.", ""), ("Un.", "* is missing"), ("**Un.**", "**bold** is not in the text, * is missing")],
+)
+def test_sentences_keep_an_end_whose_other_is_in_the_next(answer, problem):
+    """A part of a text has to keep its half of what goes on in the next part."""
+    assert emphasis_problem(marked("**One. Two.**"), "**One.", answer) == problem
+
+
+def test_blanks_are_put_in_only_where_they_help():
+    """An answer whose emphasis is right, or stays wrong, is not touched."""
+    source = marked("Press **Save** now")
+    assert fix_delimiter_spacing(source, source.text, "\u6309**\u4fdd\u5b58**\u952e") == "\u6309**\u4fdd\u5b58**\u952e"
+    assert (
+        fix_delimiter_spacing(source, source.text, "\u6309**\u201c\u4fdd\u5b58\u201d**\u952e")
+        == "\u6309 **\u201c\u4fdd\u5b58\u201d** \u952e"
+    )
+    assert fix_delimiter_spacing(source, source.text, "\u6309_\u4fdd\u5b58_\u952e") == "\u6309_\u4fdd\u5b58_\u952e"
+
+
+def run(prompts, text, answer, *, name="doc.md"):
+    """Return the backend, the result and the rows of the report."""
+    backend, report = ScriptedBackend(answer), TranslationReport()
+    by = Translator(backend, prompts.get(PROMPT), GenerationOptions(), parse_language("fr"), model_id="m")
+    events = translate([TranslationJob(Document(name, text), by, parse_language("en"))], report=report)
+    return backend, result(events), report.outcomes[0]
+
+
+def test_lost_emphasis_is_tried_again(prompts):
+    """The second answer counts where it has it, and the report says what was wrong with the first."""
+    answers = iter(["Une grande maison", "Une **grande** maison"])
+    backend, answer, (row,) = run(prompts, "A **big** house\n", lambda _: next(answers))
+    assert (answer.text, answer.cut, len(backend.requests)) == ("Une **grande** maison\n", False, 2)
+    assert row.checks == ("the emphasis is not right: **bold** is missing",)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "problem"),
+    [
+        ("A **big** house", "Une grande maison", "**bold** is missing"),
+        ("A big house", "Une **grande** maison", "**bold** is not in the text"),
+    ],
+)
+def test_emphasis_that_stays_wrong_is_reported(prompts, text, answer, problem):
+    """The segment keeps its text, and the result is not whole."""
+    _, done, (row,) = run(prompts, text, lambda _: answer)
+    assert (done.text, done.cut, done.incomplete.unfinished) == (text, True, 1)
+    assert done.warnings == (f"line 1: left untranslated: the emphasis is not right: {problem}",)
+    assert row.status == "untranslated"
+
+
+def test_emphasis_over_sentences_is_whole_in_the_end(prompts):
+    """Sentences that are tried one by one keep what goes over them; where it does not fit together, none is taken."""
+    text = "**One house is old. Two houses are new.**"
+
+    def by_sentence(first, second):
+        def answer(request):
+            return {"**One house is old.": first, "Two houses are new.**": second}.get(last_message(request), "")
+
+        return answer
+
+    good = by_sentence("**Une maison.", "Deux maisons.**")
+    assert run(prompts, text, good)[1].text == "**Une maison. Deux maisons.**"
+    bad = by_sentence("**Une maison.", "Deux maisons")
+    assert run(prompts, text, bad)[1].text == text
+    torn = by_sentence("Une** maison.", "Deux maisons.**")  # each has its delimiter, and together they are none
+    assert run(prompts, text, torn)[1].text == text
+
+
+def test_signs_of_a_plain_text_are_literal(prompts):
+    """There is no emphasis to lose."""
+    _, answer, _ = run(prompts, "A **big** house_x\n", lambda _: "Une grande maison", name="doc.txt")
+    assert (answer.text, answer.cut) == ("Une grande maison\n", False)
+
+
+def test_a_remembered_translation_without_emphasis_is_none():
+    """What a memory holds for the same text in another format is asked for anew."""
+    (segment,) = markdown_format.split("A **big** `x` house", "fr")
+    assert find_lost_content(segment, "Une **grande** maison `x`") == []
+    assert find_lost_content(segment, "Une grande maison `x`") == ["**bold** is missing"]
+    assert find_lost_content(segment, "Une **grande** maison") == ["`x`"]

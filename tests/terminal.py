@@ -1,0 +1,54 @@
+"""Pseudo-terminals for tests: a screen that records what was painted, and what to expect of an ``llm`` on one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import termios
+import threading
+from pathlib import Path
+
+import pexpect
+import pyte
+
+ROOT = Path(__file__).parents[1]
+# as prompt_toolkit paints it, ending with the cursor shown; what was typed is painted too, and is no new prompt
+PROMPT = r"\[0m>(?:\x1b\[[0-9;?]*[A-Za-z]|[ \x08])*\x1b\[\?25h"
+
+
+class Terminal:
+    """A pseudo-terminal whose screen is kept by pyte; ``slave`` is what a program gets."""
+
+    def __init__(self, columns: int = 80, rows: int = 24) -> None:
+        self.master, self.slave = os.openpty()
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.raw = bytearray()
+        self._columns, self._rows = columns, rows
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self.master, 65536)
+            except OSError:
+                return
+            self.raw += data
+
+    def close(self) -> str:
+        """Close the program's end and return all lines that were ever on the screen, blank ones at the end aside."""
+        os.close(self.slave)
+        self._reader.join(5)
+        os.close(self.master)
+        screen = pyte.HistoryScreen(self._columns, self._rows, history=10_000, ratio=1.0)
+        pyte.ByteStream(screen).feed(bytes(self.raw))
+        past = ["".join(line[x].data for x in range(self._columns)) for line in screen.history.top]
+        return "\n".join(line.rstrip() for line in [*past, *screen.display]).rstrip()
+
+
+def ended(child):
+    """Wait for the end and return the exit code, negative for a signal."""
+    child.expect(pexpect.EOF)
+    child.close()
+    return child.exitstatus if child.signalstatus is None else -child.signalstatus

@@ -1,0 +1,85 @@
+"""Frozen dataclasses that cost little: what users of the standard library's ones rely on holds for them."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+import weakref
+
+import pytest
+
+from llmcli.frozen_dataclass import frozen
+
+
+@frozen
+class Point:
+    """A value with all kinds of fields."""
+
+    x: int
+    y: int = 2
+    names: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """The sum."""
+        return self.x + self.y
+
+
+@frozen
+class Checked:
+    """A value that looks at itself."""
+
+    x: int
+
+    def __post_init__(self) -> None:
+        if self.x < 0:
+            raise ValueError("negative")
+
+
+def test_values_are_made_as_of_any_dataclass():
+    """By position, by name, with defaults and factories of their own."""
+    assert (Point(1).total, Point(1, 5).y, Point(x=3).x) == (3, 5, 3)
+    assert Point(1).names is not Point(1).names
+    assert Checked(1).x == 1
+    with pytest.raises(ValueError, match="negative"):
+        Checked(-1)
+
+
+@pytest.mark.parametrize(
+    ("args", "given"), [((), {}), ((1, 2, [], 4), {}), ((1,), {"z": 2}), ((1,), {"x": 2})], ids=str
+)
+def test_what_a_class_does_not_have_is_refused(args, given):
+    """Missing, too many, unknown, twice."""
+    with pytest.raises(TypeError):
+        Point(*args, **given)
+
+
+def test_values_are_compared_by_value():
+    """Equal ones have one hash; another class is never equal."""
+    assert Point(1) == Point(1) != Point(2)
+    assert hash(Checked(1)) == hash(Checked(1))
+    assert Checked(1) != (1,) and (Checked(1) == Point(1)) is False
+    assert repr(Point(1)) == "Point(x=1, y=2, names=[])"
+
+
+def test_values_never_change():
+    """Not by accident, and there is no room for more."""
+    for change in (lambda p: setattr(p, "x", 2), lambda p: setattr(p, "z", 2), lambda p: delattr(p, "x")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            change(Point(1))
+    with pytest.raises(TypeError):
+        weakref.ref(Point(1))  # slots
+
+
+def test_the_functions_for_dataclasses_work():
+    """``replace``, ``asdict``, ``fields``, matching, copies."""
+    assert dataclasses.replace(Point(1), y=7) == Point(1, 7)
+    assert dataclasses.asdict(Point(1)) == {"x": 1, "y": 2, "names": []}
+    assert [field.name for field in dataclasses.fields(Point)] == ["x", "y", "names"]
+    assert copy.deepcopy(Point(1)) == copy.copy(Point(1)) == pickle.loads(pickle.dumps(Point(1))) == Point(1)
+    match Point(1, 9):
+        case Point(x, y=9):
+            assert x == 1
+        case _:
+            pytest.fail("no match")

@@ -1,0 +1,22 @@
+"""A worker whose model is being loaded until it may not be any more, as a file of many gigabytes is."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from llmcli.engine.llama import model
+from llmcli.errors import InternalError
+from llmcli.worker import __main__ as process
+
+
+def load(path, *, keep_going, **_):
+    """Load for ever."""
+    while keep_going():
+        time.sleep(0.01)
+    raise InternalError(str(path), detail="cancelled")
+
+
+if __name__ == "__main__":
+    model.Model = load
+    process.main(*sys.argv[1:])

@@ -1,0 +1,148 @@
+"""How a worker sends what a command waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+import types
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from llmcli.cli.console.signals import forward_signals
+from llmcli.errors import Terminated
+from llmcli.interrupt import Interrupt
+from llmcli.types import BackendInfo, Finished, FinishReason, Message, Phase, Request, RequestProgress, Role, TextDelta
+from llmcli.worker import protocol
+from llmcli.worker.client.channel import Channel, WorkerGone
+from llmcli.worker.server.metrics import WorkerMetrics
+from llmcli.worker.server.stream import StreamEndpoint, coalesce_delay
+
+
+@pytest.mark.parametrize(
+    ("pause", "active", "seconds"),
+    [(0.0, 100, 0.0), (0.1, 0, 0.1), (0.1, 2, 0.1), (0.1, 16, 0.8), (0.1, 200, 1.0), (2.0, 16, 2.0)],
+)
+def test_text_that_nobody_watches_gathers_longer_in_a_crowd(pause, active, seconds):
+    """Each piece that is sent wakes a process, which takes the processor from the engine."""
+    assert coalesce_delay(pause, active) == pytest.approx(seconds)
+
+
+class Exchange:
+    """A client of sessions: sends its lines, and hears the worker's until it has heard enough."""
+
+    def __init__(self, *lines: bytes, until: int) -> None:
+        self._lines = list(lines)
+        self._until = until
+        self._enough = asyncio.Event()
+        self.heard: list[dict] = []
+
+    async def receive(self) -> dict:
+        if self._lines:
+            return {"type": "http.request", "body": self._lines.pop(0), "more_body": True}
+        await self._enough.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict) -> None:
+        self.heard += map(protocol.decode_message, message.get("body", b"").splitlines())
+        if len(self.heard) >= self._until:
+            self._enough.set()
+
+
+def exchange(engine, *lines: bytes, until: int) -> list[dict]:
+    """Return what a client hears that sends these lines to a worker with this engine."""
+    engines = types.SimpleNamespace(acquire=lambda _options: engine, release=lambda _options: None)
+
+    async def run() -> list[dict]:
+        client = Exchange(*lines, until=until)
+        with ThreadPoolExecutor(1) as pool:
+            await asyncio.wait_for(StreamEndpoint(engines, WorkerMetrics(), pool)({}, client.receive, client.send), 20)
+        return client.heard
+
+    return asyncio.run(run())
+
+
+def test_progress_is_not_kept_back_with_the_text():
+    """The text of a gathered request is told when it ends; how far it is, as it comes."""
+    events = [
+        RequestProgress("a", Phase.READING, 5, 9),
+        TextDelta("a", "x"),
+        RequestProgress("a", Phase.WRITING, 1),
+        TextDelta("a", "y"),
+        Finished("a", FinishReason.STOP),
+    ]
+    engine = types.SimpleNamespace(
+        info=lambda _gone: BackendInfo("m", "id", 64),
+        cancel=lambda _: None,
+        submit=lambda _, sink: [*map(sink.emit, events)],
+    )
+    request = Request("a", (Message(Role.USER, "hello"),), gathered=True, progress=True)
+    lines = [protocol.encode_message(options={}), protocol.encode_message(submit=protocol.dump_request(request))]
+    _, *heard = exchange(engine, *lines, until=5)
+    assert [protocol.load_event(line["event"]) for line in heard] == [
+        events[0],
+        events[2],
+        TextDelta("a", "xy"),
+        events[4],
+    ]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_loading_is_told_to_clients_that_show_it(wanted):
+    """The share that is loaded comes before what the model can do."""
+    told, ready = [], threading.Event()
+
+    def loading():
+        told.append(1)
+        return 0.25 if len(told) == 1 else ready.set()
+
+    class Loading:
+        """An engine that is ready when it has been asked twice, or at once where it is not asked."""
+
+        loading_progress = property(lambda _self: loading())
+
+        def info(self, _gone) -> BackendInfo:
+            assert ready.wait(20) or not wanted
+            return BackendInfo("m", "id", 64)
+
+        def cancel(self, _should_end) -> None:
+            pass
+
+    if not wanted:
+        ready.set()
+    heard = exchange(Loading(), protocol.encode_message(options={}, progress=wanted), until=1 + wanted)
+    assert [next(iter(line)) for line in heard] == ["loading", "info"][not wanted :]
+    assert not wanted or heard[0]["loading"] == 0.25
+
+
+def test_a_worker_that_takes_nothing_does_not_hold_back_a_signal():
+    """A long request to a worker that does not read ends at a signal; the exchange, torn in the middle, is over."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, forward_signals(Interrupt()):
+        channel = Channel(ours, {})
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Terminated):
+            channel.send(bytes(10_000_000))
+        with pytest.raises(WorkerGone):
+            channel.send(b"more")
+
+
+def test_a_worker_that_reads_slowly_gets_all_of_a_long_request():
+    """What does not fit the socket at once is sent in pieces, whole."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        channel, got = Channel(ours, {}), []
+
+        def read():
+            while data := theirs.recv(1 << 20):
+                got.append(data)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        channel.send(b"x" * 3_000_000)
+        channel.close()
+        reader.join()
+    assert b"\r\n2dc6c0\r\n" + b"x" * 3_000_000 + b"\r\n" in b"".join(got)

@@ -1,0 +1,145 @@
+"""Messages of the protocol are loaded as they were dumped."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmcli import errors
+from llmcli.types import (
+    BackendInfo,
+    BackendStats,
+    CandidateScores,
+    EngineOptions,
+    Finished,
+    FinishReason,
+    Message,
+    Phase,
+    Priority,
+    ReasoningDelta,
+    Request,
+    RequestProgress,
+    Role,
+    Sampling,
+    Score,
+    TextDelta,
+    Timings,
+    TokenLogprobs,
+    Usage,
+)
+from llmcli.worker import protocol
+
+texts = st.text(st.characters(), max_size=20)  # lone surrogates too: stdin may hold anything
+requests = st.builds(
+    Request,
+    id=texts,
+    messages=st.lists(st.builds(Message, st.sampled_from(Role), texts), min_size=1, max_size=3).map(tuple),
+    candidates=st.lists(texts, max_size=2).map(tuple),
+    sampling=st.builds(
+        Sampling,
+        temperature=st.floats(0, 2),
+        top_k=st.none() | st.integers(1, 100),
+        min_p=st.none() | st.floats(0, 1),
+        seed=st.none() | st.integers(0, 2**32 - 1),
+    ),
+    stop=st.lists(texts, max_size=2).map(tuple),
+    max_tokens=st.none() | st.integers(1, 1000),
+    schema=st.none() | st.dictionaries(texts, st.integers() | texts, max_size=2),
+    grammar=st.none() | texts,
+    priority=st.sampled_from(Priority),
+    reasoning=st.booleans(),
+    ignore_eos=st.booleans(),
+    public_prefix=st.booleans(),
+    logprobs=st.none() | st.integers(0, 5),
+    session=st.none() | st.just("0123456789abcdef" * 2),
+    progress=st.booleans(),
+)
+
+
+def over_the_wire(fields):
+    """Return what the other side parses."""
+    return protocol.decode_message(protocol.encode_message(x=fields))["x"]
+
+
+@given(requests)
+def test_requests(request):
+    """Every field of every request."""
+    assert protocol.load_request(over_the_wire(protocol.dump_request(request))) == request
+
+
+def test_a_deadline_is_told_in_seconds_from_now():
+    """The clocks of two processes need not agree."""
+    request = Request("a", (), deadline=time.monotonic() + 100)
+    fields = over_the_wire(protocol.dump_request(request))
+    assert 99 < fields["deadline"] <= 100
+    assert abs(protocol.load_request(fields).deadline - request.deadline) < 1
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        TextDelta("a", "grün \ud800"),
+        ReasoningDelta("a", "hm"),
+        CandidateScores("a", (Score("x", -1.5, 2), Score("y", -math.inf, 1))),
+        TokenLogprobs("a", b"\xff\x00", -0.5, ((b"\xff\x00", -0.5), (b"b", -1.0))),
+        RequestProgress("a", Phase.QUEUED, 0, 700, 3),
+        RequestProgress("a", Phase.WRITING, 12),
+        Finished("a", FinishReason.STOP),
+        Finished("a", FinishReason.LENGTH, Usage(1, 2, 3), Timings(0.1, 0.2, 3.0), None, "context"),
+    ],
+)
+def test_events(event):
+    """Every kind of event."""
+    assert protocol.load_event(over_the_wire(protocol.dump_event(event))) == event
+
+
+ERRORS = [
+    errors.InternalError("x", detail="y"),
+    errors.ContextOverflow("x", tokens=5, context=4),
+    errors.OutOfMemory("x", needed=5, available=4, weights=3, per_token=2, fits="--ctx 256"),
+    errors.BadModelFile("x", detail="y"),
+    errors.MissingError("x", kind="model", suggestions=["a", "b"]),
+    errors.Unsupported("x"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_errors(error):
+    """An error keeps its class, its exit code and what it knows."""
+    loaded = protocol.load_error(over_the_wire(protocol.dump_error(error)))
+    assert type(loaded) is type(error) and vars(loaded) == vars(error) and loaded.args == error.args
+
+
+def test_an_error_that_is_none_of_ours_is_an_internal_one():
+    """A bug in the worker is a bug."""
+    loaded = protocol.load_error(over_the_wire(protocol.dump_error(ZeroDivisionError("oops"))))
+    assert isinstance(loaded, errors.InternalError) and "oops" in loaded.detail
+
+
+def test_an_error_of_a_class_that_is_not_known_is_an_internal_one():
+    """A worker of another version may have more of them; what is not an error is not made one."""
+    for name in ("Newer", "Sequence", "__name__", 5):
+        assert isinstance(protocol.load_error({"class": name, "subject": "s"}), errors.InternalError)
+
+
+def test_options_info_and_work(tmp_path):
+    """The rest."""
+    options = EngineOptions(ctx=5, kv_type="q8_0", deterministic=True, cache=tmp_path, prefix_bytes=7, tune=True)
+    assert protocol.load_options(over_the_wire(protocol.dump_options(options))) == options
+    assert protocol.load_options({}) == EngineOptions()
+    info = BackendInfo("m", "id", 8, scores=True, reasoning=True)
+    assert protocol.load_info(over_the_wire(protocol.dump_info(info))) == info
+    work = BackendStats(1, 2, 3, 4, 5.0, ("a", "b"))
+    assert protocol.load_stats(over_the_wire(protocol.dump_stats(work))) == work
+
+
+@pytest.mark.parametrize("text", [b"", b"x", b"[]", b'"a"', b"{", b"\xff", json.dumps(5).encode()])
+def test_what_is_no_message_is_a_value_error(text):
+    """So that a reader has one thing to expect."""
+    with pytest.raises(ValueError):
+        protocol.decode_message(text)
