@@ -26,85 +26,18 @@ from llmcli.documents.segments import (
 name = "html"
 
 _INLINE_ELEMENTS = frozenset(
-    [
-        "a",
-        "abbr",
-        "acronym",
-        "b",
-        "bdi",
-        "bdo",
-        "big",
-        "br",
-        "cite",
-        "data",
-        "del",
-        "dfn",
-        "em",
-        "font",
-        "i",
-        "img",
-        "input",
-        "ins",
-        "label",
-        "mark",
-        "meter",
-        "nobr",
-        "output",
-        "progress",
-        "q",
-        "rp",
-        "rt",
-        "ruby",
-        "s",
-        "slot",
-        "small",
-        "span",
-        "strike",
-        "strong",
-        "sub",
-        "sup",
-        "time",
-        "tt",
-        "u",
-        "wbr",
-        "code",
-        "kbd",
-        "samp",
-        "var",
-        "math",
-        "svg",
-        "picture",
-        "source",
-        "audio",
-        "video",
-        "canvas",
-        "object",
-        "noscript",
-        "map",
-        "area",
-        "embed",
-    ]
-)
+    {"a", "abbr", "acronym", "b", "bdi", "bdo", "big", "br", "cite", "data", "del", "dfn", "em", "font", "i",
+     "img", "input", "ins", "label", "mark", "meter", "nobr", "output", "progress", "q", "rp", "rt", "ruby", "s",
+     "slot", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "wbr", "code", "kbd", "samp",
+     "var", "math", "svg", "picture", "source", "audio", "video", "canvas", "object", "noscript", "map", "area",
+     "embed"}
+)  # fmt: skip
 _VOID_ELEMENTS = frozenset(
     ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"]
 )
 _UNTRANSLATED_ELEMENTS = frozenset(
-    [
-        "code",
-        "kbd",
-        "samp",
-        "var",
-        "svg",
-        "math",
-        "pre",
-        "script",
-        "style",
-        "iframe",
-        "object",
-        "canvas",
-        "xmp",
-    ]
-)
+    {"code", "kbd", "samp", "var", "svg", "math", "pre", "script", "style", "iframe", "object", "canvas", "xmp"}
+)  # fmt: skip
 """Elements in which nothing is translated."""
 _TEXT_ATTRIBUTES = frozenset(
     {"alt", "title", "placeholder", "aria-label", "aria-description", "aria-placeholder", "summary"}
