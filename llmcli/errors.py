@@ -3,8 +3,7 @@
     LlmError                    1   a failure that has no class of its own
     |- UsageError               2   arguments that make no sense together
     |  `- BadVariables              (of a prompt)
-    |- PartialError             3   something was delivered and something failed
-    |  `- ...                       (the kinds: ``incomplete_results.py``)
+    |- PartialError             3   something was delivered and something failed: ``incomplete_results.py``
     |- InputError              65   the input is bad
     |  |- BinaryInput
     |  |- NotUtf8                   (with the offset)
@@ -15,7 +14,7 @@
     |  `- BadModelFile              (not a GGUF file, or a broken one)
     |- MissingError            66   input, prompt file, session, model, repository
     |- UnavailableError        69   retrying is useless
-    |  |- MissingExtra              (an optional library is not installed)
+    |  |- MissingExtra              (an optional library)
     |  |- ModelNotDownloaded        (known, but the download was not confirmed)
     |  |- NothingToRemove
     |  |- Offline
@@ -28,7 +27,6 @@
     |  |- WouldLoseEdits            (a translation that people edited)
     |  `- CannotListen              (an address that is in use, or not ours)
     |- OutputError             74   I/O error, disk full, closed stdout
-    |  `- UnusableDirectory         (for sockets)
     |- TemporaryFailure        75   network, 429, 5xx, lock time-out
     |- RemoteError             76   checksum mismatch, protocol error
     |  |- DamagedModel              (a file differs from what was announced, or has changed)
@@ -53,7 +51,6 @@ An exception carries data (attributes), never a sentence for the user; ``detail`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 
 class LlmError(Exception):
@@ -61,12 +58,11 @@ class LlmError(Exception):
 
     exit_code = 1
     type_name = "LlmError"
-    """``error.type`` in JSON, on which scripts match: it stays when the class is renamed. Default: the class's name."""
+    """``error.type`` in JSON: the class's name, or its first one (``type_name=``), since scripts match on it."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "type_name" not in vars(cls):
-            cls.type_name = cls.__name__
+    def __init_subclass__(cls, *, type_name: str = "") -> None:
+        super().__init_subclass__()
+        cls.type_name = type_name or cls.__name__
 
     def __init__(self, subject: str = "", *, detail: str = "") -> None:
         super().__init__(subject, detail)
@@ -169,10 +165,8 @@ class MissingExtra(UnavailableError):
     """The library ``subject`` is not installed; it comes with the optional part ``detail`` of llmcli."""
 
 
-class ModelNotDownloaded(UnavailableError):
+class ModelNotDownloaded(UnavailableError, type_name="ModelNotHere"):
     """The model ``subject``, of ``size`` bytes, is known but not on this machine; ``context``: tokens asked for."""
-
-    type_name = "ModelNotHere"  # the class's former name: scripts match on it
 
     def __init__(self, subject: str, *, size: int | None = None) -> None:
         super().__init__(subject)
@@ -202,10 +196,8 @@ class InternalError(LlmError):
     exit_code = 70
 
 
-class WorkerCrashed(InternalError):
+class WorkerCrashed(InternalError, type_name="Crashed"):
     """The worker that ran the model ended unexpectedly; ``detail`` says why, where the cause is known."""
-
-    type_name = "Crashed"  # the class's former name: scripts match on it
 
 
 class OutOfMemory(LlmError):
@@ -235,13 +227,11 @@ class OutOfMemory(LlmError):
         self.fits = fits
 
 
-class ModelTooLarge(OutOfMemory):
+class ModelTooLarge(OutOfMemory, type_name="DoesNotFit"):
     """The model ``subject`` needs more memory than this machine has, and was not downloaded.
 
     The estimate is for ``context`` tokens; ``max_context`` would fit. ``smaller_variant``: another quantization that fits, or "".
     """
-
-    type_name = "DoesNotFit"  # the class's former name: scripts match on it
 
     def __init__(
         self,
@@ -289,10 +279,9 @@ class UnusableDirectory(OutputError):
     """The directory ``subject`` cannot hold sockets."""
 
 
-class TemporaryFailure(LlmError):
+class TemporaryFailure(LlmError, type_name="TryAgain"):
     """A failure that may pass: network, 429, 5xx, a lock that is held. ``retry_after`` in seconds where announced."""
 
-    type_name = "TryAgain"  # the class's former name: scripts match on it
     exit_code = 75
 
     def __init__(self, subject: str = "", *, retry_after: float | None = None, detail: str = "") -> None:
@@ -318,16 +307,12 @@ class DamagedModel(RemoteError):
         self.note = note
 
 
-class RequestRejected(RemoteError):
+class RequestRejected(RemoteError, type_name="Refused"):
     """The server ``subject`` does not accept the request; ``detail`` holds its words."""
 
-    type_name = "Refused"  # the class's former name: scripts match on it
 
-
-class UntrustedServer(RemoteError):
+class UntrustedServer(RemoteError, type_name="Untrusted"):
     """Nothing is sent to the server ``subject``: it does not prove its identity, or redirects elsewhere; ``detail`` says which."""
-
-    type_name = "Untrusted"  # the class's former name: scripts match on it
 
 
 class AccessDenied(LlmError):
@@ -344,10 +329,8 @@ class UnsafeDirectory(AccessDenied):
     """Other users could enter the directory ``subject``, which is to hold sockets."""
 
 
-class Unauthorized(AccessDenied):
+class Unauthorized(AccessDenied, type_name="KeyRefused"):
     """The server ``subject`` does not accept the key that came from ``key`` ("" where none was sent)."""
-
-    type_name = "KeyRefused"  # the class's former name: scripts match on it
 
     def __init__(self, subject: str, *, key: str = "", detail: str = "") -> None:
         super().__init__(subject, detail=detail)
@@ -358,10 +341,8 @@ class UnsafeKey(AccessDenied):
     """Users other than its owner may read the file ``subject`` that holds a key."""
 
 
-class ConsentRequired(AccessDenied):
+class ConsentRequired(AccessDenied, type_name="NoConsent"):
     """Sending data to the host ``subject`` was not confirmed; ``backend`` is its name in the configuration, or ""."""
-
-    type_name = "NoConsent"  # the class's former name: scripts match on it
 
     def __init__(self, subject: str, *, backend: str = "") -> None:
         super().__init__(subject)
@@ -391,10 +372,8 @@ class TimedOut(LlmError):
     exit_code = 124
 
 
-class ProcessStopped(LlmError):
+class ProcessStopped(LlmError, type_name="Stopped"):
     """The process was told to stop."""
-
-    type_name = "Stopped"  # the class's former name: scripts match on it
 
 
 class HungUp(ProcessStopped):
@@ -409,10 +388,9 @@ class Interrupted(ProcessStopped):
     exit_code = 130
 
 
-class OutputPipeClosed(ProcessStopped):
+class OutputPipeClosed(ProcessStopped, type_name="ReaderGone"):
     """The reader of stdout closed it (EPIPE)."""
 
-    type_name = "ReaderGone"  # the class's former name: scripts match on it
     exit_code = 141
 
 

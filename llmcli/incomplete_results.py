@@ -24,20 +24,16 @@ class EmptyAnswer(LlmError):
         self.limit = limit
 
 
-class AnswerTruncated(PartialError):
+class AnswerTruncated(PartialError, type_name="AnswerCut"):
     """An answer was cut by a limit that the user did not set; ``limit`` as in ``Finished``."""
-
-    type_name = "AnswerCut"  # the class's former name: scripts match on it
 
     def __init__(self, *, limit: str | None = None) -> None:
         super().__init__()
         self.limit = limit
 
 
-class IncompleteOutput(PartialError):
+class IncompleteOutput(PartialError, type_name="LeftUndone"):
     """Of ``total`` segments ``unfinished`` are unchanged; ``limited``: a limit set by the user cut answers about them."""
-
-    type_name = "LeftUndone"  # the class's former name: scripts match on it
 
     def __init__(self, *, unfinished: int, total: int, limited: bool = False) -> None:
         super().__init__()

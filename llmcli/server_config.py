@@ -69,10 +69,8 @@ class ServerConfig:
             return False
 
 
-class ServerUnreachable(TemporaryFailure):
+class ServerUnreachable(TemporaryFailure, type_name="Unreachable"):
     """No connection to the server ``subject`` came about; ``address``: where it refused one, so that nobody listens."""
-
-    type_name = "Unreachable"  # the class's former name: scripts match on it
 
     def __init__(self, subject: str, *, address: str = "", detail: str = "") -> None:
         super().__init__(subject, detail=detail)

@@ -1,8 +1,9 @@
-"""The arrows between the rooms, and other rules that a reader of the code may rely on."""
+"""The imports between the packages, and other rules that a reader of the code can rely on."""
 
 from __future__ import annotations
 
 import ast
+import collections
 import functools
 from pathlib import Path
 
@@ -54,15 +55,19 @@ ONLY_IN = {
     "llama_cpp": "engine",
     "huggingface_hub": "models",
 }
-LONGEST = 400
+MAX_LINES = 400
+MAX_MODULES = 15
+COMMANDS = ("cli", "commands")
 
 
 @functools.cache
 def read(path):
-    """Return (module, line) of every import in a file, also those inside functions, and the lines of calls of print."""
+    """Return (module, line) of every import, also inside functions, the lines of calls of print, and (class, line)."""
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     calls = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-    return tuple(_imported(path, nodes)), [call.lineno for call in calls if call.func.id == "print"]
+    prints = [call.lineno for call in calls if call.func.id == "print"]
+    classes = [(node.name, node.lineno) for node in nodes if isinstance(node, ast.ClassDef)]
+    return tuple(_imported(path, nodes)), prints, classes
 
 
 def imports(path):
@@ -81,7 +86,7 @@ def _imported(path, nodes):
 
 
 def room(path):
-    """Return the room of a file, or the name of a module at the top."""
+    """Return the room (the package directly in llmcli) of a file, or the name of a module directly in llmcli."""
     first = path.relative_to(PACKAGE).parts[0]
     return first.removesuffix(".py")
 
@@ -95,8 +100,8 @@ def target(module):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_arrows_point_where_the_design_says(path):
-    """A room imports only what stands below it."""
+def test_a_room_imports_only_rooms_below_it(path):
+    """Modules directly in llmcli import only each other."""
     here = room(path)
     allowed = ROOMS.get(here, set()) if here != "__main__" else None
     for module, line in imports(path):
@@ -110,7 +115,7 @@ def test_arrows_point_where_the_design_says(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_each_library_has_one_importer(path):
-    """A library that decides much is imported in one room."""
+    """An important library is imported in one room only."""
     for module, line in imports(path):
         owner = ONLY_IN.get(module.split(".")[0])
         assert owner in {None, room(path)}, f"{path}:{line}: {module} belongs to {owner}"
@@ -120,19 +125,37 @@ def test_each_library_has_one_importer(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_modules_stay_short(path):
-    """A module that outgrows its limit wants to be two."""
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+    """A module that exceeds the limit should be split."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
 
-def test_names_of_modules_are_unique():
-    """A module's name says what it holds, also without its package; a command has the name of what the user types."""
-    commands = PACKAGE / "cli" / "commands"
-    names = [path.name for path in FILES if path.parent != commands and path.name not in {"__init__.py", "__main__.py"}]
-    assert [name for name in names if names.count(name) > 1] == []
+def test_class_names_are_unique():
+    """A class is found by searching for its name alone."""
+    places = collections.defaultdict(list)
+    for path in FILES:
+        for name, line in read(path)[2]:
+            places[name].append(f"{path}:{line}")
+    assert not {name: found for name, found in places.items() if len(found) > 1}
+
+
+def test_module_names_are_unique():
+    """A module is found by its name alone; only a command has the name of its task or of a package."""
+    modules = [path for path in FILES if path.stem not in {"__init__", "__main__"}]
+    named = collections.Counter(path.stem for path in modules if path.relative_to(PACKAGE).parts[:-1] != COMMANDS)
+    assert not {name for name, count in named.items() if count > 1}
+    commands = {path.stem for path in modules if path.relative_to(PACKAGE).parts[:-1] == COMMANDS}
+    tasks = {path.stem for path in modules if path.relative_to(PACKAGE).parts[0] == "tasks"}
+    assert commands & named.keys() <= tasks
+
+
+def test_folders_are_small():
+    """A folder of more modules should be divided."""
+    counts = collections.Counter(path.parent for path in FILES if path.name != "__init__.py")
+    assert not {folder: count for folder, count in counts.items() if count > MAX_MODULES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_the_command_line_speaks(path):
+def test_only_the_command_line_prints(path):
     """Nothing outside cli/ prints."""
     if room(path) == "cli":
         return

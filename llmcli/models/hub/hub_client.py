@@ -43,10 +43,8 @@ _RATE_LIMIT_RESET = re.compile(r";\s*t=([0-9]{1,9})")  # the Hub's RateLimit hea
 T = TypeVar("T")
 
 
-class HubUnreachable(TemporaryFailure):
+class HubUnreachable(TemporaryFailure, type_name="Unreachable"):
     """No connection to the Hub came about, or no answer; another source may still have the file."""
-
-    type_name = "Unreachable"  # the class's former name: scripts match on it
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,10 +97,8 @@ class DownloadLock:
             self._descriptor = None
 
 
-class ClaimedByOther(TemporaryFailure):
+class ClaimedByOther(TemporaryFailure, type_name="Taken"):
     """Another process has claimed the partial file of this one, and goes on with it."""
-
-    type_name = "Taken"  # the class's former name: scripts match on it
 
 
 class PartialFile:

@@ -18,10 +18,8 @@ TIMEOUT_RESET_BYTES = 64 << 20
 _SAMPLES_PER_WINDOW = 60
 
 
-class TransferStalled(TemporaryFailure):
+class TransferStalled(TemporaryFailure, type_name="Stalled"):
     """A transfer that did not go on; what has come is kept, and the next try begins after it."""
-
-    type_name = "Stalled"  # the class's former name: scripts match on it
 
 
 class ReadTimedOut(TransferStalled):

@@ -20,10 +20,8 @@ _MIN_PROBE_ANSWERS = 16
 _MAX_PROBE_ANSWERS = 1024
 
 
-class RateLimited(TemporaryFailure):
+class RateLimited(TemporaryFailure, type_name="Busy"):
     """The server has too much to do (429, 503)."""
-
-    type_name = "Busy"  # the class's former name: scripts match on it
 
 
 class ConcurrencyLimiter:
