@@ -23,14 +23,20 @@ def main() -> None:
     model = common.model_path(options.model)
     python = str(Path(options.peer_llm).parent / "python")
     ask = [options.llm, "ask", "-m", model, "--max-tokens", "32", "--temperature", "0", PROMPT]
-    ours, peer = common.in_turn(
+    ours, peer = common.interleave(
         options.runs,
         lambda: common.run(ask).seconds,
         lambda: common.run([python, "-c", PEER, "-m", "SmolLM2", PROMPT]).seconds,
     )
     version = common.run([options.peer_llm, "--version"]).output.strip()
-    row = ["llm ask, 32 tokens", common.span(ours), common.span(peer), f"{common.ratio(ours, peer):.2f}", "0.50"]
-    common.table([row], ["", "llmcli, s", f"simonw/llm ({version}), s", "ratio", "at most"])
+    row = [
+        "llm ask, 32 tokens",
+        common.median_range(ours),
+        common.median_range(peer),
+        f"{common.median_ratio(ours, peer):.2f}",
+        "0.50",
+    ]
+    common.print_table([row], ["", "llmcli, s", f"simonw/llm ({version}), s", "ratio", "at most"])
 
 
 if __name__ == "__main__":

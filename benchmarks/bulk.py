@@ -15,7 +15,7 @@ import common
 from llmcli.types import EngineOptions
 
 SHORTEST, LONGEST = 20, 400
-OUT = 64
+ANSWER_TOKENS = 64
 CLIENTS = 16
 STRIDE = 137
 """Lengths go round the range by this step, so that they are mixed and any number of requests covers the range."""
@@ -31,29 +31,34 @@ def main() -> None:
     model = common.model_path(options.model)
     sizes = [SHORTEST + number * STRIDE % (LONGEST - SHORTEST + 1) for number in range(options.count)]
     requests = [
-        common.greedy(str(number), " ".join(common.words(size, number)), OUT) for number, size in enumerate(sizes)
+        common.greedy_request(str(number), " ".join(common.words(size, number)), ANSWER_TOKENS)
+        for number, size in enumerate(sizes)
     ]
-    tokens = options.count * OUT
+    tokens = options.count * ANSWER_TOKENS
 
     def peer() -> float:
-        with common.server(options.llama_cpp, model, *common.room(CLIENTS, longest + OUT)) as port:
+        with common.run_llama_server(
+            options.llama_cpp, model, *common.slot_arguments(CLIENTS, longest + ANSWER_TOKENS)
+        ) as port:
             return tokens / common.server_seconds(port, requests, CLIENTS)
 
     with tempfile.TemporaryDirectory() as kept:
         common.tune(model, Path(kept))
         engine = EngineOptions(cache=Path(kept))
-        with common.engine(model, engine) as backend:
+        with common.open_engine(model, engine) as backend:
             longest = max(backend.count(requests)[0])
 
         def ours() -> float:
-            with common.engine(model, engine) as backend:
+            with common.open_engine(model, engine) as backend:
                 return tokens / common.engine_seconds(backend, requests)
 
-        rates, served = common.in_turn(options.runs, ours, peer, warm=False)
-    ratio = f"{common.ratio(rates, served):.2f}"
-    row = [f"{options.count} requests", common.span(rates, 0), common.span(served, 0), ratio, "1.3"]
+        rates, served = common.interleave(options.runs, ours, peer, warm=False)
+    ratio = f"{common.median_ratio(rates, served):.2f}"
+    row = [f"{options.count} requests", common.median_range(rates, 0), common.median_range(served, 0), ratio, "1.3"]
     peers = common.versions(options.llama_cpp)
-    common.table([row], ["tokens per second", "llmcli", f"llama-server -np {CLIENTS} ({peers})", "ratio", "at least"])
+    common.print_table(
+        [row], ["tokens per second", "llmcli", f"llama-server -np {CLIENTS} ({peers})", "ratio", "at least"]
+    )
 
 
 if __name__ == "__main__":

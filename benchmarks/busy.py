@@ -25,7 +25,7 @@ from llmcli.backends.base import run_requests
 from llmcli.engine.llama.hardware import detect_cores
 from llmcli.types import EngineOptions, Finished, Request, TextDelta
 
-SETTLED = 20
+WARMUP_TOKENS = 20
 PROMPT = 512
 SPIN = """import os
 parent = os.getppid()
@@ -44,7 +44,7 @@ class Rates(NamedTuple):
     prompt: float
 
 
-ROWS = {"settled": f"decode after {SETTLED} tokens", "whole": "decode, whole", "prompt": f"prompt of {PROMPT}"}
+ROWS = {"settled": f"decode after {WARMUP_TOKENS} tokens", "whole": "decode, whole", "prompt": f"prompt of {PROMPT}"}
 
 
 @contextlib.contextmanager
@@ -64,7 +64,7 @@ def load(*, busy: bool) -> Iterator[None]:
 
 def answer(model: str, threads: int | None, request: Request) -> tuple[Finished, list[float]]:
     """Run one request on an engine of its own; returns its end and when each piece of text came."""
-    with common.engine(model, EngineOptions(threads=threads)) as backend:
+    with common.open_engine(model, EngineOptions(threads=threads)) as backend:
         times, ends = [], []
         for event in run_requests(backend, [request]):
             if isinstance(event, TextDelta):
@@ -79,9 +79,9 @@ def answer(model: str, threads: int | None, request: Request) -> tuple[Finished,
 
 def rates(model: str, threads: int | None, tokens: int, prompt: str) -> Rates:
     """Measure both phases. A piece of text stands for a token; the few that have no text are the same ones each time."""
-    end, times = answer(model, threads, common.greedy("d", "Write a long story about the sea.", tokens))
-    settled = (len(times) - SETTLED) / (times[-1] - times[SETTLED - 1])
-    evaluated, _ = answer(model, threads, common.greedy("p", prompt, 1))
+    end, times = answer(model, threads, common.greedy_request("d", "Write a long story about the sea.", tokens))
+    settled = (len(times) - WARMUP_TOKENS) / (times[-1] - times[WARMUP_TOKENS - 1])
+    evaluated, _ = answer(model, threads, common.greedy_request("p", prompt, 1))
     seconds = evaluated.timings.first_token_s or evaluated.timings.total_s
     return Rates(settled, tokens / end.timings.total_s, evaluated.usage.prompt_tokens / seconds)
 
@@ -93,10 +93,10 @@ def row(name: str, fixed: Sequence[Sequence[float]], adaptive: Sequence[float], 
     to_all = "10" if busy and collapsed else "-" if busy else "0.97"
     return [
         f"{name}, {'one core busy' if busy else 'idle'}",
-        *(common.span(taken, 0) for taken in (*fixed, adaptive)),
-        f"{common.ratio(adaptive, best):.2f}",
+        *(common.median_range(taken, 0) for taken in (*fixed, adaptive)),
+        f"{common.median_ratio(adaptive, best):.2f}",
         "0.8" if busy else "-",
-        f"{common.ratio(adaptive, fixed[-1]):.2f}",
+        f"{common.median_ratio(adaptive, fixed[-1]):.2f}",
         to_all,
     ]
 
@@ -106,15 +106,15 @@ def compare(options: argparse.Namespace) -> None:
     model = common.model_path(options.model)
     every = detect_cores().physical
     numbers = [*sorted({n for n in options.threads or range(1, every) if n < every}), every]
-    with common.engine(model, EngineOptions()) as backend:
-        prompt = " ".join(common.cut(backend, common.words(PROMPT), PROMPT))
+    with common.open_engine(model, EngineOptions()) as backend:
+        prompt = " ".join(common.truncate_to_tokens(backend, common.words(PROMPT), PROMPT))
 
     def measured(threads: int | None, *, busy: bool) -> Rates:
         with load(busy=busy):
             return rates(model, threads, options.tokens, prompt)
 
     states = [busy for busy in (True, False) if not (options.busy_only and not busy)]
-    figures = common.in_turn(
+    figures = common.interleave(
         options.runs,
         *(lambda n=n, busy=busy: measured(n, busy=busy) for busy in states for n in (*numbers, None)),
     )
@@ -127,7 +127,7 @@ def compare(options: argparse.Namespace) -> None:
     heads = [f"{n} thread{'s' * (n > 1)}" for n in numbers]
     heads[-1] += " (all cores)"
     unit = f"tokens per second ({common.versions(None)})"
-    common.table(rows, [unit, *heads, "adaptive", "to the best fixed", "at least", "to all cores", "at least"])
+    common.print_table(rows, [unit, *heads, "adaptive", "to the best fixed", "at least", "to all cores", "at least"])
 
 
 def limited(cpus: float, command: Sequence[str]) -> None:
@@ -161,7 +161,7 @@ def limited(cpus: float, command: Sequence[str]) -> None:
 def main() -> None:
     """Measure here, or in a control group."""
     parser = common.parser(__doc__ or "")
-    parser.add_argument("--tokens", type=int, default=256, help=f"tokens out, more than {SETTLED} (default: 256)")
+    parser.add_argument("--tokens", type=int, default=256, help=f"tokens out, more than {WARMUP_TOKENS} (default: 256)")
     parser.add_argument("--threads", type=int, action="append", help="only this fixed number besides all (repeatable)")
     parser.add_argument("--busy-only", action="store_true", help="leave the idle machine out")
     parser.add_argument("--quota", type=float, metavar="CPUS", help="in a control group with so many CPUs")

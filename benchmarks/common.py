@@ -39,7 +39,7 @@ _WORDS = (
     "part place case week company system program question work government number night point home water room mother "
     "area money story fact month lot right study book eye job word business issue side kind head house service friend"
 )
-_START = 120  # seconds that a server may take to load its model
+SERVER_START_S = 120  # seconds that a server may take to load its model
 _BLOCK = 256  # llama.cpp pads contexts to this many tokens
 
 
@@ -104,7 +104,7 @@ def _mebibytes(usage: resource.struct_rusage) -> float:
     return usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
 
 
-def in_turn(runs: int, *measure: Callable[[], _T], warm: bool = True) -> list[list[_T]]:
+def interleave(runs: int, *measure: Callable[[], _T], warm: bool = True) -> list[list[_T]]:
     """Call each of ``measure`` once to warm up if ``warm``, then ``runs`` times in turn; returns their figures."""
     for function in measure if warm else ():
         function()
@@ -115,12 +115,12 @@ def in_turn(runs: int, *measure: Callable[[], _T], warm: bool = True) -> list[li
     return figures
 
 
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """Return the median of the ratios pair by pair."""
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
-def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
+def print_table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
     """Print the machine and a table in Markdown."""
     print(f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}\n")
     for row in (header, ["---"] * len(header), *rows):
@@ -136,7 +136,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def span(figures: Sequence[float], digits: int = 2) -> str:
+def median_range(figures: Sequence[float], digits: int = 2) -> str:
     """Return "median (least-most)"."""
     middle = statistics.median(figures)
     return f"{middle:.{digits}f} ({min(figures):.{digits}f}-{max(figures):.{digits}f})"
@@ -146,7 +146,7 @@ def span(figures: Sequence[float], digits: int = 2) -> str:
 
 
 @contextlib.contextmanager
-def engine(model: str, options: EngineOptions) -> Iterator[Backend]:
+def open_engine(model: str, options: EngineOptions) -> Iterator[Backend]:
     """Yield an engine in this process whose model is loaded."""
     from llmcli.backends.local import open_local_backend
     from llmcli.interrupt import Interrupt
@@ -171,7 +171,7 @@ def tune(model: str, cache: Path) -> None:
         standin.save_profile(standin.measure(geometry, threads), standin.profile_path(cache, geometry, threads))
 
 
-def greedy(name: str, text: str, tokens: int) -> Request:
+def greedy_request(name: str, text: str, tokens: int) -> Request:
     """Return a request that is answered with exactly so many tokens, the likeliest each time."""
     from llmcli.types import Message, Request, Role, Sampling
 
@@ -179,11 +179,11 @@ def greedy(name: str, text: str, tokens: int) -> Request:
     return Request(name, messages, sampling=likeliest, max_tokens=tokens, ignore_eos=True)
 
 
-def cut(backend: Backend, chosen: Sequence[str], tokens: int) -> list[str]:
+def truncate_to_tokens(backend: Backend, chosen: Sequence[str], tokens: int) -> list[str]:
     """Return the first of ``chosen`` words, so many that the prompt has ``tokens`` tokens, chat template included."""
     kept = list(chosen)
     while kept:
-        (length,), _ = backend.count([greedy("", " ".join(kept), 1)])
+        (length,), _ = backend.count([greedy_request("", " ".join(kept), 1)])
         if length <= tokens:
             return kept
         del kept[max(0, len(kept) - (length - tokens)) :]
@@ -191,18 +191,18 @@ def cut(backend: Backend, chosen: Sequence[str], tokens: int) -> list[str]:
 
 
 def engine_seconds(backend: Backend, requests: Sequence[Request]) -> float:
-    """Run ``greedy`` requests as one job; returns seconds from the first submission to the last event."""
+    """Run ``greedy_request`` requests as one job; returns seconds from the first submission to the last event."""
     from llmcli.backends.base import run_requests
     from llmcli.types import Finished
 
     started = time.perf_counter()
     ends = [event for event in run_requests(backend, requests) if isinstance(event, Finished)]
     seconds = time.perf_counter() - started
-    _require("llmcli", requests, [end.usage.completion_tokens for end in ends])
+    _check_complete("llmcli", requests, [end.usage.completion_tokens for end in ends])
     return seconds
 
 
-def _require(who: str, requests: Sequence[Request], generated: Sequence[int]) -> None:
+def _check_complete(who: str, requests: Sequence[Request], generated: Sequence[int]) -> None:
     """A job that was not done whole has no speed."""
     wanted = [request.max_tokens or 0 for request in requests]
     if sorted(wanted) != sorted(generated):
@@ -222,14 +222,14 @@ def versions(directory: Path | None) -> str:
     return ", ".join([binding, *(line.replace("version:", "llama-server") for line in lines if "version:" in line)])
 
 
-def room(slots: int, tokens: int) -> list[str]:
+def slot_arguments(slots: int, tokens: int) -> list[str]:
     """Return llama-server's arguments for so many slots, each for so many tokens (and a template of its own)."""
     each = -(-(tokens + 64) // _BLOCK) * _BLOCK
     return ["-np", str(slots), "-c", str(slots * each)]
 
 
 @contextlib.contextmanager
-def server(directory: Path, model: str, *arguments: str) -> Iterator[int]:
+def run_llama_server(directory: Path, model: str, *arguments: str) -> Iterator[int]:
     """Run llama-server with ``arguments``; yields its port on loopback once the model is loaded."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -249,9 +249,9 @@ def server(directory: Path, model: str, *arguments: str) -> Iterator[int]:
 
 def _healthy(process: subprocess.Popen[bytes], port: int) -> bool:
     """Wait until the server says that it is ready; False when it ended, or took too long."""
-    deadline = time.monotonic() + _START
+    deadline = time.monotonic() + SERVER_START_S
     while process.poll() is None and time.monotonic() < deadline:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_START)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SERVER_START_S)
         try:
             connection.request("GET", "/health")
             if connection.getresponse().status == http.HTTPStatus.OK:
@@ -264,7 +264,7 @@ def _healthy(process: subprocess.Popen[bytes], port: int) -> bool:
     return False
 
 
-def post(port: int, bodies: Sequence[_Json], clients: int, path: str = "/v1/chat/completions") -> list[_Json]:
+def post_all(port: int, bodies: Sequence[_Json], clients: int, path: str = "/v1/chat/completions") -> list[_Json]:
     """Send ``bodies`` from so many clients at once, each over one connection; returns the answers in their order."""
     waiting: queue.SimpleQueue[tuple[int, _Json]] = queue.SimpleQueue()
     for numbered in enumerate(bodies):
@@ -301,10 +301,10 @@ def chat_body(request: Request) -> _Json:
 
 
 def server_seconds(port: int, requests: Sequence[Request], clients: int) -> float:
-    """Have ``greedy`` requests answered by llama-server; returns seconds from the first request to the last answer."""
+    """Have ``greedy_request`` requests answered by llama-server; returns seconds from the first request to the last answer."""
     bodies = [chat_body(request) for request in requests]
     started = time.perf_counter()
-    answers = post(port, bodies, clients)
+    answers = post_all(port, bodies, clients)
     seconds = time.perf_counter() - started
-    _require("llama-server", requests, [answer["usage"]["completion_tokens"] for answer in answers])
+    _check_complete("llama-server", requests, [answer["usage"]["completion_tokens"] for answer in answers])
     return seconds

@@ -51,7 +51,7 @@ def measure(path: Path, runs: int) -> list[str]:
         join_segments(text, segments, [segment.text for segment in segments])
         all_of_it.append(time.perf_counter() - start)
     whole = statistics.median(split) + statistics.median(as_it_is)
-    times = [common.span(times, 3) for times in (split, as_it_is, all_of_it)]
+    times = [common.median_range(times, 3) for times in (split, as_it_is, all_of_it)]
     return [path.name, form.name, str(len(segments)), *times, f"{len(text) / whole / 1e6:.1f}"]
 
 
@@ -62,7 +62,7 @@ def main() -> None:
     runs = options.parse_args().runs
     rows = [measure(path, runs) for path in [ROOT / "README.md", *sorted(REAL.iterdir())]]
     header = ["document", "format", "segments", "split, s", "join as it is, s", "join all of it, s", "MB/s"]
-    common.table(rows, header)
+    common.print_table(rows, header)
     print(f"\nTarget: a megabyte of Markdown is split and joined in less than {TARGET:.0f} s.")
 
 

@@ -62,14 +62,32 @@ def main() -> None:
         command = [str(options.llama_cpp / "llama-bench"), "-m", model, *sizes, "-r", "1", "-o", "json"]
         return float(json.loads(subprocess.check_output(command, stderr=subprocess.DEVNULL))[0]["avg_ts"])
 
-    one, tg, pp, pp_bench, many = common.in_turn(
+    one, tg, pp, pp_bench, many = common.interleave(
         options.runs, lambda: decode(1), lambda: bench("tg"), prompt, lambda: bench("pp"), lambda: decode(16)
     )
-    common.table(
+    common.print_table(
         [
-            ["decode, one sequence", common.span(one, 0), common.span(tg, 0), f"{common.ratio(one, tg):.2f}", "0.9"],
-            ["prompt of 512", common.span(pp, 0), common.span(pp_bench, 0), f"{common.ratio(pp, pp_bench):.2f}", "0.9"],
-            ["16 sequences / one", common.span(many, 0), common.span(one, 0), f"{common.ratio(many, one):.2f}", "2.2"],
+            [
+                "decode, one sequence",
+                common.median_range(one, 0),
+                common.median_range(tg, 0),
+                f"{common.median_ratio(one, tg):.2f}",
+                "0.9",
+            ],
+            [
+                "prompt of 512",
+                common.median_range(pp, 0),
+                common.median_range(pp_bench, 0),
+                f"{common.median_ratio(pp, pp_bench):.2f}",
+                "0.9",
+            ],
+            [
+                "16 sequences / one",
+                common.median_range(many, 0),
+                common.median_range(one, 0),
+                f"{common.median_ratio(many, one):.2f}",
+                "2.2",
+            ],
         ],
         ["tokens per second", "llmcli", "llama-bench (last row: llmcli, one sequence)", "ratio", "at least"],
     )

@@ -86,7 +86,7 @@ def compare_predictions(options: argparse.Namespace, model: str) -> None:
         predicted = needs[verb.task] / MIB
         before = str(BEFORE.get(name, ""))
         rows.append([name, before, f"{predicted:.0f}", f"{peak:.0f}", f"{peak / predicted:.2f}", f"{rest:.0f}"])
-    common.table(rows, ["worker", "peak before", "predicted", "peak", "ratio (0.8 to 1.2)", "at rest"])
+    common.print_table(rows, ["worker", "peak before", "predicted", "peak", "ratio (0.8 to 1.2)", "at rest"])
 
 
 def compare_with_peer(options: argparse.Namespace, model: str) -> None:
@@ -96,12 +96,14 @@ def compare_with_peer(options: argparse.Namespace, model: str) -> None:
     for context in ("512", "4096", "8192"):
         ask = [options.llm, "ask", "--no-worker", "-m", model, "--ctx", context, "--max-tokens", "64", PROMPT]
         completion = [peer, "-m", model, "-c", context, "-n", "64", "-no-cnv", "-p", PROMPT]
-        ours, theirs = common.in_turn(
+        ours, theirs = common.interleave(
             options.runs, lambda a=ask: common.run(a).peak, lambda c=completion: common.run(c).peak
         )
-        ratio = common.ratio(ours, theirs)
-        rows.append([f"context {context}", common.span(ours, 0), common.span(theirs, 0), f"{ratio:.2f}", "1.3"])
-    common.table(rows, ["peak memory", "llm ask, MiB", "llama-completion, MiB", "ratio", "at most"])
+        ratio = common.median_ratio(ours, theirs)
+        rows.append(
+            [f"context {context}", common.median_range(ours, 0), common.median_range(theirs, 0), f"{ratio:.2f}", "1.3"]
+        )
+    common.print_table(rows, ["peak memory", "llm ask, MiB", "llama-completion, MiB", "ratio", "at most"])
 
 
 def main() -> None:

@@ -29,8 +29,8 @@ from llmcli.types import EngineOptions
 from llmcli.worker import runtime_dir
 from llmcli.worker.client import channel, launcher
 
-OUT = 32
-EACH = 2
+ANSWER_TOKENS = 32
+REQUESTS_PER_CLIENT = 2
 """Answers of each of several clients."""
 GROUPS = (4, 16)
 SHARE = (8, 400, 16)
@@ -44,7 +44,7 @@ class Worker:
 
     socket: Path
 
-    def ask(self, text: str, tokens: int = OUT) -> tuple[float, float]:
+    def ask(self, text: str, tokens: int = ANSWER_TOKENS) -> tuple[float, float]:
         """Return the seconds of an interactive answer, and its tokens a second after the first token."""
         body = {"messages": [{"role": "user", "content": text}], "max_tokens": tokens, "temperature": 0,
                 "ignore_eos": True, "stream": True}  # fmt: skip
@@ -70,8 +70,8 @@ class Worker:
         return time.perf_counter() - started
 
     def _several(self, number: int) -> None:
-        for turn in range(EACH):
-            self.ask(f"Tell me about ship {number} on day {turn}.", OUT)
+        for turn in range(REQUESTS_PER_CLIENT):
+            self.ask(f"Tell me about ship {number} on day {turn}.", ANSWER_TOKENS)
 
     def embed(self, number: int) -> None:
         """Embed some texts."""
@@ -80,7 +80,9 @@ class Worker:
 
     def bulk(self, count: int, words: int, tokens: int, *seed: int) -> float:
         """Run a bulk job and return its seconds: ``count`` texts, each answered with so many tokens."""
-        requests = [common.greedy(str(n), " ".join(common.words(words, n, *seed)), tokens) for n in range(count)]
+        requests = [
+            common.greedy_request(str(n), " ".join(common.words(words, n, *seed)), tokens) for n in range(count)
+        ]
         found = runtime_dir.WorkerPaths(self.socket.parent, self.socket.stem)
         starter = launcher.WorkerLauncher(found, launcher.WorkerConfig("", "", "", None, 1.0, ""), dict(os.environ))
         backend = WorkerBackend(starter, EngineOptions(), Interrupt())
@@ -121,18 +123,18 @@ def measure(worker: Worker, runs: int) -> list[list[str]]:
         "long answers": lambda: endless(lambda n: worker.bulk(32, 12, 128, n)),
         "16 clients that embed": lambda: endless(worker.embed, 16),
     }
-    alone = [worker.ask(question, OUT) for _ in range(runs + 1)][1:]
+    alone = [worker.ask(question, ANSWER_TOKENS) for _ in range(runs + 1)][1:]
     seconds, rate = (statistics.median(figures) for figures in zip(*alone, strict=True))
     groups = {clients: worker.group(clients) for clients in GROUPS}
     rows = []
     for name, work in works.items():
         with work():
-            beside = [worker.ask(question, OUT) for _ in range(runs)]
+            beside = [worker.ask(question, ANSWER_TOKENS) for _ in range(runs)]
             taken, rates = ([each[which] for each in beside] for which in (0, 1))
             bound = f"at most {2 * seconds + 0.3:.2f}"
-            rows.append([f"one answer, {name}", f"{seconds:.2f} s", f"{common.span(taken)} s",
+            rows.append([f"one answer, {name}", f"{seconds:.2f} s", f"{common.median_range(taken)} s",
                          f"{statistics.median(taken) / seconds:.2f}", bound])  # fmt: skip
-            rows.append([f"its tokens a second, {name}", f"{rate:.0f}", common.span(rates, 0),
+            rows.append([f"its tokens a second, {name}", f"{rate:.0f}", common.median_range(rates, 0),
                          f"{statistics.median(rates) / rate:.2f}", "at least 0.5"])  # fmt: skip
             for clients, before in groups.items():
                 after = worker.group(clients)
@@ -158,7 +160,7 @@ def main() -> None:
             rows = measure(Worker(found.socket), options.runs)
         finally:
             launcher.stop_worker(found)
-    common.table(rows, ["", "alone", "beside bulk work", "ratio", "aim"])
+    common.print_table(rows, ["", "alone", "beside bulk work", "ratio", "aim"])
 
 
 if __name__ == "__main__":

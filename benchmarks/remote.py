@@ -18,7 +18,7 @@ import common
 
 FILES = 100
 SECONDS = 0.2
-BEARS = 16
+MAX_CONCURRENT = 16
 WORDS = 300
 
 
@@ -44,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
         with self.lock:
             Handler.running += 1
             Handler.most = max(Handler.most, Handler.running)
-            busy = Handler.running > BEARS
+            busy = Handler.running > MAX_CONCURRENT
         try:
             if busy:
                 Handler.refused += 1
@@ -99,12 +99,12 @@ def main() -> None:
                 sys.exit(f"not every file was summarized: {done.output[-500:]}")
             return done.seconds
 
-        many, one = common.in_turn(options.runs, lambda: seconds(BEARS), lambda: seconds(1))
+        many, one = common.interleave(options.runs, lambda: seconds(MAX_CONCURRENT), lambda: seconds(1))
     server.shutdown()
-    ratio = f"{common.ratio(one, many):.1f}"
-    common.table(
-        [[f"{FILES} files", common.span(many), common.span(one), ratio, "12"]],
-        ["seconds", f"{BEARS} at once", "one by one", "times faster", "at least"],
+    ratio = f"{common.median_ratio(one, many):.1f}"
+    common.print_table(
+        [[f"{FILES} files", common.median_range(many), common.median_range(one), ratio, "12"]],
+        ["seconds", f"{MAX_CONCURRENT} at once", "one by one", "times faster", "at least"],
     )
     print(f"\nmost at once: {Handler.most}, refused: {Handler.refused}")
 

@@ -50,11 +50,11 @@ def main() -> None:
         prompt = prompts.get(PROMPT)
         requests = [Request(r.text, prompt.render({"text": r.text}), max_tokens=ANSWER) for r in records]
         bodies = [common.chat_body(request) for request in requests]
-        with common.engine(model, engine) as backend:
+        with common.open_engine(model, engine) as backend:
             longest = max(backend.count(requests)[0])
 
         def ours() -> float:
-            with common.engine(model, engine) as backend:
+            with common.open_engine(model, engine) as backend:
                 started = time.perf_counter()
                 events = list(sentiment(backend, prompts, records, GenerationOptions()))
                 seconds = time.perf_counter() - started
@@ -64,16 +64,20 @@ def main() -> None:
             return done / seconds
 
         def peer() -> float:
-            with common.server(options.llama_cpp, model, *common.room(CLIENTS, longest + ANSWER)) as port:
+            with common.run_llama_server(
+                options.llama_cpp, model, *common.slot_arguments(CLIENTS, longest + ANSWER)
+            ) as port:
                 started = time.perf_counter()
-                common.post(port, bodies, CLIENTS)
+                common.post_all(port, bodies, CLIENTS)
                 return len(records) / (time.perf_counter() - started)
 
-        rates, served = common.in_turn(options.runs, ours, peer, warm=False)
-    ratio = f"{common.ratio(rates, served):.2f}"
-    row = [f"{options.count} records", common.span(rates, 1), common.span(served, 1), ratio, "2.2"]
+        rates, served = common.interleave(options.runs, ours, peer, warm=False)
+    ratio = f"{common.median_ratio(rates, served):.2f}"
+    row = [f"{options.count} records", common.median_range(rates, 1), common.median_range(served, 1), ratio, "2.2"]
     peers = common.versions(options.llama_cpp)
-    common.table([row], ["records per second", "llmcli", f"llama-server -np {CLIENTS} ({peers})", "ratio", "at least"])
+    common.print_table(
+        [row], ["records per second", "llmcli", f"llama-server -np {CLIENTS} ({peers})", "ratio", "at least"]
+    )
 
 
 if __name__ == "__main__":

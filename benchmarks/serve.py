@@ -27,7 +27,7 @@ from typing import Any
 import common
 
 CLIENTS = 16
-OUT = 128
+ANSWER_TOKENS = 128
 WORDS = 64
 REQUESTS = 2000
 TOKEN = "benchmark"  # noqa: S105 (of a server on loopback that lives for a minute)
@@ -71,11 +71,11 @@ def body(number: int, tokens: int, words: int = WORDS) -> dict[str, Any]:
 
 def rate(target: Target, numbers: Iterator[int]) -> float:
     """Return generated tokens a second of clients that ask at once, from the first request to the last answer."""
-    bodies = [body(next(numbers), OUT) for _ in range(CLIENTS)]
+    bodies = [body(next(numbers), ANSWER_TOKENS) for _ in range(CLIENTS)]
     started = time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as pool:
         list(pool.map(target.stream, bodies))
-    return CLIENTS * OUT / (time.perf_counter() - started)
+    return CLIENTS * ANSWER_TOKENS / (time.perf_counter() - started)
 
 
 def ask_many(target: Target, count: int, numbers: Iterator[int]) -> None:
@@ -133,19 +133,19 @@ def counting() -> Iterator[int]:
 def compare(options: Any, model: str, parts: Sequence[str]) -> Iterator[list[str]]:
     """Measure what is measured against llama-server."""
     numbers = counting()
-    arguments = common.room(CLIENTS, 2 * WORDS + OUT)
-    with ours(options.llm, model) as mine, common.server(options.llama_cpp, model, *arguments) as port:
+    arguments = common.slot_arguments(CLIENTS, 2 * WORDS + ANSWER_TOKENS)
+    with ours(options.llm, model) as mine, common.run_llama_server(options.llama_cpp, model, *arguments) as port:
         targets = [mine, Target(port)]
         if "rate" in parts:
-            own, peer = common.in_turn(options.runs, *(lambda t=target: rate(t, numbers) for target in targets))
-            yield [f"{CLIENTS} clients, tokens/s", common.span(own), common.span(peer),
-                   f"{common.ratio(own, peer):.2f}", "at least 0.95"]  # fmt: skip
+            own, peer = common.interleave(options.runs, *(lambda t=target: rate(t, numbers) for target in targets))
+            yield [f"{CLIENTS} clients, tokens/s", common.median_range(own), common.median_range(peer),
+                   f"{common.median_ratio(own, peer):.2f}", "at least 0.95"]  # fmt: skip
         if "first" in parts:
-            own, peer = common.in_turn(
+            own, peer = common.interleave(
                 3 * options.runs, *(lambda t=target: t.stream(body(next(numbers), 2))[0] for target in targets)
             )
-            yield ["first token of one client, s", common.span(own, 4), common.span(peer, 4),
-                   f"{common.ratio(own, peer):.2f}", "at most 1.3"]  # fmt: skip
+            yield ["first token of one client, s", common.median_range(own, 4), common.median_range(peer, 4),
+                   f"{common.median_ratio(own, peer):.2f}", "at most 1.3"]  # fmt: skip
 
 
 def main() -> None:
@@ -169,7 +169,7 @@ def main() -> None:
         first = f"after 100: {before / 2**20:.1f}"
         rows.append([label, f"{after / 2**20:.1f}", first, f"{after / before:.3f}", "at most 1.02"])
     print(common.versions(options.llama_cpp))
-    common.table(rows, ["", "llm serve", "llama-server", "ratio", "aim"])
+    common.print_table(rows, ["", "llm serve", "llama-server", "ratio", "aim"])
 
 
 if __name__ == "__main__":

@@ -55,15 +55,15 @@ NEAR = 1.2
 
 def requests_of(model: str, job: Job) -> list[Request]:
     """Return the requests of a job, the same ones every time."""
-    with common.engine(model, EngineOptions()) as backend:
-        first = common.cut(backend, common.words(job.prompt, 0), job.prompt)
+    with common.open_engine(model, EngineOptions()) as backend:
+        first = common.truncate_to_tokens(backend, common.words(job.prompt, 0), job.prompt)
         texts = [first]
         for number in range(1, job.requests):
             if job.shared:
                 texts.append(first[:-OWN_WORDS] + common.words(OWN_WORDS, number))
             else:
-                texts.append(common.cut(backend, common.words(job.prompt, number), job.prompt))
-    return [common.greedy(str(number), " ".join(text), job.out) for number, text in enumerate(texts)]
+                texts.append(common.truncate_to_tokens(backend, common.words(job.prompt, number), job.prompt))
+    return [common.greedy_request(str(number), " ".join(text), job.out) for number, text in enumerate(texts)]
 
 
 def measure(name: str, options: argparse.Namespace, model: str, kept: Path) -> tuple[list[list[str]], tuple[str, ...]]:
@@ -73,21 +73,23 @@ def measure(name: str, options: argparse.Namespace, model: str, kept: Path) -> t
     choices: list[tuple[str, ...]] = []
 
     def ours(engine: EngineOptions) -> float:
-        with common.engine(model, engine) as backend:
+        with common.open_engine(model, engine) as backend:
             seconds = common.engine_seconds(backend, requests)
             if engine.cache is not None:
                 choices.append(backend.stats().choices)
         return seconds
 
     def peer() -> float:
-        with common.server(options.llama_cpp, model, *common.room(job.requests, job.prompt + job.out)) as port:
+        with common.run_llama_server(
+            options.llama_cpp, model, *common.slot_arguments(job.requests, job.prompt + job.out)
+        ) as port:
             return common.server_seconds(port, requests, job.requests)
 
     fixed = {} if options.peer_only else FIXED
     peers = [] if options.fixed_only else [peer]
     first = {name: ours(engine) for name, engine in fixed.items()}
     close = {name: fixed[name] for name, seconds in first.items() if seconds <= NEAR * min(first.values())}
-    automatic, *others = common.in_turn(
+    automatic, *others = common.interleave(
         options.runs,
         lambda: ours(EngineOptions(cache=kept)),
         *(lambda engine=engine: ours(engine) for engine in close.values()),
@@ -105,8 +107,8 @@ def measure(name: str, options: argparse.Namespace, model: str, kept: Path) -> t
     for rival, taken in zip([*fixed, "llama-server"], others, strict=False):
         label = f"{rival} (the best)" if taken is best else rival
         target = f"{job.server if rival == 'llama-server' else 0.95}"
-        ratio = f"{common.ratio(taken, automatic):.2f}"
-        rows.append([name, label, common.span(automatic), common.span(taken), ratio, target])
+        ratio = f"{common.median_ratio(taken, automatic):.2f}"
+        rows.append([name, label, common.median_range(automatic), common.median_range(taken), ratio, target])
     return rows, choices[-1]
 
 
@@ -129,7 +131,7 @@ def main() -> None:
             rows += more
             said += [f"{name}: {choice}" for choice in choices]
     peers = common.versions(None if options.fixed_only else options.llama_cpp)
-    common.table(rows, ["job", f"against ({peers})", "llmcli, s", "the other, s", "ratio", "at least"])
+    common.print_table(rows, ["job", f"against ({peers})", "llmcli, s", "the other, s", "ratio", "at least"])
     if said:
         print("", *said, sep="\n")
 

@@ -36,7 +36,9 @@ def main() -> None:
     options.add_argument("--only", default="", help="the cases whose names hold this")
     options.add_argument("--llm", default=str(Path(sys.executable).parent / "llm"), help="llmcli's script")
     given = options.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would pass on that it is ignored
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job would pass on that it is ignored
     sys.path.insert(0, str(ROOT / "tests"))
     import tiny_models
     from signal_cases import Cases
@@ -70,7 +72,7 @@ def _measure(cases: Cases, given: argparse.Namespace) -> None:
             print(f"{case.name}: {signum or '--timeout'} after {moment:.3f} s: code {outcome.code}", file=sys.stderr)
     every = [seconds for figures in took.values() for seconds in figures]
     rows = [_row(name, figures, ignored[name]) for name, figures in took.items()]
-    common.table(
+    common.print_table(
         [*rows, _row("all", every, sum(ignored.values()))], ["", "runs", "median, s", "95%", "most", "ignored"]
     )
     print(f"\nTarget: nothing ignored, and at most {TARGET_S} s on a machine that is not overloaded.")

@@ -13,17 +13,29 @@ def main() -> None:
     if not options.peer_llm:
         raise SystemExit("--peer-llm names the peer's script")
     tab = {"_LLM_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "llm translate --to fr"}
-    ours, key, peer = common.in_turn(
+    ours, key, peer = common.interleave(
         options.runs,
         lambda: common.run([options.llm, "--help"]).seconds,
         lambda: common.run([options.llm], **tab).seconds,
         lambda: common.run([options.peer_llm, "--help"]).seconds,
     )
     version = common.run([options.peer_llm, "--version"]).output.strip()
-    common.table(
+    common.print_table(
         [
-            ["llm --help", common.span(ours, 3), common.span(peer, 3), f"{common.ratio(ours, peer):.2f}", TARGET],
-            ["a Tab press", common.span(key, 3), common.span(peer, 3), f"{common.ratio(key, peer):.2f}", TARGET],
+            [
+                "llm --help",
+                common.median_range(ours, 3),
+                common.median_range(peer, 3),
+                f"{common.median_ratio(ours, peer):.2f}",
+                TARGET,
+            ],
+            [
+                "a Tab press",
+                common.median_range(key, 3),
+                common.median_range(peer, 3),
+                f"{common.median_ratio(key, peer):.2f}",
+                TARGET,
+            ],
         ],
         ["", "llmcli, s", f"simonw/llm --help ({version}), s", "ratio", "at most"],
     )

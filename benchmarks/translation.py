@@ -22,13 +22,13 @@ from llmcli.documents.file_reader import Document
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
-from llmcli.tasks.translate import Job as Translation
 from llmcli.tasks.translation.languages import parse_language
+from llmcli.tasks.translation.per_file.target_file import TranslationJob
 from llmcli.tasks.translation.translator import Translator
 from llmcli.types import BackendInfo, BackendStats, EngineOptions, Request
 
 COUNT = 500
-OUT = 12
+ANSWER_TOKENS = 12
 
 
 class Recording:
@@ -80,13 +80,13 @@ def main() -> None:
     model = common.model_path(options.model)
     document = Document("messages.po", messages(options.count))
     prompt = PromptLibrary(Path("none")).get(PROMPT)
-    with common.engine(model, EngineOptions()) as backend:
+    with common.open_engine(model, EngineOptions()) as backend:
         recording = Recording(backend)
-        by = Translator(recording, prompt, GenerationOptions(max_tokens=OUT), parse_language("fr"))
+        by = Translator(recording, prompt, GenerationOptions(max_tokens=ANSWER_TOKENS), parse_language("fr"))
 
         def task() -> None:
             recording.requests.clear()
-            deque(translate([Translation(document, by, parse_language("en"))]), maxlen=0)
+            deque(translate([TranslationJob(document, by, parse_language("en"))]), maxlen=0)
 
         def serial() -> None:
             for request in recording.requests:
@@ -108,26 +108,36 @@ def main() -> None:
             def measured() -> float:
                 bodies = [{**common.chat_body(r), "cache_prompt": cached} for r in recording.requests]
                 longest = max(backend.count(recording.requests)[0])
-                with common.server(options.llama_cpp, model, *common.room(1, longest + OUT)) as port:
+                with common.run_llama_server(
+                    options.llama_cpp, model, *common.slot_arguments(1, longest + ANSWER_TOKENS)
+                ) as port:
                     started = time.perf_counter()
-                    common.post(port, bodies, 1)
+                    common.post_all(port, bodies, 1)
                     return time.perf_counter() - started
 
             return measured
 
         peers = [peer(cached=True), peer(cached=False)] if options.llama_cpp else []
-        ours, serially, best, *served = common.in_turn(
+        ours, serially, best, *served = common.interleave(
             options.runs, timed(task), timed(serial), timed(at_once), *peers, warm=False
         )
     rows = [
-        [f"{options.count} messages, s", common.span(ours), common.span(serially), f"{common.ratio(serially, ours):.2f}",
+        [f"{options.count} messages, s", common.median_range(ours), common.median_range(serially), f"{common.median_ratio(serially, ours):.2f}",
          "at least 5"],
-        ["the same, s", common.span(ours), common.span(best), f"{common.ratio(best, ours):.2f}", "at least 0.9"],
+        ["the same, s", common.median_range(ours), common.median_range(best), f"{common.median_ratio(best, ours):.2f}", "at least 0.9"],
     ]  # fmt: skip
     for label, seconds in zip(("one after another", "the same, no prompt cache"), served, strict=False):
         name = f"{label}: llama-server ({common.versions(options.llama_cpp)})"
-        rows.append([name, common.span(ours), common.span(seconds), f"{common.ratio(seconds, ours):.2f}", "at least 5"])
-    common.table(rows, ["", "llm translate", "one after another; all at once", "ratio", "aim"])
+        rows.append(
+            [
+                name,
+                common.median_range(ours),
+                common.median_range(seconds),
+                f"{common.median_ratio(seconds, ours):.2f}",
+                "at least 5",
+            ]
+        )
+    common.print_table(rows, ["", "llm translate", "one after another; all at once", "ratio", "aim"])
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from llmcli.worker import runtime_dir
 from llmcli.worker.client import channel, launcher
 
 PROCESSES = 16
-OUT = 256
+ANSWER_TOKENS = 256
 LINES = 200
 ALONE = 32
 """Lines of the loop without a worker, of which each loads the model."""
@@ -63,7 +63,7 @@ def loop(llm: str, lines: int, processes: int, *more: str) -> float:
 def at_once(llm: str, model: str) -> float:
     """Return generated tokens a second of processes that run at once, from the first start to the last end."""
     started = time.perf_counter()
-    words = [llm, "ask", "-m", model, "--no-stdin", "--json", "--max-tokens", str(OUT), "--temperature", "0"]
+    words = [llm, "ask", "-m", model, "--no-stdin", "--json", "--max-tokens", str(ANSWER_TOKENS), "--temperature", "0"]
     children = [
         subprocess.Popen([*words, f"Write a long story about {number} ships."], stdout=subprocess.PIPE)
         for number in range(PROCESSES)
@@ -79,11 +79,11 @@ def bulk(model: str) -> float:
     from llmcli.types import Finished, Message, Request, Role, Sampling
 
     requests = [
-        Request(str(number), (Message(Role.USER, f"Write a long story about {number} ships."),), max_tokens=OUT,
+        Request(str(number), (Message(Role.USER, f"Write a long story about {number} ships."),), max_tokens=ANSWER_TOKENS,
                 sampling=Sampling(temperature=0))
         for number in range(PROCESSES)
     ]  # fmt: skip
-    with common.engine(model, EngineOptions()) as backend:
+    with common.open_engine(model, EngineOptions()) as backend:
         started = time.perf_counter()
         ends = [event for event in run_requests(backend, requests) if isinstance(event, Finished)]
         return sum(end.usage.completion_tokens for end in ends) / (time.perf_counter() - started)
@@ -113,8 +113,8 @@ def main() -> None:  # noqa: C901 (one part after the other)
     rows: list[list[str]] = []
 
     def row(label: str, ours: list[float], other: str, theirs: list[float], aim: str) -> None:
-        rows.append([label, common.span(ours, 3), f"{other}: {common.span(theirs, 3)}",
-                     f"{common.ratio(ours, theirs):.3g}", aim])  # fmt: skip
+        rows.append([label, common.median_range(ours, 3), f"{other}: {common.median_range(theirs, 3)}",
+                     f"{common.median_ratio(ours, theirs):.3g}", aim])  # fmt: skip
 
     def seconds(command: list[str], before: Callable[[], object] = lambda: None) -> Callable[[], float]:
         def measure() -> float:
@@ -133,23 +133,23 @@ def main() -> None:  # noqa: C901 (one part after the other)
                     python = str(Path(options.peer_llm).parent / "python")
                     one = ask_cold.PEER.replace("max_tokens=32", "max_tokens=1")
                     peers = [seconds([python, "-c", one, "-m", "SmolLM2", "Why?"])]
-                warm, help_, *peer = common.in_turn(options.runs, seconds(ask), seconds([llm, "--help"]), *peers)
+                warm, help_, *peer = common.interleave(options.runs, seconds(ask), seconds([llm, "--help"]), *peers)
                 row("llm ask, 1 token, warm, s", warm, "llm --help", help_, "at most 2.0")
                 for taken in peer:
                     row("the same", warm, "simonw/llm, cold", taken, "at most 0.10")
             if "cold" in parts:
-                cold, alone = common.in_turn(
+                cold, alone = common.interleave(
                     options.runs, seconds(ask, lambda: stop(directory)), seconds([*ask, "--no-worker"])
                 )
                 row("llm ask, 1 token, starting a worker, s", cold, "--no-worker", alone, "at most 0.25 s more")
             if "loop" in parts:
-                shared, alone = common.in_turn(
+                shared, alone = common.interleave(
                     min(options.runs, 3), lambda: loop(llm, LINES, 16, "-m", model),
                     lambda: loop(llm, ALONE, 2, "-m", model, "--no-worker"),
                 )  # fmt: skip
                 row("sentiment of lines, xargs -P16, lines/s", shared, "--no-worker, -P2", alone, "at least 5")
             if "rate" in parts:
-                rate, own = common.in_turn(min(options.runs, 3), lambda: at_once(llm, model), lambda: bulk(model))
+                rate, own = common.interleave(min(options.runs, 3), lambda: at_once(llm, model), lambda: bulk(model))
                 row(f"{PROCESSES} processes at once, tokens/s", rate, "engine", own, "at least 0.95")
             if "memory" in parts:
                 stop(directory)
@@ -158,7 +158,7 @@ def main() -> None:  # noqa: C901 (one part after the other)
                              f"{last / first:.3f}", "at most 1.02"])  # fmt: skip
         finally:
             stop(directory)
-    common.table(rows, ["", "on the worker", "against", "ratio", "aim"])
+    common.print_table(rows, ["", "on the worker", "against", "ratio", "aim"])
 
 
 if __name__ == "__main__":
