@@ -112,7 +112,7 @@ def _count_files(found: Sequence[PruneCandidate]) -> str:
 def import_model(ctx: CommandContext, path: Path, name: str) -> int:
     """Import the model at ``path`` and show what became of it."""
     model = ctx.consume_model_events(
-        ctx.models.import_file(path, ctx.interrupt, name=name, obstacle=hardware_fit.unsupported_reason)
+        ctx.models.import_file(path, ctx.interrupt, name=name, unsupported_reason=hardware_fit.unsupported_reason)
     )
     if ctx.flags.json:
         ctx.write_record(model_rows.local_model_row(ctx.models, model))

@@ -111,7 +111,7 @@ def default(
     if unset:
         ctx.models.defaults.store_default(None, verb)
     elif name is not None:
-        ctx.models.set_default(name, verb, obstacle=hardware_fit.unsupported_reason)
+        ctx.models.set_default(name, verb, unsupported_reason=hardware_fit.unsupported_reason)
     if every:
         ctx.write_table([_default_row(ctx, each) for each in ("", *MODEL_COMMANDS)])
         return 0
