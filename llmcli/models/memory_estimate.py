@@ -193,7 +193,7 @@ class FitPolicy:
         if free is not None:
             room = min(room, int(FREE_MEMORY_SHARE * free))
         context = self.context_tokens or max_sequence_context(header, fit.weight_bytes, repacked, self.kv_type, free)
-        if self.context_tokens and len(workload.prompt_tokens) == 1:  # a context that somebody asks for gets used
+        if self.context_tokens and len(workload.prompt_tokens) == 1:  # a requested context is used
             workload = TaskWorkload((max(self.context_tokens, *workload.prompt_tokens),), workload.answer_tokens)
         workload = workload.split_to_context(context)
         shape, _ = fit_context(
