@@ -36,7 +36,9 @@ def main() -> None:
     options.add_argument("--only", default="", help="the cases whose names hold this")
     options.add_argument("--llm", default=str(Path(sys.executable).parent / "llm"), help="llmcli's script")
     given = options.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would pass on that it is ignored
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job would pass on that it is ignored
     sys.path.insert(0, str(ROOT / "tests"))
     import tiny_models
     from signal_cases import Cases

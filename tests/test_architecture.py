@@ -18,6 +18,7 @@ LEAVES = {
     "frozen_dataclass",
     "incomplete_results",
     "interrupt",
+    "job_queue",
     "private_files",
     "server_config",
     "server_logs",

