@@ -149,3 +149,26 @@ def test_commands_are_short(path):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             length = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
             assert length <= 25, f"{path}: {node.name} has {length} lines"
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        ("worker/server", "llmcli.worker.client"),
+        ("worker/client", "llmcli.worker.server"),
+        ("worker/client", "llmcli.engine"),
+    ],
+)
+def test_the_two_sides_of_the_worker_share_only_what_lies_beside_them(folder, forbidden):
+    """A command does not load what serves, and the process not what connects."""
+    for path in sorted((PACKAGE / folder).rglob("*.py")):
+        for module, line in imports(path):
+            assert not f"{module}.".startswith(f"{forbidden}."), f"{path}:{line}: {folder} must not import {module}"
+
+
+def test_what_both_sides_of_the_worker_use_imports_neither():
+    """Only ``__main__`` knows the process."""
+    for path in sorted((PACKAGE / "worker").glob("*.py")):
+        for module, line in imports(path):
+            sides = ("llmcli.worker.client", "llmcli.worker.server")
+            assert path.name == "__main__.py" or not module.startswith(sides), f"{path}:{line}: imports {module}"

@@ -42,6 +42,10 @@ from llmcli.types import (
     Usage,
 )
 
+STREAM_PATH = "/llm/session"
+"""The path of the exchange."""
+NDJSON_TYPE = "application/x-ndjson"
+
 
 def encode_message(**message: Any) -> bytes:
     """Return one message as a line of UTF-8."""

@@ -13,7 +13,7 @@ from llmcli.engine.engine import Engine
 from llmcli.errors import InternalError, TemporaryFailure
 from llmcli.types import Event, Finished, TextDelta
 from llmcli.worker import protocol
-from llmcli.worker.client.channel import NDJSON_TYPE
+from llmcli.worker.protocol import NDJSON_TYPE
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.server.event_queue import AsyncEventQueue
 from llmcli.worker.server.metrics import WorkerMetrics

@@ -15,11 +15,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from llmcli import server_logs
 from llmcli.errors import OutputError
-from llmcli.worker.client.channel import peer_credentials
-from llmcli.worker.client.launcher import WorkerConfig
+from llmcli.worker.peer_credentials import peer_credentials
 from llmcli.worker.runtime_dir import WorkerPaths
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.server.worker_app import WorkerApp
+from llmcli.worker.worker_config import WorkerConfig
 
 _GRACEFUL_SHUTDOWN_S = 5
 """Seconds that running answers have to finish when the process must end."""
