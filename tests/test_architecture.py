@@ -24,6 +24,7 @@ LEAVES = {
     "server_logs",
     "settings",
     "template_sandbox",
+    "text_stream",
     "types",
     "",
 }  # "" is the package itself: its version
@@ -34,7 +35,7 @@ ROOMS = {
     "backends": {"openai_api", "worker", "engine"},
     "serve": {"openai_api", "worker"},
     "worker": {"openai_api", "engine"},
-    "openai_api": {"engine"},  # for two functions about text
+    "openai_api": set(),
     "engine": {"models"},  # of models only the GGUF header and what follows from it
     "models": set(),
     "store": set(),
@@ -164,6 +165,13 @@ def test_the_two_sides_of_the_worker_share_only_what_lies_beside_them(folder, fo
     for path in sorted((PACKAGE / folder).rglob("*.py")):
         for module, line in imports(path):
             assert not f"{module}.".startswith(f"{forbidden}."), f"{path}:{line}: {folder} must not import {module}"
+
+
+def test_only_responses_of_a_server_need_starlette():
+    """A client shares fields, requests and the format of responses, and does not pay for a server."""
+    for path in sorted((PACKAGE / "openai_api").glob("*.py")):
+        libraries = {module.split(".")[0] for module, _ in imports(path)}
+        assert path.name == "http_errors.py" or "starlette" not in libraries, f"{path}: imports starlette"
 
 
 def test_what_both_sides_of_the_worker_use_imports_neither():

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from llmcli.errors import LlmError, TemporaryFailure
 from llmcli.openai_api.fields import OPTIONS_HEADER
 from llmcli.openai_api.http_errors import error_response, exception_response
+from llmcli.openai_api.responses import dump_model
 from llmcli.serve import openapi
 from llmcli.serve.connection_pool import ConnectionLost, WorkerConnection, WorkerConnectionPool
 from llmcli.serve.liveness import SILENCE_S, STARTUP_SILENCE_S, LivenessMonitor
@@ -74,14 +75,14 @@ class Gateway:
     async def list_models(self, _request: Request) -> Response:
         """``GET /v1/models``."""
         listed = await self._run_in_pool(self._model_provider.list_models)
-        return JSONResponse({"object": "list", "data": [_dump_model(model) for model in listed]})
+        return JSONResponse({"object": "list", "data": [dump_model(model.name, model.created) for model in listed]})
 
     async def get_model(self, request: Request) -> Response:
         """``GET /v1/models/NAME``."""
         name = request.path_params["name"]
         for model in await self._run_in_pool(self._model_provider.list_models):
             if model.name == name:
-                return JSONResponse(_dump_model(model))
+                return JSONResponse(dump_model(model.name, model.created))
         return error_response(404, f"there is no model {name!r} here", param="model", code="model_not_found")
 
     async def _run_in_pool(self, function: Callable[..., Any], *given: Any) -> Any:
@@ -266,7 +267,3 @@ async def _http_exception_response(_request: Request, problem: Exception) -> Res
     return error_response(
         status, {404: "there is no such path", 405: "this path is asked in another way"}.get(status, "failed")
     )
-
-
-def _dump_model(model: ListedModel) -> dict[str, Any]:
-    return {"id": model.name, "object": "model", "created": model.created, "owned_by": "llmcli"}

@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 from llmcli.engine.engine import Engine
 from llmcli.errors import InputError, LlmError
 from llmcli.openai_api import embeddings, requests, responses
-from llmcli.openai_api.fields import OPTIONS_HEADER, FieldError, Fields, parse_body
+from llmcli.openai_api.fields import OPTIONS_HEADER, FieldError, Fields, load_json, parse_body
 from llmcli.openai_api.http_errors import error_response, exception_response
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.types import CandidateScores, EngineOptions, Event, Finished, Request, TextDelta
@@ -60,8 +60,7 @@ class OpenAIEndpoints:
 
     async def list_models(self, _request: HttpRequest) -> Response:
         """``GET /v1/models``."""
-        model = {"id": self._names[0], "object": "model", "created": self._created, "owned_by": "llmcli"}
-        return JSONResponse({"object": "list", "data": [model]})
+        return JSONResponse({"object": "list", "data": [responses.dump_model(self._names[0], self._created)]})
 
     async def create_chat_completion(self, request: HttpRequest) -> Response:
         """``POST /v1/chat/completions``."""
@@ -315,12 +314,7 @@ async def _read_json_body(request: HttpRequest) -> Any:
         if len(body) > MAX_BODY_BYTES:
             words = f"the body is longer than {MAX_BODY_BYTES} bytes"
             raise _ErrorResponse(error_response(413, words, headers={"Connection": "close"}))
-    try:
-        return json.loads(body)
-    except RecursionError as problem:
-        raise FieldError(None, "the body is nested too deeply") from problem
-    except ValueError as problem:
-        raise FieldError(None, f"the body is not JSON: {str(problem).partition(';')[0]}") from problem
+    return load_json(body)
 
 
 def _parse_engine_options(request: HttpRequest) -> EngineOptions:
