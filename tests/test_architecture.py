@@ -15,6 +15,7 @@ LEAVES = {
     "child_processes",
     "control_characters",
     "errors",
+    "file_lock",
     "frozen_dataclass",
     "incomplete_results",
     "interrupt",
