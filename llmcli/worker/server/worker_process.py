@@ -12,11 +12,10 @@ import socket
 import time
 from pathlib import Path
 
+from llmcli.descriptor_limit import raise_descriptor_limit
 from llmcli.engine.llama import bindings
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.worker_config import INHERITED_LIMITS, WORKER_BACKLOG, WorkerConfig
-
-_MAX_DESCRIPTORS = 8192
 
 
 def write_log(text: str) -> None:
@@ -37,9 +36,10 @@ def main(descriptor: str, config_json: str) -> None:
     os.set_inheritable(listening.fileno(), False)
     listening.listen(WORKER_BACKLOG)  # again, so that clients see this process as their peer
     for limit in INHERITED_LIMITS:
-        soft, hard = resource.getrlimit(limit)
-        wanted = hard if limit != resource.RLIMIT_NOFILE else min(hard, _MAX_DESCRIPTORS)
-        resource.setrlimit(limit, (max(soft, wanted), hard))
+        if limit != resource.RLIMIT_NOFILE:
+            soft, hard = resource.getrlimit(limit)
+            resource.setrlimit(limit, (max(soft, hard), hard))
+    raise_descriptor_limit()
     config = WorkerConfig(**json.loads(config_json))
     write_log(f"starts: {config.name}, {config.path}")
     engines = EnginePool(Path(config.path), config.name, config.model_id, config.gpu_layers)
