@@ -16,8 +16,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from llmcli.descriptor_limit import raise_descriptor_limit
 from llmcli.http_server import HttpServer
 from llmcli.openai_api.http_errors import error_response
-from llmcli.serve.gateway import Gateway, ModelProvider
+from llmcli.serve.gateway import Gateway
 from llmcli.serve.middleware import AccessMiddleware, AccessPolicy
+from llmcli.serve.worker_router import ModelProvider
 
 _HEAD_TIMEOUT_S = 10.0
 """Seconds in which the head of a request has to come."""
