@@ -7,8 +7,12 @@ answers of a model. The user's own outputs (``-o``) follow the umask instead.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from llmcli.errors import MissingError, UnsafeKey
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -44,20 +48,52 @@ def write_file(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+@contextmanager
+def replacing(path: Path, temporary_name: str | None = None) -> Iterator[Path]:
+    """Yield where to write what takes the place of ``path`` when the block ends; where it raises nothing is left there.
+
+    By default the name tells which process writes, so what is there was left by a killed one. Raises ``OSError``.
+    """
+    temporary = path.with_name(temporary_name or f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):  # the first error is the one to report
+            temporary.unlink()
+        raise
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` atomically, creating its directory if necessary.
 
     Raises ``OSError``, and then leaves no file behind.
     """
     make_directory(path.parent)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with replacing(path) as temporary:
+        write_file(temporary, content)
+
+
+def read_secret(path: str | os.PathLike[str], *, kind: str, max_bytes: int) -> str:
+    """Return what stands in a file that only its owner may read, without white space around it.
+
+    Raises ``MissingError`` with ``kind`` for a file that cannot be read, and ``UnsafeKey`` for one that others may read
+    or write.
+    """
+    name = os.fspath(path)
     try:
-        write_file(beside, content)
-        beside.replace(path)
-    except BaseException:
-        with suppress(OSError):  # the first error is the one to report
-            beside.unlink()
-        raise
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a FIFO would block for ever
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise MissingError(name, kind=kind, detail="not a regular file")
+            if status.st_mode & 0o077 or status.st_uid not in {os.getuid(), 0}:
+                raise UnsafeKey(name)
+            return os.read(descriptor, max_bytes).decode("utf-8", "replace").strip()
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise MissingError(name, kind=kind, detail=getattr(error, "strerror", None) or str(error)) from error
 
 
 def exists(path: Path) -> bool:

@@ -77,7 +77,7 @@ def tiny(tmp_path_factory):
 def server(monkeypatch):
     """Return a server of OpenAI's protocol on loopback; retries wait only briefly."""
     from llmcli.backends.remote import remote_backend
-    from llmcli.backends.remote.chat_client import RetryPolicy
+    from llmcli.backends.remote.transport.retries import RetryPolicy
 
     monkeypatch.setattr(
         remote_backend,

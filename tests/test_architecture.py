@@ -15,15 +15,20 @@ LEAVES = {
     "atomic_file",
     "child_processes",
     "control_characters",
+    "descriptor_limit",
     "errors",
+    "file_lock",
     "frozen_dataclass",
+    "http_server",
     "incomplete_results",
     "interrupt",
+    "job_queue",
     "private_files",
     "server_config",
     "server_logs",
     "settings",
     "template_sandbox",
+    "text_stream",
     "types",
     "",
 }  # "" is the package itself: its version
@@ -34,7 +39,7 @@ ROOMS = {
     "backends": {"openai_api", "worker", "engine"},
     "serve": {"openai_api", "worker"},
     "worker": {"openai_api", "engine"},
-    "openai_api": {"engine"},  # for two functions about text
+    "openai_api": set(),
     "engine": {"models"},  # of models only the GGUF header and what follows from it
     "models": set(),
     "store": set(),
@@ -274,3 +279,33 @@ def test_commands_are_short(path):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             length = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
             assert length <= 25, f"{path}: {node.name} has {length} lines"
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        ("worker/server", "llmcli.worker.client"),
+        ("worker/client", "llmcli.worker.server"),
+        ("worker/client", "llmcli.engine"),
+    ],
+)
+def test_the_two_sides_of_the_worker_share_only_what_lies_beside_them(folder, forbidden):
+    """A command does not load what serves, and the process not what connects."""
+    for path in sorted((PACKAGE / folder).rglob("*.py")):
+        for module, line in imports(path):
+            assert not f"{module}.".startswith(f"{forbidden}."), f"{path}:{line}: {folder} must not import {module}"
+
+
+def test_only_responses_of_a_server_need_starlette():
+    """A client shares fields, requests and the format of responses, and does not pay for a server."""
+    for path in sorted((PACKAGE / "openai_api").glob("*.py")):
+        libraries = {module.split(".")[0] for module, _ in imports(path)}
+        assert path.name == "http_errors.py" or "starlette" not in libraries, f"{path}: imports starlette"
+
+
+def test_what_both_sides_of_the_worker_use_imports_neither():
+    """Only ``__main__`` knows the process."""
+    for path in sorted((PACKAGE / "worker").glob("*.py")):
+        for module, line in imports(path):
+            sides = ("llmcli.worker.client", "llmcli.worker.server")
+            assert path.name == "__main__.py" or not module.startswith(sides), f"{path}:{line}: imports {module}"

@@ -205,9 +205,11 @@ class Engine:
         """The loaded fraction of the model (0 to 1); None once it can be used, or cannot be loaded."""
         return None if self._loaded.is_set() else self._shared_model.loaded_fraction
 
-    def stop_reason(self) -> Exception | None:
-        """Return why everything has to end, or None."""
-        return self._stop()
+    def check_interrupt(self) -> None:
+        """Raise the reason why everything has to end, if there is one."""
+        error = self._stop()
+        if error is not None:
+            raise error
 
     def _wait_until_loaded(self, is_cancelled: Callable[[], bool] = _never_cancelled) -> bool:
         """Wait for the model; False once ``is_cancelled`` returns True. Raises what loading the model raised."""

@@ -196,7 +196,8 @@ def _probe_model(ctx: CommandContext, model: ModelFile, options: EngineOptions, 
 def _build_launcher(ctx: CommandContext, model: ModelFile, options: EngineOptions) -> WorkerLauncher:
     """Return what finds or starts the worker for a model; see ``_probe_model`` where none runs."""
     from llmcli.worker import runtime_dir
-    from llmcli.worker.client.launcher import WorkerConfig, WorkerLauncher
+    from llmcli.worker.client.launcher import WorkerLauncher
+    from llmcli.worker.worker_config import WorkerConfig
 
     environ, settings = ctx.environment.environ, ctx.settings
     directory = runtime_dir.find_runtime_dir(environ)

@@ -190,7 +190,7 @@ def test_leaving_the_block_ends_what_is_left(engine):
         next(iter(job))
     ended: set[str] = set()
     while len(ended) < 20:
-        event = job._events.get(timeout=60)
+        event = job._items.get(timeout=60)
         if isinstance(event, Finished):
             assert event.reason is FinishReason.CANCELLED
             ended.add(event.id)
@@ -239,7 +239,7 @@ def test_jobs_of_several_threads_are_answered_apart(engine):
 
 def test_a_consumer_that_does_not_read_holds_back_only_its_own_job(engine, monkeypatch):
     """While one job's events pile up unread, the requests of another are answered; then the first goes on."""
-    monkeypatch.setattr("llmcli.engine.engine_job._MAX_UNREAD_EVENTS", 3)
+    monkeypatch.setattr("llmcli.engine.engine_job.MAX_QUEUED_EVENTS", 3)
     with engine.open() as lazy:
         for i in range(20):
             lazy.submit(req(f"l{i}", f"yes {i}", max_tokens=25, sampling=wild(i)))

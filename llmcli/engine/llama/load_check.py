@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from llmcli import child_processes, private_files
+from llmcli import child_processes, file_lock, private_files
 from llmcli.engine.llama import bindings, hardware
 from llmcli.errors import BadModelFile, InternalError, LlmError, OutOfMemory, Unsupported
 from llmcli.models.gguf.header import load_checked_header
@@ -54,18 +54,12 @@ def check_once(
 @contextmanager
 def _hold_lock(lock: Path, stop: Callable[[], LlmError | None]) -> Iterator[None]:
     """Hold the lock file, so that only one of many commands tries the model; where locks do not work, each does."""
-    import fcntl
-
     with ExitStack() as stack:
         with suppress(OSError):
             private_files.make_directory(lock.parent)
-            file = stack.enter_context(os.fdopen(private_files.open_file(lock, os.O_WRONLY), "wb"))
-            while True:
-                with suppress(BlockingIOError):
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                _raise_if_stopped(stop)
-                time.sleep(_POLL_S)
+            stack.enter_context(
+                file_lock.hold_lock(lock, timeout_s=None, poll_s=_POLL_S, check=lambda: _raise_if_stopped(stop))
+            )
         yield
 
 

@@ -128,21 +128,19 @@ class HubCache:
         blob = self.blob_path(repo, sha256)
         with translate_write_errors(path):
             self.make_directory(path.parent)
-            beside = path.with_name(f".{path.name}.{os.getpid()}")
-            with suppress(FileNotFoundError):
-                beside.unlink()
-            try:
-                beside.symlink_to(os.path.relpath(blob, path.parent))
-            except OSError:  # a file system without symbolic links
-                beside.hardlink_to(blob)
-            beside.replace(path)
+            with private_files.replacing(path) as beside:
+                with suppress(FileNotFoundError):
+                    beside.unlink()
+                try:
+                    beside.symlink_to(os.path.relpath(blob, path.parent))
+                except OSError:  # a file system without symbolic links
+                    beside.hardlink_to(blob)
             if branch is not None:
                 ref = directory / "refs" / branch
                 self.make_directory(ref.parent)
-                fresh = ref.with_name(f".{branch}.{os.getpid()}")
-                private_files.write_file(fresh, revision.encode("ascii"))
-                fresh.chmod(private_files.file_mode_in(ref.parent))
-                fresh.replace(ref)
+                with private_files.replacing(ref) as fresh:
+                    private_files.write_file(fresh, revision.encode("ascii"))
+                    fresh.chmod(private_files.file_mode_in(ref.parent))
         return path
 
     def remove(self, repo: str, files: Sequence[str]) -> list[Path]:

@@ -19,7 +19,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 
-from llmcli import private_files
+from llmcli import file_lock, private_files
 from llmcli.errors import OutputError, RemoteError, TemporaryFailure
 from llmcli.interrupt import Interrupt
 from llmcli.models.paths import open_model, translate_write_errors
@@ -75,20 +75,13 @@ class DownloadLock:
 
     def try_acquire(self) -> bool | None:
         """Return True when it is acquired, False when another process holds it, None where locks do not work."""
-        import fcntl
-
         try:
             private_files.make_directory(self._path.parent)
             mode = private_files.file_mode_in(self._path.parent)
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            return False
+            self._descriptor = file_lock.acquire_lock(self._path, mode=mode)
         except OSError:
-            self.close()
             return None
-        return True
+        return self._descriptor is not None
 
     def close(self) -> None:
         """Release it; the file stays, since removing it would let two processes lock two files of one name."""

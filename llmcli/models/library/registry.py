@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from llmcli import private_files
+from llmcli import file_lock, private_files
 from llmcli.errors import MissingError, OutputError
 from llmcli.frozen_dataclass import frozen
 from llmcli.models.paths import translate_read_errors, translate_write_errors
@@ -110,16 +110,14 @@ class ModelRegistry:
         """
         with translate_write_errors(self.path):
             private_files.make_directory(self.path.parent)
-            beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-            with _hold_lock(self.path.with_suffix(".lock")), _delete_afterwards(beside):
+            with _hold_lock(self.path.with_suffix(".lock")), private_files.replacing(self.path) as beside:
                 data, whole = self._read_sections()
                 change(data)
                 private_files.write_file(beside, json.dumps(data, indent=1, ensure_ascii=False).encode())
                 before()
                 if not whole:
                     self.path.replace(self.broken_path)
-                beside.replace(self.path)
-                self._data = data
+            self._data = data
 
     def current_record(self, path: Path) -> FileRecord | None:
         """Return the record of the file at ``path``, None when it has changed since."""
@@ -207,24 +205,13 @@ def _is_missing(path: str) -> bool:
 
 
 @contextmanager
-def _delete_afterwards(path: Path) -> Iterator[None]:
-    """Remove the file at ``path`` afterwards: on a full disk it would only take space."""
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            path.unlink()
-
-
-@contextmanager
 def _hold_lock(path: Path) -> Iterator[None]:
-    """Hold the lock file at ``path`` where locks work; elsewhere one of two concurrent changes may be lost."""
-    import fcntl
-
-    descriptor = private_files.open_file(path, os.O_RDWR)
+    """Hold the lock file at ``path`` where locks work; elsewhere two writers at once lose one of the two changes."""
+    descriptor = None
+    with suppress(file_lock.LocksUnsupported):
+        descriptor = file_lock.acquire_lock(path, wait=True)
     try:
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
