@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +66,6 @@ class Segment:
 
     (Number of the group, text): all plural forms of a message have to be there, or none.
     """
-
-
-class DocumentFormat(Protocol):
-    """A splitter for one format of documents."""
-
-    name: str
-
-    def split(self, text: str, target: str) -> list[Segment]:
-        """Return the segments in document order, disjoint; ``target`` is a BCP 47 code.
-
-        Raises ``BadDocument`` where the format's grammar is broken.
-        """
-        ...
-
-    def check(self, text: str) -> str:
-        """Parse ``text`` anew; return "" when it is valid in this format, else what is wrong, with the line."""
-        ...
 
 
 def join_segments(text: str, segments: Sequence[Segment], translations: Sequence[str | None]) -> str:

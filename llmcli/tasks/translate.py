@@ -7,17 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from llmcli.documents.formats import find_format
-from llmcli.documents.segments import Segment, join_segments
+from llmcli.documents.formats.format_registry import find_format
+from llmcli.documents.segments import Segment
 from llmcli.errors import CannotCreate, UsageError
 from llmcli.incomplete_results import IncompleteOutput
 from llmcli.interrupt import check_interrupt, run_interruptible
 from llmcli.tasks.execution.document_jobs import CancelRequest, JobStep, run_document_jobs
 from llmcli.tasks.execution.task_requests import UsageTally
 from llmcli.tasks.translation.language_detection import detect_language
-from llmcli.tasks.translation.per_file.bilingual import MONOLINGUAL_FORMATS, OutputLayout, render_layout
+from llmcli.tasks.translation.per_file.bilingual import OutputLayout, render_layout
 from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
-from llmcli.tasks.translation.per_file.target_file import TargetFile, TranslationJob, replace_language_root
+from llmcli.tasks.translation.per_file.target_file import TargetFile, TranslationJob
 from llmcli.tasks.translation.per_file.translation_report import SegmentOutcome, SegmentStatus, TranslationReport
 from llmcli.tasks.translation.per_segment.answer_checks import find_lost_content
 from llmcli.tasks.translation.per_segment.segment_job import SegmentJob
@@ -75,7 +75,7 @@ class _TranslationDocumentJob:
         self._states: list[_SegmentState] = []
         self._source_language = job.source
         self._tally = UsageTally()
-        self._streaming = self._format.name == "plain" and job.layout is OutputLayout.TRANSLATION
+        self._streaming = self._format.streams and job.layout is OutputLayout.TRANSLATION
         self._segments_written = 0  # segments whose text was written
         self._source_offset = 0  # where the next piece of the source begins
         self._output_parts: list[str] = []
@@ -83,7 +83,7 @@ class _TranslationDocumentJob:
 
     def start(self) -> Iterator[JobStep]:
         """Begin. Raises ``BadDocument``, ``WouldLoseEdits``, and ``ContextOverflow`` (instructions leave no room)."""
-        if self._job.layout is OutputLayout.INTERLEAVED and self._format.name in MONOLINGUAL_FORMATS:
+        if self._job.layout is OutputLayout.INTERLEAVED and not self._format.can_interleave:
             raise UsageError(
                 f"a {self._format.name} file cannot hold two languages", detail="Try: --bilingual side-by-side"
             )
@@ -269,10 +269,11 @@ class _TranslationDocumentJob:
     def _assemble_document(self) -> str:
         segments = [state.segment for state in self._states]
         texts = [self._replacement_text(state) for state in self._states]
-        out = render_layout(self._job.layout, self._text, segments, texts, self._format.name)
-        if not any(texts) or self._job.layout is not OutputLayout.TRANSLATION:
+        out = render_layout(self._job.layout, self._format, self._text, segments, texts)
+        source = self._source_language
+        if not any(texts) or source is None or self._job.layout is not OutputLayout.TRANSLATION:
             return out
-        return replace_language_root(out, self._format, segments, self._source_language, self._translator.target)
+        return self._format.replace_language(out, segments, source.code, self._translator.target.code)
 
     def _replacement_text(self, state: _SegmentState) -> str | None:
         """Return what to put in a segment's region; None leaves it byte for byte."""
@@ -303,7 +304,7 @@ class _TranslationDocumentJob:
         chosen = set(indices)
         segments = [state.segment for state in self._states]
         translations = [self._replacement_text(state) if i in chosen else None for i, state in enumerate(self._states)]
-        return join_segments(self._text, segments, translations)
+        return self._format.join(self._text, segments, translations)
 
     def _record_outcomes(self) -> None:
         """Put the outcome of each segment into the report, and prepare the record for --update."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmcli.documents.formats import find_format
+from llmcli.documents.formats.format_registry import find_format
 from llmcli.documents.segments import Segment
 from llmcli.interrupt import check_interrupt, run_interruptible
 from llmcli.store.translation_memory import TranslationMemory

@@ -25,7 +25,7 @@ def add_scores(events: Iterator[TaskEvent], reference: Document, report: Transla
 
     Raises ``UsageError`` where the two do not have the same segments, and what ``score_translations`` and ``split`` raise.
     """
-    from llmcli.documents.formats import find_format
+    from llmcli.documents.formats.format_registry import find_format
     from llmcli.tasks.translation.quality_scores import score_translations
 
     for event in events:

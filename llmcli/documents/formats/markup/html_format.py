@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from functools import partial
 
+from llmcli.documents.formats.document_format import BLOCK_KINDS, DocumentFormat
 from llmcli.documents.formats.markup.html_tokenizer import HtmlAttribute, HtmlToken, parse_attributes, tokenize_html
 from llmcli.documents.protected_spans import find_spans
 from llmcli.documents.segments import (
@@ -23,88 +24,18 @@ from llmcli.documents.segments import (
     split_at_protected,
 )  # fmt: skip
 
-name = "html"
-
 _INLINE_ELEMENTS = frozenset(
-    [
-        "a",
-        "abbr",
-        "acronym",
-        "b",
-        "bdi",
-        "bdo",
-        "big",
-        "br",
-        "cite",
-        "data",
-        "del",
-        "dfn",
-        "em",
-        "font",
-        "i",
-        "img",
-        "input",
-        "ins",
-        "label",
-        "mark",
-        "meter",
-        "nobr",
-        "output",
-        "progress",
-        "q",
-        "rp",
-        "rt",
-        "ruby",
-        "s",
-        "slot",
-        "small",
-        "span",
-        "strike",
-        "strong",
-        "sub",
-        "sup",
-        "time",
-        "tt",
-        "u",
-        "wbr",
-        "code",
-        "kbd",
-        "samp",
-        "var",
-        "math",
-        "svg",
-        "picture",
-        "source",
-        "audio",
-        "video",
-        "canvas",
-        "object",
-        "noscript",
-        "map",
-        "area",
-        "embed",
-    ]
-)
+    {"a", "abbr", "acronym", "b", "bdi", "bdo", "big", "br", "cite", "data", "del", "dfn", "em", "font", "i", "img",
+     "input", "ins", "label", "mark", "meter", "nobr", "output", "progress", "q", "rp", "rt", "ruby", "s", "slot",
+     "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "wbr", "code", "kbd", "samp", "var",
+     "math", "svg", "picture", "source", "audio", "video", "canvas", "object", "noscript", "map", "area", "embed"}
+)  # fmt: skip
 _VOID_ELEMENTS = frozenset(
-    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"]
-)
+    {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"}
+)  # fmt: skip
 _UNTRANSLATED_ELEMENTS = frozenset(
-    [
-        "code",
-        "kbd",
-        "samp",
-        "var",
-        "svg",
-        "math",
-        "pre",
-        "script",
-        "style",
-        "iframe",
-        "object",
-        "canvas",
-        "xmp",
-    ]
-)
+    {"code", "kbd", "samp", "var", "svg", "math", "pre", "script", "style", "iframe", "object", "canvas", "xmp"}
+)  # fmt: skip
 """Elements in which nothing is translated."""
 _TEXT_ATTRIBUTES = frozenset(
     {"alt", "title", "placeholder", "aria-label", "aria-description", "aria-placeholder", "summary"}
@@ -158,34 +89,42 @@ class _SplitState:
     block: str = ""
 
 
-def split(text: str, target: str) -> list[Segment]:
-    """Return what people read of a page: text, titles, alternative texts, descriptions."""
-    del target
-    walk = _SplitState(text)
-    for token in tokenize_html(text):
-        if walk.hidden_elements:
-            _skip_hidden(walk, token)
-        elif token.kind == "text":
-            walk.run.append(_RunPart(token.start, token.end))
-        elif token.kind == "raw":
-            _add_raw_text(walk, token)
-        elif token.kind == "other":
-            walk.run.append(_RunPart(token.start, token.end, "tag", token))
-        else:
-            _handle_tag(walk, token)
-            _resume_hiding(walk, token)
-    _end_segment(walk)
-    return sorted(walk.segments, key=lambda segment: segment.start)
+class HtmlFormat(DocumentFormat):
+    """HTML."""
 
+    name = "html"
 
-def check(text: str) -> str:
-    """Return an error for tokens that do not end; browsers accept all others."""
-    raw = ""
-    for token in tokenize_html(text):
-        if not token.closed:
-            return f"line {LineNumbers(text).line_at(token.start)}: a tag or comment does not end"
-        raw = token.name if token.kind == "raw" and token.end == len(text) else ""
-    return f"<{raw}> does not end" if raw else ""
+    def split(self, text: str, target: str) -> list[Segment]:
+        """Return what people read of a page: text, titles, alternative texts, descriptions."""
+        del target
+        walk = _SplitState(text)
+        for token in tokenize_html(text):
+            if walk.hidden_elements:
+                _skip_hidden(walk, token)
+            elif token.kind == "text":
+                walk.run.append(_RunPart(token.start, token.end))
+            elif token.kind == "raw":
+                _add_raw_text(walk, token)
+            elif token.kind == "other":
+                walk.run.append(_RunPart(token.start, token.end, "tag", token))
+            else:
+                _handle_tag(walk, token)
+                _resume_hiding(walk, token)
+        _end_segment(walk)
+        return sorted(walk.segments, key=lambda segment: segment.start)
+
+    def check(self, text: str) -> str:
+        """Return an error for tokens that do not end; browsers accept all others."""
+        raw = ""
+        for token in tokenize_html(text):
+            if not token.closed:
+                return f"line {LineNumbers(text).line_at(token.start)}: a tag or comment does not end"
+            raw = token.name if token.kind == "raw" and token.end == len(text) else ""
+        return f"<{raw}> does not end" if raw else ""
+
+    def bilingual_separator(self, text: str, segment: Segment) -> str:
+        """Return what separates a segment from its translation: of a block the tag of a line break."""
+        return "<br>" if segment.kind in BLOCK_KINDS else super().bilingual_separator(text, segment)
 
 
 def _skip_hidden(walk: _SplitState, token: HtmlToken) -> None:
@@ -403,3 +342,6 @@ def _encode(translation: str, *, wanted: tuple[str, ...], quote: str) -> str:
             inside = quote if words.endswith(">") else words[-1]
         parts.append(words if markup else html.escape(words, quote=bool(inside)))
     return "".join(parts)
+
+
+FORMAT = HtmlFormat()

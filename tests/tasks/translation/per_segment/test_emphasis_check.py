@@ -21,7 +21,7 @@ from llmcli.tasks.translation.translator import Translator
 
 def marked(text):
     """Return the text of a paragraph with its marks."""
-    (segment,) = markdown_format.split(text, "fr")
+    (segment,) = markdown_format.FORMAT.split(text, "fr")
     return mask_spans(segment.text, segment.protected)
 
 
@@ -129,7 +129,7 @@ def test_signs_of_a_plain_text_are_literal(prompts):
 
 def test_a_remembered_translation_without_emphasis_is_none():
     """What a memory holds for the same text in another format is asked for anew."""
-    (segment,) = markdown_format.split("A **big** `x` house", "fr")
+    (segment,) = markdown_format.FORMAT.split("A **big** `x` house", "fr")
     assert find_lost_content(segment, "Une **grande** maison `x`") == []
     assert find_lost_content(segment, "Une grande maison `x`") == ["**bold** is missing"]
     assert find_lost_content(segment, "Une **grande** maison") == ["`x`"]
