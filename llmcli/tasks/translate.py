@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from llmcli.documents.formats.format_registry import find_format
 from llmcli.documents.segments import Segment
 from llmcli.errors import CannotCreate, UsageError
 from llmcli.incomplete_results import IncompleteOutput
@@ -69,7 +68,7 @@ class _TranslationDocumentJob:
         self._memory = remembered
         self._target_file = TargetFile(job, remembered)
         self._report = report
-        self._format = find_format(self.name, job.document.text, job.format)
+        self._format = job.find_format()
         self._text = ""  # what is translated, and where its lines begin: see ``start``
         self._line_starts: list[int] = []
         self._states: list[_SegmentState] = []

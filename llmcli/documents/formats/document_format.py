@@ -38,6 +38,10 @@ class DocumentFormat(ABC):
     def check(self, text: str) -> str:
         """Parse ``text`` anew; return "" when it is valid in this format, else what is wrong, with the line."""
 
+    def extract_text(self, data: bytes) -> str:
+        """Return the text of a binary document: what ``split`` and ``check`` read. Raises ``BadDocument``."""
+        raise NotImplementedError(f"{self.name} is a format of texts")
+
     def join(self, text: str, segments: Sequence[Segment], translations: Sequence[str | None]) -> str:
         """Return the document with the translations in their regions; None leaves a region as it is."""
         return join_segments(text, segments, translations)

@@ -33,6 +33,8 @@ class FormatEntry:
     """Those of its names whose files are not picked up from a directory."""
     sniff_patterns: tuple[tuple[int, str], ...] = ()
     """(Rank, regular expression) of what such a text looks like; of all formats the lowest rank is tried first."""
+    signatures: tuple[bytes, ...] = ()
+    """What the bytes of a binary format begin with; ``decode_utf8`` refuses such bytes."""
     is_fallback: bool = False
     """Whether a text that looks like no format is in this one."""
 
@@ -89,6 +91,13 @@ def find_format(name: str, text: str, wanted: str | None = None) -> DocumentForm
     ending = name.rpartition("/")[2].rpartition(".")
     known = _resolve_name(ending[2]) if ending[1] else None
     return load_format(known or _sniff(text))
+
+
+def find_binary_format(data: bytes) -> str | None:
+    """Return the name of the format that has a signature which ``data`` begins with."""
+    return next(
+        (entry.name for entry in _ENTRIES.values() if entry.signatures and data.startswith(entry.signatures)), None
+    )
 
 
 def load_format(name: str) -> DocumentFormat:

@@ -12,7 +12,7 @@ from document_texts import MARK, greek
 from scripted import Reply, ScriptedBackend, last_message
 from tasks.helpers import of, result
 
-from llmcli.documents.file_reader import Document, decode_utf8
+from llmcli.documents.document import Document, decode_utf8
 from llmcli.documents.formats.format_registry import find_format
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate

@@ -30,7 +30,7 @@ from llmcli.tasks.translation.per_file.translation_report import TranslationRepo
 from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
-    from llmcli.documents.file_reader import Document
+    from llmcli.documents.document import Document
     from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
 
 PSEUDO_LANGUAGE = "en-XA"

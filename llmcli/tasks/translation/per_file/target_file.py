@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcli.documents.file_reader import Document
+from llmcli.documents.document import Document
 from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.format_registry import find_format
 from llmcli.documents.segments import Segment
 from llmcli.errors import BadDocument, WouldLoseEdits
 from llmcli.interrupt import run_interruptible
@@ -45,6 +46,10 @@ class TranslationJob:
     earlier: Document | None = None
     output: Path | None = None
     keep_existing: bool = False
+
+    def find_format(self) -> DocumentFormat:
+        """Return the format of the document. Raises ``UsageError`` where there is none called ``format``."""
+        return find_format(self.document.name, self.document.text, self.format or self.document.format_name)
 
 
 class TargetFile:

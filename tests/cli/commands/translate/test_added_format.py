@@ -1,6 +1,9 @@
 """A format in a module of its own, outside of the package, added by its registration alone."""
 
+import json
+
 import pytest
+from scripted import all_messages
 
 from llmcli.cli import completers
 from llmcli.documents.formats.format_registry import (
@@ -94,3 +97,49 @@ def test_a_registered_format_is_translated(tmp_path, monkeypatch, llm):
     out.write_text("two=kept;one=gone")
     assert llm(*pseudo, "in/a.semi", "--update", str(out)).code == 0
     assert out.read_text() == "one=gone;two=kept"
+
+
+SCRAMBLED = """
+from llmcli.documents.formats.plain_text import PlainTextFormat
+
+
+class ScrambledFormat(PlainTextFormat):
+    name = "scrambled"
+    streams = False
+
+    def extract_text(self, data):
+        return bytes(255 - byte for byte in data[5:]).decode()
+
+
+FORMAT = ScrambledFormat()
+"""
+
+
+@pytest.fixture
+def scrambled(tmp_path, monkeypatch):
+    """Register a format of bytes; return a document in it."""
+    (tmp_path / "scrambled_module.py").write_text(SCRAMBLED)
+    monkeypatch.syspath_prepend(tmp_path)
+    register_format(FormatEntry("scrambled", "scrambled_module:FORMAT", signatures=(b"\0SCR\n",)))
+    yield b"\0SCR\n" + bytes(255 - byte for byte in b"A secret word.\n")
+    unregister_format("scrambled")
+
+
+@pytest.mark.parametrize("argv", [("ask", "What is it?"), ("summarize",), ("translate", "--to", "fr", "--no-tm")])
+def test_the_verbs_read_the_text_of_bytes(llm, tmp_path, scrambled, argv):
+    """The model gets what the format reads in a binary document, from a file and from standard input."""
+    path = tmp_path / "a.scr"
+    path.write_bytes(scrambled)
+    named = ("-f", str(path)) if argv[0] == "ask" else (str(path),)
+    for run in (llm(*argv, *named, answer=all_messages), llm(*argv, stdin=scrambled, answer=all_messages)):
+        assert "A secret word." in "".join(
+            message.content for request in run.backend.requests for message in request.messages
+        )
+    unknown = llm(*argv, stdin=b"\0" + scrambled)
+    assert (unknown.code, unknown.out) == (65, "")
+
+
+def test_a_binary_document_is_in_its_own_format(llm, tmp_path, scrambled):
+    """The format that a signature names needs no suffix, and is told in the result."""
+    run = llm("translate", "--no-tm", "--pseudo", "accents", "--json", stdin=scrambled)
+    assert json.loads(run.out)["format"] == "scrambled"

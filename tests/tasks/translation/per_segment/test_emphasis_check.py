@@ -6,7 +6,7 @@ import pytest
 from scripted import ScriptedBackend, last_message
 from tasks.helpers import result
 
-from llmcli.documents.file_reader import Document
+from llmcli.documents.document import Document
 from llmcli.documents.formats.markup import markdown_format
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
