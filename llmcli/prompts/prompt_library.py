@@ -15,7 +15,7 @@ from pathlib import Path
 from llmcli import private_files
 from llmcli.errors import CannotCreate, ConfigError, MissingError, UsageError
 from llmcli.frozen_dataclass import frozen
-from llmcli.prompts.contracts import GENERATE_PREFIX, contract_of
+from llmcli.prompts.contracts import contract_of, prefix_of, prompt_prefixes
 from llmcli.prompts.prompt_file import Prompt
 from llmcli.prompts.prompt_parser import BadPrompt, PromptFault, parse_prompt
 
@@ -162,8 +162,9 @@ class PromptLibrary:
         """Return names like ``name``; of the kinds of texts all, when none is like it."""
         names = self.names()
         near = difflib.get_close_matches(name, names, n=3)
-        if not near and name.startswith(GENERATE_PREFIX):
-            return tuple(each for each in names if each.startswith(GENERATE_PREFIX))
+        prefix = prefix_of(name)
+        if not near and prefix:
+            return tuple(each for each in names if each.startswith(prefix))
         return tuple(near)
 
 
@@ -200,9 +201,8 @@ def _find_faults(name: str, file: Path) -> builtins.list[PromptFault]:
         return [PromptFault(None, error.detail)]
     contract = contract_of(name)
     if contract is None:
-        return [
-            PromptFault(None, f"no command uses a prompt of this name; kinds of texts are called {GENERATE_PREFIX}NAME")
-        ]
+        free = " or ".join(f"{prefix}NAME" for prefix in prompt_prefixes())
+        return [PromptFault(None, f"no command uses a prompt of this name; kinds of texts are called {free}")]
     templates = [prompt.user, *([prompt.system] if prompt.system else [])]
     used = frozenset[str]().union(*(template.names for template in templates))
     return [

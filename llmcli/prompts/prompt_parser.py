@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.frozen_dataclass import frozen
 from llmcli.prompts import yaml_cache
-from llmcli.prompts.contracts import GENERATE_PREFIX, contract_of
+from llmcli.prompts.contracts import contract_of, prefix_of
 from llmcli.prompts.jinja_template import RESERVED_NAMES, Template, TemplateError
 from llmcli.prompts.prompt_file import OutputKind, Prompt, Variable
 from llmcli.prompts.sampling_options import read_options
@@ -152,6 +152,7 @@ class _PromptBuilder:
             output,
             labels,
             schema,
+            contract.public if contract is not None else frozenset(),
         )
 
     def add_fault(self, path: FilePath, message: str, *, inner: int | None = None) -> None:
@@ -196,7 +197,7 @@ class _PromptBuilder:
 
     def _declaration_hint(self, names: Sequence[str]) -> str:
         """Return where variables are declared, with a line to copy; of a command only those with a default have a value."""
-        default = "" if self.name.startswith(GENERATE_PREFIX) else 'default: "", '
+        default = "" if prefix_of(self.name) else 'default: "", '
         which = "it" if len(names) == 1 else "each of them"
         example = f"variables: {{{names[0]}: {{{default}description: what it holds}}}}"
         return f'declare {which} in {self.origin.name} under the key "variables:", for example: {example}'
