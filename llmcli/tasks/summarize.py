@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from llmcli.backends.base import Backend
-from llmcli.documents.document import Document
+from llmcli.documents.reading.document import Document
 from llmcli.errors import EmptyInput
 from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer, MissingPart, PartsMissing
 from llmcli.prompts import Prompt, PromptLibrary

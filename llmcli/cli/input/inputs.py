@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import error_messages
-from llmcli.documents.document import Document, open_document
-from llmcli.documents.file_reader import read_file, read_stdin
+from llmcli.documents.reading.document import Document, open_document
+from llmcli.documents.reading.file_reader import read_file, read_stdin
 from llmcli.documents.records import Record, count_line_records, iter_line_records
 from llmcli.errors import EmptyInput, LlmError, NotUtf8, UsageError
 from llmcli.types import ItemFailed, Result, TaskEvent

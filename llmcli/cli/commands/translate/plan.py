@@ -13,8 +13,8 @@ from llmcli import private_files
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate import output_paths
 from llmcli.cli.input import inputs
-from llmcli.documents.document import Document
-from llmcli.documents.file_reader import read_file
+from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.file_reader import read_file
 from llmcli.errors import InputError, MissingError, UsageError
 from llmcli.types import ItemFailed
 

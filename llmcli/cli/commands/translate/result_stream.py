@@ -15,7 +15,7 @@ from llmcli.interrupt import run_interruptible
 from llmcli.types import Delta, ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
-    from llmcli.documents.document import Document
+    from llmcli.documents.reading.document import Document
     from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
     from llmcli.tasks.translation.per_file.translation_report import TranslationReport
 

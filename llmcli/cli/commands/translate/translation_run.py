@@ -30,7 +30,7 @@ from llmcli.tasks.translation.per_file.translation_report import TranslationRepo
 from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
-    from llmcli.documents.document import Document
+    from llmcli.documents.reading.document import Document
     from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
 
 PSEUDO_LANGUAGE = "en-XA"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcli.documents.document import Document
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.format_registry import find_format
+from llmcli.documents.reading.document import Document
 from llmcli.documents.segments import Segment
 from llmcli.errors import BadDocument, WouldLoseEdits
 from llmcli.interrupt import run_interruptible

@@ -6,8 +6,8 @@ import pytest
 from scripted import ScriptedBackend, last_message
 from tasks.helpers import result
 
-from llmcli.documents.document import Document
 from llmcli.documents.formats.markup import markdown_format
+from llmcli.documents.reading.document import Document
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translation.languages import parse_language

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcli.documents.document import Document, decode_utf8, open_document, refuse_unreadable
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.format_registry import FormatEntry, load_format, register_format, unregister_format
+from llmcli.documents.reading.document import Document, decode_utf8, open_document, refuse_unreadable
 from llmcli.errors import BadDocument, BinaryInput, NotUtf8
 
 

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from llmcli.documents.document import Document
-from llmcli.documents.file_reader import read_file, read_stdin
+from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.file_reader import read_file, read_stdin
 from llmcli.errors import BinaryInput, Interrupted, IsADirectory, MissingError, TimedOut
 from llmcli.interrupt import Interrupt
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from llmcli.documents.document import STDIN, Document, open_document, refuse_unreadable
+from llmcli.documents.reading.document import STDIN, Document, open_document, refuse_unreadable
 from llmcli.errors import IsADirectory, MissingError
 from llmcli.interrupt import Interrupt
 
