@@ -11,7 +11,7 @@ import pytest
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.hardware import Gpu
 from llmcli.models.footprint import PROCESS_BYTES
-from llmcli.models.gguf.header import read_header
+from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.library.model_library import ModelLibrary
 from llmcli.models.memory_estimate import CONTEXT_STEP_TOKENS, MachineResources, estimate_memory
 from llmcli.models.model_file import ModelFile

@@ -12,8 +12,8 @@ from llmcli.models.catalogue import CatalogueEntry, WheelSource
 from llmcli.models.hub.download import DownloadTarget, check_download_space, download
 from llmcli.models.hub.hub_cache import HubCache
 from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile, RepositoryListing
-from llmcli.models.hub.variants import Variant, VariantList, choose_variant, does_not_fit_error
-from llmcli.models.memory_estimate import FitPolicy
+from llmcli.models.hub.variants import Variant, VariantList, choose_variant
+from llmcli.models.memory_estimate import FitPolicy, does_not_fit_error
 from llmcli.models.names import (
     ALLOWED_FILE_CHARS_TEXT,
     HubName,

@@ -73,7 +73,7 @@ class ImportedModels:
 
     def _check_source(self, source: ModelFile, name: str) -> None:
         """Refuse what is no whole model before it is read, and the name of a model of another size."""
-        from llmcli.models.gguf.header import load_checked_header
+        from llmcli.models.gguf.header_parser import load_checked_header
         from llmcli.models.hub.partial_file import file_size
 
         count = load_checked_header(source.path).part_count

@@ -180,7 +180,7 @@ class ModelInventory:
 
 def read_file_record(path: Path, sha256: str = "") -> FileRecord:
     """Return size, time and header facts of the GGUF file at ``path``. Raises as ``gguf.read_header``."""
-    from llmcli.models.gguf.header import read_header
+    from llmcli.models.gguf.header_parser import read_header
 
     header = read_header(path)
     status = path.stat()

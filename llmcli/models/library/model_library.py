@@ -343,7 +343,7 @@ class ModelLibrary(ModelResolver):
 
 def _unsupported_reason_of(model: ModelFile, obstacle: UnsupportedReason) -> str:
     """Return what ``obstacle`` says of a model. Raises as ``read_header``."""
-    from llmcli.models.gguf.header import read_header
+    from llmcli.models.gguf.header_parser import read_header
 
     return obstacle(read_header(model.path))
 
