@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.errors import BadModelFile
+from llmcli.models.files.names import part_names
+from llmcli.models.files.paths import open_model, unreadable_error
 from llmcli.models.gguf.header import Header, TensorInfo
 from llmcli.models.gguf.header_checks import check_header
 from llmcli.models.gguf.header_reader import ByteStream, HeaderReader
 from llmcli.models.gguf.tensor_types import TENSOR_TYPES
-from llmcli.models.names import part_names
-from llmcli.models.paths import open_model, unreadable_error
 
 _VERSIONS = (2, 3)
 _DEFAULT_ALIGNMENT = 32  # of tensor data, unless general.alignment says otherwise

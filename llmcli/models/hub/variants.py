@@ -12,14 +12,7 @@ from dataclasses import dataclass
 
 from llmcli.errors import BadModelFile, RemoteError, TemporaryFailure
 from llmcli.interrupt import Interrupt
-from llmcli.models.gguf import header_checks
-from llmcli.models.gguf.header import Header
-from llmcli.models.gguf.tensor_types import nominal_bits
-from llmcli.models.hub.download import DownloadTarget
-from llmcli.models.hub.hub_client import HubClient, RepositoryListing
-from llmcli.models.hub.remote_header import read_remote_header
-from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate, does_not_fit_error
-from llmcli.models.names import (
+from llmcli.models.files.names import (
     PREFERRED_QUANTIZATIONS,
     HubName,
     is_model_file,
@@ -27,6 +20,13 @@ from llmcli.models.names import (
     part_names,
     quantization_label,
 )
+from llmcli.models.gguf import header_checks
+from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.tensor_types import nominal_bits
+from llmcli.models.hub.download import DownloadTarget
+from llmcli.models.hub.hub_client import HubClient, RepositoryListing
+from llmcli.models.hub.remote_header import read_remote_header
+from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate, does_not_fit_error
 from llmcli.types import Notice
 
 _LOSSLESS_BITS = 8

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from llmcli.errors import BadModelFile, DamagedModel, ModelNotDownloaded, Offline, UsageError
 from llmcli.interrupt import Interrupt
-from llmcli.models import names
+from llmcli.models.files import names
+from llmcli.models.files.model_file import ModelFile
+from llmcli.models.files.paths import check_removable, is_path, translate_write_errors
 from llmcli.models.library.defaults import ModelAlias, check_new_name
 from llmcli.models.library.last_used import LastUsedTimes
 from llmcli.models.library.resolver import ModelResolver
-from llmcli.models.model_file import ModelFile
-from llmcli.models.paths import check_removable, is_path, translate_write_errors
 from llmcli.settings import AppPaths, Settings
 from llmcli.types import ItemFailed, Notice, Progress
 
@@ -155,7 +155,10 @@ class ModelLibrary(ModelResolver):
             if error.repair:  # it came from elsewhere
                 raise
             yield Notice(f"{error.subject} is damaged: {error.detail}; fetching it again")
-            key, fit_policy = (error.subject if names.parse_hub_name(error.subject) else key), None  # that file, no other
+            key, fit_policy = (
+                (error.subject if names.parse_hub_name(error.subject) else key),
+                None,
+            )  # that file, no other
         else:
             return
         if self.offline:
@@ -196,7 +199,9 @@ class ModelLibrary(ModelResolver):
         from llmcli.models.library.inventory import read_file_record
 
         hub = HubClient(self._environ, self._retry_policy)
-        puller = Puller(hub, self._cache, environ=self._environ, scratch_directory=self._scratch_directory, fit_policy=fit_policy)
+        puller = Puller(
+            hub, self._cache, environ=self._environ, scratch_directory=self._scratch_directory, fit_policy=fit_policy
+        )
         hub_name = names.parse_hub_name(key)
         if hub_name is not None:
             events = puller.pull_hub_name(hub_name, interrupt)

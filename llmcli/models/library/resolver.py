@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded, UsageError
-from llmcli.models import names
+from llmcli.models.files import names
+from llmcli.models.files.model_file import ModelFile
+from llmcli.models.files.paths import hub_cache_directory, is_path
 from llmcli.models.library.checksums import KnownChecksums
 from llmcli.models.library.defaults import ModelDefaults
 from llmcli.models.library.last_used import LastUsedTimes
 from llmcli.models.library.registry import ModelRegistry
-from llmcli.models.model_file import ModelFile
-from llmcli.models.paths import hub_cache_directory, is_path
 from llmcli.settings import AppPaths, Settings
 
 if TYPE_CHECKING:

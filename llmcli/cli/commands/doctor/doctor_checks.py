@@ -174,7 +174,7 @@ def _check_prompts(ctx: CommandContext) -> Finding:
 
 def _check_models(ctx: CommandContext) -> Finding:
     from llmcli.cli.commands.models import model_rows
-    from llmcli.models.paths import hub_cache_directory
+    from llmcli.models.files.paths import hub_cache_directory
 
     directory = hub_cache_directory(ctx.environment.environ)
     here = ctx.models.list()
