@@ -59,7 +59,7 @@ def max_summary_tokens(words: int) -> int:
     return 3 * words + 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _SummaryPlan:
     """The settings for all documents of a run; stage 0 summarizes the document, later stages merge summaries."""
 

@@ -36,7 +36,7 @@ _LONG_SEGMENT_CHARS = 100_000
 """Characters of a segment above which inserting its translation takes noticeable time."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _SegmentState:
     """The state of a segment; ``job`` while the model works on it."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from llmcli.cli.console import error_messages
+from llmcli.frozen_dataclass import frozen
 from llmcli.types import BackendStats, Result, Timings, Usage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CommandStats:
     """What a command cost; None where that is unknown.
 

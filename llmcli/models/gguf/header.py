@@ -25,7 +25,7 @@ class TensorInfo:
     nbytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Header:
     """What a GGUF file says about itself. ``data_offset`` is where the tensor data begins, ``size`` the file's size."""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from llmcli.tasks.translation.languages import Language
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlanOptions:
     """What was typed. ``output`` is a file, a directory, a pattern, or None.
 
@@ -37,7 +37,7 @@ class PlanOptions:
     writes_files: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedTranslation:
     """A document (or why it cannot be read), its target language, and the file for its translation.
 
@@ -52,7 +52,7 @@ class PlannedTranslation:
     keeps_existing: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TranslationPlan:
     """All translations of a command; ``has_derived_names``: llm chose the names of the files."""
 

@@ -37,7 +37,7 @@ PSEUDO_LANGUAGE = "en-XA"
 """The code of a pseudo-localisation where none is named (Unicode CLDR)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TranslateOptions:
     """The command line besides the shared options and what ``JobBuilder`` holds."""
 

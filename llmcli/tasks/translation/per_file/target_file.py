@@ -29,7 +29,7 @@ from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCach
 from llmcli.tasks.translation.translator import Translator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TranslationJob:
     """A document to translate with ``translator``.
 
