@@ -13,12 +13,13 @@ from terminal import ROOT
 
 PACKAGE = Path(__file__).parents[1] / "llmcli"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "frozen_dataclass.py")
+QUESTION = ("hi", "--max-tokens", "8", "--seed", "1", "--temperature", "0")
 WARM_ASK = """
 import dataclasses, inspect, sys
 from llmcli.cli.main import main
 from llmcli import frozen_dataclass
 
-code = main(["ask", "Hi", "--max-tokens", "1"])
+code = main(["ask", *sys.argv[1:]])
 found = {}
 for name, module in list(sys.modules.items()):
     if name.startswith("llmcli"):
@@ -45,12 +46,12 @@ def warm_ask(tiny, tried, monkeypatch):
 
     with tempfile.TemporaryDirectory(prefix="llm", dir="/tmp") as runtime:  # a path short enough for sockets
         monkeypatch.setenv("LLMCLI_RUNTIME_DIR", runtime)
-        run("-m", "llmcli", "ask", "Hi", "--max-tokens", "1")
+        run("-m", "llmcli", "ask", *QUESTION)
         try:
-            code, *found = run("-c", WARM_ASK).split()
+            code, *found = run("-c", WARM_ASK, *QUESTION).split()
         finally:
             run("-m", "llmcli", "worker", "stop")
-    assert code == "0"
+    assert code == "0", (code, found)
     return found
 
 

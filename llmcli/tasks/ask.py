@@ -8,7 +8,8 @@ from llmcli.backends.base import Backend
 from llmcli.documents.reading.document import Document
 from llmcli.errors import EmptyInput
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens, run_single_request
+from llmcli.tasks.execution.single_request import run_single_request
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.types import Priority, TaskEvent
 
 PROMPT = "ask"

@@ -18,17 +18,16 @@ from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer, MissingPart,
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.execution.context_budget import ContextBudget
 from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
-from llmcli.tasks.execution.task_requests import (
+from llmcli.tasks.execution.response_buffer import (
     EMPTY_ANSWER_MESSAGE,
-    GenerationOptions,
     ResponseBuffer,
     UsageTally,
     is_empty,
     is_truncated,
-    make_request,
     raise_request_error,
     require_finished,
 )
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.summary_parts import StageText, SummaryPart, line_range
 from llmcli.types import (
     Delta,

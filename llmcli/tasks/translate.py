@@ -12,7 +12,7 @@ from llmcli.errors import CannotCreate, UsageError
 from llmcli.incomplete_results import IncompleteOutput
 from llmcli.interrupt import check_interrupt, run_interruptible
 from llmcli.tasks.execution.document_jobs import CancelRequest, JobStep, run_document_jobs
-from llmcli.tasks.execution.task_requests import UsageTally
+from llmcli.tasks.execution.response_buffer import UsageTally
 from llmcli.tasks.translation.language_detection import detect_language
 from llmcli.tasks.translation.per_file.bilingual import OutputLayout, render_layout
 from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache

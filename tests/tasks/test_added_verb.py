@@ -11,7 +11,8 @@ from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.types import Result
 
 TASK = """
-from llmcli.tasks.execution.task_requests import make_request, max_answer_tokens, run_single_request
+from llmcli.tasks.execution.task_requests import make_request, max_answer_tokens
+from llmcli.tasks.execution.single_request import run_single_request
 from llmcli.types import Priority
 
 

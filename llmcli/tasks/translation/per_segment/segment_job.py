@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from llmcli.documents.chunking import split_sentences
 from llmcli.documents.segments import Segment, Span
 from llmcli.tasks.execution.document_jobs import CancelRequest
-from llmcli.tasks.execution.task_requests import (
+from llmcli.tasks.execution.response_buffer import (
     EMPTY_ANSWER_MESSAGE,
     ResponseBuffer,
     UsageTally,
