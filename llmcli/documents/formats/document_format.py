@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from llmcli.documents.segments import Segment, detect_newline, join_segments
+from llmcli.documents.segments import Segment, join_segments
+from llmcli.documents.text_cleaning import detect_newline
 
 BLOCK_KINDS = frozenset({"paragraph", "heading", "item"})
 """Kinds of segments that stand in lines of their own."""

@@ -8,15 +8,8 @@ from functools import partial
 from llmcli.documents.chunking import split_paragraphs
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
-from llmcli.documents.segments import (
-    Segment,
-    clean_translation,
-    detect_newline,
-    has_letters,
-    protected_texts,
-    remove_empty_lines,
-    split_at_protected,
-)
+from llmcli.documents.segments import Segment, has_letters, protected_texts, split_at_protected
+from llmcli.documents.text_cleaning import clean_translation, detect_newline, remove_empty_lines
 
 _LINE_END = re.compile(r"[\r\n]")
 _INDENT = re.compile(r"[ \t]*")

@@ -14,16 +14,8 @@ from itertools import pairwise
 
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.protected_spans import find_spans
-from llmcli.documents.segments import (
-    Segment,
-    Span,
-    clean_translation,
-    detect_newline,
-    has_letters,
-    protected_texts,
-    remove_empty_lines,
-    split_at_protected,
-)  # fmt: skip
+from llmcli.documents.segments import Segment, Span, has_letters, protected_texts, split_at_protected
+from llmcli.documents.text_cleaning import clean_translation, detect_newline, remove_empty_lines
 from llmcli.errors import BadDocument
 
 _DEFAULT_LINE_CHARS = 42

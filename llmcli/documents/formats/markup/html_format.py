@@ -13,16 +13,8 @@ from functools import partial
 from llmcli.documents.formats.document_format import BLOCK_KINDS, DocumentFormat
 from llmcli.documents.formats.markup.html_tokenizer import HtmlAttribute, HtmlToken, parse_attributes, tokenize_html
 from llmcli.documents.protected_spans import find_spans
-from llmcli.documents.segments import (
-    LineNumbers,
-    Segment,
-    Span,
-    clean_translation,
-    collapse_whitespace,
-    has_letters,
-    protected_texts,
-    split_at_protected,
-)  # fmt: skip
+from llmcli.documents.segments import LineNumbers, Segment, Span, has_letters, protected_texts, split_at_protected
+from llmcli.documents.text_cleaning import clean_translation, collapse_whitespace
 
 _INLINE_ELEMENTS = frozenset(
     {"a", "abbr", "acronym", "b", "bdi", "bdo", "big", "br", "cite", "data", "del", "dfn", "em", "font", "i", "img",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from llmcli.documents.formats.document_format import line_lead, separate_block
-from llmcli.documents.segments import Segment, detect_newline
+from llmcli.documents.segments import Segment
+from llmcli.documents.text_cleaning import detect_newline
 
 _BOX = re.compile(r"\[[ xX]\][ \t]+\Z")
 _FOOTNOTE = re.compile(r"\[\^[^\]]*\]:[ \t]*\Z")

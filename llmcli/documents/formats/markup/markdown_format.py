@@ -18,7 +18,8 @@ from llmcli.documents.formats.markup.markdown_block_layout import BlockLayout
 from llmcli.documents.formats.markup.markdown_inline import scan_inline
 from llmcli.documents.formats.markup.markdown_link_titles import find_title_segment
 from llmcli.documents.formats.markup.markdown_standalone_lines import standalone_text_span
-from llmcli.documents.segments import Segment, detect_newline, has_letters, protected_texts
+from llmcli.documents.segments import Segment, has_letters, protected_texts
+from llmcli.documents.text_cleaning import detect_newline
 from llmcli.errors import BadDocument
 
 if TYPE_CHECKING:

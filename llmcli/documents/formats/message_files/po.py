@@ -15,15 +15,8 @@ from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files import plurals, po_merge, po_parser
 from llmcli.documents.formats.message_files.po_parser import PoEntry, PoString
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
-from llmcli.documents.segments import (
-    Edit,
-    LineNormalizer,
-    Segment,
-    detect_newline,
-    has_letters,
-    protected_texts,
-    split_at_protected,
-)
+from llmcli.documents.segments import Edit, Segment, has_letters, protected_texts, split_at_protected
+from llmcli.documents.text_cleaning import LineNormalizer, detect_newline
 from llmcli.errors import BadDocument
 
 _WRAP_CHARS = 76

@@ -12,15 +12,8 @@ from functools import partial
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files import icu_messages
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
-from llmcli.documents.segments import (
-    LineNormalizer,
-    LineNumbers,
-    Segment,
-    Span,
-    has_letters,
-    protected_texts,
-    split_at_protected,
-)
+from llmcli.documents.segments import LineNumbers, Segment, Span, has_letters, protected_texts, split_at_protected
+from llmcli.documents.text_cleaning import LineNormalizer
 from llmcli.errors import BadDocument
 
 _LINE = re.compile(

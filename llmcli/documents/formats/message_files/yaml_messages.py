@@ -15,7 +15,8 @@ from typing import Any
 
 from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files import icu_messages
-from llmcli.documents.segments import LineNumbers, Segment, has_letters, protected_texts, remove_empty_lines
+from llmcli.documents.segments import LineNumbers, Segment, has_letters, protected_texts
+from llmcli.documents.text_cleaning import remove_empty_lines
 from llmcli.errors import BadDocument
 
 _MAX_DEPTH = 500
