@@ -22,8 +22,8 @@ from llmcli.documents.reading.document import Document
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
-from llmcli.tasks.translate import Job as Translation
 from llmcli.tasks.translation.languages import parse_language
+from llmcli.tasks.translation.per_file.target_file import TranslationJob
 from llmcli.tasks.translation.translator import Translator
 from llmcli.types import BackendInfo, BackendStats, EngineOptions, Request
 
@@ -86,7 +86,7 @@ def main() -> None:
 
         def task() -> None:
             recording.requests.clear()
-            deque(translate([Translation(document, by, parse_language("en"))]), maxlen=0)
+            deque(translate([TranslationJob(document, by, parse_language("en"))]), maxlen=0)
 
         def serial() -> None:
             for request in recording.requests:

@@ -33,7 +33,7 @@ from llmcli.tasks.translation.translator import Translator
 class TranslationJob:
     """A document to translate with ``translator``.
 
-    ``source`` None: detected. ``format`` None: found by name and content. ``output``: the output file, which the memory
+    ``source`` None: detected. ``format_name`` None: found by name and content. ``output``: the output file, which the memory
     records, and ``earlier`` its present content. With ``keep_existing`` it must not change: a finished file is a result
     without text, any other is refused. Otherwise its text is kept where the source did not change.
     """
@@ -41,15 +41,15 @@ class TranslationJob:
     document: Document
     translator: Translator
     source: Language | None = None
-    format: str | None = None
+    format_name: str | None = None
     layout: OutputLayout = OutputLayout.TRANSLATION
     earlier: Document | None = None
     output: Path | None = None
     keep_existing: bool = False
 
     def find_format(self) -> DocumentFormat:
-        """Return the format of the document. Raises ``UsageError`` where there is none called ``format``."""
-        return find_format(self.document.name, self.document.text, self.format or self.document.format_name)
+        """Return the format of the document. Raises ``UsageError`` where there is none called ``format_name``."""
+        return find_format(self.document.name, self.document.text, self.format_name or self.document.format_name)
 
 
 class TargetFile:
