@@ -33,9 +33,9 @@ from llmcli.tasks.translation.translator import Translator
 class TranslationJob:
     """A document to translate with ``translator``.
 
-    ``source`` None: detected. ``format_name`` None: found by name and content. ``output``: the output file, which the memory
-    records, and ``earlier`` its present content. With ``keep_existing`` it must not change: a finished file is a result
-    without text, any other is refused. Otherwise its text is kept where the source did not change.
+    ``source`` None: detected. ``format_name`` None: found by name and content. ``output``: the output file, which the
+    memory records, and ``earlier`` its present content. With ``keep_existing`` it must not change: a finished file is a
+    result without text, any other is refused. Otherwise its text is kept where the source did not change.
     """
 
     document: Document
