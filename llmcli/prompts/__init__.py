@@ -2,7 +2,8 @@
 
 from llmcli.prompts.contracts import Contract, contract_of, register_contract
 from llmcli.prompts.prompt_file import Prompt, PromptOptions, Variable
-from llmcli.prompts.prompt_library import PromptLibrary, PromptProblem, PromptSummary
+from llmcli.prompts.prompt_library import PromptLibrary, PromptSummary
+from llmcli.prompts.prompt_parser import PromptProblem
 
 __all__ = [
     "Contract",
