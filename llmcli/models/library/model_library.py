@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -15,7 +15,7 @@ from llmcli.errors import BadModelFile, DamagedModel, ModelNotDownloaded, Offlin
 from llmcli.interrupt import Interrupt
 from llmcli.models.files import names
 from llmcli.models.files.model_file import ModelFile
-from llmcli.models.files.paths import check_removable, is_path, translate_write_errors
+from llmcli.models.files.paths import is_path
 from llmcli.models.library.defaults import ModelAlias, check_new_name
 from llmcli.models.library.last_used import LastUsedTimes
 from llmcli.models.library.resolver import ModelResolver
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from llmcli.models.hub.hub_search import FoundRepository
     from llmcli.models.hub.variants import VariantList
     from llmcli.models.library.prune import PruneCandidate
+    from llmcli.models.library.removal import ModelRemover
     from llmcli.models.library.verification import ModelVerifier
     from llmcli.models.memory_estimate import FitPolicy
 
@@ -44,7 +45,7 @@ def _no_reason(_: Header) -> str:
 
 
 class ModelLibrary(ModelResolver):
-    """The models that ``Finder`` finds, and all that is done with them."""
+    """The models that ``ModelResolver`` finds, and all that is done with them."""
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class ModelLibrary(ModelResolver):
         retry_policy: DownloadRetryPolicy | None = None,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``verb``, ``warn``: as ``Finder``; ``retry_policy`` with the network: None for the usual."""
+        """``verb``, ``warn``: as ``ModelResolver``; ``retry_policy`` with the network: None for the usual."""
         super().__init__(settings, paths, environ, verb, warn)
         self._settings = settings
         self._environ = environ
@@ -68,7 +69,7 @@ class ModelLibrary(ModelResolver):
     def _verifier(self) -> ModelVerifier:
         from llmcli.models.library.verification import ModelVerifier
 
-        return ModelVerifier(self._checksums, self._registry)
+        return ModelVerifier(self.checksums, self.registry)
 
     # ---- choosing -------------------------------------------------------------------------------------------------
 
@@ -84,15 +85,15 @@ class ModelLibrary(ModelResolver):
         self.defaults.store_default(self._checked_name(name), verb)
 
     def set_alias(self, name: str, model: str) -> ModelAlias:
-        """Let ``name`` stand for ``model`` from now on; raises as ``set_default`` and ``Choices.store_alias``."""
-        if name in self._imports.paths():
+        """Let ``name`` stand for ``model`` from now on; raises as ``set_default`` and ``ModelDefaults.store_alias``."""
+        if name in self.imports.paths():
             raise UsageError(f"{name} is the name of an imported model", detail="Choose another name.")
         self.defaults.store_alias(name, self._checked_name(model))
         return self.defaults.get_alias(name)
 
     def _checked_name(self, name: str) -> str:
         """Return what ``name`` stands for, if it means something. Raises ``MissingError`` and ``BadModelFile``."""
-        key = self._canonical_name(name)
+        key = self.canonical_name(name)
         with suppress(ModelNotDownloaded):  # a good name all the same; the model is fetched when it is wanted
             self.find(key)
         return key
@@ -103,10 +104,10 @@ class ModelLibrary(ModelResolver):
         """Return the model ``name`` for loading: its SHA-256 is that which its source announced or the catalogue pins.
 
         A file is hashed once and again when its size or time has changed; one that nobody announced is hashed so that
-        later changes are seen. The model counts as used now. Raises as ``find``, and as ``Checker.check``.
+        later changes are seen. The model counts as used now. Raises as ``find``, and as ``ModelVerifier.verify``.
         """
-        model = self._verify_once(self._canonical_name(name), interrupt)
-        self._last_used.record_use(model.sha256)
+        model = self._verify_once(self.canonical_name(name), interrupt)
+        self.last_used.record_use(model.sha256)
         return model
 
     def mark_introduced(self, model: ModelFile) -> bool:
@@ -125,7 +126,7 @@ class ModelLibrary(ModelResolver):
         return run_to_completion(self._verifier.verify(self._resolve_uncached(key), key, interrupt))
 
     def verify(self, model: ModelFile, interrupt: Interrupt) -> Iterator[Progress | ModelFile]:
-        """Hash all files of ``model`` again; the last item is the model. Raises as ``Checker.check``."""
+        """Hash all files of ``model`` again; the last item is the model. Raises as ``ModelVerifier.verify``."""
         yield (yield from self._verifier.verify(model, model.name, interrupt, again=True))
 
     # ---- getting --------------------------------------------------------------------------------------------------
@@ -136,14 +137,14 @@ class ModelLibrary(ModelResolver):
         """Have the model ``name`` here and checked; the last item is the model.
 
         Nothing is fetched when it is here already; a damaged one is replaced. Of what is fetched, ``fit_policy`` says what
-        it shall fit. A file that is named by its path is hashed and remembered, not copied. Raises as ``ready``,
+        it shall fit. A file that is named by its path is hashed and remembered, not copied. Raises as ``ensure_verified``,
         ``Offline``, and what ``Puller`` raises.
         """
-        key = self._canonical_name(name)
+        key = self.canonical_name(name)
         if is_path(key):
             if fit_policy is not None:
                 yield from _warn_if_unsupported(
-                    self._inventory.describe_path(Path(key), key), fit_policy.unsupported_reason
+                    self.inventory.describe_path(Path(key), key), fit_policy.unsupported_reason
                 )
             yield from self._register_in_place(Path(key), interrupt)
             return
@@ -169,7 +170,7 @@ class ModelLibrary(ModelResolver):
     def search(
         self, words: str, limit: int, fit_policy: FitPolicy, interrupt: Interrupt
     ) -> Iterator[Progress | Notice | ItemFailed | FoundRepository]:
-        """Yield what repositories of the Hub offer whose names match. Raises ``Offline``, and as ``search.search``."""
+        """Yield what repositories of the Hub offer whose names match. Raises ``Offline``, and as ``search_models``."""
         if self.offline:
             raise Offline("a search", origin=self.offline_origin)
         from llmcli.models.hub.hub_client import DownloadRetryPolicy, HubClient
@@ -200,41 +201,41 @@ class ModelLibrary(ModelResolver):
 
         hub = HubClient(self._environ, self._retry_policy)
         puller = Puller(
-            hub, self._cache, environ=self._environ, scratch_directory=self._scratch_directory, fit_policy=fit_policy
+            hub, self.cache, environ=self._environ, scratch_directory=self._scratch_directory, fit_policy=fit_policy
         )
         hub_name = names.parse_hub_name(key)
         if hub_name is not None:
             events = puller.pull_hub_name(hub_name, interrupt)
         else:
-            events = puller.pull_entry(self._catalogue[key], interrupt)
+            events = puller.pull_entry(self.catalogue[key], interrupt)
         for event in events:
             if isinstance(event, StoredFile):
-                self._registry.save_records({event.path: read_file_record(event.path, event.sha256)})
+                self.registry.save_records({event.path: read_file_record(event.path, event.sha256)})
             else:
                 yield event
 
     def _register_in_place(self, path: Path, interrupt: Interrupt) -> Iterator[Notice | ModelFile]:
         """Use the file at ``path`` where it lies, as it is now; by its stem where that is free, else by its path."""
         for part in (path.with_name(file) for file in names.part_names(path.name)):
-            known = self._registry.last_record(part)
+            known = self.registry.last_record(part)
             if (
                 known is not None
                 and known.damaged
                 and not known.announced
-                and not self._checksums.is_imported_copy(part)
+                and not self.checksums.is_imported_copy(part)
             ):
                 yield Notice(f"{part} is not what it was; from now on it counts as it is now")
-                self._registry.forget_file(part)
+                self.registry.forget_file(part)
         model = self._verify_once(str(path), interrupt)
         name = names.model_stem(path.name)
-        if self._checksums.is_imported_copy(path):
+        if self.checksums.is_imported_copy(path):
             yield replace(model, name=name)
             return
         aliases = {alias.name: alias.model for alias in self.defaults.aliases()}
-        taken = {**aliases, **self._catalogue, **self._imports.paths()}
+        taken = {**aliases, **self.catalogue, **self.imports.paths()}
         if not names.is_valid_name(name) or str(taken.get(name, path)) != str(path):
             name = str(path)
-        self._imports.register_in_place(name, path)
+        self.imports.register_in_place(name, path)
         yield replace(model, name=name)
 
     def import_file(
@@ -242,108 +243,45 @@ class ModelLibrary(ModelResolver):
     ) -> Iterator[Progress | Notice | ModelFile]:
         """Have the model at ``path`` among our own files, as ``name`` ("": its file's stem); the last item is the model.
 
-        What ``obstacle`` says of it is a notice: it may be of use to others. Raises ``UsageError`` for a name that cannot be one or is taken, and as ``Imports.copy``.
+        What ``obstacle`` says of it is a notice: it may be of use to others. Raises ``UsageError`` for a name that cannot be one or is taken, and as ``ImportedModels.import_copy``.
         """
-        source = self._inventory.describe_path(Path(os.path.abspath(path.expanduser())), str(path))  # noqa: PTH100 (keeps links)
+        source = self.inventory.describe_path(Path(os.path.abspath(path.expanduser())), str(path))  # noqa: PTH100 (keeps links)
         yield from _warn_if_unsupported(source, obstacle)
         name = name or names.sanitize_name(names.model_stem(path.name))
         check_new_name(name, "the name of an import")
         for alias in self.defaults.aliases():
             if alias.name == name:
                 raise UsageError(f"{name} is an alias of {alias.model}", detail="Choose another name with --name.")
-        yield from self._imports.import_copy(source, name, interrupt)
+        yield from self.imports.import_copy(source, name, interrupt)
         yield self._verify_once(name, interrupt)
 
     # ---- forgetting -----------------------------------------------------------------------------------------------
 
-    def find_removable(self, name: str) -> ModelFile:
-        """Return the model that ``remove`` would remove: as ``find``, and what is left of one that is not whole.
+    @cached_property
+    def _remover(self) -> ModelRemover:
+        from llmcli.models.library.removal import ModelRemover
 
-        An imported file that is gone is such a one, too.
-        """
-        key = self._canonical_name(name)
-        for imported, path in self._imports.paths().items():
-            if key in {imported, str(path)} and (model := self._describe_import(imported, path)).missing:
-                return model
-        try:
-            return self.find(name)
-        except ModelNotDownloaded:
-            entry, hub_name = self._catalogue.get(key), names.parse_hub_name(key)
-            torn = (
-                self._inventory.find_incomplete_entry(entry)
-                if entry
-                else hub_name and self._inventory.find_incomplete_hub(hub_name)
-            )
-            if not torn:
-                raise
-            return torn
+        return ModelRemover(self, self._scratch_directory, self._introduced_models)
+
+    def find_removable(self, name: str) -> ModelFile:
+        """Return the model that ``remove`` would remove; see ``ModelRemover``."""
+        return self._remover.find_removable(name)
 
     def orphaned_partials(self, name: str) -> builtins.list[Path]:
-        """Return what unfinished downloads left of a model that is not here; of a name on the Hub, of its repository."""
-        from llmcli.models.hub.partial_file import orphaned_partials
-
-        key = self._canonical_name(name)
-        entry, hub_name = self._catalogue.get(key), names.parse_hub_name(key)
-        repo = entry.repo if entry else hub_name.repo if hub_name else None
-        found = orphaned_partials(self._cache.repository_directory(repo) / "blobs") if repo else []
-        pinned = entry.pin.sha256 if entry and entry.pin else ""
-        return [path for path in found if path.name.startswith(pinned)]
+        """Return what unfinished downloads left of a model that is not here; see ``ModelRemover``."""
+        return self._remover.orphaned_partials(name)
 
     def remove(self, name: str) -> builtins.list[Path]:
-        """Remove a model from the cache, or our copy of one, or forget a file elsewhere; return what was deleted.
-
-        Blobs that another name needs stay, and so does a file that lies elsewhere. Defaults and aliases that mean the
-        model are forgotten. Nothing is deleted where the registry cannot be written, nothing forgotten where the files
-        cannot be deleted. Of a model that is not here, or not whole, what ``left_behind`` returns is deleted. Raises as
-        ``find``, and ``OutputError``.
-        """
-        try:
-            model = self.find_removable(name)
-        except ModelNotDownloaded:
-            left = self.orphaned_partials(name)
-            if not left:
-                raise
-            return _delete_files(left)
-        own = self._checksums.is_imported_copy(model.path)
-        chosen = [*self._registry.sections["defaults"].values(), *self._registry.sections["aliases"].values()]
-        called = {self._canonical_name(name), model.name, *(each for each in chosen if self.refers_to(each, model))}
-        left = self.orphaned_partials(name) if model.missing else []
-        removed: builtins.list[Path] = []
-
-        def delete() -> None:
-            if own:
-                removed.extend(_delete_files(part for part in model.parts if os.path.lexists(part)))
-            elif model.repo is not None and model.file is not None:
-                removed.extend(self._cache.remove(model.repo, names.part_names(model.file)))
-                removed.extend(_delete_files(left))
-
-        self._registry.forget_models(
-            model.parts, called | ({names.model_stem(model.path.name)} if own else set()), delete
-        )
-        return removed
+        """Remove or forget a model and return the files that were deleted; see ``ModelRemover``."""
+        return self._remover.remove(name)
 
     def find_prune_candidates(self) -> builtins.list[PruneCandidate]:
-        """Return what nobody needs any more; see ``waste.find_waste``."""
-        from llmcli.models.library.prune import find_prune_candidates
-
-        return find_prune_candidates(self._cache, self._imports.directory, self._scratch_directory, self._registry.path)
+        """Return what nobody needs any more; see ``prune.find_prune_candidates``."""
+        return self._remover.find_prune_candidates()
 
     def prune(self, found: Collection[PruneCandidate]) -> builtins.list[PruneCandidate]:
-        """Remove what was ``found`` and still is waste, and return it; forget what was known of files that are gone.
-
-        Raises ``OutputError``.
-        """
-        from llmcli.models.library.prune import remove_candidate
-
-        agreed = {waste.path for waste in found}
-        removed = [waste for waste in self.find_prune_candidates() if waste.path in agreed]
-        for waste in removed:
-            remove_candidate(waste, self._cache)
-        self._registry.forget_missing_files()
-        known = {model.sha256 for model in self.list()} | self._registry.known_hashes()
-        for marks in (self._last_used, self._introduced_models):
-            _delete_files(path for sha256, path in marks.marker_files().items() if sha256 not in known)
-        return removed
+        """Remove what was ``found`` and return it; see ``ModelRemover``."""
+        return self._remover.prune(found)
 
 
 def _unsupported_reason_of(model: ModelFile, obstacle: UnsupportedReason) -> str:
@@ -358,13 +296,3 @@ def _warn_if_unsupported(model: ModelFile, obstacle: UnsupportedReason) -> Itera
     wrong = _unsupported_reason_of(model, obstacle)
     if wrong:
         yield Notice(f"{model.path} is not of use to commands that write text: {wrong}")
-
-
-def _delete_files(paths: Iterable[Path]) -> list[Path]:
-    """Delete files and return them. Raises ``OutputError``, where it can be known before with all of them there."""
-    gone = list(paths)
-    check_removable(gone)
-    for path in gone:
-        with translate_write_errors(path):
-            path.unlink(missing_ok=True)
-    return gone
