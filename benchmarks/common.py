@@ -164,7 +164,7 @@ def tune(model: str, cache: Path) -> None:
     from llmcli.engine.llama import hardware
     from llmcli.engine.tuning import standin
     from llmcli.engine.tuning.cost_profile import AttentionGeometry
-    from llmcli.models.gguf.header import read_header
+    from llmcli.models.gguf.header_parser import read_header
 
     geometry, threads = AttentionGeometry.from_header(read_header(Path(model))), hardware.detect_cores().max_threads
     if geometry is not None:

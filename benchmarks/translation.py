@@ -18,7 +18,7 @@ from pathlib import Path
 import common
 
 from llmcli.backends.base import Backend, Job, run_requests
-from llmcli.documents.file_reader import Document
+from llmcli.documents.reading.document import Document
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate

@@ -48,7 +48,11 @@ ROOMS = {
 }
 NARROW = {
     ("tasks", "backends"): {"llmcli.backends.base"},
-    ("engine", "models"): {"llmcli.models.gguf.header", "llmcli.models.footprint"},
+    ("engine", "models"): {
+        "llmcli.models.gguf.header",
+        "llmcli.models.gguf.header_parser",
+        "llmcli.models.footprint",
+    },
 }
 COMMAND_FILES = [
     path for path in sorted((PACKAGE / "cli" / "commands").rglob("*.py")) if "@command(" in path.read_text("utf-8")

@@ -128,9 +128,9 @@ def languages(incomplete: str) -> Suggestions:
 
 def formats() -> Suggestions:
     """Formats of documents that ``llm translate`` knows."""
-    from llmcli.documents.formats import FORMAT_NAMES
+    from llmcli.documents.formats.format_registry import format_names
 
-    return list(FORMAT_NAMES)
+    return list(format_names())
 
 
 def model_commands() -> Suggestions:

@@ -6,11 +6,9 @@ touched, so a document without translations is itself, byte for byte, whatever t
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +67,6 @@ class Segment:
     """
 
 
-class DocumentFormat(Protocol):
-    """A splitter for one format of documents."""
-
-    name: str
-
-    def split(self, text: str, target: str) -> list[Segment]:
-        """Return the segments in document order, disjoint; ``target`` is a BCP 47 code.
-
-        Raises ``BadDocument`` where the format's grammar is broken.
-        """
-        ...
-
-    def check(self, text: str) -> str:
-        """Parse ``text`` anew; return "" when it is valid in this format, else what is wrong, with the line."""
-        ...
-
-
 def join_segments(text: str, segments: Sequence[Segment], translations: Sequence[str | None]) -> str:
     """Return the document with the translations in their regions; where there is none (or a blank) a region stays."""
     pairs = list(zip(segments, translations, strict=True))
@@ -114,61 +95,6 @@ def has_letters(text: str, spans: Iterable[Span] = ()) -> bool:
             return True
         at = span.end
     return any(map(str.isalpha, text[at:]))
-
-
-_NEWLINES = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
-_CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
-_ESCAPE_SEQUENCES = re.compile("\x1b(?:\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\\[[0-?]*[ -/]*[@-~]|[@-Z\\\\-_])")
-"""What drives a terminal (ECMA-48)."""
-_BREAKABLE_BLANKS = re.compile(r"[^\S\u00a0\u202f]+")
-"""White space but for blanks that hold words together, as French has them before a colon."""
-_EMPTY_LINES = re.compile(r"[^\S\n]*\n\s*")
-
-
-def clean_translation(text: str) -> str:
-    r"""Return a translation without characters that no document should hold, its lines ending with "\n"."""
-    return _CONTROLS.sub("", _NEWLINES.sub("\n", _ESCAPE_SEQUENCES.sub("", text)))
-
-
-def detect_newline(text: str) -> str:
-    """Return what ends the lines of a document, for lines that a translation adds."""
-    if "\r\n" in text:
-        return "\r\n"
-    return "\r" if "\r" in text and "\n" not in text else "\n"
-
-
-def collapse_whitespace(text: str) -> str:
-    """Return the text with one blank for each run of white space; blanks that hold words together stay."""
-    return _BREAKABLE_BLANKS.sub(" ", text)
-
-
-def remove_empty_lines(text: str) -> str:
-    """Return the text without empty lines and without blanks around its line ends."""
-    return _EMPTY_LINES.sub("\n", text)
-
-
-class LineNormalizer:
-    """Cleans parts of a translation, one after the other, so that it has no line ends where its source has none.
-
-    Nor more empty lines than that: those too many become line ends.
-    """
-
-    def __init__(self, source: str) -> None:
-        ends = [match.group().count("\n") for match in _EMPTY_LINES.finditer(clean_translation(source))]
-        self._has_newlines = bool(ends)
-        self._empty_lines_left = sum(count > 1 for count in ends)
-
-    def __call__(self, text: str) -> str:
-        """Return the next part as it may stand."""
-        return _EMPTY_LINES.sub(self._replace_line_end, clean_translation(text))
-
-    def _replace_line_end(self, match: re.Match[str]) -> str:
-        if not self._has_newlines:
-            return " "
-        if match.group().count("\n") == 1:
-            return match.group()
-        self._empty_lines_left -= 1
-        return match.group() if self._empty_lines_left >= 0 else "\n"
 
 
 def split_at_protected(translation: str, wanted: Sequence[str]) -> list[tuple[str, bool]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from llmcli.errors import ModelTooLarge
 from llmcli.models.footprint import (
     BATCH_SIZES,
     DEFAULT_CONTEXT_TOKENS,
@@ -243,3 +244,17 @@ def _active_weight_share(header: Header) -> float | None:
             continue  # one row of a table
         read += tensor.nbytes * (active if "_exps." in tensor.name else 1.0)
     return read / header.weights_bytes if header.weights_bytes else None
+
+
+def does_not_fit_error(name: str, fit: MemoryEstimate, smaller_variant: str = "") -> ModelTooLarge:
+    """Return the error for a model that does not fit."""
+    return ModelTooLarge(
+        name,
+        needed=fit.needed_bytes,
+        available=fit.available_bytes,
+        weights=fit.weight_bytes,
+        per_token=fit.kv_bytes_per_token,
+        context=fit.context_tokens,
+        max_context=fit.max_context_tokens,
+        smaller_variant=smaller_variant,
+    )

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from llmcli.errors import UnavailableError
 from llmcli.models.catalogue import CatalogueEntry
 from llmcli.models.gguf.header import Header, TensorInfo
-from llmcli.models.hub.variants import does_not_fit_error
-from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate
+from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate, does_not_fit_error
 
 FLUENT_TOKENS_PER_S = 5
 """Tokens a second, about as fast as people read: slower models are recommended last."""

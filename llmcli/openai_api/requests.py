@@ -24,7 +24,7 @@ _REASONING_EFFORTS = frozenset({"low", "medium", "high", "xhigh"})
 _NO_REASONING_EFFORTS = frozenset({"none", "minimal"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ParsedRequest:
     """A parsed request: each of ``base_requests`` is sent ``num_choices`` times."""
 

@@ -1,11 +1,11 @@
 """Prompt files: schema, lookup (the user's directory before the built-in ones), rendering."""
 
-from llmcli.prompts.contracts import CONTRACTS, Contract, contract_of
+from llmcli.prompts.contracts import Contract, contract_of, register_contract
 from llmcli.prompts.prompt_file import Prompt, PromptOptions, Variable
-from llmcli.prompts.prompt_library import PromptLibrary, PromptProblem, PromptSummary
+from llmcli.prompts.prompt_library import PromptLibrary, PromptSummary
+from llmcli.prompts.prompt_parser import PromptProblem
 
 __all__ = [
-    "CONTRACTS",
     "Contract",
     "Prompt",
     "PromptLibrary",
@@ -14,4 +14,5 @@ __all__ = [
     "PromptSummary",
     "Variable",
     "contract_of",
+    "register_contract",
 ]

@@ -1,6 +1,7 @@
 """What each command passes to its prompt file: a prompt may use these names plus the variables it declares itself.
 
-A prompt that a user writes in place of a built-in one is held to the same contract by ``llm prompts check``.
+A prompt that a user writes in place of a built-in one is held to the same contract by ``llm prompts check``. A new
+command registers the contracts of its prompts with ``register_contract``; nothing else here names a command.
 """
 
 from __future__ import annotations
@@ -15,16 +16,20 @@ from llmcli.frozen_dataclass import frozen
 class Contract:
     """``variables`` maps the name of each variable the command always passes to what it holds.
 
-    ``required`` are those that a prompt must use, since without them the input would not reach the model.
+    ``required`` are those that a prompt must use, since without them the input would not reach the model; ``public``
+    those whose values are names from a list, never the user's text. With ``is_prefix`` the contract is that of all
+    prompts in the directory of its name, and the user sets the variables that they declare.
     """
 
     variables: Mapping[str, str] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    public: frozenset[str] = frozenset()
+    is_prefix: bool = False
 
 
 _STYLE_DESCRIPTION = "paragraph, bullets or headline"
 
-CONTRACTS: Mapping[str, Contract] = {
+_CONTRACTS: dict[str, Contract] = {
     "ask": Contract({"question": "what the user asks"}, required=("question",)),
     "ask.documents": Contract(
         {
@@ -52,6 +57,7 @@ CONTRACTS: Mapping[str, Contract] = {
             "problems": "what was wrong with an earlier translation; empty at the first try",
         },
         required=("text", "target_language"),
+        public=frozenset({"target_language"}),
     ),
     "translate.review": Contract(
         {
@@ -64,6 +70,7 @@ CONTRACTS: Mapping[str, Contract] = {
             "problems": "what is wrong with the translation; may be empty",
         },
         required=("text", "translation", "target_language"),
+        public=frozenset({"target_language"}),
     ),
     "summarize": Contract(
         {
@@ -84,15 +91,44 @@ CONTRACTS: Mapping[str, Contract] = {
         required=("text",),
     ),
     "sentiment": Contract({"text": "the record"}, required=("text",)),
+    "generate": Contract(is_prefix=True),
 }
 
 GENERATE_PREFIX = "generate/"
-"""Prefix of the prompts of ``llm generate``: any name; they use what they declare. The text of stdin goes into the
-variable ``text`` where a prompt declares one."""
+"""Prefix of the prompts of ``llm generate``. The text of stdin goes into the variable ``text`` where one declares it."""
+
+
+def register_contract(name: str, contract: Contract) -> None:
+    """Set the contract of the prompt called ``name``. Raises ``ValueError`` if it has one."""
+    if name in _CONTRACTS:
+        raise ValueError(f"the prompt {name} has a contract already")
+    _CONTRACTS[name] = contract
+
+
+def unregister_contract(name: str) -> None:
+    """Forget the contract of a prompt."""
+    del _CONTRACTS[name]
 
 
 def contract_of(name: str) -> Contract | None:
     """Return the contract of the prompt called ``name``, None when no command uses such a prompt."""
-    if name.startswith(GENERATE_PREFIX):
-        return Contract()
-    return CONTRACTS.get(name)
+    prefix = prefix_of(name)
+    if prefix:
+        return _CONTRACTS[prefix.removesuffix("/")]
+    contract = _CONTRACTS.get(name)
+    return None if contract is None or contract.is_prefix else contract
+
+
+def prefix_of(name: str) -> str:
+    """Return what the name of a prompt begins with where one contract holds for all such names, else ""."""
+    return next((prefix for prefix in prompt_prefixes() if name.startswith(prefix)), "")
+
+
+def prompt_prefixes() -> list[str]:
+    """Return the prefixes under which prompts may have any name."""
+    return [f"{name}/" for name, contract in _CONTRACTS.items() if contract.is_prefix]
+
+
+def single_prompt_names() -> list[str]:
+    """Return the names of the prompts that have a contract of their own."""
+    return [name for name, contract in _CONTRACTS.items() if not contract.is_prefix]

@@ -51,16 +51,13 @@ class PromptOptions:
     repeat_penalty: float | None = None
 
 
-_PUBLIC_VARIABLES = frozenset({"target_language"})
-"""Variables whose values are names from a list."""
-
-
 @frozen
 class Prompt:
     """One prompt file.
 
     ``variables`` are those that the file declares; ``contract_variables`` are the names of those that the command passes
-    as well (``contracts``). ``labels`` is set when ``output`` is "labels", ``schema`` (a JSON schema) when it is "schema".
+    as well (``contracts``), ``public_variables`` those of them that never hold the user's text. ``labels`` is set when
+    ``output`` is "labels", ``schema`` (a JSON schema) when it is "schema".
     """
 
     name: str
@@ -75,13 +72,13 @@ class Prompt:
     output: OutputKind = "text"
     labels: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
+    public_variables: frozenset[str] = frozenset()
 
     @property
     def public_prefix(self) -> bool:
         """Whether the text before the user's turn is the file's own: no variable in it can hold the user's text."""
         before = (self.system, *(template for pair in self.examples for template in pair))
-        harmless = _PUBLIC_VARIABLES & set(self.contract_variables)
-        return all(template is None or template.names <= harmless for template in before)
+        return all(template is None or template.names <= self.public_variables for template in before)
 
     @property
     def fingerprint(self) -> str:

@@ -15,9 +15,9 @@ from pathlib import Path
 from llmcli import private_files
 from llmcli.errors import CannotCreate, ConfigError, MissingError, UsageError
 from llmcli.frozen_dataclass import frozen
-from llmcli.prompts.contracts import GENERATE_PREFIX, contract_of
+from llmcli.prompts.contracts import contract_of, prefix_of, prompt_prefixes
 from llmcli.prompts.prompt_file import Prompt
-from llmcli.prompts.prompt_parser import BadPrompt, PromptFault, parse_prompt
+from llmcli.prompts.prompt_parser import BadPrompt, PromptProblem, parse_prompt
 
 SUFFIX = ".yaml"
 # no part begins with a dot, so that neither "..", nor hidden files, nor absolute paths can be named
@@ -33,16 +33,6 @@ class PromptSummary:
     description: str
     origin: Path
     is_user_file: bool
-
-
-@frozen
-class PromptProblem:
-    """Something wrong with a prompt file; ``line`` counts from 1, None where no line can be named."""
-
-    name: str
-    origin: Path
-    line: int | None
-    message: str
 
 
 def builtin_directory() -> Path:
@@ -111,9 +101,7 @@ class PromptLibrary:
         try:
             return parse_prompt(name, file, _read_prompt_file(file), self._cache)
         except BadPrompt as error:
-            sentences = [
-                f"line {fault.line}: {fault.message}" if fault.line else fault.message for fault in error.faults
-            ]
+            sentences = [f"line {each.line}: {each.message}" if each.line else each.message for each in error.problems]
             raise ConfigError(str(file), origin=str(file), prompt=name, detail="; ".join(sentences)) from error
 
     def check(self, name: str | None = None) -> builtins.list[PromptProblem]:
@@ -123,8 +111,7 @@ class PromptLibrary:
         """
         problems = []
         for each in self.names() if name is None else [name]:
-            file = self.path(each)
-            problems += [PromptProblem(each, file, fault.line, fault.message) for fault in _find_faults(each, file)]
+            problems += _find_problems(each, self.path(each))
         return problems if name is not None else problems + self._misnamed_files()
 
     def _misnamed_files(self) -> builtins.list[PromptProblem]:
@@ -162,8 +149,9 @@ class PromptLibrary:
         """Return names like ``name``; of the kinds of texts all, when none is like it."""
         names = self.names()
         near = difflib.get_close_matches(name, names, n=3)
-        if not near and name.startswith(GENERATE_PREFIX):
-            return tuple(each for each in names if each.startswith(GENERATE_PREFIX))
+        prefix = prefix_of(name)
+        if not near and prefix:
+            return tuple(each for each in names if each.startswith(prefix))
         return tuple(near)
 
 
@@ -191,22 +179,23 @@ def _read_prompt_file(file: Path) -> str:
         raise ConfigError(str(file), origin=str(file), detail=error.strerror or "") from error
 
 
-def _find_faults(name: str, file: Path) -> builtins.list[PromptFault]:
+def _find_problems(name: str, file: Path) -> builtins.list[PromptProblem]:
     try:
         prompt = parse_prompt(name, file, _read_prompt_file(file))
     except BadPrompt as error:
-        return [*error.faults]
+        return [*error.problems]
     except ConfigError as error:
-        return [PromptFault(None, error.detail)]
+        return [PromptProblem(name, file, None, error.detail)]
     contract = contract_of(name)
     if contract is None:
+        free = " or ".join(f"{prefix}NAME" for prefix in prompt_prefixes())
         return [
-            PromptFault(None, f"no command uses a prompt of this name; kinds of texts are called {GENERATE_PREFIX}NAME")
+            PromptProblem(name, file, None, f"no command uses a prompt of this name; kinds of texts are called {free}")
         ]
     templates = [prompt.user, *([prompt.system] if prompt.system else [])]
     used = frozenset[str]().union(*(template.names for template in templates))
     return [
-        PromptFault(None, f"neither user nor system uses {variable}: {contract.variables[variable]}")
+        PromptProblem(name, file, None, f"neither user nor system uses {variable}: {contract.variables[variable]}")
         for variable in contract.required
         if variable not in used
     ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcli.frozen_dataclass import frozen
 from llmcli.prompts import yaml_cache
-from llmcli.prompts.contracts import GENERATE_PREFIX, contract_of
+from llmcli.prompts.contracts import contract_of, prefix_of
 from llmcli.prompts.jinja_template import RESERVED_NAMES, Template, TemplateError
 from llmcli.prompts.prompt_file import OutputKind, Prompt, Variable
 from llmcli.prompts.sampling_options import read_options
@@ -27,19 +28,25 @@ FilePath = tuple[str | int, ...]
 
 
 @frozen
-class PromptFault:
-    """One thing wrong with a prompt file; ``line`` counts from 1, None where no line can be named."""
+class PromptProblem:
+    """Something wrong with a prompt file; ``line`` counts from 1, None where no line can be named."""
 
+    name: str
+    origin: Path
     line: int | None
     message: str
 
 
-class BadPrompt(ValueError):
-    """A file that is no prompt; ``faults`` in the order of their lines."""
+MakeProblem = Callable[[int | None, str], PromptProblem]
+"""From a line and what is wrong there to the problem of one file."""
 
-    def __init__(self, faults: Collection[PromptFault]) -> None:
-        super().__init__("; ".join(fault.message for fault in faults))
-        self.faults = tuple(sorted(faults, key=lambda fault: fault.line or 0))
+
+class BadPrompt(ValueError):
+    """A file that is no prompt; ``problems`` in the order of their lines."""
+
+    def __init__(self, problems: Collection[PromptProblem]) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.line or 0))
 
 
 def parse_prompt(name: str, origin: Path, text: str, cache: Path | None = None) -> Prompt:
@@ -50,42 +57,44 @@ def parse_prompt(name: str, origin: Path, text: str, cache: Path | None = None) 
     known = None if cache is None else yaml_cache.load_tree(cache, text)
     if known is not None:
         return _PromptBuilder(name, origin, known[1], []).build(known[0])
-    tree, lines, faults = _parse_yaml(text)
-    if cache is not None and not faults:
+    tree, lines, problems = _parse_yaml(text, partial(PromptProblem, name, origin))
+    if cache is not None and not problems:
         yaml_cache.store_tree(cache, text, tree, lines)
-    return _PromptBuilder(name, origin, lines, faults).build(tree)
+    return _PromptBuilder(name, origin, lines, problems).build(tree)
 
 
-def _parse_yaml(text: str) -> tuple[dict[str, Any], dict[FilePath, tuple[int, int]], list[PromptFault]]:
+def _parse_yaml(
+    text: str, problem: MakeProblem
+) -> tuple[dict[str, Any], dict[FilePath, tuple[int, int]], list[PromptProblem]]:
     """Return the file's mapping, the lines of each path (of its key, of its first line of text), and duplicate keys."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     lines: dict[FilePath, tuple[int, int]] = {}
-    faults: list[PromptFault] = []
+    problems: list[PromptProblem] = []
     try:
         node = loader.get_single_node()
         tree = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         last = text.rstrip("\n").count("\n")  # a mark at the end of the file is behind its last line
-        raise BadPrompt(
-            [PromptFault(min(mark.line, last) + 1 if mark else None, f"not YAML: {error.problem}")]
-        ) from error
+        line = min(mark.line, last) + 1 if mark else None
+        raise BadPrompt([problem(line, f"not YAML: {error.problem}")]) from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
-        raise BadPrompt([PromptFault(None, f"not YAML: {' '.join(str(error).split())}")]) from error
+        raise BadPrompt([problem(None, f"not YAML: {' '.join(str(error).split())}")]) from error
     finally:
         loader.dispose()
     if not isinstance(tree, dict):
-        raise BadPrompt([PromptFault(1, f"expected a mapping with {', '.join(PROMPT_KEYS)}")])
+        raise BadPrompt([problem(1, f"expected a mapping with {', '.join(PROMPT_KEYS)}")])
     if node is not None:
-        _find_lines(node, (), lines, faults)
-    return tree, lines, faults
+        problems = [problem(*repeated) for repeated in _find_lines(node, (), lines)]
+    return tree, lines, problems
 
 
 def _find_lines(
-    node: yaml.Node, path: FilePath, lines: dict[FilePath, tuple[int, int]], faults: list[PromptFault], depth: int = 0
-) -> None:
+    node: yaml.Node, path: FilePath, lines: dict[FilePath, tuple[int, int]], depth: int = 0
+) -> Iterator[tuple[int, str]]:
+    """Add the lines of each path to ``lines``; yield the line and the message of each key that is given twice."""
     if depth > 3:  # noqa: PLR2004 (nothing of ours lies deeper; a schema may, and may refer to itself by an anchor)
         return
     import yaml
@@ -97,10 +106,10 @@ def _find_lines(
         children = [(index, child.start_mark.line + 1, child) for index, child in enumerate(node.value)]
     for key, line, child in children:
         if (*path, key) in lines:
-            faults.append(PromptFault(line, f"{_format_path((*path, key))} is given twice"))
+            yield line, f"{_format_path((*path, key))} is given twice"
         block = isinstance(child, yaml.ScalarNode) and child.style in {"|", ">"}
         lines[(*path, key)] = (line, child.start_mark.line + (2 if block else 1))
-        _find_lines(child, (*path, key), lines, faults, depth + 1)
+        yield from _find_lines(child, (*path, key), lines, depth + 1)
 
 
 def _format_path(path: FilePath) -> str:
@@ -109,15 +118,15 @@ def _format_path(path: FilePath) -> str:
 
 
 class _PromptBuilder:
-    """Reads one file; collects faults instead of stopping at the first."""
+    """Reads one file; collects problems instead of stopping at the first."""
 
     def __init__(
-        self, name: str, origin: Path, lines: Mapping[FilePath, tuple[int, int]], faults: list[PromptFault]
+        self, name: str, origin: Path, lines: Mapping[FilePath, tuple[int, int]], problems: list[PromptProblem]
     ) -> None:
         self.name = name
         self.origin = origin
         self.lines = lines
-        self.faults = faults
+        self.problems = problems
 
     def build(self, tree: Mapping[Any, Any]) -> Prompt:
         self.check_keys((), tree, PROMPT_KEYS)
@@ -126,7 +135,7 @@ class _PromptBuilder:
         contract = contract_of(self.name)
         passed = tuple(contract.variables) if contract is not None else ()
         for name in set(passed) & set(variables):
-            self.add_fault(
+            self.add_problem(
                 ("variables", name), f"the variable {name} is one that the command passes: do not declare it"
             )
         known = {*variables, *passed}
@@ -135,10 +144,10 @@ class _PromptBuilder:
         examples = self.read_examples(tree.get("examples"), known)
         options, wrong = read_options(tree.get("options"))
         for key, message in wrong:
-            self.add_fault(("options", key), message)
+            self.add_problem(("options", key), message)
         output, labels, schema = self.read_output(tree.get("output", "text"))
-        if self.faults or user is None:
-            raise BadPrompt(self.faults)
+        if self.problems or user is None:
+            raise BadPrompt(self.problems)
         return Prompt(
             self.name,
             self.origin,
@@ -152,26 +161,28 @@ class _PromptBuilder:
             output,
             labels,
             schema,
+            contract.public if contract is not None else frozenset(),
         )
 
-    def add_fault(self, path: FilePath, message: str, *, inner: int | None = None) -> None:
-        """Record a fault at ``path``, or at line ``inner`` of its text."""
+    def add_problem(self, path: FilePath, message: str, *, inner: int | None = None) -> None:
+        """Record a problem at ``path``, or at line ``inner`` of its text."""
         around = (path[:depth] for depth in range(len(path), 0, -1))  # a missing value has no line of its own
         key, first = next((self.lines[near] for near in around if near in self.lines), (None, None))
-        self.faults.append(PromptFault(key if inner is None or first is None else first + inner - 1, message))
+        line = key if inner is None or first is None else first + inner - 1
+        self.problems.append(PromptProblem(self.name, self.origin, line, message))
 
     def check_keys(self, path: FilePath, tree: Mapping[Any, Any], known: Collection[str]) -> None:
         for key in tree:
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1)
                 hint = f" (did you mean {near[0]}?)" if near else f" (known: {', '.join(known)})"
-                self.add_fault((*path, str(key)), f"unknown key {_format_path((*path, str(key)))}{hint}")
+                self.add_problem((*path, str(key)), f"unknown key {_format_path((*path, str(key)))}{hint}")
 
     def read_text(self, path: FilePath, value: object, *, required: bool = False) -> str:
         if value is None and not required:
             return ""
         if not isinstance(value, str) or not (value.strip() or not required):
-            self.add_fault(
+            self.add_problem(
                 path, f"{_format_path(path)} must be a text" + ("" if value is not None else ", and is missing")
             )
             return ""
@@ -185,18 +196,18 @@ class _PromptBuilder:
         try:
             template = Template.parse(self.read_text(path, value, required=required))
         except TemplateError as error:
-            self.add_fault(path, f"{_format_path(path)}: {error}", inner=error.line)
+            self.add_problem(path, f"{_format_path(path)}: {error}", inner=error.line)
             return None
         undefined = sorted(template.names - set(known))
         if undefined:
             takes = ", ".join(sorted(known)) or "none"
             said = f"{_format_path(path)} uses undefined variables: {', '.join(undefined)} (defined: {takes})"
-            self.add_fault(path, f"{said}; {self._declaration_hint(undefined)}")
+            self.add_problem(path, f"{said}; {self._declaration_hint(undefined)}")
         return template
 
     def _declaration_hint(self, names: Sequence[str]) -> str:
         """Return where variables are declared, with a line to copy; of a command only those with a default have a value."""
-        default = "" if self.name.startswith(GENERATE_PREFIX) else 'default: "", '
+        default = "" if prefix_of(self.name) else 'default: "", '
         which = "it" if len(names) == 1 else "each of them"
         example = f"variables: {{{names[0]}: {{{default}description: what it holds}}}}"
         return f'declare {which} in {self.origin.name} under the key "variables:", for example: {example}'
@@ -205,13 +216,13 @@ class _PromptBuilder:
         if value is None:
             return ()
         if not isinstance(value, list):
-            self.add_fault(("examples",), "examples must be a list of pairs: user and assistant")
+            self.add_problem(("examples",), "examples must be a list of pairs: user and assistant")
             return ()
         pairs = []
         for index, pair in enumerate(value):
             path: FilePath = ("examples", index)
             if not isinstance(pair, dict):
-                self.add_fault(path, f"{_format_path(path)} must have user and assistant")
+                self.add_problem(path, f"{_format_path(path)} must have user and assistant")
                 continue
             self.check_keys(path, pair, ("user", "assistant"))
             question = self.read_template((*path, "user"), pair.get("user"), known, required=True)
@@ -224,7 +235,7 @@ class _PromptBuilder:
         if value is None:
             return {}
         if not isinstance(value, dict):
-            self.add_fault(
+            self.add_problem(
                 ("variables",), "variables must be a mapping of names to type, default, choices, description"
             )
             return {}
@@ -233,32 +244,32 @@ class _PromptBuilder:
     def read_variable(self, name: str, body: object) -> Variable:
         path: FilePath = ("variables", name)
         if not name.isidentifier() or name.startswith("_") or name in RESERVED_NAMES:
-            self.add_fault(path, f"{name!r} cannot be the name of a variable")
+            self.add_problem(path, f"{name!r} cannot be the name of a variable")
         if not isinstance(body, dict):
-            self.add_fault(path, f"{_format_path(path)} must be a mapping with {', '.join(_VARIABLE_KEYS)}")
+            self.add_problem(path, f"{_format_path(path)} must be a mapping with {', '.join(_VARIABLE_KEYS)}")
             return Variable(name)
         self.check_keys(path, body, _VARIABLE_KEYS)
         choices = body.get("choices")
         if choices is not None and not _is_list_of_unique_texts(choices):
-            self.add_fault((*path, "choices"), f"{_format_path(path)} choices must be a list of texts, each once")
+            self.add_problem((*path, "choices"), f"{_format_path(path)} choices must be a list of texts, each once")
             choices = None
         kind = body.get("type", "choice" if choices else "text")
         if kind not in _VARIABLE_TYPES:
-            self.add_fault((*path, "type"), f"{_format_path(path)} type must be one of {', '.join(_VARIABLE_TYPES)}")
+            self.add_problem((*path, "type"), f"{_format_path(path)} type must be one of {', '.join(_VARIABLE_TYPES)}")
             kind = "text"
         if (kind == "choice") != bool(choices):
-            self.add_fault(path, f"{_format_path(path)}: choices go with the type choice, and it needs them")
+            self.add_problem(path, f"{_format_path(path)}: choices go with the type choice, and it needs them")
         default = body.get("default")
         if isinstance(default, int | float) and not isinstance(default, bool) and kind == "number":
             default = str(default)
         if default is not None and not isinstance(default, str):
-            self.add_fault((*path, "default"), f"{_format_path(path)} default must be a text: put it in quotes")
+            self.add_problem((*path, "default"), f"{_format_path(path)} default must be a text: put it in quotes")
             default = None
         description = self.read_text((*path, "description"), body.get("description"))
         variable = Variable(name, kind, default, tuple(choices or ()), description)
         problem = None if default is None or (kind == "choice" and not choices) else variable.find_problem(default)
         if problem is not None:
-            self.add_fault((*path, "default"), f"{_format_path(path)} default: {problem}")
+            self.add_problem((*path, "default"), f"{_format_path(path)} default: {problem}")
         return variable
 
     def read_output(self, value: object) -> tuple[OutputKind, tuple[str, ...], Mapping[str, Any] | None]:
@@ -270,7 +281,7 @@ class _PromptBuilder:
                 return "labels", tuple(body), None
             if kind == "schema" and isinstance(body, dict):
                 return "schema", (), body
-        self.add_fault(
+        self.add_problem(
             ("output",), "output must be text, or {labels: [at least two texts, each once]}, or {schema: a JSON schema}"
         )
         return "text", (), None

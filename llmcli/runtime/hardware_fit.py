@@ -86,7 +86,7 @@ def peak_bytes_by_task(ctx: CommandContext, model: ModelFile) -> dict[str, int]:
 
     Raises ``BadModelFile`` and ``MissingError``.
     """
-    from llmcli.models.gguf.header import read_header
+    from llmcli.models.gguf.header_parser import read_header
 
     return dict(build_fit_policy(ctx).estimate(read_header(model.path), model.size).peak_bytes_by_task)
 

@@ -61,7 +61,7 @@ def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> 
 def estimate_memory(model: ModelFile, settings: Settings) -> MemoryEstimate:
     """Return what the model needs of the memory that is free now, GPUs aside."""
     from llmcli.engine.llama import hardware
-    from llmcli.models.gguf.header import read_header
+    from llmcli.models.gguf.header_parser import read_header
     from llmcli.models.memory_estimate import CONTEXT_STEP_TOKENS, MachineResources, estimate_memory
     from llmcli.runtime.hardware_fit import planned_kv_type
 

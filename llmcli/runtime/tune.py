@@ -30,7 +30,7 @@ def tune_model(ctx: CommandContext, model: ModelFile) -> dict[str, str]:
     from llmcli.engine.llama.context import CacheSettings
     from llmcli.engine.tuning import standin
     from llmcli.engine.tuning.cost_profile import AttentionGeometry, JobShape
-    from llmcli.models.gguf.header import read_header
+    from llmcli.models.gguf.header_parser import read_header
     from llmcli.types import Progress
 
     header = read_header(model.path)

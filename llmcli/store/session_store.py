@@ -11,12 +11,11 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from llmcli.errors import MissingError
-from llmcli.frozen_dataclass import frozen
 from llmcli.store.database import Database, DatabaseSpec
 from llmcli.types import Role, Turn
 
@@ -58,7 +57,7 @@ ORDER BY updated DESC, sessions.rowid DESC, number
 """
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Session:
     """A saved conversation without its turns; times in seconds of the epoch, ``created`` 0: it is not saved yet.
 
@@ -73,7 +72,7 @@ class Session:
     updated: float = 0.0
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class SessionOverview:
     """A line of the list: a session, the number of its messages, and the first one."""
 
@@ -82,7 +81,7 @@ class SessionOverview:
     first_message: str
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class SessionMatch:
     """A line of message number ``number`` (from 1) of the session called ``name``."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from llmcli.backends.base import Backend
-from llmcli.documents.file_reader import Document
+from llmcli.documents.reading.document import Document
 from llmcli.errors import EmptyInput
 from llmcli.prompts import PromptLibrary
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens, run_single_request
+from llmcli.tasks.execution.single_request import run_single_request
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.types import Priority, TaskEvent
 
 PROMPT = "ask"

@@ -12,7 +12,8 @@ from typing import Protocol
 from llmcli.backends.base import Backend
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.context_budget import INEXACT_CONTEXT_SHARE
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens, run_single_request
+from llmcli.tasks.execution.single_request import run_single_request
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.types import Delta, Message, Notice, Priority, Request, Result, Role, TaskEvent, Turn
 
 PROMPT = "chat"

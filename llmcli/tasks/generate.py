@@ -10,7 +10,8 @@ from llmcli.backends.base import Backend
 from llmcli.errors import MissingError, UsageError
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.prompts.contracts import GENERATE_PREFIX
-from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens, run_single_request
+from llmcli.tasks.execution.single_request import run_single_request
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_request, max_answer_tokens
 from llmcli.types import Priority, TaskEvent
 
 MAX_TOKENS = 2048

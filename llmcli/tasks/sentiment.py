@@ -11,13 +11,8 @@ from llmcli.documents.records import Record
 from llmcli.errors import ConfigError, Unsupported
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.execution.ordered_stream import answer_records_in_order
-from llmcli.tasks.execution.task_requests import (
-    GenerationOptions,
-    ResponseBuffer,
-    make_request,
-    request_error,
-    require_finished,
-)
+from llmcli.tasks.execution.response_buffer import ResponseBuffer, request_error, require_finished
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.types import ItemFailed, Notice, Progress, Request, Result, Score, TaskEvent
 
 PROMPT = "sentiment"

@@ -12,23 +12,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from llmcli.backends.base import Backend
-from llmcli.documents.file_reader import Document
+from llmcli.documents.reading.document import Document
 from llmcli.errors import EmptyInput
 from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer, MissingPart, PartsMissing
 from llmcli.prompts import Prompt, PromptLibrary
 from llmcli.tasks.execution.context_budget import ContextBudget
 from llmcli.tasks.execution.document_jobs import JobStep, run_document_jobs
-from llmcli.tasks.execution.task_requests import (
+from llmcli.tasks.execution.response_buffer import (
     EMPTY_ANSWER_MESSAGE,
-    GenerationOptions,
     ResponseBuffer,
     UsageTally,
     is_empty,
     is_truncated,
-    make_request,
     raise_request_error,
     require_finished,
 )
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.tasks.summary_parts import StageText, SummaryPart, line_range
 from llmcli.types import (
     Delta,
@@ -59,7 +58,7 @@ def max_summary_tokens(words: int) -> int:
     return 3 * words + 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _SummaryPlan:
     """The settings for all documents of a run; stage 0 summarizes the document, later stages merge summaries."""
 

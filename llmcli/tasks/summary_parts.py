@@ -7,13 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from llmcli.documents.segments import LineNumbers
-from llmcli.tasks.execution.task_requests import (
-    GenerationOptions,
-    ResponseBuffer,
-    is_empty,
-    make_retry,
-    require_finished,
-)
+from llmcli.tasks.execution.response_buffer import ResponseBuffer, is_empty, require_finished
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_retry
 from llmcli.types import FinishReason, Request
 
 MAX_PART_ATTEMPTS = 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmcli.documents.formats import find_format
 from llmcli.documents.segments import Segment
 from llmcli.interrupt import check_interrupt, run_interruptible
 from llmcli.store.translation_memory import TranslationMemory
@@ -35,7 +34,7 @@ class TranslationEstimate:
 def estimate_translation(job: TranslationJob, memory: TranslationMemory | None) -> TranslationEstimate:
     """Return the estimate of a job; the backend only counts tokens. Raises ``BadDocument``."""
     translator, remembered = job.translator, TranslationMemoryCache(memory)
-    document_format = find_format(job.document.name, job.document.text, job.format)
+    document_format = job.find_format()
     segments = run_interruptible(document_format.split, job.document.text, translator.target.code)
     source = job.source or run_interruptible(detect_language, "\n".join(segment.text for segment in segments))
     unknown: list[Segment] = []

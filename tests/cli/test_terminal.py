@@ -10,7 +10,7 @@ import pytest
 from scripted import Reply, last_message
 from terminal import PROMPT, ended
 
-from llmcli.documents import file_reader
+from llmcli.documents.reading import file_reader
 
 
 def test_markdown_is_rendered_on_a_terminal(llm, terminal):
@@ -92,7 +92,7 @@ def test_nothing_to_read_on_a_terminal_is_usage(person):
 def test_waiting_for_a_silent_stdin_is_announced(person):
     """After two seconds without data, a person learns what is awaited."""
     assert inspect.signature(file_reader.read_stdin).parameters["patience"].default == 2
-    soon = "from functools import partial; from llmcli.documents import file_reader as r; "
+    soon = "from functools import partial; from llmcli.documents.reading import file_reader as r; "
     soon += "r.read_stdin = partial(r.read_stdin, patience=0.05)"
     child = person("ask", "-f", "-", "Q", code=soon)
     child.expect("llm: waiting for standard input")

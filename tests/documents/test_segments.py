@@ -1,4 +1,4 @@
-from llmcli.documents.segments import Edit, Segment, clean_translation, join_segments, split_at_protected
+from llmcli.documents.segments import Edit, Segment, join_segments, split_at_protected
 
 
 def shout(text):
@@ -36,8 +36,3 @@ def test_protected_texts_are_found_in_any_order():
         ("%s2", True),
     ]
     assert split_at_protected("%s %s", ["%s"]) == [("%s", True), (" %s", False)]
-
-
-def test_control_characters_go():
-    """What no document should hold is taken out of a translation; all line ends are one."""
-    assert clean_translation("a\0\x1b\ufeff\ud800b\r\nc\u2028d") == "ab\nc\nd"

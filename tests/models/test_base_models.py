@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from llmcli.models.base_models import BaseModelEvidence, base_evidence
-from llmcli.models.gguf.header import Header, read_header
+from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.header_parser import read_header
 
 TEMPLATE = {"tokenizer.chat_template": "{{ messages }}"}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from llmcli.models.catalogue import HubSource, WheelSource, catalogue_names, load_catalogue
+from llmcli.models.files.names import is_model_file, is_valid_name, parse_hub_name
 from llmcli.models.library.defaults import STARTER_MODEL
-from llmcli.models.names import is_model_file, is_valid_name, parse_hub_name
 
 
 def test_starter():

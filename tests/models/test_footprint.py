@@ -26,7 +26,7 @@ from llmcli.models.footprint import (
     repacked_bytes,
     small_context_bytes,
 )
-from llmcli.models.gguf.header import read_header
+from llmcli.models.gguf.header_parser import read_header
 
 MB, GB = 10**6, 10**9
 JOB = ContextDemand((300,) * 16, shared_prefix_tokens=100)

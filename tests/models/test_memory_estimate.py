@@ -9,7 +9,7 @@ import pytest
 from gguf_bytes import ARCHITECTURE, entry, gguf, numbers, tensor, text
 
 from llmcli.models.footprint import BATCH_SIZES, SPARE_SEQUENCES, ContextShape, context_bytes, process_bytes
-from llmcli.models.gguf.header import parse_header, read_header
+from llmcli.models.gguf.header_parser import parse_header, read_header
 from llmcli.models.memory_estimate import (
     CONTEXT_STEP_TOKENS,
     DEFAULT_CONTEXT_TOKENS,

@@ -39,7 +39,7 @@ def load(text, name="generate/greeting"):
 def faults(text, name="generate/greeting"):
     with pytest.raises(BadPrompt) as caught:
         load(text, name)
-    return [(fault.line, fault.message) for fault in caught.value.faults]
+    return [(problem.line, problem.message) for problem in caught.value.problems]
 
 
 def test_messages_stand_in_the_order_of_a_conversation():
@@ -117,9 +117,9 @@ def test_an_undefined_variable_comes_with_the_line_that_declares_it(name, which)
     text = "description: d\nuser: '{{ txt }}'\n" if which == "it" else "description: d\nuser: '{{ txt }} {{ too }}'\n"
     with pytest.raises(BadPrompt) as caught:
         parse_prompt(name, Path("/prompts/mine.yaml"), text)
-    (fault,) = caught.value.faults
-    assert f'declare {which} in mine.yaml under the key "variables:"' in fault.message
-    example = fault.message.partition("for example: ")[2]
+    (problem,) = caught.value.problems
+    assert f'declare {which} in mine.yaml under the key "variables:"' in problem.message
+    example = problem.message.partition("for example: ")[2]
     example = example if which == "it" else f"variables: {{txt: {{}}, {example.removeprefix('variables: {')}"
     prompt = parse_prompt(name, Path("/prompts/mine.yaml"), text + example)
     assert (prompt.variables.get("txt").default is None) is name.startswith("generate/")

@@ -10,11 +10,11 @@ import pytest
 
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.hardware import Gpu
+from llmcli.models.files.model_file import ModelFile
 from llmcli.models.footprint import PROCESS_BYTES
-from llmcli.models.gguf.header import read_header
+from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.library.model_library import ModelLibrary
 from llmcli.models.memory_estimate import CONTEXT_STEP_TOKENS, MachineResources, estimate_memory
-from llmcli.models.model_file import ModelFile
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 from scripted import Reply, ScriptedBackend, all_messages
 from tasks.helpers import error, of, result, streamed
 
-from llmcli.documents.file_reader import Document
+from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, EmptyInput, InternalError, TimedOut
 from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer
 from llmcli.tasks.ask import ask

@@ -4,7 +4,7 @@ import pytest
 from scripted import ScriptedBackend, all_messages, last_message
 from tasks.helpers import of, result
 
-from llmcli.documents.file_reader import Document
+from llmcli.documents.reading.document import Document
 from llmcli.documents.records import Record
 from llmcli.prompts import PromptLibrary
 from llmcli.tasks.ask import ask

@@ -5,7 +5,7 @@ import pytest
 from scripted import Reply, ScriptedBackend, all_messages, count_words, last_message
 from tasks.helpers import error, notices, of, result, streamed
 
-from llmcli.documents.file_reader import Document
+from llmcli.documents.reading.document import Document
 from llmcli.errors import ContextOverflow, EmptyInput, InternalError, MissingError, TimedOut
 from llmcli.incomplete_results import EmptyAnswer, MissingPart, PartsMissing
 from llmcli.tasks.execution.task_requests import GenerationOptions

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from scripted import Reply, ScriptedBackend, last_message
 from tasks.helpers import error, notices, of, result, streamed
 
-from llmcli.documents.file_reader import Document
+from llmcli.documents.reading.document import Document
 from llmcli.documents.segments import Segment
 from llmcli.errors import ContextOverflow, InternalError, MissingError, TimedOut
 from llmcli.tasks.execution.task_requests import GenerationOptions

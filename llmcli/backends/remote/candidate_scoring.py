@@ -32,7 +32,7 @@ _MAX_SAMPLE_TOKENS = 512  # of a model that thinks first
 _IGNORED_CHARACTERS = " \t\r\n\"'`*#-.:([{"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TokenAlternatives:
     """The token at one position of an answer, and the top tokens there with their probabilities."""
 

@@ -12,7 +12,7 @@ from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.errors import CannotCreate, ConfigError, MissingError
 from llmcli.prompts import Prompt, PromptProblem
-from llmcli.prompts.contracts import GENERATE_PREFIX
+from llmcli.prompts.contracts import prefix_of
 
 PromptArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of a prompt.", autocompletion=completers.prompts)
@@ -87,7 +87,7 @@ def new(ctx: CommandContext, name: PromptArgument, source: PromptSourceOption = 
         if source is not None:
             raise
         detail = "say which one to copy: --from NAME"
-        near = () if name.startswith(GENERATE_PREFIX) else error.suggestions  # kinds of texts may have any name
+        near = () if prefix_of(name) else error.suggestions  # kinds of texts may have any name
         raise MissingError(name, kind="prompt", suggestions=near, detail=detail) from error
     ctx.write_record({"name": name, "path": str(file)}) if ctx.flags.json else ctx.write_stdout(f"{file}\n")
     return 0

@@ -75,7 +75,7 @@ def import_(
     Translations whose language has no code are left out.
     """
     from llmcli.cli.commands.translate.memory_file import open_memory
-    from llmcli.documents.file_reader import open_stream
+    from llmcli.documents.reading.file_reader import open_stream
     from llmcli.store import tmx
 
     entries: list[TranslationUnit] = []

@@ -87,7 +87,7 @@ def _select_logs(ctx: CommandContext, which: list[str] | None) -> list[Path]:
 
     Raises ``MissingError``.
     """
-    from llmcli.models.paths import list_directory
+    from llmcli.models.files.paths import list_directory
     from llmcli.runtime import backend_factory
 
     there = [path for path in list_directory(backend_factory.log_directory(ctx)) if path.suffix == ".log"]

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import error_messages
-from llmcli.documents.file_reader import Document, decode_utf8, read_file, read_stdin
+from llmcli.documents.reading.document import Document, open_document
+from llmcli.documents.reading.file_reader import read_file, read_stdin
 from llmcli.documents.records import Record, count_line_records, iter_line_records
 from llmcli.errors import EmptyInput, LlmError, NotUtf8, UsageError
 from llmcli.types import ItemFailed, Result, TaskEvent
@@ -40,8 +41,8 @@ def announce_stdin_wait(ctx: CommandContext) -> None:
 
 def read_stdin_document(ctx: CommandContext) -> Document:
     """Read standard input to its end."""
-    text, bom = decode_utf8(read_stdin(ctx.environment.stdin, ctx.interrupt, lambda: announce_stdin_wait(ctx)), STDIN)
-    return Document(STDIN, text, None, bom)
+    data = read_stdin(ctx.environment.stdin, ctx.interrupt, lambda: announce_stdin_wait(ctx))
+    return open_document(data, STDIN)
 
 
 def read_document(ctx: CommandContext, name: str) -> Document:

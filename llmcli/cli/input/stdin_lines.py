@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
-from llmcli.documents.file_reader import decode_utf8
+from llmcli.documents.reading.document import decode_utf8
 from llmcli.documents.records import Record
 from llmcli.errors import MissingError, NotUtf8
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from llmcli.cli.console import error_messages, sanitize
 from llmcli.errors import BadModelFile, MissingError
 from llmcli.models.base_models import BaseModelEvidence, base_evidence
-from llmcli.models.gguf.header import Header, read_header
+from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.header_parser import read_header
 
 if TYPE_CHECKING:
     from llmcli.cli.command_context import CommandContext

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from llmcli.cli.console import error_messages
+from llmcli.frozen_dataclass import frozen
 from llmcli.types import BackendStats, Result, Timings, Usage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CommandStats:
     """What a command cost; None where that is unknown.
 
@@ -88,7 +89,7 @@ class JobTotals:
         """Return the timings of the job up to now."""
         if self.count == 1 and self._first_timings is not None:
             return self._first_timings
-        from llmcli.tasks.execution.task_requests import aggregate_tokens_per_s
+        from llmcli.tasks.execution.response_buffer import aggregate_tokens_per_s
 
         total = time.monotonic() - self._started_at
         return Timings(self._first_token_s, total, aggregate_tokens_per_s(self.usage.completion_tokens, total))

@@ -6,40 +6,37 @@ import re
 from functools import partial
 
 from llmcli.documents.chunking import split_paragraphs
+from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
-from llmcli.documents.segments import (
-    Segment,
-    clean_translation,
-    detect_newline,
-    has_letters,
-    protected_texts,
-    remove_empty_lines,
-    split_at_protected,
-)
-
-name = "plain"
+from llmcli.documents.segments import Segment, has_letters, protected_texts, split_at_protected
+from llmcli.documents.text_cleaning import clean_translation, detect_newline, remove_empty_lines
 
 _LINE_END = re.compile(r"[\r\n]")
 _INDENT = re.compile(r"[ \t]*")
 
 
-def split(text: str, target: str) -> list[Segment]:
-    """Return the paragraphs that hold a letter outside of what is protected."""
-    del target
-    newline = detect_newline(text)
-    segments, at = [], 0
-    for paragraph in split_paragraphs(text):
-        segment = _paragraph_segment(paragraph, at, newline)
-        if segment:
-            segments.append(segment)
-        at += len(paragraph)
-    return segments
+class PlainTextFormat(DocumentFormat):
+    """Plain text."""
 
+    name = "plain"
+    streams = True
 
-def check(text: str) -> str:
-    """Any text is plain text."""
-    del text
-    return ""
+    def split(self, text: str, target: str) -> list[Segment]:
+        """Return the paragraphs that hold a letter outside of what is protected."""
+        del target
+        newline = detect_newline(text)
+        segments, at = [], 0
+        for paragraph in split_paragraphs(text):
+            segment = _paragraph_segment(paragraph, at, newline)
+            if segment:
+                segments.append(segment)
+            at += len(paragraph)
+        return segments
+
+    def check(self, text: str) -> str:
+        """Any text is plain text."""
+        del text
+        return ""
 
 
 def _paragraph_segment(paragraph: str, at: int, newline: str) -> Segment | None:
@@ -83,3 +80,6 @@ def _common_prefix(texts: list[str]) -> str:
     first, last = min(texts), max(texts)  # what these two share, all between them in order share too
     length = next((index for index, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
     return first[:length]
+
+
+FORMAT = PlainTextFormat()

@@ -12,17 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
+from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.protected_spans import find_spans
-from llmcli.documents.segments import (
-    Segment,
-    Span,
-    clean_translation,
-    detect_newline,
-    has_letters,
-    protected_texts,
-    remove_empty_lines,
-    split_at_protected,
-)  # fmt: skip
+from llmcli.documents.segments import Segment, Span, has_letters, protected_texts, split_at_protected
+from llmcli.documents.text_cleaning import clean_translation, detect_newline, remove_empty_lines
 from llmcli.errors import BadDocument
 
 _DEFAULT_LINE_CHARS = 42
@@ -61,19 +54,37 @@ class _SourceLine:
         return self.start + len(self.text)
 
 
-class SubtitleFormat:
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    """What distinguishes one format of subtitles from the other."""
+
+    name: str
+    """As pysubs2 calls it too."""
+    tag: re.Pattern[str]
+    timing: re.Pattern[str]
+    first_line: re.Pattern[str] | None
+    """What a file begins with, None where it begins with a cue."""
+    is_numbered: bool
+    """Whether a number may stand above a timing."""
+    blank_line_ends_cue: bool
+    has_notes: bool
+    """Whether there are comments."""
+    is_escaped: bool
+    """Whether ``<``, ``>`` and ``&`` are written as in HTML."""
+
+
+class SubtitleFormat(DocumentFormat):
     """A format of subtitles."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._tag = _VTT_TAG if name == "vtt" else _SRT_TAG
-        self._timing = _VTT_TIMING if name == "vtt" else _SRT_TIMING
+    def __init__(self, dialect: _Dialect) -> None:
+        self.name = dialect.name
+        self._dialect = dialect
 
     def split(self, text: str, target: str) -> list[Segment]:
         """Return the cues that hold words."""
         del target
         cues = list(self._parse_cues(text))
-        longest = max((len(self._tag.sub("", line)) for cue in cues for line in text[cue.start : cue.end].splitlines()),
+        longest = max((len(self._dialect.tag.sub("", line)) for cue in cues for line in text[cue.start : cue.end].splitlines()),
                       default=0)  # fmt: skip
         newline = detect_newline(text)
         found = (self._cue_segment(text, cue, max(_DEFAULT_LINE_CHARS, longest), newline) for cue in cues)
@@ -90,7 +101,9 @@ class SubtitleFormat:
         if not cues:
             return ""
         lines = text.removeprefix("\ufeff").splitlines()  # without tags: times in them are no timings
-        body = "\n".join(line if "-->" in line else self._tag.sub("(", line).translate(_UNTAGGED) for line in lines)
+        body = "\n".join(
+            line if "-->" in line else self._dialect.tag.sub("(", line).translate(_UNTAGGED) for line in lines
+        )
         try:
             read = pysubs2.SSAFile.from_string(body, format_=self.name)
         except (pysubs2.exceptions.Pysubs2Error, ValueError) as error:
@@ -100,21 +113,22 @@ class SubtitleFormat:
     def _parse_cues(self, text: str, *, empty: bool = False) -> Iterator[_Cue]:
         """Yield the paragraphs of text under each timing; with ``empty`` one item for each timing instead."""
         rows = _split_lines(text)
-        if self.name == "vtt" and text.strip("\ufeff \t\r\n") and not _VTT_START.match(rows[0].text):
+        first_line, has_text = self._dialect.first_line, bool(text.strip("\ufeff \t\r\n"))
+        if first_line and has_text and not first_line.match(rows[0].text):
             raise BadDocument(line=1, detail="the first line is not WEBVTT")
         timings = [index for index, row in enumerate(rows) if "-->" in row.text]
         for index in timings:
-            if not self._timing.match(rows[index].text) and not self._is_note(rows, index):
+            if not self._dialect.timing.match(rows[index].text) and not self._is_note(rows, index):
                 raise BadDocument(line=index + 1, detail=f"not a timing: {rows[index].text.strip()[:60]}")
-        timings = [index for index in timings if self._timing.match(rows[index].text)]
-        if not timings and self.name == "srt" and text.strip("\ufeff \t\r\n"):
+        timings = [index for index in timings if self._dialect.timing.match(rows[index].text)]
+        if not timings and not first_line and has_text:
             raise BadDocument(line=1, detail="no timings")
         for index, after in pairwise([*timings, len(rows)]):
             if empty:
                 yield _Cue(rows[index].start, rows[index].end)
                 continue
-            last = after - (self.name == "srt" and after < len(rows) and bool(_DIGITS.match(rows[after - 1].text)))
-            yield from self._cue_paragraphs(rows[index + 1 : last])
+            is_number = self._dialect.is_numbered and after < len(rows) and bool(_DIGITS.match(rows[after - 1].text))
+            yield from self._cue_paragraphs(rows[index + 1 : after - is_number])
 
     def _cue_paragraphs(self, rows: list[_SourceLine]) -> Iterator[_Cue]:
         """Yield the texts between empty lines; of WebVTT the first, an empty line ends the cue."""
@@ -127,13 +141,13 @@ class SubtitleFormat:
                 first, last = run[0], run[-1]
                 start = first.start + len(first.text) - len(first.text.lstrip())
                 yield _Cue(start, last.start + len(last.text.rstrip()))
-            if self.name == "vtt":
+            if self._dialect.blank_line_ends_cue:
                 return
             run = []
 
     def _is_note(self, rows: list[_SourceLine], index: int) -> bool:
         """Whether a line is part of a comment, where an arrow means nothing."""
-        if self.name != "vtt":
+        if not self._dialect.has_notes:
             return False
         while index and rows[index - 1].text.strip():
             index -= 1
@@ -147,19 +161,19 @@ class SubtitleFormat:
         encode = partial(
             _encode,
             wanted=protected_texts(read, spans),
-            escape=self.name == "vtt",
+            escape=self._dialect.is_escaped,
             width=width,
             newline=newline,
-            tag=self._tag,
+            tag=self._dialect.tag,
         )
         return Segment(cue.start, cue.end, read, encode, tuple(spans), "cue", max_width=width)
 
     def _decode_cue(self, written: str) -> tuple[str, list[Span]]:
         """Return a cue as it is read, and its tags and addresses."""
         parts, spans, at, length = [], [], 0, 0
-        for match in [*self._tag.finditer(written), None]:
+        for match in [*self._dialect.tag.finditer(written), None]:
             words = written[at : match.start() if match else len(written)]
-            if self.name == "vtt":
+            if self._dialect.is_escaped:
                 words = _ENTITY.sub(lambda found: html.unescape(found.group()), words)
             spans += [Span(length + s.start, length + s.end, s.kind) for s in find_spans(words, _PROTECTED_KINDS)]
             parts.append(words)
@@ -222,5 +236,27 @@ def _wrap_line(line: str, width: int, tag: re.Pattern[str]) -> list[str]:
     return [" ".join(words) for words in lines]
 
 
-SRT = SubtitleFormat("srt")
-VTT = SubtitleFormat("vtt")
+SRT = SubtitleFormat(
+    _Dialect(
+        "srt",
+        _SRT_TAG,
+        _SRT_TIMING,
+        first_line=None,
+        is_numbered=True,
+        blank_line_ends_cue=False,
+        has_notes=False,
+        is_escaped=False,
+    )
+)
+VTT = SubtitleFormat(
+    _Dialect(
+        "vtt",
+        _VTT_TAG,
+        _VTT_TIMING,
+        first_line=_VTT_START,
+        is_numbered=False,
+        blank_line_ends_cue=True,
+        has_notes=True,
+        is_escaped=True,
+    )
+)

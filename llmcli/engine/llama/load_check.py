@@ -19,7 +19,7 @@ from pathlib import Path
 from llmcli import child_processes, file_lock, private_files
 from llmcli.engine.llama import bindings, hardware
 from llmcli.errors import BadModelFile, InternalError, LlmError, OutOfMemory, Unsupported
-from llmcli.models.gguf.header import load_checked_header
+from llmcli.models.gguf.header_parser import load_checked_header
 
 _MIN_TIMEOUT_S = 30.0
 """Seconds that the child has for any file."""

@@ -13,7 +13,8 @@ from typing import Any
 from llmcli.engine.llama import architecture, bindings, hardware
 from llmcli.engine.llama.memory_budget import MemoryBudget
 from llmcli.errors import BadModelFile, InternalError, OutOfMemory
-from llmcli.models.gguf.header import Header, load_checked_header
+from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.header_parser import load_checked_header
 
 ALL_GPU_LAYERS = 10_000
 ATTR_UNKNOWN, ATTR_CONTROL, ATTR_LSTRIP, ATTR_RSTRIP = 1 << 0, 1 << 3, 1 << 7, 1 << 8

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from llmcli.errors import BadModelFile
+from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_reader import SkippedArray
-
-if TYPE_CHECKING:
-    from llmcli.models.gguf.header import Header
 
 _INTEGER_RANGES = {
     "block_count": (1, 4096),

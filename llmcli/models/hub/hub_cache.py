@@ -15,15 +15,15 @@ from pathlib import Path
 
 from llmcli import private_files
 from llmcli.errors import MissingError, OutputError
-from llmcli.models.hub.shared_blobs import SharedBlobStore
-from llmcli.models.names import is_model_file, parse_hub_name, part_names
-from llmcli.models.paths import (
+from llmcli.models.files.names import is_model_file, parse_hub_name, part_names
+from llmcli.models.files.paths import (
     check_removable,
     link_target,
     list_directory,
     translate_read_errors,
     translate_write_errors,
 )
+from llmcli.models.hub.shared_blobs import SharedBlobStore
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHARED_MODE = 0o775

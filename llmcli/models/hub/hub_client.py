@@ -22,6 +22,7 @@ from urllib.parse import quote
 from llmcli import __version__
 from llmcli.errors import AccessDenied, ConfigError, LlmError, MissingError, RemoteError, TemporaryFailure
 from llmcli.interrupt import Interrupt
+from llmcli.models.files.paths import hub_home
 from llmcli.models.hub.stalls import (
     MAX_READ_TIMEOUTS,
     MIN_BYTES_PER_S,
@@ -31,7 +32,6 @@ from llmcli.models.hub.stalls import (
     StallDetector,
 )
 from llmcli.models.hub.threaded_iterator import FirstItemTimeout, iterate_in_thread, sleep_interruptibly
-from llmcli.models.paths import hub_home
 
 _PUBLIC_ENDPOINT = "https://huggingface.co"
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from llmcli.errors import AccessDenied, BadModelFile, MissingError, RemoteError, TemporaryFailure
 from llmcli.interrupt import Interrupt
+from llmcli.models.files.names import HubName, is_model_file, parse_hub_name
 from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RepositoryInfo
 from llmcli.models.hub.variants import VariantList, rate_variants, read_supported_header
 from llmcli.models.memory_estimate import FitPolicy
-from llmcli.models.names import HubName, is_model_file, parse_hub_name
 from llmcli.types import ItemFailed, Notice, Progress
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from llmcli import file_lock, private_files
 from llmcli.errors import OutputError, RemoteError, TemporaryFailure
 from llmcli.interrupt import Interrupt
-from llmcli.models.paths import open_model, translate_write_errors
+from llmcli.models.files.paths import open_model, translate_write_errors
 
 _BLOCK_BYTES = 1 << 20
 _PARTIAL_NAME = re.compile(r"[0-9a-f]{64}\.([A-Za-z0-9-]+)\.(\d+)\.incomplete")

@@ -9,12 +9,7 @@ from pathlib import Path
 from llmcli.errors import LlmError, MissingError, RemoteError
 from llmcli.interrupt import Interrupt
 from llmcli.models.catalogue import CatalogueEntry, WheelSource
-from llmcli.models.hub.download import DownloadTarget, check_download_space, download
-from llmcli.models.hub.hub_cache import HubCache
-from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile, RepositoryListing
-from llmcli.models.hub.variants import Variant, VariantList, choose_variant, does_not_fit_error
-from llmcli.models.memory_estimate import FitPolicy
-from llmcli.models.names import (
+from llmcli.models.files.names import (
     ALLOWED_FILE_CHARS_TEXT,
     HubName,
     choose_file,
@@ -23,6 +18,11 @@ from llmcli.models.names import (
     part_names,
     quantization_label,
 )
+from llmcli.models.hub.download import DownloadTarget, check_download_space, download
+from llmcli.models.hub.hub_cache import HubCache
+from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile, RepositoryListing
+from llmcli.models.hub.variants import Variant, VariantList, choose_variant
+from llmcli.models.memory_estimate import FitPolicy, does_not_fit_error
 from llmcli.models.recommend import estimate_entry
 from llmcli.types import Notice, Progress
 

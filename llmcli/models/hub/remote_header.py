@@ -13,7 +13,8 @@ from contextlib import closing
 
 from llmcli.errors import BadModelFile, RemoteError, TemporaryFailure
 from llmcli.interrupt import Interrupt
-from llmcli.models.gguf.header import Header, parse_header
+from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.header_parser import parse_header
 from llmcli.models.hub.download import DownloadTarget, check_content_range
 from llmcli.models.hub.hub_client import HubClient, ResponseHead, RetryCounter
 

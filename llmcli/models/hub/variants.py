@@ -10,16 +10,9 @@ import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from llmcli.errors import BadModelFile, ModelTooLarge, RemoteError, TemporaryFailure
+from llmcli.errors import BadModelFile, RemoteError, TemporaryFailure
 from llmcli.interrupt import Interrupt
-from llmcli.models.gguf import header_checks
-from llmcli.models.gguf.header import Header
-from llmcli.models.gguf.tensor_types import nominal_bits
-from llmcli.models.hub.download import DownloadTarget
-from llmcli.models.hub.hub_client import HubClient, RepositoryListing
-from llmcli.models.hub.remote_header import read_remote_header
-from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate
-from llmcli.models.names import (
+from llmcli.models.files.names import (
     PREFERRED_QUANTIZATIONS,
     HubName,
     is_model_file,
@@ -27,6 +20,13 @@ from llmcli.models.names import (
     part_names,
     quantization_label,
 )
+from llmcli.models.gguf import header_checks
+from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.tensor_types import nominal_bits
+from llmcli.models.hub.download import DownloadTarget
+from llmcli.models.hub.hub_client import HubClient, RepositoryListing
+from llmcli.models.hub.remote_header import read_remote_header
+from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate, does_not_fit_error
 from llmcli.types import Notice
 
 _LOSSLESS_BITS = 8
@@ -92,20 +92,6 @@ def choose_variant(
     if chosen.estimate.fits is False and not fit_policy.force:
         raise does_not_fit_error(chosen.name, chosen.estimate, "" if best.estimate.fits is False else best.name)
     return chosen.file
-
-
-def does_not_fit_error(name: str, fit: MemoryEstimate, smaller_variant: str = "") -> ModelTooLarge:
-    """Return the error for a model that does not fit."""
-    return ModelTooLarge(
-        name,
-        needed=fit.needed_bytes,
-        available=fit.available_bytes,
-        weights=fit.weight_bytes,
-        per_token=fit.kv_bytes_per_token,
-        context=fit.context_tokens,
-        max_context=fit.max_context_tokens,
-        smaller_variant=smaller_variant,
-    )
 
 
 def read_supported_header(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from llmcli.models.files.model_file import ModelFile
 from llmcli.models.library.registry import FileRecord, ModelRegistry
-from llmcli.models.model_file import ModelFile
 
 
 class KnownChecksums:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from llmcli.errors import ConfigError, MissingError, UsageError
 from llmcli.frozen_dataclass import frozen
-from llmcli.models import names
+from llmcli.models.files import names
 from llmcli.models.library.registry import ModelRegistry
 from llmcli.settings import Settings
 

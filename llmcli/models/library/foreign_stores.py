@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.errors import MissingError
-from llmcli.models.names import is_model_file, model_stem, part_names, sanitize_name
+from llmcli.models.files.names import is_model_file, model_stem, part_names, sanitize_name
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _LAYER_TYPE_PREFIX = "application/vnd.ollama.image."

@@ -13,11 +13,17 @@ from pathlib import Path
 from llmcli import private_files
 from llmcli.errors import BadModelFile, UsageError
 from llmcli.interrupt import Interrupt
+from llmcli.models.files.model_file import ModelFile
+from llmcli.models.files.names import model_stem, part_names
+from llmcli.models.files.paths import (
+    announced_sha256,
+    list_directory,
+    open_model,
+    translate_write_errors,
+    unreadable_error,
+)
 from llmcli.models.library.inventory import read_file_record
 from llmcli.models.library.registry import FileRecord, ModelRegistry
-from llmcli.models.model_file import ModelFile
-from llmcli.models.names import model_stem, part_names
-from llmcli.models.paths import announced_sha256, list_directory, open_model, translate_write_errors, unreadable_error
 from llmcli.types import Progress
 
 _BLOCK_BYTES = 1 << 20
@@ -73,7 +79,7 @@ class ImportedModels:
 
     def _check_source(self, source: ModelFile, name: str) -> None:
         """Refuse an incomplete model before it is read, and the name of a model of another size."""
-        from llmcli.models.gguf.header import load_checked_header
+        from llmcli.models.gguf.header_parser import load_checked_header
         from llmcli.models.hub.partial_file import file_size
 
         count = load_checked_header(source.path).part_count

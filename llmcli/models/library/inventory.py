@@ -8,12 +8,12 @@ from pathlib import Path
 
 from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded
 from llmcli.models.catalogue import CatalogueEntry, load_catalogue
+from llmcli.models.files.model_file import ModelFile
+from llmcli.models.files.names import HubName, choose_file, part_names, quantization_label
+from llmcli.models.files.paths import announced_sha256, check_regular_file, unreadable_error
 from llmcli.models.hub.hub_cache import CachedFile, HubCache
 from llmcli.models.library.checksums import KnownChecksums
 from llmcli.models.library.registry import FileRecord, ModelRegistry
-from llmcli.models.model_file import ModelFile
-from llmcli.models.names import HubName, choose_file, part_names, quantization_label
-from llmcli.models.paths import announced_sha256, check_regular_file, unreadable_error
 
 
 class ModelInventory:
@@ -180,7 +180,7 @@ class ModelInventory:
 
 def read_file_record(path: Path, sha256: str = "") -> FileRecord:
     """Return size, time and header facts of the GGUF file at ``path``. Raises as ``read_header``."""
-    from llmcli.models.gguf.header import read_header
+    from llmcli.models.gguf.header_parser import read_header
 
     header = read_header(path)
     status = path.stat()

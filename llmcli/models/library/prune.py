@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmcli.models.files.paths import translate_write_errors
 from llmcli.models.hub.hub_cache import HubCache, iter_links
 from llmcli.models.hub.partial_file import DownloadLock, orphaned_partials
 from llmcli.models.library.imports import unfinished_imports
-from llmcli.models.paths import translate_write_errors
 
 _HOUR_S = 3600.0  # seconds
 _DAY_S = 24 * _HOUR_S

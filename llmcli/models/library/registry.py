@@ -13,7 +13,7 @@ from typing import Any
 from llmcli import file_lock, private_files
 from llmcli.errors import MissingError, OutputError
 from llmcli.frozen_dataclass import frozen
-from llmcli.models.paths import translate_read_errors, translate_write_errors
+from llmcli.models.files.paths import translate_read_errors, translate_write_errors
 
 _SECTIONS: dict[str, type] = {
     "files": dict,

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded, UsageError
-from llmcli.models import names
+from llmcli.models.files import names
+from llmcli.models.files.model_file import ModelFile
+from llmcli.models.files.paths import hub_cache_directory, is_path
 from llmcli.models.library.checksums import KnownChecksums
 from llmcli.models.library.defaults import ModelDefaults
 from llmcli.models.library.last_used import LastUsedTimes
 from llmcli.models.library.registry import ModelRegistry
-from llmcli.models.model_file import ModelFile
-from llmcli.models.paths import hub_cache_directory, is_path
 from llmcli.settings import AppPaths, Settings
 
 if TYPE_CHECKING:
@@ -45,34 +45,38 @@ class ModelResolver:
         """``verb`` is the running command, for its own default; ``warn`` is called with warnings for the user."""
         self._hub_directory = hub_cache_directory(environ).absolute()
         self._import_directory = paths.data.absolute() / "models"
-        self._registry = ModelRegistry(paths.data / "models.json")
-        self._checksums = KnownChecksums(self._registry, self._import_directory)
-        self._last_used = LastUsedTimes(paths.data / "used")
-        self.defaults = ModelDefaults(settings, self._registry, verb, warn)
+        self.registry = ModelRegistry(paths.data / "models.json")
+        self.checksums = KnownChecksums(self.registry, self._import_directory)
+        self.last_used = LastUsedTimes(paths.data / "used")
+        self.defaults = ModelDefaults(settings, self.registry, verb, warn)
 
     @cached_property
-    def _cache(self) -> HubCache:
+    def cache(self) -> HubCache:
+        """The models that were fetched from the Hub."""
         from llmcli.models.hub.hub_cache import HubCache
 
         return HubCache(self._hub_directory)
 
     @cached_property
-    def _catalogue(self) -> Mapping[str, CatalogueEntry]:
+    def catalogue(self) -> Mapping[str, CatalogueEntry]:
+        """The models that llm knows by name."""
         from llmcli.models.catalogue import load_catalogue
 
         return load_catalogue()
 
     @cached_property
-    def _imports(self) -> ImportedModels:
+    def imports(self) -> ImportedModels:
+        """The imported models."""
         from llmcli.models.library.imports import ImportedModels
 
-        return ImportedModels(self._import_directory, self._registry)
+        return ImportedModels(self._import_directory, self.registry)
 
     @cached_property
-    def _inventory(self) -> ModelInventory:
+    def inventory(self) -> ModelInventory:
+        """What is here, read from the files."""
         from llmcli.models.library.inventory import ModelInventory
 
-        return ModelInventory(self._cache, self._registry, self._checksums)
+        return ModelInventory(self.cache, self.registry, self.checksums)
 
     # ---- names ----------------------------------------------------------------------------------------------------
 
@@ -85,17 +89,17 @@ class ModelResolver:
         from llmcli.models.catalogue import catalogue_names
 
         aliases = [alias.name for alias in self.defaults.aliases()]
-        return list(dict.fromkeys([*aliases, *self._imports.paths(), *catalogue_names(), *self._inventory.hub_names()]))
+        return list(dict.fromkeys([*aliases, *self.imports.paths(), *catalogue_names(), *self.inventory.hub_names()]))
 
     def catalogue_entries(self) -> builtins.list[CatalogueEntry]:
         """Return the models that llm knows by name, from small to large."""
-        return list(self._catalogue.values())
+        return list(self.catalogue.values())
 
     def damaged_registry(self) -> Path | None:
         """Return the registry's file if it is damaged, or was moved aside as such; else None."""
-        return self._registry.damaged_file()
+        return self.registry.damaged_file()
 
-    def _canonical_name(self, name: str | None) -> str:
+    def canonical_name(self, name: str | None) -> str:
         """Return the canonical name: aliases replaced, paths made absolute."""
         name = self.default_model()[0] if name is None else name
         if not name:  # an unset shell variable, which must not mean the default
@@ -111,12 +115,13 @@ class ModelResolver:
 
         Also missing imported files (``missing``), and split models without some parts (``incomplete``).
         """
-        imports = [self._describe_import(name, path) for name, path in self._imports.paths().items()]
-        return sorted([*self._inventory.list(), *self._inventory.incomplete(), *imports], key=lambda model: model.name)
+        imports = [self.describe_import(name, path) for name, path in self.imports.paths().items()]
+        return sorted([*self.inventory.list(), *self.inventory.incomplete(), *imports], key=lambda model: model.name)
 
-    def _describe_import(self, name: str, path: Path) -> ModelFile:
+    def describe_import(self, name: str, path: Path) -> ModelFile:
+        """Return an imported model, ``missing`` where its file is gone."""
         try:
-            return self._inventory.describe_path(path, name)
+            return self.inventory.describe_path(path, name)
         except (MissingError, BadModelFile):
             from llmcli.models.hub.partial_file import file_size
 
@@ -131,7 +136,7 @@ class ModelResolver:
         well-formed name, nothing on this machine), ``MissingError`` (kind "model", close names as suggestions) and
         ``BadModelFile`` (a directory).
         """
-        key = self._canonical_name(name)
+        key = self.canonical_name(name)
         return self._find_verified(key) or self._resolve_uncached(key)
 
     def _find_verified(self, key: str) -> ModelFile | None:
@@ -139,29 +144,29 @@ class ModelResolver:
 
         Every command calls this: no YAML, no header, one stat of each file.
         """
-        fields = self._registry.sections["names"].get(key)
+        fields = self.registry.sections["names"].get(key)
         try:
             model = ModelFile.from_json(fields) if fields else None
         except (TypeError, KeyError):  # written by a version with other fields
             return None
         if model is None or (model.repo is not None and not model.path.is_relative_to(self._hub_directory)):
             return None  # in the cache of another HF_HOME
-        records = [self._checksums.verified_record(model, part) for part in model.parts]
+        records = [self.checksums.verified_record(model, part) for part in model.parts]
         first = records[0] if records and all(records) else None
         return model if first and first.sha256 == model.sha256 else None
 
     def _resolve_uncached(self, key: str) -> ModelFile:
         if is_path(key):
-            return self._inventory.describe_path(Path(key), key)
-        if key in self._catalogue:
-            return self._inventory.find_entry(self._catalogue[key])
-        imported = self._imports.paths().get(key)
+            return self.inventory.describe_path(Path(key), key)
+        if key in self.catalogue:
+            return self.inventory.find_entry(self.catalogue[key])
+        imported = self.imports.paths().get(key)
         if imported is not None:
-            return self._inventory.describe_path(imported, key)
+            return self.inventory.describe_path(imported, key)
         hub_name = names.parse_hub_name(key)
         mistyped = key.count("/") == 1 and key.lower().endswith(".gguf")  # a path, since OWNER/REPO/FILE has two
         if hub_name is not None and not mistyped:
-            return self._inventory.find_hub(hub_name)
+            return self.inventory.find_hub(hub_name)
         import difflib
 
         close = difflib.get_close_matches(key, self.known_names(), n=3, cutoff=0.6)
@@ -186,12 +191,12 @@ class ModelResolver:
 
     def is_imported_copy(self, model: ModelFile) -> bool:
         """Return whether a model is a copy that llm made."""
-        return self._checksums.is_imported_copy(model.path)
+        return self.checksums.is_imported_copy(model.path)
 
     def import_origin(self, model: ModelFile) -> str | None:
         """Return the path that a copy was imported from, None for other models."""
-        return self._registry.sections["origins"].get(model.name) if self.is_imported_copy(model) else None
+        return self.registry.sections["origins"].get(model.name) if self.is_imported_copy(model) else None
 
     def last_used_at(self, model: ModelFile) -> float | None:
         """Return when a command last used ``model``, in seconds since 1970; None: never."""
-        return self._last_used.last_used_at(model.sha256)
+        return self.last_used.last_used_at(model.sha256)

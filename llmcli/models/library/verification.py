@@ -10,12 +10,12 @@ from typing import NoReturn
 
 from llmcli.errors import BadModelFile, DamagedModel
 from llmcli.interrupt import Interrupt
+from llmcli.models.files.model_file import ModelFile
+from llmcli.models.files.names import model_stem, part_names
+from llmcli.models.files.paths import announced_sha256, unreadable_error
 from llmcli.models.library.checksums import KnownChecksums
 from llmcli.models.library.inventory import read_file_record
 from llmcli.models.library.registry import FileRecord, ModelRegistry
-from llmcli.models.model_file import ModelFile
-from llmcli.models.names import model_stem, part_names
-from llmcli.models.paths import announced_sha256, unreadable_error
 from llmcli.types import Progress
 
 

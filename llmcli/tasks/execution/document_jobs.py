@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar
 from llmcli.backends.base import Backend, Job
 from llmcli.errors import LlmError
 from llmcli.interrupt import check_interrupt
+from llmcli.tasks.execution.response_buffer import renumber_failure
 from llmcli.tasks.execution.step_progress import StepProgress
-from llmcli.tasks.execution.task_requests import renumber_failure
 from llmcli.types import Event, Finished, ItemFailed, Progress, Request, RequestProgress, Result, TaskEvent
 
 T = TypeVar("T")

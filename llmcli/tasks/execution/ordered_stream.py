@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from llmcli.backends.base import Backend, Job
 from llmcli.documents.records import Record
+from llmcli.tasks.execution.response_buffer import ResponseBuffer, require_finished
 from llmcli.tasks.execution.step_progress import progress_of_request
-from llmcli.tasks.execution.task_requests import ResponseBuffer, require_finished
 from llmcli.types import Progress, Request, RequestProgress
 
 MAX_RECORDS_AHEAD = 256  # records read ahead

@@ -30,7 +30,7 @@ def max_translation_tokens(tokens: int) -> int:
     return 3 * tokens + 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Brief:
     """The user's instructions for a translation; all of them are part of the key in the translation memory."""
 

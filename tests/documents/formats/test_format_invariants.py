@@ -10,7 +10,7 @@ from document_texts import HOSTILE, NAMES, documents
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmcli.documents.formats import FORMAT_NAMES, find_format
+from llmcli.documents.formats.format_registry import find_format, format_names
 from llmcli.documents.segments import join_segments
 from llmcli.errors import BadDocument
 
@@ -58,7 +58,7 @@ def check_segments(text, segments):
 
 def test_the_list_of_formats_is_complete():
     """Each format that is offered can be loaded and knows its name."""
-    assert {find_format("", "", name).name for name in FORMAT_NAMES} == set(NAMES) == set(FORMAT_NAMES)
+    assert {find_format("", "", name).name for name in format_names()} == set(NAMES) == set(format_names())
 
 
 @each_format

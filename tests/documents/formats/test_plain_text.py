@@ -11,13 +11,13 @@ TEXTS = st.text(alphabet="ab \t\n\r.-\u00a0\x0b\u2028\x85é1`", max_size=40) | s
 
 
 def texts(text):
-    return [segment.text for segment in plain_text.split(text, "de")]
+    return [segment.text for segment in plain_text.FORMAT.split(text, "de")]
 
 
 @given(TEXTS)
 def test_joining_gives_the_text_back(text):
     """Without translations a text is itself, and segments have visible characters at both ends."""
-    segments = plain_text.split(text, "de")
+    segments = plain_text.FORMAT.split(text, "de")
     assert join_segments(text, segments, [None] * len(segments)) == text
     assert all(segment.text == segment.text.strip() for segment in segments)
 
@@ -36,7 +36,7 @@ def test_what_has_no_words_is_not_translated(text):
 def test_common_indentation_is_laid_aside_and_put_back():
     """Lines of a paragraph lose their common indentation on the way and get it back, whatever their number."""
     text = "    one\n    two\n"
-    (segment,) = plain_text.split(text, "de")
+    (segment,) = plain_text.FORMAT.split(text, "de")
     assert segment.text == "one\ntwo"
     assert join_segments(text, [segment], ["eins\nzwei\ndrei"]) == "    eins\n    zwei\n    drei\n"
 
@@ -44,7 +44,7 @@ def test_common_indentation_is_laid_aside_and_put_back():
 def test_windows_line_endings_are_put_back():
     """The model sees plain line feeds; the document gets its own line endings, in one-line paragraphs too."""
     text = "a\r\nb\r\n\r\nc\r\n"
-    segments = plain_text.split(text, "de")
+    segments = plain_text.FORMAT.split(text, "de")
     assert segments[0].text == "a\nb"
     assert join_segments(text, segments, ["x\ny", "x\ny"]) == "x\r\ny\r\n\r\nx\r\ny\r\n"
 
@@ -52,9 +52,9 @@ def test_windows_line_endings_are_put_back():
 def test_line_ends_of_old_macs():
     """Where lines end with CR alone, so do new ones, and an empty line before is no indentation."""
     text = "\r  a\r"
-    assert join_segments(text, plain_text.split(text, "de"), ["x\ny"]) == "\r  x\r  y\r"
+    assert join_segments(text, plain_text.FORMAT.split(text, "de"), ["x\ny"]) == "\r  x\r  y\r"
 
 
 def test_a_paragraph_stays_one():
     """Empty lines in a translation would make it several."""
-    assert join_segments("one\n", plain_text.split("one\n", "de"), ["eins\n\n \nzwei"]) == "eins\nzwei\n"
+    assert join_segments("one\n", plain_text.FORMAT.split("one\n", "de"), ["eins\n\n \nzwei"]) == "eins\nzwei\n"

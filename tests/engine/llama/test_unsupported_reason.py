@@ -6,7 +6,8 @@ import pytest
 
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.architecture import is_known_architecture, unsupported_reason
-from llmcli.models.gguf.header import Header, read_header
+from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.header_parser import read_header
 
 
 def header(name, **more):

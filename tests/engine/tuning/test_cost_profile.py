@@ -19,7 +19,8 @@ from llmcli.engine.tuning.cost_profile import (
     CostProfile,
     JobShape,
 )
-from llmcli.models.gguf.header import Header, read_header
+from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.header_parser import read_header
 
 ALL = tuple(CacheSettings(unified, *kernel) for unified in (True, False) for kernel in ATTENTION_KERNELS)
 GEOMETRY = AttentionGeometry(heads=8, kv_heads=2, size=64, layers=4)

@@ -22,7 +22,7 @@ from llmcli.engine.llama import threads
 from llmcli.engine.tuning import standin
 from llmcli.engine.tuning.cost_profile import ASSUMED_PROFILE, ATTENTION_KERNELS, AttentionCosts, AttentionGeometry
 from llmcli.engine.tuning.standin import profile_path
-from llmcli.models.gguf.header import parse_header, read_header
+from llmcli.models.gguf.header_parser import parse_header, read_header
 
 TINY = AttentionGeometry(heads=4, kv_heads=2, size=32, layers=3)
 MEASURED = dataclasses.replace(ASSUMED_PROFILE, measured=True)

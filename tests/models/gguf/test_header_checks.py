@@ -12,7 +12,7 @@ from split_models import split
 
 from llmcli.errors import BadModelFile
 from llmcli.models.gguf import header_checks
-from llmcli.models.gguf.header import load_checked_header, parse_header, read_header
+from llmcli.models.gguf.header_parser import load_checked_header, parse_header, read_header
 
 
 def changed(content: bytes, key: bytes, value: bytes, kind: int) -> bytes:

@@ -18,7 +18,7 @@ from mutations import KINDS, mutated
 
 from llmcli.errors import BadModelFile
 from llmcli.models.gguf import header_checks
-from llmcli.models.gguf.header import parse_header
+from llmcli.models.gguf.header_parser import parse_header
 from llmcli.models.memory_estimate import MachineResources, estimate_memory, planned_context
 
 ROOT = Path(__file__).parents[3]

@@ -27,7 +27,7 @@ from llmcli.interrupt import Interrupt
 from llmcli.models.hub.hub_client import DownloadRetryPolicy, _prepare_client
 from llmcli.models.library.model_library import ModelLibrary
 from llmcli.models import catalogue
-from llmcli.models.gguf import header
+from llmcli.models.gguf import header_parser
 from llmcli.models.hub import puller
 from llmcli.settings import find_paths, resolve_settings
 import huggingface_hub.hf_api

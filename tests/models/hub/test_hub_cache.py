@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from llmcli.errors import OutputError
+from llmcli.models.files.paths import announced_sha256, hub_cache_directory
 from llmcli.models.hub.hub_cache import CachedFile, HubCache
-from llmcli.models.paths import announced_sha256, hub_cache_directory
 
 REPO, OLD, NEW = "owner/repo-GGUF", "a" * 40, "b" * 40
 

@@ -11,7 +11,7 @@ from fake_hub import QUICK_RETRIES, REPO, Fault
 from gguf_bytes import ARCHITECTURE, entry, gguf, tensor, text
 
 from llmcli.errors import AccessDenied, BadModelFile, Interrupted, RemoteError, TemporaryFailure
-from llmcli.models.gguf.header import read_header
+from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.hub import remote_header
 from llmcli.models.hub.download import DownloadTarget
 from llmcli.models.hub.hub_client import HubClient

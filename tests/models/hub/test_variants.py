@@ -10,7 +10,7 @@ from fake_hub import QUICK_RETRIES, REPO, Fault
 
 from llmcli.errors import AccessDenied, BadModelFile, ModelTooLarge
 from llmcli.models.footprint import PROCESS_BYTES
-from llmcli.models.gguf.header import read_header
+from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.hub.hub_client import HubClient, RemoteFile, RepositoryListing
 from llmcli.models.hub.variants import VariantList, choose_variant, rate_variants
 from llmcli.models.memory_estimate import FitPolicy, MachineResources

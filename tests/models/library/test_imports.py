@@ -381,7 +381,7 @@ def test_remove(desk, file):
     desk.library.set_default("mine", "translate")
     assert desk.library.remove("mine") == [desk.own / "mine.gguf"]
     assert file.exists() and desk.library.list() == [] and desk.files() == []
-    assert desk.library.defaults.defaults_by_verb() == {} and desk.library._registry.sections["origins"] == {}
+    assert desk.library.defaults.defaults_by_verb() == {} and desk.library.registry.sections["origins"] == {}
 
 
 def test_remove_a_split_copy_with_a_part_missing(desk, split):

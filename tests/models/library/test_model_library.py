@@ -181,10 +181,10 @@ def test_one_bit(stocked, library, interrupt):
 def test_other_tools_files_are_checked(stocked, library, interrupt, content):
     """A file that another tool left in the cache is hashed before its first use, and a bad one is refused with 76."""
     digest = hashlib.sha256(content).hexdigest()
-    directory = library._cache.repository_directory(REPO)
+    directory = library.cache.repository_directory(REPO)
     (directory / "blobs").mkdir(parents=True)
     (directory / "blobs" / digest).write_bytes(content[:-1] + b"?")
-    path = library._cache.link_blob(REPO, "e" * 40, "tiny.Q8_0.gguf", digest)
+    path = library.cache.link_blob(REPO, "e" * 40, "tiny.Q8_0.gguf", digest)
     assert not library.find(REPO).verified
     with pytest.raises(RemoteError):
         library.ensure_verified(REPO, interrupt)
@@ -468,7 +468,7 @@ def test_remove_with_a_registry_that_cannot_be_written(stocked, library, interru
     def refuse(*_):
         raise OutputError("models.json")
 
-    monkeypatch.setattr(library._registry, "update", refuse)
+    monkeypatch.setattr(library.registry, "update", refuse)
     with pytest.raises(OutputError):
         library.remove(REPO)
     assert model.path.exists()

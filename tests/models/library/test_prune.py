@@ -252,7 +252,7 @@ def test_a_wheel_that_was_being_fetched(find, tmp_path, age, there):
 def stocked(make_library, cache, dead):
     """Return a library with some waste, and that waste."""
     library = make_library()
-    cache.root = library._cache.root
+    cache.root = library.cache.root
     put(cache, b"needed")
     write(partial_of(cache, dead), b"12345")
     write(cache.blob_path(REPO, "1" * 64), b"123")
@@ -303,11 +303,11 @@ def test_what_was_remembered(make_library, interrupt, tmp_path, tiny):
         make_library().ensure_verified(str(path), interrupt)
     paths[0].unlink()
     library = make_library()
-    assert len(library._last_used.marker_files()) == 2
+    assert len(library.last_used.marker_files()) == 2
     library.prune([])
     assert (
-        list(make_library()._registry.sections["files"])
-        == list(make_library()._registry.sections["names"])
+        list(make_library().registry.sections["files"])
+        == list(make_library().registry.sections["names"])
         == [str(paths[1])]
     )
-    assert list(library._last_used.marker_files()) == [hashlib.sha256(paths[1].read_bytes()).hexdigest()]
+    assert list(library.last_used.marker_files()) == [hashlib.sha256(paths[1].read_bytes()).hexdigest()]

@@ -6,7 +6,7 @@ import pytest
 from scripted import Reply, ScriptedBackend, last_message
 from tasks.helpers import of
 
-from llmcli.documents.file_reader import Document
+from llmcli.documents.reading.document import Document
 from llmcli.documents.records import Record
 from llmcli.tasks.ask import ask
 from llmcli.tasks.chat import Conversation

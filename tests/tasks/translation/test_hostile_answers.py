@@ -12,8 +12,8 @@ from document_texts import MARK, greek
 from scripted import Reply, ScriptedBackend, last_message
 from tasks.helpers import of, result
 
-from llmcli.documents.file_reader import Document, decode_utf8
-from llmcli.documents.formats import find_format
+from llmcli.documents.formats.format_registry import find_format
+from llmcli.documents.reading.document import Document, decode_utf8
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translation.languages import parse_language

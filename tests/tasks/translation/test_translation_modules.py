@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmcli.documents.formats.format_registry import load_format
 from llmcli.documents.formats.markup import markdown_format
 from llmcli.documents.segments import Segment, Span
 from llmcli.errors import BadDocument
@@ -253,17 +254,19 @@ def test_interleaved_blocks():
     """A quotation stays one; a cell has both in it; line endings are the document's."""
     text = "> hello\r\n"
     assert (
-        render_layout(OutputLayout.INTERLEAVED, text, [segment(2, "hello")], ["salut"], "markdown")
+        render_layout(OutputLayout.INTERLEAVED, load_format("markdown"), text, [segment(2, "hello")], ["salut"])
         == "> hello\r\n>\r\n> salut\r\n"
     )
     text = "| hello |\n"
     cell = [segment(2, "hello", kind="cell")]
-    assert render_layout(OutputLayout.INTERLEAVED, text, cell, ["salut"], "markdown") == "| hello / salut |\n"
     assert (
-        render_layout(OutputLayout.INTERLEAVED, "<p>hello</p>", [segment(3, "hello")], ["salut"], "html")
+        render_layout(OutputLayout.INTERLEAVED, load_format("markdown"), text, cell, ["salut"]) == "| hello / salut |\n"
+    )
+    assert (
+        render_layout(OutputLayout.INTERLEAVED, load_format("html"), "<p>hello</p>", [segment(3, "hello")], ["salut"])
         == "<p>hello<br>salut</p>"
     )
-    assert render_layout(OutputLayout.INTERLEAVED, text, cell, [None], "markdown") == text
+    assert render_layout(OutputLayout.INTERLEAVED, load_format("markdown"), text, cell, [None]) == text
 
 
 @pytest.mark.parametrize(
@@ -280,18 +283,18 @@ def test_interleaved_blocks():
 )
 def test_interleaved_markdown(text, expected):
     """A translation is a block of the same kind as its source, or stands in its line where that must stay one."""
-    segments = markdown_format.split(text, "de")
+    segments = markdown_format.FORMAT.split(text, "de")
     shouted = [re.sub(r"\[\^1\]|[a-z]+", lambda m: m[0].upper(), s.text) for s in segments]
-    assert render_layout(OutputLayout.INTERLEAVED, text, segments, shouted, "markdown") == expected
+    assert render_layout(OutputLayout.INTERLEAVED, load_format("markdown"), text, segments, shouted) == expected
 
 
 def test_escapes_in_a_table_of_both():
     """Texts of Markdown are Markdown already, of others they are not."""
     for text, row in {"esc \\* a\\|b\\\nc": "esc \\* a\\|b<br>c"}.items():
-        segments = markdown_format.split(text, "de")
-        table = render_layout(OutputLayout.COLUMNS, text, segments, ["x"], "markdown")
+        segments = markdown_format.FORMAT.split(text, "de")
+        table = render_layout(OutputLayout.COLUMNS, load_format("markdown"), text, segments, ["x"])
         assert table == f"| | |\n|---|---|\n| {row} | x |\n"
-    assert render_layout(OutputLayout.COLUMNS, "a\\*", [segment(0, "a\\*")], ["x"], "plain").endswith(
+    assert render_layout(OutputLayout.COLUMNS, load_format("plain"), "a\\*", [segment(0, "a\\*")], ["x"]).endswith(
         "| a\\\\* | x |\n"
     )
 

@@ -39,7 +39,7 @@ _PROXY_AUTH_REQUIRED = 407
 _PROXY_DENIALS = {403: "it lets nobody through to there", _PROXY_AUTH_REQUIRED: "it wants another name and password"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class HttpResponse:
     """A successful response: its content type, and its body as it arrives."""
 

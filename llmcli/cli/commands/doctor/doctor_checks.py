@@ -176,7 +176,7 @@ def _check_prompts(ctx: CommandContext) -> Finding:
 
 def _check_models(ctx: CommandContext) -> Finding:
     from llmcli.cli.commands.models import model_rows
-    from llmcli.models.paths import hub_cache_directory
+    from llmcli.models.files.paths import hub_cache_directory
 
     directory = hub_cache_directory(ctx.environment.environ)
     here = ctx.models.list()
@@ -218,7 +218,7 @@ def _is_writable(path: Path) -> bool:
 
 def _check_default_model(ctx: CommandContext) -> Finding:
     from llmcli.cli.commands.models import model_rows
-    from llmcli.models.gguf.header import read_header
+    from llmcli.models.gguf.header_parser import read_header
 
     name, origin = ctx.models.default_model()
     data, pull = {"name": name, "origin": origin}, f"Try: {suggestion.format_command('models', 'pull', name)}"

@@ -11,10 +11,10 @@ from llmcli.cli.commands.models import model_rows
 from llmcli.cli.console import confirm, error_messages, sanitize, suggestion
 from llmcli.cli.render import base_model_notice
 from llmcli.errors import BadModelFile, DamagedModel, LlmError, MissingError
+from llmcli.models.files.paths import HUB_CACHE_VARIABLES
 from llmcli.models.library.foreign_stores import find_foreign_models, get_foreign_model
 from llmcli.models.library.model_library import ModelFile
 from llmcli.models.library.prune import PruneCandidate
-from llmcli.models.paths import HUB_CACHE_VARIABLES
 from llmcli.runtime import hardware_fit
 from llmcli.settings import DATA_DIR_VARIABLE
 

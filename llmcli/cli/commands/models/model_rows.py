@@ -10,7 +10,7 @@ from llmcli.cli.console import error_messages
 from llmcli.cli.render import base_model_notice
 from llmcli.errors import BadModelFile, MissingError, UsageError
 from llmcli.models.catalogue import CatalogueEntry, load_catalogue
-from llmcli.models.gguf.header import read_header
+from llmcli.models.gguf.header_parser import read_header
 from llmcli.models.library.model_library import ModelFile, ModelLibrary
 
 

@@ -65,7 +65,7 @@ class ServedModels:
 
         Raises as ``ModelLibrary.ensure_verified`` and ``backend_factory.worker_launcher`` do.
         """
-        from llmcli.models.paths import is_path
+        from llmcli.models.files.paths import is_path
         from llmcli.runtime import backend_factory
 
         library = self._library()

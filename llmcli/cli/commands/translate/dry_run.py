@@ -72,7 +72,7 @@ def _total_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _decode_rate(ctx: CommandContext) -> float | None:
     """Return about how many tokens of one answer the model writes a second; None where that is not known."""
-    from llmcli.models.gguf.header import read_header
+    from llmcli.models.gguf.header_parser import read_header
     from llmcli.runtime.hardware_fit import build_fit_policy
 
     if backend_factory.is_remote(ctx):

@@ -37,11 +37,11 @@ class JobBuilder:
 
     def validate(self) -> None:
         """Raise ``UsageError`` and ``BadDocument`` for what cannot be used, and what reading files raises."""
-        from llmcli.documents.formats import find_format
+        from llmcli.documents.formats.format_registry import require_name
         from llmcli.tasks.translation.languages import parse_language
 
         if self.format_name is not None:
-            find_format("", "", self.format_name)
+            require_name(self.format_name)
         if self.source is not None:
             parse_language(self.source)
         _ = self._brief

@@ -13,7 +13,8 @@ from llmcli import private_files
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate import output_paths
 from llmcli.cli.input import inputs
-from llmcli.documents.file_reader import Document, read_file
+from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.file_reader import read_file
 from llmcli.errors import InputError, MissingError, UsageError
 from llmcli.types import ItemFailed
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from llmcli.tasks.translation.languages import Language
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlanOptions:
     """What was typed. ``output`` is a file, a directory, a pattern, or None.
 
@@ -36,7 +37,7 @@ class PlanOptions:
     writes_files: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedTranslation:
     """A document (or why it cannot be read), its target language, and the file for its translation.
 
@@ -51,7 +52,7 @@ class PlannedTranslation:
     keeps_existing: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TranslationPlan:
     """All translations of a command; ``has_derived_names``: llm chose the names of the files."""
 

@@ -15,7 +15,7 @@ from llmcli.interrupt import run_interruptible
 from llmcli.types import Delta, ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
-    from llmcli.documents.file_reader import Document
+    from llmcli.documents.reading.document import Document
     from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
     from llmcli.tasks.translation.per_file.translation_report import TranslationReport
 
@@ -25,7 +25,7 @@ def add_scores(events: Iterator[TaskEvent], reference: Document, report: Transla
 
     Raises ``UsageError`` where the two do not have the same segments, and what ``score_translations`` and ``split`` raise.
     """
-    from llmcli.documents.formats import find_format
+    from llmcli.documents.formats.format_registry import find_format
     from llmcli.tasks.translation.quality_scores import score_translations
 
     for event in events:

@@ -23,21 +23,21 @@ from llmcli.cli.commands.translate.plan import PlanOptions, TranslationPlan, pla
 from llmcli.cli.input import inputs
 from llmcli.cli.render.renderer import DisplayOptions, render_task
 from llmcli.cli.render.text_writer import TextEnding
-from llmcli.documents.formats import SUFFIXES
+from llmcli.documents.formats.format_registry import listed_suffixes
 from llmcli.errors import UsageError
 from llmcli.interrupt import run_interruptible
 from llmcli.tasks.translation.per_file.translation_report import TranslationReport
 from llmcli.types import ItemFailed, Result, TaskEvent
 
 if TYPE_CHECKING:
-    from llmcli.documents.file_reader import Document
+    from llmcli.documents.reading.document import Document
     from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
 
 PSEUDO_LANGUAGE = "en-XA"
 """The code of a pseudo-localisation where none is named (Unicode CLDR)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TranslateOptions:
     """The command line besides the shared options and what ``JobBuilder`` holds."""
 
@@ -71,7 +71,7 @@ def run_translation(ctx: CommandContext, options: TranslateOptions, builder: Job
         updates_existing=options.update_target is not None,
         writes_files=not options.dry_run,
     )
-    plan = plan_translations(ctx, plan_options, SUFFIXES)
+    plan = plan_translations(ctx, plan_options, listed_suffixes())
     uses_memory = options.uses_memory and builder.pseudo is None
     check_distinct(_read_files(options, builder, plan), _written_files(ctx, options, plan, uses_memory=uses_memory))
     with ExitStack() as stack:

@@ -10,35 +10,13 @@ import re
 from dataclasses import dataclass, field
 from functools import partial
 
+from llmcli.documents.formats.document_format import BLOCK_KINDS, DocumentFormat
 from llmcli.documents.formats.markup.html_tokenizer import HtmlAttribute, HtmlToken, parse_attributes, tokenize_html
+from llmcli.documents.formats.markup.html_visibility import INLINE_ELEMENTS, VOID_ELEMENTS, HiddenElements, is_hidden
 from llmcli.documents.protected_spans import find_spans
-from llmcli.documents.segments import (
-    LineNumbers,
-    Segment,
-    Span,
-    clean_translation,
-    collapse_whitespace,
-    has_letters,
-    protected_texts,
-    split_at_protected,
-)  # fmt: skip
+from llmcli.documents.segments import LineNumbers, Segment, Span, has_letters, protected_texts, split_at_protected
+from llmcli.documents.text_cleaning import clean_translation, collapse_whitespace
 
-name = "html"
-
-_INLINE_ELEMENTS = frozenset(
-    {"a", "abbr", "acronym", "b", "bdi", "bdo", "big", "br", "cite", "data", "del", "dfn", "em", "font", "i",
-     "img", "input", "ins", "label", "mark", "meter", "nobr", "output", "progress", "q", "rp", "rt", "ruby", "s",
-     "slot", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "wbr", "code", "kbd", "samp",
-     "var", "math", "svg", "picture", "source", "audio", "video", "canvas", "object", "noscript", "map", "area",
-     "embed"}
-)  # fmt: skip
-_VOID_ELEMENTS = frozenset(
-    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"]
-)
-_UNTRANSLATED_ELEMENTS = frozenset(
-    {"code", "kbd", "samp", "var", "svg", "math", "pre", "script", "style", "iframe", "object", "canvas", "xmp"}
-)  # fmt: skip
-"""Elements in which nothing is translated."""
 _TEXT_ATTRIBUTES = frozenset(
     {"alt", "title", "placeholder", "aria-label", "aria-description", "aria-placeholder", "summary"}
 )
@@ -68,105 +46,62 @@ class _RunPart:
 
 
 @dataclass(slots=True)
-class _TranslateYesElement:
-    """An element with translate="yes" inside a hidden one: its open namesakes, and the hidden elements around it."""
-
-    name: str
-    enclosing_hidden: list[str]
-    depth: int = 1
-
-
-@dataclass(slots=True)
 class _SplitState:
     """The state of the walk through the tokens."""
 
     text: str
+    hidden: HiddenElements
     segments: list[Segment] = field(default_factory=list)
     run: list[_RunPart] = field(default_factory=list)
-    hidden_elements: list[str] = field(default_factory=list)  # open elements from the outermost hidden one inwards
-    hidden_start: int = 0
-    hidden_inline: bool = False
-    translate_yes: list[_TranslateYesElement] = field(default_factory=list)
     headings: list[tuple[int, str]] = field(default_factory=list)
     block: str = ""
 
 
-def split(text: str, target: str) -> list[Segment]:
-    """Return what people read of a page: text, titles, alternative texts, descriptions."""
-    del target
-    walk = _SplitState(text)
-    for token in tokenize_html(text):
-        if walk.hidden_elements:
-            _skip_hidden(walk, token)
-        elif token.kind == "text":
-            walk.run.append(_RunPart(token.start, token.end))
-        elif token.kind == "raw":
-            _add_raw_text(walk, token)
-        elif token.kind == "other":
-            walk.run.append(_RunPart(token.start, token.end, "tag", token))
-        else:
-            _handle_tag(walk, token)
-            _resume_hiding(walk, token)
-    _end_segment(walk)
-    return sorted(walk.segments, key=lambda segment: segment.start)
+class HtmlFormat(DocumentFormat):
+    """HTML."""
 
+    name = "html"
 
-def check(text: str) -> str:
-    """Return an error for tokens that do not end; browsers accept all others."""
-    raw = ""
-    for token in tokenize_html(text):
-        if not token.closed:
-            return f"line {LineNumbers(text).line_at(token.start)}: a tag or comment does not end"
-        raw = token.name if token.kind == "raw" and token.end == len(text) else ""
-    return f"<{raw}> does not end" if raw else ""
-
-
-def _skip_hidden(walk: _SplitState, token: HtmlToken) -> None:
-    """Skip a token inside an element that is not translated, until its end."""
-    outer = walk.hidden_elements[0]
-    if outer == "p" and token.kind == "open" and token.name not in _INLINE_ELEMENTS:
-        # a paragraph ends there, without its tag
-        walk.hidden_elements = []
-        _handle_tag(walk, token)
-        return
-    if (
-        not walk.hidden_inline
-        and outer not in _UNTRANSLATED_ELEMENTS
-        and token.kind == "open"
-        and _is_translate_yes(walk.text, token)
-    ):
-        walk.translate_yes.append(_TranslateYesElement(token.name, walk.hidden_elements))
-        walk.hidden_elements = []
-        _handle_tag(walk, token)
-        return
-    if token.kind == "open" and token.name == outer:
-        walk.hidden_elements.append(outer)
-    elif token.kind == "close" and token.name == outer:
-        walk.hidden_elements.pop()
-    if walk.hidden_elements:
-        return
-    if walk.hidden_inline:
-        walk.run.append(_RunPart(walk.hidden_start, token.end, "code"))
-
-
-def _is_translate_yes(text: str, token: HtmlToken) -> bool:
-    pairs = parse_attributes(text, token)
-    values = {pair.name: text[pair.start : pair.end].lower() for pair in pairs}
-    return (
-        values.get("translate") in {"yes", ""}
-        and token.name not in _VOID_ELEMENTS
-        and not _is_hidden(text, token, pairs)
-    )
-
-
-def _resume_hiding(walk: _SplitState, token: HtmlToken) -> None:
-    """At the end of a translated element inside a hidden one, hide again."""
-    if walk.hidden_elements or not walk.translate_yes or walk.translate_yes[-1].name != token.name:
-        return
-    walk.translate_yes[-1].depth += 1 if token.kind == "open" else -1
-    if walk.translate_yes[-1].depth == 0:
+    def split(self, text: str, target: str) -> list[Segment]:
+        """Return what people read of a page: text, titles, alternative texts, descriptions."""
+        del target
+        walk = _SplitState(text, HiddenElements(text))
+        for token in tokenize_html(text):
+            if walk.hidden.is_open:
+                _handle_hidden(walk, token)
+            elif token.kind == "text":
+                walk.run.append(_RunPart(token.start, token.end))
+            elif token.kind == "raw":
+                _add_raw_text(walk, token)
+            elif token.kind == "other":
+                walk.run.append(_RunPart(token.start, token.end, "tag", token))
+            else:
+                _handle_tag(walk, token)
+                if walk.hidden.resume(token):
+                    _end_segment(walk)
         _end_segment(walk)
-        walk.hidden_elements, walk.hidden_inline = walk.translate_yes.pop().enclosing_hidden, False
+        return sorted(walk.segments, key=lambda segment: segment.start)
+
+    def check(self, text: str) -> str:
+        """Return an error for tokens that do not end; browsers accept all others."""
+        raw = ""
+        for token in tokenize_html(text):
+            if not token.closed:
+                return f"line {LineNumbers(text).line_at(token.start)}: a tag or comment does not end"
+            raw = token.name if token.kind == "raw" and token.end == len(text) else ""
+        return f"<{raw}> does not end" if raw else ""
+
+    def bilingual_separator(self, text: str, segment: Segment) -> str:
+        """Return what separates a segment from its translation: of a block the tag of a line break."""
+        return "<br>" if segment.kind in BLOCK_KINDS else super().bilingual_separator(text, segment)
+
+
+def _handle_hidden(walk: _SplitState, token: HtmlToken) -> None:
+    """Skip a token inside an element that is not translated; one inside a line becomes a protected text."""
+    if walk.hidden.skip(token):
+        _handle_tag(walk, token)
+    elif walk.hidden.is_inline and not walk.hidden.is_open:
+        walk.run.append(_RunPart(walk.hidden.start, token.end, "code"))
 
 
 def _add_raw_text(walk: _SplitState, token: HtmlToken) -> None:
@@ -177,12 +112,12 @@ def _add_raw_text(walk: _SplitState, token: HtmlToken) -> None:
 
 def _handle_tag(walk: _SplitState, token: HtmlToken) -> None:
     pairs = parse_attributes(walk.text, token) if token.kind == "open" else []
-    inline = token.name in _INLINE_ELEMENTS
+    inline = token.name in INLINE_ELEMENTS
     if not inline:
         _end_segment(walk)
         walk.block = token.name if token.kind == "open" else ""
-    if token.kind == "open" and token.name not in _VOID_ELEMENTS and _is_hidden(walk.text, token, pairs):
-        walk.hidden_elements, walk.hidden_start, walk.hidden_inline = [token.name], token.start, inline
+    if token.kind == "open" and token.name not in VOID_ELEMENTS and is_hidden(walk.text, token, pairs):
+        walk.hidden.open(token, inline=inline)
         return
     words = _text_attributes(walk.text, token, pairs)
     if not inline:
@@ -195,13 +130,6 @@ def _handle_tag(walk: _SplitState, token: HtmlToken) -> None:
         walk.run += [_RunPart(at, pair.start, "tag", token), _RunPart(pair.start, pair.end, quote=pair.quote)]
         at = pair.end
     walk.run.append(_RunPart(at, token.end, "tag", token))
-
-
-def _is_hidden(text: str, token: HtmlToken, pairs: list[HtmlAttribute]) -> bool:
-    if token.name in _UNTRANSLATED_ELEMENTS:
-        return True
-    values = {pair.name: text[pair.start : pair.end].lower() for pair in pairs}
-    return values.get("translate") == "no" or "notranslate" in values.get("class", "").split()
 
 
 def _text_attributes(text: str, token: HtmlToken, pairs: list[HtmlAttribute]) -> list[HtmlAttribute]:
@@ -274,7 +202,7 @@ def _matching_tags(parts: list[_RunPart]) -> dict[int, int]:
         token = part.token
         if token is None or part.start != token.start or part.end != token.end:
             continue
-        if token.kind == "open" and token.name not in _VOID_ELEMENTS:
+        if token.kind == "open" and token.name not in VOID_ELEMENTS:
             open_ones.setdefault(token.name, []).append(index)
         elif token.kind == "close" and open_ones.get(token.name):
             start = open_ones[token.name].pop()
@@ -336,3 +264,6 @@ def _encode(translation: str, *, wanted: tuple[str, ...], quote: str) -> str:
             inside = quote if words.endswith(">") else words[-1]
         parts.append(words if markup else html.escape(words, quote=bool(inside)))
     return "".join(parts)
+
+
+FORMAT = HtmlFormat()

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from llmcli.documents.formats.markup.markdown_inline import write_inline
 from llmcli.documents.formats.markup.markdown_standalone_lines import standalone_text_span
-from llmcli.documents.segments import collapse_whitespace
+from llmcli.documents.text_cleaning import collapse_whitespace
 
 _BLANK, _LINE = "\ufdd0", "\ufdd1"
 """A blank and a line end in a protected text (noncharacters of Unicode), which no line is broken at."""

@@ -12,18 +12,19 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from llmcli.documents.formats.document_format import BLOCK_KINDS, DocumentFormat
+from llmcli.documents.formats.markup.markdown_bilingual import markdown_table_cell, separate_markdown_block
 from llmcli.documents.formats.markup.markdown_block_layout import BlockLayout
 from llmcli.documents.formats.markup.markdown_inline import scan_inline
 from llmcli.documents.formats.markup.markdown_link_titles import find_title_segment
 from llmcli.documents.formats.markup.markdown_standalone_lines import standalone_text_span
-from llmcli.documents.segments import Segment, detect_newline, has_letters, protected_texts
+from llmcli.documents.segments import Segment, has_letters, protected_texts
+from llmcli.documents.text_cleaning import detect_newline
 from llmcli.errors import BadDocument
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
-
-name = "markdown"
 
 _YAML_FRONT_MATTER = re.compile(
     r"\ufeff?---[ \t]*(?:\r\n|\r|\n)(?P<yaml>(?:(?!(?:---|\.\.\.)[ \t]*(?:\r|\n|\Z))[^\r\n]*+(?:\r\n|\r|\n))*+)(?:---|\.\.\.)[ \t]*(?:\r\n|\r|\n|\Z)"
@@ -67,39 +68,53 @@ class _SourceLines:
         return tuple(words for _, words in self.headings)
 
 
-def split(text: str, target: str) -> list[Segment]:
-    """Return the paragraphs, headings and cells, and the words of front matter and HTML blocks."""
-    front = _YAML_FRONT_MATTER.match(text) or _TOML_FRONT_MATTER.match(text)
-    segments = list(_front_matter_segments(text, front, target)) if front and "yaml" in front.groupdict() else []
-    text = text.replace("\0", "\ufffd")  # as markdown-it reads it
-    source = _SourceLines(text, front.end() if front else int(text.startswith("\ufeff")))
-    at = source.offset
-    for match in _LINE_END.finditer(text, at):
+class MarkdownFormat(DocumentFormat):
+    """Markdown."""
+
+    name = "markdown"
+
+    def split(self, text: str, target: str) -> list[Segment]:
+        """Return the paragraphs, headings and cells, and the words of front matter and HTML blocks."""
+        front = _YAML_FRONT_MATTER.match(text) or _TOML_FRONT_MATTER.match(text)
+        segments = list(_front_matter_segments(text, front, target)) if front and "yaml" in front.groupdict() else []
+        text = text.replace("\0", "\ufffd")  # as markdown-it reads it
+        source = _SourceLines(text, front.end() if front else int(text.startswith("\ufeff")))
+        at = source.offset
+        for match in _LINE_END.finditer(text, at):
+            source.starts.append(at)
+            source.ends.append(match.start())
+            at = match.end()
         source.starts.append(at)
-        source.ends.append(match.start())
-        at = match.end()
-    source.starts.append(at)
-    source.ends.append(len(text))
-    source.newline = detect_newline(text)
-    env: dict[str, Any] = {}
-    tokens = _parser().parse(text[source.offset :], env)
-    source.references = frozenset(env.get("references", ()))
-    segments += _block_segments(source, tokens)
-    for definition in env.get("references", {}).values():
-        row = definition["map"][1] - 1
-        title = find_title_segment(source.line(row), definition["title"], source.starts[row])
-        segments += [title] if title else []
-    return sorted(segments, key=lambda segment: segment.start)
+        source.ends.append(len(text))
+        source.newline = detect_newline(text)
+        env: dict[str, Any] = {}
+        tokens = _parser().parse(text[source.offset :], env)
+        source.references = frozenset(env.get("references", ()))
+        segments += _block_segments(source, tokens)
+        for definition in env.get("references", {}).values():
+            row = definition["map"][1] - 1
+            title = find_title_segment(source.line(row), definition["title"], source.starts[row])
+            segments += [title] if title else []
+        return sorted(segments, key=lambda segment: segment.start)
 
+    def check(self, text: str) -> str:
+        """Any text is Markdown; its front matter has to be YAML."""
+        front = _YAML_FRONT_MATTER.match(text)
+        if not front:
+            return ""
+        from llmcli.documents.formats.message_files import yaml_messages
 
-def check(text: str) -> str:
-    """Any text is Markdown; its front matter has to be YAML."""
-    front = _YAML_FRONT_MATTER.match(text)
-    if not front:
-        return ""
-    from llmcli.documents.formats.message_files import yaml_messages
+        return yaml_messages.FORMAT.check(text[: front.end("yaml")])
 
-    return yaml_messages.check(text[: front.end("yaml")])
+    def table_cell(self, text: str) -> str:
+        """Return Markdown as it may stand in a cell."""
+        return markdown_table_cell(text)
+
+    def bilingual_separator(self, text: str, segment: Segment) -> str:
+        """Return what separates a segment from its translation: of a block a blank line with what begins its line."""
+        if segment.kind in BLOCK_KINDS and segment.kind != "heading":
+            return separate_markdown_block(text, segment)
+        return super().bilingual_separator(text, segment)
 
 
 @cache
@@ -120,7 +135,7 @@ def _front_matter_segments(text: str, front: re.Match[str], target: str) -> Iter
 
     start, end = front.span("yaml")
     try:
-        found = yaml_messages.split(text[start:end], target)
+        found = yaml_messages.FORMAT.split(text[start:end], target)
     except BadDocument:
         return
     for segment in found:
@@ -288,6 +303,9 @@ def _html_segments(source: _SourceLines, token: Token) -> Iterator[Segment]:
     if any(source.line(row).strip() != content.strip() for row, content in zip(rows, contents, strict=False)):
         return
     start, end = source.starts[first], source.ends[last - 1]
-    for segment in html_format.split(source.text[start:end], ""):
+    for segment in html_format.FORMAT.split(source.text[start:end], ""):
         path = source.path() + segment.path
         yield replace(segment, start=start + segment.start, end=start + segment.end, path=path)
+
+
+FORMAT = MarkdownFormat()

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
-from llmcli.documents.segments import Span, clean_translation, collapse_whitespace, protected_texts, split_at_protected
+from llmcli.documents.segments import Span, protected_texts, split_at_protected
+from llmcli.documents.text_cleaning import clean_translation, collapse_whitespace
 
 _SPECIAL = re.compile(r"[\\`\[\]<&$!\n]| {2,}\n")
 _ESCAPED = re.compile(r"\\[!-/:-@\[-`{-~]")

@@ -6,7 +6,8 @@ import html
 import re
 
 from llmcli.documents.protected_spans import PLAIN_TEXT_KINDS, find_spans
-from llmcli.documents.segments import Segment, clean_translation, collapse_whitespace, has_letters
+from llmcli.documents.segments import Segment, has_letters
+from llmcli.documents.text_cleaning import clean_translation, collapse_whitespace
 
 _AT_THE_END = re.compile(
     r"(?:\A|(?<=\s))(?:\"(?P<double>(?:[^\"\\]|\\.){1,1000}+)\"|'(?P<single>(?:[^'\\]|\\.){1,1000}+)'"

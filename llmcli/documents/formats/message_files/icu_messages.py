@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
-from llmcli.documents.segments import LineNormalizer, Span, split_at_protected
+from llmcli.documents.segments import Span, split_at_protected
+from llmcli.documents.text_cleaning import LineNormalizer
 
 _ARGUMENT = re.compile(
     r"\{\s*[\w.-]+\s*,\s*(?P<kind>plural|selectordinal|select)\s*,\s*(?:offset:\s*\d+\s*)?(?P<selector>[\w=.-]+)\s*\{"

@@ -11,11 +11,10 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import partial
 
+from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files import icu_messages
 from llmcli.documents.segments import LineNumbers, Segment, has_letters, protected_texts
 from llmcli.errors import BadDocument
-
-name = "json"
 
 _TOKEN = re.compile(
     r"[ \t\r\n]*+(?:(?P<string>\"(?:[^\"\\\x00-\x1f]++|\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))*+\")"
@@ -50,41 +49,49 @@ class _StringValue:
     text: str
 
 
-def split(text: str, target: str) -> list[Segment]:
-    """Return the string values that hold words."""
-    del target
-    strings = _parse_strings(text)
-    notes = {string.path: string.text for string in strings if _is_note(string.path)}
-    read = [string for string in strings if has_letters(string.text) and not _SURROGATE.search(string.text)]
-    if any(string.path[-1:] == ("message",) for string in read if len(string.path) == 2) and all(  # noqa: PLR2004
-        len(string.path) > 1 for string in read
-    ):  # a browser extension's messages.json: {"key": {"message": ..., "description": ...}}
-        read = [string for string in read if string.path[1:] == ("message",)]
-    read = [string for string in read if not any(key.startswith(("@", "$")) for key in string.path)]
-    icu = any(icu_messages.is_icu(string.text) for string in read)
-    ascii_only = bool(_NON_ASCII_ESCAPE.search(text)) and text.removeprefix("\ufeff").isascii()
-    found: list[Segment] = []
-    for string in read:
-        note = notes.get((*string.path[:-1], f"@{string.path[-1]}", "description"), "") if string.path else ""
-        note = note or (notes.get((*string.path[:-1], "description"), "") if string.path[-1:] == ("message",) else "")
-        found += _value_segments(text, string, note, icu=icu, ascii_only=ascii_only)
-    return found
+class JsonFormat(DocumentFormat):
+    """JSON message files."""
 
+    name = "json"
+    can_interleave = False
+    is_keyed = True
 
-def check(text: str) -> str:
-    """Parse with the standard library."""
-    body = text.removeprefix("\ufeff")
-    if not body.strip(" \t\r\n"):
+    def split(self, text: str, target: str) -> list[Segment]:
+        """Return the string values that hold words."""
+        del target
+        strings = _parse_strings(text)
+        notes = {string.path: string.text for string in strings if _is_note(string.path)}
+        read = [string for string in strings if has_letters(string.text) and not _SURROGATE.search(string.text)]
+        if any(string.path[-1:] == ("message",) for string in read if len(string.path) == 2) and all(  # noqa: PLR2004
+            len(string.path) > 1 for string in read
+        ):  # a browser extension's messages.json: {"key": {"message": ..., "description": ...}}
+            read = [string for string in read if string.path[1:] == ("message",)]
+        read = [string for string in read if not any(key.startswith(("@", "$")) for key in string.path)]
+        icu = any(icu_messages.is_icu(string.text) for string in read)
+        ascii_only = bool(_NON_ASCII_ESCAPE.search(text)) and text.removeprefix("\ufeff").isascii()
+        found: list[Segment] = []
+        for string in read:
+            note = notes.get((*string.path[:-1], f"@{string.path[-1]}", "description"), "") if string.path else ""
+            note = note or (
+                notes.get((*string.path[:-1], "description"), "") if string.path[-1:] == ("message",) else ""
+            )
+            found += _value_segments(text, string, note, icu=icu, ascii_only=ascii_only)
+        return found
+
+    def check(self, text: str) -> str:
+        """Parse with the standard library."""
+        body = text.removeprefix("\ufeff")
+        if not body.strip(" \t\r\n"):
+            return ""
+        if len(body) > _MAX_STDLIB_CHARS:
+            return _check_with_scanner(text)
+        try:
+            json.loads(body)
+        except json.JSONDecodeError as error:
+            return f"line {error.lineno}: {error.msg}"
+        except RecursionError:  # nested deeper than the library can go
+            return _check_with_scanner(text)
         return ""
-    if len(body) > _MAX_STDLIB_CHARS:
-        return _check_with_scanner(text)
-    try:
-        json.loads(body)
-    except json.JSONDecodeError as error:
-        return f"line {error.lineno}: {error.msg}"
-    except RecursionError:  # nested deeper than the library can go
-        return _check_with_scanner(text)
-    return ""
 
 
 def _check_with_scanner(text: str) -> str:
@@ -214,3 +221,6 @@ class _JsonScanner:
 
 def _syntax_error(text: str, at: int, detail: str) -> BadDocument:
     return BadDocument(line=LineNumbers(text).line_at(at), detail=detail)
+
+
+FORMAT = JsonFormat()

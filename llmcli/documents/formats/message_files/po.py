@@ -11,21 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from llmcli.documents.formats.message_files import plurals, po_parser
+from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.message_files import plurals, po_merge, po_parser
 from llmcli.documents.formats.message_files.po_parser import PoEntry, PoString
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
-from llmcli.documents.segments import (
-    Edit,
-    LineNormalizer,
-    Segment,
-    detect_newline,
-    has_letters,
-    protected_texts,
-    split_at_protected,
-)
+from llmcli.documents.segments import Edit, Segment, has_letters, protected_texts, split_at_protected
+from llmcli.documents.text_cleaning import LineNormalizer, detect_newline
 from llmcli.errors import BadDocument
-
-name = "po"
 
 _WRAP_CHARS = 76
 _FLAG_SYNTAXES: dict[str, set[str]] = {
@@ -53,30 +45,40 @@ class _CatalogInfo:
     header_edits: tuple[Edit, ...]
 
 
-def split(text: str, target: str) -> list[Segment]:
-    """Return the messages; what is translated and not fuzzy comes with its translation."""
-    found = list(po_parser.parse_entries(text))
-    file = _read_catalog_info(text, found, target)
-    return [segment for entry in found if entry.value("msgid") for segment in _entry_segments(entry, file)]
+class PoFormat(DocumentFormat):
+    """gettext PO and POT files."""
 
+    name = "po"
+    can_interleave = False
+    holds_both_languages = True
 
-def check(text: str) -> str:
-    """Parse with polib, and look for what msgfmt refuses: wrong numbers of plural forms, line ends that differ."""
-    import polib
-
-    try:
+    def split(self, text: str, target: str) -> list[Segment]:
+        """Return the messages; what is translated and not fuzzy comes with its translation."""
         found = list(po_parser.parse_entries(text))
-        polib.pofile("\n".join([_prepare_for_polib(line) for line in re.split("\r\n|\r|\n", text)]) + "\n")
-    except BadDocument as error:
-        return f"line {error.line}: {error.detail}"
-    except OSError as error:
-        return str(error)
-    header = _header_values(found)
-    forms = plurals.numbers_by_form(header["plural-forms"]) if "plural-forms" in header else None
-    for entry in found:
-        if entry.value("msgid") and (wrong := _entry_problem(entry, len(forms) if forms else 0)):
-            return f"line {entry.line}: {wrong}"
-    return ""
+        file = _read_catalog_info(text, found, target)
+        return [segment for entry in found if entry.value("msgid") for segment in _entry_segments(entry, file)]
+
+    def check(self, text: str) -> str:
+        """Parse with polib, and look for what msgfmt refuses: wrong numbers of plural forms, line ends that differ."""
+        import polib
+
+        try:
+            found = list(po_parser.parse_entries(text))
+            polib.pofile("\n".join([_prepare_for_polib(line) for line in re.split("\r\n|\r|\n", text)]) + "\n")
+        except BadDocument as error:
+            return f"line {error.line}: {error.detail}"
+        except OSError as error:
+            return str(error)
+        header = _header_values(found)
+        forms = plurals.numbers_by_form(header["plural-forms"]) if "plural-forms" in header else None
+        for entry in found:
+            if entry.value("msgid") and (wrong := _entry_problem(entry, len(forms) if forms else 0)):
+                return f"line {entry.line}: {wrong}"
+        return ""
+
+    def merge_earlier(self, earlier: str, text: str) -> str:
+        """Do as msgmerge does."""
+        return po_merge.merge_catalogs(earlier, text)
 
 
 def _prepare_for_polib(line: str) -> str:
@@ -241,3 +243,6 @@ def _encode(
         parts.append(loose)
     whole = edges[0] + "".join(parts).strip() + edges[1]
     return before + po_parser.quote_string(whole, newline, width=width, room=len("msgstr "))
+
+
+FORMAT = PoFormat()

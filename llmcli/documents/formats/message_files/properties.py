@@ -9,20 +9,12 @@ from __future__ import annotations
 import re
 from functools import partial
 
+from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files import icu_messages
 from llmcli.documents.protected_spans import MESSAGE_KINDS, find_spans
-from llmcli.documents.segments import (
-    LineNormalizer,
-    LineNumbers,
-    Segment,
-    Span,
-    has_letters,
-    protected_texts,
-    split_at_protected,
-)
+from llmcli.documents.segments import LineNumbers, Segment, Span, has_letters, protected_texts, split_at_protected
+from llmcli.documents.text_cleaning import LineNormalizer
 from llmcli.errors import BadDocument
-
-name = "properties"
 
 _LINE = re.compile(
     r"[ \t\f]*+(?:(?P<comment>[#!][^\r\n]*+)|(?P<key>(?:[^\\\r\n:= \t\f]|\\(?:\r\n|[\s\S]))++)"
@@ -38,37 +30,43 @@ _QUOTED = re.compile(r"'[{}][^']*'")
 _SURROGATES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
-def split(text: str, target: str) -> list[Segment]:
-    """Return the values that hold words, with the comments before them as notes."""
-    del target
-    _check_unicode_escapes(text)
-    ascii_only = text.removeprefix("\ufeff").isascii()
-    segments: list[Segment] = []
-    comments: list[str] = []
-    at = int(text.startswith("\ufeff"))
-    while at < len(text):
-        match = _LINE.match(text, at)
-        if match is None or match.end() == at:
-            break
-        if match["comment"]:
-            comments.append(match["comment"][1:].strip())
-        elif match["key"] is not None:
-            segment = _value_segment(text, match, "\n".join(filter(None, comments)), ascii_only=ascii_only)
-            segments += [segment] if segment else []
-            comments = []
-        else:
-            comments = []
-        at = match.end()
-    return segments
+class PropertiesFormat(DocumentFormat):
+    """Java's properties files."""
 
+    name = "properties"
+    can_interleave = False
+    is_keyed = True
 
-def check(text: str) -> str:
-    r"""Look for what Java refuses: a \u without four hexadecimal digits."""
-    try:
+    def split(self, text: str, target: str) -> list[Segment]:
+        """Return the values that hold words, with the comments before them as notes."""
+        del target
         _check_unicode_escapes(text)
-    except BadDocument as error:
-        return f"line {error.line}: {error.detail}"
-    return ""
+        ascii_only = text.removeprefix("\ufeff").isascii()
+        segments: list[Segment] = []
+        comments: list[str] = []
+        at = int(text.startswith("\ufeff"))
+        while at < len(text):
+            match = _LINE.match(text, at)
+            if match is None or match.end() == at:
+                break
+            if match["comment"]:
+                comments.append(match["comment"][1:].strip())
+            elif match["key"] is not None:
+                segment = _value_segment(text, match, "\n".join(filter(None, comments)), ascii_only=ascii_only)
+                segments += [segment] if segment else []
+                comments = []
+            else:
+                comments = []
+            at = match.end()
+        return segments
+
+    def check(self, text: str) -> str:
+        r"""Look for what Java refuses: a \u without four hexadecimal digits."""
+        try:
+            _check_unicode_escapes(text)
+        except BadDocument as error:
+            return f"line {error.line}: {error.detail}"
+        return ""
 
 
 def _check_unicode_escapes(text: str) -> None:
@@ -170,3 +168,6 @@ def _escape_non_ascii(character: str) -> str:
         return character
     data = character.encode("utf-16-be")
     return "".join(f"\\u{data[at]:02x}{data[at + 1]:02x}" for at in range(0, len(data), 2))
+
+
+FORMAT = PropertiesFormat()

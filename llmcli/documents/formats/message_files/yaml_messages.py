@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
+from llmcli.documents.formats.document_format import DocumentFormat
 from llmcli.documents.formats.message_files import icu_messages
-from llmcli.documents.segments import LineNumbers, Segment, has_letters, protected_texts, remove_empty_lines
+from llmcli.documents.segments import LineNumbers, Segment, has_letters, protected_texts
+from llmcli.documents.text_cleaning import remove_empty_lines
 from llmcli.errors import BadDocument
-
-name = "yaml"
 
 _MAX_DEPTH = 500
 """Brackets that may be open at one time: libyaml's time grows with their square."""
@@ -42,22 +42,36 @@ class _Scalar:
     in_flow: bool
 
 
-def split(text: str, target: str) -> list[Segment]:
-    """Return the string values that hold words."""
-    del target
-    scalars = [scalar for scalar in _string_scalars(text) if has_letters(scalar.value)]
-    icu = any(icu_messages.is_icu(scalar.value) for scalar in scalars)
-    return [segment for scalar in scalars if (segment := _scalar_segment(text, scalar, icu=icu))]
+class YamlFormat(DocumentFormat):
+    """YAML message files."""
 
+    name = "yaml"
+    can_interleave = False
+    is_keyed = True
 
-def check(text: str) -> str:
-    """Parse with libyaml."""
-    try:
-        for _ in _parse_events(text, 0):
-            pass
-    except BadDocument as error:
-        return f"line {error.line}: {error.detail}"
-    return ""
+    def split(self, text: str, target: str) -> list[Segment]:
+        """Return the string values that hold words."""
+        del target
+        scalars = [scalar for scalar in _string_scalars(text) if has_letters(scalar.value)]
+        icu = any(icu_messages.is_icu(scalar.value) for scalar in scalars)
+        return [segment for scalar in scalars if (segment := _scalar_segment(text, scalar, icu=icu))]
+
+    def check(self, text: str) -> str:
+        """Parse with libyaml."""
+        try:
+            for _ in _parse_events(text, 0):
+                pass
+        except BadDocument as error:
+            return f"line {error.line}: {error.detail}"
+        return ""
+
+    def replace_language(self, text: str, segments: Sequence[Segment], source: str, target: str) -> str:
+        """Return a file whose only root is its source language with the target in its place, as Rails wants it."""
+        roots = {segment.path[0] if segment.path else "" for segment in segments}
+        root = roots.pop() if len(roots) == 1 else ""
+        if root.replace("_", "-").lower() != source.lower():
+            return text
+        return re.sub(rf"(?m)^([\"']?){re.escape(root)}(?=[\"']?[ \t]*:)", rf"\g<1>{target}", text, count=1)
 
 
 def _parse_events(text: str, offset: int) -> Iterator[Any]:
@@ -237,3 +251,6 @@ def _locate_block_scalar(text: str, scalar: _Scalar) -> tuple[int, int, Callable
 
 def _indent_lines(words: str, newline: str, indent: str) -> str:
     return newline.join(indent + line if line.strip() else "" for line in words.split("\n"))[len(indent) :]
+
+
+FORMAT = YamlFormat()

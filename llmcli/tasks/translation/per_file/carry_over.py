@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 
 from llmcli.documents.segments import Segment
 
-KEYED_FORMATS = frozenset({"json", "yaml", "properties"})
-
 
 @dataclass(frozen=True, slots=True)
 class RecordedSegment:

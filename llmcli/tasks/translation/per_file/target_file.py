@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcli.documents.file_reader import Document
-from llmcli.documents.formats.message_files import po_merge
-from llmcli.documents.segments import DocumentFormat, Segment
+from llmcli.documents.formats.document_format import DocumentFormat
+from llmcli.documents.formats.format_registry import find_format
+from llmcli.documents.reading.document import Document
+from llmcli.documents.segments import Segment
 from llmcli.errors import BadDocument, WouldLoseEdits
 from llmcli.interrupt import run_interruptible
 from llmcli.tasks.translation.languages import Language
 from llmcli.tasks.translation.per_file.bilingual import OutputLayout
 from llmcli.tasks.translation.per_file.carry_over import (
-    KEYED_FORMATS,
     AlignmentError,
     CarriedTranslations,
     PreviousOutput,
@@ -30,34 +29,27 @@ from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCach
 from llmcli.tasks.translation.translator import Translator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TranslationJob:
     """A document to translate with ``translator``.
 
-    ``source`` None: detected. ``format`` None: found by name and content. ``output``: the output file, which the memory
-    records, and ``earlier`` its present content. With ``keep_existing`` it must not change: a finished file is a result
-    without text, any other is refused. Otherwise its text is kept where the source did not change.
+    ``source`` None: detected. ``format_name`` None: found by name and content. ``output``: the output file, which the
+    memory records, and ``earlier`` its present content. With ``keep_existing`` it must not change: a finished file is a
+    result without text, any other is refused. Otherwise its text is kept where the source did not change.
     """
 
     document: Document
     translator: Translator
     source: Language | None = None
-    format: str | None = None
+    format_name: str | None = None
     layout: OutputLayout = OutputLayout.TRANSLATION
     earlier: Document | None = None
     output: Path | None = None
     keep_existing: bool = False
 
-
-def replace_language_root(
-    text: str, form: DocumentFormat, segments: Sequence[Segment], source: Language | None, target: Language
-) -> str:
-    """Return a YAML file whose only root is its source language with the target in its place, as Rails wants it."""
-    roots = {segment.path[0] if segment.path else "" for segment in segments}
-    root = roots.pop() if len(roots) == 1 else ""
-    if form.name != "yaml" or source is None or root.replace("_", "-").lower() != source.code.lower():
-        return text
-    return re.sub(rf"(?m)^([\"']?){re.escape(root)}(?=[\"']?[ \t]*:)", rf"\g<1>{target.code}", text, count=1)
+    def find_format(self) -> DocumentFormat:
+        """Return the format of the document. Raises ``UsageError`` where there is none called ``format_name``."""
+        return find_format(self.document.name, self.document.text, self.format_name or self.document.format_name)
 
 
 class TargetFile:
@@ -69,16 +61,16 @@ class TargetFile:
         self._target = job.translator.target.code
 
     def text_to_translate(self, form: DocumentFormat) -> str:
-        """Return the text to translate: the document; in PO an earlier translation merged with its messages.
+        """Return the text to translate: the document; where it holds both languages with the earlier one merged.
 
         Raises ``BadDocument`` for the earlier one.
         """
         earlier, text = self._job.earlier, self._job.document.text
-        if earlier is None or self._job.keep_existing or form.name != "po":
+        if earlier is None or self._job.keep_existing or not form.holds_both_languages:
             return text
         form.split(text, self._target)  # raises for the document itself
         try:
-            return po_merge.merge_catalogs(earlier.text, text)
+            return form.merge_earlier(earlier.text, text)
         except BadDocument as error:
             raise BadDocument(earlier.name, line=error.line, detail=error.detail) from error
 
@@ -97,7 +89,7 @@ class TargetFile:
         Raises ``WouldLoseEdits``, and ``BadDocument`` for the earlier one.
         """
         earlier = self._job.earlier
-        if earlier is None or form.name == "po":  # that was merged with the document
+        if earlier is None or form.holds_both_languages:  # that was merged with the document
             return CarriedTranslations()
         written = self._memory.previous_output(self._job.output, self._target)
         try:
@@ -113,7 +105,7 @@ class TargetFile:
         self, earlier: str, segments: Sequence[Segment], written: PreviousOutput | None, form: DocumentFormat
     ) -> CarriedTranslations:
         theirs = form.split(earlier, self._target)
-        if form.name in KEYED_FORMATS:
+        if form.is_keyed:
             return align_by_key(segments, theirs, written)
         return align_by_position(segments, earlier, theirs, written)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from llmcli.documents.chunking import split_sentences
 from llmcli.documents.segments import Segment, Span
 from llmcli.tasks.execution.document_jobs import CancelRequest
-from llmcli.tasks.execution.task_requests import (
+from llmcli.tasks.execution.response_buffer import (
     EMPTY_ANSWER_MESSAGE,
     ResponseBuffer,
     UsageTally,
@@ -28,6 +28,7 @@ from llmcli.tasks.translation.per_segment.answer_checks import (
 )
 from llmcli.tasks.translation.per_segment.emphasis_check import emphasis_problem, fix_delimiter_spacing
 from llmcli.tasks.translation.per_segment.masking import format_mask, mask_spans
+from llmcli.tasks.translation.per_segment.retry_decision import NextStep, decide_next_step
 from llmcli.tasks.translation.translator import (
     SegmentContext,
     Translator,
@@ -36,8 +37,6 @@ from llmcli.tasks.translation.translator import (
 )
 from llmcli.types import Event, Finished, FinishReason, Request
 
-MAX_SEGMENT_ATTEMPTS = 2
-"""Attempts at a whole segment; afterwards each of its sentences has one."""
 RUNAWAY_MESSAGE = "the answer was far longer than a translation"
 TRUNCATED_MESSAGE = "the answer did not come to its end"
 
@@ -165,19 +164,25 @@ class SegmentJob:
         if piece is self._correction:
             self._complete(self._accepted_translation if wrong else answer)
             return
-        if not wrong:
+        if wrong:
+            piece.found_problems = wrong
+            self.problems = list(dict.fromkeys([*self.problems, *wrong]))
+            self._last_answer = answer
+        by_user = bool(self._user_limit_message(finished))
+        sentences = split_sentences(piece.text) if wrong else []
+        step = decide_next_step(
+            is_valid=not wrong,
+            attempt=piece.attempt,
+            is_last_attempt=piece.is_last_attempt,
+            ended_by_user=by_user,
+            sentences=len(sentences),
+        )
+        if step is NextStep.ACCEPT:
             piece.translation = answer
             yield from self._finish_if_done()
-            return
-        piece.found_problems = wrong
-        self.problems = list(dict.fromkeys([*self.problems, *wrong]))
-        self._last_answer = answer
-        by_user = bool(self._user_limit_message(finished))  # a retry would end at the same limit
-        again = piece.attempt < MAX_SEGMENT_ATTEMPTS and not piece.is_last_attempt and not by_user
-        sentences = [] if piece.is_last_attempt or again else split_sentences(piece.text)
-        if again:
+        elif step is NextStep.RETRY:
             yield from self._start_attempt(piece)
-        elif len(sentences) > 1:
+        elif step is NextStep.SPLIT:
             yield from self._retry_by_sentences(piece, sentences)
         else:
             self.is_truncated, self.is_truncated_by_user = finished.reason is FinishReason.LENGTH, by_user

@@ -260,8 +260,8 @@ def test_recommend_that_cannot(models, argv, code):
 
 def test_recommend_knows_what_is_here(models, monkeypatch, tiny):
     """And says so instead of how to fetch it."""
+    from llmcli.models.files.model_file import ModelFile
     from llmcli.models.library.model_library import ModelLibrary
-    from llmcli.models.model_file import ModelFile
 
     here = ModelFile("smollm2-135m", tiny("llama"), 1, catalogue="smollm2-135m", parts=(tiny("llama"),))
     monkeypatch.setattr(ModelLibrary, "list", lambda _: [here])

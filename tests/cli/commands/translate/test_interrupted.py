@@ -19,17 +19,17 @@ from llmcli.store.database import Database
 from llmcli.store.translation_memory import TranslationMemory
 from llmcli.tasks import translate, translation_estimate
 from llmcli.tasks.translation.glossary import Glossary
-from llmcli.tasks.translation.per_file import target_file
+from llmcli.tasks.translation.per_file import document_output, target_file
 from llmcli.tasks.translation.per_segment import segment_job
 
 PSEUDO = ("translate", "--no-tm", "--pseudo", "accents")
 STEPS = {
-    "splitting": (plain_text, "split", (*PSEUDO, "in.txt", "-o", "out")),
-    "splitting Markdown": (markdown_format, "split", (*PSEUDO, "in.md", "-o", "out")),
+    "splitting": (plain_text.PlainTextFormat, "split", (*PSEUDO, "in.txt", "-o", "out")),
+    "splitting Markdown": (markdown_format.MarkdownFormat, "split", (*PSEUDO, "in.md", "-o", "out")),
     "masking": (segment_job, "mask_spans", (*PSEUDO, "in.txt", "-o", "out")),
     "pseudo-localisation": (segment_job.SegmentJob, "apply_stub", (*PSEUDO, "in.txt", "-o", "out")),
-    "joining": (translate, "render_layout", (*PSEUDO, "in.json", "-o", "out")),
-    "checking": (json_messages, "check", (*PSEUDO, "in.json", "-o", "out")),
+    "joining": (document_output, "render_layout", (*PSEUDO, "in.json", "-o", "out")),
+    "checking": (json_messages.JsonFormat, "check", (*PSEUDO, "in.json", "-o", "out")),
     "comparing": (target_file, "align_by_key", (*PSEUDO, "in.json", "--update", "out.json")),
     "language detection": (translate, "detect_language", ("translate", "--no-tm", "--to", "fr", "in.txt", "-o", "out")),
     "dry run": (translation_estimate, "mask_spans", ("translate", "--no-tm", "--to", "fr", "--dry-run", "in.txt")),
@@ -110,7 +110,7 @@ def test_the_time_out_ends_what_takes_long(llm, files, stuck, step):
 
 def test_a_signal_is_no_failure_of_one_document(llm, files, stuck):
     """Of several documents, none is told as failed, and none after it is begun."""
-    stuck(markdown_format, "split", signal.SIGINT)
+    stuck(markdown_format.MarkdownFormat, "split", signal.SIGINT)
     run = llm(*PSEUDO, "in.md", "in.txt", "-o", "new/")
     assert (run.code, run.out, run.err) == (130, "", "")
     assert "new" not in files()

@@ -12,7 +12,7 @@ PAGE = (Path(__file__).parents[2] / "real" / "page.html").read_text(encoding="ut
 
 
 def texts(text):
-    return [segment.text for segment in html_format.split(text, "de")]
+    return [segment.text for segment in html_format.FORMAT.split(text, "de")]
 
 
 def test_a_page_with_everything():
@@ -35,7 +35,9 @@ def test_a_page_with_everything():
 
 def test_tags_and_code_inside_text_are_protected():
     """Tags are protected one by one, an element that is not translated as a whole, words of attributes not."""
-    (segment,) = html_format.split('<p>See <a title="A &amp; b" href=x>it</a> <code>c <b>d</b></code>.</p>', "de")
+    (segment,) = html_format.FORMAT.split(
+        '<p>See <a title="A &amp; b" href=x>it</a> <code>c <b>d</b></code>.</p>', "de"
+    )
     assert segment.text == 'See <a title="A & b" href=x>it</a> <code>c <b>d</b></code>.'
     assert [segment.text[s.start : s.end] for s in segment.protected] == [
         '<a title="', '" href=x>', "</a>", "<code>c <b>d</b></code>",
@@ -51,7 +53,7 @@ def test_tags_around_the_whole_are_left_out():
 def test_words_are_escaped():
     """A translation cannot bring tags or end an attribute."""
     text = '<p>One <img alt="two" src=x> three</p>'
-    segments = html_format.split(text, "de")
+    segments = html_format.FORMAT.split(text, "de")
     joined = join_segments(text, segments, ['a <b> & <img alt="it\'s "so"" src=x> c'])
     assert joined == '<p>a &lt;b&gt; &amp; <img alt="it&#x27;s &quot;so&quot;" src=x> c</p>'
 
@@ -87,7 +89,7 @@ def test_what_is_read(text, found):
 
 def test_headings_are_the_path():
     """A segment knows the headings above it."""
-    segments = html_format.split("<h1>A</h1><h2>B</h2>c<h2>D</h2>e<h1>F</h1>", "de")
+    segments = html_format.FORMAT.split("<h1>A</h1><h2>B</h2>c<h2>D</h2>e<h1>F</h1>", "de")
     assert [s.path for s in segments] == [(), ("A",), ("A", "B"), ("A",), ("A", "D"), ()]
 
 
@@ -100,5 +102,5 @@ def test_tokens_are_the_text():
 @pytest.mark.parametrize("text", ["a<b c='d", "<p>a<!-- b", "<script>a"])
 def test_what_does_not_end_is_told(text):
     """The check names the line of a tag or comment that does not end."""
-    assert html_format.check(text)
-    assert html_format.check(PAGE) == ""
+    assert html_format.FORMAT.check(text)
+    assert html_format.FORMAT.check(PAGE) == ""

@@ -93,5 +93,5 @@ def test_long_texts_are_no_trap(unit, size):
 def test_only_markdown_means_emphasis():
     """Its paragraphs, headings and cells; not its front matter, nor a plain text."""
     text = "---\ntitle: A *title*\n---\n\n# *Head*\n\nSome *words*\n\n| *a* |\n|---|\n| b |\n"
-    assert [segment.emphasis for segment in markdown_format.split(text, "fr")] == [False, True, True, True, True]
-    assert [segment.emphasis for segment in plain_text.split("Some *words*", "fr")] == [False]
+    assert [segment.emphasis for segment in markdown_format.FORMAT.split(text, "fr")] == [False, True, True, True, True]
+    assert [segment.emphasis for segment in plain_text.FORMAT.split("Some *words*", "fr")] == [False]

@@ -11,16 +11,16 @@ README = (Path(__file__).parents[2] / "real" / "readme.md").read_text(encoding="
 
 
 def texts(text):
-    return [segment.text for segment in markdown_format.split(text, "de")]
+    return [segment.text for segment in markdown_format.FORMAT.split(text, "de")]
 
 
 def protected(text):
-    (segment,) = markdown_format.split(text, "de")
+    (segment,) = markdown_format.FORMAT.split(text, "de")
     return [segment.text[span.start : span.end] for span in segment.protected]
 
 
 def translated(text, translation):
-    segments = markdown_format.split(text, "de")
+    segments = markdown_format.FORMAT.split(text, "de")
     assert len(segments) == 1, segments
     return join_segments(text, segments, [translation])
 
@@ -59,7 +59,9 @@ def test_a_readme_with_everything():
 
 def test_kinds_and_headings_of_segments():
     """A segment says what it is and under which headings it stands."""
-    segments = markdown_format.split("# A\n\ntext\n\n## B\n\n- item\n\n| c |\n|---|\n| d |\n\n# E\n\nend\n", "de")
+    segments = markdown_format.FORMAT.split(
+        "# A\n\ntext\n\n## B\n\n- item\n\n| c |\n|---|\n| d |\n\n# E\n\nend\n", "de"
+    )
     assert [(segment.kind, segment.path) for segment in segments] == [
         ("heading", ()), ("paragraph", ("A",)), ("heading", ("A",)), ("item", ("A", "B")),
         ("cell", ("A", "B")), ("cell", ("A", "B")), ("heading", ()), ("paragraph", ("E",)),
@@ -102,9 +104,9 @@ def test_protected_spans(text, spans):
 def test_a_translation_stays_one_block(frame, hostile):
     """What would begin another block is escaped or re-wrapped: one segment before, one after, the rest untouched."""
     text = "before words\n\n" + frame.format("Some words") + "\nafter words\n"
-    segments = markdown_format.split(text, "de")
+    segments = markdown_format.FORMAT.split(text, "de")
     joined = join_segments(text, segments, [None, hostile, None])
-    again = markdown_format.split(joined, "de")
+    again = markdown_format.FORMAT.split(joined, "de")
     assert [s.kind for s in again] == [s.kind for s in segments]
     assert [again[0].text, again[2].text] == ["before words", "after words"]
     assert not any(s.protected for s in again)
@@ -113,7 +115,7 @@ def test_a_translation_stays_one_block(frame, hostile):
 def test_cells_keep_their_bars():
     """A bar in a translated cell is escaped, a line end becomes a blank."""
     text = "| a | b |\n|---|---|\n| `x|y` | z |\n".replace("x|y", "x\\|y")
-    segments = markdown_format.split(text, "de")
+    segments = markdown_format.FORMAT.split(text, "de")
     assert [s.text for s in segments] == ["a", "b", "z"]
     assert join_segments(text, segments, [None, "c|d\ne", "f\\"]) == "| a | c\\|d e |\n|---|---|\n| `x\\|y` | f\\  |\n"
 
@@ -160,13 +162,13 @@ def test_a_line_for_each_sentence_stays_one():
 )
 def test_lines_that_have_to_stand_alone(text, words):
     """Alerts, containers, definitions, attributes and tags stay lines of their own, and no translation becomes one."""
-    segments = markdown_format.split(text, "de")
+    segments = markdown_format.FORMAT.split(text, "de")
     assert [s.text for s in segments] == words
     expected = text
     for word in words:
         expected = expected.replace(word if word in text else "A definition\n  of two lines", word.upper())
     assert join_segments(text, segments, [word.upper() for word in words]) == expected
-    again = markdown_format.split(join_segments(text, segments, [":::x" for _ in words]), "de")
+    again = markdown_format.FORMAT.split(join_segments(text, segments, [":::x" for _ in words]), "de")
     assert [s.text for s in again] == [":::x" for _ in words]
 
 
@@ -189,7 +191,7 @@ def test_windows_line_ends():
 def test_line_ends_of_old_macs():
     """Where lines end with CR alone, so do those that are wrapped and those with hard breaks."""
     text = "one two  \rthree\r\r" + "many words in lines " * 5 + "\rthat are wrapped\r"
-    done = join_segments(text, markdown_format.split(text, "de"), ["eins  \nzwei", "wort " * 30])
+    done = join_segments(text, markdown_format.FORMAT.split(text, "de"), ["eins  \nzwei", "wort " * 30])
     assert done.startswith("eins  \rzwei\r\rwort")
     assert "\n" not in done
 
@@ -215,7 +217,7 @@ def test_titles_keep_their_quotes():
 def test_titles_of_definitions():
     """The title of a link's definition is translated where it ends a line."""
     text = "[a]: http://x 'It is \\'so\\'' \n[b]: <u>\n  (Two &amp; more)\n[c]: u\n[d]: u \"of\ntwo lines\"\n"
-    segments = markdown_format.split("see [a]\n\n" + text, "de")[1:]
+    segments = markdown_format.FORMAT.split("see [a]\n\n" + text, "de")[1:]
     assert [(s.text, s.kind) for s in segments] == [("It is 'so'", "attribute"), ("Two &amp; more", "attribute")]
     assert translated('[a]: u "b"\n', 'x "y"\nz)') == '[a]: u "x \\"y\\" z\\)"\n'
 
@@ -224,30 +226,30 @@ def test_front_matter():
     """Values that readers see are translated, keys and all else are not; broken front matter is left alone."""
     text = "---\ntitle: A title\nslug: a-slug\nsummary: >\n  Some words\n---\nText\n"
     assert texts(text) == ["A title", "Some words", "Text"]
-    segments = markdown_format.split(text, "de")
+    segments = markdown_format.FORMAT.split(text, "de")
     assert join_segments(text, segments, ["yes: it's", None, None]).startswith('---\ntitle: "yes: it\'s"\nslug')
     assert texts("---\ntitle: [x\n---\nText\n") == ["Text"]
     assert texts('+++\ntitle = "A title"\n+++\nText\n') == ["Text"]
-    assert markdown_format.check("---\ntitle: [x\n---\n").startswith("line ")
+    assert markdown_format.FORMAT.check("---\ntitle: [x\n---\n").startswith("line ")
 
 
 def test_html_blocks():
     """The words of an HTML block are translated, also next to Markdown; a blank line cannot get in."""
     text = "<details>\n<summary>Why <b>so</b></summary>\n\nText\n\n</details>\n"
     assert texts(text) == ["Why <b>so</b>", "Text"]
-    assert "\n\n\n" not in join_segments(text, markdown_format.split(text, "de"), ["x\n\ny <b>z</b>", None])
+    assert "\n\n\n" not in join_segments(text, markdown_format.FORMAT.split(text, "de"), ["x\n\ny <b>z</b>", None])
     assert texts("<script>\nvar words;\n</script>\n") == []
 
 
 def test_deep_nesting_is_no_trouble():
     """A thousand quotes in one another end, and the document comes back."""
     text = (">" * 1000 + " words\n") * 20
-    segments = markdown_format.split(text, "de")
+    segments = markdown_format.FORMAT.split(text, "de")
     assert join_segments(text, segments, [None] * len(segments)) == text
 
 
 @pytest.mark.parametrize("source", ["Note: yes\n", "# Note: yes\n", "Note:\nyes and more\n", "- Note: yes\n"])
 def test_blanks_that_hold_words_together_stay(source):
     """French has one before a colon."""
-    (segment,) = markdown_format.split(source, "fr")
+    (segment,) = markdown_format.FORMAT.split(source, "fr")
     assert "Remarque\u00a0: oui" in join_segments(source, [segment], ["Remarque\u00a0: oui"])

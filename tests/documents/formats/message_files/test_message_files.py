@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from llmcli.documents.formats import find_format
+from llmcli.documents.formats.format_registry import find_format
 from llmcli.documents.formats.message_files import icu_messages, json_messages, properties, yaml_messages
 from llmcli.documents.segments import join_segments
 from llmcli.errors import BadDocument
@@ -37,7 +37,7 @@ def put(form, text, translation):
 
 def test_values_of_a_flutter_file():
     """Values are segments with the notes of their metadata; branches of a plural are segments of their own."""
-    segments = json_messages.split(ARB, "de")
+    segments = json_messages.FORMAT.split(ARB, "de")
     assert [(".".join(s.path), s.text, s.note) for s in segments] == [
         ("title", "My notes", "Name of the application"),
         ("count.=0", "No notes", ""),
@@ -53,31 +53,31 @@ def test_values_of_a_flutter_file():
 def test_keys_and_other_values_stay():
     """Only strings that are values are translated, in objects and arrays, also under keys that come twice."""
     text = '{"a b": ["c d", 1, null, true, {"e": "f g"}], "a b": "h", "i": "https://a.b", "$schema": "x y"}'
-    assert [s.text for s in json_messages.split(text, "de")] == ["c d", "f g", "h"]
+    assert [s.text for s in json_messages.FORMAT.split(text, "de")] == ["c d", "f g", "h"]
 
 
 def test_a_browser_extension_file():
     """Of messages.json only the messages are read, the descriptions are notes."""
     text = '{"name": {"message": "My tool", "description": "The name"}, "b": {"message": "Go"}}'
-    assert [(s.text, s.note) for s in json_messages.split(text, "de")] == [("My tool", "The name"), ("Go", "")]
+    assert [(s.text, s.note) for s in json_messages.FORMAT.split(text, "de")] == [("My tool", "The name"), ("Go", "")]
 
 
 def test_i18next():
     """Interpolation and nesting are protected."""
-    (segment,) = json_messages.split('{"key_one": "{{count}} item in $t(shop.name) <1>now</1>"}', "de")
+    (segment,) = json_messages.FORMAT.split('{"key_one": "{{count}} item in $t(shop.name) <1>now</1>"}', "de")
     assert protected(segment) == ["{{count}}", "$t(shop.name)"]
 
 
 def test_json_escapes():
     """Quotes, line ends and backslashes are escaped; a file in ASCII with escapes stays one."""
-    assert put(json_messages, '{"a": " b\\nc\\n"}', 'x "y"\n\\é\x00') == '{"a": " x \\"y\\"\\n\\\\é\\n"}'
-    assert put(json_messages, '{"a": "b \\u00e9"}', "é\U0001f600") == '{"a": "\\u00e9\\ud83d\\ude00"}'
-    assert json.loads(put(json_messages, ARB, "Ä"))["title"] == "Ä"
+    assert put(json_messages.FORMAT, '{"a": " b\\nc\\n"}', 'x "y"\n\\é\x00') == '{"a": " x \\"y\\"\\n\\\\é\\n"}'
+    assert put(json_messages.FORMAT, '{"a": "b \\u00e9"}', "é\U0001f600") == '{"a": "\\u00e9\\ud83d\\ude00"}'
+    assert json.loads(put(json_messages.FORMAT, ARB, "Ä"))["title"] == "Ä"
 
 
 def test_half_a_character_is_left_alone():
     """A string with a lone surrogate cannot be written in UTF-8, so it is no segment."""
-    assert json_messages.split('["a \\ud800 b"]', "de") == []
+    assert json_messages.FORMAT.split('["a \\ud800 b"]', "de") == []
 
 
 @pytest.mark.parametrize(
@@ -88,16 +88,16 @@ def test_half_a_character_is_left_alone():
 def test_broken_json_is_refused(text, line):
     """Our scanner and the standard library agree about what is broken."""
     with pytest.raises(BadDocument) as refused:
-        json_messages.split(text, "de")
+        json_messages.FORMAT.split(text, "de")
     assert refused.value.line == line
-    assert json_messages.check(text)
+    assert json_messages.FORMAT.check(text)
 
 
 def test_deep_json():
     """Nesting deeper than Python's recursion is read."""
     text = "[" * 50_000 + '"a b"' + "]" * 50_000
-    assert [s.text for s in json_messages.split(text, "de")] == ["a b"]
-    assert json_messages.check(text) == ""
+    assert [s.text for s in json_messages.FORMAT.split(text, "de")] == ["a b"]
+    assert json_messages.FORMAT.check(text) == ""
 
 
 @pytest.mark.parametrize("name", ["plain", "json", "yaml", "properties", "po"])
@@ -127,7 +127,7 @@ def test_a_message_of_one_line_stays_one(name, text):
 
 def test_a_message_has_as_many_paragraphs_as_its_source():
     """Empty lines are kept up to the number that the source has."""
-    first, second = json_messages.split('["a\\nb", "a\\n\\nb\\nc"]', "de")
+    first, second = json_messages.FORMAT.split('["a\\nb", "a\\n\\nb\\nc"]', "de")
     assert first.encode("x\n\ny\n z") == "x\\ny\\n z"
     assert second.encode("x\n\ny\n\nz") == "x\\n\\ny\\nz"
 
@@ -138,7 +138,7 @@ def test_a_message_has_as_many_paragraphs_as_its_source():
 def test_icu_makes_words_literal():
     """Where braces are ICU's those of a translation are quoted, and no apostrophe begins a quotation."""
     text = '["{n, plural, other {# of {x}}}", "for {x}"]'
-    first, second = json_messages.split(text, "fr")
+    first, second = json_messages.FORMAT.split(text, "fr")
     assert first.encode("# d'{x} {y}") == "# d\u2019{x} '{'y'}'"
     assert second.encode("l'{x}, d'eau") == "l\u2019{x}, d'eau"
 
@@ -169,7 +169,7 @@ def test_nested_arguments():
 
 def test_values_of_a_rails_file():
     """Strings are segments under their keys; dates, numbers, yes, aliases and keys are not."""
-    assert by_path(yaml_messages, RAILS) == {
+    assert by_path(yaml_messages.FORMAT, RAILS) == {
         "en.date.formats.short": "%b %d",
         "en.date.formats.long": "%B %d, %Y",
         "en.date.order.0": ":year",
@@ -202,7 +202,7 @@ def test_values_of_a_rails_file():
 )  # fmt: skip
 def test_any_translation_is_read_back(text, read, translation):
     """Whatever a translation looks like, YAML reads a string of its words, in each style."""
-    done = put(yaml_messages, text, translation)
+    done = put(yaml_messages.FORMAT, text, translation)
     line_end = "\n" if "\n" in read(yaml.safe_load(text)) else " "
     wanted = translation.replace("\x07", "").replace("\x85", "\n").replace("\n", line_end)
     assert read(yaml.safe_load(done)) == wanted
@@ -210,19 +210,19 @@ def test_any_translation_is_read_back(text, read, translation):
 
 def test_styles_are_kept():
     """A style is kept as long as the words fit it."""
-    assert put(yaml_messages, "k: a b # c\n", "x y") == "k: x y # c\n"
-    assert put(yaml_messages, "k: a b\n", "x: y") == "k: 'x: y'\n"
-    assert put(yaml_messages, "k: 'a b'\n", "it's") == "k: 'it''s'\n"
-    assert put(yaml_messages, "k: &a !!str a b\n", "x") == "k: &a !!str x\n"
-    assert put(yaml_messages, "k: |2\r\n    a\r\n   b\r\n", "x\ny") == "k: |2\r\n    x\r\n  y\r\n"
-    assert put(yaml_messages, "k: |-\r\n  a\r\n\r\n  b\r\n", "x\n\ny") == "k: |-\r\n  x\r\n\r\n  y\r\n"
-    assert put(yaml_messages, "k: >\n  a\n    b\n  c\n", "x\n  y\nz") == "k: |\n  x\n    y\n  z\n"
+    assert put(yaml_messages.FORMAT, "k: a b # c\n", "x y") == "k: x y # c\n"
+    assert put(yaml_messages.FORMAT, "k: a b\n", "x: y") == "k: 'x: y'\n"
+    assert put(yaml_messages.FORMAT, "k: 'a b'\n", "it's") == "k: 'it''s'\n"
+    assert put(yaml_messages.FORMAT, "k: &a !!str a b\n", "x") == "k: &a !!str x\n"
+    assert put(yaml_messages.FORMAT, "k: |2\r\n    a\r\n   b\r\n", "x\ny") == "k: |2\r\n    x\r\n  y\r\n"
+    assert put(yaml_messages.FORMAT, "k: |-\r\n  a\r\n\r\n  b\r\n", "x\n\ny") == "k: |-\r\n  x\r\n\r\n  y\r\n"
+    assert put(yaml_messages.FORMAT, "k: >\n  a\n    b\n  c\n", "x\n  y\nz") == "k: |\n  x\n    y\n  z\n"
 
 
 def test_keys_are_never_translated():
     """Nor keys that are collections, nor aliases as keys."""
     text = "? [a b, c d]\n: e f\n? {g: h}\n: i j\nk: &x l\n*x : m n\n"
-    assert [s.text for s in yaml_messages.split(text, "de")] == ["e f", "i j", "l", "m n"]
+    assert [s.text for s in yaml_messages.FORMAT.split(text, "de")] == ["e f", "i j", "l", "m n"]
 
 
 @pytest.mark.parametrize(
@@ -231,15 +231,15 @@ def test_keys_are_never_translated():
 def test_broken_yaml_is_refused(text, line):
     """What libyaml does not read is refused, with its line."""
     with pytest.raises(BadDocument) as refused:
-        yaml_messages.split(text, "de")
+        yaml_messages.FORMAT.split(text, "de")
     assert refused.value.line == line
-    assert yaml_messages.check(text).startswith(f"line {line}: ")
+    assert yaml_messages.FORMAT.check(text).startswith(f"line {line}: ")
 
 
 def test_too_deep_yaml_is_refused():
     """Brackets without end are refused before they take long."""
     with pytest.raises(BadDocument):
-        yaml_messages.split("[" * 1000, "de")
+        yaml_messages.FORMAT.split("[" * 1000, "de")
 
 
 # ---- .properties
@@ -247,7 +247,7 @@ def test_too_deep_yaml_is_refused():
 
 def test_values_of_a_java_file():
     """Values are segments with the comments before them; continued lines are one, escapes are undone."""
-    segments = properties.split(JAVA, "de")
+    segments = properties.FORMAT.split(JAVA, "de")
     assert [(s.path[0], s.text, s.note) for s in segments] == [
         ("app.title", "Notes", "Messages of the application"),
         ("greeting", "Hello, {0}! It's {1,number,integer} o'clock.", "shown at the start"),
@@ -261,22 +261,22 @@ def test_values_of_a_java_file():
 def test_message_format_quotes():
     """In a pattern apostrophes are doubled and braces quoted, in another value they are not."""
     text = "a=to {0}\nb=c\n"
-    first, second = properties.split(text, "fr")
+    first, second = properties.FORMAT.split(text, "fr")
     assert first.encode("l'{0} {x}") == "l''{0} '{'x'}'"
     assert second.encode("l'eau {x}") == "l'eau {x}"
 
 
 def test_properties_escapes():
     """Line ends, backslashes and leading blanks are escaped; what is not ASCII where the file is all ASCII."""
-    assert put(properties, "a=b\\nc\n", "x\ny\\ é") == "a=x\\ny\\\\ \\u00e9\n"
-    assert put(properties, "a=b é\n", "é\U0001f600") == "a=é\U0001f600\n"
-    assert put(properties, "a=b\n", "\U0001f600") == "a=\\ud83d\\ude00\n"
-    assert put(properties, "a=b\\\n   c\nd=e\n", "= x") == "a=\\= x\nd=e\n"
+    assert put(properties.FORMAT, "a=b\\nc\n", "x\ny\\ é") == "a=x\\ny\\\\ \\u00e9\n"
+    assert put(properties.FORMAT, "a=b é\n", "é\U0001f600") == "a=é\U0001f600\n"
+    assert put(properties.FORMAT, "a=b\n", "\U0001f600") == "a=\\ud83d\\ude00\n"
+    assert put(properties.FORMAT, "a=b\\\n   c\nd=e\n", "= x") == "a=\\= x\nd=e\n"
 
 
 def test_broken_properties_are_refused():
     """Java refuses an escape without its four digits; backslashes before it count."""
     with pytest.raises(BadDocument) as refused:
-        properties.split("a=b\n\nc=\\u12\n", "de")
+        properties.FORMAT.split("a=b\n\nc=\\u12\n", "de")
     assert refused.value.line == 3
-    assert properties.check("a=\\\\u12\n") == ""
+    assert properties.FORMAT.check("a=\\\\u12\n") == ""

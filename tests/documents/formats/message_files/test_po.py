@@ -13,7 +13,7 @@ APP = (Path(__file__).parents[2] / "real" / "app.po").read_text(encoding="utf-8"
 
 
 def translate(text, target, change=lambda text: f"X {text}"):
-    segments = po.split(text, target)
+    segments = po.FORMAT.split(text, target)
     return join_segments(text, segments, [change(s.text) if s.existing_translation is None else None for s in segments])
 
 
@@ -24,7 +24,7 @@ def entry(text, msgid):
 
 def test_messages_with_what_is_said_about_them():
     """A message is a segment with its comments, context and numbers; what is translated comes with its translation."""
-    segments = po.split(APP, "de")
+    segments = po.FORMAT.split(APP, "de")
     assert [(s.text, s.existing_translation) for s in segments] == [
         ("Notes", "Notizen"), ("Delete the file %s (%d%%)?", None), ("Open", None), ("%d note", None), ("%d notes", None),
         ("A long message that {tool} wraps over several lines, as gettext does with all of them.", None),
@@ -43,8 +43,8 @@ def test_a_translation_cleans_up():
     assert '#: src/main.c:20\n#, c-format\nmsgid "Delete' in done
     assert entry(done, "Delete the file %s (%d%%)?\n") == "X Delete the file %s (%d%%)?\n"
     assert done.endswith('#~ msgid "Gone"\n#~ msgstr "Weg"\n')
-    assert po.check(done) == ""
-    assert all(s.existing_translation is not None for s in po.split(done, "de"))
+    assert po.FORMAT.check(done) == ""
+    assert all(s.existing_translation is not None for s in po.FORMAT.split(done, "de"))
 
 
 @pytest.mark.parametrize(("target", "count"), [("de", 2), ("ja", 1), ("pl", 3), ("ar", 6), ("pt-BR", 2), ("xx", 2)])
@@ -56,36 +56,36 @@ def test_plural_forms_are_those_of_the_target(target, count):
     assert header["Plural-Forms"].startswith(f"nplurals={count};")
     assert header["Language"] == target.replace("-", "_")
     assert header["Project-Id-Version"] == "app 1.0"
-    assert po.check(done) == ""
+    assert po.FORMAT.check(done) == ""
 
 
 def test_the_singular_is_for_one_alone():
     """A form that stands for other numbers too is translated from the plural, which has the number in it."""
     text = 'msgid "One file"\nmsgid_plural "%d files"\nmsgstr[0] ""\nmsgstr[1] ""\n'
-    assert [s.text for s in po.split(text, "de")] == ["One file", "%d files"]
-    assert [s.text for s in po.split(text, "ru")] == ["%d files"] * 3
-    assert [s.text for s in po.split(text, "ja")] == ["%d files"]
+    assert [s.text for s in po.FORMAT.split(text, "de")] == ["One file", "%d files"]
+    assert [s.text for s in po.FORMAT.split(text, "ru")] == ["%d files"] * 3
+    assert [s.text for s in po.FORMAT.split(text, "ja")] == ["%d files"]
 
 
 def test_a_form_without_a_translation_shows_the_source():
     """Where only some forms are translated the others hold the source's words, so that no number shows nothing."""
-    segments = [s for s in po.split(APP, "pl") if s.text.startswith("%d")]
+    segments = [s for s in po.FORMAT.split(APP, "pl") if s.text.startswith("%d")]
     done = join_segments(APP, segments, ["X %d", None, None])
     assert entry(done, "%d note") == {0: "X %d", 1: "%d notes", 2: "%d notes"}
-    assert po.check(done) == ""
+    assert po.FORMAT.check(done) == ""
 
 
 def test_nothing_translated_changes_nothing():
     """The header and flags stay as long as there is no translation."""
-    segments = po.split(APP, "pl")
+    segments = po.FORMAT.split(APP, "pl")
     assert join_segments(APP, segments, [None] * len(segments)) == APP
 
 
 def test_a_file_in_another_language_is_translated_anew():
     """Translations into another language than the target's count as none."""
     text = APP.replace('"Language: \\n"', '"Language: fr\\n"')
-    assert [s.existing_translation for s in po.split(text, "de")] == [None] * 6
-    assert po.split(text, "fr-CA")[0].existing_translation == "Notizen"
+    assert [s.existing_translation for s in po.FORMAT.split(text, "de")] == [None] * 6
+    assert po.FORMAT.split(text, "fr-CA")[0].existing_translation == "Notizen"
 
 
 def test_a_rule_of_the_file_for_the_target_holds():
@@ -115,7 +115,7 @@ def test_long_and_many_lined_translations_are_written_as_gettext_does():
 def test_what_only_looks_like_a_format_is_doubled():
     """Under c-format a percent sign of the translation means itself, under python-brace-format a brace."""
     text = '#, c-format\nmsgid "all of %s"\nmsgstr ""\n\n#, python-brace-format\nmsgid "in {n}"\nmsgstr ""\n'
-    segments = po.split(text, "de")
+    segments = po.FORMAT.split(text, "de")
     done = join_segments(text, segments, ["100% von %s", "{in} {n}"])
     assert 'msgstr "100%% von %s"' in done
     assert 'msgstr "{{in}} {n}"' in done
@@ -130,9 +130,9 @@ def test_what_only_looks_like_a_format_is_doubled():
 def test_broken_files_are_refused(text, line):
     """What gettext would not read is refused, with the line."""
     with pytest.raises(BadDocument) as refused:
-        po.split(text, "de")
+        po.FORMAT.split(text, "de")
     assert refused.value.line == line
-    assert po.check(text).startswith(f"line {line}: ")
+    assert po.FORMAT.check(text).startswith(f"line {line}: ")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_broken_files_are_refused(text, line):
 )  # fmt: skip
 def test_what_msgfmt_refuses_is_told(text):
     """Line ends that differ from the source's and wrong numbers of plural forms are errors."""
-    assert po.check(text)
+    assert po.FORMAT.check(text)
 
 
 @pytest.mark.parametrize(

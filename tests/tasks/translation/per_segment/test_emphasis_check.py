@@ -6,8 +6,8 @@ import pytest
 from scripted import ScriptedBackend, last_message
 from tasks.helpers import result
 
-from llmcli.documents.file_reader import Document
 from llmcli.documents.formats.markup import markdown_format
+from llmcli.documents.reading.document import Document
 from llmcli.tasks.execution.task_requests import GenerationOptions
 from llmcli.tasks.translate import PROMPT, translate
 from llmcli.tasks.translation.languages import parse_language
@@ -21,7 +21,7 @@ from llmcli.tasks.translation.translator import Translator
 
 def marked(text):
     """Return the text of a paragraph with its marks."""
-    (segment,) = markdown_format.split(text, "fr")
+    (segment,) = markdown_format.FORMAT.split(text, "fr")
     return mask_spans(segment.text, segment.protected)
 
 
@@ -129,7 +129,7 @@ def test_signs_of_a_plain_text_are_literal(prompts):
 
 def test_a_remembered_translation_without_emphasis_is_none():
     """What a memory holds for the same text in another format is asked for anew."""
-    (segment,) = markdown_format.split("A **big** `x` house", "fr")
+    (segment,) = markdown_format.FORMAT.split("A **big** `x` house", "fr")
     assert find_lost_content(segment, "Une **grande** maison `x`") == []
     assert find_lost_content(segment, "Une grande maison `x`") == ["**bold** is missing"]
     assert find_lost_content(segment, "Une **grande** maison") == ["`x`"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.models.names import (
+from llmcli.models.files.names import (
     HubName,
     choose_file,
     is_model_file,
@@ -13,7 +13,7 @@ from llmcli.models.names import (
     part_names,
     quantization_label,
 )
-from llmcli.models.paths import is_path
+from llmcli.models.files.paths import is_path
 
 
 @pytest.mark.parametrize(

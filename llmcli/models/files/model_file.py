@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.frozen_dataclass import frozen
-from llmcli.models.paths import announced_sha256
+from llmcli.models.files.paths import announced_sha256
 
 
 @frozen

@@ -1,6 +1,6 @@
 import pytest
 
-from llmcli.documents.formats import find_format
+from llmcli.documents.formats.format_registry import find_format, format_names, listed_suffixes, load_format
 from llmcli.errors import UsageError
 
 
@@ -38,3 +38,16 @@ def test_an_unknown_format_gets_a_suggestion():
     with pytest.raises(UsageError) as refused:
         find_format("a", "", "markdwon")
     assert "markdown" in refused.value.detail
+
+
+def test_the_files_of_a_directory_have_these_suffixes():
+    """Logs and files without a meaning of their own are not picked up from a directory."""
+    assert set(listed_suffixes()) == {
+        ".txt", ".rst", ".markdown", ".md", ".mkd", ".mdown", ".mdx", ".qmd", ".rmd", ".html", ".htm", ".xhtml", ".srt",
+        ".vtt", ".webvtt", ".po", ".pot", ".gettext", ".json", ".arb", ".yaml", ".yml", ".properties", ".props",
+    }  # fmt: skip
+
+
+def test_every_registration_names_a_format():
+    """What a registration says of a name is what its module says."""
+    assert [load_format(name).name for name in format_names()] == list(format_names())

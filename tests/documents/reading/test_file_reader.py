@@ -1,4 +1,4 @@
-"""Reading: UTF-8 or a clear refusal; waits that a signal or the deadline ends."""
+"""Reading: waits that a signal or the deadline ends."""
 
 import os
 import signal
@@ -6,11 +6,10 @@ import socket
 import threading
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from llmcli.documents.file_reader import Document, decode_utf8, read_file, read_stdin
-from llmcli.errors import BinaryInput, Interrupted, IsADirectory, MissingError, NotUtf8, TimedOut
+from llmcli.documents.reading.document import Document
+from llmcli.documents.reading.file_reader import read_file, read_stdin
+from llmcli.errors import BinaryInput, Interrupted, IsADirectory, MissingError, TimedOut
 from llmcli.interrupt import Interrupt
 
 
@@ -21,54 +20,6 @@ def pipe():
     yield ends
     for end in ends:
         os.close(end)
-
-
-@given(st.text().filter(lambda text: "\0" not in text and not text.startswith(("%PDF-", "\ufeff", "GIF8"))))
-def test_any_text_is_read_as_it_is(text):
-    """UTF-8 comes back character for character, with its line endings."""
-    assert decode_utf8(text.encode(), "x") == (text, False)
-    assert decode_utf8(b"\xef\xbb\xbf" + text.encode(), "x") == (text, True)
-
-
-def test_the_offset_counts_the_bytes_of_the_file():
-    """The first byte that is not UTF-8 is named, counted from 0, a byte order mark included."""
-    for data, offset in ((b"abc\xff", 3), (b"\xef\xbb\xbfab\xe9", 5), ("é".encode()[:1], 0)):
-        with pytest.raises(NotUtf8) as caught:
-            decode_utf8(data, "latin.txt")
-        assert (caught.value.subject, caught.value.offset) == ("latin.txt", offset)
-
-
-@pytest.mark.parametrize(
-    ("data", "what"),
-    [
-        (b"%PDF-1.7\n", "PDF"),
-        (b"PK\x03\x04rest", "a ZIP archive or an office document"),
-        (b"\x89PNG\r\n\x1a\n", "PNG"),
-        (b"GGUF\x03\0\0\0", "GGUF"),
-        (b"\x7fELF\x02", "ELF"),
-        (b"\x1f\x8b\x08", "gzip"),
-        (b"text\0text", ""),
-    ],
-)
-def test_binary_input_is_refused_by_its_kind(data, what):
-    """Known formats are named, NUL bytes are enough to refuse the rest."""
-    with pytest.raises(BinaryInput) as caught:
-        decode_utf8(data, "x")
-    assert caught.value.detail == what
-
-
-@pytest.mark.parametrize("text", ["GGUF is a format", "PK", "GIF", "%PDF is a mark", "ID3 tags"])
-def test_a_text_about_a_format_is_a_text(text):
-    """The letters of a signature alone make no binary file."""
-    assert decode_utf8(text.encode(), "x") == (text, False)
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
-def test_other_unicode_encodings_are_named(encoding):
-    """A byte order mark of another encoding says which one it is."""
-    with pytest.raises(NotUtf8) as caught:
-        decode_utf8("\ufeffhello".encode(encoding) if encoding.endswith("be") else "hello".encode(encoding), "x")
-    assert caught.value.detail == encoding[:6].upper()
 
 
 def test_a_file_becomes_a_document(tmp_path):

@@ -1,4 +1,4 @@
-"""Reading inputs: files, named pipes, devices, standard input; UTF-8 or a clear refusal.
+"""Reading inputs: files, named pipes, devices, standard input.
 
 A read that may block (a pipe, a terminal) is done by poll and ``os.read``, so that a signal or the deadline ends it:
 Python restarts a blocking read after a signal handler that does not raise, and ours only set a flag.
@@ -16,96 +16,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from llmcli.errors import BinaryInput, IsADirectory, MissingError, NotUtf8
-from llmcli.frozen_dataclass import frozen
+from llmcli.documents.reading.document import STDIN, Document, open_document, refuse_unreadable
+from llmcli.errors import IsADirectory, MissingError
 from llmcli.interrupt import Interrupt
-
-STDIN = "-"
-"""The name of standard input, on a command line and of the document read from it."""
 
 _READ_CHUNK_BYTES = 1 << 20
 _POLL_MS = 100  # interval between checks for an interrupt
-
-# first bytes -> format; only bytes that no text begins with
-_BINARY_SIGNATURES = (
-    (b"%PDF-1.", "PDF"),
-    (b"%PDF-2.", "PDF"),
-    (b"PK\x03\x04", "a ZIP archive or an office document"),
-    (b"\x1f\x8b", "gzip"),
-    (b"BZh9\x31\x41\x59", "bzip2"),
-    (b"\xfd7zXZ\x00", "xz"),
-    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
-    (b"\x28\xb5\x2f\xfd", "Zstandard"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"GIF87a", "GIF"),
-    (b"GIF89a", "GIF"),
-    (b"GGUF\x02\x00", "GGUF"),
-    (b"GGUF\x03\x00", "GGUF"),
-    (b"\x7fELF", "ELF"),
-    (b"SQLite format 3\x00", "SQLite"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old office document"),
-    (b"OggS\x00", "Ogg"),
-    (b"ID3\x03\x00", "MP3"),
-    (b"ID3\x04\x00", "MP3"),
-)
-# four bytes before two: the mark of UTF-32 little endian begins with that of UTF-16
-_NON_UTF8_BOMS = (
-    (b"\xff\xfe\x00\x00", "UTF-32"),
-    (b"\x00\x00\xfe\xff", "UTF-32"),
-    (b"\xff\xfe", "UTF-16"),
-    (b"\xfe\xff", "UTF-16"),
-)
-
-
-@frozen
-class Document:
-    """A text and where it came from.
-
-    ``name`` is as the user typed it, "-" for stdin; ``text`` has the line endings of the input; ``path`` is None for
-    stdin; ``bom``: the input began with a byte order mark, which is not part of the text.
-    """
-
-    name: str
-    text: str
-    path: Path | None = None
-    bom: bool = False
-
-
-def decode_utf8(data: bytes, name: str) -> tuple[str, bool]:
-    """Return the text of UTF-8 ``data`` and whether a byte order mark was taken off.
-
-    Raises ``BinaryInput`` (a known binary format, or NUL bytes) and ``NotUtf8`` (with the offset in ``data``).
-    """
-    _refuse_binary(data, name)
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise NotUtf8(name, offset=error.start) from error
-    return text.removeprefix("\ufeff"), text.startswith("\ufeff")
-
-
-def _refuse_binary(data: bytes, name: str) -> None:
-    for signature, what in _BINARY_SIGNATURES:
-        if data.startswith(signature):
-            raise BinaryInput(name, detail=what)
-    for mark, encoding in _NON_UTF8_BOMS:
-        if data.startswith(mark):
-            raise NotUtf8(name, offset=0, detail=encoding)
-    if b"\0" in data:
-        raise BinaryInput(name)
 
 
 def read_file(name: str, interrupt: Interrupt | None = None) -> Document:
     """Read the file, named pipe or device ``name`` to its end.
 
     Raises ``MissingError`` (kind "input", ``detail`` from the operating system), ``IsADirectory``, what
-    ``decode_utf8`` raises, and what ``interrupt.check()`` raises.
+    ``open_document`` raises, and what ``interrupt.check()`` raises.
     """
     with _open_input(name) as fd:
         data = _read_to_end(fd, name, interrupt or Interrupt(), None, 0)
-    text, bom = decode_utf8(data, name)
-    return Document(name, text, Path(name), bom)
+    return open_document(data, name, Path(name))
 
 
 @contextmanager
@@ -179,7 +106,7 @@ def read_stdin(
     """Read descriptor ``fd`` to its end; calls ``waiting`` once after ``patience`` seconds without any data.
 
     Raises what ``interrupt.check()`` raises, at most 0.1 s after its cause; ``BinaryInput`` or ``NotUtf8`` as soon as
-    the bytes show that they are no text (a huge binary is not read to its end), ``IsADirectory``,
+    the bytes show that they are no document (a huge binary is not read to its end), ``IsADirectory``,
     ``MissingError`` (kind "input") when it cannot be read.
     """
     return _read_to_end(fd, STDIN, interrupt, waiting, patience)
@@ -192,6 +119,7 @@ def _read_to_end(
     poll.register(fd, select.POLLIN)
     start = time.monotonic()
     data = bytearray()
+    is_binary = False
     while True:
         interrupt.check()
         if not poll.poll(_POLL_MS if waiting is None else min(_POLL_MS, patience * 1000)):
@@ -210,5 +138,6 @@ def _read_to_end(
         if not piece:
             return bytes(data)
         data += piece
-        if b"\0" in piece:
-            _refuse_binary(bytes(data), name)
+        if b"\0" in piece and not is_binary:
+            refuse_unreadable(bytes(data), name)
+            is_binary = True

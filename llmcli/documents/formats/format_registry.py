@@ -1,0 +1,120 @@
+"""Registrations of document formats, and how a format is found: by name, by the file's suffix, or by content.
+
+A registration is data; the module of a format is imported when a document is read with it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from llmcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmcli.documents.formats.document_format import DocumentFormat
+
+_SNIFFED_CHARS = 100_000
+"""Characters of a text that are searched for its format."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormatEntry:
+    """The registration of a format."""
+
+    name: str
+    location: str
+    """The module and the ``DocumentFormat`` in it, as "package.module:ATTRIBUTE"."""
+    aliases: tuple[str, ...] = ()
+    """Other names, which are suffixes of files too, without the dot."""
+    unlisted: frozenset[str] = frozenset()
+    """Those of its names whose files are not picked up from a directory."""
+    sniff_patterns: tuple[tuple[int, str], ...] = ()
+    """(Rank, regular expression) of what such a text looks like; of all formats the lowest rank is tried first."""
+    signatures: tuple[bytes, ...] = ()
+    """What the bytes of a binary format begin with; ``decode_utf8`` refuses such bytes."""
+    is_fallback: bool = False
+    """Whether a text that looks like no format is in this one."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All its names."""
+        return (self.name, *self.aliases)
+
+
+_ENTRIES: dict[str, FormatEntry] = {}
+
+
+def register_format(entry: FormatEntry) -> None:
+    """Make a format known. Raises ``ValueError`` if one of its names is taken."""
+    taken = [name for name in entry.names if _resolve_name(name)]
+    if taken:
+        raise ValueError(f"there is a format called {taken[0]} already")
+    _ENTRIES[entry.name] = entry
+
+
+def unregister_format(name: str) -> None:
+    """Forget a format."""
+    del _ENTRIES[name]
+
+
+def format_names() -> tuple[str, ...]:
+    """Return the names of all formats, in the order of their registration."""
+    return tuple(_ENTRIES)
+
+
+def listed_suffixes() -> tuple[str, ...]:
+    """Return the suffixes of files that are picked up from a directory, with the dot."""
+    return tuple(f".{name}" for entry in _ENTRIES.values() for name in entry.names if name not in entry.unlisted)
+
+
+def require_name(wanted: str) -> str:
+    """Return the name of the format that ``wanted`` means. Raises ``UsageError`` where there is none."""
+    known = _resolve_name(wanted.strip().removeprefix("."))
+    if known is None:
+        aliases = [alias for entry in _ENTRIES.values() for alias in entry.aliases]
+        near = difflib.get_close_matches(wanted.lower(), [*_ENTRIES, *aliases], n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Formats: {', '.join(_ENTRIES)}"
+        raise UsageError(f"no format called {wanted}", detail=hint)
+    return known
+
+
+def find_format(name: str, text: str, wanted: str | None = None) -> DocumentFormat:
+    """Return the format called ``wanted``, else that of the suffix of ``name``, else the one that ``text`` looks like.
+
+    Raises ``UsageError`` where there is no format called ``wanted``.
+    """
+    if wanted is not None:
+        return load_format(require_name(wanted))
+    ending = name.rpartition("/")[2].rpartition(".")
+    known = _resolve_name(ending[2]) if ending[1] else None
+    return load_format(known or _sniff(text))
+
+
+def find_binary_format(data: bytes) -> str | None:
+    """Return the name of the format that has a signature which ``data`` begins with."""
+    return next(
+        (entry.name for entry in _ENTRIES.values() if entry.signatures and data.startswith(entry.signatures)), None
+    )
+
+
+def load_format(name: str) -> DocumentFormat:
+    """Return the format that is registered under ``name``."""
+    module, _, attribute = _ENTRIES[name].location.partition(":")
+    return cast("DocumentFormat", getattr(importlib.import_module(module), attribute))
+
+
+def _resolve_name(word: str) -> str | None:
+    word = word.lower()
+    return next((entry.name for entry in _ENTRIES.values() if word in entry.names), None)
+
+
+def _sniff(text: str) -> str:
+    looked_at = text[:_SNIFFED_CHARS].removeprefix("\ufeff")
+    patterns = sorted((rank, each, entry.name) for entry in _ENTRIES.values() for rank, each in entry.sniff_patterns)
+    for _, pattern, name in patterns:
+        if re.search(pattern, looked_at, re.MULTILINE | re.IGNORECASE):
+            return name
+    return next(entry.name for entry in _ENTRIES.values() if entry.is_fallback)

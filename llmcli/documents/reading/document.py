@@ -1,0 +1,122 @@
+"""A document: what was read, as UTF-8 text or as bytes of a known format, or a clear refusal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmcli.errors import BadDocument, BinaryInput, NotUtf8
+from llmcli.frozen_dataclass import frozen
+
+STDIN = "-"
+"""The name of standard input, on a command line and of the document read from it."""
+
+# first bytes -> format; only bytes that no text begins with
+_BINARY_SIGNATURES = (
+    (b"%PDF-1.", "PDF"),
+    (b"%PDF-2.", "PDF"),
+    (b"PK\x03\x04", "a ZIP archive or an office document"),
+    (b"\x1f\x8b", "gzip"),
+    (b"BZh9\x31\x41\x59", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"GGUF\x02\x00", "GGUF"),
+    (b"GGUF\x03\x00", "GGUF"),
+    (b"\x7fELF", "ELF"),
+    (b"SQLite format 3\x00", "SQLite"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old office document"),
+    (b"OggS\x00", "Ogg"),
+    (b"ID3\x03\x00", "MP3"),
+    (b"ID3\x04\x00", "MP3"),
+)
+# four bytes before two: the mark of UTF-32 little endian begins with that of UTF-16
+_NON_UTF8_BOMS = (
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+
+
+@frozen
+class Document:
+    """A text, or bytes and the text in them, and where it came from.
+
+    ``name`` is as the user typed it, "-" for stdin; ``text`` has the line endings of the input; ``path`` is None for
+    stdin; ``bom``: the input began with a byte order mark, which is not part of the text. Of a binary format ``data`` is
+    the input as it was read, ``text`` what ``format_name`` reads in it.
+    """
+
+    name: str
+    text: str
+    path: Path | None = None
+    bom: bool = False
+    data: bytes | None = None
+    format_name: str | None = None
+
+
+def open_document(data: bytes, name: str, path: Path | None = None) -> Document:
+    """Return the document that ``data`` holds: text, or bytes of a format that is registered with their signature.
+
+    Raises what ``decode_utf8`` raises where it is neither, and ``BadDocument`` where that format cannot read the bytes.
+    """
+    try:
+        text, bom = decode_utf8(data, name)
+    except (BinaryInput, NotUtf8):
+        format_name = _find_binary_format(data)
+        if format_name is None:
+            raise
+        return Document(name, _extract_text(data, name, format_name), path, data=data, format_name=format_name)
+    return Document(name, text, path, bom)
+
+
+def refuse_unreadable(data: bytes, name: str) -> None:
+    """Raise as ``open_document`` does if ``data`` is the beginning of neither a text nor a binary format that is known."""
+    try:
+        _refuse_binary(data, name)
+    except (BinaryInput, NotUtf8):
+        if _find_binary_format(data) is None:
+            raise
+
+
+def _find_binary_format(data: bytes) -> str | None:
+    from llmcli.documents.formats.format_registry import find_binary_format  # a text never needs it
+
+    return find_binary_format(data)
+
+
+def _extract_text(data: bytes, name: str, format_name: str) -> str:
+    from llmcli.documents.formats.format_registry import load_format
+
+    try:
+        return load_format(format_name).extract_text(data)
+    except BadDocument as error:
+        raise BadDocument(name, line=error.line, detail=error.detail) from error
+
+
+def decode_utf8(data: bytes, name: str) -> tuple[str, bool]:
+    """Return the text of UTF-8 ``data`` and whether a byte order mark was taken off.
+
+    Raises ``BinaryInput`` (a known binary format, or NUL bytes) and ``NotUtf8`` (with the offset in ``data``).
+    """
+    _refuse_binary(data, name)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NotUtf8(name, offset=error.start) from error
+    return text.removeprefix("\ufeff"), text.startswith("\ufeff")
+
+
+def _refuse_binary(data: bytes, name: str) -> None:
+    for signature, what in _BINARY_SIGNATURES:
+        if data.startswith(signature):
+            raise BinaryInput(name, detail=what)
+    for mark, encoding in _NON_UTF8_BOMS:
+        if data.startswith(mark):
+            raise NotUtf8(name, offset=0, detail=encoding)
+    if b"\0" in data:
+        raise BinaryInput(name)

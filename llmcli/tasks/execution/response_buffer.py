@@ -1,0 +1,126 @@
+"""What came back of requests: texts, scores, ends, failures, usage."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from llmcli.errors import InternalError, Interrupted, LlmError, TimedOut
+from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.types import (
+    CandidateScores,
+    Event,
+    Finished,
+    FinishReason,
+    ItemFailed,
+    Score,
+    TextDelta,
+    Timings,
+    Usage,
+)
+
+EMPTY_ANSWER_MESSAGE = "the model gave an empty answer"
+
+
+def is_truncated(finished: Finished, options: GenerationOptions) -> bool:
+    """Tell whether a limit that the user did not set ended an answer."""
+    by_user = finished.limit == "max_tokens" and options.max_tokens is not None
+    return finished.reason is FinishReason.LENGTH and not by_user
+
+
+def request_error(finished: Finished) -> LlmError | None:
+    """Return the error of a failed request, None when it succeeded (or ended at a limit)."""
+    if finished.reason is FinishReason.ERROR:
+        if isinstance(finished.error, LlmError):
+            return finished.error
+        error = InternalError(detail=repr(finished.error))
+        error.__cause__ = finished.error
+        return error
+    if finished.reason is FinishReason.TIMEOUT:
+        return TimedOut()
+    return Interrupted() if finished.reason is FinishReason.CANCELLED else None
+
+
+def raise_request_error(finished: Finished) -> None:
+    """Raise the error of a failed request; return when it succeeded."""
+    error = request_error(finished)
+    if error is not None:
+        raise error
+
+
+def aggregate_tokens_per_s(tokens: int, seconds: float) -> float | None:
+    """Return the tokens per second of calls that ran side by side; None below two tokens."""
+    return tokens / seconds if tokens > 1 and seconds > 0 else None
+
+
+class ResponseBuffer:
+    """The events of one request so far; ``size`` counts the characters of its text."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.scores: tuple[Score, ...] = ()
+        self.method = ""
+        self.finished: Finished | None = None
+        self.size = 0
+
+    def add_event(self, event: Event) -> None:
+        """Add an event of this request."""
+        if isinstance(event, TextDelta):
+            self.parts.append(event.text)
+            self.size += len(event.text)
+        elif isinstance(event, CandidateScores):
+            self.scores, self.method = event.scores, event.method
+        elif isinstance(event, Finished):
+            self.finished = event
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self.parts)
+
+
+class UsageTally:
+    """Usage and timings of all calls made for one item.
+
+    One call's timings are its own. Of many, ``total_s`` runs on the clock from the first submission (the creation of
+    the tally), and the rate is all tokens over that time, since the calls ran side by side.
+    """
+
+    def __init__(self) -> None:
+        self._started_at = time.monotonic()
+        self._calls: list[Finished] = []
+
+    def add(self, finished: Finished) -> None:
+        """Count a call."""
+        self._calls.append(finished)
+
+    @property
+    def usage(self) -> Usage:
+        """The sum of all calls."""
+        return sum((call.usage for call in self._calls), Usage())
+
+    @property
+    def timings(self) -> Timings:
+        """The timings of the whole."""
+        if len(self._calls) == 1:
+            return self._calls[0].timings
+        total = time.monotonic() - self._started_at
+        firsts = [call.timings.first_token_s for call in self._calls if call.timings.first_token_s is not None]
+        return Timings(min(firsts, default=None), total, aggregate_tokens_per_s(self.usage.completion_tokens, total))
+
+
+def require_finished(answer: ResponseBuffer) -> Finished:
+    """Return how an answer ended; raises ``InternalError`` when the backend sent no ``Finished``."""
+    if answer.finished is None:
+        raise InternalError(detail="the backend ended a job without ending its requests")
+    return answer.finished
+
+
+def is_empty(answer: ResponseBuffer) -> bool:
+    """Whether an answer has no visible character."""
+    return not answer.text.strip()
+
+
+def renumber_failure(failed: ItemFailed, item: int) -> ItemFailed:
+    """Return a failure from outside (a file that could not be read) as that of input number ``item``."""
+    return replace(failed, item=item)

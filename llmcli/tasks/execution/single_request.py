@@ -1,0 +1,108 @@
+"""A job of one request, as most verbs have: its events become deltas and one result."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from llmcli.backends.base import Backend
+from llmcli.errors import ContextOverflow
+from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer
+from llmcli.tasks.execution.response_buffer import (
+    ResponseBuffer,
+    UsageTally,
+    is_empty,
+    is_truncated,
+    request_error,
+    require_finished,
+)
+from llmcli.tasks.execution.step_progress import progress_of_request
+from llmcli.tasks.execution.task_requests import GenerationOptions, make_retry
+from llmcli.types import (
+    Delta,
+    FinishReason,
+    ItemFailed,
+    Phase,
+    Progress,
+    ReasoningDelta,
+    Request,
+    RequestProgress,
+    Result,
+    TaskEvent,
+    TextDelta,
+)
+
+
+def run_single_request(
+    backend: Backend,
+    request: Request,
+    options: GenerationOptions,
+    *,
+    prompt: str,
+    item: int = 0,
+    name: str = "",
+    fields: Mapping[str, Any] | None = None,
+) -> Generator[TaskEvent]:
+    """Run one request as one item: its Progress and Deltas as they come, then its Result, or ItemFailed.
+
+    A prompt that leaves no room for an answer in the context is refused (``ContextOverflow``), before it is sent where
+    the backend does not do so itself. An empty answer is asked for once more where it may come out otherwise, then the
+    item fails (``EmptyAnswer``). What was delivered before a failure or a time-out stands.
+    """
+    info = backend.info()
+    if not info.rejects_overflow:
+        (tokens,), _ = backend.count([request])
+        if tokens >= info.context:
+            yield ItemFailed(item, name, ContextOverflow(name, tokens=tokens, context=info.context))
+            return
+    tally = UsageTally()
+    answer = yield from _stream_response(backend, request, item, tally)
+    if is_empty(answer) and require_finished(answer).reason is FinishReason.STOP:
+        again = make_retry(request, options)
+        answer = answer if again is None else (yield from _stream_response(backend, again, item, tally))
+    finished = require_finished(answer)
+    error = request_error(finished) or (EmptyAnswer(name, limit=finished.limit) if is_empty(answer) else None)
+    if error is not None:
+        yield ItemFailed(item, name, error)
+        return
+    cut = is_truncated(finished, options)
+    yield Result(
+        item,
+        name,
+        answer.text,
+        fields=fields or {},
+        model=info.model,
+        prompt=prompt,
+        finish_reason=finished.reason,
+        usage=tally.usage,
+        timings=tally.timings,
+        cut=cut,
+        incomplete=AnswerTruncated(limit=finished.limit) if cut else None,
+    )
+
+
+def _stream_response(
+    backend: Backend, request: Request, item: int, tally: UsageTally
+) -> Generator[Delta | Progress, None, ResponseBuffer]:
+    """Yield progress, and the answer's pieces from the first one with a visible character on; return the answer."""
+    answer, held, visible, thinking = ResponseBuffer(), "", False, False
+    with backend.open() as job:
+        job.submit(request)
+        job.close_input()
+        for event in job:
+            answer.add_event(event)
+            if isinstance(event, TextDelta):
+                thinking = False
+                held += event.text
+                if visible or held.strip():
+                    yield Delta(held, item)
+                    held, visible = "", True
+            elif isinstance(event, ReasoningDelta):
+                thinking = True
+                yield Delta(event.text, item, reasoning=True)
+            elif isinstance(event, RequestProgress):
+                progress = progress_of_request(event)
+                yield replace(progress, phase=Phase.THINKING) if thinking else progress
+    tally.add(require_finished(answer))
+    return answer

@@ -1,0 +1,45 @@
+import pytest
+
+from llmcli.documents.formats.markup.html_tokenizer import parse_attributes, tokenize_html
+from llmcli.documents.formats.markup.html_visibility import INLINE_ELEMENTS, HiddenElements, is_hidden
+
+
+def visible_texts(text):
+    """Return the texts that a walk through a page sees."""
+    hidden, seen = HiddenElements(text), []
+    for token in tokenize_html(text):
+        was_open = hidden.is_open
+        if was_open and not hidden.skip(token):
+            continue
+        if token.kind == "text":
+            seen.append(text[token.start : token.end])
+        elif token.kind == "open" and is_hidden(text, token, parse_attributes(text, token)):
+            hidden.open(token, inline=token.name in INLINE_ELEMENTS)
+        elif not was_open:
+            hidden.resume(token)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("a<pre>b</pre>c", ["a", "c"]),
+        ("<div class='x notranslate'>a<div>b</div>c</div>d", ["d"]),
+        ("<p translate=no>a<div>b</div>", ["b"]),
+        ("<div translate=no>a<b translate=yes>b</b>c</div>d", ["b", "d"]),
+        ("<div translate=no>a<b translate=yes>b<b>c</b></b>d</div>", ["b", "c"]),
+        ("<span translate=no>a<b translate=yes>b</b></span>c", ["c"]),
+    ],
+)
+def test_hidden_texts_are_skipped(text, seen):
+    """An element hides all in it, its namesakes too, but for what says translate="yes"; code is never translated."""
+    assert visible_texts(text) == seen
+
+
+def test_a_hidden_element_within_a_line_is_told():
+    """The walk knows where it began, since it becomes a protected text there."""
+    hidden = HiddenElements("a <code>b</code>")
+    _, opening, _, closing = tokenize_html("a <code>b</code>")
+    hidden.open(opening, inline=True)
+    assert (hidden.is_open, hidden.is_inline, hidden.start) == (True, True, 2)
+    assert not hidden.skip(closing) and not hidden.is_open

@@ -1,0 +1,36 @@
+from llmcli.documents.text_cleaning import (
+    LineNormalizer,
+    clean_translation,
+    collapse_whitespace,
+    detect_newline,
+    remove_empty_lines,
+)
+
+
+def test_control_characters_go():
+    """What no document should hold is taken out of a translation; all line ends are one."""
+    assert clean_translation("a\0\x1b\ufeff\ud800b\r\nc\u2028d") == "ab\nc\nd"
+
+
+def test_added_lines_end_as_those_of_the_document():
+    """Of a mixture, CRLF wins; a lone CR ends lines only where there is no LF."""
+    assert [detect_newline(text) for text in ("a", "a\nb", "a\r\nb\nc", "a\rb", "a\rb\nc")] == [
+        "\n",
+        "\n",
+        "\r\n",
+        "\r",
+        "\n",
+    ]
+
+
+def test_blanks_become_one_but_for_those_that_hold_words_together():
+    """No-break spaces stay."""
+    assert collapse_whitespace("a \n\tb\u00a0: c") == "a b\u00a0: c"
+    assert remove_empty_lines("a  \n\n  b") == "a\nb"
+
+
+def test_a_translation_has_no_more_line_ends_than_its_source():
+    """Line ends become blanks where the source has none; empty lines too many become line ends."""
+    assert LineNormalizer("one")("a\nb") == "a b"
+    normalize = LineNormalizer("one\n\ntwo\nthree")
+    assert normalize("a\n\nb") + normalize("\n\nc\nd") == "a\n\nb\nc\nd"

@@ -1,0 +1,60 @@
+import pytest
+
+from llmcli.prompts import Contract, PromptLibrary, contract_of
+from llmcli.prompts.contracts import (
+    prefix_of,
+    prompt_prefixes,
+    register_contract,
+    single_prompt_names,
+    unregister_contract,
+)
+
+PROMPT = "description: d\nsystem: 'In {{ language }}'\nuser: '{{ text }}{{ language }}'\n"
+
+
+@pytest.fixture
+def registered():
+    """Register the contracts of two commands that do not exist."""
+    register_contract("rhyme", Contract({"text": "t", "language": "l"}, ("text",), frozenset({"language"})))
+    register_contract("draw", Contract(is_prefix=True))
+    yield
+    unregister_contract("rhyme")
+    unregister_contract("draw")
+
+
+def test_prompts_of_one_directory_share_a_contract():
+    """Any name in the directory has it, the name of the directory itself has none."""
+    assert contract_of("generate/anything") is contract_of("generate/email") is not None
+    assert contract_of("generate") is contract_of("unknown") is contract_of("ask/x") is None
+    assert prefix_of("generate/email") == "generate/" and prefix_of("generate") == prefix_of("ask") == ""
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_registered_contract_holds_for_prompt_files(tmp_path):
+    """``check`` and ``get`` know its variables, those that are needed, and those that are public."""
+    library = PromptLibrary(tmp_path)
+    (tmp_path / "rhyme.yaml").write_text(PROMPT)
+    (tmp_path / "draw").mkdir()
+    (tmp_path / "draw" / "cat.yaml").write_text("description: d\nuser: '{{ size }}'\nvariables: {size: {}}\n")
+    assert library.check("rhyme") == library.check("draw/cat") == []
+    assert library.get("rhyme").contract_variables == ("text", "language")
+    assert library.get("rhyme").public_prefix
+    (tmp_path / "rhyme.yaml").write_text("description: d\nuser: '{{ language }}'\n")
+    assert [problem.message for problem in library.check("rhyme")] == ["neither user nor system uses text: t"]
+    (tmp_path / "other.yaml").write_text("description: d\nuser: hello\n")
+    (problem,) = library.check("other")
+    assert problem.message.endswith("kinds of texts are called generate/NAME or draw/NAME")
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_contract_is_registered_once():
+    """Two commands cannot have one prompt; what is registered is listed."""
+    with pytest.raises(ValueError, match="rhyme"):
+        register_contract("rhyme", Contract())
+    assert "rhyme" in single_prompt_names() and "draw" not in single_prompt_names()
+    assert prompt_prefixes() == ["generate/", "draw/"]
+
+
+def test_nothing_is_left_of_what_was_registered():
+    """The contracts of the program itself are the only ones again."""
+    assert prompt_prefixes() == ["generate/"] and contract_of("rhyme") is None

@@ -1,0 +1,84 @@
+from dataclasses import replace
+
+import pytest
+from scripted import ScriptedBackend
+
+from llmcli.documents.formats.format_registry import load_format
+from llmcli.documents.reading.document import Document
+from llmcli.tasks.execution.task_requests import GenerationOptions
+from llmcli.tasks.translation.languages import parse_language
+from llmcli.tasks.translation.per_file.document_output import DocumentOutput
+from llmcli.tasks.translation.per_file.segment_state import SegmentState
+from llmcli.tasks.translation.per_file.target_file import TranslationJob
+from llmcli.tasks.translation.per_file.translation_report import SegmentStatus
+from llmcli.tasks.translation.translator import Translator
+from llmcli.types import Delta, Notice
+
+
+class Pending:
+    """A job of a segment that is not done yet."""
+
+    done = False
+
+
+@pytest.fixture
+def begin(prompts):
+    """Return a function from a format and a text to their output and the states of the segments."""
+
+    def make(name, text, *, bom=False):
+        translator = Translator(ScriptedBackend(), prompts.get("translate"), GenerationOptions(), parse_language("fr"))
+        job = TranslationJob(Document("d", text, bom=bom), translator)
+        output = DocumentOutput(job, 0, load_format(name))
+        states = [SegmentState(segment) for segment in load_format(name).split(text, "fr")]
+        output.begin(text, states)
+        return output, states
+
+    return make
+
+
+def texts(events):
+    return [event.text for event in events if isinstance(event, Delta)]
+
+
+def test_plain_text_is_written_up_to_the_first_segment_that_is_not_done(begin):
+    """Each finished segment comes with what stands before it; the rest comes at the end."""
+    output, (one, two) = begin("plain", "one\n\ntwo\n", bom=True)
+    one.translation, two.job = "un", Pending()
+    assert texts(output.write_finished_segments()) == ["\ufeffun"] and not output.all_written
+    two.job, two.translation = None, "deux"
+    assert texts(output.write_finished_segments()) == ["\n\ndeux"] and output.all_written
+    assert texts(output.finish(None)) == ["\n"]
+    assert (output.text, output.text_without_bom) == ("\ufeffun\n\ndeux\n", "un\n\ndeux\n")
+
+
+def test_other_formats_are_written_when_they_are_complete(begin):
+    """Nothing comes before the last segment, then all, with the language that a root names."""
+    output, (segment,) = begin("yaml", "en:\n  a: one\n")
+    segment.translation = "un"
+    assert texts(output.write_finished_segments()) == [] and output.all_written
+    assert texts(output.finish(parse_language("en"))) == ["fr:\n  a: un\n"]
+
+
+def test_a_segment_without_a_translation_is_told_with_its_line(begin):
+    """It stays in the source language, and what repeats it does so too."""
+    output, (one, two, three) = begin("plain", "one\n\ntwo\n\none\n")
+    one.status, one.problems, three.repeated_index = SegmentStatus.UNTRANSLATED, ["no"], 0
+    two.translation = "deux"
+    events = list(output.write_finished_segments())
+    expected = ["line 1: left untranslated: no", "line 5: left untranslated: no"]
+    assert [event.text for event in events if isinstance(event, Notice)] == output.warnings == expected
+    list(output.finish(None))
+    assert output.text == "one\n\ndeux\n\none\n" and three.is_untranslated
+
+
+def test_translations_that_break_the_document_are_reverted(begin):
+    """Only those that do so; of a source that is broken itself none is."""
+    output, (one, two) = begin("json", '{"a": "one", "b": "two"}')
+    two.translation = "deux"
+    one.translation = "un"
+    one.segment = replace(one.segment, encode=lambda _: '"')
+    events = [*output.write_finished_segments(), *output.finish(None)]
+    assert output.text == '{"a": "one", "b": "deux"}'
+    assert [event.text for event in events if isinstance(event, Notice)] == [
+        "line 1: left untranslated: the json would not be valid with it"
+    ]
