@@ -29,7 +29,7 @@ LEAVES = {
 }  # "" is the package itself: its version
 ROOMS = {
     "cli": None,  # may use everything
-    "runtime": {"backends", "models", "prompts", "worker", "engine", "cli"},  # cli while it takes a CommandContext
+    "runtime": {"backends", "models", "prompts", "worker", "engine"},
     "tasks": {"prompts", "documents", "store", "backends"},
     "backends": {"openai_api", "worker", "engine"},
     "serve": {"openai_api", "worker"},

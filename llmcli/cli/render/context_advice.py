@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from llmcli.cli.command_context import CommandContext
 from llmcli.errors import ContextOverflow
 from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer
-from llmcli.runtime import backend_factory
+from llmcli.runtime.runtime import Runtime
 
 _SHORTEN_ADVICE = {
     "ask": "shorten the input, summarize it first (llm summarize FILE)",
@@ -14,14 +13,14 @@ _SHORTEN_ADVICE = {
 }
 
 
-def advise_on_context(ctx: CommandContext, error: Exception) -> str:
+def advise_on_context(runtime: Runtime, error: Exception) -> str:
     """Return the next step for an error about the context, "" for any other."""
     by_context = isinstance(error, AnswerTruncated | EmptyAnswer) and error.limit == "context"
     if not by_context and not (isinstance(error, ContextOverflow) and not error.detail):
         return ""
-    model = None if backend_factory.is_remote(ctx) else ctx.models.ensure_verified(ctx.flags.model, ctx.interrupt)
+    model = None if runtime.is_remote else runtime.models.ensure_verified(runtime.model_name, runtime.interrupt)
     largest = None if model is None else model.context
-    wanted = ctx.settings["ctx"]
+    wanted = runtime.settings["ctx"]
     needed, context = 0, largest if wanted == "auto" else wanted
     if isinstance(error, ContextOverflow):
         needed, context = error.tokens, error.context
@@ -31,6 +30,6 @@ def advise_on_context(ctx: CommandContext, error: Exception) -> str:
         larger = f"raise --ctx (this model takes up to {largest})"
     else:
         larger = "take a model with a larger context: llm models list"
-    shorter = _SHORTEN_ADVICE.get(ctx.verb, "shorten the input")
+    shorter = _SHORTEN_ADVICE.get(runtime.verb, "shorten the input")
     advice = f"{shorter}, or {larger}" if shorter else larger
     return advice[0].upper() + advice[1:]

@@ -18,13 +18,13 @@ from llmcli.types import Turn
 
 def open_sessions(ctx: CommandContext) -> SessionStore:
     """Open the user's saved chats to change them; the file is made where it is not there. Raises as ``SessionStore``."""
-    make_parent_directory(ctx.paths.sessions)
-    return SessionStore(ctx.paths.sessions)
+    make_parent_directory(ctx.runtime.paths.sessions)
+    return SessionStore(ctx.runtime.paths.sessions)
 
 
 def open_read_only(ctx: CommandContext) -> SessionStore:
     """Open the user's saved chats to look at them; where none was saved, there are none. Raises as ``SessionStore``."""
-    return SessionStore(ctx.paths.sessions, read_only=True)
+    return SessionStore(ctx.runtime.paths.sessions, read_only=True)
 
 
 def require_valid_name(name: str) -> str:
@@ -101,7 +101,7 @@ class ChatRecorder:
         if not self._orphaned_ids:
             return
         with suppress(LlmError):  # then it stays until the cache needs its room, or `llm sessions rm` comes by
-            delete_sessions(self._ctx.paths.prefix_cache, self._orphaned_ids.__contains__)
+            delete_sessions(self._ctx.runtime.paths.prefix_cache, self._orphaned_ids.__contains__)
 
     def save(self, turns: Sequence[Turn], model: str) -> None:
         """Save the conversation, if wanted; the turns that could not be saved before are tried again."""
@@ -125,10 +125,10 @@ class ChatRecorder:
         self.forget_orphaned_states()
         for each in self._pending_warnings:
             if isinstance(each, str):
-                self._ctx.warn(each)
+                self._ctx.console.warn(each)
             else:
                 name = f"session {self.session.name}"
-                error_messages.write_error(each, self._ctx.environment, as_json=self._ctx.flags.json, name=name)
+                self._ctx.console.write_error(each, name=name)
         self._pending_warnings.clear()
 
     def _record_failure(self, error: LlmError) -> None:
@@ -184,7 +184,7 @@ def choose_recorder(
         raise UsageError("--session and --continue exclude each other")
     if off and (go_on or name is not None):
         raise UsageError(f"--no-save and {'--continue' if go_on else '--session'} exclude each other")
-    by_default = not off and ctx.settings["chat.save"] == "on" and ctx.environment.is_terminal(ctx.environment.stdin)
+    by_default = not off and ctx.runtime.settings["chat.save"] == "on" and ctx.console.stdin_is_terminal
     if name is None and not go_on:
         return ChatRecorder(ctx, new_session(_default_name(), system or ""), by_default=by_default)
     if go_on:

@@ -12,7 +12,6 @@ from llmcli.cli.commands.translate.plan import PlannedTranslation
 from llmcli.cli.input import inputs
 from llmcli.errors import UsageError
 from llmcli.interrupt import run_interruptible
-from llmcli.runtime import backend_factory
 from llmcli.types import ItemFailed
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class JobBuilder:
             file = inputs.read_document(self.ctx, self.glossary)
             glossary = run_interruptible(Glossary.parse, file.text, file.name)
             if not glossary.terms:
-                self.ctx.warn(f"the glossary {file.name} holds no terms")
+                self.ctx.console.warn(f"the glossary {file.name} holds no terms")
         if self.context is not None:
             if self.context == "@":
                 raise UsageError("--context @ names no file", detail="Try: --context @FILE")
@@ -100,7 +99,7 @@ class JobBuilder:
         instead = {"accents": pseudo_localization.add_accents, "identity": pseudo_localization.keep_text}.get(
             self.pseudo or ""
         )
-        prompts = self.ctx.prompts
+        prompts = self.ctx.runtime.prompts
         return Translator(
             self._backend,
             prompts.get(PROMPT),
@@ -116,16 +115,16 @@ class JobBuilder:
     def _backend(self) -> Any:
         from llmcli.backends.lazy_backend import LazyBackend
 
-        return LazyBackend(self.ctx.backend)
+        return LazyBackend(self.ctx.runtime.backend)
 
     @cached_property
     def _model_id(self) -> str:
         """What translations of the model are remembered under: its hash; of a server's its address and name."""
         from llmcli.runtime import consent
 
-        if backend_factory.is_remote(self.ctx):
-            server, _ = consent.chosen_server(self.ctx)
+        if self.ctx.runtime.is_remote:
+            server, _ = consent.chosen_server(self.ctx.runtime.settings)
             if server is not None:
-                return f"{server.base_url} {self.ctx.flags.model or server.model or ''}"
-        model = self.ctx.resolve_model()
+                return f"{server.base_url} {self.ctx.runtime.model_name or server.model or ''}"
+        model = self.ctx.runtime.resolve_model()
         return model.sha256 or str(model.path)

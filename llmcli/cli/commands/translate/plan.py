@@ -108,9 +108,9 @@ def plan_translations(ctx: CommandContext, options: PlanOptions, suffixes: Seque
     made = {os.path.realpath(path) for _, _, path in planned}  # translations of an earlier run, beside their sources
     translations = {item for item in items if item.found_in_directory and os.path.realpath(item.name) in made}
     translations |= output_paths.existing_translations(items, options.output)
-    if (ctx.flags.verbose or ctx.environment.is_terminal(ctx.environment.stderr)) and not ctx.flags.quiet:
+    if (ctx.console.verbose or ctx.console.stderr_is_terminal) and not ctx.console.quiet:
         for name in sorted(item.name for item in translations if not item.found_in_directory):
-            ctx.write_explanation(f"{name} is left out: the pattern of -o names it as a translation")
+            ctx.console.write_explanation(f"{name} is left out: the pattern of -o names it as a translation")
     items = [item for item in items if item not in translations]
     planned = [(to, item, path) for to, item, path in planned if item not in translations]
     read = inputs.read_documents(ctx, [item.name for item in items])
@@ -156,5 +156,5 @@ def _plan_one(
 def _read_earlier(ctx: CommandContext, path: Path) -> Document | None:
     """Return the translation at ``path``; None where there is none yet."""
     with suppress(MissingError):
-        return read_file(str(path), ctx.interrupt)
+        return read_file(str(path), ctx.runtime.interrupt)
     return None

@@ -21,7 +21,7 @@ from llmcli.cli.commands.translate.memory_file import (
 from llmcli.cli.commands.translate.path_conflicts import check_distinct
 from llmcli.cli.commands.translate.plan import PlanOptions, TranslationPlan, plan_translations
 from llmcli.cli.input import inputs
-from llmcli.cli.render.renderer import DisplayOptions, render_task
+from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.documents.formats import SUFFIXES
 from llmcli.errors import UsageError
@@ -85,7 +85,7 @@ def run_translation(ctx: CommandContext, options: TranslateOptions, builder: Job
         reference = None if options.reference_file is None else _read_reference(ctx, options.reference_file, plan)
         sink = None
         if options.report_file is not None:
-            sink = stack.enter_context(atomic_write(options.report_file, interrupt=ctx.interrupt))
+            sink = stack.enter_context(atomic_write(options.report_file, interrupt=ctx.runtime.interrupt))
         rows, remembered = TranslationReport(), create_memory_cache(memory)
         code, ends = _render_translations(ctx, builder, plan, remembered, rows, reference=reference)
         report_memory_trouble(ctx, remembered)
@@ -148,13 +148,13 @@ def _render_translations(
         replace_guard=nullcontext if path is None else partial(remembered.record_on_rename, path),
         silent=plan.has_derived_names,
     )
-    code = render_task(ctx, events, display)
+    code = render_events(ctx, events, display)
     good = [end for end in ends if isinstance(end, Result)]
-    if reference is not None and path is not None and not ctx.flags.json:
-        ctx.write_stdout("".join(result_stream.format_scores(result) + "\n" for result in good))
-    if ctx.flags.verbose or (ctx.environment.is_terminal(ctx.environment.stderr) and not ctx.flags.quiet):
+    if reference is not None and path is not None and not ctx.console.as_json:
+        ctx.console.write_stdout("".join(result_stream.format_scores(result) + "\n" for result in good))
+    if ctx.console.shows_notes:
         for result in good:
-            ctx.write_explanation(result_stream.format_result_note(result))
+            ctx.console.write_explanation(result_stream.format_result_note(result))
     return code, ends
 
 
