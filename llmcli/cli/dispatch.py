@@ -101,8 +101,10 @@ def _report_error(error: LlmError, words: Sequence[str], environment: Environmen
     """Say what happened on stderr, unless the user or the reader stopped us, and return the code."""
     from llmcli.cli import command_registry
     from llmcli.cli.console import error_messages
+    from llmcli.cli.flags import option_words
 
-    as_json = "--json" in words[: words.index("--")] if "--" in words else "--json" in words
+    options = words[: words.index("--")] if "--" in words else words
+    as_json = not option_words("json").isdisjoint(options)
     error_messages.write_error(error, environment, as_json=as_json, command=command_registry.command_path(words))
     return error.exit_code
 
@@ -112,7 +114,9 @@ def _internal_error(error: Exception, words: Sequence[str], environment: Environ
     if isinstance(error, BrokenPipeError) and error.filename is None:
         return InternalError("a connection broke", detail=str(error))
     what = f"{type(error).__name__}: {error}"
-    if not {"-v", "--verbose"} & set(words):
+    from llmcli.cli.flags import option_words
+
+    if option_words("verbose").isdisjoint(words):
         return InternalError(what)
     import time
     import traceback

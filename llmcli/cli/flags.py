@@ -168,6 +168,11 @@ def _read_options(flags_type: type[Flags]) -> Iterator[SharedOption]:
         yield SharedOption(field.name, field.default, hints[field.name], words, tuple(marks))
 
 
+def option_words(name: str) -> frozenset[str]:
+    """Return the words of the recurring option called ``name``, such as -v and --verbose."""
+    return frozenset(next(option.words for option in shared_options() if option.name == name))
+
+
 def flag_settings(flags: Flags) -> dict[str, tuple[str, Any]]:
     """Return the flags that give settings: by the setting's name the option's longest word and its value."""
     given = {}

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
+from llmcli.cli.command_registry import SHORTEN_ADVICE, find_command
 from llmcli.errors import ContextOverflow
 from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer
 from llmcli.runtime.runtime import Runtime
-
-_SHORTEN_ADVICE = {
-    "ask": "shorten the input, summarize it first (llm summarize FILE)",
-    "summarize": "",  # its parts fit; it is the instructions, or the summaries, that do not
-    "translate": "shorten --context or the glossary",
-}
 
 
 def advise_on_context(runtime: Runtime, error: Exception) -> str:
@@ -30,6 +25,7 @@ def advise_on_context(runtime: Runtime, error: Exception) -> str:
         larger = f"raise --ctx (this model takes up to {largest})"
     else:
         larger = "take a model with a larger context: llm models list"
-    shorter = _SHORTEN_ADVICE.get(runtime.verb, "shorten the input")
+    command = find_command(runtime.verb)
+    shorter = SHORTEN_ADVICE if command is None else command.overflow_advice
     advice = f"{shorter}, or {larger}" if shorter else larger
     return advice[0].upper() + advice[1:]

@@ -98,14 +98,12 @@ def default(
 
     In a pipe, --list is tab-separated: command, model, where it was decided.
     """
-    from llmcli.cli.command_registry import MODEL_COMMANDS
+    from llmcli.cli import command_registry
     from llmcli.runtime import hardware_fit
 
-    verb = verb or ""
-    if verb and verb not in MODEL_COMMANDS:
-        raise UsageError(
-            f"--for {verb}: no command that runs a model", detail=f"Choose from: {', '.join(MODEL_COMMANDS)}"
-        )
+    verb, verbs = verb or "", [each.name for each in command_registry.model_commands()]
+    if verb and verb not in verbs:
+        raise UsageError(f"--for {verb}: no command that runs a model", detail=f"Choose from: {', '.join(verbs)}")
     if (name is not None) + unset + every > 1 or (every and verb):
         raise UsageError("NAME, --unset and --list exclude each other")
     if unset:
@@ -113,7 +111,7 @@ def default(
     elif name is not None:
         ctx.runtime.models.set_default(name, verb, obstacle=hardware_fit.unsupported_reason)
     if every:
-        ctx.console.write_table([_default_row(ctx, each) for each in ("", *MODEL_COMMANDS)])
+        ctx.console.write_table([_default_row(ctx, each) for each in ("", *verbs)])
         return 0
     decided = _default_row(ctx, verb)
     if ctx.console.as_json:
