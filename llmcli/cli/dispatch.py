@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from llmcli.cli.console.environment import DescriptorWriter, Environment, TextStream
+from llmcli.cli.console.descriptor_writer import DescriptorWriter, TextStream
+from llmcli.cli.console.environment import Environment
 from llmcli.cli.console.signals import forward_signals
 from llmcli.errors import InternalError, LlmError, OutOfMemory, UsageError
 from llmcli.interrupt import Interrupt

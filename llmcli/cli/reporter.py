@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from llmcli.cli.console import error_messages, sanitize
 from llmcli.cli.console.console import Console
-from llmcli.cli.console.environment import DescriptorWriter
+from llmcli.cli.console.descriptor_writer import DescriptorWriter
 from llmcli.types import Phase, Progress
 
 _MAX_NAMED_ITEMS = 5

@@ -11,7 +11,7 @@ from llmcli.cli.console.environment import Environment
 from llmcli.interrupt import Interrupt
 
 if TYPE_CHECKING:
-    from llmcli.cli.console.environment import DescriptorWriter
+    from llmcli.cli.console.descriptor_writer import DescriptorWriter
     from llmcli.cli.console.status_line import StatusLine
 
 
@@ -133,7 +133,7 @@ class Console:
     @contextmanager
     def open_writer(self, fd: int, name: str = "standard output") -> Iterator[DescriptorWriter]:
         """Give the writer of ``fd``; off a terminal no line of it is mixed with one of another llm process."""
-        from llmcli.cli.console.environment import DescriptorWriter
+        from llmcli.cli.console.descriptor_writer import DescriptorWriter
         from llmcli.cli.console.output_lock import OutputLock
 
         closed = fd == self.environment.stdout and 1 in self.environment.closed_fds

@@ -12,7 +12,8 @@ from typing import Any
 
 from llmcli import errors as e
 from llmcli.cli.console import incomplete_messages, json_text, sanitize, suggestion
-from llmcli.cli.console.environment import CLOSED_DETAIL, Environment
+from llmcli.cli.console.descriptor_writer import CLOSED_DETAIL
+from llmcli.cli.console.environment import Environment
 
 ErrorText = tuple[str, str]
 """What happened (without a full stop), and what to do next ("" where there is nothing to say)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Protocol
 
-from llmcli.cli.console.environment import DescriptorWriter
+from llmcli.cli.console.descriptor_writer import DescriptorWriter
 from llmcli.cli.console.sanitize import Sanitizer
 
 

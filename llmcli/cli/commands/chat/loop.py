@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.chat import chat_commands
-from llmcli.cli.commands.chat.recorder import ChatRecorder, format_local_time
+from llmcli.cli.commands.chat.recorder import ChatRecorder
+from llmcli.cli.commands.chat.session_files import format_local_time
 from llmcli.cli.console import suggestion
 from llmcli.cli.flags import model_options
 from llmcli.cli.input.stdin_lines import stdin_lines
