@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from llmcli.cli.console import error_messages, sanitize
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.descriptor_writer import DescriptorWriter
+from llmcli.cli.console.messages import message_text
 from llmcli.types import Phase, Progress
 
 _MAX_NAMED_ITEMS = 5
@@ -38,7 +39,7 @@ class Reporter:
         self._sanitizer = sanitize.Sanitizer()
         self._showing_reasoning = False
         self._showing_result = False  # a result, in the middle of a line perhaps
-        self._last_error_text: error_messages.ErrorText | None = None
+        self._last_error_text: message_text.ErrorText | None = None
         self._same_error_names: list[str] = []
         self._same_error_count = 0
 

@@ -35,11 +35,11 @@ def show_list(ctx: CommandContext) -> int:
     In a pipe, tab-separated: pid, model, memory, uptime, requests, active, tokens a second, idle seconds, path, socket.
     One that does not answer has a pid and a socket only; stop ends it all the same.
     """
-    from llmcli.cli.console import error_messages
+    from llmcli.cli.console.messages import message_text
 
     rows = [_worker_row(status) for status in _list_statuses(ctx)]
     if ctx.console.writes_for_people:
-        rows = [_worker_row_for_terminal(row, error_messages.format_bytes) for row in rows]
+        rows = [_worker_row_for_terminal(row, message_text.format_bytes) for row in rows]
         if not rows:
             ctx.console.write_stdout("No workers.\n")
     ctx.console.write_table(rows)

@@ -6,8 +6,9 @@ import os
 import select
 from collections.abc import Sequence
 
-from llmcli.cli.console import error_messages, sanitize, suggestion
+from llmcli.cli.console import sanitize, suggestion
 from llmcli.cli.console.console import Console
+from llmcli.cli.console.messages import message_text
 from llmcli.errors import ModelNotDownloaded, UsageError
 from llmcli.server_config import ServerConfig
 
@@ -52,8 +53,8 @@ def confirm_download(console: Console, missing: ModelNotDownloaded) -> bool:
     from llmcli.models.catalogue import load_catalogue
 
     entry = load_catalogue().get(missing.subject)
-    about = f" (about {error_messages.format_bytes(entry.size)})" if entry and entry.size else ""
-    known = f" ({error_messages.format_bytes(missing.size)})" if missing.size else about
+    about = f" (about {message_text.format_bytes(entry.size)})" if entry and entry.size else ""
+    known = f" ({message_text.format_bytes(missing.size)})" if missing.size else about
     return ask_yes_no(console, f"llm: the model {missing.subject}{known} is not on this machine. Fetch it?")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmcli.cli.console import error_messages, sanitize, table
+from llmcli.cli.console import sanitize, table
+from llmcli.cli.console.messages import message_text
 
 if TYPE_CHECKING:
     from llmcli.cli.console.console import Console
@@ -48,7 +49,7 @@ def variant_row(offer: Variant) -> dict[str, Any]:
     """Return the columns of an offer for people."""
     return {
         "quant": offer.quantization or offer.file,
-        "size": error_messages.format_bytes(offer.size),
+        "size": message_text.format_bytes(offer.size),
         "needs": format_needed(offer.estimate),
         "peak": format_peak(offer.estimate),
         "fits": format_fit(offer.estimate),
@@ -60,19 +61,19 @@ def variant_summary(offer: Variant) -> str:
     """Return the columns of an offer as a sentence."""
     speed = format_rate(offer.estimate.tokens_per_second)
     return (
-        f"{error_messages.format_bytes(offer.size)}, fits: {format_fit(offer.estimate)}, "
+        f"{message_text.format_bytes(offer.size)}, fits: {format_fit(offer.estimate)}, "
         f"{f'about {speed} tokens/s, ' if speed else ''}{memory_clause(offer.estimate)}"
     )
 
 
 def format_needed(fit: MemoryEstimate, task: str = "chat") -> str:
     """Return what a model takes that does a task, as people read it; without its header the weights are the least."""
-    return f"{'' if fit.header_known else 'at least '}{error_messages.format_bytes(fit.peak_bytes(task))}"
+    return f"{'' if fit.header_known else 'at least '}{message_text.format_bytes(fit.peak_bytes(task))}"
 
 
 def format_peak(fit: MemoryEstimate) -> str:
     """Return what a model takes at most, whatever it does; "" where that is not known."""
-    return error_messages.format_bytes(fit.max_peak_bytes) if fit.header_known else ""
+    return message_text.format_bytes(fit.max_peak_bytes) if fit.header_known else ""
 
 
 def memory_clause(fit: MemoryEstimate) -> str:

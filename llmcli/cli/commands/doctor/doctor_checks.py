@@ -16,6 +16,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.doctor import path_lookup, reachability
 from llmcli.cli.commands.doctor.findings import Finding, FindingState
 from llmcli.cli.console import error_messages, suggestion
+from llmcli.cli.console.messages import message_text
 from llmcli.errors import LlmError, ModelNotDownloaded, Unsupported
 
 
@@ -97,7 +98,7 @@ def _check_memory(_cli: CommandContext) -> Finding:
     free = hardware.available_memory()
     if free is None:
         return Finding(FindingState.UNTESTED, "this system does not say how much is free", data={"available": None})
-    return Finding(FindingState.OK, f"{error_messages.format_bytes(free)} can be allocated", data={"available": free})
+    return Finding(FindingState.OK, f"{message_text.format_bytes(free)} can be allocated", data={"available": free})
 
 
 def _check_gpu(ctx: CommandContext) -> Finding:
@@ -110,7 +111,7 @@ def _check_gpu(ctx: CommandContext) -> Finding:
     data = {"devices": [{"name": gpu.name, "free": gpu.free, "total": gpu.total} for gpu in gpus]}
     if gpus:
         named = (
-            f"{gpu.name} ({error_messages.format_bytes(gpu.free)} of {error_messages.format_bytes(gpu.total)} free)"
+            f"{gpu.name} ({message_text.format_bytes(gpu.free)} of {message_text.format_bytes(gpu.total)} free)"
             for gpu in gpus
         )
         return Finding(FindingState.OK, ", ".join(named), data=data)
@@ -183,7 +184,7 @@ def _check_models(ctx: CommandContext) -> Finding:
     free = shutil.disk_usage(existing).free
     data = {"directory": str(directory), "models": [model.name for model in here], "disk_free": free}
     count = "1 model" if len(here) == 1 else f"{len(here)} models"
-    text = f"{count}, {error_messages.format_bytes(sizes)}, in {directory} ({error_messages.format_bytes(free)} free)"
+    text = f"{count}, {message_text.format_bytes(sizes)}, in {directory} ({message_text.format_bytes(free)} free)"
     damaged = ctx.runtime.models.damaged_registry()
     if damaged is not None:
         advice = "Pull imported files and set the default again, then delete that file."

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.doctor.findings import Finding, FindingState
 from llmcli.cli.console import error_messages
+from llmcli.cli.console.messages import message_text
 from llmcli.errors import LlmError, UsageError
 from llmcli.server_config import ServerConfig
 
@@ -21,13 +22,13 @@ def check_network(ctx: CommandContext) -> Finding:
     offline = ctx.runtime.models.offline
     proxies = [name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if environ.get(name)]
     parts = [
-        "offline: nothing is fetched" if offline else f"models come from {error_messages.redact_address(endpoint)}",
+        "offline: nothing is fetched" if offline else f"models come from {message_text.redact_address(endpoint)}",
         "HF_TOKEN is set" if environ.get("HF_TOKEN") else "",
         f"through {', '.join(proxies)}" if proxies else "",
     ]
     data = {
         "offline": offline,
-        "endpoint": error_messages.redact_address(endpoint),
+        "endpoint": message_text.redact_address(endpoint),
         "token": bool(environ.get("HF_TOKEN")),
     }
     data |= {"proxies": proxies}
@@ -110,7 +111,7 @@ def probe_network(ctx: CommandContext, found: Finding) -> Finding:
     except LlmError as error:
         error.subject = error.subject or "the Hub"
         raise
-    return replace(found, state=FindingState.OK, text=f"{error_messages.redact_address(hub.endpoint)} answers", next="")
+    return replace(found, state=FindingState.OK, text=f"{message_text.redact_address(hub.endpoint)} answers", next="")
 
 
 def probe_backends(ctx: CommandContext, found: Finding) -> Finding:

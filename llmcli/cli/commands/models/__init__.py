@@ -118,7 +118,8 @@ def rm(
     Files that another name needs stay. Aliases and defaults that mean the model are forgotten.
     """
     from llmcli.cli.commands.models import maintenance, model_rows
-    from llmcli.cli.console import confirm, error_messages, sanitize
+    from llmcli.cli.console import confirm
+    from llmcli.cli.console.messages.message_text import format_bytes
 
     try:
         model = ctx.runtime.models.find_removable(name)
@@ -130,8 +131,7 @@ def rm(
         model_rows.require_unambiguous(ctx.runtime.models.list(), name, model)
         removable = model.name
         forgotten = model.repo is None and not ctx.runtime.models.is_imported_copy(model)
-        size = error_messages.format_bytes(model.size)
-        what = f"Forget {model.name}" if forgotten else f"Remove {model.name} ({size})"
+        what = f"Forget {model.name}" if forgotten else f"Remove {model.name} ({format_bytes(model.size)})"
     again = ("models", "rm", "--yes", name)
     if not yes and not confirm.require_confirmation(ctx.console, what, again, maintenance.LOCATION_VARIABLES):
         return 1
@@ -140,7 +140,7 @@ def rm(
         ctx.console.write_record({"name": removable, "removed": removed})
     elif ctx.console.verbose:
         for path in removed:
-            ctx.console.write_stderr(f"llm: removed {sanitize.single_line(path)}")
+            ctx.console.write_note(f"removed {path}")
     return 0
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.models import model_rows
-from llmcli.cli.console import confirm, error_messages, sanitize, suggestion
+from llmcli.cli.console import confirm, sanitize, suggestion
+from llmcli.cli.console.messages import message_text
 from llmcli.cli.render import base_model_notice
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import BadModelFile, DamagedModel, LlmError, MissingError
@@ -79,14 +80,12 @@ def prune_files(ctx: CommandContext, *, yes: bool, dry_run: bool) -> int:
     people = ctx.console.writes_for_people
     for waste in found if people else ():  # in full, since the end of a path says most
         ctx.console.write_stdout(
-            sanitize.single_line(f"{error_messages.format_bytes(waste.size):>10}  {waste.description}  {waste.path}")
+            sanitize.single_line(f"{message_text.format_bytes(waste.size):>10}  {waste.description}  {waste.path}")
             + "\n"
         )
     if not dry_run:
         if found and not yes:
-            question = (
-                f"Remove {_count_files(found)} ({error_messages.format_bytes(sum(waste.size for waste in found))})"
-            )
+            question = f"Remove {_count_files(found)} ({message_text.format_bytes(sum(waste.size for waste in found))})"
             if not confirm.require_confirmation(
                 ctx.console, question, ("models", "prune", "--yes"), LOCATION_VARIABLES
             ):
@@ -94,7 +93,7 @@ def prune_files(ctx: CommandContext, *, yes: bool, dry_run: bool) -> int:
         found = ctx.runtime.models.prune(found)
     if not people:
         ctx.console.write_table([_candidate_row(waste) for waste in found])
-    freed = f"{error_messages.format_bytes(sum(waste.size for waste in found))} in {_count_files(found)}"
+    freed = f"{message_text.format_bytes(sum(waste.size for waste in found))} in {_count_files(found)}"
     told = f"{'Would free' if dry_run else 'Freed'} {freed}." if found else "There is nothing to remove."
     if people:
         ctx.console.write_stdout(f"{told}\n")
@@ -154,10 +153,7 @@ def list_foreign_models(ctx: CommandContext, program: str) -> int:
     found = [model for model in all_of_them if model.missing_file is None]
     if ctx.console.writes_for_people:
         ctx.console.write_table(
-            [
-                {"name": model.name, "size": error_messages.format_bytes(model.size), "path": model.path}
-                for model in found
-            ]
+            [{"name": model.name, "size": message_text.format_bytes(model.size), "path": model.path} for model in found]
         )
     else:
         ctx.console.write_table([{"name": model.name, "size": model.size, "path": str(model.path)} for model in found])

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.console import error_messages, sanitize, suggestion, table
+from llmcli.cli.console import sanitize, suggestion, table
+from llmcli.cli.console.messages import message_text
 from llmcli.cli.render import variant_table
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import LlmError, PartialError
@@ -139,8 +140,8 @@ def _recommendation_for_terminal(pick: Recommendation, row: dict[str, Any]) -> d
     """Return the columns of a recommendation for a terminal."""
     return {
         "name": row["name"],
-        "size": error_messages.format_bytes(row["size"]),
-        "needs": error_messages.format_bytes(row["needs"]),
+        "size": message_text.format_bytes(row["size"]),
+        "needs": message_text.format_bytes(row["needs"]),
         "fits": variant_table.format_fit(pick.estimate),
         "tokens/s": variant_table.format_rate(row["tokens_per_second"]),
         "why": row["why"],
