@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import json_text, sanitize
 from llmcli.cli.render.context_advice import advise_on_context
+from llmcli.cli.render.item_order import ItemOrder
 from llmcli.cli.render.stats import JobTotals, collect_stats
 from llmcli.cli.render.text_writer import ByteSink, TextEnding, TextWriter, writes_to_terminal
 from llmcli.cli.render.writer_factory import open_text_writer
@@ -69,15 +70,6 @@ def result_as_object(result: Result, *, named: bool) -> dict[str, Any]:
     }
 
 
-class _PendingItem:
-    """The state of one item: text received before it can be shown, and its outcome."""
-
-    def __init__(self) -> None:
-        self.pieces: list[str] = []
-        self.streamed = False
-        self.outcome: Result | ItemFailed | None = None
-
-
 class ResultRenderer:
     """Shows the events of one task: items in their order, each as soon as those before it have ended."""
 
@@ -86,8 +78,8 @@ class ResultRenderer:
         self._sink = sink
         self._reporter = reporter
         self._options = options
-        self._pending: dict[int, _PendingItem] = {}
-        self._current = 0
+        self._order = ItemOrder()
+        self._streamed = False  # text of the current item was written before its result came
         self._on_terminal = writes_to_terminal(sink)
         self._text_writer: TextWriter | None = None
         self._headers_written = 0
@@ -117,35 +109,29 @@ class ResultRenderer:
             case Notice():
                 self._reporter.warn(event.text)
             case Delta(reasoning=True):
-                if event.item == self._current:
+                if event.item == self._order.current:
                     self._reporter.show_reasoning(event.text)
-            case Delta():
-                self._pending.setdefault(event.item, _PendingItem()).pieces.append(event.text)
-                if event.item == self._current:
-                    self._render_ready_items()
-            case Result() | ItemFailed():
-                self._pending.setdefault(event.item, _PendingItem()).outcome = event
-                self._render_ready_items()
+            case Delta() | Result() | ItemFailed():
+                for ready in self._order.add(event):
+                    self._render_ready(ready)
 
-    def _render_ready_items(self) -> None:
-        while (item := self._pending.get(self._current)) is not None:
-            pieces, item.pieces = "".join(item.pieces), []
-            if (
-                pieces
-                and not self._ctx.console.as_json
-                and not self._options.silent
-                and self._options.format_row is None
-            ):
-                item.streamed = True
-                self._open_text().feed(pieces)
-            if item.outcome is None:
-                return
-            if isinstance(item.outcome, ItemFailed):
-                self._render_failure(item.outcome)
-            else:
-                self._render_result(item.outcome, streamed=item.streamed)
-            del self._pending[self._current]
-            self._current += 1
+    def _render_ready(self, ready: str | Result | ItemFailed) -> None:
+        """Show text of the current item, or how the item ended."""
+        if isinstance(ready, str):
+            if self._streams_text:
+                self._streamed = True
+                self._open_text().feed(ready)
+            return
+        streamed, self._streamed = self._streamed, False
+        if isinstance(ready, ItemFailed):
+            self._render_failure(ready)
+        else:
+            self._render_result(ready, streamed=streamed)
+
+    @property
+    def _streams_text(self) -> bool:
+        """Whether text is shown as it comes."""
+        return not (self._ctx.console.as_json or self._options.silent or self._options.format_row is not None)
 
     def _open_text(self) -> TextWriter:
         """Return the text of the current item, begun with its header where there are several."""
@@ -161,7 +147,7 @@ class ResultRenderer:
         """Write ``==> NAME <==`` as head(1) does."""
         if not self._options.has_several_inputs:
             return
-        name = self._options.input_names[self._current]
+        name = self._options.input_names[self._order.current]
         if self._on_terminal:
             name = sanitize.single_line(name)
         before = "\n" if self._headers_written else ""
