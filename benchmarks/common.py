@@ -1,6 +1,6 @@
-"""What the benchmarks share: commands and jobs timed in turn, the peer's server and its clients, medians, ratios, tables.
+"""What the benchmarks share: commands and jobs timed alternately, the peer's server and its clients, medians, ratios, tables.
 
-Every figure is a ratio against a peer measured in the same run, the two taken in turn, so that a machine whose speed
+Every figure is a ratio against a peer measured in the same run, the two measured alternately, so that a machine whose speed
 drifts drifts for both. Run them on an idle machine.
 """
 
@@ -105,7 +105,7 @@ def _mebibytes(usage: resource.struct_rusage) -> float:
 
 
 def interleave(runs: int, *measure: Callable[[], _T], warm: bool = True) -> list[list[_T]]:
-    """Call each of ``measure`` once to warm up if ``warm``, then ``runs`` times in turn; returns their figures."""
+    """Call each of ``measure`` once to warm up if ``warm``, then ``runs`` times alternately; returns their figures."""
     for function in measure if warm else ():
         function()
     figures: list[list[_T]] = [[] for _ in measure]

@@ -26,8 +26,8 @@ import common
 from llmcli.backends.worker_backend import WorkerBackend
 from llmcli.interrupt import Interrupt
 from llmcli.types import EngineOptions
-from llmcli.worker import runtime_dir
-from llmcli.worker.client import channel, launcher
+from llmcli.worker import runtime_dir, worker_config
+from llmcli.worker.client import launcher, worker_socket, worker_stop
 
 ANSWER_TOKENS = 32
 REQUESTS_PER_CLIENT = 2
@@ -49,7 +49,7 @@ class Worker:
         body = {"messages": [{"role": "user", "content": text}], "max_tokens": tokens, "temperature": 0,
                 "ignore_eos": True, "stream": True}  # fmt: skip
         connection = http.client.HTTPConnection("localhost")
-        connection.sock = channel.connect_socket(self.socket)
+        connection.sock = worker_socket.connect_socket(self.socket)
         started = time.perf_counter()
         connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
         first = None
@@ -76,7 +76,7 @@ class Worker:
     def embed(self, number: int) -> None:
         """Embed some texts."""
         texts = [" ".join(common.words(300, number, each)) for each in range(8)]
-        channel.request_json(self.socket, "POST", "/v1/embeddings", {"input": texts}, timeout=NO_LIMIT_S)
+        worker_socket.request_json(self.socket, "POST", "/v1/embeddings", {"input": texts}, timeout=NO_LIMIT_S)
 
     def bulk(self, count: int, words: int, tokens: int, *seed: int) -> float:
         """Run a bulk job and return its seconds: ``count`` texts, each answered with so many tokens."""
@@ -84,7 +84,9 @@ class Worker:
             common.greedy_request(str(n), " ".join(common.words(words, n, *seed)), tokens) for n in range(count)
         ]
         found = runtime_dir.WorkerPaths(self.socket.parent, self.socket.stem)
-        starter = launcher.WorkerLauncher(found, launcher.WorkerConfig("", "", "", None, 1.0, ""), dict(os.environ))
+        starter = launcher.WorkerLauncher(
+            found, worker_config.WorkerConfig("", "", "", None, 1.0, ""), dict(os.environ)
+        )
         backend = WorkerBackend(starter, EngineOptions(), Interrupt())
         try:
             return common.engine_seconds(backend, requests)
@@ -159,7 +161,7 @@ def main() -> None:
         try:
             rows = measure(Worker(found.socket), options.runs)
         finally:
-            launcher.stop_worker(found)
+            worker_stop.stop_worker(found)
     common.print_table(rows, ["", "alone", "beside bulk work", "ratio", "aim"])
 
 

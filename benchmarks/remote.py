@@ -57,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
                 b"data: %b\n\n" % json.dumps({"choices": [{"index": 0, **each}]}).encode() for each in chunks
             )
         finally:
-            with self.lock:  # before the answer: whoever has it may ask again
+            with self.lock:  # before the response, after which the client may ask again
                 Handler.running -= 1
         self._give(200, "text/event-stream", data + b"data: [DONE]\n\n")
 

@@ -46,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as kept:
         common.tune(model, Path(kept))
         engine = EngineOptions(cache=Path(kept))
-        prompts = PromptLibrary(Path(kept))  # the built-in files: nobody's own ones are there
+        prompts = PromptLibrary(Path(kept))  # the built-in files: there are no user's own ones
         prompt = prompts.get(PROMPT)
         requests = [Request(r.text, prompt.render({"text": r.text}), max_tokens=ANSWER) for r in records]
         bodies = [common.chat_body(request) for request in requests]

@@ -1,10 +1,10 @@
-"""What ``llm serve`` is worth against llama-server, on the same model, each warm, in one run and in turn.
+"""``llm serve`` compared to llama-server, on the same model, each warm, alternately in one run.
 
-Figures: generated tokens a second of 16 clients at once; seconds to the first token of one client, whose prompt nobody
+Figures: generated tokens a second of 16 clients at once; seconds to the first token of one client, whose prompt was not
 evaluated before; and the memory of the server after 100 and after 2,000 requests. Needs ``--llama-cpp``.
 
-Taken in turn, each server has just seen the other at work: our engine then begins with fewer threads, since the load that
-it measures is that since its last step. ``LLMCLI_THREADS`` set to the number of cores shows the figures without that.
+Since they alternate, each server has just seen the other's load: our engine then starts with fewer threads, since the
+load that it measures is that since its last step. ``LLMCLI_THREADS`` set to the number of cores shows the figures without that.
 """
 
 from __future__ import annotations

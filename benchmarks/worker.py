@@ -23,7 +23,7 @@ import common
 
 from llmcli.types import EngineOptions
 from llmcli.worker import runtime_dir
-from llmcli.worker.client import channel, launcher
+from llmcli.worker.client import worker_socket, worker_stop
 
 PROCESSES = 16
 ANSWER_TOKENS = 256
@@ -37,7 +37,7 @@ PARTS = ("warm", "cold", "loop", "rate", "memory")
 def stop(directory: Path) -> None:
     """End all workers."""
     for found in runtime_dir.list_worker_paths(directory):
-        launcher.stop_worker(found)
+        worker_stop.stop_worker(found)
 
 
 def only(directory: Path) -> runtime_dir.WorkerPaths:
@@ -96,9 +96,9 @@ def growth(llm: str, model: str, directory: Path) -> tuple[int, int]:
     sizes = []
     for number in range(REQUESTS):
         body = {"messages": [{"role": "user", "content": f"What is {number} plus {number}?"}], "max_tokens": 8}
-        channel.request_json(found.socket, "POST", "/v1/chat/completions", body, timeout=60.0)
+        worker_socket.request_json(found.socket, "POST", "/v1/chat/completions", body, timeout=60.0)
         if number in {99, REQUESTS - 1}:
-            sizes.append(channel.request_json(found.socket, "GET", "/llm/status")["memory"])
+            sizes.append(worker_socket.request_json(found.socket, "GET", "/llm/status")["memory"])
     return sizes[0], sizes[1]
 
 

@@ -1,7 +1,7 @@
 """Writing ``-o FILE``: a regular file is complete or untouched; a device or a pipe is written directly.
 
-A process that is killed leaves its temporary file beside the target. Its name says for which target it was, and a lock
-(flock(2)) on it says that its process lives: the next to write the same target removes those that nobody has locked.
+A process that is killed leaves its temporary file beside the target. Its name shows its target, and a lock (flock(2))
+on it shows that its process runs: the next process that writes the same target removes unlocked ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MAX_TEMPORARY_NAMES = 16  # temporary files that one target may have at a time,
 class OutputFile:
     """A descriptor that is written to; errors carry the name that the user typed.
 
-    ``direct``: what is written arrives at once, in a device, a pipe or a descriptor that others may share.
+    ``direct``: written data arrives at once, in a device, a pipe or a shared descriptor.
     """
 
     def __init__(self, fd: int, name: str, interrupt: Interrupt, *, direct: bool = False) -> None:
@@ -76,8 +76,9 @@ def atomic_write(
 
     Regular files, existing or not, are written beside and renamed: symbolic links are followed, mode and (where
     permitted) owner are kept. Devices, named pipes and the process's own descriptors (/dev/stdout, /dev/fd/N, links to
-    them) are written directly. ``force`` False (for names that the user did not type) refuses to touch what exists. The rename is done in the
-    block of ``placing()``, which is entered when all is on the disk. ``mode``: that of a file that is not there yet, less the umask.
+    them) are written directly. ``force`` False (for names that the user did not type) refuses to replace an existing file. The
+    rename happens in the block of ``placing()``, which is entered when all data is on the disk. ``mode``: of a new file,
+    less the umask.
 
     Raises ``CannotCreate`` (no such directory, no permission, a directory, or there already), ``OutputError`` (disk
     full, I/O error), ``OutputPipeClosed``, and what ``interrupt.check()`` raises.
@@ -100,7 +101,7 @@ def atomic_write(
 
 
 def _open_special(path: str, interrupt: Interrupt) -> int | None:
-    """Open what cannot be replaced by a file; None when ``path`` is a regular file or nothing yet."""
+    """Open a path that a file cannot replace; None if ``path`` is a regular file or does not exist."""
     try:
         number = _own_descriptor(path)
         if number is not None:
@@ -136,7 +137,7 @@ def _own_descriptor(path: str) -> int | None:
 
 
 def _open_fifo(path: str, interrupt: Interrupt) -> int:
-    """Open a named pipe once it has a reader; a plain open would wait for one deaf to signals."""
+    """Open a named pipe once it has a reader; a plain open would wait without reacting to signals."""
     while True:
         interrupt.check()
         try:
@@ -192,7 +193,9 @@ def _hold_lock(fd: int) -> Iterator[None]:
 def _open_temporary(target: Path, mode: int) -> tuple[int, Path]:
     """Create an empty file in the directory of ``target`` with the mode and owner that the result is to have."""
     there = target.stat() if target.exists() else None
-    if there is not None and not os.access(target, os.W_OK):  # the directory would allow the rename, the file says no
+    if there is not None and not os.access(
+        target, os.W_OK
+    ):  # the directory allows the rename, but the file is read-only
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
     fd, beside = _create_locked(_temporary_names(target), mode if there is None else 0o600)
     if there is not None:
@@ -203,9 +206,9 @@ def _open_temporary(target: Path, mode: int) -> tuple[int, Path]:
 
 
 def _temporary_names(target: Path) -> Iterator[Path]:
-    """Yield names for temporary files beside ``target``: a few that are its own, then some that nobody looks for.
+    """Yield names for temporary files beside ``target``: a few fixed ones, then random ones.
 
-    A few fixed names are found again without reading a directory, which may be large.
+    Fixed names are found again without reading a directory, which may be large.
     """
     digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
     own = [target.with_name(f".llm-{digest}-{number}.tmp") for number in range(_MAX_TEMPORARY_NAMES)]
@@ -217,7 +220,7 @@ def _temporary_names(target: Path) -> Iterator[Path]:
 
 
 def _create_locked(names: Iterator[Path], mode: int) -> tuple[int, Path]:
-    """Create a file under the first of ``names`` that is free, and lock it; where locks do not work it has none."""
+    """Create a file with the first free one of ``names`` and lock it, where locks work."""
     for name in names:
         try:
             fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -225,7 +228,7 @@ def _create_locked(names: Iterator[Path], mode: int) -> tuple[int, Path]:
             continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # between the two calls another process took it for abandoned
+        except BlockingIOError:  # between the two calls another process considered it abandoned
             os.close(fd)
             continue
         except OSError:
@@ -237,7 +240,7 @@ def _create_locked(names: Iterator[Path], mode: int) -> tuple[int, Path]:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove the temporary file of a process that was killed; whatever is no file, or locked, stays."""
+    """Remove the temporary file of a killed process; a locked one, or one that is no regular file, stays."""
     with suppress(OSError):
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
@@ -254,7 +257,7 @@ def _rename_into_place(beside: Path, target: Path, *, force: bool) -> None:
         beside.replace(target)
         return
     try:
-        os.link(beside, target)  # unlike a rename, this fails when somebody else was quicker
+        os.link(beside, target)  # unlike a rename, this fails when another process was faster
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
@@ -267,7 +270,7 @@ def _rename_into_place(beside: Path, target: Path, *, force: bool) -> None:
 
 def _sync(fd: int, path: str) -> None:
     try:
-        os.fsync(fd)  # a rename that outlives a power cut while the content does not would leave an empty file
+        os.fsync(fd)  # else a power cut may keep the rename and lose the content
     except OSError as error:
         raise OutputError(path, detail=error.strerror or "") from error
 

@@ -1,4 +1,4 @@
-"""Which characters act on what shows a text, instead of being shown."""
+"""Characters that change how a text is displayed instead of being displayed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from functools import cache
 def control_character_pattern() -> re.Pattern[str]:
     """Return the pattern of one such character: DEL, C1, line separators, controls of the reading order.
 
-    C0 controls are not among them, since formats have ways of their own for these. All are in the basic plane.
+    C0 controls are not among them, since formats handle these themselves. All are in the basic plane.
     """
     return re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")

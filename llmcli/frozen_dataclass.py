@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 def frozen(cls: type[_T]) -> type[_T]:
-    """Make a class a dataclass with slots, compared by value and never changed; ``__post_init__`` is called."""
+    """Make a class an immutable dataclass with slots, compared by value; ``__post_init__`` is called."""
     made: Any = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True)(cls)
     made.__own__ = dataclasses.fields(made)
     for method in (__init__, __repr__, __eq__, __hash__, __setattr__, __delattr__, __reduce__):

@@ -1,8 +1,8 @@
-"""Stopping: one object that signal handlers set and every long operation asks.
+"""Stopping: one object that signal handlers set and every long operation checks.
 
 A signal handler must not raise (an exception inside a native call is lost or comes seconds late), so it sets a flag
-here. Whatever may take long calls ``check()`` between its steps; the engine reads ``requested`` in its abort callback.
-What has no steps of its own (a parser of somebody else's, a native call) goes through ``run_interruptible``.
+here. Long operations call ``check()`` between their steps; the engine reads ``requested`` in its abort callback.
+Operations without steps (a library's parser, a native call) go through ``run_interruptible``.
 
 Signals belong to the process, so a command has one ``Interrupt``: the functions of this module, which know it, spare
 parsers and tasks a parameter. Where no command runs (the worker, a test) they do nothing.

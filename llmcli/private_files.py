@@ -1,72 +1,108 @@
-"""Files and directories that llm makes for itself: its user's alone, whatever the umask.
+"""Files and directories of llm itself: for its user only, whatever the umask.
 
-What stands in them is private (prompts, chats, names of documents), and what others could write there would decide what
-a model answers. The user's own outputs (``-o``) are no such files: they follow the umask.
+Their contents are private (prompts, chats, names of documents), and other users who could write them would control the
+answers of a model. The user's own outputs (``-o``) follow the umask instead.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from llmcli.errors import MissingError, UnsafeKey
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 
 
 def make_directory(path: Path, mode: int = DIRECTORY_MODE) -> None:
-    """Make a directory with ``mode``, and so those above it that are not there; one that is there stays as it is.
+    """Create a directory with ``mode``, and missing parents too; an existing one is not changed.
 
     Raises ``OSError``.
     """
     try:
         path.mkdir(mode)
     except FileNotFoundError:
-        if path.parent.is_dir():  # a directory in which nothing can be made, as in /proc
+        if path.parent.is_dir():  # a directory in which nothing can be created, as in /proc
             raise
         make_directory(path.parent, mode)
         path.mkdir(mode, exist_ok=True)
-    except OSError:  # of a directory that is there, some systems say that it cannot be written
+    except OSError:  # for an existing directory some systems report that it cannot be written
         if not path.is_dir():
             raise
 
 
 def open_file(path: Path, flags: int) -> int:
-    """Open a file by ``os.open`` and return its descriptor; where it is not there, it is made. Raises ``OSError``."""
+    """Open a file by ``os.open``, creating it if necessary, and return its descriptor. Raises ``OSError``."""
     return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file that nobody reads yet; what another process left there is overwritten. Raises ``OSError``."""
+    """Write a file that no process reads yet; an abandoned one is overwritten. Raises ``OSError``."""
     descriptor = open_file(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, FILE_MODE)
         file.write(content)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Put ``content`` at ``path``, whole or not at all, in a directory that is made where it is not there.
+@contextmanager
+def replacing(path: Path, temporary_name: str | None = None) -> Iterator[Path]:
+    """Yield where to write what takes the place of ``path`` when the block ends; where it raises nothing is left there.
 
-    Raises ``OSError``, and then nothing is left behind.
+    By default the name tells which process writes, so what is there was left by a killed one. Raises ``OSError``.
     """
-    make_directory(path.parent)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(temporary_name or f".{path.name}.{os.getpid()}")
     try:
-        write_file(beside, content)
-        beside.replace(path)
+        yield temporary
+        temporary.replace(path)
     except BaseException:
         with suppress(OSError):  # the first error is the one to report
-            beside.unlink()
+            temporary.unlink()
         raise
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` atomically, creating its directory if necessary.
+
+    Raises ``OSError``, and then leaves no file behind.
+    """
+    make_directory(path.parent)
+    with replacing(path) as temporary:
+        write_file(temporary, content)
+
+
+def read_secret(path: str | os.PathLike[str], *, kind: str, max_bytes: int) -> str:
+    """Return what stands in a file that only its owner may read, without white space around it.
+
+    Raises ``MissingError`` with ``kind`` for a file that cannot be read, and ``UnsafeKey`` for one that others may read
+    or write.
+    """
+    name = os.fspath(path)
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a FIFO would block for ever
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise MissingError(name, kind=kind, detail="not a regular file")
+            if status.st_mode & 0o077 or status.st_uid not in {os.getuid(), 0}:
+                raise UnsafeKey(name)
+            return os.read(descriptor, max_bytes).decode("utf-8", "replace").strip()
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise MissingError(name, kind=kind, detail=getattr(error, "strerror", None) or str(error)) from error
+
+
 def exists(path: Path) -> bool:
-    """Return whether something is there; what lies where nobody may look, or has no possible name, is not."""
+    """Return whether ``path`` exists; False without permission to check, and for an impossible name."""
     return os.path.exists(path)  # noqa: PTH110 (Path.exists raises for some of that)
 
 
 def file_mode_in(directory: Path) -> int:
-    """Return the mode for a file that whoever may read ``directory`` may read, and its user alone may write.
+    """Return the mode of a file that the readers of ``directory`` may read and only its user may write.
 
     Raises ``OSError``.
     """
@@ -74,7 +110,7 @@ def file_mode_in(directory: Path) -> int:
 
 
 def restrict_to_owner(descriptor: int) -> None:
-    """Take from all others what they may do with an open file, where it is this user's. Raises ``OSError``."""
+    """Remove the permissions of other users on an open file of this user. Raises ``OSError``."""
     status = os.fstat(descriptor)
     if status.st_mode & 0o077 and status.st_uid == os.geteuid():
         os.fchmod(descriptor, FILE_MODE)

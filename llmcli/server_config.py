@@ -1,6 +1,6 @@
-"""Servers elsewhere, as a configuration describes them: ``backends: {NAME: {type: openai, base_url: ..., ...}}``.
+"""Remote servers, as a configuration describes them: ``backends: {NAME: {type: openai, base_url: ..., ...}}``.
 
-A description holds no secret: of a key it says only where it lies. So it may be shown.
+A description contains no secret: it names only the place of a key. So it may be shown.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _MAX_PORT = 65535
 class ServerConfig:
     """A server that speaks OpenAI's protocol at ``base_url`` (which ends before ``/chat/completions``).
 
-    ``name`` is what the configuration calls it, "" of one that was named by its address. ``model`` None: the only one that
-    it has. The key lies in the environment variable ``key_env`` or in the file ``key_file``. ``concurrency``: most requests
-    at once; ``timeout``: seconds without a word after which an answer is given up; ``context``: tokens, None to ask the
-    server; ``consent``: the user agrees that it gets what is sent; ``plain_http``: a key may travel unencrypted.
+    ``name`` is its name in the configuration, "" for a server given by its address. ``model`` None: its only model. The
+    key is in the environment variable ``key_env`` or in the file ``key_file``. ``concurrency``: most requests
+    at once; ``timeout``: seconds without data after which an answer fails; ``context``: tokens, None to ask the
+    server; ``consent``: the user agrees to sending data to it; ``plain_http``: a key may travel unencrypted.
     """
 
     base_url: str
@@ -43,23 +43,23 @@ class ServerConfig:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port: what a key and a consent are for."""
+        """Scheme, host and port, to which a key and a consent belong."""
         parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc.lower()}"
 
     @property
     def label(self) -> str:
-        """What to call it in an error."""
+        """Its name in messages."""
         return f"{self.name} ({self.origin})" if self.name else self.origin
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether nobody on the way can read along."""
+        """Whether the connection is encrypted."""
         return urlsplit(self.base_url).scheme == "https"
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the server runs on this machine, so that nothing leaves it."""
+        """Whether the server runs on this machine, so that no data leaves it."""
         host = urlsplit(self.base_url).hostname or ""
         if host == "localhost" or host.endswith(".localhost"):
             return True
@@ -70,7 +70,7 @@ class ServerConfig:
 
 
 class ServerUnreachable(TemporaryFailure, type_name="Unreachable"):
-    """No connection to the server ``subject`` came about; ``address``: where it refused one, so that nobody listens."""
+    """No connection to the server ``subject``; ``address``: where it was refused, since no process listens there."""
 
     def __init__(self, subject: str, *, address: str = "", detail: str = "") -> None:
         super().__init__(subject, detail=detail)
@@ -178,5 +178,5 @@ def _parse_fields(name: str, fields: Any) -> dict[str, Any]:
 
 
 def make_server_config(name: str, described: Mapping[str, Any]) -> ServerConfig:
-    """Return the server that ``parse`` has a description of."""
+    """Return the server of a description from ``parse_backends``."""
     return ServerConfig(name=name, **{field: value for field, value in described.items() if field != "type"})

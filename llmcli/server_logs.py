@@ -1,4 +1,4 @@
-"""What the libraries of a server log, as lines without tracebacks."""
+"""The logs of a server's libraries, as lines without tracebacks."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ _MIN_INTERVAL_S = 1.0
 _MAX_LINE_CHARS = 200
 
 
-def redirect_library_logs(say: Callable[[str], None]) -> None:
-    """Have warnings and errors of asyncio and uvicorn told to ``say``, and to nobody else."""
+def redirect_library_logs(write_line: Callable[[str], None]) -> None:
+    """Send warnings and errors of asyncio and uvicorn to ``write_line`` only."""
     for name in ("asyncio", "uvicorn"):
         logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [_LineHandler(say)], False
+        logger.handlers, logger.propagate = [_LineHandler(write_line)], False
 
 
 class _LineHandler(logging.Handler):
-    """Errors of the libraries as lines of the log: what and where, without anybody's text, and not for ever the same."""
+    """Logs errors of the libraries as lines: what and where, without users' texts, at a limited rate."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, write_line: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
-        self._write_line = say
+        self._write_line = write_line
         self._quiet_until = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the line, if the last one is a while ago."""
+        """Write the line, unless the last one was too recent."""
         now = time.monotonic()
         if now < self._quiet_until:
             return
@@ -44,6 +44,6 @@ class _LineHandler(logging.Handler):
 
 
 def _redacted_message(record: logging.LogRecord) -> str:
-    """Return the message with its numbers in it: what else would be put into it may be somebody's text."""
+    """Return the message with its arguments if they are numbers: others may be a user's text."""
     numbers = isinstance(record.args, tuple) and all(isinstance(each, int) for each in record.args)
     return record.getMessage() if numbers else str(record.msg)

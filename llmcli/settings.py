@@ -111,7 +111,7 @@ def _parse_aliases(value: Any) -> dict[str, str]:
 
 
 def _parse_backends(value: Any) -> dict[str, dict[str, Any]]:
-    from llmcli import server_config  # who has none need not import it
+    from llmcli import server_config  # imported only where it is needed
 
     return server_config.parse_backends(value)
 
@@ -206,7 +206,7 @@ _OTHER_VARIABLES = frozenset(
 
 @frozen
 class AppPaths:
-    """Where llm keeps things: ``config`` (config.yaml, prompts/), ``data`` (registry), ``cache``, ``log``."""
+    """The directories of llm: ``config`` (config.yaml, prompts/), ``data`` (registry), ``cache``, ``log``."""
 
     config: Path
     data: Path
@@ -230,7 +230,7 @@ class AppPaths:
 
     @property
     def prefix_cache(self) -> Path:
-        """What the engine keeps of evaluated prompts (``engine.prefixes``)."""
+        """The engine's evaluated prompts (``engine.kv.prefix_store``)."""
         return self.cache / "prefixes"
 
     @property
@@ -273,7 +273,7 @@ def _close_matches(name: str, known: list[str]) -> list[str]:
 
 
 def suggest_settings(name: str) -> list[str]:
-    """Return names of settings that are like ``name``."""
+    """Return names of settings similar to ``name``."""
     return _close_matches(name, list(_SPECS_BY_NAME))
 
 
@@ -289,7 +289,7 @@ def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _duplicate_key_line(node: Any) -> int | None:
-    """Return the line, from 1, of the first key that stands twice in a YAML mapping or in one directly inside it."""
+    """Return the line, from 1, of the first duplicate key in a YAML mapping or in one directly inside it."""
     for mapping in (node, *(value for _, value in node.value)):
         if mapping.id != "mapping":
             continue
@@ -325,10 +325,13 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises ``ConfigError`` (not YAML, not a mapping, unknown or doubled keys) and ``MissingError`` (cannot be read).
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would be waited for, for ever
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would block
             raise ConfigError(str(path), origin=str(path), detail="not a regular file")
         text = path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError):  # the latter of a home that is none, as /dev/null of services
+    except (
+        FileNotFoundError,
+        NotADirectoryError,
+    ):  # the latter for a home that is no directory, as /dev/null of services
         return {}
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), origin=str(path), detail=f"not UTF-8 at byte {error.start}") from error
@@ -354,7 +357,7 @@ def _parse_setting(key: SettingSpec, value: Any, origin: str) -> Setting:
 
 
 def _describe_value(value: Any) -> str:
-    """Return a value in words that need no Python, without the name and password that an address may hold."""
+    """Return a value as text without Python's syntax, and without the name and password of an address."""
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
     if isinstance(value, Mapping | list):

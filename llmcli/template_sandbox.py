@@ -1,8 +1,7 @@
-"""Rendering templates that others wrote (chat templates, prompt files): no attributes, bounded time, bounded size.
+"""Rendering untrusted templates (chat templates, prompt files): no attributes, bounded time, bounded size.
 
-Jinja's immutable sandbox keeps a template from the attributes of Python objects. It does not keep one from running for
-ever or from filling the memory, so a budget is asked at every turn of a loop, at every call, and before every operation
-that makes a text or a number larger.
+Jinja's immutable sandbox protects the attributes of Python objects. It does not bound time or memory, so a budget is
+checked in every iteration of a loop, at every call, and before every operation that makes a text or a number larger.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class BudgetExceeded(Exception):
 
 
 def describe_failure(error: Exception) -> str:
-    """Return why rendering failed, in words for the author of the template."""
+    """Return why rendering failed, for the author of the template."""
     worded = isinstance(error, (BudgetExceeded, jinja2.TemplateError)) and str(error)
     return str(error) if worded else f"{type(error).__name__}: {error}"
 
@@ -51,7 +50,7 @@ _render_budget: contextvars.ContextVar[_RenderBudget] = contextvars.ContextVar("
 
 
 class TemplateSandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """An environment for one template: ``compile``, then ``render`` as often as wanted, from any thread."""
+    """An environment for one template: ``compile_untrusted`` once, then ``render_untrusted`` any number of times, from any thread."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
@@ -72,7 +71,7 @@ class TemplateSandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     @staticmethod
     def render_untrusted(template: jinja2.Template, variables: Mapping[str, Any], *, seconds: float, size: int) -> str:
-        """Render within ``seconds`` and ``size`` characters. Raises ``BudgetExceeded``, and whatever the template provokes."""
+        """Render within ``seconds`` and ``size`` characters. Raises ``BudgetExceeded``, and any error of the template."""
         _render_budget.set(_RenderBudget(time.monotonic() + seconds, size))
         try:
             return _join_checked(template.generate(variables))
@@ -98,7 +97,7 @@ class TemplateSandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
 
 class _BudgetGuards(jinja2.visitor.NodeTransformer):
-    """Sends loops through ``each``, ``~`` through ``joined``, and lists through ``built``, which ask the budget."""
+    """Passes loops through ``each``, ``~`` through ``joined``, and lists through ``built``, which check the budget."""
 
     def visit_For(self, node: jinja2.nodes.For) -> jinja2.nodes.Node:  # noqa: N802 (named after the node)
         self.generic_visit(node)
@@ -180,7 +179,7 @@ def _binop_size(operator: str, left: Any, right: Any) -> int:
 
 
 def _call_size(subject: Any, function: Callable[..., Any], args: tuple[Any, ...]) -> int:
-    """Return how long the result of a method or filter may be: widths and counts, and what it inserts how often."""
+    """Return how long the result of a method or filter may be: widths, counts, and repeated insertions."""
     name = getattr(function, "__name__", "")
     largest = max((arg for arg in args if isinstance(arg, int)), default=0)
     if not isinstance(subject, str):
@@ -214,7 +213,7 @@ def _bit_length(number: int) -> int:
 def _written_length(value: Any) -> int:
     """Return how many characters and values ``value`` shows when written out; stops counting above the budget.
 
-    A list that holds one list twice, and so on, is small in memory and endless on paper.
+    A list that contains another list twice, and so on, is small in memory but huge as text.
     """
     if isinstance(value, str):
         return len(value)

@@ -1,4 +1,4 @@
-"""The data that crosses rooms: frozen dataclasses, no behaviour beyond tiny conversions.
+"""The data that packages exchange: frozen dataclasses, no behaviour beyond tiny conversions.
 
 Two streams: a backend yields ``Event``s about ``Request``s; a task yields ``TaskEvent``s about documents.
 """
@@ -15,7 +15,7 @@ from llmcli.frozen_dataclass import frozen
 
 
 class Role(StrEnum):
-    """Who speaks. An enumeration, so that no input can invent a role in a chat template."""
+    """The author of a message. An enumeration, so that no input can invent a role in a chat template."""
 
     SYSTEM = "system"
     USER = "user"
@@ -25,7 +25,7 @@ class Role(StrEnum):
 
 @frozen
 class ToolCall:
-    """A model's wish that a tool be called with ``arguments``; ``id`` ties the result to it."""
+    """A model's request to call a tool with ``arguments``; ``id`` identifies it in the result."""
 
     id: str
     name: str
@@ -36,7 +36,7 @@ class ToolCall:
 class Message:
     """One turn of a conversation; ``content`` is untrusted plain text.
 
-    ``calls``: what the assistant wanted beside it. ``call_id``: the call whose result a tool's turn is.
+    ``tool_calls``: the assistant's calls beside the text. ``tool_call_id``: the call of which a tool's turn is the result.
     """
 
     role: Role
@@ -47,7 +47,7 @@ class Message:
 
 @frozen
 class Turn:
-    """One message of a conversation that was said at ``time`` (seconds of the epoch, 0: unknown).
+    """One message of a conversation at ``time`` (seconds of the epoch, 0: unknown).
 
     ``interrupted`` marks an answer that was stopped before its end.
     """
@@ -77,7 +77,7 @@ class FinishReason(StrEnum):
 
 @frozen
 class Sampling:
-    """How the next token is drawn. ``temperature`` 0 is greedy; None leaves a filter out.
+    """How the next token is sampled. ``temperature`` 0 is greedy; None disables a filter.
 
     Ranges: temperature >= 0; top_k >= 1; 0 < top_p <= 1; 0 <= min_p <= 1; repeat_penalty > 0 (1 is none);
     0 <= seed < 2**32 (None: a fresh one for each request).
@@ -97,17 +97,17 @@ class Sampling:
 class Request:
     """One call of a model. Exactly one kind of work: generating, or scoring when ``candidates`` are given.
 
-    ``messages`` go through the model's chat template. ``candidates`` are continuations of the assistant's turn whose
-    log-probabilities are wanted. At most one of ``schema``, ``grammar`` and ``labels`` binds an answer: to JSON of the
-    schema, to the language of a GBNF grammar, to one of these texts. ``max_tokens`` None means: until the context is full. ``deadline`` is a
-    ``time.monotonic()`` value. ``reasoning`` False asks the template to switch thinking off where it can. ``ignore_eos``
-    goes on to ``max_tokens`` whatever the model says (for measurements). ``public_prefix``: the messages before the last
-    are nobody's secret (a prompt file's), so that what a model made of them may be kept on disk for the next command.
+    ``messages`` go through the model's chat template. ``candidates`` are continuations of the assistant's turn to be
+    scored by their log-probabilities. At most one of ``schema``, ``grammar`` and ``labels`` constrains an answer: to JSON
+    of the schema, to the language of a GBNF grammar, to one of these texts. ``max_tokens`` None: until the context is
+    full. ``deadline`` is a ``time.monotonic()`` value. ``reasoning`` False asks the template to disable reasoning where it
+    can. ``ignore_eos`` continues to ``max_tokens`` after the end of the answer (for measurements). ``public_prefix``: the
+    messages before the last are not private (a prompt file's), so their evaluated state may be kept on disk.
     ``session``: 32 hexadecimal digits that name a saved conversation, whose evaluated state may be kept on disk too.
-    ``logprobs``: how many of the likeliest tokens are told with each token's own log-probability; None: nothing is.
-    ``prompt``: a text to be continued as it stands, without the template, instead of ``messages``. ``tools``: what the
-    model may call, each an object as OpenAI's protocol has them. ``gathered``: nobody reads the text before its end, so
-    that it may arrive in one piece. ``progress`` asks for ``RequestProgress`` events.
+    ``logprobs``: the number of likeliest tokens to report with each token's own log-probability; None: no report.
+    ``prompt``: a text to continue without the template, instead of ``messages``. ``tools``: the tools that the model may
+    call, each an object as in OpenAI's protocol. ``gathered``: the text is not read before its end, so it may arrive in
+    one piece. ``progress`` requests ``RequestProgress`` events.
     """
 
     id: str
@@ -176,7 +176,7 @@ class TextDelta:
 
 @frozen
 class ReasoningDelta:
-    """A piece of a thinking model's reasoning, never part of the answer."""
+    """A piece of a model's reasoning, never part of the answer."""
 
     id: str
     text: str
@@ -186,7 +186,7 @@ class ReasoningDelta:
 class CandidateScores:
     """The scores of a request's candidates, in their order.
 
-    ``way`` says how a server elsewhere came by them: "score" (all tokens of each, as here), "logprobs" (estimated from the
+    ``method`` says how a remote server computed them: "score" (all tokens of each, as here), "logprobs" (estimated from the
     likeliest first tokens of an answer) or "samples" (counted answers); "" on this machine.
     """
 
@@ -199,7 +199,7 @@ class CandidateScores:
 class TokenLogprobs:
     """The natural-log probability of a generated token before sampling; ``top``: the likeliest tokens with theirs.
 
-    Tokens are given as their bytes, which need not be UTF-8 each.
+    Tokens are bytes, which need not be valid UTF-8.
     """
 
     id: str
@@ -227,7 +227,7 @@ class Phase(StrEnum):
     """What a request, or a job before its first request, is doing."""
 
     WORKING = "working"
-    """Something that needs no model, or no more is known."""
+    """Work without a model, or unknown work."""
     CHECKING = "checking"
     """The model's file is compared with its checksum."""
     STARTING = "starting"
@@ -235,7 +235,7 @@ class Phase(StrEnum):
     LOADING = "loading"
     """The model is loaded."""
     WAITING = "waiting"
-    """Nothing has been heard of the request yet."""
+    """There is no progress of the request yet."""
     QUEUED = "queued"
     READING = "reading"
     """The prompt is evaluated."""
@@ -248,9 +248,9 @@ class Phase(StrEnum):
 
 @frozen
 class RequestProgress:
-    """How far a request is that asked to be told (``Request.progress``); at most a few a second.
+    """The progress of a request that asked for it (``Request.progress``); at most a few a second.
 
-    ``phase`` is one of three. QUEUED: ``ahead`` requests go before it, and ``total`` is the length of its prompt in
+    ``phase`` is one of three. QUEUED: it waits behind ``ahead`` requests, and ``total`` is the length of its prompt in
     tokens. READING: ``done`` of ``total`` prompt tokens are evaluated, those that were found in the cache included.
     WRITING: ``done`` tokens are generated. A ``total`` of None is unknown.
     """
@@ -267,13 +267,13 @@ Event = TextDelta | ReasoningDelta | CandidateScores | TokenLogprobs | RequestPr
 
 @frozen
 class EngineOptions:
-    """What a user may say about the engine; None leaves it to the engine.
+    """The user's options of the engine; None leaves the choice to the engine.
 
     ``ctx``: tokens of context a request may use; ``threads``; ``gpu_layers``: layers to offload; ``kv_type``: "f16",
     "q8_0" or "bf16"; ``flash_attention``; ``kv_unified``: one buffer for all sequences, else one for each;
-    ``deterministic``: bit-identical answers alone and in any batch. ``cache``: a directory for what was measured and
-    for evaluated prompt beginnings, None to keep nothing; ``prefix_bytes``: bytes that the latter may take, 0 for none;
-    ``tune``: measure in the background, once, which settings suit the model on this machine.
+    ``deterministic``: bit-identical answers alone and in any batch. ``cache``: a directory for measurements and
+    evaluated prompt prefixes, None to keep nothing; ``prefix_bytes``: bytes that the latter may take, 0 for none;
+    ``tune``: measure in the background, once, which settings are best for the model on this machine.
     """
 
     ctx: int | None = None
@@ -292,7 +292,7 @@ class EngineOptions:
 class BackendInfo:
     """What a backend can do. ``context`` in tokens; ``model_id`` identifies the weights (a hash, or a server's name).
 
-    ``refuses``: a prompt that does not fit the context ends with ``ContextOverflow``, so that nobody has to count before.
+    ``rejects_overflow``: a prompt that does not fit the context ends with ``ContextOverflow``, so callers need not count.
     """
 
     model: str
@@ -309,7 +309,7 @@ class BackendStats:
 
     ``decode_threads`` and ``prompt_threads``: used last, for one token a sequence and for prompts; ``width``: most
     sequences evaluated at once; ``peak_memory``: bytes, of the process that runs the model; ``joules``: energy that the
-    processor package took, all that ran on it included. ``choices``: what was chosen, and why, a sentence each.
+    processor package used, including other processes. ``choices``: a sentence on each choice and its reason.
     """
 
     decode_threads: int | None = None
@@ -336,8 +336,8 @@ class Delta:
 class Progress:
     """``done`` of ``total`` (None: unknown) units; ``unit`` is "bytes", "tokens", "parts", "records", ...
 
-    With a ``phase`` it is about a step on the way to the next unit of the job, or to its first output: ``done`` counts
-    tokens, of LOADING percent, of QUEUED the requests that go before; ``label`` names the model, or the step.
+    With a ``phase`` it is about a step towards the next unit of the job, or its first output: ``done`` counts tokens, for
+    LOADING percent, for QUEUED the requests ahead; ``label`` names the model, or the step.
     """
 
     done: int
@@ -368,7 +368,7 @@ class ItemFailed:
 class Result:
     """The complete result of one item: its text, or the task's own ``fields`` (both where that is useful).
 
-    ``usage`` is the sum over all calls. ``cut`` is set when the result is not whole, and ``incomplete`` says why (an error
+    ``usage`` is the sum over all calls. ``cut`` is set when the result is incomplete, and ``incomplete`` says why (an error
     of ``incomplete_results.py``; None: a limit that the user did not set ended the answer).
     """
 

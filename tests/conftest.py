@@ -40,7 +40,7 @@ def _usual_signals():
 
 @pytest.fixture(autouse=True)
 def _own_world(request, tmp_path_factory, monkeypatch):
-    """Give the test its own configuration, data and caches, and a Hub address where nobody listens.
+    """Give the test its own configuration, data and caches, and a Hub address that refuses connections.
 
     They are in the test's own directory if it has one. Most tests have none, and nothing to make and to remove.
     """
@@ -75,9 +75,9 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture
 def server(monkeypatch):
-    """Return a server of OpenAI's protocol on loopback; nobody waits long before trying again."""
+    """Return a server of OpenAI's protocol on loopback; retries wait only briefly."""
     from llmcli.backends.remote import remote_backend
-    from llmcli.backends.remote.chat_client import RetryPolicy
+    from llmcli.backends.remote.transport.retries import RetryPolicy
 
     monkeypatch.setattr(
         remote_backend,

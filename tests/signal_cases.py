@@ -206,7 +206,7 @@ class Cases:
         return self._outcome(case, child, time.monotonic() + seconds)
 
     def run_without_reader(self, case: Case, size: int) -> Outcome:
-        """Run a case whose standard output nobody reads any more after so many bytes."""
+        """Run a case whose standard output is closed after so many bytes."""
         child = self._start(case, stdout=subprocess.PIPE)
         assert child.stdout is not None
         read = len(child.stdout.read(size))

@@ -15,15 +15,20 @@ LEAVES = {
     "atomic_file",
     "child_processes",
     "control_characters",
+    "descriptor_limit",
     "errors",
+    "file_lock",
     "frozen_dataclass",
+    "http_server",
     "incomplete_results",
     "interrupt",
+    "job_queue",
     "private_files",
     "server_config",
     "server_logs",
     "settings",
     "template_sandbox",
+    "text_stream",
     "types",
     "",
 }  # "" is the package itself: its version
@@ -34,7 +39,7 @@ ROOMS = {
     "backends": {"openai_api", "worker", "engine"},
     "serve": {"openai_api", "worker"},
     "worker": {"openai_api", "engine"},
-    "openai_api": {"engine"},  # for two functions about text
+    "openai_api": set(),
     "engine": {"models"},  # of models only the GGUF header and what follows from it
     "models": set(),
     "store": set(),
@@ -58,6 +63,9 @@ ONLY_IN = {
 MAX_LINES = 400
 MAX_MODULES = 15
 COMMANDS = ("cli", "commands")
+KNOWN_CIRCLES: list[set[str]] = [  # being removed: nothing may be added
+    {"llmcli.models.gguf.header", "llmcli.models.gguf.header_checks"},
+]
 
 
 @functools.cache
@@ -97,6 +105,80 @@ def target(module):
     if parts[0] != "llmcli":
         return None
     return parts[1] if len(parts) > 1 and not parts[1].startswith("__") else ""
+
+
+def module_of(path):
+    """Return the dotted name of a file of ours."""
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def module_graph():
+    """Return for each module of ours those that it imports, also inside functions and only for types."""
+    modules = {module_of(path): path for path in FILES}
+    graph = {}
+    for module, path in modules.items():
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                qualified = [f"{node.module}.{alias.name}" for alias in node.names]
+                names += [name if name in modules else node.module for name in qualified]
+        graph[module] = {name for name in names if name in modules} - {module}
+    return graph
+
+
+def find_circles(graph):
+    """Return the sorted names of each set of modules that can all be reached from one another."""
+    reached = {module: reachable(graph, module) for module in graph}
+    found = {tuple(sorted(o for o in reached[m] if m in reached[o])) for m in graph if m in reached[m]}
+    return sorted(found)
+
+
+def reachable(graph, start):
+    """Return all that can be reached from ``start``, itself only if it lies on a circle."""
+    reached, ahead = set(), list(graph[start])
+    while ahead:
+        module = ahead.pop()
+        if module not in reached:
+            reached.add(module)
+            ahead += graph[module]
+    return reached
+
+
+def package_graph(graph, room):
+    """Return the arrows between the packages and the modules that lie directly in a room."""
+    packages = {}
+    for module, imported in graph.items():
+        here = _child_of(room, module)
+        if here is not None:
+            packages.setdefault(here, set()).update({_child_of(room, there) for there in imported} - {here, None})
+    return packages
+
+
+def _child_of(room, module):
+    parts = module.split(".")
+    return ".".join(parts[:3]) if parts[1:2] == [room] and len(parts) > 2 else None
+
+
+GRAPH = module_graph()
+
+
+@pytest.mark.parametrize("circle", find_circles(GRAPH) or [()], ids=" - ".join)
+def test_no_modules_import_each_other(circle):
+    """Each module can be read with only those below it in mind."""
+    assert not circle or any(set(circle) <= known for known in KNOWN_CIRCLES)
+
+
+@pytest.mark.parametrize("circle", find_circles(package_graph(GRAPH, "engine")) or [()], ids=" - ".join)
+def test_no_packages_of_the_engine_import_each_other(circle):
+    """The native calls stand below text, sampling and sequences, these below the cache, that below the scheduler."""
+    assert not circle or any(set(circle) <= known for known in KNOWN_CIRCLES)
+
+
+def test_circles_are_found():
+    """Longer ones too, and only what lies on them."""
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"f"}, "f": {"g"}, "g": {"e", "a"}}
+    assert find_circles(graph) == [("b", "c"), ("e", "f", "g")]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -171,3 +253,33 @@ def test_commands_are_short(path):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             length = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
             assert length <= 25, f"{path}: {node.name} has {length} lines"
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        ("worker/server", "llmcli.worker.client"),
+        ("worker/client", "llmcli.worker.server"),
+        ("worker/client", "llmcli.engine"),
+    ],
+)
+def test_the_two_sides_of_the_worker_share_only_what_lies_beside_them(folder, forbidden):
+    """A command does not load what serves, and the process not what connects."""
+    for path in sorted((PACKAGE / folder).rglob("*.py")):
+        for module, line in imports(path):
+            assert not f"{module}.".startswith(f"{forbidden}."), f"{path}:{line}: {folder} must not import {module}"
+
+
+def test_only_responses_of_a_server_need_starlette():
+    """A client shares fields, requests and the format of responses, and does not pay for a server."""
+    for path in sorted((PACKAGE / "openai_api").glob("*.py")):
+        libraries = {module.split(".")[0] for module, _ in imports(path)}
+        assert path.name == "http_errors.py" or "starlette" not in libraries, f"{path}: imports starlette"
+
+
+def test_what_both_sides_of_the_worker_use_imports_neither():
+    """Only ``__main__`` knows the process."""
+    for path in sorted((PACKAGE / "worker").glob("*.py")):
+        for module, line in imports(path):
+            sides = ("llmcli.worker.client", "llmcli.worker.server")
+            assert path.name == "__main__.py" or not module.startswith(sides), f"{path}:{line}: imports {module}"

@@ -176,7 +176,7 @@ def test_a_named_pipe_is_written_directly(tmp_path):
 
 
 def test_waiting_for_a_reader_can_be_interrupted(tmp_path):
-    """A named pipe that nobody reads holds the command until the deadline, not for ever."""
+    """A named pipe without a reader holds the command until the deadline, not for ever."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     with pytest.raises(TimedOut):

@@ -8,6 +8,7 @@ import stat
 import pytest
 
 from llmcli import private_files
+from llmcli.errors import MissingError, UnsafeKey
 
 
 @pytest.fixture
@@ -61,3 +62,43 @@ def test_what_a_killed_process_left_is_overwritten(tmp_path):
     link.symlink_to(path)
     with pytest.raises(OSError):
         private_files.write_file(link, b"elsewhere")
+
+
+def write_in_vain(path):
+    with private_files.replacing(path, "other.tmp") as temporary:
+        temporary.write_bytes(b"three")
+        raise ZeroDivisionError
+
+
+def test_what_takes_a_file_s_place_is_written_beside_it(tmp_path):
+    """It takes the place when the block ends, whatever it is; when the block raises, the file stays as it was."""
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    with private_files.replacing(path) as temporary:
+        temporary.symlink_to("elsewhere")
+        assert path.read_bytes() == b"one"
+    assert path.readlink().name == "elsewhere"
+    with pytest.raises(ZeroDivisionError):
+        write_in_vain(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_secret_is_read_from_a_file_of_its_owner_alone(tmp_path):
+    """Without the white space around it, and no more than the bound."""
+    path = tmp_path / "key"
+    path.write_text(" secret \n")
+    path.chmod(0o600)
+    assert private_files.read_secret(path, kind="key file", max_bytes=100) == "secret"
+    assert private_files.read_secret(str(path), kind="key file", max_bytes=4) == "sec"
+    path.chmod(0o640)
+    with pytest.raises(UnsafeKey):
+        private_files.read_secret(path, kind="key file", max_bytes=100)
+
+
+def test_a_secret_that_cannot_be_read_is_missing(tmp_path):
+    """A FIFO, a directory, no file, an impossible name: the error names what was expected."""
+    os.mkfifo(tmp_path / "fifo")
+    for name, detail in (("fifo", "regular"), (".", "regular"), ("none", "No such file"), ("a\0b", "null")):
+        with pytest.raises(MissingError) as caught:
+            private_files.read_secret(tmp_path / name, kind="token file", max_bytes=100)
+        assert caught.value.kind == "token file" and detail in caught.value.detail

@@ -15,8 +15,9 @@ from llmcli.errors import LlmError
 from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, BackendStats, EngineOptions, Request
 from llmcli.worker import protocol
-from llmcli.worker.client.channel import Channel, WorkerGone, unexpected_message
+from llmcli.worker.client.channel import Channel, unexpected_message
 from llmcli.worker.client.launcher import WorkerLauncher
+from llmcli.worker.client.worker_socket import WorkerGone
 
 _POLL_S = 0.05
 """Seconds between checks for an interrupt while waiting."""
@@ -110,6 +111,10 @@ class WorkerBackend:
 
     # ---- for jobs -------------------------------------------------------------------------------------------------
 
+    def check_interrupt(self) -> None:
+        """Raise the error of an interrupt or of the deadline, if there is one."""
+        self.interrupt.check()
+
     def send(self, lines: list[bytes]) -> None:
         """Send lines, in a new exchange where the last one has ended. Raises ``WorkerGone`` and ``LlmError``."""
         self._ensure_channel().send(*lines)
@@ -121,7 +126,7 @@ class WorkerBackend:
         if channel is not None:
             channel.send(*lines)
 
-    def has_other_waiters(self, job: WorkerJob) -> bool:
+    def has_other_waiters(self, job: object) -> bool:
         """Return whether anything but ``job`` waits for a message of the reader thread."""
         return any(each is not job for each in list(self._waiters))
 

@@ -6,28 +6,46 @@ import collections
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
-from llmcli.errors import InternalError, LlmError
+from llmcli.backends.crash_recovery import CrashRecovery
+from llmcli.errors import LlmError
+from llmcli.interrupt import Interrupt
+from llmcli.job_queue import MAX_QUEUED_EVENTS, BaseJob, JobHost
 from llmcli.types import Event, Finished, FinishReason, Request, RequestProgress
 from llmcli.worker import crash_reason, protocol
-from llmcli.worker.client.channel import WorkerGone
-
-if TYPE_CHECKING:
-    from llmcli.backends.worker_backend import WorkerBackend
+from llmcli.worker.client.launcher import WorkerLauncher
+from llmcli.worker.client.worker_socket import WorkerGone
 
 _MAX_WAIT_S = 60.0
 """Most seconds of one wait for events."""
-_MAX_QUEUED_EVENTS = 4096
-"""Unread events above which the worker is held back."""
-_MAX_IN_FLIGHT = 256
-"""Requests that the worker has at once: it schedules no more, and after a crash fewer are suspect."""
-_MAX_CRASHES = 8
-"""Crashes that a job survives; each may identify one request that crashes the worker."""
-_MAX_STALE_WORKERS = 3
-"""Times that a worker may be found just as it ends."""
+
+
+class WorkerHost(JobHost, Protocol):
+    """What a job needs of the backend that talks to the worker."""
+
+    interrupt: Interrupt
+    launcher: WorkerLauncher
+
+    def send(self, lines: list[bytes]) -> None:
+        """Send lines, in a new exchange where the last one has ended. Raises ``WorkerGone`` and ``LlmError``."""
+        ...
+
+    def send_if_connected(self, lines: list[bytes]) -> None:
+        """Send lines in the current exchange; do nothing where it has ended. Raises ``WorkerGone``."""
+        ...
+
+    def has_other_waiters(self, job: object) -> bool:
+        """Return whether anything but ``job`` waits for a message of the reader thread."""
+        ...
+
+    def register_waiter(self, who: object) -> contextlib.AbstractContextManager[None]:
+        """Wait in this block for a message of the reader thread, which then does not wait for slow consumers of jobs."""
+        ...
+
+    def forget_job(self, number: int) -> None:
+        """Take no more events for a job."""
+        ...
 
 
 class Disconnected:
@@ -38,120 +56,102 @@ class Disconnected:
         self.pid = pid
 
 
-class WorkerJob:
-    """A job on a worker (see ``backends.base.Job``), called ``number`` among those of its backend.
+class Reconnect:
+    """The ends of requests that a crash ended were yielded; the others may be sent to a new worker."""
 
-    When the worker is told to end, requests that it has not begun go to the next one. When it crashes, streamed requests
-    end with the cause. Gathered requests go to the next worker; those in flight during the crash one at a time, so that
-    the request that crashes the worker is identified. It fails the second time that it was alone in flight.
-    """
 
-    def __init__(self, backend: WorkerBackend, number: int) -> None:
+class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
+    """A job on a worker, called ``number`` among those of its backend; ``CrashRecovery`` decides what survives a crash."""
+
+    def __init__(self, backend: WorkerHost, number: int) -> None:
+        super().__init__(backend, queue.SimpleQueue())
         self._backend = backend
         self._number = number
-        self._events: queue.SimpleQueue[Event | LlmError | Disconnected | None] = queue.SimpleQueue()
-        self._consumed = threading.Event()  # the consumer has taken an event, or takes no more
-        self._lock = threading.Lock()
+        self._consumed = threading.Event()  # the consumer has taken an item, or takes no more
         self._pending: collections.deque[Request] = collections.deque()
-        self._in_flight: dict[str, Request] = {}
-        self._suspect_ids: set[str] = set()
-        self._crashed_alone_ids: set[str] = set()
-        self._started_ids: set[str] = set()  # a part of the answer has arrived
-        self._num_crashes = self._num_stale_workers = 0
-        self._closed_input = False
-        self._left = False
+        self._recovery = CrashRecovery()
+        self._next_items: collections.deque[Finished | Reconnect] = collections.deque()  # they come before the queue
 
     def __enter__(self) -> Self:
         self._backend.interrupt.wakers.append(self._wake_consumer)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._left = True
-        self._consumed.set()
-        self._backend.interrupt.wakers.remove(self._wake_consumer)
-        self._backend.forget_job(self._number)
-        with self._lock:
-            self._pending.clear()
-            self._send_cancel(list(self._in_flight))
-
     # ---- Job ------------------------------------------------------------------------------------------------------
-
-    def submit(self, request: Request) -> None:
-        """Add a request."""
-        with self._lock:
-            if request.id in self._in_flight or self._closed_input:
-                raise InternalError("job", detail=f"request {request.id} submitted twice, or after the input's end")
-            self._pending.append(request)
-            self._send_pending()
 
     def cancel(self, request_id: str) -> None:
         """End a request."""
         with self._lock:
             for request in [request for request in self._pending if request.id == request_id]:
                 self._pending.remove(request)
-                self._events.put(Finished(request_id, FinishReason.CANCELLED))
-            if request_id in self._in_flight:
+                self._items.put(Finished(request_id, FinishReason.CANCELLED))
+            if request_id in self._recovery.in_flight_ids:
                 self._send_cancel([request_id])
 
     def close_input(self) -> None:
         """No more requests will come."""
-        self._closed_input = True
+        super().close_input()
         self._wake_consumer()
 
-    def __iter__(self) -> Iterator[Event]:
-        while not self._is_complete:
-            event = self._next_event()
-            if isinstance(event, Disconnected):
-                yield from self._recover_from_disconnect(event)
-            elif isinstance(event, LlmError):
-                raise event
-            elif event is not None:
-                yield event
+    def _start(self, request: Request) -> None:
+        with self._lock:
+            self._pending.append(request)
+            self._send_pending()
 
-    @property
-    def _is_complete(self) -> bool:
-        """Nothing more will come."""
-        return self._closed_input and not (self._in_flight or self._pending) and self._events.empty()
+    def _abandon(self) -> None:
+        self._consumed.set()
+        self._backend.interrupt.wakers.remove(self._wake_consumer)
+        self._backend.forget_job(self._number)
+        with self._lock:
+            self._pending.clear()
+            self._send_cancel(self._recovery.in_flight_ids)
 
-    def _next_event(self) -> Event | LlmError | Disconnected | None:
-        """Wait for the next event; None to check the state again. Raises as ``Interrupt.check``.
+    def _wait_for_item(self) -> Event | LlmError | Disconnected | Reconnect | None:
+        """Wait for the next item; None to check the state again. Raises as ``Interrupt.check``.
 
         There is no polling: with many commands on one worker, it would take processor time from the engine.
         """
-        interrupt = self._backend.interrupt
-        interrupt.check()
-        remaining = interrupt.remaining
+        if self._next_items:
+            return self._next_items.popleft()
         try:
-            event = self._events.get_nowait()
+            item = self._items.get_nowait()
         except queue.Empty:
+            self._backend.check_interrupt()
+            remaining = self._backend.interrupt.remaining
             try:
                 with self._backend.register_waiter(self):
-                    event = self._events.get(timeout=_MAX_WAIT_S if remaining is None else min(remaining, _MAX_WAIT_S))
+                    item = self._items.get(timeout=_MAX_WAIT_S if remaining is None else min(remaining, _MAX_WAIT_S))
             except queue.Empty:
                 return None
         self._consumed.set()
-        return event
+        return item
+
+    def _accept_item(self, item: Event | LlmError | Disconnected | Reconnect) -> Event | None:
+        if isinstance(item, LlmError):
+            raise item
+        if isinstance(item, Disconnected):
+            self._recover_from_disconnect(item)
+            return None
+        if isinstance(item, Reconnect):
+            with self._lock:
+                self._send_pending()
+            return None
+        return item
 
     def _wake_consumer(self) -> None:
-        """Let ``_next_event`` return; a signal handler may call it."""
-        self._events.put(None)
+        """Let ``_wait_for_item`` return; a signal handler may call it."""
+        self._items.put(None)
 
     # ---- for the thread that reads ----------------------------------------------------------------------------------
 
     def accept_event(self, event: Event) -> None:
         """Queue an event; wait while the consumer is behind, unless others wait for later messages."""
-        self._enqueue(event)
-        if not isinstance(event, RequestProgress):
-            self._started_ids.add(event.id)
         if isinstance(event, Finished):
             with self._lock:
-                self._started_ids.discard(event.id)
-                self._in_flight.pop(event.id, None)
-                self._suspect_ids.discard(event.id)
+                self._recovery.mark_finished(event.id)
                 self._send_pending()
-            self._wake_consumer()  # it may have been the last
+        elif not isinstance(event, RequestProgress):
+            self._recovery.mark_started(event.id)
+        self._enqueue(event)
 
     def accept_error(self, error: LlmError) -> None:
         """The worker has failed, with this error."""
@@ -161,12 +161,14 @@ class WorkerJob:
         """The worker ended (see ``Disconnected``)."""
         self._enqueue(Disconnected(heard=heard, pid=pid))
 
-    def _enqueue(self, event: Event | LlmError | Disconnected) -> None:
+    def _enqueue(self, item: Event | LlmError | Disconnected) -> None:
         self._consumed.clear()
-        while self._events.qsize() >= _MAX_QUEUED_EVENTS and not (self._left or self._backend.has_other_waiters(self)):
+        while self._items.qsize() >= MAX_QUEUED_EVENTS and not (
+            self.consumer_gone or self._backend.has_other_waiters(self)
+        ):
             self._consumed.wait()
             self._consumed.clear()
-        self._events.put(event)
+        self._items.put(item)
 
     def unblock_reader(self) -> None:
         """Let ``accept_event`` check again whether it has to wait."""
@@ -179,17 +181,13 @@ class WorkerJob:
 
     def _send_pending(self) -> None:
         """Send what may be sent now; the lock is held."""
-        most = 1 if self._suspect_ids else _MAX_IN_FLIGHT
         lines = []
-        while self._pending and len(self._in_flight) < most:
+        while self._pending and self._recovery.can_send:
             request = self._pending.popleft()
-            self._in_flight[request.id] = request
+            self._recovery.mark_sent(request)
             lines.append(
                 protocol.encode_message(submit=protocol.dump_request(request) | {"id": self._wire_id(request.id)})
             )
-        self._send_lines(lines)
-
-    def _send_lines(self, lines: list[bytes]) -> None:
         if lines:
             with contextlib.suppress(WorkerGone):  # the reader thread reports it, in the order of events
                 self._backend.send(lines)
@@ -199,39 +197,17 @@ class WorkerJob:
             with contextlib.suppress(WorkerGone):  # with the exchange its requests have ended
                 self._backend.send_if_connected([protocol.encode_message(cancel=self._wire_id(name)) for name in names])
 
-    # ---- after the end of a worker ----------------------------------------------------------------------------------
-
-    def _recover_from_disconnect(self, lost: Disconnected) -> Iterator[Event]:
-        """Go on with a new worker; yield the ends of requests that are given up."""
+    def _recover_from_disconnect(self, lost: Disconnected) -> None:
+        """Yield the ends of requests that are given up next; what remains is sent after that."""
         with self._lock:
-            sent, self._in_flight = self._in_flight, {}
-            if not sent and not self._pending:
+            if not self._recovery.in_flight_ids and not self._pending:
                 return
-            cause = self._backend.launcher.find_crash_reason(lost.pid)
-            told = cause.detail == crash_reason.STOP_REQUESTED
-            missed = not lost.heard and not self._backend.launcher.spawned
-            if (told or missed) and self._num_stale_workers < _MAX_STALE_WORKERS:
-                # queued requests go to the next worker
-                self._num_stale_workers += 1
-                again = [r for r in sent.values() if r.gathered or r.id not in self._started_ids]
-            else:
-                self._num_crashes += 1
-                again = self._retryable_after_crash(sent)
-                self._suspect_ids = {request.id for request in again}
-            given_up = [name for name in sent if name not in {request.id for request in again}]
-            self._pending.extendleft(reversed(again))
-        for name in given_up:
-            yield Finished(name, FinishReason.ERROR, error=cause)
-        with self._lock:
-            self._send_pending()
-
-    def _retryable_after_crash(self, sent: dict[str, Request]) -> list[Request]:
-        """Return which of the requests in flight during a crash are retried."""
-        if self._num_crashes > _MAX_CRASHES:
-            return []
-        if len(sent) == 1 and self._suspect_ids:  # it was alone; but the worker may have been killed, so twice
-            (name,) = sent
-            if name in self._crashed_alone_ids:
-                return []
-            self._crashed_alone_ids.add(name)
-        return [request for request in sent.values() if request.gathered]
+            launcher = self._backend.launcher
+            cause = launcher.find_crash_reason(lost.pid)
+            recovery = self._recovery.disconnect(
+                stop_requested=cause.detail == crash_reason.STOP_REQUESTED,
+                stale=not lost.heard and not launcher.spawned,
+            )
+            self._pending.extendleft(reversed(recovery.retry))
+        self._next_items.extend(Finished(name, FinishReason.ERROR, error=cause) for name in recovery.failed)
+        self._next_items.append(Reconnect())

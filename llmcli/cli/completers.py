@@ -111,9 +111,9 @@ def sessions(ctx: typer.Context) -> Iterable[tuple[str, str]]:
 def workers(ctx: typer.Context) -> Iterable[str]:
     """Models of the workers that run."""
     from llmcli.worker import runtime_dir
-    from llmcli.worker.client import launcher
+    from llmcli.worker.client import worker_status
 
-    running = launcher.list_statuses(runtime_dir.find_runtime_dir(ctx.find_root().obj[0].environ))
+    running = worker_status.list_statuses(runtime_dir.find_runtime_dir(ctx.find_root().obj[0].environ))
     return {str(status.get("model", status["pid"])) for status in running}
 
 

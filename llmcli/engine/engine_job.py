@@ -3,81 +3,58 @@
 from __future__ import annotations
 
 import queue
-import threading
-from collections.abc import Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable
+from typing import Protocol
 
-from llmcli.errors import InternalError
+from llmcli.engine.sequences.sequence import EventSink, Sequence
+from llmcli.job_queue import MAX_QUEUED_EVENTS, BaseJob, JobHost
 from llmcli.types import Event, Finished, Request
 
-if TYPE_CHECKING:
-    from llmcli.engine.engine import Engine
 
-_MAX_UNREAD_EVENTS = 4096
-"""Events that a job may leave unread before its sequences wait."""
-_POLL_S = 0.05
-"""Seconds between checks of the interrupt while waiting for events."""
+class EngineHost(JobHost, Protocol):
+    """What a job needs of its engine."""
+
+    def submit(self, request: Request, sink: EventSink) -> None:
+        """Run a request; its events go to ``sink``."""
+        ...
+
+    def cancel(self, should_end: Callable[[Sequence], bool]) -> None:
+        """End sequences before the next step."""
+        ...
+
+    def wake(self) -> None:
+        """Go on with sequences whose sink was full."""
+        ...
 
 
-class EngineJob:
-    """A job on an engine (see ``backends.base.Job``)."""
+class EngineJob(BaseJob[Event]):
+    """A job on an engine, and the sink of its sequences."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: EngineHost) -> None:
+        super().__init__(engine, queue.SimpleQueue())
         self._engine = engine
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._open_requests: set[str] = set()
-        self._lock = threading.Lock()
-        self._closed_input = False
-        self.consumer_gone = False
-        """The ``with`` block was left: no more events are read."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.consumer_gone = True
-        if self._open_requests:
-            self._engine.cancel(lambda sequence: sequence.sink is self)
 
     @property
     def full(self) -> bool:
         """The consumer is behind."""
-        return self._events.qsize() > _MAX_UNREAD_EVENTS
+        return self._items.qsize() > MAX_QUEUED_EVENTS
 
     def emit(self, event: Event) -> None:
         """Queue an event; called in the engine's thread."""
-        self._events.put(event)
-
-    def submit(self, request: Request) -> None:
-        with self._lock:
-            if request.id in self._open_requests or self._closed_input:
-                raise InternalError("job", detail=f"request {request.id} submitted twice, or after the input's end")
-            self._open_requests.add(request.id)
-        self._engine.submit(request, self)
+        self._items.put(event)
 
     def cancel(self, request_id: str) -> None:
+        """End a request."""
         self._engine.cancel(lambda sequence: sequence.sink is self and sequence.request.id == request_id)
 
-    def close_input(self) -> None:
-        self._closed_input = True
+    def _start(self, request: Request) -> None:
+        self._engine.submit(request, self)
 
-    def __iter__(self) -> Iterator[Event]:
-        while self._open_requests or not self._closed_input:
-            try:
-                event = self._events.get(timeout=_POLL_S)
-            except queue.Empty:
-                event = None
-            error = self._engine.stop_reason()
-            if error is not None:
-                raise error
-            if event is None:
-                continue
-            if isinstance(event, Finished):
-                with self._lock:
-                    self._open_requests.discard(event.id)
-            elif self._events.qsize() == _MAX_UNREAD_EVENTS:
-                self._engine.wake()
-            yield event
+    def _abandon(self) -> None:
+        if self._open_ids:
+            self._engine.cancel(lambda sequence: sequence.sink is self)
+
+    def _accept_item(self, item: Event) -> Event:
+        if self._items.qsize() == MAX_QUEUED_EVENTS and not isinstance(item, Finished):
+            self._engine.wake()
+        return item

@@ -3,10 +3,9 @@
 No key of a GGUF header says it, so this is the rule, in this order:
 
 1. Models that generate no text (embeddings, encoders) are neither.
-2. A name that says that the model was tuned for instructions or chats settles it: it is no base model. Names are
-   general.name, general.basename and general.finetune of the header, the repository, the file, and what the model is
-   called here.
-3. A base model is one without a chat template, for then the engine has nothing but the text to give to it;
+2. A model with a name that says that it was tuned for instructions or chats is no base model. Names are general.name,
+   general.basename and general.finetune of the header, the repository, the file, and the model's name on this machine.
+3. A base model is one without a chat template, since the engine can then give it only the text;
 4. one whose general.finetune says base, pt or pretrained, or whose name ends so, whatever template it has;
 5. one of a family whose tuned models always say so in their names (Gemma: it; Qwen 1.5, 2 and 2.5: Instruct or Chat),
    when general.finetune is not given: quantizers add a template to base models of Gemma, and those of Qwen have one.
@@ -32,7 +31,7 @@ _FAMILIES_THAT_NAME_TUNING = re.compile(r"gemma(?:[-_ ]?\d|$)|qwen[-_ ]?(?:1\.5|
 
 
 class BaseModelEvidence(Enum):
-    """Why a model is taken for a base model."""
+    """Why a model counts as a base model."""
 
     NO_TEMPLATE = auto()
     BASE_NAME = auto()

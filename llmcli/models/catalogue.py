@@ -1,4 +1,4 @@
-"""The models that llm knows by name; ``catalogue.yaml`` beside this module is the data."""
+"""The models that llm knows by name, from ``catalogue.yaml`` beside this module."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class CatalogueEntry:
 
     @property
     def size(self) -> int:
-        """Bytes of the preferred quantization: of the pinned file, else about; 0 where that is not known."""
+        """Bytes of the preferred quantization: of the pinned file, else approximate; 0 if unknown."""
         if self.pin is not None:
             return self.pin.size
         bits = nominal_bits(self.quantizations[0]) or 0

@@ -1,10 +1,10 @@
-"""What a model takes of the memory while it runs, computed from its header and the settings of its context.
+"""The memory that a running model takes, computed from its header and the settings of its context.
 
-These formulas are the only ones: what ``llm models`` shows comes from them, the engine chooses the size of its contexts by
-them (``context_for``), and ``benchmarks/memory.py`` compares them with the peak of a real process.
+These formulas are the only ones: ``llm models`` shows their results, the engine chooses the size of its contexts by them
+(``fit_context``), and ``benchmarks/memory.py`` compares them with the peak of a real process.
 
 A process takes: itself (``process_bytes``), the weights (their file is mapped into memory; what llama.cpp repacks for the
-processor is held a second time), and for each context the KV cache, recurrent states, logits, and the compute buffer. The
+processor is stored again), and for each context the KV cache, recurrent states, logits, and the compute buffer. The
 last is as large as the most demanding part of llama.cpp's graph, for one ubatch: the logits, the feed-forward layer, or
 attention, which without flash attention holds one number for each pair of a token and a cell of every head. Checked
 against "compute buffer size" in llama.cpp's log for models of 135 million parameters and for tiny ones of every kind.
@@ -23,21 +23,21 @@ PAD_TOKENS = 256
 LLAMA_MAX_SEQ = 256
 """llama.cpp's own limit on sequence ids."""
 DEFAULT_CONTEXT_TOKENS = 4096
-"""Tokens of context that are planned with when nobody says how many."""
+"""Tokens of context for which memory is planned by default."""
 FIRST_ANSWER_TOKENS = 512
-"""Tokens of answer for which room is made at first; the context grows when an answer is longer."""
+"""Tokens of an answer that the first context has cells for; the context grows when an answer is longer."""
 DEFAULT_CONCURRENCY = 16
-"""Sequences that run at once, unless more are found to be faster."""
+"""Sequences that run at once, unless more prove to be faster."""
 BATCH_SIZES = (512, 256, 128)
-"""Tokens of one evaluation, the most wanted first. On two cores prompts of the starter run as fast with 128 as with 512,
+"""Tokens of one evaluation, the preferred ones first. On two cores prompts of the starter run as fast with 128 as with 512,
 and a compute buffer that grows with the batch is a quarter as large."""
 MAX_OUTPUTS = 64
-"""Logits that one evaluation may ask for, unless more sequences run."""
+"""Logits of one evaluation, unless more sequences run."""
 SPARE_SEQUENCES = 2
-"""Sequence ids for what is kept, where each has memory of its own."""
+"""Sequence ids for cached prefixes, where each id has buffers of its own."""
 
 FREE_MEMORY_SHARE = 0.9
-"""Of the memory that is free, what contexts are laid out for; the rest is left to other processes."""
+"""The fraction of the free memory that contexts may take; the rest is left to other processes."""
 PROCESS_BYTES = 46_000_000
 """Resident memory of a process that has loaded a model of 0.1 MB: Python, the libraries, llama.cpp. Measured: 44 MB of
 the worker before and 46 MB after its first request."""
@@ -46,7 +46,7 @@ _BYTES_PER_VOCABULARY_TOKEN = 260
 SMALL_WEIGHTS_BYTES = 1_000_000_000
 _SMALL_WEIGHTS_FACTOR, _LARGE_WEIGHTS_FACTOR = 4, 2
 MIN_PROCESS_LIMIT_BYTES = 256_000_000
-"""Least bound of a whole process. Of it the process takes 46 MB and the tables of a vocabulary up to 70 MB (262,144
+"""The smallest limit of a whole process. Of it the process takes 46 MB and the tables of a vocabulary up to 70 MB (262,144
 tokens), so that at least 140 MB remain for weights and contexts of a model whose weights are next to nothing."""
 _SMALL_CONTEXT_TOKENS = 512
 _MIN_IDLE_STATE_BYTES, _IDLE_STATE_DIVISOR = 16_000_000, 8
@@ -55,7 +55,7 @@ _FLASH_FLOATS, _PLAIN_FLOATS, _RECURRENT_FLOATS = 12, 6, 16  # numbers a token, 
 
 
 class KVSettings(Protocol):
-    """How a KV cache is laid out: in one buffer or one for each sequence, for which kernel, in which type."""
+    """The layout of a KV cache: one buffer or one for each sequence, which kernel, which type."""
 
     @property
     def unified(self) -> bool: ...
@@ -76,7 +76,7 @@ class DefaultKVSettings:
 
 @dataclass(frozen=True, slots=True)
 class ContextShape:
-    """What decides how much memory a context takes.
+    """The properties of a context that decide how much memory it takes.
 
     ``cells``: tokens that it holds, of all sequences together when ``unified``, else of each; ``sequences``: ids;
     ``batch``: tokens of one evaluation.
@@ -97,10 +97,10 @@ class ContextShape:
 
 @dataclass(frozen=True, slots=True)
 class ContextDemand:
-    """What is to run at once: tokens of each sequence with its answer, in the order in which they are served.
+    """What is to run at once: tokens of each sequence with its answer, in the order of service.
 
-    ``shared``: tokens that all of them begin with; ``branches``: sequences that will begin where each one ends.
-    ``width``: how many may run at once.
+    ``shared_prefix_tokens``: the common prefix of all; ``forks``: sequences that will continue each one.
+    ``concurrency``: how many may run at once.
     """
 
     sequence_tokens: tuple[int, ...]
@@ -109,11 +109,11 @@ class ContextDemand:
     concurrency: int = DEFAULT_CONCURRENCY
 
     def first_sequences(self, count: int) -> ContextDemand:
-        """Return the demand of the first ``count`` sequences alone."""
+        """Return the demand of the first ``count`` sequences only."""
         return replace(self, sequence_tokens=self.sequence_tokens[:count], forks=self.forks[:count])
 
     def cell_count(self, *, unified: bool) -> int:
-        """Return the cells of one buffer: of one for all, in which what they share lies once, or of one for each."""
+        """Return the cells of a buffer: of one for all, which holds the common prefix once, or of one for each."""
         cells = (
             sum(self.sequence_tokens) - self.shared_prefix_tokens * (len(self.sequence_tokens) - 1)
             if unified
@@ -122,7 +122,7 @@ class ContextDemand:
         return -(-cells // PAD_TOKENS) * PAD_TOKENS
 
     def sequence_id_count(self, spare: int, *, per_sequence_buffers: bool) -> int:
-        """Return the ids: where they cost (``per_sequence_buffers``) one for each or its branches, and a few to keep."""
+        """Return the number of ids: where they cost memory, one for each sequence or its forks, and ``spare`` ones."""
         if not per_sequence_buffers:
             return min(2 * self.concurrency, LLAMA_MAX_SEQ)
         grown = min(self.concurrency, sum(self.forks))
@@ -132,14 +132,14 @@ class ContextDemand:
 
 @dataclass(frozen=True, slots=True)
 class TaskWorkload:
-    """A job as a task usually gives it: tokens of each prompt and of its answer, and what all prompts begin with."""
+    """A job as a task usually gives it: tokens of each prompt and of its answer, and of the common prefix."""
 
     prompt_tokens: tuple[int, ...]
     answer_tokens: tuple[int, ...]
     shared_prefix_tokens: int = 0
 
     def split_to_context(self, context: int) -> TaskWorkload:
-        """Return the same cut into requests that fit ``context`` tokens."""
+        """Return the same split into requests that fit ``context`` tokens."""
         pairs: list[tuple[int, int]] = []
         for prompt, answer in zip(self.prompt_tokens, self.answer_tokens, strict=True):
             kept = min(answer, context // 2)
@@ -164,17 +164,17 @@ WORKLOADS: Mapping[str, TaskWorkload] = {
     "summarize": TaskWorkload((18_000,), (FIRST_ANSWER_TOKENS,)),
     "classify": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250),
 }
-"""What commands have a model do, by task: one answer, many segments of a document, a long text, many records. The lengths
+"""The usual work of commands, by task: one answer, many segments of a document, a long text, many records. The lengths
 are those of a question, of the README of this project, and of 400 lines."""
 
 
 def fit_context(
-    demand: ContextDemand, cache: KVSettings, header: Header, room: int | None, batch: int = BATCH_SIZES[0]
+    demand: ContextDemand, cache: KVSettings, header: Header, max_bytes: int | None, batch: int = BATCH_SIZES[0]
 ) -> tuple[ContextShape, int]:
-    """Return the context for as many sequences of ``demand`` as ``room`` bytes hold, and how many those are.
+    """Return the context for as many sequences of ``demand`` as fit ``max_bytes`` (None: no bound), and their number.
 
-    One at least, whatever it takes: whether that can be allocated is for the caller to find out. Smaller batches (than
-    ``batch`` tokens) and fewer ids to keep go before fewer sequences. ``room``: None without a bound.
+    One at least, whatever it takes: the caller has to find out whether that can be allocated. Smaller batches (than
+    ``batch`` tokens) and fewer spare ids are preferred to fewer sequences.
     """
     per_sequence_buffers = header.recurrent or not cache.unified
 
@@ -190,26 +190,26 @@ def fit_context(
         )
 
     count = len(demand.sequence_tokens)
-    wanted = shape(count, batch, SPARE_SEQUENCES)
-    if room is None or context_bytes(header, wanted) <= room:
-        return wanted, count
+    fitted = shape(count, batch, SPARE_SEQUENCES)
+    if max_bytes is None or context_bytes(header, fitted) <= max_bytes:
+        return fitted, count
     variants = [(smaller, SPARE_SEQUENCES) for smaller in BATCH_SIZES if smaller < batch]
     variants += [(min(batch, BATCH_SIZES[-1]), 1)] if per_sequence_buffers else []
-    for least, spare in variants:
-        wanted = shape(count, least, spare)
-        if context_bytes(header, wanted) <= room:
-            return wanted, count
-    least, spare = variants[-1] if variants else (batch, SPARE_SEQUENCES)
+    for smaller, spare in variants:
+        fitted = shape(count, smaller, spare)
+        if context_bytes(header, fitted) <= max_bytes:
+            return fitted, count
+    smallest, spare = variants[-1] if variants else (batch, SPARE_SEQUENCES)
     low, high = 1, max(1, count - 1)
     while low < high:  # the most sequences that fit
         middle = (low + high + 1) // 2
-        fits = context_bytes(header, shape(middle, least, spare)) <= room
+        fits = context_bytes(header, shape(middle, smallest, spare)) <= max_bytes
         low, high = (middle, high) if fits else (low, middle - 1)
-    return shape(low, least, spare), low
+    return shape(low, smallest, spare), low
 
 
 def context_bytes(header: Header, shape: ContextShape) -> int:
-    """Return the bytes of a context, about: KV cache, recurrent states, logits, compute buffer."""
+    """Return the approximate bytes of a context: KV cache, recurrent states, logits, compute buffer."""
     states = recurrent_state_bytes(header) * shape.sequences
     logits = _FLOAT_BYTES * (header.vocabulary_size or 0) * min(shape.sequences, MAX_OUTPUTS)
     return kv_cache_bytes(header, shape.tokens, shape.kv_type) + states + logits + compute_buffer_bytes(header, shape)
@@ -221,7 +221,7 @@ def kv_cache_bytes(header: Header, tokens: int, kv_type: str) -> int:
 
 
 def recurrent_state_bytes(header: Header) -> int:
-    """Return the bytes of the states that recurrent layers keep for each sequence, whatever its length; 0 without such.
+    """Return the bytes of the states that recurrent layers keep for a sequence of any length; 0 without such layers.
 
     Sizes as in llama.cpp's ``llama_hparams::n_embd_r`` and ``n_embd_s``; every layer is counted that has no attention of
     its own in the header, so it is an upper bound.
@@ -241,7 +241,7 @@ def recurrent_state_bytes(header: Header) -> int:
 
 
 def compute_buffer_bytes(header: Header, shape: ContextShape) -> int:
-    """Return the bytes of llama.cpp's compute buffer, about."""
+    """Return the approximate bytes of llama.cpp's compute buffer."""
     embedding = header.arch_integer("embedding_length") or 0
     heads = max_over_layers(header.arch_integer_per_layer("attention.head_count"))
     query = heads * (header.arch_integer("attention.key_length") or 0)
@@ -259,7 +259,7 @@ def compute_buffer_bytes(header: Header, shape: ContextShape) -> int:
     experts = max_over_layers(header.arch_integer_per_layer("expert_feed_forward_length")) * (
         header.arch_integer("expert_used_count") or 1
     )
-    layer = _FLOAT_BYTES * batch * (2 * max(wide, experts) + 3 * embedding)  # gate, up, and what goes around
+    layer = _FLOAT_BYTES * batch * (2 * max(wide, experts) + 3 * embedding)  # gate, up, and the residual stream
     logits = _FLOAT_BYTES * max(shape.sequences, min(batch, MAX_OUTPUTS)) * (header.vocabulary_size or 0)
     return max(_FLOAT_BYTES * batch * floats + scores, layer, logits)
 
@@ -270,11 +270,11 @@ def process_bytes(header: Header) -> int:
 
 
 def repacked_bytes(header: Header, types: frozenset[str]) -> int:
-    """Return the bytes of weights that are held a second time, since llama.cpp repacks tensors of these ``types``.
+    """Return the bytes of weights that are stored again, since llama.cpp repacks tensors of these ``types``.
 
-    The mapped file keeps its pages, which the system takes back when memory is short.
+    The mapped file keeps its pages, which the system reclaims when memory is short.
     """
-    if header.recurrent:  # the engine has these loaded as they are
+    if header.recurrent:  # the engine disables repacking for these
         return 0
     tied = all(tensor.name != "output.weight" for tensor in header.tensors)
     return sum(
@@ -287,34 +287,34 @@ def repacked_bytes(header: Header, types: frozenset[str]) -> int:
 def context_budget_bytes(header: Header, weights: int, repacked: int) -> int:
     """Return what all contexts of a process may take together by default, for so many bytes of weights.
 
-    Less than nothing where the process without a context is larger than its bound already.
+    Negative where the process without a context exceeds its limit already.
     """
     return process_limit_bytes(weights) - process_bytes(header) - weights - repacked
 
 
 def small_context_bytes(header: Header) -> int:
-    """Return what one kind of work leaves to the other of these: the bytes of a context for one short answer."""
+    """Return the bytes of a context for one short answer, which interactive and bulk work leave to each other."""
     return context_bytes(header, ContextShape(_SMALL_CONTEXT_TOKENS, SPARE_SEQUENCES, BATCH_SIZES[-1]))
 
 
 def max_sequence_context(header: Header, weights: int, repacked: int, kv_type: str, free: int | None) -> int:
-    """Return the tokens of context that one sequence may have when nobody says how many.
+    """Return the tokens of context that one sequence may have by default.
 
-    No more than the model has. Below 1 GB of weights what the bound of the process leaves, from there on what of ``free``
-    bytes (None: unknown) a cache of this type holds; at least as many as are planned with usually.
+    At most those of the model. Below 1 GB of weights what the limit of the process leaves, from there on what fits into
+    ``free`` bytes (None: unknown) with a cache of this type; at least ``DEFAULT_CONTEXT_TOKENS``.
     """
     most = header.context_length or DEFAULT_CONTEXT_TOKENS
-    rooms = [] if free is None else [int(FREE_MEMORY_SHARE * free)]
+    budgets = [] if free is None else [int(FREE_MEMORY_SHARE * free)]
     if weights < SMALL_WEIGHTS_BYTES:
-        rooms.append(context_budget_bytes(header, weights, repacked) - small_context_bytes(header))
-    longest = max_context_tokens(header, kv_type, min(rooms)) if rooms else most
+        budgets.append(context_budget_bytes(header, weights, repacked) - small_context_bytes(header))
+    longest = max_context_tokens(header, kv_type, min(budgets)) if budgets else most
     return min(most, max(DEFAULT_CONTEXT_TOKENS, longest))
 
 
 def process_limit_bytes(weights: int) -> int:
     """Return what a whole process may take by default, for ``weights`` bytes: 4 times as much below 1 GB.
 
-    From there on 4 GB, or twice the weights where that is more. Never less than ``FLOOR_BYTES``.
+    From there on 4 GB, or twice the weights where that is more. Never less than ``MIN_PROCESS_LIMIT_BYTES``.
     """
     if weights < SMALL_WEIGHTS_BYTES:
         return max(_SMALL_WEIGHTS_FACTOR * weights, MIN_PROCESS_LIMIT_BYTES)
@@ -322,20 +322,20 @@ def process_limit_bytes(weights: int) -> int:
 
 
 def idle_state_bytes(weights: int) -> int:
-    """Return the bytes of states that an engine without work keeps, so that what it answers next need not begin anew."""
+    """Return the bytes of states that an idle engine keeps, so that the next answer can reuse them."""
     return max(_MIN_IDLE_STATE_BYTES, weights // _IDLE_STATE_DIVISOR)
 
 
-def max_context_tokens(header: Header, kv_type: str, room: int) -> int:
-    """Return the most tokens of context of one sequence that ``room`` bytes hold, a multiple of 256; 0 where none does."""
+def max_context_tokens(header: Header, kv_type: str, max_bytes: int) -> int:
+    """Return the most tokens of context of one sequence that fit ``max_bytes``, a multiple of 256; 0 where none fit."""
     per_token = header.attention_bytes_per_token(kv_type, kv_type)
     if not per_token:
         return header.context_length or 0
-    low, high = 0, room // per_token // PAD_TOKENS
+    low, high = 0, max_bytes // per_token // PAD_TOKENS
     while low < high:
         middle = (low + high + 1) // 2
         shape = ContextShape(middle * PAD_TOKENS, SPARE_SEQUENCES, BATCH_SIZES[-1], kv_type=kv_type)
-        low, high = (middle, high) if context_bytes(header, shape) <= room else (low, middle - 1)
+        low, high = (middle, high) if context_bytes(header, shape) <= max_bytes else (low, middle - 1)
     return low * PAD_TOKENS
 
 

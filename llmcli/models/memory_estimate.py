@@ -1,10 +1,10 @@
-"""Whether a model fits a machine, and how fast it may be: from its header and its size, before anything is loaded.
+"""Whether a model fits a machine, and how fast it may be: from its header and its size, before it is loaded.
 
-What it takes is computed by ``footprint``, as the engine does when it makes a context: at least, for one answer with a
-certain context, which decides whether it fits; and at its peak, for each task as commands usually do it.
+``footprint`` computes the memory, as for the engine's contexts: the minimum, for one answer with a certain context, which
+decides whether it fits; and the peak, for each task as commands usually run it.
 
-One token has to read all weights once, those of the experts that it does not use aside: their bytes divided by the
-bandwidth of the memory, and a little for each layer, is the time that it takes at least, with a short context.
+One token reads all weights once, except those of unused experts: their bytes divided by the bandwidth of the memory,
+plus an overhead for each layer, is the minimum time of a token with a short context.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from llmcli.models.gguf.header import Header
 CONTEXT_STEP_TOKENS = PAD_TOKENS
 """Tokens by which a context is rounded up."""
 _LAYER_OVERHEAD_S = 2e-4
-"""Seconds of a token that a layer takes beside reading its weights: threads that wait for each other, small operations.
+"""Seconds that a layer adds to a token beside reading its weights: synchronization of threads, small operations.
 
 Measured on two cores with models of 135 and 270 million parameters, where it is half of the time; it hardly counts in
 models of billions.
@@ -46,10 +46,10 @@ models of billions.
 
 @dataclass(frozen=True, slots=True)
 class MachineResources:
-    """What there is: bytes of memory that can be allocated (None: unknown), free bytes of each GPU that is used.
+    """The machine: bytes of memory that can be allocated (None: unknown), free bytes of each GPU that is used.
 
-    ``bandwidth``: bytes a second that all threads together read from memory, None where it was not measured.
-    ``repacked``: types of tensors that llama.cpp holds a second time here, see ``footprint.repacked_bytes``.
+    ``memory_bandwidth``: bytes a second that all threads together read from memory, None where it was not measured.
+    ``repacked_types``: types of tensors that llama.cpp stores again here, see ``footprint.repacked_bytes``.
     """
 
     free_bytes: int | None
@@ -60,12 +60,12 @@ class MachineResources:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """What a model needs at ``context`` tokens on ``machine``; all in bytes.
+    """The memory that a model needs at ``context_tokens`` on ``machine``.
 
-    ``weights``; ``per_token`` of context, None where the header cannot tell; ``buffers`` to compute in, of which
-    the shortest context needs ``least_buffers`` (None: all); ``process``: what the process takes beside these; ``read``: what one token reads of the weights, None where unknown; ``layers``: their
-    number. ``known``: the header was read; without it all but the weights is missing, and what is needed is more.
-    ``peaks``: what the whole process will take at most, by the task that it does.
+    ``kv_bytes_per_token`` of context, None where the header cannot tell; ``buffer_bytes`` of compute buffers, of which
+    the shortest context needs ``min_buffer_bytes`` (None: all); ``process_bytes``: what the process takes beside these;
+    ``read_bytes_per_token``: bytes of weights that one token reads, None if unknown. ``header_known``: the header was
+    read; without it only the weights are known, and more is needed. ``peak_bytes_by_task``: the peak of the process.
     """
 
     weight_bytes: int
@@ -87,26 +87,26 @@ class MemoryEstimate:
 
     @property
     def model_bytes(self) -> int:
-        """Weights, cache and buffers: what may lie on a GPU."""
+        """Weights, cache and buffers, which may be on a GPU."""
         return self.weight_bytes + self.kv_cache_bytes + self.buffer_bytes
 
     @property
     def needed_bytes(self) -> int:
-        """What has to be free for one answer with the whole context."""
+        """Bytes that must be free for one answer with the whole context."""
         return self.model_bytes + self.process_bytes
 
     def peak_bytes(self, task: str = "chat") -> int:
-        """Return what the process will take at most when it does a task."""
+        """Return the peak of the process in a task."""
         return self.peak_bytes_by_task.get(task, self.needed_bytes)
 
     @property
     def max_peak_bytes(self) -> int:
-        """What the process will take at most, whatever it does."""
+        """The peak of the process in any task."""
         return max(self.peak_bytes_by_task.values(), default=self.needed_bytes)
 
     @property
     def available_bytes(self) -> int | None:
-        """Memory of the machine and of the GPUs together: what does not fit one of them is divided."""
+        """Memory of the machine and of the GPUs together: a model that does not fit one of them is divided."""
         return None if self.machine.free_bytes is None else self.machine.free_bytes + sum(self.machine.gpu_free_bytes)
 
     @property
@@ -130,9 +130,9 @@ class MemoryEstimate:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Tokens of one answer a second, about; None where it is not known, and on a GPU, whose memory is another.
+        """Approximate tokens a second of one answer; None if unknown, and on a GPU, which has memory of its own.
 
-        Of a model that is divided, what lies on a GPU is counted as read at once.
+        The part of a divided model that is on a GPU is assumed to take no time.
         """
         left = 0 if self.fits_on_gpu else 1 - sum(self.machine.gpu_free_bytes) / self.model_bytes
         if not left or not self.read_bytes_per_token or not self.machine.memory_bandwidth:
@@ -143,24 +143,28 @@ class MemoryEstimate:
 
     @property
     def max_context_tokens(self) -> int:
-        """The longest context that would fit, a multiple of ``STEP``; 0 where none does or the cache is not known."""
+        """The longest context that would fit, a multiple of ``CONTEXT_STEP_TOKENS``; 0 for none or an unknown cache."""
         if self.available_bytes is None or not self.kv_bytes_per_token:
             return 0
         least = self.buffer_bytes if self.min_buffer_bytes is None else self.min_buffer_bytes
-        growing = max(0, self.buffer_bytes - least) / max(
-            1, self.context_tokens - CONTEXT_STEP_TOKENS
-        )  # bytes of buffers for a token
-        room = self.available_bytes - self.weight_bytes - self.process_bytes - least + growing * CONTEXT_STEP_TOKENS
-        return max(0, int(room / (self.kv_bytes_per_token + growing))) // CONTEXT_STEP_TOKENS * CONTEXT_STEP_TOKENS
+        tokens = max(1, self.context_tokens - CONTEXT_STEP_TOKENS)
+        buffer_per_token = max(0, self.buffer_bytes - least) / tokens
+        free: float = self.available_bytes - self.weight_bytes - self.process_bytes - least
+        free += buffer_per_token * CONTEXT_STEP_TOKENS
+        return (
+            max(0, int(free / (self.kv_bytes_per_token + buffer_per_token)))
+            // CONTEXT_STEP_TOKENS
+            * CONTEXT_STEP_TOKENS
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class FitPolicy:
-    """What a model shall fit: the machine, asked for (more than once) when there is something to fetch, and a context.
+    """What a model has to fit: the machine, measured (more than once) before a download, and a context.
 
-    ``context`` in tokens, None for the usual; ``force``: fetch it all the same. ``obstacle`` says of a header why such
-    a model cannot run here whatever it needs, "" where it can. ``choose`` says which settings of the KV cache the engine
-    would take for a job, with so many bytes for its context.
+    ``context_tokens``: None for the default; ``force``: download it although it does not fit. ``unsupported_reason``
+    returns why a model with a header cannot run here at all, "" where it can. ``choose_kv_settings`` returns the settings
+    of the KV cache that the engine would choose for a job with so many bytes for its context.
     """
 
     measure_machine: Callable[[], MachineResources]
@@ -189,7 +193,7 @@ class FitPolicy:
         if free is not None:
             room = min(room, int(FREE_MEMORY_SHARE * free))
         context = self.context_tokens or max_sequence_context(header, fit.weight_bytes, repacked, self.kv_type, free)
-        if self.context_tokens and len(workload.prompt_tokens) == 1:  # a context that somebody asks for gets used
+        if self.context_tokens and len(workload.prompt_tokens) == 1:  # a requested context is used
             workload = TaskWorkload((max(self.context_tokens, *workload.prompt_tokens),), workload.answer_tokens)
         workload = workload.split_to_context(context)
         shape, _ = fit_context(

@@ -16,11 +16,10 @@ from llmcli.models.paths import announced_sha256
 class ModelFile:
     """A model on this machine.
 
-    ``path`` is what to load (of a split model the first of ``parts``), ``size`` the bytes of all parts. ``sha256`` of
-    ``path`` is what its source announced or the catalogue pins (then ``announced``), else what was found here, None
-    before that. ``verified``: it was checked, and size and time of the files are as they were then; ``damaged``: so it
-    was, and the hash was another. ``repo``, ``file`` and ``revision`` say where it came from on the Hub; ``catalogue``
-    is its name there.
+    ``path`` is the file to load (of a split model the first of ``parts``), ``size`` the bytes of all parts. ``sha256`` of
+    ``path`` was announced by its source or is pinned by the catalogue (then ``announced``), else computed here; None
+    before that. ``verified``: it was verified, and size and time of the files are unchanged; ``damaged``: the hash was
+    wrong. ``repo``, ``file`` and ``revision``: its origin on the Hub; ``catalogue``: its name in the catalogue.
     """
 
     name: str
@@ -41,12 +40,12 @@ class ModelFile:
 
     @property
     def missing(self) -> bool:
-        """Whether a file of it is not there any more."""
+        """Whether a file of it does not exist any more."""
         return not all(map(os.path.isfile, self.parts))
 
     @property
     def incomplete(self) -> bool:
-        """Whether some files of it are there and some are not."""
+        """Whether some files of it exist and others do not."""
         return self.missing and any(map(os.path.isfile, self.parts))
 
     def expected_sha256(self, part: Path) -> str | None:
@@ -54,12 +53,12 @@ class ModelFile:
         return self.sha256 if self.announced and part == self.path else announced_sha256(part)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON can hold them."""
+        """Return the fields as JSON values."""
         return asdict(self) | {"path": str(self.path), "parts": [str(part) for part in self.parts]}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> ModelFile:
-        """Return what ``to_json`` was made from. Raises ``TypeError`` and ``KeyError`` for other fields."""
+        """Return the model from the output of ``to_json``. Raises ``TypeError`` and ``KeyError`` for other fields."""
         texts = ("sha256", "repo", "file", "revision", "quantization", "catalogue", "architecture")
         if not isinstance(fields["name"], str) or not all(isinstance(fields.get(key), str | None) for key in texts):
             raise TypeError("expected texts")

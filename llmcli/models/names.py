@@ -26,9 +26,9 @@ _NOT_A_MODEL = r"(?i)(?:^|[-._/])(?:mmproj|imatrix)(?:[-._]|$)"  # what lies bes
 # ``re`` compiles these at their first use and keeps them: a warm command has no use for most
 
 ALLOWED_FILE_CHARS_TEXT = 'letters A to Z, digits, spaces and "._+()-" may be in it'
-"""What is said of a file's name that is refused."""
+"""The message for a file's name that is refused."""
 
-# what is taken when nobody says which: small loss for the size, widely available
+# the default order: small loss for the size, widely available
 PREFERRED_QUANTIZATIONS = ("Q4_K_M", "MXFP4", "Q4_K_S", "Q4_0", "Q4_1", "IQ4_XS", "Q5_K_M", "Q6_K", "Q8_0")
 
 
@@ -41,7 +41,7 @@ class HubName:
     file: str | None = None
 
     def choose_file(self, files: Collection[str]) -> str | None:
-        """Return which of a repository's files is meant, None when it is not among them."""
+        """Return the file of a repository that this name means, None if it is not among them."""
         if self.file is not None:
             return self.file if self.file in files and is_model_file(self.file) else None
         return (
@@ -62,7 +62,7 @@ def is_valid_name(name: str) -> bool:
 
 
 def sanitize_name(text: str) -> str:
-    """Return ``text`` with what cannot be in the name of an import replaced, "" where nothing is left."""
+    """Return ``text`` with characters replaced that the name of an import cannot have, "" where nothing is left."""
     return re.sub(r"[^A-Za-z0-9._-]+|[.]{2,}", "-", text)[:96].strip("-._")
 
 
@@ -103,7 +103,7 @@ def quantization_label(file: str) -> str | None:
 
 
 def model_title(file: str) -> str:
-    """Return what the quantizations of one model have in common: the file's name without folder, label and part."""
+    """Return the common part of the names of a model's quantizations: without folder, label and part."""
     name = model_stem(file)
     labels = list(re.finditer(_QUANTIZATION, name))
     return (name[: labels[-1].start()] + name[labels[-1].end() :] if labels else name).casefold()
@@ -121,9 +121,9 @@ def part_names(file: str) -> tuple[str, ...]:
 
 
 def choose_file(files: Iterable[str], labels: Sequence[str], *, else_any: bool = False) -> str | None:
-    """Return the file with the first of the quantization ``labels`` that is there, of a split model the first part.
+    """Return the file with the first available of the quantization ``labels``; of a split model the first part.
 
-    None when none is there, unless ``else_any``: then the first model by name.
+    None when there is none, unless ``else_any``: then the first model by name.
     """
     models = sorted({part_names(file)[0] for file in files if is_model_file(file)})
     for label in labels:

@@ -1,4 +1,4 @@
-"""Where models lie, and what a path says of the file at it. Every command comes by here, so this imports little."""
+"""The directories of models, and what a path tells about its file. Every command imports this module: it imports little."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmcli.errors import BadModelFile, MissingError, OutputError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 HUB_CACHE_VARIABLES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME")
-"""Variables that say where the cache of the Hub is."""
+"""Variables that name the directory of the Hub's cache."""
 _OLLAMA_BLOB = re.compile(r"sha256-([0-9a-f]{64})")
 
 
@@ -30,7 +30,7 @@ def translate_write_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def translate_read_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to look into ``path`` into ``MissingError`` (kind "place")."""
+    """Turn the operating system's refusal to read ``path`` into ``MissingError`` (kind "place")."""
     try:
         yield
     except OSError as error:
@@ -38,15 +38,15 @@ def translate_read_errors(path: Path) -> Iterator[None]:
 
 
 def unreadable_error(path: Path, error: OSError) -> MissingError:
-    """Return the error for a model's file that is not there, or is and cannot be read (kind "place")."""
-    gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+    """Return the error for a model's file that does not exist (kind "model") or cannot be read (kind "place")."""
+    missing = isinstance(error, FileNotFoundError | NotADirectoryError)
     return MissingError(
-        str(error.filename or path), kind="model" if gone else "place", detail=error.strerror or str(error)
+        str(error.filename or path), kind="model" if missing else "place", detail=error.strerror or str(error)
     )
 
 
 def list_directory(directory: Path) -> list[Path]:
-    """Return what is in a directory, sorted; nothing where there is none. Raises ``MissingError`` (kind "place")."""
+    """Return the entries of a directory, sorted; none where it does not exist. Raises ``MissingError`` (kind "place")."""
     with translate_read_errors(directory), suppress(FileNotFoundError, NotADirectoryError):
         return sorted(directory.iterdir())
     return []
@@ -60,7 +60,7 @@ def check_removable(paths: Iterable[Path]) -> None:
 
 
 def check_regular_file(path: Path, status: os.stat_result) -> None:
-    """Refuse what cannot be a model before anything waits for it. Raises ``BadModelFile``."""
+    """Refuse what cannot be a model before it is opened. Raises ``BadModelFile``."""
     if stat.S_ISDIR(status.st_mode):
         raise BadModelFile(str(path), detail="it is a directory; name the model in it")
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer, a device may never end
@@ -70,7 +70,7 @@ def check_regular_file(path: Path, status: os.stat_result) -> None:
 def open_model(path: Path) -> BinaryIO:
     """Open a model's file for reading, if it is a regular one. Raises ``BadModelFile`` and ``OSError``.
 
-    It is asked once it is open, and opening waits for nobody: between a look and the opening it may become a pipe.
+    It is checked once it is open, and opening does not block: after an earlier check it may have become a pipe.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -90,7 +90,7 @@ def hub_cache_directory(environ: Mapping[str, str]) -> Path:
 
 
 def hub_home(environ: Mapping[str, str]) -> Path:
-    """Return HF_HOME, where huggingface_hub also keeps the token."""
+    """Return HF_HOME, where huggingface_hub also stores the token."""
     if environ.get("HF_HOME"):
         return Path(os.path.expandvars(environ["HF_HOME"])).expanduser()
     caches = environ.get("XDG_CACHE_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".cache")
@@ -111,23 +111,25 @@ def announced_sha256(path: Path) -> str | None:
 
 
 def link_target(link: Path) -> Path:
-    """Return what a snapshot's link points to, one step only: a blob may itself be a link into a shared store.
+    """Return the target of a snapshot's link, one step only: a blob may itself be a link into a shared store.
 
     Its directory is named without links, so that one file has one name.
     """
-    aim = link.parent / link.readlink()
-    return Path(os.path.realpath(aim.parent)) / aim.name  # where links go in a circle, resolve() raises RuntimeError
+    target = link.parent / link.readlink()
+    return (
+        Path(os.path.realpath(target.parent)) / target.name
+    )  # where links go in a circle, resolve() raises RuntimeError
 
 
 def is_path(name: str) -> bool:
-    """Return whether ``name`` means a file: it begins like a path, or ends in .gguf and exists."""
+    """Return whether ``name`` means a file: it starts like a path, or ends in .gguf and exists."""
     return name.startswith(("/", "./", "../", "~")) or (name.lower().endswith(".gguf") and _may_exist(name))
 
 
 def _may_exist(name: str) -> bool:
     try:
         Path(name).lstat()
-    except PermissionError:  # in a directory that may not be entered, as will be said
+    except PermissionError:  # in a directory without permission to enter: the caller reports it
         return True
     except (OSError, ValueError):
         return False

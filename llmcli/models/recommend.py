@@ -1,4 +1,4 @@
-"""Which models of the catalogue suit this machine, a task and languages; decided without a network."""
+"""Which models of the catalogue are good for this machine, a task and languages; decided without a network."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from llmcli.models.hub.variants import does_not_fit_error
 from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate
 
 FLUENT_TOKENS_PER_S = 5
-"""Tokens a second, about as fast as people read: what is slower is recommended last."""
+"""Tokens a second, about as fast as people read: slower models are recommended last."""
 _MAIN_TENSORS = {"Q4_K_M": ("Q4_K", 0.65), "Q4_0": ("Q4_0", 0.9), "MXFP4": ("MXFP4", 0.9), "Q8_0": ("Q8_0", 0.95)}
-"""The type of most tensors of a quantization, and about their share of its bytes."""
-_LANGUAGE_ALIASES = {"nb": "no", "nn": "no", "tl": "fil"}  # codes of languages that the catalogue has under another
+"""The type of most tensors of a quantization, and their approximate share of its bytes."""
+_LANGUAGE_ALIASES = {"nb": "no", "nn": "no", "tl": "fil"}  # the catalogue has these languages under another code
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """A model that fits, and what it needs, about."""
+    """A model that fits, and its approximate needs."""
 
     entry: CatalogueEntry
     estimate: MemoryEstimate
 
     @property
     def is_fluent(self) -> bool:
-        """Whether it answers about as fast as people read; so it is taken to be where its speed is not known."""
+        """Whether it answers about as fast as people read, or its speed is unknown."""
         speed = self.estimate.tokens_per_second
         return speed is None or speed >= FLUENT_TOKENS_PER_S
 
@@ -37,8 +37,8 @@ def recommend_models(
 ) -> list[Recommendation]:
     """Return the models that fit, are good for ``task`` and documented for ``languages`` (BCP 47 tags), the best first.
 
-    ``entries`` go from less able to more able ones. First come those that are fluent here: the ones that are strong in
-    the task, then the others, each time the most able first; then those that are not, the quickest first. Raises
+    ``entries`` are sorted from less able to more able ones. Models that are fluent here come first: those that are strong
+    in the task, then the others, the most able first; then the slow ones, the fastest first. Raises
     ``UnavailableError`` where the catalogue has no such model, and ``ModelTooLarge`` where none fits.
     """
     wanted = {_base_language(code) for code in languages}
@@ -53,29 +53,29 @@ def recommend_models(
         raise UnavailableError(
             f"no model of the catalogue is {' '.join(what)}; look on the Hub: llm models search WORDS"
         )
-    fitting_ones = [each for each in suitable if each.estimate.fits is not False]
-    if not fitting_ones:
+    fitting = [each for each in suitable if each.estimate.fits is not False]
+    if not fitting:
         least = min(suitable, key=lambda each: each.estimate.needed_bytes)
         raise does_not_fit_error(least.entry.name, least.estimate)
-    ranks = {each.entry.name: rank for rank, each in enumerate(fitting_ones)}
+    ranks = {each.entry.name: rank for rank, each in enumerate(fitting)}
 
-    def worth(each: Recommendation) -> tuple[bool, bool, float]:
+    def preference(each: Recommendation) -> tuple[bool, bool, float]:
         if each.is_fluent:
             return (True, task in each.entry.strong, ranks[each.entry.name])
         return (False, False, each.estimate.tokens_per_second or 0)
 
-    return sorted(fitting_ones, key=worth, reverse=True)
+    return sorted(fitting, key=preference, reverse=True)
 
 
 def estimate_entry(entry: CatalogueEntry, fit_policy: FitPolicy) -> MemoryEstimate:
-    """Return what a model of the catalogue needs, about: its preferred quantization, by what its makers document."""
+    """Return the approximate needs of a catalogue model: its preferred quantization, as its makers document it."""
     fit = fit_policy.estimate(_documented_header(entry), entry.size)
     share = (entry.active or entry.parameters) / entry.parameters if entry.parameters else 1
     return replace(fit, read_bytes_per_token=int(entry.size * share))
 
 
 def _documented_header(entry: CatalogueEntry) -> Header:
-    """Return what the header of the model's file would say, as far as it is documented."""
+    """Return the header of the model's file, as far as it is documented."""
     shape = {
         "block_count": "layers",
         "attention.head_count": "kv_heads",

@@ -310,6 +310,16 @@ def check_nesting(value: Any, name: str) -> None:
     raise FieldError(name, f"{name} nests deeper than {_MAX_NESTING_LEVELS} levels")
 
 
+def load_json(body: bytes | bytearray) -> Any:
+    """Return what stands in a body. Raises ``FieldError`` where that is no JSON."""
+    try:
+        return json.loads(body)
+    except RecursionError as problem:
+        raise FieldError(None, "the body is nested too deeply") from problem
+    except ValueError as problem:
+        raise FieldError(None, f"the body is not JSON: {str(problem).partition(';')[0]}") from problem
+
+
 def parse_body(read: Callable[[Fields], Any], body: Any) -> Any:
     """Return what ``read`` makes of a body, all of whose fields it asked for. Raises ``FieldError``."""
     fields = Fields(body)

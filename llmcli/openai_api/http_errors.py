@@ -1,33 +1,12 @@
-"""Errors in the format of OpenAI's protocol, the same for all endpoints."""
+"""Error responses in the format of OpenAI's protocol (see ``error_body``)."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 
 from starlette.responses import JSONResponse
 
-from llmcli.errors import (
-    BadModelFile,
-    ContextOverflow,
-    InputError,
-    LlmError,
-    MissingError,
-    ModelNotDownloaded,
-    OutOfMemory,
-    ProcessStopped,
-    TemporaryFailure,
-    Unsupported,
-    UsageError,
-)
-
-_STATUS_BY_ERROR = (
-    (ContextOverflow, 400), (UsageError, 400), (BadModelFile, 400), (InputError, 400), (MissingError, 404),
-    (ModelNotDownloaded, 404), (Unsupported, 501), (TemporaryFailure, 503), (ProcessStopped, 503), (OutOfMemory, 507),
-)  # fmt: skip
-_INTERNAL_ERROR_STATUS = 500
-_FIELD_BY_SUBJECT = {"schema": "response_format", "grammar": "response_format", "input": "input"}
-"""The request field for each subject that the engine reports as bad."""
+from llmcli.openai_api.error_body import dump_error, dump_exception
 
 
 def error_response(
@@ -39,26 +18,10 @@ def error_response(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """Return an error in OpenAI's format."""
-    kind = "invalid_request_error" if status < _INTERNAL_ERROR_STATUS else "server_error"
-    return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status, headers)
+    return JSONResponse(dump_error(status, message, param=param, code=code), status, headers)
 
 
 def exception_response(problem: Exception, prompt: str = "messages") -> JSONResponse:
-    """Return the response for an ``LlmError``; for another exception only its class is named.
-
-    ``prompt`` is the field to blame when the prompt is too long.
-    """
-    status = next((status for kind, status in _STATUS_BY_ERROR if isinstance(problem, kind)), _INTERNAL_ERROR_STATUS)
-    subject, detail = getattr(problem, "subject", ""), getattr(problem, "detail", "")
-    if isinstance(problem, ContextOverflow):
-        message = f"the prompt has {problem.tokens} tokens, the context {problem.context}"
-        return error_response(status, message, param=prompt, code="context_length_exceeded")
-    if isinstance(problem, MissingError | ModelNotDownloaded):
-        words = f"there is no model {subject!r} here"
-        if isinstance(problem, ModelNotDownloaded):
-            words += f"; on this machine, llm models pull {shlex.quote(subject)} fetches it"
-        return error_response(status, words, param="model", code="model_not_found")
-    param = _FIELD_BY_SUBJECT.get(subject) if isinstance(problem, InputError) else None
-    name = problem.type_name if isinstance(problem, LlmError) else type(problem).__name__
-    words = ": ".join(text for text in (subject, detail) if text) or name
-    return error_response(status, words, param=param)
+    """Return the response for an exception; ``prompt`` as in ``dump_exception``."""
+    status, body = dump_exception(problem, prompt)
+    return JSONResponse(body, status)

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
-from llmcli.openai_api.http_errors import exception_response
+from llmcli.openai_api.error_body import dump_exception
 from llmcli.openai_api.requests import ParsedRequest
 from llmcli.openai_api.tool_calls import ToolCallParser
 from llmcli.types import Event, Finished, ReasoningDelta, TextDelta, TokenLogprobs, ToolCall, Usage
@@ -192,7 +192,7 @@ async def iter_stream_chunks(
     event: Event | None = first
     while event is not None:
         if isinstance(event, Finished) and event.error is not None:
-            yield bytes(exception_response(event.error).body)
+            yield _encode_json(dump_exception(event.error)[1])
             return
         answer = answers[int(event.id)]
         for said in _iter_deltas(response_format, answer, event):
@@ -257,6 +257,11 @@ def dump_usage(ends: list[Finished], answers: int = 1) -> dict[str, Any]:
         "total_tokens": prompt + total.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": sum(each.cached_tokens for each in prompts)},
     }
+
+
+def dump_model(name: str, created: int) -> dict[str, Any]:
+    """Return an entry of ``/v1/models``; ``created`` in seconds since the epoch."""
+    return {"id": name, "object": "model", "created": created, "owned_by": "llmcli"}
 
 
 def dump_scores(model: str, event: Any, end: Finished) -> dict[str, Any]:

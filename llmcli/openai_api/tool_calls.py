@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llmcli.engine.text.detokenizer import partial_match_length
 from llmcli.openai_api.fields import FieldError, Fields, check_nesting
+from llmcli.text_stream import partial_match_length
 from llmcli.types import ToolCall
 
 MAX_TOOLS = 128

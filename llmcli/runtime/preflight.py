@@ -77,7 +77,7 @@ def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path) -> N
 
     Raises ``TemporaryFailure`` where the latter stays too little for it.
     """
-    from llmcli.worker.client import launcher
+    from llmcli.worker.client import worker_stop
 
     needed = estimate_memory(model, settings).needed_bytes
     most = None if settings["worker.memory"] == "auto" else settings["worker.memory"] << 20
@@ -88,7 +88,7 @@ def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path) -> N
     def too_much(running: Sequence[Mapping[str, Any]]) -> bool:
         return most is not None and sum(status["memory"] or 0 for status in running) + needed > most
 
-    left = launcher.stop_idle_workers(
+    left = worker_stop.stop_idle_workers(
         workers, lambda running: too_much(running) or estimate_memory(model, settings).fits is False
     )
     if too_much(left):

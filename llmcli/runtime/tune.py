@@ -31,8 +31,9 @@ def tune_model(
     is kept in ``cache``. Raises ``Unsupported`` for models that leave no choice, and what making a context raises.
     """
     from llmcli.engine.llama import hardware
+    from llmcli.engine.llama.context import CacheSettings
     from llmcli.engine.tuning import standin
-    from llmcli.engine.tuning.cost_profile import AttentionGeometry, CacheSettings, JobShape
+    from llmcli.engine.tuning.cost_profile import AttentionGeometry, JobShape
     from llmcli.models.gguf.header import read_header
 
     header = read_header(model.path)

@@ -44,7 +44,8 @@ def log_file(paths: AppPaths, name: str) -> Path:
 def build_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions) -> WorkerLauncher:
     """Return what finds or starts the worker for a model; see ``_probe_model`` where none runs."""
     from llmcli.worker import runtime_dir
-    from llmcli.worker.client.launcher import WorkerConfig, WorkerLauncher
+    from llmcli.worker.client.launcher import WorkerLauncher
+    from llmcli.worker.worker_config import WorkerConfig
 
     settings, environ = config.settings, config.environ
     directory = runtime_dir.find_runtime_dir(environ)

@@ -6,19 +6,19 @@ import asyncio
 import contextlib
 import gc
 import logging
-import resource
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import h11
-import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from llmcli import server_logs
+from llmcli.descriptor_limit import raise_descriptor_limit
+from llmcli.http_server import HttpServer
 from llmcli.openai_api.http_errors import error_response
-from llmcli.serve.gateway import Gateway, ModelProvider
+from llmcli.serve.gateway import Gateway
 from llmcli.serve.middleware import AccessMiddleware, AccessPolicy
+from llmcli.serve.worker_router import ModelProvider
 
 _HEAD_TIMEOUT_S = 10.0
 """Seconds in which the head of a request has to come."""
@@ -28,7 +28,6 @@ _POLL_S = 0.05
 _REAP_INTERVAL_S = 2.0
 _GRACEFUL_SHUTDOWN_S = 2
 """Seconds for connections to close once their answers were written."""
-_MAX_DESCRIPTORS = 8192
 _REQUEST_LOGGER = "uvicorn.requests"
 
 
@@ -82,7 +81,7 @@ class _HeadTimeoutProtocol(H11Protocol):
             self._head_timer = None
 
 
-class ApiServer(uvicorn.Server):
+class ApiServer(HttpServer):
     """Serves ``models`` under ``policy``; ``options`` as in ``Gateway``; ``write_line`` takes a line about a problem.
 
     ``verbose``: lines about data that is not HTTP are written too, which clients can send without a token.
@@ -99,26 +98,19 @@ class ApiServer(uvicorn.Server):
     ) -> None:
         self._gateway = Gateway(models, options)
         self.middleware = AccessMiddleware(self._gateway.app, policy, write_line)
-        server_logs.redirect_library_logs(write_line)
-        logging.getLogger(_REQUEST_LOGGER).setLevel(logging.WARNING if verbose else logging.ERROR)
-        config = uvicorn.Config(
+        super().__init__(
             self.middleware,
-            http=_HeadTimeoutProtocol,
-            loop="asyncio",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
+            _HeadTimeoutProtocol,
+            write_line,
             proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_GRACEFUL_SHUTDOWN_S,
         )
-        super().__init__(config)
+        logging.getLogger(_REQUEST_LOGGER).setLevel(logging.WARNING if verbose else logging.ERROR)
 
     def run_until(self, listening: socket.socket, stop: Callable[[], bool]) -> None:
         """Serve on ``listening`` until ``stop`` says so; then what runs comes to its end, and what comes gets a 503."""
-        _raise_descriptor_limit()
+        raise_descriptor_limit()
         gc.freeze()  # what was imported stays: collections need not look at it
         with contextlib.closing(self._gateway):
             asyncio.run(self._serve_until(listening, stop))
@@ -142,17 +134,3 @@ class ApiServer(uvicorn.Server):
         while self.middleware.num_running:  # noqa: ASYNC110 (it ends once in the life of the process)
             await asyncio.sleep(_POLL_S)
         self.should_exit = True
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone: the command has set what happens at them."""
-        yield
-
-
-def _raise_descriptor_limit() -> None:
-    """Raise the limit on descriptors as far as the system allows without privileges."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_MAX_DESCRIPTORS, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # then there are fewer
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import stat
 from collections.abc import Mapping
 
-from llmcli.errors import ConfigError, MissingError, UnsafeKey
+from llmcli import private_files
+from llmcli.errors import ConfigError, MissingError
 
 TOKEN_VARIABLE = "LLMCLI_SERVE_TOKEN"  # noqa: S105 (the name of a variable)
 _MAX_TOKEN_FILE_BYTES = 4096
@@ -21,7 +20,7 @@ def find_token(file: str | None, environ: Mapping[str, str]) -> str | None:
     write, and ``ConfigError`` for a variable that can be none.
     """
     if file is not None:
-        token = _read_token_file(file)
+        token = private_files.read_secret(file, kind="token file", max_bytes=_MAX_TOKEN_FILE_BYTES)
         if not _is_valid_token(token):
             raise MissingError(file, kind="token file", detail="expected one line of visible ASCII characters")
         return token
@@ -34,22 +33,6 @@ def find_token(file: str | None, environ: Mapping[str, str]) -> str | None:
 def generate_token() -> str:
     """Return a new token."""
     return secrets.token_urlsafe(_TOKEN_BYTES)
-
-
-def _read_token_file(file: str) -> str:
-    try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a FIFO would block for ever
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise MissingError(file, kind="token file", detail="not a regular file")
-            if status.st_mode & 0o077 or status.st_uid not in {os.getuid(), 0}:
-                raise UnsafeKey(file)
-            return os.read(descriptor, _MAX_TOKEN_FILE_BYTES).decode("utf-8", "replace").strip()
-        finally:
-            os.close(descriptor)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise MissingError(file, kind="token file", detail=getattr(error, "strerror", None) or str(error)) from error
 
 
 def _is_valid_token(text: str) -> bool:

@@ -1,1 +1,1 @@
-"""What llm keeps for the user in SQLite files."""
+"""The user's data in SQLite files: saved chats and the translation memory."""

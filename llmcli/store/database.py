@@ -1,4 +1,4 @@
-"""A SQLite file of ours: made for its owner only, checked when it is opened, changed in whole transactions."""
+"""A SQLite file: created for its owner only, checked when it is opened, changed in transactions."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _BUSY_TIMEOUT_S = 10.0
 """Seconds to wait for another process that writes."""
 _POLL_S = 0.02
 _PROGRESS_STEPS = 50_000
-"""Steps of SQLite's machine after which it asks whether to go on: some milliseconds."""
+"""Steps of SQLite's virtual machine between checks of the interrupt: some milliseconds."""
 _DAMAGED_CODES = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _IMPOSSIBLE_PATH_ERRNOS = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR}
-"""What the system says of a name that can be no file's."""
+"""Errors for a path that no file can have."""
 _NOT_A_FILE = "not a regular file"
 _NOT_WRITABLE_CODES = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 
 
 @frozen
 class DatabaseSpec:
-    """What such a file holds: ``schema`` makes its ``tables``; ``what`` and ``kind`` name it in errors."""
+    """The contents of a file: ``schema`` creates its ``tables``; ``description`` and ``kind`` name it in errors."""
 
     description: str
     kind: str
@@ -41,22 +41,22 @@ class DatabaseSpec:
 
 
 class Database:
-    """The file ``path``, made when it is not there."""
+    """The file ``path``, created if it does not exist."""
 
-    def __init__(self, path: Path, plan: DatabaseSpec, *, read_only: bool = False, private: bool = True) -> None:
-        """``read_only``: nothing is written; where the file is not there, nothing is in it. ``private``: to others it is closed.
+    def __init__(self, path: Path, spec: DatabaseSpec, *, read_only: bool = False, private: bool = True) -> None:
+        """``read_only``: nothing is written; a missing file is empty. ``private``: other users have no access.
 
-        Raises ``CannotCreate`` (no file can be there), ``OutputError``, ``TemporaryFailure`` (it is held), ``BadDocument``, and with
-        ``read_only`` ``MissingError``.
+        Raises ``CannotCreate`` (an impossible path), ``OutputError``, ``TemporaryFailure`` (it is locked),
+        ``BadDocument``, and with ``read_only`` ``MissingError``.
         """
         self.path = path
-        self._spec = plan
-        where = _read_only_uri(path) if read_only else _create_file(path, private=private)
+        self._spec = spec
+        database = _read_only_uri(path) if read_only else _create_file(path, private=private)
         with self.translate_errors():
-            self._connection = sqlite3.connect(where, timeout=_BUSY_TIMEOUT_S, isolation_level=None, uri=read_only)
+            self._connection = sqlite3.connect(database, timeout=_BUSY_TIMEOUT_S, isolation_level=None, uri=read_only)
             try:
                 self._connection.set_progress_handler(stop_requested, _PROGRESS_STEPS)
-                self._connection.execute("PRAGMA secure_delete = ON")  # what is removed is gone from the file too
+                self._connection.execute("PRAGMA secure_delete = ON")  # deleted data is overwritten in the file
                 self._create_tables()
             except BaseException:
                 self.close()
@@ -68,25 +68,25 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """Read, with SQLite's errors turned into ours."""
+        """Read; SQLite's errors become those of ``translate_errors``."""
         with self.translate_errors():
             yield self._connection
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Change something, all of it or nothing."""
+        """Change the file in one transaction."""
         with self.translate_errors():
             self._begin_immediate()
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:  # a full disk has ended it already
+                if self._connection.in_transaction:  # an error such as a full disk may have ended it already
                     self._connection.execute("ROLLBACK")
                 raise
 
     def _begin_immediate(self) -> None:
-        """Begin a change. SQLite's own wait for another process that writes would be deaf to signals."""
+        """Begin a transaction. SQLite's own wait for another process that writes would not react to signals."""
         until = time.monotonic() + _BUSY_TIMEOUT_S
         self._connection.execute("PRAGMA busy_timeout = 0")
         try:
@@ -104,7 +104,7 @@ class Database:
             self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1000:.0f}")
 
     def check_writable(self) -> None:
-        """Raise what a change would raise where none can be made."""
+        """Raise what a change would raise if the file cannot be changed."""
         with self.translate_errors():
             self._begin_immediate()
             try:
@@ -114,14 +114,14 @@ class Database:
                     self._connection.execute("ROLLBACK")
 
     def _create_tables(self) -> None:
-        """Make the tables in an empty file. Raises ``BadDocument`` for a file of another program, or version of ours."""
-        self._connection.execute("BEGIN")  # version and tables of one moment
+        """Create the tables in an empty file. Raises ``BadDocument`` for a file of another program or version."""
+        self._connection.execute("BEGIN")  # version and tables in one snapshot
         ready = self._has_tables()
         self._connection.execute("COMMIT")
         if ready:
             return
         with self.transaction() as connection:
-            if not self._has_tables():  # another process made them meanwhile
+            if not self._has_tables():  # another process may have created them meanwhile
                 for statement in filter(str.strip, self._spec.schema.split(";")):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {self._spec.version}")
@@ -139,15 +139,15 @@ class Database:
 
     @contextmanager
     def translate_errors(self) -> Iterator[None]:
-        """Turn what SQLite says into our errors."""
+        """Turn SQLite's errors into ``LlmError``s."""
         try:
             yield
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.ProgrammingError):
-                raise  # a bug of ours
+                raise  # a bug
             whole = getattr(error, "sqlite_errorcode", None)
             code = (whole or 0) & 0xFF
-            if code in _DAMAGED_CODES or whole is None:  # without a code: the module cannot read what SQLite gave it
+            if code in _DAMAGED_CODES or whole is None:  # without a code: the module cannot decode data of the file
                 damaged = f"it is not {self._spec.description}, or is damaged"
                 raise BadDocument(str(self.path), detail=damaged, kind=self._spec.kind) from error
             if code == sqlite3.SQLITE_INTERRUPT:
@@ -157,7 +157,7 @@ class Database:
             raise OutputError(str(self.path), detail=self._error_text(code, error)) from error
 
     def _error_text(self, code: int, error: sqlite3.Error) -> str:
-        """Return the system's words for what SQLite says of a disk or a directory, else SQLite's own."""
+        """Return the system's message for an error of a disk or a directory, else SQLite's own."""
         if code == sqlite3.SQLITE_FULL:
             return os.strerror(errno.ENOSPC)
         if code in _NOT_WRITABLE_CODES and not os.access(self.path.parent, os.W_OK):
@@ -166,7 +166,7 @@ class Database:
 
 
 def make_parent_directory(path: Path) -> None:
-    """Make the directory of the file ``path`` where it is not there. Raises ``OutputError``."""
+    """Create the directory of the file ``path`` if it does not exist. Raises ``OutputError``."""
     try:
         private_files.make_directory(path.parent)
     except OSError as error:
@@ -174,7 +174,7 @@ def make_parent_directory(path: Path) -> None:
 
 
 def _create_file(path: Path, *, private: bool) -> Path:
-    """Make the file where it is not there, and try whether it can be written; what others may do with it ends."""
+    """Create the file if it does not exist, check that it is writable, and make it private with ``private``."""
     try:
         descriptor = private_files.open_file(path, os.O_RDWR | os.O_NONBLOCK)
         try:
@@ -191,7 +191,7 @@ def _create_file(path: Path, *, private: bool) -> Path:
 
 
 def _read_only_uri(path: Path) -> str:
-    """Return what SQLite shall open: the file, which it may have to mend after a crash, or an empty one in memory."""
+    """Return the URI to open: the file, which SQLite may have to repair after a crash, or an empty one in memory."""
     address = path.absolute().as_uri()
     try:
         status = path.stat()

@@ -1,7 +1,7 @@
 """Saved conversations: one SQLite file, mode 0600.
 
-Table ``sessions``: a name, an id, the model that answered last, instructions of the user's own. Table ``turns``: what was
-said, in order. Turns are only ever added, so their number tells a writer whether somebody else went on meanwhile.
+Table ``sessions``: a name, an id, the model that answered last, the user's instructions. Table ``turns``: the messages,
+in order. Turns are only added, so their number shows a writer whether another process continued the session meanwhile.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_SESSION_NAME_CHARS = 100
 ALLOWED_NAME_TEXT = (
     f"letters A to Z, digits and ._- may be in it, {MAX_SESSION_NAME_CHARS} at most, and it begins with none of .-"
 )
-"""What is said of a name that is refused."""
+"""The message for a name that is refused."""
 _NAME = rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{MAX_SESSION_NAME_CHARS - 1}}}"
 _SCHEMA = """
 CREATE TABLE sessions (
@@ -60,9 +60,9 @@ ORDER BY updated DESC, sessions.rowid DESC, number
 
 @frozen
 class Session:
-    """A saved conversation but for its turns; times in seconds of the epoch, ``created`` 0: it is not saved yet.
+    """A saved conversation without its turns; times in seconds of the epoch, ``created`` 0: it is not saved yet.
 
-    ``id`` are 32 hexadecimal digits, ``model`` is the name of the one that answered last.
+    ``id``: 32 hexadecimal digits; ``model``: the name of the one that answered last.
     """
 
     id: str
@@ -75,7 +75,7 @@ class Session:
 
 @frozen
 class SessionOverview:
-    """A line of the list: a session, how many ``messages`` it has, and the ``first`` of them."""
+    """A line of the list: a session, the number of its messages, and the first one."""
 
     session: Session
     message_count: int
@@ -93,7 +93,7 @@ class SessionMatch:
 
 
 def is_session_name(text: str) -> bool:
-    """Return whether a session may be called so."""
+    """Return whether ``text`` is a valid name of a session."""
     return re.fullmatch(_NAME, text) is not None
 
 
@@ -103,7 +103,7 @@ def new_session(name: str, system: str = "") -> Session:
 
 
 class SessionStore:
-    """The saved conversations in the file ``path``, made when it is not there; a context manager."""
+    """The saved conversations in the file ``path``, created if it does not exist; a context manager."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         """Raises what ``Database`` raises; ``read_only`` as there."""
@@ -116,10 +116,10 @@ class SessionStore:
         self._database.close()
 
     def check_writable(self) -> None:
-        """Raise what ``save`` would raise where nothing can be saved."""
+        """Raise what ``save`` would raise if nothing can be saved."""
         self._database.check_writable()
 
-    # ---- looking --------------------------------------------------------------------------------------------------
+    # ---- reading --------------------------------------------------------------------------------------------------
 
     def find(self, name: str) -> Session | None:
         """Return the session called ``name``."""
@@ -146,7 +146,7 @@ class SessionStore:
         return [SessionOverview(Session(*fields), messages, first or "") for *fields, messages, first in rows]
 
     def load_turns(self, session: Session) -> tuple[Turn, ...]:
-        """Return what was said, in order."""
+        """Return the turns, in order."""
         with self._database.read() as database:
             rows = database.execute(
                 "SELECT role, content, interrupted, time FROM turns WHERE session = ? ORDER BY number", (session.id,)
@@ -154,12 +154,12 @@ class SessionStore:
         return tuple(Turn(Role(role), content, bool(interrupted), at) for role, content, interrupted, at in rows)
 
     def search(self, text: str) -> Iterator[SessionMatch]:
-        """Yield the lines that hold ``text`` in whatever case, of the session used last first."""
-        wanted = text.casefold()
+        """Yield the lines that contain ``text`` in any case, from the session used last on."""
+        needle = text.casefold()
         with self._database.read() as database:
             for name, number, role, content in database.execute(_SELECT_TURNS):
                 for line in content.splitlines():
-                    if wanted in line.casefold():
+                    if needle in line.casefold():
                         yield SessionMatch(name, number + 1, Role(role), line)
 
     def _select_one(self, query: str, *values: str) -> Session | None:
@@ -170,10 +170,10 @@ class SessionStore:
     # ---- changing -------------------------------------------------------------------------------------------------
 
     def save(self, session: Session, turns: Sequence[Turn], known: int) -> Session:
-        """Save a conversation whose first ``known`` turns are saved already; return the session that it is now.
+        """Save a conversation whose first ``known`` turns are saved already; return the session as it is saved.
 
-        That is another one, with a name and an id of its own and all ``turns``, where somebody else went on with the
-        session or removed it. A new session gets another name where its own is taken.
+        Where another process continued or removed the session, it is saved as a new one with a name and an id of its own
+        and all ``turns``. A new session gets another name where its own is in use.
         """
         now = time.time()
         with self._database.transaction() as database:
@@ -226,7 +226,7 @@ class SessionStore:
 
 
 def _free_name(database: sqlite3.Connection, name: str) -> str:
-    """Return ``name``, or where it is taken the first of NAME-2, NAME-3, ... that is not."""
+    """Return ``name``, or where it is in use the first free one of NAME-2, NAME-3, ..."""
     tried, number = name, 1
     while database.execute("SELECT 1 FROM sessions WHERE name = ?", (tried,)).fetchone():
         number += 1
@@ -236,7 +236,7 @@ def _free_name(database: sqlite3.Connection, name: str) -> str:
 
 
 def _replace_surrogates(text: str) -> str:
-    """Return a text without lone surrogates, which a server may send and no file can hold."""
+    """Return a text without lone surrogates, which a server may send and UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError:

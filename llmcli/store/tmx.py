@@ -1,6 +1,6 @@
-"""Translation memories as TMX, the format in which translation tools exchange them.
+"""Translation memories as TMX, the exchange format of translation tools.
 
-Source: TMX 1.4b Specification (LISA, 2005). Of a unit's segments inline elements are left out, their text is kept.
+Source: TMX 1.4b Specification (LISA, 2005). Inline elements of segments are dropped, their text is kept.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 def export_tmx(entries: Iterable[TranslationUnit]) -> Iterator[str]:
     """Yield the text of a TMX file, in whole lines.
 
-    Controls that a terminal would act on are written as references: to an XML reader they are the same.
+    Control characters that a terminal would interpret are written as references, which are equivalent in XML.
     """
     yield '<?xml version="1.0" encoding="UTF-8"?>\n<tmx version="1.4">\n'
     yield (
@@ -47,7 +47,7 @@ def export_tmx(entries: Iterable[TranslationUnit]) -> Iterator[str]:
 
 
 def _xml_text(text: str) -> str:
-    """Return a text as XML; what XML cannot hold (most control characters) becomes a space, a CR a reference."""
+    """Return a text as XML; characters that XML excludes (most controls) become spaces, a CR a reference."""
     kept = "".join(
         c if c in "\t\n\r" or (c >= " " and not "\ud800" <= c <= "\udfff" and c not in "\ufffe\uffff") else " "
         for c in text
@@ -63,10 +63,11 @@ def _escape_controls(text: str) -> str:
     return control_character_pattern().sub(lambda match: f"&#x{ord(match.group()):X};", text)
 
 
-def read_tmx(stream: BinaryIO, name: str, odd: list[str] | None = None) -> Iterator[TranslationUnit]:
-    """Yield the translations of a TMX file as people's, each unit from its source language to all others it has.
+def read_tmx(stream: BinaryIO, name: str, unknown_codes: list[str] | None = None) -> Iterator[TranslationUnit]:
+    """Yield the translations of a TMX file as human ones, each unit from its source language to all its others.
 
-    Those whose language has no code are left out: ``odd`` gets what stands there, once for each. Raises ``BadDocument``.
+    Translations without a valid language code are skipped; ``unknown_codes`` gets the code of each. Raises
+    ``BadDocument``.
     """
     usual, root = _UNKNOWN_LANGUAGE, ""
     try:
@@ -86,8 +87,8 @@ def read_tmx(stream: BinaryIO, name: str, odd: list[str] | None = None) -> Itera
                     wrong = [code for code in codes if not _LANGUAGE_CODE.fullmatch(code)]
                     if not wrong:
                         yield entry
-                    elif odd is not None:
-                        odd.append(wrong[0])
+                    elif unknown_codes is not None:
+                        unknown_codes.append(wrong[0])
                 element.clear()
     except ET.ParseError as error:
         raise BadDocument(name, detail=f"not XML: {error}", kind="TMX") from error

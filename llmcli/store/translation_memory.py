@@ -1,9 +1,9 @@
-"""The translation memory: what was translated before, so that nothing is translated twice.
+"""The translation memory: earlier translations, so that no text is translated twice.
 
-One SQLite file. Table ``units``: a text and its translation, under the languages, the model and the ``variant`` (all
-else that may change a translation: prompt, glossary, formality). Those that people made (imported, or edits of theirs)
-have neither model nor variant and win over a model's. Table ``outputs``: what was written to a file last, text by text,
-so that a later run can tell what people changed in it, and with ``stamp`` whether it is finished.
+One SQLite file. Table ``units``: a text and its translation, by languages, model and ``variant`` (all else that may
+change a translation: prompt, glossary, formality). Human translations (imported or edited) have neither model nor variant
+and take precedence. Table ``outputs``: the last contents of each output file, text by text, so that a later run can
+detect edits, and with ``stamp`` whether the file is finished.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ ORDER BY model, target_language = :to DESC, source_language = :from DESC, change
 
 @dataclass(frozen=True, slots=True)
 class TranslationUnit:
-    """A text and its translation; languages are BCP 47 codes, ``source_language`` "" where it is not known.
+    """A text and its translation; languages are BCP 47 codes, ``source_language`` "" if unknown.
 
-    ``model`` identifies the model that made it, "" a person.
+    ``model`` identifies the model that made it, "" for a human translation.
     """
 
     source_language: str
@@ -58,10 +58,10 @@ class TranslationUnit:
 
 @dataclass(frozen=True, slots=True)
 class OutputRecord:
-    """What was written to the file ``path`` (as ``of`` spells it), in ``language``.
+    """What was written to the file ``path`` (as ``for_file`` spells it), in ``language``.
 
-    ``texts``: of each text whatever can be JSON, as JSON; ``skeleton``: what stood between them. ``stamp`` identifies
-    the file's text and all that it was made of; "" where something was left undone.
+    ``texts``: the JSON of each text; ``skeleton``: the parts between them. ``stamp`` identifies the file's text and all
+    of its inputs; "" for an incomplete file.
     """
 
     path: str
@@ -79,7 +79,7 @@ class OutputRecord:
 
 
 class TranslationMemory:
-    """The memory in the file ``path``, made when it is not there; a context manager."""
+    """The memory in the file ``path``, created if it does not exist; a context manager."""
 
     def __init__(self, path: Path, *, read_only: bool = False, private: bool = True) -> None:
         """Raises what ``Database`` raises; ``read_only`` and ``private`` as there."""
@@ -94,10 +94,10 @@ class TranslationMemory:
         self._database.close()
 
     def find_translation(self, source: str, languages: tuple[str, str], model: str, variant: str) -> str | None:
-        """Return the translation of a text between two ``languages``, a person's before the model's; None: unknown.
+        """Return the translation of a text between two ``languages``, a human one before the model's; None: unknown.
 
-        Where one of the two source languages is not known, or they differ in region or script only, they are the same;
-        so are a target language without a region and that of a person's translation with one.
+        Source languages match if one of them is unknown, or they differ in region or script only; so does a target
+        language without a region match a human translation with one.
         """
         values = {"source": source, "from": languages[0], "to": languages[1], "model": model, "variant": variant}
         with self._database.read() as database:
@@ -105,9 +105,9 @@ class TranslationMemory:
         return row[0] if row else None
 
     def add_units(self, entries: Iterable[TranslationUnit]) -> int:
-        """Remember translations, in place of those under the same key; return how many there were.
+        """Add translations, replacing those with the same key; return their number.
 
-        All of them or none: none when ``entries`` raises.
+        All of them or none: none if ``entries`` raises.
         """
         now, count = int(time.time()), 0
 
@@ -130,7 +130,7 @@ class TranslationMemory:
         return count
 
     def iter_units(self) -> Iterator[TranslationUnit]:
-        """Yield all that is remembered, by languages and text."""
+        """Yield all translations, by languages and text."""
         with self._database.read() as database:
             rows = database.execute(
                 "SELECT source_language, target_language, source, translation, model, variant, changed FROM units "
@@ -140,14 +140,14 @@ class TranslationMemory:
                 yield TranslationUnit(*row)
 
     def count_by_languages(self) -> list[tuple[str, str, int, int]]:
-        """Return source language, target language, how many translations, and how many of those are people's."""
+        """Return source language, target language, the number of translations, and of human ones."""
         with self._database.read() as database:
             return database.execute(
                 "SELECT source_language, target_language, count(*), sum(model = '') FROM units GROUP BY 1, 2 ORDER BY 1, 2"
             ).fetchall()
 
     def clear(self) -> int:
-        """Forget everything; return how many translations that were."""
+        """Delete everything; return the number of translations."""
         with self._database.transaction() as database:
             (count,) = database.execute("SELECT count(*) FROM units").fetchone()
             database.execute("DELETE FROM units")
@@ -157,23 +157,23 @@ class TranslationMemory:
     # ---- outputs --------------------------------------------------------------------------------------------------
 
     def save_output(self, record: OutputRecord) -> None:
-        """Remember what was written to a file, in place of what is remembered of it."""
+        """Save the record of an output file, replacing an earlier one."""
         with self._database.transaction() as database:
             database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", astuple(record))
 
     def get_output(self, path: Path) -> OutputRecord | None:
-        """Return what is remembered of a file, in whatever language; None where nothing is."""
+        """Return the record of an output file in any language, or None."""
         with self._database.read() as database:
             row = database.execute("SELECT * FROM outputs WHERE path = ?", (_path_key(path),)).fetchone()
         return OutputRecord(*row) if row else None
 
     def forget_output(self, path: Path) -> None:
-        """Forget what is remembered of a file."""
+        """Delete the record of an output file."""
         with self._database.transaction() as database:
             database.execute("DELETE FROM outputs WHERE path = ?", (_path_key(path),))
 
     def output_stamp(self, path: Path, language: str) -> str:
-        """Return the stamp of what was written to a file last, "" where there is none."""
+        """Return the stamp of the last contents of a file, "" where there is none."""
         with self._database.read() as database:
             row = database.execute(
                 "SELECT stamp FROM outputs WHERE path = ? AND language = ?", (_path_key(path), language)
@@ -181,7 +181,7 @@ class TranslationMemory:
         return row[0] if row else ""
 
     def last_output_texts(self, path: Path, language: str) -> tuple[list[list[str | None]], str] | None:
-        """Return texts and skeleton of what was written to a file last, None where that is not known."""
+        """Return texts and skeleton of the last contents of a file, None if unknown."""
         with self._database.read() as database:
             row = database.execute(
                 "SELECT texts, skeleton FROM outputs WHERE path = ? AND language = ?", (_path_key(path), language)
@@ -190,5 +190,5 @@ class TranslationMemory:
 
 
 def _path_key(path: Path) -> str:
-    """Return what a file is known by; bytes of its name that are not UTF-8, which SQLite refuses, are spelt out."""
+    """Return the key of a file; bytes of its path that are not UTF-8, which SQLite refuses, are escaped."""
     return os.fsencode(os.path.realpath(path)).decode("utf-8", "backslashreplace")

@@ -42,6 +42,10 @@ from llmcli.types import (
     Usage,
 )
 
+STREAM_PATH = "/llm/session"
+"""The path of the exchange."""
+NDJSON_TYPE = "application/x-ndjson"
+
 
 def encode_message(**message: Any) -> bytes:
     """Return one message as a line of UTF-8."""
@@ -122,30 +126,54 @@ def load_options(fields: Mapping[str, Any]) -> EngineOptions:
 
 def dump_event(event: Event) -> dict[str, Any]:
     """Return an event as JSON, under a name for its kind."""
-    if isinstance(event, TextDelta):
-        return {"text": [event.id, event.text]}
-    if isinstance(event, ReasoningDelta):
-        return {"reasoning": [event.id, event.text]}
-    if isinstance(event, CandidateScores):
-        return {"scores": [event.id, [[s.candidate, s.logprob, s.tokens] for s in event.scores]]}
-    if isinstance(event, TokenLogprobs):
-        top = [[token.decode("latin-1"), logprob] for token, logprob in event.top]
-        return {"logprobs": [event.id, event.token.decode("latin-1"), event.logprob, top]}
-    if isinstance(event, RequestProgress):
-        return {"progress": [event.id, event.phase.value, event.done, event.total, event.ahead]}
-    fields = _non_default_fields(event)
-    for name in ("usage", "timings"):
-        if name in fields:
-            fields[name] = dataclasses.asdict(fields[name])
-    if event.error is not None:
-        fields["error"] = dump_error(event.error)
-    return {"finished": fields}
+    kind, dump = _EVENT_DUMPERS[type(event)]
+    return {kind: dump(event)}
 
 
 def load_event(fields: Mapping[str, Any]) -> Event:
     """Return what ``dump_event`` was given. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for other fields."""
     ((kind, value),) = fields.items()
     return _EVENT_LOADERS[kind](value)
+
+
+def _dump_text(event: TextDelta | ReasoningDelta) -> list[Any]:
+    return [event.id, event.text]
+
+
+def _dump_scores(event: CandidateScores) -> list[Any]:
+    return [event.id, [[score.candidate, score.logprob, score.tokens] for score in event.scores]]
+
+
+def _load_scores(value: Sequence[Any]) -> CandidateScores:
+    return CandidateScores(value[0], tuple(Score(*score) for score in value[1]))
+
+
+def _dump_logprobs(event: TokenLogprobs) -> list[Any]:
+    top = [[token.decode("latin-1"), logprob] for token, logprob in event.top]
+    return [event.id, event.token.decode("latin-1"), event.logprob, top]
+
+
+def _load_logprobs(value: Sequence[Any]) -> TokenLogprobs:
+    name, token, logprob, top = value
+    return TokenLogprobs(name, token.encode("latin-1"), logprob, tuple((t.encode("latin-1"), lp) for t, lp in top))
+
+
+def _dump_progress(event: RequestProgress) -> list[Any]:
+    return [event.id, event.phase.value, event.done, event.total, event.ahead]
+
+
+def _load_progress(value: Sequence[Any]) -> RequestProgress:
+    return RequestProgress(value[0], Phase(value[1]), *value[2:])
+
+
+def _dump_finished(event: Finished) -> dict[str, Any]:
+    fields = _non_default_fields(event)
+    for name in ("usage", "timings"):
+        if name in fields:
+            fields[name] = dataclasses.asdict(fields[name])
+    if event.error is not None:
+        fields["error"] = dump_error(event.error)
+    return fields
 
 
 def _load_finished(fields: Mapping[str, Any]) -> Finished:
@@ -157,16 +185,17 @@ def _load_finished(fields: Mapping[str, Any]) -> Finished:
     return Finished(**given)
 
 
-_EVENT_LOADERS: dict[str, Callable[[Any], Event]] = {
-    "text": lambda value: TextDelta(*value),
-    "reasoning": lambda value: ReasoningDelta(*value),
-    "scores": lambda value: CandidateScores(value[0], tuple(Score(*score) for score in value[1])),
-    "logprobs": lambda value: TokenLogprobs(
-        value[0], value[1].encode("latin-1"), value[2], tuple((t.encode("latin-1"), lp) for t, lp in value[3])
-    ),
-    "progress": lambda value: RequestProgress(value[0], Phase(value[1]), *value[2:]),
-    "finished": _load_finished,
-}
+_EVENT_KINDS: tuple[tuple[str, type[Event], Callable[[Any], Any], Callable[[Any], Event]], ...] = (
+    ("text", TextDelta, _dump_text, lambda value: TextDelta(*value)),
+    ("reasoning", ReasoningDelta, _dump_text, lambda value: ReasoningDelta(*value)),
+    ("scores", CandidateScores, _dump_scores, _load_scores),
+    ("logprobs", TokenLogprobs, _dump_logprobs, _load_logprobs),
+    ("progress", RequestProgress, _dump_progress, _load_progress),
+    ("finished", Finished, _dump_finished, _load_finished),
+)
+"""The name of each event on the wire, and what turns it into JSON and back."""
+_EVENT_DUMPERS = {event: (kind, dump) for kind, event, dump, _ in _EVENT_KINDS}
+_EVENT_LOADERS = {kind: load for kind, _, _, load in _EVENT_KINDS}
 
 
 def dump_info(info: BackendInfo) -> dict[str, Any]:

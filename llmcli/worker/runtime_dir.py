@@ -12,15 +12,14 @@ import os
 import stat
 import sys
 import tempfile
-import time
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 import llmcli
-from llmcli import private_files
+from llmcli import file_lock, private_files
 from llmcli.child_processes import RUNTIME_ENV_DEFAULTS, RUNTIME_ENV_PREFIXES
 from llmcli.errors import AccessDenied, OutputError, UnsafeDirectory, UnusableDirectory
 
@@ -126,34 +125,11 @@ class WorkerPaths:
 
         Raises ``OutputError`` where the directory cannot be written or locks do not work.
         """
-        until = time.monotonic() + timeout_s
-        descriptor = self._try_lock()
-        while descriptor is None and time.monotonic() < until:
-            time.sleep(_LOCK_POLL_S)
-            descriptor = self._try_lock()
-        try:
-            yield descriptor is not None
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
-
-    def _try_lock(self) -> int | None:
-        """Return the descriptor that holds the lock, None where another process has it."""
-        import fcntl
-
-        with translate_os_errors(self._lock_path):
-            descriptor = private_files.open_file(self._lock_path, os.O_RDWR | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if self._lock_path.stat().st_ino == os.fstat(descriptor).st_ino:
-                    return descriptor
-            except (BlockingIOError, FileNotFoundError):  # the latter: its holder has removed the file
-                pass
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
-            return None
+        lock = file_lock.hold_lock(self._lock_path, timeout_s=timeout_s, poll_s=_LOCK_POLL_S, removable=True)
+        with ExitStack() as stack:
+            with translate_os_errors(self._lock_path):
+                ours = stack.enter_context(lock)
+            yield ours
 
     def remove_files(self) -> None:
         """Remove socket and lock. The caller holds the lock; no process can take it afterwards."""

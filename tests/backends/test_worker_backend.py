@@ -134,7 +134,7 @@ def test_what_comes_after_a_malformed_message_is_asked_anew(against):
 
 def test_a_consumer_may_ask_while_its_job_is_full(against, monkeypatch):
     """The answer comes behind events that it has not taken: they are held for it, and the answer gets through."""
-    monkeypatch.setattr(worker_job, "_MAX_QUEUED_EVENTS", 3)
+    monkeypatch.setattr(worker_job, "MAX_QUEUED_EVENTS", 3)
     texts = [str(number) for number in range(50)]
 
     def answer(message):
@@ -154,7 +154,7 @@ def test_a_consumer_may_ask_while_its_job_is_full(against, monkeypatch):
 
 def test_a_job_inside_the_loop_over_another_one_gets_its_events(against, monkeypatch):
     """Those of the outer one lie in front of them."""
-    monkeypatch.setattr(worker_job, "_MAX_QUEUED_EVENTS", 3)
+    monkeypatch.setattr(worker_job, "MAX_QUEUED_EVENTS", 3)
 
     def answer(message):
         if "submit" not in message:

@@ -44,6 +44,7 @@ def make(interrupt=None):
     """Return a job whose worker hears everything and says what the test says."""
     backend = types.SimpleNamespace(interrupt=interrupt or Watched(), forget_job=lambda number: None, sent=[])
     backend.send = backend.send_if_connected = backend.sent.append
+    backend.check_interrupt = backend.interrupt.check
     backend.has_other_waiters, backend.register_waiter = lambda job: False, contextlib.nullcontext
     backend.launcher = types.SimpleNamespace(
         spawned=True, find_crash_reason=lambda pid: WorkerCrashed("the worker", detail=CAUSES[pid])
@@ -113,7 +114,7 @@ def test_the_end_of_the_input_ends_a_job_that_has_nothing_to_do():
 
 def test_the_worker_is_held_back_while_the_consumer_is_behind(monkeypatch):
     """No more than the bound lie unread, and none is lost."""
-    monkeypatch.setattr(worker_job, "_MAX_QUEUED_EVENTS", 3)
+    monkeypatch.setattr(worker_job, "MAX_QUEUED_EVENTS", 3)
     pieces = [TextDelta("a", str(number)) for number in range(50)]
     end = Finished("a", FinishReason.STOP)
     with make() as job:
@@ -123,7 +124,7 @@ def test_the_worker_is_held_back_while_the_consumer_is_behind(monkeypatch):
         reader.start()
         came = []
         for event in job:
-            assert job._events.qsize() <= 5
+            assert job._items.qsize() <= 5
             came.append(event)
         reader.join()
     assert came == [*pieces, end]
@@ -197,7 +198,7 @@ def test_workers_that_do_nothing_but_end_are_not_asked_for_ever():
 
 def test_a_reader_that_waits_goes_on_when_the_job_is_left(monkeypatch):
     """There is no consumer any more."""
-    monkeypatch.setattr(worker_job, "_MAX_QUEUED_EVENTS", 1)
+    monkeypatch.setattr(worker_job, "MAX_QUEUED_EVENTS", 1)
     with make() as job:
         job.submit(request())
         reader = threading.Thread(target=lambda: [job.accept_event(TextDelta("a", str(number))) for number in range(5)])
@@ -208,7 +209,7 @@ def test_a_reader_that_waits_goes_on_when_the_job_is_left(monkeypatch):
 
 def test_a_reader_does_not_wait_for_a_job_that_is_over(monkeypatch):
     """Who left the job takes no more."""
-    monkeypatch.setattr(worker_job, "_MAX_QUEUED_EVENTS", 1)
+    monkeypatch.setattr(worker_job, "MAX_QUEUED_EVENTS", 1)
     with make() as job:
         job.submit(request())
     for number in range(5):

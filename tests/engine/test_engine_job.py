@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from engine.tools import GENERATIVE, answer, collect, engine_of, only_lane, req, texts, wild
+from engine.tools import GENERATIVE, answer, collect, engine_of, only_scheduler_thread, req, texts, wild
 from llmcli.backends.base import run_requests
 from llmcli.engine.llama.context import Context
 from llmcli.errors import (
@@ -150,7 +150,7 @@ def test_cancelling_in_the_middle_of_a_prompt(engines, monkeypatch, name):
             job.submit(request)
         job.close_input()
         outcomes = collect(job)
-    assert (2 in codes) == only_lane(engine).scheduler.can_roll_back
+    assert (2 in codes) == only_scheduler_thread(engine).scheduler.can_roll_back
     assert outcomes.pop("victim").reason is FinishReason.CANCELLED
     assert texts(outcomes) == alone
 
@@ -190,7 +190,7 @@ def test_leaving_the_block_ends_what_is_left(engine):
         next(iter(job))
     ended: set[str] = set()
     while len(ended) < 20:
-        event = job._events.get(timeout=60)
+        event = job._items.get(timeout=60)
         if isinstance(event, Finished):
             assert event.reason is FinishReason.CANCELLED
             ended.add(event.id)
@@ -239,7 +239,7 @@ def test_jobs_of_several_threads_are_answered_apart(engine):
 
 def test_a_consumer_that_does_not_read_holds_back_only_its_own_job(engine, monkeypatch):
     """While one job's events pile up unread, the requests of another are answered; then the first goes on."""
-    monkeypatch.setattr("llmcli.engine.engine_job._MAX_UNREAD_EVENTS", 3)
+    monkeypatch.setattr("llmcli.engine.engine_job.MAX_QUEUED_EVENTS", 3)
     with engine.open() as lazy:
         for i in range(20):
             lazy.submit(req(f"l{i}", f"yes {i}", max_tokens=25, sampling=wild(i)))
@@ -449,7 +449,7 @@ def test_an_empty_prompt_is_a_usage_error(tiny):
     """Where template and messages make no token at all, there is nothing to go on from."""
     with engine_of(tiny("chatml")) as engine:
         engine.info()
-        engine._template.source = ""
+        engine._setup.template.source = ""
         assert isinstance(answer(engine, req("a"))["a"].error, UsageError)
         assert isinstance(answer(engine, req("a", candidates=("a", "b")))["a"].error, UsageError)
 

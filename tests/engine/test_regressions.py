@@ -17,9 +17,10 @@ from llmcli.engine.kv.prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.prefix_store import PrefixStore
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
 from llmcli.engine.llama import hardware
+from llmcli.engine.llama.context import CacheSettings
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.tuning import standin
-from llmcli.engine.tuning.cost_profile import ASSUMED_PROFILE, AttentionGeometry, CacheSettings
+from llmcli.engine.tuning.cost_profile import ASSUMED_PROFILE, AttentionGeometry
 from llmcli.engine.tuning.planner import Planner
 from llmcli.prompts.prompt_parser import parse_prompt
 from llmcli.types import EngineOptions, Finished, FinishReason, Message, Role
@@ -89,7 +90,7 @@ def test_adopting_disturbs_no_copy_that_is_pending(models, bench, tmp_path, monk
 
     def four_ids():
         scheduler = bench("chatml", **STREAMS)
-        scheduler.scheduler._prefix_cache = DiskPrefixCache(scheduler.slots, lambda _: store)
+        scheduler.scheduler._prefix_cache = DiskPrefixCache(scheduler.kv_cache, scheduler.prefix_index, lambda _: store)
         scheduler.run(Probe("x", numbers(5, 1), []), Probe("y", numbers(6, 2), []))
         return scheduler
 
@@ -103,7 +104,7 @@ def test_adopting_disturbs_no_copy_that_is_pending(models, bench, tmp_path, monk
     for public in (first, second):
         earlier.run(probe("earlier", public + numbers(5, 1), 60))
     scheduler = four_ids()
-    while scheduler.slots.evict_lru():
+    while scheduler.prefix_index.evict_lru():
         pass
     scheduler.run(Probe("donor", donor, []))
     joined = [
@@ -126,11 +127,11 @@ def test_memory_for_half_a_cache_is_enough(models, bench, monkeypatch):
     room = int(700 * models("chatml").header.kv_bytes_per_token("f16", "f16"))
     monkeypatch.setattr(hardware, "available_memory", lambda: room)
     scheduler = bench("chatml")
-    scheduler.slots._planner = Planner(models("chatml"), EngineOptions(kv_unified=True), 1)
+    scheduler.kv_cache._planner = Planner(models("chatml"), EngineOptions(kv_unified=True), 1)
     probe = Probe("p", numbers(900, 1), [5, 6])
     scheduler.run(probe)
     (end,) = [event for event in probe.sink.events if isinstance(event, Finished)]
-    assert end.reason is FinishReason.STOP and scheduler.slots.settings == CacheSettings(kv_type="q8_0")
+    assert end.reason is FinishReason.STOP and scheduler.kv_cache.settings == CacheSettings(kv_type="q8_0")
 
 
 # ---- some models cannot be measured ----
@@ -157,7 +158,7 @@ def test_no_first_character_makes_the_public_part_longer(public, name):
         answer(engine, with_system("a", "\uff08x"))
         answer(engine, with_system("b", "world secret"))
         for tokens in stored():
-            said = b"".join(map(engine._tokenizer.token_to_piece, tokens))
+            said = b"".join(map(engine._setup.tokenizer.token_to_piece, tokens))
             assert b"\xef" not in said and said.count(b"world") == 1
     finally:
         engine.close()

@@ -49,7 +49,7 @@ def library(make_library):
 
 @pytest.fixture
 def interrupt():
-    """Return an interrupt that nobody has asked for."""
+    """Return an interrupt that is not set."""
     return Interrupt()
 
 

@@ -107,7 +107,8 @@ def test_a_context_keeps_within_its_room(llama, cache):
         if 1 <= count < 15:
             more = replace(shape, cells=JOB.first_sequences(count + 1).cell_count(unified=cache.unified))
             more = replace(
-                more, sequences=JOB.first_sequences(count + 1).sequence_id_count(1, per_sequence_buffers=not cache.unified)
+                more,
+                sequences=JOB.first_sequences(count + 1).sequence_id_count(1, per_sequence_buffers=not cache.unified),
             )
             assert context_bytes(llama, more) > room
         seen.append((count, shape.batch))

@@ -211,11 +211,11 @@ def test_one_row_of_a_table_is_nothing(names, read):
 
 
 def test_a_wish_asks_for_the_machine_when_it_judges(tiny):
-    """The context and the type of cache are those of the wish."""
+    """The context and the type of cache are those of the policy."""
     asked = []
-    wish = FitPolicy(lambda: asked.append(1) or PLENTY, context_tokens=100, kv_type="q8_0")
+    policy = FitPolicy(lambda: asked.append(1) or PLENTY, context_tokens=100, kv_type="q8_0")
     assert not asked
-    found = wish.estimate(read_header(tiny("llama")), 10**6)
+    found = policy.estimate(read_header(tiny("llama")), 10**6)
     assert (found.weight_bytes, found.context_tokens, found.kv_bytes_per_token, found.machine) == (
         10**6,
         100,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.worker.client import launcher
+from llmcli.worker.client import worker_status
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "canary-token-of-the-tests"
@@ -66,7 +66,7 @@ class Served:
 
     def worker(self):
         """Return what the only worker says of itself."""
-        (status,) = launcher.list_statuses(self.runtime)
+        (status,) = worker_status.list_statuses(self.runtime)
         return status
 
     def sockets(self) -> int:
@@ -101,7 +101,7 @@ def serving(model, *argv, code=None, **env):
         process.kill()
         process.wait()
         process.stderr.close()
-        for status in launcher.list_statuses(runtime) if runtime.exists() else ():
+        for status in worker_status.list_statuses(runtime) if runtime.exists() else ():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(status["pid"], signal.SIGKILL)
         shutil.rmtree(home, ignore_errors=True)

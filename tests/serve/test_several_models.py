@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.worker.client import launcher
+from llmcli.worker.client import worker_status
 
 from .conftest import TOKEN, serving
 from .test_serve import HELLO, wait_until
@@ -36,7 +36,7 @@ def two(tiny):
 
 def workers(served) -> dict[str, dict]:
     """Return what the workers say of themselves, by their models."""
-    return {status["model"]: status for status in launcher.list_statuses(served.runtime)}
+    return {status["model"]: status for status in worker_status.list_statuses(served.runtime)}
 
 
 def stream(served, name, **more):

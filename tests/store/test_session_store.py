@@ -82,7 +82,7 @@ def test_a_name_that_was_taken_meanwhile(store):
 
 
 def test_a_session_that_was_removed_meanwhile_is_saved_as_a_whole(store):
-    """What is still said is not lost; under its own name where nobody took it."""
+    """Later turns are not lost; under its own name where that is free."""
     saved = store.save(new_session("work"), turns("one", "two"), 0)
     store.remove([saved])
     again = store.save(saved, turns("one", "two", "three", "four"), 2)

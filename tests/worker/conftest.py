@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from llmcli.worker import runtime_dir
-from llmcli.worker.client import launcher
+from llmcli.worker.client import worker_status
 
 ROOT = Path(__file__).parents[2]
 SHORT = ("--max-tokens", "4", "--temperature", "0", "--no-stdin")
@@ -55,7 +55,7 @@ class Shell:
 
     def statuses(self) -> list[dict]:
         """Return what the workers say of themselves."""
-        return launcher.list_statuses(self.runtime)
+        return worker_status.list_statuses(self.runtime)
 
     def worker(self) -> dict:
         """Return what the only worker says of itself."""
@@ -73,7 +73,7 @@ def runtime():
     """Return a directory whose path is short enough for sockets."""
     directory = Path(tempfile.mkdtemp(prefix="llm", dir="/tmp"))
     yield directory
-    for status in launcher.list_statuses(directory):
+    for status in worker_status.list_statuses(directory):
         with suppress(ProcessLookupError):
             os.kill(status["pid"], signal.SIGKILL)
     shutil.rmtree(directory, ignore_errors=True)

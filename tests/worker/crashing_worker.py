@@ -7,7 +7,7 @@ import sys
 
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import bindings
-from llmcli.worker import __main__ as process
+from llmcli.worker.server import worker_process
 
 WORD = "killer"
 
@@ -23,7 +23,7 @@ def main() -> None:
         submit(self, request, sink)
 
     Engine.submit = fatal
-    process.main(*sys.argv[1:])
+    worker_process.main(*sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import time
 
 from llmcli.engine.llama import model
 from llmcli.errors import InternalError
-from llmcli.worker import __main__ as process
+from llmcli.worker.server import worker_process
 
 
 def load(path, *, keep_going, **_):
@@ -19,4 +19,4 @@ def load(path, *, keep_going, **_):
 
 if __name__ == "__main__":
     model.Model = load
-    process.main(*sys.argv[1:])
+    worker_process.main(*sys.argv[1:])

@@ -14,10 +14,10 @@ from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.types import Message, Priority, Request, Role
 from llmcli.worker import protocol
-from llmcli.worker.client import channel
-from llmcli.worker.client.launcher import WorkerConfig
+from llmcli.worker.client import worker_socket
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.server.worker_app import WorkerApp
+from llmcli.worker.worker_config import WorkerConfig
 
 from .conftest import SHORT, wait_until
 
@@ -43,8 +43,8 @@ POSTS = {
     "score": ("/v1/score", {"messages": HELLO, "candidates": ["yes", "no"]}),
     "count": ("/v1/count", {"messages": HELLO}),
     "embeddings": ("/v1/embeddings", {"input": ["hello", "world"]}),
-    "session": (channel.STREAM_PATH, LINES),
-    "session that counts": (channel.STREAM_PATH, COUNTING),
+    "session": (protocol.STREAM_PATH, LINES),
+    "session that counts": (protocol.STREAM_PATH, COUNTING),
 }
 each_post = pytest.mark.parametrize("post", POSTS.values(), ids=POSTS)
 
@@ -110,7 +110,7 @@ class Client:
 
     def __init__(self, worker, path, body):
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self._messages = [{"type": "http.request", "body": content, "more_body": path == channel.STREAM_PATH}]
+        self._messages = [{"type": "http.request", "body": content, "more_body": path == protocol.STREAM_PATH}]
         self._gone = asyncio.Event()
         headers = [(b"content-type", b"application/json")]
         scope = {
@@ -292,7 +292,7 @@ def test_five_hundred_closed_connections_leave_nothing_behind(shell):
     body = json.dumps({"messages": [{"role": "user", "content": "hello " * 200}], "max_tokens": 30_000}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     for _ in range(500):
-        with channel.connect_socket(status["socket"]) as connected:
+        with worker_socket.connect_socket(status["socket"]) as connected:
             connected.sendall(head + body)
     wait_until(lambda: shell.worker().get("active") == 0, HANG)
     assert shell(*ASK).code == 0

@@ -20,8 +20,9 @@ from llmcli.errors import InternalError, TemporaryFailure
 from llmcli.interrupt import Interrupt
 from llmcli.types import EngineOptions, Finished, FinishReason, Message, Priority, Request, Role, Sampling
 from llmcli.worker import crash_reason, runtime_dir
-from llmcli.worker.client import channel, launcher
-from llmcli.worker.client.launcher import WorkerConfig, WorkerLauncher
+from llmcli.worker.client import launcher, worker_socket, worker_status
+from llmcli.worker.client.launcher import WorkerLauncher
+from llmcli.worker.worker_config import WorkerConfig
 
 from .conftest import SHORT, gone, wait_until
 
@@ -112,7 +113,7 @@ def test_an_interactive_request_is_not_tried_again(backend):
 def test_a_job_after_a_crash_between_jobs_finds_a_worker(backend):
     """What was killed while idle is no crash of anything."""
     assert ends(backend, [bulk(0, "text")])["r0"].error is None
-    (status,) = launcher.list_statuses(backend.launcher.paths.socket.parent)
+    (status,) = worker_status.list_statuses(backend.launcher.paths.socket.parent)
     os.kill(status["pid"], signal.SIGKILL)
     wait_until(lambda: gone(status["pid"]))
     assert ends(backend, [bulk(1, "text")])["r1"].error is None
@@ -123,7 +124,7 @@ def test_a_worker_that_is_told_to_end_as_a_request_comes(backend):
     """It answers, or says that it has not begun, and then the next one does: no crash is reported."""
     directory = backend.launcher.paths.socket.parent
     for number in range(5):
-        (status,) = wait_until(lambda: backend._ensure_channel() and launcher.list_statuses(directory))
+        (status,) = wait_until(lambda: backend._ensure_channel() and worker_status.list_statuses(directory))
         with backend.open() as job:
             os.kill(status["pid"], signal.SIGSTOP)
             job.submit(bulk(number, "hello", Priority.INTERACTIVE))
@@ -154,15 +155,15 @@ def test_a_worker_that_loads_a_large_model_ends_when_it_is_told_to(starting, how
     ended, pids = [], set()
     collecting = threading.Thread(target=lambda: ended.extend(run_requests(backend, [bulk(0, "hello")])))
     collecting.start()
-    with channel.connect_socket(worker_launcher.paths.socket) as connected:
+    with worker_socket.connect_socket(worker_launcher.paths.socket) as connected:
         body = b'{"messages": [{"role": "user", "content": "hello"}]}'
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         connected.sendall(head.encode() + body)
-        wait_until(lambda: [s for s in launcher.list_statuses(directory) if s.get("active", 0) >= 2])
+        wait_until(lambda: [s for s in worker_status.list_statuses(directory) if s.get("active", 0) >= 2])
         while collecting.is_alive():
-            for status in [s for s in launcher.list_statuses(directory) if s.get("active")]:
+            for status in [s for s in worker_status.list_statuses(directory) if s.get("active")]:
                 if how == "told":
-                    assert channel.request_json(status["socket"], "POST", "/llm/stop", {})["ends"]
+                    assert worker_socket.request_json(status["socket"], "POST", "/llm/stop", {})["ends"]
                 else:
                     os.kill(status["pid"], signal.SIGTERM)
                 wait_until(lambda pid=status["pid"]: gone(pid))

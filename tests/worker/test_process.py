@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.worker.client import channel, launcher
+from llmcli.worker.client import worker_socket, worker_stop
 
 from .conftest import SHORT, gone, wait_until
 
@@ -201,7 +201,7 @@ except (ConnectionResetError, BrokenPipeError):
     done = subprocess.run(["python3", "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "b''", done.stderr
     shell.runtime.chmod(0o700)
-    assert channel.request_json(path, "GET", "/health") == {"status": "ok"}
+    assert worker_socket.request_json(path, "GET", "/health") == {"status": "ok"}
 
 
 def test_a_client_that_goes_cancels_its_requests(shell):
@@ -220,7 +220,7 @@ def test_a_client_of_openai_that_goes_cancels_too(shell):
     body = json.dumps({"messages": [{"role": "user", "content": "x"}], "max_tokens": 30000, "temperature": 0})
     for stream in ("false", "true"):
         text = body[:-1] + f', "stream": {stream}}}'
-        connected = channel.connect_socket(path)
+        connected = worker_socket.connect_socket(path)
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n"
         connected.sendall((head + text).encode())
         wait_until(lambda: shell.worker()["active"])
@@ -251,7 +251,7 @@ def test_garbage_does_not_hurt_it(shell):
         return b"%x\r\n%b\r\n" % (len(data), data)
 
     def send(data):
-        with channel.connect_socket(path, 0.1) as connected, suppress(TimeoutError, ConnectionResetError):
+        with worker_socket.connect_socket(path, 0.1) as connected, suppress(TimeoutError, ConnectionResetError):
             connected.sendall(data)
             while connected.recv(65536):
                 pass
@@ -350,5 +350,5 @@ def test_a_log_that_cannot_be_written_ends_no_worker(shell):
 def test_a_corpse_that_nobody_buries_has_ended():
     """`llm worker stop` waits for no process whose parent does not care."""
     with subprocess.Popen(["true"]) as child:
-        wait_until(lambda: launcher._is_zombie(child.pid))
-    assert not launcher._is_zombie(os.getpid()) and not launcher._is_zombie(child.pid)
+        wait_until(lambda: worker_stop._is_zombie(child.pid))
+    assert not worker_stop._is_zombie(os.getpid()) and not worker_stop._is_zombie(child.pid)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from llmcli.backends.remote import chat_request
@@ -13,12 +11,12 @@ from llmcli.backends.remote.chunk_parser import DONE_DATA, ChunkParser
 from llmcli.backends.remote.server_capabilities import OPTIONAL_FIELDS, ServerCapabilities
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
-from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter, RateLimited
+from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter
 from llmcli.backends.remote.transport.error_mapping import BadRequest
 from llmcli.backends.remote.transport.http_client import HttpClient, HttpResponse
+from llmcli.backends.remote.transport.retries import Retrier, RetryPolicy
 from llmcli.backends.remote.transport.sse import EventStream, EventTooLong
 from llmcli.errors import RemoteError, TemporaryFailure
-from llmcli.server_config import ServerUnreachable
 from llmcli.types import Event, Finished, Request, TextDelta
 
 CHAT_PATH = "/chat/completions"
@@ -32,19 +30,6 @@ _UNLIMITED_ANSWER_TOKENS = 1 << 17
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often one request is tried, and the pause between attempts, which doubles from ``first_pause_s``.
-
-    A request that is asked to wait longer than ``max_pause_s`` is not retried.
-    """
-
-    max_tries: int = 5
-    max_connect_tries: int = 3
-    first_pause_s: float = 0.5
-    max_pause_s: float = 60.0
-
-
 class ChatClient:
     """Sends requests for one model to one server. Safe to use from several threads."""
 
@@ -52,46 +37,8 @@ class ChatClient:
         self.http_client = client
         self.server = client.server
         self.limiter = ConcurrencyLimiter(self.server.concurrency, retry_policy.max_pause_s)
+        self._retrier = Retrier(self.limiter, retry_policy)
         self._key = key
-        self._retry_policy = retry_policy
-        self._random = random.Random()  # noqa: S311 (spreads tries over time)
-
-    # ---- retries --------------------------------------------------------------------------------------------------
-
-    def with_retries(self, call: CancelToken, attempt: Callable[[], T]) -> T:
-        """Return what ``attempt`` returns; repeat it after a ``TemporaryFailure``, unless something was delivered.
-
-        Failures of a busy server do not count while it answers other requests.
-        """
-        failures, answered = 0, self.limiter.num_answered
-        while True:
-            try:
-                with self.limiter.acquire(call):
-                    return attempt()
-            except TemporaryFailure as error:
-                if isinstance(error, RateLimited) and self.limiter.num_answered > answered:
-                    failures, answered = 0, self.limiter.num_answered
-                failures += 1
-                wait = self._retry_delay(failures, error.retry_after)
-                tries = (
-                    self._retry_policy.max_connect_tries
-                    if isinstance(error, ServerUnreachable)
-                    else self._retry_policy.max_tries
-                )
-                if call.delivered or failures >= tries or wait > self._retry_policy.max_pause_s:
-                    raise
-                call.sleep(wait)
-
-    def _retry_delay(self, failures: int, asked: float | None) -> float:
-        """Return how long to wait: with jitter, so that requests refused together are not retried together."""
-        usual: float = self._retry_policy.first_pause_s * 2 ** (failures - 1)
-        if asked is not None:
-            return (
-                asked
-                if asked > self._retry_policy.max_pause_s
-                else asked + self._random.uniform(0, self._retry_policy.first_pause_s)
-            )
-        return min(usual, self._retry_policy.max_pause_s) * self._random.uniform(0.5, 1.0)
 
     def with_supported_fields(
         self,
@@ -104,7 +51,7 @@ class ChatClient:
         for _ in range(len(OPTIONAL_FIELDS) + 1):
             fields = chat_request.keep_supported_fields(make(), capabilities)
             try:
-                return self.with_retries(call, lambda fields=fields: send(fields))  # type: ignore[misc]
+                return self._retrier.run(call, lambda fields=fields: send(fields))  # type: ignore[misc]
             except BadRequest as refused:
                 if call.delivered or chat_request.learn_refused_field(refused, fields, capabilities) is None:
                     raise
@@ -114,7 +61,7 @@ class ChatClient:
 
     def get_json(self, call: CancelToken, path: str, *, root: bool = False) -> Any:
         """Return the JSON object at ``path``. Raises as ``HttpClient.open_response``."""
-        return self.with_retries(call, lambda: self.http_client.request_json(call, "GET", path, root=root))
+        return self._retrier.run(call, lambda: self.http_client.request_json(call, "GET", path, root=root))
 
     def post_json(
         self, call: CancelToken, path: str, capabilities: ServerCapabilities, make: Callable[[], Mapping[str, Any]]

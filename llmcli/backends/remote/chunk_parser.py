@@ -9,9 +9,9 @@ from typing import Any
 
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import describe_json_error, map_stream_error
-from llmcli.engine.text.detokenizer import ReasoningParser
 from llmcli.errors import RemoteError, RequestRejected, TemporaryFailure
 from llmcli.server_config import ServerConfig
+from llmcli.text_stream import ReasoningParser
 from llmcli.types import (
     Event,
     Finished,

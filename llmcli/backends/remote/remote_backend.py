@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from llmcli.backends.remote import chat_request, structured_output
 from llmcli.backends.remote.candidate_scoring import CandidateScorer
-from llmcli.backends.remote.chat_client import ChatClient, RetryPolicy
+from llmcli.backends.remote.chat_client import ChatClient
+from llmcli.backends.remote.model_discovery import OWNER_LLMCLI, OWNER_OLLAMA, ServerModel, query_model
 from llmcli.backends.remote.remote_job import RemoteJob
 from llmcli.backends.remote.server_capabilities import ServerCapabilities
+from llmcli.backends.remote.token_estimate import estimate_tokens
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.http_client import HttpClient
 from llmcli.backends.remote.transport.proxies import Proxy
-from llmcli.errors import LlmError, RequestRejected, TemporaryFailure, UsageError
+from llmcli.backends.remote.transport.retries import RetryPolicy
 from llmcli.interrupt import Interrupt
 from llmcli.server_config import ServerConfig
 from llmcli.types import BackendInfo, BackendStats, CandidateScores, Event, Finished, Request, Usage
@@ -29,28 +30,9 @@ DEFAULT_CONTEXT_TOKENS = 8192
 OLLAMA_CONTEXT_TOKENS = 4096
 """Ollama's own default; it silently drops what exceeds it."""
 _POLL_S = 0.05
-_CONTEXT_FIELDS = (
-    "max_model_len",
-    "context_length",
-    "context_window",
-    "loaded_context_length",
-    "max_context_length",
-    "n_ctx",
-)
-_OWNER_LLMCLI, _OWNER_LLAMA_CPP, _OWNER_OLLAMA = "llmcli", "llamacpp", "library"
-_ASCII_CHARS_PER_TOKEN, _TOKENS_PER_MESSAGE, _TOKENS_PER_REQUEST = 3.5, 8, 16
 _COUNT_ABOVE_CONTEXT_SHARE = 4
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _ServerModel:
-    """What the server reports about the model: its name, its owner (which server it is), and the context in tokens."""
-
-    name: str
-    owner: str = ""
-    context: int | None = None
 
 
 class RemoteBackend:
@@ -77,7 +59,7 @@ class RemoteBackend:
         self._client = HttpClient(server, key, proxy)
         self._chat_client = ChatClient(self._client, key, DEFAULT_RETRY_POLICY)
         self._lock = threading.Lock()
-        self._model: _ServerModel | None = None
+        self._model: ServerModel | None = None
         self._capabilities: ServerCapabilities | None = None
         self._scorer: CandidateScorer | None = None
 
@@ -91,7 +73,7 @@ class RemoteBackend:
         if self._requested_model and self._context:
             return BackendInfo(self._requested_model, f"{self.server.base_url}#{self._requested_model}", self._context)
         model = self._model or self._run_interruptible(self._find_model)
-        usual = OLLAMA_CONTEXT_TOKENS if model.owner == _OWNER_OLLAMA else DEFAULT_CONTEXT_TOKENS
+        usual = OLLAMA_CONTEXT_TOKENS if model.owner == OWNER_OLLAMA else DEFAULT_CONTEXT_TOKENS
         context = self._context or model.context or usual
         return BackendInfo(model.name, f"{self.server.base_url}#{model.name}", context)
 
@@ -99,7 +81,7 @@ class RemoteBackend:
         """Return about how many tokens the prompts have; our own servers count prompts that are near the context."""
         near = self.info().context // _COUNT_ABOVE_CONTEXT_SHARE
         return [
-            self._count_prompt(request) if (size := _estimate_tokens(request)) > near else size for request in requests
+            self._count_prompt(request) if (size := estimate_tokens(request)) > near else size for request in requests
         ], False
 
     def open(self) -> RemoteJob:
@@ -148,7 +130,7 @@ class RemoteBackend:
             if self._scorer is None:
                 capabilities = self._load_capabilities(model.name)
                 self._scorer = CandidateScorer(
-                    self._chat_client, model.name, capabilities, ours=model.owner == _OWNER_LLMCLI
+                    self._chat_client, model.name, capabilities, ours=model.owner == OWNER_LLMCLI
                 )
         return self._scorer.score_candidates(call, request)
 
@@ -164,58 +146,26 @@ class RemoteBackend:
             self._capabilities = ServerCapabilities(self.server.base_url, name, self._cache)
         return self._capabilities
 
-    def _find_model(self, call: CancelToken) -> _ServerModel:
+    def _find_model(self, call: CancelToken) -> ServerModel:
         """Ask the server once which models it has. Raises as ``info``."""
         with self._lock:
             if self._model is None:
-                self._model = self._query_models(call)
+                self._model = query_model(self._chat_client, call, self._requested_model)
             return self._model
-
-    def _query_models(self, call: CancelToken) -> _ServerModel:
-        try:
-            listed = self._chat_client.get_json(call, "/models").get("data")
-        except TemporaryFailure:
-            raise
-        except LlmError:
-            if self._requested_model is None:
-                raise
-            return _ServerModel(self._requested_model)  # some servers have no such path, or refuse it to this key
-        entries = {str(entry["id"]): entry for entry in listed or () if isinstance(entry, Mapping) and "id" in entry}
-        name = self._requested_model or self._require_single_model(list(entries))
-        entry = entries.get(name, {})
-        owner = str(entry.get("owned_by", ""))
-        if owner == _OWNER_LLAMA_CPP:
-            return _ServerModel(name, owner, self._query_llama_server_context(call) or _parse_context(entry))
-        return _ServerModel(name, owner, _parse_context(entry))
-
-    def _require_single_model(self, names: list[str]) -> str:
-        if not names:
-            raise RequestRejected(self.server.label, detail="it says of no model that it has it")
-        if len(names) > 1:
-            raise UsageError(f"{self.server.label} has several models", detail=f"Name one: -m {' or '.join(names[:9])}")
-        return names[0]
-
-    def _query_llama_server_context(self, call: CancelToken) -> int | None:
-        """Return the context that llama-server gives one request, which its list of models does not report."""
-        try:
-            settings = self._chat_client.get_json(call, "/props", root=True).get("default_generation_settings")
-        except LlmError:
-            return None
-        return _parse_context(settings) if isinstance(settings, Mapping) else None
 
     # ---- counting -------------------------------------------------------------------------------------------------
 
     def _count_prompt(self, request: Request) -> int:
         """Return the tokens of a prompt, counted by the server where it is one of ours."""
         model = self._model or self._run_interruptible(self._find_model)
-        if model.owner != _OWNER_LLMCLI:
-            return _estimate_tokens(request)
+        if model.owner != OWNER_LLMCLI:
+            return estimate_tokens(request)
 
         def ask(call: CancelToken) -> int:
             name, capabilities = self._model_and_capabilities(call)
             fields = {"model": name, "messages": chat_request.dump_messages(request)}
             tokens = self._chat_client.post_json(call, "/count", capabilities, lambda: fields).get("tokens")
-            return tokens if isinstance(tokens, int) else _estimate_tokens(request)
+            return tokens if isinstance(tokens, int) else estimate_tokens(request)
 
         return self._run_interruptible(ask)
 
@@ -244,25 +194,3 @@ class RemoteBackend:
                 return answer  # type: ignore[return-value]
         finally:
             call.cancel()
-
-
-def _estimate_tokens(request: Request) -> int:
-    """Return about how many tokens the prompt of a request has, rather too many than too few.
-
-    English has more than 4 characters a token and code some 3; a character of other scripts is a token at most in
-    vocabularies of today.
-    """
-    total = float(_TOKENS_PER_REQUEST)
-    for message in request.messages:
-        other = sum(not character.isascii() for character in message.content) if not message.content.isascii() else 0
-        total += (len(message.content) - other) / _ASCII_CHARS_PER_TOKEN + other + _TOKENS_PER_MESSAGE
-    return int(total)
-
-
-def _parse_context(entry: Mapping[str, Any]) -> int | None:
-    """Return the context of an entry of a list of models, under any of the known field names."""
-    for name in _CONTEXT_FIELDS:
-        value = entry.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 64:  # noqa: PLR2004
-            return value
-    return None

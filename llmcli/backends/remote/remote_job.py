@@ -6,13 +6,15 @@ import heapq
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable
+from typing import Protocol
 
 from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken, DeadlineExceeded
-from llmcli.errors import InternalError, Unsupported
+from llmcli.errors import Unsupported
+from llmcli.job_queue import MAX_QUEUED_EVENTS, POLL_S, BaseJob, JobHost
+from llmcli.server_config import ServerConfig
 from llmcli.types import (
+    CandidateScores,
     Event,
     Finished,
     FinishReason,
@@ -23,63 +25,44 @@ from llmcli.types import (
     RequestProgress,
     TextDelta,
     Timings,
+    Usage,
 )
 
-if TYPE_CHECKING:
-    from llmcli.backends.remote.remote_backend import RemoteBackend
-
-_POLL_S = 0.05
-"""Seconds between checks for an interrupt while waiting for events."""
-_MAX_QUEUED_EVENTS = 4096
-"""Unread events above which the answers are held back."""
 _REPORT_INTERVAL_S = 0.25
 """Seconds between two reports on the progress of one request."""
 _CHARS_PER_TOKEN = 4
 """Characters a token, of a server that sends several tokens at once."""
 
 
-class RemoteJob:
-    """A job (see ``backends.base.Job``) of ``backend``."""
+class RemoteHost(JobHost, Protocol):
+    """What a job needs of the backend that knows the server. Its calls raise as ``CancelToken.check``."""
 
-    def __init__(self, backend: RemoteBackend) -> None:
+    server: ServerConfig
+    max_concurrency: int
+
+    def stream(self, call: CancelToken, request: Request, put: Callable[[Event], None]) -> Finished:
+        """Pass on the pieces of an answer and return its end."""
+        ...
+
+    def generate_structured(self, call: CancelToken, request: Request) -> tuple[str, Finished]:
+        """Return JSON of the request's schema, or one of its labels."""
+        ...
+
+    def score(self, call: CancelToken, request: Request) -> tuple[CandidateScores, Usage]:
+        """Return the scores of candidates."""
+        ...
+
+
+class RemoteJob(BaseJob[Event]):
+    """A job on the server that ``backend`` knows."""
+
+    def __init__(self, backend: RemoteHost) -> None:
+        super().__init__(backend, queue.Queue(MAX_QUEUED_EVENTS))
         self._backend = backend
-        self._events: queue.Queue[Event | None] = queue.Queue(_MAX_QUEUED_EVENTS)
-        self._lock = threading.Lock()
         self._pending: list[tuple[bool, int, Request]] = []  # a heap: interactive ones first, then as they came
         self._running: dict[str, CancelToken] = {}
-        self._open_ids: set[str] = set()
         self._num_threads = 0
         self._num_submitted = 0
-        self._closed_input = False
-        self._left = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._lock:
-            self._left = True
-            self._pending.clear()
-            running = list(self._running.values())
-        for call in running:
-            call.cancel()
-
-    # ---- Job ------------------------------------------------------------------------------------------------------
-
-    def submit(self, request: Request) -> None:
-        """Add a request."""
-        with self._lock:
-            if request.id in self._open_ids or self._closed_input:
-                raise InternalError("job", detail=f"request {request.id} submitted twice, or after the input's end")
-            self._open_ids.add(request.id)
-            self._num_submitted += 1
-            heapq.heappush(self._pending, (request.priority is Priority.BULK, self._num_submitted, request))
-            if self._num_threads >= self._backend.max_concurrency:
-                return
-            self._num_threads += 1
-        threading.Thread(target=self._run_pending, name="remote", daemon=True).start()
 
     def cancel(self, request_id: str) -> None:
         """End a request."""
@@ -92,24 +75,26 @@ class RemoteJob:
         if call is not None:
             call.cancel()
         if waiting:
-            self._events.put(Finished(request_id, FinishReason.CANCELLED))
+            self._items.put(Finished(request_id, FinishReason.CANCELLED))
 
-    def close_input(self) -> None:
-        """No more requests will come."""
-        self._closed_input = True
+    def _start(self, request: Request) -> None:
+        with self._lock:
+            self._num_submitted += 1
+            heapq.heappush(self._pending, (request.priority is Priority.BULK, self._num_submitted, request))
+            if self._num_threads >= self._backend.max_concurrency:
+                return
+            self._num_threads += 1
+        threading.Thread(target=self._run_pending, name="remote", daemon=True).start()
 
-    def __iter__(self) -> Iterator[Event]:
-        while not (self._closed_input and not self._open_ids):
-            self._backend.check_interrupt()
-            try:
-                event = self._events.get(timeout=_POLL_S)
-            except queue.Empty:
-                continue
-            if isinstance(event, Finished):
-                with self._lock:
-                    self._open_ids.discard(event.id)
-            if event is not None:
-                yield event
+    def _abandon(self) -> None:
+        with self._lock:
+            self._pending.clear()
+            running = list(self._running.values())
+        for call in running:
+            call.cancel()
+
+    def _accept_item(self, item: Event) -> Event:
+        return item
 
     # ---- the threads --------------------------------------------------------------------------------------------------
 
@@ -117,7 +102,7 @@ class RemoteJob:
         """Run pending requests until there are none."""
         while True:
             with self._lock:
-                if self._left or not self._pending:
+                if self.consumer_gone or not self._pending:
                     self._num_threads -= 1
                     return
                 _, _, request = heapq.heappop(self._pending)
@@ -159,11 +144,11 @@ class RemoteJob:
 
     def _enqueue(self, event: Event, call: CancelToken | None) -> None:
         """Queue an event; wait while the consumer is behind. Raises as ``call.check``."""
-        while not self._left:
+        while not self.consumer_gone:
             if call is not None:
                 call.check()
             try:
-                self._events.put(event, timeout=_POLL_S)
+                self._items.put(event, timeout=POLL_S)
             except queue.Full:
                 continue
             return

@@ -112,9 +112,9 @@ def _log_mentions_pid(log: Path, pid: str) -> bool:
 
 def _list_statuses(ctx: CommandContext) -> list[dict[str, Any]]:
     from llmcli.worker import runtime_dir
-    from llmcli.worker.client import launcher
+    from llmcli.worker.client import worker_status
 
-    return launcher.list_statuses(runtime_dir.find_runtime_dir(ctx.runtime.environ))
+    return worker_status.list_statuses(runtime_dir.find_runtime_dir(ctx.runtime.environ))
 
 
 def _select_workers(ctx: CommandContext, which: list[str] | None) -> list[dict[str, Any]]:
@@ -133,13 +133,13 @@ def _select_workers(ctx: CommandContext, which: list[str] | None) -> list[dict[s
 def _stop_workers(ctx: CommandContext, which: list[str] | None, *, only_idle: bool = False) -> list[str]:
     """Stop workers and say so; returns the names of their models. Raises ``TemporaryFailure`` for one that goes on."""
     from llmcli.worker import runtime_dir
-    from llmcli.worker.client import launcher
+    from llmcli.worker.client import worker_stop
 
     directory = runtime_dir.find_runtime_dir(ctx.runtime.environ)
     ended, rows = [], []
     for status in _select_workers(ctx, which):
         with ctx.console.status_line.waiting(Phase.STOPPING, f"the worker {status['pid']}"):
-            stopped = launcher.stop_worker(
+            stopped = worker_stop.stop_worker(
                 _worker_paths(directory, status), only_idle=only_idle, check=ctx.runtime.interrupt.check
             )
         if stopped:

@@ -154,17 +154,12 @@ class PrefixStore:
     @contextmanager
     def _write_atomically(self, path: Path) -> Iterator[int]:
         """Open a file beside ``path``; leaving the block renames it to ``path``, an exception removes it."""
-        temporary = self._directory / (secrets.token_hex(16) + _TEMPORARY_SUFFIX)
-        fd = private_files.open_file(temporary, os.O_WRONLY | os.O_EXCL)
-        try:
+        with private_files.replacing(path, secrets.token_hex(16) + _TEMPORARY_SUFFIX) as temporary:
+            fd = private_files.open_file(temporary, os.O_WRONLY | os.O_EXCL)
             try:
                 yield fd
             finally:
                 os.close(fd)  # before the renaming: network file systems report a full disk here
-            temporary.replace(path)
-        except BaseException:
-            _remove_quietly(temporary)
-            raise
 
     def _evict(self, replaced: Collection[str]) -> None:
         """Remove leftovers, and states until all files fit: those ``replaced`` first, then the least recently used.

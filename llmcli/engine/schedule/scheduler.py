@@ -1,29 +1,30 @@
 """Continuous batching: every step packs one token of each running sequence and chunks of prompts into one batch.
 
-``Scheduler`` decides what runs; ``PrefixIndex`` holds the context and its sequence ids. A step never leaves a sequence
+``Scheduler`` decides what runs; ``KVCacheManager`` holds the context, ``PrefixIndex`` finds what it can reuse. A step never leaves a sequence
 half-updated: tokens that were not evaluated are still pending.
 """
 
 from __future__ import annotations
 
 import bisect
-import collections
 import math
 import time
 from collections.abc import Callable
 
+from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.prefix_index import PrefixIndex
+from llmcli.engine.schedule.admission import AdmissionPolicy
+from llmcli.engine.schedule.batch import BatchBuilder, BatchEntry
 from llmcli.engine.schedule.evaluation import Evaluation
 from llmcli.engine.schedule.queue_reports import QueueReports
 from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
 from llmcli.engine.schedule.token_budget import TokenBudget
-from llmcli.engine.sequences.sequence import CandidateFork, ScoringSequence, Sequence, common_prefix_length
+from llmcli.engine.sequences.scoring_sequence import ScoringSequence
+from llmcli.engine.sequences.sequence import Sequence
 from llmcli.errors import ContextOverflow, OutOfMemory
 from llmcli.types import FinishReason
 
-MIN_SHARED_PREFIX_TOKENS = 32
-"""A sequence waits for another to evaluate their common prefix when that saves at least this many tokens."""
 _MIN_ABORTABLE_TOKENS = 16
 _MIN_ABORTABLE_S = 0.05
 
@@ -31,27 +32,26 @@ _MIN_ABORTABLE_S = 0.05
 class Scheduler:
     """Runs sequences on one context. Used by one thread; ``should_abort`` is read inside an evaluation."""
 
-    def __init__(self, kv_cache: PrefixIndex, prefix_cache: DiskPrefixCache | None = None) -> None:
-        self._kv_cache = kv_cache
+    def __init__(
+        self, kv_cache: KVCacheManager, prefix_index: PrefixIndex, prefix_cache: DiskPrefixCache | None = None
+    ) -> None:
+        self.kv_cache = kv_cache
+        self._prefix_index = prefix_index
         self._prefix_cache = prefix_cache
+        self._admission = AdmissionPolicy(kv_cache, prefix_index)
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
-        self._arrival_order: dict[int, int] = {}
         self._num_submitted = 0
         self._last_step_s = 0.0
         self._token_budget = TokenBudget()
+        self.speculative_decoder = SpeculativeDecoder(kv_cache, prefix_index)
+        self._batch_builder = BatchBuilder(kv_cache, self._token_budget, self.speculative_decoder)
         self._queue_reports = QueueReports()
         self.max_batch_sequences = 0
         """Most sequences of one batch so far."""
-        self.speculative_decoder = SpeculativeDecoder(kv_cache)
         self._cache_full = False  # the cache was full: no sequence joins before one leaves
         self.current_evaluation: Evaluation | None = None
         """The evaluation in progress."""
-
-    @property
-    def kv_cache(self) -> PrefixIndex:
-        """The context and its sequence ids."""
-        return self._kv_cache
 
     @property
     def has_work(self) -> bool:
@@ -66,13 +66,14 @@ class Scheduler:
     @property
     def can_roll_back(self) -> bool:
         """An aborted evaluation costs no more than itself."""
-        return self._kv_cache.supports_truncation
+        return self.kv_cache.supports_truncation
 
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence; it runs when there is room, interactive ones first."""
         self._num_submitted += 1
+        sequence.arrival = self._num_submitted
         self._queue_reports.note_arrival(sequence)
-        self._enqueue(sequence, self._num_submitted)
+        self._enqueue(sequence)
 
     def cancel(self, should_end: Callable[[Sequence], bool]) -> None:
         """Mark sequences to end; they do so before the next evaluation."""
@@ -86,8 +87,7 @@ class Scheduler:
             sequence.finish(FinishReason.ERROR, error)
         self._waiting.clear()
         self._running.clear()
-        self._arrival_order.clear()
-        self._kv_cache.close()
+        self.kv_cache.close()
 
     def step(self, longest_s: float = math.inf) -> bool:
         """Evaluate one batch of at most about ``longest_s`` seconds.
@@ -98,7 +98,7 @@ class Scheduler:
         if not self.has_work:
             return True
         try:
-            self._kv_cache.prepare(self._waiting, self._running)
+            self.kv_cache.prepare(self._waiting, self._running, self._prefix_index.count_reusable_tokens)
         except OutOfMemory as error:
             if self._running:
                 raise
@@ -110,30 +110,29 @@ class Scheduler:
         self._admit()
         if all(sequence.sink.full for sequence in self._running):
             return False
-        self._kv_cache.compact_ids(self._running)  # the moves take effect with the next evaluation
-        entries = self._build_batch(longest_s)
+        self._prefix_index.compact_ids(self._running)  # the moves take effect with the next evaluation
+        entries = self._batch_builder.build(self._running, longest_s)
         if not entries:
             return False
         started = time.monotonic()
-        slow = self._last_step_s > _MIN_ABORTABLE_S or self._kv_cache.context.batch.size >= _MIN_ABORTABLE_TOKENS
+        slow = self._last_step_s > _MIN_ABORTABLE_S or self.kv_cache.context.batch.size >= _MIN_ABORTABLE_TOKENS
         code = self._evaluate(entries, abortable=slow)
         self._last_step_s = time.monotonic() - started
         if code == 0:
             self._record_step(entries)
             self._process_outputs(entries)
         elif code == 1:
-            if not self.speculative_decoder.drop_drafts(sequence for sequence, *_ in entries):
+            if not self.speculative_decoder.drop_drafts(entry.sequence for entry in entries):
                 self._free_cells()
         else:
             self._roll_back(entries)
         return True
 
-    def _evaluate(self, entries: list[tuple[Sequence, int, int, list[int]]], *, abortable: bool) -> int:
+    def _evaluate(self, entries: list[BatchEntry], *, abortable: bool) -> int:
         """Evaluate the batch; meanwhile other threads may check which sequences it serves."""
-        shares = [(sequence, count) for sequence, count, *_ in entries]
-        self.current_evaluation = Evaluation(shares, self._running, can_roll_back=self.can_roll_back)
+        self.current_evaluation = Evaluation(entries, self._running, can_roll_back=self.can_roll_back)
         try:
-            return self._kv_cache.context.evaluate(abortable=abortable)
+            return self.kv_cache.context.evaluate(abortable=abortable)
         finally:
             self.current_evaluation = None
 
@@ -141,17 +140,16 @@ class Scheduler:
         """Nothing is left to run: save to disk what the next command may need."""
         if self._prefix_cache is not None and self._token_budget.token_s is not None:
             self._prefix_cache.save_sessions(self._token_budget.token_s)
-        self._kv_cache.mark_idle()
+        self.kv_cache.mark_idle()
 
     def release_memory(self) -> None:
         """Nothing has run for a while: release the context's memory."""
-        self._kv_cache.release_memory()
+        self.kv_cache.release_memory()
 
     # ---- admission --------------------------------------------------------------------------------------------------
 
-    def _enqueue(self, sequence: Sequence, order: int) -> None:
-        self._arrival_order[id(sequence)] = order
-        bisect.insort(self._waiting, sequence, key=lambda s: (not s.is_interactive, self._arrival_order[id(s)]))
+    def _enqueue(self, sequence: Sequence) -> None:
+        bisect.insort(self._waiting, sequence, key=_queue_position)
 
     def _finish_expired(self) -> None:
         now = time.monotonic()
@@ -167,35 +165,17 @@ class Scheduler:
         """Remove ended sequences from both lists; their tokens stay cached for sequences with the same prefix."""
         for sequence in [s for s in self._waiting if s.ended]:
             self._waiting.remove(sequence)
-            del self._arrival_order[id(sequence)]
         for sequence in [s for s in self._running if s.ended or s.num_pending_tokens == 0]:
             self._running.remove(sequence)
             self._cache_full = False
-            del self._arrival_order[id(sequence)]
             owner = sequence if isinstance(sequence, ScoringSequence) and not sequence.ended else None
-            self._kv_cache.release(sequence, owner, useful=self._worth_caching(sequence))
-
-    def _worth_caching(self, sequence: Sequence) -> bool:
-        """Say whether the tokens of an ended sequence are worth their cells."""
-        if isinstance(sequence, CandidateFork):
-            return False
-        shared_buffer = not self._kv_cache.per_sequence_buffers and self._kv_cache.supports_partial_prefix
-        if shared_buffer or not self._waiting:
-            return True
-        # a cached id separates those of running sequences (``compact_ids``), and a state that cannot be truncated would
-        # replace the common prefix of waiting sequences: only what they can reuse, and no other id has
-        nearest = self._waiting[: self._kv_cache.concurrency]
-        return any(
-            common_prefix_length(sequence.tokens, other.tokens)
-            - self._kv_cache.count_reusable_tokens(other, self._running)
-            >= MIN_SHARED_PREFIX_TOKENS
-            for other in nearest
-        )
+            useful = self._admission.is_worth_caching(sequence, self._waiting, self._running)
+            self._prefix_index.release(sequence, owner, useful=useful)
 
     def _preempt_stalled(self) -> None:
         """Preempt sequences whose consumer is behind in favour of waiting ones that could run."""
         stalled = [s for s in self._running if s.sink.full]
-        full = self._cache_full or len(self._running) >= self._kv_cache.concurrency
+        full = self._cache_full or len(self._running) >= self.kv_cache.concurrency
         if not (stalled and full and any(not s.sink.full for s in self._waiting)):
             return
         for sequence in stalled:
@@ -205,196 +185,106 @@ class Scheduler:
     def _preempt(self, sequence: Sequence) -> None:
         """Let a sequence wait again; its evaluated tokens stay cached while there is room."""
         self._running.remove(sequence)
-        self._kv_cache.release(sequence, None, useful=True)
+        self._prefix_index.release(sequence, None, useful=True)
         sequence.reset()
-        self._enqueue(sequence, self._arrival_order[id(sequence)])
+        self._enqueue(sequence)
 
     def _preempt_bulk(self, sequence: Sequence) -> bool:
         """No slot is free: preempt the youngest bulk sequence for an interactive one."""
         bulk = [other for other in self._running if not other.is_interactive]
         if not (sequence.is_interactive and bulk):
             return False
-        self._preempt(max(bulk, key=lambda other: self._arrival_order[id(other)]))
+        self._preempt(max(bulk, key=lambda other: other.arrival))
         return True
 
     def _admit(self) -> None:
         if self._cache_full and self._running:
             return
-        for sequence in self._next_candidates():
-            if len(self._running) >= self._kv_cache.concurrency and not self._preempt_bulk(sequence):
+        for sequence in self._admission.next_candidates(self._waiting, self._running):
+            if len(self._running) >= self.kv_cache.concurrency and not self._preempt_bulk(sequence):
                 return
-            if self._await_shared_prefix(sequence) or self._prefill_saturated(sequence):
+            if self._admission.should_wait(sequence, self._running):
                 continue
-            if not self._kv_cache.has_cells_for(sequence, self._running):
+            if not self.kv_cache.has_cells_for(sequence, self._running):
                 return  # nor does a smaller one go before it
             if self._prefix_cache is not None:
                 self._prefix_cache.load(sequence, self._running)
-            if not self._kv_cache.allocate(sequence, self._running):
+            if not self._prefix_index.allocate(sequence, self._running):
                 continue
             self._waiting.remove(sequence)
-            sequence.checkpoint_at = self._checkpoint_position(sequence)
+            sequence.checkpoint_at = self._admission.checkpoint_position(sequence, self._waiting)
             self._running.append(sequence)
             sequence.report_progress()
 
-    def _prefill_saturated(self, sequence: Sequence) -> bool:
-        """Say whether a sequence that generates nothing would only enlarge the buffer that current prompts attend to."""
-        budget = self._kv_cache.prefill_budget
-        if sequence.tokens_left or budget is None:
-            return False
-        return sum(other.num_pending_tokens for other in self._running if not other.is_decoding) >= budget
-
-    def _next_candidates(self) -> list[Sequence]:
-        """Return sequences that may run next: interactive ones first, alternating between clients."""
-        ready = [sequence for sequence in self._waiting if not sequence.sink.full]
-        if len({id(sequence.sink) for sequence in ready}) > 1:
-            counts = collections.Counter(id(sequence.sink) for sequence in self._running)
-            ranks = {}
-            for sequence in ready:
-                ranks[id(sequence)] = (not sequence.is_interactive, counts[id(sequence.sink)])
-                counts[id(sequence.sink)] += 1
-            ready.sort(key=lambda sequence: ranks[id(sequence)])  # of equal ones the older first
-        return ready[: self._kv_cache.concurrency]
-
-    def _await_shared_prefix(self, sequence: Sequence) -> bool:
-        """Say whether a running sequence is about to evaluate a prefix that this one could reuse."""
-        cached = None
-        for other in self._running:
-            if other.sink.full:
-                continue
-            goal = other.prompt_length if self._kv_cache.supports_partial_prefix else other.checkpoint_at or 0
-            if other.num_computed_tokens >= goal:
-                continue
-            common = min(common_prefix_length(other.tokens, sequence.tokens), sequence.first_logit)
-            reusable = min(common, goal) if self._kv_cache.supports_partial_prefix else (goal if goal <= common else 0)
-            if reusable < MIN_SHARED_PREFIX_TOKENS:
-                continue
-            if cached is None:
-                cached = self._kv_cache.count_reusable_tokens(sequence, self._running)
-            if reusable - cached >= MIN_SHARED_PREFIX_TOKENS:
-                return True
-        return False
-
-    def _checkpoint_position(self, sequence: Sequence) -> int | None:
-        """Return where to copy a state that cannot be truncated: at the end of what others will share with it.
-
-        These are the next waiting sequences, or else the next turn of a saved conversation.
-        """
-        if self._kv_cache.supports_partial_prefix:
-            return None
-        others = self._waiting[: self._kv_cache.concurrency]
-        shared = max((common_prefix_length(sequence.tokens, other.tokens) for other in others), default=0)
-        shared = min(shared, sequence.first_logit)
-        if shared - sequence.num_computed_tokens >= MIN_SHARED_PREFIX_TOKENS:
-            return shared
-        return sequence.turn_prefix_length if sequence.turn_prefix_length > sequence.num_computed_tokens else None
-
     # ---- batches and outputs -----------------------------------------------------------------------------------------
 
-    def _build_batch(self, longest_s: float) -> list[tuple[Sequence, int, int, list[int]]]:
-        """Fill the batch; returns (sequence, tokens of it, its batch index, batch indices of its outputs)."""
-        batch = self._kv_cache.context.batch
-        batch.clear()
-        runnable = [s for s in self._running if not s.sink.full]
-        runnable.sort(key=lambda s: (not s.is_decoding, not s.is_interactive))
-        self.speculative_decoder.draft(runnable)
-        counts = self._allocate_tokens(runnable, batch.capacity, longest_s)
-        entries = []
-        for sequence in sorted(counts, key=lambda s: s.slot or 0):
-            count = counts[sequence]
-            outputs = range(max(0, sequence.first_logit - sequence.num_computed_tokens), count)
-            tokens = [
-                *sequence.tokens[sequence.num_computed_tokens : sequence.num_computed_tokens + count],
-                *sequence.draft_tokens,
-            ]
-            start = batch.add(tokens, sequence.num_computed_tokens, sequence.slot or 0, outputs)
-            entries.append((sequence, count, start, [start + offset for offset in outputs]))
-        return entries
-
-    def _allocate_tokens(self, runnable: list[Sequence], capacity: int, longest_s: float) -> dict[Sequence, int]:
-        """Return how many tokens of each sequence the next batch takes; the first of ``runnable`` come first."""
-        prefill_tokens = self._token_budget.prefill_tokens(runnable, longest_s, capacity)
-        free_rows, outputs = capacity, self._kv_cache.context.max_outputs
-        counts = {}
-        for sequence in runnable:
-            count = min(sequence.num_pending_tokens + len(sequence.draft_tokens), free_rows)
-            first_output = max(0, sequence.first_logit - sequence.num_computed_tokens)
-            if not sequence.is_decoding:
-                count = min(count, prefill_tokens)
-                for stop in (sequence.checkpoint_at, sequence.save_at):
-                    if stop is not None and stop > sequence.num_computed_tokens:
-                        count = min(count, stop - sequence.num_computed_tokens)
-                count = min(count, first_output + outputs)
-                prefill_tokens -= count
-            if count <= 0:
-                continue
-            sequence.draft_tokens = sequence.draft_tokens[: max(0, count - sequence.num_pending_tokens)]
-            counts[sequence] = count
-            free_rows -= count
-            outputs -= max(0, count - first_output)
-        return counts
-
-    def _record_step(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
+    def _record_step(self, entries: list[BatchEntry]) -> None:
         """Record the duration of the last step."""
-        token_s = self._last_step_s / self._kv_cache.context.batch.size
-        for sequence, count, _, _ in entries:
-            sequence.compute_s += token_s * count
-        prompts = sum(count for sequence, count, _, _ in entries if not sequence.is_decoding)
+        token_s = self._last_step_s / self.kv_cache.context.batch.size
+        for entry in entries:
+            entry.sequence.compute_s += token_s * entry.num_tokens
+        prompts = sum(entry.num_tokens for entry in entries if not entry.sequence.is_decoding)
         if prompts > len(entries):
             self._token_budget.record(token_s)
         self.max_batch_sequences = max(self.max_batch_sequences, len(entries))
-        has_drafts = any(sequence.draft_tokens for sequence, *_ in entries)
-        if not (prompts or has_drafts) and self._kv_cache.state_restorable:  # else a larger context starts all again
-            self._kv_cache.concurrency_tuner.record_step(len(entries), self._last_step_s, len(self._waiting))
+        has_drafts = any(entry.sequence.draft_tokens for entry in entries)
+        if not (prompts or has_drafts) and self.kv_cache.state_restorable:  # else a larger context starts all again
+            self.kv_cache.concurrency_tuner.record_step(len(entries), self._last_step_s, len(self._waiting))
 
-    def _process_outputs(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
-        for sequence, count, _, outputs in entries:
-            sequence.num_computed_tokens += count
+    def _process_outputs(self, entries: list[BatchEntry]) -> None:
+        for entry in entries:
+            sequence = entry.sequence
+            sequence.num_computed_tokens += entry.num_tokens
             sequence.lost_last_step = False
             sequence.report_progress()
             if sequence.num_computed_tokens == sequence.checkpoint_at:
-                self._kv_cache.checkpoint(sequence)
+                self._prefix_index.checkpoint(sequence)
                 sequence.checkpoint_at = None
             if sequence.num_computed_tokens == sequence.save_at:
                 if self._prefix_cache is not None:
                     self._prefix_cache.save(sequence)
                 sequence.save_at = None
-            if outputs:
-                order = self._arrival_order[id(sequence)]
-                for fork in sequence.process_logits(self._kv_cache.context.handle, outputs):
-                    self._enqueue(fork, order)
+            if entry.outputs:
+                for fork in sequence.process_logits(self.kv_cache.context.handle, entry.outputs):
+                    self._enqueue(fork)
             if sequence.draft_tokens:
                 self.speculative_decoder.verify(sequence)
         self._remove_finished()
 
     def _free_cells(self) -> None:
         """The cache is full: evict, grow, or preempt the youngest sequence."""
-        if self._kv_cache.evict_lru() or self._kv_cache.grow_context(self._running):
+        if self._prefix_index.evict_lru() or self.kv_cache.grow_context(self._running):
             return
         if len(self._running) > 1:
-            youngest = max(self._running, key=lambda s: (not s.is_interactive, self._arrival_order[id(s)]))
+            youngest = max(self._running, key=_queue_position)
             self._running.remove(youngest)
-            self._kv_cache.preempt(youngest)
+            self._prefix_index.preempt(youngest)
             self._cache_full = True
-            self._enqueue(youngest, self._arrival_order[id(youngest)])
+            self._enqueue(youngest)
             return
-        if self._kv_cache.evict_lru(needed=True):
+        if self._prefix_index.evict_lru(needed=True):
             return
-        only, limit = self._running[0], self._kv_cache.context_limit
+        only, limit = self._running[0], self.kv_cache.context_limit
         error = ContextOverflow(tokens=len(only.tokens), context=limit)
         only.finish(FinishReason.ERROR, error if len(only.tokens) > limit else OutOfMemory("the KV cache"))
         self._remove_finished()
 
-    def _roll_back(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
+    def _roll_back(self, entries: list[BatchEntry]) -> None:
         """An evaluation was aborted: undo what it did to each sequence of the batch.
 
         Where the memory cannot be truncated everything in it is lost, sequences outside the batch too: llama.cpp swaps
         the cells of states first (``llama_memory_recurrent::find_slot``), and the graph that moves them did not run.
         """
-        for sequence, *_ in entries:
-            sequence.lost_last_step = True
-        if all(self._kv_cache.truncate(sequence) for sequence, _, _, _ in entries):
+        for entry in entries:
+            entry.sequence.lost_last_step = True
+        if all(self._prefix_index.truncate(entry.sequence) for entry in entries):
             return
-        self._kv_cache.evict_all(self._running)
+        self._prefix_index.evict_all(self._running)
         for sequence in self._running:
-            self._enqueue(sequence, self._arrival_order[id(sequence)])
+            self._enqueue(sequence)
         self._running.clear()
+
+
+def _queue_position(sequence: Sequence) -> tuple[bool, int]:
+    """Return the key that sorts sequences: interactive ones first, then in the order of their arrival."""
+    return not sequence.is_interactive, sequence.arrival

@@ -1,7 +1,7 @@
-"""A bounded reader of GGUF headers: what a file says about itself, checked before native code sees it.
+"""A bounded reader of GGUF headers, which are checked before native code reads them.
 
-Format: docs/gguf.md of ggml, versions 2 and 3, little-endian. The reader goes forward only and asks its stream for
-as much as it needs, so a header can also be read over the network. Everything that a file claims (counts, lengths,
+Format: docs/gguf.md of ggml, versions 2 and 3, little-endian. The reader goes forward only and reads as much as it
+needs, so a header can also be read over the network. Everything that a file claims (counts, lengths,
 offsets, dimensions) is checked against the size of the file, so a broken or hostile file costs no more than its bytes.
 """
 
@@ -49,7 +49,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Header:
-    """What a GGUF file says about itself. ``data_offset`` is where the tensor data begins, ``size`` the file's size."""
+    """The header of a GGUF file. ``data_offset`` is where the tensor data begins, ``size`` the file's size."""
 
     version: int
     metadata: Mapping[str, Any]
@@ -203,7 +203,7 @@ def read_header(path: Path) -> Header:
 def load_checked_header(path: Path) -> Header:
     """Read the header of a model that llama.cpp is about to load; of a split one the first part's, ``size`` of all.
 
-    Raises as ``read_header``, and ``BadModelFile`` for claims that llama.cpp would not survive.
+    Raises as ``read_header``, and ``BadModelFile`` for values that llama.cpp would not survive.
     """
     first = read_header(path)
     files = [path]

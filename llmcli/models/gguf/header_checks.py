@@ -1,7 +1,7 @@
-"""What a header must not say: claims that llama.cpp would compute with, and that end its process or lead it astray.
+"""Checks of header values that would end the process of llama.cpp or make it compute nonsense.
 
-The reader of headers has compared every length with the file. Here the numbers are compared with each other and with
-the shapes of the tensors. What cannot be known from a header is left to ``engine.probe``.
+The header reader has compared every length with the file. Here the numbers are compared with each other and with the
+shapes of the tensors. What a header cannot show is left to ``engine.llama.load_check``.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ _INTEGER_RANGES = {
     "ssm.group_count": (0, 1 << 20),
     "shortconv.l_cache": (1, 1 << 16),
 }
-"""Least and most of a whole number of the architecture, where it is given."""
+"""Minimum and maximum of a whole number of the architecture, where it is given."""
 _PER_LAYER_MAXIMA = {
     "attention.head_count": 1 << 16,
     "attention.head_count_kv": 1 << 16,
     "feed_forward_length": 1 << 24,
 }
-"""Most of a whole number that may also be given for each layer."""
+"""Maximum of a whole number that may also be given for each layer."""
 _VOCABULARY_ARRAY_KINDS = {"scores": ("f32",), "token_type": ("i32", "u32")}
-"""Arrays with an entry for each token, which llama.cpp reads without looking at their length, and their kinds."""
+"""Arrays with an entry for each token, whose length llama.cpp does not check, and their kinds."""
 _UNSUPPORTED_WEIGHT_TYPES = frozenset({"I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K"})
 """Types for which llama.cpp has no operations between weights and activations."""
 
 
 def check_header(header: Header, subject: str) -> None:
-    """Raise ``BadModelFile`` about ``subject`` when its header holds what no model can have."""
+    """Raise ``BadModelFile`` about ``subject`` when its header has values that no model can have."""
 
     def fail(detail: str) -> NoReturn:
         raise BadModelFile(subject, detail=detail)

@@ -1,4 +1,4 @@
-"""A cursor over a GGUF header that believes no length before it has compared it with the size of the file.
+"""A cursor over a GGUF header that compares every length with the size of the file before it uses it.
 
 Encoding of metadata values: docs/gguf.md of ggml.
 """
@@ -14,7 +14,7 @@ from llmcli.errors import BadModelFile
 _BLOCK_BYTES = 1 << 20
 _MAX_KEPT_NUMBERS = 1024  # longer arrays are scores and token types of vocabularies
 _MAX_KEPT_STRINGS = 64  # longer arrays are vocabularies
-_VOCABULARY_PREFIX = "tokenizer.ggml."  # arrays of these keys are never kept: what matters of them is kind and length
+_VOCABULARY_PREFIX = "tokenizer.ggml."  # arrays of these keys are never kept: only kind and length matter
 _MAX_STRING_BYTES = 64 << 20  # of all texts together; real headers keep some 100 kB
 
 # metadata value types: number -> struct format
@@ -26,7 +26,7 @@ _LENGTH_STRUCT = struct.Struct("<Q")
 
 
 class ByteStream(Protocol):
-    """What the reader needs of a file: ``read(n)`` returns up to n bytes, b"" at the end."""
+    """A file for the reader: ``read(n)`` returns up to n bytes, b"" at the end."""
 
     def read(self, size: int, /) -> bytes:
         """Return the next bytes."""
@@ -35,7 +35,7 @@ class ByteStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SkippedArray:
-    """An array that was not kept: the kind of its elements ("string", "f32", ...) and how many they are."""
+    """An array that was not kept: the kind of its elements ("string", "f32", ...) and their number."""
 
     kind: str
     length: int
@@ -49,8 +49,8 @@ class HeaderReader:
         self._stream = stream
         self._subject = subject
         self._buffer = b""
-        self._cursor = 0  # cursor in _data
-        self._buffer_offset = 0  # bytes of the file that came before _data
+        self._cursor = 0  # position in _buffer
+        self._buffer_offset = 0  # bytes of the file before _buffer
         self._string_bytes = 0  # bytes of texts
 
     @property
@@ -63,7 +63,7 @@ class HeaderReader:
         raise BadModelFile(self._subject, detail=detail)
 
     def _fill_buffer(self, count: int) -> None:
-        """Have ``count`` bytes after the cursor in the buffer."""
+        """Make sure that the buffer has ``count`` bytes after the cursor."""
         missing = count - (len(self._buffer) - self._cursor)
         if missing <= 0:
             return
@@ -132,7 +132,7 @@ class HeaderReader:
         return SkippedArray(_KINDS[kind], length)
 
     def _skip(self, count: int) -> None:
-        """Go on by ``count`` bytes without holding more than one block of them."""
+        """Skip ``count`` bytes without holding more than one block of them."""
         while count > 0:
             step = min(count, _BLOCK_BYTES)
             self._fill_buffer(step)
@@ -140,19 +140,19 @@ class HeaderReader:
             count -= step
 
     def _skip_strings(self, count: int) -> None:
-        """Go past ``count`` strings; a tight loop, since vocabularies have hundreds of thousands."""
+        """Skip ``count`` strings; a tight loop, since vocabularies have hundreds of thousands."""
         unpack, width = _LENGTH_STRUCT.unpack_from, _LENGTH_STRUCT.size
         while count > 0:
             self._fill_buffer(width)
-            data, at, last = self._buffer, self._cursor, len(self._buffer) - width
-            while count > 0 and at <= last:
-                end = at + width + unpack(data, at)[0]
+            data, position, last = self._buffer, self._cursor, len(self._buffer) - width
+            while count > 0 and position <= last:
+                end = position + width + unpack(data, position)[0]
                 if end > len(data):
                     break
-                at = end
+                position = end
                 count -= 1
-            self._cursor = at
-            if count > 0 and at <= last:  # one that does not end in the buffer
+            self._cursor = position
+            if count > 0 and position <= last:  # one that does not end in the buffer
                 length = self.read_scalar("Q")
                 if self.position + length > self.size:
                     self.fail(f"a text of {length} bytes ends beyond the file (truncated?)")

@@ -27,13 +27,13 @@ from llmcli.models.paths import (
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHARED_MODE = 0o775
-"""What others may do with a directory where they may do it with the whole cache."""
+"""Permissions of other users on a directory that they have on the whole cache."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
 class CachedFile:
-    """A GGUF file in the cache: ``file`` is its path in ``repo`` at commit ``revision``, ``path`` where it lies."""
+    """A GGUF file in the cache: ``file`` is its path in ``repo`` at commit ``revision``, ``path`` where it is on disk."""
 
     repo: str
     file: str
@@ -44,8 +44,8 @@ class CachedFile:
 class HubCache:
     """The cache below ``root``.
 
-    Methods that write raise ``OutputError``, those that look for something ``MissingError`` (kind "place") where that
-    may not be looked into: nobody shall think that nothing is there.
+    Methods that write raise ``OutputError``; those that read raise ``MissingError`` (kind "place") for a directory without
+    permission, instead of reporting it as empty.
     """
 
     def __init__(self, root: Path) -> None:
@@ -57,7 +57,7 @@ class HubCache:
         return self.root / ("models--" + repo.replace("/", "--"))
 
     def blob_path(self, repo: str, sha256: str) -> Path:
-        """Return where the file with this hash lies or will lie."""
+        """Return the path of the file with this hash, which need not exist."""
         return self.repository_directory(repo) / "blobs" / sha256
 
     def lock_path(self, repo: str, sha256: str) -> Path:
@@ -65,9 +65,9 @@ class HubCache:
         return self.root / ".locks" / self.repository_directory(repo).name / f"{sha256}.lock"
 
     def make_directory(self, directory: Path) -> None:
-        """Make a directory of the cache, as open as the cache, which users may share, but for everybody's writing.
+        """Create a directory of the cache with the permissions of the cache, which users may share; not world-writable.
 
-        A cache that is not there yet is made for this user only.
+        A new cache is created for this user only.
         """
         with translate_write_errors(directory):
             private_files.make_directory(self.root)
@@ -78,33 +78,33 @@ class HubCache:
         return [path for path in list_directory(self.root) if path.match("models--*--*")]
 
     def link_targets(self) -> set[Path]:
-        """Return all files that a link of a snapshot, or a blob that is a link, points to, whether they are there.
+        """Return the targets of all links: of snapshots, and of blobs that are links; they need not exist.
 
-        Of all repositories, also those of datasets: files may lie in a store that they share.
-        Raises ``OutputError`` where a directory cannot be read: what is not seen there would seem to be of no use.
+        Of all repositories, also those of datasets: files may be in a store that they share. Raises ``OutputError`` where
+        a directory cannot be read, since files that its links need would seem unused.
         """
         with translate_write_errors(self.root):
             tops = (each / part for each in sorted(self.root.glob("*--*")) for part in ("blobs", "snapshots"))
-            return {aim for top in tops for _, aim in iter_links(top)}
+            return {target for top in tops for _, target in iter_links(top)}
 
     def files(self, repo: str | None = None) -> list[CachedFile]:
-        """Return the GGUF files that are here, one for each file name of a repository, sorted.
+        """Return the GGUF files in the cache, one for each file name of a repository, sorted.
 
-        Where several commits have it, the one that ``refs/main`` names wins, then the newest snapshot. Of split models
-        only those count of which all parts are in one snapshot.
+        Where several commits have it, the one that ``refs/main`` names wins, then the newest snapshot. Split models
+        count only if all parts are in one snapshot.
         """
         return self._split_by_completeness(repo)[0]
 
     def incomplete_files(self, repo: str | None = None) -> list[CachedFile]:
-        """Return the parts that are here of split models of which others are missing, sorted."""
-        whole, torn = self._split_by_completeness(repo)
-        known = {(file.repo, file.file) for file in whole}
-        return [file for file in torn if (file.repo, file.file) not in known]
+        """Return the parts of split models of which other parts are missing, sorted."""
+        complete, incomplete = self._split_by_completeness(repo)
+        known = {(file.repo, file.file) for file in complete}
+        return [file for file in incomplete if (file.repo, file.file) not in known]
 
     def _split_by_completeness(self, repo: str | None) -> tuple[list[CachedFile], list[CachedFile]]:
-        """Return the files whose split models are whole, or that are no parts, and the others."""
-        whole: dict[tuple[str, str], CachedFile] = {}
-        torn: dict[tuple[str, str], CachedFile] = {}
+        """Return the files that are no parts or whose split models are complete, and the others."""
+        complete: dict[tuple[str, str], CachedFile] = {}
+        incomplete: dict[tuple[str, str], CachedFile] = {}
         for directory in [self.repository_directory(repo)] if repo is not None else self.repositories():
             name = directory.name.removeprefix("models--").replace("--", "/", 1)
             if parse_hub_name(name) is None:
@@ -114,12 +114,12 @@ class HubCache:
             except MissingError:
                 if repo is not None:
                     raise
-                continue  # somebody else's, in a cache that users share: the others are listed
-            for snapshot, here in snapshots:
-                for file, path in here.items():
-                    kept = whole if all(part in here for part in part_names(file)) else torn
-                    kept.setdefault((name, file), CachedFile(name, file, snapshot.name, path))
-        return [whole[key] for key in sorted(whole)], [torn[key] for key in sorted(torn)]
+                continue  # another user's, in a shared cache: the others are listed
+            for snapshot, files in snapshots:
+                for file, path in files.items():
+                    found = complete if all(part in files for part in part_names(file)) else incomplete
+                    found.setdefault((name, file), CachedFile(name, file, snapshot.name, path))
+        return [complete[key] for key in sorted(complete)], [incomplete[key] for key in sorted(incomplete)]
 
     def link_blob(self, repo: str, revision: str, file: str, sha256: str, *, branch: str | None = None) -> Path:
         """Name the blob ``sha256`` as ``file`` of the snapshot ``revision``; ``branch`` then points to it."""
@@ -128,34 +128,32 @@ class HubCache:
         blob = self.blob_path(repo, sha256)
         with translate_write_errors(path):
             self.make_directory(path.parent)
-            beside = path.with_name(f".{path.name}.{os.getpid()}")
-            with suppress(FileNotFoundError):
-                beside.unlink()
-            try:
-                beside.symlink_to(os.path.relpath(blob, path.parent))
-            except OSError:  # a file system without symbolic links
-                beside.hardlink_to(blob)
-            beside.replace(path)
+            with private_files.replacing(path) as beside:
+                with suppress(FileNotFoundError):
+                    beside.unlink()
+                try:
+                    beside.symlink_to(os.path.relpath(blob, path.parent))
+                except OSError:  # a file system without symbolic links
+                    beside.hardlink_to(blob)
             if branch is not None:
                 ref = directory / "refs" / branch
                 self.make_directory(ref.parent)
-                fresh = ref.with_name(f".{branch}.{os.getpid()}")
-                private_files.write_file(fresh, revision.encode("ascii"))
-                fresh.chmod(private_files.file_mode_in(ref.parent))
-                fresh.replace(ref)
+                with private_files.replacing(ref) as fresh:
+                    private_files.write_file(fresh, revision.encode("ascii"))
+                    fresh.chmod(private_files.file_mode_in(ref.parent))
         return path
 
     def remove(self, repo: str, files: Sequence[str]) -> list[Path]:
-        """Remove ``files`` of ``repo`` from every snapshot, and the blobs that no other name needs; return what went.
+        """Remove ``files`` of ``repo`` from every snapshot, and the blobs that no other link needs; return what was removed.
 
-        Where a blob cannot be removed, the names are there again.
+        Where a blob cannot be removed, the links are restored.
         """
         directory = self.repository_directory(repo)
         named = [snapshot / file for file in files for snapshot in _snapshots(directory)]
         named = [link for link in named if link.is_symlink() or link.exists()]
-        aims = {link: link.readlink() for link in named if link.is_symlink()}
+        targets = {link: link.readlink() for link in named if link.is_symlink()}
         own = Path(os.path.realpath(directory / "blobs"))
-        blobs = {blob for blob in map(link_target, aims) if blob.parent == own}
+        blobs = {blob for blob in map(link_target, targets) if blob.parent == own}
         check_removable([*named, *blobs])
         removed: list[Path] = []
         try:
@@ -166,9 +164,9 @@ class HubCache:
                 for blob in sorted(blobs - self.link_targets()):
                     removed += self._remove_blob(blob)
         except OutputError:
-            for link, aim in aims.items():
-                with suppress(OSError):  # it is there still, as most are
-                    link.symlink_to(aim)
+            for link, target in targets.items():
+                with suppress(OSError):  # most links still exist
+                    link.symlink_to(target)
             raise
         for link in named:
             _remove_empty(link.parent, directory / "snapshots")
@@ -189,7 +187,7 @@ class HubCache:
 def iter_links(top: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the symbolic links below the directory ``top``, each with its target.
 
-    Raises ``OSError`` where a directory cannot be looked into.
+    Raises ``OSError`` where a directory cannot be read.
     """
 
     def fail(error: OSError) -> None:
@@ -211,7 +209,7 @@ def _snapshots(directory: Path) -> list[Path]:
     found = [path for path in list_directory(directory / "snapshots") if _COMMIT.fullmatch(path.name)]
     try:
         return sorted(found, key=lambda path: (path.name != main, -path.stat().st_mtime_ns, path.name))
-    except FileNotFoundError:  # no such repository here, or one that is just going away
+    except FileNotFoundError:  # no such repository here, or one that is being removed
         return []
 
 

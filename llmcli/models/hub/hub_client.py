@@ -1,8 +1,8 @@
-"""Asking the Hugging Face Hub, through its own client: what a repository holds, and the bytes of a file.
+"""Requests to the Hugging Face Hub through its own client: the files of a repository, and the bytes of a file.
 
 The client reads its settings from the environment when it is imported; here the address, the token and the cache come
-from the environment that we are given. Its telemetry is off: with it on, building a header makes the client fetch
-``/api/agent-harnesses`` first. The token is sent to the Hub alone; the client drops it when a redirect leaves the host.
+from the ``environ`` argument. Its telemetry is off: with it on, building a header makes the client fetch
+``/api/agent-harnesses`` first. The token is sent to the Hub only; the client drops it when a redirect leaves the host.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from llmcli.models.paths import hub_home
 
 _PUBLIC_ENDPOINT = "https://huggingface.co"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_QUOTED_BYTES = re.compile(r"bytearray\(b(.*?)\)")  # how the client quotes an answer that is not HTTP
+_QUOTED_BYTES = re.compile(r"bytearray\(b(.*?)\)")  # how the client quotes a response that is not HTTP
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _RETRY_AFTER_SECONDS = re.compile(r"[0-9]{1,9}")
 _RATE_LIMIT_RESET = re.compile(r";\s*t=([0-9]{1,9})")  # the Hub's RateLimit header: "api";r=0;t=55
@@ -44,15 +44,15 @@ T = TypeVar("T")
 
 
 class HubUnreachable(TemporaryFailure, type_name="Unreachable"):
-    """No connection to the Hub came about, or no answer; another source may still have the file."""
+    """No connection to the Hub, or no response; another source may still have the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadRetryPolicy:
-    """Seconds to wait for a connection, for the first byte of an answer, for the next bytes; tries and pauses.
+    """Seconds to wait for a connection, for the first byte of a response, for the next bytes; tries and pauses.
 
-    ``tries`` counts failures in a row without progress; the pause doubles from ``pause`` to ``longest``, and a server
-    that asks for more than ``longest`` seconds is not waited for. The others are for a transfer (``StallDetector``).
+    ``max_tries`` counts failures in a row without progress; the pause doubles from ``backoff_s`` to ``max_wait_s``; a
+    server that asks for a longer pause ends the tries. The other fields are those of ``StallDetector``.
     """
 
     connect_timeout_s: float = 4.0
@@ -67,13 +67,13 @@ class DownloadRetryPolicy:
     timeout_reset_bytes: int = TIMEOUT_RESET_BYTES
 
     def make_stall_detector(self, subject: str) -> StallDetector:
-        """Return what watches the transfer of ``subject``."""
+        """Return a detector for the transfer of ``subject``."""
         return StallDetector(
             subject,
-            rate=self.min_bytes_per_s,
-            window=self.stall_window_s,
-            timeouts=self.max_read_timeouts,
-            renewal=self.timeout_reset_bytes,
+            min_bytes_per_s=self.min_bytes_per_s,
+            window_s=self.stall_window_s,
+            max_timeouts=self.max_read_timeouts,
+            reset_bytes=self.timeout_reset_bytes,
         )
 
 
@@ -88,7 +88,7 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryListing:
-    """What a repository holds at commit ``revision``: the files whose hash is announced."""
+    """The files of a repository at commit ``revision`` whose hash is announced."""
 
     repo: str
     revision: str
@@ -99,7 +99,7 @@ class RepositoryListing:
 class RepositoryInfo:
     """A repository that a search found: downloads of the last month, licence, time of the last change (ISO 8601).
 
-    ``gated``: whoever wants it has to accept its terms on the Hub first.
+    ``gated``: downloading it requires accepting its terms on the Hub first.
     """
 
     repo: str
@@ -111,7 +111,7 @@ class RepositoryInfo:
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """The head of an answer: status, headers with lower-case names (of redirects before it those of the Hub, x-...)."""
+    """The head of a response: status, headers with lower-case names (of earlier redirects those of the Hub, x-...)."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -126,11 +126,11 @@ class RetryCounter:
         self._failures = 0
 
     def reset(self) -> None:
-        """Something came: start counting again."""
+        """There was progress: start counting again."""
         self._failures = 0
 
     def wait_or_raise(self, error: TemporaryFailure) -> float:
-        """Wait before the next try and return for how long, or raise ``error`` when there shall be none."""
+        """Wait before the next try and return the seconds, or raise ``error`` when there is no other try."""
         self._failures += 1
         wait = error.retry_after
         if wait is None:
@@ -155,37 +155,37 @@ class HubClient:
             raise ConfigError("HF_TOKEN", origin="environment", detail="it holds characters that no token has")
 
     def list_repository(self, repo: str, interrupt: Interrupt, revision: str | None = None) -> RepositoryListing:
-        """Return what ``repo`` holds at ``revision`` (None: the newest commit of the main branch).
+        """Return the files of ``repo`` at ``revision`` (None: the newest commit of the main branch).
 
-        Raises ``Unreachable``, ``TemporaryFailure``, ``AccessDenied``, ``MissingError``, ``RemoteError``.
+        Raises ``HubUnreachable``, ``TemporaryFailure``, ``AccessDenied``, ``MissingError``, ``RemoteError``.
         """
         return self._with_retries(lambda: self._request_listing(repo, revision), repo, interrupt)
 
     def search_repositories(self, words: str, limit: int, interrupt: Interrupt) -> tuple[RepositoryInfo, ...]:
         """Return at most ``limit`` repositories with GGUF files whose names match, the most downloaded first.
 
-        Raises as ``listing``.
+        Raises as ``list_repository``.
         """
         return self._with_retries(lambda: self._request_search(words, limit), words, interrupt)
 
     def stream_file(
         self, repo: str, revision: str, file: str, start: int, interrupt: Interrupt, *, end: int | None = None
     ) -> Generator[ResponseHead | bytes, None, None]:
-        """Yield the answer's head and then the bytes of a file from ``start`` on, as the server sends them.
+        """Yield the head of the response and then the bytes of a file from ``start`` on, as the server sends them.
 
-        ``end``: the byte before which it may stop; a server without ranges sends all. Raises as ``listing``; a connection
-        that breaks after the head was there is ``TemporaryFailure``.
+        ``end``: the byte before which it may stop; a server without ranges sends all. Raises as ``list_repository``; a
+        connection that breaks after the head is a ``TemporaryFailure``.
         """
         url = f"{self.endpoint}/{repo}/resolve/{quote(revision, safe='')}/{quote(file)}"
-        wanted = None if not start and end is None else f"bytes={start}-{'' if end is None else end - 1}"
-        return self._iterate_guarded(self._request_file(url, f"{repo}/{file}", wanted), f"{repo}/{file}", interrupt)
+        byte_range = None if not start and end is None else f"bytes={start}-{'' if end is None else end - 1}"
+        return self._iterate_guarded(self._request_file(url, f"{repo}/{file}", byte_range), f"{repo}/{file}", interrupt)
 
-    def _with_retries(self, ask: Callable[[], Iterator[T]], subject: str, interrupt: Interrupt) -> T:
-        """Return the one thing that ``ask`` yields; a server that is busy is asked again."""
+    def _with_retries(self, request: Callable[[], Iterator[T]], subject: str, interrupt: Interrupt) -> T:
+        """Return the single item that ``request`` yields; temporary failures are retried."""
         retries = RetryCounter(self.retry_policy, interrupt)
         while True:
             try:
-                return next(self._iterate_guarded(ask(), subject, interrupt))
+                return next(self._iterate_guarded(request(), subject, interrupt))
             except HubUnreachable:
                 raise
             except TemporaryFailure as error:
@@ -209,7 +209,7 @@ class HubClient:
             raise translated from error
 
     def _translate_error(self, error: Exception, subject: str, *, answered: bool) -> LlmError | None:
-        """Return our error for one of the client's, None for a bug."""
+        """Return the ``LlmError`` for an error of the client, None for a bug."""
         from huggingface_hub.errors import HfHubHTTPError
 
         http = _http_library()
@@ -225,7 +225,7 @@ class HubClient:
         return RemoteError(subject, detail=f"{self.endpoint}: {error}") if isinstance(error, http.HTTPError) else None
 
     def _status_error(self, subject: str, answer: ResponseHead) -> LlmError:
-        """Return the error for an HTTP status that is none of success."""
+        """Return the error for an HTTP status of failure."""
         status, code = answer.status, answer.headers.get("x-error-code", "")
         said = answer.headers.get("x-error-message", "") or f"HTTP status {status}"
         owner_and_name = "/".join(subject.split("/")[:2])
@@ -248,7 +248,12 @@ class HubClient:
         api = HfApi(self.endpoint, token=self._token or False, library_name="llmcli", library_version=__version__)
         try:
             info = api.model_info(repo, revision=revision, files_metadata=True, timeout=self._http_timeout())
-        except (ValueError, TypeError, KeyError, AttributeError) as error:  # how the client meets a portal's page
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+        ) as error:  # what a captive portal's page makes the client raise
             raise RemoteError(repo, detail=f"{self.endpoint} does not answer like the Hub") from error
         if not _COMMIT.fullmatch(info.sha or ""):
             raise RemoteError(repo, detail=f"{self.endpoint} names no commit")
@@ -263,7 +268,7 @@ class HubClient:
         _prepare_client()
         from huggingface_hub import get_session
 
-        # not by ``HfApi.list_models``, which asks again for half a minute by itself before it says what was answered
+        # not by ``HfApi.list_models``, which retries for half a minute by itself before it reports the response
         expand = ["downloads", "gated", "lastModified", "tags"]
         params: Any = {"filter": "gguf", "search": words, "sort": "downloads", "limit": limit, "expand": expand}
         url = f"{self.endpoint}/api/models"
@@ -273,27 +278,29 @@ class HubClient:
             raise self._status_error(words, answer)
         try:
             found = tuple(_parse_repository_info(item) for item in response.json()[:limit])
-        except (ValueError, TypeError, KeyError, AttributeError) as error:  # a portal's page
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # a captive portal's page
             raise RemoteError(words, detail=f"{self.endpoint} does not answer like the Hub") from error
         yield found
 
-    def _request_file(self, url: str, subject: str, wanted: str | None) -> Iterator[ResponseHead | bytes]:
+    def _request_file(self, url: str, subject: str, byte_range: str | None) -> Iterator[ResponseHead | bytes]:
         _prepare_client()
         from huggingface_hub import get_session
 
         headers = self._request_headers() | {"accept-encoding": "identity"}
-        if wanted:
-            headers["range"] = wanted
+        if byte_range:
+            headers["range"] = byte_range
         with get_session().stream("GET", url, headers=headers, timeout=self._http_timeout()) as response:
             before = [item for part in response.history for item in part.headers.items()]
-            own = [(name, value) for name, value in before if name.lower().startswith("x-")]  # the length is another's
+            own = [
+                (name, value) for name, value in before if name.lower().startswith("x-")
+            ]  # not the length of another response
             seen = {name.lower(): value for name, value in [*own, *response.headers.items()]}
             answer = ResponseHead(response.status_code, seen)
             if answer.status not in (200, 206, 416):
                 raise self._status_error(subject, answer)
             yield answer
             if answer.status != 416:  # noqa: PLR2004
-                yield from response.iter_raw()  # as it comes: nothing waits in a buffer
+                yield from response.iter_raw()  # unbuffered
 
     def _request_headers(self) -> dict[str, str]:
         authorization = {"authorization": f"Bearer {self._token}"} if self._token else {}
@@ -305,7 +312,7 @@ class HubClient:
 
 
 def _parse_repository_info(item: Any) -> RepositoryInfo:
-    """Return what the Hub says about a repository; raises what an answer of another kind leads to."""
+    """Return the Hub's data about a repository; a response of another kind raises various errors."""
     licences = (tag.partition(":")[2] for tag in item.get("tags") or () if tag.startswith("license:"))
     downloads, updated = item.get("downloads"), item.get("lastModified")
     return RepositoryInfo(
@@ -326,7 +333,7 @@ def _prepare_client() -> None:
 
 
 def _http_library() -> Any:
-    """Return the HTTP library that the client stands on: httpx in its version 1, httpx2 in version 2."""
+    """Return the HTTP library of the client: httpx in its version 1, httpx2 in version 2."""
     from huggingface_hub import get_session
 
     return importlib.import_module(type(get_session()).__module__.partition(".")[0])

@@ -1,10 +1,10 @@
-"""A file that is still coming: hashed while it grows, claimed by the next process when its owner is gone.
+"""A partial download: hashed while it grows, claimed by the next process when its owner has ended.
 
-A process writes only a partial file of its own, named by hash, host and process. What a dead process left is taken
-over by renaming it, so its bytes are used and there is never more than one partial without a living owner. A lock
-(the one that huggingface_hub takes too) lets one process download for all; where locks do not work nothing breaks,
-since no two processes ever write one file: at worst several download. An owner that was taken for dead (a machine that
-slept, clocks that differ) finds its file gone before it writes again, and stops.
+A process writes only a partial file of its own, named by hash, host and process. The file of an ended process is claimed
+by renaming it, so its bytes are used and there is never more than one partial file without a living owner. A lock (the
+same as huggingface_hub's) lets one process download for all; where locks do not work nothing breaks, since no two
+processes ever write one file: at worst several download. An owner that seemed to have ended (a suspended machine, clocks
+that differ) finds its file renamed before it writes again, and stops.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 
-from llmcli import private_files
+from llmcli import file_lock, private_files
 from llmcli.errors import OutputError, RemoteError, TemporaryFailure
 from llmcli.interrupt import Interrupt
 from llmcli.models.paths import open_model, translate_write_errors
 
 _BLOCK_BYTES = 1 << 20
 _PARTIAL_NAME = re.compile(r"[0-9a-f]{64}\.([A-Za-z0-9-]+)\.(\d+)\.incomplete")
-_ABANDONED_S = 3600.0  # seconds without a write after which another machine's partial is taken for left behind
+_ABANDONED_S = 3600.0  # seconds without a write after which another machine's partial file counts as abandoned
 _CLOCK_SLACK_S = 2.0  # seconds by which clocks of files and of processes may differ
 
 
 def hash_steps(path: Path, interrupt: Interrupt) -> Generator[int, None, str]:
     """Return the SHA-256 of a file in hexadecimal digits, and meanwhile yield how many bytes were read.
 
-    Raises ``OSError``, ``BadModelFile`` for what is no regular file, and what ``interrupt`` asks for.
+    Raises ``OSError``, ``BadModelFile`` for what is no regular file, and what ``interrupt.check`` raises.
     """
     digest, done = hashlib.sha256(), 0
     with open_model(path) as file:
@@ -46,7 +46,7 @@ def hash_steps(path: Path, interrupt: Interrupt) -> Generator[int, None, str]:
 
 
 def hash_file(path: Path, interrupt: Interrupt) -> str:
-    """Return the SHA-256 of a file as ``hashing`` does, without a word meanwhile."""
+    """Return the SHA-256 of a file as ``hash_steps`` does, without progress."""
     steps = hash_steps(path, interrupt)
     while True:
         try:
@@ -74,62 +74,57 @@ class DownloadLock:
         self._descriptor: int | None = None
 
     def try_acquire(self) -> bool | None:
-        """Return True when it is ours, False when another process has it, None where locks do not work."""
-        import fcntl
-
+        """Return True when it is acquired, False when another process holds it, None where locks do not work."""
         try:
             private_files.make_directory(self._path.parent)
             mode = private_files.file_mode_in(self._path.parent)
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            return False
+            self._descriptor = file_lock.acquire_lock(self._path, mode=mode)
         except OSError:
-            self.close()
             return None
-        return True
+        return self._descriptor is not None
 
     def close(self) -> None:
-        """Give it back; the file stays, since removing it would let two processes lock two files of one name."""
+        """Release it; the file stays, since removing it would let two processes lock two files of one name."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 class ClaimedByOther(TemporaryFailure, type_name="Taken"):
-    """Another process has claimed the partial file of this one, and goes on with it."""
+    """Another process has claimed the partial file of this one, and continues the download."""
 
 
 class PartialFile:
-    """The partial file of this process for ``blob``. Methods that write raise ``OutputError`` and ``Taken``."""
+    """The partial file of this process for ``blob``. Methods that write raise ``OutputError`` and ``ClaimedByOther``."""
 
-    def __init__(self, blob: Path, *, alone: bool) -> None:
-        """Claim what others left. ``alone``: we hold the lock, so nobody on this machine is writing."""
+    def __init__(self, blob: Path, *, locked: bool) -> None:
+        """Claim an abandoned file. ``locked``: we hold the lock, so no other process on this machine is writing."""
         self.blob = blob
         self.claimed_bytes = 0  # bytes that another process had fetched
         self.bytes_done = 0  # bytes in the file, all of them hashed
         self._digest = hashlib.sha256()
-        self._response_start = (0, self._digest.copy())  # ``done`` and digest when the answer that comes now began
-        self._repeated_bytes = 0  # bytes of this answer that are in the file already: below ``done`` they are compared
+        self._response_start = (0, self._digest.copy())  # ``bytes_done`` and digest at the start of this response
+        self._repeated_bytes = 0  # bytes of this response that are in the file already, and are compared
         self._repeated_digest = hashlib.sha256()
         host = _host_name()
         self.path = blob.with_name(f"{blob.name}.{host}.{os.getpid()}.incomplete")
         with translate_write_errors(self.path):
             private_files.make_directory(blob.parent)
-            left = sorted((p for p in list_partials(blob) if _owner_is_gone(p, host, alone=alone)), key=file_size)
-            for path in left[:-1]:
+            abandoned = sorted(
+                (p for p in list_partials(blob) if _owner_is_gone(p, host, locked=locked)), key=file_size
+            )
+            for path in abandoned[:-1]:
                 path.unlink(missing_ok=True)
-            for path in left[-1:]:
-                with suppress(FileNotFoundError):  # somebody was quicker
-                    os.utime(path)  # from now on its owner lives
+            for path in abandoned[-1:]:
+                with suppress(FileNotFoundError):  # another process was faster
+                    os.utime(path)  # so that it does not count as abandoned
                     path.replace(self.path)
             self._file = os.fdopen(private_files.open_file(self.path, os.O_RDWR | os.O_APPEND), "a+b")
 
     def hash_claimed_bytes(self, size: int, interrupt: Interrupt) -> None:
-        """Hash the bytes that are there already, to go on after them; of a file that is too long nothing is used.
+        """Hash the claimed bytes, to continue after them; a file that is too long is discarded.
 
-        Zeros at its end are fetched again: a power cut leaves them in place of what was not on the disk yet.
+        Zeros at its end are downloaded again: a power cut leaves them in place of bytes that were not on the disk yet.
         """
         with translate_write_errors(self.path):
             if self.path.stat().st_size > size:
@@ -143,13 +138,13 @@ class PartialFile:
         self.claimed_bytes = self.bytes_done
 
     def begin_response(self, start: int) -> None:
-        """An answer begins with byte ``start`` of the file: with what is missing, or with 0."""
+        """A response begins at byte ``start`` of the file: at the first missing one, or at 0."""
         self._response_start = (self.bytes_done, self._digest.copy())
         self._repeated_bytes = start
         self._repeated_digest = hashlib.sha256()
 
     def append(self, data: bytes) -> None:
-        """Write and hash the next bytes of the answer; those that are here already are compared and stay."""
+        """Write and hash the next bytes of the response; those that are in the file already are compared instead."""
         with translate_write_errors(self.path):
             if self._repeated_bytes < self.bytes_done:
                 data = self._compare_repeated(data)
@@ -162,7 +157,7 @@ class PartialFile:
         self._repeated_bytes = self.bytes_done if data else self._repeated_bytes
 
     def _compare_repeated(self, data: bytes) -> bytes:
-        """Return what of ``data`` goes beyond the bytes that are here. Where they differ, what comes now counts."""
+        """Return the part of ``data`` beyond the bytes in the file. Where they differ, the file is cut and rewritten."""
         here = os.pread(
             self._file.fileno(), min(len(data), self.bytes_done - self._repeated_bytes), self._repeated_bytes
         )
@@ -178,12 +173,12 @@ class PartialFile:
         return data[same:]
 
     def discard_all(self) -> None:
-        """Throw all bytes away."""
+        """Discard all bytes."""
         self._truncate(0, hashlib.sha256())
         self.begin_response(0)
 
     def discard_response(self) -> None:
-        """Throw the bytes of the last answer away."""
+        """Discard the bytes of the last response."""
         self._truncate(*self._response_start)
 
     def _truncate(self, done: int, digest: hashlib._Hash) -> None:
@@ -202,14 +197,14 @@ class PartialFile:
             raise ClaimedByOther(self.blob.name, detail="another process goes on with this download")
 
     def hash_matches(self) -> bool:
-        """Return whether the bytes so far have the hash that was announced."""
+        """Return whether the bytes so far have the announced hash."""
         return self._digest.hexdigest() == self.blob.name
 
     def publish(self, subject: str) -> None:
-        """Give the file its name, if its hash is that name.
+        """Rename the file to the blob, if its hash matches.
 
-        Raises ``RemoteError``; the bytes of the last answer are gone then, and the next try finds out whether those
-        before it were good.
+        Raises ``RemoteError``; then the bytes of the last response are discarded, and the next try shows whether those
+        before it were right.
         """
         if not self.hash_matches():
             found = self._digest.hexdigest()
@@ -218,17 +213,17 @@ class PartialFile:
         with translate_write_errors(self.path):
             os.fsync(self._file.fileno())
             self._check_owner()
-            if os.fstat(self._file.fileno()).st_size != self.bytes_done:  # somebody else wrote too, and was not seen
+            if os.fstat(self._file.fileno()).st_size != self.bytes_done:  # another process wrote too, unnoticed
                 self._file.truncate(0)
                 raise ClaimedByOther(subject, detail="another process wrote to the same file")
-            with suppress(PermissionError):  # it was begun by another user
+            with suppress(PermissionError):  # another user created it
                 os.fchmod(self._file.fileno(), private_files.file_mode_in(self.blob.parent))
             self._file.close()
             self.path.replace(self.blob)
 
     def close(self) -> None:
         """Leave the bytes for the next try, of this process or another; an empty file is removed."""
-        with suppress(OSError):  # a full disk was reported when the bytes were written; closing tries them again
+        with suppress(OSError):  # a full disk was reported when the bytes were written; closing writes them again
             self._file.close()
         with suppress(OSError):
             if not self.path.stat().st_size:
@@ -241,23 +236,23 @@ def list_partials(blob: Path) -> list[Path]:
 
 
 def temp_name(what: str) -> str:
-    """Return the name of a file that this process writes meanwhile, for ``what`` (a word without dots)."""
+    """Return the name of a temporary file of this process for ``what`` (a word without dots)."""
     return f"{what}.{_host_name()}.{os.getpid()}.incomplete"
 
 
 def is_orphaned(path: Path) -> bool:
-    """Return whether the owner of a file that got its name from ``own_name`` is gone, as far as that can be told."""
-    return _owner_is_gone(path, _host_name(), alone=False)
+    """Return whether the owner of a file named by ``temp_name`` has ended, as far as that can be determined."""
+    return _owner_is_gone(path, _host_name(), locked=False)
 
 
 def orphaned_partials(blobs: Path) -> list[Path]:
-    """Return the partial files in the directory ``blobs`` whose owners are gone."""
+    """Return the partial files in the directory ``blobs`` whose owners have ended."""
     found = sorted(path for path in blobs.glob("*.incomplete") if _PARTIAL_NAME.fullmatch(path.name))
-    return [path for path in found if _owner_is_gone(path, _host_name(), alone=False)]
+    return [path for path in found if _owner_is_gone(path, _host_name(), locked=False)]
 
 
 def file_size(path: Path) -> int:
-    """Return the size of a file that may just be going away, 0 when it is gone."""
+    """Return the size of a file that may vanish at any moment, 0 if it does not exist."""
     try:
         return path.stat().st_size
     except OSError:
@@ -265,23 +260,23 @@ def file_size(path: Path) -> int:
 
 
 def _host_name() -> str:
-    """Return the name of this machine as it stands in the names of partial files."""
+    """Return the name of this machine as in the names of partial files."""
     return re.sub(r"[^A-Za-z0-9-]", "-", platform.node())[:40] or "host"
 
 
-def _owner_is_gone(path: Path, host: str, *, alone: bool) -> bool:
-    """Return whether the owner of a partial file is gone, as far as that can be told."""
+def _owner_is_gone(path: Path, host: str, *, locked: bool) -> bool:
+    """Return whether the owner of a partial file has ended, as far as that can be determined."""
     name, process = path.name.split(".")[1:3]
     try:
         written = path.stat().st_mtime
         if name != host:
             return time.time() - written > _ABANDONED_S
-        if alone or int(process) == os.getpid():
+        if locked or int(process) == os.getpid():
             return True
         os.kill(int(process), 0)
     except ProcessLookupError:
         return True
-    except OSError:  # the file went away, or a process of another user
+    except OSError:  # the file was removed, or the process is another user's
         return False
     return _process_start_time(int(process)) > written + _CLOCK_SLACK_S  # another process has the number now
 

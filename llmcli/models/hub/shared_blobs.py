@@ -1,8 +1,8 @@
-"""The shared store of the Hub's client, in which files of several repositories lie once.
+"""The shared store of the Hub's client, which holds each file of several repositories once.
 
 Layout (huggingface_hub 2, utils/_shared_blobs.py): ``blobs/XX/HASH`` below the cache's root is a file to which blobs of
-repositories are links; ``HASH.refs`` beside it lists them, ``HASH.lock`` is held by whoever adds or removes one. Of a
-file without such a list nobody knows who needs it.
+repositories are links; ``HASH.refs`` beside it lists them; a process that adds or removes a link holds ``HASH.lock``. A
+file without such a list is never removed, since its users are unknown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MARKER_NAME, _KNOWN_LAYOUT = ".huggingface-shared-blobs", "1\n"
 
 
 class SharedBlobStore:
-    """The store of the cache below ``root``, where there is one whose layout is known."""
+    """The store of the cache below ``root``, if there is one with a known layout."""
 
     def __init__(self, root: Path) -> None:
         self.directory = Path(os.path.realpath(root / "blobs"))
@@ -40,9 +40,9 @@ class SharedBlobStore:
             return False
 
     def remove(self, path: Path, needed: Callable[[], Collection[Path]]) -> bool:
-        """Remove a file unless it is ``needed``, which is asked while nobody can link to it; return whether it went.
+        """Remove a file unless it is ``needed``, which is called while no process can link to it; return whether it was.
 
-        Where somebody else has the lock, or locks do not work, it stays. Raises ``OSError``.
+        Where another process has the lock, or locks do not work, it stays. Raises ``OSError``.
         """
         from llmcli.models.hub.partial_file import DownloadLock
 

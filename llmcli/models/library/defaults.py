@@ -1,4 +1,4 @@
-"""What the user chose by name: aliases and defaults, from the settings and from what commands stored."""
+"""The user's aliases and default models, from the settings and as stored by commands."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from llmcli.models.library.registry import ModelRegistry
 from llmcli.settings import Settings
 
 STARTER_MODEL = "smollm2-135m"
-"""The model of the catalogue that is the default until somebody chooses."""
+"""The model of the catalogue that is the default until the user chooses one."""
 DEFAULT_ORIGIN = "llm models default"
-"""Where a default was decided that a command stored; with ``--for VERB`` behind it for one verb's."""
+"""The origin of a default that a command stored; followed by ``--for VERB`` for a verb's."""
 ALIAS_ORIGIN = "llm models alias"
-"""Where an alias comes from that a command stored."""
+"""The origin of an alias that a command stored."""
 
 
 @frozen
@@ -28,12 +28,12 @@ class ModelAlias:
 
 
 class ModelDefaults:
-    """The aliases and defaults of ``settings``, which win, and of ``registry``; ``verb`` is the command that runs."""
+    """The aliases and defaults of ``settings``, which win, and of ``registry``; ``verb``: the running command."""
 
     def __init__(
         self, settings: Settings, registry: ModelRegistry, verb: str = "", warn: Callable[[str], None] = lambda _: None
     ) -> None:
-        """``warn`` is told, once, that what was stored is lost."""
+        """``warn`` is called once if the stored ones are lost."""
         self._settings = settings
         self._registry = registry
         self._verb = verb
@@ -51,10 +51,10 @@ class ModelDefaults:
     # ---- defaults -------------------------------------------------------------------------------------------------
 
     def default_model(self, verb: str | None = None) -> tuple[str, str]:
-        """Return the model that is used when none is named, and where that was decided.
+        """Return the model that is used when none is named, and the origin of that choice.
 
-        The setting wins, then what was stored for the verb (None: the one that runs), then what was stored for all,
-        then the starter.
+        The setting wins, then the default stored for the verb (None: the running one), then the one stored for all, then
+        the starter.
         """
         if self._settings["model"]:
             return self._settings["model"], self._settings.origin("model")
@@ -65,18 +65,18 @@ class ModelDefaults:
         return STARTER_MODEL, "built in"
 
     def stored_default(self) -> str | None:
-        """Return what was stored for the verb that runs, or for all; None for neither."""
+        """Return the default stored for the running verb, or for all; None for neither."""
         stored = self._registry.sections["defaults"]
         return stored.get(self._verb) or stored.get("")
 
     def defaults_by_verb(self) -> dict[str, str]:
-        """Return what was stored for single verbs."""
+        """Return the defaults stored for single verbs."""
         return {verb: name for verb, name in sorted(self._registry.sections["defaults"].items()) if verb}
 
     def store_default(self, name: str | None, verb: str = "") -> None:
-        """Store ``name`` for ``verb`` ("": for all), or forget what was stored (None).
+        """Store ``name`` for ``verb`` ("": for all), or remove the stored one (None).
 
-        Raises ``ConfigError`` where the setting decides, so that it would have no effect, and ``OutputError``.
+        Raises ``ConfigError`` where the setting overrides it, so that it would have no effect, and ``OutputError``.
         """
         if name is not None and self._settings["model"]:
             detail = f"it says {self._settings['model']}, which goes before the default; change it there"
@@ -92,7 +92,7 @@ class ModelDefaults:
     # ---- aliases --------------------------------------------------------------------------------------------------
 
     def resolve_alias(self, name: str) -> str:
-        """Return what ``name`` stands for: an alias of the settings is replaced, then one that was stored."""
+        """Return the model that ``name`` means: an alias of the settings is replaced, then a stored one."""
         name = self._settings["aliases"].get(name, name)
         return str(self._stored_names("aliases").get(name, name))
 
@@ -113,10 +113,10 @@ class ModelDefaults:
         return known[name]
 
     def store_alias(self, name: str, model: str) -> None:
-        """Let ``name`` stand for ``model``, which means something.
+        """Store ``name`` as an alias of ``model``, a known name.
 
-        Raises ``UsageError`` for a name that cannot be one, ``ConfigError`` where the settings decide what it means,
-        and ``OutputError``.
+        Raises ``UsageError`` for an invalid name, ``ConfigError`` where the settings define the alias, and
+        ``OutputError``.
         """
         check_new_name(name, "an alias")
         self._refuse_configured_alias(name)
@@ -137,7 +137,7 @@ class ModelDefaults:
 
 
 def check_new_name(name: str, what: str) -> None:
-    """Refuse what cannot name a model of the user's: ``what`` is "an alias" or the like. Raises ``UsageError``."""
+    """Refuse an invalid name for an alias or an import; ``what`` is "an alias" or the like. Raises ``UsageError``."""
     from llmcli.models.catalogue import catalogue_names
 
     if len(name) > names.MAX_NAME_CHARS:

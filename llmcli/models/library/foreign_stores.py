@@ -1,4 +1,4 @@
-"""The model folders of other programs on this machine: Ollama's and LM Studio's. Only read, never changed.
+"""The model folders of other programs on this machine: Ollama's and LM Studio's. They are only read.
 
 Ollama (docs/import.md and the manifests' own documentation in server/internal/manifest): ``manifests/HOST/NAMESPACE/
 MODEL/TAG`` is a JSON list of layers; the one with the weights is a GGUF file called ``blobs/sha256-HASH``. LM Studio:
@@ -30,8 +30,8 @@ _MANIFEST_ERRORS = (OSError, ValueError, RecursionError, TypeError, KeyError, At
 class ForeignModel:
     """A model of another program: its ``name`` there, the bytes of all its files, the first of them.
 
-    ``short`` is what an import of it is called; ``left_out`` what belongs to it beside the weights ("adapter", ...);
-    ``lost`` the first file that is named and not there.
+    ``import_name`` is the name of an import of it; ``extra_layers`` are its parts beside the weights ("adapter", ...);
+    ``missing_file`` is the first file that does not exist.
     """
 
     name: str
@@ -45,21 +45,21 @@ class ForeignModel:
 def find_foreign_models(program: str, environ: Mapping[str, str]) -> list[ForeignModel]:
     """Return the models of ``program`` ("ollama" or "lmstudio"), sorted by name.
 
-    Raises ``MissingError`` (kind "model folder"), naming the usual one, where none is there.
+    Raises ``MissingError`` (kind "model folder"), naming the usual one, where there is none.
     """
-    places, look = FOREIGN_PROGRAMS[program]
-    folders = places(environ)
-    there = [folder for folder in folders if _is_directory(folder)]
-    if not there:
+    list_folders, iter_models = FOREIGN_PROGRAMS[program]
+    folders = list_folders(environ)
+    existing = [folder for folder in folders if _is_directory(folder)]
+    if not existing:
         raise MissingError(str(folders[0]), kind="model folder")
-    found = {model.name: model for folder in reversed(there) for model in look(folder)}
+    found = {model.name: model for folder in reversed(existing) for model in iter_models(folder)}
     return [found[name] for name in sorted(found)]
 
 
 def get_foreign_model(name: str, models: list[ForeignModel], program: str) -> ForeignModel:
-    """Return the model of that name. Raises ``MissingError`` (kind "model of PROGRAM") with close names.
+    """Return the model of that name.
 
-    And for one that is not whole.
+    Raises ``MissingError`` (kind "model of PROGRAM") with close names, also for an incomplete model.
     """
     kind = f"model of {program}"
     for model in models:
@@ -71,7 +71,7 @@ def get_foreign_model(name: str, models: list[ForeignModel], program: str) -> Fo
 
 
 def _add_file_sizes(model: ForeignModel, files: list[Path]) -> ForeignModel:
-    """Return ``model`` with the size of its files, or with the one that is not there."""
+    """Return ``model`` with the size of its files, or with the missing one."""
     size = 0
     for file in files:
         try:
@@ -126,11 +126,11 @@ def _read_layers(manifest: Path) -> list[dict[str, Any]]:
 
 
 def _ollama_display_name(host: str, namespace: str, model: str, tag: str) -> str:
-    """Return a model's name as Ollama shows it, without what is usual."""
-    parts_of_it = [host, namespace, model] if host != _DEFAULT_HOST else [namespace, model]
-    if parts_of_it[0] == _DEFAULT_NAMESPACE:
-        parts_of_it = [model]
-    return f"{'/'.join(parts_of_it)}:{tag}"
+    """Return a model's name as Ollama shows it, without the default host and namespace."""
+    parts = [host, namespace, model] if host != _DEFAULT_HOST else [namespace, model]
+    if parts[0] == _DEFAULT_NAMESPACE:
+        parts = [model]
+    return f"{'/'.join(parts)}:{tag}"
 
 
 # ---- LM Studio --------------------------------------------------------------------------------------------------------

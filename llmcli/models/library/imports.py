@@ -1,4 +1,4 @@
-"""Models from elsewhere: copies that llm made in a directory of its own, and files that are used where they lie."""
+"""Imported models: copies in a directory of llm, and files that are used in place."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _UNFINISHED_IMPORT = re.compile(r"import\.[A-Za-z0-9-]+\.\d+\.incomplete")
 
 
 class ImportedModels:
-    """The copies in ``directory``, each called by its file's stem, and what ``registry`` calls files elsewhere."""
+    """The copies in ``directory``, each named by its file's stem, and the files elsewhere that ``registry`` names."""
 
     def __init__(self, directory: Path, registry: ModelRegistry) -> None:
         self.directory = directory
         self._registry = registry
 
     def paths(self) -> dict[str, Path]:
-        """Return the file of each import by its name; of a split model the first, also where only others are left."""
+        """Return the file of each import by its name; of a split model the first, also if only others exist."""
         copies = (
             file.with_name(part_names(file.name)[0]) for file in list_directory(self.directory) if file.match("*.gguf")
         )
@@ -40,13 +40,13 @@ class ImportedModels:
         return elsewhere | {model_stem(file.name): file for file in copies}
 
     def register_in_place(self, name: str, path: Path) -> None:
-        """Call the file at ``path`` by ``name`` and leave it where it is. Raises ``OutputError``."""
+        """Register the file at ``path`` as ``name`` without copying it. Raises ``OutputError``."""
         self._registry.update(lambda data: data["imports"].update({name: str(path)}))
 
     def import_copy(self, source: ModelFile, name: str, interrupt: Interrupt) -> Generator[Progress, None, None]:
-        """Have the files of ``source`` here as the model ``name``: hard links to them, or else copies; hashed once.
+        """Import the files of ``source`` as the model ``name``: as hard links, or else copies; hashed once.
 
-        Files of that name are replaced where they had the same bytes. Yields how many bytes were read. Raises
+        Files of that name are replaced if they had the same bytes. Yields how many bytes were read. Raises
         ``BadModelFile``, ``MissingError``, ``OutputError`` and ``UsageError`` (another model has the name).
         """
         from llmcli.models.hub.partial_file import file_size, temp_name
@@ -54,8 +54,8 @@ class ImportedModels:
 
         self._check_source(source, name)
         beside = self.directory / temp_name("import")  # a directory: a link in it is as old as the original
-        for gone in unfinished_imports(self.directory):
-            shutil.rmtree(gone, ignore_errors=True)
+        for abandoned in unfinished_imports(self.directory):
+            shutil.rmtree(abandoned, ignore_errors=True)
         with translate_write_errors(beside):
             private_files.make_directory(beside)
         files = [beside / file for file in _copy_file_names(name, len(source.parts))]
@@ -72,7 +72,7 @@ class ImportedModels:
             shutil.rmtree(beside, ignore_errors=True)
 
     def _check_source(self, source: ModelFile, name: str) -> None:
-        """Refuse what is no whole model before it is read, and the name of a model of another size."""
+        """Refuse an incomplete model before it is read, and the name of a model of another size."""
         from llmcli.models.gguf.header import load_checked_header
         from llmcli.models.hub.partial_file import file_size
 
@@ -80,17 +80,17 @@ class ImportedModels:
         if count != len(source.parts):
             detail = f"its name is that of a model in {len(source.parts)} files; it says that they are {count}"
             raise BadModelFile(str(source.path), detail=detail)
-        there = self._current_files(name)
-        if any(map(file_size, there)) and sum(map(file_size, there)) != source.size:
+        present = self._current_files(name)
+        if any(map(file_size, present)) and sum(map(file_size, present)) != source.size:
             raise _name_taken_error(name)
 
     def _current_files(self, name: str) -> tuple[Path, ...]:
-        """Return the files that the import called ``name`` has now, none when there is none."""
+        """Return the present files of the import ``name``, none when there is none."""
         first = self.paths().get(name)
         return tuple(first.with_name(part) for part in part_names(first.name)) if first else ()
 
     def _check_same_bytes(self, source: ModelFile, name: str, hashes: Sequence[str], interrupt: Interrupt) -> None:
-        """Refuse files that are not what was announced, or not what the import called ``name`` is or was."""
+        """Refuse files with another hash than announced, or than the import ``name`` has or had."""
         from llmcli.models.hub.partial_file import hash_file
 
         for part, sha256 in zip(source.parts, hashes, strict=True):
@@ -106,7 +106,7 @@ class ImportedModels:
                     raise _name_taken_error(name)
 
     def _publish_copy(self, source: ModelFile, files: Sequence[Path], hashes: Sequence[str], name: str) -> None:
-        """Move the files up and remember what they are."""
+        """Move the files to the directory and record them."""
         targets = [self.directory / file.name for file in files]
         records: dict[Path, FileRecord] = {}
         for part, file, target, sha256 in zip(source.parts, files, targets, hashes, strict=True):
@@ -121,7 +121,7 @@ class ImportedModels:
 
 
 def unfinished_imports(directory: Path) -> list[Path]:
-    """Return what imports into ``directory`` left whose processes are gone."""
+    """Return the leftovers of imports into ``directory`` whose processes have ended."""
     from llmcli.models.hub.partial_file import is_orphaned
 
     return [path for path in list_directory(directory) if _UNFINISHED_IMPORT.fullmatch(path.name) and is_orphaned(path)]
@@ -138,17 +138,17 @@ def _record_copy(data: dict[str, dict[str, str]], name: str, origin: Path) -> No
 
 
 def _copy_file_names(name: str, count: int) -> tuple[str, ...]:
-    """Return the names of the files of a copy, which llama.cpp finds by the first."""
+    """Return the file names of a copy, which llama.cpp derives from the first."""
     return part_names(f"{name}.gguf" if count == 1 else f"{name}-00001-of-{count:05d}.gguf")
 
 
 def _link_or_copy(part: Path, file: Path, needed: int, interrupt: Interrupt) -> Generator[int, None, str]:
-    """Have the bytes of ``part`` at ``file``, where a copy needs ``needed`` free bytes, and return their SHA-256."""
+    """Link or copy ``part`` to ``file``, where a copy needs ``needed`` free bytes, and return its SHA-256."""
     from llmcli.models.hub.partial_file import check_disk_space, hash_steps
 
     try:
         file.hardlink_to(os.path.realpath(part))
-    except OSError:  # another file system, or one without links, or a file of somebody else's
+    except OSError:  # another file system, or one without links, or another user's file
         check_disk_space(file.parent, needed)
         return (yield from _copy_hashed(part, file, interrupt))
     try:

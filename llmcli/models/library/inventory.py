@@ -1,4 +1,4 @@
-"""What lies on this machine: models in the Hugging Face cache and files named by path, described without loading them."""
+"""The models on this machine: in the Hugging Face cache and at paths, described without loading them."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from llmcli.models.paths import announced_sha256, check_regular_file, unreadable
 
 
 class ModelInventory:
-    """Describes the models in ``cache`` and at paths, with what ``registry`` and ``trust`` know about their files."""
+    """Describes the models in ``cache`` and at paths, with what ``registry`` and ``checksums`` know about their files."""
 
-    def __init__(self, cache: HubCache, registry: ModelRegistry, trust: KnownChecksums) -> None:
+    def __init__(self, cache: HubCache, registry: ModelRegistry, checksums: KnownChecksums) -> None:
         self._cache = cache
         self._registry = registry
-        self._checksums = trust
+        self._checksums = checksums
 
     def list(self) -> builtins.list[ModelFile]:
-        """Return the whole models of the cache; a split one once."""
+        """Return the complete models of the cache; a split one once."""
         firsts = (file for file in self._cache.files() if file.file == part_names(file.file)[0])
         found = (self._describe(file) for file in firsts)
         return [model for model in found if model is not None]
 
     def incomplete(self) -> builtins.list[ModelFile]:
-        """Return the split models of the cache of which some parts are here and some are not (``incomplete``)."""
+        """Return the split models of the cache of which some parts are missing (``incomplete``)."""
         return self._describe_incomplete(self._cache.incomplete_files())
 
     def find_incomplete_hub(self, name: HubName) -> ModelFile | None:
-        """Return which of ``torn`` a name on the Hub means, None for none."""
+        """Return the incomplete model that a name on the Hub means, or None."""
         models = {
             str(model.file): model for model in self._describe_incomplete(self._cache.incomplete_files(name.repo))
         }
@@ -44,7 +44,7 @@ class ModelInventory:
         return models.get(name.choose_file(models) or "")
 
     def find_incomplete_entry(self, entry: CatalogueEntry) -> ModelFile | None:
-        """Return which of ``torn`` a catalogue entry means, None for none."""
+        """Return the incomplete model that a catalogue entry means, or None."""
         models = {
             str(model.file): model for model in self._describe_incomplete(self._cache.incomplete_files(entry.repo))
         }
@@ -72,7 +72,7 @@ class ModelInventory:
         return list(found.values())
 
     def hub_names(self) -> builtins.list[str]:
-        """Return the names of ``list``'s models on the Hub, without looking into any file."""
+        """Return the names of ``list``'s models on the Hub, without reading any file."""
         return [str(self._shortest_name(file)) for file in self._cache.files() if file.file == part_names(file.file)[0]]
 
     def find_entry(self, entry: CatalogueEntry) -> ModelFile:
@@ -84,8 +84,8 @@ class ModelInventory:
 
     def find_hub(self, name: HubName) -> ModelFile:
         """Return the model that a name on the Hub means here. Raises ``ModelNotDownloaded``."""
-        here = self._cached_files(name.repo)
-        model = self._describe(here.get(name.choose_file(here) or ""))
+        cached = self._cached_files(name.repo)
+        model = self._describe(cached.get(name.choose_file(cached) or ""))
         if model is None:
             raise ModelNotDownloaded(str(name))
         return model
@@ -114,17 +114,17 @@ class ModelInventory:
 
     def _cached_file_of(self, entry: CatalogueEntry) -> CachedFile | None:
         """Return the first part of what a catalogue entry means; a pinned one only if it is the pinned file."""
-        here = self._cached_files(entry.repo)
+        cached = self._cached_files(entry.repo)
         if entry.pin is None:
-            return here.get(choose_file(here, entry.quantizations) or "")
-        file = here.get(entry.pin.file)
+            return cached.get(choose_file(cached, entry.quantizations) or "")
+        file = cached.get(entry.pin.file)
         return file if file and announced_sha256(file.path) in (entry.pin.sha256, None) else None
 
     def _shortest_name(self, file: CachedFile) -> HubName:
         """Return the shortest name that means this file."""
         short = HubName(file.repo, quantization=quantization_label(file.file))
-        here = {file.file, *self._cached_files(file.repo)}
-        return short if short.choose_file(here) == file.file else HubName(file.repo, file=file.file)
+        cached = {file.file, *self._cached_files(file.repo)}
+        return short if short.choose_file(cached) == file.file else HubName(file.repo, file=file.file)
 
     def _describe(self, file: CachedFile | None) -> ModelFile | None:
         """Describe a model by its first part, None when a part is missing."""
@@ -166,7 +166,7 @@ class ModelInventory:
         if facts is None:
             try:
                 facts = read_file_record(model.path)
-            except (BadModelFile, MissingError):  # `ready` says so; a list goes on
+            except (BadModelFile, MissingError):  # `ensure_verified` reports it; a list continues
                 return model
         return replace(
             model,
@@ -179,7 +179,7 @@ class ModelInventory:
 
 
 def read_file_record(path: Path, sha256: str = "") -> FileRecord:
-    """Return size, time and header facts of the GGUF file at ``path``. Raises as ``gguf.read_header``."""
+    """Return size, time and header facts of the GGUF file at ``path``. Raises as ``read_header``."""
     from llmcli.models.gguf.header import read_header
 
     header = read_header(path)

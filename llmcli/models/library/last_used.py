@@ -1,4 +1,4 @@
-"""When each model was used last: the time of a small file for each, so that no use rewrites what llm remembers."""
+"""When each model was used last: the time of a small file for each, so that no use rewrites the registry."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class LastUsedTimes:
-    """The files in ``directory``, each called by the SHA-256 of a model; which nobody needs, so no error comes of them."""
+    """The files in ``directory``, each named by the SHA-256 of a model. They are not essential, so errors are ignored."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def record_use(self, sha256: str | None) -> None:
-        """Remember that the model with this hash is used now; nothing happens where that cannot be written."""
+        """Record that the model with this hash is used now; errors are ignored."""
         path = self._marker_path(sha256)
         if path is None:
             return
@@ -30,7 +30,7 @@ class LastUsedTimes:
                 private_files.replace_file(path, b"")
 
     def last_used_at(self, sha256: str | None) -> float | None:
-        """Return the time of the last use in seconds since 1970; None: never, or not known."""
+        """Return the time of the last use in seconds since 1970; None: never, or unknown."""
         path = self._marker_path(sha256)
         try:
             return path.stat().st_mtime if path else None
@@ -41,7 +41,7 @@ class LastUsedTimes:
         return self.directory / sha256 if sha256 and _SHA256.fullmatch(sha256) else None
 
     def marker_files(self) -> dict[str, Path]:
-        """Return the files by the hash that they stand for."""
+        """Return the files by the hash in their name."""
         try:
             return {path.name: path for path in sorted(self.directory.iterdir())}
         except OSError:

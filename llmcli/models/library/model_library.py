@@ -1,4 +1,4 @@
-"""The models of this machine: what a name means, fetching, forgetting, and that nothing unchecked is ever loaded."""
+"""The models of this machine: names, downloads, verification before loading, removal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = ["ModelFile", "ModelLibrary"]
 _TRUE_WORDS = frozenset({"1", "on", "yes", "true"})
 
 UnsupportedReason = Callable[["Header"], str]
-"""Says of a header why such a model cannot run here, "" where it can."""
+"""Returns why a model with a header cannot run here, "" where it can."""
 
 
 def _no_reason(_: Header) -> str:
@@ -44,7 +44,7 @@ def _no_reason(_: Header) -> str:
 
 
 class ModelLibrary(ModelResolver):
-    """The models that ``Finder`` finds, and all that is done with them."""
+    """The models that ``ModelResolver`` finds, and all operations on them."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class ModelLibrary(ModelResolver):
         retry_policy: DownloadRetryPolicy | None = None,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``verb``, ``warn``: as ``Finder``; ``retry_policy`` with the network: None for the usual."""
+        """``verb``, ``warn``: as ``ModelResolver``; ``retry_policy`` of downloads: None for the default."""
         super().__init__(settings, paths, environ, verb, warn)
         self._settings = settings
         self._environ = environ
@@ -72,45 +72,45 @@ class ModelLibrary(ModelResolver):
 
     # ---- choosing -------------------------------------------------------------------------------------------------
 
-    def set_default(self, name: str, verb: str = "", *, obstacle: UnsupportedReason = _no_reason) -> None:
-        """Make ``name`` the default, of one verb or of all, unless ``obstacle`` says why a model here cannot be run.
+    def set_default(self, name: str, verb: str = "", *, unsupported_reason: UnsupportedReason = _no_reason) -> None:
+        """Make ``name`` the default, of one verb or of all, unless ``unsupported_reason`` returns one for a model here.
 
-        Raises ``MissingError`` for a name that means nothing, ``BadModelFile``, ``ConfigError`` and ``OutputError``.
+        Raises ``MissingError`` for an unknown name, ``BadModelFile``, ``ConfigError`` and ``OutputError``.
         """
         with suppress(ModelNotDownloaded):
             model = self.find(name)
-            if wrong := _unsupported_reason_of(model, obstacle):
+            if wrong := _unsupported_reason_of(model, unsupported_reason):
                 raise BadModelFile(str(model.path), detail=wrong)
         self.defaults.store_default(self._checked_name(name), verb)
 
     def set_alias(self, name: str, model: str) -> ModelAlias:
-        """Let ``name`` stand for ``model`` from now on; raises as ``set_default`` and ``Choices.store_alias``."""
+        """Store ``name`` as an alias of ``model``; raises as ``set_default`` and ``ModelDefaults.store_alias``."""
         if name in self._imports.paths():
             raise UsageError(f"{name} is the name of an imported model", detail="Choose another name.")
         self.defaults.store_alias(name, self._checked_name(model))
         return self.defaults.get_alias(name)
 
     def _checked_name(self, name: str) -> str:
-        """Return what ``name`` stands for, if it means something. Raises ``MissingError`` and ``BadModelFile``."""
+        """Return the model that ``name`` means. Raises ``MissingError`` and ``BadModelFile``."""
         key = self._canonical_name(name)
-        with suppress(ModelNotDownloaded):  # a good name all the same; the model is fetched when it is wanted
+        with suppress(ModelNotDownloaded):  # a valid name too; the model is downloaded when it is needed
             self.find(key)
         return key
 
     # ---- checking -------------------------------------------------------------------------------------------------
 
     def ensure_verified(self, name: str | None, interrupt: Interrupt) -> ModelFile:
-        """Return the model ``name`` for loading: its SHA-256 is that which its source announced or the catalogue pins.
+        """Return the model ``name`` for loading: its SHA-256 is that announced by its source or pinned by the catalogue.
 
-        A file is hashed once and again when its size or time has changed; one that nobody announced is hashed so that
-        later changes are seen. The model counts as used now. Raises as ``find``, and as ``Checker.check``.
+        A file is hashed once, and again when its size or time has changed; one without an announced hash is hashed so
+        that later changes are detected. The use of the model is recorded. Raises as ``find`` and ``ModelVerifier.verify``.
         """
         model = self._verify_once(self._canonical_name(name), interrupt)
         self._last_used.record_use(model.sha256)
         return model
 
     def mark_introduced(self, model: ModelFile) -> bool:
-        """Whether nobody was told about a model before; from now on somebody was."""
+        """Return whether the user was not told about a model yet, and record that now the user is."""
         if self._introduced_models.last_used_at(model.sha256) is not None:
             return False
         self._introduced_models.record_use(model.sha256)
@@ -125,7 +125,7 @@ class ModelLibrary(ModelResolver):
         return run_to_completion(self._verifier.verify(self._resolve_uncached(key), key, interrupt))
 
     def verify(self, model: ModelFile, interrupt: Interrupt) -> Iterator[Progress | ModelFile]:
-        """Hash all files of ``model`` again; the last item is the model. Raises as ``Checker.check``."""
+        """Hash all files of ``model`` again; the last item is the model. Raises as ``ModelVerifier.verify``."""
         yield (yield from self._verifier.verify(model, model.name, interrupt, again=True))
 
     # ---- getting --------------------------------------------------------------------------------------------------
@@ -133,10 +133,10 @@ class ModelLibrary(ModelResolver):
     def pull(
         self, name: str | None, interrupt: Interrupt, *, fit_policy: FitPolicy | None = None
     ) -> Iterator[Progress | Notice | VariantList | ModelFile]:
-        """Have the model ``name`` here and checked; the last item is the model.
+        """Download and verify the model ``name``; the last item is the model.
 
-        Nothing is fetched when it is here already; a damaged one is replaced. Of what is fetched, ``fit_policy`` says what
-        it shall fit. A file that is named by its path is hashed and remembered, not copied. Raises as ``ready``,
+        A model that is here already is not downloaded; a damaged one is replaced. ``fit_policy``: what a downloaded model
+        has to fit. A file that is named by its path is hashed and registered, not copied. Raises as ``ensure_verified``,
         ``Offline``, and what ``Puller`` raises.
         """
         key = self._canonical_name(name)
@@ -152,7 +152,7 @@ class ModelLibrary(ModelResolver):
         except ModelNotDownloaded:
             pass
         except DamagedModel as error:
-            if error.repair:  # it came from elsewhere
+            if error.repair:  # it was imported
                 raise
             yield Notice(f"{error.subject} is damaged: {error.detail}; fetching it again")
             key, fit_policy = (
@@ -169,7 +169,7 @@ class ModelLibrary(ModelResolver):
     def search(
         self, words: str, limit: int, fit_policy: FitPolicy, interrupt: Interrupt
     ) -> Iterator[Progress | Notice | ItemFailed | FoundRepository]:
-        """Yield what repositories of the Hub offer whose names match. Raises ``Offline``, and as ``search.search``."""
+        """Yield the models of matching repositories on the Hub. Raises ``Offline``, and as ``search_models``."""
         if self.offline:
             raise Offline("a search", origin=self.offline_origin)
         from llmcli.models.hub.hub_client import DownloadRetryPolicy, HubClient
@@ -188,8 +188,8 @@ class ModelLibrary(ModelResolver):
         """The option, variable or file by which the user forbade the network, "" where it is allowed."""
         if self._settings["offline"]:
             return self._settings.origin("offline")
-        told = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-        return next((variable for variable in told if self._environ.get(variable, "").lower() in _TRUE_WORDS), "")
+        variables = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+        return next((variable for variable in variables if self._environ.get(variable, "").lower() in _TRUE_WORDS), "")
 
     def _download(
         self, key: str, interrupt: Interrupt, fit_policy: FitPolicy | None
@@ -214,7 +214,7 @@ class ModelLibrary(ModelResolver):
                 yield event
 
     def _register_in_place(self, path: Path, interrupt: Interrupt) -> Iterator[Notice | ModelFile]:
-        """Use the file at ``path`` where it lies, as it is now; by its stem where that is free, else by its path."""
+        """Register the file at ``path`` as it is now; by its stem where that is free, else by its path."""
         for part in (path.with_name(file) for file in names.part_names(path.name)):
             known = self._registry.last_record(part)
             if (
@@ -231,21 +231,22 @@ class ModelLibrary(ModelResolver):
             yield replace(model, name=name)
             return
         aliases = {alias.name: alias.model for alias in self.defaults.aliases()}
-        taken = {**aliases, **self._catalogue, **self._imports.paths()}
-        if not names.is_valid_name(name) or str(taken.get(name, path)) != str(path):
+        used_names = {**aliases, **self._catalogue, **self._imports.paths()}
+        if not names.is_valid_name(name) or str(used_names.get(name, path)) != str(path):
             name = str(path)
         self._imports.register_in_place(name, path)
         yield replace(model, name=name)
 
     def import_file(
-        self, path: Path, interrupt: Interrupt, *, name: str = "", obstacle: UnsupportedReason = _no_reason
+        self, path: Path, interrupt: Interrupt, *, name: str = "", unsupported_reason: UnsupportedReason = _no_reason
     ) -> Iterator[Progress | Notice | ModelFile]:
-        """Have the model at ``path`` among our own files, as ``name`` ("": its file's stem); the last item is the model.
+        """Import a copy of the model at ``path`` as ``name`` ("": its file's stem); the last item is the model.
 
-        What ``obstacle`` says of it is a notice: it may be of use to others. Raises ``UsageError`` for a name that cannot be one or is taken, and as ``Imports.copy``.
+        ``unsupported_reason`` only causes a notice: other programs may use the model. Raises ``UsageError`` for a name
+        that is invalid or in use, and as ``ImportedModels.import_copy``.
         """
         source = self._inventory.describe_path(Path(os.path.abspath(path.expanduser())), str(path))  # noqa: PTH100 (keeps links)
-        yield from _warn_if_unsupported(source, obstacle)
+        yield from _warn_if_unsupported(source, unsupported_reason)
         name = name or names.sanitize_name(names.model_stem(path.name))
         check_new_name(name, "the name of an import")
         for alias in self.defaults.aliases():
@@ -254,12 +255,12 @@ class ModelLibrary(ModelResolver):
         yield from self._imports.import_copy(source, name, interrupt)
         yield self._verify_once(name, interrupt)
 
-    # ---- forgetting -----------------------------------------------------------------------------------------------
+    # ---- removing -------------------------------------------------------------------------------------------------
 
     def find_removable(self, name: str) -> ModelFile:
-        """Return the model that ``remove`` would remove: as ``find``, and what is left of one that is not whole.
+        """Return the model that ``remove`` would remove: as ``find``, and the rest of an incomplete one.
 
-        An imported file that is gone is such a one, too.
+        A missing imported file counts as incomplete.
         """
         key = self._canonical_name(name)
         for imported, path in self._imports.paths().items():
@@ -269,17 +270,17 @@ class ModelLibrary(ModelResolver):
             return self.find(name)
         except ModelNotDownloaded:
             entry, hub_name = self._catalogue.get(key), names.parse_hub_name(key)
-            torn = (
+            incomplete = (
                 self._inventory.find_incomplete_entry(entry)
                 if entry
                 else hub_name and self._inventory.find_incomplete_hub(hub_name)
             )
-            if not torn:
+            if not incomplete:
                 raise
-            return torn
+            return incomplete
 
     def orphaned_partials(self, name: str) -> builtins.list[Path]:
-        """Return what unfinished downloads left of a model that is not here; of a name on the Hub, of its repository."""
+        """Return leftovers of unfinished downloads of a model that is not here; for a name on the Hub, of its repository."""
         from llmcli.models.hub.partial_file import orphaned_partials
 
         key = self._canonical_name(name)
@@ -290,12 +291,12 @@ class ModelLibrary(ModelResolver):
         return [path for path in found if path.name.startswith(pinned)]
 
     def remove(self, name: str) -> builtins.list[Path]:
-        """Remove a model from the cache, or our copy of one, or forget a file elsewhere; return what was deleted.
+        """Remove a model from the cache, or a copy, or the registration of a file elsewhere; return the deleted paths.
 
-        Blobs that another name needs stay, and so does a file that lies elsewhere. Defaults and aliases that mean the
-        model are forgotten. Nothing is deleted where the registry cannot be written, nothing forgotten where the files
-        cannot be deleted. Of a model that is not here, or not whole, what ``left_behind`` returns is deleted. Raises as
-        ``find``, and ``OutputError``.
+        Blobs that another link needs stay, and so does a file elsewhere. Defaults and aliases of the model are removed.
+        Nothing is deleted where the registry cannot be written, nothing unregistered where the files cannot be deleted.
+        For a missing or incomplete model the files of ``orphaned_partials`` are deleted. Raises as ``find``, and
+        ``OutputError``.
         """
         try:
             model = self.find_removable(name)
@@ -323,22 +324,22 @@ class ModelLibrary(ModelResolver):
         return removed
 
     def find_prune_candidates(self) -> builtins.list[PruneCandidate]:
-        """Return what nobody needs any more; see ``waste.find_waste``."""
+        """Return what is not needed any more; see ``prune.find_prune_candidates``."""
         from llmcli.models.library.prune import find_prune_candidates
 
         return find_prune_candidates(self._cache, self._imports.directory, self._scratch_directory, self._registry.path)
 
     def prune(self, found: Collection[PruneCandidate]) -> builtins.list[PruneCandidate]:
-        """Remove what was ``found`` and still is waste, and return it; forget what was known of files that are gone.
+        """Remove what was ``found`` and still is not needed, and return it; forget the records of missing files.
 
         Raises ``OutputError``.
         """
         from llmcli.models.library.prune import remove_candidate
 
-        agreed = {waste.path for waste in found}
-        removed = [waste for waste in self.find_prune_candidates() if waste.path in agreed]
-        for waste in removed:
-            remove_candidate(waste, self._cache)
+        agreed = {candidate.path for candidate in found}
+        removed = [candidate for candidate in self.find_prune_candidates() if candidate.path in agreed]
+        for candidate in removed:
+            remove_candidate(candidate, self._cache)
         self._registry.forget_missing_files()
         known = {model.sha256 for model in self.list()} | self._registry.known_hashes()
         for marks in (self._last_used, self._introduced_models):
@@ -346,25 +347,25 @@ class ModelLibrary(ModelResolver):
         return removed
 
 
-def _unsupported_reason_of(model: ModelFile, obstacle: UnsupportedReason) -> str:
-    """Return what ``obstacle`` says of a model. Raises as ``read_header``."""
+def _unsupported_reason_of(model: ModelFile, unsupported_reason: UnsupportedReason) -> str:
+    """Return the ``unsupported_reason`` of a model. Raises as ``read_header``."""
     from llmcli.models.gguf.header import read_header
 
-    return obstacle(read_header(model.path))
+    return unsupported_reason(read_header(model.path))
 
 
-def _warn_if_unsupported(model: ModelFile, obstacle: UnsupportedReason) -> Iterator[Notice]:
-    """Say beforehand what the commands that would run a model will say."""
-    wrong = _unsupported_reason_of(model, obstacle)
-    if wrong:
-        yield Notice(f"{model.path} is not of use to commands that write text: {wrong}")
+def _warn_if_unsupported(model: ModelFile, unsupported_reason: UnsupportedReason) -> Iterator[Notice]:
+    """Warn now about what the commands that run a model would report."""
+    reason = _unsupported_reason_of(model, unsupported_reason)
+    if reason:
+        yield Notice(f"{model.path} is not of use to commands that write text: {reason}")
 
 
 def _delete_files(paths: Iterable[Path]) -> list[Path]:
-    """Delete files and return them. Raises ``OutputError``, where it can be known before with all of them there."""
-    gone = list(paths)
-    check_removable(gone)
-    for path in gone:
+    """Delete files and return them. Raises ``OutputError``, where possible before the first is deleted."""
+    deleted = list(paths)
+    check_removable(deleted)
+    for path in deleted:
         with translate_write_errors(path):
             path.unlink(missing_ok=True)
-    return gone
+    return deleted

@@ -1,7 +1,7 @@
-"""What lies in the cache and in llm's own directories and is of no use to anybody any more.
+"""Files in the cache and in llm's own directories that are not needed any more.
 
-Nothing is taken for waste that a living process may be writing or about to name: a partial file only when its owner is
-gone, and files without a name only where nothing was written for an hour and no download is under way.
+Files that a running process may be writing or about to link are kept: a partial file is listed only when its owner has
+ended, and files without a link only where nothing was written for an hour and no download is running.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _HOUR_S = 3600.0  # seconds
 _DAY_S = 24 * _HOUR_S
 _BLOB_NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _CLIENT_PARTIAL_NAME = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})(\.[0-9a-f]{8})?\.incomplete")
-"""Partial files of huggingface_hub, which do not say who writes them."""
+"""Partial files of huggingface_hub, whose names do not show their process."""
 
 
 @dataclass(frozen=True, slots=True)
 class PruneCandidate:
-    """A file (or a directory of ours) that can go; ``size``: the bytes that this frees; ``what`` it is, in words."""
+    """A file (or a directory of llm) to remove; ``size``: the bytes that this frees; ``description`` for the user."""
 
     path: Path
     size: int
@@ -36,15 +36,19 @@ class PruneCandidate:
 
 
 def find_prune_candidates(cache: HubCache, own: Path, scratch_directory: Path, registry: Path) -> list[PruneCandidate]:
-    """Return what can go from the cache, from the directory of our ``own`` copies, from ``scratch_directory`` and ``registry``.
+    """Return what can be removed from the cache, the directory of ``own`` copies, and ``scratch_directory``.
 
-    The last is the file of what llm remembers, beside which its next contents are written.
+    Temporary files beside ``registry``, the registry's file, too.
 
     Raises ``OutputError`` where the cache cannot be read.
     """
     needed = cache.link_targets()
     with translate_write_errors(cache.root):
-        found = [waste for directory in cache.repositories() for waste in _find_in_repository(cache, directory, needed)]
+        found = [
+            candidate
+            for directory in cache.repositories()
+            for candidate in _find_in_repository(cache, directory, needed)
+        ]
         stored = [
             path
             for path in cache.shared_blobs.list_blobs()
@@ -67,35 +71,35 @@ def find_prune_candidates(cache: HubCache, own: Path, scratch_directory: Path, r
     return found + [_directory_candidate(path, "unfinished download") for path in old]
 
 
-def remove_candidate(waste: PruneCandidate, cache: HubCache) -> None:
+def remove_candidate(candidate: PruneCandidate, cache: HubCache) -> None:
     """Remove it. Raises ``OutputError``."""
-    with translate_write_errors(waste.path):
-        if cache.shared_blobs.contains(waste.path):
-            cache.shared_blobs.remove(waste.path, cache.link_targets)
-        elif waste.path.is_dir() and not waste.path.is_symlink():
-            shutil.rmtree(waste.path)
+    with translate_write_errors(candidate.path):
+        if cache.shared_blobs.contains(candidate.path):
+            cache.shared_blobs.remove(candidate.path, cache.link_targets)
+        elif candidate.path.is_dir() and not candidate.path.is_symlink():
+            shutil.rmtree(candidate.path)
         else:
-            waste.path.unlink(missing_ok=True)
+            candidate.path.unlink(missing_ok=True)
 
 
 def _find_in_repository(cache: HubCache, directory: Path, needed: set[Path]) -> Iterator[PruneCandidate]:
     blobs = Path(os.path.realpath(directory / "blobs"))
     entries = _list_directory(blobs)
     partials = {path for path in entries if path.suffix == ".incomplete"}
-    gone = {*orphaned_partials(blobs), *(path for path in partials if _is_orphaned_client_partial(cache, path))}
-    for path in sorted(gone):
+    abandoned = {*orphaned_partials(blobs), *(path for path in partials if _is_orphaned_client_partial(cache, path))}
+    for path in sorted(abandoned):
         yield _file_candidate(path, "unfinished download")
-    if partials <= gone and all(_seconds_since_write(path) > _HOUR_S for path in entries if path not in gone):
+    if partials <= abandoned and all(_seconds_since_write(path) > _HOUR_S for path in entries if path not in abandoned):
         for path in entries:
             if _BLOB_NAME.fullmatch(path.name) and path not in needed and not _has_other_links(path):
                 yield _file_candidate(path, "file without a name")
-    for link, aim in sorted(iter_links(directory / "snapshots")):
-        if not os.path.lexists(aim):
+    for link, link_path in sorted(iter_links(directory / "snapshots")):
+        if not os.path.lexists(link_path):
             yield PruneCandidate(link, 0, "name without a file")
 
 
 def _is_orphaned_client_partial(cache: HubCache, path: Path) -> bool:
-    """Return whether nobody on this machine writes a partial file of huggingface_hub, and nobody elsewhere since a day."""
+    """Return whether a partial file of huggingface_hub is not locked here, and was not written for a day."""
     match = _CLIENT_PARTIAL_NAME.fullmatch(path.name)
     if match is None or _seconds_since_write(path) < _DAY_S:
         return False
@@ -114,7 +118,7 @@ def _list_directory(directory: Path) -> list[Path]:
 
 
 def _seconds_since_write(path: Path) -> float:
-    """Return the seconds since something was written there last; 0 for what is just going away."""
+    """Return the seconds since the last write; 0 for a file that vanished."""
     try:
         return time.time() - path.lstat().st_mtime
     except OSError:

@@ -1,4 +1,4 @@
-"""What llm remembers about models: checked hashes, what names meant, imports, aliases, defaults. One JSON file."""
+"""The registry of models: checked hashes, resolved names, imports, aliases, defaults. One JSON file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from llmcli import private_files
+from llmcli import file_lock, private_files
 from llmcli.errors import MissingError, OutputError
 from llmcli.frozen_dataclass import frozen
 from llmcli.models.paths import translate_read_errors, translate_write_errors
@@ -23,15 +23,15 @@ _SECTIONS: dict[str, type] = {
     "defaults": str,
     "aliases": str,
 }
-"""Sections, and what their entries are."""
+"""Sections, and the types of their entries."""
 
 
 @frozen
 class FileRecord:
     """A file whose SHA-256 was checked when it had this size (bytes) and time of modification; and its header's facts.
 
-    ``announced``: so its source said, though its name does not. ``damaged``: it was found changed; then ``sha256`` is
-    what it should have.
+    ``announced``: its source announced the hash, though its name does not show it. ``damaged``: it was found changed;
+    then ``sha256`` is the expected hash.
     """
 
     size: int
@@ -44,7 +44,7 @@ class FileRecord:
     damaged: bool = False
 
     def __post_init__(self) -> None:
-        """Raise ``TypeError`` for what a damaged registry may hold."""
+        """Raise ``TypeError`` for values of a damaged registry."""
         texts, truths = (self.sha256, self.quantization, self.architecture), (self.announced, self.damaged)
         if not all(isinstance(text, str | None) for text in texts):
             raise TypeError("expected texts")
@@ -53,10 +53,10 @@ class FileRecord:
 
 
 class ModelRegistry:
-    """The file at ``path``. Read once, at the first question; written by replacement, so readers see whole files.
+    """The file at ``path``. Read once, at first use; written by replacement, so readers see complete files.
 
-    A damaged file counts as an empty one; the next change puts it aside. One that is there and cannot be read is an error
-    of all questions and changes: what the user chose stands in it, and would be lost. So all raise ``MissingError``.
+    A damaged file counts as empty; the next change moves it aside. A file without read permission is an error of all
+    reads and changes, since the user's choices in it would be lost. So all raise ``MissingError``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,12 +75,12 @@ class ModelRegistry:
         return self._data
 
     def damaged_file(self) -> Path | None:
-        """Return the damaged file, or the one that was put aside; None when there is none."""
+        """Return the damaged file, or the one that was moved aside; None when there is none."""
         _, whole = self._read_sections()
         return self.path if not whole else self.broken_path if private_files.exists(self.broken_path) else None
 
     def _read_sections(self) -> tuple[dict[str, dict[str, Any]], bool]:
-        """Return the sections, with the entries that can be some, and whether the file is whole or not there."""
+        """Return the sections with the valid entries, and whether the file is undamaged or missing."""
         content, loaded = self._read_bytes(), None
         if content is None:
             return {name: {} for name in _SECTIONS}, True
@@ -106,23 +106,21 @@ class ModelRegistry:
     ) -> None:
         """Apply ``change`` to the newest contents and write them. Raises ``OutputError``, and what ``before`` raises.
 
-        ``before`` is done when the new contents lie ready on the disk; where it fails nothing is changed.
+        ``before`` runs when the new contents are on the disk; if it fails nothing is changed.
         """
         with translate_write_errors(self.path):
             private_files.make_directory(self.path.parent)
-            beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-            with _hold_lock(self.path.with_suffix(".lock")), _delete_afterwards(beside):
+            with _hold_lock(self.path.with_suffix(".lock")), private_files.replacing(self.path) as beside:
                 data, whole = self._read_sections()
                 change(data)
                 private_files.write_file(beside, json.dumps(data, indent=1, ensure_ascii=False).encode())
                 before()
                 if not whole:
                     self.path.replace(self.broken_path)
-                beside.replace(self.path)
-                self._data = data
+            self._data = data
 
     def current_record(self, path: Path) -> FileRecord | None:
-        """Return what is known about the file at ``path``, None when it has changed since."""
+        """Return the record of the file at ``path``, None when it has changed since."""
         known = self.last_record(path)
         try:
             status = path.stat()
@@ -131,7 +129,7 @@ class ModelRegistry:
         return known if known and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns) else None
 
     def last_record(self, path: Path) -> FileRecord | None:
-        """Return what was known about the file at ``path``, however it looks now."""
+        """Return the last record of the file at ``path``, even if it has changed since."""
         fields = self.sections["files"].get(os.path.realpath(path))
         try:
             return FileRecord(**fields) if fields else None
@@ -145,7 +143,7 @@ class ModelRegistry:
         }
 
     def forget_file(self, path: Path) -> None:
-        """Forget what was known about the file at ``path``. Raises ``OutputError``."""
+        """Forget the record of the file at ``path``. Raises ``OutputError``."""
         real = os.path.realpath(path)
         if real in self.sections["files"]:
             self.update(lambda data: data["files"].pop(real, None) and None)
@@ -153,7 +151,7 @@ class ModelRegistry:
     def save_records(
         self, records: Mapping[Path, FileRecord], names: Mapping[str, dict[str, Any]] | None = None
     ) -> None:
-        """Keep what was found out. Where the registry cannot be written nothing is lost but the time to hash again."""
+        """Save records. Where the registry cannot be written, the files are hashed again the next time."""
         files = {os.path.realpath(path): asdict(record) for path, record in records.items()}
 
         def change(data: dict[str, dict[str, Any]]) -> None:
@@ -166,16 +164,18 @@ class ModelRegistry:
     def forget_models(self, paths: Collection[Path], names: Collection[str], delete: Callable[[], None]) -> None:
         """Forget the files at ``paths``, their names and imports, and ``names`` as imports, aliases and defaults.
 
-        The files go first, by ``delete``; where that fails nothing is forgotten. A process that is killed between the
-        two leaves names of what is gone, as a new pull of it wants them, and not a file that nobody finds any more.
+        ``delete`` removes the files first; if it fails nothing is forgotten. A process that is killed between the two
+        leaves names without files, which a new pull reuses, and not files without names.
         Raises ``OutputError``.
         """
-        gone = {str(path) for path in paths} | {os.path.realpath(path) for path in paths}
+        deleted = {str(path) for path in paths} | {os.path.realpath(path) for path in paths}
 
         def change(data: dict[str, dict[str, Any]]) -> None:
-            data["files"] = {path: fields for path, fields in data["files"].items() if path not in gone}
-            data["names"] = {name: fields for name, fields in data["names"].items() if fields.get("path") not in gone}
-            data["imports"] = {n: path for n, path in data["imports"].items() if path not in gone and n not in names}
+            data["files"] = {path: fields for path, fields in data["files"].items() if path not in deleted}
+            data["names"] = {
+                name: fields for name, fields in data["names"].items() if fields.get("path") not in deleted
+            }
+            data["imports"] = {n: path for n, path in data["imports"].items() if path not in deleted and n not in names}
             data["origins"] = {name: path for name, path in data["origins"].items() if name not in names}
             data["defaults"] = {use: name for use, name in data["defaults"].items() if name not in names}
             data["aliases"] = {n: name for n, name in data["aliases"].items() if n not in names and name not in names}
@@ -183,7 +183,7 @@ class ModelRegistry:
         self.update(change, delete)
 
     def forget_missing_files(self) -> None:
-        """Forget files that are not there any more, and that names meant them. Raises ``OutputError``."""
+        """Forget the records and names of missing files. Raises ``OutputError``."""
 
         def change(data: dict[str, dict[str, Any]]) -> None:
             data["files"] = {path: known for path, known in data["files"].items() if not _is_missing(path)}
@@ -194,7 +194,7 @@ class ModelRegistry:
 
 
 def _is_missing(path: str) -> bool:
-    """Return whether nothing is at a path; what lies where nobody may look now is not gone."""
+    """Return whether a path does not exist; without permission to check, it counts as existing."""
     try:
         Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -205,24 +205,13 @@ def _is_missing(path: str) -> bool:
 
 
 @contextmanager
-def _delete_afterwards(path: Path) -> Iterator[None]:
-    """Leave nothing at ``path``: on a full disk it has no use but takes room."""
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            path.unlink()
-
-
-@contextmanager
 def _hold_lock(path: Path) -> Iterator[None]:
     """Hold the lock file at ``path`` where locks work; elsewhere two writers at once lose one of the two changes."""
-    import fcntl
-
-    descriptor = private_files.open_file(path, os.O_RDWR)
+    descriptor = None
+    with suppress(file_lock.LocksUnsupported):
+        descriptor = file_lock.acquire_lock(path, wait=True)
     try:
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)

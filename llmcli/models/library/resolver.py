@@ -1,4 +1,4 @@
-"""What a name means on this machine, and which models are here. Nothing is changed and nothing fetched."""
+"""Resolving names of models on this machine, and listing models; nothing is changed or downloaded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class ModelResolver:
     """Finds models in the Hugging Face cache, among the imports and at paths, under the names that ``-m`` takes.
 
-    A model that was found and checked before is recalled: of a warm command that is all, so the rest is imported late.
+    A model that was found and verified before is read from the registry: a warm command needs no more, so the rest is
+    imported late.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class ModelResolver:
         verb: str = "",
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``verb`` is the command that runs, for its own default; ``warn`` is told what the user should know."""
+        """``verb`` is the running command, for its own default; ``warn`` is called with warnings for the user."""
         self._hub_directory = hub_cache_directory(environ).absolute()
         self._import_directory = paths.data.absolute() / "models"
         self._registry = ModelRegistry(paths.data / "models.json")
@@ -76,11 +77,11 @@ class ModelResolver:
     # ---- names ----------------------------------------------------------------------------------------------------
 
     def default_model(self, verb: str | None = None) -> tuple[str, str]:
-        """Return the model that is used when none is named, and where that was decided; see ``Choices.default``."""
+        """Return the default model and the origin of that choice; see ``ModelDefaults.default_model``."""
         return self.defaults.default_model(verb)
 
     def known_names(self) -> builtins.list[str]:
-        """Return the names that -m takes, quickly: aliases, imports, the catalogue, what is in the cache."""
+        """Return the names that -m accepts, quickly: aliases, imports, the catalogue, the cache."""
         from llmcli.models.catalogue import catalogue_names
 
         aliases = [alias.name for alias in self.defaults.aliases()]
@@ -91,24 +92,24 @@ class ModelResolver:
         return list(self._catalogue.values())
 
     def damaged_registry(self) -> Path | None:
-        """Return the file of what llm remembered when it is damaged, or put aside since it was; else None."""
+        """Return the registry's file if it is damaged, or was moved aside as such; else None."""
         return self._registry.damaged_file()
 
     def _canonical_name(self, name: str | None) -> str:
-        """Return what ``name`` stands for: aliases replaced, paths made absolute."""
+        """Return the canonical name: aliases replaced, paths made absolute."""
         name = self.default_model()[0] if name is None else name
-        if not name:  # a variable that is not set, which must not mean the default
+        if not name:  # an unset shell variable, which must not mean the default
             raise UsageError("the name of a model is empty", detail="Try: llm models list")
         if not is_path(name):
             name = self.defaults.resolve_alias(name)
         return os.path.abspath(Path(name).expanduser()) if is_path(name) else name  # noqa: PTH100 (keeps links)
 
-    # ---- what is here ---------------------------------------------------------------------------------------------
+    # ---- models --------------------------------------------------------------------------------------------------
 
     def list(self) -> builtins.list[ModelFile]:
-        """Return the models on this machine, sorted by name; imported files that are gone too (``missing``).
+        """Return the models on this machine, sorted by name.
 
-        And split models of which a part is (``incomplete``).
+        Also missing imported files (``missing``), and split models without some parts (``incomplete``).
         """
         imports = [self._describe_import(name, path) for name, path in self._imports.paths().items()]
         return sorted([*self._inventory.list(), *self._inventory.incomplete(), *imports], key=lambda model: model.name)
@@ -134,9 +135,9 @@ class ModelResolver:
         return self._find_verified(key) or self._resolve_uncached(key)
 
     def _find_verified(self, key: str) -> ModelFile | None:
-        """Return what ``key`` was found to mean, while the files are as they were when they were checked.
+        """Return the registered model of ``key``, if its files are unchanged since they were verified.
 
-        Every command comes by here: no YAML, no header, one look at each file.
+        Every command calls this: no YAML, no header, one stat of each file.
         """
         fields = self._registry.sections["names"].get(key)
         try:
@@ -144,7 +145,7 @@ class ModelResolver:
         except (TypeError, KeyError):  # written by a version with other fields
             return None
         if model is None or (model.repo is not None and not model.path.is_relative_to(self._hub_directory)):
-            return None  # of the Hub, but in the cache that another HF_HOME named
+            return None  # in the cache of another HF_HOME
         records = [self._checksums.verified_record(model, part) for part in model.parts]
         first = records[0] if records and all(records) else None
         return model if first and first.sha256 == model.sha256 else None
@@ -170,7 +171,7 @@ class ModelResolver:
         raise MissingError(key, kind="model", suggestions=close, detail=detail)
 
     def refers_to(self, name: str, model: ModelFile) -> bool:
-        """Return whether ``name`` means ``model``, which is here."""
+        """Return whether ``name`` means ``model``, which is on this machine."""
         with suppress(MissingError, ModelNotDownloaded, BadModelFile):
             return name == model.name or self.find(name).path == model.path
         return False
@@ -192,5 +193,5 @@ class ModelResolver:
         return self._registry.sections["origins"].get(model.name) if self.is_imported_copy(model) else None
 
     def last_used_at(self, model: ModelFile) -> float | None:
-        """Return when a command last got ``model`` ready, in seconds since 1970; None: never."""
+        """Return when a command last used ``model``, in seconds since 1970; None: never."""
         return self._last_used.last_used_at(model.sha256)

@@ -1,4 +1,4 @@
-"""That no model is loaded unchecked: its bytes have the SHA-256 that was announced, or that they had before."""
+"""Verification of models before they are loaded: their bytes have the announced SHA-256, or the same as before."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from llmcli.types import Progress
 
 
 class ModelVerifier:
-    """Compares models with what ``trust`` knows of their files, and lets ``registry`` remember what was found."""
+    """Compares models with the ``checksums`` of their files, and records the results in ``registry``."""
 
-    def __init__(self, trust: KnownChecksums, registry: ModelRegistry) -> None:
-        self._checksums = trust
+    def __init__(self, checksums: KnownChecksums, registry: ModelRegistry) -> None:
+        self._checksums = checksums
         self._registry = registry
 
     def verify(
         self, model: ModelFile, key: str, interrupt: Interrupt, *, again: bool = False
     ) -> Generator[Progress, None, ModelFile]:
-        """Return ``model`` with what is known of it once its bytes are right, remembered as what ``key`` means.
+        """Verify ``model`` and return it with its facts, recorded as the model that ``key`` means.
 
-        Those parts are hashed that were not yet, or that have changed since; with ``again`` all of them, and one that
-        nobody announced has to be as it was. Yields how many bytes were read. Raises ``DamagedModel``, for a damaged
-        file of another program that was named by its path ``BadModelFile``, and ``MissingError``.
+        Parts are hashed that were not yet, or that have changed since; with ``again`` all of them, and one without an
+        announced hash must be unchanged. Yields how many bytes were read. Raises ``DamagedModel``, ``BadModelFile`` for a
+        damaged file of another program that was named by its path, and ``MissingError``.
         """
         records: dict[Path, FileRecord] = {}
         for part in model.parts:
@@ -63,7 +63,7 @@ class ModelVerifier:
         if again and expected is None and last is not None:
             expected = last.sha256
         try:
-            status = part.stat()  # from before the hashing: a change meanwhile makes the record void
+            status = part.stat()  # from before the hashing: a change meanwhile invalidates the record
             found = yield from track_progress(
                 hash_steps(part, interrupt), Progress(before, model.size, "bytes", model.name)
             )
@@ -93,9 +93,9 @@ class ModelVerifier:
         raise DamagedModel(model.name, detail=detail, repair=repair, note=note)
 
     def _intact_origin(self, model: ModelFile, name: str, interrupt: Interrupt) -> str | None:
-        """Return the path that the copy ``name`` was imported from if all is there as it was then, else None.
+        """Return the path that the copy ``name`` was imported from if it is unchanged, else None.
 
-        Of a hard link the original is the damaged file itself.
+        The original of a hard link is the damaged file itself.
         """
         from llmcli.models.hub.partial_file import hash_file
 
@@ -108,13 +108,13 @@ class ModelVerifier:
             for original, record in zip(originals, known, strict=True):
                 if record is None or hash_file(original, interrupt) != record.sha256:
                     return None
-        except (OSError, ValueError, BadModelFile):  # gone, or another number of files
+        except (OSError, ValueError, BadModelFile):  # missing, or another number of files
             return None
         return origin
 
 
 def track_progress(steps: Generator[int, None, str], start: Progress) -> Generator[Progress, None, str]:
-    """Return what ``steps`` return, and yield the bytes that they yield as progress on from ``start``."""
+    """Return the result of ``steps``, and yield its bytes as progress from ``start`` on."""
     while True:
         try:
             done = next(steps)
@@ -124,7 +124,7 @@ def track_progress(steps: Generator[int, None, str], start: Progress) -> Generat
 
 
 def run_to_completion(steps: Generator[Progress, None, ModelFile]) -> ModelFile:
-    """Return what ``steps`` return, where nobody watches."""
+    """Return the result of ``steps``, without progress."""
     while True:
         try:
             next(steps)

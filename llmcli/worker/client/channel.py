@@ -1,110 +1,22 @@
-"""HTTP over a worker's socket, the client side: single requests, and the exchange in which a command runs."""
+"""The exchange in which a command runs, the client side: HTTP over a worker's socket."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import select
 import socket
-import struct
 import threading
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
-from llmcli.errors import AccessDenied, InternalError, RemoteError
+from llmcli.errors import InternalError
 from llmcli.interrupt import check_interrupt, stop_requested
 from llmcli.worker import protocol
+from llmcli.worker.client.worker_socket import MAX_LINE_BYTES, OK, WorkerGone, read_status
+from llmcli.worker.protocol import NDJSON_TYPE, STREAM_PATH
 
-STREAM_PATH = "/llm/session"
-_OK = 200
-_MAX_LINE_BYTES = 1 << 16
-_CONNECT_TIMEOUT_S = 1.0
-"""Seconds for a connection to be made; the queue of a socket is long."""
 _POLL_MS = 100
 """Milliseconds between checks for an interrupt while the worker reads nothing."""
-_JSON_TYPE = "application/json"
-NDJSON_TYPE = "application/x-ndjson"
-_LOCAL_PEERCRED, _LOCAL_PEERPID = 1, 2  # macOS, sys/un.h
-
-
-class WorkerGone(Exception):  # never reaches the user: the caller starts another worker, or reports why not
-    """The worker does not answer: there is none, or it ended."""
-
-
-def peer_credentials(connection: socket.socket) -> tuple[int, int]:
-    """Return the process id and the user id of the other end of a Unix socket.
-
-    SO_PEERCRED (unix(7)) on Linux; LOCAL_PEERPID, LOCAL_PEERCRED and its ``struct xucred`` on macOS.
-    """
-    if hasattr(socket, "SO_PEERCRED"):
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        pid, user, _ = struct.unpack("3i", credentials)
-        return pid, user
-    credentials = connection.getsockopt(0, _LOCAL_PEERCRED, struct.calcsize("2IH16I"))
-    return connection.getsockopt(0, _LOCAL_PEERPID), int(struct.unpack_from("2I", credentials)[1])
-
-
-def connect_socket(path: str | os.PathLike[str], timeout: float | None = None) -> socket.socket:
-    """Return a socket connected to the worker at ``path``; ``timeout`` in seconds, None to wait.
-
-    Raises ``WorkerGone`` where no process listens, and ``AccessDenied`` where one of another user does.
-    """
-    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connected.settimeout(timeout)
-        connected.connect(os.fspath(path))
-        ours = peer_credentials(connected)[1] == os.getuid()
-    except OSError as error:
-        connected.close()
-        raise WorkerGone(str(error)) from error
-    if not ours:
-        connected.close()
-        raise AccessDenied(str(path), detail="another user listens there")
-    return connected
-
-
-def is_listening(path: str | os.PathLike[str]) -> bool:
-    """Return whether a process listens at ``path``."""
-    try:
-        connect_socket(path, _CONNECT_TIMEOUT_S).close()
-    except WorkerGone:
-        return False
-    except AccessDenied:
-        return True
-    return True
-
-
-def request_json(
-    path: str | os.PathLike[str], method: str, target: str, body: Any = None, *, timeout: float = 5.0
-) -> Any:
-    """Return the JSON answer of the worker at ``path``. Raises as ``connect_socket``, and ``RemoteError``."""
-    content = b"" if body is None else json.dumps(body).encode()
-    head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(content)}\r\n"
-    with connect_socket(path, timeout) as connected:
-        try:
-            connected.sendall(f"{head}Content-Type: {_JSON_TYPE}\r\n\r\n".encode() + content)
-            with connected.makefile("rb") as answer:
-                status = _read_status(answer)
-                content = answer.read()
-        except OSError as error:
-            raise WorkerGone(str(error)) from error
-    try:
-        if status != _OK:
-            raise ValueError(f"status {status}")  # noqa: TRY301
-        return json.loads(content)
-    except ValueError as error:
-        raise RemoteError(str(path), detail=str(error)) from error
-
-
-def _read_status(answer: BinaryIO) -> int:
-    """Read the head of an answer (RFC 9112, section 4); return its status. Raises ``WorkerGone`` where there is none."""
-    status = answer.readline(_MAX_LINE_BYTES).split()
-    while answer.readline(_MAX_LINE_BYTES).strip():
-        pass
-    if len(status) < 2 or not status[1].isdigit():  # noqa: PLR2004
-        raise WorkerGone("no answer")
-    return int(status[1])
 
 
 class Channel:
@@ -152,14 +64,14 @@ class Channel:
         """
         try:
             with self._socket, self._socket.makefile("rb") as answer:
-                if _read_status(answer) != _OK:
+                if read_status(answer) != OK:
                     raise WorkerGone("refused")
                 self.response_started.set()
                 rest = b""
-                while size := int(answer.readline(_MAX_LINE_BYTES), 16):
+                while size := int(answer.readline(MAX_LINE_BYTES), 16):
                     *lines, rest = (rest + answer.read(size)).split(b"\n")
                     yield from map(_decode_line, lines)
-                    answer.readline(_MAX_LINE_BYTES)
+                    answer.readline(MAX_LINE_BYTES)
         except (OSError, ValueError) as error:
             raise WorkerGone(str(error)) from error
         finally:

@@ -11,58 +11,26 @@ import contextlib
 import json
 import os
 import resource
-import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from llmcli import child_processes, private_files
-from llmcli.errors import AccessDenied, LlmError, OutputError, TemporaryFailure
-from llmcli.frozen_dataclass import frozen
+from llmcli.errors import LlmError, OutputError, TemporaryFailure
 from llmcli.worker import crash_reason
-from llmcli.worker.client import channel
-from llmcli.worker.client.channel import WorkerGone
-from llmcli.worker.runtime_dir import WorkerPaths, list_worker_paths, translate_os_errors
+from llmcli.worker.client.worker_socket import WorkerGone, connect_socket
+from llmcli.worker.peer_credentials import peer_credentials
+from llmcli.worker.runtime_dir import WorkerPaths, translate_os_errors
+from llmcli.worker.worker_config import INHERITED_LIMITS, WORKER_BACKLOG, WORKER_MODULE, WorkerConfig
 
-WORKER_BACKLOG = 1024
-_WORKER_MODULE = "llmcli.worker"
 _WAIT_TIMEOUT_S = 5.0
-"""Seconds to wait for another command that is starting a worker, and for a worker that was asked to end."""
+"""Seconds to wait for another command that is starting a worker."""
 _POLL_S = 0.02
-_STATUS_TIMEOUT_S = 1.0
-"""Seconds for a worker to say how it is."""
-_EXIT_TIMEOUT_S = 8.0
-"""Seconds for a worker that was asked to end: answers that are running may come to their end."""
-INHERITED_LIMITS = (
-    resource.RLIMIT_AS,
-    resource.RLIMIT_CPU,
-    resource.RLIMIT_DATA,
-    resource.RLIMIT_FSIZE,
-    resource.RLIMIT_NOFILE,
-)
-"""Limits (getrlimit(2)) under which a worker cannot serve other commands than the one that started it."""
 _MIN_DESCRIPTORS = 256
 """Descriptors that are too few for a worker."""
 _MAX_LOG_BYTES = 1 << 20
-
-
-@frozen
-class WorkerConfig:
-    """What a worker is started with: its model (``name`` for people, ``model_id`` its hash), and how long it stays.
-
-    ``gpu_layers`` as in ``EngineOptions``; ``idle_timeout`` in seconds; ``log``: the file of its descriptor 2.
-    """
-
-    path: str
-    name: str
-    model_id: str
-    gpu_layers: int | None
-    idle_timeout: float
-    log: str
 
 
 class WorkerLauncher:
@@ -92,10 +60,10 @@ class WorkerLauncher:
         """Return a connection to the worker, None where none runs. Raises ``AccessDenied``."""
         self.spawned = False
         try:
-            connected = channel.connect_socket(self.paths.socket)
+            connected = connect_socket(self.paths.socket)
         except WorkerGone:
             return None
-        self.pid = channel.peer_credentials(connected)[0]
+        self.pid = peer_credentials(connected)[0]
         return connected
 
     def connect_or_start(self) -> socket.socket:
@@ -119,7 +87,7 @@ class WorkerLauncher:
             try:
                 self.pid = self._spawn_process(listening)
                 self.spawned = True
-                return channel.connect_socket(self.paths.socket)
+                return connect_socket(self.paths.socket)
             except (OSError, WorkerGone) as error:
                 self.paths.socket.unlink(missing_ok=True)
                 reason = (isinstance(error, OSError) and error.strerror) or str(error)
@@ -146,7 +114,7 @@ class WorkerLauncher:
         arguments = (str(listening.fileno()), json.dumps(asdict(self.config)))
         with _open_log(Path(self.config.log)) as log:
             self._child = subprocess.Popen(  # noqa: S603 (our own module)
-                child_processes.module_command(_WORKER_MODULE, *arguments),
+                child_processes.module_command(WORKER_MODULE, *arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -211,115 +179,3 @@ def _open_log(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def list_statuses(directory: Path) -> list[dict[str, Any]]:
-    """Return the status of each running worker; of one that does not answer in time only key, socket and pid.
-
-    A socket without a listener is removed.
-    """
-    found = []
-    for paths in list_worker_paths(directory):
-        status: dict[str, Any] = {"key": paths.key, "socket": str(paths.socket)}
-        try:
-            found.append(channel.request_json(paths.socket, "GET", "/llm/status", timeout=_STATUS_TIMEOUT_S) | status)
-        except (WorkerGone, LlmError, OSError):
-            pid = _listening_pid(paths)
-            if pid is not None and _is_worker_process(pid):
-                found.append(status | {"pid": pid})
-    return found
-
-
-def has_answered(status: Mapping[str, Any]) -> bool:
-    """Return whether a worker listed by ``list_statuses`` has answered."""
-    return "model" in status
-
-
-def _is_worker_process(pid: int) -> bool:
-    """Return whether a process is a worker, and not another program that listens on its socket."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:  # no Linux
-        ps = ["ps", "-o", "command=", "-p", str(pid)]
-        command = subprocess.run(ps, capture_output=True, check=False).stdout  # noqa: S603
-    return _WORKER_MODULE.encode() in command
-
-
-def _listening_pid(paths: WorkerPaths) -> int | None:
-    """Return the process that listens on a socket; None where there is none, and then the socket is removed."""
-    try:
-        with channel.connect_socket(paths.socket, _STATUS_TIMEOUT_S) as connected:
-            return channel.peer_credentials(connected)[0]
-    except (WorkerGone, LlmError):
-        with contextlib.suppress(OSError, LlmError), paths.hold_lock() as ours:
-            if ours and not channel.is_listening(paths.socket):
-                paths.remove_files()
-        return None
-
-
-def stop_worker(paths: WorkerPaths, *, only_idle: bool = False, check: Callable[[], None] = lambda: None) -> bool:
-    """Have a worker end and wait for that; False when it goes on. Raises ``AccessDenied``.
-
-    One that does not answer is killed, unless ``only_idle``. ``check`` raises what ends the wait.
-    """
-    pid = _listening_pid(paths)
-    if pid is None:
-        return True
-    try:
-        answer = channel.request_json(
-            paths.socket, "POST", "/llm/stop", {"only_idle": only_idle}, timeout=_WAIT_TIMEOUT_S
-        )
-    except (WorkerGone, LlmError, OSError):
-        if only_idle or not _is_worker_process(pid) or not channel.is_listening(paths.socket):
-            return not channel.is_listening(paths.socket)
-        check()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    else:
-        if not answer["ends"]:
-            return False
-    return _wait_for_exit(pid, check)
-
-
-def _wait_for_exit(pid: int, check: Callable[[], None]) -> bool:
-    """Wait for the end of a process; False when it outlives what a worker may take."""
-    until = time.monotonic() + _EXIT_TIMEOUT_S
-    while time.monotonic() < until:
-        try:
-            os.kill(pid, 0)
-            if os.waitpid(pid, os.WNOHANG)[0]:  # it was our own child
-                return True
-        except ChildProcessError:
-            pass
-        except ProcessLookupError:
-            return True
-        if _is_zombie(pid):
-            return True
-        check()
-        time.sleep(_POLL_S)
-    return False
-
-
-def _is_zombie(pid: int) -> bool:
-    """Return whether a process has ended but was not reaped (state Z of proc(5) and ps(1))."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2]
-    except OSError:  # no Linux
-        ps = ["ps", "-o", "stat=", "-p", str(pid)]
-        state = subprocess.run(ps, capture_output=True, check=False).stdout  # noqa: S603
-    return state.strip().startswith(b"Z")
-
-
-def stop_idle_workers(directory: Path, lacks: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
-    """Ask idle workers to end, the least recently used first, while ``lacks`` returns True for those left.
-
-    Returns the statuses of the workers that are left.
-    """
-    running = sorted(filter(has_answered, list_statuses(directory)), key=lambda status: -status["idle_seconds"])
-    for status in list(running):
-        if not lacks(running):
-            break
-        with contextlib.suppress(AccessDenied):
-            if stop_worker(WorkerPaths(directory, status["key"]), only_idle=True):
-                running.remove(status)
-    return running

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmcli.engine.embedding import Embedder
@@ -75,6 +75,15 @@ class EnginePool:
         with self._lock:
             self._num_users[options] -= 1
             self._last_used_at[options] = time.monotonic()
+
+    @contextmanager
+    def hold_engine(self, options: EngineOptions) -> Iterator[Engine]:
+        """Use the engine with these options in the block."""
+        engine = self.acquire(options)
+        try:
+            yield engine
+        finally:
+            self.release(options)
 
     def submit_embedding(
         self, inputs: Sequence[str | Sequence[int]], gone: Callable[[], bool]

@@ -8,11 +8,9 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from llmcli.engine.engine import Engine
+from llmcli.job_queue import MAX_QUEUED_EVENTS
 from llmcli.types import Event, Finished, Request
 from llmcli.worker.server.metrics import WorkerMetrics
-
-_MAX_QUEUED_EVENTS = 4096
-"""Pending events above which the sequences pause."""
 
 
 class AsyncEventQueue:
@@ -36,7 +34,7 @@ class AsyncEventQueue:
     @property
     def full(self) -> bool:
         """Whether the client is behind."""
-        return len(self._events) > _MAX_QUEUED_EVENTS
+        return len(self._events) > MAX_QUEUED_EVENTS
 
     # ---- in any thread -----------------------------------------------------------------------------------------------
 

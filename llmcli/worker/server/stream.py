@@ -11,20 +11,17 @@ from starlette.types import Receive, Scope, Send
 
 from llmcli.engine.engine import Engine
 from llmcli.errors import InternalError, TemporaryFailure
-from llmcli.types import Event, Finished, TextDelta
 from llmcli.worker import protocol
-from llmcli.worker.client.channel import NDJSON_TYPE
+from llmcli.worker.protocol import NDJSON_TYPE
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.server.event_queue import AsyncEventQueue
 from llmcli.worker.server.metrics import WorkerMetrics
+from llmcli.worker.server.stream_reader import DECODE_ERRORS, MessageReader
+from llmcli.worker.server.stream_writer import EventWriter
 from llmcli.worker.server.thread_pool import run_counted
 
-_DECODE_ERRORS = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
-"""What reading a malformed line can raise."""
 _MAX_BATCH_REQUESTS = 32
 """Requests that are submitted at once, so that those of other clients come in between."""
-_MAX_COALESCE_S = 1.0
-"""Most seconds for which unwatched text is coalesced, however many requests there are."""
 _LOADING_INTERVAL_S = 0.25
 """Seconds between two reports on the loading of the model."""
 
@@ -56,30 +53,18 @@ class StreamEndpoint:
             session.wake_writer()
 
 
-def coalesce_delay(pause: float, active: int) -> float:
-    """Return the coalescing delay in seconds for one client with a minimum of ``pause``, among ``active`` requests.
-
-    It grows with their number: all clients together cost the engine as much as two would.
-    """
-    return min(pause * max(1.0, active / 2), max(pause, _MAX_COALESCE_S))
-
-
 class _CommandStream:
+    """One exchange: executes the messages of ``MessageReader``, while ``EventWriter`` sends what comes of them."""
+
     def __init__(
         self, engines: EnginePool, metrics: WorkerMetrics, pool: ThreadPoolExecutor, receive: Receive, send: Send
     ) -> None:
         self._engine_pool = engines
         self._metrics = metrics
         self._pool = pool
-        self._receive = receive
-        self._send = send
         self._queue = AsyncEventQueue(metrics)
-        self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._replies: list[bytes] = []
-        self._whole_texts: dict[str, list[str]] = {}  # texts of gathered requests: sent when they end
-        self._coalesce_s = 0.0
-        self._client_gone = False  # nothing more can be sent
-        self._failed = False
+        self._reader = MessageReader(receive)
+        self._writer = EventWriter(self._queue, metrics, send)
 
     def wake_writer(self) -> None:
         """Wake the writer."""
@@ -89,59 +74,40 @@ class _CommandStream:
         """Serve until the client leaves, or ``closing`` while it is idle."""
         tasks = [asyncio.create_task(work()) for work in (self._read_messages, self._process_messages)]
         try:
-            await self._write_events(closing)
+            await self._writer.write(closing)
         finally:
             for task in tasks:
                 task.cancel()
 
-    # ---- up ------------------------------------------------------------------------------------------------------
-
     async def _read_messages(self) -> None:
-        """Queue the client's messages as they come."""
-        rest = b""
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                break
-            *lines, rest = (rest + message.get("body", b"")).split(b"\n")
-            try:
-                for line in lines:
-                    self._messages.put_nowait(protocol.decode_message(line))
-            except _DECODE_ERRORS as error:
-                self._report_failure(InternalError("worker", detail=f"not a message: {error}"))
-            if not message.get("more_body"):
-                break
-        self._client_gone = True
+        await self._reader.read(self._writer.fail)
+        self._writer.client_gone = True
         self._queue.disconnect()
 
     async def _process_messages(self) -> None:
         """Execute the messages in order."""
         try:
-            start = await self._messages.get()
+            start = await self._reader.next_message()
             options = protocol.load_options(start["options"])
-            self._coalesce_s = float(start.get("pause", 0.0))
+            self._writer.coalesce_s = float(start.get("pause", 0.0))
             engine = self._engine_pool.acquire(options)
-        except _DECODE_ERRORS as error:
-            self._report_failure(InternalError("worker", detail=f"not a beginning: {error}"))
+        except DECODE_ERRORS as error:
+            self._writer.fail(InternalError("worker", detail=f"not a beginning: {error}"))
             return
-        telling = asyncio.create_task(self._report_loading(engine)) if start.get("progress") else None
+        reporting = asyncio.create_task(self._report_loading(engine)) if start.get("progress") else None
         try:
             await self._execute_messages(engine, [{"info": None}])  # every client asks for it first
             while True:
-                messages = [await self._messages.get()]
-                while len(messages) < _MAX_BATCH_REQUESTS and not self._messages.empty():
-                    messages.append(self._messages.get_nowait())
-                await self._execute_messages(engine, messages)
-        except _DECODE_ERRORS as error:
-            self._report_failure(InternalError("worker", detail=f"not a request: {error}"))
+                await self._execute_messages(engine, await self._reader.next_batch(_MAX_BATCH_REQUESTS))
+        except DECODE_ERRORS as error:
+            self._writer.fail(InternalError("worker", detail=f"not a request: {error}"))
         except TemporaryFailure:  # this worker is ending: a client that gets no answer goes to the next one
-            self._failed = True
-            self._queue.wake()
+            self._writer.end()
         except Exception as error:  # noqa: BLE001 (what the model's loading raised, or a bug: told to the client)
-            self._report_failure(error)
+            self._writer.fail(error)
         finally:
-            if telling is not None:
-                telling.cancel()
+            if reporting is not None:
+                reporting.cancel()
             self._queue.disconnect()
             if self._queue.open_ids:
                 engine.cancel(lambda sequence: sequence.sink is self._queue)
@@ -150,63 +116,24 @@ class _CommandStream:
     async def _report_loading(self, engine: Engine) -> None:
         """Report how much of the model is loaded, until all of it is."""
         while (share := engine.loading_progress) is not None:
-            self._replies.append(protocol.encode_message(loading=share))
-            self._queue.wake()
+            self._writer.reply(protocol.encode_message(loading=share))
             await asyncio.sleep(_LOADING_INTERVAL_S)
 
     async def _execute_messages(self, engine: Engine, messages: list[dict[str, Any]]) -> None:
         requests = [protocol.load_request(message["submit"]) for message in messages if "submit" in message]
         if requests:
-            self._whole_texts.update((r.id, []) for r in requests if r.gathered)
+            self._writer.gather(request.id for request in requests if request.gathered)
             await self._queue.submit(engine, requests, self._pool)
         for message in messages:
             if "cancel" in message:
                 self._cancel_request(engine, message["cancel"])
             elif "submit" not in message:
-                reply = await run_counted(self._metrics, self._pool, _answer_query, engine, message, self._queue)
-                self._replies.append(reply)
-                self._queue.wake()
+                self._writer.reply(
+                    await run_counted(self._metrics, self._pool, _answer_query, engine, message, self._queue)
+                )
 
     def _cancel_request(self, engine: Engine, wanted: str) -> None:
         engine.cancel(lambda sequence: sequence.sink is self._queue and sequence.request.id == wanted)
-
-    def _report_failure(self, error: Exception) -> None:
-        self._replies.append(protocol.encode_message(failed=protocol.dump_error(error)))
-        self._failed = True
-        self._queue.wake()
-
-    # ---- down ----------------------------------------------------------------------------------------------------
-
-    async def _write_events(self, closing: Callable[[], bool]) -> None:
-        """Send events and replies as they become available."""
-        while True:
-            events = await self._queue.drain()
-            if self._client_gone:
-                return
-            lines = [*filter(None, map(self._encode_event, events)), *self._replies]
-            self._replies.clear()
-            over = self._failed or (closing() and not self._queue.open_ids)
-            if lines or over:
-                await self._send({"type": "http.response.body", "body": b"".join(lines), "more_body": not over})
-            if over:
-                return
-            if self._coalesce_s and self._queue.open_ids:
-                await self._queue.coalesce(coalesce_delay(self._coalesce_s, self._metrics.num_active))
-
-    def _encode_event(self, event: Event) -> bytes:
-        """Return the line for an event; pieces of a gathered request are kept until it ends."""
-        texts = self._whole_texts.get(event.id)
-        if texts is None:
-            return protocol.encode_message(event=protocol.dump_event(event))
-        if isinstance(event, TextDelta):
-            texts.append(event.text)
-            return b""
-        line = protocol.encode_message(event=protocol.dump_event(event))
-        if isinstance(event, Finished):
-            del self._whole_texts[event.id]
-            if texts:
-                return protocol.encode_message(event=protocol.dump_event(TextDelta(event.id, "".join(texts)))) + line
-        return line
 
 
 def _answer_query(engine: Engine, message: dict[str, Any], events: AsyncEventQueue) -> bytes:

@@ -15,12 +15,12 @@ from starlette.routing import Route
 from llmcli import __version__
 from llmcli.engine.llama import hardware
 from llmcli.openai_api.http_errors import error_response
-from llmcli.worker.client.channel import STREAM_PATH
-from llmcli.worker.client.launcher import WorkerConfig
+from llmcli.worker.protocol import STREAM_PATH
 from llmcli.worker.server.endpoints import OpenAIEndpoints
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.server.metrics import WorkerMetrics
 from llmcli.worker.server.stream import StreamEndpoint
+from llmcli.worker.worker_config import WorkerConfig
 
 _POOL_THREADS = 16
 """Requests that are rendered and tokenized at once; the others wait."""

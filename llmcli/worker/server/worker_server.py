@@ -7,19 +7,18 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from llmcli import server_logs
 from llmcli.errors import OutputError
-from llmcli.worker.client.channel import peer_credentials
-from llmcli.worker.client.launcher import WorkerConfig
+from llmcli.http_server import HttpServer
+from llmcli.worker.peer_credentials import peer_credentials
 from llmcli.worker.runtime_dir import WorkerPaths
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.server.worker_app import WorkerApp
+from llmcli.worker.worker_config import WorkerConfig
 
 _GRACEFUL_SHUTDOWN_S = 5
 """Seconds that running answers have to finish when the process must end."""
@@ -40,7 +39,7 @@ class _SameUserProtocol(H11Protocol):
             transport.abort()
 
 
-class WorkerServer(uvicorn.Server):
+class WorkerServer(HttpServer):
     """Serves ``engines`` on the socket ``listening``; ``write_log`` writes to the log."""
 
     def __init__(
@@ -58,19 +57,9 @@ class WorkerServer(uvicorn.Server):
         self._paths = WorkerPaths(path.parent, path.stem)
         self._socket_inode = path.stat().st_ino
         self._worker_app = WorkerApp(worker_config, engines, self._stop_on_request)
-        server_logs.redirect_library_logs(write_log)
-        config = uvicorn.Config(
-            self._worker_app.app,
-            http=_SameUserProtocol,
-            loop="asyncio",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_GRACEFUL_SHUTDOWN_S,
+        super().__init__(
+            self._worker_app.app, _SameUserProtocol, write_log, timeout_graceful_shutdown=_GRACEFUL_SHUTDOWN_S
         )
-        super().__init__(config)
 
     async def serve_worker(self) -> None:
         """Serve until the process has to end."""
@@ -82,11 +71,6 @@ class WorkerServer(uvicorn.Server):
             await self.serve([self._listen_socket])
         finally:
             watching.cancel()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone: ``serve_worker`` has set their handlers."""
-        yield
 
     def _on_signal(self, number: int) -> None:
         self._write_log(f"ends: {signal.Signals(number).name}")

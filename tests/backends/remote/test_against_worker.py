@@ -15,9 +15,9 @@ from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.interrupt import Interrupt
 from llmcli.server_config import ServerConfig
 from llmcli.types import CandidateScores, FinishReason, Message, Request, Role, Sampling, TextDelta
-from llmcli.worker.client.launcher import WorkerConfig
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.server.worker_app import WorkerApp
+from llmcli.worker.worker_config import WorkerConfig
 
 HELLO = (Message(Role.USER, "hello"),)
 

@@ -8,7 +8,7 @@ import pytest
 from engine.tools import for_all
 from hypothesis import strategies as st
 
-from llmcli.engine.text.detokenizer import OutputProcessor, StopStringMatcher, Utf8Decoder, partial_match_length
+from llmcli.engine.text.detokenizer import OutputProcessor, StopStringMatcher, Utf8Decoder
 
 TAGS = ("<think>", "</think>")
 
@@ -123,12 +123,6 @@ def test_a_stop_string_of_split_bytes_is_found():
     """A stop string of multi-byte characters is found though tokens cut through them."""
     data = "vor ÄÖ nach".encode()
     assert stream([bytes([byte]) for byte in data], stops=("ÄÖ",))[1] == "vor "
-
-
-def test_held_back_finds_the_longest_possible_beginning():
-    """Of several beginnings of a stop string at the end of a text the longest is held back."""
-    assert partial_match_length("xaab", ["aabc", "bc"]) == 3
-    assert partial_match_length("xaabc", ["aabc"]) == 0
 
 
 thoughts = st.text("ab<>/think \n", max_size=20).filter(lambda text: "</think>" not in text and "<think>" not in text)

@@ -146,4 +146,4 @@ def test_eight_at_once_of_which_some_are_killed(nursery):
     assert set(codes) == {0, -9}
     assert hashlib.sha256(nursery.blob.read_bytes()).hexdigest() == nursery.digest
     assert nursery.partials() == []
-    assert sorted(nursery.sent()) == nursery.sent()  # nobody fetched again what was there
+    assert sorted(nursery.sent()) == nursery.sent()  # no byte was downloaded twice

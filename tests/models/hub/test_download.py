@@ -423,7 +423,7 @@ def test_our_number_again(world):
 def test_a_leftover_that_is_not_used_stays(world):
     """Whoever claims bytes and then does not need or get the rest leaves them for the next."""
     world.leave(CONTENT[:700_000], f"{own_host()}.{dead_process()}")
-    PartialFile(world.blob, alone=True).close()
+    PartialFile(world.blob, locked=True).close()
     assert [path.read_bytes() for path in world.partials()] == [CONTENT[:700_000]]
 
 
@@ -454,7 +454,7 @@ def test_number_of_another_process_without_locks(world, monkeypatch):
 def test_a_claimed_file_is_as_young_as_its_owner(world):
     """Whoever looks for leftovers sees that the one that was just claimed has a living owner."""
     os.utime(world.leave(CONTENT[:700_000], f"{own_host()}.{dead_process()}"), (1, 1))
-    partial = PartialFile(world.blob, alone=False)
+    partial = PartialFile(world.blob, locked=False)
     partial.path.rename(partial.path.with_name(f"{DIGEST}.{own_host()}.{os.getppid()}.incomplete"))
     assert orphaned_partials(world.blob.parent) == []
     partial.close()

@@ -93,7 +93,7 @@ def test_stream(client, interrupt):
 
 
 def test_refused_connection(monkeypatch, interrupt):
-    """A Hub where nobody listens is unreachable: 75."""
+    """A Hub that refuses connections is unreachable: 75."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{unused.getsockname()[1]}")

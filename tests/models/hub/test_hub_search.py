@@ -12,7 +12,7 @@ from llmcli.models.hub.hub_search import FoundRepository
 from llmcli.models.memory_estimate import FitPolicy, MachineResources
 from llmcli.types import ItemFailed, Notice, Progress
 
-WISH = FitPolicy(lambda: MachineResources(10**9, (), 10.0**9), 64)
+POLICY = FitPolicy(lambda: MachineResources(10**9, (), 10.0**9), 64)
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def stocked(hub, tiny):
 def search(stocked, library, interrupt):
     """Return a function to the events of a search that are no progress."""
 
-    def events(words="tiny", limit=10, wish=WISH):
-        found = library.search(words, limit, wish, interrupt)
+    def events(words="tiny", limit=10, policy=POLICY):
+        found = library.search(words, limit, policy, interrupt)
         return [event for event in found if not isinstance(event, Progress)]
 
     return events
@@ -86,7 +86,7 @@ def test_a_repository_that_fails_does_not_end_the_search(search, stocked):
 
 
 def test_a_repository_that_was_removed_is_left_out(search, stocked):
-    """With a notice, since that is nobody's failure."""
+    """With a notice, since that is no failure."""
     stocked.listing_faults = [Fault(), Fault(), Fault(status=404)]
     notice, found = search()
     assert isinstance(notice, Notice) and "b/tiny-chat-GGUF is left out" in notice.text
@@ -111,7 +111,7 @@ def test_a_gated_repository_shows_its_sizes(search, stocked):
 
 
 def test_a_file_that_cannot_be_loaded_is_left_out(search, stocked):
-    """It is no use to anybody here."""
+    """It is of no use here."""
     stocked.repos["b/tiny-chat-GGUF"] = {"m.Q4_0.gguf": b"GGUF nonsense"}
     notice, found = search()
     assert isinstance(notice, Notice) and found.info.repo == "a/tiny-GGUF"
@@ -122,7 +122,7 @@ def test_a_hub_that_goes_away_ends_the_search(make_library, stocked, interrupt):
     stocked.listing_faults = [Fault(), Fault(), Fault(silent=True)]
     library = make_library(retry_policy=dataclasses.replace(QUICK_RETRIES, response_timeout_s=0.3))
     with pytest.raises(TemporaryFailure):
-        list(library.search("tiny", 10, WISH, interrupt))
+        list(library.search("tiny", 10, POLICY, interrupt))
     assert stocked.headers_asked() == []
 
 
@@ -143,5 +143,5 @@ def test_names_pass_the_allow_list(search, stocked):
 def test_offline(make_library, stocked, interrupt):
     """No connection is opened."""
     with pytest.raises(Offline):
-        list(make_library(offline=True).search("tiny", 10, WISH, interrupt))
+        list(make_library(offline=True).search("tiny", 10, POLICY, interrupt))
     assert stocked.asked == []

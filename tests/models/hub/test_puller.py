@@ -1,4 +1,4 @@
-"""Pulling what fits: nothing that cannot run here is downloaded unless somebody forces it."""
+"""Pulling what fits: nothing that cannot run here is downloaded unless forced."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ LISTED = {
 }
 
 
-def wish(memory, *, force=False, context=64):
+def fit_policy(memory, *, force=False, context=64):
     return FitPolicy(lambda: MachineResources(memory), context, force=force)
 
 
 @pytest.fixture
 def pull(hub, library, tiny, interrupt):
-    """Return a function from a name and a wish to the offers that were said and the model."""
+    """Return a function from a name and a policy to the variants that were listed and the model."""
     larger = tiny("chatml").read_bytes() + bytes(200_000)
     hub.repos[REPO] = {"tiny.Q4_0.gguf": tiny("llama").read_bytes(), "tiny.Q8_0.gguf": larger}
 
-    def pulled(name, fit_policy):
-        events = list(library.pull(name, interrupt, fit_policy=fit_policy))
+    def pulled(name, policy):
+        events = list(library.pull(name, interrupt, fit_policy=policy))
         model = events[-1]
         assert isinstance(model, ModelFile) and model.path.is_file()
         return [event for event in events if isinstance(event, VariantList)], model
@@ -58,35 +58,35 @@ def downloads(hub):
 
 
 def test_of_a_repository_the_best_that_fits_is_pulled(pull, pretended):
-    """The offers are said before, one header is read and one file fetched."""
-    ((offers,), model) = pull(REPO, wish(100 * MB))
-    assert model.name == f"{REPO}:Q4_0" and offers.selected.name == model.name
+    """The variants are said before, one header is read and one file fetched."""
+    ((variants,), model) = pull(REPO, fit_policy(100 * MB))
+    assert model.name == f"{REPO}:Q4_0" and variants.selected.name == model.name
     assert len(pretended.headers_asked()) == len(downloads(pretended)) == 1
 
 
 def test_a_catalogue_entry_has_its_own_order(pull, pretended, catalogue):
     """The first of its quantizations that fits."""
     catalogue(json.dumps({"known": LISTED}))
-    ((offers,), model) = pull("known", wish(100 * MB))
+    ((variants,), model) = pull("known", fit_policy(100 * MB))
     assert (model.quantization, model.name) == ("Q4_0", "known")
-    assert [offer.quantization for offer in offers.variants] == ["Q8_0", "Q4_0"]
+    assert [offer.quantization for offer in variants.variants] == ["Q8_0", "Q4_0"]
 
 
 @pytest.mark.parametrize("name", [REPO, f"{REPO}:Q4_0", f"{REPO}/tiny.Q4_0.gguf"])
 def test_what_does_not_fit_is_not_downloaded(pull, hub, name):
     """71 before a byte of the weights came; with force it is pulled."""
     with pytest.raises(ModelTooLarge):
-        pull(name, wish(1000))
+        pull(name, fit_policy(1000))
     assert downloads(hub) == []
-    assert pull(name, wish(1000, force=True))[1].quantization == "Q4_0"
+    assert pull(name, fit_policy(1000, force=True))[1].quantization == "Q4_0"
 
 
 def test_a_long_context_may_not_fit(pull):
     """The cache for it counts; the error says what context would."""
     with pytest.raises(ModelTooLarge) as caught:
-        pull(REPO, wish(PROCESS_BYTES + 2 * MB, context=8000))
+        pull(REPO, fit_policy(PROCESS_BYTES + 2 * MB, context=8000))
     assert 0 < caught.value.max_context < 8000
-    assert pull(REPO, wish(PROCESS_BYTES + 2 * MB, context=caught.value.max_context))[1].quantization == "Q4_0"
+    assert pull(REPO, fit_policy(PROCESS_BYTES + 2 * MB, context=caught.value.max_context))[1].quantization == "Q4_0"
 
 
 @pytest.mark.parametrize("attention", [{}, {"layers": 10, "kv_heads": 10, "head": 50}])
@@ -98,28 +98,28 @@ def test_a_pinned_model_is_judged_without_a_header(pull, hub, tiny, catalogue, a
     entry = {**LISTED, "quantizations": ["Q4_0"], "pinned": pin, "context": 100, "attention": attention}
     catalogue(json.dumps({"known": entry}))
     with pytest.raises(ModelTooLarge) as caught:
-        pull("known", wish(1))
+        pull("known", fit_policy(1))
     needed = caught.value.needed
     assert needed >= len(content) + PROCESS_BYTES + (64 * 10 * 10 * 200 if attention else 0)
     with pytest.raises(ModelTooLarge):
-        pull("known", wish(needed - 1))
+        pull("known", fit_policy(needed - 1))
     assert hub.asked == []
-    ((offers,), model) = pull("known", wish(needed))
-    assert (offers.selected.name, offers.selected.estimate.needed_bytes, model.name) == ("known", needed, "known")
+    ((variants,), model) = pull("known", fit_policy(needed))
+    assert (variants.selected.name, variants.selected.estimate.needed_bytes, model.name) == ("known", needed, "known")
 
 
 def test_a_file_that_cannot_be_loaded_is_not_downloaded(pull, hub):
     """Its header says so: 65."""
     hub.repos[REPO] = {"tiny.Q4_0.gguf": b"GGUF".ljust(5000, b"\7")}
     with pytest.raises(BadModelFile):
-        pull(REPO, wish(10**12))
+        pull(REPO, fit_policy(10**12))
     assert downloads(hub) == []
 
 
 def test_a_server_without_ranges(pull, hub):
     """It costs a second connection, no more."""
     hub.ranges = False
-    assert pull(REPO, wish(100 * MB))[1].quantization == "Q4_0"
+    assert pull(REPO, fit_policy(100 * MB))[1].quantization == "Q4_0"
 
 
 def test_a_split_model_is_judged_as_a_whole(pull, hub, tiny):
@@ -127,12 +127,12 @@ def test_a_split_model_is_judged_as_a_whole(pull, hub, tiny):
     content = tiny("llama").read_bytes()
     hub.repos[REPO] = {f"m.Q8_0-0000{n}-of-00002.gguf": content + bytes([n]) for n in (1, 2)}
     with pytest.raises(ModelTooLarge) as caught:
-        pull(REPO, wish(2 * len(content)))
+        pull(REPO, fit_policy(2 * len(content)))
     assert caught.value.weights == 2 * len(content) + 2
 
 
 def test_what_is_here_is_not_judged(pull, hub):
     """It was fetched once; whether it can be loaded is asked when it is."""
-    pull(REPO, wish(100 * MB))
+    pull(REPO, fit_policy(100 * MB))
     hub.asked.clear()
-    assert pull(REPO, wish(1))[0] == [] and hub.asked == []
+    assert pull(REPO, fit_policy(1))[0] == [] and hub.asked == []

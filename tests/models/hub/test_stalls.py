@@ -60,7 +60,7 @@ def test_a_stall_after_a_quick_beginning_takes_a_minute_too():
 
 def test_silence_ends_after_a_minute_whatever_the_tries():
     """Reads that time out without a byte between them are a stall after a minute, not after each try's patience."""
-    transfer = Transfer(timeouts=100)
+    transfer = Transfer(max_timeouts=100)
     assert transfer.stalls_at(lambda: transfer.time_out(after=20.0)) == 60
 
 

@@ -48,7 +48,7 @@ def test_signal():
 
 
 def test_closing_ends_the_thread(interrupt):
-    """A stream that nobody wants any more ends its thread."""
+    """An abandoned stream ends its thread."""
     ended = threading.Event()
 
     def items():

@@ -1,4 +1,4 @@
-"""What a repository offers, and which of it is taken: decided from one header before anything is downloaded."""
+"""What a repository variants, and which of it is taken: decided from one header before anything is downloaded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZES = {"m.Q2_K.gguf": 30 * MB, "m.Q4_K_M.gguf": 50 * MB, "m.Q6_K.gguf": 70 * M
 HEADER_ROOM = 48 * MB  # more than the process, the cache and the buffers of the tiny model take
 
 
-def wish(memory=10**12, *, gpus=(), force=False):
+def fit_policy(memory=10**12, *, gpus=(), force=False):
     return FitPolicy(lambda: MachineResources(memory, gpus, 10.0**9), CONTEXT, force=force)
 
 
@@ -31,11 +31,11 @@ def listing(sizes):
 
 
 def judged(sizes=SIZES, usual="m.Q4_K_M.gguf", memory=10**12, order=(), header=None):
-    return rate_variants(listing(sizes), usual, header, wish(memory), order)
+    return rate_variants(listing(sizes), usual, header, fit_policy(memory), order)
 
 
-def labels(offers):
-    return [offer.quantization for offer in offers.variants]
+def labels(variants):
+    return [offer.quantization for offer in variants.variants]
 
 
 # ---- what is offered -----------------------------------------------------------------------------------------------
@@ -136,9 +136,9 @@ def choose(hub, tiny, interrupt):
     hub.repos[REPO] = {"m.Q4_K_M.gguf": content["llama"], "m.Q8_0.gguf": content["gemma3"]}
     hub.sizes = {(REPO, "m.Q4_K_M.gguf"): 50 * MB, (REPO, "m.Q8_0.gguf"): 90 * MB}
 
-    def chosen(fit_policy, usual="m.Q4_K_M.gguf", **how):
+    def chosen(policy, usual="m.Q4_K_M.gguf", **how):
         client = HubClient(os.environ, QUICK_RETRIES)
-        events = choose_variant(client, client.list_repository(REPO, interrupt), usual, fit_policy, interrupt, **how)
+        events = choose_variant(client, client.list_repository(REPO, interrupt), usual, policy, interrupt, **how)
         said = []
         while True:
             try:
@@ -151,18 +151,18 @@ def choose(hub, tiny, interrupt):
 
 def test_one_header_tells_of_all(hub, choose, tiny):
     """It is read once, and what is offered is said before anything is fetched."""
-    file, (offers,) = choose(wish())
-    assert file == "m.Q4_K_M.gguf" and isinstance(offers, VariantList) and len(hub.headers_asked()) == 1
-    cache = {offer.estimate.kv_cache_bytes for offer in offers.variants}
+    file, (variants,) = choose(fit_policy())
+    assert file == "m.Q4_K_M.gguf" and isinstance(variants, VariantList) and len(hub.headers_asked()) == 1
+    cache = {offer.estimate.kv_cache_bytes for offer in variants.variants}
     assert cache == {read_header(tiny("llama")).kv_bytes_per_token() * CONTEXT}
-    assert [offer.estimate.weight_bytes for offer in offers.variants] == [50 * MB, 90 * MB]
+    assert [offer.estimate.weight_bytes for offer in variants.variants] == [50 * MB, 90 * MB]
 
 
 def test_the_cache_counts(choose):
     """Weights that fill the memory leave no room for it."""
-    assert choose(wish(50 * MB + HEADER_ROOM))[0] == "m.Q4_K_M.gguf"
+    assert choose(fit_policy(50 * MB + HEADER_ROOM))[0] == "m.Q4_K_M.gguf"
     with pytest.raises(ModelTooLarge) as caught:
-        choose(wish(50 * MB))
+        choose(fit_policy(50 * MB))
     error = caught.value
     assert (error.exit_code, error.subject, error.weights, error.context) == (71, f"{REPO}:Q4_K_M", 50 * MB, CONTEXT)
     assert error.needed - error.weights > PROCESS_BYTES + 256 * CONTEXT and error.smaller_variant == ""
@@ -170,69 +170,69 @@ def test_the_cache_counts(choose):
 
 def test_a_gpu_has_memory_of_its_own(choose):
     """What does not fit the machine's may fit both."""
-    _, (offers,) = choose(wish(20 * MB + HEADER_ROOM, gpus=(30 * MB,)))
-    assert offers.selected.estimate.fits and not offers.selected.estimate.fits_on_gpu
-    _, (offers,) = choose(wish(0, gpus=(100 * MB,)))
-    assert offers.selected.estimate.fits_on_gpu
+    _, (variants,) = choose(fit_policy(20 * MB + HEADER_ROOM, gpus=(30 * MB,)))
+    assert variants.selected.estimate.fits and not variants.selected.estimate.fits_on_gpu
+    _, (variants,) = choose(fit_policy(0, gpus=(100 * MB,)))
+    assert variants.selected.estimate.fits_on_gpu
 
 
 def test_what_is_named_is_taken_or_refused(choose):
     """Never another instead; a smaller one that fits is what the refusal names."""
-    file, (offers,) = choose(wish(), "m.Q8_0.gguf", named=True)
-    assert file == "m.Q8_0.gguf" and labels(offers) == ["Q8_0"]
+    file, (variants,) = choose(fit_policy(), "m.Q8_0.gguf", named=True)
+    assert file == "m.Q8_0.gguf" and labels(variants) == ["Q8_0"]
     with pytest.raises(ModelTooLarge) as caught:
-        choose(wish(60 * MB + HEADER_ROOM), "m.Q8_0.gguf", named=True)
+        choose(fit_policy(60 * MB + HEADER_ROOM), "m.Q8_0.gguf", named=True)
     assert (caught.value.subject, caught.value.smaller_variant) == (f"{REPO}:Q8_0", f"{REPO}:Q4_K_M")
 
 
 def test_force_takes_what_does_not_fit(choose):
     """The smallest, or the one that is named."""
-    assert choose(wish(1, force=True))[0] == "m.Q4_K_M.gguf"
-    assert choose(wish(1, force=True), "m.Q8_0.gguf", named=True)[0] == "m.Q8_0.gguf"
+    assert choose(fit_policy(1, force=True))[0] == "m.Q4_K_M.gguf"
+    assert choose(fit_policy(1, force=True), "m.Q8_0.gguf", named=True)[0] == "m.Q8_0.gguf"
 
 
 @pytest.mark.parametrize("fault", [Fault(status=500), Fault(portal="html"), Fault(bad_range=True)])
 def test_without_a_header_the_weights_decide(hub, choose, fault):
     """A notice says that no more was known."""
     hub.header_faults += [fault] * 9
-    file, (notice, offers) = choose(wish(51 * MB))
+    file, (notice, variants) = choose(fit_policy(51 * MB))
     assert isinstance(notice, Notice) and f"{REPO}/m.Q4_K_M.gguf" in notice.text
-    assert file == "m.Q4_K_M.gguf" and offers.selected.estimate.needed_bytes == 50 * MB
+    assert file == "m.Q4_K_M.gguf" and variants.selected.estimate.needed_bytes == 50 * MB
 
 
 def test_a_header_that_nothing_can_be_loaded_by_is_refused(hub, choose):
-    """Before gigabytes are fetched; whoever forces it gets it."""
+    """Before gigabytes are downloaded; unless it is forced."""
     hub.repos[REPO]["m.Q4_K_M.gguf"] = b"GGUF nonsense".ljust(2000)
     with pytest.raises(BadModelFile):
-        choose(wish())
-    assert choose(wish(force=True))[0] == "m.Q4_K_M.gguf"
+        choose(fit_policy())
+    assert choose(fit_policy(force=True))[0] == "m.Q4_K_M.gguf"
 
 
 def test_a_gated_repository_is_refused(hub, choose):
     """With where its terms can be accepted."""
     hub.header_faults += [Fault(status=403)]
     with pytest.raises(AccessDenied) as caught:
-        choose(wish())
+        choose(fit_policy())
     assert caught.value.url.endswith(REPO)
 
 
 def test_parts_that_are_missing_are_left_to_the_download(hub, choose):
     """What is named is not replaced by what is whole."""
     hub.repos[REPO]["m.BF16-00001-of-00002.gguf"] = b"x"
-    file, said = choose(wish(force=True), "m.BF16-00001-of-00002.gguf", named=True)
+    file, said = choose(fit_policy(force=True), "m.BF16-00001-of-00002.gguf", named=True)
     assert file == "m.BF16-00001-of-00002.gguf" and not any(isinstance(event, VariantList) for event in said)
 
 
 def test_a_model_that_cannot_run_is_refused(choose):
-    """Its header says so; whoever forces it gets it."""
+    """Its header says so; unless it is forced."""
     asked = []
 
     def obstacle(header):
         asked.append(header.architecture)
         return "an embedding model"
 
-    fit_policy = dataclasses.replace(wish(), unsupported_reason=obstacle)
+    policy = dataclasses.replace(fit_policy(), unsupported_reason=obstacle)
     with pytest.raises(BadModelFile) as caught:
-        choose(fit_policy)
+        choose(policy)
     assert (caught.value.subject, caught.value.detail) == (f"{REPO}/m.Q4_K_M.gguf", "an embedding model")
-    assert choose(dataclasses.replace(fit_policy, force=True))[0] == "m.Q4_K_M.gguf" and asked == ["llama"] * 2
+    assert choose(dataclasses.replace(policy, force=True))[0] == "m.Q4_K_M.gguf" and asked == ["llama"] * 2

@@ -240,7 +240,7 @@ def test_a_name_that_cannot_be_one(desk, file, name):
     ("stem", "name"), [("My model (1)", "My-model-1"), ("x..y", "x-y"), ("größe", "gr-e"), ("_x_", "x")]
 )
 def test_a_file_name_that_cannot_be_one(desk, tmp_path, content, stem, name):
-    """A file that nobody gave a name for is called as much like itself as can be."""
+    """Without a name, an import is called as much like its file as possible."""
     path = tmp_path / f"{stem}.gguf"
     path.write_bytes(content)
     assert desk.take(path).name == name

@@ -236,7 +236,7 @@ def test_another_cache(stocked, make_library, interrupt, monkeypatch, tmp_path):
 
 
 def test_local_file(library, interrupt, local, content):
-    """A local file is loaded where it lies; its hash is its own, announced by nobody."""
+    """A local file is loaded in place; its hash is not announced."""
     model = library.ensure_verified(str(local), interrupt)
     assert (model.path, model.sha256) == (local, hashlib.sha256(content).hexdigest())
     assert (model.announced, model.verified, model.quantization) == (False, True, "Q8_0")
@@ -283,7 +283,7 @@ def test_broken_registry(make_library, interrupt, local, tmp_path, text):
 
 @pytest.mark.parametrize("strange", [{"strange": 1}, {"sha256": 1}, {"name": [], "quantization": {}}, {"context": "x"}])
 def test_foreign_registry(make_library, interrupt, local, tmp_path, strange):
-    """Entries that another version wrote, or nobody, are ignored."""
+    """Entries of another version, or damaged ones, are ignored."""
     library = make_library()
     library.ensure_verified(str(local), interrupt)
     file = tmp_path / "home" / "data" / "models.json"
@@ -444,7 +444,7 @@ def test_remove_what_is_not_here(library):
 
 
 def test_remove_import_that_is_gone(library, make_library, interrupt, local):
-    """An imported file that somebody deleted is listed as missing, and can be forgotten."""
+    """An imported file that was deleted is listed as missing, and can be removed."""
     pull(library, str(local), interrupt)
     local.unlink()
     assert [(model.name, model.missing) for model in make_library().list()] == [("mine", True)]

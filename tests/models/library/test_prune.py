@@ -1,4 +1,4 @@
-"""Pruning: what nobody needs goes, what somebody may be writing stays."""
+"""Pruning: unused files are removed, files that may be being written stay."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_partial_file_of_another_machine(cache, find, age, there):
 
 @pytest.mark.parametrize("name", [f"{HASH}.incomplete", f"{HASH}.0123abcd.incomplete", f"{'1' * 40}.incomplete"])
 def test_a_partial_file_of_the_hubs_client(cache, find, name):
-    """It does not say who writes it: it is left when nothing was written for a day and nobody holds its lock."""
+    """Its name does not show its process: it is abandoned when it was not written for a day and is not locked."""
     path = write(cache.blob_path(REPO, HASH).with_name(name), age=DAY - 100)
     assert find() == []
     write(path, age=DAY + 100)

@@ -99,7 +99,7 @@ def test_repairing_disturbs_nobody(pulled, make_library, interrupt, content):
 
 
 def test_the_right_bytes_heal(pulled, make_library, interrupt, content):
-    """A file that somebody restored, with its old time, is good again."""
+    """A file that is restored, with its old time, is good again."""
     blob = pulled.path.resolve()
     status = blob.stat()
     rot(blob)

@@ -8,10 +8,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from llmcli.types import EngineOptions, Message, Request, Role
-from llmcli.worker.client.launcher import WorkerConfig
 from llmcli.worker.server import endpoints
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.server.worker_app import WorkerApp
+from llmcli.worker.worker_config import WorkerConfig
 
 HELLO = [{"role": "user", "content": "hello"}]
 

@@ -17,18 +17,10 @@ from llmcli.errors import Terminated
 from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, Finished, FinishReason, Message, Phase, Request, RequestProgress, Role, TextDelta
 from llmcli.worker import protocol
-from llmcli.worker.client.channel import Channel, WorkerGone
+from llmcli.worker.client.channel import Channel
+from llmcli.worker.client.worker_socket import WorkerGone
 from llmcli.worker.server.metrics import WorkerMetrics
-from llmcli.worker.server.stream import StreamEndpoint, coalesce_delay
-
-
-@pytest.mark.parametrize(
-    ("pause", "active", "seconds"),
-    [(0.0, 100, 0.0), (0.1, 0, 0.1), (0.1, 2, 0.1), (0.1, 16, 0.8), (0.1, 200, 1.0), (2.0, 16, 2.0)],
-)
-def test_text_that_nobody_watches_gathers_longer_in_a_crowd(pause, active, seconds):
-    """Each piece that is sent wakes a process, which takes the processor from the engine."""
-    assert coalesce_delay(pause, active) == pytest.approx(seconds)
+from llmcli.worker.server.stream import StreamEndpoint
 
 
 class Exchange:
@@ -81,8 +73,8 @@ def test_progress_is_not_kept_back_with_the_text():
     )
     request = Request("a", (Message(Role.USER, "hello"),), gathered=True, progress=True)
     lines = [protocol.encode_message(options={}), protocol.encode_message(submit=protocol.dump_request(request))]
-    _, *heard = exchange(engine, *lines, until=5)
-    assert [protocol.load_event(line["event"]) for line in heard] == [
+    heard = exchange(engine, *lines, until=5)
+    assert [protocol.load_event(line["event"]) for line in heard if "event" in line] == [
         events[0],
         events[2],
         TextDelta("a", "xy"),

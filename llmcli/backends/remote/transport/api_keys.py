@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llmcli.errors import ConfigError, MissingError, UnsafeKey
+from llmcli import private_files
+from llmcli.errors import ConfigError
 from llmcli.server_config import ServerConfig
 
 _REDACTED = "***"
@@ -43,7 +42,7 @@ def find_key(server: ServerConfig, environ: Mapping[str, str]) -> ApiKey:
             raise ConfigError(f"backends.{server.name}.key_env", detail=f"the variable {server.key_env} is not set")
     elif server.key_file is not None:
         path = Path(server.key_file).expanduser()
-        key = ApiKey(_read_key_file(path), str(path))
+        key = ApiKey(private_files.read_secret(path, kind="key file", max_bytes=_MAX_KEY_FILE_BYTES), str(path))
         if not key.secret:
             raise ConfigError(f"backends.{server.name}.key_file", detail=f"{path} is empty")
     else:
@@ -54,21 +53,3 @@ def find_key(server: ServerConfig, environ: Mapping[str, str]) -> ApiKey:
         detail = "a key would travel unencrypted; set plain_http: true if that may be"
         raise ConfigError(f"backends.{server.name}.base_url", detail=detail)
     return key
-
-
-def _read_key_file(path: Path) -> str:
-    """Return what stands in a key file that only its owner may read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a FIFO would block
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise MissingError(str(path), kind="key file", detail="not a regular file")
-            if status.st_mode & 0o077 or status.st_uid not in {os.getuid(), 0}:
-                raise UnsafeKey(str(path))
-            return os.read(descriptor, _MAX_KEY_FILE_BYTES).decode("utf-8", "replace").strip()
-        finally:
-            os.close(descriptor)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        detail = getattr(error, "strerror", None) or str(error)
-        raise MissingError(str(path), kind="key file", detail=detail) from error

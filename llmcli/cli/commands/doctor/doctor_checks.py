@@ -124,7 +124,7 @@ def _check_gpu(ctx: CommandContext) -> Finding:
 
 def _check_worker(ctx: CommandContext) -> Finding:
     from llmcli.worker import runtime_dir
-    from llmcli.worker.client import launcher
+    from llmcli.worker.client import worker_status
 
     wanted, origin = ctx.runtime.settings["worker"], ctx.runtime.settings.origin("worker")
     if wanted == "off":
@@ -134,9 +134,11 @@ def _check_worker(ctx: CommandContext) -> Finding:
     except LlmError as error:
         advice = "Commands load their models themselves; make it yours alone (chmod 700), or set LLMCLI_RUNTIME_DIR."
         return Finding(FindingState.WARNING, error_messages.describe(error)[0], advice, {"worker": wanted})
-    running = launcher.list_statuses(directory)
-    named = ", ".join(f"{status['model']} (pid {status['pid']})" for status in running if launcher.has_answered(status))
-    silent = [str(status["pid"]) for status in running if not launcher.has_answered(status)]
+    running = worker_status.list_statuses(directory)
+    named = ", ".join(
+        f"{status['model']} (pid {status['pid']})" for status in running if worker_status.has_answered(status)
+    )
+    silent = [str(status["pid"]) for status in running if not worker_status.has_answered(status)]
     data = {"worker": wanted, "directory": str(directory), "running": [status["pid"] for status in running]}
     if silent:
         return Finding(

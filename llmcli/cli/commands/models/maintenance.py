@@ -113,7 +113,9 @@ def _count_files(found: Sequence[PruneCandidate]) -> str:
 def import_model(ctx: CommandContext, path: Path, name: str) -> int:
     """Import the model at ``path`` and show what became of it."""
     model = ctx.runtime.observer.show_model_events(
-        ctx.runtime.models.import_file(path, ctx.runtime.interrupt, name=name, obstacle=hardware_fit.unsupported_reason)
+        ctx.runtime.models.import_file(
+            path, ctx.runtime.interrupt, name=name, unsupported_reason=hardware_fit.unsupported_reason
+        )
     )
     report_local_model(ctx, model)
     return 0

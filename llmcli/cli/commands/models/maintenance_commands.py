@@ -109,7 +109,7 @@ def default(
     if unset:
         ctx.runtime.models.defaults.store_default(None, verb)
     elif name is not None:
-        ctx.runtime.models.set_default(name, verb, obstacle=hardware_fit.unsupported_reason)
+        ctx.runtime.models.set_default(name, verb, unsupported_reason=hardware_fit.unsupported_reason)
     if every:
         ctx.console.write_table([_default_row(ctx, each) for each in ("", *verbs)])
         return 0

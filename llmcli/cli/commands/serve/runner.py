@@ -15,8 +15,8 @@ from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded, UsageE
 
 if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelLibrary
-    from llmcli.serve.gateway import ListedModel
     from llmcli.serve.middleware import AccessPolicy
+    from llmcli.serve.worker_router import ListedModel
     from llmcli.worker.client.launcher import WorkerLauncher
 
 HOST, PORT = "127.0.0.1", 8033
@@ -51,7 +51,7 @@ class ServedModels:
 
     def list_models(self) -> list[ListedModel]:
         """Return the models on this machine, that of the setting too where it is a path."""
-        from llmcli.serve.gateway import ListedModel
+        from llmcli.serve.worker_router import ListedModel
 
         library = self._library()
         models = {model.name: model for model in library.list() if not model.missing and not model.damaged}

@@ -10,7 +10,7 @@ import types
 import pytest
 
 from llmcli.serve.connection_pool import WorkerConnection
-from llmcli.serve.gateway import Gateway
+from llmcli.serve.worker_router import WorkerRouter
 
 HANG = 60.0
 """Seconds after which what should come at once is said never to come."""
@@ -44,11 +44,11 @@ def test_a_client_that_leaves_while_a_worker_is_started_closes_its_connection():
     launcher = BlockingLauncher()
 
     async def scenario():
-        server = Gateway(None, {})
-        first = asyncio.create_task(server.connect_worker(launcher))
+        router = WorkerRouter(None, {})
+        first = asyncio.create_task(router.connect_worker(launcher))
         assert await asyncio.to_thread(launcher.called.acquire, timeout=HANG)
         first.cancel()
-        second = asyncio.create_task(server.connect_worker(launcher))
+        second = asyncio.create_task(router.connect_worker(launcher))
         for _ in range(10):
             await asyncio.sleep(0)
         launcher.may_go.release(2)
@@ -63,7 +63,7 @@ def test_a_client_that_leaves_while_a_worker_is_started_closes_its_connection():
         with pytest.raises(BlockingIOError):
             kept.recv(1)
         connection.close()
-        server.close()
+        router.close()
 
     asyncio.run(scenario())
     for each in launcher.others:

@@ -1,0 +1,143 @@
+"""From the model that a request names to a connection with its worker, which is found or started."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from llmcli.errors import LlmError, TemporaryFailure
+from llmcli.openai_api.fields import OPTIONS_HEADER
+from llmcli.serve.connection_pool import ConnectionLost, WorkerConnection, WorkerConnectionPool
+from llmcli.serve.liveness import SILENCE_S, STARTUP_SILENCE_S, LivenessMonitor
+from llmcli.worker.client.launcher import WorkerLauncher
+
+_POOL_THREADS = 8
+"""Models that are looked up, verified and started at once."""
+_MAX_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A model on this machine; ``created``: seconds since 1970."""
+
+    name: str
+    created: int
+
+
+class ModelProvider(Protocol):
+    """The models that are served. Its methods may take long and are called in threads."""
+
+    def list_models(self) -> Sequence[ListedModel]:
+        """Return the models on this machine."""
+
+    def launcher_for(self, name: str | None) -> WorkerLauncher:
+        """Return what finds or starts the worker of a model (None: the default). Raises ``LlmError``."""
+
+
+class WorkerRouter:
+    """The launchers of workers, one for each, and the connections to them.
+
+    ``options``: the engine options for the workers (``protocol.dump_options``).
+    """
+
+    def __init__(self, models: ModelProvider, options: dict[str, Any]) -> None:
+        self._model_provider = models
+        self._request_headers = f"Content-Type: application/json\r\n{OPTIONS_HEADER}: {json.dumps(options)}\r\n"
+        self._pool = ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix="models")
+        self._connections = WorkerConnectionPool()
+        self._launchers: dict[str, WorkerLauncher] = {}
+        self._start_locks: dict[str, asyncio.Lock] = {}
+        self._responsive_keys: set[str] = set()
+
+    async def list_models(self) -> Sequence[ListedModel]:
+        """Return the models on this machine."""
+        listed: Sequence[ListedModel] = await self._run_in_pool(self._model_provider.list_models)
+        return listed
+
+    async def _run_in_pool(self, function: Callable[..., Any], *given: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *given)
+
+    async def launcher_for(self, name: str | None) -> WorkerLauncher:
+        """Return the launcher of the worker for a model: one for each worker. Raises ``LlmError``."""
+        found: WorkerLauncher = await self._run_in_pool(self._model_provider.launcher_for, name)
+        return self._launchers.setdefault(found.paths.key, found)
+
+    async def connect_worker(self, launcher: WorkerLauncher) -> WorkerConnection:
+        """Return a connection to a worker, one that is kept, or a new one, to a worker that is started if need be."""
+        kept = self._connections.acquire(launcher.paths.key)
+        if kept is not None:
+            return kept
+        async with self._start_locks.setdefault(
+            launcher.paths.key, asyncio.Lock()
+        ):  # one thread at a time uses a launcher
+            connecting = asyncio.ensure_future(self._run_in_pool(launcher.connect))
+            try:
+                connected = await asyncio.shield(connecting)
+            except asyncio.CancelledError:  # the client left, but the thread still uses the launcher
+                with contextlib.suppress(LlmError):
+                    (await connecting).close()
+                raise
+            if launcher.spawned:
+                self._responsive_keys.discard(launcher.paths.key)
+            return await WorkerConnection.from_socket(connected)
+
+    async def send_request(
+        self, launcher: WorkerLauncher, path: str, body: bytes
+    ) -> tuple[WorkerConnection, int, list[tuple[bytes, bytes]]]:
+        """Send a request to a worker; return the connection with the answer's body, its status and its headers.
+
+        A kept connection that has just ended is replaced. Raises the cause where the worker ends instead of answering,
+        and ``TemporaryFailure`` where it does not respond.
+        """
+        for _ in range(_MAX_TRIES):
+            connection = await self.connect_worker(launcher)
+            watch = self.monitor_connection(launcher, connection)
+            try:
+                status, headers = await connection.send_request(path, self._request_headers, body)
+            except ConnectionLost:
+                connection.close()
+                if not connection.reused or watch.unresponsive:
+                    raise await self.find_failure_reason(launcher, watch) from None
+            except BaseException:
+                connection.close()
+                raise
+            else:
+                self._responsive_keys.add(launcher.paths.key)
+                return connection, status, headers
+            finally:
+                watch.stop()
+        raise TemporaryFailure("the worker", detail="it ends whenever it is asked")
+
+    def monitor_connection(self, launcher: WorkerLauncher, connection: WorkerConnection) -> LivenessMonitor:
+        """Watch whether a worker responds; one that has never answered may still be starting."""
+        return LivenessMonitor(
+            connection,
+            launcher.paths.socket,
+            SILENCE_S if launcher.paths.key in self._responsive_keys else STARTUP_SILENCE_S,
+        )
+
+    async def find_failure_reason(self, launcher: WorkerLauncher, watch: LivenessMonitor) -> LlmError:
+        """Return why a connection to a worker ended."""
+        if watch.unresponsive:
+            return TemporaryFailure("the worker", detail=f"it stands still; try: llm worker stop {launcher.pid}")
+        cause: LlmError = await self._run_in_pool(launcher.find_crash_reason)
+        return cause
+
+    def release_connection(self, launcher: WorkerLauncher, connection: WorkerConnection) -> None:
+        """Keep a connection, or end one whose answer was not read to its end."""
+        self._connections.release(launcher.paths.key, connection)
+
+    def reap_workers(self) -> None:
+        """Reap the child processes of workers that have ended."""
+        for launcher in self._launchers.values():
+            launcher.reap_child()
+
+    def close(self) -> None:
+        """End the connections to workers; the workers stay until they are idle."""
+        self._connections.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,89 @@
+"""Ending workers: at the user's request, or because another model needs their memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from llmcli.errors import AccessDenied, LlmError
+from llmcli.worker.client.worker_socket import WorkerGone, is_listening, request_json
+from llmcli.worker.client.worker_status import has_answered, is_worker_process, list_statuses, listening_pid
+from llmcli.worker.runtime_dir import WorkerPaths
+
+_REPLY_TIMEOUT_S = 5.0
+"""Seconds for a worker to say whether it ends."""
+_EXIT_TIMEOUT_S = 8.0
+"""Seconds for a worker that was asked to end: answers that are running may come to their end."""
+_POLL_S = 0.02
+
+
+def stop_worker(paths: WorkerPaths, *, only_idle: bool = False, check: Callable[[], None] = lambda: None) -> bool:
+    """Have a worker end and wait for that; False when it goes on. Raises ``AccessDenied``.
+
+    One that does not answer is killed, unless ``only_idle``. ``check`` raises what ends the wait.
+    """
+    pid = listening_pid(paths)
+    if pid is None:
+        return True
+    try:
+        answer = request_json(paths.socket, "POST", "/llm/stop", {"only_idle": only_idle}, timeout=_REPLY_TIMEOUT_S)
+    except (WorkerGone, LlmError, OSError):
+        if only_idle or not is_worker_process(pid) or not is_listening(paths.socket):
+            return not is_listening(paths.socket)
+        check()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    else:
+        if not answer["ends"]:
+            return False
+    return _wait_for_exit(pid, check)
+
+
+def _wait_for_exit(pid: int, check: Callable[[], None]) -> bool:
+    """Wait for the end of a process; False when it outlives what a worker may take."""
+    until = time.monotonic() + _EXIT_TIMEOUT_S
+    while time.monotonic() < until:
+        try:
+            os.kill(pid, 0)
+            if os.waitpid(pid, os.WNOHANG)[0]:  # it was our own child
+                return True
+        except ChildProcessError:
+            pass
+        except ProcessLookupError:
+            return True
+        if _is_zombie(pid):
+            return True
+        check()
+        time.sleep(_POLL_S)
+    return False
+
+
+def _is_zombie(pid: int) -> bool:
+    """Return whether a process has ended but was not reaped (state Z of proc(5) and ps(1))."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2]
+    except OSError:  # no Linux
+        ps = ["ps", "-o", "stat=", "-p", str(pid)]
+        state = subprocess.run(ps, capture_output=True, check=False).stdout  # noqa: S603
+    return state.strip().startswith(b"Z")
+
+
+def stop_idle_workers(directory: Path, lacks: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+    """Ask idle workers to end, the least recently used first, while ``lacks`` returns True for those left.
+
+    Returns the statuses of the workers that are left.
+    """
+    running = sorted(filter(has_answered, list_statuses(directory)), key=lambda status: -status["idle_seconds"])
+    for status in list(running):
+        if not lacks(running):
+            break
+        with contextlib.suppress(AccessDenied):
+            if stop_worker(WorkerPaths(directory, status["key"]), only_idle=True):
+                running.remove(status)
+    return running

@@ -1,0 +1,51 @@
+"""The worker's process: what it sets up before it serves, and its log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import json
+import os
+import resource
+import socket
+import time
+from pathlib import Path
+
+from llmcli.descriptor_limit import raise_descriptor_limit
+from llmcli.engine.llama import bindings
+from llmcli.worker.server.engine_pool import EnginePool
+from llmcli.worker.worker_config import INHERITED_LIMITS, WORKER_BACKLOG, WorkerConfig
+
+
+def write_log(text: str) -> None:
+    """Write a line to the log; prompts never appear in it."""
+    line = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {os.getpid()} {text}\n"
+    with contextlib.suppress(OSError):  # a full disk ends no worker
+        os.write(2, line.encode("utf-8", "replace"))
+
+
+def main(descriptor: str, config_json: str) -> None:
+    """Serve until there is nothing to do for long enough, or a signal comes.
+
+    ``descriptor``: the number of a listening socket's descriptor; ``config_json``: a ``WorkerConfig`` as JSON.
+    """
+    faulthandler.enable()  # a crash in native code says which, in the log
+    bindings.on_abort = lambda message: write_log(f"aborts: {message}")
+    listening = socket.socket(fileno=int(descriptor))
+    os.set_inheritable(listening.fileno(), False)
+    listening.listen(WORKER_BACKLOG)  # again, so that clients see this process as their peer
+    for limit in INHERITED_LIMITS:
+        if limit != resource.RLIMIT_NOFILE:
+            soft, hard = resource.getrlimit(limit)
+            resource.setrlimit(limit, (max(soft, hard), hard))
+    raise_descriptor_limit()
+    config = WorkerConfig(**json.loads(config_json))
+    write_log(f"starts: {config.name}, {config.path}")
+    engines = EnginePool(Path(config.path), config.name, config.model_id, config.gpu_layers)
+    # the model is being loaded while this is imported
+    from llmcli.worker.server.worker_server import WorkerServer
+
+    with contextlib.closing(engines):
+        asyncio.run(WorkerServer(config, engines, listening, write_log).serve_worker())
+    write_log("ended")

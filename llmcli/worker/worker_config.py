@@ -1,0 +1,34 @@
+"""What a worker is started with: agreed between the command that starts it and the process."""
+
+from __future__ import annotations
+
+import resource
+
+from llmcli.frozen_dataclass import frozen
+
+WORKER_MODULE = "llmcli.worker"
+"""The module that the process runs, by which its command line is recognized."""
+WORKER_BACKLOG = 1024
+INHERITED_LIMITS = (
+    resource.RLIMIT_AS,
+    resource.RLIMIT_CPU,
+    resource.RLIMIT_DATA,
+    resource.RLIMIT_FSIZE,
+    resource.RLIMIT_NOFILE,
+)
+"""Limits (getrlimit(2)) under which a worker cannot serve other commands than the one that started it."""
+
+
+@frozen
+class WorkerConfig:
+    """What a worker is started with: its model (``name`` for people, ``model_id`` its hash), and how long it stays.
+
+    ``gpu_layers`` as in ``EngineOptions``; ``idle_timeout`` in seconds; ``log``: the file of its descriptor 2.
+    """
+
+    path: str
+    name: str
+    model_id: str
+    gpu_layers: int | None
+    idle_timeout: float
+    log: str

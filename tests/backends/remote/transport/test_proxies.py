@@ -1,0 +1,37 @@
+"""Which proxy a server is reached through."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmcli.backends.remote.transport.proxies import find_proxy
+from llmcli.errors import ConfigError
+from llmcli.server_config import ServerConfig
+
+
+@pytest.mark.parametrize(
+    ("environ", "found"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": "http://p:3128"}, ("p", 3128)),
+        ({"https_proxy": "p:3128", "HTTPS_PROXY": "http://q:1"}, ("p", 3128)),
+        ({"ALL_PROXY": "http://p"}, ("p", 80)),
+        ({"HTTP_PROXY": "http://p:3128"}, None),
+        ({"HTTPS_PROXY": "http://p:3128", "NO_PROXY": "example.com"}, None),
+        ({"HTTPS_PROXY": "http://p:3128", "NO_PROXY": ".example.com, x"}, None),
+        ({"HTTPS_PROXY": "http://p:3128", "NO_PROXY": "*"}, None),
+        ({"HTTPS_PROXY": "http://p:3128", "NO_PROXY": "ample.com"}, ("p", 3128)),
+        ({"HTTPS_PROXY": "http://p:3128", "NO_PROXY": "api.example.com:8443"}, ("p", 3128)),
+    ],
+)
+def test_the_proxy_of_the_environment(environ, found):
+    """As curl reads it."""
+    proxy = find_proxy(ServerConfig("https://api.example.com/v1"), environ)
+    assert (proxy and (proxy.host, proxy.port)) == found
+    assert find_proxy(ServerConfig("https://localhost/v1"), environ) is None
+
+
+def test_a_proxy_of_another_kind_is_told():
+    """78 instead of going around it."""
+    with pytest.raises(ConfigError):
+        find_proxy(ServerConfig("https://api.example.com/v1"), {"ALL_PROXY": "socks5://p:1080"})

@@ -1,0 +1,94 @@
+"""Which failures are tried again, how often, and after what pause."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter, RateLimited
+from llmcli.backends.remote.transport.retries import Retrier, RetryPolicy
+from llmcli.errors import RemoteError, TemporaryFailure
+from llmcli.server_config import ServerUnreachable
+
+POLICY = RetryPolicy(max_tries=4, max_connect_tries=2, first_pause_s=0.001, max_pause_s=1.0)
+
+
+class Call(CancelToken):
+    """Notes the pauses instead of waiting."""
+
+    def __init__(self):
+        super().__init__()
+        self.pauses = []
+
+    def sleep(self, seconds):
+        self.pauses.append(seconds)
+
+
+def tried(error, *, call, successes_after=None):
+    """Return how often an attempt that raises ``error`` is made."""
+    attempts = []
+
+    def attempt():
+        attempts.append(1)
+        if len(attempts) != successes_after:
+            raise error
+        return "answer"
+
+    retrier = Retrier(ConcurrencyLimiter(1, longest=POLICY.max_pause_s), POLICY)
+    if successes_after is None:
+        with pytest.raises(type(error)):
+            retrier.run(call, attempt)
+    else:
+        assert retrier.run(call, attempt) == "answer"
+    return len(attempts)
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [
+        (TemporaryFailure("s"), 4),
+        (ServerUnreachable("s"), 2),
+        (RemoteError("s"), 1),
+        (TemporaryFailure("s", retry_after=2.0), 1),
+    ],
+)
+def test_only_temporary_failures_are_tried_again(error, attempts):
+    """As often as the policy says, and not where the server asks for a longer pause than that."""
+    assert tried(error, call=Call()) == attempts
+
+
+def test_nothing_is_tried_again_after_a_piece_was_delivered():
+    """It would come twice."""
+    call = Call()
+    call.delivered = True
+    assert tried(TemporaryFailure("s"), call=call) == 1
+
+
+def test_pauses_double_and_have_jitter():
+    """So that requests which failed together are not repeated together."""
+    call = Call()
+    tried(TemporaryFailure("s"), call=call)
+    for number, pause in enumerate(call.pauses):
+        assert 0.5 <= pause / (POLICY.first_pause_s * 2**number) <= 1.0
+
+
+def test_a_pause_that_the_server_asks_for_is_kept():
+    """A little longer, never shorter."""
+    call = Call()
+    assert tried(TemporaryFailure("s", retry_after=0.5), call=call, successes_after=2) == 2
+    assert 0.5 <= call.pauses[0] <= 0.5 + POLICY.first_pause_s
+
+
+def test_a_busy_server_that_answers_others_is_tried_further():
+    """Its refusals do not count meanwhile."""
+    limiter = ConcurrencyLimiter(1, longest=POLICY.max_pause_s)
+    attempts = []
+
+    def attempt():
+        attempts.append(1)
+        if len(attempts) == 8:
+            return "answer"
+        limiter.num_answered += 1
+        raise RateLimited("s", retry_after=0.0)
+
+    assert Retrier(limiter, POLICY).run(CancelToken(), attempt) == "answer"

@@ -1,0 +1,83 @@
+"""What is sent to the next worker when one ends, what fails, and how much may be in flight after it."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmcli.backends.crash_recovery import CrashRecovery
+from llmcli.types import Message, Request, Role
+
+TOLD = {"stop_requested": True, "stale": False}
+STALE = {"stop_requested": False, "stale": True}
+CRASH = {"stop_requested": False, "stale": False}
+
+
+def request(name):
+    """Return a request that is gathered, or streamed when its name begins with "s"."""
+    return Request(name, (Message(Role.USER, "hello"),), gathered=not name.startswith("s"))
+
+
+def replay(steps):
+    """Return the policy after ``steps``: names of requests sent, started ("a+") and finished ("a."), and disconnects."""
+    recovery = CrashRecovery()
+    for step in steps:
+        if isinstance(step, dict):
+            recovery.disconnect(**step)
+        elif step.endswith("+"):
+            recovery.mark_started(step[:-1])
+        elif step.endswith("."):
+            recovery.mark_finished(step[:-1])
+        else:
+            recovery.mark_sent(request(step))
+    return recovery
+
+
+@pytest.mark.parametrize(
+    ("steps", "disconnect", "retry", "failed", "limit"),
+    [
+        pytest.param(["s", "b"], TOLD, "s b", "", 256, id="what was not started goes to the next worker"),
+        pytest.param(["s", "s+", "s2"], TOLD, "s2", "s", 256, id="a streamed answer is not begun again"),
+        pytest.param(["b", "b+"], TOLD, "b", "", 256, id="a gathered answer may be begun again"),
+        pytest.param(["s", "b"], STALE, "s b", "", 256, id="a worker that was just ending counts as told"),
+        pytest.param([TOLD, TOLD, STALE, "s", "b"], TOLD, "b", "s", 1, id="the fourth stale worker is a crash"),
+        pytest.param(["s", "a", "b"], CRASH, "a b", "s", 1, id="a crash ends what is streamed"),
+        pytest.param(["a", "b", "c"], CRASH, "a b c", "", 1, id="the requests of a crash are suspect"),
+        pytest.param(["a", "b", CRASH, "a"], CRASH, "a", "", 1, id="alone in a crash for the first time"),
+        pytest.param(["a", "b", CRASH, "a", CRASH, "a"], CRASH, "", "a", 256, id="alone in a crash twice"),
+        pytest.param(["a", CRASH, "a"], CRASH, "a", "", 1, id="the only request was no suspect in its first crash"),
+        pytest.param([*[CRASH] * 7, "a"], CRASH, "a", "", 1, id="the eighth crash is survived"),
+        pytest.param([*[CRASH] * 8, "a"], CRASH, "", "a", 256, id="the ninth crash is not survived"),
+        pytest.param(["s", "s+", TOLD, "s"], TOLD, "", "s", 256, id="what was started stays started"),
+        pytest.param(["s", "s+", "s.", "s"], TOLD, "s", "", 256, id="an id that is used again starts anew"),
+        pytest.param([], CRASH, "", "", 256, id="nothing in flight"),
+    ],
+)
+def test_a_disconnect_decides_on_every_request_in_flight(steps, disconnect, retry, failed, limit):
+    """Each is retried, in its order, or fails; suspects are then sent one at a time."""
+    recovery = replay(steps)
+    decision = recovery.disconnect(**disconnect)
+    assert [each.id for each in decision.retry] == retry.split()
+    assert list(decision.failed) == failed.split()
+    assert recovery.limit == limit
+    assert recovery.in_flight_ids == []
+
+
+def test_the_limit_ends_with_the_last_suspect():
+    """Other requests wait until every suspect has finished."""
+    recovery = replay(["a", "b", CRASH, "a", "a."])
+    assert recovery.limit == 1
+    recovery.mark_sent(request("b"))
+    assert not recovery.can_send
+    recovery.mark_finished("b")
+    assert recovery.limit == 256
+
+
+def test_no_more_is_sent_than_the_worker_takes():
+    """What exceeds the limit waits until a request finishes."""
+    recovery = CrashRecovery(max_in_flight=2)
+    for name in ("a", "b"):
+        assert recovery.can_send
+        recovery.mark_sent(request(name))
+    assert not recovery.can_send
+    recovery.mark_finished("a")
+    assert recovery.can_send
