@@ -1,4 +1,4 @@
-"""The tree of errors. Each class knows its exit code; the texts for users are in ``cli/console/error_messages.py``.
+"""The tree of errors. Each class knows its exit code; the texts for users are in ``cli/console/messages/``.
 
     LlmError                    1   a failure that has no class of its own
     |- UsageError               2   arguments that make no sense together

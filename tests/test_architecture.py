@@ -34,7 +34,7 @@ LEAVES = {
 }  # "" is the package itself: its version
 ROOMS = {
     "cli": None,  # may use everything
-    "runtime": {"backends", "models", "prompts", "worker", "engine", "cli"},  # cli while it takes a CommandContext
+    "runtime": {"backends", "models", "prompts", "worker", "engine"},
     "tasks": {"prompts", "documents", "store", "backends"},
     "backends": {"openai_api", "worker", "engine"},
     "serve": {"openai_api", "worker"},
@@ -69,32 +69,6 @@ MAX_MODULES = 15
 COMMANDS = ("cli", "commands")
 KNOWN_CIRCLES: list[set[str]] = [  # being removed: nothing may be added
     {"llmcli.models.gguf.header", "llmcli.models.gguf.header_checks"},
-    {"llmcli.engine.engine", "llmcli.engine.engine_job"},
-    {"llmcli.backends.remote.remote_backend", "llmcli.backends.remote.remote_job"},
-    {"llmcli.backends.worker_backend", "llmcli.backends.worker_job"},
-    {"llmcli.cli.input.inputs", "llmcli.cli.input.stdin_lines"},
-    {
-        "llmcli.cli.command_context",
-        "llmcli.cli.command_registry",
-        "llmcli.cli.completers",
-        "llmcli.cli.console.confirm",
-        "llmcli.cli.console.error_messages",
-        "llmcli.cli.console.progress_text",
-        "llmcli.cli.console.status_line",
-        "llmcli.cli.console.suggestion",
-        "llmcli.cli.options",
-        "llmcli.cli.render.base_model_notice",
-        "llmcli.cli.render.context_advice",
-        "llmcli.cli.render.renderer",
-        "llmcli.cli.render.stats",
-        "llmcli.cli.render.terminal_markdown",
-        "llmcli.cli.render.text_writer",
-        "llmcli.cli.reporter",
-        "llmcli.runtime.backend_factory",
-        "llmcli.runtime.consent",
-        "llmcli.runtime.hardware_fit",
-        "llmcli.runtime.preflight",
-    },
 ]
 
 

@@ -20,31 +20,60 @@ TYPER_OPTIONS: dict[str, Any] = {
     "rich_markup_mode": None,  # rich help costs 50 ms at every start
     "pretty_exceptions_enable": False,
 }
+SHORTEN_ADVICE = "shorten the input"
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
 @frozen
 class Command:
-    """A line of the table. The module has a function or a ``typer.Typer`` of the command's name (``-`` as ``_``)."""
+    """A line of the table.
+
+    ``module`` has a function or a ``typer.Typer`` of the command's name (``-`` as ``_``); "" is the module of that name
+    among the commands here. Of a verb, which runs a model, ``model_task`` is the task of the catalogue by which a model
+    is recommended for it, and ``overflow_advice`` says in the imperative what helps when its input does not fit the
+    context; "" where nothing but a larger context does.
+    """
 
     name: str
     help: str
     group: bool = False
-    runs_model: bool = False
+    model_task: str = ""
+    overflow_advice: str = SHORTEN_ADVICE
+    module: str = ""
+
+    @property
+    def runs_model(self) -> bool:
+        """Whether it is a verb."""
+        return bool(self.model_task)
 
     def load(self) -> Any:
         """Import the command's module and return its function, or its Typer application for a group."""
         word = self.name.replace("-", "_")
-        return getattr(import_module(f"llmcli.cli.commands.{word}"), word)
+        return getattr(import_module(self.module or f"llmcli.cli.commands.{word}"), word)
 
 
-COMMANDS = (
-    Command("ask", "Answer a question, with or without documents.", runs_model=True),
-    Command("chat", "Talk with a model on the terminal.", runs_model=True),
-    Command("translate", "Translate documents into another language.", runs_model=True),
-    Command("summarize", "Summarize documents of any length.", runs_model=True),
-    Command("sentiment", "Label each line as positive, neutral or negative.", runs_model=True),
-    Command("generate", "Write an article, an email, a story, a poem, ...", runs_model=True),
+COMMANDS = [
+    Command(
+        "ask",
+        "Answer a question, with or without documents.",
+        model_task="chat",
+        overflow_advice="shorten the input, summarize it first (llm summarize FILE)",
+    ),
+    Command("chat", "Talk with a model on the terminal.", model_task="chat"),
+    Command(
+        "translate",
+        "Translate documents into another language.",
+        model_task="translate",
+        overflow_advice="shorten --context or the glossary",
+    ),
+    Command(
+        "summarize",
+        "Summarize documents of any length.",
+        model_task="summarize",
+        overflow_advice="",  # its parts fit; it is the instructions, or the summaries, that do not
+    ),
+    Command("sentiment", "Label each line as positive, neutral or negative.", model_task="classify"),
+    Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat"),
     Command("models", "Find, fetch, list and remove models.", group=True),
     Command("tm", "Look at what translations are remembered; exchange them with other tools.", group=True),
     Command("prompts", "Look at the prompts, and make your own.", group=True),
@@ -54,8 +83,30 @@ COMMANDS = (
     Command("config", "Look at the settings, and change them.", group=True),
     Command("doctor", "Say what this machine can run and what is wrong."),
     Command("completion", "Print the completion script for a shell."),
-)
-MODEL_COMMANDS = tuple(command.name for command in COMMANDS if command.runs_model)
+]
+
+
+def register_command(command: Command) -> None:
+    """Add a command. Raises ``ValueError`` if there is one of its name."""
+    if find_command(command.name) is not None:
+        raise ValueError(f"there is a command {command.name} already")
+    COMMANDS.append(command)
+
+
+def unregister_command(name: str) -> None:
+    """Remove the command called ``name``."""
+    COMMANDS[:] = [command for command in COMMANDS if command.name != name]
+
+
+def find_command(name: str) -> Command | None:
+    """Return the command called ``name``, None where there is none."""
+    return next((command for command in COMMANDS if command.name == name), None)
+
+
+def model_commands() -> list[Command]:
+    """Return the commands that run a model."""
+    return [command for command in COMMANDS if command.runs_model]
+
 
 _EPILOG = """\b
 Examples:
@@ -96,7 +147,7 @@ def _placeholder_command() -> None:
 
 def begins_with_command(argv: Sequence[str]) -> bool:
     """Return whether the first word is a command's name: then no other command can be meant, nor their list."""
-    return bool(argv) and any(command.name == argv[0] for command in COMMANDS)
+    return bool(argv) and find_command(argv[0]) is not None
 
 
 def first_word(argv: Sequence[str]) -> str:
@@ -107,11 +158,11 @@ def first_word(argv: Sequence[str]) -> str:
 def command_path(argv: Sequence[str]) -> str:
     """Return the words of ``argv`` that name a command, "ask" or "models list"; "" where the first one names none."""
     word, *rest = [word for word in argv if not word.startswith("-")] or [""]
-    for command in COMMANDS:
-        if command.name == word:
-            names = {each.name for each in command.load().registered_commands} if command.group and rest else set()
-            return f"{word} {rest[0]}" if rest and rest[0] in names else word
-    return ""
+    command = find_command(word)
+    if command is None:
+        return ""
+    names = {each.name for each in command.load().registered_commands} if command.group and rest else set()
+    return f"{word} {rest[0]}" if rest and rest[0] in names else word
 
 
 def build_app(word: str, *, alone: bool = False, completing: bool = False) -> typer.Typer:

@@ -135,9 +135,9 @@ def formats() -> Suggestions:
 
 def model_commands() -> Suggestions:
     """Commands that run a model."""
-    from llmcli.cli.command_registry import COMMANDS
+    from llmcli.cli import command_registry
 
-    return [(command.name, command.help) for command in COMMANDS if command.runs_model]
+    return [(command.name, command.help) for command in command_registry.model_commands()]
 
 
 def settings() -> Suggestions:

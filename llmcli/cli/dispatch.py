@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from llmcli.cli.console.environment import DescriptorWriter, Environment, TextStream
+from llmcli.cli.console.descriptor_writer import DescriptorWriter, TextStream
+from llmcli.cli.console.environment import Environment
 from llmcli.cli.console.signals import forward_signals
 from llmcli.errors import InternalError, LlmError, OutOfMemory, UsageError
 from llmcli.interrupt import Interrupt
@@ -101,8 +102,10 @@ def _report_error(error: LlmError, words: Sequence[str], environment: Environmen
     """Say what happened on stderr, unless the user or the reader stopped us, and return the code."""
     from llmcli.cli import command_registry
     from llmcli.cli.console import error_messages
+    from llmcli.cli.flags import option_words
 
-    as_json = "--json" in words[: words.index("--")] if "--" in words else "--json" in words
+    options = words[: words.index("--")] if "--" in words else words
+    as_json = not option_words("json").isdisjoint(options)
     error_messages.write_error(error, environment, as_json=as_json, command=command_registry.command_path(words))
     return error.exit_code
 
@@ -112,7 +115,9 @@ def _internal_error(error: Exception, words: Sequence[str], environment: Environ
     if isinstance(error, BrokenPipeError) and error.filename is None:
         return InternalError("a connection broke", detail=str(error))
     what = f"{type(error).__name__}: {error}"
-    if not {"-v", "--verbose"} & set(words):
+    from llmcli.cli.flags import option_words
+
+    if option_words("verbose").isdisjoint(words):
         return InternalError(what)
     import time
     import traceback

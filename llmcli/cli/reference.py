@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from llmcli.cli import command_registry
-from llmcli.cli.options import GENERAL_OPTIONS, Flags
+from llmcli.cli.options import ALL_OPTIONS, GENERAL_OPTIONS
 
 REFERENCE_BEGIN, REFERENCE_END = "<!-- reference:begin -->\n", "<!-- reference:end -->"
-_SHARED_OPTIONS = frozenset(field.name for field in fields(Flags))
+_SHARED_OPTIONS = frozenset(ALL_OPTIONS)
 _MIN_MODEL_OPTIONS = len(_SHARED_OPTIONS) // 2  # a command that has most of them runs a model
 
 

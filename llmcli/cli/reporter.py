@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
-from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import error_messages, sanitize
-from llmcli.cli.console.environment import DescriptorWriter
-from llmcli.cli.render.context_advice import advise_on_context
+from llmcli.cli.console.console import Console
+from llmcli.cli.console.descriptor_writer import DescriptorWriter
+from llmcli.cli.console.messages import message_text
 from llmcli.types import Phase, Progress
-
-if TYPE_CHECKING:
-    from llmcli.cli.render.stats import JobTotals
 
 _MAX_NAMED_ITEMS = 5
 """Items that are named of those that failed in the same way."""
@@ -21,25 +17,35 @@ _MAX_NAMED_ITEMS = 5
 class Reporter:
     """What goes to stderr beside errors: progress, notices, reasoning, statistics."""
 
-    def __init__(self, ctx: CommandContext) -> None:
-        self._ctx = ctx
-        self._status_line = ctx.status_line
-        self._terminal = ctx.environment.is_terminal(ctx.environment.stderr)
+    def __init__(
+        self,
+        console: Console,
+        *,
+        shows_reasoning: bool = False,
+        writes_file: bool = False,
+        advise: Callable[[Exception], str] | None = None,
+    ) -> None:
+        """``writes_file``: results go into a file, so that they leave the terminal alone.
+
+        ``advise`` gives the next step for an error where it is known better than by the error alone, "" elsewhere.
+        """
+        self._console = console
+        self._shows_reasoning = shows_reasoning
+        self._writes_file = writes_file
+        self._advise = advise
+        self._status_line = console.status_line
+        self._terminal = console.stderr_is_terminal
         self._held_warnings: list[str] = []
         self._sanitizer = sanitize.Sanitizer()
         self._showing_reasoning = False
         self._showing_result = False  # a result, in the middle of a line perhaps
-        self._last_error_text: error_messages.ErrorText | None = None
+        self._last_error_text: message_text.ErrorText | None = None
         self._same_error_names: list[str] = []
         self._same_error_count = 0
 
-    def begin(self) -> None:
-        """Say that the work begins."""
-        self.show_progress(
-            Progress(
-                0, None, "", self._ctx.responder_name, Phase.WAITING if self._ctx.responder_name else Phase.WORKING
-            )
-        )
+    def begin(self, responder: str = "") -> None:
+        """Say that the work begins; ``responder``: the model or server that is waited for, where it is known."""
+        self.show_progress(Progress(0, None, "", responder, Phase.WAITING if responder else Phase.WORKING))
 
     def show_progress(self, event: Progress) -> None:
         """Show progress, where nothing else is shown."""
@@ -49,8 +55,8 @@ class Reporter:
     def begin_result(self) -> None:
         """Make way for a result, unless it goes into a file. A pipe may well end on the same terminal."""
         self._end_reasoning()
-        environment = self._ctx.environment
-        if self._ctx.flags.output is None and not environment.is_file_or_null(environment.stdout):
+        environment = self._console.environment
+        if not self._writes_file and not environment.is_file_or_null(environment.stdout):
             self._status_line.hide()
             self._showing_result = True
 
@@ -60,27 +66,27 @@ class Reporter:
 
     def warn(self, text: str) -> None:
         """Warn. Off a terminal, stderr stays empty on success: the warning waits for the outcome."""
-        if self._ctx.flags.quiet:
+        if self._console.quiet:
             return
-        if self._terminal or (self._ctx.flags.verbose and not self._ctx.flags.json):
+        if self._terminal or (self._console.verbose and not self._console.as_json):
             self._write_line(f"llm: warning: {sanitize.single_line(text)}")
         else:
             self._held_warnings.append(text)
 
     def show_reasoning(self, text: str) -> None:
         """Show a piece of a model's reasoning when the user asked for it."""
-        if self._ctx.flags.reasoning:
+        if self._shows_reasoning:
             self._status_line.hide()
             self._showing_reasoning = True
             text = self._sanitizer.feed(text) if self._terminal else text
-            DescriptorWriter(self._ctx.environment.stderr, self._ctx.interrupt, name="standard error").write(
+            DescriptorWriter(self._console.environment.stderr, self._console.interrupt, name="standard error").write(
                 text.encode()
             )
 
     def report_error(self, error: Exception, name: str) -> None:
         """Say that an item failed; one fault of many items is told once, and at its end with how many it was the same."""
         words = error_messages.describe(error)
-        if name and words == self._last_error_text and not self._ctx.flags.json:
+        if name and words == self._last_error_text and not self._console.as_json:
             self._same_error_count += 1
             if len(self._same_error_names) < _MAX_NAMED_ITEMS:
                 self._same_error_names.append(name)
@@ -88,10 +94,8 @@ class Reporter:
         self._report_repeated_error()
         self._last_error_text = words
         self._end_reasoning()
-        advice = advise_on_context(self._ctx, error)
-        error_messages.write_error(
-            error, self._ctx.environment, as_json=self._ctx.flags.json, name=name, next_step=advice
-        )
+        advice = self._advise(error) if self._advise is not None else ""
+        self._console.write_error(error, name=name, next_step=advice)
 
     def _report_repeated_error(self) -> None:
         if self._same_error_names:
@@ -104,14 +108,9 @@ class Reporter:
             self._same_error_names.clear()
             self._same_error_count = 0
 
-    def report_work(self, totals: JobTotals) -> None:
-        """Say how the backend worked (``-v``) and what the job cost (``--stats``): an object with ``--json``."""
-        self._ctx.explain_backend_choices()
-        if self._ctx.flags.stats and totals.count:
-            from llmcli.cli.render.stats import collect_stats
-
-            cost = collect_stats(totals, self._ctx.backend_stats())
-            self._write_line(cost.to_json() if self._ctx.flags.json else cost.format_line())
+    def write_stats(self, line: str) -> None:
+        """Say what a job cost."""
+        self._write_line(line)
 
     def report_outcome(self, code: int, incomplete: Sequence[tuple[str, Exception]]) -> None:
         """Say what was held back, now that it is known whether the command succeeded, and why results are not whole.
@@ -120,7 +119,7 @@ class Reporter:
         stand in the results, and stderr holds objects only.
         """
         self._report_repeated_error()
-        for text in self._held_warnings if code and not self._ctx.flags.json else ():
+        for text in self._held_warnings if code and not self._console.as_json else ():
             self._write_line(f"llm: warning: {sanitize.single_line(text)}")
         for name, reason in incomplete:
             self.report_error(reason, name)
@@ -128,7 +127,7 @@ class Reporter:
 
     def _write_line(self, text: str) -> None:
         self._end_reasoning()
-        error_messages.write_stderr(self._ctx.environment, text)
+        self._console.write_stderr(text)
 
     def close(self) -> None:
         """Leave the terminal clean for other writers."""
@@ -138,4 +137,4 @@ class Reporter:
     def _end_reasoning(self) -> None:
         if self._showing_reasoning:
             self._showing_reasoning = False
-            error_messages.write_stderr(self._ctx.environment, "")
+            self._console.write_stderr("")

@@ -1,1 +1,1 @@
-"""Choosing and building the backend of a command: worker launch, memory checks, remote consent, tuning."""
+"""One run without a terminal: settings, model, memory and context checks, consent, backend, tuning."""

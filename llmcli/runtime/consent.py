@@ -17,17 +17,19 @@ from llmcli.errors import ConfigError, ConsentRequired, Offline, UsageError
 from llmcli.server_config import LOCAL_BACKEND, ServerConfig
 
 if TYPE_CHECKING:
-    from llmcli.cli.command_context import CommandContext
+    from llmcli.models.library.model_library import ModelLibrary
+    from llmcli.runtime.run_config import RunConfig
+    from llmcli.settings import AppPaths, Settings
 
 
-def chosen_server(ctx: CommandContext) -> tuple[ServerConfig | None, str]:
+def chosen_server(settings: Settings) -> tuple[ServerConfig | None, str]:
     """Return the server that was named, None for this machine, and where that was decided.
 
     ``backend`` and ``base_url`` say the same, so the one that was said nearer to the command goes before. Raises
     ``UsageError`` and ``ConfigError`` for both at once, and for a name that nothing has.
     """
-    name, url = ctx.settings["backend"], ctx.settings["base_url"]
-    by_name, by_url = ctx.settings.origin("backend"), ctx.settings.origin("base_url")
+    name, url = settings["backend"], settings["base_url"]
+    by_name, by_url = settings.origin("backend"), settings.origin("base_url")
     if url is not None and _origin_rank(by_url) == _origin_rank(by_name):
         if by_url.startswith("--"):
             raise UsageError("--backend and --base-url name two servers", detail="Leave out one of them.")
@@ -36,7 +38,7 @@ def chosen_server(ctx: CommandContext) -> tuple[ServerConfig | None, str]:
         return ServerConfig(url), by_url
     if name == LOCAL_BACKEND:
         return None, by_name
-    described = ctx.settings["backends"]
+    described = settings["backends"]
     if name not in described:
         import difflib
 
@@ -55,42 +57,40 @@ def _origin_rank(origin: str) -> int:
     return 0 if origin.startswith("--") else 1 if origin.startswith("LLMCLI_") else 2
 
 
-def require_consent(ctx: CommandContext, chosen: ServerConfig) -> None:
-    """Return when the server may have what is sent. Raises ``Offline`` and ``ConsentRequired``; asks at a terminal."""
+def require_consent(config: RunConfig, chosen: ServerConfig, models: ModelLibrary, *, consents: bool = False) -> None:
+    """Return when the server may have what is sent; otherwise the observer is asked, and a yes is stored.
+
+    ``consents``: the user agreed for this run. Raises ``Offline`` and ``ConsentRequired``.
+    """
     if chosen.is_loopback:
         return
-    if ctx.models.offline:
-        raise Offline(chosen.label, origin=ctx.models.offline_origin)
-    if chosen.consent or ctx.flags.yes or chosen.origin in load_consents(ctx):
+    if models.offline:
+        raise Offline(chosen.label, origin=models.offline_origin)
+    if chosen.consent or consents or chosen.origin in load_consents(config.paths):
         return
-    from llmcli.cli.console import confirm
-
-    question = (
-        f"llm: {chosen.origin} will get what you type and the documents that you name. Send them there, from now on?"
-    )
-    if not confirm.can_ask(ctx) or not confirm.ask_yes_no(ctx, question, enter=False):
+    if not config.observer.confirm_consent(chosen):
         raise ConsentRequired(chosen.origin, backend=chosen.name)
-    _store_consent(ctx, chosen.origin)
+    _store_consent(config, chosen.origin)
 
 
-def load_consents(ctx: CommandContext) -> dict[str, str]:
+def load_consents(paths: AppPaths) -> dict[str, str]:
     """Return the hosts that were agreed to at a terminal, and when."""
     try:
-        loaded = json.loads(_consents_path(ctx).read_bytes())
+        loaded = json.loads(_consents_path(paths).read_bytes())
     except (OSError, ValueError, RecursionError):  # then it is asked again
         return {}
     hosts = loaded.get("hosts") if isinstance(loaded, dict) else None
     return {host: str(day) for host, day in hosts.items()} if isinstance(hosts, dict) else {}
 
 
-def _consents_path(ctx: CommandContext) -> Path:
-    return ctx.paths.data / "consents.json"
+def _consents_path(paths: AppPaths) -> Path:
+    return paths.data / "consents.json"
 
 
-def _store_consent(ctx: CommandContext, host: str) -> None:
-    path = _consents_path(ctx)
-    hosts = {**load_consents(ctx), host: time.strftime("%Y-%m-%d", time.gmtime())}
+def _store_consent(config: RunConfig, host: str) -> None:
+    path = _consents_path(config.paths)
+    hosts = {**load_consents(config.paths), host: time.strftime("%Y-%m-%d", time.gmtime())}
     try:
         private_files.replace_file(path, json.dumps({"hosts": hosts}, indent=1).encode())
     except OSError as error:
-        ctx.warn(f"{path} cannot be written ({error.strerror}): you will be asked again")
+        config.observer.warn(f"{path} cannot be written ({error.strerror}): you will be asked again")

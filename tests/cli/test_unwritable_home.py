@@ -144,8 +144,8 @@ def test_a_memory_that_fails_later_is_told_once(llm, tmp_path, monkeypatch, meth
 def test_an_agreement_that_cannot_be_kept_is_told(home):
     """It was given for this run; the next one asks again."""
     said = []
-    ctx = SimpleNamespace(paths=SimpleNamespace(data=Path(os.environ["LLMCLI_DATA_DIR"])), warn=said.append)
-    consent._store_consent(ctx, "https://host")
+    paths = SimpleNamespace(data=Path(os.environ["LLMCLI_DATA_DIR"]))
+    consent._store_consent(SimpleNamespace(paths=paths, observer=SimpleNamespace(warn=said.append)), "https://host")
     (line,) = said
     assert "consents.json cannot be written" in line and "asked again" in line
 

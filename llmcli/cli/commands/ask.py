@@ -10,6 +10,7 @@ import typer
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.options import FileOption, command
+from llmcli.cli.render.renderer import render_task
 from llmcli.types import Priority, TaskEvent
 
 if TYPE_CHECKING:
@@ -36,6 +37,6 @@ def ask(
         from llmcli.tasks.ask import ask  # while the model loads
 
         options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True)
-        return ask(backend, ctx.prompts, question, documents, options)
+        return ask(backend, ctx.runtime.prompts, question, documents, options)
 
-    return ctx.show(task)
+    return render_task(ctx, task)

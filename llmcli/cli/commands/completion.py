@@ -25,5 +25,5 @@ def completion(
     shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")],
 ) -> int:
     """Print the completion script for a shell."""
-    ctx.write_stdout(completion_script(shell))
+    ctx.console.write_stdout(completion_script(shell))
     return 0

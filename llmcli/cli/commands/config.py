@@ -23,10 +23,10 @@ _CONFIG_TEMPLATE = (
 @command(*GENERAL_OPTIONS, tolerant=True, examples="llm config path\ncp settings.yaml $(llm config path)")
 def path(ctx: CommandContext) -> int:
     """Print the path of the configuration file."""
-    file = ctx.paths.config_file
-    ctx.write_record({"path": str(file), "exists": private_files.exists(file)}) if ctx.flags.json else ctx.write_stdout(
-        f"{file}\n"
-    )
+    file = ctx.runtime.paths.config_file
+    ctx.console.write_record(
+        {"path": str(file), "exists": private_files.exists(file)}
+    ) if ctx.console.as_json else ctx.console.write_stdout(f"{file}\n")
     return 0
 
 
@@ -47,12 +47,12 @@ def show(
         raise ConfigError(str(name), detail="unknown key", suggestions=suggest_settings(str(name)))
     rows = []
     for key in keys:
-        value, origin = ctx.settings[key.name], ctx.settings.origin(key.name)
-        if key.name == "model" and value is None and ctx.models.defaults.stored_default():
-            value, origin = ctx.models.default_model()
-        shown = value if ctx.flags.json else _format_value(value)
+        value, origin = ctx.runtime.settings[key.name], ctx.runtime.settings.origin(key.name)
+        if key.name == "model" and value is None and ctx.runtime.models.defaults.stored_default():
+            value, origin = ctx.runtime.models.default_model()
+        shown = value if ctx.console.as_json else _format_value(value)
         rows.append({"setting": key.name, "value": shown, "origin": origin, "meaning": key.help})
-    ctx.write_table(rows)
+    ctx.console.write_table(rows)
     return 0
 
 
@@ -71,12 +71,12 @@ def edit(ctx: CommandContext) -> int:
     from llmcli.cli.input import editor
     from llmcli.settings import resolve_settings
 
-    file = ctx.paths.config_file
+    file = ctx.runtime.paths.config_file
     fresh = not private_files.exists(file)
     if fresh:
         _create_config(file)  # where a dangling link points to, if it is one
     with editor.remove_if_unchanged(file, fresh=fresh):
-        editor.edit_file(ctx, file)
+        editor.edit_file(ctx.console, file)
         resolve_settings({}, {}, file)
     return 0
 

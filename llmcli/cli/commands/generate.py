@@ -10,7 +10,9 @@ import typer
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.completers import generate_kinds
 from llmcli.cli.input import inputs
+from llmcli.cli.input.stdin_lines import STDIN
 from llmcli.cli.options import command
+from llmcli.cli.render.renderer import render_task
 from llmcli.errors import MissingError, UsageError
 
 
@@ -57,7 +59,7 @@ def generate(
     variables, read = _read_variables(ctx, var or [])
     text = inputs.read_stdin_document(ctx).text if inputs.reads_stdin(ctx, read) else None
     options = ctx.generation_options()
-    return ctx.show(lambda backend: task(backend, ctx.prompts, kind, variables, text, options))
+    return render_task(ctx, lambda backend: task(backend, ctx.runtime.prompts, kind, variables, text, options))
 
 
 def _read_variables(ctx: CommandContext, texts: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -67,7 +69,7 @@ def _read_variables(ctx: CommandContext, texts: Sequence[str]) -> tuple[dict[str
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UsageError(f"--var gives {twice} twice")
-    read = [value[1:] for _, value in pairs if value == f"@{inputs.STDIN}"]
+    read = [value[1:] for _, value in pairs if value == f"@{STDIN}"]
     if len(read) > 1:
         raise UsageError("standard input can be read only once")
     return {name: _read_value(ctx, name, value) for name, value in pairs}, read
@@ -98,7 +100,7 @@ def _list_kinds(ctx: CommandContext, kind: str | None) -> int:
     if kind is None:
         rows: list[dict[str, object]] = [
             {"kind": summary.name.removeprefix(GENERATE_PREFIX), "description": summary.description}
-            for summary in ctx.prompts.list_summaries(GENERATE_PREFIX)
+            for summary in ctx.runtime.prompts.list_summaries(GENERATE_PREFIX)
         ]
     else:
         rows = [
@@ -108,10 +110,12 @@ def _list_kinds(ctx: CommandContext, kind: str | None) -> int:
                 "choices": list(variable.choices),
                 "description": variable.description,
             }
-            for variable in ctx.prompts.get(GENERATE_PREFIX + kind).variables.values()
+            for variable in ctx.runtime.prompts.get(GENERATE_PREFIX + kind).variables.values()
         ]
-    ctx.write_table(
-        rows if ctx.flags.json else [{name: _format_cell(name, cell) for name, cell in row.items()} for row in rows]
+    ctx.console.write_table(
+        rows
+        if ctx.console.as_json
+        else [{name: _format_cell(name, cell) for name, cell in row.items()} for row in rows]
     )
     return 0
 

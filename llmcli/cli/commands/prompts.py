@@ -34,24 +34,24 @@ def show_list(ctx: CommandContext) -> int:
     In a pipe, tab-separated: name, where, description, path.
     """
     rows: list[dict[str, Any]] = []
-    for summary in ctx.prompts.list_summaries():
+    for summary in ctx.runtime.prompts.list_summaries():
         text = summary.description or f"(broken: llm prompts check {summary.name})"
         rows.append(
             {"name": summary.name, "where": "yours" if summary.is_user_file else "built in", "description": text}
         )
-        if not ctx.environment.is_terminal(ctx.environment.stdout):
+        if not ctx.console.stdout_is_terminal:
             rows[-1]["path"] = str(summary.origin)
-    ctx.write_table(rows)
+    ctx.console.write_table(rows)
     return 0
 
 
 @command(*GENERAL_OPTIONS, examples="llm prompts show summarize\nllm prompts show generate/email --json")
 def show(ctx: CommandContext, name: PromptArgument) -> int:
     """Show a prompt file as it is; with --json what was understood of it."""
-    if ctx.flags.json:
-        ctx.write_record(_prompt_as_object(ctx.prompts.get(name)))
+    if ctx.console.as_json:
+        ctx.console.write_record(_prompt_as_object(ctx.runtime.prompts.get(name)))
         return 0
-    ctx.write_stdout(ctx.prompts.read(name))
+    ctx.console.write_stdout(ctx.runtime.prompts.read(name))
     return 0
 
 
@@ -78,7 +78,7 @@ def _prompt_as_object(prompt: Prompt) -> dict[str, Any]:
 def new(ctx: CommandContext, name: PromptArgument, source: PromptSourceOption = None) -> int:
     """Make a prompt of your own from another one and print its path."""
     try:
-        file = ctx.prompts.copy_to_user(name, source)
+        file = ctx.runtime.prompts.copy_to_user(name, source)
     except CannotCreate as error:
         if not error.exists:
             raise
@@ -89,7 +89,9 @@ def new(ctx: CommandContext, name: PromptArgument, source: PromptSourceOption = 
         detail = "say which one to copy: --from NAME"
         near = () if prefix_of(name) else error.suggestions  # kinds of texts may have any name
         raise MissingError(name, kind="prompt", suggestions=near, detail=detail) from error
-    ctx.write_record({"name": name, "path": str(file)}) if ctx.flags.json else ctx.write_stdout(f"{file}\n")
+    ctx.console.write_record({"name": name, "path": str(file)}) if ctx.console.as_json else ctx.console.write_stdout(
+        f"{file}\n"
+    )
     return 0
 
 
@@ -98,13 +100,13 @@ def edit(ctx: CommandContext, name: PromptArgument) -> int:
     """Open a prompt of yours in your editor and check it; one that is built in is copied first."""
     from llmcli.cli.input import editor
 
-    file = ctx.prompts.path(name)
-    fresh = not file.is_relative_to(ctx.prompts.user)
+    file = ctx.runtime.prompts.path(name)
+    fresh = not file.is_relative_to(ctx.runtime.prompts.user)
     if fresh:
-        file = ctx.prompts.copy_to_user(name)
+        file = ctx.runtime.prompts.copy_to_user(name)
     with editor.remove_if_unchanged(file, fresh=fresh):
-        editor.edit_file(ctx, file)
-    problems = ctx.prompts.check(name)
+        editor.edit_file(ctx.console, file)
+    problems = ctx.runtime.prompts.check(name)
     if problems:
         lines = "; ".join(f"line {each.line}: {each.message}" if each.line else each.message for each in problems)
         raise ConfigError(str(file), origin=str(file), detail=lines)
@@ -114,11 +116,11 @@ def edit(ctx: CommandContext, name: PromptArgument) -> int:
 @command(*GENERAL_OPTIONS, examples="llm prompts check\nllm prompts check generate/haiku")
 def check(ctx: CommandContext, name: OptionalPromptArgument = None) -> int:
     """Print what is wrong with the prompts, a line each; exit code 78 when something is."""
-    problems = ctx.prompts.check(name)
-    if ctx.flags.json:
-        ctx.write_table([_problem_row(problem) for problem in problems])
+    problems = ctx.runtime.prompts.check(name)
+    if ctx.console.as_json:
+        ctx.console.write_table([_problem_row(problem) for problem in problems])
     else:
-        ctx.write_stdout("".join(f"{_problem_location(problem)}: {problem.message}\n" for problem in problems))
+        ctx.console.write_stdout("".join(f"{_problem_location(problem)}: {problem.message}\n" for problem in problems))
     return ConfigError.exit_code if problems else 0
 
 

@@ -6,7 +6,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.options import FilesArgument, command
 from llmcli.cli.render.label_rows import format_label_row
-from llmcli.cli.render.renderer import DisplayOptions
+from llmcli.cli.render.renderer import DisplayOptions, render_task
 
 
 @command(
@@ -22,7 +22,8 @@ def sentiment(ctx: CommandContext, files: FilesArgument = None) -> int:
 
     records, failed = inputs.read_records(ctx, files or [])
     options = ctx.generation_options()
-    return ctx.show(
-        lambda backend: inputs.append_failed(task(backend, ctx.prompts, records, options), failed),
+    return render_task(
+        ctx,
+        lambda backend: inputs.append_failed(task(backend, ctx.runtime.prompts, records, options), failed),
         DisplayOptions(format_row=format_label_row, markdown=False),
     )

@@ -33,15 +33,15 @@ def show_list(ctx: CommandContext) -> int:
 
     In a pipe, tab-separated: name, last used (UTC), messages, model, beginning of the first message.
     """
-    from llmcli.cli.commands.chat import chat_export, recorder
+    from llmcli.cli.commands.chat import chat_export, session_files
 
-    with recorder.open_read_only(ctx) as sessions:
+    with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
         found = sessions.list()
-    people = ctx.environment.is_terminal(ctx.environment.stdout) and not ctx.flags.json
+    people = ctx.console.writes_for_people
     if people and not found:
-        ctx.write_stdout("No chat is saved yet.\n")
+        ctx.console.write_stdout("No chat is saved yet.\n")
     rows = [chat_export.session_row_for_terminal(each) if people else chat_export.session_row(each) for each in found]
-    ctx.write_table(rows, preview="first")
+    ctx.console.write_table(rows, preview="first")
     return 0
 
 
@@ -50,16 +50,17 @@ def show_list(ctx: CommandContext) -> int:
 )
 def show(ctx: CommandContext, name: SessionArgument) -> int:
     """Show a saved chat as Markdown; with --json all that is known of it."""
-    from llmcli.cli.commands.chat import chat_export, recorder
-    from llmcli.cli.render.text_writer import TextEnding, open_text_writer
+    from llmcli.cli.commands.chat import chat_export, session_files
+    from llmcli.cli.render.text_writer import TextEnding
+    from llmcli.cli.render.writer_factory import open_text_writer
 
-    with recorder.open_read_only(ctx) as sessions:
-        session = sessions.get(recorder.require_valid_name(name))
+    with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
+        session = sessions.get(session_files.require_valid_name(name))
         turns = sessions.load_turns(session)
-    if ctx.flags.json:
-        ctx.write_record(chat_export.session_as_object(session, turns))
+    if ctx.console.as_json:
+        ctx.console.write_record(chat_export.session_as_object(session, turns))
         return 0
-    with ctx.open_stdout() as sink:
+    with ctx.console.open_stdout() as sink:
         out = open_text_writer(ctx, sink, ending=TextEnding.LINE, markdown=True)
         out.feed(chat_export.session_as_markdown(session, turns))
         out.finish()
@@ -80,30 +81,30 @@ def rm(
     yes: YesOption = False,
 ) -> int:
     """Remove saved chats, and what models keep of them on disk; asks first, unless --yes."""
-    from llmcli.cli.commands.chat import recorder
+    from llmcli.cli.commands.chat import session_files
     from llmcli.cli.console import confirm
     from llmcli.engine.kv.prefix_store import delete_sessions
 
     if every == bool(names):
         raise UsageError("remove which?", detail="Try: llm sessions rm NAME, or: llm sessions rm --all")
-    with recorder.open_read_only(ctx) as sessions:
-        chosen = [sessions.get(recorder.require_valid_name(name)) for name in dict.fromkeys(names or ())]
+    with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
+        chosen = [sessions.get(session_files.require_valid_name(name)) for name in dict.fromkeys(names or ())]
         chosen = chosen or [each.session for each in sessions.list()]
     what = f"Remove {chosen[0].name}" if len(chosen) == 1 else f"Remove {len(chosen)} saved chats"
     again = ("sessions", "rm", "--yes", *(["--all"] if every else names or ()))
-    if chosen and not yes and not confirm.require_confirmation(ctx, what, again, [DATA_DIR_VARIABLE]):
+    if chosen and not yes and not confirm.require_confirmation(ctx.console, what, again, [DATA_DIR_VARIABLE]):
         return 1
     ids = {session.id for session in chosen}
-    delete_sessions(ctx.paths.prefix_cache, ids.__contains__)
+    delete_sessions(ctx.runtime.paths.prefix_cache, ids.__contains__)
     if chosen:
-        with recorder.open_sessions(ctx) as sessions:
+        with session_files.open_sessions(ctx.runtime.paths.sessions) as sessions:
             sessions.remove(chosen)
     # also remove the states of sessions that a killed process left, or that were continued while they were removed
-    with recorder.open_read_only(ctx) as sessions:
+    with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
         known = {each.session.id for each in sessions.list()}
-    delete_sessions(ctx.paths.prefix_cache, lambda session_id: session_id not in known)
-    if ctx.flags.json:
-        ctx.write_record({"removed": [session.name for session in chosen]})
+    delete_sessions(ctx.runtime.paths.prefix_cache, lambda session_id: session_id not in known)
+    if ctx.console.as_json:
+        ctx.console.write_record({"removed": [session.name for session in chosen]})
     return 0
 
 
@@ -122,21 +123,21 @@ def export(
 ) -> int:
     """Write a saved chat for other programs; --json is --format json."""
     from llmcli.atomic_file import atomic_write
-    from llmcli.cli.commands.chat import chat_export, recorder
+    from llmcli.cli.commands.chat import chat_export, session_files
 
-    if ctx.flags.json and form is ExportFormat.MARKDOWN:
+    if ctx.console.as_json and form is ExportFormat.MARKDOWN:
         raise UsageError("--json and --format markdown exclude each other")
-    with recorder.open_read_only(ctx) as sessions:
-        session = sessions.get(recorder.require_valid_name(name))
+    with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
+        session = sessions.get(session_files.require_valid_name(name))
         turns = sessions.load_turns(session)
-    as_json = ctx.flags.json or form is ExportFormat.JSON
+    as_json = ctx.console.as_json or form is ExportFormat.JSON
     text = run_interruptible(
         chat_export.session_as_messages if as_json else chat_export.session_as_markdown, session, turns
     )
     if ctx.flags.output is None:
-        ctx.write_stdout(text)
+        ctx.console.write_stdout(text)
         return 0
-    with atomic_write(ctx.flags.output, interrupt=ctx.interrupt) as file:
+    with atomic_write(ctx.flags.output, interrupt=ctx.runtime.interrupt) as file:
         file.write(text.encode())
     return 0
 
@@ -150,18 +151,18 @@ def search(
 
     In a pipe, tab-separated: name, number of the message, who said it, line. Nothing found is 66.
     """
-    from llmcli.cli.commands.chat import chat_export, recorder
+    from llmcli.cli.commands.chat import chat_export, session_files
     from llmcli.cli.input.inputs import decode_argument
 
     wanted = decode_argument(text)
     if not wanted.strip():
         raise UsageError("search for what?", detail="Try: llm sessions search TEXT")
-    with recorder.open_read_only(ctx) as sessions:
+    with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
         found = list(sessions.search(wanted))
     if not found:
         raise MissingError(wanted, kind="line")
-    people = ctx.environment.is_terminal(ctx.environment.stdout) and not ctx.flags.json
-    ctx.write_table([chat_export.match_row(each, wanted if people else "") for each in found], preview="line")
+    people = ctx.console.writes_for_people
+    ctx.console.write_table([chat_export.match_row(each, wanted if people else "") for each in found], preview="line")
     return 0
 
 
@@ -172,16 +173,16 @@ def rename(
     new: Annotated[str, typer.Argument(metavar="NEW", help="Letters, digits and ._- may be in it.")],
 ) -> int:
     """Give a saved chat another name."""
-    from llmcli.cli.commands.chat import recorder
+    from llmcli.cli.commands.chat import session_files
 
-    recorder.require_valid_name(new)
-    with recorder.open_read_only(ctx) as sessions:
-        session = sessions.get(recorder.require_valid_name(name))
-    with recorder.open_sessions(ctx) as sessions:
+    session_files.require_valid_name(new)
+    with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
+        session = sessions.get(session_files.require_valid_name(name))
+    with session_files.open_sessions(ctx.runtime.paths.sessions) as sessions:
         if not sessions.rename(session, new):
-            raise recorder.name_taken(new)
-    if ctx.flags.json:
-        ctx.write_record({"name": new})
+            raise session_files.name_taken(new)
+    if ctx.console.as_json:
+        ctx.console.write_record({"name": new})
     return 0
 
 

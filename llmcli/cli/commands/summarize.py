@@ -10,7 +10,7 @@ import typer
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.input import inputs
 from llmcli.cli.options import FilesArgument, command
-from llmcli.cli.render.renderer import DisplayOptions
+from llmcli.cli.render.renderer import DisplayOptions, render_task
 
 
 class Style(StrEnum):
@@ -40,7 +40,8 @@ def summarize(
 
     documents = inputs.read_documents(ctx, files or [])
     options = ctx.generation_options()
-    return ctx.show(
-        lambda backend: task(backend, ctx.prompts, documents, options, words=words, style=style.value),
+    return render_task(
+        ctx,
+        lambda backend: task(backend, ctx.runtime.prompts, documents, options, words=words, style=style.value),
         DisplayOptions(input_names=tuple(files or ())),
     )

@@ -34,9 +34,9 @@ def show(ctx: CommandContext, memory: MemoryFileOption = None) -> int:
             {"from": source or "(unknown)", "to": target, "translations": count, "people": people}
             for source, target, count, people in opened.count_by_languages()
         ]
-        if not rows and ctx.environment.is_terminal(ctx.environment.stdout) and not ctx.flags.json:
-            ctx.write_stdout("Nothing is remembered.\n")
-        ctx.write_table(rows)
+        if not rows and ctx.console.writes_for_people:
+            ctx.console.write_stdout("Nothing is remembered.\n")
+        ctx.console.write_table(rows)
     return 0
 
 
@@ -51,15 +51,17 @@ def export(ctx: CommandContext, memory: MemoryFileOption = None) -> int:
     if ctx.flags.output is not None:
         check_distinct([("the translation memory", str(memory_path(ctx, memory)))], [("the output", ctx.flags.output)])
     with open_memory(ctx, memory, read_only=True) as opened:
-        pieces = map(_entry_as_json, opened.iter_units()) if ctx.flags.json else tmx.export_tmx(opened.iter_units())
+        pieces = (
+            map(_entry_as_json, opened.iter_units()) if ctx.console.as_json else tmx.export_tmx(opened.iter_units())
+        )
         if ctx.flags.output is None:
-            with ctx.open_stdout() as sink:
+            with ctx.console.open_stdout() as sink:
                 for piece in pieces:
                     sink.write(piece.encode())
         else:
-            with atomic_write(ctx.flags.output, interrupt=ctx.interrupt) as file:
+            with atomic_write(ctx.flags.output, interrupt=ctx.runtime.interrupt) as file:
                 for piece in pieces:
-                    ctx.interrupt.check()
+                    ctx.runtime.interrupt.check()
                     file.write(piece.encode())
     return 0
 
@@ -81,15 +83,15 @@ def import_(
     entries: list[TranslationUnit] = []
     odd: list[str] = []
     for name in files:
-        with open_stream(name, ctx.interrupt) as stream:
+        with open_stream(name, ctx.runtime.interrupt) as stream:
             entries += tmx.read_tmx(stream, name, odd)
     with open_memory(ctx, memory) as opened:
         count = opened.add_units(_check_interrupts(ctx, entries))
     if odd:
-        ctx.warn(f"{len(odd)} translations were left out: {', '.join(dict.fromkeys(odd))} is no language code")
-    ctx.explain(f"{count} translations")
-    if ctx.flags.json:
-        ctx.write_record({"translations": count})
+        ctx.console.warn(f"{len(odd)} translations were left out: {', '.join(dict.fromkeys(odd))} is no language code")
+    ctx.console.explain(f"{count} translations")
+    if ctx.console.as_json:
+        ctx.console.write_record({"translations": count})
     return 0
 
 
@@ -105,7 +107,7 @@ def clear(ctx: CommandContext, memory: MemoryFileOption = None, yes: YesOption =
     if (
         count
         and not yes
-        and not confirm.require_confirmation(ctx, f"forget {count} translations", again, [DATA_DIR_VARIABLE])
+        and not confirm.require_confirmation(ctx.console, f"forget {count} translations", again, [DATA_DIR_VARIABLE])
     ):
         return 1
     if private_files.exists(memory_path(ctx, memory)):
@@ -117,7 +119,7 @@ def clear(ctx: CommandContext, memory: MemoryFileOption = None, yes: YesOption =
 def _check_interrupts(ctx: CommandContext, entries: list[TranslationUnit]) -> Iterator[TranslationUnit]:
     """Yield the entries; a signal in the middle has none of them remembered."""
     for entry in entries:
-        ctx.interrupt.check()
+        ctx.runtime.interrupt.check()
         yield entry
 
 

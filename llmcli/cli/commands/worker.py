@@ -35,14 +35,14 @@ def show_list(ctx: CommandContext) -> int:
     In a pipe, tab-separated: pid, model, memory, uptime, requests, active, tokens a second, idle seconds, path, socket.
     One that does not answer has a pid and a socket only; stop ends it all the same.
     """
-    from llmcli.cli.console import error_messages
+    from llmcli.cli.console.messages import message_text
 
     rows = [_worker_row(status) for status in _list_statuses(ctx)]
-    if ctx.environment.is_terminal(ctx.environment.stdout) and not ctx.flags.json:
-        rows = [_worker_row_for_terminal(row, error_messages.format_bytes) for row in rows]
+    if ctx.console.writes_for_people:
+        rows = [_worker_row_for_terminal(row, message_text.format_bytes) for row in rows]
         if not rows:
-            ctx.write_stdout("No workers.\n")
-    ctx.write_table(rows)
+            ctx.console.write_stdout("No workers.\n")
+    ctx.console.write_table(rows)
     return 0
 
 
@@ -60,10 +60,11 @@ def stop(
 @command(*GENERAL_OPTIONS, examples="llm worker restart\nllm worker restart qwen3-1.7b")
 def restart(ctx: CommandContext, which: WorkersArgument = None) -> int:
     """End workers and start them again, with the settings and the version of now."""
-    from llmcli.runtime import backend_factory
+    from llmcli.runtime import worker_launch
 
     for name in dict.fromkeys(_stop_workers(ctx, which)):
-        backend_factory.start_worker(ctx, ctx.models.ensure_verified(name, ctx.interrupt))
+        model = ctx.runtime.models.ensure_verified(name, ctx.runtime.interrupt)
+        worker_launch.start_worker(ctx.runtime.config, ctx.runtime.models, model)
     return 0
 
 
@@ -75,10 +76,10 @@ def log(ctx: CommandContext, which: WorkersArgument = None) -> int:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
             raise MissingError(str(path), kind="input", detail=error.strerror or "") from error
-        if ctx.flags.json:
-            ctx.write_table([{"log": str(path), "line": line} for line in text.splitlines()])
+        if ctx.console.as_json:
+            ctx.console.write_table([{"log": str(path), "line": line} for line in text.splitlines()])
         else:
-            ctx.write_stdout(text)
+            ctx.console.write_stdout(text)
     return 0
 
 
@@ -88,15 +89,15 @@ def _select_logs(ctx: CommandContext, which: list[str] | None) -> list[Path]:
     Raises ``MissingError``.
     """
     from llmcli.models.files.paths import list_directory
-    from llmcli.runtime import backend_factory
+    from llmcli.runtime import worker_launch
 
-    there = [path for path in list_directory(backend_factory.log_directory(ctx)) if path.suffix == ".log"]
+    there = [path for path in list_directory(worker_launch.log_directory(ctx.runtime.paths)) if path.suffix == ".log"]
     there.sort(key=lambda path: path.stat().st_mtime)
     chosen = list(there) if not which else []
     for word in which or ():
         names = {
-            backend_factory.log_file(ctx, word).stem,
-            backend_factory.log_file(ctx, str(Path(word).absolute())).stem,
+            worker_launch.log_file(ctx.runtime.paths, word).stem,
+            worker_launch.log_file(ctx.runtime.paths, str(Path(word).absolute())).stem,
         }
         named = [path for path in there if path.stem.removesuffix(".old") in names or _log_mentions_pid(path, word)]
         if not named:
@@ -113,7 +114,7 @@ def _list_statuses(ctx: CommandContext) -> list[dict[str, Any]]:
     from llmcli.worker import runtime_dir
     from llmcli.worker.client import worker_status
 
-    return worker_status.list_statuses(runtime_dir.find_runtime_dir(ctx.environment.environ))
+    return worker_status.list_statuses(runtime_dir.find_runtime_dir(ctx.runtime.environ))
 
 
 def _select_workers(ctx: CommandContext, which: list[str] | None) -> list[dict[str, Any]]:
@@ -134,23 +135,23 @@ def _stop_workers(ctx: CommandContext, which: list[str] | None, *, only_idle: bo
     from llmcli.worker import runtime_dir
     from llmcli.worker.client import worker_stop
 
-    directory = runtime_dir.find_runtime_dir(ctx.environment.environ)
+    directory = runtime_dir.find_runtime_dir(ctx.runtime.environ)
     ended, rows = [], []
     for status in _select_workers(ctx, which):
-        with ctx.status_line.waiting(Phase.STOPPING, f"the worker {status['pid']}"):
+        with ctx.console.status_line.waiting(Phase.STOPPING, f"the worker {status['pid']}"):
             stopped = worker_stop.stop_worker(
-                _worker_paths(directory, status), only_idle=only_idle, check=ctx.interrupt.check
+                _worker_paths(directory, status), only_idle=only_idle, check=ctx.runtime.interrupt.check
             )
         if stopped:
             ended += [status["model"]] if "model" in status else []
             rows.append({"pid": status["pid"], "model": status.get("model")})
         elif not only_idle:
             raise TemporaryFailure(f"the worker {status['pid']}", detail="it goes on")
-    if ctx.flags.json:
-        ctx.write_table(rows)
+    if ctx.console.as_json:
+        ctx.console.write_table(rows)
     for row in rows:
         of = f"of {row['model']}" if row["model"] else "that did not answer"
-        ctx.explain(f"ended the worker {row['pid']} {of}")
+        ctx.console.explain(f"ended the worker {row['pid']} {of}")
     return ended
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterator
 
-from llmcli.cli.console import error_messages, sanitize, wrapping
+from llmcli.cli.console import sanitize, wrapping
+from llmcli.cli.console.messages import message_text
 from llmcli.types import Phase, Progress
 
 _RATE_WINDOW_S = 15.0
@@ -145,8 +146,8 @@ def _format_count(job: Progress, room: int, *, short: bool) -> str:
     name = f"{wrapping.truncate(label, room)}: " if label else ""
     if job.unit == "bytes":
         done, of = (
-            error_messages.format_bytes(job.done),
-            "" if job.total is None else f" of {error_messages.format_bytes(job.total)}",
+            message_text.format_bytes(job.done),
+            "" if job.total is None else f" of {message_text.format_bytes(job.total)}",
         )
         return f"{name}{_format_share(job)}" if short and job.total else f"{name}{done}{of}"
     if job.total is None:
@@ -180,7 +181,7 @@ def _format_share(progress: Progress) -> str:
 
 def _format_unit_rate(rate: float, unit: str) -> str:
     if unit == "bytes":
-        return f"{error_messages.format_bytes(rate)}/s"
+        return f"{message_text.format_bytes(rate)}/s"
     if rate < _PER_MINUTE_BELOW:
         return f"{60 * rate:.1f}/min"
     return f"{rate:.1f}/s" if rate < 10 else f"{rate:,.0f}/s"  # noqa: PLR2004

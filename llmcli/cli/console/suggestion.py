@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from llmcli.cli.command_context import CommandContext
 
 
 def format_command(*words: str, environ: Mapping[str, str] | None = None, variables: Iterable[str] = ()) -> str:
@@ -19,10 +15,3 @@ def format_command(*words: str, environ: Mapping[str, str] | None = None, variab
 def format_option(name: str, value: object) -> list[str]:
     """Return the words of an option as it was given, none where it was not."""
     return [] if value is None or value is False else [name] if value is True else [name, str(value)]
-
-
-def model_options(ctx: CommandContext) -> list[str]:
-    """Return the options that say which model answers, and where: another one would, without them."""
-    flags = ctx.flags
-    named = {"-m": flags.model, "--backend": flags.backend, "--base-url": flags.base_url, "--offline": flags.offline}
-    return [word for name, value in named.items() for word in format_option(name, value)]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console.console import Console
 from llmcli.errors import LlmError, MissingError, UsageError
 
 _DEFAULT_EDITOR = "vi"
@@ -46,15 +46,15 @@ def remove_if_unchanged(file: Path, *, fresh: bool) -> Iterator[None]:
             file.resolve().unlink()  # where it is a link, the link was there before
 
 
-def edit_file(ctx: CommandContext, file: Path) -> None:
+def edit_file(console: Console, file: Path) -> None:
     """Open ``file`` in the editor and wait for its end.
 
     Raises ``UsageError`` (no editor is set), ``MissingError`` (it is not there) and ``LlmError`` (it failed).
     """
-    environment = ctx.environment
+    environment = console.environment
     words = editor_command(
         environment.environ,
-        terminal=environment.is_terminal(environment.stdin) and environment.is_terminal(environment.stdout),
+        terminal=console.stdin_is_terminal and console.stdout_is_terminal,
     )
     try:
         with _ignore_interrupt_keys():
@@ -68,7 +68,7 @@ def edit_file(ctx: CommandContext, file: Path) -> None:
             ).returncode
     except OSError as error:
         raise MissingError(words[0], kind="editor", detail=error.strerror or "") from error
-    ctx.interrupt.check()
+    console.interrupt.check()
     if code:
         how = f"exit code {code}" if code > 0 else f"signal {-code}"
         raise LlmError(f"the editor {words[0]} failed", detail=how)

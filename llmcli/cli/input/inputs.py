@@ -7,14 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.console import error_messages
+from llmcli.cli.input.stdin_lines import STDIN, announce_stdin_wait, stdin_lines
 from llmcli.documents.reading.document import Document, open_document
 from llmcli.documents.reading.file_reader import read_file, read_stdin
 from llmcli.documents.records import Record, count_line_records, iter_line_records
 from llmcli.errors import EmptyInput, LlmError, NotUtf8, UsageError
 from llmcli.types import ItemFailed, Result, TaskEvent
-
-STDIN = "-"
 
 
 def decode_argument(text: str) -> str:
@@ -28,26 +26,19 @@ def decode_argument(text: str) -> str:
 
 def reads_stdin(ctx: CommandContext, files: Sequence[str]) -> bool:
     """Whether standard input is read though nothing names it: no file named, not a terminal, not switched off."""
-    return not files and ctx.settings["stdin"] == "on" and not ctx.environment.is_terminal(ctx.environment.stdin)
-
-
-def announce_stdin_wait(ctx: CommandContext) -> None:
-    """Write to a terminal that standard input is being read."""
-    if ctx.environment.is_terminal(ctx.environment.stderr) and not ctx.flags.quiet:
-        error_messages.write_stderr(
-            ctx.environment, "llm: waiting for standard input (Ctrl-D ends it; --no-stdin does not read it)"
-        )
+    return not files and ctx.runtime.settings["stdin"] == "on" and not ctx.console.stdin_is_terminal
 
 
 def read_stdin_document(ctx: CommandContext) -> Document:
     """Read standard input to its end."""
-    data = read_stdin(ctx.environment.stdin, ctx.interrupt, lambda: announce_stdin_wait(ctx))
+    console = ctx.console
+    data = read_stdin(console.environment.stdin, console.interrupt, lambda: announce_stdin_wait(console))
     return open_document(data, STDIN)
 
 
 def read_document(ctx: CommandContext, name: str) -> Document:
     """Read one named input; ``-`` is standard input."""
-    return read_stdin_document(ctx) if name == STDIN else read_file(name, ctx.interrupt)
+    return read_stdin_document(ctx) if name == STDIN else read_file(name, ctx.runtime.interrupt)
 
 
 def read_documents(ctx: CommandContext, files: Sequence[str]) -> list[Document | ItemFailed]:
@@ -73,7 +64,7 @@ def _read_several(ctx: CommandContext, files: Sequence[str]) -> Iterator[Documen
         try:
             yield read_document(ctx, name)
         except LlmError as error:
-            ctx.interrupt.check()
+            ctx.runtime.interrupt.check()
             failed.append(error)
             yield ItemFailed(index, name, error)
     if len(failed) == len(files):
@@ -108,10 +99,8 @@ def read_records(ctx: CommandContext, files: Sequence[str]) -> tuple[Iterable[Re
 
     Standard input alone is read as it comes, so that it may be endless. Raises as ``read_documents`` does.
     """
-    from llmcli.cli.input.stdin_lines import stdin_lines
-
     if list(files) == [STDIN] or reads_stdin(ctx, files):
-        return stdin_lines(ctx), []
+        return stdin_lines(ctx.console), []
     found = read_documents(ctx, files)
     good = [document for document in found if isinstance(document, Document)]
     return _NumberedRecords(good, named=len(found) > 1), [failed for failed in found if isinstance(failed, ItemFailed)]

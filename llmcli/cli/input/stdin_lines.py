@@ -8,25 +8,32 @@ import select
 import time
 from collections.abc import Iterator
 
-from llmcli.cli.command_context import CommandContext
-from llmcli.cli.input import inputs
+from llmcli.cli.console.console import Console
 from llmcli.documents.reading.document import decode_utf8
 from llmcli.documents.records import Record
 from llmcli.errors import MissingError, NotUtf8
 
+STDIN = "-"
+"""The name of standard input among files."""
 _CHUNK_BYTES = 65_536
 _POLL_MS = 100
 _ANNOUNCE_AFTER_S = 2.0
 
 
-def stdin_lines(ctx: CommandContext) -> Iterator[Record]:
+def announce_stdin_wait(console: Console) -> None:
+    """Write to a terminal that standard input is being read."""
+    if console.stderr_is_terminal and not console.quiet:
+        console.write_stderr("llm: waiting for standard input (Ctrl-D ends it; --no-stdin does not read it)")
+
+
+def stdin_lines(console: Console) -> Iterator[Record]:
     """Yield each line as soon as it is complete; the last one needs no newline.
 
     Raises ``NotUtf8`` (with the offset in the stream) and ``BinaryInput`` after the lines before the bad one, and what
     ``interrupt.check()`` raises.
     """
     rest, index = "", 0
-    for text in _decode_chunks(ctx):
+    for text in _decode_chunks(console):
         *complete, rest = (rest + text).split("\n")
         for line in complete:
             yield Record(index, line.removesuffix("\r"), index + 1)
@@ -35,11 +42,11 @@ def stdin_lines(ctx: CommandContext) -> Iterator[Record]:
         yield Record(index, rest.removesuffix("\r"), index + 1)
 
 
-def _decode_chunks(ctx: CommandContext) -> Iterator[str]:
+def _decode_chunks(console: Console) -> Iterator[str]:
     """Yield what is read as text; what comes before a bad byte is yielded before the error is raised."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = 0
-    for data in _read_chunks(ctx):
+    for data in _read_chunks(console):
         if offset == 0 or b"\0" in data:
             _refuse_binary(data)
         pending = len(decoder.getstate()[0])
@@ -47,7 +54,7 @@ def _decode_chunks(ctx: CommandContext) -> Iterator[str]:
             text = decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
             yield bytes(error.object[: error.start]).decode("utf-8")
-            raise NotUtf8(inputs.STDIN, offset=offset - pending + error.start) from error
+            raise NotUtf8(STDIN, offset=offset - pending + error.start) from error
         yield text.removeprefix("\ufeff") if offset == 0 else text
         offset += len(data)
 
@@ -55,31 +62,31 @@ def _decode_chunks(ctx: CommandContext) -> Iterator[str]:
 def _refuse_binary(data: bytes) -> None:
     """Refuse what is no text by the rules for documents; a sequence cut at the end of a chunk is no fault."""
     try:
-        decode_utf8(data, inputs.STDIN)
+        decode_utf8(data, STDIN)
     except NotUtf8 as error:
         if error.detail:  # another encoding by its mark
             raise
 
 
-def _read_chunks(ctx: CommandContext) -> Iterator[bytes]:
+def _read_chunks(console: Console) -> Iterator[bytes]:
     """Yield what is read, b"" at the end; says on a terminal's stderr what is awaited."""
-    fd, start, silent = ctx.environment.stdin, time.monotonic(), True
-    if ctx.environment.is_terminal(fd):
-        ctx.status_line.disable()
+    fd, start, silent = console.environment.stdin, time.monotonic(), True
+    if console.stdin_is_terminal:
+        console.status_line.disable()
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     while True:
-        ctx.interrupt.check()
+        console.interrupt.check()
         if not poll.poll(_POLL_MS):
             if silent and time.monotonic() - start >= _ANNOUNCE_AFTER_S:
                 silent = False
-                inputs.announce_stdin_wait(ctx)
+                announce_stdin_wait(console)
             continue
         silent = False
         try:
             data = os.read(fd, _CHUNK_BYTES)
         except OSError as error:
-            raise MissingError(inputs.STDIN, kind="input", detail=error.strerror or "") from error
+            raise MissingError(STDIN, kind="input", detail=error.strerror or "") from error
         yield data
         if not data:
             return

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from llmcli.cli.command_context import CommandContext
+from llmcli.cli.command_registry import SHORTEN_ADVICE, find_command
 from llmcli.errors import ContextOverflow
 from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer
-from llmcli.runtime import backend_factory
-
-_SHORTEN_ADVICE = {
-    "ask": "shorten the input, summarize it first (llm summarize FILE)",
-    "summarize": "",  # its parts fit; it is the instructions, or the summaries, that do not
-    "translate": "shorten --context or the glossary",
-}
+from llmcli.runtime.runtime import Runtime
 
 
-def advise_on_context(ctx: CommandContext, error: Exception) -> str:
+def advise_on_context(runtime: Runtime, error: Exception) -> str:
     """Return the next step for an error about the context, "" for any other."""
     by_context = isinstance(error, AnswerTruncated | EmptyAnswer) and error.limit == "context"
     if not by_context and not (isinstance(error, ContextOverflow) and not error.detail):
         return ""
-    model = None if backend_factory.is_remote(ctx) else ctx.models.ensure_verified(ctx.flags.model, ctx.interrupt)
+    model = None if runtime.is_remote else runtime.models.ensure_verified(runtime.model_name, runtime.interrupt)
     largest = None if model is None else model.context
-    wanted = ctx.settings["ctx"]
+    wanted = runtime.settings["ctx"]
     needed, context = 0, largest if wanted == "auto" else wanted
     if isinstance(error, ContextOverflow):
         needed, context = error.tokens, error.context
@@ -31,6 +25,7 @@ def advise_on_context(ctx: CommandContext, error: Exception) -> str:
         larger = f"raise --ctx (this model takes up to {largest})"
     else:
         larger = "take a model with a larger context: llm models list"
-    shorter = _SHORTEN_ADVICE.get(ctx.verb, "shorten the input")
+    command = find_command(runtime.verb)
+    shorter = SHORTEN_ADVICE if command is None else command.overflow_advice
     advice = f"{shorter}, or {larger}" if shorter else larger
     return advice[0].upper() + advice[1:]

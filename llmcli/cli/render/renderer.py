@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import json_text, sanitize
-from llmcli.cli.render.stats import JobTotals
-from llmcli.cli.render.text_writer import ByteSink, TextEnding, TextWriter, open_text_writer, writes_to_terminal
+from llmcli.cli.render.context_advice import advise_on_context
+from llmcli.cli.render.item_order import ItemOrder
+from llmcli.cli.render.stats import JobTotals, collect_stats
+from llmcli.cli.render.text_writer import ByteSink, TextEnding, TextWriter, writes_to_terminal
+from llmcli.cli.render.writer_factory import open_text_writer
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import InternalError, LlmError, OutputError, PartialError, ProcessStopped, TimedOut
 from llmcli.frozen_dataclass import frozen
 from llmcli.incomplete_results import AnswerTruncated
 from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
+
+if TYPE_CHECKING:
+    from llmcli.backends.base import Backend
 
 
 @frozen
@@ -63,15 +70,6 @@ def result_as_object(result: Result, *, named: bool) -> dict[str, Any]:
     }
 
 
-class _PendingItem:
-    """The state of one item: text received before it can be shown, and its outcome."""
-
-    def __init__(self) -> None:
-        self.pieces: list[str] = []
-        self.streamed = False
-        self.outcome: Result | ItemFailed | None = None
-
-
 class ResultRenderer:
     """Shows the events of one task: items in their order, each as soon as those before it have ended."""
 
@@ -80,8 +78,8 @@ class ResultRenderer:
         self._sink = sink
         self._reporter = reporter
         self._options = options
-        self._pending: dict[int, _PendingItem] = {}
-        self._current = 0
+        self._order = ItemOrder()
+        self._streamed = False  # text of the current item was written before its result came
         self._on_terminal = writes_to_terminal(sink)
         self._text_writer: TextWriter | None = None
         self._headers_written = 0
@@ -111,30 +109,29 @@ class ResultRenderer:
             case Notice():
                 self._reporter.warn(event.text)
             case Delta(reasoning=True):
-                if event.item == self._current:
+                if event.item == self._order.current:
                     self._reporter.show_reasoning(event.text)
-            case Delta():
-                self._pending.setdefault(event.item, _PendingItem()).pieces.append(event.text)
-                if event.item == self._current:
-                    self._render_ready_items()
-            case Result() | ItemFailed():
-                self._pending.setdefault(event.item, _PendingItem()).outcome = event
-                self._render_ready_items()
+            case Delta() | Result() | ItemFailed():
+                for ready in self._order.add(event):
+                    self._render_ready(ready)
 
-    def _render_ready_items(self) -> None:
-        while (item := self._pending.get(self._current)) is not None:
-            pieces, item.pieces = "".join(item.pieces), []
-            if pieces and not self._ctx.flags.json and not self._options.silent and self._options.format_row is None:
-                item.streamed = True
-                self._open_text().feed(pieces)
-            if item.outcome is None:
-                return
-            if isinstance(item.outcome, ItemFailed):
-                self._render_failure(item.outcome)
-            else:
-                self._render_result(item.outcome, streamed=item.streamed)
-            del self._pending[self._current]
-            self._current += 1
+    def _render_ready(self, ready: str | Result | ItemFailed) -> None:
+        """Show text of the current item, or how the item ended."""
+        if isinstance(ready, str):
+            if self._streams_text:
+                self._streamed = True
+                self._open_text().feed(ready)
+            return
+        streamed, self._streamed = self._streamed, False
+        if isinstance(ready, ItemFailed):
+            self._render_failure(ready)
+        else:
+            self._render_result(ready, streamed=streamed)
+
+    @property
+    def _streams_text(self) -> bool:
+        """Whether text is shown as it comes."""
+        return not (self._ctx.console.as_json or self._options.silent or self._options.format_row is not None)
 
     def _open_text(self) -> TextWriter:
         """Return the text of the current item, begun with its header where there are several."""
@@ -150,7 +147,7 @@ class ResultRenderer:
         """Write ``==> NAME <==`` as head(1) does."""
         if not self._options.has_several_inputs:
             return
-        name = self._options.input_names[self._current]
+        name = self._options.input_names[self._order.current]
         if self._on_terminal:
             name = sanitize.single_line(name)
         before = "\n" if self._headers_written else ""
@@ -175,7 +172,7 @@ class ResultRenderer:
             self.incomplete.append(
                 (end.name if self._options.has_several_inputs else "", end.incomplete or AnswerTruncated())
             )
-        if self._ctx.flags.json:
+        if self._ctx.console.as_json:
             self._write_line(json_text.dumps(result_as_object(end, named=self._options.has_several_inputs)))
         elif self._options.format_row is not None:
             row = self._options.format_row(end)
@@ -222,21 +219,34 @@ class _NothingDelivered(Exception):
 
 
 def render_task(
-    ctx: CommandContext, task: Callable[[], Iterator[TaskEvent]], options: DisplayOptions = ONE_ANSWER
+    ctx: CommandContext, task: Callable[[Backend], Iterator[TaskEvent]], options: DisplayOptions = ONE_ANSWER
 ) -> int:
-    """Open the output, run the task, show its events; returns the exit code.
+    """Open the output, build the backend, run ``task`` on it and show what it yields; returns the exit code."""
+    return render_events(ctx, lambda: task(ctx.runtime.backend()), options)
+
+
+def render_events(
+    ctx: CommandContext, make_events: Callable[[], Iterator[TaskEvent]], options: DisplayOptions = ONE_ANSWER
+) -> int:
+    """Open the output, make the events, show them; returns the exit code.
 
     The output is opened first, so that a path that cannot be written is found before the model is loaded. The file of
     ``-o`` stays untouched unless something was delivered.
     """
-    reporter = Reporter(ctx)
+    runtime = ctx.runtime
+    reporter = Reporter(
+        ctx.console,
+        shows_reasoning=ctx.flags.reasoning,
+        writes_file=ctx.flags.output is not None,
+        advise=partial(advise_on_context, runtime),
+    )
     try:
         with ExitStack() as stack:
             sink = _open_sink(ctx, stack, options)
             delivery = ResultRenderer(ctx, sink, reporter, options)
             stack.callback(delivery.abandon)
-            reporter.begin()
-            events = task()
+            reporter.begin(runtime.responder_name)
+            events = make_events()
             delivery.totals.start()
             stack.callback(getattr(events, "close", lambda: None))
             delivery.render_events(events)
@@ -245,16 +255,25 @@ def render_task(
         pass
     finally:
         reporter.close()
-    reporter.report_work(delivery.totals)
+    _report_work(ctx, reporter, delivery.totals)
     reporter.report_outcome(delivery.exit_code, delivery.incomplete)
     return delivery.exit_code
+
+
+def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals) -> None:
+    """Say how the backend worked (``-v``) and what the job cost (``--stats``): an object with ``--json``."""
+    if ctx.console.verbose:
+        ctx.console.explain_once(ctx.runtime.backend_stats().choices)
+    if ctx.flags.stats and totals.count:
+        cost = collect_stats(totals, ctx.runtime.backend_stats())
+        reporter.write_stats(cost.to_json() if ctx.console.as_json else cost.format_line())
 
 
 def _open_sink(ctx: CommandContext, stack: ExitStack, options: DisplayOptions) -> ByteSink:
     output = None if options.silent else options.output or ctx.flags.output
     if output is None:
-        return stack.enter_context(ctx.open_stdout())
+        return stack.enter_context(ctx.console.open_stdout())
     from llmcli.atomic_file import atomic_write
 
-    file = stack.enter_context(atomic_write(output, interrupt=ctx.interrupt, placing=options.replace_guard))
-    return stack.enter_context(ctx.open_writer(file.fd, output)) if file.direct else file
+    file = stack.enter_context(atomic_write(output, interrupt=ctx.runtime.interrupt, placing=options.replace_guard))
+    return stack.enter_context(ctx.console.open_writer(file.fd, output)) if file.direct else file

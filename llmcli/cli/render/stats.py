@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import asdict
 
-from llmcli.cli.console import error_messages
+from llmcli.cli.console.messages import message_text
 from llmcli.frozen_dataclass import frozen
 from llmcli.types import BackendStats, Result, Timings, Usage
 
@@ -41,7 +41,7 @@ class CommandStats:
             f"{_format_number(self.total_s)} s in all",
             self._format_threads(),
             "" if self.width is None else f"width {self.width}",
-            "" if self.peak_memory_bytes is None else f"peak {error_messages.format_bytes(self.peak_memory_bytes)}",
+            "" if self.peak_memory_bytes is None else f"peak {message_text.format_bytes(self.peak_memory_bytes)}",
             "energy not available" if self.joules is None else f"energy {_format_number(self.joules)} J",
         ]
         return "llm: " + ", ".join(part for part in parts if part)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Protocol
 
-from llmcli.cli.command_context import CommandContext
-from llmcli.cli.console.environment import DescriptorWriter
+from llmcli.cli.console.descriptor_writer import DescriptorWriter
 from llmcli.cli.console.sanitize import Sanitizer
 
 
@@ -93,21 +92,3 @@ class PlainTextWriter:
 def writes_to_terminal(sink: ByteSink) -> bool:
     """Whether people see what ``sink`` gets: standard output on a terminal, or a terminal that -o names."""
     return isinstance(sink, DescriptorWriter) and sink.is_terminal
-
-
-def open_text_writer(ctx: CommandContext, sink: ByteSink, *, ending: TextEnding, markdown: bool) -> TextWriter:
-    """Return the way for one text to ``sink``.
-
-    Markdown is rendered for a terminal, or where FORCE_COLOR asks for it; never with -o or ``--json``, or when the
-    setting ``markdown`` or TERM=dumb says no.
-    """
-    to_file = ctx.flags.output is not None
-    terminal = writes_to_terminal(sink)
-    capable = (
-        ctx.environment.environ.get("TERM") != "dumb" if terminal else bool(ctx.environment.environ.get("FORCE_COLOR"))
-    )
-    if markdown and capable and not to_file and ctx.settings["markdown"] == "on":
-        from llmcli.cli.render.terminal_markdown import MarkdownWriter
-
-        return MarkdownWriter(ctx.environment, sink, terminal=terminal)
-    return PlainTextWriter(sink, ending=ending, terminal=terminal)

@@ -13,8 +13,8 @@ import threading
 import pytest
 from terminal import ROOT
 
-from llmcli.cli.console import environment
-from llmcli.cli.console.environment import DescriptorWriter
+from llmcli.cli.console import descriptor_writer
+from llmcli.cli.console.descriptor_writer import DescriptorWriter
 from llmcli.cli.console.output_lock import OutputLock
 from llmcli.cli.render.text_writer import PlainTextWriter, TextEnding
 from llmcli.errors import Interrupted
@@ -25,7 +25,7 @@ SIZES = (7, 4_500, 70_000)  # below and over PIPE_BUF, over what a pipe holds
 ROUNDS = 12
 WRITE = f"""
 import os, sys
-from llmcli.cli.console.environment import DescriptorWriter
+from llmcli.cli.console.descriptor_writer import DescriptorWriter
 from llmcli.cli.console.output_lock import OutputLock
 from llmcli.interrupt import Interrupt
 writer = DescriptorWriter(1, Interrupt(), lock=OutputLock(1, os.environ))
@@ -190,11 +190,11 @@ def test_the_lock_of_one_output_is_not_that_of_another(python, pipe, tmp_path):
 
 def test_a_holder_that_does_nothing_does_not_block_for_ever(python, pipe, monkeypatch):
     """The line is written without the lock in the end, and the next one does not wait again."""
-    monkeypatch.setattr(environment, "MAX_LOCK_WAIT_S", 0.01)
+    monkeypatch.setattr(descriptor_writer, "MAX_LOCK_WAIT_S", 0.01)
     hold(python, pipe[1])
     writer = DescriptorWriter(pipe[1], Interrupt(), lock=OutputLock(pipe[1], os.environ))
     writer.write(b"one\n")
-    monkeypatch.setattr(environment, "MAX_LOCK_WAIT_S", float("inf"))
+    monkeypatch.setattr(descriptor_writer, "MAX_LOCK_WAIT_S", float("inf"))
     writer.write(b"two\n")
     assert os.read(pipe[0], 100) == b"one\ntwo\n"
 
@@ -210,7 +210,7 @@ def test_a_signal_ends_the_waiting_for_the_lock(python, pipe):
 
 def test_the_lock_of_a_process_that_dies_is_free(python, pipe, monkeypatch):
     """A process that is killed in the middle of a line does not keep the lock."""
-    monkeypatch.setattr(environment, "MAX_LOCK_WAIT_S", float("inf"))
+    monkeypatch.setattr(descriptor_writer, "MAX_LOCK_WAIT_S", float("inf"))
     child = hold(python, pipe[1])
     child.kill()
     child.wait()
@@ -297,7 +297,7 @@ def test_rendered_markdown_in_a_pipe_loses_nothing_when_it_is_abandoned(llm):
 def test_lines_go_out_together_up_to_pipe_buf(pipe):
     """Many short lines do not take a system call each, and none is cut."""
     data = b"".join(b"%d\n" % number for number in range(5000))
-    groups = [bytes(group) for group in environment._whole_lines(data + b"rest")]
+    groups = [bytes(group) for group in descriptor_writer._whole_lines(data + b"rest")]
     assert b"".join(groups) == data + b"rest"
     assert all(group.endswith(b"\n") and len(group) <= 4096 for group in groups[:-1])
     assert len(groups) < 10

@@ -6,10 +6,9 @@ import os
 
 import pytest
 
-from llmcli.cli.command_context import CommandContext
+from llmcli.cli.console.console import Console
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.input.stdin_lines import stdin_lines
-from llmcli.cli.options import Flags
 from llmcli.errors import BinaryInput, NotUtf8
 from llmcli.interrupt import Interrupt
 
@@ -18,7 +17,7 @@ from llmcli.interrupt import Interrupt
 def stdin():
     """Return (the lines, the writing end) of a pipe that is read as standard input."""
     read, write = os.pipe()
-    yield stdin_lines(CommandContext(Flags(), Environment(stdin=read), Interrupt())), write
+    yield stdin_lines(Console(Environment(stdin=read), Interrupt())), write
     os.close(read)
 
 

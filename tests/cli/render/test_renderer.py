@@ -8,9 +8,9 @@ import pytest
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console.environment import Environment
-from llmcli.cli.options import Flags
+from llmcli.cli.flags import Flags
 from llmcli.cli.render import renderer
-from llmcli.cli.render.renderer import DisplayOptions, render_task
+from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.errors import EmptyInput, Interrupted, NotUtf8, TimedOut
 from llmcli.interrupt import Interrupt
@@ -25,7 +25,7 @@ def shown(tmp_path):
         files = [(tmp_path / name).open("w+b") for name in ("out", "err")]
         environment = Environment(stdout=files[0].fileno(), stderr=files[1].fileno())
         ctx = CommandContext(Flags(**flags), environment, Interrupt())
-        code = render_task(ctx, lambda: iter(events), how)
+        code = render_events(ctx, lambda: iter(events), how)
         for file in files:
             file.seek(0)
         return (code, *(file.read().decode() for file in files))
@@ -96,9 +96,9 @@ def test_an_error_in_the_middle_is_partial(tmp_path):
 
     with (tmp_path / "o").open("wb") as out, (tmp_path / "e").open("wb") as err:
         ctx = CommandContext(Flags(), Environment(stdout=out.fileno(), stderr=err.fileno()), Interrupt())
-        assert render_task(ctx, lambda: events(Result(0, "", "x"))) == 3
+        assert render_events(ctx, lambda: events(Result(0, "", "x"))) == 3
         with pytest.raises(NotUtf8):
-            render_task(ctx, events)
+            render_events(ctx, events)
 
 
 def test_an_interruption_is_never_partial(tmp_path):
@@ -109,7 +109,7 @@ def test_an_interruption_is_never_partial(tmp_path):
         raise Interrupted
 
     with (tmp_path / "o").open("wb") as file, pytest.raises(Interrupted):
-        render_task(CommandContext(Flags(), Environment(stdout=file.fileno()), Interrupt()), events)
+        render_events(CommandContext(Flags(), Environment(stdout=file.fileno()), Interrupt()), events)
 
 
 def test_stats_sum_over_results(shown):

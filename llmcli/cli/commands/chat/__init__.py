@@ -51,14 +51,16 @@ def chat(
     from llmcli.tasks.chat import Conversation
 
     instructions = None if system is None else decode_argument(system)
-    person = ctx.environment.is_terminal(ctx.environment.stdin)
-    if not person and ctx.settings["stdin"] == "off":
+    person = ctx.console.stdin_is_terminal
+    if not person and ctx.runtime.settings["stdin"] == "off":
         raise UsageError("nothing to answer: standard input is no terminal, and is not to be read")
     kept = recorder.choose_recorder(ctx, session, go_on=go_on, off=no_save, system=instructions)
     ctx.on_exit(kept.forget_orphaned_states)
     options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True)
     wanted = kept if kept.saves else None
     talk = ChatLoop(
-        ctx, Conversation(ctx.backend(), ctx.prompts, options, system=kept.session.system, saved=wanted), kept
+        ctx,
+        Conversation(ctx.runtime.backend(), ctx.runtime.prompts, options, system=kept.session.system, saved=wanted),
+        kept,
     )
     return talk.run_interactive() if person else talk.run_piped()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any
 
-from llmcli.cli.commands.chat.recorder import format_local_time
+from llmcli.cli.commands.chat.session_files import format_local_time
 from llmcli.cli.console import json_text, sanitize
 from llmcli.store.session_store import Session, SessionMatch, SessionOverview
 from llmcli.types import Turn

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.chat import chat_commands
-from llmcli.cli.commands.chat.recorder import ChatRecorder, format_local_time
-from llmcli.cli.console import error_messages, suggestion
+from llmcli.cli.commands.chat.recorder import ChatRecorder
+from llmcli.cli.commands.chat.session_files import format_local_time
+from llmcli.cli.console import suggestion
+from llmcli.cli.flags import model_options
 from llmcli.cli.input.stdin_lines import stdin_lines
-from llmcli.cli.render.renderer import render_task
+from llmcli.cli.render.renderer import render_events
 from llmcli.errors import Interrupted, LlmError, PartialError, UsageError
 from llmcli.tasks.chat import Conversation
 
@@ -31,7 +33,7 @@ class ChatLoop:
 
     def run_piped(self) -> int:
         """Answer each line of standard input; returns 0, 3 or the first failure's code."""
-        codes = [self._render_answer(record.text) for record in stdin_lines(self._ctx) if record.text.strip()]
+        codes = [self._render_answer(record.text) for record in stdin_lines(self._ctx.console) if record.text.strip()]
         failed = [code for code in codes if code]
         code = PartialError.exit_code if failed and len(failed) < len(codes) else (failed or [0])[0]
         return code or self._recorder.exit_code
@@ -66,7 +68,7 @@ class ChatLoop:
     def _finish(self) -> int:
         if self._recorder.changed and self._recorder.refresh_saved_name():
             name = self._recorder.session.name
-            again = suggestion.format_command("chat", *suggestion.model_options(self._ctx), "--session", name)
+            again = suggestion.format_command("chat", *model_options(self._ctx.flags), "--session", name)
             self._write_notice(f"Saved as {name}. To go on: {again}")
         return self._recorder.exit_code
 
@@ -83,10 +85,10 @@ class ChatLoop:
             try:
                 self._render_answer(rest)
             except Interrupted:
-                self._ctx.interrupt.clear()
+                self._ctx.runtime.interrupt.clear()
 
     def _write_refusal(self, error: LlmError) -> None:
-        error_messages.write_error(error, self._ctx.environment, as_json=self._ctx.flags.json)
+        self._ctx.console.write_error(error)
 
     def _save_as(self, name: str) -> None:
         """Save the conversation under another name, also one that was not saved so far."""
@@ -107,19 +109,19 @@ class ChatLoop:
 
     def _render_answer(self, text: str) -> int:
         try:
-            return render_task(self._ctx, lambda: self._conversation.send(text))
+            return render_events(self._ctx, lambda: self._conversation.send(text))
         finally:
             self._recorder.flush_warnings()
 
     def _write_notice(self, text: str) -> None:
-        if not self._ctx.flags.quiet:
-            error_messages.write_stderr(self._ctx.environment, text)
+        if not self._ctx.console.quiet:
+            self._ctx.console.write_stderr(text)
 
     def _exit_on_interrupt(self) -> None:
         """Let a signal or the deadline end the waiting for a message."""
         from prompt_toolkit.application import get_app
 
-        app, interrupt = get_app(), self._ctx.interrupt
+        app, interrupt = get_app(), self._ctx.runtime.interrupt
 
         async def watch() -> None:
             while interrupt.error is None:  # noqa: ASYNC110 (a signal handler may not wake an event)
@@ -140,16 +142,16 @@ def _create_prompt_session(ctx: CommandContext) -> PromptSession[str]:
     keys = KeyBindings()
     keys.add("enter")(lambda event: event.current_buffer.validate_and_handle())
     keys.add("escape", "enter")(lambda event: event.current_buffer.insert_text("\n"))
-    shown = ctx.environment.stdout if ctx.environment.is_terminal(ctx.environment.stdout) else ctx.environment.stderr
+    shown = ctx.console.environment.stdout if ctx.console.stdout_is_terminal else ctx.console.environment.stderr
     return PromptSession(
         multiline=True,
         key_bindings=keys,
-        input=create_input(os.fdopen(os.dup(ctx.environment.stdin), encoding="utf-8", errors="replace")),
+        input=create_input(os.fdopen(os.dup(ctx.console.environment.stdin), encoding="utf-8", errors="replace")),
         # a terminal that does not answer where its cursor is would get a warning and a delay at every prompt
         output=Vt100_Output(
             os.fdopen(os.dup(shown), "w", encoding="utf-8", errors="replace"),
-            lambda: Size(ctx.environment.rows(shown), ctx.environment.columns(shown)),
-            term=ctx.environment.environ.get("TERM"),
+            lambda: Size(ctx.console.environment.rows(shown), ctx.console.environment.columns(shown)),
+            term=ctx.runtime.environ.get("TERM"),
             enable_cpr=False,
         ),
     )

@@ -3,59 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.chat.session_files import name_taken, open_read_only, open_sessions, require_valid_name
 from llmcli.cli.console import error_messages
-from llmcli.engine.kv.prefix_store import delete_sessions
+from llmcli.cli.console.console import Console
 from llmcli.errors import LlmError, MissingError, PartialError, UsageError
-from llmcli.store.database import make_parent_directory
-from llmcli.store.session_store import ALLOWED_NAME_TEXT, Session, SessionStore, is_session_name, new_session
+from llmcli.store.session_store import Session, new_session
 from llmcli.types import Turn
-
-
-def open_sessions(ctx: CommandContext) -> SessionStore:
-    """Open the user's saved chats to change them; the file is made where it is not there. Raises as ``SessionStore``."""
-    make_parent_directory(ctx.paths.sessions)
-    return SessionStore(ctx.paths.sessions)
-
-
-def open_read_only(ctx: CommandContext) -> SessionStore:
-    """Open the user's saved chats to look at them; where none was saved, there are none. Raises as ``SessionStore``."""
-    return SessionStore(ctx.paths.sessions, read_only=True)
-
-
-def require_valid_name(name: str) -> str:
-    """Return the name of a session; raises ``UsageError`` for what can be none."""
-    if not is_session_name(name):
-        said = f"{name!r} cannot be the name of a session" if name else "a session needs a name"
-        raise UsageError(f"{said}: {ALLOWED_NAME_TEXT}")
-    return name
-
-
-def format_local_time(seconds: float) -> str:
-    """Return a time for people."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 class ChatRecorder:
     """Saves one conversation as it goes. An error while saving never ends the chat; ``flush_warnings`` reports it once.
 
-    ``by_default``: chats without a name are saved too; ``named``: the user chose the name.
+    ``path`` is the file of saved chats. ``forget_states`` removes what models keep on disk of the sessions whose ids it
+    is given a test for. ``by_default``: chats without a name are saved too; ``named``: the user chose the name.
     """
 
     def __init__(
         self,
-        ctx: CommandContext,
+        console: Console,
+        path: Path,
         session: Session,
         turns: Sequence[Turn] = (),
         *,
+        forget_states: Callable[[Callable[[str], bool]], None],
         by_default: bool,
         named: bool = False,
     ) -> None:
-        self._ctx = ctx
+        self._console = console
+        self._path = path
+        self._forget_states = forget_states
         self.session = session
         self.turns = turns
         self.model = session.model
@@ -66,9 +49,7 @@ class ChatRecorder:
         self._saved_turns = len(turns)
         self._error: LlmError | None = None
         self._pending_warnings: list[str | LlmError] = []
-        self._orphaned_ids: set[str] = (
-            set()
-        )  # ids under which a model may have kept what is saved elsewhere, or nowhere
+        self._orphaned_ids: set[str] = set()  # under which a model may have kept what is saved elsewhere, or nowhere
 
     @property
     def id(self) -> str | None:
@@ -88,7 +69,7 @@ class ChatRecorder:
     def refresh_saved_name(self) -> bool:
         """Look whether the whole conversation is saved now, and under which name."""
         try:
-            with open_read_only(self._ctx) as sessions:
+            with open_read_only(self._path) as sessions:
                 found = {each.session.id: each for each in sessions.list()}.get(self.session.id)
         except LlmError:  # it was told before, or there is nothing that could be promised
             return False
@@ -101,7 +82,7 @@ class ChatRecorder:
         if not self._orphaned_ids:
             return
         with suppress(LlmError):  # then it stays until the cache needs its room, or `llm sessions rm` comes by
-            delete_sessions(self._ctx.paths.prefix_cache, self._orphaned_ids.__contains__)
+            self._forget_states(self._orphaned_ids.__contains__)
 
     def save(self, turns: Sequence[Turn], model: str) -> None:
         """Save the conversation, if wanted; the turns that could not be saved before are tried again."""
@@ -109,7 +90,7 @@ class ChatRecorder:
             return
         before = replace(self.session, model=model)
         try:
-            with open_sessions(self._ctx) as sessions:
+            with open_sessions(self._path) as sessions:
                 now = sessions.save(before, turns, self._saved_turns)
         except LlmError as error:
             self._record_failure(error)
@@ -125,10 +106,10 @@ class ChatRecorder:
         self.forget_orphaned_states()
         for each in self._pending_warnings:
             if isinstance(each, str):
-                self._ctx.warn(each)
+                self._console.warn(each)
             else:
                 name = f"session {self.session.name}"
-                error_messages.write_error(each, self._ctx.environment, as_json=self._ctx.flags.json, name=name)
+                self._console.write_error(each, name=name)
         self._pending_warnings.clear()
 
     def _record_failure(self, error: LlmError) -> None:
@@ -160,16 +141,11 @@ class ChatRecorder:
     def rename(self, name: str) -> None:
         """Call the session ``name``. Raises ``UsageError`` where that cannot be, and what ``SessionStore`` raises."""
         require_valid_name(name)
-        with open_sessions(self._ctx) as sessions:
+        with open_sessions(self._path) as sessions:
             free = sessions.rename(self.session, name) if self.is_saved else sessions.find(name) is None
         if not free:
             raise name_taken(name)
         self.session, self.saves, self.named = replace(self.session, name=name), True, True
-
-
-def name_taken(name: str) -> UsageError:
-    """Return what to raise where another session has a name."""
-    return UsageError(f"there is a session called {name}", detail=f"Choose another name, or: llm sessions rm {name}")
 
 
 def choose_recorder(
@@ -184,21 +160,35 @@ def choose_recorder(
         raise UsageError("--session and --continue exclude each other")
     if off and (go_on or name is not None):
         raise UsageError(f"--no-save and {'--continue' if go_on else '--session'} exclude each other")
-    by_default = not off and ctx.settings["chat.save"] == "on" and ctx.environment.is_terminal(ctx.environment.stdin)
+    by_default = not off and ctx.runtime.settings["chat.save"] == "on" and ctx.console.stdin_is_terminal
+    path = ctx.runtime.paths.sessions
+    recorder = partial(
+        ChatRecorder,
+        ctx.console,
+        path,
+        forget_states=partial(_forget_states, ctx.runtime.paths.prefix_cache),
+        by_default=by_default,
+    )
     if name is None and not go_on:
-        return ChatRecorder(ctx, new_session(_default_name(), system or ""), by_default=by_default)
+        return recorder(new_session(_default_name(), system or ""))
     if go_on:
-        name = _last_session_name(ctx)
-    with open_sessions(ctx) as sessions:
+        name = _last_session_name(path)
+    with open_sessions(path) as sessions:
         sessions.check_writable()
         session = sessions.find(require_valid_name(name or "")) or new_session(name or "")
         turns = sessions.load_turns(session)
     session = session if system is None else replace(session, system=system)
-    return ChatRecorder(ctx, session, turns, by_default=by_default, named=True)
+    return recorder(session, turns, named=True)
 
 
-def _last_session_name(ctx: CommandContext) -> str:
-    with open_read_only(ctx) as sessions:
+def _forget_states(prefix_cache: Path, is_forgotten: Callable[[str], bool]) -> None:
+    from llmcli.engine.kv.prefix_store import delete_sessions
+
+    delete_sessions(prefix_cache, is_forgotten)
+
+
+def _last_session_name(path: Path) -> str:
+    with open_read_only(path) as sessions:
         session = sessions.last_used()
     if session is None:
         raise MissingError("--continue", kind="last session")

@@ -39,17 +39,13 @@ def doctor(
     from llmcli.cli.commands.doctor.doctor_checks import run_checks
     from llmcli.cli.commands.doctor.findings import FindingState
 
-    with ctx.status_line.waiting(Phase.CHECKING, "this machine"):
+    with ctx.console.status_line.waiting(Phase.CHECKING, "this machine"):
         findings = list(run_checks(ctx, network=network))
-    if ctx.flags.json:
-        ctx.write_table([{"check": name, **dataclasses.asdict(finding)} for name, finding in findings])
+    if ctx.console.as_json:
+        ctx.console.write_table([{"check": name, **dataclasses.asdict(finding)} for name, finding in findings])
     else:
-        columns = (
-            ctx.environment.columns(ctx.environment.stdout)
-            if ctx.environment.is_terminal(ctx.environment.stdout)
-            else None
-        )
-        ctx.write_stdout("".join(_format_finding(name, finding, columns) for name, finding in findings))
+        columns = ctx.console.columns if ctx.console.stdout_is_terminal else None
+        ctx.console.write_stdout("".join(_format_finding(name, finding, columns) for name, finding in findings))
     return int(any(finding.state is FindingState.PROBLEM for _, finding in findings))
 
 

@@ -16,6 +16,7 @@ from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.doctor import path_lookup, reachability
 from llmcli.cli.commands.doctor.findings import Finding, FindingState
 from llmcli.cli.console import error_messages, suggestion
+from llmcli.cli.console.messages import message_text
 from llmcli.errors import LlmError, ModelNotDownloaded, Unsupported
 
 
@@ -74,7 +75,7 @@ def _check_cores(ctx: CommandContext) -> Finding:
     cores, load = hardware.detect_cores(), SystemLoad()
     time.sleep(LOAD_INTERVAL_S)
     others = load.busy_cores()
-    wanted, origin = ctx.settings["threads"], ctx.settings.origin("threads")
+    wanted, origin = ctx.runtime.settings["threads"], ctx.runtime.settings.origin("threads")
     if wanted == "auto":
         chosen = ThreadPolicy(cores.max_threads, load=_MeasuredLoad(others))
         chosen.sample_load()
@@ -97,7 +98,7 @@ def _check_memory(_cli: CommandContext) -> Finding:
     free = hardware.available_memory()
     if free is None:
         return Finding(FindingState.UNTESTED, "this system does not say how much is free", data={"available": None})
-    return Finding(FindingState.OK, f"{error_messages.format_bytes(free)} can be allocated", data={"available": free})
+    return Finding(FindingState.OK, f"{message_text.format_bytes(free)} can be allocated", data={"available": free})
 
 
 def _check_gpu(ctx: CommandContext) -> Finding:
@@ -110,13 +111,13 @@ def _check_gpu(ctx: CommandContext) -> Finding:
     data = {"devices": [{"name": gpu.name, "free": gpu.free, "total": gpu.total} for gpu in gpus]}
     if gpus:
         named = (
-            f"{gpu.name} ({error_messages.format_bytes(gpu.free)} of {error_messages.format_bytes(gpu.total)} free)"
+            f"{gpu.name} ({message_text.format_bytes(gpu.free)} of {message_text.format_bytes(gpu.total)} free)"
             for gpu in gpus
         )
         return Finding(FindingState.OK, ", ".join(named), data=data)
-    layers = ctx.settings["gpu_layers"]
+    layers = ctx.runtime.settings["gpu_layers"]
     if layers not in {"auto", 0}:
-        text = f"gpu_layers is {layers} ({ctx.settings.origin('gpu_layers')}), but this build offloads to no device"
+        text = f"gpu_layers is {layers} ({ctx.runtime.settings.origin('gpu_layers')}), but this build offloads to no device"
         return Finding(FindingState.WARNING, text, "Install a build of llama-cpp-python for your GPU.", data)
     return Finding(FindingState.OK, "this build of llama.cpp offloads to no device; models run on the CPU", data=data)
 
@@ -125,11 +126,11 @@ def _check_worker(ctx: CommandContext) -> Finding:
     from llmcli.worker import runtime_dir
     from llmcli.worker.client import worker_status
 
-    wanted, origin = ctx.settings["worker"], ctx.settings.origin("worker")
+    wanted, origin = ctx.runtime.settings["worker"], ctx.runtime.settings.origin("worker")
     if wanted == "off":
         return Finding(FindingState.OK, f"off ({origin}); each command loads its model", data={"worker": wanted})
     try:
-        directory = runtime_dir.find_runtime_dir(ctx.environment.environ)
+        directory = runtime_dir.find_runtime_dir(ctx.runtime.environ)
     except LlmError as error:
         advice = "Commands load their models themselves; make it yours alone (chmod 700), or set LLMCLI_RUNTIME_DIR."
         return Finding(FindingState.WARNING, error_messages.describe(error)[0], advice, {"worker": wanted})
@@ -150,13 +151,13 @@ def _check_worker(ctx: CommandContext) -> Finding:
 
 
 def _check_configuration(ctx: CommandContext) -> Finding:
-    file = ctx.paths.config_file
-    if ctx.config_error is not None:
-        happened, _ = error_messages.describe(ctx.config_error)
+    file = ctx.runtime.paths.config_file
+    if ctx.runtime.config_error is not None:
+        happened, _ = error_messages.describe(ctx.runtime.config_error)
         return Finding(FindingState.PROBLEM, happened, f"Try: llm config edit ({file})", {"path": str(file)})
     values = {
         name: {"value": setting.value, "origin": setting.origin}
-        for name, setting in ctx.settings.values.items()
+        for name, setting in ctx.runtime.settings.values.items()
         if setting.origin != "default"
     }
     changed = ", ".join(f"{name} = {each['value']} ({each['origin']})" for name, each in values.items())
@@ -165,9 +166,9 @@ def _check_configuration(ctx: CommandContext) -> Finding:
 
 
 def _check_prompts(ctx: CommandContext) -> Finding:
-    problems = ctx.prompts.check()
-    text = f"{len(ctx.prompts.names())} prompts; yours lie in {ctx.prompts.user}"
-    data = {"user": str(ctx.prompts.user), "built_in": str(ctx.prompts.builtin)}
+    problems = ctx.runtime.prompts.check()
+    text = f"{len(ctx.runtime.prompts.names())} prompts; yours lie in {ctx.runtime.prompts.user}"
+    data = {"user": str(ctx.runtime.prompts.user), "built_in": str(ctx.runtime.prompts.builtin)}
     if problems:
         bad = ", ".join(dict.fromkeys(problem.name for problem in problems))
         return Finding(FindingState.WARNING, f"something is wrong with {bad}", "Try: llm prompts check", data)
@@ -178,15 +179,15 @@ def _check_models(ctx: CommandContext) -> Finding:
     from llmcli.cli.commands.models import model_rows
     from llmcli.models.files.paths import hub_cache_directory
 
-    directory = hub_cache_directory(ctx.environment.environ)
-    here = ctx.models.list()
+    directory = hub_cache_directory(ctx.runtime.environ)
+    here = ctx.runtime.models.list()
     sizes = sum(model.size for model in here)
     existing = _nearest_existing(directory)
     free = shutil.disk_usage(existing).free
     data = {"directory": str(directory), "models": [model.name for model in here], "disk_free": free}
     count = "1 model" if len(here) == 1 else f"{len(here)} models"
-    text = f"{count}, {error_messages.format_bytes(sizes)}, in {directory} ({error_messages.format_bytes(free)} free)"
-    damaged = ctx.models.damaged_registry()
+    text = f"{count}, {message_text.format_bytes(sizes)}, in {directory} ({message_text.format_bytes(free)} free)"
+    damaged = ctx.runtime.models.damaged_registry()
     if damaged is not None:
         advice = "Pull imported files and set the default again, then delete that file."
         return Finding(
@@ -220,10 +221,10 @@ def _check_default_model(ctx: CommandContext) -> Finding:
     from llmcli.cli.commands.models import model_rows
     from llmcli.models.gguf.header_parser import read_header
 
-    name, origin = ctx.models.default_model()
+    name, origin = ctx.runtime.models.default_model()
     data, pull = {"name": name, "origin": origin}, f"Try: {suggestion.format_command('models', 'pull', name)}"
     try:
-        model = ctx.models.find()
+        model = ctx.runtime.models.find()
         for part in model.parts:
             read_header(part)
     except ModelNotDownloaded:
@@ -242,7 +243,7 @@ def _check_default_model(ctx: CommandContext) -> Finding:
 
 
 def _check_path(ctx: CommandContext) -> Finding:
-    found = path_lookup.find_executables("llm", ctx.environment.environ)
+    found = path_lookup.find_executables("llm", ctx.runtime.environ)
     data = {"llm": [{"path": str(each.path), "llmcli": each.llmcli, "ours": each.same_installation} for each in found]}
     if not found:
         where = Path(sys.executable).parent
@@ -260,7 +261,7 @@ def _check_path(ctx: CommandContext) -> Finding:
 
 
 def _check_terminal(ctx: CommandContext) -> Finding:
-    environment = ctx.environment
+    environment = ctx.console.environment
     named = {"stdin": environment.stdin, "stdout": environment.stdout, "stderr": environment.stderr}
     terminals = [name for name, descriptor in named.items() if environment.is_terminal(descriptor)]
     told = {
@@ -275,7 +276,11 @@ def _check_terminal(ctx: CommandContext) -> Finding:
 
 
 def _check_directories(ctx: CommandContext) -> Finding:
-    paths = {"configuration": ctx.paths.config, "data": ctx.paths.data, "cache": ctx.paths.cache}
+    paths = {
+        "configuration": ctx.runtime.paths.config,
+        "data": ctx.runtime.paths.data,
+        "cache": ctx.runtime.paths.cache,
+    }
     data = {name: str(path) for name, path in paths.items()}
     for path in paths.values():
         existing = _nearest_existing(path)

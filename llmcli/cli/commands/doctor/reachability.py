@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.doctor.findings import Finding, FindingState
 from llmcli.cli.console import error_messages
+from llmcli.cli.console.messages import message_text
 from llmcli.errors import LlmError, UsageError
 from llmcli.server_config import ServerConfig
 
@@ -16,18 +17,18 @@ _ADVICE = "To try one: llm doctor --network"
 
 def check_network(ctx: CommandContext) -> Finding:
     """Say where models come from, without asking there."""
-    environ = ctx.environment.environ
+    environ = ctx.runtime.environ
     endpoint = environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    offline = ctx.models.offline
+    offline = ctx.runtime.models.offline
     proxies = [name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if environ.get(name)]
     parts = [
-        "offline: nothing is fetched" if offline else f"models come from {error_messages.redact_address(endpoint)}",
+        "offline: nothing is fetched" if offline else f"models come from {message_text.redact_address(endpoint)}",
         "HF_TOKEN is set" if environ.get("HF_TOKEN") else "",
         f"through {', '.join(proxies)}" if proxies else "",
     ]
     data = {
         "offline": offline,
-        "endpoint": error_messages.redact_address(endpoint),
+        "endpoint": message_text.redact_address(endpoint),
         "token": bool(environ.get("HF_TOKEN")),
     }
     data |= {"proxies": proxies}
@@ -55,7 +56,7 @@ def check_backends(ctx: CommandContext) -> Finding:
     from llmcli.backends.remote.transport.api_keys import find_key
     from llmcli.runtime import consent
 
-    agreed, described = consent.load_consents(ctx), ctx.settings["backends"]
+    agreed, described = consent.load_consents(ctx.runtime.paths), ctx.runtime.settings["backends"]
     texts, problems, listed = [], [], []
     for name, fields in described.items():
         server = server_config.make_server_config(name, fields)
@@ -70,7 +71,7 @@ def check_backends(ctx: CommandContext) -> Finding:
         )
         key = "no key"
         try:
-            key = f"key of {origin}" if (origin := find_key(server, ctx.environment.environ).origin) else key
+            key = f"key of {origin}" if (origin := find_key(server, ctx.runtime.environ).origin) else key
         except LlmError as error:
             problems.append(error_messages.describe(error))
             key = problems[-1][0]
@@ -82,7 +83,11 @@ def check_backends(ctx: CommandContext) -> Finding:
         if host not in {server_config.make_server_config(n, f).origin for n, f in described.items()}
     ]
     texts += [f"{host} (agreed to on {agreed[host]})" for host in others]
-    data = {"backend": ctx.settings["backend"], "base_url": ctx.settings["base_url"], "backends": listed}
+    data = {
+        "backend": ctx.runtime.settings["backend"],
+        "base_url": ctx.runtime.settings["base_url"],
+        "backends": listed,
+    }
     data["consents"] = agreed
     text = "; ".join(texts) or "none: every model runs on this machine"
     if problems:
@@ -96,17 +101,17 @@ def probe_network(ctx: CommandContext, found: Finding) -> Finding:
     """Ask the Hub for one repository, unless something else was found. Raises as ``HubClient.search_repositories``."""
     from llmcli.models.hub.hub_client import DownloadRetryPolicy, HubClient
 
-    if ctx.models.offline:
+    if ctx.runtime.models.offline:
         return replace(found, state=FindingState.UNTESTED, text=f"{found.text}, so no connection was tried")
     if found.state is not FindingState.UNTESTED:
         return found
-    hub = HubClient(ctx.environment.environ, DownloadRetryPolicy(max_tries=1))
+    hub = HubClient(ctx.runtime.environ, DownloadRetryPolicy(max_tries=1))
     try:
-        hub.search_repositories("", 1, ctx.interrupt)
+        hub.search_repositories("", 1, ctx.runtime.interrupt)
     except LlmError as error:
         error.subject = error.subject or "the Hub"
         raise
-    return replace(found, state=FindingState.OK, text=f"{error_messages.redact_address(hub.endpoint)} answers", next="")
+    return replace(found, state=FindingState.OK, text=f"{message_text.redact_address(hub.endpoint)} answers", next="")
 
 
 def probe_backends(ctx: CommandContext, found: Finding) -> Finding:
@@ -116,12 +121,12 @@ def probe_backends(ctx: CommandContext, found: Finding) -> Finding:
 
     if found.state is not FindingState.UNTESTED:
         return found
-    agreed = consent.load_consents(ctx)
+    agreed = consent.load_consents(ctx.runtime.paths)
     states, texts, advice = [], [], ""
-    for name, fields in ctx.settings["backends"].items():
+    for name, fields in ctx.runtime.settings["backends"].items():
         server = server_config.make_server_config(name, fields)
         state, said = FindingState.OK, "it answers"
-        if not server.is_loopback and ctx.models.offline:
+        if not server.is_loopback and ctx.runtime.models.offline:
             state, said = FindingState.UNTESTED, "not tried: offline is set"
         elif not (server.is_loopback or server.consent or server.origin in agreed):
             state, said = FindingState.UNTESTED, "not tried: nobody agreed to send anything there"
@@ -129,7 +134,7 @@ def probe_backends(ctx: CommandContext, found: Finding) -> Finding:
             try:
                 _query_server(ctx, server)
             except LlmError as error:
-                ctx.interrupt.check()
+                ctx.runtime.interrupt.check()
                 state = FindingState.WARNING
                 said, advice = error_messages.describe(error)
         states.append(state)
@@ -144,9 +149,9 @@ def _query_server(ctx: CommandContext, server: ServerConfig) -> None:
     from llmcli.backends.remote.transport.api_keys import find_key
     from llmcli.backends.remote.transport.proxies import find_proxy
 
-    environ = ctx.environment.environ
+    environ = ctx.runtime.environ
     key, proxy = find_key(server, environ), find_proxy(server, environ)
-    backend = RemoteBackend(replace(server, model=None, context=None), key, ctx.interrupt, proxy=proxy)
+    backend = RemoteBackend(replace(server, model=None, context=None), key, ctx.runtime.interrupt, proxy=proxy)
     try:
         backend.info()
     except UsageError:  # it has several models, which is as good an answer

@@ -35,24 +35,24 @@ def show_list(ctx: CommandContext) -> int:
     from llmcli.cli.commands.models import model_rows
     from llmcli.cli.console import sanitize, table
 
-    default, origin = ctx.models.default_model()
-    models = ctx.models.list()
-    rows = [model_rows.local_model_row(ctx.models, model) for model in models]
-    ladder = [
-        entry for entry in ctx.models.catalogue_entries() if entry.name not in {model.catalogue for model in models}
-    ]
-    if ctx.flags.json or not ctx.environment.is_terminal(ctx.environment.stdout):
-        ctx.write_table(rows + [model_rows.catalogue_row(entry, default=default) for entry in ladder])
+    library = ctx.runtime.models
+    default, origin = library.default_model()
+    models = library.list()
+    rows = [model_rows.local_model_row(library, model) for model in models]
+    known = {model.catalogue for model in models}
+    ladder = [entry for entry in library.catalogue_entries() if entry.name not in known]
+    if not ctx.console.writes_for_people:
+        ctx.console.write_table(rows + [model_rows.catalogue_row(entry, default=default) for entry in ladder])
         return 0
-    columns = ctx.environment.columns(ctx.environment.stdout)
     mine = [
-        model_rows.local_model_for_terminal(row) | ({"source": row["source"]} if ctx.flags.verbose else {})
+        model_rows.local_model_for_terminal(row) | ({"source": row["source"]} if ctx.console.verbose else {})
         for row in rows
     ]
-    ctx.write_stdout(table.render_table(mine, as_json=False, terminal=True, columns=columns) or "No models here yet.\n")
+    mine_text = table.render_table(mine, as_json=False, terminal=True, columns=ctx.console.columns)
+    ctx.console.write_stdout(mine_text or "No models here yet.\n")
     decided = sanitize.single_line(f"The default is {default} ({origin}).")
-    ctx.write_wrapped(f"\n{decided}\nWhat llm knows by name, to fetch with: llm models pull NAME\n\n")
-    ctx.write_table([model_rows.catalogue_entry_for_terminal(entry) for entry in ladder])
+    ctx.console.write_wrapped(f"\n{decided}\nWhat llm knows by name, to fetch with: llm models pull NAME\n\n")
+    ctx.console.write_table([model_rows.catalogue_entry_for_terminal(entry) for entry in ladder])
     return 0
 
 
@@ -78,18 +78,10 @@ def pull(
     Of a repository without a quantization the best is taken that fits this machine with the wanted context: the one
     with most bits a weight up to 8. What does not fit is refused before anything is fetched (71).
     """
-    from llmcli.cli.commands.models import model_rows
-    from llmcli.cli.console import error_messages, sanitize
-    from llmcli.cli.render import base_model_notice
+    from llmcli.cli.commands.models import maintenance
 
-    model = ctx.pull_model(ctx.models.default_model()[0] if name is None else name, force=force)
-    if ctx.flags.json:
-        ctx.write_record(model_rows.local_model_row(ctx.models, model))
-    elif ctx.flags.verbose or (ctx.environment.is_terminal(ctx.environment.stderr) and not ctx.flags.quiet):
-        error_messages.write_stderr(
-            ctx.environment, f"llm: {sanitize.single_line(f'{model.name} is here: {model.path}')}"
-        )
-    base_model_notice.explain_base_model(ctx, model)
+    model = ctx.runtime.pull_model(ctx.runtime.models.default_model()[0] if name is None else name, force=force)
+    maintenance.report_local_model(ctx, model)
     return 0
 
 
@@ -100,14 +92,18 @@ def show(ctx: CommandContext, name: OptionalModelArgument = None) -> int:
     from llmcli.runtime import hardware_fit
 
     try:
-        model = ctx.models.find(name)
-        facts = model_rows.model_details(ctx.models, model, hardware_fit.peak_bytes_by_task(ctx, model))
+        model = ctx.runtime.models.find(name)
+        facts = model_rows.model_details(
+            ctx.runtime.models,
+            model,
+            hardware_fit.peak_bytes_by_task(ctx.runtime.settings, ctx.runtime.paths.cache, model),
+        )
     except ModelNotDownloaded as missing:
-        entries = {entry.name: entry for entry in ctx.models.catalogue_entries()}
+        entries = {entry.name: entry for entry in ctx.runtime.models.catalogue_entries()}
         if missing.subject not in entries:
             raise
         facts = model_rows.catalogue_details(entries[missing.subject])
-    ctx.write_record(facts if ctx.flags.json else model_rows.details_for_terminal(facts))
+    ctx.console.write_record(facts if ctx.console.as_json else model_rows.details_for_terminal(facts))
     return 0
 
 
@@ -122,29 +118,29 @@ def rm(
     Files that another name needs stay. Aliases and defaults that mean the model are forgotten.
     """
     from llmcli.cli.commands.models import maintenance, model_rows
-    from llmcli.cli.console import confirm, error_messages, sanitize
+    from llmcli.cli.console import confirm
+    from llmcli.cli.console.messages.message_text import format_bytes
 
     try:
-        model = ctx.models.find_removable(name)
+        model = ctx.runtime.models.find_removable(name)
     except ModelNotDownloaded as missing:
-        if not ctx.models.orphaned_partials(name):  # advice on how to download it would not help here
+        if not ctx.runtime.models.orphaned_partials(name):  # advice on how to download it would not help here
             raise NothingToRemove(missing.subject) from missing
         removable, what = missing.subject, f"Remove what an unfinished download left of {missing.subject}"
     else:
-        model_rows.require_unambiguous(ctx.models.list(), name, model)
+        model_rows.require_unambiguous(ctx.runtime.models.list(), name, model)
         removable = model.name
-        forgotten = model.repo is None and not ctx.models.is_imported_copy(model)
-        size = error_messages.format_bytes(model.size)
-        what = f"Forget {model.name}" if forgotten else f"Remove {model.name} ({size})"
+        forgotten = model.repo is None and not ctx.runtime.models.is_imported_copy(model)
+        what = f"Forget {model.name}" if forgotten else f"Remove {model.name} ({format_bytes(model.size)})"
     again = ("models", "rm", "--yes", name)
-    if not yes and not confirm.require_confirmation(ctx, what, again, maintenance.LOCATION_VARIABLES):
+    if not yes and not confirm.require_confirmation(ctx.console, what, again, maintenance.LOCATION_VARIABLES):
         return 1
-    removed = [str(path) for path in ctx.models.remove(name)]
-    if ctx.flags.json:
-        ctx.write_record({"name": removable, "removed": removed})
-    elif ctx.flags.verbose:
+    removed = [str(path) for path in ctx.runtime.models.remove(name)]
+    if ctx.console.as_json:
+        ctx.console.write_record({"name": removable, "removed": removed})
+    elif ctx.console.verbose:
         for path in removed:
-            error_messages.write_stderr(ctx.environment, f"llm: removed {sanitize.single_line(path)}")
+            ctx.console.write_note(f"removed {path}")
     return 0
 
 
@@ -154,9 +150,9 @@ def tune(ctx: CommandContext, name: OptionalModelArgument = None) -> int:
 
     The first job with a model does this by itself afterwards, in the background, unless the setting tune is off.
     """
-    from llmcli.runtime import tune
+    from llmcli.cli.commands.models import maintenance
 
-    ctx.write_record(tune.tune_model(ctx, ctx.models.find(name)))
+    ctx.console.write_record(maintenance.tune_model(ctx, ctx.runtime.models.find(name)))
     return 0
 
 

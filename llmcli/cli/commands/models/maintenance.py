@@ -8,8 +8,10 @@ from typing import Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.models import model_rows
-from llmcli.cli.console import confirm, error_messages, sanitize, suggestion
+from llmcli.cli.console import confirm, sanitize, suggestion
+from llmcli.cli.console.messages import message_text
 from llmcli.cli.render import base_model_notice
+from llmcli.cli.reporter import Reporter
 from llmcli.errors import BadModelFile, DamagedModel, LlmError, MissingError
 from llmcli.models.files.paths import HUB_CACHE_VARIABLES
 from llmcli.models.library.foreign_stores import find_foreign_models, get_foreign_model
@@ -17,13 +19,10 @@ from llmcli.models.library.model_library import ModelFile
 from llmcli.models.library.prune import PruneCandidate
 from llmcli.runtime import hardware_fit
 from llmcli.settings import DATA_DIR_VARIABLE
+from llmcli.types import Progress
 
 LOCATION_VARIABLES = (*HUB_CACHE_VARIABLES, DATA_DIR_VARIABLE)
 """The variables that say where models lie."""
-
-
-def _writes_for_terminal(ctx: CommandContext) -> bool:
-    return ctx.environment.is_terminal(ctx.environment.stdout) and not ctx.flags.json
 
 
 def verify_models(ctx: CommandContext, models: Sequence[ModelFile]) -> int:
@@ -31,18 +30,20 @@ def verify_models(ctx: CommandContext, models: Sequence[ModelFile]) -> int:
     code = 0
     for model in {model.path: model for model in models}.values():
         try:
-            row = _verified_row(ctx.consume_model_events(ctx.models.verify(model, ctx.interrupt)))
+            row = _verified_row(
+                ctx.runtime.observer.show_model_events(ctx.runtime.models.verify(model, ctx.runtime.interrupt))
+            )
         except (BadModelFile, DamagedModel, MissingError) as error:
             code = code or error.exit_code
             row = _failed_row(model, error)
-            error_messages.write_error(error, ctx.environment, as_json=ctx.flags.json, name=model.name)
-        if _writes_for_terminal(ctx):
+            ctx.console.write_error(error, name=model.name)
+        if ctx.console.writes_for_people:
             compared = "unchanged, " if row["verification"] == "not announced" and model.sha256 else ""
-            ctx.write_stdout(sanitize.single_line(f"{row['name']}: {compared}{row['verification']}") + "\n")
-        elif ctx.flags.json:
-            ctx.write_table([row])
+            ctx.console.write_stdout(sanitize.single_line(f"{row['name']}: {compared}{row['verification']}") + "\n")
+        elif ctx.console.as_json:
+            ctx.console.write_table([row])
         else:
-            ctx.write_table([{key: value for key, value in row.items() if key != "ok"}])
+            ctx.console.write_table([{key: value for key, value in row.items() if key != "ok"}])
     return code
 
 
@@ -75,29 +76,29 @@ def _verification_row(model: ModelFile, state: str, *, ok: bool, repair: str | N
 
 def prune_files(ctx: CommandContext, *, yes: bool, dry_run: bool) -> int:
     """Show and remove unused files; returns the exit code, 1 where the user declined."""
-    found = ctx.models.find_prune_candidates()
-    people = _writes_for_terminal(ctx)
+    found = ctx.runtime.models.find_prune_candidates()
+    people = ctx.console.writes_for_people
     for waste in found if people else ():  # in full, since the end of a path says most
-        ctx.write_stdout(
-            sanitize.single_line(f"{error_messages.format_bytes(waste.size):>10}  {waste.description}  {waste.path}")
+        ctx.console.write_stdout(
+            sanitize.single_line(f"{message_text.format_bytes(waste.size):>10}  {waste.description}  {waste.path}")
             + "\n"
         )
     if not dry_run:
         if found and not yes:
-            question = (
-                f"Remove {_count_files(found)} ({error_messages.format_bytes(sum(waste.size for waste in found))})"
-            )
-            if not confirm.require_confirmation(ctx, question, ("models", "prune", "--yes"), LOCATION_VARIABLES):
+            question = f"Remove {_count_files(found)} ({message_text.format_bytes(sum(waste.size for waste in found))})"
+            if not confirm.require_confirmation(
+                ctx.console, question, ("models", "prune", "--yes"), LOCATION_VARIABLES
+            ):
                 return 1
-        found = ctx.models.prune(found)
+        found = ctx.runtime.models.prune(found)
     if not people:
-        ctx.write_table([_candidate_row(waste) for waste in found])
-    freed = f"{error_messages.format_bytes(sum(waste.size for waste in found))} in {_count_files(found)}"
+        ctx.console.write_table([_candidate_row(waste) for waste in found])
+    freed = f"{message_text.format_bytes(sum(waste.size for waste in found))} in {_count_files(found)}"
     told = f"{'Would free' if dry_run else 'Freed'} {freed}." if found else "There is nothing to remove."
     if people:
-        ctx.write_stdout(f"{told}\n")
+        ctx.console.write_stdout(f"{told}\n")
     else:
-        ctx.explain(told)
+        ctx.console.explain(told)
     return 0
 
 
@@ -111,45 +112,61 @@ def _count_files(found: Sequence[PruneCandidate]) -> str:
 
 def import_model(ctx: CommandContext, path: Path, name: str) -> int:
     """Import the model at ``path`` and show what became of it."""
-    model = ctx.consume_model_events(
-        ctx.models.import_file(path, ctx.interrupt, name=name, unsupported_reason=hardware_fit.unsupported_reason)
-    )
-    if ctx.flags.json:
-        ctx.write_record(model_rows.local_model_row(ctx.models, model))
-    elif ctx.flags.verbose or (ctx.environment.is_terminal(ctx.environment.stderr) and not ctx.flags.quiet):
-        error_messages.write_stderr(
-            ctx.environment, f"llm: {sanitize.single_line(f'{model.name} is here: {model.path}')}"
+    model = ctx.runtime.observer.show_model_events(
+        ctx.runtime.models.import_file(
+            path, ctx.runtime.interrupt, name=name, unsupported_reason=hardware_fit.unsupported_reason
         )
-    base_model_notice.explain_base_model(ctx, model)
+    )
+    report_local_model(ctx, model)
     return 0
+
+
+def report_local_model(ctx: CommandContext, model: ModelFile) -> None:
+    """Say that a model is on this machine now, and what a base model does."""
+    if ctx.console.as_json:
+        ctx.console.write_record(model_rows.local_model_row(ctx.runtime.models, model))
+    else:
+        ctx.console.write_note(f"{model.name} is here: {model.path}")
+    base_model_notice.explain_base_model(ctx.console, ctx.runtime.models, model)
+
+
+def tune_model(ctx: CommandContext, model: ModelFile) -> dict[str, str]:
+    """Measure what suits a model, with a progress bar on a terminal. Raises as ``runtime.tune.tune_model``."""
+    from llmcli.runtime import tune
+
+    reporter = Reporter(ctx.console)
+
+    def show_progress(done: int, total: int) -> None:
+        ctx.runtime.interrupt.check()
+        reporter.show_progress(Progress(done, total, "settings"))
+
+    try:
+        return tune.tune_model(model, ctx.runtime.settings, ctx.runtime.paths.cache, show_progress)
+    finally:
+        reporter.close()
 
 
 def list_foreign_models(ctx: CommandContext, program: str) -> int:
     """Show the models of another program."""
-    from llmcli.cli.reporter import Reporter
-
-    all_of_them = find_foreign_models(program, ctx.environment.environ)
+    all_of_them = find_foreign_models(program, ctx.runtime.environ)
     for model in all_of_them:
         if model.missing_file is not None:
-            Reporter(ctx).warn(f"{model.name} is left out: {model.missing_file} is missing")
+            Reporter(ctx.console).warn(f"{model.name} is left out: {model.missing_file} is missing")
     found = [model for model in all_of_them if model.missing_file is None]
-    if _writes_for_terminal(ctx):
-        ctx.write_table(
-            [
-                {"name": model.name, "size": error_messages.format_bytes(model.size), "path": model.path}
-                for model in found
-            ]
+    if ctx.console.writes_for_people:
+        ctx.console.write_table(
+            [{"name": model.name, "size": message_text.format_bytes(model.size), "path": model.path} for model in found]
         )
     else:
-        ctx.write_table([{"name": model.name, "size": model.size, "path": str(model.path)} for model in found])
+        ctx.console.write_table([{"name": model.name, "size": model.size, "path": str(model.path)} for model in found])
     return 0
 
 
 def import_foreign_model(ctx: CommandContext, program: str, wanted: str, name: str) -> int:
     """Import the model of another program that is called ``wanted`` there."""
-    from llmcli.cli.reporter import Reporter
-
-    model = get_foreign_model(wanted, find_foreign_models(program, ctx.environment.environ), program)
+    model = get_foreign_model(wanted, find_foreign_models(program, ctx.runtime.environ), program)
     if model.extra_layers:
-        Reporter(ctx).warn(f"{model.name}: only the weights are taken, without its {' and '.join(model.extra_layers)}")
+        Reporter(ctx.console).warn(
+            f"{model.name}: only the weights are taken, without its {' and '.join(model.extra_layers)}"
+        )
     return import_model(ctx, model.path, name or model.import_name)

@@ -46,20 +46,20 @@ def alias(
 
     In a pipe, tab-separated: alias, model, where it was set.
     """
-    choices = ctx.models.defaults
+    choices = ctx.runtime.models.defaults
     if remove and (name is None or model is not None):
         raise UsageError("--remove needs one NAME", detail="Try: llm models alias --remove NAME")
     if name is None:
-        ctx.write_table([_alias_row(each.name, each.model, each.origin) for each in choices.aliases()])
+        ctx.console.write_table([_alias_row(each.name, each.model, each.origin) for each in choices.aliases()])
     elif remove:
         choices.remove_alias(name)
     else:
-        found = choices.get_alias(name) if model is None else ctx.models.set_alias(name, model)
-        if ctx.flags.json:
-            ctx.write_record(_alias_row(found.name, found.model, found.origin))
+        found = choices.get_alias(name) if model is None else ctx.runtime.models.set_alias(name, model)
+        if ctx.console.as_json:
+            ctx.console.write_record(_alias_row(found.name, found.model, found.origin))
         elif model is None:
-            ctx.write_stdout(f"{found.model}\n")
-            ctx.explain(f"{name}: {found.origin}")
+            ctx.console.write_stdout(f"{found.model}\n")
+            ctx.console.explain(f"{name}: {found.origin}")
     return 0
 
 
@@ -98,35 +98,33 @@ def default(
 
     In a pipe, --list is tab-separated: command, model, where it was decided.
     """
-    from llmcli.cli.command_registry import MODEL_COMMANDS
+    from llmcli.cli import command_registry
     from llmcli.runtime import hardware_fit
 
-    verb = verb or ""
-    if verb and verb not in MODEL_COMMANDS:
-        raise UsageError(
-            f"--for {verb}: no command that runs a model", detail=f"Choose from: {', '.join(MODEL_COMMANDS)}"
-        )
+    verb, verbs = verb or "", [each.name for each in command_registry.model_commands()]
+    if verb and verb not in verbs:
+        raise UsageError(f"--for {verb}: no command that runs a model", detail=f"Choose from: {', '.join(verbs)}")
     if (name is not None) + unset + every > 1 or (every and verb):
         raise UsageError("NAME, --unset and --list exclude each other")
     if unset:
-        ctx.models.defaults.store_default(None, verb)
+        ctx.runtime.models.defaults.store_default(None, verb)
     elif name is not None:
-        ctx.models.set_default(name, verb, unsupported_reason=hardware_fit.unsupported_reason)
+        ctx.runtime.models.set_default(name, verb, unsupported_reason=hardware_fit.unsupported_reason)
     if every:
-        ctx.write_table([_default_row(ctx, each) for each in ("", *MODEL_COMMANDS)])
+        ctx.console.write_table([_default_row(ctx, each) for each in ("", *verbs)])
         return 0
     decided = _default_row(ctx, verb)
-    if ctx.flags.json:
-        ctx.write_record({key: decided[key] for key in ("name", "origin")})
+    if ctx.console.as_json:
+        ctx.console.write_record({key: decided[key] for key in ("name", "origin")})
         return 0
     if name is None and not unset:
-        ctx.write_stdout(f"{decided['name']}\n")
-    ctx.explain(f"{decided['name']}: {decided['origin']}")
+        ctx.console.write_stdout(f"{decided['name']}\n")
+    ctx.console.explain(f"{decided['name']}: {decided['origin']}")
     return 0
 
 
 def _default_row(ctx: CommandContext, verb: str) -> dict[str, str]:
-    decided, origin = ctx.models.default_model(verb)
+    decided, origin = ctx.runtime.models.default_model(verb)
     return {"command": verb or "all", "name": decided, "origin": origin}
 
 
@@ -157,7 +155,7 @@ def verify(
     """
     from llmcli.cli.commands.models import maintenance
 
-    models = [ctx.models.find(name) for name in names] if names else ctx.models.list()
+    models = [ctx.runtime.models.find(name) for name in names] if names else ctx.runtime.models.list()
     return maintenance.verify_models(ctx, models)
 
 

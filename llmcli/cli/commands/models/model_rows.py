@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from llmcli.cli.console import error_messages
+from llmcli.cli.console.messages import message_text
 from llmcli.cli.render import base_model_notice
 from llmcli.errors import BadModelFile, MissingError, UsageError
 from llmcli.models.catalogue import CatalogueEntry, load_catalogue
@@ -84,7 +84,7 @@ def local_model_for_terminal(row: dict[str, Any]) -> dict[str, Any]:
     """Return the columns of a model on this machine for a terminal."""
     return {
         "name": row["name"],
-        "size": error_messages.format_bytes(row["size"]),
+        "size": message_text.format_bytes(row["size"]),
         "quant": row["quantization"],
         "context": row["context"],
         "licence": row["licence"],
@@ -97,7 +97,7 @@ def catalogue_entry_for_terminal(entry: CatalogueEntry) -> dict[str, Any]:
     """Return the columns of a model that could be fetched for a terminal; memory is the machine's."""
     return {
         "name": entry.name,
-        "size": ("" if entry.pin else "about ") + error_messages.format_bytes(entry.size or None),
+        "size": ("" if entry.pin else "about ") + message_text.format_bytes(entry.size or None),
         "memory": f"{entry.memory} GiB",
         "licence": entry.licence,
         "about": entry.about,
@@ -160,9 +160,9 @@ def _format_detail(name: str, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or None
     if isinstance(value, dict):
-        return ", ".join(f"{key} {error_messages.format_bytes(size)}" for key, size in value.items())
+        return ", ".join(f"{key} {message_text.format_bytes(size)}" for key, size in value.items())
     if name == "size" and value is not None:
-        return error_messages.format_bytes(value)
+        return message_text.format_bytes(value)
     return f"{value:,}" if isinstance(value, int) else value
 
 

@@ -7,32 +7,37 @@ from typing import Annotated
 
 import typer
 
-from llmcli.cli import completers
+from llmcli.cli import command_registry, completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.errors import UsageError
+
+_TASKS_OF_NO_COMMAND = ("code",)
+"""Tasks of the catalogue that no command does."""
+
+
+def task_by_use() -> dict[str, str]:
+    """Return the task of the catalogue by what a model shall do: that task, or a command that needs it."""
+    verbs = {command.name: command.model_task for command in command_registry.model_commands()}
+    tasks = dict.fromkeys([*verbs.values(), *_TASKS_OF_NO_COMMAND])
+    return {task: task for task in tasks} | dict(sorted(item for item in verbs.items() if item[0] not in tasks))
 
 
 class ModelUse(StrEnum):
     """What a model shall do: a task of the catalogue, or a command that needs one."""
 
-    CHAT = "chat"
-    TRANSLATE = "translate"
-    SUMMARIZE = "summarize"
-    CLASSIFY = "classify"
-    CODE = "code"
-    ASK = "ask"
-    GENERATE = "generate"
-    SENTIMENT = "sentiment"
+    _ignore_ = "_members _use"
+    _members = vars()
+    for _use in task_by_use():
+        _members[_use.upper()] = _use
 
     @property
     def task(self) -> str:
         """The task of the catalogue."""
-        return {
-            ModelUse.ASK: ModelUse.CHAT,
-            ModelUse.GENERATE: ModelUse.CHAT,
-            ModelUse.SENTIMENT: ModelUse.CLASSIFY,
-        }.get(self, self).value
+        return task_by_use()[self.value]
+
+
+_DEFAULT_USE = ModelUse("chat")
 
 
 @command(
@@ -84,7 +89,7 @@ def search(
 )
 def recommend(
     ctx: CommandContext,
-    use: Annotated[ModelUse, typer.Option("--for", help="What it shall do.")] = ModelUse.CHAT,
+    use: Annotated[ModelUse, typer.Option("--for", help="What it shall do.")] = _DEFAULT_USE,
     language: Annotated[
         list[str] | None,
         typer.Option(

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.console import error_messages, sanitize, suggestion, table
+from llmcli.cli.console import sanitize, suggestion, table
+from llmcli.cli.console.messages import message_text
+from llmcli.cli.render import variant_table
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import LlmError, PartialError
 from llmcli.models import recommend as recommending
@@ -14,17 +16,16 @@ from llmcli.models.hub.hub_search import FoundRepository
 from llmcli.models.hub.variants import Variant
 from llmcli.models.memory_estimate import MemoryEstimate
 from llmcli.models.recommend import Recommendation
-from llmcli.runtime import hardware_fit
 from llmcli.types import ItemFailed, Notice, Progress
 
 
 def show_search(ctx: CommandContext, words: str, limit: int) -> int:
     """Show the repositories of the Hub that match, each as soon as it is known; returns the exit code."""
-    reporter = Reporter(ctx)
+    reporter = Reporter(ctx.console)
     failures: list[LlmError] = []
     shown = 0
     try:
-        for event in ctx.models.search(words, limit, hardware_fit.build_fit_policy(ctx, shown=True), ctx.interrupt):
+        for event in ctx.runtime.models.search(words, limit, ctx.runtime.fit_policy(shown=True), ctx.runtime.interrupt):
             if isinstance(event, Progress):
                 reporter.show_progress(event)
             elif isinstance(event, Notice):
@@ -47,9 +48,9 @@ def show_search(ctx: CommandContext, words: str, limit: int) -> int:
 
 def _show_repository(ctx: CommandContext, repository: FoundRepository, *, first: bool) -> None:
     """Write a repository: a group of lines on a terminal, elsewhere a line for each quantization."""
-    environment, found, offers = ctx.environment, repository.info, repository.variants
-    best = hardware_fit.best_variant(offers)
-    if ctx.flags.json or not environment.is_terminal(environment.stdout):
+    environment, found, offers = ctx.console.environment, repository.info, repository.variants
+    best = variant_table.best_variant(offers)
+    if ctx.console.as_json or not environment.is_terminal(environment.stdout):
         about = {
             "repository": found.repo,
             "licence": found.licence,
@@ -57,10 +58,10 @@ def _show_repository(ctx: CommandContext, repository: FoundRepository, *, first:
             "downloads": found.downloads,
             "updated": found.updated_at,
         }
-        ctx.write_table(
+        ctx.console.write_table(
             [
                 _variant_columns(offer, taken=offer is best) | about | _peak_column(offer.estimate)
-                for offer in hardware_fit.sort_by_size(offers)
+                for offer in variant_table.sort_by_size(offers)
             ]
         )
         return
@@ -68,16 +69,16 @@ def _show_repository(ctx: CommandContext, repository: FoundRepository, *, first:
         pull = suggestion.format_command(
             "models", "pull", "REPOSITORY", *suggestion.format_option("--ctx", ctx.flags.ctx)
         )
-        ctx.write_wrapped(f'Marked with "<": what {pull} takes on this machine.\n')
+        ctx.console.write_wrapped(f'Marked with "<": what {pull} takes on this machine.\n')
     facts = [found.licence, "gated" if found.gated else None, f"context {offers.selected.estimate.context_tokens:,}"]
     facts += [f"{found.downloads:,} downloads a month" if found.downloads else None]
     facts += [None if best else "nothing fits"]
-    ctx.write_wrapped("\n" + sanitize.single_line(f"{found.repo} ({', '.join(filter(None, facts))})"))
+    ctx.console.write_wrapped("\n" + sanitize.single_line(f"{found.repo} ({', '.join(filter(None, facts))})"))
     rows = [
-        hardware_fit.variant_row(offer) | {"": "<" if offer is best else ""}
-        for offer in hardware_fit.sort_by_size(offers)
+        variant_table.variant_row(offer) | {"": "<" if offer is best else ""}
+        for offer in variant_table.sort_by_size(offers)
     ]
-    ctx.write_stdout(
+    ctx.console.write_stdout(
         table.render_table(rows, as_json=False, terminal=True, columns=environment.columns(environment.stdout))
     )
 
@@ -87,7 +88,7 @@ def _variant_columns(offer: Variant, *, taken: bool) -> dict[str, Any]:
     return {
         "name": offer.name,
         "quantization": offer.quantization,
-        **hardware_fit.fit_columns(offer.estimate),
+        **variant_table.fit_columns(offer.estimate),
         "taken": taken,
         "bits": None if offer.bits_per_weight is None else round(offer.bits_per_weight, 2),
         "file": offer.file,
@@ -102,18 +103,18 @@ def _peak_column(fit: MemoryEstimate) -> dict[str, Any]:
 def show_recommendations(ctx: CommandContext, task: str, languages: Sequence[str]) -> int:
     """Show the models of the catalogue that suit; returns the exit code."""
     picks = recommending.recommend_models(
-        ctx.models.catalogue_entries(), task, languages, hardware_fit.build_fit_policy(ctx, shown=True)
+        ctx.runtime.models.catalogue_entries(), task, languages, ctx.runtime.fit_policy(shown=True)
     )
-    here = {model.catalogue for model in ctx.models.list() if not model.missing}
+    here = {model.catalogue for model in ctx.runtime.models.list() if not model.missing}
     rows = [_recommendation_columns(pick, task, languages, here=pick.entry.name in here) for pick in picks]
-    if ctx.flags.json or not ctx.environment.is_terminal(ctx.environment.stdout):
-        ctx.write_table(rows)
+    if not ctx.console.writes_for_people:
+        ctx.console.write_table(rows)
         return 0
     name, why = rows[0]["name"], rows[0]["why"]
     pull = suggestion.format_command("models", "pull", name, *suggestion.format_option("--ctx", ctx.flags.ctx))
     advice = "" if rows[0]["here"] else f" Fetch it with: {pull}"
-    ctx.write_wrapped(sanitize.single_line(f"{name}: {why}.{advice}") + "\n\n")
-    ctx.write_table([_recommendation_for_terminal(pick, row) for pick, row in zip(picks, rows, strict=True)])
+    ctx.console.write_wrapped(sanitize.single_line(f"{name}: {why}.{advice}") + "\n\n")
+    ctx.console.write_table([_recommendation_for_terminal(pick, row) for pick, row in zip(picks, rows, strict=True)])
     return 0
 
 
@@ -126,7 +127,7 @@ def _recommendation_columns(pick: Recommendation, task: str, languages: Sequence
     return {
         "name": pick.entry.name,
         "task": task,
-        **hardware_fit.fit_columns(pick.estimate, task),
+        **variant_table.fit_columns(pick.estimate, task),
         "here": here,
         "licence": pick.entry.licence,
         "languages": pick.entry.languages,
@@ -139,9 +140,9 @@ def _recommendation_for_terminal(pick: Recommendation, row: dict[str, Any]) -> d
     """Return the columns of a recommendation for a terminal."""
     return {
         "name": row["name"],
-        "size": error_messages.format_bytes(row["size"]),
-        "needs": error_messages.format_bytes(row["needs"]),
-        "fits": hardware_fit.format_fit(pick.estimate),
-        "tokens/s": hardware_fit.format_rate(row["tokens_per_second"]),
+        "size": message_text.format_bytes(row["size"]),
+        "needs": message_text.format_bytes(row["needs"]),
+        "fits": variant_table.format_fit(pick.estimate),
+        "tokens/s": variant_table.format_rate(row["tokens_per_second"]),
         "why": row["why"],
     }

@@ -47,7 +47,7 @@ class ServedModels:
         from llmcli.models.library.model_library import ModelLibrary
 
         ctx = self._ctx
-        return ModelLibrary(ctx.settings, ctx.paths, ctx.environment.environ, verb=ctx.verb)
+        return ModelLibrary(ctx.runtime.settings, ctx.runtime.paths, ctx.runtime.environ, verb=ctx.verb)
 
     def list_models(self) -> list[ListedModel]:
         """Return the models on this machine, that of the setting too where it is a path."""
@@ -63,15 +63,16 @@ class ServedModels:
     def launcher_for(self, name: str | None) -> WorkerLauncher:
         """Return the launcher of a model's worker; a path named by a client is not accepted.
 
-        Raises as ``ModelLibrary.ensure_verified`` and ``backend_factory.worker_launcher`` do.
+        Raises as ``ModelLibrary.ensure_verified`` and ``worker_launcher`` do.
         """
         from llmcli.models.files.paths import is_path
-        from llmcli.runtime import backend_factory
+        from llmcli.runtime.worker_launch import worker_launcher
 
         library = self._library()
         if name is not None and is_path(name) and name not in {model.name for model in self.list_models()}:
             raise MissingError(name, kind="model")
-        return backend_factory.worker_launcher(self._ctx, library.ensure_verified(name, self._ctx.interrupt))
+        model = library.ensure_verified(name, self._ctx.runtime.interrupt)
+        return worker_launcher(self._ctx.runtime.config, library, model)
 
 
 def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
@@ -79,40 +80,40 @@ def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
 
     Raises ``CannotListen``, ``UsageError`` for an invalid origin, what ``find_token`` raises, and the signal's error.
     """
-    from llmcli.runtime import backend_factory
+    from llmcli.runtime.engine_settings import engine_options
     from llmcli.serve import sockets, token
     from llmcli.serve.api_server import ApiServer
     from llmcli.worker import protocol
 
     origins = _parse_origins(options)
-    given = token.find_token(options.token_file, ctx.environment.environ)
+    given = token.find_token(options.token_file, ctx.runtime.environ)
     secret = given or token.generate_token()
     where = (
         sockets.listen_unix(Path(options.socket)) if options.socket else sockets.listen_tcp(options.host, options.port)
     )
-    engine = backend_factory.engine_options(ctx.settings, ctx.paths.cache.absolute())
+    engine = engine_options(ctx.runtime.settings, ctx.runtime.paths.cache)
     _check_default_model(ctx)
     with where as opened:
         server = ApiServer(
             ServedModels(ctx),
             protocol.dump_options(replace(engine, gpu_layers=None)),
             _build_access_policy(options, secret, origins, opened),
-            lambda text: _write_notice(ctx, text),
-            verbose=ctx.flags.verbose,
+            ctx.console.write_notice,
+            verbose=ctx.console.verbose,
         )
         _announce_address(ctx, opened, None if given else secret)
-        if len(secret) < _MIN_TOKEN_CHARS and not ctx.flags.quiet:
-            _write_notice(ctx, f"the token has less than {_MIN_TOKEN_CHARS} characters: others may guess it")
-        server.run_until(opened, lambda: ctx.interrupt.requested)
-    ctx.interrupt.check()
+        if len(secret) < _MIN_TOKEN_CHARS and not ctx.console.quiet:
+            ctx.console.write_notice(f"the token has less than {_MIN_TOKEN_CHARS} characters: others may guess it")
+        server.run_until(opened, lambda: ctx.runtime.interrupt.requested)
+    ctx.runtime.interrupt.check()
 
 
 def _check_default_model(ctx: CommandContext) -> None:
     """Report a problem with the configured model at start-up, before the first request for it."""
     try:
-        ctx.models.find()
+        ctx.runtime.models.find()
     except ModelNotDownloaded:  # the starter need not be here: requests may name others
-        if ctx.settings["model"]:
+        if ctx.runtime.settings["model"]:
             raise
 
 
@@ -146,22 +147,14 @@ def _build_access_policy(
 
 def _announce_address(ctx: CommandContext, opened: socket.socket, secret: str | None) -> None:
     """Say where the server listens, and the token where it was made up: on stderr, also into a pipe, and at once."""
-    from llmcli.cli.console import error_messages
     from llmcli.serve import sockets
 
     url = sockets.socket_url(opened)
-    if ctx.flags.json:
-        error_messages.write_stderr(ctx.environment, json.dumps({"listening": {"url": url, "token": secret}}))
+    if ctx.console.as_json:
+        ctx.console.write_stderr(json.dumps({"listening": {"url": url, "token": secret}}))
         return
-    if not sockets.is_loopback(opened) and not ctx.flags.quiet:
-        _write_notice(ctx, "others can reach this address; tokens and texts go over it unencrypted")
-    error_messages.write_stderr(ctx.environment, f"listening on {url}")
+    if not sockets.is_loopback(opened) and not ctx.console.quiet:
+        ctx.console.write_notice("others can reach this address; tokens and texts go over it unencrypted")
+    ctx.console.write_stderr(f"listening on {url}")
     if secret:
-        error_messages.write_stderr(ctx.environment, f"token {secret}")
-
-
-def _write_notice(ctx: CommandContext, text: str) -> None:
-    from llmcli.cli.console import error_messages, sanitize
-
-    line = sanitize.single_line(text)
-    error_messages.write_stderr(ctx.environment, json.dumps({"warning": line}) if ctx.flags.json else f"llm: {line}")
+        ctx.console.write_stderr(f"token {secret}")

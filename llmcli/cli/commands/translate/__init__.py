@@ -115,19 +115,26 @@ def translate(
     segment without a right translation keeps its text and is reported (exit 3). Several documents or languages go to
     -o DIR, which mirrors what was named, or to a pattern of {dir}, {name}, {lang} and {ext}.
     """
-    from llmcli.cli.commands.translate.job_builder import JobBuilder
-    from llmcli.cli.commands.translate.translation_run import TranslateOptions, run_translation
+    from llmcli.cli.commands.translate.translate_options import TRANSLATION_ONLY, TranslateOptions
+    from llmcli.cli.commands.translate.translation_run import run_translation
 
-    builder = JobBuilder(
-        ctx,
-        source=source,
+    options = TranslateOptions(
+        files=files or [],
+        target_languages=to or [],
+        source_language=source,
         format_name=format_name,
         formality=formality.value,
         context=context,
-        glossary=glossary,
+        glossary_file=glossary,
+        update_target=update,
+        force=force,
+        memory_file=memory,
+        uses_memory=not no_memory,
         review=review,
-        layout=bilingual.value if bilingual else "translation",
+        layout=bilingual.value if bilingual else TRANSLATION_ONLY,
+        dry_run=dry_run,
+        report_file=report,
         pseudo=pseudo.value if pseudo else None,
+        reference_file=reference,
     )
-    options = TranslateOptions(files or [], to or [], update, force, memory, not no_memory, dry_run, report, reference)
-    return run_translation(ctx, options, builder)
+    return run_translation(ctx, options)

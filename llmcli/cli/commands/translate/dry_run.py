@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
-from llmcli.cli.console import error_messages
 from llmcli.errors import LlmError, PartialError
-from llmcli.runtime import backend_factory
 from llmcli.types import ItemFailed, Phase
 
 if TYPE_CHECKING:
@@ -33,15 +31,15 @@ def write_estimate(
         try:
             if isinstance(job, ItemFailed):
                 raise job.error
-            with ctx.status_line.waiting(Phase.WORKING, ""):
+            with ctx.console.status_line.waiting(Phase.WORKING, ""):
                 found = estimate_translation(job, memory)
             rows.append(_estimate_row(ctx, found))
         except LlmError as error:
-            ctx.interrupt.check()  # then it is no failure of this document
+            ctx.runtime.interrupt.check()  # then it is no failure of this document
             failed.append(error)
             name = job.name if isinstance(job, ItemFailed) else job.document.name
-            error_messages.write_error(error, ctx.environment, as_json=ctx.flags.json, name=name)
-    ctx.write_table([*rows, _total_row(rows)] if len(rows) > 1 and not ctx.flags.json else rows)
+            ctx.console.write_error(error, name=name)
+    ctx.console.write_table([*rows, _total_row(rows)] if len(rows) > 1 and not ctx.console.as_json else rows)
     if not failed:
         return 0
     return PartialError.exit_code if rows else failed[0].exit_code
@@ -73,9 +71,8 @@ def _total_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _decode_rate(ctx: CommandContext) -> float | None:
     """Return about how many tokens of one answer the model writes a second; None where that is not known."""
     from llmcli.models.gguf.header_parser import read_header
-    from llmcli.runtime.hardware_fit import build_fit_policy
 
-    if backend_factory.is_remote(ctx):
+    if ctx.runtime.is_remote:
         return None
-    model = ctx.resolve_model()
-    return build_fit_policy(ctx, shown=True).estimate(read_header(model.path), model.size).tokens_per_second
+    model = ctx.runtime.resolve_model()
+    return ctx.runtime.fit_policy(shown=True).estimate(read_header(model.path), model.size).tokens_per_second

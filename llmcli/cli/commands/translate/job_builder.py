@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate.plan import PlannedTranslation
+from llmcli.cli.commands.translate.translate_options import TranslateOptions
 from llmcli.cli.input import inputs
 from llmcli.errors import UsageError
 from llmcli.interrupt import run_interruptible
-from llmcli.runtime import backend_factory
 from llmcli.types import ItemFailed
 
 if TYPE_CHECKING:
@@ -21,29 +20,22 @@ if TYPE_CHECKING:
     from llmcli.tasks.translation.translator import Brief, Formality, Translator
 
 
-@dataclass
 class JobBuilder:
     """Builds jobs from the options; ``validate`` rejects invalid ones before anything is loaded."""
 
-    ctx: CommandContext
-    source: str | None
-    format_name: str | None
-    formality: str
-    context: str | None
-    glossary: str | None
-    review: bool
-    layout: str
-    pseudo: str | None
+    def __init__(self, ctx: CommandContext, options: TranslateOptions) -> None:
+        self._ctx = ctx
+        self._options = options
 
     def validate(self) -> None:
         """Raise ``UsageError`` and ``BadDocument`` for what cannot be used, and what reading files raises."""
         from llmcli.documents.formats.format_registry import require_name
         from llmcli.tasks.translation.languages import parse_language
 
-        if self.format_name is not None:
-            require_name(self.format_name)
-        if self.source is not None:
-            parse_language(self.source)
+        if self._options.format_name is not None:
+            require_name(self._options.format_name)
+        if self._options.source_language is not None:
+            parse_language(self._options.source_language)
         _ = self._brief
 
     def build_jobs(self, pairs: Sequence[PlannedTranslation]) -> list[TranslationJob | ItemFailed]:
@@ -52,7 +44,7 @@ class JobBuilder:
         from llmcli.tasks.translation.per_file.bilingual import OutputLayout
         from llmcli.tasks.translation.per_file.target_file import TranslationJob
 
-        source = None if self.source is None else parse_language(self.source)
+        source = None if self._options.source_language is None else parse_language(self._options.source_language)
         translators = {pair.target: self._build_translator(pair.target) for pair in pairs}
         return [
             pair.document
@@ -61,8 +53,8 @@ class JobBuilder:
                 pair.document,
                 translators[pair.target],
                 source,
-                self.format_name,
-                OutputLayout(self.layout),
+                self._options.format_name,
+                OutputLayout(self._options.layout),
                 pair.existing,
                 pair.path,
                 pair.keeps_existing,
@@ -76,21 +68,21 @@ class JobBuilder:
         from llmcli.tasks.translation.translator import Brief
 
         glossary, context = Glossary(), ""
-        if self.glossary is not None:
-            file = inputs.read_document(self.ctx, self.glossary)
+        if self._options.glossary_file is not None:
+            file = inputs.read_document(self._ctx, self._options.glossary_file)
             glossary = run_interruptible(Glossary.parse, file.text, file.name)
             if not glossary.terms:
-                self.ctx.warn(f"the glossary {file.name} holds no terms")
-        if self.context is not None:
-            if self.context == "@":
+                self._ctx.console.warn(f"the glossary {file.name} holds no terms")
+        if self._options.context is not None:
+            if self._options.context == "@":
                 raise UsageError("--context @ names no file", detail="Try: --context @FILE")
-            at_file = self.context.startswith("@")
+            at_file = self._options.context.startswith("@")
             context = (
-                inputs.read_document(self.ctx, self.context[1:]).text
+                inputs.read_document(self._ctx, self._options.context[1:]).text
                 if at_file
-                else inputs.decode_argument(self.context)
+                else inputs.decode_argument(self._options.context)
             )
-        return Brief(cast("Formality", self.formality), context.strip(), glossary)
+        return Brief(cast("Formality", self._options.formality), context.strip(), glossary)
 
     def _build_translator(self, target: Language) -> Translator:
         from llmcli.tasks.translate import PROMPT, REVIEW_PROMPT
@@ -98,16 +90,16 @@ class JobBuilder:
         from llmcli.tasks.translation.translator import Translator
 
         instead = {"accents": pseudo_localization.add_accents, "identity": pseudo_localization.keep_text}.get(
-            self.pseudo or ""
+            self._options.pseudo or ""
         )
-        prompts = self.ctx.prompts
+        prompts = self._ctx.runtime.prompts
         return Translator(
             self._backend,
             prompts.get(PROMPT),
-            self.ctx.generation_options(),
+            self._ctx.generation_options(),
             target,
             self._brief,
-            prompts.get(REVIEW_PROMPT) if self.review else None,
+            prompts.get(REVIEW_PROMPT) if self._options.review else None,
             instead,
             "" if instead else self._model_id,
         )
@@ -116,16 +108,16 @@ class JobBuilder:
     def _backend(self) -> Any:
         from llmcli.backends.lazy_backend import LazyBackend
 
-        return LazyBackend(self.ctx.backend)
+        return LazyBackend(self._ctx.runtime.backend)
 
     @cached_property
     def _model_id(self) -> str:
         """What translations of the model are remembered under: its hash; of a server's its address and name."""
         from llmcli.runtime import consent
 
-        if backend_factory.is_remote(self.ctx):
-            server, _ = consent.chosen_server(self.ctx)
+        if self._ctx.runtime.is_remote:
+            server, _ = consent.chosen_server(self._ctx.runtime.settings)
             if server is not None:
-                return f"{server.base_url} {self.ctx.flags.model or server.model or ''}"
-        model = self.ctx.resolve_model()
+                return f"{server.base_url} {self._ctx.runtime.model_name or server.model or ''}"
+        model = self._ctx.runtime.resolve_model()
         return model.sha256 or str(model.path)

@@ -15,7 +15,7 @@ from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCach
 
 def memory_path(ctx: CommandContext, name: str | None) -> Path:
     """Return where it lies."""
-    return ctx.paths.translation_memory if name is None else Path(name)
+    return ctx.runtime.paths.translation_memory if name is None else Path(name)
 
 
 def open_memory(ctx: CommandContext, name: str | None, *, read_only: bool = False) -> TranslationMemory:
@@ -43,7 +43,9 @@ def memory_for_job(ctx: CommandContext, name: str | None, *, read_only: bool) ->
     except (CannotCreate, OutputError, TemporaryFailure) as error:
         if name is not None:
             raise
-        ctx.warn(f"nothing is put into the translation memory, as with --no-tm: {error_messages.describe(error)[0]}")
+        ctx.console.warn(
+            f"nothing is put into the translation memory, as with --no-tm: {error_messages.describe(error)[0]}"
+        )
     try:
         return TranslationMemory(memory_path(ctx, name), read_only=True)
     except LlmError:
@@ -58,7 +60,11 @@ def create_memory_cache(memory: TranslationMemory | None) -> TranslationMemoryCa
 def report_memory_trouble(ctx: CommandContext, remembered: TranslationMemoryCache) -> None:
     """Say that what was translated is not remembered, or not all of it."""
     if remembered.failure_detail:
-        ctx.warn(f"the translation memory failed, and the rest was done as with --no-tm: {remembered.failure_detail}")
+        ctx.console.warn(
+            f"the translation memory failed, and the rest was done as with --no-tm: {remembered.failure_detail}"
+        )
     if remembered.outdated_outputs:
         names = ", ".join(map(str, remembered.outdated_outputs))
-        ctx.warn(f"the translation memory still describes an earlier {names}: renew it with -o, not with --update")
+        ctx.console.warn(
+            f"the translation memory still describes an earlier {names}: renew it with -o, not with --update"
+        )

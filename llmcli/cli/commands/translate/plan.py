@@ -19,6 +19,7 @@ from llmcli.errors import InputError, MissingError, UsageError
 from llmcli.types import ItemFailed
 
 if TYPE_CHECKING:
+    from llmcli.cli.commands.translate.output_paths import InputFile
     from llmcli.tasks.translation.languages import Language
 
 
@@ -79,52 +80,76 @@ def plan_translations(ctx: CommandContext, options: PlanOptions, suffixes: Seque
         output_paths.check_pattern(options.output)
     items = output_paths.expand_inputs(options.files, suffixes, options.output)
     if len(items) <= 1 and len(targets) == 1 and not _derives_names(options):
-        (document,) = inputs.read_documents(ctx, [item.name for item in items])
-        path = Path(options.output) if options.output else None
-        earlier = _read_earlier(ctx, path) if path and options.updates_existing else None
-        return TranslationPlan([PlannedTranslation(document, targets[0], path, earlier)], has_derived_names=False)
+        return _plan_single(ctx, items, targets[0], options)
     if not options.writes_files:
         read = inputs.read_documents(ctx, [item.name for item in items])
-        return TranslationPlan(
-            [PlannedTranslation(document, to) for to in targets for document in read], has_derived_names=True
-        )
-    if options.output is None:
-        raise UsageError("several translations need a place", detail="Try: -o DIR, or -o '{dir}/{name}.{lang}{ext}'")
-    if (
-        not output_paths.is_pattern(options.output)
-        and private_files.exists(Path(options.output))
-        and not output_paths.is_directory(options.output)
-    ):
-        raise UsageError(
-            f"several translations do not go into one file, {options.output}",
-            detail="Name a directory, or a pattern: '{dir}/{name}.{lang}{ext}'",
-        )
+        pairs = [PlannedTranslation(document, to) for to in targets for document in read]
+        return TranslationPlan(pairs, has_derived_names=True)
+    return _plan_several(ctx, items, targets, options)
+
+
+def _plan_single(
+    ctx: CommandContext, items: Sequence[InputFile], target: Language, options: PlanOptions
+) -> TranslationPlan:
+    """Return the plan of one document whose translation goes to standard output or into the file that was named."""
+    (document,) = inputs.read_documents(ctx, [item.name for item in items])
+    path = Path(options.output) if options.output else None
+    earlier = _read_earlier(ctx, path) if path and options.updates_existing else None
+    return TranslationPlan([PlannedTranslation(document, target, path, earlier)], has_derived_names=False)
+
+
+def _plan_several(
+    ctx: CommandContext, items: Sequence[InputFile], targets: Sequence[Language], options: PlanOptions
+) -> TranslationPlan:
+    """Return the plan of translations whose files llm names."""
+    output = _check_output(options)
     several = len(targets) > 1
     planned = [
-        (to, item, output_paths.output_path(item, options.output, to.code, several=several))
-        for to in targets
-        for item in items
+        (to, item, output_paths.output_path(item, output, to.code, several=several)) for to in targets for item in items
     ]
     output_paths.check_targets([(item, path) for _, item, path in planned])
-    made = {os.path.realpath(path) for _, _, path in planned}  # translations of an earlier run, beside their sources
-    translations = {item for item in items if item.found_in_directory and os.path.realpath(item.name) in made}
-    translations |= output_paths.existing_translations(items, options.output)
-    if (ctx.flags.verbose or ctx.environment.is_terminal(ctx.environment.stderr)) and not ctx.flags.quiet:
-        for name in sorted(item.name for item in translations if not item.found_in_directory):
-            ctx.write_explanation(f"{name} is left out: the pattern of -o names it as a translation")
-    items = [item for item in items if item not in translations]
-    planned = [(to, item, path) for to, item, path in planned if item not in translations]
-    read = inputs.read_documents(ctx, [item.name for item in items])
+    left_out = _find_earlier_outputs(ctx, items, output, [path for _, _, path in planned])
+    read = inputs.read_documents(ctx, [item.name for item in items if item not in left_out])
+    kept = [(to, path) for to, item, path in planned if item not in left_out]
     found = [
         _plan_one(ctx, document, to, path, options)
-        for (to, _, path), document in zip(planned, [*read] * len(targets), strict=True)
+        for (to, path), document in zip(kept, [*read] * len(targets), strict=True)
     ]
     output_paths.check_writable(
         pair.path for pair in found if pair.path and not pair.keeps_existing and isinstance(pair.document, Document)
     )
-    return TranslationPlan(
-        found, has_derived_names=True, outputs={index: pair.path for index, pair in enumerate(found) if pair.path}
-    )
+    outputs = {index: pair.path for index, pair in enumerate(found) if pair.path}
+    return TranslationPlan(found, has_derived_names=True, outputs=outputs)
+
+
+def _check_output(options: PlanOptions) -> str:
+    """Return the directory or pattern for several translations. Raises ``UsageError`` where it can be neither."""
+    output = options.output
+    if output is None:
+        raise UsageError("several translations need a place", detail="Try: -o DIR, or -o '{dir}/{name}.{lang}{ext}'")
+    if (
+        not output_paths.is_pattern(output)
+        and private_files.exists(Path(output))
+        and not output_paths.is_directory(output)
+    ):
+        raise UsageError(
+            f"several translations do not go into one file, {output}",
+            detail="Name a directory, or a pattern: '{dir}/{name}.{lang}{ext}'",
+        )
+    return output
+
+
+def _find_earlier_outputs(
+    ctx: CommandContext, items: Sequence[InputFile], output: str, paths: Sequence[Path]
+) -> set[InputFile]:
+    """Return the inputs that are translations of an earlier run, and say which of them the user named."""
+    made = set(map(os.path.realpath, paths))  # beside their sources
+    earlier = {item for item in items if item.found_in_directory and os.path.realpath(item.name) in made}
+    earlier |= output_paths.existing_translations(items, output)
+    if (ctx.console.verbose or ctx.console.stderr_is_terminal) and not ctx.console.quiet:
+        for name in sorted(item.name for item in earlier if not item.found_in_directory):
+            ctx.console.write_explanation(f"{name} is left out: the pattern of -o names it as a translation")
+    return earlier
 
 
 def _derives_names(options: PlanOptions) -> bool:
@@ -157,5 +182,5 @@ def _plan_one(
 def _read_earlier(ctx: CommandContext, path: Path) -> Document | None:
     """Return the translation at ``path``; None where there is none yet."""
     with suppress(MissingError):
-        return read_file(str(path), ctx.interrupt)
+        return read_file(str(path), ctx.runtime.interrupt)
     return None

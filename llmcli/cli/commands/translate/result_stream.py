@@ -80,7 +80,7 @@ def write_results(
             except OSError as error:
                 raise CannotCreate(str(path), detail=error.strerror or "") from error
             placing = partial(remembered.record_on_rename, path)
-            with atomic_write(str(path), interrupt=ctx.interrupt, placing=placing) as file:
+            with atomic_write(str(path), interrupt=ctx.runtime.interrupt, placing=placing) as file:
                 file.write(event.text.encode("utf-8", "surrogateescape"))
         except LlmError as error:
             yield ItemFailed(event.item, event.name, error)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,8 +19,9 @@ from llmcli.cli.commands.translate.memory_file import (
 )
 from llmcli.cli.commands.translate.path_conflicts import check_distinct
 from llmcli.cli.commands.translate.plan import PlanOptions, TranslationPlan, plan_translations
+from llmcli.cli.commands.translate.translate_options import TRANSLATION_ONLY, TranslateOptions
 from llmcli.cli.input import inputs
-from llmcli.cli.render.renderer import DisplayOptions, render_task
+from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.documents.formats.format_registry import listed_suffixes
 from llmcli.errors import UsageError
@@ -37,30 +37,16 @@ PSEUDO_LANGUAGE = "en-XA"
 """The code of a pseudo-localisation where none is named (Unicode CLDR)."""
 
 
-@dataclass(frozen=True, slots=True)
-class TranslateOptions:
-    """The command line besides the shared options and what ``JobBuilder`` holds."""
-
-    files: Sequence[str]
-    target_languages: Sequence[str]
-    update_target: str | None
-    force: bool
-    memory_file: str | None
-    uses_memory: bool
-    dry_run: bool
-    report_file: str | None
-    reference_file: str | None
-
-
-def run_translation(ctx: CommandContext, options: TranslateOptions, builder: JobBuilder) -> int:
+def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
     """Translate, write, show; return the exit code. Raises for invalid options before a model is looked for."""
-    languages = options.target_languages or ([PSEUDO_LANGUAGE] if builder.pseudo else [])
+    languages = options.target_languages or ([PSEUDO_LANGUAGE] if options.pseudo else [])
     if not languages:
         raise UsageError("into which language?", detail="Try: llm translate --to fr FILE")
     if options.update_target is not None and ctx.flags.output not in {None, options.update_target}:
         raise UsageError("--update names the output too; leave out -o")
-    if options.update_target is not None and builder.layout != "translation":
+    if options.update_target is not None and options.layout != TRANSLATION_ONLY:
         raise UsageError("--update renews a translation, and --bilingual shows two languages: choose one")
+    builder = JobBuilder(ctx, options)
     builder.validate()
     output = options.update_target or ctx.flags.output
     plan_options = PlanOptions(
@@ -72,8 +58,8 @@ def run_translation(ctx: CommandContext, options: TranslateOptions, builder: Job
         writes_files=not options.dry_run,
     )
     plan = plan_translations(ctx, plan_options, listed_suffixes())
-    uses_memory = options.uses_memory and builder.pseudo is None
-    check_distinct(_read_files(options, builder, plan), _written_files(ctx, options, plan, uses_memory=uses_memory))
+    uses_memory = options.uses_memory and options.pseudo is None
+    check_distinct(_read_files(options, plan), _written_files(ctx, options, plan, uses_memory=uses_memory))
     with ExitStack() as stack:
         memory = memory_for_job(ctx, options.memory_file, read_only=options.dry_run) if uses_memory else None
         if memory is not None:
@@ -85,7 +71,7 @@ def run_translation(ctx: CommandContext, options: TranslateOptions, builder: Job
         reference = None if options.reference_file is None else _read_reference(ctx, options.reference_file, plan)
         sink = None
         if options.report_file is not None:
-            sink = stack.enter_context(atomic_write(options.report_file, interrupt=ctx.interrupt))
+            sink = stack.enter_context(atomic_write(options.report_file, interrupt=ctx.runtime.interrupt))
         rows, remembered = TranslationReport(), create_memory_cache(memory)
         code, ends = _render_translations(ctx, builder, plan, remembered, rows, reference=reference)
         report_memory_trouble(ctx, remembered)
@@ -94,12 +80,12 @@ def run_translation(ctx: CommandContext, options: TranslateOptions, builder: Job
     return code
 
 
-def _read_files(options: TranslateOptions, builder: JobBuilder, plan: TranslationPlan) -> Iterator[tuple[str, str]]:
+def _read_files(options: TranslateOptions, plan: TranslationPlan) -> Iterator[tuple[str, str]]:
     yield from (("a document to translate", name) for name in plan.input_names)
-    if builder.glossary is not None:
-        yield "the glossary", builder.glossary
-    if builder.context is not None and builder.context.startswith("@"):
-        yield "the context", builder.context[1:]
+    if options.glossary_file is not None:
+        yield "the glossary", options.glossary_file
+    if options.context is not None and options.context.startswith("@"):
+        yield "the context", options.context[1:]
     if options.reference_file is not None:
         yield "the reference", options.reference_file
 
@@ -148,13 +134,13 @@ def _render_translations(
         replace_guard=nullcontext if path is None else partial(remembered.record_on_rename, path),
         silent=plan.has_derived_names,
     )
-    code = render_task(ctx, events, display)
+    code = render_events(ctx, events, display)
     good = [end for end in ends if isinstance(end, Result)]
-    if reference is not None and path is not None and not ctx.flags.json:
-        ctx.write_stdout("".join(result_stream.format_scores(result) + "\n" for result in good))
-    if ctx.flags.verbose or (ctx.environment.is_terminal(ctx.environment.stderr) and not ctx.flags.quiet):
+    if reference is not None and path is not None and not ctx.console.as_json:
+        ctx.console.write_stdout("".join(result_stream.format_scores(result) + "\n" for result in good))
+    if ctx.console.shows_notes:
         for result in good:
-            ctx.write_explanation(result_stream.format_result_note(result))
+            ctx.console.write_explanation(result_stream.format_result_note(result))
     return code, ends
 
 

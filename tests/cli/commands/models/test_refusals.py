@@ -15,7 +15,7 @@ from split_models import split
 
 from llmcli import private_files
 from llmcli.cli.console import error_messages
-from llmcli.cli.console.environment import CLOSED_DETAIL
+from llmcli.cli.console.descriptor_writer import CLOSED_DETAIL
 from llmcli.errors import OutputError
 
 

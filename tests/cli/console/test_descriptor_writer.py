@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from llmcli.cli.console.environment import DescriptorWriter, TextStream
+from llmcli.cli.console.descriptor_writer import DescriptorWriter, TextStream
 from llmcli.errors import Interrupted, OutputError, OutputPipeClosed
 from llmcli.interrupt import Interrupt
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from llmcli import incomplete_results as i
+from llmcli.cli.console.messages.message_text import Descriptions, ErrorText
 
 _LARGER_MODEL_ADVICE = "a larger model may do better: llm models list"
 _MAX_NAMED_PARTS = 5
 """Ranges of lines that are named of those that are missing."""
 
 
-def _describe_empty(error: i.EmptyAnswer) -> tuple[str, str]:
+def _describe_empty(error: i.EmptyAnswer) -> ErrorText:
     if error.limit is None:
         return "the model gave an empty answer", f"Try again, or say it in other words; {_LARGER_MODEL_ADVICE}"
     return "the model came to a limit before it answered", _raise_limit(error.limit)
@@ -23,14 +23,14 @@ def _raise_limit(limit: str | None) -> str:
     return "Shorten the input." if limit == "context" else "Raise it with --max-tokens."
 
 
-def _describe_untranslated(error: i.IncompleteOutput) -> tuple[str, str]:
+def _describe_untranslated(error: i.IncompleteOutput) -> ErrorText:
     segments = f"segment{'' if error.total == 1 else 's'}"
     were = "was" if error.unfinished == 1 else "were"
     advice = "raise --max-tokens, or leave it out" if error.limited else _LARGER_MODEL_ADVICE
     return f"{error.unfinished} of {error.total} {segments} {were} left untranslated", f"The warnings say why; {advice}"
 
 
-def _describe_missing_parts(error: i.PartsMissing) -> tuple[str, str]:
+def _describe_missing_parts(error: i.PartsMissing) -> ErrorText:
     document = "standard input" if error.subject == "-" else error.subject
     said = []
     for reason, words in (("empty", "missing from the summary"), ("cut", "summarized only in part")):
@@ -60,7 +60,7 @@ def _format_rest(parts: Sequence[i.MissingPart]) -> str:
     return f" and {len(parts) - _MAX_NAMED_PARTS} more" if len(parts) > _MAX_NAMED_PARTS else ""
 
 
-INCOMPLETE_DESCRIPTIONS: dict[type[Any], Callable[[Any], tuple[str, str]]] = {
+INCOMPLETE_DESCRIPTIONS: Descriptions = {
     i.EmptyAnswer: _describe_empty,
     i.AnswerTruncated: lambda x: ("the answer was cut at a limit", _raise_limit(x.limit)),
     i.IncompleteOutput: _describe_untranslated,

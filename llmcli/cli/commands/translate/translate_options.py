@@ -1,0 +1,32 @@
+"""What was typed after ``llm translate``, besides the recurring options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+TRANSLATION_ONLY = "translation"
+"""The layout of an output that does not show the source."""
+
+
+@dataclass(frozen=True)
+class TranslateOptions:
+    """The options by their meaning; None where one was not given."""
+
+    files: Sequence[str]
+    target_languages: Sequence[str]
+    source_language: str | None
+    format_name: str | None
+    formality: str
+    context: str | None
+    glossary_file: str | None
+    update_target: str | None
+    force: bool
+    memory_file: str | None
+    uses_memory: bool
+    review: bool
+    layout: str
+    dry_run: bool
+    report_file: str | None
+    pseudo: str | None
+    reference_file: str | None

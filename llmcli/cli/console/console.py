@@ -1,0 +1,188 @@
+"""The terminal of one command: its streams, messages, progress and tables, in words or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.console.environment import Environment
+from llmcli.interrupt import Interrupt
+
+if TYPE_CHECKING:
+    from llmcli.cli.console.descriptor_writer import DescriptorWriter
+    from llmcli.cli.console.status_line import StatusLine
+
+
+class Console:
+    """Writes to stdout and stderr by the options ``--json``, ``-q`` and ``-v``."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        interrupt: Interrupt,
+        *,
+        as_json: bool = False,
+        quiet: bool = False,
+        verbose: bool = False,
+    ) -> None:
+        self.environment = environment
+        self.interrupt = interrupt
+        self.as_json = as_json
+        self.quiet = quiet
+        self.verbose = verbose
+        self._already_explained: set[str] = set()
+
+    @cached_property
+    def status_line(self) -> StatusLine:
+        """What is waited for, on the terminal."""
+        from llmcli.cli.console.status_line import StatusLine
+
+        return StatusLine(self.environment, self.interrupt, quiet=self.quiet)
+
+    # ---- who reads ------------------------------------------------------------------------------------------------
+
+    @property
+    def stdin_is_terminal(self) -> bool:
+        """Whether a person types what is read."""
+        return self.environment.is_terminal(self.environment.stdin)
+
+    @property
+    def stdout_is_terminal(self) -> bool:
+        """Whether a person sees what is written."""
+        return self.environment.is_terminal(self.environment.stdout)
+
+    @property
+    def stderr_is_terminal(self) -> bool:
+        """Whether a person sees messages."""
+        return self.environment.is_terminal(self.environment.stderr)
+
+    @property
+    def columns(self) -> int:
+        """Width of standard output in columns."""
+        return self.environment.columns(self.environment.stdout)
+
+    @property
+    def writes_for_people(self) -> bool:
+        """Whether standard output is for people rather than programs: a terminal, without ``--json``."""
+        return self.stdout_is_terminal and not self.as_json
+
+    @property
+    def shows_notes(self) -> bool:
+        """Whether notes about what happened are shown: on a terminal unless ``-q``, elsewhere with ``-v``."""
+        return self.verbose or (self.stderr_is_terminal and not self.quiet)
+
+    # ---- messages -------------------------------------------------------------------------------------------------
+
+    def write_stderr(self, text: str) -> None:
+        """Write lines to stderr, to a terminal without control sequences; errors are ignored."""
+        from llmcli.cli.console import error_messages
+
+        error_messages.write_stderr(self.environment, text)
+
+    def write_error(self, error: Exception, *, name: str = "", next_step: str = "") -> None:
+        """Write an error to stderr; ``name`` and ``next_step`` as in ``error_messages.write_error``."""
+        from llmcli.cli.console import error_messages
+
+        error_messages.write_error(error, self.environment, as_json=self.as_json, name=name, next_step=next_step)
+
+    def warn(self, text: str) -> None:
+        """Say on stderr at once what concerns more than this command, unless ``-q``: a line, with ``--json`` an object."""
+        if not self.quiet:
+            self._write_message("warning", text, "llm: warning: ")
+
+    def explain(self, text: str) -> None:
+        """Say on stderr what was chosen, with ``-v``: a line, with ``--json`` an object."""
+        if self.verbose:
+            self.write_explanation(text)
+
+    def explain_once(self, texts: Iterable[str]) -> None:
+        """Explain each of ``texts`` that was not explained before, though a chat comes here often."""
+        for text in texts:
+            if text not in self._already_explained:
+                self._already_explained.add(text)
+                self.explain(text)
+
+    def write_explanation(self, text: str) -> None:
+        """Write an explanation to stderr: a line, with ``--json`` an object."""
+        self._write_message("explanation", text, "llm: ")
+
+    def write_notice(self, text: str) -> None:
+        """Write a line to stderr that is no warning of a result: with ``--json`` an object all the same."""
+        from llmcli.cli.console import sanitize
+
+        self._write_message("warning", sanitize.single_line(text), "llm: ")
+
+    def write_note(self, text: str) -> None:
+        """Write a line about what happened to stderr, where notes are shown."""
+        from llmcli.cli.console import sanitize
+
+        if self.shows_notes:
+            self.write_stderr(f"llm: {sanitize.single_line(text)}")
+
+    def _write_message(self, kind: str, text: str, prefix: str) -> None:
+        import json
+
+        from llmcli.cli.console import sanitize
+
+        self.write_stderr(json.dumps({kind: text}) if self.as_json else f"{prefix}{sanitize.single_line(text)}")
+
+    # ---- standard output ------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def open_writer(self, fd: int, name: str = "standard output") -> Iterator[DescriptorWriter]:
+        """Give the writer of ``fd``; off a terminal no line of it is mixed with one of another llm process."""
+        from llmcli.cli.console.descriptor_writer import DescriptorWriter
+        from llmcli.cli.console.output_lock import OutputLock
+
+        closed = fd == self.environment.stdout and 1 in self.environment.closed_fds
+        lock = None if closed or self.environment.is_terminal(fd) else OutputLock(fd, self.environment.environ)
+        try:
+            yield DescriptorWriter(fd, self.interrupt, closed=closed, name=name, lock=lock)
+        finally:
+            if lock is not None:
+                lock.close()
+
+    def open_stdout(self) -> AbstractContextManager[DescriptorWriter]:
+        """Give the writer of standard output."""
+        return self.open_writer(self.environment.stdout)
+
+    def write_stdout(self, text: str) -> None:
+        """Write to stdout what is no result of a model, to a terminal without control sequences.
+
+        Raises ``OutputError`` and ``OutputPipeClosed``.
+        """
+        from llmcli.cli.console import sanitize
+
+        text = sanitize.strip_controls(text) if self.stdout_is_terminal else text
+        with self.environment.suspend_painters(), self.open_stdout() as writer:
+            writer.write(text.encode("utf-8", "replace"))
+
+    def write_wrapped(self, text: str) -> None:
+        """Write sentences to stdout, each line of them wrapped at words where that is a terminal."""
+        from llmcli.cli.console import sanitize, wrapping
+
+        lines = text.splitlines()
+        if self.stdout_is_terminal:
+            columns = self.columns
+            folded = (wrapping.wrap_words(sanitize.single_line(line), columns, break_words=False) for line in lines)
+            lines = [line for each in folded for line in each]
+        self.write_stdout("".join(f"{line}\n" for line in lines))
+
+    def write_table(self, rows: Sequence[Mapping[str, Any]], *, preview: str | None = None) -> None:
+        """Write a list to stdout: columns on a terminal, tabs in a pipe, JSON lines with ``--json``.
+
+        ``preview`` is as in ``render_table``.
+        """
+        from llmcli.cli.console.table import render_table
+
+        terminal, columns = self.stdout_is_terminal, self.columns
+        self.write_stdout(render_table(rows, as_json=self.as_json, terminal=terminal, columns=columns, preview=preview))
+
+    def write_record(self, pairs: Mapping[str, Any]) -> None:
+        """Write names and values of one thing to stdout: a line each, or one JSON object."""
+        from llmcli.cli.console.table import render_record
+
+        terminal, columns = self.stdout_is_terminal, self.columns
+        self.write_stdout(render_record(pairs, as_json=self.as_json, terminal=terminal, columns=columns))

@@ -1,0 +1,146 @@
+"""Writing to a descriptor: at once, in whole lines, and without holding back a signal."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from llmcli.errors import OutputError, OutputPipeClosed
+from llmcli.interrupt import Interrupt
+
+if TYPE_CHECKING:
+    from llmcli.cli.console.output_lock import OutputLock
+
+_CHUNK_BYTES = select.PIPE_BUF  # POSIX: a pipe that polls writable takes this much without blocking, all at once
+_POLL_MS = 100
+_LOCK_POLL_S = 0.002
+MAX_LOCK_WAIT_S = 5.0
+"""Seconds for which a line waits for the lock while there is room to write."""
+CLOSED_DETAIL = "it is closed"
+"""What is said of a descriptor that the caller had closed."""
+
+
+class DescriptorWriter:
+    """Writes to a descriptor at once and without a buffer, so that nothing is left to fail at the end of the process.
+
+    A stalled reader does not hold back a signal: the descriptor is polled, and the interrupt asked in between. Whole
+    lines go out together, as many as fit PIPE_BUF; with a ``lock`` no other process of llm writes in a line's middle.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        interrupt: Interrupt,
+        *,
+        closed: bool = False,
+        name: str = "standard output",
+        lock: OutputLock | None = None,
+    ) -> None:
+        self._fd = fd
+        self._interrupt = interrupt
+        self._closed = closed
+        self._name = name
+        self._lock = lock
+        self._lock_wait_failed = False
+        self._poller = select.poll()
+        self._poller.register(fd, select.POLLOUT)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it writes to a terminal."""
+        try:
+            return os.isatty(self._fd)
+        except OSError:
+            return False
+
+    def write(self, data: bytes) -> None:
+        """Write all of ``data``. Raises ``OutputPipeClosed``, ``OutputError``, ``Interrupted``, ..."""
+        if self._closed and data:
+            raise OutputError(self._name, detail=CLOSED_DETAIL)
+        for lines in _whole_lines(data):
+            self._wait_writable()
+            try:
+                self._write_all(lines)
+            finally:
+                if self._lock is not None:
+                    self._lock.release()
+
+    def _wait_writable(self) -> None:
+        """Wait until there is room, and for the lock.
+
+        The lock is not waited for without end: a process that was stopped (Ctrl-Z) in the middle of a line keeps it.
+        While there is no room its holder may be waiting for that, as this process would have to.
+        """
+        since: float | None = None
+        while True:
+            if not self._poller.poll(_POLL_MS):
+                self._interrupt.check()
+                since = None
+            elif self._lock is None:
+                return
+            elif self._lock.try_acquire():
+                self._lock_wait_failed = False
+                if self._poller.poll(0):
+                    return
+                self._lock.release()  # another process took the room meanwhile; it may need the lock for more
+            else:
+                self._interrupt.check()
+                now = time.monotonic()
+                since = now if since is None else since
+                if self._lock_wait_failed or now - since > MAX_LOCK_WAIT_S:
+                    self._lock_wait_failed = True  # the next line does not wait again
+                    return
+                time.sleep(_LOCK_POLL_S)
+
+    def _write_all(self, data: memoryview) -> None:
+        while data:
+            if not self._poller.poll(_POLL_MS):
+                self._interrupt.check()
+                continue
+            try:
+                data = data[os.write(self._fd, data[:_CHUNK_BYTES]) :]
+            except BlockingIOError:  # a non-blocking pipe whose room another program took since the poll
+                self._interrupt.check()
+                time.sleep(_LOCK_POLL_S)
+            except OSError as error:
+                if error.errno == errno.EPIPE:
+                    raise OutputPipeClosed(self._name) from error
+                raise OutputError(self._name, detail=error.strerror or "") from error
+            if data:  # a reader that is always ready for more must not keep a signal waiting either
+                self._interrupt.check()
+
+
+def _whole_lines(data: bytes) -> Iterator[memoryview]:
+    """Yield ``data`` in groups of whole lines that fit PIPE_BUF, longer lines by themselves."""
+    view, start = memoryview(data), 0
+    while start < len(data):
+        end = start + _CHUNK_BYTES
+        if end < len(data):
+            end = data.rfind(b"\n", start, end) + 1 or data.find(b"\n", end) + 1 or len(data)
+        yield view[start:end]
+        start = end
+
+
+class TextStream:
+    """The little of a text stream that help, version and completion write to, on top of a ``DescriptorWriter``."""
+
+    encoding = "utf-8"
+
+    def __init__(self, writer: DescriptorWriter) -> None:
+        self._writer = writer
+
+    def write(self, text: str) -> int:
+        """Write ``text`` as UTF-8, whatever the locale."""
+        self._writer.write(text.encode("utf-8", "surrogateescape"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is ever held back."""
+
+    def isatty(self) -> bool:
+        """Help is never coloured."""
+        return False

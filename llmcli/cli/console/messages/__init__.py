@@ -1,0 +1,1 @@
+"""The words for errors, by what they are about."""

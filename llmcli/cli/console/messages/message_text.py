@@ -1,0 +1,47 @@
+"""What all messages are made of: sizes, addresses, the subject of an error, and its detail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llmcli import errors as e
+
+ErrorText = tuple[str, str]
+"""What happened (without a full stop), and what to do next ("" where there is nothing to say)."""
+Descriptions = dict[type[e.LlmError], Callable[[Any], ErrorText]]
+"""The words by the class of an error."""
+
+
+def format_bytes(count: float | None) -> str:
+    """Return a number of bytes in decimal units, as disks and the Hub count: "98.4 MB"."""
+    if count is None:
+        return "unknown size"
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def redact_address(url: str) -> str:
+    """Return a URL without the name and password that it may hold."""
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def subject_of(error: e.LlmError) -> str:
+    """Return what the error is about; standard input by its name."""
+    return "standard input" if error.subject == "-" else error.subject
+
+
+def suggest_names(names: tuple[str, ...]) -> str:
+    """Return a question about names like the one that was typed, "" without any."""
+    return f"Did you mean {', '.join(names)}?" if names else ""
+
+
+def append_detail(text: str, error: e.LlmError) -> str:
+    """Return ``text`` and, after a colon, what the error knows besides."""
+    parts = [part for part in (text, error.detail) if part]
+    return ": ".join(parts)

@@ -1,0 +1,92 @@
+"""The words for models: missing, damaged, too large."""
+
+from __future__ import annotations
+
+from llmcli import errors as e
+from llmcli.cli.console import suggestion
+from llmcli.cli.console.messages.message_text import (
+    Descriptions,
+    ErrorText,
+    append_detail,
+    format_bytes,
+    subject_of,
+)
+
+
+def _pull_command(name: str, context: int | None = None) -> str:
+    """Return the command that fetches a model, for a context of so many tokens where one is wanted."""
+    return suggestion.format_command("models", "pull", name, *suggestion.format_option("--ctx", context))
+
+
+def _describe_model_not_downloaded(error: e.ModelNotDownloaded) -> ErrorText:
+    known = f" ({format_bytes(error.size)})" if error.size else ""
+    return (
+        f"the model {subject_of(error)}{known} is not on this machine",
+        f"Try: {_pull_command(error.subject, error.context)}",
+    )
+
+
+def _describe_overflow(error: e.ContextOverflow) -> ErrorText:
+    if error.detail:
+        advice = "Shorten the input, or summarize it first: llm summarize FILE"
+        return append_detail(f"{subject_of(error)} does not take so long a request", error), advice
+    subject = f"{subject_of(error)}: " if subject_of(error) else ""
+    least = "at least " if error.at_least else ""
+    text = f"{subject}{least}{error.tokens} tokens do not fit the context of {error.context} tokens"
+    return text, "Shorten the input, or summarize it first: llm summarize FILE"
+
+
+def _describe_out_of_memory(error: e.OutOfMemory) -> ErrorText:
+    numbers = _memory_figures(error)
+    text = f"out of memory for {subject_of(error)}" if error.subject else "out of memory"
+    text += f" ({', '.join(numbers)})" if numbers else ""
+    advice = f"Try: {error.fits}" if error.fits else "Try a smaller context (--ctx) or a smaller model: llm models list"
+    return append_detail(text, error), advice
+
+
+def _memory_figures(error: e.OutOfMemory) -> list[str]:
+    numbers = []
+    if error.needed is not None:
+        numbers.append(f"{format_bytes(error.needed)} needed")
+    if error.weights is not None:
+        numbers.append(f"{format_bytes(error.weights)} of it weights")
+    if error.per_token:
+        numbers.append(f"{format_bytes(error.per_token)} a token of context")
+    if error.available is not None:
+        numbers.append(f"{format_bytes(error.available)} free")
+    return numbers
+
+
+def _describe_does_not_fit(error: e.ModelTooLarge) -> ErrorText:
+    advice = "Try: llm models recommend"
+    if error.max_context:
+        advice = f"Try: {_pull_command(error.subject, error.max_context)}"
+    elif error.smaller_variant:
+        advice = f"Try: {_pull_command(error.smaller_variant, error.context)}"
+    text = f"{subject_of(error)} with a context of {error.context} tokens does not fit ({', '.join(_memory_figures(error))})"
+    return f"{text}; it was not fetched", f"{advice} (--force fetches it all the same)"
+
+
+MODEL_DESCRIPTIONS: Descriptions = {
+    e.ModelNotDownloaded: _describe_model_not_downloaded,
+    e.NothingToRemove: lambda x: (f"the model {subject_of(x)} is not on this machine", "Try: llm models list"),
+    e.BadModelFile: lambda x: (
+        append_detail(f"the {subject_of(x)} in the model's file is not usable", x)
+        if x.subject == "chat template"
+        else append_detail(f"{subject_of(x)} is not a usable model file", x),
+        "Try: llm models list",
+    ),
+    e.OutOfMemory: _describe_out_of_memory,
+    e.ModelTooLarge: _describe_does_not_fit,
+    e.DamagedModel: lambda x: (
+        append_detail(
+            f"{subject_of(x)} is damaged" if x.repair else f"the file of {subject_of(x)} in the cache is damaged", x
+        ),
+        f"Try: {x.repair or _pull_command(x.subject)}" + (f" ({x.note})" if x.note else ""),
+    ),
+    e.ContextOverflow: _describe_overflow,
+    e.WorkerCrashed: lambda x: (
+        f"the worker that ran the model ended: {x.detail}",
+        "Try again; more is in: llm worker log",
+    ),
+}

@@ -1,0 +1,195 @@
+"""The recurring options, each defined once: its words and help, and the setting that it gives.
+
+Help, reference and the settings of a run are derived from ``Flags``. A program that adds an option of its own derives a
+class from it and names that in ``@command(flags=...)``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from llmcli.cli import completers
+from llmcli.cli.console.suggestion import format_option
+from llmcli.frozen_dataclass import frozen
+
+SEED_MAX = 2**32 - 1
+
+
+def _require_finite(value: float | None) -> float | None:
+    """Refuse the numbers that no range keeps out."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not finite")
+    return value
+
+
+@frozen
+class GivesSetting:
+    """Marks an option that gives a setting: of its own name, or ``name``; a switch that is set gives ``value``."""
+
+    name: str = ""
+    value: str | None = None
+
+
+@frozen
+class ChoosesModel:
+    """Marks an option that says which model answers: a command that is suggested repeats it."""
+
+
+@frozen
+class Flags:
+    """The recurring options as typed; None where not given."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "-m",
+            "--model",
+            metavar="MODEL",
+            help="Name, file or repository of the model.",
+            autocompletion=completers.models,
+        ),
+        GivesSetting(),
+        ChoosesModel(),
+    ] = None
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            "--backend",
+            metavar="NAME",
+            help="Where the model runs: local, or a server of the configuration.",
+            autocompletion=completers.backends,
+        ),
+        GivesSetting(),
+        ChoosesModel(),
+    ] = None
+    base_url: Annotated[
+        str | None,
+        typer.Option("--base-url", metavar="URL", help="Run it on the server at this address (OpenAI's protocol)."),
+        GivesSetting(),
+        ChoosesModel(),
+    ] = None
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="FILE", help="Write there instead of standard output.")
+    ] = None
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each result.")] = False
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Longest answer, in tokens."), GivesSetting()
+    ] = None
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--temperature", min=0.0, metavar="T", help="0 takes the likeliest token always.", callback=_require_finite
+        ),
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, max=SEED_MAX, metavar="N", help="Repeat the same random choices.")
+    ] = None
+    deterministic: Annotated[
+        bool | None, typer.Option("--deterministic", help="Bit-identical answers, alone or in a batch."), GivesSetting()
+    ] = None
+    reasoning: Annotated[bool, typer.Option("--reasoning", help="Show a thinking model's reasoning on stderr.")] = False
+    ctx: Annotated[
+        int | None, typer.Option("--ctx", min=64, metavar="N", help="Context in tokens."), GivesSetting()
+    ] = None
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, metavar="N", help="Threads (default: the cores that are free)."),
+        GivesSetting(),
+    ] = None
+    gpu_layers: Annotated[
+        str | None,
+        typer.Option("--gpu-layers", metavar="N|auto", help="Layers on the GPU (auto: as many as fit)."),
+        GivesSetting(),
+    ] = None
+    kv_type: Annotated[
+        str | None,
+        typer.Option(
+            "--kv-type",
+            metavar="TYPE",
+            help="Type of the KV cache: auto, f16, q8_0, bf16.",
+            autocompletion=completers.kv_types,
+        ),
+        GivesSetting(),
+    ] = None
+    pull: Annotated[
+        bool | None, typer.Option("--pull", help="Fetch a missing model without asking."), GivesSetting()
+    ] = None
+    offline: Annotated[
+        bool | None, typer.Option("--offline", help="Never open a network connection."), GivesSetting(), ChoosesModel()
+    ] = None
+    yes: Annotated[bool, typer.Option("--yes", help="Let the server have what is sent; do not ask.")] = False
+    no_worker: Annotated[
+        bool, typer.Option("--no-worker", help="Run the model in this process."), GivesSetting("worker", value="off")
+    ] = False
+    no_stdin: Annotated[
+        bool, typer.Option("--no-stdin", help="Do not read standard input."), GivesSetting("stdin", value="off")
+    ] = False
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", min=0.001, metavar="S", help="Give up after S seconds (exit 124)."),
+        GivesSetting(),
+    ] = None
+    stats: Annotated[bool, typer.Option("--stats", help="Tokens, speed, threads, memory and energy on stderr.")] = False
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No warnings and no progress.")] = False
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more on stderr; log a bug's traceback.")] = False
+
+
+@frozen
+class SharedOption:
+    """A recurring option: its field of ``Flags``, the annotation that Typer reads, and the marks beside it."""
+
+    name: str
+    default: Any
+    annotation: Any
+    words: tuple[str, ...]
+    marks: tuple[Any, ...]
+
+
+_read_before: dict[type[Flags], tuple[SharedOption, ...]] = {}
+
+
+def shared_options(flags_type: type[Flags] = Flags) -> tuple[SharedOption, ...]:
+    """Return the recurring options that ``flags_type`` defines."""
+    if flags_type not in _read_before:
+        _read_before[flags_type] = tuple(_read_options(flags_type))
+    return _read_before[flags_type]
+
+
+def _read_options(flags_type: type[Flags]) -> Iterator[SharedOption]:
+    hints = get_type_hints(flags_type, include_extras=True)
+    for field in fields(flags_type):
+        option, *marks = hints[field.name].__metadata__
+        words = (option.default, *option.param_decls)  # in an annotation the first word stands where a default would
+        yield SharedOption(field.name, field.default, hints[field.name], words, tuple(marks))
+
+
+def option_words(name: str) -> frozenset[str]:
+    """Return the words of the recurring option called ``name``, such as -v and --verbose."""
+    return frozenset(next(option.words for option in shared_options() if option.name == name))
+
+
+def flag_settings(flags: Flags) -> dict[str, tuple[str, Any]]:
+    """Return the flags that give settings: by the setting's name the option's longest word and its value."""
+    given = {}
+    for option in shared_options(type(flags)):
+        value = getattr(flags, option.name)
+        for mark in option.marks:
+            if isinstance(mark, GivesSetting):
+                value = value if mark.value is None else mark.value if value else None
+                given[mark.name or option.name] = (max(option.words, key=len), value)
+    return given
+
+
+def model_options(flags: Flags) -> list[str]:
+    """Return the options that say which model answers, and where: another one would, without them."""
+    return [
+        word
+        for option in shared_options(type(flags))
+        if any(isinstance(mark, ChoosesModel) for mark in option.marks)
+        for word in format_option(option.words[0], getattr(flags, option.name))
+    ]

@@ -1,0 +1,112 @@
+"""What is said about the quantizations that a repository offers: a table on a terminal, elsewhere a line each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmcli.cli.console import sanitize, table
+from llmcli.cli.console.messages import message_text
+
+if TYPE_CHECKING:
+    from llmcli.cli.console.console import Console
+    from llmcli.models.hub.variants import Variant, VariantList
+    from llmcli.models.memory_estimate import MemoryEstimate
+
+_SLOW_TOKENS_PER_S = 10
+
+
+def show_variants(console: Console, offers: VariantList) -> None:
+    """Say on stderr what there is and what is taken: a table on a terminal, elsewhere a line each."""
+    if not console.shows_notes:
+        return
+    taken = best_variant(offers)
+    planned = f"with a context of {offers.selected.estimate.context_tokens:,} tokens"
+    said = f"taking {taken.name} ({variant_summary(taken)} {planned})" if taken else f"nothing fits {planned}"
+    if console.as_json or not console.stderr_is_terminal:
+        for offer in sort_by_size(offers):
+            console.explain(f"{offer.name}: {variant_summary(offer)}")
+        console.explain(said)
+        return
+    if len(offers.variants) > 1:
+        rows = [variant_row(offer) | {"": "<" if offer is taken else ""} for offer in sort_by_size(offers)]
+        columns = console.environment.columns(console.environment.stderr)
+        console.write_stderr(table.render_table(rows, as_json=False, terminal=True, columns=columns)[:-1])
+    if taken:  # else the refusal says it
+        console.write_stderr(f"llm: {sanitize.single_line(said)}")
+
+
+def sort_by_size(offers: VariantList) -> list[Variant]:
+    """Return the quantizations, the smallest first."""
+    return sorted(offers.variants, key=lambda offer: offer.size)
+
+
+def best_variant(offers: VariantList) -> Variant | None:
+    """Return the quantization that is taken by default; None where none fits."""
+    return None if offers.selected.estimate.fits is False else offers.selected
+
+
+def variant_row(offer: Variant) -> dict[str, Any]:
+    """Return the columns of an offer for people."""
+    return {
+        "quant": offer.quantization or offer.file,
+        "size": message_text.format_bytes(offer.size),
+        "needs": format_needed(offer.estimate),
+        "peak": format_peak(offer.estimate),
+        "fits": format_fit(offer.estimate),
+        "tokens/s": format_rate(offer.estimate.tokens_per_second),
+    }
+
+
+def variant_summary(offer: Variant) -> str:
+    """Return the columns of an offer as a sentence."""
+    speed = format_rate(offer.estimate.tokens_per_second)
+    return (
+        f"{message_text.format_bytes(offer.size)}, fits: {format_fit(offer.estimate)}, "
+        f"{f'about {speed} tokens/s, ' if speed else ''}{memory_clause(offer.estimate)}"
+    )
+
+
+def format_needed(fit: MemoryEstimate, task: str = "chat") -> str:
+    """Return what a model takes that does a task, as people read it; without its header the weights are the least."""
+    return f"{'' if fit.header_known else 'at least '}{message_text.format_bytes(fit.peak_bytes(task))}"
+
+
+def format_peak(fit: MemoryEstimate) -> str:
+    """Return what a model takes at most, whatever it does; "" where that is not known."""
+    return message_text.format_bytes(fit.max_peak_bytes) if fit.header_known else ""
+
+
+def memory_clause(fit: MemoryEstimate) -> str:
+    """Return as a clause what a model takes for an answer, and for jobs of many."""
+    return f"needs {format_needed(fit)}" + (
+        f" for an answer, at most {format_peak(fit)} for a large job" if fit.header_known else ""
+    )
+
+
+def fit_columns(fit: MemoryEstimate, task: str = "chat") -> dict[str, Any]:
+    """Return the columns of what a model needs for programs; bytes, tokens."""
+    speed = fit.tokens_per_second
+    return {
+        "size": fit.weight_bytes,
+        "needs": fit.peak_bytes(task) if fit.header_known else None,
+        "context": fit.context_tokens,
+        "fits": fit.fits,
+        "on_gpu": fit.fits_on_gpu,
+        "tokens_per_second": None if speed is None else round(speed, 1),
+    }
+
+
+def format_fit(fit: MemoryEstimate) -> str:
+    """Return whether a model fits, as people read it."""
+    if fit.fits_on_gpu:
+        return "on the GPU"
+    if fit.fits and fit.machine.gpu_free_bytes:
+        return "GPU in part"
+    return {True: "yes", False: "no", None: "not known"}[fit.fits]
+
+
+def format_rate(tokens_per_second: float | None) -> str:
+    """Return an estimate without digits that it does not have."""
+    if tokens_per_second is None:
+        return ""
+    return f"{tokens_per_second:.0f}" if tokens_per_second >= _SLOW_TOKENS_PER_S else f"{tokens_per_second:.1f}"

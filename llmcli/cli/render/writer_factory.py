@@ -1,0 +1,22 @@
+"""Which writer a text gets: rendered Markdown on a terminal, or the text as it is."""
+
+from __future__ import annotations
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.render.text_writer import ByteSink, PlainTextWriter, TextEnding, TextWriter, writes_to_terminal
+
+
+def open_text_writer(ctx: CommandContext, sink: ByteSink, *, ending: TextEnding, markdown: bool) -> TextWriter:
+    """Return the way for one text to ``sink``.
+
+    Markdown is rendered for a terminal, or where FORCE_COLOR asks for it; never with -o or ``--json``, or when the
+    setting ``markdown`` or TERM=dumb says no.
+    """
+    to_file = ctx.flags.output is not None
+    terminal = writes_to_terminal(sink)
+    capable = ctx.runtime.environ.get("TERM") != "dumb" if terminal else bool(ctx.runtime.environ.get("FORCE_COLOR"))
+    if markdown and capable and not to_file and ctx.runtime.settings["markdown"] == "on":
+        from llmcli.cli.render.terminal_markdown import MarkdownWriter
+
+        return MarkdownWriter(ctx.console.environment, sink, terminal=terminal)
+    return PlainTextWriter(sink, ending=ending, terminal=terminal)

@@ -1,0 +1,89 @@
+"""What a run reports, as messages and questions on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from llmcli.cli.console.console import Console
+
+if TYPE_CHECKING:
+    from llmcli.errors import LlmError, ModelNotDownloaded
+    from llmcli.models.library.model_library import ModelFile, ModelLibrary
+    from llmcli.runtime.observer import ModelEvent
+    from llmcli.server_config import ServerConfig
+    from llmcli.types import Phase, Progress
+
+
+class TerminalObserver:
+    """Shows what a run does on the console, and asks there."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @property
+    def wants_progress(self) -> bool:
+        """Whether the status line is shown."""
+        return self._console.status_line.enabled
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether standard output is a terminal."""
+        return self._console.stdout_is_terminal
+
+    @property
+    def shows_variants(self) -> bool:
+        """Whether the variants of a repository are shown: on a terminal, or with ``-v``."""
+        return self._console.shows_notes
+
+    def explain(self, text: str) -> None:
+        """Say what was chosen, with ``-v``."""
+        self._console.explain(text)
+
+    def warn(self, text: str) -> None:
+        """Warn, unless ``-q``."""
+        self._console.warn(text)
+
+    def report_progress(self, progress: Progress) -> None:
+        """Show on the status line how far the work is, if it is waited for."""
+        self._console.status_line.update(progress)
+
+    def waiting(self, phase: Phase, label: str) -> AbstractContextManager[None]:
+        """Show on the status line what the block waits for."""
+        return self._console.status_line.waiting(phase, label)
+
+    def worker_unavailable(self, error: LlmError) -> None:
+        """Say why the model runs in this process, with ``-v``."""
+        from llmcli.cli.console import error_messages
+
+        why = error_messages.describe(error)[0]
+        self._console.explain(f"no worker, so the model runs in this process: {why}")
+
+    def model_used(self, model: ModelFile, models: ModelLibrary) -> None:
+        """Say which model answers, with ``-v``; on a terminal also what a base model does, at its first use."""
+        named, origin = models.default_model()
+        called = "" if named == model.name else f", called {named}"
+        self._console.explain_once([f"model {model.name}{called} ({origin}), file {model.path}"])
+        if self._console.stderr_is_terminal:
+            from llmcli.cli.render import base_model_notice
+
+            base_model_notice.explain_base_model_once(self._console, models, model)
+
+    def show_model_events(self, events: Iterator[ModelEvent]) -> ModelFile:
+        """Show what happens to a model, with a progress bar on a terminal, and return it."""
+        from llmcli.cli.render.model_events import show_model_events
+
+        return show_model_events(self._console, events)
+
+    def confirm_download(self, missing: ModelNotDownloaded) -> bool:
+        """Ask at the terminal; no without one."""
+        from llmcli.cli.console import confirm
+
+        return confirm.confirm_download(self._console, missing)
+
+    def confirm_consent(self, server: ServerConfig) -> bool:
+        """Ask at the terminal; no without one."""
+        from llmcli.cli.console import confirm
+
+        return confirm.confirm_consent(self._console, server)

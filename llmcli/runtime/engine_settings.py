@@ -1,0 +1,34 @@
+"""What the settings say about the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmcli.types import EngineOptions
+
+if TYPE_CHECKING:
+    from llmcli.settings import Settings
+
+_FLASH_ATTENTION = {"auto": None, "on": True, "off": False}
+_KV_UNIFIED = {"auto": None, "unified": True, "streams": False}
+
+
+def engine_options(settings: Settings, cache: Path) -> EngineOptions:
+    """Return what the settings say about the engine, which keeps things in ``cache``."""
+
+    def number(name: str) -> int | None:
+        return None if settings[name] == "auto" else settings[name]
+
+    return EngineOptions(
+        ctx=number("ctx"),
+        threads=number("threads"),
+        gpu_layers=number("gpu_layers"),
+        kv_type=None if settings["kv_type"] == "auto" else settings["kv_type"],
+        flash_attention=_FLASH_ATTENTION[settings["flash_attention"]],
+        kv_unified=_KV_UNIFIED[settings["kv_layout"]],
+        deterministic=settings["deterministic"],
+        cache=cache.absolute(),
+        prefix_bytes=settings["prefix_cache"] << 20,
+        tune=settings["tune"] == "auto",
+    )

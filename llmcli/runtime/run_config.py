@@ -1,0 +1,24 @@
+"""What a run is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from llmcli.frozen_dataclass import frozen
+from llmcli.interrupt import Interrupt
+from llmcli.settings import AppPaths, Settings
+
+if TYPE_CHECKING:
+    from llmcli.runtime.observer import RunObserver
+
+
+@frozen
+class RunConfig:
+    """Settings, directories, environment variables, what ends the run, and whom it reports to."""
+
+    settings: Settings
+    paths: AppPaths
+    environ: Mapping[str, str]
+    interrupt: Interrupt
+    observer: RunObserver

@@ -1,0 +1,87 @@
+"""Finding or starting the worker for a model, after the checks that keep a bad file or too little memory away from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmcli import private_files
+from llmcli.runtime.engine_settings import engine_options
+from llmcli.runtime.run_config import RunConfig
+from llmcli.types import EngineOptions, Phase
+
+if TYPE_CHECKING:
+    from llmcli.models.library.model_library import ModelFile, ModelLibrary
+    from llmcli.settings import AppPaths
+    from llmcli.worker.client.launcher import WorkerLauncher
+
+
+def start_worker(config: RunConfig, models: ModelLibrary, model: ModelFile) -> None:
+    """Start the worker for a model, unless it runs. Raises as ``WorkerLauncher.connect`` and ``check_memory``."""
+    with config.observer.waiting(Phase.STARTING, model.name):
+        build_launcher(config, models, model, engine_options(config.settings, config.paths.cache)).connect().close()
+
+
+def worker_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile) -> WorkerLauncher:
+    """Return what finds or starts the worker for a verified model. Raises as ``start_worker``."""
+    from llmcli.runtime.preflight import check_context
+
+    check_context(model, config.settings)
+    return build_launcher(config, models, model, engine_options(config.settings, config.paths.cache))
+
+
+def log_directory(paths: AppPaths) -> Path:
+    """Return where workers write down what happens to them."""
+    return paths.log.absolute() / "workers"
+
+
+def log_file(paths: AppPaths, name: str) -> Path:
+    """Return the log of the workers for the model called ``name``; the one before it has ".old" in its name."""
+    return log_directory(paths) / f"{name.replace('/', '_')}.log"
+
+
+def build_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions) -> WorkerLauncher:
+    """Return what finds or starts the worker for a model; see ``_probe_model`` where none runs."""
+    from llmcli.worker import runtime_dir
+    from llmcli.worker.client.launcher import WorkerLauncher
+    from llmcli.worker.worker_config import WorkerConfig
+
+    settings, environ = config.settings, config.environ
+    directory = runtime_dir.find_runtime_dir(environ)
+    path = model.path.absolute()
+    plan = WorkerConfig(
+        path=str(path),
+        name=model.name,
+        model_id=model.sha256 or str(path),
+        gpu_layers=options.gpu_layers,
+        idle_timeout=settings["worker.idle_timeout"],
+        log=str(log_file(config.paths, model.name)),
+    )
+
+    def before() -> None:
+        from llmcli.runtime.preflight import check_memory, evict_idle_workers
+
+        evict_idle_workers(model, settings, directory)
+        check_memory(model, settings, models)
+
+    paths = runtime_dir.WorkerPaths(directory, runtime_dir.worker_key(path, options.gpu_layers, environ))
+    launcher = WorkerLauncher(paths, plan, environ, before)
+    if not launcher.paths.socket.exists():
+        _probe_model(config, model, options, before)
+    return launcher
+
+
+def _probe_model(config: RunConfig, model: ModelFile, options: EngineOptions, before: Callable[[], None]) -> None:
+    """Have a model that was never loaded here load in a process of its own first: a bad file ends no worker.
+
+    Raises what ``before`` and ``check_once`` raise.
+    """
+    from llmcli.engine.llama import load_check
+
+    model_id, cache = model.sha256 or str(model.path), config.paths.cache
+    if not private_files.exists(load_check.marker_path(cache, model_id)):
+        before()
+        load_check.check_once(
+            model.path, model_id, cache, gpu_layers=options.gpu_layers, stop=lambda: config.interrupt.error
+        )

@@ -1,0 +1,192 @@
+"""Where a chat is saved, and what is said and removed when it cannot be, or is somebody else's by now."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from llmcli.cli.command_context import CommandContext
+from llmcli.cli.commands.chat import session_files
+from llmcli.cli.commands.chat.recorder import ChatRecorder, choose_recorder
+from llmcli.cli.console.console import Console
+from llmcli.cli.console.environment import Environment
+from llmcli.cli.flags import Flags
+from llmcli.errors import MissingError, UsageError
+from llmcli.interrupt import Interrupt
+from llmcli.store.session_store import new_session
+from llmcli.types import Role, Turn
+
+TURNS = (Turn(Role.USER, "hello"), Turn(Role.ASSISTANT, "hi"))
+MORE = (*TURNS, Turn(Role.USER, "again"), Turn(Role.ASSISTANT, "hi again"))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Return a function that makes a recorder of the session of a name, and one that returns what was said."""
+    path, log = tmp_path / "data" / "sessions.db", tmp_path / "err"
+    forgotten = []
+
+    def forget(is_forgotten):
+        forgotten.extend(each for each in known if is_forgotten(each))
+
+    known = set()
+
+    def make(name="work", *, named=True, by_default=True, turns=(), session=None):
+        session = session or new_session(name)
+        known.add(session.id)
+        return ChatRecorder(console, path, session, turns, forget_states=forget, by_default=by_default, named=named)
+
+    with log.open("wb") as file:
+        console = Console(Environment(stderr=file.fileno()), Interrupt())
+        make.path, make.said, make.forgotten, make.known = path, log.read_text, forgotten, known
+        yield make
+
+
+def names(path):
+    """Return names and numbers of messages of the saved chats."""
+    with session_files.open_read_only(path) as sessions:
+        return {each.session.name: each.message_count for each in sessions.list()}
+
+
+def block(path):
+    """Have nothing saved at ``path`` until ``path.parent`` is a directory again."""
+    path.parent.rename(path.parent.with_name("aside"))
+    path.parent.write_text("a file is in the way")
+
+
+def unblock(path):
+    """Undo ``block``."""
+    path.parent.unlink()
+    path.parent.with_name("aside").rename(path.parent)
+
+
+def test_each_answer_is_saved_once(saved):
+    """What was saved before is not saved again."""
+    recorder = saved()
+    for turns in (TURNS, MORE):
+        recorder.save(turns, "tiny")
+    assert names(saved.path) == {"work": 4} and recorder.is_saved and recorder.changed
+    assert recorder.id == recorder.session.id and recorder.model == "tiny"
+
+
+def test_nothing_is_saved_where_that_is_not_wanted(saved):
+    """It has no name in requests, so that no model keeps anything of it."""
+    recorder = saved(named=False, by_default=False)
+    recorder.save(TURNS, "tiny")
+    assert recorder.id is None and not saved.path.exists() and not recorder.is_saved
+
+
+def test_a_failure_is_told_once_and_costs_the_code_of_a_named_chat(saved):
+    """The chat goes on without an id; when it can be saved again, all of it is."""
+    recorder = saved()
+    recorder.save(TURNS, "tiny")
+    block(saved.path)
+    for turns in (MORE, MORE):
+        recorder.save(turns, "tiny")
+        recorder.flush_warnings()
+    assert saved.said().count("session work: ") == 1
+    assert recorder.id is None and recorder.exit_code == 3 and not recorder.is_saved
+    unblock(saved.path)
+    recorder.save(MORE, "tiny")
+    assert names(saved.path) == {"work": 4} and recorder.exit_code == 0 and recorder.id is not None
+
+
+def test_a_chat_without_a_name_warns_and_succeeds(saved):
+    """The user did not ask for it to be saved."""
+    recorder = saved(named=False)
+    recorder.save(TURNS, "tiny")
+    block(saved.path)
+    recorder.save(MORE, "tiny")
+    recorder.flush_warnings()
+    assert "llm: warning: this conversation is not saved: " in saved.said() and recorder.exit_code == 0
+
+
+def test_states_of_a_failed_session_are_forgotten(saved):
+    """A model may have kept something under the id before saving failed; once it is saved, that is its own again."""
+    recorder = saved()
+    recorder.save(TURNS, "tiny")
+    block(saved.path)
+    recorder.save(MORE, "tiny")
+    recorder.flush_warnings()
+    assert saved.forgotten == [recorder.session.id]
+    unblock(saved.path)
+    recorder.save(MORE, "tiny")
+    saved.forgotten.clear()
+    recorder.flush_warnings()
+    assert saved.forgotten == []
+
+
+def test_a_session_that_somebody_else_went_on_with_is_saved_under_another_name(saved):
+    """The other keeps the name; what models kept under the first id is forgotten."""
+    first = saved()
+    first.save(TURNS, "tiny")
+    second = saved(session=first.session, turns=TURNS)
+    second.save(MORE, "tiny")
+    first.save((*TURNS, Turn(Role.USER, "else"), Turn(Role.ASSISTANT, "what?")), "tiny")
+    first.flush_warnings()
+    assert first.session.name != "work" and set(names(saved.path)) == {"work", first.session.name}
+    assert f"somebody else went on with work; this conversation is saved as {first.session.name}" in saved.said()
+    assert saved.forgotten == [second.session.id] and first.id not in saved.forgotten
+
+
+def test_a_session_that_was_removed_meanwhile_is_saved_as_a_whole(saved):
+    """The user is told."""
+    recorder = saved()
+    recorder.save(TURNS, "tiny")
+    with session_files.open_sessions(saved.path) as sessions:
+        sessions.remove([recorder.session])
+    recorder.save(MORE, "tiny")
+    recorder.flush_warnings()
+    assert names(saved.path) == {"work": 4} and "work was removed meanwhile" in saved.said()
+
+
+def test_the_name_is_looked_up_before_it_is_told(saved):
+    """Another process may have renamed the session."""
+    recorder = saved()
+    assert not recorder.refresh_saved_name()
+    recorder.save(TURNS, "tiny")
+    with session_files.open_sessions(saved.path) as sessions:
+        sessions.rename(recorder.session, "renamed")
+    assert recorder.refresh_saved_name() and recorder.session.name == "renamed"
+
+
+def test_renaming_takes_a_free_and_valid_name_only(saved):
+    """A chat that was not saved so far is from now on."""
+    saved("other").save(TURNS, "tiny")
+    recorder = saved(named=False, by_default=False)
+    for name in ("other", "no/name", ""):
+        with pytest.raises(UsageError):
+            recorder.rename(name)
+    recorder.rename("mine")
+    recorder.save(TURNS, "tiny")
+    assert names(saved.path) == {"other": 2, "mine": 2} and recorder.named
+
+
+def test_another_session_begins_with_the_same_instructions(saved):
+    """It has a generated name, an id of its own, and is saved only by default."""
+    recorder = saved(session=new_session("work", "be brief"), by_default=False)
+    before = recorder.session
+    recorder.save(TURNS, "tiny")
+    recorder.renew()
+    assert recorder.session.system == "be brief" and recorder.session.id != before.id
+    assert recorder.session.name != "work" and not recorder.saves and not recorder.is_saved
+
+
+def test_options_that_exclude_each_other_are_refused():
+    """Each names a session, or none."""
+    with CommandContext(Flags(), Environment(environ=dict(os.environ)), Interrupt()) as ctx:
+        for name, go_on, off in (("work", True, False), ("work", False, True), (None, True, True)):
+            with pytest.raises(UsageError):
+                choose_recorder(ctx, name, go_on=go_on, off=off, system=None)
+        with pytest.raises(MissingError):
+            choose_recorder(ctx, None, go_on=True, off=False, system=None)
+
+
+def test_a_named_session_goes_on_and_its_instructions_may_be_replaced():
+    """The turns are loaded; without --system the instructions stay."""
+    with CommandContext(Flags(), Environment(environ=dict(os.environ)), Interrupt()) as ctx:
+        choose_recorder(ctx, "work", go_on=False, off=False, system="be brief").save(TURNS, "tiny")
+        again = choose_recorder(ctx, "work", go_on=False, off=False, system=None)
+        assert [turn.content for turn in again.turns] == ["hello", "hi"] and again.session.system == "be brief"
+        assert choose_recorder(ctx, None, go_on=True, off=False, system="be long").session.system == "be long"
