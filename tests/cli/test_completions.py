@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.cli import completion_scripts, reference
+from llmcli.cli import command_registry, completion_scripts, reference
 from llmcli.cli.completion_scripts import FILES, Shell
 
 ROOT = Path(__file__).parents[2]
@@ -206,7 +206,7 @@ HANDWRITTEN = {"exit-codes.md"}
 
 
 def test_the_reference_does_not_drift():
-    """python -m llmcli.cli.reference docs/reference writes the pages of the reference again."""
+    """The command python -m llmcli.cli.reference docs/reference writes the pages of the reference again."""
     written = {path.name: path.read_text(encoding="utf-8") for path in REFERENCE.iterdir()}
     assert {name: text for name, text in written.items() if name not in HANDWRITTEN} == reference.build_pages()
 
