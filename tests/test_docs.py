@@ -113,3 +113,14 @@ def test_the_site_loads_nothing_from_other_hosts():
     assert not {"extra_javascript", "extra_css"} & set(described)
     svg = read(DOCS / "images" / "session.svg")
     assert "@font-face" not in svg and "@import" not in svg and "<script" not in svg
+
+
+def test_messages_in_the_troubleshooting_are_those_of_llm():
+    """What is quoted as a symptom stands in the code; words in capitals are placeholders."""
+    source = "".join(read(path) for path in (ROOT / "llmcli").rglob("*.py"))
+    rows = [line.split(" | ")[0] for line in read(DOCS / "troubleshooting.md").splitlines() if line.startswith("| ")]
+    quoted = [words for row in rows for words in re.findall(r"`([^`]+)`", row) if " " in words]
+    constant = [max(re.split(r"\b[A-Z]+\b|\.\.\.", words), key=len).strip() for words in quoted]
+    assembled = {"no model called", "segments were left untranslated", "while read"}  # from parts, or no message
+    ours = [words for words in constant if not words.startswith(("pip ", "--")) and words not in assembled]
+    assert len(ours) > 20 and [words for words in ours if words not in source] == []
