@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcli.cli import completion_scripts, reference
+from llmcli.cli import command_registry, completion_scripts, reference
 from llmcli.cli.completion_scripts import FILES, Shell
 
 ROOT = Path(__file__).parents[2]
@@ -201,31 +201,38 @@ def test_every_script_asks_by_the_protocol():
 # ---- the reference ------------------------------------------------------------------------------------------------
 
 
-def test_the_readme_holds_the_reference():
-    """README.md does not drift; python -m llmcli.cli.reference README.md writes its section anew."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert reference.insert_reference(text) == text
+REFERENCE = ROOT / "docs" / "reference"
+HANDWRITTEN = {"exit-codes.md"}
 
 
-def test_the_reference_names_every_command_and_option(llm):
+def test_the_reference_does_not_drift():
+    """The command python -m llmcli.cli.reference docs/reference writes the pages of the reference again."""
+    written = {path.name: path.read_text(encoding="utf-8") for path in REFERENCE.iterdir()}
+    assert {name: text for name, text in written.items() if name not in HANDWRITTEN} == reference.build_pages()
+
+
+def test_every_command_has_a_page_in_the_reference():
+    """The index links to each."""
+    pages = reference.build_pages()
+    names = [command.name for command in command_registry.COMMANDS]
+    assert set(pages) == {reference.INDEX_PAGE, *(f"{name}.md" for name in names)}
+    assert all(f"[`llm {name}`]({name}.md)" in pages[reference.INDEX_PAGE] for name in names)
+
+
+def test_the_reference_names_every_command_and_option():
     """What --help says is in it: all commands, and the options of each."""
-    text = reference.build_reference()
-    for words in ("llm ask", "llm models pull [NAME]", "llm config show [SETTING]", "llm completion"):
+    text = "".join(reference.build_pages().values())
+    for words in ("# llm ask", "llm models pull [OPTIONS] [NAME]", "llm config show [OPTIONS] [SETTING]"):
         assert words in text
     for option in ("`-m, --model MODEL`", "`--style paragraph\\|bullets\\|headline`", "`-y, --yes`", "`--to LANG`"):
         assert option in text
-
-
-def test_a_readme_without_markers_is_refused():
-    """The missing lines are named."""
-    with pytest.raises(ValueError, match="reference:begin"):
-        reference.insert_reference("# nothing\n")
+    assert "\nllm sentiment reviews.txt\n" in text
 
 
 def test_the_reference_is_printed_or_written(tmp_path, capsys):
-    """Without a file it goes to standard output, with one between its markers."""
-    file = tmp_path / "README.md"
-    file.write_text(f"before\n{reference.REFERENCE_BEGIN}old\n{reference.REFERENCE_END}\nafter\n")
-    assert reference.run([str(file)]) == reference.run([]) == 0
-    printed = capsys.readouterr().out
-    assert file.read_text() == f"before\n{reference.REFERENCE_BEGIN}{printed}{reference.REFERENCE_END}\nafter\n"
+    """Without a directory it goes to standard output, with one into a file a page."""
+    directory = tmp_path / "docs" / "reference"
+    assert reference.run([str(directory)]) == reference.run([]) == 0
+    pages = reference.build_pages()
+    assert {path.name: path.read_text(encoding="utf-8") for path in directory.iterdir()} == pages
+    assert capsys.readouterr().out == "\n".join(pages.values())

@@ -202,9 +202,9 @@ def test_the_prompts_that_ship_keep_their_contracts():
         assert all(variable.description for variable in shipped.get(name).variables.values()), name
 
 
-def test_the_example_of_the_readme_is_a_prompt(prompts, own):
+def test_the_documented_example_is_a_prompt(prompts, own):
     """The file that explains the format has every key and nothing wrong with it."""
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "prompts.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```yaml\n(description: .*?)```", text, re.DOTALL)
     (own / "generate" / "review.yaml").write_text(example)
     assert prompts.check() == [] and all(f"\n{key}:" in f"\n{example}" for key in PROMPT_KEYS)

@@ -363,17 +363,22 @@ def test_a_wrong_description_is_78(llm, described, words):
     assert run.code == 78 and words in run.err
 
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-EXAMPLES = re.findall(r"^```yaml\n(backends:.*?)```", README, re.MULTILINE | re.DOTALL)
+DOCS = "\n".join(path.read_text("utf-8") for path in sorted((Path(__file__).parents[2] / "docs").glob("*.md")))
+EXAMPLES = re.findall(r"^```yaml\n(backends:.*?)```", DOCS, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_the_readme_s_examples_are_right(llm, example):
+def test_the_documented_examples_are_right(llm, example):
     """Each is a configuration that is taken as it stands."""
     file = configure()
     file.write_text(example)
     run = llm("config", "show", "backends")
     assert run.code == 0 and all(name in run.out for name in re.findall(r"^  (\w+):$", example, re.MULTILINE))
+
+
+def test_the_documentation_has_examples():
+    """Of servers elsewhere, and of ``llm serve`` on another machine."""
+    assert len(EXAMPLES) >= 2
 
 
 def test_a_password_in_an_address_is_not_repeated(llm):

@@ -1,4 +1,4 @@
-"""Programs of others against the server: OpenAI's own package for Python, and the README's examples, run as they stand."""
+"""Programs of others against the server: OpenAI's own package for Python, and the examples of the documentation, run as they stand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from .conftest import ROOT, TOKEN
 from .test_serve import HELLO, TOOL
 
-README = (ROOT / "README.md").read_text("utf-8")
+DOCS = "\n".join(path.read_text("utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
 SCHEMA = {
     "type": "object",
     "properties": {"a": {"enum": ["x", "y"]}},
@@ -166,7 +166,7 @@ def shell(served, tmp_path):
     return run
 
 
-BLOCKS = re.findall(r"^( *)```sh\n(.*?)^ *```", README, re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^( *)```sh\n(.*?)^ *```", DOCS, re.MULTILINE | re.DOTALL)
 CURL = [textwrap.dedent(block).strip() for _, block in BLOCKS if "curl " in block]
 EXAMPLES = [
     example for block in CURL for example in (re.split(r"\n(?=curl )", block) if block.startswith("curl ") else [block])
@@ -174,14 +174,14 @@ EXAMPLES = [
 
 
 def test_every_example_of_curl_is_found():
-    """Each block of the README in which the word stands is one that is run below."""
-    assert sum(example.count("curl ") for example in EXAMPLES) == README.count("curl ") >= 5
+    """Each block of the documentation in which the word stands is one that is run below."""
+    assert sum(example.count("curl ") for example in EXAMPLES) == DOCS.count("curl ") >= 5
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_the_readme_s_examples_of_curl(served, shell, example):
+def test_the_documented_examples_of_curl(served, shell, example):
     """Run as they stand, at the address of this server; what comes is JSON."""
-    served.post("count", messages=HELLO)  # a worker runs, as the README has it where it shows its socket
+    served.post("count", messages=HELLO)  # a worker runs, as docs/worker.md has it where it shows its socket
     answer = json.loads(shell(example))
     assert answer["object"] in {"list", "chat.completion", "text_completion"}
 
@@ -192,9 +192,9 @@ def test_the_example_in_the_help(served, shell):
     assert json.loads(shell(example.strip()))["object"] == "list"
 
 
-def test_the_readme_s_example_in_python(served, capsys):
+def test_the_documented_example_in_python(served, capsys):
     """With the name of a model that is here."""
-    (example,) = re.findall(r"^```python\n(from openai .*?)```", README, re.MULTILINE | re.DOTALL)
+    (example,) = re.findall(r"^```python\n(from openai .*?)```", DOCS, re.MULTILINE | re.DOTALL)
     example = example.replace("http://127.0.0.1:8033", served.url).replace("qwen3-1.7b", served.models()[0])
-    exec(compile(example, "README.md", "exec"), {"token": TOKEN})
+    exec(compile(example, "docs/serve.md", "exec"), {"token": TOKEN})
     assert capsys.readouterr().out.endswith("\n")

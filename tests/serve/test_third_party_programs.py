@@ -15,8 +15,8 @@ from .conftest import ROOT, TOKEN
 from .test_serve import wait_until
 
 pytestmark = pytest.mark.clients
-README = (ROOT / "README.md").read_text("utf-8")
-(EXTRA,) = re.findall(r"^```yaml\n(- model_id: .*?)```", README, re.MULTILINE | re.DOTALL)
+SERVE_PAGE = (ROOT / "docs" / "serve.md").read_text("utf-8")
+(EXTRA,) = re.findall(r"^```yaml\n(- model_id: .*?)```", SERVE_PAGE, re.MULTILINE | re.DOTALL)
 TOOL = "def number() -> str:\n    'Return a number'\n    return '42'\n"
 
 
@@ -54,7 +54,7 @@ def test_openai_s_package_for_javascript(served, clients, tmp_path):
 
 @pytest.fixture
 def simonw(served, clients, tmp_path):
-    """Run simonw/llm, set up as the README says; its model "mine" is the server's."""
+    """Run simonw/llm, set up as docs/serve.md says; its model "mine" is the server's."""
     (tmp_path / "extra-openai-models.yaml").write_text(
         re.sub(r"model_name: .*", f"model_name: {served.models()[0]}", EXTRA).replace(
             "http://127.0.0.1:8033", served.url

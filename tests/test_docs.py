@@ -1,0 +1,126 @@
+"""The README and the pages in docs/: short, and true where a test can tell."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from llmcli.cli import command_registry
+from llmcli.documents.segments import join_segments
+from llmcli.settings import SETTING_SPECS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+_LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+
+
+def read(path):
+    return path.read_text(encoding="utf-8")
+
+
+def words(text):
+    return len(text.split())
+
+
+def test_the_readme_is_short():
+    """At most 1,500 words and 10 KB."""
+    text = read(ROOT / "README.md")
+    assert words(text) <= 1500 and len(text.encode()) <= 10_000
+
+
+def test_the_architecture_is_short():
+    """At most 1,500 words."""
+    assert words(read(DOCS / "architecture.md")) <= 1500
+
+
+def test_the_readme_has_the_two_commands():
+    """Those that a fresh clone is set up with, each a block of its own."""
+    blocks = re.findall(r"^```sh\n(.*?)\n```$", read(ROOT / "README.md"), re.MULTILINE | re.DOTALL)
+    assert {"pip install . && llm summarize --pull README.md", "pip install -e '.[test]' && pytest"} <= set(blocks)
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_links_lead_somewhere(name):
+    """Each relative link of the files beside docs/ is a file; mkdocs checks those of the pages."""
+    targets = _LINK.findall(read(ROOT / name))
+    assert targets and all((ROOT / target).exists() for target in targets)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_files_that_pages_name_exist(page):
+    """A path of the package or the tests in backticks is there."""
+    for path in re.findall(r"`((?:llmcli|tests)/[\w./-]+)`", read(page)):
+        assert (ROOT / path).exists() or (page.stem == "contributing" and "title" in path), path
+
+
+def test_every_page_and_command_is_in_the_navigation():
+    """A page that the site does not list is not found."""
+    listed = read(ROOT / "mkdocs.yml")
+    assert all(f": {page.name}\n" in listed for page in PAGES)
+    assert all(f": reference/{command.name}.md\n" in listed for command in command_registry.COMMANDS)
+
+
+def test_every_command_is_in_the_readme():
+    """In its table."""
+    text = read(ROOT / "README.md")
+    assert all(f"| `llm {command.name}` |" in text for command in command_registry.COMMANDS)
+
+
+def test_every_setting_is_documented():
+    """On the page about the configuration."""
+    text = read(DOCS / "configuration.md")
+    assert [spec.name for spec in SETTING_SPECS if f"`{spec.name}`" not in text] == []
+
+
+def test_every_exit_code_is_documented():
+    """All that an error has."""
+    from llmcli import errors
+
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.LlmError)]
+    codes = {kind.exit_code for kind in kinds}
+    text = read(DOCS / "reference" / "exit-codes.md")
+    assert [code for code in sorted(codes) if f"\n| {code} |" not in text] == []
+
+
+def test_the_example_of_a_format_works():
+    """The module in docs/contributing.md finds the values and puts translations in their place."""
+    (example,) = re.findall(
+        r'^```python\n("""Lines of .*?)```', read(DOCS / "contributing.md"), re.MULTILINE | re.DOTALL
+    )
+    module = {}
+    exec(example, module)
+    text = "title: A workshop\nempty: 12\n"
+    segments = module["split"](text, "de")
+    assert [segment.text for segment in segments] == ["A workshop"]
+    assert join_segments(text, segments, ["Eine\nWerkstatt"]) == "title: Eine Werkstatt\nempty: 12\n"
+    assert module["check"](text) == "" and "line 1" in module["check"]("nothing")
+
+
+def test_the_worked_examples_are_short():
+    """At most 40 lines each."""
+    blocks = re.findall(r"^```\w+\n(.*?)^```", read(DOCS / "contributing.md"), re.MULTILINE | re.DOTALL)
+    assert max(block.count("\n") for block in blocks) <= 40
+
+
+def test_the_site_loads_nothing_from_other_hosts():
+    """No fonts, scripts or styles: Material's own are turned off, and nothing else is named."""
+    described = yaml.safe_load(read(ROOT / "mkdocs.yml"))
+    assert described["theme"]["font"] is False
+    assert not {"extra_javascript", "extra_css"} & set(described)
+    svg = read(DOCS / "images" / "session.svg")
+    assert "@font-face" not in svg and "@import" not in svg and "<script" not in svg
+
+
+def test_messages_in_the_troubleshooting_are_those_of_llm():
+    """What is quoted as a symptom stands in the code; words in capitals are placeholders."""
+    source = "".join(read(path) for path in (ROOT / "llmcli").rglob("*.py"))
+    rows = [line.split(" | ")[0] for line in read(DOCS / "troubleshooting.md").splitlines() if line.startswith("| ")]
+    quoted = [words for row in rows for words in re.findall(r"`([^`]+)`", row) if " " in words]
+    constant = [max(re.split(r"\b[A-Z]+\b|\.\.\.", words), key=len).strip() for words in quoted]
+    assembled = {"no model called", "segments were left untranslated", "while read"}  # from parts, or no message
+    ours = [words for words in constant if not words.startswith(("pip ", "--")) and words not in assembled]
+    assert len(ours) > 20 and [words for words in ours if words not in source] == []
