@@ -16,6 +16,7 @@ from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 
 from llmcli.engine.engine_job import EngineJob
+from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.prefix_hints import PrefixHints
 from llmcli.engine.kv.prefix_index import PrefixIndex
@@ -343,7 +344,7 @@ class Engine:
         self._config = config
 
     def _make_scheduler(self, should_abort: Callable[[], bool]) -> Scheduler:
-        kv_cache = PrefixIndex(
+        kv_cache = KVCacheManager(
             self._model,
             self._config,
             self._context_limit,
@@ -351,7 +352,8 @@ class Engine:
             planner=self._planner,
             deterministic=self._options.deterministic,
         )
-        return Scheduler(kv_cache, self._make_prefix_cache(kv_cache))
+        index = PrefixIndex(kv_cache)
+        return Scheduler(kv_cache, index, self._make_prefix_cache(kv_cache, index))
 
     @property
     def _uses_prefix_cache(self) -> bool:
@@ -359,7 +361,7 @@ class Engine:
         options = self._options
         return options.cache is not None and options.prefix_bytes > 0 and bool(_SHA256.fullmatch(self._model_id))
 
-    def _make_prefix_cache(self, kv_cache: PrefixIndex) -> DiskPrefixCache | None:
+    def _make_prefix_cache(self, kv_cache: KVCacheManager, index: PrefixIndex) -> DiskPrefixCache | None:
         """Return the prefixes that earlier commands evaluated."""
         options = self._options
         if options.cache is None or not self._uses_prefix_cache:
@@ -371,7 +373,7 @@ class Engine:
         def open_store(state_format: str) -> PrefixStore:
             return PrefixStore(directory, options.prefix_bytes, repr((*identity, state_format)))
 
-        return DiskPrefixCache(kv_cache, open_store)
+        return DiskPrefixCache(kv_cache, index, open_store)
 
     def wake(self) -> None:
         """Tell the scheduler threads that a consumer caught up."""

@@ -136,7 +136,7 @@ def test_a_context_that_grows_in_mid_answer_changes_nothing(bench, monkeypatch, 
         probes = [Probe(f"p{i}", prompt, numbers(260, 9)) for i, prompt in enumerate(prompts)]
         scheduler.add(*probes)
         scheduler.step()
-        first_cells = scheduler.slots.context.config.cells
+        first_cells = scheduler.kv_cache.context.config.cells
         scheduler.run()
         return first_cells, [row.tobytes() for probe in probes for row in probe.rows]
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from engine.tools import GENERATIVE, answer, collect, engine_of, only_lane, req, texts, wild
+from engine.tools import GENERATIVE, answer, collect, engine_of, only_scheduler_thread, req, texts, wild
 from llmcli.backends.base import run_requests
 from llmcli.engine.llama.context import Context
 from llmcli.errors import (
@@ -150,7 +150,7 @@ def test_cancelling_in_the_middle_of_a_prompt(engines, monkeypatch, name):
             job.submit(request)
         job.close_input()
         outcomes = collect(job)
-    assert (2 in codes) == only_lane(engine).scheduler.can_roll_back
+    assert (2 in codes) == only_scheduler_thread(engine).scheduler.can_roll_back
     assert outcomes.pop("victim").reason is FinishReason.CANCELLED
     assert texts(outcomes) == alone
 

@@ -145,8 +145,8 @@ def test_copies_are_whole_between_streams_and_within_the_ids(tiny, monkeypatch, 
             nonlocal copies
             copies += 1
             assert source != target
-            assert {source, target} <= set(range(scheduler.slots.context.config.sequences))
-            assert (start, end) == (-1, -1) or not (config or scheduler.slots._model.recurrent)
+            assert {source, target} <= set(range(scheduler.kv_cache.context.config.sequences))
+            assert (start, end) == (-1, -1) or not (config or scheduler.kv_cache._model.recurrent)
             copy(memory, source, target, start, end)
 
         monkeypatch.setattr(bindings.lib(), "llama_memory_seq_cp", check)

@@ -89,7 +89,7 @@ def test_adopting_disturbs_no_copy_that_is_pending(models, bench, tmp_path, monk
 
     def four_ids():
         scheduler = bench("chatml", **STREAMS)
-        scheduler.scheduler._prefix_cache = DiskPrefixCache(scheduler.slots, lambda _: store)
+        scheduler.scheduler._prefix_cache = DiskPrefixCache(scheduler.kv_cache, scheduler.prefix_index, lambda _: store)
         scheduler.run(Probe("x", numbers(5, 1), []), Probe("y", numbers(6, 2), []))
         return scheduler
 
@@ -103,7 +103,7 @@ def test_adopting_disturbs_no_copy_that_is_pending(models, bench, tmp_path, monk
     for public in (first, second):
         earlier.run(probe("earlier", public + numbers(5, 1), 60))
     scheduler = four_ids()
-    while scheduler.slots.evict_lru():
+    while scheduler.prefix_index.evict_lru():
         pass
     scheduler.run(Probe("donor", donor, []))
     joined = [
@@ -126,11 +126,11 @@ def test_memory_for_half_a_cache_is_enough(models, bench, monkeypatch):
     room = int(700 * models("chatml").header.kv_bytes_per_token("f16", "f16"))
     monkeypatch.setattr(hardware, "available_memory", lambda: room)
     scheduler = bench("chatml")
-    scheduler.slots._planner = Planner(models("chatml"), EngineOptions(kv_unified=True), 1)
+    scheduler.kv_cache._planner = Planner(models("chatml"), EngineOptions(kv_unified=True), 1)
     probe = Probe("p", numbers(900, 1), [5, 6])
     scheduler.run(probe)
     (end,) = [event for event in probe.sink.events if isinstance(event, Finished)]
-    assert end.reason is FinishReason.STOP and scheduler.slots.settings == CacheSettings(kv_type="q8_0")
+    assert end.reason is FinishReason.STOP and scheduler.kv_cache.settings == CacheSettings(kv_type="q8_0")
 
 
 # ---- some models cannot be measured ----

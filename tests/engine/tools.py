@@ -11,6 +11,7 @@ import numpy as np
 from hypothesis import given, settings
 
 from llmcli.engine.engine import Engine
+from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import ContextConfig
@@ -142,10 +143,10 @@ def engine_of(path: Path, stop=lambda: None, **options) -> Iterator[Engine]:
         engine.close()
 
 
-def only_lane(engine: Engine) -> SchedulerThread:
-    """Return the lane of an engine that had requests of one priority only."""
-    (lane,) = engine._scheduler_threads.values()
-    return lane
+def only_scheduler_thread(engine: Engine) -> SchedulerThread:
+    """Return the scheduler thread of an engine that had requests of one priority only."""
+    (thread,) = engine._scheduler_threads.values()
+    return thread
 
 
 # ---- schedulers driven by hand ---------------------------------------------------------------------------------------
@@ -217,16 +218,17 @@ def model_of(path: Path) -> Iterator[Model]:
 
 
 class Bench:
-    """A scheduler and its slots, stepped by the test. Checks after every step that no sequence id got lost."""
+    """A scheduler and its KV cache, stepped by the test. Checks after every step that no sequence id got lost."""
 
     def __init__(self, model: Model, *, limit: int = 4096, abort=lambda: False, exact=None, **config) -> None:
         """``exact``: as the deterministic mode does it; by default where each sequence has a stream."""
         settings = {"cells": 0, "sequences": 256, **config}
         config = ContextConfig(**settings)
-        self.slots = PrefixIndex(
+        self.kv_cache = KVCacheManager(
             model, config, limit, abort, deterministic=not config.unified if exact is None else exact
         )
-        self.scheduler = Scheduler(self.slots)
+        self.prefix_index = PrefixIndex(self.kv_cache)
+        self.scheduler = Scheduler(self.kv_cache, self.prefix_index)
 
     def add(self, *sequences: Sequence) -> None:
         for sequence in sequences:
@@ -255,11 +257,11 @@ class Bench:
         raise AssertionError("they never end")
 
     def check(self) -> None:
-        slots, context = self.slots, self.slots._context
+        cache, context = self.kv_cache, self.kv_cache._context
         if context is None:
             return
         running = [s.slot for s in self.scheduler._running]
-        ids = [*slots._id_pool.free_ids, *slots._id_pool.cached, *running]
+        ids = [*cache.id_pool.free_ids, *cache.id_pool.cached, *running]
         assert sorted(ids) == list(range(context.config.sequences)), "a sequence id was lost or given twice"
         lib = bindings.lib()
         for sequence in self.scheduler._running:
@@ -267,14 +269,14 @@ class Bench:
             assert last == sequence.num_computed_tokens - 1, (
                 "the memory holds another length than the sequence believes"
             )
-            if slots.deterministic and not slots._model.recurrent and sequence.num_computed_tokens:
+            if cache.deterministic and not cache._model.recurrent and sequence.num_computed_tokens:
                 first = lib.llama_memory_seq_pos_min(context.memory, sequence.slot)
                 assert first == 0, "cells of the sequence's beginning were given away"
-        for slot, kept in slots._id_pool.cached.items():
+        for slot, kept in cache.id_pool.cached.items():
             assert lib.llama_memory_seq_pos_max(context.memory, slot) == len(kept.tokens) - 1
 
     def close(self) -> None:
-        self.slots.close()
+        self.kv_cache.close()
 
 
 @contextlib.contextmanager

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 from llmcli.engine.kv import sizing
 from llmcli.engine.kv.concurrency import ConcurrencyTuner
-from llmcli.engine.kv.layouts import layout_class, make_layout
+from llmcli.engine.kv.layouts import UnifiedKV, layout_class, make_layout
 from llmcli.engine.kv.parked_states import ParkedStates
-from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
+from llmcli.engine.kv.saved_contents import SavedContents, compact_cells
+from llmcli.engine.kv.sequence_ids import SequenceIdPool
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.model import Model
-from llmcli.engine.llama.spilled_state import SpilledState
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.tuning.cost_profile import CacheSettings
 from llmcli.engine.tuning.planner import Planner
@@ -23,6 +23,9 @@ from llmcli.models.footprint import context_bytes, idle_state_bytes
 
 _MAX_IDLE_CELLS = 1024
 """Cells that may be unused among those in use."""
+
+CountReusable = Callable[[Sequence, list[Sequence]], int]
+"""``PrefixIndex.count_reusable_tokens``: how many tokens of a sequence are cached, those of running ones included."""
 
 
 class KVCacheManager:
@@ -52,7 +55,7 @@ class KVCacheManager:
         self._refused_growth: tuple[object, ...] | None = None  # number running, first waiting: no larger context
         self._lifecycle_lock = threading.RLock()
         self._is_idle = False
-        self._parked_states = ParkedStates(idle_state_bytes(model.header.size))
+        self.parked_states = ParkedStates(idle_state_bytes(model.header.size))
         self.context_limit = context_limit
         self.concurrency_tuner = ConcurrencyTuner()
         self.deterministic = deterministic
@@ -77,14 +80,19 @@ class KVCacheManager:
         return self.concurrency_tuner.concurrency
 
     @property
+    def layout_class(self) -> type[UnifiedKV]:
+        """The kind of memory that a context with these settings has."""
+        return layout_class(self._model, self._config)
+
+    @property
     def supports_partial_prefix(self) -> bool:
         """Any prefix of a sequence can be copied to another."""
-        return layout_class(self._model, self._config).supports_partial_prefix
+        return self.layout_class.supports_partial_prefix
 
     @property
     def supports_truncation(self) -> bool:
         """The last tokens evaluated can be removed again."""
-        return layout_class(self._model, self._config).supports_truncation
+        return self.layout_class.supports_truncation
 
     @property
     def can_speculate(self) -> bool:
@@ -110,9 +118,10 @@ class KVCacheManager:
         return self._model.budget.available_bytes(self)
 
     @property
-    def _id_pool(self) -> SequenceIdPool:
+    def id_pool(self) -> SequenceIdPool:
+        """The sequence ids of the context; ``prepare`` must have been called. Each context has its own."""
         if self._optional_id_pool is None:
-            raise InternalError("places", detail="used before they were made")
+            raise InternalError("sequence ids", detail="used before they were made")
         return self._optional_id_pool
 
     @property
@@ -134,15 +143,20 @@ class KVCacheManager:
         """
         return self._config.unified or not self._model.sliding_window
 
-    def count_reusable_tokens(self, sequence: Sequence, running: list[Sequence]) -> int:
-        """Return how many tokens of ``sequence`` are cached already."""
-        raise NotImplementedError
+    def has_cells_for(self, sequence: Sequence, running: list[Sequence]) -> bool:
+        """Tell whether the shared buffer has cells for one more sequence; if not, it grows before the next step."""
+        no_cells = not self._model.header.attention_bytes_per_token()  # recurrent states alone
+        if no_cells or sizing.fits_another(sequence, running, self.context.config, self._limits):
+            return True
+        self._cells_exhausted = True
+        return False
 
     # ---- settings and size ----------------------------------------------------------------------------------------------
 
-    def prepare(self, waiting: list[Sequence], running: list[Sequence]) -> None:
+    def prepare(self, waiting: list[Sequence], running: list[Sequence], count_reusable: CountReusable) -> None:
         """Create the context, or a larger one where sequence ids, streams or cells are too few.
 
+        ``count_reusable`` is asked only where nothing runs: settings that lose a long cached prefix are not taken.
         Where the memory does not suffice for all sequences, it is created for fewer. Raises ``OutOfMemory`` when nothing
         runs and not even the first waiting sequence fits.
         """
@@ -154,7 +168,7 @@ class KVCacheManager:
         if not running:
             self._refused_allocation = None
             self.memory_limited = False
-            self._choose_settings(waiting)
+            self._choose_settings(waiting, count_reusable)
         elif waiting:
             self._change_layout(sequences, running)
         full, self._cells_exhausted = self._cells_exhausted and bool(waiting), False
@@ -184,7 +198,7 @@ class KVCacheManager:
         if count < min(len(sequences), self.concurrency):
             self.concurrency_tuner.reject_increase()
         if self._context is not None:
-            config = self._with_doubled_cells(config, self.context.config)
+            config = sizing.with_doubled_cells(config, self.context.config, self._model.header, self._available_bytes)
             if count < len(running) or not sizing.is_larger(config, self.context.config):
                 self._refused_growth = situation
                 return None
@@ -195,37 +209,19 @@ class KVCacheManager:
         demand = sizing.estimate_demand(sequences, self._limits, share_prefix=self.supports_partial_prefix)
         return sizing.size_for(self._config, demand, self._limits, self._model.header, self._available_bytes)
 
-    def _with_doubled_cells(self, config: ContextConfig, present: ContextConfig) -> ContextConfig:
-        """Return ``config`` with at least twice the ``present`` cells if the budget allows, so that growing is rare."""
-        if not config.unified or config.cells <= present.cells:
-            return replace(config, cells=max(config.cells, present.cells))
-        doubled = replace(config, cells=max(config.cells, 2 * present.cells))
-        return doubled if context_bytes(self._model.header, doubled.shape) <= self._available_bytes else config
-
     def _make_capacity_estimate(self, waiting: list[Sequence]) -> Callable[[CacheSettings], int]:
-        """Return a function from settings to how many waiting sequences run at once with them; 0: not even one.
+        """Return a function from settings to how many waiting sequences run at once with them; 0: not even one."""
+        sequences, available_bytes = waiting[: self.concurrency], self._available_bytes
+        return lambda settings: sizing.count_fitting(
+            self._model, replace(self._config, **asdict(settings)), sequences, self._limits, available_bytes
+        )
 
-        A single sequence may always run, though it takes more than the budget allows.
-        """
-        sequences, header, max_bytes = waiting[: self.concurrency], self._model.header, self._available_bytes
-
-        def capacity(settings: CacheSettings) -> int:
-            per_sequence_buffers = self._model.recurrent or not settings.unified
-            limits = replace(self._limits, per_sequence_buffers=per_sequence_buffers)
-            config = replace(self._config, **asdict(settings))
-            share_prefix = layout_class(self._model, config).supports_partial_prefix
-            demand = sizing.estimate_demand(sequences, limits, share_prefix=share_prefix)
-            sized, count = sizing.size_for(config, demand, limits, header, max_bytes)
-            return count if count > 1 or context_bytes(header, sized.shape) <= max_bytes else 0
-
-        return capacity
-
-    def _choose_settings(self, waiting: list[Sequence]) -> None:
+    def _choose_settings(self, waiting: list[Sequence], count_reusable: CountReusable) -> None:
         """Nothing runs: take the best settings for what waits, unless that would lose a cached prefix worth more."""
         if not self._make_capacity_estimate(waiting[:1])(self.settings):
             self._model.budget.release_idle_contexts(self)
         current = None if self._context is None else self.settings
-        reuse_pays = self.count_reusable_tokens(waiting[0], []) > len(waiting[0].tokens) // 2
+        reuse_pays = count_reusable(waiting[0], []) > len(waiting[0].tokens) // 2
         if self._planner is None:
             best = self.settings
         else:
@@ -315,9 +311,9 @@ class KVCacheManager:
         with self._lifecycle_lock:  # the engine is closed outside of the compute thread
             if self._optional_id_pool is None:
                 return
-            for slot, prefix in self._id_pool.cached.items():  # least recently used first
-                if self.state_restorable and self._parked_states.fits(self.context.state_size(slot)):
-                    self._parked_states.add(prefix, self.state_format, self.context.save_state(slot))
+            for slot, prefix in self.id_pool.cached.items():  # least recently used first
+                if self.state_restorable and self.parked_states.fits(self.context.state_size(slot)):
+                    self.parked_states.add(prefix, self.state_format, self.context.save_state(slot))
             self.close()
         hardware.release_free_memory()
 
@@ -346,17 +342,13 @@ class KVCacheManager:
     def _replace_context(self, config: ContextConfig, running: list[Sequence]) -> None:
         """Replace the context; states are moved, a sequence whose state does not fit is evaluated again."""
         old = self.context.config
-        # only a cache of the same layout can read a state from a file
-        save = self.context.save_or_spill_state if config.unified == old.unified else self.context.save_state
-        states = [
-            save(s.slot) if self.state_restorable and s.slot is not None and s.num_computed_tokens else None
-            for s in running
-        ]
-        awaited = [
-            (prefix, save(slot))
-            for slot, prefix in self._id_pool.cached.items()
-            if prefix.is_awaited and self.state_restorable
-        ]
+        contents = SavedContents.save(
+            self.context,
+            self.id_pool,
+            running,
+            restorable=self.state_restorable,
+            may_spill=config.unified == old.unified,
+        )
         self.close()
         try:
             self._create_context(config)
@@ -365,36 +357,13 @@ class KVCacheManager:
             raise
         finally:
             if self._context is not None:
-                self._restore(zip(running, states, strict=True), awaited)
-
-    def _restore(
-        self,
-        running: Iterable[tuple[Sequence, bytearray | SpilledState | None]],
-        awaited: Iterable[tuple[CachedPrefix, bytearray | SpilledState]],
-    ) -> None:
-        for sequence, state in running:
-            slot = self._id_pool.allocate()
-            if slot is None or state is None or not self.context.restore_state(slot, state):
-                sequence.reset()
-            sequence.slot = slot
-        for prefix, state in awaited:
-            slot = self._id_pool.allocate_highest()
-            if slot is None:
-                return
-            if self.context.restore_state(slot, state):
-                self._id_pool.retain(slot, prefix)
-            else:
-                self._id_pool.free(slot)
+                contents.restore(self.context, self.id_pool)
 
     def _compact_cells(self, num_waiting_tokens: int) -> None:
-        """Move cached prefixes to the first cells: every step attends to all cells up to the last one in use."""
-        cached = self._id_pool.cached_tokens
+        """Move cached prefixes to the first cells where more cells lie idle between them than that takes time."""
+        cached = self.id_pool.cached_tokens
         idle_cells = self._peak_cached_tokens - 2 * (cached + num_waiting_tokens)
         if self.deterministic or not self._config.unified or idle_cells < _MAX_IDLE_CELLS:
             return
-        states = {slot: self.context.save_or_spill_state(slot) for slot in self._id_pool.cached}
-        self._id_pool.memory.clear()
-        for slot, state in states.items():
-            if not self.context.restore_state(slot, state):
-                self._id_pool.evict(slot)
+        compact_cells(self.context, self.id_pool)
         self._peak_cached_tokens = cached

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
 from llmcli.engine.kv.prefix_store import PrefixStore
 from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
@@ -21,8 +22,11 @@ _NON_FATAL_ERRORS = (LlmError, OSError, MemoryError)
 class DiskPrefixCache:
     """``open_store`` returns the store of a format of states (``KVCacheManager.state_format``)."""
 
-    def __init__(self, kv_cache: PrefixIndex, open_store: Callable[[str], PrefixStore]) -> None:
+    def __init__(
+        self, kv_cache: KVCacheManager, prefix_index: PrefixIndex, open_store: Callable[[str], PrefixStore]
+    ) -> None:
         self._kv_cache = kv_cache
+        self._prefix_index = prefix_index
         self._open_store = open_store
 
     def load(self, sequence: Sequence, running: list[Sequence]) -> None:
@@ -39,7 +43,7 @@ class DiskPrefixCache:
         length = sequence.public_prefix_length
         if length < _MIN_LOADED_TOKENS or not self._kv_cache.state_restorable:
             return
-        cached = self._kv_cache.count_reusable_tokens(sequence, running)
+        cached = self._prefix_index.count_reusable_tokens(sequence, running)
         if length - cached < _MIN_LOADED_TOKENS:
             return
         store = self._open_store(self._kv_cache.state_format)
@@ -52,13 +56,13 @@ class DiskPrefixCache:
         if state is None:  # damaged, and removed
             sequence.save_at = length
         else:
-            self._kv_cache.insert_state(list(stored.tokens), state)
+            self._prefix_index.insert_state(list(stored.tokens), state)
 
     def _load_session(self, sequence: Sequence, session: str, running: list[Sequence]) -> None:
         """Load what was evaluated of a saved conversation, where that is more than what is in memory."""
         if not self._kv_cache.state_restorable:
             return
-        cached = self._kv_cache.count_reusable_tokens(sequence, running)
+        cached = self._prefix_index.count_reusable_tokens(sequence, running)
         if len(sequence.tokens) - cached < _MIN_LOADED_TOKENS:
             return
         store = self._open_store(self._kv_cache.state_format)
@@ -72,7 +76,7 @@ class DiskPrefixCache:
         if usable - cached >= _MIN_LOADED_TOKENS:
             state = store.load(stored)
             if state is not None:
-                self._kv_cache.insert_state(tokens, state)
+                self._prefix_index.insert_state(tokens, state)
 
     def save_sessions(self, token_s: float) -> None:
         """Save the states of saved conversations to disk, where reading them will be faster than evaluating.
@@ -82,7 +86,7 @@ class DiskPrefixCache:
         if not self._kv_cache.state_restorable:
             return
         context = self._kv_cache.context
-        for slot, prefix in self._kv_cache.unsaved_sessions():
+        for slot, prefix in self._prefix_index.unsaved_sessions():
             session, prefix.session = prefix.session, None
             if session and context.state_size(slot) / _DISK_BYTES_PER_S < token_s * len(prefix.tokens):
                 with contextlib.suppress(*_NON_FATAL_ERRORS):

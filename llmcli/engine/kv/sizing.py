@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
 
+from llmcli.engine.kv.layouts import layout_class
 from llmcli.engine.llama.context import ContextConfig
+from llmcli.engine.llama.model import Model
 from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
 from llmcli.models.footprint import (
     BATCH_SIZES,
@@ -59,10 +61,33 @@ def size_for(
     return replace(config, cells=shape.cells, sequences=shape.sequences, batch=shape.batch), count
 
 
+def count_fitting(
+    model: Model, config: ContextConfig, sequences: SequenceOf[Sequence], limits: CacheLimits, max_bytes: int
+) -> int:
+    """Return how many of ``sequences`` run at once with the settings of ``config``; 0: not even one.
+
+    A single sequence may always run, though it takes more than ``max_bytes``.
+    """
+    limits = replace(limits, per_sequence_buffers=model.recurrent or not config.unified)
+    demand = estimate_demand(sequences, limits, share_prefix=layout_class(model, config).supports_partial_prefix)
+    sized, count = size_for(config, demand, limits, model.header, max_bytes)
+    return count if count > 1 or context_bytes(model.header, sized.shape) <= max_bytes else 0
+
+
 def needs_resize(config: ContextConfig, sequences: SequenceOf[Sequence], limits: CacheLimits) -> bool:
     """Say whether a context of this ``config`` has too few ids for ``sequences``, or too small buffers."""
     too_small = not config.unified and any(len(s.tokens) > config.cells for s in sequences)
     return (limits.per_sequence_buffers and too_small) or min(limits.concurrency, len(sequences)) + 1 > config.sequences
+
+
+def with_doubled_cells(
+    config: ContextConfig, present: ContextConfig, header: Header, max_bytes: int | None
+) -> ContextConfig:
+    """Return ``config`` with at least twice the ``present`` cells if they fit ``max_bytes``, so that growing is rare."""
+    if not config.unified or config.cells <= present.cells:
+        return replace(config, cells=max(config.cells, present.cells))
+    doubled = replace(config, cells=max(config.cells, 2 * present.cells))
+    return doubled if max_bytes is None or context_bytes(header, doubled.shape) <= max_bytes else config
 
 
 def is_larger(config: ContextConfig, present: ContextConfig) -> bool:

@@ -1,6 +1,6 @@
 """Continuous batching: every step packs one token of each running sequence and chunks of prompts into one batch.
 
-``Scheduler`` decides what runs; ``PrefixIndex`` holds the context and its sequence ids. A step never leaves a sequence
+``Scheduler`` decides what runs; ``KVCacheManager`` holds the context, ``PrefixIndex`` finds what it can reuse. A step never leaves a sequence
 half-updated: tokens that were not evaluated are still pending.
 """
 
@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable
 
+from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.prefix_index import PrefixIndex
 from llmcli.engine.schedule.evaluation import Evaluation
@@ -31,8 +32,11 @@ _MIN_ABORTABLE_S = 0.05
 class Scheduler:
     """Runs sequences on one context. Used by one thread; ``should_abort`` is read inside an evaluation."""
 
-    def __init__(self, kv_cache: PrefixIndex, prefix_cache: DiskPrefixCache | None = None) -> None:
-        self._kv_cache = kv_cache
+    def __init__(
+        self, kv_cache: KVCacheManager, prefix_index: PrefixIndex, prefix_cache: DiskPrefixCache | None = None
+    ) -> None:
+        self.kv_cache = kv_cache
+        self._prefix_index = prefix_index
         self._prefix_cache = prefix_cache
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
@@ -43,15 +47,10 @@ class Scheduler:
         self._queue_reports = QueueReports()
         self.max_batch_sequences = 0
         """Most sequences of one batch so far."""
-        self.speculative_decoder = SpeculativeDecoder(kv_cache)
+        self.speculative_decoder = SpeculativeDecoder(kv_cache, prefix_index)
         self._cache_full = False  # the cache was full: no sequence joins before one leaves
         self.current_evaluation: Evaluation | None = None
         """The evaluation in progress."""
-
-    @property
-    def kv_cache(self) -> PrefixIndex:
-        """The context and its sequence ids."""
-        return self._kv_cache
 
     @property
     def has_work(self) -> bool:
@@ -66,7 +65,7 @@ class Scheduler:
     @property
     def can_roll_back(self) -> bool:
         """An aborted evaluation costs no more than itself."""
-        return self._kv_cache.supports_truncation
+        return self.kv_cache.supports_truncation
 
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence; it runs when there is room, interactive ones first."""
@@ -87,7 +86,7 @@ class Scheduler:
         self._waiting.clear()
         self._running.clear()
         self._arrival_order.clear()
-        self._kv_cache.close()
+        self.kv_cache.close()
 
     def step(self, longest_s: float = math.inf) -> bool:
         """Evaluate one batch of at most about ``longest_s`` seconds.
@@ -98,7 +97,7 @@ class Scheduler:
         if not self.has_work:
             return True
         try:
-            self._kv_cache.prepare(self._waiting, self._running)
+            self.kv_cache.prepare(self._waiting, self._running, self._prefix_index.count_reusable_tokens)
         except OutOfMemory as error:
             if self._running:
                 raise
@@ -110,12 +109,12 @@ class Scheduler:
         self._admit()
         if all(sequence.sink.full for sequence in self._running):
             return False
-        self._kv_cache.compact_ids(self._running)  # the moves take effect with the next evaluation
+        self._prefix_index.compact_ids(self._running)  # the moves take effect with the next evaluation
         entries = self._build_batch(longest_s)
         if not entries:
             return False
         started = time.monotonic()
-        slow = self._last_step_s > _MIN_ABORTABLE_S or self._kv_cache.context.batch.size >= _MIN_ABORTABLE_TOKENS
+        slow = self._last_step_s > _MIN_ABORTABLE_S or self.kv_cache.context.batch.size >= _MIN_ABORTABLE_TOKENS
         code = self._evaluate(entries, abortable=slow)
         self._last_step_s = time.monotonic() - started
         if code == 0:
@@ -133,7 +132,7 @@ class Scheduler:
         shares = [(sequence, count) for sequence, count, *_ in entries]
         self.current_evaluation = Evaluation(shares, self._running, can_roll_back=self.can_roll_back)
         try:
-            return self._kv_cache.context.evaluate(abortable=abortable)
+            return self.kv_cache.context.evaluate(abortable=abortable)
         finally:
             self.current_evaluation = None
 
@@ -141,11 +140,11 @@ class Scheduler:
         """Nothing is left to run: save to disk what the next command may need."""
         if self._prefix_cache is not None and self._token_budget.token_s is not None:
             self._prefix_cache.save_sessions(self._token_budget.token_s)
-        self._kv_cache.mark_idle()
+        self.kv_cache.mark_idle()
 
     def release_memory(self) -> None:
         """Nothing has run for a while: release the context's memory."""
-        self._kv_cache.release_memory()
+        self.kv_cache.release_memory()
 
     # ---- admission --------------------------------------------------------------------------------------------------
 
@@ -173,21 +172,21 @@ class Scheduler:
             self._cache_full = False
             del self._arrival_order[id(sequence)]
             owner = sequence if isinstance(sequence, ScoringSequence) and not sequence.ended else None
-            self._kv_cache.release(sequence, owner, useful=self._worth_caching(sequence))
+            self._prefix_index.release(sequence, owner, useful=self._worth_caching(sequence))
 
     def _worth_caching(self, sequence: Sequence) -> bool:
         """Say whether the tokens of an ended sequence are worth their cells."""
         if isinstance(sequence, CandidateFork):
             return False
-        shared_buffer = not self._kv_cache.per_sequence_buffers and self._kv_cache.supports_partial_prefix
+        shared_buffer = not self.kv_cache.per_sequence_buffers and self.kv_cache.supports_partial_prefix
         if shared_buffer or not self._waiting:
             return True
         # a cached id separates those of running sequences (``compact_ids``), and a state that cannot be truncated would
         # replace the common prefix of waiting sequences: only what they can reuse, and no other id has
-        nearest = self._waiting[: self._kv_cache.concurrency]
+        nearest = self._waiting[: self.kv_cache.concurrency]
         return any(
             common_prefix_length(sequence.tokens, other.tokens)
-            - self._kv_cache.count_reusable_tokens(other, self._running)
+            - self._prefix_index.count_reusable_tokens(other, self._running)
             >= MIN_SHARED_PREFIX_TOKENS
             for other in nearest
         )
@@ -195,7 +194,7 @@ class Scheduler:
     def _preempt_stalled(self) -> None:
         """Preempt sequences whose consumer is behind in favour of waiting ones that could run."""
         stalled = [s for s in self._running if s.sink.full]
-        full = self._cache_full or len(self._running) >= self._kv_cache.concurrency
+        full = self._cache_full or len(self._running) >= self.kv_cache.concurrency
         if not (stalled and full and any(not s.sink.full for s in self._waiting)):
             return
         for sequence in stalled:
@@ -205,7 +204,7 @@ class Scheduler:
     def _preempt(self, sequence: Sequence) -> None:
         """Let a sequence wait again; its evaluated tokens stay cached while there is room."""
         self._running.remove(sequence)
-        self._kv_cache.release(sequence, None, useful=True)
+        self._prefix_index.release(sequence, None, useful=True)
         sequence.reset()
         self._enqueue(sequence, self._arrival_order[id(sequence)])
 
@@ -221,15 +220,15 @@ class Scheduler:
         if self._cache_full and self._running:
             return
         for sequence in self._next_candidates():
-            if len(self._running) >= self._kv_cache.concurrency and not self._preempt_bulk(sequence):
+            if len(self._running) >= self.kv_cache.concurrency and not self._preempt_bulk(sequence):
                 return
             if self._await_shared_prefix(sequence) or self._prefill_saturated(sequence):
                 continue
-            if not self._kv_cache.has_cells_for(sequence, self._running):
+            if not self.kv_cache.has_cells_for(sequence, self._running):
                 return  # nor does a smaller one go before it
             if self._prefix_cache is not None:
                 self._prefix_cache.load(sequence, self._running)
-            if not self._kv_cache.allocate(sequence, self._running):
+            if not self._prefix_index.allocate(sequence, self._running):
                 continue
             self._waiting.remove(sequence)
             sequence.checkpoint_at = self._checkpoint_position(sequence)
@@ -238,7 +237,7 @@ class Scheduler:
 
     def _prefill_saturated(self, sequence: Sequence) -> bool:
         """Say whether a sequence that generates nothing would only enlarge the buffer that current prompts attend to."""
-        budget = self._kv_cache.prefill_budget
+        budget = self.kv_cache.prefill_budget
         if sequence.tokens_left or budget is None:
             return False
         return sum(other.num_pending_tokens for other in self._running if not other.is_decoding) >= budget
@@ -253,7 +252,7 @@ class Scheduler:
                 ranks[id(sequence)] = (not sequence.is_interactive, counts[id(sequence.sink)])
                 counts[id(sequence.sink)] += 1
             ready.sort(key=lambda sequence: ranks[id(sequence)])  # of equal ones the older first
-        return ready[: self._kv_cache.concurrency]
+        return ready[: self.kv_cache.concurrency]
 
     def _await_shared_prefix(self, sequence: Sequence) -> bool:
         """Say whether a running sequence is about to evaluate a prefix that this one could reuse."""
@@ -261,15 +260,15 @@ class Scheduler:
         for other in self._running:
             if other.sink.full:
                 continue
-            goal = other.prompt_length if self._kv_cache.supports_partial_prefix else other.checkpoint_at or 0
+            goal = other.prompt_length if self.kv_cache.supports_partial_prefix else other.checkpoint_at or 0
             if other.num_computed_tokens >= goal:
                 continue
             common = min(common_prefix_length(other.tokens, sequence.tokens), sequence.first_logit)
-            reusable = min(common, goal) if self._kv_cache.supports_partial_prefix else (goal if goal <= common else 0)
+            reusable = min(common, goal) if self.kv_cache.supports_partial_prefix else (goal if goal <= common else 0)
             if reusable < MIN_SHARED_PREFIX_TOKENS:
                 continue
             if cached is None:
-                cached = self._kv_cache.count_reusable_tokens(sequence, self._running)
+                cached = self._prefix_index.count_reusable_tokens(sequence, self._running)
             if reusable - cached >= MIN_SHARED_PREFIX_TOKENS:
                 return True
         return False
@@ -279,9 +278,9 @@ class Scheduler:
 
         These are the next waiting sequences, or else the next turn of a saved conversation.
         """
-        if self._kv_cache.supports_partial_prefix:
+        if self.kv_cache.supports_partial_prefix:
             return None
-        others = self._waiting[: self._kv_cache.concurrency]
+        others = self._waiting[: self.kv_cache.concurrency]
         shared = max((common_prefix_length(sequence.tokens, other.tokens) for other in others), default=0)
         shared = min(shared, sequence.first_logit)
         if shared - sequence.num_computed_tokens >= MIN_SHARED_PREFIX_TOKENS:
@@ -292,7 +291,7 @@ class Scheduler:
 
     def _build_batch(self, longest_s: float) -> list[tuple[Sequence, int, int, list[int]]]:
         """Fill the batch; returns (sequence, tokens of it, its batch index, batch indices of its outputs)."""
-        batch = self._kv_cache.context.batch
+        batch = self.kv_cache.context.batch
         batch.clear()
         runnable = [s for s in self._running if not s.sink.full]
         runnable.sort(key=lambda s: (not s.is_decoding, not s.is_interactive))
@@ -313,7 +312,7 @@ class Scheduler:
     def _allocate_tokens(self, runnable: list[Sequence], capacity: int, longest_s: float) -> dict[Sequence, int]:
         """Return how many tokens of each sequence the next batch takes; the first of ``runnable`` come first."""
         prefill_tokens = self._token_budget.prefill_tokens(runnable, longest_s, capacity)
-        free_rows, outputs = capacity, self._kv_cache.context.max_outputs
+        free_rows, outputs = capacity, self.kv_cache.context.max_outputs
         counts = {}
         for sequence in runnable:
             count = min(sequence.num_pending_tokens + len(sequence.draft_tokens), free_rows)
@@ -335,7 +334,7 @@ class Scheduler:
 
     def _record_step(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
         """Record the duration of the last step."""
-        token_s = self._last_step_s / self._kv_cache.context.batch.size
+        token_s = self._last_step_s / self.kv_cache.context.batch.size
         for sequence, count, _, _ in entries:
             sequence.compute_s += token_s * count
         prompts = sum(count for sequence, count, _, _ in entries if not sequence.is_decoding)
@@ -343,8 +342,8 @@ class Scheduler:
             self._token_budget.record(token_s)
         self.max_batch_sequences = max(self.max_batch_sequences, len(entries))
         has_drafts = any(sequence.draft_tokens for sequence, *_ in entries)
-        if not (prompts or has_drafts) and self._kv_cache.state_restorable:  # else a larger context starts all again
-            self._kv_cache.concurrency_tuner.record_step(len(entries), self._last_step_s, len(self._waiting))
+        if not (prompts or has_drafts) and self.kv_cache.state_restorable:  # else a larger context starts all again
+            self.kv_cache.concurrency_tuner.record_step(len(entries), self._last_step_s, len(self._waiting))
 
     def _process_outputs(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
         for sequence, count, _, outputs in entries:
@@ -352,7 +351,7 @@ class Scheduler:
             sequence.lost_last_step = False
             sequence.report_progress()
             if sequence.num_computed_tokens == sequence.checkpoint_at:
-                self._kv_cache.checkpoint(sequence)
+                self._prefix_index.checkpoint(sequence)
                 sequence.checkpoint_at = None
             if sequence.num_computed_tokens == sequence.save_at:
                 if self._prefix_cache is not None:
@@ -360,7 +359,7 @@ class Scheduler:
                 sequence.save_at = None
             if outputs:
                 order = self._arrival_order[id(sequence)]
-                for fork in sequence.process_logits(self._kv_cache.context.handle, outputs):
+                for fork in sequence.process_logits(self.kv_cache.context.handle, outputs):
                     self._enqueue(fork, order)
             if sequence.draft_tokens:
                 self.speculative_decoder.verify(sequence)
@@ -368,18 +367,18 @@ class Scheduler:
 
     def _free_cells(self) -> None:
         """The cache is full: evict, grow, or preempt the youngest sequence."""
-        if self._kv_cache.evict_lru() or self._kv_cache.grow_context(self._running):
+        if self._prefix_index.evict_lru() or self.kv_cache.grow_context(self._running):
             return
         if len(self._running) > 1:
             youngest = max(self._running, key=lambda s: (not s.is_interactive, self._arrival_order[id(s)]))
             self._running.remove(youngest)
-            self._kv_cache.preempt(youngest)
+            self._prefix_index.preempt(youngest)
             self._cache_full = True
             self._enqueue(youngest, self._arrival_order[id(youngest)])
             return
-        if self._kv_cache.evict_lru(needed=True):
+        if self._prefix_index.evict_lru(needed=True):
             return
-        only, limit = self._running[0], self._kv_cache.context_limit
+        only, limit = self._running[0], self.kv_cache.context_limit
         error = ContextOverflow(tokens=len(only.tokens), context=limit)
         only.finish(FinishReason.ERROR, error if len(only.tokens) > limit else OutOfMemory("the KV cache"))
         self._remove_finished()
@@ -392,9 +391,9 @@ class Scheduler:
         """
         for sequence, *_ in entries:
             sequence.lost_last_step = True
-        if all(self._kv_cache.truncate(sequence) for sequence, _, _, _ in entries):
+        if all(self._prefix_index.truncate(sequence) for sequence, _, _, _ in entries):
             return
-        self._kv_cache.evict_all(self._running)
+        self._prefix_index.evict_all(self._running)
         for sequence in self._running:
             self._enqueue(sequence, self._arrival_order[id(sequence)])
         self._running.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
 from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
 
@@ -21,8 +22,9 @@ def draft_row_cost(sequences: int) -> float:
 class SpeculativeDecoder:
     """Evaluates the drafts of ``PromptLookupDrafter`` within the bounds of the memory and of one evaluation."""
 
-    def __init__(self, kv_cache: PrefixIndex) -> None:
+    def __init__(self, kv_cache: KVCacheManager, prefix_index: PrefixIndex) -> None:
         self._kv_cache = kv_cache
+        self._prefix_index = prefix_index
         self._cache_full = False  # the drafts did not fit the cache: the next step has none
         self.num_drafted_tokens = self.num_accepted_tokens = 0
         """Draft tokens that were evaluated, and those of them that the model chose."""
@@ -52,7 +54,7 @@ class SpeculativeDecoder:
         self.num_accepted_tokens += num_accepted
         if num_accepted < len(sequence.draft_tokens):
             sequence.num_computed_tokens = start + num_accepted
-            self._kv_cache.truncate(sequence)
+            self._prefix_index.truncate(sequence)
 
     def drop_drafts(self, sequences: Iterable[Sequence]) -> bool:
         """The cache is too full for a step of these: drop their drafts for the next step; False where there were none."""

@@ -32,7 +32,7 @@ def planned(bench, models):
         scheduler = bench(name)
         planner = Planner(models(name), EngineOptions(**options), 1)
         planner.profile = costs
-        scheduler.slots._planner = planner
+        scheduler.kv_cache._planner = planner
         return scheduler
 
     return make
@@ -73,12 +73,12 @@ def test_what_runs_moves_to_the_layout_that_suits_all(planned, bench, restarts, 
     first = several(1 if before else 2)
     begin(scheduler, first)
     if not before:
-        scheduler.slots._planner.profile = profile(separate=900.0)
-    assert scheduler.slots.settings.unified is before
+        scheduler.kv_cache._planner.profile = profile(separate=900.0)
+    assert scheduler.kv_cache.settings.unified is before
     joined = several(6, first=2)
     begin(scheduler, joined)
-    assert scheduler.slots.settings.unified is not before
-    assert scheduler.slots.context.config.unified is not before
+    assert scheduler.kv_cache.settings.unified is not before
+    assert scheduler.kv_cache.context.config.unified is not before
     scheduler.run()
     assert not restarts
     same_as_fresh(bench, name, [*first, *joined])
@@ -90,10 +90,10 @@ def test_states_that_cannot_move_stay(planned, bench, restarts, name):
     scheduler = planned(name, profile(unified=9.0))
     (alone,) = several(1)
     begin(scheduler, [alone])
-    before = scheduler.slots.settings
+    before = scheduler.kv_cache.settings
     joined = several(5, first=1)
     scheduler.run(*joined)
-    assert scheduler.slots.settings == before and not restarts
+    assert scheduler.kv_cache.settings == before and not restarts
     same_as_fresh(bench, name, [alone, *joined])
 
 
@@ -104,21 +104,21 @@ def test_what_the_user_chose_stays(planned, options):
     """A layout that the options name is kept."""
     scheduler = planned("chatml", profile(unified=9.0, separate=1.0), **options)
     begin(scheduler, several(1))
-    before = scheduler.slots.settings
+    before = scheduler.kv_cache.settings
     scheduler.run(*several(5, first=1))
-    assert scheduler.slots.settings == before
+    assert scheduler.kv_cache.settings == before
 
 
 def test_the_kernel_stays(planned):
     """States do not move between kernels, however much another one would save."""
     scheduler = planned("chatml", profile(unified=9.0))
     begin(scheduler, several(1))
-    before = scheduler.slots.settings
+    before = scheduler.kv_cache.settings
     cheap = AttentionCosts((0, 0), (0, 0), (0, 0, 0), (0, 0))
-    kernels = dict(scheduler.slots._planner.profile.kernels)
-    scheduler.slots._planner.profile = CostProfile(kernels | {(False, "f16"): cheap}, copy=0.0, measured=True)
+    kernels = dict(scheduler.kv_cache._planner.profile.kernels)
+    scheduler.kv_cache._planner.profile = CostProfile(kernels | {(False, "f16"): cheap}, copy=0.0, measured=True)
     scheduler.run(*several(5, first=1))
-    assert scheduler.slots.settings.flash_attention is before.flash_attention is True
+    assert scheduler.kv_cache.settings.flash_attention is before.flash_attention is True
 
 
 def test_it_is_asked_only_when_twice_as_many_are_there(planned, monkeypatch):
@@ -143,11 +143,11 @@ def test_after_a_rest_it_is_asked_again(planned):
     """A second crowd finds what the first one found."""
     scheduler = planned("chatml", profile(unified=9.0))
     for turn in range(2):
-        scheduler.slots.close()
+        scheduler.kv_cache.close()
         begin(scheduler, several(1, first=20 * turn))
-        assert scheduler.slots.settings.unified
+        assert scheduler.kv_cache.settings.unified
         begin(scheduler, several(5, first=20 * turn + 1))
-        assert not scheduler.slots.settings.unified
+        assert not scheduler.kv_cache.settings.unified
         scheduler.run()
 
 
@@ -166,7 +166,7 @@ def test_where_the_memory_does_not_hold_it_all_goes_on(planned, bench, restarts,
     monkeypatch.setattr(contexts, "_check_memory_fits", refuse)
     joined = several(5, first=1)
     scheduler.run(*joined)
-    assert scheduler.slots.settings.unified and scheduler.slots.context.config.unified
+    assert scheduler.kv_cache.settings.unified and scheduler.kv_cache.context.config.unified
     assert not restarts and all(probe.rows for probe in joined)
     monkeypatch.undo()
     same_as_fresh(bench, "chatml", [alone, *joined])

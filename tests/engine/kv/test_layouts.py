@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from engine.tools import GENERATIVE, SMOOTH, Bench, Probe, close, equal, numbers
 
-from llmcli.engine.kv.prefix_index import PrefixIndex
+from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.llama.context import Context
 from llmcli.errors import OutOfMemory
 from llmcli.types import Finished, FinishReason
@@ -53,7 +53,7 @@ def compare(name, config, probes, fresh):
 def counted(request, monkeypatch):
     """Say whether the cells are counted before a sequence joins those that run."""
     if not request.param:
-        monkeypatch.setattr(PrefixIndex, "has_cells_for", lambda *_: True)
+        monkeypatch.setattr(KVCacheManager, "has_cells_for", lambda *_: True)
     return request.param
 
 

@@ -6,7 +6,7 @@ import threading
 from dataclasses import asdict
 
 import pytest
-from engine.tools import GENERATIVE, Probe, answer, close, engine_of, equal, numbers, only_lane, req
+from engine.tools import GENERATIVE, Probe, answer, close, engine_of, equal, numbers, only_scheduler_thread, req
 
 from llmcli.engine.kv import manager
 from llmcli.engine.llama import bindings, hardware, memory_budget, spilled_state
@@ -140,8 +140,8 @@ def test_no_context_is_larger_than_its_budget(bench, room_of, made, name, config
     probes = [Probe(f"p{i}", numbers(60 + i, 10 + i), numbers(30, i)) for i in range(12)]
     scheduler.run(*probes, steps=3000)
     assert [reasons(probe) for probe in probes] == [[FinishReason.STOP]] * 12
-    assert made and all(context_bytes(scheduler.slots._model.header, each) <= size for each in made)
-    assert scheduler.slots.context.evaluated_tokens <= sum(len(probe.tokens) for probe in probes)
+    assert made and all(context_bytes(scheduler.kv_cache._model.header, each) <= size for each in made)
+    assert scheduler.kv_cache.context.evaluated_tokens <= sum(len(probe.tokens) for probe in probes)
     for i in (0, 11):
         fresh = Probe("fresh", numbers(60 + i, 10 + i), numbers(30, i))
         bench(name, **config).run(fresh)
@@ -184,8 +184,8 @@ def test_what_waits_is_sized_once_and_not_in_every_step(bench, room_of, monkeypa
     room_of("llama", ContextShape(256, 32, 128))
     scheduler = bench("llama")
     asked = []
-    size_for = scheduler.slots._config_for
-    monkeypatch.setattr(scheduler.slots, "_config_for", lambda all_: asked.append(len(all_)) or size_for(all_))
+    size_for = scheduler.kv_cache._config_for
+    monkeypatch.setattr(scheduler.kv_cache, "_config_for", lambda all_: asked.append(len(all_)) or size_for(all_))
     scheduler.run(Probe("a", numbers(100, 1), numbers(100, 1)), Probe("b", numbers(100, 2), [5]))
     assert 0 < len(asked) <= 4
 
@@ -194,11 +194,11 @@ def test_settings_are_chosen_that_fit(models, bench, room_of):
     """Where an f16 cache would be faster but too large for the prompt, it is q8_0."""
     room_of("llama", ContextShape(3072, 32, 128, kv_type="q8_0"))
     scheduler = bench("llama")
-    scheduler.slots._planner = Planner(models("llama"), EngineOptions(kv_unified=True), 1)
+    scheduler.kv_cache._planner = Planner(models("llama"), EngineOptions(kv_unified=True), 1)
     probe = Probe("p", numbers(2500, 1), [5])
     scheduler.run(probe)
     assert reasons(probe) == [FinishReason.STOP]
-    assert scheduler.slots.settings.kv_type == "q8_0" and not scheduler.slots.memory_limited
+    assert scheduler.kv_cache.settings.kv_type == "q8_0" and not scheduler.kv_cache.memory_limited
 
 
 def test_the_context_of_an_engine_follows_the_budget(tiny, monkeypatch):
@@ -219,9 +219,9 @@ def test_memory_is_given_back_at_rest(bench, name, config):
     scheduler = bench(name, **config)
     shared = numbers(100, 1)
     scheduler.run(Probe("a", shared, []))
-    assert scheduler.slots in scheduler.slots._model.budget._allocated
-    scheduler.slots.release_memory()
-    assert not scheduler.slots.has_context and scheduler.slots not in scheduler.slots._model.budget._allocated
+    assert scheduler.kv_cache in scheduler.kv_cache._model.budget._allocated
+    scheduler.kv_cache.release_memory()
+    assert not scheduler.kv_cache.has_context and scheduler.kv_cache not in scheduler.kv_cache._model.budget._allocated
     again = Probe("b", shared + numbers(20, 2), numbers(5, 3))
     scheduler.run(again)
     assert again.num_cached_tokens == 100
@@ -234,7 +234,7 @@ def test_what_may_not_be_moved_is_evaluated_again(bench):
     """A window in buffers of their own: its state is not as good as an evaluated one."""
     scheduler = bench("gemma3", **EXACT)
     scheduler.run(Probe("a", numbers(100, 1), []))
-    scheduler.slots.release_memory()
+    scheduler.kv_cache.release_memory()
     again = Probe("b", [*numbers(100, 1), 5], [7])
     scheduler.run(again)
     assert again.num_cached_tokens == 0
@@ -244,37 +244,37 @@ def test_only_small_states_are_kept_at_rest(bench, models):
     """Together no more than the bound; the last used ones."""
     scheduler = bench("llama")
     per_token = models("llama").header.kv_bytes_per_token()
-    scheduler.slots._parked_states._max_bytes = 150 * per_token
+    scheduler.kv_cache.parked_states._max_bytes = 150 * per_token
     scheduler.run(Probe("large", numbers(300, 1), []))
     scheduler.run(Probe("old", numbers(100, 2), []))
     scheduler.run(Probe("new", numbers(100, 3), []))
-    scheduler.slots.release_memory()
+    scheduler.kv_cache.release_memory()
     assert [
-        parked.prefix.tokens for parked in scheduler.slots._parked_states.with_format(scheduler.slots.state_format)
+        parked.prefix.tokens for parked in scheduler.kv_cache.parked_states.with_format(scheduler.kv_cache.state_format)
     ] == [numbers(100, 3)]
-    assert scheduler.slots._parked_states.total_bytes <= 150 * per_token
+    assert scheduler.kv_cache.parked_states.total_bytes <= 150 * per_token
 
 
 def test_a_state_of_another_format_is_not_taken_over(bench):
     """Settings that suit the next job may differ; what was kept under others waits for these."""
     scheduler = bench("llama")
     scheduler.run(Probe("a", numbers(100, 1), []))
-    scheduler.slots.release_memory()
-    settings = scheduler.slots._config
-    scheduler.slots._config = ContextConfig(**{**asdict(settings.settings), "kv_type": "q8_0"}, cells=0)
+    scheduler.kv_cache.release_memory()
+    settings = scheduler.kv_cache._config
+    scheduler.kv_cache._config = ContextConfig(**{**asdict(settings.settings), "kv_type": "q8_0"}, cells=0)
     probe = Probe("b", [*numbers(100, 1), 5], [7])
     scheduler.run(probe)
-    assert probe.num_cached_tokens == 0 and len(scheduler.slots._parked_states) == 1
+    assert probe.num_cached_tokens == 0 and len(scheduler.kv_cache.parked_states) == 1
 
 
 def test_rest_without_a_context_is_nothing(bench):
     """Before the first job, and twice."""
     scheduler = bench("llama")
-    scheduler.slots.release_memory()
+    scheduler.kv_cache.release_memory()
     scheduler.run(Probe("a", numbers(10, 1), []))
-    scheduler.slots.release_memory()
-    scheduler.slots.release_memory()
-    assert not scheduler.slots.has_context
+    scheduler.kv_cache.release_memory()
+    scheduler.kv_cache.release_memory()
+    assert not scheduler.kv_cache.has_context
 
 
 def test_what_is_idle_makes_room_for_what_would_not_fit(bench, room_of):
@@ -283,25 +283,25 @@ def test_what_is_idle_makes_room_for_what_would_not_fit(bench, room_of):
     size = room_of("llama", large)
     bulk, interactive = bench("llama"), bench("llama")
     bulk.run(Probe("bulk", numbers(2900, 1), []))
-    taken = bulk.slots._model.budget._allocated[bulk.slots]
-    assert taken > size - context_bytes(bulk.slots._model.header, small)
+    taken = bulk.kv_cache._model.budget._allocated[bulk.kv_cache]
+    assert taken > size - context_bytes(bulk.kv_cache._model.header, small)
     interactive.run(Probe("a", numbers(900, 1), []))
-    assert bulk.slots.has_context  # it may be at work
-    interactive.slots.close()
+    assert bulk.kv_cache.has_context  # it may be at work
+    interactive.kv_cache.close()
     bulk.scheduler.on_idle()
     interactive.run(Probe("b", numbers(200, 1), []))
-    assert bulk.slots.has_context  # there is room for both
+    assert bulk.kv_cache.has_context  # there is room for both
     interactive.run(Probe("c", numbers(900, 2), []))
-    assert not bulk.slots.has_context
+    assert not bulk.kv_cache.has_context
     bulk.run(Probe("again", numbers(20, 1), []))
     interactive.scheduler.on_idle()
     bulk.run(Probe("more", numbers(30, 1), []))
-    assert interactive.slots.has_context  # there was room for both
+    assert interactive.kv_cache.has_context  # there was room for both
 
 
 @pytest.mark.parametrize("priority", list(Priority))
 def test_an_engine_gives_memory_back_when_nothing_comes(tiny, monkeypatch, priority):
-    """Every lane does so after a while, once, and answers as before when something comes again."""
+    """Every scheduler thread does so after a while, once, and answers as before when something comes again."""
     released = threading.Event()
     release = manager.KVCacheManager.release_memory
     calls = []
@@ -316,7 +316,7 @@ def test_an_engine_gives_memory_back_when_nothing_comes(tiny, monkeypatch, prior
     with engine_of(tiny("llama")) as engine:
         first = answer(engine, req("a", "hello " * 20, priority=priority))["a"]
         assert released.wait(60)
-        assert not only_lane(engine).scheduler.kv_cache.has_context
+        assert not only_scheduler_thread(engine).scheduler.kv_cache.has_context
         released.clear()
         again = answer(engine, req("a", "hello " * 20, priority=priority))["a"]
         assert released.wait(60)
@@ -341,7 +341,7 @@ def test_a_context_grows_with_large_states_in_files(bench, monkeypatch, tmp_path
     scheduler = bench(name)
     probes = [Probe(f"p{i}", numbers(60, 1 + i), numbers(150, 9 + i)) for i in range(2)]
     scheduler.run(*probes)
-    assert scheduler.slots.context.config.cells > 256 or name == "mamba"
+    assert scheduler.kv_cache.context.config.cells > 256 or name == "mamba"
     assert all(loaded) and bool(loaded) is (proc and name != "mamba")
     for i, probe in enumerate(probes):
         fresh = Probe("fresh", numbers(60, 1 + i), numbers(150, 9 + i))
@@ -359,5 +359,5 @@ def test_a_state_that_cannot_be_written_stays_in_memory(bench, monkeypatch):
     monkeypatch.setattr("llmcli.engine.llama.context.SPILL_BYTES", 0)
     scheduler = bench("llama")
     scheduler.run(Probe("a", numbers(50, 1), []))
-    slot = next(iter(scheduler.slots._id_pool.cached))
-    assert scheduler.slots.context.save_or_spill_state(slot) == scheduler.slots.context.save_state(slot)
+    slot = next(iter(scheduler.kv_cache.id_pool.cached))
+    assert scheduler.kv_cache.context.save_or_spill_state(slot) == scheduler.kv_cache.context.save_state(slot)

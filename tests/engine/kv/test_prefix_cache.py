@@ -423,7 +423,7 @@ def remembering(models, tmp_path):
     def make(name, **config):
         bench = Bench(models(name), **config)
         stores = PrefixStore(tmp_path / "prefixes", 1 << 24, name)
-        bench.scheduler._prefix_cache = DiskPrefixCache(bench.slots, lambda _: stores)
+        bench.scheduler._prefix_cache = DiskPrefixCache(bench.kv_cache, bench.prefix_index, lambda _: stores)
         made.append(bench)
         return bench
 
@@ -459,7 +459,7 @@ def test_a_sequence_that_is_put_aside_is_saved_rightly(remembering):
     scheduler.add(probe)
     scheduler.step()
     assert 0 < probe.num_computed_tokens < 650
-    scheduler.slots.preempt(probe)
+    scheduler.prefix_index.preempt(probe)
     scheduler.scheduler._running.remove(probe)
     scheduler.scheduler._enqueue(probe, 1)
     scheduler.run()

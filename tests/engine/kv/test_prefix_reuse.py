@@ -95,7 +95,7 @@ def test_moving_into_a_larger_context_keeps_what_runs(bench, fresh, name):
     scheduler.add(*probes)
     while not all(probe.rows for probe in probes):
         scheduler.step()
-    assert scheduler.slots.grow_context(scheduler.scheduler._running)
+    assert scheduler.kv_cache.grow_context(scheduler.scheduler._running)
     scheduler.check()
     scheduler.run()
     for i, probe in enumerate(probes):
@@ -110,7 +110,7 @@ def test_a_common_beginning_is_evaluated_once(bench, name, config):
     probes = [Probe(f"p{i}", numbers(200, 1) + numbers(5 + i, 20 + i), []) for i in range(16)]
     scheduler.run(*probes)
     assert sorted(probe.num_cached_tokens for probe in probes)[1:] == [200] * 15
-    assert scheduler.slots.context.evaluated_tokens == 200 + sum(5 + i for i in range(16))
+    assert scheduler.kv_cache.context.evaluated_tokens == 200 + sum(5 + i for i in range(16))
 
 
 @each_model
@@ -138,8 +138,8 @@ def test_the_cache_stays_bounded_over_hundreds_of_requests(bench, name, unified)
             Probe(f"w{wave}.{i}", numbers(3 + (wave * 7 + i * 5) % 60, i % 4), numbers(i % 3, 1)) for i in range(15)
         ]
         scheduler.run(*probes)
-    assert len(scheduler.slots._id_pool.cached) <= 4
-    assert scheduler.slots.context.config.sequences <= 64
+    assert len(scheduler.kv_cache.id_pool.cached) <= 4
+    assert scheduler.kv_cache.context.config.sequences <= 64
 
 
 def test_cached_tokens_count_what_was_not_evaluated(bench):
@@ -147,7 +147,7 @@ def test_cached_tokens_count_what_was_not_evaluated(bench):
     scheduler = bench("llama")
     probes = [Probe(f"p{i}", numbers(100, 1) + numbers(9, 20 + i), []) for i in range(6)]
     scheduler.run(*probes)
-    evaluated = scheduler.slots.context.evaluated_tokens
+    evaluated = scheduler.kv_cache.context.evaluated_tokens
     assert sum(109 - probe.num_cached_tokens for probe in probes) == evaluated
     assert evaluated <= 109 + 5 * 10
 

@@ -278,14 +278,14 @@ def test_moving_changes_no_bit(bench, name):
     scheduler = bench(name, **STREAMS)
     probes = staggered(24, 3)
     moves = []
-    move = scheduler.slots.compact_ids
+    move = scheduler.prefix_index.compact_ids
 
     def watched(running):
         before = [s.slot for s in running]
         move(running)
         moves.append([s.slot for s in running] != before)
 
-    scheduler.slots.compact_ids = watched
+    scheduler.prefix_index.compact_ids = watched
     scheduler.add(*probes[:10])
     for probe in probes[10:]:
         scheduler.add(probe)
@@ -358,7 +358,7 @@ def compacting(bench, models):
 
     def make(name, **config):
         scheduler = bench(name, **config)
-        scheduler.slots._planner = Planner(models(name), FIXED, 1)
+        scheduler.kv_cache._planner = Planner(models(name), FIXED, 1)
         return scheduler
 
     return make
@@ -370,13 +370,13 @@ def test_after_a_large_job_what_is_kept_moves_together(compacting, bench, restor
     scheduler = compacting(name)
     large = [Probe(f"l{i}", numbers(200 + i, i), numbers(20, i)) for i in range(16)]
     scheduler.run(*large)
-    crest = scheduler.slots._peak_cached_tokens
+    crest = scheduler.kv_cache._peak_cached_tokens
     assert not restored and crest > 16 * 200
-    kept = {slot: list(each.tokens) for slot, each in scheduler.slots._id_pool.cached.items()}
+    kept = {slot: list(each.tokens) for slot, each in scheduler.kv_cache.id_pool.cached.items()}
     again = Probe("again", large[15].tokens[: large[15].num_computed_tokens] + numbers(9, 5), numbers(6, 5))
     scheduler.run(again)
     assert restored[0] == "cleared" and sorted(restored[1:]) == sorted(kept)
-    assert scheduler.slots._peak_cached_tokens < crest / 2
+    assert scheduler.kv_cache._peak_cached_tokens < crest / 2
     assert again.num_cached_tokens >= 200
     fresh = Probe("fresh", again.tokens[: again.prompt_length], numbers(6, 5))
     bench(name).run(fresh)
@@ -394,7 +394,7 @@ def test_a_small_job_moves_nothing(compacting, restored):
 def test_separate_buffers_are_not_compacted(bench, models, restored):
     """Each sequence has cells of its own from the first on, so that there is nothing to gain."""
     scheduler = bench("chatml", unified=False, exact=False)
-    scheduler.slots._planner = Planner(models("chatml"), dataclasses.replace(FIXED, kv_unified=False), 1)
+    scheduler.kv_cache._planner = Planner(models("chatml"), dataclasses.replace(FIXED, kv_unified=False), 1)
     scheduler.run(*[Probe(f"l{i}", numbers(200 + i, i), numbers(20, i)) for i in range(16)])
     scheduler.run(Probe("again", numbers(90, 3), numbers(3, 3)))
-    assert scheduler.slots._peak_cached_tokens > 16 * 200 and not restored
+    assert scheduler.kv_cache._peak_cached_tokens > 16 * 200 and not restored

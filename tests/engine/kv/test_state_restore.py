@@ -40,7 +40,7 @@ def test_a_beginning_of_what_moved_into_a_larger_context_is_right(bench, check, 
     scheduler.add(donor)
     while not donor.rows:
         scheduler.step()
-    assert scheduler.slots.grow_context(scheduler.scheduler._running)
+    assert scheduler.kv_cache.grow_context(scheduler.scheduler._running)
     scheduler.run()
     check(scheduler, name, config)
 
@@ -52,14 +52,14 @@ def test_a_beginning_from_an_earlier_process_is_right(bench, check, name, config
     def warm():
         scheduler = bench(name, **config)
         scheduler.run(*[Probe(f"w{i}", numbers(40 + 350 * (i == 0), 70 + i), []) for i in range(6)])
-        while scheduler.slots.evict_lru():
+        while scheduler.prefix_index.evict_lru():
             pass
         return scheduler
 
     earlier = warm()
     earlier.run(Probe("earlier", SHARED, []))
-    state = earlier.slots.context.save_state(next(iter(earlier.slots._id_pool.cached)))
+    state = earlier.kv_cache.context.save_state(next(iter(earlier.kv_cache.id_pool.cached)))
     scheduler = warm()
-    scheduler.slots.insert_state(list(SHARED), state)
+    scheduler.prefix_index.insert_state(list(SHARED), state)
     first, _ = check(scheduler, name, config)
-    assert first.num_cached_tokens == (100 if scheduler.slots.state_restorable else 0)
+    assert first.num_cached_tokens == (100 if scheduler.kv_cache.state_restorable else 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engine.tools import GREEDY, engine_of, logits, numbers, only_lane, user
+from engine.tools import GREEDY, engine_of, logits, numbers, only_scheduler_thread, user
 
 from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.sequences.sequence import Sequence
@@ -83,7 +83,7 @@ def test_nothing_is_evaluated_twice_when_the_context_grows(tiny, monkeypatch):
         job.close_input()
         ends = []
         for event in job:
-            only_lane(backend).scheduler.kv_cache.concurrency_tuner.concurrency = 32
+            only_scheduler_thread(backend).scheduler.kv_cache.concurrency_tuner.concurrency = 32
             if isinstance(event, Finished):
                 ends.append(event)
-        assert len(ends) == 40 and not restarted and only_lane(backend).scheduler.max_batch_sequences > 16
+        assert len(ends) == 40 and not restarted and only_scheduler_thread(backend).scheduler.max_batch_sequences > 16

@@ -15,7 +15,7 @@ def draw(bench, models):
     scheduler = bench("chatml")
     scheduler.add(Probe("p", numbers(20, 1), [5, 6]))
     scheduler.step()
-    handle = scheduler.slots.context.handle
+    handle = scheduler.kv_cache.context.handle
 
     def tokens(sampling, count=30, grammar=None):
         sampler = Sampler(models("chatml"), sampling, grammar)

@@ -46,7 +46,7 @@ def test_sequences_that_together_exceed_the_memory_all_finish(bench, memory_for,
     scheduler = bench(name)
     probes = [Probe(f"p{i}", numbers(60 + i, 10 + i), numbers(30, i)) for i in range(12)]
     scheduler.run(*probes, steps=3000)
-    assert scheduler.slots.context.config.cells <= 512
+    assert scheduler.kv_cache.context.config.cells <= 512
     for i, probe in enumerate(probes):
         assert reasons(probe) == [FinishReason.STOP]
         assert len(probe.rows) >= 31

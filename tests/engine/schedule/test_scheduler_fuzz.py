@@ -128,20 +128,20 @@ class Fickle:
 def test_answers_survive_changes_of_the_layout(models, expected, name, seed, monkeypatch):
     """Buffers are laid out anew again and again while all of that goes on; where states cannot move they stay."""
     turmoil = Turmoil(models(name), seed, {"exact": False})
-    slots = turmoil.bench.slots
-    slots._planner = planner = Fickle(seed)
-    lay_out = slots._change_layout
+    cache = turmoil.bench.kv_cache
+    cache._planner = planner = Fickle(seed)
+    lay_out = cache._change_layout
 
     def at_once(together, running):
-        slots._layout_concurrency = 0
+        cache._layout_concurrency = 0
         lay_out(together, running)
 
-    monkeypatch.setattr(slots, "_change_layout", at_once)
+    monkeypatch.setattr(cache, "_change_layout", at_once)
     subjects = [subject(number) for number in range(16)]
     try:
         turmoil.run(subjects)
     finally:
         turmoil.bench.close()
-    assert (planner.moves > 3) is not slots._model.sliding_window
+    assert (planner.moves > 3) is not cache._model.sliding_window
     for probe, alone in zip(subjects, expected(name, {}), strict=True):
         close(probe.rows, alone.rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from engine.tools import answer, collect, engine_of, one_by_one, only_lane, req, texts
+from engine.tools import answer, collect, engine_of, one_by_one, only_scheduler_thread, req, texts
 
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama.compute_thread import InlineExecutor
@@ -69,7 +69,7 @@ def test_no_bulk_step_is_begun_while_an_interactive_answer_is_on_its_way(recorde
         recorder.held.wait()
         person.submit(req("p", max_tokens=20, ignore_eos=True, priority=INTERACTIVE))
         person.close_input()
-        while not engine._executor._demand:  # its lane asks for a turn; nothing else can happen meanwhile
+        while not engine._executor._demand:  # its thread asks for the processor; nothing else can happen meanwhile
             pass
         recorder.go.set()
         own = collect(person)
@@ -79,7 +79,7 @@ def test_no_bulk_step_is_begun_while_an_interactive_answer_is_on_its_way(recorde
     assert all(outcome.finished.usage.completion_tokens == 40 for outcome in rest.values())
     first = recorder.steps.index(INTERACTIVE)
     last = len(recorder.steps) - recorder.steps[::-1].index(INTERACTIVE)
-    assert set(recorder.steps[first : last - 1]) == {INTERACTIVE}  # the last of all is what an idle lane does
+    assert set(recorder.steps[first : last - 1]) == {INTERACTIVE}  # the last of all is what an idle thread does
     assert len(recorder.steps) > last
 
 
@@ -121,7 +121,7 @@ def test_a_cancelled_client_ends_an_evaluation_only_if_it_is_nearly_all_its_own(
     evaluate = Context.evaluate
 
     def cancelling(context, **how):
-        both = len(only_lane(engine).scheduler.current_evaluation._shares) == 2 and not codes
+        both = len(only_scheduler_thread(engine).scheduler.current_evaluation._shares) == 2 and not codes
         if both:
             jobs[cancelled].cancel(cancelled)
         code = evaluate(context, **how)

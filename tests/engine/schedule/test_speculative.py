@@ -6,7 +6,7 @@ import dataclasses
 import random
 
 import pytest
-from engine.tools import SMOOTH, Probe, answer, close, engine_of, numbers, only_lane, req
+from engine.tools import SMOOTH, Probe, answer, close, engine_of, numbers, only_scheduler_thread, req
 
 from llmcli.engine.schedule.speculative_decoder import draft_row_cost
 from llmcli.engine.sequences import speculative
@@ -126,7 +126,7 @@ def test_guesses_change_no_logits(bench, name, config, count):
         bench(name, **config).run(fresh)
         close(probe.rows, fresh.rows)
     made = scheduler.scheduler.speculative_decoder
-    guessing = scheduler.slots.can_speculate and not (scheduler.slots.per_sequence_buffers and count > 1)
+    guessing = scheduler.kv_cache.can_speculate and not (scheduler.kv_cache.per_sequence_buffers and count > 1)
     assert (made.num_drafted_tokens > made.num_accepted_tokens > 0) if guessing else made.num_drafted_tokens == 0
 
 
@@ -165,7 +165,7 @@ def test_what_ended_with_guesses_begins_others_right(bench):
 def test_a_full_cache_has_no_room_for_guesses(bench, monkeypatch):
     """Where guesses do not fit, the step goes without them, and nobody waits or is thrown out for them."""
     scheduler = bench("chatml")
-    monkeypatch.setattr(type(scheduler.slots), "grow_context", lambda *_: False)
+    monkeypatch.setattr(type(scheduler.kv_cache), "grow_context", lambda *_: False)
     prompt = numbers(200, 1)
     probe = Guesser("p", prompt, numbers(55, 2), seed=2)
     scheduler.run(Guesser("q", numbers(200, 3), numbers(55, 4), seed=5))
@@ -228,7 +228,7 @@ def test_answers_are_the_same_and_end_the_same(tiny, monkeypatch, oracle, fields
     oracle(tokens, wrong_every)
     with engine_of(tiny("chatml"), threads=1) as engine:
         guessed, again = run_noting(engine, request, monkeypatch)
-        made = only_lane(engine).scheduler.speculative_decoder
+        made = only_scheduler_thread(engine).scheduler.speculative_decoder
     assert (guessed.text, guessed.reason, guessed.finished.usage.completion_tokens) == (
         plain.text,
         plain.reason,
@@ -269,7 +269,7 @@ def test_log_probabilities_of_guessed_tokens(tiny, oracle, monkeypatch):
     oracle(tokens)
     with engine_of(tiny("chatml"), threads=1) as engine:
         guessed = told(engine)
-        assert only_lane(engine).scheduler.speculative_decoder.num_accepted_tokens > 10
+        assert only_scheduler_thread(engine).scheduler.speculative_decoder.num_accepted_tokens > 10
     assert [event.token for event in guessed] == [event.token for event in plain]
     assert [event.logprob for event in guessed] == pytest.approx([event.logprob for event in plain], abs=0.5)
 
@@ -284,5 +284,5 @@ def test_what_came_of_guesses_is_told(tiny, monkeypatch, oracle):
     oracle(tokens)
     with engine_of(tiny("chatml"), threads=1) as engine:
         answer(engine, request)
-        made = only_lane(engine).scheduler.speculative_decoder
+        made = only_scheduler_thread(engine).scheduler.speculative_decoder
         assert f"{made.num_accepted_tokens} of {made.num_drafted_tokens} tokens" in engine.stats().choices[-1]

@@ -94,7 +94,7 @@ def test_the_prompt_is_evaluated_once_for_all_candidates(bench, models):
         sink = ListSink()
         scheduler.run(ScoringSequence(request, prompt, candidates, sink))
         assert len(sink.events) == 2
-        assert scheduler.slots.context.evaluated_tokens < 2 * len(prompt) + 60 * 6
+        assert scheduler.kv_cache.context.evaluated_tokens < 2 * len(prompt) + 60 * 6
 
 
 @pytest.mark.parametrize("name", ["chatml", "mamba"])

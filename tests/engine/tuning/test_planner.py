@@ -6,7 +6,7 @@ import dataclasses
 import types
 
 import pytest
-from engine.tools import Bench, Engine, Probe, answer, close, engine_of, equal, numbers, only_lane, req
+from engine.tools import Bench, Engine, Probe, answer, close, engine_of, equal, numbers, only_scheduler_thread, req
 
 from llmcli.engine.tuning import standin
 from llmcli.engine.tuning.cost_profile import (
@@ -271,7 +271,7 @@ def test_the_reason_tells_measured_from_assumed_and_fixed(planner):
         )
 
 
-# ---- through the slots -----------------------------------------------------------------------------------------------
+# ---- through the KV cache -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ def planned(models):
         bench = Bench(models(name))
         plan = Planner(models(name), EngineOptions(**options), 1)
         plan.profile = profile
-        bench.slots._planner = plan
+        bench.kv_cache._planner = plan
         made.append(bench)
         return bench
 
@@ -306,8 +306,8 @@ def test_each_job_gets_its_settings(planned, bench, name):
     jobs = ((probes(16, 10, answer=30), apart), (probes(1, 300), alone), (probes(16, 12, 7, answer=30), apart))
     for job, settings in jobs:
         scheduler.run(*job)
-        assert scheduler.slots.settings == settings
-        assert scheduler.slots.context.config.settings == scheduler.slots.settings
+        assert scheduler.kv_cache.settings == settings
+        assert scheduler.kv_cache.context.config.settings == scheduler.kv_cache.settings
         for probe in (job[0], job[-1]):
             fresh = Probe("fresh", probe.tokens[: probe.prompt_length], probe.tokens[probe.prompt_length :])
             bench(name).run(fresh)
@@ -320,14 +320,14 @@ def test_the_kernel_does_not_change_while_something_runs(planned):
     first = Probe("first", numbers(50, 1), numbers(30, 1))
     scheduler.add(first)
     scheduler.step()
-    scheduler.slots._planner.profile = best(prompt=0.1, batch=0.1, kernel=(False, "f16"))
+    scheduler.kv_cache._planner.profile = best(prompt=0.1, batch=0.1, kernel=(False, "f16"))
     scheduler.add(*probes(15, 30))
     while not first.ended:
-        assert scheduler.slots.settings.flash_attention
+        assert scheduler.kv_cache.settings.flash_attention
         scheduler.step()
     scheduler.run()
     scheduler.run(*probes(16, 60, 9))
-    assert not scheduler.slots.settings.flash_attention
+    assert not scheduler.kv_cache.settings.flash_attention
 
 
 def test_a_beginning_that_is_worth_more_keeps_the_settings(planned):
@@ -335,19 +335,19 @@ def test_a_beginning_that_is_worth_more_keeps_the_settings(planned):
     scheduler = planned("chatml", best(batch=0.1))
     jobs = probes(16, 30)
     scheduler.run(*jobs)
-    (kept, *_) = scheduler.slots._id_pool.cached.values()
-    scheduler.slots._planner.profile = best(prompt=0.1, kernel=(False, "f16"))
+    (kept, *_) = scheduler.kv_cache.id_pool.cached.values()
+    scheduler.kv_cache._planner.profile = best(prompt=0.1, kernel=(False, "f16"))
     again = Probe("again", kept.tokens + numbers(5, 3), numbers(3, 3))
     scheduler.run(again)
-    assert again.num_cached_tokens >= 30 and scheduler.slots.settings == CacheSettings(unified=False)
+    assert again.num_cached_tokens >= 30 and scheduler.kv_cache.settings == CacheSettings(unified=False)
     scheduler.run(Probe("other", numbers(300, 50), numbers(3, 3)))
-    assert scheduler.slots.settings == CacheSettings(flash_attention=False)
+    assert scheduler.kv_cache.settings == CacheSettings(flash_attention=False)
 
 
 def test_a_planner_changes_no_exact_answer(planned, bench):
     """In the deterministic mode the same bits come out with a planner and without."""
     scheduler = planned("chatml", MEASURED, deterministic=True)
-    scheduler.slots.deterministic = True
+    scheduler.kv_cache.deterministic = True
     jobs, alone = probes(5, 40), probes(5, 40)
     scheduler.run(*jobs)
     for probe in alone:
@@ -365,7 +365,7 @@ def test_memory_that_holds_no_cache_of_the_type_asked_for_is_out_of_memory(plann
     scheduler.run(large, small)
     (ended,) = [event for event in large.sink.events if isinstance(event, Finished)]
     assert isinstance(ended.error, OutOfMemory) and small.rows
-    assert scheduler.slots.settings.kv_type == "f16"
+    assert scheduler.kv_cache.settings.kv_type == "f16"
 
 
 # ---- through the engine ----------------------------------------------------------------------------------------------
@@ -398,7 +398,7 @@ def test_work_tells_the_settings_in_use(tiny, tmp_path, models):
     )
     with engine_of(tiny("chatml"), threads=1, cache=tmp_path) as engine:
         answer(engine, *[req(f"r{i}", f"{i} hello", max_tokens=30, ignore_eos=True) for i in range(8)])
-        assert only_lane(engine).scheduler.kv_cache.settings == CacheSettings(unified=False)
+        assert only_scheduler_thread(engine).scheduler.kv_cache.settings == CacheSettings(unified=False)
         choice = engine.stats().choices[1]
     assert choice == engine._planner.explain(CacheSettings(unified=False)) and "measured on this machine" in choice
 

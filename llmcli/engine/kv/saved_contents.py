@@ -1,0 +1,57 @@
+"""What a context holds, on its way to the context that replaces it, or to the first cells of the same one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
+from llmcli.engine.llama.context import Context
+from llmcli.engine.llama.spilled_state import SpilledState
+from llmcli.engine.sequences.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedContents:
+    """States of running sequences (None: it is evaluated again) and of prefixes that forks wait for."""
+
+    running: list[tuple[Sequence, bytearray | SpilledState | None]]
+    awaited: list[tuple[CachedPrefix, bytearray | SpilledState]]
+
+    @classmethod
+    def save(
+        cls, context: Context, pool: SequenceIdPool, running: list[Sequence], *, restorable: bool, may_spill: bool
+    ) -> SavedContents:
+        """Save what ``context`` holds; ``may_spill``: the next context has the same layout, and can read a file."""
+        save = context.save_or_spill_state if may_spill else context.save_state
+        return cls(
+            [
+                (s, save(s.slot) if restorable and s.slot is not None and s.num_computed_tokens else None)
+                for s in running
+            ],
+            [(prefix, save(slot)) for slot, prefix in pool.cached.items() if prefix.is_awaited and restorable],
+        )
+
+    def restore(self, context: Context, pool: SequenceIdPool) -> None:
+        """Restore the states; a sequence whose state does not fit is evaluated again, such a prefix is dropped."""
+        for sequence, state in self.running:
+            slot = pool.allocate()
+            if slot is None or state is None or not context.restore_state(slot, state):
+                sequence.reset()
+            sequence.slot = slot
+        for prefix, awaited_state in self.awaited:
+            slot = pool.allocate_highest()
+            if slot is None:
+                return
+            if context.restore_state(slot, awaited_state):
+                pool.retain(slot, prefix)
+            else:
+                pool.free(slot)
+
+
+def compact_cells(context: Context, pool: SequenceIdPool) -> None:
+    """Move cached prefixes to the first cells: every step attends to all cells up to the last one in use."""
+    states = {slot: context.save_or_spill_state(slot) for slot in pool.cached}
+    pool.memory.clear()
+    for slot, state in states.items():
+        if not context.restore_state(slot, state):
+            pool.evict(slot)

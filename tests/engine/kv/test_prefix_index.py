@@ -1,0 +1,52 @@
+"""What the prefix index finds in a KV cache, and that the cache alone keeps state."""
+
+from __future__ import annotations
+
+import pytest
+from engine.tools import Probe, numbers
+
+SHARED = numbers(80, 1)
+
+
+def ran(bench, name: str, tokens: list[int]) -> Probe:
+    probe = Probe(name, tokens, [])
+    bench.run(probe)
+    return probe
+
+
+def test_an_index_keeps_no_state_of_its_own(bench):
+    """Another index of the same cache finds the same prefix."""
+    scheduler = bench("llama")
+    ran(scheduler, "a", SHARED)
+    other = type(scheduler.prefix_index)(scheduler.kv_cache)
+    later = Probe("b", [*SHARED, 5, 6, 7], [])
+    assert other.count_reusable_tokens(later, []) == len(SHARED)
+    assert vars(other) == {"_cache": scheduler.kv_cache}
+
+
+def test_an_index_of_a_closed_cache_finds_nothing(bench):
+    """The prefixes go with the context that held them."""
+    scheduler = bench("llama")
+    ran(scheduler, "a", SHARED)
+    scheduler.kv_cache.close()
+    assert scheduler.prefix_index.count_reusable_tokens(Probe("b", [*SHARED, 5], []), []) == 0
+    assert scheduler.prefix_index.unsaved_sessions() == []
+
+
+def test_parked_states_count_as_reusable(bench):
+    """A state that was parked when the memory was released is restored for the next sequence that begins with it."""
+    scheduler = bench("llama")
+    ran(scheduler, "a", SHARED)
+    scheduler.kv_cache.release_memory()
+    later = Probe("b", [*SHARED, 5, 6, 7], [])
+    assert scheduler.prefix_index.count_reusable_tokens(later, []) == len(SHARED)
+    scheduler.run(later)
+    assert later.num_cached_tokens == len(SHARED)
+
+
+@pytest.mark.parametrize("same", [SHARED[:50], [*SHARED, 9]])
+def test_the_token_whose_logits_are_needed_is_never_reused(bench, same):
+    """At least the last token of a prompt is evaluated."""
+    scheduler = bench("llama")
+    ran(scheduler, "a", SHARED)
+    assert scheduler.prefix_index.count_reusable_tokens(Probe("b", same, []), []) == len(same) - 1

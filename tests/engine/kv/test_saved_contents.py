@@ -1,0 +1,124 @@
+"""What a context holds moves to the next one; what does not fit there is evaluated again or dropped."""
+
+from __future__ import annotations
+
+from engine.tools import Probe, numbers
+
+from llmcli.engine.kv.saved_contents import SavedContents, compact_cells
+from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
+
+
+class Owner:
+    """A scoring request whose forks are still to come."""
+
+    ended = False
+
+
+class FakeMemory:
+    """Removes and clears sequences on a list."""
+
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+
+    def remove_sequence(self, slot: int) -> None:
+        self.calls.append(slot)
+
+    def clear(self) -> None:
+        self.calls.append("clear")
+
+
+class FakeContext:
+    """Saves the name of a sequence id as its state; restores all states but those in ``refused``."""
+
+    def __init__(self, *refused: bytes) -> None:
+        self.refused = refused
+        self.restored: dict[int, bytes] = {}
+
+    def save_state(self, slot: int) -> bytearray:
+        return bytearray(b"memory %d" % slot)
+
+    def save_or_spill_state(self, slot: int) -> bytearray:
+        return bytearray(b"file %d" % slot)
+
+    def restore_state(self, slot: int, state: bytes) -> bool:
+        if bytes(state) in self.refused:
+            return False
+        self.restored[slot] = bytes(state)
+        return True
+
+
+def running(slot: int) -> Probe:
+    probe = Probe(f"r{slot}", numbers(10, slot), [])
+    probe.slot, probe.num_computed_tokens = slot, 7
+    return probe
+
+
+def pool_of(*cached: CachedPrefix, size: int = 8) -> SequenceIdPool:
+    pool = SequenceIdPool(FakeMemory(), size)
+    for prefix in cached:
+        pool.retain(pool.allocate_highest(), prefix)
+    return pool
+
+
+def save(pool, *sequences, restorable: bool = True, may_spill: bool = False) -> SavedContents:
+    return SavedContents.save(FakeContext(), pool, list(sequences), restorable=restorable, may_spill=may_spill)
+
+
+def test_only_awaited_prefixes_are_saved():
+    """A prefix that nobody waits for is not worth the time of a resize."""
+    contents = save(pool_of(CachedPrefix([1]), CachedPrefix([2], Owner())), running(0))
+    assert [prefix.tokens for prefix, _ in contents.awaited] == [[2]]
+    assert [state for _, state in contents.running] == [b"memory 0"]
+
+
+def test_files_are_used_only_where_the_next_context_reads_them():
+    """``may_spill`` decides for sequences and prefixes."""
+    contents = save(pool_of(CachedPrefix([2], Owner())), running(0), may_spill=True)
+    assert [state for _, state in (*contents.running, *contents.awaited)] == [b"file 0", b"file 7"]
+
+
+def test_states_that_cannot_be_restored_are_not_saved():
+    """The sequences are evaluated again."""
+    sequence = running(3)
+    contents = save(pool_of(CachedPrefix([2], Owner())), sequence, restorable=False)
+    assert contents.awaited == [] and contents.running == [(sequence, None)]
+    contents.restore(FakeContext(), pool_of())
+    assert (sequence.slot, sequence.num_computed_tokens) == (0, 0)
+
+
+def test_sequences_get_the_lowest_ids_and_prefixes_the_highest():
+    """The ids of running sequences follow one another in the new context."""
+    sequences = [running(4), running(2)]
+    contents = save(pool_of(CachedPrefix([2], Owner())), *sequences)
+    context, pool = FakeContext(), pool_of(size=4)
+    contents.restore(context, pool)
+    assert [sequence.slot for sequence in sequences] == [0, 1]
+    assert context.restored == {0: b"memory 4", 1: b"memory 2", 3: b"memory 7"}
+    assert list(pool.cached) == [3] and sorted(pool.free_ids) == [2]
+
+
+def test_what_does_not_fit_is_evaluated_again_or_dropped():
+    """A refused sequence keeps its new id and starts again; a refused prefix gives its id back."""
+    sequence = running(4)
+    contents = save(pool_of(CachedPrefix([2], Owner())), sequence)
+    pool = pool_of(size=4)
+    contents.restore(FakeContext(b"memory 4", b"memory 7"), pool)
+    assert (sequence.slot, sequence.num_computed_tokens) == (0, 0)
+    assert not pool.cached and sorted(pool.free_ids) == [1, 2, 3]
+
+
+def test_prefixes_without_an_id_are_dropped():
+    """Running sequences come first."""
+    sequences = [running(0), running(1)]
+    contents = save(pool_of(CachedPrefix([2], Owner())), *sequences)
+    pool = pool_of(size=2)
+    contents.restore(FakeContext(), pool)
+    assert [sequence.slot for sequence in sequences] == [0, 1] and not pool.cached
+
+
+def test_compaction_clears_the_memory_and_restores_every_prefix():
+    """A prefix whose state is refused is evicted."""
+    pool, context = pool_of(CachedPrefix([1]), CachedPrefix([2])), FakeContext(b"file 7")
+    compact_cells(context, pool)
+    assert pool.memory.calls == ["clear", 7]
+    assert list(pool.cached) == [6] and context.restored == {6: b"file 6"}
