@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 
+from llmcli.engine.schedule.batch import BatchEntry
 from llmcli.engine.sequences.sequence import Sequence
 
 _ABANDONED_SHARE = 0.9
@@ -12,25 +13,23 @@ _ABANDONED_SHARE = 0.9
 
 
 class Evaluation:
-    """The current evaluation: ``shares`` are its sequences and their tokens. Other threads may call it.
+    """The current evaluation: ``entries`` are the parts of its batch. Other threads may call it.
 
     Where the memory cannot be rolled back, an abort clears it, so that all ``running`` sequences lose their state. A
     sequence that lost its last evaluation to an abort does not lose the next one too: otherwise clients that come and go
     could keep it from ever ending.
     """
 
-    def __init__(
-        self, shares: SequenceOf[tuple[Sequence, int]], running: SequenceOf[Sequence], *, can_roll_back: bool
-    ) -> None:
-        self._shares = list(shares)
+    def __init__(self, entries: SequenceOf[BatchEntry], running: SequenceOf[Sequence], *, can_roll_back: bool) -> None:
+        self._entries = list(entries)
         self._ending_indices: set[int] = set()
         self._num_checked = 0
         self._abandoned = False
         if not can_roll_back:
-            present = {id(sequence) for sequence, _ in shares}
-            self._shares += [(sequence, 1) for sequence in running if id(sequence) not in present]
-        total = sum(count for _, count in self._shares)
-        protected = not can_roll_back or any(sequence.lost_last_step for sequence, _ in shares)
+            present = {id(entry.sequence) for entry in entries}
+            self._entries += [BatchEntry(sequence, 1, []) for sequence in running if id(sequence) not in present]
+        total = sum(entry.num_tokens for entry in self._entries)
+        protected = not can_roll_back or any(entry.sequence.lost_last_step for entry in entries)
         self._abort_threshold = total if protected else _ABANDONED_SHARE * total
         self.expires_at = self._compute_expiry()
         """When nearly all of it is past its deadline, in ``time.monotonic()`` seconds; None: never."""
@@ -40,8 +39,8 @@ class Evaluation:
 
         Each of many clients that leave at once has only a small share.
         """
-        self._ending_indices.update(number for number, (sequence, _) in enumerate(self._shares) if should_end(sequence))
-        return sum(self._shares[number][1] for number in self._ending_indices) >= self._abort_threshold
+        self._ending_indices.update(i for i, entry in enumerate(self._entries) if should_end(entry.sequence))
+        return sum(self._entries[i].num_tokens for i in self._ending_indices) >= self._abort_threshold
 
     def is_abandoned(self, cancelled: SequenceOf[Callable[[Sequence], bool]]) -> bool:
         """Tell whether ``is_only_for`` holds for the predicates in ``cancelled``, a list that grows between calls.
@@ -55,8 +54,8 @@ class Evaluation:
 
     def _compute_expiry(self) -> float | None:
         expired = 0
-        deadlines = ((s.request.deadline, count) for s, count in self._shares if s.request.deadline is not None)
-        for deadline, count in sorted(deadlines):
+        deadlines = ((entry.sequence.request.deadline, entry.num_tokens) for entry in self._entries)
+        for deadline, count in sorted((when, count) for when, count in deadlines if when is not None):
             expired += count
             if expired >= self._abort_threshold:
                 return deadline

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.prefix_index import PrefixIndex
+from llmcli.engine.schedule.batch import BatchBuilder, BatchEntry
 from llmcli.engine.schedule.evaluation import Evaluation
 from llmcli.engine.schedule.queue_reports import QueueReports
 from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
@@ -44,10 +45,11 @@ class Scheduler:
         self._num_submitted = 0
         self._last_step_s = 0.0
         self._token_budget = TokenBudget()
+        self.speculative_decoder = SpeculativeDecoder(kv_cache, prefix_index)
+        self._batch_builder = BatchBuilder(kv_cache, self._token_budget, self.speculative_decoder)
         self._queue_reports = QueueReports()
         self.max_batch_sequences = 0
         """Most sequences of one batch so far."""
-        self.speculative_decoder = SpeculativeDecoder(kv_cache, prefix_index)
         self._cache_full = False  # the cache was full: no sequence joins before one leaves
         self.current_evaluation: Evaluation | None = None
         """The evaluation in progress."""
@@ -110,7 +112,7 @@ class Scheduler:
         if all(sequence.sink.full for sequence in self._running):
             return False
         self._prefix_index.compact_ids(self._running)  # the moves take effect with the next evaluation
-        entries = self._build_batch(longest_s)
+        entries = self._batch_builder.build(self._running, longest_s)
         if not entries:
             return False
         started = time.monotonic()
@@ -121,16 +123,15 @@ class Scheduler:
             self._record_step(entries)
             self._process_outputs(entries)
         elif code == 1:
-            if not self.speculative_decoder.drop_drafts(sequence for sequence, *_ in entries):
+            if not self.speculative_decoder.drop_drafts(entry.sequence for entry in entries):
                 self._free_cells()
         else:
             self._roll_back(entries)
         return True
 
-    def _evaluate(self, entries: list[tuple[Sequence, int, int, list[int]]], *, abortable: bool) -> int:
+    def _evaluate(self, entries: list[BatchEntry], *, abortable: bool) -> int:
         """Evaluate the batch; meanwhile other threads may check which sequences it serves."""
-        shares = [(sequence, count) for sequence, count, *_ in entries]
-        self.current_evaluation = Evaluation(shares, self._running, can_roll_back=self.can_roll_back)
+        self.current_evaluation = Evaluation(entries, self._running, can_roll_back=self.can_roll_back)
         try:
             return self.kv_cache.context.evaluate(abortable=abortable)
         finally:
@@ -289,65 +290,23 @@ class Scheduler:
 
     # ---- batches and outputs -----------------------------------------------------------------------------------------
 
-    def _build_batch(self, longest_s: float) -> list[tuple[Sequence, int, int, list[int]]]:
-        """Fill the batch; returns (sequence, tokens of it, its batch index, batch indices of its outputs)."""
-        batch = self.kv_cache.context.batch
-        batch.clear()
-        runnable = [s for s in self._running if not s.sink.full]
-        runnable.sort(key=lambda s: (not s.is_decoding, not s.is_interactive))
-        self.speculative_decoder.draft(runnable)
-        counts = self._allocate_tokens(runnable, batch.capacity, longest_s)
-        entries = []
-        for sequence in sorted(counts, key=lambda s: s.slot or 0):
-            count = counts[sequence]
-            outputs = range(max(0, sequence.first_logit - sequence.num_computed_tokens), count)
-            tokens = [
-                *sequence.tokens[sequence.num_computed_tokens : sequence.num_computed_tokens + count],
-                *sequence.draft_tokens,
-            ]
-            start = batch.add(tokens, sequence.num_computed_tokens, sequence.slot or 0, outputs)
-            entries.append((sequence, count, start, [start + offset for offset in outputs]))
-        return entries
-
-    def _allocate_tokens(self, runnable: list[Sequence], capacity: int, longest_s: float) -> dict[Sequence, int]:
-        """Return how many tokens of each sequence the next batch takes; the first of ``runnable`` come first."""
-        prefill_tokens = self._token_budget.prefill_tokens(runnable, longest_s, capacity)
-        free_rows, outputs = capacity, self.kv_cache.context.max_outputs
-        counts = {}
-        for sequence in runnable:
-            count = min(sequence.num_pending_tokens + len(sequence.draft_tokens), free_rows)
-            first_output = max(0, sequence.first_logit - sequence.num_computed_tokens)
-            if not sequence.is_decoding:
-                count = min(count, prefill_tokens)
-                for stop in (sequence.checkpoint_at, sequence.save_at):
-                    if stop is not None and stop > sequence.num_computed_tokens:
-                        count = min(count, stop - sequence.num_computed_tokens)
-                count = min(count, first_output + outputs)
-                prefill_tokens -= count
-            if count <= 0:
-                continue
-            sequence.draft_tokens = sequence.draft_tokens[: max(0, count - sequence.num_pending_tokens)]
-            counts[sequence] = count
-            free_rows -= count
-            outputs -= max(0, count - first_output)
-        return counts
-
-    def _record_step(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
+    def _record_step(self, entries: list[BatchEntry]) -> None:
         """Record the duration of the last step."""
         token_s = self._last_step_s / self.kv_cache.context.batch.size
-        for sequence, count, _, _ in entries:
-            sequence.compute_s += token_s * count
-        prompts = sum(count for sequence, count, _, _ in entries if not sequence.is_decoding)
+        for entry in entries:
+            entry.sequence.compute_s += token_s * entry.num_tokens
+        prompts = sum(entry.num_tokens for entry in entries if not entry.sequence.is_decoding)
         if prompts > len(entries):
             self._token_budget.record(token_s)
         self.max_batch_sequences = max(self.max_batch_sequences, len(entries))
-        has_drafts = any(sequence.draft_tokens for sequence, *_ in entries)
+        has_drafts = any(entry.sequence.draft_tokens for entry in entries)
         if not (prompts or has_drafts) and self.kv_cache.state_restorable:  # else a larger context starts all again
             self.kv_cache.concurrency_tuner.record_step(len(entries), self._last_step_s, len(self._waiting))
 
-    def _process_outputs(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
-        for sequence, count, _, outputs in entries:
-            sequence.num_computed_tokens += count
+    def _process_outputs(self, entries: list[BatchEntry]) -> None:
+        for entry in entries:
+            sequence = entry.sequence
+            sequence.num_computed_tokens += entry.num_tokens
             sequence.lost_last_step = False
             sequence.report_progress()
             if sequence.num_computed_tokens == sequence.checkpoint_at:
@@ -357,9 +316,9 @@ class Scheduler:
                 if self._prefix_cache is not None:
                     self._prefix_cache.save(sequence)
                 sequence.save_at = None
-            if outputs:
+            if entry.outputs:
                 order = self._arrival_order[id(sequence)]
-                for fork in sequence.process_logits(self.kv_cache.context.handle, outputs):
+                for fork in sequence.process_logits(self.kv_cache.context.handle, entry.outputs):
                     self._enqueue(fork, order)
             if sequence.draft_tokens:
                 self.speculative_decoder.verify(sequence)
@@ -383,15 +342,15 @@ class Scheduler:
         only.finish(FinishReason.ERROR, error if len(only.tokens) > limit else OutOfMemory("the KV cache"))
         self._remove_finished()
 
-    def _roll_back(self, entries: list[tuple[Sequence, int, int, list[int]]]) -> None:
+    def _roll_back(self, entries: list[BatchEntry]) -> None:
         """An evaluation was aborted: undo what it did to each sequence of the batch.
 
         Where the memory cannot be truncated everything in it is lost, sequences outside the batch too: llama.cpp swaps
         the cells of states first (``llama_memory_recurrent::find_slot``), and the graph that moves them did not run.
         """
-        for sequence, *_ in entries:
-            sequence.lost_last_step = True
-        if all(self._prefix_index.truncate(sequence) for sequence, _, _, _ in entries):
+        for entry in entries:
+            entry.sequence.lost_last_step = True
+        if all(self._prefix_index.truncate(entry.sequence) for entry in entries):
             return
         self._prefix_index.evict_all(self._running)
         for sequence in self._running:

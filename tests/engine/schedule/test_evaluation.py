@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import pytest
 from engine.tools import Probe, numbers
 
+from llmcli.engine.schedule.batch import BatchEntry
 from llmcli.engine.schedule.evaluation import Evaluation
 
 
-def shares_of(*counts, deadlines=()):
-    """Return sequences with these numbers of tokens, and their deadlines."""
+def entries_of(*counts, deadlines=()):
+    """Return a batch of sequences with these numbers of tokens and these deadlines."""
     deadlines = [*deadlines, *[None] * len(counts)]
     return [
-        (Probe(str(i), numbers(5, i), [], deadline=deadline), count)
+        BatchEntry(Probe(str(i), numbers(5, i), [], deadline=deadline), count, [])
         for i, (count, deadline) in enumerate(zip(counts, deadlines, strict=False))
     ]
 
@@ -30,48 +33,53 @@ def shares_of(*counts, deadlines=()):
 )
 def test_only_what_is_nearly_all_for_those_who_leave_is_aborted(counts, leaving, expected):
     """A tenth of an evaluation may be lost for others, no more."""
-    shares = shares_of(*counts)
-    evaluation = Evaluation(shares, [], can_roll_back=True)
+    entries = entries_of(*counts)
+    evaluation = Evaluation(entries, [], can_roll_back=True)
     assert evaluation.is_only_for(lambda sequence: int(sequence.request.id) in leaving) is expected
 
 
 def test_many_who_leave_one_after_the_other_end_it_together():
     """Each has a small share, and with the last but one it is for nearly nobody."""
-    shares = shares_of(*[10] * 11)
-    evaluation = Evaluation(shares, [], can_roll_back=True)
-    left = [evaluation.is_only_for(lambda sequence, gone=gone: sequence is gone) for gone, _ in shares]
+    entries = entries_of(*[10] * 11)
+    evaluation = Evaluation(entries, [], can_roll_back=True)
+    left = [
+        evaluation.is_only_for(lambda sequence, gone=gone: sequence is gone)
+        for gone in map(attrgetter("sequence"), entries)
+    ]
     assert left == [False] * 9 + [True] * 2
-    assert not Evaluation(shares, [], can_roll_back=True).is_only_for(lambda sequence: sequence is shares[-1][0])
+    assert not Evaluation(entries, [], can_roll_back=True).is_only_for(
+        lambda sequence: sequence is entries[-1].sequence
+    )
 
 
 def test_a_cancellation_from_before_it_began_counts():
     """A client may have left while the context was made for it; what is asked once is not asked again."""
-    shares, asked = shares_of(10, 10), []
-    cancelled = [lambda sequence: asked.append(sequence) or sequence is shares[0][0]]
-    evaluation = Evaluation(shares, [], can_roll_back=True)
+    entries, asked = entries_of(10, 10), []
+    cancelled = [lambda sequence: asked.append(sequence) or sequence is entries[0].sequence]
+    evaluation = Evaluation(entries, [], can_roll_back=True)
     assert not evaluation.is_abandoned(cancelled) and not evaluation.is_abandoned(cancelled)
     assert len(asked) == 2
-    cancelled.append(lambda sequence: sequence is shares[1][0])
+    cancelled.append(lambda sequence: sequence is entries[1].sequence)
     assert evaluation.is_abandoned(cancelled) and evaluation.is_abandoned(cancelled)
 
 
 def test_a_sequence_does_not_lose_two_evaluations_to_others():
     """A sequence whose last evaluation was aborted keeps the next one, however little of it is its own."""
-    shares = shares_of(1, 500)
-    shares[0][0].lost_last_step = True
-    evaluation = Evaluation(shares, [], can_roll_back=True)
-    assert not evaluation.is_only_for(lambda sequence: sequence is shares[1][0])
+    entries = entries_of(1, 500)
+    entries[0].sequence.lost_last_step = True
+    evaluation = Evaluation(entries, [], can_roll_back=True)
+    assert not evaluation.is_only_for(lambda sequence: sequence is entries[1].sequence)
     assert evaluation.is_only_for(lambda _sequence: True)
 
 
 def test_where_an_abort_clears_the_memory_all_that_runs_must_leave():
     """A running sequence that is not in the batch would lose its state too."""
-    shares = shares_of(10)
+    entries = entries_of(10)
     waiting = Probe("waiting", numbers(5, 9), [])
-    both = [shares[0][0], waiting]
-    assert Evaluation(shares, both, can_roll_back=True).is_only_for(lambda s: s is shares[0][0])
-    assert not Evaluation(shares, both, can_roll_back=False).is_only_for(lambda s: s is shares[0][0])
-    assert Evaluation(shares, both, can_roll_back=False).is_only_for(lambda _sequence: True)
+    both = [entries[0].sequence, waiting]
+    assert Evaluation(entries, both, can_roll_back=True).is_only_for(lambda s: s is entries[0].sequence)
+    assert not Evaluation(entries, both, can_roll_back=False).is_only_for(lambda s: s is entries[0].sequence)
+    assert Evaluation(entries, both, can_roll_back=False).is_only_for(lambda _sequence: True)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +95,7 @@ def test_where_an_abort_clears_the_memory_all_that_runs_must_leave():
 )
 def test_an_evaluation_expires_when_nearly_all_of_it_is_past_its_deadline(counts, deadlines, expires):
     """The deadline of one sequence does not end the work of the others."""
-    assert Evaluation(shares_of(*counts, deadlines=deadlines), [], can_roll_back=True).expires_at == expires
+    assert Evaluation(entries_of(*counts, deadlines=deadlines), [], can_roll_back=True).expires_at == expires
 
 
 @pytest.mark.parametrize("name", ["chatml", "gemma3", "mamba", "lfm2"])

@@ -93,7 +93,7 @@ def test_deterministic_answers_do_not_depend_on_the_other_lane(tiny, name):
         assert texts(answer(engine, *requests)) == alone
 
 
-def test_lanes_are_made_when_they_are_needed(tiny):
+def test_threads_are_started_when_they_are_needed(tiny):
     """A command with one kind of work pays for one cache."""
     with engine_of(tiny("chatml")) as engine:
         answer(engine, *bulk(2))
@@ -102,7 +102,7 @@ def test_lanes_are_made_when_they_are_needed(tiny):
         assert set(engine._scheduler_threads) == {BULK, INTERACTIVE}
 
 
-def test_closing_ends_both_lanes_in_the_middle(tiny):
+def test_closing_ends_both_threads_in_the_middle(tiny):
     """Jobs that are open get an error, whatever their priority."""
     with engine_of(tiny("chatml")) as engine:
         jobs = [engine.open() for _ in range(2)]
@@ -121,7 +121,7 @@ def test_a_cancelled_client_ends_an_evaluation_only_if_it_is_nearly_all_its_own(
     evaluate = Context.evaluate
 
     def cancelling(context, **how):
-        both = len(only_scheduler_thread(engine).scheduler.current_evaluation._shares) == 2 and not codes
+        both = len(only_scheduler_thread(engine).scheduler.current_evaluation._entries) == 2 and not codes
         if both:
             jobs[cancelled].cancel(cancelled)
         code = evaluate(context, **how)

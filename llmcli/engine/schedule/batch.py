@@ -1,0 +1,79 @@
+"""Which tokens of which sequences the next step evaluates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmcli.engine.kv.manager import KVCacheManager
+from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
+from llmcli.engine.schedule.token_budget import TokenBudget
+from llmcli.engine.sequences.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchEntry:
+    """The part of a batch that belongs to one sequence; ``outputs``: batch indices of the logits that it needs."""
+
+    sequence: Sequence
+    num_tokens: int
+    outputs: list[int]
+
+
+class BatchBuilder:
+    """Fills the batch of a ``kv_cache``'s context with the draft tokens of ``decoder``, within ``token_budget``."""
+
+    def __init__(self, kv_cache: KVCacheManager, token_budget: TokenBudget, decoder: SpeculativeDecoder) -> None:
+        self._kv_cache = kv_cache
+        self._token_budget = token_budget
+        self._decoder = decoder
+
+    def build(self, running: list[Sequence], longest_s: float) -> list[BatchEntry]:
+        """Fill the batch for a step of about ``longest_s`` seconds at most; returns its entries by their slots."""
+        context = self._kv_cache.context
+        batch = context.batch
+        batch.clear()
+        runnable = [s for s in running if not s.sink.full]
+        runnable.sort(key=lambda s: (not s.is_decoding, not s.is_interactive))
+        self._decoder.draft(runnable)
+        prefill_tokens = self._token_budget.prefill_tokens(runnable, longest_s, batch.capacity)
+        counts = allocate_tokens(runnable, batch.capacity, context.max_outputs, prefill_tokens)
+        entries = []
+        for sequence in sorted(counts, key=lambda s: s.slot or 0):
+            count = counts[sequence]
+            outputs = range(max(0, sequence.first_logit - sequence.num_computed_tokens), count)
+            tokens = [
+                *sequence.tokens[sequence.num_computed_tokens : sequence.num_computed_tokens + count],
+                *sequence.draft_tokens,
+            ]
+            start = batch.add(tokens, sequence.num_computed_tokens, sequence.slot or 0, outputs)
+            entries.append(BatchEntry(sequence, count, [start + offset for offset in outputs]))
+        return entries
+
+
+def allocate_tokens(
+    runnable: list[Sequence], capacity: int, max_outputs: int, prefill_tokens: int
+) -> dict[Sequence, int]:
+    """Return how many tokens of each sequence the next batch takes; the first of ``runnable`` come first.
+
+    ``capacity``: tokens of the batch; ``max_outputs``: logits of it; ``prefill_tokens``: prompt tokens of it. Draft
+    tokens that find no room are dropped.
+    """
+    free_rows, free_outputs = capacity, max_outputs
+    counts = {}
+    for sequence in runnable:
+        count = min(sequence.num_pending_tokens + len(sequence.draft_tokens), free_rows)
+        first_output = max(0, sequence.first_logit - sequence.num_computed_tokens)
+        if not sequence.is_decoding:
+            count = min(count, prefill_tokens)
+            for stop in (sequence.checkpoint_at, sequence.save_at):
+                if stop is not None and stop > sequence.num_computed_tokens:
+                    count = min(count, stop - sequence.num_computed_tokens)
+            count = min(count, first_output + free_outputs)
+            prefill_tokens -= count
+        if count <= 0:
+            continue
+        sequence.draft_tokens = sequence.draft_tokens[: max(0, count - sequence.num_pending_tokens)]
+        counts[sequence] = count
+        free_rows -= count
+        free_outputs -= max(0, count - first_output)
+    return counts

@@ -1,0 +1,83 @@
+"""What a step evaluates, by hand: tokens of running sequences, prompt chunks, outputs and drafts."""
+
+from __future__ import annotations
+
+import pytest
+from engine.tools import Probe, numbers
+
+from llmcli.engine.schedule.batch import allocate_tokens
+from llmcli.types import Priority
+
+
+def prompt(length: int, done: int = 0, **fields) -> Probe:
+    sequence = Probe(f"p{length}", numbers(length, length), [], **fields)
+    sequence.num_computed_tokens = done
+    return sequence
+
+
+def decoding(*draft: int, **fields) -> Probe:
+    sequence = prompt(10, done=9, **fields)
+    sequence.num_generated_tokens, sequence.draft_tokens = 1, list(draft)
+    return sequence
+
+
+def counted(*runnable: Probe, capacity: int = 512, max_outputs: int = 64, prefill: int = 512) -> list[int]:
+    counts = allocate_tokens(list(runnable), capacity, max_outputs, prefill)
+    return [counts.get(sequence, 0) for sequence in runnable]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "prefill", "expected"),
+    [((100, 50), 512, [100, 50]), ((100, 50), 120, [100, 20]), ((100, 50), 100, [100, 0]), ((600,), 999, [512])],
+)
+def test_the_first_prompts_come_first(lengths, prefill, expected):
+    """Later ones take what the first leave of the prompt tokens and of the batch."""
+    assert counted(*map(prompt, lengths), prefill=prefill) == expected
+
+
+def test_answers_take_no_prompt_tokens():
+    """One token of each decoding sequence goes into every step."""
+    assert counted(decoding(), decoding(), prompt(100), prefill=30) == [1, 1, 30]
+
+
+@pytest.mark.parametrize("field", ["checkpoint_at", "save_at"])
+def test_a_chunk_ends_where_the_state_is_copied_or_saved(field):
+    """Only there it has exactly those tokens; a position that is passed stops nothing."""
+    sequence = prompt(100, done=10)
+    setattr(sequence, field, 40)
+    assert counted(sequence) == [30]
+    sequence.num_computed_tokens = 40
+    assert counted(sequence) == [60]
+
+
+def test_no_more_outputs_than_the_context_has():
+    """A prompt that needs logits at many tokens is cut where those are used up."""
+    sequence = prompt(100)
+    sequence.first_logit = 50
+    assert counted(sequence, max_outputs=20) == [70]
+    assert counted(sequence, sequence, max_outputs=0) == [50, 50]
+
+
+def test_drafts_that_find_no_room_are_dropped():
+    """The last token always goes; draft tokens only while the batch has room."""
+    sequence, other = decoding(7, 8, 9), decoding(7, 8, 9)
+    assert counted(sequence, other, capacity=6) == [4, 2]
+    assert (sequence.draft_tokens, other.draft_tokens) == ([7, 8, 9], [7])
+
+
+def test_the_batch_holds_what_its_entries_say(bench):
+    """Entries follow one another by slots, with the batch indices of the logits that each needs; stalled ones wait."""
+    scheduler = bench("llama")
+    first, second, stalled = (Probe(name, numbers(20, i), numbers(3, i)) for i, name in enumerate("abc"))
+    scheduler.add(first, second, stalled)
+    scheduler.step()
+    stalled.sink.full = True
+    second.request = first.request.__class__("b", first.request.messages, priority=Priority.INTERACTIVE)
+    entries = scheduler.scheduler._batch_builder.build([second, stalled, first], 1.0)
+    assert [(entry.sequence, entry.num_tokens, entry.outputs) for entry in entries] == [
+        (first, 1, [0]),
+        (second, 1, [1]),
+    ]
+    batch = scheduler.kv_cache.context.batch
+    assert (batch.size, batch.outputs) == (2, 2)
+    assert list(batch._tokens[:2]) == [first.tokens[-1], second.tokens[-1]]
