@@ -41,7 +41,6 @@ class Scheduler:
         self._prefix_cache = prefix_cache
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
-        self._arrival_order: dict[int, int] = {}
         self._num_submitted = 0
         self._last_step_s = 0.0
         self._token_budget = TokenBudget()
@@ -72,8 +71,9 @@ class Scheduler:
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence; it runs when there is room, interactive ones first."""
         self._num_submitted += 1
+        sequence.arrival = self._num_submitted
         self._queue_reports.note_arrival(sequence)
-        self._enqueue(sequence, self._num_submitted)
+        self._enqueue(sequence)
 
     def cancel(self, should_end: Callable[[Sequence], bool]) -> None:
         """Mark sequences to end; they do so before the next evaluation."""
@@ -87,7 +87,6 @@ class Scheduler:
             sequence.finish(FinishReason.ERROR, error)
         self._waiting.clear()
         self._running.clear()
-        self._arrival_order.clear()
         self.kv_cache.close()
 
     def step(self, longest_s: float = math.inf) -> bool:
@@ -149,9 +148,8 @@ class Scheduler:
 
     # ---- admission --------------------------------------------------------------------------------------------------
 
-    def _enqueue(self, sequence: Sequence, order: int) -> None:
-        self._arrival_order[id(sequence)] = order
-        bisect.insort(self._waiting, sequence, key=lambda s: (not s.is_interactive, self._arrival_order[id(s)]))
+    def _enqueue(self, sequence: Sequence) -> None:
+        bisect.insort(self._waiting, sequence, key=_queue_position)
 
     def _finish_expired(self) -> None:
         now = time.monotonic()
@@ -167,11 +165,9 @@ class Scheduler:
         """Remove ended sequences from both lists; their tokens stay cached for sequences with the same prefix."""
         for sequence in [s for s in self._waiting if s.ended]:
             self._waiting.remove(sequence)
-            del self._arrival_order[id(sequence)]
         for sequence in [s for s in self._running if s.ended or s.num_pending_tokens == 0]:
             self._running.remove(sequence)
             self._cache_full = False
-            del self._arrival_order[id(sequence)]
             owner = sequence if isinstance(sequence, ScoringSequence) and not sequence.ended else None
             self._prefix_index.release(sequence, owner, useful=self._worth_caching(sequence))
 
@@ -207,14 +203,14 @@ class Scheduler:
         self._running.remove(sequence)
         self._prefix_index.release(sequence, None, useful=True)
         sequence.reset()
-        self._enqueue(sequence, self._arrival_order[id(sequence)])
+        self._enqueue(sequence)
 
     def _preempt_bulk(self, sequence: Sequence) -> bool:
         """No slot is free: preempt the youngest bulk sequence for an interactive one."""
         bulk = [other for other in self._running if not other.is_interactive]
         if not (sequence.is_interactive and bulk):
             return False
-        self._preempt(max(bulk, key=lambda other: self._arrival_order[id(other)]))
+        self._preempt(max(bulk, key=lambda other: other.arrival))
         return True
 
     def _admit(self) -> None:
@@ -248,11 +244,12 @@ class Scheduler:
         ready = [sequence for sequence in self._waiting if not sequence.sink.full]
         if len({id(sequence.sink) for sequence in ready}) > 1:
             counts = collections.Counter(id(sequence.sink) for sequence in self._running)
-            ranks = {}
+            ranked = []
             for sequence in ready:
-                ranks[id(sequence)] = (not sequence.is_interactive, counts[id(sequence.sink)])
+                ranked.append(((not sequence.is_interactive, counts[id(sequence.sink)]), sequence))
                 counts[id(sequence.sink)] += 1
-            ready.sort(key=lambda sequence: ranks[id(sequence)])  # of equal ones the older first
+            ranked.sort(key=lambda pair: pair[0])  # of equal ones the older first
+            ready = [sequence for _, sequence in ranked]
         return ready[: self.kv_cache.concurrency]
 
     def _await_shared_prefix(self, sequence: Sequence) -> bool:
@@ -317,9 +314,8 @@ class Scheduler:
                     self._prefix_cache.save(sequence)
                 sequence.save_at = None
             if entry.outputs:
-                order = self._arrival_order[id(sequence)]
                 for fork in sequence.process_logits(self.kv_cache.context.handle, entry.outputs):
-                    self._enqueue(fork, order)
+                    self._enqueue(fork)
             if sequence.draft_tokens:
                 self.speculative_decoder.verify(sequence)
         self._remove_finished()
@@ -329,11 +325,11 @@ class Scheduler:
         if self._prefix_index.evict_lru() or self.kv_cache.grow_context(self._running):
             return
         if len(self._running) > 1:
-            youngest = max(self._running, key=lambda s: (not s.is_interactive, self._arrival_order[id(s)]))
+            youngest = max(self._running, key=_queue_position)
             self._running.remove(youngest)
             self._prefix_index.preempt(youngest)
             self._cache_full = True
-            self._enqueue(youngest, self._arrival_order[id(youngest)])
+            self._enqueue(youngest)
             return
         if self._prefix_index.evict_lru(needed=True):
             return
@@ -354,5 +350,10 @@ class Scheduler:
             return
         self._prefix_index.evict_all(self._running)
         for sequence in self._running:
-            self._enqueue(sequence, self._arrival_order[id(sequence)])
+            self._enqueue(sequence)
         self._running.clear()
+
+
+def _queue_position(sequence: Sequence) -> tuple[bool, int]:
+    """Return the key that sorts sequences: interactive ones first, then in the order of their arrival."""
+    return not sequence.is_interactive, sequence.arrival

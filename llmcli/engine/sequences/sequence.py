@@ -51,7 +51,7 @@ class EventSink(Protocol):
 class Sequence:
     """Tokens that a model evaluates. ``num_computed_tokens`` of ``tokens`` are in the memory of sequence id ``slot``.
 
-    ``first_logit``: the position from which logits are needed. ``checkpoint_at``: a length at which the state is copied
+    ``arrival``: its number in the order of arrival. ``first_logit``: the position from which logits are needed. ``checkpoint_at``: a length at which the state is copied
     for others (memories that cannot be truncated). ``public_prefix_length``: tokens from the start that may be kept on
     disk; ``save_at``: a length at which they are saved. ``turn_prefix_length``: tokens from the start that the next turn
     of a saved conversation will begin with, 0 where its answer counts too (memories that can be truncated).
@@ -70,6 +70,7 @@ class Sequence:
         self.prompt_length = len(tokens)
         self.first_logit = len(tokens) - 1
         self.sink = sink
+        self.arrival = 0
         self.slot: int | None = None
         self.num_computed_tokens = 0
         self.num_cached_tokens = 0
@@ -313,6 +314,7 @@ class CandidateFork(Sequence):
     def __init__(self, parent: ScoringSequence, index: int, tokens: list[int], tail: list[int]) -> None:
         super().__init__(parent.request, tokens, parent.sink)
         self.parent = parent
+        self.arrival = parent.arrival
         self._candidate_index = index
         self._target_tokens = tail[1:]
         self.first_logit = len(tokens) - len(self._target_tokens)

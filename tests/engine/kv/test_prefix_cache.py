@@ -461,7 +461,7 @@ def test_a_sequence_that_is_put_aside_is_saved_rightly(remembering):
     assert 0 < probe.num_computed_tokens < 650
     scheduler.prefix_index.preempt(probe)
     scheduler.scheduler._running.remove(probe)
-    scheduler.scheduler._enqueue(probe, 1)
+    scheduler.scheduler._enqueue(probe)
     scheduler.run()
     later = Probe("later", numbers(700, 1), numbers(3, 1))
     later.public_prefix_length = 650

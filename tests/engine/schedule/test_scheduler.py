@@ -10,7 +10,7 @@ from engine.tools import GENERATIVE, Bench, ListSink, Probe, close, numbers, req
 from llmcli.engine.llama.context import Context
 from llmcli.engine.schedule import scheduler as module
 from llmcli.engine.schedule.token_budget import BULK_STALL_S, INTERACTIVE_STALL_S
-from llmcli.engine.sequences.sequence import ScoringSequence
+from llmcli.engine.sequences.sequence import CandidateFork, ScoringSequence
 from llmcli.errors import OutOfMemory
 from llmcli.types import Finished, FinishReason, Priority
 
@@ -314,3 +314,23 @@ def test_scoring_in_little_memory_ends_right(bench, memory_for, name, config):
     together = scores(work)
     for i in (0, 3, 7):
         assert together[i] == pytest.approx(scores([work[i]])[0], abs=0 if config else 3)
+
+
+def test_a_sequence_keeps_its_number_of_arrival(bench):
+    """One that waits again goes before those that came later, interactive ones before all bulk ones."""
+    scheduler = bench("llama")
+    first, second, third = (Probe(name, numbers(20, i), numbers(9, i)) for i, name in enumerate("abc"))
+    urgent = Probe("d", numbers(20, 4), [], priority=Priority.INTERACTIVE)
+    scheduler.add(first)
+    scheduler.step()
+    scheduler.add(second, third, urgent)
+    scheduler.scheduler._preempt(first)
+    assert scheduler.scheduler._waiting == [urgent, first, second, third]
+    assert [sequence.arrival for sequence in (first, second, third, urgent)] == [1, 2, 3, 4]
+
+
+def test_a_fork_waits_where_its_request_did():
+    """What is left of a candidate goes before requests that came later."""
+    parent = ScoringSequence(req("s", candidates=("a", "b")), [1], [[1, 2, 3], [1, 4, 5]], ListSink())
+    parent.arrival = 7
+    assert CandidateFork(parent, 0, [1, 2], [2, 3]).arrival == 7
