@@ -58,6 +58,35 @@ ONLY_IN = {
 MAX_LINES = 400
 MAX_MODULES = 15
 COMMANDS = ("cli", "commands")
+KNOWN_CIRCLES: list[set[str]] = [  # being removed: nothing may be added
+    {"llmcli.models.gguf.header", "llmcli.models.gguf.header_checks"},
+    {"llmcli.engine.engine", "llmcli.engine.engine_job"},
+    {"llmcli.backends.remote.remote_backend", "llmcli.backends.remote.remote_job"},
+    {"llmcli.backends.worker_backend", "llmcli.backends.worker_job"},
+    {"llmcli.cli.input.inputs", "llmcli.cli.input.stdin_lines"},
+    {
+        "llmcli.cli.command_context",
+        "llmcli.cli.command_registry",
+        "llmcli.cli.completers",
+        "llmcli.cli.console.confirm",
+        "llmcli.cli.console.error_messages",
+        "llmcli.cli.console.progress_text",
+        "llmcli.cli.console.status_line",
+        "llmcli.cli.console.suggestion",
+        "llmcli.cli.options",
+        "llmcli.cli.render.base_model_notice",
+        "llmcli.cli.render.context_advice",
+        "llmcli.cli.render.renderer",
+        "llmcli.cli.render.stats",
+        "llmcli.cli.render.terminal_markdown",
+        "llmcli.cli.render.text_writer",
+        "llmcli.cli.reporter",
+        "llmcli.runtime.backend_factory",
+        "llmcli.runtime.consent",
+        "llmcli.runtime.hardware_fit",
+        "llmcli.runtime.preflight",
+    },
+]
 
 
 @functools.cache
@@ -97,6 +126,80 @@ def target(module):
     if parts[0] != "llmcli":
         return None
     return parts[1] if len(parts) > 1 and not parts[1].startswith("__") else ""
+
+
+def module_of(path):
+    """Return the dotted name of a file of ours."""
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def module_graph():
+    """Return for each module of ours those that it imports, also inside functions and only for types."""
+    modules = {module_of(path): path for path in FILES}
+    graph = {}
+    for module, path in modules.items():
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                qualified = [f"{node.module}.{alias.name}" for alias in node.names]
+                names += [name if name in modules else node.module for name in qualified]
+        graph[module] = {name for name in names if name in modules} - {module}
+    return graph
+
+
+def find_circles(graph):
+    """Return the sorted names of each set of modules that can all be reached from one another."""
+    reached = {module: reachable(graph, module) for module in graph}
+    found = {tuple(sorted(o for o in reached[m] if m in reached[o])) for m in graph if m in reached[m]}
+    return sorted(found)
+
+
+def reachable(graph, start):
+    """Return all that can be reached from ``start``, itself only if it lies on a circle."""
+    reached, ahead = set(), list(graph[start])
+    while ahead:
+        module = ahead.pop()
+        if module not in reached:
+            reached.add(module)
+            ahead += graph[module]
+    return reached
+
+
+def package_graph(graph, room):
+    """Return the arrows between the packages and the modules that lie directly in a room."""
+    packages = {}
+    for module, imported in graph.items():
+        here = _child_of(room, module)
+        if here is not None:
+            packages.setdefault(here, set()).update({_child_of(room, there) for there in imported} - {here, None})
+    return packages
+
+
+def _child_of(room, module):
+    parts = module.split(".")
+    return ".".join(parts[:3]) if parts[1:2] == [room] and len(parts) > 2 else None
+
+
+GRAPH = module_graph()
+
+
+@pytest.mark.parametrize("circle", find_circles(GRAPH) or [()], ids=" - ".join)
+def test_no_modules_import_each_other(circle):
+    """Each module can be read with only those below it in mind."""
+    assert not circle or any(set(circle) <= known for known in KNOWN_CIRCLES)
+
+
+@pytest.mark.parametrize("circle", find_circles(package_graph(GRAPH, "engine")) or [()], ids=" - ".join)
+def test_no_packages_of_the_engine_import_each_other(circle):
+    """The native calls stand below text, sampling and sequences, these below the cache, that below the scheduler."""
+    assert not circle or any(set(circle) <= known for known in KNOWN_CIRCLES)
+
+
+def test_circles_are_found():
+    """Longer ones too, and only what lies on them."""
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"f"}, "f": {"g"}, "g": {"e", "a"}}
+    assert find_circles(graph) == [("b", "c"), ("e", "f", "g")]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -27,8 +27,9 @@ def tune_model(ctx: CommandContext, model: ModelFile) -> dict[str, str]:
     """
     from llmcli.cli.reporter import Reporter
     from llmcli.engine.llama import hardware
+    from llmcli.engine.llama.context import CacheSettings
     from llmcli.engine.tuning import standin
-    from llmcli.engine.tuning.cost_profile import AttentionGeometry, CacheSettings, JobShape
+    from llmcli.engine.tuning.cost_profile import AttentionGeometry, JobShape
     from llmcli.models.gguf.header import read_header
     from llmcli.types import Progress
 

@@ -17,9 +17,10 @@ from llmcli.engine.kv.prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.prefix_store import PrefixStore
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
 from llmcli.engine.llama import hardware
+from llmcli.engine.llama.context import CacheSettings
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.tuning import standin
-from llmcli.engine.tuning.cost_profile import ASSUMED_PROFILE, AttentionGeometry, CacheSettings
+from llmcli.engine.tuning.cost_profile import ASSUMED_PROFILE, AttentionGeometry
 from llmcli.engine.tuning.planner import Planner
 from llmcli.prompts.prompt_parser import parse_prompt
 from llmcli.types import EngineOptions, Finished, FinishReason, Message, Role

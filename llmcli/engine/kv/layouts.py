@@ -27,6 +27,7 @@ class UnifiedKV:
     """The last tokens evaluated can be removed again."""
 
     def __init__(self, context: Context) -> None:
+        self._context = context
         self._lib = bindings.lib()
         self._memory: Any = context.memory
 
@@ -56,7 +57,7 @@ class UnifiedKV:
 
     def remove_sequence(self, sequence: int) -> None:
         """Forget a sequence."""
-        self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        self._context.remove_sequence(sequence)
 
 
 class SlidingWindowKV(UnifiedKV):

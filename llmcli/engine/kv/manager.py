@@ -13,10 +13,9 @@ from llmcli.engine.kv.parked_states import ParkedStates
 from llmcli.engine.kv.saved_contents import SavedContents, compact_cells
 from llmcli.engine.kv.sequence_ids import SequenceIdPool
 from llmcli.engine.llama import hardware
-from llmcli.engine.llama.context import Context, ContextConfig
+from llmcli.engine.llama.context import CacheSettings, Context, ContextConfig
 from llmcli.engine.llama.model import Model
 from llmcli.engine.sequences.sequence import Sequence
-from llmcli.engine.tuning.cost_profile import CacheSettings
 from llmcli.engine.tuning.planner import Planner
 from llmcli.errors import InternalError, OutOfMemory
 from llmcli.models.footprint import context_bytes, idle_state_bytes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from dataclasses import replace
 
-from llmcli.engine.kv.layouts import make_layout
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.model import Model
@@ -99,7 +98,7 @@ def _evaluate_alone(context: Context, recorder: _HiddenStateRecorder) -> list[li
         _evaluate(context, recorder, (subject[at : at + 1], at, _SUBJECT_SEQUENCE_ID))
         for at in range(_PROMPT_TOKENS, len(subject))
     ]
-    make_layout(context).remove_sequence(_SUBJECT_SEQUENCE_ID)
+    context.remove_sequence(_SUBJECT_SEQUENCE_ID)
     return found
 
 

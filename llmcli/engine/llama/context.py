@@ -16,7 +16,6 @@ from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.spilled_state import SPILL_BYTES, SpilledState
 from llmcli.engine.llama.threads import ThreadPolicy
-from llmcli.engine.tuning.cost_profile import CacheSettings
 from llmcli.errors import InternalError, OutOfMemory, Unsupported
 from llmcli.models.footprint import LLAMA_MAX_SEQ, MAX_OUTPUTS, PAD_TOKENS, ContextShape
 
@@ -25,6 +24,19 @@ KV_TYPES = {"f16": 1, "q8_0": 8, "bf16": 30}
 """Names of KV cache types and ggml's numbers for them (``enum ggml_type``)."""
 _COUNT_BYTES, _STATE_HEADER_BYTES = 4, 8
 _ONE_STREAM = (1).to_bytes(_COUNT_BYTES, sys.byteorder)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """``unified``: one buffer for all sequences, else one for each; ``kv_type``: "f16", "q8_0" or "bf16"."""
+
+    unified: bool = True
+    flash_attention: bool = True
+    kv_type: str = "f16"
+
+    def __str__(self) -> str:
+        attention = "flash attention" if self.flash_attention else "plain attention"
+        return f"{attention}, {self.kv_type} cache, {'one buffer' if self.unified else 'a buffer for each sequence'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +235,10 @@ class Context:
         kind = ctypes.c_uint8 * len(state)
         buffer = kind.from_buffer(state) if isinstance(state, bytearray) else kind.from_buffer_copy(state)
         return bool(self._lib.llama_state_seq_set_data(self.handle, buffer, len(state), sequence))
+
+    def remove_sequence(self, sequence: int) -> None:
+        """Forget what a sequence holds."""
+        self._lib.llama_memory_seq_rm(self.memory, sequence, -1, -1)
 
     def close(self) -> None:
         """Free it."""

@@ -2,8 +2,7 @@
 
 The header reader refuses most of them. What it cannot know (a graph that does not fit together, tokens that appear twice)
 fails an assertion in native code; here that costs a child process, and its message becomes an error. It happens once
-for each file, version of the binding and processor; the child is ``python -m llmcli.engine.llama.load_check FILE
-GPU_LAYERS TIMEOUT``, which loads the file as the engine does and generates two tokens.
+for each file, version of the binding and processor; the child is ``llmcli.engine.smoke_test``.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import hashlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,9 +27,11 @@ _MIN_LOAD_BYTES_PER_S = 5e6
 """Rate of loading on which the rest of its time is based: less than that of any disk."""
 _POLL_S = 0.05
 """Seconds between checks of the interrupt."""
-_EXIT_KNOWN_ERROR = 65
+EXIT_KNOWN_ERROR = 65
 """Exit code of a child that met a known error: the engine will meet it too, and report it."""
-_AUTO_LAYERS = "auto"
+AUTO_LAYERS = "auto"
+_CHILD_MODULE = "llmcli.engine.smoke_test"
+"""Named, not imported: it uses the engine, which uses this package."""
 
 
 def check_once(
@@ -89,9 +89,9 @@ def check_in_subprocess(path: Path, size: int, *, gpu_layers: int | None, stop: 
     this processor does not have, and ``InternalError`` when it ended in another way.
     """
     timeout_s = _MIN_TIMEOUT_S + size / _MIN_LOAD_BYTES_PER_S
-    layers = _AUTO_LAYERS if gpu_layers is None else str(gpu_layers)
+    layers = AUTO_LAYERS if gpu_layers is None else str(gpu_layers)
     child = subprocess.Popen(  # noqa: S603 (our own module)
-        child_processes.module_command(__spec__.name, str(path.absolute()), layers, str(timeout_s)),
+        child_processes.module_command(_CHILD_MODULE, str(path.absolute()), layers, str(timeout_s)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -110,7 +110,7 @@ def check_in_subprocess(path: Path, size: int, *, gpu_layers: int | None, stop: 
         raise OutOfMemory(str(path), needed=size, detail="the system ended the process that loaded it")
     if child.returncode == -signal.SIGILL:
         raise Unsupported("llama.cpp", detail="it was built for another processor")
-    if child.returncode in (0, _EXIT_KNOWN_ERROR):
+    if child.returncode in (0, EXIT_KNOWN_ERROR):
         return child.returncode == 0
     if child.returncode > 0:
         raise InternalError(str(path), detail=_describe_exit(stderr, child.returncode))
@@ -134,40 +134,3 @@ def _describe_exit(stderr: bytes, code: int) -> str:
     if lines:
         return lines[-1].rpartition("/")[2].strip()
     return signal.strsignal(-code) or f"signal {-code}" if code < 0 else f"it ends with code {code}"
-
-
-def smoke_test(path: Path, gpu_layers: int | None) -> None:
-    """Load the model at ``path`` in this process and generate two tokens. Raises what the engine raises."""
-    from llmcli.engine.engine import Engine
-    from llmcli.types import EngineOptions, Finished, Message, Request, Role, Sampling
-
-    engine = Engine(path, path.name, "probe", EngineOptions(gpu_layers=gpu_layers), lambda: None)
-    with engine.open() as job:
-        hello = (Message(Role.USER, "hello"),)
-        job.submit(Request("probe", hello, max_tokens=2, sampling=Sampling(temperature=0), ignore_eos=True))
-        job.close_input()
-        for event in job:
-            if isinstance(event, Finished) and event.error is not None:
-                raise event.error
-
-
-def _write_stderr(text: str) -> None:
-    os.write(2, text.encode())
-
-
-def _main(path: str, layers: str, timeout_s: str) -> None:
-    """Test the file and end the process: with 0, or ``_EXIT_KNOWN_ERROR`` for an error that the engine will meet too."""
-    import resource
-
-    signal.alarm(int(float(timeout_s)) + 1)  # in case the parent is gone
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    bindings.on_abort = lambda message: _write_stderr(message + "\n")
-    try:
-        smoke_test(Path(path), None if layers == _AUTO_LAYERS else int(layers))
-    except (LlmError, MemoryError):
-        os._exit(_EXIT_KNOWN_ERROR)
-    os._exit(0)  # without freeing the model
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

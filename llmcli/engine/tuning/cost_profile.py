@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from llmcli.engine.llama.context import CacheSettings
 from llmcli.models.gguf.header import Header
 
 BATCH_ROWS = 16
@@ -25,20 +26,6 @@ _PLAIN_ATTENTION_HANDICAP = 0.8
 tokens (``speculative``), with which a whole job took 1.14 times as long, and prompts beside answers, 1.09 times."""
 _SEPARATE_BUFFERS_HANDICAP = 0.97
 """Separate buffers must reduce it to this fraction: a shared buffer shares prefixes without copying."""
-
-
-@dataclass(frozen=True, slots=True)
-class CacheSettings:
-    """``unified``: one buffer for all sequences, else one for each; ``kv_type``: "f16", "q8_0" or "bf16"."""
-
-    unified: bool = True
-    flash_attention: bool = True
-    kv_type: str = "f16"
-
-    def __str__(self) -> str:
-        attention = "flash attention" if self.flash_attention else "plain attention"
-        return f"{attention}, {self.kv_type} cache, {'one buffer' if self.unified else 'a buffer for each sequence'}"
-
 
 ATTENTION_KERNELS = ((True, "f16"), (False, "f16"), (True, "q8_0"), (True, "bf16"))
 """(flash attention, cache type): llama.cpp allows a quantized cache with flash attention only."""

@@ -7,15 +7,10 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from llmcli.engine.llama.context import CacheSettings
 from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
 from llmcli.engine.tuning import standin
-from llmcli.engine.tuning.cost_profile import (
-    ASSUMED_PROFILE,
-    ATTENTION_KERNELS,
-    AttentionGeometry,
-    CacheSettings,
-    JobShape,
-)
+from llmcli.engine.tuning.cost_profile import ASSUMED_PROFILE, ATTENTION_KERNELS, AttentionGeometry, JobShape
 from llmcli.errors import UsageError
 from llmcli.models.footprint import TaskWorkload, context_bytes, fit_context
 from llmcli.models.gguf.header import Header

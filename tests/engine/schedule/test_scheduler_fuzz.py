@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from engine.tools import GENERATIVE, SMOOTH, Bench, Probe, close, equal, numbers
 
-from llmcli.engine.tuning.cost_profile import CacheSettings
+from llmcli.engine.llama.context import CacheSettings
 
 STREAMS = {"unified": False, "kv_type": "q8_0"}
 STARTS = [numbers(12, 1), numbers(30, 2), numbers(90, 3), numbers(60, 4)]

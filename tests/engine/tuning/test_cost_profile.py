@@ -10,12 +10,12 @@ import pytest
 from engine.tools import for_all
 from hypothesis import strategies as st
 
+from llmcli.engine.llama.context import CacheSettings
 from llmcli.engine.tuning.cost_profile import (
     ASSUMED_PROFILE,
     ATTENTION_KERNELS,
     AttentionCosts,
     AttentionGeometry,
-    CacheSettings,
     CostProfile,
     JobShape,
 )

@@ -8,13 +8,13 @@ import types
 import pytest
 from engine.tools import Bench, Engine, Probe, answer, close, engine_of, equal, numbers, only_scheduler_thread, req
 
+from llmcli.engine.llama.context import CacheSettings
 from llmcli.engine.tuning import standin
 from llmcli.engine.tuning.cost_profile import (
     ASSUMED_PROFILE,
     ATTENTION_KERNELS,
     AttentionCosts,
     AttentionGeometry,
-    CacheSettings,
     CostProfile,
 )
 from llmcli.engine.tuning.planner import EXPECTED_ANSWER_TOKENS, Planner, job_shape

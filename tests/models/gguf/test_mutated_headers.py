@@ -29,7 +29,7 @@ MODELS = ("llama", "chatml", "gemma3", "qwen3moe", "mamba", "lfm2", "falcon-h1",
 TRIALS = """
 import resource, signal, sys
 from pathlib import Path
-from llmcli.engine.llama import load_check
+from llmcli.engine.smoke_test import smoke_test
 from llmcli.errors import LlmError
 from mutations import mutated
 
@@ -41,7 +41,7 @@ for argument in sys.argv[2:]:
     print(seed, end=" ", flush=True)
     signal.alarm(20)  # for a file that takes milliseconds
     try:
-        load_check.smoke_test(path, 0)
+        smoke_test(path, 0)
     except (LlmError, MemoryError) as error:
         print(type(error).__name__, flush=True)
     else:

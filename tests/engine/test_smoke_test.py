@@ -1,0 +1,32 @@
+"""The child that loads a model for the first time, and what it tells its parent."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from llmcli.engine.llama import load_check
+from llmcli.engine.smoke_test import smoke_test
+from llmcli.errors import BadModelFile
+
+
+def ran(path) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", load_check._CHILD_MODULE, str(path), load_check.AUTO_LAYERS, "60"]
+    return subprocess.run(command, check=False, capture_output=True, timeout=60)
+
+
+def test_a_good_model_generates(tiny):
+    """The process ends with 0 and says nothing."""
+    done = ran(tiny("llama"))
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
+def test_a_known_error_has_an_exit_code_of_its_own(tmp_path):
+    """The parent leaves it to the engine to report it."""
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(b"GGUF" + bytes(100))
+    assert ran(path).returncode == load_check.EXIT_KNOWN_ERROR
+    with pytest.raises(BadModelFile):
+        smoke_test(path, 0)
