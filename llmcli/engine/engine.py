@@ -29,7 +29,9 @@ from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.sampling.sampler import Sampler, grammar_for_request
 from llmcli.engine.schedule.scheduler import Scheduler
 from llmcli.engine.schedule.scheduler_thread import SchedulerThread, engine_closed_error
-from llmcli.engine.sequences.sequence import EventSink, GenerationSequence, ScoringSequence, Sequence
+from llmcli.engine.sequences.generation_sequence import GenerationSequence
+from llmcli.engine.sequences.scoring_sequence import ScoringSequence
+from llmcli.engine.sequences.sequence import EventSink, Sequence
 from llmcli.engine.text.chat_template import ChatTemplate, is_long_request
 from llmcli.engine.text.detokenizer import OutputProcessor
 from llmcli.engine.text.tokenizer import Tokenizer

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.parked_states import ParkedState
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
-from llmcli.engine.sequences.sequence import ScoringSequence, Sequence, common_prefix_length
+from llmcli.engine.sequences.sequence import Sequence
+from llmcli.engine.sequences.token_prefix import common_prefix_length
 
 _MIN_TOKENS_LEFT_TO_MOVE = 8
 """Tokens left to generate for which moving a sequence next to the others pays."""
@@ -92,7 +93,7 @@ class PrefixIndex:
             sequence.num_cached_tokens = length
         return True
 
-    def release(self, sequence: Sequence, owner: ScoringSequence | None, *, useful: bool) -> None:
+    def release(self, sequence: Sequence, owner: Sequence | None, *, useful: bool) -> None:
         """Free the id of a sequence that ended or waits for its forks; ``useful`` tokens, or an owner's, stay cached."""
         slot, sequence.slot = sequence.slot, None
         if slot is None:

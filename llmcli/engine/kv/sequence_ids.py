@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llmcli.engine.kv.layouts import UnifiedKV
-from llmcli.engine.sequences.sequence import ScoringSequence
+from llmcli.engine.sequences.sequence import Sequence
 
 _MAX_CACHED_PREFIXES = 4
 """Ended sequences whose tokens stay cached, besides those that other sequences wait for."""
@@ -21,7 +21,7 @@ class CachedPrefix:
     """
 
     tokens: list[int]
-    owner: ScoringSequence | None = None
+    owner: Sequence | None = None
     session: str | None = None
 
     @property

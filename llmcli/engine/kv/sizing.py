@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from llmcli.engine.kv.layouts import layout_class
 from llmcli.engine.llama.context import ContextConfig
 from llmcli.engine.llama.model import Model
-from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
+from llmcli.engine.sequences.sequence import Sequence
+from llmcli.engine.sequences.token_prefix import common_prefix_length
 from llmcli.models.footprint import (
     BATCH_SIZES,
     FIRST_ANSWER_TOKENS,

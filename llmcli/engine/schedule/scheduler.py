@@ -20,7 +20,9 @@ from llmcli.engine.schedule.evaluation import Evaluation
 from llmcli.engine.schedule.queue_reports import QueueReports
 from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
 from llmcli.engine.schedule.token_budget import TokenBudget
-from llmcli.engine.sequences.sequence import CandidateFork, ScoringSequence, Sequence, common_prefix_length
+from llmcli.engine.sequences.scoring_sequence import CandidateFork, ScoringSequence
+from llmcli.engine.sequences.sequence import Sequence
+from llmcli.engine.sequences.token_prefix import common_prefix_length
 from llmcli.errors import ContextOverflow, OutOfMemory
 from llmcli.types import FinishReason
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
-from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
+from llmcli.engine.sequences.sequence import Sequence
+from llmcli.engine.sequences.token_prefix import common_prefix_length
 
 
 def draft_row_cost(sequences: int) -> float:

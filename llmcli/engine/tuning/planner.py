@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from llmcli.engine.llama.context import CacheSettings
-from llmcli.engine.sequences.sequence import Sequence, common_prefix_length
+from llmcli.engine.sequences.sequence import Sequence
+from llmcli.engine.sequences.token_prefix import common_prefix_length
 from llmcli.engine.tuning import standin
 from llmcli.engine.tuning.cost_profile import ASSUMED_PROFILE, ATTENTION_KERNELS, AttentionGeometry, JobShape
 from llmcli.errors import UsageError

@@ -10,7 +10,7 @@ from engine.tools import SMOOTH, Probe, answer, close, engine_of, numbers, only_
 
 from llmcli.engine.schedule.speculative_decoder import draft_row_cost
 from llmcli.engine.sequences import speculative
-from llmcli.engine.sequences.sequence import GenerationSequence
+from llmcli.engine.sequences.generation_sequence import GenerationSequence
 from llmcli.engine.sequences.speculative import MAX_DRAFT_TOKENS, MIN_DRAFT_TOKENS, PromptLookupDrafter
 from llmcli.types import FinishReason, Sampling, TokenLogprobs
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from engine.tools import GENERATIVE, Bench, ListSink, Probe, answer, engine_of, numbers, req, user
 
-from llmcli.engine.sequences.sequence import ScoringSequence, common_prefix_length
+from llmcli.engine.sequences import scoring_sequence
+from llmcli.engine.sequences.scoring_sequence import ScoringSequence, TargetTokens
+from llmcli.engine.sequences.token_prefix import common_prefix_length
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.errors import ContextOverflow, UsageError
@@ -143,3 +145,15 @@ def test_scoring_that_begins_again_counts_every_token_once(models, aborted_step)
         return sink.events[0].scores
 
     assert scores(aborted_step) == scores(None)
+
+
+def test_target_tokens_are_scored_in_any_number_of_steps(monkeypatch):
+    """Each output scores one token, outputs beyond the last token none; a reset starts again."""
+    monkeypatch.setattr(scoring_sequence, "token_logprobs", lambda _context, output, tokens: [output + tokens[0] / 8])
+    targets = TargetTokens([1, 2, 3])
+    assert targets.score(None, [10, 20]) == 2 and not targets.all_scored
+    assert targets.score(None, [30, 40]) == 1 and targets.all_scored
+    assert targets.logprob == 60 + (1 + 2 + 3) / 8 and len(targets) == 3
+    targets.reset()
+    assert targets.logprob == 0 and not targets.all_scored
+    assert targets.score(None, [1, 1, 1]) == 3 and targets.logprob == 3 + 6 / 8

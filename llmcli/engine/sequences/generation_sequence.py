@@ -1,0 +1,97 @@
+"""A request that generates text: tokens are sampled, and become pieces of its answer."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from llmcli.engine.sampling.logprobs import token_logprobs, top_logprobs
+from llmcli.engine.sampling.sampler import Sampler
+from llmcli.engine.sequences.sequence import EventSink, Sequence
+from llmcli.engine.sequences.speculative import PromptLookupDrafter
+from llmcli.engine.text.detokenizer import OutputProcessor
+from llmcli.engine.text.tokenizer import Tokenizer
+from llmcli.types import FinishReason, ReasoningDelta, Request, TextDelta, TokenLogprobs
+
+
+class GenerationSequence(Sequence):
+    """A request that generates text."""
+
+    def __init__(
+        self,
+        request: Request,
+        tokens: list[int],
+        sink: EventSink,
+        *,
+        sampler: Sampler,
+        stream: OutputProcessor,
+        tokenizer: Tokenizer,
+        context_limit: int,
+    ) -> None:
+        super().__init__(request, tokens, sink)
+        self._sampler = sampler
+        self._output_processor = stream
+        self._tokenizer = tokenizer
+        available, requested = context_limit - len(tokens), request.max_tokens
+        self._limit_name = "max_tokens" if requested is not None and requested <= available else "context"
+        self._max_tokens = available if requested is None else min(requested, available)
+        self._drafter = PromptLookupDrafter()
+
+    @property
+    def tokens_left(self) -> int:  # type: ignore[override]
+        return self._max_tokens - self.num_generated_tokens
+
+    def propose_draft(self, cost: float) -> None:
+        self.draft_tokens = self._drafter.draft(self.tokens, self.tokens_left - 1, cost)
+
+    def process_logits(self, context: Any, outputs: list[int]) -> list[Sequence]:
+        """Sample a token at each output, as long as the draft token after it is the one sampled."""
+        for output, drafted in zip(outputs, [*self.draft_tokens[: len(outputs) - 1], None], strict=True):
+            if self._sample_token(context, output) != drafted or self.ended:
+                break
+        return []
+
+    def _sample_token(self, context: Any, output: int) -> int:
+        """Sample one token of the answer from the logits at a batch index; returns it."""
+        token = self._sampler.sample(context, output)
+        self.last_token_at = time.monotonic()
+        if self.first_token_at is None:
+            self.first_token_at = self.last_token_at
+        self.num_generated_tokens += 1
+        if self._tokenizer.is_eog(token) and not self.request.ignore_eos:
+            self._finish_output(FinishReason.STOP)
+            return token
+        self.tokens.append(token)
+        self.first_logit = len(self.tokens) - 1
+        if self.request.logprobs is not None:
+            self._emit_logprobs(context, output, token, self.request.logprobs)
+        self._emit_text(*self._output_processor.feed(self._tokenizer.token_to_piece(token)))
+        if self._output_processor.stopped:
+            self._finish_output(FinishReason.STOP)
+        elif self.num_generated_tokens >= self._max_tokens:
+            self._finish_output(FinishReason.LENGTH, self._limit_name)
+        return token
+
+    def _emit_logprobs(self, context: Any, index: int, token: int, count: int) -> None:
+        piece = self._tokenizer.token_to_piece
+        top = tuple((piece(other), logprob) for other, logprob in top_logprobs(context, index, count))
+        (logprob,) = token_logprobs(context, index, [token])
+        self.sink.emit(TokenLogprobs(self.request.id, piece(token), logprob, top))
+
+    def _emit_text(self, reasoning: str, answer: str) -> None:
+        if reasoning:
+            self.sink.emit(ReasoningDelta(self.request.id, reasoning))
+        if answer:
+            self.sink.emit(TextDelta(self.request.id, answer))
+
+    def _finish_output(self, reason: FinishReason, limit: str | None = None) -> None:
+        self._emit_text(*self._output_processor.flush())
+        self.finish(reason, limit=limit)
+
+    def finish(self, reason: FinishReason, error: Exception | None = None, limit: str | None = None) -> None:
+        if not self.ended and reason is not FinishReason.STOP:
+            self._emit_text(*self._output_processor.flush())  # text that was held back belongs to the answer
+        super().finish(reason, error, limit)
+
+    def release(self) -> None:
+        self._sampler.close()

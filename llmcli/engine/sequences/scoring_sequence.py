@@ -1,0 +1,132 @@
+"""A request that scores candidates: the log-probability of each as a continuation of the prompt."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from llmcli.engine.sampling.logprobs import token_logprobs
+from llmcli.engine.sequences.sequence import EventSink, Sequence
+from llmcli.engine.sequences.token_prefix import common_prefix_length, shared_prefix_length
+from llmcli.errors import UsageError
+from llmcli.types import CandidateScores, FinishReason, Request, Score
+
+
+class TargetTokens:
+    """Tokens whose log-probabilities are summed as their logits come, in one step or several."""
+
+    def __init__(self, tokens: list[int]) -> None:
+        self._tokens = tokens
+        self._num_scored = 0
+        self.logprob = 0.0
+        """The sum over those that are scored."""
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    @property
+    def all_scored(self) -> bool:
+        """No token is left."""
+        return self._num_scored == len(self._tokens)
+
+    def score(self, context: Any, outputs: list[int]) -> int:
+        """Score the next tokens with the logits at the batch indices ``outputs``; returns how many it scored."""
+        targets = self._tokens[self._num_scored : self._num_scored + len(outputs)]
+        for output, token in zip(outputs, targets, strict=False):
+            self.logprob += token_logprobs(context, output, [token])[0]
+        self._num_scored += len(targets)
+        return len(targets)
+
+    def reset(self) -> None:
+        """Start again with the first token."""
+        self._num_scored, self.logprob = 0, 0.0
+
+
+class ScoringSequence(Sequence):
+    """A request that scores candidates: evaluates what they share, then a ``CandidateFork`` for each longer one."""
+
+    def __init__(self, request: Request, prompt: list[int], candidates: list[list[int]], sink: EventSink) -> None:
+        """``prompt``: its tokens alone; ``candidates``: for each the tokens of prompt and candidate together.
+
+        The scored tokens begin where a candidate first differs from the prompt, at the same position for all. Raises
+        ``UsageError`` when that is the very first token, since no token precedes it that could predict it.
+        """
+        shared = shared_prefix_length(candidates)
+        start = min(shared, *(common_prefix_length(prompt, tokens) for tokens in candidates))
+        if start < 1:
+            raise UsageError("the prompt is empty")
+        super().__init__(request, candidates[0][:shared], sink)
+        self.first_logit = start - 1
+        self._shared_tokens = TargetTokens(candidates[0][start:shared])
+        self._candidate_tails = [tokens[shared:] for tokens in candidates]
+        self.num_forks = sum(len(tail) > 1 for tail in self._candidate_tails)
+        self._logprobs: list[float] = []
+        self._num_open_forks = 0
+
+    def process_logits(self, context: Any, outputs: list[int]) -> list[Sequence]:
+        if self._shared_tokens.score(context, outputs) == len(outputs):
+            return []
+        first = token_logprobs(context, outputs[-1], [tail[0] for tail in self._candidate_tails])
+        self._logprobs = [self._shared_tokens.logprob + logprob for logprob in first]
+        self.first_token_at = time.monotonic()
+        forks: list[Sequence] = [
+            CandidateFork(self, index, self.tokens + tail[:-1], tail)
+            for index, tail in enumerate(self._candidate_tails)
+            if len(tail) > 1
+        ]
+        self._num_open_forks = len(forks)
+        if not forks:
+            self._emit_scores()
+        return forks
+
+    def add_candidate_logprob(self, index: int, logprob: float) -> None:
+        """Add the rest of a candidate's log-probability, which its fork computed."""
+        self._logprobs[index] += logprob
+        self._num_open_forks -= 1
+        if self._num_open_forks == 0:
+            self._emit_scores()
+
+    def reset(self) -> None:
+        super().reset()
+        self._shared_tokens.reset()
+
+    def _emit_scores(self) -> None:
+        scores = tuple(
+            Score(candidate, logprob, len(self._shared_tokens) + len(tail))
+            for candidate, logprob, tail in zip(
+                self.request.candidates, self._logprobs, self._candidate_tails, strict=True
+            )
+        )
+        self.sink.emit(CandidateScores(self.request.id, scores))
+        self.finish(FinishReason.STOP)
+
+
+class CandidateFork(Sequence):
+    """The rest of one candidate after the shared tokens of a ``ScoringSequence``."""
+
+    def __init__(self, parent: ScoringSequence, index: int, tokens: list[int], tail: list[int]) -> None:
+        super().__init__(parent.request, tokens, parent.sink)
+        self.parent = parent
+        self.arrival = parent.arrival
+        self._candidate_index = index
+        self._tail = TargetTokens(tail[1:])
+        self.first_logit = len(tokens) - len(self._tail)
+
+    def process_logits(self, context: Any, outputs: list[int]) -> list[Sequence]:
+        self._tail.score(context, outputs)  # a long candidate may be evaluated in several steps
+        if self._tail.all_scored:
+            self.ended = True
+            if not self.parent.ended:
+                self.parent.add_candidate_logprob(self._candidate_index, self._tail.logprob)
+        return []
+
+    def report_progress(self, ahead: int | None = None) -> None:
+        """Report nothing: its parent represents the request."""
+
+    def reset(self) -> None:
+        super().reset()
+        self._tail.reset()
+
+    def finish(self, reason: FinishReason, error: Exception | None = None, limit: str | None = None) -> None:
+        self.ended = True
+        self.parent.finish(reason, error, limit)
