@@ -26,7 +26,8 @@ from llmcli.engine.llama.compute_thread import InlineExecutor
 from llmcli.engine.llama.context import MAX_SEQUENCES, ContextConfig
 from llmcli.engine.llama.model import Model, SharedModel
 from llmcli.engine.llama.threads import ThreadPolicy
-from llmcli.engine.sampling.sampler import Sampler, grammar_for_request
+from llmcli.engine.sampling.sampler import Sampler
+from llmcli.engine.sampling.schema_grammar import grammar_for_request
 from llmcli.engine.schedule.scheduler import Scheduler
 from llmcli.engine.schedule.scheduler_thread import SchedulerThread, engine_closed_error
 from llmcli.engine.sequences.generation_sequence import GenerationSequence

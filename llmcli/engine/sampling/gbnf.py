@@ -7,12 +7,18 @@ grammar: deep nesting overflows its stack, and ``"a"{3,1}`` is repeated 2**64 ti
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import re
 from dataclasses import dataclass
+from typing import Any
 
+from llmcli.engine.llama import bindings
 from llmcli.errors import InputError
 
+_MAX_GRAMMAR_CHARACTERS = 1 << 20
+"""Characters of a grammar."""
+_MAX_ALTERNATIVES = 500
 _MAX_GROUP_DEPTH = 100
 _MAX_REPETITION_RULES = 2000
 """Rules that the repetitions of one element may generate (``MAX_REPETITION_THRESHOLD``)."""
@@ -35,6 +41,7 @@ _REPETITION = {
     )
     for nested, space in ((False, _SPACE), (True, _SPACE_OR_LINES))
 }
+_GRAMMAR_SIGN = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|::=|[()|]', re.DOTALL)
 _ERROR_BY_CHARACTER = {
     '"': "a text that is not closed, or an escape in it that does not exist",
     "[": "a set of characters that is not closed, or an escape in it that does not exist",
@@ -183,3 +190,40 @@ def check_grammar(grammar: str) -> tuple[str, ...]:
     together, and logs the errors: that there is a rule ``root``, and none that begins with itself.
     """
     return _GrammarChecker(grammar).check()
+
+
+def _check_alternatives(grammar: str) -> None:
+    """Refuse many alternatives side by side: llama.cpp tries all for each token, about two in a millisecond."""
+    counts = [0]
+    for found in _GRAMMAR_SIGN.finditer(grammar):
+        sign = found.group()
+        if sign == "(":
+            counts.append(0)
+        elif sign == ")" and len(counts) > 1:
+            counts.pop()
+        elif sign == "::=":
+            counts = [0]
+        elif sign == "|":
+            counts[-1] += 1
+            if counts[-1] >= _MAX_ALTERNATIVES:
+                raise InputError("grammar", detail=f"more than {_MAX_ALTERNATIVES} alternatives stand side by side")
+
+
+def make_grammar_sampler(vocab: Any, grammar: str) -> Any:
+    """Return llama.cpp's sampler of a grammar with a rule ``root``; ``vocab``: its handle. Raises ``InputError``."""
+    if not grammar.strip():  # llama.cpp accepts an empty grammar as one without rules, and crashes later
+        raise InputError("grammar", detail="it is empty")
+    if len(grammar) > _MAX_GRAMMAR_CHARACTERS:
+        raise InputError("grammar", detail=f"it is longer than {_MAX_GRAMMAR_CHARACTERS} characters")
+    _check_alternatives(grammar)
+    lib = bindings.lib()
+    data = grammar.encode("utf-8", "replace")
+    for token in check_grammar(data.decode()):
+        text, found = token.encode(), (ctypes.c_int32 * 2)()
+        if lib.llama_tokenize(vocab, text, len(text), found, 2, False, True) != 1:
+            raise InputError("grammar", detail=f"{token} is no token of this model")
+    bindings.log.clear()
+    sampler = lib.llama_sampler_init_grammar(vocab, data, b"root")
+    if not sampler:
+        raise InputError("grammar", detail=bindings.log.error_summary() or "llama.cpp does not accept it")
+    return sampler

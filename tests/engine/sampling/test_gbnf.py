@@ -10,7 +10,8 @@ import pytest
 
 from llmcli.engine.llama import bindings
 from llmcli.engine.sampling import gbnf
-from llmcli.engine.sampling.sampler import Sampler, schema_to_grammar
+from llmcli.engine.sampling.sampler import Sampler
+from llmcli.engine.sampling.schema_grammar import schema_to_grammar
 from llmcli.errors import InputError
 from llmcli.types import Sampling
 

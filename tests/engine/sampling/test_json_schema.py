@@ -9,7 +9,8 @@ import re
 import pytest
 
 from llmcli.engine.sampling import number_ranges
-from llmcli.engine.sampling.sampler import Sampler, schema_to_grammar
+from llmcli.engine.sampling.sampler import Sampler
+from llmcli.engine.sampling.schema_grammar import schema_to_grammar
 from llmcli.errors import InputError
 from llmcli.types import Sampling
 
