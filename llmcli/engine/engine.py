@@ -8,45 +8,28 @@ queue of its own.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import re
 import threading
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 
 from llmcli.engine.engine_job import EngineJob
-from llmcli.engine.kv.manager import KVCacheManager
-from llmcli.engine.kv.prefix_cache import DiskPrefixCache
-from llmcli.engine.kv.prefix_hints import PrefixHints
-from llmcli.engine.kv.prefix_index import PrefixIndex
-from llmcli.engine.kv.prefix_store import PrefixStore
-from llmcli.engine.llama import architecture, batch_invariance, bindings, hardware
+from llmcli.engine.engine_setup import set_up_engine
+from llmcli.engine.llama import hardware
 from llmcli.engine.llama.compute_thread import InlineExecutor
-from llmcli.engine.llama.context import MAX_SEQUENCES, ContextConfig
 from llmcli.engine.llama.model import Model, SharedModel
 from llmcli.engine.llama.threads import ThreadPolicy
-from llmcli.engine.sampling.sampler import Sampler
-from llmcli.engine.sampling.schema_grammar import grammar_for_request
-from llmcli.engine.schedule.scheduler import Scheduler
 from llmcli.engine.schedule.scheduler_thread import SchedulerThread, engine_closed_error
-from llmcli.engine.sequences.generation_sequence import GenerationSequence
-from llmcli.engine.sequences.scoring_sequence import ScoringSequence
+from llmcli.engine.sequence_builder import check_session
 from llmcli.engine.sequences.sequence import EventSink, Sequence
-from llmcli.engine.text.chat_template import ChatTemplate, is_long_request
-from llmcli.engine.text.detokenizer import OutputProcessor
-from llmcli.engine.text.tokenizer import Tokenizer
+from llmcli.engine.text.chat_template import is_long_request
 from llmcli.engine.tuning.energy_counters import EnergyMeter
-from llmcli.engine.tuning.planner import Planner
-from llmcli.errors import BadModelFile, ContextOverflow, InternalError, LlmError, UsageError
+from llmcli.errors import ContextOverflow, InternalError, LlmError
 from llmcli.interrupt import run_interruptible
 from llmcli.types import BackendInfo, BackendStats, EngineOptions, Finished, FinishReason, Priority, Request
 
 _POLL_S = 0.05
 """Seconds between checks of the interrupt while waiting."""
-_BATCH_TOKENS = 512
-_SESSION_ID = re.compile("[0-9a-f]{32}")
-_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def _never_cancelled() -> bool:
@@ -105,8 +88,8 @@ class Engine:
         return BackendInfo(
             model=self._name,
             model_id=self._model_id,
-            context=self._context_limit,
-            reasoning=self._template.reasoning_tags is not None,
+            context=self._setup.context_limit,
+            reasoning=self._setup.template.reasoning_tags is not None,
             rejects_overflow=True,
         )
 
@@ -145,11 +128,11 @@ class Engine:
         if threads:
             last = threads[-1].scheduler
             choices += [
-                self._planner.explain(last.kv_cache.settings, memory_limited=last.kv_cache.memory_limited),
+                self._setup.planner.explain(last.kv_cache.settings, memory_limited=last.kv_cache.memory_limited),
                 last.speculative_decoder.explanation,
             ]
         else:
-            choices.append(self._planner.explain(self._config.settings))
+            choices.append(self._setup.planner.explain(self._setup.config.settings))
         return BackendStats(
             decode_threads=used.get(False),
             prompt_threads=used.get(True),
@@ -189,8 +172,8 @@ class Engine:
         if not self._options.tune or not self._loaded.is_set() or self._load_error is not None:
             return
         has_worked = any(thread.scheduler.max_batch_sequences for thread in list(self._scheduler_threads.values()))
-        if has_worked and self._planner.needs_measurement:
-            self._planner.start_measurement()
+        if has_worked and self._setup.planner.needs_measurement:
+            self._setup.planner.start_measurement()
 
     # ---- for jobs -----------------------------------------------------------------------------------------------------
 
@@ -252,19 +235,9 @@ class Engine:
                 self._condition.notify_all()
 
     def _make_sequence(self, request: Request, sink: EventSink) -> Sequence:
-        if request.session is not None and not _SESSION_ID.fullmatch(request.session):
-            raise UsageError("a session's id is 32 hexadecimal digits")
-        (tokens, *candidates), inside = self._tokenize_prompt(request)
-        sequence = self._build_sequence(request, sink, tokens, candidates, inside=inside)
-        try:
-            if request.public_prefix and self._uses_prefix_cache:
-                sequence.public_prefix_length = self._prefix_hints.public_prefix_length(request, tokens)
-            if request.session and self._uses_prefix_cache and (self._model.recurrent or self._model.sliding_window):
-                sequence.turn_prefix_length = self._prefix_hints.turn_prefix_length(request, tokens)
-        except BaseException:
-            sequence.release()
-            raise
-        return sequence
+        check_session(request.session)
+        token_lists, inside = self._tokenize_prompt(request)
+        return self._setup.sequence_builder.build(request, sink, token_lists, inside=inside)
 
     def _tokenize_prompt(self, request: Request) -> tuple[list[list[int]], bool]:
         """Return what ``ChatTemplate.tokenize_request`` returns; for a long request in a way that a signal can end."""
@@ -276,107 +249,30 @@ class Engine:
 
     def _render_and_tokenize(self, request: Request) -> tuple[list[list[int]], bool]:
         with self._hold_model():  # also when the caller does not wait for the end
-            return self._template.tokenize_request(request, self._context_limit)
-
-    def _build_sequence(
-        self, request: Request, sink: EventSink, tokens: list[int], candidates: list[list[int]], *, inside: bool
-    ) -> Sequence:
-        template, tokenizer = self._template, self._tokenizer
-        if request.candidates:
-            if not all(request.candidates):
-                raise UsageError("an empty candidate cannot be scored")
-            longest = max(map(len, candidates))
-            if longest > self._context_limit:
-                raise ContextOverflow(tokens=longest, context=self._context_limit)
-            return ScoringSequence(request, tokens, candidates, sink)
-        if not tokens:
-            raise UsageError("the prompt is empty")
-        if len(tokens) >= self._context_limit:
-            raise ContextOverflow(tokens=len(tokens), context=self._context_limit)
-        raw = request.prompt is not None  # then the output is returned as it is, with its white space and its tags
-        return GenerationSequence(
-            request,
-            tokens,
-            sink,
-            sampler=Sampler(self._model, request.sampling, grammar_for_request(request)),
-            stream=OutputProcessor(
-                request.stop,
-                None if raw else template.reasoning_tags,
-                inside=inside,
-                lstrip=tokenizer.adds_space_prefix and not raw,
-            ),
-            tokenizer=tokenizer,
-            context_limit=self._context_limit,
-        )
+            return self._setup.template.tokenize_request(request, self._setup.context_limit)
 
     # ---- the model and its scheduler threads ------------------------------------------------------------------------------
 
     def _load_model(self) -> None:
         try:
-            self._model = self._shared_model.load(lambda: not self._closing and self._stop() is None, self._on_loading)
-            self._executor.run(lambda: self._set_up_model(self._model))
+            model = self._shared_model.load(lambda: not self._closing and self._stop() is None, self._on_loading)
+            self._executor.run(lambda: self._set_up(model))
         except Exception as error:  # noqa: BLE001 (handed to the thread that waits for the model, never swallowed)
             self._load_error = error
         finally:
             self._loaded.set()
+
+    def _set_up(self, model: Model) -> None:
+        self._setup = set_up_engine(model, self._name, self._model_id, self._options, self._thread_policy)
 
     def _scheduler_thread(self, priority: Priority) -> SchedulerThread:
         """Return the scheduler thread of a priority, created at its first request."""
         with self._condition:
             thread = self._scheduler_threads.get(priority)
             if thread is None:
-                thread = SchedulerThread(priority, self._executor, self._make_scheduler)
+                thread = SchedulerThread(priority, self._executor, self._setup.make_scheduler)
                 self._scheduler_threads[priority] = thread
             return thread
-
-    def _set_up_model(self, model: Model) -> None:
-        if model.embeds_only:
-            raise BadModelFile(str(model.path), detail=architecture.EMBEDDING_MODEL)
-        options = self._options
-        self._tokenizer = Tokenizer(model)
-        self._template = ChatTemplate(model.chat_template(), self._tokenizer)
-        self._prefix_hints = PrefixHints(self._template)
-        if options.ctx is not None and model.context_length and options.ctx > model.context_length:
-            raise UsageError(f"--ctx {options.ctx} is larger than the context of {self._name}, {model.context_length}")
-        self._planner = Planner(model, options, self._thread_policy.most)
-        self._context_limit = options.ctx or model.budget.max_context_tokens(self._planner.smallest_type)
-        config = ContextConfig(cells=0, sequences=MAX_SEQUENCES, batch=_BATCH_TOKENS, threads=self._thread_policy)
-        config = dataclasses.replace(config, **dataclasses.asdict(self._planner.allowed_settings[0]))
-        if options.deterministic:
-            batch_invariance.check_batch_invariance(model, config)
-        self._config = config
-
-    def _make_scheduler(self, should_abort: Callable[[], bool]) -> Scheduler:
-        kv_cache = KVCacheManager(
-            self._model,
-            self._config,
-            self._context_limit,
-            should_abort,
-            planner=self._planner,
-            deterministic=self._options.deterministic,
-        )
-        index = PrefixIndex(kv_cache)
-        return Scheduler(kv_cache, index, self._make_prefix_cache(kv_cache, index))
-
-    @property
-    def _uses_prefix_cache(self) -> bool:
-        """Prefixes of prompts are kept on disk: only for weights that are known by their hash."""
-        options = self._options
-        return options.cache is not None and options.prefix_bytes > 0 and bool(_SHA256.fullmatch(self._model_id))
-
-    def _make_prefix_cache(self, kv_cache: KVCacheManager, index: PrefixIndex) -> DiskPrefixCache | None:
-        """Return the prefixes that earlier commands evaluated."""
-        options = self._options
-        if options.cache is None or not self._uses_prefix_cache:
-            return None
-        directory = options.cache / "prefixes"
-        build = (bindings.version(), bindings.system_info())
-        identity = (self._model_id, self._template.source, *build, self._model.gpu_layers)
-
-        def open_store(state_format: str) -> PrefixStore:
-            return PrefixStore(directory, options.prefix_bytes, repr((*identity, state_format)))
-
-        return DiskPrefixCache(kv_cache, index, open_store)
 
     def wake(self) -> None:
         """Tell the scheduler threads that a consumer caught up."""

@@ -449,7 +449,7 @@ def test_an_empty_prompt_is_a_usage_error(tiny):
     """Where template and messages make no token at all, there is nothing to go on from."""
     with engine_of(tiny("chatml")) as engine:
         engine.info()
-        engine._template.source = ""
+        engine._setup.template.source = ""
         assert isinstance(answer(engine, req("a"))["a"].error, UsageError)
         assert isinstance(answer(engine, req("a", candidates=("a", "b")))["a"].error, UsageError)
 

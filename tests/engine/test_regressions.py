@@ -158,7 +158,7 @@ def test_no_first_character_makes_the_public_part_longer(public, name):
         answer(engine, with_system("a", "\uff08x"))
         answer(engine, with_system("b", "world secret"))
         for tokens in stored():
-            said = b"".join(map(engine._tokenizer.token_to_piece, tokens))
+            said = b"".join(map(engine._setup.tokenizer.token_to_piece, tokens))
             assert b"\xef" not in said and said.count(b"world") == 1
     finally:
         engine.close()

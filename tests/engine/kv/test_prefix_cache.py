@@ -193,9 +193,9 @@ def test_nothing_of_the_last_message_is_kept(ask, process, stored, name):
     with process(name) as engine:
         engine.info()
         for text in (SECRET, "no", "7", "the world is hello"):
-            prompt, _ = engine._template.tokenize(with_system("b", text).messages, reasoning=False)
+            prompt, _ = engine._setup.template.tokenize(with_system("b", text).messages, reasoning=False)
             assert prompt[: len(tokens)] == tokens
-        said = b"".join(map(engine._tokenizer.token_to_piece, tokens)).decode()
+        said = b"".join(map(engine._setup.tokenizer.token_to_piece, tokens)).decode()
     assert said.rstrip().endswith(("hello to you", "user"))
     assert not any(word in said for word in SECRET.split())
 
@@ -359,14 +359,14 @@ def test_a_template_that_refuses_the_probes_costs_the_reuse_alone(process, monke
     with process() as engine:
         engine.info()
         request = with_system("a", "hello")
-        real = engine._template.tokenize_with_prefixes
+        real = engine._setup.template.tokenize_with_prefixes
 
         def each(prefixes, messages, **how):
             if messages != request.messages:
                 raise error
             return real(prefixes, messages, **how)
 
-        monkeypatch.setattr(engine._template, "tokenize_with_prefixes", each)
+        monkeypatch.setattr(engine._setup.template, "tokenize_with_prefixes", each)
         if isinstance(error, LlmError):
             outcome = answer(engine, request)["a"]
             assert outcome.error is None and outcome.text
@@ -385,13 +385,13 @@ def test_the_public_part_is_found_once_for_many_messages(process, name):
     with process(name) as engine:
         engine.info()
         rendered = []
-        real = engine._template.tokenize_with_prefixes
+        real = engine._setup.template.tokenize_with_prefixes
 
         def each(prefixes, messages, **how):
             rendered.append(messages)
             return real(prefixes, messages, **how)
 
-        engine._template.tokenize_with_prefixes = each
+        engine._setup.template.tokenize_with_prefixes = each
         answer(engine, *[with_system(f"r{i}", f"{i} hello", max_tokens=1) for i in range(6)])
         assert len(rendered) == 8
         answer(engine, with_system("other", "hello", system=f"no {SYSTEM}", max_tokens=1))
@@ -404,9 +404,9 @@ def test_the_public_part_is_all_that_prompts_share(process, name):
     with process(name) as engine:
         engine.info()
         requests = [with_system("a", text) for text in ("hello", "7 worlds")]
-        prompts = [engine._template.tokenize(request.messages, reasoning=False)[0] for request in requests]
+        prompts = [engine._setup.template.tokenize(request.messages, reasoning=False)[0] for request in requests]
         lengths = {
-            engine._prefix_hints.public_prefix_length(request, prompt)
+            engine._setup.sequence_builder._prefix_hints.public_prefix_length(request, prompt)
             for request, prompt in zip(requests, prompts, strict=True)
         }
     assert lengths == {common_prefix_length(*prompts)}

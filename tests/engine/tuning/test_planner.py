@@ -400,7 +400,9 @@ def test_work_tells_the_settings_in_use(tiny, tmp_path, models):
         answer(engine, *[req(f"r{i}", f"{i} hello", max_tokens=30, ignore_eos=True) for i in range(8)])
         assert only_scheduler_thread(engine).scheduler.kv_cache.settings == CacheSettings(unified=False)
         choice = engine.stats().choices[1]
-    assert choice == engine._planner.explain(CacheSettings(unified=False)) and "measured on this machine" in choice
+    assert (
+        choice == engine._setup.planner.explain(CacheSettings(unified=False)) and "measured on this machine" in choice
+    )
 
 
 @pytest.fixture

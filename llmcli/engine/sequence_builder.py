@@ -1,0 +1,104 @@
+"""Making the sequence of a request whose prompt is tokenized."""
+
+from __future__ import annotations
+
+import re
+
+from llmcli.engine.kv.prefix_hints import PrefixHints
+from llmcli.engine.llama.model import Model
+from llmcli.engine.sampling.sampler import Sampler
+from llmcli.engine.sampling.schema_grammar import grammar_for_request
+from llmcli.engine.sequences.generation_sequence import GenerationSequence
+from llmcli.engine.sequences.scoring_sequence import ScoringSequence
+from llmcli.engine.sequences.sequence import EventSink, Sequence
+from llmcli.engine.text.chat_template import ChatTemplate
+from llmcli.engine.text.detokenizer import OutputProcessor
+from llmcli.engine.text.tokenizer import Tokenizer
+from llmcli.errors import ContextOverflow, UsageError
+from llmcli.types import Request
+
+_SESSION_ID = re.compile("[0-9a-f]{32}")
+
+
+def check_session(session: str | None) -> None:
+    """Raise ``UsageError`` for what is no session's id: it becomes a part of a file's name."""
+    if session is not None and not _SESSION_ID.fullmatch(session):
+        raise UsageError("a session's id is 32 hexadecimal digits")
+
+
+class SequenceBuilder:
+    """Makes sequences for one model; ``prefix_hints``: None where no prefixes are kept on disk."""
+
+    def __init__(
+        self,
+        model: Model,
+        template: ChatTemplate,
+        tokenizer: Tokenizer,
+        context_limit: int,
+        prefix_hints: PrefixHints | None,
+    ) -> None:
+        self._model = model
+        self._template = template
+        self._tokenizer = tokenizer
+        self._context_limit = context_limit
+        self._prefix_hints = prefix_hints
+
+    def build(self, request: Request, sink: EventSink, token_lists: list[list[int]], *, inside: bool) -> Sequence:
+        """Return the sequence of a request whose events go to ``sink``.
+
+        ``token_lists`` and ``inside``: as ``ChatTemplate.tokenize_request`` returned them. Raises ``UsageError``,
+        ``ContextOverflow`` or ``InputError``.
+        """
+        tokens, *candidates = token_lists
+        if request.candidates:
+            sequence: Sequence = self._build_scoring(request, sink, tokens, candidates)
+        else:
+            sequence = self._build_generation(request, sink, tokens, inside=inside)
+        try:
+            self._set_prefix_lengths(sequence, tokens)
+        except BaseException:
+            sequence.release()
+            raise
+        return sequence
+
+    def _set_prefix_lengths(self, sequence: Sequence, tokens: list[int]) -> None:
+        request, hints = sequence.request, self._prefix_hints
+        if hints is None:
+            return
+        if request.public_prefix:
+            sequence.public_prefix_length = hints.public_prefix_length(request, tokens)
+        if request.session and (self._model.recurrent or self._model.sliding_window):
+            sequence.turn_prefix_length = hints.turn_prefix_length(request, tokens)
+
+    def _build_scoring(
+        self, request: Request, sink: EventSink, tokens: list[int], candidates: list[list[int]]
+    ) -> ScoringSequence:
+        if not all(request.candidates):
+            raise UsageError("an empty candidate cannot be scored")
+        longest = max(map(len, candidates))
+        if longest > self._context_limit:
+            raise ContextOverflow(tokens=longest, context=self._context_limit)
+        return ScoringSequence(request, tokens, candidates, sink)
+
+    def _build_generation(
+        self, request: Request, sink: EventSink, tokens: list[int], *, inside: bool
+    ) -> GenerationSequence:
+        if not tokens:
+            raise UsageError("the prompt is empty")
+        if len(tokens) >= self._context_limit:
+            raise ContextOverflow(tokens=len(tokens), context=self._context_limit)
+        raw = request.prompt is not None  # then the output is returned as it is, with its white space and its tags
+        return GenerationSequence(
+            request,
+            tokens,
+            sink,
+            sampler=Sampler(self._model, request.sampling, grammar_for_request(request)),
+            stream=OutputProcessor(
+                request.stop,
+                None if raw else self._template.reasoning_tags,
+                inside=inside,
+                lstrip=self._tokenizer.adds_space_prefix and not raw,
+            ),
+            tokenizer=self._tokenizer,
+            context_limit=self._context_limit,
+        )
