@@ -13,6 +13,7 @@ from llmcli.engine.llama import bindings
 
 _CGROUP_DIR = Path("/sys/fs/cgroup")
 _DEVICE_TYPE_GPU, _DEVICE_TYPE_INTEGRATED_GPU = 1, 2  # GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU of ggml-backend.h
+_MAX_DIGITS = 20  # of 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class CpuCores:
         return self.physical if self.quota is None else max(1, min(self.physical, int(self.quota + 0.5)))
 
 
-def _read_text(path: Path) -> str | None:
+def read_text_file(path: Path) -> str | None:
+    """Return the text of a small file of the system, stripped; None where it cannot be read."""
     try:
         return path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
@@ -44,7 +46,7 @@ def _control_groups(controller: str, root: Path, proc: Path) -> list[Path]:
 
     Lines of /proc/self/cgroup are "number:controllers:path" (cgroups(7)); version 1 mounts each controller apart.
     """
-    for line in (_read_text(proc) or "").splitlines():
+    for line in (read_text_file(proc) or "").splitlines():
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):
             own = root / controller / path.lstrip("/")
@@ -52,21 +54,21 @@ def _control_groups(controller: str, root: Path, proc: Path) -> list[Path]:
     return [root / controller]
 
 
-def _read_number(path: Path) -> int | None:
-    """Return the number in a control file; None when there is none ("max", or no such file)."""
-    text = _read_text(path) or ""
-    return int(text) if text.isdecimal() else None
+def read_number_file(path: Path) -> int | None:
+    """Return the number of up to 64 bits in a file of the system; None when there is none ("max", or no such file)."""
+    text = read_text_file(path) or ""
+    return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else None
 
 
 def read_cpu_quota(root: Path = _CGROUP_DIR, proc: Path = Path("/proc/self/cgroup")) -> float | None:
     """Return the smallest CPU quota in CPUs (Linux control groups, versions 2 and 1), or None without one."""
     quotas = []
     for group in _control_groups("", root, proc):
-        quota, _, period = (_read_text(group / "cpu.max") or "").partition(" ")  # microseconds
+        quota, _, period = (read_text_file(group / "cpu.max") or "").partition(" ")  # microseconds
         if quota.isdecimal() and period.isdecimal():
             quotas.append(int(quota) / int(period))
     for group in _control_groups("cpu", root, proc):
-        limit, length = _read_number(group / "cpu.cfs_quota_us"), _read_number(group / "cpu.cfs_period_us")
+        limit, length = read_number_file(group / "cpu.cfs_quota_us"), read_number_file(group / "cpu.cfs_period_us")
         if limit and length:
             quotas.append(limit / length)
     return min(quotas, default=None)
@@ -75,23 +77,23 @@ def read_cpu_quota(root: Path = _CGROUP_DIR, proc: Path = Path("/proc/self/cgrou
 def detect_cores(topology: Path = Path("/sys/devices/system/cpu")) -> CpuCores:
     """Measure the cores that this process may use."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    siblings = {_read_text(topology / f"cpu{core}/topology/thread_siblings_list") or str(core) for core in allowed}
+    siblings = {read_text_file(topology / f"cpu{core}/topology/thread_siblings_list") or str(core) for core in allowed}
     return CpuCores(affinity=len(allowed), physical=len(siblings), quota=read_cpu_quota())
 
 
 def _cgroup_headroom(group: Path, limit_file: str, used_file: str, reclaimable: str) -> list[int]:
-    limit, used = _read_number(group / limit_file), _read_number(group / used_file)
+    limit, used = read_number_file(group / limit_file), read_number_file(group / used_file)
     if limit is None or used is None:
         return []
     # file pages that were not used recently (a model just downloaded) are released when memory is needed
-    words = (_read_text(group / "memory.stat") or "").split()
+    words = (read_text_file(group / "memory.stat") or "").split()
     cached = int(words[words.index(reclaimable) + 1]) if reclaimable in words else 0
     return [max(0, limit - used + cached)]
 
 
 def available_memory(root: Path = _CGROUP_DIR, proc: Path = Path("/proc/self/cgroup")) -> int | None:
     """Return the bytes that can be allocated without swapping: free memory, less where a control group limits it."""
-    lines = (_read_text(Path("/proc/meminfo")) or "").splitlines()
+    lines = (read_text_file(Path("/proc/meminfo")) or "").splitlines()
     amounts = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     for group in _control_groups("", root, proc):
         amounts += _cgroup_headroom(group, "memory.max", "memory.current", "inactive_file")
@@ -112,7 +114,7 @@ def peak_memory() -> int | None:
 
 def resident_memory() -> int | None:
     """Return the bytes that this process has in memory now (proc_pid_statm(5)); None where the system does not say."""
-    pages = (_read_text(Path("/proc/self/statm")) or "").split()
+    pages = (read_text_file(Path("/proc/self/statm")) or "").split()
     return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else None
 
 
@@ -125,7 +127,7 @@ def release_free_memory() -> None:
 
 def processor_name() -> str:
     """Return the name of the processor's model."""
-    lines = (_read_text(Path("/proc/cpuinfo")) or "").splitlines()
+    lines = (read_text_file(Path("/proc/cpuinfo")) or "").splitlines()
     return next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
     )

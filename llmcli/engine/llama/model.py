@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from llmcli.errors import BadModelFile, InternalError, OutOfMemory
 from llmcli.models.gguf.header import Header, load_checked_header
 
 ALL_GPU_LAYERS = 10_000
+ATTR_UNKNOWN, ATTR_CONTROL, ATTR_LSTRIP, ATTR_RSTRIP = 1 << 0, 1 << 3, 1 << 7, 1 << 8
+"""Attribute bits of a token (``llama_token_attr``)."""
+_PIECE_BYTES = 1024
+"""Bytes of nearly every token."""
 
 
 class Model:
@@ -110,6 +115,16 @@ class Model:
         """Return the text under which the vocabulary lists ``token``."""
         text = self._lib.llama_vocab_get_text(self.vocab, token)
         return text.decode("utf-8", "replace") if text else ""
+
+    def token_pieces(self, tokens: Iterable[int]) -> Iterator[bytes]:
+        """Yield the bytes of each token; control tokens have none. They may end inside a character."""
+        to_piece, buffer = self._lib.llama_token_to_piece, ctypes.create_string_buffer(_PIECE_BYTES)
+        for token in tokens:
+            length = to_piece(self.vocab, token, buffer, len(buffer), 0, False)
+            if length < 0:
+                buffer = ctypes.create_string_buffer(-length)
+                length = to_piece(self.vocab, token, buffer, len(buffer), 0, False)
+            yield buffer.raw[:length]
 
 
 class SharedModel:

@@ -9,17 +9,13 @@ after k-1.
 
 from __future__ import annotations
 
-import ctypes
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llmcli.engine.llama import bindings
-
-if TYPE_CHECKING:
-    from llmcli.engine.llama.model import Model
+from llmcli.engine.llama.model import ATTR_CONTROL, ATTR_LSTRIP, ATTR_RSTRIP, ATTR_UNKNOWN, Model
 
 _VOCAB_SPM, _VOCAB_BPE = 1, 2
 """Kinds of vocabularies (``llama_vocab_type``) that keep every byte of a text; others drop white space or accents."""
-_ATTR_UNKNOWN, _ATTR_CONTROL, _ATTR_LSTRIP, _ATTR_RSTRIP = 1 << 0, 1 << 3, 1 << 7, 1 << 8
 _MAX_UTF8_BYTES = 4
 """Bytes of the longest character in UTF-8: an unknown one may be a token."""
 _WINDOW_BYTES = 1 << 18
@@ -35,7 +31,7 @@ class TokenBound:
         keeps_bytes = bindings.lib().llama_vocab_type(model.vocab) in {_VOCAB_SPM, _VOCAB_BPE}
         if not keeps_bytes or self._strips_whitespace(model):
             return
-        pieces = _token_pieces(model)
+        pieces = [piece for piece in model.token_pieces(range(model.vocab_size)) if piece]
         self._untokenized_bytes = bytes({*range(256)} - {piece[0] for piece in pieces if len(piece) == 1})
         self._longest_token_bytes = max(_MAX_UTF8_BYTES, *map(len, pieces))
         self._longest_by_prefix = _longest_token_by_two_bytes(pieces)
@@ -44,7 +40,7 @@ class TokenBound:
     def _strips_whitespace(model: Model) -> bool:
         """Return whether tokens that a text may contain strip the white space around them."""
         return any(
-            attributes & (_ATTR_LSTRIP | _ATTR_RSTRIP) and not attributes & (_ATTR_CONTROL | _ATTR_UNKNOWN)
+            attributes & (ATTR_LSTRIP | ATTR_RSTRIP) and not attributes & (ATTR_CONTROL | ATTR_UNKNOWN)
             for attributes in model.token_attributes()
         )
 
@@ -73,21 +69,6 @@ class TokenBound:
                 break
         # a space before the text, which some vocabularies add, may make one token longer
         return count + rest - 1
-
-
-def _token_pieces(model: Model) -> list[bytes]:
-    """Return the bytes of every token that a text can have; control tokens have none."""
-    lib, buffer = bindings.lib(), ctypes.create_string_buffer(4096)
-    found = []
-    for token in range(model.vocab_size):
-        length = lib.llama_token_to_piece(model.vocab, token, buffer, len(buffer), 0, False)
-        if length > 0:
-            found.append(buffer.raw[:length])
-        elif length < 0:
-            larger = ctypes.create_string_buffer(-length)
-            lib.llama_token_to_piece(model.vocab, token, larger, -length, 0, False)
-            found.append(larger.raw)
-    return found
 
 
 def _longest_token_by_two_bytes(pieces: list[bytes]) -> Any:

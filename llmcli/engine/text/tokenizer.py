@@ -14,11 +14,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from llmcli.engine.llama import bindings
-from llmcli.engine.llama.model import Model
+from llmcli.engine.llama.model import ATTR_CONTROL, ATTR_LSTRIP, ATTR_RSTRIP, ATTR_UNKNOWN, Model
 from llmcli.engine.text.token_bound import TokenBound
 from llmcli.errors import ContextOverflow
 
-_ATTR_UNKNOWN, _ATTR_CONTROL, _ATTR_LSTRIP, _ATTR_RSTRIP = 1 << 0, 1 << 3, 1 << 7, 1 << 8
 _PRIVATE_USE = range(0xE000, 0xF900)
 _MAX_CACHED_RUNS = 256
 _MAX_CACHED_RUN_CHARACTERS = 1024
@@ -39,11 +38,11 @@ class Tokenizer:
         self._strip_flags: dict[int, int] = {}
         for token, attributes in enumerate(model.token_attributes()):
             # tokens that llama.cpp parses only when special tokens are enabled (tokenizer_st_partition)
-            if attributes & (_ATTR_CONTROL | _ATTR_UNKNOWN):
+            if attributes & (ATTR_CONTROL | ATTR_UNKNOWN):
                 text = model.token_text(token)
                 if len(text) > 1:  # one character could not be told from the same character of a text
                     self.control_tokens[text] = token
-                    self._strip_flags[token] = attributes & (_ATTR_LSTRIP | _ATTR_RSTRIP)
+                    self._strip_flags[token] = attributes & (ATTR_LSTRIP | ATTR_RSTRIP)
         self._control_pattern = self._escape_pattern = _compile_alternatives(self.control_tokens)
         self.bos: int | None = _token_or_none(lib.llama_vocab_bos(model.vocab))
         self.eos: int | None = _token_or_none(lib.llama_vocab_eos(model.vocab))
@@ -53,15 +52,17 @@ class Tokenizer:
         self._eog_cache: dict[int, bool] = {}
         self._piece_cache: dict[int, bytes] = {}
         self._cached_encode = functools.lru_cache(_MAX_CACHED_RUNS)(self.encode)
-        self._buffer = ctypes.create_string_buffer(1024)
 
     def encode(self, text: str) -> list[int]:
         """Tokenize ``text`` without parsing control tokens; no BOS is added."""
+        return self._tokenize(text, add_special=False)
+
+    def _tokenize(self, text: str, *, add_special: bool) -> list[int]:
         data = text.encode("utf-8", "replace")
         capacity = len(data) + 8
         while True:
             tokens = (ctypes.c_int32 * capacity)()
-            count = self._lib.llama_tokenize(self._vocab, data, len(data), tokens, capacity, False, False)
+            count = self._lib.llama_tokenize(self._vocab, data, len(data), tokens, capacity, add_special, False)
             if count >= 0:
                 return tokens[:count]
             capacity = -count
@@ -96,14 +97,7 @@ class Tokenizer:
 
     def encode_special(self, text: str) -> list[int]:
         """Tokenize a text as text, with the tokens around it that the model was trained with (BOS, EOS, CLS, SEP)."""
-        data = text.encode("utf-8", "replace")
-        capacity = len(data) + 8
-        while True:
-            tokens = (ctypes.c_int32 * capacity)()
-            count = self._lib.llama_tokenize(self._vocab, data, len(data), tokens, capacity, True, False)
-            if count >= 0:
-                return tokens[:count]
-            capacity = -count
+        return self._tokenize(text, add_special=True)
 
     def escape_control_tokens(self, texts: Sequence[str], template: str) -> tuple[list[str], str]:
         """Return ``texts`` with a private-use character inside every control-token text, and that character."""
@@ -141,8 +135,8 @@ class Tokenizer:
             token = self.control_tokens[match[0]]
             run = prompt[start : match.start()]
             run = run.lstrip() if strip_next else run
-            yield (run.rstrip() if self._strip_flags[token] & _ATTR_LSTRIP else run), token
-            strip_next = bool(self._strip_flags[token] & _ATTR_RSTRIP)
+            yield (run.rstrip() if self._strip_flags[token] & ATTR_LSTRIP else run), token
+            strip_next = bool(self._strip_flags[token] & ATTR_RSTRIP)
             start = match.end()
         rest = prompt[start:]
         yield (rest.lstrip() if strip_next else rest), None
@@ -158,13 +152,7 @@ class Tokenizer:
         """Return the bytes of ``token``; control tokens have none. They may end inside a character."""
         known = self._piece_cache.get(token)
         if known is None:
-            length = self._lib.llama_token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, False)
-            if length < 0:
-                buffer = ctypes.create_string_buffer(-length)
-                length = self._lib.llama_token_to_piece(self._vocab, token, buffer, -length, 0, False)
-                known = buffer.raw[:length]
-            else:
-                known = self._buffer.raw[:length]
+            (known,) = self._model.token_pieces((token,))
             self._piece_cache[token] = known
         return known
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from llmcli.engine.llama.hardware import read_number_file, read_text_file
+
 POWERCAP_DIR = Path("/sys/class/powercap")
 _ZONE_PATTERN = "intel-rapl:*"  # AMD's processors are listed under this name too
 _PACKAGE_PREFIX = "package-"
@@ -43,7 +45,7 @@ def _find_packages(root: Path) -> list[Path]:
         zones = sorted(root.glob(_ZONE_PATTERN))
     except OSError:
         return []
-    names = {zone: _read_text(zone / "name") for zone in zones}
+    names = {zone: read_text_file(zone / "name") for zone in zones}
     if None in names.values():  # it may be a package
         return []
     return [zone for zone, name in names.items() if str(name).startswith(_PACKAGE_PREFIX)]
@@ -51,18 +53,6 @@ def _find_packages(root: Path) -> list[Path]:
 
 def _read_counters(zones: list[Path]) -> list[tuple[int, int]] | None:
     """Return (counter, where it wraps) of each zone in microjoules; None unless all can be read."""
-    found = [(_read_number(zone / "energy_uj"), _read_number(zone / "max_energy_range_uj")) for zone in zones]
+    found = [(read_number_file(zone / "energy_uj"), read_number_file(zone / "max_energy_range_uj")) for zone in zones]
     read = [(count, span) for count, span in found if count is not None and span is not None]
     return read if zones and len(read) == len(found) else None
-
-
-def _read_number(path: Path) -> int | None:
-    text = _read_text(path) or ""
-    return int(text) if text.isdecimal() and len(text) <= 20 else None  # noqa: PLR2004 (the digits of 64 bits)
-
-
-def _read_text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return None
