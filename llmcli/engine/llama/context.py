@@ -133,20 +133,8 @@ class Context:
         sequences = min(config.sequences, MAX_SEQUENCES)
         batch = min(config.batch, config.cells)
         self.config = config = replace(config, sequences=sequences, batch=batch)
-        _check_memory_fits(model, config)
-        params = lib.llama_context_default_params()
-        params.n_ctx = config.tokens
-        params.n_batch = params.n_ubatch = batch
-        params.n_seq_max = sequences
-        # the scheduler bounds the outputs of one call, so no memory is needed for a whole batch of logits; fewer than
-        # sequences would fail an assertion
-        params.n_outputs_max = self.max_outputs = max(sequences, min(batch, MAX_OUTPUTS))
-        params.n_threads = params.n_threads_batch = self._current_threads = config.threads.most
-        # on a GPU llama.cpp itself knows whether it has the kernels (LLAMA_FLASH_ATTN_TYPE_AUTO)
-        params.flash_attn_type = -1 if model.gpu_layers and config.flash_attention else int(config.flash_attention)
-        params.type_k = params.type_v = KV_TYPES[config.kv_type]
-        params.kv_unified = config.unified
-        params.no_perf = True
+        self.max_outputs = self._count_outputs(config)
+        params = self._make_params()
         if eval_callback is not None:
             params.cb_eval = eval_callback
         bindings.log.clear()
@@ -154,14 +142,50 @@ class Context:
         if not self.handle:
             cause = bindings.log.error_summary()
             if "alloc" in cause:
-                raise OutOfMemory(f"a context of {config.cells} tokens", detail=cause)
-            raise Unsupported(f"a context of {config.cells} tokens", detail=cause)
+                raise OutOfMemory(self._purpose, detail=cause)
+            raise Unsupported(self._purpose, detail=cause)
         self.memory = lib.llama_get_memory(self.handle)
         self.batch = Batch(batch)
         self._abort_callback = lib.ggml_abort_callback(lambda _data: should_abort())
         self._null_abort_callback = lib.ggml_abort_callback()
         self._abort_enabled = False
+        self._current_threads = config.threads.most
         self.evaluated_tokens = 0
+
+    @property
+    def _purpose(self) -> str:
+        """What it is for, as errors name it."""
+        return f"a context of {self.config.cells} tokens"
+
+    @staticmethod
+    def _count_outputs(config: ContextConfig) -> int:
+        """Return how many tokens of one call may have outputs."""
+        # the scheduler bounds them, so no memory is needed for a whole batch of logits; fewer than sequences would fail an
+        # assertion
+        return max(config.sequences, min(config.batch, MAX_OUTPUTS))
+
+    def _make_params(self) -> Any:
+        """Return llama.cpp's parameters; raises ``OutOfMemory`` where the cache cannot fit."""
+        config, gpu_layers = self.config, self.model.gpu_layers
+        _check_memory_fits(self.model, config)
+        params = self._make_basic_params()
+        # on a GPU llama.cpp itself knows whether it has the kernels (LLAMA_FLASH_ATTN_TYPE_AUTO)
+        params.flash_attn_type = -1 if gpu_layers and config.flash_attention else int(config.flash_attention)
+        params.type_k = params.type_v = KV_TYPES[config.kv_type]
+        params.kv_unified = config.unified
+        return params
+
+    def _make_basic_params(self) -> Any:
+        """Return the parameters of size and threads."""
+        config = self.config
+        params = self._lib.llama_context_default_params()
+        params.n_ctx = config.tokens
+        params.n_batch = params.n_ubatch = config.batch
+        params.n_seq_max = config.sequences
+        params.n_outputs_max = self.max_outputs
+        params.n_threads = params.n_threads_batch = config.threads.most
+        params.no_perf = True
+        return params
 
     def evaluate(self, *, abortable: bool) -> int:
         """Evaluate the batch; returns llama_decode's code: 0 done, 1 the cache is full, 2 aborted.

@@ -1,0 +1,64 @@
+"""Vectors of texts: whatever was embedded before, in chunks that give way to interactive work."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+
+import pytest
+
+from engine.tools import numbers
+from llmcli.engine.embedding import Embedder
+from llmcli.engine.llama.compute_thread import InlineExecutor
+from llmcli.errors import InternalError
+
+
+@pytest.fixture
+def embedder(models):
+    """Return a function from a model's name to an embedder of it."""
+    with contextlib.ExitStack() as stack:
+        yield lambda name: stack.enter_context(contextlib.closing(Embedder(models(name), 1, InlineExecutor())))
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3", "mamba", "bert"])
+def test_a_vector_does_not_depend_on_earlier_texts(embedder, models, name):
+    """A context is emptied, or replaced for a longer text; every vector has length 1."""
+    shared = embedder(name)
+    for count in (3, 250, 30, 20):
+        tokens = [token % models(name).vocab_size for token in numbers(count, count)]
+        vector = shared.embed(tokens, never)
+        assert list(vector) == list(embedder(name).embed(tokens, never))
+        assert math.isclose(math.hypot(*vector), 1, rel_tol=1e-5)
+
+
+def test_a_preempted_chunk_is_evaluated_again(embedder, monkeypatch):
+    """Nothing of it counts twice."""
+    undisturbed = embedder("llama").embed(numbers(60, 1), never)
+    disturbed, left = embedder("llama"), [3]
+
+    def should_preempt() -> bool:
+        left[0] -= 1
+        return left[0] >= 0
+
+    monkeypatch.setattr(disturbed._executor, "should_preempt", should_preempt)
+    assert list(disturbed.embed(numbers(60, 1), never)) == list(undisturbed)
+    assert left[0] < 0
+
+
+def test_who_has_left_is_not_embedded_for(embedder):
+    """The context stays as it was."""
+    with pytest.raises(InternalError, match="cancelled"):
+        embedder("llama").embed([5], lambda: True)
+
+
+def test_closing_gives_the_memory_back(embedder, models):
+    """The budget of the model knows the context only while there is one."""
+    one = embedder("llama")
+    one.embed([5], never)
+    assert one in models("llama").budget._allocated
+    one.close()
+    assert one not in models("llama").budget._allocated
