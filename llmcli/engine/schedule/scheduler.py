@@ -7,7 +7,6 @@ half-updated: tokens that were not evaluated are still pending.
 from __future__ import annotations
 
 import bisect
-import collections
 import math
 import time
 from collections.abc import Callable
@@ -15,19 +14,17 @@ from collections.abc import Callable
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.prefix_index import PrefixIndex
+from llmcli.engine.schedule.admission import AdmissionPolicy
 from llmcli.engine.schedule.batch import BatchBuilder, BatchEntry
 from llmcli.engine.schedule.evaluation import Evaluation
 from llmcli.engine.schedule.queue_reports import QueueReports
 from llmcli.engine.schedule.speculative_decoder import SpeculativeDecoder
 from llmcli.engine.schedule.token_budget import TokenBudget
-from llmcli.engine.sequences.scoring_sequence import CandidateFork, ScoringSequence
+from llmcli.engine.sequences.scoring_sequence import ScoringSequence
 from llmcli.engine.sequences.sequence import Sequence
-from llmcli.engine.sequences.token_prefix import common_prefix_length
 from llmcli.errors import ContextOverflow, OutOfMemory
 from llmcli.types import FinishReason
 
-MIN_SHARED_PREFIX_TOKENS = 32
-"""A sequence waits for another to evaluate their common prefix when that saves at least this many tokens."""
 _MIN_ABORTABLE_TOKENS = 16
 _MIN_ABORTABLE_S = 0.05
 
@@ -41,6 +38,7 @@ class Scheduler:
         self.kv_cache = kv_cache
         self._prefix_index = prefix_index
         self._prefix_cache = prefix_cache
+        self._admission = AdmissionPolicy(kv_cache, prefix_index)
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
         self._num_submitted = 0
@@ -171,24 +169,8 @@ class Scheduler:
             self._running.remove(sequence)
             self._cache_full = False
             owner = sequence if isinstance(sequence, ScoringSequence) and not sequence.ended else None
-            self._prefix_index.release(sequence, owner, useful=self._worth_caching(sequence))
-
-    def _worth_caching(self, sequence: Sequence) -> bool:
-        """Say whether the tokens of an ended sequence are worth their cells."""
-        if isinstance(sequence, CandidateFork):
-            return False
-        shared_buffer = not self.kv_cache.per_sequence_buffers and self.kv_cache.supports_partial_prefix
-        if shared_buffer or not self._waiting:
-            return True
-        # a cached id separates those of running sequences (``compact_ids``), and a state that cannot be truncated would
-        # replace the common prefix of waiting sequences: only what they can reuse, and no other id has
-        nearest = self._waiting[: self.kv_cache.concurrency]
-        return any(
-            common_prefix_length(sequence.tokens, other.tokens)
-            - self._prefix_index.count_reusable_tokens(other, self._running)
-            >= MIN_SHARED_PREFIX_TOKENS
-            for other in nearest
-        )
+            useful = self._admission.is_worth_caching(sequence, self._waiting, self._running)
+            self._prefix_index.release(sequence, owner, useful=useful)
 
     def _preempt_stalled(self) -> None:
         """Preempt sequences whose consumer is behind in favour of waiting ones that could run."""
@@ -218,10 +200,10 @@ class Scheduler:
     def _admit(self) -> None:
         if self._cache_full and self._running:
             return
-        for sequence in self._next_candidates():
+        for sequence in self._admission.next_candidates(self._waiting, self._running):
             if len(self._running) >= self.kv_cache.concurrency and not self._preempt_bulk(sequence):
                 return
-            if self._await_shared_prefix(sequence) or self._prefill_saturated(sequence):
+            if self._admission.should_wait(sequence, self._running):
                 continue
             if not self.kv_cache.has_cells_for(sequence, self._running):
                 return  # nor does a smaller one go before it
@@ -230,62 +212,9 @@ class Scheduler:
             if not self._prefix_index.allocate(sequence, self._running):
                 continue
             self._waiting.remove(sequence)
-            sequence.checkpoint_at = self._checkpoint_position(sequence)
+            sequence.checkpoint_at = self._admission.checkpoint_position(sequence, self._waiting)
             self._running.append(sequence)
             sequence.report_progress()
-
-    def _prefill_saturated(self, sequence: Sequence) -> bool:
-        """Say whether a sequence that generates nothing would only enlarge the buffer that current prompts attend to."""
-        budget = self.kv_cache.prefill_budget
-        if sequence.tokens_left or budget is None:
-            return False
-        return sum(other.num_pending_tokens for other in self._running if not other.is_decoding) >= budget
-
-    def _next_candidates(self) -> list[Sequence]:
-        """Return sequences that may run next: interactive ones first, alternating between clients."""
-        ready = [sequence for sequence in self._waiting if not sequence.sink.full]
-        if len({id(sequence.sink) for sequence in ready}) > 1:
-            counts = collections.Counter(id(sequence.sink) for sequence in self._running)
-            ranked = []
-            for sequence in ready:
-                ranked.append(((not sequence.is_interactive, counts[id(sequence.sink)]), sequence))
-                counts[id(sequence.sink)] += 1
-            ranked.sort(key=lambda pair: pair[0])  # of equal ones the older first
-            ready = [sequence for _, sequence in ranked]
-        return ready[: self.kv_cache.concurrency]
-
-    def _await_shared_prefix(self, sequence: Sequence) -> bool:
-        """Say whether a running sequence is about to evaluate a prefix that this one could reuse."""
-        cached = None
-        for other in self._running:
-            if other.sink.full:
-                continue
-            goal = other.prompt_length if self.kv_cache.supports_partial_prefix else other.checkpoint_at or 0
-            if other.num_computed_tokens >= goal:
-                continue
-            common = min(common_prefix_length(other.tokens, sequence.tokens), sequence.first_logit)
-            reusable = min(common, goal) if self.kv_cache.supports_partial_prefix else (goal if goal <= common else 0)
-            if reusable < MIN_SHARED_PREFIX_TOKENS:
-                continue
-            if cached is None:
-                cached = self._prefix_index.count_reusable_tokens(sequence, self._running)
-            if reusable - cached >= MIN_SHARED_PREFIX_TOKENS:
-                return True
-        return False
-
-    def _checkpoint_position(self, sequence: Sequence) -> int | None:
-        """Return where to copy a state that cannot be truncated: at the end of what others will share with it.
-
-        These are the next waiting sequences, or else the next turn of a saved conversation.
-        """
-        if self.kv_cache.supports_partial_prefix:
-            return None
-        others = self._waiting[: self.kv_cache.concurrency]
-        shared = max((common_prefix_length(sequence.tokens, other.tokens) for other in others), default=0)
-        shared = min(shared, sequence.first_logit)
-        if shared - sequence.num_computed_tokens >= MIN_SHARED_PREFIX_TOKENS:
-            return shared
-        return sequence.turn_prefix_length if sequence.turn_prefix_length > sequence.num_computed_tokens else None
 
     # ---- batches and outputs -----------------------------------------------------------------------------------------
 
