@@ -11,6 +11,8 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 
+from llmcli.worker.chunked_coding import ChunkedDecoder
+
 _MAX_IDLE_CONNECTIONS = 8
 """Connections to one worker that are kept without use."""
 _READ_BYTES = 1 << 16
@@ -64,10 +66,15 @@ class WorkerConnection:
         """Yield the answer's body in pieces, as they arrive. Raises ``ConnectionLost`` when it is cut short."""
         try:
             if self._headers.get(b"transfer-encoding") == b"chunked":
-                while size := int(await self._reader.readuntil(b"\r\n"), 16):
+                decoder = ChunkedDecoder()
+                while not decoder.complete:
+                    data = await self._reader.read(_READ_BYTES)
+                    if not data:
+                        raise EOFError  # noqa: TRY301
                     self.last_active_at = self._loop.time()
-                    yield (await self._reader.readexactly(size + 2))[:-2]
-                await self._reader.readuntil(b"\r\n")
+                    piece = decoder.feed(data)
+                    if piece:
+                        yield piece
             else:
                 left = int(self._headers.get(b"content-length", b"0"))
                 while left:

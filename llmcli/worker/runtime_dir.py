@@ -11,7 +11,6 @@ import json
 import os
 import stat
 import sys
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,7 +18,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 import llmcli
-from llmcli import file_lock, private_files
+from llmcli import private_files
 from llmcli.child_processes import RUNTIME_ENV_DEFAULTS, RUNTIME_ENV_PREFIXES
 from llmcli.errors import AccessDenied, OutputError, UnsafeDirectory, UnusableDirectory
 
@@ -50,6 +49,8 @@ def find_runtime_dir(environ: Mapping[str, str]) -> Path:
 
 
 def _temp_dir() -> str:
+    import tempfile
+
     try:
         return tempfile.gettempdir()
     except FileNotFoundError as error:  # all of them are full, or may not be written
@@ -125,7 +126,9 @@ class WorkerPaths:
 
         Raises ``OutputError`` where the directory cannot be written or locks do not work.
         """
-        lock = file_lock.hold_lock(self._lock_path, timeout_s=timeout_s, poll_s=_LOCK_POLL_S, removable=True)
+        from llmcli.file_lock import hold_lock
+
+        lock = hold_lock(self._lock_path, timeout_s=timeout_s, poll_s=_LOCK_POLL_S, removable=True)
         with ExitStack() as stack:
             with translate_os_errors(self._lock_path):
                 ours = stack.enter_context(lock)

@@ -14,7 +14,7 @@ from llmcli.errors import InternalError, WorkerCrashed
 from llmcli.interrupt import Interrupt
 from llmcli.types import BackendInfo, EngineOptions, Finished, FinishReason, Message, Request, Role, TextDelta
 from llmcli.worker import protocol
-from llmcli.worker.client.channel import _encode_chunk
+from llmcli.worker.chunked_coding import encode_chunk
 
 INFO = protocol.encode_message(
     info=protocol.dump_info(BackendInfo("tiny", "id", 512, reasoning=False, rejects_overflow=True))
@@ -52,13 +52,13 @@ class Scripted:
 
     def _serve(self, connected):
         with connected, connected.makefile("rb") as heard:
-            connected.sendall(HEAD + _encode_chunk(INFO))
+            connected.sendall(HEAD + encode_chunk(INFO))
             while heard.readline().strip():
                 pass
             while size := int(heard.readline() or b"0", 16):
                 for line in heard.read(size).splitlines():
                     for said in self._answer(protocol.decode_message(line)):
-                        connected.sendall(_encode_chunk(said))
+                        connected.sendall(encode_chunk(said))
                 heard.readline()
 
     def find_crash_reason(self, pid=None):

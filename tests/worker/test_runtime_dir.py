@@ -72,7 +72,7 @@ def test_a_machine_without_room_for_temporary_files_is_told(monkeypatch):
     def none():
         raise FileNotFoundError(2, "No usable temporary directory found")
 
-    monkeypatch.setattr("llmcli.worker.runtime_dir.tempfile.gettempdir", none)
+    monkeypatch.setattr("tempfile.gettempdir", none)
     with pytest.raises(OutputError):
         runtime_dir.find_runtime_dir({})
 

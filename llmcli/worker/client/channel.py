@@ -12,9 +12,11 @@ from typing import Any
 from llmcli.errors import InternalError
 from llmcli.interrupt import check_interrupt, stop_requested
 from llmcli.worker import protocol
-from llmcli.worker.client.worker_socket import MAX_LINE_BYTES, OK, WorkerGone, read_status
+from llmcli.worker.chunked_coding import ChunkedDecoder, encode_chunk
+from llmcli.worker.client.worker_socket import OK, WorkerGone, read_status
 from llmcli.worker.protocol import NDJSON_TYPE, STREAM_PATH
 
+_READ_BYTES = 1 << 16
 _POLL_MS = 100
 """Milliseconds between checks for an interrupt while the worker reads nothing."""
 
@@ -37,12 +39,12 @@ class Channel:
         self._writable_poll.register(connected, select.POLLOUT)
         headers = f"POST {STREAM_PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {NDJSON_TYPE}\r\n"
         self._send_all(
-            f"{headers}Transfer-Encoding: chunked\r\n\r\n".encode() + _encode_chunk(protocol.encode_message(**start))
+            f"{headers}Transfer-Encoding: chunked\r\n\r\n".encode() + encode_chunk(protocol.encode_message(**start))
         )
 
     def send(self, *lines: bytes) -> None:
         """Send lines; an interrupt ends the wait for a worker that does not read. Raises ``WorkerGone``."""
-        self._send_all(_encode_chunk(b"".join(lines)))
+        self._send_all(encode_chunk(b"".join(lines)))
 
     def _send_all(self, data: bytes) -> None:
         try:
@@ -67,11 +69,10 @@ class Channel:
                 if read_status(answer) != OK:
                     raise WorkerGone("refused")
                 self.response_started.set()
-                rest = b""
-                while size := int(answer.readline(MAX_LINE_BYTES), 16):
-                    *lines, rest = (rest + answer.read(size)).split(b"\n")
+                rest, decoder = b"", ChunkedDecoder()
+                while not decoder.complete and (data := answer.read1(_READ_BYTES)):
+                    *lines, rest = (rest + decoder.feed(data)).split(b"\n")
                     yield from map(_decode_line, lines)
-                    answer.readline(MAX_LINE_BYTES)
         except (OSError, ValueError) as error:
             raise WorkerGone(str(error)) from error
         finally:
@@ -94,8 +95,3 @@ def _decode_line(line: bytes) -> dict[str, Any]:
 def unexpected_message(error: Exception) -> InternalError:
     """Return the error for a message of the worker that cannot be read; ``error`` is what reading it raised."""
     return InternalError("the worker", detail=f"unexpected message: {type(error).__name__}: {error}")
-
-
-def _encode_chunk(data: bytes) -> bytes:
-    """Return data as one chunk of a body."""
-    return b"%x\r\n%b\r\n" % (len(data), data)

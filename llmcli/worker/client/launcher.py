@@ -12,10 +12,10 @@ import json
 import os
 import resource
 import socket
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmcli import child_processes, private_files
 from llmcli.errors import LlmError, OutputError, TemporaryFailure
@@ -24,6 +24,9 @@ from llmcli.worker.client.worker_socket import WorkerGone, connect_socket
 from llmcli.worker.peer_credentials import peer_credentials
 from llmcli.worker.runtime_dir import WorkerPaths, translate_os_errors
 from llmcli.worker.worker_config import INHERITED_LIMITS, WORKER_BACKLOG, WORKER_MODULE, WorkerConfig
+
+if TYPE_CHECKING:
+    import subprocess  # most commands find a worker, and it takes 2 ms to import
 
 _WAIT_TIMEOUT_S = 5.0
 """Seconds to wait for another command that is starting a worker."""
@@ -111,6 +114,8 @@ class WorkerLauncher:
 
     def _spawn_process(self, listening: socket.socket) -> int:
         """Start the process and return its id: in a new session, in /, with the socket as its only inherited descriptor."""
+        import subprocess
+
         arguments = (str(listening.fileno()), json.dumps(asdict(self.config)))
         with _open_log(Path(self.config.log)) as log:
             self._child = subprocess.Popen(  # noqa: S603 (our own module)
@@ -145,6 +150,8 @@ class WorkerLauncher:
         """Return how the worker that this process started ended (as ``Popen.returncode``); None: it runs, or not ours."""
         if self._child is None:
             return None
+        import subprocess
+
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(_POLL_S)  # it has just closed the connection
         return self._child.poll()

@@ -11,7 +11,7 @@ from llmcli.errors import AccessDenied, RemoteError
 from llmcli.worker.peer_credentials import peer_credentials
 
 OK = 200
-MAX_LINE_BYTES = 1 << 16
+_MAX_LINE_BYTES = 1 << 16
 _CONNECT_TIMEOUT_S = 1.0
 """Seconds for a connection to be made; the queue of a socket is long."""
 _JSON_TYPE = "application/json"
@@ -75,8 +75,8 @@ def request_json(
 
 def read_status(answer: BinaryIO) -> int:
     """Read the head of an answer (RFC 9112, section 4); return its status. Raises ``WorkerGone`` where there is none."""
-    status = answer.readline(MAX_LINE_BYTES).split()
-    while answer.readline(MAX_LINE_BYTES).strip():
+    status = answer.readline(_MAX_LINE_BYTES).split()
+    while answer.readline(_MAX_LINE_BYTES).strip():
         pass
     if len(status) < 2 or not status[1].isdigit():  # noqa: PLR2004
         raise WorkerGone("no answer")
