@@ -13,8 +13,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from llmcli.descriptor_limit import raise_descriptor_limit
-from llmcli.http_server import HttpServer
+from llmcli.http_server.descriptor_limit import raise_descriptor_limit
+from llmcli.http_server.uvicorn_server import HttpServer
 from llmcli.openai_api.http_errors import error_response
 from llmcli.serve.gateway import Gateway
 from llmcli.serve.middleware import AccessMiddleware, AccessPolicy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.openai_api.fields import FieldError, Fields, parse_body
+from llmcli.openai_api.fields import FieldError, Fields, load_json, parse_body
 from llmcli.openai_api.requests import parse_chat as _parse_chat
 from llmcli.openai_api.requests import parse_count as _count_wish
 from llmcli.openai_api.requests import parse_score as _parse_score
@@ -159,3 +159,14 @@ def test_null_is_not_given():
     fields = Fields({"seed": None, "unheard_of": None})
     assert fields.integer("seed", 0, 5) is None
     fields.reject_unknown()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [(b"{", "the body is not JSON: "), (b"\xff", "the body is not JSON: "), (b"[" * 100_000, "nested too deeply")],
+)
+def test_a_body_that_is_not_json_is_told(body, words):
+    """As a mistake of the client's, in no field."""
+    with pytest.raises(FieldError) as caught:
+        load_json(body)
+    assert caught.value.param is None and words in caught.value.message

@@ -14,7 +14,7 @@ from llmcli.worker.server.metrics import WorkerMetrics
 
 
 class AsyncEventQueue:
-    """The events of one client's requests (a ``Sink`` of the engine); ``open_ids`` are those that have not ended.
+    """The events of one client's requests (an ``EventSink`` of the engine); ``open_ids`` are those that have not ended.
 
     A request counts as active until it has ended, also when ``consumer_gone``: until then the engine works on it.
     """

@@ -12,8 +12,8 @@ import socket
 import time
 from pathlib import Path
 
-from llmcli.descriptor_limit import raise_descriptor_limit
 from llmcli.engine.llama import bindings
+from llmcli.http_server.descriptor_limit import raise_descriptor_limit
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.worker_config import INHERITED_LIMITS, WORKER_BACKLOG, WorkerConfig
 

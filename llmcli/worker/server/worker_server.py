@@ -13,7 +13,7 @@ from pathlib import Path
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from llmcli.errors import OutputError
-from llmcli.http_server import HttpServer
+from llmcli.http_server.uvicorn_server import HttpServer
 from llmcli.worker.peer_credentials import peer_credentials
 from llmcli.worker.runtime_dir import WorkerPaths
 from llmcli.worker.server.engine_pool import EnginePool

@@ -104,3 +104,11 @@ def test_starting_an_engine_waits_for_none_that_ends(make, monkeypatch):
     may_close.set()
     engines.close()
     assert set(closed) == {first, second}
+
+
+def test_an_engine_is_released_after_the_block(make):
+    """Then it may be evicted."""
+    engines = make()
+    with engines.hold_engine(EngineOptions()):
+        assert list(engines._num_users.values()) == [1]
+    assert list(engines._num_users.values()) == [0]

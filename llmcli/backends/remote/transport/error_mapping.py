@@ -12,6 +12,7 @@ from typing import Any
 
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.concurrency_limiter import RateLimited
+from llmcli.backends.remote.transport.message_text import shorten_message
 from llmcli.errors import (
     ContextOverflow,
     LlmError,
@@ -26,7 +27,6 @@ from llmcli.errors import (
 from llmcli.server_config import ServerConfig
 
 _RETRY_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,3})?")
-_MAX_MESSAGE_CHARS = 300
 _CONTEXT_OVERFLOW = re.compile(r"context[ _](?:length|window|size)|too long|maximum.{0,30}tokens", re.IGNORECASE)
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 _UNKNOWN_MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
@@ -103,21 +103,6 @@ def map_stream_error(server: ServerConfig, key: ApiKey, error: Any) -> LlmError:
     return (
         RequestRejected(server.label, detail=said) if "invalid" in code else TemporaryFailure(server.label, detail=said)
     )
-
-
-def describe_json_error(error: Exception) -> str:
-    """Return why a text is not JSON, without its line number, which could be taken for one of ours."""
-    return (
-        f"{error.msg} at character {error.pos}"
-        if isinstance(error, json.JSONDecodeError)
-        else shorten_message(str(error))
-    )
-
-
-def shorten_message(text: str) -> str:
-    """Return a server's message on one line, shortened if need be."""
-    line = " ".join(text.split())
-    return line if len(line) <= _MAX_MESSAGE_CHARS else line[:_MAX_MESSAGE_CHARS] + "..."
 
 
 def find_named_field(refused: BadRequest, sent: Collection[str]) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from llmcli import server_logs
+from llmcli.http_server import server_logs
 
 
 class HttpServer(uvicorn.Server):

@@ -1,0 +1,72 @@
+"""Which model of a server is used, and how long its context is."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+from llmcli.backends.remote.model_discovery import ServerModel, query_model
+from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.errors import RequestRejected, TemporaryFailure, Unauthorized, UsageError
+
+
+def query(paths, requested=None):
+    """Return the model of a server that answers with ``paths``, or raises what is there instead."""
+
+    def get_json(_call, path, *, root=False):
+        answer = paths.get(path, Unauthorized("s", key=""))
+        assert root == (path == "/props")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    client = types.SimpleNamespace(server=types.SimpleNamespace(label="s"), get_json=get_json)
+    return query_model(client, CancelToken(), requested)
+
+
+def models(*entries):
+    return {"/models": {"data": list(entries)}}
+
+
+@pytest.mark.parametrize(
+    ("paths", "requested", "found"),
+    [
+        (models({"id": "m"}), None, ServerModel("m")),
+        (models({"id": "m", "max_model_len": 4096}), None, ServerModel("m", context=4096)),
+        (models({"id": "m", "n_ctx": True, "context_length": 8}), None, ServerModel("m")),
+        (models({"id": "a"}, {"id": "b", "n_ctx": 512}), "b", ServerModel("b", context=512)),
+        (models({"id": "a"}), "other", ServerModel("other")),
+        ({}, "m", ServerModel("m")),
+        (
+            models({"id": "m", "owned_by": "llamacpp"}) | {"/props": {"default_generation_settings": {"n_ctx": 640}}},
+            None,
+            ServerModel("m", "llamacpp", 640),
+        ),
+        (models({"id": "m", "owned_by": "llamacpp", "n_ctx": 99}), None, ServerModel("m", "llamacpp", 99)),
+    ],
+)
+def test_the_model_and_its_context(paths, requested, found):
+    """The one that was named, or the only one; servers name the context differently, and some do not."""
+    assert query(paths, requested) == found
+
+
+@pytest.mark.parametrize(
+    ("paths", "error"),
+    [
+        (models({"id": "a"}, {"id": "b"}), UsageError),
+        (models(), RequestRejected),
+        ({}, Unauthorized),
+        ({"/models": TemporaryFailure("s")}, TemporaryFailure),
+    ],
+)
+def test_without_a_name_there_must_be_one_model(paths, error):
+    """Several or none are errors, and so is a list that cannot be had."""
+    with pytest.raises(error):
+        query(paths)
+
+
+def test_a_temporary_failure_is_never_taken_for_a_missing_list():
+    """The name alone would lack the context."""
+    with pytest.raises(TemporaryFailure):
+        query({"/models": TemporaryFailure("s")}, "m")

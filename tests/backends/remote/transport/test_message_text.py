@@ -1,0 +1,23 @@
+"""Messages of others are short and on one line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llmcli.backends.remote.transport.message_text import describe_json_error, shorten_message
+
+
+def test_a_message_is_one_line_of_bounded_length():
+    """What is left out is marked."""
+    assert shorten_message(" a\n\tb  c ") == "a b c"
+    assert shorten_message("x" * 301) == "x" * 300 + "..."
+
+
+def test_what_is_wrong_with_json_is_told_without_a_line_number():
+    """It could be taken for one of ours."""
+    with pytest.raises(ValueError) as caught:
+        json.loads("[1\n")
+    assert describe_json_error(caught.value) == "Expecting ',' delimiter at character 3"
+    assert describe_json_error(ValueError("a\nb")) == "a b"
