@@ -150,14 +150,14 @@ class SharedOption:
     marks: tuple[Any, ...]
 
 
-_read_before: dict[type[Flags], tuple[SharedOption, ...]] = {}
+_options_by_type: dict[type[Flags], tuple[SharedOption, ...]] = {}
 
 
 def shared_options(flags_type: type[Flags] = Flags) -> tuple[SharedOption, ...]:
     """Return the recurring options that ``flags_type`` defines."""
-    if flags_type not in _read_before:
-        _read_before[flags_type] = tuple(_read_options(flags_type))
-    return _read_before[flags_type]
+    if flags_type not in _options_by_type:
+        _options_by_type[flags_type] = tuple(_read_options(flags_type))
+    return _options_by_type[flags_type]
 
 
 def _read_options(flags_type: type[Flags]) -> Iterator[SharedOption]:
