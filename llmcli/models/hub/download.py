@@ -12,7 +12,7 @@ from pathlib import Path
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.interrupt import Interrupt
 from llmcli.models.hub.hub_cache import HubCache
-from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile, ResponseHead, RetryCounter
+from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile, ResponseHead
 from llmcli.models.hub.partial_file import (
     ClaimedByOther,
     DownloadLock,
@@ -22,6 +22,7 @@ from llmcli.models.hub.partial_file import (
     hash_file,
     list_partials,
 )
+from llmcli.models.hub.retry_policy import RetryCounter
 from llmcli.models.hub.stalls import ReadTimedOut, StallDetector, TransferStalled
 from llmcli.models.hub.threaded_iterator import sleep_interruptibly
 from llmcli.types import Notice, Progress
