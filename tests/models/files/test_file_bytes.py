@@ -2,10 +2,10 @@ import hashlib
 import os
 
 import pytest
-from llmcli.models.files.file_bytes import check_disk_space, file_size, hash_file, hash_steps
 
 from llmcli.errors import BadModelFile, Interrupted, OutputError
 from llmcli.interrupt import Interrupt
+from llmcli.models.files.file_bytes import check_disk_space, file_size, hash_file, hash_steps
 
 
 def test_hashing_tells_how_far_it_is(tmp_path):
