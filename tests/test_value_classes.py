@@ -27,7 +27,7 @@ for name, module in list(sys.modules.items()):
             value for value in vars(module).values()
             if inspect.isclass(value) and value.__module__ == name and "__dataclass_fields__" in vars(value)
         ]
-        found[name] = {"frozen" if vars(each).get("__own__") else "generated" for each in made}
+        found[name] = {"frozen" if "__own__" in vars(each) else "generated" for each in made}
 print(code, *sorted(f"{name}:{kind}" for name, kinds in found.items() for kind in kinds), file=sys.stderr)
 """
 

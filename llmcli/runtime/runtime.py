@@ -134,21 +134,29 @@ class Runtime:
         for a local model as ``resolve_model``, ``check_context`` and ``check_memory`` do.
         """
         if self._backend is None:
-            from llmcli.runtime import backend_factory, consent, preflight
-
-            server, origin = consent.chosen_server(self.settings) if self.is_remote else (None, "")
-            if server is None:
-                model = self.resolve_model()
-                preflight.check_context(model, self.settings)
-                self.responder_name = model.name
-                self._backend = backend_factory.build_local(self.config, self.models, model)
-            else:
-                if self.settings["deterministic"]:
-                    raise Unsupported("deterministic answers", detail=f"{server.label} promises none")
-                consent.require_consent(self.config, server, self.models, consents=self._consents)
-                self.responder_name = server.label
-                self._backend = backend_factory.build_remote(self.config, server, origin, self.model_name)
+            self._backend = (self._build_remote() if self.is_remote else None) or self._build_local()
         return self._backend
+
+    def _build_local(self) -> Backend:
+        from llmcli.runtime import backend_factory, preflight
+
+        model = self.resolve_model()
+        preflight.check_context(model, self.settings)
+        self.responder_name = model.name
+        return backend_factory.build_local(self.config, self.models, model)
+
+    def _build_remote(self) -> Backend | None:
+        """Return the backend of the server that was chosen, None where that is this machine."""
+        from llmcli.runtime import backend_factory, consent  # what servers need is imported only for them
+
+        server, origin = consent.chosen_server(self.settings)
+        if server is None:
+            return None
+        if self.settings["deterministic"]:
+            raise Unsupported("deterministic answers", detail=f"{server.label} promises none")
+        consent.require_consent(self.config, server, self.models, consents=self._consents)
+        self.responder_name = server.label
+        return backend_factory.build_remote(self.config, server, origin, self.model_name)
 
     def backend_stats(self) -> BackendStats:
         """Return how the backend worked so far; nothing is known of one that was not built."""

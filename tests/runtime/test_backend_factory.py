@@ -6,12 +6,12 @@ import os
 from types import SimpleNamespace
 
 import pytest
-from llmcli.models.model_file import ModelFile
 
 from llmcli.backends import local, worker_backend
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.errors import AccessDenied, OutOfMemory, OutputError, TemporaryFailure
 from llmcli.interrupt import Interrupt
+from llmcli.models.files.model_file import ModelFile
 from llmcli.runtime import backend_factory, worker_launch
 from llmcli.runtime.observer import SilentObserver
 from llmcli.runtime.run_config import RunConfig

@@ -6,10 +6,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from llmcli.models.model_file import ModelFile
 
 from llmcli.engine.llama import hardware
 from llmcli.errors import ConfigError, OutOfMemory, TemporaryFailure, UsageError
+from llmcli.models.files.model_file import ModelFile
 from llmcli.runtime import hardware_fit, preflight
 from llmcli.settings import resolve_settings
 from llmcli.worker.client import worker_stop

@@ -11,17 +11,11 @@ from pathlib import Path
 
 from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.interrupt import Interrupt
+from llmcli.models.files.file_bytes import check_disk_space, file_size, hash_file
 from llmcli.models.hub.hub_cache import HubCache
-from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile, ResponseHead, RetryCounter
-from llmcli.models.hub.partial_file import (
-    ClaimedByOther,
-    DownloadLock,
-    PartialFile,
-    check_disk_space,
-    file_size,
-    hash_file,
-    list_partials,
-)
+from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile, ResponseHead
+from llmcli.models.hub.partial_file import ClaimedByOther, DownloadLock, PartialFile, list_partials
+from llmcli.models.hub.retry_policy import RetryCounter
 from llmcli.models.hub.stalls import ReadTimedOut, StallDetector, TransferStalled
 from llmcli.models.hub.threaded_iterator import sleep_interruptibly
 from llmcli.types import Notice, Progress

@@ -10,11 +10,9 @@ from __future__ import annotations
 import importlib
 import logging
 import re
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -23,58 +21,21 @@ from llmcli import __version__
 from llmcli.errors import AccessDenied, ConfigError, LlmError, MissingError, RemoteError, TemporaryFailure
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.paths import hub_home
+from llmcli.models.hub.retry_policy import DownloadRetryPolicy, RetryCounter, parse_retry_after
 from llmcli.models.hub.stalls import (
-    MAX_READ_TIMEOUTS,
-    MIN_BYTES_PER_S,
-    STALL_WINDOW_S,
-    TIMEOUT_RESET_BYTES,
     ReadTimedOut,
-    StallDetector,
 )
-from llmcli.models.hub.threaded_iterator import FirstItemTimeout, iterate_in_thread, sleep_interruptibly
+from llmcli.models.hub.threaded_iterator import FirstItemTimeout, iterate_in_thread
 
 _PUBLIC_ENDPOINT = "https://huggingface.co"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _QUOTED_BYTES = re.compile(r"bytearray\(b(.*?)\)")  # how the client quotes a response that is not HTTP
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_RETRY_AFTER_SECONDS = re.compile(r"[0-9]{1,9}")
-_RATE_LIMIT_RESET = re.compile(r";\s*t=([0-9]{1,9})")  # the Hub's RateLimit header: "api";r=0;t=55
-
 T = TypeVar("T")
 
 
 class HubUnreachable(TemporaryFailure, type_name="Unreachable"):
     """No connection to the Hub, or no response; another source may still have the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class DownloadRetryPolicy:
-    """Seconds to wait for a connection, for the first byte of a response, for the next bytes; tries and pauses.
-
-    ``max_tries`` counts failures in a row without progress; the pause doubles from ``backoff_s`` to ``max_wait_s``; a
-    server that asks for a longer pause ends the tries. The other fields are those of ``StallDetector``.
-    """
-
-    connect_timeout_s: float = 4.0
-    response_timeout_s: float = 8.0
-    read_timeout_s: float = 20.0
-    max_tries: int = 5
-    backoff_s: float = 1.0
-    max_wait_s: float = 60.0
-    min_bytes_per_s: float = MIN_BYTES_PER_S
-    stall_window_s: float = STALL_WINDOW_S
-    max_read_timeouts: int = MAX_READ_TIMEOUTS
-    timeout_reset_bytes: int = TIMEOUT_RESET_BYTES
-
-    def make_stall_detector(self, subject: str) -> StallDetector:
-        """Return a detector for the transfer of ``subject``."""
-        return StallDetector(
-            subject,
-            min_bytes_per_s=self.min_bytes_per_s,
-            window_s=self.stall_window_s,
-            max_timeouts=self.max_read_timeouts,
-            reset_bytes=self.timeout_reset_bytes,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,30 +76,6 @@ class ResponseHead:
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class RetryCounter:
-    """Counts failures in a row and pauses between tries."""
-
-    def __init__(self, retry_policy: DownloadRetryPolicy, interrupt: Interrupt) -> None:
-        self._retry_policy = retry_policy
-        self._interrupt = interrupt
-        self._failures = 0
-
-    def reset(self) -> None:
-        """There was progress: start counting again."""
-        self._failures = 0
-
-    def wait_or_raise(self, error: TemporaryFailure) -> float:
-        """Wait before the next try and return the seconds, or raise ``error`` when there is no other try."""
-        self._failures += 1
-        wait = error.retry_after
-        if wait is None:
-            wait = min(self._retry_policy.backoff_s * 2 ** (self._failures - 1), self._retry_policy.max_wait_s)
-        if self._failures >= self._retry_policy.max_tries or wait > self._retry_policy.max_wait_s:
-            raise error
-        sleep_interruptibly(wait, self._interrupt)
-        return wait
 
 
 class HubClient:
@@ -238,7 +175,7 @@ class HubClient:
             wrong_token = status == 401 and self._token and code != "GatedRepo"  # noqa: PLR2004
             return AccessDenied(subject, url="" if wrong_token else f"{self.endpoint}/{owner_and_name}", detail=said)
         if status in (408, 429) or status >= 500:  # noqa: PLR2004
-            return TemporaryFailure(subject, retry_after=_retry_after(answer.headers), detail=said)
+            return TemporaryFailure(subject, retry_after=parse_retry_after(answer.headers), detail=said)
         return RemoteError(subject, detail=said)
 
     def _request_listing(self, repo: str, revision: str | None) -> Iterator[RepositoryListing]:
@@ -348,14 +285,3 @@ def _find_token(environ: Mapping[str, str]) -> str | None:
     with suppress(OSError, UnicodeDecodeError):
         return path.read_text(encoding="utf-8").strip() or None
     return None
-
-
-def _retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
-    """Return the seconds that a server asks to wait: Retry-After (seconds or a date) or the Hub's RateLimit."""
-    value = headers.get("retry-after", "").strip()
-    if _RETRY_AFTER_SECONDS.fullmatch(value):
-        return float(value)
-    with suppress(ValueError, OverflowError):
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now())
-    match = _RATE_LIMIT_RESET.search(headers.get("ratelimit", ""))
-    return float(match.group(1)) if match else None

@@ -9,61 +9,24 @@ that differ) finds its file renamed before it writes again, and stops.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import platform
 import re
 import time
-from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 
 from llmcli import file_lock, private_files
-from llmcli.errors import OutputError, RemoteError, TemporaryFailure
+from llmcli.errors import RemoteError, TemporaryFailure
 from llmcli.interrupt import Interrupt
-from llmcli.models.files.paths import open_model, translate_write_errors
+from llmcli.models.files.file_bytes import file_size
+from llmcli.models.files.paths import translate_write_errors
 
 _BLOCK_BYTES = 1 << 20
 _PARTIAL_NAME = re.compile(r"[0-9a-f]{64}\.([A-Za-z0-9-]+)\.(\d+)\.incomplete")
 _ABANDONED_S = 3600.0  # seconds without a write after which another machine's partial file counts as abandoned
 _CLOCK_SLACK_S = 2.0  # seconds by which clocks of files and of processes may differ
-
-
-def hash_steps(path: Path, interrupt: Interrupt) -> Generator[int, None, str]:
-    """Return the SHA-256 of a file in hexadecimal digits, and meanwhile yield how many bytes were read.
-
-    Raises ``OSError``, ``BadModelFile`` for what is no regular file, and what ``interrupt.check`` raises.
-    """
-    digest, done = hashlib.sha256(), 0
-    with open_model(path) as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-            interrupt.check()
-            done += len(block)
-            yield done
-    return digest.hexdigest()
-
-
-def hash_file(path: Path, interrupt: Interrupt) -> str:
-    """Return the SHA-256 of a file as ``hash_steps`` does, without progress."""
-    steps = hash_steps(path, interrupt)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return str(end.value)
-
-
-def check_disk_space(directory: Path, needed: int) -> None:
-    """Raise ``OutputError`` when the file system of ``directory`` has less than ``needed`` bytes free."""
-    with translate_write_errors(directory):
-        status = os.statvfs(directory)
-    free = status.f_bavail * status.f_frsize
-    if free < needed:
-        raise OutputError(
-            str(directory), detail=f"{os.strerror(errno.ENOSPC)}: {needed:,} bytes are needed and {free:,} are free"
-        )
 
 
 class DownloadLock:
@@ -249,14 +212,6 @@ def orphaned_partials(blobs: Path) -> list[Path]:
     """Return the partial files in the directory ``blobs`` whose owners have ended."""
     found = sorted(path for path in blobs.glob("*.incomplete") if _PARTIAL_NAME.fullmatch(path.name))
     return [path for path in found if _owner_is_gone(path, _host_name(), locked=False)]
-
-
-def file_size(path: Path) -> int:
-    """Return the size of a file that may vanish at any moment, 0 if it does not exist."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _host_name() -> str:

@@ -55,7 +55,8 @@ class ImportedModels:
         Files of that name are replaced if they had the same bytes. Yields how many bytes were read. Raises
         ``BadModelFile``, ``MissingError``, ``OutputError`` and ``UsageError`` (another model has the name).
         """
-        from llmcli.models.hub.partial_file import file_size, temp_name
+        from llmcli.models.files.file_bytes import file_size
+        from llmcli.models.hub.partial_file import temp_name
         from llmcli.models.library.verification import track_progress
 
         self._check_source(source, name)
@@ -79,8 +80,8 @@ class ImportedModels:
 
     def _check_source(self, source: ModelFile, name: str) -> None:
         """Refuse an incomplete model before it is read, and the name of a model of another size."""
+        from llmcli.models.files.file_bytes import file_size
         from llmcli.models.gguf.header_parser import load_checked_header
-        from llmcli.models.hub.partial_file import file_size
 
         count = load_checked_header(source.path).part_count
         if count != len(source.parts):
@@ -97,7 +98,7 @@ class ImportedModels:
 
     def _check_same_bytes(self, source: ModelFile, name: str, hashes: Sequence[str], interrupt: Interrupt) -> None:
         """Refuse files with another hash than announced, or than the import ``name`` has or had."""
-        from llmcli.models.hub.partial_file import hash_file
+        from llmcli.models.files.file_bytes import hash_file
 
         for part, sha256 in zip(source.parts, hashes, strict=True):
             announced = announced_sha256(part)
@@ -150,7 +151,7 @@ def _copy_file_names(name: str, count: int) -> tuple[str, ...]:
 
 def _link_or_copy(part: Path, file: Path, needed: int, interrupt: Interrupt) -> Generator[int, None, str]:
     """Link or copy ``part`` to ``file``, where a copy needs ``needed`` free bytes, and return its SHA-256."""
-    from llmcli.models.hub.partial_file import check_disk_space, hash_steps
+    from llmcli.models.files.file_bytes import check_disk_space, hash_steps
 
     try:
         file.hardlink_to(os.path.realpath(part))

@@ -51,7 +51,7 @@ class ModelInventory:
         return models.get(choose_file(models, entry.quantizations) or "")
 
     def _describe_incomplete(self, files: builtins.list[CachedFile]) -> builtins.list[ModelFile]:
-        from llmcli.models.hub.partial_file import file_size
+        from llmcli.models.files.file_bytes import file_size
 
         found: dict[tuple[str, str], ModelFile] = {}
         for each in files:

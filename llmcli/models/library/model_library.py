@@ -24,8 +24,8 @@ from llmcli.types import ItemFailed, Notice, Progress
 
 if TYPE_CHECKING:
     from llmcli.models.gguf.header import Header
-    from llmcli.models.hub.hub_client import DownloadRetryPolicy
     from llmcli.models.hub.hub_search import FoundRepository
+    from llmcli.models.hub.retry_policy import DownloadRetryPolicy
     from llmcli.models.hub.variants import VariantList
     from llmcli.models.library.prune import PruneCandidate
     from llmcli.models.library.removal import ModelRemover
@@ -173,8 +173,9 @@ class ModelLibrary(ModelResolver):
         """Yield what repositories of the Hub offer whose names match. Raises ``Offline``, and as ``search_models``."""
         if self.offline:
             raise Offline("a search", origin=self.offline_origin)
-        from llmcli.models.hub.hub_client import DownloadRetryPolicy, HubClient
+        from llmcli.models.hub.hub_client import HubClient
         from llmcli.models.hub.hub_search import search_models
+        from llmcli.models.hub.retry_policy import DownloadRetryPolicy
 
         retry_policy = replace(self._retry_policy or DownloadRetryPolicy(), max_tries=2)  # there are other repositories
         yield from search_models(HubClient(self._environ, retry_policy), words, limit, fit_policy, interrupt)

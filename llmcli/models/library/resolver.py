@@ -123,7 +123,7 @@ class ModelResolver:
         try:
             return self.inventory.describe_path(path, name)
         except (MissingError, BadModelFile):
-            from llmcli.models.hub.partial_file import file_size
+            from llmcli.models.files.file_bytes import file_size
 
             files = tuple(path.with_name(part) for part in names.part_names(path.name))
             return ModelFile(name, path, sum(map(file_size, files)), parts=files)

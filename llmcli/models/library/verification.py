@@ -56,7 +56,7 @@ class ModelVerifier:
     def _verify_part(
         self, model: ModelFile, part: Path, before: int, interrupt: Interrupt, *, again: bool
     ) -> Generator[Progress, None, FileRecord]:
-        from llmcli.models.hub.partial_file import hash_steps
+        from llmcli.models.files.file_bytes import hash_steps
 
         last = self._registry.last_record(part)
         expected = self._checksums.expected_sha256(model, part)
@@ -97,7 +97,7 @@ class ModelVerifier:
 
         The original of a hard link is the damaged file itself.
         """
-        from llmcli.models.hub.partial_file import hash_file
+        from llmcli.models.files.file_bytes import hash_file
 
         origin: str | None = self._registry.sections["origins"].get(name)
         if origin is None:

@@ -21,8 +21,9 @@ from llmcli.errors import Interrupted, MissingError, OutputError, RemoteError, T
 from llmcli.interrupt import Interrupt
 from llmcli.models.hub.download import DownloadTarget, check_download_space, download
 from llmcli.models.hub.hub_cache import HubCache
-from llmcli.models.hub.hub_client import DownloadRetryPolicy, HubClient, HubUnreachable, RemoteFile
+from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile
 from llmcli.models.hub.partial_file import PartialFile, orphaned_partials
+from llmcli.models.hub.retry_policy import DownloadRetryPolicy
 from llmcli.models.hub.stalls import TransferStalled
 from llmcli.types import Notice, Progress
 
@@ -305,7 +306,7 @@ def test_retry_after_is_kept(world, monkeypatch):
     """Between tries it waits as long as the storage server asked for."""
     waited = []
     monkeypatch.setattr(
-        "llmcli.models.hub.hub_client.sleep_interruptibly", lambda seconds, _interrupt: waited.append(seconds)
+        "llmcli.models.hub.retry_policy.sleep_interruptibly", lambda seconds, _interrupt: waited.append(seconds)
     )
     world.hub.storage_faults = [Fault(status=429, headers={"Retry_After": "7"}), Fault(status=503)]
     world.download(retry_policy=DownloadRetryPolicy(backoff_s=0.25))

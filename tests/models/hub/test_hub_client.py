@@ -13,14 +13,8 @@ from fake_hub import QUICK_RETRIES, REPO, Fault
 
 from llmcli.errors import AccessDenied, ConfigError, Interrupted, MissingError, RemoteError, TemporaryFailure
 from llmcli.interrupt import Interrupt
-from llmcli.models.hub.hub_client import (
-    DownloadRetryPolicy,
-    HubClient,
-    HubUnreachable,
-    RemoteFile,
-    ResponseHead,
-    _retry_after,
-)
+from llmcli.models.hub.hub_client import HubClient, HubUnreachable, RemoteFile, ResponseHead
+from llmcli.models.hub.retry_policy import DownloadRetryPolicy
 
 
 @pytest.fixture
@@ -196,25 +190,6 @@ def test_retry_after(hub, client):
     hub.listing_faults = [Fault(status=429, headers={"Retry_After": "7200"})]
     assert fails(client, TemporaryFailure).retry_after == 7200
     assert len(hub.asked) == 1
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"retry-after": "12"}, 12),
-        ({"retry-after": "Thu, 01 Jan 1970 00:01:40 GMT"}, 40),
-        ({"retry-after": "Thu, 01 Jan 1970 00:00:10 GMT"}, 0),
-        ({"ratelimit": '"api";r=0;t=55'}, 55),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "\u00b2"}, None),
-        ({"retry-after": "9" * 5000}, None),
-        ({"retry-after": f"Thu, 01 Jan 1970 00:00:10 +{'9' * 30}"}, None),
-        ({}, None),
-    ],
-)
-def test_retry_after_forms(headers, seconds):
-    """Seconds, dates and the Hub's own header are understood."""
-    assert _retry_after(headers, now=lambda: 60.0) == seconds
 
 
 def test_portal(hub, client):

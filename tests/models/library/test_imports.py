@@ -105,7 +105,7 @@ def test_hashed_once(desk, file, request, monkeypatch, links):
         request.getfixturevalue("no_links")
     events = [event for event in desk.library.import_file(file, desk.interrupt) if isinstance(event, Progress)]
     assert events[-1].done == events[-1].total == file.stat().st_size
-    monkeypatch.setattr("llmcli.models.hub.partial_file.hash_steps", lambda *_: pytest.fail("hashed again"))
+    monkeypatch.setattr("llmcli.models.files.file_bytes.hash_steps", lambda *_: pytest.fail("hashed again"))
     assert desk.ready().verified
 
 

@@ -195,7 +195,7 @@ def test_other_tools_files_are_checked(stocked, library, interrupt, content):
 def test_hashed_once(stocked, library, make_library, interrupt, monkeypatch):
     """What was checked is not hashed again, in another process either, until size or time change."""
     model = pull(library, REPO, interrupt)
-    monkeypatch.setattr("llmcli.models.hub.partial_file.hash_file", lambda *_: pytest.fail("hashed again"))
+    monkeypatch.setattr("llmcli.models.files.file_bytes.hash_file", lambda *_: pytest.fail("hashed again"))
     assert make_library().ensure_verified(REPO, interrupt) == model
 
 

@@ -99,7 +99,8 @@ def check_backends(ctx: CommandContext) -> Finding:
 
 def probe_network(ctx: CommandContext, found: Finding) -> Finding:
     """Ask the Hub for one repository, unless something else was found. Raises as ``HubClient.search_repositories``."""
-    from llmcli.models.hub.hub_client import DownloadRetryPolicy, HubClient
+    from llmcli.models.hub.hub_client import HubClient
+    from llmcli.models.hub.retry_policy import DownloadRetryPolicy
 
     if ctx.runtime.models.offline:
         return replace(found, state=FindingState.UNTESTED, text=f"{found.text}, so no connection was tried")

@@ -9,7 +9,7 @@ TRANSLATION_ONLY = "translation"
 """The layout of an output that does not show the source."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TranslateOptions:
     """The options by their meaning; None where one was not given."""
 
