@@ -16,7 +16,7 @@ from fake_hub import REPO
 from llmcli.cli.command_registry import COMMANDS
 
 ROOT = Path(__file__).parents[2]
-SHORT = ["--max-tokens", "2"]
+SHORT = ["--max-tokens", "2", "--seed", "1"]  # without a seed, a random model says nothing now and then
 # Python loads a module of this name at its start, so it is in every process that a command starts, too.
 WATCH = """
 import sys
