@@ -12,17 +12,15 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "llmcli"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "_prompts" not in path.parts)
 LEAVES = {
-    "atomic_file",
+    "files",
     "child_processes",
     "control_characters",
     "errors",
-    "file_lock",
     "frozen_dataclass",
     "http_server",
     "incomplete_results",
     "interrupt",
     "job_queue",
-    "private_files",
     "server_config",
     "settings",
     "template_sandbox",

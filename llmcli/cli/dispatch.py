@@ -122,7 +122,7 @@ def _internal_error(error: Exception, words: Sequence[str], environment: Environ
     import time
     import traceback
 
-    from llmcli import private_files
+    from llmcli.files import private_files
     from llmcli.settings import find_paths
 
     try:

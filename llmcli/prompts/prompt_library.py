@@ -12,8 +12,8 @@ import re
 import stat
 from pathlib import Path
 
-from llmcli import private_files
 from llmcli.errors import CannotCreate, ConfigError, MissingError, UsageError
+from llmcli.files import private_files
 from llmcli.frozen_dataclass import frozen
 from llmcli.prompts.contracts import contract_of, prefix_of, prompt_prefixes
 from llmcli.prompts.prompt_file import Prompt
@@ -132,7 +132,7 @@ class PromptLibrary:
         Raises ``MissingError`` for the source, ``UsageError`` when ``name`` cannot be a name, ``CannotCreate``
         (``exists`` where the user has such a file already), and ``OutputError`` (disk full); no half file is left.
         """
-        from llmcli.atomic_file import atomic_write
+        from llmcli.files.atomic_file import atomic_write
 
         _require_name(name)
         target = self.user / (name + SUFFIX)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from llmcli import private_files
+from llmcli.files import private_files
 
 YamlTree = dict[str, Any]
 YamlLines = dict[tuple[str | int, ...], tuple[int, int]]

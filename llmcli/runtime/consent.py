@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli import private_files, server_config
+from llmcli import server_config
 from llmcli.errors import ConfigError, ConsentRequired, Offline, UsageError
+from llmcli.files import private_files
 from llmcli.server_config import LOCAL_BACKEND, ServerConfig
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli import private_files
+from llmcli.files import private_files
 from llmcli.runtime.engine_settings import engine_options
 from llmcli.runtime.run_config import RunConfig
 from llmcli.types import EngineOptions, Phase

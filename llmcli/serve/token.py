@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 
-from llmcli import private_files
 from llmcli.errors import ConfigError, MissingError
+from llmcli.files import private_files
 
 TOKEN_VARIABLE = "LLMCLI_SERVE_TOKEN"  # noqa: S105 (the name of a variable)
 _MAX_TOKEN_FILE_BYTES = 4096

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcli import private_files
 from llmcli.errors import BadDocument, CannotCreate, MissingError, OutputError, TemporaryFailure
+from llmcli.files import private_files
 from llmcli.interrupt import check_interrupt, stop_requested
 
 _BUSY_TIMEOUT_S = 10.0

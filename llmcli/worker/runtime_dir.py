@@ -18,9 +18,9 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 import llmcli
-from llmcli import private_files
 from llmcli.child_processes import RUNTIME_ENV_DEFAULTS, RUNTIME_ENV_PREFIXES
 from llmcli.errors import AccessDenied, OutputError, UnsafeDirectory, UnusableDirectory
+from llmcli.files import private_files
 
 MAX_SOCKET_PATH_BYTES = 100
 """Bytes of a socket's path: the system allows 104 to 108."""
@@ -126,7 +126,7 @@ class WorkerPaths:
 
         Raises ``OutputError`` where the directory cannot be written or locks do not work.
         """
-        from llmcli.file_lock import hold_lock
+        from llmcli.files.file_lock import hold_lock
 
         lock = hold_lock(self._lock_path, timeout_s=timeout_s, poll_s=_LOCK_POLL_S, removable=True)
         with ExitStack() as stack:

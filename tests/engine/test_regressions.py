@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from engine.tools import Engine, Probe, answer, engine_of, equal, numbers, req
-from llmcli import private_files
 from llmcli.engine.kv import prefix_cache, prefix_store
 from llmcli.engine.kv.prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.prefix_store import PrefixStore
@@ -22,6 +21,7 @@ from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.engine.tuning import standin
 from llmcli.engine.tuning.cost_profile import ASSUMED_PROFILE, AttentionGeometry
 from llmcli.engine.tuning.planner import Planner
+from llmcli.files import private_files
 from llmcli.prompts.prompt_parser import parse_prompt
 from llmcli.types import EngineOptions, Finished, FinishReason, Message, Role
 

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from llmcli import private_files
+from llmcli.files import private_files
 
 _MAX_AGE_S = 7 * 86_400
 """Seconds after which a server may support more fields."""

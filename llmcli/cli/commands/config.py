@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from llmcli import private_files
 from llmcli.cli import completers
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.groups import build_group
 from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.errors import CannotCreate, ConfigError
+from llmcli.files import private_files
 from llmcli.settings import SETTING_SPECS, suggest_settings
 
 _CONFIG_TEMPLATE = (
@@ -82,7 +82,7 @@ def edit(ctx: CommandContext) -> int:
 
 
 def _create_config(file: Path) -> None:
-    from llmcli.atomic_file import atomic_write
+    from llmcli.files.atomic_file import atomic_write
 
     lines = [
         _CONFIG_TEMPLATE,

@@ -122,8 +122,8 @@ def export(
     ] = None,
 ) -> int:
     """Write a saved chat for other programs; --json is --format json."""
-    from llmcli.atomic_file import atomic_write
     from llmcli.cli.commands.chat import chat_export, session_files
+    from llmcli.files.atomic_file import atomic_write
 
     if ctx.console.as_json and form is ExportFormat.MARKDOWN:
         raise UsageError("--json and --format markdown exclude each other")

@@ -43,9 +43,9 @@ def show(ctx: CommandContext, memory: MemoryFileOption = None) -> int:
 @command(*GENERAL_OPTIONS, "output", examples="llm tm export -o memory.tmx\nllm tm export | xmllint --format - | less")
 def export(ctx: CommandContext, memory: MemoryFileOption = None) -> int:
     """Write all translations as TMX, the format in which translation tools exchange them; with --json an object each."""
-    from llmcli.atomic_file import atomic_write
     from llmcli.cli.commands.translate.memory_file import memory_path, open_memory
     from llmcli.cli.commands.translate.path_conflicts import check_distinct
+    from llmcli.files.atomic_file import atomic_write
     from llmcli.store import tmx
 
     if ctx.flags.output is not None:
@@ -98,8 +98,8 @@ def import_(
 @command(*GENERAL_OPTIONS, examples="llm tm clear\nllm tm clear --yes")
 def clear(ctx: CommandContext, memory: MemoryFileOption = None, yes: YesOption = False) -> int:
     """Forget all translations; asks first, unless --yes."""
-    from llmcli import private_files
     from llmcli.cli.commands.translate.memory_file import memory_path, open_memory
+    from llmcli.files import private_files
 
     with open_memory(ctx, memory, read_only=True) as opened:
         count = sum(row[2] for row in opened.count_by_languages())

@@ -19,8 +19,8 @@ import stat
 from collections.abc import Mapping
 from contextlib import suppress
 
-from llmcli import private_files
 from llmcli.errors import LlmError
+from llmcli.files import private_files
 
 LOCK_FILE = "output.lock"
 _MAX_OFFSET = (1 << 62) - 1  # a file's offsets are signed 64-bit numbers

@@ -273,7 +273,7 @@ def _open_sink(ctx: CommandContext, stack: ExitStack, options: DisplayOptions) -
     output = None if options.silent else options.output or ctx.flags.output
     if output is None:
         return stack.enter_context(ctx.console.open_stdout())
-    from llmcli.atomic_file import atomic_write
+    from llmcli.files.atomic_file import atomic_write
 
     file = stack.enter_context(atomic_write(output, interrupt=ctx.runtime.interrupt, placing=options.replace_guard))
     return stack.enter_context(ctx.console.open_writer(file.fd, output)) if file.direct else file

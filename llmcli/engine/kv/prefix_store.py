@@ -21,8 +21,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcli import private_files
 from llmcli.errors import OutputError
+from llmcli.files import private_files
 
 _HEADER = struct.Struct("<8sI32sI")  # magic, version, SHA-256 of the identity, number of tokens; int32 tokens follow
 _MAGIC = b"llmstate"

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from llmcli import child_processes, file_lock, private_files
+from llmcli import child_processes
 from llmcli.engine.llama import bindings, hardware
 from llmcli.errors import BadModelFile, InternalError, LlmError, OutOfMemory, Unsupported
+from llmcli.files import file_lock, private_files
 from llmcli.models.gguf.header_parser import load_checked_header
 
 _MIN_TIMEOUT_S = 30.0

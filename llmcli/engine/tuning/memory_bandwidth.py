@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from llmcli import private_files
 from llmcli.engine.llama import hardware
+from llmcli.files import private_files
 
 _BUFFER_BYTES = 512 << 20  # more than the caches of processors hold
 _ROUNDS = 5

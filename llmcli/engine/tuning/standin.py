@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from llmcli import child_processes, private_files
+from llmcli import child_processes
 from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.compute_thread import run_in_thread
 from llmcli.engine.llama.context import Context, ContextConfig
@@ -34,6 +34,7 @@ from llmcli.engine.tuning.cost_profile import (
     CostProfile,
 )
 from llmcli.errors import InternalError
+from llmcli.files import private_files
 
 _LAYERS = 2
 _WIDTH = 32

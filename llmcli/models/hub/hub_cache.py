@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmcli import private_files
 from llmcli.errors import MissingError, OutputError
+from llmcli.files import private_files
 from llmcli.models.files.names import is_model_file, parse_hub_name, part_names
 from llmcli.models.files.paths import (
     check_removable,

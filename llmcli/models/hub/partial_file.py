@@ -17,8 +17,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from llmcli import file_lock, private_files
 from llmcli.errors import RemoteError, TemporaryFailure
+from llmcli.files import file_lock, private_files
 from llmcli.interrupt import Interrupt
 from llmcli.models.files.file_bytes import file_size
 from llmcli.models.files.paths import translate_write_errors

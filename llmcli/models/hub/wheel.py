@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from llmcli import private_files
 from llmcli.errors import RemoteError, TemporaryFailure, UnavailableError
+from llmcli.files import private_files
 from llmcli.interrupt import Interrupt
 from llmcli.models.catalogue import WheelSource
 from llmcli.models.files.file_bytes import check_disk_space, file_size

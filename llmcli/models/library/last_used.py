@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from llmcli import private_files
+from llmcli.files import private_files
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from llmcli import file_lock, private_files
 from llmcli.errors import MissingError, OutputError
+from llmcli.files import file_lock, private_files
 from llmcli.frozen_dataclass import frozen
 from llmcli.models.files.paths import translate_read_errors, translate_write_errors
 

@@ -17,8 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli import child_processes, private_files
+from llmcli import child_processes
 from llmcli.errors import LlmError, OutputError, TemporaryFailure
+from llmcli.files import private_files
 from llmcli.worker import crash_reason
 from llmcli.worker.client.worker_socket import WorkerGone, connect_socket
 from llmcli.worker.peer_credentials import peer_credentials

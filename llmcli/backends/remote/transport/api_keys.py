@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llmcli import private_files
 from llmcli.errors import ConfigError
+from llmcli.files import private_files
 from llmcli.server_config import ServerConfig
 
 _REDACTED = "***"

@@ -12,7 +12,7 @@ from typing import Any
 
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.concurrency_limiter import RateLimited
-from llmcli.backends.remote.transport.message_text import shorten_message
+from llmcli.backends.remote.transport.server_message import shorten_message
 from llmcli.errors import (
     ContextOverflow,
     LlmError,

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llmcli import __version__, private_files
+from llmcli import __version__
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.doctor import path_lookup, reachability
 from llmcli.cli.commands.doctor.findings import Finding, FindingState
 from llmcli.cli.console import error_messages, suggestion
 from llmcli.cli.console.messages import message_text
 from llmcli.errors import LlmError, ModelNotDownloaded, Unsupported
+from llmcli.files import private_files
 
 
 def run_checks(ctx: CommandContext, *, network: bool = False) -> Iterator[tuple[str, Finding]]:

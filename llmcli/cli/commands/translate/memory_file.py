@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llmcli import private_files
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import error_messages
 from llmcli.errors import CannotCreate, LlmError, MissingError, OutputError, TemporaryFailure
+from llmcli.files import private_files
 from llmcli.store.database import make_parent_directory
 from llmcli.store.translation_memory import TranslationMemory
 from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli import private_files
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate import output_paths
 from llmcli.cli.input import inputs
 from llmcli.documents.reading.document import Document
 from llmcli.documents.reading.file_reader import read_file
 from llmcli.errors import InputError, MissingError, UsageError
+from llmcli.files import private_files
 from llmcli.types import ItemFailed
 
 if TYPE_CHECKING:

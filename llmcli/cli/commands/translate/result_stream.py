@@ -62,7 +62,7 @@ def write_results(
 
     Only what was written is ``remembered`` of a file.
     """
-    from llmcli.atomic_file import atomic_write
+    from llmcli.files.atomic_file import atomic_write
 
     for event in events:
         if isinstance(event, Delta) and not event.reasoning:

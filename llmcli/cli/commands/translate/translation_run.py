@@ -7,7 +7,6 @@ from contextlib import ExitStack, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
-from llmcli.atomic_file import atomic_write
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.translate import result_stream
 from llmcli.cli.commands.translate.job_builder import JobBuilder
@@ -25,6 +24,7 @@ from llmcli.cli.render.renderer import DisplayOptions, render_events
 from llmcli.cli.render.text_writer import TextEnding
 from llmcli.documents.formats.format_registry import listed_suffixes
 from llmcli.errors import UsageError
+from llmcli.files.atomic_file import atomic_write
 from llmcli.interrupt import run_interruptible
 from llmcli.tasks.translation.per_file.translation_report import TranslationReport
 from llmcli.types import ItemFailed, Result, TaskEvent

@@ -13,10 +13,10 @@ import pytest
 from fake_hub import REPO, Fault
 from split_models import split
 
-from llmcli import private_files
 from llmcli.cli.console import error_messages
 from llmcli.cli.console.descriptor_writer import CLOSED_DETAIL
 from llmcli.errors import OutputError
+from llmcli.files import private_files
 
 
 def rows(run):

@@ -10,8 +10,8 @@ import pytest
 from document_texts import greek
 from scripted import last_message
 
-from llmcli import atomic_file
 from llmcli.errors import OutputError, Terminated
+from llmcli.files import atomic_file
 from llmcli.store.database import Database
 from llmcli.store.translation_memory import TranslationMemory
 from llmcli.tasks.translation.per_file.carry_over import PreviousOutput, RecordedSegment

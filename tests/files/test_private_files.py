@@ -7,8 +7,8 @@ import stat
 
 import pytest
 
-from llmcli import private_files
 from llmcli.errors import MissingError, UnsafeKey
+from llmcli.files import private_files
 
 
 @pytest.fixture

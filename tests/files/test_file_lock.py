@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
-from llmcli import file_lock
 from llmcli.errors import Interrupted
-from llmcli.file_lock import LocksUnsupported, acquire_lock, hold_lock
+from llmcli.files import file_lock
+from llmcli.files.file_lock import LocksUnsupported, acquire_lock, hold_lock
 
 
 def refuse(_descriptor, _operation):

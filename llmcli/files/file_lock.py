@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmcli.private_files import FILE_MODE
+from llmcli.files.private_files import FILE_MODE
 
 
 class LocksUnsupported(OSError):

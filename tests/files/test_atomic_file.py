@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from llmcli import atomic_file
-from llmcli.atomic_file import atomic_write
 from llmcli.errors import CannotCreate, Interrupted, OutputError, OutputPipeClosed, TimedOut
+from llmcli.files import atomic_file
+from llmcli.files.atomic_file import atomic_write
 from llmcli.interrupt import Interrupt
 
 
@@ -210,7 +210,7 @@ def test_a_reader_that_left_is_reported():
 def leave_temporary(path):
     """Kill a process while it writes ``path``; return what it left."""
     before = set(path.parent.iterdir())
-    code = "import sys; from llmcli.atomic_file import atomic_write\nwith atomic_write(sys.argv[1]) as out:\n"
+    code = "import sys; from llmcli.files.atomic_file import atomic_write\nwith atomic_write(sys.argv[1]) as out:\n"
     code += "    out.write(b'half'); print('written', flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout.readline() == b"written\n"
