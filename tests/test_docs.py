@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from llmcli.cli import command_registry
-from llmcli.documents.segments import join_segments
 from llmcli.settings import SETTING_SPECS
 
 ROOT = Path(__file__).parents[1]
@@ -94,10 +93,11 @@ def test_the_example_of_a_format_works():
     module = {}
     exec(example, module)
     text = "title: A workshop\nempty: 12\n"
-    segments = module["split"](text, "de")
+    pairs = module["FORMAT"]
+    segments = pairs.split(text, "de")
     assert [segment.text for segment in segments] == ["A workshop"]
-    assert join_segments(text, segments, ["Eine\nWerkstatt"]) == "title: Eine Werkstatt\nempty: 12\n"
-    assert module["check"](text) == "" and "line 1" in module["check"]("nothing")
+    assert pairs.join(text, segments, ["Eine\nWerkstatt"]) == "title: Eine Werkstatt\nempty: 12\n"
+    assert pairs.check(text) == "" and "line 1" in pairs.check("nothing")
 
 
 def test_the_worked_examples_are_short():

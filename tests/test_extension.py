@@ -18,7 +18,8 @@ __all__ = ["llm"]
 _TASK = '''
 """shout: a text becomes the same text, louder."""
 
-from llmcli.tasks.execution.task_requests import make_request, run_single_request
+from llmcli.tasks.execution.single_request import run_single_request
+from llmcli.tasks.execution.task_requests import make_request
 
 
 def shout(backend, prompts, text, options):
@@ -110,7 +111,7 @@ def test_an_added_verb_is_known_wherever_verbs_are(llm):
 def test_an_option_is_one_definition(llm):
     """Help and reference show it, and its setting is resolved with its origin."""
     assert "--markdown on|off" in llm("shout", "--help").out
-    assert "| `--markdown on\\|off` | Render Markdown. |" in reference.build_reference()
+    assert "| `--markdown on\\|off` | Render Markdown. |" in reference.build_pages()["shout.md"]
     assert "markdown is off (--markdown)" in llm("shout", "--markdown", "off", "-v", stdin=b"hello").err
     assert llm("shout", "--markdown", "blue", stdin=b"hello").code == 2
 
