@@ -37,7 +37,7 @@ def llm(home):
         environ |= {"LLMCLI_TUNE": "off", "HF_HOME": str(home / "huggingface"), "HF_ENDPOINT": "http://127.0.0.1:9"}
         command = [sys.executable, "-m", "llmcli", *words]
         how = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin.encode()}
-        return subprocess.run(command, capture_output=True, check=False, env=environ, cwd=ROOT, timeout=1500, **how)
+        return subprocess.run(command, capture_output=True, check=False, env=environ, cwd=ROOT, timeout=600, **how)
 
     return call
 

@@ -13,7 +13,7 @@ from llmcli.errors import LlmError
 from llmcli.interrupt import Interrupt
 from llmcli.job_queue import MAX_QUEUED_EVENTS, BaseJob, JobHost
 from llmcli.types import Event, Finished, FinishReason, Request, RequestProgress
-from llmcli.worker import crash_reason, protocol
+from llmcli.worker import protocol
 from llmcli.worker.client.launcher import WorkerLauncher
 from llmcli.worker.client.worker_socket import WorkerGone
 
@@ -199,13 +199,15 @@ class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
 
     def _recover_from_disconnect(self, lost: Disconnected) -> None:
         """Yield the ends of requests that are given up next; what remains is sent after that."""
+        from llmcli.worker.crash_reason import STOP_REQUESTED
+
         with self._lock:
             if not self._recovery.in_flight_ids and not self._pending:
                 return
             launcher = self._backend.launcher
             cause = launcher.find_crash_reason(lost.pid)
             recovery = self._recovery.disconnect(
-                stop_requested=cause.detail == crash_reason.STOP_REQUESTED,
+                stop_requested=cause.detail == STOP_REQUESTED,
                 stale=not lost.heard and not launcher.spawned,
             )
             self._pending.extendleft(reversed(recovery.retry))

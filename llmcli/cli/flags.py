@@ -4,8 +4,6 @@ Help, reference and the settings of a run are derived from ``Flags``. A program 
 class from it and names that in ``@command(flags=...)``.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import fields

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from llmcli.cli.console import error_messages, sanitize
+from llmcli.cli.console import sanitize
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.descriptor_writer import DescriptorWriter
 from llmcli.cli.console.messages import message_text
@@ -85,6 +85,8 @@ class Reporter:
 
     def report_error(self, error: Exception, name: str) -> None:
         """Say that an item failed; one fault of many items is told once, and at its end with how many it was the same."""
+        from llmcli.cli.console import error_messages
+
         words = error_messages.describe(error)
         if name and words == self._last_error_text and not self._console.as_json:
             self._same_error_count += 1

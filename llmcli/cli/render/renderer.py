@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.console import json_text, sanitize
-from llmcli.cli.render.context_advice import advise_on_context
 from llmcli.cli.render.item_order import ItemOrder
 from llmcli.cli.render.stats import JobTotals, collect_stats
 from llmcli.cli.render.text_writer import ByteSink, TextEnding, TextWriter, writes_to_terminal
@@ -23,6 +22,7 @@ from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.runtime.runtime import Runtime
 
 
 @frozen
@@ -225,6 +225,12 @@ def render_task(
     return render_events(ctx, lambda: task(ctx.runtime.backend()), options)
 
 
+def _advise_on_context(runtime: Runtime, error: Exception) -> str:
+    from llmcli.cli.render.context_advice import advise_on_context
+
+    return advise_on_context(runtime, error)
+
+
 def render_events(
     ctx: CommandContext, make_events: Callable[[], Iterator[TaskEvent]], options: DisplayOptions = ONE_ANSWER
 ) -> int:
@@ -238,7 +244,7 @@ def render_events(
         ctx.console,
         shows_reasoning=ctx.flags.reasoning,
         writes_file=ctx.flags.output is not None,
-        advise=partial(advise_on_context, runtime),
+        advise=partial(_advise_on_context, runtime),
     )
     try:
         with ExitStack() as stack:

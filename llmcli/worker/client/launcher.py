@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 from llmcli import child_processes
 from llmcli.errors import LlmError, OutputError, TemporaryFailure
 from llmcli.files import private_files
-from llmcli.worker import crash_reason
 from llmcli.worker.client.worker_socket import WorkerGone, connect_socket
 from llmcli.worker.peer_credentials import peer_credentials
 from llmcli.worker.runtime_dir import WorkerPaths, translate_os_errors
@@ -138,6 +137,8 @@ class WorkerLauncher:
 
     def find_crash_reason(self, pid: int | None = None) -> LlmError:
         """Return why the worker that was process ``pid`` ended (default: the last one), as far as log and end tell."""
+        from llmcli.worker import crash_reason
+
         pid = self.pid if pid is None else pid
         ours = self._child is not None and self._child.pid == pid
         return crash_reason.find_crash_reason(Path(self.config.log), self.child_exit_code() if ours else None, pid)
