@@ -111,15 +111,15 @@ def _parse_aliases(value: Any) -> dict[str, str]:
 
 
 def _parse_backends(value: Any) -> dict[str, dict[str, Any]]:
-    from llmcli import server_config  # imported only where it is needed
+    from llmcli import backend_config  # imported only where it is needed
 
-    return server_config.parse_backends(value)
+    return backend_config.parse_backends(value)
 
 
 def _parse_base_url(value: Any) -> str:
-    from llmcli import server_config
+    from llmcli import backend_config
 
-    return server_config.parse_base_url(value)
+    return backend_config.parse_base_url(value)
 
 
 SETTING_SPECS = (
@@ -230,7 +230,7 @@ class AppPaths:
 
     @property
     def prefix_cache(self) -> Path:
-        """The engine's evaluated prompts (``engine.kv.prefix_store``)."""
+        """The engine's evaluated prompts (``engine.kv.disk_prefix_store``)."""
         return self.cache / "prefixes"
 
     @property

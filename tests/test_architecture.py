@@ -21,7 +21,7 @@ LEAVES = {
     "incomplete_results",
     "interrupt",
     "job_queue",
-    "server_config",
+    "backend_config",
     "settings",
     "template_sandbox",
     "text_stream",

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from llmcli.cli.console.console import Console
 
 if TYPE_CHECKING:
+    from llmcli.backend_config import ServerConfig
     from llmcli.errors import LlmError, ModelNotDownloaded
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.runtime.observer import ModelEvent
-    from llmcli.server_config import ServerConfig
     from llmcli.types import Phase, Progress
 
 

@@ -6,11 +6,11 @@ import dataclasses
 import re
 from collections.abc import Callable
 
+from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
+from llmcli.engine.kv.disk_prefix_store import PrefixStore
 from llmcli.engine.kv.manager import KVCacheManager
-from llmcli.engine.kv.prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.prefix_hints import PrefixHints
 from llmcli.engine.kv.prefix_index import PrefixIndex
-from llmcli.engine.kv.prefix_store import PrefixStore
 from llmcli.engine.llama import architecture, batch_invariance, bindings
 from llmcli.engine.llama.context import MAX_SEQUENCES, ContextConfig
 from llmcli.engine.llama.model import Model

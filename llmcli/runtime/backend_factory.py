@@ -11,9 +11,9 @@ from llmcli.runtime.run_config import RunConfig
 from llmcli.types import EngineOptions, Phase, Progress
 
 if TYPE_CHECKING:
+    from llmcli.backend_config import ServerConfig
     from llmcli.backends.base import Backend
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
-    from llmcli.server_config import ServerConfig
 
 _GREETING_TIMEOUT_S = 10.0
 """Seconds after which a worker that was found and says nothing counts as hung."""

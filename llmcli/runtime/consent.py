@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmcli import server_config
+from llmcli import backend_config
+from llmcli.backend_config import LOCAL_BACKEND, ServerConfig
 from llmcli.errors import ConfigError, ConsentRequired, Offline, UsageError
 from llmcli.files import private_files
-from llmcli.server_config import LOCAL_BACKEND, ServerConfig
 
 if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelLibrary
@@ -48,7 +48,7 @@ def chosen_server(settings: Settings) -> tuple[ServerConfig | None, str]:
             known = ", ".join([LOCAL_BACKEND, *described])
             raise UsageError(f"--backend: there is no {name}", detail=f"There are: {known}. Try: llm config edit")
         raise ConfigError("backend", origin=by_name, detail=f"there is no {name} under backends", suggestions=near)
-    return server_config.make_server_config(name, described[name]), by_name
+    return backend_config.make_server_config(name, described[name]), by_name
 
 
 def _origin_rank(origin: str) -> int:

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from llmcli.backend_config import ServerConfig
     from llmcli.errors import LlmError, ModelNotDownloaded
     from llmcli.models.hub.variants import VariantList
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
-    from llmcli.server_config import ServerConfig
     from llmcli.types import Notice, Phase, Progress
 
     ModelEvent = Progress | Notice | VariantList | ModelFile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from llmcli.worker.server.worker_process import main
+from llmcli.worker.server.worker_main import main
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from engine.tools import Engine, Probe, answer, engine_of, equal, numbers, req
-from llmcli.engine.kv import prefix_cache, prefix_store
-from llmcli.engine.kv.prefix_cache import DiskPrefixCache
-from llmcli.engine.kv.prefix_store import PrefixStore
+from llmcli.engine.kv import disk_prefix_cache, disk_prefix_store
+from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
+from llmcli.engine.kv.disk_prefix_store import PrefixStore
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
 from llmcli.engine.llama import hardware
 from llmcli.engine.llama.context import CacheSettings
@@ -37,7 +37,7 @@ def with_system(name, text):
 @pytest.fixture
 def public(tiny, tmp_path, monkeypatch):
     """Return functions that make an engine which keeps beginnings, and read what was kept."""
-    monkeypatch.setattr(prefix_cache, "_DISK_BYTES_PER_S", 1e15)
+    monkeypatch.setattr(disk_prefix_cache, "_DISK_BYTES_PER_S", 1e15)
 
     def start(name="chatml", **options):
         options = EngineOptions(cache=tmp_path, prefix_bytes=1 << 24, threads=1, **options)
@@ -47,8 +47,8 @@ def public(tiny, tmp_path, monkeypatch):
         found = []
         for file in sorted((tmp_path / "prefixes").glob("*.state")):
             data = file.read_bytes()
-            count = prefix_store._HEADER.unpack_from(data)[3]
-            found.append(list(struct.unpack_from(f"<{count}i", data, prefix_store._HEADER.size)))
+            count = disk_prefix_store._HEADER.unpack_from(data)[3]
+            found.append(list(struct.unpack_from(f"<{count}i", data, disk_prefix_store._HEADER.size)))
         return found
 
     return start, stored
@@ -85,7 +85,7 @@ def test_a_stalled_sequence_that_was_moved_survives_a_larger_context(bench):
 
 def test_adopting_disturbs_no_copy_that_is_pending(models, bench, tmp_path, monkeypatch):
     """Three requests join in one step: one from the memory, two from disk; each has the bits that it has alone."""
-    monkeypatch.setattr(prefix_cache, "_DISK_BYTES_PER_S", 1e15)
+    monkeypatch.setattr(disk_prefix_cache, "_DISK_BYTES_PER_S", 1e15)
     store = PrefixStore(tmp_path / "p", 1 << 24, "x")
 
     def four_ids():

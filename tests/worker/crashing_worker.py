@@ -7,7 +7,7 @@ import sys
 
 from llmcli.engine.engine import Engine
 from llmcli.engine.llama import bindings
-from llmcli.worker.server import worker_process
+from llmcli.worker.server import worker_main
 
 WORD = "killer"
 
@@ -23,7 +23,7 @@ def main() -> None:
         submit(self, request, sink)
 
     Engine.submit = fatal
-    worker_process.main(*sys.argv[1:])
+    worker_main.main(*sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import time
 
 from llmcli.engine.llama import model
 from llmcli.errors import InternalError
-from llmcli.worker.server import worker_process
+from llmcli.worker.server import worker_main
 
 
 def load(path, *, keep_going, **_):
@@ -19,4 +19,4 @@ def load(path, *, keep_going, **_):
 
 if __name__ == "__main__":
     model.Model = load
-    worker_process.main(*sys.argv[1:])
+    worker_main.main(*sys.argv[1:])

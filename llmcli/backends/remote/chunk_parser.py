@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import map_stream_error
 from llmcli.backends.remote.transport.server_message import describe_json_error
 from llmcli.errors import RemoteError, RequestRejected, TemporaryFailure
-from llmcli.server_config import ServerConfig
 from llmcli.text_stream import ReasoningParser
 from llmcli.types import (
     Event,

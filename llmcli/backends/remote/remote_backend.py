@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote import chat_request, structured_output
 from llmcli.backends.remote.candidate_scoring import CandidateScorer
 from llmcli.backends.remote.chat_client import ChatClient
@@ -21,7 +22,6 @@ from llmcli.backends.remote.transport.http_client import HttpClient
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.retries import RetryPolicy
 from llmcli.interrupt import Interrupt
-from llmcli.server_config import ServerConfig
 from llmcli.types import BackendInfo, BackendStats, CandidateScores, Event, Finished, Request, Usage
 
 DEFAULT_RETRY_POLICY = RetryPolicy()

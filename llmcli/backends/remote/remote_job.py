@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken, DeadlineExceeded
 from llmcli.errors import Unsupported
 from llmcli.job_queue import MAX_QUEUED_EVENTS, POLL_S, BaseJob, JobHost
-from llmcli.server_config import ServerConfig
 from llmcli.types import (
     CandidateScores,
     Event,

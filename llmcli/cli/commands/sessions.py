@@ -83,7 +83,7 @@ def rm(
     """Remove saved chats, and what models keep of them on disk; asks first, unless --yes."""
     from llmcli.cli.commands.chat import session_files
     from llmcli.cli.console import confirm
-    from llmcli.engine.kv.prefix_store import delete_sessions
+    from llmcli.engine.kv.disk_prefix_store import delete_sessions
 
     if every == bool(names):
         raise UsageError("remove which?", detail="Try: llm sessions rm NAME, or: llm sessions rm --all")

@@ -6,11 +6,11 @@ import os
 import select
 from collections.abc import Sequence
 
+from llmcli.backend_config import ServerConfig
 from llmcli.cli.console import sanitize, suggestion
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.messages import message_text
 from llmcli.errors import ModelNotDownloaded, UsageError
-from llmcli.server_config import ServerConfig
 
 _POLL_MS = 100
 

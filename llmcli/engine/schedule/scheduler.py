@@ -11,8 +11,8 @@ import math
 import time
 from collections.abc import Callable
 
+from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.manager import KVCacheManager
-from llmcli.engine.kv.prefix_cache import DiskPrefixCache
 from llmcli.engine.kv.prefix_index import PrefixIndex
 from llmcli.engine.schedule.admission import AdmissionPolicy
 from llmcli.engine.schedule.batch import BatchBuilder, BatchEntry

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.interrupt import Interrupt
-from llmcli.server_config import ServerConfig
 
 
 @pytest.fixture

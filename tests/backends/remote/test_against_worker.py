@@ -9,11 +9,11 @@ import time
 import pytest
 import uvicorn
 
+from llmcli.backend_config import ServerConfig
 from llmcli.backends.base import run_requests
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.interrupt import Interrupt
-from llmcli.server_config import ServerConfig
 from llmcli.types import CandidateScores, FinishReason, Message, Request, Role, Sampling, TextDelta
 from llmcli.worker.server.engine_pool import EnginePool
 from llmcli.worker.server.worker_app import WorkerApp

@@ -7,12 +7,12 @@ import time
 
 from fake_server import error_answer
 
+from llmcli.backend_config import ServerConfig
 from llmcli.backends.base import run_requests
 from llmcli.backends.remote import remote_backend as remote
 from llmcli.backends.remote.remote_backend import RemoteBackend
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.interrupt import Interrupt
-from llmcli.server_config import ServerConfig
 from llmcli.types import (
     FinishReason,
     Message,

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
+from llmcli.backend_config import ServerConfig
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.environment import Environment
 from llmcli.cli.terminal_observer import TerminalObserver
 from llmcli.errors import ModelNotDownloaded, TemporaryFailure
 from llmcli.interrupt import Interrupt
-from llmcli.server_config import ServerConfig
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from engine.tools import GENERATIVE, Engine, answer, req
 
-from llmcli.engine.kv import prefix_cache
+from llmcli.engine.kv import disk_prefix_cache
 from llmcli.errors import UsageError
 from llmcli.types import EngineOptions, Message, Role
 
@@ -19,7 +19,7 @@ each_model = pytest.mark.parametrize("name", GENERATIVE)
 @pytest.fixture(autouse=True)
 def _fast_disk(monkeypatch):
     """Tiny models evaluate about as fast as a slow disk reads: say that the disk is faster, whatever the machine."""
-    monkeypatch.setattr(prefix_cache, "_DISK_BYTES_PER_S", 1e15)
+    monkeypatch.setattr(disk_prefix_cache, "_DISK_BYTES_PER_S", 1e15)
 
 
 def turn(*texts, session=ONE, **fields):
@@ -117,7 +117,7 @@ def test_nothing_is_kept_of_an_answer_that_was_cancelled(tiny, tmp_path, name):
 
 def test_what_is_evaluated_as_fast_as_it_is_read_is_not_kept(ask, tmp_path, monkeypatch):
     """Where the disk is slower than the model, nothing is written."""
-    monkeypatch.setattr(prefix_cache, "_DISK_BYTES_PER_S", 1e-9)
+    monkeypatch.setattr(disk_prefix_cache, "_DISK_BYTES_PER_S", 1e-9)
     ask("chatml", turn(FIRST))
     assert not list(tmp_path.iterdir())
 
@@ -142,7 +142,7 @@ def test_other_settings_do_not_use_it(ask):
 
 def test_a_process_with_the_conversation_in_its_memory_reads_nothing(ask, monkeypatch):
     """Within a process the memory is enough."""
-    monkeypatch.setattr("llmcli.engine.kv.prefix_store.PrefixStore.load", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr("llmcli.engine.kv.disk_prefix_store.PrefixStore.load", lambda *_: pytest.fail("it was read"))
     outcome = ask("chatml", turn(FIRST), turn(FIRST, "yes it is in the world", "what"))
     assert outcome.cached > 0
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llmcli.backend_config import ServerConfig
 from llmcli.errors import ConfigError
 from llmcli.files import private_files
-from llmcli.server_config import ServerConfig
 
 _REDACTED = "***"
 _MAX_KEY_FILE_BYTES = 16_384

@@ -10,6 +10,7 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.concurrency_limiter import RateLimited
 from llmcli.backends.remote.transport.server_message import shorten_message
@@ -24,7 +25,6 @@ from llmcli.errors import (
     UnavailableError,
     UntrustedServer,
 )
-from llmcli.server_config import ServerConfig
 
 _RETRY_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,3})?")
 _CONTEXT_OVERFLOW = re.compile(r"context[ _](?:length|window|size)|too long|maximum.{0,30}tokens", re.IGNORECASE)

@@ -19,13 +19,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from llmcli import __version__
+from llmcli.backend_config import ServerConfig, ServerUnreachable
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken
 from llmcli.backends.remote.transport.error_mapping import map_error_status
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.server_message import describe_json_error
 from llmcli.errors import LlmError, RemoteError, TemporaryFailure, Unauthorized, UntrustedServer
-from llmcli.server_config import ServerConfig, ServerUnreachable
 
 CONNECT_TIMEOUT_S = 10.0
 """Seconds to wait for a connection."""

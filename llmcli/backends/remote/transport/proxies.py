@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from llmcli.backend_config import ServerConfig
 from llmcli.errors import ConfigError
-from llmcli.server_config import ServerConfig
 
 
 @dataclass(frozen=True, slots=True)

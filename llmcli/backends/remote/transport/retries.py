@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from llmcli.backend_config import ServerUnreachable
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter, RateLimited
 from llmcli.errors import TemporaryFailure
-from llmcli.server_config import ServerUnreachable
 
 T = TypeVar("T")
 

@@ -182,7 +182,7 @@ def choose_recorder(
 
 
 def _forget_states(prefix_cache: Path, is_forgotten: Callable[[str], bool]) -> None:
-    from llmcli.engine.kv.prefix_store import delete_sessions
+    from llmcli.engine.kv.disk_prefix_store import delete_sessions
 
     delete_sessions(prefix_cache, is_forgotten)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from llmcli.backend_config import ServerConfig
 from llmcli.cli.command_context import CommandContext
 from llmcli.cli.commands.doctor.findings import Finding, FindingState
 from llmcli.cli.console import error_messages
 from llmcli.cli.console.messages import message_text
 from llmcli.errors import LlmError, UsageError
-from llmcli.server_config import ServerConfig
 
 _ADVICE = "To try one: llm doctor --network"
 
@@ -52,14 +52,14 @@ def _is_http_url(url: str) -> bool:
 
 def check_backends(ctx: CommandContext) -> Finding:
     """Check the configured remote servers without connecting: consent for each, and whether its key is available."""
-    from llmcli import server_config
+    from llmcli import backend_config
     from llmcli.backends.remote.transport.api_keys import find_key
     from llmcli.runtime import consent
 
     agreed, described = consent.load_consents(ctx.runtime.paths), ctx.runtime.settings["backends"]
     texts, problems, listed = [], [], []
     for name, fields in described.items():
-        server = server_config.make_server_config(name, fields)
+        server = backend_config.make_server_config(name, fields)
         leave = (
             "this machine"
             if server.is_loopback
@@ -80,7 +80,7 @@ def check_backends(ctx: CommandContext) -> Finding:
     others = [
         host
         for host in agreed
-        if host not in {server_config.make_server_config(n, f).origin for n, f in described.items()}
+        if host not in {backend_config.make_server_config(n, f).origin for n, f in described.items()}
     ]
     texts += [f"{host} (agreed to on {agreed[host]})" for host in others]
     data = {
@@ -117,7 +117,7 @@ def probe_network(ctx: CommandContext, found: Finding) -> Finding:
 
 def probe_backends(ctx: CommandContext, found: Finding) -> Finding:
     """Request the model list of each server with consent; the request carries its key and no user data."""
-    from llmcli import server_config
+    from llmcli import backend_config
     from llmcli.runtime import consent
 
     if found.state is not FindingState.UNTESTED:
@@ -125,7 +125,7 @@ def probe_backends(ctx: CommandContext, found: Finding) -> Finding:
     agreed = consent.load_consents(ctx.runtime.paths)
     states, texts, advice = [], [], ""
     for name, fields in ctx.runtime.settings["backends"].items():
-        server = server_config.make_server_config(name, fields)
+        server = backend_config.make_server_config(name, fields)
         state, said = FindingState.OK, "it answers"
         if not server.is_loopback and ctx.runtime.models.offline:
             state, said = FindingState.UNTESTED, "not tried: offline is set"

@@ -81,13 +81,13 @@ def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
     Raises ``CannotListen``, ``UsageError`` for an invalid origin, what ``find_token`` raises, and the signal's error.
     """
     from llmcli.runtime.engine_settings import engine_options
-    from llmcli.serve import sockets, token
+    from llmcli.serve import access_token, sockets
     from llmcli.serve.api_server import ApiServer
     from llmcli.worker import protocol
 
     origins = _parse_origins(options)
-    given = token.find_token(options.token_file, ctx.runtime.environ)
-    secret = given or token.generate_token()
+    given = access_token.find_token(options.token_file, ctx.runtime.environ)
+    secret = given or access_token.generate_token()
     where = (
         sockets.listen_unix(Path(options.socket)) if options.socket else sockets.listen_tcp(options.host, options.port)
     )

@@ -40,8 +40,8 @@ def _describe_no_consent(error: e.ConsentRequired) -> ErrorText:
 
 
 def _describe_try_again(error: e.TemporaryFailure) -> ErrorText:
+    from llmcli.backend_config import ServerUnreachable
     from llmcli.models.hub.stalls import TransferStalled  # here, since every start imports this module
-    from llmcli.server_config import ServerUnreachable
 
     if isinstance(error, ServerUnreachable) and error.address:
         advice = f"Is the server running? Nobody listens at {error.address}: start it, or correct the address."

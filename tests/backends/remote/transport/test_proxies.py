@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.proxies import find_proxy
 from llmcli.errors import ConfigError
-from llmcli.server_config import ServerConfig
 
 
 @pytest.mark.parametrize(

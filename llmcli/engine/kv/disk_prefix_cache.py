@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+from llmcli.engine.kv.disk_prefix_store import PrefixStore
 from llmcli.engine.kv.manager import KVCacheManager
 from llmcli.engine.kv.prefix_index import PrefixIndex
-from llmcli.engine.kv.prefix_store import PrefixStore
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.sequences.token_prefix import common_prefix_length
 from llmcli.errors import LlmError

@@ -16,7 +16,7 @@ import pytest
 from engine.tools import for_all
 from hypothesis import strategies as st
 
-from llmcli.engine.kv.prefix_store import PrefixStore, StoredPrefix, delete_sessions
+from llmcli.engine.kv.disk_prefix_store import PrefixStore, StoredPrefix, delete_sessions
 from llmcli.errors import OutputError
 
 TOKENS = list(range(1000, 1020))
@@ -471,7 +471,7 @@ def test_an_interrupted_save_leaves_nothing(directory, store, monkeypatch):
 BUSY = """
 import sys
 from pathlib import Path
-from llmcli.engine.kv.prefix_store import PrefixStore
+from llmcli.engine.kv.disk_prefix_store import PrefixStore
 
 store = PrefixStore(Path(sys.argv[1]), 1500, "a model")
 print("ready", flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmcli.server_config import ServerConfig
+from llmcli.backend_config import ServerConfig
 
 
 @pytest.mark.parametrize(

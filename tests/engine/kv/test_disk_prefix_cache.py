@@ -10,9 +10,9 @@ import struct
 import pytest
 from engine.tools import GENERATIVE, Bench, Engine, Probe, answer, equal, numbers, req, wild
 
-from llmcli.engine.kv import prefix_cache, prefix_store
-from llmcli.engine.kv.prefix_cache import DiskPrefixCache
-from llmcli.engine.kv.prefix_store import PrefixStore
+from llmcli.engine.kv import disk_prefix_cache, disk_prefix_store
+from llmcli.engine.kv.disk_prefix_cache import DiskPrefixCache
+from llmcli.engine.kv.disk_prefix_store import PrefixStore
 from llmcli.engine.llama import bindings
 from llmcli.engine.llama.context import Context
 from llmcli.engine.sequences.token_prefix import common_prefix_length
@@ -29,7 +29,7 @@ each_model = pytest.mark.parametrize("name", GENERATIVE)
 @pytest.fixture(autouse=True)
 def _fast_disk(monkeypatch):
     """Tiny models evaluate about as fast as a slow disk reads: say that the disk is faster, whatever the machine."""
-    monkeypatch.setattr(prefix_cache, "_DISK_BYTES_PER_S", 1e15)
+    monkeypatch.setattr(disk_prefix_cache, "_DISK_BYTES_PER_S", 1e15)
 
 
 def with_system(name, text, system=SYSTEM, **fields):
@@ -73,8 +73,8 @@ def stored(tmp_path):
         found = []
         for file in sorted((tmp_path / "prefixes").glob("*")):
             data = file.read_bytes()
-            count = prefix_store._HEADER.unpack_from(data)[3]
-            found.append(list(struct.unpack_from(f"<{count}i", data, prefix_store._HEADER.size)))
+            count = disk_prefix_store._HEADER.unpack_from(data)[3]
+            found.append(list(struct.unpack_from(f"<{count}i", data, disk_prefix_store._HEADER.size)))
         return found
 
     return tokens
@@ -236,7 +236,7 @@ def test_a_short_beginning_is_not_kept(ask, stored):
 
 def test_what_is_evaluated_as_fast_as_it_is_read_is_not_kept(ask, stored, monkeypatch):
     """Where the disk is slower than the model, nothing is written."""
-    monkeypatch.setattr(prefix_cache, "_DISK_BYTES_PER_S", 1e-9)
+    monkeypatch.setattr(disk_prefix_cache, "_DISK_BYTES_PER_S", 1e-9)
     ask("chatml", with_system("a", "hello"))
     assert not stored()
 
