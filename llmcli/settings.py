@@ -184,9 +184,7 @@ SETTING_SPECS = (
     SettingSpec("stdin", _choice_parser("on", "off"), "on", "off: never read standard input (the same as --no-stdin)"),
     SettingSpec("offline", _parse_switch, False, "never open a network connection"),
     SettingSpec("pull", _parse_switch, False, "fetch a missing model without asking"),
-    SettingSpec(
-        "chat.save", _choice_parser("on", "off"), "on", "off: save no chat that nobody gave a name (as --no-save)"
-    ),
+    SettingSpec("chat.save", _choice_parser("on", "off"), "on", "off: save only chats that you name (as --no-save)"),
     SettingSpec("markdown", _choice_parser("on", "off"), "on", "render Markdown on a terminal"),
 )
 _SPECS_BY_NAME = {key.name: key for key in SETTING_SPECS}

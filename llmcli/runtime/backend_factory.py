@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _GREETING_TIMEOUT_S = 10.0
 """Seconds after which a worker that was found and says nothing counts as hung."""
 _COALESCE_S = 0.1
-"""Seconds for which the worker may coalesce text when nobody watches it come."""
+"""Seconds for which the worker may coalesce text that is not shown as it comes."""
 
 
 def build_local(config: RunConfig, models: ModelLibrary, model: ModelFile) -> Backend:

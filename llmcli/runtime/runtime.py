@@ -38,7 +38,7 @@ class Runtime:
         """``given``: settings of this run alone, each as its origin and its value, None where it was not given.
 
         ``verb``: what the run does, by which the default model is chosen. ``consents``: this run may send to a server
-        that nobody agreed to yet. ``tolerant``: an invalid configuration is stored as ``config_error`` and the defaults
+        that needs consent still. ``tolerant``: an invalid configuration is stored as ``config_error`` and the defaults
         apply; otherwise it raises.
         """
         self.verb = verb

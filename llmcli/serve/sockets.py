@@ -70,7 +70,7 @@ def _remove_stale_socket(path: Path) -> None:
             except ConnectionRefusedError:
                 path.unlink()
                 return
-        raise CannotListen(str(path), detail="somebody listens there")
+        raise CannotListen(str(path), detail="another process listens there")
 
 
 def is_loopback(listening: socket.socket) -> bool:

@@ -41,7 +41,7 @@ def find_crash_reason(log: Path, code: int | None, pid: int | None = None) -> Ll
         return WorkerCrashed(WORKER_SUBJECT, detail=f"ended by signal {-code} ({signal.strsignal(-code)})")
     if code is None:
         return WorkerCrashed(WORKER_SUBJECT, detail="it left no word: it was killed, or for want of memory, or crashed")
-    return WorkerCrashed(WORKER_SUBJECT, detail="it was killed, by somebody or by the system for want of memory")
+    return WorkerCrashed(WORKER_SUBJECT, detail="it was killed, by a user or by the system for lack of memory")
 
 
 def _read_worker_log(pid: int | None, log: Path) -> str:

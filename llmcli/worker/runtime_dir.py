@@ -76,7 +76,7 @@ def _check_private_dir(path: Path) -> None:
     except OSError as error:
         raise UnusableDirectory(str(path), detail=error.strerror or str(error)) from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise UnsafeDirectory(str(path), detail="not a directory of yours that nobody else may enter (mode 0700)")
+        raise UnsafeDirectory(str(path), detail="not a directory that you own with mode 0700")
 
 
 def worker_key(model: Path, gpu_layers: int | None, environ: Mapping[str, str]) -> str:

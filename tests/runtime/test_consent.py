@@ -574,7 +574,7 @@ def test_doctor_lists_backends_hosts_and_consents(llm, tmp_path, monkeypatch):
     found = {row["check"]: row for row in map(json.loads, run.out.splitlines())}["backends"]
     assert found["state"] == "warning" and "chmod 600" in found["next"]
     leaves = [each["consent"] for each in found["data"]["backends"]]
-    assert leaves == ["agreed to in the configuration", "this machine", "nobody agreed yet"]
+    assert leaves == ["agreed to in the configuration", "this machine", "no consent yet"]
     assert found["data"]["consents"] == {"https://four.invalid": "2026-01-02"} and "four.invalid" in found["text"]
     assert CANARY not in run.out + run.err
     shown = llm("config", "show", "backends")

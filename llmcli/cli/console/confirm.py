@@ -42,7 +42,7 @@ def require_confirmation(console: Console, what: str, otherwise: Sequence[str], 
     """
     if not can_ask(console):
         again = suggestion.format_command(*otherwise, environ=console.environment.environ, variables=variables)
-        raise UsageError("there is nobody to ask", detail=f"Try: {again}")
+        raise UsageError("confirmation needs a terminal", detail=f"Try: {again}")
     return ask_yes_no(console, f"llm: {what}?", enter=False)
 
 

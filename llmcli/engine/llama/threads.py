@@ -265,5 +265,5 @@ class ThreadPolicy:
         elif self._candidates != self._default_candidates:
             why = f"other processes keep {self._busy_cores:.1f} of {self.most} cores busy"
         else:
-            why = "as many as the cores that this process may use, which nobody else keeps busy"
+            why = "as many as the cores that this process may use and no other process keeps busy"
         return f"threads: {chosen} ({why})"

@@ -103,7 +103,7 @@ class ModelLibrary(ModelResolver):
     def ensure_verified(self, name: str | None, interrupt: Interrupt) -> ModelFile:
         """Return the model ``name`` for loading: its SHA-256 is that which its source announced or the catalogue pins.
 
-        A file is hashed once and again when its size or time has changed; one that nobody announced is hashed so that
+        A file is hashed once and again when its size or time has changed; one without an announced hash is hashed so that
         later changes are seen. The model counts as used now. Raises as ``find``, and as ``ModelVerifier.verify``.
         """
         model = self._verify_once(self.canonical_name(name), interrupt)
@@ -111,7 +111,7 @@ class ModelLibrary(ModelResolver):
         return model
 
     def mark_introduced(self, model: ModelFile) -> bool:
-        """Whether nobody was told about a model before; from now on somebody was."""
+        """Return whether a model is used for the first time, and record that it was."""
         if self._introduced_models.last_used_at(model.sha256) is not None:
             return False
         self._introduced_models.record_use(model.sha256)
@@ -278,7 +278,7 @@ class ModelLibrary(ModelResolver):
         return self._remover.remove(name)
 
     def find_prune_candidates(self) -> builtins.list[PruneCandidate]:
-        """Return what nobody needs any more; see ``prune.find_prune_candidates``."""
+        """Return what is no longer needed; see ``prune.find_prune_candidates``."""
         return self._remover.find_prune_candidates()
 
     def prune(self, found: Collection[PruneCandidate]) -> builtins.list[PruneCandidate]:

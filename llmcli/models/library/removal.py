@@ -1,4 +1,4 @@
-"""Removing models, and what nobody needs any more."""
+"""Removing models and files that are no longer needed."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class ModelRemover:
         return removed
 
     def find_prune_candidates(self) -> list[PruneCandidate]:
-        """Return what nobody needs any more; see ``prune.find_prune_candidates``."""
+        """Return what is no longer needed; see ``prune.find_prune_candidates``."""
         return find_prune_candidates(
             self._models.cache, self._models.imports.directory, self._scratch_directory, self._models.registry.path
         )

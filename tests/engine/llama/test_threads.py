@@ -209,7 +209,7 @@ def test_all_threads_come_back():
     decode(threads, 0.030, module._MIN_SLOW_STEPS)
     assert 3 in decode(threads, 0, module._DOUBT_STEPS, by_threads={4: 0.030, 3: 0.014, 2: 0.020})
     assert set(decode(threads, 0.010, 300)) == {4}
-    assert "nobody else keeps busy" in threads.explanation
+    assert "no other process keeps busy" in threads.explanation
 
 
 def test_a_disturbance_that_lasts_is_noticed_again():
@@ -321,7 +321,7 @@ def test_every_kind_of_work_counts_and_waiting_does_not(tmp_path, clock, monkeyp
 
 def test_the_reason_before_anything_ran():
     """All cores, and that nobody else keeps them busy as far as is known."""
-    expected = "threads: 4 (as many as the cores that this process may use, which nobody else keeps busy)"
+    expected = "threads: 4 (as many as the cores that this process may use and no other process keeps busy)"
     assert ThreadPolicy(4, load=Scripted()).explanation == expected
 
 

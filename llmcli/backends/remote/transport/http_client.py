@@ -37,7 +37,10 @@ _DRAIN_TIMEOUT_S = 0.2
 _OK = 200
 _TUNNEL_FAILURE = re.compile(r"Tunnel connection failed: ([0-9]+)")
 _PROXY_AUTH_REQUIRED = 407
-_PROXY_DENIALS = {403: "it lets nobody through to there", _PROXY_AUTH_REQUIRED: "it wants another name and password"}
+_PROXY_DENIALS = {
+    403: "it does not allow connections to there",
+    _PROXY_AUTH_REQUIRED: "it wants another name and password",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ class ChatRecorder:
             )
         else:
             self._pending_warnings.append(
-                f"somebody else went on with {before.name}; this conversation is saved as {now.name}"
+                f"another process continued {before.name}; this conversation is saved as {now.name}"
             )
 
     def renew(self) -> None:

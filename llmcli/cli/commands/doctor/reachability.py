@@ -67,7 +67,7 @@ def check_backends(ctx: CommandContext) -> Finding:
             if server.consent
             else f"agreed to on {agreed[server.origin]}"
             if server.origin in agreed
-            else "nobody agreed yet"
+            else "no consent yet"
         )
         key = "no key"
         try:
@@ -130,7 +130,7 @@ def probe_backends(ctx: CommandContext, found: Finding) -> Finding:
         if not server.is_loopback and ctx.runtime.models.offline:
             state, said = FindingState.UNTESTED, "not tried: offline is set"
         elif not (server.is_loopback or server.consent or server.origin in agreed):
-            state, said = FindingState.UNTESTED, "not tried: nobody agreed to send anything there"
+            state, said = FindingState.UNTESTED, "not tried: no consent to send anything there"
         else:
             try:
                 _query_server(ctx, server)

@@ -171,7 +171,7 @@ def prune(
     yes: YesOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> int:
-    """Remove what nobody needs: unfinished downloads, files without a name, and what was known of models that are gone.
+    """Remove what is no longer needed: unfinished downloads, files without a name, and what was known of models that are gone.
 
     What a living process writes stays. Partial files of other programs go when nothing was written to them for a day,
     files of the cache that no snapshot names after an hour.

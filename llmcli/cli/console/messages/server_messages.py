@@ -35,7 +35,7 @@ def _describe_unauthorized(error: e.Unauthorized) -> ErrorText:
 
 def _describe_no_consent(error: e.ConsentRequired) -> ErrorText:
     setting = f", or set backends.{error.backend}.consent: true (llm config edit)" if error.backend else ""
-    what = f"{subject_of(error)} would get what is sent, and nobody has agreed to that"
+    what = f"{subject_of(error)} needs your consent before text is sent to it"
     return what, f"Add --yes, run it once on a terminal{setting}."
 
 

@@ -126,7 +126,7 @@ def test_a_session_that_somebody_else_went_on_with_is_saved_under_another_name(s
     first.save((*TURNS, Turn(Role.USER, "else"), Turn(Role.ASSISTANT, "what?")), "tiny")
     first.flush_warnings()
     assert first.session.name != "work" and set(names(saved.path)) == {"work", first.session.name}
-    assert f"somebody else went on with work; this conversation is saved as {first.session.name}" in saved.said()
+    assert f"another process continued work; this conversation is saved as {first.session.name}" in saved.said()
     assert saved.forgotten == [second.session.id] and first.id not in saved.forgotten
 
 

@@ -175,7 +175,7 @@ def test_who_is_overtaken_goes_on_under_another_name(llm, store):
 
     run = llm("chat", "--session", "a", stdin=b"mine\nmore\n", answer=meanwhile)
     assert run.code == 0 and run.out == "fine\nfine\n"
-    assert run.err == "llm: warning: somebody else went on with a; this conversation is saved as a-2\n"
+    assert run.err == "llm: warning: another process continued a; this conversation is saved as a-2\n"
     assert contents(store, "a") == ["x", "x", "theirs", "yes"]
     assert contents(store, "a-2") == ["x", "x", "mine", "fine", "more", "fine"]
 
@@ -276,7 +276,7 @@ def test_what_moved_leaves_nothing_under_its_old_id(llm, work, store, monkeypatc
 
     monkeypatch.setattr(SessionStore, "save", overtaken)
     run = llm("chat", "--session", "work", stdin=b"and snow?\n")
-    assert "somebody else went on with work; this conversation is saved as work-2" in run.err
+    assert "another process continued work; this conversation is saved as work-2" in run.err
     assert not kept.exists()
 
 
