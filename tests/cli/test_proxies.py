@@ -126,7 +126,7 @@ def test_a_certificate_does_not_verify_for_an_address(llm, server, tmp_path, mon
             1,
         ),
         (reply_lines("HTTP/1.1 407 Basic dXNlcjpwYXNzIHdvcmQ="), 77, "HTTPS_PROXY", 1),
-        (reply_lines("HTTP/1.1 403 Forbidden"), 77, "through to there", 1),
+        (reply_lines("HTTP/1.1 403 Forbidden"), 77, "allow connections to there", 1),
         (reply_lines("HTTP/1.1 400 Bad Request"), 76, "HTTP status 400", 1),
         (reply_lines("HTTP/1.1 302 Found", "Location: http://login.invalid/"), 76, "HTTP status 302", 1),
         (reply_lines("HTTP/1.1 502 Bad Gateway", body="<html>"), 75, "HTTP status 502", 2),

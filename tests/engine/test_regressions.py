@@ -256,7 +256,7 @@ def test_another_job_is_no_disturbance():
     threads.record(threads.pick(512, prompt=True), 512, 2.0, prompt=True)  # a prompt of thousands of tokens
     for _ in range(8):
         threads.record(threads.pick(1), 1, 0.025)
-    assert threads.pick(1) == 4 and "nobody else" in threads.explanation
+    assert threads.pick(1) == 4 and "no other process" in threads.explanation
 
 
 def test_a_variable_of_the_users_own_is_not_public():
