@@ -45,8 +45,16 @@ def verbs() -> dict[str, Verb]:
         "chat": Verb(("chat", "--no-save", "--max-tokens", "512"), "chat", PROMPT),
         "translate": Verb(("translate", "--to", "fr", "--no-tm"), "translate", "\n\n".join(paragraphs)),
         "sentiment": Verb(("sentiment",), "classify", "\n".join(records)),
-        "summarize": Verb(("summarize",), "summarize", " ".join(common.words(15_000, 1))),
+        "summarize": Verb(("summarize",), "summarize", "\n\n".join(map(_paragraph, range(330)))),
     }
+
+
+def _paragraph(number: int) -> str:
+    """Return about 55 tokens of English: of random words the starter makes no summary."""
+    return (
+        f"On day {number} the ship sailed to island {number}. The crew found water, fruit and a quiet bay there. "
+        f"They repaired the sails, wrote letters home, and went on towards island {number + 1} in the evening wind."
+    )
 
 
 def measure(llm: str, model: str, verb: Verb) -> tuple[float, float]:
