@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
-import struct
 import tempfile
 from pathlib import Path
 
 from llmcli.engine.llama import bindings
+from llmcli.engine.llama.gguf_writer import gguf_bytes
 from llmcli.models.gguf.header import Header
 
 _ENCODER_DECODER_ARCHITECTURES = frozenset({"t5", "t5encoder"})
 _PROJECTOR_ARCHITECTURES = frozenset({"clip"})
-_GGUF_TYPE_STRING = 8  # the type of a string in the metadata of a GGUF file
 
 EMBEDDING_MODEL = "an embedding model, which cannot generate text"
 ENCODER_DECODER_MODEL = "a model with an encoder (T5 and the like), which is not supported"
@@ -48,11 +47,10 @@ def is_known_architecture(name: str) -> bool:
     lib = bindings.lib()
     params = lib.llama_model_default_params()
     params.vocab_only = True
-    entry = _gguf_string("general.architecture") + struct.pack("<I", _GGUF_TYPE_STRING) + _gguf_string(name)
     try:
         with tempfile.TemporaryDirectory(prefix="llmcli-") as directory:
             file = Path(directory) / "architecture.gguf"
-            file.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + entry)
+            file.write_bytes(gguf_bytes({"general.architecture": name}))
             bindings.log.clear()
             model = lib.llama_model_load_from_file(os.fsencode(file), params)
     except OSError:  # a full disk: loading the model itself will report the error
@@ -60,8 +58,3 @@ def is_known_architecture(name: str) -> bool:
     if model:  # it has no vocabulary, so this does not happen
         lib.llama_model_free(model)
     return "unknown model architecture" not in bindings.log.error_summary()
-
-
-def _gguf_string(text: str) -> bytes:
-    data = text.encode("utf-8", "replace")
-    return struct.pack("<Q", len(data)) + data

@@ -24,6 +24,7 @@ from llmcli import child_processes
 from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.compute_thread import run_in_thread
 from llmcli.engine.llama.context import Context, ContextConfig
+from llmcli.engine.llama.gguf_writer import gguf_bytes
 from llmcli.engine.llama.model import Model
 from llmcli.engine.llama.threads import LOAD_INTERVAL_S, SystemLoad, ThreadPolicy
 from llmcli.engine.tuning.cost_profile import (
@@ -325,7 +326,7 @@ def _temporary_model(geometry: AttentionGeometry) -> Iterator[Model]:
 
 
 def _gguf(geometry: AttentionGeometry) -> bytes:
-    """Return a model of architecture llama with random weights (GGUF version 3, little-endian; ggml's docs/gguf.md)."""
+    """Return a model of architecture llama with random weights, as a GGUF file."""
     import numpy as np
 
     queries, keys = geometry.heads * geometry.size, geometry.kv_heads * geometry.size
@@ -357,36 +358,12 @@ def _gguf(geometry: AttentionGeometry) -> bytes:
         "llama.attention.layer_norm_rms_epsilon": 1e-5,
         "tokenizer.ggml.model": "none",
     }
-    head = [b"GGUF", _u32(3), _u64(len(shapes)), _u64(len(metadata)), *map(_entry, metadata, metadata.values())]
     random = np.random.default_rng(0)
-    data, offset = [], 0
-    for name, shape in shapes.items():
-        head += [_string(f"{name}.weight"), _u32(len(shape)), *map(_u64, shape), _u32(0), _u64(offset)]
-        values = random.standard_normal(shape[::-1]).astype("<f4") / 8
-        data.append(values.tobytes())  # whole rows of 32 floats: aligned as it is
-        offset += values.nbytes
-    start = b"".join(head)
-    return start + b"\0" * (-len(start) % 32) + b"".join(data)
-
-
-def _u32(value: int) -> bytes:
-    return value.to_bytes(4, "little")
-
-
-def _u64(value: int) -> bytes:
-    return value.to_bytes(8, "little")
-
-
-def _string(text: str) -> bytes:
-    return _u64(len(text)) + text.encode("ascii")
-
-
-def _entry(key: str, value: str | float) -> bytes:
-    import struct
-
-    if isinstance(value, str):
-        return _string(key) + _u32(8) + _string(value)
-    return _string(key) + (_u32(4) + _u32(value) if isinstance(value, int) else _u32(6) + struct.pack("<f", value))
+    tensors = {
+        f"{name}.weight": (shape, (random.standard_normal(shape[::-1]).astype("<f4") / 8).tobytes())
+        for name, shape in shapes.items()
+    }
+    return gguf_bytes(metadata, tensors)
 
 
 if __name__ == "__main__":
