@@ -26,10 +26,9 @@ def make_directory(path: Path, mode: int = DIRECTORY_MODE) -> None:
     try:
         path.mkdir(mode)
     except FileNotFoundError:
-        if path.parent.is_dir():  # a directory in which nothing can be created, as in /proc
-            raise
-        make_directory(path.parent, mode)
-        path.mkdir(mode, exist_ok=True)
+        if not path.parent.is_dir():
+            make_directory(path.parent, mode)
+        path.mkdir(mode, exist_ok=True)  # another process may have created the parent; in /proc this fails again
     except OSError:  # for an existing directory some systems report that it cannot be written
         if not path.is_dir():
             raise

@@ -189,23 +189,21 @@ def fit_context(
             cache.kv_type,
         )
 
+    batches = [batch, *(size for size in BATCH_SIZES if size < batch)]
+    spares = (SPARE_SEQUENCES, 1) if per_sequence_buffers else (SPARE_SEQUENCES,)
+
+    def fitted(count: int) -> ContextShape | None:
+        shapes = (shape(count, size, spare) for spare in spares for size in batches)
+        return next((each for each in shapes if max_bytes is None or context_bytes(header, each) <= max_bytes), None)
+
     count = len(demand.sequence_tokens)
-    fitted = shape(count, batch, SPARE_SEQUENCES)
-    if max_bytes is None or context_bytes(header, fitted) <= max_bytes:
-        return fitted, count
-    variants = [(smaller, SPARE_SEQUENCES) for smaller in BATCH_SIZES if smaller < batch]
-    variants += [(min(batch, BATCH_SIZES[-1]), 1)] if per_sequence_buffers else []
-    for smaller, spare in variants:
-        fitted = shape(count, smaller, spare)
-        if context_bytes(header, fitted) <= max_bytes:
-            return fitted, count
-    smallest, spare = variants[-1] if variants else (batch, SPARE_SEQUENCES)
+    if best := fitted(count):
+        return best, count
     low, high = 1, max(1, count - 1)
     while low < high:  # the most sequences that fit
         middle = (low + high + 1) // 2
-        fits = context_bytes(header, shape(middle, smallest, spare)) <= max_bytes
-        low, high = (middle, high) if fits else (low, middle - 1)
-    return shape(low, smallest, spare), low
+        low, high = (middle, high) if fitted(middle) else (low, middle - 1)
+    return fitted(low) or shape(low, batches[-1], spares[-1]), low
 
 
 def context_bytes(header: Header, shape: ContextShape) -> int:

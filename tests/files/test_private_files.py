@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +103,18 @@ def test_a_secret_that_cannot_be_read_is_missing(tmp_path):
         with pytest.raises(MissingError) as caught:
             private_files.read_secret(tmp_path / name, kind="token file", max_bytes=100)
         assert caught.value.kind == "token file" and detail in caught.value.detail
+
+
+def test_a_parent_that_another_process_creates_meanwhile_is_no_obstacle(tmp_path, monkeypatch):
+    """It is missing when the directory is created first, and there when one looks why."""
+    real, parent = Path.mkdir, tmp_path / "parent"
+
+    def mkdir(path, *args, **kwargs):
+        if path == parent / "child" and not parent.exists():
+            real(parent)
+            raise FileNotFoundError(path)
+        real(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    private_files.make_directory(parent / "child")
+    assert (parent / "child").is_dir()

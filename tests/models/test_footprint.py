@@ -192,3 +192,13 @@ def test_the_needs_of_every_task_are_known(llama):
     for workload in WORKLOADS.values():
         demand = workload.split_to_context(llama.context_length).concurrent_demand
         assert max(demand.sequence_tokens) <= llama.context_length and len(demand.sequence_tokens) <= 16
+
+
+def test_a_smaller_batch_is_taken_only_where_it_helps(llama):
+    """Where fewer sequences have to do anyway, they have the largest batch that fits with them."""
+    shape, count = fit_context(JOB, STREAMS, llama, None)
+    fewer = replace(shape, sequences=shape.sequences - 3)
+    fitted, n = fit_context(JOB, STREAMS, llama, context_bytes(llama, fewer))
+    assert context_bytes(llama, fitted) <= context_bytes(llama, fewer) and n <= count
+    larger = [replace(fitted, batch=size) for size in BATCH_SIZES if size > fitted.batch]
+    assert all(context_bytes(llama, each) > context_bytes(llama, fewer) for each in larger)
