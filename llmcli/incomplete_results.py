@@ -10,10 +10,10 @@ LlmError
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from llmcli.errors import LlmError, PartialError
-from llmcli.frozen_dataclass import frozen
 
 
 class EmptyAnswer(LlmError):
@@ -42,7 +42,7 @@ class IncompleteOutput(PartialError, type_name="LeftUndone"):
         self.limited = limited
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class MissingPart:
     """A part of a document that its summary lacks, or has only the beginning of (``reason`` "cut").
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from llmcli.cli.console import sanitize
 from llmcli.cli.console.console import Console
 from llmcli.cli.console.descriptor_writer import DescriptorWriter
-from llmcli.cli.console.messages import message_text
 from llmcli.types import Phase, Progress
+
+if TYPE_CHECKING:
+    from llmcli.cli.console.messages.message_text import ErrorText
 
 _MAX_NAMED_ITEMS = 5
 """Items that are named of those that failed in the same way."""
@@ -39,7 +42,7 @@ class Reporter:
         self._sanitizer = sanitize.Sanitizer()
         self._showing_reasoning = False
         self._showing_result = False  # a result, in the middle of a line perhaps
-        self._last_error_text: message_text.ErrorText | None = None
+        self._last_error_text: ErrorText | None = None
         self._same_error_names: list[str] = []
         self._same_error_count = 0
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def chosen_server(settings: Settings) -> tuple[ServerConfig | None, str]:
     """Return the server that was named, None for this machine, and where that was decided.
 
-    ``backend`` and ``base_url`` say the same, so the one that was said nearer to the command goes before. Raises
+    ``backend`` and ``base_url`` both name a server; the one with the stronger origin (flag, environment, file) wins. Raises
     ``UsageError`` and ``ConfigError`` for both at once, and for a name that nothing has.
     """
     name, url = settings["backend"], settings["base_url"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +46,8 @@ def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> 
     if fit.max_context_tokens:
         fits = f"--ctx {fit.max_context_tokens}"
     else:
+        import shlex
+
         fits = next((f"-m {shlex.quote(m.name)}" for m in _smaller_models(models, fit.available_bytes)), "")
     raise OutOfMemory(
         model.name if context_tokens is None else f"{model.name} with a context of {context_tokens} tokens",

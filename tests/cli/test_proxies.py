@@ -91,7 +91,7 @@ def test_no_proxy_is_heeded(llm, behind):
         (f"DNS:{NAME}", False, "self-signed certificate"),
     ],
 )
-def test_a_tunnel_to_somebody_else(llm, behind, tmp_path, monkeypatch, name, trusted, words):  # noqa: PLR0917
+def test_a_tunnel_to_another_host(llm, behind, tmp_path, monkeypatch, name, trusted, words):  # noqa: PLR0917
     """Who is at its end has to prove its name: 76, at once, and it gets neither key nor question."""
     other = FakeServer(certificate(tmp_path, name))
     behind[1].port_behind = other.port
@@ -207,7 +207,7 @@ def test_a_server_that_is_silent_behind_the_proxy(llm, behind):
     assert run.code == 75 and "0.1 seconds" in run.err
 
 
-def test_nobody_is_asked_for_consent_by_the_proxy_s_name(llm, behind):
+def test_consent_names_the_server_not_the_proxy(llm, behind):
     """The server's host counts, not the proxy's."""
     configure(there={"base_url": URL, "model": "big", "context": 4096})
     run = llm(*ASK)

@@ -270,7 +270,7 @@ def test_nothing_may_come_after_the_inputs_end(engine):
 
 
 def test_an_interrupt_ends_iteration(tiny):
-    """What the user's signal asks for is raised to whoever reads events."""
+    """A signal of the user is raised in the reader of the events."""
     reason = {"error": None}
     with engine_of(tiny("chatml"), stop=lambda: reason["error"]) as engine, engine.open() as job:
         job.submit(endless("a"))
@@ -389,7 +389,7 @@ def test_an_answer_is_one_of_the_labels(engines):
     ],
     ids=lambda fields: next(iter(fields.values())) if "grammar" in fields else "schema",
 )
-def test_a_bad_grammar_is_a_bad_input_and_harms_nobody(engines, fields):
+def test_a_bad_grammar_is_a_bad_input_and_harms_no_other_request(engines, fields):
     """The request with the bad grammar ends with ``InputError``; one beside it and the next are answered."""
     outcomes = answer(engines("chatml"), req("bad", **fields), req("good"))
     assert isinstance(outcomes["bad"].error, InputError)

@@ -283,7 +283,7 @@ def test_positions_are_never_shifted():
     assert not used & {"llama_memory_seq_add", "llama_memory_seq_div", "llama_memory_seq_keep"}
 
 
-def test_one_thread_evaluates_whoever_asks(tiny, monkeypatch):
+def test_one_thread_evaluates_for_all_callers(tiny, monkeypatch):
     """Requests from several threads at once, cancelled ones among them, are evaluated and sampled by a single thread."""
     threads: set[int] = set()
     for name in ("llama_decode", "llama_sampler_sample"):

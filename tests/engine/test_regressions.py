@@ -228,7 +228,7 @@ def test_a_profile_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatc
 
 
 def test_nothing_is_forgotten_for_a_move_that_is_not_made():
-    """A gap is emptied only when somebody moves into it."""
+    """A gap is cleared only when a sequence moves into it."""
 
     class Cells:
         def remove_sequence(self, slot):
@@ -260,7 +260,7 @@ def test_another_job_is_no_disturbance():
 
 
 def test_a_variable_of_the_users_own_is_not_public():
-    """Under generate/, a variable called target_language holds whatever --var says, and is nobody else's business."""
+    """Under generate/, a variable called target_language holds the value of --var, which stays private."""
     text = "description: d\nsystem: 'About {{ target_language }}'\nuser: u\nvariables: {target_language: {}}\n"
     assert not parse_prompt("generate/x", Path("x.yaml"), text).public_prefix
 

@@ -118,7 +118,7 @@ def test_a_full_disk_is_an_error_of_output(file, monkeypatch):
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_an_error_of_somebody_else_stays_theirs(file):
+def test_an_error_of_the_block_passes_through(file):
     """An OSError that the block raises on its own account is not taken for one of the output."""
 
     def fail():

@@ -126,7 +126,7 @@ def test_a_worker_that_says_nothing_is_left(config, built, model):
     assert "llm worker stop 7" in given.observer.errors[0].detail
 
 
-def test_text_is_coalesced_unless_somebody_watches(config, built, model):
+def test_text_is_coalesced_unless_it_is_shown_as_it_comes(config, built, model):
     """A person sees each piece as it comes."""
     for watched in (True, False):
         backend_factory.build_local(config(RecordingObserver(watched=watched), worker="on"), None, model)
@@ -151,7 +151,7 @@ def test_loading_is_reported_where_progress_is_shown(config, built, model):
 def test_a_remote_backend_is_built_without_sending(config):
     """The observer is told which server it is, and who chose it."""
     given = config(ctx=512)
-    server = ServerConfig("http://127.0.0.1:9/v1")  # nobody listens there
+    server = ServerConfig("http://127.0.0.1:9/v1")  # no server listens there
     backend = backend_factory.build_remote(given, server, "--base-url", "m")
     assert isinstance(backend, RemoteBackend)
     assert given.observer.explained == ["server http://127.0.0.1:9/v1 (--base-url)"]

@@ -76,7 +76,7 @@ def test_an_address_in_capitals_is_the_same(llm, server):
 
 
 def test_a_backend_of_the_configuration(llm, server):
-    """By an option or as the usual one; -m goes before its model, and local is this machine."""
+    """By an option or as the default; -m overrides its model, and local is this machine."""
     configure(there={"base_url": server.url, "model": "big", "context": 4096})
     assert llm("ask", "hi", "--backend", "there", "--no-stdin").out == "hi\n"
     assert llm("ask", "hi", "--no-stdin", env={"LLMCLI_BACKEND": "there"}).out == "hi\n"
@@ -88,7 +88,7 @@ def test_a_backend_of_the_configuration(llm, server):
 
 
 def test_what_was_said_nearer_goes_before(llm, server):
-    """A backend and an address say the same: an option goes before the environment, which goes before the file."""
+    """A backend and an address both name a server: an option overrides the environment, which overrides the file."""
     configure(there={"base_url": "http://127.0.0.1:9/v1"})
     assert llm("ask", "hi", "--base-url", server.url, "--no-stdin", env={"LLMCLI_BACKEND": "there"}).out == "hi\n"
     both = llm("ask", "hi", "--base-url", server.url, "--backend", "there", "--no-stdin")
@@ -313,7 +313,7 @@ def test_a_server_that_does_not_run_is_asked_for_by_its_address(llm):
     assert "Is the server running?" in advice and "http://127.0.0.1:9/v1" in advice and "later" not in run.err
 
 
-def test_nobody_there(llm, server):
+def test_no_server_there(llm, server):
     """75, and no long wait; an address that speaks another protocol is 76."""
     run = llm("ask", "hi", "--base-url", "http://127.0.0.1:9/v1", "--no-stdin")
     assert run.code == 75 and "refused" in run.err.lower()
@@ -505,7 +505,7 @@ def _holds(path: Path, key: str) -> bool:
 # ---- knowingly --------------------------------------------------------------------------------------------------------
 
 
-def test_a_host_gets_nothing_before_somebody_agreed(llm, through):
+def test_a_host_gets_nothing_before_consent(llm, through):
     """A script hears how to agree: for one run, or in the configuration."""
     configure(there={"base_url": ELSEWHERE})
     run = llm("ask", "hi", "--backend", "there", "--no-stdin")

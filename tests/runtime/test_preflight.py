@@ -27,7 +27,7 @@ def settings(environ=None, **given):
     return resolve_settings({name: (f"--{name}", value) for name, value in given.items()}, environ or {}, None)
 
 
-def test_a_context_beyond_the_model_s_is_an_error_of_whoever_said_it(model):
+def test_a_context_beyond_the_model_s_names_where_it_was_set(model):
     """By an option it is usage, by a variable configuration."""
     preflight.check_context(model, settings(ctx=256))
     preflight.check_context(model, settings())

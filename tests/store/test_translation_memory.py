@@ -53,7 +53,7 @@ def test_regions_of_the_source_language_are_one(memory):
 
 
 def test_regions_of_the_target_language(memory):
-    """French of France serves who asks for French, of people only; the exact one goes before."""
+    """French of France serves who asks for French, of people only; the exact one is preferred."""
     memory.add_units(
         [
             TranslationUnit("en", "fr-FR", "hello", "salut"),

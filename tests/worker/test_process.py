@@ -347,7 +347,7 @@ def test_a_log_that_cannot_be_written_ends_no_worker(shell):
     assert (first.code, second.code) == (0, 0)
 
 
-def test_a_corpse_that_nobody_buries_has_ended():
+def test_a_zombie_that_is_not_reaped_has_ended():
     """`llm worker stop` waits for no process whose parent does not care."""
     with subprocess.Popen(["true"]) as child:
         wait_until(lambda: worker_stop._is_zombie(child.pid))

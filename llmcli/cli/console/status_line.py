@@ -12,11 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from llmcli.cli.console.environment import Environment
-from llmcli.cli.console.progress_text import RateEstimator, rated_progress, status_text
 from llmcli.interrupt import Interrupt
 from llmcli.types import Phase, Progress
+
+if TYPE_CHECKING:
+    from llmcli.cli.console.progress_text import RateEstimator
 
 DELAY_S = 1.0
 """Seconds of waiting before the line appears."""
@@ -152,6 +155,8 @@ class StatusLine:
         self._rate_estimator(progress).add(now, progress.done)
 
     def _rate_estimator(self, progress: Progress) -> RateEstimator:
+        from llmcli.cli.console.progress_text import RateEstimator
+
         return self._rate_estimators.setdefault((progress.label, progress.unit, progress.phase), RateEstimator())
 
     # ---- the thread -----------------------------------------------------------------------------------------------
@@ -195,6 +200,8 @@ class StatusLine:
             self._painted_text = text
 
     def _format_status(self, now: float) -> str:
+        from llmcli.cli.console.progress_text import rated_progress, status_text
+
         assert self._wait_began_at is not None
         job, step = self._job, self._step
         of = rated_progress(job, step)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping
 
 
 def format_command(*words: str, environ: Mapping[str, str] | None = None, variables: Iterable[str] = ()) -> str:
     """Return ``llm WORDS``; those of ``variables`` that ``environ`` sets go before it, as a shell takes them."""
+    import shlex
+
     given = {name: environ[name] for name in variables if environ.get(name)} if environ else {}
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in given.items()), shlex.join(["llm", *words])])
 

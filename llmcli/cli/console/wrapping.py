@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 _BREAK_POINTS = re.compile(r"[/\\:_.,@=-]+")  # after these the parts of a path, an address or a name begin
 
 
 def display_width(text: str) -> int:
     """Return how many columns a terminal gives to ``text``."""
+    import unicodedata  # here, as every start would load its tables
+
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
     narrow = sum(unicodedata.combining(char) == 0 for char in text)
     return narrow + wide

@@ -17,7 +17,6 @@ from llmcli.cli.render.writer_factory import open_text_writer
 from llmcli.cli.reporter import Reporter
 from llmcli.errors import InternalError, LlmError, OutputError, PartialError, ProcessStopped, TimedOut
 from llmcli.frozen_dataclass import frozen
-from llmcli.incomplete_results import AnswerTruncated
 from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
 
 if TYPE_CHECKING:
@@ -169,6 +168,8 @@ class ResultRenderer:
     def _render_result(self, end: Result, *, streamed: bool) -> None:
         self.totals.add(end)
         if end.cut:
+            from llmcli.incomplete_results import AnswerTruncated
+
             self.incomplete.append(
                 (end.name if self._options.has_several_inputs else "", end.incomplete or AnswerTruncated())
             )

@@ -6,7 +6,6 @@ import json
 import time
 from dataclasses import asdict
 
-from llmcli.cli.console.messages import message_text
 from llmcli.frozen_dataclass import frozen
 from llmcli.types import BackendStats, Result, Timings, Usage
 
@@ -34,6 +33,8 @@ class CommandStats:
 
     def format_line(self) -> str:
         """Return one line for people, of what is known; that no energy is known is said."""
+        from llmcli.cli.console.messages.message_text import format_bytes
+
         parts = [
             f"{self.prompt_tokens} tokens in ({self.cached_tokens} reused), {self.completion_tokens} out",
             "" if self.first_token_s is None else f"first in {_format_number(self.first_token_s)} s",
@@ -41,7 +42,7 @@ class CommandStats:
             f"{_format_number(self.total_s)} s in all",
             self._format_threads(),
             "" if self.width is None else f"width {self.width}",
-            "" if self.peak_memory_bytes is None else f"peak {message_text.format_bytes(self.peak_memory_bytes)}",
+            "" if self.peak_memory_bytes is None else f"peak {format_bytes(self.peak_memory_bytes)}",
             "energy not available" if self.joules is None else f"energy {_format_number(self.joules)} J",
         ]
         return "llm: " + ", ".join(part for part in parts if part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 from llmcli.types import (
@@ -37,11 +38,11 @@ class EventSink(Protocol):
     def emit(self, event: Event) -> None: ...
 
 
-class Sequence:
+class Sequence(ABC):
     """Tokens that a model evaluates. ``num_computed_tokens`` of ``tokens`` are in the memory of sequence id ``slot``.
 
-    ``arrival``: its number in the order of arrival. ``first_logit``: the position from which logits are needed. ``checkpoint_at``: a length at which the state is copied
-    for others (memories that cannot be truncated). ``public_prefix_length``: tokens from the start that may be kept on
+    ``arrival``: its number in the order of arrival. ``first_logit``: the position from which logits are needed.
+    ``checkpoint_at``: a length at which the state is copied for others (memories that cannot be truncated). ``public_prefix_length``: tokens from the start that may be kept on
     disk; ``save_at``: a length at which they are saved. ``turn_prefix_length``: tokens from the start that the next turn
     of a saved conversation will begin with, 0 where its answer counts too (memories that can be truncated).
     ``draft_tokens``: tokens expected to follow. ``compute_s``: seconds of evaluation, its share of each batch.
@@ -99,12 +100,12 @@ class Sequence:
         """It asked for progress reports and has had none."""
         return self.request.progress and self._last_report is None
 
-    def propose_draft(self, cost: float) -> None:
+    def propose_draft(self, cost: float) -> None:  # noqa: B027 (optional to override: scoring proposes none)
         """Set ``draft_tokens``. ``cost``: of evaluating one of them, as ``draft_row_cost`` returns it."""
 
+    @abstractmethod
     def process_logits(self, context: Any, outputs: list[int]) -> list[Sequence]:
         """Process the logits at the batch indices ``outputs``; returns sequences that must run because of them."""
-        raise NotImplementedError
 
     def report_progress(self, ahead: int | None = None) -> None:
         """Emit the progress of a request that asked for it: at a change of phase at once, else a few times a second.
@@ -145,5 +146,5 @@ class Sequence:
         self.num_computed_tokens = 0
         self.slot = None
 
-    def release(self) -> None:
+    def release(self) -> None:  # noqa: B027 (optional to override: few hold anything)
         """Free what the sequence holds outside the context."""

@@ -79,7 +79,7 @@ class ModelDefaults:
         Raises ``ConfigError`` where the setting overrides it, so that it would have no effect, and ``OutputError``.
         """
         if name is not None and self._settings["model"]:
-            detail = f"it says {self._settings['model']}, which goes before the default; change it there"
+            detail = f"it says {self._settings['model']}, which overrides the default; change it there"
             raise ConfigError("model", origin=self._settings.origin("model"), detail=detail)
 
         def change(data: dict[str, dict[str, str]]) -> None:
@@ -132,7 +132,7 @@ class ModelDefaults:
     def _refuse_configured_alias(self, name: str) -> None:
         given = self._settings["aliases"]
         if name in given:
-            detail = f"{name} is {given[name]} there, which goes before this command; change it there"
+            detail = f"{name} is {given[name]} there, which overrides this command; change it there"
             raise ConfigError("aliases", origin=self._settings.origin("aliases"), detail=detail)
 
 

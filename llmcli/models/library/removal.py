@@ -30,7 +30,7 @@ class ModelRemover:
     def find_removable(self, name: str) -> ModelFile:
         """Return the model that ``remove`` would remove: as ``find``, and what is left of one that is not whole.
 
-        An imported file that is gone is such a one, too.
+        An imported file that is missing counts too.
         """
         key = self._models.canonical_name(name)
         for imported, path in self._models.imports.paths().items():

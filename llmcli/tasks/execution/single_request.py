@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from llmcli.backends.base import Backend
-from llmcli.errors import ContextOverflow
-from llmcli.incomplete_results import AnswerTruncated, EmptyAnswer
+from llmcli.errors import ContextOverflow, LlmError
 from llmcli.tasks.execution.response_buffer import (
     ResponseBuffer,
     UsageTally,
@@ -21,6 +20,7 @@ from llmcli.tasks.execution.step_progress import progress_of_request
 from llmcli.tasks.execution.task_requests import GenerationOptions, make_retry
 from llmcli.types import (
     Delta,
+    Finished,
     FinishReason,
     ItemFailed,
     Phase,
@@ -62,7 +62,7 @@ def run_single_request(
         again = make_retry(request, options)
         answer = answer if again is None else (yield from _stream_response(backend, again, item, tally))
     finished = require_finished(answer)
-    error = request_error(finished) or (EmptyAnswer(name, limit=finished.limit) if is_empty(answer) else None)
+    error = request_error(finished) or (_empty_answer(name, finished) if is_empty(answer) else None)
     if error is not None:
         yield ItemFailed(item, name, error)
         return
@@ -78,8 +78,20 @@ def run_single_request(
         usage=tally.usage,
         timings=tally.timings,
         cut=cut,
-        incomplete=AnswerTruncated(limit=finished.limit) if cut else None,
+        incomplete=_truncated_answer(finished) if cut else None,
     )
+
+
+def _empty_answer(name: str, finished: Finished) -> LlmError:
+    from llmcli.incomplete_results import EmptyAnswer  # here, as it is rare and every start would import it
+
+    return EmptyAnswer(name, limit=finished.limit)
+
+
+def _truncated_answer(finished: Finished) -> LlmError:
+    from llmcli.incomplete_results import AnswerTruncated
+
+    return AnswerTruncated(limit=finished.limit)
 
 
 def _stream_response(

@@ -114,7 +114,7 @@ def test_the_lines_of_a_new_file_are_settings_once_uncommented(config, file, tmp
     assert "ctx: auto" in file.read_text() and config("show").code == 0
 
 
-def test_edit_leaves_no_file_that_nobody_wrote(config, file, tmp_path):
+def test_edit_leaves_no_empty_file(config, file, tmp_path):
     """Looking and leaving changes nothing."""
     assert config("edit", env=editor(tmp_path, "")).code == 0
     assert not file.exists()

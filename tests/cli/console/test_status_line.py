@@ -257,7 +257,7 @@ def test_it_fits_the_terminal_of_now(line, screen, clock):
 
 
 @pytest.mark.parametrize("why", ["quiet", "dumb", "pipe"])
-def test_where_nobody_sees_it_nothing_is_written(line, screen, clock, why, tmp_path):
+def test_nothing_is_written_where_it_would_not_be_seen(line, screen, clock, why, tmp_path):
     """With -q, on a terminal that cannot erase, and off a terminal."""
     status = line(quiet=why == "quiet", **({"TERM": "dumb"} if why == "dumb" else {}))
     if why == "pipe":

@@ -60,7 +60,7 @@ def test_stats_with_json_are_an_object_on_stderr(answered):
     assert said["joules"] is None
 
 
-def test_nobody_who_did_not_ask_gets_stats(answered):
+def test_stats_are_printed_only_on_request(answered):
     """Stderr stays empty on success."""
     assert answered().err == "" and answered("--json").err == ""
 

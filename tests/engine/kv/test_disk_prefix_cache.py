@@ -1,4 +1,4 @@
-"""Evaluated beginnings on disk, through the engine: used by the next process, right, and nobody's secret."""
+"""Evaluated prefixes on disk, through the engine: the next process uses them, they are correct, and no user text is in them."""
 
 from __future__ import annotations
 

@@ -376,7 +376,7 @@ def test_a_directory_open_to_others_is_not_used(directory, store, mode):
     assert store.find_longest(TOKENS) is not None
 
 
-def test_a_directory_of_somebody_else_is_not_used(directory, store, monkeypatch):
+def test_a_directory_of_another_user_is_not_used(directory, store, monkeypatch):
     """Whoever owns the directory could plant states."""
     saved(store)
     owner = os.geteuid()
@@ -582,7 +582,7 @@ def test_what_was_evaluated_of_a_conversation_goes(directory, store):
 
 
 def test_a_state_that_cannot_be_deleted_is_told(directory, store):
-    """So that nobody believes it to be gone."""
+    """So that it is not taken for removed."""
     store.save(TOKENS, STATE, MINE)
     (file,) = directory.iterdir()
     file.unlink()

@@ -180,7 +180,7 @@ def test_no_smaller_sequence_overtakes_one_that_waits_for_cells(bench, room_of):
 
 
 def test_what_waits_is_sized_once_and_not_in_every_step(bench, room_of, monkeypatch):
-    """Where there is no room for more, another context is thought of when somebody ends."""
+    """Where the memory allows no more sequences, a larger context is considered again when one ends."""
     room_of("llama", ContextShape(256, 32, 128))
     scheduler = bench("llama")
     asked = []

@@ -65,7 +65,7 @@ def save(pool, *sequences, restorable: bool = True, may_spill: bool = False) -> 
 
 
 def test_only_awaited_prefixes_are_saved():
-    """A prefix that nobody waits for is not worth the time of a resize."""
+    """A prefix that no waiting sequence needs is not worth the time of a resize."""
     contents = save(pool_of(CachedPrefix([1]), CachedPrefix([2], Owner())), running(0))
     assert [prefix.tokens for prefix, _ in contents.awaited] == [[2]]
     assert [state for _, state in contents.running] == [b"memory 0"]

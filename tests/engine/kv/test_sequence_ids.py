@@ -109,7 +109,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.kept)
     @rule(data=st.data(), what=st.sampled_from(["forget", "used", "end of its owner"]))
     def touch(self, data, what):
-        """A beginning is forgotten, of use, or nobody waits for it any more."""
+        """A prefix is evicted, used, or no longer awaited."""
         slot = data.draw(st.sampled_from(sorted(self.kept)))
         if what == "forget":
             self.places.evict(slot)
@@ -206,7 +206,7 @@ def places():
     ],
 )
 def test_who_moves_where(places, count, running, kept, moved):
-    """The last moves to the first gap; nobody moves without need."""
+    """The last sequence moves to the first gap; none moves without need."""
     made = places(count, running, kept)
     assert made.compact(dict.fromkeys(running, 100), 8) == moved
     for old, new in moved.items():
@@ -292,7 +292,7 @@ def test_moving_changes_no_bit(bench, name):
         scheduler.step()
         scheduler.step()
     scheduler.run()
-    assert sum(moves) > 5, "nobody was moved"
+    assert sum(moves) > 5, "no sequence was moved"
     for probe in probes[:: 5 if name == "chatml" else 11]:
         alone = Probe("alone", probe.tokens[: probe.prompt_length], probe.tokens[probe.prompt_length :])
         bench(name, **STREAMS).run(alone)

@@ -71,7 +71,7 @@ def test_the_log_is_bounded():
 
 
 def test_a_cause_can_be_asked_for_while_others_log():
-    """Another thread that logs meanwhile disturbs nobody."""
+    """Another thread that logs meanwhile does not interfere."""
     log = log_of((LOG_LEVEL_ERROR, b"first\n"))
     stop = threading.Event()
 

@@ -46,7 +46,7 @@ def test_a_busy_core_costs_one_thread_and_comes_back():
         (1, 0.007, True, 2),
     ],
 )
-def test_a_brief_step_after_a_rest_wakes_nobody(monkeypatch, tokens, seconds, fixed, first):
+def test_a_brief_step_after_a_rest_wakes_no_thread(monkeypatch, tokens, seconds, fixed, first):
     """What one thread does at once is not shared with threads that sleep; what follows it is, and what is longer."""
     now = {"value": 100.0}
     monkeypatch.setattr(module.time, "monotonic", lambda: now["value"])
@@ -320,7 +320,7 @@ def test_every_kind_of_work_counts_and_waiting_does_not(tmp_path, clock, monkeyp
 
 
 def test_the_reason_before_anything_ran():
-    """All cores, and that nobody else keeps them busy as far as is known."""
+    """All cores, and that no other process is known to keep them busy."""
     expected = "threads: 4 (as many as the cores that this process may use and no other process keeps busy)"
     assert ThreadPolicy(4, load=Scripted()).explanation == expected
 

@@ -55,7 +55,7 @@ def test_as_many_candidates_as_may_run_in_their_order():
 
 
 def test_clients_alternate_and_stalled_ones_are_left_out():
-    """What runs already counts; whoever does not read gets nothing more."""
+    """Running sequences count; no more are admitted for a consumer that does not read."""
     many, few, stalled = ListSink(), ListSink(), ListSink()
     stalled.full = True
     waiting = [

@@ -39,7 +39,7 @@ def test_only_what_is_nearly_all_for_those_who_leave_is_aborted(counts, leaving,
 
 
 def test_many_who_leave_one_after_the_other_end_it_together():
-    """Each has a small share, and with the last but one it is for nearly nobody."""
+    """Each sequence has a small share; once all but one are cancelled, hardly any of the evaluation is needed."""
     entries = entries_of(*[10] * 11)
     evaluation = Evaluation(entries, [], can_roll_back=True)
     left = [

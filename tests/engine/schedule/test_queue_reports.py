@@ -46,7 +46,7 @@ def test_a_prompt_is_read_before_anything_is_written(engines, always):
     assert not any(isinstance(e, RequestProgress) and e.phase is Phase.READING for e in events[first:])
 
 
-def test_nobody_is_told_who_did_not_ask(engines, always):
+def test_only_requests_that_ask_get_reports(engines, always):
     """Requests without ``progress`` yield what they always did."""
     events = list(run_requests(engines("chatml", ctx=4096), [req("a", LONG), req("b", candidates=("hello", "world"))]))
     assert not any(isinstance(event, RequestProgress) for event in events)
@@ -69,7 +69,7 @@ def test_a_scored_request_is_told_about_its_prompt(engines, always):
 
 
 def test_who_waits_is_told_how_many_go_before(bench, always):
-    """An interactive request goes before bulk ones; who moves up is told, and whoever runs is not in the queue."""
+    """An interactive request goes ahead of bulk ones; a request that moves up is told so, and a running one is not in the queue."""
     one = bench("llama", sequences=1)
     probes = [Probe(name, numbers(20, salt), [5], progress=True) for salt, name in enumerate("abc")]
     first = Probe("now", numbers(20, 9), [5], progress=True, priority=Priority.INTERACTIVE)

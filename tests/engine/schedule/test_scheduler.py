@@ -94,7 +94,7 @@ def test_a_longer_prompt_after_a_short_one_makes_the_streams_longer(bench):
 
 @pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
 @each_model
-def test_a_cancelled_sequence_disturbs_nobody(bench, name, config):
+def test_a_cancelled_sequence_disturbs_no_other(bench, name, config):
     """Cancelling one of a batch in the middle of its prompt or of its answer leaves the others as they are."""
     scheduler = bench(name, **config)
     victims = [Probe(f"v{i}", numbers(700, 50 + i), numbers(50, 1)) for i in range(2)]
@@ -170,7 +170,7 @@ def test_a_consumer_that_does_not_read_holds_back_only_its_own(bench, name):
         assert rows == rows_alone(bench, name, numbers(20, i), numbers(20, i))
 
 
-def test_nobody_waits_for_the_beginning_of_a_stalled_sequence(bench):
+def test_no_sequence_waits_for_the_prefix_of_a_stalled_one(bench):
     """A request that shares the prompt of a sequence whose consumer is behind evaluates it itself."""
     scheduler = bench("chatml")
     stalled = Probe("s", numbers(900, 1), numbers(3, 1))
@@ -317,7 +317,7 @@ def test_scoring_in_little_memory_ends_right(bench, memory_for, name, config):
 
 
 def test_a_sequence_keeps_its_number_of_arrival(bench):
-    """One that waits again goes before those that came later, interactive ones before all bulk ones."""
+    """A preempted sequence is queued ahead of later ones, and interactive sequences ahead of bulk ones."""
     scheduler = bench("llama")
     first, second, third = (Probe(name, numbers(20, i), numbers(9, i)) for i, name in enumerate("abc"))
     urgent = Probe("d", numbers(20, 4), [], priority=Priority.INTERACTIVE)
@@ -330,7 +330,7 @@ def test_a_sequence_keeps_its_number_of_arrival(bench):
 
 
 def test_a_fork_waits_where_its_request_did():
-    """What is left of a candidate goes before requests that came later."""
+    """The rest of a candidate is scored ahead of requests that arrived later."""
     parent = ScoringSequence(req("s", candidates=("a", "b")), [1], [[1, 2, 3], [1, 4, 5]], ListSink())
     parent.arrival = 7
     assert CandidateFork(parent, 0, [1, 2], [2, 3]).arrival == 7

@@ -1,4 +1,4 @@
-"""Interactive work goes before bulk work, in caches of their own."""
+"""Interactive work runs ahead of bulk work, each in its own cache."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def test_guesses_change_no_logits(bench, name, config, count):
 
 
 def test_another_client_does_not_wait_for_guesses(bench):
-    """A step with guesses takes longer: nobody's are evaluated while somebody else's tokens are."""
+    """A step with draft tokens takes longer: none are evaluated while other sequences decode."""
     scheduler = bench("chatml")
     one, other = (Guesser(name, numbers(30, i), numbers(40, 9 + i), seed=i) for i, name in enumerate("ab"))
     scheduler.add(one, other)
@@ -163,7 +163,7 @@ def test_what_ended_with_guesses_begins_others_right(bench):
 
 
 def test_a_full_cache_has_no_room_for_guesses(bench, monkeypatch):
-    """Where guesses do not fit, the step goes without them, and nobody waits or is thrown out for them."""
+    """Where draft tokens do not fit, the step runs without them; no sequence waits or is preempted for them."""
     scheduler = bench("chatml")
     monkeypatch.setattr(type(scheduler.kv_cache), "grow_context", lambda *_: False)
     prompt = numbers(200, 1)

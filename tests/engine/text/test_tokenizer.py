@@ -1,4 +1,4 @@
-"""Text to tokens and back: what looks like a control token in somebody's text stays text."""
+"""Text to tokens and back: what looks like a control token in user text stays text."""
 
 from __future__ import annotations
 

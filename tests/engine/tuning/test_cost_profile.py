@@ -110,7 +110,7 @@ def test_a_single_job_gets_one_buffer():
 
 
 def test_in_one_buffer_everybody_pays_for_all_cells():
-    """A token looks at the whole buffer, which is small where all begin alike, and large where nobody does."""
+    """A token looks at the whole buffer, which is small where all begin alike, and large where none do."""
     here = profile(flash_f16=AttentionCosts((0, 0), (0, 0), (0, 1, 0), (0, 1)))
 
     def steps(job, width):

@@ -246,7 +246,7 @@ def test_each_number_of_threads_and_geometry_has_a_file_of_its_own(tmp_path, mon
 
 
 class Machine:
-    """A machine whose clock moves when somebody sleeps, on which others keep so many cores busy at each look."""
+    """A machine whose clock moves when the code sleeps, on which others keep so many cores busy at each look."""
 
     def __init__(self, monkeypatch):
         self.now, self.loads, self.priority, self.measured = 1e6, itertools.repeat(0.0), 0, []
@@ -310,14 +310,14 @@ def test_an_existing_profile_is_not_measured_again(machine, tmp_path, path):
 
 
 def test_a_damaged_profile_is_measured_again(machine, tmp_path, path, lock):
-    """A file that nobody can use does not stand in the way."""
+    """An unreadable file is no obstacle."""
     path.write_text("{")
     run(tmp_path)
     assert standin.load_profile(path) == MEASURED
 
 
 def left(lock, seconds):
-    """Let somebody have taken the lock so many seconds ago."""
+    """Make a lock file that is so many seconds old."""
     lock.touch()
     os.utime(lock, (seconds, seconds))
 

@@ -473,7 +473,7 @@ def test_an_owner_that_was_taken_for_dead_stops(world):
     assert (caught.value.exit_code, theirs.stat().st_size, len(world.ranges())) == (75, size, 1)
 
 
-def test_what_somebody_else_wrote_gets_no_name(world):
+def test_bytes_that_another_process_wrote_get_no_name(world):
     """A file that holds more than what was hashed is not named, though what was hashed is right."""
     events = download(HubClient(os.environ, QUICK_RETRIES), world.cache, world.wanted, Interrupt())
     while next(events).done <= 100_000:

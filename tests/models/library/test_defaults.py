@@ -1,4 +1,4 @@
-"""Aliases and defaults: what was chosen where, and what goes before what."""
+"""Aliases and defaults: what was chosen where, and which choice overrides which."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_pull_repairs_what_was_found(pulled, make_library, interrupt, content):
     assert verify(make_library(), REPO, interrupt).verified
 
 
-def test_repairing_disturbs_nobody(pulled, make_library, interrupt, content):
+def test_repairing_disturbs_no_reader(pulled, make_library, interrupt, content):
     """A process that has the damaged file mapped keeps its bytes: files are replaced by renaming only."""
     blob = pulled.path.resolve()
     rot(blob)
@@ -121,7 +121,7 @@ def test_every_part_is_hashed(hub, library, make_library, interrupt, content):
 
 
 @pytest.mark.parametrize("later", [False, True])
-def test_a_file_that_nobody_announced(library, make_library, interrupt, local, later):
+def test_a_file_without_an_announced_hash(library, make_library, interrupt, local, later):
     """It has to be as it was when it was pulled, whatever its time says; pulling it again takes it as it is."""
     pull(library, str(local), interrupt)
     assert verify(make_library(), "mine", interrupt).verified

@@ -66,7 +66,7 @@ def test_one_answer_tells_its_place_its_prompt_and_its_length(prompts, verb):
     assert [event.done for event in found if event.phase is Phase.WRITING] == [1, 2]
 
 
-def test_nothing_is_told_that_nobody_sees(prompts):
+def test_nothing_is_reported_that_would_not_be_seen(prompts):
     """Without ``Options.progress`` the requests do not ask, and nothing comes."""
     backend = ScriptedBackend(gist, context=300)
     events = list(summarize(backend, prompts, [Document("d", LONG)], GenerationOptions()))

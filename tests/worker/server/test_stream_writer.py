@@ -18,7 +18,7 @@ from llmcli.worker.server.stream_writer import EventWriter, coalesce_delay
     ("pause", "active", "seconds"),
     [(0.0, 100, 0.0), (0.1, 0, 0.1), (0.1, 2, 0.1), (0.1, 16, 0.8), (0.1, 200, 1.0), (2.0, 16, 2.0)],
 )
-def test_text_that_nobody_watches_gathers_longer_in_a_crowd(pause, active, seconds):
+def test_unwatched_text_is_coalesced_longer_under_load(pause, active, seconds):
     """Each piece that is sent wakes a process, which takes the processor from the engine."""
     assert coalesce_delay(pause, active) == pytest.approx(seconds)
 

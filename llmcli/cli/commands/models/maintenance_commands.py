@@ -94,7 +94,7 @@ def default(
 ) -> int:
     """Print the default model, or make NAME the default; -v says where it was decided.
 
-    The setting model goes before the default of a command (--for), which goes before that of all commands.
+    The setting model overrides the default of a command (--for), which overrides the default of all commands.
 
     In a pipe, --list is tab-separated: command, model, where it was decided.
     """

@@ -1,4 +1,4 @@
-"""Where a chat is saved, and what is said and removed when it cannot be, or is somebody else's by now."""
+"""Where a chat is saved, and what is reported and removed when saving fails or another process continued it."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_states_of_a_failed_session_are_forgotten(saved):
     assert saved.forgotten == []
 
 
-def test_a_session_that_somebody_else_went_on_with_is_saved_under_another_name(saved):
+def test_a_session_that_another_process_continued_is_saved_under_another_name(saved):
     """The other keeps the name; what models kept under the first id is forgotten."""
     first = saved()
     first.save(TURNS, "tiny")

@@ -249,7 +249,7 @@ def stray(session_id):
 
 
 @pytest.mark.parametrize("argv", [["work"], ["--all"]])
-def test_removing_takes_what_nobody_owns_along(llm, work, store, argv):
+def test_removing_a_session_removes_orphaned_states(llm, work, store, argv):
     """What was evaluated of chats that were never saved, or that others removed, goes; what is others' stays."""
     with store() as sessions:
         other = stray(sessions.get("other").id)

@@ -51,7 +51,7 @@ def test_an_alias_is_a_name_that_m_takes(llm, models, here):
 
 
 def test_the_list_of_aliases_says_where_each_was_set(models, here):
-    """Those of the settings stand there, too; what they mean goes before what the command stored."""
+    """Aliases of the settings are listed too, and override stored ones."""
     models("alias", "b", here)
     run = models("alias", "--json", env={"LLMCLI_ALIASES": "a=smollm2-135m"})
     assert [(row["alias"], row["origin"]) for row in rows(run)] == [("a", "LLMCLI_ALIASES"), ("b", "llm models alias")]
@@ -98,7 +98,7 @@ def test_rm_forgets_the_aliases_of_a_model(models, here):
 # ---- default ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_default_is_the_starter_until_somebody_says_otherwise(models):
+def test_the_default_is_the_starter_until_another_is_set(models):
     """The name alone is printed; where it comes from with -v, on stderr."""
     run = models("default", "-v")
     assert run.out == "smollm2-135m\n" and "built in" in run.err
@@ -124,7 +124,7 @@ def test_default_is_refused_where_something_goes_before_it(models, here):
 
 
 def test_a_command_has_a_default_of_its_own(llm, models, here, tiny):
-    """It is used by that command and no other; -v says where it was decided, -m goes before it."""
+    """Only that command uses it; -v says where it was decided, and -m overrides it."""
     models("default", str(tiny("chatml")))
     assert models("default", "--for", "translate", here).out == ""
     none = {"LLMCLI_MODEL": None}

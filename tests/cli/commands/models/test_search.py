@@ -337,7 +337,7 @@ def test_a_verb_that_fetches_goes_the_same_way(llm, hub, machine_of):
     assert llm("ask", "Q", "-m", REPO, "--pull").code == 0
 
 
-def test_the_bandwidth_is_measured_only_for_somebody_who_looks(models, hub, monkeypatch):
+def test_the_bandwidth_is_measured_only_for_output_on_a_terminal(models, hub, monkeypatch):
     """A pull in a pipe measures nothing."""
     monkeypatch.setattr(memory_bandwidth, "load_or_measure_bandwidth", lambda _: pytest.fail("measured"))
     assert models("pull", REPO).code == 0

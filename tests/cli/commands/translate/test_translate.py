@@ -85,7 +85,7 @@ def test_one_file_to_standard_output(llm, data):
 
 
 def test_the_format_can_be_named(llm, data):
-    """--format goes before name and content; an unknown one gets a suggestion."""
+    """--format overrides name and content; an unknown one gets a suggestion."""
     name = write("a.txt", "# Title\n\n    code\n")
     assert llm("translate", "--to", "fr", "--format", "md", name, answer=well).out == "# τιτλε\n\n    code\n"
     bad = llm("translate", "--to", "fr", "--format", "markdwon", name)
