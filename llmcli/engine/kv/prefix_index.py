@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmcli.engine.kv.manager import KVCacheManager
-from llmcli.engine.kv.parked_states import ParkedState
+from llmcli.engine.kv.memory_prefix_cache import MemoryPrefix
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.sequences.token_prefix import common_prefix_length
@@ -13,7 +13,7 @@ from llmcli.engine.sequences.token_prefix import common_prefix_length
 _MIN_TOKENS_LEFT_TO_MOVE = 8
 """Tokens left to generate for which moving a sequence next to the others pays."""
 _MIN_RESTORED_TOKENS = 16
-"""Tokens that a parked state must have beyond what is in the cache."""
+"""Tokens that a saved state must have beyond what is in the cache."""
 
 
 class PrefixIndex:
@@ -47,33 +47,33 @@ class PrefixIndex:
     def count_reusable_tokens(self, sequence: Sequence, running: list[Sequence]) -> int:
         """Return how many tokens of ``sequence`` are cached already."""
         cached = self._longest_prefix_match(sequence, running)[0] if self._cache.has_context else 0
-        return max(cached, self._longest_parked_match(sequence)[0])
+        return max(cached, self._longest_saved_match(sequence)[0])
 
-    def _longest_parked_match(self, sequence: Sequence) -> tuple[int, ParkedState | None]:
-        """Return how many tokens of ``sequence`` a parked state has, and that state."""
+    def _longest_saved_match(self, sequence: Sequence) -> tuple[int, MemoryPrefix | None]:
+        """Return how many tokens of ``sequence`` a saved state has, and that state."""
         best, found = 0, None
         layout = self._cache.layout_class
-        for parked in self._cache.parked_states.with_format(self._cache.state_format):
-            tokens = parked.prefix.tokens
+        for saved in self._cache.memory_prefixes.with_format(self._cache.state_format):
+            tokens = saved.prefix.tokens
             common = min(common_prefix_length(tokens, sequence.tokens), sequence.first_logit)
             length = common if layout.supports_partial_prefix or common == len(tokens) else 0
             if length > best:
-                best, found = length, parked
+                best, found = length, saved
         return best, found
 
-    def _restore_parked_state(self, sequence: Sequence, running: list[Sequence]) -> None:
-        """Restore a parked state that ``sequence`` begins with, where it has more tokens than the cache."""
-        length, parked = self._longest_parked_match(sequence)
-        if parked is not None and length - self._longest_prefix_match(sequence, running)[0] >= _MIN_RESTORED_TOKENS:
-            self._cache.parked_states.remove(parked)
-            self.insert_state(parked.prefix.tokens, parked.state)
+    def _restore_saved_prefix(self, sequence: Sequence, running: list[Sequence]) -> None:
+        """Restore a saved state that ``sequence`` begins with, where it has more tokens than the cache."""
+        length, saved = self._longest_saved_match(sequence)
+        if saved is not None and length - self._longest_prefix_match(sequence, running)[0] >= _MIN_RESTORED_TOKENS:
+            self._cache.memory_prefixes.remove(saved)
+            self.insert_state(saved.prefix.tokens, saved.state)
 
     def allocate(self, sequence: Sequence, running: list[Sequence]) -> bool:
         """Give a sequence an id and the longest cached prefix; False when there is no id or too few cells."""
         config = self._cache.context.config
         if not config.unified and len(sequence.tokens) > config.cells:
             return False
-        self._restore_parked_state(sequence, running)
+        self._restore_saved_prefix(sequence, running)
         length, source = self._longest_prefix_match(sequence, running)
         pool = self._pool
         slot = pool.allocate(keep=source)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
 from llmcli.engine.llama.context import Context
-from llmcli.engine.llama.spilled_state import SpilledState
+from llmcli.engine.llama.temp_file_state import TempFileState
 from llmcli.engine.sequences.sequence import Sequence
 
 
@@ -14,15 +14,15 @@ from llmcli.engine.sequences.sequence import Sequence
 class SavedContents:
     """States of running sequences (None: it is evaluated again) and of prefixes that forks wait for."""
 
-    running: list[tuple[Sequence, bytearray | SpilledState | None]]
-    awaited: list[tuple[CachedPrefix, bytearray | SpilledState]]
+    running: list[tuple[Sequence, bytearray | TempFileState | None]]
+    awaited: list[tuple[CachedPrefix, bytearray | TempFileState]]
 
     @classmethod
     def save(
-        cls, context: Context, pool: SequenceIdPool, running: list[Sequence], *, restorable: bool, may_spill: bool
+        cls, context: Context, pool: SequenceIdPool, running: list[Sequence], *, restorable: bool, allow_files: bool
     ) -> SavedContents:
-        """Save what ``context`` holds; ``may_spill``: the next context has the same layout, and can read a file."""
-        save = context.save_or_spill_state if may_spill else context.save_state
+        """Save what ``context`` holds; ``allow_files``: the next context has the same layout, and can read a file."""
+        save = context.save_state_or_file if allow_files else context.save_state
         return cls(
             [
                 (s, save(s.slot) if restorable and s.slot is not None and s.num_computed_tokens else None)
@@ -50,7 +50,7 @@ class SavedContents:
 
 def compact_cells(context: Context, pool: SequenceIdPool) -> None:
     """Move cached prefixes to the first cells: every step attends to all cells up to the last one in use."""
-    states = {slot: context.save_or_spill_state(slot) for slot in pool.cached}
+    states = {slot: context.save_state_or_file(slot) for slot in pool.cached}
     pool.memory.clear()
     for slot, state in states.items():
         if not context.restore_state(slot, state):

@@ -14,7 +14,7 @@ from typing import Any
 
 from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.model import Model
-from llmcli.engine.llama.spilled_state import SPILL_BYTES, SpilledState
+from llmcli.engine.llama.temp_file_state import MIN_FILE_BYTES, TempFileState
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.errors import InternalError, OutOfMemory, Unsupported
 from llmcli.models.footprint import LLAMA_MAX_SEQ, MAX_OUTPUTS, PAD_TOKENS, ContextShape
@@ -244,16 +244,16 @@ class Context:
         _strip_empty_streams(state, self._stream_count, sequence)
         return state
 
-    def save_or_spill_state(self, sequence: int) -> bytearray | SpilledState:
+    def save_state_or_file(self, sequence: int) -> bytearray | TempFileState:
         """Return the whole state of a sequence for a context that replaces this one; a large state is in a file."""
-        spilled = None
-        if self._stream_count == 1 and self.state_size(sequence) >= SPILL_BYTES:
-            spilled = SpilledState.save(self.handle, sequence)
-        return self.save_state(sequence) if spilled is None else spilled
+        saved = None
+        if self._stream_count == 1 and self.state_size(sequence) >= MIN_FILE_BYTES:
+            saved = TempFileState.save(self.handle, sequence)
+        return self.save_state(sequence) if saved is None else saved
 
-    def restore_state(self, sequence: int, state: bytes | bytearray | SpilledState) -> bool:
+    def restore_state(self, sequence: int, state: bytes | bytearray | TempFileState) -> bool:
         """Restore a saved state to ``sequence``; False (and an empty sequence) when it does not fit."""
-        if isinstance(state, SpilledState):
+        if isinstance(state, TempFileState):
             return state.load(self.handle, sequence)
         state = _add_empty_streams(state, self._stream_count)
         kind = ctypes.c_uint8 * len(state)

@@ -9,7 +9,7 @@ import pytest
 from engine.tools import GENERATIVE, Probe, answer, close, engine_of, equal, numbers, only_scheduler_thread, req
 
 from llmcli.engine.kv import manager
-from llmcli.engine.llama import bindings, hardware, memory_budget, spilled_state
+from llmcli.engine.llama import bindings, hardware, memory_budget, temp_file_state
 from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.memory_budget import MemoryBudget
 from llmcli.engine.schedule import scheduler_thread
@@ -244,15 +244,15 @@ def test_only_small_states_are_kept_at_rest(bench, models):
     """Together no more than the bound; the last used ones."""
     scheduler = bench("llama")
     per_token = models("llama").header.kv_bytes_per_token()
-    scheduler.kv_cache.parked_states._max_bytes = 150 * per_token
+    scheduler.kv_cache.memory_prefixes._max_bytes = 150 * per_token
     scheduler.run(Probe("large", numbers(300, 1), []))
     scheduler.run(Probe("old", numbers(100, 2), []))
     scheduler.run(Probe("new", numbers(100, 3), []))
     scheduler.kv_cache.release_memory()
     assert [
-        parked.prefix.tokens for parked in scheduler.kv_cache.parked_states.with_format(scheduler.kv_cache.state_format)
+        saved.prefix.tokens for saved in scheduler.kv_cache.memory_prefixes.with_format(scheduler.kv_cache.state_format)
     ] == [numbers(100, 3)]
-    assert scheduler.kv_cache.parked_states.total_bytes <= 150 * per_token
+    assert scheduler.kv_cache.memory_prefixes.total_bytes <= 150 * per_token
 
 
 def test_a_state_of_another_format_is_not_taken_over(bench):
@@ -264,7 +264,7 @@ def test_a_state_of_another_format_is_not_taken_over(bench):
     scheduler.kv_cache._config = ContextConfig(**{**asdict(settings.settings), "kv_type": "q8_0"}, cells=0)
     probe = Probe("b", [*numbers(100, 1), 5], [7])
     scheduler.run(probe)
-    assert probe.num_cached_tokens == 0 and len(scheduler.kv_cache.parked_states) == 1
+    assert probe.num_cached_tokens == 0 and len(scheduler.kv_cache.memory_prefixes) == 1
 
 
 def test_rest_without_a_context_is_nothing(bench):
@@ -331,13 +331,13 @@ def test_an_engine_gives_memory_back_when_nothing_comes(tiny, monkeypatch, prior
 @pytest.mark.parametrize("proc", [True, False], ids=["file", "memory"])
 def test_a_context_grows_with_large_states_in_files(bench, monkeypatch, tmp_path, name, proc):
     """In mid-answer, without evaluating anything again; where there are no such files, with states in memory."""
-    monkeypatch.setattr("llmcli.engine.llama.context.SPILL_BYTES", 0)
+    monkeypatch.setattr("llmcli.engine.llama.context.MIN_FILE_BYTES", 0)
     if not proc:
-        monkeypatch.setattr(spilled_state, "_FD_DIR", tmp_path / "none")
+        monkeypatch.setattr(temp_file_state, "_FD_DIR", tmp_path / "none")
     monkeypatch.setattr("llmcli.engine.kv.sizing.FIRST_ANSWER_TOKENS", 8)
     loaded = []
-    load = spilled_state.SpilledState.load
-    monkeypatch.setattr(spilled_state.SpilledState, "load", lambda *a: loaded.append(load(*a)) or loaded[-1])
+    load = temp_file_state.TempFileState.load
+    monkeypatch.setattr(temp_file_state.TempFileState, "load", lambda *a: loaded.append(load(*a)) or loaded[-1])
     scheduler = bench(name)
     probes = [Probe(f"p{i}", numbers(60, 1 + i), numbers(150, 9 + i)) for i in range(2)]
     scheduler.run(*probes)
@@ -355,9 +355,9 @@ def test_a_state_that_cannot_be_written_stays_in_memory(bench, monkeypatch):
     def full(*_args, **_more):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(spilled_state.tempfile, "TemporaryFile", full)
-    monkeypatch.setattr("llmcli.engine.llama.context.SPILL_BYTES", 0)
+    monkeypatch.setattr(temp_file_state.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr("llmcli.engine.llama.context.MIN_FILE_BYTES", 0)
     scheduler = bench("llama")
     scheduler.run(Probe("a", numbers(50, 1), []))
     slot = next(iter(scheduler.kv_cache.id_pool.cached))
-    assert scheduler.kv_cache.context.save_or_spill_state(slot) == scheduler.kv_cache.context.save_state(slot)
+    assert scheduler.kv_cache.context.save_state_or_file(slot) == scheduler.kv_cache.context.save_state(slot)

@@ -33,8 +33,8 @@ def test_an_index_of_a_closed_cache_finds_nothing(bench):
     assert scheduler.prefix_index.unsaved_sessions() == []
 
 
-def test_parked_states_count_as_reusable(bench):
-    """A state that was parked when the memory was released is restored for the next sequence that begins with it."""
+def test_prefixes_in_memory_count_as_reusable(bench):
+    """A state that was saved when the memory was released is restored for the next sequence that begins with it."""
     scheduler = bench("llama")
     ran(scheduler, "a", SHARED)
     scheduler.kv_cache.release_memory()

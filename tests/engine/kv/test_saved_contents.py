@@ -37,7 +37,7 @@ class FakeContext:
     def save_state(self, slot: int) -> bytearray:
         return bytearray(b"memory %d" % slot)
 
-    def save_or_spill_state(self, slot: int) -> bytearray:
+    def save_state_or_file(self, slot: int) -> bytearray:
         return bytearray(b"file %d" % slot)
 
     def restore_state(self, slot: int, state: bytes) -> bool:
@@ -60,8 +60,8 @@ def pool_of(*cached: CachedPrefix, size: int = 8) -> SequenceIdPool:
     return pool
 
 
-def save(pool, *sequences, restorable: bool = True, may_spill: bool = False) -> SavedContents:
-    return SavedContents.save(FakeContext(), pool, list(sequences), restorable=restorable, may_spill=may_spill)
+def save(pool, *sequences, restorable: bool = True, allow_files: bool = False) -> SavedContents:
+    return SavedContents.save(FakeContext(), pool, list(sequences), restorable=restorable, allow_files=allow_files)
 
 
 def test_only_awaited_prefixes_are_saved():
@@ -72,8 +72,8 @@ def test_only_awaited_prefixes_are_saved():
 
 
 def test_files_are_used_only_where_the_next_context_reads_them():
-    """``may_spill`` decides for sequences and prefixes."""
-    contents = save(pool_of(CachedPrefix([2], Owner())), running(0), may_spill=True)
+    """``allow_files`` decides for sequences and prefixes."""
+    contents = save(pool_of(CachedPrefix([2], Owner())), running(0), allow_files=True)
     assert [state for _, state in (*contents.running, *contents.awaited)] == [b"file 0", b"file 7"]
 
 

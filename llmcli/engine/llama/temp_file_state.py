@@ -9,19 +9,19 @@ from typing import IO, Any
 
 from llmcli.engine.llama import bindings
 
-SPILL_BYTES = 8 << 20
+MIN_FILE_BYTES = 8 << 20
 """States from this size on go to a file: 69 MB were written in 22 ms and read in 16."""
 _FD_DIR = Path("/proc/self/fd")
 
 
-class SpilledState:
+class TempFileState:
     """The state of one sequence in a file without a name that is removed with this object. Linux only."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
     @classmethod
-    def save(cls, context: Any, sequence: int) -> SpilledState | None:
+    def save(cls, context: Any, sequence: int) -> TempFileState | None:
         """Write the state of a sequence; None where that is not possible (no /proc, a full disk)."""
         if not _FD_DIR.is_dir():
             return None
@@ -29,9 +29,9 @@ class SpilledState:
             file = tempfile.TemporaryFile()  # noqa: SIM115 (``load`` closes it)
         except OSError:
             return None
-        spilled = cls(file)
-        if bindings.lib().llama_state_seq_save_file(context, spilled._path, sequence, None, 0):
-            return spilled
+        saved = cls(file)
+        if bindings.lib().llama_state_seq_save_file(context, saved._path, sequence, None, 0):
+            return saved
         file.close()
         return None
 

@@ -8,7 +8,7 @@ from llmcli.engine.kv.sequence_ids import CachedPrefix
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ParkedState:
+class MemoryPrefix:
     """``state`` as ``Context.save_state`` returned it, with the ``KVCacheManager.state_format`` of that time."""
 
     prefix: CachedPrefix
@@ -16,12 +16,12 @@ class ParkedState:
     state: bytearray
 
 
-class ParkedStates:
+class MemoryPrefixCache:
     """At most ``max_bytes`` of states; the oldest are evicted."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._states: list[ParkedState] = []
+        self._states: list[MemoryPrefix] = []
 
     def __len__(self) -> int:
         return len(self._states)
@@ -29,11 +29,11 @@ class ParkedStates:
     @property
     def total_bytes(self) -> int:
         """Bytes of all states."""
-        return sum(len(parked.state) for parked in self._states)
+        return sum(len(saved.state) for saved in self._states)
 
-    def with_format(self, state_format: str) -> list[ParkedState]:
+    def with_format(self, state_format: str) -> list[MemoryPrefix]:
         """Return the states that a cache of this format can restore."""
-        return [parked for parked in self._states if parked.state_format == state_format]
+        return [saved for saved in self._states if saved.state_format == state_format]
 
     def fits(self, size: int) -> bool:
         """Tell whether a state of ``size`` bytes may be added."""
@@ -41,10 +41,10 @@ class ParkedStates:
 
     def add(self, prefix: CachedPrefix, state_format: str, state: bytearray) -> None:
         """Keep a state; the oldest ones make room for it."""
-        self._states.append(ParkedState(prefix, state_format, state))
+        self._states.append(MemoryPrefix(prefix, state_format, state))
         while self.total_bytes > self._max_bytes:
             del self._states[0]
 
-    def remove(self, parked: ParkedState) -> None:
+    def remove(self, saved: MemoryPrefix) -> None:
         """Forget a state."""
-        self._states.remove(parked)
+        self._states.remove(saved)
