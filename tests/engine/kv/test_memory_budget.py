@@ -244,15 +244,15 @@ def test_only_small_states_are_kept_at_rest(bench, models):
     """Together no more than the bound; the last used ones."""
     scheduler = bench("llama")
     per_token = models("llama").header.kv_bytes_per_token()
-    scheduler.kv_cache.memory_prefixes._max_bytes = 150 * per_token
+    scheduler.kv_cache.idle_states._max_bytes = 150 * per_token
     scheduler.run(Probe("large", numbers(300, 1), []))
     scheduler.run(Probe("old", numbers(100, 2), []))
     scheduler.run(Probe("new", numbers(100, 3), []))
     scheduler.kv_cache.release_memory()
     assert [
-        saved.prefix.tokens for saved in scheduler.kv_cache.memory_prefixes.with_format(scheduler.kv_cache.state_format)
+        saved.prefix.tokens for saved in scheduler.kv_cache.idle_states.with_format(scheduler.kv_cache.state_format)
     ] == [numbers(100, 3)]
-    assert scheduler.kv_cache.memory_prefixes.total_bytes <= 150 * per_token
+    assert scheduler.kv_cache.idle_states.total_bytes <= 150 * per_token
 
 
 def test_a_state_of_another_format_is_not_taken_over(bench):
@@ -264,7 +264,7 @@ def test_a_state_of_another_format_is_not_taken_over(bench):
     scheduler.kv_cache._config = ContextConfig(**{**asdict(settings.settings), "kv_type": "q8_0"}, cells=0)
     probe = Probe("b", [*numbers(100, 1), 5], [7])
     scheduler.run(probe)
-    assert probe.num_cached_tokens == 0 and len(scheduler.kv_cache.memory_prefixes) == 1
+    assert probe.num_cached_tokens == 0 and len(scheduler.kv_cache.idle_states) == 1
 
 
 def test_rest_without_a_context_is_nothing(bench):
