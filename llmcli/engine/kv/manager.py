@@ -357,6 +357,7 @@ class KVCacheManager:
         finally:
             if self._context is not None:
                 contents.restore(self.context, self.id_pool)
+            hardware.release_free_memory()
 
     def _compact_cells(self, num_waiting_tokens: int) -> None:
         """Move cached prefixes to the first cells where more cells lie idle between them than that takes time."""

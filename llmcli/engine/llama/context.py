@@ -14,7 +14,7 @@ from typing import Any
 
 from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.model import Model
-from llmcli.engine.llama.temp_file_state import MIN_FILE_BYTES, TempFileState
+from llmcli.engine.llama.state_files import MIN_FILE_BYTES, NativeStateFile, StateFile
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.errors import InternalError, OutOfMemory, Unsupported
 from llmcli.models.footprint import LLAMA_MAX_SEQ, MAX_OUTPUTS, PAD_TOKENS, ContextShape
@@ -244,17 +244,23 @@ class Context:
         _strip_empty_streams(state, self._stream_count, sequence)
         return state
 
-    def save_state_or_file(self, sequence: int) -> bytearray | TempFileState:
-        """Return the whole state of a sequence for a context that replaces this one; a large state is in a file."""
-        saved = None
-        if self._stream_count == 1 and self.state_size(sequence) >= MIN_FILE_BYTES:
-            saved = TempFileState.save(self.handle, sequence)
-        return self.save_state(sequence) if saved is None else saved
+    def save_state_or_file(self, sequence: int) -> bytearray | StateFile | NativeStateFile:
+        """Return the whole state of a sequence for a context that replaces this one; a large state is in a file.
 
-    def restore_state(self, sequence: int, state: bytes | bytearray | TempFileState) -> bool:
+        Where the layout changes, ``restore_state`` reads only states of ``save_state``.
+        """
+        if self.state_size(sequence) < MIN_FILE_BYTES:
+            return self.save_state(sequence)
+        if self._stream_count == 1:
+            return NativeStateFile.save(self.handle, sequence) or self.save_state(sequence)
+        state = self.save_state(sequence)
+        return StateFile.write(state) or state
+
+    def restore_state(self, sequence: int, state: bytes | bytearray | StateFile | NativeStateFile) -> bool:
         """Restore a saved state to ``sequence``; False (and an empty sequence) when it does not fit."""
-        if isinstance(state, TempFileState):
+        if isinstance(state, NativeStateFile):
             return state.load(self.handle, sequence)
+        state = state.read() if isinstance(state, StateFile) else state
         state = _add_empty_streams(state, self._stream_count)
         kind = ctypes.c_uint8 * len(state)
         buffer = kind.from_buffer(state) if isinstance(state, bytearray) else kind.from_buffer_copy(state)
