@@ -51,6 +51,8 @@ def test_wheel_holds_all_that_is_data(wheel):
     assert {f"llmcli/_docs/{page}" for page in pages} == {name for name in names if name.startswith("llmcli/_docs/")}
     for wanted in ("bash-completion/completions/llm", "zsh/site-functions/_llm", "fish/vendor_completions.d/llm.fish"):
         assert any(name.endswith(f".data/data/share/{wanted}") for name in names)
+    for page in (ROOT / "docs" / "man").iterdir():
+        assert any(name.endswith(f".data/data/share/man/man1/{page.name}") for name in names)
     assert any(name.endswith("LICENSE") for name in names)
 
 
