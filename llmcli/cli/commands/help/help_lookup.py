@@ -24,13 +24,14 @@ def find_help(ctx: CommandContext, words: Sequence[str]) -> str:
     topic = help_topics.find_topic("-".join(words).lower())
     if topic is not None:
         return _show_page(ctx, topic.read())
-    parser: Any = typer.main.get_command(command_registry.build_app(words[0] if words else ""))
+    program: Any = typer.main.get_command(command_registry.build_app(words[0] if words else ""))
+    parser = program
     for depth, word in enumerate(words):
         commands = getattr(parser, "commands", {})
         if word not in commands:
             raise _unknown_topic(words, [" ".join([*words[:depth], name]) for name in commands])
         parser = commands[word]
-    return _command_help(words)
+    return _command_help(program, words)
 
 
 def _show_page(ctx: CommandContext, markdown: str) -> str:
@@ -42,12 +43,11 @@ def _show_page(ctx: CommandContext, markdown: str) -> str:
     return render_page(markdown, ctx.console.environment)
 
 
-def _command_help(words: Sequence[str]) -> str:
+def _command_help(program: Any, words: Sequence[str]) -> str:
     """Return what ``--help`` prints for a command, and where its guide is."""
-    parser = typer.main.get_command(command_registry.build_app(words[0] if words else ""))
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        parser.main([*words, "--help"], prog_name=command_registry.PROGRAM_NAME, standalone_mode=False)
+        program.main([*words, "--help"], prog_name=command_registry.PROGRAM_NAME, standalone_mode=False)
     guide = f"{words[0]}-guide" if words else ""
     hint = f"\n  Guide: llm help {guide}\n" if guide and help_topics.find_topic(guide) else ""
     return text.getvalue() + hint
