@@ -1,0 +1,97 @@
+"""Every shell example of the README and docs/ runs, and prints what the page shows."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import subprocess
+import tomllib
+
+import pytest
+
+from .example_world import Surroundings, normalize
+from .exceptions import EXIT_CODES, NOT_RUN, REAL_ENGINE, STAND_INS
+from .page_examples import BLOCKS, EXAMPLES, OTHER_KINDS, ROOT, SHELL_KINDS
+
+UPDATE = "If the page is to show this now: python tests/doc_examples/update_pages.py"
+
+
+def unexpected_codes(block, done):
+    """Return a line for each llm that did not end as it should."""
+    found = [(argv, code) for argv, code in done.runs if code != EXIT_CODES.get((block.page, argv), 0)]
+    return "".join(f"exit code {code}: llm {argv}\n" for argv, code in found)
+
+
+@pytest.fixture(scope="session")
+def surroundings(tiny, tmp_path_factory):
+    """Return what the worlds of all pages share."""
+    made = Surroundings(tmp_path_factory.mktemp("examples"), tiny("llama"))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("block", [b for b in EXAMPLES if b.kind == "sh"], ids=lambda block: block.name)
+def test_the_commands_of_the_documentation_run(surroundings, block):
+    """Each llm ends with 0, and no other command fails."""
+    done = surroundings.world(block.page).result(block)
+    codes = unexpected_codes(block, done)
+    if codes or done.failures:
+        pytest.fail(f"{codes}{done.failures}on the screen of the example:\n{done.screen}", pytrace=False)
+
+
+CONSOLE = [(block, number) for block in EXAMPLES if block.kind == "console" for number in range(len(block.commands()))]
+
+
+@pytest.mark.parametrize(
+    ("block", "number"), CONSOLE, ids=[f"{block.page}:{block.commands()[number].line}" for block, number in CONSOLE]
+)
+def test_the_output_in_the_documentation_is_what_is_printed(surroundings, block, number):
+    """On a terminal, but for the parts that differ from run to run; and the exit code is the expected one."""
+    shown = block.commands()[number].shown
+    done = surroundings.world(block.page).result(block, number)
+    lines = [normalize(text).splitlines() for text in (shown, done.screen)]
+    if lines[0] != lines[1]:
+        diff = "\n".join(difflib.unified_diff(*lines, "shown", "got", lineterm=""))
+        pytest.fail(f"{diff}\n{UPDATE}", pytrace=False)
+    assert unexpected_codes(block, done) == ""
+
+
+@pytest.mark.parametrize("page", BLOCKS)
+def test_every_block_has_a_language(page):
+    """So no shell example hides in a block that is not recognized as one."""
+    kinds = {(block.line, block.kind) for block in BLOCKS[page]}
+    assert {kind for kind in kinds if kind[1] not in SHELL_KINDS | OTHER_KINDS} == set()
+
+
+SHELL = "\n".join(block.body for block in EXAMPLES)
+
+
+def test_every_exception_is_needed():
+    """What is excused from running, or may fail, still stands on a page."""
+    assert [start for start in NOT_RUN if f"\n{start}" not in SHELL] == []
+    assert [name for name in STAND_INS if not re.search(rf"(^|[ |;&=]){name}\b", SHELL, re.MULTILINE)] == []
+    assert {page for page, _ in EXIT_CODES} | REAL_ENGINE <= set(BLOCKS)
+
+
+def test_what_does_not_run_is_shell_all_the_same():
+    """Every example is valid shell, also the lines that are left out."""
+    for block in EXAMPLES:
+        script = block.body if block.kind == "sh" else "\n".join(command.typed for command in block.commands())
+        checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
+        assert checked.returncode == 0, f"{block.name}: {checked.stderr}"
+
+
+def test_the_benchmarks_of_the_documentation_exist():
+    """Each script is there, and it or their common part knows the options that it is shown with."""
+    common = (ROOT / "benchmarks" / "common.py").read_text(encoding="utf-8")
+    for script, options in re.findall(r"^python (benchmarks/\S+)(.*)", SHELL, re.MULTILINE):
+        source = common + (ROOT / script).read_text(encoding="utf-8")
+        assert [option for option in re.findall(r"--[\w-]+", options) if f'"{option}"' not in source] == [], script
+
+
+def test_the_extras_of_the_documentation_exist():
+    """What ``pip install`` is shown with is this repository and its extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = re.findall(r"pip install [^\n]*?\.\[(\w+)\]", SHELL)
+    assert named and set(named) <= set(project["optional-dependencies"])
+    assert all(re.search(r" '?\.(\[\w+\])?'?( |$)", line) for line in SHELL.splitlines() if "pip install" in line)
