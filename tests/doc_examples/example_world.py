@@ -51,12 +51,13 @@ class Preparation:
 
 _CONFIGURE = "mkdir -p ~/.config/llmcli && cp servers.yaml ~/.config/llmcli/config.yaml"
 _RESTORE = "cp ~/chats.db ~/.local/share/llmcli/sessions.db"
+_PULLED = "~/.cache/huggingface/hub/models--Qwen--Qwen3-1.7B-GGUF/snapshots/*/*"
 _PREPARATIONS = {
     "docs/remote-servers.md": Preparation(page=_CONFIGURE),
     "docs/reference/summarize.md": Preparation(page=_CONFIGURE),
     "docs/chat.md": Preparation(block=_RESTORE),
     "docs/reference/sessions.md": Preparation(line=_RESTORE),
-    "docs/reference/models.md": Preparation(block="llm models pull qwen3-1.7b"),
+    "docs/reference/models.md": Preparation(block=f"test -e {_PULLED} || llm models pull qwen3-1.7b"),
     "docs/reference/serve.md": Preparation(page="llm models pull qwen3-4b"),
     "docs/reference/translate.md": Preparation(line="rm -rf docs/*.??.md"),
     "docs/reference/worker.md": Preparation(page="llm models pull qwen3-1.7b", line="llm ask -m qwen3-1.7b Hi"),
