@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pexpect
+import platformdirs
 import pyte
 import yaml
 from fake_hub import FakeHub
@@ -25,7 +26,7 @@ from terminal import PROMPT
 from llmcli.models import catalogue
 
 from .example_files import write_models, write_texts
-from .exceptions import NORMALIZERS, NOT_RUN, REAL_ENGINE, STAND_INS
+from .exceptions import NORMALIZERS, NOT_RUN, STAND_INS, TINY_MODEL
 from .model_answers import answer_text
 from .page_examples import BLOCKS, ROOT, SHELL_KINDS, Block
 
@@ -169,8 +170,8 @@ class PageWorld:
         names = ("localhost:8000", "localhost:11434", "gpu.lab:8000")
         addresses = dict.fromkeys(names, shared.plain.port) | {"api.openai.com:443": shared.hosted.port}
         (self.home / ".curlrc").write_text(f"connect-to = 127.0.0.1:8033:127.0.0.1:{port}\nsilent\nfail\nshow-error\n")
-        real = self.page in REAL_ENGINE
-        limit = {"LLMCLI_MAX_TOKENS": "24"} if real else {}  # random weights do not end by themselves
+        tiny = self.page in TINY_MODEL
+        limit = {"LLMCLI_MAX_TOKENS": "24"} if tiny else {}  # random weights do not end by themselves
         return {
             "HOME": str(self.home),
             "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
@@ -193,7 +194,7 @@ class PageWorld:
             "EXAMPLE_CATALOGUE": str(shared.catalogue),
             "EXAMPLE_ADDRESSES": json.dumps(addresses),
             "EXAMPLE_PORT": str(port),
-            "EXAMPLE_ENGINE": "real" if real else "scripted",
+            "EXAMPLE_ENGINE": "tiny" if tiny else "scripted",
             **limit,
         }
 
@@ -241,12 +242,25 @@ class PageWorld:
             failures.read_text(),
         )
 
+    def use_starter(self) -> None:
+        """Let the real starter answer; it is fetched if it is not on this machine yet."""
+        kept = Path(platformdirs.user_cache_dir("llmcli-tests", appauthor=False))  # as in tests/test_real.py
+        self.environ |= {
+            "EXAMPLE_ENGINE": "starter",
+            "HF_ENDPOINT": "http://127.0.0.1:9",
+            "HF_HOME": str(kept / "huggingface"),
+            "LLMCLI_DATA_DIR": str(kept / "data"),
+            "LLMCLI_CACHE_DIR": str(kept / "cache"),
+            "LLMCLI_WORKER": "off",
+        }
+        self.run_quietly("llm models pull smollm2-135m")
+
     def close(self) -> None:
         """End the servers and workers of the page."""
         for file in self.servers.glob("*.pid"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(file.read_text()), signal.SIGTERM)
-        if self.page in REAL_ENGINE:
+        if self.page in TINY_MODEL:
             self.run("llm worker stop")
         shutil.rmtree(self.runtime, ignore_errors=True)
 

@@ -18,7 +18,7 @@ STAND_INS = {
 }
 """Programs whose place is taken by one that does nothing, or by what is said here."""
 
-REAL_ENGINE = frozenset({"docs/worker.md", "docs/serve.md", "docs/reference/worker.md", "docs/reference/serve.md"})
+TINY_MODEL = frozenset({"docs/worker.md", "docs/serve.md", "docs/reference/worker.md", "docs/reference/serve.md"})
 """Pages about workers and servers: there a tiny model of random weights answers, in a real worker."""
 
 EXIT_CODES = {

@@ -1,7 +1,8 @@
 """The ``llm`` of the examples: the program itself, on a scripted model and a machine that is always the same.
 
-``EXAMPLE_LOG`` names the file to which each run adds its arguments and exit code. With ``EXAMPLE_ENGINE=real`` the model
-runs in a real worker. ``EXAMPLE_ADDRESSES`` maps the addresses of servers that the examples name to ports on loopback.
+``EXAMPLE_LOG`` names the file to which each run adds its arguments and exit code. ``EXAMPLE_ENGINE`` says what answers: the
+"scripted" model, a "tiny" one of random weights in a real worker, or the "starter", with nothing replaced at all.
+``EXAMPLE_ADDRESSES`` maps the addresses of servers that the examples name to ports on loopback.
 """
 
 from __future__ import annotations
@@ -109,12 +110,14 @@ def main(argv: list[str]) -> int:
 
         runner.PORT = int(os.environ["EXAMPLE_PORT"])
         argv = argv[1:]
-    pin_starter()
-    redirect_servers()
-    if argv[:1] == ["models"]:
-        fix_machine()
-    elif os.environ.get("EXAMPLE_ENGINE") != "real":
-        script_model()
+    engine = os.environ["EXAMPLE_ENGINE"]
+    if engine != "starter":
+        pin_starter()
+        redirect_servers()
+        if argv[:1] == ["models"]:
+            fix_machine()
+        elif engine == "scripted":
+            script_model()
     from llmcli.cli.main import main as run
 
     return run(argv)
