@@ -56,7 +56,7 @@ TEXTS = {
 
 
 def write_texts(directory: Path) -> None:
-    """Write the texts, and make ``directory`` a repository in which something has changed."""
+    """Write the texts, and make ``directory`` a repository in which the notes have changed."""
     for name, text in TEXTS.items():
         file = directory / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -64,15 +64,12 @@ def write_texts(directory: Path) -> None:
     secret = directory / "secret"
     secret.write_text("a-secret-of-at-least-thirty-two-characters\n")
     secret.chmod(0o600)
-    for words in (
-        ["init", "-q"],
-        ["add", "notes.txt"],
-        ["-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-qm", "Notes"],
-    ):
+    draft, *later = NOTES.splitlines(keepends=True)
+    (directory / "notes.txt").write_text(draft)
+    author = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for words in (["init", "-q"], ["add", "notes.txt"], [*author, "commit", "-qm", "Write notes"]):
         subprocess.run(["git", *words], cwd=directory, check=True)
-    with (directory / "notes.txt").open("a", encoding="utf-8"):
-        pass
-    (directory / ".git" / "info" / "exclude").write_text("*\n")
+    (directory / "notes.txt").write_text(draft + "".join(later))
 
 
 def write_models(home: Path, directory: Path, model: bytes) -> None:

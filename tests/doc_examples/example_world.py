@@ -15,24 +15,21 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pexpect
 import platformdirs
-import pyte
 import yaml
 from fake_hub import FakeHub
 from fake_server import FakeServer, certificate, last_message, stream_answer
-from terminal import PROMPT
 
 from llmcli.models import catalogue
 
 from .example_files import write_models, write_texts
-from .exceptions import NORMALIZERS, NOT_RUN, STAND_INS, TINY_MODEL
+from .example_terminal import converse, render_screen
+from .exceptions import NOT_RUN, STAND_INS, TINY_MODEL
 from .model_answers import answer_text
 from .page_examples import BLOCKS, ROOT, SHELL_KINDS, Block
 
 COLUMNS = 100
 _WIDE = 3000  # of the terminal itself: it breaks no line that llm did not break
-_TIMEOUT_S = 60
 _STAND_IN_TEXTS = {
     "man": "echo 'ls - list the files of a directory'",
     "less": 'exec cat "$@"',
@@ -234,10 +231,10 @@ class PageWorld:
         trap = f'fpath=("" ~)\ntrap \'echo "line $LINENO: $BASH_COMMAND: exit code $?" >> {failures}\' ERR\n'
         file = self.directory / "script"
         file.write_text(f"set -o pipefail -o errtrace\n{trap}{script}\n")
-        seen = _converse(["--norc", str(file)], self.work, self.environ, _WIDE if wide else 80)
+        seen = converse(["--norc", str(file)], self.work, self.environ, _WIDE if wide else 80)
         runs = [json.loads(line) for line in self.log.read_text().splitlines()]
         return Result(
-            _screen(seen, _WIDE if wide else 80).replace(str(self.home), "~"),
+            render_screen(seen, _WIDE if wide else 80).replace(str(self.home), "~"),
             [(" ".join(run["argv"]), run["code"]) for run in runs],
             failures.read_text(),
         )
@@ -269,49 +266,3 @@ def _free_port() -> int:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return listening.getsockname()[1]
-
-
-def _converse(words: list[str], directory: Path, environ: dict[str, str], columns: int) -> str:
-    """Run bash on a terminal and answer what it asks; return all that was written there."""
-    child = pexpect.spawn(
-        shutil.which("bash") or "/bin/bash",
-        words,
-        env=environ,
-        cwd=str(directory),
-        encoding="utf-8",
-        codec_errors="replace",
-        timeout=_TIMEOUT_S,
-        dimensions=(50, columns),
-    )
-    child.delaybeforesend = None
-    child.ptyproc.delayafterclose = 0
-    seen, said = [], 0
-    while True:
-        found = child.expect([pexpect.EOF, r"\[y/N\] |\[Y/n\] ", PROMPT])
-        seen.append(child.before + (child.after if found else ""))
-        if not found:
-            break
-        if found == 1:
-            child.send("y\r")
-        else:
-            said += 1
-            child.send("Hello.\r" if said % 2 else "/exit\r")
-    child.close()
-    return "".join(seen)
-
-
-def _screen(seen: str, columns: int) -> str:
-    """Return the lines that were on the screen at the end, those that left it upwards too."""
-    screen = pyte.HistoryScreen(columns, 50, history=10_000, ratio=1.0)
-    stream = pyte.Stream(screen)
-    stream.feed(seen.replace("\t", "\N{SYMBOL FOR HORIZONTAL TABULATION}"))
-    past = ["".join(line[x].data for x in range(columns)) for line in screen.history.top]
-    text = "\n".join(line.rstrip() for line in [*past, *screen.display]).rstrip()
-    return text.replace("\N{SYMBOL FOR HORIZONTAL TABULATION}", "\t") + "\n" if text else ""
-
-
-def normalize(text: str) -> str:
-    """Replace what differs from run to run."""
-    for pattern, instead in NORMALIZERS.values():
-        text = re.sub(pattern, instead, text)
-    return text

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-_START_S = 15.0
+_START_S = 60.0
 
 
 def script_model() -> None:

@@ -10,7 +10,8 @@ import tomllib
 
 import pytest
 
-from .example_world import Surroundings, normalize
+from .example_terminal import normalize
+from .example_world import Surroundings
 from .exceptions import EXIT_CODES, NOT_RUN, STAND_INS, TINY_MODEL
 from .page_examples import BLOCKS, EXAMPLES, OTHER_KINDS, ROOT, SHELL_KINDS
 
@@ -39,39 +40,41 @@ def world(surroundings, block):
     return surroundings.world(block.page)
 
 
-@pytest.mark.parametrize("block", [b for b in EXAMPLES if b.kind == "sh"], ids=lambda block: block.name)
-def test_the_commands_of_the_documentation_run(surroundings, block):
-    """Each llm ends with 0, and no other command fails."""
-    done = world(surroundings, block).result(block)
-    codes = unexpected_codes(block, done)
-    if codes or done.failures:
-        pytest.fail(f"{codes}{done.failures}on the screen of the example:\n{done.screen}", pytrace=False)
+def lines_to_run():
+    """Yield (block, number, id) of each example, page by page: a block of commands, or one command with its output."""
+    for block in EXAMPLES:
+        if block.kind == "sh":
+            yield block, None, block.name
+        for number, command in enumerate(block.commands() if block.kind == "console" else []):
+            yield block, number, f"{block.page}:{command.line}"
 
 
-CONSOLE = [(block, number) for block in EXAMPLES if block.kind == "console" for number in range(len(block.commands()))]
+LINES = list(lines_to_run())
 
 
-@pytest.mark.parametrize(
-    ("block", "number"), CONSOLE, ids=[f"{block.page}:{block.commands()[number].line}" for block, number in CONSOLE]
-)
-def test_the_output_in_the_documentation_is_what_is_printed(surroundings, block, number):
-    """On a terminal, but for the parts that differ from run to run; and the exit code is the expected one."""
-    shown = block.commands()[number].shown
-    done = world(surroundings, block).result(block, number)
-    lines = [normalize(text).splitlines() for text in (shown, done.screen)]
-    if lines[0] != lines[1]:
-        diff = "\n".join(difflib.unified_diff(*lines, "shown", "got", lineterm=""))
-        pytest.fail(f"{diff}\n{UPDATE}", pytrace=False)
-    assert unexpected_codes(block, done) == ""
+@pytest.mark.parametrize(("block", "number"), [line[:2] for line in LINES], ids=[line[2] for line in LINES])
+def test_the_examples_of_the_documentation_run(surroundings, block, number):
+    """Each llm ends as expected, no other command fails, and what is printed on a terminal is what the page shows."""
+    done = world(surroundings, block).result(block, number or 0)
+    if number is not None:
+        shown, got = (normalize(text).splitlines() for text in (block.commands()[number].shown, done.screen))
+        diff = "\n".join(difflib.unified_diff(shown, got, "shown", "got", lineterm=""))
+        if diff:
+            pytest.fail(f"{diff}\n{UPDATE}", pytrace=False)
+    codes, failures = unexpected_codes(block, done), done.failures if number is None else ""
+    if codes or failures:
+        pytest.fail(f"{codes}{failures}on the screen of the example:\n{done.screen}", pytrace=False)
 
 
 GREEDY = [
-    (block, number) for block, number in CONSOLE if re.search("--temperature 0|--det", block.commands()[number].typed)
+    (block, number, name)
+    for block, number, name in LINES
+    if number is not None and re.search("--temperature 0|--det", block.commands()[number].typed)
 ]
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(("block", "number"), GREEDY, ids=[f"{block.name}-{number}" for block, number in GREEDY])
+@pytest.mark.parametrize(("block", "number"), [line[:2] for line in GREEDY], ids=[line[2] for line in GREEDY])
 def test_the_starter_gives_the_answers_in_the_documentation(surroundings, block, number):
     """But for a few words, where another processor adds numbers in another order."""
     command = block.commands()[number]
