@@ -4,6 +4,7 @@ from __future__ import annotations
 
 NOT_RUN = {
     "python benchmarks/": "a benchmark runs for minutes, and beside programs of others; its options are looked up",
+    "python tests/doc_examples/": "runs these examples",
 }
 """Commands by their beginning: every line of a block that begins so is left out."""
 
