@@ -127,6 +127,7 @@ class Surroundings:
         first = PageWorld(self, "template", template)
         first.run_quietly("llm models pull smollm2-135m")
         first.run_quietly(_CHATS)
+        first.close()
 
     def world(self, page: str) -> PageWorld:
         """Return the world of a page; all of its examples run in the same one."""
@@ -154,7 +155,7 @@ class PageWorld:
         self.work = self.home / "work"
         self.log = directory / "log"
         self.results: dict[tuple[int, int], Result] = {}
-        self.runtime = Path(tempfile.mkdtemp(prefix="llm"))  # a socket's path is short
+        self.runtime = Path(tempfile.mkdtemp(prefix="llm-example-"))  # a socket's path is short
         self.servers = directory / "servers"
         self.servers.mkdir(exist_ok=True)
         self.environ = self._environ(shared)

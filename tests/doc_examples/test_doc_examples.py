@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import html
 import re
+import runpy
 import shutil
 import subprocess
 import tomllib
@@ -15,6 +17,7 @@ from .example_world import Surroundings
 from .exceptions import EXIT_CODES, NOT_RUN, STAND_INS, TINY_MODEL
 from .page_examples import BLOCKS, EXAMPLES, OTHER_KINDS, ROOT, SHELL_KINDS
 
+PICTURE = "Draw it again: python docs/make_session_svg.py"
 UPDATE = "If the page is to show this now: python tests/doc_examples/update_pages.py"
 
 
@@ -124,3 +127,13 @@ def test_the_extras_of_the_documentation_exist():
     named = re.findall(r"pip install [^\n]*?\.\[(\w+)\]", SHELL)
     assert named and set(named) <= set(project["optional-dependencies"])
     assert all(re.search(r" '?\.(\[\w+\])?'?( |$)", line) for line in SHELL.splitlines() if "pip install" in line)
+
+
+def test_the_picture_of_a_session_shows_what_is_printed(surroundings):
+    """The commands of docs/make_session_svg.py and their output, but for where lines are broken."""
+    picture = (ROOT / "docs" / "images" / "session.svg").read_text(encoding="utf-8")
+    drawn = "".join(html.unescape(text) for text in re.findall("<text[^>]*>(.*?)</text>", picture))
+    page = surroundings.world("docs/images/session.svg")
+    for command in runpy.run_path(str(ROOT / "docs" / "make_session_svg.py"))["COMMANDS"]:
+        printed = page.run(f"{{ {command}; }} < /dev/null 2>&1 | cat", wide=True).screen
+        assert re.sub(r"\s", "", f"${command}{printed}") in re.sub(r"\s", "", drawn), f"{printed}\n{PICTURE}"
