@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -65,11 +66,14 @@ def write_texts(directory: Path) -> None:
     secret.write_text("a-secret-of-at-least-thirty-two-characters\n")
     secret.chmod(0o600)
     draft, *later = NOTES.splitlines(keepends=True)
-    (directory / "notes.txt").write_text(draft)
+    notes = directory / "notes.txt"
     author = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    if shutil.which("git") is None:  # the examples with git are skipped then
+        return
+    notes.write_text(draft)
     for words in (["init", "-q"], ["add", "notes.txt"], [*author, "commit", "-qm", "Write notes"]):
         subprocess.run(["git", *words], cwd=directory, check=True)
-    (directory / "notes.txt").write_text(draft + "".join(later))
+    notes.write_text(draft + "".join(later))
 
 
 def write_models(home: Path, directory: Path, model: bytes) -> None:

@@ -48,7 +48,7 @@ class Preparation:
 
 
 _CONFIGURE = "mkdir -p ~/.config/llmcli && cp servers.yaml ~/.config/llmcli/config.yaml"
-_RESTORE = "cp ~/chats.db ~/.local/share/llmcli/sessions.db"
+_RESTORE = "rm -f ~/.local/share/llmcli/sessions.db*; cp ~/chats.db ~/.local/share/llmcli/sessions.db"
 _PULLED = "~/.cache/huggingface/hub/models--Qwen--Qwen3-1.7B-GGUF/snapshots/*/*"
 _PREPARATIONS = {
     "docs/remote-servers.md": Preparation(page=_CONFIGURE),
