@@ -43,7 +43,7 @@ def test_a_registered_contract_holds_for_prompt_files(tmp_path):
     assert [problem.message for problem in library.check("rhyme")] == ["neither user nor system uses text: t"]
     (tmp_path / "other.yaml").write_text("description: d\nuser: hello\n")
     (problem,) = library.check("other")
-    assert problem.message.endswith("kinds of texts are called generate/NAME or draw/NAME")
+    assert problem.message.endswith("kinds of text are called generate/NAME or draw/NAME")
 
 
 @pytest.mark.usefixtures("registered")

@@ -161,7 +161,7 @@ def test_check_names_files_that_are_never_read(prompts, own, name):
     (own / "README.md").touch()
     (own / ".hidden.yml").touch()
     (problem,) = prompts.check()
-    assert (problem.name, problem.origin) == (name, own / name) and "never read" in problem.message
+    assert (problem.name, problem.origin) == (name, own / name) and "ignored" in problem.message
 
 
 def test_check_holds_prompts_to_their_contract(prompts, own):

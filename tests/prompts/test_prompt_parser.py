@@ -141,9 +141,9 @@ def test_an_undefined_variable_comes_with_the_line_that_declares_it(name, which)
         ("description: d\nuser: u\nexamples:\n  - user: q", 4, "assistant must be a text"),
         ("description: d\nuser: u\nexamples:\n  - user: q\n    assistant: yes", 5, "assistant must be a text"),
         ("description: d\nuser: u\nvariables: [a]", 3, "must be a mapping"),
-        ("description: d\nuser: u\nvariables:\n  a-b: {}", 4, "cannot be the name"),
-        ("description: d\nuser: u\nvariables:\n  for: {}", 4, "cannot be the name"),
-        ("description: d\nuser: u\nvariables:\n  a: {type: choice}", 4, "choices go with"),
+        ("description: d\nuser: u\nvariables:\n  a-b: {}", 4, "not a valid variable name"),
+        ("description: d\nuser: u\nvariables:\n  for: {}", 4, "not a valid variable name"),
+        ("description: d\nuser: u\nvariables:\n  a: {type: choice}", 4, "the type choice needs choices"),
         ("description: d\nuser: u\nvariables:\n  a: {choices: [x, y], default: z}", 4, "must be one of x, y"),
         ("description: d\nuser: u\nvariables:\n  a: {default: 3}", 4, "put it in quotes"),
         ("description: d\nuser: u\noptions: {stop: ['']}", 3, "none empty"),
@@ -162,7 +162,7 @@ def test_a_command_passes_its_variables_without_a_declaration():
     """A prompt of a command may use what the command passes, and may not declare it again."""
     assert load("description: d\nuser: '{{ text }}'", "sentiment").contract_variables == ("text",)
     found = faults("description: d\nuser: '{{ text }}'\nvariables:\n  text: {}", "sentiment")
-    assert found == [(4, "the variable text is one that the command passes: do not declare it")]
+    assert found == [(4, "the command passes the variable text: remove its declaration")]
 
 
 # ---- what stands before the user's turn ------------------------------------------------------------------------------
