@@ -152,7 +152,7 @@ def parse_backends(value: Any) -> dict[str, dict[str, Any]]:
 
 def _parse_name(name: Any) -> str:
     if not isinstance(name, str) or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise ValueError(f"expected names of letters, digits, - and _ (not {name})")
+        raise ValueError(f"expected names of letters, digits, - and _ (one is {name})")
     if name == LOCAL_BACKEND:
         raise ValueError(f"expected a name other than {LOCAL_BACKEND}, which means this machine")
     return name
@@ -164,7 +164,7 @@ def _parse_fields(name: str, fields: Any) -> dict[str, Any]:
     parsed = {}
     for field, value in fields.items():
         if field not in _FIELD_PARSERS:
-            raise ValueError(f"{name}: expected {', '.join(_FIELD_PARSERS)} (not {field})")
+            raise ValueError(f"{name}: expected {', '.join(_FIELD_PARSERS)} (one key is {field})")
         try:
             parsed[field] = _FIELD_PARSERS[field](value)
         except ValueError as error:

@@ -28,10 +28,8 @@ def make_directory(path: Path, mode: int = DIRECTORY_MODE) -> None:
     except FileNotFoundError:
         if not path.parent.is_dir():
             make_directory(path.parent, mode)
-        # another process may have created the parent; in /proc this fails again. Some systems report an existing
-        # directory as not writable
-        path.mkdir(mode, exist_ok=True)
-    except OSError:  # for an existing directory some systems report that it cannot be written
+        path.mkdir(mode, exist_ok=True)  # another process may have created the parent; in /proc this fails again
+    except OSError:  # some systems report an existing directory as not writable
         if not path.is_dir():
             raise
 

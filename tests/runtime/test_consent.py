@@ -347,13 +347,13 @@ def test_deterministic_cannot_be_had(ask, server):
     ("described", "words"),
     [
         ({"base_url": "ftp://x"}, "expected an address"),
-        ({"base_url": "https://name:word@host/v1"}, "key_env and key_file"),
+        ({"base_url": "https://name:word@host/v1"}, "set key_env or key_file"),
         ({"base_url": "https://host/v1", "keys": 1}, "one key is keys"),
         ({}, "expected the key base_url"),
         ({"base_url": "https://host/v1", "concurrency": 0}, "concurrency: expected a whole number"),
         ({"base_url": "https://host/v1", "consent": "yes"}, "consent: expected true or false"),
         ({"base_url": "https://host/v1", "timeout": -1}, "timeout: expected a positive number"),
-        ({"base_url": "https://host/v1", "key_env": "A", "key_file": "B"}, "one of key_env and key_file"),
+        ({"base_url": "https://host/v1", "key_env": "A", "key_file": "B"}, "either key_env or key_file"),
     ],
 )
 def test_a_wrong_description_is_78(llm, described, words):

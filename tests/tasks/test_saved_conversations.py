@@ -106,7 +106,7 @@ def test_another_model_is_told_once(talk):
     """Who goes on with a conversation is not who began it."""
     keeper = Keeper(Turn(Role.USER, "one"), Turn(Role.ASSISTANT, "two"), model="large")
     conversation = talk(ScriptedBackend(model="small"), keeper)
-    assert notices(conversation.send("x")) == ["so far large answered in this conversation; now small does"]
+    assert notices(conversation.send("x")) == ["large answered in this conversation so far; small answers from now on"]
     assert notices(conversation.send("y")) == []
 
 

@@ -174,7 +174,7 @@ def test_a_limit_of_the_user_cuts_no_translation(prompts):
     events = run(backend, prompts, "one two three\n\nfour\n", options=GenerationOptions(max_tokens=2))
     answer = result(events)
     assert (answer.text, answer.cut, answer.finish_reason) == ("one two three\n\nFOUR\n", True, FinishReason.LENGTH)
-    assert notices(events) == ["line 1: left untranslated: the answer did not come to its end within 2 tokens"]
+    assert notices(events) == ["line 1: left untranslated: the answer is incomplete: it reached the limit of 2 tokens"]
     assert (answer.incomplete.unfinished, answer.incomplete.total, answer.incomplete.limited) == (1, 2, True)
     assert [(last_message(request), request.max_tokens) for request in backend.requests] == [
         ("one two three", 2),

@@ -1,6 +1,6 @@
 """The formats of documents that can be translated: one module and one registration each.
 
-The registrations of the built-in formats stand here; ``format_registry`` finds a format for a document.
+The registrations of the built-in formats are here; ``format_registry`` finds the format of a document.
 """
 
 from llmcli.documents.formats.format_registry import FormatEntry, register_format

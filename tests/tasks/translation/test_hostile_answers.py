@@ -178,7 +178,7 @@ def test_a_segment_that_fails_is_tried_with_what_was_wrong(tmp_path):
     answer = result(translate([TranslationJob(document, by)]))
     assert answer.cut and answer.text == document.text
     asked = [last_message(request) for request in backend.requests]
-    assert "marks are not right" not in asked[0] and "the marks are not right: [#1] [#2] missing" in asked[1]
+    assert "marks are wrong" not in asked[0] and "the marks are wrong: [#1] [#2] missing" in asked[1]
     assert len(asked) >= 3 and "Then call" not in asked[2]
 
 

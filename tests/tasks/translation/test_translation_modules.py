@@ -58,8 +58,8 @@ def test_marks_come_back(text, cuts):
         ("b [#2] a [#1]", ""),
         ("[ #1 ] x \uff3b#2\uff3d", ""),
         ("[#1] only", "[#2] missing"),
-        ("[#1] [#2] [#2]", "[#2] too many or not of this text"),
-        ("[#1] [#3]", "[#2] missing, [#3] too many or not of this text"),
+        ("[#1] [#2] [#2]", "[#2] repeated or unknown"),
+        ("[#1] [#3]", "[#2] missing, [#3] repeated or unknown"),
     ],
 )
 def test_marks_have_to_come_back_once(answer, problem):
@@ -173,7 +173,7 @@ def test_lines_of_subtitles():
     assert wrap_to_width("one two three four", 10, 1) == "one two\nthree four"
     assert wrap_to_width("short", 10, 1) == "short"
     assert wrap_to_width("x" * 30, 10, 1) == "x" * 30
-    assert found("a cue", "x" * 30, width=10) == ["a line has 30 characters, and 10 at most fit"]
+    assert found("a cue", "x" * 30, width=10) == ["a line has 30 characters; at most 10 fit"]
 
 
 # ---- glossaries

@@ -80,5 +80,5 @@ def test_translations_that_break_the_document_are_reverted(begin):
     events = [*output.write_finished_segments(), *output.finish(None)]
     assert output.text == '{"a": "one", "b": "deux"}'
     assert [event.text for event in events if isinstance(event, Notice)] == [
-        "line 1: left untranslated: the json would not be valid with it"
+        "line 1: left untranslated: the translation would make the json invalid"
     ]

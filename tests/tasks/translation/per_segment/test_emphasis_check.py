@@ -31,15 +31,15 @@ def marked(text):
         ("A **big** red *house*", "Une *maison* rouge et **grande**", ""),
         ("Some _words_ here", "Des *mots* ici", ""),
         ("A **big** house", "Une grande maison", "**bold** is missing"),
-        ("A big house", "Une **grande** maison", "**bold** is not in the text"),
-        ("A **big** house", "Une *grande* maison", "**bold** is missing, *italic* is not in the text"),
+        ("A big house", "Une **grande** maison", "**bold** is not in the source text"),
+        ("A **big** house", "Une *grande* maison", "**bold** is missing, *italic* is not in the source text"),
         ("An ~~old~~ house", "Une maison", "~~struck out~~ is missing"),
-        ("A **big** house", "Une **grande maison", "**bold** is missing, * has no other end"),
+        ("A **big** house", "Une **grande maison", "**bold** is missing, * is unmatched"),
         ("A **big** house", "Une ** grande ** maison", "**bold** is missing"),
         ("A **big** house", "Une \\*\\*grande\\*\\* maison", "**bold** is missing"),
         ("A house* here", "Une maison ici", ""),
-        ("A house here", "Une maison* ici", "* has no other end"),
-        ("5 * 3 is snake_case", "5*3 est snake_case", "* has no other end"),
+        ("A house here", "Une maison* ici", "* is unmatched"),
+        ("5 * 3 is snake_case", "5*3 est snake_case", "* is unmatched"),
         ("5 * 3 is snake_case", "5 \u00d7 3 est snake_case", ""),
         ("**Run `a*b` now**", "**Lancez [#1]**", ""),
         ("**Run `a*b` now**", "Lancez [#1]", "**bold** is missing"),
@@ -54,7 +54,7 @@ def test_count_and_kind_have_to_match(text, answer, problem):
 
 @pytest.mark.parametrize(
     ("answer", "problem"),
-    [("**Un.", ""), ("Un.", "* is missing"), ("**Un.**", "**bold** is not in the text, * is missing")],
+    [("**Un.", ""), ("Un.", "* is missing"), ("**Un.**", "**bold** is not in the source text, * is missing")],
 )
 def test_sentences_keep_an_end_whose_other_is_in_the_next(answer, problem):
     """A part of a text has to keep its half of what goes on in the next part."""
@@ -85,21 +85,21 @@ def test_lost_emphasis_is_tried_again(prompts):
     answers = iter(["Une grande maison", "Une **grande** maison"])
     backend, answer, (row,) = run(prompts, "A **big** house\n", lambda _: next(answers))
     assert (answer.text, answer.cut, len(backend.requests)) == ("Une **grande** maison\n", False, 2)
-    assert row.checks == ("the emphasis is not right: **bold** is missing",)
+    assert row.checks == ("the emphasis is wrong: **bold** is missing",)
 
 
 @pytest.mark.parametrize(
     ("text", "answer", "problem"),
     [
         ("A **big** house", "Une grande maison", "**bold** is missing"),
-        ("A big house", "Une **grande** maison", "**bold** is not in the text"),
+        ("A big house", "Une **grande** maison", "**bold** is not in the source text"),
     ],
 )
 def test_emphasis_that_stays_wrong_is_reported(prompts, text, answer, problem):
     """The segment keeps its text, and the result is not whole."""
     _, done, (row,) = run(prompts, text, lambda _: answer)
     assert (done.text, done.cut, done.incomplete.unfinished) == (text, True, 1)
-    assert done.warnings == (f"line 1: left untranslated: the emphasis is not right: {problem}",)
+    assert done.warnings == (f"line 1: left untranslated: the emphasis is wrong: {problem}",)
     assert row.status == "untranslated"
 
 
