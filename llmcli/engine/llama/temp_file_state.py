@@ -10,7 +10,7 @@ from typing import IO, Any
 from llmcli.engine.llama import bindings
 
 MIN_FILE_BYTES = 8 << 20
-"""States from this size on go to a file: 69 MB were written in 22 ms and read in 16."""
+"""States of at least this size go to a file: 69 MB were written in 22 ms and read in 16."""
 _FD_DIR = Path("/proc/self/fd")
 
 
@@ -22,7 +22,7 @@ class TempFileState:
 
     @classmethod
     def save(cls, context: Any, sequence: int) -> TempFileState | None:
-        """Write the state of a sequence; None where that is not possible (no /proc, a full disk)."""
+        """Write the state of a sequence; None if that is impossible (no /proc, a full disk)."""
         if not _FD_DIR.is_dir():
             return None
         try:
@@ -36,14 +36,14 @@ class TempFileState:
         return None
 
     def load(self, context: Any, sequence: int) -> bool:
-        """Restore the state to an empty sequence, once; False where it does not fit."""
+        """Restore the state to an empty sequence, once; return False if it does not fit."""
         with self._file:
-            # no tokens were saved with it; without a buffer for them llama.cpp reads only their number
+            # no tokens were saved with it; without a buffer for tokens llama.cpp reads only their number
             tokens, count = (ctypes.c_int32 * 1)(), ctypes.c_size_t()
             read = bindings.lib().llama_state_seq_load_file
             return bool(read(context, self._path, sequence, tokens, 1, ctypes.byref(count)))
 
     @property
     def _path(self) -> bytes:
-        """A path of the open file for llama.cpp, which opens files itself."""
+        """A path of the open file for llama.cpp, which opens files by path."""
         return str(_FD_DIR / str(self._file.fileno())).encode()

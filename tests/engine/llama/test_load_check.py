@@ -110,7 +110,7 @@ def test_an_error_of_ours_is_met_again(tiny, tmp_path, child):
         ),
         ("kill -SEGV $$", BadModelFile, "Segmentation fault"),
         ("kill -ILL $$", Unsupported, "another processor"),
-        ("kill -KILL $$", OutOfMemory, "the system ended"),
+        ("kill -KILL $$", OutOfMemory, "the system killed"),
         ("exit 3", InternalError, "code 3"),
     ],
 )

@@ -60,7 +60,7 @@ def test_a_brief_step_after_a_rest_wakes_no_thread(monkeypatch, tokens, seconds,
     threads.sample_load()
     assert threads.pick(64, prompt=True) == 2
     assert threads.pick(1) == first
-    assert ("before others are awake" in threads.explanation) == (first == 1)
+    assert ("before the others wake up" in threads.explanation) == (first == 1)
     threads.record(first, 1, 0.014 / first)
     threads.sample_load()
     assert threads.pick(1) == 2
@@ -209,7 +209,7 @@ def test_all_threads_come_back():
     decode(threads, 0.030, module._MIN_SLOW_STEPS)
     assert 3 in decode(threads, 0, module._DOUBT_STEPS, by_threads={4: 0.030, 3: 0.014, 2: 0.020})
     assert set(decode(threads, 0.010, 300)) == {4}
-    assert "no other process keeps busy" in threads.explanation
+    assert "other processes leave free" in threads.explanation
 
 
 def test_a_disturbance_that_lasts_is_noticed_again():
@@ -321,13 +321,13 @@ def test_every_kind_of_work_counts_and_waiting_does_not(tmp_path, clock, monkeyp
 
 def test_the_reason_before_anything_ran():
     """All cores, and that no other process is known to keep them busy."""
-    expected = "threads: 4 (as many as the cores that this process may use and no other process keeps busy)"
+    expected = "threads: 4 (one for each core that this process may use and other processes leave free)"
     assert ThreadPolicy(4, load=Scripted()).explanation == expected
 
 
 def test_the_reason_of_a_number_that_was_set():
     """The user said so."""
-    assert ThreadPolicy(3, fixed=True).explanation == "threads: 3 (as it was set)"
+    assert ThreadPolicy(3, fixed=True).explanation == "threads: 3 (as set)"
 
 
 def test_the_reason_of_a_busy_machine():

@@ -89,18 +89,18 @@ def test_what_passes_is_what_llama_cpp_parses(models, capfd):
 @pytest.mark.parametrize(
     ("grammar", "words"),
     [
-        ('root ::= "a', "line 1: a text that is not closed"),
-        ('root ::= "a"\nx ::= [a', "line 2: a set of characters"),
-        ('root ::= "a"\n\nb ::= other', "line 3: there is no rule other"),
+        ('root ::= "a', "line 1: a string that is not closed"),
+        ('root ::= "a"\nx ::= [a', "line 2: a character set"),
+        ('root ::= "a"\n\nb ::= other', "line 3: it has no rule other"),
         ('root ::= ("a"', "a group is not closed"),
-        ('root ::= "a" )', r"'\)' has no meaning here"),
-        ('root = "a"', "::= is missing after root"),
-        ("root ::= *", r"\* has nothing to repeat"),
-        ('root ::= ""+', r"\+ has nothing to repeat"),
+        ('root ::= "a" )', r"unexpected '\)'"),
+        ('root = "a"', "expected ::= after root"),
+        ("root ::= *", r"\* does not follow anything to repeat"),
+        ('root ::= ""+', r"\+ does not follow anything to repeat"),
         ('root ::= "a"{2001}', "too many repetitions"),
         ('root ::= ("a"? "b"?){900}', "too many repetitions"),
         ('root ::= "a"\0"b"', "a null character"),
-        ("::=", "the name of a rule is missing"),
+        ("::=", "expected the name of a rule"),
     ],
 )
 def test_a_refusal_says_where_and_what(grammar, words):

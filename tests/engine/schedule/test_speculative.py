@@ -285,4 +285,4 @@ def test_what_came_of_guesses_is_told(tiny, monkeypatch, oracle):
     with engine_of(tiny("chatml"), threads=1) as engine:
         answer(engine, request)
         made = only_scheduler_thread(engine).scheduler.speculative_decoder
-        assert f"{made.num_accepted_tokens} of {made.num_drafted_tokens} tokens" in engine.stats().choices[-1]
+        assert f"{made.num_accepted_tokens} of {made.num_drafted_tokens} draft tokens" in engine.stats().choices[-1]

@@ -262,9 +262,9 @@ def test_the_reason_tells_measured_from_assumed_and_fixed(planner):
     """One sentence: the settings, and whether they are fixed, measured, or only assumed and how to measure."""
     plan, settings = planner(), CacheSettings(unified=False)
     told = "KV cache: flash attention, f16 cache, a buffer for each sequence"
-    assert plan.explain(settings) == f"{told} (assumed, not measured on this machine yet: llm models tune)"
+    assert plan.explain(settings) == f"{told} (assumed; to measure this machine, run llm models tune)"
     plan.profile = MEASURED
-    assert plan.explain(settings) == f"{told} (the fastest for this job by what was measured on this machine)"
+    assert plan.explain(settings) == f"{told} (the fastest for this job, measured on this machine)"
     for fixed in (planner("mamba"), planner(deterministic=True), planner(kv_type="q8_0", kv_unified=True)):
         assert fixed.explain(fixed.allowed_settings[0]).endswith(
             "(the only settings that the model and the options allow)"
@@ -377,7 +377,7 @@ def test_work_is_unknown_before_any(tiny):
         engine.info()
         work = engine.stats()
     assert (work.decode_threads, work.prompt_threads, work.width) == (None, None, None)
-    assert work.choices[0] == "threads: 1 (as it was set)" and work.choices[1].startswith("KV cache: ")
+    assert work.choices[0] == "threads: 1 (as set)" and work.choices[1].startswith("KV cache: ")
 
 
 @pytest.mark.parametrize("name", ["chatml", "mamba"])
