@@ -48,8 +48,8 @@ def test_good_files_pass(tiny, name):
         ("llama", b"llama.attention.head_count", 1 << 30, "llama.attention.head_count is"),
         ("llama", b"llama.attention.head_count", 0, "no attention heads"),
         ("llama", b"llama.attention.head_count_kv", 3, "2 attention heads cannot share 3"),
-        ("llama", b"llama.rope.dimension_count", 7, "7 of 32 elements of a head cannot be rotated"),
-        ("llama", b"llama.rope.dimension_count", 64, "64 of 32 elements of a head cannot be rotated"),
+        ("llama", b"llama.rope.dimension_count", 7, "rotating 7 of 32 elements of a head is impossible"),
+        ("llama", b"llama.rope.dimension_count", 64, "rotating 64 of 32 elements of a head is impossible"),
         ("llama", b"llama.embedding_length", 128, "its token embedding has the shape"),
         ("qwen3moe", b"qwen3moe.expert_used_count", 7, "it uses 7 of 6 experts"),
         ("qwen3moe", b"qwen3moe.expert_used_count", 0, "it uses 0 of 6 experts"),
@@ -70,8 +70,8 @@ def array(kind: int, *values: bytes) -> bytes:
     [
         (b"llama.block_count", array(4, bytes(4)), "llama.block_count is (0,)"),
         (b"llama.attention.head_count_kv", array(4, b"\1\0\0\0"), "llama.attention.head_count_kv is (1,)"),
-        (b"llama.rope.dimension_sections", array(4, *[b"\x10\0\0\0"] * 4), "rotated sections are (16, 16, 16, 16)"),
-        (b"tokenizer.ggml.tokens", array(4, bytes(4)), "list of tokens is none"),
+        (b"llama.rope.dimension_sections", array(4, *[b"\x10\0\0\0"] * 4), "rotated sections are invalid: (16, 16, 16, 16)"),
+        (b"tokenizer.ggml.tokens", array(4, bytes(4)), "list of tokens is invalid"),
         (b"tokenizer.ggml.scores", array(6, bytes(4)), "tokenizer.ggml.scores does not have a value for each"),
         (b"tokenizer.ggml.token_type", array(0, bytes(1)), "tokenizer.ggml.token_type does not have"),
     ],
@@ -86,7 +86,7 @@ def test_types_without_operations(tiny):
     layout = Layout.of(tiny("llama").read_bytes())
     index = next(i for i, tensor in enumerate(layout.tensors) if tensor.kind == 0)
     tensor: Place = replace(layout.tensors[index], kind=26)  # 32-bit integers take the room of 32-bit floats
-    assert "is of type I32, which no weights have" in refused(layout.with_tensor(index, tensor).build())
+    assert "is of type I32, which weights cannot have" in refused(layout.with_tensor(index, tensor).build())
 
 
 @pytest.fixture

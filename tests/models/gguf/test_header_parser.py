@@ -144,7 +144,7 @@ def test_huge_texts():
     one = start + text(b"general.name") + struct.pack("<IQ", 8, 1 << 32)
     many = start + text(b"x") + struct.pack("<IIQ", 9, 8, 9) + 9 * (struct.pack("<Q", 8 << 20) + bytes(8 << 20))
     for content in (one, many):
-        with pytest.raises(BadModelFile, match="texts of"):
+        with pytest.raises(BadModelFile, match="too much text"):
             parse_header(io.BytesIO(content), 1 << 33, "m.gguf")
 
 
@@ -189,7 +189,7 @@ BROKEN = {
     "array of the unknown type": gguf(ARCHITECTURE, entry(b"k", 9, struct.pack("<IQ", 9, 1))),
     "more than the file holds": gguf(ARCHITECTURE, entry(b"k", 9, struct.pack("<IQ", 8, 2**60))),
     "alignment": gguf(ARCHITECTURE, entry(b"general.alignment", 4, struct.pack("<I", 0))),
-    "alignment of 48": gguf(ARCHITECTURE, entry(b"general.alignment", 4, struct.pack("<I", 48))),
+    "alignment 48": gguf(ARCHITECTURE, entry(b"general.alignment", 4, struct.pack("<I", 48))),
     "tensor name": gguf(ARCHITECTURE, tensors=(tensor(b"n" * 65),)),
     "9 dimensions": gguf(ARCHITECTURE, tensors=(tensor(shape=(1,) * 9),)),
     "unknown type 99": gguf(ARCHITECTURE, tensors=(tensor(kind=99),)),

@@ -171,7 +171,7 @@ def test_a_trickle_is_a_stall(world):
     """A server that sends too little for too long ends the download with 75, and the next one goes on after what came."""
     world.hub.always = Fault(slow=0.02)
     error = world.fails(TransferStalled, retry_policy=DownloadRetryPolicy(min_bytes_per_s=1e12, stall_window_s=0.1))
-    assert error.exit_code == 75 and error.detail.endswith("bytes a second came for 0 seconds")
+    assert error.exit_code == 75 and error.detail.endswith("bytes a second for 0 seconds")
     kept = world.partials()[0].stat().st_size
     world.hub.always = Fault()
     world.hub.asked.clear()
@@ -570,7 +570,7 @@ def test_space_for_all_parts(world, monkeypatch):
 
     monkeypatch.setattr(os, "statvfs", lambda _path: Narrow)
     other = RemoteFile("other.gguf", 1_000_000, "a" * 64)
-    with pytest.raises(OutputError, match="2,500,000 bytes are needed and 2,000,000 are free"):
+    with pytest.raises(OutputError, match="2,500,000 bytes are needed, 2,000,000 are free"):
         check_download_space(world.cache, REPO, [world.wanted.file, other])
     world.leave(CONTENT[:500_000])
     check_download_space(world.cache, REPO, [world.wanted.file, other])
@@ -584,7 +584,7 @@ def test_no_space(world, monkeypatch):
 
     monkeypatch.setattr(os, "statvfs", lambda _path: Full)
     error = world.fails(OutputError)
-    said = "No space left on device: 1,500,000 bytes are needed and 1,000 are free"
+    said = "No space left on device: 1,500,000 bytes are needed, 1,000 are free"
     assert (error.exit_code, error.detail) == (74, said)
     assert world.hub.asked == []
 

@@ -89,7 +89,7 @@ def test_a_repository_that_was_removed_is_left_out(search, stocked):
     """With a notice, since that is no failure."""
     stocked.listing_faults = [Fault(), Fault(), Fault(status=404)]
     notice, found = search()
-    assert isinstance(notice, Notice) and "b/tiny-chat-GGUF is left out" in notice.text
+    assert isinstance(notice, Notice) and "skipped b/tiny-chat-GGUF" in notice.text
     assert found.info.repo == "a/tiny-GGUF"
 
 
@@ -98,7 +98,7 @@ def test_what_was_left_out_is_said_when_nothing_remains(search, stocked):
     stocked.listing_faults = [Fault(), Fault(status=403)]
     with pytest.raises(MissingError) as caught:
         search("chat")
-    assert "b/tiny-chat-GGUF is left out" in caught.value.detail
+    assert "skipped b/tiny-chat-GGUF" in caught.value.detail
 
 
 def test_a_gated_repository_shows_its_sizes(search, stocked):

@@ -160,7 +160,7 @@ def test_of_whole_models_that_are_called_like_parts(desk, tmp_path, content):
     """Nor would files that belong to nothing."""
     for number in (1, 2):
         (tmp_path / f"odd-0000{number}-of-00002.gguf").write_bytes(content)
-    with pytest.raises(BadModelFile, match="it says that they are 1"):
+    with pytest.raises(BadModelFile, match="its header says 1"):
         desk.take(tmp_path / "odd-00001-of-00002.gguf")
     assert desk.files() == []
 
