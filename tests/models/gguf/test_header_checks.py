@@ -70,7 +70,11 @@ def array(kind: int, *values: bytes) -> bytes:
     [
         (b"llama.block_count", array(4, bytes(4)), "llama.block_count is (0,)"),
         (b"llama.attention.head_count_kv", array(4, b"\1\0\0\0"), "llama.attention.head_count_kv is (1,)"),
-        (b"llama.rope.dimension_sections", array(4, *[b"\x10\0\0\0"] * 4), "rotated sections are invalid: (16, 16, 16, 16)"),
+        (
+            b"llama.rope.dimension_sections",
+            array(4, *[b"\x10\0\0\0"] * 4),
+            "rotated sections are invalid: (16, 16, 16, 16)",
+        ),
         (b"tokenizer.ggml.tokens", array(4, bytes(4)), "list of tokens is invalid"),
         (b"tokenizer.ggml.scores", array(6, bytes(4)), "tokenizer.ggml.scores does not have a value for each"),
         (b"tokenizer.ggml.token_type", array(0, bytes(1)), "tokenizer.ggml.token_type does not have"),
