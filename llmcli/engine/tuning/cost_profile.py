@@ -54,7 +54,7 @@ class AttentionGeometry:
         ):
             return None
         kv = max(per_layer, default=0)
-        if not size or not kv or most % kv:
+        if not (most and size and kv) or most % kv:
             return None
         return cls(most, kv, size, sum(count > 0 for count in per_layer))
 
