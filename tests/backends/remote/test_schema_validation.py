@@ -1,4 +1,4 @@
-"""What is wrong with a value according to its schema."""
+"""The errors of a value according to its schema."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ from llmcli.backends.remote.schema_validation import iter_errors
         (1, True, 0),
     ],
 )
-def test_what_is_wrong_with_a_value(value, schema, wrong):
-    """Each keyword says what it wants."""
+def test_errors_of_a_value(value, schema, wrong):
+    """Each keyword reports what it requires."""
     assert len(list(iter_errors(value, schema))) == wrong
