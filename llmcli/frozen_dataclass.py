@@ -1,12 +1,12 @@
-"""Frozen dataclasses that cost little to define, for the modules that pass at every start.
+"""Frozen dataclasses that cost little to define, for the modules that every start imports.
 
-``dataclasses`` writes and compiles several methods for each class, a third of a millisecond for each at every start of
-``llm``. Here all classes share the same methods: a sixth of that; making an object takes about a microsecond longer.
-``dataclasses.fields``, ``replace`` and ``asdict`` work as with any dataclass.
+``dataclasses`` generates and compiles several methods for each class, which takes a third of a millisecond per class at
+every start of ``llm``. Here all classes share the same methods. That takes a sixth of the time; creating an object
+takes about a microsecond longer. ``dataclasses.fields``, ``replace`` and ``asdict`` work as with any dataclass.
 
-The rule for values, which ``tests/test_value_classes.py`` checks: modules that ``llm ask`` imports when its model is warm
-use ``frozen`` and no dataclass, all other modules ``dataclass(frozen=True, slots=True)``, without slots only where a
-``cached_property`` needs ``__dict__``. Records that change are ``dataclass(slots=True)``.
+The rule for values, which ``tests/test_value_classes.py`` checks: modules that ``llm ask`` imports when its model is
+warm use ``frozen`` instead of ``dataclass``. All other modules use ``dataclass(frozen=True, slots=True)``, without
+slots only where a ``cached_property`` needs ``__dict__``. Mutable records are ``dataclass(slots=True)``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def __init__(self: Any, *args: Any, **given: Any) -> None:  # noqa: N807
             raise TypeError(f"{type(self).__name__} needs {field.name!r}")
         put(self, field.name, value)
     if given:
-        raise TypeError(f"{type(self).__name__} has no {', '.join(map(repr, given))}, or had it already")
+        raise TypeError(f"{type(self).__name__} has no {', '.join(map(repr, given))}, or got it twice")
     if hasattr(self, "__post_init__"):
         self.__post_init__()
 
