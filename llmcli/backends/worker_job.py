@@ -44,7 +44,7 @@ class WorkerHost(JobHost, Protocol):
         ...
 
     def forget_job(self, number: int) -> None:
-        """Take no more events for a job."""
+        """Drop later events of a job."""
         ...
 
 

@@ -1,7 +1,7 @@
-"""Validation of a value against a JSON schema, with the keywords that describe answers.
+"""Validation of a value against a JSON schema, for the keywords that answers need.
 
-Source: JSON Schema 2020-12, "Validation", sections 6.1 to 6.5, and "Core", sections 8.2 and 10. Other keywords
-are ignored, as the standard asks for keywords that an implementation does not know.
+Source: JSON Schema 2020-12, "Validation", sections 6.1 to 6.5, and "Core", sections 8.2 and 10. Other keywords are
+ignored, as the standard requires for unknown keywords.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_DEPTH_LEVELS = 64
 def iter_errors(value: Any, schema: Any, root: Any = None, where: str = "$", depth: int = 0) -> Iterator[str]:
     """Yield what is wrong with ``value``, a short sentence each that begins with its path."""
     if schema is False or depth > _MAX_DEPTH_LEVELS:
-        yield f"{where} must not be there"
+        yield f"{where} must not be present"
     if not isinstance(schema, Mapping) or depth > _MAX_DEPTH_LEVELS:
         return
     root = schema if root is None else root
@@ -74,9 +74,9 @@ def _iter_bound_errors(value: float, schema: Mapping[str, Any], where: str) -> I
 
 def _iter_length_errors(length: int, schema: Mapping[str, Any], least: str, most: str, where: str) -> Iterator[str]:
     if length < schema.get(least, 0):
-        yield f"{where} must have {schema[least]} or more of what it holds"
+        yield f"{where} must have {schema[least]} or more items"
     if most in schema and length > schema[most]:
-        yield f"{where} must have {schema[most]} or fewer of what it holds"
+        yield f"{where} must have {schema[most]} or fewer items"
 
 
 def _iter_object_errors(
