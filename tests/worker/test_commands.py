@@ -194,7 +194,7 @@ def test_the_log_of_a_worker_that_ended(shell, llm):
     assert gone(pid)
     for word in (str(shell.model), str(pid)):
         code, out, _ = llm("worker", "log", word)
-        assert code == 0 and f" {pid} starts: " in out and f" {pid} ends: it was told to" in out
+        assert code == 0 and f" {pid} starts: " in out and f" {pid} ends: asked to stop" in out
     assert llm("worker", "log", "nobody")[0] == 66
 
 
@@ -219,7 +219,7 @@ def test_stop_ends_at_ctrl_c(shell):
     answering = shell.start("ask", "hello", "--no-stdin", "--ctx", "8192", "--max-tokens", "8000")
     status = wait_until(lambda: [status for status in shell.statuses() if status.get("active")])[0]
     stopping = shell.start("worker", "stop")
-    wait_until(lambda: f"{status['pid']} ends: it was told to" in Path(status["log"]).read_text())
+    wait_until(lambda: f"{status['pid']} ends: asked to stop" in Path(status["log"]).read_text())
     os.kill(status["pid"], signal.SIGSTOP)
     stopping.send_signal(signal.SIGINT)
     stopping.communicate(timeout=20)

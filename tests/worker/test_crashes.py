@@ -235,7 +235,7 @@ def test_causes_are_read_from_the_log(tmp_path):
     assert detail(
         "Traceback (most recent call last):\n  File x\nModuleNotFoundError: No module named 'uvicorn'\n"
     ).endswith("'uvicorn'")
-    assert "told to end" in detail("2026-01-01T00:00:00+0000 17 ends: SIGTERM\n")
+    assert "asked to stop" in detail("2026-01-01T00:00:00+0000 17 ends: SIGTERM\n")
     assert "killed" in detail("") and "killed" in detail("", -9)
     assert "signal 4" in detail("", -4)
     assert "killed" in crash_reason.find_crash_reason(tmp_path / "none", None).detail

@@ -320,7 +320,7 @@ def test_a_command_under_limits_starts_no_worker_for_others(shell, limit):
     done = subprocess.run(
         ["bash", "-c", f"ulimit {limit}; {words}"], env=shell.environ(), capture_output=True, check=False, text=True
     )
-    assert done.returncode == 0 and done.stdout and "limit of" in done.stderr
+    assert done.returncode == 0 and done.stdout and "limit on" in done.stderr
     assert shell.statuses() == []
 
 

@@ -1,4 +1,4 @@
-"""Calls that would hold up the event loop, in threads of a pool."""
+"""Calls that would block the event loop, in threads of a pool."""
 
 from __future__ import annotations
 

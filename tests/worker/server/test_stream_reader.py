@@ -41,4 +41,4 @@ def test_a_batch_has_no_more_than_the_bound():
 def test_what_is_no_message_is_told():
     """And the messages before it count."""
     messages, (error,) = read(b'{"a":1}\n[]\n')
-    assert messages == [[{"a": 1}]] and error.detail == "not a message: expected an object"
+    assert messages == [[{"a": 1}]] and error.detail == "invalid message: expected an object"
