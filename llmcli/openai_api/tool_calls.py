@@ -1,8 +1,9 @@
 """Tools in OpenAI's protocol: the tools of a request, a schema for a required call, and calls in an answer.
 
-Source: the OpenAI API reference, "Create chat completion" (``tools``, ``tool_choice``). The ways in which models write a
-call: ``<tool_call>{...}</tool_call>`` (Hermes, Qwen), or an answer that is nothing but a JSON object, or a list of them,
-with a name and ``arguments`` or ``parameters`` (Llama, Mistral, and what we tell models whose template knows no tools).
+Source: the OpenAI API reference, "Create chat completion" (``tools``, ``tool_choice``). Models write calls in these
+ways: ``<tool_call>{...}</tool_call>`` (Hermes, Qwen), or an answer that is only a JSON object, or a list of them, with
+a name and ``arguments`` or ``parameters`` (Llama, Mistral, and the way we describe to models whose template does not
+support tools).
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _call_schema(name: str, arguments: Any) -> dict[str, Any]:
 
 
 def _prefix_definitions(schema: Mapping[str, Any], prefix: str) -> tuple[Any, dict[str, Any]]:
-    """Return a schema whose references stay right when its definitions stand at the root of another, and these."""
+    """Return a schema, its references adapted to definitions at another schema's root, and those definitions."""
 
     def walk(value: Any) -> Any:
         if isinstance(value, list):
@@ -87,7 +88,7 @@ def parse_tool_choice(fields: Fields) -> ToolChoice:
         raise FieldError("parallel_tool_calls", "parallel_tool_calls is not true or false")
     if given is None:
         if choice not in {None, "none", "auto"} if isinstance(choice, str | None) else True:
-            raise FieldError("tool_choice", "tool_choice needs tools")
+            raise FieldError("tool_choice", "tool_choice requires tools")
         return ToolChoice()
     if not isinstance(given, list) or len(given) > MAX_TOOLS:
         raise FieldError("tools", f"tools is not a list of at most {MAX_TOOLS} tools")
@@ -111,7 +112,7 @@ def _parse_tool(tool: Any, where: str) -> Mapping[str, Any]:
             raise FieldError(f"{at}.{name}", f"{at}.{name} is not supported")
     for name, kind in (("description", str), ("parameters", dict), ("strict", bool)):
         if not isinstance(function.get(name), kind | None):
-            raise FieldError(f"{where}.function.{name}", f"{where}.function.{name} has another type")
+            raise FieldError(f"{where}.function.{name}", f"{where}.function.{name} has the wrong type")
     shown = {name: function[name] for name in ("name", "description", "parameters") if function.get(name) is not None}
     return {"type": "function", "function": {"description": "", "parameters": {"type": "object"}, **shown}}
 
@@ -121,14 +122,14 @@ def _parse_required_names(choice: Any, names: frozenset[str]) -> tuple[str, ...]
     if choice is None or isinstance(choice, str):
         mode = choice or "auto"
         if mode not in _CHOICE_MODES:
-            raise FieldError("tool_choice", f"tool_choice is none of {', '.join(_CHOICE_MODES)}")
+            raise FieldError("tool_choice", f"tool_choice must be one of {', '.join(_CHOICE_MODES)}")
         if not names and mode == "required":
-            raise FieldError("tool_choice", "tool_choice needs tools")
+            raise FieldError("tool_choice", "tool_choice requires tools")
         return None if mode == "none" or not names else tuple(sorted(names)) if mode == "required" else ()
     function = choice.get("function") if isinstance(choice, dict) and choice.get("type") == "function" else None
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(name, str) or name not in names:
-        raise FieldError("tool_choice", "tool_choice names no function of tools")
+        raise FieldError("tool_choice", "tool_choice names a function that is not in tools")
     return (name,)
 
 
@@ -150,7 +151,7 @@ class ToolCallParser:
         return self._drain_buffer(last=False)
 
     def flush(self) -> list[str | ToolCall]:
-        """Return what is left at the end."""
+        """Return the rest at the end of the answer."""
         return self._drain_buffer(last=True)
 
     def _drain_buffer(self, *, last: bool) -> list[str | ToolCall]:

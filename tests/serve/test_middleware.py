@@ -82,7 +82,7 @@ def test_an_origin_may_be_written_in_several_ways(text):
 )
 def test_what_is_no_origin_is_refused(text):
     """It would never match."""
-    with pytest.raises(ValueError, match="is not the origin"):
+    with pytest.raises(ValueError, match="is not an origin"):
         middleware.normalize_origin(text)
 
 

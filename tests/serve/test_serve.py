@@ -312,7 +312,7 @@ def test_a_worker_that_stands_still_is_given_up(tiny, monkeypatch, stream):
             status, body = server.post("chat/completions", **asked, max_tokens=2, stream=stream)
         finally:
             os.kill(pid, signal.SIGCONT)
-        assert status == 503 and "stands still" in body["error"]["message"]
+        assert status == 503 and "hangs" in body["error"]["message"]
 
 
 def test_the_token_is_nowhere_to_be_seen(served):
