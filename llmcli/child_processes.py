@@ -1,4 +1,4 @@
-"""Child processes that outlive a command, and the little that they inherit."""
+"""Child processes that outlive a command, and the environment that they inherit."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _INHERITED_VARIABLES = frozenset(
 
 
 def child_env(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of such a process: variables for programs and libraries, and no secrets.
+    """Return a child's environment: variables for programs and libraries, no secrets.
 
-    Modules are found as in this process, also from another directory and without an installation of llmcli.
+    The child finds modules as this process does, even from another directory or without llmcli installed.
     """
     kept = {
         name: value

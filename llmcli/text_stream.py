@@ -1,4 +1,4 @@
-"""Finding markers in a text that comes in pieces, none of which may be shown before it is known to be no marker."""
+"""Find markers in streamed text: a piece is shown only once it cannot be part of a marker."""
 
 from __future__ import annotations
 

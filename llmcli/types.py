@@ -357,7 +357,7 @@ class Notice:
 
 @frozen
 class ItemFailed:
-    """Item ``item`` named ``name`` could not be done."""
+    """Item ``item`` named ``name`` could not be processed."""
 
     item: int
     name: str

@@ -27,7 +27,7 @@ _DESCRIPTIONS: Descriptions = {
     e.UsageError: lambda x: (subject_of(x), x.detail),
     e.PartialError: lambda x: (append_detail(subject_of(x) or "something failed", x), ""),
     e.MissingExtra: lambda x: (f"this needs {subject_of(x)}", f'Try: pip install "llmcli[{x.detail}]"'),
-    e.Unsupported: lambda x: (append_detail(f"{subject_of(x)} cannot be had here", x), "Try: llm doctor"),
+    e.Unsupported: lambda x: (append_detail(f"cannot use {subject_of(x)} here", x), "Try: llm doctor"),
     e.UnavailableError: lambda x: (append_detail(subject_of(x) or "not available", x), ""),
     e.InternalError: lambda x: (
         append_detail(f"internal error: {subject_of(x)}" if subject_of(x) else "internal error", x),
