@@ -85,7 +85,7 @@ def test_no_bar_off_a_terminal(llm, tmp_path):
 def test_nothing_to_read_on_a_terminal_is_usage(person):
     """A verb that would wait for a terminal's input says what to give it."""
     child = person("summarize")
-    child.expect("llm: nothing to read")
+    child.expect("llm: no input")
     assert ended(child) == 2
 
 
@@ -123,7 +123,7 @@ def test_chat_answers_and_leaves_on_the_end_of_input(person):
 def test_chat_has_commands(person):
     """/help lists the commands, /reset forgets, an unknown one is not sent to the model, /exit leaves."""
     child = person("chat")
-    for typed, shown in (("/help", "/reset"), ("/reset", "forgotten"), ("/nonsense", "there is no /nonsense")):
+    for typed, shown in (("/help", "/reset"), ("/reset", "forgotten"), ("/nonsense", "/nonsense is not a command")):
         child.expect(PROMPT)
         child.sendline(typed)
         child.expect(shown)

@@ -147,7 +147,7 @@ def test_an_agreement_that_cannot_be_kept_is_told(home):
     paths = SimpleNamespace(data=Path(os.environ["LLMCLI_DATA_DIR"]))
     consent._store_consent(SimpleNamespace(paths=paths, observer=SimpleNamespace(warn=said.append)), "https://host")
     (line,) = said
-    assert "consents.json cannot be written" in line and "asked again" in line
+    assert "consents.json cannot be written" in line and "ask you again" in line
 
 
 def test_a_chat_that_cannot_be_saved_goes_on(person, home):

@@ -197,7 +197,7 @@ def test_a_pause_that_is_asked_for_is_made(ask, server):
             "no such thing",
             1,
         ),
-        (error_answer(401, "who are you?"), 77, "wants a key", 1),
+        (error_answer(401, "who are you?"), 77, "requires a key", 1),
         (error_answer(403, "not for you"), 77, "not for you", 1),
         (error_answer(404, "The model `big` does not exist"), 66, "does not exist", 1),
         (error_answer(404), 76, "base_url", 1),
@@ -531,7 +531,7 @@ def test_a_person_is_asked_once_for_each_host(process, through, terminal, llm, t
     os.write(screen.master, typed)
     out, _ = running.communicate(timeout=20)
     shown = screen.close()
-    assert running.returncode == code and "http://models.invalid will get what you type" in shown
+    assert running.returncode == code and "http://models.invalid will receive what you type" in shown
     assert out == (b"hi\n" if code == 0 else b"")
     kept = Path(os.environ["LLMCLI_DATA_DIR"]) / "consents.json"
     assert kept.exists() == (code == 0)
@@ -574,7 +574,7 @@ def test_doctor_lists_backends_hosts_and_consents(llm, tmp_path, monkeypatch):
     found = {row["check"]: row for row in map(json.loads, run.out.splitlines())}["backends"]
     assert found["state"] == "warning" and "chmod 600" in found["next"]
     leaves = [each["consent"] for each in found["data"]["backends"]]
-    assert leaves == ["agreed to in the configuration", "this machine", "no consent yet"]
+    assert leaves == ["consent in the configuration", "this machine", "no consent yet"]
     assert found["data"]["consents"] == {"https://four.invalid": "2026-01-02"} and "four.invalid" in found["text"]
     assert CANARY not in run.out + run.err
     shown = llm("config", "show", "backends")

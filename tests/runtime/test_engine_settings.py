@@ -116,7 +116,7 @@ def test_a_context_larger_than_the_memory_is_71_with_figures(llm, loaded, monkey
     assert happened.startswith(
         f"llm: out of memory for {llm.model} with a context of 8000 tokens ({needed / 1e6:.1f} MB"
     )
-    assert "of it weights" in happened and f"256 bytes a token of context, {free / 1e6:.1f} MB free" in happened
+    assert "of it weights" in happened and f"256 bytes per token of context, {free / 1e6:.1f} MB free" in happened
     fits = max(
         ctx for ctx in range(CONTEXT_STEP_TOKENS, 8000, CONTEXT_STEP_TOKENS) if loaded(ctx) + ctx * 256 <= free
     )  # buffers grow with it too

@@ -22,8 +22,8 @@ SIGNAL_BY_EXIT_CODE = {129: signal.SIGHUP, 130: signal.SIGINT, 141: signal.SIGPI
 def forward_signals(interrupt: Interrupt) -> Iterator[None]:
     """Send the stopping signals to ``interrupt`` while the block runs.
 
-    A signal that was ignored at the start (``nohup``, a background job) stays ignored. Outside the main thread
-    nothing can be caught, and nothing is.
+    A signal that was ignored at the start (``nohup``, a background job) stays ignored. Outside the main thread, Python
+    cannot catch signals, and this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -450,7 +450,7 @@ def test_a_timeout_leaves_only_its_line(llm, terminal, at_once):
     """The status line is gone before the error is told."""
     screen = terminal()
     run = llm("ask", "Q", "--timeout", "0.3", err=screen.slave, answer=lambda _: Reply("", stalls=True))
-    assert run.code == 124 and screen.close().splitlines()[0] == "llm: the time of --timeout ran out"
+    assert run.code == 124 and screen.close().splitlines()[0] == "llm: the time limit ran out"
 
 
 def test_what_is_said_meanwhile_stands_alone(llm, terminal, at_once, tiny):

@@ -147,7 +147,7 @@ def test_what_ends_a_process_is_an_error(tmp_path, fatal, make):
         path.write_bytes(make(seed)[1])
         done = ask(path)
         assert (done.returncode, done.stdout) == (65, ""), done.stderr
-        assert done.stderr.startswith(f"llm: {path} is not a usable model file: llama.cpp cannot run it: ")
+        assert done.stderr.startswith(f"llm: {path} is not a valid model file: llama.cpp cannot run it: ")
 
 
 def test_what_ends_a_process_starts_no_worker(tmp_path, fatal, make):

@@ -138,7 +138,7 @@ def test_a_session_that_was_removed_meanwhile_is_saved_as_a_whole(saved):
         sessions.remove([recorder.session])
     recorder.save(MORE, "tiny")
     recorder.flush_warnings()
-    assert names(saved.path) == {"work": 4} and "work was removed meanwhile" in saved.said()
+    assert names(saved.path) == {"work": 4} and "work was removed in the meantime" in saved.said()
 
 
 def test_the_name_is_looked_up_before_it_is_told(saved):

@@ -123,11 +123,11 @@ def test_the_cores_are_those_of_this_process(doctor, monkeypatch):
 @pytest.mark.parametrize(
     ("measured", "number", "said"),
     [
-        ((None, 0.0), 4, "no CPU quota, others keep 0.0 cores busy"),
-        ((None, 1.04), 3, "others keep 1.0 cores busy"),
-        ((None, 9.0), 1, "others keep 9.0 cores busy"),
+        ((None, 0.0), 4, "no CPU quota, other programs keep 0.0 cores busy"),
+        ((None, 1.04), 3, "other programs keep 1.0 cores busy"),
+        ((None, 9.0), 1, "other programs keep 9.0 cores busy"),
         ((2.0, 0.0), 2, "a quota of 2 CPUs"),
-        ((None, None), 4, "the load of others is not known"),
+        ((None, None), 4, "the load of other programs is unknown"),
     ],
 )
 def test_the_number_of_threads_comes_with_its_reasons(doctor, monkeypatch, measured, number, said):
@@ -254,7 +254,7 @@ def test_what_was_not_tried_is_not_ok(doctor, hub):
 def test_models_are_not_hashed_again(doctor, here):
     """What is ok of them is what was known."""
     _, found = doctor()
-    assert found["models"]["state"] == "ok" and "were not hashed again" in found["models"]["text"]
+    assert found["models"]["state"] == "ok" and "to check their bytes" in found["models"]["text"]
 
 
 def test_unknown_memory_is_untested(doctor, monkeypatch):

@@ -477,7 +477,7 @@ def test_an_interrupted_measurement_keeps_nothing(models, tiny, quick, monkeypat
 
 # ---- base models --------------------------------------------------------------------------------------------------
 
-SAID = "is a base model: it continues a text rather than follows instructions"
+SAID = "is a base model: it continues text and does not follow instructions"
 
 
 def test_show_names_a_base_model(llm, models, terminal, tiny):
@@ -487,7 +487,7 @@ def test_show_names_a_base_model(llm, models, terminal, tiny):
     screen = terminal()
     models("show", str(tiny("llama")), out=screen.slave)
     shown = " ".join(screen.close().split())
-    assert "base model yes: it continues a text rather than follows instructions" in shown
+    assert "base model yes: it continues text and does not follow instructions" in shown
 
 
 def test_pull_names_a_base_model_on_a_terminal(models, mine, terminal):

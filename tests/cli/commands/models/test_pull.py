@@ -140,7 +140,7 @@ def test_a_stall_has_its_code_and_says_that_it_can_go_on(pull, hub, monkeypatch)
     assert (run.code, run.out) == (75, "")
     assert run.err.splitlines() == [
         f"llm: {REPO}: the server stopped sending 3 times",
-        "Try again later: what has come stays, and the download goes on after it.",
+        "Try again later: the download continues where it stopped.",
     ]
     (partial,) = left()
     hub.always = Fault()

@@ -277,14 +277,14 @@ def test_pull_shows_what_there_is_on_a_terminal(models, hub, terminal):
     screen = terminal()
     assert models("pull", REPO, err=screen.slave).code == 0
     shown = screen.close()
-    assert "QUANT" in shown and "Q8_0" in shown and f"taking {REPO}:Q4_0 (" in shown.replace("\n", "")
+    assert "QUANT" in shown and "Q8_0" in shown and f"choosing {REPO}:Q4_0 (" in shown.replace("\n", "")
 
 
 def test_pull_explains_in_a_pipe(models, hub):
     """With -v a line for each; without it none."""
     run = models("pull", REPO, "-v")
     assert [line.split(": ")[1] for line in run.err.splitlines()[:2]] == [f"{REPO}:Q4_0", f"{REPO}:Q8_0"]
-    assert "taking" in run.err
+    assert "choosing" in run.err
     said = [json.loads(line) for line in models("pull", REPO, "-v", "--json").err.splitlines()]
     assert all(set(each) == {"explanation"} for each in said)
 

@@ -104,7 +104,7 @@ def test_the_time_out_ends_what_takes_long(llm, files, stuck, step):
     stuck(owner, name, 0)
     run = llm(*argv, "--timeout", "0.5", context=100)
     assert (run.code, run.out) == (124, "")
-    assert run.err.splitlines() == ["llm: the time of --timeout ran out", "Give it more time: --timeout SECONDS"]
+    assert run.err.splitlines() == ["llm: the time limit ran out", "Give it more time: --timeout SECONDS"]
     assert files() == before
 
 
