@@ -101,7 +101,7 @@ class BinaryInput(InputError):
 
 
 class NotUtf8(InputError):
-    """The input stops being UTF-8 at byte ``offset`` (from 0); ``detail`` names the encoding where it is known."""
+    """The input stops being UTF-8 at byte ``offset`` (from 0); ``detail`` names the encoding if it is known."""
 
     def __init__(self, subject: str, *, offset: int, detail: str = "") -> None:
         super().__init__(subject, detail=detail)
@@ -141,7 +141,7 @@ class ContextOverflow(InputError):
 
 
 class BadModelFile(InputError):
-    """A model file that is not GGUF, or is broken; ``detail`` says what was found."""
+    """A model file that is not GGUF, or is broken; ``detail`` gives the reason."""
 
 
 class MissingError(LlmError):
@@ -330,7 +330,7 @@ class UnsafeDirectory(AccessDenied):
 
 
 class Unauthorized(AccessDenied, type_name="KeyRefused"):
-    """The server ``subject`` does not accept the key that came from ``key`` ("" where none was sent)."""
+    """The server ``subject`` does not accept the key that came from ``key`` ("" if none was sent)."""
 
     def __init__(self, subject: str, *, key: str = "", detail: str = "") -> None:
         super().__init__(subject, detail=detail)
@@ -352,7 +352,7 @@ class ConsentRequired(AccessDenied, type_name="NoConsent"):
 class ConfigError(LlmError):
     """The configuration is wrong: ``subject`` names the key, ``origin`` where it was set (a variable, a file).
 
-    ``origin`` is "environment" where the subject is the variable itself; ``prompt`` names the prompt whose file is bad.
+    ``origin`` is "environment" if the subject is the variable itself; ``prompt`` names the prompt whose file is bad.
     """
 
     exit_code = 78

@@ -36,7 +36,7 @@ class ToolCall:
 class Message:
     """One turn of a conversation; ``content`` is untrusted plain text.
 
-    ``tool_calls``: the assistant's calls beside the text. ``tool_call_id``: the call of which a tool's turn is the result.
+    ``tool_calls``: the assistant's calls beside the text. ``tool_call_id``: the call that a tool's turn answers.
     """
 
     role: Role
@@ -305,11 +305,11 @@ class BackendInfo:
 
 @frozen
 class BackendStats:
-    """How a backend worked since it was opened; None where that is unknown.
+    """The statistics of a backend since it was opened; None if unknown.
 
-    ``decode_threads`` and ``prompt_threads``: used last, for one token a sequence and for prompts; ``width``: most
-    sequences evaluated at once; ``peak_memory``: bytes, of the process that runs the model; ``joules``: energy that the
-    processor package used, including other processes. ``choices``: a sentence on each choice and its reason.
+    ``decode_threads`` and ``prompt_threads``: last used for decode and for prefill; ``width``: most sequences evaluated
+    at once; ``peak_memory``: bytes, of the process that runs the model; ``joules``: energy that the processor package
+    used, including other processes. ``choices``: a sentence on each choice and its reason.
     """
 
     decode_threads: int | None = None
@@ -366,7 +366,7 @@ class ItemFailed:
 
 @frozen
 class Result:
-    """The complete result of one item: its text, or the task's own ``fields`` (both where that is useful).
+    """The complete result of one item: its text, or the task's own ``fields`` (both if useful).
 
     ``usage`` is the sum over all calls. ``cut`` is set when the result is incomplete, and ``incomplete`` says why (an error
     of ``incomplete_results.py``; None: a limit that the user did not set ended the answer).

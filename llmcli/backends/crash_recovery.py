@@ -1,4 +1,4 @@
-"""What happens to the requests of a job when its worker ends: which are sent to the next worker, and which fail.
+"""Recovery of a job's requests when its worker ends: which go to the next worker, and which fail.
 
 A pure policy: no lock, no queue, no I/O. The job reports what it sent and received, and asks for decisions.
 """

@@ -115,11 +115,11 @@ class WorkerBackend:
         self.interrupt.check()
 
     def send(self, lines: list[bytes]) -> None:
-        """Send lines, in a new exchange where the last one has ended. Raises ``WorkerGone`` and ``LlmError``."""
+        """Send lines, in a new exchange if the last one has ended. Raises ``WorkerGone`` and ``LlmError``."""
         self._ensure_channel().send(*lines)
 
     def send_if_connected(self, lines: list[bytes]) -> None:
-        """Send lines in the current exchange; do nothing where it has ended. Raises ``WorkerGone``."""
+        """Send lines in the current exchange; do nothing if it has ended. Raises ``WorkerGone``."""
         with self._lock:
             channel = self._channel
         if channel is not None:
@@ -150,7 +150,7 @@ class WorkerBackend:
     # ---- the exchange ---------------------------------------------------------------------------------------------
 
     def _ensure_channel(self) -> Channel:
-        """Return the exchange, a new one where the last one has ended."""
+        """Return the exchange, a new one if the last one has ended."""
         with self._lock:
             if self._channel is None:
                 self._channel = self._open_channel()

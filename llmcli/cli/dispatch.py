@@ -28,7 +28,7 @@ def dispatch(words: list[str], environment: Environment) -> int:
     with forward_signals(interrupt), contextlib.redirect_stdout(cast("TextIO", stdout)):
         try:
             code = _run_command(words, environment, interrupt)
-        except LlmError as error:  # in an interrupted pipeline, the closed pipe is no news
+        except LlmError as error:  # in an interrupted pipeline, a closed pipe needs no report
             return _report_error(error if interrupt.signal is None else interrupt.error or error, words, environment)
         except MemoryError as error:
             return _report_error(OutOfMemory(detail=str(error)), words, environment)

@@ -120,8 +120,8 @@ class Reporter:
     def report_outcome(self, code: int, incomplete: Sequence[tuple[str, Exception]]) -> None:
         """Report delayed warnings, now that the outcome is known, and why results are incomplete.
 
-        ``incomplete``: the names of those ("" where there is one input) with the reasons. With ``--json`` the warnings
-        are in the results, and stderr holds only objects.
+        ``incomplete``: the names of those ("" for a single input) with the reasons. With ``--json`` the warnings are in
+        the results, and stderr holds only objects.
         """
         self._report_repeated_error()
         for text in self._held_warnings if code and not self._console.as_json else ():

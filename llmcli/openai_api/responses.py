@@ -28,13 +28,13 @@ class ResponseFormat(Protocol):
         """Return a whole answer."""
 
     def dump_opening(self) -> dict[str, Any] | None:
-        """Return the first chunk of a choice, None where there is none."""
+        """Return the first chunk of a choice, or None."""
 
     def dump_content(self, answer: ChoiceBuilder, said: str | ToolCall) -> dict[str, Any]:
         """Return the chunk for a piece of text, or a tool call."""
 
     def dump_reasoning(self, text: str) -> dict[str, Any] | None:
-        """Return the chunk for a piece of reasoning, None where there is none."""
+        """Return the chunk for a piece of reasoning, or None."""
 
     def dump_logprobs(self, answer: ChoiceBuilder, event: TokenLogprobs) -> dict[str, Any]:
         """Return the chunk for the log-probabilities of a token."""

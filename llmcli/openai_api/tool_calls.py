@@ -28,7 +28,7 @@ _CHOICE_MODES = ("none", "auto", "required")
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """The tools that a model is shown, and those of which it must call one (``required_names``; empty: optional)."""
+    """The tools shown to a model; it must call one of ``required_names``, unless that is empty."""
 
     tools: tuple[Mapping[str, Any], ...] = ()
     required_names: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class ToolChoice:
         return frozenset(tool["function"]["name"] for tool in self.tools)
 
     def call_schema(self) -> Mapping[str, Any] | None:
-        """Return the JSON schema of a required call, None where none is required."""
+        """Return the JSON schema of a required call, or None."""
         if not self.required_names:
             return None
         calls, shared = [], {}
@@ -82,7 +82,7 @@ def _prefix_definitions(schema: Mapping[str, Any], prefix: str) -> tuple[Any, di
 
 
 def parse_tool_choice(fields: Fields) -> ToolChoice:
-    """Return what a request says about tools. Raises ``FieldError``."""
+    """Return the tools and the tool choice of a request. Raises ``FieldError``."""
     given, choice, parallel = fields.get("tools"), fields.get("tool_choice"), fields.get("parallel_tool_calls")
     if not isinstance(parallel, bool | None):
         raise FieldError("parallel_tool_calls", "parallel_tool_calls is not true or false")
@@ -118,7 +118,7 @@ def _parse_tool(tool: Any, where: str) -> Mapping[str, Any]:
 
 
 def _parse_required_names(choice: Any, names: frozenset[str]) -> tuple[str, ...] | None:
-    """Return the names of which one must be called; None: no tool may be called."""
+    """Return the names of the tools, one of which must be called; None if no tool may be called."""
     if choice is None or isinstance(choice, str):
         mode = choice or "auto"
         if mode not in _CHOICE_MODES:
@@ -192,7 +192,7 @@ class ToolCallParser:
         return pieces
 
     def _append_calls(self, pieces: list[str | ToolCall], text: str, otherwise: str) -> None:
-        """Append the calls in ``text``, or ``otherwise`` where it holds none."""
+        """Append the calls in ``text``, or ``otherwise`` if it contains none."""
         calls = self._parse_calls(text)
         if not calls:
             pieces.append(otherwise)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def chosen_server(settings: Settings) -> tuple[ServerConfig | None, str]:
-    """Return the server that was named, None for this machine, and where that was decided.
+    """Return the chosen server, None for this machine, and where it was set.
 
     ``backend`` and ``base_url`` both name a server; the one with the stronger origin (flag, environment, file) wins.
     Raises ``UsageError`` and ``ConfigError`` if both are given with the same origin, and for an unknown name.

@@ -24,7 +24,7 @@ def start_worker(config: RunConfig, models: ModelLibrary, model: ModelFile) -> N
 
 
 def worker_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile) -> WorkerLauncher:
-    """Return what finds or starts the worker for a verified model. Raises as ``start_worker``."""
+    """Return the launcher of the worker for a verified model. Raises as ``start_worker``."""
     from llmcli.runtime.preflight import check_context
 
     check_context(model, config.settings)
@@ -42,7 +42,7 @@ def log_file(paths: AppPaths, name: str) -> Path:
 
 
 def build_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions) -> WorkerLauncher:
-    """Return what finds or starts the worker for a model; see ``_probe_model`` where none runs."""
+    """Return the launcher of the worker for a model; see ``_probe_model`` if none runs."""
     from llmcli.worker import runtime_dir
     from llmcli.worker.client.launcher import WorkerLauncher
     from llmcli.worker.worker_config import WorkerConfig

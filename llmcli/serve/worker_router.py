@@ -36,7 +36,7 @@ class ModelProvider(Protocol):
         """Return the models on this machine."""
 
     def launcher_for(self, name: str | None) -> WorkerLauncher:
-        """Return what finds or starts the worker of a model (None: the default). Raises ``LlmError``."""
+        """Return the launcher of a model's worker (None: the default model). Raises ``LlmError``."""
 
 
 class WorkerRouter:

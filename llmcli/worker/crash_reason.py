@@ -19,7 +19,7 @@ _END_LINE = re.compile(r"^\S+ \d+ (ends: .*|ended)$", re.MULTILINE)
 
 
 def find_crash_reason(log: Path, code: int | None, pid: int | None = None) -> LlmError:
-    """Return the error for a worker that ended; ``code`` is its ``Popen.returncode`` where it was our child.
+    """Return the error for a worker that ended; ``code`` is its ``Popen.returncode`` if it was our child.
 
     It is the last failed assertion of llama.cpp, the fatal signal, or the last line of a traceback since the worker
     started; a killed worker leaves none of these. ``pid``: its process; if the log does not mention it, the last worker

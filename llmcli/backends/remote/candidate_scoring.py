@@ -28,7 +28,7 @@ _MIN_CANDIDATE_PROBABILITY = 0.05
 """Minimum probability that the first token begins a candidate; below it, the model is about to say something else."""
 _MIN_PROBABILITY = 1e-6
 NUM_SAMPLES = 5
-_MAX_SAMPLE_TOKENS = 512  # of a model that thinks first
+_MAX_SAMPLE_TOKENS = 512  # enough for a model that thinks first
 _IGNORED_CHARACTERS = " \t\r\n\"'`*#-.:([{"
 
 
@@ -41,7 +41,7 @@ class TokenAlternatives:
 
 
 class CandidateScorer:
-    """Scores requests; remembers what the server does not support. ``ours``: it has /score."""
+    """Scores requests; remembers what the server does not support. ``ours``: the server is ``llm serve``."""
 
     def __init__(self, chat_client: ChatClient, model: str, capabilities: ServerCapabilities, *, ours: bool) -> None:
         self._chat_client = chat_client
@@ -136,7 +136,7 @@ class CandidateScorer:
 
 
 def parse_alternatives(answer: Mapping[str, Any]) -> list[TokenAlternatives]:
-    """Return the positions of an answer with top tokens; [] where there are none, or they are malformed."""
+    """Return the positions of an answer with top tokens; [] if there are none, or they are malformed."""
     try:
         content = answer["choices"][0]["logprobs"]["content"]
         return [

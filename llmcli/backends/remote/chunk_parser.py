@@ -30,7 +30,7 @@ _THINK_TAGS = ("<think>", "</think>")
 
 
 def parse_usage(answer: Mapping[str, Any]) -> Usage:
-    """Return the token counts of an answer; 0 where it has none."""
+    """Return the token counts of an answer; 0 if it has none."""
     given = answer.get("usage")
     usage = given if isinstance(given, Mapping) else {}
     details = usage.get("prompt_tokens_details")

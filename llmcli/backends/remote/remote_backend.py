@@ -134,7 +134,7 @@ class RemoteBackend:
                 )
         return self._scorer.score_candidates(call, request)
 
-    # ---- what is known of the server ----------------------------------------------------------------------------------
+    # ---- knowledge about the server -----------------------------------------------------------------------------------
 
     def _model_and_capabilities(self, call: CancelToken) -> tuple[str, ServerCapabilities]:
         name = self._requested_model or self._find_model(call).name
@@ -156,7 +156,7 @@ class RemoteBackend:
     # ---- counting -------------------------------------------------------------------------------------------------
 
     def _count_prompt(self, request: Request) -> int:
-        """Return the tokens of a prompt, counted by the server where it is one of ours."""
+        """Return the tokens of a prompt, counted by the server if it is ``llm serve``."""
         model = self._model or self._run_interruptible(self._find_model)
         if model.owner != OWNER_LLMCLI:
             return estimate_tokens(request)

@@ -23,7 +23,7 @@ _MAX_DEPTH_LEVELS = 64
 
 
 def iter_errors(value: Any, schema: Any, root: Any = None, where: str = "$", depth: int = 0) -> Iterator[str]:
-    """Yield what is wrong with ``value``, a short sentence each that begins with its path."""
+    """Yield the errors in ``value``, each a short sentence that begins with a path."""
     if schema is False or depth > _MAX_DEPTH_LEVELS:
         yield f"{where} must not be present"
     if not isinstance(schema, Mapping) or depth > _MAX_DEPTH_LEVELS:

@@ -50,7 +50,7 @@ class ServerCapabilities:
         """Fields that the server refuses."""
 
     def add_refused_field(self, field: str) -> bool:
-        """Leave ``field`` out from now on; False where it was left out already."""
+        """Leave ``field`` out from now on; return False if it was left out already."""
         with self._lock:
             if field in self.refused_fields:
                 return False

@@ -54,7 +54,7 @@ class RateEstimator:
     def rate(self, now: float) -> float | None:
         """Return units per second, None while unknown.
 
-        Between two counts it stays as it is; when the next one is late, it falls.
+        Between two counts it stays constant; if the next one is late, it falls.
         """
         if len(self._counts) < 2:  # noqa: PLR2004 (a difference)
             return None

@@ -15,7 +15,7 @@ from llmcli.interrupt import Interrupt, set_current_interrupt
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIGNAL_BY_EXIT_CODE = {129: signal.SIGHUP, 130: signal.SIGINT, 141: signal.SIGPIPE, 143: signal.SIGTERM}
-"""Exit codes that stand for death by a signal, so that a shell sees the signal and ends its loop."""
+"""Exit codes that mean death by a signal, so that a shell sees the signal and ends its loop."""
 
 
 @contextmanager

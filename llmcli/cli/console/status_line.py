@@ -65,7 +65,7 @@ class StatusLine:
         if self.enabled:
             environment.painters.append(self.suspended)
 
-    # ---- what is waited for ---------------------------------------------------------------------------------------
+    # ---- the wait -------------------------------------------------------------------------------------------------
 
     def show(self, progress: Progress) -> None:
         """Show progress; a wait begins here if there is none."""

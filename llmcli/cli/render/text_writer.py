@@ -18,7 +18,7 @@ class ByteSink(Protocol):
 
 
 class TextWriter(Protocol):
-    """Takes a text in pieces."""
+    """Receives a text in pieces."""
 
     def feed(self, text: str) -> None:
         """Show the next piece."""

@@ -1,4 +1,4 @@
-"""Which writer a text gets: rendered Markdown on a terminal, or the text as it is."""
+"""Which writer a text gets: rendered Markdown on a terminal, or the unchanged text."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def request_json(
 
 
 def read_status(answer: BinaryIO) -> int:
-    """Read the head of an answer (RFC 9112, section 4); return its status. Raises ``WorkerGone`` where there is none."""
+    """Read the head of an answer (RFC 9112, section 4); return its status. Raises ``WorkerGone`` if there is none."""
     status = answer.readline(_MAX_LINE_BYTES).split()
     while answer.readline(_MAX_LINE_BYTES).strip():
         pass

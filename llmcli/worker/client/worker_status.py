@@ -51,7 +51,7 @@ def is_worker_process(pid: int) -> bool:
 
 
 def listening_pid(paths: WorkerPaths) -> int | None:
-    """Return the process that listens on a socket; None where there is none, and then the socket is removed."""
+    """Return the process that listens on a socket; None if there is none, and then the socket is removed."""
     try:
         with connect_socket(paths.socket, _STATUS_TIMEOUT_S) as connected:
             return peer_credentials(connected)[0]

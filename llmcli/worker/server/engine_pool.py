@@ -112,7 +112,7 @@ class EnginePool:
         self._closing_threads[-1].start()
 
     def stop_loading(self) -> None:
-        """End the loading of the model: the process is about to end. What is running goes on until ``close``."""
+        """End the loading of the model: the process is about to end. Running requests continue until ``close``."""
         self._stop_error = TemporaryFailure("the worker", detail="it is ending")
 
     def close(self) -> None:

@@ -49,7 +49,7 @@ class AsyncEventQueue:
             self.wake()
 
     def wake(self) -> None:
-        """Let ``drain`` return, perhaps without events. After the end of the loop nothing happens."""
+        """Let ``drain`` return, perhaps without events. Does nothing after the end of the loop."""
         self._call_in_loop(self._signal_ready)
 
     def _call_in_loop(self, function: Callable[..., None], *given: object) -> None:

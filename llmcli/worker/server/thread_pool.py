@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 async def run_counted(
     metrics: WorkerMetrics, pool: ThreadPoolExecutor, function: Callable[..., _T], *given: object
 ) -> _T:
-    """Return what ``function`` returns; raises what it raises.
+    """Run ``function`` in a thread and return its result; raises what it raises.
 
     It counts as active until its thread has ended, also when the caller is cancelled before that.
     """

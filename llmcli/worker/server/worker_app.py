@@ -90,7 +90,7 @@ class WorkerApp:
 
 
 async def _http_exception_response(request: Request, problem: Exception) -> Response:
-    """Reply in OpenAI's format that there is no such path, or not with this method."""
+    """Reply in OpenAI's format that the path or its method does not exist."""
     assert isinstance(problem, HTTPException)
     return error_response(
         problem.status_code, f"{request.method} {request.url.path}: {problem.detail}", headers=problem.headers

@@ -33,7 +33,7 @@ _UNKNOWN_MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
 
 
 class BadRequest(RequestRejected):
-    """A request that the server refuses; ``param`` is the field that it names, "" where it names none."""
+    """A request that the server refuses; ``param`` is the field that it names, "" if it names none."""
 
     def __init__(self, subject: str, *, param: str = "", detail: str = "") -> None:
         super().__init__(subject, detail=detail)
@@ -60,7 +60,7 @@ def parse_error_fields(loaded: Any) -> tuple[str, str, str]:
         return "", "", ""
     message = given.get("message") or given.get("detail") or given.get("error") or ""
     if not isinstance(message, str):
-        message = json.dumps(message, ensure_ascii=False)  # FastAPI's list of what is wrong
+        message = json.dumps(message, ensure_ascii=False)  # FastAPI's list of errors
     code = given.get("code") or given.get("type") or ""
     return message, str(code), str(given.get("param") or "")
 

@@ -49,9 +49,7 @@ class ChatRecorder:
         self._saved_turns = len(turns)
         self._error: LlmError | None = None
         self._pending_warnings: list[str | LlmError] = []
-        self._orphaned_ids: set[str] = (
-            set()
-        )  # a model may have kept states under these ids, though the chat is saved elsewhere or nowhere
+        self._orphaned_ids: set[str] = set()  # ids of states on disk that the saved chat does not use
 
     @property
     def id(self) -> str | None:
