@@ -120,7 +120,7 @@ class Flags:
         GivesSetting(),
     ] = None
     pull: Annotated[
-        bool | None, typer.Option("--pull", help="Fetch a missing model without asking."), GivesSetting()
+        bool | None, typer.Option("--pull", help="Download a missing model without asking."), GivesSetting()
     ] = None
     offline: Annotated[
         bool | None, typer.Option("--offline", help="Never open a network connection."), GivesSetting(), ChoosesModel()

@@ -33,7 +33,7 @@ def measure_machine(settings: Settings) -> MachineResources:
     try:
         gpus = hardware.list_gpus() if settings["gpu_layers"] != 0 else []
         repacked = memory_budget.list_repacked_types()
-    except Unsupported:  # without llama.cpp, a model can still be fetched
+    except Unsupported:  # without llama.cpp, a model can still be downloaded
         gpus, repacked = [], frozenset()
     memory, shared = hardware.available_memory(), sum(gpu.free for gpu in gpus if gpu.shared)
     free = None if memory is None else max(0, memory - shared)
@@ -98,5 +98,5 @@ def unsupported_reason(header: Header) -> str:
 
     try:
         return architecture.unsupported_reason(header)
-    except Unsupported:  # without llama.cpp, a model can still be fetched
+    except Unsupported:  # without llama.cpp, a model can still be downloaded
         return ""

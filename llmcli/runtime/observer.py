@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from llmcli.types import Notice, Phase, Progress
 
     ModelEvent = Progress | Notice | VariantList | ModelFile
-    """Events while a model is fetched, checked or imported; the model itself comes last."""
+    """Events while a model is downloaded, checked or imported; the model itself comes last."""
 
 
 class RunObserver(Protocol):
@@ -64,7 +64,7 @@ class RunObserver(Protocol):
         ...
 
     def confirm_download(self, missing: ModelNotDownloaded) -> bool:
-        """Return whether a missing model may be fetched."""
+        """Return whether a missing model may be downloaded."""
         ...
 
     def confirm_consent(self, server: ServerConfig) -> bool:

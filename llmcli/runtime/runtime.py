@@ -89,7 +89,7 @@ class Runtime:
         return self.settings["base_url"] is not None or self.settings["backend"] != "local"
 
     def resolve_model(self) -> ModelFile:
-        """Return the resolved and verified model; it is fetched first if the user agrees.
+        """Return the resolved and verified model; it is downloaded first if the user agrees.
 
         Raises ``ModelNotDownloaded``, ``DamagedModel`` and what the download raises.
         """
@@ -117,7 +117,7 @@ class Runtime:
         return not self.models.offline and self.observer.confirm_download(missing)
 
     def pull_model(self, name: str, *, force: bool = False) -> ModelFile:
-        """Fetch a model; without ``force`` only one that fits this machine."""
+        """Download a model; without ``force`` only one that fits this machine."""
         policy = self.fit_policy(force=force, shown=self.observer.shows_variants)
         return self.observer.show_model_events(self.models.pull(name, self.interrupt, fit_policy=policy))
 

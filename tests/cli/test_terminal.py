@@ -104,7 +104,7 @@ def test_waiting_for_a_silent_stdin_is_announced(person):
 def test_a_missing_model_is_asked_for(person, name, size):
     """On a terminal the tool asks before it fetches, and says how much; no means 69 and the command to type."""
     child = person("ask", "Q", "-m", name)
-    child.expect(rf"{name} \({size}\) is not on this machine. Fetch it\? \[Y/n\]")
+    child.expect(rf"{name} \({size}\) is not on this machine. Download it\? \[Y/n\]")
     child.sendline("n")
     child.expect(f"llm models pull {name}")
     assert ended(child) == 69

@@ -47,7 +47,7 @@ def require_confirmation(console: Console, what: str, otherwise: Sequence[str], 
 
 
 def confirm_download(console: Console, missing: ModelNotDownloaded) -> bool:
-    """Ask whether a missing model may be fetched; False without a terminal."""
+    """Ask whether a missing model may be downloaded; False without a terminal."""
     if not can_ask(console):
         return False
     from llmcli.models.catalogue import load_catalogue
@@ -55,7 +55,7 @@ def confirm_download(console: Console, missing: ModelNotDownloaded) -> bool:
     entry = load_catalogue().get(missing.subject)
     about = f" (about {message_text.format_bytes(entry.size)})" if entry and entry.size else ""
     known = f" ({message_text.format_bytes(missing.size)})" if missing.size else about
-    return ask_yes_no(console, f"llm: the model {missing.subject}{known} is not on this machine. Fetch it?")
+    return ask_yes_no(console, f"llm: the model {missing.subject}{known} is not on this machine. Download it?")
 
 
 def confirm_consent(console: Console, server: ServerConfig) -> bool:

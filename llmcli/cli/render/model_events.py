@@ -1,4 +1,4 @@
-"""The display while a model is fetched, checked or imported."""
+"""The display while a model is downloaded, checked or imported."""
 
 from __future__ import annotations
 

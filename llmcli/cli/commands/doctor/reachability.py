@@ -22,7 +22,7 @@ def check_network(ctx: CommandContext) -> Finding:
     offline = ctx.runtime.models.offline
     proxies = [name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if environ.get(name)]
     parts = [
-        "offline: nothing is fetched" if offline else f"models come from {message_text.redact_address(endpoint)}",
+        "offline: nothing is downloaded" if offline else f"models come from {message_text.redact_address(endpoint)}",
         "HF_TOKEN is set" if environ.get("HF_TOKEN") else "",
         f"through {', '.join(proxies)}" if proxies else "",
     ]

@@ -27,7 +27,7 @@ OptionalModelArgument = Annotated[
 
 @command(*GENERAL_OPTIONS, examples="llm models list\nllm models list --json | jq -r 'select(.here).name'")
 def show_list(ctx: CommandContext) -> int:
-    """List the models on this machine, and those that you can fetch by name.
+    """List the models on this machine, and those that you can download by name.
 
     In a pipe, tab-separated: name, bytes, quantization, context, licence, last used (UTC), verification, source, here,
     default, path.
@@ -51,7 +51,7 @@ def show_list(ctx: CommandContext) -> int:
     mine_text = table.render_table(mine, as_json=False, terminal=True, columns=ctx.console.columns)
     ctx.console.write_stdout(mine_text or "No models here yet.\n")
     decided = sanitize.single_line(f"The default is {default} ({origin}).")
-    ctx.console.write_wrapped(f"\n{decided}\nTo fetch one of these: llm models pull NAME\n\n")
+    ctx.console.write_wrapped(f"\n{decided}\nTo download one of these: llm models pull NAME\n\n")
     ctx.console.write_table([model_rows.catalogue_entry_for_terminal(entry) for entry in ladder])
     return 0
 
@@ -71,12 +71,12 @@ def show_list(ctx: CommandContext) -> int:
 def pull(
     ctx: CommandContext,
     name: OptionalModelArgument = None,
-    force: Annotated[bool, typer.Option("--force", help="Fetch it even if it does not fit this machine.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Download it even if it does not fit this machine.")] = False,
 ) -> int:
-    """Fetch a model and check it; a local file is used where it is.
+    """Download a model and check it; a local file is used where it is.
 
     Without a quantization, the best one that fits this machine with the wanted context is chosen: the one with most
-    bits per weight, up to 8. A model that does not fit is refused before anything is fetched (71).
+    bits per weight, up to 8. A model that does not fit is refused before anything is downloaded (71).
     """
     from llmcli.cli.commands.models import maintenance
 
@@ -157,7 +157,7 @@ def tune(ctx: CommandContext, name: OptionalModelArgument = None) -> int:
 
 
 models = build_group(
-    "Find, fetch, list and remove models.",
+    "Find, download, list and remove models.",
     {
         name: reject_empty_values(function)
         for name, function in {

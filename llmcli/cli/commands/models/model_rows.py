@@ -64,7 +64,7 @@ def local_model_row(models: ModelLibrary, model: ModelFile) -> dict[str, Any]:
 
 
 def catalogue_row(entry: CatalogueEntry, *, default: str) -> dict[str, Any]:
-    """Return the row of a model that can be fetched; values that only the Hub knows are None."""
+    """Return the row of a model that can be downloaded; values that only the Hub knows are None."""
     return {
         "name": entry.name,
         "size": entry.pin.size if entry.pin else None,
@@ -94,7 +94,7 @@ def local_model_for_terminal(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def catalogue_entry_for_terminal(entry: CatalogueEntry) -> dict[str, Any]:
-    """Return the columns, for a terminal, of a model that can be fetched; memory is that of the machine it needs."""
+    """Return the columns, for a terminal, of a model that can be downloaded; memory is that of the machine it needs."""
     return {
         "name": entry.name,
         "size": ("" if entry.pin else "about ") + message_text.format_bytes(entry.size or None),

@@ -112,7 +112,7 @@ def show_recommendations(ctx: CommandContext, task: str, languages: Sequence[str
         return 0
     name, why = rows[0]["name"], rows[0]["why"]
     pull = suggestion.format_command("models", "pull", name, *suggestion.format_option("--ctx", ctx.flags.ctx))
-    advice = "" if rows[0]["here"] else f" Fetch it with: {pull}"
+    advice = "" if rows[0]["here"] else f" Download it with: {pull}"
     ctx.console.write_wrapped(sanitize.single_line(f"{name}: {why}.{advice}") + "\n\n")
     ctx.console.write_table([_recommendation_for_terminal(pick, row) for pick, row in zip(picks, rows, strict=True)])
     return 0

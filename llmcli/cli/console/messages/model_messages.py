@@ -14,7 +14,7 @@ from llmcli.cli.console.messages.message_text import (
 
 
 def _pull_command(name: str, context: int | None = None) -> str:
-    """Return the command that fetches a model, for a context of so many tokens if given."""
+    """Return the command that downloads a model, for a context of so many tokens if given."""
     return suggestion.format_command("models", "pull", name, *suggestion.format_option("--ctx", context))
 
 
@@ -64,7 +64,7 @@ def _describe_does_not_fit(error: e.ModelTooLarge) -> ErrorText:
     elif error.smaller_variant:
         advice = f"Try: {_pull_command(error.smaller_variant, error.context)}"
     text = f"{subject_of(error)} with a context of {error.context} tokens does not fit ({', '.join(_memory_figures(error))})"
-    return f"{text}; it was not fetched", f"{advice} (or fetch it anyway with --force)"
+    return f"{text}; it was not downloaded", f"{advice} (or download it anyway with --force)"
 
 
 MODEL_DESCRIPTIONS: Descriptions = {

@@ -293,7 +293,7 @@ def test_pull_of_what_does_not_fit_is_71(models, large, machine_of):
     """With the figures and what would fit, and nothing is downloaded."""
     run = models("pull", f"{REPO}:Q8_0")
     happened, advice = run.err.splitlines()
-    assert run.code == 71 and "300.0 MB of it weights" in happened and "not fetched" in happened
+    assert run.code == 71 and "300.0 MB of it weights" in happened and "not downloaded" in happened
     assert advice.startswith(f"Try: llm models pull {REPO}:Q4_0") and "--force" in advice
     machine_of(1 * MB)
     failed = error(models("pull", REPO, "--json"))
@@ -332,7 +332,7 @@ def test_a_verb_that_fetches_goes_the_same_way(llm, hub, machine_of):
     """--pull takes what fits and refuses what does not."""
     machine_of(1000)
     run = llm("ask", "Q", "-m", REPO, "--pull")
-    assert run.code == 71 and "was not fetched" in run.err and run.backend is None
+    assert run.code == 71 and "was not downloaded" in run.err and run.backend is None
     machine_of(200 * MB)
     assert llm("ask", "Q", "-m", REPO, "--pull").code == 0
 
