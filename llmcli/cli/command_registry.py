@@ -83,6 +83,7 @@ COMMANDS = [
     Command("config", "Show and edit the settings.", group=True),
     Command("doctor", "Report what this machine can run and what is wrong."),
     Command("completion", "Print the completion script for a shell."),
+    Command("help", "Show the help of a command, or a page of the documentation."),
 ]
 
 
@@ -115,7 +116,8 @@ Examples:
   git diff | llm ask "Write a commit message for this change."
   llm translate --to fr notes.txt > notes.fr.txt
 
-Run "llm COMMAND --help" for the options of a command.
+Run "llm COMMAND --help" for the options of a command, and "llm help topics" for
+the documentation.
 """
 
 

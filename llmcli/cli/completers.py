@@ -140,6 +140,22 @@ def model_commands() -> Suggestions:
     return [(command.name, command.help) for command in command_registry.model_commands()]
 
 
+@_empty_on_error
+def help_topics(ctx: typer.Context) -> Iterable[tuple[str, str]]:
+    """What ``llm help`` shows: commands and pages of the documentation; after a group's name its commands."""
+    from llmcli.cli import command_registry
+    from llmcli.cli.commands.help import help_topics as topics
+
+    if typed := ctx.params.get("topic"):
+        group = command_registry.find_command(typed[0])
+        if len(typed) > 1 or group is None or not group.group:
+            return ()
+        return [(each.name, each.short_help) for each in group.load().registered_commands]
+    commands = [(each.name, each.help) for each in command_registry.COMMANDS]
+    pages = [(each.name, each.purpose) for each in topics.list_topics()]
+    return [*commands, *pages, ("topics", "list the pages of the documentation")]
+
+
 def settings() -> Suggestions:
     """Names of settings."""
     from llmcli.settings import SETTING_SPECS

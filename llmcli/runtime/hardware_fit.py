@@ -27,7 +27,7 @@ def planned_kv_type(settings: Settings) -> str:
 
 def measure_machine(settings: Settings) -> MachineResources:
     """Return the memory of this machine, and of its GPUs if layers may go there; shared memory counts once."""
-    from llmcli.engine.llama import hardware, memory_budget
+    from llmcli.engine.llama import hardware, mapped_weights, memory_budget
     from llmcli.models.memory_estimate import MachineResources
 
     try:
@@ -37,7 +37,12 @@ def measure_machine(settings: Settings) -> MachineResources:
         gpus, repacked = [], frozenset()
     memory, shared = hardware.available_memory(), sum(gpu.free for gpu in gpus if gpu.shared)
     free = None if memory is None else max(0, memory - shared)
-    return MachineResources(free, tuple(gpu.free for gpu in gpus), repacked_types=repacked)
+    return MachineResources(
+        free,
+        tuple(gpu.free for gpu in gpus),
+        repacked_types=repacked,
+        releases_pages=mapped_weights.CAN_RELEASE,
+    )
 
 
 def build_fit_policy(settings: Settings, cache: Path, *, force: bool = False, shown: bool = False) -> FitPolicy:

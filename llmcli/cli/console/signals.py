@@ -46,6 +46,19 @@ def forward_signals(interrupt: Interrupt) -> Iterator[None]:
             signal.signal(signum, handler if handler is not None else signal.SIG_DFL)
 
 
+@contextmanager
+def ignore_interrupt_keys() -> Iterator[None]:
+    """Leave the interrupt and quit keys to the editor or pager that runs; a handler, unlike SIG_IGN, is not inherited by it."""
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for signum in (signal.SIGINT, signal.SIGQUIT):
+            before[signum] = signal.signal(signum, lambda _signum, _frame: None)
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
 def die_by_signal(signum: int) -> NoReturn:
     """End this process by ``signum``, as its default action would have."""
     signal.signal(signum, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Registrations of document formats, and how a format is found: by name, by the file's suffix, or by content.
+"""How document formats are registered, and how one is found: by name, by the file's suffix, or by content.
 
 A registration is data; the module of a format is imported when a document is read with it.
 """
