@@ -97,7 +97,7 @@ def room(path):
 
 
 def target(module):
-    """Return the room that a module of ours lies in, None for a third-party module."""
+    """Return the package group of one of our modules, None for a third-party module."""
     parts = module.split(".")
     if parts[0] != "llmcli":
         return None
@@ -132,7 +132,7 @@ def find_circles(graph):
 
 
 def reachable(graph, start):
-    """Return all that can be reached from ``start``, itself only if it lies on a circle."""
+    """Return everything reachable from ``start``; ``start`` itself only if it is on a cycle."""
     reached, ahead = set(), list(graph[start])
     while ahead:
         module = ahead.pop()
@@ -173,7 +173,7 @@ def test_no_packages_of_the_engine_import_each_other(circle):
 
 
 def test_circles_are_found():
-    """Longer ones too, and only what lies on them."""
+    """Longer ones too, and only the modules on them."""
     graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"f"}, "f": {"g"}, "g": {"e", "a"}}
     assert find_circles(graph) == [("b", "c"), ("e", "f", "g")]
 

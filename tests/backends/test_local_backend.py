@@ -46,7 +46,7 @@ def test_it_answers(tiny, opened):
 
 
 def test_it_returns_before_the_model_is_loaded(tmp_path, opened):
-    """A broken file is told by the first call that needs the model, not by the constructor."""
+    """The first call that needs the model reports a broken file, not the constructor."""
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGUF")
     backend = opened(backend_of(path))

@@ -176,7 +176,7 @@ def test_an_answer_that_was_begun_is_not_begun_again():
 
 
 def test_a_crash_ends_what_is_not_bulk():
-    """Begun or not: it may be what the worker does not bear."""
+    """Started or not: it may have caused the crash."""
     with make(Watched(timeout=60)) as job:
         job.submit(request(priority=Priority.INTERACTIVE))
         job.close_input()
@@ -208,7 +208,7 @@ def test_a_reader_that_waits_goes_on_when_the_job_is_left(monkeypatch):
 
 
 def test_a_reader_does_not_wait_for_a_job_that_is_over(monkeypatch):
-    """Who left the job takes no more."""
+    """A consumer that left the job takes no more events."""
     monkeypatch.setattr(worker_job, "MAX_QUEUED_EVENTS", 1)
     with make() as job:
         job.submit(request())

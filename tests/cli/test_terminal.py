@@ -133,7 +133,7 @@ def test_chat_has_commands(person):
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_chat(person):
-    """Ctrl-C ends an answer; the conversation goes on, and Ctrl-C at the prompt does not end it either."""
+    """Ctrl-C ends an answer; the conversation continues, and Ctrl-C at the prompt does not end it either."""
     child = person("chat", "--seed", "1", "--ctx", "8192", env={"LLMCLI_MARKDOWN": "off"})
     child.expect(PROMPT)
     child.sendline("tell me everything")

@@ -132,7 +132,7 @@ def test_fields_that_are_refused_are_left_out(ask, server):
 
 
 def test_many_at_once_and_no_more(llm, server, tmp_path):
-    """A server that bears four gets its sixteen refused ones again, and in the end everything is answered in order."""
+    """A server that accepts four requests gets the refused ones of sixteen again, and all are answered in order."""
     files = [tmp_path / f"{number}.txt" for number in range(40)]
     for number, file in enumerate(files):
         file.write_text(f"text {number}\n")
@@ -382,7 +382,7 @@ def test_the_documentation_has_examples():
 
 
 def test_a_password_in_an_address_is_not_repeated(llm):
-    """Anyone who reads the connection would have it."""
+    """Anyone who reads the connection could read it."""
     run = llm("ask", "hi", "--no-stdin", "--base-url", "http://user:hunter2@host/v1")
     assert run.code == 2 and "hunter2" not in run.err and "***@host/v1" in run.err
     run = llm("ask", "hi", "--no-stdin", env={"LLMCLI_BASE_URL": "http://user:hunter2/@@host/v1"})

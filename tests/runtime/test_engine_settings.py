@@ -155,7 +155,7 @@ def test_weights_that_are_larger_than_the_memory_are_refused(llm, monkeypatch):
 
 
 def test_a_gpu_has_memory_of_its_own(llm, monkeypatch):
-    """What lies there is not counted against the machine's; without offloading it is."""
+    """Offloaded layers do not count against the machine's memory; without offloading they do."""
     monkeypatch.setattr(hardware, "available_memory", lambda: 1_000_000)
     monkeypatch.setattr(hardware, "list_gpus", lambda: [Gpu("GPU", 10**9, 10**9)])
     assert llm("ask", "Q", "--ctx", "8000").code == 0

@@ -1,4 +1,4 @@
-"""Who may ask, and how much: the middleware alone, before an application that says what it got."""
+"""Access and limits: the middleware alone, before an application that echoes its input."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_on_all_addresses_any_address_is_ours_and_no_name():
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1", ""])
 def test_an_origin_is_refused_unless_it_was_allowed(origin):
-    """Also ours: no page of ours is there; and nothing is told to browsers."""
+    """Even the server's own origin, since it serves no pages; the response has no CORS headers."""
     answer = client().get("/v1/models", headers={**TOKEN, "Origin": origin})
     assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
 
@@ -126,7 +126,7 @@ def test_a_server_that_ends_says_so():
 
 
 def test_a_bug_is_an_answer_and_a_line():
-    """No traceback for the client, and the server goes on."""
+    """No traceback for the client, and the server keeps running."""
     served = client()
     answer = served.post("/v1/x", headers=TOKEN, content=b"bug")
     assert answer.status_code == 500 and answer.json()["error"]["message"] == "internal error"

@@ -132,7 +132,7 @@ def test_a_model_that_is_not_there(there):
 
 
 def test_a_number_that_the_server_does_not_take_is_not_a_field_that_it_refuses(there):
-    """It is told, and the next command sends the field again."""
+    """It is reported, and the next command sends the field again."""
     err = there("ask", "hello", "--no-stdin", "--temperature", "3", "--max-tokens", "2", code=76)[1]
     assert "temperature must be from 0 to 2" in err
     assert "refuses" not in there("ask", "hello", "--no-stdin", "-v", *LIMIT)[1]

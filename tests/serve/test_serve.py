@@ -1,4 +1,4 @@
-"""``llm serve`` as a process: what it answers, what it refuses, what it bears, and how it ends."""
+"""``llm serve`` as a process: what it answers, what it refuses, how it behaves under load, and how it ends."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_negative_and_huge_numbers_are_refused(served, field, value):
 
 
 def test_models(served):
-    """That of the setting; one that is not here is a 404, and so is a path, whatever lies there."""
+    """The configured one; a missing model is a 404, and so is a path, even to an existing file."""
     status, body = served.ask("GET", "/v1/models")
     (model,) = body["data"]
     assert status == 200 and served.ask("GET", f"/v1/models/{model['id']}")[1] == model
@@ -301,7 +301,7 @@ def test_a_worker_that_was_killed_is_started_again(served):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_worker_that_stands_still_is_given_up(tiny, monkeypatch, stream):
-    """503 after some silence; a long answer of one that is alive is none, and neither is the time that a start takes."""
+    """503 after some silence; neither a long answer of a live worker nor its start counts as silence."""
     short = "import llmcli.serve.liveness as s; s.SILENCE_S = 0.3; from llmcli.cli.main import main; raise SystemExit(main())"
     with serving(tiny("chatml"), code=short) as server:
         asked = {"messages": HELLO, "temperature": 0, "ignore_eos": True}
@@ -342,7 +342,7 @@ def test_the_document_describes_what_is_there(served):
 
 
 def test_it_ends_when_what_runs_has_ended(tiny):
-    """At SIGTERM: the running answer is whole, what comes gets a 503, and the process dies by the signal."""
+    """At SIGTERM: the running answer finishes, new requests get a 503, and the process dies by the signal."""
     with serving(tiny("chatml")) as served:
         connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
         asked = {"messages": HELLO, "max_tokens": 1500, "stream": True, "ignore_eos": True}

@@ -48,7 +48,7 @@ def listed(llm):
 
 
 def test_nothing_runs(llm):
-    """An empty list is no error, and nothing to stop is none either."""
+    """An empty list is no error, and neither is a stop without workers."""
     assert llm("worker", "list") == (0, "", "")
     assert llm("worker", "list", "--json") == (0, "", "")
     assert llm("worker", "stop") == (0, "", "")
@@ -120,7 +120,7 @@ def deadly(monkeypatch):
 
 @pytest.mark.usefixtures("deadly")
 def test_a_record_that_kills_is_reported_and_the_others_are_done(llm, tmp_path):
-    """The job goes on; 3, as for every record that fails."""
+    """The job continues; 3, as for every failed record."""
     records = tmp_path / "records.txt"
     records.write_text("good\nthe killer\nbad\nfine\n")
     code, out, err = llm("sentiment", str(records), "--json")
@@ -170,7 +170,7 @@ def test_a_hung_worker_is_listed_and_ended(hung, shell, llm):
 
 @pytest.mark.usefixtures("hasty")
 def test_a_listener_that_says_nothing_is_no_worker(shell, llm):
-    """``llm worker list`` goes on without it."""
+    """``llm worker list`` skips it."""
     llm(*ASK)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(shell.runtime / f"{'0' * 16}.sock"))

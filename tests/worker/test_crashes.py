@@ -66,7 +66,7 @@ def worker_launcher(starting):
 
 @pytest.fixture
 def backend(worker_launcher):
-    """Return a backend on such a worker."""
+    """Return a backend on the worker."""
     backend = WorkerBackend(worker_launcher, EngineOptions(), Interrupt())
     yield backend
     backend.close()
@@ -121,7 +121,7 @@ def test_a_job_after_a_crash_between_jobs_finds_a_worker(backend):
 
 
 def test_a_worker_that_is_told_to_end_as_a_request_comes(backend):
-    """It answers, or says that it has not begun, and then the next one does: no crash is reported."""
+    """It answers, or leaves the request to the next worker: no crash is reported."""
     directory = backend.launcher.paths.socket.parent
     for number in range(5):
         (status,) = wait_until(lambda: backend._ensure_channel() and worker_status.list_statuses(directory))
@@ -148,7 +148,7 @@ def test_what_is_asked_of_a_worker_that_ends_the_next_one_answers(backend):
 
 @pytest.mark.parametrize("how", ["SIGTERM", "told"])
 def test_a_worker_that_loads_a_large_model_ends_when_it_is_told_to(starting, how):
-    """At once, though nothing is loaded yet: waiting commands go to the next worker, or are told that this one ends."""
+    """At once, even before anything is loaded: waiting commands go to the next worker, or learn that this one ends."""
     worker_launcher = starting("loading_worker")
     directory = worker_launcher.paths.socket.parent
     backend = WorkerBackend(worker_launcher, EngineOptions(), Interrupt(timeout=60))
@@ -176,7 +176,7 @@ def test_a_worker_that_loads_a_large_model_ends_when_it_is_told_to(starting, how
 
 
 def test_a_full_process_table_is_no_crash(worker_launcher, monkeypatch):
-    """The caller is told that there is no worker, and no socket is left."""
+    """The caller learns that there is no worker, and no socket is left."""
 
     def refuse(*_args, **_how):
         raise BlockingIOError(11, "Resource temporarily unavailable")

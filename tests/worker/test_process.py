@@ -242,7 +242,7 @@ def test_interactive_requests_go_before_bulk_ones(shell, tmp_path):
 
 
 def test_garbage_does_not_hurt_it(shell):
-    """Half a request, no HTTP, lines that are none, numbers of the wrong kind."""
+    """Half a request, no HTTP, invalid lines, numbers of the wrong type."""
     shell(*ASK)
     path = shell.paths().socket
     head = b"POST /llm/session HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -273,7 +273,7 @@ def test_garbage_does_not_hurt_it(shell):
 
 
 def test_a_short_memory_ends_idle_workers(shell, tiny, tmp_path):
-    """The one used least lately goes first; what is told to take too little is run in the command's process."""
+    """The least recently used one ends first; if the limit is too low, the command's process runs the model."""
     names = []
     for name in ("chatml", "gemma3"):
         path = tmp_path / f"{name}.gguf"

@@ -1,4 +1,4 @@
-"""Where workers are found, and by what they are told apart."""
+"""Where workers are found, and what distinguishes them."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_the_key_stands_for_all_that_a_worker_cannot_change(tmp_path, monkeypatc
 
 
 def test_a_lock_is_one_process_s_at_a_time(runtime):
-    """The second is told so, at once or after its patience."""
+    """The second process learns that, at once or after its time-out."""
     first, second = WorkerPaths(runtime, "k"), WorkerPaths(runtime, "k")
     with first.hold_lock() as ours:
         assert ours

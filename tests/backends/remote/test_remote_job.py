@@ -83,7 +83,7 @@ def test_interactive_requests_go_first(server):
 
 
 def test_what_a_server_writes_is_counted(server, backend, monkeypatch):
-    """A request that asks for it is told how many tokens came: as many as pieces, or a quarter of the characters."""
+    """A request with progress reports its tokens: one per piece, or one per four characters."""
     monkeypatch.setattr(remote_job, "_REPORT_INTERVAL_S", 0.0)
     server.script = [
         stream_answer("One two three."),

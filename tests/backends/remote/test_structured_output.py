@@ -29,7 +29,7 @@ def structured(backend):
 
 
 def test_a_schema_goes_into_response_format(server, backend):
-    """Where the server has it, nothing is said in words; what came is checked all the same."""
+    """If the server supports it, the prompt does not mention the schema; the answer is still checked."""
     server.usual = stream_answer('{"age": 3}')
     assert structured(backend)[0] == '{"age": 3}'
     (asked,) = server.chats()
@@ -73,7 +73,7 @@ def test_an_answer_that_stays_wrong_is_an_error(server, backend):
 
 
 def labelled(backend, **fields):
-    """Return the text of an answer that shall be a label, and how it ended."""
+    """Return the text of an answer that must be a label, and how it ended."""
     *pieces, ended = run_requests(backend, [request(labels=("good", "so so"), **fields)])
     return "".join(piece.text for piece in pieces if isinstance(piece, TextDelta)), ended
 
@@ -96,7 +96,7 @@ def test_a_label_in_plain_words_is_one(server, backend, said):
 
 
 def test_what_is_no_label_is_sent_back(server, backend):
-    """Also what only names one; where the field is refused the labels are told in words; then it is an error."""
+    """Even one that only mentions a label; if the field is refused, the prompt lists the labels; then it is an error."""
     server.fields_refused = {"response_format"}
     server.script = [
         stream_answer("ignored"),

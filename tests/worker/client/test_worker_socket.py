@@ -54,7 +54,7 @@ def test_another_answer_is_an_error(listening, answer):
 
 @pytest.mark.parametrize("answer", [b"", b"what?\r\n\r\n"])
 def test_no_answer_means_that_the_worker_is_gone(listening, answer):
-    """It ended, or is none."""
+    """It has ended, or is not a worker."""
     answering(listening, answer)
     with pytest.raises(WorkerGone):
         request_json(listening.getsockname(), "GET", "/llm/status")

@@ -1,4 +1,4 @@
-"""Embedding for many clients: each in turn, none in the way of others, nothing for who has left."""
+"""Embedding for many clients: each in turn, none blocks others, no work for those that left."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_a_load_that_failed_is_tried_again(make, monkeypatch):
 
 
 def test_loading_ends_when_the_process_must(make, monkeypatch):
-    """However large the model: who waits for it is told to try again, and closing waits for nothing."""
+    """However large the model: waiting clients are asked to retry, and closing does not wait."""
     loading = threading.Event()
 
     def load(path, *, keep_going, **_):

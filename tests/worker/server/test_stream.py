@@ -58,7 +58,7 @@ def exchange(engine, *lines: bytes, until: int) -> list[dict]:
 
 
 def test_progress_is_not_kept_back_with_the_text():
-    """The text of a gathered request is told when it ends; how far it is, as it comes."""
+    """The text of a gathered request is sent when it ends, its progress as it arrives."""
     events = [
         RequestProgress("a", Phase.READING, 5, 9),
         TextDelta("a", "x"),

@@ -33,7 +33,7 @@ def test_a_busy_server_gets_half_and_then_a_little_more():
 
 
 def test_what_was_refused_is_tried_seldom():
-    """A server that bears two: of hundreds of answers few are refusals, though each good one asks for a little more."""
+    """A server that accepts two: few of hundreds of answers are refusals, though each success raises the limit."""
     limiter, refused, good = ConcurrencyLimiter(16, longest=60), 0, 0
     while good < 400:
         together = limiter.limit

@@ -57,7 +57,7 @@ def test_save_takes_a_name():
     ],
 )
 def test_what_is_no_command_is_refused(text, said, advice):
-    """The error names the nearest command, the list, and how to send the text all the same."""
+    """The error names the nearest command, the list of commands, and how to send the text as a message."""
     with pytest.raises(UsageError) as caught:
         chat_commands.parse_chat_command(text)
     assert caught.value.subject == said and advice in caught.value.detail

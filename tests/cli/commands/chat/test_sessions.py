@@ -65,7 +65,7 @@ def test_a_pipe_is_saved_only_when_asked(llm, file):
 
 
 def test_a_named_session_goes_on(llm, store):
-    """Begun by the first command, it goes on with the second: what was said before is sent."""
+    """The first command starts it, the second continues it and sends the earlier messages."""
     first = llm("chat", "--session", "work", stdin=b"one\ntwo\n")
     assert (first.code, first.out, first.err) == (0, "one\ntwo\n", "")
     run = llm("chat", "--session", "work", stdin=b"three\n")
@@ -409,8 +409,8 @@ def test_alt_enter_begins_a_line(person, store):
     assert contents(store, "lines")[0] == "first\nsecond"
 
 
-def test_a_name_that_is_taken_stays_with_who_has_it(person, work, store):
-    """/save says so, and the talk goes on."""
+def test_a_name_that_is_taken_stays_with_its_session(person, work, store):
+    """/save reports it, and the chat continues."""
     shown = talk(person("chat", *SHORT), "one", "/save work", "two")
     assert "the session work already exists" in shown and contents(store, "work")[1] == "Water."
 

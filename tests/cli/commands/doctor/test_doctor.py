@@ -290,7 +290,7 @@ def test_another_program_called_llm_in_front_is_named(doctor, tmp_path):
 
 
 def test_our_own_llm_in_front_is_fine(doctor, tmp_path):
-    """What lies behind it does no harm, and is named."""
+    """Programs behind it on PATH do no harm, and are named."""
     program(tmp_path / "a", ours())
     other = program(tmp_path / "b", "#!/bin/sh\n")
     _, found = doctor(PATH=f"{tmp_path / 'a'}:{tmp_path / 'b'}")
@@ -314,7 +314,7 @@ def test_no_llm_on_path_is_a_warning(doctor, tmp_path):
     ],
 )  # fmt: skip
 def test_a_script_is_ours_by_its_entry_point_and_its_python(tmp_path, text, llmcli, mine):
-    """Long interpreter paths, other installations and other programs are told apart."""
+    """Long interpreter paths, other installations and other programs are distinguished."""
     program(tmp_path, text)
     (found,) = path_lookup.find_executables("llm", {"PATH": f"{tmp_path}:{tmp_path}:/nowhere:"})
     assert (found.llmcli, found.same_installation) == (llmcli, mine)

@@ -276,7 +276,7 @@ def test_pull_completes_a_split_model(models, parts, hub):
 
 
 def test_rm_frees_a_split_model_that_stopped_coming(models, parts, hub):
-    """The finished part and what came of the next."""
+    """The finished part and the partial next one."""
     hub.storage_faults = [Fault(), Fault(drop=100), *(Fault(status=403) for _ in range(9))]
     assert models("pull", "maker/big-GGUF").code == 77
     assert len(stored()) == 3  # a blob, its name, a partial file

@@ -184,7 +184,7 @@ def test_search_offline_is_69(models, hub, how):
 
 @pytest.mark.parametrize("argv", [(), ("  ",), ("x", "--limit", "0"), ("x", "--limit", "51")])
 def test_search_for_nothing_is_usage(models, argv):
-    """And so is a limit that is none."""
+    """And so is an invalid limit."""
     assert models("search", *argv).code == 2
 
 

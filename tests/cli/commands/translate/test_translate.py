@@ -645,6 +645,6 @@ def test_tm_refuses_other_files(llm, data, argv):
 
 
 def test_a_memory_that_cannot_be_used(llm, data):
-    """A translation memory that is none is refused before a model is looked for."""
+    """An invalid translation memory is refused before a model is resolved."""
     run = llm("translate", "--to", "fr", "--tm", write("x", "text " * 400), write("a.txt", "hi\n"))
     assert (run.code, run.backend) == (65, None)

@@ -37,7 +37,7 @@ def part(first, final, number, *, stage=0, reason="empty"):
     ],
 )
 def test_missing_parts_are_named_by_their_lines(parts, said):
-    """Those that are missing altogether, then those of which something is there; of many the first ones."""
+    """Missing parts first, then truncated ones; only the first of many."""
     assert describe(PartsMissing("a.md", tuple(parts)))[0] == said
 
 
