@@ -29,7 +29,7 @@ def structured(backend):
 
 
 def test_a_schema_goes_into_response_format(server, backend):
-    """If the server supports it, the prompt does not mention the schema; the answer is validated all the same."""
+    """If the server supports it, the prompt does not mention the schema; the answer is still checked."""
     server.usual = stream_answer('{"age": 3}')
     assert structured(backend)[0] == '{"age": 3}'
     (asked,) = server.chats()
@@ -73,7 +73,7 @@ def test_an_answer_that_stays_wrong_is_an_error(server, backend):
 
 
 def labelled(backend, **fields):
-    """Return the text of an answer that must be a label, and its end."""
+    """Return the text of an answer that must be a label, and how it ended."""
     *pieces, ended = run_requests(backend, [request(labels=("good", "so so"), **fields)])
     return "".join(piece.text for piece in pieces if isinstance(piece, TextDelta)), ended
 
@@ -95,8 +95,8 @@ def test_a_label_without_json_is_accepted(server, backend, said):
     assert labelled(backend)[0] == "good" and len(server.chats()) == 1
 
 
-def test_an_answer_without_a_label_is_sent_back(server, backend):
-    """Also a text that only mentions one; without the field the prompt lists the labels; then it is an error."""
+def test_what_is_no_label_is_sent_back(server, backend):
+    """Even one that only mentions a label; if the field is refused, the prompt lists the labels; then it is an error."""
     server.fields_refused = {"response_format"}
     server.script = [
         stream_answer("ignored"),
