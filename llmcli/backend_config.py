@@ -22,7 +22,7 @@ _MAX_PORT = 65535
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """A server that speaks OpenAI's protocol at ``base_url`` (which ends before ``/chat/completions``).
+    """A server that speaks OpenAI's protocol at ``base_url`` (the address without ``/chat/completions``).
 
     ``name`` is its name in the configuration, "" for a server given by its address. ``model`` None selects its only
     model. The key is in the environment variable ``key_env`` or in the file ``key_file``. ``concurrency``: most
@@ -90,7 +90,7 @@ def parse_base_url(value: Any) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         raise ValueError(wrong)
     if "@" in parts.netloc:
-        raise ValueError(f"{wrong}, without a name and a password (key_env and key_file name a key)")
+        raise ValueError(f"{wrong}, without a user name and password (set key_env or key_file instead)")
     if parts.query or parts.fragment:
         raise ValueError(f"{wrong} without a query or fragment")
     return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/?#")
@@ -173,10 +173,10 @@ def _parse_fields(name: str, fields: Any) -> dict[str, Any]:
         if needed not in parsed:
             raise ValueError(f"{name}: expected the key {needed}")
     if "key_env" in parsed and "key_file" in parsed:
-        raise ValueError(f"{name}: expected one of key_env and key_file")
+        raise ValueError(f"{name}: expected either key_env or key_file, not both")
     return parsed
 
 
 def make_server_config(name: str, described: Mapping[str, Any]) -> ServerConfig:
-    """Return the server of a description from ``parse_backends``."""
+    """Return the server for a description from ``parse_backends``."""
     return ServerConfig(name=name, **{field: value for field, value in described.items() if field != "type"})

@@ -1,4 +1,4 @@
-"""Characters that change how a text is displayed instead of being displayed."""
+"""Characters that change how a text is displayed but are not displayed themselves."""
 
 from __future__ import annotations
 

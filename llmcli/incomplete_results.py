@@ -25,7 +25,7 @@ class EmptyAnswer(LlmError):
 
 
 class AnswerTruncated(PartialError, type_name="AnswerCut"):
-    """An answer was cut by a limit that the user did not set; ``limit`` as in ``Finished``."""
+    """A limit that the user did not set cut an answer; ``limit`` as in ``Finished``."""
 
     def __init__(self, *, limit: str | None = None) -> None:
         super().__init__()

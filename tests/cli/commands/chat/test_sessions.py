@@ -135,7 +135,9 @@ def test_another_model_is_said(llm, terminal, tiny):
     other = ["chat", "--session", "a", "-m", str(tiny("chatml"))]
     screen = terminal(columns=400)
     assert llm(*other, stdin=b"x\n", err=screen.slave).code == 0
-    assert re.search(r"so far .*llama.gguf answered in this conversation; now .*chatml.gguf does", screen.close())
+    assert re.search(
+        r"llama.gguf answered in this conversation so far; .*chatml.gguf answers from now on", screen.close()
+    )
     for argv, answered in (([], "chatml"), (["-q"], "llama")):
         screen = terminal(columns=400)
         llm("chat", "--session", "a", *argv, stdin=b"x\n", err=screen.slave)

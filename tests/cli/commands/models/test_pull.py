@@ -35,9 +35,9 @@ def left() -> list[str]:
     ("fault", "code", "words"),
     [
         (Fault(flip=True), 76, "checksum mismatch"),
-        (Fault(portal="html"), 76, "a web page came"),
+        (Fault(portal="html"), 76, "sent a web page"),
         (Fault(portal="raw"), 76, "does not begin like a GGUF file"),
-        (Fault(shorter=5), 76, "were announced"),
+        (Fault(shorter=5), 76, "instead of the announced"),
         (Fault(longer=5), 76, "more than the announced"),
         (Fault(status=429, headers={"Retry_After": "3600"}), 75, "3600 seconds"),
         (Fault(status=401), 77, "no access"),

@@ -373,9 +373,9 @@ def test_a_file_whose_name_is_refused_is_named(models, hub, tiny):
     """It is a GGUF file, but no name that llm takes."""
     hub.repos[REPO] = {"modèle.gguf": tiny("llama").read_bytes()}
     run = models("pull", REPO)
-    assert run.code == 66 and "modèle.gguf" in run.err and "such a name" in run.err
+    assert run.code == 66 and "modèle.gguf" in run.err and "does not accept the file name" in run.err
     run = models("pull", f"{REPO}/modèle.gguf")
-    assert run.code == 66 and "such a name" in run.err
+    assert run.code == 66 and "does not accept this file name" in run.err
 
 
 @pytest.mark.parametrize(
@@ -431,7 +431,7 @@ def test_an_original_of_another_program_that_is_not_whole_is_said(models, tmp_pa
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [(".hid", "begin and end"), ("-x", "begin and end"), ("x" * 300, "300 characters"), ("a b", "Use letters")],
+    [(".hid", "Begin and end"), ("-x", "Begin and end"), ("x" * 300, "300 characters"), ("a b", "Use letters")],
 )
 def test_why_a_name_cannot_be_an_alias(models, name, reason):
     """Each rule says itself."""

@@ -164,10 +164,10 @@ def test_search_without_a_header_does_not_know_the_needs(models, large, fault, t
     small, big = rows(run)
     assert run.code == 3 and (small["size"], small["needs"], small["fits"]) == (100 * MB, None, None)
     assert (big["needs"], big["fits"], big["taken"]) == (None, False, False)
-    assert "only the sizes are known" in error(run)["message"]
+    assert "only its sizes are known" in error(run)["message"]
     large.header_faults = [fault] * 2
     run = models("search", "tiny")
-    assert run.code == 3 and "only the sizes are known" in run.err
+    assert run.code == 3 and "only its sizes are known" in run.err
     screen = terminal(columns=120)
     large.header_faults = [fault] * 2
     assert models("search", "tiny", out=screen.slave).code == 3

@@ -466,7 +466,7 @@ def test_the_report_says_what_became_of_each_segment(llm, data):
     assert (good["status"], good["translation"], good["retries"]) == ("translated", greek("good"), 0)
     assert (bad["status"], bad["line"], bad["translation"]) == ("untranslated", 3, None)
     assert bad["retries"] >= 1 and "marks" in bad["checks"][0]
-    assert "line 3: left untranslated: the marks are not right" in run.err
+    assert "line 3: left untranslated: the marks are wrong" in run.err
 
 
 def test_a_report_that_cannot_be_written_is_found_first(llm, data):
@@ -551,7 +551,7 @@ def test_a_glossary_is_enforced(llm, data):
     run = llm("translate", "--to", "de", "--glossary", "g.csv", "--report", "r.json", name, answer=answer)
     assert (run.code, run.out.splitlines()[0]) == (0, f"{greek('the')} Gebäude {greek('of')} Acme {greek('is big.')}")
     assert "house = Gebäude (a building)" in asked[0] and not any("Gebäude" in a for a in asked if "Nothing" in a)
-    assert "'house' has to be translated as 'Gebäude'" in Path("r.json").read_text()
+    assert "'house' must be translated as 'Gebäude'" in Path("r.json").read_text()
 
 
 @pytest.mark.parametrize("text", ["a,b,c,d,e\n", ",b\n", "a,b\na,c\n", '"a\n'])
