@@ -63,9 +63,10 @@ def model_path(given: str | None) -> str:
     """Return the model file: the given one, or the starter on this machine."""
     if given:
         return str(Path(given).resolve())
+    from llmcli.app_paths import find_paths
     from llmcli.interrupt import Interrupt
     from llmcli.models.library.model_library import ModelLibrary
-    from llmcli.settings import find_paths, resolve_settings
+    from llmcli.settings import resolve_settings
 
     paths = find_paths(os.environ)
     library = ModelLibrary(resolve_settings({}, os.environ, paths.config_file), paths, os.environ)
