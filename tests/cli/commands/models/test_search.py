@@ -59,7 +59,7 @@ def error(run):
 
 
 def test_search_in_json_is_an_object_a_quantization(models, large):
-    """Bytes, tokens a second, and which one pull would take."""
+    """Bytes, tokens per second, and which one pull would take."""
     run = models("search", "tiny", "--json")
     small, big = rows(run)
     assert run.code == 0 and run.err == "" and list(small) == KEYS == list(big)
@@ -210,7 +210,7 @@ def test_recommend_in_a_pipe_begins_with_the_pick(models):
 
 @pytest.mark.usefixtures("laptop")
 def test_recommend_in_json(models):
-    """Numbers in bytes and tokens a second; everything fits."""
+    """Numbers in bytes and tokens per second; everything fits."""
     found = rows(models("recommend", "--json"))
     assert all(row["fits"] and row["needs"] > row["size"] > 0 and row["task"] == "chat" for row in found)
     assert found[0]["tokens_per_second"] >= 5 and not any(row["here"] for row in found)
