@@ -38,7 +38,7 @@ def blocks(*kinds):
 
 
 def typed_lines():
-    """Yield (file, line) of what a reader types."""
+    """Yield (file, line) of each line that a reader types."""
     for name, body in blocks("sh"):
         yield from ((name, line) for line in body.splitlines())
     for name, body in blocks("console"):
@@ -65,8 +65,8 @@ CALLS = [(name, words) for name, line in typed_lines() if OTHER_TOOL not in line
 @pytest.mark.parametrize(
     ("name", "words"), CALLS, ids=lambda value: value if isinstance(value, str) else " ".join(value)
 )
-def test_every_command_in_the_documentation_is_understood(name, words):
-    """It exists, and takes the options and the number of arguments that it is shown with."""
+def test_every_command_in_the_documentation_is_valid(name, words):
+    """The command exists, and accepts the shown options and number of arguments."""
     if words[0].startswith("--"):
         assert words in (["--help"], ["--version"])
         return
@@ -79,7 +79,7 @@ def test_every_command_in_the_documentation_is_understood(name, words):
 
 
 def documented(command):
-    """Return the output that the documentation shows for a command, in each place."""
+    """Return the documented output of a command, in each place."""
     for _, body in blocks("console"):
         for shown in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
             typed, _, output = shown.partition("\n")
@@ -88,8 +88,8 @@ def documented(command):
 
 
 @pytest.mark.parametrize("command", SAME_EVERYWHERE)
-def test_documented_output_is_what_is_printed(llm, command, tmp_path, monkeypatch):
-    """Standard output and then standard error; in the directory are the files of the tutorial."""
+def test_documented_output_is_the_real_output(llm, command, tmp_path, monkeypatch):
+    """Standard output and then standard error; the directory contains the files of the tutorial."""
     monkeypatch.chdir(tmp_path)
     tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     (guide,) = re.findall(r"^```markdown\n(.*?)^```", tutorial, re.MULTILINE | re.DOTALL)
