@@ -3,7 +3,7 @@
 All parts of llm use these formulas: ``llm models`` shows their results, the engine sizes its contexts with them
 (``fit_context``), and ``benchmarks/memory.py`` compares them with the peak of a real process.
 
-The memory of a process consists of its own (``process_bytes``), the weights (their file is mapped into memory; tensors
+The memory of a process consists of a fixed part (``process_bytes``), the weights (their file is mapped into memory; tensors
 that llama.cpp repacks for the processor are stored again), and for each context the KV cache, recurrent states, logits,
 and the compute buffer. The compute buffer is as large as the most demanding part of llama.cpp's graph, for one ubatch:
 the logits, the feed-forward layer, or attention, which without flash attention needs one number for each pair of a
