@@ -1,6 +1,6 @@
-"""Remote servers as the configuration describes them: ``backends: {NAME: {type: openai, base_url: ..., ...}}``.
+"""Remote servers as described in the configuration: ``backends: {NAME: {type: openai, base_url: ..., ...}}``.
 
-A description contains no secret, only where to find the key, so it may be shown.
+A description contains no secret, only where the key is stored, so it can be shown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from llmcli.errors import TemporaryFailure
 
 LOCAL_BACKEND = "local"
-"""The name of the backend on this machine."""
+"""The backend name that means this machine."""
 _MAX_CONCURRENCY = 1024
 _MAX_PORT = 65535
 
@@ -24,10 +24,10 @@ _MAX_PORT = 65535
 class ServerConfig:
     """A server that speaks OpenAI's protocol at ``base_url`` (the address without ``/chat/completions``).
 
-    ``name`` is its name in the configuration, "" for a server given by its address. ``model`` None: its only model. The
-    key is in the environment variable ``key_env`` or in the file ``key_file``. ``concurrency``: the most requests at a
-    time. ``timeout``: seconds without data after which an answer fails. ``context``: tokens, None to ask the server.
-    ``consent``: the user agrees to sending data to the server. ``plain_http``: the key may be sent unencrypted.
+    ``name`` is its name in the configuration, "" for a server given by its address. ``model`` None selects its only
+    model. The key is in the environment variable ``key_env`` or in the file ``key_file``. ``concurrency``: most
+    concurrent requests; ``timeout``: seconds without data after which an answer fails; ``context``: tokens, None to ask
+    the server; ``consent``: the user agreed to send it data; ``plain_http``: the key may be sent unencrypted.
     """
 
     base_url: str
@@ -70,7 +70,7 @@ class ServerConfig:
 
 
 class ServerUnreachable(TemporaryFailure, type_name="Unreachable"):
-    """No connection to ``subject``; ``address``: where it was refused because no process listens."""
+    """Connecting to the server ``subject`` failed; ``address`` is set where no process listens."""
 
     def __init__(self, subject: str, *, address: str = "", detail: str = "") -> None:
         super().__init__(subject, detail=detail)
@@ -78,7 +78,7 @@ class ServerUnreachable(TemporaryFailure, type_name="Unreachable"):
 
 
 def parse_base_url(value: Any) -> str:
-    """Return a server address with lower-case scheme and host and no slash at its end. Raises ``ValueError``."""
+    """Return a server's address with scheme and host in lower case and without a trailing slash. Raises ``ValueError``."""
     wrong = "expected an address such as https://HOST/v1"
     if not isinstance(value, str) or not (value.isascii() and value.isprintable()) or " " in value:
         raise ValueError(wrong)
@@ -92,13 +92,13 @@ def parse_base_url(value: Any) -> str:
     if "@" in parts.netloc:
         raise ValueError(f"{wrong}, without a user name and password (set key_env or key_file instead)")
     if parts.query or parts.fragment:
-        raise ValueError(f"{wrong}, with nothing after its path")
+        raise ValueError(f"{wrong} without a query or fragment")
     return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/?#")
 
 
 def _parse_text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ValueError("expected a text")
+        raise ValueError("expected a string")
     return value
 
 
@@ -144,7 +144,7 @@ _FIELD_PARSERS: dict[str, Callable[[Any], Any]] = {
 
 
 def parse_backends(value: Any) -> dict[str, dict[str, Any]]:
-    """Return the checked descriptions of the servers in the configuration. Raises ``ValueError``."""
+    """Check the server descriptions of the configuration and return them. Raises ``ValueError``."""
     if not isinstance(value, Mapping):
         raise ValueError("expected a mapping in config.yaml: {NAME: {type: openai, base_url: ...}}")  # noqa: TRY004
     return {_parse_name(name): _parse_fields(name, fields) for name, fields in value.items()}
@@ -171,7 +171,7 @@ def _parse_fields(name: str, fields: Any) -> dict[str, Any]:
             raise ValueError(f"{name}.{field}: {error}") from None
     for needed in ("type", "base_url"):
         if needed not in parsed:
-            raise ValueError(f"{name}: expected the key {needed} as well")
+            raise ValueError(f"{name}: expected the key {needed}")
     if "key_env" in parsed and "key_file" in parsed:
         raise ValueError(f"{name}: expected either key_env or key_file, not both")
     return parsed

@@ -1,4 +1,4 @@
-"""Child processes that outlive a command, and what they inherit from it."""
+"""Child processes that outlive a command, and the environment that they inherit."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _INHERITED_VARIABLES = frozenset(
 
 
 def child_env(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a child process: variables for programs and libraries, and no secrets.
+    """Return a child's environment: variables for programs and libraries, no secrets.
 
-    The child finds the same modules as this process, also from another directory and without an installation of llmcli.
+    The child finds modules as this process does, even from another directory or without llmcli installed.
     """
     kept = {
         name: value

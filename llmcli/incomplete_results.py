@@ -1,4 +1,4 @@
-"""Why a result is incomplete. A task puts such an error into its ``Result``; only ``EmptyAnswer`` ends an item.
+"""Why a result is incomplete. A task puts one of these errors into its ``Result``; only ``EmptyAnswer`` ends an item.
 
 LlmError
 |- EmptyAnswer              1   the answer was empty, also after a retry
@@ -17,7 +17,7 @@ from llmcli.errors import LlmError, PartialError
 
 
 class EmptyAnswer(LlmError):
-    """The answer about ``subject`` was empty; ``limit`` as in ``Finished`` if a limit left no room for it."""
+    """The model gave an empty answer about ``subject``; ``limit`` as in ``Finished`` if a limit left no room for one."""
 
     def __init__(self, subject: str = "", *, limit: str | None = None) -> None:
         super().__init__(subject)
@@ -44,10 +44,10 @@ class IncompleteOutput(PartialError, type_name="LeftUndone"):
 
 @dataclass(frozen=True, slots=True)
 class MissingPart:
-    """A part of a document that the summary lacks, or of which it covers only the beginning (``reason`` "cut").
+    """A part of a document that its summary omits, or covers only the start of (``reason`` "cut").
 
-    Lines count from 1. The part has the number ``part`` among ``parts`` of the ``stage``: stage 0 is the document,
-    later ones are summaries of parts.
+    Lines count from 1. ``part`` of ``parts`` in ``stage``: stage 0 is the document, later stages are summaries of
+    parts.
     """
 
     first_line: int

@@ -18,7 +18,7 @@ from llmcli.errors import InternalError
 from llmcli.types import Event, Finished, Request
 
 MAX_QUEUED_EVENTS = 4096
-"""Number of unread events above which their producer has to wait."""
+"""Unread events above which their producer is held back."""
 POLL_S = 0.05
 """Seconds between checks for an interrupt while waiting for events."""
 
@@ -29,12 +29,12 @@ class JobHost(Protocol):
     """What each job needs of the backend that opened it."""
 
     def check_interrupt(self) -> None:
-        """Raise the reason why everything has to end, if there is one."""
+        """Raise the error that has to end everything, if there is one."""
         ...
 
 
 class BaseJob(ABC, Generic[ItemT]):
-    """A job (see ``backends.base.Job``) whose queue holds items: events, and what a subclass turns into events."""
+    """A job (see ``backends.base.Job``) whose queue holds items: events, and items that a subclass turns into events."""
 
     def __init__(self, host: JobHost, items: queue.SimpleQueue[ItemT | None] | queue.Queue[ItemT | None]) -> None:
         """``items``: the queue that other threads fill; a None in it only ends a wait."""

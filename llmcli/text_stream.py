@@ -1,4 +1,4 @@
-"""Finding markers in a text that arrives in pieces; a piece is shown only once it cannot be part of a marker."""
+"""Find markers in streamed text: a piece is shown only once it cannot be part of a marker."""
 
 from __future__ import annotations
 

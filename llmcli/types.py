@@ -307,11 +307,11 @@ class BackendInfo:
 
 @frozen
 class BackendStats:
-    """How a backend worked since it was opened; None means unknown.
+    """The statistics of a backend since it was opened; None if unknown.
 
-    ``decode_threads`` and ``prompt_threads``: the numbers used last, for decoding and for prompts. ``width``: the most
-    sequences evaluated at once. ``peak_memory``: bytes, of the process that runs the model. ``joules``: energy used by
-    the processor package, including other processes. ``choices``: a sentence on each choice and its reason.
+    ``decode_threads`` and ``prompt_threads``: last used for decode and for prefill; ``width``: most sequences evaluated
+    at once; ``peak_memory``: bytes, of the process that runs the model; ``joules``: energy that the processor package
+    used, including other processes. ``choices``: a sentence on each choice and its reason.
     """
 
     decode_threads: int | None = None
@@ -359,7 +359,7 @@ class Notice:
 
 @frozen
 class ItemFailed:
-    """Item ``item``, named ``name``, failed."""
+    """Item ``item`` named ``name`` could not be processed."""
 
     item: int
     name: str
@@ -368,7 +368,7 @@ class ItemFailed:
 
 @frozen
 class Result:
-    """The complete result of one item: its text, or the task's own ``fields`` (or both).
+    """The complete result of one item: its text, or the task's own ``fields`` (both if useful).
 
     ``usage`` is the sum over all calls. ``cut`` is set when the result is incomplete, and ``incomplete`` says why (an
     error of ``incomplete_results.py``; None: a limit that the user did not set ended the answer).

@@ -30,7 +30,7 @@ class ReceivedRequest:
 class FakeServer:
     """The server. ``models`` are the entries of its list; ``fields_refused`` get a 400 that names them.
 
-    ``bears``: more concurrent requests than this get a 429. ``paths``: functions for further paths.
+    ``bears``: more concurrent requests get a 429. ``paths``: functions for further paths.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:

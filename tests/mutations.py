@@ -212,7 +212,7 @@ def _drop(draw: random.Random, layout: Layout) -> bytes:
 
 
 def _offset(draw: random.Random, layout: Layout) -> bytes:
-    """Change the offset of a tensor: onto another one, unaligned, beyond the file."""
+    """A tensor has a wrong offset: on another one, unaligned, beyond the file."""
     index = draw.randrange(len(layout.tensors))
     tensor = layout.tensors[index]
     fresh = draw.choice([0, 1, tensor.offset + 32, tensor.offset + 1, len(layout.data), 2**40, 2**63, 2**64 - 32])

@@ -231,7 +231,7 @@ class Cases:
         return child
 
     def _outcome(self, case: Case, child: subprocess.Popen[bytes], since: float | None) -> Outcome:
-        """Wait for the end; ``since`` is the time of the signal or the deadline."""
+        """Wait for the end; ``since`` is when it was asked to stop, or will be."""
         code: int | None
         try:
             code = child.wait(HANG_S + (0.0 if since is None else max(0.0, since - time.monotonic())))

@@ -97,7 +97,7 @@ def room(path):
 
 
 def target(module):
-    """Return the room of one of our modules, None for a third-party module."""
+    """Return the package group of one of our modules, None for a third-party module."""
     parts = module.split(".")
     if parts[0] != "llmcli":
         return None
@@ -132,7 +132,7 @@ def find_circles(graph):
 
 
 def reachable(graph, start):
-    """Return everything reachable from ``start``, which includes itself only if it is on a cycle."""
+    """Return everything reachable from ``start``; ``start`` itself only if it is on a cycle."""
     reached, ahead = set(), list(graph[start])
     while ahead:
         module = ahead.pop()
@@ -172,8 +172,8 @@ def test_the_packages_of_the_engine_are_layered(circle):
     assert not circle
 
 
-def test_import_cycles_are_found():
-    """Also longer ones, and only the modules on them."""
+def test_circles_are_found():
+    """Longer ones too, and only the modules on them."""
     graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"f"}, "f": {"g"}, "g": {"e", "a"}}
     assert find_circles(graph) == [("b", "c"), ("e", "f", "g")]
 

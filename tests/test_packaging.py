@@ -39,14 +39,20 @@ def llm(installed, *words, cwd):
     )
 
 
-def test_wheel_holds_prompts_catalogue_completions_and_licence(wheel):
-    """The wheel contains all data files."""
+def test_wheel_holds_all_that_is_data(wheel):
+    """Everything that is data travels with the code."""
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in ("llmcli/_prompts/summarize.yaml", "llmcli/_prompts/generate/email.yaml", "llmcli/py.typed"):
         assert wanted in names
     assert "llmcli/models/catalogue.yaml" in names
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").glob("*.md")} | {
+        "reference/exit-codes.md"
+    }
+    assert {f"llmcli/_docs/{page}" for page in pages} == {name for name in names if name.startswith("llmcli/_docs/")}
     for wanted in ("bash-completion/completions/llm", "zsh/site-functions/_llm", "fish/vendor_completions.d/llm.fish"):
         assert any(name.endswith(f".data/data/share/{wanted}") for name in names)
+    for page in (ROOT / "docs" / "man").iterdir():
+        assert any(name.endswith(f".data/data/share/man/man1/{page.name}") for name in names)
     assert any(name.endswith("LICENSE") for name in names)
 
 
@@ -56,6 +62,12 @@ def test_installed_wheel_runs_elsewhere_with_its_own_prompts(installed, tmp_path
     assert run.returncode == 0, run.stderr
     assert '"summarize"' in run.stdout
     assert "_prompts" in llm(installed, "prompts", "list", "--json", cwd=tmp_path).stdout
+
+
+def test_installed_wheel_has_the_documentation(installed, tmp_path):
+    """The installed tool shows the pages, without the checkout."""
+    run = llm(installed, "help", "exit-codes", cwd=tmp_path)
+    assert run.stdout == (ROOT / "docs" / "reference" / "exit-codes.md").read_text(encoding="utf-8")
 
 
 def test_installed_wheel_answers(installed, tiny, tmp_path):

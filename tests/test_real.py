@@ -148,7 +148,7 @@ def test_translate_keeps_a_readme_valid(llm, starter, tmp_path):
 
 
 def sixteen():
-    """Return sampled requests, half of which share a prefix of eighty tokens."""
+    """Return sampled requests; half of them share a prefix of eighty tokens."""
     story = "The ship sailed on to the next island. " * 8
     return [
         request(

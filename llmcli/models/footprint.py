@@ -3,12 +3,12 @@
 All parts of llm use these formulas: ``llm models`` shows their results, the engine sizes its contexts with them
 (``fit_context``), and ``benchmarks/memory.py`` compares them with the peak of a real process.
 
-The memory of a process consists of a fixed part (``process_bytes``), the weights (their file is mapped into memory; tensors
-that llama.cpp repacks for the processor are stored again), and for each context the KV cache, recurrent states, logits,
-and the compute buffer. The compute buffer is as large as the most demanding part of llama.cpp's graph, for one ubatch:
-the logits, the feed-forward layer, or attention, which without flash attention needs one number for each pair of a
-token and a cell of every head. Checked against "compute buffer size" in llama.cpp's log for models of 135 million
-parameters and for tiny ones of every kind.
+The memory of a process consists of its own (``process_bytes``), the weights (their file is mapped into memory; tensors
+that llama.cpp repacks for the processor are in memory twice, unless the engine releases the mapped pages), and for each
+context the KV cache, recurrent states, logits, and the compute buffer. The compute buffer is as large as the most
+demanding part of llama.cpp's graph, for one ubatch: the logits, the feed-forward layer, or attention, which without
+flash attention needs one number for each pair of a token and a cell of every head. Checked against "compute buffer
+size" in llama.cpp's log for models of 135 million parameters and for tiny ones of every kind.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from llmcli.models.gguf.header import Header
+from llmcli.models.gguf.header import Header, TensorInfo
 
 PAD_TOKENS = 256
 """Multiple of tokens to which llama.cpp rounds a context up."""
@@ -34,22 +34,25 @@ BATCH_SIZES = (512, 256, 128)
 with 512, and the compute buffer, which grows with the batch, is a quarter as large."""
 MAX_OUTPUTS = 64
 """Logits of one evaluation, unless more sequences run."""
+EMBEDDINGS = "token_embd.weight"
 SPARE_SEQUENCES = 2
 """Number of sequence ids for cached prefixes if each id has its own buffers."""
 
 FREE_MEMORY_SHARE = 0.9
 """The fraction of the free memory that contexts may take; the rest is left to other processes."""
-PROCESS_BYTES = 46_000_000
-"""Resident memory of a process that has loaded a model of 0.1 MB: Python, the libraries, llama.cpp. Measured: 44 MB of
-the worker before and 46 MB after its first request."""
+PROCESS_BYTES = 56_000_000
+"""Resident memory of a process without weights, vocabulary and contexts: Python, the libraries, llama.cpp. Measured: 46 MB of
+the worker with a model of 0.1 MB, 58 MB with one of 92 MB."""
 _BYTES_PER_VOCABULARY_TOKEN = 260
-"""Bytes that llama.cpp and the tokenizer keep for each token of the vocabulary (measured: 49,152 tokens take 12.8
-MB)."""
+"""Bytes that llama.cpp and the tokenizer keep for each token of the vocabulary (measured: 49,152 tokens take 12.8 MB)."""
+_MAPPED_AGAIN_SHARE = 0.4
+"""The share of released pages that come back with the small tensors between them, since the system maps pages in groups.
+Measured with 30 layers of 576 numbers on Linux 6.18: 0.6 where the page cache has large folios (ext4); 0.05 in groups of 64 KB."""
 SMALL_WEIGHTS_BYTES = 1_000_000_000
 _SMALL_WEIGHTS_FACTOR, _LARGE_WEIGHTS_FACTOR = 4, 2
 MIN_PROCESS_LIMIT_BYTES = 256_000_000
-"""The smallest limit of a whole process. The process itself takes 46 MB of it and the tables of a vocabulary up to 70
-MB (262,144 tokens), so that at least 140 MB remain for weights and contexts of a tiny model."""
+"""The smallest limit of a whole process. Of it the process takes 56 MB and the tables of a vocabulary up to 70 MB (262,144
+tokens), so that at least 130 MB remain for weights and contexts of a model whose weights are next to nothing."""
 _SMALL_CONTEXT_TOKENS = 512
 _MIN_IDLE_STATE_BYTES, _IDLE_STATE_DIVISOR = 16_000_000, 8
 _FLOAT_BYTES, _HALF_BYTES = 4, 2
@@ -269,27 +272,34 @@ def process_bytes(header: Header) -> int:
     return PROCESS_BYTES + _BYTES_PER_VOCABULARY_TOKEN * (header.vocabulary_size or 0)
 
 
-def repacked_bytes(header: Header, types: frozenset[str]) -> int:
-    """Return the bytes of weights that are stored again because llama.cpp repacks tensors of these ``types``.
-
-    The mapped file keeps its pages, which the system reclaims when memory is short.
-    """
+def repacked_tensors(header: Header, types: frozenset[str]) -> list[TensorInfo]:
+    """Return the tensors that llama.cpp stores again for the processor, since it repacks those of these ``types``."""
     if header.recurrent:  # the engine disables repacking for these
-        return 0
+        return []
     tied = all(tensor.name != "output.weight" for tensor in header.tensors)
-    return sum(
-        tensor.nbytes
+    return [
+        tensor
         for tensor in header.tensors
-        if tensor.type in types and len(tensor.shape) > 1 and (tied or tensor.name != "token_embd.weight")
-    )
+        if tensor.type in types and len(tensor.shape) > 1 and (tied or tensor.name != EMBEDDINGS)
+    ]
 
 
-def context_budget_bytes(header: Header, weights: int, repacked: int) -> int:
+def duplicated_bytes(header: Header, types: frozenset[str], *, released: bool) -> int:
+    """Return the bytes of weights that are in memory twice: repacked, and in the pages of the mapped file.
+
+    ``types``: as for ``repacked_tensors``. ``released``: the engine releases the pages that nothing reads again. Embeddings
+    which are the output's weights too remain, and a share of the rest.
+    """
+    share = _MAPPED_AGAIN_SHARE if released else 1.0
+    return int(sum(t.nbytes * (1.0 if t.name == EMBEDDINGS else share) for t in repacked_tensors(header, types)))
+
+
+def context_budget_bytes(header: Header, weights: int, duplicated: int) -> int:
     """Return the bytes that all contexts of a process may take together by default, for that many bytes of weights.
 
     Negative if the process without a context already exceeds its limit.
     """
-    return process_limit_bytes(weights) - process_bytes(header) - weights - repacked
+    return process_limit_bytes(weights) - process_bytes(header) - weights - duplicated
 
 
 def small_context_bytes(header: Header) -> int:
@@ -297,7 +307,7 @@ def small_context_bytes(header: Header) -> int:
     return context_bytes(header, ContextShape(_SMALL_CONTEXT_TOKENS, SPARE_SEQUENCES, BATCH_SIZES[-1]))
 
 
-def max_sequence_context(header: Header, weights: int, repacked: int, kv_type: str, free: int | None) -> int:
+def max_sequence_context(header: Header, weights: int, duplicated: int, kv_type: str, free: int | None) -> int:
     """Return the tokens of context that one sequence may have by default.
 
     At most those of the model. Below 1 GB of weights, the limit of the process determines the number; above, what fits
@@ -306,7 +316,7 @@ def max_sequence_context(header: Header, weights: int, repacked: int, kv_type: s
     most = header.context_length or DEFAULT_CONTEXT_TOKENS
     budgets = [] if free is None else [int(FREE_MEMORY_SHARE * free)]
     if weights < SMALL_WEIGHTS_BYTES:
-        budgets.append(context_budget_bytes(header, weights, repacked) - small_context_bytes(header))
+        budgets.append(context_budget_bytes(header, weights, duplicated) - small_context_bytes(header))
     longest = max_context_tokens(header, kv_type, min(budgets)) if budgets else most
     return min(most, max(DEFAULT_CONTEXT_TOKENS, longest))
 

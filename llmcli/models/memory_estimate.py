@@ -26,11 +26,11 @@ from llmcli.models.footprint import (
     TaskWorkload,
     context_budget_bytes,
     context_bytes,
+    duplicated_bytes,
     fit_context,
     kv_cache_bytes,
     max_sequence_context,
     process_bytes,
-    repacked_bytes,
     small_context_bytes,
 )
 from llmcli.models.gguf.header import Header
@@ -49,14 +49,15 @@ billions it is negligible.
 class MachineResources:
     """The machine: bytes of memory that can be allocated (None: unknown), free bytes of each GPU that is used.
 
-    ``memory_bandwidth``: bytes a second that all threads together read from memory, None if not measured.
-    ``repacked_types``: types of tensors that llama.cpp stores again here, see ``footprint.repacked_bytes``.
+    ``memory_bandwidth``: bytes a second that all threads together read from memory, None where it was not measured.
+    ``repacked_types`` and ``releases_pages``: see ``footprint.duplicated_bytes``.
     """
 
     free_bytes: int | None
     gpu_free_bytes: tuple[int, ...] = ()
     memory_bandwidth: float | None = None
     repacked_types: frozenset[str] = frozenset()
+    releases_pages: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,20 +188,22 @@ class FitPolicy:
         )
 
     def _peak_bytes(self, header: Header, fit: MemoryEstimate, workload: TaskWorkload) -> int:
-        """Return the peak of a process that does a job, within the limits that the engine keeps."""
-        repacked = 0 if fit.machine.gpu_free_bytes else repacked_bytes(header, fit.machine.repacked_types)
-        room = context_budget_bytes(header, fit.weight_bytes, repacked) - small_context_bytes(header)
+        """Return the peak of a process that does a job, within the bounds that the engine keeps."""
+        machine = fit.machine
+        duplicated = duplicated_bytes(header, machine.repacked_types, released=machine.releases_pages)
+        duplicated = 0 if machine.gpu_free_bytes else duplicated
+        room = context_budget_bytes(header, fit.weight_bytes, duplicated) - small_context_bytes(header)
         free = None if fit.available_bytes is None else fit.available_bytes - fit.weight_bytes - fit.process_bytes
         if free is not None:
             room = min(room, int(FREE_MEMORY_SHARE * free))
-        context = self.context_tokens or max_sequence_context(header, fit.weight_bytes, repacked, self.kv_type, free)
+        context = self.context_tokens or max_sequence_context(header, fit.weight_bytes, duplicated, self.kv_type, free)
         if self.context_tokens and len(workload.prompt_tokens) == 1:  # a requested context is used
             workload = TaskWorkload((max(self.context_tokens, *workload.prompt_tokens),), workload.answer_tokens)
         workload = workload.split_to_context(context)
         shape, _ = fit_context(
             workload.concurrent_demand, self.choose_kv_settings(header, workload, room), header, room
         )
-        return fit.weight_bytes + repacked + fit.process_bytes + context_bytes(header, shape)
+        return fit.weight_bytes + duplicated + fit.process_bytes + context_bytes(header, shape)
 
 
 def estimate_memory(

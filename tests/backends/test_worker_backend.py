@@ -104,8 +104,8 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("said", MALFORMED.values(), ids=MALFORMED)
-def test_an_unreadable_message_ends_the_job(against, said):
-    """With 70 and the error, at once; the exchange is closed."""
+def test_a_message_that_cannot_be_read_ends_the_job(against, said):
+    """With 70 and the reason, at once; the exchange is discarded."""
     backend = against(lambda message: [said] if "submit" in message else [])
     with pytest.raises(InternalError) as caught:
         list(run_requests(backend, [request()]))

@@ -175,8 +175,8 @@ def test_a_started_answer_is_not_started_again():
     assert (piece.text, cut.id, cut.error.detail, last) == ("hel", "a", crash_reason.STOP_REQUESTED, end)
 
 
-def test_a_crash_ends_interactive_requests():
-    """Started or not, they may have caused the crash."""
+def test_a_crash_ends_what_is_not_bulk():
+    """Started or not: it may have caused the crash."""
     with make(Watched(timeout=60)) as job:
         job.submit(request(priority=Priority.INTERACTIVE))
         job.close_input()
@@ -207,8 +207,8 @@ def test_a_waiting_reader_continues_when_the_job_is_left(monkeypatch):
     assert not reader.is_alive()
 
 
-def test_a_reader_does_not_wait_for_a_finished_job(monkeypatch):
-    """The consumer has left the job."""
+def test_a_reader_does_not_wait_for_a_job_that_is_over(monkeypatch):
+    """A consumer that left the job takes no more events."""
     monkeypatch.setattr(worker_job, "MAX_QUEUED_EVENTS", 1)
     with make() as job:
         job.submit(request())

@@ -96,6 +96,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "worker": ["worker", "list"],
         "doctor": ["doctor"],
         "completion": ["completion", "bash"],
+        "help": ["help", "security"],
     }
     more = [["models", "pull", here], ["models", "show", here], ["models", "verify"]]
     listens = {"serve"}  # that is its purpose; tests/serve checks its clients

@@ -122,8 +122,8 @@ def test_models_are_private(run, home, hub, tiny, tmp_path):
     assert exposed(home) == []
 
 
-def test_a_shared_cache_stays_shared(run, home, hub):
-    """Whoever may read the Hub's cache may read llm's downloads there; only its user may write."""
+def test_a_cache_that_is_shared_stays_so(run, home, hub):
+    """Users who may read the Hub's cache may read llm's downloads in it; only its owner may write there."""
     cache = home / "huggingface" / "hub"
     cache.mkdir(parents=True)
     cache.chmod(0o755)

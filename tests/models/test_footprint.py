@@ -17,13 +17,13 @@ from llmcli.models.footprint import (
     TaskWorkload,
     context_budget_bytes,
     context_bytes,
+    duplicated_bytes,
     fit_context,
     kv_cache_bytes,
     max_context_tokens,
     max_sequence_context,
     process_bytes,
     process_limit_bytes,
-    repacked_bytes,
     small_context_bytes,
 )
 from llmcli.models.gguf.header_parser import read_header
@@ -77,9 +77,21 @@ def test_only_tensors_of_repacked_types_count(tiny):
     header = read_header(tiny("llama"))
     every = sum(tensor.nbytes for tensor in header.tensors if tensor.type == "Q8_0")
     embeddings = sum(tensor.nbytes for tensor in header.tensors if tensor.name == "token_embd.weight")
-    assert repacked_bytes(header, frozenset({"Q8_0"})) == every - embeddings > 0
-    assert repacked_bytes(header, frozenset({"Q4_0"})) == 0
-    assert repacked_bytes(read_header(tiny("mamba")), frozenset({"Q8_0"})) == 0
+    assert duplicated_bytes(header, frozenset({"Q8_0"}), released=False) == every - embeddings > 0
+    assert duplicated_bytes(header, frozenset({"Q4_0"}), released=False) == 0
+    assert duplicated_bytes(read_header(tiny("mamba")), frozenset({"Q8_0"}), released=False) == 0
+
+
+def test_of_released_pages_embeddings_count_that_are_the_output_too(tiny):
+    """Rows of them are read in the file, and the output in its own layout."""
+    header = read_header(tiny("llama"))
+    every = duplicated_bytes(header, frozenset({"Q8_0"}), released=False)
+    assert 0 < duplicated_bytes(header, frozenset({"Q8_0"}), released=True) < every / 2
+    tied = replace(header, tensors=tuple(tensor for tensor in header.tensors if tensor.name != "output.weight"))
+    (embeddings,) = (tensor for tensor in tied.tensors if tensor.name == "token_embd.weight")
+    rest = replace(tied, tensors=tuple(tensor for tensor in tied.tensors if tensor is not embeddings))
+    with_them, without = (duplicated_bytes(h, frozenset({embeddings.type}), released=True) for h in (tied, rest))
+    assert with_them - without == embeddings.nbytes
 
 
 # ---- contexts ------------------------------------------------------------------------------------------------------

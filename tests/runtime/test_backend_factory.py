@@ -1,4 +1,4 @@
-"""Building the backend: the worker, this process, or a remote server, and what the observer is told."""
+"""Building the backend: the worker, this process, or a remote server, and the reports to the observer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llmcli.types import Phase
 
 
 class RecordingObserver(SilentObserver):
-    """Records what it is told."""
+    """Records the reports."""
 
     def __init__(self, *, watched=False, wants_progress=False):
         self.is_watched = watched
@@ -94,7 +94,7 @@ def test_the_worker_is_used_where_the_setting_says_so(config, built, model):
 
 @pytest.mark.parametrize("error", [AccessDenied("d"), OutputError("d"), TemporaryFailure("the worker")])
 def test_without_a_worker_the_model_runs_in_this_process(config, built, model, monkeypatch, error):
-    """The observer is told why."""
+    """The observer gets the reason."""
 
     def refuse(*_):
         raise error
@@ -149,7 +149,7 @@ def test_loading_is_reported_where_progress_is_shown(config, built, model):
 
 
 def test_a_remote_backend_is_built_without_sending(config):
-    """The observer is told which server it is, and what selected it."""
+    """The observer learns which server it is, and where it was chosen."""
     given = config(ctx=512)
     server = ServerConfig("http://127.0.0.1:9/v1")  # no server listens there
     backend = backend_factory.build_remote(given, server, "--base-url", "m")

@@ -116,7 +116,7 @@ def test_a_context_larger_than_the_memory_is_71_with_figures(llm, loaded, monkey
     assert happened.startswith(
         f"llm: out of memory for {llm.model} with a context of 8000 tokens ({needed / 1e6:.1f} MB"
     )
-    assert "of it weights" in happened and f"256 bytes a token of context, {free / 1e6:.1f} MB free" in happened
+    assert "of it weights" in happened and f"256 bytes per token of context, {free / 1e6:.1f} MB free" in happened
     fits = max(
         ctx for ctx in range(CONTEXT_STEP_TOKENS, 8000, CONTEXT_STEP_TOKENS) if loaded(ctx) + ctx * 256 <= free
     )  # buffers grow with it too
@@ -154,8 +154,8 @@ def test_weights_that_are_larger_than_the_memory_are_refused(llm, monkeypatch):
     assert llm("ask", "Q").err.splitlines()[1] == "Try: -m small"
 
 
-def test_a_gpu_has_its_own_memory(llm, monkeypatch):
-    """Layers there do not count against the machine's memory; without offloading they do."""
+def test_a_gpu_has_memory_of_its_own(llm, monkeypatch):
+    """Offloaded layers do not count against the machine's memory; without offloading they do."""
     monkeypatch.setattr(hardware, "available_memory", lambda: 1_000_000)
     monkeypatch.setattr(hardware, "list_gpus", lambda: [Gpu("GPU", 10**9, 10**9)])
     assert llm("ask", "Q", "--ctx", "8000").code == 0

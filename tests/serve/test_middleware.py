@@ -1,4 +1,4 @@
-"""Access and limits: the middleware alone, before an application that echoes what it got."""
+"""Access and limits: the middleware alone, before an application that echoes its input."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def test_on_all_addresses_any_address_is_accepted_but_no_name():
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1", ""])
-def test_an_origin_is_refused_unless_allowed(origin):
-    """Also our own origin, which has no page; browsers get no CORS headers."""
+def test_an_origin_is_refused_unless_it_was_allowed(origin):
+    """Even the server's own origin, since it serves no pages; the response has no CORS headers."""
     answer = client().get("/v1/models", headers={**TOKEN, "Origin": origin})
     assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
 
@@ -82,7 +82,7 @@ def test_an_origin_may_be_written_in_several_ways(text):
 )
 def test_an_invalid_origin_is_refused(text):
     """It would never match."""
-    with pytest.raises(ValueError, match="is not the origin"):
+    with pytest.raises(ValueError, match="is not an origin"):
         middleware.normalize_origin(text)
 
 
@@ -125,8 +125,8 @@ def test_a_stopping_server_answers_503():
     assert served.get("/health").status_code == served.post("/v1/x", headers=TOKEN).status_code == 503
 
 
-def test_a_bug_is_a_response_and_a_log_line():
-    """No traceback for the client, and the server continues."""
+def test_a_bug_is_an_answer_and_a_line():
+    """No traceback for the client, and the server keeps running."""
     served = client()
     answer = served.post("/v1/x", headers=TOKEN, content=b"bug")
     assert answer.status_code == 500 and answer.json()["error"]["message"] == "internal error"

@@ -180,8 +180,8 @@ def test_every_example_of_curl_is_found():
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_the_documented_examples_of_curl(served, shell, example):
-    """Run unchanged at the address of this server; the response is JSON."""
-    served.post("count", messages=HELLO)  # a worker runs, as docs/worker.md assumes where it shows its socket
+    """They run unchanged, except for the address; the answers are JSON."""
+    served.post("count", messages=HELLO)  # a worker runs, as docs/worker.md has it where it shows its socket
     answer = json.loads(shell(example))
     assert answer["object"] in {"list", "chat.completion", "text_completion"}
 

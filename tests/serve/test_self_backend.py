@@ -123,7 +123,7 @@ def test_generate_labels_and_json(there, seed):
 def test_an_address_alone_has_no_token(served, there):
     """77, and how to give a token; a wrong one is not shown."""
     out, err = there("ask", "hello", "--no-stdin", "--base-url", f"{served.url}/v1", code=77)
-    assert out == "" and "wants a key" in err and "key_file" in err and TOKEN not in err
+    assert out == "" and "requires a key" in err and "key_file" in err and TOKEN not in err
 
 
 def test_a_missing_model(there):
@@ -131,8 +131,8 @@ def test_a_missing_model(there):
     assert "third" in there("ask", "hello", "--no-stdin", "-m", "third", code=66)[1]
 
 
-def test_a_refused_number_does_not_refuse_its_field(there):
-    """The error is reported, and the next command sends the field again."""
+def test_a_number_that_the_server_does_not_take_is_not_a_field_that_it_refuses(there):
+    """It is reported, and the next command sends the field again."""
     err = there("ask", "hello", "--no-stdin", "--temperature", "3", "--max-tokens", "2", code=76)[1]
     assert "temperature must be from 0 to 2" in err
     assert "refuses" not in there("ask", "hello", "--no-stdin", "-v", *LIMIT)[1]

@@ -1,4 +1,4 @@
-"""``llm serve`` as a process: responses, refusals, limits, and its end."""
+"""``llm serve`` as a process: what it answers, what it refuses, how it behaves under load, and how it ends."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_negative_and_huge_numbers_are_refused(served, field, value):
 
 
 def test_models(served):
-    """The configured one; a missing model is a 404, and so is a path, whatever it leads to."""
+    """The configured one; a missing model is a 404, and so is a path, even to an existing file."""
     status, body = served.ask("GET", "/v1/models")
     (model,) = body["data"]
     assert status == 200 and served.ask("GET", f"/v1/models/{model['id']}")[1] == model
@@ -300,8 +300,8 @@ def test_a_killed_worker_is_started_again(served):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_hung_worker_is_abandoned(tiny, monkeypatch, stream):
-    """503 after some silence; a long answer or a long start does not count as silence."""
+def test_a_worker_that_stands_still_is_given_up(tiny, monkeypatch, stream):
+    """503 after some silence; neither a long answer of a live worker nor its start counts as silence."""
     short = "import llmcli.serve.liveness as s; s.SILENCE_S = 0.3; from llmcli.cli.main import main; raise SystemExit(main())"
     with serving(tiny("chatml"), code=short) as server:
         asked = {"messages": HELLO, "temperature": 0, "ignore_eos": True}
@@ -312,7 +312,7 @@ def test_a_hung_worker_is_abandoned(tiny, monkeypatch, stream):
             status, body = server.post("chat/completions", **asked, max_tokens=2, stream=stream)
         finally:
             os.kill(pid, signal.SIGCONT)
-        assert status == 503 and "stands still" in body["error"]["message"]
+        assert status == 503 and "hangs" in body["error"]["message"]
 
 
 def test_the_token_is_not_visible(served):
@@ -341,8 +341,8 @@ def test_the_openapi_document_matches_the_server(served):
         assert set(described) == fields._read_names - known, path
 
 
-def test_it_ends_after_running_requests(tiny):
-    """At SIGTERM: the running answer completes, new requests get a 503, and the process dies by the signal."""
+def test_it_ends_when_what_runs_has_ended(tiny):
+    """At SIGTERM: the running answer finishes, new requests get a 503, and the process dies by the signal."""
     with serving(tiny("chatml")) as served:
         connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
         asked = {"messages": HELLO, "max_tokens": 1500, "stream": True, "ignore_eos": True}

@@ -1,4 +1,4 @@
-"""Several models behind one server: loaded on request, ended when idle, as many as fit the memory."""
+"""Several models behind one server: loaded on demand, ended when idle, and as many as memory allows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def workers(served) -> dict[str, dict]:
 
 
 def stream(served, name, **more):
-    """Start a long answer; return the connection and the response, of which some was read."""
+    """Start a long answer and return the connection and the answer, partly read."""
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
     body = {"messages": HELLO, "model": name, "stream": True, "ignore_eos": True, **more}
     connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Authorization": f"Bearer {TOKEN}"})
@@ -109,7 +109,7 @@ def test_a_removed_model_is_not_served(two):
 
 
 def test_memory_for_one_of_two(two):
-    """The idle one ends for the other; while it is busy, clients of the other are told to retry."""
+    """An idle one ends for the other; while it is busy, requests for the other are asked to retry."""
     with two(LLMCLI_WORKER_MEMORY=str(MOST)) as served:
         first, second = served.models()
         for name in (first, second, first):

@@ -1,4 +1,4 @@
-"""A request of a disconnected client does not start, wherever it waits, and counts as active until it has ended."""
+"""A request whose client has left is not started, wherever it waits, and counts as active until it has ended."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def listed(llm):
 
 
 def test_nothing_runs(llm):
-    """An empty list is no error; neither is nothing to stop."""
+    """An empty list is no error, and neither is a stop without workers."""
     assert llm("worker", "list") == (0, "", "")
     assert llm("worker", "list", "--json") == (0, "", "")
     assert llm("worker", "stop") == (0, "", "")
@@ -119,7 +119,7 @@ def deadly(monkeypatch):
 
 
 @pytest.mark.usefixtures("deadly")
-def test_a_record_that_crashes_is_reported_and_the_others_are_done(llm, tmp_path):
+def test_a_record_that_kills_is_reported_and_the_others_are_done(llm, tmp_path):
     """The job continues; 3, as for every failed record."""
     records = tmp_path / "records.txt"
     records.write_text("good\nthe killer\nbad\nfine\n")
@@ -169,8 +169,8 @@ def test_a_hung_worker_is_listed_and_ended(hung, shell, llm):
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_silent_listener_is_no_worker(shell, llm):
-    """``llm worker list`` continues without it."""
+def test_a_listener_that_says_nothing_is_no_worker(shell, llm):
+    """``llm worker list`` skips it."""
     llm(*ASK)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(shell.runtime / f"{'0' * 16}.sock"))
@@ -194,7 +194,7 @@ def test_the_log_of_a_worker_that_ended(shell, llm):
     assert gone(pid)
     for word in (str(shell.model), str(pid)):
         code, out, _ = llm("worker", "log", word)
-        assert code == 0 and f" {pid} starts: " in out and f" {pid} ends: it was told to" in out
+        assert code == 0 and f" {pid} starts: " in out and f" {pid} ends: asked to stop" in out
     assert llm("worker", "log", "nobody")[0] == 66
 
 
@@ -219,7 +219,7 @@ def test_stop_ends_at_ctrl_c(shell):
     answering = shell.start("ask", "hello", "--no-stdin", "--ctx", "8192", "--max-tokens", "8000")
     status = wait_until(lambda: [status for status in shell.statuses() if status.get("active")])[0]
     stopping = shell.start("worker", "stop")
-    wait_until(lambda: f"{status['pid']} ends: it was told to" in Path(status["log"]).read_text())
+    wait_until(lambda: f"{status['pid']} ends: asked to stop" in Path(status["log"]).read_text())
     os.kill(status["pid"], signal.SIGSTOP)
     stopping.send_signal(signal.SIGINT)
     stopping.communicate(timeout=20)

@@ -66,7 +66,7 @@ def worker_launcher(starting):
 
 @pytest.fixture
 def backend(worker_launcher):
-    """Return a backend on such a worker."""
+    """Return a backend on the worker."""
     backend = WorkerBackend(worker_launcher, EngineOptions(), Interrupt())
     yield backend
     backend.close()
@@ -121,7 +121,7 @@ def test_a_job_after_a_crash_between_jobs_finds_a_worker(backend):
 
 
 def test_a_worker_that_is_told_to_end_as_a_request_comes(backend):
-    """It answers, or reports that it has not started, and then the next worker answers: no crash is reported."""
+    """It answers, or leaves the request to the next worker: no crash is reported."""
     directory = backend.launcher.paths.socket.parent
     for number in range(5):
         (status,) = wait_until(lambda: backend._ensure_channel() and worker_status.list_statuses(directory))
@@ -147,8 +147,8 @@ def test_requests_to_an_ending_worker_go_to_the_next(backend):
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "told"])
-def test_a_worker_that_loads_a_large_model_ends_when_told_to(starting, how):
-    """At once, although nothing is loaded: waiting commands go to the next worker, or are told that this one ends."""
+def test_a_worker_that_loads_a_large_model_ends_when_it_is_told_to(starting, how):
+    """At once, even before anything is loaded: waiting commands go to the next worker, or learn that this one ends."""
     worker_launcher = starting("loading_worker")
     directory = worker_launcher.paths.socket.parent
     backend = WorkerBackend(worker_launcher, EngineOptions(), Interrupt(timeout=60))
@@ -176,7 +176,7 @@ def test_a_worker_that_loads_a_large_model_ends_when_told_to(starting, how):
 
 
 def test_a_full_process_table_is_no_crash(worker_launcher, monkeypatch):
-    """The caller is told that there is no worker, and no socket is left."""
+    """The caller learns that there is no worker, and no socket is left."""
 
     def refuse(*_args, **_how):
         raise BlockingIOError(11, "Resource temporarily unavailable")
@@ -235,7 +235,7 @@ def test_causes_are_read_from_the_log(tmp_path):
     assert detail(
         "Traceback (most recent call last):\n  File x\nModuleNotFoundError: No module named 'uvicorn'\n"
     ).endswith("'uvicorn'")
-    assert "told to end" in detail("2026-01-01T00:00:00+0000 17 ends: SIGTERM\n")
+    assert "asked to stop" in detail("2026-01-01T00:00:00+0000 17 ends: SIGTERM\n")
     assert "killed" in detail("") and "killed" in detail("", -9)
     assert "signal 4" in detail("", -4)
     assert "killed" in crash_reason.find_crash_reason(tmp_path / "none", None).detail

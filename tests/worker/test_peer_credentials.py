@@ -1,4 +1,4 @@
-"""The process at the other end of a socket."""
+"""The credentials of a socket's peer."""
 
 from __future__ import annotations
 

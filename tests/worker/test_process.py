@@ -241,8 +241,8 @@ def test_interactive_requests_come_before_bulk_ones(shell, tmp_path):
     bulk.communicate()
 
 
-def test_garbage_does_no_harm(shell):
-    """Half a request, no HTTP, invalid lines, numbers of the wrong kind."""
+def test_garbage_does_not_hurt_it(shell):
+    """Half a request, no HTTP, invalid lines, numbers of the wrong type."""
     shell(*ASK)
     path = shell.paths().socket
     head = b"POST /llm/session HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -272,8 +272,8 @@ def test_garbage_does_no_harm(shell):
     wait_until(lambda: not shell.worker()["active"])
 
 
-def test_little_memory_ends_idle_workers(shell, tiny, tmp_path):
-    """The least recently used one first; with too low a limit, the command runs the model in its own process."""
+def test_a_short_memory_ends_idle_workers(shell, tiny, tmp_path):
+    """The least recently used one ends first; if the limit is too low, the command's process runs the model."""
     names = []
     for name in ("chatml", "gemma3"):
         path = tmp_path / f"{name}.gguf"
@@ -320,7 +320,7 @@ def test_a_command_under_limits_starts_no_worker_for_others(shell, limit):
     done = subprocess.run(
         ["bash", "-c", f"ulimit {limit}; {words}"], env=shell.environ(), capture_output=True, check=False, text=True
     )
-    assert done.returncode == 0 and done.stdout and "limit of" in done.stderr
+    assert done.returncode == 0 and done.stdout and "limit on" in done.stderr
     assert shell.statuses() == []
 
 

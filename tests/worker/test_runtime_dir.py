@@ -111,8 +111,8 @@ def test_the_key_covers_all_that_a_worker_cannot_change(tmp_path, monkeypatch):
     assert all(len(key) == 16 for key in keys)
 
 
-def test_a_lock_has_one_holder(runtime):
-    """The second one is told so, at once or after its timeout."""
+def test_a_lock_is_one_process_s_at_a_time(runtime):
+    """The second process learns that, at once or after its time-out."""
     first, second = WorkerPaths(runtime, "k"), WorkerPaths(runtime, "k")
     with first.hold_lock() as ours:
         assert ours

@@ -15,15 +15,15 @@ from llmcli.interrupt import Interrupt, set_current_interrupt
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIGNAL_BY_EXIT_CODE = {129: signal.SIGHUP, 130: signal.SIGINT, 141: signal.SIGPIPE, 143: signal.SIGTERM}
-"""Exit codes that stand for death by a signal, so that a shell sees the signal and ends its loop."""
+"""Exit codes that mean death by a signal, so that a shell sees the signal and ends its loop."""
 
 
 @contextmanager
 def forward_signals(interrupt: Interrupt) -> Iterator[None]:
     """Send the stopping signals to ``interrupt`` while the block runs.
 
-    A signal that was ignored at the start (``nohup``, a background job) stays ignored. Outside the main thread
-    nothing can be caught, and nothing is.
+    A signal that was ignored at the start (``nohup``, a background job) stays ignored. Outside the main thread, Python
+    cannot catch signals, and this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -44,6 +44,19 @@ def forward_signals(interrupt: Interrupt) -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler if handler is not None else signal.SIG_DFL)
+
+
+@contextmanager
+def ignore_interrupt_keys() -> Iterator[None]:
+    """Leave the interrupt and quit keys to the editor or pager that runs; a handler, unlike SIG_IGN, is not inherited by it."""
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for signum in (signal.SIGINT, signal.SIGQUIT):
+            before[signum] = signal.signal(signum, lambda _signum, _frame: None)
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def die_by_signal(signum: int) -> NoReturn:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from llmcli.cli.console.console import Console
+from llmcli.cli.console.signals import ignore_interrupt_keys
 from llmcli.errors import LlmError, MissingError, UsageError
 
 _DEFAULT_EDITOR = "vi"
 
 
 def editor_command(environ: Mapping[str, str], *, terminal: bool) -> list[str]:
-    """Return the words of VISUAL, else EDITOR, else vi where there is a terminal to show it. Raises ``UsageError``."""
+    """Return the words of VISUAL, else EDITOR, else vi if there is a terminal. Raises ``UsageError``."""
     for variable in ("VISUAL", "EDITOR"):
         text = environ.get(variable, "").strip()
         if text:
@@ -34,16 +33,16 @@ def editor_command(environ: Mapping[str, str], *, terminal: bool) -> list[str]:
 
 @contextmanager
 def remove_if_unchanged(file: Path, *, fresh: bool) -> Iterator[None]:
-    """Remove ``file``, which was made for the editor (``fresh``), if it is as it was when the block ends.
+    """Remove ``file``, which was created for the editor (``fresh``), if the block leaves it unchanged.
 
-    An untouched copy would hide what a later version brings in its place.
+    An unchanged copy would hide the file that a later version brings.
     """
     before = file.read_bytes() if fresh else b""
     try:
         yield
     finally:
         if fresh and file.is_file() and file.read_bytes() == before:
-            file.resolve().unlink()  # where it is a link, the link was there before
+            file.resolve().unlink()  # if it is a link, the link existed before
 
 
 def edit_file(console: Console, file: Path) -> None:
@@ -57,7 +56,7 @@ def edit_file(console: Console, file: Path) -> None:
         terminal=console.stdin_is_terminal and console.stdout_is_terminal,
     )
     try:
-        with _ignore_interrupt_keys():
+        with ignore_interrupt_keys():
             code = subprocess.run(  # noqa: S603 (the command is the user's own)
                 [*words, str(file)],
                 stdin=environment.stdin,
@@ -72,16 +71,3 @@ def edit_file(console: Console, file: Path) -> None:
     if code:
         how = f"exit code {code}" if code > 0 else f"signal {-code}"
         raise LlmError(f"the editor {words[0]} failed", detail=how)
-
-
-@contextmanager
-def _ignore_interrupt_keys() -> Iterator[None]:
-    """Leave the interrupt and quit keys to the editor; a handler, unlike SIG_IGN, is not inherited by it."""
-    before: dict[signal.Signals, Any] = {}
-    try:
-        for signum in (signal.SIGINT, signal.SIGQUIT):
-            before[signum] = signal.signal(signum, lambda _signum, _frame: None)
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

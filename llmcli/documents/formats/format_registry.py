@@ -1,4 +1,4 @@
-"""The registry of document formats, which finds a format by name, by the file's suffix, or by content.
+"""How document formats are registered, and how one is found: by name, by the file's suffix, or by content.
 
 A registration is data; the module of a format is imported when a document is read with it.
 """

@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 
 from llmcli.engine.kv import sizing
 from llmcli.engine.kv.concurrency import ConcurrencyTuner
+from llmcli.engine.kv.idle_states import IdleStates
 from llmcli.engine.kv.layouts import UnifiedKV, layout_class, make_layout
-from llmcli.engine.kv.memory_prefix_cache import MemoryPrefixCache
 from llmcli.engine.kv.saved_contents import SavedContents, compact_cells
 from llmcli.engine.kv.sequence_ids import SequenceIdPool
 from llmcli.engine.llama import hardware
@@ -55,7 +55,7 @@ class KVCacheManager:
         self._refused_growth: tuple[object, ...] | None = None
         self._lifecycle_lock = threading.RLock()
         self._is_idle = False
-        self.memory_prefixes = MemoryPrefixCache(idle_state_bytes(model.header.size))
+        self.idle_states = IdleStates(idle_state_bytes(model.header.size))
         self.context_limit = context_limit
         self.concurrency_tuner = ConcurrencyTuner()
         self.deterministic = deterministic
@@ -302,6 +302,7 @@ class KVCacheManager:
                 self._context.close()
             self._context = self._optional_id_pool = None
             self._model.budget.free(self)
+        hardware.release_free_memory()  # buffers of some MB lie in the heap, which would grow with the next context
 
     def release_memory(self) -> None:
         """Return the context's memory to the system, except small states; called when nothing has run for a while.
@@ -312,10 +313,9 @@ class KVCacheManager:
             if self._optional_id_pool is None:
                 return
             for slot, prefix in self.id_pool.cached.items():  # least recently used first
-                if self.state_restorable and self.memory_prefixes.fits(self.context.state_size(slot)):
-                    self.memory_prefixes.add(prefix, self.state_format, self.context.save_state(slot))
+                if self.state_restorable and self.idle_states.fits(self.context.state_size(slot)):
+                    self.idle_states.add(prefix, self.state_format, self.context.save_state(slot))
             self.close()
-        hardware.release_free_memory()
 
     def mark_idle(self) -> None:
         """Let other contexts take the memory until the next ``prepare``, since nothing runs."""

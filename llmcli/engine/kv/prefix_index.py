@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from llmcli.engine.kv.idle_states import IdleState
 from llmcli.engine.kv.manager import KVCacheManager
-from llmcli.engine.kv.memory_prefix_cache import MemoryPrefix
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
 from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.sequences.token_prefix import common_prefix_length
@@ -49,11 +49,11 @@ class PrefixIndex:
         cached = self._longest_prefix_match(sequence, running)[0] if self._cache.has_context else 0
         return max(cached, self._longest_saved_match(sequence)[0])
 
-    def _longest_saved_match(self, sequence: Sequence) -> tuple[int, MemoryPrefix | None]:
-        """Return the saved state that shares the most tokens with ``sequence``, and their number."""
+    def _longest_saved_match(self, sequence: Sequence) -> tuple[int, IdleState | None]:
+        """Return how many tokens of ``sequence`` a saved state has, and that state."""
         best, found = 0, None
         layout = self._cache.layout_class
-        for saved in self._cache.memory_prefixes.with_format(self._cache.state_format):
+        for saved in self._cache.idle_states.with_format(self._cache.state_format):
             tokens = saved.prefix.tokens
             common = min(common_prefix_length(tokens, sequence.tokens), sequence.first_logit)
             length = common if layout.supports_partial_prefix or common == len(tokens) else 0
@@ -65,7 +65,7 @@ class PrefixIndex:
         """Restore a saved state that ``sequence`` begins with, if it has more tokens than the cache."""
         length, saved = self._longest_saved_match(sequence)
         if saved is not None and length - self._longest_prefix_match(sequence, running)[0] >= _MIN_RESTORED_TOKENS:
-            self._cache.memory_prefixes.remove(saved)
+            self._cache.idle_states.remove(saved)
             self.insert_state(saved.prefix.tokens, saved.state)
 
     def allocate(self, sequence: Sequence, running: list[Sequence]) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from llmcli.engine.kv.sequence_ids import CachedPrefix, SequenceIdPool
 from llmcli.engine.llama.context import Context
-from llmcli.engine.llama.temp_file_state import TempFileState
+from llmcli.engine.llama.state_files import NativeStateFile, StateFile
 from llmcli.engine.sequences.sequence import Sequence
 
 
@@ -14,8 +14,8 @@ from llmcli.engine.sequences.sequence import Sequence
 class SavedContents:
     """States of running sequences (None: to be evaluated again) and of prefixes that forks wait for."""
 
-    running: list[tuple[Sequence, bytearray | TempFileState | None]]
-    awaited: list[tuple[CachedPrefix, bytearray | TempFileState]]
+    running: list[tuple[Sequence, bytearray | StateFile | NativeStateFile | None]]
+    awaited: list[tuple[CachedPrefix, bytearray | StateFile | NativeStateFile]]
 
     @classmethod
     def save(

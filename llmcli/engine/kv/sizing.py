@@ -85,11 +85,13 @@ def needs_resize(config: ContextConfig, sequences: SequenceOf[Sequence], limits:
 def with_doubled_cells(
     config: ContextConfig, present: ContextConfig, header: Header, max_bytes: int | None
 ) -> ContextConfig:
-    """Return ``config`` with at least twice the ``present`` cells if they fit ``max_bytes``, so that growing is rare."""
-    if not config.unified or config.cells <= present.cells:
-        return replace(config, cells=max(config.cells, present.cells))
-    doubled = replace(config, cells=max(config.cells, 2 * present.cells))
-    return doubled if max_bytes is None or context_bytes(header, doubled.shape) <= max_bytes else config
+    """Return ``config`` with more cells if they fit ``max_bytes``, so that growing is rare.
+
+    At least as many as ``present``; twice as many where one buffer for all has become too small.
+    """
+    factor = 2 if config.unified and config.cells > present.cells else 1
+    larger = replace(config, cells=max(config.cells, factor * present.cells))
+    return larger if max_bytes is None or context_bytes(header, larger.shape) <= max_bytes else config
 
 
 def is_larger(config: ContextConfig, present: ContextConfig) -> bool:

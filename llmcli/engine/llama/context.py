@@ -14,7 +14,7 @@ from typing import Any
 
 from llmcli.engine.llama import bindings, hardware
 from llmcli.engine.llama.model import Model
-from llmcli.engine.llama.temp_file_state import MIN_FILE_BYTES, TempFileState
+from llmcli.engine.llama.state_files import MIN_FILE_BYTES, NativeStateFile, StateFile
 from llmcli.engine.llama.threads import ThreadPolicy
 from llmcli.errors import InternalError, OutOfMemory, Unsupported
 from llmcli.models.footprint import LLAMA_MAX_SEQ, MAX_OUTPUTS, PAD_TOKENS, ContextShape
@@ -244,21 +244,26 @@ class Context:
         _strip_empty_streams(state, self._stream_count, sequence)
         return state
 
-    def save_state_or_file(self, sequence: int) -> bytearray | TempFileState:
-        """Return the whole state of a sequence for a context that replaces this one; a large state goes to a file."""
-        saved = None
-        if self._stream_count == 1 and self.state_size(sequence) >= MIN_FILE_BYTES:
-            saved = TempFileState.save(self.handle, sequence)
-        return self.save_state(sequence) if saved is None else saved
+    def save_state_or_file(self, sequence: int) -> bytearray | StateFile | NativeStateFile:
+        """Return the whole state of a sequence for a context that replaces this one; a large state is in a file.
 
-    def restore_state(self, sequence: int, state: bytes | bytearray | TempFileState) -> bool:
-        """Restore a saved state to ``sequence``; return False (and leave the sequence empty) if it does not fit."""
-        if isinstance(state, TempFileState):
+        Where the layout changes, ``restore_state`` reads only states of ``save_state``.
+        """
+        if self.state_size(sequence) < MIN_FILE_BYTES:
+            return self.save_state(sequence)
+        if self._stream_count == 1:
+            return NativeStateFile.save(self.handle, sequence) or self.save_state(sequence)
+        state = self.save_state(sequence)
+        return StateFile.write(state) or state
+
+    def restore_state(self, sequence: int, state: bytes | bytearray | StateFile | NativeStateFile) -> bool:
+        """Restore a saved state to ``sequence``; False (and an empty sequence) when it does not fit."""
+        if isinstance(state, NativeStateFile):
             return state.load(self.handle, sequence)
-        state = _add_empty_streams(state, self._stream_count)
-        kind = ctypes.c_uint8 * len(state)
-        buffer = kind.from_buffer(state) if isinstance(state, bytearray) else kind.from_buffer_copy(state)
-        return bool(self._lib.llama_state_seq_set_data(self.handle, buffer, len(state), sequence))
+        content = state.read() if isinstance(state, StateFile) else bytearray(state)
+        _add_empty_streams(content, self._stream_count)
+        buffer = (ctypes.c_uint8 * len(content)).from_buffer(content)
+        return bool(self._lib.llama_state_seq_set_data(self.handle, buffer, len(content), sequence))
 
     def remove_sequence(self, sequence: int) -> None:
         """Remove the contents of a sequence."""
@@ -283,17 +288,12 @@ def _strip_empty_streams(state: bytearray, streams: int, sequence: int) -> None:
         state[_STATE_HEADER_BYTES : _STATE_HEADER_BYTES + _COUNT_BYTES * (1 + sequence)] = _ONE_STREAM
 
 
-def _add_empty_streams(state: bytes | bytearray, streams: int) -> bytes | bytearray:
-    """Return a state of ``_strip_empty_streams`` in the form that a cache of that many streams reads."""
-    if streams == 1:
-        return state
-    number = streams.to_bytes(_COUNT_BYTES, sys.byteorder)
-    return (
-        state[:_STATE_HEADER_BYTES]
-        + number
-        + state[_STATE_HEADER_BYTES + _COUNT_BYTES :]
-        + bytes(_COUNT_BYTES * (streams - 1))
-    )
+def _add_empty_streams(state: bytearray, streams: int) -> None:
+    """Convert a state of ``_strip_empty_streams`` to the form that a cache of so many streams reads."""
+    if streams > 1:
+        count = slice(_STATE_HEADER_BYTES, _STATE_HEADER_BYTES + _COUNT_BYTES)
+        state[count] = streams.to_bytes(_COUNT_BYTES, sys.byteorder)
+        state += bytes(_COUNT_BYTES * (streams - 1))
 
 
 def _check_memory_fits(model: Model, config: ContextConfig) -> None:

@@ -6,12 +6,12 @@ import itertools
 import threading
 from typing import Protocol
 
-from llmcli.engine.llama import bindings, hardware
+from llmcli.engine.llama import bindings, hardware, mapped_weights
 from llmcli.models.footprint import (
     FREE_MEMORY_SHARE,
     context_budget_bytes,
+    duplicated_bytes,
     max_sequence_context,
-    repacked_bytes,
     small_context_bytes,
 )
 from llmcli.models.gguf.header import Header
@@ -38,8 +38,10 @@ class MemoryBudget:
         self._offloaded = offloaded
         self._allocated: dict[ContextOwner, int] = {}
         self._lock = threading.Lock()
-        self._repacked_bytes = 0 if offloaded else repacked_bytes(header, list_repacked_types())
-        self._limit_bytes = context_budget_bytes(header, header.size, self._repacked_bytes)
+        self._duplicated_bytes = (
+            0 if offloaded else duplicated_bytes(header, list_repacked_types(), released=mapped_weights.CAN_RELEASE)
+        )
+        self._limit_bytes = context_budget_bytes(header, header.size, self._duplicated_bytes)
         self._small_context_bytes = small_context_bytes(header)
 
     def allocate(self, owner: ContextOwner, size: int) -> None:
@@ -77,7 +79,7 @@ class MemoryBudget:
         See ``footprint.max_sequence_context``.
         """
         free = None if self._offloaded else hardware.available_memory()
-        return max_sequence_context(self._header, self._header.size, self._repacked_bytes, kv_type, free)
+        return max_sequence_context(self._header, self._header.size, self._duplicated_bytes, kv_type, free)
 
 
 def list_repacked_types() -> frozenset[str]:

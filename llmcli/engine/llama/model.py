@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from llmcli.engine.llama import architecture, bindings, hardware
-from llmcli.engine.llama.memory_budget import MemoryBudget
+from llmcli.engine.llama.mapped_weights import RepackedPages
+from llmcli.engine.llama.memory_budget import MemoryBudget, list_repacked_types
 from llmcli.errors import BadModelFile, InternalError, OutOfMemory
 from llmcli.models.gguf.header import Header
 from llmcli.models.gguf.header_parser import load_checked_header
@@ -63,7 +64,10 @@ class Model:
         # llama.cpp's AMX kernels read out of bounds for the second and later sequence of recurrent models
         params.use_extra_bufts = not recurrent_file
 
+        repacked = RepackedPages(path, self.header, frozenset() if self.gpu_layers else list_repacked_types())
+
         def proceed(fraction: float, _data: Any) -> bool:
+            repacked.release(fraction)
             on_progress(fraction)
             return keep_going()
 

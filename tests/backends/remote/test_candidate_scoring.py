@@ -88,7 +88,7 @@ def test_answers_without_a_label_are_an_error(server, backend):
     """No label is invented."""
     server.usual = stream_answer("I cannot say")
     found, ended = scored(backend)
-    assert found is None and "none of positive" in ended.error.detail
+    assert found is None and "is one of positive" in ended.error.detail
 
 
 def test_a_token_that_begins_several_labels_is_followed():

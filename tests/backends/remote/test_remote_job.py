@@ -82,8 +82,8 @@ def test_interactive_requests_go_first(server):
     assert order == ["0", "2", "1"] and server.most == 1
 
 
-def test_generated_tokens_are_counted(server, backend, monkeypatch):
-    """A request that asks for progress gets the number of tokens: of pieces, or a quarter of the characters."""
+def test_what_a_server_writes_is_counted(server, backend, monkeypatch):
+    """A request with progress reports its tokens: one per piece, or one per four characters."""
     monkeypatch.setattr(remote_job, "_REPORT_INTERVAL_S", 0.0)
     server.script = [
         stream_answer("One two three."),

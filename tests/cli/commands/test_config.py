@@ -227,6 +227,6 @@ def test_a_key_given_twice_is_78_with_its_line(config, file, text):
 
 
 def test_a_value_that_yaml_cannot_read_is_78(config, file):
-    """An impossible date is the file's fault."""
+    """An invalid date is an error of the file."""
     file.write_text("model: 2024-13-45\n")
     assert config("show").code == 78

@@ -308,7 +308,7 @@ def test_a_signal_erases_it(line, screen, clock):
 
 
 def test_others_write_above_it(line, screen, clock):
-    """A warning during a wait is on its own line; the wait continues below it later."""
+    """A warning in the middle of a wait gets its own line; the wait reappears below it a while later."""
     status = line()
     status.show(READING)
     clock.now += 5
@@ -342,8 +342,8 @@ def test_a_wait_within_a_wait(line, screen, clock):
     assert screen.text() == "working, 4 s elapsed"
 
 
-def test_progress_of_another_thread_starts_no_wait(line, screen, clock):
-    """A model that continues loading while a person types shows nothing."""
+def test_what_another_thread_tells_begins_no_wait(line, screen, clock):
+    """A model that is still loading while a person types a message shows nothing."""
     status = line()
     status.update(step(Phase.LOADING, 5, 100, "starter"))
     clock.now += 5
@@ -423,7 +423,7 @@ def test_a_verb_shows_its_wait_and_then_only_its_answer(llm, terminal, tmp_path,
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_in_a_pipe_shows_nothing(llm, tmp_path, at_once, verb):
-    """Stderr stays empty without a terminal, and requests ask for no progress."""
+    """Stderr stays empty off a terminal, and requests ask for no progress."""
     argv, scripting, _ = VERBS[verb]
     (tmp_path / "file.txt").write_text(TEXT)
     run = llm(*answered(argv, tmp_path / "file.txt"), answer=scored, **scripting)
@@ -447,10 +447,10 @@ def test_quiet_is_quiet(llm, terminal, at_once):
 
 
 def test_a_timeout_leaves_only_its_line(llm, terminal, at_once):
-    """The status line is removed before the error is shown."""
+    """The status line is erased before the error is printed."""
     screen = terminal()
     run = llm("ask", "Q", "--timeout", "0.3", err=screen.slave, answer=lambda _: Reply("", stalls=True))
-    assert run.code == 124 and screen.close().splitlines()[0] == "llm: the time of --timeout ran out"
+    assert run.code == 124 and screen.close().splitlines()[0] == "llm: the time limit ran out"
 
 
 def test_messages_during_a_wait_have_their_own_line(llm, terminal, at_once, tiny):

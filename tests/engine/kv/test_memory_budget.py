@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from engine.tools import GENERATIVE, Probe, answer, close, engine_of, equal, numbers, only_scheduler_thread, req
 
-from llmcli.engine.kv import manager
-from llmcli.engine.llama import bindings, hardware, memory_budget, temp_file_state
+from llmcli.engine.kv import manager, sizing
+from llmcli.engine.llama import bindings, hardware, memory_budget, state_files
 from llmcli.engine.llama.context import Context, ContextConfig
 from llmcli.engine.llama.memory_budget import MemoryBudget
 from llmcli.engine.schedule import scheduler_thread
@@ -244,15 +244,15 @@ def test_only_small_states_are_kept_at_rest(bench, models):
     """The most recently used ones, together within the limit."""
     scheduler = bench("llama")
     per_token = models("llama").header.kv_bytes_per_token()
-    scheduler.kv_cache.memory_prefixes._max_bytes = 150 * per_token
+    scheduler.kv_cache.idle_states._max_bytes = 150 * per_token
     scheduler.run(Probe("large", numbers(300, 1), []))
     scheduler.run(Probe("old", numbers(100, 2), []))
     scheduler.run(Probe("new", numbers(100, 3), []))
     scheduler.kv_cache.release_memory()
     assert [
-        saved.prefix.tokens for saved in scheduler.kv_cache.memory_prefixes.with_format(scheduler.kv_cache.state_format)
+        saved.prefix.tokens for saved in scheduler.kv_cache.idle_states.with_format(scheduler.kv_cache.state_format)
     ] == [numbers(100, 3)]
-    assert scheduler.kv_cache.memory_prefixes.total_bytes <= 150 * per_token
+    assert scheduler.kv_cache.idle_states.total_bytes <= 150 * per_token
 
 
 def test_a_state_of_another_format_is_not_restored(bench):
@@ -264,7 +264,7 @@ def test_a_state_of_another_format_is_not_restored(bench):
     scheduler.kv_cache._config = ContextConfig(**{**asdict(settings.settings), "kv_type": "q8_0"}, cells=0)
     probe = Probe("b", [*numbers(100, 1), 5], [7])
     scheduler.run(probe)
-    assert probe.num_cached_tokens == 0 and len(scheduler.kv_cache.memory_prefixes) == 1
+    assert probe.num_cached_tokens == 0 and len(scheduler.kv_cache.idle_states) == 1
 
 
 def test_release_without_a_context_does_nothing(bench):
@@ -324,6 +324,19 @@ def test_an_idle_engine_releases_its_memory(tiny, monkeypatch, priority):
         assert len(calls) == 2
 
 
+@pytest.mark.parametrize(("unified", "cells", "larger"), [(True, 1280, 2048), (False, 512, 1024)])
+def test_a_context_that_replaces_another_has_spare_cells_only_within_the_budget(models, unified, cells, larger):
+    """After 1,024 cells one buffer gets twice as many, and a buffer for each sequence no fewer."""
+    header = models("llama").header
+    present = ContextConfig(1024, 8, unified=unified)
+    config = replace(present, cells=cells, sequences=12)
+    grown = sizing.with_doubled_cells(config, present, header, None)
+    assert grown.cells == larger
+    size = context_bytes(header, grown.shape)
+    assert sizing.with_doubled_cells(config, present, header, size) == grown
+    assert sizing.with_doubled_cells(config, present, header, size - 1) == config
+
+
 # ---- states in files ---------------------------------------------------------------------------------------------------
 
 
@@ -333,11 +346,11 @@ def test_a_context_grows_with_large_states_in_files(bench, monkeypatch, tmp_path
     """This happens in mid-answer, without a new evaluation; without such files the states stay in memory."""
     monkeypatch.setattr("llmcli.engine.llama.context.MIN_FILE_BYTES", 0)
     if not proc:
-        monkeypatch.setattr(temp_file_state, "_FD_DIR", tmp_path / "none")
+        monkeypatch.setattr(state_files, "_FD_DIR", tmp_path / "none")
     monkeypatch.setattr("llmcli.engine.kv.sizing.FIRST_ANSWER_TOKENS", 8)
     loaded = []
-    load = temp_file_state.TempFileState.load
-    monkeypatch.setattr(temp_file_state.TempFileState, "load", lambda *a: loaded.append(load(*a)) or loaded[-1])
+    load = state_files.NativeStateFile.load
+    monkeypatch.setattr(state_files.NativeStateFile, "load", lambda *a: loaded.append(load(*a)) or loaded[-1])
     scheduler = bench(name)
     probes = [Probe(f"p{i}", numbers(60, 1 + i), numbers(150, 9 + i)) for i in range(2)]
     scheduler.run(*probes)
@@ -349,15 +362,38 @@ def test_a_context_grows_with_large_states_in_files(bench, monkeypatch, tmp_path
         close(probe.rows, fresh.rows)
 
 
-def test_a_state_that_cannot_be_written_stays_in_memory(bench, monkeypatch):
-    """A full disk, or no directory for temporary files, loses nothing."""
+@pytest.mark.parametrize("kv_type", ["f16", "q8_0"])
+def test_states_of_sequences_with_their_own_buffers_go_through_files(bench, monkeypatch, kv_type):
+    """One after the other, and to another number of buffers."""
+    monkeypatch.setattr("llmcli.engine.llama.context.MIN_FILE_BYTES", 0)
+    read, files = state_files.StateFile.read, []
+    monkeypatch.setattr(state_files.StateFile, "read", lambda file: files.append(read(file)) or files[-1])
+    scheduler = bench("llama", unified=False, kv_type=kv_type)
+    probes = [Probe(f"p{i}", numbers(60, 1 + i), numbers(150, 9 + i)) for i in range(2)]
+    for probe in probes:
+        scheduler.add(probe)
+    scheduler.step()
+    cache = scheduler.kv_cache
+    config = cache.context.config
+    cache._resize(replace(config, sequences=config.sequences + 3), probes)
+    assert len(files) == 2 and all(files)
+    scheduler.run()
+    for i, probe in enumerate(probes):
+        fresh = Probe("fresh", numbers(60, 1 + i), numbers(150, 9 + i))
+        bench("llama", unified=False, kv_type=kv_type).run(fresh)
+        close(probe.rows, fresh.rows)
+
+
+@pytest.mark.parametrize("unified", [True, False])
+def test_a_state_that_cannot_be_written_stays_in_memory(bench, monkeypatch, unified):
+    """A disk that is full, or no place for temporary files, loses nothing."""
 
     def full(*_args, **_more):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(temp_file_state.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(state_files.tempfile, "TemporaryFile", full)
     monkeypatch.setattr("llmcli.engine.llama.context.MIN_FILE_BYTES", 0)
-    scheduler = bench("llama")
+    scheduler = bench("llama", unified=unified)
     scheduler.run(Probe("a", numbers(50, 1), []))
     slot = next(iter(scheduler.kv_cache.id_pool.cached))
     assert scheduler.kv_cache.context.save_state_or_file(slot) == scheduler.kv_cache.context.save_state(slot)

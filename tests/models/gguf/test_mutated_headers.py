@@ -148,7 +148,7 @@ def test_a_crash_is_an_error(tmp_path, fatal, make):
         path.write_bytes(make(seed)[1])
         done = ask(path)
         assert (done.returncode, done.stdout) == (65, ""), done.stderr
-        assert done.stderr.startswith(f"llm: {path} is not a usable model file: llama.cpp cannot run it: ")
+        assert done.stderr.startswith(f"llm: {path} is not a valid model file: llama.cpp cannot run it: ")
 
 
 def test_a_file_that_crashes_starts_no_worker(tmp_path, fatal, make):

@@ -1,4 +1,4 @@
-"""Embedding for many clients: in turn, without blocking each other, and never for disconnected ones."""
+"""Embedding for many clients: each in turn, none blocks others, no work for those that left."""
 
 from __future__ import annotations
 

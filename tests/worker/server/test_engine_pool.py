@@ -53,8 +53,8 @@ def test_a_failed_load_is_retried(make, monkeypatch):
     assert engines.acquire(EngineOptions()) is engines.acquire(EngineOptions())
 
 
-def test_loading_ends_when_the_process_must_end(make, monkeypatch):
-    """For any size of model: waiting clients are told to retry, and closing does not wait."""
+def test_loading_ends_when_the_process_must(make, monkeypatch):
+    """However large the model: waiting clients are asked to retry, and closing does not wait."""
     loading = threading.Event()
 
     def load(path, *, keep_going, **_):

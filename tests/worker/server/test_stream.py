@@ -57,8 +57,8 @@ def exchange(engine, *lines: bytes, until: int) -> list[dict]:
     return asyncio.run(run())
 
 
-def test_progress_is_not_delayed_with_the_text():
-    """The text of a gathered request is sent at its end; its progress is sent as it comes."""
+def test_progress_is_not_kept_back_with_the_text():
+    """The text of a gathered request is sent when it ends, its progress as it arrives."""
     events = [
         RequestProgress("a", Phase.READING, 5, 9),
         TextDelta("a", "x"),

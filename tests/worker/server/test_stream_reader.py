@@ -41,4 +41,4 @@ def test_a_batch_stays_within_the_limit():
 def test_an_invalid_message_is_reported():
     """The messages before it count."""
     messages, (error,) = read(b'{"a":1}\n[]\n')
-    assert messages == [[{"a": 1}]] and error.detail == "not a message: expected an object"
+    assert messages == [[{"a": 1}]] and error.detail == "invalid message: expected an object"

@@ -32,8 +32,8 @@ def test_the_limit_halves_and_then_grows_slowly():
     assert limiter.limit == 1
 
 
-def test_a_refused_limit_is_rarely_tried():
-    """With a server that accepts two, few of hundreds of answers are refusals, though each success raises the limit."""
+def test_what_was_refused_is_tried_seldom():
+    """A server that accepts two: few of hundreds of answers are refusals, though each success raises the limit."""
     limiter, refused, good = ConcurrencyLimiter(16, longest=60), 0, 0
     while good < 400:
         together = limiter.limit

@@ -77,8 +77,8 @@ def test_nothing_is_saved_when_saving_is_off(saved):
     assert recorder.id is None and not saved.path.exists() and not recorder.is_saved
 
 
-def test_a_failure_is_reported_once_and_changes_the_code_of_a_named_chat(saved):
-    """The chat continues without an id; once it can be saved again, all of it is."""
+def test_a_failure_is_told_once_and_costs_the_code_of_a_named_chat(saved):
+    """The chat continues without an id; once it can be saved again, all of it is saved."""
     recorder = saved()
     recorder.save(TURNS, "tiny")
     block(saved.path)
@@ -138,7 +138,7 @@ def test_a_session_removed_meanwhile_is_saved_completely(saved):
         sessions.remove([recorder.session])
     recorder.save(MORE, "tiny")
     recorder.flush_warnings()
-    assert names(saved.path) == {"work": 4} and "work was removed meanwhile" in saved.said()
+    assert names(saved.path) == {"work": 4} and "work was removed in the meantime" in saved.said()
 
 
 def test_the_name_is_looked_up_before_it_is_shown(saved):

@@ -235,7 +235,7 @@ def repaired(models, command) -> int:
 
 @pytest.mark.parametrize("original", ["linked", "gone", "damaged too", "copied", "split"])
 def test_the_repair_of_an_import_works(models, mine, tmp_path, original):
-    """The original if it is good; if it is the same file, or gone, the copy is removed, to be imported again."""
+    """The original if it is good; if it is the same file or missing, the copy is removed, to be imported again."""
     files = {"mine.gguf": mine.read_bytes()} if original != "split" else split(mine.read_bytes(), "mine")
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
@@ -285,7 +285,7 @@ def test_pull_of_a_path_accepts_the_present_file(models, mine):
 
 
 def test_verify_shows_people_a_line_for_each(models, here, terminal, mine, at_once):
-    """And a bar meanwhile, which is removed."""
+    """And a progress bar meanwhile, which is erased."""
     screen = terminal()
     assert models("verify", out=screen.slave, err=screen.slave).code == 0
     left = screen.close()

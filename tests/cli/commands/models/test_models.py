@@ -59,8 +59,8 @@ def test_list_marks_the_default_under_any_name(models, here):
     assert [name for name, row in found.items() if row["default"]] == [here]
 
 
-def test_list_shows_what_is_not_pinned(models):
-    """If only the repository is known, no other value is guessed."""
+def test_list_says_what_is_not_pinned(models):
+    """Nothing is invented about a model if only its repository is known."""
     found = {row["name"]: row for row in rows(models("list", "--json"))}
     assert (found["smollm2-135m"]["verification"], found["smollm2-135m"]["size"]) == ("pinned", 98362432)
     assert (found["qwen3-4b"]["verification"], found["qwen3-4b"]["size"]) == ("not pinned", None)
@@ -117,7 +117,7 @@ def test_a_mistyped_path_is_no_repository(models):
 
 
 def test_a_directory_is_no_model(llm, tmp_path):
-    """The error asks for the model file in it."""
+    """For a directory, the next step is to name the model in it."""
     run = llm("ask", "x", "-m", str(tmp_path))
     assert run.code == 65 and "is a directory" in run.err and "model" in run.err
 
@@ -235,7 +235,7 @@ def test_show_of_an_unknown_name_suggests_similar_ones(models):
 
 
 def test_show_of_a_repository_that_is_not_here_is_69(models):
-    """A well-formed name of a model that is not here can be fetched."""
+    """A well-formed name without local files can be downloaded."""
     run = models("show", REPO)
     assert run.code == 69 and f"llm models pull {REPO}" in run.err
 
@@ -287,8 +287,8 @@ def test_rm_of_an_import_that_is_gone_forgets_it(models, tiny, tmp_path):
     assert "mine" not in models("list").out.split()
 
 
-def test_rm_of_a_missing_model_does_not_suggest_pull(models):
-    """The suggestion is not to fetch what should be removed."""
+def test_rm_of_a_model_that_is_not_here_advises_no_pull(models):
+    """A command that removes a model does not advise downloading it."""
     run = models("rm", REPO, "--yes")
     assert run.code == 69 and "not on this machine" in run.err and "pull" not in run.err
 
@@ -477,7 +477,7 @@ def test_an_interrupted_measurement_stores_nothing(models, tiny, quick, monkeypa
 
 # ---- base models --------------------------------------------------------------------------------------------------
 
-SAID = "is a base model: it continues a text rather than follows instructions"
+SAID = "is a base model: it continues text and does not follow instructions"
 
 
 def test_show_names_a_base_model(llm, models, terminal, tiny):
@@ -487,11 +487,11 @@ def test_show_names_a_base_model(llm, models, terminal, tiny):
     screen = terminal()
     models("show", str(tiny("llama")), out=screen.slave)
     shown = " ".join(screen.close().split())
-    assert "base model yes: it continues a text rather than follows instructions" in shown
+    assert "base model yes: it continues text and does not follow instructions" in shown
 
 
 def test_pull_names_a_base_model_on_a_terminal(models, mine, terminal):
-    """The person who fetches it is told; a script is not, and neither is anyone with -q."""
+    """The notice appears on a terminal, but not in a script or with -q."""
     screen = terminal(columns=300)
     assert models("pull", str(mine), err=screen.slave).code == 0
     assert SAID in " ".join(screen.close().split())

@@ -27,7 +27,7 @@ def directory() -> Path:
 
 
 def left() -> list[str]:
-    """Return the files after a failure: only those with which the next attempt continues."""
+    """Return the files after a failure: only those that the next attempt continues."""
     return [path.name for path in directory().rglob("*") if not path.is_dir()]
 
 
@@ -44,8 +44,8 @@ def left() -> list[str]:
         (Fault(status=403), 77, REPO),
     ],
 )
-def test_a_bad_response_has_its_code_and_leaves_nothing(pull, hub, fault, code, words):
-    """Bytes that cannot be the file have their code, one line and a next step, and none of them is kept."""
+def test_a_bad_answer_has_its_code_and_leaves_nothing(pull, hub, fault, code, words):
+    """Wrong bytes are reported with their code, in one line and a next step, and none of them is kept."""
     hub.always = fault
     run = pull()
     assert (run.code, run.out) == (code, "") and words in run.err
@@ -129,8 +129,8 @@ def test_a_split_model_continues_with_the_missing_part(pull, hub, parted, llm):
     assert len(hub.paths("storage")) - len(hub.headers_asked()) == 1
 
 
-def test_a_stall_has_its_code_and_can_be_continued(pull, hub, monkeypatch):
-    """A server that repeatedly sends little and stops is 75, and the next pull continues."""
+def test_a_stall_has_its_code_and_says_that_it_can_go_on(pull, hub, monkeypatch):
+    """A server that repeatedly sends a little and stops is 75, and the next pull resumes."""
     monkeypatch.setattr(
         "llmcli.models.hub.hub_client.DownloadRetryPolicy",
         lambda: DownloadRetryPolicy(read_timeout_s=0.05, backoff_s=0.001, max_read_timeouts=3),
@@ -140,7 +140,7 @@ def test_a_stall_has_its_code_and_can_be_continued(pull, hub, monkeypatch):
     assert (run.code, run.out) == (75, "")
     assert run.err.splitlines() == [
         f"llm: {REPO}: the server stopped sending 3 times",
-        "Try again later: what has come stays, and the download goes on after it.",
+        "Try again later: the download continues where it stopped.",
     ]
     (partial,) = left()
     hub.always = Fault()

@@ -277,14 +277,14 @@ def test_pull_shows_what_there_is_on_a_terminal(models, hub, terminal):
     screen = terminal()
     assert models("pull", REPO, err=screen.slave).code == 0
     shown = screen.close()
-    assert "QUANT" in shown and "Q8_0" in shown and f"taking {REPO}:Q4_0 (" in shown.replace("\n", "")
+    assert "QUANT" in shown and "Q8_0" in shown and f"choosing {REPO}:Q4_0 (" in shown.replace("\n", "")
 
 
 def test_pull_explains_in_a_pipe(models, hub):
     """With -v a line for each; without it none."""
     run = models("pull", REPO, "-v")
     assert [line.split(": ")[1] for line in run.err.splitlines()[:2]] == [f"{REPO}:Q4_0", f"{REPO}:Q8_0"]
-    assert "taking" in run.err
+    assert "choosing" in run.err
     said = [json.loads(line) for line in models("pull", REPO, "-v", "--json").err.splitlines()]
     assert all(set(each) == {"explanation"} for each in said)
 
@@ -293,7 +293,7 @@ def test_pull_of_a_model_that_does_not_fit_is_71(models, large, machine_of):
     """With the figures and what would fit; nothing is downloaded."""
     run = models("pull", f"{REPO}:Q8_0")
     happened, advice = run.err.splitlines()
-    assert run.code == 71 and "300.0 MB of it weights" in happened and "not fetched" in happened
+    assert run.code == 71 and "300.0 MB of it weights" in happened and "not downloaded" in happened
     assert advice.startswith(f"Try: llm models pull {REPO}:Q4_0") and "--force" in advice
     machine_of(1 * MB)
     failed = error(models("pull", REPO, "--json"))
@@ -332,7 +332,7 @@ def test_a_verb_that_fetches_follows_the_same_rules(llm, hub, machine_of):
     """--pull chooses what fits and refuses what does not."""
     machine_of(1000)
     run = llm("ask", "Q", "-m", REPO, "--pull")
-    assert run.code == 71 and "was not fetched" in run.err and run.backend is None
+    assert run.code == 71 and "was not downloaded" in run.err and run.backend is None
     machine_of(200 * MB)
     assert llm("ask", "Q", "-m", REPO, "--pull").code == 0
 

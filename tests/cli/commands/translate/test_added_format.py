@@ -139,7 +139,7 @@ def test_the_verbs_read_the_text_of_bytes(llm, tmp_path, scrambled, argv):
     assert (unknown.code, unknown.out) == (65, "")
 
 
-def test_a_binary_document_is_detected_by_its_signature(llm, tmp_path, scrambled):
-    """The format of a signature needs no suffix, and the result names it."""
+def test_a_binary_document_is_in_its_own_format(llm, tmp_path, scrambled):
+    """A format with a signature needs no suffix, and the result names it."""
     run = llm("translate", "--no-tm", "--pseudo", "accents", "--json", stdin=scrambled)
     assert json.loads(run.out)["format"] == "scrambled"

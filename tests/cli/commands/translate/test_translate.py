@@ -198,7 +198,7 @@ def test_earlier_outputs_of_a_pattern_are_no_sources(llm, data, pattern):
     assert len(list(Path("d").rglob("*.md"))) == 2 * 4
     left_out = [name for name in named if "pt-BR" in name]
     run = llm("translate", "--to", "de", "-o", pattern, *named, "--pseudo", "identity", "--force", "-v")
-    assert all(f"{name} is left out: " in run.err for name in left_out)
+    assert all(f"{name} is skipped: " in run.err for name in left_out)
     assert "d/no.md is left out" not in run.err
     assert llm("translate", "--to", "it", "-o", pattern, left_out[0], "--pseudo", "identity").code == 0
     assert len(list(Path("d").rglob("*.md"))) == 2 * 4 + 1
@@ -348,7 +348,7 @@ def test_update_refuses_to_guess(llm, data):
     name = write("a.md", "One here.\n\nTwo here.\n")
     for text in ("Un.\n\nDeux.\n", "x\n"):
         run = llm("translate", "--to", "fr", name, "--update", write("b.md", text), answer=well)
-        assert (run.code, Path("b.md").read_text(), "b.md cannot be renewed without losing" in run.err) == (
+        assert (run.code, Path("b.md").read_text(), "b.md cannot be updated without losing" in run.err) == (
             73,
             text,
             True,
@@ -443,7 +443,7 @@ def test_an_unwritable_memory_loses_no_translation(llm, data, monkeypatch):
     monkeypatch.setattr(TranslationMemory, "add_units", full)
     run = llm("translate", "--to", "fr", "-v", write("a.txt", ENGLISH), answer=well)
     assert (run.code, run.out) == (0, greek(ENGLISH))
-    assert "the translation memory failed, and the rest was done as with --no-tm: database or disk is full" in run.err
+    assert "the translation memory failed; the rest was translated as with --no-tm: database or disk is full" in run.err
 
 
 def test_update_creates_a_first_translation(llm, data):
@@ -566,7 +566,7 @@ def test_a_glossary_without_terms(llm, data):
     """It is used with a warning: another file may have been meant."""
     write("g.csv", "term,translation,note\n")
     run = llm("translate", "--to", "fr", "--glossary", "g.csv", write("a.txt", "hi\n"), answer=well)
-    assert (run.code, run.err) == (0, "llm: warning: the glossary g.csv holds no terms\n")
+    assert (run.code, run.err) == (0, "llm: warning: the glossary g.csv contains no terms\n")
 
 
 def test_context_from_a_file(llm, data):
@@ -623,7 +623,7 @@ def test_tm_round_trip(llm, data):
     assert all(row["translation"] == greek(row["source"]) and row["model"] for row in rows)
     assert llm("tm", "import", "m.tmx", "-o", "x").code == 2
     odd = llm("tm", "import", write("odd.tmx", TMX.replace('"fr"', '"qqq!"').format("a", "b")))
-    assert (odd.code, "1 translations were left out: qqq! is no language code" in odd.err) == (0, True)
+    assert (odd.code, "1 translations were skipped: qqq! is not a language code" in odd.err) == (0, True)
     assert llm("tm", "clear").code == 2
     assert llm("tm", "clear", "--yes").code == 0
     assert llm("tm", "show").out == ""
@@ -644,7 +644,7 @@ def test_tm_refuses_other_files(llm, data, argv):
     assert not Path("none.sqlite").exists()
 
 
-def test_an_unusable_memory(llm, data):
-    """An invalid translation memory is refused before a model is looked for."""
+def test_a_memory_that_cannot_be_used(llm, data):
+    """An invalid translation memory is refused before a model is resolved."""
     run = llm("translate", "--to", "fr", "--tm", write("x", "text " * 400), write("a.txt", "hi\n"))
     assert (run.code, run.backend) == (65, None)

@@ -99,8 +99,8 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("fault", "output"), FAULTS, ids=lambda each: getattr(each, "__name__", each))
-def test_an_unwritten_output_is_not_recorded(renew, monkeypatch, fault, output):
-    """The next --update neither delivers another source's text nor mistakes llm's text for an edit."""
+def test_an_output_that_was_not_written_is_not_remembered(renew, monkeypatch, fault, output):
+    """The next --update delivers no text of another source, and treats none as a person's edit."""
     form = FORMS[output]
     assert renew(output, form.format(ONE)).code == 0
     with monkeypatch.context() as patched:
@@ -140,8 +140,8 @@ def test_a_file_without_a_record_does_not_count_as_edited(renew, monkeypatch):
     assert (run.code, Path("out.md").read_text(), people()) == (73, f"# {greek(TWO)}\n", [])
 
 
-def test_a_record_that_cannot_be_changed_is_reported(renew, monkeypatch):
-    """The memory's file may not grow and its record stays: the user is told what not to do with the output."""
+def test_a_record_that_cannot_be_changed_is_told(renew, monkeypatch):
+    """The memory's file may not grow, so its record is stale: a warning says what not to do with the output."""
     assert renew("out.md", f"# {ONE}\n").code == 0
 
     def full(*_args):

@@ -8,7 +8,7 @@ from llmcli.engine.kv.sequence_ids import CachedPrefix
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MemoryPrefix:
+class IdleState:
     """``state`` as ``Context.save_state`` returned it, with the ``KVCacheManager.state_format`` of that time."""
 
     prefix: CachedPrefix
@@ -16,12 +16,12 @@ class MemoryPrefix:
     state: bytearray
 
 
-class MemoryPrefixCache:
+class IdleStates:
     """At most ``max_bytes`` of states; the oldest are evicted."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._states: list[MemoryPrefix] = []
+        self._states: list[IdleState] = []
 
     def __len__(self) -> int:
         return len(self._states)
@@ -31,7 +31,7 @@ class MemoryPrefixCache:
         """The bytes of all states."""
         return sum(len(saved.state) for saved in self._states)
 
-    def with_format(self, state_format: str) -> list[MemoryPrefix]:
+    def with_format(self, state_format: str) -> list[IdleState]:
         """Return the states that a cache of this format can restore."""
         return [saved for saved in self._states if saved.state_format == state_format]
 
@@ -41,10 +41,10 @@ class MemoryPrefixCache:
 
     def add(self, prefix: CachedPrefix, state_format: str, state: bytearray) -> None:
         """Keep a state; the oldest ones make room for it."""
-        self._states.append(MemoryPrefix(prefix, state_format, state))
+        self._states.append(IdleState(prefix, state_format, state))
         while self.total_bytes > self._max_bytes:
             del self._states[0]
 
-    def remove(self, saved: MemoryPrefix) -> None:
-        """Remove a state."""
+    def remove(self, saved: IdleState) -> None:
+        """Forget a state."""
         self._states.remove(saved)

@@ -1,0 +1,158 @@
+"""``llm help``: the help of commands, the pages of the documentation, and the pager."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from terminal import ROOT, ended
+
+from llmcli.cli.commands.help import help_topics
+from llmcli.cli.commands.help.help_pages import render_page
+from llmcli.cli.console.environment import Environment
+
+DOCS = ROOT / "docs"
+
+
+def page(name):
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+# ---- what is shown -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [[], ["sentiment"], ["models"], ["config", "show"]])
+def test_the_help_of_a_command_is_that_of_its_option(llm, words):
+    """What llm COMMAND --help prints, on standard output; the help of a command that has a guide ends with its name."""
+    run = llm("help", *words)
+    expected = llm(*words, "--help").out
+    guide = "\n  Guide: llm help models-guide\n" if words == ["models"] else ""
+    assert (run.code, run.out, run.err) == (0, expected + guide, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["scripting"], "scripting.md"),
+        (["exit-codes"], "reference/exit-codes.md"),
+        (["exit", "codes"], "reference/exit-codes.md"),
+        (["Configuration"], "configuration.md"),
+        (["chat-guide"], "chat.md"),
+    ],
+)
+def test_a_page_in_a_pipe_is_its_markdown(llm, words, name):
+    """A page that has the name of a command is a guide; several words are one name."""
+    run = llm("help", *words)
+    assert (run.code, run.out, run.err) == (0, page(name), "")
+
+
+def test_every_page_is_a_topic(llm):
+    """The table of docs/index.md, which the topics are taken from, names each page, and says what each is for."""
+    names = {help_topics.topic_name(path.name) for path in DOCS.glob("*.md") if path.stem != "index"}
+    listed = dict(line.split("\t") for line in llm("help", "topics").out.splitlines())
+    assert set(listed) == names | {"exit-codes"} and listed["scripting"] == "use llm in pipes, scripts and cron jobs"
+    assert all(topic.read().startswith("# ") for topic in help_topics.list_topics())
+
+
+@pytest.mark.parametrize(
+    ("words", "question"),
+    [
+        (["scriptin"], "Did you mean scripting"),
+        (["models", "pul"], "Did you mean models pull"),
+        (["translat"], "Did you mean translate, translation"),
+        (["ask", "more"], "Try: llm help topics"),
+        (["xyzzy"], "Try: llm help topics"),
+    ],
+)
+def test_an_unknown_topic_is_usage(llm, words, question):
+    """Similar names are named, and the list of all."""
+    run = llm("help", *words)
+    assert run.code == 2 and run.out == ""
+    assert run.err.startswith(f"llm: no command or help topic is called {' '.join(words)}\n{question}")
+    assert run.err.endswith("Try: llm help topics\n")
+
+
+def test_a_broken_configuration_does_not_keep_help_away(llm):
+    """Help is what one reads then."""
+    assert llm("help", "configuration", env={"LLMCLI_MODLE": "x"}).out == page("configuration.md")
+
+
+def test_other_commands_do_not_load_it():
+    """Neither the pages nor a pager cost other commands anything."""
+    code = "import sys; from llmcli.cli.main import main; main(['prompts', 'list']); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"llmcli.cli.commands.help", "llmcli.cli.console.pager"} & set(run.stdout.splitlines()[-1].split())
+
+
+# ---- on a terminal -------------------------------------------------------------------------------------------------
+
+
+def on_screen(llm, terminal, *words, env):
+    """Return the run and what was on an 80-column terminal, as text and as bytes."""
+    screen = terminal()
+    run = llm("help", *words, out=screen.slave, err=screen.slave, env=env)
+    text = screen.close()
+    return run, text, bytes(screen.raw)
+
+
+def test_a_page_is_rendered_on_a_terminal(llm, terminal):
+    """Paragraphs are rewrapped, links name the topic, and tables are drawn."""
+    run, text, raw = on_screen(llm, terminal, "scripting", env={"PAGER": "cat"})
+    assert run.code == 0 and text.startswith("Pipes and scripts\n\nllm follows three rules: standard output")
+    assert "\x1b[1" in raw.decode() and "](" not in text and max(map(len, text.splitlines())) <= 80
+    assert "exit code (llm help exit-codes) tells you" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("topic", [topic.name for topic in help_topics.list_topics()])
+def test_prose_of_every_page_fits_the_terminal(topic):
+    """No link, picture or comment of Markdown is left over, outside of code."""
+    shown = render_page(help_topics.find_topic(topic).read(), Environment(environ={"COLUMNS": "80", "NO_COLOR": "1"}))
+    assert "![" not in shown and "<!--" not in shown and ".md#" not in shown
+    assert "](http" not in shown
+
+
+@pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"LLMCLI_MARKDOWN": "off", "PAGER": ""}])
+def test_a_terminal_without_rendering_gets_markdown(llm, terminal, env):
+    """TERM=dumb and the setting are respected, and nothing is paged on a terminal that can only print."""
+    run, text, raw = on_screen(llm, terminal, "exit-codes", env={"PAGER": "false", **env})
+    assert run.code == 0 and text.startswith("# Exit codes") and b"\x1b" not in raw
+
+
+def test_the_pager_gets_the_text(llm, terminal):
+    """PAGER is a command with options; the help of a command is paged too."""
+    _, text, _ = on_screen(llm, terminal, env={"PAGER": "sed -e 's/^Usage/Paged/'"})
+    assert text.startswith("Paged: llm [OPTIONS] COMMAND")
+
+
+def test_leaving_the_pager_early_is_no_error(llm, terminal):
+    """More text than a pipe holds, and a pager that reads none of it."""
+    run, text, _ = on_screen(llm, terminal, "translation", env={"PAGER": "true"})
+    assert (run.code, text) == (0, "")
+
+
+def test_a_pager_that_is_not_there_is_a_warning(llm, terminal):
+    """The text is still shown."""
+    run, text, _ = on_screen(llm, terminal, "sentiment", env={"PAGER": "no-such-pager"})
+    assert run.code == 0 and "the pager no-such-pager cannot be started" in text and "Usage: llm sentiment" in text
+
+
+def test_a_pager_that_is_no_command_is_usage(llm, terminal):
+    """A quote that is not closed."""
+    run, text, _ = on_screen(llm, terminal, env={"PAGER": "less '"})
+    assert run.code == 2 and "PAGER is not a command" in text
+
+
+@pytest.mark.skipif(shutil.which("less") is None, reason="needs less")
+def test_less_is_the_pager_and_outlives_the_interrupt_key(person):
+    """Ctrl-C goes to less, which continues; q ends both."""
+    child = person("help", "configuration", env={"PAGER": "less", "LESS": "R"})
+    child.expect("You need no configuration file")
+    child.kill(signal.SIGINT)
+    child.sendintr()
+    child.send("G")
+    child.expect("Shell completion")
+    child.send("q")
+    assert ended(child) == 0
