@@ -309,7 +309,7 @@ class KVCacheManager:
                 self._context.close()
             self._context = self._optional_id_pool = self._measured_bytes = None
             self._model.budget.free(self)
-        hardware.release_free_memory()  # buffers of some MB lie in the heap, which would grow with the next context
+        hardware.release_free_memory()  # buffers of some MB are in the heap, which would grow with the next context
 
     def release_memory(self) -> None:
         """Return the context's memory to the system, except small states; called when nothing has run for a while.
