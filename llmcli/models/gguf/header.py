@@ -28,7 +28,10 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Header:
-    """The header of a GGUF file, whose metadata must not change. ``data_offset`` is where the tensor data begins, ``size`` the file's size."""
+    """The header of a GGUF file. ``data_offset`` is where the tensor data begins, ``size`` the file's size.
+
+    The metadata must not change: what follows from it is derived once.
+    """
 
     version: int
     metadata: Mapping[str, Any]
