@@ -16,15 +16,17 @@ from llmcli.errors import TemporaryFailure
 
 LOCAL_BACKEND = "local"
 """The name of the backend that is this machine."""
+SERVER_TYPES = ("openai",)
+"""Protocols: OpenAI's chat completions."""
 _MAX_CONCURRENCY = 1024
 _MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """A server that speaks OpenAI's protocol at ``base_url`` (which ends before ``/chat/completions``).
+    """A server at ``base_url`` that speaks the protocol ``type``, one of ``SERVER_TYPES``.
 
-    ``name`` is its name in the configuration, "" for a server given by its address. ``model`` None: its only model. The
+    ``base_url`` ends before ``/chat/completions``, ``/responses``, ``/messages`` or ``/models``. ``name`` is its name in the configuration, "" for a server given by its address. ``model`` None: its only model. The
     key is in the environment variable ``key_env`` or in the file ``key_file``. ``concurrency``: most requests
     at once; ``timeout``: seconds without data after which an answer fails; ``context``: tokens, None to ask the
     server; ``consent``: the user agrees to sending data to it; ``plain_http``: a key may travel unencrypted.
@@ -40,6 +42,7 @@ class ServerConfig:
     context: int | None = None
     consent: bool = False
     plain_http: bool = False
+    type: str = "openai"
 
     @property
     def origin(self) -> str:
@@ -124,9 +127,9 @@ def _parse_seconds(value: Any) -> float:
 
 
 def _parse_type(value: Any) -> str:
-    if value != "openai":
-        raise ValueError("expected openai")
-    return "openai"
+    if value not in SERVER_TYPES:
+        raise ValueError(f"expected {' or '.join(SERVER_TYPES)}")
+    return str(value)
 
 
 _FIELD_PARSERS: dict[str, Callable[[Any], Any]] = {
@@ -179,4 +182,4 @@ def _parse_fields(name: str, fields: Any) -> dict[str, Any]:
 
 def make_server_config(name: str, described: Mapping[str, Any]) -> ServerConfig:
     """Return the server of a description from ``parse_backends``."""
-    return ServerConfig(name=name, **{field: value for field, value in described.items() if field != "type"})
+    return ServerConfig(name=name, **described)

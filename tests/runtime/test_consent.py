@@ -211,6 +211,9 @@ def test_a_pause_that_is_asked_for_is_made(ask, server):
         (error_answer(418), 76, "HTTP status 418", 1),
         (error_answer(204), 76, "HTTP status 204", 1),
         (error_answer(429, "pay first", code="insufficient_quota"), 69, "pay first", 1),
+        (error_answer(400, "flagged", code="content_filter"), 65, "flagged", 1),
+        (stream_answer("", reason="content_filter"), 65, "its filter stopped the answer", 1),
+        (stream_answer("I cannot help.", field="refusal"), 65, "refuses to answer: I cannot help.", 1),
     ],
 )
 def test_each_failure_has_its_code(ask, server, usual, code, words, asked):  # noqa: PLR0917 (a table)
