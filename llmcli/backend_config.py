@@ -16,8 +16,8 @@ from llmcli.errors import TemporaryFailure
 
 LOCAL_BACKEND = "local"
 """The name of the backend that is this machine."""
-SERVER_TYPES = ("openai",)
-"""Protocols: OpenAI's chat completions."""
+SERVER_TYPES = ("openai", "openai-responses", "anthropic", "gemini")
+"""Protocols: OpenAI's chat completions and Responses, Anthropic's Messages, Gemini's generateContent."""
 _MAX_CONCURRENCY = 1024
 _MAX_PORT = 65535
 
@@ -128,7 +128,7 @@ def _parse_seconds(value: Any) -> float:
 
 def _parse_type(value: Any) -> str:
     if value not in SERVER_TYPES:
-        raise ValueError(f"expected {' or '.join(SERVER_TYPES)}")
+        raise ValueError(f"expected {', '.join(SERVER_TYPES[:-1])} or {SERVER_TYPES[-1]}")
     return str(value)
 
 

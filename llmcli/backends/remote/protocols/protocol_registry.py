@@ -8,6 +8,9 @@ from llmcli.backends.remote.protocols.wire_protocol import WireProtocol
 
 _PROTOCOLS = {
     "openai": ("openai_chat", "OpenAIChat"),
+    "openai-responses": ("openai_responses", "OpenAIResponses"),
+    "anthropic": ("anthropic_messages", "AnthropicMessages"),
+    "gemini": ("gemini_content", "GeminiContent"),
 }
 
 

@@ -6,15 +6,15 @@ Connections, keys, consent, retries, concurrency and limits are the same for all
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.protocols.answer_parser import AnswerParser
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.error_mapping import BadRequest, ErrorFields
-from llmcli.types import Message, Request
+from llmcli.types import Message, Request, Role
 
 DEFAULT_CONTEXT_TOKENS = 8192
 """Tokens of context assumed for a server that does not report them."""
@@ -117,6 +117,19 @@ def clean_text(text: str) -> str:
 def plain_messages(messages: Iterable[Message]) -> list[dict[str, str]]:
     """Return messages as role and content."""
     return [{"role": message.role.value, "content": clean_text(message.content)} for message in messages]
+
+
+def split_system(messages: Sequence[Message]) -> tuple[list[str], list[Message]]:
+    """Return the system messages, and the turns between user and assistant, of which there is one at least."""
+    told = [message for message in messages if message.role is Role.SYSTEM]
+    turns = [
+        replace(message, role=Role.USER) if message.role is Role.TOOL else message
+        for message in messages
+        if message.role is not Role.SYSTEM
+    ]
+    if not turns:
+        return [], [replace(message, role=Role.USER) for message in told]
+    return [clean_text(message.content) for message in told], turns
 
 
 def parse_count(value: Any) -> int:
