@@ -16,15 +16,15 @@ from llmcli.errors import TemporaryFailure
 
 LOCAL_BACKEND = "local"
 """The name of the backend that is this machine."""
-SERVER_TYPES = ("openai", "openai-responses", "anthropic", "gemini")
-"""Protocols: OpenAI's chat completions and Responses, Anthropic's Messages, Gemini's generateContent."""
+BACKEND_TYPES = ("openai", "openai-responses", "anthropic", "gemini")
+"""The protocols that a server may speak."""
 _MAX_CONCURRENCY = 1024
 _MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """A server at ``base_url`` that speaks the protocol ``type``, one of ``SERVER_TYPES``.
+    """A server at ``base_url`` that speaks the protocol ``type``, one of ``BACKEND_TYPES``.
 
     ``base_url`` ends before ``/chat/completions``, ``/responses``, ``/messages`` or ``/models``. ``name`` is its name in the configuration, "" for a server given by its address. ``model`` None: its only model. The
     key is in the environment variable ``key_env`` or in the file ``key_file``. ``concurrency``: most requests
@@ -127,8 +127,8 @@ def _parse_seconds(value: Any) -> float:
 
 
 def _parse_type(value: Any) -> str:
-    if value not in SERVER_TYPES:
-        raise ValueError(f"expected {', '.join(SERVER_TYPES[:-1])} or {SERVER_TYPES[-1]}")
+    if value not in BACKEND_TYPES:
+        raise ValueError(f"expected one of {', '.join(BACKEND_TYPES)}")
     return str(value)
 
 

@@ -119,7 +119,7 @@ class AnthropicServer(HostedServer):
         else:
             block = {"type": "text", "text": ""}
             deltas = [{"type": "text_delta", "text": piece} for piece in split_tokens(text)]
-        events += self._block(1, block, deltas) if text and end != "refusal" else []
+        events += self._block(int(bool(reasoning)), block, deltas) if text and end != "refusal" else []
         reasons = {"stop": "tool_use" if tool else "end_turn", "length": "max_tokens", "refusal": "refusal"}
         details = {"type": "refusal", "category": "cyber", "explanation": text} if end == "refusal" else None
         delta = {"stop_reason": reasons.get(end, end), "stop_sequence": None, "stop_details": details}
@@ -167,7 +167,7 @@ class GeminiServer(HostedServer):
         }
 
     def sent_fields(self, body: dict) -> set[str]:
-        return set(body["generationConfig"])
+        return set(body.get("generationConfig", {}))
 
     def error_body(self, message: str, *, param: str | None = None, code: str | None = None) -> dict:
         details = [{"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [{"field": param}]}]

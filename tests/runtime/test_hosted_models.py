@@ -334,4 +334,4 @@ def test_an_unknown_protocol_is_named(llm, hosted):
     """78, with those that there are."""
     configure(there={"type": "cohere", "base_url": hosted.url})
     run = llm("ask", "hi", "--backend", "there", "--no-stdin")
-    assert run.code == 78 and "openai-responses, anthropic or gemini" in run.err and hosted.asked == []
+    assert run.code == 78 and "openai, openai-responses, anthropic, gemini" in run.err and hosted.asked == []

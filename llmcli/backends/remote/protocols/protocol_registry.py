@@ -15,7 +15,7 @@ _PROTOCOLS = {
 
 
 def find_protocol(server_type: str) -> WireProtocol:
-    """Return the protocol called ``server_type``, one of ``backend_config.SERVER_TYPES``."""
+    """Return the protocol called ``server_type``, one of ``backend_config.BACKEND_TYPES``."""
     module, name = _PROTOCOLS[server_type]
     protocol: WireProtocol = getattr(importlib.import_module(f"llmcli.backends.remote.protocols.{module}"), name)()
     return protocol
