@@ -24,9 +24,9 @@ _MAX_FIELDS_LEFT_OUT = 32
 _MAX_CHUNK_BYTES = 4096
 """Bytes that a chunk for one token may take, on average: with twenty alternatives it is about three quarters of that."""
 _EXTRA_CHUNKS = 1024
-"""Chunks beyond one a token: keep-alives, the first and the last."""
+"""Chunks beyond one per token: keep-alives, the first and the last."""
 _UNLIMITED_ANSWER_TOKENS = 1 << 17
-"""Tokens of an answer without a limit."""
+"""Assumed length in tokens of an answer without a limit."""
 
 T = TypeVar("T")
 
@@ -180,7 +180,7 @@ class ChatClient:
                 kind = (
                     "a web page" if answer.content_type == "text/html" else f"an answer of type {answer.content_type}"
                 )
-                raise RemoteError(self.server.label, detail=f"{kind} came instead of an answer")
+                raise RemoteError(self.server.label, detail=f"it sent {kind} instead of an answer")
 
     def _read_stream(
         self, call: CancelToken, answer: HttpResponse, reader: AnswerParser, chunks: int, put: Callable[[Event], None]
@@ -200,10 +200,8 @@ class ChatClient:
                         answer.drain_end()
                         return
             except EventTooLong as error:
-                raise RemoteError(self.server.label, detail="a part of its answer does not end") from error
+                raise RemoteError(self.server.label, detail="an event of its stream is too long") from error
             except UnicodeDecodeError as error:
                 raise RemoteError(self.server.label, detail="its answer is not UTF-8") from error
             if time.monotonic() - heard > self.server.timeout:
-                raise TemporaryFailure(
-                    self.server.label, detail=f"no piece of an answer came in {self.server.timeout:g} seconds"
-                )
+                raise TemporaryFailure(self.server.label, detail=f"it sent nothing for {self.server.timeout:g} seconds")

@@ -1,4 +1,4 @@
-"""Which fields a server refuses. Kept in the cache, so that the next command need not find out again.
+"""Which fields a server refuses. They are kept in the cache for the next command.
 
 Servers of one protocol differ in the fields they support. A field that improves an answer, but is not essential,
 is left out once the server refused it.
@@ -44,12 +44,12 @@ class ServerCapabilities:
             kept = json.loads(self._path.read_bytes())
             fresh = 0 <= time.time() - kept["time"] < _MAX_AGE_S
             return frozenset(str(name) for name in kept["refused"]) if fresh else frozenset()
-        except (OSError, ValueError, KeyError, TypeError):  # what cannot be read is found out again
+        except (OSError, ValueError, KeyError, TypeError):  # an unreadable file is built again
             return frozenset()
 
     def _save_refused(self) -> None:
         if self._path is None:
             return
-        with suppress(OSError):  # then the next command finds out again
+        with suppress(OSError):  # the next command finds out again
             kept = {"time": time.time(), "refused": sorted(self.refused_fields)}
             private_files.replace_file(self._path, json.dumps(kept).encode())

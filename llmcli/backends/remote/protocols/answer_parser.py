@@ -67,7 +67,7 @@ class AnswerParser(ABC):
         except (ValueError, RecursionError) as error:
             self._fail(f"a part of its answer is not JSON: {describe_json_error(error)}", error)
         if not isinstance(chunk, dict):
-            self._fail("a part of its answer is no JSON object")
+            self._fail("a part of its answer is not a JSON object")
         yield from self.parse_chunk(chunk)
 
     @abstractmethod
@@ -92,7 +92,7 @@ class AnswerParser(ABC):
             detail = (
                 f"its answer broke off after {self.num_characters:,} characters"
                 if self.num_characters
-                else "no answer came"
+                else "it sent no answer"
             )
             raise TemporaryFailure(self._server.label, detail=detail)
         yield from self._pieces(*self._reasoning_parser.feed("", last=True), last=True)

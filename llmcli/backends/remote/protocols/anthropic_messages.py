@@ -207,7 +207,7 @@ class MessageEventParser(AnswerParser):
         """Yield the events of an answer that came whole. Raises ``RemoteError`` for an empty one."""
         blocks = answer.get("content")
         if not isinstance(blocks, list):
-            self._fail("there is nothing in its answer")
+            self._fail("its answer is empty")
         self._parse_usage(answer.get("usage"))
         for block in blocks:
             yield from self._parse_block(_mapping(block), whole=True)

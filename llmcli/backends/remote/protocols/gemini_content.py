@@ -216,7 +216,7 @@ class ContentParser(AnswerParser):
     def parse_response(self, answer: Mapping[str, Any]) -> Iterator[Event]:
         """Yield the events of an answer that came whole. Raises ``RemoteError`` for an empty one."""
         if not (answer.get("candidates") or answer.get("promptFeedback") or answer.get("error")):
-            self._fail("there is nothing in its answer")
+            self._fail("its answer is empty")
         yield from self.parse_chunk(answer)
 
     def parse_chunk(self, chunk: Mapping[str, Any]) -> Iterator[Event]:

@@ -141,7 +141,7 @@ def parse_context(entry: Mapping[str, Any]) -> int | None:
 
 
 def parse_usage(answer: Mapping[str, Any]) -> Usage:
-    """Return the token counts of an answer; 0 where it has none."""
+    """Return the token counts of an answer; 0 if it has none."""
     given = answer.get("usage")
     usage = given if isinstance(given, Mapping) else {}
     details = usage.get("prompt_tokens_details")
@@ -173,7 +173,7 @@ class ChunkParser(AnswerParser):
     def parse_response(self, answer: Mapping[str, Any]) -> Iterator[Event]:
         """Yield the events of an answer that came whole. Raises ``RemoteError`` for an empty one."""
         if not (isinstance(answer.get("choices"), list) and answer["choices"]) and not answer.get("error"):
-            self._fail("there is nothing in its answer")
+            self._fail("its answer is empty")
         yield from self.parse_chunk(answer)
 
     def parse_chunk(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
@@ -201,7 +201,7 @@ class ChunkParser(AnswerParser):
         if not isinstance(reason, str) or not reason:
             return
         if reason == "content_filter":
-            self._refuse("its filter stopped the answer")
+            self._refuse("its content filter stopped the answer")
         elif reason in {"error", "abort", "network_error"}:
             self._break_off(reason)
         else:

@@ -152,7 +152,7 @@ class ResponseEventParser(AnswerParser):
         """Yield the events of an answer that came whole. Raises ``RemoteError`` for an empty one."""
         output = answer.get("output")
         if not isinstance(output, list):
-            self._fail("there is nothing in its answer")
+            self._fail("its answer is empty")
         for item in output:
             if isinstance(item, Mapping) and item.get("type") in {"message", "reasoning"}:
                 yield from self._parse_item(item)
@@ -181,7 +181,7 @@ class ResponseEventParser(AnswerParser):
         if status == "failed" or response.get("error"):
             raise map_stream_error(self._server, self._key, parse_error_fields(response))
         if reason == "content_filter":
-            self._refuse("its filter stopped the answer")
+            self._refuse("its content filter stopped the answer")
         elif status == "incomplete" and reason == "max_output_tokens":
             self._end(FinishReason.LENGTH)
         elif status == "completed":

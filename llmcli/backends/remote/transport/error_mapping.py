@@ -56,7 +56,7 @@ ErrorParser = Callable[[Any], ErrorFields]
 
 
 class BadRequest(RequestRejected):
-    """A request that the server refuses; ``param`` is the field that it names, "" where it names none."""
+    """A request that the server refuses; ``param`` is the field that it names, "" if it names none."""
 
     def __init__(self, subject: str, *, param: str = "", detail: str = "") -> None:
         super().__init__(subject, detail=detail)
@@ -72,7 +72,7 @@ def parse_error_fields(loaded: Any) -> ErrorFields:
         return ErrorFields()
     message = given.get("message") or given.get("detail") or given.get("error") or ""
     if not isinstance(message, str):
-        message = json.dumps(message, ensure_ascii=False)  # FastAPI's list of what is wrong
+        message = json.dumps(message, ensure_ascii=False)  # FastAPI's list of errors
     code = given.get("code") or given.get("type") or ""
     return ErrorFields(message, str(code), str(given.get("param") or ""))
 
@@ -104,10 +104,10 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
     said = shorten_message(key.redact(message)) or f"HTTP status {status}"
     label = server.label
     if status < 300:  # noqa: PLR2004
-        return RemoteError(label, detail=f"no answer came with HTTP status {status}")
+        return RemoteError(label, detail=f"it sent HTTP status {status} instead of an answer")
     if 300 <= status < 400:  # noqa: PLR2004
         where = shorten_message(key.redact(headers.get("location", "elsewhere")))
-        return UntrustedServer(label, detail=f"it redirects to {where}, and nothing is sent on to there")
+        return UntrustedServer(label, detail=f"it redirects to {where}; llm does not follow redirects")
     by_code = _map_code(label, key, code, said)
     if by_code is not None:
         return by_code
@@ -116,7 +116,7 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
     if status == 404:  # noqa: PLR2004
         if message and model and _UNKNOWN_MODEL.search(message):
             return MissingError(model, kind="remote model", detail=said)
-        return RequestRejected(label, detail=f"{said} at {server.base_url}; does base_url end where it should?")
+        return RequestRejected(label, detail=f"{said} at {server.base_url}; check the path of base_url")
     if status in (429, 503, 529):
         return RateLimited(label, retry_after=retry_after, detail=said)
     if status in (408, 409, 425) or status >= 500:  # noqa: PLR2004
@@ -139,7 +139,7 @@ def _map_code(label: str, key: ApiKey, code: str, said: str) -> LlmError | None:
 
 def map_stream_error(server: ServerConfig, key: ApiKey, error: ErrorFields) -> LlmError:
     """Return the error that a server put into a stream."""
-    said, label = shorten_message(key.redact(error.message)) or error.code or "it broke off", server.label
+    said, label = shorten_message(key.redact(error.message)) or error.code or "its answer broke off", server.label
     by_code = _map_code(label, key, error.code, said)
     if by_code is not None:
         return by_code

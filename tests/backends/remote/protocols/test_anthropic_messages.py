@@ -96,7 +96,7 @@ def test_a_schema_is_the_format_of_the_output(served):
     sent = server.chats()[0]["output_config"]["format"]
     assert sent["type"] == "json_schema" and sent["schema"]["additionalProperties"] is False
     assert sent["schema"]["properties"] == {"age": {"type": "integer"}} and "tools" not in server.chats()[0]
-    assert "1 or more" in server.last_message(server.chats()[1])
+    assert "minimum of 1" in server.last_message(server.chats()[1])
 
 
 def test_older_models_call_a_tool_instead(served):
