@@ -62,9 +62,10 @@ class AnthropicMessages:
     ) -> ProtocolRequest:
         """Return the body of a message, with the fields that the server supports."""
         told, turns = split_system(request.messages)
-        body: dict[str, Any] = {"model": model, "messages": [_dump_turn(turn) for turn in turns]}
+        said = [turn for turn in turns if turn.content.strip()]  # blank texts are refused
+        body: dict[str, Any] = {"model": model, "messages": [_dump_turn(turn) for turn in said or turns]}
         optional: list[OptionalField] = []
-        system = [{"type": "text", "text": text} for text in told if text]
+        system = [{"type": "text", "text": text} for text in told if text.strip()]
         if system:
             body["system"] = system
         if "cache_control" not in refused:

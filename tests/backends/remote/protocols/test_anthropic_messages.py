@@ -42,6 +42,18 @@ def test_a_request_has_blocks_and_a_limit(served):
     assert server.asked[-1].headers["anthropic-version"] == API_VERSION
 
 
+def test_blank_texts_are_left_out():
+    """The server refuses them; a turn may be blank where an earlier answer was stopped at once."""
+    turns = (
+        Message(Role.SYSTEM, " "),
+        Message(Role.USER, "one"),
+        Message(Role.ASSISTANT, "\n"),
+        Message(Role.USER, "2"),
+    )
+    body = build(messages=turns)
+    assert "system" not in body and [turn["content"][0]["text"] for turn in body["messages"]] == ["one", "2"]
+
+
 def test_what_later_requests_repeat_is_marked_for_the_cache():
     """Instructions, the last example, or the whole of a conversation; never the question after public examples."""
     assert build()["system"][-1]["cache_control"] == MARK
