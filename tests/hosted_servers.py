@@ -7,6 +7,7 @@ errors. ``say`` answers a text, ``send_blocks`` the bytes that a test says.
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import Iterable
 
@@ -21,8 +22,8 @@ class HostedServer(FakeServer):
     type = "openai-responses"
     prefix = "/v1"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(tls)
         self.url = f"http://127.0.0.1:{self.port}{self.prefix}"
         self.usual = self.say()
 
