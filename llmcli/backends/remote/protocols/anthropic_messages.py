@@ -249,7 +249,7 @@ class MessageEventParser(AnswerParser):
         if reason in _END_REASONS:
             self._end(FinishReason.STOP)
         elif reason == "max_tokens":
-            self._end(FinishReason.LENGTH)
+            self._end(FinishReason.LENGTH, limit="max_tokens")
         elif reason == "model_context_window_exceeded":
             self._end(FinishReason.LENGTH, limit="context")
         elif reason == "refusal":

@@ -94,7 +94,7 @@ def test_without_a_limit_there_is_a_high_one(served):
     server.usual = server.say("Once", end="length")
     _, _, finished = ask()
     assert [body["max_tokens"] for body in server.chats()] == [32_000, 4096]
-    assert (finished.reason, finished.limit) == (FinishReason.LENGTH, "context")
+    assert (finished.reason, finished.limit) == (FinishReason.LENGTH, "max_tokens")
     server.script = [error_answer(400, "max_tokens: 90000 > 8192, which is the maximum allowed number for big")]
     assert "90000" in ask(max_tokens=90_000)[2].error.detail
 
