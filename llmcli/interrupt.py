@@ -10,15 +10,17 @@ parsers and tasks a parameter. If no command runs (the worker, a test), they do 
 
 from __future__ import annotations
 
-import queue
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from llmcli.errors import HungUp, Interrupted, LlmError, Terminated, TimedOut
+
+if TYPE_CHECKING:
+    import queue
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -109,6 +111,8 @@ def run_interruptible(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
 
     Outside the main thread, which alone receives signals, the function is called directly.
     """
+    import queue
+
     interrupt = _CurrentCommand.interrupt
     if interrupt is None or threading.current_thread() is not threading.main_thread():
         return function(*args, **kwargs)
@@ -140,6 +144,8 @@ def run_interruptible(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
 
 
 def _wait_for_wake(woken: queue.SimpleQueue[bool], timeout: float | None) -> bool:
+    import queue
+
     try:
         return woken.get(timeout=timeout)
     except queue.Empty:
