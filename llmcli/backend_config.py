@@ -16,18 +16,21 @@ from llmcli.errors import TemporaryFailure
 
 LOCAL_BACKEND = "local"
 """The backend name that means this machine."""
+BACKEND_TYPES = ("openai", "openai-responses", "anthropic", "gemini")
+"""The protocols that a server may speak."""
 _MAX_CONCURRENCY = 1024
 _MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """A server that speaks OpenAI's protocol at ``base_url`` (the address without ``/chat/completions``).
+    """A server at ``base_url``, which ends before the path of a request, such as ``/chat/completions``.
 
-    ``name`` is its name in the configuration, "" for a server given by its address. ``model`` None selects its only
-    model. The key is in the environment variable ``key_env`` or in the file ``key_file``. ``concurrency``: most
-    concurrent requests; ``timeout``: seconds without data after which an answer fails; ``context``: tokens, None to ask
-    the server; ``consent``: the user agreed to send it data; ``plain_http``: the key may be sent unencrypted.
+    ``type`` is its protocol, one of ``BACKEND_TYPES``. ``name`` is its name in the configuration, "" for a server given by
+    its address. ``model`` None selects its only model. The key is in the environment variable ``key_env`` or in the file
+    ``key_file``. ``concurrency``: most concurrent requests; ``timeout``: seconds without data after which an answer
+    fails; ``context``: tokens, None to ask the server; ``consent``: the user agreed to send it data; ``plain_http``: the
+    key may be sent unencrypted.
     """
 
     base_url: str
@@ -40,6 +43,7 @@ class ServerConfig:
     context: int | None = None
     consent: bool = False
     plain_http: bool = False
+    type: str = "openai"
 
     @property
     def origin(self) -> str:
@@ -124,9 +128,9 @@ def _parse_seconds(value: Any) -> float:
 
 
 def _parse_type(value: Any) -> str:
-    if value != "openai":
-        raise ValueError("expected openai")
-    return "openai"
+    if value not in BACKEND_TYPES:
+        raise ValueError(f"expected one of {', '.join(BACKEND_TYPES)}")
+    return str(value)
 
 
 _FIELD_PARSERS: dict[str, Callable[[Any], Any]] = {
@@ -179,4 +183,4 @@ def _parse_fields(name: str, fields: Any) -> dict[str, Any]:
 
 def make_server_config(name: str, described: Mapping[str, Any]) -> ServerConfig:
     """Return the server for a description from ``parse_backends``."""
-    return ServerConfig(name=name, **{field: value for field, value in described.items() if field != "type"})
+    return ServerConfig(name=name, **described)

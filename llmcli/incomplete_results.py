@@ -1,7 +1,11 @@
-"""Why a result is incomplete. A task puts one of these errors into its ``Result``; only ``EmptyAnswer`` ends an item.
+"""Why a result is incomplete. A task puts one of these errors into its ``Result``.
+
+``EmptyAnswer`` and ``AnswerRefused`` end an item.
 
 LlmError
 |- EmptyAnswer              1   the answer was empty, also after a retry
+|- InputError
+|  `- AnswerRefused        65   the model, or a filter, refuses to answer
 `- PartialError             3
    |- AnswerTruncated           (at a limit that the user did not set)
    |- IncompleteOutput          (some segments are unchanged)
@@ -13,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from llmcli.errors import LlmError, PartialError
+from llmcli.errors import InputError, LlmError, PartialError
 
 
 class EmptyAnswer(LlmError):
@@ -22,6 +26,10 @@ class EmptyAnswer(LlmError):
     def __init__(self, subject: str = "", *, limit: str | None = None) -> None:
         super().__init__(subject)
         self.limit = limit
+
+
+class AnswerRefused(InputError):
+    """The model, or a filter of the server ``subject``, refuses to answer; ``detail`` is the reason that it gives."""
 
 
 class AnswerTruncated(PartialError, type_name="AnswerCut"):
