@@ -60,6 +60,8 @@ ONLY_IN = {
     "prompt_toolkit": "cli",
     "llama_cpp": "engine",
     "huggingface_hub": "models",
+    "httpcore2": "backends",
+    "socksio": "backends",
 }
 MAX_LINES = 400
 MAX_MODULES = 15

@@ -11,7 +11,18 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("llama_cpp", "numpy", "huggingface_hub", "pydantic", "rich", "prompt_toolkit", "yaml", "jinja2", "httpx")
+HEAVY = (
+    "llama_cpp",
+    "numpy",
+    "huggingface_hub",
+    "pydantic",
+    "rich",
+    "prompt_toolkit",
+    "yaml",
+    "jinja2",
+    "httpx2",
+    "httpcore2",
+)
 LONG = ["ask", "Tell me everything.", "--max-tokens", "100000", "--ctx", "8192"]
 
 

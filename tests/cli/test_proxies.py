@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from fake_proxy import FakeProxy, impersonate_server, open_tunnel, reply_lines, stall
+from fake_proxy import FakeProxy, FakeSocksProxy, impersonate_server, open_tunnel, reply_lines, stall
 from fake_server import FakeServer, certificate, stall_after, stream_answer
 from remote_config import CANARY, configure
 
@@ -103,6 +104,17 @@ def test_a_tunnel_to_another_host(llm, behind, tmp_path, monkeypatch, name, trus
         other.close()
     assert run.code == 76 and "certificate cannot be verified" in run.err and words in run.err
     assert other.asked == [] and CANARY not in run.err and len(behind[1].heads) == 1
+
+
+def test_a_directory_of_certificates(llm, behind, certified, tmp_path, monkeypatch):
+    """SSL_CERT_DIR names it; its files are named by their subject's hash."""
+    hashed = ["openssl", "x509", "-noout", "-subject_hash", "-in", str(certified[0])]
+    name = subprocess.run(hashed, check=True, capture_output=True, text=True).stdout.strip()
+    (tmp_path / f"{name}.0").symlink_to(certified[0])
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    run = llm(*ASK)
+    assert (run.code, run.out) == (0, "a secret question\n"), run.err
 
 
 def test_a_certificate_does_not_verify_for_an_address(llm, server, tmp_path, monkeypatch):
@@ -217,3 +229,80 @@ def test_consent_names_the_server_not_the_proxy(llm, behind):
     kept.write_text(json.dumps({"hosts": {f"https://{NAME}": "2026-01-01"}}))
     behind[0].key = ""
     assert llm(*ASK).code == 0
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_with_tls(llm, certified, server, tmp_path, monkeypatch, scheme):  # noqa: PLR0917
+    """The connection to the proxy is encrypted itself; the one to the server is encrypted inside it."""
+    secret = FakeServer(certified[1] if scheme == "https" else None)
+    proxy_tls = certificate(tmp_path)
+    trusted = tmp_path / "both.pem"
+    trusted.write_text(certified[0].read_text() + (tmp_path / "cert.pem").read_text())
+    configure(there={"base_url": f"{scheme}://{NAME}/v1", "model": "big", "context": 4096, "consent": True})
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    # a proxy for plain requests answers them itself
+    proxy = FakeProxy(secret.port, proxy_tls) if scheme == "https" else FakeServer(proxy_tls)
+    monkeypatch.setenv(f"{scheme.upper()}_PROXY", f"https://user:word@127.0.0.1:{proxy.port}")
+    try:
+        secret.usual = stream_answer("long " * 20_000)
+        run = llm(*ASK)
+        assert run.code == 0, run.err
+        if scheme == "https":
+            assert run.out == "long " * 20_000 + "\n" and secret.asked[0].headers["host"] == NAME
+            assert "Proxy-Authorization: Basic" in proxy.heads[0]
+        else:
+            assert run.out == "a secret question\n" and proxy.asked[0].headers["host"] == NAME
+        monkeypatch.setenv("SSL_CERT_FILE", str(certified[0]))
+        run = llm(*ASK)
+        assert run.code == 76 and "certificate cannot be verified" in run.err
+    finally:
+        proxy.close()
+        secret.close()
+
+
+@pytest.mark.parametrize(("scheme", "port"), [("http", 80), ("https", 443)])
+@pytest.mark.parametrize("credentials", [None, (b"user", b"pass word")])
+def test_a_socks_proxy(llm, certified, server, monkeypatch, scheme, port, credentials):  # noqa: PLR0917
+    """It resolves the name of the server; one connection serves several requests."""
+    secret = FakeServer(certified[1] if scheme == "https" else None)
+    proxy = FakeSocksProxy(secret.port, credentials)
+    configure(there={"base_url": f"{scheme}://{NAME}/v1", "model": "big", "context": 4096, "consent": True})
+    login = "user:pass%20word@" if credentials else ""
+    monkeypatch.setenv("ALL_PROXY", f"socks5://{login}127.0.0.1:{proxy.port}")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certified[0]))
+    try:
+        run = llm(*ASK)
+        assert (run.code, run.out) == (0, "a secret question\n"), run.err
+        assert proxy.targets == [(NAME, port)] and secret.asked[0].headers["host"] == NAME
+        assert (b"secret question" in proxy.seen) == (scheme == "http")
+        if credentials:
+            monkeypatch.setenv("ALL_PROXY", f"socks5://user:other@127.0.0.1:{proxy.port}")
+            run = llm(*ASK)
+            assert run.code == 77 and "name and password" in run.err and "other" not in run.err
+    finally:
+        proxy.close()
+        secret.close()
+
+
+@pytest.mark.parametrize(
+    ("replies", "code", "words"),
+    [
+        ((b"\x05\xff",), 77, "name and password"),
+        ((b"\x05\x00", b"\x05\x02\x00\x01" + bytes(6)), 77, "allow connections to that host"),
+        ((b"\x05\x00", b"\x05\x05\x00\x01" + bytes(6)), 75, "cannot connect to it: Connection refused"),
+        ((b"\x05\x00", b"\x05\x99\x00\x01" + bytes(6)), 76, "not SOCKS5"),
+        ((b"HTTP/1.1 400 Bad Request\r\n\r\n",), 76, "not SOCKS5"),
+        ((b"",), 75, "closed connection"),
+    ],
+)
+def test_a_socks_proxy_that_does_not_play(llm, server, monkeypatch, replies, code, words):  # noqa: PLR0917 (a table)
+    """Each is one line with its code."""
+    proxy = FakeSocksProxy(9, replies=replies)
+    configure(there={"base_url": URL, "model": "big", "context": 4096, "consent": True})
+    monkeypatch.setenv("ALL_PROXY", f"socks5h://127.0.0.1:{proxy.port}")
+    try:
+        run = llm(*ASK)
+    finally:
+        proxy.close()
+    assert (run.code, run.out) == (code, "") and words in run.err, run.err
+    assert len(run.err.splitlines()) <= 2

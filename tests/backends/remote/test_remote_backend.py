@@ -28,8 +28,10 @@ def request(name="a", **fields):
 def test_connections_are_reused(server, backend, monkeypatch):
     """Consecutive requests use one connection, also for streams."""
     made = []
-    connect = backend._client._connect
-    monkeypatch.setattr(backend._client, "_connect", lambda call: made.append(1) or connect(call))
+    connect = backend._client._network.connect_tcp
+    monkeypatch.setattr(
+        backend._client._network, "connect_tcp", lambda *args, **how: made.append(1) or connect(*args, **how)
+    )
     for name in "abc":
         assert list(run_requests(backend, [request(name)]))[-1].reason is FinishReason.STOP
     assert len(made) == 1

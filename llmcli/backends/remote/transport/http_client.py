@@ -1,14 +1,11 @@
 """HTTP to one server: persistent connections, time-outs, certificates, and our errors for all failures.
 
-It uses the standard library's client, which follows no redirects, imports faster than others, and lets a call be
-cancelled by closing its socket.
+It uses httpcore2, the layer under httpx2: it follows no redirects, reads no environment and decodes no compressed bodies.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
-import re
 import socket
 import ssl
 import threading
@@ -18,10 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpcore2
+
 from llmcli import __version__
 from llmcli.backend_config import ServerConfig, ServerUnreachable
 from llmcli.backends.remote.transport.api_keys import ApiKey
-from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken
+from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.backends.remote.transport.cancellable_network import CancellableNetwork, Exchange
 from llmcli.backends.remote.transport.error_mapping import ErrorParser, map_error_status, parse_error_fields
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.server_message import describe_json_error
@@ -29,16 +29,16 @@ from llmcli.errors import LlmError, RemoteError, TemporaryFailure, Unauthorized,
 
 CONNECT_TIMEOUT_S = 10.0
 """Seconds to wait for a connection."""
-_BLOCK_BYTES = 1 << 16
 _MAX_BODY_BYTES = 16 << 20
 """Most bytes of an answer that is not streamed."""
 _MAX_ERROR_BYTES = 1 << 16
+_MAX_DRAIN_BYTES = 1 << 16
 _DRAIN_TIMEOUT_S = 0.2
 _OK = 200
-_TUNNEL_FAILURE = re.compile(r"Tunnel connection failed: ([0-9]+)")
+_PROXY_FORBIDDEN = 403
 _PROXY_AUTH_REQUIRED = 407
 _PROXY_DENIALS = {
-    403: "it does not allow connections to that host",
+    _PROXY_FORBIDDEN: "it does not allow connections to that host",
     _PROXY_AUTH_REQUIRED: "it does not accept the user name and password",
 }
 
@@ -48,29 +48,35 @@ class HttpResponse:
     """A successful response: its content type, and its body as it arrives."""
 
     content_type: str
-    body: http.client.HTTPResponse
-    connection: http.client.HTTPConnection
+    blocks: Iterator[bytes]
+    exchange: Exchange
 
     def iter_blocks(self) -> Iterator[bytes]:
         """Yield the body as it arrives."""
-        while block := self.body.read1(_BLOCK_BYTES):
-            yield block
+        yield from self.blocks
 
     def read_all(self) -> bytes:
         """Return the body. Raises ``RemoteError`` for one that is too long."""
-        body = self.body.read(_MAX_BODY_BYTES + 1)
+        body = _read_most(self.blocks, _MAX_BODY_BYTES + 1)
         if len(body) > _MAX_BODY_BYTES:
             raise RemoteError(detail=f"an answer of more than {_MAX_BODY_BYTES:,} bytes")
-        if self.body.length:
-            raise http.client.IncompleteRead(body)
         return body
 
     def drain_end(self) -> None:
         """Read the rest of a body after its last event, so that the connection can be kept."""
-        if self.connection.sock is not None:
-            self.connection.sock.settimeout(_DRAIN_TIMEOUT_S)
-        with suppress(OSError, http.client.HTTPException):  # then it is closed
-            self.body.read(_BLOCK_BYTES)
+        self.exchange.timeout = _DRAIN_TIMEOUT_S
+        with suppress(OSError, httpcore2.RemoteProtocolError):  # then it is closed
+            _read_most(self.blocks, _MAX_DRAIN_BYTES)
+
+
+def _read_most(blocks: Iterator[bytes], limit: int) -> bytes:
+    """Return a body, or the first blocks of one that is longer than ``limit`` bytes."""
+    body = bytearray()
+    for block in blocks:
+        body += block
+        if len(body) >= limit:
+            break
+    return bytes(body)
 
 
 class HttpClient:
@@ -91,18 +97,21 @@ class HttpClient:
         self._protocol_headers = dict(headers)
         self._parse_error = parse_error
         self._proxy = proxy
-        self._idle: list[http.client.HTTPConnection] = []
+        self._network = CancellableNetwork()
         self._lock = threading.Lock()
-        self._tls: ssl.SSLContext | None = None
+        self._pool: httpcore2.ConnectionPool | None = None
         self._closed = False
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections; the others are closed when their requests end."""
         with self._lock:
             self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        for connection in self._pool.connections if self._pool else ():
+            if connection.is_idle():
+                connection.close()
 
     def request_json(
         self, call: CancelToken, method: str, path: str, body: Any = None, *, root: bool = False, model: str = ""
@@ -141,91 +150,114 @@ class HttpClient:
         base = self.server.origin if root else self.server.base_url
         data = None if body is None else json.dumps(body).encode()
         with self._translate_errors(call):
-            connection, response = self._send_request(call, method, base + path, data)
+            exchange, response = self._send_request(call, method, base + path, data)
             try:
+                blocks = response.iter_stream()
+                headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
                 if response.status == _PROXY_AUTH_REQUIRED and self._proxy:
                     raise self._tunnel_error(self._proxy, response.status)
                 if response.status != _OK:
-                    headers = {name.lower(): value for name, value in response.getheaders()}
-                    said = response.read(_MAX_ERROR_BYTES)
                     raise map_error_status(
                         self.server,
                         self._key,
                         model,
                         response.status,
                         headers=headers,
-                        body=said,
+                        body=_read_most(blocks, _MAX_ERROR_BYTES)[:_MAX_ERROR_BYTES],
                         parse=self._parse_error,
                     )
-                coding = response.headers.get("content-encoding", "identity")
+                coding = headers.get("content-encoding", "identity")
                 if coding.strip().lower() not in {"", "identity"}:
                     raise RemoteError(
                         self.server.label,
                         detail=f"its answer uses a content coding that llm did not request ({coding[:40]})",
                     )
-                yield HttpResponse(response.headers.get_content_type(), response, connection)
+                content_type = headers.get("content-type", "text/plain").partition(";")[0].strip().lower()
+                yield HttpResponse(content_type, blocks, exchange)
             finally:
                 call.attach_socket(None)
-                self._release_connection(connection, response)
+                response.close()  # keeps a connection whose answer was read to its end
+                if self._closed:
+                    self._close_idle()
 
     def _send_request(
         self, call: CancelToken, method: str, url: str, data: bytes | None
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """Send a request, over an idle connection if there is one; return connection and response."""
+    ) -> tuple[Exchange, httpcore2.Response]:
+        """Send a request, over an idle connection if there is one; return the response."""
         while True:
             call.check()
-            with self._lock:
-                connection = self._idle.pop() if self._idle else None
-            fresh = connection is None
-            connection = connection or self._connect(call)
+            exchange = self._network.exchange = Exchange(call, CONNECT_TIMEOUT_S, self.server.timeout)
+            request = httpcore2.Request(
+                method,
+                url,
+                headers=list(self._headers(data).items()),
+                content=data,
+                extensions={"trace": exchange.trace},
+            )
             try:
-                call.attach_socket(connection.sock)
-                connection.sock.settimeout(call.limit_timeout(self.server.timeout))
-                connection.request(method, self._request_target(url), data, self._headers(data))
-                return connection, connection.getresponse()
-            except (ConnectionError, http.client.RemoteDisconnected):
-                connection.close()
+                return exchange, self._open_pool().handle_request(request)
+            except self._network_errors() as error:
                 call.check()
-                if fresh:
-                    raise
+                if not exchange.is_connected:
+                    raise self._connection_error(error, exchange) from error
+                closed = exchange.peer_closed or isinstance(error, ConnectionError)
+                if exchange.is_new or exchange.has_received or not closed:
+                    raise self._map_exception(error, exchange) from error
                 # the server closed an idle connection: the request itself did not fail
-            except BaseException:
-                connection.close()
-                raise
+            finally:
+                if exchange.stream is not None and not exchange.is_connected:
+                    exchange.stream.close()
 
-    def _connect(self, call: CancelToken) -> http.client.HTTPConnection:
-        parts, proxy = urlsplit(self.server.base_url), self._proxy
-        host, port = (proxy.host, proxy.port) if proxy else (parts.hostname or "", parts.port)
-        timeout = call.limit_timeout(CONNECT_TIMEOUT_S)
-        connection: http.client.HTTPConnection
-        if self.server.is_encrypted:
-            connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=self._tls_context())
-            if proxy:
-                connection.set_tunnel(parts.hostname or "", parts.port, headers=dict(proxy.headers))
-        else:
-            connection = http.client.HTTPConnection(host, port, timeout=timeout)
-        try:
-            connection.connect()
-        except (OSError, http.client.HTTPException) as error:
-            unreachable = connection.sock is None  # no server at the address
-            connection.close()
-            call.check()
-            raise self._connection_error(error, unreachable=unreachable) from error
-        return connection
+    def _network_errors(self) -> tuple[type[Exception], ...]:
+        """Return the errors of sockets, TLS, and what a server or proxy sent."""
+        errors = (OSError, httpcore2.RemoteProtocolError, httpcore2.ProxyError)
+        if self._proxy is None or not self._proxy.is_socks:
+            return errors
+        import socksio
 
-    def _connection_error(self, error: Exception, *, unreachable: bool) -> LlmError:
-        """Return the error for a failed connection; ``unreachable``: the server, or the proxy, was not reached."""
-        refused = _TUNNEL_FAILURE.match(str(error))
-        if self._proxy and refused:
-            return self._tunnel_error(self._proxy, int(refused.group(1)))
-        if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
-            return self._map_exception(error)
-        refusing = isinstance(error, ConnectionRefusedError) and not self._proxy
+        return (*errors, socksio.ProtocolError)
+
+    def _open_pool(self) -> httpcore2.ConnectionPool:
+        with self._lock:
+            if self._pool is None:
+                encrypted = self.server.is_encrypted or (self._proxy is not None and self._proxy.is_encrypted)
+                tls = _create_tls_context() if encrypted else None
+                self._pool = httpcore2.ConnectionPool(
+                    ssl_context=tls,
+                    proxy=_pool_proxy(self._proxy, tls) if self._proxy else None,
+                    max_connections=None,
+                    network_backend=self._network,
+                )
+            return self._pool
+
+    def _connection_error(self, error: Exception, exchange: Exchange) -> LlmError:
+        """Return the error for a failed connection to the server or the proxy."""
+        proxy = self._proxy
+        if proxy and isinstance(error, httpcore2.ProxyError):
+            return self._proxy_error(proxy, str(error))
+        if exchange.peer_closed and not isinstance(error, OSError):
+            return ServerUnreachable(self.server.label, detail="Remote end closed connection without response")
+        if isinstance(error, ssl.SSLError | httpcore2.RemoteProtocolError):
+            return self._map_exception(error, exchange)
+        if not isinstance(error, OSError):
+            return RemoteError(proxy.label if proxy else "", detail="its response is not SOCKS5")
+        refusing = isinstance(error, ConnectionRefusedError) and not proxy
         return ServerUnreachable(
             self.server.label,
             address=self.server.base_url if refusing else "",
-            detail=self._describe_os_error(error, self._proxy if unreachable else None),
+            detail=self._describe_os_error(error, proxy if exchange.stream is None else None),
         )
+
+    def _proxy_error(self, proxy: Proxy, told: str) -> LlmError:
+        """Return the error for a proxy that refuses a connection."""
+        if not proxy.is_socks:
+            return self._tunnel_error(proxy, int(told.split(maxsplit=1)[0]))
+        if "password" in told or told.startswith("Requested"):
+            return Unauthorized(proxy.label, key=proxy.origin, detail=_PROXY_DENIALS[_PROXY_AUTH_REQUIRED])
+        if "ruleset" in told:
+            return Unauthorized(proxy.label, key=proxy.origin, detail=_PROXY_DENIALS[_PROXY_FORBIDDEN])
+        reason = told.removeprefix("Proxy Server could not connect: ").rstrip(".")
+        return ServerUnreachable(self.server.label, detail=f"{proxy.label} cannot connect to it: {reason}")
 
     def _tunnel_error(self, proxy: Proxy, status: int) -> LlmError:
         """Return the error for a proxy that refuses a tunnel; its message may repeat the password, so it is not shown."""
@@ -247,24 +279,6 @@ class HttpClient:
             detail = error.strerror or str(error)
         return f"{proxy.label}: {detail}" if proxy else detail
 
-    def _tls_context(self) -> ssl.SSLContext:
-        with self._lock:
-            if self._tls is None:
-                self._tls = ssl.create_default_context()
-                paths = ssl.get_default_verify_paths()
-                if paths.cafile is None and paths.capath is None:  # this Python does not know the system's certificates
-                    with suppress(ImportError):
-                        import certifi
-
-                        self._tls.load_verify_locations(certifi.where())
-            return self._tls
-
-    def _request_target(self, url: str) -> str:
-        """Return the request target: the full address for a proxy (RFC 9112, section 3.2.2)."""
-        if self._proxy and not self.server.is_encrypted:
-            return url
-        return url.removeprefix(f"{urlsplit(url).scheme}://{urlsplit(url).netloc}") or "/"
-
     def _headers(self, data: bytes | None) -> dict[str, str]:
         headers = {
             "Host": urlsplit(self.server.base_url).netloc,
@@ -275,43 +289,52 @@ class HttpClient:
         }
         if data is not None:
             headers["Content-Type"] = "application/json"
-        if self._proxy and not self.server.is_encrypted:
-            headers.update(self._proxy.headers)
+            headers["Content-Length"] = str(len(data))
         return headers
-
-    def _release_connection(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
-        """Keep a connection whose answer was read to its end; otherwise close it."""
-        done = response.isclosed()
-        response.close()
-        with self._lock:
-            if done and connection.sock is not None and not self._closed:
-                self._idle.append(connection)
-                return
-        connection.close()
 
     @contextmanager
     def _translate_errors(self, call: CancelToken) -> Iterator[None]:
         """Translate the libraries' errors into ours; any error of a cancelled call counts as its cancellation."""
         try:
             yield
-        except (LlmError, Cancelled):
-            raise
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, httpcore2.RemoteProtocolError) as error:
             call.check()
-            raise self._map_exception(error) from error
+            raise self._map_exception(error, self._network.exchange) from error
 
-    def _map_exception(self, error: Exception) -> LlmError:
+    def _map_exception(self, error: Exception, exchange: Exchange) -> LlmError:
         label = self.server.label
         if isinstance(error, ssl.SSLCertVerificationError):
             return UntrustedServer(label, detail=f"its certificate cannot be verified: {error.verify_message}")
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return UntrustedServer(label, detail=f"TLS failed: {error.reason or error}")
-        if isinstance(error, http.client.IncompleteRead | http.client.RemoteDisconnected):
-            return TemporaryFailure(label, detail="the connection broke")
-        if isinstance(error, http.client.HTTPException):
+        if isinstance(error, httpcore2.RemoteProtocolError):
+            if exchange.peer_closed:
+                return TemporaryFailure(label, detail="the connection broke")
             return RemoteError(label, detail=f"its response is not HTTP ({type(error).__name__})")
         if isinstance(error, OSError):
             silent = f"it sent nothing for {self.server.timeout:g} seconds" if isinstance(error, TimeoutError) else ""
             said = "" if isinstance(error, ssl.SSLError) else error.strerror  # its text names a line of OpenSSL
             return TemporaryFailure(label, detail=silent or said or "the connection broke")
         raise error
+
+
+def _create_tls_context() -> ssl.SSLContext:
+    """Return a context that trusts the system's certificates, or those of ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``."""
+    tls = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile is None and paths.capath is None:  # this Python does not know the system's certificates
+        with suppress(ImportError):
+            import certifi
+
+            tls.load_verify_locations(certifi.where())
+    return tls
+
+
+def _pool_proxy(proxy: Proxy, tls: ssl.SSLContext | None) -> httpcore2.Proxy:
+    """Return the proxy as the connection pool takes it."""
+    name, password = proxy.credentials or ("", "")
+    return httpcore2.Proxy(
+        httpcore2.URL(scheme=proxy.scheme, host=proxy.host, port=proxy.port, target="/"),
+        auth=(name.encode(), password.encode()) if proxy.credentials else None,
+        ssl_context=tls if proxy.is_encrypted else None,
+    )

@@ -6,7 +6,6 @@ of a CGI script could set it, but llm is not one.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
@@ -14,20 +13,33 @@ from urllib.parse import unquote, urlsplit
 from llmcli.backend_config import ServerConfig
 from llmcli.errors import ConfigError
 
+_DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy, named by the variable ``origin``; ``headers`` carry its user name and password."""
+    """A proxy, named by the variable ``origin``. A SOCKS proxy resolves the names of servers."""
 
     host: str
     port: int
     origin: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    scheme: str = "http"
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
 
     @property
     def label(self) -> str:
         """Its name in messages."""
         return f"the proxy {self.host}:{self.port}"
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the connection to the proxy itself uses TLS."""
+        return self.scheme == "https"
+
+    @property
+    def is_socks(self) -> bool:
+        """Whether it speaks SOCKS5 instead of HTTP."""
+        return self.scheme.startswith("socks")
 
 
 def find_proxy(server: ServerConfig, environ: Mapping[str, str]) -> Proxy | None:
@@ -61,11 +73,8 @@ def _parse_proxy(name: str, url: str) -> Proxy:
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
-    if not host or parts.scheme != "http":
-        detail = "expected http://HOST:PORT (llm supports no other kind of proxy)"
+    if not host or parts.scheme not in _DEFAULT_PORTS:
+        detail = "expected http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT"
         raise ConfigError(name.upper(), origin="environment", detail=detail)
-    headers = {}
-    if parts.username:
-        secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Proxy-Authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()
-    return Proxy(host, port or 80, name.upper(), headers)
+    credentials = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    return Proxy(host, port or _DEFAULT_PORTS[parts.scheme], name.upper(), parts.scheme, credentials)

@@ -16,6 +16,9 @@ from llmcli.errors import ConfigError
         ({"HTTPS_PROXY": "http://p:3128"}, ("p", 3128)),
         ({"https_proxy": "p:3128", "HTTPS_PROXY": "http://q:1"}, ("p", 3128)),
         ({"ALL_PROXY": "http://p"}, ("p", 80)),
+        ({"ALL_PROXY": "https://p"}, ("p", 443)),
+        ({"ALL_PROXY": "socks5://p"}, ("p", 1080)),
+        ({"ALL_PROXY": "socks5h://user:word@p:1081"}, ("p", 1081)),
         ({"HTTP_PROXY": "http://p:3128"}, None),
         ({"HTTPS_PROXY": "http://p:3128", "NO_PROXY": "example.com"}, None),
         ({"HTTPS_PROXY": "http://p:3128", "NO_PROXY": ".example.com, x"}, None),
@@ -34,4 +37,4 @@ def test_the_proxy_of_the_environment(environ, found):
 def test_an_unsupported_proxy_is_refused():
     """78 instead of bypassing it."""
     with pytest.raises(ConfigError):
-        find_proxy(ServerConfig("https://api.example.com/v1"), {"ALL_PROXY": "socks5://p:1080"})
+        find_proxy(ServerConfig("https://api.example.com/v1"), {"ALL_PROXY": "socks4://p:1080"})

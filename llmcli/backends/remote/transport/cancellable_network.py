@@ -1,0 +1,172 @@
+"""The network under httpcore2's connection pool, whose every wait ends at once when the request is cancelled.
+
+Connecting and resolving a name happen in a thread that a cancelled request leaves behind. All later waits, for TLS,
+for a proxy and for the server, end when ``CancelToken.cancel`` shuts the socket down.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpcore2
+
+from llmcli.backends.remote.transport.cancel import CancelToken
+
+_POLL_S = 0.02
+"""Seconds between two looks at the token while a connection is made."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """The state of one attempt to send a request and read its answer.
+
+    ``is_new``: it opened a connection. ``is_connected``: that leads to the server, through any proxy and TLS.
+    ``has_received``: the other side sent something. ``peer_closed``: it ended the connection.
+    """
+
+    call: CancelToken
+    connect_timeout: float
+    timeout: float
+    is_new: bool = False
+    is_connected: bool = False
+    has_received: bool = False
+    peer_closed: bool = False
+    stream: CancellableStream | None = None
+
+    def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Note the first byte to the server; the pool calls this."""
+        if event == "http11.send_request_headers.started" and info["request"].method != b"CONNECT":
+            self.is_connected = True
+
+    def limit_timeout(self) -> float:
+        """Return how long to wait now."""
+        return self.call.limit_timeout(self.timeout if self.is_connected else self.connect_timeout)
+
+
+class CancellableNetwork(httpcore2.NetworkBackend):
+    """Opens connections for the thread's ``exchange``."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    @property
+    def exchange(self) -> Exchange:
+        """What the current thread sends and reads."""
+        exchange: Exchange = self._local.exchange
+        return exchange
+
+    @exchange.setter
+    def exchange(self, exchange: Exchange) -> None:
+        self._local.exchange = exchange
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002 (the exchange knows the deadline)
+        local_address: str | None = None,  # noqa: ARG002
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002
+    ) -> httpcore2.NetworkStream:
+        exchange = self.exchange
+        exchange.is_new = True
+        connecting: Future[httpcore2.NetworkStream] = Future()
+        seconds = exchange.limit_timeout()
+        threading.Thread(target=_connect, args=(connecting, host, port, seconds), name="connect", daemon=True).start()
+        try:
+            while True:
+                exchange.call.check()
+                try:
+                    with _unwrap_os_errors():
+                        stream = connecting.result(_POLL_S)
+                except TimeoutError:
+                    if connecting.done():
+                        raise
+                    continue
+                exchange.stream = CancellableStream(self, stream, stream.get_extra_info("socket").dup())
+                return exchange.stream
+        except BaseException:
+            connecting.add_done_callback(_close_late)
+            raise
+
+
+class CancellableStream(httpcore2.NetworkStream):
+    """A stream whose reads and writes ``CancelToken.cancel`` ends through ``handle``, a duplicate of its socket.
+
+    TLS takes the socket itself away from the stream below.
+    """
+
+    def __init__(self, network: CancellableNetwork, stream: httpcore2.NetworkStream, handle: socket.socket) -> None:
+        self._network = network
+        self._stream = stream
+        self._handle = handle
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 (the exchange knows it)
+        exchange = self._attached_exchange()
+        with _unwrap_os_errors():
+            data = self._stream.read(max_bytes, exchange.limit_timeout())
+        if data:
+            exchange.has_received = True
+        else:
+            exchange.call.check()  # a cancelled request ends its own connection
+            exchange.peer_closed = True
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+        exchange = self._attached_exchange()
+        try:
+            self._stream.write(buffer, exchange.limit_timeout())
+        except httpcore2.WriteTimeout as error:
+            raise TimeoutError from error  # after other errors, the pool reads the answer of a server that refused
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002
+    ) -> httpcore2.NetworkStream:
+        exchange = self._attached_exchange()
+        with _unwrap_os_errors():
+            stream = self._stream.start_tls(ssl_context, server_hostname, exchange.limit_timeout())
+        exchange.stream = CancellableStream(self._network, stream, self._handle)
+        return exchange.stream
+
+    def close(self) -> None:
+        self._stream.close()
+        self._handle.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+    def _attached_exchange(self) -> Exchange:
+        exchange = self._network.exchange
+        exchange.call.attach_socket(self._handle)
+        return exchange
+
+
+def _connect(connecting: Future[httpcore2.NetworkStream], host: str, port: int, timeout: float) -> None:
+    try:
+        connecting.set_result(httpcore2.SyncBackend().connect_tcp(host, port, timeout, socket_options=[]))
+    except Exception as error:  # noqa: BLE001 (raised by the thread that waits)
+        connecting.set_exception(error)
+
+
+def _close_late(connecting: Future[httpcore2.NetworkStream]) -> None:
+    """Close a connection that nobody waits for any more."""
+    if connecting.exception() is None:
+        connecting.result().close()
+
+
+@contextmanager
+def _unwrap_os_errors() -> Iterator[None]:
+    """Raise the error of the socket instead of the library's."""
+    try:
+        yield
+    except (httpcore2.NetworkError, httpcore2.TimeoutException) as error:
+        raise error.__cause__ or error from None
