@@ -7,7 +7,6 @@ from the ``environ`` argument. Its telemetry is off: otherwise building a header
 
 from __future__ import annotations
 
-import importlib
 import logging
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -147,19 +146,19 @@ class HubClient:
 
     def _translate_error(self, error: Exception, subject: str, *, answered: bool) -> LlmError | None:
         """Return the ``LlmError`` for an error of the client, None for a bug."""
+        import httpx2
         from huggingface_hub.errors import HfHubHTTPError
 
-        http = _http_library()
         if isinstance(error, HfHubHTTPError) and error.response is not None:
             return self._status_error(subject, ResponseHead(error.response.status_code, dict(error.response.headers)))
-        if isinstance(error, http.UnsupportedProtocol | http.InvalidURL):
+        if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
             return ConfigError("HF_ENDPOINT", origin="environment", detail=str(error))
-        if isinstance(error, http.TransportError):
-            late = isinstance(error, http.ReadTimeout)
+        if isinstance(error, httpx2.TransportError):
+            late = isinstance(error, httpx2.ReadTimeout)
             kind = (ReadTimedOut if late else TemporaryFailure) if answered else HubUnreachable
             said = _QUOTED_BYTES.sub(r"\1", str(error)) or type(error).__name__
             return kind(subject, detail=f"{self.endpoint}: {said}")
-        return RemoteError(subject, detail=f"{self.endpoint}: {error}") if isinstance(error, http.HTTPError) else None
+        return RemoteError(subject, detail=f"{self.endpoint}: {error}") if isinstance(error, httpx2.HTTPError) else None
 
     def _status_error(self, subject: str, answer: ResponseHead) -> LlmError:
         """Return the error for an HTTP status of failure."""
@@ -244,8 +243,10 @@ class HubClient:
         return {"user-agent": f"llmcli/{__version__}", **authorization}
 
     def _http_timeout(self) -> Any:
+        import httpx2
+
         retry_policy = self.retry_policy
-        return _http_library().Timeout(retry_policy.read_timeout_s, connect=retry_policy.connect_timeout_s)
+        return httpx2.Timeout(retry_policy.read_timeout_s, connect=retry_policy.connect_timeout_s)
 
 
 def _parse_repository_info(item: Any) -> RepositoryInfo:
@@ -267,13 +268,6 @@ def _prepare_client() -> None:
 
     constants.HF_HUB_DISABLE_TELEMETRY = True
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # otherwise it writes the server's warnings to stderr
-
-
-def _http_library() -> Any:
-    """Return the HTTP library of the client: httpx in its version 1, httpx2 in version 2."""
-    from huggingface_hub import get_session
-
-    return importlib.import_module(type(get_session()).__module__.partition(".")[0])
 
 
 def _find_token(environ: Mapping[str, str]) -> str | None:
