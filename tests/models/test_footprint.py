@@ -82,13 +82,16 @@ def test_only_tensors_of_the_types_that_are_repacked_count(tiny):
     assert duplicated_bytes(read_header(tiny("mamba")), frozenset({"Q8_0"}), released=False) == 0
 
 
-def test_of_released_pages_only_embeddings_count_that_are_the_output_too(tiny):
+def test_of_released_pages_embeddings_count_that_are_the_output_too(tiny):
     """Rows of them are read in the file, and the output in its own layout."""
     header = read_header(tiny("llama"))
-    assert duplicated_bytes(header, frozenset({"Q8_0"}), released=True) == 0
+    every = duplicated_bytes(header, frozenset({"Q8_0"}), released=False)
+    assert 0 < duplicated_bytes(header, frozenset({"Q8_0"}), released=True) < every / 2
     tied = replace(header, tensors=tuple(tensor for tensor in header.tensors if tensor.name != "output.weight"))
-    embeddings = next(tensor for tensor in tied.tensors if tensor.name == "token_embd.weight")
-    assert duplicated_bytes(tied, frozenset({embeddings.type}), released=True) == embeddings.nbytes
+    (embeddings,) = (tensor for tensor in tied.tensors if tensor.name == "token_embd.weight")
+    rest = replace(tied, tensors=tuple(tensor for tensor in tied.tensors if tensor is not embeddings))
+    with_them, without = (duplicated_bytes(h, frozenset({embeddings.type}), released=True) for h in (tied, rest))
+    assert with_them - without == embeddings.nbytes
 
 
 # ---- contexts ------------------------------------------------------------------------------------------------------

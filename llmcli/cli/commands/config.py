@@ -20,7 +20,15 @@ _CONFIG_TEMPLATE = (
 )
 
 
-@command(*GENERAL_OPTIONS, tolerant=True, examples="llm config path\ncp settings.yaml $(llm config path)")
+@command(
+    *GENERAL_OPTIONS,
+    tolerant=True,
+    examples="""
+      llm config path
+      mkdir -p "$(dirname "$(llm config path)")"
+      cp settings.yaml "$(llm config path)"
+    """,
+)
 def path(ctx: CommandContext) -> int:
     """Print the path of the configuration file."""
     file = ctx.runtime.paths.config_file

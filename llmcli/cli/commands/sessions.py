@@ -166,7 +166,7 @@ def search(
     return 0
 
 
-@command(*GENERAL_OPTIONS, examples="llm sessions rename 2026-01-31-0915 work")
+@command(*GENERAL_OPTIONS, examples="llm sessions rename 2026-01-31-0915 invoices")
 def rename(
     ctx: CommandContext,
     name: SessionArgument,

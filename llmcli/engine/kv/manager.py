@@ -301,6 +301,7 @@ class KVCacheManager:
                 self._context.close()
             self._context = self._optional_id_pool = None
             self._model.budget.free(self)
+        hardware.release_free_memory()  # buffers of some MB lie in the heap, which would grow with the next context
 
     def release_memory(self) -> None:
         """Nothing has run for a while: return the context's memory to the system, but for small states.
@@ -314,7 +315,6 @@ class KVCacheManager:
                 if self.state_restorable and self.idle_states.fits(self.context.state_size(slot)):
                     self.idle_states.add(prefix, self.state_format, self.context.save_state(slot))
             self.close()
-        hardware.release_free_memory()
 
     def mark_idle(self) -> None:
         """Nothing runs: until the next ``prepare`` other contexts may take the memory."""
@@ -357,7 +357,6 @@ class KVCacheManager:
         finally:
             if self._context is not None:
                 contents.restore(self.context, self.id_pool)
-            hardware.release_free_memory()
 
     def _compact_cells(self, num_waiting_tokens: int) -> None:
         """Move cached prefixes to the first cells where more cells lie idle between them than that takes time."""

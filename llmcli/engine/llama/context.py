@@ -260,11 +260,10 @@ class Context:
         """Restore a saved state to ``sequence``; False (and an empty sequence) when it does not fit."""
         if isinstance(state, NativeStateFile):
             return state.load(self.handle, sequence)
-        state = state.read() if isinstance(state, StateFile) else state
-        state = _add_empty_streams(state, self._stream_count)
-        kind = ctypes.c_uint8 * len(state)
-        buffer = kind.from_buffer(state) if isinstance(state, bytearray) else kind.from_buffer_copy(state)
-        return bool(self._lib.llama_state_seq_set_data(self.handle, buffer, len(state), sequence))
+        content = state.read() if isinstance(state, StateFile) else bytearray(state)
+        _add_empty_streams(content, self._stream_count)
+        buffer = (ctypes.c_uint8 * len(content)).from_buffer(content)
+        return bool(self._lib.llama_state_seq_set_data(self.handle, buffer, len(content), sequence))
 
     def remove_sequence(self, sequence: int) -> None:
         """Forget what a sequence holds."""
@@ -289,17 +288,12 @@ def _strip_empty_streams(state: bytearray, streams: int, sequence: int) -> None:
         state[_STATE_HEADER_BYTES : _STATE_HEADER_BYTES + _COUNT_BYTES * (1 + sequence)] = _ONE_STREAM
 
 
-def _add_empty_streams(state: bytes | bytearray, streams: int) -> bytes | bytearray:
-    """Return a state of ``_strip_empty_streams`` in the form that a cache of so many streams reads."""
-    if streams == 1:
-        return state
-    number = streams.to_bytes(_COUNT_BYTES, sys.byteorder)
-    return (
-        state[:_STATE_HEADER_BYTES]
-        + number
-        + state[_STATE_HEADER_BYTES + _COUNT_BYTES :]
-        + bytes(_COUNT_BYTES * (streams - 1))
-    )
+def _add_empty_streams(state: bytearray, streams: int) -> None:
+    """Convert a state of ``_strip_empty_streams`` to the form that a cache of so many streams reads."""
+    if streams > 1:
+        count = slice(_STATE_HEADER_BYTES, _STATE_HEADER_BYTES + _COUNT_BYTES)
+        state[count] = streams.to_bytes(_COUNT_BYTES, sys.byteorder)
+        state += bytes(_COUNT_BYTES * (streams - 1))
 
 
 def _check_memory_fits(model: Model, config: ContextConfig) -> None:

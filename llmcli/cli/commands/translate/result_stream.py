@@ -104,11 +104,11 @@ def format_result_note(result: Result) -> str:
     from llmcli.tasks.translation.languages import parse_language
 
     fields = result.fields
-    source = parse_language(fields["from"]).name if fields["from"] else "unknown language"
+    source = f"{parse_language(fields['from']).name} " if fields["from"] else ""
     name = "standard input" if result.name == "-" else result.name
     count = f"{fields['segments']} segment{'' if fields['segments'] == 1 else 's'}"
     count += f", {fields['untranslated']} left untranslated" if fields["untranslated"] else ""
-    return f"{name} ({fields['format']}): {source} to {parse_language(fields['to']).name}, {count}"
+    return f"{name} ({fields['format']}): {source}to {parse_language(fields['to']).name}, {count}"
 
 
 def format_report(ends: Sequence[Result | ItemFailed], report: TranslationReport) -> str:
