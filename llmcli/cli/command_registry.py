@@ -79,7 +79,7 @@ COMMANDS = [
     Command("prompts", "Look at the prompts, and make your own.", group=True),
     Command("sessions", "Look at saved chats, search and remove them.", group=True),
     Command("worker", "See and stop the processes that keep models loaded.", group=True),
-    Command("serve", "Serve your models to other programs, by OpenAI's protocol."),
+    Command("serve", "Serve your models to other programs, by OpenAI's or Anthropic's protocol."),
     Command("config", "Look at the settings, and change them.", group=True),
     Command("doctor", "Say what this machine can run and what is wrong."),
     Command("completion", "Print the completion script for a shell."),

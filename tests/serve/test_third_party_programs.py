@@ -102,6 +102,19 @@ def test_anthropic_s_packages(served, run_client, program):
     wait_until(lambda: served.worker()["active"] == 0)  # what was aborted is not worked on any more
 
 
+def test_the_documented_example_of_anthropic_s_package(served, clients, tmp_path):
+    """As it stands, at the address of this server and with the name of a model that is here."""
+    (example,) = re.findall(r"^```python\n(from anthropic .*?)```", SERVE_PAGE, re.MULTILINE | re.DOTALL)
+    example = example.replace("http://127.0.0.1:8033", served.url).replace("qwen3-1.7b", served.models()[0])
+    command = [str(clients / "venv" / "bin" / "python"), "-c", f"token = {TOKEN!r}\n{example}"]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONIOENCODING": "utf-8"}
+    served.post("count", messages=HELLO)  # a worker runs
+    before = served.worker()["requests"]
+    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
+    assert served.worker()["requests"] == before + 1  # whose answer may be empty: the weights are random
+
+
 @pytest.fixture
 def simonw(served, clients, tmp_path):
     """Run simonw/llm, set up as docs/serve.md says; its model "mine" is the server's."""
