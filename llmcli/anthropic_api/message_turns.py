@@ -66,7 +66,7 @@ def _parse_turn(fields: Fields) -> tuple[Role, list[_Block]]:
 
 def _parse_block(fields: Fields, role: Role) -> _Block | None:
     """Return what a block says; None for reasoning, which is not shown to the model again."""
-    kind = fields.get("type")
+    kind = fields.string("type")
     fields.mapping("cache_control")
     if kind == "text":
         return _read_text(fields)

@@ -118,7 +118,7 @@ def _parse_output_format(fields: Fields) -> Mapping[str, Any]:
 
 
 def _parse_thinking(fields: Fields, max_tokens: int) -> bool:
-    kind = fields.get("type")
+    kind = fields.string("type")
     if kind == "disabled":
         return False
     if kind not in ("enabled", "adaptive"):
@@ -141,7 +141,7 @@ def _parse_tools(fields: Fields) -> ToolChoice:
         raise FieldError("tool_choice", "tool_choice needs tools")
 
     def read(given: Fields) -> ToolChoice:
-        kind, name = given.get("type"), given.string("name")
+        kind, name = given.string("type"), given.string("name")
         names = ToolChoice(tools).tool_names
         if kind not in _CHOICE_TYPES:
             raise FieldError("type", f"type is none of {', '.join(_CHOICE_TYPES)}")

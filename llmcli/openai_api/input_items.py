@@ -48,7 +48,7 @@ def _append_call(messages: list[Message], call: ToolCall) -> None:
 
 def _parse_item(fields: Fields) -> Message | ToolCall | None:
     """Return an item; None for reasoning, which is not shown to the model again."""
-    kind = fields.get("type")
+    kind = fields.string("type")
     for name in ("id", "status"):
         fields.string(name)
     if kind in (None, "message"):
@@ -89,7 +89,7 @@ def _parse_text(given: Any, where: str) -> str:
 
 
 def _parse_part(fields: Fields) -> str:
-    kind = fields.get("type")
+    kind = fields.string("type")
     if kind not in _TEXT_PARTS:
         raise FieldError("type", f"type {kind!r} is not supported: only text is")
     text = fields.string("text")

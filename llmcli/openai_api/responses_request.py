@@ -77,10 +77,15 @@ def _parse_tools(fields: Fields) -> ToolChoice:
     choice, parallel = fields.get("tool_choice"), fields.get("parallel_tool_calls")
     if not isinstance(parallel, bool | None):
         raise FieldError("parallel_tool_calls", "parallel_tool_calls is not true or false")
-    if isinstance(choice, dict):  # chat completions have the same with an object around the name
-        choice = {"type": choice.get("type"), "function": {"name": choice.get("name")}}
+    if isinstance(choice, dict):
+        choice = parse_nested("tool_choice", choice, _parse_named_choice)
     required = parse_required_names(choice, ToolChoice(tools).tool_names)
     return ToolChoice() if required is None else ToolChoice(tools, required, parallel is not False)
+
+
+def _parse_named_choice(fields: Fields) -> dict[str, Any]:
+    """Return the choice of a function as chat completions have it."""
+    return {"type": fields.string("type"), "function": {"name": fields.string("name")}}
 
 
 def _parse_text_config(fields: Fields) -> Mapping[str, Any] | None:
@@ -97,7 +102,7 @@ def _parse_text_config(fields: Fields) -> Mapping[str, Any] | None:
 
 
 def _parse_format(fields: Fields) -> Mapping[str, Any] | None:
-    kind = fields.get("type")
+    kind = fields.string("type")
     if kind == "text":
         return None
     if kind == "json_object":
@@ -129,10 +134,14 @@ def _parse_reasoning(fields: Fields) -> bool:
 def _repeated_fields(fields: Fields, base: Request) -> dict[str, Any]:
     """Return the fields of the request that its response repeats, with the values that are used."""
     choice, parallel = fields.get("tool_choice"), fields.get("parallel_tool_calls")
+    metadata = fields.mapping("metadata") or {}
+    for name, value in metadata.items():
+        if not isinstance(value, str):
+            raise FieldError(f"metadata.{name}", f"metadata.{name} is not a text")
     return {
         "instructions": fields.get("instructions"),
         "max_output_tokens": base.max_tokens,
-        "metadata": fields.get("metadata") or {},
+        "metadata": metadata,
         "parallel_tool_calls": parallel is not False,
         "reasoning": {"effort": (fields.get("reasoning") or {}).get("effort"), "summary": None},
         "temperature": base.sampling.temperature,

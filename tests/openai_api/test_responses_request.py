@@ -135,6 +135,8 @@ IMAGE = {"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "name": "g"}}, "tool_choice"),
         ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools"}}, "tool_choice"),
+        ({"tools": [TOOL], "tool_choice": {"type": "function", "name": "f", "mode": "auto"}}, "tool_choice.mode"),
+        ({"metadata": {"a": {}}}, "metadata.a"),
         ({"tools": [TOOL], "text": {"format": {"type": "json_object"}}}, "text.format"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
         ({"text": {"format": {"type": "json_schema", "name": "s"}}}, "text.format.schema"),
