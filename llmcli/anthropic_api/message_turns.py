@@ -2,7 +2,7 @@
 
 Source: the Claude API reference, "Messages" (``system``, ``messages``). Turns of the same role that follow each other are
 one, as there. The texts of a user's turn are joined by an empty line, those of the assistant's as they stand, so that an
-answer that comes back is the text that the model wrote.
+answer that is sent back equals the text that the model wrote.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from llmcli.types import Message, Role, ToolCall
 
 _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM}
 _ERROR_PREFIX = "Error: "
-"""What a tool's result that is an error begins with: chat templates have no other way to say so."""
+"""The prefix of a tool's result that is an error; chat templates have no other way to mark it."""
 
 _Block = str | ToolCall | Message
 """A text, a call, or the result of one."""
@@ -32,7 +32,7 @@ def parse_system(given: Any) -> tuple[Message, ...]:
 def parse_turns(given: Any) -> tuple[Message, ...]:
     """Return the conversation, which ends with the user. Raises ``FieldError``."""
     if not isinstance(given, list) or not given:
-        raise FieldError("messages", "messages is not a list with a message")
+        raise FieldError("messages", "messages is not a non-empty list")
     turns: list[tuple[Role, list[_Block]]] = []
     for number, item in enumerate(given):
         role, blocks = parse_nested(f"messages[{number}]", item, _parse_turn)
@@ -41,7 +41,7 @@ def parse_turns(given: Any) -> tuple[Message, ...]:
         else:
             turns.append((role, blocks))
     if turns[-1][0] is Role.ASSISTANT:
-        words = "messages ends with the assistant's turn; continuing it is not supported: end with the user's"
+        words = "messages ends with a turn of the assistant, which cannot be continued; end it with a turn of the user"
         raise FieldError("messages", words)
     messages = tuple(message for role, blocks in turns for message in _iter_messages(role, blocks))
     _check_results(messages)
@@ -52,11 +52,11 @@ def _parse_turn(fields: Fields) -> tuple[Role, list[_Block]]:
     given, content = fields.get("role"), fields.get("content")
     role = _ROLES.get(given) if isinstance(given, str) else None
     if role is None:
-        raise FieldError("role", f"role is none of {', '.join(_ROLES)}")
+        raise FieldError("role", f"role must be one of {', '.join(_ROLES)}")
     if isinstance(content, str):
         return role, [content]
     if not isinstance(content, list):
-        raise FieldError("content", "content is not a text or a list of blocks")
+        raise FieldError("content", "content is not a string or a list of blocks")
     blocks = [
         parse_nested(f"content[{number}]", block, lambda inner: _parse_block(inner, role))
         for number, block in enumerate(content)
@@ -65,7 +65,7 @@ def _parse_turn(fields: Fields) -> tuple[Role, list[_Block]]:
 
 
 def _parse_block(fields: Fields, role: Role) -> _Block | None:
-    """Return what a block says; None for reasoning, which is not shown to the model again."""
+    """Return the content of a block; None for reasoning, which the model does not see again."""
     kind = fields.string("type")
     fields.mapping("cache_control")
     if kind == "text":
@@ -113,7 +113,7 @@ def _parse_texts(given: Any, where: str) -> str:
     if isinstance(given, str):
         return given
     if not isinstance(given, list):
-        raise FieldError(where, f"{where} is not a text or a list of text blocks")
+        raise FieldError(where, f"{where} is not a string or a list of text blocks")
 
     def read(fields: Fields) -> str:
         fields.mapping("cache_control")
@@ -125,7 +125,7 @@ def _parse_texts(given: Any, where: str) -> str:
 
 
 def _iter_messages(role: Role, blocks: list[_Block]) -> Iterator[Message]:
-    """Yield the messages of a turn: results of tools first, as the protocol demands."""
+    """Yield the messages of a turn: results of tools first, as the protocol requires."""
     yield from (block for block in blocks if isinstance(block, Message))
     texts = [block for block in blocks if isinstance(block, str)]
     calls = tuple(block for block in blocks if isinstance(block, ToolCall))
@@ -139,5 +139,5 @@ def _check_results(messages: tuple[Message, ...]) -> None:
     for message in messages:
         called.update(call.id for call in message.tool_calls)
         if message.role is Role.TOOL and message.tool_call_id not in called:
-            words = f"the tool_use_id {message.tool_call_id!r} answers no tool_use of the messages before it"
+            words = f"messages: no earlier message has the tool_use that {message.tool_call_id!r} is the result of"
             raise FieldError("messages", words)

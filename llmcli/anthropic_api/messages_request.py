@@ -45,7 +45,7 @@ def read_message_fields(fields: Fields) -> ParsedRequest:
     if longest is None:
         raise FieldError("max_tokens", "max_tokens is missing")
     if fields.string("service_tier") not in _SERVICE_TIERS:
-        raise FieldError("service_tier", "service_tier is none of auto, standard_only")
+        raise FieldError("service_tier", "service_tier must be auto or standard_only")
     metadata = fields.mapping("metadata")
     if metadata is not None:
         parse_nested("metadata", metadata, lambda inner: inner.string("user_id"))
@@ -62,7 +62,7 @@ def read_message_fields(fields: Fields) -> ParsedRequest:
         reasoning=reasoning,
         tools=tool_choice.tools,
         ignore_eos=fields.boolean("ignore_eos"),
-        progress=stream,  # the first report has the number of prompt tokens, with which a stream begins
+        progress=stream,  # a stream begins with the number of prompt tokens, which is in the first report
     )
     return ParsedRequest((base,), fields.string("model"), stream=stream, tool_choice=tool_choice)
 
@@ -78,14 +78,14 @@ def read_count_fields(fields: Fields) -> ParsedRequest:
 def _parse_prompt(
     fields: Fields, max_tokens: int
 ) -> tuple[tuple[Message, ...], ToolChoice, Mapping[str, Any] | None, bool]:
-    """Return messages, tools, the schema of the answer, and whether the model shall think."""
-    fields.mapping("cache_control")  # prefixes are cached without it
+    """Return messages, tools, the schema of the answer, and whether the model is to think."""
+    fields.mapping("cache_control")  # every prefix is cached
     messages = (*parse_system(fields.get("system")), *parse_turns(fields.get("messages")))
     tool_choice, output = _parse_tools(fields), fields.mapping("output_config")
     schema = None if output is None else parse_nested("output_config", output, _parse_output_config)
     if schema is not None and tool_choice.tools:
         raise FieldError(
-            "output_config.format", 'output_config.format and tools go together only with tool_choice "none"'
+            "output_config.format", "output_config.format and tools go together only if tool_choice is none"
         )
     thinking = fields.mapping("thinking")
     reasoning = thinking is not None and parse_nested(
@@ -96,20 +96,20 @@ def _parse_prompt(
 
 def _parse_stop_sequences(fields: Fields) -> tuple[str, ...]:
     if isinstance(fields.get("stop_sequences"), str):
-        raise FieldError("stop_sequences", "stop_sequences is not a list of texts")
+        raise FieldError("stop_sequences", "stop_sequences is not a list of strings")
     return fields.strings("stop_sequences", MAX_STOP_STRINGS)
 
 
 def _parse_output_config(fields: Fields) -> Mapping[str, Any] | None:
-    if fields.string("effort") not in _EFFORTS:  # a hint, which these models cannot take
-        raise FieldError("effort", "effort is none of low, medium, high, xhigh, max")
+    if fields.string("effort") not in _EFFORTS:  # a hint that has no effect on these models
+        raise FieldError("effort", "effort must be one of low, medium, high, xhigh, max")
     given = fields.mapping("format")
     return None if given is None else parse_nested("format", given, _parse_output_format)
 
 
 def _parse_output_format(fields: Fields) -> Mapping[str, Any]:
     if fields.get("type") != "json_schema":
-        raise FieldError("type", "type is not json_schema")
+        raise FieldError("type", "type must be json_schema")
     schema = fields.mapping("schema")
     if schema is None:
         raise FieldError("schema", "schema is not an object")
@@ -122,13 +122,13 @@ def _parse_thinking(fields: Fields, max_tokens: int) -> bool:
     if kind == "disabled":
         return False
     if kind not in ("enabled", "adaptive"):
-        raise FieldError("type", "type is none of enabled, adaptive, disabled")
+        raise FieldError("type", "type must be enabled, adaptive or disabled")
     if fields.string("display") not in {None, "summarized"}:
-        raise FieldError("display", "display is not supported, unless it is summarized")
+        raise FieldError("display", "display must be summarized")
     if kind == "enabled":
         budget = fields.integer("budget_tokens", _MIN_THINKING_TOKENS, MAX_INT32)
         if budget is None or budget >= max_tokens:
-            raise FieldError("budget_tokens", "budget_tokens must be given, and be less than max_tokens")
+            raise FieldError("budget_tokens", "budget_tokens must be a number below max_tokens")
     return True
 
 
@@ -138,15 +138,15 @@ def _parse_tools(fields: Fields) -> ToolChoice:
     if choice is None:
         return ToolChoice(tools)
     if not tools:
-        raise FieldError("tool_choice", "tool_choice needs tools")
+        raise FieldError("tool_choice", "tool_choice requires tools")
 
     def read(given: Fields) -> ToolChoice:
         kind, name = given.string("type"), given.string("name")
         names = ToolChoice(tools).tool_names
         if kind not in _CHOICE_TYPES:
-            raise FieldError("type", f"type is none of {', '.join(_CHOICE_TYPES)}")
+            raise FieldError("type", f"type must be one of {', '.join(_CHOICE_TYPES)}")
         if (kind == "tool") != (name is not None) or (name is not None and name not in names):
-            raise FieldError("name", "name is not the name of a tool of tools")
+            raise FieldError("name", "name must be the name of one of tools, and goes with the type tool only")
         allow_parallel = not given.boolean("disable_parallel_tool_use")
         if kind == "none":
             return ToolChoice()

@@ -36,7 +36,7 @@ def parse_function_tools(
     def read(tool: Fields) -> Tool:
         kind = tool.string("type")
         if kind not in {None, type_name}:
-            raise FieldError("type", f"type {kind!r} is not supported: tools are functions of yours ({type_name!r})")
+            raise FieldError("type", f"type {kind!r} is not supported: tools must be functions ({type_name})")
         read_more(tool)
         return _build_tool(tool, schema_field)
 
@@ -48,7 +48,7 @@ def parse_function_tools(
 
 def _build_tool(tool: Fields, schema_field: str) -> Tool:
     name, description, schema = tool.string("name"), tool.string("description"), tool.mapping(schema_field)
-    tool.boolean("strict")  # a call that is required always keeps its schema
+    tool.boolean("strict")  # a required call always follows its schema
     if name is None or not _TOOL_NAME.fullmatch(name):
         raise FieldError("name", "name is not 1 to 128 letters, digits, _ and -")
     function = {"name": name, "description": description or "", "parameters": schema or {"type": "object"}}

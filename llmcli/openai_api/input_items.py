@@ -1,7 +1,7 @@
 """The input of the Responses API: a text, or items of a conversation.
 
-Source: the OpenAI API reference, "Create a model response" (``input``). Items that came in earlier responses are taken
-back as they are; their ids and states mean nothing here, since nothing is stored.
+Source: the OpenAI API reference, "Create a model response" (``input``). Items of earlier responses are accepted
+unchanged; their ids and states have no meaning, since nothing is stored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def parse_input(given: Any) -> tuple[Message, ...]:
     if isinstance(given, str):
         return (Message(Role.USER, given),)
     if not isinstance(given, list) or not given:
-        raise FieldError("input", "input is not a text or a list of items")
+        raise FieldError("input", "input is not a string or a non-empty list of items")
     messages: list[Message] = []
     called: set[str] = set()
     for number, item in enumerate(given):
@@ -30,10 +30,12 @@ def parse_input(given: Any) -> tuple[Message, ...]:
             _append_call(messages, parsed)
         elif parsed is not None:
             if parsed.role is Role.TOOL and parsed.tool_call_id not in called:
-                raise FieldError(f"input[{number}].call_id", f"input[{number}].call_id answers no call before it")
+                raise FieldError(
+                    f"input[{number}].call_id", f"input[{number}].call_id is not the id of an earlier call"
+                )
             messages.append(parsed)
     if not messages:
-        raise FieldError("input", "input has no message")
+        raise FieldError("input", "input has no messages")
     return tuple(messages)
 
 
@@ -47,7 +49,7 @@ def _append_call(messages: list[Message], call: ToolCall) -> None:
 
 
 def _parse_item(fields: Fields) -> Message | ToolCall | None:
-    """Return an item; None for reasoning, which is not shown to the model again."""
+    """Return an item; None for reasoning, which the model does not see again."""
     kind = fields.string("type")
     for name in ("id", "status"):
         fields.string(name)
@@ -66,7 +68,7 @@ def _parse_item(fields: Fields) -> Message | ToolCall | None:
             fields.get(name)
         return None
     if kind == "item_reference":
-        raise FieldError("type", "type item_reference is not supported: nothing is stored here; send the item")
+        raise FieldError("type", "type item_reference is not supported: this server stores nothing; send the item")
     raise FieldError("type", f"type {kind!r} is not supported")
 
 
@@ -74,7 +76,7 @@ def _parse_message_item(fields: Fields) -> Message:
     given = fields.get("role")
     role = _ROLES.get(given) if isinstance(given, str) else None
     if role is None:
-        raise FieldError("role", f"role is none of {', '.join(_ROLES)}")
+        raise FieldError("role", f"role must be one of {', '.join(_ROLES)}")
     fields.string("phase")
     return Message(role, _parse_text(fields.get("content"), "content"))
 
@@ -84,7 +86,7 @@ def _parse_text(given: Any, where: str) -> str:
     if isinstance(given, str):
         return given
     if not isinstance(given, list):
-        raise FieldError(where, f"{where} is not a text or a list of parts")
+        raise FieldError(where, f"{where} is not a string or a list of parts")
     return "".join(parse_nested(f"{where}[{number}]", part, _parse_part) for number, part in enumerate(given))
 
 

@@ -18,7 +18,7 @@ from llmcli.openai_api.tool_calls import ToolChoice, parse_required_names
 from llmcli.types import Message, Priority, Request, Role
 
 _INCLUDABLE = frozenset({"reasoning.encrypted_content"})
-"""What may be included: reasoning is in the response as text, so there is nothing to add."""
+"""What may be included. It has no effect, since reasoning is in the response as text."""
 
 MAX_INCLUDED = 16
 
@@ -35,7 +35,7 @@ def parse_response_request(fields: Fields) -> ParsedResponseRequest:
     _refuse_stored_state(fields)
     tool_choice, schema = _parse_tools(fields), _parse_text_config(fields)
     if schema is not None and tool_choice.tools:
-        raise FieldError("text.format", 'text.format and tools go together only where tool_choice is "none"')
+        raise FieldError("text.format", "text.format and tools go together only if tool_choice is none")
     instructions, messages = fields.string("instructions"), parse_input(fields.get("input"))
     if instructions:
         messages = (Message(Role.SYSTEM, instructions), *messages)
@@ -58,15 +58,15 @@ def parse_response_request(fields: Fields) -> ParsedResponseRequest:
 
 
 def _refuse_stored_state(fields: Fields) -> None:
-    """Refuse what would need responses that are stored, or more than one exchange."""
+    """Refuse fields that need stored responses."""
     for name in ("previous_response_id", "conversation"):
         if fields.get(name) is not None:
-            words = f"{name} is not supported: nothing is stored here; send the earlier items in input"
+            words = f"{name} is not supported: this server stores nothing; send the earlier items in input"
             raise FieldError(name, words)
     if fields.boolean("background"):
-        raise FieldError("background", "background is not supported: nothing is stored here")
+        raise FieldError("background", "background is not supported: this server stores nothing")
     if fields.string("truncation") not in {None, "disabled"}:
-        raise FieldError("truncation", "truncation is not supported, unless it is disabled")
+        raise FieldError("truncation", "truncation must be disabled")
     for number, name in enumerate(fields.strings("include", MAX_INCLUDED)):
         if name not in _INCLUDABLE:
             raise FieldError(f"include[{number}]", f"include[{number}]: {name!r} is not supported")
@@ -94,7 +94,7 @@ def _parse_text_config(fields: Fields) -> Mapping[str, Any] | None:
 
     def read(inner: Fields) -> Mapping[str, Any] | None:
         if inner.string("verbosity") not in {None, "medium"}:
-            raise FieldError("verbosity", "verbosity is not supported, unless it is medium")
+            raise FieldError("verbosity", "verbosity must be medium")
         given = inner.mapping("format")
         return None if given is None else parse_nested("format", given, _parse_format)
 
@@ -108,7 +108,7 @@ def _parse_format(fields: Fields) -> Mapping[str, Any] | None:
     if kind == "json_object":
         return {"type": "object"}
     if kind != "json_schema":
-        raise FieldError("type", "type is none of text, json_object, json_schema")
+        raise FieldError("type", "type must be text, json_object or json_schema")
     for name in ("name", "description"):
         fields.string(name)
     fields.boolean("strict")  # it always is
@@ -120,12 +120,12 @@ def _parse_format(fields: Fields) -> Mapping[str, Any] | None:
 
 
 def _parse_reasoning(fields: Fields) -> bool:
-    """Return whether a thinking model shall think: only where the request gives an effort."""
+    """Return whether a thinking model is to think: only if the request gives an effort."""
     given = fields.mapping("reasoning")
 
     def read(inner: Fields) -> bool:
         if inner.string("summary") not in {None, "auto"}:
-            raise FieldError("summary", "summary is not supported, unless it is auto: reasoning comes as it is")
+            raise FieldError("summary", "summary must be auto: reasoning is never summarized")
         return is_reasoning_effort(inner, "effort")
 
     return given is not None and bool(parse_nested("reasoning", given, read))
@@ -137,7 +137,7 @@ def _repeated_fields(fields: Fields, base: Request) -> dict[str, Any]:
     metadata = fields.mapping("metadata") or {}
     for name, value in metadata.items():
         if not isinstance(value, str):
-            raise FieldError(f"metadata.{name}", f"metadata.{name} is not a text")
+            raise FieldError(f"metadata.{name}", f"metadata.{name} is not a string")
     return {
         "instructions": fields.get("instructions"),
         "max_output_tokens": base.max_tokens,

@@ -1,4 +1,4 @@
-"""What a run is given."""
+"""The inputs of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @frozen
 class RunConfig:
-    """Settings, directories, environment variables, what ends the run, and whom it reports to."""
+    """Settings, directories, environment variables, interrupt and observer of a run."""
 
     settings: Settings
     paths: AppPaths

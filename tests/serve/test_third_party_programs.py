@@ -1,4 +1,4 @@
-"""Programs of others that are no packages of ours, against a real server: .ci/clients installs them (marker ``clients``)."""
+"""Third-party programs against a real server: .ci/clients installs them (marker ``clients``)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run_client(served, clients, tmp_path):
 
 
 def test_openai_s_package_for_javascript(served, run_client):
-    """Whole, streamed, gathered by the package, parsed by a zod schema, tools, embeddings, its classes of errors."""
+    """Whole, streamed, collected by the package, parsed by a zod schema, tools, embeddings, error classes."""
     said = run_client("client.cjs")
     assert said["whole"] == said["streamed"] == said["gathered"] and 0 < said["tokens"] <= 8
     assert said["parsed"]["a"] in {"x", "y"}
@@ -63,11 +63,11 @@ def test_openai_s_package_for_javascript(served, run_client):
     assert isinstance(said["text"], str)
     assert said["refusals"] == ["NotFoundError", "BadRequestError", "AuthenticationError"]
     assert said["pieces"] >= 3
-    wait_until(lambda: served.worker()["active"] == 0)  # what was aborted is not worked on any more
+    wait_until(lambda: served.worker()["active"] == 0)  # an aborted request no longer runs
 
 
 def test_responses_by_openai_s_package_for_javascript(served, run_client):
-    """Whole, streamed, gathered by the package, parsed by a zod schema, tools and results, its classes of errors."""
+    """Whole, streamed, collected by the package, parsed by a zod schema, tools and results, error classes."""
     said = run_client("responses_client.cjs")
     assert said["whole"] == said["streamed"] == said["gathered"] and said["last"] and 0 < said["tokens"] <= 8
     assert said["parsed"]["a"] in {"x", "y"}
@@ -80,7 +80,7 @@ def test_responses_by_openai_s_package_for_javascript(served, run_client):
 
 @pytest.mark.parametrize("program", ["anthropic_client.cjs", "anthropic_client.py"])
 def test_anthropic_s_packages(served, run_client, program):
-    """Whole, streamed, gathered by the package, tools and results, count_tokens, its classes of errors, a break."""
+    """Whole, streamed, collected by the package, tools and results, count_tokens, error classes, a broken connection."""
     said = run_client(program)
     assert said["whole"] == said["streamed"] and 0 < said["usage"][1] <= 8
     assert said["counted"] == said["usage"][0] == served.post("count", messages=HELLO)[1]["tokens"]
@@ -99,7 +99,7 @@ def test_anthropic_s_packages(served, run_client, program):
             *[bad] * 3,
             ["AuthenticationError", "authentication_error"],
         ]
-    wait_until(lambda: served.worker()["active"] == 0)  # what was aborted is not worked on any more
+    wait_until(lambda: served.worker()["active"] == 0)  # an aborted request no longer runs
 
 
 def test_the_documented_example_of_anthropic_s_package(served, clients, tmp_path):
@@ -117,7 +117,7 @@ def test_the_documented_example_of_anthropic_s_package(served, clients, tmp_path
 
 @pytest.fixture
 def simonw(served, clients, tmp_path):
-    """Run simonw/llm, set up as docs/serve.md says; its model "mine" is the server's."""
+    """Run simonw/llm, set up as in docs/serve.md; its model "mine" is the server's."""
     (tmp_path / "extra-openai-models.yaml").write_text(
         re.sub(r"model_name: .*", f"model_name: {served.models()[0]}", EXTRA).replace(
             "http://127.0.0.1:8033", served.url
@@ -136,14 +136,14 @@ def simonw(served, clients, tmp_path):
 
 
 def test_simonw_llm_asks(served, simonw):
-    """The same answer streamed and whole, with a system prompt and text on standard input, which count as prompt tokens."""
+    """The same answer streamed and whole; a system prompt and text on standard input count as prompt tokens."""
     assert "mine" in simonw("models")
     asked = ("-m", "mine", "-o", "max_tokens", "8", "-o", "temperature", "0")
     assert simonw(*asked, "hello") == simonw(*asked, "--no-stream", "hello")
     before = served.worker()["prompt_tokens"]
     simonw(*asked, "-s", "Be brief.", "Say it in French", stdin=b"a long text " * 50)
     assert served.worker()["prompt_tokens"] - before > 100
-    simonw("-c", *asked, "and again")  # goes on with the conversation
+    simonw("-c", *asked, "and again")  # continues the conversation
     assert json.loads(simonw("logs", "--json"))[0]["model"] == "mine"
 
 
@@ -154,12 +154,12 @@ def test_simonw_llm_gets_json_of_a_schema(simonw):
 
 
 def test_simonw_llm_takes_tools(simonw):
-    """A model of random weights calls none, but is asked with them."""
+    """A model of random weights calls none, but accepts the request."""
     assert isinstance(simonw("-m", "mine", "-o", "max_tokens", "8", "--functions", TOOL, "hello"), str)
 
 
-def test_simonw_llm_hears_what_is_wrong(served, clients, simonw, tmp_path):
-    """The server's own words, in its error."""
+def test_simonw_llm_shows_errors(served, clients, simonw, tmp_path):
+    """The error has the server's own message."""
     (tmp_path / "keys.json").write_text(json.dumps({"llmcli": "wrong"}))
     with pytest.raises(AssertionError, match="the token is missing or wrong"):
         simonw("-m", "mine", "hello")
