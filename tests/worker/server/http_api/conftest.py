@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -12,15 +13,21 @@ from llmcli.worker.server.worker_app import WorkerApp
 from llmcli.worker.worker_config import WorkerConfig
 
 
-@pytest.fixture(scope="module")
-def served(tiny):
-    """Return a client of a worker's application, its engines and the worker."""
-    path = tiny("chatml")
+@contextlib.contextmanager
+def run_app(path):
+    """Yield a client of a worker's application, its engines and the worker."""
     engines = EnginePool(path, "tiny", "abc", None)
     worker = WorkerApp(WorkerConfig(str(path), "tiny", "abc", None, 60.0, "log"), engines, lambda: True)
     with TestClient(worker.app) as client:
         yield client, engines, worker
     engines.close()
+
+
+@pytest.fixture(scope="module")
+def served(tiny):
+    """Return what ``run_app`` yields, for all tests of a module."""
+    with run_app(tiny("chatml")) as app:
+        yield app
 
 
 @pytest.fixture
