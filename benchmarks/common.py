@@ -63,9 +63,10 @@ def model_path(given: str | None) -> str:
     """Return the model file: the given one, or the starter on this machine."""
     if given:
         return str(Path(given).resolve())
+    from llmcli.app_paths import find_paths
     from llmcli.interrupt import Interrupt
     from llmcli.models.library.model_library import ModelLibrary
-    from llmcli.settings import find_paths, resolve_settings
+    from llmcli.settings import resolve_settings
 
     paths = find_paths(os.environ)
     library = ModelLibrary(resolve_settings({}, os.environ, paths.config_file), paths, os.environ)
@@ -223,7 +224,7 @@ def versions(directory: Path | None) -> str:
 
 
 def slot_arguments(slots: int, tokens: int) -> list[str]:
-    """Return llama-server's arguments for so many slots, each for so many tokens (and a template of its own)."""
+    """Return llama-server's arguments for this many slots, each for this many tokens (and its own template)."""
     each = -(-(tokens + 64) // _BLOCK) * _BLOCK
     return ["-np", str(slots), "-c", str(slots * each)]
 
@@ -265,7 +266,7 @@ def _healthy(process: subprocess.Popen[bytes], port: int) -> bool:
 
 
 def post_all(port: int, bodies: Sequence[_Json], clients: int, path: str = "/v1/chat/completions") -> list[_Json]:
-    """Send ``bodies`` from so many clients at once, each over one connection; returns the answers in their order."""
+    """Send ``bodies`` from this many concurrent clients, each over one connection; return the answers in order."""
     waiting: queue.SimpleQueue[tuple[int, _Json]] = queue.SimpleQueue()
     for numbered in enumerate(bodies):
         waiting.put(numbered)

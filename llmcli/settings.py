@@ -207,56 +207,6 @@ _OTHER_VARIABLES = frozenset(
 
 
 @frozen
-class AppPaths:
-    """The directories of llm: ``config`` (config.yaml, prompts/), ``data`` (registry), ``cache``, ``log``."""
-
-    config: Path
-    data: Path
-    cache: Path
-    log: Path
-
-    @property
-    def config_file(self) -> Path:
-        """The configuration file, whether it exists or not."""
-        return self.config / "config.yaml"
-
-    @property
-    def translation_memory(self) -> Path:
-        """The user's translation memory."""
-        return self.data / "translations.sqlite"
-
-    @property
-    def sessions(self) -> Path:
-        """The user's saved chats."""
-        return self.data / "sessions.db"
-
-    @property
-    def prefix_cache(self) -> Path:
-        """The engine's evaluated prompts (``engine.kv.disk_prefix_store``)."""
-        return self.cache / "prefixes"
-
-    @property
-    def prompts(self) -> Path:
-        """The directory of the user's own prompt files."""
-        return self.config / "prompts"
-
-
-def find_paths(environ: Mapping[str, str]) -> AppPaths:
-    """Return the platform's directories, or those that LLMCLI_CONFIG_DIR, _DATA_DIR and _CACHE_DIR name."""
-    import platformdirs
-
-    def pick(variable: str, default: str) -> Path:
-        return Path(environ.get(ENV_PREFIX + variable) or default)
-
-    return AppPaths(
-        config=pick("CONFIG_DIR", platformdirs.user_config_dir("llmcli", appauthor=False)),
-        data=pick("DATA_DIR", platformdirs.user_data_dir("llmcli", appauthor=False)),
-        cache=pick("CACHE_DIR", platformdirs.user_cache_dir("llmcli", appauthor=False)),
-        log=pick("CACHE_DIR", platformdirs.user_log_dir("llmcli", appauthor=False)),
-    )
-
-
-@frozen
 class Settings:
     """All settings, resolved. ``settings["ctx"]`` is the value; ``settings.origin("ctx")`` where it came from."""
 

@@ -22,6 +22,7 @@ LEAVES = {
     "interrupt",
     "job_queue",
     "backend_config",
+    "app_paths",
     "settings",
     "template_sandbox",
     "text_stream",

@@ -46,8 +46,9 @@ def models(ctx: typer.Context) -> Iterable[str]:
 
 
 def _library(ctx: typer.Context) -> ModelLibrary:
+    from llmcli.app_paths import find_paths
     from llmcli.models.library.model_library import ModelLibrary
-    from llmcli.settings import find_paths, resolve_settings
+    from llmcli.settings import resolve_settings
 
     environ = ctx.find_root().obj[0].environ
     paths = find_paths(environ)
@@ -90,8 +91,8 @@ def generate_kinds(ctx: typer.Context) -> Iterable[str]:
 
 
 def _prompts(ctx: typer.Context, prefix: str) -> list[str]:
+    from llmcli.app_paths import find_paths
     from llmcli.prompts import PromptLibrary
-    from llmcli.settings import find_paths
 
     return PromptLibrary(find_paths(ctx.find_root().obj[0].environ).prompts).names(prefix)
 
@@ -99,8 +100,8 @@ def _prompts(ctx: typer.Context, prefix: str) -> list[str]:
 @_empty_on_error
 def sessions(ctx: typer.Context) -> Iterable[tuple[str, str]]:
     """Names of saved chats, explained by how they began."""
+    from llmcli.app_paths import find_paths
     from llmcli.cli.console.sanitize import single_line
-    from llmcli.settings import find_paths
     from llmcli.store.session_store import SessionStore
 
     with SessionStore(find_paths(ctx.find_root().obj[0].environ).sessions, read_only=True) as store:
@@ -166,7 +167,8 @@ def settings() -> Suggestions:
 @_empty_on_error
 def backends(ctx: typer.Context) -> Iterable[tuple[str, str]]:
     """Names that ``--backend`` takes, explained by their addresses."""
-    from llmcli.settings import find_paths, resolve_settings
+    from llmcli.app_paths import find_paths
+    from llmcli.settings import resolve_settings
 
     environ = ctx.find_root().obj[0].environ
     described = resolve_settings({}, environ, find_paths(environ).config_file)["backends"]

@@ -122,8 +122,8 @@ def _internal_error(error: Exception, words: Sequence[str], environment: Environ
     import time
     import traceback
 
+    from llmcli.app_paths import find_paths
     from llmcli.files import private_files
-    from llmcli.settings import find_paths
 
     try:
         directory = find_paths(environment.environ).log

@@ -18,9 +18,10 @@ from llmcli.errors import ConfigError, ConsentRequired, Offline, UsageError
 from llmcli.files import private_files
 
 if TYPE_CHECKING:
+    from llmcli.app_paths import AppPaths
     from llmcli.models.library.model_library import ModelLibrary
     from llmcli.runtime.run_config import RunConfig
-    from llmcli.settings import AppPaths, Settings
+    from llmcli.settings import Settings
 
 
 def chosen_server(settings: Settings) -> tuple[ServerConfig | None, str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from llmcli.app_paths import AppPaths
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
-from llmcli.settings import AppPaths, Settings
+from llmcli.settings import Settings
 
 if TYPE_CHECKING:
     from llmcli.runtime.observer import RunObserver

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from llmcli.app_paths import find_paths
 from llmcli.errors import DamagedModel, LlmError, ModelNotDownloaded, Unsupported
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.run_config import RunConfig
-from llmcli.settings import find_paths, resolve_settings
+from llmcli.settings import resolve_settings
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend

@@ -12,8 +12,8 @@ from llmcli.runtime.run_config import RunConfig
 from llmcli.types import EngineOptions, Phase
 
 if TYPE_CHECKING:
+    from llmcli.app_paths import AppPaths
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
-    from llmcli.settings import AppPaths
     from llmcli.worker.client.launcher import WorkerLauncher
 
 

@@ -7,10 +7,11 @@ import os
 import pytest
 from fake_hub import QUICK_RETRIES, FakeHub
 
+from llmcli.app_paths import find_paths
 from llmcli.interrupt import Interrupt
 from llmcli.models.catalogue import load_catalogue
 from llmcli.models.library.model_library import ModelLibrary
-from llmcli.settings import find_paths, resolve_settings
+from llmcli.settings import resolve_settings
 
 
 @pytest.fixture

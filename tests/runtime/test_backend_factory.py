@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from llmcli.app_paths import find_paths
 from llmcli.backend_config import ServerConfig
 from llmcli.backends import local, worker_backend
 from llmcli.backends.remote.remote_backend import RemoteBackend
@@ -16,7 +17,7 @@ from llmcli.models.files.model_file import ModelFile
 from llmcli.runtime import backend_factory, worker_launch
 from llmcli.runtime.observer import SilentObserver
 from llmcli.runtime.run_config import RunConfig
-from llmcli.settings import find_paths, resolve_settings
+from llmcli.settings import resolve_settings
 from llmcli.types import Phase
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmcli.app_paths import AppPaths
 from llmcli.errors import BadModelFile, DamagedModel, ModelNotDownloaded, Offline, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.models.files import names
@@ -19,7 +20,7 @@ from llmcli.models.files.paths import is_path
 from llmcli.models.library.defaults import ModelAlias, check_new_name
 from llmcli.models.library.last_used import LastUsedTimes
 from llmcli.models.library.resolver import ModelResolver
-from llmcli.settings import AppPaths, Settings
+from llmcli.settings import Settings
 from llmcli.types import ItemFailed, Notice, Progress
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmcli.app_paths import AppPaths
 from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded, UsageError
 from llmcli.models.files import names
 from llmcli.models.files.model_file import ModelFile
@@ -18,7 +19,7 @@ from llmcli.models.library.checksums import KnownChecksums
 from llmcli.models.library.defaults import ModelDefaults
 from llmcli.models.library.last_used import LastUsedTimes
 from llmcli.models.library.registry import ModelRegistry
-from llmcli.settings import AppPaths, Settings
+from llmcli.settings import Settings
 
 if TYPE_CHECKING:
     from llmcli.models.catalogue import CatalogueEntry

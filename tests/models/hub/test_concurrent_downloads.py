@@ -30,7 +30,8 @@ from llmcli.models.library.model_library import ModelLibrary
 from llmcli.models import catalogue
 from llmcli.models.gguf import header_parser
 from llmcli.models.hub import puller
-from llmcli.settings import find_paths, resolve_settings
+from llmcli.app_paths import find_paths
+from llmcli.settings import resolve_settings
 import huggingface_hub.hf_api
 
 def pull():
