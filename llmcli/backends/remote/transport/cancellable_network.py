@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -80,20 +80,15 @@ class CancellableNetwork(httpcore2.NetworkBackend):
         seconds = exchange.limit_timeout()
         threading.Thread(target=_connect, args=(connecting, host, port, seconds), name="connect", daemon=True).start()
         try:
-            while True:
+            while not wait([connecting], _POLL_S).done:
                 exchange.call.check()
-                try:
-                    with _unwrap_os_errors():
-                        stream = connecting.result(_POLL_S)
-                except TimeoutError:
-                    if connecting.done():
-                        raise
-                    continue
-                exchange.stream = CancellableStream(self, stream, stream.get_extra_info("socket").dup())
-                return exchange.stream
+            with _unwrap_os_errors():
+                stream = connecting.result()
+            exchange.stream = CancellableStream(self, stream, stream.get_extra_info("socket").dup())
         except BaseException:
             connecting.add_done_callback(_close_late)
             raise
+        return exchange.stream
 
 
 class CancellableStream(httpcore2.NetworkStream):
