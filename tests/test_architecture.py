@@ -22,6 +22,7 @@ LEAVES = {
     "interrupt",
     "job_queue",
     "backend_config",
+    "configuration",
     "settings",
     "template_sandbox",
     "text_stream",

@@ -71,6 +71,19 @@ class Flags:
         GivesSetting(),
         ChoosesModel(),
     ] = None
+    key_env: Annotated[
+        str | None,
+        typer.Option(
+            "--key-env", metavar="VARIABLE", help="Environment variable of the server's key (default: LLMCLI_API_KEY)."
+        ),
+        GivesSetting(),
+        ChoosesModel(),
+    ] = None
+    max_cost: Annotated[
+        float | None,
+        typer.Option("--max-cost", metavar="AMOUNT", help="End before a hosted model costs more than this (exit 3)."),
+        GivesSetting(),
+    ] = None
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FILE", help="Write there instead of standard output.")
     ] = None
@@ -132,7 +145,9 @@ class Flags:
         typer.Option("--timeout", min=0.001, metavar="S", help="Give up after S seconds (exit 124)."),
         GivesSetting(),
     ] = None
-    stats: Annotated[bool, typer.Option("--stats", help="Tokens, speed, threads, memory and energy on stderr.")] = False
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Tokens, speed, threads, memory, energy and cost on stderr.")
+    ] = False
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No warnings and no progress.")] = False
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more on stderr; log a bug's traceback.")] = False
 

@@ -88,7 +88,7 @@ def build_remote(config: RunConfig, server: ServerConfig, origin: str, model_nam
     config.observer.explain(f"server {server.base_url} ({origin})")
     return RemoteBackend(
         server,
-        find_key(server, config.environ),
+        find_key(server, config.environ, config.paths.keys),
         config.interrupt,
         model=model_name,
         context=None if context_tokens == "auto" else context_tokens,

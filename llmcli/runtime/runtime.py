@@ -155,6 +155,8 @@ class Runtime:
         if self.settings["deterministic"]:
             raise Unsupported("deterministic answers", detail=f"{server.label} promises none")
         consent.require_consent(self.config, server, self.models, consents=self._consents)
+        if not server.is_loopback:
+            self.observer.server_used(server)
         self.responder_name = server.label
         return backend_factory.build_remote(self.config, server, origin, self.model_name)
 

@@ -78,7 +78,7 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
         where = shorten_message(key.redact(headers.get("location", "elsewhere")))
         return UntrustedServer(label, detail=f"it redirects to {where}, and nothing is sent on to there")
     if status in (401, 403):
-        return Unauthorized(label, key=key.origin, detail=said)
+        return Unauthorized(label, key=key.origin, detail=said, backend=server.name)
     if status == 404:  # noqa: PLR2004
         if message and model and _UNKNOWN_MODEL.search(message):
             return MissingError(model, kind="remote model", detail=said)

@@ -29,7 +29,12 @@ def _describe_access_denied(error: e.AccessDenied) -> ErrorText:
 
 def _describe_unauthorized(error: e.Unauthorized) -> ErrorText:
     complaint = f"does not accept the key of {error.key}" if error.key else "wants a key"
-    advice = "Check the key and what it may do." if error.key else "Name it by key_env or key_file: llm config edit"
+    if error.key:
+        advice = "Check the key and what it may do."
+    elif error.backend:
+        advice = f"Try: llm keys set {error.backend} (or name its variable with --key-env or key_env)"
+    else:
+        advice = "Set LLMCLI_API_KEY to it, or name its variable with --key-env."
     return append_detail(f"{subject_of(error)} {complaint}", error), advice
 
 
