@@ -20,7 +20,11 @@ from llmcli.configuration.setting_parsers import (
     parse_aliases,
     parse_backends,
     parse_base_url,
+    parse_hosts,
     parse_money,
+    parse_own_patterns,
+    parse_own_words,
+    parse_redacted_kinds,
     parse_seconds,
     parse_switch,
     parse_text,
@@ -74,6 +78,22 @@ SETTING_SPECS = (
     SettingSpec("key_env", parse_text, None, "the environment variable that holds the key of base_url (as --key-env)"),
     SettingSpec("max_cost", parse_money, None, "the most that a command may cost on a hosted model (as --max-cost)"),
     SettingSpec(
+        "redact",
+        choice_parser("auto", "on", "off", "names"),
+        "auto",
+        "replace private values before sending; auto: for hosts elsewhere that are not trusted; names: names of people too",
+    ),
+    SettingSpec(
+        "redact.kinds",
+        parse_redacted_kinds,
+        ("key", "iban", "card", "email", "phone"),
+        "kinds of private values that are replaced; there is also ip",
+    ),
+    SettingSpec("redact.patterns", parse_own_patterns, {}, r"regular expressions of your own: {customer: 'CU-\d{6}'}"),
+    SettingSpec("redact.words", parse_own_words, {}, "words of your own: a list, or {project: [Falcon], client: FILE}"),
+    SettingSpec("redact.model", parse_text, None, "the model on this machine that finds names; default: as without -m"),
+    SettingSpec("trusted_hosts", parse_hosts, (), "hosts that may have private values: [gpu.lab, '*.example.org']"),
+    SettingSpec(
         "ctx",
         integer_parser(64, 2**24, "auto"),
         "auto",
@@ -124,7 +144,7 @@ SETTING_SPECS = (
     SettingSpec("markdown", choice_parser("on", "off"), "on", "render Markdown on a terminal"),
 )
 _SPECS_BY_NAME = {key.name: key for key in SETTING_SPECS}
-_MAPPING_SETTINGS = frozenset({"aliases", "backends"})
+_MAPPING_SETTINGS = frozenset({"aliases", "backends", "redact.patterns", "redact.words"})
 """Settings whose values are mappings; others with keys under their name may nest."""
 _OTHER_VARIABLES = frozenset(
     {

@@ -107,7 +107,8 @@ class Request:
     ``logprobs``: the number of likeliest tokens to report with each token's own log-probability; None: no report.
     ``prompt``: a text to continue without the template, instead of ``messages``. ``tools``: the tools that the model may
     call, each an object as in OpenAI's protocol. ``gathered``: the text is not read before its end, so it may arrive in
-    one piece. ``progress`` requests ``RequestProgress`` events.
+    one piece. ``progress`` requests ``RequestProgress`` events. ``carries``: a text whose private values the answer has
+    to hold, where these are replaced on the way to a server.
     """
 
     id: str
@@ -130,6 +131,7 @@ class Request:
     session: str | None = None
     gathered: bool = False
     progress: bool = False
+    carries: str = ""
 
 
 @frozen
@@ -212,7 +214,8 @@ class TokenLogprobs:
 class Finished:
     """The last event of a request. ``error`` is set exactly when ``reason`` is ``error``.
 
-    ``limit`` says which limit ended an answer of reason ``length``: "max_tokens" or "context".
+    ``limit`` says which limit ended an answer of reason ``length``: "max_tokens" or "context". ``unrestored``: placeholders
+    of private values that came back damaged, or not at all though the answer has to carry them.
     """
 
     id: str
@@ -221,6 +224,7 @@ class Finished:
     timings: Timings = Timings()
     error: Exception | None = None
     limit: str | None = None
+    unrestored: tuple[str, ...] = ()
 
 
 class Phase(StrEnum):

@@ -74,6 +74,7 @@ COMMANDS = [
     ),
     Command("sentiment", "Label each line as positive, neutral or negative.", model_task="classify"),
     Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat"),
+    Command("redact", "Show what would be replaced before texts are sent to a server."),
     Command("models", "Find, fetch, list and remove models.", group=True),
     Command("tm", "Look at what translations are remembered; exchange them with other tools.", group=True),
     Command("prompts", "Look at the prompts, and make your own.", group=True),

@@ -134,6 +134,21 @@ class Flags:
         bool | None, typer.Option("--offline", help="Never open a network connection."), GivesSetting(), ChoosesModel()
     ] = None
     yes: Annotated[bool, typer.Option("--yes", help="Let the server have what is sent; do not ask.")] = False
+    no_redact: Annotated[
+        bool,
+        typer.Option("--no-redact", help="Send private values as they are."),
+        GivesSetting("redact", value="off"),
+    ] = False
+    redact: Annotated[
+        bool,
+        typer.Option("--redact", help="Replace private values before anything is sent."),
+        GivesSetting(value="on"),
+    ] = False
+    redact_names: Annotated[
+        bool,
+        typer.Option("--redact-names", help="Names of people too, found by a local model (--redact names)."),
+        GivesSetting("redact", value="names"),
+    ] = False
     no_worker: Annotated[
         bool, typer.Option("--no-worker", help="Run the model in this process."), GivesSetting("worker", value="off")
     ] = False
@@ -194,7 +209,10 @@ def flag_settings(flags: Flags) -> dict[str, tuple[str, Any]]:
         for mark in option.marks:
             if isinstance(mark, GivesSetting):
                 value = value if mark.value is None else mark.value if value else None
-                given[mark.name or option.name] = (max(option.words, key=len), value)
+                if (
+                    value is not None or (mark.name or option.name) not in given
+                ):  # several switches may give one setting
+                    given[mark.name or option.name] = (max(option.words, key=len), value)
     return given
 
 

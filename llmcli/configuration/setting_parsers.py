@@ -100,3 +100,31 @@ def parse_base_url(value: Any) -> str:
     from llmcli import backend_config
 
     return backend_config.parse_base_url(value)
+
+
+def parse_own_patterns(value: Any) -> dict[str, str]:
+    """Return patterns of private values by their kinds. Raises ``ValueError``."""
+    from llmcli.redaction import own_patterns
+
+    return own_patterns.parse_patterns(value)
+
+
+def parse_own_words(value: Any) -> dict[str, tuple[str, ...]]:
+    """Return private words by their kinds. Raises ``ValueError``."""
+    from llmcli.redaction import own_patterns
+
+    return own_patterns.parse_words(value)
+
+
+def parse_redacted_kinds(value: Any) -> tuple[str, ...]:
+    """Return kinds of private values. Raises ``ValueError``."""
+    from llmcli.redaction import own_patterns
+
+    return own_patterns.parse_kinds(value)
+
+
+def parse_hosts(value: Any) -> tuple[str, ...]:
+    """Return hosts that may have private values. Raises ``ValueError``."""
+    from llmcli.redaction import own_patterns
+
+    return own_patterns.parse_hosts(value)
