@@ -30,7 +30,7 @@ class Detector:
 
 _LOCAL_PART = re.compile(r"[\w.+%'-]")
 _AT_DOMAIN = re.compile(
-    r"(?:@|%40|&#64;|&#[xX]40;|&commat;|\\u0040)(?:[^\W_](?:[\w-]{0,62})\.){1,8}(?:[^\W\d_]{2,63}|xn--[\w-]{2,59})"
+    r"(?:@|%40|&#64;|&#[xX]40;|&commat;|\\u0040|\s?[\[(](?:at|AT)[\])]\s?)(?:[^\W_](?:[\w-]{0,62})\.){1,8}(?:[^\W\d_]{2,63}|xn--[\w-]{2,59})"
 )
 _AUTHORITY = re.compile(r"://[^\s/@]{0,256}\Z")
 _ESCAPE = re.compile(r"(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrtbfv0])(?=.)")
@@ -67,7 +67,7 @@ DETECTORS = (
     Detector("key", secret_formats.find_assigned_secrets, secret_formats.SECRET_WORDS),
     Detector("iban", number_formats.find_ibans),
     Detector("card", number_formats.find_cards),
-    Detector("email", find_emails, ("@", "%40", "&#64;", "&#x40;", "&commat;", "\\u0040")),
+    Detector("email", find_emails, ("@", "%40", "&#64;", "&#x40;", "&commat;", "\\u0040", "(at)", "[at]")),
     Detector("key", secret_formats.find_random_tokens),
     Detector("phone", number_formats.find_phones),
     Detector("ip", number_formats.find_ip_addresses),

@@ -14,7 +14,7 @@ _GAP = r"[ .\-\u00a0\u2007\u2009\u202f\u2010-\u2013]"
 """One character between groups of digits."""
 _CARD_LENGTHS = range(12, 20)
 _DIGIT_RUN = re.compile(rf"[0-9](?:{_GAP}?[0-9]){{11,}}")
-_IBAN_HEAD = re.compile(rf"[A-Za-z]{{2}}{_GAP}?[0-9]{{2}}(?={_GAP}?[A-Za-z0-9])")
+_IBAN_HEAD = re.compile(rf"[A-Za-z]{_GAP}?[A-Za-z]{_GAP}?[0-9]{_GAP}?[0-9](?={_GAP}?[A-Za-z0-9])")
 _IBAN_INSIDE = re.compile(r"(?<!\\)(?<!%[0-9A-Fa-f])(?<!\\u[0-9A-Fa-f]{3})(?<!(?i:IBA))[A-Za-z0-9]\Z")
 """The end of a text behind which a letter belongs to a longer word: no escape and no "IBAN" ends there."""
 _GAPS = frozenset(" .-\u00a0\u2007\u2009\u202f\u2010\u2011\u2012\u2013")
@@ -75,7 +75,7 @@ def find_ibans(text: str) -> Iterator[Range]:
     """Yield IBANs of a known country with its length and right check digits, in groups or not."""
     end = 0
     for head in _IBAN_HEAD.finditer(text):
-        length = IBAN_LENGTHS.get(head.group()[:2].upper())
+        length = IBAN_LENGTHS.get("".join(filter(str.isalpha, head.group())).upper())
         start = head.start()
         if length is None or start < end or _IBAN_INSIDE.search(text, max(0, start - 6), start):
             continue
