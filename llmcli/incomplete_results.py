@@ -1,9 +1,12 @@
-"""Why a result is incomplete. A task puts such an error into its ``Result``; only ``EmptyAnswer`` ends an item.
+"""Why a result is incomplete. A task puts such an error into its ``Result``.
+
+``EmptyAnswer`` and ``CostLimitReached`` end an item.
 
 LlmError
 |- EmptyAnswer              1   the answer was empty, also after a retry
 `- PartialError             3
    |- AnswerTruncated           (at a limit that the user did not set)
+   |- CostLimitReached          (the next request could have cost more than --max-cost)
    |- IncompleteOutput          (some segments are unchanged)
    `- PartsMissing              (of the input, in a summary)
 """
@@ -30,6 +33,16 @@ class AnswerTruncated(PartialError, type_name="AnswerCut"):
     def __init__(self, *, limit: str | None = None) -> None:
         super().__init__()
         self.limit = limit
+
+
+class CostLimitReached(PartialError):
+    """A request was not sent: it could have cost ``needed``, and ``left`` is left of ``limit``; amounts with currency."""
+
+    def __init__(self, *, limit: str, needed: str, left: str) -> None:
+        super().__init__()
+        self.limit = limit
+        self.needed = needed
+        self.left = left
 
 
 class IncompleteOutput(PartialError, type_name="LeftUndone"):

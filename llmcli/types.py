@@ -147,6 +147,13 @@ class Usage:
             self.completion_tokens + other.completion_tokens,
         )
 
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            max(0, self.prompt_tokens - other.prompt_tokens),
+            max(0, self.cached_tokens - other.cached_tokens),
+            max(0, self.completion_tokens - other.completion_tokens),
+        )
+
 
 @frozen
 class Timings:
@@ -309,7 +316,8 @@ class BackendStats:
 
     ``decode_threads`` and ``prompt_threads``: used last, for one token a sequence and for prompts; ``width``: most
     sequences evaluated at once; ``peak_memory``: bytes, of the process that runs the model; ``joules``: energy that the
-    processor package used, including other processes. ``choices``: a sentence on each choice and its reason.
+    processor package used, including other processes. ``choices``: a sentence on each choice and its reason. ``cost``: of
+    the tokens that a hosted model reported, in the currency of its price.
     """
 
     decode_threads: int | None = None
@@ -318,6 +326,7 @@ class BackendStats:
     peak_memory: int | None = None
     joules: float | None = None
     choices: tuple[str, ...] = ()
+    cost: float | None = None
 
 
 # ---- what tasks yield ---------------------------------------------------------------------------------------------

@@ -77,11 +77,12 @@ def _build_worker_backend(config: RunConfig, models: ModelLibrary, model: ModelF
 def build_remote(config: RunConfig, server: ServerConfig, origin: str, model_name: str | None) -> Backend:
     """Return the backend on a server that may have what is sent; ``origin`` says where it was chosen.
 
-    Raises what ``find_key`` raises; nothing is sent.
+    Raises what ``find_key`` and ``make_budget`` raise; nothing is sent.
     """
     from llmcli.backends.remote.remote_backend import RemoteBackend
     from llmcli.backends.remote.transport.api_keys import find_key
     from llmcli.backends.remote.transport.proxies import find_proxy
+    from llmcli.runtime.spending import make_budget
 
     context_tokens = config.settings["ctx"]
     _report_waiting(config, server.label)
@@ -94,6 +95,7 @@ def build_remote(config: RunConfig, server: ServerConfig, origin: str, model_nam
         context=None if context_tokens == "auto" else context_tokens,
         proxy=find_proxy(server, config.environ),
         cache=config.paths.cache,
+        budget=make_budget(config.settings, server, model_name),
     )
 
 

@@ -13,7 +13,9 @@ from llmcli.runtime.run_config import RunConfig
 from llmcli.settings import find_paths, resolve_settings
 
 if TYPE_CHECKING:
+    from llmcli.backend_config import ServerConfig
     from llmcli.backends.base import Backend
+    from llmcli.configuration.pricing import Price
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.memory_estimate import FitPolicy
     from llmcli.prompts import PromptLibrary
@@ -61,6 +63,7 @@ class Runtime:
         self._given_context: int | None = given.get("ctx", ("", None))[1]
         self._consents = consents
         self._backend: Backend | None = None
+        self._server: ServerConfig | None = None
         self.responder_name = ""
         """The model or server that answers, by its name for people; "" before it is known."""
 
@@ -157,8 +160,18 @@ class Runtime:
         consent.require_consent(self.config, server, self.models, consents=self._consents)
         if not server.is_loopback:
             self.observer.server_used(server)
-        self.responder_name = server.label
+        self.responder_name, self._server = server.label, server
         return backend_factory.build_remote(self.config, server, origin, self.model_name)
+
+    def price_of(self, model: str) -> Price | None:
+        """Return what the tokens of ``model`` cost, None where it runs on this machine or that is not known."""
+        return None if self._server is None else self._server.price_of(model)
+
+    @property
+    def currency(self) -> str:
+        """The currency of what a hosted model costs, "" where its price is not known."""
+        price = self.price_of(self.model_name or (self._server.model if self._server else "") or "")
+        return "" if price is None else price.currency
 
     def backend_stats(self) -> BackendStats:
         """Return how the backend worked so far; nothing is known of one that was not built."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from llmcli.backends.remote import chat_request
-from llmcli.backends.remote.chunk_parser import DONE_DATA, ChunkParser
+from llmcli.backends.remote.chunk_parser import DONE_DATA, ChunkParser, parse_usage
 from llmcli.backends.remote.server_capabilities import OPTIONAL_FIELDS, ServerCapabilities
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
@@ -67,9 +67,12 @@ class ChatClient:
         self, call: CancelToken, path: str, capabilities: ServerCapabilities, make: Callable[[], Mapping[str, Any]]
     ) -> Any:
         """Post a body; return the JSON object of the response. Raises as ``HttpClient.open_response``."""
-        return self.with_supported_fields(
+        answer = self.with_supported_fields(
             call, capabilities, make, lambda fields: self.http_client.request_json(call, "POST", path, fields)
         )
+        if call.cost is not None:
+            call.cost.settle(parse_usage(answer))
+        return answer
 
     def stream_events(
         self,
@@ -132,6 +135,8 @@ class ChatClient:
         for event in pieces:
             hand_on(event)
         assert isinstance(finished, Finished)
+        if call.cost is not None:
+            call.cost.settle(finished.usage)
         return finished
 
     def _receive_events(

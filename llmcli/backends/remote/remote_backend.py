@@ -18,6 +18,7 @@ from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.token_estimate import estimate_tokens
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
+from llmcli.backends.remote.transport.cost_budget import CostBudget
 from llmcli.backends.remote.transport.http_client import HttpClient
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.retries import RetryPolicy
@@ -48,14 +49,19 @@ class RemoteBackend:
         context: int | None = None,
         proxy: Proxy | None = None,
         cache: Path | None = None,
+        budget: CostBudget | None = None,
     ) -> None:
-        """Nothing is sent yet. ``model`` and ``context`` override ``server``; ``cache``: see ``ServerCapabilities``."""
+        """Nothing is sent yet. ``model`` and ``context`` override ``server``; ``cache``: see ``ServerCapabilities``.
+
+        ``budget`` counts and limits what requests cost; None where their price is not known.
+        """
         self.server = server
         self.max_concurrency = server.concurrency
         self._interrupt = interrupt
         self._requested_model = model or server.model
         self._context = context or server.context
         self._cache = cache
+        self.budget = budget
         self._client = HttpClient(server, key, proxy)
         self._chat_client = ChatClient(self._client, key, DEFAULT_RETRY_POLICY)
         self._lock = threading.Lock()
@@ -99,7 +105,8 @@ class RemoteBackend:
             said.append(f"{self.server.label} was too busy for so many; now it gets {limiter.limit} at once")
         if refused:
             said.append(f"{self.server.label} refuses these fields, so they are left out: {', '.join(sorted(refused))}")
-        return BackendStats(width=limiter.peak_running or None, choices=tuple(said))
+        cost = None if self.budget is None else self.budget.spent
+        return BackendStats(width=limiter.peak_running or None, choices=tuple(said), cost=cost)
 
     def close(self) -> None:
         """Close the connections."""

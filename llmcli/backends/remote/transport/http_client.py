@@ -22,6 +22,7 @@ from llmcli import __version__
 from llmcli.backend_config import ServerConfig, ServerUnreachable
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken
+from llmcli.backends.remote.transport.cost_budget import CostAttempt
 from llmcli.backends.remote.transport.error_mapping import map_error_status
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.server_message import describe_json_error
@@ -126,7 +127,7 @@ class HttpClient:
         base = self.server.origin if root else self.server.base_url
         model = str(body.get("model", "")) if isinstance(body, Mapping) else ""
         data = None if body is None else json.dumps(body).encode()
-        with self._translate_errors(call):
+        with self._translate_errors(call), self._reserve_cost(call, body, data) as attempt:
             connection, response = self._send_request(call, method, base + path, data)
             try:
                 if response.status == _PROXY_AUTH_REQUIRED and self._proxy:
@@ -135,6 +136,7 @@ class HttpClient:
                     headers = {name.lower(): value for name, value in response.getheaders()}
                     said = response.read(_MAX_ERROR_BYTES)
                     raise map_error_status(self.server, self._key, model, response.status, headers=headers, body=said)
+                attempt.charged = True
                 coding = response.headers.get("content-encoding", "identity")
                 if coding.strip().lower() not in {"", "identity"}:
                     raise RemoteError(self.server.label, detail=f"its answer is encoded ({coding[:40]}), unasked")
@@ -142,6 +144,15 @@ class HttpClient:
             finally:
                 call.attach_socket(None)
                 self._release_connection(connection, response)
+
+    @contextmanager
+    def _reserve_cost(self, call: CancelToken, body: Any, data: bytes | None) -> Iterator[CostAttempt]:
+        """Reserve what a body may cost, where prices are known; questions without a body are free."""
+        if call.cost is None or data is None:
+            yield CostAttempt(0.0)
+            return
+        with call.cost.attempt(body, len(data), call.check) as attempt:
+            yield attempt
 
     def _send_request(
         self, call: CancelToken, method: str, url: str, data: bytes | None

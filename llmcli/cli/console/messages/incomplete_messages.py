@@ -63,6 +63,10 @@ def _format_rest(parts: Sequence[i.MissingPart]) -> str:
 INCOMPLETE_DESCRIPTIONS: Descriptions = {
     i.EmptyAnswer: _describe_empty,
     i.AnswerTruncated: lambda x: ("the answer was cut at a limit", _raise_limit(x.limit)),
+    i.CostLimitReached: lambda x: (
+        f"stopped before --max-cost {x.limit}: the next request could cost {x.needed}, and {x.left} is left",
+        "Raise --max-cost, or allow shorter answers with --max-tokens.",
+    ),
     i.IncompleteOutput: _describe_untranslated,
     i.PartsMissing: _describe_missing_parts,
 }
