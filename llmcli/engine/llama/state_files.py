@@ -6,11 +6,15 @@ The files have no names and are removed with their objects.
 from __future__ import annotations
 
 import ctypes
+import os
 import tempfile
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
 from llmcli.engine.llama import bindings
+
+if TYPE_CHECKING:
+    from io import BufferedRandom
 
 MIN_FILE_BYTES = 1 << 20
 """States from this size on go to a file: 69 MB were written in 22 ms and read in 16."""
@@ -20,33 +24,36 @@ _FD_DIR = Path("/proc/self/fd")
 class StateFile:
     """A state as ``Context.save_state`` returned it."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: BufferedRandom) -> None:
         self._file = file
 
     @classmethod
     def write(cls, state: bytearray) -> StateFile | None:
-        """Write a state; None where that is not possible, for example on a full disk."""
+        """Write a state of at least one byte; None where that is not possible, for example on a full disk."""
         file = _open_file()
         if file is None:
             return None
         try:
             file.write(state)
-            file.seek(0)
+            file.flush()
         except OSError:
             file.close()
             return None
         return cls(file)
 
-    def read(self) -> bytes:
+    def read(self) -> bytearray:
         """Return the state, once."""
         with self._file:
-            return self._file.read()
+            state = bytearray(self._file.seek(0, os.SEEK_END))
+            self._file.seek(0)
+            self._file.readinto(state)
+            return state
 
 
 class NativeStateFile:
     """The state of one sequence, written and read by llama.cpp without a copy in memory. Linux only."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: BufferedRandom) -> None:
         self._file = file
 
     @classmethod
@@ -75,7 +82,7 @@ class NativeStateFile:
         return str(_FD_DIR / str(self._file.fileno())).encode()
 
 
-def _open_file() -> IO[bytes] | None:
+def _open_file() -> BufferedRandom | None:
     try:
         return tempfile.TemporaryFile()  # closed by who reads it
     except OSError:
