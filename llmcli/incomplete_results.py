@@ -1,9 +1,12 @@
-"""Why a result is incomplete. A task puts such an error into its ``Result``; only ``EmptyAnswer`` ends an item.
+"""Why a result is incomplete. A task puts one of these errors into its ``Result``.
+
+``EmptyAnswer`` and ``CostLimitReached`` end an item.
 
 LlmError
 |- EmptyAnswer              1   the answer was empty, also after a retry
 `- PartialError             3
    |- AnswerTruncated           (at a limit that the user did not set)
+   |- CostLimitReached          (the next request could have cost more than --max-cost)
    |- IncompleteOutput          (some segments are unchanged)
    |- PartsMissing              (of the input, in a summary)
    `- ValuesNotRestored         (placeholders of private values came back damaged)
@@ -18,7 +21,7 @@ from llmcli.errors import LlmError, PartialError
 
 
 class EmptyAnswer(LlmError):
-    """The model answered nothing about ``subject``; ``limit`` as in ``Finished`` where one left no room for an answer."""
+    """The model gave an empty answer about ``subject``; ``limit`` as in ``Finished`` if a limit left no room for one."""
 
     def __init__(self, subject: str = "", *, limit: str | None = None) -> None:
         super().__init__(subject)
@@ -26,15 +29,25 @@ class EmptyAnswer(LlmError):
 
 
 class AnswerTruncated(PartialError, type_name="AnswerCut"):
-    """An answer was cut by a limit that the user did not set; ``limit`` as in ``Finished``."""
+    """A limit that the user did not set cut an answer; ``limit`` as in ``Finished``."""
 
     def __init__(self, *, limit: str | None = None) -> None:
         super().__init__()
         self.limit = limit
 
 
+class CostLimitReached(PartialError):
+    """A request was not sent: it could have cost ``needed``, and ``left`` is left of ``limit``; amounts with currency."""
+
+    def __init__(self, *, limit: str, needed: str, left: str) -> None:
+        super().__init__()
+        self.limit = limit
+        self.needed = needed
+        self.left = left
+
+
 class IncompleteOutput(PartialError, type_name="LeftUndone"):
-    """Of ``total`` segments ``unfinished`` are unchanged; ``limited``: a limit set by the user cut answers about them."""
+    """``unfinished`` of ``total`` segments are unchanged; ``limited``: a limit set by the user cut their answers."""
 
     def __init__(self, *, unfinished: int, total: int, limited: bool = False) -> None:
         super().__init__()
@@ -45,9 +58,10 @@ class IncompleteOutput(PartialError, type_name="LeftUndone"):
 
 @dataclass(frozen=True, slots=True)
 class MissingPart:
-    """A part of a document that its summary lacks, or has only the beginning of (``reason`` "cut").
+    """A part of a document that its summary omits, or covers only the start of (``reason`` "cut").
 
-    Lines count from 1. ``part`` of ``parts`` of the ``stage``: 0 is the document, later ones are the summaries of parts.
+    Lines count from 1. ``part`` of ``parts`` in ``stage``: stage 0 is the document, later stages are summaries of
+    parts.
     """
 
     first_line: int

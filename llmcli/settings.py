@@ -11,24 +11,10 @@ import difflib
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from llmcli.configuration.setting_parsers import (
-    choice_parser,
-    integer_parser,
-    parse_aliases,
-    parse_backends,
-    parse_base_url,
-    parse_hosts,
-    parse_money,
-    parse_own_patterns,
-    parse_own_words,
-    parse_redacted_kinds,
-    parse_seconds,
-    parse_switch,
-    parse_text,
-)
 from llmcli.errors import ConfigError, MissingError, UsageError
 from llmcli.frozen_dataclass import frozen
 
@@ -60,88 +46,180 @@ class SettingSpec:
         return ENV_PREFIX + self.name.replace(".", "_").upper()
 
 
+def _parse_text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("expected a string")
+    return value
+
+
+def _parse_switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+    try:
+        return words[str(value).lower()]
+    except KeyError:
+        raise ValueError("expected on or off") from None
+
+
+def _integer_parser(low: int, high: int, word: str | None = None) -> Callable[[Any], int | str]:
+    """Parse a whole number from low to high, or the given word."""
+    expected = f"expected a whole number from {low} to {high}" + (f" or {word}" if word else "")
+
+    def parse(value: Any) -> int | str:
+        if word is not None and value == word:
+            return word
+        try:
+            number = int(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+        except ValueError:
+            number = None
+        if number is None or not low <= number <= high:
+            raise ValueError(expected)
+        return number
+
+    return parse
+
+
+def _parse_seconds(value: Any) -> float:
+    try:
+        number = float(value) if not isinstance(value, bool) else -1.0
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 < number < 1e9:  # noqa: PLR2004 (some 30 years)
+        raise ValueError("expected a positive number of seconds, below 1e9")
+    return number
+
+
+def _parse_money(value: Any) -> float:
+    try:
+        number = float(value) if not isinstance(value, bool) else -1.0
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 < number < 1e9:  # noqa: PLR2004 (any bill is lower)
+        raise ValueError("expected a positive amount, below 1e9")
+    return number
+
+
+def _choice_parser(*choices: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        word = ("on" if value else "off") if isinstance(value, bool) else value  # YAML reads on and off as booleans
+        if word not in choices:
+            raise ValueError("expected one of " + ", ".join(choices))
+        return str(word)
+
+    return parse
+
+
+def _parse_aliases(value: Any) -> dict[str, str]:
+    if isinstance(value, str):  # the environment has no mappings
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        if not all(name.strip() and text.strip() for name, _, text in pairs):
+            raise ValueError("expected NAME=MODEL,NAME=MODEL,...")
+        return {name.strip(): text.strip() for name, _, text in pairs}
+    if not isinstance(value, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
+        raise ValueError("expected a mapping of names to strings")
+    return dict(value)
+
+
+def _deferred_parser(module: str, function: str) -> Callable[[Any], Any]:
+    """Parse with a function of ``module``, which is imported only if there is something to parse."""
+
+    def parse(value: Any) -> Any:
+        return getattr(import_module(f"llmcli.{module}"), function)(value)
+
+    return parse
+
+
+_parse_backends = _deferred_parser("backend_config", "parse_backends")
+_parse_base_url = _deferred_parser("backend_config", "parse_base_url")
+_parse_kinds, _parse_patterns, _parse_words, _parse_hosts = (
+    _deferred_parser("redaction.own_patterns", f"parse_{what}") for what in ("kinds", "patterns", "words", "hosts")
+)
+
+
 SETTING_SPECS = (
-    SettingSpec("model", parse_text, None, "the model when -m is not given: any name that -m takes"),
+    SettingSpec("model", _parse_text, None, "the model used without -m: any name that -m accepts"),
     SettingSpec(
         "aliases",
-        parse_aliases,
+        _parse_aliases,
         {},
         "other names for models: {short: owner/repo:QUANT}; in the environment: short=...",
     ),
+    SettingSpec("backend", _parse_text, "local", "where models run: local, or a name from backends (as --backend)"),
     SettingSpec(
-        "backend", parse_text, "local", "where models run: local, or the name of one of backends (as --backend)"
+        "backends", _parse_backends, {}, "remote servers: {NAME: {type: openai, base_url: https://HOST/v1, ...}}"
     ),
-    SettingSpec(
-        "backends", parse_backends, {}, "servers elsewhere: {NAME: {type: openai, base_url: https://HOST/v1, ...}}"
-    ),
-    SettingSpec("base_url", parse_base_url, None, "a server elsewhere by its address (as --base-url)"),
-    SettingSpec("key_env", parse_text, None, "the environment variable that holds the key of base_url (as --key-env)"),
-    SettingSpec("max_cost", parse_money, None, "the most that a command may cost on a hosted model (as --max-cost)"),
+    SettingSpec("base_url", _parse_base_url, None, "the address of a remote server (as --base-url)"),
+    SettingSpec("key_env", _parse_text, None, "the environment variable with the key of base_url (as --key-env)"),
+    SettingSpec("max_cost", _parse_money, None, "the most that a command may cost on a hosted model (as --max-cost)"),
     SettingSpec(
         "redact",
-        choice_parser("auto", "on", "off", "names"),
+        _choice_parser("auto", "on", "off", "names"),
         "auto",
-        "replace private values before sending; auto: for hosts elsewhere that are not trusted; names: names of people too",
+        "replace private values before sending; auto: for other machines that are not trusted; names: people's names too",
     ),
+    SettingSpec("redact.kinds", _parse_kinds, ("key", "iban", "card", "email", "phone"), "what is private; also: ip"),
+    SettingSpec("redact.patterns", _parse_patterns, {}, r"your own regular expressions: {customer: 'CU-\d{6}'}"),
+    SettingSpec("redact.words", _parse_words, {}, "your own words: a list, or {project: [Falcon], client: FILE}"),
     SettingSpec(
-        "redact.kinds",
-        parse_redacted_kinds,
-        ("key", "iban", "card", "email", "phone"),
-        "kinds of private values that are replaced; there is also ip",
+        "redact.model", _parse_text, None, "the model on this machine that finds names; default: as without -m"
     ),
-    SettingSpec("redact.patterns", parse_own_patterns, {}, r"regular expressions of your own: {customer: 'CU-\d{6}'}"),
-    SettingSpec("redact.words", parse_own_words, {}, "words of your own: a list, or {project: [Falcon], client: FILE}"),
-    SettingSpec("redact.model", parse_text, None, "the model on this machine that finds names; default: as without -m"),
-    SettingSpec("trusted_hosts", parse_hosts, (), "hosts that may have private values: [gpu.lab, '*.example.org']"),
+    SettingSpec("trusted_hosts", _parse_hosts, (), "hosts that get private values: [gpu.lab, '*.example.org']"),
     SettingSpec(
         "ctx",
-        integer_parser(64, 2**24, "auto"),
+        _integer_parser(64, 2**24, "auto"),
         "auto",
-        "context in tokens; auto: what the job needs, up to the model's own",
+        "context in tokens; auto: what the job needs, up to the model's limit",
     ),
     SettingSpec(
-        "max_tokens", integer_parser(1, 2**24, "auto"), "auto", "longest answer in tokens; auto: what the verb needs"
+        "max_tokens",
+        _integer_parser(1, 2**24, "auto"),
+        "auto",
+        "longest answer in tokens; auto: depends on the command",
     ),
     SettingSpec(
-        "threads", integer_parser(1, 1024, "auto"), "auto", "threads; auto: the cores that this process may use"
+        "threads", _integer_parser(1, 1024, "auto"), "auto", "threads; auto: the cores that this process may use"
     ),
-    SettingSpec("gpu_layers", integer_parser(0, 10000, "auto"), "auto", "layers on the GPU; auto: as many as fit"),
-    SettingSpec("kv_type", choice_parser("auto", "f16", "q8_0", "bf16"), "auto", "type of the KV cache"),
+    SettingSpec("gpu_layers", _integer_parser(0, 10000, "auto"), "auto", "layers on the GPU; auto: as many as fit"),
+    SettingSpec("kv_type", _choice_parser("auto", "f16", "q8_0", "bf16"), "auto", "type of the KV cache"),
     SettingSpec(
         "flash_attention",
-        choice_parser("auto", "on", "off"),
+        _choice_parser("auto", "on", "off"),
         "auto",
-        "flash attention; auto: what suits model and machine",
+        "flash attention; auto: chosen for model and machine",
     ),
     SettingSpec(
         "kv_layout",
-        choice_parser("auto", "unified", "streams"),
+        _choice_parser("auto", "unified", "streams"),
         "auto",
-        "KV cache: one buffer for all, or streams apart",
+        "KV cache: one buffer for all sequences, or one for each",
     ),
     SettingSpec(
-        "tune", choice_parser("auto", "off"), "auto", "auto: measure once per kind of model what suits this machine"
+        "tune", _choice_parser("auto", "off"), "auto", "auto: find the fastest settings once per kind of model"
     ),
     SettingSpec(
         "prefix_cache",
-        integer_parser(0, 2**24),
+        _integer_parser(0, 2**24),
         512,
-        "disk space in MiB for evaluated beginnings of prompts; 0: keep none",
+        "disk space in MiB for evaluated prompt prefixes; 0: keep none",
     ),
-    SettingSpec("deterministic", parse_switch, False, "bit-identical answers, alone or in a batch"),
+    SettingSpec("deterministic", _parse_switch, False, "bit-identical answers, alone or in a batch"),
     SettingSpec(
-        "worker", choice_parser("on", "off"), "on", "off: run the model in the command's own process (as --no-worker)"
+        "worker", _choice_parser("on", "off"), "on", "off: run the model in the command's own process (as --no-worker)"
     ),
-    SettingSpec("worker.idle_timeout", parse_seconds, 300.0, "seconds without work after which a worker ends"),
+    SettingSpec("worker.idle_timeout", _parse_seconds, 300.0, "idle seconds after which a worker ends"),
     SettingSpec(
-        "worker.memory", integer_parser(1, 2**24, "auto"), "auto", "memory of all workers in MiB; auto: what is free"
+        "worker.memory",
+        _integer_parser(1, 2**24, "auto"),
+        "auto",
+        "memory limit for all workers in MiB; auto: the free memory",
     ),
-    SettingSpec("timeout", parse_seconds, None, "seconds after which a command ends with 124"),
-    SettingSpec("stdin", choice_parser("on", "off"), "on", "off: never read standard input (the same as --no-stdin)"),
-    SettingSpec("offline", parse_switch, False, "never open a network connection"),
-    SettingSpec("pull", parse_switch, False, "fetch a missing model without asking"),
-    SettingSpec("chat.save", choice_parser("on", "off"), "on", "off: save only chats that you name (as --no-save)"),
-    SettingSpec("markdown", choice_parser("on", "off"), "on", "render Markdown on a terminal"),
+    SettingSpec("timeout", _parse_seconds, None, "seconds after which a command gives up (exit 124)"),
+    SettingSpec("stdin", _choice_parser("on", "off"), "on", "off: never read standard input (the same as --no-stdin)"),
+    SettingSpec("offline", _parse_switch, False, "never open a network connection"),
+    SettingSpec("pull", _parse_switch, False, "download a missing model without asking"),
+    SettingSpec("chat.save", _choice_parser("on", "off"), "on", "off: save only chats that you name (as --no-save)"),
+    SettingSpec("markdown", _choice_parser("on", "off"), "on", "render Markdown on a terminal"),
 )
 _SPECS_BY_NAME = {key.name: key for key in SETTING_SPECS}
 _MAPPING_SETTINGS = frozenset({"aliases", "backends", "redact.patterns", "redact.words"})
@@ -157,61 +235,6 @@ _OTHER_VARIABLES = frozenset(
         "LLMCLI_API_KEY",
     }
 )
-
-
-@frozen
-class AppPaths:
-    """The directories of llm: ``config`` (config.yaml, prompts/), ``data`` (registry), ``cache``, ``log``."""
-
-    config: Path
-    data: Path
-    cache: Path
-    log: Path
-
-    @property
-    def config_file(self) -> Path:
-        """The configuration file, whether it exists or not."""
-        return self.config / "config.yaml"
-
-    @property
-    def translation_memory(self) -> Path:
-        """The user's translation memory."""
-        return self.data / "translations.sqlite"
-
-    @property
-    def sessions(self) -> Path:
-        """The user's saved chats."""
-        return self.data / "sessions.db"
-
-    @property
-    def keys(self) -> Path:
-        """The directory of the keys of servers, one file each, named by the backend."""
-        return self.config / "keys"
-
-    @property
-    def prefix_cache(self) -> Path:
-        """The engine's evaluated prompts (``engine.kv.disk_prefix_store``)."""
-        return self.cache / "prefixes"
-
-    @property
-    def prompts(self) -> Path:
-        """The directory of the user's own prompt files."""
-        return self.config / "prompts"
-
-
-def find_paths(environ: Mapping[str, str]) -> AppPaths:
-    """Return the platform's directories, or those that LLMCLI_CONFIG_DIR, _DATA_DIR and _CACHE_DIR name."""
-    import platformdirs
-
-    def pick(variable: str, default: str) -> Path:
-        return Path(environ.get(ENV_PREFIX + variable) or default)
-
-    return AppPaths(
-        config=pick("CONFIG_DIR", platformdirs.user_config_dir("llmcli", appauthor=False)),
-        data=pick("DATA_DIR", platformdirs.user_data_dir("llmcli", appauthor=False)),
-        cache=pick("CACHE_DIR", platformdirs.user_cache_dir("llmcli", appauthor=False)),
-        log=pick("CACHE_DIR", platformdirs.user_log_dir("llmcli", appauthor=False)),
-    )
 
 
 @frozen
@@ -291,7 +314,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except (
         FileNotFoundError,
         NotADirectoryError,
-    ):  # the latter for a home that is no directory, as /dev/null of services
+    ):  # the latter for a home that is no directory, such as /dev/null
         return {}
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), origin=str(path), detail=f"not UTF-8 at byte {error.start}") from error

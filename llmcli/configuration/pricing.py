@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from llmcli.frozen_dataclass import frozen
 from llmcli.types import Usage
 
 DEFAULT_CURRENCY = "USD"
@@ -17,7 +17,7 @@ _NUMBERS = ("input", "cached_input", "output")
 _MAX_DECIMALS = 9
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class Price:
     """Amounts of ``currency`` for a million tokens of a prompt, of its cached part, and of an answer."""
 
@@ -31,6 +31,10 @@ class Price:
         fresh = max(0, usage.prompt_tokens - usage.cached_tokens)
         total = fresh * self.input + usage.cached_tokens * self.cached_input + usage.completion_tokens * self.output
         return round(total / _TOKENS_PER_UNIT, _MAX_DECIMALS)
+
+    def as_fields(self, usage: Usage) -> dict[str, Any]:
+        """Return the cost of ``usage`` as fields of a JSON object; null where the server has not told the usage."""
+        return {"cost": None if usage == Usage() else self.of_usage(usage), "currency": self.currency}
 
     def of_tokens(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Return the most that a prompt and an answer of so many tokens cost."""

@@ -1,8 +1,8 @@
 """Remote servers: which one was chosen, and the consent to send it data.
 
-A server is used only when it was named. Before anything is sent to another machine, the user consents: at the terminal,
-where the answer is stored for the host, with ``--yes`` for one run, or by ``consent: true`` in the configuration. The
-answers are stored in ``consents.json`` in the data directory; deleting the file revokes them.
+llm uses a server only if the user named it. Before it sends anything to another machine, the user consents: at the
+terminal, where the answer is stored for the host, with ``--yes`` for one run, or by ``consent: true`` in the
+configuration. The answers are stored in ``consents.json`` in the data directory; deleting the file revokes them.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from llmcli.errors import ConfigError, ConsentRequired, Offline, UsageError
 from llmcli.files import private_files
 
 if TYPE_CHECKING:
+    from llmcli.app_paths import AppPaths
     from llmcli.models.library.model_library import ModelLibrary
     from llmcli.runtime.run_config import RunConfig
-    from llmcli.settings import AppPaths, Settings
+    from llmcli.settings import Settings
 
 
 def chosen_server(settings: Settings) -> tuple[ServerConfig | None, str]:
-    """Return the server that was named, None for this machine, and where that was decided.
+    """Return the chosen server, None for this machine, and where it was set.
 
-    ``backend`` and ``base_url`` both name a server; the one with the stronger origin (flag, environment, file) wins. Raises
-    ``UsageError`` and ``ConfigError`` for both at once, and for a name that nothing has.
+    ``backend`` and ``base_url`` both name a server; the one with the stronger origin (flag, environment, file) wins.
+    Raises ``UsageError`` and ``ConfigError`` if both are given with the same origin, and for an unknown name.
     """
     name, url = settings["backend"], settings["base_url"]
     by_name, by_url = settings.origin("backend"), settings.origin("base_url")
     if url is not None and _origin_rank(by_url) == _origin_rank(by_name):
         if by_url.startswith("--"):
             raise UsageError("--backend and --base-url name two servers", detail="Leave out one of them.")
-        raise ConfigError("base_url", origin=by_url, detail=f"backend is set too ({by_name})")
+        raise ConfigError("base_url", origin=by_url, detail=f"backend is set too ({by_name}); set only one of them")
     if url is not None and _origin_rank(by_url) < _origin_rank(by_name):
         return ServerConfig(url, key_env=settings["key_env"]), by_url
     if name == LOCAL_BACKEND:
@@ -75,23 +76,23 @@ def _unknown_server(name: str, origin: str, known: list[str]) -> UsageError | Co
         return ConfigError("backend", origin=origin, detail=f"{name} needs the address of your own. {advice}")
     names = [*known, *(preset for preset in preset_names() if preset not in known)]
     if by_option:
-        said = f"There are: {', '.join(names)}. Try: llm backends add {name} --base-url URL"
-        return UsageError(f"{prefix}there is no {name}", detail=said)
+        said = f"Choose one of {', '.join(names)}, or add a server: llm backends add {name} --base-url URL"
+        return UsageError(f"{prefix}no server is called {name}", detail=said)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    return ConfigError("backend", origin=origin, detail=f"there is no {name} under backends", suggestions=near)
+    return ConfigError("backend", origin=origin, detail=f"backends has no server called {name}", suggestions=near)
 
 
 def _origin_rank(origin: str) -> int:
-    """Return how far from the command something was said: an option, the environment, the file, nowhere."""
+    """Return the rank of an origin, the strongest first: option, environment, file, default."""
     if origin == "default":
         return 3
     return 0 if origin.startswith("--") else 1 if origin.startswith("LLMCLI_") else 2
 
 
 def require_consent(config: RunConfig, chosen: ServerConfig, models: ModelLibrary, *, consents: bool = False) -> None:
-    """Return when the server may have what is sent; otherwise the observer is asked, and a yes is stored.
+    """Return if the user consents to sending data to the server; ask the observer if need be, and store a yes.
 
-    ``consents``: the user agreed for this run. Raises ``Offline`` and ``ConsentRequired``.
+    ``consents``: the user consents for this run. Raises ``Offline`` and ``ConsentRequired``.
     """
     if chosen.is_loopback:
         return
@@ -105,10 +106,10 @@ def require_consent(config: RunConfig, chosen: ServerConfig, models: ModelLibrar
 
 
 def load_consents(paths: AppPaths) -> dict[str, str]:
-    """Return the hosts that were agreed to at a terminal, and when."""
+    """Return the hosts that the user agreed to at a terminal, and when."""
     try:
         loaded = json.loads(_consents_path(paths).read_bytes())
-    except (OSError, ValueError, RecursionError):  # then it is asked again
+    except (OSError, ValueError, RecursionError):  # then llm asks again
         return {}
     hosts = loaded.get("hosts") if isinstance(loaded, dict) else None
     return {host: str(day) for host, day in hosts.items()} if isinstance(hosts, dict) else {}
@@ -124,4 +125,4 @@ def _store_consent(config: RunConfig, host: str) -> None:
     try:
         private_files.replace_file(path, json.dumps({"hosts": hosts}, indent=1).encode())
     except OSError as error:
-        config.observer.warn(f"{path} cannot be written ({error.strerror}): you will be asked again")
+        config.observer.warn(f"{path} cannot be written ({error.strerror}); llm will ask you again")

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from llmcli.app_paths import find_paths
 from llmcli.errors import DamagedModel, LlmError, ModelNotDownloaded, Unsupported
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.run_config import RunConfig
-from llmcli.settings import find_paths, resolve_settings
+from llmcli.settings import resolve_settings
 
 if TYPE_CHECKING:
     from llmcli.backend_config import ServerConfig
     from llmcli.backends.base import Backend
+    from llmcli.configuration.pricing import Price
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
     from llmcli.models.memory_estimate import FitPolicy
     from llmcli.prompts import PromptLibrary
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Runtime:
-    """The settings of one run, and what is found, checked and built by them. Close it at the end."""
+    """One run: its settings, and the prompts, models and backend that they select. Close it at the end."""
 
     def __init__(
         self,
@@ -36,11 +38,11 @@ class Runtime:
         consents: bool = False,
         tolerant: bool = False,
     ) -> None:
-        """``given``: settings of this run alone, each as its origin and its value, None where it was not given.
+        """``given``: settings of this run alone, each as origin and value; a value of None counts as not given.
 
-        ``verb``: what the run does, by which the default model is chosen. ``consents``: this run may send to a server
-        that needs consent still. ``tolerant``: an invalid configuration is stored as ``config_error`` and the defaults
-        apply; otherwise it raises.
+        ``verb``: the command, which selects the default model. ``consents``: the user consents, for this run, to
+        sending data to the server. ``tolerant``: an invalid configuration is stored as ``config_error`` and the
+        defaults apply; otherwise it raises.
         """
         self.verb = verb
         self.paths = find_paths(environ)
@@ -62,8 +64,9 @@ class Runtime:
         self._given_context: int | None = given.get("ctx", ("", None))[1]
         self._consents = consents
         self._backend: Backend | None = None
+        self._server: ServerConfig | None = None
         self.responder_name = ""
-        """The model or server that answers, by its name for people; "" before it is known."""
+        """The display name of the model or server that answers; "" until it is known."""
 
     def close(self) -> None:
         """Close the backend."""
@@ -90,7 +93,7 @@ class Runtime:
         return self.settings["base_url"] is not None or self.settings["backend"] != "local"
 
     def resolve_model(self) -> ModelFile:
-        """Return the model, found and verified; fetched first where the user said so, beforehand or when asked.
+        """Return the resolved and verified model; it is downloaded first if the user agrees.
 
         Raises ``ModelNotDownloaded``, ``DamagedModel`` and what the download raises.
         """
@@ -121,18 +124,18 @@ class Runtime:
         return not self.models.offline and self.observer.confirm_download(missing)
 
     def pull_model(self, name: str, *, force: bool = False) -> ModelFile:
-        """Fetch a model; unless ``force`` only one that fits this machine."""
+        """Download a model; without ``force`` only one that fits this machine."""
         policy = self.fit_policy(force=force, shown=self.observer.shows_variants)
         return self.observer.show_model_events(self.models.pull(name, self.interrupt, fit_policy=policy))
 
     def fit_policy(self, *, force: bool = False, shown: bool = False) -> FitPolicy:
-        """Return what a model must fit here; see ``hardware_fit.build_fit_policy``."""
+        """Return the limits that a model must fit here; see ``hardware_fit.build_fit_policy``."""
         from llmcli.runtime.hardware_fit import build_fit_policy
 
         return build_fit_policy(self.settings, self.paths.cache, force=force, shown=shown)
 
     def backend(self) -> Backend:
-        """Return the backend, built at the first call: everything that can be refused was checked before.
+        """Return the backend, built at the first call, after all checks.
 
         Raises what ``chosen_server``, ``require_consent`` and ``find_key`` raise before anything is sent to a server;
         for a local model as ``resolve_model``, ``check_context`` and ``check_memory`` do.
@@ -150,23 +153,23 @@ class Runtime:
         return backend_factory.build_local(self.config, self.models, model)
 
     def _build_remote(self) -> Backend | None:
-        """Return the backend of the server that was chosen, None where that is this machine."""
-        from llmcli.runtime import backend_factory, consent  # what servers need is imported only for them
+        """Return the backend of the chosen server, None for this machine."""
+        from llmcli.runtime import backend_factory, consent  # imported only if a server is used
 
         server, origin = consent.chosen_server(self.settings)
         if server is None:
             return None
         if self.settings["deterministic"]:
-            raise Unsupported("deterministic answers", detail=f"{server.label} promises none")
+            raise Unsupported("--deterministic", detail=f"{server.label} does not guarantee deterministic answers")
         consent.require_consent(self.config, server, self.models, consents=self._consents)
         if not server.is_loopback:
             self.observer.server_used(server)
-        self.responder_name = server.label
+        self.responder_name, self._server = server.label, server
         backend = backend_factory.build_remote(self.config, server, origin, self.model_name)
         return self._without_private_values(backend, server)
 
     def _without_private_values(self, backend: Backend, server: ServerConfig) -> Backend:
-        """Return the backend of a server, with private values replaced before they reach it where that is wanted."""
+        """Return the backend of a server, with private values replaced before they reach it, if that is wanted."""
         from llmcli.runtime import redaction_policy
 
         mode, origin = redaction_policy.choose_mode(self.settings, server)
@@ -186,8 +189,18 @@ class Runtime:
         name = name or redaction_policy.name_model(self.settings, self.models)
         return backend_factory.build_local(self.config, self.models, self._find_verified(name))
 
+    def price_of(self, model: str) -> Price | None:
+        """Return what the tokens of ``model`` cost, None where it runs on this machine or that is not known."""
+        return None if self._server is None else self._server.price_of(model)
+
+    @property
+    def currency(self) -> str:
+        """The currency of what a hosted model costs, "" where its price is not known."""
+        price = self.price_of(self.model_name or (self._server.model if self._server else "") or "")
+        return "" if price is None else price.currency
+
     def backend_stats(self) -> BackendStats:
-        """Return how the backend worked so far; nothing is known of one that was not built."""
+        """Return the statistics of the backend so far; empty if it was not built."""
         from llmcli.types import BackendStats
 
         return BackendStats() if self._backend is None else self._backend.stats()

@@ -49,7 +49,7 @@ def offer(llm, monkeypatch):
 
 @pytest.mark.parametrize("shell", Shell)
 def test_the_files_are_what_the_program_writes(shell, tmp_path):
-    """completions/ does not drift; python -m llmcli.cli.completion_scripts completions/ writes it anew."""
+    """completions/ does not drift; python -m llmcli.cli.completion_scripts completions/ regenerates it."""
     assert completion_scripts.run([str(tmp_path)]) == 0
     written = (tmp_path / FILES[shell]).read_bytes()
     assert (ROOT / "completions" / FILES[shell]).read_bytes() == written

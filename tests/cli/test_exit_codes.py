@@ -221,4 +221,4 @@ def test_help_without_a_command_goes_to_the_run_s_stderr(llm):
 
 def test_a_schema_that_cannot_be_kept_has_a_next_step():
     """It stands in a prompt file."""
-    assert "llm prompts edit" in describe(InputError("schema", detail="not cannot be kept"))[1]
+    assert "llm prompts edit" in describe(InputError("schema", detail="not cannot be enforced"))[1]

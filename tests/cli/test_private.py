@@ -123,7 +123,7 @@ def test_models_are_their_users_alone(run, home, hub, tiny, tmp_path):
 
 
 def test_a_cache_that_is_shared_stays_so(run, home, hub):
-    """Who may read the Hub's cache may read what llm fetches into it; to write there is its user's."""
+    """Users who may read the Hub's cache may read llm's downloads in it; only its owner may write there."""
     cache = home / "huggingface" / "hub"
     cache.mkdir(parents=True)
     cache.chmod(0o755)

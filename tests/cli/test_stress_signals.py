@@ -25,7 +25,7 @@ STREAMS = ("sentiment --json <", "chat <", "pseudo --json")
 
 @pytest.fixture(scope="module")
 def cases(tiny, tmp_path_factory):
-    """Return the cases, each of which runs as a process of its own."""
+    """Return the cases; each runs as a separate process."""
     return Cases(tmp_path_factory.mktemp("cases") / "cases", SIZE, tiny("chatml"), [sys.executable, "-m", "llmcli"])
 
 

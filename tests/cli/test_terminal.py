@@ -85,7 +85,7 @@ def test_no_bar_off_a_terminal(llm, tmp_path):
 def test_nothing_to_read_on_a_terminal_is_usage(person):
     """A verb that would wait for a terminal's input says what to give it."""
     child = person("summarize")
-    child.expect("llm: nothing to read")
+    child.expect("llm: no input")
     assert ended(child) == 2
 
 
@@ -104,7 +104,7 @@ def test_waiting_for_a_silent_stdin_is_announced(person):
 def test_a_missing_model_is_asked_for(person, name, size):
     """On a terminal the tool asks before it fetches, and says how much; no means 69 and the command to type."""
     child = person("ask", "Q", "-m", name)
-    child.expect(rf"{name} \({size}\) is not on this machine. Fetch it\? \[Y/n\]")
+    child.expect(rf"{name} \({size}\) is not on this machine. Download it\? \[Y/n\]")
     child.sendline("n")
     child.expect(f"llm models pull {name}")
     assert ended(child) == 69
@@ -123,7 +123,7 @@ def test_chat_answers_and_leaves_on_the_end_of_input(person):
 def test_chat_has_commands(person):
     """/help lists the commands, /reset forgets, an unknown one is not sent to the model, /exit leaves."""
     child = person("chat")
-    for typed, shown in (("/help", "/reset"), ("/reset", "forgotten"), ("/nonsense", "there is no /nonsense")):
+    for typed, shown in (("/help", "/reset"), ("/reset", "forgotten"), ("/nonsense", "/nonsense is not a command")):
         child.expect(PROMPT)
         child.sendline(typed)
         child.expect(shown)
@@ -133,7 +133,7 @@ def test_chat_has_commands(person):
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_chat(person):
-    """Ctrl-C ends an answer; the conversation goes on, and Ctrl-C at the prompt does not end it either."""
+    """Ctrl-C ends an answer; the conversation continues, and Ctrl-C at the prompt does not end it either."""
     child = person("chat", "--seed", "1", "--ctx", "8192", env={"LLMCLI_MARKDOWN": "off"})
     child.expect(PROMPT)
     child.sendline("tell me everything")

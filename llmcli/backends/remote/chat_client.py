@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from llmcli.backends.remote import chat_request
-from llmcli.backends.remote.chunk_parser import DONE_DATA, ChunkParser
+from llmcli.backends.remote.chunk_parser import DONE_DATA, ChunkParser, parse_usage
 from llmcli.backends.remote.server_capabilities import OPTIONAL_FIELDS, ServerCapabilities
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
@@ -23,9 +23,9 @@ CHAT_PATH = "/chat/completions"
 _MAX_CHUNK_BYTES = 4096
 """Bytes that a chunk for one token may take, on average: with twenty alternatives it is about three quarters of that."""
 _EXTRA_CHUNKS = 1024
-"""Chunks beyond one a token: keep-alives, the first and the last."""
+"""Chunks beyond one per token: keep-alives, the first and the last."""
 _UNLIMITED_ANSWER_TOKENS = 1 << 17
-"""Tokens of an answer without a limit."""
+"""Assumed length in tokens of an answer without a limit."""
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class ChatClient:
         make: Callable[[], Mapping[str, Any]],
         send: Callable[[dict[str, Any]], T],
     ) -> T:
-        """Call ``send`` with the fields of ``make`` that the server supports, and again without a field it refuses."""
+        """Call ``send`` with the supported fields of ``make``; retry without a field that the server refuses."""
         for _ in range(len(OPTIONAL_FIELDS) + 1):
             fields = chat_request.keep_supported_fields(make(), capabilities)
             try:
@@ -67,9 +67,12 @@ class ChatClient:
         self, call: CancelToken, path: str, capabilities: ServerCapabilities, make: Callable[[], Mapping[str, Any]]
     ) -> Any:
         """Post a body; return the JSON object of the response. Raises as ``HttpClient.open_response``."""
-        return self.with_supported_fields(
+        answer = self.with_supported_fields(
             call, capabilities, make, lambda fields: self.http_client.request_json(call, "POST", path, fields)
         )
+        if call.cost is not None:
+            call.cost.settle(parse_usage(answer))
+        return answer
 
     def stream_events(
         self,
@@ -132,6 +135,8 @@ class ChatClient:
         for event in pieces:
             hand_on(event)
         assert isinstance(finished, Finished)
+        if call.cost is not None:
+            call.cost.settle(finished.usage)
         return finished
 
     def _receive_events(
@@ -155,7 +160,7 @@ class ChatClient:
                 kind = (
                     "a web page" if answer.content_type == "text/html" else f"an answer of type {answer.content_type}"
                 )
-                raise RemoteError(self.server.label, detail=f"{kind} came instead of an answer")
+                raise RemoteError(self.server.label, detail=f"it sent {kind} instead of an answer")
 
     def _read_stream(
         self, call: CancelToken, answer: HttpResponse, reader: ChunkParser, chunks: int, put: Callable[[Event], None]
@@ -175,10 +180,8 @@ class ChatClient:
                         heard = time.monotonic()
                         put(event)
             except EventTooLong as error:
-                raise RemoteError(self.server.label, detail="a part of its answer does not end") from error
+                raise RemoteError(self.server.label, detail="an event of its stream is too long") from error
             except UnicodeDecodeError as error:
                 raise RemoteError(self.server.label, detail="its answer is not UTF-8") from error
             if time.monotonic() - heard > self.server.timeout:
-                raise TemporaryFailure(
-                    self.server.label, detail=f"no piece of an answer came in {self.server.timeout:g} seconds"
-                )
+                raise TemporaryFailure(self.server.label, detail=f"it sent nothing for {self.server.timeout:g} seconds")

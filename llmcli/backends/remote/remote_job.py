@@ -11,6 +11,7 @@ from typing import Protocol
 
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken, DeadlineExceeded
+from llmcli.backends.remote.transport.cost_budget import CostBudget
 from llmcli.errors import Unsupported
 from llmcli.job_queue import MAX_QUEUED_EVENTS, POLL_S, BaseJob, JobHost
 from llmcli.types import (
@@ -31,7 +32,7 @@ from llmcli.types import (
 _REPORT_INTERVAL_S = 0.25
 """Seconds between two reports on the progress of one request."""
 _CHARS_PER_TOKEN = 4
-"""Characters a token, of a server that sends several tokens at once."""
+"""Characters per token, for servers that send several tokens at once."""
 
 
 class RemoteHost(JobHost, Protocol):
@@ -39,6 +40,7 @@ class RemoteHost(JobHost, Protocol):
 
     server: ServerConfig
     max_concurrency: int
+    budget: CostBudget | None
 
     def stream(self, call: CancelToken, request: Request, put: Callable[[Event], None]) -> Finished:
         """Pass on the pieces of an answer and return its end."""
@@ -59,10 +61,18 @@ class RemoteJob(BaseJob[Event]):
     def __init__(self, backend: RemoteHost) -> None:
         super().__init__(backend, queue.Queue(MAX_QUEUED_EVENTS))
         self._backend = backend
-        self._pending: list[tuple[bool, int, Request]] = []  # a heap: interactive ones first, then as they came
+        self._pending: list[
+            tuple[bool, int, Request]
+        ] = []  # a heap: interactive requests first, then in order of arrival
         self._running: dict[str, CancelToken] = {}
         self._num_threads = 0
         self._num_submitted = 0
+
+    def submit(self, request: Request) -> None:
+        """Add a request. Raises ``CostLimitReached`` if an earlier one was refused, so that an endless job ends."""
+        if self._backend.budget is not None and self._num_submitted:
+            self._backend.budget.check()
+        super().submit(request)
 
     def cancel(self, request_id: str) -> None:
         """End a request."""
@@ -106,14 +116,17 @@ class RemoteJob(BaseJob[Event]):
                     self._num_threads -= 1
                     return
                 _, _, request = heapq.heappop(self._pending)
-                call = self._running[request.id] = CancelToken(request.deadline)
+                cost = self._backend.budget.open() if self._backend.budget is not None else None
+                call = self._running[request.id] = CancelToken(request.deadline, cost)
             finished = self._run_to_end(request, call)
+            if cost is not None:
+                cost.close(finished.usage)
             with self._lock:
                 del self._running[request.id]
             self._enqueue(finished, None)
 
     def _run_to_end(self, request: Request, call: CancelToken) -> Finished:
-        """Run a request and return its end, whatever it is."""
+        """Run a request and return its end, even if it failed."""
         try:
             return self._run_request(request, call)
         except Cancelled:
@@ -126,7 +139,9 @@ class RemoteJob(BaseJob[Event]):
     def _run_request(self, request: Request, call: CancelToken) -> Finished:
         backend = self._backend
         if request.grammar is not None:
-            raise Unsupported("a grammar", detail=f"{backend.server.label} takes none")
+            raise Unsupported("a grammar", detail=f"{backend.server.label} does not support grammars")
+        if backend.budget is not None:
+            request = backend.budget.limit_answer(request)
         if request.candidates:
             started = time.monotonic()
             scores, usage = backend.score(call, request)
@@ -155,7 +170,7 @@ class RemoteJob(BaseJob[Event]):
 
 
 def _with_progress(request: Request, put: Callable[[Event], None]) -> Callable[[Event], None]:
-    """Return ``put`` that also reports progress: about a token for each piece, more for long ones."""
+    """Return a ``put`` that also reports progress: about one token per piece, more for long pieces."""
     pieces = characters = 0
     due = 0.0
 

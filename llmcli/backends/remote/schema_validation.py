@@ -1,6 +1,6 @@
 """Validation of a server's answer against a JSON schema, by the ``jsonschema`` package.
 
-References are resolved inside the schema only: nothing is fetched. The draft is the one that ``$schema`` names, else 2020-12.
+References are resolved inside the schema only: nothing is fetched. ``$schema`` selects the draft, by default 2020-12.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class SchemaValidator:
     """Validates values against one schema."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
-        """Raise ``InputError`` for a schema that is not valid itself."""
+        """Raises ``InputError`` for an invalid schema."""
         import jsonschema
         import referencing
 
@@ -32,9 +32,9 @@ class SchemaValidator:
         self._validator = kind(schema, registry=referencing.Registry())
 
     def iter_errors(self, value: Any) -> Iterator[str]:
-        """Yield what is wrong with a value, as decoded from JSON: one sentence each that begins with its path.
+        """Yield the errors in a value decoded from JSON, each a sentence that begins with a path.
 
-        Raises ``InputError`` where the schema refers to another document, or to itself without end.
+        Raises ``InputError`` if the schema refers to another document, or to itself without end.
         """
         import referencing.exceptions
 
@@ -59,7 +59,7 @@ def _shorten(message: str) -> str:
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Tell whether arrays and objects are nested more than ``levels`` deep."""
+    """Return whether arrays and objects are nested more than ``levels`` deep."""
     layer = [value]
     for _ in range(levels + 1):
         layer = [item for each in layer for item in _children(each)]

@@ -39,8 +39,9 @@ def generate_json(
 ) -> tuple[str, Finished]:
     """Return JSON that matches ``request.schema``, or one of ``request.labels``, and how the answer ended.
 
-    Raises as ``HttpClient.open_response``, ``InputError`` for a schema that is not valid, and ``RemoteError`` when the answer is still wrong after some repairs. JSON
-    that ended at a limit is returned as it is, with that end; a truncated label becomes "".
+    Raises as ``HttpClient.open_response``, ``InputError`` for an invalid schema, and ``RemoteError`` when the answer is
+    still wrong after some repairs. JSON that was cut at a limit is returned unchanged, with that end; a truncated label
+    becomes "".
     """
     schema = _label_schema(request.labels) if request.labels else dict(request.schema or {})
     if request.labels and request.max_tokens is not None:
@@ -94,7 +95,7 @@ def _parse_label(text: str, wrong: str, labels: Sequence[str], *, whole: bool) -
 def _build_body(
     request: Request, schema: Mapping[str, Any], model: str, capabilities: ServerCapabilities
 ) -> Mapping[str, Any]:
-    """Return the body that asks for the schema; in the prompt where the server refuses the field."""
+    """Return the body that asks for the schema; in the prompt if the server refuses the field."""
     if _RESPONSE_FORMAT_FIELD not in capabilities.refused_fields:
         wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
         return {**chat_request.build_chat_body(request, model, capabilities), _RESPONSE_FORMAT_FIELD: wanted}
@@ -108,7 +109,7 @@ def _build_body(
 
 
 def _describe_errors(text: str, validator: SchemaValidator) -> str:
-    """Return what is wrong with an answer, "" where nothing is."""
+    """Return the errors in an answer, or ""."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:

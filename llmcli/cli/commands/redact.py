@@ -39,7 +39,7 @@ def redact(
     ] = False,
     show_values: Annotated[bool, typer.Option("--show-values", help="With --json: the private values too.")] = False,
 ) -> int:
-    """Show what would be replaced before texts are sent to a server.
+    """Show what would be replaced before text is sent to a server.
 
     Mail addresses, phone and card numbers, IBANs, keys, tokens, and what the configuration names. Nothing is sent.
     With --json one object for each value: kind, start and end (characters, from 0), line and column (from 1), placeholder.

@@ -1,4 +1,4 @@
-"""The one output sink: what a task yields becomes bytes on stdout (or in a file), words on stderr, and an exit code."""
+"""The output sink: what a task yields becomes bytes on stdout (or in a file), messages on stderr, and an exit code."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from llmcli.types import Delta, ItemFailed, Notice, Progress, Result, TaskEvent
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
+    from llmcli.configuration.pricing import Price
     from llmcli.runtime.runtime import Runtime
 
 
@@ -30,8 +31,8 @@ class DisplayOptions:
 
     ``input_names``: the names of the inputs; several inputs get a header each. ``ending``: how a text ends.
     ``markdown``: the text is prose that may be rendered on a terminal. ``format_row`` formats a result without text as
-    a line. ``output`` is a file for the results besides that of -o; it is renamed to its final name inside the context
-    manager ``replace_guard()``. ``silent``: results are shown only with --json.
+    a line. ``output`` is a file for the results other than that of -o; it is renamed to its final name inside the
+    context manager ``replace_guard()``. ``silent``: results are shown only with --json.
     """
 
     input_names: tuple[str, ...] = ()
@@ -52,8 +53,8 @@ ONE_ANSWER = DisplayOptions()
 """One generated text."""
 
 
-def result_as_object(result: Result, *, named: bool) -> dict[str, Any]:
-    """Return the JSON object of a result, by the pipe contract."""
+def result_as_object(result: Result, *, named: bool, price: Price | None = None) -> dict[str, Any]:
+    """Return the JSON object of a result, by the pipe contract; with its cost if the ``price`` is known."""
     head = {"name": result.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")} if named else {}
     text = {} if result.text is None else {"text": result.text}
     return {
@@ -65,6 +66,7 @@ def result_as_object(result: Result, *, named: bool) -> dict[str, Any]:
         "finish_reason": str(result.finish_reason),
         "usage": asdict(result.usage),
         "timings": asdict(result.timings),
+        **({} if price is None else price.as_fields(result.usage)),
         "warnings": list(result.warnings),
     }
 
@@ -78,7 +80,7 @@ class ResultRenderer:
         self._reporter = reporter
         self._options = options
         self._order = ItemOrder()
-        self._streamed = False  # text of the current item was written before its result came
+        self._streamed = False  # text of the current item was written before its result arrived
         self._on_terminal = writes_to_terminal(sink)
         self._text_writer: TextWriter | None = None
         self._headers_written = 0
@@ -129,11 +131,11 @@ class ResultRenderer:
 
     @property
     def _streams_text(self) -> bool:
-        """Whether text is shown as it comes."""
+        """Whether text is shown as it arrives."""
         return not (self._ctx.console.as_json or self._options.silent or self._options.format_row is not None)
 
     def _open_text(self) -> TextWriter:
-        """Return the text of the current item, begun with its header where there are several."""
+        """Return the writer of the current item, after its header if there are several items."""
         if self._text_writer is None:
             self._reporter.begin_result()
             self._write_header()
@@ -174,7 +176,9 @@ class ResultRenderer:
                 (end.name if self._options.has_several_inputs else "", end.incomplete or AnswerTruncated())
             )
         if self._ctx.console.as_json:
-            self._write_line(json_text.dumps(result_as_object(end, named=self._options.has_several_inputs)))
+            price = self._ctx.runtime.price_of(end.model)
+            named = self._options.has_several_inputs
+            self._write_line(json_text.dumps(result_as_object(end, named=named, price=price)))
         elif self._options.format_row is not None:
             row = self._options.format_row(end)
             self._write_line(sanitize.strip_controls(row) if self._on_terminal else row)
@@ -193,7 +197,7 @@ class ResultRenderer:
         self._reporter.end_result()
 
     def abandon(self) -> None:
-        """Leave a text that did not end; a terminal is left at the start of a line."""
+        """Abandon an unfinished text; leave a terminal at the start of a line."""
         if self._text_writer is not None:
             self._text_writer.abandon()
             self._text_writer = None
@@ -205,7 +209,7 @@ class ResultRenderer:
 
     @property
     def exit_code(self) -> int:
-        """The exit code: 3 when something was delivered and something failed, or a result is not whole."""
+        """The exit code: 3 if something was delivered and something failed, or a result is incomplete."""
         if isinstance(self._failure, TimedOut | ProcessStopped):
             return self._failure.exit_code
         if self.incomplete or (self._failure is not None and self.totals.count):
@@ -216,7 +220,7 @@ class ResultRenderer:
 
 
 class _NothingDelivered(Exception):
-    """Leaves the block of ``-o`` by an exception, so that the file stays untouched."""
+    """Leaves the block of ``-o`` with an exception, so that the file stays unchanged."""
 
 
 def render_task(
@@ -238,7 +242,7 @@ def render_events(
     """Open the output, make the events, show them; returns the exit code.
 
     The output is opened first, so that a path that cannot be written is found before the model is loaded. The file of
-    ``-o`` stays untouched unless something was delivered.
+    ``-o`` stays unchanged unless something was delivered.
     """
     runtime = ctx.runtime
     reporter = Reporter(
@@ -253,6 +257,7 @@ def render_events(
             delivery = ResultRenderer(ctx, sink, reporter, options)
             stack.callback(delivery.abandon)
             reporter.begin(runtime.responder_name)
+            cost_before = (runtime.backend_stats().cost or 0.0) if ctx.flags.stats else 0.0
             events = make_events()
             delivery.totals.start()
             stack.callback(getattr(events, "close", lambda: None))
@@ -262,18 +267,23 @@ def render_events(
         pass
     finally:
         reporter.close()
-    _report_work(ctx, reporter, delivery.totals)
+    _report_work(ctx, reporter, delivery.totals, cost_before)
     reporter.report_outcome(delivery.exit_code, delivery.incomplete)
     return delivery.exit_code
 
 
-def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals) -> None:
-    """Say how the backend worked (``-v``) and what the job cost (``--stats``): an object with ``--json``."""
+def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals, cost_before: float) -> None:
+    """Report the backend's choices (``-v``) and the job's statistics (``--stats``): an object with ``--json``.
+
+    ``cost_before``: of earlier jobs on the same backend.
+    """
     if ctx.console.verbose:
         ctx.console.explain_once(ctx.runtime.backend_stats().choices)
     if ctx.flags.stats and totals.count:
-        cost = collect_stats(totals, ctx.runtime.backend_stats())
-        reporter.write_stats(cost.to_json() if ctx.console.as_json else cost.format_line())
+        work = ctx.runtime.backend_stats()
+        cost = None if work.cost is None else round(work.cost - cost_before, 9)
+        taken = collect_stats(totals, work, cost=cost, currency=ctx.runtime.currency)
+        reporter.write_stats(taken.to_json() if ctx.console.as_json else taken.format_line())
 
 
 def _open_sink(ctx: CommandContext, stack: ExitStack, options: DisplayOptions) -> ByteSink:

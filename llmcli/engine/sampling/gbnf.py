@@ -1,8 +1,8 @@
-"""Checking a grammar before llama.cpp parses it.
+"""Checks a grammar before llama.cpp parses it.
 
-llama.cpp prints a grammar that it cannot parse on standard error, with all of its contents, and does not survive every
-grammar: deep nesting overflows its stack, and ``"a"{3,1}`` is repeated 2**64 times. Source of the format: llama.cpp,
-``llama_grammar_parser`` in ``src/llama-grammar.cpp`` and ``grammars/README.md``.
+llama.cpp prints a grammar that it cannot parse to standard error in full, and some grammars crash it: deep nesting
+overflows its stack, and ``"a"{3,1}`` is repeated 2**64 times. Source of the format: llama.cpp, ``llama_grammar_parser``
+in ``src/llama-grammar.cpp`` and ``grammars/README.md``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from llmcli.engine.llama import bindings
 from llmcli.errors import InputError
 
 _MAX_GRAMMAR_CHARACTERS = 1 << 20
-"""Characters of a grammar."""
+"""The most characters of a grammar."""
 _MAX_ALTERNATIVES = 500
 _MAX_GROUP_DEPTH = 100
 _MAX_REPETITION_RULES = 2000
-"""Rules that the repetitions of one element may generate (``MAX_REPETITION_THRESHOLD``)."""
+"""The most rules that the repetitions of one element may generate (``MAX_REPETITION_THRESHOLD``)."""
 
 _SPACE = r"(?:[ \t]|#[^\r\n]*+)*+"
 _SPACE_OR_LINES = r"(?:[ \t\r\n]|#[^\r\n]*+)*+"
@@ -43,11 +43,11 @@ _REPETITION = {
 }
 _GRAMMAR_SIGN = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|::=|[()|]', re.DOTALL)
 _ERROR_BY_CHARACTER = {
-    '"': "a text that is not closed, or an escape in it that does not exist",
-    "[": "a set of characters that is not closed, or an escape in it that does not exist",
-    "<": "what is no token",
-    "!": "what is no token",
-    "{": "what is no repetition",
+    '"': "a string that is not closed or has an unknown escape",
+    "[": "a character set that is not closed or has an unknown escape",
+    "<": "an invalid token",
+    "!": "an invalid token",
+    "{": "an invalid repetition",
 }
 
 
@@ -63,7 +63,7 @@ class _RuleGroup:
 
 
 class _GrammarChecker:
-    """Reads a grammar as llama.cpp does. Groups are counted in a list, not in the stack."""
+    """Parses a grammar as llama.cpp does. Groups are counted in a list, not on the stack."""
 
     def __init__(self, grammar: str) -> None:
         self._text = grammar
@@ -75,8 +75,8 @@ class _GrammarChecker:
         self._generated_symbols = 0
 
     def check(self) -> tuple[str, ...]:
-        """Return the tokens that are named; raises ``InputError`` where llama.cpp would refuse the grammar's form."""
-        if "\0" in self._text:  # for llama.cpp it would be the end
+        """Return the named tokens; raises ``InputError`` if llama.cpp would refuse the grammar's syntax."""
+        if "\0" in self._text:  # llama.cpp would end there
             self._position = self._text.index("\0")
             raise self._error("a null character")
         self._advance(lines=True)
@@ -85,7 +85,7 @@ class _GrammarChecker:
         for name, position in self._used_rules.items():
             if name not in self._defined_rules:
                 self._position = position
-                raise self._error(f"there is no rule {name}")
+                raise self._error(f"it has no rule {name}")
         return tuple(self._tokens)
 
     def _error(self, what: str) -> InputError:
@@ -109,18 +109,16 @@ class _GrammarChecker:
     def _read_rule(self) -> None:
         found = _RULE_NAME.match(self._text, self._position)
         if found is None:
-            raise self._error("the name of a rule is missing")
+            raise self._error("expected the name of a rule")
         self._defined_rules.add(found.group())
         self._names.add(found.group())
         self._advance(len(found.group()), lines=False)
         if not self._text.startswith("::=", self._position):
-            raise self._error(f"::= is missing after {found.group()}")
+            raise self._error(f"expected ::= after {found.group()}")
         self._advance(3, lines=True)
         self._read_alternatives()
         if self._next_character and self._next_character not in "\r\n":
-            raise self._error(
-                _ERROR_BY_CHARACTER.get(self._next_character, f"{self._next_character!r} has no meaning here")
-            )
+            raise self._error(_ERROR_BY_CHARACTER.get(self._next_character, f"unexpected {self._next_character!r}"))
         self._advance(lines=True)
 
     def _read_alternatives(self) -> None:
@@ -163,7 +161,7 @@ class _GrammarChecker:
     def _count_repetition(self, group: _RuleGroup, repetition: re.Match[str]) -> None:
         """Count the rules that a repetition generates, as llama.cpp does."""
         if not group.repeatable:
-            raise self._error(f"{repetition.group()[0]} has nothing to repeat")
+            raise self._error(f"{repetition.group()[0]} does not follow anything to repeat")
         sign = repetition.group()
         least: int = {"*": 0, "+": 1, "?": 0}[sign] if repetition["least"] is None else int(repetition["least"])
         most: int | None = {"*": None, "+": None, "?": 1}[sign] if repetition["least"] is None else least
@@ -186,8 +184,8 @@ class _GrammarChecker:
 def check_grammar(grammar: str) -> tuple[str, ...]:
     """Return the tokens that a grammar names, like ``<think>``, which the model must have.
 
-    Raises ``InputError``, with the line, for a grammar that llama.cpp would not parse. llama.cpp itself checks the rules
-    together, and logs the errors: that there is a rule ``root``, and none that begins with itself.
+    Raises ``InputError``, with the line, for a grammar that llama.cpp would not parse. llama.cpp itself checks the
+    rules together and logs the errors: there must be a rule ``root``, and no rule may begin with itself.
     """
     return _GrammarChecker(grammar).check()
 
@@ -206,7 +204,7 @@ def _check_alternatives(grammar: str) -> None:
         elif sign == "|":
             counts[-1] += 1
             if counts[-1] >= _MAX_ALTERNATIVES:
-                raise InputError("grammar", detail=f"more than {_MAX_ALTERNATIVES} alternatives stand side by side")
+                raise InputError("grammar", detail=f"it has more than {_MAX_ALTERNATIVES} alternatives side by side")
 
 
 def make_grammar_sampler(vocab: Any, grammar: str) -> Any:

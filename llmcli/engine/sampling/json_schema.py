@@ -1,7 +1,8 @@
-"""JSON schemas prepared for the converter to grammars: keywords that a grammar cannot enforce are refused by name.
+"""JSON schemas for the converter to grammars: keywords that a grammar cannot enforce are refused by name.
 
-The converter of llama.cpp's binding ignores what it does not know, so it gets only what it enforces. ``format`` is an
-annotation, as in the standard; for dates, times and UUIDs it is enforced. Source: JSON Schema 2020-12, "Core" and "Validation".
+The converter of llama.cpp's binding ignores unknown keywords, so it only gets those that it enforces. ``format`` is an
+annotation, as in the standard; it is enforced for dates, times and UUIDs. Source: JSON Schema 2020-12, "Core" and
+"Validation".
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from llmcli.engine.sampling import number_ranges
 from llmcli.errors import InputError
 
 MAX_SUBSCHEMAS, MAX_ENUM_VALUES, MAX_OPTIONAL_PROPERTIES, MAX_REPETITIONS = 2000, 5000, 100, 1000
-"""Schemas in a schema, values of all enums, optional properties of an object: about a tenth of a second; lengths."""
+"""Limits: schemas in a schema, values of all enums, optional properties of an object, and lengths. At each of the first
+three, the conversion takes about a tenth of a second."""
 GRAMMAR_KEY = "gbnf"
 """The key of a grammar in place of a schema."""
 _ANNOTATIONS = frozenset({
@@ -75,7 +77,7 @@ class _SchemaReader:
         if given is True:
             return dict(_ANY_VALUE)
         if not isinstance(given, Mapping):
-            raise _schema_error("a part of it allows nothing" if given is False else "a part of it is no schema")
+            raise _schema_error("a part of it allows no value" if given is False else "a part of it is not a schema")
         fields = _drop_annotations(given)
         if "$ref" in fields:
             return {"$ref": self._read_reference(_require_alone(fields, "$ref"))}
@@ -98,7 +100,7 @@ class _SchemaReader:
                 raise _schema_error(f"a part with {', '.join(fields)} has no type")
             kind = next(iter(kinds), None)
         elif not isinstance(kind, str) or kind not in _PYTHON_TYPES:
-            raise _schema_error(f"there is no type {kind!r}")
+            raise _schema_error(f"unknown type {kind!r}")
         about = "number" if kind == "integer" else kind
         fields = {name: value for name, value in fields.items() if _TYPE_BY_KEYWORD.get(name, about) == about}
         if kind is None:
@@ -125,7 +127,7 @@ class _SchemaReader:
         _require_alone(fields, name)
         kinds = [kind] if isinstance(kind, str) else kind
         if not isinstance(values, list) or not isinstance(kinds, list | None):
-            raise _schema_error(f"{name} or type is no list")
+            raise _schema_error(f"{name} or type is not a list")
         kept = [value for value in values if kinds is None or any(_is_of_type(value, each) for each in kinds)]
         self._value_count += len(kept)
         if not kept:
@@ -189,7 +191,7 @@ class _SchemaReader:
         properties, required = fields.get("properties", {}), fields.get("required", [])
         more = fields.get("additionalProperties", True)
         if not isinstance(properties, Mapping):
-            raise _schema_error("properties is no object")
+            raise _schema_error("properties is not an object")
         if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
             raise _schema_error("required is not a list of names")
         for name in required:
@@ -211,11 +213,11 @@ class _SchemaReader:
         if name == "oneOf" and not all(
             _are_disjoint(*pair) for pair in combinations(map(self._resolve_references, parts), 2)
         ):
-            raise _schema_error("the choices of oneOf overlap, as far as can be seen; anyOf can be kept")
+            raise _schema_error("the choices of oneOf may overlap; use anyOf instead")
         return {"anyOf": [self.read_schema(part) for part in parts]}
 
     def _merge_all_of(self, fields: dict[str, Any]) -> Mapping[str, Any]:
-        """Return ``allOf`` merged with the fields beside it, where all of them are about properties."""
+        """Return ``allOf`` merged with the fields beside it, if all of them are about properties."""
         parts = _require_subschemas(fields.pop("allOf"), "allOf")
         kind = fields.pop("type", None)
         parts = [*([fields] if fields else []), *parts]
@@ -225,15 +227,15 @@ class _SchemaReader:
         required: list[str] = []
         for part in [_drop_annotations(self._resolve_references(part)) for part in parts]:
             if part.pop("type", "object") != "object" or set(part) - {"properties", "required"}:
-                raise _schema_error("allOf of anything but properties and required cannot be kept")
+                raise _schema_error("allOf with anything but properties and required cannot be enforced")
             for name, schema in part.get("properties", {}).items():
                 if properties.setdefault(name, schema) != schema:
-                    raise _schema_error(f"allOf says two things of {name}")
+                    raise _schema_error(f"allOf contradicts itself about {name}")
             required += part.get("required", [])
         return {"type": "object", "properties": properties, "required": required}
 
     def _read_reference(self, reference: Any) -> str:
-        """Return a reference to a definition of our own: the converter names them by the last word of a path only."""
+        """Return a reference to a renamed definition: the converter names definitions by the last word of a path."""
         target = self._resolve_pointer(reference)
         if reference not in self._definition_names:
             self._definition_names[reference] = name = f"definition-of-schema-{len(self._definition_names)}"
@@ -243,7 +245,7 @@ class _SchemaReader:
     def _resolve_pointer(self, reference: Any) -> Any:
         found: Any = self._root
         if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
-            raise _schema_error(f"$ref {reference!r} points out of it")
+            raise _schema_error(f"$ref {reference!r} points outside of the schema")
         for step in reference[2:].split("/") if reference != "#" else ():
             name = step.replace("~1", "/").replace("~0", "~")
             if not isinstance(found, Mapping) or name not in found:
@@ -259,7 +261,7 @@ class _SchemaReader:
             if not isinstance(target, Mapping):
                 break
             part = target
-        raise _schema_error("its references lead nowhere")
+        raise _schema_error("its references point only to each other")
 
 
 def _drop_annotations(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,14 +272,14 @@ def _require_alone(fields: Mapping[str, Any], name: str) -> Any:
     """Return a field that can be enforced only without others."""
     for other in fields:
         if other != name:
-            raise _schema_error(f"{other} beside {name} cannot be kept")
+            raise _schema_error(f"{other} beside {name} cannot be enforced")
     return fields[name]
 
 
 def _require_only(fields: Mapping[str, Any], kept: Sequence[str]) -> None:
     for name in fields:
         if name not in kept:
-            raise _schema_error(f"{name} cannot be kept")
+            raise _schema_error(f"{name} cannot be enforced")
 
 
 def _require_subschemas(given: Any, name: str) -> list[Mapping[str, Any]]:
@@ -309,7 +311,7 @@ def _is_of_type(value: Any, kind: Any) -> bool:
 
 
 def _are_disjoint(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether no value fits both, as far as simple checks show."""
+    """Return whether no value matches both, as far as simple checks show."""
     kinds = [part.get("type") for part in (one, other)]
     if all(isinstance(kind, str) for kind in kinds) and kinds[0] != kinds[1] and set(kinds) != {"integer", "number"}:
         return True

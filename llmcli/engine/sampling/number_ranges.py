@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 _MAX_DIGITS = 16
-"""Digits of a number without bound, as in the converter of llama.cpp's binding."""
+"""The most digits of an unbounded number, as in the converter of llama.cpp's binding."""
 _ANY_FRACTION = '"." [0-9]{1,15}'
 _POSITIVE_FRACTION = '"." "0"* [1-9] [0-9]{0,14}'
 
@@ -23,12 +23,12 @@ def integer_range_grammar(low: float | None, high: float | None) -> str:
 
 
 def number_range_grammar(low: float | None, high: float | None, *, above: bool = False, below: bool = False) -> str:
-    """Return a grammar of the numbers from ``low`` to ``high``, which are integers; or ``above`` and ``below`` them.
+    """Return a grammar of the numbers from ``low`` to ``high`` (integers), or ``above`` and ``below`` them.
 
     Raises ``ValueError`` for an empty range, and for bounds with a fraction.
     """
     if any(bound is not None and bound != int(bound) for bound in (low, high)):
-        raise ValueError("a bound of numbers has a fraction; only whole ones can be kept")
+        raise ValueError("a bound has a fraction; only whole bounds can be enforced")
     least, most = _finite_bounds(None if low is None else int(low), None if high is None else int(high))
     if least > most or (least == most and (above or below)):
         raise ValueError("no number is in that range")
@@ -89,7 +89,7 @@ def _same_length_integers(low: str, high: str) -> str:
 
 
 def choice_grammar(texts: Sequence[str]) -> str:
-    """Return a grammar of some texts, as a tree: llama.cpp tries all alternatives of a list for each token."""
+    """Return a grammar of a choice of texts, as a tree: llama.cpp tries all alternatives of a list for each token."""
     return _prefix_tree(sorted(set(texts)))
 
 
@@ -108,7 +108,7 @@ def _prefix_tree(texts: list[str]) -> str:
 
 
 def gbnf_literal(text: str) -> str:
-    """Return a text as a literal of GBNF."""
+    """Return a text as a GBNF literal."""
     for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
         text = text.replace(plain, escaped)
     return f'"{text}"'

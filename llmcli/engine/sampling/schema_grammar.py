@@ -1,4 +1,4 @@
-"""Grammars for what a request demands of its answer: a JSON schema, one of some labels, or a grammar of its own."""
+"""Grammars for the constraint of a request: a JSON schema, a choice of labels, or a grammar of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmcli.types import Request
 
 _MAX_SCHEMA_DEPTH = 100
 _LITERAL_OR_SET = re.compile(r'"(?:\\.|[^"\\])*"|\[(\^?)((?:\\.|[^\]\\])*)\]')
-"""A text or a set of characters in a grammar."""
+"""A string or a character set in a grammar."""
 
 
 def grammar_for_request(request: Request) -> str | None:
@@ -28,22 +28,23 @@ def grammar_for_request(request: Request) -> str | None:
 
 
 def _json_literal(text: str) -> str:
-    """Return JSON, which the binding wrote in ASCII, as a literal of GBNF with the characters that a model would write."""
+    """Return JSON, which the binding wrote in ASCII, as a GBNF literal with the characters that a model would write."""
     return gbnf_literal(json.dumps(json.loads(text), ensure_ascii=False))
 
 
 def _exclude_control_characters(part: re.Match[str]) -> str:
-    """Return a part of a grammar of JSON; negated sets exclude characters too that JSON forbids in strings."""
+    """Return a part of a JSON grammar whose negated sets also exclude the characters that JSON forbids in strings."""
     return f'[^"\\\\\\x7F\\x00-\\x1F{part[2]}]' if part[1] else part[0]
 
 
 def schema_to_grammar(schema: Mapping[str, Any]) -> str:
     """Translate a JSON schema to GBNF with the converter of llama.cpp's binding. Raises ``InputError``.
 
-    It gets only what it respects (``prepare_schema``), and grammars under ``GRAMMAR_KEY`` unchanged. Its literals are
-    replaced: the binding's own lose the backslashes of JSON, so that a value with a quotation mark becomes an invalid
-    grammar, and one with a line end or an emoji another value. So are the characters of its strings: it allows line ends
-    and other control characters there, which JSON forbids (RFC 8259, section 7), and in a pattern quotation marks too.
+    The converter gets only the keywords that it enforces (``prepare_schema``), and grammars under ``GRAMMAR_KEY``
+    unchanged. Its literals are replaced: they lose the backslashes of JSON, so that a value with a quotation mark
+    becomes an invalid grammar, and one with a line end or an emoji becomes another value. The characters of its strings
+    are replaced as well: it allows line ends and other control characters there, which JSON forbids (RFC 8259, section
+    7), and quotation marks in a pattern.
     """
     _check_patterns(schema)
     bindings.lib()
@@ -65,7 +66,7 @@ def schema_to_grammar(schema: Mapping[str, Any]) -> str:
         converter.visit(root, "")
         return _LITERAL_OR_SET.sub(_exclude_control_characters, str(converter.format_grammar()))
     except (KeyError, TypeError, ValueError, AssertionError, AttributeError, RecursionError, IndexError) as error:
-        raise InputError("schema", detail="it holds something that no grammar can be made of") from error
+        raise InputError("schema", detail="it contains something that cannot become a grammar") from error
 
 
 def _check_patterns(schema: object, depth: int = 0) -> None:

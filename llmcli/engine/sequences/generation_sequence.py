@@ -45,14 +45,14 @@ class GenerationSequence(Sequence):
         self.draft_tokens = self._drafter.draft(self.tokens, self.tokens_left - 1, cost)
 
     def process_logits(self, context: Any, outputs: list[int]) -> list[Sequence]:
-        """Sample a token at each output, as long as the draft token after it is the one sampled."""
+        """Sample a token at each output, as long as the following draft token is the one sampled."""
         for output, drafted in zip(outputs, [*self.draft_tokens[: len(outputs) - 1], None], strict=True):
             if self._sample_token(context, output) != drafted or self.ended:
                 break
         return []
 
     def _sample_token(self, context: Any, output: int) -> int:
-        """Sample one token of the answer from the logits at a batch index; returns it."""
+        """Sample one token of the answer from the logits at a batch index, and return it."""
         token = self._sampler.sample(context, output)
         self.last_token_at = time.monotonic()
         if self.first_token_at is None:

@@ -1,4 +1,4 @@
-"""What is wrong with a value according to its schema."""
+"""The errors of a value according to its schema."""
 
 from __future__ import annotations
 

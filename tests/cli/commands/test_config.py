@@ -45,7 +45,7 @@ def test_path_in_json_says_whether_the_file_exists(config, file):
 
 
 def test_show_has_every_setting_with_its_origin(config, file):
-    """Flag, environment, file and default are told apart."""
+    """Flag, environment, file and default are distinguished."""
     file.write_text("ctx: 4096\nthreads: 3\n")
     rows = [json.loads(line) for line in config("show", "--json", env={"LLMCLI_THREADS": "2"}).out.splitlines()]
     found = {row["setting"]: (row["value"], row["origin"]) for row in rows}
@@ -227,6 +227,6 @@ def test_a_key_given_twice_is_78_with_its_line(config, file, text):
 
 
 def test_a_value_that_yaml_cannot_read_is_78(config, file):
-    """A date that is none is the file's fault."""
+    """An invalid date is an error of the file."""
     file.write_text("model: 2024-13-45\n")
     assert config("show").code == 78

@@ -103,7 +103,7 @@ def test_lines_of_processes_that_share_a_pipe_are_whole(python, pipe):
 
 
 def drain(fd):
-    """Return what comes until a NUL byte."""
+    """Return the input up to a NUL byte."""
     data = bytearray()
     while not data.endswith(b"\0"):
         data += os.read(fd, 65_536)
@@ -286,7 +286,7 @@ def test_a_terminal_gets_every_piece_at_once():
 
 
 def test_rendered_markdown_in_a_pipe_loses_nothing_when_it_is_abandoned(llm):
-    """With FORCE_COLOR too, what came before a failure is shown."""
+    """With FORCE_COLOR too, the text before a failure is shown."""
     from scripted import Reply
 
     reply = Reply("one\n\ntwo", error=RuntimeError("broken"))

@@ -308,7 +308,7 @@ def test_a_signal_erases_it(line, screen, clock):
 
 
 def test_others_write_above_it(line, screen, clock):
-    """A warning in the middle of a wait stands on a line of its own; the wait goes on below it a while later."""
+    """A warning in the middle of a wait gets its own line; the wait reappears below it a while later."""
     status = line()
     status.show(READING)
     clock.now += 5
@@ -343,7 +343,7 @@ def test_a_wait_within_a_wait(line, screen, clock):
 
 
 def test_what_another_thread_tells_begins_no_wait(line, screen, clock):
-    """A model that goes on loading while a person types a message shows nothing."""
+    """A model that is still loading while a person types a message shows nothing."""
     status = line()
     status.update(step(Phase.LOADING, 5, 100, "starter"))
     clock.now += 5
@@ -423,7 +423,7 @@ def test_a_verb_shows_what_it_waits_for_and_then_only_its_answer(llm, terminal, 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_in_a_pipe_shows_nothing(llm, tmp_path, at_once, verb):
-    """Stderr stays empty where it is no terminal, and requests ask for nothing."""
+    """Stderr stays empty off a terminal, and requests ask for no progress."""
     argv, scripting, _ = VERBS[verb]
     (tmp_path / "file.txt").write_text(TEXT)
     run = llm(*answered(argv, tmp_path / "file.txt"), answer=scored, **scripting)
@@ -447,10 +447,10 @@ def test_quiet_is_quiet(llm, terminal, at_once):
 
 
 def test_a_timeout_leaves_only_its_line(llm, terminal, at_once):
-    """The status line is gone before the error is told."""
+    """The status line is erased before the error is printed."""
     screen = terminal()
     run = llm("ask", "Q", "--timeout", "0.3", err=screen.slave, answer=lambda _: Reply("", stalls=True))
-    assert run.code == 124 and screen.close().splitlines()[0] == "llm: the time of --timeout ran out"
+    assert run.code == 124 and screen.close().splitlines()[0] == "llm: the time limit ran out"
 
 
 def test_what_is_said_meanwhile_stands_alone(llm, terminal, at_once, tiny):

@@ -92,7 +92,7 @@ def test_recommend_suggests_to_fetch_for_the_same_context(llm, terminal, monkeyp
     screen = terminal(columns=200)
     assert llm("models", "recommend", "--ctx", "1024", out=screen.slave, env={"LLMCLI_MODEL": None}).code == 0
     shown = " ".join(screen.close().split())
-    assert "Fetch it with: llm models pull " in shown and " --ctx 1024" in shown
+    assert "Download it with: llm models pull " in shown and " --ctx 1024" in shown
 
 
 @pytest.mark.parametrize(

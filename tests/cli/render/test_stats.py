@@ -43,7 +43,7 @@ def test_stats_are_one_line_beside_an_untouched_answer(answered):
     run = answered("--stats")
     assert run.out == "one two\n"
     assert run.err == (
-        "llm: 19 tokens in (0 reused), 2 out, first in 0.10 s, 100 tokens/s, 0.12 s in all, "
+        "llm: 19 tokens in (0 reused), 2 out, first in 0.10 s, 100 tokens/s, 0.12 s total, "
         "threads 2, width 1, peak 314.6 MB, energy not available\n"
     )
 
@@ -95,7 +95,7 @@ def test_measured_energy_is_said_in_joules():
 def test_what_a_backend_does_not_know_is_left_out():
     """But energy: that it is not there has to be seen."""
     line = stats([replace(ONE, timings=Timings())], BackendStats()).format_line()
-    assert line == "llm: 10 tokens in (4 reused), 2 out, 0.00 s in all, energy not available"
+    assert line == "llm: 10 tokens in (4 reused), 2 out, 0.00 s total, energy not available"
 
 
 def test_the_rate_of_several_results_is_that_of_the_job():

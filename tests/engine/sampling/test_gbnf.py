@@ -1,4 +1,4 @@
-"""Grammars are checked as llama.cpp reads them, so that it prints none of them and does not die of one."""
+"""Grammars are checked as llama.cpp reads them, so that it neither prints them nor crashes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PIECES = [
 
 
 def parse(model, grammar):
-    """Have llama.cpp parse a grammar; what it prints is the caller's to look at."""
+    """Have llama.cpp parse a grammar; the caller looks at what it prints."""
     lib = bindings.lib()
     sampler = lib.llama_sampler_init_grammar(model.vocab, grammar.encode(), b"root")
     if sampler:
@@ -45,7 +45,7 @@ def parse(model, grammar):
 
 
 def refusal(model, grammar):
-    """Return why the check refuses a grammar, "" where it lets it pass."""
+    """Return why the check refuses a grammar, "" if it passes."""
     try:
         tokens = gbnf.check_grammar(grammar)
     except InputError as error:
@@ -71,8 +71,8 @@ def mutated(draw, text):
     return "".join(signs)
 
 
-def test_what_passes_is_what_llama_cpp_parses(models, capfd):
-    """Of thousands of grammars with small mistakes it prints exactly those that the check refuses."""
+def test_the_check_agrees_with_llama_cpp(models, capfd):
+    """Of thousands of grammars with small mistakes, the check refuses exactly those that llama.cpp rejects."""
     model, draw = models("chatml"), random.Random(7)
     sources, passed, refused = [BY_HAND, schema_to_grammar(SCHEMA)], 0, 0
     for _ in range(3000):
@@ -89,42 +89,42 @@ def test_what_passes_is_what_llama_cpp_parses(models, capfd):
 @pytest.mark.parametrize(
     ("grammar", "words"),
     [
-        ('root ::= "a', "line 1: a text that is not closed"),
-        ('root ::= "a"\nx ::= [a', "line 2: a set of characters"),
-        ('root ::= "a"\n\nb ::= other', "line 3: there is no rule other"),
+        ('root ::= "a', "line 1: a string that is not closed"),
+        ('root ::= "a"\nx ::= [a', "line 2: a character set"),
+        ('root ::= "a"\n\nb ::= other', "line 3: it has no rule other"),
         ('root ::= ("a"', "a group is not closed"),
-        ('root ::= "a" )', r"'\)' has no meaning here"),
-        ('root = "a"', "::= is missing after root"),
-        ("root ::= *", r"\* has nothing to repeat"),
-        ('root ::= ""+', r"\+ has nothing to repeat"),
+        ('root ::= "a" )', r"unexpected '\)'"),
+        ('root = "a"', "expected ::= after root"),
+        ("root ::= *", r"\* does not follow anything to repeat"),
+        ('root ::= ""+', r"\+ does not follow anything to repeat"),
         ('root ::= "a"{2001}', "too many repetitions"),
         ('root ::= ("a"? "b"?){900}', "too many repetitions"),
         ('root ::= "a"\0"b"', "a null character"),
-        ("::=", "the name of a rule is missing"),
+        ("::=", "expected the name of a rule"),
     ],
 )
-def test_a_refusal_says_where_and_what(grammar, words):
-    """The line, from 1, and what is wrong there."""
+def test_a_refusal_names_line_and_problem(grammar, words):
+    """The line, from 1, and the problem."""
     with pytest.raises(InputError, match=words):
         gbnf.check_grammar(grammar)
 
 
 @pytest.mark.parametrize("grammar", ['root ::= "a"{3,1}', "root ::= " + "(" * 300_000 + '"a"' + ")" * 300_000])
-def test_what_llama_cpp_does_not_survive_is_refused(models, grammar):
+def test_grammars_that_crash_llama_cpp_are_refused(models, grammar):
     """A repetition that counts to 2**64, and nesting that overflows its stack."""
     with pytest.raises(InputError):
         Sampler(models("chatml"), Sampling(), grammar)
 
 
-def test_a_token_that_the_model_does_not_have_is_refused(models):
-    """By name."""
+def test_a_token_that_the_model_lacks_is_refused(models):
+    """The error names the token."""
     Sampler(models("chatml"), Sampling(), "root ::= <|im_end|>").close()
     with pytest.raises(InputError, match="<no such token> is no token"):
         Sampler(models("chatml"), Sampling(), "root ::= <no such token>")
 
 
-def test_descriptor_2_stays_where_it_is(models, capfd, monkeypatch):
-    """What another thread says while a grammar is parsed is not lost; nothing of a bad grammar is printed."""
+def test_descriptor_2_is_not_redirected(models, capfd, monkeypatch):
+    """Output of other threads is not lost while a grammar is parsed, and a bad grammar is not printed."""
     lib = bindings.lib()
     make = lib.llama_sampler_init_grammar
 

@@ -1,4 +1,4 @@
-"""From JSON schemas to grammars: what is kept, and what is refused by name."""
+"""From JSON schemas to grammars: what is enforced, and what is refused by name."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_ranges_of_numbers_are_exact(low, high, above, below):
                 assert inside, text
 
 
-def test_a_choice_is_each_text_and_no_other():
-    """Also where one begins another, or holds what grammars write in another way."""
+def test_a_choice_allows_exactly_its_texts():
+    """Also if one begins another, or contains characters that grammars escape."""
     texts = ['"a"', '"ab"', "1", "12", "123", "13", '"\\n\\""', '"\\\\"', '"é"', "true"]
     chosen = pattern(number_ranges.choice_grammar(texts))
     assert all(chosen.fullmatch(text) for text in texts)
@@ -85,8 +85,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("schema", "words"), REFUSED)
-def test_what_no_grammar_keeps_is_refused_by_name(schema, words):
-    """Wherever it stands."""
+def test_what_no_grammar_enforces_is_refused_by_name(schema, words):
+    """Wherever it occurs in the schema."""
     for outer in (schema, {"type": "object", "properties": {"p": schema}}):
         if "$ref" in schema and outer is not schema:
             continue
@@ -115,25 +115,25 @@ KEPT = [
 
 
 @pytest.mark.parametrize("schema", KEPT, ids=str)
-def test_what_a_grammar_keeps_is_one(models, schema):
-    """llama.cpp takes it."""
+def test_supported_schemas_become_valid_grammars(models, schema):
+    """llama.cpp accepts the grammar."""
     Sampler(models("chatml"), Sampling(), schema_to_grammar(schema)).close()
 
 
-def test_a_definition_is_not_taken_for_a_property_of_its_name():
-    """Each has a rule of its own."""
+def test_a_definition_and_a_property_may_share_a_name():
+    """Each has its own rule."""
     grammar = schema_to_grammar(KEPT[5])
     assert '\\"a\\"' in grammar and '\\"b\\"' in grammar
 
 
 def test_many_alternatives_side_by_side_are_refused(models):
-    """They would be looked at for each token; those of a text or a class are none."""
+    """llama.cpp would try all of them for each token; alternatives within a text or a class do not count."""
     Sampler(models("chatml"), Sampling(), f'root ::= "{"|" * 600}" | [{"|" * 600}]').close()
     with pytest.raises(InputError, match="grammar"):
         Sampler(models("chatml"), Sampling(), "root ::= " + " | ".join(['"a"'] * 501))
 
 
-def test_no_control_character_stands_in_a_text():
-    """It would be no JSON."""
+def test_strings_contain_no_control_characters():
+    """It would be invalid JSON."""
     (rule,) = [line for line in schema_to_grammar({"type": "string"}).splitlines() if line.startswith("char ::=")]
     assert r"\x00-\x1F" in rule

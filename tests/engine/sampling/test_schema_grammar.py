@@ -9,8 +9,8 @@ from llmcli.engine.sampling.schema_grammar import grammar_for_request, schema_to
 from llmcli.errors import InputError
 
 
-def test_a_schema_a_choice_and_a_grammar_each_give_one():
-    """A request without any of them is free."""
+def test_schema_choice_and_grammar_each_give_a_grammar():
+    """A request without any of them has no grammar."""
     schema = {"type": "integer"}
     assert grammar_for_request(req("s", schema=schema)) == schema_to_grammar(schema)
     assert grammar_for_request(req("l", labels=("yes", "no"))) == 'root ::= ("no" | "yes")'
@@ -20,13 +20,13 @@ def test_a_schema_a_choice_and_a_grammar_each_give_one():
 
 @pytest.mark.parametrize("pattern", ["a{1001}", "(ab){2,5000}"])
 def test_patterns_that_repeat_too_often_are_refused(pattern):
-    """llama.cpp would expand them, however deep in the schema they stand."""
+    """llama.cpp would expand them, however deep in the schema they are."""
     with pytest.raises(InputError, match="repeats more than 1000 times"):
         schema_to_grammar({"type": "array", "items": {"anyOf": [{"type": "string", "pattern": pattern}]}})
 
 
 def test_a_schema_nested_too_deep_is_refused():
-    """Before anything recurses through it."""
+    """It is refused before any recursion."""
     schema = {"type": "integer"}
     for _ in range(200):
         schema = {"type": "array", "items": schema}

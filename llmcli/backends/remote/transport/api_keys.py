@@ -19,7 +19,7 @@ DEFAULT_KEY_VARIABLE = "LLMCLI_API_KEY"
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key, and in words where it came from; both "" where the server wants none."""
+    """A key and a description of its source; both "" if the server needs none."""
 
     secret: str = field(default="", repr=False)
     origin: str = ""
@@ -47,10 +47,10 @@ def find_key(server: ServerConfig, environ: Mapping[str, str], stored_keys: Path
     if not key.secret:
         return ApiKey()
     if not is_key(key.secret):
-        raise ConfigError(key.origin, detail="it holds characters that no key has")
+        raise ConfigError(key.origin, detail="it contains characters that are invalid in a key")
     if not (server.is_encrypted or server.is_loopback or server.plain_http):
-        advice = "; set plain_http: true if that may be" if server.name else ""
-        raise ConfigError(_setting(server, "base_url"), detail=f"a key would travel unencrypted{advice}")
+        advice = "; set plain_http: true to allow that" if server.name else ""
+        raise ConfigError(_setting(server, "base_url"), detail=f"the key would be sent unencrypted{advice}")
     return key
 
 

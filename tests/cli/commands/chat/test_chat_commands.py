@@ -46,18 +46,18 @@ def test_save_takes_a_name():
 @pytest.mark.parametrize(
     ("text", "said", "advice"),
     [
-        ("/sav work", "there is no /sav in a chat", "Did you mean /save?"),
-        ("/rest", "there is no /rest in a chat", "Did you mean /reset?"),
-        ("/clear", "there is no /clear in a chat", "/help lists the commands"),
-        ("/", "there is no / in a chat", "two slashes"),
-        ("/Reset", "there is no /Reset in a chat", "Did you mean /reset?"),
-        ("/x1!\nand more", "there is no /x1! in a chat", "two slashes"),
-        ("/reset now", "/reset takes nothing after it", "two slashes"),
-        ("/exit\nplease", "/exit takes nothing after it", "two slashes"),
+        ("/sav work", "/sav is not a command of a chat", "Did you mean /save?"),
+        ("/rest", "/rest is not a command of a chat", "Did you mean /reset?"),
+        ("/clear", "/clear is not a command of a chat", "/help lists the commands"),
+        ("/", "/ is not a command of a chat", "two slashes"),
+        ("/Reset", "/Reset is not a command of a chat", "Did you mean /reset?"),
+        ("/x1!\nand more", "/x1! is not a command of a chat", "two slashes"),
+        ("/reset now", "/reset takes no argument", "two slashes"),
+        ("/exit\nplease", "/exit takes no argument", "two slashes"),
     ],
 )
 def test_what_is_no_command_is_refused(text, said, advice):
-    """The error names the nearest command, the list, and how to send the text all the same."""
+    """The error names the nearest command, the list of commands, and how to send the text as a message."""
     with pytest.raises(UsageError) as caught:
         chat_commands.parse_chat_command(text)
     assert caught.value.subject == said and advice in caught.value.detail
@@ -75,9 +75,9 @@ def test_an_unknown_command_is_neither_sent_nor_saved(person, llm):
     """Not even when it has arguments; a wrong name of /save is answered by words for the chat."""
     child = person("chat", "--max-tokens", "5", "--seed", "1")
     for typed, shown in (
-        ("/summarise this text", "there is no /summarise in a chat"),
+        ("/summarise this text", "/summarise is not a command"),
         ("/save my chat", r"Try: /save my-chat"),
-        ("/reset the counter", "/reset takes nothing after it"),
+        ("/reset the counter", "/reset takes no argument"),
     ):
         child.expect(PROMPT)
         child.sendline(typed)

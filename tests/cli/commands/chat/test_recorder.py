@@ -78,7 +78,7 @@ def test_nothing_is_saved_where_that_is_not_wanted(saved):
 
 
 def test_a_failure_is_told_once_and_costs_the_code_of_a_named_chat(saved):
-    """The chat goes on without an id; when it can be saved again, all of it is."""
+    """The chat continues without an id; once it can be saved again, all of it is saved."""
     recorder = saved()
     recorder.save(TURNS, "tiny")
     block(saved.path)
@@ -138,7 +138,7 @@ def test_a_session_that_was_removed_meanwhile_is_saved_as_a_whole(saved):
         sessions.remove([recorder.session])
     recorder.save(MORE, "tiny")
     recorder.flush_warnings()
-    assert names(saved.path) == {"work": 4} and "work was removed meanwhile" in saved.said()
+    assert names(saved.path) == {"work": 4} and "work was removed in the meantime" in saved.said()
 
 
 def test_the_name_is_looked_up_before_it_is_told(saved):

@@ -65,7 +65,7 @@ def test_a_pipe_is_saved_only_when_asked(llm, file):
 
 
 def test_a_named_session_goes_on(llm, store):
-    """Begun by the first command, it goes on with the second: what was said before is sent."""
+    """The first command starts it, the second continues it and sends the earlier messages."""
     first = llm("chat", "--session", "work", stdin=b"one\ntwo\n")
     assert (first.code, first.out, first.err) == (0, "one\ntwo\n", "")
     run = llm("chat", "--session", "work", stdin=b"three\n")
@@ -135,7 +135,9 @@ def test_another_model_is_said(llm, terminal, tiny):
     other = ["chat", "--session", "a", "-m", str(tiny("chatml"))]
     screen = terminal(columns=400)
     assert llm(*other, stdin=b"x\n", err=screen.slave).code == 0
-    assert re.search(r"so far .*llama.gguf answered in this conversation; now .*chatml.gguf does", screen.close())
+    assert re.search(
+        r"llama.gguf answered in this conversation so far; .*chatml.gguf answers from now on", screen.close()
+    )
     for argv, answered in (([], "chatml"), (["-q"], "llama")):
         screen = terminal(columns=400)
         llm("chat", "--session", "a", *argv, stdin=b"x\n", err=screen.slave)
@@ -192,7 +194,7 @@ def test_a_session_that_goes_while_it_is_used_is_saved_again(llm, store):
         return "fine"
 
     run = llm("chat", "--session", "a", stdin=b"two\n", answer=removing)
-    assert run.code == 0 and "a was removed meanwhile" in run.err and run.err.count("\n") == 1
+    assert run.code == 0 and "a was removed in the meantime" in run.err and run.err.count("\n") == 1
     assert contents(store, "a") == ["one", "one", "two", "fine"]
 
 
@@ -214,7 +216,9 @@ def test_a_disk_that_fills_up_does_not_end_a_named_talk(llm, monkeypatch, store)
     monkeypatch.setattr(SessionStore, "save", _refusing("No space left on device"))
     run = llm("chat", "--session", "a", stdin=b"one\ntwo\n")
     assert (run.code, run.out) == (3, "one\ntwo\n")
-    assert run.err.startswith("llm: session a: cannot write") and "Make room" in run.err and run.err.count("\n") == 2
+    assert (
+        run.err.startswith("llm: session a: cannot write") and "Free some space" in run.err and run.err.count("\n") == 2
+    )
     assert [request.session is None for request in run.backend.requests] == [False, True]
 
 
@@ -339,7 +343,7 @@ def test_a_talk_is_saved_by_itself_and_goes_on(person, llm, store):
     assert re.fullmatch(r"20\d\d-\d\d-\d\d-\d{4}", row["name"])
     assert (row["messages"], row["first"]) == (4, "hello there") and f"Saved as {row['name']}." in shown
     shown = talk(person("chat", "--continue", *SHORT), "and now")
-    assert re.search(rf"Going on with {row['name']}: 4 messages, the last of 20\d\d-\d\d-\d\d \d\d:\d\d\.", shown)
+    assert re.search(rf"Continuing {row['name']}: 4 messages, the last at 20\d\d-\d\d-\d\d \d\d:\d\d\.", shown)
     assert contents(store, row["name"])[::2] == ["hello there", "once more", "and now"]
     shown = talk(person("chat", "--continue", "-q"))
     assert "Going on" not in shown and "Saved" not in shown
@@ -356,14 +360,14 @@ def test_a_talk_says_how_to_go_on_with_the_same_model(person, tiny):
     """Without the option another model would answer; a shell reads the path as one word."""
     model = tiny("llama")
     shown = talk(person("chat", "--session", "work", "-m", str(model), *SHORT), "hello")
-    assert f"To go on: llm chat -m {model} --session work" in " ".join(shown.split())
+    assert f"To continue: llm chat -m {model} --session work" in " ".join(shown.split())
 
 
 def test_save_and_reset_in_a_talk(person, store):
     """/save gives a name, also to what was not to be saved; after /reset another chat begins."""
     shown = talk(person("chat", "--no-save", *SHORT), "one", "/save mine", "two", "/save ../x", "/reset", "three")
     assert "This chat is saved as mine." in shown and "cannot be the name" in shown
-    assert "What was said is forgotten; it stays saved as mine." in shown
+    assert "This chat is forgotten; it remains saved as mine." in shown
     assert contents(store, "mine")[::2] == ["one", "two"]
     with store() as sessions:
         assert [each.session.name for each in sessions.list()] == ["mine"], "--no-save holds for chats without a name"
@@ -377,7 +381,7 @@ def test_save_and_reset_in_a_talk(person, store):
 def test_what_is_told_to_be_saved_is_there(person, store, file):
     """Neither a name for a talk that never began, nor one that was removed, nor one whose file broke, is promised."""
     shown = talk(person("chat"), "/save mine")
-    assert "will be saved, with its first answer, as mine" in shown and "Saved as" not in shown
+    assert "will be saved after its first answer as mine" in shown and "Saved as" not in shown
     child = person("chat", "--session", "gone", *SHORT)
     child.expect(PROMPT)
     child.sendline("one")
@@ -407,10 +411,10 @@ def test_alt_enter_begins_a_line(person, store):
     assert contents(store, "lines")[0] == "first\nsecond"
 
 
-def test_a_name_that_is_taken_stays_with_who_has_it(person, work, store):
-    """/save says so, and the talk goes on."""
+def test_a_name_that_is_taken_stays_with_its_session(person, work, store):
+    """/save reports it, and the chat continues."""
     shown = talk(person("chat", *SHORT), "one", "/save work", "two")
-    assert "there is a session called work" in shown and contents(store, "work")[1] == "Water."
+    assert "the session work already exists" in shown and contents(store, "work")[1] == "Water."
 
 
 def test_a_talk_goes_on_where_nothing_can_be_saved(person, file):
@@ -547,7 +551,7 @@ def test_rename(llm, work):
     assert llm("sessions", "rename", "work", "play").code == 0
     assert llm("sessions", "show", "play").code == 0 and llm("sessions", "show", "work").code == 66
     run = llm("sessions", "rename", "play", "other")
-    assert run.code == 2 and "there is a session called other" in run.err
+    assert run.code == 2 and "the session other already exists" in run.err
     assert llm("sessions", "rename", "play", "../x").code == 2
 
 

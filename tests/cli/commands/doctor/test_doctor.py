@@ -123,11 +123,11 @@ def test_the_cores_are_those_of_this_process(doctor, monkeypatch):
 @pytest.mark.parametrize(
     ("measured", "number", "said"),
     [
-        ((None, 0.0), 4, "no CPU quota, others keep 0.0 cores busy"),
-        ((None, 1.04), 3, "others keep 1.0 cores busy"),
-        ((None, 9.0), 1, "others keep 9.0 cores busy"),
+        ((None, 0.0), 4, "no CPU quota, other programs keep 0.0 cores busy"),
+        ((None, 1.04), 3, "other programs keep 1.0 cores busy"),
+        ((None, 9.0), 1, "other programs keep 9.0 cores busy"),
         ((2.0, 0.0), 2, "a quota of 2 CPUs"),
-        ((None, None), 4, "the load of others is not known"),
+        ((None, None), 4, "the load of other programs is unknown"),
     ],
 )
 def test_the_number_of_threads_comes_with_its_reasons(doctor, monkeypatch, measured, number, said):
@@ -254,7 +254,7 @@ def test_what_was_not_tried_is_not_ok(doctor, hub):
 def test_models_are_not_hashed_again(doctor, here):
     """What is ok of them is what was known."""
     _, found = doctor()
-    assert found["models"]["state"] == "ok" and "were not hashed again" in found["models"]["text"]
+    assert found["models"]["state"] == "ok" and "to check their bytes" in found["models"]["text"]
 
 
 def test_unknown_memory_is_untested(doctor, monkeypatch):
@@ -290,7 +290,7 @@ def test_another_program_called_llm_in_front_is_named(doctor, tmp_path):
 
 
 def test_our_own_llm_in_front_is_fine(doctor, tmp_path):
-    """What lies behind it does no harm, and is named."""
+    """Programs behind it on PATH do no harm, and are named."""
     program(tmp_path / "a", ours())
     other = program(tmp_path / "b", "#!/bin/sh\n")
     _, found = doctor(PATH=f"{tmp_path / 'a'}:{tmp_path / 'b'}")
@@ -314,7 +314,7 @@ def test_no_llm_on_path_is_a_warning(doctor, tmp_path):
     ],
 )  # fmt: skip
 def test_a_script_is_ours_by_its_entry_point_and_its_python(tmp_path, text, llmcli, mine):
-    """Long interpreter paths, other installations and other programs are told apart."""
+    """Long interpreter paths, other installations and other programs are distinguished."""
     program(tmp_path, text)
     (found,) = path_lookup.find_executables("llm", {"PATH": f"{tmp_path}:{tmp_path}:/nowhere:"})
     assert (found.llmcli, found.same_installation) == (llmcli, mine)

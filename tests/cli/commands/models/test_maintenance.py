@@ -235,7 +235,7 @@ def repaired(models, command) -> int:
 
 @pytest.mark.parametrize("original", ["linked", "gone", "damaged too", "copied", "split"])
 def test_the_repair_of_an_import_works(models, mine, tmp_path, original):
-    """The original where it is good; it may be the same file, or gone: then the copy goes, to be imported anew."""
+    """The original if it is good; if it is the same file or missing, the copy is removed, to be imported again."""
     files = {"mine.gguf": mine.read_bytes()} if original != "split" else split(mine.read_bytes(), "mine")
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
@@ -281,11 +281,11 @@ def test_what_pull_of_a_path_accepts_is_said(models, mine):
         assert run.code == 76 and cells(run)[0][2]
         assert f"Try: llm models pull {mine} (it accepts the file as it is now)" in run.err
     run = models("pull", str(mine), "-v")
-    assert run.code == 0 and "is not what it was" in run.err and models("verify").code == 0
+    assert run.code == 0 and "has changed" in run.err and models("verify").code == 0
 
 
 def test_verify_shows_people_a_line_for_each(models, here, terminal, mine, at_once):
-    """And a bar meanwhile, of which nothing stays."""
+    """And a progress bar meanwhile, which is erased."""
     screen = terminal()
     assert models("verify", out=screen.slave, err=screen.slave).code == 0
     left = screen.close()

@@ -60,7 +60,7 @@ def test_list_marks_the_default_under_any_name(models, here):
 
 
 def test_list_says_what_is_not_pinned(models):
-    """Nothing is invented about a model of which only the repository is known."""
+    """Nothing is invented about a model if only its repository is known."""
     found = {row["name"]: row for row in rows(models("list", "--json"))}
     assert (found["smollm2-135m"]["verification"], found["smollm2-135m"]["size"]) == ("pinned", 98362432)
     assert (found["qwen3-4b"]["verification"], found["qwen3-4b"]["size"]) == ("not pinned", None)
@@ -98,7 +98,7 @@ def test_pull_is_silent_in_a_pipe(models, hub):
 
 
 def test_pull_in_json_gives_the_row_of_the_model(models, hub):
-    """A script learns where the file lies."""
+    """A script learns the path of the file."""
     (row,) = rows(models("pull", REPO, "--json"))
     assert row["name"] == f"{REPO}:Q4_0" and Path(row["path"]).exists()
 
@@ -117,7 +117,7 @@ def test_a_mistyped_path_is_no_repository(models):
 
 
 def test_a_directory_is_no_model(llm, tmp_path):
-    """Who names a directory is told to name the model in it."""
+    """For a directory, the next step is to name the model in it."""
     run = llm("ask", "x", "-m", str(tmp_path))
     assert run.code == 65 and "is a directory" in run.err and "model" in run.err
 
@@ -235,7 +235,7 @@ def test_show_of_an_unknown_name_suggests_close_ones(models):
 
 
 def test_show_of_a_repository_that_is_not_here_is_69(models):
-    """A well-formed name of which nothing is here can be fetched."""
+    """A well-formed name without local files can be downloaded."""
     run = models("show", REPO)
     assert run.code == 69 and f"llm models pull {REPO}" in run.err
 
@@ -288,7 +288,7 @@ def test_rm_of_an_import_that_is_gone_forgets_it(models, tiny, tmp_path):
 
 
 def test_rm_of_a_model_that_is_not_here_advises_no_pull(models):
-    """Who wants it gone is not told how to fetch it."""
+    """A command that removes a model does not advise downloading it."""
     run = models("rm", REPO, "--yes")
     assert run.code == 69 and "not on this machine" in run.err and "pull" not in run.err
 
@@ -436,9 +436,9 @@ def test_what_tune_measured_is_used(models, tiny, quick):
         finally:
             engine.close()
 
-    assert "not measured on this machine" in choice()
+    assert "to measure this machine" in choice()
     assert models("tune", str(tiny("chatml"))).code == 0
-    assert choice().endswith("by what was measured on this machine)")
+    assert choice().endswith(", measured on this machine)")
 
 
 @pytest.mark.parametrize("name", ["mamba", "lfm2", "falcon-h1", "qwen35"])
@@ -477,7 +477,7 @@ def test_an_interrupted_measurement_keeps_nothing(models, tiny, quick, monkeypat
 
 # ---- base models --------------------------------------------------------------------------------------------------
 
-SAID = "is a base model: it continues a text rather than follows instructions"
+SAID = "is a base model: it continues text and does not follow instructions"
 
 
 def test_show_names_a_base_model(llm, models, terminal, tiny):
@@ -487,11 +487,11 @@ def test_show_names_a_base_model(llm, models, terminal, tiny):
     screen = terminal()
     models("show", str(tiny("llama")), out=screen.slave)
     shown = " ".join(screen.close().split())
-    assert "base model yes: it continues a text rather than follows instructions" in shown
+    assert "base model yes: it continues text and does not follow instructions" in shown
 
 
 def test_pull_names_a_base_model_on_a_terminal(models, mine, terminal):
-    """The one who fetches it learns what it is; a script does not, nor one who wants no warnings."""
+    """The notice appears on a terminal, but not in a script or with -q."""
     screen = terminal(columns=300)
     assert models("pull", str(mine), err=screen.slave).code == 0
     assert SAID in " ".join(screen.close().split())

@@ -27,7 +27,7 @@ def directory() -> Path:
 
 
 def left() -> list[str]:
-    """Return what is there after a failure: nothing but what the next try goes on with."""
+    """Return the files after a failure: only those that the next attempt continues."""
     return [path.name for path in directory().rglob("*") if not path.is_dir()]
 
 
@@ -35,9 +35,9 @@ def left() -> list[str]:
     ("fault", "code", "words"),
     [
         (Fault(flip=True), 76, "checksum mismatch"),
-        (Fault(portal="html"), 76, "a web page came"),
+        (Fault(portal="html"), 76, "sent a web page"),
         (Fault(portal="raw"), 76, "does not begin like a GGUF file"),
-        (Fault(shorter=5), 76, "were announced"),
+        (Fault(shorter=5), 76, "instead of the announced"),
         (Fault(longer=5), 76, "more than the announced"),
         (Fault(status=429, headers={"Retry_After": "3600"}), 75, "3600 seconds"),
         (Fault(status=401), 77, "no access"),
@@ -45,7 +45,7 @@ def left() -> list[str]:
     ],
 )
 def test_a_bad_answer_has_its_code_and_leaves_nothing(pull, hub, fault, code, words):
-    """Bytes that cannot be the file are told by their code, in one line and a next step, and none of them stays."""
+    """Wrong bytes are reported with their code, in one line and a next step, and none of them is kept."""
     hub.always = fault
     run = pull()
     assert (run.code, run.out) == (code, "") and words in run.err
@@ -130,7 +130,7 @@ def test_a_split_model_goes_on_with_the_missing_part(pull, hub, parted, llm):
 
 
 def test_a_stall_has_its_code_and_says_that_it_can_go_on(pull, hub, monkeypatch):
-    """A server that sends a little and stops, again and again, is 75, and the next pull goes on after what came."""
+    """A server that repeatedly sends a little and stops is 75, and the next pull resumes."""
     monkeypatch.setattr(
         "llmcli.models.hub.hub_client.DownloadRetryPolicy",
         lambda: DownloadRetryPolicy(read_timeout_s=0.05, backoff_s=0.001, max_read_timeouts=3),
@@ -140,7 +140,7 @@ def test_a_stall_has_its_code_and_says_that_it_can_go_on(pull, hub, monkeypatch)
     assert (run.code, run.out) == (75, "")
     assert run.err.splitlines() == [
         f"llm: {REPO}: the server stopped sending 3 times",
-        "Try again later: what has come stays, and the download goes on after it.",
+        "Try again later: the download continues where it stopped.",
     ]
     (partial,) = left()
     hub.always = Fault()

@@ -145,7 +145,7 @@ def test_a_record_that_cannot_be_read_is_not_overwritten(llm, models, here, reco
         patch.setattr(Path, "read_bytes", refuse)
         run = llm(*argv, env={"LLMCLI_MODEL": None})
     assert (run.code, run.out) == (66, "")
-    assert run.err == f"llm: cannot read {record}: Permission denied\nLook who may read it: ls -ld {record}\n"
+    assert run.err == f"llm: cannot read {record}: Permission denied\nCheck its permissions: ls -ld {record}\n"
     assert models("alias", "small").out == models("default").out == f"{here}\n"
 
 
@@ -276,7 +276,7 @@ def test_pull_completes_a_split_model(models, parts, hub):
 
 
 def test_rm_frees_a_split_model_that_stopped_coming(models, parts, hub):
-    """The finished part and what came of the next."""
+    """The finished part and the partial next one."""
     hub.storage_faults = [Fault(), Fault(drop=100), *(Fault(status=403) for _ in range(9))]
     assert models("pull", "maker/big-GGUF").code == 77
     assert len(stored()) == 3  # a blob, its name, a partial file
@@ -336,7 +336,7 @@ def test_an_embedding_model_is_no_default(models, tiny, argv):
     """In the words of the commands that could not run it; nothing is stored."""
     file = str(tiny("bert"))
     run = models("default", *argv, file)
-    said = f"llm: {file} is not a usable model file: an embedding model, which cannot generate text"
+    said = f"llm: {file} is not a valid model file: an embedding model, which cannot generate text"
     assert (run.code, run.err) == (65, f"{said}\nTry: llm models list\n")
     assert models("default", *argv).out == "smollm2-135m\n"
 
@@ -373,16 +373,16 @@ def test_a_file_whose_name_is_refused_is_named(models, hub, tiny):
     """It is a GGUF file, but no name that llm takes."""
     hub.repos[REPO] = {"modèle.gguf": tiny("llama").read_bytes()}
     run = models("pull", REPO)
-    assert run.code == 66 and "modèle.gguf" in run.err and "such a name" in run.err
+    assert run.code == 66 and "modèle.gguf" in run.err and "does not accept the file name" in run.err
     run = models("pull", f"{REPO}/modèle.gguf")
-    assert run.code == 66 and "such a name" in run.err
+    assert run.code == 66 and "does not accept this file name" in run.err
 
 
 @pytest.mark.parametrize(
     ("number", "advice"),
     [
-        (errno.ENOSPC, "Make room there, or write elsewhere."),
-        (errno.EACCES, "Look who may write it: ls -ld "),
+        (errno.ENOSPC, "Free some space, or write elsewhere."),
+        (errno.EACCES, "Check its permissions: ls -ld "),
         (errno.EROFS, "Write elsewhere."),
     ],
 )
@@ -419,10 +419,10 @@ def test_an_original_of_another_program_that_is_not_whole_is_said(models, tmp_pa
     manifest.write_text(json.dumps({"layers": layers}))
     env = {"OLLAMA_MODELS": str(tmp_path / "ollama")}
     run = models("import", "--from", "ollama", "-v", env=env)
-    assert (run.code, run.out) == (0, "") and "gone:1b is left out" in run.err and digest in run.err
+    assert (run.code, run.out) == (0, "") and "gone:1b is skipped" in run.err and digest in run.err
     screen = terminal(columns=300)
     models("import", "--from", "ollama", env=env, err=screen.slave)
-    assert "gone:1b is left out" in screen.close()
+    assert "gone:1b is skipped" in screen.close()
     run = models("import", "--from", "ollama", "gone:1b", env=env)
     assert run.code == 66 and digest in run.err and "ollama pull" in run.err
     run = models("import", "--from", "ollama", "other", env=env)
@@ -431,7 +431,7 @@ def test_an_original_of_another_program_that_is_not_whole_is_said(models, tmp_pa
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [(".hid", "begin and end"), ("-x", "begin and end"), ("x" * 300, "300 characters"), ("a b", "Use letters")],
+    [(".hid", "Begin and end"), ("-x", "Begin and end"), ("x" * 300, "300 characters"), ("a b", "Use letters")],
 )
 def test_why_a_name_cannot_be_an_alias(models, name, reason):
     """Each rule says itself."""

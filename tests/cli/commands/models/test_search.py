@@ -164,10 +164,10 @@ def test_search_without_a_header_does_not_know_the_needs(models, large, fault, t
     small, big = rows(run)
     assert run.code == 3 and (small["size"], small["needs"], small["fits"]) == (100 * MB, None, None)
     assert (big["needs"], big["fits"], big["taken"]) == (None, False, False)
-    assert "only the sizes are known" in error(run)["message"]
+    assert "only its sizes are known" in error(run)["message"]
     large.header_faults = [fault] * 2
     run = models("search", "tiny")
-    assert run.code == 3 and "only the sizes are known" in run.err
+    assert run.code == 3 and "only its sizes are known" in run.err
     screen = terminal(columns=120)
     large.header_faults = [fault] * 2
     assert models("search", "tiny", out=screen.slave).code == 3
@@ -184,7 +184,7 @@ def test_search_offline_is_69(models, hub, how):
 
 @pytest.mark.parametrize("argv", [(), ("  ",), ("x", "--limit", "0"), ("x", "--limit", "51")])
 def test_search_for_nothing_is_usage(models, argv):
-    """And so is a limit that is none."""
+    """And so is an invalid limit."""
     assert models("search", *argv).code == 2
 
 
@@ -277,14 +277,14 @@ def test_pull_shows_what_there_is_on_a_terminal(models, hub, terminal):
     screen = terminal()
     assert models("pull", REPO, err=screen.slave).code == 0
     shown = screen.close()
-    assert "QUANT" in shown and "Q8_0" in shown and f"taking {REPO}:Q4_0 (" in shown.replace("\n", "")
+    assert "QUANT" in shown and "Q8_0" in shown and f"choosing {REPO}:Q4_0 (" in shown.replace("\n", "")
 
 
 def test_pull_explains_in_a_pipe(models, hub):
     """With -v a line for each; without it none."""
     run = models("pull", REPO, "-v")
     assert [line.split(": ")[1] for line in run.err.splitlines()[:2]] == [f"{REPO}:Q4_0", f"{REPO}:Q8_0"]
-    assert "taking" in run.err
+    assert "choosing" in run.err
     said = [json.loads(line) for line in models("pull", REPO, "-v", "--json").err.splitlines()]
     assert all(set(each) == {"explanation"} for each in said)
 
@@ -293,7 +293,7 @@ def test_pull_of_what_does_not_fit_is_71(models, large, machine_of):
     """With the figures and what would fit, and nothing is downloaded."""
     run = models("pull", f"{REPO}:Q8_0")
     happened, advice = run.err.splitlines()
-    assert run.code == 71 and "300.0 MB of it weights" in happened and "not fetched" in happened
+    assert run.code == 71 and "300.0 MB of it weights" in happened and "not downloaded" in happened
     assert advice.startswith(f"Try: llm models pull {REPO}:Q4_0") and "--force" in advice
     machine_of(1 * MB)
     failed = error(models("pull", REPO, "--json"))
@@ -332,7 +332,7 @@ def test_a_verb_that_fetches_goes_the_same_way(llm, hub, machine_of):
     """--pull takes what fits and refuses what does not."""
     machine_of(1000)
     run = llm("ask", "Q", "-m", REPO, "--pull")
-    assert run.code == 71 and "was not fetched" in run.err and run.backend is None
+    assert run.code == 71 and "was not downloaded" in run.err and run.backend is None
     machine_of(200 * MB)
     assert llm("ask", "Q", "-m", REPO, "--pull").code == 0
 

@@ -140,6 +140,6 @@ def test_the_verbs_read_the_text_of_bytes(llm, tmp_path, scrambled, argv):
 
 
 def test_a_binary_document_is_in_its_own_format(llm, tmp_path, scrambled):
-    """The format that a signature names needs no suffix, and is told in the result."""
+    """A format with a signature needs no suffix, and the result names it."""
     run = llm("translate", "--no-tm", "--pseudo", "accents", "--json", stdin=scrambled)
     assert json.loads(run.out)["format"] == "scrambled"

@@ -50,7 +50,7 @@ STEPS = {
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """Go to a directory with an input of each kind, and outputs of before; return what lies there."""
+    """Change to a directory with an input of each kind and earlier outputs; return its contents."""
     directory = tmp_path / "files"
     directory.mkdir()
     monkeypatch.chdir(directory)
@@ -104,12 +104,12 @@ def test_the_time_out_ends_what_takes_long(llm, files, stuck, step):
     stuck(owner, name, 0)
     run = llm(*argv, "--timeout", "0.5", context=100)
     assert (run.code, run.out) == (124, "")
-    assert run.err.splitlines() == ["llm: the time of --timeout ran out", "Give it more time: --timeout SECONDS"]
+    assert run.err.splitlines() == ["llm: the time limit ran out", "Give it more time: --timeout SECONDS"]
     assert files() == before
 
 
 def test_a_signal_is_no_failure_of_one_document(llm, files, stuck):
-    """Of several documents, none is told as failed, and none after it is begun."""
+    """No document is reported as failed, and no later one is started."""
     stuck(markdown_format.MarkdownFormat, "split", signal.SIGINT)
     run = llm(*PSEUDO, "in.md", "in.txt", "-o", "new/")
     assert (run.code, run.out, run.err) == (130, "", "")

@@ -198,7 +198,7 @@ def test_what_a_pattern_named_before_is_no_source(llm, data, pattern):
     assert len(list(Path("d").rglob("*.md"))) == 2 * 4
     left_out = [name for name in named if "pt-BR" in name]
     run = llm("translate", "--to", "de", "-o", pattern, *named, "--pseudo", "identity", "--force", "-v")
-    assert all(f"{name} is left out: " in run.err for name in left_out)
+    assert all(f"{name} is skipped: " in run.err for name in left_out)
     assert "d/no.md is left out" not in run.err
     assert llm("translate", "--to", "it", "-o", pattern, left_out[0], "--pseudo", "identity").code == 0
     assert len(list(Path("d").rglob("*.md"))) == 2 * 4 + 1
@@ -348,7 +348,7 @@ def test_update_refuses_to_guess(llm, data):
     name = write("a.md", "One here.\n\nTwo here.\n")
     for text in ("Un.\n\nDeux.\n", "x\n"):
         run = llm("translate", "--to", "fr", name, "--update", write("b.md", text), answer=well)
-        assert (run.code, Path("b.md").read_text(), "b.md cannot be renewed without losing" in run.err) == (
+        assert (run.code, Path("b.md").read_text(), "b.md cannot be updated without losing" in run.err) == (
             73,
             text,
             True,
@@ -443,7 +443,7 @@ def test_a_memory_that_cannot_be_written_costs_no_translation(llm, data, monkeyp
     monkeypatch.setattr(TranslationMemory, "add_units", full)
     run = llm("translate", "--to", "fr", "-v", write("a.txt", ENGLISH), answer=well)
     assert (run.code, run.out) == (0, greek(ENGLISH))
-    assert "the translation memory failed, and the rest was done as with --no-tm: database or disk is full" in run.err
+    assert "the translation memory failed; the rest was translated as with --no-tm: database or disk is full" in run.err
 
 
 def test_update_of_a_first_translation_makes_it(llm, data):
@@ -466,7 +466,7 @@ def test_the_report_says_what_became_of_each_segment(llm, data):
     assert (good["status"], good["translation"], good["retries"]) == ("translated", greek("good"), 0)
     assert (bad["status"], bad["line"], bad["translation"]) == ("untranslated", 3, None)
     assert bad["retries"] >= 1 and "marks" in bad["checks"][0]
-    assert "line 3: left untranslated: the marks are not right" in run.err
+    assert "line 3: left untranslated: the marks are wrong" in run.err
 
 
 def test_a_report_that_cannot_be_written_is_found_first(llm, data):
@@ -551,7 +551,7 @@ def test_a_glossary_is_enforced(llm, data):
     run = llm("translate", "--to", "de", "--glossary", "g.csv", "--report", "r.json", name, answer=answer)
     assert (run.code, run.out.splitlines()[0]) == (0, f"{greek('the')} Gebäude {greek('of')} Acme {greek('is big.')}")
     assert "house = Gebäude (a building)" in asked[0] and not any("Gebäude" in a for a in asked if "Nothing" in a)
-    assert "'house' has to be translated as 'Gebäude'" in Path("r.json").read_text()
+    assert "'house' must be translated as 'Gebäude'" in Path("r.json").read_text()
 
 
 @pytest.mark.parametrize("text", ["a,b,c,d,e\n", ",b\n", "a,b\na,c\n", '"a\n'])
@@ -566,7 +566,7 @@ def test_a_glossary_without_terms(llm, data):
     """It is used, with a warning: another file may have been meant."""
     write("g.csv", "term,translation,note\n")
     run = llm("translate", "--to", "fr", "--glossary", "g.csv", write("a.txt", "hi\n"), answer=well)
-    assert (run.code, run.err) == (0, "llm: warning: the glossary g.csv holds no terms\n")
+    assert (run.code, run.err) == (0, "llm: warning: the glossary g.csv contains no terms\n")
 
 
 def test_context_from_a_file(llm, data):
@@ -623,7 +623,7 @@ def test_tm_round_trip(llm, data):
     assert all(row["translation"] == greek(row["source"]) and row["model"] for row in rows)
     assert llm("tm", "import", "m.tmx", "-o", "x").code == 2
     odd = llm("tm", "import", write("odd.tmx", TMX.replace('"fr"', '"qqq!"').format("a", "b")))
-    assert (odd.code, "1 translations were left out: qqq! is no language code" in odd.err) == (0, True)
+    assert (odd.code, "1 translations were skipped: qqq! is not a language code" in odd.err) == (0, True)
     assert llm("tm", "clear").code == 2
     assert llm("tm", "clear", "--yes").code == 0
     assert llm("tm", "show").out == ""
@@ -645,6 +645,6 @@ def test_tm_refuses_other_files(llm, data, argv):
 
 
 def test_a_memory_that_cannot_be_used(llm, data):
-    """A translation memory that is none is refused before a model is looked for."""
+    """An invalid translation memory is refused before a model is resolved."""
     run = llm("translate", "--to", "fr", "--tm", write("x", "text " * 400), write("a.txt", "hi\n"))
     assert (run.code, run.backend) == (65, None)

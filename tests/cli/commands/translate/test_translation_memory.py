@@ -100,7 +100,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "output"), FAULTS, ids=lambda each: getattr(each, "__name__", each))
 def test_an_output_that_was_not_written_is_not_remembered(renew, monkeypatch, fault, output):
-    """The next --update delivers the text of no other source, and takes no text for a person's edit that is none."""
+    """The next --update delivers no text of another source, and treats none as a person's edit."""
     form = FORMS[output]
     assert renew(output, form.format(ONE)).code == 0
     with monkeypatch.context() as patched:
@@ -141,7 +141,7 @@ def test_a_file_of_which_nothing_could_be_remembered_is_not_taken_for_edited(ren
 
 
 def test_a_record_that_cannot_be_changed_is_told(renew, monkeypatch):
-    """The memory's own file may not grow and its record stands: the user is told what not to do with the output."""
+    """The memory's file may not grow, so its record is stale: a warning says what not to do with the output."""
     assert renew("out.md", f"# {ONE}\n").code == 0
 
     def full(*_args):

@@ -37,7 +37,7 @@ def part(first, final, number, *, stage=0, reason="empty"):
     ],
 )
 def test_missing_parts_are_named_by_their_lines(parts, said):
-    """Those that are missing altogether, then those of which something is there; of many the first ones."""
+    """Missing parts first, then truncated ones; only the first of many."""
     assert describe(PartsMissing("a.md", tuple(parts)))[0] == said
 
 
@@ -74,7 +74,7 @@ def test_a_context_that_cannot_be_raised_is_not_to_be_raised(llm, ctx):
 def test_a_context_that_can_be_raised_says_how_far(llm):
     """Where the prompt fits the model's own context."""
     run = llm("ask", "word " * 90, "--no-stdin", "--ctx", "64", context=64, answer=last_message)
-    assert run.code == 65 and f"raise --ctx (this model takes up to {TINY})" in advice(run)
+    assert run.code == 65 and f"raise --ctx (this model supports up to {TINY})" in advice(run)
 
 
 def test_a_prompt_larger_than_the_model_is_not_helped_by_a_larger_ctx(llm):
