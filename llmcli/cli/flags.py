@@ -153,7 +153,9 @@ class Flags:
         GivesSetting("redact", value="names"),
     ] = False
     no_worker: Annotated[
-        bool, typer.Option("--no-worker", help="Run the model in this process."), GivesSetting("worker", value="off")
+        bool,
+        typer.Option("--no-worker", help="Run the model in the command's own process."),
+        GivesSetting("worker", value="off"),
     ] = False
     no_stdin: Annotated[
         bool, typer.Option("--no-stdin", help="Do not read standard input."), GivesSetting("stdin", value="off")

@@ -26,7 +26,7 @@ _OPTIONS = ("model", "output", "threads", "pull", "offline", "no_worker", "no_st
     *GENERAL_OPTIONS,
     examples="""
       llm redact letter.txt
-      llm redact --json config.yaml | jq -r .kind | sort | uniq -c
+      llm redact --json letter.txt | jq -r .kind | sort | uniq -c
       git diff | llm redact
       llm redact --names -m qwen3-4b letter.txt
     """,

@@ -14,7 +14,7 @@ from llmcli.errors import UsageError
 _EXAMPLES = """
 llm serve
 llm serve --port 0 -m qwen3-4b
-LLMCLI_SERVE_TOKEN=$(cat secret) llm serve --socket "$XDG_RUNTIME_DIR/llm.sock"
+llm serve --socket "$XDG_RUNTIME_DIR/llm.sock" --token-file secret
 curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8033/v1/models
 """
 
