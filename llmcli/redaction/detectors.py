@@ -63,6 +63,7 @@ DETECTORS = (
     Detector("key", secret_formats.find_keys),
     Detector("key", secret_formats.find_webhooks, ("hooks.slack",)),
     Detector("key", secret_formats.find_url_passwords, ("://",)),
+    Detector("key", secret_formats.find_login_options, ("-u", "--proxy-user")),
     Detector("key", secret_formats.find_authorizations, ("bearer", "basic", "token", "apikey")),
     Detector("key", secret_formats.find_assigned_secrets, secret_formats.SECRET_WORDS),
     Detector("iban", number_formats.find_ibans),

@@ -10,16 +10,18 @@ from llmcli.redaction.check_digits import IBAN_LENGTHS, is_card_number, is_iban
 
 Range = tuple[int, int]
 """Offsets of the first character and behind the last."""
-_GAP = r"[ .\-\u00a0\u2007\u2009\u202f\u2010-\u2013]"
-"""One character between groups of digits."""
+_FILLER = "\ue000"
+_GAP = rf"(?:[ .\-\u00a0\u2007\u2009\u202f\u2010-\u2013]|{_FILLER}+)"
+"""What stands between groups of digits."""
+_ESCAPED_GAP = re.compile(r"(?i:\\{1,4}u(?:00a0|2007|2009|202f|201[0-3])|&nbsp;|&#160;|&#xa0;|%20|%c2%a0|%e2%80%af)")
 _CARD_LENGTHS = range(12, 20)
 _DIGIT_RUN = re.compile(rf"[0-9](?:{_GAP}?[0-9]){{11,}}")
 _IBAN_HEAD = re.compile(rf"[A-Za-z]{_GAP}?[A-Za-z]{_GAP}?[0-9]{_GAP}?[0-9](?={_GAP}?[A-Za-z0-9])")
 _IBAN_INSIDE = re.compile(r"(?<!\\)(?<!%[0-9A-Fa-f])(?<!\\u[0-9A-Fa-f]{3})(?<!(?i:IBA))[A-Za-z0-9]\Z")
 """The end of a text behind which a letter belongs to a longer word: no escape and no "IBAN" ends there."""
-_GAPS = frozenset(" .-\u00a0\u2007\u2009\u202f\u2010\u2011\u2012\u2013")
+_GAPS = frozenset(f"{_FILLER} .-\u00a0\u2007\u2009\u202f\u2010\u2011\u2012\u2013")
 _PHONE_RUN = re.compile(
-    r"(?:\+|\(\+?|%2[Bb])?[0-9](?:[ ()./\-\u00a0\u2007\u2009\u202f\u2010-\u2013]{0,3}[0-9]){5,16}(?![0-9A-Za-z_])"
+    rf"(?:\+|\(\+?|%2[Bb])?[0-9](?:(?:[ ()./\-\u00a0\u2007\u2009\u202f\u2010-\u2013]|{_FILLER}+){{0,3}}[0-9]){{5,16}}(?![0-9A-Za-z_])"
 )
 _INSIDE_WORD = re.compile(r"(?<!\\)[A-Za-z_+]\Z")
 _PHONE_WORD = re.compile(
@@ -45,9 +47,16 @@ _IPV4 = re.compile(r"(?<![\w.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![\w]|\.[0-9])")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")
 
 
+def _fill_gaps(text: str) -> str:
+    """Return a text with each escape of a space or hyphen replaced by as many fillers, so that offsets stay."""
+    if "\\u" in text or "&" in text or "%" in text or "\\U" in text:
+        return _ESCAPED_GAP.sub(lambda match: _FILLER * len(match.group()), text)
+    return text
+
+
 def find_cards(text: str) -> Iterator[Range]:
     """Yield card numbers: runs of digits in groups, of which neighbouring groups are an issuer's number with its digit."""
-    for run in _DIGIT_RUN.finditer(text):
+    for run in _DIGIT_RUN.finditer(_fill_gaps(text)):
         groups = [match.span() for match in re.finditer(r"[0-9]+", run.group())]
         first = 0
         while first < len(groups):
@@ -73,7 +82,7 @@ def _card_end(text: str, groups: list[Range], first: int) -> int | None:
 
 def find_ibans(text: str) -> Iterator[Range]:
     """Yield IBANs of a known country with its length and right check digits, in groups or not."""
-    end = 0
+    text, end = _fill_gaps(text), 0
     for head in _IBAN_HEAD.finditer(text):
         length = IBAN_LENGTHS.get("".join(filter(str.isalpha, head.group())).upper())
         start = head.start()
@@ -98,7 +107,7 @@ def _collect(text: str, start: int, length: int) -> tuple[int, str] | None:
         if character.isascii() and character.isalnum():
             characters.append(character)
             gap = False
-        elif character in _GAPS and not gap:
+        elif character in _GAPS and (not gap or character == _FILLER == text[at - 1]):
             gap = True
         else:
             return None
@@ -108,6 +117,7 @@ def _collect(text: str, start: int, length: int) -> tuple[int, str] | None:
 
 def find_phones(text: str) -> Iterator[Range]:
     """Yield phone numbers: international ones, national ones of common forms, and any behind a word such as "phone"."""
+    text = _fill_gaps(text)
     for run in _PHONE_RUN.finditer(text):
         start, said = run.start(), run.group()
         if _INSIDE_WORD.search(text, max(0, start - 2), start):
@@ -120,10 +130,11 @@ def find_phones(text: str) -> Iterator[Range]:
 
 def _is_phone(said: str, before: str) -> bool:
     """Return whether digits with their separators are a phone number, behind the text ``before`` it."""
-    digits = "".join(filter(str.isdigit, said.replace("%2B", "+").replace("%2b", "+")))
+    said = said.replace("%2B", "+").replace("%2b", "+").replace(_FILLER, " ")
+    digits = "".join(filter(str.isdigit, said))
     if len(digits) not in _PHONE_DIGITS or _DATE.match(said):
         return False
-    if said.startswith(("+", "(+", "%2")):
+    if said.startswith(("+", "(+")):
         return _COUNTRY_CODE.match(digits) is not None
     if said.startswith("00"):
         return len(digits) >= _TRUNK_DIGITS.start and _COUNTRY_CODE.match(digits, 2) is not None

@@ -39,6 +39,7 @@ _PEM = re.compile(
     r"(?:[\s\S]{0,20000}?-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|(?:[A-Za-z0-9+/=:, \r\n-]|\\[nr]){0,20000})"
 )
 _URL_PASSWORD = re.compile(r"://[^\s/:@\"'<>\\]{0,256}:([^\s/@\"'<>\\]{1,256})@|://([\w.~%+-]{12,256})(?::)?@")
+_LOGIN_OPTION = re.compile(r"(?:-u|--user|--proxy-user|-U)[ =]?[\"']?[\w.@+-]{1,64}:([^\s\"':@]{4,128})")
 _AUTHORIZATION = re.compile(r"(?i:\b(?:bearer|basic|token|apikey))[ =:]{1,3}([A-Za-z0-9+/._~-]{12,4000}={0,2})")
 SECRET_WORDS = ("pass", "pwd", "kennwort", "contrase", "secret", "token", "key", "credential", "auth", "pin")
 """Words without which nothing is assigned to a secret."""
@@ -48,7 +49,7 @@ _SECRET_WORD = re.compile(
     r"|credentials?|auth|pin)(?![a-z])"
 )
 _ASSIGNMENT = re.compile(
-    r"(?:[_-][\w-]{0,30})?(?:\\?[\"'])?(?P<operator>\s{0,4}(?::=|=>|[:=])\s{0,4}|\s{1,4}(?:is|ist|est|es)\s{1,4}|\s(?=[^\s-]))"
+    r"(?:[_-][\w-]{0,30})?(?:\\?[\"'])?(?P<operator>\s{0,4}(?::=|=>|[:=>])\s{0,4}|\s{1,4}(?:is|ist|est|es)\s{1,4}|\s(?=[^\s-]))"
     r"(?:\"(?P<double>(?:[^\"\\\r\n]|\\.){4,400})\"|'(?P<single>(?:[^'\\\r\n]|\\.){4,400})'|`(?P<tick>[^`\r\n]{4,400})`"
     r"|\\\"(?P<escaped>(?:[^\"\\\r\n]|\\[^\"]){4,400})\\\"|(?P<bare>[^\s\"'`<>,;\\\])}]{4,400}))"
 )
@@ -109,6 +110,12 @@ def find_url_passwords(text: str) -> Iterator[Range]:
             yield match.span(group)
 
 
+def find_login_options(text: str) -> Iterator[Range]:
+    """Yield the passwords of options such as ``-u NAME:PASSWORD``."""
+    for match in _LOGIN_OPTION.finditer(text):
+        yield match.span(1)
+
+
 def find_authorizations(text: str) -> Iterator[Range]:
     """Yield the credentials of Authorization headers."""
     for match in _AUTHORIZATION.finditer(text):
@@ -129,7 +136,9 @@ def find_assigned_secrets(text: str) -> Iterator[Range]:
         value, start = match[group], match.start(group)
         if group == "bare":
             value = value.removesuffix(".")
-        if _is_assigned_secret(value, explicit=operator not in {"is", "ist", "est", "es"}, quoted=group != "bare"):
+        if _is_assigned_secret(value, explicit=operator not in {"is", "ist", "est", "es"}, quoted=group != "bare") or (
+            operator == "=" and group in {"double", "single"}
+        ):
             yield start, start + len(value)
 
 

@@ -181,7 +181,7 @@ def test_no_planted_value_arrives(llm, server, tmp_path):
 
 def join(text):
     """Return a text without the characters that group digits and letters, in one case."""
-    return text.lower().translate({ord(gap): None for gap in " -\u00a0"})
+    return re.sub(r"\\+u00a0|&nbsp;|%20|%c2%a0|[ \u00a0-]", "", text.lower())
 
 
 def repeat_in_pieces(handler, body):
