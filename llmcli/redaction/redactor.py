@@ -14,6 +14,8 @@ NameFinder = Callable[[Sequence[str]], Iterable[str]]
 """Returns the names of people in texts."""
 _BARE_BEFORE = re.compile(r"(?:\"\s{0,8}:|[\[,=])\s{0,32}\Z")
 _BARE_AFTER = re.compile(r"\s{0,32}(?:[,\]}]|\r?\n|\Z)")
+_EVIDENT_KINDS = frozenset({"email", "card", "iban"})
+"""Kinds that detectors find without what stands before a value."""
 _MAX_SIDE_CHARS = 48
 _MAX_CACHED_CHARS = 1 << 22
 """Characters of texts whose private values are remembered, since a text is counted before it is sent."""
@@ -99,8 +101,7 @@ class Redactor:
         known = self.table.find(value, bare_number=is_bare)
         if known is not None:
             return known
-        alone = find_private(value, (kind,))
-        evident = any(span.start == 0 and span.end == len(value) for span in alone)
+        evident = kind in _EVIDENT_KINDS or find_private(value, (kind,)) == [PrivateSpan(0, len(value), kind)]
         return self.table.assign(value, kind, bare_number=is_bare, context=number_context or "", evident=evident)
 
     def redact(self, text: str, used: UsedPlaceholders) -> str:
