@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote import structured_output
@@ -114,6 +114,36 @@ class RemoteBackend:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    # ---- for probes -----------------------------------------------------------------------------------------------
+
+    @property
+    def schema_field(self) -> str | None:
+        """The field by which the server enforces a schema, None if it refuses all of them."""
+        refused = self._capabilities.refused_fields if self._capabilities else frozenset()
+        return self._protocol.schema_field(refused)
+
+    @property
+    def offers_logprobs(self) -> bool:
+        """Whether answers may come with the log-probabilities of their tokens."""
+        return self._protocol.offers_logprobs
+
+    def describe_model(self) -> ServerModel:
+        """Return what the server reports about its model. Raises as ``info``."""
+        return self._model or self._run_interruptible(self._find_model)
+
+    def send_with_fields(self, request: Request, fields: Mapping[str, Any]) -> Any:
+        """Return the JSON object that answers ``request`` with further fields in its body.
+
+        Raises as ``HttpClient.open_response``.
+        """
+
+        def send(call: CancelToken) -> Any:
+            name, capabilities = self._model_and_capabilities(call)
+            made = self._protocol.build_request(request, name, capabilities.refused_fields, stream=False)
+            return self._chat_client.post_json(call, made.path, {**made.body, **fields}, model=name)
+
+        return self._run_interruptible(send)
 
     # ---- for jobs -------------------------------------------------------------------------------------------------
 
