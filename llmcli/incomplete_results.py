@@ -1,9 +1,11 @@
 """Why a result is incomplete. A task puts one of these errors into its ``Result``.
 
-``EmptyAnswer`` and ``CostLimitReached`` end an item.
+``EmptyAnswer``, ``AnswerRefused`` and ``CostLimitReached`` end an item.
 
 LlmError
 |- EmptyAnswer              1   the answer was empty, also after a retry
+|- InputError
+|  `- AnswerRefused        65   the model, or a filter, refuses to answer
 `- PartialError             3
    |- AnswerTruncated           (at a limit that the user did not set)
    |- CostLimitReached          (the next request could have cost more than --max-cost)
@@ -17,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from llmcli.errors import LlmError, PartialError
+from llmcli.errors import InputError, LlmError, PartialError
 
 
 class EmptyAnswer(LlmError):
@@ -26,6 +28,10 @@ class EmptyAnswer(LlmError):
     def __init__(self, subject: str = "", *, limit: str | None = None) -> None:
         super().__init__(subject)
         self.limit = limit
+
+
+class AnswerRefused(InputError):
+    """The model, or a filter of the server ``subject``, refuses to answer; ``detail`` is the reason that it gives."""
 
 
 class AnswerTruncated(PartialError, type_name="AnswerCut"):

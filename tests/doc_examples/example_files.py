@@ -14,7 +14,9 @@ from .page_examples import BLOCKS
 
 NOTES = next(block.body for block in BLOCKS["docs/tutorial.md"] if block.kind == "text")
 GUIDE = next(block.body for block in BLOCKS["docs/tutorial.md"] if block.kind == "markdown")
-SERVERS = next(block.body for block in BLOCKS["docs/remote-servers.md"] if block.kind == "yaml")
+SERVERS = "backends:\n" + "".join(
+    block.body.removeprefix("backends:\n") for block in BLOCKS["docs/remote-servers.md"] if block.kind == "yaml"
+)
 MESSAGES = """\
 msgid ""
 msgstr "Content-Type: text/plain; charset=UTF-8\\n"

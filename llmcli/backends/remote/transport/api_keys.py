@@ -24,10 +24,6 @@ class ApiKey:
     secret: str = field(default="", repr=False)
     origin: str = ""
 
-    def headers(self) -> dict[str, str]:
-        """Return the header that carries it."""
-        return {"Authorization": f"Bearer {self.secret}"} if self.secret else {}
-
     def redact(self, text: str) -> str:
         """Return ``text``, a message of a server, without the key."""
         return text.replace(self.secret, _REDACTED) if self.secret else text

@@ -23,7 +23,7 @@ from llmcli.backend_config import ServerConfig, ServerUnreachable
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken
 from llmcli.backends.remote.transport.cost_budget import CostAttempt
-from llmcli.backends.remote.transport.error_mapping import map_error_status
+from llmcli.backends.remote.transport.error_mapping import ErrorParser, map_error_status, parse_error_fields
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.server_message import describe_json_error
 from llmcli.errors import LlmError, RemoteError, TemporaryFailure, Unauthorized, UntrustedServer
@@ -77,9 +77,20 @@ class HttpResponse:
 class HttpClient:
     """Sends requests to ``server`` with its key. Safe to use from several threads."""
 
-    def __init__(self, server: ServerConfig, key: ApiKey, proxy: Proxy | None) -> None:
+    def __init__(
+        self,
+        server: ServerConfig,
+        key: ApiKey,
+        proxy: Proxy | None,
+        *,
+        headers: Mapping[str, str],
+        parse_error: ErrorParser = parse_error_fields,
+    ) -> None:
+        """``headers`` go with each request, the key's among them; ``parse_error`` reads the body of an error."""
         self.server = server
         self._key = key
+        self._protocol_headers = dict(headers)
+        self._parse_error = parse_error
         self._proxy = proxy
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
@@ -94,9 +105,11 @@ class HttpClient:
         for connection in idle:
             connection.close()
 
-    def request_json(self, call: CancelToken, method: str, path: str, body: Any = None, *, root: bool = False) -> Any:
+    def request_json(
+        self, call: CancelToken, method: str, path: str, body: Any = None, *, root: bool = False, model: str = ""
+    ) -> Any:
         """Return the JSON object that the server answers with. Raises as ``open``."""
-        with self.open_response(call, method, path, body, root=root) as answer:
+        with self.open_response(call, method, path, body, root=root, model=model) as answer:
             return self.parse_json(answer, answer.read_all())
 
     def parse_json(self, answer: HttpResponse, body: bytes) -> Any:
@@ -117,15 +130,16 @@ class HttpClient:
 
     @contextmanager
     def open_response(
-        self, call: CancelToken, method: str, path: str, body: Any = None, *, root: bool = False
+        self, call: CancelToken, method: str, path: str, body: Any = None, *, root: bool = False, model: str = ""
     ) -> Iterator[HttpResponse]:
         """Request ``path`` below the server's address, or with ``root`` below its host; yield a successful response.
+
+        ``model`` is the one that the request needs.
 
         Raises ``TemporaryFailure`` for failures that may pass, ``RemoteError``, what ``map_error_status`` returns,
         ``Cancelled`` and ``DeadlineExceeded``.
         """
         base = self.server.origin if root else self.server.base_url
-        model = str(body.get("model", "")) if isinstance(body, Mapping) else ""
         data = None if body is None else json.dumps(body).encode()
         with self._translate_errors(call), self._reserve_cost(call, body, data) as attempt:
             connection, response = self._send_request(call, method, base + path, data)
@@ -135,7 +149,15 @@ class HttpClient:
                 if response.status != _OK:
                     headers = {name.lower(): value for name, value in response.getheaders()}
                     said = response.read(_MAX_ERROR_BYTES)
-                    raise map_error_status(self.server, self._key, model, response.status, headers=headers, body=said)
+                    raise map_error_status(
+                        self.server,
+                        self._key,
+                        model,
+                        response.status,
+                        headers=headers,
+                        body=said,
+                        parse=self._parse_error,
+                    )
                 attempt.charged = True
                 coding = response.headers.get("content-encoding", "identity")
                 if coding.strip().lower() not in {"", "identity"}:
@@ -260,7 +282,7 @@ class HttpClient:
             "User-Agent": f"llmcli/{__version__}",
             "Accept": "text/event-stream, application/json",
             "Accept-Encoding": "identity",
-            **self._key.headers(),
+            **self._protocol_headers,
         }
         if data is not None:
             headers["Content-Type"] = "application/json"

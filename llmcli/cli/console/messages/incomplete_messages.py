@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmcli import incomplete_results as i
-from llmcli.cli.console.messages.message_text import Descriptions, ErrorText
+from llmcli.cli.console.messages.message_text import Descriptions, ErrorText, append_detail, subject_of
 
 _LARGER_MODEL_ADVICE = "try a larger model: llm models list"
 _MAX_NAMED_PARTS = 5
@@ -70,6 +70,10 @@ def _describe_unrestored(error: i.ValuesNotRestored) -> ErrorText:
 
 INCOMPLETE_DESCRIPTIONS: Descriptions = {
     i.EmptyAnswer: _describe_empty,
+    i.AnswerRefused: lambda x: (
+        append_detail(f"{subject_of(x)} refuses to answer", x),
+        "Change the input or the instructions, or choose another model (-m).",
+    ),
     i.AnswerTruncated: lambda x: ("the answer was cut at a limit", _raise_limit(x.limit)),
     i.CostLimitReached: lambda x: (
         f"stopped before --max-cost {x.limit}: the next request could cost {x.needed}, and {x.left} is left",
