@@ -148,7 +148,7 @@ def _recall(make: Callable[[], tuple[str, str]]) -> float:
 
 def _print_names(model: str | None, rng: random.Random) -> None:
     from llmcli.prompts import PromptLibrary
-    from llmcli.runtime.name_finder import LocalNameFinder
+    from llmcli.runtime.redaction.name_finder import LocalNameFinder
 
     texts, planted = [], []
     for _ in range(NAMED_TEXTS):

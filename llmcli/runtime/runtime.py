@@ -170,7 +170,7 @@ class Runtime:
 
     def _without_private_values(self, backend: Backend, server: ServerConfig) -> Backend:
         """Return the backend of a server, with private values replaced before they reach it, if that is wanted."""
-        from llmcli.runtime import redaction_policy
+        from llmcli.runtime.redaction import redaction_policy
 
         mode, origin = redaction_policy.choose_mode(self.settings, server)
         self.observer.explain(f"private values are {'sent as they are' if mode == 'off' else 'replaced'} ({origin})")
@@ -184,7 +184,8 @@ class Runtime:
 
         ``name`` None: the model of the settings. Raises as ``backend``.
         """
-        from llmcli.runtime import backend_factory, redaction_policy
+        from llmcli.runtime import backend_factory
+        from llmcli.runtime.redaction import redaction_policy
 
         name = name or redaction_policy.name_model(self.settings, self.models)
         return backend_factory.build_local(self.config, self.models, self._find_verified(name))

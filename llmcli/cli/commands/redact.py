@@ -65,8 +65,8 @@ def _report_unread(ctx: CommandContext, failed: Sequence[ItemFailed]) -> int:
 
 
 def _build_redactor(ctx: CommandContext, *, names: bool) -> Redactor:
-    from llmcli.runtime import redaction_policy
-    from llmcli.runtime.name_finder import LocalNameFinder
+    from llmcli.runtime.redaction import redaction_policy
+    from llmcli.runtime.redaction.name_finder import LocalNameFinder
 
     runtime = ctx.runtime
     if not names:

@@ -53,7 +53,7 @@ def build_redacting_backend(
 ) -> Backend:
     """Return ``backend`` without private values; ``name_backend`` finds names of people, None: they are kept."""
     from llmcli.backends.redacting_backend import RedactingBackend
-    from llmcli.runtime.name_finder import LocalNameFinder
+    from llmcli.runtime.redaction.name_finder import LocalNameFinder
 
     find_names = None if name_backend is None else LocalNameFinder(name_backend, prompts)
     owned = () if name_backend is None else (name_backend,)
