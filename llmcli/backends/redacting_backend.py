@@ -1,4 +1,4 @@
-"""A backend that replaces private values before requests reach another one, and puts them back in the answers."""
+"""A backend that replaces private values before requests reach another backend, and restores them in the answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmcli.types import BackendInfo, BackendStats, Request
 
 
 class RedactingBackend:
-    """``backend``, which sees no private value that ``redactor`` finds; all its jobs share the placeholders."""
+    """Wraps ``backend``, which sees no private value that ``redactor`` finds; all jobs share the placeholders."""
 
     def __init__(self, backend: Backend, redactor: Redactor, owned: Sequence[Backend] = ()) -> None:
         """``owned``: backends that ``redactor`` uses, which are closed too."""

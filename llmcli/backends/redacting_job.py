@@ -1,4 +1,4 @@
-"""A job whose requests leave this machine without private values, and whose answers get them back."""
+"""A job that replaces private values in its requests and restores them in the answers."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from llmcli.types import (
 )
 
 _RETRY_TEMPERATURE = 0.3
-"""Of the second try, since greedy sampling would answer the same."""
+"""Temperature of the second attempt, since greedy sampling would repeat the answer."""
 
 
 @dataclass(slots=True)
 class _OpenRequest:
-    """A request on its way. ``pieces``: its answer so far, where that may be asked for once more; None: it is streamed."""
+    """A running request. ``pieces``: the answer so far if it may be requested again; None if it is streamed."""
 
     original: Request
     sent: RedactedRequest
@@ -44,9 +44,9 @@ class _OpenRequest:
 class RedactingJob:
     """A job (see ``backends.base``) on ``job``.
 
-    An answer that is not streamed and holds damaged placeholders is asked for once more. What is damaged or missing then
-    is listed in ``Finished.unrestored``. A request whose answer has to carry placeholders (``Request.carries``) is not
-    asked again here: its task does that, and knows what to say.
+    An answer that is not streamed and has damaged placeholders is requested once more. What is damaged or missing then
+    is listed in ``Finished.unrestored``. A request whose answer must carry placeholders (``Request.carries``) is not
+    repeated here, since its task does that and tells the model why.
     """
 
     def __init__(self, job: Job, redactor: Redactor) -> None:
@@ -98,7 +98,7 @@ class RedactingJob:
                 yield from self._restore(opened, event)
 
     def _restore(self, opened: _OpenRequest, event: Event) -> Iterator[Event]:
-        """Yield an event with the values of its request in it."""
+        """Yield an event with the private values restored."""
         request = opened.original
         if isinstance(event, TextDelta):
             restored = opened.restorer.feed(event.text) if opened.sent.used else event.text
@@ -115,7 +115,7 @@ class RedactingJob:
             yield replace(event, id=request.id)
 
     def _deliver(self, opened: _OpenRequest, text: str) -> Iterator[Event]:
-        """Yield restored text up to a stop string, or keep it until the answer is whole."""
+        """Yield restored text up to a stop string, or keep it if the answer may be requested again."""
         if opened.sent.stop and not opened.stop.stopped:
             text = opened.stop.feed(text)
             if opened.stop.stopped:
@@ -128,7 +128,7 @@ class RedactingJob:
             yield TextDelta(opened.original.id, text)
 
     def _finish(self, opened: _OpenRequest, finished: Finished) -> Iterator[Event]:
-        """Yield the rest of an answer and its end, or ask for it again."""
+        """Yield the rest of the answer and its end, or request it again."""
         request, was_stopped = opened.original, opened.stop.stopped
         rest = opened.restorer.finish(cut=finished.reason is not FinishReason.STOP)
         delivered = list(self._deliver(opened, rest))
@@ -176,7 +176,7 @@ class RedactingJob:
         self._job.submit(sent.request)
 
     def _close_when_done(self) -> None:
-        """Close the input of the inner job once no request can be sent a second time."""
+        """Close the input of the inner job once no request can be repeated."""
         with self._lock:
             waiting = any(opened.pieces is not None and opened.attempt == 1 for opened in self._open.values())
             done = self._closed and not waiting
@@ -198,7 +198,7 @@ def _open_request(request: Request, sent: RedactedRequest) -> _OpenRequest:
 
 
 def _unrestored(opened: _OpenRequest, finished: Finished) -> Sequence[str]:
-    """Return the placeholders that came back damaged, and those that an answer has to carry and lacks."""
+    """Return the damaged placeholders, and those that the answer must carry but lacks."""
     if finished.reason is not FinishReason.STOP:
         return opened.restorer.damaged
     missing = opened.sent.carried - opened.restorer.restored

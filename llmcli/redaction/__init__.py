@@ -1,1 +1,1 @@
-"""Private values in texts: found by patterns, replaced by placeholders before a text is sent, put back in the answer."""
+"""Private values: detectors find them, placeholders replace them before text is sent, and the answer gets them back."""

@@ -18,11 +18,11 @@ _CARD_PREFIXES = re.compile(
     r"|3(?:0[0-5]|[689]\d)\d{11,16}|(?:6011|65\d\d|64[4-9]\d)\d{12,15}|62\d{14,17}|35(?:2[89]|[3-8]\d)\d{12,15}"
     r"|220[0-4]\d{12,15}|(?:50|5[6-9]|6[0137-9]|81|82)\d{14,17}"
 )
-"""Numbers of issuers: Visa, Mastercard, American Express, Diners, Discover, UnionPay, JCB, Mir, Maestro, RuPay."""
+"""Number ranges of issuers: Visa, Mastercard, American Express, Diners, Discover, UnionPay, JCB, Mir, Maestro, RuPay."""
 
 
 def is_card_number(digits: str) -> bool:
-    """Return whether ``digits`` begin as those of an issuer do, have its length, and a right check digit."""
+    """Return whether ``digits`` have the prefix and the length of an issuer and a valid check digit."""
     return _CARD_PREFIXES.fullmatch(digits) is not None and passes_luhn(digits)
 
 
@@ -36,7 +36,7 @@ def passes_luhn(digits: str) -> bool:
 
 
 def is_iban(text: str) -> bool:
-    """Return whether ``text``, without separators and in upper case, is an IBAN of its country with right check digits."""
+    """Return whether ``text`` (no separators, upper case) has the length of its country's IBANs and valid check digits."""
     if IBAN_LENGTHS.get(text[:2]) != len(text):
         return False
     return int("".join(str(int(character, 36)) for character in text[4:] + text[:4])) % 97 == 1

@@ -1,4 +1,4 @@
-"""The detectors of private values, as data, and the search with all of them."""
+"""The table of detectors, and the search with all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmcli.redaction.number_formats import Range
 
 @dataclass(frozen=True, slots=True)
 class PrivateSpan:
-    """A private value in a text; ``kind``: "email", "phone", "card", "iban", "key", "ip", "name", or a kind of the user's."""
+    """A private value in a text; ``kind``: "email", "phone", "card", "iban", "key", "ip", "name", or a kind that the user defined."""
 
     start: int
     end: int
@@ -21,7 +21,7 @@ class PrivateSpan:
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """Finds values of one kind; ``needs``: a text in lower case without any of these holds none."""
+    """Finds values of one kind; it runs only if the lower-case text contains one of ``needs``."""
 
     kind: str
     find: Callable[[str], Iterable[Range]]
@@ -38,7 +38,7 @@ _MAX_URL_CHARS = 260
 
 
 def find_emails(text: str) -> Iterator[Range]:
-    """Yield mail addresses: what stands before each ``@`` (or an escape of it) with a domain behind it."""
+    """Yield mail addresses: the local part before each ``@`` (or an escape of it), and the domain after it."""
     for match in _AT_DOMAIN.finditer(text):
         start = match.start()
         while start and _LOCAL_PART.match(text[start - 1]):
@@ -52,7 +52,7 @@ def find_emails(text: str) -> Iterator[Range]:
 
 
 def _escape_length(text: str, start: int) -> int:
-    """Return how many characters from ``start`` on belong to an escape that a backslash before them begins."""
+    """Return how many characters at ``start`` belong to an escape sequence whose backslash stands before them."""
     slashes = start - len(text[:start].rstrip("\\")) if start and text[start - 1] == "\\" else 0
     match = _ESCAPE.match(text, start) if slashes % 2 else None
     return len(match.group()) if match else 0
@@ -73,7 +73,7 @@ DETECTORS = (
     Detector("phone", number_formats.find_phones),
     Detector("ip", number_formats.find_ip_addresses),
 )
-"""In the order in which a kind is chosen where two overlap."""
+"""Ordered by priority: where two spans overlap, the kind of the first detector wins."""
 KINDS = tuple(dict.fromkeys(detector.kind for detector in DETECTORS))
 DEFAULT_KINDS = tuple(kind for kind in KINDS if kind != "ip")
 
@@ -81,9 +81,9 @@ DEFAULT_KINDS = tuple(kind for kind in KINDS if kind != "ip")
 def find_private(
     text: str, kinds: Collection[str] = DEFAULT_KINDS, more: Iterable[PrivateSpan] = ()
 ) -> list[PrivateSpan]:
-    """Return the private values in a text, in order and disjoint; ``more``: spans that others found, which come first.
+    """Return the private values in a text, in order and disjoint; ``more``: spans found by others, which have priority.
 
-    Where two overlap, one span covers both, of the kind of the first detector.
+    Overlapping spans are merged into one, of the kind with the highest priority.
     """
     lowered = secret_formats.lower(text)
     found = [(span.start, span.end, rank, span.kind) for rank, span in enumerate(more, -1_000_000)]
@@ -94,7 +94,7 @@ def find_private(
 
 
 def _merge(text: str, found: list[tuple[int, int, int, str]]) -> list[PrivateSpan]:
-    """Return the spans with overlapping ones joined, and digits that follow a span directly taken into it."""
+    """Merge overlapping spans, and extend each span over digits that follow it directly."""
     merged: list[tuple[int, int, int, str]] = []
     for start, end, rank, kind in found:
         while end < len(text) and text[end].isdigit():

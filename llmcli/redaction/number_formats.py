@@ -1,4 +1,4 @@
-"""Card numbers, IBANs, phone numbers and network addresses in texts, however they are grouped."""
+"""Find card numbers, IBANs, phone numbers and IP addresses, with or without separators."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from llmcli.redaction.check_digits import IBAN_LENGTHS, is_card_number, is_iban
 
 Range = tuple[int, int]
-"""Offsets of the first character and behind the last."""
+"""Start and end offsets; the end is exclusive."""
 _FILLER = "\ue000"
 _GAP = rf"(?:[ .\-\u00a0\u2007\u2009\u202f\u2010-\u2013]|{_FILLER}+)"
-"""What stands between groups of digits."""
+"""A separator between groups of digits."""
 _ESCAPED_GAP = re.compile(r"(?i:\\{1,4}u(?:00a0|2007|2009|202f|201[0-3])|&nbsp;|&#160;|&#xa0;|%20|%c2%a0|%e2%80%af)")
 _CARD_LENGTHS = range(12, 20)
 _DIGIT_RUN = re.compile(rf"[0-9](?:{_GAP}?[0-9]){{11,}}")
 _IBAN_HEAD = re.compile(rf"[A-Za-z]{_GAP}?[A-Za-z]{_GAP}?[0-9]{_GAP}?[0-9](?={_GAP}?[A-Za-z0-9])")
 _IBAN_INSIDE = re.compile(r"(?<!\\)(?<!%[0-9A-Fa-f])(?<!\\u[0-9A-Fa-f]{3})(?<!(?i:IBA))[A-Za-z0-9]\Z")
-"""The end of a text behind which a letter belongs to a longer word: no escape and no "IBAN" ends there."""
+"""Matches text after which a letter continues a word. An escape sequence and the label "IBAN" do not count."""
 _GAPS = frozenset(f"{_FILLER} .-\u00a0\u2007\u2009\u202f\u2010\u2011\u2012\u2013")
 _PHONE_RUN = re.compile(
     rf"(?:\+|\(\+?|%2[Bb])?[0-9](?:(?:[ ()./\-\u00a0\u2007\u2009\u202f\u2010-\u2013]|{_FILLER}+){{0,3}}[0-9]){{5,16}}(?![0-9A-Za-z_])"
@@ -42,20 +42,20 @@ _COUNTRY_CODE = re.compile(r"1|7|2[07]|2[1-689][0-9]|3[0-469]|3[578][0-9]|4[013-
 _PHONE_DIGITS = range(7, 16)
 _TRUNK_DIGITS = range(9, 13)
 _MAX_WORD_CHARS = 24
-"""Characters before a number in which a word such as "phone" counts."""
+"""How many characters before a number are searched for a word such as "phone"."""
 _IPV4 = re.compile(r"(?<![\w.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![\w]|\.[0-9])")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")
 
 
 def _fill_gaps(text: str) -> str:
-    """Return a text with each escape of a space or hyphen replaced by as many fillers, so that offsets stay."""
+    """Replace each escaped space or hyphen with fillers of the same length, so that offsets do not change."""
     if "\\u" in text or "&" in text or "%" in text or "\\U" in text:
         return _ESCAPED_GAP.sub(lambda match: _FILLER * len(match.group()), text)
     return text
 
 
 def find_cards(text: str) -> Iterator[Range]:
-    """Yield card numbers: runs of digits in groups, of which neighbouring groups are an issuer's number with its digit."""
+    """Yield card numbers. In a run of digit groups, any consecutive groups may form a number."""
     for run in _DIGIT_RUN.finditer(_fill_gaps(text)):
         groups = [match.span() for match in re.finditer(r"[0-9]+", run.group())]
         first = 0
@@ -69,7 +69,7 @@ def find_cards(text: str) -> Iterator[Range]:
 
 
 def _card_end(text: str, groups: list[Range], first: int) -> int | None:
-    """Return the last group of a card number that begins with group ``first``, None where none does."""
+    """Return the index of the last group of a card number that starts at group ``first``, None if there is no such number."""
     digits = ""
     for last in range(first, len(groups)):
         digits += text[slice(*groups[last])]
@@ -81,7 +81,7 @@ def _card_end(text: str, groups: list[Range], first: int) -> int | None:
 
 
 def find_ibans(text: str) -> Iterator[Range]:
-    """Yield IBANs of a known country with its length and right check digits, in groups or not."""
+    """Yield IBANs with a known country, the right length and valid check digits."""
     text, end = _fill_gaps(text), 0
     for head in _IBAN_HEAD.finditer(text):
         length = IBAN_LENGTHS.get("".join(filter(str.isalpha, head.group())).upper())
@@ -99,7 +99,7 @@ def _goes_on(text: str, end: int) -> bool:
 
 
 def _collect(text: str, start: int, length: int) -> tuple[int, str] | None:
-    """Return the end of the next ``length`` letters and digits, with one gap between two at most, and these."""
+    """Collect ``length`` letters and digits with at most one separator between two; return the end offset and the characters."""
     characters: list[str] = []
     at, gap = start, False
     while at < len(text) and len(characters) < length:
@@ -116,7 +116,7 @@ def _collect(text: str, start: int, length: int) -> tuple[int, str] | None:
 
 
 def find_phones(text: str) -> Iterator[Range]:
-    """Yield phone numbers: international ones, national ones of common forms, and any behind a word such as "phone"."""
+    """Yield international numbers, national numbers in common forms, and any number after a word such as "phone"."""
     text = _fill_gaps(text)
     for run in _PHONE_RUN.finditer(text):
         start, said = run.start(), run.group()
@@ -129,7 +129,7 @@ def find_phones(text: str) -> Iterator[Range]:
 
 
 def _is_phone(said: str, before: str) -> bool:
-    """Return whether digits with their separators are a phone number, behind the text ``before`` it."""
+    """Return whether ``said`` (digits and separators) is a phone number; ``before`` is the text in front of it."""
     said = said.replace("%2B", "+").replace("%2b", "+").replace(_FILLER, " ")
     digits = "".join(filter(str.isdigit, said))
     if len(digits) not in _PHONE_DIGITS or _DATE.match(said):

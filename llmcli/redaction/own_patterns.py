@@ -1,4 +1,4 @@
-"""Patterns, word lists and trusted hosts of the user's own, checked when the configuration is read.
+"""The user's own patterns, word lists and trusted hosts, validated when the configuration is read.
 
 A pattern must not take long on any text. Each quantifier therefore has an upper bound, and the number of ways in which a
 pattern can match at one position is limited: backtracking tries each of them once at most.
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _MAX_WAYS = 5000
-"""Ways in which a pattern may match at one position."""
+"""Most ways in which a pattern may match at one position."""
 _MAX_PATTERN_CHARS = 1000
 _MAX_LIST_BYTES = 16 << 20
 _QUANTIFIER = re.compile(r"(?:([*+?])|\{(\d*)(,?)(\d*)\})([?+]?)")
@@ -29,7 +29,7 @@ class _WayCounter:
         self._at = 0
 
     def count(self) -> int:
-        """Return the number of ways. Raises ``ValueError`` for what has no bound."""
+        """Return the number of ways. Raises ``ValueError`` for an unbounded repetition."""
         ways = self._alternatives()
         if self._at < len(self._pattern):
             raise ValueError("a parenthesis is not opened")
@@ -92,7 +92,7 @@ class _WayCounter:
 
 
 def parse_pattern(pattern: Any) -> str:
-    """Return a pattern that is safe on any text. Raises ``ValueError``."""
+    """Validate a pattern and return it. Raises ``ValueError``."""
     if not isinstance(pattern, str) or not 0 < len(pattern) <= _MAX_PATTERN_CHARS:
         raise ValueError("expected a regular expression")
     try:
@@ -109,7 +109,7 @@ def parse_pattern(pattern: Any) -> str:
 
 
 def parse_kind(name: Any) -> str:
-    """Return the name of a kind, which becomes part of placeholders. Raises ``ValueError``."""
+    """Validate the name of a kind, which is part of placeholders. Raises ``ValueError``."""
     if not isinstance(name, str) or _KIND.fullmatch(name) is None:
         raise ValueError(f"expected names of 2 to 20 letters from a to z (one is {name})")
     return name
@@ -166,7 +166,7 @@ def _read_list(path: str) -> list[str]:
 
 
 def parse_hosts(value: Any) -> tuple[str, ...]:
-    """Return host names, addresses and ``*.DOMAIN``, from a list or separated by commas. Raises ``ValueError``."""
+    """Parse host names, addresses and ``*.DOMAIN``, a list or comma-separated. Raises ``ValueError``."""
     hosts = [host.strip() for host in value.split(",")] if isinstance(value, str) else value
     if not isinstance(hosts, list) or not all(isinstance(host, str) and _HOST.fullmatch(host) for host in hosts):
         raise ValueError("expected names of hosts, without scheme and port, such as gpu.lab or *.example.org")
@@ -184,6 +184,6 @@ def parse_kinds(value: Any) -> tuple[str, ...]:
 
 
 def is_trusted(host: str, trusted: tuple[str, ...]) -> bool:
-    """Return whether a host is one of those trusted; ``*.DOMAIN`` are all below a domain."""
+    """Return whether ``host`` is trusted; ``*.DOMAIN`` matches every subdomain."""
     host = host.lower()
     return any(host == name or (name.startswith("*.") and host.endswith(name[1:])) for name in trusted)

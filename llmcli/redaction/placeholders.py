@@ -21,19 +21,19 @@ _SEPARATOR = r"(?:\\?[_-]|\\?\u2010|\\?\u2011|\\?\u2013|[ \u00a0])"
 PLACEHOLDER = re.compile(
     rf"(?i:{TAG}){_SEPARATOR}(?P<kind>[^\W\d_]{{2,20}})(?:{_SEPARATOR}(?P<number>[0-9]{{1,9}})(?![0-9]))?"
 )
-"""A placeholder, as written or nearly so."""
+"""A placeholder, possibly with small changes."""
 LITERAL = re.compile(rf"(?i:{TAG}){_SEPARATOR}[^\W\d_]{{2,20}}{_SEPARATOR}[0-9]+")
-"""What a text may hold that would be taken for a placeholder."""
+"""Text in a request that would be taken for a placeholder."""
 LITERAL_KIND = "text"
 _MIN_KNOWN_CHARS = 4
-"""Characters of a value from which on it is replaced wherever it stands, not only where a detector finds it."""
+"""A known value of at least this length is replaced everywhere, not only where a detector finds it."""
 MAX_KNOWN_VALUES = 50_000
-"""Values that are remembered; of more, the oldest are forgotten."""
+"""Most values in the table; the oldest are removed first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """What is sent in place of ``value``, which is of ``kind``; ``number`` is its own."""
+    """``text`` is sent instead of ``value``; ``number`` is unique."""
 
     text: str
     value: str
@@ -54,15 +54,15 @@ class PlaceholderTable:
         """Values of each kind that were replaced."""
 
     def find(self, value: str, *, bare_number: bool = False) -> Placeholder | None:
-        """Return the placeholder that a value has already."""
+        """Return the placeholder of a known value, else None."""
         return self._by_value.get((value, bare_number))
 
     def assign(
         self, value: str, kind: str, *, bare_number: bool = False, context: str = "", evident: bool = False
     ) -> Placeholder:
-        """Return the placeholder of a value; ``bare_number``: it has to be a number, which ``context`` does not hold.
+        """Return the placeholder of a value. ``bare_number``: the placeholder must be a number that ``context`` does not contain.
 
-        A value that is not ``evident`` is looked for in all later texts, since no detector may find it there.
+        Later texts are searched for values that are not ``evident``, since no detector may find them there.
         """
         with self._lock:
             known = self._by_value.get((value, bare_number))
@@ -99,7 +99,7 @@ class PlaceholderTable:
 
 
 def _number_text(value: str, number: int, taken: Collection[str], context: str) -> str:
-    """Return a number of as many digits as ``value`` that is not ``taken`` and does not stand in ``context``.
+    """Return a number with as many digits as ``value`` that is neither in ``taken`` nor in ``context``.
 
     It begins with 8, so that one of 16 digits is exact as a floating-point number too.
     """

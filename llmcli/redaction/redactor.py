@@ -1,4 +1,4 @@
-"""Replaces the private values in texts by placeholders, and remembers them for the way back."""
+"""Replace private values in texts with placeholders, and remember them so that they can be restored."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ NameFinder = Callable[[Sequence[str]], Iterable[str]]
 _BARE_BEFORE = re.compile(r"(?:\"\s{0,8}:|[\[,=])\s{0,32}\Z")
 _BARE_AFTER = re.compile(r"\s{0,32}(?:[,\]}]|\r?\n|\Z)")
 _EVIDENT_KINDS = frozenset({"email", "card", "iban"})
-"""Kinds that detectors find without what stands before a value."""
+"""Kinds that detectors recognize without context."""
 _MAX_SIDE_CHARS = 48
 _MAX_CACHED_CHARS = 1 << 22
-"""Characters of texts whose private values are remembered, since a text is counted before it is sent."""
+"""Characters of text whose detected values are cached, since a text is counted before it is sent."""
 
 
 @dataclass(slots=True)
 class UsedPlaceholders:
-    """The placeholders that one request holds, by number, and the numbers that stand for numbers, by their digits."""
+    """The placeholders in one request: all of them by number, and those that are numbers also by their digits."""
 
     by_number: dict[int, Placeholder] = field(default_factory=dict)
     by_digits: dict[str, Placeholder] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Redactor:
         words: Mapping[str, Sequence[str]] | None = None,
         find_names: NameFinder | None = None,
     ) -> None:
-        """``patterns`` and ``words`` are the user's own by kind; ``find_names`` None: names of people are kept."""
+        """``patterns`` and ``words`` are the user's own, by kind; without ``find_names``, names of people stay."""
         self.table = PlaceholderTable()
         self._kinds = frozenset(kinds)
         self._patterns = [(kind, re.compile(pattern)) for kind, pattern in (patterns or {}).items()]
@@ -68,7 +68,7 @@ class Redactor:
         return find_private(text, (), [*found, *learned]) if learned else found
 
     def _detect(self, text: str) -> list[PrivateSpan]:
-        """Return what does not depend on other texts."""
+        """Return the values that can be detected in this text alone."""
         own = [
             PrivateSpan(m.start(), m.end(), kind) for kind, pattern in self._patterns for m in pattern.finditer(text)
         ]
@@ -84,7 +84,7 @@ class Redactor:
         return found
 
     def learn(self, texts: Sequence[str]) -> None:
-        """Find the values of all ``texts``, so that each is replaced in all of them, wherever it stands."""
+        """Find the values in all ``texts``, so that each value is replaced in every one of them."""
         if self._find_names is not None:
             names = list(self._find_names(texts))
             with self.table.lock:
@@ -105,11 +105,11 @@ class Redactor:
         return self.table.assign(value, kind, bare_number=is_bare, context=number_context or "", evident=evident)
 
     def redact(self, text: str, used: UsedPlaceholders) -> str:
-        """Return a text with placeholders, which are added to ``used``."""
+        """Return the text with placeholders, and add these to ``used``."""
         return "".join(piece if isinstance(piece, str) else piece.text for piece in self.split(text, used))
 
     def split(self, text: str, used: UsedPlaceholders) -> list[str | Placeholder]:
-        """Return a text cut into what is sent as it is and placeholders, which are added to ``used``."""
+        """Split a text into unchanged pieces and placeholders, and add these to ``used``."""
         parts: list[str | Placeholder] = []
         at = 0
         for span in self.find(text):
@@ -122,7 +122,7 @@ class Redactor:
 
 
 def _is_bare_number(text: str, span: PrivateSpan) -> bool:
-    """Return whether a value is a number without quotes in JSON, TOML or CSV, where a word would break the syntax."""
+    """Return whether a value is an unquoted number in JSON, TOML or CSV, where a word would break the syntax."""
     value = text[span.start : span.end]
     if not (value.isascii() and value.isdigit()) or value[0] == "0":
         return False

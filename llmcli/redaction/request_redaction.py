@@ -1,4 +1,4 @@
-"""The texts of a request that leave this machine: messages, tools, schema, labels and candidates, with placeholders."""
+"""Put placeholders into all texts of a request: messages, tools, schema, labels and candidates."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from llmcli.types import Message, Request, Role
 NOTE = (
     f"Codes such as {TAG}_EMAIL_1 stand for private text. Wherever you use that text, copy its code exactly as it is."
 )
-"""Told to the model where a request holds placeholders and has a system message."""
+"""Added to the system message, if there is one, of a request with placeholders."""
 _SYNTAX_KEYS = frozenset({"$ref", "$schema", "$id", "$anchor", "pattern", "format", "type", "contentEncoding"})
-"""Keys of a JSON schema whose texts are syntax."""
+"""Keys of a JSON schema whose values are syntax, not text."""
 _Change = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
 class RedactedRequest:
-    """A request as it is sent, with the placeholders in it.
+    """A request as it is sent, and its placeholders.
 
-    ``carried``: how often the answer has to hold each, by number. ``stop``: where the restored answer ends.
+    ``carried``: how often the answer must contain each of them, by number. ``stop``: the stop strings to look for in the restored answer.
     """
 
     request: Request
@@ -34,7 +34,7 @@ class RedactedRequest:
 
 
 def redact_request(redactor: Redactor, request: Request) -> RedactedRequest:
-    """Return ``request`` with all private values replaced; it is the same one where it has none."""
+    """Replace all private values in ``request``; a request without any stays the same."""
     texts = list(_texts(request))
     redactor.learn(texts)
     used = UsedPlaceholders()
@@ -99,7 +99,7 @@ def _redact_message(message: Message, change: _Change) -> Message:
 
 
 def redact_json(value: Any, change: _Change) -> Any:
-    """Return a JSON value in which all texts, keys too, are changed."""
+    """Apply ``change`` to all strings of a JSON value, including keys."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
@@ -110,7 +110,7 @@ def redact_json(value: Any, change: _Change) -> Any:
 
 
 def _redact_schema(schema: Any, change: _Change) -> Any:
-    """Return a schema or a tool in which all texts are changed that are not syntax."""
+    """Apply ``change`` to all strings of a schema or a tool that are not syntax."""
     if isinstance(schema, Mapping):
         return {
             change(key): inner if key in _SYNTAX_KEYS and isinstance(inner, str) else _redact_schema(inner, change)
@@ -122,13 +122,13 @@ def _redact_schema(schema: Any, change: _Change) -> Any:
 
 
 def _may_meet_placeholder(stop: str) -> bool:
-    """Return whether a stop string may end an answer at a placeholder: then it is looked for in the restored answer."""
+    """Return whether a stop string could match a part of a placeholder, so that the server must not see it."""
     edges = f"{stop[:1]}{stop[-1:]}"
     return any(character.isalnum() or character in "_\\-" for character in edges) or TAG in stop.upper()
 
 
 def _with_note(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Return messages whose system message tells the model what placeholders are."""
+    """Append ``NOTE`` to the system message, if there is one."""
     if not messages or messages[0].role is not Role.SYSTEM:
         return messages
     first, *rest = messages

@@ -1,4 +1,4 @@
-"""Puts private values back into an answer that comes in pieces, and finds placeholders that came back damaged."""
+"""Restore private values in a streamed answer, and report damaged placeholders."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _SEPARATOR = r"(?:\\?[_\-\u2010\u2011\u2013]|[ \u00a0])"
 _NUMBER = rf"(?:\\|{_SEPARATOR}[0-9]{{0,9}})?"
 _KIND = rf"(?:\\|{_SEPARATOR}(?:[^\W\d_]{{1,20}}{_NUMBER})?)?"
 _BEGUN = re.compile(rf"(?i:P(?:I(?:I{_KIND})?)?)\Z")
-"""The end of a text that may become a placeholder, or may go on in one."""
+"""The end of a text that may be the beginning of a placeholder."""
 _DIGITS_BEGUN = re.compile(r"[0-9]+\Z")
 _MAX_HELD_CHARS = 64
 _WITH_DIGITS = re.compile(rf"{PLACEHOLDER.pattern}|(?P<digits>[0-9]+)")
 
 
 class Restorer:
-    """Restores the values of one answer. ``in_json``: they become part of strings in JSON."""
+    """Restores the values of one answer. ``in_json``: they are inserted into JSON strings."""
 
     def __init__(self, used: UsedPlaceholders, *, in_json: bool = False) -> None:
         self._used = used
@@ -31,12 +31,12 @@ class Restorer:
         self._held = ""
         self._cut = False
         self.restored: Counter[int] = Counter()
-        """Numbers of the placeholders that were restored, with how often."""
+        """How often each placeholder was restored, by number."""
         self.damaged: list[str] = []
-        """What came back in the place of placeholders and means none."""
+        """Damaged placeholders, as the model wrote them."""
 
     def feed(self, text: str) -> str:
-        """Take a piece; return what is certain by now."""
+        """Take a piece; return the text that is final."""
         text = self._held + text
         start = max(0, len(text) - _MAX_HELD_CHARS)
         begun = _BEGUN.search(text, start) or (self._used.by_digits and _DIGITS_BEGUN.search(text, start)) or None
@@ -45,7 +45,7 @@ class Restorer:
         return self._restore(text[:end])
 
     def finish(self, *, cut: bool = False) -> str:
-        """Return the rest; ``cut``: a limit ended the answer, so that a placeholder at its end may be incomplete."""
+        """Return the remaining text; ``cut``: the answer was truncated, so a placeholder at its end may be incomplete."""
         self._cut = cut
         text, self._held = self._held, ""
         return self._restore(text)
@@ -61,7 +61,7 @@ class Restorer:
         return as_json_text(placeholder.value) if self._in_json else placeholder.value
 
     def _meant(self, match: re.Match[str]) -> Placeholder | None:
-        """Return the placeholder that is meant; None for other text, and for a damaged one, which is recorded."""
+        """Return the placeholder that a match refers to, None for other text; a damaged placeholder is recorded."""
         said = match.group()
         if said.isdigit():
             return self._used.by_digits.get(said)
@@ -77,7 +77,7 @@ class Restorer:
 
 
 def as_json_text(value: str) -> str:
-    """Return a value for the inside of a JSON string: as it is where it is valid there, since it may come from one."""
+    """Escape a value for a JSON string. A value that is valid there stays, since it may come from a JSON document."""
     try:
         json.loads(f'"{value}"')
     except ValueError:
@@ -94,7 +94,7 @@ class StopFilter:
         self.stopped = False
 
     def feed(self, text: str) -> str:
-        """Take a piece; return what comes before a stop string, as far as it is certain."""
+        """Take a piece; return the final text before a stop string."""
         if self.stopped:
             return ""
         text = self._held + text
@@ -114,6 +114,6 @@ class StopFilter:
 
 
 def _begun_length(text: str, stop: str) -> int:
-    """Return the length of the longest end of a text that ``stop`` begins with."""
+    """Return the length of the longest suffix of ``text`` that is a prefix of ``stop``."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

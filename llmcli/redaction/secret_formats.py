@@ -1,4 +1,4 @@
-"""Keys, tokens and passwords in texts: by the formats of those who issue them, by what stands before them, by entropy."""
+"""Find keys, tokens and passwords: by the formats of their issuers, by the words before them, by entropy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from llmcli.redaction.number_formats import Range
 
 _EDGE = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
-"""Where a token may begin: behind no letter or digit, except those of an escape."""
+"""Where a token may begin: not after a letter or digit, except after an escape sequence."""
 KEY_FORMATS = {
     "AWS": r"A(?:KIA|SIA|BIA|CCA|GPA|IDA|IPA|NPA|NVA|ROA)[A-Z0-9]{16}",
     "GitHub": r"gh[pousr]_[A-Za-z0-9]{30,255}|github_pat_[A-Za-z0-9_]{22,255}",
@@ -31,7 +31,7 @@ KEY_FORMATS = {
     "others": r"shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|lin_api_[A-Za-z0-9]{30,60}|secret_[A-Za-z0-9]{40,50}"
     r"|ntn_[A-Za-z0-9]{40,60}|AGE-SECRET-KEY-1[A-Z0-9]{50,70}|PMAK-[a-f0-9]{24}-[a-f0-9]{34}|sq0[a-z]{3}-[\w-]{22,50}",
 }
-"""Patterns of keys by issuer, from their documentation."""
+"""Patterns of keys by issuer, from the documentation of the issuers."""
 _KEYS = re.compile(_EDGE + "(?:" + "|".join(f"(?:{pattern})" for pattern in KEY_FORMATS.values()) + ")")
 _WEBHOOK = re.compile(r"hooks\.slack\.com/(?:services|workflows)/([\w/]{20,200})")
 _PEM = re.compile(
@@ -42,7 +42,7 @@ _URL_PASSWORD = re.compile(r"://[^\s/:@\"'<>\\]{0,256}:([^\s/@\"'<>\\]{1,256})@|
 _LOGIN_OPTION = re.compile(r"(?:-u|--user|--proxy-user|-U)[ =]?[\"']?[\w.@+-]{1,64}:([^\s\"':@]{4,128})")
 _AUTHORIZATION = re.compile(r"(?i:\b(?:bearer|basic|token|apikey))[ =:]{1,3}([A-Za-z0-9+/._~-]{12,4000}={0,2})")
 SECRET_WORDS = ("pass", "pwd", "kennwort", "contrase", "secret", "token", "key", "credential", "auth", "pin")
-"""Words without which nothing is assigned to a secret."""
+"""A text without any of these words assigns nothing to a secret."""
 _SECRET_WORD = re.compile(
     r"(?:pass(?:word|wort|wd|phrase|code)?|pwd|mot de passe|kennwort|contrase\u00f1a|secret|token|api[ _-]?key"
     r"|(?:access|private|secret|auth|account|encryption|signing|master|shared|storage|subscription)[ _-]?key"
@@ -68,20 +68,20 @@ _NO_SIGNS = str.maketrans("", "", "+/_-")
 _RUN = re.compile(r"[a-z]+|[A-Z]+|[0-9]+")
 _MIN_HEX_CHARS = 32
 _MIN_ENTROPY = 3.4
-"""Bits a character from which on a token looks random."""
+"""Fewest bits per character of a random token."""
 _MIN_HEX_ENTROPY = 2.8
 _MIN_CHANGES, _MIN_CHANGES_FEW_DIGITS = 0.27, 0.45
-"""Share of neighbours that change between lower case, upper case and digits, from which on a token looks random."""
+"""Fewest changes between lower case, upper case and digits in a random token, as a share of all neighbouring pairs."""
 _MANY_DIGITS = 0.12
-"""Share of digits that names of several words do not have."""
+"""Share of digits above which a token is hardly a name made of words."""
 _AWS_SECRET = re.compile(r"(?=[^/+]*[/+])(?=[^0-9]*[0-9])[A-Za-z0-9/+]{40}")
 _CAMEL_CASE = re.compile(r"_*[A-Za-z][a-z]+[0-9]{0,3}(?:_?[A-Z][a-z]+[0-9]{0,3})+")
 _MIN_AWS_UPPER = 6
-"""Upper-case letters of a secret key of AWS, which paths do not have."""
+"""Fewest upper-case letters of an AWS secret key; paths have fewer."""
 _MAX_ENTROPY_CHARS = 512
-"""Characters of a token that are looked at."""
+"""Characters of a token that are examined."""
 _MIN_FREE_CHARS = 6
-"""Characters of a password in a sentence, which needs a digit or a sign too."""
+"""Fewest characters of an unquoted password, which must also contain a digit or a sign."""
 
 
 def find_keys(text: str) -> Iterator[Range]:
@@ -97,13 +97,13 @@ def find_webhooks(text: str) -> Iterator[Range]:
 
 
 def find_private_keys(text: str) -> Iterator[Range]:
-    """Yield private keys in PEM, OpenSSH and OpenPGP armour, also such whose end is missing."""
+    """Yield private keys in PEM, OpenSSH and OpenPGP armour, even without their end."""
     for match in _PEM.finditer(text):
         yield match.start(), match.start() + len(match.group().rstrip())
 
 
 def find_url_passwords(text: str) -> Iterator[Range]:
-    """Yield passwords in addresses (``https://NAME:PASSWORD@HOST``), and tokens that stand in the place of a name."""
+    """Yield passwords in addresses (``https://NAME:PASSWORD@HOST``), and tokens used as the user name."""
     for match in _URL_PASSWORD.finditer(text):
         group = 1 if match[1] is not None else 2
         if group == 1 or any(map(str.isdigit, match[2])):
@@ -124,7 +124,7 @@ def find_authorizations(text: str) -> Iterator[Range]:
 
 
 def find_assigned_secrets(text: str) -> Iterator[Range]:
-    """Yield what is assigned to a password, secret, token or key; not names of variables, calls and blanks to fill in."""
+    """Yield values assigned to a password, secret, token or key; variables, calls and blanks to fill in are skipped."""
     for word in _SECRET_WORD.finditer(lower(text)):
         match = _ASSIGNMENT.match(text, word.end())
         if match is None:
@@ -143,7 +143,7 @@ def find_assigned_secrets(text: str) -> Iterator[Range]:
 
 
 def lower(text: str) -> str:
-    """Return a text in lower case, character by character, so that offsets stay."""
+    """Return the text in lower case without changing offsets."""
     lowered = text.lower()
     return lowered if len(lowered) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
@@ -160,9 +160,9 @@ def _is_assigned_secret(value: str, *, explicit: bool, quoted: bool) -> bool:
 
 
 def find_random_tokens(text: str) -> Iterator[Range]:
-    """Yield long tokens that look random: hexadecimal ones, and such of many changes between cases and digits.
+    """Yield long tokens that look random: hexadecimal ones, and mixtures of upper case, lower case and digits.
 
-    UUIDs are none, and what stands behind the name of a checksum is not either.
+    UUIDs and checksums after a word such as "sha256" are skipped.
     """
     for match in _TOKEN.finditer(text):
         for start, end in _token_parts(match.group()):
@@ -173,7 +173,7 @@ def find_random_tokens(text: str) -> Iterator[Range]:
 
 
 def _token_parts(token: str) -> Iterator[Range]:
-    """Yield the parts of a token that may be paths or several words: the whole where it looks random, else each part."""
+    """Yield the whole token if it looks random, else its parts, since it may be a path or several words."""
     if looks_random(token):
         yield 0, len(token)
         return

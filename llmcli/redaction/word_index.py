@@ -1,4 +1,4 @@
-"""Words and phrases that are looked for in texts, thousands of them at once: found by their first word."""
+"""Search texts for thousands of words and phrases at once, by their first word."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _WORD = re.compile(r"\w+")
 _UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
-"""Letters of scripts that put no spaces between words."""
+"""Letters of scripts without spaces between words."""
 
 
 class WordIndex:
-    """Phrases with a kind each. ``ignore_case``: they are found in any case."""
+    """Phrases, each with a kind. ``ignore_case``: they match in any case."""
 
     def __init__(self, *, ignore_case: bool = False) -> None:
         self._ignore_case = ignore_case
@@ -26,7 +26,7 @@ class WordIndex:
         return bool(self._by_word or self._unspaced)
 
     def add(self, phrase: str, kind: str) -> None:
-        """Add a phrase; one that has no letter or digit cannot be found and is left out."""
+        """Add a phrase; a phrase without letters and digits is ignored."""
         folded = self._fold(phrase)
         if _UNSPACED.search(folded):
             self._unspaced[folded] = kind
@@ -49,7 +49,7 @@ class WordIndex:
                 self._by_word[word.group()] = kept
 
     def find(self, text: str) -> Iterator[PrivateSpan]:
-        """Yield where the phrases stand in a text as whole words."""
+        """Yield the places of the phrases in a text, as whole words."""
         if not self:
             return
         folded = self._fold(text)
@@ -76,7 +76,7 @@ class WordIndex:
                 yield PrivateSpan(start, end, kind)
 
     def _fold(self, text: str) -> str:
-        """Return a text in lower case, character by character, where case does not matter."""
+        """Return the text in lower case, without changing offsets, if case is ignored."""
         if not self._ignore_case:
             return text
         lowered = text.lower()
@@ -84,7 +84,7 @@ class WordIndex:
 
 
 def make_index(words: Iterable[tuple[str, str]]) -> WordIndex:
-    """Return the index of (phrase, kind), found in any case."""
+    """Return an index of (phrase, kind) pairs that ignores case."""
     index = WordIndex(ignore_case=True)
     for phrase, kind in words:
         index.add(phrase, kind)

@@ -1,4 +1,4 @@
-"""redact: what would be replaced in texts before they are sent to a server."""
+"""redact: show what would be replaced in texts before they are sent to a server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FoundValue:
 
 @dataclass(frozen=True, slots=True)
 class RedactedDocument:
-    """A document with placeholders in it, and what they stand for."""
+    """A document with placeholders, and the values that they stand for."""
 
     name: str
     text: str
@@ -35,7 +35,7 @@ class RedactedDocument:
 
 
 def redact_documents(redactor: Redactor, documents: Sequence[Document]) -> Iterator[RedactedDocument]:
-    """Yield each document with placeholders; a value has the same one in all of them."""
+    """Yield each document with placeholders; a value has the same placeholder in all documents."""
     redactor.learn([document.text for document in documents])
     for document in documents:
         check_interrupt()

@@ -41,8 +41,8 @@ def redact(
 ) -> int:
     """Show what would be replaced before text is sent to a server.
 
-    Mail addresses, phone and card numbers, IBANs, keys, tokens, and what the configuration names. Nothing is sent.
-    With --json one object for each value: kind, start and end (characters, from 0), line and column (from 1), placeholder.
+    That is mail addresses, phone and card numbers, IBANs, keys, tokens, and your own patterns and words. Nothing is sent.
+    --json prints one object per value: kind, start and end (characters, from 0), line and column (from 1), placeholder.
     """
     from llmcli.documents.reading.document import Document
     from llmcli.tasks.redact import redact_documents
@@ -58,7 +58,7 @@ def redact(
 
 
 def _report_unread(ctx: CommandContext, failed: Sequence[ItemFailed]) -> int:
-    """Say which inputs could not be read, and return the exit code."""
+    """Report the inputs that could not be read, and return the exit code."""
     for each in failed:
         ctx.console.write_error(each.error, name=each.name)
     return PartialError.exit_code if failed else 0

@@ -21,7 +21,7 @@ _WORD = re.compile(r"[^\W\d_][\w'\u2019-]*\.?")
 
 
 class LocalNameFinder:
-    """Asks ``backend`` for the names in each piece of a text; a piece that comes again is not asked about twice."""
+    """Asks ``backend`` for the names in each piece of a text; the answer for a piece is cached."""
 
     def __init__(self, backend: Backend, prompts: PromptLibrary) -> None:
         self._backend = backend
@@ -29,7 +29,7 @@ class LocalNameFinder:
         self._known: dict[str, list[str]] = {}
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
-        """Return the names in the texts, each as it is written there. Raises what the backend raises."""
+        """Return the names in the texts as they are written there. Raises what the backend raises."""
         pieces = list(dict.fromkeys(piece for text in texts for piece in split_pieces(text)))
         unknown = [piece for piece in pieces if piece not in self._known]
         if len(self._known) + len(unknown) > _MAX_REMEMBERED_PIECES:
@@ -51,7 +51,7 @@ class LocalNameFinder:
 
 
 def split_pieces(text: str) -> Iterator[str]:
-    """Yield the pieces of a text that may hold names: those with a letter that is not in lower case."""
+    """Yield the pieces of a text that may contain names: those with a letter that is not lower case."""
     for match in _PIECE.finditer(text):
         piece = match.group().strip()
         if any(character.isalpha() and not character.islower() for character in piece):
@@ -71,7 +71,7 @@ def _make_request(prompt: Prompt, request_id: str, piece: str) -> Request:
 
 
 def parse_names(answer: str, text: str) -> list[str]:
-    """Return the names of an answer that stand in the text, also of one that was cut in the middle."""
+    """Return the names of an answer that occur in the text; the answer may be truncated."""
     try:
         found = json.loads(answer).get("names", [])
     except (ValueError, AttributeError):
@@ -81,6 +81,6 @@ def parse_names(answer: str, text: str) -> list[str]:
 
 
 def _may_be_name(name: str) -> bool:
-    """Return whether a text may be a name: words of which the first one begins with no lower-case letter."""
+    """Return whether a text may be a name: its first word does not begin with a lower-case letter."""
     words = _WORD.findall(name)
     return len(name) >= _MIN_NAME_CHARS and bool(words) and not words[0][0].islower() and not name.isdigit()

@@ -1,4 +1,4 @@
-"""Whether private values are replaced on the way to a server, and the backend that does it."""
+"""Decide whether private values are replaced for a server, and build the backend that replaces them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def choose_mode(settings: Settings, server: ServerConfig) -> tuple[str, str]:
-    """Return "on", "off" or "names" for a server, and where that was decided.
+    """Return "on", "off" or "names" for a server, and the origin of that choice.
 
-    The flag and the environment override ``redact`` of the server, which overrides the setting. Where nothing is said,
+    The flag and the environment override ``redact`` of the server, which overrides the setting. By default,
     values are replaced for hosts that are neither this machine nor trusted.
     """
     from llmcli.redaction.own_patterns import is_trusted
@@ -37,7 +37,7 @@ def choose_mode(settings: Settings, server: ServerConfig) -> tuple[str, str]:
 
 
 def build_redactor(settings: Settings, find_names: NameFinder | None = None) -> Redactor:
-    """Return what finds and replaces private values as the settings say."""
+    """Return the redactor for the settings."""
     from llmcli.redaction.redactor import Redactor
 
     return Redactor(
@@ -51,7 +51,7 @@ def build_redactor(settings: Settings, find_names: NameFinder | None = None) -> 
 def build_redacting_backend(
     settings: Settings, prompts: PromptLibrary, backend: Backend, name_backend: Backend | None
 ) -> Backend:
-    """Return ``backend`` without private values; ``name_backend`` finds names of people, None: they are kept."""
+    """Wrap ``backend`` so that it gets no private values; ``name_backend`` finds names of people, None leaves them."""
     from llmcli.backends.redacting_backend import RedactingBackend
     from llmcli.runtime.redaction.name_finder import LocalNameFinder
 
@@ -61,7 +61,7 @@ def build_redacting_backend(
 
 
 def name_model(settings: Settings, models: ModelLibrary) -> str | None:
-    """Return the name of the model that finds names: not what -m says, which names a model of the server."""
+    """Return the model that finds names, None for the default. -m is ignored: it names a model of the server."""
     if settings["redact.model"] is not None:
         return str(settings["redact.model"])
     if settings.origin("model").startswith("--"):
