@@ -55,6 +55,7 @@ _PREPARATIONS = {
     "docs/remote-servers.md": Preparation(page=_CONFIGURE),
     "docs/reference/summarize.md": Preparation(page=_CONFIGURE),
     "docs/chat.md": Preparation(block=_RESTORE),
+    "docs/reference/keys.md": Preparation(line="llm keys set openai < secret"),
     "docs/reference/sessions.md": Preparation(line=_RESTORE),
     "docs/reference/models.md": Preparation(block=f"test -e {_PULLED} || llm models pull qwen3-1.7b"),
     "docs/reference/serve.md": Preparation(page="llm models pull qwen3-4b"),
