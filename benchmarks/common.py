@@ -224,7 +224,7 @@ def versions(directory: Path | None) -> str:
 
 
 def slot_arguments(slots: int, tokens: int) -> list[str]:
-    """Return llama-server's arguments for so many slots, each for so many tokens (and a template of its own)."""
+    """Return llama-server's arguments for this many slots, each for this many tokens (and its own template)."""
     each = -(-(tokens + 64) // _BLOCK) * _BLOCK
     return ["-np", str(slots), "-c", str(slots * each)]
 
@@ -266,7 +266,7 @@ def _healthy(process: subprocess.Popen[bytes], port: int) -> bool:
 
 
 def post_all(port: int, bodies: Sequence[_Json], clients: int, path: str = "/v1/chat/completions") -> list[_Json]:
-    """Send ``bodies`` from so many clients at once, each over one connection; returns the answers in their order."""
+    """Send ``bodies`` from this many concurrent clients, each over one connection; return the answers in order."""
     waiting: queue.SimpleQueue[tuple[int, _Json]] = queue.SimpleQueue()
     for numbered in enumerate(bodies):
         waiting.put(numbered)

@@ -220,7 +220,9 @@ class TokenLogprobs:
 class Finished:
     """The last event of a request. ``error`` is set exactly when ``reason`` is ``error``.
 
-    ``limit`` says which limit ended an answer of reason ``length``: "max_tokens" or "context".
+    ``limit`` says which limit ended an answer of reason ``length``: "max_tokens" or "context". ``stop_string`` is the stop
+    string that ended an answer, None where the model ended it. ``reasoning_tokens`` of the generated tokens are reasoning.
+    The engine sets both; remote servers do not report them.
     """
 
     id: str
@@ -229,6 +231,8 @@ class Finished:
     timings: Timings = Timings()
     error: Exception | None = None
     limit: str | None = None
+    stop_string: str | None = None
+    reasoning_tokens: int = 0
 
 
 class Phase(StrEnum):

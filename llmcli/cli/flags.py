@@ -140,7 +140,9 @@ class Flags:
     ] = None
     yes: Annotated[bool, typer.Option("--yes", help="Consent to sending data to the server.")] = False
     no_worker: Annotated[
-        bool, typer.Option("--no-worker", help="Run the model in this process."), GivesSetting("worker", value="off")
+        bool,
+        typer.Option("--no-worker", help="Run the model in the command's own process."),
+        GivesSetting("worker", value="off"),
     ] = False
     no_stdin: Annotated[
         bool, typer.Option("--no-stdin", help="Do not read standard input."), GivesSetting("stdin", value="off")

@@ -3,12 +3,12 @@
 All parts of llm use these formulas: ``llm models`` shows their results, the engine sizes its contexts with them
 (``fit_context``), and ``benchmarks/memory.py`` compares them with the peak of a real process.
 
-The memory of a process consists of its own (``process_bytes``), the weights (their file is mapped into memory; tensors
-that llama.cpp repacks for the processor are in memory twice, unless the engine releases the mapped pages), and for each
-context the KV cache, recurrent states, logits, and the compute buffer. The compute buffer is as large as the most
-demanding part of llama.cpp's graph, for one ubatch: the logits, the feed-forward layer, or attention, which without
-flash attention needs one number for each pair of a token and a cell of every head. Checked against "compute buffer
-size" in llama.cpp's log for models of 135 million parameters and for tiny ones of every kind.
+The memory of a process consists of a fixed part (``process_bytes``), the weights (their file is mapped into memory;
+tensors that llama.cpp repacks for the processor are in memory twice, unless the engine releases the mapped pages), and
+for each context the KV cache, recurrent states, logits, and the compute buffer. The compute buffer is as large as the
+most demanding part of llama.cpp's graph, for one ubatch: the logits, the feed-forward layer, or attention, which
+without flash attention needs one number for each pair of a token and a cell of every head. Checked against "compute
+buffer size" in llama.cpp's log for models of 135 million parameters and for tiny ones of every kind.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ Measured with 30 layers of 576 numbers on Linux 6.18: 0.6 where the page cache h
 SMALL_WEIGHTS_BYTES = 1_000_000_000
 _SMALL_WEIGHTS_FACTOR, _LARGE_WEIGHTS_FACTOR = 4, 2
 MIN_PROCESS_LIMIT_BYTES = 256_000_000
-"""The smallest limit of a whole process. Of it the process takes 56 MB and the tables of a vocabulary up to 70 MB (262,144
-tokens), so that at least 130 MB remain for weights and contexts of a model whose weights are next to nothing."""
+"""The smallest limit of a whole process. The process takes 56 MB of it and the tables of a vocabulary up to 70 MB
+(262,144 tokens), so that at least 130 MB remain for weights and contexts of a tiny model."""
 _SMALL_CONTEXT_TOKENS = 512
 _MIN_IDLE_STATE_BYTES, _IDLE_STATE_DIVISOR = 16_000_000, 8
 _FLOAT_BYTES, _HALF_BYTES = 4, 2
@@ -273,7 +273,7 @@ def process_bytes(header: Header) -> int:
 
 
 def repacked_tensors(header: Header, types: frozenset[str]) -> list[TensorInfo]:
-    """Return the tensors that llama.cpp stores again for the processor, since it repacks those of these ``types``."""
+    """Return the tensors of these ``types`` that llama.cpp repacks, and thus stores again, for the processor."""
     if header.recurrent:  # the engine disables repacking for these
         return []
     tied = all(tensor.name != "output.weight" for tensor in header.tensors)
@@ -288,7 +288,7 @@ def duplicated_bytes(header: Header, types: frozenset[str], *, released: bool) -
     """Return the bytes of weights that are in memory twice: repacked, and in the pages of the mapped file.
 
     ``types``: as for ``repacked_tensors``. ``released``: the engine releases the pages that nothing reads again. Embeddings
-    which are the output's weights too remain, and a share of the rest.
+    that are also the output's weights remain, and a share of the rest.
     """
     share = _MAPPED_AGAIN_SHARE if released else 1.0
     return int(sum(t.nbytes * (1.0 if t.name == EMBEDDINGS else share) for t in repacked_tensors(header, types)))

@@ -49,7 +49,7 @@ billions it is negligible.
 class MachineResources:
     """The machine: bytes of memory that can be allocated (None: unknown), free bytes of each GPU that is used.
 
-    ``memory_bandwidth``: bytes a second that all threads together read from memory, None where it was not measured.
+    ``memory_bandwidth``: bytes a second that all threads together read from memory, None if not measured.
     ``repacked_types`` and ``releases_pages``: see ``footprint.duplicated_bytes``.
     """
 
@@ -188,7 +188,7 @@ class FitPolicy:
         )
 
     def _peak_bytes(self, header: Header, fit: MemoryEstimate, workload: TaskWorkload) -> int:
-        """Return the peak of a process that does a job, within the bounds that the engine keeps."""
+        """Return the peak of a process that does a job, within the limits that the engine keeps."""
         machine = fit.machine
         duplicated = duplicated_bytes(header, machine.repacked_types, released=machine.releases_pages)
         duplicated = 0 if machine.gpu_free_bytes else duplicated

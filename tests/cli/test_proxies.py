@@ -28,7 +28,7 @@ def certified(tmp_path_factory):
 
 
 @pytest.fixture
-def behind(certified, server, monkeypatch):  # the plain server makes tries follow at once
+def behind(certified, server, monkeypatch):  # the plain server makes retries follow at once
     """Return a server with TLS that only a proxy can reach, and that proxy; its certificate is trusted."""
     secret = FakeServer(certified[1])
     secret.key = CANARY
@@ -149,15 +149,15 @@ def test_a_proxy_that_does_not_play(llm, behind, behaviour, code, words, tries):
         assert hidden not in run.err
 
 
-def test_what_passes_is_tried_again_through_the_proxy(llm, behind):
-    """As without one."""
+def test_temporary_failures_are_retried_through_the_proxy(llm, behind):
+    """As without a proxy."""
     behind[1].script = [reply_lines("HTTP/1.1 503 Service Unavailable")]
     assert llm(*ASK).out == "a secret question\n" and len(behind[1].heads) == 2
 
 
 @pytest.mark.parametrize("url", [URL, f"http://{NAME}/v1"])
-def test_a_proxy_that_is_not_there_is_named(llm, behind, monkeypatch, url):
-    """It is the one that was not reached, not the server."""
+def test_an_unreachable_proxy_is_named(llm, behind, monkeypatch, url):
+    """The error names the proxy, not the server."""
     configure(there={"base_url": url, "model": "big", "context": 4096, "consent": True})
     for variable in ("HTTPS_PROXY", "HTTP_PROXY"):
         monkeypatch.setenv(variable, "http://user:word@127.0.0.1:9")
@@ -165,7 +165,7 @@ def test_a_proxy_that_is_not_there_is_named(llm, behind, monkeypatch, url):
     assert run.code == 75 and "the proxy 127.0.0.1:9: Connection refused" in run.err and "word@" not in run.err
 
 
-def test_a_proxy_for_plain_http_that_wants_a_password(llm, server, monkeypatch):
+def test_a_proxy_for_plain_http_that_requires_a_password(llm, server, monkeypatch):
     """The proxy answers instead of the server."""
     server.usual = lambda handler, _body: handler.give(407, b"no", "text/plain")
     configure(there={"base_url": f"http://{NAME}/v1", "model": "big", "context": 4096, "consent": True})
@@ -199,7 +199,7 @@ def test_a_tunnel_that_breaks_in_an_answer(llm, behind):
 
 
 def test_a_server_that_is_silent_behind_the_proxy(llm, behind):
-    """The time-out of the configuration counts there too."""
+    """The timeout of the configuration applies there too."""
     configure(there={"base_url": URL, "key_env": "THE_KEY", "model": "big", "context": 4096, "consent": True,
                      "timeout": 0.1})  # fmt: skip
     behind[0].usual = stall_after()

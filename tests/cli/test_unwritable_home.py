@@ -31,7 +31,7 @@ def answer(request):
 
 @pytest.fixture(params=["", "/below"], ids=["a file", "below a file"])
 def home(request, tmp_path, monkeypatch):
-    """Let configuration, data and caches be where no directory can be made."""
+    """Put configuration, data and caches where no directory can be created."""
     monkeypatch.chdir(tmp_path)
     Path("a.txt").write_text(TEXT)
     Path("file").touch()
@@ -79,15 +79,15 @@ def test_a_translation_says_that_it_is_not_remembered(llm, home):
     assert "--no-tm" in json.loads(line)["warning"]
 
 
-def test_an_update_that_has_no_memory_guesses_nothing(llm, home):
-    """What people changed is not known then."""
+def test_an_update_without_a_memory_guesses_nothing(llm, home):
+    """People's edits are unknown then."""
     Path("b.txt").write_text("theirs\n")
     run = llm("translate", "--to", "fr", "a.txt", "--update", "b.txt", answer=answer)
     assert (run.code, Path("b.txt").read_text()) == (73, "theirs\n")
 
 
-def test_a_memory_that_was_named_has_to_be_usable(llm, home):
-    """The user wants that one."""
+def test_a_named_memory_must_be_usable(llm, home):
+    """The user requires that one."""
     run = llm("translate", "--to", "fr", "a.txt", "--tm", "file/tm.sqlite", answer=answer)
     assert (run.code, run.backend) == (73, None)
 
@@ -141,8 +141,8 @@ def test_a_memory_that_fails_later_is_told_once(llm, tmp_path, monkeypatch, meth
     assert run.err.count("\n") == 1 and "--no-tm: Input/output error" in run.err
 
 
-def test_an_agreement_that_cannot_be_kept_is_told(home):
-    """It was given for this run; the next one asks again."""
+def test_consent_that_cannot_be_stored_is_reported(home):
+    """It applies to this run; the next one asks again."""
     said = []
     paths = SimpleNamespace(data=Path(os.environ["LLMCLI_DATA_DIR"]))
     consent._store_consent(SimpleNamespace(paths=paths, observer=SimpleNamespace(warn=said.append)), "https://host")

@@ -40,7 +40,7 @@ def converse(words: list[str], directory: Path, environ: dict[str, str], columns
             break
         if found == 1:
             child.send("y\r")
-        elif found == 2:  # noqa: PLR2004 (the third pattern)
+        elif found == 2:
             child.send("sk-none\r")
         else:
             said += 1

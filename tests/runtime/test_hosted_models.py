@@ -113,6 +113,28 @@ def test_a_refusal_is_an_error_of_its_own(ask, hosted):
     assert (error["type"], error["code"]) == ("AnswerRefused", 65)
 
 
+def test_a_refusal_in_mid_stream(ask, hosted):
+    """What came stands, and the code says that it is no answer."""
+    refused = hosted.events("No help with that.", end="refusal")
+    hosted.usual = send_blocks([*hosted.events("Half an answer that goes on")[:5], *refused])
+    run = ask()
+    assert run.code == 65 and run.out.startswith("Half") and "No help with that." in run.err
+
+
+def test_a_refused_segment_is_left_untranslated(llm, hosted, tmp_path):
+    """The rest of the document is not lost: 3; a document of which all is refused fails: 65."""
+    note = tmp_path / "note.txt"
+    note.write_text("A day.\n\nA night.\n\nA weapon.\n")
+    refuse, translate = hosted.say("No weapons.", end="refusal"), hosted.say("Bonjour")
+    hosted.usual = lambda handler, body: (refuse if "weapon" in hosted.last_message(body) else translate)(handler, body)
+    run = llm("translate", "--to", "fr", "--backend", "there", str(note))
+    assert (run.code, run.out) == (3, "Bonjour\n\nBonjour\n\nA weapon.\n")
+    assert "line 5: left untranslated" in run.err and "refuses to answer" in run.err and "No weapons." in run.err
+    note.write_text("A weapon.\n")
+    run = llm("translate", "--to", "fr", "--backend", "there", str(note))
+    assert (run.code, run.out) == (65, "") and "refuses to answer" in run.err
+
+
 def test_a_cut_is_a_cut(ask, hosted):
     """3 for a limit of the server, 0 for one that the user set."""
     hosted.usual = hosted.say("Once upon a", end="length")
@@ -172,8 +194,7 @@ def test_an_overload_that_stays_is_told(ask, hosted):
 def test_blocks_may_end_anywhere(ask, hosted, size):
     """In mid-event, and in the middle of a character."""
     text = "Grüße, 世界 😀 – naïve"
-    blocks = [block.decode().encode() for block in hosted.events(text)]
-    unescaped = [json_block_as_utf8(block) for block in blocks]
+    unescaped = [json_block_as_utf8(block) for block in hosted.events(text)]
     hosted.usual = send_blocks(rechunk(unescaped, size))
     assert ask().out == f"{text}\n"
 
@@ -208,7 +229,7 @@ def test_nothing_before_a_break_is_tried_again(ask, hosted):
 
 def test_an_error_in_the_stream(ask, hosted):
     """Before the first word it is tried again; after it, what came stands: 75."""
-    begun = [block for block in hosted.events("Half an answer") if b"answe" not in block][:4]
+    begun = hosted.events("Half an answer that goes on")[:5]
     hosted.script = [send_blocks([hosted.stream_error("Overloaded")])]
     assert ask().out == "hello there\n" and len(hosted.chats()) == 2
     hosted.script = [send_blocks([*begun, hosted.stream_error("Overloaded")])]

@@ -199,7 +199,8 @@ class ChatClient:
                         heard = time.monotonic()
                         put(event)
                     if reader.is_done:
-                        answer.drain_end()
+                        if not reader.stopped_early:
+                            answer.drain_end()
                         return
             except EventTooLong as error:
                 raise RemoteError(self.server.label, detail="an event of its stream is too long") from error

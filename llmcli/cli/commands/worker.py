@@ -32,8 +32,8 @@ WorkersArgument = Annotated[
 def show_list(ctx: CommandContext) -> int:
     """List the running workers: model, memory, work done, idle time.
 
-    In a pipe, tab-separated: pid, model, memory, uptime, requests, active, tokens a second, idle seconds, path, socket.
-    A worker that does not answer has only a pid and a socket; stop ends it too.
+    In a pipe, tab-separated: pid, model, memory, uptime, requests, active, tokens per second, idle seconds, path,
+    socket. A worker that does not answer has only a pid and a socket; stop ends it too.
     """
     from llmcli.cli.console.messages import message_text
 

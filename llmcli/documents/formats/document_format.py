@@ -32,7 +32,7 @@ class DocumentFormat(ABC):
     def split(self, text: str, target: str) -> list[Segment]:
         """Return the segments in document order, disjoint; ``target`` is a BCP 47 code.
 
-        Raises ``BadDocument`` where the format's grammar is broken.
+        Raises ``BadDocument`` if the format's grammar is broken.
         """
 
     @abstractmethod

@@ -46,5 +46,5 @@ class IdleStates:
             del self._states[0]
 
     def remove(self, saved: IdleState) -> None:
-        """Forget a state."""
+        """Remove a state."""
         self._states.remove(saved)

@@ -87,7 +87,7 @@ def with_doubled_cells(
 ) -> ContextConfig:
     """Return ``config`` with more cells if they fit ``max_bytes``, so that growing is rare.
 
-    At least as many as ``present``; twice as many where one buffer for all has become too small.
+    At least as many as ``present``; twice as many if one buffer for all has become too small.
     """
     factor = 2 if config.unified and config.cells > present.cells else 1
     larger = replace(config, cells=max(config.cells, factor * present.cells))

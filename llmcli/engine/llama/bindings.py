@@ -109,7 +109,7 @@ def _load_library() -> Any:
 def lib() -> Any:
     """Return the low-level module, importing and initializing it at the first call.
 
-    Raises ``Unsupported`` where the binding is missing or its library cannot be loaded.
+    Raises ``Unsupported`` if the binding is missing or its library cannot be loaded.
     """
     with _load_lock:
         return _load_library()

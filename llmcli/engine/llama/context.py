@@ -247,7 +247,7 @@ class Context:
     def save_state_or_file(self, sequence: int) -> bytearray | StateFile | NativeStateFile:
         """Return the whole state of a sequence for a context that replaces this one; a large state is in a file.
 
-        Where the layout changes, ``restore_state`` reads only states of ``save_state``.
+        If the layout changes, ``restore_state`` reads only states of ``save_state``.
         """
         if self.state_size(sequence) < MIN_FILE_BYTES:
             return self.save_state(sequence)
@@ -289,7 +289,7 @@ def _strip_empty_streams(state: bytearray, streams: int, sequence: int) -> None:
 
 
 def _add_empty_streams(state: bytearray, streams: int) -> None:
-    """Convert a state of ``_strip_empty_streams`` to the form that a cache of so many streams reads."""
+    """Convert a state of ``_strip_empty_streams`` to the form that a cache of that many streams reads."""
     if streams > 1:
         count = slice(_STATE_HEADER_BYTES, _STATE_HEADER_BYTES + _COUNT_BYTES)
         state[count] = streams.to_bytes(_COUNT_BYTES, sys.byteorder)

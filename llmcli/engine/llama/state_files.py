@@ -1,4 +1,4 @@
-"""Large states of sequences in temporary files, so that a context and copies of what it holds are never in memory together.
+"""Large states of sequences in temporary files, so that a context and its copy are never in memory together.
 
 The files have no names and are removed with their objects.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from io import BufferedRandom
 
 MIN_FILE_BYTES = 1 << 20
-"""States from this size on go to a file: 69 MB were written in 22 ms and read in 16."""
+"""States of at least this size go to a file: 69 MB were written in 22 ms and read in 16."""
 _FD_DIR = Path("/proc/self/fd")
 
 
@@ -29,7 +29,7 @@ class StateFile:
 
     @classmethod
     def write(cls, state: bytearray) -> StateFile | None:
-        """Write a state of at least one byte; None where that is not possible, for example on a full disk."""
+        """Write a state of at least one byte; None if that is impossible, for example on a full disk."""
         file = _open_file()
         if file is None:
             return None
@@ -58,7 +58,7 @@ class NativeStateFile:
 
     @classmethod
     def save(cls, context: Any, sequence: int) -> NativeStateFile | None:
-        """Write the state of a sequence; None where that is not possible (no /proc, a full disk)."""
+        """Write the state of a sequence; None if that is impossible (no /proc, a full disk)."""
         file = _open_file() if _FD_DIR.is_dir() else None
         if file is None:
             return None
@@ -69,7 +69,7 @@ class NativeStateFile:
         return None
 
     def load(self, context: Any, sequence: int) -> bool:
-        """Restore the state to an empty sequence, once; False where it does not fit."""
+        """Restore the state to an empty sequence, once; return False if it does not fit."""
         with self._file:
             # no tokens were saved with it; without a buffer for them llama.cpp reads only their number
             tokens, count = (ctypes.c_int32 * 1)(), ctypes.c_size_t()

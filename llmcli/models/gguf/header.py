@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from llmcli.models.gguf.header_reader import SkippedArray
@@ -25,9 +26,12 @@ class TensorInfo:
     nbytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Header:
-    """The header of a GGUF file. ``data_offset`` is where the tensor data begins, ``size`` the file's size."""
+    """The header of a GGUF file. ``data_offset`` is where the tensor data begins, ``size`` the file's size.
+
+    The metadata must not change: what follows from it is derived once.
+    """
 
     version: int
     metadata: Mapping[str, Any]
@@ -59,7 +63,7 @@ class Header:
         named = f"{self.architecture}.attention.head_count_kv" in self.metadata
         return self.arch_integer_per_layer("attention.head_count_kv" if named else "attention.head_count")
 
-    @property
+    @cached_property
     def architecture(self) -> str:
         """general.architecture, for example "llama"."""
         return self._text("general.architecture") or ""
@@ -125,7 +129,7 @@ class Header:
         """The number of files that the model was split into (1: not split)."""
         return self._integer("split.count") or 1
 
-    @property
+    @cached_property
     def recurrent(self) -> bool:
         """True for models that keep a recurrent state in some of their layers."""
         return any(mark in key for key in self.metadata for mark in _RECURRENT_KEYS)

@@ -53,7 +53,9 @@ class AnswerParser(ABC):
         self.num_characters = 0
         """Characters received, of the answer and of the reasoning."""
         self.is_done = False
-        """Whether nothing more of the answer will come."""
+        """Whether the answer is complete."""
+        self.stopped_early = False
+        """Whether it is complete though the server goes on, since a stop string came."""
 
     # ---- for the client -------------------------------------------------------------------------------------------
 
@@ -163,7 +165,7 @@ class AnswerParser(ABC):
         start = min((at for at in map(text.find, self._stops) if at >= 0), default=-1)
         if start >= 0:
             self._end(FinishReason.STOP)
-            self.is_done = True
+            self.is_done = self.stopped_early = True
             return text[:start]
         keep = 0 if last else partial_match_length(text, self._stops)
         self._held_text = text[len(text) - keep :]

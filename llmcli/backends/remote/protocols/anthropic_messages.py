@@ -28,6 +28,8 @@ from llmcli.types import Event, FinishReason, Message, Request, Role, Sampling, 
 
 API_VERSION = "2026-10-21"
 _MAX_TEMPERATURE = 1.0
+_UNKNOWN_FIELD_HINT = "extra input|not permitted|deprecated|not supported|unsupported"
+"""What an error says about a field that the server does not take, and not about a value that is too high."""
 _DEFAULT_MAX_TOKENS, _SMALL_MAX_TOKENS = 32_000, 4096
 """The limit of an answer without one, which the protocol requires; the second is for models that take no larger one."""
 _MIN_THINKING_TOKENS, _MAX_THINKING_TOKENS = 1024, 16_000
@@ -175,8 +177,8 @@ def _add_sampling(
     for name, value in ({"temperature": sampling.temperature} | changed).items():
         if name not in refused:
             body[name] = value
-            if not (name == "temperature" and value > _MAX_TEMPERATURE):
-                optional.append(OptionalField(name))
+            too_high = name == "temperature" and value > _MAX_TEMPERATURE
+            optional.append(OptionalField(name, hint=_UNKNOWN_FIELD_HINT if too_high else ""))
 
 
 def _dump_turn(turn: Message) -> dict[str, Any]:
@@ -249,7 +251,7 @@ class MessageEventParser(AnswerParser):
         if reason in _END_REASONS:
             self._end(FinishReason.STOP)
         elif reason == "max_tokens":
-            self._end(FinishReason.LENGTH)
+            self._end(FinishReason.LENGTH, limit="max_tokens")
         elif reason == "model_context_window_exceeded":
             self._end(FinishReason.LENGTH, limit="context")
         elif reason == "refusal":

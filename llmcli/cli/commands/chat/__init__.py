@@ -33,7 +33,7 @@ def chat(
         typer.Option(
             "--session",
             metavar="NAME",
-            help="Continue this saved chat, or begin it.",
+            help="Continue this saved chat, or start it.",
             autocompletion=completers.sessions,
         ),
     ] = None,
@@ -42,8 +42,8 @@ def chat(
 ) -> int:
     """Chat with a model on the terminal.
 
-    A chat on a terminal is always saved; a chat in a pipe only with --session or --continue. A continued chat keeps its
-    instructions unless --system replaces them.
+    A chat on a terminal is saved by default; a chat in a pipe only with --session or --continue. A continued chat keeps
+    its instructions unless --system replaces them.
     """
     from llmcli.cli.commands.chat import recorder
     from llmcli.cli.commands.chat.loop import ChatLoop

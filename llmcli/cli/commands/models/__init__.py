@@ -15,12 +15,14 @@ from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command, reject_empty
 from llmcli.errors import ModelNotDownloaded, NothingToRemove
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="Any name that -m takes.", autocompletion=completers.models)
+    str, typer.Argument(metavar="NAME", help="Any name that -m accepts.", autocompletion=completers.models)
 ]
 OptionalModelArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[NAME]", help="Any name that -m takes (default: the default model).", autocompletion=completers.models
+        metavar="[NAME]",
+        help="Any name that -m accepts (default: the default model).",
+        autocompletion=completers.models,
     ),
 ]
 

@@ -142,7 +142,7 @@ def verify(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...", help="Any names that -m takes (default: all).", autocompletion=completers.models
+            metavar="[NAME]...", help="Any names that -m accepts (default: all).", autocompletion=completers.models
         ),
     ] = None,
 ) -> int:

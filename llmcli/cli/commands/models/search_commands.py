@@ -60,12 +60,12 @@ def search(
 ) -> int:
     """Search the Hub for GGUF models, and show what each needs and whether it fits this machine.
 
-    For each repository, lists every quantization: its size, the memory it needs with the wanted context (--ctx),
-    whether that fits memory and GPU, the estimated tokens per second, and which one llm models pull would choose. For
-    each repository, one header of some megabytes is read.
+    Lists every quantization of each repository: its size, the memory it needs with the wanted context (--ctx), whether
+    that fits memory and GPU, the estimated tokens per second, and which one llm models pull would choose. One header
+    per repository, some megabytes, is read.
 
-    In a pipe, tab-separated: name, quantization, bytes, bytes needed, context, fits, on the GPU, tokens a second, taken,
-    bits a weight, file, repository, licence, gated, downloads, updated.
+    In a pipe, tab-separated: name, quantization, bytes, bytes needed, context, fits, on the GPU, tokens per second,
+    taken, bits per weight, file, repository, licence, gated, downloads, updated.
 
     The exit code is 66 if nothing was found, and 3 if a repository did not answer or gave sizes but no header. Needs
     and fit are then empty, unless the weights alone do not fit.
@@ -105,8 +105,8 @@ def recommend(
     Only models that fit with the wanted context (--ctx); those that answer slower than people read come last. No
     network is used: sizes and speeds are estimates.
 
-    In a pipe, tab-separated: name, task, bytes, bytes needed, context, fits, on the GPU, tokens a second, here, licence,
-    languages, why.
+    In a pipe, tab-separated: name, task, bytes, bytes needed, context, fits, on the GPU, tokens per second, here,
+    licence, languages, why.
     """
     from llmcli.cli.commands.models import search_view
     from llmcli.tasks.translation.languages import parse_language

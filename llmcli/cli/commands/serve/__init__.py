@@ -14,7 +14,7 @@ from llmcli.errors import UsageError
 _EXAMPLES = """
 llm serve
 llm serve --port 0 -m qwen3-4b
-LLMCLI_SERVE_TOKEN=$(cat secret) llm serve --socket "$XDG_RUNTIME_DIR/llm.sock"
+llm serve --socket "$XDG_RUNTIME_DIR/llm.sock" --token-file secret
 curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8033/v1/models
 """
 
@@ -56,7 +56,7 @@ def serve(  # noqa: PLR0917 (options, all of them named)
         int, typer.Option("--max-body", min=1, max=32, metavar="MB", help="Largest body; a larger one gets a 413.")
     ] = 16,
 ) -> int:
-    """Serve your models to other programs over OpenAI's protocol.
+    """Serve your models to other programs over OpenAI's or Anthropic's protocol.
 
     Clients must send the token, which is printed unless you give one.
     """

@@ -78,7 +78,7 @@ def translate(
     ] = None,
     glossary: Annotated[
         str | None,
-        typer.Option("--glossary", metavar="FILE", help="CSV: term, translation (none: keep the term), note."),
+        typer.Option("--glossary", metavar="FILE", help="CSV file: term, translation (empty: keep the term), note."),
     ] = None,
     update: Annotated[
         str | None,

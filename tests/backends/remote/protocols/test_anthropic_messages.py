@@ -42,6 +42,15 @@ def test_a_request_has_blocks_and_a_limit(served):
     assert server.asked[-1].headers["anthropic-version"] == API_VERSION
 
 
+def test_a_temperature_that_is_too_high_is_no_unknown_field(served):
+    """The error about its range is told; one about the field itself leaves it out."""
+    server, ask = served
+    server.script = [error_answer(400, "temperature: range: 0..1")]
+    assert "range" in ask(sampling=Sampling(temperature=1.5))[2].error.detail
+    server.script = [error_answer(400, "temperature: Extra inputs are not permitted")]
+    assert ask(sampling=Sampling(temperature=1.5))[0] == "two" and "temperature" not in server.chats()[-1]
+
+
 def test_blank_texts_are_left_out():
     """The server refuses them; a turn may be blank where an earlier answer was stopped at once."""
     turns = (
@@ -94,7 +103,7 @@ def test_without_a_limit_there_is_a_high_one(served):
     server.usual = server.say("Once", end="length")
     _, _, finished = ask()
     assert [body["max_tokens"] for body in server.chats()] == [32_000, 4096]
-    assert (finished.reason, finished.limit) == (FinishReason.LENGTH, "context")
+    assert (finished.reason, finished.limit) == (FinishReason.LENGTH, "max_tokens")
     server.script = [error_answer(400, "max_tokens: 90000 > 8192, which is the maximum allowed number for big")]
     assert "90000" in ask(max_tokens=90_000)[2].error.detail
 

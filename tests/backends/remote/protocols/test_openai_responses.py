@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 
 import pytest
 from fake_server import error_answer, send_content
@@ -93,6 +94,29 @@ def test_stop_strings_are_looked_for_here(served):
     assert (text, finished.reason) == ("One, two, ", FinishReason.STOP)
     server.usual = server.say("The EN")
     assert ask(stop=("END",))[0] == "The EN"
+
+
+def test_a_server_that_goes_on_after_a_stop_string_is_left(served):
+    """At once, so that it does not generate what nobody reads."""
+    server, ask = served
+
+    def go_on(handler, _body):
+        def blocks():
+            yield from server.events("One END")[:-1]
+            while not server.over.wait(0.05):
+                yield event(type="response.output_text.delta", output_index=1, delta=" and on")
+                sent.append(1)
+
+        handler.stream_blocks(blocks())
+
+    sent, started = [], time.monotonic()
+    server.usual = go_on
+    text, _, finished = ask(stop=("END",))
+    assert (text, finished.reason) == ("One ", FinishReason.STOP) and time.monotonic() - started < 5
+    time.sleep(0.2)
+    before = len(sent)
+    time.sleep(0.2)
+    assert len(sent) == before  # its client is gone
 
 
 def test_commentary_is_no_part_of_the_answer(served):

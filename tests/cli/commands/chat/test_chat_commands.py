@@ -27,19 +27,19 @@ COMMANDS = ("/help", "/reset", "/save", "/exit", "/quit")
     ],
 )
 def test_messages(text, sent):
-    """Paths, a slash by itself and what begins with two slashes go to the model."""
+    """Paths, a lone slash and texts that begin with two slashes go to the model."""
     assert chat_commands.parse_chat_command(text) == ("", sent)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_are_listed_and_understood(command):
-    """Each command of the list is one, and nothing else is."""
+def test_commands_are_listed_and_recognized(command):
+    """Each listed command is recognized, and nothing else is."""
     assert chat_commands.parse_chat_command(command) == (command, "")
     assert command in chat_commands.CHAT_HELP or command == "/quit"
 
 
 def test_save_takes_a_name():
-    """All that follows is the name."""
+    """Everything after it is the name."""
     assert chat_commands.parse_chat_command("/save  a b") == ("/save", "a b")
 
 
@@ -64,15 +64,15 @@ def test_what_is_no_command_is_refused(text, said, advice):
 
 
 @pytest.mark.parametrize("name", ["my chat", "../x", "é", "", "work", "x" * 200, "a.", "x" * 99])
-def test_a_name_that_is_refused_comes_with_one_that_is_allowed(name):
-    """The advice can be typed in the chat."""
+def test_a_refused_name_comes_with_an_allowed_one(name):
+    """The suggestion can be typed in the chat."""
     advice = chat_commands.explain_save_refusal(UsageError(ALLOWED_NAME_TEXT), name).detail
     other = advice.removeprefix("Try: /save ")
     assert other not in {advice, name} and is_session_name(other)
 
 
 def test_an_unknown_command_is_neither_sent_nor_saved(person, llm):
-    """Not even when it has arguments; a wrong name of /save is answered by words for the chat."""
+    """Not even with arguments; a wrong name of /save gets an error for the chat."""
     child = person("chat", "--max-tokens", "5", "--seed", "1")
     for typed, shown in (
         ("/summarise this text", "/summarise is not a command"),
@@ -90,7 +90,7 @@ def test_an_unknown_command_is_neither_sent_nor_saved(person, llm):
 
 
 def test_two_slashes_are_sent_as_one(person, llm):
-    """The message that is saved is the one that was meant."""
+    """The saved message has one slash."""
     child = person("chat", "--max-tokens", "5", "--seed", "1")
     child.expect(PROMPT)
     child.sendline("//reset is a command")
