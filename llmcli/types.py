@@ -47,10 +47,7 @@ class Message:
 
 @frozen
 class Turn:
-    """One message of a conversation at ``time`` (seconds of the epoch, 0: unknown).
-
-    ``interrupted`` marks an answer that was stopped before its end.
-    """
+    """A message at ``time`` (seconds of the epoch, 0: unknown); ``interrupted``: an answer that was stopped early."""
 
     role: Role
     content: str
@@ -221,8 +218,9 @@ class TokenLogprobs:
 class Finished:
     """The last event of a request. ``error`` is set exactly when ``reason`` is ``error``.
 
-    ``limit`` says which limit ended an answer of reason ``length``: "max_tokens" or "context". ``unrestored``: placeholders
-    of private values that came back damaged, or are missing though the answer has to carry them.
+    ``limit`` says which limit ended an answer of reason ``length``: "max_tokens" or "context". ``stop_string`` is the stop
+    string that ended an answer, None where the model ended it. ``reasoning_tokens`` of the generated tokens are reasoning.
+    The engine sets both; remote servers do not report them. ``unrestored``: placeholders that were damaged or lost.
     """
 
     id: str
@@ -231,6 +229,8 @@ class Finished:
     timings: Timings = Timings()
     error: Exception | None = None
     limit: str | None = None
+    stop_string: str | None = None
+    reasoning_tokens: int = 0
     unrestored: tuple[str, ...] = ()
 
 

@@ -156,7 +156,13 @@ class RedactingJob:
             reason = FinishReason.STOP
         limit = finished.limit if reason is FinishReason.LENGTH else None
         yield replace(
-            finished, id=request.id, reason=reason, usage=opened.usage, limit=limit, unrestored=tuple(unrestored)
+            finished,
+            id=request.id,
+            reason=reason,
+            usage=opened.usage,
+            limit=limit,
+            stop_string=opened.stop.stop_string or finished.stop_string,
+            unrestored=tuple(unrestored),
         )
 
     def _ask_again(self, opened: _OpenRequest) -> None:

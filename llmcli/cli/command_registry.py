@@ -80,7 +80,7 @@ COMMANDS = [
     Command("prompts", "List, show, edit and check prompts.", group=True),
     Command("sessions", "List, show, search, export and remove saved chats.", group=True),
     Command("worker", "List, stop and restart the processes that keep models loaded.", group=True),
-    Command("serve", "Serve your models to other programs over OpenAI's protocol."),
+    Command("serve", "Serve your models to other programs over OpenAI's or Anthropic's protocol."),
     Command("backends", "List, add, test and remove remote servers.", group=True),
     Command("keys", "Store the keys of hosted models.", group=True),
     Command("config", "Show and edit the settings.", group=True),

@@ -92,17 +92,18 @@ class StopFilter:
         self._stop = [text for text in stop if text]
         self._held = ""
         self.stopped = False
+        self.stop_string: str | None = None
 
     def feed(self, text: str) -> str:
         """Take a piece; return the final text before a stop string."""
         if self.stopped:
             return ""
         text = self._held + text
-        places = [place for place in (text.find(stop) for stop in self._stop) if place >= 0]
+        places = [(text.find(stop), stop) for stop in self._stop if stop in text]
         if places:
-            self.stopped = True
-            self._held = ""
-            return text[: min(places)]
+            place, self.stop_string = min(places)
+            self.stopped, self._held = True, ""
+            return text[:place]
         held = max((_begun_length(text, stop) for stop in self._stop), default=0)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]

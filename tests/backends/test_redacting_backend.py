@@ -142,6 +142,7 @@ def test_stop_strings_are_those_of_the_restored_answer(stop):
     text, finished = run(backend, user(MAIL, stop=(stop, "\n\n")))
     assert scripted.requests[0].stop == ("\n\n",)
     assert text == answer.partition(stop)[0] and finished.reason is FinishReason.STOP
+    assert finished.stop_string == (stop if stop in answer else None)
 
 
 def test_many_requests_share_the_placeholders():

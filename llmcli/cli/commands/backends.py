@@ -212,7 +212,7 @@ def _probe_rows(results: Iterator[ProbeResult]) -> Iterator[dict[str, Any]]:
         }
 
 
-@command(*GENERAL_OPTIONS, examples="llm backends rm lab\nllm backends rm --yes lab")
+@command(*GENERAL_OPTIONS, examples="llm backends rm lab\nllm backends rm --yes work")
 def rm(
     ctx: CommandContext,
     name: Annotated[

@@ -17,7 +17,7 @@ BackendArgument = Annotated[
 ]
 
 
-@command(*GENERAL_OPTIONS, examples="llm keys set openai\npass show openai | llm keys set openai")
+@command(*GENERAL_OPTIONS, examples="llm keys set openai\nllm keys set openai < secret")
 def set_key(ctx: CommandContext, name: BackendArgument) -> int:
     """Store the key of a backend in a file that only you can read.
 

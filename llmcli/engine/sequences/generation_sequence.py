@@ -35,6 +35,7 @@ class GenerationSequence(Sequence):
         available, requested = context_limit - len(tokens), request.max_tokens
         self._limit_name = "max_tokens" if requested is not None and requested <= available else "context"
         self._max_tokens = available if requested is None else min(requested, available)
+        self._num_reasoning_tokens = 0
         self._drafter = PromptLookupDrafter()
 
     @property
@@ -66,7 +67,7 @@ class GenerationSequence(Sequence):
         if self.request.logprobs is not None:
             self._emit_logprobs(context, output, token, self.request.logprobs)
         self._emit_text(*self._output_processor.feed(self._tokenizer.token_to_piece(token)))
-        if self._output_processor.stopped:
+        if self._output_processor.stop_string is not None:
             self._finish_output(FinishReason.STOP)
         elif self.num_generated_tokens >= self._max_tokens:
             self._finish_output(FinishReason.LENGTH, self._limit_name)
@@ -80,6 +81,7 @@ class GenerationSequence(Sequence):
 
     def _emit_text(self, reasoning: str, answer: str) -> None:
         if reasoning:
+            self._num_reasoning_tokens = self.num_generated_tokens
             self.sink.emit(ReasoningDelta(self.request.id, reasoning))
         if answer:
             self.sink.emit(TextDelta(self.request.id, answer))
@@ -92,6 +94,12 @@ class GenerationSequence(Sequence):
         if not self.ended and reason is not FinishReason.STOP:
             self._emit_text(*self._output_processor.flush())  # text that was held back belongs to the answer
         super().finish(reason, error, limit)
+
+    def describe_end(self) -> dict[str, Any]:
+        return {
+            "stop_string": self._output_processor.stop_string,
+            "reasoning_tokens": self._num_reasoning_tokens,
+        }
 
     def release(self) -> None:
         self._sampler.close()
