@@ -216,7 +216,7 @@ SETTING_SPECS = (
     ),
     SettingSpec("timeout", _parse_seconds, None, "seconds after which a command gives up (exit 124)"),
     SettingSpec("stdin", _choice_parser("on", "off"), "on", "off: never read standard input (the same as --no-stdin)"),
-    SettingSpec("offline", _parse_switch, False, "never open a network connection"),
+    SettingSpec("offline", _parse_switch, False, "connect to no other machine"),
     SettingSpec("pull", _parse_switch, False, "download a missing model without asking"),
     SettingSpec("chat.save", _choice_parser("on", "off"), "on", "off: save only chats that you name (as --no-save)"),
     SettingSpec("markdown", _choice_parser("on", "off"), "on", "render Markdown on a terminal"),

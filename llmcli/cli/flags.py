@@ -136,7 +136,7 @@ class Flags:
         bool | None, typer.Option("--pull", help="Download a missing model without asking."), GivesSetting()
     ] = None
     offline: Annotated[
-        bool | None, typer.Option("--offline", help="Never open a network connection."), GivesSetting(), ChoosesModel()
+        bool | None, typer.Option("--offline", help="Connect to no other machine."), GivesSetting(), ChoosesModel()
     ] = None
     yes: Annotated[bool, typer.Option("--yes", help="Consent to sending data to the server.")] = False
     no_redact: Annotated[
