@@ -166,6 +166,12 @@ def test_a_limit_needs_a_price(llm, server, argv, advice):
     assert run.code == 78 and advice in run.err
 
 
+def test_a_limit_without_a_price_is_refused_before_consent_is_asked_for(llm):
+    """A server elsewhere is not even named."""
+    configure(there={"base_url": "https://models.invalid/v1"})
+    assert llm("ask", "hi", "--no-stdin", "--max-cost", "1", "--backend", "there").code == 2
+
+
 @pytest.mark.parametrize("amount", ["0", "-1", "nan", "inf", "much"])
 def test_an_amount_is_positive(llm, there, amount):
     """2 otherwise."""
