@@ -146,13 +146,6 @@ class Usage:
             self.completion_tokens + other.completion_tokens,
         )
 
-    def __sub__(self, other: Usage) -> Usage:
-        return Usage(
-            max(0, self.prompt_tokens - other.prompt_tokens),
-            max(0, self.cached_tokens - other.cached_tokens),
-            max(0, self.completion_tokens - other.completion_tokens),
-        )
-
 
 @frozen
 class Timings:

@@ -154,18 +154,19 @@ class Runtime:
 
     def _build_remote(self) -> Backend | None:
         """Return the backend of the chosen server, None for this machine."""
-        from llmcli.runtime import backend_factory, consent  # imported only if a server is used
+        from llmcli.runtime import backend_factory, consent, spending  # imported only if a server is used
 
         server, origin = consent.chosen_server(self.settings)
         if server is None:
             return None
         if self.settings["deterministic"]:
             raise Unsupported("--deterministic", detail=f"{server.label} does not guarantee deterministic answers")
+        budget = spending.make_budget(self.settings, server, self.model_name)
         consent.require_consent(self.config, server, self.models, consents=self._consents)
+        self.responder_name, self._server = server.label, server
+        backend = backend_factory.build_remote(self.config, server, origin, self.model_name, budget)
         if not server.is_loopback:
             self.observer.server_used(server)
-        self.responder_name, self._server = server.label, server
-        backend = backend_factory.build_remote(self.config, server, origin, self.model_name)
         return self._without_private_values(backend, server)
 
     def _without_private_values(self, backend: Backend, server: ServerConfig) -> Backend:

@@ -7,6 +7,7 @@ import re
 
 import pytest
 from fake_server import error_answer, stream_answer
+from hosted_servers import SERVERS
 from remote_config import configure
 
 PRICE = {"input": 10.0, "cached_input": 1.0, "output": 100.0, "currency": "EUR"}
@@ -164,6 +165,29 @@ def test_a_limit_needs_a_price(llm, server, argv, advice):
     assert server.asked == []
     run = llm("ask", "hi", "--no-stdin", *argv, env={"LLMCLI_MAX_COST": "1"})
     assert run.code == 78 and advice in run.err
+
+
+def test_a_limit_without_a_price_is_refused_before_consent_is_asked_for(llm):
+    """A server elsewhere is not even named."""
+    configure(there={"base_url": "https://models.invalid/v1"})
+    assert llm("ask", "hi", "--no-stdin", "--max-cost", "1", "--backend", "there").code == 2
+
+
+@pytest.mark.parametrize("protocol", SERVERS)
+def test_every_protocol_has_costs_and_limits(llm, protocol):
+    """The usage of each is counted, and its limit of tokens is found in what is sent."""
+    hosted = SERVERS[protocol]()
+    fields = {"type": protocol, "base_url": hosted.url, "model": "big", "context": 4096, "price": PRICE}
+    configure(there=fields)
+    argv = ("ask", "hello there", "--no-stdin", "--json", "--backend", "there", "--max-tokens", "100")
+    try:
+        assert json.loads(llm(*argv, "--max-cost", "1").out)["cost"] == cost_of("hello there")
+        sent = len(hosted.asked)
+        run = llm(*argv, "--max-cost", "0.01")
+        assert run.code == 3 and "stopped before --max-cost" in run.err and len(hosted.asked) == sent
+        assert llm(*argv[:-2], "--max-cost", "1").code == 0
+    finally:
+        hosted.close()
 
 
 @pytest.mark.parametrize("amount", ["0", "-1", "nan", "inf", "much"])

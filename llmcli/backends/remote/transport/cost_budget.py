@@ -218,13 +218,21 @@ class RequestCost:
 
     def close(self, total: Usage) -> None:
         """End the request; ``total`` is the usage of all attempts that came to their end, empty where it is unknown."""
-        self.settle(total - self._settled)
+        self.settle(_without(total, self._settled))
         if self._pending:
             self._budget.release(sum(self._pending), charged=True, ended=True)
             self._pending.clear()
         if self._begun:
             self._budget.end()
             self._begun = False
+
+
+def _without(total: Usage, part: Usage) -> Usage:
+    return Usage(
+        max(0, total.prompt_tokens - part.prompt_tokens),
+        max(0, total.cached_tokens - part.cached_tokens),
+        max(0, total.completion_tokens - part.completion_tokens),
+    )
 
 
 def find_token_limit(body: Any) -> int | None:
