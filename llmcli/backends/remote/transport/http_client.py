@@ -22,6 +22,7 @@ from llmcli.backend_config import ServerConfig, ServerUnreachable
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.cancellable_network import CancellableNetwork, Exchange
+from llmcli.backends.remote.transport.cost_budget import CostAttempt
 from llmcli.backends.remote.transport.error_mapping import ErrorParser, map_error_status, parse_error_fields
 from llmcli.backends.remote.transport.proxies import Proxy
 from llmcli.backends.remote.transport.server_message import describe_json_error
@@ -69,13 +70,17 @@ class HttpResponse:
             _read_most(self.blocks, _MAX_DRAIN_BYTES)
 
 
-def _read_most(blocks: Iterator[bytes], limit: int) -> bytes:
-    """Return a body, or the first blocks of one that is longer than ``limit`` bytes."""
+def _read_most(blocks: Iterator[bytes], limit: int, *, or_part: bool = False) -> bytes:
+    """Return a body, or the first blocks of one that is longer than ``limit`` bytes; ``or_part``: or that broke off."""
     body = bytearray()
-    for block in blocks:
-        body += block
-        if len(body) >= limit:
-            break
+    try:
+        for block in blocks:
+            body += block
+            if len(body) >= limit:
+                break
+    except httpcore2.RemoteProtocolError:
+        if not or_part:
+            raise
     return bytes(body)
 
 
@@ -149,7 +154,7 @@ class HttpClient:
         """
         base = self.server.origin if root else self.server.base_url
         data = None if body is None else json.dumps(body).encode()
-        with self._translate_errors(call):
+        with self._translate_errors(call), self._reserve_cost(call, body, data) as attempt:
             exchange, response = self._send_request(call, method, base + path, data)
             try:
                 blocks = response.iter_stream()
@@ -163,9 +168,10 @@ class HttpClient:
                         model,
                         response.status,
                         headers=headers,
-                        body=_read_most(blocks, _MAX_ERROR_BYTES)[:_MAX_ERROR_BYTES],
+                        body=_read_most(blocks, _MAX_ERROR_BYTES, or_part=True)[:_MAX_ERROR_BYTES],
                         parse=self._parse_error,
                     )
+                attempt.charged = True
                 coding = headers.get("content-encoding", "identity")
                 if coding.strip().lower() not in {"", "identity"}:
                     raise RemoteError(
@@ -179,6 +185,15 @@ class HttpClient:
                 response.close()  # keeps a connection whose answer was read to its end
                 if self._closed:
                     self._close_idle()
+
+    @contextmanager
+    def _reserve_cost(self, call: CancelToken, body: Any, data: bytes | None) -> Iterator[CostAttempt]:
+        """Reserve what a body may cost, where prices are known; questions without a body are free."""
+        if call.cost is None or data is None:
+            yield CostAttempt(0.0)
+            return
+        with call.cost.attempt(body, len(data), call.check) as attempt:
+            yield attempt
 
     def _send_request(
         self, call: CancelToken, method: str, url: str, data: bytes | None
@@ -202,7 +217,7 @@ class HttpClient:
                     raise self._connection_error(error, exchange) from error
                 closed = exchange.peer_closed or isinstance(error, ConnectionError)
                 if exchange.is_new or exchange.has_received or not closed:
-                    raise self._map_exception(error, exchange) from error
+                    raise
                 # the server closed an idle connection: the request itself did not fail
             finally:
                 if exchange.stream is not None and not exchange.is_connected:

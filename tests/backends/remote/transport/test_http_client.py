@@ -14,7 +14,7 @@ from llmcli.backend_config import ServerConfig
 from llmcli.backends.remote.transport.api_keys import ApiKey
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.backends.remote.transport.http_client import HttpClient
-from llmcli.errors import RemoteError, TemporaryFailure
+from llmcli.errors import RemoteError, TemporaryFailure, Unauthorized
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
@@ -104,6 +104,12 @@ def test_an_answer_that_is_not_http(serve, answer):
     """Ambiguous lengths count as such."""
     with pytest.raises(RemoteError, match="not HTTP"):
         post(serve(answer)[1])
+
+
+def test_an_error_whose_text_breaks_off(serve):
+    """The status counts."""
+    with pytest.raises(Unauthorized):
+        post(serve(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 500\r\n\r\n<html>")[1])
 
 
 def test_headers_without_an_end(serve):
