@@ -36,6 +36,7 @@ class ServerConfig:
     ``key_file``. ``concurrency``: most concurrent requests; ``timeout``: seconds without data after which an answer
     fails; ``context``: tokens, None to ask the server; ``consent``: the user agreed to send it data; ``plain_http``: the
     key may be sent unencrypted; ``price``: of all models except those in ``model_prices``, None if unknown.
+    ``redact``: "on", "off" or "names", None for the setting of that name.
     """
 
     base_url: str
@@ -51,6 +52,7 @@ class ServerConfig:
     type: str = "openai"
     price: Price | None = None
     model_prices: Mapping[str, Price] = field(default_factory=dict)
+    redact: str | None = None
 
     def price_of(self, model: str | None) -> Price | None:
         """Return what the tokens of ``model`` cost, None where the configuration does not say."""
@@ -68,6 +70,11 @@ class ServerConfig:
         return f"{self.name} ({self.origin})" if self.name else self.origin
 
     @property
+    def host(self) -> str:
+        """The name or address of its machine, in lower case."""
+        return urlsplit(self.base_url).hostname or ""
+
+    @property
     def is_encrypted(self) -> bool:
         """Whether the connection is encrypted."""
         return urlsplit(self.base_url).scheme == "https"
@@ -75,7 +82,7 @@ class ServerConfig:
     @property
     def is_loopback(self) -> bool:
         """Whether the server runs on this machine, so that no data leaves it."""
-        host = urlsplit(self.base_url).hostname or ""
+        host = self.host
         if host == "localhost" or host.endswith(".localhost"):
             return True
         try:
@@ -121,6 +128,13 @@ def _parse_switch(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("expected true or false")  # noqa: TRY004 (as for all other bad values)
     return value
+
+
+def _parse_redact(value: Any) -> str:
+    word = ("on" if value else "off") if isinstance(value, bool) else value  # YAML reads on and off as booleans
+    if word not in {"on", "off", "names"}:
+        raise ValueError("expected on, off or names")
+    return str(word)
 
 
 def _integer_parser(low: int, high: int) -> Callable[[Any], int]:
@@ -174,6 +188,7 @@ _FIELD_PARSERS: dict[str, Callable[[Any], Any]] = {
     "context": _integer_parser(64, 2**24),
     "consent": _parse_switch,
     "plain_http": _parse_switch,
+    "redact": _parse_redact,
     "price": _parse_price_fields,
     "models": _parse_models,
 }

@@ -10,7 +10,8 @@ LlmError
    |- AnswerTruncated           (at a limit that the user did not set)
    |- CostLimitReached          (the next request could have cost more than --max-cost)
    |- IncompleteOutput          (some segments are unchanged)
-   `- PartsMissing              (of the input, in a summary)
+   |- PartsMissing              (of the input, in a summary)
+   `- ValuesNotRestored         (placeholders of private values came back damaged)
 """
 
 from __future__ import annotations
@@ -83,3 +84,11 @@ class PartsMissing(PartialError):
     def __init__(self, subject: str, parts: tuple[MissingPart, ...]) -> None:
         super().__init__(subject)
         self.parts = parts
+
+
+class ValuesNotRestored(PartialError):
+    """Of the private values that were replaced before sending, those of ``placeholders`` could not be put back."""
+
+    def __init__(self, subject: str, placeholders: tuple[str, ...]) -> None:
+        super().__init__(subject)
+        self.placeholders = placeholders

@@ -21,6 +21,7 @@ LEAVES = {
     "incomplete_results",
     "interrupt",
     "job_queue",
+    "redaction",
     "backend_config",
     "configuration",
     "app_paths",

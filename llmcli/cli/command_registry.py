@@ -74,6 +74,7 @@ COMMANDS = [
     ),
     Command("sentiment", "Label each line as positive, neutral or negative.", model_task="classify"),
     Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat"),
+    Command("redact", "Show what would be replaced before text is sent to a server."),
     Command("models", "Find, download, list and remove models.", group=True),
     Command("tm", "Show, export, import and clear the translation memory.", group=True),
     Command("prompts", "List, show, edit and check prompts.", group=True),

@@ -138,9 +138,22 @@ class Flags:
         bool | None, typer.Option("--pull", help="Download a missing model without asking."), GivesSetting()
     ] = None
     offline: Annotated[
-        bool | None, typer.Option("--offline", help="Never open a network connection."), GivesSetting(), ChoosesModel()
+        bool | None, typer.Option("--offline", help="Connect to no other machine."), GivesSetting(), ChoosesModel()
     ] = None
     yes: Annotated[bool, typer.Option("--yes", help="Consent to sending data to the server.")] = False
+    no_redact: Annotated[
+        bool, typer.Option("--no-redact", help="Send private values as they are."), GivesSetting("redact", value="off")
+    ] = False
+    redact: Annotated[
+        bool,
+        typer.Option("--redact", help="Replace private values before text is sent to a server."),
+        GivesSetting(value="on"),
+    ] = False
+    redact_names: Annotated[
+        bool,
+        typer.Option("--redact-names", help="Replace names of people too, found by a local model (--redact names)."),
+        GivesSetting("redact", value="names"),
+    ] = False
     no_worker: Annotated[
         bool,
         typer.Option("--no-worker", help="Run the model in the command's own process."),
@@ -205,7 +218,10 @@ def flag_settings(flags: Flags) -> dict[str, tuple[str, Any]]:
         for mark in option.marks:
             if isinstance(mark, GivesSetting):
                 value = value if mark.value is None else mark.value if value else None
-                given[mark.name or option.name] = (max(option.words, key=len), value)
+                if (
+                    value is not None or (mark.name or option.name) not in given
+                ):  # several switches may give one setting
+                    given[mark.name or option.name] = (max(option.words, key=len), value)
     return given
 
 

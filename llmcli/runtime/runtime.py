@@ -102,11 +102,14 @@ class Runtime:
         return model
 
     def _find_verified_model(self) -> ModelFile:
+        return self._find_verified(self.model_name)
+
+    def _find_verified(self, name: str | None) -> ModelFile:
         from llmcli.types import Phase
 
         try:
-            with self.observer.waiting(Phase.CHECKING, self.model_name or self.models.default_model()[0]):
-                return self.models.ensure_verified(self.model_name, self.interrupt)
+            with self.observer.waiting(Phase.CHECKING, name or self.models.default_model()[0]):
+                return self.models.ensure_verified(name, self.interrupt)
         except DamagedModel as damaged:
             if not self.settings["pull"]:
                 raise
@@ -164,7 +167,29 @@ class Runtime:
         backend = backend_factory.build_remote(self.config, server, origin, self.model_name, budget)
         if not server.is_loopback:
             self.observer.server_used(server)
-        return backend
+        return self._without_private_values(backend, server)
+
+    def _without_private_values(self, backend: Backend, server: ServerConfig) -> Backend:
+        """Return the backend of a server, with private values replaced before they reach it, if that is wanted."""
+        from llmcli.runtime.redaction import redaction_policy
+
+        mode, origin = redaction_policy.choose_mode(self.settings, server)
+        self.observer.explain(f"private values are {'sent as they are' if mode == 'off' else 'replaced'} ({origin})")
+        if mode == "off":
+            return backend
+        name_backend = self.build_name_backend() if mode == "names" else None
+        return redaction_policy.build_redacting_backend(self.settings, self.prompts, backend, name_backend)
+
+    def build_name_backend(self, name: str | None = None) -> Backend:
+        """Return the backend of a model on this machine that finds names of people, which the caller closes.
+
+        ``name`` None: the model of the settings. Raises as ``backend``.
+        """
+        from llmcli.runtime import backend_factory
+        from llmcli.runtime.redaction import redaction_policy
+
+        name = name or redaction_policy.name_model(self.settings, self.models)
+        return backend_factory.build_local(self.config, self.models, self._find_verified(name))
 
     def price_of(self, model: str) -> Price | None:
         """Return what the tokens of ``model`` cost, None where it runs on this machine or that is not known."""

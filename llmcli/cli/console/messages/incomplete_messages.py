@@ -60,6 +60,14 @@ def _format_rest(parts: Sequence[i.MissingPart]) -> str:
     return f" and {len(parts) - _MAX_NAMED_PARTS} more" if len(parts) > _MAX_NAMED_PARTS else ""
 
 
+def _describe_unrestored(error: i.ValuesNotRestored) -> ErrorText:
+    codes = ", ".join(error.placeholders[:_MAX_NAMED_PARTS])
+    rest = len(error.placeholders) - _MAX_NAMED_PARTS
+    values = "a private value" if len(error.placeholders) == 1 else "private values"
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"the server changed the code of {values}: {codes}{more}", "Try again, or send the values: --no-redact"
+
+
 INCOMPLETE_DESCRIPTIONS: Descriptions = {
     i.EmptyAnswer: _describe_empty,
     i.AnswerRefused: lambda x: (
@@ -73,5 +81,6 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
     ),
     i.IncompleteOutput: _describe_untranslated,
     i.PartsMissing: _describe_missing_parts,
+    i.ValuesNotRestored: _describe_unrestored,
 }
 """What happened and what to do next, for each class."""

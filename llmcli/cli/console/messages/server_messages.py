@@ -41,7 +41,7 @@ def _describe_unauthorized(error: e.Unauthorized) -> ErrorText:
 def _describe_no_consent(error: e.ConsentRequired) -> ErrorText:
     setting = f", or set backends.{error.backend}.consent: true (llm config edit)" if error.backend else ""
     what = f"{subject_of(error)} needs your consent before llm sends it text"
-    return what, f"Add --yes, run it once on a terminal{setting}."
+    return what, f"Add --yes, or run it once on a terminal{setting}."
 
 
 def _describe_try_again(error: e.TemporaryFailure) -> ErrorText:
