@@ -17,6 +17,7 @@ LEAVES = {
     "control_characters",
     "errors",
     "frozen_dataclass",
+    "grammars",
     "http_server",
     "incomplete_results",
     "interrupt",
@@ -58,6 +59,7 @@ ONLY_IN = {
     "rich": "cli",
     "prompt_toolkit": "cli",
     "llama_cpp": "engine",
+    "llguidance": "engine",
     "huggingface_hub": "models",
 }
 MAX_LINES = 400

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.tools import ListSink, req
+from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.sequence_builder import SequenceBuilder, check_session
 from llmcli.engine.sequences.generation_sequence import GenerationSequence
 from llmcli.engine.sequences.scoring_sequence import ScoringSequence
@@ -37,7 +38,10 @@ def build(models):
     def make(request, *token_lists, name="llama", hints=None):
         tokenizer = Tokenizer(models(name))
         template = ChatTemplate(models(name).chat_template(), tokenizer)
-        builder = SequenceBuilder(models(name), template, tokenizer, LIMIT, hints)
+        compiler = GrammarCompiler(models(name), tokenizer, None, "")
+        builder = SequenceBuilder(
+            models(name), template, tokenizer, LIMIT, prefix_hints=hints, grammar_compiler=compiler
+        )
         sequence = builder.build(request, ListSink(), list(token_lists), inside=False)
         sequence.release()
         return sequence
@@ -73,7 +77,7 @@ def test_what_cannot_run_is_refused(build):
     with pytest.raises(ContextOverflow):
         build(req("s", candidates=("x",)), [5], [5, *range(3, 3 + LIMIT)])
     with pytest.raises(InputError):
-        build(req("g", grammar="root ::= ("), [5, 6])
+        build(req("g", grammar="start: ("), [5, 6])
 
 
 @pytest.mark.parametrize(("name", "turn"), [("llama", 0), ("gemma3", 5), ("mamba", 5)])
