@@ -1,4 +1,4 @@
-"""Lark grammars for ``Request.grammar``: regular expressions, and quotations of a passage.
+"""Lark grammars for ``Request.grammar``: regular expressions, and quotations of a passage; and the error of a bad one.
 
 Source of the format: llguidance, "Grammar syntax" (docs/syntax.md).
 """
@@ -8,10 +8,18 @@ from __future__ import annotations
 import json
 import re
 
+from llmcli.errors import InputError
+
 NO_QUOTATION = "NONE"
 """What a model answers where nothing in a passage is worth quoting."""
 MAX_QUOTATION_CHARACTERS = 600
 _ESCAPED_OR_END = re.compile(r"\\.|/|\n")
+
+
+class BadGrammar(InputError):
+    """A schema, labels or a grammar that no answer can be held to; ``subject`` says which."""
+
+    exit_code = 2
 
 
 def regex_grammar(pattern: str) -> str:

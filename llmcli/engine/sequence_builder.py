@@ -50,7 +50,7 @@ class SequenceBuilder:
         """Return the sequence of a request whose events go to ``sink``.
 
         ``token_lists`` and ``inside``: as ``ChatTemplate.tokenize_request`` returned them. Raises ``UsageError``,
-        ``ContextOverflow`` or ``InputError``.
+        ``ContextOverflow`` or ``BadGrammar``.
         """
         tokens, *candidates = token_lists
         if request.candidates:

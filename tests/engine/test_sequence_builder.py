@@ -11,7 +11,8 @@ from llmcli.engine.sequences.generation_sequence import GenerationSequence
 from llmcli.engine.sequences.scoring_sequence import ScoringSequence
 from llmcli.engine.text.chat_template import ChatTemplate
 from llmcli.engine.text.tokenizer import Tokenizer
-from llmcli.errors import ContextOverflow, InputError, UsageError
+from llmcli.errors import ContextOverflow, UsageError
+from llmcli.grammars import BadGrammar
 
 LIMIT = 20
 
@@ -76,7 +77,7 @@ def test_what_cannot_run_is_refused(build):
     assert (caught.value.tokens, caught.value.context) == (LIMIT, LIMIT)
     with pytest.raises(ContextOverflow):
         build(req("s", candidates=("x",)), [5], [5, *range(3, 3 + LIMIT)])
-    with pytest.raises(InputError):
+    with pytest.raises(BadGrammar):
         build(req("g", grammar="start: ("), [5, 6])
 
 

@@ -14,7 +14,7 @@ from llmcli.engine.sampling.guided_vocabulary import load_or_read_vocabulary, ma
 from llmcli.engine.sampling.json_schema import prepare_schema
 from llmcli.engine.sampling.schema_keywords import schema_error
 from llmcli.engine.text.tokenizer import Tokenizer
-from llmcli.errors import InputError
+from llmcli.grammars import BadGrammar
 from llmcli.types import Request
 
 WHITE_SPACE = r" |\n[ \t]{0,20}"
@@ -40,7 +40,7 @@ class GrammarCompiler:
         self._guided_tokenizer: Any = None
 
     def compile(self, request: Request) -> GrammarMatcher | None:
-        """Return the matcher of a request's answer; None where it is free. Raises ``InputError``."""
+        """Return the matcher of a request's answer; None where it is free. Raises ``BadGrammar``."""
         if request.schema is not None:
             return self._make_matcher("schema", schema_grammar(request.schema, request.max_tokens))
         if request.labels:
@@ -56,7 +56,7 @@ class GrammarCompiler:
 
 
 def schema_grammar(schema: Any, max_tokens: int | None = None) -> str:
-    """Return llguidance's grammar of a JSON schema. Raises ``InputError``."""
+    """Return llguidance's grammar of a JSON schema. Raises ``BadGrammar``."""
     from llguidance import LLMatcher
 
     prepared = json.dumps(prepare_schema(schema, max_tokens), ensure_ascii=False).encode("utf-8", "replace").decode()
@@ -75,16 +75,16 @@ def labels_grammar(labels: tuple[str, ...]) -> str:
 
 
 def lark_grammar(grammar: str) -> str:
-    """Return llguidance's grammar of a Lark grammar with a rule ``start``. Raises ``InputError``."""
+    """Return llguidance's grammar of a Lark grammar with a rule ``start``. Raises ``BadGrammar``."""
     from llguidance import LLMatcher
 
     if not grammar.strip():
-        raise InputError("grammar", detail="it is empty")
+        raise BadGrammar("grammar", detail="it is empty")
     if len(grammar) > _MAX_GRAMMAR_CHARACTERS:
-        raise InputError("grammar", detail=f"it is longer than {_MAX_GRAMMAR_CHARACTERS} characters")
+        raise BadGrammar("grammar", detail=f"it is longer than {_MAX_GRAMMAR_CHARACTERS} characters")
     if len(_RULE.findall(grammar)) > _MAX_GRAMMAR_RULES:
-        raise InputError("grammar", detail=f"it has more than {_MAX_GRAMMAR_RULES} rules")
+        raise BadGrammar("grammar", detail=f"it has more than {_MAX_GRAMMAR_RULES} rules")
     for found in _SPECIAL_TOKEN.finditer(grammar):
         if found["token"]:
-            raise InputError("grammar", detail=f"{found['token']}: control tokens cannot be part of an answer")
+            raise BadGrammar("grammar", detail=f"{found['token']}: control tokens cannot be part of an answer")
     return LLMatcher.grammar_from_lark(grammar.encode("utf-8", "replace").decode())

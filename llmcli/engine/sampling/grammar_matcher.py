@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmcli.errors import InputError, InternalError
+from llmcli.errors import InternalError
+from llmcli.grammars import BadGrammar
 
 _PANIC = "panic:"
 _MAX_MESSAGE_CHARACTERS = 200
@@ -20,7 +21,7 @@ class GrammarMatcher:
     def __init__(self, tokenizer: Any, grammar: str, subject: str, vocab_size: int) -> None:
         """``tokenizer``: llguidance's; ``grammar``: in its format; ``subject``: what errors are about.
 
-        Raises ``InputError``.
+        Raises ``BadGrammar``.
         """
         from llguidance import LLMatcher, LLParserLimits
 
@@ -32,7 +33,7 @@ class GrammarMatcher:
         self._check()
 
     def accept(self, token: int) -> bool:
-        """Advance by a token and return True; return False where it is not allowed. Raises ``InputError``."""
+        """Advance by a token and return True; return False where it is not allowed. Raises ``BadGrammar``."""
         accepted: int = self._matcher.try_consume_tokens([token])
         self._check()
         return accepted == 1
@@ -43,7 +44,7 @@ class GrammarMatcher:
         return tokens[:count]
 
     def allowed_tokens(self) -> Any:
-        """Return the numbers of the tokens that may follow (int64, ascending). Raises ``InputError``."""
+        """Return the numbers of the tokens that may follow (int64, ascending). Raises ``BadGrammar``."""
         import numpy as np
 
         if self._mask is None:
@@ -60,10 +61,10 @@ class GrammarMatcher:
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            raise InputError(self._subject, detail=_describe(self._matcher.get_error()))
+            raise BadGrammar(self._subject, detail=_describe(self._matcher.get_error()))
         reason = self._matcher.stop_reason()
         if reason in {"ParserTooComplex", "LexerTooComplex", "MaxTokensTotal", "MaxTokensParser"}:
-            raise InputError(self._subject, detail="it takes too long to follow")
+            raise BadGrammar(self._subject, detail="it takes too long to follow")
         if reason == "InternalError":
             raise InternalError("sampling", detail="llguidance cannot follow the grammar")
 

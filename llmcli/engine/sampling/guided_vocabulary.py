@@ -1,7 +1,7 @@
 """The vocabulary of a model for llguidance, read once for a model and kept in the cache directory.
 
-Reading the bytes of every token takes most of the time that llguidance's tokenizer needs, which cannot be written to a
-file itself. Control tokens and those that end a generation have no bytes here, so that no grammar allows them inside a
+Its tokenizer cannot be written to a file, but the bytes of the tokens can: reading 49,000 of them from the model takes 60
+ms, from the file 6 ms, and making the tokenizer 110 ms. Control tokens and those that end a generation have no bytes here, so that no grammar allows them inside a
 text.
 """
 
@@ -129,7 +129,7 @@ class TokenizerAdapter:
 
 
 def make_guided_tokenizer(vocabulary: GuidedVocabulary, tokenizer: Tokenizer) -> Any:
-    """Return llguidance's tokenizer. It keeps Python's lock meanwhile: a quarter of a second for 50,000 tokens."""
+    """Return llguidance's tokenizer. It keeps Python's lock meanwhile: about a tenth of a second for 49,000 tokens."""
     from llguidance import LLTokenizer
 
     adapter: Any = TokenizerAdapter(vocabulary, tokenizer)

@@ -35,7 +35,7 @@ _FREE_VALUE_DEPTH = 4
 
 
 def prepare_schema(schema: Mapping[str, Any], max_tokens: int | None = None) -> dict[str, Any]:
-    """Return an equivalent or stricter schema that llguidance enforces. Raises ``InputError``.
+    """Return an equivalent or stricter schema that llguidance enforces. Raises ``BadGrammar``.
 
     ``max_tokens`` of the answer (None: 8192) give the bounds where the schema has none: of texts a character for each
     token, 256 to 8192; of arrays an item for each 16 tokens, 16 to 256; of recursion the levels of a binary tree with

@@ -50,7 +50,7 @@ class Sampler:
     def sample(self, context: Any, index: int) -> int:
         """Sample a token from the logits of batch position ``index`` and accept it.
 
-        Raises ``InputError`` for a grammar that takes too long to follow.
+        Raises ``BadGrammar`` for a grammar that takes too long to follow.
         """
         if self._matcher is not None and self._matcher.is_complete:  # an answer that must go on, in measurements
             return self._sample_allowed(self._matcher, context, index)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmcli.engine.sampling.number_bounds import BOUNDS, DECIMALS
-from llmcli.errors import InputError
+from llmcli.grammars import BadGrammar
 
 MAX_REPETITIONS = 10_000
 """Lengths of texts and arrays, and repetitions in patterns."""
@@ -39,13 +39,13 @@ COMBINATIONS = ("allOf", "anyOf", "oneOf")
 _KEYWORDS = frozenset({*TYPE_BY_KEYWORD, *COMBINATIONS, "type", "enum", "const", "$ref"})
 
 
-def schema_error(words: str) -> InputError:
+def schema_error(words: str) -> BadGrammar:
     """Return the error of a schema that cannot be enforced."""
-    return InputError("schema", detail=words)
+    return BadGrammar("schema", detail=words)
 
 
 def check_keywords(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keywords that constrain, each of the form that the standard demands. Raises ``InputError``."""
+    """Return the keywords that constrain, each of the form that the standard demands. Raises ``BadGrammar``."""
     fields = {name: value for name, value in given.items() if name not in _ANNOTATIONS and not name.startswith("x-")}
     if fields.get("uniqueItems") is False:
         del fields["uniqueItems"]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmcli.errors import InputError
+from llmcli.grammars import BadGrammar
 
 _MAX_ALIASES = 2000
 _MAX_CONTAINERS, _MAX_HEIGHT = 50_000, 300
@@ -29,10 +29,10 @@ class ReferenceTable:
         self.max_level = max(1, min(levels, _MAX_UNROLLED_PARTS // parts, _MAX_UNROLLED_DEPTH // depth))
 
     def resolve(self, reference: Any) -> Any:
-        """Return the schema that a reference points to. Raises ``InputError``."""
+        """Return the schema that a reference points to. Raises ``BadGrammar``."""
         found: Any = self._root
         if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
-            raise InputError("schema", detail=f"$ref {reference!r} points out of it")
+            raise BadGrammar("schema", detail=f"$ref {reference!r} points out of it")
         for step in reference[2:].split("/") if reference != "#" else ():
             name = step.replace("~1", "/").replace("~0", "~")
             if isinstance(found, list) and name.isdigit() and int(name) < len(found):
@@ -40,16 +40,16 @@ class ReferenceTable:
             elif isinstance(found, Mapping) and name in found:
                 found = found[name]
             else:
-                raise InputError("schema", detail=f"$ref {reference} points to nothing")
+                raise BadGrammar("schema", detail=f"$ref {reference} points to nothing")
         return found
 
     def resolve_aliases(self, part: Any) -> Any:
-        """Return the schema that a part is, where it is nothing but a reference. Raises ``InputError``."""
+        """Return the schema that a part is, where it is nothing but a reference. Raises ``BadGrammar``."""
         for _ in range(_MAX_ALIASES):
             if not isinstance(part, Mapping) or "$ref" not in part:
                 return part
             part = self.resolve(part["$ref"])
-        raise InputError("schema", detail="its references lead nowhere")
+        raise BadGrammar("schema", detail="its references lead nowhere")
 
     def is_recursive(self, reference: str) -> bool:
         """Tell whether a reference can be reached from the schema that it points to."""
@@ -91,14 +91,14 @@ def _measure(root: Any) -> tuple[int, int]:
         each, depth = waiting.pop()
         count, deepest = count + 1, max(deepest, depth)
         if count > _MAX_CONTAINERS or depth > _MAX_HEIGHT:  # one from YAML may even contain itself
-            raise InputError("schema", detail="it is nested more than 100 deep, or too large")
+            raise BadGrammar("schema", detail="it is nested more than 100 deep, or too large")
         inner = each.values() if isinstance(each, Mapping) else each
         waiting += ((value, depth + 1) for value in inner if isinstance(value, Mapping | list))
     return count, deepest
 
 
 def check_height(root: Mapping[str, Any], definitions: Mapping[str, Any]) -> None:
-    """Raise ``InputError`` for a schema that is too deep when references are followed.
+    """Raise ``BadGrammar`` for a schema that is too deep when references are followed.
 
     Each definition refers only to earlier ones.
     """
@@ -115,4 +115,4 @@ def check_height(root: Mapping[str, Any], definitions: Mapping[str, Any]) -> Non
             waiting += ((value, depth + 1) for value in inner if isinstance(value, Mapping | list))
         heights[name] = height
         if height > _MAX_HEIGHT:
-            raise InputError("schema", detail="it is nested more than 100 deep, references followed")
+            raise BadGrammar("schema", detail="it is nested more than 100 deep, references followed")

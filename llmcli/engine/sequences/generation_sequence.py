@@ -11,7 +11,7 @@ from llmcli.engine.sequences.sequence import EventSink, Sequence
 from llmcli.engine.sequences.speculative import PromptLookupDrafter
 from llmcli.engine.text.detokenizer import OutputProcessor
 from llmcli.engine.text.tokenizer import Tokenizer
-from llmcli.errors import InputError
+from llmcli.grammars import BadGrammar
 from llmcli.types import FinishReason, ReasoningDelta, Request, TextDelta, TokenLogprobs
 
 
@@ -56,7 +56,7 @@ class GenerationSequence(Sequence):
         """Sample one token of the answer from the logits at a batch index; returns it, or -1 where it ended before."""
         try:
             token = self._sampler.sample(context, output)
-        except InputError as error:  # of its grammar: other sequences go on
+        except BadGrammar as error:  # of its grammar: other sequences go on
             self.finish(FinishReason.ERROR, error)
             return -1
         self.last_token_at = time.monotonic()

@@ -10,8 +10,7 @@ from engine.tools import answer, req, wild
 from schema_generator import schemas
 
 from llmcli.engine.sampling.grammar_matcher import GrammarMatcher
-from llmcli.errors import InputError
-from llmcli.grammars import regex_grammar
+from llmcli.grammars import BadGrammar, regex_grammar
 from llmcli.types import Finished, FinishReason, TextDelta
 
 
@@ -62,12 +61,12 @@ def test_an_error_of_a_matcher_ends_its_request_only(engines, monkeypatch):
 
     def failing(self, token):
         if self._subject == "grammar":
-            raise InputError("grammar", detail="it takes too long to follow")
+            raise BadGrammar("grammar", detail="it takes too long to follow")
         return accept(self, token)
 
     monkeypatch.setattr(GrammarMatcher, "accept", failing)
     outcomes = answer(engines("chatml"), req("bad", grammar='start: "a"'), req("good", labels=("yes",)))
-    assert isinstance(outcomes["bad"].error, InputError) and outcomes["bad"].reason is FinishReason.ERROR
+    assert isinstance(outcomes["bad"].error, BadGrammar) and outcomes["bad"].reason is FinishReason.ERROR
     assert outcomes["good"].text == "yes"
 
 

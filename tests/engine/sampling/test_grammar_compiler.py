@@ -11,8 +11,7 @@ from engine.tools import req
 from llmcli.engine.sampling import grammar_compiler
 from llmcli.engine.sampling.grammar_compiler import GrammarCompiler
 from llmcli.engine.text.tokenizer import Tokenizer
-from llmcli.errors import InputError
-from llmcli.grammars import quotation_grammar, regex_grammar
+from llmcli.grammars import BadGrammar, quotation_grammar, regex_grammar
 
 PASSAGE = 'The quick brown fox jumps over the "lazy" dog\\cat / bird.\nIt is  late, étude.'
 
@@ -135,7 +134,7 @@ def test_keywords_are_enforced(allows, schema, right, wrong):
 )
 def test_a_bad_grammar_is_a_bad_input(matcher, capfd, grammar, words):
     """With one line that says why, and nothing on standard error."""
-    with pytest.raises(InputError, match=words) as caught:
+    with pytest.raises(BadGrammar, match=words) as caught:
         matcher(grammar=grammar)
     assert "\n" not in caught.value.detail and len(caught.value.detail) < 250
     assert capfd.readouterr().err == ""
@@ -151,7 +150,7 @@ def test_an_exponential_pattern_is_followed_or_refused_in_bounded_time(matcher, 
         for _ in range(100):
             found.allowed_tokens()
             assert found.accept(token)
-    except InputError as error:
+    except BadGrammar as error:
         assert error.subject == "grammar"  # noqa: PT017 (either is right)
     assert time.monotonic() - started < 5
 

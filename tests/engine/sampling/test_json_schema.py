@@ -11,14 +11,14 @@ from llguidance import LLMatcher
 
 from llmcli.engine.sampling.grammar_compiler import schema_grammar
 from llmcli.engine.sampling.json_schema import prepare_schema
-from llmcli.errors import InputError
+from llmcli.grammars import BadGrammar
 
 
 def refusal(schema):
     """Return why a schema is refused, "" where it is not."""
     try:
         grammar = schema_grammar(schema)
-    except InputError as error:
+    except BadGrammar as error:
         return error.detail
     return LLMatcher.validate_grammar(grammar)
 
