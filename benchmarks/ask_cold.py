@@ -1,4 +1,4 @@
-"""`llm ask`, nothing loaded, 32 tokens out, against simonw/llm with the same GGUF file: whole processes, seconds."""
+"""`llm ask` started cold, 32 tokens out, against simonw/llm with the same GGUF file: whole processes, seconds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import common
 
 PROMPT = "Write a story about the sea."
-# the peer's plugin has no option for the length of an answer, so its call of the binding is given one
+# the peer's plugin has no option for the length of an answer, so its call of the binding gets one
 PEER = (
     "import llama_cpp, sys; plain = llama_cpp.Llama.create_chat_completion\n"
     "llama_cpp.Llama.create_chat_completion = lambda self, **k: plain(self, max_tokens=32, temperature=0, **k)\n"

@@ -1,8 +1,8 @@
-"""Many small requests of mixed length as one job, against llama-server with 16 slots fed by 16 clients.
+"""Many small requests of mixed length as one job, against llama-server with 16 slots and 16 clients.
 
-Figure: generated tokens per second. Prompts are distinct texts of 20 to 400 words (about as many tokens, the chat
-template's on top), each answered with 64 tokens. An engine or a server of its own for every run, loaded before the clock
-runs; what the engine measures of the machine it keeps in a directory of this benchmark.
+Figure: generated tokens per second. Prompts are distinct texts of 20 to 400 words (about as many tokens, plus the chat
+template's), each answered with 64 tokens. Every run has its own engine or server, which loads the model before the
+measurement. The engine keeps its measurements of the machine in a directory of this benchmark.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ SHORTEST, LONGEST = 20, 400
 ANSWER_TOKENS = 64
 CLIENTS = 16
 STRIDE = 137
-"""Lengths go round the range by this step, so that they are mixed and any number of requests covers the range."""
+"""Step from one length to the next within the range, so that lengths are mixed and any number of requests covers the
+range."""
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
-"""The engine's own choice of threads against fixed numbers, while another process keeps one core busy, and idle.
+"""The engine's own choice of threads against fixed numbers, on an idle machine and with one core kept busy.
 
 Figures: tokens per second of one sequence, after its first 20 tokens and as a whole (from submission to end, 256 tokens
-out), and of the evaluation of a prompt of 512 tokens; an engine of its own for each. "All cores" is the fixed number that
-llama.cpp takes by default. With ``--quota`` all of it runs in a fresh control group that may use so many CPUs, the
-busy process in it too; that needs a Linux whose /sys/fs/cgroup may be written.
+out), and of the evaluation of a prompt of 512 tokens. Each has its own engine. "All cores" is the fixed number that
+llama.cpp takes by default. With ``--quota`` everything, including the busy process, runs in a fresh control group that
+may use that many CPUs; this needs a Linux with a writable /sys/fs/cgroup.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ROWS = {"settled": f"decode after {WARMUP_TOKENS} tokens", "whole": "decode, who
 
 @contextlib.contextmanager
 def load(*, busy: bool) -> Iterator[None]:
-    """Keep one core busy with another process meanwhile, if ``busy``."""
+    """If ``busy``, keep one core busy with another process during the block."""
     if not busy:
         yield
         return
@@ -63,7 +63,7 @@ def load(*, busy: bool) -> Iterator[None]:
 
 
 def answer(model: str, threads: int | None, request: Request) -> tuple[Finished, list[float]]:
-    """Run one request on an engine of its own; returns its end and when each piece of text came."""
+    """Run one request on its own engine; return its end and the time of each piece of text."""
     with common.open_engine(model, EngineOptions(threads=threads)) as backend:
         times, ends = [], []
         for event in run_requests(backend, [request]):
@@ -78,7 +78,7 @@ def answer(model: str, threads: int | None, request: Request) -> tuple[Finished,
 
 
 def rates(model: str, threads: int | None, tokens: int, prompt: str) -> Rates:
-    """Measure both phases. A piece of text stands for a token; the few that have no text are the same ones each time."""
+    """Measure both phases. A piece of text counts as a token; the few tokens without text are the same each time."""
     end, times = answer(model, threads, common.greedy_request("d", "Write a long story about the sea.", tokens))
     settled = (len(times) - WARMUP_TOKENS) / (times[-1] - times[WARMUP_TOKENS - 1])
     evaluated, _ = answer(model, threads, common.greedy_request("p", prompt, 1))
@@ -131,7 +131,7 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def limited(cpus: float, command: Sequence[str]) -> None:
-    """Run ``command`` in a control group of its own with a quota, by version 2 or 1; says so where there can be none."""
+    """Run ``command`` in a separate control group with a quota (version 2 or 1); print why if impossible."""
     quota = str(round(cpus * PERIOD))
     name = f"llmcli-benchmark-{os.getpid()}"
     if (CGROUP / "cgroup.controllers").exists():
@@ -162,9 +162,11 @@ def main() -> None:
     """Measure here, or in a control group."""
     parser = common.parser(__doc__ or "")
     parser.add_argument("--tokens", type=int, default=256, help=f"tokens out, more than {WARMUP_TOKENS} (default: 256)")
-    parser.add_argument("--threads", type=int, action="append", help="only this fixed number besides all (repeatable)")
-    parser.add_argument("--busy-only", action="store_true", help="leave the idle machine out")
-    parser.add_argument("--quota", type=float, metavar="CPUS", help="in a control group with so many CPUs")
+    parser.add_argument(
+        "--threads", type=int, action="append", help="compare only this fixed number besides all cores (repeatable)"
+    )
+    parser.add_argument("--busy-only", action="store_true", help="skip the idle machine")
+    parser.add_argument("--quota", type=float, metavar="CPUS", help="run in a control group with this many CPUs")
     options = parser.parse_args()
     if options.quota is None:
         compare(options)

@@ -1,7 +1,7 @@
-"""What the benchmarks share: commands and jobs timed alternately, the peer's server and its clients, medians, ratios, tables.
+"""Shared by the benchmarks: alternately timed commands and jobs, the peer's server and its clients, statistics, tables.
 
-Every figure is a ratio against a peer measured in the same run, the two measured alternately, so that a machine whose speed
-drifts drifts for both. Run them on an idle machine.
+Every figure is a ratio against a peer that is measured alternately in the same run, so that a drift of the machine's
+speed affects both. Run them on an idle machine.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _BLOCK = 256  # llama.cpp pads contexts to this many tokens
 
 
 def words(count: int, *seed: int) -> list[str]:
-    """Return plain English words, of about one token each: always the same for a seed."""
+    """Return plain English words of about one token each, always the same for a seed."""
     return random.Random(repr(seed)).choices(_WORDS.split(), k=count)  # noqa: S311 (a text to measure with)
 
 
@@ -60,12 +60,13 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def model_path(given: str | None) -> str:
-    """Return the model file: the one given, or the starter on this machine."""
+    """Return the model file: the given one, or the starter on this machine."""
     if given:
         return str(Path(given).resolve())
+    from llmcli.app_paths import find_paths
     from llmcli.interrupt import Interrupt
     from llmcli.models.library.model_library import ModelLibrary
-    from llmcli.settings import find_paths, resolve_settings
+    from llmcli.settings import resolve_settings
 
     paths = find_paths(os.environ)
     library = ModelLibrary(resolve_settings({}, os.environ, paths.config_file), paths, os.environ)
@@ -105,7 +106,7 @@ def _mebibytes(usage: resource.struct_rusage) -> float:
 
 
 def interleave(runs: int, *measure: Callable[[], _T], warm: bool = True) -> list[list[_T]]:
-    """Call each of ``measure`` once to warm up if ``warm``, then ``runs`` times alternately; returns their figures."""
+    """Call each of ``measure`` once to warm up if ``warm``, then ``runs`` times alternately; return their figures."""
     for function in measure if warm else ():
         function()
     figures: list[list[_T]] = [[] for _ in measure]
@@ -116,7 +117,7 @@ def interleave(runs: int, *measure: Callable[[], _T], warm: bool = True) -> list
 
 
 def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Return the median of the ratios pair by pair."""
+    """Return the median of the pairwise ratios."""
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
@@ -137,7 +138,7 @@ def _processor() -> str:
 
 
 def median_range(figures: Sequence[float], digits: int = 2) -> str:
-    """Return "median (least-most)"."""
+    """Return "median (minimum-maximum)"."""
     middle = statistics.median(figures)
     return f"{middle:.{digits}f} ({min(figures):.{digits}f}-{max(figures):.{digits}f})"
 
@@ -160,7 +161,7 @@ def open_engine(model: str, options: EngineOptions) -> Iterator[Backend]:
 
 
 def tune(model: str, cache: Path) -> None:
-    """Measure what ``llm models tune`` measures, and keep it in ``cache``."""
+    """Measure what ``llm models tune`` measures, and store it in ``cache``."""
     from llmcli.engine.llama import hardware
     from llmcli.engine.tuning import standin
     from llmcli.engine.tuning.cost_profile import AttentionGeometry
@@ -172,7 +173,7 @@ def tune(model: str, cache: Path) -> None:
 
 
 def greedy_request(name: str, text: str, tokens: int) -> Request:
-    """Return a request that is answered with exactly so many tokens, the likeliest each time."""
+    """Return a greedy request for an answer of exactly that many tokens."""
     from llmcli.types import Message, Request, Role, Sampling
 
     messages, likeliest = (Message(Role.USER, text),), Sampling(temperature=0)
@@ -180,7 +181,7 @@ def greedy_request(name: str, text: str, tokens: int) -> Request:
 
 
 def truncate_to_tokens(backend: Backend, chosen: Sequence[str], tokens: int) -> list[str]:
-    """Return the first of ``chosen`` words, so many that the prompt has ``tokens`` tokens, chat template included."""
+    """Return the first of ``chosen`` words that fill a prompt of ``tokens`` tokens, including the chat template."""
     kept = list(chosen)
     while kept:
         (length,), _ = backend.count([greedy_request("", " ".join(kept), 1)])
@@ -191,7 +192,7 @@ def truncate_to_tokens(backend: Backend, chosen: Sequence[str], tokens: int) -> 
 
 
 def engine_seconds(backend: Backend, requests: Sequence[Request]) -> float:
-    """Run ``greedy_request`` requests as one job; returns seconds from the first submission to the last event."""
+    """Run ``greedy_request`` requests as one job; return the seconds from the first submission to the last event."""
     from llmcli.backends.base import run_requests
     from llmcli.types import Finished
 
@@ -203,7 +204,7 @@ def engine_seconds(backend: Backend, requests: Sequence[Request]) -> float:
 
 
 def _check_complete(who: str, requests: Sequence[Request], generated: Sequence[int]) -> None:
-    """A job that was not done whole has no speed."""
+    """Check that a job was completed: otherwise it has no speed."""
     wanted = [request.max_tokens or 0 for request in requests]
     if sorted(wanted) != sorted(generated):
         sys.exit(f"{who}: {sum(generated)} tokens in {len(generated)} answers, not {sum(wanted)} in {len(wanted)}")
@@ -223,7 +224,7 @@ def versions(directory: Path | None) -> str:
 
 
 def slot_arguments(slots: int, tokens: int) -> list[str]:
-    """Return llama-server's arguments for so many slots, each for so many tokens (and a template of its own)."""
+    """Return llama-server's arguments for this many slots, each for this many tokens (and its own template)."""
     each = -(-(tokens + 64) // _BLOCK) * _BLOCK
     return ["-np", str(slots), "-c", str(slots * each)]
 
@@ -265,7 +266,7 @@ def _healthy(process: subprocess.Popen[bytes], port: int) -> bool:
 
 
 def post_all(port: int, bodies: Sequence[_Json], clients: int, path: str = "/v1/chat/completions") -> list[_Json]:
-    """Send ``bodies`` from so many clients at once, each over one connection; returns the answers in their order."""
+    """Send ``bodies`` from this many concurrent clients, each over one connection; return the answers in order."""
     waiting: queue.SimpleQueue[tuple[int, _Json]] = queue.SimpleQueue()
     for numbered in enumerate(bodies):
         waiting.put(numbered)
@@ -290,7 +291,7 @@ def post_all(port: int, bodies: Sequence[_Json], clients: int, path: str = "/v1/
 
 
 def chat_body(request: Request) -> _Json:
-    """Return a request as a body for /v1/chat/completions, the same text under the same limit."""
+    """Return a request as a body for /v1/chat/completions, with the same text and limit."""
     return {
         "messages": [{"role": str(message.role), "content": message.content} for message in request.messages],
         "temperature": 0,
@@ -301,7 +302,7 @@ def chat_body(request: Request) -> _Json:
 
 
 def server_seconds(port: int, requests: Sequence[Request], clients: int) -> float:
-    """Have ``greedy_request`` requests answered by llama-server; returns seconds from the first request to the last answer."""
+    """Have llama-server answer ``greedy_request`` requests; return seconds from first request to last answer."""
     bodies = [chat_body(request) for request in requests]
     started = time.perf_counter()
     answers = post_all(port, bodies, clients)

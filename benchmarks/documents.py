@@ -23,7 +23,7 @@ REAL = ROOT / "tests" / "documents" / "real"
 
 
 def repeated(path: Path) -> str:
-    """Return a megabyte of a document: it comes again and again, without what may stand only once."""
+    """Return a megabyte of a document by repeating it, without the lines that may occur only once."""
     text = path.read_bytes().decode().removeprefix("\ufeff").replace("\r\n", "\n")
     if path.suffix == ".arb":
         return "[" + ",".join([text] * (MEGABYTE // len(text))) + "]"
@@ -46,7 +46,7 @@ def measure(path: Path, runs: int) -> list[str]:
         joined = join_segments(text, segments, [None] * len(segments))
         as_it_is.append(time.perf_counter() - start)
         if joined != text:
-            raise SystemExit(f"{path.name} does not come back")
+            raise SystemExit(f"{path.name} changes when it is joined without translations")
         start = time.perf_counter()
         join_segments(text, segments, [segment.text for segment in segments])
         all_of_it.append(time.perf_counter() - start)

@@ -1,7 +1,7 @@
-"""The engine, sampling and detokenizing included, against llama.cpp's own llama-bench: tokens per second.
+"""The engine with sampling and detokenizing against llama.cpp's own llama-bench: tokens per second.
 
-Decode of 128 tokens after an empty prompt (tg128), evaluation of a prompt of 512 tokens (pp512), both at the batch
-sizes and threads that llama-bench uses by default; and 16 sequences at once against one.
+Decoding of 128 tokens after an empty prompt (tg128) and evaluation of a prompt of 512 tokens (pp512), both with the
+default batch sizes and threads of llama-bench; and 16 sequences at once against one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     serial = iter(range(10**9))
 
     def ends_of(requests: list[Request]) -> list[Finished]:
-        """Run requests on an engine of their own and return their last events."""
+        """Run requests on their own engine and return their last events."""
         backend = open_local_backend(
             Path(model), name="m", model_id="m", options=EngineOptions(), interrupt=Interrupt()
         )

@@ -1,9 +1,9 @@
-"""Resident memory of the worker for each verb: what `llm models show` predicts, the peak, and the rest after the work.
+"""Resident memory of the worker for each verb: the prediction of `llm models show`, the peak, and the rest after work.
 
-Each verb has a worker of its own in a runtime directory of this benchmark. Its input is about as large as the workloads
-of ``llmcli.models.footprint``. The peak is the kernel's (VmHWM in /proc, so this part needs Linux); the figure at rest is
-taken after the time in which an idle worker gives its buffers back. With --llama-cpp a second table compares the peak of
-`llm ask --no-worker` with that of llama-completion on the same context size. All figures are MiB of resident memory.
+Each verb has its own worker in a runtime directory of this benchmark. Its input is about as large as the workloads of
+``llmcli.models.footprint``. The peak is the kernel's (VmHWM in /proc, so this part needs Linux). The figure at rest is
+taken after the time in which an idle worker releases its buffers. With --llama-cpp a second table compares the peak of
+`llm ask --no-worker` with that of llama-completion at the same context size. All figures are MiB of resident memory.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from llmcli.engine.schedule.scheduler_thread import IDLE_RELEASE_S
 PROMPT = "Write a story about the sea."
 MIB = 2**20
 BEFORE = {"ask": 169, "chat": 168, "sentiment": 200, "summarize": 1119}
-"""MiB that workers took before contexts had a budget: 16 sequences of up to 8,192 cells; on a processor without AMX."""
+"""MiB that workers took before contexts had a budget: 16 sequences of up to 8,192 cells, on a processor without AMX."""
 
 
 @dataclass(frozen=True)
 class Verb:
-    """A command, what it reads from standard input, and the task of `llm models show` that it is."""
+    """A command, its standard input, and its task in `llm models show`."""
 
     argv: tuple[str, ...]
     task: str
@@ -50,7 +50,7 @@ def verbs() -> dict[str, Verb]:
 
 
 def _paragraph(number: int) -> str:
-    """Return about 55 tokens of English: of random words the starter makes no summary."""
+    """Return about 55 tokens of English: the starter cannot summarize random words."""
     return (
         f"On day {number} the ship sailed to island {number}. The crew found water, fruit and a quiet bay there. "
         f"They repaired the sails, wrote letters home, and went on towards island {number + 1} in the evening wind."
@@ -58,7 +58,7 @@ def _paragraph(number: int) -> str:
 
 
 def measure(llm: str, model: str, verb: Verb) -> tuple[float, float]:
-    """Return the worker's peak, and what it takes at rest, in MiB."""
+    """Return the worker's peak and its memory at rest, in MiB."""
     with tempfile.TemporaryDirectory(prefix="llm") as directory:
         environ = {**os.environ, "LLMCLI_RUNTIME_DIR": directory, "LLMCLI_TUNE": "off", "LLMCLI_WORKER": "on"}
         command = [llm, *verb.argv, "-m", model]
@@ -85,7 +85,7 @@ def _kibibytes(pid: int, field: str) -> int:
 
 
 def compare_predictions(options: argparse.Namespace, model: str) -> None:
-    """Print what was predicted for each verb, and what it took."""
+    """Print the prediction for each verb, and the measured peak."""
     shown = subprocess.run([options.llm, "models", "show", "--json", model], check=True, capture_output=True, text=True)
     needs = json.loads(shown.stdout)["needs"]
     rows = []

@@ -1,9 +1,9 @@
 """Interactive answers beside bulk work, on one worker in a runtime directory of this benchmark.
 
-Figures: seconds of one interactive answer (32 tokens) alone and beside each kind of bulk work, and its tokens a second;
-seconds that four and sixteen interactive clients take for two answers each, alone and beside bulk work; the seconds
-that bulk work takes alone and while interactive work never ends. The kinds of bulk work are long prompts, long answers,
-and texts to embed.
+Figures: the seconds of one interactive answer (32 tokens) and its tokens a second, alone and beside each kind of bulk
+work; the seconds that four and sixteen interactive clients take for two answers each, alone and beside bulk work; the
+seconds that bulk work takes alone and beside endless interactive work. The kinds of bulk work are long prompts, long
+answers, and texts to embed.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from llmcli.worker.client import launcher, worker_socket, worker_stop
 
 ANSWER_TOKENS = 32
 REQUESTS_PER_CLIENT = 2
-"""Answers of each of several clients."""
+"""Number of answers for each of several clients."""
 GROUPS = (4, 16)
 SHARE = (8, 400, 16)
-"""Requests, words and tokens out of the bulk job whose seconds are measured."""
+"""Requests, words and tokens out of the bulk job that is timed."""
 NO_LIMIT_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Worker:
-    """The worker that is measured."""
+    """The worker under test."""
 
     socket: Path
 
@@ -63,7 +63,7 @@ class Worker:
         return ended - started, (tokens - 1) / (ended - first)
 
     def group(self, clients: int) -> float:
-        """Return the seconds that so many clients take for their answers."""
+        """Return the seconds that this many clients take for their answers."""
         started = time.perf_counter()
         with ThreadPoolExecutor(clients) as pool:
             list(pool.map(self._several, range(clients)))
@@ -79,7 +79,7 @@ class Worker:
         worker_socket.request_json(self.socket, "POST", "/v1/embeddings", {"input": texts}, timeout=NO_LIMIT_S)
 
     def bulk(self, count: int, words: int, tokens: int, *seed: int) -> float:
-        """Run a bulk job and return its seconds: ``count`` texts, each answered with so many tokens."""
+        """Run a bulk job and return its seconds: ``count`` texts, each answered with this many tokens."""
         requests = [
             common.greedy_request(str(n), " ".join(common.words(words, n, *seed)), tokens) for n in range(count)
         ]
@@ -96,7 +96,7 @@ class Worker:
 
 @contextlib.contextmanager
 def endless(work: Callable[[int], object], threads: int = 1) -> Iterator[None]:
-    """Do ``work`` again and again, in threads, while the block runs."""
+    """Repeat ``work`` in threads while the block runs."""
     over = threading.Event()
 
     def repeat(first: int) -> None:
@@ -145,7 +145,7 @@ def measure(worker: Worker, runs: int) -> list[list[str]]:
     before = worker.bulk(*SHARE)
     with endless(lambda n: worker.ask(f"Tell me about ship {n}.", 256), 2):
         after = worker.bulk(*SHARE)
-    rows.append(["bulk work beside answers without end", f"{before:.1f} s", f"{after:.1f} s",
+    rows.append(["bulk work beside endless answers", f"{before:.1f} s", f"{after:.1f} s",
                  f"{after / before:.2f}", "10, more for short steps"])  # fmt: skip
     return rows
 

@@ -1,7 +1,7 @@
-"""``llm summarize`` over many files on a server elsewhere, against the same with one request at a time.
+"""``llm summarize`` over many files on a remote server, against the same with one request at a time.
 
-The server listens on loopback, takes 200 ms for an answer and refuses (429) more than 16 requests at once. Figure: wall
-seconds of the whole command, the start of the process included.
+The server listens on loopback, takes 200 ms for an answer and refuses (429) more than 16 requests at once. Figure:
+wall-clock seconds of the whole command, including the start of the process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WORDS = 300
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers chat completions, as a stream that comes at once after the pause."""
+    """Answers chat completions as a stream that arrives at once after the pause."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -32,14 +32,14 @@ class Handler(BaseHTTPRequestHandler):
     lock = threading.Lock()
 
     def log_message(self, *_args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         """List the one model."""
         self._give(200, "application/json", json.dumps({"data": [{"id": "m", "max_model_len": 8192}]}).encode())
 
     def do_POST(self) -> None:
-        """Answer, unless there are too many."""
+        """Answer, unless there are too many requests."""
         self.rfile.read(int(self.headers["Content-Length"]))
         with self.lock:
             Handler.running += 1
@@ -57,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
                 b"data: %b\n\n" % json.dumps({"choices": [{"index": 0, **each}]}).encode() for each in chunks
             )
         finally:
-            with self.lock:  # before the response, after which the client may ask again
+            with self.lock:  # before the response, after which the client may send the next request
                 Handler.running -= 1
         self._give(200, "text/event-stream", data + b"data: [DONE]\n\n")
 
@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Takes many connections at once."""
+    """Accepts many connections at once."""
 
     daemon_threads = True
     request_queue_size = 128

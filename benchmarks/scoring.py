@@ -1,8 +1,8 @@
-"""Sentiment of short records: `llm sentiment`'s task against llama-server that answers one word, prompt cache on.
+"""Sentiment of short records: `llm sentiment`'s task against llama-server answering one word with its prompt cache.
 
-Figure: records per second. Both sides get the messages of the prompt file `sentiment`, so that all but the record is
-shared; llama-server has 16 slots and is fed by 16 clients. An engine or a server of its own for every run, loaded before
-the clock runs; what the engine measures of the machine it keeps in a directory of this benchmark.
+Figure: records per second. Both sides get the messages of the prompt file `sentiment`, so that everything but the
+record is shared; llama-server has 16 slots and 16 clients. Every run has its own engine or server, which loads the
+model before the measurement. The engine keeps its measurements of the machine in a directory of this benchmark.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REASONS = ("it broke at once", "it works well", "it came on time", "it was overp
 
 
 def records_of(count: int) -> list[Record]:
-    """Return short records, no two alike, the same ones every time."""
+    """Return short records, all different, the same ones every time."""
     texts = []
     for number in range(count):
         opinion, reason = OPINIONS[number % len(OPINIONS)], REASONS[number // len(OPINIONS) % len(REASONS)]
@@ -46,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as kept:
         common.tune(model, Path(kept))
         engine = EngineOptions(cache=Path(kept))
-        prompts = PromptLibrary(Path(kept))  # the built-in files: there are no user's own ones
+        prompts = PromptLibrary(Path(kept))  # only the built-in files, none of the user's
         prompt = prompts.get(PROMPT)
         requests = [Request(r.text, prompt.render({"text": r.text}), max_tokens=ANSWER) for r in records]
         bodies = [common.chat_body(request) for request in requests]

@@ -1,10 +1,10 @@
-"""``llm serve`` compared to llama-server, on the same model, each warm, alternately in one run.
+"""``llm serve`` compared to llama-server, on the same model, both warm, alternately in one run.
 
-Figures: generated tokens a second of 16 clients at once; seconds to the first token of one client, whose prompt was not
-evaluated before; and the memory of the server after 100 and after 2,000 requests. Needs ``--llama-cpp``.
+Figures: generated tokens a second of 16 clients at once; seconds to the first token of one client with a new prompt;
+and the memory of the server after 100 and after 2,000 requests. Needs ``--llama-cpp``.
 
-Since they alternate, each server has just seen the other's load: our engine then starts with fewer threads, since the
-load that it measures is that since its last step. ``LLMCLI_THREADS`` set to the number of cores shows the figures without that.
+Since the servers alternate, each one has just seen the other's load. Our engine measures the load since its last step,
+so it starts with fewer threads. Set ``LLMCLI_THREADS`` to the number of cores for figures without that effect.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Target:
     pid: int = 0
 
     def stream(self, body: dict[str, Any]) -> tuple[float, int]:
-        """Ask for a stream; return seconds to its first piece of text, and how many pieces there were."""
+        """Ask for a stream; return the seconds to its first piece of text, and the number of pieces."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
         with contextlib.closing(connection):
@@ -59,7 +59,7 @@ class Target:
 
 
 def body(number: int, tokens: int, words: int = WORDS) -> dict[str, Any]:
-    """Return a request with a prompt of its own."""
+    """Return a request with a unique prompt."""
     text = " ".join(common.words(words, number))
     return {
         "messages": [{"role": "user", "content": text}],
@@ -70,7 +70,7 @@ def body(number: int, tokens: int, words: int = WORDS) -> dict[str, Any]:
 
 
 def rate(target: Target, numbers: Iterator[int]) -> float:
-    """Return generated tokens a second of clients that ask at once, from the first request to the last answer."""
+    """Return the generated tokens a second of concurrent clients, from the first request to the last answer."""
     bodies = [body(next(numbers), ANSWER_TOKENS) for _ in range(CLIENTS)]
     started = time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as pool:
@@ -79,7 +79,7 @@ def rate(target: Target, numbers: Iterator[int]) -> float:
 
 
 def ask_many(target: Target, count: int, numbers: Iterator[int]) -> None:
-    """Send requests from several clients, over connections that are kept."""
+    """Send requests from several clients over persistent connections."""
     waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     for _ in range(count):
         waiting.put(body(next(numbers), 2, words=4))
@@ -102,7 +102,7 @@ def ask_many(target: Target, count: int, numbers: Iterator[int]) -> None:
 
 @contextlib.contextmanager
 def ours(llm: str, model: str) -> Iterator[Target]:
-    """Run ``llm serve`` with directories of its own; the worker ends with it."""
+    """Run ``llm serve`` with its own directories; the worker ends with it."""
     with tempfile.TemporaryDirectory(prefix="llm") as runtime:
         environ = {**os.environ, "LLMCLI_RUNTIME_DIR": runtime, "LLMCLI_SERVE_TOKEN": TOKEN}
         command = [llm, "serve", "-m", model, "--port", "0", "--json"]
@@ -131,7 +131,7 @@ def counting() -> Iterator[int]:
 
 
 def compare(options: Any, model: str, parts: Sequence[str]) -> Iterator[list[str]]:
-    """Measure what is measured against llama-server."""
+    """Compare the chosen figures with llama-server."""
     numbers = counting()
     arguments = common.slot_arguments(CLIENTS, 2 * WORDS + ANSWER_TOKENS)
     with ours(options.llm, model) as mine, common.run_llama_server(options.llama_cpp, model, *arguments) as port:

@@ -1,10 +1,10 @@
 """The settings that the engine chooses by itself, against every fixed choice and against llama-server's defaults.
 
-Figure: seconds of a whole job, from its submission to its last event, the model loaded before (an engine or a server
-of its own for every run). Jobs, in tokens of prompt, chat template included, and of answer: "long" 3000 and 64,
-"medium" 300 and 512, "shared" 16 times 300 and 128, all but 20 of the 300 alike, "distinct" 16 times 300 and 128,
-"short" 32 and 32. Ratios above 1 say that the engine's own choice is faster. What the engine measures of the machine it
-keeps in a directory of this benchmark, so that from the second run on (the first one is not counted) it finds that.
+Figure: seconds of a whole job, from its submission to its last event, with the model already loaded (every run has its
+own engine or server). Jobs, in tokens of prompt, chat template included, and of answer: "long" 3000 and 64, "medium"
+300 and 512, "shared" 16 times 300 and 128, all but 20 of the 300 alike, "distinct" 16 times 300 and 128, "short" 32
+and 32. Ratios above 1 say that the engine's own choice is faster. The engine keeps its measurements of the machine in
+a directory of this benchmark, and uses them from the second run on (the first one is not counted).
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import common
 from llmcli.types import EngineOptions, Request
 
 OWN_WORDS = 14
-"""Words that end a prompt of the job "shared" and are its own; some 6 tokens that end the template come after them."""
+"""Number of final words that differ between the prompts of the job "shared"; some 6 tokens of the template follow
+them."""
 
 
 class Job(NamedTuple):
-    """So many requests of ``prompt`` tokens, answered by ``out``; ``server`` is the least ratio to llama-server."""
+    """Requests of ``prompt`` tokens with answers of ``out`` tokens; ``server``: the lowest ratio to llama-server."""
 
     requests: int
     prompt: int
@@ -67,7 +68,7 @@ def requests_of(model: str, job: Job) -> list[Request]:
 
 
 def measure(name: str, options: argparse.Namespace, model: str, kept: Path) -> tuple[list[list[str]], tuple[str, ...]]:
-    """Measure one job; returns a row for each rival, and what the engine said about its choice."""
+    """Measure one job; return a row for each rival, and the engine's explanation of its choice."""
     job = JOBS[name]
     requests = requests_of(model, job)
     choices: list[tuple[str, ...]] = []

@@ -1,8 +1,8 @@
-"""How soon a signal or --timeout ends each verb with large inputs: seconds, on a model of random weights.
+"""How soon a signal or --timeout ends each verb with large inputs: seconds, with a model of random weights.
 
-SIGINT and SIGTERM come at a random moment of the first seconds of a run, and --timeout runs out at one. "ignored" are
-the runs that went on for two minutes, or to an end with another code; runs that had ended before do not count. The time of
---timeout begins when the options are read: some tenths of a second of its latency are the start of the process.
+SIGINT and SIGTERM come, and --timeout expires, at a random moment of the first seconds of a run. A run counts as
+"ignored" if it continued for two minutes or ended with another code; runs that had already ended do not count. The time
+of --timeout begins when the options are read, so some tenths of a second of its latency are the start of the process.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=500, help="signals in all (default: 500)")
     options.add_argument("--size", type=int, default=9_000_000, help="bytes of an input (default: 9,000,000)")
-    options.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
-    options.add_argument("--only", default="", help="the cases whose names hold this")
+    options.add_argument("--seed", type=int, default=0, help="seed of the moments (default: 0)")
+    options.add_argument("--only", default="", help="only the cases whose names contain this")
     options.add_argument("--llm", default=str(Path(sys.executable).parent / "llm"), help="llmcli's script")
     given = options.parse_args()
     signal.signal(
         signal.SIGINT, signal.default_int_handler
-    )  # a shell's background job would pass on that it is ignored
+    )  # a shell's background job would inherit that SIGINT is ignored
     sys.path.insert(0, str(ROOT / "tests"))
     import tiny_models
     from signal_cases import Cases

@@ -1,10 +1,10 @@
 """A file of 500 short messages (gettext) translated as one job, against the same requests one after another.
 
-Figures: seconds of the job and of its requests, each in a job of its own that begins when the one before has ended; and
-seconds of the same requests submitted all at once, the engine's best. With ``--llama-cpp`` also one after another by
-llama-server, as it is and without its prompt cache, where the instruction is read again for each message. Models are
-loaded before the clock runs. Answers end after 12 tokens, which the user's own limit allows, so that every model has as
-much to write.
+Figures: seconds of the job; seconds of its requests one after another, each in its own job; and seconds of the same
+requests submitted all at once, the engine's best. With ``--llama-cpp``, llama-server also answers them one after
+another, with its prompt cache and without it (it then evaluates the instruction again for each message). Models are
+loaded before the measurement. Answers end after 12 tokens, the user's own limit, so that every model has the same
+amount to write.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ ANSWER_TOKENS = 12
 
 
 class Recording:
-    """A backend that notes what it is asked."""
+    """A backend that records the requests it gets."""
 
     def __init__(self, inner: Backend) -> None:
         self.inner = inner
         self.requests: list[Request] = []
 
     def info(self) -> BackendInfo:
-        """As the backend within."""
+        """As the inner backend."""
         return self.inner.info()
 
     def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
-        """As the backend within."""
+        """As the inner backend."""
         return self.inner.count(requests)
 
     def open(self) -> Job:
-        """Open a job whose requests are noted."""
+        """Open a job whose requests are recorded."""
         job = self.inner.open()
         submit = job.submit
 
@@ -59,15 +59,15 @@ class Recording:
         return job
 
     def stats(self) -> BackendStats:
-        """As the backend within."""
+        """As the inner backend."""
         return self.inner.stats()
 
     def close(self) -> None:
-        """Leave the backend within open."""
+        """Leave the inner backend open."""
 
 
 def messages(count: int) -> str:
-    """Return a PO file of so many short messages."""
+    """Return a PO file with this many short messages."""
     texts = [" ".join(common.words(3 + number % 8, number)).capitalize() for number in range(count)]
     return "\n".join(f'msgid "{number}: {text}"\nmsgstr ""\n' for number, text in enumerate(texts))
 

@@ -5,15 +5,15 @@
 MODEL is a quantized recurrent or hybrid model (Mamba, Qwen3.5, ...); ``python tests/tiny_models.py DIR mamba qwen35``
 writes two of 150 to 250 KB with random weights. Needs llama-cpp-python and numpy, nothing else.
 
-Two sequences of the same length are evaluated in one ubatch, and each alone in a context of its own; printed is by how
-much their last logits differ at most. Expected: rounding (0 for the first sequence of most models). Seen with llama.cpp
-of llama-cpp-python 0.3.36 on a Xeon with AMX: with ``use_extra_bufts = true`` (the default) the second sequence is off
-by 2 to 11, with false it is exact; with F32 weights, which AMX does not take, it is exact in both.
+It evaluates two sequences of the same length in one ubatch, and each alone in its own context, and prints the largest
+difference of their last logits. Expected: rounding (0 for the first sequence of most models). Seen with llama.cpp of
+llama-cpp-python 0.3.36 on a Xeon with AMX: with ``use_extra_bufts = true`` (the default) the second sequence is off by
+2 to 11, with false it is exact; with F32 weights, which AMX does not support, it is exact in both.
 
 Why: such models multiply a weight {k, m} with activations {k, tokens of a sequence, sequences}, where other models have
 {k, tokens}. ``ggml_backend_amx_mul_mat`` (``ggml/src/ggml-cpu/amx/mmq.cpp``) then takes ``ggml_batch_offset(src0,
 batch_idx, ne2)`` for each sequence, though src0 has one matrix, which is to be broadcast: the second sequence is
-multiplied with what lies behind the weight. The offset of src0 would have to come from its own ne[2] and ne[3].
+multiplied with the memory behind the weight. The offset of src0 would have to come from its own ne[2] and ne[3].
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def quiet(_level: int, _text: bytes, _data: ctypes.c_void_p) -> None:
 
 
 def last_logits(model: ctypes.c_void_p, prompts: list[list[int]]) -> list[np.ndarray]:
-    """Evaluate ``prompts``, all of one length, in one ubatch; returns the logits of the last token of each."""
+    """Evaluate ``prompts``, all of one length, in one ubatch; return the logits of the last token of each."""
     length = len(prompts[0])
     params = llama.llama_context_default_params()
     params.n_ctx, params.n_seq_max = 256 * len(prompts), len(prompts)
@@ -78,7 +78,7 @@ def differences(path: Path, *, use_extra_bufts: bool) -> list[float]:
 
 
 def processor() -> tuple[str, bool]:
-    """Return the processor's name, and whether it has AMX (Linux; elsewhere it is taken to have none)."""
+    """Return the processor's name, and whether it has AMX (False on systems other than Linux)."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -105,11 +105,11 @@ def main() -> None:
         worst = max(worst, second) if use else worst
         print(f"| {use} | {first:.4f} | {second:.4f} |")
     if not (has_amx and built):
-        print("\nNothing to see here: the defect needs a processor with AMX and a build that uses it.")
+        print("\nNot reproducible here: the defect needs a processor with AMX and a build that uses it.")
     elif worst > 1:
         print("\nThe second sequence is wrong with use_extra_bufts.")
     else:
-        print("\nNot seen with this model and version, though AMX is there.")
+        print("\nNot seen with this model and version, although AMX is available.")
 
 
 if __name__ == "__main__":

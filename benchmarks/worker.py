@@ -29,7 +29,7 @@ PROCESSES = 16
 ANSWER_TOKENS = 256
 LINES = 200
 ALONE = 32
-"""Lines of the loop without a worker, of which each loads the model."""
+"""Lines for the loop without a worker, where each line loads the model."""
 REQUESTS = 1000
 PARTS = ("warm", "cold", "loop", "rate", "memory")
 
@@ -41,7 +41,7 @@ def stop(directory: Path) -> None:
 
 
 def only(directory: Path) -> runtime_dir.WorkerPaths:
-    """Return the place of the worker that runs."""
+    """Return the place of the only running worker."""
     (found,) = runtime_dir.list_worker_paths(directory)
     return found
 
@@ -61,7 +61,7 @@ def loop(llm: str, lines: int, processes: int, *more: str) -> float:
 
 
 def at_once(llm: str, model: str) -> float:
-    """Return generated tokens a second of processes that run at once, from the first start to the last end."""
+    """Return the generated tokens per second of concurrent processes, from the first start to the last end."""
     started = time.perf_counter()
     words = [llm, "ask", "-m", model, "--no-stdin", "--json", "--max-tokens", str(ANSWER_TOKENS), "--temperature", "0"]
     children = [

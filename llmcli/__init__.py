@@ -1,3 +1,3 @@
-"""llmcli: language work from the shell on the user's own machine."""
+"""llmcli: work with language models from the shell, on your own machine."""
 
 __version__ = "0.1.0"

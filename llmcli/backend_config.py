@@ -1,6 +1,6 @@
-"""Remote servers, as a configuration describes them: ``backends: {NAME: {type: openai, base_url: ..., ...}}``.
+"""Remote servers as described in the configuration: ``backends: {NAME: {type: openai, base_url: ..., ...}}``.
 
-A description contains no secret: it names only the place of a key. So it may be shown.
+A description contains no secret, only where the key is stored, so it can be shown.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from urllib.parse import urlsplit
 from llmcli.errors import TemporaryFailure
 
 LOCAL_BACKEND = "local"
-"""The name of the backend that is this machine."""
+"""The backend name that means this machine."""
 _MAX_CONCURRENCY = 1024
 _MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """A server that speaks OpenAI's protocol at ``base_url`` (which ends before ``/chat/completions``).
+    """A server that speaks OpenAI's protocol at ``base_url`` (the address without ``/chat/completions``).
 
-    ``name`` is its name in the configuration, "" for a server given by its address. ``model`` None: its only model. The
-    key is in the environment variable ``key_env`` or in the file ``key_file``. ``concurrency``: most requests
-    at once; ``timeout``: seconds without data after which an answer fails; ``context``: tokens, None to ask the
-    server; ``consent``: the user agrees to sending data to it; ``plain_http``: a key may travel unencrypted.
+    ``name`` is its name in the configuration, "" for a server given by its address. ``model`` None selects its only
+    model. The key is in the environment variable ``key_env`` or in the file ``key_file``. ``concurrency``: most
+    concurrent requests; ``timeout``: seconds without data after which an answer fails; ``context``: tokens, None to ask
+    the server; ``consent``: the user agreed to send it data; ``plain_http``: the key may be sent unencrypted.
     """
 
     base_url: str
@@ -43,7 +43,7 @@ class ServerConfig:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port, to which a key and a consent belong."""
+        """Scheme, host and port; a key and a consent apply to one origin."""
         parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc.lower()}"
 
@@ -70,7 +70,7 @@ class ServerConfig:
 
 
 class ServerUnreachable(TemporaryFailure, type_name="Unreachable"):
-    """No connection to the server ``subject``; ``address``: where it was refused, since no process listens there."""
+    """Connecting to the server ``subject`` failed; ``address`` is set where no process listens."""
 
     def __init__(self, subject: str, *, address: str = "", detail: str = "") -> None:
         super().__init__(subject, detail=detail)
@@ -78,7 +78,7 @@ class ServerUnreachable(TemporaryFailure, type_name="Unreachable"):
 
 
 def parse_base_url(value: Any) -> str:
-    """Return the address of a server, scheme and host in lower case, no slash at its end. Raises ``ValueError``."""
+    """Return a server's address with scheme and host in lower case and without a trailing slash. Raises ``ValueError``."""
     wrong = "expected an address such as https://HOST/v1"
     if not isinstance(value, str) or not (value.isascii() and value.isprintable()) or " " in value:
         raise ValueError(wrong)
@@ -90,15 +90,15 @@ def parse_base_url(value: Any) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         raise ValueError(wrong)
     if "@" in parts.netloc:
-        raise ValueError(f"{wrong}, without a name and a password (key_env and key_file name a key)")
+        raise ValueError(f"{wrong}, without a user name and password (set key_env or key_file instead)")
     if parts.query or parts.fragment:
-        raise ValueError(f"{wrong}, with nothing behind its path")
+        raise ValueError(f"{wrong} without a query or fragment")
     return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/?#")
 
 
 def _parse_text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ValueError("expected a text")
+        raise ValueError("expected a string")
     return value
 
 
@@ -144,7 +144,7 @@ _FIELD_PARSERS: dict[str, Callable[[Any], Any]] = {
 
 
 def parse_backends(value: Any) -> dict[str, dict[str, Any]]:
-    """Return the descriptions of servers, checked, as the configuration has them. Raises ``ValueError``."""
+    """Check the server descriptions of the configuration and return them. Raises ``ValueError``."""
     if not isinstance(value, Mapping):
         raise ValueError("expected a mapping in config.yaml: {NAME: {type: openai, base_url: ...}}")  # noqa: TRY004
     return {_parse_name(name): _parse_fields(name, fields) for name, fields in value.items()}
@@ -154,7 +154,7 @@ def _parse_name(name: Any) -> str:
     if not isinstance(name, str) or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise ValueError(f"expected names of letters, digits, - and _ (one is {name})")
     if name == LOCAL_BACKEND:
-        raise ValueError(f"expected another name than {LOCAL_BACKEND}, which means this machine")
+        raise ValueError(f"expected a name other than {LOCAL_BACKEND}, which means this machine")
     return name
 
 
@@ -171,12 +171,12 @@ def _parse_fields(name: str, fields: Any) -> dict[str, Any]:
             raise ValueError(f"{name}.{field}: {error}") from None
     for needed in ("type", "base_url"):
         if needed not in parsed:
-            raise ValueError(f"{name}: expected the key {needed} too")
+            raise ValueError(f"{name}: expected the key {needed}")
     if "key_env" in parsed and "key_file" in parsed:
-        raise ValueError(f"{name}: expected one of key_env and key_file")
+        raise ValueError(f"{name}: expected either key_env or key_file, not both")
     return parsed
 
 
 def make_server_config(name: str, described: Mapping[str, Any]) -> ServerConfig:
-    """Return the server of a description from ``parse_backends``."""
+    """Return the server for a description from ``parse_backends``."""
     return ServerConfig(name=name, **{field: value for field, value in described.items() if field != "type"})

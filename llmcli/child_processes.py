@@ -1,4 +1,4 @@
-"""Child processes that outlive a command, and the little that they inherit."""
+"""Child processes that outlive a command, and the environment that they inherit."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 RUNTIME_ENV_PREFIXES = ("CUDA_", "GGML_", "GOMP_", "HIP_", "HSA_", "LLAMA_", "OMP_", "ROCR_", "VK_")
-"""Prefixes of the variables that configure the libraries under the engine."""
+"""Prefixes of the variables that configure the libraries below the engine."""
 RUNTIME_ENV_DEFAULTS = {"GGML_NO_BACKTRACE": "1", "GOMP_SPINCOUNT": "1000"}
 """Values that the engine sets before it loads llama.cpp, unless they are set already.
 
-Without the first a failed assertion runs a debugger for over a second. GNU OpenMP's threads spin at the end of each
-operation: when another process occupies a core, the default lets them spin for the whole of its time slice, and 0 makes
-every operation a system call.
+Without the first one, a failed assertion runs a debugger for over a second. The other one is about GNU OpenMP, whose
+threads spin at the end of each operation: when another process occupies a core, the default lets them spin for its
+whole time slice, and 0 makes every operation a system call.
 """
 _INHERITED_VARIABLES = frozenset(
     {"PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT"}
@@ -22,9 +22,9 @@ _INHERITED_VARIABLES = frozenset(
 
 
 def child_env(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of such a process: variables for programs and libraries, and no secrets.
+    """Return a child's environment: variables for programs and libraries, no secrets.
 
-    Modules are found as in this process, also from another directory and without an installation of llmcli.
+    The child finds modules as this process does, even from another directory or without llmcli installed.
     """
     kept = {
         name: value

@@ -1,4 +1,4 @@
-"""Characters that change how a text is displayed instead of being displayed."""
+"""Characters that change how a text is displayed but are not displayed themselves."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import cache
 
 @cache
 def control_character_pattern() -> re.Pattern[str]:
-    """Return the pattern of one such character: DEL, C1, line separators, controls of the reading order.
+    """Return the pattern of one such character: DEL, C1, line separators, bidirectional controls.
 
-    C0 controls are not among them, since formats handle these themselves. All are in the basic plane.
+    C0 controls are excluded, since formats handle them. All are in the Basic Multilingual Plane.
     """
     return re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")

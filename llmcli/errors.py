@@ -29,7 +29,7 @@
     |- OutputError             74   I/O error, disk full, closed stdout
     |- TemporaryFailure        75   network, 429, 5xx, lock time-out
     |- RemoteError             76   checksum mismatch, protocol error
-    |  |- DamagedModel              (a file differs from what was announced, or has changed)
+    |  |- DamagedModel              (a file does not match its checksum, or has changed)
     |  |- RequestRejected           (a server does not accept the request)
     |  `- UntrustedServer           (a server does not prove its identity, or redirects elsewhere)
     |- AccessDenied            77   authentication or permission
@@ -45,7 +45,7 @@
        |- OutputPipeClosed    141   the reader of stdout closed it
        `- Terminated          143   SIGTERM
 
-An exception carries data (attributes), never a sentence for the user; ``detail`` holds another program's words, if any.
+An exception carries data (attributes), never a message for the user; ``detail`` is another program's message, if any.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class LlmError(Exception):
 
     exit_code = 1
     type_name = "LlmError"
-    """``error.type`` in JSON: the class's name, or its first one (``type_name=``), since scripts match on it."""
+    """``error.type`` in JSON: the class name, or the original one (``type_name=``), since scripts match it."""
 
     def __init_subclass__(cls, *, type_name: str = "") -> None:
         super().__init_subclass__()
@@ -71,7 +71,7 @@ class LlmError(Exception):
 
 
 class UsageError(LlmError):
-    """Arguments that make no sense; ``subject`` is the sentence about them."""
+    """Arguments that make no sense; ``subject`` is the message."""
 
     exit_code = 2
 
@@ -101,7 +101,7 @@ class BinaryInput(InputError):
 
 
 class NotUtf8(InputError):
-    """The input stops being UTF-8 at byte ``offset`` (from 0); ``detail`` names the encoding where it is known."""
+    """The input stops being UTF-8 at byte ``offset`` (from 0); ``detail`` names the encoding if it is known."""
 
     def __init__(self, subject: str, *, offset: int, detail: str = "") -> None:
         super().__init__(subject, detail=detail)
@@ -113,13 +113,13 @@ class IsADirectory(InputError):
 
 
 class EmptyInput(InputError):
-    """Nothing in the input to ask about or to summarize."""
+    """The input has no content to ask about or summarize."""
 
 
 class BadDocument(InputError):
-    """A file that breaks the grammar of its format; ``detail`` says how, ``line`` (from 1) where, when that is known.
+    """A file that is invalid in its format; ``detail`` gives the reason, ``line`` (from 1) the place if known.
 
-    ``subject`` is the file's name, "" from a format, which sees only the text; ``kind`` memory, glossary or TMX, else "".
+    ``subject`` is the file name, "" if a format raised it; ``kind`` is memory, glossary, TMX or "".
     """
 
     def __init__(self, subject: str = "", *, detail: str, line: int | None = None, kind: str = "") -> None:
@@ -129,7 +129,7 @@ class BadDocument(InputError):
 
 
 class ContextOverflow(InputError):
-    """A prompt of ``tokens`` (``at_least``: or more) does not fit ``context``; 0: the server ``subject`` says ``detail``."""
+    """A prompt of ``tokens`` (``at_least``: or more) exceeds ``context``; 0: the server ``subject`` says ``detail``."""
 
     def __init__(
         self, subject: str = "", *, tokens: int = 0, context: int = 0, at_least: bool = False, detail: str = ""
@@ -141,7 +141,7 @@ class ContextOverflow(InputError):
 
 
 class BadModelFile(InputError):
-    """A model file that is not GGUF, or is broken; ``detail`` says what was found."""
+    """A model file that is not GGUF, or is broken; ``detail`` gives the reason."""
 
 
 class MissingError(LlmError):
@@ -166,7 +166,7 @@ class MissingExtra(UnavailableError):
 
 
 class ModelNotDownloaded(UnavailableError, type_name="ModelNotHere"):
-    """The model ``subject``, of ``size`` bytes, is known but not on this machine; ``context``: tokens asked for."""
+    """The model ``subject``, of ``size`` bytes, is known but not on this machine; ``context``: the requested tokens."""
 
     def __init__(self, subject: str, *, size: int | None = None) -> None:
         super().__init__(subject)
@@ -179,7 +179,7 @@ class NothingToRemove(UnavailableError):
 
 
 class Offline(UnavailableError):
-    """``subject`` needs the network, which the user forbade: ``origin`` is the option, variable or file."""
+    """``subject`` needs the network, but offline is set; ``origin`` is the option, variable or file."""
 
     def __init__(self, subject: str, *, origin: str = "--offline") -> None:
         super().__init__(subject)
@@ -201,9 +201,9 @@ class WorkerCrashed(InternalError, type_name="Crashed"):
 
 
 class OutOfMemory(LlmError):
-    """``needed`` bytes were asked for and ``available`` are free (None where unknown).
+    """``needed`` bytes were requested and ``available`` are free (None if unknown).
 
-    Of them ``weights`` are the model's, and a token of context takes ``per_token``. ``fits``: options that would fit.
+    ``weights``: bytes of the weights; ``per_token``: bytes per token of context; ``fits``: options that would fit.
     """
 
     exit_code = 71
@@ -296,9 +296,9 @@ class RemoteError(LlmError):
 
 
 class DamagedModel(RemoteError):
-    """A file of the model ``subject`` differs from what was announced, or has changed since.
+    """A file of the model ``subject`` does not match its published checksum, or has changed since.
 
-    ``repair`` is the command that repairs it where another download does not; ``note``: what to know about that command.
+    ``repair`` is the command to repair it if downloading again does not help; ``note`` explains that command.
     """
 
     def __init__(self, subject: str, *, detail: str = "", repair: str = "", note: str = "") -> None:
@@ -308,7 +308,7 @@ class DamagedModel(RemoteError):
 
 
 class RequestRejected(RemoteError, type_name="Refused"):
-    """The server ``subject`` does not accept the request; ``detail`` holds its words."""
+    """The server ``subject`` does not accept the request; ``detail`` holds its message."""
 
 
 class UntrustedServer(RemoteError, type_name="Untrusted"):
@@ -326,11 +326,11 @@ class AccessDenied(LlmError):
 
 
 class UnsafeDirectory(AccessDenied):
-    """Other users could enter the directory ``subject``, which is to hold sockets."""
+    """Other users could enter the directory ``subject``, which is meant for sockets."""
 
 
 class Unauthorized(AccessDenied, type_name="KeyRefused"):
-    """The server ``subject`` does not accept the key that came from ``key`` ("" where none was sent)."""
+    """The server ``subject`` does not accept the key that came from ``key`` ("" if none was sent)."""
 
     def __init__(self, subject: str, *, key: str = "", detail: str = "") -> None:
         super().__init__(subject, detail=detail)
@@ -352,7 +352,7 @@ class ConsentRequired(AccessDenied, type_name="NoConsent"):
 class ConfigError(LlmError):
     """The configuration is wrong: ``subject`` names the key, ``origin`` where it was set (a variable, a file).
 
-    ``origin`` is "environment" where the subject is the variable itself; ``prompt`` names the prompt whose file is bad.
+    ``origin`` is "environment" if the subject is the variable itself; ``prompt`` names the prompt whose file is bad.
     """
 
     exit_code = 78
@@ -373,7 +373,7 @@ class TimedOut(LlmError):
 
 
 class ProcessStopped(LlmError, type_name="Stopped"):
-    """The process was told to stop."""
+    """The process was asked to stop."""
 
 
 class HungUp(ProcessStopped):

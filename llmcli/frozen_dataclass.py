@@ -1,12 +1,12 @@
-"""Frozen dataclasses that cost little to define, for the modules that pass at every start.
+"""Frozen dataclasses that are cheap to define, for modules that every start imports.
 
-``dataclasses`` writes and compiles several methods for each class, a third of a millisecond for each at every start of
-``llm``. Here all classes share the same methods: a sixth of that; making an object takes about a microsecond longer.
-``dataclasses.fields``, ``replace`` and ``asdict`` work as with any dataclass.
+``dataclasses`` generates and compiles several methods for each class, which costs every start of ``llm`` a third of a
+millisecond per class. Here all classes share their methods, which costs a sixth of that; creating an object takes about
+a microsecond longer. ``dataclasses.fields``, ``replace`` and ``asdict`` work as with any dataclass.
 
-The rule for values, which ``tests/test_value_classes.py`` checks: modules that ``llm ask`` imports when its model is warm
-use ``frozen`` and no dataclass, all other modules ``dataclass(frozen=True, slots=True)``, without slots only where a
-``cached_property`` needs ``__dict__``. Records that change are ``dataclass(slots=True)``.
+The rule for value classes, which ``tests/test_value_classes.py`` checks: modules that ``llm ask`` imports when its
+model is warm use ``frozen`` and no dataclass, all other modules ``dataclass(frozen=True, slots=True)``, without slots
+only where a ``cached_property`` needs ``__dict__``. Mutable records are ``dataclass(slots=True)``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def frozen(cls: type[_T]) -> type[_T]:
 def __init__(self: Any, *args: Any, **given: Any) -> None:  # noqa: N807
     own = self.__own__
     if len(args) > len(own):
-        raise TypeError(f"{type(self).__name__} takes {len(own)} values, and {len(args)} were given")
+        raise TypeError(f"{type(self).__name__} takes {len(own)} values, but {len(args)} were given")
     put = object.__setattr__
     for field, value in zip(own, args, strict=False):
         put(self, field.name, value)
@@ -47,7 +47,7 @@ def __init__(self: Any, *args: Any, **given: Any) -> None:  # noqa: N807
             raise TypeError(f"{type(self).__name__} needs {field.name!r}")
         put(self, field.name, value)
     if given:
-        raise TypeError(f"{type(self).__name__} has no {', '.join(map(repr, given))}, or had it already")
+        raise TypeError(f"{type(self).__name__} has no field {', '.join(map(repr, given))}, or got it twice")
     if hasattr(self, "__post_init__"):
         self.__post_init__()
 

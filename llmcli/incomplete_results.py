@@ -1,4 +1,4 @@
-"""Why a result is incomplete. A task puts such an error into its ``Result``; only ``EmptyAnswer`` ends an item.
+"""Why a result is incomplete. A task puts one of these errors into its ``Result``; only ``EmptyAnswer`` ends an item.
 
 LlmError
 |- EmptyAnswer              1   the answer was empty, also after a retry
@@ -17,7 +17,7 @@ from llmcli.errors import LlmError, PartialError
 
 
 class EmptyAnswer(LlmError):
-    """The model answered nothing about ``subject``; ``limit`` as in ``Finished`` where one left no room for an answer."""
+    """The model gave an empty answer about ``subject``; ``limit`` as in ``Finished`` if a limit left no room for one."""
 
     def __init__(self, subject: str = "", *, limit: str | None = None) -> None:
         super().__init__(subject)
@@ -25,7 +25,7 @@ class EmptyAnswer(LlmError):
 
 
 class AnswerTruncated(PartialError, type_name="AnswerCut"):
-    """An answer was cut by a limit that the user did not set; ``limit`` as in ``Finished``."""
+    """A limit that the user did not set cut an answer; ``limit`` as in ``Finished``."""
 
     def __init__(self, *, limit: str | None = None) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class AnswerTruncated(PartialError, type_name="AnswerCut"):
 
 
 class IncompleteOutput(PartialError, type_name="LeftUndone"):
-    """Of ``total`` segments ``unfinished`` are unchanged; ``limited``: a limit set by the user cut answers about them."""
+    """``unfinished`` of ``total`` segments are unchanged; ``limited``: a limit set by the user cut their answers."""
 
     def __init__(self, *, unfinished: int, total: int, limited: bool = False) -> None:
         super().__init__()
@@ -44,9 +44,10 @@ class IncompleteOutput(PartialError, type_name="LeftUndone"):
 
 @dataclass(frozen=True, slots=True)
 class MissingPart:
-    """A part of a document that its summary lacks, or has only the beginning of (``reason`` "cut").
+    """A part of a document that its summary omits, or covers only the start of (``reason`` "cut").
 
-    Lines count from 1. ``part`` of ``parts`` of the ``stage``: 0 is the document, later ones are the summaries of parts.
+    Lines count from 1. ``part`` of ``parts`` in ``stage``: stage 0 is the document, later stages are summaries of
+    parts.
     """
 
     first_line: int

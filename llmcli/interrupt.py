@@ -5,20 +5,22 @@ here. Long operations call ``check()`` between their steps; the engine reads ``r
 Operations without steps (a library's parser, a native call) go through ``run_interruptible``.
 
 Signals belong to the process, so a command has one ``Interrupt``: the functions of this module, which know it, spare
-parsers and tasks a parameter. Where no command runs (the worker, a test) they do nothing.
+parsers and tasks a parameter. If no command runs (the worker, a test), they do nothing.
 """
 
 from __future__ import annotations
 
-import queue
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from llmcli.errors import HungUp, Interrupted, LlmError, Terminated, TimedOut
+
+if TYPE_CHECKING:
+    import queue
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,7 +36,7 @@ class Interrupt:
         self.signal: int | None = None
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.wakers: list[Callable[[], object]] = []
-        """Called at once when a signal comes, in its handler: only what may run there, as ``queue.SimpleQueue.put``."""
+        """Called in the signal handler: only functions that are safe there, such as ``queue.SimpleQueue.put``."""
 
     def set(self, signum: int) -> None:
         """Remember that signal ``signum`` arrived."""
@@ -73,14 +75,14 @@ class Interrupt:
 
 
 class _CurrentCommand:
-    """The interrupt of the command that runs in this process, None where none does."""
+    """The interrupt of the command that runs in this process, or None."""
 
     interrupt: Interrupt | None = None
 
 
 @contextmanager
 def set_current_interrupt(interrupt: Interrupt) -> Iterator[None]:
-    """Let ``check`` and ``run_interruptible`` ask ``interrupt`` while the block runs."""
+    """Make ``check`` and ``run_interruptible`` use ``interrupt`` during the block."""
     before, _CurrentCommand.interrupt = _CurrentCommand.interrupt, interrupt
     try:
         yield
@@ -102,13 +104,15 @@ def stop_requested() -> bool:
 def run_interruptible(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return what ``function`` returns, or raise as ``check`` as soon as the command has to stop.
 
-    The function runs in a thread, and the main thread waits. A stop leaves the thread behind, and the end of the process
-    ends it; so ``function`` must have no effects that matter: it parses, masks, joins, counts, and touches no file, no
-    database and nothing that is freed before the process ends. It holds no lock of Python's for long either: a single
-    native call that does (one regular expression over megabytes) holds back the main thread too.
+    The function runs in a thread, and the main thread waits. A stop abandons the thread, which ends with the process.
+    So ``function`` must have no side effects: it may parse, mask, join or count, but must not touch files, databases or
+    anything that is freed before the process ends. It must not hold the GIL for long either: a single native call that
+    does (one regular expression over megabytes) blocks the main thread too.
 
-    Outside the main thread, which alone gets signals, the function is called as it is.
+    Outside the main thread, which alone receives signals, the function is called directly.
     """
+    import queue
+
     interrupt = _CurrentCommand.interrupt
     if interrupt is None or threading.current_thread() is not threading.main_thread():
         return function(*args, **kwargs)
@@ -140,6 +144,8 @@ def run_interruptible(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
 
 
 def _wait_for_wake(woken: queue.SimpleQueue[bool], timeout: float | None) -> bool:
+    import queue
+
     try:
         return woken.get(timeout=timeout)
     except queue.Empty:

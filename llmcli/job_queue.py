@@ -1,8 +1,8 @@
-"""What every job has in common: the ids of its open requests, the queue of its events, and the loop that reads them.
+"""The common base of all jobs: the ids of open requests, the queue of events, and the loop that reads them.
 
-Engine, worker and remote jobs differ in where a request goes and in what happens when their consumer is behind: the
-engine is told that the queue is full, a worker's reader blocks unless others wait for it, a remote request blocks until
-it is cancelled. These policies stay in the subclasses.
+Engine, worker and remote jobs differ in where a request goes and in what happens when the consumer falls behind: the
+engine is told that the queue is full, a worker's reader blocks unless others wait for it, and a remote request blocks
+until it is cancelled. These policies are in the subclasses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llmcli.errors import InternalError
 from llmcli.types import Event, Finished, Request
 
 MAX_QUEUED_EVENTS = 4096
-"""Unread events above which what produces them is held back."""
+"""Unread events above which their producer is held back."""
 POLL_S = 0.05
 """Seconds between checks for an interrupt while waiting for events."""
 
@@ -29,15 +29,15 @@ class JobHost(Protocol):
     """What each job needs of the backend that opened it."""
 
     def check_interrupt(self) -> None:
-        """Raise the reason why everything has to end, if there is one."""
+        """Raise the error that has to end everything, if there is one."""
         ...
 
 
 class BaseJob(ABC, Generic[ItemT]):
-    """A job (see ``backends.base.Job``) whose queue holds items: events, and what else a subclass turns into events."""
+    """A job (see ``backends.base.Job``) whose queue holds items: events, and items that a subclass turns into events."""
 
     def __init__(self, host: JobHost, items: queue.SimpleQueue[ItemT | None] | queue.Queue[ItemT | None]) -> None:
-        """``items``: the queue that other threads fill; None in it only ends a wait."""
+        """``items``: the queue that other threads fill; a None in it only ends a wait."""
         self.consumer_gone = False
         """The ``with`` block was left: no more events are read."""
         self._host = host
@@ -65,10 +65,10 @@ class BaseJob(ABC, Generic[ItemT]):
 
     @abstractmethod
     def cancel(self, request_id: str) -> None:
-        """End a request."""
+        """Cancel a request."""
 
     def close_input(self) -> None:
-        """No more requests will come."""
+        """Declare that no more requests will come."""
         self._closed_input = True
 
     def __iter__(self) -> Iterator[Event]:
@@ -87,18 +87,18 @@ class BaseJob(ABC, Generic[ItemT]):
 
     @abstractmethod
     def _start(self, request: Request) -> None:
-        """Run a request that was just added."""
+        """Start a request that was just added."""
 
     @abstractmethod
     def _abandon(self) -> None:
-        """End what still runs: the consumer has left."""
+        """End the requests that still run, since the consumer has left."""
 
     @abstractmethod
     def _accept_item(self, item: ItemT) -> Event | None:
-        """Return the event to yield for an item that was taken from the queue, if any."""
+        """Return the event to yield for an item from the queue, if any."""
 
     def _wait_for_item(self) -> ItemT | None:
-        """Wait for the next item; None to check the state again."""
+        """Wait for the next item; return None to make the caller check the state again."""
         try:
             return self._items.get(timeout=POLL_S)
         except queue.Empty:

@@ -47,7 +47,7 @@ class SettingSpec:
 
 def _parse_text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ValueError("expected a text")
+        raise ValueError("expected a string")
     return value
 
 
@@ -106,7 +106,7 @@ def _parse_aliases(value: Any) -> dict[str, str]:
             raise ValueError("expected NAME=MODEL,NAME=MODEL,...")
         return {name.strip(): text.strip() for name, _, text in pairs}
     if not isinstance(value, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
-        raise ValueError("expected a mapping of names to texts")
+        raise ValueError("expected a mapping of names to strings")
     return dict(value)
 
 
@@ -123,28 +123,29 @@ def _parse_base_url(value: Any) -> str:
 
 
 SETTING_SPECS = (
-    SettingSpec("model", _parse_text, None, "the model when -m is not given: any name that -m takes"),
+    SettingSpec("model", _parse_text, None, "the model used without -m: any name that -m accepts"),
     SettingSpec(
         "aliases",
         _parse_aliases,
         {},
         "other names for models: {short: owner/repo:QUANT}; in the environment: short=...",
     ),
+    SettingSpec("backend", _parse_text, "local", "where models run: local, or a name from backends (as --backend)"),
     SettingSpec(
-        "backend", _parse_text, "local", "where models run: local, or the name of one of backends (as --backend)"
+        "backends", _parse_backends, {}, "remote servers: {NAME: {type: openai, base_url: https://HOST/v1, ...}}"
     ),
-    SettingSpec(
-        "backends", _parse_backends, {}, "servers elsewhere: {NAME: {type: openai, base_url: https://HOST/v1, ...}}"
-    ),
-    SettingSpec("base_url", _parse_base_url, None, "a server elsewhere by its address (as --base-url)"),
+    SettingSpec("base_url", _parse_base_url, None, "the address of a remote server (as --base-url)"),
     SettingSpec(
         "ctx",
         _integer_parser(64, 2**24, "auto"),
         "auto",
-        "context in tokens; auto: what the job needs, up to the model's own",
+        "context in tokens; auto: what the job needs, up to the model's limit",
     ),
     SettingSpec(
-        "max_tokens", _integer_parser(1, 2**24, "auto"), "auto", "longest answer in tokens; auto: what the verb needs"
+        "max_tokens",
+        _integer_parser(1, 2**24, "auto"),
+        "auto",
+        "longest answer in tokens; auto: depends on the command",
     ),
     SettingSpec(
         "threads", _integer_parser(1, 1024, "auto"), "auto", "threads; auto: the cores that this process may use"
@@ -155,35 +156,38 @@ SETTING_SPECS = (
         "flash_attention",
         _choice_parser("auto", "on", "off"),
         "auto",
-        "flash attention; auto: what suits model and machine",
+        "flash attention; auto: chosen for model and machine",
     ),
     SettingSpec(
         "kv_layout",
         _choice_parser("auto", "unified", "streams"),
         "auto",
-        "KV cache: one buffer for all, or streams apart",
+        "KV cache: one buffer for all sequences, or one for each",
     ),
     SettingSpec(
-        "tune", _choice_parser("auto", "off"), "auto", "auto: measure once per kind of model what suits this machine"
+        "tune", _choice_parser("auto", "off"), "auto", "auto: find the fastest settings once per kind of model"
     ),
     SettingSpec(
         "prefix_cache",
         _integer_parser(0, 2**24),
         512,
-        "disk space in MiB for evaluated beginnings of prompts; 0: keep none",
+        "disk space in MiB for evaluated prompt prefixes; 0: keep none",
     ),
     SettingSpec("deterministic", _parse_switch, False, "bit-identical answers, alone or in a batch"),
     SettingSpec(
         "worker", _choice_parser("on", "off"), "on", "off: run the model in the command's own process (as --no-worker)"
     ),
-    SettingSpec("worker.idle_timeout", _parse_seconds, 300.0, "seconds without work after which a worker ends"),
+    SettingSpec("worker.idle_timeout", _parse_seconds, 300.0, "idle seconds after which a worker ends"),
     SettingSpec(
-        "worker.memory", _integer_parser(1, 2**24, "auto"), "auto", "memory of all workers in MiB; auto: what is free"
+        "worker.memory",
+        _integer_parser(1, 2**24, "auto"),
+        "auto",
+        "memory limit for all workers in MiB; auto: the free memory",
     ),
-    SettingSpec("timeout", _parse_seconds, None, "seconds after which a command ends with 124"),
+    SettingSpec("timeout", _parse_seconds, None, "seconds after which a command gives up (exit 124)"),
     SettingSpec("stdin", _choice_parser("on", "off"), "on", "off: never read standard input (the same as --no-stdin)"),
     SettingSpec("offline", _parse_switch, False, "never open a network connection"),
-    SettingSpec("pull", _parse_switch, False, "fetch a missing model without asking"),
+    SettingSpec("pull", _parse_switch, False, "download a missing model without asking"),
     SettingSpec("chat.save", _choice_parser("on", "off"), "on", "off: save only chats that you name (as --no-save)"),
     SettingSpec("markdown", _choice_parser("on", "off"), "on", "render Markdown on a terminal"),
 )
@@ -200,56 +204,6 @@ _OTHER_VARIABLES = frozenset(
         "LLMCLI_SERVE_TOKEN",
     }
 )
-
-
-@frozen
-class AppPaths:
-    """The directories of llm: ``config`` (config.yaml, prompts/), ``data`` (registry), ``cache``, ``log``."""
-
-    config: Path
-    data: Path
-    cache: Path
-    log: Path
-
-    @property
-    def config_file(self) -> Path:
-        """The configuration file, whether it exists or not."""
-        return self.config / "config.yaml"
-
-    @property
-    def translation_memory(self) -> Path:
-        """The user's translation memory."""
-        return self.data / "translations.sqlite"
-
-    @property
-    def sessions(self) -> Path:
-        """The user's saved chats."""
-        return self.data / "sessions.db"
-
-    @property
-    def prefix_cache(self) -> Path:
-        """The engine's evaluated prompts (``engine.kv.disk_prefix_store``)."""
-        return self.cache / "prefixes"
-
-    @property
-    def prompts(self) -> Path:
-        """The directory of the user's own prompt files."""
-        return self.config / "prompts"
-
-
-def find_paths(environ: Mapping[str, str]) -> AppPaths:
-    """Return the platform's directories, or those that LLMCLI_CONFIG_DIR, _DATA_DIR and _CACHE_DIR name."""
-    import platformdirs
-
-    def pick(variable: str, default: str) -> Path:
-        return Path(environ.get(ENV_PREFIX + variable) or default)
-
-    return AppPaths(
-        config=pick("CONFIG_DIR", platformdirs.user_config_dir("llmcli", appauthor=False)),
-        data=pick("DATA_DIR", platformdirs.user_data_dir("llmcli", appauthor=False)),
-        cache=pick("CACHE_DIR", platformdirs.user_cache_dir("llmcli", appauthor=False)),
-        log=pick("CACHE_DIR", platformdirs.user_log_dir("llmcli", appauthor=False)),
-    )
 
 
 @frozen
@@ -329,7 +283,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except (
         FileNotFoundError,
         NotADirectoryError,
-    ):  # the latter for a home that is no directory, as /dev/null of services
+    ):  # the latter for a home that is no directory, such as /dev/null
         return {}
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), origin=str(path), detail=f"not UTF-8 at byte {error.start}") from error

@@ -64,7 +64,7 @@ class TemplateSandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
         del self.globals["lipsum"]  # its size depends on chance
 
     def compile_untrusted(self, source: str, *, seconds: float, size: int) -> jinja2.Template:
-        """Compile ``source``; constant expressions are computed here already, so within the same bounds."""
+        """Compile ``source``; this already evaluates constant expressions, so it is subject to the same bounds."""
         _render_budget.set(_RenderBudget(time.monotonic() + seconds, size))
         tree = _BudgetGuards().visit(self.parse(source))
         return self.from_string(tree)
@@ -80,7 +80,7 @@ class TemplateSandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     @staticmethod
     def concat(pieces: Iterable[str]) -> str:
-        """Join what a macro or a block has written."""
+        """Join the output of a macro or a block."""
         return _join_checked(pieces)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
@@ -97,7 +97,7 @@ class TemplateSandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
 
 class _BudgetGuards(jinja2.visitor.NodeTransformer):
-    """Passes loops through ``each``, ``~`` through ``joined``, and lists through ``built``, which check the budget."""
+    """Routes loops through ``each``, ``~`` through ``joined``, and lists through ``built``, which check the budget."""
 
     def visit_For(self, node: jinja2.nodes.For) -> jinja2.nodes.Node:  # noqa: N802 (named after the node)
         self.generic_visit(node)
@@ -165,7 +165,7 @@ def _with_size_check(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _binop_size(operator: str, left: Any, right: Any) -> int:
-    """Return an upper bound of the length (of numbers: of the bits) of ``left operator right``."""
+    """Return an upper bound of the length of ``left operator right`` (of numbers: in bits)."""
     if operator == "%":
         return _format_size(left, right if isinstance(right, tuple) else (right,)) if isinstance(left, str) else 0
     if operator == "**":
@@ -179,7 +179,7 @@ def _binop_size(operator: str, left: Any, right: Any) -> int:
 
 
 def _call_size(subject: Any, function: Callable[..., Any], args: tuple[Any, ...]) -> int:
-    """Return how long the result of a method or filter may be: widths, counts, and repeated insertions."""
+    """Return an upper bound of a method's or filter's result: widths, counts, and repeated insertions."""
     name = getattr(function, "__name__", "")
     largest = max((arg for arg in args if isinstance(arg, int)), default=0)
     if not isinstance(subject, str):
@@ -198,7 +198,7 @@ def _call_size(subject: Any, function: Callable[..., Any], args: tuple[Any, ...]
 
 
 def _format_size(form: str, args: tuple[Any, ...]) -> int:
-    """Return how long ``form`` may become with ``args`` in it: written widths, widths among ``args``, and texts."""
+    """Return the longest that ``form`` can become with ``args``: literal widths, widths among ``args``, and texts."""
     widths = sum(map(int, _DIGITS.findall(form)))
     if _WIDTH_IN_ARGS.search(form):
         widths += max((arg for arg in args if isinstance(arg, int)), default=0)
@@ -211,9 +211,10 @@ def _bit_length(number: int) -> int:
 
 
 def _written_length(value: Any) -> int:
-    """Return how many characters and values ``value`` shows when written out; stops counting above the budget.
+    """Return how many characters and values ``value`` has when written out; stops counting above the budget.
 
-    A list that contains another list twice, and so on, is small in memory but huge as text.
+    A list that contains another list twice, which contains another one twice, and so on, is small in memory but huge as
+    text.
     """
     if isinstance(value, str):
         return len(value)

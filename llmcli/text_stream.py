@@ -1,4 +1,4 @@
-"""Finding markers in a text that comes in pieces, none of which may be shown before it is known to be no marker."""
+"""Find markers in streamed text: a piece is shown only once it cannot be part of a marker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def partial_match_length(text: str, needles: Sequence[str]) -> int:
 
 
 class ReasoningParser:
-    """Splits a stream into reasoning and answer at the template's own tags."""
+    """Splits a stream into reasoning and answer at the tags of the chat template."""
 
     def __init__(self, tags: tuple[str, str] | None, *, inside: bool) -> None:
         self._tags = tags
@@ -25,7 +25,7 @@ class ReasoningParser:
         self._before_answer = True  # an opening tag may still come; white space before it is dropped
 
     def feed(self, text: str, *, last: bool = False) -> tuple[str, str]:
-        """Return the (reasoning, answer) that is certain so far; with ``last`` all of it."""
+        """Return the (reasoning, answer) that is certain so far; with ``last`` everything that is left."""
         if self._tags is None:
             return "", text
         reasoning, answer = "", ""

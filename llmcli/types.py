@@ -36,7 +36,7 @@ class ToolCall:
 class Message:
     """One turn of a conversation; ``content`` is untrusted plain text.
 
-    ``tool_calls``: the assistant's calls beside the text. ``tool_call_id``: the call of which a tool's turn is the result.
+    ``tool_calls``: the assistant's calls beside the text. ``tool_call_id``: the call that a tool's turn answers.
     """
 
     role: Role
@@ -98,16 +98,17 @@ class Request:
     """One call of a model. Exactly one kind of work: generating, or scoring when ``candidates`` are given.
 
     ``messages`` go through the model's chat template. ``candidates`` are continuations of the assistant's turn to be
-    scored by their log-probabilities. At most one of ``schema``, ``grammar`` and ``labels`` constrains an answer: to JSON
-    of the schema, to the language of a Lark grammar (see ``grammars``), to one of these texts. ``max_tokens`` None: until
-    the context is full. ``deadline`` is a ``time.monotonic()`` value. ``reasoning`` False asks the template to disable reasoning where it
-    can. ``ignore_eos`` continues to ``max_tokens`` after the end of the answer (for measurements). ``public_prefix``: the
-    messages before the last are not private (a prompt file's), so their evaluated state may be kept on disk.
-    ``session``: 32 hexadecimal digits that name a saved conversation, whose evaluated state may be kept on disk too.
-    ``logprobs``: the number of likeliest tokens to report with each token's own log-probability; None: no report.
-    ``prompt``: a text to continue without the template, instead of ``messages``. ``tools``: the tools that the model may
-    call, each an object as in OpenAI's protocol. ``gathered``: the text is not read before its end, so it may arrive in
-    one piece. ``progress`` requests ``RequestProgress`` events.
+    scored by their log-probabilities. At most one of ``schema``, ``grammar`` and ``labels`` constrains an answer: to
+    JSON of the schema, to the language of a Lark grammar (``grammars.py``), to one of these texts. ``max_tokens`` None: until the
+    context is full. ``deadline`` is a ``time.monotonic()`` value. ``reasoning`` False asks the template to disable reasoning
+    where it can. ``ignore_eos`` continues to ``max_tokens`` after the end of the answer (for measurements).
+    ``public_prefix``: the messages before the last one come from a prompt file and are not private, so their evaluated
+    state may be kept on disk. ``session``: 32 hexadecimal digits that name a saved conversation, whose evaluated state
+    may be kept on disk too. ``logprobs``: the number of most likely tokens to report with each token's own
+    log-probability; None: no report. ``prompt``: a text to continue without the template, instead of ``messages``.
+    ``tools``: the tools that the model may call, each an object as in OpenAI's protocol. ``gathered``: the consumer
+    does not read the text before its end, so it may arrive in one piece. ``progress`` requests ``RequestProgress``
+    events.
     """
 
     id: str
@@ -186,8 +187,8 @@ class ReasoningDelta:
 class CandidateScores:
     """The scores of a request's candidates, in their order.
 
-    ``method`` says how a remote server computed them: "score" (all tokens of each, as here), "logprobs" (estimated from the
-    likeliest first tokens of an answer) or "samples" (counted answers); "" on this machine.
+    ``method`` says how a remote server computed them: "score" (all tokens of each, as here), "logprobs" (estimated from
+    the most likely first tokens of an answer) or "samples" (counted answers); "" on this machine.
     """
 
     id: str
@@ -197,7 +198,7 @@ class CandidateScores:
 
 @frozen
 class TokenLogprobs:
-    """The natural-log probability of a generated token before sampling; ``top``: the likeliest tokens with theirs.
+    """The natural-log probability of a generated token before sampling; ``top``: the most likely tokens with theirs.
 
     Tokens are bytes, which need not be valid UTF-8.
     """
@@ -227,31 +228,31 @@ class Phase(StrEnum):
     """What a request, or a job before its first request, is doing."""
 
     WORKING = "working"
-    """Work without a model, or unknown work."""
+    """No model is involved, or the work is unknown."""
     CHECKING = "checking"
-    """The model's file is compared with its checksum."""
+    """The model file is compared with its checksum."""
     STARTING = "starting"
-    """A worker is found or started."""
+    """A worker is being found or started."""
     LOADING = "loading"
-    """The model is loaded."""
+    """The model is being loaded."""
     WAITING = "waiting"
-    """There is no progress of the request yet."""
+    """The request has made no progress yet."""
     QUEUED = "queued"
     READING = "reading"
-    """The prompt is evaluated."""
+    """The prompt is being evaluated."""
     THINKING = "thinking"
-    """Reasoning is generated."""
+    """The model is generating reasoning."""
     WRITING = "writing"
     STOPPING = "stopping"
-    """A worker is asked to end."""
+    """A worker has been asked to end."""
 
 
 @frozen
 class RequestProgress:
-    """The progress of a request that asked for it (``Request.progress``); at most a few a second.
+    """The progress of a request that asked for it (``Request.progress``); at most a few events a second.
 
-    ``phase`` is one of three. QUEUED: it waits behind ``ahead`` requests, and ``total`` is the length of its prompt in
-    tokens. READING: ``done`` of ``total`` prompt tokens are evaluated, those that were found in the cache included.
+    ``phase`` is one of three. QUEUED: the request waits behind ``ahead`` others, and ``total`` is the length of its
+    prompt in tokens. READING: ``done`` of ``total`` prompt tokens are evaluated, including those found in the cache.
     WRITING: ``done`` tokens are generated. A ``total`` of None is unknown.
     """
 
@@ -269,10 +270,10 @@ Event = TextDelta | ReasoningDelta | CandidateScores | TokenLogprobs | RequestPr
 class EngineOptions:
     """The user's options of the engine; None leaves the choice to the engine.
 
-    ``ctx``: tokens of context a request may use; ``threads``; ``gpu_layers``: layers to offload; ``kv_type``: "f16",
-    "q8_0" or "bf16"; ``flash_attention``; ``kv_unified``: one buffer for all sequences, else one for each;
+    ``ctx``: tokens of context that a request may use; ``threads``; ``gpu_layers``: layers to offload; ``kv_type``:
+    "f16", "q8_0" or "bf16"; ``flash_attention``; ``kv_unified``: one buffer for all sequences instead of one for each;
     ``deterministic``: bit-identical answers alone and in any batch. ``cache``: a directory for measurements and
-    evaluated prompt prefixes, None to keep nothing; ``prefix_bytes``: bytes that the latter may take, 0 for none;
+    evaluated prompt prefixes, None to keep nothing; ``prefix_bytes``: the most bytes of such prefixes, 0 for none;
     ``tune``: measure in the background, once, which settings are best for the model on this machine.
     """
 
@@ -292,7 +293,8 @@ class EngineOptions:
 class BackendInfo:
     """What a backend can do. ``context`` in tokens; ``model_id`` identifies the weights (a hash, or a server's name).
 
-    ``rejects_overflow``: a prompt that does not fit the context ends with ``ContextOverflow``, so callers need not count.
+    ``rejects_overflow``: a prompt that does not fit the context ends with ``ContextOverflow``, so callers need not
+    count.
     """
 
     model: str
@@ -305,11 +307,11 @@ class BackendInfo:
 
 @frozen
 class BackendStats:
-    """How a backend worked since it was opened; None where that is unknown.
+    """The statistics of a backend since it was opened; None if unknown.
 
-    ``decode_threads`` and ``prompt_threads``: used last, for one token a sequence and for prompts; ``width``: most
-    sequences evaluated at once; ``peak_memory``: bytes, of the process that runs the model; ``joules``: energy that the
-    processor package used, including other processes. ``choices``: a sentence on each choice and its reason.
+    ``decode_threads`` and ``prompt_threads``: last used for decode and for prefill; ``width``: most sequences evaluated
+    at once; ``peak_memory``: bytes, of the process that runs the model; ``joules``: energy that the processor package
+    used, including other processes. ``choices``: a sentence on each choice and its reason.
     """
 
     decode_threads: int | None = None
@@ -336,8 +338,8 @@ class Delta:
 class Progress:
     """``done`` of ``total`` (None: unknown) units; ``unit`` is "bytes", "tokens", "parts", "records", ...
 
-    With a ``phase`` it is about a step towards the next unit of the job, or its first output: ``done`` counts tokens, for
-    LOADING percent, for QUEUED the requests ahead; ``label`` names the model, or the step.
+    With a ``phase`` it describes a step towards the next unit of the job, or towards its first output: ``done`` counts
+    tokens, for LOADING percent, for QUEUED the requests ahead; ``label`` names the model, or the step.
     """
 
     done: int
@@ -349,7 +351,7 @@ class Progress:
 
 @frozen
 class Notice:
-    """Something the user should know about item ``item`` though it did not fail."""
+    """Something the user should know about item ``item`` although it did not fail."""
 
     text: str
     item: int = 0
@@ -357,7 +359,7 @@ class Notice:
 
 @frozen
 class ItemFailed:
-    """Item ``item`` named ``name`` could not be done."""
+    """Item ``item`` named ``name`` could not be processed."""
 
     item: int
     name: str
@@ -366,10 +368,10 @@ class ItemFailed:
 
 @frozen
 class Result:
-    """The complete result of one item: its text, or the task's own ``fields`` (both where that is useful).
+    """The complete result of one item: its text, or the task's own ``fields`` (both if useful).
 
-    ``usage`` is the sum over all calls. ``cut`` is set when the result is incomplete, and ``incomplete`` says why (an error
-    of ``incomplete_results.py``; None: a limit that the user did not set ended the answer).
+    ``usage`` is the sum over all calls. ``cut`` is set when the result is incomplete, and ``incomplete`` says why (an
+    error of ``incomplete_results.py``; None: a limit that the user did not set ended the answer).
     """
 
     item: int

@@ -1,4 +1,4 @@
-"""Shared fixtures: every test has directories of its own and no network."""
+"""Shared fixtures: every test has its own directories and no network."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ NUMBERS = itertools.count()
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Use every core for the whole suite, else this process: a part is done by the time that others are ready to begin.
+    """Use every core for the whole suite, otherwise this process: a part is done by the time that workers are ready.
 
-    What other markers choose loads large models, of which one at a time is enough.
+    Tests with other markers load large models, and one at a time is enough.
     """
     whole = config.args == config.getini("testpaths") and not config.option.keyword
     return None if whole and config.option.markexpr.startswith("not real") else 0
 
 
 def pytest_collection_finish():
-    """Spare the collections of garbage the thousands of tests, which stay to the end."""
+    """Exclude the collected tests, which stay to the end, from garbage collection."""
     gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _usual_signals():
-    """Undo what ``nohup`` or a shell's ``&`` left ignored: llm honours that, and the tests are about the usual case."""
+    """Undo ignored signals of ``nohup`` or a shell's ``&``: llm inherits these, and the tests need the usual case."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) is signal.SIG_IGN:
             signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
@@ -42,7 +42,7 @@ def _usual_signals():
 def _own_world(request, tmp_path_factory, monkeypatch):
     """Give the test its own configuration, data and caches, and a Hub address that refuses connections.
 
-    They are in the test's own directory if it has one. Most tests have none, and nothing to make and to remove.
+    They are in the test's own directory if it has one. Most tests have none, so there is nothing to create and remove.
     """
     if "tmp_path" in request.fixturenames:
         home = request.getfixturevalue("tmp_path") / "home"
@@ -53,7 +53,7 @@ def _own_world(request, tmp_path_factory, monkeypatch):
             monkeypatch.delenv(name)
     for kind in ("config", "data", "cache"):
         monkeypatch.setenv(f"LLMCLI_{kind.upper()}_DIR", str(home / kind))
-    monkeypatch.setenv("LLMCLI_TUNE", "off")  # nothing is left running behind a test
+    monkeypatch.setenv("LLMCLI_TUNE", "off")  # no process outlives a test
     monkeypatch.setenv("LLMCLI_WORKER", "off")
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
@@ -91,7 +91,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def tried():
-    """Return a function after which a model counts as loaded before: trying it out is not what most tests are about."""
+    """Return a function that marks a model as loaded before, since most tests are not about the load check."""
 
     def remember(path: Path) -> None:
         from llmcli.engine.llama import load_check

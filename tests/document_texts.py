@@ -1,4 +1,4 @@
-"""Documents of every format, generated and written by hand, hostile translations of their segments, and a good one."""
+"""Documents of every format, generated and handwritten, with hostile translations of their segments and a good one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GREEK = str.maketrans("abcdefghijklmnopqrstuvwxyz", "αβψδεφγηιξκλμ�
 
 
 def greek(text):
-    """Translate: other letters for all but marks, as long as the source."""
+    """Translate: replace letters outside of marks by others, without changing the length."""
     parts = re.split(f"({MARK.pattern})", text)
     return "".join(part if MARK.fullmatch(part) else part.lower().translate(GREEK) for part in parts)
 
@@ -136,7 +136,7 @@ def _lines(draw, name):
 
 
 def documents(name):
-    """Return a strategy for documents of a format; not all of those of line formats are well formed."""
+    """Return a strategy for documents of a format; for line formats not all are well-formed."""
     special = {"srt": _subtitles(vtt=False), "vtt": _subtitles(vtt=True), "po": _po(), "json": _json()}
     return special[name] if name in special else _lines(name)
 

@@ -1,7 +1,7 @@
-"""A Hub on loopback that speaks enough of the protocol for the real client, and misbehaves on request.
+"""A Hub on loopback that implements enough of the protocol for the real client, and misbehaves on request.
 
 Two servers on two ports, so two origins: the Hub itself, which redirects to a storage server, as the real one does.
-``Fault`` says what goes wrong; faults that happen a number of times are taken from ``FakeHub.faults`` one a request.
+``Fault`` describes a misbehaviour; limited faults are taken from ``FakeHub.faults``, one per request.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ PORTAL_PAGE = b"<html><body>Please log in to the network</body></html>"
 
 @dataclass(frozen=True)
 class Fault:
-    """What one answer does wrong.
+    """The misbehaviour of one response.
 
-    ``status`` with ``headers`` instead of the answer; ``drop``: the connection ends after so many bytes of the file;
-    ``stall``: nothing more comes after them; ``flip``: one bit is wrong; ``portal``: a page instead ("html", or "raw"
-    for one that has the file's type and length); ``shorter``: a truncated file, so many bytes less than announced are
-    promised and sent; ``longer``: more bytes than announced come, in chunks; ``silent``: no answer at all; ``slow``: so
-    many seconds between blocks of 64 kB.
+    ``status`` with ``headers`` instead of the response; ``drop``: the connection ends after this many bytes of the
+    file; ``stall``: no bytes come after this many; ``flip``: one bit is wrong; ``portal``: a page instead ("html", or
+    "raw" for one with the file's type and length); ``shorter``: a truncated file with this many bytes less than
+    announced; ``longer``: more bytes than announced come, in chunks; ``silent``: no response at all; ``slow``: seconds
+    between blocks of 64 kB.
     """
 
     status: int = 0
@@ -50,7 +50,7 @@ class Fault:
 
 @dataclass
 class ReceivedRequest:
-    """One request that came: which server ("hub" or "storage"), path, headers with lower-case names, query."""
+    """A received request: its server ("hub" or "storage"), path, headers with lower-case names, query."""
 
     server: str
     path: str
@@ -59,14 +59,14 @@ class ReceivedRequest:
 
 
 class FakeHub:
-    """The two servers. ``repos`` maps a repository to its files; ``token`` is wanted where it is set.
+    """The two servers. ``repos`` maps a repository to its files; ``token`` is required if it is set.
 
-    ``gated`` repositories are listed, but their files are not given. ``past``: what older commits hold; ``gone``: commits
-    that are unknown now; ``meanwhile`` is called when a listing has been made. ``always``: a fault of the storage in
-    every answer that has none of its own.
+    ``gated`` repositories are listed, but their files are refused. ``past``: the contents of older commits; ``gone``:
+    commits that are unknown now; ``meanwhile`` is called after a listing. ``always``: a fault of every storage response
+    without its own fault.
 
-    ``sizes`` of files (by repository and name) that only pretend to be so large; ``cards``: what a search says about a
-    repository. Requests for a range with an end are for headers, and have faults of their own.
+    ``sizes``: claimed sizes of files (by repository and name); ``cards``: the search results about a repository.
+    Requests for a range with an end are for headers, and have their own faults.
     """
 
     def __init__(self) -> None:
@@ -82,11 +82,11 @@ class FakeHub:
         self.always = Fault()
         self.ranges = True
         self.listing_faults: list[Fault] = []
-        self.file_faults: list[Fault] = []  # of the Hub's answer about a file
+        self.file_faults: list[Fault] = []  # for the Hub's response about a file
         self.storage_faults: list[Fault] = []
-        self.header_faults: list[Fault] = []  # of the storage's answer about the beginning of a file
+        self.header_faults: list[Fault] = []  # for the storage's response about the beginning of a file
         self.asked: list[ReceivedRequest] = []
-        self.over = threading.Event()  # ends what stalls
+        self.over = threading.Event()  # ends stalled responses
         self._servers = [self._serve("hub"), self._serve("storage")]
         self.endpoint, self.storage = (f"http://127.0.0.1:{server.server_port}" for server in self._servers)
 
@@ -103,22 +103,22 @@ class FakeHub:
             server.server_close()
 
     def push(self, repo: str, files: dict[str, bytes]) -> None:
-        """Let the main branch of ``repo`` hold ``files`` from now on, at a new commit."""
+        """Set the main branch of ``repo`` to ``files``, at a new commit."""
         self.past[self.commit] = dict(self.repos)
         self.repos = {**self.repos, repo: files}
         self.commit = hashlib.sha1(self.commit.encode()).hexdigest()
 
     def paths(self, server: str) -> list[str]:
-        """Return the paths that were asked of one of the servers."""
+        """Return the paths that were requested from one of the servers."""
         return [asked.path for asked in self.asked if asked.server == server]
 
     def headers_asked(self) -> list[str]:
-        """Return the ranges that were asked of the storage for headers."""
+        """Return the ranges that were requested from the storage for headers."""
         ranges = [asked.headers.get("range", "") for asked in self.asked if asked.server == "storage"]
         return [asked for asked in ranges if _BOUNDED.fullmatch(asked)]
 
     def file(self, sha256: str) -> tuple[bytes, int]:
-        """Return a file's bytes and the size that it has, or pretends to have."""
+        """Return a file's bytes and its size, real or claimed."""
         return next(
             (content, self.size(repo, name, content))
             for repos in [self.repos, *self.past.values()]
@@ -135,7 +135,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_args) -> None:
-        """Say nothing: clients go away in the middle of an answer here."""
+        """Do nothing: clients may disconnect in the middle of a response here."""
 
 
 _BLOCK = 65536
@@ -173,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.answer(404)
 
-    def do_HEAD(self) -> None:  # of the Hub; the storage is not asked for heads
+    def do_HEAD(self) -> None:  # of the Hub; the storage gets no HEAD requests
         self.do_GET()
 
     def next_fault(self, faults: list[Fault]) -> Fault:
@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def refused(self, repo: str | None, fault: Fault) -> bool:
-        """Answer with what stands in the way, if anything does."""
+        """Send the error that prevents the response, if there is one."""
         if fault.silent:
             self.hub.over.wait()
         elif fault.status:
@@ -224,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(200, json.dumps(answer).encode(), Content_Type="application/json")
 
     def search(self, query: dict, fault: Fault) -> None:
-        """List the repositories whose names hold the words, by downloads, as the real one does."""
+        """List the repositories whose names contain the words, by downloads, like the real Hub."""
         if self.refused(None, fault):
             return
         words = query.get("search", [""])[0].lower().split()
@@ -259,7 +259,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def give(self, content: bytes, size: int, fault: Fault) -> None:
-        """Send the file, or the part of it that was asked for, as the fault wants it."""
+        """Send the file, or the requested part of it, with the fault."""
         if fault.status:
             self.answer(fault.status, **fault.headers)
             return
@@ -277,7 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
         promised = end - start - fault.shorter
         body = content[start : start + promised]
         if end < total:
-            body = body.ljust(promised, b"\0")  # of a file that pretends to be larger
+            body = body.ljust(promised, b"\0")  # of a file with a claimed size
         self.send_response(206 if match else 200)
         if match:
             first = start + 1 if fault.bad_range else start

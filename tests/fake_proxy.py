@@ -1,6 +1,6 @@
-"""A proxy on loopback that opens tunnels (RFC 9110, section 9.3.6), well or badly; it remembers what it gets to see.
+"""A proxy on loopback that opens tunnels (RFC 9110, section 9.3.6), correctly or not, and records what it sees.
 
-``script`` holds what happens to the next connections, one function of the socket each; after them ``usual`` does.
+``script`` has a function of the socket for each of the next connections; later ones use ``usual``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ Behaviour = Callable[["FakeProxy", socket.socket], None]
 
 
 class FakeProxy:
-    """The proxy. Every tunnel leads to ``port`` on this machine, whatever name was asked for.
+    """The proxy. Every tunnel leads to ``port`` on this machine, whatever name was requested.
 
-    ``heads``: the heads of requests that came, as text. ``seen``: all bytes that went through, in both directions.
+    ``heads``: the heads of received requests, as text. ``seen``: all bytes in both directions.
     """
 
     def __init__(self, port: int) -> None:
@@ -26,7 +26,7 @@ class FakeProxy:
         self.usual: Behaviour = open_tunnel()
         self.heads: list[str] = []
         self.seen = bytearray()
-        self.over = threading.Event()  # ends what stalls
+        self.over = threading.Event()  # ends stalled connections
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -46,7 +46,7 @@ class FakeProxy:
     def _serve(self, connected: socket.socket) -> None:
         with connected, suppress(OSError):
             head = b""
-            while not head.endswith(b"\r\n\r\n") and (piece := connected.recv(1)):  # no byte of what comes behind it
+            while not head.endswith(b"\r\n\r\n") and (piece := connected.recv(1)):  # no byte after it
                 head += piece
             if head:
                 self.heads.append(head.decode())
@@ -55,7 +55,7 @@ class FakeProxy:
 
 
 def open_tunnel(most: int | None = None) -> Behaviour:
-    """Open a tunnel, which breaks after so many bytes of what the server says."""
+    """Open a tunnel, which breaks after this many bytes from the server."""
 
     def behave(proxy: FakeProxy, client: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", proxy.port_behind)) as server:
@@ -80,7 +80,7 @@ def reply_lines(*lines: str, body: str = "") -> Behaviour:
 
 
 def impersonate_server(text: bytes = b"a page that wants to be logged in to, where TLS should be") -> Behaviour:
-    """Open a tunnel to no server, and reply itself to data that comes through it."""
+    """Open a tunnel without a server, and reply to data that comes through it."""
 
     def behave(_proxy: FakeProxy, client: socket.socket) -> None:
         client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -91,5 +91,5 @@ def impersonate_server(text: bytes = b"a page that wants to be logged in to, whe
 
 
 def stall() -> Behaviour:
-    """Say nothing."""
+    """Send nothing."""
     return lambda proxy, _client: proxy.over.wait(20) and None

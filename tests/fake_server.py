@@ -1,7 +1,7 @@
-"""A server of OpenAI's protocol on loopback that answers what a test says, well or badly.
+"""A server of OpenAI's protocol on loopback that answers as a test defines, correctly or not.
 
-``script`` holds what happens to the next chat completions, one ``Behaviour`` each; after them ``usual`` does. A behaviour is
-a function of the handler and the request's body; the ones below are what servers, proxies and networks do.
+``script`` has a ``Behaviour`` for each of the next chat completions; later ones use ``usual``. A behaviour is a
+function of the handler and the request's body. Those below imitate servers, proxies and networks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 @dataclass
 class ReceivedRequest:
-    """One request that came, headers with lower-case names."""
+    """A received request, headers with lower-case names."""
 
     method: str
     path: str
@@ -30,7 +30,7 @@ class ReceivedRequest:
 class FakeServer:
     """The server. ``models`` are the entries of its list; ``fields_refused`` get a 400 that names them.
 
-    ``bears``: more requests than that at once get a 429. ``paths``: functions for further paths.
+    ``bears``: more concurrent requests get a 429. ``paths``: functions for further paths.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
@@ -45,7 +45,7 @@ class FakeServer:
         self.most = 0
         self.running = 0
         self.lock = threading.Lock()
-        self.over = threading.Event()  # ends what stalls
+        self.over = threading.Event()  # ends stalled responses
         handler = type("Handler", (_Handler,), {"fake": self})
         self._server = _Server(("127.0.0.1", 0), handler)
         if tls is not None:
@@ -60,7 +60,7 @@ class FakeServer:
         self._server.server_close()
 
     def chats(self) -> list[dict]:
-        """Return the bodies of the chat completions that were asked for."""
+        """Return the bodies of the received chat completions."""
         return [asked.body for asked in self.asked if asked.path.endswith("/chat/completions")]
 
 
@@ -69,7 +69,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, *_args) -> None:
-        """Say nothing: clients go away in the middle of an answer here."""
+        """Do nothing: clients may disconnect in the middle of a response here."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -156,7 +156,7 @@ Behaviour = Callable[[_Handler, dict], None]
 
 
 def last_message(body: dict) -> str:
-    """Return what the user said last."""
+    """Return the user's last message."""
     return body["messages"][-1]["content"]
 
 
@@ -166,14 +166,14 @@ def encode_chunk(delta: dict, **more) -> bytes:
 
 
 def split_tokens(text: str) -> list[str]:
-    """Cut a text into pieces of up to five characters, as tokens are."""
+    """Split a text into pieces of up to five characters, like tokens."""
     return [text[start : start + 5] for start in range(0, len(text), 5)]
 
 
 def iter_answer_events(
     text: str, *, reasoning: str = "", reason: str = "stop", field: str = "content"
 ) -> Iterator[bytes]:
-    """Yield the events of a whole answer."""
+    """Yield the events of a complete answer."""
     yield encode_chunk({"role": "assistant", "content": ""})
     for piece in split_tokens(reasoning):
         yield encode_chunk({"reasoning_content": piece})
@@ -190,7 +190,7 @@ def iter_answer_events(
 
 
 def stream_answer(text: str | Callable[[dict], str] = last_message, *, seconds: float = 0.0, **how) -> Behaviour:
-    """Answer a text, or what a function makes of the body; after so many seconds."""
+    """Answer with a text, or with what a function makes of the body, after a delay in seconds."""
 
     def behave(handler: _Handler, body: dict) -> None:
         time.sleep(seconds)
@@ -204,7 +204,7 @@ def stream_answer(text: str | Callable[[dict], str] = last_message, *, seconds: 
 
 
 def complete_answer(message: dict, **more) -> Behaviour:
-    """Answer as a server that does not stream; ``more`` goes into the choice."""
+    """Answer like a server without streaming; ``more`` goes into the choice."""
 
     def behave(handler: _Handler, _body: dict) -> None:
         choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop", **more}
@@ -229,14 +229,14 @@ def cut_connection(text: str = "Half an ans") -> Behaviour:
 
 
 def end_without_finish(text: str = "Half an ans") -> Behaviour:
-    """Send some pieces and end the stream as if that were all."""
+    """Send some pieces and end the stream as if it were complete."""
     return lambda handler, _body: handler.stream(
         map(encode_chunk, ({"content": piece} for piece in split_tokens(text)))
     )
 
 
 def close_connection() -> Behaviour:
-    """Close the connection without a word."""
+    """Close the connection without a response."""
 
     def behave(handler: _Handler, _body: dict) -> None:
         handler.close_connection = True
@@ -255,7 +255,7 @@ def send_content(kind: str, content: bytes) -> Behaviour:
 
 
 def repeat_event(event: bytes) -> Behaviour:
-    """Send the same event for ever."""
+    """Send the same event endlessly."""
 
     def forever(handler: _Handler) -> Iterator[bytes]:
         while not handler.fake.over.is_set():
@@ -275,7 +275,7 @@ def stall_after(*data: bytes) -> Behaviour:
 
 
 def certificate(directory: Path, name: str = "IP:127.0.0.1") -> ssl.SSLContext:
-    """Return a server's context with a certificate for ``name`` that is self-signed, which is cert.pem."""
+    """Return a server's context with a self-signed certificate for ``name``, which is cert.pem."""
     key, cert = directory / "key.pem", directory / "cert.pem"
     request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     names = ["-subj", "/CN=test", "-addext", f"subjectAltName={name}", "-days", "2"]

@@ -1,4 +1,4 @@
-"""GGUF files written byte by byte: what a header may say, and what it must not."""
+"""GGUF files written byte by byte: valid and invalid headers."""
 
 from __future__ import annotations
 

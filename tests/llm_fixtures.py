@@ -20,7 +20,7 @@ from llmcli.types import EngineOptions
 
 @dataclass
 class Run:
-    """What a run left behind; ``backend`` is the scripted one, None when none was built."""
+    """The result of a run; ``backend`` is the scripted one, None if none was built."""
 
     code: int
     out: str
@@ -30,7 +30,7 @@ class Run:
 
 @dataclass
 class Runner:
-    """Runs ``main`` in this process on a scripted backend; ``options`` are those that the last one was built with."""
+    """Runs ``main`` in this process on a scripted backend; ``options`` are those of the last backend."""
 
     model: Path
     directory: Path
@@ -41,7 +41,7 @@ class Runner:
     def __call__(
         self, *argv: str, stdin: bytes = b"", answer=scripted.last_message, env=None, out=None, err=None, **scripting
     ):
-        """Return what ``llm ARGV`` does; ``out`` and ``err`` are descriptors to use instead of files."""
+        """Return the result of ``llm ARGV``; ``out`` and ``err`` are descriptors to use instead of files."""
         self.backends.clear()
 
         def build(_path, *, name, model_id, options, interrupt, on_loading):
@@ -76,7 +76,7 @@ def llm(tiny, tmp_path, monkeypatch):
 
 @pytest.fixture
 def terminal():
-    """Make pseudo-terminals."""
+    """Create pseudo-terminals."""
     return Terminal
 
 

@@ -1,4 +1,4 @@
-"""Model files with something wrong in their header: seeded changes of good ones, by bytes and by meaning."""
+"""Model files with a broken header: seeded changes of good ones, of bytes and of values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EXTREMES = (0, 1, 2, 3, 7, 31, 33, 255, 256, 65_535, 2**31 - 1, 2**31, 2**32 - 
 
 @dataclass(frozen=True)
 class Entry:
-    """A metadata entry; ``value`` are its bytes as they stand in the file."""
+    """A metadata entry; ``value`` has its bytes as in the file."""
 
     key: bytes
     kind: int
@@ -24,7 +24,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Place:
-    """What the header says about a tensor."""
+    """A tensor as the header describes it."""
 
     name: bytes
     shape: tuple[int, ...]
@@ -34,7 +34,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Layout:
-    """A GGUF file taken apart; ``counts`` are written instead of the true numbers of tensors and entries."""
+    """A parsed GGUF file; ``counts`` are written instead of the true numbers of tensors and entries."""
 
     entries: tuple[Entry, ...]
     tensors: tuple[Place, ...]
@@ -43,7 +43,7 @@ class Layout:
 
     @classmethod
     def of(cls, content: bytes) -> Layout:
-        """Take a good file apart."""
+        """Parse a good file."""
         n_tensors, n_entries = struct.unpack_from("<QQ", content, 8)
         at = 24
         entries, tensors = [], []
@@ -108,7 +108,7 @@ def _end_of_value(content: bytes, at: int, kind: int) -> int:
 
 
 def _flip(draw: random.Random, layout: Layout) -> bytes:
-    """Random bytes in the header."""
+    """Change random bytes in the header."""
     content = bytearray(layout.build())
     end = len(layout.header())
     for _ in range(draw.randint(1, 8)):
@@ -117,13 +117,13 @@ def _flip(draw: random.Random, layout: Layout) -> bytes:
 
 
 def _truncate(draw: random.Random, layout: Layout) -> bytes:
-    """The end is missing, in the header or in the data."""
+    """Remove the end, in the header or in the data."""
     content = layout.build()
     return content[: draw.choice([draw.randrange(len(layout.header())), draw.randrange(len(content))])]
 
 
 def _number(draw: random.Random, layout: Layout) -> bytes:
-    """A number of the metadata is another one: zero, huge, negative, off by one."""
+    """Change a number of the metadata: zero, huge, negative, off by one."""
     index = draw.choice([i for i, e in enumerate(layout.entries) if e.kind in _WIDTHS])
     entry = layout.entries[index]
     width = _WIDTHS[entry.kind]
@@ -133,7 +133,7 @@ def _number(draw: random.Random, layout: Layout) -> bytes:
 
 
 def _swap(draw: random.Random, layout: Layout) -> bytes:
-    """Two entries have each other's values."""
+    """Exchange the values of two entries."""
     one, other = draw.sample(range(len(layout.entries)), 2)
     a, b = layout.entries[one], layout.entries[other]
     swapped = layout.with_entry(one, replace(b, key=a.key)).with_entry(other, replace(a, key=b.key))
@@ -141,7 +141,7 @@ def _swap(draw: random.Random, layout: Layout) -> bytes:
 
 
 def _retype(draw: random.Random, layout: Layout) -> bytes:
-    """An entry has a value of another type: a number, a text, an array."""
+    """Give an entry a value of another type: a number, a text, an array."""
     index = draw.randrange(len(layout.entries))
     values = [
         (4, struct.pack("<I", draw.choice([0, 1, 2**31]))),
@@ -159,7 +159,7 @@ def _retype(draw: random.Random, layout: Layout) -> bytes:
 
 
 def _count(draw: random.Random, layout: Layout) -> bytes:
-    """The header holds more or fewer of something than it says: tensors, entries, elements of an array."""
+    """Change a count: tensors, entries, elements of an array."""
     counts = [len(layout.tensors), len(layout.entries)]
     which = draw.randrange(3)
     if which < 2:
@@ -173,7 +173,7 @@ def _count(draw: random.Random, layout: Layout) -> bytes:
 
 
 def _shorten(draw: random.Random, layout: Layout) -> bytes:
-    """An array of the metadata has fewer elements: the vocabulary, its scores, its types, its merges."""
+    """Shorten an array of the metadata: the vocabulary, its scores, its types, its merges."""
     index = draw.choice([i for i, e in enumerate(layout.entries) if e.kind == _ARRAY])
     entry = layout.entries[index]
     inner, length = struct.unpack_from("<IQ", entry.value)
@@ -185,7 +185,7 @@ def _shorten(draw: random.Random, layout: Layout) -> bytes:
 
 
 def _element(draw: random.Random, layout: Layout) -> bytes:
-    """An element of an array is another: a number of any size, a text that is empty, long or no text."""
+    """Change an element of an array: a number of any size, a text that is empty, long or invalid."""
     index = draw.choice([i for i, e in enumerate(layout.entries) if e.kind == _ARRAY])
     entry = layout.entries[index]
     inner, length = struct.unpack_from("<IQ", entry.value)
@@ -203,7 +203,7 @@ def _element(draw: random.Random, layout: Layout) -> bytes:
 
 
 def _drop(draw: random.Random, layout: Layout) -> bytes:
-    """An entry or a tensor is not there."""
+    """Remove an entry or a tensor."""
     if draw.random() < 0.5:
         index = draw.randrange(len(layout.entries))
         return replace(layout, entries=layout.entries[:index] + layout.entries[index + 1 :]).build()
@@ -212,7 +212,7 @@ def _drop(draw: random.Random, layout: Layout) -> bytes:
 
 
 def _offset(draw: random.Random, layout: Layout) -> bytes:
-    """A tensor lies elsewhere: on another one, unaligned, beyond the file."""
+    """A tensor has a wrong offset: on another one, unaligned, beyond the file."""
     index = draw.randrange(len(layout.tensors))
     tensor = layout.tensors[index]
     fresh = draw.choice([0, 1, tensor.offset + 32, tensor.offset + 1, len(layout.data), 2**40, 2**63, 2**64 - 32])
@@ -220,7 +220,7 @@ def _offset(draw: random.Random, layout: Layout) -> bytes:
 
 
 def _shape(draw: random.Random, layout: Layout) -> bytes:
-    """A tensor has another shape: dimensions swapped, smaller, larger, more or fewer of them."""
+    """Change the shape of a tensor: dimensions swapped, smaller, larger, more or fewer."""
     index = draw.randrange(len(layout.tensors))
     tensor = layout.tensors[index]
     shape = list(tensor.shape)
@@ -231,14 +231,14 @@ def _shape(draw: random.Random, layout: Layout) -> bytes:
 
 
 def _tensor_type(draw: random.Random, layout: Layout) -> bytes:
-    """A tensor says that it is of another type."""
+    """Change the type of a tensor."""
     index = draw.randrange(len(layout.tensors))
     kind = draw.choice([0, 1, 2, 8, 9, 10, 15, 24, 26, 28, 30, 4, 36, 99])
     return layout.with_tensor(index, replace(layout.tensors[index], kind=kind)).build()
 
 
 def _rename(draw: random.Random, layout: Layout) -> bytes:
-    """Two tensors have each other's names."""
+    """Exchange the names of two tensors."""
     one, other = draw.sample(range(len(layout.tensors)), 2)
     a, b = layout.tensors[one], layout.tensors[other]
     return layout.with_tensor(one, replace(a, name=b.name)).with_tensor(other, replace(b, name=a.name)).build()
@@ -251,7 +251,7 @@ KINDS: tuple[Callable[[random.Random, Layout], bytes], ...] = (
 
 
 def mutated(content: bytes, seed: int) -> tuple[str, bytes]:
-    """Return what was done to the good file ``content``, and the bad one; the same for the same seed."""
+    """Return a description of the mutation, and the mutated file of ``content``; the same for the same seed."""
     draw = random.Random(seed)
     kind = KINDS[seed % len(KINDS)]
     return kind.__name__.strip("_"), kind(draw, Layout.of(content))

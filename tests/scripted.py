@@ -1,4 +1,4 @@
-"""A backend that answers what a test says, with the events a real one would yield."""
+"""A backend that answers as a test defines, with the events of a real one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from llmcli.types import (
 
 @dataclass(frozen=True)
 class Reply:
-    """What a request is answered with.
+    """The answer to a request.
 
     ``reasoning`` comes before ``text``. ``error`` and ``reason`` end the answer after its text. ``stalls``: the text
     comes, then nothing more until the request is cancelled or its deadline passes.
@@ -50,12 +50,12 @@ ScriptedAnswer = str | Reply | Exception | Mapping[str, float]
 
 
 def count_words(text: str) -> int:
-    """Count tokens as words."""
+    """Count each word as a token."""
     return len(text.split())
 
 
 def last_message(request: Request) -> str:
-    """Return what the user says in a request."""
+    """Return the user's message in a request."""
     return request.messages[-1].content
 
 
@@ -65,17 +65,17 @@ def all_messages(request: Request) -> str:
 
 
 def split_words(text: str) -> list[str]:
-    """Cut a text into its words, each with the white space before it."""
+    """Split a text into its words, each with the white space before it."""
     return re.findall(r"\s*\S+|\s+\Z", text)
 
 
 class ScriptedBackend:
-    """``answer`` maps a request to its answer; by default the user's last message comes back.
+    """``answer`` maps a request to its answer; by default the user's last message is returned.
 
-    ``requests`` lists all requests in the order of their submission, ``cancelled`` the ids of those that were ended
-    before their time, ``jobs`` counts the jobs opened. ``tokens`` counts a text. ``obeys_limits`` False: answers run
-    past ``max_tokens``. ``interrupt`` ends a job as it would a real one's. Requests that ask for progress get it: queued,
-    twice or more while their prompt is read, and with each piece of text.
+    ``requests`` lists all requests in the order of their submission, ``cancelled`` the ids of those that were
+    cancelled, ``jobs`` counts the opened jobs. ``tokens`` counts a text. ``obeys_limits`` False: answers exceed
+    ``max_tokens``. ``interrupt`` ends a job as for a real backend. Requests that ask for progress get it: queued, twice
+    or more while their prompt is evaluated, and with each piece of text.
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class ScriptedJob:
         yield self._finished(request, reason, prompt, done, error=reply.error, limit=which)
 
     def _progress(self, request: Request, prompt: int) -> Iterator[Event]:
-        """Yield how far a request is until its prompt is read, if it asks for that."""
+        """Yield the progress of a request until its prompt is evaluated, if it asks for that."""
         if request.progress:
             yield RequestProgress(request.id, Phase.QUEUED, 0, prompt, ahead=len(self._running))
             for read in (0, prompt // 2, prompt):

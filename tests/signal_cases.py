@@ -50,7 +50,7 @@ _PSEUDO = (*_TRANSLATE, "--pseudo", "accents")
 
 @dataclass(frozen=True)
 class Case:
-    """One command line; ``output`` is a file that it writes whole or not at all, ``stdin`` one that it reads."""
+    """One command line; ``output`` is a file that it writes atomically, ``stdin`` one that it reads."""
 
     name: str
     argv: tuple[str, ...]
@@ -64,17 +64,17 @@ class Case:
 
     @property
     def is_endless(self) -> bool:
-        """Whether a model works, for hours perhaps."""
+        """Whether a model works, perhaps for hours."""
         return not {"--pseudo", "tm", "models"} & set(self.argv)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """The end of a run.
 
-    ``code`` is negative for death by a signal, None for a run that had to be killed; ``seconds`` are those from the
-    signal or the deadline to the end, None where the run ended by itself before; ``output`` is what the file then held
-    and ``beside`` what lay beside it.
+    ``code`` is negative for death by a signal, None for a run that had to be killed; ``seconds``: from the signal or
+    the deadline to the end, None if the run had already ended; ``output``: the final content of the file; ``beside``:
+    other files in its directory.
     """
 
     code: int | None
@@ -94,7 +94,7 @@ class Cases:
         for name, text in _texts(size):
             (self._inputs / name).write_text(text, encoding="utf-8")
         (self._inputs / "model.gguf").write_bytes(model.read_bytes())
-        os.truncate(self._inputs / "model.gguf", 100 * size)  # quickly made, and slow to hash
+        os.truncate(self._inputs / "model.gguf", 100 * size)  # quick to create, and slow to hash
         self._environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("LLMCLI_", "HF_"))},
             **{f"LLMCLI_{kind.upper()}_DIR": str(self._home / kind) for kind in ("config", "data", "cache")},
@@ -104,7 +104,7 @@ class Cases:
             "HF_HOME": str(self._home / "huggingface"),
         }
         self._run_through("tm", "import", "--tm", self._in("memory.sqlite"), self._in("big.tmx"))
-        self._run_through("ask", "--max-tokens", "1", "hello")  # a model is tried out once, before its first use
+        self._run_through("ask", "--max-tokens", "1", "hello")  # a model is checked once, before its first use
         self.all = tuple(self._cases())
         self._seconds: dict[str, float] = {}
         self._ends: dict[str, Outcome] = {}
@@ -162,7 +162,7 @@ class Cases:
     # ---- runs -----------------------------------------------------------------------------------------------------
 
     def seconds(self, case: Case) -> float:
-        """Return how long a case runs that nothing ends, ``LONGEST_S`` at most."""
+        """Return the seconds that a case runs without a signal, ``LONGEST_S`` at most."""
         if case.name not in self._seconds:
             child, started = self._start(case), time.monotonic()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -173,25 +173,25 @@ class Cases:
         return self._seconds[case.name]
 
     def ended_by_itself(self, case: Case, outcome: Outcome) -> bool:
-        """Return whether a run had ended when it was told to, or was about to: with the code that it has alone."""
+        """Return whether a run had ended before the signal, or was about to: with its usual code."""
         soon = outcome.seconds is None or outcome.seconds < _ABOUT_TO_END_S
         return soon and outcome.code in (_WITH_A_MODEL if case.is_endless else {self._alone(case).code})
 
     def is_intact(self, case: Case, outcome: Outcome) -> bool:
-        """Return whether the output is what was there before, or what a run that nothing ends writes."""
+        """Return whether the output is the earlier content, or that of a run without a signal."""
         if case.output is None or outcome.output == _OLD:
             return True
         by_itself = case.is_endless and self.ended_by_itself(case, outcome)
         return by_itself or outcome.output == self._alone(case).output
 
     def _alone(self, case: Case) -> Outcome:
-        """Return how a run ends that nothing ends."""
+        """Return the end of a run without a signal."""
         if case.name not in self._ends:
             self._ends[case.name] = self._outcome(case, self._start(case), None)
         return self._ends[case.name]
 
     def run_with_signal(self, case: Case, signum: int, moment: float) -> Outcome:
-        """Run a case and send a signal so many seconds after it can take it."""
+        """Run a case and send a signal this many seconds after its handlers are set."""
         child = self._start(case)
         try:
             child.wait(moment)
@@ -206,7 +206,7 @@ class Cases:
         return self._outcome(case, child, time.monotonic() + seconds)
 
     def run_without_reader(self, case: Case, size: int) -> Outcome:
-        """Run a case whose standard output is closed after so many bytes."""
+        """Run a case whose standard output is closed after this many bytes."""
         child = self._start(case, stdout=subprocess.PIPE)
         assert child.stdout is not None
         read = len(child.stdout.read(size))
@@ -231,7 +231,7 @@ class Cases:
         return child
 
     def _outcome(self, case: Case, child: subprocess.Popen[bytes], since: float | None) -> Outcome:
-        """Wait for the end; ``since`` is when it was told to end, or will be."""
+        """Wait for the end; ``since`` is when it was asked to stop, or will be."""
         code: int | None
         try:
             code = child.wait(HANG_S + (0.0 if since is None else max(0.0, since - time.monotonic())))
@@ -247,7 +247,7 @@ class Cases:
 
 
 def _catches(pid: int, signum: int) -> bool:
-    """Return whether a process has a handler for a signal (proc(5)); elsewhere than on Linux it is taken to have one."""
+    """Return whether a process has a handler for a signal (proc(5)); True on systems other than Linux."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

@@ -9,7 +9,7 @@ from mutations import Entry, Layout
 
 
 def split(content: bytes, name: str, count: int = 2) -> dict[str, bytes]:
-    """Return the parts of a good file under their names: ``name-0000N-of-0000M.gguf``."""
+    """Return the parts of a good file by their names: ``name-0000N-of-0000M.gguf``."""
     layout = Layout.of(content)
     ends = [*(tensor.offset for tensor in layout.tensors[1:]), len(layout.data)]
     share = -(-len(layout.tensors) // count)

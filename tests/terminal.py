@@ -1,4 +1,4 @@
-"""Pseudo-terminals for tests: a screen that records what was painted, and what to expect of an ``llm`` on one."""
+"""Pseudo-terminals for tests: a recorded screen, and the prompts to expect of an ``llm`` on one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pexpect
 import pyte
 
 ROOT = Path(__file__).parents[1]
-# as prompt_toolkit paints it, ending with the cursor shown; what was typed is painted too, and is no new prompt
+# as prompt_toolkit paints it, ending with a visible cursor; typed text is painted too, and is no new prompt
 PROMPT = r"\[0m>(?:\x1b\[[0-9;?]*[A-Za-z]|[ \x08])*\x1b\[\?25h"
 
 
@@ -37,7 +37,7 @@ class Terminal:
             self.raw += data
 
     def close(self) -> str:
-        """Close the program's end and return all lines that were ever on the screen, blank ones at the end aside."""
+        """Close the program's end and return all lines that were ever on the screen, without blank ones at the end."""
         os.close(self.slave)
         self._reader.join(5)
         os.close(self.master)

@@ -23,6 +23,7 @@ LEAVES = {
     "interrupt",
     "job_queue",
     "backend_config",
+    "app_paths",
     "settings",
     "template_sandbox",
     "text_stream",
@@ -99,7 +100,7 @@ def room(path):
 
 
 def target(module):
-    """Return the room that a module of ours lies in, None for a third-party module."""
+    """Return the package group of one of our modules, None for a third-party module."""
     parts = module.split(".")
     if parts[0] != "llmcli":
         return None
@@ -107,12 +108,12 @@ def target(module):
 
 
 def module_of(path):
-    """Return the dotted name of a file of ours."""
+    """Return the dotted name of one of our files."""
     return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
 def module_graph():
-    """Return for each module of ours those that it imports, also inside functions and only for types."""
+    """Return for each of our modules those that it imports, also inside functions and for types only."""
     modules = {module_of(path): path for path in FILES}
     graph = {}
     for module, path in modules.items():
@@ -127,14 +128,14 @@ def module_graph():
 
 
 def find_circles(graph):
-    """Return the sorted names of each set of modules that can all be reached from one another."""
+    """Return the sorted names of each import cycle."""
     reached = {module: reachable(graph, module) for module in graph}
     found = {tuple(sorted(o for o in reached[m] if m in reached[o])) for m in graph if m in reached[m]}
     return sorted(found)
 
 
 def reachable(graph, start):
-    """Return all that can be reached from ``start``, itself only if it lies on a circle."""
+    """Return everything reachable from ``start``; ``start`` itself only if it is on a cycle."""
     reached, ahead = set(), list(graph[start])
     while ahead:
         module = ahead.pop()
@@ -145,7 +146,7 @@ def reachable(graph, start):
 
 
 def package_graph(graph, room):
-    """Return the arrows between the packages and the modules that lie directly in a room."""
+    """Return the imports between the packages and the modules directly in a room."""
     packages = {}
     for module, imported in graph.items():
         here = _child_of(room, module)
@@ -164,18 +165,18 @@ GRAPH = module_graph()
 
 @pytest.mark.parametrize("circle", find_circles(GRAPH) or [()], ids=" - ".join)
 def test_no_modules_import_each_other(circle):
-    """Each module can be read with only those below it in mind."""
+    """Each module can be understood with only the modules below it."""
     assert not circle
 
 
 @pytest.mark.parametrize("circle", find_circles(package_graph(GRAPH, "engine")) or [()], ids=" - ".join)
-def test_no_packages_of_the_engine_import_each_other(circle):
-    """The native calls stand below text, sampling and sequences, these below the cache, that below the scheduler."""
+def test_the_packages_of_the_engine_are_layered(circle):
+    """Native calls are below text, sampling and sequences, these below the cache, and that below the scheduler."""
     assert not circle
 
 
 def test_circles_are_found():
-    """Longer ones too, and only what lies on them."""
+    """Longer ones too, and only the modules on them."""
     graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"f"}, "f": {"g"}, "g": {"e", "a"}}
     assert find_circles(graph) == [("b", "c"), ("e", "f", "g")]
 
@@ -211,7 +212,7 @@ def test_modules_stay_short(path):
 
 
 def test_class_names_are_unique():
-    """A class is found by searching for its name alone."""
+    """You find a class by searching for its name alone."""
     places = collections.defaultdict(list)
     for path in FILES:
         for name, line in read(path)[2]:
@@ -220,7 +221,7 @@ def test_class_names_are_unique():
 
 
 def test_module_names_are_unique():
-    """A module is found by its name alone; only a command has the name of its task or of a package."""
+    """You find a module by its name alone; only a command may share the name of its task or of a package."""
     modules = [path for path in FILES if path.stem not in {"__init__", "__main__"}]
     named = collections.Counter(path.stem for path in modules if path.relative_to(PACKAGE).parts[:-1] != COMMANDS)
     assert not {name for name, count in named.items() if count > 1}
@@ -230,14 +231,14 @@ def test_module_names_are_unique():
 
 
 def test_folders_are_small():
-    """A folder of more modules should be divided."""
+    """A folder with more modules should be divided."""
     counts = collections.Counter(path.parent for path in FILES if path.name != "__init__.py")
     assert not {folder: count for folder, count in counts.items() if count > MAX_MODULES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_the_command_line_prints(path):
-    """Nothing outside cli/ prints."""
+    """Code outside cli/ prints nothing."""
     if room(path) == "cli":
         return
     prints = read(path)[1]
@@ -262,22 +263,22 @@ def test_commands_are_short(path):
         ("worker/client", "llmcli.engine"),
     ],
 )
-def test_the_two_sides_of_the_worker_share_only_what_lies_beside_them(folder, forbidden):
-    """A command does not load what serves, and the process not what connects."""
+def test_both_sides_of_the_worker_share_only_the_modules_beside_them(folder, forbidden):
+    """A command does not load the server side, and the process does not load the client side."""
     for path in sorted((PACKAGE / folder).rglob("*.py")):
         for module, line in imports(path):
             assert not f"{module}.".startswith(f"{forbidden}."), f"{path}:{line}: {folder} must not import {module}"
 
 
-def test_only_responses_of_a_server_need_starlette():
-    """A client shares fields, requests and the format of responses, and does not pay for a server."""
+def test_only_server_responses_need_starlette():
+    """A client shares fields, requests and the format of responses without importing server code."""
     for path in sorted((PACKAGE / "openai_api").glob("*.py")):
         libraries = {module.split(".")[0] for module, _ in imports(path)}
         assert path.name == "http_errors.py" or "starlette" not in libraries, f"{path}: imports starlette"
 
 
-def test_what_both_sides_of_the_worker_use_imports_neither():
-    """Only ``__main__`` knows the process."""
+def test_shared_worker_modules_import_neither_side():
+    """Only ``__main__`` imports the process."""
     for path in sorted((PACKAGE / "worker").glob("*.py")):
         for module, line in imports(path):
             sides = ("llmcli.worker.client", "llmcli.worker.server")

@@ -1,4 +1,4 @@
-"""What is known of a server from its configuration."""
+"""Servers as the configuration describes them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ from llmcli.backend_config import ServerConfig
         ("http://10.0.0.1/v1", False),
     ],
 )
-def test_what_this_machine_is(url, here):
-    """Names that only look like it are others."""
+def test_addresses_of_this_machine(url, here):
+    """Similar names mean other machines."""
     assert ServerConfig(url).is_loopback == here

@@ -1,4 +1,4 @@
-"""The README and the pages in docs/: short, and true where a test can tell."""
+"""The README and the pages in docs/: short, and true as far as a test can check."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ def test_the_architecture_is_short():
 
 
 def test_the_readme_has_the_two_commands():
-    """Those that a fresh clone is set up with, each a block of its own."""
+    """The two commands that set up a fresh clone, each in its own block."""
     blocks = re.findall(r"^```sh\n(.*?)\n```$", read(ROOT / "README.md"), re.MULTILINE | re.DOTALL)
     assert {"pip install . && llm summarize --pull README.md", "pip install -e '.[test]' && pytest"} <= set(blocks)
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
-def test_links_lead_somewhere(name):
-    """Each relative link of the files beside docs/ is a file; mkdocs checks those of the pages."""
+def test_links_have_a_target(name):
+    """Each relative link of the files beside docs/ has a target; mkdocs checks those of the pages."""
     targets = _LINK.findall(read(ROOT / name))
     assert targets and all((ROOT / target).exists() for target in targets)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_files_that_pages_name_exist(page):
-    """A path of the package or the tests in backticks is there."""
+    """A path of the package or the tests in backticks exists."""
     for path in re.findall(r"`((?:llmcli|tests)/[\w./-]+)`", read(page)):
         assert (ROOT / path).exists() or (page.stem == "contributing" and "title" in path), path
 
 
 def test_every_page_and_command_is_in_the_navigation():
-    """A page that the site does not list is not found."""
+    """A page that the site does not list cannot be found."""
     listed = read(ROOT / "mkdocs.yml")
     assert all(f": {page.name}\n" in listed for page in PAGES)
     assert all(f": reference/{command.name}.md\n" in listed for command in command_registry.COMMANDS)
@@ -71,13 +71,13 @@ def test_every_command_is_in_the_readme():
 
 
 def test_every_setting_is_documented():
-    """On the page about the configuration."""
+    """On the configuration page."""
     text = read(DOCS / "configuration.md")
     assert [spec.name for spec in SETTING_SPECS if f"`{spec.name}`" not in text] == []
 
 
 def test_every_exit_code_is_documented():
-    """All that an error has."""
+    """The codes of all errors."""
     from llmcli import errors
 
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.LlmError)]
@@ -87,7 +87,7 @@ def test_every_exit_code_is_documented():
 
 
 def test_the_example_of_a_format_works():
-    """The module in docs/contributing.md finds the values and puts translations in their place."""
+    """The module in docs/contributing.md finds the values and inserts translations."""
     (example,) = re.findall(
         r'^```python\n("""Lines of .*?)```', read(DOCS / "contributing.md"), re.MULTILINE | re.DOTALL
     )
@@ -139,7 +139,7 @@ def test_programs_find_the_markdown_of_each_page(site):
 
 
 def test_the_site_loads_nothing_from_other_hosts():
-    """No fonts, scripts or styles: Material's own are turned off, and nothing else is named."""
+    """No fonts, scripts or styles: Material's own are turned off, and there are no others."""
     described = yaml.safe_load(read(ROOT / "mkdocs.yml"))
     assert described["theme"]["font"] is False
     assert not {"extra_javascript", "extra_css"} & set(described)
@@ -147,12 +147,13 @@ def test_the_site_loads_nothing_from_other_hosts():
     assert "@font-face" not in svg and "@import" not in svg and "<script" not in svg
 
 
-def test_messages_in_the_troubleshooting_are_those_of_llm():
-    """What is quoted as a symptom stands in the code; words in capitals are placeholders."""
+def test_messages_in_troubleshooting_exist():
+    """Each quoted symptom is in the code; words in capitals are placeholders."""
     source = "".join(read(path) for path in (ROOT / "llmcli").rglob("*.py"))
     rows = [line.split(" | ")[0] for line in read(DOCS / "troubleshooting.md").splitlines() if line.startswith("| ")]
     quoted = [words for row in rows for words in re.findall(r"`([^`]+)`", row) if " " in words]
     constant = [max(re.split(r"\b[A-Z]+\b|\.\.\.", words), key=len).strip() for words in quoted]
-    assembled = {"no model called", "segments were left untranslated", "while read"}  # from parts, or no message
+    # assembled from parts, or no message
+    assembled = {"no model called", "segments were left untranslated", "while read"}
     ours = [words for words in constant if not words.startswith(("pip ", "--")) and words not in assembled]
     assert len(ours) > 20 and [words for words in ours if words not in source] == []

@@ -33,7 +33,7 @@ FORMER_NAMES = {
 
 @pytest.fixture(scope="module")
 def error_classes():
-    """Return all classes of errors, those of modules too."""
+    """Return all error classes, also those of other modules."""
     for module in pkgutil.walk_packages(llmcli.__path__, "llmcli."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -45,6 +45,6 @@ def error_classes():
 
 
 def test_renamed_errors_keep_their_type(error_classes):
-    """``error.type`` in JSON stays what it was when a class is renamed; a subclass does not inherit it."""
+    """``error.type`` in JSON stays the same when a class is renamed; a subclass does not inherit it."""
     types = {kind.__name__: kind.type_name for kind in error_classes if kind.__module__.startswith("llmcli.")}
     assert {name: kind for name, kind in types.items() if name != kind} == FORMER_NAMES

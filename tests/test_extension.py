@@ -1,4 +1,4 @@
-"""A verb and an option are added from a package of one's own, through the interfaces that the built-in ones use."""
+"""A verb and an option added from an external package, through the same interfaces as the built-in ones."""
 
 from __future__ import annotations
 
@@ -92,15 +92,15 @@ def shout(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("shout")
 def test_a_verb_is_a_command_a_task_a_prompt_file_and_one_registration(llm):
-    """It reads input, asks the model, and shows the answer by the pipe contract."""
+    """It reads input, asks the model, and prints the answer to stdout."""
     run = llm("shout", stdin=b"hello")
     assert (run.code, run.out) == (0, "Louder: hello\n")
     assert '"prompt": "shout"' in llm("shout", "--json", stdin=b"hello").out
 
 
 @pytest.mark.usefixtures("shout")
-def test_an_added_verb_is_known_wherever_verbs_are(llm):
-    """Help, errors, the defaults of models and their recommendation list it."""
+def test_an_added_verb_is_listed_everywhere(llm):
+    """Help, errors, default models and recommendations list it."""
     assert "shout      " in llm("--help").out
     assert llm("shout", "--nope").err.endswith("Try: llm shout --help\n") and command_path(["shout"]) == "shout"
     assert "shout\t" in llm("models", "default", "--list", env={"LLMCLI_MODEL": None}).out
@@ -118,6 +118,6 @@ def test_an_option_is_one_definition(llm):
 
 @pytest.mark.usefixtures("shout")
 def test_a_name_is_registered_once():
-    """Two commands of one name would hide each other."""
+    """Two commands with the same name would hide each other."""
     with pytest.raises(ValueError, match="shout"):
         register_command(Command("shout", "Say it."))

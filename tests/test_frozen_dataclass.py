@@ -1,4 +1,4 @@
-"""Frozen dataclasses that cost little: what users of the standard library's ones rely on holds for them."""
+"""Our frozen dataclasses behave like those of the standard library."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Point:
 
     @property
     def total(self) -> int:
-        """The sum."""
+        """The sum of the fields."""
         return self.x + self.y
 
 
 @frozen
 class Checked:
-    """A value that looks at itself."""
+    """A value that checks itself."""
 
     x: int
 
@@ -37,8 +37,8 @@ class Checked:
             raise ValueError("negative")
 
 
-def test_values_are_made_as_of_any_dataclass():
-    """By position, by name, with defaults and factories of their own."""
+def test_values_are_created_as_of_any_dataclass():
+    """By position, by name, with defaults and default factories."""
     assert (Point(1).total, Point(1, 5).y, Point(x=3).x) == (3, 5, 3)
     assert Point(1).names is not Point(1).names
     assert Checked(1).x == 1
@@ -49,14 +49,14 @@ def test_values_are_made_as_of_any_dataclass():
 @pytest.mark.parametrize(
     ("args", "given"), [((), {}), ((1, 2, [], 4), {}), ((1,), {"z": 2}), ((1,), {"x": 2})], ids=str
 )
-def test_what_a_class_does_not_have_is_refused(args, given):
-    """Missing, too many, unknown, twice."""
+def test_wrong_arguments_are_refused(args, given):
+    """Missing, too many, unknown, duplicate."""
     with pytest.raises(TypeError):
         Point(*args, **given)
 
 
 def test_values_are_compared_by_value():
-    """Equal ones have one hash; another class is never equal."""
+    """Equal values have the same hash; a value of another class is never equal."""
     assert Point(1) == Point(1) != Point(2)
     assert hash(Checked(1)) == hash(Checked(1))
     assert Checked(1) != (1,) and (Checked(1) == Point(1)) is False
@@ -64,7 +64,7 @@ def test_values_are_compared_by_value():
 
 
 def test_values_never_change():
-    """Not by accident, and there is no room for more."""
+    """Attributes can be neither set nor added."""
     for change in (lambda p: setattr(p, "x", 2), lambda p: setattr(p, "z", 2), lambda p: delattr(p, "x")):
         with pytest.raises(dataclasses.FrozenInstanceError):
             change(Point(1))

@@ -1,4 +1,4 @@
-"""Stopping: a signal or the deadline ends what a command does, wherever it is, and nothing else changes."""
+"""Stopping: a signal or the deadline ends what a command does, wherever it is, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from llmcli.interrupt import Interrupt, run_interruptible
 
 @pytest.fixture
 def held():
-    """An event for which a function may wait that nothing else ends."""
+    """An event for which a function may wait and that nothing sets."""
     event = threading.Event()
     yield event
     event.set()
@@ -42,8 +42,8 @@ def test_the_deadline_ends_the_wait_for_a_function(held):
         run_interruptible(held.wait)
 
 
-def test_nothing_is_begun_once_a_stop_was_requested():
-    """A signal that came before ends the command before the function is called."""
+def test_nothing_starts_after_a_stop_request():
+    """A signal that came earlier ends the command before the function is called."""
     interrupt, calls = Interrupt(), []
     interrupt.set(signal.SIGINT)
     with forward_signals(interrupt), pytest.raises(Interrupted):
@@ -52,7 +52,7 @@ def test_nothing_is_begun_once_a_stop_was_requested():
 
 
 def test_a_function_returns_and_raises_as_if_it_were_called():
-    """Its value and its error come through, and no waker stays."""
+    """Its value and its error are passed on, and no waker stays."""
     interrupt = Interrupt()
     with forward_signals(interrupt):
         assert run_interruptible(divmod, 7, 2) == (3, 1)
@@ -61,7 +61,7 @@ def test_a_function_returns_and_raises_as_if_it_were_called():
     assert interrupt.wakers == []
 
 
-def test_outside_of_a_command_a_function_is_called_where_one_is():
+def test_outside_of_a_command_a_function_is_called_directly():
     """The worker and the tests have no command, and other threads get no signals: neither gets another thread."""
     assert run_interruptible(threading.current_thread) is threading.current_thread()
     threads = []
@@ -74,7 +74,7 @@ def test_outside_of_a_command_a_function_is_called_where_one_is():
 
 
 def test_a_command_within_a_command_has_its_own_interrupt():
-    """What is asked is the innermost command, and after it the one around it."""
+    """The innermost command is interrupted first, then the outer one."""
     outer, inner = Interrupt(), Interrupt()
     outer.set(signal.SIGTERM)
     with forward_signals(outer):

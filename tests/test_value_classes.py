@@ -1,4 +1,4 @@
-"""The two kinds of frozen values: which modules use which one. The rule stands in ``frozen_dataclass``."""
+"""The two kinds of frozen values: which modules use which one. ``frozen_dataclass`` has the rule."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ print(code, *sorted(f"{name}:{kind}" for name, kinds in found.items() for kind i
 
 @pytest.fixture
 def warm_ask(tiny, tried, monkeypatch):
-    """Run ``llm ask`` on a warm model; return the modules it imported that define values, each with ``:`` and the kind."""
+    """Run ``llm ask`` on a warm model; return the imported modules that define values, each with ``:`` and the kind."""
     tried(tiny("llama"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("LLMCLI_MODEL", str(tiny("llama")))
@@ -55,8 +55,8 @@ def warm_ask(tiny, tried, monkeypatch):
     return found
 
 
-def test_frozen_is_for_what_a_warm_command_imports(warm_ask):
-    """No module that it imports has dataclasses generate code, and no other module uses ``frozen``."""
+def test_frozen_is_for_modules_that_a_warm_command_imports(warm_ask):
+    """No imported module uses ``dataclass``, and no other module uses ``frozen``."""
     assert [each for each in warm_ask if each.endswith(":generated")] == []
     users = [path for path in FILES if "import frozen\n" in path.read_text(encoding="utf-8")]
     names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in users}
@@ -65,7 +65,7 @@ def test_frozen_is_for_what_a_warm_command_imports(warm_ask):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_other_values_have_slots(path):
-    """Dataclasses have slots, unless they keep what they computed."""
+    """Dataclasses have slots, unless they cache a property."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ClassDef):
             generated = [each for each in map(ast.unparse, node.decorator_list) if each.startswith("dataclass")]

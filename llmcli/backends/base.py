@@ -10,7 +10,7 @@ from llmcli.types import BackendInfo, BackendStats, Event, Request
 
 
 class Job(Protocol):
-    """A stream of requests and of events about them; a context manager that cancels what is left on exit."""
+    """A stream of requests and of events about them; a context manager that cancels open requests on exit."""
 
     def __enter__(self) -> Self: ...
 
@@ -58,12 +58,12 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what the backend holds."""
+        """Free the backend's resources."""
         ...
 
 
 def run_requests(backend: Backend, requests: Iterable[Request]) -> Iterator[Event]:
-    """Submit all ``requests`` and yield their events; closing the iterator cancels what is left."""
+    """Submit all ``requests`` and yield their events; closing the iterator cancels the rest."""
     with backend.open() as job:
         for request in requests:
             job.submit(request)

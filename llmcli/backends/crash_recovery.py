@@ -1,6 +1,6 @@
-"""What happens to the requests of a job when its worker ends: which are sent to the next worker, and which fail.
+"""Recovery of a job's requests when its worker ends: which go to the next worker, and which fail.
 
-A pure policy: no lock, no queue, no I/O. The job tells it what was sent and what came, and asks.
+A pure policy: no lock, no queue, no I/O. The job reports what it sent and received, and asks for decisions.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from llmcli.frozen_dataclass import frozen
 from llmcli.types import Request
 
 MAX_IN_FLIGHT = 256
-"""Requests that the worker has at once: it schedules no more, and after a crash fewer are suspect."""
+"""Most requests in flight: the worker schedules no more, and after a crash fewer are suspect."""
 MAX_CRASHES = 8
 """Crashes that a job survives; each may identify one request that crashes the worker."""
 MAX_STALE_WORKERS = 3
-"""Times that a worker may be found just as it ends."""
+"""How often a worker may turn out to be ending when it is found."""
 
 
 @frozen
 class Recovery:
-    """The requests to send again, in their order, and the ids of those that are given up."""
+    """The requests to send again, in order, and the ids of those that fail."""
 
     retry: tuple[Request, ...]
     failed: tuple[str, ...]
@@ -27,10 +27,10 @@ class Recovery:
 class CrashRecovery:
     """The requests in flight, and what earlier crashes revealed about them.
 
-    When a worker is told to end, or was found just as it ended, requests that it has not begun to answer go to the next
-    one. When it crashes, streamed requests fail. Gathered requests are retried; those in flight during the crash one at a
-    time, so that the request that crashes the worker is identified. It fails the second time that it was alone in flight:
-    the first time, the worker may have been killed.
+    If a worker is asked to end, or turns out to be ending, its unanswered requests go to the next worker. If it
+    crashes, streamed requests fail. Gathered requests are retried; those in flight during the crash one at a time, to
+    identify the request that crashes the worker. That request fails the second time it was alone in flight: the first
+    time, the worker may have been killed.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class CrashRecovery:
 
     @property
     def can_send(self) -> bool:
-        """Another request may be sent."""
+        """Whether another request may be sent."""
         return len(self._in_flight) < self.limit
 
     @property
@@ -65,23 +65,23 @@ class CrashRecovery:
         return list(self._in_flight)
 
     def mark_sent(self, request: Request) -> None:
-        """The worker has this request."""
+        """Record that the worker has this request."""
         self._in_flight[request.id] = request
 
     def mark_started(self, request_id: str) -> None:
-        """A part of the answer has arrived; progress on the prompt is none."""
+        """Record that a part of the answer has arrived; prompt progress does not count."""
         self._started_ids.add(request_id)
 
     def mark_finished(self, request_id: str) -> None:
-        """The worker is done with a request."""
+        """Record that the worker has finished a request."""
         self._started_ids.discard(request_id)
         self._in_flight.pop(request_id, None)
         self._suspect_ids.discard(request_id)
 
     def disconnect(self, *, stop_requested: bool, stale: bool) -> Recovery:
-        """Decide on all requests in flight, of which none remains.
+        """Decide about all requests in flight; afterwards none is.
 
-        ``stop_requested``: the worker was told to end. ``stale``: another process had started it, and it sent nothing.
+        ``stop_requested``: the worker was asked to end. ``stale``: another process had started it, and it sent nothing.
         """
         lost, self._in_flight = self._in_flight, {}
         if (stop_requested or stale) and self._num_stale_workers < self._max_stale_workers:

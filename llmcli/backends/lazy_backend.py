@@ -9,7 +9,7 @@ from llmcli.types import BackendInfo, BackendStats, Request
 
 
 class LazyBackend:
-    """The backend that ``build`` returns, from its first use on; the owner of that backend closes it."""
+    """Calls ``build`` at the first use and forwards to the result, which its owner closes."""
 
     def __init__(self, build: Callable[[], Backend]) -> None:
         self._build = build

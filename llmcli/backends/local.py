@@ -26,8 +26,8 @@ def open_local_backend(
 ) -> Backend:
     """Start loading the model at ``path`` and return; see ``engine.engine.Engine`` for what it raises later.
 
-    A model that was never loaded here before, as far as ``options.cache`` records, is checked first: see
-    ``load_check.check_once`` for what that raises. ``on_loading``: see ``Engine``.
+    A model that was never loaded here, according to ``options.cache``, is checked first: see ``load_check.check_once``
+    for what that raises. ``on_loading``: see ``Engine``.
     """
     from llmcli.engine.engine import Engine
     from llmcli.engine.llama import load_check

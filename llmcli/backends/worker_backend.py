@@ -38,9 +38,8 @@ class WorkerBackend:
     ) -> None:
         """Connect at once; raises as ``WorkerLauncher.connect``.
 
-        ``pause``: coalescing delay in seconds, for which the worker may collect text before it sends it. ``on_loading``
-        is called in another thread with the share of the model that is loaded (0 to 1), a few times a second until all
-        of it is.
+        ``pause``: coalescing delay of text in seconds. ``on_loading`` is called in another thread with the loaded
+        fraction of the model (0 to 1), a few times a second until it is 1.
         """
         self.launcher = launcher
         self.interrupt = interrupt
@@ -66,7 +65,7 @@ class WorkerBackend:
         for _ in range(_MAX_TRIES):
             if self._info is None:
                 self._ensure_channel()
-                answer = self._wait_for_answer(self._info_answers)  # the worker sends it unasked
+                answer = self._wait_for_answer(self._info_answers)  # the worker sends it without a question
                 if isinstance(answer, LlmError):
                     raise answer
                 if answer is not None:
@@ -94,7 +93,7 @@ class WorkerBackend:
         return work
 
     def wait_for_response(self, seconds: float) -> bool:
-        """Wait until the worker begins to answer; False where it does not in time. Raises as ``Interrupt.check``."""
+        """Wait until the worker begins to answer; return False on time-out. Raises as ``Interrupt.check``."""
         channel, until = self._channel, time.monotonic() + seconds
         while channel is not None and not channel.response_started.wait(_POLL_S):
             self.interrupt.check()
@@ -103,7 +102,7 @@ class WorkerBackend:
         return True
 
     def close(self) -> None:
-        """End the exchange; the worker stays."""
+        """End the exchange; the worker keeps running."""
         with self._lock:
             channel, self._channel = self._channel, None
         if channel is not None:
@@ -116,11 +115,11 @@ class WorkerBackend:
         self.interrupt.check()
 
     def send(self, lines: list[bytes]) -> None:
-        """Send lines, in a new exchange where the last one has ended. Raises ``WorkerGone`` and ``LlmError``."""
+        """Send lines, in a new exchange if the last one has ended. Raises ``WorkerGone`` and ``LlmError``."""
         self._ensure_channel().send(*lines)
 
     def send_if_connected(self, lines: list[bytes]) -> None:
-        """Send lines in the current exchange; do nothing where it has ended. Raises ``WorkerGone``."""
+        """Send lines in the current exchange; do nothing if it has ended. Raises ``WorkerGone``."""
         with self._lock:
             channel = self._channel
         if channel is not None:
@@ -134,7 +133,7 @@ class WorkerBackend:
     def register_waiter(self, who: object) -> Iterator[None]:
         """Wait in this block for a message of the reader thread, which then does not wait for slow consumers of jobs.
 
-        ``who``: a job for its own events, which may be waiting in the loop over those of another one.
+        ``who``: a job that waits for its own events, perhaps inside the loop over another job's events.
         """
         self._waiters.append(who)
         for job in list(self._jobs.values()):
@@ -145,13 +144,13 @@ class WorkerBackend:
             self._waiters.remove(who)
 
     def forget_job(self, number: int) -> None:
-        """Take no more events for a job."""
+        """Drop later events of a job."""
         self._jobs.pop(number, None)
 
     # ---- the exchange ---------------------------------------------------------------------------------------------
 
     def _ensure_channel(self) -> Channel:
-        """Return the exchange, a new one where the last one has ended."""
+        """Return the exchange, a new one if the last one has ended."""
         with self._lock:
             if self._channel is None:
                 self._channel = self._open_channel()
@@ -182,14 +181,14 @@ class WorkerBackend:
             self._fail_waiters(error if isinstance(error, LlmError) else unexpected_message(error))
 
     def _drop_channel(self, channel: Channel) -> None:
-        """Give an exchange up; later requests need another one."""
+        """Discard an exchange; later requests open a new one."""
         with self._lock:
             if self._channel is channel:
                 self._channel = None
         channel.close()
 
     def _fail_waiters(self, error: LlmError) -> None:
-        """Pass the error to all that wait for the worker."""
+        """Pass the error to everything that waits for the worker."""
         self._answers.put(error)
         self._info_answers.put(error)
         for job in list(self._jobs.values()):
@@ -217,7 +216,7 @@ class WorkerBackend:
             raise ValueError(", ".join(message))
 
     def _query_worker(self, question: str, given: Any = None) -> Any:
-        """Return the worker's answer; repeat a question that it missed because it was just ending."""
+        """Return the worker's answer; repeat the question if the worker was just ending."""
         for _ in range(_MAX_TRIES):
             while not self._answers.empty():
                 self._answers.get()
@@ -231,7 +230,7 @@ class WorkerBackend:
             if answer is not None:
                 asked, value = answer
                 if asked != question:
-                    raise unexpected_message(ValueError(f"{asked} instead of {question}"))
+                    raise unexpected_message(ValueError(f"an answer to {asked} instead of {question}"))
                 return value
         raise self.launcher.find_crash_reason()
 

@@ -28,11 +28,11 @@ class WorkerHost(JobHost, Protocol):
     launcher: WorkerLauncher
 
     def send(self, lines: list[bytes]) -> None:
-        """Send lines, in a new exchange where the last one has ended. Raises ``WorkerGone`` and ``LlmError``."""
+        """Send lines, in a new exchange if the last one has ended. Raises ``WorkerGone`` and ``LlmError``."""
         ...
 
     def send_if_connected(self, lines: list[bytes]) -> None:
-        """Send lines in the current exchange; do nothing where it has ended. Raises ``WorkerGone``."""
+        """Send lines in the current exchange; do nothing if it has ended. Raises ``WorkerGone``."""
         ...
 
     def has_other_waiters(self, job: object) -> bool:
@@ -44,7 +44,7 @@ class WorkerHost(JobHost, Protocol):
         ...
 
     def forget_job(self, number: int) -> None:
-        """Take no more events for a job."""
+        """Drop later events of a job."""
         ...
 
 
@@ -198,7 +198,7 @@ class WorkerJob(BaseJob[Event | LlmError | Disconnected | Reconnect]):
                 self._backend.send_if_connected([protocol.encode_message(cancel=self._wire_id(name)) for name in names])
 
     def _recover_from_disconnect(self, lost: Disconnected) -> None:
-        """Yield the ends of requests that are given up next; what remains is sent after that."""
+        """Yield the ends of the requests that fail; the remaining ones are sent afterwards."""
         from llmcli.worker.crash_reason import STOP_REQUESTED
 
         with self._lock:

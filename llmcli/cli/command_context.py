@@ -1,4 +1,4 @@
-"""One run of one command: what was typed, the console, and the run itself."""
+"""One run of one command: the options as typed, the console, and the runtime."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class CommandContext:
-    """What a command is given; a context manager that closes the backend."""
+    """The context of a command; a context manager that closes the backend."""
 
     def __init__(
         self, flags: Flags, environment: Environment, interrupt: Interrupt, *, verb: str = "", tolerant: bool = False
@@ -51,11 +51,11 @@ class CommandContext:
         self._exit_stack.close()
 
     def on_exit(self, function: Callable[[], object]) -> None:
-        """Have ``function`` called when the command is over and its backend closed."""
+        """Call ``function`` when the command has ended and its backend is closed."""
         self._exit_stack.callback(function)
 
     def generation_options(self, **changes: Any) -> GenerationOptions:
-        """Return what the user asked of an answer, with a verb's own ``changes``."""
+        """Return the user's options for an answer, with a command's own ``changes``."""
         from llmcli.tasks.execution.task_requests import GenerationOptions
 
         flags, longest = self.flags, self.runtime.settings["max_tokens"]

@@ -1,7 +1,7 @@
-"""The table of commands, and the Typer application in which only the command that was typed is real.
+"""The table of commands, and the Typer application, in which only the typed command is complete.
 
-``llm --help`` and a Tab press must not pay for other commands, so a command's module is imported only when its name
-is the first word. The others stand in as stubs with their line of help.
+``llm --help`` and a Tab press must not pay for other commands, so a command's module is imported only when its name is
+the first word. The others are stubs with a line of help.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Command:
     """A line of the table.
 
     ``module`` has a function or a ``typer.Typer`` of the command's name (``-`` as ``_``); "" is the module of that name
-    among the commands here. Of a verb, which runs a model, ``model_task`` is the task of the catalogue by which a model
-    is recommended for it, and ``overflow_advice`` says in the imperative what helps when its input does not fit the
-    context; "" where nothing but a larger context does.
+    among the commands here. For a verb (a command that runs a model), ``model_task`` is the catalogue task that decides
+    which models are recommended, and ``overflow_advice`` says in the imperative what to do when the input does not fit
+    the context; "" if only a larger context helps.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Command:
 
     @property
     def runs_model(self) -> bool:
-        """Whether it is a verb."""
+        """Whether the command is a verb."""
         return bool(self.model_task)
 
     def load(self) -> Any:
@@ -59,7 +59,7 @@ COMMANDS = [
         model_task="chat",
         overflow_advice="shorten the input, summarize it first (llm summarize FILE)",
     ),
-    Command("chat", "Talk with a model on the terminal.", model_task="chat"),
+    Command("chat", "Chat with a model on the terminal.", model_task="chat"),
     Command(
         "translate",
         "Translate documents into another language.",
@@ -70,27 +70,27 @@ COMMANDS = [
         "summarize",
         "Summarize documents of any length.",
         model_task="summarize",
-        overflow_advice="",  # its parts fit; it is the instructions, or the summaries, that do not
+        overflow_advice="",  # its parts fit; only the instructions or the summaries may not
     ),
     Command("sentiment", "Label each line as positive, neutral or negative.", model_task="classify"),
     Command("generate", "Write an article, an email, a story, a poem, ...", model_task="chat"),
-    Command("models", "Find, fetch, list and remove models.", group=True),
-    Command("tm", "Look at what translations are remembered; exchange them with other tools.", group=True),
-    Command("prompts", "Look at the prompts, and make your own.", group=True),
-    Command("sessions", "Look at saved chats, search and remove them.", group=True),
-    Command("worker", "See and stop the processes that keep models loaded.", group=True),
-    Command("serve", "Serve your models to other programs, by OpenAI's protocol."),
-    Command("config", "Look at the settings, and change them.", group=True),
-    Command("doctor", "Say what this machine can run and what is wrong."),
+    Command("models", "Find, download, list and remove models.", group=True),
+    Command("tm", "Show, export, import and clear the translation memory.", group=True),
+    Command("prompts", "List, show, edit and check prompts.", group=True),
+    Command("sessions", "List, show, search, export and remove saved chats.", group=True),
+    Command("worker", "List, stop and restart the processes that keep models loaded.", group=True),
+    Command("serve", "Serve your models to other programs over OpenAI's protocol."),
+    Command("config", "Show and edit the settings.", group=True),
+    Command("doctor", "Report what this machine can run and what is wrong."),
     Command("completion", "Print the completion script for a shell."),
     Command("help", "Show the help of a command, or a page of the documentation."),
 ]
 
 
 def register_command(command: Command) -> None:
-    """Add a command. Raises ``ValueError`` if there is one of its name."""
+    """Add a command. Raises ``ValueError`` if the name is taken."""
     if find_command(command.name) is not None:
-        raise ValueError(f"there is a command {command.name} already")
+        raise ValueError(f"the command {command.name} already exists")
     COMMANDS.append(command)
 
 
@@ -100,7 +100,7 @@ def unregister_command(name: str) -> None:
 
 
 def find_command(name: str) -> Command | None:
-    """Return the command called ``name``, None where there is none."""
+    """Return the command called ``name``, or None."""
     return next((command for command in COMMANDS if command.name == name), None)
 
 
@@ -141,14 +141,14 @@ def _root_command(
 
 
 def _placeholder_command() -> None:
-    """Stand for a command that was not typed: only its name and its line of help are looked at."""
+    """Stands in for a command that was not typed: only its name and its line of help are used."""
     from llmcli.errors import InternalError
 
-    raise InternalError("command", detail="one that was not typed was called")
+    raise InternalError("command", detail="a command that was not typed was called")
 
 
 def begins_with_command(argv: Sequence[str]) -> bool:
-    """Return whether the first word is a command's name: then no other command can be meant, nor their list."""
+    """Return whether the first word is a command's name; the other commands are then not needed."""
     return bool(argv) and find_command(argv[0]) is not None
 
 
@@ -158,7 +158,7 @@ def first_word(argv: Sequence[str]) -> str:
 
 
 def command_path(argv: Sequence[str]) -> str:
-    """Return the words of ``argv`` that name a command, "ask" or "models list"; "" where the first one names none."""
+    """Return the words of ``argv`` that name a command, "ask" or "models list"; "" if the first word names none."""
     word, *rest = [word for word in argv if not word.startswith("-")] or [""]
     command = find_command(word)
     if command is None:
@@ -168,10 +168,9 @@ def command_path(argv: Sequence[str]) -> str:
 
 
 def build_app(word: str, *, alone: bool = False, completing: bool = False) -> typer.Typer:
-    """Return the application in which the command called ``word`` is registered in full, the others by name.
+    """Return the application with the command called ``word`` in full and the others by name.
 
-    ``alone``: without the others, which cost 2 ms. ``completing``: a shell asks what could come next, so Typer's support
-    for that is set up.
+    ``alone``: leave out the others, which cost 2 ms. ``completing``: set up Typer's support for shell completion.
     """
     app = typer.Typer(**TYPER_OPTIONS, add_completion=completing, context_settings=CONTEXT_SETTINGS)
     app.callback(

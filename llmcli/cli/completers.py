@@ -1,8 +1,8 @@
-"""What a Tab press offers for a value: names of models, prompts, languages, settings.
+"""The completions of a value: names of models, prompts, languages, settings.
 
-Typer calls these with its context and the word so far, and keeps what begins with that word. A Tab press must be as
-quick as ``llm --help`` and must never fail: nothing heavy is imported, no file but the configuration is parsed, and
-where something is broken nothing is offered (the command itself will say why).
+Typer calls these with its context and the word so far, and keeps the candidates that begin with that word. A Tab press
+must be as quick as ``llm --help`` and must never fail: nothing heavy is imported, no file but the configuration is
+parsed, and if something is broken, nothing is offered (the command itself reports it).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MAX_EXPLANATION_CHARS = 60
 def _empty_on_error(
     find: Callable[[typer.Context], Iterable[str | tuple[str, str]]],
 ) -> Callable[[typer.Context], Suggestions]:
-    """Offer nothing where ``find`` fails."""
+    """Offer nothing if ``find`` fails."""
 
     @functools.wraps(find)
     def offer(ctx: typer.Context) -> Suggestions:
@@ -46,8 +46,9 @@ def models(ctx: typer.Context) -> Iterable[str]:
 
 
 def _library(ctx: typer.Context) -> ModelLibrary:
+    from llmcli.app_paths import find_paths
     from llmcli.models.library.model_library import ModelLibrary
-    from llmcli.settings import find_paths, resolve_settings
+    from llmcli.settings import resolve_settings
 
     environ = ctx.find_root().obj[0].environ
     paths = find_paths(environ)
@@ -62,7 +63,7 @@ def aliases(ctx: typer.Context) -> Iterable[tuple[str, str]]:
 
 @_empty_on_error
 def foreign_models(ctx: typer.Context) -> Iterable[str]:
-    """Models of the program that ``--from`` named; without it a file is meant, which the shell completes."""
+    """Models of the program that ``--from`` names; without it the argument is a file, which the shell completes."""
     from llmcli.models.library.foreign_stores import FOREIGN_PROGRAMS, find_foreign_models
 
     program = ctx.params.get("program")
@@ -90,8 +91,8 @@ def generate_kinds(ctx: typer.Context) -> Iterable[str]:
 
 
 def _prompts(ctx: typer.Context, prefix: str) -> list[str]:
+    from llmcli.app_paths import find_paths
     from llmcli.prompts import PromptLibrary
-    from llmcli.settings import find_paths
 
     return PromptLibrary(find_paths(ctx.find_root().obj[0].environ).prompts).names(prefix)
 
@@ -99,8 +100,8 @@ def _prompts(ctx: typer.Context, prefix: str) -> list[str]:
 @_empty_on_error
 def sessions(ctx: typer.Context) -> Iterable[tuple[str, str]]:
     """Names of saved chats, explained by how they began."""
+    from llmcli.app_paths import find_paths
     from llmcli.cli.console.sanitize import single_line
-    from llmcli.settings import find_paths
     from llmcli.store.session_store import SessionStore
 
     with SessionStore(find_paths(ctx.find_root().obj[0].environ).sessions, read_only=True) as store:
@@ -118,7 +119,7 @@ def workers(ctx: typer.Context) -> Iterable[str]:
 
 
 def languages(incomplete: str) -> Suggestions:
-    """Codes of languages; names too once a name was begun, since a list of both would be twice as long."""
+    """Codes of languages; names only if the word begins one, since both would make the list twice as long."""
     from llmcli.tasks.translation.languages import language_names
 
     known = language_names()
@@ -166,7 +167,8 @@ def settings() -> Suggestions:
 @_empty_on_error
 def backends(ctx: typer.Context) -> Iterable[tuple[str, str]]:
     """Names that ``--backend`` takes, explained by their addresses."""
-    from llmcli.settings import find_paths, resolve_settings
+    from llmcli.app_paths import find_paths
+    from llmcli.settings import resolve_settings
 
     environ = ctx.find_root().obj[0].environ
     described = resolve_settings({}, environ, find_paths(environ).config_file)["backends"]

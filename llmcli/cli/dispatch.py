@@ -1,4 +1,4 @@
-"""One run of the command line: what was typed becomes a call of a command, and every outcome an exit code."""
+"""One run of the command line: the words become a call of a command, and every outcome becomes an exit code."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def dispatch(words: list[str], environment: Environment) -> int:
     with forward_signals(interrupt), contextlib.redirect_stdout(cast("TextIO", stdout)):
         try:
             code = _run_command(words, environment, interrupt)
-        except LlmError as error:  # of a pipeline that is interrupted, the writer's end is no news
+        except LlmError as error:  # in an interrupted pipeline, a closed pipe needs no report
             return _report_error(error if interrupt.signal is None else interrupt.error or error, words, environment)
         except MemoryError as error:
             return _report_error(OutOfMemory(detail=str(error)), words, environment)
         except Exception as error:  # noqa: BLE001 (the one place where a bug becomes exit 70)
             return _report_error(_internal_error(error, words, environment), words, environment)
-        stop = interrupt.error if interrupt.signal is not None else None  # it came when all was done
+        stop = interrupt.error if interrupt.signal is not None else None  # it arrived when everything was done
         return code if stop is None else stop.exit_code
 
 
 def _run_command(words: list[str], environment: Environment, interrupt: Interrupt) -> int:
-    if any("\0" in word for word in words):  # from a program that calls ``main``: no process can be given one
-        raise UsageError("an argument holds a NUL character")
+    if any("\0" in word for word in words):  # only from a program that calls ``main``: no process can get one
+        raise UsageError("an argument contains a NUL character")
     import typer
 
     from llmcli.cli import command_registry
@@ -67,7 +67,7 @@ def _run_command(words: list[str], environment: Environment, interrupt: Interrup
 
 @contextlib.contextmanager
 def _without_rich() -> Iterator[None]:
-    """Hide rich from Typer, which would import it (50 ms) to strip markup that our help does not have."""
+    """Hide rich from Typer, which would import it (50 ms) to strip markup that our help does not contain."""
     loaded = sys.modules.pop("rich", None)
     sys.modules["rich"] = cast("Any", None)
     try:
@@ -79,7 +79,7 @@ def _without_rich() -> Iterator[None]:
 
 
 def _parser_message(error: typer.TyperException) -> str:
-    """Return a message of the parser the way ours are written, with a range of numbers in words."""
+    """Return a parser's message in our style, with a range of numbers in words."""
     message = error.format_message()
     wanted = getattr(getattr(error, "param", None), "type", None)
     low, high = getattr(wanted, "min", None), getattr(wanted, "max", None)
@@ -93,13 +93,13 @@ def _parser_message(error: typer.TyperException) -> str:
 
 
 def _completed_words(environment: Environment) -> list[str]:
-    """Return the words of the command line that is being completed; bash says them another way than other shells."""
+    """Return the words of the command line to complete; bash passes them differently from other shells."""
     line = environment.environ.get("_TYPER_COMPLETE_ARGS") or environment.environ.get("COMP_WORDS", "")
     return line.split()[1:]
 
 
 def _report_error(error: LlmError, words: Sequence[str], environment: Environment) -> int:
-    """Say what happened on stderr, unless the user or the reader stopped us, and return the code."""
+    """Report the error on stderr, unless the user or the reader stopped us, and return the code."""
     from llmcli.cli import command_registry
     from llmcli.cli.console import error_messages
     from llmcli.cli.flags import option_words
@@ -111,7 +111,7 @@ def _report_error(error: LlmError, words: Sequence[str], environment: Environmen
 
 
 def _internal_error(error: Exception, words: Sequence[str], environment: Environment) -> LlmError:
-    """Return what the user sees of an unknown exception; with -v its traceback goes to a log file."""
+    """Return the error that the user sees for an unknown exception; with -v its traceback goes to a log file."""
     if isinstance(error, BrokenPipeError) and error.filename is None:
         return InternalError("a connection broke", detail=str(error))
     what = f"{type(error).__name__}: {error}"
@@ -122,8 +122,8 @@ def _internal_error(error: Exception, words: Sequence[str], environment: Environ
     import time
     import traceback
 
+    from llmcli.app_paths import find_paths
     from llmcli.files import private_files
-    from llmcli.settings import find_paths
 
     try:
         directory = find_paths(environment.environ).log

@@ -1,7 +1,7 @@
-"""The recurring options, each defined once: its words and help, and the setting that it gives.
+"""The recurring options, each defined once: its names, help, and the setting that it gives.
 
-Help, reference and the settings of a run are derived from ``Flags``. A program that adds an option of its own derives a
-class from it and names that in ``@command(flags=...)``.
+Help, reference and the settings of a run are derived from ``Flags``. A program that adds its own options derives a
+class from it and names the class in ``@command(flags=...)``.
 """
 
 import math
@@ -19,7 +19,7 @@ SEED_MAX = 2**32 - 1
 
 
 def _require_finite(value: float | None) -> float | None:
-    """Refuse the numbers that no range keeps out."""
+    """Refuse numbers that no range excludes."""
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not finite")
     return value
@@ -27,7 +27,7 @@ def _require_finite(value: float | None) -> float | None:
 
 @frozen
 class GivesSetting:
-    """Marks an option that gives a setting: of its own name, or ``name``; a switch that is set gives ``value``."""
+    """Marks an option that gives the setting of its own name, or ``name``; a switch gives ``value``."""
 
     name: str = ""
     value: str | None = None
@@ -35,7 +35,7 @@ class GivesSetting:
 
 @frozen
 class ChoosesModel:
-    """Marks an option that says which model answers: a command that is suggested repeats it."""
+    """Marks an option that selects the model: suggested commands repeat it."""
 
 
 @frozen
@@ -59,7 +59,7 @@ class Flags:
         typer.Option(
             "--backend",
             metavar="NAME",
-            help="Where the model runs: local, or a server of the configuration.",
+            help="Where the model runs: local, or a configured server.",
             autocompletion=completers.backends,
         ),
         GivesSetting(),
@@ -67,25 +67,30 @@ class Flags:
     ] = None
     base_url: Annotated[
         str | None,
-        typer.Option("--base-url", metavar="URL", help="Run it on the server at this address (OpenAI's protocol)."),
+        typer.Option("--base-url", metavar="URL", help="Use the server at this address (OpenAI's protocol)."),
         GivesSetting(),
         ChoosesModel(),
     ] = None
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="FILE", help="Write there instead of standard output.")
+        str | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write to this file instead of standard output."),
     ] = None
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each result.")] = False
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per result, one per line.")] = False
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Longest answer, in tokens."), GivesSetting()
     ] = None
     temperature: Annotated[
         float | None,
         typer.Option(
-            "--temperature", min=0.0, metavar="T", help="0 takes the likeliest token always.", callback=_require_finite
+            "--temperature",
+            min=0.0,
+            metavar="T",
+            help="Randomness; 0 always takes the likeliest token.",
+            callback=_require_finite,
         ),
     ] = None
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, max=SEED_MAX, metavar="N", help="Repeat the same random choices.")
+        int | None, typer.Option("--seed", min=0, max=SEED_MAX, metavar="N", help="Make random choices repeatable.")
     ] = None
     deterministic: Annotated[
         bool | None, typer.Option("--deterministic", help="Bit-identical answers, alone or in a batch."), GivesSetting()
@@ -96,7 +101,7 @@ class Flags:
     ] = None
     threads: Annotated[
         int | None,
-        typer.Option("--threads", min=1, metavar="N", help="Threads (default: the cores that are free)."),
+        typer.Option("--threads", min=1, metavar="N", help="Threads (default: the free cores)."),
         GivesSetting(),
     ] = None
     gpu_layers: Annotated[
@@ -115,14 +120,16 @@ class Flags:
         GivesSetting(),
     ] = None
     pull: Annotated[
-        bool | None, typer.Option("--pull", help="Fetch a missing model without asking."), GivesSetting()
+        bool | None, typer.Option("--pull", help="Download a missing model without asking."), GivesSetting()
     ] = None
     offline: Annotated[
         bool | None, typer.Option("--offline", help="Never open a network connection."), GivesSetting(), ChoosesModel()
     ] = None
-    yes: Annotated[bool, typer.Option("--yes", help="Let the server have what is sent; do not ask.")] = False
+    yes: Annotated[bool, typer.Option("--yes", help="Consent to sending data to the server.")] = False
     no_worker: Annotated[
-        bool, typer.Option("--no-worker", help="Run the model in this process."), GivesSetting("worker", value="off")
+        bool,
+        typer.Option("--no-worker", help="Run the model in the command's own process."),
+        GivesSetting("worker", value="off"),
     ] = False
     no_stdin: Annotated[
         bool, typer.Option("--no-stdin", help="Do not read standard input."), GivesSetting("stdin", value="off")
@@ -134,12 +141,14 @@ class Flags:
     ] = None
     stats: Annotated[bool, typer.Option("--stats", help="Tokens, speed, threads, memory and energy on stderr.")] = False
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No warnings and no progress.")] = False
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more on stderr; log a bug's traceback.")] = False
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="More messages on stderr; log a bug's traceback.")
+    ] = False
 
 
 @frozen
 class SharedOption:
-    """A recurring option: its field of ``Flags``, the annotation that Typer reads, and the marks beside it."""
+    """A recurring option: its field of ``Flags``, the annotation that Typer reads, and its marks."""
 
     name: str
     default: Any
@@ -162,17 +171,17 @@ def _read_options(flags_type: type[Flags]) -> Iterator[SharedOption]:
     hints = get_type_hints(flags_type, include_extras=True)
     for field in fields(flags_type):
         option, *marks = hints[field.name].__metadata__
-        words = (option.default, *option.param_decls)  # in an annotation the first word stands where a default would
+        words = (option.default, *option.param_decls)  # in an annotation, the first name takes the place of a default
         yield SharedOption(field.name, field.default, hints[field.name], words, tuple(marks))
 
 
 def option_words(name: str) -> frozenset[str]:
-    """Return the words of the recurring option called ``name``, such as -v and --verbose."""
+    """Return the names of the recurring option called ``name``, such as -v and --verbose."""
     return frozenset(next(option.words for option in shared_options() if option.name == name))
 
 
 def flag_settings(flags: Flags) -> dict[str, tuple[str, Any]]:
-    """Return the flags that give settings: by the setting's name the option's longest word and its value."""
+    """Return the flags that give settings: from the setting's name to the option's longest name and its value."""
     given = {}
     for option in shared_options(type(flags)):
         value = getattr(flags, option.name)
@@ -184,7 +193,7 @@ def flag_settings(flags: Flags) -> dict[str, tuple[str, Any]]:
 
 
 def model_options(flags: Flags) -> list[str]:
-    """Return the options that say which model answers, and where: another one would, without them."""
+    """Return the options that select the model and where it runs; without them, another model would answer."""
     return [
         word
         for option in shared_options(type(flags))

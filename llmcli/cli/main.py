@@ -1,4 +1,4 @@
-"""The entry: ``main`` returns every exit code; ``run``, the scripts' entry, turns some of them into death by a signal.
+"""The entry points: ``main`` returns every exit code; ``run``, for scripts, turns some into death by a signal.
 
 Until ``run`` has begun, Ctrl-C shows Python's traceback, so this module imports next to nothing; not even ``typing``.
 """
@@ -11,7 +11,7 @@ import signal
 import sys
 
 _GC_THRESHOLD = 100_000
-"""Objects that are made before cycles among them are looked for: imports make tens of thousands, which all stay."""
+"""New objects before garbage collection runs: imports create tens of thousands, which all stay."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ def main(argv: Sequence[str] | None = None, environment: Environment | None = No
 
 
 def run() -> NoReturn:
-    """Run the process's command line and end the process as its code says.
+    """Run the process's command line and end the process with its exit code.
 
-    Where Python would raise KeyboardInterrupt while it imports or ends, Ctrl-C is plain death.
+    While Python imports or ends, Ctrl-C kills the process instead of raising KeyboardInterrupt.
     """
-    gc.set_threshold(_GC_THRESHOLD)  # Python's 700 cost a tenth of the start
+    gc.set_threshold(_GC_THRESHOLD)  # Python's default of 700 costs a tenth of the start
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from llmcli.cli.console.environment import Environment
@@ -47,12 +47,12 @@ def run() -> NoReturn:
     code = main(None, Environment(closed_fds=closed))
     if code in SIGNAL_BY_EXIT_CODE:
         die_by_signal(SIGNAL_BY_EXIT_CODE[code])
-    # All is closed and written. What the interpreter would still take apart, for some 40 ms, the kernel frees at once.
+    # Everything is closed and written. The kernel frees at once what the interpreter would take 40 ms to free.
     os._exit(code)
 
 
 def _open_closed_descriptors() -> frozenset[int]:
-    """Open /dev/null on each closed descriptor of 0, 1, 2, else the next file that is opened would become it."""
+    """Open /dev/null on each closed descriptor of 0, 1, 2; otherwise the next file opened would take its number."""
     closed = set()
     for fd in (0, 1, 2):
         try:

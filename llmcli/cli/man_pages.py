@@ -1,7 +1,7 @@
 """The manual pages: ``python -m llmcli.cli.man_pages DIRECTORY`` writes them.
 
-One page for ``llm`` and one a command; the commands of a group are sections of its page, as in git-stash(1). What
-commands do is read from the commands; exit codes, files and the introduction from the pages in ``docs/``.
+One page for ``llm`` and one per command; the commands of a group are sections of its page, as in git-stash(1). The text
+comes from the help of the commands; exit codes, files and the introduction come from the pages in ``docs/``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from llmcli.cli.options import GENERAL_OPTIONS
 from llmcli.settings import ENV_PREFIX, SETTING_SPECS
 
 _USUAL_CODES = {"0", "1", "2", "3", "65", "66", "69", "71", "75", "77", "124"}
-"""Of a command that runs a model; ``llm(1)`` lists all."""
+"""Exit codes on the page of a command that runs a model; ``llm(1)`` lists all."""
 
 _RELATED_PAGES = ("llm", "llm-models", "llm-config", "llm-help")
 
@@ -129,7 +129,7 @@ def _parts(parts: dict[str, Any]) -> Iterator[str]:
 
 
 def _own_and_shared_options(parser: Any) -> Iterator[str]:
-    """Yield the options of one command; where it runs a model, those of all such commands have a heading."""
+    """Yield the options of one command; if it runs a model, the options of all such commands have their own heading."""
     own = [param for param in parser.params if param.name not in reference.SHARED_OPTIONS]
     yield from _options(own)
     shared = [param for param in parser.params if param not in own]

@@ -1,7 +1,7 @@
-"""The decorator that makes a command of a function, with the recurring options that it takes.
+"""The decorator that turns a function into a command with recurring options.
 
-A command is a function ``command(ctx, its own parameters)``; ``@command(...)`` gives it the recurring options, gathers
-them into ``Flags`` and passes a ``CommandContext`` made of them.
+A command is a function ``command(ctx, its own parameters)``; ``@command(...)`` gives it the recurring options, collects
+them in ``Flags`` and passes a ``CommandContext`` built from them.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ FilesArgument = Annotated[
 
 ALL_OPTIONS = tuple(option.name for option in shared_options())
 GENERAL_OPTIONS = ("json", "quiet", "verbose")
-"""For commands that run no model."""
+"""For commands that do not run a model."""
 
 
 def reject_empty_values(function: Callable[..., int], advice: str = "Try: llm models list") -> Callable[..., int]:
-    """Let a command refuse every text that is given and empty: a variable that is not set would name another thing.
+    """Make a command refuse empty arguments: an unset shell variable would otherwise select something else.
 
-    Options whose text may be left out are None by default.
+    Omitted options are None.
     """
 
     @functools.wraps(function)
     def wrapper(**given: Any) -> int:
         for value in given.values():
             if value == "" or (isinstance(value, list) and "" in value):
-                raise UsageError("a name is empty (a variable that is not set?)", detail=advice)
+                raise UsageError("an argument is empty (an unset variable?)", detail=advice)
         return function(**given)
 
     return wrapper
@@ -51,7 +51,7 @@ def command(
 ) -> Callable[[Callable[..., int | None]], Callable[..., int]]:
     """Add the recurring options called ``names`` (default: all) to a command and pass it a ``CommandContext``.
 
-    ``examples`` are the lines that end its help; ``tolerant``: the command works with a broken configuration too;
+    ``examples`` are the last lines of its help; ``tolerant``: the command also works with a broken configuration;
     ``flags`` defines the options. The command returns its exit code, None for 0.
     """
     wanted = [option for option in shared_options(flags) if not names or option.name in names]
@@ -72,7 +72,7 @@ def command(
             environment, interrupt = typer_context.obj
             verb = typer_context.info_name or ""
             with CommandContext(typed, environment, interrupt, verb=verb, tolerant=tolerant) as ctx:
-                interrupt.check()  # what was imported until here took longer than many a command
+                interrupt.check()  # the imports so far may have taken long
                 return function(ctx, **given) or 0
 
         parameters = [*(p.replace(kind=keyword) for p in own), *shared, context]

@@ -1,4 +1,4 @@
-"""What goes to stderr beside errors: progress, warnings, reasoning, statistics."""
+"""Output on stderr besides errors: progress, warnings, reasoning, statistics."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from llmcli.cli.console.messages.message_text import ErrorText
 
 _MAX_NAMED_ITEMS = 5
-"""Items that are named of those that failed in the same way."""
+"""Most items that are named after one error of many items."""
 
 
 class Reporter:
-    """What goes to stderr beside errors: progress, notices, reasoning, statistics."""
+    """Writes progress, notices, reasoning and statistics to stderr."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Reporter:
     ) -> None:
         """``writes_file``: results go into a file, so that they leave the terminal alone.
 
-        ``advise`` gives the next step for an error where it is known better than by the error alone, "" elsewhere.
+        ``advise`` returns a better next step for an error, or "".
         """
         self._console = console
         self._shows_reasoning = shows_reasoning
@@ -41,22 +41,22 @@ class Reporter:
         self._held_warnings: list[str] = []
         self._sanitizer = sanitize.Sanitizer()
         self._showing_reasoning = False
-        self._showing_result = False  # a result, in the middle of a line perhaps
+        self._showing_result = False  # a result, perhaps in the middle of a line
         self._last_error_text: ErrorText | None = None
         self._same_error_names: list[str] = []
         self._same_error_count = 0
 
     def begin(self, responder: str = "") -> None:
-        """Say that the work begins; ``responder``: the model or server that is waited for, where it is known."""
+        """Report that the work begins; ``responder``: the model or server that the command waits for, if known."""
         self.show_progress(Progress(0, None, "", responder, Phase.WAITING if responder else Phase.WORKING))
 
     def show_progress(self, event: Progress) -> None:
-        """Show progress, where nothing else is shown."""
+        """Show progress, unless something else is shown."""
         if not (self._showing_result or self._showing_reasoning):
             self._status_line.show(event)
 
     def begin_result(self) -> None:
-        """Make way for a result, unless it goes into a file. A pipe may well end on the same terminal."""
+        """Clear the line for a result, unless it goes into a file. A pipe may end on the same terminal."""
         self._end_reasoning()
         environment = self._console.environment
         if not self._writes_file and not environment.is_file_or_null(environment.stdout):
@@ -64,11 +64,11 @@ class Reporter:
             self._showing_result = True
 
     def end_result(self) -> None:
-        """Say that the cursor stands at the start of a line again: what is waited for next may be shown."""
+        """Record that the cursor is at the start of a line again: progress may be shown."""
         self._showing_result = False
 
     def warn(self, text: str) -> None:
-        """Warn. Off a terminal, stderr stays empty on success: the warning waits for the outcome."""
+        """Warn. Off a terminal, stderr stays empty on success, so the warning waits for the outcome."""
         if self._console.quiet:
             return
         if self._terminal or (self._console.verbose and not self._console.as_json):
@@ -87,7 +87,7 @@ class Reporter:
             )
 
     def report_error(self, error: Exception, name: str) -> None:
-        """Say that an item failed; one fault of many items is told once, and at its end with how many it was the same."""
+        """Report a failed item; an error that many items share is reported once, with the other items at the end."""
         from llmcli.cli.console import error_messages
 
         words = error_messages.describe(error)
@@ -114,14 +114,14 @@ class Reporter:
             self._same_error_count = 0
 
     def write_stats(self, line: str) -> None:
-        """Say what a job cost."""
+        """Report the cost of a job."""
         self._write_line(line)
 
     def report_outcome(self, code: int, incomplete: Sequence[tuple[str, Exception]]) -> None:
-        """Say what was held back, now that it is known whether the command succeeded, and why results are not whole.
+        """Report delayed warnings, now that the outcome is known, and why results are incomplete.
 
-        ``incomplete``: the names of those ("" where there is one input) with the reasons. With ``--json`` the warnings
-        stand in the results, and stderr holds objects only.
+        ``incomplete``: the names of those ("" for a single input) with the reasons. With ``--json`` the warnings are in
+        the results, and stderr holds only objects.
         """
         self._report_repeated_error()
         for text in self._held_warnings if code and not self._console.as_json else ():
@@ -135,7 +135,7 @@ class Reporter:
         self._console.write_stderr(text)
 
     def close(self) -> None:
-        """Leave the terminal clean for other writers."""
+        """Clear the terminal for other writers."""
         self._status_line.reset()
         self._end_reasoning()
 

@@ -1,4 +1,4 @@
-"""Text in roff, the language of manual pages, with the macros that groff and mandoc both know (man(7)).
+"""Text in roff, the language of manual pages, with the macros that both groff and mandoc support (man(7)).
 
 Every hyphen becomes a minus sign, since readers copy options and names from a page.
 """
@@ -37,20 +37,20 @@ def italic(text: str) -> str:
 
 
 def placeholders(text: str) -> str:
-    """Return what stands for a value: words in capitals in italics, what is typed as it is in bold."""
+    """Return the placeholder of a value: words in capitals in italics, literal words in bold."""
     words = re.split(r"([A-Z]+|[a-z][a-z-]*)", text)
     return "".join(italic(word) if word.isupper() else bold(word) if word.isalpha() else escape(word) for word in words)
 
 
 def prose(text: str) -> Iterator[str]:
-    """Yield the source lines of a paragraph: options, and what Markdown marks, in bold; of links the text."""
+    """Yield the source lines of a paragraph: options and Markdown's marked words in bold, links as their text."""
     for sentence in _SENTENCE_END.split(" ".join(_inline(text).split())):
         lines = textwrap.wrap(sentence, _MAX_SOURCE_COLUMNS, break_long_words=False, break_on_hyphens=False)
         yield from (_protect_start(line) for line in lines)
 
 
 def _inline(text: str) -> str:
-    """Return prose as roff, on as many lines as it has."""
+    """Return prose with its inline marks as roff."""
     marked, end = "", 0
     for part in _PROSE_PARTS.finditer(text):
         marked += _escape_prose(text[end : part.start()])
@@ -64,12 +64,12 @@ def _escape_prose(text: str) -> str:
 
 
 def _protect_start(line: str) -> str:
-    """Return ``line`` so that it does not begin with what roff takes for a request."""
+    """Return ``line``, protected from being read as a request of roff."""
     return f"\\&{line}" if line.startswith((".", "'")) else line
 
 
 def title(name: str, source: str) -> Iterator[str]:
-    """Yield the head of the page called ``name``, which has no date; its words are not hyphenated."""
+    """Yield the head of the page called ``name``, which has no date, without hyphenation."""
     yield from [f'.TH {escape(name.upper())} 1 "" "{escape(source)}" "llmcli manual"', ".nh"]
 
 

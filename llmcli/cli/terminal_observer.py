@@ -1,4 +1,4 @@
-"""What a run reports, as messages and questions on a terminal."""
+"""The reports and questions of a run on a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TerminalObserver:
-    """Shows what a run does on the console, and asks there."""
+    """Shows the reports of a run on the console, and asks its questions there."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -38,7 +38,7 @@ class TerminalObserver:
         return self._console.shows_notes
 
     def explain(self, text: str) -> None:
-        """Say what was chosen, with ``-v``."""
+        """Explain a choice, with ``-v``."""
         self._console.explain(text)
 
     def warn(self, text: str) -> None:
@@ -46,7 +46,7 @@ class TerminalObserver:
         self._console.warn(text)
 
     def report_progress(self, progress: Progress) -> None:
-        """Show on the status line how far the work is, if it is waited for."""
+        """Show progress on the status line, if the run waits for it."""
         self._console.status_line.update(progress)
 
     def waiting(self, phase: Phase, label: str) -> AbstractContextManager[None]:
@@ -54,14 +54,14 @@ class TerminalObserver:
         return self._console.status_line.waiting(phase, label)
 
     def worker_unavailable(self, error: LlmError) -> None:
-        """Say why the model runs in this process, with ``-v``."""
+        """Explain why the model runs in this process, with ``-v``."""
         from llmcli.cli.console import error_messages
 
         why = error_messages.describe(error)[0]
         self._console.explain(f"no worker, so the model runs in this process: {why}")
 
     def model_used(self, model: ModelFile, models: ModelLibrary) -> None:
-        """Say which model answers, with ``-v``; on a terminal also what a base model does, at its first use."""
+        """Name the model that answers, with ``-v``; on a terminal, also explain a base model at its first use."""
         named, origin = models.default_model()
         called = "" if named == model.name else f", called {named}"
         self._console.explain_once([f"model {model.name}{called} ({origin}), file {model.path}"])
@@ -77,13 +77,13 @@ class TerminalObserver:
         return show_model_events(self._console, events)
 
     def confirm_download(self, missing: ModelNotDownloaded) -> bool:
-        """Ask at the terminal; no without one."""
+        """Ask at the terminal; answer no without one."""
         from llmcli.cli.console import confirm
 
         return confirm.confirm_download(self._console, missing)
 
     def confirm_consent(self, server: ServerConfig) -> bool:
-        """Ask at the terminal; no without one."""
+        """Ask at the terminal; answer no without one."""
         from llmcli.cli.console import confirm
 
         return confirm.confirm_consent(self._console, server)

@@ -1,1 +1,1 @@
-"""Documents: reading inputs, cutting texts without loss, records, writing outputs."""
+"""Documents: reading inputs, splitting texts without loss, records, writing outputs."""

@@ -1,6 +1,6 @@
-"""Cutting text without losing a character: joined, the pieces are the text.
+"""Splitting text without losing a character: the joined pieces equal the text.
 
-A line ends with LF, CRLF or CR. A blank line holds nothing but spaces and tabs.
+A line ends with LF, CRLF or CR. A blank line contains only spaces and tabs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from llmcli.interrupt import run_interruptible
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
-# Each is linear in the length of the text: one character of look-behind, few closing quotes, a run of blanks.
+# Each pattern is linear in the length of the text: one character of look-behind, few closing quotes, a run of blanks.
 _SENTENCE = re.compile(
     r"(?<=[.!?\u2026])[\"'\u201d\u2019\u00bb)\]]{0,3}\s+|(?<=[\u3002\uff01\uff1f])[\u300d\u300f\u201d\u2019\uff09]{0,3}\s*"
 )
@@ -23,29 +23,30 @@ _ZERO_WIDTH_JOINER = "\u200d"
 
 
 def split_paragraphs(text: str) -> list[str]:
-    """Cut after blank lines: each piece is a paragraph with the blank lines after it.
+    """Split after blank lines: each piece is a paragraph with the blank lines after it.
 
-    Blank lines before the first paragraph belong to it; a text of blank lines only is one piece, "" none.
+    Blank lines before the first paragraph belong to it. A text of blank lines only is one piece; "" has no pieces.
     """
     return _split_at(text, _paragraph_ends(text))
 
 
 def split_sentences(text: str) -> list[str]:
-    """Cut after sentences, each with the blanks after it, and after line ends.
+    """Split after sentences, each with the blanks after it, and after line ends.
 
     A sentence ends where a full stop, question or exclamation mark, with closing quotes, is followed by white space
-    (CJK marks need none). Abbreviations are taken for ends: for cutting a text to size that does no harm.
+    (CJK marks need none). Abbreviations count as ends, which does no harm when a text is cut to size.
     """
     return _split_at(text, sorted({*_sentence_ends(text), *_line_ends(text)}))
 
 
 def chunk_text(text: str, fits: Callable[[str], bool]) -> list[str]:
-    """Cut ``text`` into pieces that ``fits`` accepts, each as long as can be.
+    """Split ``text`` into pieces that ``fits`` accepts, each as long as possible.
 
-    Cuts fall at the end of a paragraph, where none fits of a line, of a sentence, of a word, and last between
-    characters (as readers see them: a letter stays with its accents, an emoji with its modifiers, unless one of those
-    alone is too large). ``fits`` should hold for the beginnings of what it holds for; it is asked about 2 log2(n) times
-    a piece, n being the paragraphs (lines, ...) in it. Raises ``ValueError`` when it refuses a single code point.
+    Cuts fall at the end of a paragraph; if none fits, at the end of a line, a sentence or a word; as a last resort
+    between characters as readers see them. A letter stays with its accents and an emoji with its modifiers, unless one
+    of those alone is too large. If ``fits`` accepts a text, it should accept each beginning of it. It is called about 2
+    log2(n) times a piece, where n is the number of paragraphs (lines, ...) in the piece. Raises ``ValueError`` when it
+    refuses a single code point.
     """
     if not text or fits(text):
         return [text] if text else []
@@ -60,7 +61,7 @@ def chunk_text(text: str, fits: Callable[[str], bool]) -> list[str]:
 
 
 class _ChunkBoundaries:
-    """The ends of the units of a text, from paragraphs to code points; each level is found when first needed."""
+    """The ends of the units of a text, from paragraphs to code points; each level is computed when first needed."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -77,7 +78,7 @@ class _ChunkBoundaries:
         raise ValueError(f"a single code point does not fit: {self._text[start]!r}")
 
     def _furthest_boundary(self, ends: Sequence[int], start: int, fits: Callable[[str], bool]) -> int | None:
-        """Double the number of units until they do not fit, then halve the gap; what is returned did fit."""
+        """Double the number of units until they do not fit, then bisect; return the furthest boundary that did fit."""
         first = bisect_right(ends, start)
         good, bad, step = first - 1, len(ends), 1  # ends[good] fits once good >= first, ends[bad] does not
         while good + step < bad:
@@ -128,9 +129,9 @@ def _word_ends(text: str) -> list[int]:
 
 
 def _grapheme_ends(text: str) -> list[int]:
-    """Return the ends of characters as readers see them: Unicode's grapheme clusters (UAX 29), near enough."""
+    """Return the ends of characters as readers see them: approximately Unicode's grapheme clusters (UAX 29)."""
     ends = []
-    flags = 0  # regional indicators in a row: two make a flag
+    flags = 0  # two regional indicators in a row make a flag
     for index in range(1, len(text)):
         before, after = text[index - 1], text[index]
         flags = flags + 1 if _is_flag_half(before) else 0
@@ -143,7 +144,7 @@ def _grapheme_ends(text: str) -> list[int]:
 
 
 def _extends_grapheme(character: str) -> bool:
-    """Whether it belongs to the character before it: accents, joiners, variation selectors, skin tones, Hangul parts."""
+    """Whether a character extends the one before it: accents, joiners, variation selectors, skin tones, Hangul."""
     if character < "\u0300":
         return False
     return (

@@ -1,7 +1,7 @@
-"""Protected spans: what a translation must not touch, found by patterns that are linear in the text.
+"""Protected spans: text that a translation must not change, found by patterns that are linear in the text.
 
-Each pattern begins at one character and never reads a stretch of text from more than one beginning: by a look-behind
-at the first character, by classes that exclude the beginning, or by a bound.
+Each pattern starts at one character and never scans a stretch of text from more than one start: because of a
+look-behind at the first character, classes that exclude the start, or a bound.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _UNITS = (
     "|px|pt|em|rem|dpi|fps|bits?|bytes|m|g|t|l|s|h|A|K|\u00b0[CF]?|%|\u2030|\u20ac|\\$|\u00a3|\u00a5"
 )
 _SYNTAXES: dict[str, tuple[str, str]] = {
-    # syntax: (kind of the spans, pattern); where two begin at the same offset, the first one here applies
+    # syntax: (kind of the spans, pattern); if two start at the same offset, the first one here applies
     "tag": ("tag", r"</?[A-Za-z][\w:.-]*+(?:[\s/][^<>]*+)?>"),
     "url": (
         "url",
@@ -86,15 +86,15 @@ _FIRST_CHARACTERS = {
     "c-format": "%",
     "percent": "%",
 }
-"""Where a pattern can begin at all; never at a letter behind another letter, since none of them does."""
+"""The characters at which a pattern can start; never a letter after another letter, since none starts there."""
 _STEP_CHARS = 4096
-"""Characters that are scanned at once: a text without spans would otherwise be one native call, deaf to signals."""
+"""Number of characters that are scanned at once: a longer native call would delay signals."""
 PLAIN_TEXT_KINDS = frozenset(
     {"code", "tag", "url", "email", "mustache", "nesting", "dollar", "ruby", "brace", "printf", "entities"}
 )
-"""What is protected in a text of no particular format."""
+"""The kinds that are protected in a text of no particular format."""
 MESSAGE_KINDS = PLAIN_TEXT_KINDS - {"code"}
-"""What is protected in a message of a program by default."""
+"""The kinds that are protected in a program's message by default."""
 
 _BACKTICKS = re.compile(r"`+")
 _CLOSERS = {")": "(", "}": "{"}
@@ -105,9 +105,9 @@ def find_spans(text: str, kinds: Collection[str]) -> list[Span]:
 
     ``kinds``: "code", "tag", "url", "email", "entity" (of invisible characters), "entities" (all), "emoji", "number"
     (with its unit), and the syntaxes of placeholders: "mustache" ({{x}}), "nesting" ($t(key)), "dollar" (${x}, $1),
-    "ruby" (%{x}), "brace" ({name}, {0}), "printf" (%s, %1$s, %(name)s; only what can hardly be meant as a percentage),
-    "c-format" (all of printf's), "percent" (%1, %n), "colon" (:name), "attributes" (kramdown's {: .class}).
-    "placeholder" is all of the first six.
+    "ruby" (%{x}), "brace" ({name}, {0}), "printf" (%s, %1$s, %(name)s; only what is hardly a percentage), "c-format"
+    (all of printf's), "percent" (%1, %n), "colon" (:name), "attributes" (kramdown's {: .class}). "placeholder" means
+    the first six of these.
     """
     wanted = frozenset(kinds)
     if "placeholder" in wanted:
@@ -127,7 +127,7 @@ def find_spans(text: str, kinds: Collection[str]) -> list[Span]:
 
 
 def code_spans(text: str) -> list[tuple[int, int]]:
-    """Return where code stands between runs of backticks of one length (CommonMark 6.1, without escapes)."""
+    """Return the spans of code between runs of backticks of one length (CommonMark 6.1, without escapes)."""
     runs = [match.span() for match in _BACKTICKS.finditer(text)]
     places: dict[int, list[int]] = {}
     for index in range(len(runs) - 1, -1, -1):
@@ -165,7 +165,7 @@ def _span_of_match(match: re.Match[str], text: str) -> Span:
 
 
 def _trim_url(text: str, start: int, end: int) -> int:
-    """Leave out what more likely belongs to the sentence: marks at the end, and closing brackets that none opens."""
+    """Drop what more likely belongs to the sentence: punctuation at the end, and unmatched closing brackets."""
     excess = {closer: text.count(closer, start, end) - text.count(opener, start, end)
               for closer, opener in _CLOSERS.items()}  # fmt: skip
     while end > start:

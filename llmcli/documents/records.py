@@ -12,7 +12,7 @@ from llmcli.frozen_dataclass import frozen
 class Record:
     """``text`` without its line ending; ``index`` counts records from 0, ``line`` counts lines from 1.
 
-    ``file`` names the input where there are several.
+    ``file`` names the input if there are several.
     """
 
     index: int
@@ -22,9 +22,9 @@ class Record:
 
 
 def iter_line_records(text: str) -> Iterator[Record]:
-    """Yield one record a line, blank ones too, so that output lines up with input; "" has none.
+    """Yield one record a line, including blank lines, so that output lines match input lines; "" has none.
 
-    A line ends with LF or CRLF; the last one need not.
+    A line ends with LF or CRLF; the last line may lack it.
     """
     start = 0
     for index in itertools.count():
@@ -37,5 +37,5 @@ def iter_line_records(text: str) -> Iterator[Record]:
 
 
 def count_line_records(text: str) -> int:
-    """Return how many records ``iter_line_records`` yields, without making them."""
+    """Return how many records ``iter_line_records`` yields, without creating them."""
     return text.count("\n") + (text != "" and not text.endswith("\n"))

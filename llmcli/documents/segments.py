@@ -1,7 +1,7 @@
-"""Segments: the regions of a document that hold words, found without taking the document apart.
+"""Segments: the regions of a document that contain words, by their offsets in the document.
 
-A format finds regions (offsets into the text); joining replaces those that were translated. All the rest is never
-touched, so a document without translations is itself, byte for byte, whatever the format understood of it.
+A format finds the regions (offsets into the text); joining replaces the translated ones. Everything else is never
+changed, so a document without translations stays the same byte for byte, however the format parsed it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of a segment's text that must come back exactly once, unchanged.
+    """A part of a segment's text that must be in the translation exactly once, unchanged.
 
     ``kind``: "code", "url", "email", "tag", "placeholder", "link" (what opens a link), "target" (what closes it, with
-    its address), "math", "reference" (a footnote's mark), "entity", "break" (a line break that counts), "number".
+    its address), "math", "reference" (a footnote mark), "entity", "break" (a significant line break), "number".
     """
 
     start: int
@@ -26,7 +26,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A change elsewhere in the document that a translation brings along: ``text`` replaces ``start`` to ``end``."""
+    """An edit elsewhere in the document that comes with a translation: ``text`` replaces ``start`` to ``end``."""
 
     start: int
     end: int
@@ -35,7 +35,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A region of a document's text, and what a translator reads there."""
+    """A region of a document's text, and the text that a translator reads there."""
 
     start: int
     """Offsets of the region in the document's text that a translation replaces."""
@@ -43,32 +43,32 @@ class Segment:
     text: str
     """Unescaped, without indent, quotes and markers; it has visible characters at both ends."""
     encode: Callable[[str], str]
-    """From a translation of ``text`` to what stands in the region; of ``text`` it need not be the region as it was."""
+    """Returns the text for the region from a translation; for ``text`` itself, it may differ from the source."""
     protected: tuple[Span, ...] = ()
     """In order, disjoint."""
     kind: str = "paragraph"
     """Or "heading", "cell", "item", "message", "cue", "attribute"."""
     path: tuple[str, ...] = ()
-    """Headings above it, or keys down to it: context for the model."""
+    """The headings or the path of keys above it: context for the model."""
     note: str = ""
-    """What the document says to translators."""
+    """The document's notes for translators."""
     max_width: int | None = None
-    """Characters that a line may have, None where there is no limit."""
+    """The most characters of a line, None without a limit."""
     emphasis: bool = False
     """Whether ``*``, ``_`` and ``~~`` emphasize words in it, as in Markdown."""
     existing_translation: str | None = None
-    """A translation that the document holds already: it needs none."""
+    """The translation that the document already holds; such a segment needs none."""
     extra_edits: tuple[Edit, ...] = ()
-    """Edits that a translation of this segment brings along (a fuzzy flag goes, a header is set)."""
+    """Edits that come with a translation of this segment (remove the fuzzy flag, set a header)."""
     fallback: tuple[int, str] | None = None
-    """What stands in the region as long as this segment has no translation, and another one of its group has.
+    """The text for the region if this segment has no translation but another one of its group has.
 
-    (Number of the group, text): all plural forms of a message have to be there, or none.
+    (Number of the group, text): a message must have all of its plural forms, or none.
     """
 
 
 def join_segments(text: str, segments: Sequence[Segment], translations: Sequence[str | None]) -> str:
-    """Return the document with the translations in their regions; where there is none (or a blank) a region stays."""
+    """Return the document with the translations in their regions; None or a blank leaves a region unchanged."""
     pairs = list(zip(segments, translations, strict=True))
     done = [segment for segment, words in pairs if words and words.strip()]
     groups = {segment.fallback[0] for segment in done if segment.fallback}
@@ -79,7 +79,7 @@ def join_segments(text: str, segments: Sequence[Segment], translations: Sequence
         elif segment.fallback and segment.fallback[0] in groups:
             changes.append((segment.start, segment.end, segment.fallback[1]))
     changes += [(edit.start, edit.end, edit.text) for edit in {edit: None for s in done for edit in s.extra_edits}]
-    changes.sort(key=lambda change: change[:2])  # stable: what is put in at one place stays in order
+    changes.sort(key=lambda change: change[:2])  # stable: insertions at the same offset stay in order
     parts, at = [], 0
     for start, end, words in changes:
         parts += [text[at:start], words]
@@ -98,9 +98,9 @@ def has_letters(text: str, spans: Iterable[Span] = ()) -> bool:
 
 
 def split_at_protected(translation: str, wanted: Sequence[str]) -> list[tuple[str, bool]]:
-    """Cut a translation into protected texts (True), each as often as ``wanted`` has it, and what stands between."""
+    """Split a translation into protected texts (True), each as often as in ``wanted``, and the text between them."""
     found, at = [], 0
-    for text in wanted:  # the usual case: all are there, in order
+    for text in wanted:  # the usual case: all are present, in order
         start = translation.find(text, at)
         if start < 0:
             found = _find_in_any_order(translation, wanted)
@@ -139,12 +139,12 @@ def protected_texts(text: str, spans: Iterable[Span]) -> tuple[str, ...]:
 
 
 class LineNumbers:
-    """From offsets in a text to lines, from 1."""
+    """Maps offsets in a text to line numbers, from 1."""
 
     def __init__(self, text: str) -> None:
         self._text = text
 
     def line_at(self, offset: int) -> int:
-        """Return the line that the offset is in; a line ends with LF, CRLF or CR."""
+        """Return the line of the offset; a line ends with LF, CRLF or CR."""
         before = self._text[:offset]
         return before.count("\n") + before.count("\r") - before.count("\r\n") + 1

@@ -1,4 +1,4 @@
-"""Characters of translations: what no document should hold goes, line ends and blanks become those of the document."""
+"""Cleaning translations: unwanted characters are removed; line ends and blanks become those of the document."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import re
 _NEWLINES = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 _ESCAPE_SEQUENCES = re.compile("\x1b(?:\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\\[[0-?]*[ -/]*[@-~]|[@-Z\\\\-_])")
-"""What drives a terminal (ECMA-48)."""
+"""Escape sequences that control a terminal (ECMA-48)."""
 _BREAKABLE_BLANKS = re.compile(r"[^\S\u00a0\u202f]+")
-"""White space but for blanks that hold words together, as French has them before a colon."""
+"""White space except no-break spaces, as in French before a colon."""
 _EMPTY_LINES = re.compile(r"[^\S\n]*\n\s*")
 
 
 def clean_translation(text: str) -> str:
-    r"""Return a translation without characters that no document should hold, its lines ending with "\n"."""
+    r"""Return a translation without control characters, with lines that end with "\n"."""
     return _CONTROLS.sub("", _NEWLINES.sub("\n", _ESCAPE_SEQUENCES.sub("", text)))
 
 
 def detect_newline(text: str) -> str:
-    """Return what ends the lines of a document, for lines that a translation adds."""
+    """Return the line ending of a document, for lines that a translation adds."""
     if "\r\n" in text:
         return "\r\n"
     return "\r" if "\r" in text and "\n" not in text else "\n"
 
 
 def collapse_whitespace(text: str) -> str:
-    """Return the text with one blank for each run of white space; blanks that hold words together stay."""
+    """Return the text with one blank for each run of white space; no-break spaces stay."""
     return _BREAKABLE_BLANKS.sub(" ", text)
 
 
@@ -36,9 +36,9 @@ def remove_empty_lines(text: str) -> str:
 
 
 class LineNormalizer:
-    """Cleans parts of a translation, one after the other, so that it has no line ends where its source has none.
+    """Cleans parts of a translation, one after the other, so that they have no line ends if their source has none.
 
-    Nor more empty lines than that: those too many become line ends.
+    Nor more empty lines than the source: extra ones become line ends.
     """
 
     def __init__(self, source: str) -> None:
@@ -47,7 +47,7 @@ class LineNormalizer:
         self._empty_lines_left = sum(count > 1 for count in ends)
 
     def __call__(self, text: str) -> str:
-        """Return the next part as it may stand."""
+        """Return the next part, cleaned."""
         return _EMPTY_LINES.sub(self._replace_line_end, clean_translation(text))
 
     def _replace_line_end(self, match: re.Match[str]) -> str:

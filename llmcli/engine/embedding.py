@@ -1,6 +1,6 @@
-"""Texts to vectors: a context of its own whose outputs are hidden states, beside those that generate.
+"""Embedding: texts become vectors, in a separate context whose outputs are hidden states.
 
-An embedding model says how its states become one vector (``pooling_type`` in the file); for other models it is the mean
+The file of an embedding model says how its states become one vector (``pooling_type``); for other models it is the mean
 of the last layer's states. Vectors are scaled to length 1. Embedding is bulk work: interactive work preempts it.
 """
 
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 _POOLING_KEY = "pooling_type"
 _CELLS_STEP = 256
 _MAX_OUTPUT_FLOATS = 1 << 22
-"""Bound of the logits that llama.cpp allocates beside the states: numbers for a whole batch."""
+"""Limit of the logits that llama.cpp allocates beside the states, for a whole batch."""
 _MIN_BATCH_TOKENS, _MAX_BATCH_TOKENS = 32, 512
 _MIN_CHUNK_TOKENS = 16
 _DECODE_ABORTED = 2
@@ -42,20 +42,20 @@ class Embedder:
         self._model = model
         self._threads = ThreadPolicy(threads, fixed=True)
         self._executor = executor
-        self._token_s: float | None = None  # seconds that a token took in the last evaluation
+        self._token_s: float | None = None  # seconds a token in the last evaluation
         self.tokenizer = Tokenizer(model)
         pooling = model.header.metadata.get(f"{model.header.architecture}.{_POOLING_KEY}", POOLING_NONE)
         if pooling == POOLING_RANK:
-            raise Unsupported("embeddings", detail="this model ranks texts and has none")
+            raise Unsupported("embeddings", detail="this is a reranking model, which has no embeddings")
         self._uses_pooling = bool(pooling) or model.embeds_only
         self.dimension = int(bindings.lib().llama_model_n_embd(model.handle))
         self._max_tokens = model.context_length or _MAX_BATCH_TOKENS
         self._context: EmbeddingContext | None = None
 
     def tokenize(self, given: str | Sequence[int]) -> list[int]:
-        """Return the tokens of a text, special ones added as the model wants them; tokens are checked.
+        """Return the tokens of a text with the special tokens that the model expects; given tokens are checked.
 
-        Raises ``ContextOverflow``, and ``InputError`` for what is no token of the model.
+        Raises ``ContextOverflow``, and ``InputError`` for a number that is no token of the model.
         """
         if isinstance(given, str):
             self.tokenizer.check_length(given, self._max_tokens)
@@ -63,7 +63,7 @@ class Embedder:
         else:
             tokens = list(given)
             if not all(0 <= token < self._model.vocab_size for token in tokens):
-                raise InputError("input", detail=f"tokens are from 0 to {self._model.vocab_size - 1}")
+                raise InputError("input", detail=f"tokens must be from 0 to {self._model.vocab_size - 1}")
         if not tokens:
             raise InputError("input", detail="it has no tokens")
         if len(tokens) > self._max_tokens:
@@ -98,14 +98,14 @@ class Embedder:
         self.close()
         cells = min(-(-count // _CELLS_STEP) * _CELLS_STEP, max(self._max_tokens, _CELLS_STEP))
         most = max(_MIN_BATCH_TOKENS, min(_MAX_BATCH_TOKENS, _MAX_OUTPUT_FLOATS // max(1, self._model.vocab_size)))
-        # pooling needs all of a text in one batch
+        # pooling needs the whole text in one batch
         batch = cells if self._uses_pooling else min(most, cells)
         config = ContextConfig(cells, sequences=1, batch=batch, unified=False, threads=self._threads)
         self._context = EmbeddingContext(
             self._model, config, self._executor.should_preempt, uses_pooling=self._uses_pooling
         )
         size = context_bytes(self._model.header, ContextShape(cells, 1, batch))
-        logits_bytes = 4 * batch * self._model.vocab_size  # for the whole batch
+        logits_bytes = 4 * batch * self._model.vocab_size  # of the whole batch
         self._model.budget.allocate(self, size + logits_bytes)
         return self._context
 
@@ -119,7 +119,7 @@ class Embedder:
     def _evaluate_chunk(self, context: EmbeddingContext, tokens: Sequence[int], start: int) -> tuple[int, list[float]]:
         """Evaluate some tokens from ``start`` on.
 
-        Returns how many, 0 where interactive work preempted it, and the sum of their states or the pooled vector.
+        Returns how many (0 if interactive work preempted it) and the sum of their states or the pooled vector.
         """
         piece = tokens[start : start + self._chunk_size(context)]
         context.batch.clear()
@@ -142,4 +142,4 @@ class Embedder:
             self._model.budget.free(self)
 
     def release_idle(self) -> None:
-        """Keep the context, which is small and freed soon after the last text: another thread may be about to use it."""
+        """Do nothing: the context is small and freed soon, and another thread may be about to use it."""

@@ -1,8 +1,7 @@
 """The engine: a model and the scheduler threads that run requests on it.
 
-``Engine`` implements the Backend protocol. Requests are rendered and tokenized in the thread that submits them; a
-scheduler thread evaluates and samples, one for interactive and one for bulk requests; events reach each job through a
-queue of its own.
+``Engine`` implements the Backend protocol. The submitting thread renders and tokenizes a request. A scheduler thread
+evaluates and samples; interactive and bulk requests have one thread each. Events reach each job through its own queue.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ def _never_cancelled() -> bool:
 
 
 class Engine:
-    """One model in this process. ``stop`` is asked for the reason why everything has to end, None while there is none.
+    """One model in this process. ``stop`` returns the reason why all work has to end, None if there is none.
 
-    The constructor returns at once; an error of loading is raised by the first call that needs the model:
-    ``BadModelFile``, ``OutOfMemory``, ``Unsupported``, ``InternalError``, ``UsageError``.
+    The constructor returns at once; the first call that needs the model raises an error of loading: ``BadModelFile``,
+    ``OutOfMemory``, ``Unsupported``, ``InternalError``, ``UsageError``.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class Engine:
         self._loaded = threading.Event()
         self._load_error: Exception | None = None
         most = options.threads or hardware.detect_cores().max_threads
-        self._thread_policy = ThreadPolicy(most, fixed=options.threads is not None)  # samples the load from now on
+        self._thread_policy = ThreadPolicy(most, fixed=options.threads is not None)  # starts sampling the load
         self._energy_meter = EnergyMeter()
         self._loader = threading.Thread(target=self._load_model, name="engine-load", daemon=True)
         self._loader.start()
@@ -96,7 +95,7 @@ class Engine:
     def count(
         self, requests: SequenceOf[Request], is_cancelled: Callable[[], bool] = _never_cancelled
     ) -> tuple[list[int], bool]:
-        """Return the prompt lengths in tokens; they are exact, but lower bounds of those that are far too long.
+        """Return the prompt lengths in tokens: exact, except that far too long prompts get a lower bound.
 
         Once ``is_cancelled`` returns True, raises ``InternalError`` with the detail "cancelled".
         """
@@ -119,7 +118,7 @@ class Engine:
         return EngineJob(self)
 
     def stats(self) -> BackendStats:
-        """Return how the engine worked so far; the peak of memory is this process's."""
+        """Return how the engine worked so far; the peak memory is that of this process."""
         if not self._loaded.is_set() or self._load_error is not None:
             return BackendStats()
         used = self._thread_policy.last_used
@@ -144,19 +143,20 @@ class Engine:
 
     @property
     def load_failed(self) -> bool:
-        """The model could not be loaded; a new engine may succeed, since no failure is remembered."""
+        """Whether the model could not be loaded; a new engine may succeed, since failures are not remembered."""
         return self._load_error is not None
 
     def close(self) -> None:
-        """End the threads and free the model. Jobs that are open get an error.
+        """End the threads and free the model. Open jobs get an error.
 
-        After the first work with a model's geometry, the best settings for it here are measured in the background.
+        After the first work with a model's geometry, the best settings for it are measured in the background.
         """
         with self._condition:
             self._closing = True
             while self._model_users and self._stop() is None:
                 self._condition.wait(_POLL_S)
-            left_behind = self._model_users > 0  # a thread in a native call that cannot be ended: ``run_interruptible``
+            # a thread in a native call that cannot be ended (see ``run_interruptible``)
+            left_behind = self._model_users > 0
         self._loader.join()
         if self._closed:
             return
@@ -168,7 +168,7 @@ class Engine:
             self._shared_model.close()
 
     def measure_if_due(self) -> None:
-        """Measure the best settings in a process of its own, if the model has worked and none are known yet."""
+        """Measure the best settings in a separate process, if the model has worked and none are known yet."""
         if not self._options.tune or not self._loaded.is_set() or self._load_error is not None:
             return
         has_worked = any(thread.scheduler.max_batch_sequences for thread in list(self._scheduler_threads.values()))
@@ -180,7 +180,7 @@ class Engine:
     def submit(self, request: Request, sink: EventSink) -> None:
         """Render, tokenize and queue a request whose events go to ``sink``; an error in it becomes the last event.
 
-        A request whose consumer has left is not started: it ends as cancelled. Raises what loading the model raised.
+        A request whose consumer has left ends as cancelled without starting. Raises the error of loading the model.
         """
         if not self._wait_until_loaded(lambda: sink.consumer_gone):
             sink.emit(Finished(request.id, FinishReason.CANCELLED))
@@ -192,39 +192,39 @@ class Engine:
         except LlmError as error:
             sink.emit(Finished(request.id, FinishReason.ERROR, error=error))
             return
-        if sink.consumer_gone:  # ``cancel`` may have been called before the sequence was there
+        if sink.consumer_gone:  # ``cancel`` may have been called before the sequence existed
             self.cancel(lambda each: each is sequence)
 
     def cancel(self, should_end: Callable[[Sequence], bool]) -> None:
-        """End sequences before the next step; an evaluation that serves hardly any other sequence ends at once."""
+        """Cancel sequences before the next step; an evaluation that serves hardly any other sequence ends at once."""
         for thread in list(self._scheduler_threads.values()):
             thread.cancel(should_end)
 
     @property
     def loading_progress(self) -> float | None:
-        """The loaded fraction of the model (0 to 1); None once it can be used, or cannot be loaded."""
+        """The loaded fraction of the model (0 to 1); None once it is usable, or if it cannot be loaded."""
         return None if self._loaded.is_set() else self._shared_model.loaded_fraction
 
     def check_interrupt(self) -> None:
-        """Raise the reason why everything has to end, if there is one."""
+        """Raise the reason why all work has to end, if there is one."""
         error = self._stop()
         if error is not None:
             raise error
 
     def _wait_until_loaded(self, is_cancelled: Callable[[], bool] = _never_cancelled) -> bool:
-        """Wait for the model; False once ``is_cancelled`` returns True. Raises what loading the model raised."""
+        """Wait for the model; False once ``is_cancelled`` returns True. Raises the error of loading the model."""
         while not is_cancelled():
             loaded = self._loaded.wait(_POLL_S)
             if loaded and self._load_error is None:
                 return not is_cancelled()
-            error = self._stop() or self._load_error  # a stop that ended the loading is the cause
+            error = self._stop() or self._load_error  # if a stop ended the loading, it is the cause
             if error is not None:
                 raise error
         return False
 
     @contextlib.contextmanager
     def _hold_model(self) -> Iterator[None]:
-        """Keep the model from being freed while another thread reads its vocabulary."""
+        """Prevent the model from being freed while another thread reads its vocabulary."""
         with self._condition:
             if self._closing:
                 raise engine_closed_error()
@@ -242,7 +242,7 @@ class Engine:
         return self._setup.sequence_builder.build(request, sink, token_lists, inside=inside)
 
     def _tokenize_prompt(self, request: Request) -> tuple[list[list[int]], bool]:
-        """Return what ``ChatTemplate.tokenize_request`` returns; for a long request in a way that a signal can end."""
+        """Return what ``ChatTemplate.tokenize_request`` returns; a signal can interrupt this for a long request."""
         return (
             run_interruptible(self._render_and_tokenize, request)
             if is_long_request(request)
@@ -250,7 +250,7 @@ class Engine:
         )
 
     def _render_and_tokenize(self, request: Request) -> tuple[list[list[int]], bool]:
-        with self._hold_model():  # also when the caller does not wait for the end
+        with self._hold_model():  # also if the caller does not wait for the end
             return self._setup.template.tokenize_request(request, self._setup.context_limit)
 
     # ---- the model and its scheduler threads ------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ class Engine:
             return thread
 
     def wake(self) -> None:
-        """Tell the scheduler threads that a consumer caught up."""
+        """Tell the scheduler threads that a consumer has caught up."""
         for thread in list(self._scheduler_threads.values()):
             thread.wake()
 

@@ -1,4 +1,4 @@
-"""A job on an engine: its events wait in a queue of their own until the consumer reads them."""
+"""A job on an engine: its events wait in its own queue until the consumer reads them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class EngineHost(JobHost, Protocol):
         ...
 
     def cancel(self, should_end: Callable[[Sequence], bool]) -> None:
-        """End sequences before the next step."""
+        """Cancel sequences before the next step."""
         ...
 
     def wake(self) -> None:
-        """Go on with sequences whose sink was full."""
+        """Continue sequences whose sink was full."""
         ...
 
 
@@ -36,7 +36,7 @@ class EngineJob(BaseJob[Event]):
 
     @property
     def full(self) -> bool:
-        """The consumer is behind."""
+        """Whether the consumer is behind."""
         return self._items.qsize() > MAX_QUEUED_EVENTS
 
     def emit(self, event: Event) -> None:
@@ -44,7 +44,7 @@ class EngineJob(BaseJob[Event]):
         self._items.put(event)
 
     def cancel(self, request_id: str) -> None:
-        """End a request."""
+        """Cancel a request."""
         self._engine.cancel(lambda sequence: sequence.sink is self and sequence.request.id == request_id)
 
     def _start(self, request: Request) -> None:

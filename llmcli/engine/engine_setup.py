@@ -1,4 +1,4 @@
-"""What an engine makes of a loaded model, before it can run requests on it."""
+"""Prepares a loaded model: tokenizer, template, settings, and factories for sequences and schedulers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class EngineSetup:
-    """A model with its tokenizer and template, the settings that it runs with, and what makes sequences and schedulers.
+    """A model with its tokenizer and template, its settings, and its factories of sequences and schedulers.
 
     ``context_limit``: tokens of a sequence; ``config``: how contexts are created unless ``planner`` chooses otherwise.
     """
@@ -46,7 +46,7 @@ class EngineSetup:
     sequence_builder: SequenceBuilder
 
     def make_scheduler(self, should_abort: Callable[[], bool]) -> Scheduler:
-        """Return a scheduler with a KV cache of its own; ``should_abort`` is read inside an evaluation."""
+        """Return a scheduler with its own KV cache; an evaluation polls ``should_abort``."""
         kv_cache = KVCacheManager(
             self.model,
             self.config,
@@ -59,7 +59,7 @@ class EngineSetup:
         return Scheduler(kv_cache, index, self._make_prefix_cache(kv_cache, index))
 
     def _make_prefix_cache(self, kv_cache: KVCacheManager, index: PrefixIndex) -> DiskPrefixCache | None:
-        """Return the prefixes that earlier commands evaluated."""
+        """Return the cache of prefixes that earlier commands evaluated."""
         options = self.options
         if options.cache is None or not uses_prefix_cache(options, self.model_id):
             return None
@@ -74,14 +74,14 @@ class EngineSetup:
 
 
 def uses_prefix_cache(options: EngineOptions, model_id: str) -> bool:
-    """Say whether prefixes of prompts are kept on disk: only for weights that are known by their hash."""
+    """Return whether prefixes of prompts are kept on disk: only if the hash of the weights is known."""
     return options.cache is not None and options.prefix_bytes > 0 and bool(_SHA256.fullmatch(model_id))
 
 
 def set_up_engine(model: Model, name: str, model_id: str, options: EngineOptions, threads: ThreadPolicy) -> EngineSetup:
-    """Prepare ``model`` for requests; ``name`` is what users call it. Called in the thread that evaluates.
+    """Prepare ``model`` for requests; ``name`` is its name for users. Called in the thread that evaluates.
 
-    Raises ``BadModelFile`` for an embedding model, ``UsageError`` for a context that it does not have, and what
+    Raises ``BadModelFile`` for an embedding model, ``UsageError`` for a context larger than the model's, and what
     ``Planner`` and ``check_batch_invariance`` raise.
     """
     if model.embeds_only:

@@ -1,4 +1,4 @@
-"""Making the sequence of a request whose prompt is tokenized."""
+"""Builds the sequence of a request from its tokenized prompt."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _SESSION_ID = re.compile("[0-9a-f]{32}")
 
 
 def check_session(session: str | None) -> None:
-    """Raise ``UsageError`` for what is no session's id: it becomes a part of a file's name."""
+    """Raise ``UsageError`` for an invalid session id, since the id becomes a part of a file's name."""
     if session is not None and not _SESSION_ID.fullmatch(session):
-        raise UsageError("a session's id is 32 hexadecimal digits")
+        raise UsageError("a session id must be 32 hexadecimal digits")
 
 
 class SequenceBuilder:
-    """Makes sequences for one model; ``prefix_hints``: None where no prefixes are kept on disk."""
+    """Builds sequences for one model; ``prefix_hints``: None if no prefixes are kept on disk."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class SequenceBuilder:
         if len(tokens) >= self._context_limit:
             raise ContextOverflow(tokens=len(tokens), context=self._context_limit)
         matcher = self._grammar_compiler.compile(request)
-        raw = request.prompt is not None  # then the output is returned as it is, with its white space and its tags
+        raw = request.prompt is not None  # then the output is returned unchanged, with its white space and its tags
         tagged = not raw and matcher is None  # a grammar begins with the answer, and may allow the tags as text
         return GenerationSequence(
             request,

@@ -1,4 +1,4 @@
-"""Loading a model file as the engine does, and generating two tokens.
+"""Loads a model file as the engine does, and generates two tokens.
 
 As a program (``python -m llmcli.engine.smoke_test FILE GPU_LAYERS TIMEOUT``) it is the child of ``load_check``.
 """

@@ -1,1 +1,1 @@
-"""Files on disk: written as a whole or not at all, locked, or for their owner alone."""
+"""Files on disk: written atomically, locked, or readable by their owner only."""

@@ -1,7 +1,8 @@
 """Writing ``-o FILE``: a regular file is complete or untouched; a device or a pipe is written directly.
 
-A process that is killed leaves its temporary file beside the target. Its name shows its target, and a lock (flock(2))
-on it shows that its process runs: the next process that writes the same target removes unlocked ones.
+A process that is killed leaves its temporary file beside the target. The name of that file contains the target's name,
+and a lock (flock(2)) on it shows that its process still runs. The next process that writes the same target removes
+files without a lock.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from llmcli.interrupt import Interrupt
 
 _DESCRIPTOR = re.compile(r"/(?:dev/fd|proc/self/fd)/([0-9]{1,9})")
 _NAMED_DESCRIPTORS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
-_MAX_SYMLINKS = 40  # as many symbolic links in a row as Linux follows
+_MAX_SYMLINKS = 40  # the most symbolic links in a row that Linux follows
 _STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
-_PIPE_CHUNK_BYTES = 4096  # POSIX: a pipe that polls writable takes this much (PIPE_BUF) without blocking
+_PIPE_CHUNK_BYTES = 4096  # POSIX: a pipe that polls writable accepts this much (PIPE_BUF) without blocking
 _FILE_CHUNK_BYTES = 1 << 20
 _POLL_MS = 100
-_MAX_TEMPORARY_NAMES = 16  # temporary files that one target may have at a time, each with a name of its own
+_MAX_TEMPORARY_NAMES = 16  # temporary files with a fixed name that one target may have at a time
 
 
 class OutputFile:
-    """A descriptor that is written to; errors carry the name that the user typed.
+    """A file descriptor to write to; errors carry the name that the user typed.
 
-    ``direct``: written data arrives at once, in a device, a pipe or a shared descriptor.
+    ``direct``: data goes straight to a device, a pipe or a shared descriptor.
     """
 
     def __init__(self, fd: int, name: str, interrupt: Interrupt, *, direct: bool = False) -> None:
@@ -45,9 +46,10 @@ class OutputFile:
         self._chunk = _FILE_CHUNK_BYTES if stat.S_ISREG(os.fstat(fd).st_mode) else _PIPE_CHUNK_BYTES
 
     def write(self, data: bytes) -> None:
-        """Write all of ``data``; a reader that stalls does not hold back a signal.
+        """Write all of ``data``; a signal ends the write even if the reader stalls.
 
-        Raises ``OutputError``; ``OutputPipeClosed`` when the other end of a pipe was closed; what ``interrupt.check()`` raises.
+        Raises ``OutputError``, ``OutputPipeClosed`` when the other end of a pipe was closed, and what
+        ``interrupt.check()`` raises.
         """
         rest = memoryview(data)
         poll = select.poll()
@@ -72,15 +74,15 @@ def atomic_write(
     placing: Callable[[], AbstractContextManager[object]] = nullcontext,
     mode: int = 0o666,
 ) -> Iterator[OutputFile]:
-    """Open ``path`` for writing; leaving the block puts the file in place, an exception leaves what was there.
+    """Open ``path`` for writing; leaving the block puts the file in place, an exception keeps the earlier file.
 
-    Regular files, existing or not, are written beside and renamed: symbolic links are followed, mode and (where
-    permitted) owner are kept. Devices, named pipes and the process's own descriptors (/dev/stdout, /dev/fd/N, links to
-    them) are written directly. ``force`` False (for names that the user did not type) refuses to replace an existing file. The
-    rename happens in the block of ``placing()``, which is entered when all data is on the disk. ``mode``: of a new file,
-    less the umask.
+    Regular files, existing or not, are written to a temporary file beside the target and renamed. Symbolic links are
+    followed; mode and (where permitted) owner are kept. Devices, named pipes and the process's own descriptors
+    (/dev/stdout, /dev/fd/N, links to them) are written directly. ``force`` False (for names that the user did not type)
+    refuses to replace an existing file. The rename happens in the block of ``placing()``, which is entered when all
+    data is on the disk. ``mode``: permissions of a new file, before the umask.
 
-    Raises ``CannotCreate`` (no such directory, no permission, a directory, or there already), ``OutputError`` (disk
+    Raises ``CannotCreate`` (no such directory, no permission, a directory, or the file exists), ``OutputError`` (disk
     full, I/O error), ``OutputPipeClosed``, and what ``interrupt.check()`` raises.
     """
     if not force and os.path.lexists(path):
@@ -101,7 +103,7 @@ def atomic_write(
 
 
 def _open_special(path: str, interrupt: Interrupt) -> int | None:
-    """Open a path that a file cannot replace; None if ``path`` is a regular file or does not exist."""
+    """Open a path that a regular file cannot replace; None if ``path`` is a regular file or does not exist."""
     try:
         number = _own_descriptor(path)
         if number is not None:
@@ -111,7 +113,7 @@ def _open_special(path: str, interrupt: Interrupt) -> int | None:
             return None
         if stat.S_ISFIFO(mode):
             return _open_fifo(path, interrupt)
-        return os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)  # a directory fails here
+        return os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)  # raises for a directory
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -119,10 +121,7 @@ def _open_special(path: str, interrupt: Interrupt) -> int | None:
 
 
 def _own_descriptor(path: str) -> int | None:
-    """Return the number of the process's own descriptor that ``path`` stands for, through links too.
-
-    Opening /dev/stdout again would fail on a socket, and would replace the file that a shell redirected to.
-    """
+    """Return the number of the process's own descriptor that ``path`` refers to, also through links."""
     for _ in range(_MAX_SYMLINKS):
         if path in _NAMED_DESCRIPTORS:
             return _NAMED_DESCRIPTORS[path]
@@ -191,7 +190,7 @@ def _hold_lock(fd: int) -> Iterator[None]:
 
 
 def _open_temporary(target: Path, mode: int) -> tuple[int, Path]:
-    """Create an empty file in the directory of ``target`` with the mode and owner that the result is to have."""
+    """Create an empty file in the directory of ``target`` with the mode and owner of the final file."""
     there = target.stat() if target.exists() else None
     if there is not None and not os.access(
         target, os.W_OK
@@ -199,7 +198,7 @@ def _open_temporary(target: Path, mode: int) -> tuple[int, Path]:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
     fd, beside = _create_locked(_temporary_names(target), mode if there is None else 0o600)
     if there is not None:
-        with suppress(PermissionError):  # only root may give files away
+        with suppress(PermissionError):  # only root may change the owner
             os.fchown(fd, there.st_uid, there.st_gid)
         os.fchmod(fd, stat.S_IMODE(there.st_mode))
     return fd, beside
@@ -208,7 +207,7 @@ def _open_temporary(target: Path, mode: int) -> tuple[int, Path]:
 def _temporary_names(target: Path) -> Iterator[Path]:
     """Yield names for temporary files beside ``target``: a few fixed ones, then random ones.
 
-    Fixed names are found again without reading a directory, which may be large.
+    Leftovers with fixed names can be found without listing the directory, which may be large.
     """
     digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
     own = [target.with_name(f".llm-{digest}-{number}.tmp") for number in range(_MAX_TEMPORARY_NAMES)]
@@ -220,7 +219,7 @@ def _temporary_names(target: Path) -> Iterator[Path]:
 
 
 def _create_locked(names: Iterator[Path], mode: int) -> tuple[int, Path]:
-    """Create a file with the first free one of ``names`` and lock it, where locks work."""
+    """Create a file with the first free one of ``names``, and lock it if the file system has locks."""
     for name in names:
         try:
             fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -228,7 +227,7 @@ def _create_locked(names: Iterator[Path], mode: int) -> tuple[int, Path]:
             continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # between the two calls another process considered it abandoned
+        except BlockingIOError:  # another process took it for abandoned before it was locked
             os.close(fd)
             continue
         except OSError:
@@ -236,11 +235,11 @@ def _create_locked(names: Iterator[Path], mode: int) -> tuple[int, Path]:
         if os.fstat(fd).st_nlink:
             return fd, name
         os.close(fd)  # and removed it
-    raise AssertionError("names never end")
+    raise AssertionError("the names are endless")
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove the temporary file of a killed process; a locked one, or one that is no regular file, stays."""
+    """Remove the temporary file of a killed process; a locked file, or one that is not a regular file, stays."""
     with suppress(OSError):
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
@@ -257,7 +256,7 @@ def _rename_into_place(beside: Path, target: Path, *, force: bool) -> None:
         beside.replace(target)
         return
     try:
-        os.link(beside, target)  # unlike a rename, this fails when another process was faster
+        os.link(beside, target)  # unlike a rename, this fails when another process created the file first
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
@@ -270,7 +269,7 @@ def _rename_into_place(beside: Path, target: Path, *, force: bool) -> None:
 
 def _sync(fd: int, path: str) -> None:
     try:
-        os.fsync(fd)  # else a power cut may keep the rename and lose the content
+        os.fsync(fd)  # otherwise a power failure may keep the rename and lose the content
     except OSError as error:
         raise OutputError(path, detail=error.strerror or "") from error
 

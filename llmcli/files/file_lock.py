@@ -1,6 +1,6 @@
-"""Lock files (flock(2)): what a failing lock means stays with the caller.
+"""Lock files (flock(2)); the caller decides what a failed lock means.
 
-A lock ends with its descriptor, so that no process which was killed leaves one behind.
+A lock ends with its descriptor, so a killed process leaves no lock behind.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ class LocksUnsupported(OSError):
 
 
 def acquire_lock(path: Path, *, mode: int = FILE_MODE, wait: bool = False, removable: bool = False) -> int | None:
-    """Return a descriptor that holds the lock file at ``path``, None while another process does.
+    """Return a descriptor that holds the lock file at ``path``, None while another process holds it.
 
-    ``mode``: of the file where it is made. ``wait``: until it is free. ``removable``: its holder may remove the file, and
-    a lock on what was removed is none. Raises ``OSError``; ``LocksUnsupported`` after the file was opened.
+    ``mode``: permissions of a new lock file. ``wait``: block until the lock is free. ``removable``: the holder may
+    remove the file, so a lock on a removed file does not count. Raises ``OSError``; ``LocksUnsupported`` after the file
+    was opened.
     """
     import fcntl
 
@@ -54,7 +55,8 @@ def hold_lock(
 ) -> Iterator[bool]:
     """Hold the lock file in the block; yield False where another process still has it after ``timeout_s`` seconds.
 
-    None waits for ever. ``check`` is called while it waits, and raises what ends that. Raises as ``acquire_lock``.
+    ``timeout_s`` None waits without limit. ``check`` is called while waiting; what it raises ends the wait. Raises as
+    ``acquire_lock``.
     """
     until = None if timeout_s is None else time.monotonic() + timeout_s
     descriptor = acquire_lock(path, removable=removable)

@@ -1,6 +1,6 @@
-"""Files and directories of llm itself: for its user only, whatever the umask.
+"""llm's own files and directories: accessible to their user only, whatever the umask.
 
-Their contents are private (prompts, chats, names of documents), and other users who could write them would control the
+Their contents are private (prompts, chats, names of documents), and users who could write them would control the
 answers of a model. The user's own outputs (``-o``) follow the umask instead.
 """
 
@@ -19,7 +19,7 @@ FILE_MODE = 0o600
 
 
 def make_directory(path: Path, mode: int = DIRECTORY_MODE) -> None:
-    """Create a directory with ``mode``, and missing parents too; an existing one is not changed.
+    """Create a directory with ``mode``, and its missing parents; an existing directory is not changed.
 
     Raises ``OSError``.
     """
@@ -29,7 +29,7 @@ def make_directory(path: Path, mode: int = DIRECTORY_MODE) -> None:
         if not path.parent.is_dir():
             make_directory(path.parent, mode)
         path.mkdir(mode, exist_ok=True)  # another process may have created the parent; in /proc this fails again
-    except OSError:  # for an existing directory some systems report that it cannot be written
+    except OSError:  # some systems report an existing directory as not writable
         if not path.is_dir():
             raise
 
@@ -40,7 +40,7 @@ def open_file(path: Path, flags: int) -> int:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file that no process reads yet; an abandoned one is overwritten. Raises ``OSError``."""
+    """Write a file that no process reads yet; an abandoned file is overwritten. Raises ``OSError``."""
     descriptor = open_file(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, FILE_MODE)
@@ -49,9 +49,10 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path, temporary_name: str | None = None) -> Iterator[Path]:
-    """Yield where to write what takes the place of ``path`` when the block ends; where it raises nothing is left there.
+    """Yield a temporary path that replaces ``path`` at the end of the block; after an exception nothing is left there.
 
-    By default the name tells which process writes, so what is there was left by a killed one. Raises ``OSError``.
+    By default the name contains the process id, so a file that exists there was left by a killed process. Raises
+    ``OSError``.
     """
     temporary = path.with_name(temporary_name or f".{path.name}.{os.getpid()}")
     try:
@@ -66,7 +67,7 @@ def replacing(path: Path, temporary_name: str | None = None) -> Iterator[Path]:
 def replace_file(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` atomically, creating its directory if necessary.
 
-    Raises ``OSError``, and then leaves no file behind.
+    Raises ``OSError``; no file is left behind then.
     """
     make_directory(path.parent)
     with replacing(path) as temporary:
@@ -74,7 +75,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def read_secret(path: str | os.PathLike[str], *, kind: str, max_bytes: int) -> str:
-    """Return what stands in a file that only its owner may read, without white space around it.
+    """Return the content of a file that only its owner may read, without surrounding white space.
 
     Raises ``MissingError`` with ``kind`` for a file that cannot be read, and ``UnsafeKey`` for one that others may read
     or write.
@@ -101,7 +102,7 @@ def exists(path: Path) -> bool:
 
 
 def file_mode_in(directory: Path) -> int:
-    """Return the mode of a file that the readers of ``directory`` may read and only its user may write.
+    """Return the mode for a file that whoever can read ``directory`` may read, and only its user may write.
 
     Raises ``OSError``.
     """

@@ -1,1 +1,1 @@
-"""What every HTTP server of ours needs: the worker has one, and so has ``llm serve``."""
+"""What our two HTTP servers share: the worker and ``llm serve``."""

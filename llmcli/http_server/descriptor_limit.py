@@ -13,5 +13,5 @@ def raise_descriptor_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_MAX_DESCRIPTORS, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # then there are fewer
+        with contextlib.suppress(OSError, ValueError):  # the lower limit stays
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

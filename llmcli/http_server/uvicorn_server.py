@@ -1,4 +1,4 @@
-"""What the worker and ``llm serve`` share as servers: uvicorn on a socket that listens already, silent and without HTML."""
+"""What the worker and ``llm serve`` share as servers: uvicorn on a listening socket, silent and without HTML."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class HttpServer(uvicorn.Server):
     def __init__(
         self, app: Any, protocol: type[H11Protocol], write_line: Callable[[str], None], **options: Any
     ) -> None:
-        """``options``: others of ``uvicorn.Config``."""
+        """``options``: more options of ``uvicorn.Config``."""
         server_logs.redirect_library_logs(write_line)
         super().__init__(
             uvicorn.Config(
@@ -36,5 +36,5 @@ class HttpServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone: the command or the worker has set what happens at them."""
+        """Keep the signal handlers that the command or the worker has installed."""
         yield

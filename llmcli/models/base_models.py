@@ -1,6 +1,6 @@
 """Telling base models, which continue a text, from those that were trained to follow instructions.
 
-No key of a GGUF header says it, so this is the rule, in this order:
+No key of a GGUF header says which kind a model is, so these rules apply, in this order:
 
 1. Models that generate no text (embeddings, encoders) are neither.
 2. A model with a name that says that it was tuned for instructions or chats is no base model. Names are general.name,
@@ -10,8 +10,8 @@ No key of a GGUF header says it, so this is the rule, in this order:
 5. one of a family whose tuned models always say so in their names (Gemma: it; Qwen 1.5, 2 and 2.5: Instruct or Chat),
    when general.finetune is not given: quantizers add a template to base models of Gemma, and those of Qwen have one.
 
-Anything else (Qwen3-1.7B has a template, and no word for its tuning) is taken for tuned: silence is better than a
-false alarm.
+Anything else (Qwen3-1.7B has a template but no word for its tuning) counts as tuned: no warning is better than a false
+one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def base_evidence(header: Header, *names: str | None) -> BaseModelEvidence | Non
 
 
 def _generates_text(header: Header) -> bool:
-    """Whether the model writes text: its attention is causal, and it pools nothing."""
+    """Whether the model generates text: its attention is causal, and it has no pooling."""
     causal = header.metadata.get(f"{header.architecture}.attention.causal", True)
     return bool(causal) and not header.arch_integer("pooling_type")  # 0: no pooling
 

@@ -12,7 +12,7 @@ from typing import Any
 from llmcli.models.gguf.tensor_types import nominal_bits
 
 _CATALOGUE_FILE = Path(__file__).with_name("catalogue.yaml")
-_MIXED_QUANTIZATION_FACTOR = 1.1  # some tensors of a quantization are kept with more bits than its label says
+_MIXED_QUANTIZATION_FACTOR = 1.1  # a quantization keeps some tensors with more bits than its label says
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class WheelSource:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """A model known by name. ``memory`` in GiB is advice; ``pin`` is None where size and hash come from the Hub.
+    """A model known by name. ``memory`` in GiB is advice; ``pin`` is None if size and hash come from the Hub.
 
-    What the makers document: ``parameters`` in billions, of which ``active`` are read for a token (None: all), the
-    ``context`` in tokens and the shape of the ``attention`` (layers, kv_heads, head); 0 and {} where that is not known.
-    ``codes`` are BCP 47 tags of languages that they name. Of the ``tasks`` it is ``strong`` in some for its size.
+    As its makers document it: ``parameters`` in billions, of which ``active`` are read for a token (None: all), the
+    ``context`` in tokens and the shape of the ``attention`` (layers, kv_heads, head); 0 and {} if unknown. ``codes``
+    are BCP 47 tags of its documented languages. ``strong``: those of its ``tasks`` in which it is good for its size.
     """
 
     name: str
@@ -66,7 +66,7 @@ class CatalogueEntry:
 
     @property
     def size(self) -> int:
-        """Bytes of the preferred quantization: of the pinned file, else approximate; 0 if unknown."""
+        """Bytes of the preferred quantization: exact for a pinned file, otherwise approximate; 0 if unknown."""
         if self.pin is not None:
             return self.pin.size
         bits = nominal_bits(self.quantizations[0]) or 0
@@ -74,7 +74,7 @@ class CatalogueEntry:
 
 
 def catalogue_names() -> list[str]:
-    """Return the names in the catalogue's order; a line scan, since completion has no time for a YAML parser."""
+    """Return the names in the catalogue's order; scans lines, since completion has no time for a YAML parser."""
     return re.findall(r"^([a-z0-9][a-z0-9.-]*):", _CATALOGUE_FILE.read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 

@@ -1,13 +1,14 @@
 """The memory that a running model takes, computed from its header and the settings of its context.
 
-These formulas are the only ones: ``llm models`` shows their results, the engine chooses the size of its contexts by them
+All parts of llm use these formulas: ``llm models`` shows their results, the engine sizes its contexts with them
 (``fit_context``), and ``benchmarks/memory.py`` compares them with the peak of a real process.
 
-A process takes: itself (``process_bytes``), the weights (their file is mapped into memory; where the system does not
-release the pages of what llama.cpp repacks for the processor, these are in memory twice), and for each context the KV cache, recurrent states, logits, and the compute buffer. The
-last is as large as the most demanding part of llama.cpp's graph, for one ubatch: the logits, the feed-forward layer, or
-attention, which without flash attention holds one number for each pair of a token and a cell of every head. Checked
-against "compute buffer size" in llama.cpp's log for models of 135 million parameters and for tiny ones of every kind.
+The memory of a process consists of a fixed part (``process_bytes``), the weights (their file is mapped into memory;
+tensors that llama.cpp repacks for the processor are in memory twice, unless the engine releases the mapped pages), and
+for each context the KV cache, recurrent states, logits, and the compute buffer. The compute buffer is as large as the
+most demanding part of llama.cpp's graph, for one ubatch: the logits, the feed-forward layer, or attention, which
+without flash attention needs one number for each pair of a token and a cell of every head. Checked against "compute
+buffer size" in llama.cpp's log for models of 135 million parameters and for tiny ones of every kind.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Protocol
 from llmcli.models.gguf.header import Header, TensorInfo
 
 PAD_TOKENS = 256
-"""Tokens by which llama.cpp rounds a context up."""
+"""Multiple of tokens to which llama.cpp rounds a context up."""
 LLAMA_MAX_SEQ = 256
 """llama.cpp's own limit on sequence ids."""
 DEFAULT_CONTEXT_TOKENS = 4096
@@ -29,30 +30,33 @@ FIRST_ANSWER_TOKENS = 512
 DEFAULT_CONCURRENCY = 16
 """Sequences that run at once, unless more prove to be faster."""
 BATCH_SIZES = (512, 256, 128)
-"""Tokens of one evaluation, the preferred ones first. On two cores prompts of the starter run as fast with 128 as with 512,
-and a compute buffer that grows with the batch is a quarter as large."""
+"""Tokens of one evaluation, the preferred numbers first. On two cores prompts of the starter run as fast with 128 as
+with 512, and the compute buffer, which grows with the batch, is a quarter as large."""
 MAX_OUTPUTS = 64
 """Logits of one evaluation, unless more sequences run."""
 EMBEDDINGS = "token_embd.weight"
 SPARE_SEQUENCES = 2
-"""Sequence ids for cached prefixes, where each id has buffers of its own."""
+"""Number of sequence ids for cached prefixes if each id has its own buffers."""
 
 FREE_MEMORY_SHARE = 0.9
 """The fraction of the free memory that contexts may take; the rest is left to other processes."""
-PROCESS_BYTES = 46_000_000
-"""Resident memory of a process that has loaded a model of 0.1 MB: Python, the libraries, llama.cpp. Measured: 44 MB of
-the worker before and 46 MB after its first request."""
+PROCESS_BYTES = 56_000_000
+"""Resident memory of a process without weights, vocabulary and contexts: Python, the libraries, llama.cpp. Measured: 46 MB of
+the worker with a model of 0.1 MB, 58 MB with one of 92 MB."""
 _BYTES_PER_VOCABULARY_TOKEN = 260
 """Bytes that llama.cpp and the tokenizer keep for each token of the vocabulary (measured: 49,152 tokens take 12.8 MB)."""
+_MAPPED_AGAIN_SHARE = 0.4
+"""The share of released pages that come back with the small tensors between them, since the system maps pages in groups.
+Measured with 30 layers of 576 numbers on Linux 6.18: 0.6 where the page cache has large folios (ext4); 0.05 in groups of 64 KB."""
 SMALL_WEIGHTS_BYTES = 1_000_000_000
 _SMALL_WEIGHTS_FACTOR, _LARGE_WEIGHTS_FACTOR = 4, 2
 MIN_PROCESS_LIMIT_BYTES = 256_000_000
-"""The smallest limit of a whole process. Of it the process takes 46 MB and the tables of a vocabulary up to 70 MB (262,144
-tokens), so that at least 140 MB remain for weights and contexts of a model whose weights are next to nothing."""
+"""The smallest limit of a whole process. The process takes 56 MB of it and the tables of a vocabulary up to 70 MB
+(262,144 tokens), so that at least 130 MB remain for weights and contexts of a tiny model."""
 _SMALL_CONTEXT_TOKENS = 512
 _MIN_IDLE_STATE_BYTES, _IDLE_STATE_DIVISOR = 16_000_000, 8
 _FLOAT_BYTES, _HALF_BYTES = 4, 2
-_FLASH_FLOATS, _PLAIN_FLOATS, _RECURRENT_FLOATS = 12, 6, 16  # numbers a token, as multiples of the embedding's length
+_FLASH_FLOATS, _PLAIN_FLOATS, _RECURRENT_FLOATS = 12, 6, 16  # numbers per token, as multiples of the embedding's length
 
 
 class KVSettings(Protocol):
@@ -77,9 +81,9 @@ class DefaultKVSettings:
 
 @dataclass(frozen=True, slots=True)
 class ContextShape:
-    """The properties of a context that decide how much memory it takes.
+    """The properties of a context that determine how much memory it takes.
 
-    ``cells``: tokens that it holds, of all sequences together when ``unified``, else of each; ``sequences``: ids;
+    ``cells``: tokens that it holds, of all sequences together if ``unified``, otherwise of each; ``sequences``: ids;
     ``batch``: tokens of one evaluation.
     """
 
@@ -98,10 +102,10 @@ class ContextShape:
 
 @dataclass(frozen=True, slots=True)
 class ContextDemand:
-    """What is to run at once: tokens of each sequence with its answer, in the order of service.
+    """The sequences to run at once: tokens of each with its answer, in the order of service.
 
     ``shared_prefix_tokens``: the common prefix of all; ``forks``: sequences that will continue each one.
-    ``concurrency``: how many may run at once.
+    ``concurrency``: the most that may run at once.
     """
 
     sequence_tokens: tuple[int, ...]
@@ -123,7 +127,7 @@ class ContextDemand:
         return -(-cells // PAD_TOKENS) * PAD_TOKENS
 
     def sequence_id_count(self, spare: int, *, per_sequence_buffers: bool) -> int:
-        """Return the number of ids: where they cost memory, one for each sequence or its forks, and ``spare`` ones."""
+        """Return the number of ids: if they cost memory, one for each sequence or its forks, and ``spare`` ones."""
         if not per_sequence_buffers:
             return min(2 * self.concurrency, LLAMA_MAX_SEQ)
         grown = min(self.concurrency, sum(self.forks))
@@ -133,14 +137,14 @@ class ContextDemand:
 
 @dataclass(frozen=True, slots=True)
 class TaskWorkload:
-    """A job as a task usually gives it: tokens of each prompt and of its answer, and of the common prefix."""
+    """A typical job of a task: tokens of each prompt and of its answer, and of the common prefix."""
 
     prompt_tokens: tuple[int, ...]
     answer_tokens: tuple[int, ...]
     shared_prefix_tokens: int = 0
 
     def split_to_context(self, context: int) -> TaskWorkload:
-        """Return the same split into requests that fit ``context`` tokens."""
+        """Return the job split into requests that fit ``context`` tokens."""
         pairs: list[tuple[int, int]] = []
         for prompt, answer in zip(self.prompt_tokens, self.answer_tokens, strict=True):
             kept = min(answer, context // 2)
@@ -151,7 +155,7 @@ class TaskWorkload:
 
     @property
     def concurrent_demand(self) -> ContextDemand:
-        """What runs at once."""
+        """The sequences that run at once."""
         needs = tuple(prompt + answer for prompt, answer in zip(self.prompt_tokens, self.answer_tokens, strict=True))
         return ContextDemand(needs[:DEFAULT_CONCURRENCY], self.shared_prefix_tokens)
 
@@ -165,16 +169,16 @@ WORKLOADS: Mapping[str, TaskWorkload] = {
     "summarize": TaskWorkload((18_000,), (FIRST_ANSWER_TOKENS,)),
     "classify": TaskWorkload((270,) * 16, (0,) * 16, shared_prefix_tokens=250),
 }
-"""The usual work of commands, by task: one answer, many segments of a document, a long text, many records. The lengths
+"""The usual jobs of commands, by task: one answer, many segments of a document, a long text, many records. The lengths
 are those of a question, of the README of this project, and of 400 lines."""
 
 
 def fit_context(
     demand: ContextDemand, cache: KVSettings, header: Header, max_bytes: int | None, batch: int = BATCH_SIZES[0]
 ) -> tuple[ContextShape, int]:
-    """Return the context for as many sequences of ``demand`` as fit ``max_bytes`` (None: no bound), and their number.
+    """Return the context for as many sequences of ``demand`` as fit ``max_bytes`` (None: no limit), and their number.
 
-    One at least, whatever it takes: the caller has to find out whether that can be allocated. Smaller batches (than
+    At least one, whatever it takes: the caller has to find out whether that can be allocated. Smaller batches (than
     ``batch`` tokens) and fewer spare ids are preferred to fewer sequences.
     """
     per_sequence_buffers = header.recurrent or not cache.unified
@@ -215,14 +219,14 @@ def context_bytes(header: Header, shape: ContextShape) -> int:
 
 
 def kv_cache_bytes(header: Header, tokens: int, kv_type: str) -> int:
-    """Return the bytes of a KV cache for so many tokens; at most, see ``Header.attention_bytes_per_token``."""
+    """Return the bytes of a KV cache of that many tokens; an upper bound, see ``Header.attention_bytes_per_token``."""
     return (header.attention_bytes_per_token(kv_type, kv_type) or 0) * tokens
 
 
 def recurrent_state_bytes(header: Header) -> int:
     """Return the bytes of the states that recurrent layers keep for a sequence of any length; 0 without such layers.
 
-    Sizes as in llama.cpp's ``llama_hparams::n_embd_r`` and ``n_embd_s``; every layer is counted that has no attention of
+    Sizes as in llama.cpp's ``llama_hparams::n_embd_r`` and ``n_embd_s``; every layer counts that has no attention of
     its own in the header, so it is an upper bound.
     """
     number = header.arch_integer
@@ -264,12 +268,12 @@ def compute_buffer_bytes(header: Header, shape: ContextShape) -> int:
 
 
 def process_bytes(header: Header) -> int:
-    """Return the bytes that a process takes beside weights and contexts."""
+    """Return the bytes that a process takes besides weights and contexts."""
     return PROCESS_BYTES + _BYTES_PER_VOCABULARY_TOKEN * (header.vocabulary_size or 0)
 
 
 def repacked_tensors(header: Header, types: frozenset[str]) -> list[TensorInfo]:
-    """Return the tensors that llama.cpp stores again for the processor, since it repacks those of these ``types``."""
+    """Return the tensors of these ``types`` that llama.cpp repacks, and thus stores again, for the processor."""
     if header.recurrent:  # the engine disables repacking for these
         return []
     tied = all(tensor.name != "output.weight" for tensor in header.tensors)
@@ -283,16 +287,17 @@ def repacked_tensors(header: Header, types: frozenset[str]) -> list[TensorInfo]:
 def duplicated_bytes(header: Header, types: frozenset[str], *, released: bool) -> int:
     """Return the bytes of weights that are in memory twice: repacked, and in the pages of the mapped file.
 
-    ``types``: as for ``repacked_tensors``. ``released``: the engine releases the pages that nothing reads again, so that only
-    embeddings which are the output's weights too remain.
+    ``types``: as for ``repacked_tensors``. ``released``: the engine releases the pages that nothing reads again. Embeddings
+    that are also the output's weights remain, and a share of the rest.
     """
-    return sum(t.nbytes for t in repacked_tensors(header, types) if not released or t.name == EMBEDDINGS)
+    share = _MAPPED_AGAIN_SHARE if released else 1.0
+    return int(sum(t.nbytes * (1.0 if t.name == EMBEDDINGS else share) for t in repacked_tensors(header, types)))
 
 
 def context_budget_bytes(header: Header, weights: int, duplicated: int) -> int:
-    """Return what all contexts of a process may take together by default, for so many bytes of weights.
+    """Return the bytes that all contexts of a process may take together by default, for that many bytes of weights.
 
-    Negative where the process without a context exceeds its limit already.
+    Negative if the process without a context already exceeds its limit.
     """
     return process_limit_bytes(weights) - process_bytes(header) - weights - duplicated
 
@@ -305,8 +310,8 @@ def small_context_bytes(header: Header) -> int:
 def max_sequence_context(header: Header, weights: int, duplicated: int, kv_type: str, free: int | None) -> int:
     """Return the tokens of context that one sequence may have by default.
 
-    At most those of the model. Below 1 GB of weights what the limit of the process leaves, from there on what fits into
-    ``free`` bytes (None: unknown) with a cache of this type; at least ``DEFAULT_CONTEXT_TOKENS``.
+    At most those of the model. Below 1 GB of weights, the limit of the process determines the number; above, what fits
+    into ``free`` bytes (None: unknown) with a cache of this type. At least ``DEFAULT_CONTEXT_TOKENS``.
     """
     most = header.context_length or DEFAULT_CONTEXT_TOKENS
     budgets = [] if free is None else [int(FREE_MEMORY_SHARE * free)]
@@ -317,9 +322,9 @@ def max_sequence_context(header: Header, weights: int, duplicated: int, kv_type:
 
 
 def process_limit_bytes(weights: int) -> int:
-    """Return what a whole process may take by default, for ``weights`` bytes: 4 times as much below 1 GB.
+    """Return the bytes that a whole process may take by default, for ``weights`` bytes: 4 times as many below 1 GB.
 
-    From there on 4 GB, or twice the weights where that is more. Never less than ``MIN_PROCESS_LIMIT_BYTES``.
+    Above that, 4 GB or twice the weights, whichever is more. Never less than ``MIN_PROCESS_LIMIT_BYTES``.
     """
     if weights < SMALL_WEIGHTS_BYTES:
         return max(_SMALL_WEIGHTS_FACTOR * weights, MIN_PROCESS_LIMIT_BYTES)
@@ -332,7 +337,7 @@ def idle_state_bytes(weights: int) -> int:
 
 
 def max_context_tokens(header: Header, kv_type: str, max_bytes: int) -> int:
-    """Return the most tokens of context of one sequence that fit ``max_bytes``, a multiple of 256; 0 where none fit."""
+    """Return the most tokens of context of one sequence that fit ``max_bytes``, a multiple of 256; 0 if none fit."""
     per_token = header.attention_bytes_per_token(kv_type, kv_type)
     if not per_token:
         return header.context_length or 0

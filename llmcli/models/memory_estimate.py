@@ -1,7 +1,7 @@
 """Whether a model fits a machine, and how fast it may be: from its header and its size, before it is loaded.
 
-``footprint`` computes the memory, as for the engine's contexts: the minimum, for one answer with a certain context, which
-decides whether it fits; and the peak, for each task as commands usually run it.
+``footprint`` computes the memory, as for the engine's contexts: the minimum, for one answer with a certain context,
+which decides whether it fits; and the peak, for each task as commands usually run it.
 
 One token reads all weights once, except those of unused experts: their bytes divided by the bandwidth of the memory,
 plus an overhead for each layer, is the minimum time of a token with a short context.
@@ -36,12 +36,12 @@ from llmcli.models.footprint import (
 from llmcli.models.gguf.header import Header
 
 CONTEXT_STEP_TOKENS = PAD_TOKENS
-"""Tokens by which a context is rounded up."""
+"""Multiple of tokens to which a context is rounded up."""
 _LAYER_OVERHEAD_S = 2e-4
 """Seconds that a layer adds to a token beside reading its weights: synchronization of threads, small operations.
 
-Measured on two cores with models of 135 and 270 million parameters, where it is half of the time; it hardly counts in
-models of billions.
+Measured on two cores with models of 135 and 270 million parameters, where it is half of the time; for models of
+billions it is negligible.
 """
 
 
@@ -49,7 +49,7 @@ models of billions.
 class MachineResources:
     """The machine: bytes of memory that can be allocated (None: unknown), free bytes of each GPU that is used.
 
-    ``memory_bandwidth``: bytes a second that all threads together read from memory, None where it was not measured.
+    ``memory_bandwidth``: bytes a second that all threads together read from memory, None if not measured.
     ``repacked_types`` and ``releases_pages``: see ``footprint.duplicated_bytes``.
     """
 
@@ -64,8 +64,8 @@ class MachineResources:
 class MemoryEstimate:
     """The memory that a model needs at ``context_tokens`` on ``machine``.
 
-    ``kv_bytes_per_token`` of context, None where the header cannot tell; ``buffer_bytes`` of compute buffers, of which
-    the shortest context needs ``min_buffer_bytes`` (None: all); ``process_bytes``: what the process takes beside these;
+    ``kv_bytes_per_token`` of context, None if the header cannot tell; ``buffer_bytes`` of compute buffers, of which the
+    shortest context needs ``min_buffer_bytes`` (None: all); ``process_bytes``: what the process takes beside these;
     ``read_bytes_per_token``: bytes of weights that one token reads, None if unknown. ``header_known``: the header was
     read; without it only the weights are known, and more is needed. ``peak_bytes_by_task``: the peak of the process.
     """
@@ -108,7 +108,7 @@ class MemoryEstimate:
 
     @property
     def available_bytes(self) -> int | None:
-        """Memory of the machine and of the GPUs together: a model that does not fit one of them is divided."""
+        """Memory of the machine and of the GPUs together: a model that does not fit one of them is split."""
         return None if self.machine.free_bytes is None else self.machine.free_bytes + sum(self.machine.gpu_free_bytes)
 
     @property
@@ -122,9 +122,9 @@ class MemoryEstimate:
 
     @property
     def fits(self) -> bool | None:
-        """Whether it can be loaded; None where the system does not say how much memory is free, or the header is missing.
+        """Whether it can be loaded; None if the free memory is unknown, or the header is missing.
 
-        Weights alone that are too large do not fit in any case.
+        Weights that are too large alone never fit.
         """
         if self.available_bytes is None:
             return self.fits_on_gpu or None
@@ -132,9 +132,9 @@ class MemoryEstimate:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Approximate tokens a second of one answer; None if unknown, and on a GPU, which has memory of its own.
+        """Approximate tokens a second of one answer; None if unknown, and on a GPU, which has its own memory.
 
-        The part of a divided model that is on a GPU is assumed to take no time.
+        The part of a split model that is on a GPU is assumed to take no time.
         """
         left = 0 if self.fits_on_gpu else 1 - sum(self.machine.gpu_free_bytes) / self.model_bytes
         if not left or not self.read_bytes_per_token or not self.machine.memory_bandwidth:
@@ -165,8 +165,8 @@ class FitPolicy:
     """What a model has to fit: the machine, measured (more than once) before a download, and a context.
 
     ``context_tokens``: None for the default; ``force``: download it although it does not fit. ``unsupported_reason``
-    returns why a model with a header cannot run here at all, "" where it can. ``choose_kv_settings`` returns the settings
-    of the KV cache that the engine would choose for a job with so many bytes for its context.
+    returns why a model with a header cannot run here at all, "" if it can. ``choose_kv_settings`` returns the settings
+    of the KV cache that the engine would choose for a job, given the bytes for its context.
     """
 
     measure_machine: Callable[[], MachineResources]
@@ -188,7 +188,7 @@ class FitPolicy:
         )
 
     def _peak_bytes(self, header: Header, fit: MemoryEstimate, workload: TaskWorkload) -> int:
-        """Return the peak of a process that does a job, within the bounds that the engine keeps."""
+        """Return the peak of a process that does a job, within the limits that the engine keeps."""
         machine = fit.machine
         duplicated = duplicated_bytes(header, machine.repacked_types, released=machine.releases_pages)
         duplicated = 0 if machine.gpu_free_bytes else duplicated
@@ -232,15 +232,15 @@ def estimate_memory(
 
 
 def planned_context(header: Header | None, wanted: int | None) -> int:
-    """Return the tokens of context to plan with: those ``wanted``, or the usual ones; no more than the model has."""
+    """Return the tokens of context to plan with: those ``wanted``, or the usual ones; at most the model's own."""
     return min(wanted or DEFAULT_CONTEXT_TOKENS, (header and header.context_length) or wanted or DEFAULT_CONTEXT_TOKENS)
 
 
 def _active_weight_share(header: Header) -> float | None:
-    """Return which share of the weights one token reads; None where the header lists no tensors."""
+    """Return which share of the weights one token reads; None if the header lists no tensors."""
     count, used = header.arch_integer("expert_count"), header.arch_integer("expert_used_count")
     active = min(1.0, used / count) if count and used else 1.0
-    tied = all(tensor.name != "output.weight" for tensor in header.tensors)  # the embeddings give the logits too
+    tied = all(tensor.name != "output.weight" for tensor in header.tensors)  # the embeddings also give the logits
     read = 0.0
     for tensor in header.tensors:
         if tensor.name == "per_layer_token_embd.weight" or (tensor.name == "token_embd.weight" and not tied):

@@ -1,4 +1,4 @@
-"""Which models of the catalogue are good for this machine, a task and languages; decided without a network."""
+"""Which models of the catalogue suit this machine, a task and languages; decided without a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmcli.models.memory_estimate import FitPolicy, MemoryEstimate, does_not_fi
 FLUENT_TOKENS_PER_S = 5
 """Tokens a second, about as fast as people read: slower models are recommended last."""
 _MAIN_TENSORS = {"Q4_K_M": ("Q4_K", 0.65), "Q4_0": ("Q4_0", 0.9), "MXFP4": ("MXFP4", 0.9), "Q8_0": ("Q8_0", 0.95)}
-"""The type of most tensors of a quantization, and their approximate share of its bytes."""
+"""For a quantization: the type of most of its tensors, and their approximate share of its bytes."""
 _LANGUAGE_ALIASES = {"nb": "no", "nn": "no", "tl": "fil"}  # the catalogue has these languages under another code
 
 
@@ -34,11 +34,11 @@ class Recommendation:
 def recommend_models(
     entries: Iterable[CatalogueEntry], task: str, languages: Collection[str], fit_policy: FitPolicy
 ) -> list[Recommendation]:
-    """Return the models that fit, are good for ``task`` and documented for ``languages`` (BCP 47 tags), the best first.
+    """Return the models that fit, are good for ``task`` and documented for ``languages`` (BCP 47 tags), best first.
 
-    ``entries`` are sorted from less able to more able ones. Models that are fluent here come first: those that are strong
-    in the task, then the others, the most able first; then the slow ones, the fastest first. Raises
-    ``UnavailableError`` where the catalogue has no such model, and ``ModelTooLarge`` where none fits.
+    ``entries`` are sorted from less to more capable ones. Models that are fluent here come first: those that are strong
+    in the task, then the others, each from more to less capable; then the slow ones, the fastest first. Raises
+    ``UnavailableError`` if the catalogue has no such model, and ``ModelTooLarge`` if none fits.
     """
     wanted = {_base_language(code) for code in languages}
     suitable = [
@@ -50,7 +50,7 @@ def recommend_models(
         what = [f"for {task}", *(f"in {code}" for code in sorted(wanted))]
         what += [f"with a context of {fit_policy.context_tokens} tokens"] if fit_policy.context_tokens else []
         raise UnavailableError(
-            f"no model of the catalogue is {' '.join(what)}; look on the Hub: llm models search WORDS"
+            f"no model of the catalogue is {' '.join(what)}; search the Hub: llm models search WORDS"
         )
     fitting = [each for each in suitable if each.estimate.fits is not False]
     if not fitting:
@@ -67,7 +67,7 @@ def recommend_models(
 
 
 def estimate_entry(entry: CatalogueEntry, fit_policy: FitPolicy) -> MemoryEstimate:
-    """Return the approximate needs of a catalogue model: its preferred quantization, as its makers document it."""
+    """Return the approximate needs of a catalogue model in its preferred quantization, as its makers document it."""
     fit = fit_policy.estimate(_documented_header(entry), entry.size)
     share = (entry.active or entry.parameters) / entry.parameters if entry.parameters else 1
     return replace(fit, read_bytes_per_token=int(entry.size * share))

@@ -31,10 +31,10 @@ class EmbeddingRequest:
 
 
 def parse_embedding_request(fields: Fields) -> EmbeddingRequest:
-    """Return what a body asks for. Raises ``FieldError``."""
+    """Parse a request body. Raises ``FieldError``."""
     form = fields.string("encoding_format") or "float"
     if form not in _ENCODING_FORMATS:
-        raise FieldError("encoding_format", f"encoding_format is none of {', '.join(_ENCODING_FORMATS)}")
+        raise FieldError("encoding_format", f"encoding_format must be one of {', '.join(_ENCODING_FORMATS)}")
     return EmbeddingRequest(
         _parse_inputs(fields.get("input")),
         fields.string("model"),
@@ -48,9 +48,9 @@ def _parse_inputs(given: Any) -> tuple[EmbeddingInput, ...]:
     alone = isinstance(given, str) or (isinstance(given, list) and bool(given) and all(map(_is_token, given)))
     values = [given] if alone else given
     if not isinstance(values, list) or not values:
-        raise FieldError("input", "input is not a text, a list of texts, or tokens")
+        raise FieldError("input", "input is not a string, a list of strings, or tokens")
     if len(values) > _MAX_INPUTS:
-        raise FieldError("input", f"input has more than {_MAX_INPUTS} texts")
+        raise FieldError("input", f"input has more than {_MAX_INPUTS} strings")
     return tuple(_parse_input(value, f"input[{number}]") for number, value in enumerate(values))
 
 
@@ -63,7 +63,7 @@ def _parse_input(value: Any, where: str) -> EmbeddingInput:
         return value
     if isinstance(value, list) and value and all(map(_is_token, value)):
         return tuple(value)
-    raise FieldError(where, f"{where} is empty, or neither a text nor a list of tokens")
+    raise FieldError(where, f"{where} is empty, or neither a string nor a list of tokens")
 
 
 def build_embedding_response(
@@ -71,7 +71,7 @@ def build_embedding_response(
 ) -> dict[str, Any]:
     """Return the answer. Raises ``FieldError`` for dimensions that the model does not have."""
     if parsed.dimensions not in (None, len(vectors[0])):
-        raise FieldError("dimensions", f"dimensions must be {len(vectors[0])}, as the model has it")
+        raise FieldError("dimensions", f"dimensions must be {len(vectors[0])}, the length of the model's vectors")
     written = [_encode_base64(vector) if parsed.as_base64 else vector.tolist() for vector in vectors]
     data = [{"object": "embedding", "index": number, "embedding": vector} for number, vector in enumerate(written)]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}

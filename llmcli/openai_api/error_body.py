@@ -47,7 +47,7 @@ def dump_exception(problem: Exception, prompt: str = "messages") -> tuple[int, d
     if isinstance(problem, MissingError | ModelNotDownloaded):
         words = f"there is no model {subject!r} here"
         if isinstance(problem, ModelNotDownloaded):
-            words += f"; on this machine, llm models pull {shlex.quote(subject)} fetches it"
+            words += f"; to download it on its machine: llm models pull {shlex.quote(subject)}"
         return status, dump_error(status, words, param="model", code="model_not_found")
     param = _FIELD_BY_SUBJECT.get(subject) if isinstance(problem, InputError) else None
     name = problem.type_name if isinstance(problem, LlmError) else type(problem).__name__

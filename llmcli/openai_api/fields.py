@@ -47,14 +47,14 @@ class Fields:
     """The fields of a body; each is read once, and ``reject_unknown`` refuses fields that were not read."""
 
     def __init__(self, body: Any) -> None:
-        """Raises ``FieldError`` for what is no JSON object."""
+        """Raises ``FieldError`` for anything but a JSON object."""
         if not isinstance(body, dict):
             raise FieldError(None, "the body is not a JSON object")
         self._body: Mapping[str, Any] = body
         self._read_names: set[str] = set()
 
     def get(self, name: str) -> Any:
-        """Return a field as it is; None where it is not given."""
+        """Return a field unchanged; None if it is absent."""
         self._read_names.add(name)
         return self._body.get(name)
 
@@ -64,9 +64,9 @@ class Fields:
             self.string(name)
         self.mapping("metadata")
         if self.boolean("store"):
-            raise FieldError("store", "store is not supported: nothing is kept here")
+            raise FieldError("store", "store is not supported: this server stores nothing")
         if self.string("service_tier") not in _SERVICE_TIERS:
-            raise FieldError("service_tier", "service_tier is not supported, unless it is auto or default")
+            raise FieldError("service_tier", "service_tier must be auto or default")
         self.reject_unread()
 
     def reject_unread(self) -> None:
@@ -76,7 +76,7 @@ class Fields:
                 raise FieldError(name, f"{name} is not supported")
 
     def number(self, name: str, low: float, high: float, *, above: bool = False) -> float | None:
-        """Return a number from ``low`` (or ``above`` it) to ``high``; None where it is not given."""
+        """Return a number from ``low`` (or ``above`` it) to ``high``; None if it is absent."""
         value = self.get(name)
         if value is None:
             return None
@@ -87,7 +87,7 @@ class Fields:
         return float(value)
 
     def integer(self, name: str, low: int, high: int) -> int | None:
-        """Return a whole number from ``low`` to ``high``; None where it is not given."""
+        """Return a whole number from ``low`` to ``high``; None if it is absent."""
         value = self.get(name)
         if value is None:
             return None
@@ -100,58 +100,58 @@ class Fields:
         return value
 
     def boolean(self, name: str) -> bool:
-        """Return true or false; false where it is not given."""
+        """Return true or false; false if it is absent."""
         value = self.get(name)
         if not isinstance(value, bool | None):
             raise FieldError(name, f"{name} is not true or false")
         return bool(value)
 
     def string(self, name: str) -> str | None:
-        """Return a text; None where it is not given."""
+        """Return a string; None if it is absent."""
         value = self.get(name)
         if not isinstance(value, str | None):
-            raise FieldError(name, f"{name} is not a text")
+            raise FieldError(name, f"{name} is not a string")
         return value
 
     def strings(self, name: str, most: int) -> tuple[str, ...]:
-        """Return some texts, none of them empty; one may stand alone."""
+        """Return non-empty strings; a single string counts as a list of one."""
         value = self.get(name)
         values = [] if value is None else [value] if isinstance(value, str) else value
         if not isinstance(values, list) or not all(isinstance(text, str) and text for text in values):
-            raise FieldError(name, f"{name} is not a text or a list of texts, none of them empty")
+            raise FieldError(name, f"{name} is not a non-empty string or a list of them")
         if len(values) > most:
-            raise FieldError(name, f"{name} has more than {most} texts")
+            raise FieldError(name, f"{name} has more than {most} strings")
         return tuple(values)
 
     def mapping(self, name: str) -> Mapping[str, Any] | None:
-        """Return an object; None where it is not given."""
+        """Return an object; None if it is absent."""
         value = self.get(name)
         if not isinstance(value, dict | None):
             raise FieldError(name, f"{name} is not an object")
         return value
 
     def chat_template_flag(self, name: str) -> bool | None:
-        """Return the only argument that chat templates are given, true or false; None where it is not given."""
+        """Return the only supported argument of chat templates, true or false; None if it is absent."""
         given = self.mapping("chat_template_kwargs") or {}
         for other in given:
             if other != name:
-                raise FieldError(f"chat_template_kwargs.{other}", f"chat_template_kwargs has no {other!r} here")
+                raise FieldError(f"chat_template_kwargs.{other}", f"chat_template_kwargs.{other} is not supported")
         value = given.get(name)
         if not isinstance(value, bool | None):
             raise FieldError(f"chat_template_kwargs.{name}", f"chat_template_kwargs.{name} is not true or false")
         return value
 
     def messages(self) -> tuple[Message, ...]:
-        """Return the conversation, of texts only."""
+        """Return the conversation; only text content is supported."""
         value = self.get("messages")
         if not isinstance(value, list) or not value:
-            raise FieldError("messages", "messages is not a list with a message")
+            raise FieldError("messages", "messages is not a non-empty list")
         messages = tuple(_parse_message_at(item, f"messages[{number}]") for number, item in enumerate(value))
         called: set[str] = set()
         for number, message in enumerate(messages):
             called.update(call.id for call in message.tool_calls)
             if message.role is Role.TOOL and message.tool_call_id not in called:
-                raise FieldError(f"messages[{number}].tool_call_id", "it answers no call of the messages before it")
+                raise FieldError(f"messages[{number}].tool_call_id", "no earlier message makes this tool call")
         return messages
 
     def stream_options(self) -> tuple[bool, bool]:
@@ -160,7 +160,7 @@ class Fields:
         if options is None:
             return stream, False
         if not stream:
-            raise FieldError("stream_options", "stream_options needs stream to be true")
+            raise FieldError("stream_options", "stream_options requires stream: true")
 
         def read(fields: Fields) -> bool:
             if fields.boolean("include_obfuscation"):
@@ -175,7 +175,7 @@ class Fields:
         return None if wanted is None else parse_nested("response_format", wanted, _parse_response_format)
 
     def sampling(self) -> Sampling:
-        """Return how tokens are drawn; the temperature is 1 unless given, as the protocol says."""
+        """Return the sampling options; the default temperature is 1, as the protocol says."""
         usual = Sampling()
         temperature = self.number("temperature", 0, 2)
         top_p = self.number("top_p", 0, 1, above=True)
@@ -193,7 +193,7 @@ class Fields:
         )
 
     def max_tokens(self) -> int | None:
-        """Return the most tokens of an answer."""
+        """Return the maximum length of an answer in tokens."""
         newer = self.integer("max_completion_tokens", 1, MAX_INT32)
         older = self.integer("max_tokens", 1, MAX_INT32)
         return older if newer is None else newer
@@ -206,7 +206,7 @@ def _parse_response_format(fields: Fields) -> Mapping[str, Any] | None:
     if kind == "json_object":
         return {"type": "object"}
     if kind != "json_schema":
-        raise FieldError("type", "type is none of text, json_object, json_schema")
+        raise FieldError("type", "type must be text, json_object or json_schema")
 
     def read(inner: Fields) -> Mapping[str, Any]:
         for name in ("name", "description"):
@@ -229,19 +229,19 @@ def _parse_message(fields: Fields) -> Message:
     given = fields.get("role")
     role = _ROLES.get(given) if isinstance(given, str) else None
     if role is None:
-        raise FieldError("role", f"role is none of {', '.join(_ROLES)}")
+        raise FieldError("role", f"role must be one of {', '.join(_ROLES)}")
     calls: tuple[ToolCall, ...] = ()
     call_id = ""
     if role is Role.ASSISTANT:
         calls = _parse_tool_calls(fields.get("tool_calls"))
-        fields.string("reasoning_content")  # of an earlier answer; what was thought is not shown to the model again
+        fields.string("reasoning_content")  # the model does not see the reasoning of earlier answers again
         if fields.get("annotations"):
             raise FieldError("annotations", "annotations is not supported")
     if role is Role.TOOL:
         call_id = fields.get("tool_call_id")
         fields.string("name")
     if not isinstance(call_id, str):
-        raise FieldError("tool_call_id", "tool_call_id is not a text")
+        raise FieldError("tool_call_id", "tool_call_id is not a string")
     content = fields.get("content")
     if content is None and calls:
         content = ""
@@ -250,7 +250,7 @@ def _parse_message(fields: Fields) -> Message:
             parse_nested(f"content[{number}]", part, _parse_content_part) for number, part in enumerate(content)
         )
     if not isinstance(content, str):
-        raise FieldError("content", "content is not a text")
+        raise FieldError("content", "content is not a string")
     return Message(role, content, calls, call_id)
 
 
@@ -264,26 +264,26 @@ def _parse_tool_calls(given: Any) -> tuple[ToolCall, ...]:
 
 
 def _parse_tool_call(fields: Fields) -> ToolCall:
-    fields.integer("index", 0, MAX_INT32)  # a trace of the stream that it came in
+    fields.integer("index", 0, MAX_INT32)  # left over from the stream that it came in
     if fields.string("type") not in {None, "function"}:
-        raise FieldError("type", "type is not function")
+        raise FieldError("type", "type must be function")
     identity = fields.string("id")
     if identity is None:
-        raise FieldError("id", "id is not a text")
+        raise FieldError("id", "id is not a string")
     return parse_nested("function", fields.get("function"), lambda inner: _parse_called_function(inner, identity))  # type: ignore[no-any-return]
 
 
 def _parse_called_function(fields: Fields, identity: str) -> ToolCall:
-    """Return a call; its arguments are JSON in a text."""
+    """Return a call; its arguments are a JSON string."""
     name = fields.string("name")
     if name is None:
-        raise FieldError("name", "name is not a text")
+        raise FieldError("name", "name is not a string")
     try:
         arguments = json.loads(fields.get("arguments") or "{}")
     except (ValueError, TypeError, RecursionError):
         arguments = None
     if not isinstance(arguments, dict):
-        raise FieldError("arguments", "arguments is no object")
+        raise FieldError("arguments", "arguments is not an object")
     check_nesting(arguments, "arguments")
     return ToolCall(identity, name, arguments)
 
@@ -291,7 +291,7 @@ def _parse_called_function(fields: Fields, identity: str) -> ToolCall:
 def _parse_content_part(fields: Fields) -> str:
     text = fields.string("text") if fields.get("type") == "text" else None
     if text is None:
-        raise FieldError("text", "text is missing, or this is another thing than a text")
+        raise FieldError("text", "the type is not text, or text is missing")
     return text
 
 
@@ -311,7 +311,7 @@ def check_nesting(value: Any, name: str) -> None:
 
 
 def load_json(body: bytes | bytearray) -> Any:
-    """Return what stands in a body. Raises ``FieldError`` where that is no JSON."""
+    """Parse a body as JSON. Raises ``FieldError`` if it is not."""
     try:
         return json.loads(body)
     except RecursionError as problem:
@@ -321,7 +321,7 @@ def load_json(body: bytes | bytearray) -> Any:
 
 
 def parse_body(read: Callable[[Fields], Any], body: Any) -> Any:
-    """Return what ``read`` makes of a body, all of whose fields it asked for. Raises ``FieldError``."""
+    """Return what ``read`` makes of a body. Raises ``FieldError``, also for fields that ``read`` did not read."""
     fields = Fields(body)
     result = read(fields)
     fields.reject_unknown()
@@ -329,7 +329,7 @@ def parse_body(read: Callable[[Fields], Any], body: Any) -> Any:
 
 
 def parse_nested(where: str, value: Any, read: Callable[[Fields], Any]) -> Any:
-    """Return what ``read`` makes of an object that stands at ``where`` in a body. Raises ``FieldError``."""
+    """Return what ``read`` makes of the object at ``where`` in a body. Raises ``FieldError``."""
     if not isinstance(value, dict):
         raise FieldError(where, f"{where} is not an object")
     fields = Fields(value)

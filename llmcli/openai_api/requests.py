@@ -1,4 +1,4 @@
-"""Parsing of bodies in OpenAI's protocol into ``Request``s, strictly (``fields``)."""
+"""Strict parsing of bodies in OpenAI's protocol into ``Request``s (see ``fields``)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from llmcli.openai_api.tool_calls import NO_TOOLS, ToolChoice
 from llmcli.types import Priority, Request
 
 _DEFAULT_COMPLETION_TOKENS = 16
-"""Length of a completion without max_tokens, as the protocol says."""
+"""Length of a completion without max_tokens, as in the protocol."""
 _REASONING_EFFORTS = frozenset({"low", "medium", "high", "xhigh"})
 _NO_REASONING_EFFORTS = frozenset({"none", "minimal"})
 
@@ -60,10 +60,10 @@ def parse_chat(fields: Fields) -> ParsedRequest:
     count = fields.integer("top_logprobs", 0, MAX_TOP_LOGPROBS)
     logprobs = fields.boolean("logprobs")
     if count is not None and not logprobs:
-        raise FieldError("top_logprobs", "top_logprobs needs logprobs to be true")
+        raise FieldError("top_logprobs", "top_logprobs requires logprobs: true")
     box, schema = tool_calls.parse_tool_choice(fields), fields.response_schema()
     if schema is not None and box.tools:
-        raise FieldError("response_format", 'response_format and tools go together only where tool_choice is "none"')
+        raise FieldError("response_format", 'response_format and tools exclude each other unless tool_choice is "none"')
     base = Request(
         "0",
         fields.messages(),
@@ -81,12 +81,12 @@ def parse_chat(fields: Fields) -> ParsedRequest:
 
 
 def parse_completion(fields: Fields) -> ParsedRequest:
-    """``POST /v1/completions``: texts that are continued as they stand."""
+    """``POST /v1/completions``: texts are continued without a chat template."""
     if fields.boolean("echo"):
-        raise FieldError("echo", "echo is not supported: the prompt is yours already")
+        raise FieldError("echo", "echo is not supported")
     prompts = fields.strings("prompt", MAX_PROMPTS)
     if not prompts:
-        raise FieldError("prompt", "prompt is not a text or a list of texts")
+        raise FieldError("prompt", "prompt is not a string or a list of strings")
     longest = fields.max_tokens()
     base = Request(
         "0",
@@ -102,9 +102,9 @@ def parse_completion(fields: Fields) -> ParsedRequest:
     parsed = _parse_common_fields(tuple(dataclasses.replace(base, prompt=prompt) for prompt in prompts), fields)
     best = fields.integer("best_of", 1, MAX_CHOICES)
     if best is not None and best != parsed.num_choices:
-        raise FieldError("best_of", "best_of is not supported, unless it is n")
+        raise FieldError("best_of", "best_of is not supported unless it equals n")
     if parsed.num_choices * len(prompts) > MAX_PROMPTS:
-        raise FieldError("n", f"these are more than {MAX_PROMPTS} answers")
+        raise FieldError("n", f"the prompts and n ask for more than {MAX_PROMPTS} answers")
     return parsed
 
 
@@ -112,20 +112,20 @@ def parse_score(fields: Fields) -> ParsedRequest:
     """``POST /v1/score``."""
     candidates = fields.strings("candidates", MAX_CANDIDATES)
     if not candidates:
-        raise FieldError("candidates", "candidates is not a list of texts")
+        raise FieldError("candidates", "candidates is not a list of strings")
     base = Request("0", fields.messages(), candidates=candidates, priority=Priority.INTERACTIVE)
     return ParsedRequest((base,), fields.string("model"))
 
 
 def parse_count(fields: Fields) -> ParsedRequest:
-    """``POST /v1/count``: of a conversation, or of a text that is continued as it stands."""
+    """``POST /v1/count``: of a conversation, or of a prompt without a chat template."""
     box, prompt = tool_calls.parse_tool_choice(fields), fields.string("prompt")
     if prompt is not None:
         if fields.get("messages") is not None or box.tools:
-            raise FieldError("prompt", "prompt goes with neither messages nor tools")
+            raise FieldError("prompt", "prompt excludes messages and tools")
         return ParsedRequest((Request("0", (), prompt=prompt),), fields.string("model"))
     if fields.get("messages") is None:
-        raise FieldError("messages", "there are neither messages nor a prompt")
+        raise FieldError("messages", "messages or prompt is required")
     return ParsedRequest((Request("0", fields.messages(), tools=box.tools),), fields.string("model"))
 
 
@@ -135,12 +135,12 @@ def _parse_common_fields(bases: tuple[Request, ...], fields: Fields, box: ToolCh
 
 
 def _parse_reasoning(fields: Fields) -> bool:
-    """Return whether a thinking model shall think: only where the request says so, in OpenAI's words or in vLLM's."""
+    """Return whether to enable reasoning: only if the request asks for it, in OpenAI's or vLLM's terms."""
     thinking = fields.chat_template_flag("enable_thinking")
     effort = fields.string("reasoning_effort")
     if effort not in {None, *_REASONING_EFFORTS, *_NO_REASONING_EFFORTS}:
         raise FieldError(
             "reasoning_effort",
-            f"reasoning_effort is none of {', '.join(sorted(_REASONING_EFFORTS | _NO_REASONING_EFFORTS))}",
+            f"reasoning_effort must be one of {', '.join(sorted(_REASONING_EFFORTS | _NO_REASONING_EFFORTS))}",
         )
     return bool(thinking) if effort is None else effort in _REASONING_EFFORTS

@@ -28,13 +28,13 @@ class ResponseFormat(Protocol):
         """Return a whole answer."""
 
     def dump_opening(self) -> dict[str, Any] | None:
-        """Return the first chunk of a choice, None where there is none."""
+        """Return the first chunk of a choice, or None."""
 
     def dump_content(self, answer: ChoiceBuilder, said: str | ToolCall) -> dict[str, Any]:
         """Return the chunk for a piece of text, or a tool call."""
 
     def dump_reasoning(self, text: str) -> dict[str, Any] | None:
-        """Return the chunk for a piece of reasoning, None where there is none."""
+        """Return the chunk for a piece of reasoning, or None."""
 
     def dump_logprobs(self, answer: ChoiceBuilder, event: TokenLogprobs) -> dict[str, Any]:
         """Return the chunk for the log-probabilities of a token."""
@@ -62,7 +62,7 @@ class ChoiceBuilder:
         said = self._tool_call_parser.feed(text) if text else []
         if last:
             said += self._tool_call_parser.flush()
-        if self.tool_required:  # text that is no call is the beginning of a truncated one
+        if self.tool_required:  # held-back text that is no call is the start of a truncated one
             said = [piece for piece in said if isinstance(piece, ToolCall)]
         for piece in said:
             if isinstance(piece, ToolCall):
@@ -151,7 +151,7 @@ def build_header(response_format: ResponseFormat, model: str) -> dict[str, Any]:
 async def build_response(
     response_format: ResponseFormat, parsed: ParsedRequest, model: str, events: AsyncIterator[Event]
 ) -> dict[str, Any]:
-    """Return the answer when all of it is there. Raises the error with which a request ended."""
+    """Return the complete answer. Raises the error that ended a request."""
     answers = [ChoiceBuilder(parsed, index) for index in range(len(parsed.base_requests) * parsed.num_choices)]
     async for event in events:
         answer = answers[int(event.id)]
@@ -179,7 +179,7 @@ async def build_response(
 async def iter_stream_chunks(
     response_format: ResponseFormat, parsed: ParsedRequest, model: str, first: Event, events: AsyncIterator[Event]
 ) -> AsyncIterator[bytes]:
-    """Yield the data of a stream's lines; an error in the middle is one of them, and then the stream ends."""
+    """Yield the data of a stream's lines; an error is sent as the last of them."""
     answers = [ChoiceBuilder(parsed, index) for index in range(len(parsed.base_requests) * parsed.num_choices)]
     fixed = build_header(response_format, model) | {"object": response_format.chunk_object_name}
 
@@ -238,7 +238,7 @@ def _dump_token(token: bytes, logprob: float) -> dict[str, Any]:
 
 
 def _dump_completion_logprobs(events: list[TokenLogprobs], offset: int) -> dict[str, Any]:
-    """Return tokens, their log-probabilities and where each begins in the text of the answer."""
+    """Return tokens, their log-probabilities and their offsets in the text of the answer."""
     tokens = [event.token.decode("utf-8", "replace") for event in events]
     offsets = [offset + sum(map(len, tokens[:number])) for number in range(len(tokens))]
     tops = [{token.decode("utf-8", "replace"): max(lp, _MIN_LOGPROB) for token, lp in event.top} for event in events]

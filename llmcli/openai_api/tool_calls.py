@@ -1,8 +1,9 @@
 """Tools in OpenAI's protocol: the tools of a request, a schema for a required call, and calls in an answer.
 
-Source: the OpenAI API reference, "Create chat completion" (``tools``, ``tool_choice``). The ways in which models write a
-call: ``<tool_call>{...}</tool_call>`` (Hermes, Qwen), or an answer that is nothing but a JSON object, or a list of them,
-with a name and ``arguments`` or ``parameters`` (Llama, Mistral, and what we tell models whose template knows no tools).
+Source: the OpenAI API reference, "Create chat completion" (``tools``, ``tool_choice``). Models write calls in these
+ways: ``<tool_call>{...}</tool_call>`` (Hermes, Qwen), or an answer that is only a JSON object, or a list of them, with
+a name and ``arguments`` or ``parameters`` (Llama, Mistral, and the way we describe to models whose template does not
+support tools).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _CHOICE_MODES = ("none", "auto", "required")
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """The tools that a model is shown, and those of which it must call one (``required_names``; empty: optional)."""
+    """The tools shown to a model; it must call one of ``required_names``, unless that is empty."""
 
     tools: tuple[Mapping[str, Any], ...] = ()
     required_names: tuple[str, ...] = ()
@@ -39,7 +40,7 @@ class ToolChoice:
         return frozenset(tool["function"]["name"] for tool in self.tools)
 
     def call_schema(self) -> Mapping[str, Any] | None:
-        """Return the JSON schema of a required call, None where none is required."""
+        """Return the JSON schema of a required call, or None."""
         if not self.required_names:
             return None
         calls, shared = [], {}
@@ -61,7 +62,7 @@ def _call_schema(name: str, arguments: Any) -> dict[str, Any]:
 
 
 def _prefix_definitions(schema: Mapping[str, Any], prefix: str) -> tuple[Any, dict[str, Any]]:
-    """Return a schema whose references stay right when its definitions stand at the root of another, and these."""
+    """Return a schema, its references adapted to definitions at another schema's root, and those definitions."""
 
     def walk(value: Any) -> Any:
         if isinstance(value, list):
@@ -81,13 +82,13 @@ def _prefix_definitions(schema: Mapping[str, Any], prefix: str) -> tuple[Any, di
 
 
 def parse_tool_choice(fields: Fields) -> ToolChoice:
-    """Return what a request says about tools. Raises ``FieldError``."""
+    """Return the tools and the tool choice of a request. Raises ``FieldError``."""
     given, choice, parallel = fields.get("tools"), fields.get("tool_choice"), fields.get("parallel_tool_calls")
     if not isinstance(parallel, bool | None):
         raise FieldError("parallel_tool_calls", "parallel_tool_calls is not true or false")
     if given is None:
         if choice not in {None, "none", "auto"} if isinstance(choice, str | None) else True:
-            raise FieldError("tool_choice", "tool_choice needs tools")
+            raise FieldError("tool_choice", "tool_choice requires tools")
         return ToolChoice()
     if not isinstance(given, list) or len(given) > MAX_TOOLS:
         raise FieldError("tools", f"tools is not a list of at most {MAX_TOOLS} tools")
@@ -111,24 +112,24 @@ def _parse_tool(tool: Any, where: str) -> Mapping[str, Any]:
             raise FieldError(f"{at}.{name}", f"{at}.{name} is not supported")
     for name, kind in (("description", str), ("parameters", dict), ("strict", bool)):
         if not isinstance(function.get(name), kind | None):
-            raise FieldError(f"{where}.function.{name}", f"{where}.function.{name} has another type")
+            raise FieldError(f"{where}.function.{name}", f"{where}.function.{name} has the wrong type")
     shown = {name: function[name] for name in ("name", "description", "parameters") if function.get(name) is not None}
     return {"type": "function", "function": {"description": "", "parameters": {"type": "object"}, **shown}}
 
 
 def _parse_required_names(choice: Any, names: frozenset[str]) -> tuple[str, ...] | None:
-    """Return the names of which one must be called; None: no tool may be called."""
+    """Return the names of the tools, one of which must be called; None if no tool may be called."""
     if choice is None or isinstance(choice, str):
         mode = choice or "auto"
         if mode not in _CHOICE_MODES:
-            raise FieldError("tool_choice", f"tool_choice is none of {', '.join(_CHOICE_MODES)}")
+            raise FieldError("tool_choice", f"tool_choice must be one of {', '.join(_CHOICE_MODES)}")
         if not names and mode == "required":
-            raise FieldError("tool_choice", "tool_choice needs tools")
+            raise FieldError("tool_choice", "tool_choice requires tools")
         return None if mode == "none" or not names else tuple(sorted(names)) if mode == "required" else ()
     function = choice.get("function") if isinstance(choice, dict) and choice.get("type") == "function" else None
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(name, str) or name not in names:
-        raise FieldError("tool_choice", "tool_choice names no function of tools")
+        raise FieldError("tool_choice", "tool_choice names a function that is not in tools")
     return (name,)
 
 
@@ -150,7 +151,7 @@ class ToolCallParser:
         return self._drain_buffer(last=False)
 
     def flush(self) -> list[str | ToolCall]:
-        """Return what is left at the end."""
+        """Return the rest at the end of the answer."""
         return self._drain_buffer(last=True)
 
     def _drain_buffer(self, *, last: bool) -> list[str | ToolCall]:
@@ -191,7 +192,7 @@ class ToolCallParser:
         return pieces
 
     def _append_calls(self, pieces: list[str | ToolCall], text: str, otherwise: str) -> None:
-        """Append the calls in ``text``, or ``otherwise`` where it holds none."""
+        """Append the calls in ``text``, or ``otherwise`` if it contains none."""
         calls = self._parse_calls(text)
         if not calls:
             pieces.append(otherwise)

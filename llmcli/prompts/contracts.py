@@ -1,7 +1,8 @@
-"""What each command passes to its prompt file: a prompt may use these names plus the variables it declares itself.
+"""Prompt contracts: the variables that each command passes to its prompt file.
 
-A prompt that a user writes in place of a built-in one is held to the same contract by ``llm prompts check``. A new
-command registers the contracts of its prompts with ``register_contract``; nothing else here names a command.
+A prompt may use these variables and the ones that it declares itself. ``llm prompts check`` holds a user's replacement
+for a built-in prompt to the same contract. A new command registers the contracts of its prompts with
+``register_contract``; nothing else here names a command.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from llmcli.frozen_dataclass import frozen
 
 @frozen
 class Contract:
-    """``variables`` maps the name of each variable the command always passes to what it holds.
+    """``variables`` maps the name of each variable that the command always passes to a description of it.
 
-    ``required`` are those that a prompt must use, since without them the input would not reach the model; ``public``
-    those whose values are names from a list, never the user's text. With ``is_prefix`` the contract is that of all
+    ``required``: variables that a prompt must use, since otherwise the input would not reach the model. ``public``:
+    variables whose values are names from a list, never the user's text. With ``is_prefix`` the contract applies to all
     prompts in the directory of its name, and the user sets the variables that they declare.
     """
 
@@ -30,31 +31,31 @@ class Contract:
 _STYLE_DESCRIPTION = "paragraph, bullets or headline"
 
 _CONTRACTS: dict[str, Contract] = {
-    "ask": Contract({"question": "what the user asks"}, required=("question",)),
+    "ask": Contract({"question": "the user's question"}, required=("question",)),
     "ask.documents": Contract(
         {
-            "question": "what the user asks; empty when the documents say it",
+            "question": "the user's question; empty when the documents contain it",
             "documents": "a list of documents, each with .name and .text",
         },
         required=("question", "documents"),
     ),
     "chat": Contract(
-        {"message": "what the user says in this turn", "system": "instructions of the user's own; may be empty"},
+        {"message": "the user's message in this turn", "system": "the user's own instructions; may be empty"},
         required=("message",),
     ),
     "translate": Contract(
         {
             "text": "the text to translate",
-            "source_language": "the English name of its language; empty when it is not known",
+            "source_language": "the English name of its language; empty when unknown",
             "target_language": "the English name of the language to translate into",
-            "context": "what the user says about the text; empty when nothing",
+            "context": "the user's note about the text; empty without one",
             "formality": "formal, informal or auto",
-            "place": "the headings or keys that the text stands under; may be empty",
-            "before": "the text before it in the document; may be empty",
-            "note": "what the document says to translators; may be empty",
-            "terms": "a line for each term of the glossary in the text, with its translation; may be empty",
-            "marks": "a mark as it stands in the text for what must not change; empty when there is none",
-            "problems": "what was wrong with an earlier translation; empty at the first try",
+            "place": "the headings or keys above the text; may be empty",
+            "before": "the preceding text in the document; may be empty",
+            "note": "the document's notes for translators; may be empty",
+            "terms": "a line for each glossary term in the text, with its translation; may be empty",
+            "marks": "an example of the marks in the text that must not change; empty when there are none",
+            "problems": "the problems of an earlier translation; empty at the first attempt",
         },
         required=("text", "target_language"),
         public=frozenset({"target_language"}),
@@ -62,12 +63,12 @@ _CONTRACTS: dict[str, Contract] = {
     "translate.review": Contract(
         {
             "text": "the text that was translated",
-            "translation": "the translation that is to be corrected",
-            "source_language": "the English name of the text's language; empty when it is not known",
+            "translation": "the translation to correct",
+            "source_language": "the English name of the text's language; empty when unknown",
             "target_language": "the English name of the language of the translation",
-            "terms": "a line for each term of the glossary in the text, with its translation; may be empty",
-            "marks": "a mark as it stands in the text for what must not change; empty when there is none",
-            "problems": "what is wrong with the translation; may be empty",
+            "terms": "a line for each glossary term in the text, with its translation; may be empty",
+            "marks": "an example of the marks in the text that must not change; empty when there are none",
+            "problems": "the problems of the translation; may be empty",
         },
         required=("text", "translation", "target_language"),
         public=frozenset({"target_language"}),
@@ -75,17 +76,17 @@ _CONTRACTS: dict[str, Contract] = {
     "summarize": Contract(
         {
             "text": "the text to summarize, or one part of it",
-            "words": "the wanted length in words; empty when the user gave none",
+            "words": "the wanted length in words; empty if the user gave none",
             "style": _STYLE_DESCRIPTION,
             "part": "the number of this part, from 1",
-            "parts": "the number of parts that the whole text was cut into; 1 when it is whole",
+            "parts": "the number of parts of the whole text; 1 when it was not cut",
         },
         required=("text",),
     ),
     "summarize.merge": Contract(
         {
             "text": "the summaries of consecutive parts, joined by blank lines",
-            "words": "the wanted length in words; empty when the user gave none",
+            "words": "the wanted length in words; empty if the user gave none",
             "style": _STYLE_DESCRIPTION,
         },
         required=("text",),
@@ -95,13 +96,13 @@ _CONTRACTS: dict[str, Contract] = {
 }
 
 GENERATE_PREFIX = "generate/"
-"""Prefix of the prompts of ``llm generate``. The text of stdin goes into the variable ``text`` where one declares it."""
+"""Name prefix of the prompts of ``llm generate``. Text from stdin goes into a declared variable ``text``."""
 
 
 def register_contract(name: str, contract: Contract) -> None:
     """Set the contract of the prompt called ``name``. Raises ``ValueError`` if it has one."""
     if name in _CONTRACTS:
-        raise ValueError(f"the prompt {name} has a contract already")
+        raise ValueError(f"the prompt {name} already has a contract")
     _CONTRACTS[name] = contract
 
 
@@ -111,7 +112,7 @@ def unregister_contract(name: str) -> None:
 
 
 def contract_of(name: str) -> Contract | None:
-    """Return the contract of the prompt called ``name``, None when no command uses such a prompt."""
+    """Return the contract of the prompt called ``name``, None if no command uses it."""
     prefix = prefix_of(name)
     if prefix:
         return _CONTRACTS[prefix.removesuffix("/")]
@@ -120,7 +121,7 @@ def contract_of(name: str) -> Contract | None:
 
 
 def prefix_of(name: str) -> str:
-    """Return what the name of a prompt begins with where one contract holds for all such names, else ""."""
+    """Return the prefix of a prompt's name if one contract applies to all names with that prefix, else ""."""
     return next((prefix for prefix in prompt_prefixes() if name.startswith(prefix)), "")
 
 

@@ -1,7 +1,7 @@
-"""Rendering of one template: Jinja in a sandbox, and a short way for templates that only insert values.
+"""Rendering of one template: Jinja in a sandbox, and a fast path for templates that only insert values.
 
-Importing Jinja costs some 30 ms, a quarter of a warm command. Most templates insert no more than ``{{ text }}``;
-those are rendered here, with the result that Jinja would give (a property test compares the two).
+Importing Jinja costs some 30 ms, a quarter of a warm command. Most templates insert no more than ``{{ text }}``. The
+fast path renders these to the same text as Jinja would (a property test compares the two).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from llmcli.template_sandbox import TemplateSandbox
 
-# names with a meaning in Jinja, which no variable can have
+# names that have a meaning in Jinja, so no variable can have them
 _JINJA_WORDS = (
     "and as block call caller cycler dict else elif endif endfor extends false False filter for from if import in "
     "include is joiner lipsum loop macro namespace none None not or range recursive self set super true True"
@@ -31,7 +31,7 @@ _SYNTAX = re.compile(r"\{[{%#]")
 
 
 class TemplateError(ValueError):
-    """A template that cannot be parsed or rendered; ``line`` in the template from 1, None where it is not known."""
+    """A template that cannot be parsed or rendered; ``line`` in the template counts from 1, None if unknown."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
@@ -40,9 +40,10 @@ class TemplateError(ValueError):
 
 @frozen
 class Template:
-    """One template; ``names`` are the variables it uses. Equal sources are equal templates.
+    """One template; ``names`` are the variables it uses. Templates with equal sources are equal.
 
-    ``pieces`` alternate between literal texts and variable names when the template only inserts values, else empty.
+    ``pieces`` alternate between literal texts and variable names if the template only inserts values; otherwise they
+    are empty.
     """
 
     source: str
@@ -51,9 +52,9 @@ class Template:
 
     @classmethod
     def parse(cls, source: str) -> Template:
-        """Return the template of ``source``; one newline at its end does not count, as in Jinja.
+        """Return the template of ``source``; one newline at its end is dropped, as in Jinja.
 
-        Raises ``TemplateError`` when it is not Jinja.
+        Raises ``TemplateError`` if it is not valid Jinja.
         """
         source = source.replace("\r\n", "\n").removesuffix("\n")
         pieces = _INSERTION.split(source)
@@ -65,9 +66,9 @@ class Template:
         return cls(source, _undeclared_names(source), ())
 
     def render(self, values: Mapping[str, object]) -> str:
-        """Return the text with ``values`` inserted as they are; nothing in a value is ever rendered.
+        """Return the text with ``values`` inserted as they are; values are never rendered themselves.
 
-        Raises ``TemplateError`` when the template asks for what is not there or not allowed.
+        Raises ``TemplateError`` when the template uses something undefined or forbidden.
         """
         if not self.pieces:
             return _render_with_jinja(self.source, values)
@@ -83,11 +84,11 @@ def _environment() -> TemplateSandbox:
 
     from llmcli.template_sandbox import TemplateSandbox
 
-    # a prompt is plain text: escaping would put &quot; before the model
+    # a prompt is plain text: with escaping the model would see &quot;
     return TemplateSandbox(
         undefined=jinja2.StrictUndefined,
         autoescape=False,
-        keep_trailing_newline=True,  # Template.parse took the one that does not count
+        keep_trailing_newline=True,  # Template.parse removed the newline that is dropped
     )
 
 
@@ -108,7 +109,7 @@ def _undeclared_names(source: str) -> frozenset[str]:
         _compile_template(source)  # finds unknown filters and tests, which parsing alone does not
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(error.message or "syntax error", error.lineno) from error
-    except Exception as error:  # what deep nesting provokes in the compilers
+    except Exception as error:  # deep nesting makes the compilers raise these
         raise TemplateError(describe_failure(error)) from error
     return frozenset(meta.find_undeclared_variables(tree) - set(environment.globals))
 
@@ -119,12 +120,12 @@ def _render_with_jinja(source: str, values: Mapping[str, object]) -> str:
     size = _MAX_EXTRA_CHARS + 4 * sum(map(_text_length, values.values()))
     try:
         return _environment().render_untrusted(_compile_template(source), values, seconds=_TIMEOUT_S, size=size)
-    except Exception as error:  # a template is a program: whatever it raises is the file's fault
+    except Exception as error:  # a template is a program: whatever it raises is the fault of the file
         raise TemplateError(describe_failure(error)) from error
 
 
 def _text_length(value: object) -> int:
-    """Return how many characters of text ``value`` brings: a text, or a list of documents."""
+    """Return the number of characters that ``value`` adds: a text, or a list of documents."""
     if isinstance(value, list | tuple):
         return sum(len(getattr(item, "text", "")) for item in value)
     return len(str(value))

@@ -1,4 +1,4 @@
-"""The content of a prompt file, as frozen data; ``Prompt.render`` turns it into the messages of one request."""
+"""The content of a prompt file as frozen data; ``Prompt.render`` turns it into the messages of one request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OutputKind = Literal["text", "labels", "schema"]
 
 @frozen
 class Variable:
-    """A value that the user may set. ``default`` None: required. ``choices`` is empty unless ``type`` is "choice"."""
+    """A value that the user may set. ``default`` None: required. ``choices`` is for ``type`` "choice" only."""
 
     name: str
     type: VariableType = "text"
@@ -27,7 +27,7 @@ class Variable:
     description: str = ""
 
     def find_problem(self, value: object) -> str | None:
-        """What is wrong with ``value``, as the rest of a sentence, or None."""
+        """Return what is wrong with ``value``, as a sentence, or None."""
         if self.type == "choice" and value not in self.choices:
             return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
         if self.type == "number":
@@ -55,9 +55,9 @@ class PromptOptions:
 class Prompt:
     """One prompt file.
 
-    ``variables`` are those that the file declares; ``contract_variables`` are the names of those that the command passes
-    as well (``contracts``), ``public_variables`` those of them that never hold the user's text. ``labels`` is set when
-    ``output`` is "labels", ``schema`` (a JSON schema) when it is "schema".
+    ``variables`` are declared in the file. ``contract_variables`` are the names of those that the command passes in
+    addition (see ``contracts``); ``public_variables`` are the ones among these that never hold the user's text.
+    ``labels`` is set when ``output`` is "labels", ``schema`` (a JSON schema) when it is "schema".
     """
 
     name: str
@@ -82,7 +82,7 @@ class Prompt:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of all that the model is told, and how it is sampled."""
+        """A hash of everything that the file tells the model, and of its sampling options."""
         import hashlib
 
         pairs = [template.source for pair in self.examples for template in pair]
@@ -90,10 +90,10 @@ class Prompt:
         return hashlib.sha256("\0".join(said).encode()).hexdigest()
 
     def render(self, variables: Mapping[str, object]) -> tuple[Message, ...]:
-        """Return the messages: system (unless it comes out blank), the examples as pairs of turns, user.
+        """Return the messages: system (omitted if it renders blank), the examples as pairs of turns, user.
 
-        Values are text, or what a command passes by contract (lists of documents); they are data and never
-        rendered again. Raises ``BadVariables`` that names every unknown, missing and wrong variable at once, and
+        Values are texts, or what the contract lets the command pass (lists of documents). They are data and are never
+        rendered themselves. Raises ``BadVariables``, which names every unknown, missing and wrong variable at once, and
         ``ConfigError`` when an expression of the file fails.
         """
         values = self._values(variables)
@@ -121,7 +121,7 @@ class Prompt:
         unknown = [name for name in given if name not in known]
         if unknown:
             takes = ", ".join(self.variables) or "none"
-            problems.append(f"unknown variables: {', '.join(unknown)} (it takes: {takes})")
+            problems.append(f"unknown variables: {', '.join(unknown)} (the prompt takes: {takes})")
         defaults = {name: v.default for name, v in self.variables.items() if v.default is not None}
         values: dict[str, object] = {**defaults, **{name: value for name, value in given.items() if name in known}}
         missing = [name for name in (*self.contract_variables, *self.variables) if name not in values]

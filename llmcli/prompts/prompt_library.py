@@ -20,14 +20,14 @@ from llmcli.prompts.prompt_file import Prompt
 from llmcli.prompts.prompt_parser import BadPrompt, PromptProblem, parse_prompt
 
 SUFFIX = ".yaml"
-# no part begins with a dot, so that neither "..", nor hidden files, nor absolute paths can be named
+# no part begins with a dot, so a name cannot mean "..", a hidden file or an absolute path
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,63}){0,3}")
 _ALLOWED_NAMES = "letters, digits, '_', '-' and '.', parts joined by '/'"
 
 
 @frozen
 class PromptSummary:
-    """One line of ``llm prompts list``. ``description`` is empty when the file is broken."""
+    """One line of ``llm prompts list``. ``description`` is empty if the file is broken."""
 
     name: str
     description: str
@@ -36,10 +36,10 @@ class PromptSummary:
 
 
 def builtin_directory() -> Path:
-    """Return where this installation keeps its prompt files.
+    """Return the directory of the built-in prompt files of this installation.
 
-    In a checkout they are beside the package; an editable install runs from there too, while the build has left a copy
-    inside the package that is stale after the first edit. In a wheel that copy is all there is.
+    In a checkout it is beside the package; an editable install uses it too, since the copy that its build leaves inside
+    the package is stale after the first edit. In a wheel that copy is all there is.
     """
     package = Path(__file__).parents[1]
     checkout = package.parent
@@ -58,7 +58,7 @@ class PromptLibrary:
         self.builtin = builtin_directory() if builtin is None else builtin
 
     def names(self, prefix: str = "") -> list[str]:
-        """Return all names that start with ``prefix``, sorted; no file is opened (completion asks this)."""
+        """Return all names that start with ``prefix``, sorted; no file is opened, since completion calls this."""
         found = set()
         for root in (self.user, self.builtin):
             for file in _list_tree(root):
@@ -80,23 +80,24 @@ class PromptLibrary:
         return summaries
 
     def path(self, name: str) -> Path:
-        """Return the file of a prompt, unopened.
+        """Return the path of a prompt's file without opening it.
 
-        Raises ``MissingError`` (kind "prompt", with suggestions) and ``UsageError`` when ``name`` cannot be a name.
+        Raises ``MissingError`` (kind "prompt", with suggestions) and ``UsageError`` when ``name`` is not a valid name.
         """
         _require_name(name)
         for root in (self.user, self.builtin):
             file = root / (name + SUFFIX)
-            if os.path.lexists(file):  # a user's entry that cannot be read is an error, no reason for the built-in one
+            # an unreadable file of the user is an error, no reason to use the built-in prompt
+            if os.path.lexists(file):
                 return file
         raise MissingError(name, kind="prompt", suggestions=self._similar_names(name))
 
     def read(self, name: str) -> str:
-        """Return the text of a prompt file as it is. Raises as ``path`` does, and ``ConfigError`` (unreadable, no UTF-8)."""
+        """Return the text of a prompt file. Raises as ``path`` does, and ``ConfigError`` (unreadable, not UTF-8)."""
         return _read_prompt_file(self.path(name))
 
     def get(self, name: str) -> Prompt:
-        """Return a prompt. Raises as ``path`` does, and ``ConfigError`` when the file is bad: all its problems at once."""
+        """Return a prompt. Raises as ``path`` does, and ``ConfigError`` with all problems of a bad file."""
         file = self.path(name)
         try:
             return parse_prompt(name, file, _read_prompt_file(file), self._cache)
@@ -105,7 +106,7 @@ class PromptLibrary:
             raise ConfigError(str(file), origin=str(file), prompt=name, detail="; ".join(sentences)) from error
 
     def check(self, name: str | None = None) -> builtins.list[PromptProblem]:
-        """Return what is wrong with one prompt, or with all: what ``get`` would raise, and breaches of contract.
+        """Return the problems of one prompt, or of all: what ``get`` would raise, and breaches of contract.
 
         Raises ``MissingError`` and ``UsageError`` as ``path`` does.
         """
@@ -115,22 +116,22 @@ class PromptLibrary:
         return problems if name is not None else problems + self._misnamed_files()
 
     def _misnamed_files(self) -> builtins.list[PromptProblem]:
-        """Return the user's files that look like prompts and whose names keep them from being found."""
+        """Return the user's files that look like prompts but whose names keep them from being found."""
         problems = []
         for file in _list_tree(self.user):
             path = file.relative_to(self.user)
-            hidden = any(part.startswith(".") for part in path.parts)  # editors and version control keep such files
+            hidden = any(part.startswith(".") for part in path.parts)  # editors and version control leave such files
             fits = file.suffix == SUFFIX and _NAME.fullmatch(path.as_posix().removesuffix(SUFFIX))
             if file.suffix.lower() in {SUFFIX, ".yml"} and not hidden and not fits:
-                message = f"never read: prompts lie in NAME{SUFFIX}, NAME being of {_ALLOWED_NAMES}"
+                message = f"ignored: call the file NAME{SUFFIX}, where NAME consists of {_ALLOWED_NAMES}"
                 problems.append(PromptProblem(path.as_posix(), file, None, message))
         return problems
 
     def copy_to_user(self, name: str, source: str | None = None) -> Path:
-        """Copy the prompt ``source`` (default: ``name`` itself) to a file of the user's own called ``name``.
+        """Copy the prompt ``source`` (default: ``name`` itself) to a file of the user called ``name``.
 
-        Raises ``MissingError`` for the source, ``UsageError`` when ``name`` cannot be a name, ``CannotCreate``
-        (``exists`` where the user has such a file already), and ``OutputError`` (disk full); no half file is left.
+        Raises ``MissingError`` for the source, ``UsageError`` when ``name`` is not a valid name, ``CannotCreate``
+        (``exists`` if the user already has such a file), and ``OutputError`` (disk full). No partial file is left.
         """
         from llmcli.files.atomic_file import atomic_write
 
@@ -146,7 +147,7 @@ class PromptLibrary:
         return target
 
     def _similar_names(self, name: str) -> tuple[str, ...]:
-        """Return names like ``name``; of the kinds of texts all, when none is like it."""
+        """Return names similar to ``name``; for kinds of text, all names if none is similar."""
         names = self.names()
         near = difflib.get_close_matches(name, names, n=3)
         prefix = prefix_of(name)
@@ -156,7 +157,7 @@ class PromptLibrary:
 
 
 def _list_tree(directory: Path) -> builtins.list[Path]:
-    """Return what is below a directory, sorted; nothing where it has no possible name, or may not be read."""
+    """Return the entries below a directory, sorted; none if its name is impossible or it cannot be read."""
     try:
         return sorted(directory.rglob("*"))
     except OSError:
@@ -165,7 +166,7 @@ def _list_tree(directory: Path) -> builtins.list[Path]:
 
 def _require_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} cannot be the name of a prompt: {_ALLOWED_NAMES}")
+        raise UsageError(f"{name!r} is not a valid prompt name: use {_ALLOWED_NAMES}")
 
 
 def _read_prompt_file(file: Path) -> str:
@@ -175,7 +176,7 @@ def _read_prompt_file(file: Path) -> str:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(str(file), origin=str(file), detail=f"not UTF-8 at byte {error.start}") from error
-    except OSError as error:  # it is there: ``path`` found it
+    except OSError as error:  # it exists: ``path`` found it
         raise ConfigError(str(file), origin=str(file), detail=error.strerror or "") from error
 
 
@@ -190,7 +191,9 @@ def _find_problems(name: str, file: Path) -> builtins.list[PromptProblem]:
     if contract is None:
         free = " or ".join(f"{prefix}NAME" for prefix in prompt_prefixes())
         return [
-            PromptProblem(name, file, None, f"no command uses a prompt of this name; kinds of texts are called {free}")
+            PromptProblem(
+                name, file, None, f"no command uses a prompt of this name; prompts for kinds of text are called {free}"
+            )
         ]
     templates = [prompt.user, *([prompt.system] if prompt.system else [])]
     used = frozenset[str]().union(*(template.names for template in templates))

@@ -1,4 +1,4 @@
-"""From the text of a prompt file to a ``Prompt``, or to everything that is wrong with it, line by line."""
+"""Parses a prompt file into a ``Prompt``, or into the list of everything that is wrong with it, line by line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FilePath = tuple[str | int, ...]
 
 @frozen
 class PromptProblem:
-    """Something wrong with a prompt file; ``line`` counts from 1, None where no line can be named."""
+    """A problem of a prompt file; ``line`` counts from 1, None if the problem has no line."""
 
     name: str
     origin: Path
@@ -38,11 +38,11 @@ class PromptProblem:
 
 
 MakeProblem = Callable[[int | None, str], PromptProblem]
-"""From a line and what is wrong there to the problem of one file."""
+"""Makes a problem of one file from a line and a message."""
 
 
 class BadPrompt(ValueError):
-    """A file that is no prompt; ``problems`` in the order of their lines."""
+    """An invalid prompt file; ``problems`` are in the order of their lines."""
 
     def __init__(self, problems: Collection[PromptProblem]) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
@@ -50,7 +50,7 @@ class BadPrompt(ValueError):
 
 
 def parse_prompt(name: str, origin: Path, text: str, cache: Path | None = None) -> Prompt:
-    """Return the prompt that ``text``, the content of the file ``origin``, describes; for ``cache`` see ``yaml_cache``.
+    """Return the prompt described by ``text``, the content of the file ``origin``; for ``cache`` see ``yaml_cache``.
 
     Raises ``BadPrompt`` with every unknown key, wrong type, broken template and undefined variable.
     """
@@ -66,7 +66,7 @@ def parse_prompt(name: str, origin: Path, text: str, cache: Path | None = None) 
 def _parse_yaml(
     text: str, problem: MakeProblem
 ) -> tuple[dict[str, Any], dict[FilePath, tuple[int, int]], list[PromptProblem]]:
-    """Return the file's mapping, the lines of each path (of its key, of its first line of text), and duplicate keys."""
+    """Return the file's mapping, the lines of each path (of its key and of its text), and duplicate keys."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
@@ -77,7 +77,7 @@ def _parse_yaml(
         tree = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        last = text.rstrip("\n").count("\n")  # a mark at the end of the file is behind its last line
+        last = text.rstrip("\n").count("\n")  # a mark at the end of the file is beyond its last line
         line = min(mark.line, last) + 1 if mark else None
         raise BadPrompt([problem(line, f"not YAML: {error.problem}")]) from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
@@ -94,7 +94,7 @@ def _parse_yaml(
 def _find_lines(
     node: yaml.Node, path: FilePath, lines: dict[FilePath, tuple[int, int]], depth: int = 0
 ) -> Iterator[tuple[int, str]]:
-    """Add the lines of each path to ``lines``; yield the line and the message of each key that is given twice."""
+    """Add the lines of each path to ``lines``; yield the line and the message of each duplicate key."""
     if depth > 3:  # noqa: PLR2004 (nothing of ours lies deeper; a schema may, and may refer to itself by an anchor)
         return
     import yaml
@@ -118,7 +118,7 @@ def _format_path(path: FilePath) -> str:
 
 
 class _PromptBuilder:
-    """Reads one file; collects problems instead of stopping at the first."""
+    """Reads one file; collects all problems instead of stopping at the first."""
 
     def __init__(
         self, name: str, origin: Path, lines: Mapping[FilePath, tuple[int, int]], problems: list[PromptProblem]
@@ -135,9 +135,7 @@ class _PromptBuilder:
         contract = contract_of(self.name)
         passed = tuple(contract.variables) if contract is not None else ()
         for name in set(passed) & set(variables):
-            self.add_problem(
-                ("variables", name), f"the variable {name} is one that the command passes: do not declare it"
-            )
+            self.add_problem(("variables", name), f"the command passes the variable {name}: remove its declaration")
         known = {*variables, *passed}
         system = self.read_template(("system",), tree.get("system"), known)
         user = self.read_template(("user",), tree.get("user"), known, required=True)
@@ -206,7 +204,7 @@ class _PromptBuilder:
         return template
 
     def _declaration_hint(self, names: Sequence[str]) -> str:
-        """Return where variables are declared, with a line to copy; of a command only those with a default have a value."""
+        """Return where to declare variables, with a line to copy; in a command's own prompt, they need a default."""
         default = "" if prefix_of(self.name) else 'default: "", '
         which = "it" if len(names) == 1 else "each of them"
         example = f"variables: {{{names[0]}: {{{default}description: what it holds}}}}"
@@ -216,7 +214,7 @@ class _PromptBuilder:
         if value is None:
             return ()
         if not isinstance(value, list):
-            self.add_problem(("examples",), "examples must be a list of pairs: user and assistant")
+            self.add_problem(("examples",), "examples must be a list of pairs of user and assistant")
             return ()
         pairs = []
         for index, pair in enumerate(value):
@@ -244,7 +242,7 @@ class _PromptBuilder:
     def read_variable(self, name: str, body: object) -> Variable:
         path: FilePath = ("variables", name)
         if not name.isidentifier() or name.startswith("_") or name in RESERVED_NAMES:
-            self.add_problem(path, f"{name!r} cannot be the name of a variable")
+            self.add_problem(path, f"{name!r} is not a valid variable name")
         if not isinstance(body, dict):
             self.add_problem(path, f"{_format_path(path)} must be a mapping with {', '.join(_VARIABLE_KEYS)}")
             return Variable(name)
@@ -258,7 +256,7 @@ class _PromptBuilder:
             self.add_problem((*path, "type"), f"{_format_path(path)} type must be one of {', '.join(_VARIABLE_TYPES)}")
             kind = "text"
         if (kind == "choice") != bool(choices):
-            self.add_problem(path, f"{_format_path(path)}: choices go with the type choice, and it needs them")
+            self.add_problem(path, f"{_format_path(path)}: the type choice needs choices; no other type has them")
         default = body.get("default")
         if isinstance(default, int | float) and not isinstance(default, bool) and kind == "number":
             default = str(default)
@@ -288,7 +286,7 @@ class _PromptBuilder:
 
 
 def _is_list_of_unique_texts(value: object) -> bool:
-    """Whether ``value`` is a list of texts, none blank and none twice."""
+    """Whether ``value`` is a list of texts without blank or duplicate ones."""
     if not isinstance(value, list) or not value:
         return False
     return all(isinstance(item, str) and item.strip() for item in value) and len(set(value)) == len(value)

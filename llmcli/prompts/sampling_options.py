@@ -32,10 +32,10 @@ def _read_stop(value: Any) -> tuple[str, ...] | None:
 
 
 _OPTION_READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "temperature": (_number_reader(0), "a number from 0"),
-    "max_tokens": (_read_count, "a whole number from 1"),
+    "temperature": (_number_reader(0), "a number of at least 0"),
+    "max_tokens": (_read_count, "a whole number of at least 1"),
     "stop": (_read_stop, "a text or a list of texts, none empty"),
-    "top_k": (_read_count, "a whole number from 1"),
+    "top_k": (_read_count, "a whole number of at least 1"),
     "top_p": (_number_reader(0, 1, above=True), "a number above 0, up to 1"),
     "min_p": (_number_reader(0, 1), "a number from 0 to 1"),
     "repeat_penalty": (_number_reader(0, above=True), "a number above 0"),
@@ -43,7 +43,7 @@ _OPTION_READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 def read_options(value: object) -> tuple[PromptOptions, list[tuple[str, str]]]:
-    """Return the options and what is wrong: (key, sentence); None stands for no options."""
+    """Return the options and their problems as (key, sentence); ``given`` None stands for no options."""
     if value is None:
         return PromptOptions(), []
     if not isinstance(value, dict):

@@ -1,6 +1,6 @@
-"""Parsed prompt files, kept as JSON for the next command: importing the YAML parser takes a tenth of a warm command.
+"""Parsed prompt files, cached as JSON: importing the YAML parser takes a tenth of a warm command.
 
-An entry holds the text that it was parsed from and is valid for this text alone, so it cannot be out of date.
+An entry stores the text that it was parsed from and is valid for this text alone, so it cannot be out of date.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ YamlLines = dict[tuple[str | int, ...], tuple[int, int]]
 
 
 def load_tree(cache: Path, text: str) -> tuple[YamlTree, YamlLines] | None:
-    """Return the tree stored in the directory ``cache`` for ``text``; None where there is no usable entry."""
+    """Return the tree stored in the directory ``cache`` for ``text``; None if there is no usable entry."""
     try:
         kept = json.loads(_cache_file(cache, text).read_bytes())
         if kept["text"] != text or not isinstance(kept["tree"], dict):
@@ -29,10 +29,10 @@ def load_tree(cache: Path, text: str) -> tuple[YamlTree, YamlLines] | None:
 
 
 def store_tree(cache: Path, text: str, tree: YamlTree, lines: YamlLines) -> None:
-    """Store a tree for ``load_tree``, where it can be written and JSON can hold it (dates it cannot)."""
+    """Store a tree for ``load_tree`` if the cache is writable and JSON can represent the tree (not so for dates)."""
     with suppress(OSError, ValueError, TypeError, RecursionError):
         content = json.dumps({"text": text, "tree": tree, "lines": [(path, *both) for path, both in lines.items()]})
-        if json.loads(content)["tree"] != tree:  # keys that are no texts
+        if json.loads(content)["tree"] != tree:  # keys that are not strings
             return
         private_files.replace_file(_cache_file(cache, text), content.encode())
 

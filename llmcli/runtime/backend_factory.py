@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
 
 _GREETING_TIMEOUT_S = 10.0
-"""Seconds after which a worker that was found and says nothing counts as hung."""
+"""Seconds after which a silent worker counts as hung."""
 _COALESCE_S = 0.1
-"""Seconds for which the worker may coalesce text that is not shown as it comes."""
+"""Coalescing delay in seconds for text that is not shown as it arrives."""
 
 
 def build_local(config: RunConfig, models: ModelLibrary, model: ModelFile) -> Backend:
-    """Return the backend for a verified model: on the worker, and where none can be had in this process.
+    """Return the backend for a verified model: on a worker, or in this process if no worker can run.
 
     Raises what ``check_memory`` raises for a model that no worker holds yet.
     """
@@ -75,9 +75,9 @@ def _build_worker_backend(config: RunConfig, models: ModelLibrary, model: ModelF
 
 
 def build_remote(config: RunConfig, server: ServerConfig, origin: str, model_name: str | None) -> Backend:
-    """Return the backend on a server that may have what is sent; ``origin`` says where it was chosen.
+    """Return the backend on a server that has the user's consent; ``origin`` says where it was chosen.
 
-    Raises what ``find_key`` raises; nothing is sent.
+    Sends nothing. Raises as ``find_key``.
     """
     from llmcli.backends.remote.remote_backend import RemoteBackend
     from llmcli.backends.remote.transport.api_keys import find_key

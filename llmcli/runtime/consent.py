@@ -1,8 +1,8 @@
 """Remote servers: which one was chosen, and the consent to send it data.
 
-A server is used only when it was named. Before anything is sent to another machine, the user consents: at the terminal,
-where the answer is stored for the host, with ``--yes`` for one run, or by ``consent: true`` in the configuration. The
-answers are stored in ``consents.json`` in the data directory; deleting the file revokes them.
+llm uses a server only if the user named it. Before it sends anything to another machine, the user consents: at the
+terminal, where the answer is stored for the host, with ``--yes`` for one run, or by ``consent: true`` in the
+configuration. The answers are stored in ``consents.json`` in the data directory; deleting the file revokes them.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from llmcli.errors import ConfigError, ConsentRequired, Offline, UsageError
 from llmcli.files import private_files
 
 if TYPE_CHECKING:
+    from llmcli.app_paths import AppPaths
     from llmcli.models.library.model_library import ModelLibrary
     from llmcli.runtime.run_config import RunConfig
-    from llmcli.settings import AppPaths, Settings
+    from llmcli.settings import Settings
 
 
 def chosen_server(settings: Settings) -> tuple[ServerConfig | None, str]:
-    """Return the server that was named, None for this machine, and where that was decided.
+    """Return the chosen server, None for this machine, and where it was set.
 
-    ``backend`` and ``base_url`` both name a server; the one with the stronger origin (flag, environment, file) wins. Raises
-    ``UsageError`` and ``ConfigError`` for both at once, and for a name that nothing has.
+    ``backend`` and ``base_url`` both name a server; the one with the stronger origin (flag, environment, file) wins.
+    Raises ``UsageError`` and ``ConfigError`` if both are given with the same origin, and for an unknown name.
     """
     name, url = settings["backend"], settings["base_url"]
     by_name, by_url = settings.origin("backend"), settings.origin("base_url")
     if url is not None and _origin_rank(by_url) == _origin_rank(by_name):
         if by_url.startswith("--"):
             raise UsageError("--backend and --base-url name two servers", detail="Leave out one of them.")
-        raise ConfigError("base_url", origin=by_url, detail=f"backend is set too ({by_name})")
+        raise ConfigError("base_url", origin=by_url, detail=f"backend is set too ({by_name}); set only one of them")
     if url is not None and _origin_rank(by_url) < _origin_rank(by_name):
         return ServerConfig(url), by_url
     if name == LOCAL_BACKEND:
@@ -46,22 +47,25 @@ def chosen_server(settings: Settings) -> tuple[ServerConfig | None, str]:
         near = tuple(difflib.get_close_matches(name, [LOCAL_BACKEND, *described], n=3, cutoff=0.6))
         if by_name.startswith("--"):
             known = ", ".join([LOCAL_BACKEND, *described])
-            raise UsageError(f"--backend: there is no {name}", detail=f"There are: {known}. Try: llm config edit")
-        raise ConfigError("backend", origin=by_name, detail=f"there is no {name} under backends", suggestions=near)
+            raise UsageError(
+                f"--backend: no server is called {name}",
+                detail=f"Choose one of {known}, or add a server: llm config edit",
+            )
+        raise ConfigError("backend", origin=by_name, detail=f"backends has no server called {name}", suggestions=near)
     return backend_config.make_server_config(name, described[name]), by_name
 
 
 def _origin_rank(origin: str) -> int:
-    """Return how far from the command something was said: an option, the environment, the file, nowhere."""
+    """Return the rank of an origin, the strongest first: option, environment, file, default."""
     if origin == "default":
         return 3
     return 0 if origin.startswith("--") else 1 if origin.startswith("LLMCLI_") else 2
 
 
 def require_consent(config: RunConfig, chosen: ServerConfig, models: ModelLibrary, *, consents: bool = False) -> None:
-    """Return when the server may have what is sent; otherwise the observer is asked, and a yes is stored.
+    """Return if the user consents to sending data to the server; ask the observer if need be, and store a yes.
 
-    ``consents``: the user agreed for this run. Raises ``Offline`` and ``ConsentRequired``.
+    ``consents``: the user consents for this run. Raises ``Offline`` and ``ConsentRequired``.
     """
     if chosen.is_loopback:
         return
@@ -75,10 +79,10 @@ def require_consent(config: RunConfig, chosen: ServerConfig, models: ModelLibrar
 
 
 def load_consents(paths: AppPaths) -> dict[str, str]:
-    """Return the hosts that were agreed to at a terminal, and when."""
+    """Return the hosts that the user agreed to at a terminal, and when."""
     try:
         loaded = json.loads(_consents_path(paths).read_bytes())
-    except (OSError, ValueError, RecursionError):  # then it is asked again
+    except (OSError, ValueError, RecursionError):  # then llm asks again
         return {}
     hosts = loaded.get("hosts") if isinstance(loaded, dict) else None
     return {host: str(day) for host, day in hosts.items()} if isinstance(hosts, dict) else {}
@@ -94,4 +98,4 @@ def _store_consent(config: RunConfig, host: str) -> None:
     try:
         private_files.replace_file(path, json.dumps({"hosts": hosts}, indent=1).encode())
     except OSError as error:
-        config.observer.warn(f"{path} cannot be written ({error.strerror}): you will be asked again")
+        config.observer.warn(f"{path} cannot be written ({error.strerror}); llm will ask you again")

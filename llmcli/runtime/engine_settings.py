@@ -1,4 +1,4 @@
-"""What the settings say about the engine."""
+"""The engine options of the settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KV_UNIFIED = {"auto": None, "unified": True, "streams": False}
 
 
 def engine_options(settings: Settings, cache: Path) -> EngineOptions:
-    """Return what the settings say about the engine, which keeps things in ``cache``."""
+    """Return the engine options of the settings; the engine keeps its files in ``cache``."""
 
     def number(name: str) -> int | None:
         return None if settings[name] == "auto" else settings[name]

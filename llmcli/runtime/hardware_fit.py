@@ -1,4 +1,4 @@
-"""What this machine has for a model, and what a model must fit."""
+"""The memory of this machine, and the limits that a model must fit."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _SMALLEST_KV_TYPE = "q8_0"
 
 
 def planned_kv_type(settings: Settings) -> str:
-    """Return the type of KV cache to plan with: of "auto", what takes least."""
+    """Return the type of KV cache to plan with; for "auto", the smallest."""
     return _SMALLEST_KV_TYPE if settings["kv_type"] == "auto" else str(settings["kv_type"])
 
 
 def measure_machine(settings: Settings) -> MachineResources:
-    """Return the memory of this machine, and of its GPUs where layers may go there; what they share counts once."""
+    """Return the memory of this machine, and of its GPUs if layers may go there; shared memory counts once."""
     from llmcli.engine.llama import hardware, mapped_weights, memory_budget
     from llmcli.models.memory_estimate import MachineResources
 
     try:
         gpus = hardware.list_gpus() if settings["gpu_layers"] != 0 else []
         repacked = memory_budget.list_repacked_types()
-    except Unsupported:  # no llama.cpp: a model can be fetched all the same
+    except Unsupported:  # without llama.cpp, a model can still be downloaded
         gpus, repacked = [], frozenset()
     memory, shared = hardware.available_memory(), sum(gpu.free for gpu in gpus if gpu.shared)
     free = None if memory is None else max(0, memory - shared)
@@ -46,9 +46,9 @@ def measure_machine(settings: Settings) -> MachineResources:
 
 
 def build_fit_policy(settings: Settings, cache: Path, *, force: bool = False, shown: bool = False) -> FitPolicy:
-    """Return what a downloaded model must fit; ``force``: nothing is refused.
+    """Return the limits for a model to download; ``force`` removes them.
 
-    Memory bandwidth is measured only where speed is ``shown``; ``cache`` keeps it.
+    Memory bandwidth is measured only if the speed is ``shown``, and kept in ``cache``.
     """
     from llmcli.models.memory_estimate import FitPolicy
 
@@ -73,7 +73,7 @@ def build_fit_policy(settings: Settings, cache: Path, *, force: bool = False, sh
 
 
 def kv_settings_chooser(settings: Settings, cache: Path) -> Callable[[Header, TaskWorkload, int], KVSettings]:
-    """Return the function that says which settings of the KV cache the engine would take for a job."""
+    """Return a function that tells which settings of the KV cache the engine would choose for a job."""
     from llmcli.engine.llama import hardware
     from llmcli.engine.tuning.planner import Planner, UnloadedModel
     from llmcli.runtime.engine_settings import engine_options
@@ -88,7 +88,7 @@ def kv_settings_chooser(settings: Settings, cache: Path) -> Callable[[Header, Ta
 
 
 def peak_bytes_by_task(settings: Settings, cache: Path, model: ModelFile) -> dict[str, int]:
-    """Return the bytes that a process with this model takes at most, by the task that it does.
+    """Return the peak bytes of a process with this model, by task.
 
     Raises ``BadModelFile`` and ``MissingError``.
     """
@@ -98,10 +98,10 @@ def peak_bytes_by_task(settings: Settings, cache: Path, model: ModelFile) -> dic
 
 
 def unsupported_reason(header: Header) -> str:
-    """Return why a model with this header cannot run here; "" where that is not known."""
+    """Return why a model with this header cannot run here; "" if no reason is known."""
     from llmcli.engine.llama import architecture
 
     try:
         return architecture.unsupported_reason(header)
-    except Unsupported:  # no llama.cpp: a model can be fetched all the same
+    except Unsupported:  # without llama.cpp, a model can still be downloaded
         return ""

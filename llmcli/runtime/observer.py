@@ -1,4 +1,4 @@
-"""Whom a run reports to and asks: the command line shows it on a terminal, a program without one stays silent."""
+"""The observer of a run: the command line shows reports and questions on a terminal, other programs stay silent."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from llmcli.types import Notice, Phase, Progress
 
     ModelEvent = Progress | Notice | VariantList | ModelFile
-    """What happens while a model is fetched, checked or imported; the model itself comes last."""
+    """Events while a model is downloaded, checked or imported; the model itself comes last."""
 
 
 class RunObserver(Protocol):
-    """Is told what a run does, and answers its questions."""
+    """Receives the reports of a run and answers its questions."""
 
     @property
     def wants_progress(self) -> bool:
@@ -27,7 +27,7 @@ class RunObserver(Protocol):
 
     @property
     def is_watched(self) -> bool:
-        """Whether a person watches answers as they come: text is then not coalesced."""
+        """Whether a person watches answers as they arrive: text is then not coalesced."""
         ...
 
     @property
@@ -36,15 +36,15 @@ class RunObserver(Protocol):
         ...
 
     def explain(self, text: str) -> None:
-        """Take a sentence about what was chosen."""
+        """Receive a sentence that explains a choice."""
         ...
 
     def warn(self, text: str) -> None:
-        """Take a warning that concerns more than this run."""
+        """Receive a warning that concerns more than this run."""
         ...
 
     def report_progress(self, progress: Progress) -> None:
-        """Take how far the work is that is waited for."""
+        """Receive the progress of the work that the run waits for."""
         ...
 
     def waiting(self, phase: Phase, label: str) -> AbstractContextManager[None]:
@@ -52,23 +52,23 @@ class RunObserver(Protocol):
         ...
 
     def worker_unavailable(self, error: LlmError) -> None:
-        """Take why the model runs in this process rather than in a worker."""
+        """Receive the reason why the model runs in this process rather than in a worker."""
         ...
 
     def model_used(self, model: ModelFile, models: ModelLibrary) -> None:
-        """Take which of ``models`` answers."""
+        """Receive which of ``models`` answers."""
         ...
 
     def show_model_events(self, events: Iterator[ModelEvent]) -> ModelFile:
-        """Run the events to their end and return the model."""
+        """Consume the events and return the model."""
         ...
 
     def confirm_download(self, missing: ModelNotDownloaded) -> bool:
-        """Answer whether a missing model may be fetched."""
+        """Return whether a missing model may be downloaded."""
         ...
 
     def confirm_consent(self, server: ServerConfig) -> bool:
-        """Answer whether a server may have what is sent, from now on."""
+        """Return whether the user consents to sending data to a server, from now on."""
         ...
 
 
@@ -80,26 +80,26 @@ class SilentObserver:
     shows_variants = False
 
     def explain(self, text: str) -> None:
-        """Drop it."""
+        """Ignore it."""
 
     def warn(self, text: str) -> None:
-        """Drop it."""
+        """Ignore it."""
 
     def report_progress(self, progress: Progress) -> None:
-        """Drop it."""
+        """Ignore it."""
 
     def waiting(self, phase: Phase, label: str) -> AbstractContextManager[None]:  # noqa: ARG002 (the protocol's)
         """Return a context manager that does nothing."""
         return nullcontext()
 
     def worker_unavailable(self, error: LlmError) -> None:
-        """Drop it."""
+        """Ignore it."""
 
     def model_used(self, model: ModelFile, models: ModelLibrary) -> None:
-        """Drop it."""
+        """Ignore it."""
 
     def show_model_events(self, events: Iterator[ModelEvent]) -> ModelFile:
-        """Run the events to their end and return the model."""
+        """Consume the events and return the model."""
         from llmcli.models.library.model_library import ModelFile
 
         *_, model = events

@@ -1,4 +1,4 @@
-"""What a model or this machine cannot do, found out before anything is loaded."""
+"""Checks of what a model and this machine can do, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def check_context(model: ModelFile, settings: Settings) -> None:
-    """Refuse a context of more tokens than the model's. Raises ``UsageError``, ``ConfigError`` where it was no option."""
+    """Refuse a context larger than the model's. Raises ``UsageError`` for an option, otherwise ``ConfigError``."""
     context_tokens = None if settings["ctx"] == "auto" else settings["ctx"]
     if context_tokens is not None and model.context is not None and context_tokens > model.context:
         origin, problem = settings.origin("ctx"), f"is larger than the context of {model.name}, {model.context}"
         if origin.startswith("--"):
             raise UsageError(
                 f"{origin} {context_tokens} {problem}",
-                detail=f"Try: --ctx {model.context}, or -m with another: llm models list",
+                detail=f"Try: --ctx {model.context}, or another model with -m: llm models list",
             )
         raise ConfigError("ctx", origin=origin, detail=f"{context_tokens} {problem}")
 
@@ -30,8 +30,8 @@ def check_context(model: ModelFile, settings: Settings) -> None:
 def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> None:
     """Refuse a model that, with the configured context, does not fit the memory of this machine.
 
-    Raises ``OutOfMemory``, and ``BadModelFile`` or ``MissingError`` for a file that cannot be read. ``models`` are
-    asked for one that would fit.
+    Raises ``OutOfMemory``, and ``BadModelFile`` or ``MissingError`` for a file that cannot be read. ``models`` may
+    offer one that would fit.
     """
     from dataclasses import replace
 
@@ -39,7 +39,7 @@ def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> 
 
     context_tokens = None if settings["ctx"] == "auto" else settings["ctx"]
     fit = estimate_memory(model, settings)
-    if fit.fits is False:  # only now is llama.cpp loaded, to ask about GPUs, which have memory of their own
+    if fit.fits is False:  # GPUs have their own memory; llama.cpp is loaded only now, to ask about them
         fit = replace(fit, machine=measure_machine(settings))
     if fit.fits is not False or fit.available_bytes is None:
         return
@@ -60,7 +60,7 @@ def check_memory(model: ModelFile, settings: Settings, models: ModelLibrary) -> 
 
 
 def estimate_memory(model: ModelFile, settings: Settings) -> MemoryEstimate:
-    """Return what the model needs of the memory that is free now, GPUs aside."""
+    """Return what the model needs, and whether it fits the memory that is free now, without GPUs."""
     from llmcli.engine.llama import hardware
     from llmcli.models.gguf.header_parser import read_header
     from llmcli.models.memory_estimate import CONTEXT_STEP_TOKENS, MachineResources, estimate_memory
@@ -74,9 +74,9 @@ def estimate_memory(model: ModelFile, settings: Settings) -> MemoryEstimate:
 
 
 def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path) -> None:
-    """Ask idle workers to end until the model fits the memory, and with theirs what the workers may take together.
+    """Stop idle workers until the model fits the free memory and the memory limit for all workers.
 
-    Raises ``TemporaryFailure`` where the latter stays too little for it.
+    Raises ``TemporaryFailure`` if it does not fit that limit even then.
     """
     from llmcli.worker.client import worker_stop
 
@@ -84,7 +84,7 @@ def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path) -> N
     most = None if settings["worker.memory"] == "auto" else settings["worker.memory"] << 20
 
     if most is not None and needed > most:  # even if all other workers stop
-        raise TemporaryFailure("the worker", detail=f"worker.memory leaves too little for {model.name}")
+        raise TemporaryFailure("the worker", detail=f"the setting worker.memory is too low for {model.name}")
 
     def too_much(running: Sequence[Mapping[str, Any]]) -> bool:
         return most is not None and sum(status["memory"] or 0 for status in running) + needed > most
@@ -93,7 +93,7 @@ def evict_idle_workers(model: ModelFile, settings: Settings, workers: Path) -> N
         workers, lambda running: too_much(running) or estimate_memory(model, settings).fits is False
     )
     if too_much(left):
-        raise TemporaryFailure("the worker", detail=f"worker.memory leaves too little for {model.name}")
+        raise TemporaryFailure("the worker", detail=f"the setting worker.memory is too low for {model.name}")
 
 
 def _smaller_models(models: ModelLibrary, free: int) -> list[ModelFile]:

@@ -1,13 +1,14 @@
-"""What a run is given."""
+"""The inputs of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from llmcli.app_paths import AppPaths
 from llmcli.frozen_dataclass import frozen
 from llmcli.interrupt import Interrupt
-from llmcli.settings import AppPaths, Settings
+from llmcli.settings import Settings
 
 if TYPE_CHECKING:
     from llmcli.runtime.observer import RunObserver
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @frozen
 class RunConfig:
-    """Settings, directories, environment variables, what ends the run, and whom it reports to."""
+    """Settings, directories, environment variables, interrupt and observer of a run."""
 
     settings: Settings
     paths: AppPaths

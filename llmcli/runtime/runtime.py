@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from llmcli.app_paths import find_paths
 from llmcli.errors import DamagedModel, LlmError, ModelNotDownloaded, Unsupported
 from llmcli.interrupt import Interrupt
 from llmcli.runtime.run_config import RunConfig
-from llmcli.settings import find_paths, resolve_settings
+from llmcli.settings import resolve_settings
 
 if TYPE_CHECKING:
     from llmcli.backends.base import Backend
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Runtime:
-    """The settings of one run, and what is found, checked and built by them. Close it at the end."""
+    """One run: its settings, and the prompts, models and backend that they select. Close it at the end."""
 
     def __init__(
         self,
@@ -35,11 +36,11 @@ class Runtime:
         consents: bool = False,
         tolerant: bool = False,
     ) -> None:
-        """``given``: settings of this run alone, each as its origin and its value, None where it was not given.
+        """``given``: settings of this run alone, each as origin and value; a value of None counts as not given.
 
-        ``verb``: what the run does, by which the default model is chosen. ``consents``: this run may send to a server
-        that needs consent still. ``tolerant``: an invalid configuration is stored as ``config_error`` and the defaults
-        apply; otherwise it raises.
+        ``verb``: the command, which selects the default model. ``consents``: the user consents, for this run, to
+        sending data to the server. ``tolerant``: an invalid configuration is stored as ``config_error`` and the
+        defaults apply; otherwise it raises.
         """
         self.verb = verb
         self.paths = find_paths(environ)
@@ -62,7 +63,7 @@ class Runtime:
         self._consents = consents
         self._backend: Backend | None = None
         self.responder_name = ""
-        """The model or server that answers, by its name for people; "" before it is known."""
+        """The display name of the model or server that answers; "" until it is known."""
 
     def close(self) -> None:
         """Close the backend."""
@@ -89,7 +90,7 @@ class Runtime:
         return self.settings["base_url"] is not None or self.settings["backend"] != "local"
 
     def resolve_model(self) -> ModelFile:
-        """Return the model, found and verified; fetched first where the user said so, beforehand or when asked.
+        """Return the resolved and verified model; it is downloaded first if the user agrees.
 
         Raises ``ModelNotDownloaded``, ``DamagedModel`` and what the download raises.
         """
@@ -117,18 +118,18 @@ class Runtime:
         return not self.models.offline and self.observer.confirm_download(missing)
 
     def pull_model(self, name: str, *, force: bool = False) -> ModelFile:
-        """Fetch a model; unless ``force`` only one that fits this machine."""
+        """Download a model; without ``force`` only one that fits this machine."""
         policy = self.fit_policy(force=force, shown=self.observer.shows_variants)
         return self.observer.show_model_events(self.models.pull(name, self.interrupt, fit_policy=policy))
 
     def fit_policy(self, *, force: bool = False, shown: bool = False) -> FitPolicy:
-        """Return what a model must fit here; see ``hardware_fit.build_fit_policy``."""
+        """Return the limits that a model must fit here; see ``hardware_fit.build_fit_policy``."""
         from llmcli.runtime.hardware_fit import build_fit_policy
 
         return build_fit_policy(self.settings, self.paths.cache, force=force, shown=shown)
 
     def backend(self) -> Backend:
-        """Return the backend, built at the first call: everything that can be refused was checked before.
+        """Return the backend, built at the first call, after all checks.
 
         Raises what ``chosen_server``, ``require_consent`` and ``find_key`` raise before anything is sent to a server;
         for a local model as ``resolve_model``, ``check_context`` and ``check_memory`` do.
@@ -146,20 +147,20 @@ class Runtime:
         return backend_factory.build_local(self.config, self.models, model)
 
     def _build_remote(self) -> Backend | None:
-        """Return the backend of the server that was chosen, None where that is this machine."""
-        from llmcli.runtime import backend_factory, consent  # what servers need is imported only for them
+        """Return the backend of the chosen server, None for this machine."""
+        from llmcli.runtime import backend_factory, consent  # imported only if a server is used
 
         server, origin = consent.chosen_server(self.settings)
         if server is None:
             return None
         if self.settings["deterministic"]:
-            raise Unsupported("deterministic answers", detail=f"{server.label} promises none")
+            raise Unsupported("--deterministic", detail=f"{server.label} does not guarantee deterministic answers")
         consent.require_consent(self.config, server, self.models, consents=self._consents)
         self.responder_name = server.label
         return backend_factory.build_remote(self.config, server, origin, self.model_name)
 
     def backend_stats(self) -> BackendStats:
-        """Return how the backend worked so far; nothing is known of one that was not built."""
+        """Return the statistics of the backend so far; empty if it was not built."""
         from llmcli.types import BackendStats
 
         return BackendStats() if self._backend is None else self._backend.stats()

@@ -25,10 +25,11 @@ _TUNED_JOBS = {
 def tune_model(
     model: ModelFile, settings: Settings, cache: Path, on_progress: Callable[[int, int], None]
 ) -> dict[str, str]:
-    """Measure, keep what came out, and return the settings that it leads to for jobs of several kinds.
+    """Measure, store the results, and return the settings that follow for several kinds of jobs.
 
-    ``on_progress`` gets how many settings were measured, and of how many; what it raises ends the measuring. The result
-    is kept in ``cache``. Raises ``Unsupported`` for models that leave no choice, and what making a context raises.
+    ``on_progress`` gets the number of measured settings and their total; an error that it raises ends the measurement.
+    The results are stored in ``cache``. Raises ``Unsupported`` for models without a choice of settings, and what
+    creating a context raises.
     """
     from llmcli.engine.llama import hardware
     from llmcli.engine.llama.context import CacheSettings

@@ -1,4 +1,4 @@
-"""Finding or starting the worker for a model, after the checks that keep a bad file or too little memory away from it."""
+"""Finding or starting the worker for a model, after checks of the file and of the memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from llmcli.runtime.run_config import RunConfig
 from llmcli.types import EngineOptions, Phase
 
 if TYPE_CHECKING:
+    from llmcli.app_paths import AppPaths
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
-    from llmcli.settings import AppPaths
     from llmcli.worker.client.launcher import WorkerLauncher
 
 
@@ -24,7 +24,7 @@ def start_worker(config: RunConfig, models: ModelLibrary, model: ModelFile) -> N
 
 
 def worker_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile) -> WorkerLauncher:
-    """Return what finds or starts the worker for a verified model. Raises as ``start_worker``."""
+    """Return the launcher of the worker for a verified model. Raises as ``start_worker``."""
     from llmcli.runtime.preflight import check_context
 
     check_context(model, config.settings)
@@ -32,17 +32,17 @@ def worker_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile) -
 
 
 def log_directory(paths: AppPaths) -> Path:
-    """Return where workers write down what happens to them."""
+    """Return the directory of the workers' logs."""
     return paths.log.absolute() / "workers"
 
 
 def log_file(paths: AppPaths, name: str) -> Path:
-    """Return the log of the workers for the model called ``name``; the one before it has ".old" in its name."""
+    """Return the log of the workers for the model called ``name``; the previous one ends in ".old.log"."""
     return log_directory(paths) / f"{name.replace('/', '_')}.log"
 
 
 def build_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile, options: EngineOptions) -> WorkerLauncher:
-    """Return what finds or starts the worker for a model; see ``_probe_model`` where none runs."""
+    """Return the launcher of the worker for a model; see ``_probe_model`` if none runs."""
     from llmcli.worker import runtime_dir
     from llmcli.worker.client.launcher import WorkerLauncher
     from llmcli.worker.worker_config import WorkerConfig
@@ -73,7 +73,7 @@ def build_launcher(config: RunConfig, models: ModelLibrary, model: ModelFile, op
 
 
 def _probe_model(config: RunConfig, model: ModelFile, options: EngineOptions, before: Callable[[], None]) -> None:
-    """Have a model that was never loaded here load in a process of its own first: a bad file ends no worker.
+    """Load a model that was never loaded here in a separate process first, so that a bad file cannot end a worker.
 
     Raises what ``before`` and ``check_once`` raise.
     """

@@ -14,10 +14,10 @@ _TOKEN_BYTES = 24
 
 
 def find_token(file: str | None, environ: Mapping[str, str]) -> str | None:
-    """Return the token that the user gave, None where there is none: ``file`` overrides the environment.
+    """Return the user's token, None if there is none; ``file`` overrides the environment.
 
-    Raises ``MissingError`` for a file that cannot be read or holds none, ``UnsafeKey`` for one that others may read or
-    write, and ``ConfigError`` for a variable that can be none.
+    Raises ``MissingError`` for a file that cannot be read or holds no token, ``UnsafeKey`` for one that others may read
+    or write, and ``ConfigError`` for a variable that holds no valid token.
     """
     if file is not None:
         token = private_files.read_secret(file, kind="token file", max_bytes=_MAX_TOKEN_FILE_BYTES)

@@ -1,4 +1,4 @@
-"""The server's process: uvicorn on a socket that listens already, until it is told to stop."""
+"""The server's process: uvicorn on a listening socket, until it is asked to stop."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from llmcli.serve.middleware import AccessMiddleware, AccessPolicy
 from llmcli.serve.worker_router import ModelProvider
 
 _HEAD_TIMEOUT_S = 10.0
-"""Seconds in which the head of a request has to come."""
+"""Seconds within which the head of a request must arrive."""
 _KEEP_ALIVE_S = 30
-"""Seconds for which a connection is kept without a request."""
+"""Seconds for which an idle connection is kept."""
 _POLL_S = 0.05
 _REAP_INTERVAL_S = 2.0
 _GRACEFUL_SHUTDOWN_S = 2
@@ -58,7 +58,7 @@ class _HeadTimeoutProtocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (uvicorn's)
         """Reply in OpenAI's format that the data received is not HTTP."""
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            response = error_response(400, "what came is not HTTP", headers={"Connection": "close"})
+            response = error_response(400, "the request is not HTTP", headers={"Connection": "close"})
             parts = (
                 h11.Response(status_code=400, headers=response.raw_headers, reason=b"Bad Request"),
                 h11.Data(data=bytes(response.body)),
@@ -109,9 +109,9 @@ class ApiServer(HttpServer):
         logging.getLogger(_REQUEST_LOGGER).setLevel(logging.WARNING if verbose else logging.ERROR)
 
     def run_until(self, listening: socket.socket, stop: Callable[[], bool]) -> None:
-        """Serve on ``listening`` until ``stop`` says so; then what runs comes to its end, and what comes gets a 503."""
+        """Serve on ``listening`` until ``stop`` returns true; then finish running requests and refuse new ones (503)."""
         raise_descriptor_limit()
-        gc.freeze()  # what was imported stays: collections need not look at it
+        gc.freeze()  # imported modules stay: garbage collection can skip them
         with contextlib.closing(self._gateway):
             asyncio.run(self._serve_until(listening, stop))
 

@@ -1,7 +1,7 @@
-"""HTTP/1.1 to workers over their sockets, for the event loop: connections that are kept, answers passed on as they come.
+"""HTTP/1.1 to workers over their sockets, for the event loop: persistent connections, answers passed on as they arrive.
 
-Of RFC 9112 it reads what workers write: bodies with a length, and chunked ones. A library for HTTP would do the same at
-several times the cost of a token.
+It implements the parts of RFC 9112 that workers use: bodies with a length, and chunked ones. An HTTP library would cost
+several times as much per token.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from llmcli.worker.chunked_coding import ChunkedDecoder
 
 _MAX_IDLE_CONNECTIONS = 8
-"""Connections to one worker that are kept without use."""
+"""Most idle connections kept to one worker."""
 _READ_BYTES = 1 << 16
 
 
@@ -33,7 +33,7 @@ class WorkerConnection:
         """The last answer was read to its end."""
         self._loop = asyncio.get_running_loop()
         self.last_active_at = self._loop.time()
-        """When it was asked, or last said something, by the loop's clock."""
+        """When a request was last sent or data last received, by the loop's clock."""
 
     @classmethod
     async def from_socket(cls, connected: socket.socket) -> WorkerConnection:
@@ -43,7 +43,7 @@ class WorkerConnection:
 
     @property
     def is_reusable(self) -> bool:
-        """It can be asked again, as far as can be seen from here."""
+        """Whether it can take another request, as far as this side can tell."""
         return self.response_complete and not (self._reader.at_eof() or self._writer.is_closing())
 
     async def send_request(self, path: str, headers: str, body: bytes) -> tuple[int, list[tuple[bytes, bytes]]]:
@@ -89,18 +89,18 @@ class WorkerConnection:
         self.response_complete = self._headers.get(b"connection", b"").lower() != b"close"
 
     def close(self) -> None:
-        """End the connection at once: what the worker still does for it is cancelled."""
+        """End the connection at once; the worker cancels its request."""
         self._writer.transport.abort()
 
 
 class WorkerConnectionPool:
-    """The connections without use, by the worker's key."""
+    """The idle connections, by the worker's key."""
 
     def __init__(self) -> None:
         self._idle: dict[str, list[WorkerConnection]] = {}
 
     def acquire(self, key: str) -> WorkerConnection | None:
-        """Return a connection that is kept, None where there is none."""
+        """Return an idle connection, or None."""
         idle = self._idle.get(key, [])
         while idle:
             connection = idle.pop()
@@ -112,7 +112,7 @@ class WorkerConnectionPool:
         return None
 
     def release(self, key: str, connection: WorkerConnection) -> None:
-        """Keep a connection for the next request, if it is good for one."""
+        """Keep a connection for the next request, if it can take one."""
         idle = self._idle.setdefault(key, [])
         if connection.is_reusable and len(idle) < _MAX_IDLE_CONNECTIONS:
             idle.append(connection)

@@ -1,4 +1,4 @@
-"""The server's application: it owns no model, and hands each request on to the worker of the model that it names."""
+"""The server's application: it owns no model, and forwards each request to the worker of the requested model."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Gateway:
 
 
 class _ForwardEndpoint:
-    """The endpoint of one path: the worker's bytes go back as they are."""
+    """The endpoint of one path: it returns the worker's bytes unchanged."""
 
     def __init__(self, router: WorkerRouter, path: str) -> None:
         self._router = router
@@ -132,10 +132,7 @@ async def _cancel_on_disconnect(receive: Receive, task: asyncio.Task[Any] | None
 
 
 def _parse_model_name(body: bytes) -> tuple[str | None, dict[str, Any]]:
-    """Return the model that a body names, and its fields; the worker checks everything else.
-
-    Raises ``ValueError`` for what is no JSON.
-    """
+    """Return a body's model and fields; the worker checks the rest. Raises ``ValueError`` for bad JSON."""
     try:
         fields = json.loads(body)
     except RecursionError:
@@ -157,5 +154,5 @@ async def _openapi_endpoint(_request: Request) -> Response:
 async def _http_exception_response(_request: Request, problem: Exception) -> Response:
     status = getattr(problem, "status_code", 500)
     return error_response(
-        status, {404: "there is no such path", 405: "this path is asked in another way"}.get(status, "failed")
+        status, {404: "no such path", 405: "this path does not support that method"}.get(status, "failed")
     )

@@ -55,7 +55,7 @@ class LivenessMonitor:
             self._connection.close()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._timer.cancel()
         if self._probe_task is not None:
             self._probe_task.cancel()

@@ -1,8 +1,8 @@
 """Access control: host, origin, token, size and number of requests, checked before any work is done.
 
-A page that a browser shows may send requests to loopback, under its own origin or, once its name is made to mean our
-address (DNS rebinding), under its own host: both are refused before the token is looked at. Source of the headers: the
-Fetch standard, "CORS protocol"; RFC 9110 for the status codes; RFC 6750 for the token.
+A web page may send requests to loopback, under its own origin or, by DNS rebinding, under its own host name: both are
+refused before the token is checked. Source of the headers: the Fetch standard, "CORS protocol"; RFC 9110 for the status
+codes; RFC 6750 for the token.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PUBLIC_PATH = "/health"
 """The path that needs no token."""
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _MAX_CONCURRENT_BODIES = 4
-"""Bodies of the largest size that may be in transfer at once."""
+"""How many bodies of the largest size may be in transfer at once."""
 _LINGER_S = 1.0
 """Seconds for which the rest of a refused body is discarded, so that the client can read the refusal."""
 _ORIGIN = re.compile(
@@ -38,7 +38,7 @@ _ALLOWED_HEADERS = {"authorization", "content-type"}
 
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
-    """What is let in. ``hosts``: host names of this server; ``allow_ip_hosts``: any IP address is one, too.
+    """Which requests are accepted. ``hosts``: host names of this server; ``allow_ip_hosts``: any IP address, too.
 
     ``origins``: of the pages that may send requests; ``max_requests``: at once; ``body_timeout_s``: for a body to
     arrive.
@@ -77,7 +77,7 @@ class AccessMiddleware:
         self.closing = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request or hand it on."""
+        """Refuse a request or forward it."""
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         allowed = origin is None or self._is_origin_allowed(origin)
@@ -97,14 +97,14 @@ class AccessMiddleware:
     def _authorize(self, scope: Scope, headers: Headers, origin: str | None, *, allowed: bool) -> Response | None:
         """Return the response to a CORS preflight request, None for other requests. Raises ``_RequestDenied``."""
         if not self._is_host_allowed(headers.get("host", "")):
-            raise _RequestDenied(
-                error_response(403, "this server is not called by that host name", code="host_refused")
-            )
+            raise _RequestDenied(error_response(403, "this server does not accept that host name", code="host_refused"))
         if not allowed:
-            raise _RequestDenied(error_response(403, "pages of that origin may not ask here", code="origin_refused"))
+            raise _RequestDenied(
+                error_response(403, "this server does not accept requests from that origin", code="origin_refused")
+            )
         if self.closing:
             raise _RequestDenied(
-                error_response(503, "the server is ending", code="ending", headers={"Retry-After": "5"})
+                error_response(503, "the server is shutting down", code="ending", headers={"Retry-After": "5"})
             )
         if origin is not None and scope["method"] == "OPTIONS":
             methods = {"Access-Control-Allow-Methods": "GET, POST", "Access-Control-Max-Age": "600"}
@@ -138,11 +138,11 @@ class AccessMiddleware:
         if body is None:
             return
         if self.num_running >= self._policy.max_requests:
-            words = f"{self.num_running} requests are running, which is as many as there may be"
+            words = f"the server is at its limit of {self._policy.max_requests} concurrent requests"
             raise _RequestDenied(error_response(429, words, code="too_many_requests", headers={"Retry-After": "1"}))
-        if self.closing:  # meanwhile
+        if self.closing:  # it may have begun to shut down while the body arrived
             raise _RequestDenied(
-                error_response(503, "the server is ending", code="ending", headers={"Retry-After": "5"})
+                error_response(503, "the server is shutting down", code="ending", headers={"Retry-After": "5"})
             )
         self.num_running += 1
         try:
@@ -151,7 +151,7 @@ class AccessMiddleware:
             self.num_running -= 1
 
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes | None:
-        """Return the body; None where the client left before its end. Raises ``_RequestDenied``."""
+        """Return the body; None if the client left before its end. Raises ``_RequestDenied``."""
         most, body = self._policy.max_body_bytes, bytearray()
         too_large = error_response(413, f"the body is larger than {most} bytes", code="body_too_large")
         announced = headers.get("content-length", "0")
@@ -174,7 +174,7 @@ class AccessMiddleware:
                             error_response(429, "too many large bodies at once", headers={"Retry-After": "1"})
                         )
         except TimeoutError:
-            raise _RequestDenied(error_response(408, "the body did not come in time", code="body_too_slow")) from None
+            raise _RequestDenied(error_response(408, "the body did not arrive in time", code="body_too_slow")) from None
         finally:
             self._buffered_bytes -= len(body)
         return bytes(body)
@@ -197,11 +197,11 @@ class AccessMiddleware:
 
 
 def normalize_origin(text: str) -> str:
-    """Return an origin as browsers write it (RFC 6454, section 6.2). Raises ``ValueError`` for what is none."""
+    """Return an origin as browsers write it (RFC 6454, section 6.2). Raises ``ValueError`` for anything else."""
     found = _ORIGIN.fullmatch(text)
     port = int(found["port"] or 0) if found else 0
     if not found or port > _MAX_PORT:
-        raise ValueError(f"{text} is not the origin of a page")
+        raise ValueError(f"{text} is not an origin")
     scheme, host = found["scheme"].lower(), found["host"].lower()
     return f"{scheme}://{host}" + (f":{port}" if port not in {0, _DEFAULT_PORTS.get(scheme)} else "")
 
@@ -226,7 +226,7 @@ def _add_cors_headers(send: Send, origin: str) -> Send:
 
 
 def _replay_body(body: bytes, receive: Receive) -> Receive:
-    """Return a ``receive`` that gives a body that was read already, and then what comes."""
+    """Return a ``receive`` that replays a body already read, and then continues."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receiving() -> Message:
@@ -236,7 +236,7 @@ def _replay_body(body: bytes, receive: Receive) -> Receive:
 
 
 async def _send_denial(response: Response, headers: Headers, receive: Receive, send: Send) -> None:
-    """Send a refusal and end the connection, on which the rest of a body may still come."""
+    """Send a refusal and end the connection, since the rest of a body may still arrive on it."""
     response.headers["connection"] = "close"
     await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
     await send({"type": "http.response.body", "body": bytes(response.body), "more_body": True})

@@ -1,4 +1,4 @@
-"""The description of the protocol for programs: an OpenAPI document of what the server answers, field by field.
+"""The OpenAPI document that describes the server's protocol, field by field.
 
 It is written by hand, close to ``openai_api/fields.py`` and ``openai_api/requests.py``, which read the fields; tests
 compare the two. Source of the format: the OpenAPI Specification 3.1.
@@ -28,7 +28,7 @@ def _strings(most: int) -> _JsonObject:
     return {"oneOf": [_STRING, {"type": "array", "items": _STRING, "maxItems": most}]}
 
 
-_MODEL: _JsonObject = {"model": {**_STRING, "description": "A name of GET /v1/models; the default model without it."}}
+_MODEL: _JsonObject = {"model": {**_STRING, "description": "A name from GET /v1/models (default: the default model)."}}
 _MESSAGES: _JsonObject = {
     "messages": {
         "type": "array",
@@ -101,27 +101,27 @@ _SCORE: _JsonObject = {**_MODEL, **_MESSAGES, "candidates": _strings(fields.MAX_
 _COUNT: _JsonObject = {**_MODEL, **_MESSAGES, **_TOOLS, "prompt": _STRING}
 
 POST_PATHS: dict[str, tuple[str, _JsonObject, list[str]]] = {
-    "/v1/chat/completions": ("Answer a conversation; with stream as server-sent events.", _CHAT, ["messages"]),
-    "/v1/completions": ("Continue texts as they stand, without a chat template.", _COMPLETION, ["prompt"]),
+    "/v1/chat/completions": ("Answer a conversation, as server-sent events if stream is true.", _CHAT, ["messages"]),
+    "/v1/completions": ("Continue texts without a chat template.", _COMPLETION, ["prompt"]),
     "/v1/embeddings": ("Return a vector of length 1 for each text.", _EMBEDDINGS, ["input"]),
-    "/v1/score": ("Return the log-probability of each candidate as the next turn.", _SCORE, ["messages", "candidates"]),
-    "/v1/count": ("Return how many tokens a conversation is, or a prompt.", _COUNT, []),
+    "/v1/score": ("Return each candidate's log-probability as the next turn.", _SCORE, ["messages", "candidates"]),
+    "/v1/count": ("Count the tokens of a conversation or a prompt.", _COUNT, []),
 }
-"""Paths that take a body: what they do, their fields, and those that have to be there."""
+"""Paths that take a body: what they do, their fields, and the required fields."""
 _GET_PATHS = {
-    "/health": "Say that the server runs; needs no token.",
+    "/health": "Check that the server runs; needs no token.",
     "/openapi.json": "Return this document.",
     "/v1/models": "List the models on this machine.",
-    "/v1/models/{name}": "Return one of them.",
+    "/v1/models/{name}": "Return one model.",
 }
 _ERROR_DESCRIPTIONS = {
     "400": "A field is wrong; param names it.",
     "401": "The token is missing or wrong.",
-    "403": "Another host name or origin than those that are let in.",
-    "404": "There is no such model here.",
+    "403": "The host name or origin is not allowed.",
+    "404": "This server has no such model.",
     "413": "The body is too large.",
-    "429": "Too many requests are running; Retry-After says when to ask again.",
-    "503": "The server is ending, or no worker can be had now.",
+    "429": "Too many requests are running; Retry-After says when to retry.",
+    "503": "The server is shutting down, or no worker is available.",
 }
 
 

@@ -1,4 +1,4 @@
-"""The socket that a server listens on: an address of TCP, or a path."""
+"""The socket that a server listens on: a TCP address or a path."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def listen_tcp(host: str, port: int) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def listen_unix(path: Path) -> Iterator[socket.socket]:
-    """Yield a socket that listens at ``path``, for this user only; the file is gone afterwards. Raises ``CannotListen``.
+    """Yield a socket that listens at ``path`` for this user only; remove it afterwards. Raises ``CannotListen``.
 
     A socket that a server left behind when it was killed is replaced.
     """
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with listening:
-        before = os.umask(0o177)  # the file is this user's alone from its first moment
+        before = os.umask(0o177)  # the file is private from its creation on
         try:
             _remove_stale_socket(path)
             listening.bind(os.fspath(path))
@@ -54,7 +54,7 @@ def listen_unix(path: Path) -> Iterator[socket.socket]:
 
 
 def _os_error_text(error: OSError | UnicodeError) -> str:
-    """Return the system's words, without what Python adds to them; the numbers of a name's failures are others."""
+    """Return the system's message without Python's additions; name resolution has its own error numbers."""
     if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
         return os.strerror(error.errno)
     return (isinstance(error, OSError) and error.strerror) or str(error)
@@ -63,7 +63,7 @@ def _os_error_text(error: OSError | UnicodeError) -> str:
 def _remove_stale_socket(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise CannotListen(str(path), detail="there is a file of that name")
+            raise CannotListen(str(path), detail="a file of that name exists")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
             try:
                 trial.connect(os.fspath(path))

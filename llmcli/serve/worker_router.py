@@ -1,4 +1,4 @@
-"""From the model that a request names to a connection with its worker, which is found or started."""
+"""Finding or starting the worker of a requested model, and connections to it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class ListedModel:
 
 
 class ModelProvider(Protocol):
-    """The models that are served. Its methods may take long and are called in threads."""
+    """Provides the served models. Its methods may take long and are called in threads."""
 
     def list_models(self) -> Sequence[ListedModel]:
         """Return the models on this machine."""
 
     def launcher_for(self, name: str | None) -> WorkerLauncher:
-        """Return what finds or starts the worker of a model (None: the default). Raises ``LlmError``."""
+        """Return the launcher of a model's worker (None: the default model). Raises ``LlmError``."""
 
 
 class WorkerRouter:
@@ -68,7 +68,7 @@ class WorkerRouter:
         return self._launchers.setdefault(found.paths.key, found)
 
     async def connect_worker(self, launcher: WorkerLauncher) -> WorkerConnection:
-        """Return a connection to a worker, one that is kept, or a new one, to a worker that is started if need be."""
+        """Return an idle or a new connection to a worker, which is started if need be."""
         kept = self._connections.acquire(launcher.paths.key)
         if kept is not None:
             return kept
@@ -91,8 +91,8 @@ class WorkerRouter:
     ) -> tuple[WorkerConnection, int, list[tuple[bytes, bytes]]]:
         """Send a request to a worker; return the connection with the answer's body, its status and its headers.
 
-        A kept connection that has just ended is replaced. Raises the cause where the worker ends instead of answering,
-        and ``TemporaryFailure`` where it does not respond.
+        An idle connection that has just ended is replaced. Raises the cause if the worker ends instead of answering,
+        and ``TemporaryFailure`` if it does not respond.
         """
         for _ in range(_MAX_TRIES):
             connection = await self.connect_worker(launcher)
@@ -111,7 +111,7 @@ class WorkerRouter:
                 return connection, status, headers
             finally:
                 watch.stop()
-        raise TemporaryFailure("the worker", detail="it ends whenever it is asked")
+        raise TemporaryFailure("the worker", detail="it ends before it answers")
 
     def monitor_connection(self, launcher: WorkerLauncher, connection: WorkerConnection) -> LivenessMonitor:
         """Watch whether a worker responds; one that has never answered may still be starting."""
@@ -124,7 +124,7 @@ class WorkerRouter:
     async def find_failure_reason(self, launcher: WorkerLauncher, watch: LivenessMonitor) -> LlmError:
         """Return why a connection to a worker ended."""
         if watch.unresponsive:
-            return TemporaryFailure("the worker", detail=f"it stands still; try: llm worker stop {launcher.pid}")
+            return TemporaryFailure("the worker", detail=f"it hangs; try: llm worker stop {launcher.pid}")
         cause: LlmError = await self._run_in_pool(launcher.find_crash_reason)
         return cause
 

@@ -44,7 +44,7 @@ class Database:
     """The file ``path``, created if it does not exist."""
 
     def __init__(self, path: Path, spec: DatabaseSpec, *, read_only: bool = False, private: bool = True) -> None:
-        """``read_only``: nothing is written; a missing file is empty. ``private``: other users have no access.
+        """``read_only``: nothing is written; a missing file counts as empty. ``private``: other users have no access.
 
         Raises ``CannotCreate`` (an impossible path), ``OutputError``, ``TemporaryFailure`` (it is locked),
         ``BadDocument``, and with ``read_only`` ``MissingError``.
@@ -68,7 +68,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """Read; SQLite's errors become those of ``translate_errors``."""
+        """Read from the file; SQLite's errors become those of ``translate_errors``."""
         with self.translate_errors():
             yield self._connection
 
@@ -81,7 +81,8 @@ class Database:
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:  # an error such as a full disk may have ended it already
+                # an error such as a full disk may have ended the transaction already
+                if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
 
@@ -104,7 +105,7 @@ class Database:
             self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1000:.0f}")
 
     def check_writable(self) -> None:
-        """Raise what a change would raise if the file cannot be changed."""
+        """Raise the error that a change would raise if the file cannot be changed."""
         with self.translate_errors():
             self._begin_immediate()
             try:
@@ -132,7 +133,7 @@ class Database:
         if version == 0 and not tables:
             return False
         if not tables >= self._spec.tables:
-            raise BadDocument(str(self.path), detail="another program's database", kind=self._spec.kind)
+            raise BadDocument(str(self.path), detail="it is another program's database", kind=self._spec.kind)
         if version != self._spec.version:
             raise BadDocument(str(self.path), detail="it is of another version of llm", kind=self._spec.kind)
         return True
@@ -147,17 +148,18 @@ class Database:
                 raise  # a bug
             whole = getattr(error, "sqlite_errorcode", None)
             code = (whole or 0) & 0xFF
-            if code in _DAMAGED_CODES or whole is None:  # without a code: the module cannot decode data of the file
-                damaged = f"it is not {self._spec.description}, or is damaged"
+            # without an error code: the module cannot decode data of the file
+            if code in _DAMAGED_CODES or whole is None:
+                damaged = f"the file is not {self._spec.description}, or is damaged"
                 raise BadDocument(str(self.path), detail=damaged, kind=self._spec.kind) from error
             if code == sqlite3.SQLITE_INTERRUPT:
                 check_interrupt()
             if code in _BUSY_CODES:
-                raise TemporaryFailure(str(self.path), detail="another process writes to it") from error
+                raise TemporaryFailure(str(self.path), detail="another process is writing to it") from error
             raise OutputError(str(self.path), detail=self._error_text(code, error)) from error
 
     def _error_text(self, code: int, error: sqlite3.Error) -> str:
-        """Return the system's message for an error of a disk or a directory, else SQLite's own."""
+        """Return the system's message for an error of a disk or a directory, otherwise SQLite's own."""
         if code == sqlite3.SQLITE_FULL:
             return os.strerror(errno.ENOSPC)
         if code in _NOT_WRITABLE_CODES and not os.access(self.path.parent, os.W_OK):
@@ -174,7 +176,7 @@ def make_parent_directory(path: Path) -> None:
 
 
 def _create_file(path: Path, *, private: bool) -> Path:
-    """Create the file if it does not exist, check that it is writable, and make it private with ``private``."""
+    """Create a missing file, check that the file is writable, and with ``private`` restrict it to its owner."""
     try:
         descriptor = private_files.open_file(path, os.O_RDWR | os.O_NONBLOCK)
         try:
@@ -191,7 +193,7 @@ def _create_file(path: Path, *, private: bool) -> Path:
 
 
 def _read_only_uri(path: Path) -> str:
-    """Return the URI to open: the file, which SQLite may have to repair after a crash, or an empty one in memory."""
+    """Return the URI to open: the file, which SQLite may have to repair after a crash, or an empty database."""
     address = path.absolute().as_uri()
     try:
         status = path.stat()

@@ -1,7 +1,7 @@
 """Saved conversations: one SQLite file, mode 0600.
 
 Table ``sessions``: a name, an id, the model that answered last, the user's instructions. Table ``turns``: the messages,
-in order. Turns are only added, so their number shows a writer whether another process continued the session meanwhile.
+in order. Turns are only ever added, so a writer sees by their number whether another process has continued the session.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from llmcli.types import Role, Turn
 MAX_SESSION_NAME_CHARS = 100
 """Characters of a name."""
 ALLOWED_NAME_TEXT = (
-    f"letters A to Z, digits and ._- may be in it, {MAX_SESSION_NAME_CHARS} at most, and it begins with none of .-"
+    f"use letters A to Z, digits and ._- only, {MAX_SESSION_NAME_CHARS} at most, and do not begin with . or -"
 )
-"""The message for a name that is refused."""
+"""The message for an invalid session name."""
 _NAME = rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{MAX_SESSION_NAME_CHARS - 1}}}"
 _SCHEMA = """
 CREATE TABLE sessions (
@@ -59,9 +59,9 @@ ORDER BY updated DESC, sessions.rowid DESC, number
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A saved conversation without its turns; times in seconds of the epoch, ``created`` 0: it is not saved yet.
+    """A saved conversation without its turns; times in seconds since the epoch. ``created`` 0: not saved yet.
 
-    ``id``: 32 hexadecimal digits; ``model``: the name of the one that answered last.
+    ``id``: 32 hexadecimal digits; ``model``: the name of the model that answered last.
     """
 
     id: str
@@ -97,7 +97,7 @@ def is_session_name(text: str) -> bool:
 
 
 def new_session(name: str, system: str = "") -> Session:
-    """Return a new session; it is saved with its first turns."""
+    """Return a new session; it is saved together with its first turns."""
     return Session(secrets.token_hex(16), name, system=_replace_surrogates(system))
 
 
@@ -115,7 +115,7 @@ class SessionStore:
         self._database.close()
 
     def check_writable(self) -> None:
-        """Raise what ``save`` would raise if nothing can be saved."""
+        """Raise the error that ``save`` would raise if nothing can be saved."""
         self._database.check_writable()
 
     # ---- reading --------------------------------------------------------------------------------------------------
@@ -135,11 +135,11 @@ class SessionStore:
         return found
 
     def last_used(self) -> Session | None:
-        """Return the session that was used last."""
+        """Return the most recently used session."""
         return self._select_one(_SELECT_LAST)
 
     def list(self) -> list[SessionOverview]:
-        """Return all sessions, the one used last first."""
+        """Return all sessions, the most recently used first."""
         with self._database.read() as database:
             rows = database.execute(_SELECT_ALL).fetchall()
         return [SessionOverview(Session(*fields), messages, first or "") for *fields, messages, first in rows]
@@ -153,7 +153,7 @@ class SessionStore:
         return tuple(Turn(Role(role), content, bool(interrupted), at) for role, content, interrupted, at in rows)
 
     def search(self, text: str) -> Iterator[SessionMatch]:
-        """Yield the lines that contain ``text`` in any case, from the session used last on."""
+        """Yield the lines that contain ``text``, ignoring case, from the most recently used session on."""
         needle = text.casefold()
         with self._database.read() as database:
             for name, number, role, content in database.execute(_SELECT_TURNS):
@@ -169,10 +169,10 @@ class SessionStore:
     # ---- changing -------------------------------------------------------------------------------------------------
 
     def save(self, session: Session, turns: Sequence[Turn], known: int) -> Session:
-        """Save a conversation whose first ``known`` turns are saved already; return the session as it is saved.
+        """Save a conversation whose first ``known`` turns are saved already; return the saved session.
 
-        Where another process continued or removed the session, it is saved as a new one with a name and an id of its own
-        and all ``turns``. A new session gets another name where its own is in use.
+        If another process continued or removed the session, it is saved as a new session with its own name and id and
+        all ``turns``. A new session gets another name if its name is taken.
         """
         now = time.time()
         with self._database.transaction() as database:
@@ -209,7 +209,7 @@ class SessionStore:
         return saved
 
     def rename(self, session: Session, name: str) -> bool:
-        """Give a session another name; False where another one has it."""
+        """Rename a session; False if another session has the name."""
         with self._database.transaction() as database:
             row = database.execute("SELECT id FROM sessions WHERE name = ?", (name,)).fetchone()
             if row is None:
@@ -217,7 +217,7 @@ class SessionStore:
         return row is None or row[0] == session.id
 
     def remove(self, sessions: Sequence[Session]) -> None:
-        """Remove sessions with all that was said in them."""
+        """Remove sessions with all their messages."""
         ids = [(session.id,) for session in sessions]
         with self._database.transaction() as database:
             database.executemany("DELETE FROM turns WHERE session = ?", ids)
@@ -225,7 +225,7 @@ class SessionStore:
 
 
 def _free_name(database: sqlite3.Connection, name: str) -> str:
-    """Return ``name``, or where it is in use the first free one of NAME-2, NAME-3, ..."""
+    """Return ``name``, or if it is taken the first free one of NAME-2, NAME-3, ..."""
     tried, number = name, 1
     while database.execute("SELECT 1 FROM sessions WHERE name = ?", (tried,)).fetchone():
         number += 1

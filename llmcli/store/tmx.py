@@ -1,6 +1,6 @@
 """Translation memories as TMX, the exchange format of translation tools.
 
-Source: TMX 1.4b Specification (LISA, 2005). Inline elements of segments are dropped, their text is kept.
+Source: TMX 1.4b Specification (LISA, 2005). Inline elements of segments are dropped; their text is kept.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 def export_tmx(entries: Iterable[TranslationUnit]) -> Iterator[str]:
     """Yield the text of a TMX file, in whole lines.
 
-    Control characters that a terminal would interpret are written as references, which are equivalent in XML.
+    Control characters that a terminal would interpret are written as character references, which are equivalent in XML.
     """
     yield '<?xml version="1.0" encoding="UTF-8"?>\n<tmx version="1.4">\n'
     yield (
@@ -47,7 +47,7 @@ def export_tmx(entries: Iterable[TranslationUnit]) -> Iterator[str]:
 
 
 def _xml_text(text: str) -> str:
-    """Return a text as XML; characters that XML excludes (most controls) become spaces, a CR a reference."""
+    """Return a text as XML; characters that XML excludes (most controls) become spaces, a CR becomes a reference."""
     kept = "".join(
         c if c in "\t\n\r" or (c >= " " and not "\ud800" <= c <= "\udfff" and c not in "\ufffe\uffff") else " "
         for c in text
@@ -64,9 +64,9 @@ def _escape_controls(text: str) -> str:
 
 
 def read_tmx(stream: BinaryIO, name: str, unknown_codes: list[str] | None = None) -> Iterator[TranslationUnit]:
-    """Yield the translations of a TMX file as human ones, each unit from its source language to all its others.
+    """Yield the translations of a TMX file as human ones, each unit from its source language to all others.
 
-    Translations without a valid language code are skipped; ``unknown_codes`` gets the code of each. Raises
+    Translations without a valid language code are skipped; their codes are appended to ``unknown_codes``. Raises
     ``BadDocument``.
     """
     usual, root = _UNKNOWN_LANGUAGE, ""
@@ -76,7 +76,7 @@ def read_tmx(stream: BinaryIO, name: str, unknown_codes: list[str] | None = None
             tag = element.tag.rpartition("}")[2]
             root = root or tag
             if root != "tmx":
-                raise BadDocument(name, detail=f"XML, but no TMX: it begins with <{root}>", kind="TMX")
+                raise BadDocument(name, detail=f"XML, but not TMX: the root element is <{root}>", kind="TMX")
             if event == "start":
                 continue
             if tag == "header":
@@ -109,7 +109,7 @@ def _parse_unit(unit: ET.Element, source: str) -> Iterator[TranslationUnit]:
 
 
 def _normalize_code(language: str) -> str:
-    """Return a code in the case of BCP 47: "EN-us" is "en-US"; tools write all kinds."""
+    """Return a code in the case of BCP 47 ("EN-us" becomes "en-US"), since tools differ in how they write it."""
     first, *rest = language.replace("_", "-").split("-")
     cased = [part.upper() if len(part) == 2 else part.title() for part in rest]  # noqa: PLR2004
     return "" if language == _UNKNOWN_LANGUAGE else "-".join([first.lower(), *cased])

@@ -1,9 +1,9 @@
 """The translation memory: earlier translations, so that no text is translated twice.
 
-One SQLite file. Table ``units``: a text and its translation, by languages, model and ``variant`` (all else that may
-change a translation: prompt, glossary, formality). Human translations (imported or edited) have neither model nor variant
-and take precedence. Table ``outputs``: the last contents of each output file, text by text, so that a later run can
-detect edits, and with ``stamp`` whether the file is finished.
+One SQLite file. Table ``units``: a text and its translation, by languages, model and ``variant`` (everything else that
+may change a translation: prompt, glossary, formality). Human translations (imported or edited) have neither model nor
+variant and take precedence. Table ``outputs``: the last contents of each output file, text by text, so that a later run
+can detect edits; ``stamp`` shows whether the file is complete.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class TranslationUnit:
 
 @dataclass(frozen=True, slots=True)
 class OutputRecord:
-    """What was written to the file ``path`` (as ``for_file`` spells it), in ``language``.
+    """What was written to the file ``path`` (in the spelling of ``for_file``), in ``language``.
 
     ``texts``: the JSON of each text; ``skeleton``: the parts between them. ``stamp`` identifies the file's text and all
     of its inputs; "" for an incomplete file.
@@ -94,10 +94,10 @@ class TranslationMemory:
         self._database.close()
 
     def find_translation(self, source: str, languages: tuple[str, str], model: str, variant: str) -> str | None:
-        """Return the translation of a text between two ``languages``, a human one before the model's; None: unknown.
+        """Return the translation of a text between two ``languages``, a human one before the model's; None if unknown.
 
-        Source languages match if one of them is unknown, or they differ in region or script only; so does a target
-        language without a region match a human translation with one.
+        Source languages match if one of them is unknown, or if they differ in region or script only. A target language
+        without a region also matches a human translation with a region.
         """
         values = {"source": source, "from": languages[0], "to": languages[1], "model": model, "variant": variant}
         with self._database.read() as database:
@@ -105,9 +105,9 @@ class TranslationMemory:
         return row[0] if row else None
 
     def add_units(self, entries: Iterable[TranslationUnit]) -> int:
-        """Add translations, replacing those with the same key; return their number.
+        """Add translations, replacing those with the same key; return how many were added.
 
-        All of them or none: none if ``entries`` raises.
+        If ``entries`` raises, nothing is added.
         """
         now, count = int(time.time()), 0
 
@@ -140,7 +140,7 @@ class TranslationMemory:
                 yield TranslationUnit(*row)
 
     def count_by_languages(self) -> list[tuple[str, str, int, int]]:
-        """Return source language, target language, the number of translations, and of human ones."""
+        """Return source language, target language, the number of translations, and the number of human ones."""
         with self._database.read() as database:
             return database.execute(
                 "SELECT source_language, target_language, count(*), sum(model = '') FROM units GROUP BY 1, 2 ORDER BY 1, 2"
@@ -173,7 +173,7 @@ class TranslationMemory:
             database.execute("DELETE FROM outputs WHERE path = ?", (_path_key(path),))
 
     def output_stamp(self, path: Path, language: str) -> str:
-        """Return the stamp of the last contents of a file, "" where there is none."""
+        """Return the stamp of the last contents of a file, "" if there is none."""
         with self._database.read() as database:
             row = database.execute(
                 "SELECT stamp FROM outputs WHERE path = ? AND language = ?", (_path_key(path), language)
@@ -190,5 +190,5 @@ class TranslationMemory:
 
 
 def _path_key(path: Path) -> str:
-    """Return the key of a file; bytes of its path that are not UTF-8, which SQLite refuses, are escaped."""
+    """Return the key of a file; bytes of its path that are not UTF-8 are escaped, since SQLite refuses them."""
     return os.fsencode(os.path.realpath(path)).decode("utf-8", "backslashreplace")

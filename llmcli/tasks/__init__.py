@@ -1,1 +1,1 @@
-"""One module for each verb: documents and a prompt file become requests, events become a result."""
+"""The tasks behind the verbs: documents and a prompt file become requests, events become a result."""

@@ -21,8 +21,8 @@ def ask(
 ) -> Iterator[TaskEvent]:
     """Answer ``question`` about ``documents`` (may be none): Deltas, then one Result, or ItemFailed.
 
-    The documents are never cut: with more than the context holds the item fails with ``ContextOverflow``. Raises
-    ``EmptyInput`` when neither the question nor a document says anything, or when every document named is blank.
+    Documents are never cut: if they exceed the context, the item fails with ``ContextOverflow``. Raises ``EmptyInput``
+    when both the question and the documents are blank, or when every named document is blank.
     """
     blank = [document for document in documents if not document.text.strip()]
     if len(blank) == len(documents) and (documents or not question.strip()):

@@ -17,14 +17,16 @@ from llmcli.tasks.execution.task_requests import GenerationOptions, make_request
 from llmcli.types import Delta, Message, Notice, Priority, Request, Result, Role, TaskEvent, Turn
 
 PROMPT = "chat"
-ANSWER_CONTEXT_FRACTION = 4  # one part in four of the context is kept free for the answer
+ANSWER_CONTEXT_FRACTION = 4  # a quarter of the context is kept free for the answer
 KEPT_HISTORY_SHARE = (
-    0.75  # of what history may take: leaving out more than is needed lets the next turns reuse the cached prefix
+    # share of the history's room that is filled: leaving out more than needed lets the next turns reuse the cached
+    # prefix
+    0.75
 )
 
 
 class ConversationStore(Protocol):
-    """Where a conversation is saved: earlier ``turns``, and the ``model`` that answered last ("": none yet)."""
+    """A saved conversation: its earlier ``turns``, and the ``model`` that answered last ("": none yet)."""
 
     turns: Sequence[Turn]
     model: str
@@ -35,11 +37,11 @@ class ConversationStore(Protocol):
         ...
 
     def save(self, turns: Sequence[Turn], model: str) -> None:
-        """Save the conversation, whose last turns are new; raises nothing that would end the chat."""
+        """Save the conversation, whose last turns are new; never raises an error that would end the chat."""
         ...
 
     def renew(self) -> None:
-        """Begin another one."""
+        """Begin a new conversation."""
         ...
 
 
@@ -55,9 +57,9 @@ class Conversation:
         system: str = "",
         saved: ConversationStore | None = None,
     ) -> None:
-        """``system``: instructions of the user's own, added to those of the prompt file, which stay in every request.
+        """``system``: the user's own instructions, added to those of the prompt file, which stay in every request.
 
-        ``saved``: a conversation that goes on, or one that begins to be saved.
+        ``saved``: the saved conversation to continue, or the one to save to.
         """
         self._backend = backend
         self._options = options
@@ -67,11 +69,11 @@ class Conversation:
         self._turns: list[Turn] = list(saved.turns) if saved else []  # user and assistant alternate
         self._first_sent_turn = 0  # the first turn that is still sent
         self._request_number = 0
-        self._model = ""  # that answers
+        self._model = ""  # the model that answers
 
     @property
     def history(self) -> tuple[Turn, ...]:
-        """All turns so far, those that are no longer sent included."""
+        """All turns so far, including those that are no longer sent."""
         return tuple(self._turns)
 
     def reset(self) -> None:
@@ -90,11 +92,10 @@ class Conversation:
     def send(self, text: str) -> Iterator[TaskEvent]:
         """Send ``text``; yield the answer's Deltas, then its Result, or ItemFailed.
 
-        When the history no longer fits, its oldest turns are left out of what is sent, and a ``Notice`` says so, as do
-        the ``warnings`` of the Result. A text too large on its own fails with ``ContextOverflow``, and nothing is left
-        out. An answer that is stopped (by closing the iterator, by an error) stays in the history as far as it came; a
-        text without any answer does not. The history is saved before the Result is yielded, and after an answer that
-        was stopped.
+        When the history no longer fits, the oldest turns are left out of requests; a ``Notice`` and the ``warnings`` of
+        the Result say so. A text that is too large on its own fails with ``ContextOverflow``, and nothing is left out.
+        A stopped answer (the iterator was closed, or an error came) stays in the history as far as it came; a text
+        without any answer does not. The history is saved before the Result is yielded, and after a stopped answer.
         """
         yield from self._note_model_change()
         start = self._first_turn_that_fits(text)
@@ -130,7 +131,7 @@ class Conversation:
         """Report once that another model continues a conversation."""
         self._model = self._backend.info().model
         if self._saved is not None and self._saved.model not in {"", self._model}:
-            yield Notice(f"so far {self._saved.model} answered in this conversation; now {self._model} does")
+            yield Notice(f"{self._saved.model} answered in this conversation so far; {self._model} answers from now on")
             self._saved.model = self._model
 
     def _first_turn_that_fits(self, text: str) -> int:

@@ -1,4 +1,4 @@
-"""generate: a kind of text (one prompt file each) and its variables become that text."""
+"""generate: a kind of text (one prompt file each) and its variables become a text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INPUT_VARIABLES = ("text", "input")
 
 
 def list_kinds(prompts: PromptLibrary) -> list[str]:
-    """Return the kinds of text there are prompt files for, sorted; no file is opened."""
+    """Return the kinds of text that have prompt files, sorted; no file is opened."""
     return [name.removeprefix(GENERATE_PREFIX) for name in prompts.names(GENERATE_PREFIX)]
 
 
@@ -33,9 +33,9 @@ def generate(  # noqa: PLR0917 (named by the caller, in the order of the command
 ) -> Iterator[TaskEvent]:
     """Write a text of ``kind``: Deltas, then one Result, or ItemFailed.
 
-    ``text`` is what stdin held, None when it was not read; it becomes the variable ``text`` or ``input`` of the prompt.
-    Raises ``MissingError`` (kind "prompt", with the kinds that are spelled alike) and ``UsageError`` (variables that
-    are unknown, missing or wrong; text for a prompt that takes none).
+    ``text`` is the text from stdin, None if it was not read; it becomes the variable ``text`` or ``input`` of the
+    prompt. Raises ``MissingError`` (kind "prompt", with similar kinds) and ``UsageError`` (unknown, missing or invalid
+    variables; text for a prompt that takes none).
     """
     prompt = _get_prompt(prompts, kind)
     values = dict(variables)

@@ -17,8 +17,8 @@ from llmcli.types import ItemFailed, Notice, Progress, Request, Result, Score, T
 
 PROMPT = "sentiment"
 _METHOD_NOTICES = {
-    "logprobs": "the server scores no whole labels: the probabilities are those of the first tokens of an answer",
-    "samples": "the server scores no labels and tells no log-probabilities: answers were drawn and counted",
+    "logprobs": "the server cannot score whole labels: the probabilities are those of the first tokens of an answer",
+    "samples": "the server cannot score labels and reports no log-probabilities: answers were sampled and counted",
 }
 
 
@@ -26,8 +26,8 @@ def label_probabilities(scores: Sequence[Score]) -> dict[str, float]:
     """Return the probability of each candidate, given that the answer is one of them.
 
     With s_i the log-probability of label i, summed over its tokens: p_i = exp(s_i) / sum_j exp(s_j). The sum is the
-    model's own log P(label | prompt), so this is Bayes' rule over the labels. A mean over tokens would not be: the
-    later tokens of a long label are nearly certain and would lift it above the short ones.
+    model's own log P(label | prompt), so this is Bayes' rule over the labels. A mean over tokens would favour long
+    labels, since their later tokens are nearly certain.
     """
     best = max(score.logprob for score in scores)
     weights = [math.exp(score.logprob - best) for score in scores]
@@ -40,22 +40,22 @@ def sentiment(
 ) -> Iterator[TaskEvent]:
     """Score each record; yield one Result or ItemFailed for each, in their order, as they come.
 
-    A Result's fields: ``line`` (from 1), ``label`` and ``probabilities`` (by label, not rounded); a blank record has
-    None for both, so that output lines up with input. ``scoring`` is how a remote server scored
-    (``CandidateScores.method``); a ``Notice`` says once where it could only estimate. ``records`` may be endless.
+    A Result's fields: ``line`` (from 1), ``label`` and ``probabilities`` (by label, not rounded). A blank record has
+    None for both, so that output lines match input lines. ``scoring`` is how a remote server scored
+    (``CandidateScores.method``); one ``Notice`` says if it could only estimate. ``records`` may be endless.
     ``Progress`` counts "records". Raises ``Unsupported`` when the backend cannot score, ``ConfigError`` when the prompt
     file has no labels.
     """
     prompt = prompts.get(PROMPT)
     if len(prompt.labels) < 2:  # noqa: PLR2004 (a choice)
-        raise ConfigError(PROMPT, origin=str(prompt.origin), detail="output must be labels, two or more")
+        raise ConfigError(PROMPT, origin=str(prompt.origin), detail="output must be two or more labels")
     info = backend.info()
     if not info.scores:
         raise Unsupported("scoring")
 
     total = len(records) if options.progress and isinstance(records, Sized) else None
     unwatched = replace(options, progress=False)
-    watched = iter([options])  # the first request reports its progress; then records are counted
+    watched = iter([options])  # the first request reports its progress; after that, records are counted
 
     def make(record: Record) -> Request | None:
         if not record.text.strip():

@@ -1,8 +1,8 @@
 """summarize: a document of any length becomes a summary.
 
-What fits the context is one request. A longer text is cut at paragraph borders; the summaries of its parts are joined
-and become the text of the next stage, until it fits one request. All parts of all documents are in flight together. A
-part whose answer is empty or cut is asked for again; what is then still missing is told with its lines.
+A text that fits the context is one request. A longer text is cut at paragraph borders. The summaries of its parts are
+joined into the text of the next stage, until that fits one request. The parts of all documents run concurrently. A part
+with an empty or cut answer is requested again; the result lists the lines of parts that are still missing.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ from llmcli.types import (
 
 PROMPT, MERGE_PROMPT = "summarize", "summarize.merge"
 MERGE_STEP = "merging"
-"""The step in which summaries are summarized."""
+"""The step that summarizes summaries."""
 PART_STYLE = "paragraph"
-MAX_TOKENS = 512  # of a summary for which the user chose no length
-MIN_PART_WORDS = 50  # fewest words for a part's summary when the user chose a length
-MAX_SHRINK_SHARE = 0.8  # a stage whose text is longer than this share of the one before has stalled
-MAX_STALLS = 4  # stalled stages, each with half the answer length of the last, until the document is given up
+MAX_TOKENS = 512  # for a summary without a length from the user
+MIN_PART_WORDS = 50  # the fewest words for the summary of a part if the user set a length
+MAX_SHRINK_SHARE = 0.8  # a stage has stalled if its text is longer than this share of the text before it
+MAX_STALLS = 4  # after this many stalled stages, each with half the answer length of the last, the document fails
 
 
 def max_summary_tokens(words: int) -> int:
-    """Return room for so many words: up to 3 tokens a word (long words, small vocabularies), and a margin."""
+    """Return the token limit for that many words: up to 3 tokens a word (long words, small vocabularies), plus 32."""
     return 3 * words + 32
 
 
@@ -80,11 +80,11 @@ class _SummaryPlan:
         return max_summary_tokens(words) if words is not None else self.prompt(stage).options.max_tokens or MAX_TOKENS
 
     def part_words(self, parts: int) -> int | None:
-        """Together the parts may be twice as long as the summary, so that merging can choose among them."""
+        """The parts together may be twice as long as the summary, so that merging can choose among them."""
         return None if self.words is None else max(MIN_PART_WORDS, math.ceil(2 * self.words / parts))
 
     def request(self, request_id: str, stage: int, text: str, limit: int, *, part: int, parts: int) -> Request:
-        """Return the request for a whole text, or for one of several parts, whose summaries will be merged."""
+        """Return the request for a whole text, or for one of several parts whose summaries will be merged."""
         words = self.words if parts == 1 else self.part_words(parts)
         values: dict[str, object] = {
             "text": text,
@@ -99,7 +99,7 @@ class _SummaryPlan:
 
 
 class _SummaryJob:
-    """One document: its current stage and the answers that are still pending."""
+    """The job of one document: its current stage and its pending answers."""
 
     def __init__(self, plan: _SummaryPlan, item: int, document: Document) -> None:
         self.item = item
@@ -111,12 +111,12 @@ class _SummaryJob:
         self._document = document.text
         self._source = StageText(document.text)
         self._stage = 0
-        self._previous_chars: int | None = None  # characters of the last stage's text
+        self._previous_chars: int | None = None  # characters of the text of the last stage
         self._stalls = 0
-        self._parts: list[SummaryPart] = []  # of this stage, in the order of the text
+        self._parts: list[SummaryPart] = []  # parts of this stage, in the order of the text
         self._running: dict[str, SummaryPart] = {}
-        self._is_last_stage = False  # whether this stage's answer is the summary
-        self._held_text: str | None = ""  # of the summary, until something visible comes
+        self._is_last_stage = False  # whether the answer of this stage is the final summary
+        self._held_text: str | None = ""  # blanks of the summary before its first visible character
 
     @property
     def step(self) -> str:
@@ -130,7 +130,7 @@ class _SummaryJob:
         yield from self._start_stage()
 
     def handle_event(self, event: Event) -> Iterator[JobStep]:
-        """Handle an event. Raises the failure of a request, and ``EmptyAnswer`` where all attempts were empty."""
+        """Handle an event. Raises the failure of a request, and ``EmptyAnswer`` if all attempts were empty."""
         part = self._running[event.id]
         part.response.add_event(event)
         if isinstance(event, TextDelta | ReasoningDelta) and self._is_last_stage:
@@ -140,7 +140,7 @@ class _SummaryJob:
         del self._running[event.id]
         self._tally.add(event)
         raise_request_error(event)
-        # what was shown stays, and the user's limit holds
+        # text that was shown stays, and the user's limit applies
         final = self._is_last_stage and event.reason is FinishReason.LENGTH
         again = None if final else part.finish_attempt(self._plan.options)
         if again is not None:
@@ -172,10 +172,10 @@ class _SummaryJob:
                 self._held_text = None
 
     def _start_stage(self) -> Iterator[Request]:
-        """Yield the requests of this stage: one when its text fits, else one a part.
+        """Yield the requests of this stage: one if its text fits, else one a part.
 
         Raises ``ContextOverflow`` when the instructions leave no room for text, or when the summaries do not get
-        shorter than what they summarize.
+        shorter than their texts.
         """
         plan, stage, text = self._plan, self._stage, self._source.text
         limit = of_part = plan.options.max_tokens or plan.max_tokens(stage, plan.words)
@@ -272,14 +272,14 @@ def summarize(
     words: int | None = None,
     style: str = "paragraph",
 ) -> Iterator[TaskEvent]:
-    """Summarize each document: per item its Deltas (those of several items may alternate), then Result or ItemFailed.
+    """Summarize each document: per item its Deltas (items may alternate), then Result or ItemFailed.
 
-    ``words`` is the wanted length, ``style`` "paragraph", "bullets" or "headline". ``options.max_tokens`` limits the
-    summary, not those of the parts of a long text. An ``ItemFailed`` among the documents (an unreadable file) is passed
-    on in its position. A blank document fails with ``EmptyInput``, one that cannot be made to fit with
-    ``ContextOverflow``, one about which the model says nothing with ``EmptyAnswer``; the others go on. A Result's field
-    ``missing`` lists the ``MissingPart``s of the document that the summary lacks. ``Progress`` counts "parts", and the
-    tokens that were read of all of them.
+    ``words`` is the wanted length; ``style`` is "paragraph", "bullets" or "headline". ``options.max_tokens`` limits the
+    summary, not the summaries of parts of a long text. An ``ItemFailed`` among the documents (an unreadable file) is
+    passed on in its position. A blank document fails with ``EmptyInput``, one that cannot be made to fit with
+    ``ContextOverflow``, an empty answer with ``EmptyAnswer``; the others go on. A Result's field ``missing`` lists the
+    ``MissingPart``s of the document that the summary lacks. ``Progress`` counts "parts", and the prompt tokens
+    evaluated for all of them.
     """
     plan = _SummaryPlan(backend, prompts.get(PROMPT), prompts.get(MERGE_PROMPT), options, words, style)
     yield from run_document_jobs(backend, documents, lambda item, document: _SummaryJob(plan, item, document), "parts")

@@ -1,4 +1,4 @@
-"""The parts of a text that is summarized in stages: their attempts, and the lines of the document that each covers."""
+"""The parts of a text that is summarized in stages: their attempts, and the document lines that each covers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from llmcli.tasks.execution.task_requests import GenerationOptions, make_retry
 from llmcli.types import FinishReason, Request
 
 MAX_PART_ATTEMPTS = 2
-"""Attempts at a part whose answer is empty or cut."""
+"""Attempts at a part with an empty or cut answer."""
 _SEPARATOR = "\n\n"
-"""Between the summaries that the next stage reads."""
+"""Separates the summaries in the text of the next stage."""
 
 PartProblem = Literal["empty", "cut"]
 
@@ -33,14 +33,14 @@ class SummaryPart:
 
     @property
     def problem(self) -> PartProblem | None:
-        """What is wrong with the answer; None where it is whole."""
+        """What is wrong with the answer; None if it is complete."""
         return _find_part_problem(self.response)
 
     def finish_attempt(self, options: GenerationOptions) -> Request | None:
-        """Return the request for a retry where the finished answer is empty or cut; None for no retry.
+        """Return the request for a retry if the finished answer is empty or cut; None for no retry.
 
-        A cut answer may be twice as long at the second attempt. Where both are cut the first one counts: the longer one may
-        be no shorter than what it summarizes.
+        After a cut answer the second attempt may be twice as long. If both are cut, the first one counts: the longer
+        one may be no shorter than the text that it summarizes.
         """
         again = self._make_retry(options) if self.problem and self._attempts < MAX_PART_ATTEMPTS else None
         if again is not None:
@@ -94,7 +94,7 @@ class StageText:
         return cls(_SEPARATOR.join(texts), tuple(origins))
 
     def locate_pieces(self, pieces: Sequence[str]) -> list[tuple[str, tuple[int, int]]]:
-        """Return the pieces that the text was cut into, blank ones left out, with the offsets that each covers."""
+        """Return the pieces of the text without blank ones, with the document offsets that each covers."""
         placed, at = [], 0
         for piece in pieces:
             if piece.strip():
@@ -104,7 +104,7 @@ class StageText:
         return placed
 
     def _document_range(self, start: int, end: int) -> tuple[int, int]:
-        if not self.origins:  # it is the document
+        if not self.origins:  # the text is the document
             return start, end
         begins = [0, *(origin[0] for origin in self.origins[:-1])]
         touched = [

@@ -1,4 +1,4 @@
-"""translate: the same documents in another language, with everything around the words as it was."""
+"""translate: the same documents in another language; everything except the words stays unchanged."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from llmcli.types import Event, FinishReason, ItemFailed, Notice, Request, Resul
 PROMPT = "translate"
 REVIEW_PROMPT = "translate.review"
 _MAX_WATCHED_SEGMENTS = 8
-"""Segments whose tokens count as progress while none is done; afterwards segments are counted."""
+"""Number of segments whose tokens count as progress until one is done; afterwards segments are counted."""
 _PRECEDING_CHARS = 200
-"""Characters of the text before a segment that the model sees."""
+"""Number of characters before a segment that the model sees."""
 _MAX_PATH_PARTS = 3
-"""Headings or keys above a segment that it sees."""
+"""Number of headings or keys above a segment that the model sees."""
 
 
 class _TranslationDocumentJob:
-    """One document: its segments are all in flight together."""
+    """The translation of one document: its segments run concurrently."""
 
     def __init__(
         self, job: TranslationJob, item: int, remembered: TranslationMemoryCache, report: TranslationReport
@@ -49,13 +49,13 @@ class _TranslationDocumentJob:
         self._report = report
         self._format = job.find_format()
         self._output = DocumentOutput(job, item, self._format)
-        self._text = ""  # what is translated: see ``start``
+        self._text = ""  # set by ``start``
         self._states: list[SegmentState] = []
         self._source_language = job.source
         self._tally = UsageTally()
 
     def start(self) -> Iterator[JobStep]:
-        """Begin. Raises ``BadDocument``, ``WouldLoseEdits``, and ``ContextOverflow`` (instructions leave no room)."""
+        """Begin. Raises ``BadDocument``, ``WouldLoseEdits``, ``ContextOverflow`` (no room beside the instructions)."""
         if self._job.layout is OutputLayout.INTERLEAVED and not self._format.can_interleave:
             raise UsageError(
                 f"a {self._format.name} file cannot hold two languages", detail="Try: --bilingual side-by-side"
@@ -81,7 +81,7 @@ class _TranslationDocumentJob:
             yield from self._write_output()
 
     def _parse(self) -> None:
-        """Find the segments, and the source language where it is not named."""
+        """Find the segments, and detect the source language if it is not given."""
         self._text = self._target_file.text_to_translate(self._format)
         segments = self._format.split(self._text, self._translator.target.code)
         self._states = [SegmentState(segment) for segment in segments]
@@ -92,12 +92,12 @@ class _TranslationDocumentJob:
     # ---- known translations ----------------------------------------------------------------------------------------
 
     def _apply_known_translations(self) -> Iterator[Notice]:
-        """Find the segments that have a translation already. Raises ``WouldLoseEdits``."""
+        """Apply existing translations to their segments. Raises ``WouldLoseEdits``."""
         carried = self._target_file.carry_over(
             [state.segment for state in self._states], self._source_language, self._format
         )
         if carried.outdated_edits:
-            words = "texts that people changed have another source now, and are translated again"
+            words = "texts edited by people have a new source and are translated again"
             yield Notice(f"{carried.outdated_edits} {words}", self.item)
         first: dict[tuple[str, str], int] = {}
         for index, state in enumerate(self._states):
@@ -120,7 +120,7 @@ class _TranslationDocumentJob:
                 first[key] = index
 
     def _result_of_finished_file(self) -> Result:
-        """Return the result of a file that is finished already. Raises ``CannotCreate`` for any other."""
+        """Return the result of a file that is finished already. Raises ``CannotCreate`` for any other file."""
         if not self._target_file.is_finished(self._text, self._format):
             raise CannotCreate(str(self._job.output), exists=True)
         return replace(self._make_result(), text=None, fields={**self._make_result().fields, "finished": True})
@@ -141,7 +141,7 @@ class _TranslationDocumentJob:
                 self._store_translation(state, segment_job)
 
     def _make_segment_jobs(self, new: Sequence[tuple[int, SegmentState]]) -> list[SegmentJob]:
-        """Return a segment job for each of ``new``; those that need no model are done."""
+        """Return a segment job for each of ``new``; jobs that need no model are done."""
         segment_jobs = []
         for index, state in new:
             around, name = self._segment_context(index), f"{self.item}.{index}"
@@ -153,7 +153,7 @@ class _TranslationDocumentJob:
         return segment_jobs
 
     def _chunk_segments(self, segment_jobs: Sequence[SegmentJob]) -> list[list[tuple[str, int]]]:
-        """Return the text of each segment job, cut to fit one request, with the tokens of its pieces."""
+        """Return the text of each segment job, split to fit one request, with the token counts of its pieces."""
         if not segment_jobs or self._translator.stub_translate is not None:
             return [[(segment_job.masked_text, 0)] for segment_job in segment_jobs]
         budget = self._translator.context_budget(self.name)
@@ -185,7 +185,7 @@ class _TranslationDocumentJob:
     # ---- the output -----------------------------------------------------------------------------------------------
 
     def _write_output(self) -> Iterator[JobStep]:
-        """Write what is finished; after the last segment end the document."""
+        """Write the finished segments; after the last one, end the document."""
         yield from self._output.write_finished_segments()
         if self._output.all_written:
             yield from self._output.finish(self._source_language)
@@ -258,11 +258,10 @@ def translate(
 ) -> Iterator[TaskEvent]:
     """Translate each document by segments: per item its Deltas in order, then Result or ItemFailed.
 
-    All jobs have translators on one backend. Text outside of segments is copied byte for byte, and so is a segment for
-    which no valid translation was found: a ``Notice`` says so, the Result's field ``untranslated`` counts them and its
-    ``cut`` is set. Translations in ``remembered`` need no model; outputs are recorded there by ``record_on_rename``
-    alone. An ``ItemFailed`` among the jobs is passed on in its position.
-    ``Progress`` counts "segments".
+    All jobs have translators on one backend. Text outside of segments is copied byte for byte. So is a segment without
+    a valid translation: a ``Notice`` says so, the Result's field ``untranslated`` counts such segments, and its ``cut``
+    is set. Translations in ``remembered`` need no model; only ``record_on_rename`` records outputs there. An
+    ``ItemFailed`` among the jobs is passed on in its position. ``Progress`` counts "segments".
     """
     remembered, rows = remembered or TranslationMemoryCache(None), report or TranslationReport()
     jobs = list(jobs)

@@ -14,7 +14,7 @@ from llmcli.tasks.translation.per_file.target_file import TranslationJob
 from llmcli.tasks.translation.per_segment.masking import mask_spans
 
 _TOKEN_GROWTH = 1.3
-"""Tokens of a translation for each token of its source: languages other than English need more."""
+"""Tokens of a translation per token of its source: languages other than English need more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,5 +57,5 @@ def estimate_translation(job: TranslationJob, memory: TranslationMemory | None) 
 
 
 def _masked_texts(segments: Sequence[Segment]) -> dict[str, str]:
-    """Return what the model would see of each text."""
+    """Return the text that the model would see for each text."""
     return {segment.text: mask_spans(segment.text, segment.protected).text for segment in segments}

@@ -11,17 +11,17 @@ def encode_chunk(data: bytes) -> bytes:
 
 
 class ChunkedDecoder:
-    """The body in the bytes of a connection, however they are cut."""
+    """Decodes the body from a connection's bytes, however they are split."""
 
     def __init__(self) -> None:
         self.complete = False
-        """The last chunk has come."""
+        """Whether the last chunk has arrived."""
         self._bytes_left = 0  # of the current chunk's data
         self._line = b""  # the beginning of a line
         self._in_last_chunk = False
 
     def feed(self, data: bytes) -> bytes:
-        """Return the part of the body that ``data`` contains. Raises ``ValueError`` for what is no chunk."""
+        """Return the part of the body that ``data`` contains. Raises ``ValueError`` for a malformed chunk."""
         pieces = []
         data, self._line, position = self._line + data, b"", 0
         while position < len(data) and not self.complete:
@@ -35,7 +35,7 @@ class ChunkedDecoder:
             if end < 0:
                 self._line = data[position:]
                 if len(self._line) > _MAX_LINE_BYTES:
-                    raise ValueError("the line does not end")
+                    raise ValueError("the line is too long")
                 break
             self._start_chunk(data[position:end])
             position = end + 2

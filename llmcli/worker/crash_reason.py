@@ -1,4 +1,4 @@
-"""Why a worker ended: read from the log that is its descriptor 2."""
+"""Why a worker ended, as its log tells; the log is its descriptor 2."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from llmcli.errors import LlmError, WorkerCrashed
 
 WORKER_SUBJECT = "the worker"
-STOP_REQUESTED = "it was told to end"
+STOP_REQUESTED = "it was asked to stop"
 _MAX_TAIL_BYTES = 1 << 16
 _START_LINE = re.compile(r"^\S+ (\d+) starts: ", re.MULTILINE)
 _ABORT_LINE = re.compile(r"^\S+ \d+ aborts: (.*)$", re.MULTILINE)
@@ -19,11 +19,11 @@ _END_LINE = re.compile(r"^\S+ \d+ (ends: .*|ended)$", re.MULTILINE)
 
 
 def find_crash_reason(log: Path, code: int | None, pid: int | None = None) -> LlmError:
-    """Return the error for a worker that ended; ``code`` is its ``Popen.returncode`` where it was our child.
+    """Return the error for a worker that ended; ``code`` is its ``Popen.returncode`` if it was our child.
 
     It is the last failed assertion of llama.cpp, the fatal signal, or the last line of a traceback since the worker
-    started; a killed worker leaves none of these. ``pid``: its process; where the log does not know it, the last worker
-    that started is taken.
+    started; a killed worker leaves none of these. ``pid``: its process; if the log does not mention it, the last worker
+    that started.
     """
     text = _read_worker_log(pid, log)
     for pattern in (_ABORT_LINE, _FATAL_ERROR_LINE):
@@ -40,14 +40,16 @@ def find_crash_reason(log: Path, code: int | None, pid: int | None = None) -> Ll
     if code is not None and code < 0 and code != -signal.SIGKILL:
         return WorkerCrashed(WORKER_SUBJECT, detail=f"ended by signal {-code} ({signal.strsignal(-code)})")
     if code is None:
-        return WorkerCrashed(WORKER_SUBJECT, detail="it left no word: it was killed, or for want of memory, or crashed")
+        return WorkerCrashed(
+            WORKER_SUBJECT, detail="it logged no reason: it was killed, perhaps for lack of memory, or it crashed"
+        )
     return WorkerCrashed(WORKER_SUBJECT, detail="it was killed, by a user or by the system for lack of memory")
 
 
 def _read_worker_log(pid: int | None, log: Path) -> str:
-    """Return what the log says of one worker since it started; "" where there is no log.
+    """Return one worker's part of the log, from its start on; "" if there is no log.
 
-    Lines of ours say whose they are, those of libraries are its own until the next one starts.
+    Our lines carry a process id; lines of libraries count as this worker's until the next one starts.
     """
     try:
         with log.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Which process and which user is at the other end of a Unix socket."""
+"""The process and the user at the other end of a Unix socket."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def load_stats(fields: Mapping[str, Any]) -> BackendStats:
 
 
 def dump_error(error: Exception) -> dict[str, Any]:
-    """Return an error as its class and its attributes; one that is not of ours is an ``InternalError``."""
+    """Return an error as its class and its attributes; an exception of another kind becomes an ``InternalError``."""
     if not isinstance(error, LlmError):
         error = errors.InternalError("worker", detail=f"{type(error).__name__}: {error}")
     return {"class": type(error).__name__, **vars(error)}
@@ -238,7 +238,7 @@ def _load_grammar_error() -> type[LlmError]:
 
 
 def load_error(fields: Mapping[str, Any]) -> LlmError:
-    """Return the error; one of a class that this version does not have is an ``InternalError``."""
+    """Return the error; one of an unknown class becomes an ``InternalError``."""
     attributes = dict(fields)
     name = str(attributes.pop("class", ""))
     kind = _load_grammar_error() if name == "BadGrammar" else getattr(errors, name, None)

@@ -2,7 +2,7 @@
 
 A key stands for everything that a worker cannot change while it runs: the model's file (by device, inode, size and
 time, so that a file that was replaced has another key), the layers on the GPU, and the versions of llmcli and of the
-binding. A client that connects to a socket has found exactly such a worker.
+binding. So a client that connects to a socket has found a matching worker.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _LOCK_POLL_S = 0.01
 
 
 def find_runtime_dir(environ: Mapping[str, str]) -> Path:
-    """Return the directory of this user's workers, made where there is none.
+    """Return the directory of this user's workers, created if need be.
 
-    It is ``llmcli`` in XDG_RUNTIME_DIR where that is this user's alone and its path short enough, else
-    ``llmcli-UID`` in the directory for temporary files; LLMCLI_RUNTIME_DIR overrides both. Raises ``AccessDenied`` for
-    one that others could enter, ``OutputError`` for one that cannot be made or whose path is too long for a socket.
+    It is ``llmcli`` in XDG_RUNTIME_DIR if that is private and its path short enough, otherwise ``llmcli-UID`` in the
+    directory for temporary files; LLMCLI_RUNTIME_DIR overrides both. Raises ``AccessDenied`` if others could enter the
+    directory, ``OutputError`` if it cannot be created or its path is too long for a socket.
     """
     given, session = environ.get("LLMCLI_RUNTIME_DIR"), environ.get("XDG_RUNTIME_DIR")
     if given:
@@ -53,7 +53,7 @@ def _temp_dir() -> str:
 
     try:
         return tempfile.gettempdir()
-    except FileNotFoundError as error:  # all of them are full, or may not be written
+    except FileNotFoundError as error:  # all candidates are full or not writable
         raise UnusableDirectory("the directory for temporary files", detail=error.strerror or "") from error
 
 
@@ -70,7 +70,7 @@ def _make_private_dir(path: Path) -> Path:
 
 
 def _check_private_dir(path: Path) -> None:
-    """Refuse a path that is not a directory of this user's, closed to other users."""
+    """Refuse a path that is not a private directory of this user."""
     try:
         status = path.lstat()
     except OSError as error:
@@ -80,14 +80,14 @@ def _check_private_dir(path: Path) -> None:
 
 
 def worker_key(model: Path, gpu_layers: int | None, environ: Mapping[str, str]) -> str:
-    """Return the key of the worker for a model file, 16 hexadecimal digits. Raises ``OSError`` for a file that is gone."""
+    """Return the key of the worker for a model file, 16 hexadecimal digits. Raises ``OSError`` for a missing file."""
     status = model.stat()
     steering = {name: value for name, value in environ.items() if name.startswith(RUNTIME_ENV_PREFIXES)}
     fixed = (
         str(model),
         (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns),
         gpu_layers,
-        sorted((RUNTIME_ENV_DEFAULTS | steering).items()),  # as the worker will have them
+        sorted((RUNTIME_ENV_DEFAULTS | steering).items()),  # the worker inherits them
         _scheduling_state(),
         llmcli.__version__,
         sys.prefix,
@@ -122,9 +122,9 @@ class WorkerPaths:
 
     @contextmanager
     def hold_lock(self, timeout_s: float = 0.0) -> Iterator[bool]:
-        """Hold the lock; yield False where another process still has it after ``timeout_s`` seconds.
+        """Hold the lock; yield False if another process still has it after ``timeout_s`` seconds.
 
-        Raises ``OutputError`` where the directory cannot be written or locks do not work.
+        Raises ``OutputError`` if the directory cannot be written or locks do not work.
         """
         from llmcli.files.file_lock import hold_lock
 

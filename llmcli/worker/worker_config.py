@@ -1,4 +1,4 @@
-"""What a worker is started with: agreed between the command that starts it and the process."""
+"""The configuration of a worker, passed from the command that starts it to the process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INHERITED_LIMITS = (
 
 @frozen
 class WorkerConfig:
-    """What a worker is started with: its model (``name`` for people, ``model_id`` its hash), and how long it stays.
+    """The configuration of a worker: its model (``name`` for people, ``model_id`` its hash), and how long it stays.
 
     ``gpu_layers`` as in ``EngineOptions``; ``idle_timeout`` in seconds; ``log``: the file of its descriptor 2.
     """

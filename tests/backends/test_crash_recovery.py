@@ -1,4 +1,4 @@
-"""What is sent to the next worker when one ends, what fails, and how much may be in flight after it."""
+"""After a worker ends: which requests go to the next one, which fail, and how many may be in flight."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CRASH = {"stop_requested": False, "stale": False}
 
 
 def request(name):
-    """Return a request that is gathered, or streamed when its name begins with "s"."""
+    """Return a gathered request, or a streamed one if its name begins with "s"."""
     return Request(name, (Message(Role.USER, "hello"),), gathered=not name.startswith("s"))
 
 
@@ -53,7 +53,7 @@ def replay(steps):
     ],
 )
 def test_a_disconnect_decides_on_every_request_in_flight(steps, disconnect, retry, failed, limit):
-    """Each is retried, in its order, or fails; suspects are then sent one at a time."""
+    """Each is retried in its order, or fails; suspects are then sent one at a time."""
     recovery = replay(steps)
     decision = recovery.disconnect(**disconnect)
     assert [each.id for each in decision.retry] == retry.split()
@@ -72,8 +72,8 @@ def test_the_limit_ends_with_the_last_suspect():
     assert recovery.limit == 256
 
 
-def test_no_more_is_sent_than_the_worker_takes():
-    """What exceeds the limit waits until a request finishes."""
+def test_requests_above_the_limit_wait():
+    """Requests above the limit wait until one finishes."""
     recovery = CrashRecovery(max_in_flight=2)
     for name in ("a", "b"):
         assert recovery.can_send

@@ -38,7 +38,7 @@ def opened():
 
 
 def test_it_answers(tiny, opened):
-    """Events of a request are text pieces and one last event."""
+    """A request has text events and one last event."""
     *pieces, last = run_requests(opened(backend_of(tiny("chatml"))), [request()])
     assert all(isinstance(piece, TextDelta) for piece in pieces)
     assert isinstance(last, Finished)
@@ -46,7 +46,7 @@ def test_it_answers(tiny, opened):
 
 
 def test_it_returns_before_the_model_is_loaded(tmp_path, opened):
-    """A broken file is told by the first call that needs the model, not by the constructor."""
+    """The first call that needs the model reports a broken file, not the constructor."""
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGUF")
     backend = opened(backend_of(path))
@@ -55,7 +55,7 @@ def test_it_returns_before_the_model_is_loaded(tmp_path, opened):
 
 
 def test_a_signal_ends_a_job(tiny, opened):
-    """The flag that a signal handler sets ends iteration with the signal's error; cleared, the next job runs."""
+    """The flag of a signal handler ends iteration with the signal's error; once it is cleared, the next job runs."""
     interrupt = Interrupt()
     backend = opened(backend_of(tiny("chatml"), interrupt))
     events = run_requests(backend, [request(max_tokens=None)])
@@ -68,7 +68,7 @@ def test_a_signal_ends_a_job(tiny, opened):
 
 
 def test_a_timeout_ends_a_job(tiny, opened):
-    """A deadline of the command that has passed ends iteration with ``TimedOut``."""
+    """An expired deadline of the command ends iteration with ``TimedOut``."""
     interrupt = Interrupt(timeout=1e9)
     backend = opened(backend_of(tiny("chatml"), interrupt))
     events = run_requests(backend, [request(max_tokens=None)])

@@ -1,4 +1,4 @@
-"""The worker as a backend, against a worker that says what the test wants: nothing it says leaves a command waiting."""
+"""The worker as a backend, against a scripted worker: whatever it sends, no command keeps waiting."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def request(name="a"):
 
 
 def event(number, name, piece):
-    """Return the line of an event of a job; a text, or the end."""
+    """Return the line of an event of a job: a text, or the end."""
     ours = f"{number}:{name}"
     done = Finished(ours, FinishReason.STOP) if piece is None else TextDelta(ours, piece)
     return protocol.encode_message(event=protocol.dump_event(done))
@@ -105,7 +105,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("said", MALFORMED.values(), ids=MALFORMED)
 def test_a_message_that_cannot_be_read_ends_the_job(against, said):
-    """With 70 and what was wrong, at once; the exchange is given up."""
+    """With 70 and the reason, at once; the exchange is discarded."""
     backend = against(lambda message: [said] if "submit" in message else [])
     with pytest.raises(InternalError) as caught:
         list(run_requests(backend, [request()]))
@@ -115,15 +115,15 @@ def test_a_message_that_cannot_be_read_ends_the_job(against, said):
 
 
 @pytest.mark.parametrize("said", [MALFORMED["no JSON"], b'{"count": ["x"]}\n', b'{"count": 5}\n', b'{"work": {}}\n'])
-def test_an_answer_that_cannot_be_read_ends_the_wait_for_it(against, said):
+def test_an_unreadable_reply_ends_the_wait(against, said):
     """The caller gets the error, and no other answer."""
     backend = against(lambda message: [said] if "count" in message else [])
     with pytest.raises(InternalError, match="unexpected message"):
         backend.count([request()])
 
 
-def test_what_comes_after_a_malformed_message_is_asked_anew(against):
-    """The next job has an exchange of its own."""
+def test_after_a_malformed_message_a_new_exchange_is_opened(against):
+    """The next job has its own exchange."""
     lines = [[MALFORMED["no JSON"]], [event(2, "b", "hello"), event(2, "b", None)]]
     backend = against(lambda message: lines.pop(0) if "submit" in message else [])
     with pytest.raises(InternalError):
@@ -132,8 +132,8 @@ def test_what_comes_after_a_malformed_message_is_asked_anew(against):
     assert backend.launcher.connections == 2
 
 
-def test_a_consumer_may_ask_while_its_job_is_full(against, monkeypatch):
-    """The answer comes behind events that it has not taken: they are held for it, and the answer gets through."""
+def test_a_consumer_may_send_a_query_while_its_job_is_full(against, monkeypatch):
+    """The reply arrives behind unread events, which are kept for the consumer."""
     monkeypatch.setattr(worker_job, "MAX_QUEUED_EVENTS", 3)
     texts = [str(number) for number in range(50)]
 
@@ -152,8 +152,8 @@ def test_a_consumer_may_ask_while_its_job_is_full(against, monkeypatch):
     assert [each.text for each in came[:-1]] == texts
 
 
-def test_a_job_inside_the_loop_over_another_one_gets_its_events(against, monkeypatch):
-    """Those of the outer one lie in front of them."""
+def test_a_nested_job_gets_its_events(against, monkeypatch):
+    """Events of the outer job are in front of them."""
     monkeypatch.setattr(worker_job, "MAX_QUEUED_EVENTS", 3)
 
     def answer(message):

@@ -1,4 +1,4 @@
-"""A job on a worker waits without looking: what ends the wait is an event, a signal, the deadline, or the input's end."""
+"""A job on a worker waits without polling: an event, a signal, the deadline or the input's end ends the wait."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CAUSES = {7: crash_reason.STOP_REQUESTED, 8: "Segmentation fault"}
 
 
 class Watched(Interrupt):
-    """Counts how often it is asked."""
+    """Counts how often it is checked."""
 
     asked = 0
 
@@ -41,7 +41,7 @@ class Watched(Interrupt):
 
 
 def make(interrupt=None):
-    """Return a job whose worker hears everything and says what the test says."""
+    """Return a job whose worker receives everything and sends what the test defines."""
     backend = types.SimpleNamespace(interrupt=interrupt or Watched(), forget_job=lambda number: None, sent=[])
     backend.send = backend.send_if_connected = backend.sent.append
     backend.check_interrupt = backend.interrupt.check
@@ -57,7 +57,7 @@ def request(name="a", **more):
 
 
 def later(function, *given):
-    """Call a function from another thread, after this one waits (or before: nothing depends on it)."""
+    """Call a function from another thread after this one waits (or before, which makes no difference)."""
     timer = threading.Timer(0.2, function, given)
     timer.start()
     return timer
@@ -65,7 +65,7 @@ def later(function, *given):
 
 @contextlib.contextmanager
 def caught(interrupt):
-    """Let SIGUSR1 do to ``interrupt`` what SIGINT does in a command."""
+    """Make SIGUSR1 set ``interrupt`` as SIGINT does in a command."""
     before = signal.signal(signal.SIGUSR1, lambda *_: interrupt.set(signal.SIGINT))
     try:
         yield
@@ -74,7 +74,7 @@ def caught(interrupt):
 
 
 def test_a_signal_ends_the_wait_at_once():
-    """Its handler wakes the job, which has not looked meanwhile."""
+    """Its handler wakes the job, which has not polled meanwhile."""
     interrupt = Watched()
     with caught(interrupt), make(interrupt) as job:
         job.submit(request())
@@ -86,7 +86,7 @@ def test_a_signal_ends_the_wait_at_once():
 
 
 def test_the_deadline_ends_the_wait():
-    """A wait is no longer than what remains."""
+    """A wait is no longer than the remaining time."""
     with make(Watched(timeout=0.1)) as job:
         job.submit(request())
         with pytest.raises(TimedOut):
@@ -104,16 +104,16 @@ def test_the_end_of_the_last_request_ends_the_job():
         timer.join()
 
 
-def test_the_end_of_the_input_ends_a_job_that_has_nothing_to_do():
-    """Another thread says that no more will come."""
+def test_the_end_of_the_input_ends_an_idle_job():
+    """Another thread declares that no more requests will come."""
     with make() as job:
         timer = later(job.close_input)
         assert list(job) == []
         timer.join()
 
 
-def test_the_worker_is_held_back_while_the_consumer_is_behind(monkeypatch):
-    """No more than the bound lie unread, and none is lost."""
+def test_the_worker_waits_while_the_consumer_is_behind(monkeypatch):
+    """The number of unread events stays within the limit, and none is lost."""
     monkeypatch.setattr(worker_job, "MAX_QUEUED_EVENTS", 3)
     pieces = [TextDelta("a", str(number)) for number in range(50)]
     end = Finished("a", FinishReason.STOP)
@@ -132,8 +132,8 @@ def test_the_worker_is_held_back_while_the_consumer_is_behind(monkeypatch):
 
 @pytest.mark.parametrize("priority", list(Priority))
 @pytest.mark.parametrize("heard", [True, False])
-def test_what_a_worker_has_not_begun_before_it_was_told_to_end_goes_to_the_next(priority, heard):
-    """As after SIGTERM: that is no crash, whether this process started it, and whether it had sent anything yet."""
+def test_queued_requests_go_to_the_next_worker(priority, heard):
+    """As after SIGTERM: that is no crash, whoever started the worker, and whether it had sent anything yet."""
     with make() as job:
         job.submit(request(priority=priority))
         job.close_input()
@@ -145,8 +145,8 @@ def test_what_a_worker_has_not_begun_before_it_was_told_to_end_goes_to_the_next(
         assert len(job._backend.sent) == 2 and job._backend.sent[0] == job._backend.sent[1]
 
 
-def test_progress_is_no_beginning_of_an_answer():
-    """A request whose prompt was being read when the worker was told to end goes to the next one."""
+def test_a_request_with_progress_only_goes_to_the_next_worker():
+    """A request whose prompt was being evaluated when the worker was told to end goes to the next one."""
     with make() as job:
         job.submit(request(priority=Priority.INTERACTIVE, progress=True))
         job.close_input()
@@ -160,8 +160,8 @@ def test_progress_is_no_beginning_of_an_answer():
         assert len(job._backend.sent) == 2
 
 
-def test_an_answer_that_was_begun_is_not_begun_again():
-    """Its reader has the first words: the others are answered by the next worker, this one ends with the cause."""
+def test_a_started_answer_is_not_started_again():
+    """Its reader has the first words: it ends with the cause, and the next worker answers the others."""
     with make() as job:
         for name in ("a", "b"):
             job.submit(request(name, priority=Priority.INTERACTIVE))
@@ -176,7 +176,7 @@ def test_an_answer_that_was_begun_is_not_begun_again():
 
 
 def test_a_crash_ends_what_is_not_bulk():
-    """Begun or not: it may be what the worker does not bear."""
+    """Started or not: it may have caused the crash."""
     with make(Watched(timeout=60)) as job:
         job.submit(request(priority=Priority.INTERACTIVE))
         job.close_input()
@@ -185,8 +185,8 @@ def test_a_crash_ends_what_is_not_bulk():
         assert end.error.detail == "Segmentation fault" and len(job._backend.sent) == 1
 
 
-def test_workers_that_do_nothing_but_end_are_not_asked_for_ever():
-    """After a few the request ends with the cause."""
+def test_workers_that_only_end_are_not_tried_for_ever():
+    """After a few workers the request ends with the cause."""
     with make(Watched(timeout=60)) as job:
         job.submit(request(priority=Priority.INTERACTIVE))
         job.close_input()
@@ -196,7 +196,7 @@ def test_workers_that_do_nothing_but_end_are_not_asked_for_ever():
         assert end.error.detail == crash_reason.STOP_REQUESTED and len(job._backend.sent) == 4
 
 
-def test_a_reader_that_waits_goes_on_when_the_job_is_left(monkeypatch):
+def test_a_waiting_reader_continues_when_the_job_is_left(monkeypatch):
     """There is no consumer any more."""
     monkeypatch.setattr(worker_job, "MAX_QUEUED_EVENTS", 1)
     with make() as job:
@@ -208,7 +208,7 @@ def test_a_reader_that_waits_goes_on_when_the_job_is_left(monkeypatch):
 
 
 def test_a_reader_does_not_wait_for_a_job_that_is_over(monkeypatch):
-    """Who left the job takes no more."""
+    """A consumer that left the job takes no more events."""
     monkeypatch.setattr(worker_job, "MAX_QUEUED_EVENTS", 1)
     with make() as job:
         job.submit(request())
@@ -216,7 +216,7 @@ def test_a_reader_does_not_wait_for_a_job_that_is_over(monkeypatch):
         job.accept_event(TextDelta("a", str(number)))
 
 
-def test_after_the_job_signals_are_none_of_its_concern():
+def test_a_finished_job_ignores_signals():
     """Nothing is woken without a waiter."""
     interrupt = Watched()
     with make(interrupt):

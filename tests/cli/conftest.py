@@ -44,7 +44,7 @@ def hub(tiny, monkeypatch):
 
 @pytest.fixture
 def here(llm, hub):
-    """Return the name of a model that was pulled."""
+    """Return the name of a pulled model."""
     assert llm("models", "pull", f"{REPO}:Q4_0").code == 0
     return f"{REPO}:Q4_0"
 
@@ -57,7 +57,7 @@ def models(llm):
 
 @pytest.fixture
 def mine(tiny, tmp_path):
-    """Return a model file of the user's own."""
+    """Return a model file of the user."""
     file = tmp_path / "mine.gguf"
     file.write_bytes(tiny("llama").read_bytes())
     return file
@@ -65,7 +65,7 @@ def mine(tiny, tmp_path):
 
 @pytest.fixture
 def person(tiny, tmp_path):
-    """Start ``llm ARGV`` on a pseudo-terminal of its own, with a tiny model of random weights; ``code`` runs before."""
+    """Start ``llm ARGV`` on its own pseudo-terminal, with a tiny model of random weights; ``code`` runs before."""
     children = []
 
     def start(*argv, env=None, code=None):

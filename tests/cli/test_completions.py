@@ -1,4 +1,4 @@
-"""Completion: the scripts of four shells, what they offer, and what a Tab press costs."""
+"""Completion: the scripts of four shells, what they offer, and the cost of a Tab press."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def environ(tmp_path):
 
 @pytest.fixture
 def offer(llm, monkeypatch):
-    """Return what the program itself offers for a line: pairs of word and explanation."""
+    """Return the program's offers for a line: pairs of word and explanation."""
 
     def offered(line):
         for name, value in {**PROTOCOL, "_TYPER_COMPLETE_ARGS": line}.items():
@@ -49,7 +49,7 @@ def offer(llm, monkeypatch):
 
 @pytest.mark.parametrize("shell", Shell)
 def test_the_files_are_what_the_program_writes(shell, tmp_path):
-    """completions/ does not drift; python -m llmcli.cli.completion_scripts completions/ writes it anew."""
+    """completions/ does not drift; python -m llmcli.cli.completion_scripts completions/ regenerates it."""
     assert completion_scripts.run([str(tmp_path)]) == 0
     written = (tmp_path / FILES[shell]).read_bytes()
     assert (ROOT / "completions" / FILES[shell]).read_bytes() == written
@@ -57,7 +57,7 @@ def test_the_files_are_what_the_program_writes(shell, tmp_path):
 
 @pytest.mark.parametrize("shell", Shell)
 def test_the_command_prints_the_script(llm, shell):
-    """A user can install it without knowing where the wheel put it; it serves both names."""
+    """A user can install it without knowing the wheel's directory; it serves both names."""
     run = llm("completion", shell.value)
     assert run.code == 0 and run.out.encode() == (ROOT / "completions" / FILES[shell]).read_bytes()
     assert "llmcli" in run.out
@@ -65,7 +65,7 @@ def test_the_command_prints_the_script(llm, shell):
 
 @pytest.mark.parametrize("arguments", [[], ["tcsh"]])
 def test_a_shell_without_a_script_is_usage(llm, arguments):
-    """The shells that there are are named."""
+    """The error lists the supported shells."""
     run = llm("completion", *arguments)
     assert run.code == 2 and run.out == ""
 
@@ -97,34 +97,34 @@ def test_a_shell_without_a_script_is_usage(llm, arguments):
         ("llm ask -f REA", set()),
     ],
 )
-def test_words_are_offered_where_they_belong(offer, line, words):
-    """Commands, names of models, prompts, languages and settings, and choices; nothing where a file is meant."""
+def test_words_are_offered_in_their_place(offer, line, words):
+    """Commands, names of models, prompts, languages and settings, and choices; nothing if a file is expected."""
     assert set(offer(line)) == words
 
 
 def test_offers_carry_their_explanation(offer):
-    """Shells that can show it show it, in full."""
+    """Shells that can show it show it in full."""
     assert offer("llm translate --to fr-") == {"fr-CA": "Canadian French"}
     assert offer("llm sen") == {"sentiment": "Label each line as positive, neutral or negative."}
     assert offer("llm ask --mod") == {"--model": "Name, file or repository of the model."}
 
 
 def test_a_model_of_the_configuration_is_offered(offer):
-    """Aliases are names that -m takes."""
+    """Aliases are valid values of -m."""
     file = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "config.yaml"
     file.parent.mkdir(parents=True)
     file.write_text("aliases: {quick: smollm2-135m}\n")
     assert "quick" in offer("llm ask -m qu")
 
 
-def test_a_prompt_of_the_users_own_is_offered(offer, llm):
-    """What was made with prompts new is a kind of generate."""
+def test_a_users_prompt_is_offered(offer, llm):
+    """A prompt made with ``prompts new`` is a kind of generate."""
     llm("prompts", "new", "generate/haiku", "--from", "generate/poem")
     assert "haiku" in offer("llm generate ha")
 
 
 def test_a_broken_configuration_breaks_no_tab_press(offer):
-    """Names are not offered then, and no error is typed into the line."""
+    """Names are not offered then, and no error appears in the line."""
     file = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "config.yaml"
     file.parent.mkdir(parents=True)
     file.write_text("nonsense: 1\n")
@@ -135,15 +135,15 @@ def test_a_broken_configuration_breaks_no_tab_press(offer):
     "line", ["llm ", "llm ask --", "llm ask -m ", "llm generate ", "llm translate --to ", "llm config show "]
 )
 def test_a_tab_press_imports_nothing_heavy(line, environ):
-    """A Tab press costs what llm --help costs."""
+    """A Tab press costs as much as llm --help."""
     code = "import sys; from llmcli.cli.main import main; main([]); sys.stderr.write(' '.join(sys.modules))"
     env = {**environ, **PROTOCOL, "_TYPER_COMPLETE_ARGS": line}
     run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert run.stdout.strip() and not set(HEAVY) & set(run.stderr.split())
 
 
-def test_rich_is_as_before_after_a_completion(offer):
-    """What is hidden from Typer during a Tab press comes back."""
+def test_rich_is_restored_after_a_completion(offer):
+    """Modules hidden from Typer during a Tab press come back."""
     import rich
 
     offer("llm ")
@@ -154,7 +154,7 @@ def test_rich_is_as_before_after_a_completion(offer):
 
 
 def bash(environ, line):
-    """Return what bash would put into the line."""
+    """Return what bash would insert into the line."""
     script = (
         'source "$SCRIPT"; COMP_LINE=$1; COMP_POINT=${#1}; complete -p llm llmcli >/dev/null || exit; '
         '_llm_completion "${1%% *}"; (( ${#COMPREPLY[@]} )) && printf "%s\\n" "${COMPREPLY[@]}"; true'
@@ -176,21 +176,21 @@ def bash(environ, line):
     ],
 )
 def test_bash_completes(environ, line, words):
-    """Real bash, for both names; words with spaces are quoted, and where a file is meant bash is left to it."""
+    """Real bash, for both names; words with spaces are quoted, and files are left to bash."""
     assert bash(environ, line) == words
 
 
 @pytest.mark.parametrize("line", ["llm ask -m own/repo:", "llm ask -m own/repo:Q", "llm ask --model=own/repo:Q"])
 def test_bash_completes_names_with_a_colon(environ, line):
-    """Bash replaces only what follows the colon, so that is all it gets."""
+    """Bash replaces only the text after the colon, so that is all it gets."""
     file = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "config.yaml"
     file.parent.mkdir(parents=True)
     file.write_text("aliases: {'own/repo:Q4': smollm2-135m, 'own/repo:Q8': smollm2-135m}\n")
     assert bash(environ, line) == ["Q4", "Q8"]
 
 
-def test_every_script_asks_by_the_protocol():
-    """The variables that the program reads are the variables that each script sets, once a Tab press."""
+def test_every_script_follows_the_protocol():
+    """Each script sets the variables that the program reads, once a Tab press."""
     for shell in Shell:
         text = completion_scripts.completion_script(shell)
         for variable in ("_LLM_COMPLETE", "_TYPER_COMPLETE_FISH_ACTION", "_TYPER_COMPLETE_ARGS"):
@@ -206,7 +206,7 @@ HANDWRITTEN = {"exit-codes.md"}
 
 
 def test_the_reference_does_not_drift():
-    """The command python -m llmcli.cli.reference docs/reference writes the pages of the reference again."""
+    """Write its pages again with: python -m llmcli.cli.reference docs/reference."""
     written = {path.name: path.read_text(encoding="utf-8") for path in REFERENCE.iterdir()}
     assert {name: text for name, text in written.items() if name not in HANDWRITTEN} == reference.build_pages()
 
@@ -220,7 +220,7 @@ def test_every_command_has_a_page_in_the_reference():
 
 
 def test_the_reference_names_every_command_and_option():
-    """What --help says is in it: all commands, and the options of each."""
+    """It contains the same commands and options as --help."""
     text = "".join(reference.build_pages().values())
     for words in ("# llm ask", "llm models pull [OPTIONS] [NAME]", "llm config show [OPTIONS] [SETTING]"):
         assert words in text
@@ -230,7 +230,7 @@ def test_the_reference_names_every_command_and_option():
 
 
 def test_the_reference_is_printed_or_written(tmp_path, capsys):
-    """Without a directory it goes to standard output, with one into a file a page."""
+    """Without a directory it goes to standard output, with one to a file per page."""
     directory = tmp_path / "docs" / "reference"
     assert reference.run([str(directory)]) == reference.run([]) == 0
     pages = reference.build_pages()

@@ -1,4 +1,4 @@
-"""Exit codes and the words of errors."""
+"""Exit codes and error messages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from llmcli.errors import InputError, OutOfMemory
     ],
 )
 def test_each_failure_has_its_code(llm, argv, code):
-    """What goes wrong before a model runs has the code of the table."""
+    """Errors before a model runs have the code of the table."""
     assert llm(*argv).code == code
 
 
@@ -57,13 +57,13 @@ def test_an_error_is_one_line_and_a_next_step(llm):
 
 
 def test_an_error_in_json_is_an_object(llm):
-    """--json makes errors readable for programs."""
+    """--json makes errors readable by programs."""
     error = json.loads(llm("ask", "Q", "-m", "smollm2-135m", "--json").err)["error"]
     assert (error["code"], error["type"]) == (69, "ModelNotHere") and "models pull" in error["next"]
 
 
 def test_usage_errors_name_the_help_of_the_command(llm):
-    """A wrong option points to the help of its command."""
+    """A wrong option refers to the help of its command."""
     assert llm("ask", "--nonsense").err.splitlines()[1] == "Try: llm ask --help"
 
 
@@ -75,17 +75,17 @@ def test_some_of_several_failing_is_3(llm, tmp_path):
 
 
 def test_all_of_several_failing_is_the_first_one_s_code(llm):
-    """Nothing delivered: the code of the first failure."""
+    """Nothing was delivered: the code of the first failure."""
     assert llm("summarize", "missing", "/").code == 66
 
 
 def test_a_failing_request_has_its_own_code(llm):
-    """What the backend says of a request becomes the exit code."""
+    """The backend's error determines the exit code."""
     assert llm("ask", "Q", answer=lambda _: OutOfMemory()).code == 71
 
 
 def test_a_bug_is_70_without_a_traceback(llm):
-    """An unknown exception looks like a bug: one line, and with -v a log file that holds the traceback."""
+    """An unknown exception is a bug: one line, and with -v a log file with the traceback."""
 
     def bug(_):
         raise KeyError("oops")
@@ -103,24 +103,24 @@ def test_a_timeout_is_124(llm):
 
 
 def test_a_bad_configuration_is_78(llm):
-    """An unknown key of the environment is an error, with the name that was meant."""
+    """An unknown key of the environment is an error, with a similar name."""
     run = llm("ask", "Q", env={"LLMCLI_THREAD": "2"})
     assert run.code == 78 and "LLMCLI_THREADS" in run.err
 
 
 def test_a_context_overflow_is_refused(llm):
-    """A prompt that does not fit is 65 with both numbers, never cut."""
+    """A prompt that does not fit is 65 with both numbers, and is never cut."""
     run = llm("ask", "word " * 500, context=200, answer=last_message)
     assert run.code == 65 and "200" in run.err and run.out == ""
 
 
-def test_quiet_still_says_errors(llm):
-    """-q silences warnings, not failures."""
+def test_quiet_still_prints_errors(llm):
+    """-q silences warnings, not errors."""
     assert llm("ask", "Q", "-q", "-m", "no-such-model").err.startswith("llm: ")
 
 
 def test_control_sequences_in_names_stay_harmless(llm):
-    """A file name cannot drive the terminal through an error message."""
+    """A file name cannot control the terminal through an error message."""
     assert "\x1b" not in llm("summarize", "evil\x1b[2J\nllm: all is well").err
 
 
@@ -130,8 +130,8 @@ def test_the_backend_is_closed(llm):
 
 
 @pytest.mark.parametrize("command", command_registry.COMMANDS, ids=lambda command: command.name)
-def test_the_table_says_what_the_docstrings_say(command):
-    """The help line of the table, which is shown without importing a command, is the command's own."""
+def test_the_table_matches_the_docstrings(command):
+    """The help line of the table, shown without importing a command, is the command's own."""
     loaded = command.load()
     told = loaded.info.help if command.group else loaded.__doc__
     assert told.strip().splitlines()[0] == command.help
@@ -149,7 +149,7 @@ def test_help_fits_80_columns_and_keeps_examples_apart(llm, command):
     ["--gpu-layers=foo", "--kv-type=x", "--timeout=nan", "--model=", "--temperature=nan", "--temperature=inf"],
 )
 def test_a_bad_value_of_an_option_is_usage_and_names_it(llm, option):
-    """What was typed wrong is usage, not configuration."""
+    """An invalid argument is usage, not configuration."""
     run = llm("ask", "Q", option)
     assert run.code == 2 and option.split("=")[0] in run.err and run.err.endswith("Try: llm ask --help\n")
 
@@ -163,7 +163,7 @@ def test_a_bad_value_of_an_option_is_usage_and_names_it(llm, option):
     ],
 )
 def test_a_bad_variable_is_named_in_the_next_step(llm, env, advice):
-    """What has to change is the variable, and no command of ours shows more."""
+    """The variable has to change, and no command of ours shows more."""
     run = llm("models", "pull", "smollm2-135m", env=env)
     assert run.code == 78 and run.err.splitlines()[1] == advice
 
@@ -176,8 +176,8 @@ def test_a_bad_variable_is_named_in_the_next_step(llm, env, advice):
         ([], {"HF_HUB_OFFLINE": "1"}, "Unset HF_HUB_OFFLINE."),
     ],
 )
-def test_offline_names_what_forbade_the_network(llm, argv, env, advice):
-    """The next step undoes what was set, and nothing that was not."""
+def test_offline_names_what_forbids_the_network(llm, argv, env, advice):
+    """The next step undoes the user's setting, and nothing else."""
     run = llm("models", "pull", "smollm2-135m", *argv, env={"HF_HUB_OFFLINE": None, **env})
     assert run.code == 69 and run.err.splitlines()[1] == advice
 
@@ -193,7 +193,7 @@ def test_offline_names_what_forbade_the_network(llm, argv, env, advice):
     ],
 )
 def test_a_usage_error_points_to_the_help_that_answers_it(llm, argv, advice):
-    """The next step is about the words that were typed, in JSON as in text."""
+    """The next step concerns the typed words, in JSON as in text."""
     assert llm(*argv).err.splitlines()[1] == advice
     assert json.loads(llm(*argv, "--json").err)["error"]["next"] == advice
 
@@ -208,17 +208,17 @@ def test_a_usage_error_points_to_the_help_that_answers_it(llm, argv, advice):
         ("--temperature=nan", "'--temperature': expected a number from 0 on, not nan"),
     ],
 )
-def test_a_number_out_of_range_is_said_in_words(llm, option, words):
+def test_a_number_out_of_range_has_a_plain_message(llm, option, words):
     """The parser's notation of ranges is not for users."""
     assert llm("ask", "Q", option).err.splitlines()[0].endswith(words)
 
 
 def test_help_without_a_command_goes_to_the_run_s_stderr(llm):
-    """Nothing is written past the descriptors that the run was given."""
+    """Nothing is written past the run's descriptors."""
     run = llm()
     assert run.code == 2 and run.err.startswith("Usage: llm ")
 
 
-def test_a_schema_that_cannot_be_kept_has_a_next_step():
-    """It stands in a prompt file."""
-    assert "llm prompts edit" in describe(InputError("schema", detail="not cannot be kept"))[1]
+def test_an_unsupported_schema_has_a_next_step():
+    """It is in a prompt file."""
+    assert "llm prompts edit" in describe(InputError("schema", detail="not cannot be enforced"))[1]

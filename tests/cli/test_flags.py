@@ -1,4 +1,4 @@
-"""The recurring options: one definition gives words, marks and settings."""
+"""The shared options: one definition gives words, marks and settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmcli.settings import SETTING_SPECS
 
 
 def test_every_marked_option_gives_a_setting_that_exists():
-    """The name of the setting is that of the option unless the mark says otherwise; the origin is its longest word."""
+    """The setting has the name of the option unless the mark says otherwise; the origin is its longest word."""
     given = flag_settings(Flags(model="m", ctx=512))
     assert set(given) <= {spec.name for spec in SETTING_SPECS}
     assert given["model"] == ("--model", "m") and given["ctx"] == ("--ctx", 512)
@@ -27,14 +27,14 @@ def test_a_switch_gives_the_value_of_its_mark():
 
 
 def test_options_that_choose_the_model_are_repeated_in_a_suggestion():
-    """Another model would answer without them; other options are left out."""
+    """Without them another model would answer; other options are omitted."""
     flags = Flags(model="m", backend="b", base_url="http://h/v1", offline=True, ctx=64)
     assert model_options(flags) == ["-m", "m", "--backend", "b", "--base-url", "http://h/v1", "--offline"]
     assert model_options(Flags(ctx=64)) == []
 
 
-def test_words_of_an_option_are_all_of_its_words():
-    """Errors before a command line is parsed look for them."""
+def test_an_option_has_all_of_its_words():
+    """Errors before a command line is parsed need them."""
     assert option_words("verbose") == {"-v", "--verbose"} and option_words("json") == {"--json"}
 
 

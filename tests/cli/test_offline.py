@@ -1,4 +1,4 @@
-"""Offline by construction: with the model here no verb opens a socket, and who forbids the network is obeyed at once."""
+"""Offline: with a local model no verb opens a socket, and a forbidden network is never used."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fake_hub import REPO
 from llmcli.cli.command_registry import COMMANDS
 
 ROOT = Path(__file__).parents[2]
-SHORT = ["--max-tokens", "2", "--seed", "1"]  # without a seed, a random model says nothing now and then
-# Python loads a module of this name at its start, so it is in every process that a command starts, too.
+SHORT = ["--max-tokens", "2", "--seed", "1"]  # without a seed, a random model sometimes answers nothing
+# Python loads a module of this name at its start, so it is also in every process that a command starts.
 WATCH = """
 import sys
 
@@ -40,7 +40,7 @@ print(json.dumps(codes), file=sys.stderr)
 
 
 def tracer(log: Path) -> list[str]:
-    """Return the beginning of a command that writes down the network calls of native code too, where strace works."""
+    """Return the beginning of a command that records the network calls of native code too, if strace works."""
     command = ["strace", "-f", "-e", "trace=network", "-o", str(log)]
     works = (
         shutil.which("strace") and subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0
@@ -50,7 +50,7 @@ def tracer(log: Path) -> list[str]:
 
 @pytest.fixture
 def watched(hub, tmp_path):
-    """Return a function that runs commands in one process, and returns their codes and what they did with the network."""
+    """Return a function that runs commands in one process, and returns their codes and network calls."""
     (tmp_path / "watch").mkdir()
     logs = [tmp_path / "sockets", tmp_path / "calls"]
     (tmp_path / "watch" / "sitecustomize.py").write_text(WATCH.replace("{log!r}", repr(str(logs[0]))))
@@ -77,7 +77,7 @@ def watched(hub, tmp_path):
 
 
 def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
-    """Every command that there is, with a model that was pulled before; processes that a command starts included."""
+    """Every command with a pulled model, including the processes that it starts."""
     hub.asked.clear()
     text = tmp_path / "notes.txt"
     text.write_text("Good morning.\n")
@@ -99,7 +99,7 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
         "help": ["help", "security"],
     }
     more = [["models", "pull", here], ["models", "show", here], ["models", "verify"]]
-    listens = {"serve"}  # that is what it is for; tests/serve says to whom
+    listens = {"serve"}  # that is its purpose; tests/serve checks its clients
     commands = [*(verbs[command.name] for command in COMMANDS if command.name not in listens), *more]
     codes, calls = watched(*commands, model=here)
     assert [argv for argv, code in zip(commands, codes, strict=True) if code not in {0, 3}] == []
@@ -107,8 +107,8 @@ def test_no_verb_opens_a_socket(watched, here, hub, tmp_path):
     assert hub.asked == []
 
 
-def test_a_worker_opens_no_other_socket_than_its_own(watched, here, hub, monkeypatch):
-    """The process that keeps a model warm listens to this user's commands, and to no network."""
+def test_a_worker_opens_only_its_own_socket(watched, here, hub, monkeypatch):
+    """The worker process listens to this user's commands, and to no network."""
     hub.asked.clear()
     with tempfile.TemporaryDirectory(prefix="llm", dir="/tmp") as runtime:  # a path short enough for sockets
         monkeypatch.setenv("LLMCLI_RUNTIME_DIR", runtime)
@@ -118,8 +118,8 @@ def test_a_worker_opens_no_other_socket_than_its_own(watched, here, hub, monkeyp
     assert (codes, calls, hub.asked) == ([0, 0, 0, 0], [], [])
 
 
-def test_a_pull_is_seen(watched, hub, tmp_path):
-    """The watch of the test above works: what has to be fetched opens sockets, and strace sees them where it works."""
+def test_a_pull_is_detected(watched, hub, tmp_path):
+    """The monitor of the test above works: a download opens sockets, and strace sees them if it works."""
     codes, calls = watched(["models", "pull", REPO], model=REPO)
     assert codes == [0] and any(line.startswith("socket.connect") for line in calls)
     assert any("AF_INET" in line for line in calls) or not tracer(tmp_path / "trial")
@@ -134,15 +134,15 @@ def test_a_pull_is_seen(watched, hub, tmp_path):
         ([], {"LLMCLI_OFFLINE": "on"}),
     ],
 )
-def test_pull_obeys_at_once(llm, hub, argv, env):
-    """With the network off, by an option, the Hub's own variables or a setting, it is 69 and the message names the origin."""
+def test_pull_respects_offline_at_once(llm, hub, argv, env):
+    """Whether an option, the Hub's own variables or a setting forbids the network, it is 69 with that origin."""
     run = llm("models", "pull", REPO, *argv, env=env)
     assert (run.code, run.out, hub.asked) == (69, "", [])
     assert (argv or list(env))[0] in run.err
 
 
-def test_what_is_here_needs_no_permission(llm, here, hub):
-    """Offline, a model that is here is ready, also for pull; nothing is asked."""
+def test_a_local_model_needs_no_network(llm, here, hub):
+    """Offline, a local model is ready, also for pull; nothing is asked."""
     hub.asked.clear()
     assert llm("models", "pull", here, "--offline").code == 0
     assert llm("ask", "hi", "-m", here, "--offline").code == 0

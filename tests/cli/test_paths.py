@@ -1,4 +1,4 @@
-"""Names that name no file, wherever a file can be named: the right code, one line and a next step, and no waiting."""
+"""Impossible file names, wherever a file can be named: the right code, one line and a next step, and no wait."""
 
 from __future__ import annotations
 
@@ -115,14 +115,14 @@ def at(llm, tmp_path, monkeypatch):
 
 
 def said(run, errors=1):
-    """Return whether stderr holds what an error is: a line that says what happened, and perhaps one what to do."""
+    """Return whether stderr has the form of an error: one line, and perhaps a next step."""
     lines = run.err.splitlines()
     return 1 <= len(lines) <= 2 * errors and lines[0].startswith("llm: ") and "Traceback" not in run.err
 
 
 @pytest.mark.parametrize("command", INPUTS)
-def test_an_input_that_is_none(at, command):
-    """66 for a name at which there is nothing, 65 for what is no text, and a pipe is waited for no longer than one may."""
+def test_an_impossible_input(at, command):
+    """66 for a missing file, 65 for a file that is not text, and a pipe is read within the timeout."""
     for kind, run in at(command, KINDS):
         if kind in NO_INPUT:
             assert run.code == 66, (kind, run.code, run.err)
@@ -131,8 +131,8 @@ def test_an_input_that_is_none(at, command):
 
 
 @pytest.mark.parametrize("command", SEVERAL)
-def test_one_of_several_inputs_that_is_none(at, command):
-    """3, since the other is done; so it is where the output of the missing one is there already."""
+def test_one_impossible_input_of_several(at, command):
+    """3, since the other is done; also if the output of the missing one already exists."""
     for kind, run in at(command, NO_INPUT):
         assert run.code == 3 and said(run), (kind, run.code, run.err)
     if "out/" in command:
@@ -143,8 +143,8 @@ def test_one_of_several_inputs_that_is_none(at, command):
 
 
 @pytest.mark.parametrize("command", OUTPUTS)
-def test_an_output_that_cannot_be(at, command):
-    """73 for a name at which no file can be, 74 for a full disk, and a pipe is waited for no longer than one may."""
+def test_an_impossible_output(at, command):
+    """73 for an impossible name, 74 for a full disk, and a pipe is opened within the timeout."""
     for kind, run in at(command, [each for each in KINDS if each != "missing"]):
         if (kind == "a directory" and command in MAY_BE_DIRECTORIES) or (kind == "in no directory" and command in MADE):
             assert run.code in {0, 2}, (kind, run.code, run.err)
@@ -155,8 +155,8 @@ def test_an_output_that_cannot_be(at, command):
         assert said(run, errors=2 if command in MADE and "takes no file" in kind else 1), (kind, run.err)
 
 
-def test_a_missing_source_whose_translation_is_there(at, llm):
-    """66 alone: the existing translation stays and is no reason to look at the source as if it were there."""
+def test_a_missing_source_with_an_existing_translation(at, llm):
+    """Only 66: the existing translation stays and does not replace the source."""
     Path("out").mkdir()
     Path("out/none.txt").write_text("an earlier one")
     run = llm("translate", "--to", "fr", "none.txt", "-o", "out/", answer=answer)
@@ -170,7 +170,7 @@ def test_an_update_of_a_pipe_can_be_stopped(at, llm):
 
 
 def test_a_memory_is_imported_from_a_pipe(at, llm, tmp_path):
-    """As a shell's <(command) gives one."""
+    """A shell's <(command) is a pipe."""
     reading, writing = os.pipe()
     os.write(writing, TMX.encode())
     os.close(writing)
@@ -179,7 +179,7 @@ def test_a_memory_is_imported_from_a_pipe(at, llm, tmp_path):
     assert llm("tm", "show").out == "en\tfr\t1\t1\n"
 
 
-def test_no_argument_holds_what_no_process_can_be_given(llm):
-    """A program that calls ``main`` may hand in a NUL character."""
+def test_an_argument_with_nul(llm):
+    """A program that calls ``main`` may pass a NUL character."""
     run = llm("summarize", "a\0b")
     assert run.code == 2 and said(run)

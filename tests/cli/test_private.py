@@ -1,4 +1,4 @@
-"""What llm makes for itself is its user's alone, whatever the umask; the user's own outputs follow it."""
+"""Files that llm creates for itself are private, whatever the umask; the user's own outputs follow it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EDITOR = "#!/bin/sh\necho '# mine' >> \"$1\"\n"
 
 @pytest.fixture
 def runtime(monkeypatch):
-    """Return a runtime directory that is not there yet, with a path that has room for sockets."""
+    """Return a missing runtime directory whose path has room for sockets."""
     short = Path(tempfile.mkdtemp(prefix="llm-"))
     monkeypatch.setenv("LLMCLI_RUNTIME_DIR", str(short / "made" / "run"))
     yield short / "made"
@@ -26,7 +26,7 @@ def runtime(monkeypatch):
 
 @pytest.fixture
 def home(tmp_path, process):
-    """Return the directory of configuration, data and caches; what the fixtures made in it is private."""
+    """Return the directory of configuration, data and caches; the fixtures' files in it are private."""
     for made in [tmp_path / "home", *(tmp_path / "home").rglob("*")]:
         made.chmod(0o700 if made.is_dir() else 0o600)
     return tmp_path / "home"
@@ -34,7 +34,7 @@ def home(tmp_path, process):
 
 @pytest.fixture
 def run(process):
-    """Run a real ``llm`` whose umask takes nothing away and return its output."""
+    """Run a real ``llm`` whose umask is 0 and return its output."""
 
     def finish(*argv, code=0, **how):
         child = process(*argv, preexec_fn=lambda: os.umask(0), **how)
@@ -46,13 +46,13 @@ def run(process):
 
 
 def exposed(*tops):
-    """Return what below ``tops`` others may read, write or enter."""
+    """Return the paths below ``tops`` that others may read, write or enter."""
     paths = [path for top in tops for path in (top, *top.rglob("*"))]
     return [str(path) for path in paths if not path.is_symlink() and path.stat().st_mode & 0o077]
 
 
-def test_workers_are_their_users_alone(run, runtime, home):
-    """Directories, the socket, the lock, the log, the prompts that are kept evaluated."""
+def test_workers_are_private(run, runtime, home):
+    """Directories, the socket, the lock, the log, and stored prompt states."""
     on = {"LLMCLI_WORKER": "on"}
     try:
         run("ask", "hello " * 200, "--max-tokens", "2", env=on)
@@ -65,8 +65,8 @@ def test_workers_are_their_users_alone(run, runtime, home):
     assert exposed(home) == []
 
 
-def test_what_commands_keep_is_their_users_alone(run, home, server, tmp_path):
-    """Chats, translations, prompts, the configuration, what was measured and learnt."""
+def test_stored_files_are_private(run, home, server, tmp_path):
+    """Chats, translations, prompts, the configuration, measurements and learnt facts."""
     source, editor = tmp_path / "a.txt", tmp_path / "editor"
     source.write_text("The house stands on a hill.\n")
     editor.write_text(EDITOR)
@@ -92,7 +92,7 @@ def test_what_commands_keep_is_their_users_alone(run, home, server, tmp_path):
     assert stat.S_IMODE((tmp_path / "out.txt").stat().st_mode) == 0o666
 
 
-def test_the_log_of_a_bug_is_its_users_alone(llm, home):
+def test_the_log_of_a_bug_is_private(llm, home):
     """It may quote a prompt."""
 
     def bug(_):
@@ -106,8 +106,8 @@ def test_the_log_of_a_bug_is_its_users_alone(llm, home):
     assert list(home.rglob("traceback-*.log")) and exposed(home) == []
 
 
-def test_models_are_their_users_alone(run, home, hub, tiny, tmp_path):
-    """A download, its locks and names in a cache that llm makes, and a copy of a file from elsewhere."""
+def test_models_are_private(run, home, hub, tiny, tmp_path):
+    """A download, its locks and names in a cache that llm creates, and a copy of a file from elsewhere."""
     mine = Path("/dev/shm") / f"{tmp_path.name}.gguf"
     mine = mine if os.access("/dev/shm", os.W_OK) else tmp_path / "mine.gguf"
     mine.write_bytes(tiny("llama").read_bytes())
@@ -123,7 +123,7 @@ def test_models_are_their_users_alone(run, home, hub, tiny, tmp_path):
 
 
 def test_a_cache_that_is_shared_stays_so(run, home, hub):
-    """Who may read the Hub's cache may read what llm fetches into it; to write there is its user's."""
+    """Users who may read the Hub's cache may read llm's downloads in it; only its owner may write there."""
     cache = home / "huggingface" / "hub"
     cache.mkdir(parents=True)
     cache.chmod(0o755)
@@ -133,8 +133,8 @@ def test_a_cache_that_is_shared_stays_so(run, home, hub):
 
 
 @pytest.mark.parametrize("name", ["sessions.db", "translations.sqlite"])
-def test_a_database_that_is_open_to_others_is_closed(llm, tmp_path, name):
-    """When it is opened to be written; looking at it changes nothing, nor does a memory of the user's own naming."""
+def test_a_readable_database_is_restricted(llm, tmp_path, name):
+    """When it is opened for writing; reading changes nothing, and neither does a memory that the user named."""
     source = tmp_path / "a.txt"
     source.write_text("hello there\n")
 

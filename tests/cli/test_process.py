@@ -1,4 +1,4 @@
-"""What only a real process shows: descriptors, signals, locale, and what is imported at the start."""
+"""What only a real process shows: descriptors, signals, locale, and imports at the start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def finish(child, seconds=60):
 
 @pytest.mark.parametrize("argv", [["--help"], ["ask", "--help"], ["--version"]])
 def test_help_imports_nothing_heavy(argv):
-    """Help must not pay for what only the work needs."""
+    """Help must not pay for imports that only the work needs."""
     code = (
         "import sys; from llmcli.cli.main import main; main(sys.argv[1:]); "
         f"sys.exit(','.join(sorted(set({HEAVY}) & set(sys.modules))) or 0)"
@@ -33,14 +33,14 @@ def test_help_imports_nothing_heavy(argv):
 
 
 def test_the_entry_imports_nothing_of_ours_before_it_runs():
-    """Ctrl-C shows Python's traceback until run() begins, so that has to be at once."""
+    """Ctrl-C shows Python's traceback until run() begins, so that must be at once."""
     code = "import sys, llmcli.cli.main; print(*sorted(name for name in sys.modules if name.startswith('llmcli')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["llmcli", "llmcli.cli", "llmcli.cli.main"], done.stderr
 
 
 def test_completion_offers_options_and_imports_nothing_heavy():
-    """A Tab press gets the options of the command that was typed, and must not pay for its work."""
+    """A Tab press gets the options of the typed command, without its imports."""
     code = (
         "import sys; from llmcli.cli.main import main; main([]); "
         f"sys.exit(','.join(sorted(set({HEAVY}) & set(sys.modules))) or 0)"
@@ -58,7 +58,7 @@ def test_an_answer_comes_from_the_engine(process):
 
 @pytest.mark.parametrize("argv", [["--help"], ["generate", "--list"], ["ask", "hi", "--max-tokens", "4"]])
 def test_a_closed_stdout_is_74(process, argv):
-    """Output that has nowhere to go is an error, not silence."""
+    """Output without a destination is an error, not silence."""
     assert finish(process(*argv, stdout=None, preexec_fn=lambda: os.close(1)))[0] == 74
 
 
@@ -71,7 +71,7 @@ def test_a_full_disk_is_74(process, argv):
 
 
 def test_closed_descriptors_do_no_harm(process, tmp_path):
-    """With 0, 1 and 2 closed, no file that is opened becomes standard output; -o still works."""
+    """With 0, 1 and 2 closed, no opened file becomes standard output; -o still works."""
 
     def close_all():
         for fd in (0, 1, 2):
@@ -94,14 +94,14 @@ def test_a_reader_that_goes_away_ends_the_process_by_sigpipe(process):
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_an_answer_at_once(process, signum):
-    """A signal while decoding is death by that signal, within half a second of an idle machine, and silent."""
+    """A signal while decoding is death by that signal, within half a second on an idle machine, and silent."""
     child = process(*LONG)
     child.stdout.read(1)
     start = time.monotonic()
     child.send_signal(signum)
     _, err = child.communicate(timeout=30)
     assert child.returncode == -signum and err == b""
-    assert time.monotonic() - start < 5  # a machine under load; that it ends by itself would take far longer
+    assert time.monotonic() - start < 5  # on a machine under load; the answer alone would take far longer
 
 
 def test_a_signal_ends_the_waiting_for_stdin(process):
@@ -113,7 +113,7 @@ def test_a_signal_ends_the_waiting_for_stdin(process):
 
 
 def test_an_interrupted_pipeline_is_silent(process):
-    """Ctrl-C ends the writer of a pipeline as well; that its output ended is not said."""
+    """Ctrl-C ends the writer of a pipeline as well, without an error about its output."""
     child = process("ask", stdin=subprocess.PIPE)
     _wait_until_it_polls(child)
     child.send_signal(signal.SIGINT)
@@ -122,7 +122,7 @@ def test_an_interrupted_pipeline_is_silent(process):
 
 
 def _wait_until_it_polls(child):
-    """Wait until the process sleeps in poll, which is when it waits for its input."""
+    """Wait until the process sleeps in poll, as it does while waiting for input."""
     for _ in range(3000):
         if "poll" in Path(f"/proc/{child.pid}/wchan").read_text(encoding="ascii"):
             return
@@ -131,13 +131,13 @@ def _wait_until_it_polls(child):
 
 
 def test_the_timeout_covers_the_waiting_for_stdin(process):
-    """--timeout ends a wait for input too."""
+    """--timeout also ends a wait for input."""
     child = process("ask", "--timeout", "0.3", stdin=subprocess.PIPE)
     assert child.wait(30) == 124
 
 
 def test_output_is_utf8_in_any_locale(process, tmp_path):
-    """The same bytes in the C locale: a name with an accent goes through as it is."""
+    """The same bytes in the C locale: a name with an accent does not change."""
     (tmp_path / "é.txt").write_text("")
     env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     code, _, err = finish(process("summarize", os.fsencode(tmp_path / "é.txt"), env=env))

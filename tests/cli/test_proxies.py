@@ -1,4 +1,4 @@
-"""Servers behind a proxy and TLS: what each of them gets to see, and what the code is when one of them does not play."""
+"""Servers behind a proxy and TLS: what each of them sees, and the exit code when one of them fails."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def certified(tmp_path_factory):
 
 
 @pytest.fixture
-def behind(certified, server, monkeypatch):  # the plain server makes tries follow at once
+def behind(certified, server, monkeypatch):  # the plain server makes retries follow at once
     """Return a server with TLS that only a proxy can reach, and that proxy; its certificate is trusted."""
     secret = FakeServer(certified[1])
     secret.key = CANARY
@@ -43,7 +43,7 @@ def behind(certified, server, monkeypatch):  # the plain server makes tries foll
 
 
 def test_through_a_tunnel(llm, behind):
-    """The proxy sees the name of the server and its own password; the key, the question and the answer it does not."""
+    """The proxy sees the server's name and its own password, but no key, question or answer."""
     secret, proxy = behind
     run = llm(*ASK)
     assert (run.code, run.out, run.err) == (0, "a secret question\n", "")
@@ -59,7 +59,7 @@ def test_through_a_tunnel(llm, behind):
 
 
 def test_a_tunnel_is_kept(llm, behind, tmp_path):
-    """For the requests that follow: no more of them than requests at once."""
+    """Later requests reuse it; there are never more tunnels than concurrent requests."""
     secret, proxy = behind
     secret.usual = stream_answer("A summary.")
     files = [tmp_path / f"{number}.txt" for number in range(8)]
@@ -70,17 +70,17 @@ def test_a_tunnel_is_kept(llm, behind, tmp_path):
 
 
 def test_another_port(llm, behind):
-    """It stands behind the name."""
+    """The port follows the host name."""
     configure(there={"base_url": f"https://{NAME}:8443/v1", "model": "big", "context": 4096, "consent": True})
     behind[0].key = ""
     assert llm(*ASK).code == 0
     assert behind[1].heads[0].startswith(f"CONNECT {NAME}:8443 ")
 
 
-def test_no_proxy_is_heeded(llm, behind):
+def test_no_proxy_is_respected(llm, behind):
     """Then the name is looked up, and does not resolve."""
     run = llm(*ASK, env={"NO_PROXY": "invalid"})
-    assert run.code == 75 and "its name is not known" in run.err and behind[1].heads == []
+    assert run.code == 75 and "its name cannot be resolved" in run.err and behind[1].heads == []
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_no_proxy_is_heeded(llm, behind):
     ],
 )
 def test_a_tunnel_to_another_host(llm, behind, tmp_path, monkeypatch, name, trusted, words):  # noqa: PLR0917
-    """Who is at its end has to prove its name: 76, at once, and it gets neither key nor question."""
+    """The server at its end must prove its name: otherwise 76 at once, and it gets neither key nor question."""
     other = FakeServer(certificate(tmp_path, name))
     behind[1].port_behind = other.port
     if trusted:
@@ -101,12 +101,12 @@ def test_a_tunnel_to_another_host(llm, behind, tmp_path, monkeypatch, name, trus
         run = llm(*ASK)
     finally:
         other.close()
-    assert run.code == 76 and "certificate does not verify" in run.err and words in run.err
+    assert run.code == 76 and "certificate cannot be verified" in run.err and words in run.err
     assert other.asked == [] and CANARY not in run.err and len(behind[1].heads) == 1
 
 
 def test_a_certificate_does_not_verify_for_an_address(llm, server, tmp_path, monkeypatch):
-    """One for a name is none for a number, though who made it is trusted."""
+    """A certificate for a name is not valid for an IP address, even if its issuer is trusted."""
     other = FakeServer(certificate(tmp_path, f"DNS:{NAME}"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
     try:
@@ -126,19 +126,19 @@ def test_a_certificate_does_not_verify_for_an_address(llm, server, tmp_path, mon
             1,
         ),
         (reply_lines("HTTP/1.1 407 Basic dXNlcjpwYXNzIHdvcmQ="), 77, "HTTPS_PROXY", 1),
-        (reply_lines("HTTP/1.1 403 Forbidden"), 77, "allow connections to there", 1),
+        (reply_lines("HTTP/1.1 403 Forbidden"), 77, "allow connections to that host", 1),
         (reply_lines("HTTP/1.1 400 Bad Request"), 76, "HTTP status 400", 1),
         (reply_lines("HTTP/1.1 302 Found", "Location: http://login.invalid/"), 76, "HTTP status 302", 1),
         (reply_lines("HTTP/1.1 502 Bad Gateway", body="<html>"), 75, "HTTP status 502", 2),
         (reply_lines("HTTP/1.1 429 Too Many Requests"), 75, "HTTP status 429", 2),
         (reply_lines("SSH-2.0-OpenSSH_9.9"), 76, "not HTTP", 1),
         (lambda _proxy, _client: None, 75, "closed connection", 2),
-        (impersonate_server(), 76, "no encrypted connection", 1),
+        (impersonate_server(), 76, "TLS failed", 1),
         (impersonate_server(b""), 75, "the connection broke", 4),
     ],
 )
 def test_a_proxy_that_does_not_play(llm, behind, behaviour, code, words, tries):  # noqa: PLR0917 (a table)
-    """Each in one line, with its code; only what may pass is tried again; no secret is shown."""
+    """Each is one line with its code; only temporary failures are retried; no secret is shown."""
     secret, proxy = behind
     proxy.usual = behaviour
     run = llm(*ASK)
@@ -149,15 +149,15 @@ def test_a_proxy_that_does_not_play(llm, behind, behaviour, code, words, tries):
         assert hidden not in run.err
 
 
-def test_what_passes_is_tried_again_through_the_proxy(llm, behind):
-    """As without one."""
+def test_temporary_failures_are_retried_through_the_proxy(llm, behind):
+    """As without a proxy."""
     behind[1].script = [reply_lines("HTTP/1.1 503 Service Unavailable")]
     assert llm(*ASK).out == "a secret question\n" and len(behind[1].heads) == 2
 
 
 @pytest.mark.parametrize("url", [URL, f"http://{NAME}/v1"])
-def test_a_proxy_that_is_not_there_is_named(llm, behind, monkeypatch, url):
-    """It is the one that was not reached, not the server."""
+def test_an_unreachable_proxy_is_named(llm, behind, monkeypatch, url):
+    """The error names the proxy, not the server."""
     configure(there={"base_url": url, "model": "big", "context": 4096, "consent": True})
     for variable in ("HTTPS_PROXY", "HTTP_PROXY"):
         monkeypatch.setenv(variable, "http://user:word@127.0.0.1:9")
@@ -165,7 +165,7 @@ def test_a_proxy_that_is_not_there_is_named(llm, behind, monkeypatch, url):
     assert run.code == 75 and "the proxy 127.0.0.1:9: Connection refused" in run.err and "word@" not in run.err
 
 
-def test_a_proxy_for_plain_http_that_wants_a_password(llm, server, monkeypatch):
+def test_a_proxy_for_plain_http_that_requires_a_password(llm, server, monkeypatch):
     """The proxy answers instead of the server."""
     server.usual = lambda handler, _body: handler.give(407, b"no", "text/plain")
     configure(there={"base_url": f"http://{NAME}/v1", "model": "big", "context": 4096, "consent": True})
@@ -175,18 +175,18 @@ def test_a_proxy_for_plain_http_that_wants_a_password(llm, server, monkeypatch):
 
 
 def test_a_silent_proxy_is_given_up(llm, behind, monkeypatch):
-    """After the time for a connection; --timeout ends it before that."""
+    """After the connection time-out, or earlier with --timeout."""
     behind[1].usual = stall()
     started = time.monotonic()
     assert llm(*ASK, "--timeout", "0.2").code == 124
     assert time.monotonic() - started < 5
     monkeypatch.setattr(http_client, "CONNECT_TIMEOUT_S", 0.1)
     run = llm(*ASK)
-    assert run.code == 75 and "no connection in 0.1 seconds" in run.err
+    assert run.code == 75 and "no connection within 0.1 seconds" in run.err
 
 
 def test_a_tunnel_that_breaks_in_an_answer(llm, behind):
-    """What came stands there, and the code is 75; one that breaks before the first word is opened again."""
+    """The text so far is printed, and the code is 75; a tunnel that breaks before the first word is reopened."""
     secret, proxy = behind
     secret.usual = stream_answer("x" * 200_000)
     proxy.usual = open_tunnel(most=30_000)
@@ -199,7 +199,7 @@ def test_a_tunnel_that_breaks_in_an_answer(llm, behind):
 
 
 def test_a_server_that_is_silent_behind_the_proxy(llm, behind):
-    """The time-out of the configuration counts there too."""
+    """The timeout of the configuration applies there too."""
     configure(there={"base_url": URL, "key_env": "THE_KEY", "model": "big", "context": 4096, "consent": True,
                      "timeout": 0.1})  # fmt: skip
     behind[0].usual = stall_after()

@@ -1,7 +1,7 @@
 """Signals at random moments to every verb with large inputs: the right code, no traceback, and intact files.
 
-LLMCLI_STRESS_SEED and LLMCLI_STRESS_COUNT choose the moments and how many runs there are, LLMCLI_STRESS_SIZE the bytes of
-an input. How soon the runs end is what ``benchmarks/signals.py`` tells.
+LLMCLI_STRESS_SEED and LLMCLI_STRESS_COUNT choose the moments and how many runs there are, LLMCLI_STRESS_SIZE the bytes
+of an input. ``benchmarks/signals.py`` measures how soon the runs end.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ STREAMS = ("sentiment --json <", "chat <", "pseudo --json")
 
 @pytest.fixture(scope="module")
 def cases(tiny, tmp_path_factory):
-    """Return the cases, each of which runs as a process of its own."""
+    """Return the cases; each runs as a separate process."""
     return Cases(tmp_path_factory.mktemp("cases") / "cases", SIZE, tiny("chatml"), [sys.executable, "-m", "llmcli"])
 
 
 def check(cases, case, outcome, code):
-    """The code is right unless the run had ended before; nothing is said but of a time-out; no file is half."""
+    """The code is right unless the run had already ended; only a timeout has a message; no file is partial."""
     what = (case.name, outcome.code, outcome.seconds, outcome.err)
     assert outcome.code == code or cases.ended_by_itself(case, outcome), what
     assert "Traceback" not in outcome.err and (outcome.err == "" or outcome.code >= 0), what
@@ -38,7 +38,7 @@ def check(cases, case, outcome, code):
 
 
 def moments(cases, chosen, count, seed):
-    """Yield cases in turn, each with a moment of its run, and what other choices are made with."""
+    """Yield cases in turn, each with a moment of its run, and a generator for other choices."""
     chance = random.Random(seed)
     for number in range(count):
         case = chosen[number % len(chosen)]
@@ -46,21 +46,21 @@ def moments(cases, chosen, count, seed):
 
 
 def test_signals(cases):
-    """SIGINT, SIGTERM and SIGHUP are death by that signal, wherever they come."""
+    """SIGINT, SIGTERM and SIGHUP cause death by that signal, wherever they come."""
     for case, moment, chance in moments(cases, cases.all, COUNT, SEED):
         signum = chance.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
         check(cases, case, cases.run_with_signal(case, signum, moment), -signum)
 
 
-def test_time_outs(cases):
-    """--timeout is 124, wherever it runs out."""
+def test_timeouts(cases):
+    """--timeout is 124, wherever it expires."""
     chosen = [case for case in cases.all if case.has_timeout]
     for case, moment, _ in moments(cases, chosen, COUNT // 3, SEED + 1):
         check(cases, case, cases.run_with_timeout(case, max(moment, 0.001)), TIMED_OUT)
 
 
-def test_readers_that_go_away(cases):
-    """A reader of standard output that goes away is death by SIGPIPE, wherever it went."""
+def test_readers_that_leave(cases):
+    """A reader of standard output that leaves causes death by SIGPIPE, wherever that happens."""
     chosen = [case for case in cases.all if case.name in STREAMS]
     for case, moment, _ in moments(cases, chosen, len(STREAMS), SEED + 2):
         check(cases, case, cases.run_without_reader(case, int(moment * 1000)), -signal.SIGPIPE)

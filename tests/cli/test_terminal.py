@@ -14,7 +14,7 @@ from llmcli.documents.reading import file_reader
 
 
 def test_markdown_is_rendered_on_a_terminal(llm, terminal):
-    """Prose of an answer is rendered where a person reads it."""
+    """Prose of an answer is rendered on a terminal."""
     screen = terminal()
     run = llm("ask", "Q", out=screen.slave, answer=lambda _: "# Head\n\nSome **bold** text.\n\n- one\n- two\n")
     assert run.code == 0 and screen.close() == "Head\n\nSome bold text.\n\n • one\n • two"
@@ -28,7 +28,7 @@ def test_markdown_can_be_switched_off(llm, terminal):
 
 
 def test_a_dumb_terminal_gets_plain_text(llm, terminal, tiny):
-    """TERM=dumb understands no sequences and gets none."""
+    """TERM=dumb supports no sequences and gets none."""
     screen = terminal()
     llm(
         "ask",
@@ -42,25 +42,25 @@ def test_a_dumb_terminal_gets_plain_text(llm, terminal, tiny):
 
 
 def test_a_pipe_gets_the_model_s_own_bytes(llm):
-    """Into a pipe nothing is rendered and nothing is taken out."""
+    """In a pipe nothing is rendered and nothing is removed."""
     assert llm("ask", "Q", answer=lambda _: "**bold** \x1b[31m").out == "**bold** \x1b[31m\n"
 
 
 def test_force_color_renders_into_a_pipe(llm):
-    """FORCE_COLOR asks for looks where there is no terminal."""
+    """FORCE_COLOR requests styles without a terminal."""
     run = llm("ask", "Q", answer=lambda _: "**bold**", env={"FORCE_COLOR": "1"})
     assert "\x1b[1m" in run.out and "**" not in run.out
 
 
 def test_documents_on_a_terminal_lose_control_sequences(llm, terminal):
-    """A translation is shown as it is, without what could drive the terminal."""
+    """A translation is shown unchanged except for control sequences."""
     screen = terminal()
     llm("translate", "--to", "fr", out=screen.slave, stdin=b"x\n", answer=lambda _: "a\x1b]0;evil\x07b")
     assert screen.close() == "ab" and b"evil" not in screen.raw
 
 
 def test_the_width_is_the_terminal_s(llm, terminal):
-    """No row is wider than the terminal, and COLUMNS decides over it."""
+    """No row is wider than the terminal, and COLUMNS overrides it."""
     for columns, env in ((40, {}), (80, {"COLUMNS": "40"})):
         screen = terminal(columns=columns)
         llm("ask", "Q", out=screen.slave, answer=lambda _: "word " * 60, env=env)
@@ -69,14 +69,14 @@ def test_the_width_is_the_terminal_s(llm, terminal):
 
 
 def test_an_interrupted_answer_leaves_the_cursor_at_the_start_of_a_line(llm, terminal):
-    """What a shell prints next does not hang on to half an answer."""
+    """The shell's next prompt does not follow half an answer on its line."""
     screen = terminal()
     run = llm("ask", "Q", "--timeout", "0.2", out=screen.slave, answer=lambda _: Reply("so far", stalls=True))
     assert run.code == 124 and screen.close() == "so far" and bytes(screen.raw).endswith(b"\n")
 
 
-def test_no_bar_off_a_terminal(llm, tmp_path):
-    """Off a terminal, stderr stays empty on success."""
+def test_no_bar_without_a_terminal(llm, tmp_path):
+    """Without a terminal, stderr stays empty on success."""
     (tmp_path / "long").write_text("A sentence of words.\n\n" * 200)
     run = llm("summarize", str(tmp_path / "long"), context=300, answer=lambda _: "S")
     assert (run.code, run.out, run.err) == (0, "S\n", "")
@@ -85,7 +85,7 @@ def test_no_bar_off_a_terminal(llm, tmp_path):
 def test_nothing_to_read_on_a_terminal_is_usage(person):
     """A verb that would wait for a terminal's input says what to give it."""
     child = person("summarize")
-    child.expect("llm: nothing to read")
+    child.expect("llm: no input")
     assert ended(child) == 2
 
 
@@ -101,10 +101,10 @@ def test_waiting_for_a_silent_stdin_is_announced(person):
 
 
 @pytest.mark.parametrize(("name", "size"), [("smollm2-135m", "98.4 MB"), ("qwen3-4b", "about 2.5 GB")])
-def test_a_missing_model_is_asked_for(person, name, size):
-    """On a terminal the tool asks before it fetches, and says how much; no means 69 and the command to type."""
+def test_downloading_a_missing_model_asks_for_confirmation(person, name, size):
+    """On a terminal the tool asks before it downloads, with the size; no means 69 and the command to type."""
     child = person("ask", "Q", "-m", name)
-    child.expect(rf"{name} \({size}\) is not on this machine. Fetch it\? \[Y/n\]")
+    child.expect(rf"{name} \({size}\) is not on this machine. Download it\? \[Y/n\]")
     child.sendline("n")
     child.expect(f"llm models pull {name}")
     assert ended(child) == 69
@@ -123,7 +123,7 @@ def test_chat_answers_and_leaves_on_the_end_of_input(person):
 def test_chat_has_commands(person):
     """/help lists the commands, /reset forgets, an unknown one is not sent to the model, /exit leaves."""
     child = person("chat")
-    for typed, shown in (("/help", "/reset"), ("/reset", "forgotten"), ("/nonsense", "there is no /nonsense")):
+    for typed, shown in (("/help", "/reset"), ("/reset", "forgotten"), ("/nonsense", "/nonsense is not a command")):
         child.expect(PROMPT)
         child.sendline(typed)
         child.expect(shown)
@@ -133,11 +133,11 @@ def test_chat_has_commands(person):
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_chat(person):
-    """Ctrl-C ends an answer; the conversation goes on, and Ctrl-C at the prompt does not end it either."""
+    """Ctrl-C ends an answer; the conversation continues, and Ctrl-C at the prompt does not end it either."""
     child = person("chat", "--seed", "1", "--ctx", "8192", env={"LLMCLI_MARKDOWN": "off"})
     child.expect(PROMPT)
     child.sendline("tell me everything")
-    child.expect(r"\x1b\[\?2004l[^\x1b]*[a-z]{2}")  # the line editor is left and the answer has begun
+    child.expect(r"\x1b\[\?2004l[^\x1b]*[a-z]{2}")  # the line editor has ended and the answer has begun
     child.sendintr()
     child.expect(PROMPT)
     child.sendintr()
@@ -155,7 +155,7 @@ def test_a_termination_ends_a_waiting_chat(person):
 
 
 def test_names_on_headers_are_harmless(llm, terminal, tmp_path):
-    """A file name with control characters does not drive the terminal."""
+    """A file name with control characters does not control the terminal."""
     screen = terminal()
     names = [str(tmp_path / "a\x1b]0;evil\x07"), str(tmp_path / "b")]
     for name in names:

@@ -1,4 +1,4 @@
-"""Where nothing can be kept (a full disk, a home that is read-only or none) the work is done all the same."""
+"""If nothing can be stored (a full disk, a read-only home or none), the work is still done."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def answer(request):
 
 @pytest.fixture(params=["", "/below"], ids=["a file", "below a file"])
 def home(request, tmp_path, monkeypatch):
-    """Let configuration, data and caches be where no directory can be made."""
+    """Put configuration, data and caches where no directory can be created."""
     monkeypatch.chdir(tmp_path)
     Path("a.txt").write_text(TEXT)
     Path("file").touch()
@@ -62,7 +62,7 @@ def home(request, tmp_path, monkeypatch):
     ],
 )
 def test_a_command_does_without_what_it_would_keep(llm, home, monkeypatch, command):
-    """Nothing is said, since nothing is missing from the result."""
+    """No message is needed, since the result is complete."""
     monkeypatch.setattr("llmcli.engine.tuning.memory_bandwidth.measure_bandwidth", lambda _threads: 1e10)
     run = llm(*command.split(), answer=answer)
     assert (run.code, run.err) == (0, "")
@@ -70,7 +70,7 @@ def test_a_command_does_without_what_it_would_keep(llm, home, monkeypatch, comma
 
 
 def test_a_translation_says_that_it_is_not_remembered(llm, home):
-    """In one line, which names the option that asks for just that."""
+    """One line names the option with the same effect."""
     run = llm("translate", "--to", "fr", "a.txt", answer=answer)
     assert (run.code, run.out) == (0, greek(TEXT))
     assert run.err.count("\n") == 1 and "--no-tm" in run.err and "translations.sqlite" in run.err
@@ -79,21 +79,21 @@ def test_a_translation_says_that_it_is_not_remembered(llm, home):
     assert "--no-tm" in json.loads(line)["warning"]
 
 
-def test_an_update_that_has_no_memory_guesses_nothing(llm, home):
-    """What people changed is not known then."""
+def test_an_update_without_a_memory_guesses_nothing(llm, home):
+    """People's edits are unknown then."""
     Path("b.txt").write_text("theirs\n")
     run = llm("translate", "--to", "fr", "a.txt", "--update", "b.txt", answer=answer)
     assert (run.code, Path("b.txt").read_text()) == (73, "theirs\n")
 
 
-def test_a_memory_that_was_named_has_to_be_usable(llm, home):
-    """The user wants that one."""
+def test_a_named_memory_must_be_usable(llm, home):
+    """The user requires that one."""
     run = llm("translate", "--to", "fr", "a.txt", "--tm", "file/tm.sqlite", answer=answer)
     assert (run.code, run.backend) == (73, None)
 
 
 def test_a_memory_that_can_be_read_is_asked(llm, tmp_path, monkeypatch):
-    """On a disk that takes nothing more, what was translated is not translated again."""
+    """On a full disk, stored translations are still used."""
     source = tmp_path / "a.txt"
     source.write_text(TEXT)
     assert llm("translate", "--to", "fr", str(source), answer=answer).code == 0
@@ -114,7 +114,7 @@ def test_a_memory_that_can_be_read_is_asked(llm, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_ends_no_translation(process, server, tmp_path):
-    """No file of this process may hold a byte: what it cannot keep is told, and the translation comes."""
+    """No file of this process may hold a byte: one line reports what is not stored, and the translation is printed."""
     (tmp_path / "a.txt").write_text(TEXT)
     server.usual = stream_answer(FRENCH)
     child = process(
@@ -128,7 +128,7 @@ def test_a_full_disk_ends_no_translation(process, server, tmp_path):
 
 @pytest.mark.parametrize("method", ["add_units", "find_translation"])
 def test_a_memory_that_fails_later_is_told_once(llm, tmp_path, monkeypatch, method):
-    """Writing fails on a full disk, reading on one with bad sectors; the job goes on in both cases."""
+    """Writing fails on a full disk, reading on one with bad sectors; the job continues in both cases."""
 
     def fails(*_):
         raise OutputError("translations.sqlite", detail="Input/output error")
@@ -141,17 +141,17 @@ def test_a_memory_that_fails_later_is_told_once(llm, tmp_path, monkeypatch, meth
     assert run.err.count("\n") == 1 and "--no-tm: Input/output error" in run.err
 
 
-def test_an_agreement_that_cannot_be_kept_is_told(home):
-    """It was given for this run; the next one asks again."""
+def test_consent_that_cannot_be_stored_is_reported(home):
+    """It applies to this run; the next one asks again."""
     said = []
     paths = SimpleNamespace(data=Path(os.environ["LLMCLI_DATA_DIR"]))
     consent._store_consent(SimpleNamespace(paths=paths, observer=SimpleNamespace(warn=said.append)), "https://host")
     (line,) = said
-    assert "consents.json cannot be written" in line and "asked again" in line
+    assert "consents.json cannot be written" in line and "ask you again" in line
 
 
 def test_a_chat_that_cannot_be_saved_goes_on(person, home):
-    """A person gets the answer, and is told that it is not saved."""
+    """The answer is shown, and a line says that it is not saved."""
     child = person("chat", "--max-tokens", "2")
     child.expect(PROMPT)
     child.sendline("hello")

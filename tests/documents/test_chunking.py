@@ -1,4 +1,4 @@
-"""Cutting text: nothing is lost, pieces fit, cuts fall where readers expect them."""
+"""Splitting text: nothing is lost, pieces fit, and cuts are where readers expect them."""
 
 import itertools
 import unicodedata
@@ -37,7 +37,7 @@ TEXTS = st.one_of(
 
 @given(TEXTS)
 def test_paragraphs_lose_nothing(text):
-    """Joined, the paragraphs are the text, and none is empty."""
+    """The joined paragraphs equal the text, and none is empty."""
     pieces = split_paragraphs(text)
     assert "".join(pieces) == text
     assert all(pieces)
@@ -45,7 +45,7 @@ def test_paragraphs_lose_nothing(text):
 
 @given(TEXTS)
 def test_sentences_lose_nothing(text):
-    """Joined, the sentences are the text, and none is empty."""
+    """The joined sentences equal the text, and none is empty."""
     pieces = split_sentences(text)
     assert "".join(pieces) == text
     assert all(pieces)
@@ -53,7 +53,7 @@ def test_sentences_lose_nothing(text):
 
 @given(TEXTS, st.integers(min_value=1, max_value=40))
 def test_chunks_lose_nothing_and_fit(text, limit):
-    """Whatever the text and the limit: joined, the chunks are the text, and each fits."""
+    """For any text and limit the joined chunks equal the text, and each fits."""
     pieces = chunk_text(text, lambda piece: len(piece) <= limit)
     assert "".join(pieces) == text
     assert all(0 < len(piece) <= limit for piece in pieces)
@@ -61,7 +61,7 @@ def test_chunks_lose_nothing_and_fit(text, limit):
 
 @given(TEXTS, st.integers(min_value=1, max_value=40))
 def test_chunks_are_filled(text, limit):
-    """No two neighbours at paragraph borders would have fit together: filling is greedy."""
+    """No two neighbours at paragraph borders would fit together: filling is greedy."""
     pieces = chunk_text(text, lambda piece: len(piece) <= limit)
     units = split_paragraphs(text)
     if all(len(unit) <= limit for unit in units):
@@ -80,7 +80,7 @@ def test_chunks_are_filled(text, limit):
     ).map("".join)
 )
 def test_characters_stay_whole(text):
-    """A chunk never begins with what belongs to the character before it, as long as one character fits."""
+    """A chunk never begins with an extension of the previous character, as long as one character fits."""
     pieces = chunk_text(text, lambda piece: len(piece) <= 5)
     for before, piece in itertools.pairwise(pieces):
         assert unicodedata.category(piece[0]) not in {"Mn", "Me", "Mc"}
@@ -101,7 +101,7 @@ def test_characters_stay_whole(text):
     ],
 )
 def test_a_paragraph_keeps_the_blank_lines_after_it(text, pieces):
-    """Blank lines, also those with blanks in them, belong to the paragraph before; leading ones to the first."""
+    """Blank lines, also with blanks in them, belong to the paragraph before; leading ones to the first."""
     assert split_paragraphs(text) == pieces
 
 
@@ -136,14 +136,14 @@ def test_cuts_prefer_the_coarsest_border():
     }
 
 
-def test_what_can_never_fit_is_an_error():
-    """A limit that not even one code point meets does not loop or lose text."""
+def test_a_limit_below_one_character_is_an_error():
+    """A limit below one code point neither loops nor loses text."""
     with pytest.raises(ValueError, match="single code point"):
         chunk_text("ab", lambda piece: not piece)
 
 
-def test_few_questions_are_asked():
-    """The number of measurements grows with the logarithm of the units in a piece, not with their number."""
+def test_fits_is_called_rarely():
+    """The number of calls grows with the logarithm of the units in a piece, not with their number."""
     asked = []
 
     def fits(piece):
@@ -157,7 +157,7 @@ def test_few_questions_are_asked():
 
 
 @pytest.mark.parametrize("text", ["." * 200_000, " " * 200_000, "。" * 200_000, '."' * 100_000, "\r" * 200_000])
-def test_cutting_is_linear(text):
-    """Long runs of what looks like borders are cut in a moment: no pattern backtracks over them."""
+def test_splitting_is_linear(text):
+    """Long runs of possible borders are split quickly: no pattern backtracks over them."""
     assert "".join(chunk_text(text, lambda piece: len(piece) <= 50_000)) == text
     assert "".join(split_sentences(text)) == text

@@ -27,23 +27,23 @@ def test_protected_texts_are_found_whole(text):
     "text", ["50% de plus", "costs $5.00", "a < b > c", "one ` tick", "{not closed", "e.g. and/or"]
 )
 def test_words_are_not_protected(text):
-    """Percentages, prices, comparisons and lone marks are words."""
+    """Percentages, prices, comparisons and lone punctuation are words."""
     assert found(text) == []
 
 
 def test_a_url_ends_before_the_sentence_does():
-    """Marks of the sentence and brackets that the address does not open are no part of it."""
+    """Punctuation of the sentence and unmatched brackets are not part of it."""
     assert found("(see https://a.b/c_(d), or http://e.f/g.)") == ["https://a.b/c_(d)", "http://e.f/g"]
 
 
 def test_numbers_come_with_their_units():
-    """Numbers are a kind of their own, with the unit behind them."""
+    """Numbers are a separate kind, with the unit after them."""
     text = "3.5 kg cost $5.00, 1,234 km/h is 50% of it at 20 °C in h264"
     assert found(text, {"number"}) == ["3.5 kg", "$5.00", "1,234 km/h", "50%", "20 °C"]
 
 
-def test_kinds_say_what_is_looked_for():
-    """Only the kinds that are asked for are found, and each span says its kind."""
+def test_only_requested_kinds_are_found():
+    """Only the requested kinds are found, and each span has its kind."""
     text = "`a` :name %s &nbsp; a@b.org"
     assert found(text, {"colon"}) == [":name"]
     assert [span.kind for span in find_spans(text, {"code", "entity", "email", "printf"})] == [
@@ -54,7 +54,7 @@ def test_kinds_say_what_is_looked_for():
 
 
 def test_code_needs_a_run_of_the_same_length():
-    """A run of backticks is closed by one as long; other runs between them are code."""
+    """A run of backticks is closed by one of equal length; other runs between them are code."""
     assert code_spans("``a`b`` `c") == [(0, 7)]
 
 
@@ -67,8 +67,8 @@ FRAGMENTS = [
 
 
 @pytest.mark.parametrize("step", [0, 1, 3, protected_spans._STEP_CHARS])
-def test_what_is_passed_over_holds_no_span(monkeypatch, step):
-    """Stepping over text where nothing can begin finds what the patterns alone find, however long the steps."""
+def test_skipped_text_contains_no_span(monkeypatch, step):
+    """Skipping text where no pattern can begin finds the same spans as the patterns alone, at any step size."""
     monkeypatch.setattr(protected_spans, "_STEP_CHARS", step)
     monkeypatch.setattr(protected_spans, "_compile_pattern", protected_spans._compile_pattern.__wrapped__)
     chance = random.Random(step)
@@ -83,8 +83,8 @@ def test_what_is_passed_over_holds_no_span(monkeypatch, step):
         assert find_spans(text, kinds) == [span for span in spans if span.end > span.start], (text, kinds)
 
 
-def test_a_text_without_spans_is_passed_over_in_steps():
-    """No single step of the search goes over megabytes, where a signal would wait for its end."""
+def test_a_text_without_spans_is_scanned_in_steps():
+    """No single step of the search scans megabytes, since a signal would have to wait for it."""
     pattern = protected_spans._compile_pattern(PLAIN_TEXT_KINDS)
     for text in ("\u6f22" * 100_000, "." * 100_000, "a1" * 50_000):
         assert max(len(match.group()) for match in pattern.finditer(text)) <= protected_spans._STEP_CHARS + 1

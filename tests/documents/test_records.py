@@ -7,7 +7,7 @@ from llmcli.documents.records import Record, iter_line_records
 
 
 def test_a_line_is_a_record():
-    """Line ends are not part of a record, blank lines count, the last line need not end."""
+    """Line ends are not part of a record, blank lines count, the last line may lack its end."""
     assert list(iter_line_records("a\r\n\n b \nc")) == [
         Record(0, "a", 1),
         Record(1, "", 2),
@@ -16,8 +16,8 @@ def test_a_line_is_a_record():
     ]
 
 
-def test_nothing_has_no_records():
-    """An empty input has none, a lone line end has one that is blank."""
+def test_an_empty_input_has_no_records():
+    """An empty input has none, a lone line end has one blank record."""
     assert list(iter_line_records("")) == []
     assert list(iter_line_records("\n")) == [Record(0, "", 1)]
 

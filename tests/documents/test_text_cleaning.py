@@ -7,13 +7,13 @@ from llmcli.documents.text_cleaning import (
 )
 
 
-def test_control_characters_go():
-    """What no document should hold is taken out of a translation; all line ends are one."""
+def test_control_characters_are_removed():
+    """Control characters are removed from a translation; all line ends become LF."""
     assert clean_translation("a\0\x1b\ufeff\ud800b\r\nc\u2028d") == "ab\nc\nd"
 
 
-def test_added_lines_end_as_those_of_the_document():
-    """Of a mixture, CRLF wins; a lone CR ends lines only where there is no LF."""
+def test_added_lines_end_like_those_of_the_document():
+    """With mixed line ends CRLF is used; a lone CR ends lines only if there is no LF."""
     assert [detect_newline(text) for text in ("a", "a\nb", "a\r\nb\nc", "a\rb", "a\rb\nc")] == [
         "\n",
         "\n",
@@ -23,14 +23,14 @@ def test_added_lines_end_as_those_of_the_document():
     ]
 
 
-def test_blanks_become_one_but_for_those_that_hold_words_together():
+def test_white_space_is_collapsed():
     """No-break spaces stay."""
     assert collapse_whitespace("a \n\tb\u00a0: c") == "a b\u00a0: c"
     assert remove_empty_lines("a  \n\n  b") == "a\nb"
 
 
 def test_a_translation_has_no_more_line_ends_than_its_source():
-    """Line ends become blanks where the source has none; empty lines too many become line ends."""
+    """Line ends become blanks if the source has none; extra empty lines become line ends."""
     assert LineNormalizer("one")("a\nb") == "a b"
     normalize = LineNormalizer("one\n\ntwo\nthree")
     assert normalize("a\n\nb") + normalize("\n\nc\nd") == "a\n\nb\nc\nd"

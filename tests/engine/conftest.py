@@ -1,4 +1,4 @@
-"""Engines of tiny models, one for each setting of a module."""
+"""Engines of tiny models, one for each setting that a module uses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.tools import Bench, Engine, EngineOptions, Model
 
 @pytest.fixture(scope="session")
 def tiny(tiny):
-    """Return the function of the same name, which knows one more model: a mixture that uses all of its experts."""
+    """Return the fixture of the same name, extended by one model: a mixture that uses all of its experts."""
 
     def path(name: str) -> Path:
         if name != "qwen3moe-all":
@@ -30,7 +30,7 @@ def tiny(tiny):
 
 @pytest.fixture(scope="module")
 def engines(tiny):
-    """Return a function from a tiny model's name and options to an engine that the module shares."""
+    """Return a function from a tiny model's name and options to an engine that the whole module shares."""
     made: dict[object, Engine] = {}
 
     def engine(name: str, **options) -> Engine:
@@ -46,7 +46,7 @@ def engines(tiny):
 
 @pytest.fixture(scope="module")
 def models(tiny):
-    """Return a function from a tiny model's name to the loaded model, which the module shares."""
+    """Return a function from a tiny model's name to the loaded model, which the whole module shares."""
     made: dict[str, Model] = {}
 
     def model(name: str) -> Model:
@@ -61,7 +61,7 @@ def models(tiny):
 
 @pytest.fixture
 def bench(models):
-    """Return a function that makes a scheduler on a shared model, to be stepped by hand."""
+    """Return a function that makes a scheduler on a shared model; the test steps it by hand."""
     made: list[Bench] = []
 
     def make(name: str, **config) -> Bench:

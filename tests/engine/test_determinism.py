@@ -1,4 +1,4 @@
-"""The same answer alone, in any batch, with any reuse: what ``deterministic`` promises, on every kind of memory."""
+"""``deterministic`` gives the same answer alone, in any batch and with any reuse, on every kind of memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STARTS = ("hello world", "yes and no", "to the world it is " * 12, "is it in you
 
 
 def sixteen(**fields):
-    """Requests that begin alike, in groups, with prompts of many lengths."""
+    """Requests that begin alike in groups, with prompts of many lengths."""
     return [
         req(f"r{i}", STARTS[i % 4] + " it" * (i // 4) + f" {i // 8}", sampling=wild(i), max_tokens=6 + i % 7, **fields)
         for i in range(16)
@@ -37,14 +37,14 @@ def alone(engines):
 @each_model
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_batch_answers_as_its_requests_do_alone(engines, alone, name, threads):
-    """Sixteen seeded requests in one batch give the texts that each gives alone, with one thread and with two."""
+    """Sixteen seeded requests in one batch give the same texts as each alone, with one thread and with two."""
     engine = engines(name, deterministic=True, threads=threads)
     assert texts(answer(engine, *sixteen())) == alone(name)
 
 
 @each_model
 def test_a_fresh_engine_answers_as_a_used_one(engines, alone, name):
-    """What was evaluated and kept before changes no answer."""
+    """Earlier evaluations and cached prefixes change no answer."""
     engine = engines(name, deterministic=True, threads=1)
     alone(name)
     again = texts(one_by_one(engine, *reversed(sixteen())))
@@ -54,7 +54,7 @@ def test_a_fresh_engine_answers_as_a_used_one(engines, alone, name):
 @pytest.mark.parametrize("threads", [1, 2])
 @each_model
 def test_requests_that_join_and_leave_change_no_answer(engines, alone, name, threads):
-    """Requests submitted and cancelled while others run leave the answers of those as they are."""
+    """Requests that are submitted and cancelled meanwhile do not change the answers of others."""
     engine = engines(name, deterministic=True, threads=threads)
     waiting = sixteen()
     shown = {request.id: "" for request in waiting}
@@ -83,7 +83,7 @@ def test_requests_that_join_and_leave_change_no_answer(engines, alone, name, thr
 
 
 def conversation():
-    """Requests each of which goes on where the one before ended."""
+    """Requests that each continue the previous one."""
     turns = [Message(Role.SYSTEM, "be in the world " * 6)]
     requests = []
     for number in range(4):
@@ -97,7 +97,7 @@ def conversation():
 
 @pytest.fixture(scope="module")
 def without_reuse(tiny):
-    """Return a function from a model's name to the answers of a conversation, each by an engine that knew nothing."""
+    """Return a function from a model's name to the answers of a conversation, each by a new engine."""
     known = {}
 
     def get(name):
@@ -113,8 +113,8 @@ def without_reuse(tiny):
 
 @pytest.mark.parametrize("threads", [1, 2])
 @each_model
-def test_a_growing_conversation_answers_as_if_it_were_new(engines, without_reuse, name, threads):
-    """Turns that reuse what is kept of other turns, earlier and later ones, answer as engines that never saw those."""
+def test_a_growing_conversation_has_the_answers_of_a_new_one(engines, without_reuse, name, threads):
+    """Turns that reuse cached states of earlier and later turns get the same answers as from new engines."""
     engine = engines(name, deterministic=True, threads=threads)
     with_reuse = one_by_one(engine, *conversation())
     assert with_reuse["t2"].cached > 0
@@ -126,7 +126,7 @@ def test_a_growing_conversation_answers_as_if_it_were_new(engines, without_reuse
 
 @each_model
 def test_a_context_that_grows_in_mid_answer_changes_nothing(bench, monkeypatch, name):
-    """Answers that outgrow the first context have the same logits as in one that was large from the start."""
+    """Answers that outgrow the first context have the same logits as in a context that was large from the start."""
     prompts = [numbers(20, 1), numbers(20, 1)[:15] + numbers(60, 2), numbers(100, 3)]
 
     def rows(first_answer, threads):
@@ -146,20 +146,20 @@ def test_a_context_that_grows_in_mid_answer_changes_nothing(bench, monkeypatch, 
 
 
 def test_deterministic_with_f16_is_refused(engines):
-    """An f16 cache cannot be exact, so asking for both is a usage error and never a silent difference."""
+    """An f16 cache cannot be exact, so requesting both is a usage error, not a silent difference."""
     with pytest.raises(UsageError):
         engines("llama", deterministic=True, kv_type="f16").info()
 
 
 def test_bf16_is_exact_too(engines):
-    """The other cache type that keeps the promise keeps it."""
+    """The other supported cache type keeps the promise."""
     engine = engines("chatml", deterministic=True, kv_type="bf16", threads=1)
     assert texts(answer(engine, *sixteen())) == texts(one_by_one(engine, *sixteen()))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 2, 2**32 - 1])
 def test_a_seed_gives_the_same_text_again(engines, seed):
-    """Every seed of the range, its ends included, fixes the answer."""
+    """Every seed of the range, including its ends, fixes the answer."""
     engine = engines("chatml", deterministic=True, threads=1)
     first, second = (answer(engine, req("a", sampling=wild(seed), max_tokens=20))["a"].text for _ in range(2))
     assert first == second
@@ -174,7 +174,7 @@ def test_seeds_differ(engines):
 
 
 def test_a_priority_changes_no_answer(engines, alone):
-    """Who goes first decides nothing about what is said."""
+    """The order of requests does not change their answers."""
     engine = engines("llama", deterministic=True, threads=1)
     mixed = [
         req(**{**fields(r), "priority": Priority.INTERACTIVE if i % 3 else Priority.BULK})

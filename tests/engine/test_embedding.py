@@ -1,4 +1,4 @@
-"""Vectors of texts: whatever was embedded before, in chunks that give way to interactive work."""
+"""Embeddings: independent of earlier texts, evaluated in chunks that interactive work may preempt."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def test_a_preempted_chunk_is_evaluated_again(embedder, monkeypatch):
     assert left[0] < 0
 
 
-def test_who_has_left_is_not_embedded_for(embedder):
-    """The context stays as it was."""
+def test_a_cancelled_text_is_not_embedded(embedder):
+    """The context stays unchanged."""
     with pytest.raises(InternalError, match="cancelled"):
         embedder("llama").embed([5], lambda: True)
 
 
-def test_closing_gives_the_memory_back(embedder, models):
-    """The budget of the model knows the context only while there is one."""
+def test_closing_releases_the_memory(embedder, models):
+    """The model's budget includes the context only while there is one."""
     one = embedder("llama")
     one.embed([5], never)
     assert one in models("llama").budget._allocated

@@ -1,4 +1,4 @@
-"""Jobs of an engine: cancelling, deadlines, limits, threads, errors, and an engine that goes on after each."""
+"""Jobs of an engine: cancelling, deadlines, limits, threads, errors; the engine continues after each."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def engine(engines):
     return engines("chatml", **EXACT)
 
 
-def test_max_tokens_ends_an_answer_and_says_so(engines):
+def test_max_tokens_ends_an_answer_with_its_name(engines):
     """An answer that reaches ``max_tokens`` ends with that limit's name."""
     outcome = answer(engines("chatml"), req("a", max_tokens=3, sampling=wild(1)))["a"]
     assert (outcome.reason, outcome.finished.limit) == (FinishReason.LENGTH, "max_tokens")
@@ -43,8 +43,8 @@ def test_max_tokens_ends_an_answer_and_says_so(engines):
 
 
 @pytest.mark.parametrize("name", GENERATIVE)
-def test_the_context_ends_an_answer_and_says_so(tiny, name):
-    """An answer that fills the context ends with that limit's name, the prompt and the answer filling it exactly."""
+def test_the_context_ends_an_answer_with_its_name(tiny, name):
+    """An answer that fills the context ends with that limit's name; prompt and answer fill it exactly."""
     with engine_of(tiny(name), ctx=128) as engine:
         for most in (None, 5000):
             outcome = answer(engine, req("a", "hello " * 9, max_tokens=most, sampling=wild(4)))["a"]
@@ -57,7 +57,7 @@ def test_the_context_ends_an_answer_and_says_so(tiny, name):
 
 
 def test_a_prompt_larger_than_the_context_is_refused_with_figures(tiny):
-    """The overflow says how long the prompt is and how much fits; the next request is answered."""
+    """The overflow names the length of the prompt and the limit; the next request is answered."""
     with engine_of(tiny("chatml"), ctx=64) as engine:
         outcomes = answer(engine, req("long", "x" * 200), req("short"))
         error = outcomes["long"].error
@@ -66,7 +66,7 @@ def test_a_prompt_larger_than_the_context_is_refused_with_figures(tiny):
         assert outcomes["short"].error is None
 
 
-def test_a_prompt_that_fills_the_context_exactly_is_refused_one_shorter_not(tiny):
+def test_a_prompt_that_fills_the_context_exactly_is_refused(tiny):
     """At least one token of answer must fit."""
     with engine_of(tiny("chatml"), ctx=64) as engine:
         length = engine.count([req("a", "x")])[0][0]
@@ -78,13 +78,13 @@ def test_a_prompt_that_fills_the_context_exactly_is_refused_one_shorter_not(tiny
 
 
 def test_more_context_than_the_model_has_is_a_usage_error(tiny):
-    """``--ctx`` beyond what the model was trained for is refused before anything runs."""
+    """``--ctx`` beyond the model's context is refused before anything runs."""
     with engine_of(tiny("chatml"), ctx=8193) as engine, pytest.raises(UsageError, match="8193"):
         engine.info()
 
 
-def test_info_tells_the_context_and_the_identity(tiny):
-    """What the engine says about itself is what it was given and what the file says."""
+def test_info_has_the_context_and_the_identity(tiny):
+    """The engine reports its options and the facts of the file."""
     with engine_of(tiny("chatml")) as engine:
         info = engine.info()
     assert (info.model, info.model_id, info.context, info.scores, info.reasoning) == (
@@ -97,7 +97,7 @@ def test_info_tells_the_context_and_the_identity(tiny):
 
 
 def test_counts_are_those_of_the_prompts(engine):
-    """``count`` gives exactly what ``usage`` reports later."""
+    """``count`` returns exactly what ``usage`` reports later."""
     requests = [req(f"r{i}", "hello " * i) for i in range(1, 6)]
     counts, exact = engine.count(requests)
     outcomes = answer(engine, *requests)
@@ -106,7 +106,7 @@ def test_counts_are_those_of_the_prompts(engine):
 
 
 def test_cancelling_while_an_answer_is_written_keeps_what_was_written(engine):
-    """A cancelled request ends with its partial text; one beside it is answered as if alone."""
+    """A cancelled request ends with its partial text; another one is answered as if alone."""
     other = req("other", "yes", max_tokens=30, sampling=wild(7))
     alone = answer(engine, other)["other"].text
     events = []
@@ -128,7 +128,7 @@ def test_cancelling_while_an_answer_is_written_keeps_what_was_written(engine):
 def test_cancelling_in_the_middle_of_a_prompt(engines, monkeypatch, name):
     """A request is cancelled while its long prompt is evaluated; the others' answers stay the same.
 
-    The evaluation is aborted where that costs the others no more than their tokens of it.
+    The evaluation is aborted if the others only lose their tokens of it.
     """
     engine = engines(name, **EXACT)
     others = [req(f"o{i}", f"yes {i}", max_tokens=20, sampling=wild(i)) for i in range(4)]
@@ -155,8 +155,8 @@ def test_cancelling_in_the_middle_of_a_prompt(engines, monkeypatch, name):
     assert texts(outcomes) == alone
 
 
-def test_cancelling_what_is_unknown_or_over_is_ignored(engine):
-    """Unknown ids and ids of ended requests may be cancelled at any time."""
+def test_cancelling_unknown_or_finished_requests_is_ignored(engine):
+    """Unknown ids and ids of finished requests may be cancelled at any time."""
     with engine.open() as job:
         job.submit(req("a"))
         job.cancel("nobody")
@@ -167,7 +167,7 @@ def test_cancelling_what_is_unknown_or_over_is_ignored(engine):
 
 
 def test_a_passed_deadline_ends_a_request_with_its_partial_text(engines, monkeypatch):
-    """When its time is over a request ends with ``timeout``, keeping what was written."""
+    """After its deadline a request ends with ``timeout`` and keeps the text so far."""
     now = {"value": 1000.0}
     monkeypatch.setattr("llmcli.engine.schedule.scheduler.time.monotonic", lambda: now["value"])
     with engines("llama").open() as job:
@@ -182,8 +182,8 @@ def test_a_passed_deadline_ends_a_request_with_its_partial_text(engines, monkeyp
     assert outcome.text
 
 
-def test_leaving_the_block_ends_what_is_left(engine):
-    """After a job's block was left nothing of it runs: the next job is alone."""
+def test_leaving_the_block_cancels_the_rest(engine):
+    """After a job's block nothing of it runs any more."""
     with engine.open() as job:
         for i in range(20):
             job.submit(endless(f"e{i}"))
@@ -197,8 +197,8 @@ def test_leaving_the_block_ends_what_is_left(engine):
     assert answer(engine, req("a"))["a"].error is None
 
 
-def test_closing_the_iterator_ends_what_is_left(engine):
-    """``run`` cancels the rest when its iterator is closed in the middle."""
+def test_closing_the_iterator_cancels_the_rest(engine):
+    """``run`` cancels the rest when its iterator is closed early."""
     events = run_requests(engine, [endless(f"e{i}") for i in range(18)])
     next(events)
     events.close()
@@ -221,8 +221,8 @@ def test_requests_may_come_from_another_thread_while_events_are_read(engine):
     assert set(outcomes) == {f"r{i}" for i in range(30)}
 
 
-def test_jobs_of_several_threads_are_answered_apart(engine):
-    """Each job gets the events of its own requests, though their ids are the same."""
+def test_jobs_of_several_threads_are_separate(engine):
+    """Each job gets the events of its own requests, even if their ids are the same."""
     alone = [answer(engine, req("same", f"yes {i}", sampling=wild(i)))["same"].text for i in range(4)]
     found: dict[int, str] = {}
 
@@ -237,8 +237,8 @@ def test_jobs_of_several_threads_are_answered_apart(engine):
     assert [found[i] for i in range(4)] == alone
 
 
-def test_a_consumer_that_does_not_read_holds_back_only_its_own_job(engine, monkeypatch):
-    """While one job's events pile up unread, the requests of another are answered; then the first goes on."""
+def test_a_slow_consumer_delays_only_its_own_job(engine, monkeypatch):
+    """While one job's events pile up unread, another job is answered; then the first continues."""
     monkeypatch.setattr("llmcli.engine.engine_job.MAX_QUEUED_EVENTS", 3)
     with engine.open() as lazy:
         for i in range(20):
@@ -254,15 +254,15 @@ def test_a_consumer_that_does_not_read_holds_back_only_its_own_job(engine, monke
 
 
 def test_the_same_id_twice_is_a_bug(engine):
-    """Two open requests of one job cannot have one name."""
+    """Two open requests of one job cannot have the same id."""
     with engine.open() as job:
         job.submit(endless("a"))
         with pytest.raises(InternalError):
             job.submit(endless("a"))
 
 
-def test_nothing_may_come_after_the_inputs_end(engine):
-    """A request after ``close_input`` is a bug, not a wait without end."""
+def test_a_request_after_close_input_is_a_bug(engine):
+    """A request after ``close_input`` is a bug, not an endless wait."""
     with engine.open() as job:
         job.close_input()
         with pytest.raises(InternalError):
@@ -270,7 +270,7 @@ def test_nothing_may_come_after_the_inputs_end(engine):
 
 
 def test_an_interrupt_ends_iteration(tiny):
-    """A signal of the user is raised in the reader of the events."""
+    """The reader of the events raises the user's signal."""
     reason = {"error": None}
     with engine_of(tiny("chatml"), stop=lambda: reason["error"]) as engine, engine.open() as job:
         job.submit(endless("a"))
@@ -281,7 +281,7 @@ def test_an_interrupt_ends_iteration(tiny):
 
 
 def test_an_interrupt_while_loading_is_raised(tiny):
-    """Whoever waits for the model to load is told to stop as well."""
+    """A caller that waits for the model to load raises it too."""
     with engine_of(tiny("chatml"), stop=Interrupted) as engine:
         with pytest.raises(Interrupted):
             engine.info()
@@ -291,7 +291,7 @@ def test_an_interrupt_while_loading_is_raised(tiny):
 
 
 def test_closing_the_engine_ends_open_requests_with_an_error(tiny):
-    """Nobody waits for an engine that is closed, neither for what ran nor for what comes later."""
+    """Requests that run or come later get an error instead of waiting."""
     with engine_of(tiny("chatml")) as engine:
         running, late = engine.open(), engine.open()
         for i in range(40):
@@ -306,7 +306,7 @@ def test_closing_the_engine_ends_open_requests_with_an_error(tiny):
 @pytest.mark.parametrize("sampling", [Sampling(0), Sampling(0.9, None, None, None, seed=3), Sampling(2.0, seed=5)])
 @pytest.mark.parametrize("name", ["llama", "chatml"])
 def test_an_answer_follows_a_json_schema(engines, name, sampling):
-    """Greedy or drawn, the answer of a model that knows nothing parses and matches the schema."""
+    """With greedy or random sampling, the answer of an untrained model parses and matches the schema."""
     import json
 
     schema = {
@@ -325,8 +325,8 @@ def test_an_answer_follows_a_json_schema(engines, name, sampling):
 @pytest.mark.parametrize(
     "text", [{"maxLength": 60}, {"pattern": "^.{1,40}$"}, {"pattern": "^[^a-z]{1,40}$"}, {"pattern": "^[^-ab-]{1,40}$"}]
 )
-def test_a_text_in_json_is_one(engines, text):
-    """Whatever a model would like to write there: no raw line ends, quotation marks or other control characters."""
+def test_strings_in_json_are_valid(engines, text):
+    """Whatever the model prefers, there are no raw line ends, quotation marks or other control characters."""
     import json
 
     schema = {"type": "object", "properties": {"s": {"type": "string", **text}}, "required": ["s"]}
@@ -335,15 +335,15 @@ def test_a_text_in_json_is_one(engines, text):
     for outcome in answer(engines("chatml"), *requests).values():
         assert outcome.reason is FinishReason.STOP
         value = json.loads(outcome.text)["s"]
-        assert re.search(text.get("pattern", "").replace("{1,40}", "+"), value)  # what is no UTF-8 counts as more
+        assert re.search(text.get("pattern", "").replace("{1,40}", "+"), value)  # invalid UTF-8 counts as more
 
 
 @pytest.mark.parametrize(
     "value",
     ['a quote: "', "a back\\slash", "two\nlines", "tab\t", "é", "\N{GRINNING FACE}", "\x01", "\ud800", "[a]{3}", ""],
 )
-def test_a_value_of_a_schema_may_hold_anything(engines, value):
-    """Also names of properties; a lone surrogate, which no UTF-8 holds, is a question mark."""
+def test_a_schema_may_contain_any_characters(engines, value):
+    """Also names of properties; a lone surrogate, which UTF-8 cannot encode, becomes a question mark."""
     import json
 
     schema = {
@@ -358,7 +358,7 @@ def test_a_value_of_a_schema_may_hold_anything(engines, value):
 
 
 def test_an_answer_follows_a_grammar(engines):
-    """A grammar leaves exactly its sentences."""
+    """A grammar allows exactly its sentences."""
     grammar = 'start: ("one" | "two") " " /[0-9]{2}/'
     requests = [req(f"g{i}", grammar=grammar, sampling=wild(i, 3.0), max_tokens=40) for i in range(8)]
     for outcome in answer(engines("chatml"), *requests).values():
@@ -368,7 +368,7 @@ def test_an_answer_follows_a_grammar(engines):
 
 
 def test_an_answer_is_one_of_the_labels(engines):
-    """Whatever stands in them, to the letter."""
+    """Exactly, whatever the labels contain."""
     labels = ("good", 'so "so"', "back\\slash é")
     requests = [req(f"l{i}", labels=labels, sampling=wild(i, 3.0), max_tokens=40) for i in range(8)]
     said = {outcome.text for outcome in answer(engines("chatml"), *requests).values()}
@@ -390,8 +390,8 @@ def test_an_answer_is_one_of_the_labels(engines):
     ],
     ids=lambda fields: next(iter(fields.values())) if "grammar" in fields else "schema",
 )
-def test_a_bad_grammar_is_a_bad_input_and_harms_no_other_request(engines, fields):
-    """The request with the bad grammar ends with ``InputError``; one beside it and the next are answered."""
+def test_a_bad_grammar_fails_only_its_own_request(engines, fields):
+    """The request with the bad grammar ends with ``InputError``; another one and the next are answered."""
     outcomes = answer(engines("chatml"), req("bad", **fields), req("good"))
     assert isinstance(outcomes["bad"].error, InputError)
     assert outcomes["good"].error is None
@@ -427,7 +427,7 @@ def test_sampling_options_at_the_ends_of_their_ranges_work(engines, ends):
 
 
 def test_filters_that_leave_one_token_are_greedy(engines):
-    """``top_k`` 1, a tiny ``top_p`` and a ``min_p`` of 1 leave the most likely token only."""
+    """``top_k`` 1, a tiny ``top_p`` and a ``min_p`` of 1 leave only the most likely token."""
     engine = engines("chatml", **EXACT)
     greedy = answer(engine, req("a", max_tokens=12))["a"].text
     for one in ({"top_k": 1}, {"top_p": 1e-9}, {"min_p": 1.0}):
@@ -436,7 +436,7 @@ def test_filters_that_leave_one_token_are_greedy(engines):
 
 
 def test_a_stop_string_ends_an_answer_before_it(engines):
-    """An answer stopped by a string is what precedes the string in the answer without it, however tokens cut it."""
+    """The answer equals the text before the stop string in the answer without it, however tokens split it."""
     engine = engines("chatml", **EXACT)
     full = answer(engine, req("a", sampling=wild(2), max_tokens=60))["a"].text
     for start in range(5, len(full) - 4, 9):
@@ -447,7 +447,7 @@ def test_a_stop_string_ends_an_answer_before_it(engines):
 
 
 def test_an_empty_prompt_is_a_usage_error(tiny):
-    """Where template and messages make no token at all, there is nothing to go on from."""
+    """If template and messages have no tokens, there is nothing to continue."""
     with engine_of(tiny("chatml")) as engine:
         engine.info()
         engine._setup.template.source = ""
@@ -455,8 +455,8 @@ def test_an_empty_prompt_is_a_usage_error(tiny):
         assert isinstance(answer(engine, req("a", candidates=("a", "b")))["a"].error, UsageError)
 
 
-def test_a_file_that_is_no_model_is_refused(tmp_path):
-    """Text instead of a GGUF file is a bad model file, told by the first call and every later one."""
+def test_a_file_that_is_not_a_model_is_refused(tmp_path):
+    """The first call and every later one report a text file instead of a GGUF file."""
     path = tmp_path / "text.gguf"
     path.write_text("this is not a model")
     with engine_of(path) as engine:
@@ -469,7 +469,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.97])
 def test_a_truncated_file_is_refused(tiny, tmp_path, share):
-    """A download that broke off is a bad model file."""
+    """An incomplete download is a bad model file."""
     whole = tiny("chatml").read_bytes()
     path = tmp_path / "cut.gguf"
     path.write_bytes(whole[: int(len(whole) * share)])
@@ -478,20 +478,20 @@ def test_a_truncated_file_is_refused(tiny, tmp_path, share):
 
 
 def test_an_embedding_model_is_refused(tiny):
-    """A model that cannot generate text is a bad file for this purpose, and says so."""
+    """A model that cannot generate text is a bad model file, and the error says why."""
     with engine_of(tiny("bert")) as engine, pytest.raises(BadModelFile, match="embedding"):
         engine.info()
 
 
 def test_a_missing_file_is_missing(tmp_path):
-    """A path without a file is no broken model."""
+    """A path without a file is not a broken model."""
     with engine_of(tmp_path / "none.gguf") as engine, pytest.raises(MissingError):
         engine.info()
 
 
 @pytest.mark.parametrize("options", [{}, EXACT], ids=["default", "exact"])
 def test_out_of_memory_ends_the_request_and_not_the_engine(tiny, monkeypatch, options):
-    """A context that the memory cannot hold is never allocated; when there is room again the next request works."""
+    """A context that does not fit the memory is never allocated; the next request works once there is room."""
     with engine_of(tiny("chatml"), **options) as engine:
         engine.info()
         monkeypatch.setattr("llmcli.engine.llama.hardware.available_memory", lambda: 1000)
@@ -502,7 +502,7 @@ def test_out_of_memory_ends_the_request_and_not_the_engine(tiny, monkeypatch, op
         assert answer(engine, req("a"))["a"].error is None
 
 
-def test_memory_of_the_model_is_freed_when_it_cannot_be_used(tiny, monkeypatch):
+def test_the_memory_of_a_refused_model_is_freed(tiny, monkeypatch):
     """A model that was loaded and then refused does not stay in memory."""
     closed = []
     monkeypatch.setattr("llmcli.engine.llama.model.Model.close", lambda self: closed.append(self.path))
@@ -511,7 +511,7 @@ def test_memory_of_the_model_is_freed_when_it_cannot_be_used(tiny, monkeypatch):
     assert closed == [tiny("chatml")]
 
 
-def test_roles_reach_the_template_as_they_are(engine):
+def test_roles_reach_the_template_unchanged(engine):
     """System, user and assistant messages give different prompts."""
     lengths = engine.count([req("a", messages=(Message(role, "x"),)) for role in Role])[0]
     assert len(set(lengths)) > 1

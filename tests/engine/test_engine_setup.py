@@ -1,4 +1,4 @@
-"""What an engine makes of a loaded model."""
+"""How an engine sets up a loaded model."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def set_up(model, **options):
         (EngineOptions(cache=CACHE, prefix_bytes=1), "some file", False),
     ],
 )
-def test_prefixes_are_kept_for_weights_known_by_their_hash(options, model_id, expected):
-    """And only with a directory and bytes for them."""
+def test_prefixes_are_stored_for_weights_with_a_known_hash(options, model_id, expected):
+    """Also only with a directory and a size limit above 0."""
     assert uses_prefix_cache(options, model_id) is expected
 
 
@@ -42,7 +42,7 @@ def test_a_context_that_the_model_does_not_have_is_refused(models):
 
 
 def test_each_scheduler_has_a_cache_of_its_own(models, tmp_path):
-    """Interactive and bulk work share the model, not the memory; prefixes on disk only where they are kept."""
+    """Interactive and bulk work share the model, not the cache; prefixes are on disk only if they are stored at all."""
     setup = set_up(models("llama"), cache=tmp_path, prefix_bytes=1)
     first, second = setup.make_scheduler(lambda: False), setup.make_scheduler(lambda: False)
     assert first.kv_cache is not second.kv_cache

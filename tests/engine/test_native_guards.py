@@ -1,4 +1,4 @@
-"""Calls that llama.cpp answers by ending the process, or by silent damage: each is refused before, or never made."""
+"""Calls that would crash llama.cpp or corrupt its results are refused, or never made."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def called(monkeypatch, name):
 
 
 def test_a_batch_takes_no_more_tokens_than_it_holds():
-    """One token too many is an error of ours, and leaves the batch as it was."""
+    """One token too many is an error of ours, and leaves the batch unchanged."""
     batch = Batch(8)
     batch.add([1] * 5, 0, 0)
     with pytest.raises(InternalError, match="batch"):
@@ -64,7 +64,7 @@ def test_a_batch_takes_no_more_tokens_than_it_holds():
 @pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
 @pytest.mark.parametrize(("cells", "batch"), [(1, 512), (100, 512), (256, 512), (300, 512), (1024, 512), (1024, 64)])
 def test_the_batch_holds_no_more_than_the_context_takes(tiny, cells, batch, config):
-    """llama.cpp makes its own limit smaller when the cache is; ours never is the larger one, and a full batch works."""
+    """llama.cpp lowers its own limit for a smaller cache; ours is never larger, and a full batch works."""
     with context_of(tiny("chatml"), cells=cells, batch=batch, sequences=2, **config) as context:
         lib = bindings.lib()
         assert context.batch.capacity <= min(lib.llama_n_batch(context.handle), lib.llama_n_ubatch(context.handle))
@@ -73,7 +73,7 @@ def test_the_batch_holds_no_more_than_the_context_takes(tiny, cells, batch, conf
 
 
 def test_a_model_that_only_encodes_is_refused(tiny):
-    """Encoders take no prompt in pieces: an engine refuses them, before anything could be evaluated."""
+    """An encoder cannot take a prompt in chunks, so the engine refuses it before any evaluation."""
     backend = open_local_backend(tiny("bert"), name="bert", model_id="", options=EngineOptions(), interrupt=Interrupt())
     with pytest.raises(BadModelFile, match="embedding"):
         backend.info()
@@ -81,7 +81,7 @@ def test_a_model_that_only_encodes_is_refused(tiny):
 
 
 def test_a_text_for_an_encoder_is_evaluated_whole_or_refused(tiny):
-    """More tokens than a piece would be a failed assertion, so the piece is as long as the text, up to the context."""
+    """A chunk is as long as the text, up to the context, since a longer text would fail an assertion."""
     with model_of(tiny("bert")) as model:
         embedder = Embedder(model, 1, InlineExecutor())
         for count in (2, model.context_length, 3):
@@ -95,7 +95,7 @@ def test_a_text_for_an_encoder_is_evaluated_whole_or_refused(tiny):
 
 
 def test_more_outputs_than_the_context_was_made_for_are_refused(tiny):
-    """One output too many is an error of ours; as many as allowed work."""
+    """One output too many is an error of ours; the allowed number works."""
     with context_of(tiny("chatml"), cells=256, sequences=4) as context:
         most = context.max_outputs
         context.batch.add([5] * (most + 1), 0, 0, range(most + 1))
@@ -110,7 +110,7 @@ def test_more_outputs_than_the_context_was_made_for_are_refused(tiny):
 @pytest.mark.parametrize("sequences", [1, 16, 64, 65, MAX_SEQUENCES, 1000])
 @pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
 def test_every_sequence_of_a_context_can_have_an_output(tiny, batch, sequences, config):
-    """However many sequences are asked for, a context can be made, and as many as a batch holds sampled in one step."""
+    """For any number of sequences a context can be created, and a whole batch of them sampled in one step."""
     with context_of(tiny("chatml"), cells=256, sequences=sequences, batch=batch, **config) as context:
         assert context.config.sequences == min(sequences, MAX_SEQUENCES) <= context.max_outputs
         count = min(context.config.sequences, context.batch.capacity)
@@ -120,7 +120,7 @@ def test_every_sequence_of_a_context_can_have_an_output(tiny, batch, sequences, 
 
 
 def test_scoring_more_tokens_than_outputs_goes_in_pieces(engines):
-    """A candidate with more tokens than one evaluation has outputs is scored, the same as beside others."""
+    """A candidate with more tokens than the outputs of one evaluation gets the same score as beside others."""
     engine = engines("chatml", deterministic=True, threads=1)
     long = req("long", candidates=("yes", "to the world " * 60))
     alone = answer(engine, long)["long"].scores
@@ -135,7 +135,7 @@ def test_scoring_more_tokens_than_outputs_goes_in_pieces(engines):
 @pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
 @each_model
 def test_copies_are_whole_between_streams_and_within_the_ids(tiny, monkeypatch, name, config):
-    """Under more requests than there are ids, parts are copied only in a unified cache, and to ids that exist."""
+    """With more requests than ids, parts are copied only in a unified cache, and only to existing ids."""
     copy = bindings.lib().llama_memory_seq_cp
     copies = 0
     with bench_of(tiny(name), **config) as scheduler:
@@ -157,7 +157,7 @@ def test_copies_are_whole_between_streams_and_within_the_ids(tiny, monkeypatch, 
 
 
 def test_streams_and_states_never_copy_a_part(models, monkeypatch):
-    """Whatever length is asked of them, they copy the whole; a unified cache copies what it was asked for."""
+    """Whatever length is requested, they copy the whole; a unified cache copies what was requested."""
     calls = called(monkeypatch, "llama_memory_seq_cp")
     for kind, config in ((StreamKV, STREAMS), (RecurrentState, {}), (RecurrentState, STREAMS), (UnifiedKV, {})):
         context = Context(models("chatml"), ContextConfig(cells=256, sequences=3, **config), lambda: False)
@@ -168,8 +168,8 @@ def test_streams_and_states_never_copy_a_part(models, monkeypatch):
     assert [call[3:] for call in calls] == [(-1, -1), (-1, -1), (-1, -1), (0, 4)]
 
 
-def test_more_sequences_than_llama_cpp_has_ids_for_are_never_asked_for(tiny):
-    """A context for 300 sequences has 256; an id beyond is refused and nothing is evaluated."""
+def test_llama_cpp_never_gets_more_sequences_than_it_supports(tiny):
+    """A context for 300 sequences has 256; a higher id is refused and nothing is evaluated."""
     with context_of(tiny("chatml"), cells=256, sequences=300) as context:
         assert context.config.sequences == MAX_SEQUENCES == 256
         context.batch.add([5], 0, 256, [0])
@@ -177,8 +177,8 @@ def test_more_sequences_than_llama_cpp_has_ids_for_are_never_asked_for(tiny):
             context.evaluate(abortable=False)
 
 
-def test_three_hundred_branches_are_scored(engines):
-    """More candidates than there are ids take turns."""
+def test_three_hundred_forks_are_scored(engines):
+    """With more candidates than ids, the candidates take turns."""
     engine = engines("chatml")
     words = tuple(f"{a}{b} yes" for a in "abcdefghijklmnopqr" for b in "abcdefghijklmnopqr")[:300]
     outcome = answer(engine, req("a", candidates=words))["a"]
@@ -191,7 +191,7 @@ def test_three_hundred_branches_are_scored(engines):
 
 @each_model
 def test_only_positions_with_logits_are_sampled(tiny, monkeypatch, name):
-    """Every index that is sampled is one whose logits the evaluation before it was asked for."""
+    """Every sampled index had its logits requested in the evaluation before."""
     wanted: set[int] = set()
     sampled: list[int] = []
     evaluate, sample = Context.evaluate, bindings.lib().llama_sampler_sample
@@ -226,7 +226,7 @@ FIELDS = {
 
 
 def test_every_chain_selects_a_token(engines):
-    """Whatever options are set or left out, the chain ends with a sampler that selects."""
+    """With any combination of options the chain ends with a sampler that selects."""
     chosen = [dict(zip(FIELDS, values, strict=True)) for values in itertools.product(*FIELDS.values())]
     requests = [req(f"r{i}", sampling=Sampling(**options, seed=1), max_tokens=2) for i, options in enumerate(chosen)]
     assert len(requests) == 72
@@ -256,7 +256,7 @@ def test_a_grammar_gets_no_token_that_it_does_not_allow(engines, name, ignore_eo
 
 
 def test_positions_are_never_shifted():
-    """``seq_add`` and ``seq_div`` end the process on some models; no module calls them."""
+    """``seq_add`` and ``seq_div`` crash some models, so no module calls them."""
     directory = Path(llmcli.engine.__file__).parent
     used = {name for file in directory.rglob("*.py") for name in re.findall(r"llama_memory_\w+", file.read_text())}
     assert "llama_memory_seq_rm" in used
@@ -264,7 +264,7 @@ def test_positions_are_never_shifted():
 
 
 def test_one_thread_evaluates_for_all_callers(tiny, monkeypatch):
-    """Requests from several threads at once, cancelled ones among them, are evaluated and sampled by a single thread."""
+    """Requests from several threads at once, also cancelled ones, are evaluated and sampled by a single thread."""
     threads: set[int] = set()
     for name in ("llama_decode", "llama_sampler_sample"):
         original = getattr(bindings.lib(), name)

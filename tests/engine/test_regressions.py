@@ -1,4 +1,4 @@
-"""What once went wrong in the parts that choose, move, keep and measure, and must not again."""
+"""Past bugs in choosing settings, moving states, caching and measuring."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def with_system(name, text):
 
 @pytest.fixture
 def public(tiny, tmp_path, monkeypatch):
-    """Return functions that make an engine which keeps beginnings, and read what was kept."""
+    """Return functions that make an engine with a prefix cache, and read what it stored."""
     monkeypatch.setattr(disk_prefix_cache, "_DISK_BYTES_PER_S", 1e15)
 
     def start(name="chatml", **options):
@@ -54,13 +54,13 @@ def public(tiny, tmp_path, monkeypatch):
     return start, stored
 
 
-# ---- silent wrong answers ----
-# In separate buffers a move is a copy that llama.cpp does at the next decode. Where none followed, the next _rebuild saved
-# the state of the target: garbage, which restores without complaint. Logits were off by 13.8, with --deterministic too.
+# ---- silent wrong answers ---- In separate buffers a move is a copy that llama.cpp makes at the next decode. Without a
+# decode, the next resize saved the state of the target: garbage, which restores without an error. Logits were off by
+# 13.8, with --deterministic too.
 
 
 def test_a_stalled_sequence_that_was_moved_survives_a_larger_context(bench):
-    """Its consumer is behind, a neighbour ended, a longer prompt comes: its answer has the bits that it has alone."""
+    """Its consumer is behind, a neighbour ended, a longer prompt comes: its answer is bit-identical to that alone."""
     scheduler = bench("chatml", **STREAMS)
     short, stalled = Probe("short", numbers(10, 1), numbers(2, 1)), Probe("stalled", numbers(40, 2), numbers(30, 2))
     scheduler.add(short, stalled)
@@ -78,13 +78,13 @@ def test_a_stalled_sequence_that_was_moved_survives_a_larger_context(bench):
     equal(stalled.rows, alone.rows)
 
 
-# ---- silent wrong answers ----
-# A state is written into an id at once. When that id had just been the donor of a sequence admitted in the same step, its
-# copy still pending, that sequence got the other state's keys and values. Logits were off by 10.6.
+# ---- silent wrong answers ---- A state is written to an id at once. If that id had just been copied to a sequence
+# admitted in the same step, and the copy was still pending, that sequence got the other state's keys and values. Logits
+# were off by 10.6.
 
 
-def test_adopting_disturbs_no_copy_that_is_pending(models, bench, tmp_path, monkeypatch):
-    """Three requests join in one step: one from the memory, two from disk; each has the bits that it has alone."""
+def test_restoring_does_not_disturb_a_pending_copy(models, bench, tmp_path, monkeypatch):
+    """Three requests join in one step, one from memory and two from disk; each is bit-identical to the one alone."""
     monkeypatch.setattr(disk_prefix_cache, "_DISK_BYTES_PER_S", 1e15)
     store = PrefixStore(tmp_path / "p", 1 << 24, "x")
 
@@ -123,7 +123,7 @@ def test_adopting_disturbs_no_copy_that_is_pending(models, bench, tmp_path, monk
 
 
 def test_memory_for_half_a_cache_is_enough(models, bench, monkeypatch):
-    """Where f16 does not fit, the job runs with q8_0 in the same layout."""
+    """If f16 does not fit, the job runs with q8_0 in the same layout."""
     room = int(700 * models("chatml").header.kv_bytes_per_token("f16", "f16"))
     monkeypatch.setattr(hardware, "available_memory", lambda: room)
     scheduler = bench("chatml")
@@ -138,20 +138,19 @@ def test_memory_for_half_a_cache_is_enough(models, bench, monkeypatch):
 
 
 def test_heads_without_whole_blocks_can_be_measured(monkeypatch):
-    """What llama.cpp refuses is left out of the measurement, the rest is measured."""
+    """Kernels that llama.cpp refuses are left out, the rest is measured."""
     for name, value in {"_PIECE": 32, "_DEEP": 64, "_OWN": 8, "_TRIES": 1, "_ROUNDS": 1}.items():
         monkeypatch.setattr(standin, name, value)
     assert standin.measure(AttentionGeometry(4, 2, 80, 2), 1).measured
 
 
-# ---- private tokens on disk ----
-# A tokenizer that falls back on bytes gives a message that begins with a character of U+F000-FFFF the same first token as
-# one that begins with a private-use character.
+# ---- private tokens on disk ---- With a tokenizer that falls back on bytes, a message that begins with a character of
+# U+F000-FFFF has the same first token as one that begins with a private-use character.
 
 
 @pytest.mark.parametrize("name", ["chatml", "llama", "gemma3"])
-def test_no_first_character_makes_the_public_part_longer(public, name):
-    """Whatever the first message begins with, nothing of a later one is kept."""
+def test_no_first_character_extends_the_public_prefix(public, name):
+    """Whatever the first message begins with, nothing of a later one is stored."""
     start, stored = public
     engine = start(name)
     try:
@@ -168,7 +167,7 @@ def test_no_first_character_makes_the_public_part_longer(public, name):
 
 
 def test_a_damaged_file_is_replaced_at_once(public, tmp_path):
-    """The process that finds it evaluates the beginning and keeps it again."""
+    """The process that finds it evaluates the prefix and stores it again."""
     start, _ = public
     cached = []
     for number in range(3):
@@ -184,14 +183,14 @@ def test_a_damaged_file_is_replaced_at_once(public, tmp_path):
 # ---- smaller ones ----
 
 
-def test_work_may_be_asked_before_the_model_is_loaded(tiny):
-    """While loading, and after a failure to load, nothing is known, and nothing is raised."""
+def test_stats_may_be_read_before_the_model_is_loaded(tiny):
+    """While loading, and after a failure to load, nothing is known and nothing is raised."""
     with engine_of(tiny("chatml"), threads=1) as engine:
         assert engine.stats().width is None
 
 
 def test_closing_twice_measures_once(tiny, tmp_path, monkeypatch):
-    """A second close() starts no second measurement."""
+    """A second close() does not start a second measurement."""
     started = []
     monkeypatch.setattr(standin, "start_in_background", lambda *arguments: started.append(arguments))
     with engine_of(tiny("chatml"), threads=1, tune=True, cache=tmp_path) as engine:
@@ -201,22 +200,22 @@ def test_closing_twice_measures_once(tiny, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("change", [1e400, float("nan"), -1.0, 10**400])
-def test_a_profile_of_impossible_costs_is_none(tmp_path, change):
-    """Infinite, NaN and negative costs, and a whole number of 400 digits: none of them is used."""
+def test_a_profile_with_impossible_costs_is_ignored(tmp_path, change):
+    """Infinite, NaN and negative costs, and an integer of 400 digits: none of them is used."""
     path = tmp_path / "p.json"
     data = ASSUMED_PROFILE.to_json() | {"copy": change}
     path.write_text(json.dumps(data))
     assert standin.load_profile(path) is None
 
 
-def test_a_profile_of_brackets_is_none(tmp_path):
-    """JSON that nests too deeply is no profile, and no error."""
+def test_a_deeply_nested_profile_is_ignored(tmp_path):
+    """JSON that is nested too deeply is ignored without an error."""
     (tmp_path / "p.json").write_text("[" * 100_000)
     assert standin.load_profile(tmp_path / "p.json") is None
 
 
 def test_a_profile_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
-    """After an error (a full disk) no temporary file stays."""
+    """After an error (a full disk) no temporary file is left."""
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
@@ -227,7 +226,7 @@ def test_a_profile_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatc
     assert not list((tmp_path / "tuning").iterdir())
 
 
-def test_nothing_is_forgotten_for_a_move_that_is_not_made():
+def test_a_prefix_is_evicted_only_for_a_real_move():
     """A gap is cleared only when a sequence moves into it."""
 
     class Cells:
@@ -243,7 +242,7 @@ def test_nothing_is_forgotten_for_a_move_that_is_not_made():
     assert places.cached == {0: CachedPrefix([1])}
 
 
-def test_another_job_is_no_disturbance():
+def test_another_job_is_not_a_disturbance():
     """Steps behind a longer prompt take longer than those before, and that is no reason for fewer threads."""
 
     class Unknown:
@@ -256,16 +255,16 @@ def test_another_job_is_no_disturbance():
     threads.record(threads.pick(512, prompt=True), 512, 2.0, prompt=True)  # a prompt of thousands of tokens
     for _ in range(8):
         threads.record(threads.pick(1), 1, 0.025)
-    assert threads.pick(1) == 4 and "no other process" in threads.explanation
+    assert threads.pick(1) == 4 and "leave free" in threads.explanation
 
 
-def test_a_variable_of_the_users_own_is_not_public():
-    """Under generate/, a variable called target_language holds the value of --var, which stays private."""
+def test_a_users_own_variable_is_not_public():
+    """A variable target_language of a prompt below generate/ has the value of --var, which stays private."""
     text = "description: d\nsystem: 'About {{ target_language }}'\nuser: u\nvariables: {target_language: {}}\n"
     assert not parse_prompt("generate/x", Path("x.yaml"), text).public_prefix
 
 
-def test_tune_where_nothing_can_be_kept_is_no_crash(tiny, tmp_path):
+def test_tune_without_a_writable_cache_does_not_crash(tiny, tmp_path):
     """A cache that cannot be written is 73 or 74."""
     import subprocess
     import sys

@@ -1,4 +1,4 @@
-"""What becomes of a request whose prompt is tokenized: a sequence, or an error of its own."""
+"""A tokenized request becomes a sequence, or an error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMIT = 20
 
 
 class FixedHints:
-    """Says the same lengths of every prompt."""
+    """Returns the same lengths for every prompt."""
 
     def public_prefix_length(self, _request, _tokens) -> int:
         return 3
@@ -52,7 +52,7 @@ def build(models):
 
 @pytest.mark.parametrize("session", ["", "x", "A" * 32, "0" * 31, "0" * 32 + "/"])
 def test_a_session_is_32_hexadecimal_digits(session):
-    """Nothing else becomes a part of a file's name."""
+    """Nothing else may become a part of a file's name."""
     with pytest.raises(UsageError):
         check_session(session)
     check_session(None)
@@ -60,14 +60,14 @@ def test_a_session_is_32_hexadecimal_digits(session):
 
 
 def test_candidates_are_scored_and_everything_else_generates(build):
-    """The class says what the sequence does."""
+    """The class determines what the sequence does."""
     assert isinstance(build(req("a"), [5, 6, 7]), GenerationSequence)
     scored = build(req("s", candidates=("x", "y")), [5, 6], [5, 6, 8], [5, 6, 9])
     assert isinstance(scored, ScoringSequence) and scored.tokens == [5, 6]
 
 
-def test_what_cannot_run_is_refused(build):
-    """Empty prompts, empty candidates, and what is longer than the context."""
+def test_impossible_requests_are_refused(build):
+    """Empty prompts, empty candidates, and requests longer than the context."""
     with pytest.raises(UsageError):
         build(req("a"), [])
     with pytest.raises(UsageError):
@@ -83,7 +83,7 @@ def test_what_cannot_run_is_refused(build):
 
 @pytest.mark.parametrize(("name", "turn"), [("llama", 0), ("gemma3", 5), ("mamba", 5)])
 def test_prefix_lengths_come_from_the_hints(build, name, turn):
-    """A turn's prefix is needed only where the memory cannot be truncated; without hints both lengths are 0."""
+    """A turn's prefix is needed only if the memory cannot be truncated; without hints both lengths are 0."""
     request = req("a", public_prefix=True, session="0" * 32)
     sequence = build(request, [5, 6, 7], name=name, hints=FixedHints())
     assert (sequence.public_prefix_length, sequence.turn_prefix_length) == (3, turn)
@@ -92,7 +92,7 @@ def test_prefix_lengths_come_from_the_hints(build, name, turn):
 
 
 def test_an_error_frees_the_sampler(build, monkeypatch):
-    """A sequence that is not returned leaves nothing allocated."""
+    """A sequence that is not returned leaks nothing."""
     released = []
     monkeypatch.setattr(GenerationSequence, "release", lambda _sequence: released.append("once"))
     with pytest.raises(MemoryError):

@@ -1,4 +1,4 @@
-"""The child that loads a model for the first time, and what it tells its parent."""
+"""The child that loads a model for the first time, and its result."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def ran(path) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_a_good_model_generates(tiny):
-    """The process ends with 0 and says nothing."""
+    """The process ends with 0 and writes nothing."""
     done = ran(tiny("llama"))
     assert (done.returncode, done.stdout) == (0, b"")
 
 
-def test_a_known_error_has_an_exit_code_of_its_own(tmp_path):
-    """The parent leaves it to the engine to report it."""
+def test_a_known_error_has_its_own_exit_code(tmp_path):
+    """The parent leaves the report to the engine."""
     path = tmp_path / "bad.gguf"
     path.write_bytes(b"GGUF" + bytes(100))
     assert ran(path).returncode == load_check.EXIT_KNOWN_ERROR

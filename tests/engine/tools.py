@@ -1,4 +1,4 @@
-"""What the engine's tests share: engines that are closed again, answers collected, schedulers driven by hand."""
+"""Shared by the engine's tests: engines that are closed again, collected answers, schedulers stepped by hand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from llmcli.types import (
 
 
 def for_all(*strategies, examples: int = 100):
-    """Like hypothesis' ``given``, with the same examples in every run and no clock."""
+    """Like hypothesis' ``given``, with the same examples in every run and without a deadline."""
 
     def decorate(test):
         return settings(deadline=None, derandomize=True, max_examples=examples)(given(*strategies)(test))
@@ -52,7 +52,7 @@ GREEDY = Sampling(temperature=0)
 
 
 def wild(seed: int, temperature: float = 0.9) -> Sampling:
-    """Draw from the whole vocabulary: the slightest difference of logits shows."""
+    """Sample from the whole vocabulary, so that the slightest difference of logits shows."""
     return Sampling(temperature=temperature, top_k=None, top_p=None, min_p=None, seed=seed)
 
 
@@ -68,7 +68,7 @@ def req(name: str, text: str = "hello world", **fields) -> Request:
 
 @dataclasses.dataclass
 class Outcome:
-    """All that came of one request."""
+    """The complete result of one request."""
 
     pieces: list[str] = dataclasses.field(default_factory=list)
     reasoning: str = ""
@@ -116,7 +116,7 @@ def collect(events: Iterable[Event]) -> dict[str, Outcome]:
 
 
 def answer(engine: Engine, *requests: Request) -> dict[str, Outcome]:
-    """Send all requests in one job and return what came of each."""
+    """Send all requests in one job and return the result of each."""
     with engine.open() as job:
         for request in requests:
             job.submit(request)
@@ -144,7 +144,7 @@ def engine_of(path: Path, stop=lambda: None, **options) -> Iterator[Engine]:
 
 
 def only_scheduler_thread(engine: Engine) -> SchedulerThread:
-    """Return the scheduler thread of an engine that had requests of one priority only."""
+    """Return the scheduler thread of an engine whose requests all had one priority."""
     (thread,) = engine._scheduler_threads.values()
     return thread
 
@@ -153,7 +153,7 @@ def only_scheduler_thread(engine: Engine) -> SchedulerThread:
 
 
 class ListSink:
-    """Keeps events; ``full`` is what the test says."""
+    """Keeps events; the test sets ``full``."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -204,7 +204,7 @@ def close(found: list[np.ndarray], fresh: list[np.ndarray]) -> None:
 
 
 def equal(found: list[np.ndarray], fresh: list[np.ndarray]) -> None:
-    """Assert that logits agree in every bit."""
+    """Assert that logits are bit-identical."""
     assert [row.tobytes() for row in found] == [row.tobytes() for row in fresh]
 
 
@@ -218,10 +218,10 @@ def model_of(path: Path) -> Iterator[Model]:
 
 
 class Bench:
-    """A scheduler and its KV cache, stepped by the test. Checks after every step that no sequence id got lost."""
+    """A scheduler and its KV cache, stepped by the test. Checks after every step that no sequence id is lost."""
 
     def __init__(self, model: Model, *, limit: int = 4096, abort=lambda: False, exact=None, **config) -> None:
-        """``exact``: as the deterministic mode does it; by default where each sequence has a stream."""
+        """``exact``: as in deterministic mode; by default if each sequence has a stream."""
         settings = {"cells": 0, "sequences": 256, **config}
         config = ContextConfig(**settings)
         self.kv_cache = KVCacheManager(
@@ -240,7 +240,7 @@ class Bench:
         return moved
 
     def run(self, *sequences: Sequence, steps: int = 20_000) -> None:
-        """Step until all is done; a scheduler that turns in circles fails the test."""
+        """Step until everything is done; a scheduler that loops fails the test."""
         self.add(*sequences)
         for _ in range(steps):
             if not self.scheduler.has_work:
@@ -290,5 +290,5 @@ def bench_of(path: Path, **config) -> Iterator[Bench]:
 
 
 def numbers(count: int, salt: int, size: int = 300) -> list[int]:
-    """Return token numbers that repeat nowhere in the same order; none below 3 (control tokens of the tiny models)."""
+    """Return token numbers that never repeat in the same order; none below 3 (control tokens of the tiny models)."""
     return [3 + (salt * 7919 + 31 * i * i + 17 * i + i * salt) % (size - 3) for i in range(count)]

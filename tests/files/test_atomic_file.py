@@ -31,7 +31,7 @@ def file(tmp_path):
 
 
 def test_a_new_file_gets_the_umasks_mode(tmp_path):
-    """A file that was not there is created as a shell would create it."""
+    """A new file is created as a shell would create it."""
     before = os.umask(0o027)
     try:
         write(tmp_path / "new")
@@ -42,7 +42,7 @@ def test_a_new_file_gets_the_umasks_mode(tmp_path):
 
 
 def test_an_existing_file_keeps_its_mode(file):
-    """Replacing changes the content, not who may read it."""
+    """Replacing changes the content, not the permissions."""
     file.chmod(0o604)
     write(file)
     assert file.read_bytes() == b"new"
@@ -50,7 +50,7 @@ def test_an_existing_file_keeps_its_mode(file):
 
 
 def test_a_failure_leaves_the_old_file(file):
-    """An exception in the block, an interrupt too, leaves content and directory as they were."""
+    """An exception in the block, also an interrupt, leaves content and directory unchanged."""
 
     def fail():
         with atomic_write(str(file)) as output:
@@ -64,7 +64,7 @@ def test_a_failure_leaves_the_old_file(file):
 
 
 def test_readers_never_see_a_half_written_file(file):
-    """Until the block ends, the old content is what everybody reads."""
+    """Until the block ends, readers see the old content."""
     with atomic_write(str(file)) as output:
         output.write(b"new")
         assert file.read_bytes() == b"old"
@@ -72,7 +72,7 @@ def test_readers_never_see_a_half_written_file(file):
 
 
 def test_symbolic_links_are_followed(file):
-    """The file behind a link is replaced and the link stays; a link to nothing creates what it names."""
+    """The target of a link is replaced and the link stays; a dangling link creates its target."""
     link = file.parent / "link"
     link.symlink_to("out.txt")
     write(link)
@@ -83,8 +83,8 @@ def test_symbolic_links_are_followed(file):
     assert dangling.is_symlink() and (file.parent / "later.txt").read_bytes() == b"new"
 
 
-def test_what_cannot_be_created_says_why(file):
-    """No directory, a file where a directory should be, a directory, a loop of links, an impossible name."""
+def test_errors_of_creation_have_a_reason(file):
+    """No directory, a file in place of a directory, a directory, a loop of links, an impossible name."""
     loop = file.parent / "loop"
     loop.symlink_to("loop")
     cases = [file.parent / "none" / "x", file / "x", file.parent, loop, "a\0b", file.parent / ("x" * 300)]
@@ -94,8 +94,8 @@ def test_what_cannot_be_created_says_why(file):
         assert caught.value.detail, path
 
 
-def test_a_file_that_may_not_be_written_stays(file, monkeypatch):
-    """A rename could replace a read-only file; the user has said no to that."""
+def test_a_read_only_file_stays(file, monkeypatch):
+    """A rename could replace a read-only file, but the user has protected it."""
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write whatever the mode says
     with pytest.raises(CannotCreate):
         write(file)
@@ -103,7 +103,7 @@ def test_a_file_that_may_not_be_written_stays(file, monkeypatch):
 
 
 def test_a_full_disk_is_an_error_of_output(file, monkeypatch):
-    """ENOSPC while writing, and when the data is forced to the disk, leaves the old file."""
+    """ENOSPC while writing, and when the data is flushed to disk, keeps the old file."""
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -118,8 +118,8 @@ def test_a_full_disk_is_an_error_of_output(file, monkeypatch):
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_an_error_of_the_block_passes_through(file):
-    """An OSError that the block raises on its own account is not taken for one of the output."""
+def test_an_error_of_the_block_is_raised(file):
+    """An OSError of the block itself does not count as one of the output."""
 
     def fail():
         with atomic_write(str(file)):
@@ -138,8 +138,8 @@ def test_without_force_nothing_is_overwritten(file):
     assert {path.name for path in file.parent.iterdir()} == {"free", "out.txt"}
 
 
-def test_without_force_the_quicker_one_wins(tmp_path):
-    """A file that appears while ours is being written is not overwritten either."""
+def test_without_force_the_first_writer_keeps_the_file(tmp_path):
+    """A file that appears during our write is not overwritten either."""
     path = tmp_path / "taken"
 
     def race():
@@ -155,7 +155,7 @@ def test_without_force_the_quicker_one_wins(tmp_path):
 
 
 def test_devices_are_written_directly():
-    """/dev/null swallows, /dev/full is full; neither is replaced by a file."""
+    """/dev/null accepts everything, /dev/full is full; neither is replaced by a file."""
     write("/dev/null")
     with pytest.raises(OutputError):
         write("/dev/full")
@@ -163,7 +163,7 @@ def test_devices_are_written_directly():
 
 
 def test_a_named_pipe_is_written_directly(tmp_path):
-    """The reader of a named pipe gets the bytes, and the pipe stays one."""
+    """The reader of a named pipe gets the bytes, and the pipe stays a pipe."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     got = []
@@ -176,7 +176,7 @@ def test_a_named_pipe_is_written_directly(tmp_path):
 
 
 def test_waiting_for_a_reader_can_be_interrupted(tmp_path):
-    """A named pipe without a reader holds the command until the deadline, not for ever."""
+    """A named pipe without a reader blocks the command only until the deadline."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     with pytest.raises(TimedOut):
@@ -184,8 +184,8 @@ def test_waiting_for_a_reader_can_be_interrupted(tmp_path):
 
 
 @pytest.mark.parametrize("through", ["direct", "link"])
-def test_a_descriptor_of_ours_is_not_replaced(file, tmp_path, through):
-    """A name that stands for an open descriptor continues it, though a regular file is behind it."""
+def test_our_own_descriptor_is_not_replaced(file, tmp_path, through):
+    """A name that means an open descriptor continues it, even if a regular file is behind it."""
     with file.open("ab") as target:
         name = f"/dev/fd/{target.fileno()}"
         if through == "link":
@@ -208,7 +208,7 @@ def test_a_reader_that_left_is_reported():
 
 
 def leave_temporary(path):
-    """Kill a process while it writes ``path``; return what it left."""
+    """Kill a process while it writes ``path``; return its leftover."""
     before = set(path.parent.iterdir())
     code = "import sys; from llmcli.files.atomic_file import atomic_write\nwith atomic_write(sys.argv[1]) as out:\n"
     code += "    out.write(b'half'); print('written', flush=True); sys.stdin.read()"
@@ -219,8 +219,8 @@ def leave_temporary(path):
     return left
 
 
-def test_what_a_killed_process_left_is_removed(file):
-    """The next write to the same target removes the temporary file of one that was killed."""
+def test_the_leftover_of_a_killed_process_is_removed(file):
+    """The next write to the same target removes the temporary file of a killed process."""
     left = leave_temporary(file)
     assert left.name.startswith(".llm-") and left.read_bytes() == b"half" and file.read_bytes() == b"old"
     write(file)
@@ -228,7 +228,7 @@ def test_what_a_killed_process_left_is_removed(file):
 
 
 def test_a_symbolic_link_has_the_temporary_files_of_its_target(file, tmp_path):
-    """What was left by a write through a link is removed by one to the file itself."""
+    """The leftover of a write through a link is removed by a write to the file itself."""
     (tmp_path / "link").symlink_to(file)
     leave_temporary(tmp_path / "link")
     write(file)
@@ -236,7 +236,7 @@ def test_a_symbolic_link_has_the_temporary_files_of_its_target(file, tmp_path):
 
 
 def test_other_files_than_the_targets_own_stay(file, tmp_path):
-    """Temporary files of other targets, and what only looks like one of this target, are left alone."""
+    """Temporary files of other targets, and files with similar names, are left alone."""
     other = leave_temporary(tmp_path / "other.txt")
     left = leave_temporary(file)
     stem, number = left.stem.rsplit("-", 1)
@@ -252,8 +252,8 @@ def test_other_files_than_the_targets_own_stay(file, tmp_path):
     assert set(tmp_path.iterdir()) == {file, other, directory, link, *alike}
 
 
-def test_a_writer_that_lives_keeps_its_temporary_file(file):
-    """Two writers of one target do not disturb each other: the last one to end wins."""
+def test_a_living_writer_keeps_its_temporary_file(file):
+    """Two writers of one target do not disturb each other: the last one to finish wins."""
     with atomic_write(str(file)) as first:
         first.write(b"first")
         write(file, b"second")
@@ -262,8 +262,8 @@ def test_a_writer_that_lives_keeps_its_temporary_file(file):
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_a_file_that_another_process_takes_for_abandoned_is_made_anew(file, monkeypatch):
-    """Between creating the temporary file and locking it, another writer may remove it: nothing is lost."""
+def test_a_temporary_file_that_is_removed_early_is_created_again(file, monkeypatch):
+    """Between creating and locking the temporary file, another writer may remove it: nothing is lost."""
     flock, removed = atomic_file.fcntl.flock, []
 
     def remove_first(fd, operation):
@@ -278,8 +278,8 @@ def test_a_file_that_another_process_takes_for_abandoned_is_made_anew(file, monk
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_where_locks_do_not_work_files_are_written_all_the_same(file, monkeypatch):
-    """A file system without flock(2) gets the file, and nothing there is taken for abandoned."""
+def test_files_are_written_without_working_locks(file, monkeypatch):
+    """A file system without flock(2) gets the file, and no file there counts as abandoned."""
 
     def refuse(_fd, _operation):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -291,7 +291,7 @@ def test_where_locks_do_not_work_files_are_written_all_the_same(file, monkeypatc
 
 
 class StopsWhenFull(Interrupt):
-    """Gets SIGINT once a pipe takes no more."""
+    """Gets SIGINT once a pipe is full."""
 
     def __init__(self, fd):
         super().__init__()
@@ -303,8 +303,8 @@ class StopsWhenFull(Interrupt):
         super().check()
 
 
-def test_a_stalled_reader_of_a_named_pipe_does_not_hold_back_a_signal(tmp_path):
-    """Writing to a pipe that is full ends at a signal."""
+def test_a_stalled_reader_does_not_delay_a_signal(tmp_path):
+    """Writing to a full pipe ends at a signal."""
     path = tmp_path / "fifo"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""Lock files: one holder at a time, and none left behind."""
+"""Lock files: one holder at a time, and no lock left behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def refuse(_descriptor, _operation):
 
 
 def test_a_lock_has_one_holder(tmp_path):
-    """The next one gets it when the descriptor is closed; the file is private unless the caller says otherwise."""
+    """The next one gets it when the descriptor is closed; the file is private by default."""
     path = tmp_path / "a.lock"
     held = acquire_lock(path)
     assert held is not None and acquire_lock(path) is None
@@ -31,8 +31,8 @@ def test_a_lock_has_one_holder(tmp_path):
             assert not theirs
 
 
-def test_a_lock_on_a_file_that_was_removed_is_none(tmp_path, monkeypatch):
-    """Its holder removed it between the opening and the lock; the next try locks the new file."""
+def test_a_lock_on_a_removed_file_does_not_count(tmp_path, monkeypatch):
+    """Its holder removed it between open and lock; the next attempt locks the new file."""
     path = tmp_path / "a.lock"
     lock = fcntl.flock
 
@@ -48,8 +48,8 @@ def test_a_lock_on_a_file_that_was_removed_is_none(tmp_path, monkeypatch):
     os.close(held)
 
 
-def test_a_file_system_without_locks_is_told_from_a_file_that_cannot_be_opened(tmp_path, monkeypatch):
-    """Some callers go on without a lock then."""
+def test_missing_lock_support_has_its_own_error(tmp_path, monkeypatch):
+    """Some callers continue without a lock then."""
     with pytest.raises(FileNotFoundError):
         acquire_lock(tmp_path / "none" / "a.lock")
     monkeypatch.setattr(fcntl, "flock", refuse)
@@ -59,7 +59,7 @@ def test_a_file_system_without_locks_is_told_from_a_file_that_cannot_be_opened(t
 
 
 def test_a_wait_can_be_ended(tmp_path):
-    """What the check raises ends it."""
+    """What ``check`` raises ends it."""
     path = tmp_path / "a.lock"
     held = acquire_lock(path)
 
@@ -86,8 +86,8 @@ def test_waiting_ends_when_the_lock_is_free(tmp_path):
         timer.join()
 
 
-def test_a_lock_that_is_a_link_is_refused(tmp_path):
-    """Else its owner could have us create files."""
+def test_a_lock_file_that_is_a_link_is_refused(tmp_path):
+    """Otherwise its owner could make us create files."""
     (tmp_path / "a.lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError):
         file_lock.acquire_lock(tmp_path / "a.lock")

@@ -1,4 +1,4 @@
-"""Files and directories of llm's own."""
+"""llm's own files and directories."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llmcli.files import private_files
 
 @pytest.fixture
 def open_umask():
-    """Let the umask take nothing away."""
+    """Make the umask remove nothing."""
     before = os.umask(0)
     yield
     os.umask(before)
@@ -25,8 +25,8 @@ def modes(*paths):
 
 
 @pytest.mark.usefixtures("open_umask")
-def test_directories_are_made_down_to_the_last(tmp_path):
-    """Those above it too; what is there stays as it is, and a file in the way is an error."""
+def test_directories_are_created_with_parents(tmp_path):
+    """Including parents; existing ones do not change, and a file in the way is an error."""
     tmp_path.chmod(0o755)
     private_files.make_directory(tmp_path / "a" / "b" / "c")
     private_files.make_directory(tmp_path / "a" / "b")
@@ -38,8 +38,8 @@ def test_directories_are_made_down_to_the_last(tmp_path):
 
 
 @pytest.mark.usefixtures("open_umask")
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
-    """It is private though the one before was not, and a failure leaves nothing beside it."""
+def test_a_file_is_replaced_atomically(tmp_path):
+    """It is private although the earlier one was not, and a failure leaves nothing beside it."""
     path = tmp_path / "made" / "file"
     private_files.replace_file(path, b"one")
     path.chmod(0o666)
@@ -53,8 +53,8 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
 
 
 @pytest.mark.usefixtures("open_umask")
-def test_what_a_killed_process_left_is_overwritten(tmp_path):
-    """Another process may have its number now; what it left may be open to others."""
+def test_the_leftover_of_a_killed_process_is_overwritten(tmp_path):
+    """Another process may have its process id now, and the leftover may be open to others."""
     path = tmp_path / "file"
     path.write_bytes(b"longer than what comes")
     private_files.write_file(path, b"short")
@@ -71,8 +71,8 @@ def write_in_vain(path):
         raise ZeroDivisionError
 
 
-def test_what_takes_a_file_s_place_is_written_beside_it(tmp_path):
-    """It takes the place when the block ends, whatever it is; when the block raises, the file stays as it was."""
+def test_a_replacement_is_written_beside_the_path(tmp_path):
+    """It replaces the path when the block ends, whatever it is; when the block raises, the path does not change."""
     path = tmp_path / "file"
     path.write_bytes(b"one")
     with private_files.replacing(path) as temporary:
@@ -84,8 +84,8 @@ def test_what_takes_a_file_s_place_is_written_beside_it(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_secret_is_read_from_a_file_of_its_owner_alone(tmp_path):
-    """Without the white space around it, and no more than the bound."""
+def test_a_secret_is_read_from_a_private_file(tmp_path):
+    """Without surrounding white space, and no more than the limit."""
     path = tmp_path / "key"
     path.write_text(" secret \n")
     path.chmod(0o600)
@@ -105,8 +105,8 @@ def test_a_secret_that_cannot_be_read_is_missing(tmp_path):
         assert caught.value.kind == "token file" and detail in caught.value.detail
 
 
-def test_a_parent_that_another_process_creates_meanwhile_is_no_obstacle(tmp_path, monkeypatch):
-    """It is missing when the directory is created first, and there when one looks why."""
+def test_a_parent_created_meanwhile_is_no_obstacle(tmp_path, monkeypatch):
+    """It is missing when the directory is created first, and exists at the check."""
     real, parent = Path.mkdir, tmp_path / "parent"
 
     def mkdir(path, *args, **kwargs):

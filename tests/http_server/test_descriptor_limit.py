@@ -1,4 +1,4 @@
-"""The limit on descriptors is raised where the system allows it, and never lowered."""
+"""The limit on descriptors is raised if the system allows it, and never lowered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the servers share: no signals taken, and no log but lines."""
+"""What the servers share: unchanged signal handlers, and a log of plain lines."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from llmcli.http_server.uvicorn_server import HttpServer
 
 
-def test_signals_stay_as_the_command_has_set_them():
-    """Uvicorn would take them."""
+def test_signal_handlers_of_the_command_stay():
+    """Uvicorn would replace them."""
     server = HttpServer(None, H11Protocol, lambda _: None)
     before = signal.getsignal(signal.SIGTERM)
     with server.capture_signals():
         assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_what_libraries_warn_of_is_a_line():
+def test_warnings_of_libraries_are_one_line():
     """Without a traceback; options go to uvicorn."""
     lines = []
     server = HttpServer(None, H11Protocol, lines.append, timeout_keep_alive=7)

@@ -1,4 +1,4 @@
-"""A Hub on loopback, and libraries that know it."""
+"""A Hub on loopback, and libraries that use it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import os
 import pytest
 from fake_hub import QUICK_RETRIES, FakeHub
 
+from llmcli.app_paths import find_paths
 from llmcli.interrupt import Interrupt
 from llmcli.models.catalogue import load_catalogue
 from llmcli.models.library.model_library import ModelLibrary
-from llmcli.settings import find_paths, resolve_settings
+from llmcli.settings import resolve_settings
 
 
 @pytest.fixture
 def hub(monkeypatch):
-    """Return a Hub at HF_ENDPOINT, empty."""
+    """Return an empty Hub at HF_ENDPOINT."""
     from huggingface_hub import close_session
 
     server = FakeHub()
@@ -29,7 +30,7 @@ def hub(monkeypatch):
 
 @pytest.fixture
 def make_library():
-    """Return a function from settings (as flags) to a library of this test's own world."""
+    """Return a function from settings (as flags) to a library in this test's own directories."""
 
     def make(retry_policy=QUICK_RETRIES, **flags):
         paths = find_paths(os.environ)

@@ -1,4 +1,4 @@
-"""Base models are told from those that follow instructions, as far as a file says it."""
+"""Base models and instruction-tuned models are distinguished as far as a file allows."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def header(architecture="llama", template=True, **general):
         (header("qwen2", name="Qwen2.5 0.5B", basename="Qwen2.5"), (), BaseModelEvidence.UNTUNED_FAMILY_NAME),
         (header("qwen2", name="Qwen2.5 7B Instruct 1M", finetune="Instruct-1M"), (), None),
         (header("qwen2", name="DeepSeek R1 Distill Qwen 7B", basename="DeepSeek-R1-Distill-Qwen"), (), None),
-        # tuned, though nothing says so
+        # tuned, although nothing says so
         (header("qwen3", name="Qwen3 1.7B", basename="Qwen3"), (), None),
         (header(name="Smollm2 135M 8k Lc100K Mix1 Ep2", finetune="8k-lc100k-mix1-ep2"), ("smollm2-135m",), None),
         (header(), (), None),
     ],
 )
 def test_the_rule(found, names, evidence):
-    """A file says it by its template and its names; where it says nothing, no alarm is raised."""
+    """A file shows it by its template and its names; if it shows nothing, there is no warning."""
     assert base_evidence(found, *names) is evidence
 
 

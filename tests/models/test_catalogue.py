@@ -35,18 +35,18 @@ def test_entries():
         assert set(entry.tasks) <= known
 
 
-def test_every_task_has_models():
+def test_every_task_has_an_entry():
     """Each task is served by some entry."""
     served = {task for entry in load_catalogue().values() for task in entry.tasks}
     assert served == {"chat", "translate", "summarize", "classify", "code"}
 
 
 def test_ladder():
-    """The entries go from small machines to large ones."""
+    """The entries are ordered from small to large machines."""
     steps = [entry.memory for entry in load_catalogue().values()]
     assert steps == sorted(steps)
 
 
 def test_names():
-    """The quick scan for completion finds the names that the parser finds, in the same order."""
+    """The fast scan for completion finds the same names as the parser, in the same order."""
     assert catalogue_names() == list(load_catalogue())

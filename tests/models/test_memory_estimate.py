@@ -1,4 +1,4 @@
-"""What a model needs, whether that fits, and how fast it may be: arithmetic on real headers."""
+"""What a model needs, whether that fits, and how fast it may be: computed from real headers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def fit(tiny, name, machine=PLENTY, *, context=1000, size=None, kv_type="f16"):
 
 
 def need(needed, *, weights=None, per_token=0, context=0, machine=PLENTY, read=None):
-    """Return a fit that needs so many bytes."""
+    """Return an estimate that needs this many bytes."""
     weights = needed if weights is None else weights
     return MemoryEstimate(weights, per_token, needed - weights - per_token * context, context, read, machine)
 
@@ -37,7 +37,7 @@ def need(needed, *, weights=None, per_token=0, context=0, machine=PLENTY, read=N
 # ---- what is needed ------------------------------------------------------------------------------------------------
 
 
-def test_what_is_needed(tiny):
+def test_the_parts_of_an_estimate(tiny):
     """The process, weights, a cache for the context, and the buffers of a step."""
     header, found = read_header(tiny("llama")), fit(tiny, "llama")
     assert (found.weight_bytes, found.kv_bytes_per_token, found.kv_cache_bytes) == (header.size, 256, 256_000)
@@ -54,7 +54,7 @@ def test_a_smaller_type_of_cache_takes_less(tiny):
 
 
 def test_another_quantization_has_the_same_cache(tiny):
-    """The header of one tells of all; only the weights differ."""
+    """The header of one applies to all; only the weights differ."""
     half, whole = fit(tiny, "llama", size=10**6), fit(tiny, "llama", size=2 * 10**6)
     assert (half.kv_cache_bytes, half.buffer_bytes) == (whole.kv_cache_bytes, whole.buffer_bytes)
     assert whole.needed_bytes - half.needed_bytes == 10**6 and whole.read_bytes_per_token == pytest.approx(
@@ -73,7 +73,7 @@ def test_another_quantization_has_the_same_cache(tiny):
     ],
 )
 def test_the_cache_of_other_kinds_of_models(tiny, name, per_token):
-    """Of hybrid models the attention layers count; what has no cache needs none."""
+    """Of hybrid models the attention layers count; models without a cache need none."""
     found = fit(tiny, name)
     assert found.kv_bytes_per_token == per_token and found.kv_cache_bytes == (per_token or 0) * 1000
 
@@ -100,7 +100,7 @@ def test_the_cache_is_an_upper_bound(extra, layers):
 
 
 def test_without_a_header_only_the_weights_are_known():
-    """Nothing is invented."""
+    """Nothing else is guessed."""
     found = estimate_memory(None, 5000, 4096, dataclasses.replace(PLENTY, memory_bandwidth=1e9))
     assert (found.needed_bytes, found.kv_bytes_per_token, found.read_bytes_per_token, found.tokens_per_second) == (
         5000,
@@ -114,13 +114,13 @@ def test_without_a_header_only_the_weights_are_known():
     ("wanted", "of_model", "planned"),
     [(None, 8192, DEFAULT_CONTEXT_TOKENS), (None, 100, 100), (50, 100, 50), (200, 100, 100)],
 )
-def test_the_context_that_is_planned_with(wanted, of_model, planned):
-    """The wanted one or the usual one, never more than the model has."""
+def test_the_planned_context(wanted, of_model, planned):
+    """The requested one or the default, never more than the model has."""
     assert planned_context(shaped(numbers(b"context_length", of_model)), wanted) == planned
 
 
-def test_the_usual_context_without_a_header():
-    """What the model has is not known then."""
+def test_the_default_context_without_a_header():
+    """The model's own context is unknown then."""
     assert (planned_context(None, None), planned_context(None, 10**6)) == (DEFAULT_CONTEXT_TOKENS, 10**6)
 
 
@@ -142,7 +142,7 @@ def test_the_usual_context_without_a_header():
     ],
 )
 def test_memory_and_gpus_together(machine, fits, on_gpu):
-    """What does not fit the GPUs is divided; where memory is not known, only a GPU says yes."""
+    """A model that does not fit the GPUs is split; if memory is unknown, only a GPU can confirm."""
     found = need(1000, machine=machine)
     assert (found.fits, found.fits_on_gpu) == (fits, on_gpu)
 
@@ -166,12 +166,12 @@ def test_the_longest_context_that_fits():
     [
         (MachineResources(10**6, (), 5000), 10),
         (MachineResources(10**6), None),
-        (MachineResources(10**6, (250,), 5000), pytest.approx(10 / 0.75)),  # a quarter lies on the GPU
+        (MachineResources(10**6, (250,), 5000), pytest.approx(10 / 0.75)),  # a quarter is on the GPU
         (MachineResources(10**6, (1000,), 5000), None),
     ],
 )
 def test_speed_is_bandwidth_over_what_a_token_reads(machine, speed):
-    """Of what lies in main memory; on a GPU alone it is not known."""
+    """Of the part in main memory; unknown on a GPU alone."""
     assert need(1000, read=500, machine=machine).tokens_per_second == speed
     assert need(1000, machine=machine).tokens_per_second is None
 
@@ -196,13 +196,13 @@ def test_a_mixture_reads_the_experts_that_it_uses(tiny):
 @pytest.mark.parametrize(
     ("names", "read"),
     [
-        (("token_embd.weight", "blk.0.attn_q.weight"), 256),  # the embeddings give the logits too
+        (("token_embd.weight", "blk.0.attn_q.weight"), 256),  # the embeddings also give the logits
         (("token_embd.weight", "output.weight"), 128),
         (("per_layer_token_embd.weight", "output.weight"), 128),
         ((), None),
     ],
 )
-def test_one_row_of_a_table_is_nothing(names, read):
+def test_one_row_of_a_table_is_negligible(names, read):
     """A token reads one row of its embeddings, unless they are the output layer too."""
     tensors = tuple(tensor(name.encode(), offset=128 * number) for number, name in enumerate(names))
     content = gguf(ARCHITECTURE, entry(b"general.name", 8, text(b"x")), tensors=tensors, data=256)
@@ -210,7 +210,7 @@ def test_one_row_of_a_table_is_nothing(names, read):
     assert estimate_memory(header, 256, 1, PLENTY).read_bytes_per_token == read
 
 
-def test_a_wish_asks_for_the_machine_when_it_judges(tiny):
+def test_a_policy_measures_the_machine_when_it_estimates(tiny):
     """The context and the type of cache are those of the policy."""
     asked = []
     policy = FitPolicy(lambda: asked.append(1) or PLENTY, context_tokens=100, kv_type="q8_0")

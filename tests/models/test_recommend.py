@@ -1,4 +1,4 @@
-"""Recommending: what suits a machine, a task and languages, by what the catalogue says."""
+"""Recommending models for a machine, a task and languages, from the catalogue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GB = 10**9
 
 
 def entry(name, parameters, **more):
-    """Return a model of so many billion parameters; a Q8_0 of it takes about so many GB and a sixth."""
+    """Return a model of this many billion parameters; a Q8_0 of it takes about as many GB plus a sixth."""
     fields = {
         "about": "for tests",
         "repo": f"maker/{name}",
@@ -43,30 +43,30 @@ def names(entries=(SMALL, MIDDLE, LARGE), task="chat", languages=(), memory=10**
     return [each.entry.name for each in found]
 
 
-def test_the_most_able_that_fits_comes_first():
-    """Where speed is not known, able ones go before small ones."""
+def test_the_most_capable_that_fits_comes_first():
+    """If speed is unknown, capable models come before small ones."""
     assert names() == ["large", "middle", "small"]
     assert names(memory=6 * GB) == ["middle", "small"]
 
 
-def test_what_is_slow_comes_last():
-    """A model that answers slower than people read is no first choice, however able; of slow ones the quickest."""
+def test_slow_models_come_last():
+    """A model slower than reading speed comes after all others; of slow ones the fastest first."""
     assert names(bandwidth=FLUENT_TOKENS_PER_S * 6 * GB) == ["middle", "small", "large"]
     assert names(bandwidth=1 * GB) == ["small", "middle", "large"]
 
 
-def test_a_mixture_of_experts_is_as_quick_as_what_it_reads():
-    """Of its weights only the active ones are read for a token."""
+def test_a_mixture_of_experts_is_as_fast_as_its_active_weights():
+    """Only its active weights are read for a token."""
     mixture = entry("mixture", 16, active=1)
     assert names((SMALL, MIDDLE, mixture), bandwidth=FLUENT_TOKENS_PER_S * 6 * GB)[0] == "mixture"
 
 
-def test_a_gpu_is_quick():
-    """What lies there is fluent, though its speed is not known."""
+def test_a_gpu_is_fast():
+    """A model on a GPU is fluent, although its speed is unknown."""
     assert names(memory=0, gpus=(6 * GB,), bandwidth=1) == ["middle", "small"]
 
 
-def test_what_is_strong_in_a_task_goes_before_what_is_larger():
+def test_strong_models_come_before_larger_ones():
     """In that task only."""
     strong = replace(MIDDLE, tasks=("chat", "translate"), strong=("translate",))
     others = [replace(each, tasks=("chat", "translate")) for each in (SMALL, LARGE)]
@@ -83,7 +83,7 @@ def test_languages_are_respected():
 
 
 def test_the_wanted_context_is_respected():
-    """By what the model was trained for, and by the memory that its cache takes."""
+    """By the model's context, and by the memory that its cache takes."""
     longer = replace(SMALL, context=5000)
     assert names((longer, MIDDLE), context=4000) == ["small"]
     needed = estimate_entry(longer, FitPolicy(lambda: MachineResources(None), 5000)).needed_bytes
@@ -95,21 +95,21 @@ def test_the_wanted_context_is_respected():
 
 @pytest.mark.parametrize("how", [{"task": "code"}, {"languages": ("am",)}, {"context": 1001}])
 def test_nothing_suitable_is_69(how):
-    """Retrying is useless; the Hub may have something."""
+    """Retrying does not help; the Hub may have a model."""
     with pytest.raises(UnavailableError) as caught:
         names(**how)
     assert caught.value.exit_code == 69 and "llm models search" in caught.value.subject
 
 
 def test_nothing_that_fits_is_71():
-    """The smallest that would suit is named, with its figures."""
+    """The error names the smallest suitable model, with its figures."""
     with pytest.raises(ModelTooLarge) as caught:
         names(memory=1000)
     assert (caught.value.subject, caught.value.available) == ("small", 1000)
 
 
 def test_a_pinned_file_has_its_own_size():
-    """Others are estimated: parameters times bits, and a tenth for tensors that keep more."""
+    """Other sizes are estimated: parameters times bits, and a tenth for tensors that keep more."""
     starter = load_catalogue()["smollm2-135m"]
     assert estimate_entry(starter, FitPolicy(lambda: MachineResources(None))).weight_bytes == starter.pin.size
     assert SMALL.size == int(10**9 * 8.5 / 8 * 1.1)
@@ -118,7 +118,7 @@ def test_a_pinned_file_has_its_own_size():
 # ---- the catalogue ---------------------------------------------------------------------------------------------------
 
 
-def test_the_catalogue_documents_what_is_computed_with():
+def test_the_catalogue_documents_every_computed_value():
     """Every entry has parameters, a context, the shape of its attention and languages that llm knows."""
     from llmcli.tasks.translation.languages import parse_language
 
@@ -136,7 +136,7 @@ def test_every_task_has_a_model_for_a_laptop(task):
     assert recommend_models(load_catalogue().values(), task, ("de",), FitPolicy(lambda: machine))[0].is_fluent
 
 
-def test_the_estimate_is_near_a_real_header():
-    """The starter's cache is that of its header."""
+def test_the_estimate_is_close_to_a_real_header():
+    """The starter's cache equals that of its header."""
     starter = load_catalogue()["smollm2-135m"]
     assert estimate_entry(starter, FitPolicy(lambda: MachineResources(None), 100)).kv_bytes_per_token == 23_040

@@ -22,7 +22,7 @@ from llmcli.openai_api.error_body import dump_error, dump_exception
     ],
 )
 def test_an_exception_becomes_a_status_and_a_body(problem, status, kind, param, message):
-    """The kind follows the status; the field is named where one is to blame; of a bug only the class is told."""
+    """The type follows the status; a wrong field is named; for a bug, only the class is named."""
     given, body = dump_exception(problem, "prompt")
     assert given == status
     assert (body["error"]["type"], body["error"]["param"]) == (kind, param)

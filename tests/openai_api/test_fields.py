@@ -1,4 +1,4 @@
-"""Fields of requests in OpenAI's protocol: what is in range is taken, all else is refused by name."""
+"""Fields of requests in OpenAI's protocol: values in range are accepted, all others refused by name."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
-def test_what_is_out_of_range_is_refused_by_name(name, value):
-    """Nothing is taken for something else, and nothing is ignored."""
+def test_a_value_out_of_range_is_refused_by_name(name, value):
+    """No value is reinterpreted or ignored."""
     with pytest.raises(FieldError) as caught:
         parse_body(_parse_chat, {"messages": HELLO, name: value})
     assert caught.value.param is not None and caught.value.param.startswith(name)
@@ -54,13 +54,13 @@ def test_what_is_out_of_range_is_refused_by_name(name, value):
     "options", [{"include_usage": 1}, {"include_usage": "yes"}, {"unheard_of": 1}, {"include_obfuscation": True}]
 )
 def test_options_of_a_stream_are_read_strictly(options):
-    """As all fields."""
+    """Like all fields."""
     with pytest.raises(FieldError) as caught:
         parse_body(_parse_chat, {"messages": HELLO, "stream": True, "stream_options": options})
     assert caught.value.param == f"stream_options.{next(iter(options))}"
 
 
-def test_an_answer_may_come_back_as_it_was():
+def test_an_answer_may_be_sent_back_unchanged():
     """With all the fields that clients keep, and the result of its call."""
     call = {"id": "c", "type": "function", "index": 0, "function": {"name": "f", "arguments": '{"a": 1}'}}
     answer = {"role": "assistant", "content": None, "refusal": None, "annotations": [], "audio": None, "tool_calls": [call],
@@ -75,13 +75,13 @@ def test_an_answer_may_come_back_as_it_was():
 
 @pytest.mark.parametrize("body", [None, [], 5, "x"])
 def test_a_body_is_an_object(body):
-    """No other JSON is."""
+    """Other JSON is refused."""
     with pytest.raises(FieldError):
         parse_body(_parse_chat, body)
 
 
 def test_defaults_are_those_of_the_protocol():
-    """Temperature 1; the filters of ours, which make sampling quick."""
+    """Temperature 1; the filters are ours, which make sampling fast."""
     parsed = parse_body(_parse_chat, {"messages": HELLO})
     assert parsed.base_request.messages == (Message(Role.USER, "hello"),)
     assert parsed.base_request.sampling == Sampling(temperature=1.0)
@@ -101,7 +101,7 @@ def test_defaults_are_those_of_the_protocol():
 
 
 def test_all_fields_together():
-    """Each lands where it belongs."""
+    """Each has its place."""
     body = {
         "model": "m", "messages": [{"role": "developer", "content": "be"}, {"role": "assistant", "content": "so"},
                                    {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}],
@@ -149,12 +149,12 @@ def test_scores_need_candidates():
         ({"chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": "none"}, False),
     ],
 )
-def test_a_model_thinks_when_it_is_told_to(fields, thinks):
-    """In OpenAI's words, which go before, or in those of vLLM and llama-server."""
+def test_a_model_reasons_on_request(fields, thinks):
+    """With OpenAI's field, which takes precedence, or those of vLLM and llama-server."""
     assert parse_body(_parse_chat, {"messages": HELLO, **fields}).base_request.reasoning is thinks
 
 
-def test_null_is_not_given():
+def test_null_means_not_given():
     """As in OpenAI's own clients, which send nulls."""
     fields = Fields({"seed": None, "unheard_of": None})
     assert fields.integer("seed", 0, 5) is None
@@ -165,8 +165,8 @@ def test_null_is_not_given():
     ("body", "words"),
     [(b"{", "the body is not JSON: "), (b"\xff", "the body is not JSON: "), (b"[" * 100_000, "nested too deeply")],
 )
-def test_a_body_that_is_not_json_is_told(body, words):
-    """As a mistake of the client's, in no field."""
+def test_a_body_that_is_not_json_is_reported(body, words):
+    """As a mistake of the client, in no field."""
     with pytest.raises(FieldError) as caught:
         load_json(body)
     assert caught.value.param is None and words in caught.value.message

@@ -1,4 +1,4 @@
-"""Tools: calls told from text however the pieces are cut, grammars for calls, and conversations with calls in them."""
+"""Tools: calls found in text however it is split, grammars for calls, and conversations with calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def box(**fields):
 
 
 def said(text, size, **fields):
-    """Return what a reader makes of a text that comes in pieces, texts joined and calls as pairs."""
+    """Return the result of a parser for a text in pieces: joined texts, and calls as pairs."""
     reader, out = ToolCallParser(box(**fields)), []
     for start in range(0, len(text), size):
         out += reader.feed(text[start : start + size])
@@ -54,8 +54,8 @@ def said(text, size, **fields):
         ("", []),
     ],
 )  # fmt: skip
-def test_calls_are_told_from_text(text, pieces, size):
-    """The same for every way to cut it; what is no call of a known tool stays text."""
+def test_calls_are_parsed_from_text(text, pieces, size):
+    """The same for every split; anything but a call of a known tool stays text."""
     assert said(text, size) == pieces
 
 
@@ -70,7 +70,7 @@ def test_without_parallel_calls_the_first_one_counts():
      ({"type": "function", "function": {"name": "g"}}, 2, ("g",))],
 )  # fmt: skip
 def test_choices(choice, shown, forced):
-    """What the model is shown, and what it must call."""
+    """The tools that the model sees, and those that it must call."""
     made = box(tool_choice=choice)
     assert (len(made.tools), made.required_names) == (shown, forced) and (made.call_schema() is None) == (not forced)
 
@@ -93,7 +93,7 @@ def test_bad_tools_are_refused(fields):
 
 
 def test_deep_nesting_is_refused():
-    """What walks through a schema always comes back."""
+    """Recursion through a schema always ends."""
     deep: dict = {}
     for _ in range(5000):
         deep = {"a": deep}
@@ -101,8 +101,8 @@ def test_deep_nesting_is_refused():
         box(tools=[{"type": "function", "function": {"name": "a", "parameters": deep}}])
 
 
-def test_references_stay_right():
-    """Definitions of two tools do not meet at the root of the schema for a call."""
+def test_references_stay_valid():
+    """Definitions of two tools do not collide at the root of the schema for a call."""
 
     def tool(name, kind):
         schema = {"type": "object", "properties": {"x": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"type": kind}}}
@@ -115,8 +115,8 @@ def test_references_stay_right():
     ]  # fmt: skip
 
 
-def test_in_words_turns_alternate_and_nothing_is_lost():
-    """For templates that know no tools."""
+def test_tools_as_text_keep_alternating_turns():
+    """For templates without tools."""
     turns = [
         to_template_message(Message(Role.USER, "q")),
         to_template_message(Message(Role.ASSISTANT, "", (ToolCall("1", "f", {"x": 1}), ToolCall("2", "g", {})))),

@@ -30,8 +30,8 @@ def test_prompts_of_one_directory_share_a_contract():
 
 
 @pytest.mark.usefixtures("registered")
-def test_a_registered_contract_holds_for_prompt_files(tmp_path):
-    """``check`` and ``get`` know its variables, those that are needed, and those that are public."""
+def test_a_registered_contract_applies_to_prompt_files(tmp_path):
+    """``check`` and ``get`` know its variables, the required ones and the public ones."""
     library = PromptLibrary(tmp_path)
     (tmp_path / "rhyme.yaml").write_text(PROMPT)
     (tmp_path / "draw").mkdir()
@@ -43,18 +43,18 @@ def test_a_registered_contract_holds_for_prompt_files(tmp_path):
     assert [problem.message for problem in library.check("rhyme")] == ["neither user nor system uses text: t"]
     (tmp_path / "other.yaml").write_text("description: d\nuser: hello\n")
     (problem,) = library.check("other")
-    assert problem.message.endswith("kinds of texts are called generate/NAME or draw/NAME")
+    assert problem.message.endswith("kinds of text are called generate/NAME or draw/NAME")
 
 
 @pytest.mark.usefixtures("registered")
 def test_a_contract_is_registered_once():
-    """Two commands cannot have one prompt; what is registered is listed."""
+    """Two commands cannot have the same prompt; registered names are listed."""
     with pytest.raises(ValueError, match="rhyme"):
         register_contract("rhyme", Contract())
     assert "rhyme" in single_prompt_names() and "draw" not in single_prompt_names()
     assert prompt_prefixes() == ["generate/", "draw/"]
 
 
-def test_nothing_is_left_of_what_was_registered():
-    """The contracts of the program itself are the only ones again."""
+def test_unregistering_restores_the_contracts():
+    """Only the program's own contracts remain."""
     assert prompt_prefixes() == ["generate/"] and contract_of("rhyme") is None

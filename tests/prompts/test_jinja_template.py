@@ -1,4 +1,4 @@
-"""Templates: the short way equals Jinja, values are data, the sandbox holds."""
+"""Templates: the fast path equals Jinja, values are data, the sandbox holds."""
 
 import subprocess
 import sys
@@ -14,8 +14,8 @@ VALUES = {"a": "A{{ b }}", "b": "{% raw %}\n"}
 
 
 @given(st.lists(st.sampled_from(["{{ a }}", "{{b}}", "{", "}", "{{", "}}", "\n", "x", "{ {", "%}", "#}", "{#", "é"])))
-def test_the_short_way_equals_jinja(parts):
-    """A template that only inserts values gives the text that Jinja gives."""
+def test_the_fast_path_equals_jinja(parts):
+    """A template that only inserts values renders the same text as with Jinja."""
     source = "".join(parts)
     try:
         template = Template.parse(source)
@@ -28,19 +28,19 @@ def test_the_short_way_equals_jinja(parts):
 
 
 def test_a_value_is_never_rendered_again():
-    """Jinja syntax inside a value comes out as it went in, by the short way and by Jinja."""
+    """Jinja syntax inside a value does not change, on the fast path and with Jinja."""
     value = "{{ secret }} {% for %} {# x #}"
     assert Template.parse("{{ a }}").render({"a": value}) == value
     assert Template.parse("{% if a %}{{ a }}{% endif %}").render({"a": value}) == value
 
 
 def test_nothing_is_escaped():
-    """Characters that mean something in HTML reach the model unchanged."""
+    """HTML characters reach the model unchanged."""
     assert Template.parse("{% if a %}{{ a }}{% endif %}").render({"a": '<b> & "q"'}) == '<b> & "q"'
 
 
-def test_one_newline_at_the_end_does_not_count():
-    """The newline that a YAML block leaves is not part of the message, one in a value is."""
+def test_one_newline_at_the_end_is_dropped():
+    """The newline at the end of a YAML block is not part of the message, one in a value is."""
     assert Template.parse("x\n").render({}) == "x"
     assert Template.parse("{{ a }}\n").render({"a": "y\n"}) == "y\n"
 
@@ -57,7 +57,7 @@ def test_one_newline_at_the_end_does_not_count():
     ],
 )
 def test_expressions_that_fail_are_the_templates_fault(source):
-    """What the sandbox refuses and what cannot be computed is a failure of the template."""
+    """A forbidden or failing expression is a failure of the template."""
     with pytest.raises(TemplateError):
         Template.parse(source).render({"a": "text"})
 
@@ -89,15 +89,15 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("source", ENDLESS.values(), ids=ENDLESS.keys())
-def test_a_template_without_end_is_a_failure_in_words(monkeypatch, source):
-    """Rendering is bounded in time and size, and the reason names no class."""
+def test_an_endless_template_fails_with_a_reason(monkeypatch, source):
+    """Rendering is bounded in time and size, and the reason names no Python class."""
     monkeypatch.setattr(jinja_template, "_TIMEOUT_S", 0.3)
     with pytest.raises(TemplateError, match=r"too long|without end"):
         Template.parse(source).render({"a": "text"})
 
 
 def test_ordinary_expressions_stay_within_the_bounds():
-    """Filters, formats, lists and large numbers that a prompt may use render as Jinja does."""
+    """Filters, formats, lists and large numbers that a prompt may use render as with Jinja."""
     source = (
         "{{ '%5d|%s' % (7654321, a) }} {{ [a, a] | join(', ') }} {{ a | indent(2) }} {{ '{:>6}'.format(a) }}{{ 7 % 4 }}"
         "{% for x, y in [(a, 1), (a, 2)] %}{{ y }}{% endfor %}{{ {'k': [1, 2] | sum}['k'] }}{% set p, q = 1, 2 %}"
@@ -105,7 +105,7 @@ def test_ordinary_expressions_stay_within_the_bounds():
     assert Template.parse(source).render({"a": "text"}) == "7654321|text text, text text   text3123"
 
 
-def test_a_template_that_nests_too_deep_is_a_failure():
+def test_a_template_with_deep_nesting_fails():
     """What the compilers refuse is the template's fault."""
     for source in ("{{ " + "(" * 5000 + "a" + ")" * 5000 + " }}", "{% for i in a %}" * 60 + "{% endfor %}" * 60):
         with pytest.raises(TemplateError):
@@ -113,7 +113,7 @@ def test_a_template_that_nests_too_deep_is_a_failure():
 
 
 def test_a_list_in_a_value_cannot_be_changed():
-    """A template may read the documents it is given, not alter them."""
+    """A template may read its documents, but not change them."""
     values = {"documents": ["one"]}
     with pytest.raises(TemplateError):
         Template.parse("{{ documents.append('two') }}").render(values)
@@ -121,20 +121,20 @@ def test_a_list_in_a_value_cannot_be_changed():
 
 
 def test_a_missing_variable_is_never_blank():
-    """Rendering without a variable fails by the short way too."""
+    """Rendering without a variable fails on the fast path too."""
     with pytest.raises(TemplateError, match="undefined variables: a"):
         Template.parse("{{ a }}").render({})
 
 
 def test_a_broken_template_names_its_line():
-    """The failure says in which line of the template the syntax breaks."""
+    """The failure names the line of the template with the syntax error."""
     with pytest.raises(TemplateError) as caught:
         Template.parse("one\ntwo {{ a | nothing }}")
     assert caught.value.line == 2
 
 
-def test_the_short_way_does_without_jinja():
-    """A prompt that only inserts values costs no import of Jinja."""
+def test_the_fast_path_does_not_import_jinja():
+    """A prompt that only inserts values does not import Jinja."""
     code = (
         "import sys; from llmcli.prompts.jinja_template import Template; "
         "assert Template.parse('say {{ a }}').render({'a': 'x'}) == 'say x'; assert 'jinja2' not in sys.modules"

@@ -33,8 +33,8 @@ def prompts(own, tmp_path):
     return PromptLibrary(own, builtin)
 
 
-def test_a_users_file_wins(prompts, own):
-    """A file of the user's replaces the built-in one of its name, and only that."""
+def test_a_users_file_overrides(prompts, own):
+    """A user's file replaces the built-in one of its name, and only that."""
     (own / "summarize.yaml").write_text(FILE.format("mine"))
     assert prompts.get("summarize").description == "mine"
     assert prompts.get("summarize.merge").description == "built in"
@@ -45,7 +45,7 @@ def test_a_users_file_wins(prompts, own):
 
 
 def test_names_open_no_file(prompts, own, monkeypatch):
-    """Completion gets all names, the user's too, without parsing anything."""
+    """Completion gets all names, also the user's, without parsing a file."""
     (own / "generate" / "limerick.yaml").write_text("not: [yaml")
     monkeypatch.setattr(prompt_library, "parse_prompt", None)
     monkeypatch.setattr(prompt_library, "_read_prompt_file", None)
@@ -53,7 +53,7 @@ def test_names_open_no_file(prompts, own, monkeypatch):
 
 
 def test_a_broken_file_does_not_hide_the_others(prompts, own):
-    """Listing goes on past a file that cannot be parsed, which check then explains."""
+    """Listing continues after a file that cannot be parsed, which ``check`` explains."""
     (own / "generate" / "bad.yaml").write_text("user: [")
     assert {each.name: each.description for each in prompts.list_summaries("generate/")} == {
         "generate/bad": "",
@@ -64,7 +64,7 @@ def test_a_broken_file_does_not_hide_the_others(prompts, own):
 
 
 def test_a_broken_file_is_an_error_with_all_faults(prompts, own):
-    """Getting a bad prompt says every fault with its line, and which file."""
+    """Getting a bad prompt reports the file and every fault with its line."""
     (own / "sentiment.yaml").write_text("description: d\nusr: x\nuser: '{{ txt }}'\n")
     with pytest.raises(ConfigError) as caught:
         prompts.get("sentiment")
@@ -74,7 +74,7 @@ def test_a_broken_file_is_an_error_with_all_faults(prompts, own):
 
 
 def test_a_file_that_is_not_utf8_is_an_error(prompts, own):
-    """The offset of the first bad byte is named."""
+    """The error has the offset of the first bad byte."""
     (own / "sentiment.yaml").write_bytes(b"description: \xff")
     with pytest.raises(ConfigError) as caught:
         prompts.get("sentiment")
@@ -82,7 +82,7 @@ def test_a_file_that_is_not_utf8_is_an_error(prompts, own):
 
 
 def test_an_unknown_name_gets_suggestions(prompts):
-    """A name close to a known one is answered with it, an unknown kind of text with the kinds there are."""
+    """A misspelt name has similar ones as suggestions, an unknown kind of text all kinds."""
     with pytest.raises(MissingError) as caught:
         prompts.get("sumarize")
     assert (caught.value.kind, caught.value.suggestions[0]) == ("prompt", "summarize")
@@ -95,7 +95,7 @@ def test_an_unknown_name_gets_suggestions(prompts):
     "name", ["", ".", "..", "../secret", "/etc/passwd", "a/../b", "a//b", ".hidden", "a\0b", "a\n", "a b", "a\\b", "é"]
 )
 def test_names_outside_the_allow_list_touch_no_path(prompts, own, name):
-    """A name that could leave the directory is refused before any path is built, for reading and for writing."""
+    """A name that could leave the directory is refused before any path is built, for reading and writing."""
     (own.parent / "secret.yaml").write_text(FILE.format("secret"))
     with pytest.raises(UsageError):
         prompts.get(name)
@@ -104,7 +104,7 @@ def test_names_outside_the_allow_list_touch_no_path(prompts, own, name):
 
 
 def test_new_copies_a_prompt(prompts, own):
-    """A copy has the source's bytes, lies in the user's directory and is found from then on."""
+    """A copy has the source's bytes, is in the user's directory and is found from then on."""
     path = prompts.copy_to_user("generate/limerick", "generate/email")
     assert path == own / "generate" / "limerick.yaml"
     assert prompts.get("generate/limerick").description == "mail"
@@ -112,7 +112,7 @@ def test_new_copies_a_prompt(prompts, own):
 
 
 def test_new_never_overwrites(prompts, own):
-    """A file that the user has already stays as it is."""
+    """An existing file of the user does not change."""
     (own / "summarize.yaml").write_text("mine")
     with pytest.raises(CannotCreate) as caught:
         prompts.copy_to_user("summarize")
@@ -121,7 +121,7 @@ def test_new_never_overwrites(prompts, own):
 
 
 def test_new_on_a_full_disk_leaves_no_half_file(prompts, own, monkeypatch):
-    """A copy is complete or not there: an empty one would hide the prompt that works."""
+    """A copy is complete or missing: an empty one would hide the working prompt."""
 
     def full(_fd, _data):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -141,8 +141,8 @@ ODD = {
 
 
 @pytest.mark.parametrize("make", ODD.values(), ids=ODD.keys())
-def test_an_odd_entry_is_one_problem_among_the_others(prompts, own, make):
-    """What is no file is marked, named by check and never waited for; the others are listed."""
+def test_an_invalid_entry_is_one_problem_among_others(prompts, own, make):
+    """An entry that is not a file is marked, reported by ``check`` and never waited for; the others are listed."""
     make(own / "generate" / "odd.yaml")
     assert {each.name: each.description for each in prompts.list_summaries("generate/")} == {
         "generate/email": "mail",
@@ -155,13 +155,13 @@ def test_an_odd_entry_is_one_problem_among_the_others(prompts, own, make):
 
 
 @pytest.mark.parametrize("name", ["ask.yml", "two words.yaml", "ASK.YAML"])
-def test_check_names_files_that_are_never_read(prompts, own, name):
-    """A file that looks like a prompt and is not found by its name is not passed over in silence."""
+def test_check_reports_ignored_files(prompts, own, name):
+    """A file that looks like a prompt but is not found by its name is reported."""
     (own / name).write_text(FILE.format("mine"))
     (own / "README.md").touch()
     (own / ".hidden.yml").touch()
     (problem,) = prompts.check()
-    assert (problem.name, problem.origin) == (name, own / name) and "never read" in problem.message
+    assert (problem.name, problem.origin) == (name, own / name) and "ignored" in problem.message
 
 
 def test_check_holds_prompts_to_their_contract(prompts, own):
@@ -173,7 +173,7 @@ def test_check_holds_prompts_to_their_contract(prompts, own):
     assert "no command uses" in messages["sentimental"]
 
 
-def test_the_checkouts_files_win_over_a_stale_copy(tmp_path, monkeypatch):
+def test_the_checkouts_files_override_a_stale_copy(tmp_path, monkeypatch):
     """In a checkout the prompts beside the package are read; in a wheel those inside it."""
     package = tmp_path / "llmcli"
     shutil.copytree(Path(prompt_library.__file__).parents[1] / "prompts", package / "prompts")
@@ -187,14 +187,14 @@ def test_the_checkouts_files_win_over_a_stale_copy(tmp_path, monkeypatch):
     assert prompt_library.builtin_directory() == tmp_path / "prompts"
 
 
-def test_listing_works_on_a_user_directory_that_is_not_there(prompts, tmp_path):
-    """Before a user writes a prompt there is no directory, and nothing fails for it."""
+def test_a_missing_user_directory_can_be_listed(prompts, tmp_path):
+    """Before a user writes a prompt there is no directory, and nothing fails."""
     lonely = PromptLibrary(tmp_path / "none", prompts.builtin)
     assert lonely.names() == prompts.names()
 
 
-def test_the_prompts_that_ship_keep_their_contracts():
-    """Every command has its prompt file, every file is sound and says what its variables are for."""
+def test_the_built_in_prompts_keep_their_contracts():
+    """Every command has its prompt file, and every file is valid and describes its variables."""
     shipped = PromptLibrary(Path("/nonexistent"))
     assert shipped.check() == []
     assert set(single_prompt_names()) <= set(shipped.names())
@@ -203,7 +203,7 @@ def test_the_prompts_that_ship_keep_their_contracts():
 
 
 def test_the_documented_example_is_a_prompt(prompts, own):
-    """The file that explains the format has every key and nothing wrong with it."""
+    """The example that documents the format has every key and no problem."""
     text = (Path(__file__).parents[2] / "docs" / "prompts.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```yaml\n(description: .*?)```", text, re.DOTALL)
     (own / "generate" / "review.yaml").write_text(example)

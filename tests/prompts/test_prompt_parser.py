@@ -1,4 +1,4 @@
-"""Prompt files: what they say, and everything that can be wrong with them."""
+"""Prompt files: their contents, and everything that can be wrong with them."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def faults(text, name="generate/greeting"):
     return [(problem.line, problem.message) for problem in caught.value.problems]
 
 
-def test_messages_stand_in_the_order_of_a_conversation():
+def test_messages_are_in_the_order_of_a_conversation():
     """System, the examples as pairs of turns, and the user's message, all rendered."""
     assert load(GOOD).render({"name": "Bob"}) == (
         Message(Role.SYSTEM, "Be kind."),
@@ -52,28 +52,28 @@ def test_messages_stand_in_the_order_of_a_conversation():
     )
 
 
-def test_a_blank_system_message_is_left_out():
-    """A system template that comes out blank makes no message."""
+def test_a_blank_system_message_is_omitted():
+    """A system template that renders blank makes no message."""
     prompt = load("description: d\nsystem: '{{ a }}'\nuser: u\nvariables: {a: {default: ''}}")
     assert [message.role for message in prompt.render({})] == [Role.USER]
 
 
 def test_options_and_output_are_read():
-    """Options and labels arrive as typed values; what was not said stays open."""
+    """Options and labels become typed values; missing ones stay open."""
     prompt = load(GOOD)
     assert (prompt.options.temperature, prompt.options.stop, prompt.options.top_k) == (0.0, ("END",), None)
     assert (prompt.output, prompt.labels) == ("labels", ("good", "bad"))
 
 
 def test_a_schema_is_kept_as_it_stands():
-    """A JSON schema is handed on unchanged."""
+    """A JSON schema is passed on unchanged."""
     prompt = load("description: d\nuser: u\noutput: {schema: {type: object, properties: {a: {type: string}}}}")
     assert prompt.output == "schema"
     assert prompt.schema == {"type": "object", "properties": {"a": {"type": "string"}}}
 
 
-def test_everything_wrong_with_the_variables_is_said_at_once():
-    """Unknown, missing and wrong variables stand in one usage error."""
+def test_all_problems_of_variables_are_reported_at_once():
+    """One usage error names the unknown, missing and wrong variables."""
     text = GOOD.replace("  name: {}\n", "  name: {}\n  place: {}\n")
     with pytest.raises(UsageError) as caught:
         load(text).render({"tone": "rude", "times": "often", "nmae": "Bob"})
@@ -82,14 +82,14 @@ def test_everything_wrong_with_the_variables_is_said_at_once():
 
 
 def test_a_failing_expression_blames_the_file():
-    """An expression that fails while rendering is an error of configuration that names the file."""
+    """An expression that fails while rendering is a configuration error that names the file."""
     with pytest.raises(ConfigError) as caught:
         load("description: d\nuser: '{{ a + 1 }}'\nvariables: {a: {}}").render({"a": "x"})
     assert caught.value.origin == "greeting.yaml"
 
 
-def test_all_faults_are_named_with_their_lines():
-    """One reading finds every fault, each with its line."""
+def test_all_faults_are_reported_with_their_lines():
+    """Parsing reports every fault with its line."""
     text = """\
 description: d
 sytem: x
@@ -113,7 +113,7 @@ output: list
     ("name", "which"), [("generate/mine", "it"), ("sentiment", "it"), ("generate/two", "each of them")]
 )
 def test_an_undefined_variable_comes_with_the_line_that_declares_it(name, which):
-    """The fault names the file and the key, and its example makes the prompt a good one."""
+    """The fault names the file and the key, and its example makes the prompt valid."""
     text = "description: d\nuser: '{{ txt }}'\n" if which == "it" else "description: d\nuser: '{{ txt }} {{ too }}'\n"
     with pytest.raises(BadPrompt) as caught:
         parse_prompt(name, Path("/prompts/mine.yaml"), text)
@@ -141,9 +141,9 @@ def test_an_undefined_variable_comes_with_the_line_that_declares_it(name, which)
         ("description: d\nuser: u\nexamples:\n  - user: q", 4, "assistant must be a text"),
         ("description: d\nuser: u\nexamples:\n  - user: q\n    assistant: yes", 5, "assistant must be a text"),
         ("description: d\nuser: u\nvariables: [a]", 3, "must be a mapping"),
-        ("description: d\nuser: u\nvariables:\n  a-b: {}", 4, "cannot be the name"),
-        ("description: d\nuser: u\nvariables:\n  for: {}", 4, "cannot be the name"),
-        ("description: d\nuser: u\nvariables:\n  a: {type: choice}", 4, "choices go with"),
+        ("description: d\nuser: u\nvariables:\n  a-b: {}", 4, "not a valid variable name"),
+        ("description: d\nuser: u\nvariables:\n  for: {}", 4, "not a valid variable name"),
+        ("description: d\nuser: u\nvariables:\n  a: {type: choice}", 4, "the type choice needs choices"),
         ("description: d\nuser: u\nvariables:\n  a: {choices: [x, y], default: z}", 4, "must be one of x, y"),
         ("description: d\nuser: u\nvariables:\n  a: {default: 3}", 4, "put it in quotes"),
         ("description: d\nuser: u\noptions: {stop: ['']}", 3, "none empty"),
@@ -153,16 +153,16 @@ def test_an_undefined_variable_comes_with_the_line_that_declares_it(name, which)
     ],
 )
 def test_each_fault_is_found(text, line, part):
-    """A file with one fault is refused with the line and what is wrong there."""
+    """A file with one fault is refused with its line and the problem."""
     found = faults(text)
     assert any(at == line and part in message for at, message in found), found
 
 
 def test_a_command_passes_its_variables_without_a_declaration():
-    """A prompt of a command may use what the command passes, and may not declare it again."""
+    """A command's prompt may use the variables that the command passes, but may not declare them again."""
     assert load("description: d\nuser: '{{ text }}'", "sentiment").contract_variables == ("text",)
     found = faults("description: d\nuser: '{{ text }}'\nvariables:\n  text: {}", "sentiment")
-    assert found == [(4, "the variable text is one that the command passes: do not declare it")]
+    assert found == [(4, "the command passes the variable text: remove its declaration")]
 
 
 # ---- what stands before the user's turn ------------------------------------------------------------------------------
@@ -187,21 +187,21 @@ def test_a_command_passes_its_variables_without_a_declaration():
         ("system: Be kind.\nexamples: [{user: a, assistant: b}, {user: c, assistant: '{{ tone }}'}]", False),
     ],
 )
-def test_a_beginning_without_variables_is_public(lines, public):
-    """System message and examples are the file's own text, unless a variable in them may hold what a user wrote."""
+def test_a_prefix_without_variables_is_public(lines, public):
+    """System message and examples are the file's own text, unless a variable in them may hold the user's text."""
     text = f"description: d\nuser: '{{{{ text }}}}{{{{ tone }}}}'\nvariables: {{text: {{}}, tone: {{}}}}\n{lines}\n"
     assert load(text).public_prefix is public
 
 
-def test_the_name_of_a_language_is_no_secret():
-    """The language to translate into comes from a list, so that a beginning that names it is public."""
+def test_the_name_of_a_language_is_public():
+    """The target language comes from a list, so a prefix that names it is public."""
     text = "description: d\nsystem: 'Into {{ target_language }}.'\nuser: '{{ text }}{{ source_language }}'\n"
     assert load(text, "translate").public_prefix
     assert not load(text.replace("Into {{ target_language", "From {{ source_language"), "translate").public_prefix
 
 
-def test_a_public_beginning_does_not_depend_on_what_is_rendered():
-    """Whatever the values, all messages before the last are the same."""
+def test_a_public_prefix_does_not_depend_on_values():
+    """For any values, all messages before the last are the same."""
     prompt = load(GOOD.replace("Be {{ tone }}.", "Be kind.").replace("Hello Ann, {{ tone }}", "Hello Ann"))
     assert prompt.public_prefix
     assert prompt.render({"name": "Bob"})[:-1] == prompt.render({"name": "Eve", "tone": "cool"})[:-1]

@@ -1,4 +1,4 @@
-"""Building the backend: the worker, this process, or a remote server, and what the observer is told."""
+"""Building the backend: the worker, this process, or a remote server, and the reports to the observer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from llmcli.app_paths import find_paths
 from llmcli.backend_config import ServerConfig
 from llmcli.backends import local, worker_backend
 from llmcli.backends.remote.remote_backend import RemoteBackend
@@ -16,12 +17,12 @@ from llmcli.models.files.model_file import ModelFile
 from llmcli.runtime import backend_factory, worker_launch
 from llmcli.runtime.observer import SilentObserver
 from llmcli.runtime.run_config import RunConfig
-from llmcli.settings import find_paths, resolve_settings
+from llmcli.settings import resolve_settings
 from llmcli.types import Phase
 
 
 class RecordingObserver(SilentObserver):
-    """Keeps what it is told."""
+    """Records the reports."""
 
     def __init__(self, *, watched=False, wants_progress=False):
         self.is_watched = watched
@@ -47,7 +48,7 @@ def model(tiny):
 
 @pytest.fixture
 def config():
-    """Return a function that makes the configuration of a run: settings as by options, and its observer."""
+    """Return a function that makes the configuration of a run: settings as if by options, and its observer."""
 
     def make(observer=None, **given):
         settings = resolve_settings({name: (f"--{name}", value) for name, value in given.items()}, {}, None)
@@ -59,7 +60,7 @@ def config():
 
 @pytest.fixture
 def built(monkeypatch):
-    """Record how backends are built: each is (kind, its keyword arguments)."""
+    """Record how backends are built: (kind, keyword arguments) of each."""
     made = []
 
     def build_local(_path, **how):
@@ -94,7 +95,7 @@ def test_the_worker_is_used_where_the_setting_says_so(config, built, model):
 
 @pytest.mark.parametrize("error", [AccessDenied("d"), OutputError("d"), TemporaryFailure("the worker")])
 def test_without_a_worker_the_model_runs_in_this_process(config, built, model, monkeypatch, error):
-    """The observer is told why."""
+    """The observer gets the reason."""
 
     def refuse(*_):
         raise error
@@ -105,8 +106,8 @@ def test_without_a_worker_the_model_runs_in_this_process(config, built, model, m
     assert given.observer.errors == [error] and [kind for kind, _ in built.made] == ["process"]
 
 
-def test_a_refusal_for_want_of_memory_is_not_tried_elsewhere(config, built, model, monkeypatch):
-    """A model that does not fit the memory fits it in this process no better."""
+def test_out_of_memory_is_not_retried_in_this_process(config, built, model, monkeypatch):
+    """A model that does not fit the memory does not fit it in this process either."""
 
     def refuse(*_):
         raise OutOfMemory("tiny")
@@ -117,7 +118,7 @@ def test_a_refusal_for_want_of_memory_is_not_tried_elsewhere(config, built, mode
     assert built.made == []
 
 
-def test_a_worker_that_says_nothing_is_left(config, built, model):
+def test_a_silent_worker_is_abandoned(config, built, model):
     """Its connection is closed, and the error names the command that ends it."""
     built.worker.answers = False
     given = config(worker="on")
@@ -127,14 +128,14 @@ def test_a_worker_that_says_nothing_is_left(config, built, model):
 
 
 def test_text_is_coalesced_unless_it_is_shown_as_it_comes(config, built, model):
-    """A person sees each piece as it comes."""
+    """On a terminal each piece is shown as it comes."""
     for watched in (True, False):
         backend_factory.build_local(config(RecordingObserver(watched=watched), worker="on"), None, model)
     assert [how["pause"] for _, how in built.made] == [0.0, backend_factory._COALESCE_S]
 
 
 def test_loading_is_reported_where_progress_is_shown(config, built, model):
-    """A share below 1 is progress in percent; the whole is a wait for the model."""
+    """A fraction below 1 is progress in percent; 1 is a wait for the model."""
     backend_factory.build_local(config(worker="on"), None, model)
     assert built.made[0][1]["on_loading"] is None
     observer = RecordingObserver(wants_progress=True)
@@ -149,7 +150,7 @@ def test_loading_is_reported_where_progress_is_shown(config, built, model):
 
 
 def test_a_remote_backend_is_built_without_sending(config):
-    """The observer is told which server it is, and who chose it."""
+    """The observer learns which server it is, and where it was chosen."""
     given = config(ctx=512)
     server = ServerConfig("http://127.0.0.1:9/v1")  # no server listens there
     backend = backend_factory.build_remote(given, server, "--base-url", "m")

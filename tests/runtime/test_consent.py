@@ -1,4 +1,4 @@
-"""Verbs on remote servers: answers, exit codes of failures, consent, and that no key is disclosed."""
+"""Verbs on remote servers: answers, exit codes of failures, consent, and secret keys."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ask(llm, server):
 
 @pytest.fixture
 def through(server, monkeypatch):
-    """Let the server be the proxy through which all others are reached."""
+    """Make the server the proxy through which all others are reached."""
     monkeypatch.setenv("HTTP_PROXY", f"http://user:word@127.0.0.1:{server.port}")
     return server
 
@@ -48,8 +48,8 @@ def through(server, monkeypatch):
 # ---- what comes -------------------------------------------------------------------------------------------------------
 
 
-def test_an_answer_comes(ask, server):
-    """The server's text, its model's name and its counts; the model of this machine has nothing to do with it."""
+def test_an_answer_of_a_server(ask, server):
+    """The server's text, its model's name and its counts; the model of this machine is not involved."""
     run = ask("--json")
     found = json.loads(run.out)
     assert (run.code, found["text"], found["model"]) == (0, "hello there", "big") and run.backend is None
@@ -71,7 +71,7 @@ def test_every_verb_works(llm, server, tmp_path):
 
 
 def test_an_address_in_capitals_is_the_same(llm, server):
-    """The path is the server's, scheme and host are everybody's."""
+    """The path is case-sensitive, scheme and host are not."""
     assert llm("ask", "hi", "--no-stdin", "--base-url", server.url.replace("http", "HTTP") + "/").out == "hi\n"
 
 
@@ -82,13 +82,14 @@ def test_a_backend_of_the_configuration(llm, server):
     assert llm("ask", "hi", "--no-stdin", env={"LLMCLI_BACKEND": "there"}).out == "hi\n"
     assert llm("ask", "hi", "--backend", "there", "-m", "other", "--no-stdin").code == 0
     assert [body["model"] for body in server.chats()] == ["big", "big", "other"]
-    assert [asked.path for asked in server.asked] == ["/v1/chat/completions"] * 3  # all is known: nothing else is asked
+    # everything is known: no other request is sent
+    assert [asked.path for asked in server.asked] == ["/v1/chat/completions"] * 3
     run = llm("ask", "hi", "--backend", "local", "--no-stdin", env={"LLMCLI_BACKEND": "there"})
     assert run.code == 0 and run.backend is not None and len(server.chats()) == 3
 
 
-def test_what_was_said_nearer_goes_before(llm, server):
-    """A backend and an address both name a server: an option overrides the environment, which overrides the file."""
+def test_a_closer_setting_overrides(llm, server):
+    """A backend and an address both select a server: an option overrides the environment, which overrides the file."""
     configure(there={"base_url": "http://127.0.0.1:9/v1"})
     assert llm("ask", "hi", "--base-url", server.url, "--no-stdin", env={"LLMCLI_BACKEND": "there"}).out == "hi\n"
     both = llm("ask", "hi", "--base-url", server.url, "--backend", "there", "--no-stdin")
@@ -96,8 +97,8 @@ def test_what_was_said_nearer_goes_before(llm, server):
     assert llm("ask", "hi", "--no-stdin", env={"LLMCLI_BACKEND": "there", "LLMCLI_BASE_URL": server.url}).code == 78
 
 
-def test_reasoning_is_understood(ask, server):
-    """A field of its own, or tags in the text, is reasoning and never part of the answer."""
+def test_reasoning_is_recognized(ask, server):
+    """Its own field, or tags in the text, are reasoning and never part of the answer."""
     server.script = [
         stream_answer("Yes.", reasoning="Let me think. "),
         stream_answer("<think>Let me think.</think>\n\nYes."),
@@ -108,20 +109,20 @@ def test_reasoning_is_understood(ask, server):
 
 
 def test_a_server_that_does_not_stream(ask, server):
-    """An answer that comes as a whole is one too."""
+    """A complete answer without a stream is accepted too."""
     server.script = [complete_answer({"content": "All at once."})]
     assert ask().out == "All at once.\n"
 
 
-def test_a_limit_of_the_server_is_told(ask, server):
+def test_a_limit_of_the_server_is_reported(ask, server):
     """An answer that ended at a limit of the server is truncated: 3."""
     server.usual = stream_answer("Once upon a", reason="length")
     assert ask().code == 3
     assert ask("--max-tokens", "3").code == 0
 
 
-def test_fields_that_are_refused_are_left_out(ask, server):
-    """One after the other, told with -v, and remembered for the next command; limits get their newer name."""
+def test_refused_fields_are_omitted(ask, server):
+    """One after the other, reported with -v, and remembered for the next command; limits get their newer name."""
     server.fields_refused = {"temperature", "seed", "stream_options", "chat_template_kwargs", "max_tokens"}
     run = ask("--seed", "1", "--max-tokens", "9", "-v")
     assert run.code == 0 and "seed, stream_options, temperature" in run.err
@@ -132,7 +133,7 @@ def test_fields_that_are_refused_are_left_out(ask, server):
 
 
 def test_many_at_once_and_no_more(llm, server, tmp_path):
-    """A server that bears four gets its sixteen refused ones again, and in the end everything is answered in order."""
+    """A server that accepts four requests gets the refused ones of sixteen again, and all are answered in order."""
     files = [tmp_path / f"{number}.txt" for number in range(40)]
     for number, file in enumerate(files):
         file.write_text(f"text {number}\n")
@@ -158,15 +159,15 @@ def test_many_at_once_and_no_more(llm, server, tmp_path):
         cut_connection(""),
     ],
 )
-def test_what_passes_is_tried_again(ask, server, first):
-    """Busy, out of order, or gone before the first word: the next try is as good as the first."""
+def test_temporary_failures_are_retried(ask, server, first):
+    """Busy, failing, or disconnected before the first word: the next attempt succeeds."""
     server.script = [first, first]
     run = ask()
     assert (run.code, run.out, run.err) == (0, "hello there\n", "") and len(server.chats()) == 3
 
 
-def test_a_pause_that_is_asked_for_is_made(ask, server):
-    """Retry-After in seconds and as a date is heeded."""
+def test_a_servers_pause_is_respected(ask, server):
+    """Retry-After in seconds and as a date is respected."""
     server.script = [
         error_answer(429, Retry_After="1"),
         error_answer(429, Retry_After=formatdate(time.time() + 2, usegmt=True)),
@@ -182,9 +183,9 @@ def test_a_pause_that_is_asked_for_is_made(ask, server):
         (error_answer(429, Retry_After="3600"), 75, "3600 seconds", 1),
         (error_answer(429, "slow down"), 75, "slow down", 4),
         (error_answer(500, "hiccup"), 75, "hiccup", 4),
-        (close_connection(), 75, "connection", 5),  # the first over the connection of another question
+        (close_connection(), 75, "connection", 5),  # the first over the connection of another request
         (send_events(b"{malformed"), 76, "not JSON", 1),
-        (send_events(b"[]"), 76, "no JSON object", 1),
+        (send_events(b"[]"), 76, "not a JSON object", 1),
         (send_content("text/html", b"<html>log in</html>"), 76, "a web page", 1),
         (send_content("application/pdf", b"%PDF"), 76, "application/pdf", 1),
         (send_content("application/json", b"{"), 76, "not JSON", 1),
@@ -197,16 +198,16 @@ def test_a_pause_that_is_asked_for_is_made(ask, server):
             "no such thing",
             1,
         ),
-        (error_answer(401, "who are you?"), 77, "wants a key", 1),
+        (error_answer(401, "who are you?"), 77, "requires a key", 1),
         (error_answer(403, "not for you"), 77, "not for you", 1),
         (error_answer(404, "The model `big` does not exist"), 66, "does not exist", 1),
         (error_answer(404), 76, "base_url", 1),
         (error_answer(413, "too large"), 65, "too large", 1),
         (error_answer(400, "maximum context length is 5 tokens", code="context_length_exceeded"), 65, "5 tokens", 1),
         (error_answer(400, "messages must alternate"), 76, "must alternate", 1),
-        (send_content("application/json", b"{}"), 76, "nothing in its answer", 1),
-        (send_content("application/json", b'{"choices": null}'), 76, "nothing in its answer", 1),
-        (error_answer(200, Content_Encoding="gzip"), 76, "encoded (gzip)", 1),
+        (send_content("application/json", b"{}"), 76, "its answer is empty", 1),
+        (send_content("application/json", b'{"choices": null}'), 76, "its answer is empty", 1),
+        (error_answer(200, Content_Encoding="gzip"), 76, "did not request (gzip)", 1),
         (send_events(encode_chunk({"content": "x"})[:-2] + b"\xff"), 76, "not UTF-8", 1),
         (error_answer(418), 76, "HTTP status 418", 1),
         (error_answer(204), 76, "HTTP status 204", 1),
@@ -214,7 +215,7 @@ def test_a_pause_that_is_asked_for_is_made(ask, server):
     ],
 )
 def test_each_failure_has_its_code(ask, server, usual, code, words, asked):  # noqa: PLR0917 (a table)
-    """In one line that says what happened, with nothing delivered; only what may pass is tried again."""
+    """In one line, with nothing delivered; only temporary failures are retried."""
     server.usual = usual
     run = ask("--max-tokens", "4")
     assert (run.code, run.out) == (code, ""), run.err
@@ -224,8 +225,8 @@ def test_each_failure_has_its_code(ask, server, usual, code, words, asked):  # n
 
 
 @pytest.mark.parametrize("behaviour", [cut_connection(), end_without_finish()])
-def test_a_stream_that_is_cut_is_no_shorter_answer(ask, server, behaviour, tmp_path):
-    """What came stands on standard output, the code is 75, nothing is tried again behind the reader's back."""
+def test_a_cut_stream_is_a_failure(ask, server, behaviour, tmp_path):
+    """The text so far is on standard output, the code is 75, and nothing is retried."""
     server.usual = behaviour
     run = ask()
     assert (run.code, run.out.rstrip("\n")) == (75, "Half an ans") and "broke off" in run.err
@@ -246,8 +247,8 @@ def test_one_cut_stream_of_several_is_partial(llm, server, tmp_path):
     assert run.code == 3 and "A summary." in run.out and "broke off" in run.err
 
 
-def test_one_fault_of_many_records_is_told_once(llm, server):
-    """With the line of the first and what to do; the others are named."""
+def test_a_fault_of_many_records_is_reported_once(llm, server):
+    """With the line of the first and what to do; the others are listed."""
     server.usual = error_answer(400, "bad thing")
     run = llm("sentiment", "--base-url", server.url, stdin="".join(f"text {number}\n" for number in range(9)).encode())
     first, advice, others = run.err.splitlines()
@@ -257,8 +258,8 @@ def test_one_fault_of_many_records_is_told_once(llm, server):
     assert "line 1: " in llm("sentiment", "--base-url", server.url, stdin=b"text\nmore\n").err
 
 
-def test_a_silent_server_is_given_up(llm, server):
-    """After the time-out of its configuration, before and after the first words, and when it only shows signs of life."""
+def test_a_silent_server_times_out(llm, server):
+    """After the timeout of its configuration: before and after the first words, and with keep-alives only."""
     configure(there={"base_url": server.url, "timeout": 0.1})
     server.script = [stall_after()] * 4
     run = llm("ask", "hi", "--backend", "there", "--no-stdin")
@@ -268,7 +269,7 @@ def test_a_silent_server_is_given_up(llm, server):
     assert (run.code, run.out.rstrip()) == (75, "Some")
 
 
-def test_a_slow_server_runs_into_the_deadline(ask, server):
+def test_a_slow_server_reaches_the_deadline(ask, server):
     """--timeout ends a command at once, whatever the server does."""
     server.usual = stall_after()
     started = time.monotonic()
@@ -278,8 +279,8 @@ def test_a_slow_server_runs_into_the_deadline(ask, server):
     assert ask("--timeout", "30").out == "Late but good\n"
 
 
-def test_a_redirect_goes_nowhere(llm, server, monkeypatch):
-    """Neither the key nor the prompt goes to where a server points."""
+def test_a_redirect_is_not_followed(llm, server, monkeypatch):
+    """Neither the key nor the prompt follows a redirect."""
     other = FakeServer()
     monkeypatch.setenv("THE_KEY", CANARY)
     configure(there={"base_url": server.url, "key_env": "THE_KEY", "model": "big"})
@@ -294,19 +295,19 @@ def test_a_redirect_goes_nowhere(llm, server, monkeypatch):
 
 
 def test_a_certificate_that_does_not_verify(llm, server, tmp_path, monkeypatch):
-    """Nothing is sent; who trusts the certificate says so with OpenSSL's own variable."""
+    """Nothing is sent; to trust the certificate, set OpenSSL's own variable."""
     secret = FakeServer(certificate(tmp_path))
     try:
         run = llm("ask", "hi", "--base-url", secret.url, "--no-stdin")
-        assert run.code == 76 and "does not verify" in run.err and secret.asked == []
+        assert run.code == 76 and "cannot be verified" in run.err and secret.asked == []
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
         assert llm("ask", "hi", "--base-url", secret.url, "--no-stdin").out == "hi\n"
     finally:
         secret.close()
 
 
-def test_a_server_that_does_not_run_is_asked_for_by_its_address(llm):
-    """A refused connection is no reason to try again later: the address is named, and what to do."""
+def test_a_refused_connection_names_the_address(llm):
+    """A refused connection is not worth a retry: the error names the address and what to do."""
     run = llm("ask", "Q", "--base-url", "http://127.0.0.1:9/v1")
     happened, advice = run.err.splitlines()
     assert (run.code, run.out) == (75, "") and "Connection refused" in happened
@@ -314,14 +315,14 @@ def test_a_server_that_does_not_run_is_asked_for_by_its_address(llm):
 
 
 def test_no_server_there(llm, server):
-    """75, and no long wait; an address that speaks another protocol is 76."""
+    """75, and no long wait; an address with another protocol is 76."""
     run = llm("ask", "hi", "--base-url", "http://127.0.0.1:9/v1", "--no-stdin")
     assert run.code == 75 and "refused" in run.err.lower()
     run = llm("ask", "hi", "--base-url", server.url.replace("http", "https"), "--no-stdin")
-    assert run.code == 76 and "no encrypted connection" in run.err
+    assert run.code == 76 and "TLS failed" in run.err
 
 
-def test_several_models_want_a_name(ask, server):
+def test_several_models_require_a_name(ask, server):
     """No model is assumed: 2, with the names."""
     server.models = [{"id": "big"}, {"id": "small"}]
     run = ask()
@@ -330,7 +331,7 @@ def test_several_models_want_a_name(ask, server):
 
 
 def test_a_prompt_that_does_not_fit_is_not_sent(ask, server, tmp_path):
-    """The context is what the server says of its model."""
+    """The context is the one that the server reports for its model."""
     server.models[0]["max_model_len"] = 512
     book = tmp_path / "book.txt"
     book.write_text("word " * 2000)
@@ -338,7 +339,7 @@ def test_a_prompt_that_does_not_fit_is_not_sent(ask, server, tmp_path):
     assert run.code == 65 and "context of 512" in run.err and server.chats() == []
 
 
-def test_deterministic_cannot_be_had(ask, server):
+def test_deterministic_is_unsupported(ask, server):
     """69 instead of a silent difference."""
     assert ask("--deterministic").code == 69 and server.asked == []
 
@@ -347,13 +348,13 @@ def test_deterministic_cannot_be_had(ask, server):
     ("described", "words"),
     [
         ({"base_url": "ftp://x"}, "expected an address"),
-        ({"base_url": "https://name:word@host/v1"}, "key_env and key_file"),
+        ({"base_url": "https://name:word@host/v1"}, "set key_env or key_file"),
         ({"base_url": "https://host/v1", "keys": 1}, "one key is keys"),
         ({}, "expected the key base_url"),
         ({"base_url": "https://host/v1", "concurrency": 0}, "concurrency: expected a whole number"),
         ({"base_url": "https://host/v1", "consent": "yes"}, "consent: expected true or false"),
         ({"base_url": "https://host/v1", "timeout": -1}, "timeout: expected a positive number"),
-        ({"base_url": "https://host/v1", "key_env": "A", "key_file": "B"}, "one of key_env and key_file"),
+        ({"base_url": "https://host/v1", "key_env": "A", "key_file": "B"}, "either key_env or key_file"),
     ],
 )
 def test_a_wrong_description_is_78(llm, described, words):
@@ -368,8 +369,8 @@ EXAMPLES = re.findall(r"^```yaml\n(backends:.*?)```", DOCS, re.MULTILINE | re.DO
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_the_documented_examples_are_right(llm, example):
-    """Each is a configuration that is taken as it stands."""
+def test_the_documented_examples_are_valid(llm, example):
+    """Each is accepted as a configuration without changes."""
     file = configure()
     file.write_text(example)
     run = llm("config", "show", "backends")
@@ -377,12 +378,12 @@ def test_the_documented_examples_are_right(llm, example):
 
 
 def test_the_documentation_has_examples():
-    """Of servers elsewhere, and of ``llm serve`` on another machine."""
+    """Of remote servers, and of ``llm serve`` on another machine."""
     assert len(EXAMPLES) >= 2
 
 
 def test_a_password_in_an_address_is_not_repeated(llm):
-    """Anyone who reads the connection would have it."""
+    """Anyone who reads the connection could read it."""
     run = llm("ask", "hi", "--no-stdin", "--base-url", "http://user:hunter2@host/v1")
     assert run.code == 2 and "hunter2" not in run.err and "***@host/v1" in run.err
     run = llm("ask", "hi", "--no-stdin", env={"LLMCLI_BASE_URL": "http://user:hunter2/@@host/v1"})
@@ -390,7 +391,7 @@ def test_a_password_in_an_address_is_not_repeated(llm):
 
 
 def test_an_unknown_backend(llm):
-    """2 for an option, 78 for a setting, with the names that there are."""
+    """2 for an option, 78 for a setting, with the available names."""
     configure(there={"base_url": "https://host/v1"})
     run = llm("ask", "hi", "--backend", "their", "--no-stdin")
     assert run.code == 2 and "local, there" in run.err
@@ -402,7 +403,7 @@ def test_an_unknown_backend(llm):
 
 
 def test_a_key_comes_from_a_variable_or_a_file(llm, server, tmp_path, monkeypatch):
-    """It goes into the header, and nowhere else."""
+    """It is sent in the header, and nowhere else."""
     server.key = CANARY
     monkeypatch.setenv("THE_KEY", CANARY)
     file = tmp_path / "key"
@@ -430,8 +431,8 @@ def test_a_wrong_key_is_not_shown(llm, server, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
-def test_an_open_key_file_is_refused(llm, server, tmp_path, mode):
-    """77, with the command that closes it; nothing is sent."""
+def test_a_readable_key_file_is_refused(llm, server, tmp_path, mode):
+    """77, with the command that restricts it; nothing is sent."""
     file = tmp_path / "key"
     file.write_text(CANARY)
     file.chmod(mode)
@@ -450,15 +451,15 @@ def test_an_open_key_file_is_refused(llm, server, tmp_path, mode):
         ({"key_env": "BAD_KEY"}, 78),
     ],
 )
-def test_a_key_that_is_none(llm, server, described, code):
-    """Not set, not there, no file, or with characters that would be headers of their own."""
+def test_an_invalid_key(llm, server, described, code):
+    """Not set, missing, not a file, or with characters that would form other headers."""
     configure(there={"base_url": server.url, **described})
     run = llm("ask", "hi", "--backend", "there", "--no-stdin", env={"BAD_KEY": f"{CANARY}\r\nX-Evil: 1"})
     assert run.code == code and CANARY not in run.err and server.asked == []
 
 
-def test_a_key_does_not_travel_unencrypted(llm, through, monkeypatch):
-    """Unless the configuration says that it may."""
+def test_a_key_is_not_sent_unencrypted(llm, through, monkeypatch):
+    """Unless the configuration allows it."""
     monkeypatch.setenv("THE_KEY", CANARY)
     there = {"base_url": ELSEWHERE, "key_env": "THE_KEY", "consent": True}
     configure(there=there)
@@ -469,8 +470,8 @@ def test_a_key_does_not_travel_unencrypted(llm, through, monkeypatch):
 
 
 def test_canary_keys_are_nowhere(process, server, tmp_path, monkeypatch):
-    """While a command runs: in no argument list, and in no environment but its own; after it in no output and no file."""
-    server.key = key = f"{CANARY}-{os.getpid()}"  # that of no test beside this one
+    """During a command: in no argument list, and in no environment but its own; afterwards in no output and no file."""
+    server.key = key = f"{CANARY}-{os.getpid()}"  # of no other test
     server.usual = stall_after(encode_chunk({"content": "Some"}))
     secret = tmp_path / "secret" / "key"
     secret.parent.mkdir()
@@ -485,7 +486,7 @@ def test_canary_keys_are_nowhere(process, server, tmp_path, monkeypatch):
     ]
     while len(server.chats()) < 2 and all(running.poll() is None for running in both):
         time.sleep(0.02)
-    there = [path for path in Path("/proc").iterdir() if path.name.isdigit()]  # of which some end meanwhile
+    there = [path for path in Path("/proc").iterdir() if path.name.isdigit()]  # some of which end meanwhile
     assert {int(path.name) for path in there if _holds(path / "environ", key)} <= {both[1].pid}
     assert [path for path in there if _holds(path / "cmdline", key)] == []
     for running in both:
@@ -506,7 +507,7 @@ def _holds(path: Path, key: str) -> bool:
 
 
 def test_a_host_gets_nothing_before_consent(llm, through):
-    """A script hears how to agree: for one run, or in the configuration."""
+    """A script is told how to agree: for one run, or in the configuration."""
     configure(there={"base_url": ELSEWHERE})
     run = llm("ask", "hi", "--backend", "there", "--no-stdin")
     assert run.code == 77 and "--yes" in run.err and "backends.there.consent" in run.err and through.asked == []
@@ -514,13 +515,13 @@ def test_a_host_gets_nothing_before_consent(llm, through):
     assert llm("ask", "hi", "--backend", "there", "--no-stdin").code == 77  # --yes is for one run
     configure(there={"base_url": ELSEWHERE, "consent": True})
     assert llm("ask", "hi", "--backend", "there", "--no-stdin").out == "hi\n"
-    assert through.asked[-1].path == f"{ELSEWHERE}/chat/completions"  # as a proxy is asked
+    assert through.asked[-1].path == f"{ELSEWHERE}/chat/completions"  # as for a proxy
     assert through.asked[-1].headers["proxy-authorization"] == "Basic dXNlcjp3b3Jk"
 
 
 @pytest.mark.parametrize(("typed", "code"), [(b"y\n", 0), (b"\n", 77), (b"n\n", 77)])
-def test_a_person_is_asked_once_for_each_host(process, through, terminal, llm, typed, code):  # noqa: PLR0917
-    """The question says which host gets what; Enter is no; yes is remembered, for this user alone to read."""
+def test_the_user_is_asked_once_for_each_host(process, through, terminal, llm, typed, code):  # noqa: PLR0917
+    """The question says which host gets what; Enter means no; yes is stored in a file that only this user can read."""
     screen = terminal(columns=200)
     argv = ("ask", "hi", "--base-url", ELSEWHERE)
     running = process(*argv, stdin=screen.slave, stderr=screen.slave)
@@ -531,7 +532,7 @@ def test_a_person_is_asked_once_for_each_host(process, through, terminal, llm, t
     os.write(screen.master, typed)
     out, _ = running.communicate(timeout=20)
     shown = screen.close()
-    assert running.returncode == code and "http://models.invalid will get what you type" in shown
+    assert running.returncode == code and "http://models.invalid will receive what you type" in shown
     assert out == (b"hi\n" if code == 0 else b"")
     kept = Path(os.environ["LLMCLI_DATA_DIR"]) / "consents.json"
     assert kept.exists() == (code == 0)
@@ -542,8 +543,8 @@ def test_a_person_is_asked_once_for_each_host(process, through, terminal, llm, t
 
 
 @pytest.mark.parametrize(("argv", "env"), [(["--offline"], {}), ([], {"HF_HUB_OFFLINE": "1"})])
-def test_offline_refuses_what_is_not_this_machine(llm, through, argv, env):
-    """69, even with consent; a server on this machine is no network."""
+def test_offline_refuses_remote_servers(llm, through, argv, env):
+    """69, even with consent; a server on this machine needs no network."""
     run = llm("ask", "hi", "--base-url", ELSEWHERE, "--yes", "--no-stdin", *argv, env=env)
     assert run.code == 69 and (argv or list(env))[0] in run.err and through.asked == []
     assert llm("ask", "hi", "--base-url", through.url, "--no-stdin", *argv, env=env).out == "hi\n"
@@ -557,7 +558,7 @@ def test_loopback_needs_no_consent_and_no_proxy(llm, server, monkeypatch):
 
 
 def test_doctor_lists_backends_hosts_and_consents(llm, tmp_path, monkeypatch):
-    """Each address, its consent, and whether its key is there; never the key, and without a connection."""
+    """Each address, its consent, and whether its key exists; never the key, and without a connection."""
     monkeypatch.setenv("THE_KEY", CANARY)
     open_file = tmp_path / "key"
     open_file.write_text(CANARY)
@@ -574,7 +575,7 @@ def test_doctor_lists_backends_hosts_and_consents(llm, tmp_path, monkeypatch):
     found = {row["check"]: row for row in map(json.loads, run.out.splitlines())}["backends"]
     assert found["state"] == "warning" and "chmod 600" in found["next"]
     leaves = [each["consent"] for each in found["data"]["backends"]]
-    assert leaves == ["agreed to in the configuration", "this machine", "no consent yet"]
+    assert leaves == ["consent in the configuration", "this machine", "no consent yet"]
     assert found["data"]["consents"] == {"https://four.invalid": "2026-01-02"} and "four.invalid" in found["text"]
     assert CANARY not in run.out + run.err
     shown = llm("config", "show", "backends")
@@ -583,7 +584,7 @@ def test_doctor_lists_backends_hosts_and_consents(llm, tmp_path, monkeypatch):
 
 
 def test_doctor_asks_servers_on_request_only(llm, server):
-    """Those that it did not ask are untested; one that does not run is a warning with its address."""
+    """Servers that were not asked are untested; one that does not run is a warning with its address."""
     backends = {"runs": {"base_url": server.url}, "stopped": {"base_url": "http://127.0.0.1:9/v1"}}
 
     def look(*more, **wanted):
@@ -600,8 +601,8 @@ def test_doctor_asks_servers_on_request_only(llm, server):
     assert "http://127.0.0.1:9/v1" in found["next"]
 
 
-def test_doctor_asks_no_server_without_leave(llm, through):
-    """There is no consent for the server, or offline is set."""
+def test_doctor_asks_no_server_without_consent(llm, through):
+    """Without consent for the server, or with offline set."""
     configure(there={"base_url": ELSEWHERE})
     for env in ({}, {"LLMCLI_OFFLINE": "on"}):
         rows = map(json.loads, llm("doctor", "--network", "--json", env=env).out.splitlines())
@@ -609,15 +610,15 @@ def test_doctor_asks_no_server_without_leave(llm, through):
         assert found["state"] == "untested" and "not tried" in found["text"]
 
 
-def test_doctor_goes_on_after_a_key_file_that_is_none(llm, tmp_path):
-    """It says which backend it is, and looks at the rest."""
+def test_doctor_continues_after_an_invalid_key_file(llm, tmp_path):
+    """It names the backend, and checks the rest."""
     configure(there={"base_url": "http://127.0.0.1:9/v1", "key_file": str(tmp_path)})
     rows = {row["check"]: row for row in map(json.loads, llm("doctor", "--json").out.splitlines())}
     assert str(tmp_path) in rows["backends"]["text"] and "key_file" in rows["backends"]["next"] and "network" in rows
 
 
-def test_a_broken_list_of_consents_is_asked_again(llm, through):
-    """What cannot be read agrees to nothing."""
+def test_a_broken_list_of_consents_means_no_consent(llm, through):
+    """An unreadable list agrees to nothing."""
     kept = Path(os.environ["LLMCLI_DATA_DIR"]) / "consents.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
     for text in ("{", "[]", '{"hosts": []}'):
@@ -626,7 +627,7 @@ def test_a_broken_list_of_consents_is_asked_again(llm, through):
 
 
 def test_ctrl_c_ends_a_silent_answer(process, server):
-    """A signal is heard while the server says nothing, and the server sees its client go."""
+    """A signal is noticed while the server is silent, and the server sees its client disconnect."""
     server.usual = stall_after()
     running = process("ask", "hi", "--base-url", server.url)
     until = time.monotonic() + 20

@@ -50,7 +50,7 @@ def test_without_settings_the_choice_is_the_engine_s(llm):
     ],
 )
 def test_a_setting_reaches_the_engine(llm, file, text, name, value):
-    """From the file, and from the environment in the same words."""
+    """From the file, and from the environment in the same form."""
     file.write_text(text + "\n")
     assert llm("ask", "Q").code == 0 and getattr(llm.options, name) == value
     file.unlink()
@@ -73,14 +73,14 @@ def test_a_bad_value_is_78_and_names_key_and_file(llm, file, text):
 
 
 def test_an_unknown_kv_type_is_usage_on_the_command_line(llm):
-    """One line names the types that there are."""
+    """One line lists the valid types."""
     run = llm("ask", "Q", "--kv-type", "q3_k")
     assert run.code == 2 and run.backend is None
     assert run.err.splitlines()[0] == "llm: --kv-type: expected one of auto, f16, q8_0, bf16, not 'q3_k'"
 
 
 def test_a_context_larger_than_the_model_s_is_usage(llm):
-    """Both numbers are said, and nothing is loaded."""
+    """The error has both numbers, and nothing is loaded."""
     run = llm("ask", "Q", "--ctx", "8193")
     assert run.code == 2 and run.backend is None and run.out == ""
     assert run.err.splitlines()[0] == f"llm: --ctx 8193 is larger than the context of {llm.model}, 8192"
@@ -88,7 +88,7 @@ def test_a_context_larger_than_the_model_s_is_usage(llm):
 
 
 def test_a_context_larger_than_the_model_s_is_78_where_it_was_configured(llm):
-    """The variable is what has to change."""
+    """The variable has to change."""
     run = llm("ask", "Q", env={"LLMCLI_CTX": "8193"})
     assert run.code == 78 and run.backend is None
     assert run.err.splitlines()[0] == f"llm: ctx (LLMCLI_CTX): 8193 is larger than the context of {llm.model}, 8192"
@@ -96,7 +96,7 @@ def test_a_context_larger_than_the_model_s_is_78_where_it_was_configured(llm):
 
 @pytest.fixture
 def loaded(llm):
-    """Return a function from a context to what a process takes without a cache: itself, weights, buffers to compute in."""
+    """Return a function from a context to what a process takes without a cache: itself, weights, compute buffers."""
 
     def without_cache(context):
         fit = estimate_memory(read_header(llm.model), llm.model.stat().st_size, context, MachineResources(None))
@@ -106,7 +106,7 @@ def loaded(llm):
 
 
 def test_a_context_larger_than_the_memory_is_71_with_figures(llm, loaded, monkeypatch):
-    """The process, weights, buffers and cache against what is free; nothing is loaded."""
+    """The process, weights, buffers and cache against the free memory; nothing is loaded."""
     free = loaded(8000) + 3000 * 256
     monkeypatch.setattr(hardware, "available_memory", lambda: free)
     run = llm("ask", "Q", "--ctx", "8000", "--kv-type", "f16")
@@ -116,7 +116,7 @@ def test_a_context_larger_than_the_memory_is_71_with_figures(llm, loaded, monkey
     assert happened.startswith(
         f"llm: out of memory for {llm.model} with a context of 8000 tokens ({needed / 1e6:.1f} MB"
     )
-    assert "of it weights" in happened and f"256 bytes a token of context, {free / 1e6:.1f} MB free" in happened
+    assert "of it weights" in happened and f"256 bytes per token of context, {free / 1e6:.1f} MB free" in happened
     fits = max(
         ctx for ctx in range(CONTEXT_STEP_TOKENS, 8000, CONTEXT_STEP_TOKENS) if loaded(ctx) + ctx * 256 <= free
     )  # buffers grow with it too
@@ -134,7 +134,7 @@ def test_the_weights_take_memory_too(llm, loaded, monkeypatch, ctx, code):
 
 
 def test_a_smaller_type_of_cache_holds_a_longer_context(llm, loaded, monkeypatch):
-    """Where the engine may choose the type, only what no type holds is refused."""
+    """If the engine may choose the type, only a context that no type can hold is refused."""
     per_token = read_header(llm.model).kv_bytes_per_token("q8_0", "q8_0")
     monkeypatch.setattr(hardware, "available_memory", lambda: loaded(8000) + 8000 * per_token)
     assert llm("ask", "Q", "--ctx", "8000", "--kv-type", "f16").code == 71
@@ -155,21 +155,21 @@ def test_weights_that_are_larger_than_the_memory_are_refused(llm, monkeypatch):
 
 
 def test_a_gpu_has_memory_of_its_own(llm, monkeypatch):
-    """What lies there is not counted against the machine's; without offloading it is."""
+    """Offloaded layers do not count against the machine's memory; without offloading they do."""
     monkeypatch.setattr(hardware, "available_memory", lambda: 1_000_000)
     monkeypatch.setattr(hardware, "list_gpus", lambda: [Gpu("GPU", 10**9, 10**9)])
     assert llm("ask", "Q", "--ctx", "8000").code == 0
     assert llm("ask", "Q", "--ctx", "8000", "--gpu-layers", "0").code == 71
 
 
-def test_a_memory_of_unknown_size_refuses_nothing(llm, monkeypatch):
-    """Where the system does not say, the engine finds out."""
+def test_unknown_memory_refuses_nothing(llm, monkeypatch):
+    """If the system does not report it, the engine finds out."""
     monkeypatch.setattr(hardware, "available_memory", lambda: None)
     assert llm("ask", "Q", "--ctx", "8000").code == 0
 
 
 @pytest.mark.parametrize(("name", "code"), [("mamba", 0), ("lfm2", 71), ("gemma3", 71), ("qwen3moe", 71)])
-def test_only_what_the_header_tells_is_refused(llm, tiny, monkeypatch, name, code):
+def test_only_computable_needs_are_refused(llm, tiny, monkeypatch, name, code):
     """A recurrent state does not grow with the context; the attention layers of a hybrid model have a cache."""
     monkeypatch.setattr(hardware, "available_memory", lambda: PROCESS_BYTES + 2_000_000)
     assert llm("ask", "Q", "-m", str(tiny(name)), "--ctx", "8000").code == code

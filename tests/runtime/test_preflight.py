@@ -1,4 +1,4 @@
-"""What is refused before a model is loaded: a context, a model, or a worker too many."""
+"""What is refused before a model is loaded: a context, a model, or another worker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def model(tiny):
 
 
 def settings(environ=None, **given):
-    """Return settings, those of ``given`` as by options."""
+    """Return settings, those of ``given`` as if by options."""
     return resolve_settings({name: (f"--{name}", value) for name, value in given.items()}, environ or {}, None)
 
 
@@ -50,8 +50,8 @@ def memory(monkeypatch):
     return limit
 
 
-def test_too_little_memory_is_refused_with_what_would_fit(model, memory, monkeypatch):
-    """A smaller context first, else a smaller model of this machine, the largest that fits."""
+def test_too_little_memory_is_refused_with_a_suggestion(model, memory, monkeypatch):
+    """A smaller context first, else the largest model of this machine that fits."""
     memory(1 << 40)
     models = SimpleNamespace(list=lambda: [replace(model, name=f"m{size}", size=size) for size in (50, 10, 90)])
     preflight.check_memory(model, settings(ctx=256), models)
@@ -71,7 +71,7 @@ def test_too_little_memory_is_refused_with_what_would_fit(model, memory, monkeyp
 
 
 def test_memory_of_gpus_counts_before_a_refusal(model, memory, monkeypatch):
-    """They are asked about only when the model does not fit the memory of the machine."""
+    """They are queried only if the model does not fit the main memory."""
     asked = []
     room = hardware_fit.measure_machine(settings())
 
@@ -90,7 +90,7 @@ def test_memory_of_gpus_counts_before_a_refusal(model, memory, monkeypatch):
 
 @pytest.fixture
 def workers(monkeypatch):
-    """Return the workers that run, by their memory; idle ones are stopped while the caller lacks room."""
+    """Return the running workers by their memory; idle ones are stopped while the caller lacks memory."""
     running = []
 
     def stop(_directory, lacks):
@@ -103,7 +103,7 @@ def workers(monkeypatch):
 
 
 def test_idle_workers_end_until_the_model_fits(model, memory, workers, tmp_path):
-    """As many as it takes, and no more."""
+    """As many as necessary, and no more."""
     needed = preflight.estimate_memory(model, settings()).needed_bytes
     memory(1 << 40)
     workers += [{"memory": needed}, {"memory": needed}]
@@ -118,7 +118,7 @@ def test_idle_workers_end_until_the_model_fits(model, memory, workers, tmp_path)
 
 
 def test_a_limit_for_workers_that_is_too_low_is_temporary(model, memory, workers, tmp_path, monkeypatch):
-    """The caller then does without a worker. Below what the model needs, no worker is ended in vain."""
+    """The caller then works without a worker. If the limit is below the need of the model, no worker is stopped."""
     memory(1 << 40)
     monkeypatch.setattr(preflight, "estimate_memory", lambda *_: SimpleNamespace(needed_bytes=5 << 20, fits=True))
     workers += [{"memory": 1 << 20}]

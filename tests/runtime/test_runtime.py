@@ -1,4 +1,4 @@
-"""One run without a terminal: settings, model, consent, and the backend that comes of them."""
+"""One run without a terminal: settings, model, consent, and the resulting backend."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ URL = "https://models.example/v1"
 
 @pytest.fixture
 def run():
-    """Return a function that makes a run of options and variables; its observer answers no to all."""
+    """Return a function that makes a run of options and variables; its observer answers no to everything."""
 
     def make(observer=None, environ=None, **given):
         how = {name: given.pop(name) for name in ("verb", "consents", "tolerant") if name in given}
@@ -51,7 +51,7 @@ def test_a_timeout_sets_the_deadline(run):
 
 
 def test_a_bad_configuration_is_kept_where_that_is_tolerated(run):
-    """The defaults apply; elsewhere it raises."""
+    """The defaults apply; otherwise it raises."""
     file = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "config.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("nonsense: 1\n")
@@ -62,14 +62,14 @@ def test_a_bad_configuration_is_kept_where_that_is_tolerated(run):
 
 
 def test_nothing_is_sent_without_consent(run, built):
-    """An observer that answers no is asked, and no backend is built."""
+    """With an observer that answers no, no backend is built."""
     with pytest.raises(ConsentRequired):
         run(base_url=URL).backend()
     assert built == []
 
 
-def test_consent_is_given_for_a_run_or_once_and_for_all(run, built):
-    """The answer to a question is stored; that of the run is not."""
+def test_consent_is_given_for_a_run_or_stored(run, built):
+    """The answer to a question is stored; consent for one run is not."""
 
     class Agreeing(SilentObserver):
         def confirm_consent(self, server):
@@ -84,7 +84,7 @@ def test_consent_is_given_for_a_run_or_once_and_for_all(run, built):
 
 
 def test_a_server_is_refused_offline_and_for_deterministic_answers(run, built):
-    """Neither is asked about."""
+    """No consent is requested for either."""
     with pytest.raises(Offline):
         run(base_url=URL, offline=True, consents=True).backend()
     with pytest.raises(Unsupported):
@@ -104,7 +104,7 @@ def test_a_local_model_is_checked_before_the_backend_is_built(run, built, tiny):
 
 
 def test_a_missing_model_is_fetched_when_the_observer_agrees(run, monkeypatch):
-    """Offline it is not asked; the error carries the context that was given."""
+    """Offline it is not asked; the error carries the requested context."""
     asked = []
 
     class Asked(SilentObserver):
@@ -123,7 +123,7 @@ def test_a_missing_model_is_fetched_when_the_observer_agrees(run, monkeypatch):
     assert len(asked) == 2
 
 
-def test_nothing_is_known_of_a_backend_that_was_not_built(run):
+def test_a_backend_that_was_not_built_has_no_statistics(run):
     """Statistics are empty, and closing does nothing."""
     runtime = run()
     assert runtime.backend_stats().choices == ()

@@ -1,4 +1,4 @@
-"""A real ``llm serve`` on a tiny model, one for the tests of a module, with directories of its own."""
+"""A real ``llm serve`` on a tiny model, one for the tests of a module, with its own directories."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOKEN = "canary-token-of-the-tests"
 
 @dataclass
 class Served:
-    """A server that runs; ``url`` as it was announced."""
+    """A running server; ``url`` as it was announced."""
 
     process: subprocess.Popen
     url: str
@@ -36,7 +36,7 @@ class Served:
         return int(self.url.rpartition(":")[2])
 
     def ask(self, method, path, body=None, *, token=TOKEN, timeout=60, **headers):
-        """Return status and body of an answer; JSON where it is some."""
+        """Return status and body of a response, parsed if it is JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         with contextlib.closing(connection):
             given = {"Authorization": f"Bearer {token}"} if token else {}
@@ -65,7 +65,7 @@ class Served:
         return subprocess.run(command, env={**self.environ, **(env or {})}, check=False, **how)
 
     def worker(self):
-        """Return what the only worker says of itself."""
+        """Return the status of the only worker."""
         (status,) = worker_status.list_statuses(self.runtime)
         return status
 
@@ -85,7 +85,7 @@ class Served:
 
 @contextlib.contextmanager
 def serving(model, *argv, code=None, **env):
-    """Run ``llm serve``, by some code of Python's if that is given; its workers end with it."""
+    """Run ``llm serve``, by given Python code if any; its workers end with it."""
     home = Path(tempfile.mkdtemp(prefix="llm", dir="/tmp"))  # a path short enough for sockets
     runtime = home / "run"
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("LLMCLI_", "HF_"))}

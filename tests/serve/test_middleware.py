@@ -1,4 +1,4 @@
-"""Who may ask, and how much: the middleware alone, before an application that says what it got."""
+"""Access and limits: the middleware alone, before an application that echoes its input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def app(scope, receive, send):
 
 @pytest.fixture(autouse=True)
 def _short_linger(monkeypatch):
-    """Do not wait long for the rest of a body that a refusal leaves: the test client has sent all of it by then."""
+    """Do not wait long for the rest of a refused body: the test client has sent all of it by then."""
     monkeypatch.setattr(middleware, "_LINGER_S", 0.02)
 
 
@@ -35,7 +35,7 @@ def client(base=HERE, **rules):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8033", "LOCALHOST", "[::1]:8033", "[::1]"])
-def test_loopback_names_are_ours(host):
+def test_loopback_names_are_accepted(host):
     """With a port and without."""
     assert client().get("/v1/models", headers={**TOKEN, "Host": host}).status_code == 200
 
@@ -43,12 +43,12 @@ def test_loopback_names_are_ours(host):
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost:x", "", "10.0.0.1", "a:b:80"])
 @pytest.mark.parametrize("path", ["/health", "/v1/models"])
 def test_a_forged_host_is_refused(host, path):
-    """A name that a page made to mean our address, with the token or without."""
+    """A name that a page resolved to our address, with the token or without."""
     assert client().get(path, headers={**TOKEN, "Host": host}).status_code == 403
 
 
-def test_on_all_addresses_any_address_is_ours_and_no_name():
-    """A number cannot be made to mean another machine."""
+def test_on_all_addresses_any_address_is_accepted_but_no_name():
+    """An address cannot be made to mean another machine."""
     served = client(allow_ip_hosts=True)
     assert served.get("/health", headers={"Host": "192.168.1.7:8033"}).status_code == 200
     assert served.get("/health", headers={"Host": "evil.example"}).status_code == 403
@@ -56,13 +56,13 @@ def test_on_all_addresses_any_address_is_ours_and_no_name():
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1", ""])
 def test_an_origin_is_refused_unless_it_was_allowed(origin):
-    """Also ours: no page of ours is there; and nothing is told to browsers."""
+    """Even the server's own origin, since it serves no pages; the response has no CORS headers."""
     answer = client().get("/v1/models", headers={**TOKEN, "Origin": origin})
     assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
 
 
-def test_an_allowed_origin_may_ask():
-    """The browser's question is answered without a token; what it asks about needs it."""
+def test_an_allowed_origin_may_send_requests():
+    """The preflight request is answered without a token; the request itself needs it."""
     served, origin = client(origins=frozenset({"http://app.example"})), {"Origin": "http://app.example"}
     asked = served.options("/v1/models", headers={**origin, "Access-Control-Request-Method": "GET"})
     assert asked.status_code == 204 and asked.headers["access-control-allow-origin"] == "http://app.example"
@@ -73,24 +73,24 @@ def test_an_allowed_origin_may_ask():
 
 @pytest.mark.parametrize("text", ["http://OK.example:80/", "HTTP://ok.EXAMPLE", "http://ok.example:080"])
 def test_an_origin_may_be_written_in_several_ways(text):
-    """As browsers do it is one of them."""
+    """The form that browsers send is one of them."""
     assert middleware.normalize_origin(text) == "http://ok.example"
 
 
 @pytest.mark.parametrize(
     "text", ["*", "foo/bar", "ok.example", "http://", "http://a/b", "null", "http://a:99999", "http://a b"]
 )
-def test_what_is_no_origin_is_refused(text):
+def test_an_invalid_origin_is_refused(text):
     """It would never match."""
-    with pytest.raises(ValueError, match="is not the origin"):
+    with pytest.raises(ValueError, match="is not an origin"):
         middleware.normalize_origin(text)
 
 
 @pytest.mark.parametrize(
     "given", [None, "", "Bearer", "Bearer wrong", "Bearer secret2", "Basic secret", "secret", "Bearer s\u00e9"]
 )
-def test_without_the_token_there_is_nothing(given):
-    """But health; the answer is OpenAI's error."""
+def test_without_the_token_requests_are_refused(given):
+    """Except health; the response is OpenAI's error."""
     headers = {} if given is None else {"Authorization": given.encode("latin-1")}
     answer = client().post("/v1/chat/completions", headers=headers, content=b"{}")
     assert answer.status_code == 401 and answer.json()["error"]["code"] == "invalid_api_key"
@@ -100,7 +100,7 @@ def test_without_the_token_there_is_nothing(given):
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_large_body_is_413(chunked):
-    """Whether its length is announced or not; one of exactly the size passes."""
+    """Whether its length is announced or not; a body of exactly the limit passes."""
     served = client(max_body_bytes=100)
     content = (b"x" * 10 for _ in range(11)) if chunked else b"x" * 101
     assert served.post("/v1/x", headers=TOKEN, content=content).status_code == 413
@@ -108,7 +108,7 @@ def test_a_large_body_is_413(chunked):
 
 
 def test_too_many_requests_are_429():
-    """With the time after which to ask again."""
+    """With the time after which to retry."""
     served = client(max_requests=1)
     served.middleware.num_running = 1
     answer = served.post("/v1/x", headers=TOKEN, content=b"{}")
@@ -118,15 +118,15 @@ def test_too_many_requests_are_429():
     assert served.post("/v1/x", headers=TOKEN, content=b"{}").status_code == 200
 
 
-def test_a_server_that_ends_says_so():
-    """503 for all, also for health."""
+def test_a_stopping_server_answers_503():
+    """503 for everything, also for health."""
     served = client()
     served.middleware.closing = True
     assert served.get("/health").status_code == served.post("/v1/x", headers=TOKEN).status_code == 503
 
 
 def test_a_bug_is_an_answer_and_a_line():
-    """No traceback for the client, and the server goes on."""
+    """No traceback for the client, and the server keeps running."""
     served = client()
     answer = served.post("/v1/x", headers=TOKEN, content=b"bug")
     assert answer.status_code == 500 and answer.json()["error"]["message"] == "internal error"

@@ -1,4 +1,4 @@
-"""Programs of others against the server: OpenAI's own package for Python, and the examples of the documentation, run as they stand."""
+"""OpenAI's own package for Python against the server, and the examples of the documentation, unchanged."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def name(client):
 
 
 def test_whole_and_streamed(client, name):
-    """The pieces of a stream are the whole answer; its last chunk has the usage."""
+    """The pieces of a stream equal the whole answer; its last chunk has the usage."""
     asked = {"model": name, "messages": HELLO, "max_tokens": 8, "temperature": 0}
     whole = client.chat.completions.create(**asked)
     chunks = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
@@ -70,13 +70,13 @@ class Choice(pydantic.BaseModel):
 
 
 class weather(pydantic.BaseModel):  # noqa: N801 (a tool is called by its class)
-    """What the sky does."""
+    """Return the weather."""
 
     city: Literal["Paris", "Oslo"]
 
 
 def test_structured_output(client, name):
-    """JSON that keeps a schema as the protocol has it, and any JSON object."""
+    """JSON that matches a schema as the protocol has it, and any JSON object."""
     wanted = {"type": "json_schema", "json_schema": {"name": "s", "schema": SCHEMA, "strict": True}}
     asked = {"model": name, "messages": HELLO, "max_tokens": 64}
     answer = client.chat.completions.create(**asked, response_format=wanted)
@@ -86,7 +86,7 @@ def test_structured_output(client, name):
     assert choice.finish_reason == "length" or isinstance(json.loads(choice.message.content), dict)
 
 
-def test_what_a_class_describes_comes_as_its_object(served, client, name):
+def test_a_class_as_a_schema(served, client, name):
     """Parsed by the package, as a whole, from a stream, and asynchronously."""
     asked = {"model": name, "messages": HELLO, "max_tokens": 128, "temperature": 0, "response_format": Choice}
     whole = client.chat.completions.parse(**asked).choices[0].message.parsed
@@ -105,8 +105,8 @@ def test_what_a_class_describes_comes_as_its_object(served, client, name):
     assert asyncio.run(ask()) == (whole, whole)
 
 
-def test_a_tool_that_a_class_describes(client, name):
-    """Its arguments come as the object, whole and streamed."""
+def test_a_class_as_a_tool(client, name):
+    """Its arguments become the object, whole and streamed."""
     asked = {"model": name, "messages": HELLO, "max_tokens": 64, "temperature": 0, "tool_choice": "required"}
     asked["tools"] = [openai.pydantic_function_tool(weather)]
     (call,) = client.chat.completions.parse(**asked).choices[0].message.tool_calls
@@ -118,7 +118,7 @@ def test_a_tool_that_a_class_describes(client, name):
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
 def test_tools(client, name, choice):
-    """A call, and its result told back."""
+    """A call, and its result sent back."""
     asked = {"model": name, "tools": [TOOL], "max_tokens": 64}
     message = client.chat.completions.create(**asked, messages=HELLO, tool_choice=choice).choices[0].message
     (call,) = message.tool_calls
@@ -129,14 +129,14 @@ def test_tools(client, name, choice):
 
 
 def test_embeddings_and_completions(client, name):
-    """The package asks for base64 by itself."""
+    """The package requests base64 by default."""
     vectors = client.embeddings.create(model=name, input=["a", "b"]).data
     assert sum(number**2 for number in vectors[0].embedding) == pytest.approx(1, abs=1e-4)
     assert isinstance(client.completions.create(model=name, prompt="a", max_tokens=2).choices[0].text, str)
 
 
-def test_errors_are_its_errors(served, client, name):
-    """Each of its own class."""
+def test_errors_have_the_packages_classes(served, client, name):
+    """Each has its own class."""
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model="gpt-4", messages=HELLO)
     with pytest.raises(openai.BadRequestError):
@@ -148,7 +148,7 @@ def test_errors_are_its_errors(served, client, name):
 
 @pytest.fixture
 def shell(served, tmp_path):
-    """Run a shell's commands where ``llm`` is this one, ``$TOKEN`` the token, and the usual address that of the server."""
+    """Run a shell's commands where ``llm`` is this one, ``$TOKEN`` the token, and the default address the server's."""
     own = tmp_path / "bin" / "llm"
     own.parent.mkdir()
     own.write_text(f'#!/bin/sh\nexec {sys.executable} -m llmcli "$@"\n')
@@ -174,20 +174,20 @@ EXAMPLES = [
 
 
 def test_every_example_of_curl_is_found():
-    """Each block of the documentation in which the word stands is one that is run below."""
+    """Each block of the documentation with the word is run below."""
     assert sum(example.count("curl ") for example in EXAMPLES) == DOCS.count("curl ") >= 5
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_the_documented_examples_of_curl(served, shell, example):
-    """Run as they stand, at the address of this server; what comes is JSON."""
+    """They run unchanged, except for the address; the answers are JSON."""
     served.post("count", messages=HELLO)  # a worker runs, as docs/worker.md has it where it shows its socket
     answer = json.loads(shell(example))
     assert answer["object"] in {"list", "chat.completion", "text_completion"}
 
 
 def test_the_example_in_the_help(served, shell):
-    """The same."""
+    """Run like those of the documentation."""
     (example,) = [line for line in served.llm("serve", "--help").stdout.decode().splitlines() if "curl " in line]
     assert json.loads(shell(example.strip()))["object"] == "list"
 

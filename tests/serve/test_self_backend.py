@@ -1,6 +1,6 @@
-"""Every verb on our own server: ``--backend`` and ``--base-url`` against a real ``llm serve`` that wants a token.
+"""Every verb on our own server: ``--backend`` and ``--base-url`` against a real ``llm serve`` with a token.
 
-The server is deterministic, so that its answers can be compared with those of the same model here.
+The server is deterministic, so its answers can be compared with those of the same model here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def served(tiny):
 
 @pytest.fixture(scope="module")
 def there(served):
-    """Run a command on the server as on one elsewhere: it knows no model, no worker and no directory of the server's."""
+    """Run a command on the server as on a remote one: it knows no model, worker or directory of the server."""
     home = served.runtime.parent / "client"
     prompts = home / "config" / "prompts" / "generate"
     prompts.mkdir(parents=True)
@@ -52,14 +52,14 @@ def there(served):
 
 
 def local(served, *argv, stdin=""):
-    """Return what the same command says on the model itself, in its own process."""
+    """Return the output of the same command on the model itself, in its own process."""
     done = served.llm(*argv, "--no-worker", input=stdin.encode())
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode("utf-8", "replace")
 
 
-def test_ask_says_there_what_it_says_here(served, there):
-    """Byte for byte, with nothing on stderr and the model's name and token counts in --json."""
+def test_ask_gives_the_same_answer(served, there):
+    """Byte for byte, with nothing on stderr, and the model's name and token counts in --json."""
     served.post("count", messages=[{"role": "user", "content": "x"}])  # now a worker runs
     before = served.worker()["requests"]
     out, err = there("ask", "hello", "--no-stdin", *LIMIT)
@@ -72,20 +72,20 @@ def test_ask_says_there_what_it_says_here(served, there):
     assert served.worker()["requests"] == before + 2
 
 
-def test_nothing_is_left_out_for_our_own_server(there):
-    """It takes each field that is sent, so nothing is tried twice; it wants to be told to think."""
+def test_no_field_is_omitted_for_our_own_server(there):
+    """It accepts every field, so nothing is sent twice; reasoning has to be requested."""
     err = there("ask", "hello", "--no-stdin", "-v", "--seed", "1", "--reasoning", "--max-tokens", "2")[1]
     assert "refuses" not in err and "requests at once: 1" in err
 
 
 def test_chat_of_piped_lines(served, there):
-    """Each line is a turn that knows those before it."""
+    """Each line is a turn that includes those before it."""
     lines = "hello\nand again\n"
     assert there("chat", *LIMIT, stdin=lines)[0] == local(served, "chat", *LIMIT, stdin=lines)
 
 
 def test_translate_and_summarize(served, there, tmp_path):
-    """Of documents and of standard input; lines that hold nothing stay as they are."""
+    """For documents and standard input; blank lines do not change."""
     first, second = tmp_path / "a.txt", tmp_path / "b.txt"
     first.write_text("One line.\n\n\nAnother.\n")
     second.write_text("A second text.\n")
@@ -96,7 +96,7 @@ def test_translate_and_summarize(served, there, tmp_path):
 
 
 def test_sentiment_is_scored_by_the_server(served, there):
-    """By the path that only ours has, which the output says; with the figures of this machine."""
+    """With the path that only our server has, as the output says, and with the same numbers as here."""
     records = [json.loads(line) for line in there("sentiment", "--json", stdin="good\n\nbad\n")[0].splitlines()]
     here = [json.loads(line) for line in local(served, "sentiment", "--json", stdin="good\n\nbad\n").splitlines()]
     assert [record.get("scoring") for record in records] == ["score", None, "score"]
@@ -106,14 +106,14 @@ def test_sentiment_is_scored_by_the_server(served, there):
 
 
 def test_generate_free_text(served, there):
-    """As here."""
+    """The same as here."""
     argv = ("generate", "poem", "--no-stdin", "--var", "topic=rain", *LIMIT)
     assert there(*argv)[0] == local(served, *argv)
 
 
 @pytest.mark.parametrize("seed", ["1", "2", "3"])
 def test_generate_labels_and_json(there, seed):
-    """A model of random weights says one of the labels, and JSON of the schema, in the first try."""
+    """A model of random weights answers with a label, and with JSON of the schema, in the first attempt."""
     out, err = there("generate", "mood", "--seed", seed, "--temperature", "1", "-v", stdin="It rains.")
     assert out.removesuffix("\n") in {"good", "bad", 'so "so" é'} and "requests at once: 1" in err
     found = json.loads(there("generate", "data", "--no-stdin", "--seed", seed, "--temperature", "1", "--json")[0])
@@ -121,18 +121,18 @@ def test_generate_labels_and_json(there, seed):
 
 
 def test_an_address_alone_has_no_token(served, there):
-    """77, and how to give one; a wrong one is not shown."""
+    """77, and how to give a token; a wrong one is not shown."""
     out, err = there("ask", "hello", "--no-stdin", "--base-url", f"{served.url}/v1", code=77)
-    assert out == "" and "wants a key" in err and "key_file" in err and TOKEN not in err
+    assert out == "" and "requires a key" in err and "key_file" in err and TOKEN not in err
 
 
-def test_a_model_that_is_not_there(there):
-    """66, in the server's words."""
+def test_a_missing_model(there):
+    """66, with the server's message."""
     assert "third" in there("ask", "hello", "--no-stdin", "-m", "third", code=66)[1]
 
 
 def test_a_number_that_the_server_does_not_take_is_not_a_field_that_it_refuses(there):
-    """It is told, and the next command sends the field again."""
+    """It is reported, and the next command sends the field again."""
     err = there("ask", "hello", "--no-stdin", "--temperature", "3", "--max-tokens", "2", code=76)[1]
     assert "temperature must be from 0 to 2" in err
     assert "refuses" not in there("ask", "hello", "--no-stdin", "-v", *LIMIT)[1]

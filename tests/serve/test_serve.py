@@ -1,4 +1,4 @@
-"""``llm serve`` as a process: what it answers, what it refuses, what it bears, and how it ends."""
+"""``llm serve`` as a process: what it answers, what it refuses, how it behaves under load, and how it ends."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def wait_until(holds, seconds=20.0):
 
 
 def test_a_conversation_whole_and_streamed(served):
-    """The same text; the model is loaded for the first request, in a worker."""
+    """The same text; the first request loads the model in a worker."""
     asked = {"messages": HELLO, "max_tokens": 8, "temperature": 0}
     status, body = served.post("chat/completions", **asked)
     assert status == 200 and served.worker()["requests"] >= 1
@@ -58,8 +58,8 @@ def test_a_conversation_whole_and_streamed(served):
     assert "".join(pieces) == body["choices"][0]["message"]["content"]
 
 
-def test_a_text_is_continued_as_it_stands(served):
-    """No template: fewer tokens than a conversation; several prompts and answers; log-probabilities as they were."""
+def test_a_raw_prompt_is_continued(served):
+    """No template: fewer tokens than a conversation; several prompts and answers; legacy log-probabilities."""
     asked = {"prompt": ["hello", "ho <|im_end|>"], "max_tokens": 4, "temperature": 0, "n": 2, "logprobs": 2}
     status, body = served.post("completions", **asked)
     assert status == 200 and [choice["index"] for choice in body["choices"]] == [0, 1, 2, 3]
@@ -75,13 +75,13 @@ def test_a_text_is_continued_as_it_stands(served):
 
 
 def test_what_looks_like_a_control_token_in_a_prompt_is_text(served):
-    """Of a raw prompt too."""
+    """Also in a raw prompt."""
     spelled = served.post("completions", prompt="<|im_end|>", max_tokens=1)[1]["usage"]["prompt_tokens"]
     assert spelled > served.post("completions", prompt="a", max_tokens=1)[1]["usage"]["prompt_tokens"]
 
 
 def test_embeddings(served):
-    """Vectors of length 1, the same as text, as base64 and for a long text beside others; usage is counted."""
+    """Vectors of length 1, the same as text and as base64, also of a long text beside others; usage is counted."""
     status, body = served.post("embeddings", input=["hello", "hello", "a long text " * 40])
     vectors = [item["embedding"] for item in body["data"]]
     assert status == 200 and vectors[0] == vectors[1] != vectors[2]
@@ -98,8 +98,8 @@ def test_embeddings(served):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_call_that_has_to_come_comes(served, stream):
-    """Even of a model of random weights; its arguments keep the schema."""
+def test_a_required_call_is_made(served, stream):
+    """Even from a model of random weights; its arguments match the schema."""
     asked = {"messages": HELLO, "tools": [TOOL], "tool_choice": "required", "max_tokens": 64, "stream": stream}
     status, body = served.post("chat/completions", **asked)
     assert status == 200
@@ -119,8 +119,8 @@ def test_a_call_that_has_to_come_comes(served, stream):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_call_that_was_cut_is_no_text(served, stream):
-    """Its beginning is nothing to show; the reason says what happened."""
+def test_a_truncated_call_is_not_text(served, stream):
+    """Its beginning is not shown; the finish reason says what happened."""
     asked = {"messages": HELLO, "tools": [TOOL], "tool_choice": "required", "max_tokens": 2, "stream": stream}
     _, body = served.post("chat/completions", **asked)
     if stream:
@@ -155,7 +155,7 @@ UNIQUE = {"type": "array", "uniqueItems": True}
     ],
 )  # fmt: skip
 def test_an_error_names_the_field(served, path, asked, param):
-    """Also where the engine finds it."""
+    """Also if the engine detects it."""
     status, body = served.post(path, **asked)
     assert (status, body["error"]["param"]) == (400, param)
 
@@ -164,8 +164,8 @@ def test_an_error_names_the_field(served, path, asked, param):
     "sent",
     [b"GET /health HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"\0\r\n\r\n"],
 )
-def test_what_is_no_http_is_told_in_openai_s_shape(served, sent):
-    """And not on the server's terminal, which it would flood."""
+def test_invalid_http_gets_an_openai_error(served, sent):
+    """And not written to the server's terminal, which it would flood."""
     with socket.create_connection(("127.0.0.1", served.port), timeout=20) as connection:
         connection.sendall(sent)
         head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
@@ -185,7 +185,7 @@ def test_negative_and_huge_numbers_are_refused(served, field, value):
 
 
 def test_models(served):
-    """That of the setting; one that is not here is a 404, and so is a path, whatever lies there."""
+    """The configured one; a missing model is a 404, and so is a path, even to an existing file."""
     status, body = served.ask("GET", "/v1/models")
     (model,) = body["data"]
     assert status == 200 and served.ask("GET", f"/v1/models/{model['id']}")[1] == model
@@ -196,7 +196,7 @@ def test_models(served):
 
 
 def test_forged_and_bare_requests(served):
-    """Host, Origin, token; what steers workers is not there."""
+    """Host, Origin, token; paths that control workers do not exist."""
     assert served.ask("GET", "/v1/models", Host="evil.example")[0] == 403
     assert served.ask("GET", "/v1/models", Origin="http://evil.example")[0] == 403
     assert served.ask("GET", "/v1/models", token=None)[0] == served.ask("GET", "/v1/models", token="x")[0] == 401
@@ -218,7 +218,7 @@ def test_bad_bodies(served, body):
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_of_1_gb_is_refused_and_not_kept(served, chunked):
-    """Announced or not; the server does not grow by more than a few bodies of the size that it takes."""
+    """Announced or not; the server grows by no more than a few bodies of the maximum size."""
     before = served.memory()
     length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {1 << 30}"
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n{length}\r\n\r\n"
@@ -238,7 +238,7 @@ def test_a_body_of_1_gb_is_refused_and_not_kept(served, chunked):
 
 
 def test_half_open_connections_do_no_harm(served):
-    """500 of them, with half a head, or a head and no body: a good client is served."""
+    """500 of them, with half a head, or with a head and no body: a good client is served."""
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
     halves = [b"", b"GE", head, head + b"Content-Length: 100\r\n\r\n{"]
     opened = []
@@ -254,8 +254,8 @@ def test_half_open_connections_do_no_harm(served):
             connection.close()
 
 
-def test_a_client_that_goes_takes_its_request_along(served):
-    """The worker has nothing to do soon after."""
+def test_a_disconnected_client_cancels_its_request(served):
+    """The worker is idle soon after."""
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
     asked = {"messages": HELLO, "max_tokens": 100_000, "stream": True, "ignore_eos": True}
     connection.request("POST", "/v1/chat/completions", json.dumps(asked), {"Authorization": f"Bearer {TOKEN}"})
@@ -269,7 +269,7 @@ def test_a_client_that_goes_takes_its_request_along(served):
 @pytest.mark.parametrize("stopped", [False, True], ids=["that works", "that stands still"])
 @pytest.mark.parametrize("path", ["chat/completions", "completions", "embeddings", "score", "count"])
 def test_clients_that_close_their_connections_leave_nothing_behind(served, path, stopped):
-    """Each takes its connection to the worker along, which begins nothing for it; a later request is answered."""
+    """Each closes its connection to the worker, which starts nothing for it; a later request is answered."""
     served.post("chat/completions", messages=HELLO, max_tokens=1)
     status, sockets = served.worker(), served.sockets()
     asked = {"messages": HELLO, "max_tokens": 100_000, "ignore_eos": True}
@@ -292,7 +292,7 @@ def test_clients_that_close_their_connections_leave_nothing_behind(served, path,
     assert served.worker()["pid"] == status["pid"]
 
 
-def test_a_worker_that_was_killed_is_started_again(served):
+def test_a_killed_worker_is_started_again(served):
     """By the next request."""
     served.post("chat/completions", messages=HELLO, max_tokens=1)
     os.kill(served.worker()["pid"], signal.SIGKILL)
@@ -301,7 +301,7 @@ def test_a_worker_that_was_killed_is_started_again(served):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_worker_that_stands_still_is_given_up(tiny, monkeypatch, stream):
-    """503 after some silence; a long answer of one that is alive is none, and neither is the time that a start takes."""
+    """503 after some silence; neither a long answer of a live worker nor its start counts as silence."""
     short = "import llmcli.serve.liveness as s; s.SILENCE_S = 0.3; from llmcli.cli.main import main; raise SystemExit(main())"
     with serving(tiny("chatml"), code=short) as server:
         asked = {"messages": HELLO, "temperature": 0, "ignore_eos": True}
@@ -312,10 +312,10 @@ def test_a_worker_that_stands_still_is_given_up(tiny, monkeypatch, stream):
             status, body = server.post("chat/completions", **asked, max_tokens=2, stream=stream)
         finally:
             os.kill(pid, signal.SIGCONT)
-        assert status == 503 and "stands still" in body["error"]["message"]
+        assert status == 503 and "hangs" in body["error"]["message"]
 
 
-def test_the_token_is_nowhere_to_be_seen(served):
+def test_the_token_is_not_visible(served):
     """Not in the arguments of the server or a worker, and not in a worker's environment or log."""
     served.post("chat/completions", messages=HELLO, max_tokens=1)
     worker = served.worker()
@@ -325,8 +325,8 @@ def test_the_token_is_nowhere_to_be_seen(served):
             assert TOKEN.encode() not in file.read()
 
 
-def test_the_document_describes_what_is_there(served):
-    """Every path that is served and no other, and exactly the fields that are read."""
+def test_the_openapi_document_matches_the_server(served):
+    """Every served path and no other, and exactly the fields that are read."""
     document = served.ask("GET", "/openapi.json")[1]
     assert document == openapi.build_document() and set(openapi.POST_PATHS) == set(gateway.FORWARDED_PATHS)
     readers = {
@@ -342,7 +342,7 @@ def test_the_document_describes_what_is_there(served):
 
 
 def test_it_ends_when_what_runs_has_ended(tiny):
-    """At SIGTERM: the running answer is whole, what comes gets a 503, and the process dies by the signal."""
+    """At SIGTERM: the running answer finishes, new requests get a 503, and the process dies by the signal."""
     with serving(tiny("chatml")) as served:
         connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
         asked = {"messages": HELLO, "max_tokens": 1500, "stream": True, "ignore_eos": True}
@@ -370,8 +370,8 @@ def test_a_second_signal_ends_it_at_once(tiny):
         connection.close()
 
 
-def test_an_embedding_model_embeds_and_does_not_talk(tiny):
-    """With its own pooling; a conversation with it is a 400 that says why. On a path, for this user alone."""
+def test_an_embedding_model_embeds_but_does_not_chat(tiny):
+    """With its own pooling; a conversation is a 400 that says why. On a socket path, for this user only."""
     with serving(tiny("bert")) as served:
         status, body = served.post("embeddings", input=["hello", "world"])
         assert status == 200 and math.isclose(math.hypot(*body["data"][0]["embedding"]), 1, rel_tol=1e-5)

@@ -1,4 +1,4 @@
-"""Several models behind one server: loaded when they are asked for, ended when they are idle, and as many as memory bears."""
+"""Several models behind one server: loaded on demand, ended when idle, and as many as memory allows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST = 84
 
 @pytest.fixture
 def two(tiny):
-    """Return a function that serves two models: the first is that of the setting, the second has an alias, "small"."""
+    """Return a function that serves two models: the first is the default, the second has the alias "small"."""
 
     @contextmanager
     def make(**env):
@@ -35,12 +35,12 @@ def two(tiny):
 
 
 def workers(served) -> dict[str, dict]:
-    """Return what the workers say of themselves, by their models."""
+    """Return the statuses of the workers, by their models."""
     return {status["model"]: status for status in worker_status.list_statuses(served.runtime)}
 
 
 def stream(served, name, **more):
-    """Begin a long answer and return the connection and the answer, of which something was read."""
+    """Start a long answer and return the connection and the answer, partly read."""
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
     body = {"messages": HELLO, "model": name, "stream": True, "ignore_eos": True, **more}
     connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Authorization": f"Bearer {TOKEN}"})
@@ -50,7 +50,7 @@ def stream(served, name, **more):
 
 
 def test_two_models_in_turn_and_at_once(two):
-    """What was pulled meanwhile is served; each in a worker that the first request starts; an alias is a name too."""
+    """A model pulled meanwhile is served; the first request starts its worker; an alias is a name too."""
     with two() as served:
         first, second = served.models()
         assert second == "other" and workers(served) == {}
@@ -96,7 +96,7 @@ def test_idle_workers_end_and_are_started_again(two):
         assert not pids & {status["pid"] for status in workers(served).values()}
 
 
-def test_what_is_removed_is_served_no_more(two):
+def test_a_removed_model_is_not_served(two):
     """And an alias that now means another model means that."""
     with two() as served:
         first, _ = served.models()
@@ -109,7 +109,7 @@ def test_what_is_removed_is_served_no_more(two):
 
 
 def test_memory_for_one_of_two(two):
-    """The idle one goes for the other; while it is busy, who wants the other is told to come again."""
+    """An idle one ends for the other; while it is busy, requests for the other are asked to retry."""
     with two(LLMCLI_WORKER_MEMORY=str(MOST)) as served:
         first, second = served.models()
         for name in (first, second, first):

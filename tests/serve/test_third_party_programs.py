@@ -1,4 +1,4 @@
-"""Programs of others that are no packages of ours, against a real server: .ci/clients installs them (marker ``clients``)."""
+"""Third-party programs against a real server: .ci/clients installs them (marker ``clients``)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def clients():
 
 
 def test_openai_s_package_for_javascript(served, clients, tmp_path):
-    """Whole, streamed, gathered by the package, parsed by a zod schema, tools, embeddings, its classes of errors."""
+    """Whole, streamed, collected by the package, parsed by a zod schema, tools, embeddings, error classes."""
     node = clients / "venv" / "bin" / "node"
     environ = {
         "PATH": os.environ["PATH"],
@@ -49,12 +49,12 @@ def test_openai_s_package_for_javascript(served, clients, tmp_path):
     assert isinstance(said["text"], str)
     assert said["refusals"] == ["NotFoundError", "BadRequestError", "AuthenticationError"]
     assert said["pieces"] >= 3
-    wait_until(lambda: served.worker()["active"] == 0)  # what was aborted is not worked on any more
+    wait_until(lambda: served.worker()["active"] == 0)  # an aborted request no longer runs
 
 
 @pytest.fixture
 def simonw(served, clients, tmp_path):
-    """Run simonw/llm, set up as docs/serve.md says; its model "mine" is the server's."""
+    """Run simonw/llm, set up as in docs/serve.md; its model "mine" is the server's."""
     (tmp_path / "extra-openai-models.yaml").write_text(
         re.sub(r"model_name: .*", f"model_name: {served.models()[0]}", EXTRA).replace(
             "http://127.0.0.1:8033", served.url
@@ -73,14 +73,14 @@ def simonw(served, clients, tmp_path):
 
 
 def test_simonw_llm_asks(served, simonw):
-    """The same answer streamed and whole, with a system prompt and text on standard input, which count as prompt tokens."""
+    """The same answer streamed and whole; a system prompt and text on standard input count as prompt tokens."""
     assert "mine" in simonw("models")
     asked = ("-m", "mine", "-o", "max_tokens", "8", "-o", "temperature", "0")
     assert simonw(*asked, "hello") == simonw(*asked, "--no-stream", "hello")
     before = served.worker()["prompt_tokens"]
     simonw(*asked, "-s", "Be brief.", "Say it in French", stdin=b"a long text " * 50)
     assert served.worker()["prompt_tokens"] - before > 100
-    simonw("-c", *asked, "and again")  # goes on with the conversation
+    simonw("-c", *asked, "and again")  # continues the conversation
     assert json.loads(simonw("logs", "--json"))[0]["model"] == "mine"
 
 
@@ -91,12 +91,12 @@ def test_simonw_llm_gets_json_of_a_schema(simonw):
 
 
 def test_simonw_llm_takes_tools(simonw):
-    """A model of random weights calls none, but is asked with them."""
+    """A model of random weights calls none, but accepts the request."""
     assert isinstance(simonw("-m", "mine", "-o", "max_tokens", "8", "--functions", TOOL, "hello"), str)
 
 
-def test_simonw_llm_hears_what_is_wrong(served, clients, simonw, tmp_path):
-    """The server's own words, in its error."""
+def test_simonw_llm_shows_errors(served, clients, simonw, tmp_path):
+    """The error has the server's own message."""
     (tmp_path / "keys.json").write_text(json.dumps({"llmcli": "wrong"}))
     with pytest.raises(AssertionError, match="the token is missing or wrong"):
         simonw("-m", "mine", "hello")

@@ -1,4 +1,4 @@
-"""Clients that leave while the server looks for a worker."""
+"""Clients that disconnect while the server looks for a worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HANG = 60.0
 
 
 class BlockingLauncher:
-    """Connects when the test lets it; counts how many threads are in it."""
+    """Connects when the test allows it; counts the threads in it."""
 
     spawned = False
     paths = types.SimpleNamespace(key="tiny")
@@ -40,7 +40,7 @@ class BlockingLauncher:
 
 
 def test_a_client_that_leaves_while_a_worker_is_started_closes_its_connection():
-    """As soon as there is one; and the next client waits until the first one's thread is done with the launcher."""
+    """As soon as there is one; the next client waits until the first one's thread has left the launcher."""
     launcher = BlockingLauncher()
 
     async def scenario():

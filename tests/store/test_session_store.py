@@ -34,16 +34,16 @@ def path(tmp_path):
 
 
 def turns(*texts):
-    """Return what user and assistant said in turn."""
+    """Return turns that alternate between user and assistant."""
     roles = (Role.USER, Role.ASSISTANT)
     return [Turn(roles[number % 2], text, time=100.0 + number) for number, text in enumerate(texts)]
 
 
-def test_what_is_saved_is_found(store):
+def test_a_saved_session_is_found(store):
     """Turns in order, with roles, marks and times; the session with its model and instructions."""
     said = [*turns("one", "two", "three"), Turn(Role.ASSISTANT, "fo", interrupted=True, time=103.0)]
     new = new_session("work", "Be brief.")
-    assert store.find("work") is None  # nothing is there before the first answer
+    assert store.find("work") is None  # nothing is saved before the first answer
     saved = store.save(replace(new, model="small"), said, 0)
     assert store.find("work") == store.last_used() == saved
     assert (saved.id, saved.model, saved.system) == (new.id, "small", "Be brief.") and saved.created > 0
@@ -51,15 +51,15 @@ def test_what_is_saved_is_found(store):
 
 
 def test_answers_are_added(store):
-    """Each with its question, in one transaction; what was there stays."""
+    """Each with its question, in one transaction; earlier turns stay."""
     saved = store.save(new_session("work"), turns("one", "two"), 0)
     again = store.save(replace(saved, model="large"), turns("one", "two", "three", "four"), 2)
     assert [turn.content for turn in store.load_turns(again)] == ["one", "two", "three", "four"]
     assert (again.id, again.created, store.find("work").model) == (saved.id, saved.created, "large")
 
 
-def test_who_comes_second_goes_on_under_another_name(store):
-    """Two that go on with one session lose and mix nothing: each conversation is whole."""
+def test_the_second_writer_gets_another_name(store):
+    """If two processes continue one session, nothing is lost or mixed: each conversation is complete."""
     start = store.save(new_session("work"), turns("one", "two"), 0)
     store.save(start, turns("one", "two", "mine", "yes"), 2)
     other = store.save(start, turns("one", "two", "theirs", "no"), 2)
@@ -71,7 +71,7 @@ def test_who_comes_second_goes_on_under_another_name(store):
     assert further.id == other.id and len(store.load_turns(further)) == 6
 
 
-def test_a_name_that_was_taken_meanwhile(store):
+def test_a_name_that_is_taken_meanwhile(store):
     """The second new session of a name gets another; long names stay within the limit."""
     assert store.save(new_session("a"), turns("x", "y"), 0).name == "a"
     assert store.save(new_session("a"), turns("x", "y"), 0).name == "a-2"
@@ -81,8 +81,8 @@ def test_a_name_that_was_taken_meanwhile(store):
     assert second == "n" * (MAX_SESSION_NAME_CHARS - 2) + "-2" and is_session_name(second)
 
 
-def test_a_session_that_was_removed_meanwhile_is_saved_as_a_whole(store):
-    """Later turns are not lost; under its own name where that is free."""
+def test_a_session_removed_meanwhile_is_saved_completely(store):
+    """Later turns are not lost; it keeps its name if that is free."""
     saved = store.save(new_session("work"), turns("one", "two"), 0)
     store.remove([saved])
     again = store.save(saved, turns("one", "two", "three", "four"), 2)
@@ -90,21 +90,21 @@ def test_a_session_that_was_removed_meanwhile_is_saved_as_a_whole(store):
 
 
 def test_a_session_that_was_renamed_meanwhile_keeps_its_new_name(store):
-    """It is the same one."""
+    """It stays the same session."""
     saved = store.save(new_session("work"), turns("one", "two"), 0)
     assert store.rename(saved, "play")
     again = store.save(saved, turns("one", "two", "three", "four"), 2)
     assert (again.name, again.id) == ("play", saved.id) and store.find("work") is None
 
 
-def test_names_are_taken_once(store):
-    """Renaming to the name of another session changes nothing; to its own it is done already."""
+def test_names_are_unique(store):
+    """Renaming to another session's name changes nothing; renaming to its own succeeds."""
     one, two = (store.save(new_session(name), turns("x", "y"), 0) for name in ("one", "two"))
     assert not store.rename(one, "two") and store.rename(two, "two")
     assert [each.session.name for each in store.list()] == ["two", "one"]
 
 
-def test_the_list_begins_with_what_was_used_last(store):
+def test_the_list_begins_with_the_last_used(store):
     """With the number of messages and the first of them."""
     first = store.save(new_session("first"), turns("hello", "hi"), 0)
     store.save(new_session("second"), turns("good day", "yes"), 0)
@@ -116,8 +116,8 @@ def test_the_list_begins_with_what_was_used_last(store):
     assert store.last_used().name == "first"
 
 
-def test_a_missing_session_names_those_like_it(store):
-    """Who mistyped a name is told."""
+def test_a_missing_session_has_suggestions(store):
+    """A misspelt name has suggestions."""
     store.save(new_session("invoices"), turns("x", "y"), 0)
     with pytest.raises(MissingError) as caught:
         store.get("invoice")
@@ -125,7 +125,7 @@ def test_a_missing_session_names_those_like_it(store):
 
 
 def test_search_folds_case(store):
-    """As Unicode does: a sharp s is two, a final sigma is one; each line that matches, with its place."""
+    """As in Unicode: a sharp s equals ss, a final sigma a sigma; each matching line with its position."""
     store.save(new_session("a"), turns("first line\nDie STRASSE ist lang", "ὈΔΥΣΣΕΎΣ"), 0)
     assert [(m.name, m.number, m.role, m.line) for m in store.search("straße")] == [
         ("a", 1, Role.USER, "Die STRASSE ist lang")
@@ -145,7 +145,7 @@ def test_removed_text_is_gone_from_the_file(store, path):
 
 @pytest.mark.parametrize("name", ["a", "A.b_c-d", "_", "2026-11-25-1732", "n" * MAX_SESSION_NAME_CHARS])
 def test_names(name):
-    """Letters, digits and a few signs."""
+    """Letters, digits and a few symbols."""
     assert is_session_name(name)
 
 
@@ -169,13 +169,13 @@ def test_names(name):
     ],
 )
 def test_names_that_are_refused(name):
-    """What could leave a directory, hide, be an option or drive a terminal."""
+    """Names that could leave a directory, hide, be an option or control a terminal."""
     assert not is_session_name(name)
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=4))
-def test_any_text_comes_back(pairs):
-    """But for halves of characters that no file can hold."""
+def test_any_text_survives(pairs):
+    """Except for lone surrogates, which no file can hold."""
     with SessionStore(Path("/nowhere/at/all"), read_only=True) as empty:  # in memory
         said = turns(*(text for pair in pairs for text in pair))
         saved = empty.save(new_session("a"), said, 0)
@@ -183,7 +183,7 @@ def test_any_text_comes_back(pairs):
 
 
 def test_lone_surrogates_are_replaced(store):
-    """A server may send them in JSON; two halves that belong together become their character."""
+    """A server may send them in JSON; a pair becomes its character."""
     saved = store.save(new_session("a"), turns("a\ud800b", "\ud83d\ude00"), 0)
     assert [turn.content for turn in store.load_turns(saved)] == ["a\ufffdb", "😀"]
 
@@ -191,13 +191,13 @@ def test_lone_surrogates_are_replaced(store):
 # ---- the file -----------------------------------------------------------------------------------------------------
 
 
-def test_the_mode_is_the_users_own(store, path):
+def test_the_file_is_private(store, path):
     """Whatever the umask is."""
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_looking_makes_nothing(path):
-    """Where nothing was saved, nothing is listed and no file comes of it; an empty one is as good as none."""
+def test_reading_creates_nothing(path):
+    """Without saved sessions nothing is listed and no file is created; an empty file counts as none."""
     for _ in range(2):
         with SessionStore(path, read_only=True) as empty:
             assert empty.list() == [] and empty.last_used() is None and list(empty.search("a")) == []
@@ -227,8 +227,8 @@ print(session.name)
 """
 
 
-def test_two_processes_on_one_session(store, path):
-    """Both write at once: one keeps the name, the other gets one of its own, and both conversations are whole."""
+def test_two_processes_continue_one_session(store, path):
+    """Both write at once: one keeps the name, the other gets a new one, and both conversations are complete."""
     store.save(new_session("work"), turns("one", "two"), 0)
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     both = [
@@ -254,8 +254,8 @@ def test_two_processes_on_one_session(store, path):
         assert said[:2] == ["one", "two"] and said[2::2] == [f"{who} {number}" for number in range(10)]
 
 
-def test_many_may_begin_at_once(tmp_path):
-    """A file whose tables another process makes at this moment is no damaged one."""
+def test_many_may_start_at_once(tmp_path):
+    """A file whose tables another process is creating is not damaged."""
     for number in range(10):
         path = tmp_path / f"{number}.db"
         with ThreadPoolExecutor(8) as threads:
@@ -268,8 +268,8 @@ def _begin(path, name):
         return own.save(new_session(name), turns("x", "y"), 0).name
 
 
-def test_other_files_are_refused_and_stay(tmp_path):
-    """A text, another program's database, a directory, a directory that is not there."""
+def test_other_files_are_refused_and_unchanged(tmp_path):
+    """A text, another program's database, a directory, a missing directory."""
     text = tmp_path / "text"
     text.write_text("no database " * 100)
     other = tmp_path / "other"
@@ -291,13 +291,13 @@ def test_other_files_are_refused_and_stay(tmp_path):
 
 
 def everything(path):
-    """Return all that a store holds."""
+    """Return the whole content of a store."""
     with SessionStore(path, read_only=True) as opened:
         return [(each, opened.find(each.session.name), opened.load_turns(each.session)) for each in opened.list()]
 
 
 def test_a_damaged_file_is_refused(store, path):
-    """Wherever its bytes are wrong: 65, not a traceback; nor is anything left out."""
+    """Wherever its bytes are wrong: 65, not a traceback, and nothing is skipped."""
     for number in range(40):
         store.save(new_session(f"s{number}"), turns("x" * 500, "y" * 500), 0)
     whole, held = path.read_bytes(), everything(path)
@@ -312,16 +312,16 @@ def test_a_damaged_file_is_refused(store, path):
     assert refused > len(starts) / 2
 
 
-def test_a_text_that_is_not_utf8_is_damage(store, path):
-    """Who changed the bytes of a text learns that they are bad."""
+def test_invalid_utf_8_is_damage(store, path):
+    """If the bytes of a text were changed, the user learns that they are invalid."""
     store.save(new_session("a"), turns("marked text", "y"), 0)
     path.write_bytes(path.read_bytes().replace(b"marked", b"\xff\xff\xff\xff\xff\xff"))
     with pytest.raises(BadDocument), SessionStore(path, read_only=True) as opened:
         opened.load_turns(opened.last_used())
 
 
-def test_a_held_file_is_for_later(store, path, monkeypatch):
-    """Another process that writes for long: 75. Looking goes on meanwhile."""
+def test_a_locked_file_is_a_temporary_failure(store, path, monkeypatch):
+    """If another process writes for long: 75. Reading still works."""
     saved = store.save(new_session("a"), turns("x", "y"), 0)
     monkeypatch.setattr(database, "_BUSY_TIMEOUT_S", 0.01)
     holder = sqlite3.connect(path, isolation_level=None)
@@ -337,7 +337,7 @@ def test_a_held_file_is_for_later(store, path, monkeypatch):
 
 
 def test_a_full_disk(store, path):
-    """An answer that finds no room is not saved in part, and the error says that room is missing."""
+    """An answer without space is not saved in part, and the error says that the disk is full."""
     saved = store.save(new_session("a"), turns("x", "y"), 0)
     store._database._connection.execute("PRAGMA max_page_count = 8")
     with pytest.raises(OutputError) as caught:
@@ -345,11 +345,11 @@ def test_a_full_disk(store, path):
     assert caught.value.detail == "No space left on device"
     assert len(store.load_turns(saved)) == 2
     store._database._connection.execute("PRAGMA max_page_count = 1000")
-    assert store.save(saved, turns("x", "y", "z" * 100_000, "a"), 2).id == saved.id  # and goes on with more room
+    assert store.save(saved, turns("x", "y", "z" * 100_000, "a"), 2).id == saved.id  # and continues with more space
 
 
-def test_a_read_only_file_can_be_looked_at(store, path, monkeypatch):
-    """On a medium that cannot be written what was saved is there to read; saving is refused."""
+def test_a_read_only_file_can_be_read(store, path, monkeypatch):
+    """From a read-only medium sessions can be read; saving is refused."""
     saved = store.save(new_session("a"), turns("x", "y"), 0)
     usual = os.open
 
@@ -370,7 +370,7 @@ def test_a_read_only_file_can_be_looked_at(store, path, monkeypatch):
 
 @pytest.mark.parametrize("writable", [True, False])
 def test_a_directory_where_no_journal_can_be_made(store, monkeypatch, writable):
-    """SQLite says that it cannot open something; where that is the directory, the system's words say more."""
+    """SQLite reports that it cannot open a file; the system's message about the directory says more."""
     monkeypatch.setattr(os, "access", lambda *_: writable)
     said = sqlite3.OperationalError("unable to open database file")
     said.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN

@@ -27,7 +27,7 @@ def entry(source="hello", translation="salut", **more):
     return TranslationUnit("en", "fr", source, translation, **more)
 
 
-def test_what_is_added_is_found(memory):
+def test_an_added_translation_is_found(memory):
     """Under its languages, its model and its variant only."""
     memory.add_units([entry(model="m", variant="v")])
     assert memory.find_translation("hello", ("en", "fr"), "m", "v") == "salut"
@@ -41,8 +41,8 @@ def test_what_is_added_is_found(memory):
     assert memory.find_translation("Hello", ("en", "fr"), "m", "v") is None
 
 
-def test_regions_of_the_source_language_are_one(memory):
-    """Detection says "en" where an imported memory says "en-GB"; an unknown one is any."""
+def test_regions_of_the_source_language_match(memory):
+    """Detection says "en" while an imported memory says "en-GB"; an unknown language matches any."""
     memory.add_units([TranslationUnit("en-GB", "fr", "hello", "salut"), TranslationUnit("", "fr", "bye", "adieu")])
     assert (
         memory.find_translation("hello", ("en", "fr"), "m", "v")
@@ -53,7 +53,7 @@ def test_regions_of_the_source_language_are_one(memory):
 
 
 def test_regions_of_the_target_language(memory):
-    """French of France serves who asks for French, of people only; the exact one is preferred."""
+    """French of France matches a request for French, for human translations only; an exact match is preferred."""
     memory.add_units(
         [
             TranslationUnit("en", "fr-FR", "hello", "salut"),
@@ -70,20 +70,20 @@ def test_regions_of_the_target_language(memory):
     assert memory.find_translation("hello", ("en", "fr"), "m", "v") == "bonjour"
 
 
-def test_people_go_before_models(memory):
+def test_human_translations_come_first(memory):
     """Whatever was added last."""
     memory.add_units([entry(translation="mine"), entry(translation="the model's", model="m", variant="v")])
     assert memory.find_translation("hello", ("en", "fr"), "m", "v") == "mine"
     assert memory.count_by_languages() == [("en", "fr", 2, 1)]
 
 
-def test_the_mode_is_the_users_own(memory):
-    """Translations may be secret."""
+def test_the_file_is_private(memory):
+    """Translations may be confidential."""
     assert memory.path.stat().st_mode & 0o777 == 0o600
 
 
 def test_writers_wait_for_each_other(memory):
-    """Two processes that translate at once lose nothing."""
+    """Concurrent translations of two processes lose nothing."""
 
     def write(number):
         with TranslationMemory(memory.path) as own:
@@ -99,7 +99,7 @@ def test_writers_wait_for_each_other(memory):
 
 
 def test_other_files_are_refused(tmp_path):
-    """A text, another database, a directory; they stay as they are."""
+    """A text, another database, a directory; they do not change."""
     text = tmp_path / "text"
     text.write_text("no database " * 100)
     with pytest.raises(BadDocument):
@@ -116,8 +116,8 @@ def test_other_files_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("version", [0, 1])
-def test_the_database_of_another_program_stays_as_it_is(tmp_path, version):
-    """Whatever its version is; so does a directory that is not there."""
+def test_the_database_of_another_program_is_unchanged(tmp_path, version):
+    """Whatever its version is; so does a missing directory."""
     path = tmp_path / "other"
     database = sqlite3.connect(path)
     database.execute("CREATE TABLE theirs (name)")
@@ -133,7 +133,7 @@ def test_the_database_of_another_program_stays_as_it_is(tmp_path, version):
 
 
 def test_a_damaged_memory_is_refused(memory):
-    """One line instead of a traceback."""
+    """The error is one line instead of a traceback."""
     memory.add_units([entry(str(index) * 50) for index in range(500)])
     data = bytearray(memory.path.read_bytes())
     data[4096:12288] = b"\xff" * 8192
@@ -143,8 +143,8 @@ def test_a_damaged_memory_is_refused(memory):
 
 
 @given(st.lists(st.tuples(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20)), max_size=5))
-def test_tmx_gives_back_what_it_was_given(pairs):
-    """But for characters that XML cannot hold."""
+def test_tmx_survives_a_round_trip(pairs):
+    """Except for characters that XML cannot represent."""
     entries = [entry(source, translation, model="m") for source, translation in pairs]
     text = "".join(tmx.export_tmx(entries))
     read = list(tmx.read_tmx(io.BytesIO(text.encode()), "x.tmx"))
@@ -162,14 +162,14 @@ FOREIGN = """<?xml version="1.0"?><!DOCTYPE tmx SYSTEM "tmx14.dtd">
 
 
 def test_tmx_of_other_tools():
-    """The source language of the header, in any case; inline elements are left out; blank segments too."""
+    """The source language of the header, in any case; inline elements and blank segments are skipped."""
     assert list(tmx.read_tmx(io.BytesIO(FOREIGN.encode()), "x")) == [
         TranslationUnit("en-US", "de", "Hello world", "Hallo <b>Welt")
     ]
 
 
-def test_tmx_of_no_language():
-    """A unit whose language has no code is left out, and told."""
+def test_tmx_without_a_language():
+    """A unit whose language has no code is skipped and reported."""
     odd: list[str] = []
     text = FOREIGN.replace('"de"', '"qqq!"')
     assert list(tmx.read_tmx(io.BytesIO(text.encode()), "x", odd)) == []
@@ -180,6 +180,6 @@ def test_tmx_of_no_language():
     "text", ["", "<tmx>", "no", "<html/>", '<!DOCTYPE x [<!ENTITY a "b"><!ENTITY c "&a;&a;">]><tmx>&c;']
 )
 def test_broken_tmx(text):
-    """Refused with the parser's words."""
+    """Refused with the parser's message."""
     with pytest.raises(BadDocument):
         list(tmx.read_tmx(io.BytesIO(text.encode()), "x.tmx"))

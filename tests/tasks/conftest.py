@@ -1,4 +1,4 @@
-"""Fixtures of the verbs' tests: prompt files that say little, so that what reaches the backend is easy to read."""
+"""Fixtures of the tasks' tests: short prompt files, so that requests are easy to read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILES = {
 
 @pytest.fixture
 def prompts(tmp_path) -> PromptLibrary:
-    """Return a library of terse prompt files."""
+    """Return a library of short prompt files."""
     user = tmp_path / "prompts"
     for name, text in FILES.items():
         file = user / f"{name}.yaml"

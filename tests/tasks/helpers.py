@@ -1,4 +1,4 @@
-"""What the tests of verbs ask of a stream of events."""
+"""Helpers that read a stream of task events."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def error(events: Iterable[TaskEvent]) -> Exception:
 
 
 def streamed(events: Iterable[TaskEvent], item: int = 0) -> str:
-    """Return the text of an item as it was streamed."""
+    """Return the streamed text of an item."""
     return "".join(event.text for event in of(Delta, events) if event.item == item and not event.reasoning)
 
 

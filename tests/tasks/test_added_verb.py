@@ -1,4 +1,4 @@
-"""A verb in a module of its own, outside of the package: its task, its prompt file and the contract between them."""
+"""A verb in a module outside of the package: its task, its prompt file and the contract between them."""
 
 import importlib
 
@@ -37,7 +37,7 @@ def rhyme(tmp_path, monkeypatch):
 
 
 def test_a_verb_is_a_task_a_prompt_file_and_a_contract(rhyme, tmp_path):
-    """The task yields its events by what all tasks share, and ``llm prompts check`` knows its file."""
+    """The task yields its events through the shared helpers, and ``llm prompts check`` knows its file."""
     prompts = PromptLibrary(tmp_path)
     assert prompts.check("rhyme") == []
     events = list(rhyme(ScriptedBackend(last_message), prompts, "house", GenerationOptions()))

@@ -11,7 +11,7 @@ from llmcli.types import Delta, FinishReason, Usage
 
 
 def test_the_answer_is_streamed(prompts):
-    """The pieces come as they are made and concatenate to the result."""
+    """The pieces come as they are generated and concatenate to the result."""
     backend = ScriptedBackend(lambda _: "forty two, of course")
     events = list(ask(backend, prompts, "what?", [], GenerationOptions()))
     assert len(of(Delta, events)) == 4
@@ -19,21 +19,21 @@ def test_the_answer_is_streamed(prompts):
 
 
 def test_the_result_names_model_prompt_and_usage(prompts):
-    """A result says which model and prompt file made it and what it took."""
+    """A result names the model and the prompt file, and has the usage."""
     answer = result(ask(ScriptedBackend(lambda _: "a b c"), prompts, "one two", [], GenerationOptions()))
     assert (answer.model, answer.prompt, answer.usage) == ("scripted", "ask", Usage(2, 0, 3))
 
 
 def test_documents_reach_the_model_whole(prompts):
-    """Each document reaches the model with its name and all of its text."""
+    """Each document reaches the model with its name and its whole text."""
     backend = ScriptedBackend()
     documents = [Document("a.txt", "alpha\n beta"), Document("b.txt", "gamma")]
     list(ask(backend, prompts, "why?", documents, GenerationOptions()))
     assert all_messages(backend.requests[0]) == "[a.txt] alpha\n beta [b.txt] gamma why?"
 
 
-def test_too_large_is_refused(prompts):
-    """A prompt larger than the context is refused with both figures, and nothing is sent."""
+def test_a_prompt_that_is_too_large_is_refused(prompts):
+    """A prompt larger than the context is refused with both numbers, and nothing is sent."""
     backend = ScriptedBackend(context=50)
     failed = error(ask(backend, prompts, "why?", [Document("a", "word " * 100)], GenerationOptions()))
     assert isinstance(failed, ContextOverflow)
@@ -42,20 +42,20 @@ def test_too_large_is_refused(prompts):
 
 @pytest.mark.parametrize(("question", "texts"), [("  ", []), ("", [" \n"]), ("what?", ["", "\n"])])
 def test_nothing_to_ask_about(prompts, question, texts):
-    """Without a question and without a text, or with blank documents only, there is nothing to ask about."""
+    """Without a question and a text, or with blank documents only, there is nothing to ask."""
     with pytest.raises(EmptyInput):
         list(ask(ScriptedBackend(), prompts, question, [Document("d", text) for text in texts], GenerationOptions()))
 
 
 def test_reasoning_is_kept_apart(prompts):
-    """Reasoning is streamed as such and never part of the answer."""
+    """Reasoning is streamed as such and is never part of the answer."""
     backend = ScriptedBackend(lambda _: Reply("yes", reasoning="let me think"))
     events = list(ask(backend, prompts, "really?", [], GenerationOptions(reasoning=True)))
     assert "".join(delta.text for delta in of(Delta, events) if delta.reasoning) == "let me think"
     assert result(events).text == "yes"
 
 
-def test_the_context_cuts(prompts):
+def test_the_context_cuts_an_answer(prompts):
     """An answer that fills the context is cut."""
     answer = result(ask(ScriptedBackend(lambda _: "so " * 99, context=20), prompts, "go on", [], GenerationOptions()))
     assert (answer.cut, answer.finish_reason, answer.usage.completion_tokens) == (True, FinishReason.LENGTH, 18)
@@ -69,7 +69,7 @@ def test_the_users_limit_does_not_cut(prompts):
 
 
 def test_an_error_fails_the_item_after_what_was_delivered(prompts):
-    """What was delivered before an error stands, and the item fails."""
+    """Text delivered before an error is kept, and the item fails."""
     backend = ScriptedBackend(lambda _: Reply("half an", error=InternalError(detail="crash")))
     events = list(ask(backend, prompts, "go on", [], GenerationOptions()))
     assert streamed(events) == "half an"
@@ -77,7 +77,7 @@ def test_an_error_fails_the_item_after_what_was_delivered(prompts):
 
 
 def test_a_timeout_fails_the_item_after_what_was_delivered(prompts):
-    """What was delivered before the deadline stands, and the item fails with TimedOut."""
+    """Text delivered before the deadline is kept, and the item fails with TimedOut."""
     backend = ScriptedBackend(lambda _: Reply("half an", reason=FinishReason.TIMEOUT))
     events = list(ask(backend, prompts, "go on", [], GenerationOptions()))
     assert streamed(events) == "half an"
@@ -100,8 +100,8 @@ def test_closing_cancels(prompts):
 
 
 @pytest.mark.parametrize("empty", ["", " \n"])
-def test_an_empty_answer_is_asked_for_again(prompts, empty):
-    """The second answer counts, with another seed; nothing of the first one is shown, and both are paid for."""
+def test_an_empty_answer_is_retried(prompts, empty):
+    """The second answer counts, with another seed; nothing of the first one is shown, and the usage includes both."""
     answers = iter([empty, "yes"])
     backend = ScriptedBackend(lambda _: next(answers))
     events = list(ask(backend, prompts, "go on", [], GenerationOptions(seed=7)))
@@ -110,8 +110,8 @@ def test_an_empty_answer_is_asked_for_again(prompts, empty):
     assert result(events).usage.prompt_tokens == sum(map(backend.prompt_tokens, backend.requests))
 
 
-def test_a_greedy_answer_is_asked_for_again_with_a_temperature(prompts, tmp_path):
-    """Where the prompt file is greedy; what the user chose stays, and is not asked for twice."""
+def test_a_greedy_answer_is_retried_with_a_temperature(prompts, tmp_path):
+    """If the prompt file is greedy; the user's own choice is kept, and not retried."""
     (tmp_path / "prompts" / "ask.yaml").write_text(
         'description: d\nuser: "{{ question }}"\noptions: {temperature: 0}\n'
     )
@@ -122,15 +122,15 @@ def test_a_greedy_answer_is_asked_for_again_with_a_temperature(prompts, tmp_path
 
 
 def test_two_empty_answers_are_a_failure(prompts):
-    """A model that answers nothing fails the item, since nothing was delivered."""
+    """A model that answers nothing fails the item."""
     backend = ScriptedBackend(lambda _: "")
     failed = error(ask(backend, prompts, "go on", [], GenerationOptions()))
     assert isinstance(failed, EmptyAnswer) and (failed.exit_code, failed.limit) == (1, None)
     assert len(backend.requests) == 2
 
 
-def test_a_limit_that_leaves_no_answer_is_not_tried_again(prompts):
-    """An answer whose tokens all went into blanks (or into reasoning) would end at the same limit again."""
+def test_a_limit_that_leaves_no_answer_is_not_retried(prompts):
+    """An answer of blanks or reasoning alone would reach the same limit again."""
     backend = ScriptedBackend(lambda _: Reply("", reason=FinishReason.LENGTH))
     failed = error(ask(backend, prompts, "go on", [], GenerationOptions(max_tokens=3)))
     assert isinstance(failed, EmptyAnswer) and failed.limit == "max_tokens"

@@ -1,4 +1,4 @@
-"""The verbs with the prompt files that ship: what a verb passes is what its file takes."""
+"""The tasks with the built-in prompt files: each task passes what its file takes."""
 
 import pytest
 from scripted import ScriptedBackend, all_messages, last_message
@@ -54,7 +54,7 @@ def test_summarize(library, style, words):
 
 
 def test_translate(library):
-    """Each paragraph reaches the model with the language by name."""
+    """Each paragraph reaches the model with the name of the language."""
     backend = ScriptedBackend(short)
     wording = Brief("formal", "a fable", Glossary([Term("fox", "raposa")]))
     by = Translator(backend, library.get("translate"), GenerationOptions(), parse_language("pt-BR"), wording)
@@ -64,7 +64,7 @@ def test_translate(library):
 
 
 def test_translate_review(library):
-    """The second pass has the text, its translation and what was not right with it."""
+    """The review has the text, its translation and the problems of that."""
     backend = ScriptedBackend(lambda r: "Olá [#1]" if "Correct" in last_message(r) else "Olá")
     by = Translator(
         backend,
@@ -88,7 +88,7 @@ def test_sentiment(library):
 
 @pytest.mark.parametrize("kind", ["article", "blog-post", "code", "email", "poem", "product-description", "story"])
 def test_generate(library, kind):
-    """Each kind needs a topic at most, which reaches the model."""
+    """Each kind needs at most a topic, which reaches the model."""
     backend = ScriptedBackend(short)
     declared = library.get(f"generate/{kind}").variables
     needed = {name: "my rusty bicycle" for name, variable in declared.items() if variable.default is None}
@@ -97,7 +97,7 @@ def test_generate(library, kind):
 
 
 def test_chat(library):
-    """What was said reaches the model, with the user's own instructions."""
+    """The message reaches the model with the user's own instructions."""
     backend = ScriptedBackend(short)
     result(Conversation(backend, library, GenerationOptions(), system="Speak French.").send("Hello"))
     assert "Speak French." in all_messages(backend.requests[0])

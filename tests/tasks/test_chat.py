@@ -10,17 +10,17 @@ from llmcli.types import Delta, FinishReason, Role
 
 
 def sent(backend):
-    """Return what the last request holds, after the system message."""
+    """Return the messages of the last request after the system message."""
     return [message.content for message in backend.requests[-1].messages[1:]]
 
 
 def said(turns):
-    """Return what turns say, but for the time."""
+    """Return the contents of turns without their times."""
     return [(turn.role, turn.content, turn.interrupted) for turn in turns]
 
 
 def test_the_history_is_sent(prompts):
-    """Each message is sent with everything said before, in order."""
+    """Each message is sent with all earlier turns, in order."""
     backend = ScriptedBackend(lambda r: f"answer {len(r.messages)}")
     talk = Conversation(backend, prompts, GenerationOptions())
     assert result(talk.send("one")).text == "answer 2"
@@ -35,14 +35,14 @@ def test_the_history_is_sent(prompts):
 
 
 def test_answers_are_streamed(prompts):
-    """The pieces of an answer come as they are made."""
+    """The pieces of an answer come as they are generated."""
     events = list(Conversation(ScriptedBackend(lambda _: "a b c"), prompts, GenerationOptions()).send("go"))
     assert len(of(Delta, events)) == 3
     assert streamed(events) == "a b c"
 
 
 def test_reset_forgets(prompts):
-    """After a reset nothing of what was said is sent."""
+    """After a reset no earlier turn is sent."""
     backend = ScriptedBackend()
     talk = Conversation(backend, prompts, GenerationOptions())
     list(talk.send("one"))
@@ -53,7 +53,7 @@ def test_reset_forgets(prompts):
 
 
 def test_the_oldest_turns_are_left_out_with_a_notice(prompts):
-    """When the history outgrows the context, the oldest turns are not sent and a notice says how many."""
+    """When the history outgrows the context, the oldest turns are not sent and a notice gives their number."""
     backend = ScriptedBackend(lambda _: "word " * 9, context=100)
     talk = Conversation(backend, prompts, GenerationOptions())
     for number in range(4):
@@ -83,7 +83,7 @@ def test_every_request_leaves_room_for_an_answer(prompts):
 
 
 def test_turns_are_left_out_in_bulk(prompts):
-    """More is left out than is needed, so that most requests continue the one before and its prefix is reused."""
+    """More turns than necessary are left out, so that most requests extend the previous one and reuse its prefix."""
     backend = ScriptedBackend(lambda _: "word " * 9, context=400)
     talk = Conversation(backend, prompts, GenerationOptions())
     told = sum(bool(notices(talk.send(f"message {number}"))) for number in range(100))
@@ -91,7 +91,7 @@ def test_turns_are_left_out_in_bulk(prompts):
 
 
 def test_estimated_counts_leave_more_room(prompts):
-    """Where token counts are estimates, 15% of the context stay free."""
+    """If token counts are estimates, 15% of the context stay free."""
     backend = ScriptedBackend(lambda _: "word " * 9, context=100, exact=False)
     talk = Conversation(backend, prompts, GenerationOptions())
     for number in range(20):
@@ -100,7 +100,7 @@ def test_estimated_counts_leave_more_room(prompts):
 
 
 def test_a_message_too_large_is_refused(prompts):
-    """A single message larger than the context fails, and is not remembered."""
+    """A single message larger than the context fails, and is not added to the history."""
     backend = ScriptedBackend(context=50)
     talk = Conversation(backend, prompts, GenerationOptions())
     list(talk.send("hello"))
@@ -128,7 +128,7 @@ def test_a_large_message_pushes_out_the_history(prompts):
 
 
 def test_an_interrupted_answer_is_kept_and_marked(prompts):
-    """What was said before an answer was stopped stays in the history, marked, and is sent with the next message."""
+    """The part of an answer before it was stopped stays in the history, marked, and is sent with the next message."""
     backend = ScriptedBackend(lambda r: Reply("half an answer", stalls=True) if len(r.messages) == 2 else "whole")
     talk = Conversation(backend, prompts, GenerationOptions())
     events = talk.send("one")
@@ -140,8 +140,8 @@ def test_an_interrupted_answer_is_kept_and_marked(prompts):
     assert sent(backend) == ["one", "half an", "two"]
 
 
-def test_a_signal_keeps_what_was_said(prompts):
-    """A signal that ends the job leaves what was said so far in the history."""
+def test_a_signal_keeps_the_answer_so_far(prompts):
+    """A signal that ends the job leaves the answer so far in the history."""
     interrupt = Interrupt()
     backend = ScriptedBackend(lambda _: Reply("half", stalls=True), interrupt=interrupt)
     talk = Conversation(backend, prompts, GenerationOptions())
@@ -154,15 +154,15 @@ def test_a_signal_keeps_what_was_said(prompts):
 
 
 def test_a_failure_without_an_answer_is_not_remembered(prompts):
-    """A message that got no answer at all leaves the history as it was, so that the roles keep alternating."""
+    """A message without any answer does not change the history, so that roles keep alternating."""
     backend = ScriptedBackend(lambda _: InternalError())
     talk = Conversation(backend, prompts, GenerationOptions())
     assert isinstance(error(talk.send("one")), InternalError)
     assert talk.history == ()
 
 
-def test_reasoning_is_not_remembered(prompts):
-    """A model's reasoning is shown but is no part of the history."""
+def test_reasoning_is_not_kept(prompts):
+    """A model's reasoning is shown but is not part of the history."""
     backend = ScriptedBackend(lambda _: Reply("yes", reasoning="hm hm"))
     talk = Conversation(backend, prompts, GenerationOptions(reasoning=True))
     list(talk.send("really?"))
@@ -170,7 +170,7 @@ def test_reasoning_is_not_remembered(prompts):
 
 
 def test_the_context_cuts_an_answer(prompts):
-    """An answer that fills the context is cut and says so."""
+    """An answer that fills the context is cut and reported as cut."""
     answer = result(
         Conversation(ScriptedBackend(lambda _: "so " * 99, context=40), prompts, GenerationOptions()).send("go")
     )

@@ -20,25 +20,25 @@ def test_variables_reach_the_prompt(prompts):
 
 
 def test_stdin_becomes_the_text_variable(prompts):
-    """Text from stdin goes into the variable that the prompt declares for it."""
+    """Text from stdin goes to the variable that the prompt declares for it."""
     _, request = run(prompts, "note", {"topic": "rain"}, "bring boots")
     assert last_message(request) == "note about rain bring boots"
 
 
 def test_text_for_a_kind_that_takes_none(prompts):
-    """Text for a kind that takes none is refused, with what it takes."""
+    """Text for a kind that takes none is refused with the variables that it takes."""
     with pytest.raises(UsageError, match="--var topic"):
         run(prompts, "poem", {"topic": "rain"}, "bring boots")
 
 
 def test_blank_stdin_is_no_text(prompts):
-    """An empty stdin (a cron job's) does not count as text."""
+    """An empty stdin (of a cron job) does not count as text."""
     _, request = run(prompts, "poem", {"topic": "rain"}, "\n")
     assert last_message(request) == "poem about rain"
 
 
 def test_unknown_kind_has_suggestions(prompts):
-    """An unknown kind is missing, and what is spelled alike is named without the directory."""
+    """An unknown kind is missing; similar kinds are suggested without the directory."""
     with pytest.raises(MissingError) as caught:
         run(prompts, "peom", {})
     assert caught.value.subject == "peom" and "poem" in caught.value.suggestions
@@ -51,18 +51,18 @@ def test_missing_variable(prompts):
 
 
 def test_kinds_are_listed(prompts):
-    """The kinds are the prompt files under generate/."""
+    """The kinds are the prompt files below generate/."""
     assert {"note", "poem"} <= set(list_kinds(prompts))
 
 
 def test_the_answer_has_an_automatic_limit(prompts):
-    """A kind without a limit of its own still ends; the user's limit wins."""
+    """A kind without a limit still ends; the user's limit overrides."""
     assert run(prompts, "poem", {"topic": "x"})[1].max_tokens == 2048
     assert run(prompts, "poem", {"topic": "x"}, max_tokens=7)[1].max_tokens == 7
 
 
-def test_a_kind_s_schema_and_labels_bind_the_answer(tmp_path):
-    """What ``output`` says is asked of the model, not hoped for."""
+def test_a_kinds_schema_and_labels_constrain_the_answer(tmp_path):
+    """The model's output is constrained to ``output``."""
     (tmp_path / "generate").mkdir()
     for name, output in (("data", "{schema: {type: object}}"), ("word", "{labels: [good, bad]}")):
         text = f"description: x\nuser: Say x.\noutput: {output}\n"

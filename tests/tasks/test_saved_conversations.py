@@ -1,4 +1,4 @@
-"""Conversations that are saved: what is handed to be saved, and what goes on."""
+"""Saved conversations: what is saved, and how they continue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ID = "0123456789abcdef" * 2
 
 
 class Keeper:
-    """Takes what is to be saved."""
+    """Records what is to be saved."""
 
     def __init__(self, *turns, model=""):
         self.turns, self.model, self.id = turns, model, ID
@@ -44,8 +44,8 @@ def test_each_answer_is_saved_before_its_result(talk):
     assert keeper.saves == [[("one", False), ("fine", False)]] and keeper.models == ["scripted"]
 
 
-def test_turns_of_earlier_are_sent_and_saved_with_the_next(talk):
-    """A conversation goes on where it was."""
+def test_earlier_turns_are_sent_and_saved(talk):
+    """A conversation continues where it was."""
     keeper = Keeper(Turn(Role.USER, "one"), Turn(Role.ASSISTANT, "two"), model="scripted")
     backend = ScriptedBackend(lambda _: "four")
     conversation = talk(backend, keeper)
@@ -55,7 +55,7 @@ def test_turns_of_earlier_are_sent_and_saved_with_the_next(talk):
 
 
 def test_turns_have_their_times(talk):
-    """A question is not younger than its answer."""
+    """A question is not newer than its answer."""
     conversation = talk(ScriptedBackend(), Keeper())
     result(conversation.send("one"))
     question, answer = conversation.history
@@ -63,7 +63,7 @@ def test_turns_have_their_times(talk):
 
 
 def test_requests_carry_the_session(talk, prompts):
-    """So that an engine may keep what it made of it; those of a conversation that is not saved carry none."""
+    """An engine may keep their state; requests of an unsaved conversation carry none."""
     backend, keeper = ScriptedBackend(), Keeper()
     conversation = talk(backend, keeper)
     result(conversation.send("one"))
@@ -73,8 +73,8 @@ def test_requests_carry_the_session(talk, prompts):
     assert [request.session for request in backend.requests] == [ID, None, None]
 
 
-def test_an_interrupted_answer_is_saved_as_such(talk):
-    """As far as it came."""
+def test_an_interrupted_answer_is_saved_as_interrupted(talk):
+    """The part that was generated."""
     keeper = Keeper()
     events = talk(ScriptedBackend(lambda _: Reply("half an answer", stalls=True)), keeper).send("one")
     next(events), next(events)
@@ -82,7 +82,7 @@ def test_an_interrupted_answer_is_saved_as_such(talk):
     assert keeper.saves == [[("one", False), ("half an", True)]]
 
 
-def test_an_answer_that_breaks_off_is_saved_as_interrupted(talk):
+def test_a_failed_answer_is_saved_as_interrupted(talk):
     """Nothing that was shown is lost; a message without any answer is not saved."""
     keeper = Keeper()
     reply = Reply("half", error=InternalError())
@@ -93,7 +93,7 @@ def test_an_answer_that_breaks_off_is_saved_as_interrupted(talk):
 
 
 def test_a_reset_begins_another_session(talk):
-    """What was said stays where it was."""
+    """The old conversation stays saved."""
     keeper = Keeper()
     conversation = talk(ScriptedBackend(), keeper)
     result(conversation.send("one"))
@@ -102,16 +102,16 @@ def test_a_reset_begins_another_session(talk):
     assert keeper.renewed == 1 and keeper.saves[-1] == [("two", False), ("two", False)]
 
 
-def test_another_model_is_told_once(talk):
-    """Who goes on with a conversation is not who began it."""
+def test_another_model_is_reported_once(talk):
+    """A notice says that another model continues the conversation."""
     keeper = Keeper(Turn(Role.USER, "one"), Turn(Role.ASSISTANT, "two"), model="large")
     conversation = talk(ScriptedBackend(model="small"), keeper)
-    assert notices(conversation.send("x")) == ["so far large answered in this conversation; now small does"]
+    assert notices(conversation.send("x")) == ["large answered in this conversation so far; small answers from now on"]
     assert notices(conversation.send("y")) == []
 
 
-def test_a_conversation_may_be_kept_later(prompts):
-    """With what was said before; an empty one leaves nothing."""
+def test_a_conversation_may_be_saved_later(prompts):
+    """With all earlier turns; an empty one leaves nothing."""
     keeper = Keeper()
     conversation = Conversation(ScriptedBackend(), prompts, GenerationOptions())
     conversation.save_to(keeper)
@@ -122,8 +122,8 @@ def test_a_conversation_may_be_kept_later(prompts):
     assert keeper.saves == [[("one", False), ("one", False)]]
 
 
-def test_a_long_conversation_of_earlier_is_sent_as_far_as_it_fits(talk):
-    """A smaller context than that of earlier leaves out the oldest turns, and says so; all of it stays saved."""
+def test_a_long_saved_conversation_is_sent_as_far_as_it_fits(talk):
+    """With a smaller context the oldest turns are left out and a notice says so; all turns stay saved."""
     turns = [Turn(role, "word " * 10) for _ in range(10) for role in (Role.USER, Role.ASSISTANT)]
     keeper = Keeper(*turns)
     (notice,) = notices(talk(ScriptedBackend(lambda _: "fine", context=100), keeper).send("and now?"))

@@ -32,7 +32,7 @@ def scored(_request):
 
 
 def test_label_and_probabilities(prompts):
-    """A record gets the likeliest label and the probability of each."""
+    """A record gets the most likely label and the probability of each."""
     (answer,) = of(Result, run(ScriptedBackend(scored), prompts, "nice"))
     assert answer.fields["label"] == "positive"
     assert answer.fields["probabilities"] == pytest.approx({"positive": 0.6, "neutral": 0.3, "negative": 0.1})
@@ -48,7 +48,7 @@ def test_probabilities_sum_to_one(logprobs):
 
 
 def test_long_labels_are_not_favoured():
-    """The number of tokens of a label plays no part: its log-probability is that of all of it."""
+    """The number of tokens of a label does not matter: its log-probability covers all of them."""
     chances = label_probabilities([Score("a", -2.0, 1), Score("b", -2.0, 7)])
     assert chances == {"a": 0.5, "b": 0.5}
 
@@ -62,7 +62,7 @@ def test_records_are_scored_not_answered(prompts):
 
 
 def test_order_is_kept(prompts):
-    """Results come in the order of the input, whatever is done first."""
+    """Results come in the order of the input, whatever finishes first."""
 
     def answer(request):
         return GOOD if last_message(request) != "slow" else InternalError()
@@ -72,7 +72,7 @@ def test_order_is_kept(prompts):
 
 
 def test_blank_lines_keep_their_place(prompts):
-    """A blank record has no label, costs no request, and stands where it stood."""
+    """A blank record has no label, needs no request, and keeps its position."""
     backend = ScriptedBackend(scored)
     answers = of(Result, run(backend, prompts, "a", "", "b", " "))
     assert [answer.fields["label"] for answer in answers] == ["positive", None, "positive", None]
@@ -82,18 +82,18 @@ def test_blank_lines_keep_their_place(prompts):
 
 @pytest.mark.parametrize("texts", [(), ("",), ("", " ", "")])
 def test_nothing_to_score(prompts, texts):
-    """An input without a record, or with blank ones only, ends well."""
+    """An input without records, or with blank ones only, succeeds."""
     assert len(of(Result, run(ScriptedBackend(scored), prompts, *texts))) == len(texts)
 
 
 def test_each_record_has_its_own_usage(prompts):
-    """A record's result says what its call took."""
+    """A record's result has the usage of its own call."""
     first, second = of(Result, run(ScriptedBackend(scored), prompts, "one two", "one two three"))
     assert (first.usage, second.usage) == (Usage(2), Usage(3))
 
 
 def test_a_failing_record_fails_alone(prompts):
-    """A record that fails (here: too large) is reported by its line, and the others go on."""
+    """A failed record (here: too large) is reported with its line, and the others continue."""
     events = run(ScriptedBackend(scored, context=20), prompts, "a", "word " * 30, "b")
     (failed,) = of(ItemFailed, events)
     assert (failed.item, failed.name) == (1, "line 2")
@@ -102,7 +102,7 @@ def test_a_failing_record_fails_alone(prompts):
 
 
 def test_records_count_as_progress(prompts):
-    """Progress counts records without knowing their total."""
+    """Progress counts records without a total."""
     progress = of(Progress, run(ScriptedBackend(scored), prompts, "a", "", "c"))
     assert [(event.done, event.total, event.unit) for event in progress] == [
         (1, None, "records"),
@@ -112,7 +112,7 @@ def test_records_count_as_progress(prompts):
 
 
 def test_an_endless_input_streams(prompts):
-    """Results of an endless input come while it is read, and no more than a window of it is read ahead."""
+    """Results of an endless input come while it is read; at most a window of it is read ahead."""
     read = []
 
     def endless():
@@ -133,7 +133,7 @@ def test_an_endless_input_streams(prompts):
 
 @pytest.mark.parametrize("text", ["", " \t"])
 def test_endless_blank_records_stream(prompts, text):
-    """Blank records come out in order while the input goes on, and no more than a window is read ahead."""
+    """Blank records come out in order while the input continues; at most a window is read ahead."""
     read = []
 
     def endless():
@@ -151,8 +151,8 @@ def test_endless_blank_records_stream(prompts, text):
     assert ahead <= MAX_RECORDS_AHEAD + 2 and backend.requests == []
 
 
-def test_a_blank_record_comes_while_the_input_is_silent(prompts):
-    """A blank record is answered before the next one is there, after a record that had a request and before any."""
+def test_a_blank_record_comes_before_the_next_input(prompts):
+    """A blank record is answered before the next one arrives, after a record with a request and before any."""
     source = queue.Queue()
     events = sentiment(ScriptedBackend(scored), prompts, iter(source.get, None), GenerationOptions())
     results = (event for event in events if isinstance(event, Result))
@@ -164,7 +164,7 @@ def test_a_blank_record_comes_while_the_input_is_silent(prompts):
 
 
 def test_a_record_that_cannot_be_submitted_ends_the_input(prompts, monkeypatch):
-    """What a backend raises at a submission is raised after the answers of the records before it."""
+    """An error at a submission is raised after the answers of the records before it."""
     submit = ScriptedJob.submit
 
     def refuse(job, request):
@@ -180,7 +180,7 @@ def test_a_record_that_cannot_be_submitted_ends_the_input(prompts, monkeypatch):
 
 
 def test_a_backend_that_forgets_a_record_is_a_bug(prompts, monkeypatch):
-    """A record whose request never ends is an internal error, never left out."""
+    """A record whose request never ends is an internal error, never skipped."""
     ends = ScriptedJob.__iter__
     monkeypatch.setattr(
         ScriptedJob, "__iter__", lambda job: (e for e in ends(job) if not (isinstance(e, Finished) and e.id == "1"))
@@ -189,8 +189,8 @@ def test_a_backend_that_forgets_a_record_is_a_bug(prompts, monkeypatch):
         run(ScriptedBackend(scored), prompts, "a", "b")
 
 
-def test_a_silent_input_does_not_hold_back_results(prompts):
-    """The result of a record comes while the input has nothing further to say yet."""
+def test_a_silent_input_does_not_delay_results(prompts):
+    """The result of a record comes before the next input."""
     source = queue.Queue()
     source.put(Record(0, "text", 1))
     events = sentiment(ScriptedBackend(scored), prompts, iter(source.get, None), GenerationOptions())
@@ -199,8 +199,8 @@ def test_a_silent_input_does_not_hold_back_results(prompts):
     assert of(Result, events) == []
 
 
-def test_an_input_that_breaks_is_reported_after_its_records(prompts):
-    """What was read before an input broke is delivered, then its error is raised."""
+def test_a_failing_input_is_reported_after_its_records(prompts):
+    """The records before a failure of the input are delivered, then the error is raised."""
 
     def broken():
         yield from records("a", "b")
@@ -213,7 +213,7 @@ def test_an_input_that_breaks_is_reported_after_its_records(prompts):
 
 
 def test_closing_ends_the_reader(prompts):
-    """Closing the iterator cancels what is under way and ends the thread that reads the records."""
+    """Closing the iterator cancels open requests and ends the thread that reads the records."""
     backend = ScriptedBackend(scored)
     endless = (Record(index, "text", index + 1) for index in count())
     events = sentiment(backend, prompts, endless, GenerationOptions())
@@ -232,7 +232,7 @@ def test_a_backend_that_cannot_score(prompts):
 
 
 def test_a_prompt_file_without_labels(prompts, tmp_path):
-    """A prompt file of the user's own that has no labels is a configuration error that names the file."""
+    """A user's prompt file without labels is a configuration error that names the file."""
     file = tmp_path / "prompts" / "sentiment.yaml"
     file.write_text('description: bad\nuser: "{{ text }}"\n', encoding="utf-8")
     with pytest.raises(ConfigError) as caught:

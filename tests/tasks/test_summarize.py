@@ -37,7 +37,7 @@ def parts(backend):
 
 
 def test_a_short_document_is_one_request(prompts):
-    """What fits the context is summarized by one request, streamed."""
+    """A text that fits the context is summarized by one streamed request."""
     backend = ScriptedBackend(gist)
     events = run(backend, prompts, SHORT)
     assert len(backend.requests) == 1
@@ -46,7 +46,7 @@ def test_a_short_document_is_one_request(prompts):
 
 
 def test_nothing_of_a_long_document_is_dropped(prompts):
-    """Joined, the texts of the parts' requests are the document."""
+    """The joined texts of the parts' requests equal the document."""
     backend = ScriptedBackend(gist, context=300)
     run(backend, prompts, LONG)
     assert len(parts(backend)) > 3
@@ -54,14 +54,14 @@ def test_nothing_of_a_long_document_is_dropped(prompts):
 
 
 def test_parts_end_with_paragraphs(prompts):
-    """A long document is cut at paragraph borders only, where paragraphs fit."""
+    """A long document is cut only at paragraph borders if paragraphs fit."""
     backend = ScriptedBackend(gist, context=300)
     run(backend, prompts, LONG)
     assert all(last_message(request).endswith("\n\n") for request in parts(backend)[:-1])
 
 
 def test_parts_of_all_documents_are_one_job(prompts):
-    """All parts of all documents are submitted to one job before anything is answered."""
+    """All parts of all documents are submitted in one job before anything is answered."""
     before = []
     backend = ScriptedBackend(lambda request: before.append(len(backend.requests)) or gist(request), context=300)
     run(backend, prompts, LONG, SHORT, LONG)
@@ -70,7 +70,7 @@ def test_parts_of_all_documents_are_one_job(prompts):
 
 
 def test_the_parts_are_merged(prompts):
-    """The summaries of the parts are joined in their order and merged by the other prompt file."""
+    """The summaries of the parts are joined in order and merged with the other prompt file."""
     backend = ScriptedBackend(gist, context=300)
     answer = result(run(backend, prompts, LONG))
     merge = backend.requests[-1]
@@ -79,8 +79,8 @@ def test_the_parts_are_merged(prompts):
     assert answer.text == gist(merge)
 
 
-def test_merging_goes_on_until_it_fits(prompts):
-    """Summaries that together do not fit either are merged in stages."""
+def test_merging_continues_until_it_fits(prompts):
+    """Summaries that do not fit together either are merged in stages."""
     backend = ScriptedBackend(lambda request: " ".join(last_message(request).split()[:40]), context=300)
     answer = result(run(backend, prompts, LONG * 4))
     assert int(backend.requests[-1].id.split(".")[1]) > 1
@@ -88,7 +88,7 @@ def test_merging_goes_on_until_it_fits(prompts):
 
 
 def test_only_the_last_stage_is_streamed(prompts):
-    """What is streamed is the summary, not the summaries of its parts."""
+    """Only the final summary is streamed, not the summaries of its parts."""
     backend = ScriptedBackend(gist, context=300)
     events = run(backend, prompts, LONG)
     assert streamed(events) == result(events).text
@@ -103,7 +103,7 @@ def test_usage_is_that_of_all_calls(prompts):
 
 
 def test_parts_count_as_progress(prompts):
-    """Progress counts the parts from none, at once, up to their total."""
+    """Progress counts the parts from 0, starting at once, to their total."""
     backend = ScriptedBackend(gist, context=300)
     progress = of(Progress, run(backend, prompts, LONG))
     assert [event.done for event in progress] == list(range(len(backend.requests) + 1))
@@ -111,21 +111,21 @@ def test_parts_count_as_progress(prompts):
 
 
 def test_estimated_counts_leave_room(prompts):
-    """Where token counts are estimates, 15% of the context stay free."""
+    """If token counts are estimates, 15% of the context stay free."""
     backend = ScriptedBackend(gist, context=300, exact=False)
     run(backend, prompts, LONG)
     assert all(backend.prompt_tokens(request) + 75 <= 255 for request in backend.requests)
 
 
 def test_every_request_leaves_room_for_its_answer(prompts):
-    """Prompt and longest answer of each part together fit the context."""
+    """Prompt and longest answer of each part fit the context together."""
     backend = ScriptedBackend(gist, context=300)
     run(backend, prompts, LONG)
     assert all(backend.prompt_tokens(request) + request.max_tokens <= 300 for request in parts(backend))
 
 
 def test_a_paragraph_larger_than_the_context_is_cut(prompts):
-    """A single paragraph larger than the context is cut further, and all of it is read."""
+    """A paragraph larger than the context is cut further, and all of it is read."""
     text = "A sentence of five words. " * 200
     backend = ScriptedBackend(gist, context=300)
     result(run(backend, prompts, text))
@@ -133,26 +133,26 @@ def test_a_paragraph_larger_than_the_context_is_cut(prompts):
 
 
 def test_summaries_that_do_not_shrink_end_in_an_error(prompts):
-    """A model whose summaries are as long as their texts is given up with ContextOverflow, after few stages."""
+    """If summaries are as long as their texts, it fails with ContextOverflow after a few stages."""
     backend = ScriptedBackend(last_message, context=300, obeys_limits=False)
     failed = error(run(backend, prompts, LONG))
     assert isinstance(failed, ContextOverflow) and failed.tokens > failed.context == 300
     assert len(backend.requests) < 6 * len(parts(backend))
 
 
-def test_endless_summaries_are_tamed_by_shorter_limits(prompts):
-    """A model that fills every limit comes to an end, since the limits become shorter."""
+def test_shorter_limits_end_endless_summaries(prompts):
+    """A model that always reaches its limit comes to an end, since the limits become shorter."""
     backend = ScriptedBackend(lambda _: "word " * 5000, context=300)
     assert result(run(backend, prompts, LONG * 3)).text
 
 
 def test_no_room_for_text_is_an_error(prompts):
-    """Instructions that fill the context leave nothing to plan with."""
+    """Instructions that fill the context leave no room for text."""
     assert isinstance(error(run(ScriptedBackend(gist, context=16), prompts, LONG)), ContextOverflow)
 
 
 def of_part(number, bad, *, tries=2):
-    """Answer ``bad`` to so many tries of a part, and well to everything else."""
+    """Answer ``bad`` to the first attempts at a part, and well to everything else."""
     seen = []
 
     def answer(request):
@@ -165,14 +165,14 @@ def of_part(number, bad, *, tries=2):
 
 
 def lines_of(backend, number):
-    """Return the first and the last line of the document that a part's text holds."""
+    """Return the first and the last line of the document in the text of a part."""
     before = sum(last_message(request).count("\n") for request in parts(backend)[: number - 1])
     return before + 1, before + last_message(parts(backend)[number - 1]).rstrip().count("\n") + 1
 
 
 @pytest.mark.parametrize("bad", ["", " \n", "word " * 5000], ids=["empty", "blank", "cut"])
-def test_a_bad_answer_about_a_part_is_asked_for_again(prompts, bad):
-    """An empty or a cut answer about a part is asked for once more, sampled otherwise, and the second one counts."""
+def test_a_bad_answer_about_a_part_is_retried(prompts, bad):
+    """An empty or cut answer about a part is requested once more, sampled differently, and the second one counts."""
     backend = ScriptedBackend(of_part(2, bad, tries=1), context=300)
     events = run(backend, prompts, LONG)
     first, second = [request for request in backend.requests if "part=2/" in all_messages(request)]
@@ -192,7 +192,7 @@ def test_a_bad_answer_about_a_part_is_asked_for_again(prompts, bad):
     ],
 )
 def test_a_part_that_stays_empty_or_cut_is_missing(prompts, bad, reason, what, finish):
-    """The result is not whole; a warning, a field and an error say which lines of the document it lacks."""
+    """The result is incomplete; a warning, a field and an error name the missing lines of the document."""
     backend = ScriptedBackend(of_part(2, bad), context=300)
     events = run(backend, prompts, LONG)
     answer = result(events)
@@ -204,11 +204,11 @@ def test_a_part_that_stays_empty_or_cut_is_missing(prompts, bad, reason, what, f
     (missing,) = answer.incomplete.parts
     assert missing == MissingPart(first, final, 2, count, 0, reason)
     assert answer.fields["missing"] == [asdict(missing)]
-    assert len(backend.requests) == count + 2  # one more try of the part, and the merge
+    assert len(backend.requests) == count + 2  # one more attempt at the part, and the merge
 
 
-def test_a_missing_part_of_a_later_stage_has_the_lines_that_it_is_about(prompts):
-    """What is missing of merged summaries is told by the lines of the document."""
+def test_a_missing_part_of_a_later_stage_has_document_lines(prompts):
+    """What is missing from merged summaries is reported by the lines of the document."""
 
     def answer(request):
         merged = request.id.split(".")[1] == "1" and request.id.split(".")[2] == "1"
@@ -228,8 +228,8 @@ def answer_of(request):
     return " ".join(last_message(request).split()[:40])
 
 
-def test_a_model_that_says_nothing_fails_the_document(prompts):
-    """A document of whose parts none is answered, and one without a summary, fail; others go on."""
+def test_a_model_that_answers_nothing_fails_the_document(prompts):
+    """A document without an answer about any part, and one without a summary, fail; others continue."""
     backend = ScriptedBackend(lambda r: gist(r) if "four" in last_message(r) else "", context=300)
     events = run(backend, prompts, LONG, SHORT, "four five six")
     failed = of(ItemFailed, events)
@@ -241,23 +241,23 @@ def test_a_model_that_says_nothing_fails_the_document(prompts):
     assert max(Counter(last_message(request) for request in backend.requests).values()) == 2
 
 
-def test_an_empty_summary_is_asked_for_again(prompts):
-    """The summary itself has a second try, and nothing of the first one is shown."""
+def test_an_empty_summary_is_retried(prompts):
+    """The final summary has a second attempt too, and nothing of the first one is shown."""
     answers = iter([" \n", "in short"])
     events = run(ScriptedBackend(lambda _: next(answers)), prompts, SHORT)
     assert streamed(events) == result(events).text == "in short"
 
 
 def test_the_users_sampling_stays(prompts):
-    """Greedy sampling that the user chose would answer the same, so an empty answer is not asked for again."""
+    """The user's greedy sampling would repeat the answer, so an empty answer is not retried."""
     backend = ScriptedBackend(lambda _: "")
     assert isinstance(error(run(backend, prompts, SHORT, options=GenerationOptions(temperature=0))), EmptyAnswer)
     assert len(backend.requests) == 1
 
 
 @pytest.mark.parametrize("limit", [200, 400])
-def test_a_limit_of_the_user_holds_where_the_text_fits_beside_a_shorter_answer_only(prompts, limit):
-    """A text that fits one request beside the answer of a part, but not beside the user's, gets the user's limit."""
+def test_the_users_limit_applies_even_if_a_shorter_answer_would_fit(prompts, limit):
+    """A text that fits one request with the answer limit of a part, but not with the user's, keeps the user's."""
     backend = ScriptedBackend(lambda _: "word " * 5000, context=1000)
     text = "filler " * (1000 - 60 - max_summary_tokens(50))
     answer = result(run(backend, prompts, text, options=GenerationOptions(max_tokens=limit), words=50))
@@ -268,14 +268,14 @@ def test_a_limit_of_the_user_holds_where_the_text_fits_beside_a_shorter_answer_o
     assert answer.cut is (limit > free)
 
 
-def test_the_automatic_limit_cuts(prompts):
+def test_the_automatic_limit_cuts_a_summary(prompts):
     """A summary that ends at the automatic limit is cut."""
     answer = result(run(ScriptedBackend(lambda _: "word " * 5000), prompts, SHORT))
     assert (answer.cut, answer.finish_reason, answer.usage.completion_tokens) == (True, FinishReason.LENGTH, 512)
 
 
-def test_the_users_limit_holds_for_the_summary_only(prompts):
-    """The user's limit ends the summary, which counts as complete; the parts have limits of their own."""
+def test_the_users_limit_applies_to_the_summary_only(prompts):
+    """The user's limit ends the summary, which counts as complete; the parts have their own limits."""
     backend = ScriptedBackend(lambda _: "word " * 20, context=300)
     answer = result(run(backend, prompts, LONG, options=GenerationOptions(max_tokens=5)))
     assert (answer.cut, answer.finish_reason, count_words(answer.text)) == (False, FinishReason.LENGTH, 5)
@@ -283,7 +283,7 @@ def test_the_users_limit_holds_for_the_summary_only(prompts):
 
 
 def test_words_reach_prompt_and_limit(prompts):
-    """The wanted number of words stands in the prompt, and the answer has room for it."""
+    """The prompt has the wanted number of words, and the answer limit allows them."""
     backend = ScriptedBackend(gist)
     run(backend, prompts, SHORT, words=20)
     (request,) = backend.requests
@@ -292,7 +292,7 @@ def test_words_reach_prompt_and_limit(prompts):
 
 
 def test_the_style_is_for_the_last_stage(prompts):
-    """The summary is written in the wanted style; the parts are written as paragraphs."""
+    """The final summary has the wanted style; the parts are paragraphs."""
     backend = ScriptedBackend(gist, context=300)
     run(backend, prompts, LONG, style="headline")
     assert {"style=paragraph" in all_messages(request) for request in parts(backend)} == {True}
@@ -315,7 +315,7 @@ def test_an_unreadable_file_is_passed_on(prompts):
 
 
 def test_no_document_at_all(prompts):
-    """Without documents there is nothing to yield."""
+    """Without documents nothing is yielded."""
     assert run(ScriptedBackend(gist), prompts) == []
 
 
@@ -324,7 +324,7 @@ def test_no_document_at_all(prompts):
     [(Reply(error=InternalError()), InternalError), (Reply(reason=FinishReason.TIMEOUT), TimedOut)],
 )
 def test_a_failing_part_fails_its_document_alone(prompts, reply, kind):
-    """When a part fails, its document fails once and its other parts are cancelled; other documents go on."""
+    """When a part fails, its document fails once and its other parts are cancelled; other documents continue."""
     backend = ScriptedBackend(
         lambda r: reply if "part=1/" in all_messages(r) and "part=1/1" not in all_messages(r) else Reply("fine " * 9),
         context=300,
@@ -336,7 +336,7 @@ def test_a_failing_part_fails_its_document_alone(prompts, reply, kind):
 
 
 def test_closing_cancels_all_parts(prompts):
-    """Closing the iterator cancels every request that is under way."""
+    """Closing the iterator cancels every open request."""
     backend = ScriptedBackend(lambda r: "so" if "part=1/" in all_messages(r) else Reply(stalls=True), context=300)
     events = summarize(backend, prompts, [Document("a", LONG)], GenerationOptions())
     while next(events) != Progress(1, len(parts(backend)), "parts"):
@@ -346,14 +346,14 @@ def test_closing_cancels_all_parts(prompts):
 
 
 def test_documents_alternate(prompts):
-    """Several documents are summarized side by side: their pieces alternate, each under its own item."""
+    """Documents are summarized concurrently: their pieces alternate, each with its own item."""
     events = run(ScriptedBackend(gist), prompts, SHORT, "four five six")
     assert [delta.item for delta in of(Delta, events)] == [0, 1, 0, 1, 0, 1]
     assert streamed(events, 1) == "four five six"
 
 
-def test_the_parts_of_a_summary_arrive_whole_and_the_summary_as_it_is_written(prompts):
-    """All of it is bulk work, which gives way to answers that people wait for."""
+def test_only_the_final_summary_is_streamed_piece_by_piece(prompts):
+    """All of it is bulk work, which yields to interactive answers."""
     backend = ScriptedBackend(gist, context=300)
     run(backend, prompts, LONG)
     assert {request.priority for request in backend.requests} == {Priority.BULK}

@@ -24,7 +24,7 @@ def shout(request):
 
 
 def translator(backend, prompts, *, options=None, **more):
-    """Return a translator into French with the terse prompt."""
+    """Return a translator into French with the short prompt."""
     return Translator(backend, prompts.get(PROMPT), options or GenerationOptions(), FRENCH, model_id="m", **more)
 
 
@@ -49,14 +49,14 @@ def once(text, bad):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(alphabet="ab .\n\r\t\u00a0é-", max_size=60), st.booleans())
-def test_an_echo_gives_the_bytes_back(prompts, text, bom):
-    """Translated by a model that repeats what it reads, any document comes back byte for byte."""
+def test_an_echo_returns_the_same_bytes(prompts, text, bom):
+    """With a model that repeats its input, any document stays the same byte for byte."""
     events = run(ScriptedBackend(context=500), prompts, text, bom=bom)
     assert streamed(events) == result(events).text == ("\ufeff" if bom else "") + text
 
 
-def test_an_echo_gives_long_paragraphs_back(prompts):
-    """A paragraph cut at sentences because of its size is put together again as it was."""
+def test_an_echo_returns_long_paragraphs(prompts):
+    """A paragraph that was split into sentences is joined unchanged."""
     text = "  A sentence of some words here.\r\n  Another one follows it.\r\n" * 40
     backend = ScriptedBackend(context=150)
     assert result(run(backend, prompts, text)).text == text
@@ -69,7 +69,7 @@ def test_everything_around_the_words_stays(prompts):
 
 
 def test_white_space_of_answers_is_dropped(prompts):
-    """White space that the model adds around its answer does not reach the document."""
+    """White space that the model adds around its answer is removed."""
     assert result(run(ScriptedBackend(lambda _: "\n\n Bonjour \n"), prompts, "Hello\n")).text == "Bonjour\n"
 
 
@@ -81,7 +81,7 @@ def test_an_empty_document_gives_an_empty_text(prompts):
 
 
 def test_the_language_reaches_the_prompt(tmp_path):
-    """The built-in prompt file names the language in English."""
+    """The built-in prompt file gives the English name of the language."""
     from llmcli.prompts import PromptLibrary
 
     backend = ScriptedBackend(lambda _: "salut")
@@ -90,15 +90,15 @@ def test_the_language_reaches_the_prompt(tmp_path):
 
 
 def test_output_is_streamed_in_order(prompts):
-    """A paragraph that is done early waits for the ones before it."""
+    """A paragraph that finishes early waits for the ones before it."""
     backend = ScriptedBackend(lambda r: "a very long answer indeed" if last_message(r) == "first" else "done")
     events = run(backend, prompts, "first\n\nsecond\n\nthird\n")
     assert [delta.text for delta in of(Delta, events)] == ["a very long answer indeed", "\n\ndone", "\n\ndone", "\n"]
     assert streamed(events) == result(events).text
 
 
-def test_the_result_says_what_was_done(prompts):
-    """A result names the target language by its code and counts the segments."""
+def test_the_result_has_language_and_counts(prompts):
+    """A result has the code of the target language and counts the segments."""
     answer = result(run(ScriptedBackend(shout), prompts, "one\n\ntwo\n"))
     assert answer.fields == {
         "from": None,
@@ -111,7 +111,7 @@ def test_the_result_says_what_was_done(prompts):
 
 
 def test_all_documents_are_one_job(prompts):
-    """All paragraphs of all documents are in flight together."""
+    """All paragraphs of all documents run concurrently."""
     waiting = []
     backend = ScriptedBackend(lambda r: waiting.append(len(backend.requests)) or shout(r))
     events = run(backend, prompts, "a\n\nb\n", "c\n\nd\n")
@@ -120,7 +120,7 @@ def test_all_documents_are_one_job(prompts):
 
 
 def test_usage_is_that_of_all_calls(prompts):
-    """The usage of a document is the sum over its paragraphs, second tries included."""
+    """The usage of a document is the sum over its paragraphs, including retries."""
     answer = result(run(ScriptedBackend(once("b b", "")), prompts, "a\n\nb b\n"))
     assert answer.usage == Usage(1 + 2 + 2, 0, 1 + 0 + 2)
 
@@ -133,8 +133,8 @@ def test_segments_count_as_progress(prompts):
 
 
 @pytest.mark.parametrize("bad", ["", " \n", "x" * 500, "blah " * 2000], ids=["empty", "blank", "long", "endless"])
-def test_a_bad_answer_is_tried_again(prompts, bad):
-    """An empty, far too long or endless answer is asked for once more, and the second one counts."""
+def test_a_bad_answer_is_retried(prompts, bad):
+    """An empty, far too long or endless answer is requested once more, and the second one counts."""
     backend = ScriptedBackend(once("two", bad))
     events = run(backend, prompts, "one\n\ntwo\n\nthree\n")
     answer = result(events)
@@ -142,8 +142,8 @@ def test_a_bad_answer_is_tried_again(prompts, bad):
     assert len(backend.requests) == 4
 
 
-def test_the_second_try_differs(prompts):
-    """The second try is warmer and may be longer."""
+def test_the_second_attempt_differs(prompts):
+    """The second attempt has a higher temperature and may be longer."""
     backend = ScriptedBackend(once("two", ""))
     run(backend, prompts, "two\n")
     first, second = backend.requests
@@ -151,8 +151,8 @@ def test_the_second_try_differs(prompts):
     assert second.max_tokens > first.max_tokens
 
 
-def test_what_fails_twice_keeps_its_source(prompts):
-    """A paragraph that fails twice is left in the source language, reported with its line, and the item is partial."""
+def test_a_segment_that_fails_twice_keeps_its_source(prompts):
+    """A paragraph that fails twice stays in the source language and is reported with its line; the item is partial."""
     backend = ScriptedBackend(lambda r: "" if last_message(r) == "two" else shout(r))
     events = run(backend, prompts, "one\n\n\n two\n\nthree\n")
     answer = result(events)
@@ -160,21 +160,21 @@ def test_what_fails_twice_keeps_its_source(prompts):
     assert notices(events) == list(answer.warnings) == ["line 4: left untranslated: the model gave an empty answer"]
 
 
-def test_a_runaway_is_stopped_early(prompts):
-    """An answer beyond all bounds is cancelled, not awaited."""
+def test_a_runaway_answer_is_cancelled(prompts):
+    """An answer far beyond its limit is cancelled."""
     backend = ScriptedBackend(lambda _: Reply("blah " * 60, stalls=True))
     answer = result(run(backend, prompts, "hello\n"))
     assert (answer.text, answer.cut) == ("hello\n", True)
     assert backend.cancelled == ["0.0.1", "0.0.2"]
 
 
-def test_a_limit_of_the_user_cuts_no_translation(prompts):
-    """A segment that the user's limit cuts is left as it was, said with its line, and not asked for at length again."""
+def test_a_segment_cut_by_the_users_limit_stays(prompts):
+    """A segment that the user's limit cuts stays unchanged, is reported, and is not retried at full length."""
     backend = ScriptedBackend(shout)
     events = run(backend, prompts, "one two three\n\nfour\n", options=GenerationOptions(max_tokens=2))
     answer = result(events)
     assert (answer.text, answer.cut, answer.finish_reason) == ("one two three\n\nFOUR\n", True, FinishReason.LENGTH)
-    assert notices(events) == ["line 1: left untranslated: the answer did not come to its end within 2 tokens"]
+    assert notices(events) == ["line 1: left untranslated: the answer is incomplete: it reached the limit of 2 tokens"]
     assert (answer.incomplete.unfinished, answer.incomplete.total, answer.incomplete.limited) == (1, 2, True)
     assert [(last_message(request), request.max_tokens) for request in backend.requests] == [
         ("one two three", 2),
@@ -189,8 +189,8 @@ def test_sentences_may_fit_a_limit_that_their_paragraph_does_not(prompts):
     assert (answer.text, answer.cut, answer.finish_reason) == ("ONE TWO. THREE FOUR.\n", False, FinishReason.STOP)
 
 
-def test_what_is_left_is_counted(prompts):
-    """The result says of how many segments how many were left, repeated ones included."""
+def test_unchanged_segments_are_counted(prompts):
+    """The result counts all segments and those left unchanged, including repeated ones."""
     backend = ScriptedBackend(lambda r: shout(r) if last_message(r) == "good" else "")
     answer = result(run(backend, prompts, "bad\n\ngood\n\nbad\n\nworse\n"))
     assert (answer.incomplete.unfinished, answer.incomplete.total, answer.incomplete.limited) == (3, 4, False)
@@ -209,8 +209,8 @@ def test_no_room_for_text(prompts):
         (Reply("half of", reason=FinishReason.TIMEOUT), TimedOut),
     ],
 )
-def test_a_failure_leaves_what_was_delivered(prompts, reply, kind):
-    """Paragraphs before a failure stand, those after it are not delivered, other documents go on."""
+def test_a_failure_keeps_what_was_delivered(prompts, reply, kind):
+    """Paragraphs before a failure are kept, later ones are not delivered, other documents continue."""
     backend = ScriptedBackend(lambda r: reply if last_message(r) == "b" else Reply(shout(r)))
     events = run(backend, prompts, "a\n\nb\n\nc\n", "d\n")
     assert isinstance(error(events), kind)
@@ -230,7 +230,7 @@ def test_an_unreadable_file_is_passed_on(prompts):
 
 
 def test_closing_cancels(prompts):
-    """Closing the iterator cancels the paragraphs under way."""
+    """Closing the iterator cancels all running paragraphs."""
     backend = ScriptedBackend(lambda r: "A" if last_message(r) == "a" else Reply(stalls=True))
     events = translate([TranslationJob(Document("d", "a\n\nb\n\nc\n"), translator(backend, prompts))])
     while not isinstance(next(events), Delta):
@@ -243,12 +243,12 @@ def test_closing_cancels(prompts):
     ("cost", "groups"), [(0.0, [1, 1, 1, 1, 1]), (0.01, [1, 2, 2]), (10.0, [1, 3])], ids=["quick", "slower", "slow"]
 )
 def test_translations_are_soon_on_disk(prompts, monkeypatch, cost, groups):
-    """At once where that costs nothing, else in groups, so that a kill takes a few of them at most."""
+    """At once if that is quick, else in groups, so that a kill loses few of them."""
     clock = [0.0]
     written = []
 
     class Disk:
-        """A memory whose writing takes its time."""
+        """A memory whose writes take time."""
 
         def add_units(self, entries):
             written.append(len(entries))

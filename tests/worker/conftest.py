@@ -1,4 +1,4 @@
-"""Fixtures of the worker's tests: real processes with a runtime directory of their own, whose workers end with the test."""
+"""Fixtures of the worker's tests: real processes with their own runtime directory, whose workers end with the test."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHORT = ("--max-tokens", "4", "--temperature", "0", "--no-stdin")
 
 @dataclass
 class Done:
-    """What a process left behind."""
+    """The result of a process."""
 
     code: int
     out: str
@@ -54,11 +54,11 @@ class Shell:
         return Done(child.returncode, out.decode(), err.decode())
 
     def statuses(self) -> list[dict]:
-        """Return what the workers say of themselves."""
+        """Return the statuses of the workers."""
         return worker_status.list_statuses(self.runtime)
 
     def worker(self) -> dict:
-        """Return what the only worker says of itself."""
+        """Return the status of the only worker."""
         (status,) = self.statuses()
         return status
 

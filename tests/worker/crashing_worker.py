@@ -1,4 +1,4 @@
-"""A worker that a word kills: ``llmcli.worker`` whose engine aborts, as a failed assertion of llama.cpp does."""
+"""A worker that a certain word crashes: ``llmcli.worker`` whose engine aborts like a failed assertion of llama.cpp."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker whose model is being loaded until it may not be any more, as a file of many gigabytes is."""
+"""A worker that loads its model until it is stopped, like a file of many gigabytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmcli.worker.server import worker_main
 
 
 def load(path, *, keep_going, **_):
-    """Load for ever."""
+    """Load endlessly."""
     while keep_going():
         time.sleep(0.01)
     raise InternalError(str(path), detail="cancelled")

@@ -1,4 +1,4 @@
-"""A request whose client has left is not begun, wherever it waits, and counts as active until it has ended."""
+"""A request whose client has left is not started, wherever it waits, and counts as active until it has ended."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ each_post = pytest.mark.parametrize("post", POSTS.values(), ids=POSTS)
 
 
 class Gate:
-    """Holds threads in a method of a class until it is opened."""
+    """Blocks threads in a method of a class until it is opened."""
 
     def __init__(self, monkeypatch):
         self._patch = monkeypatch.setattr
@@ -75,7 +75,7 @@ def gate(monkeypatch):
 
 @pytest.fixture
 def start(tiny):
-    """Return a function to a worker's application, whose model it begins to load."""
+    """Return a function to a worker's application, whose model starts loading."""
     path, made = tiny("chatml"), []
 
     def worker():
@@ -94,7 +94,7 @@ def worker(start):
 
 @pytest.fixture
 def evaluated(monkeypatch):
-    """Return a list that grows by every evaluation of a batch."""
+    """Return a list that grows with every evaluation of a batch."""
     batches, real = [], Context.evaluate
 
     def evaluate(context, **how):
@@ -138,14 +138,14 @@ class Client:
 
 
 async def until(holds):
-    """Wait for something that the event loop or a thread brings about."""
+    """Wait for the effect of the event loop or a thread."""
     async with asyncio.timeout(HANG):
         while not holds():  # noqa: ASYNC110 (threads bring it about)
             await asyncio.sleep(0.005)
 
 
 async def abandon(worker, post, gate, *, working=True, clients=20):
-    """Send requests that get as far as the gate, where one thread is ``working``, have their clients leave, and open it."""
+    """Send requests up to the gate, where one thread is ``working``, disconnect their clients, and open it."""
     came = [Client(worker, *post) for _ in range(clients)]
     await until(lambda: gate.reached.is_set() and worker.metrics.num_active >= clients)
     for each in came:
@@ -159,7 +159,7 @@ async def abandon(worker, post, gate, *, working=True, clients=20):
 
 
 async def answers(worker):
-    """Say whether a later request is answered."""
+    """Return whether a later request is answered."""
     later = Client(worker, "/v1/chat/completions", {"messages": HELLO, "max_tokens": 4})
     async with asyncio.timeout(HANG):
         await later.serving
@@ -167,8 +167,8 @@ async def answers(worker):
 
 
 @each_post
-def test_what_waits_for_the_model_is_not_begun(start, gate, evaluated, monkeypatch, post):
-    """Nothing is rendered, tokenized or evaluated for a client that left while the model was being loaded."""
+def test_requests_waiting_for_the_model_do_not_start(start, gate, evaluated, monkeypatch, post):
+    """Nothing is rendered, tokenized or evaluated for a client that disconnected while the model was being loaded."""
     rendered = []
     gate.hold(model, "Model")
     for kind, name in (
@@ -197,7 +197,7 @@ def test_what_waits_for_the_model_is_not_begun(start, gate, evaluated, monkeypat
 
 
 @each_post
-def test_what_is_being_rendered_or_waits_for_that_is_not_begun(worker, gate, evaluated, post):
+def test_requests_being_rendered_do_not_start(worker, gate, evaluated, post):
     """Sixteen are in the threads of the pool, the others before them: no token of any is evaluated."""
 
     async def scenario():
@@ -218,8 +218,8 @@ def test_what_is_being_rendered_or_waits_for_that_is_not_begun(worker, gate, eva
 
 
 @pytest.mark.parametrize("name", ["chat", "stream", "several answers", "completion", "session"])
-def test_what_waits_in_the_queue_or_runs_ends_at_the_next_step(worker, gate, name):
-    """Endless answers, more of them than run at once: nothing is left of them, and a later request is answered."""
+def test_queued_and_running_requests_end_at_the_next_step(worker, gate, name):
+    """Of endless answers, more than run at once, nothing is left, and a later request is answered."""
 
     async def scenario():
         assert await answers(worker)
@@ -230,8 +230,8 @@ def test_what_waits_in_the_queue_or_runs_ends_at_the_next_step(worker, gate, nam
     asyncio.run(scenario())
 
 
-def test_a_client_that_left_before_it_is_heard(worker, evaluated):
-    """The body and the end of the connection come together, as from a client that is killed."""
+def test_a_client_that_disconnected_before_it_is_read(worker, evaluated):
+    """The body and the end of the connection arrive together, as from a killed client."""
 
     async def scenario():
         assert await answers(worker)
@@ -249,7 +249,7 @@ def test_a_client_that_left_before_it_is_heard(worker, evaluated):
 
 
 def test_active_counts_what_is_counted_over_http(worker, gate):
-    """A request that only counts tokens keeps the worker from being idle while it does."""
+    """A request that only counts tokens keeps the worker from being idle."""
 
     async def scenario():
         assert await answers(worker)
@@ -266,7 +266,7 @@ def test_active_counts_what_is_counted_over_http(worker, gate):
 
 
 def test_a_model_that_cannot_be_loaded_leaves_nothing_active(start, monkeypatch):
-    """What never reached the engine has ended with the error."""
+    """Requests that never reached the engine have ended with the error."""
 
     def load(path, **_):
         raise MemoryError(str(path))
@@ -286,7 +286,7 @@ def test_a_model_that_cannot_be_loaded_leaves_nothing_active(start, monkeypatch)
 
 
 def test_five_hundred_closed_connections_leave_nothing_behind(shell):
-    """To the process over its socket: no request is left, hardly a token was generated, and the next is answered."""
+    """On its real socket: no request is left, hardly a token was generated, and the next one is answered."""
     assert shell(*ASK).code == 0
     status = shell.worker()
     body = json.dumps({"messages": [{"role": "user", "content": "hello " * 200}], "max_tokens": 30_000}).encode()

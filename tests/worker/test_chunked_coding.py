@@ -1,4 +1,4 @@
-"""Chunks are written and read alike, however the bytes of the connection are cut."""
+"""Chunks are written and read alike, however the bytes of the connection are split."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ LAST = b"0\r\n\r\n"
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 1000])
-def test_a_body_is_the_same_however_it_is_cut(step):
-    """Also where its data looks like the end of a line, or of the body."""
+def test_a_body_is_the_same_however_it_is_split(step):
+    """Also if its data looks like the end of a line, or of the body."""
     pieces = [b"one", b"\r\n0\r\n\r\n", b"x" * 300]
     data = b"".join(map(encode_chunk, pieces)) + LAST
     decoder, body = ChunkedDecoder(), b""
@@ -29,7 +29,7 @@ def test_data_is_passed_on_before_its_chunk_is_complete():
 
 
 @pytest.mark.parametrize("data", [b"no size\r\n", b"5\r\nhelloX\r\n", b"1" * (1 << 17)])
-def test_what_is_no_chunk_is_an_error(data):
-    """A line that is no size, data that is longer than its size, a line that does not end."""
+def test_an_invalid_chunk_is_an_error(data):
+    """An invalid size, data longer than its size, an endless line."""
     with pytest.raises(ValueError):
         ChunkedDecoder().feed(data)

@@ -24,10 +24,10 @@ ASK = ("ask", "hello", *SHORT)
 
 @pytest.fixture
 def llm(shell, tmp_path):
-    """Run ``main(argv)`` in this process, with the directories of ``shell``'s.
+    """Run ``main(argv)`` in this process, with the directories of ``shell``.
 
-    A worker that it starts is a child of this process, which buries it; one of ``shell``'s is left to the first process
-    of the machine, which may take seconds for that.
+    A worker that it starts is a child of this process, which reaps it. One of ``shell``'s is left to the init process,
+    which may take seconds for that.
     """
 
     def call(*argv):
@@ -43,12 +43,12 @@ def llm(shell, tmp_path):
 
 
 def listed(llm):
-    """Return what ``llm worker list`` says."""
+    """Return the output of ``llm worker list``."""
     return [json.loads(line) for line in llm("worker", "list", "--json")[1].splitlines()]
 
 
 def test_nothing_runs(llm):
-    """An empty list is no error, and nothing to stop is none either."""
+    """An empty list is no error, and neither is a stop without workers."""
     assert llm("worker", "list") == (0, "", "")
     assert llm("worker", "list", "--json") == (0, "", "")
     assert llm("worker", "stop") == (0, "", "")
@@ -57,7 +57,7 @@ def test_nothing_runs(llm):
 
 
 def test_list(shell, llm):
-    """An object a line, or columns apart by tabs."""
+    """One object a line, or columns separated by tabs."""
     shell(*ASK)
     _, out, _ = llm("worker", "list", "--json")
     row = json.loads(out)
@@ -70,7 +70,7 @@ def test_list(shell, llm):
 
 
 def test_stop_by_model_by_pid_and_all(shell, llm):
-    """It is gone when the command is."""
+    """It has ended when the command has."""
     for words in ([str(shell.model.stem)], None, []):
         llm(*ASK)
         status = shell.worker()
@@ -102,7 +102,7 @@ def test_log(shell, llm):
     assert "starts: " in json.loads(out.splitlines()[0])["line"]
 
 
-def test_a_runtime_directory_of_others_is_told(shell, llm):
+def test_a_runtime_directory_of_others_is_refused(shell, llm):
     """77, and nothing of it is used."""
     shell.runtime.chmod(0o755)
     code, _, err = llm("worker", "list")
@@ -112,7 +112,7 @@ def test_a_runtime_directory_of_others_is_told(shell, llm):
 
 @pytest.fixture
 def deadly(monkeypatch):
-    """Let workers die of a word (see ``crashing_worker``)."""
+    """Make workers crash at a certain word (see ``crashing_worker``)."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     usual = child_processes.module_command
     monkeypatch.setattr(child_processes, "module_command", lambda _module, *words: usual("crashing_worker", *words))
@@ -120,7 +120,7 @@ def deadly(monkeypatch):
 
 @pytest.mark.usefixtures("deadly")
 def test_a_record_that_kills_is_reported_and_the_others_are_done(llm, tmp_path):
-    """The job goes on; 3, as for every record that fails."""
+    """The job continues; 3, as for every failed record."""
     records = tmp_path / "records.txt"
     records.write_text("good\nthe killer\nbad\nfine\n")
     code, out, err = llm("sentiment", str(records), "--json")
@@ -132,7 +132,7 @@ def test_a_record_that_kills_is_reported_and_the_others_are_done(llm, tmp_path):
 
 @pytest.mark.usefixtures("deadly")
 def test_a_crash_is_one_line_and_what_to_do(llm):
-    """70, with llama.cpp's own words; the next command is answered."""
+    """70, with llama.cpp's own message; the next command is answered."""
     code, out, err = llm("ask", "killer", *SHORT)
     lines = err.splitlines()
     assert (code, out) == (70, "") and "GGML_ASSERT(word != killer)" in lines[0] and len(lines) == 2
@@ -142,7 +142,7 @@ def test_a_crash_is_one_line_and_what_to_do(llm):
 
 @pytest.fixture
 def hung(llm, shell):
-    """Return the pid of a worker that says nothing any more."""
+    """Return the pid of a worker that no longer answers."""
     llm(*ASK)
     pid = shell.worker()["pid"]
     os.kill(pid, signal.SIGSTOP)
@@ -153,7 +153,7 @@ def hung(llm, shell):
 
 @pytest.fixture
 def hasty(monkeypatch):
-    """Wait a moment only for answers that never come; a worker that is merely late still has its pid in every list."""
+    """Wait only briefly for answers that never come; a worker that is merely late still has its pid in every list."""
     monkeypatch.setattr(worker_status, "_STATUS_TIMEOUT_S", 0.2)
     monkeypatch.setattr(worker_stop, "_REPLY_TIMEOUT_S", 0.2)
 
@@ -170,7 +170,7 @@ def test_a_hung_worker_is_listed_and_ended(hung, shell, llm):
 
 @pytest.mark.usefixtures("hasty")
 def test_a_listener_that_says_nothing_is_no_worker(shell, llm):
-    """``llm worker list`` goes on without it."""
+    """``llm worker list`` skips it."""
     llm(*ASK)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(shell.runtime / f"{'0' * 16}.sock"))
@@ -178,8 +178,8 @@ def test_a_listener_that_says_nothing_is_no_worker(shell, llm):
         assert len(listed(llm)) == 1
 
 
-def test_a_command_does_without_a_hung_worker(hung, shell, llm, monkeypatch):
-    """It says so with -v, and gives its answer."""
+def test_a_command_works_without_a_hung_worker(hung, shell, llm, monkeypatch):
+    """It reports this with -v, and gives its answer."""
     monkeypatch.setattr(backend_factory, "_GREETING_TIMEOUT_S", 0.2)
     code, out, err = llm(*ASK, "-v")
     assert code == 0 and out and "does not answer" in err and "in this process" in err
@@ -187,25 +187,25 @@ def test_a_command_does_without_a_hung_worker(hung, shell, llm, monkeypatch):
 
 
 def test_the_log_of_a_worker_that_ended(shell, llm):
-    """Its model still names it, and so does its pid."""
+    """Its model still selects it, and so does its pid."""
     llm(*ASK)
     pid = shell.worker()["pid"]
     llm("worker", "stop")
     assert gone(pid)
     for word in (str(shell.model), str(pid)):
         code, out, _ = llm("worker", "log", word)
-        assert code == 0 and f" {pid} starts: " in out and f" {pid} ends: it was told to" in out
+        assert code == 0 and f" {pid} starts: " in out and f" {pid} ends: asked to stop" in out
     assert llm("worker", "log", "nobody")[0] == 66
 
 
-def test_nothing_is_left_of_a_worker_that_ended(shell, llm):
+def test_an_ended_worker_leaves_nothing(shell, llm):
     """Neither socket nor lock."""
     llm(*ASK)
     llm("worker", "stop")
     assert [path.name for path in shell.runtime.iterdir()] == ["output.lock"]
 
 
-def test_the_socket_of_a_killed_worker_goes_with_the_next_look(shell, llm):
+def test_the_socket_of_a_killed_worker_is_removed_at_the_next_look(shell, llm):
     """It has no listener."""
     shell(*ASK)
     pid = shell.worker()["pid"]
@@ -215,11 +215,11 @@ def test_the_socket_of_a_killed_worker_goes_with_the_next_look(shell, llm):
 
 
 def test_stop_ends_at_ctrl_c(shell):
-    """The worker lets its answers end; the command need not wait for that."""
+    """The worker completes its answers; the command need not wait for that."""
     answering = shell.start("ask", "hello", "--no-stdin", "--ctx", "8192", "--max-tokens", "8000")
     status = wait_until(lambda: [status for status in shell.statuses() if status.get("active")])[0]
     stopping = shell.start("worker", "stop")
-    wait_until(lambda: f"{status['pid']} ends: it was told to" in Path(status["log"]).read_text())
+    wait_until(lambda: f"{status['pid']} ends: asked to stop" in Path(status["log"]).read_text())
     os.kill(status["pid"], signal.SIGSTOP)
     stopping.send_signal(signal.SIGINT)
     stopping.communicate(timeout=20)

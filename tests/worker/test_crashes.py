@@ -1,4 +1,4 @@
-"""What happens to commands when the worker does not live on."""
+"""What happens to commands when the worker crashes."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def _make_launcher(shell):
 
 @pytest.fixture
 def worker_launcher(starting):
-    """Return a launcher whose workers die of a word (see ``crashing_worker``)."""
+    """Return a launcher whose workers crash at a certain word (see ``crashing_worker``)."""
     return starting("crashing_worker")
 
 
 @pytest.fixture
 def backend(worker_launcher):
-    """Return a backend on such a worker."""
+    """Return a backend on the worker."""
     backend = WorkerBackend(worker_launcher, EngineOptions(), Interrupt())
     yield backend
     backend.close()
@@ -78,8 +78,8 @@ def ends(backend, requests):
 
 
 @pytest.mark.parametrize("fatal", [0, 7, 19])
-def test_a_bulk_job_goes_on_and_reports_the_record_that_kills(backend, fatal):
-    """The others are answered, by a fresh worker."""
+def test_a_bulk_job_continues_and_reports_the_crashing_record(backend, fatal):
+    """A new worker answers the others."""
     requests = [bulk(number, "killer" if number == fatal else f"text {number}") for number in range(20)]
     found = ends(backend, requests)
     assert len(found) == 20
@@ -90,20 +90,20 @@ def test_a_bulk_job_goes_on_and_reports_the_record_that_kills(backend, fatal):
     assert error.exit_code == 70
 
 
-def test_two_records_that_kill_are_both_reported(backend):
-    """Each by a crash of its own."""
+def test_two_crashing_records_are_both_reported(backend):
+    """Each crashes its own worker."""
     requests = [bulk(number, "killer" if number in {2, 5} else "text") for number in range(8)]
     found = ends(backend, requests)
     assert {name for name, event in found.items() if event.reason is FinishReason.ERROR} == {"r2", "r5"}
 
 
-def test_a_job_that_only_kills_comes_to_an_end(backend):
-    """Not every record gets a worker of its own."""
+def test_a_job_that_only_crashes_ends(backend):
+    """Not every record gets its own worker."""
     found = ends(backend, [bulk(number, "killer") for number in range(40)])
     assert len(found) == 40 and {event.reason for event in found.values()} == {FinishReason.ERROR}
 
 
-def test_an_interactive_request_is_not_tried_again(backend):
+def test_an_interactive_request_is_not_retried(backend):
     """Its command ends with 70 and the cause; the next request is answered."""
     found = ends(backend, [bulk(0, "killer", Priority.INTERACTIVE)])
     assert "GGML_ASSERT" in found["r0"].error.detail
@@ -111,7 +111,7 @@ def test_an_interactive_request_is_not_tried_again(backend):
 
 
 def test_a_job_after_a_crash_between_jobs_finds_a_worker(backend):
-    """What was killed while idle is no crash of anything."""
+    """A worker that was killed while idle crashed no request."""
     assert ends(backend, [bulk(0, "text")])["r0"].error is None
     (status,) = worker_status.list_statuses(backend.launcher.paths.socket.parent)
     os.kill(status["pid"], signal.SIGKILL)
@@ -121,7 +121,7 @@ def test_a_job_after_a_crash_between_jobs_finds_a_worker(backend):
 
 
 def test_a_worker_that_is_told_to_end_as_a_request_comes(backend):
-    """It answers, or says that it has not begun, and then the next one does: no crash is reported."""
+    """It answers, or leaves the request to the next worker: no crash is reported."""
     directory = backend.launcher.paths.socket.parent
     for number in range(5):
         (status,) = wait_until(lambda: backend._ensure_channel() and worker_status.list_statuses(directory))
@@ -136,7 +136,7 @@ def test_a_worker_that_is_told_to_end_as_a_request_comes(backend):
         wait_until(lambda pid=status["pid"]: gone(pid))
 
 
-def test_what_is_asked_of_a_worker_that_ends_the_next_one_answers(backend):
+def test_requests_to_an_ending_worker_go_to_the_next(backend):
     """Also while the model is being loaded, which `llm ask` waits for."""
     for _ in range(5):
         backend._ensure_channel()
@@ -148,7 +148,7 @@ def test_what_is_asked_of_a_worker_that_ends_the_next_one_answers(backend):
 
 @pytest.mark.parametrize("how", ["SIGTERM", "told"])
 def test_a_worker_that_loads_a_large_model_ends_when_it_is_told_to(starting, how):
-    """At once, though nothing is loaded yet: waiting commands go to the next worker, or are told that this one ends."""
+    """At once, even before anything is loaded: waiting commands go to the next worker, or learn that this one ends."""
     worker_launcher = starting("loading_worker")
     directory = worker_launcher.paths.socket.parent
     backend = WorkerBackend(worker_launcher, EngineOptions(), Interrupt(timeout=60))
@@ -176,7 +176,7 @@ def test_a_worker_that_loads_a_large_model_ends_when_it_is_told_to(starting, how
 
 
 def test_a_full_process_table_is_no_crash(worker_launcher, monkeypatch):
-    """The caller is told that there is no worker, and no socket is left."""
+    """The caller learns that there is no worker, and no socket is left."""
 
     def refuse(*_args, **_how):
         raise BlockingIOError(11, "Resource temporarily unavailable")
@@ -197,7 +197,7 @@ def test_a_launcher_that_hangs_is_not_waited_for(worker_launcher, monkeypatch):
 
 
 def test_a_kill_in_the_middle_of_an_answer(shell):
-    """Exit 70, one line with what is known, and the next command works."""
+    """Exit 70, one line with the known facts, and the next command works."""
     child = shell.start("ask", "hello", "--no-stdin", "--ctx", "8192", "--max-tokens", "8000", "--temperature", "0")
     status = wait_until(lambda: [s for s in shell.statuses() if s["active"]])[0]
     time.sleep(0.1)
@@ -209,8 +209,8 @@ def test_a_kill_in_the_middle_of_an_answer(shell):
     assert shell(*ASK).code == 0
 
 
-def test_a_model_that_cannot_be_loaded_is_told_as_in_the_process(shell, tmp_path):
-    """The same words and the same code."""
+def test_a_model_that_cannot_be_loaded_is_reported_as_without_a_worker(shell, tmp_path):
+    """With the same message and code."""
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(shell.model.read_bytes()[:3000])
     worker, alone = shell(*ASK, "-m", str(bad)), shell(*ASK, "-m", str(bad), "--no-worker")
@@ -219,7 +219,7 @@ def test_a_model_that_cannot_be_loaded_is_told_as_in_the_process(shell, tmp_path
 
 
 def test_causes_are_read_from_the_log(tmp_path):
-    """The last worker's only; a failed assertion, a signal, a traceback, an order, or nothing at all."""
+    """Of the last worker only: a failed assertion, a signal, a traceback, an order, or nothing at all."""
     log = tmp_path / "log"
     head = "2026-01-01T00:00:00+0000 17 starts: tiny, /m.gguf\n"
 
@@ -235,13 +235,13 @@ def test_causes_are_read_from_the_log(tmp_path):
     assert detail(
         "Traceback (most recent call last):\n  File x\nModuleNotFoundError: No module named 'uvicorn'\n"
     ).endswith("'uvicorn'")
-    assert "told to end" in detail("2026-01-01T00:00:00+0000 17 ends: SIGTERM\n")
+    assert "asked to stop" in detail("2026-01-01T00:00:00+0000 17 ends: SIGTERM\n")
     assert "killed" in detail("") and "killed" in detail("", -9)
     assert "signal 4" in detail("", -4)
     assert "killed" in crash_reason.find_crash_reason(tmp_path / "none", None).detail
 
 
-def test_the_cause_is_that_of_the_worker_that_ended(tmp_path):
+def test_the_cause_belongs_to_the_worker_that_ended(tmp_path):
     """Another one may have started since, or have ended later than it should."""
     log = tmp_path / "x.log"
     words = "2026-01-01T00:00:00+0000"
@@ -257,12 +257,12 @@ def test_the_cause_is_that_of_the_worker_that_ended(tmp_path):
     )
     log.write_text(f"{words} 11 starts: a, b\n{words} 12 starts: a, b\n{words} 11 ended\n")
     assert "killed" in crash_reason.find_crash_reason(log, None, 12).detail
-    assert "killed" in crash_reason.find_crash_reason(log, None, 99).detail  # who is not known is the last one
+    assert "killed" in crash_reason.find_crash_reason(log, None, 99).detail  # an unknown worker is the last one
 
 
 @pytest.mark.real
 def test_fifty_kills_at_random_moments(shell):
-    """Of clients and of the worker: after each a command answers."""
+    """Of clients and of the worker: after each one a command answers."""
     draw = random.Random(5)
     for _ in range(50):
         child = shell.start("ask", "hello", "--no-stdin", "--ctx", "8192", "--max-tokens", "2000")

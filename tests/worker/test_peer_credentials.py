@@ -1,4 +1,4 @@
-"""Who is at the other end of a socket."""
+"""The credentials of a socket's peer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker as a process: started, found, shared, ended; what it holds and what it does not."""
+"""The worker as a process: started, found, shared, ended; what it inherits and what it does not."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ LONG = ("ask", "hello", "--no-stdin", "--ctx", "8192", "--max-tokens", "8000", "
 
 
 def test_the_first_command_starts_it_and_the_next_finds_it(shell):
-    """One process, and the answer of --no-worker."""
+    """One process, and the same answer as with --no-worker."""
     first, second, alone = shell(*ASK), shell(*ASK), shell(*ASK, "--no-worker")
     assert (first.code, first.err) == (0, "")
     assert first.out == second.out == alone.out != ""
     assert shell.worker()["requests"] == 2
 
 
-def test_v_says_what_answers(shell):
-    """Started or found; not what the user said himself."""
+def test_v_names_what_answers(shell):
+    """Started or found; not what the user requested."""
     assert "started a worker" in shell(*ASK, "-v").err
     assert "found the worker" in shell(*ASK, "-v").err
     assert "worker" not in shell(*ASK, "-v", "--no-worker").err
     assert "worker" not in shell(*ASK, "-v", env={"LLMCLI_WORKER": "off"}).err
 
 
-def test_it_holds_nothing_of_its_parent(shell, tmp_path):
-    """No terminal, no descriptor, no directory, no secret; its files are this user's alone, whatever the umask."""
+def test_it_inherits_nothing(shell, tmp_path):
+    """No terminal, descriptor, directory or secret; its files are private, whatever the umask."""
     inherited = os.open(tmp_path / "inherited", os.O_CREAT | os.O_RDWR)
     done = shell(*ASK, env={"HF_TOKEN": "secret", "LLMCLI_DATA_DIR": str(tmp_path / "data")},
                  pass_fds=[inherited], umask=0)  # fmt: skip
@@ -57,14 +57,14 @@ def test_it_holds_nothing_of_its_parent(shell, tmp_path):
     assert others <= {"socket", "anon_inode", str(shell.model)}
     assert str((proc / "cwd").readlink()) == "/"
     fields = (proc / "stat").read_text().rpartition(")")[2].split()
-    assert (fields[3], fields[4]) == (str(status["pid"]), "0")  # a session of its own, no terminal
+    assert (fields[3], fields[4]) == (str(status["pid"]), "0")  # its own session, no terminal
     assert b"secret" not in (proc / "environ").read_bytes()
     for path, mode in ((shell.runtime, 0o700), (shell.paths().socket, 0o600), (Path(status["log"]), 0o600)):
         assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
 def test_pipes_end_with_the_command(shell):
-    """What reads a command's output does not wait for the worker."""
+    """A reader of a command's output does not wait for the worker."""
     done = subprocess.run(
         ["bash", "-c", f'x=$(python -m llmcli {" ".join(ASK)} 2>&1); echo "got: $x" | cat'],
         env=shell.environ(PATH=f"{Path(os.sys.executable).parent}:{os.environ['PATH']}"),
@@ -73,8 +73,8 @@ def test_pipes_end_with_the_command(shell):
     assert done.stdout.startswith(b"got: ") and shell.worker()["requests"] == 1
 
 
-def test_many_at_once_meet_in_one_worker(shell):
-    """Fifty commands from nothing: one worker, fifty right answers."""
+def test_many_commands_share_one_worker(shell):
+    """Fifty commands at once: one worker, fifty right answers."""
     expected = shell(*ASK, "--no-worker").out
     children = [shell.start(*ASK, "--deterministic") for _ in range(50)]
     outs = [child.communicate(timeout=120) for child in children]
@@ -83,7 +83,7 @@ def test_many_at_once_meet_in_one_worker(shell):
     assert shell.worker()["requests"] == 50
 
 
-def test_deterministic_answers_are_those_of_the_process_alone(shell):
+def test_deterministic_answers_equal_those_without_a_worker(shell):
     """Bit for bit, in a batch with others."""
     words = (
         "ask",
@@ -103,7 +103,7 @@ def test_deterministic_answers_are_those_of_the_process_alone(shell):
 
 
 def test_a_stale_socket_is_replaced(shell):
-    """One without a listener, as a crash leaves it."""
+    """A crash leaves a socket without a listener."""
     shell(*ASK)
     pid = shell.worker()["pid"]
     os.kill(pid, signal.SIGKILL)
@@ -113,7 +113,7 @@ def test_a_stale_socket_is_replaced(shell):
     assert shell.worker()["pid"] != pid
 
 
-def test_a_replaced_model_gets_a_worker_of_its_own(shell, tiny):
+def test_a_replaced_model_gets_its_own_worker(shell, tiny):
     """The old one ends when it is idle."""
     first = shell(*ASK)
     fresh = shell.model.with_name("fresh")
@@ -124,8 +124,8 @@ def test_a_replaced_model_gets_a_worker_of_its_own(shell, tiny):
     assert second.out == shell(*ASK, "--no-worker").out
 
 
-def test_it_ends_when_it_has_nothing_to_do(shell):
-    """After worker.idle_timeout, and takes its socket with it."""
+def test_an_idle_worker_ends(shell):
+    """After worker.idle_timeout, and it removes its socket."""
     shell(*ASK, env={"LLMCLI_WORKER_IDLE_TIMEOUT": "0.5"})
     pid = shell.worker()["pid"]
     wait_until(lambda: gone(pid))
@@ -134,7 +134,7 @@ def test_it_ends_when_it_has_nothing_to_do(shell):
 
 @pytest.mark.parametrize("how", ["idle", "SIGTERM"])
 def test_it_ends_without_its_directory_too(shell, how):
-    """A logout takes the runtime directory away; what is left must not stay for ever."""
+    """A logout removes the runtime directory; the worker must not stay for ever."""
     shell(*ASK, env={"LLMCLI_WORKER_IDLE_TIMEOUT": "0.5" if how == "idle" else "60"})
     status = shell.worker()
     shutil.rmtree(shell.runtime)
@@ -146,7 +146,7 @@ def test_it_ends_without_its_directory_too(shell, how):
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly(shell, signum):
-    """No socket is left, and the log says why."""
+    """No socket is left, and the log has the reason."""
     shell(*ASK)
     status = shell.worker()
     os.kill(status["pid"], signum)
@@ -156,8 +156,8 @@ def test_a_signal_ends_it_cleanly(shell, signum):
     assert "hello" not in Path(status["log"]).read_text()
 
 
-def test_sigterm_lets_an_answer_end(shell):
-    """One that is nearly done comes whole."""
+def test_sigterm_completes_an_answer(shell):
+    """An answer that is nearly done is completed."""
     words = ("--max-tokens", "300", "--temperature", "0", "--no-stdin", "--ctx", "512")
     child = shell.start("ask", "hello", *words, "--threads", "1")  # several would wait for each other on a busy machine
     status = wait_until(lambda: [s for s in shell.statuses() if s["active"]])[0]
@@ -168,7 +168,7 @@ def test_sigterm_lets_an_answer_end(shell):
 
 @pytest.mark.parametrize("how", ["missing", "file", "open", "long"])
 def test_without_a_directory_the_command_runs_the_engine_itself(shell, runtime, how):
-    """And says so with -v only."""
+    """It reports this with -v only."""
     path = {"missing": Path("/proc/nothing/here"), "long": runtime / ("x" * 90)}.get(how, runtime / "own")
     if how == "file":
         path.touch()
@@ -182,7 +182,7 @@ def test_without_a_directory_the_command_runs_the_engine_itself(shell, runtime, 
 
 
 def test_another_user_is_refused(shell):
-    """Even where the modes would let him in."""
+    """Even if the modes would allow access."""
     shell(*ASK)
     path = shell.paths().socket
     shell.runtime.chmod(0o755)
@@ -204,8 +204,8 @@ except (ConnectionResetError, BrokenPipeError):
     assert worker_socket.request_json(path, "GET", "/health") == {"status": "ok"}
 
 
-def test_a_client_that_goes_cancels_its_requests(shell):
-    """Within a step: the worker is idle again at once, though the answer would have gone on."""
+def test_a_disconnected_client_cancels_its_requests(shell):
+    """Within a step: the worker is idle again at once, although the answer would have continued."""
     child = shell.start(*LONG)
     wait_until(lambda: any(status["active"] for status in shell.statuses()))
     child.kill()
@@ -213,7 +213,7 @@ def test_a_client_that_goes_cancels_its_requests(shell):
     wait_until(lambda: not shell.worker()["active"], 2.0)
 
 
-def test_a_client_of_openai_that_goes_cancels_too(shell):
+def test_a_disconnected_openai_client_cancels_too(shell):
     """Streaming or not."""
     shell(*ASK)
     path = shell.paths().socket
@@ -228,7 +228,7 @@ def test_a_client_of_openai_that_goes_cancels_too(shell):
         wait_until(lambda: not shell.worker()["active"], 2.0)
 
 
-def test_interactive_requests_go_before_bulk_ones(shell, tmp_path):
+def test_interactive_requests_come_before_bulk_ones(shell, tmp_path):
     """A chat's answer comes while a bulk job of many records is running."""
     records = tmp_path / "records.txt"
     records.write_text("".join(f"record {number} is good\n" for number in range(3000)))
@@ -242,7 +242,7 @@ def test_interactive_requests_go_before_bulk_ones(shell, tmp_path):
 
 
 def test_garbage_does_not_hurt_it(shell):
-    """Half a request, no HTTP, lines that are none, numbers of the wrong kind."""
+    """Half a request, no HTTP, invalid lines, numbers of the wrong type."""
     shell(*ASK)
     path = shell.paths().socket
     head = b"POST /llm/session HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -273,7 +273,7 @@ def test_garbage_does_not_hurt_it(shell):
 
 
 def test_a_short_memory_ends_idle_workers(shell, tiny, tmp_path):
-    """The one used least lately goes first; what is told to take too little is run in the command's process."""
+    """The least recently used one ends first; if the limit is too low, the command's process runs the model."""
     names = []
     for name in ("chatml", "gemma3"):
         path = tmp_path / f"{name}.gguf"
@@ -288,7 +288,7 @@ def test_a_short_memory_ends_idle_workers(shell, tiny, tmp_path):
 
 
 def test_a_chat_survives_the_end_of_an_idle_worker(shell):
-    """It lets the worker go, and starts another one for the next question."""
+    """It releases the worker, and starts another one for the next question."""
     child = shell.start(
         "chat", stdin=subprocess.PIPE, env={"LLMCLI_WORKER_IDLE_TIMEOUT": "0.6", "LLMCLI_MAX_TOKENS": "4"}
     )
@@ -303,9 +303,9 @@ def test_a_chat_survives_the_end_of_an_idle_worker(shell):
 
 
 def test_time_spent_waiting_is_bounded(shell):
-    """--timeout holds for answers from a worker too."""
-    assert shell(*ASK).code == 0  # there is a worker before the clock runs
-    text = shell.directory / "long.txt"  # much, since a random model may end any one answer soon
+    """--timeout also applies to answers from a worker."""
+    assert shell(*ASK).code == 0  # the worker exists before the time is measured
+    text = shell.directory / "long.txt"  # much, since a random model may end any single answer soon
     text.write_text("".join(f"Paragraph {number} of this text.\n\n" for number in range(3000)))
     started = time.monotonic()
     done = shell("translate", "--to", "fr", "--no-tm", str(text), "--timeout", "1")
@@ -315,23 +315,23 @@ def test_time_spent_waiting_is_bounded(shell):
 
 @pytest.mark.parametrize("limit", ["-n 200", "-t 100", "-v 20000000", "-f 1000000"])
 def test_a_command_under_limits_starts_no_worker_for_others(shell, limit):
-    """It runs the model itself, and says so with -v."""
+    """It runs the model itself, and reports this with -v."""
     words = shlex.join([sys.executable, "-m", "llmcli", *ASK, "-v"])
     done = subprocess.run(
         ["bash", "-c", f"ulimit {limit}; {words}"], env=shell.environ(), capture_output=True, check=False, text=True
     )
-    assert done.returncode == 0 and done.stdout and "limit of" in done.stderr
+    assert done.returncode == 0 and done.stdout and "limit on" in done.stderr
     assert shell.statuses() == []
 
 
-def test_a_nice_command_has_a_worker_of_its_own(shell):
-    """Else the worker of all commands would be as slow as this one."""
+def test_a_nice_command_has_its_own_worker(shell):
+    """Otherwise the worker of all commands would be as slow as this one."""
     shell(*ASK)
     shell(*ASK, preexec_fn=lambda: os.nice(5))
     assert sorted(os.getpriority(os.PRIO_PROCESS, status["pid"]) for status in shell.statuses()) == [0, 5]
 
 
-def test_the_umask_of_a_worker_is_its_own(shell):
+def test_a_worker_has_its_own_umask(shell):
     """Whichever command starts it."""
     shell(*ASK, umask=0o777)
     status = Path(f"/proc/{shell.worker()['pid']}/status").read_text()
@@ -339,7 +339,7 @@ def test_the_umask_of_a_worker_is_its_own(shell):
 
 
 def test_a_log_that_cannot_be_written_ends_no_worker(shell):
-    """A full disk, for example."""
+    """For example on a full disk."""
     log = shell.directory / "home" / "cache" / "workers"
     log.mkdir(parents=True)
     (log / f"{str(shell.model).replace('/', '_')}.log").symlink_to("/dev/full")
@@ -347,8 +347,8 @@ def test_a_log_that_cannot_be_written_ends_no_worker(shell):
     assert (first.code, second.code) == (0, 0)
 
 
-def test_a_zombie_that_is_not_reaped_has_ended():
-    """`llm worker stop` waits for no process whose parent does not care."""
+def test_an_unreaped_zombie_has_ended():
+    """`llm worker stop` does not wait for a process whose parent does not reap it."""
     with subprocess.Popen(["true"]) as child:
         wait_until(lambda: worker_stop._is_zombie(child.pid))
     assert not worker_stop._is_zombie(os.getpid()) and not worker_stop._is_zombie(child.pid)

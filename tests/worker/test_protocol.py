@@ -35,7 +35,7 @@ from llmcli.types import (
 )
 from llmcli.worker import protocol
 
-texts = st.text(st.characters(), max_size=20)  # lone surrogates too: stdin may hold anything
+texts = st.text(st.characters(), max_size=20)  # also lone surrogates: stdin may contain anything
 requests = st.builds(
     Request,
     id=texts,
@@ -73,8 +73,8 @@ def test_requests(request):
     assert protocol.load_request(over_the_wire(protocol.dump_request(request))) == request
 
 
-def test_a_deadline_is_told_in_seconds_from_now():
-    """The clocks of two processes need not agree."""
+def test_a_deadline_is_sent_in_seconds_from_now():
+    """The clocks of two processes may differ."""
     request = Request("a", (), deadline=time.monotonic() + 100)
     fields = over_the_wire(protocol.dump_request(request))
     assert 99 < fields["deadline"] <= 100
@@ -112,19 +112,19 @@ ERRORS = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_errors(error):
-    """An error keeps its class, its exit code and what it knows."""
+    """An error keeps its class, its exit code and its data."""
     loaded = protocol.load_error(over_the_wire(protocol.dump_error(error)))
     assert type(loaded) is type(error) and vars(loaded) == vars(error) and loaded.args == error.args
 
 
-def test_an_error_that_is_none_of_ours_is_an_internal_one():
+def test_an_error_of_another_kind_is_an_internal_one():
     """A bug in the worker is a bug."""
     loaded = protocol.load_error(over_the_wire(protocol.dump_error(ZeroDivisionError("oops"))))
     assert isinstance(loaded, errors.InternalError) and "oops" in loaded.detail
 
 
-def test_an_error_of_a_class_that_is_not_known_is_an_internal_one():
-    """A worker of another version may have more of them; what is not an error is not made one."""
+def test_an_error_of_an_unknown_class_is_an_internal_one():
+    """A worker of another version may have more classes; a class that is not an error is never created."""
     for name in ("Newer", "Sequence", "__name__", 5):
         assert isinstance(protocol.load_error({"class": name, "subject": "s"}), errors.InternalError)
 
@@ -141,7 +141,7 @@ def test_options_info_and_work(tmp_path):
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"[]", b'"a"', b"{", b"\xff", json.dumps(5).encode()])
-def test_what_is_no_message_is_a_value_error(text):
-    """So that a reader has one thing to expect."""
+def test_an_invalid_message_is_a_value_error(text):
+    """A reader has to handle only one exception."""
     with pytest.raises(ValueError):
         protocol.decode_message(text)

@@ -1,4 +1,4 @@
-"""Where workers are found, and by what they are told apart."""
+"""Where workers are found, and what distinguishes them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from llmcli.worker import runtime_dir
 from llmcli.worker.runtime_dir import WorkerPaths
 
 
-def test_the_directory_is_made_for_this_user_alone(runtime):
-    """Whatever the umask, other users may not enter."""
+def test_the_directory_is_private(runtime):
+    """Whatever the umask, other users have no access."""
     old = os.umask(0)
     try:
         made = runtime_dir.find_runtime_dir({"LLMCLI_RUNTIME_DIR": str(runtime / "own")})
@@ -23,7 +23,7 @@ def test_the_directory_is_made_for_this_user_alone(runtime):
 
 
 def test_the_session_directory_is_preferred(runtime):
-    """XDG_RUNTIME_DIR where it is this user's alone, else the directory for temporary files."""
+    """XDG_RUNTIME_DIR if it is private, else the directory for temporary files."""
     (runtime / "run").mkdir(mode=0o700)
     environ = {"XDG_RUNTIME_DIR": str(runtime / "run"), "TMPDIR": str(runtime)}
     assert runtime_dir.find_runtime_dir(environ) == runtime / "run" / "llmcli"
@@ -34,7 +34,7 @@ def test_the_session_directory_is_preferred(runtime):
 
 
 def test_a_session_directory_with_a_long_path_is_not_used(runtime):
-    """Sockets would not fit; the other directory does."""
+    """Sockets would not fit; the other directory is used."""
     long = runtime / ("x" * 80)
     long.mkdir(mode=0o700)
     environ = {"XDG_RUNTIME_DIR": str(long), "TMPDIR": str(runtime)}
@@ -42,7 +42,7 @@ def test_a_session_directory_with_a_long_path_is_not_used(runtime):
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o701])
-def test_a_directory_that_others_may_enter_is_refused(runtime, mode):
+def test_a_directory_with_access_for_others_is_refused(runtime, mode):
     """Another user could have put a socket there."""
     own = runtime / "own"
     own.mkdir()
@@ -52,22 +52,22 @@ def test_a_directory_that_others_may_enter_is_refused(runtime, mode):
 
 
 def test_a_link_is_refused(runtime):
-    """A link may lead anywhere by tomorrow."""
+    """A link may lead elsewhere later."""
     (runtime / "real").mkdir(mode=0o700)
     (runtime / "link").symlink_to(runtime / "real")
     with pytest.raises(AccessDenied):
         runtime_dir.find_runtime_dir({"LLMCLI_RUNTIME_DIR": str(runtime / "link")})
 
 
-def test_a_file_in_the_way_is_told(runtime):
+def test_a_file_in_the_way_is_reported(runtime):
     """A file is no directory."""
     (runtime / "file").touch()
     with pytest.raises(OutputError):
         runtime_dir.find_runtime_dir({"LLMCLI_RUNTIME_DIR": str(runtime / "file")})
 
 
-def test_a_machine_without_room_for_temporary_files_is_told(monkeypatch):
-    """Commands do without a worker then."""
+def test_a_full_disk_for_temporary_files_is_reported(monkeypatch):
+    """Commands work without a worker then."""
 
     def none():
         raise FileNotFoundError(2, "No usable temporary directory found")
@@ -77,20 +77,20 @@ def test_a_machine_without_room_for_temporary_files_is_told(monkeypatch):
         runtime_dir.find_runtime_dir({})
 
 
-def test_a_path_that_is_too_long_is_told(runtime):
-    """Before the system cuts it."""
+def test_a_path_that_is_too_long_is_reported(runtime):
+    """Before the system truncates it."""
     with pytest.raises(OutputError, match="longer than"):
         runtime_dir.find_runtime_dir({"LLMCLI_RUNTIME_DIR": str(runtime / ("x" * 90))})
 
 
 def test_a_socket_fits_in_the_longest_directory():
-    """The bound leaves room for the name of a socket."""
+    """The limit leaves room for the name of a socket."""
     room = runtime_dir.MAX_SOCKET_PATH_BYTES - 1 - 16 - len(".sock")
     assert len(str(WorkerPaths(runtime_dir.Path("/" + "x" * (room - 1)), "0" * 16).socket)) <= 100
 
 
-def test_the_key_stands_for_all_that_a_worker_cannot_change(tmp_path, monkeypatch):
-    """Another file, a replaced file, other layers on the GPU, another version, other steering: another worker."""
+def test_the_key_covers_all_that_a_worker_cannot_change(tmp_path, monkeypatch):
+    """Another file, a replaced file, other GPU layers, another version or other environment means another worker."""
     path, other = tmp_path / "a.gguf", tmp_path / "b.gguf"
     path.write_bytes(b"x")
     other.write_bytes(b"x")
@@ -112,7 +112,7 @@ def test_the_key_stands_for_all_that_a_worker_cannot_change(tmp_path, monkeypatc
 
 
 def test_a_lock_is_one_process_s_at_a_time(runtime):
-    """The second is told so, at once or after its patience."""
+    """The second process learns that, at once or after its time-out."""
     first, second = WorkerPaths(runtime, "k"), WorkerPaths(runtime, "k")
     with first.hold_lock() as ours:
         assert ours
@@ -125,16 +125,16 @@ def test_a_lock_is_one_process_s_at_a_time(runtime):
     assert stat.S_IMODE((runtime / "k.lock").stat().st_mode) == 0o600
 
 
-def test_a_lock_that_is_a_link_is_refused(runtime):
-    """Else its owner could have us create files."""
+def test_a_lock_file_that_is_a_link_is_refused(runtime):
+    """Otherwise its owner could make us create files."""
     (runtime / "k.lock").symlink_to(runtime / "elsewhere")
     with pytest.raises(OutputError), WorkerPaths(runtime, "k").hold_lock():
         pass
     assert not (runtime / "elsewhere").exists()
 
 
-def test_places_are_those_with_a_socket(runtime):
-    """Locks alone are left behind by workers that are gone."""
+def test_workers_are_found_by_their_sockets(runtime):
+    """Ended workers leave only their locks behind."""
     (runtime / "a.sock").touch()
     (runtime / "b.lock").touch()
     assert [found.key for found in runtime_dir.list_worker_paths(runtime)] == ["a"]

@@ -1,1 +1,1 @@
-"""Servers elsewhere that speak OpenAI's protocol, as a backend: vLLM, llama-server, Ollama, hosted ones, our own."""
+"""The backend for remote servers with OpenAI's protocol: vLLM, llama-server, Ollama, hosted services, ``llm serve``."""

@@ -1,7 +1,7 @@
-"""Scores for candidates on a server: by its own scores, by the top first tokens, or by counting samples.
+"""Scores for candidates on a server: its own scores, the top first tokens, or counted samples.
 
-Only our own servers score whole candidates. Elsewhere the log-probabilities of the first tokens of an answer serve as
-well, since a label is a token or two; without these, answers are sampled and counted.
+Only ``llm serve`` scores whole candidates. Elsewhere the log-probabilities of an answer's first tokens suffice, since a
+label is one or two tokens; without them, answers are sampled and counted.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _MAX_LABEL_TOKENS = 4
 _TOP_LOGPROBS = 20
 """Most alternatives that OpenAI's API returns."""
 _MIN_CANDIDATE_PROBABILITY = 0.05
-"""Share of the first token that has to begin a candidate, else the model is about to say something else."""
+"""Minimum probability that the first token begins a candidate; below it, the model is about to say something else."""
 _MIN_PROBABILITY = 1e-6
 NUM_SAMPLES = 5
-_MAX_SAMPLE_TOKENS = 512  # of a model that thinks first
+_MAX_SAMPLE_TOKENS = 512  # enough for a model that thinks first
 _IGNORED_CHARACTERS = " \t\r\n\"'`*#-.:([{"
 
 
@@ -41,7 +41,7 @@ class TokenAlternatives:
 
 
 class CandidateScorer:
-    """Scores requests; remembers what the server does not support. ``ours``: it has /score."""
+    """Scores requests; remembers what the server does not support. ``ours``: the server is ``llm serve``."""
 
     def __init__(self, chat_client: ChatClient, model: str, capabilities: ServerCapabilities, *, ours: bool) -> None:
         self._chat_client = chat_client
@@ -57,7 +57,7 @@ class CandidateScorer:
                 return self._score_by_endpoint(call, request)
             except BadRequest:
                 raise
-            except RequestRejected:  # no such path: a proxy in between does not forward it
+            except RequestRejected:  # no such path: a proxy does not forward it
                 self._has_score_endpoint = False
         if self._has_logprobs and not {"logprobs", "top_logprobs"} & self._capabilities.refused_fields:
             found, usage = self._score_by_logprobs(call, request)
@@ -129,14 +129,14 @@ class CandidateScorer:
                 counts[meant] += 1
         if not any(counts.values()):
             labels = ", ".join(request.candidates)
-            raise RequestRejected(self._chat_client.server.label, detail=f"its answers are none of {labels}")
+            raise RequestRejected(self._chat_client.server.label, detail=f"none of its answers is one of {labels}")
         total = sum(counts.values()) + len(counts) / 2
         scores = tuple(Score(name, math.log((count + 0.5) / total), 1) for name, count in counts.items())
         return CandidateScores(request.id, scores, "samples"), usage
 
 
 def parse_alternatives(answer: Mapping[str, Any]) -> list[TokenAlternatives]:
-    """Return the positions of an answer with top tokens; [] where there are none, or they are malformed."""
+    """Return the positions of an answer with top tokens; [] if there are none, or they are malformed."""
     try:
         content = answer["choices"][0]["logprobs"]["content"]
         return [
@@ -179,12 +179,12 @@ def candidate_probabilities(candidates: Sequence[str], positions: Sequence[Token
 
 
 def _may_be_label(begun: str, name: str) -> bool:
-    """Whether an answer that has ``begun`` so may be, or is, the label ``name``."""
+    """Return whether an answer that starts with ``begun`` may be the label ``name``."""
     return name.startswith(begun.rstrip()) or begun.startswith(name)
 
 
 def match_candidate(text: str, candidates: Sequence[str]) -> str | None:
-    """Return the candidate that an answer means: what it begins with, else the only one that it names."""
+    """Return the candidate that an answer means: the one it begins with, else the only one it mentions."""
     said = text.lower().strip(_IGNORED_CHARACTERS)
     first = [name for name in candidates if said.startswith(name.strip().lower())]
     named = first or [name for name in candidates if name.strip().lower() in said]

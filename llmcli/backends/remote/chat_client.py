@@ -23,9 +23,9 @@ CHAT_PATH = "/chat/completions"
 _MAX_CHUNK_BYTES = 4096
 """Bytes that a chunk for one token may take, on average: with twenty alternatives it is about three quarters of that."""
 _EXTRA_CHUNKS = 1024
-"""Chunks beyond one a token: keep-alives, the first and the last."""
+"""Chunks beyond one per token: keep-alives, the first and the last."""
 _UNLIMITED_ANSWER_TOKENS = 1 << 17
-"""Tokens of an answer without a limit."""
+"""Assumed length in tokens of an answer without a limit."""
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class ChatClient:
         make: Callable[[], Mapping[str, Any]],
         send: Callable[[dict[str, Any]], T],
     ) -> T:
-        """Call ``send`` with the fields of ``make`` that the server supports, and again without a field it refuses."""
+        """Call ``send`` with the supported fields of ``make``; retry without a field that the server refuses."""
         for _ in range(len(OPTIONAL_FIELDS) + 1):
             fields = chat_request.keep_supported_fields(make(), capabilities)
             try:
@@ -155,7 +155,7 @@ class ChatClient:
                 kind = (
                     "a web page" if answer.content_type == "text/html" else f"an answer of type {answer.content_type}"
                 )
-                raise RemoteError(self.server.label, detail=f"{kind} came instead of an answer")
+                raise RemoteError(self.server.label, detail=f"it sent {kind} instead of an answer")
 
     def _read_stream(
         self, call: CancelToken, answer: HttpResponse, reader: ChunkParser, chunks: int, put: Callable[[Event], None]
@@ -175,10 +175,8 @@ class ChatClient:
                         heard = time.monotonic()
                         put(event)
             except EventTooLong as error:
-                raise RemoteError(self.server.label, detail="a part of its answer does not end") from error
+                raise RemoteError(self.server.label, detail="an event of its stream is too long") from error
             except UnicodeDecodeError as error:
                 raise RemoteError(self.server.label, detail="its answer is not UTF-8") from error
             if time.monotonic() - heard > self.server.timeout:
-                raise TemporaryFailure(
-                    self.server.label, detail=f"no piece of an answer came in {self.server.timeout:g} seconds"
-                )
+                raise TemporaryFailure(self.server.label, detail=f"it sent nothing for {self.server.timeout:g} seconds")

@@ -71,9 +71,9 @@ def _dump_sampling(sampling: Sampling) -> dict[str, Any]:
 
 
 def learn_refused_field(refused: BadRequest, sent: Mapping[str, Any], capabilities: ServerCapabilities) -> str | None:
-    """Record the field for which a server refused a request; return it, None where none may be left out.
+    """Record the field for which a server refused a request; return it, or None if no field may be left out.
 
-    A field that another call has recorded meanwhile is returned too, since the request is worth a retry.
+    A field that another call has just recorded is returned too, since a retry may succeed.
     """
     field = find_named_field(
         refused, [name for name in sent if name in OPTIONAL_FIELDS or name == _NEW_MAX_TOKENS_FIELD]

@@ -30,7 +30,7 @@ _THINK_TAGS = ("<think>", "</think>")
 
 
 def parse_usage(answer: Mapping[str, Any]) -> Usage:
-    """Return the token counts of an answer; 0 where it has none."""
+    """Return the token counts of an answer; 0 if it has none."""
     given = answer.get("usage")
     usage = given if isinstance(given, Mapping) else {}
     details = usage.get("prompt_tokens_details")
@@ -72,13 +72,13 @@ class ChunkParser:
                 self._server.label, detail=f"a part of its answer is not JSON: {describe_json_error(error)}"
             ) from error
         if not isinstance(chunk, dict):
-            raise RemoteError(self._server.label, detail="a part of its answer is no JSON object")
+            raise RemoteError(self._server.label, detail="a part of its answer is not a JSON object")
         yield from self.parse_chunk(chunk)
 
     def parse_response(self, answer: Mapping[str, Any]) -> Iterator[Event]:
         """Yield the events of an answer that came whole. Raises ``RemoteError`` for an empty one."""
         if not (isinstance(answer.get("choices"), list) and answer["choices"]) and not answer.get("error"):
-            raise RemoteError(self._server.label, detail="there is nothing in its answer")
+            raise RemoteError(self._server.label, detail="its answer is empty")
         yield from self.parse_chunk(answer)
 
     def parse_chunk(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
@@ -128,12 +128,12 @@ class ChunkParser:
             detail = (
                 f"its answer broke off after {self.num_characters:,} characters"
                 if self.num_characters
-                else "no answer came"
+                else "it sent no answer"
             )
             raise TemporaryFailure(self._server.label, detail=detail)
         yield from self._text_events(*self._reasoning_parser.feed("", last=True))
         if self._finish_reason == "content_filter":
-            raise RequestRejected(self._server.label, detail="its filter stopped the answer")
+            raise RequestRejected(self._server.label, detail="its content filter stopped the answer")
         if self._finish_reason in {"error", "abort", "network_error"}:
             raise TemporaryFailure(self._server.label, detail=f"its answer broke off: {self._finish_reason}")
         cut = self._finish_reason in {"length", "max_tokens"}

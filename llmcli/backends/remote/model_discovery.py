@@ -1,4 +1,4 @@
-"""Which model a server has, which program the server is, and how long the model's context is."""
+"""A server's model, its program, and the length of the model's context."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.errors import LlmError, RequestRejected, TemporaryFailure, UsageError
 
 OWNER_LLMCLI, OWNER_LLAMA_CPP, OWNER_OLLAMA = "llmcli", "llamacpp", "library"
-"""What these servers report as the owner of their models."""
+"""The owner that these servers report for their models."""
 _CONTEXT_FIELDS = (
     "max_model_len",
     "context_length",
@@ -55,7 +55,7 @@ def query_model(client: ChatClient, call: CancelToken, requested: str | None) ->
 
 def _require_single_model(names: list[str], label: str) -> str:
     if not names:
-        raise RequestRejected(label, detail="it says of no model that it has it")
+        raise RequestRejected(label, detail="it lists no models")
     if len(names) > 1:
         raise UsageError(f"{label} has several models", detail=f"Name one: -m {' or '.join(names[:9])}")
     return names[0]

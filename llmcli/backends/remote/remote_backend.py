@@ -1,4 +1,4 @@
-"""A server elsewhere as a backend."""
+"""A remote server as a backend."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from llmcli.types import BackendInfo, BackendStats, CandidateScores, Event, Fini
 
 DEFAULT_RETRY_POLICY = RetryPolicy()
 DEFAULT_CONTEXT_TOKENS = 8192
-"""Tokens of context assumed for a server that does not report them."""
+"""Context in tokens assumed for a server that does not report it."""
 OLLAMA_CONTEXT_TOKENS = 4096
 """Ollama's own default; it silently drops what exceeds it."""
 _POLL_S = 0.05
@@ -78,7 +78,7 @@ class RemoteBackend:
         return BackendInfo(model.name, f"{self.server.base_url}#{model.name}", context)
 
     def count(self, requests: Sequence[Request]) -> tuple[list[int], bool]:
-        """Return about how many tokens the prompts have; our own servers count prompts that are near the context."""
+        """Return the estimated prompt lengths in tokens; ``llm serve`` counts prompts that are near the context."""
         near = self.info().context // _COUNT_ABOVE_CONTEXT_SHARE
         return [
             self._count_prompt(request) if (size := estimate_tokens(request)) > near else size for request in requests
@@ -96,7 +96,7 @@ class RemoteBackend:
         )
         said = [f"{self.server.label}: requests at once: {limiter.peak_running} (at most {self.max_concurrency})"]
         if limiter.limit < self.max_concurrency:
-            said.append(f"{self.server.label} was too busy for so many; now it gets {limiter.limit} at once")
+            said.append(f"{self.server.label} was too busy; llm now sends {limiter.limit} requests at once")
         if refused:
             said.append(f"{self.server.label} refuses these fields, so they are left out: {', '.join(sorted(refused))}")
         return BackendStats(width=limiter.peak_running or None, choices=tuple(said))
@@ -134,7 +134,7 @@ class RemoteBackend:
                 )
         return self._scorer.score_candidates(call, request)
 
-    # ---- what is known of the server ----------------------------------------------------------------------------------
+    # ---- knowledge about the server -----------------------------------------------------------------------------------
 
     def _model_and_capabilities(self, call: CancelToken) -> tuple[str, ServerCapabilities]:
         name = self._requested_model or self._find_model(call).name
@@ -156,7 +156,7 @@ class RemoteBackend:
     # ---- counting -------------------------------------------------------------------------------------------------
 
     def _count_prompt(self, request: Request) -> int:
-        """Return the tokens of a prompt, counted by the server where it is one of ours."""
+        """Return the tokens of a prompt, counted by the server if it is ``llm serve``."""
         model = self._model or self._run_interruptible(self._find_model)
         if model.owner != OWNER_LLMCLI:
             return estimate_tokens(request)

@@ -31,7 +31,7 @@ from llmcli.types import (
 _REPORT_INTERVAL_S = 0.25
 """Seconds between two reports on the progress of one request."""
 _CHARS_PER_TOKEN = 4
-"""Characters a token, of a server that sends several tokens at once."""
+"""Characters per token, for servers that send several tokens at once."""
 
 
 class RemoteHost(JobHost, Protocol):
@@ -59,7 +59,9 @@ class RemoteJob(BaseJob[Event]):
     def __init__(self, backend: RemoteHost) -> None:
         super().__init__(backend, queue.Queue(MAX_QUEUED_EVENTS))
         self._backend = backend
-        self._pending: list[tuple[bool, int, Request]] = []  # a heap: interactive ones first, then as they came
+        self._pending: list[
+            tuple[bool, int, Request]
+        ] = []  # a heap: interactive requests first, then in order of arrival
         self._running: dict[str, CancelToken] = {}
         self._num_threads = 0
         self._num_submitted = 0
@@ -113,7 +115,7 @@ class RemoteJob(BaseJob[Event]):
             self._enqueue(finished, None)
 
     def _run_to_end(self, request: Request, call: CancelToken) -> Finished:
-        """Run a request and return its end, whatever it is."""
+        """Run a request and return its end, even if it failed."""
         try:
             return self._run_request(request, call)
         except Cancelled:
@@ -126,7 +128,7 @@ class RemoteJob(BaseJob[Event]):
     def _run_request(self, request: Request, call: CancelToken) -> Finished:
         backend = self._backend
         if request.grammar is not None:
-            raise Unsupported("a grammar", detail=f"{backend.server.label} takes none")
+            raise Unsupported("a grammar", detail=f"{backend.server.label} does not support grammars")
         if request.candidates:
             started = time.monotonic()
             scores, usage = backend.score(call, request)
@@ -155,7 +157,7 @@ class RemoteJob(BaseJob[Event]):
 
 
 def _with_progress(request: Request, put: Callable[[Event], None]) -> Callable[[Event], None]:
-    """Return ``put`` that also reports progress: about a token for each piece, more for long ones."""
+    """Return a ``put`` that also reports progress: about one token per piece, more for long pieces."""
     pieces = characters = 0
     due = 0.0
 

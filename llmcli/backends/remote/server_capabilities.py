@@ -1,4 +1,4 @@
-"""Which fields a server refuses. Kept in the cache, so that the next command need not find out again.
+"""Which fields a server refuses. They are kept in the cache for the next command.
 
 Servers of OpenAI's protocol differ in the fields they support. A field that improves an answer, but is not essential,
 is left out once the server refused it.
@@ -50,7 +50,7 @@ class ServerCapabilities:
         """Fields that the server refuses."""
 
     def add_refused_field(self, field: str) -> bool:
-        """Leave ``field`` out from now on; False where it was left out already."""
+        """Leave ``field`` out from now on; return False if it was left out already."""
         with self._lock:
             if field in self.refused_fields:
                 return False
@@ -65,12 +65,12 @@ class ServerCapabilities:
             kept = json.loads(self._path.read_bytes())
             fresh = 0 <= time.time() - kept["time"] < _MAX_AGE_S
             return frozenset(kept["refused"]) & (OPTIONAL_FIELDS | {"max_completion_tokens"}) if fresh else frozenset()
-        except (OSError, ValueError, KeyError, TypeError):  # what cannot be read is found out again
+        except (OSError, ValueError, KeyError, TypeError):  # an unreadable file is built again
             return frozenset()
 
     def _save_refused(self) -> None:
         if self._path is None:
             return
-        with suppress(OSError):  # then the next command finds out again
+        with suppress(OSError):  # the next command finds out again
             kept = {"time": time.time(), "refused": sorted(self.refused_fields)}
             private_files.replace_file(self._path, json.dumps(kept).encode())

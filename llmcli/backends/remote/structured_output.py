@@ -17,7 +17,7 @@ from typing import Any
 
 from llmcli.backends.remote import chat_request
 from llmcli.backends.remote.chat_client import ChatClient
-from llmcli.backends.remote.schema_validation import iter_errors
+from llmcli.backends.remote.schema_validation import SchemaValidator
 from llmcli.backends.remote.server_capabilities import ServerCapabilities
 from llmcli.backends.remote.transport.cancel import CancelToken
 from llmcli.errors import RemoteError
@@ -39,12 +39,14 @@ def generate_json(
 ) -> tuple[str, Finished]:
     """Return JSON that matches ``request.schema``, or one of ``request.labels``, and how the answer ended.
 
-    Raises as ``HttpClient.open_response``, and ``RemoteError`` when the answer is still wrong after some repairs. JSON
-    that ended at a limit is returned as it is, with that end; a truncated label becomes "".
+    Raises as ``HttpClient.open_response``, ``InputError`` for an invalid schema, and ``RemoteError`` when the answer is
+    still wrong after some repairs. JSON that was cut at a limit is returned unchanged, with that end; a truncated label
+    becomes "".
     """
     schema = _label_schema(request.labels) if request.labels else dict(request.schema or {})
     if request.labels and request.max_tokens is not None:
         request = replace(request, max_tokens=request.max_tokens + _LABEL_JSON_TOKENS)
+    validator = SchemaValidator(schema)
     turns, usage = request.messages, Usage()
     for _ in range(_MAX_REPAIRS + 1):
         asked = replace(request, messages=turns)
@@ -54,7 +56,7 @@ def generate_json(
         finished = replace(finished, usage=usage)
         fenced = _CODE_FENCE.fullmatch(text)
         text = (fenced.group(1) if fenced else text).strip()
-        wrong = _describe_schema_errors(text, schema)
+        wrong = _describe_errors(text, validator)
         if request.labels:
             text, wrong = _parse_label(text, wrong, request.labels, whole=finished.reason is not FinishReason.LENGTH)
             finished = finished if wrong else replace(finished, reason=FinishReason.STOP, limit=None)
@@ -93,7 +95,7 @@ def _parse_label(text: str, wrong: str, labels: Sequence[str], *, whole: bool) -
 def _build_body(
     request: Request, schema: Mapping[str, Any], model: str, capabilities: ServerCapabilities
 ) -> Mapping[str, Any]:
-    """Return the body that asks for the schema; in the prompt where the server refuses the field."""
+    """Return the body that asks for the schema; in the prompt if the server refuses the field."""
     if _RESPONSE_FORMAT_FIELD not in capabilities.refused_fields:
         wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
         return {**chat_request.build_chat_body(request, model, capabilities), _RESPONSE_FORMAT_FIELD: wanted}
@@ -106,10 +108,10 @@ def _build_body(
     return chat_request.build_chat_body(replace(request, messages=turns), model, capabilities)
 
 
-def _describe_schema_errors(text: str, schema: Mapping[str, Any]) -> str:
-    """Return what is wrong with an answer, "" where nothing is."""
+def _describe_errors(text: str, validator: SchemaValidator) -> str:
+    """Return the errors in an answer, or ""."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         return f"{_NOT_JSON} ({error})"
-    return "; ".join(islice(iter_errors(value, schema), _MAX_SHOWN_ERRORS))
+    return "; ".join(islice(validator.iter_errors(value), _MAX_SHOWN_ERRORS))

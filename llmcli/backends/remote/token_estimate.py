@@ -1,4 +1,4 @@
-"""About how many tokens a prompt has, where no tokenizer is at hand."""
+"""An estimate of a prompt's tokens where no tokenizer is available."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _ASCII_CHARS_PER_TOKEN, _TOKENS_PER_MESSAGE, _TOKENS_PER_REQUEST = 3.5, 8, 16
 
 
 def estimate_tokens(request: Request) -> int:
-    """Return about how many tokens the prompt of a request has, rather too many than too few.
+    """Return an estimate of the tokens in a request's prompt, too high rather than too low.
 
-    English has more than 4 characters a token and code some 3; a character of other scripts is a token at most in
-    vocabularies of today.
+    English has more than 4 characters per token and code about 3; in current vocabularies, a character of another
+    script takes at most one token.
     """
     total = float(_TOKENS_PER_REQUEST)
     for message in request.messages:

@@ -1,1 +1,1 @@
-"""One module a command; the table that names them stands in ``cli/command_registry.py``."""
+"""One module per command; the table of commands is in ``cli/command_registry.py``."""

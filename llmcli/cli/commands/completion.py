@@ -14,6 +14,8 @@ from llmcli.cli.options import command
 @command(
     "verbose",
     examples="""
+      mkdir -p ~/.local/share/bash-completion/completions
+      mkdir -p ~/.config/fish/completions
       llm completion bash > ~/.local/share/bash-completion/completions/llm
       llm completion zsh > "${fpath[1]}/_llm"
       llm completion fish > ~/.config/fish/completions/llm.fish

@@ -16,11 +16,19 @@ from llmcli.files import private_files
 from llmcli.settings import SETTING_SPECS, suggest_settings
 
 _CONFIG_TEMPLATE = (
-    "# Settings of llm; llm config show lists them with their values. Take the # away from those that you set.\n"
+    "# Settings of llm; llm config show lists them with their values. Remove the # in front of those that you set.\n"
 )
 
 
-@command(*GENERAL_OPTIONS, tolerant=True, examples="llm config path\ncp settings.yaml $(llm config path)")
+@command(
+    *GENERAL_OPTIONS,
+    tolerant=True,
+    examples="""
+      llm config path
+      mkdir -p "$(dirname "$(llm config path)")"
+      cp settings.yaml "$(llm config path)"
+    """,
+)
 def path(ctx: CommandContext) -> int:
     """Print the path of the configuration file."""
     file = ctx.runtime.paths.config_file
@@ -35,7 +43,7 @@ def show(
     ctx: CommandContext,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[SETTING]", help="Only this one.", autocompletion=completers.settings),
+        typer.Argument(metavar="[SETTING]", help="Show only this setting.", autocompletion=completers.settings),
     ] = None,
 ) -> int:
     """Show every setting, its value and where it came from.
@@ -74,7 +82,7 @@ def edit(ctx: CommandContext) -> int:
     file = ctx.runtime.paths.config_file
     fresh = not private_files.exists(file)
     if fresh:
-        _create_config(file)  # where a dangling link points to, if it is one
+        _create_config(file)  # the target of a dangling link
     with editor.remove_if_unchanged(file, fresh=fresh):
         editor.edit_file(ctx.console, file)
         resolve_settings({}, {}, file)
@@ -102,4 +110,4 @@ def _example_value(default: object) -> str:
     return "" if default is None else _format_value(default)
 
 
-config = build_group("Look at the settings, and change them.", {"path": path, "show": show, "edit": edit})
+config = build_group("Show and edit the settings.", {"path": path, "show": show, "edit": edit})

@@ -36,7 +36,7 @@ def generate(
         typer.Option(
             "--var",
             metavar="NAME=VALUE",
-            help="A variable of the prompt; @FILE is a file's text, @@ a literal @; repeatable.",
+            help="A variable of the prompt; @FILE reads a file, @@ is a literal @; repeatable.",
         ),
     ] = None,
     show_list: Annotated[
@@ -63,12 +63,12 @@ def generate(
 
 
 def _read_variables(ctx: CommandContext, texts: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the values of variables, and ``-`` in a list where one of them was standard input."""
+    """Return the values of variables, and ``["-"]`` if one of them is standard input."""
     pairs = [_parse_assignment(inputs.decode_argument(text)) for text in texts]
     names = [name for name, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise UsageError(f"--var gives {twice} twice")
+        raise UsageError(f"--var sets {twice} twice")
     read = [value[1:] for _, value in pairs if value == f"@{STDIN}"]
     if len(read) > 1:
         raise UsageError("standard input can be read only once")
@@ -78,12 +78,12 @@ def _read_variables(ctx: CommandContext, texts: Sequence[str]) -> tuple[dict[str
 def _parse_assignment(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise UsageError(f"--var wants NAME=VALUE, not {text!r}")
+        raise UsageError(f"--var expects NAME=VALUE, not {text!r}")
     return name.strip(), value
 
 
 def _read_value(ctx: CommandContext, name: str, value: str) -> str:
-    """Return a value as meant: of ``@FILE`` the file's text without the newlines at its end, as $(cat FILE) gives it."""
+    """Return the value; for ``@FILE`` the file's text without trailing newlines, as $(cat FILE) gives it."""
     if not value.startswith("@") or value.startswith("@@"):
         return value.removeprefix("@")
     if value == "@":

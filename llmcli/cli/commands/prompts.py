@@ -47,7 +47,7 @@ def show_list(ctx: CommandContext) -> int:
 
 @command(*GENERAL_OPTIONS, examples="llm prompts show summarize\nllm prompts show generate/email --json")
 def show(ctx: CommandContext, name: PromptArgument) -> int:
-    """Show a prompt file as it is; with --json what was understood of it."""
+    """Show a prompt file unchanged; with --json as llm parsed it."""
     if ctx.console.as_json:
         ctx.console.write_record(_prompt_as_object(ctx.runtime.prompts.get(name)))
         return 0
@@ -76,18 +76,18 @@ def _prompt_as_object(prompt: Prompt) -> dict[str, Any]:
 
 @command(*GENERAL_OPTIONS, examples="llm prompts new summarize\nllm prompts new generate/haiku --from generate/poem")
 def new(ctx: CommandContext, name: PromptArgument, source: PromptSourceOption = None) -> int:
-    """Make a prompt of your own from another one and print its path."""
+    """Copy a prompt into a new one of your own and print its path."""
     try:
         file = ctx.runtime.prompts.copy_to_user(name, source)
     except CannotCreate as error:
         if not error.exists:
             raise
-        raise CannotCreate(error.subject, detail=f"it exists; llm prompts edit {name} opens it") from error
+        raise CannotCreate(error.subject, detail=f"it already exists; to open it: llm prompts edit {name}") from error
     except MissingError as error:
         if source is not None:
             raise
-        detail = "say which one to copy: --from NAME"
-        near = () if prefix_of(name) else error.suggestions  # kinds of texts may have any name
+        detail = "name the prompt to copy: --from NAME"
+        near = () if prefix_of(name) else error.suggestions  # kinds of text may have any name
         raise MissingError(name, kind="prompt", suggestions=near, detail=detail) from error
     ctx.console.write_record({"name": name, "path": str(file)}) if ctx.console.as_json else ctx.console.write_stdout(
         f"{file}\n"
@@ -97,7 +97,7 @@ def new(ctx: CommandContext, name: PromptArgument, source: PromptSourceOption = 
 
 @command(*GENERAL_OPTIONS, examples="llm prompts edit summarize\nEDITOR=nano llm prompts edit generate/email")
 def edit(ctx: CommandContext, name: PromptArgument) -> int:
-    """Open a prompt of yours in your editor and check it; one that is built in is copied first."""
+    """Open a prompt in your editor and check it; a built-in one is copied first."""
     from llmcli.cli.input import editor
 
     file = ctx.runtime.prompts.path(name)
@@ -115,7 +115,7 @@ def edit(ctx: CommandContext, name: PromptArgument) -> int:
 
 @command(*GENERAL_OPTIONS, examples="llm prompts check\nllm prompts check generate/haiku")
 def check(ctx: CommandContext, name: OptionalPromptArgument = None) -> int:
-    """Print what is wrong with the prompts, a line each; exit code 78 when something is."""
+    """Print the problems of the prompts, one per line; exit code 78 if there are any."""
     problems = ctx.runtime.prompts.check(name)
     if ctx.console.as_json:
         ctx.console.write_table([_problem_row(problem) for problem in problems])
@@ -133,6 +133,6 @@ def _problem_location(problem: PromptProblem) -> str:
 
 
 prompts = build_group(
-    "Look at the prompts, and make your own.",
+    "List, show, edit and check prompts.",
     {"list": show_list, "show": show, "new": new, "edit": edit, "check": check},
 )

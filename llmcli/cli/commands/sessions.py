@@ -21,7 +21,7 @@ SessionArgument = Annotated[
 
 
 class ExportFormat(StrEnum):
-    """What an export looks like."""
+    """The format of an export."""
 
     MARKDOWN = "markdown"
     JSON = "json"
@@ -29,7 +29,7 @@ class ExportFormat(StrEnum):
 
 @command(*GENERAL_OPTIONS, examples="llm sessions list\nllm sessions list --json | jq -r .name")
 def show_list(ctx: CommandContext) -> int:
-    """List the saved chats, the one used last first.
+    """List the saved chats, the most recently used first.
 
     In a pipe, tab-separated: name, last used (UTC), messages, model, beginning of the first message.
     """
@@ -49,7 +49,7 @@ def show_list(ctx: CommandContext) -> int:
     *GENERAL_OPTIONS, examples="llm sessions show work\nllm sessions show work --json | jq -r '.messages[-1].content'"
 )
 def show(ctx: CommandContext, name: SessionArgument) -> int:
-    """Show a saved chat as Markdown; with --json all that is known of it."""
+    """Show a saved chat as Markdown; with --json all its data."""
     from llmcli.cli.commands.chat import chat_export, session_files
     from llmcli.cli.render.text_writer import TextEnding
     from llmcli.cli.render.writer_factory import open_text_writer
@@ -80,13 +80,13 @@ def rm(
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     yes: YesOption = False,
 ) -> int:
-    """Remove saved chats, and what models keep of them on disk; asks first, unless --yes."""
+    """Remove saved chats and their model states on disk; asks first, unless --yes."""
     from llmcli.cli.commands.chat import session_files
     from llmcli.cli.console import confirm
     from llmcli.engine.kv.disk_prefix_store import delete_sessions
 
     if every == bool(names):
-        raise UsageError("remove which?", detail="Try: llm sessions rm NAME, or: llm sessions rm --all")
+        raise UsageError("remove which saved chat?", detail="Try: llm sessions rm NAME, or: llm sessions rm --all")
     with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
         chosen = [sessions.get(session_files.require_valid_name(name)) for name in dict.fromkeys(names or ())]
         chosen = chosen or [each.session for each in sessions.list()]
@@ -99,7 +99,7 @@ def rm(
     if chosen:
         with session_files.open_sessions(ctx.runtime.paths.sessions) as sessions:
             sessions.remove(chosen)
-    # also remove the states of sessions that a killed process left, or that were continued while they were removed
+    # also remove states that a killed process left, or of sessions that were continued during the removal
     with session_files.open_read_only(ctx.runtime.paths.sessions) as sessions:
         known = {each.session.id for each in sessions.list()}
     delete_sessions(ctx.runtime.paths.prefix_cache, lambda session_id: session_id not in known)
@@ -118,7 +118,7 @@ def export(
     name: SessionArgument,
     form: Annotated[
         ExportFormat | None,
-        typer.Option("--format", help="markdown (default), or json: a list of messages as OpenAI's protocol has them."),
+        typer.Option("--format", help="markdown (default), or json: a list of messages in OpenAI's format."),
     ] = None,
 ) -> int:
     """Write a saved chat for other programs; --json is --format json."""
@@ -145,11 +145,11 @@ def export(
 @command(*GENERAL_OPTIONS, examples='llm sessions search invoice\nllm sessions search "due date" | cut -f 1 | sort -u')
 def search(
     ctx: CommandContext,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for, in whatever case.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The text to find; case is ignored.")],
 ) -> int:
-    """Print the lines of saved chats that hold TEXT.
+    """Print the lines of saved chats that contain TEXT.
 
-    In a pipe, tab-separated: name, number of the message, who said it, line. Nothing found is 66.
+    In a pipe, tab-separated: name, number of the message, role, line. The exit code is 66 if nothing was found.
     """
     from llmcli.cli.commands.chat import chat_export, session_files
     from llmcli.cli.input.inputs import decode_argument
@@ -166,13 +166,13 @@ def search(
     return 0
 
 
-@command(*GENERAL_OPTIONS, examples="llm sessions rename 2026-01-31-0915 work")
+@command(*GENERAL_OPTIONS, examples="llm sessions rename 2026-01-31-0915 invoices")
 def rename(
     ctx: CommandContext,
     name: SessionArgument,
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Letters, digits and ._- may be in it.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Letters, digits and ._- are allowed.")],
 ) -> int:
-    """Give a saved chat another name."""
+    """Rename a saved chat."""
     from llmcli.cli.commands.chat import session_files
 
     session_files.require_valid_name(new)
@@ -187,6 +187,6 @@ def rename(
 
 
 sessions = build_group(
-    "Look at saved chats, search and remove them.",
+    "List, show, search, export and remove saved chats.",
     {"list": show_list, "show": show, "rm": rm, "export": export, "search": search, "rename": rename},
 )

@@ -14,7 +14,7 @@ from llmcli.cli.render.renderer import DisplayOptions, render_task
 
 
 class Style(StrEnum):
-    """What a summary looks like."""
+    """The form of a summary."""
 
     PARAGRAPH = "paragraph"
     BULLETS = "bullets"
@@ -32,8 +32,10 @@ class Style(StrEnum):
 def summarize(
     ctx: CommandContext,
     files: FilesArgument = None,
-    words: Annotated[int | None, typer.Option("--words", min=1, metavar="N", help="About how long.")] = None,
-    style: Annotated[Style, typer.Option("--style", help="What the summary looks like.")] = Style.PARAGRAPH,
+    words: Annotated[
+        int | None, typer.Option("--words", min=1, metavar="N", help="Approximate length in words.")
+    ] = None,
+    style: Annotated[Style, typer.Option("--style", help="The form of the summary.")] = Style.PARAGRAPH,
 ) -> int:
     """Summarize documents of any length."""
     from llmcli.tasks.summarize import summarize as task

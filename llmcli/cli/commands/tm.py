@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from llmcli.store.translation_memory import TranslationUnit
 
 MemoryFileOption = Annotated[
-    str | None, typer.Option("--tm", metavar="FILE", help="Another translation memory than your own.")
+    str | None, typer.Option("--tm", metavar="FILE", help="Use this translation memory instead of yours.")
 ]
 
 
 @command(*GENERAL_OPTIONS, examples="llm tm show\nllm tm show --json | jq .translations")
 def show(ctx: CommandContext, memory: MemoryFileOption = None) -> int:
-    """Say what is remembered: how many translations of each pair of languages, and how many are people's.
+    """Show how many translations the memory holds for each pair of languages, and how many are made by people.
 
-    In a pipe, tab-separated: source language, target language, translations, people's.
+    In a pipe, tab-separated: source language, target language, translations, made by people.
     """
     from llmcli.cli.commands.translate.memory_file import open_memory
 
@@ -35,14 +35,14 @@ def show(ctx: CommandContext, memory: MemoryFileOption = None) -> int:
             for source, target, count, people in opened.count_by_languages()
         ]
         if not rows and ctx.console.writes_for_people:
-            ctx.console.write_stdout("Nothing is remembered.\n")
+            ctx.console.write_stdout("The translation memory is empty.\n")
         ctx.console.write_table(rows)
     return 0
 
 
 @command(*GENERAL_OPTIONS, "output", examples="llm tm export -o memory.tmx\nllm tm export | xmllint --format - | less")
 def export(ctx: CommandContext, memory: MemoryFileOption = None) -> int:
-    """Write all translations as TMX, the format in which translation tools exchange them; with --json an object each."""
+    """Write all translations as TMX, the exchange format of translation tools; with --json one object each."""
     from llmcli.cli.commands.translate.memory_file import memory_path, open_memory
     from llmcli.cli.commands.translate.path_conflicts import check_distinct
     from llmcli.files.atomic_file import atomic_write
@@ -72,9 +72,9 @@ def import_(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="TMX files.")],
     memory: MemoryFileOption = None,
 ) -> int:
-    """Remember the translations of TMX files; they go before those of a model. Where one file is broken, none is taken.
+    """Import the translations of TMX files; they override those of models. If one file is broken, none is imported.
 
-    Translations whose language has no code are left out.
+    Translations without a valid language code are skipped.
     """
     from llmcli.cli.commands.translate.memory_file import open_memory
     from llmcli.documents.reading.file_reader import open_stream
@@ -88,7 +88,9 @@ def import_(
     with open_memory(ctx, memory) as opened:
         count = opened.add_units(_check_interrupts(ctx, entries))
     if odd:
-        ctx.console.warn(f"{len(odd)} translations were left out: {', '.join(dict.fromkeys(odd))} is no language code")
+        ctx.console.warn(
+            f"{len(odd)} translations were skipped: {', '.join(dict.fromkeys(odd))} is not a language code"
+        )
     ctx.console.explain(f"{count} translations")
     if ctx.console.as_json:
         ctx.console.write_record({"translations": count})
@@ -97,7 +99,7 @@ def import_(
 
 @command(*GENERAL_OPTIONS, examples="llm tm clear\nllm tm clear --yes")
 def clear(ctx: CommandContext, memory: MemoryFileOption = None, yes: YesOption = False) -> int:
-    """Forget all translations; asks first, unless --yes."""
+    """Delete all translations; asks first, unless --yes."""
     from llmcli.cli.commands.translate.memory_file import memory_path, open_memory
     from llmcli.files import private_files
 
@@ -107,7 +109,7 @@ def clear(ctx: CommandContext, memory: MemoryFileOption = None, yes: YesOption =
     if (
         count
         and not yes
-        and not confirm.require_confirmation(ctx.console, f"forget {count} translations", again, [DATA_DIR_VARIABLE])
+        and not confirm.require_confirmation(ctx.console, f"delete {count} translations", again, [DATA_DIR_VARIABLE])
     ):
         return 1
     if private_files.exists(memory_path(ctx, memory)):
@@ -117,7 +119,7 @@ def clear(ctx: CommandContext, memory: MemoryFileOption = None, yes: YesOption =
 
 
 def _check_interrupts(ctx: CommandContext, entries: list[TranslationUnit]) -> Iterator[TranslationUnit]:
-    """Yield the entries; a signal in the middle has none of them remembered."""
+    """Yield the entries; a signal in the middle imports none of them."""
     for entry in entries:
         ctx.runtime.interrupt.check()
         yield entry
@@ -136,6 +138,6 @@ def _entry_as_json(entry: TranslationUnit) -> str:
 
 
 tm = build_group(
-    "Look at what translations are remembered; exchange them with other tools.",
+    "Show, export, import and clear the translation memory.",
     {"show": show, "export": export, "import": import_, "clear": clear},
 )

@@ -30,10 +30,10 @@ WorkersArgument = Annotated[
 
 @command(*GENERAL_OPTIONS, examples="llm worker list\nllm worker list --json | jq .memory")
 def show_list(ctx: CommandContext) -> int:
-    """List the workers that run: the model of each, its memory, what it has done, how long it has been idle.
+    """List the running workers: model, memory, work done, idle time.
 
-    In a pipe, tab-separated: pid, model, memory, uptime, requests, active, tokens a second, idle seconds, path, socket.
-    One that does not answer has a pid and a socket only; stop ends it all the same.
+    In a pipe, tab-separated: pid, model, memory, uptime, requests, active, tokens per second, idle seconds, path,
+    socket. A worker that does not answer has only a pid and a socket; stop ends it too.
     """
     from llmcli.cli.console.messages import message_text
 
@@ -50,16 +50,16 @@ def show_list(ctx: CommandContext) -> int:
 def stop(
     ctx: CommandContext,
     which: WorkersArgument = None,
-    idle: Annotated[bool, typer.Option("--idle", help="Only those that have nothing to do.")] = False,
+    idle: Annotated[bool, typer.Option("--idle", help="Only idle workers.")] = False,
 ) -> int:
-    """End workers; answers that are running get some seconds to come to their end."""
+    """Stop workers; running answers get some seconds to finish."""
     _stop_workers(ctx, which, only_idle=idle)
     return 0
 
 
 @command(*GENERAL_OPTIONS, examples="llm worker restart\nllm worker restart qwen3-1.7b")
 def restart(ctx: CommandContext, which: WorkersArgument = None) -> int:
-    """End workers and start them again, with the settings and the version of now."""
+    """Stop workers and start them again, with the current settings and version."""
     from llmcli.runtime import worker_launch
 
     for name in dict.fromkeys(_stop_workers(ctx, which)):
@@ -70,7 +70,7 @@ def restart(ctx: CommandContext, which: WorkersArgument = None) -> int:
 
 @command(*GENERAL_OPTIONS, examples="llm worker log\nllm worker log qwen3-1.7b | tail")
 def log(ctx: CommandContext, which: WorkersArgument = None) -> int:
-    """Print what workers wrote down: starts, ends, crashes; no prompt and no answer. Those that ended have a log too."""
+    """Print the logs of workers, also of ended ones: starts, ends and crashes, but no prompts or answers."""
     for path in _select_logs(ctx, which):
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
@@ -84,7 +84,7 @@ def log(ctx: CommandContext, which: WorkersArgument = None) -> int:
 
 
 def _select_logs(ctx: CommandContext, which: list[str] | None) -> list[Path]:
-    """Return the logs that the words name, by model or pid, all without any; what is newest last.
+    """Return the logs that the words name by model or pid, the newest last; without words, all.
 
     Raises ``MissingError``.
     """
@@ -118,7 +118,7 @@ def _list_statuses(ctx: CommandContext) -> list[dict[str, Any]]:
 
 
 def _select_workers(ctx: CommandContext, which: list[str] | None) -> list[dict[str, Any]]:
-    """Return the workers that the words name, all without any. Raises ``MissingError``."""
+    """Return the workers that the words name; without words, all. Raises ``MissingError``."""
     running = _list_statuses(ctx)
     chosen: list[dict[str, Any]] = []
     for word in which or ():
@@ -131,7 +131,7 @@ def _select_workers(ctx: CommandContext, which: list[str] | None) -> list[dict[s
 
 
 def _stop_workers(ctx: CommandContext, which: list[str] | None, *, only_idle: bool = False) -> list[str]:
-    """Stop workers and say so; returns the names of their models. Raises ``TemporaryFailure`` for one that goes on."""
+    """Stop workers and report it; returns the names of their models. Raises ``TemporaryFailure`` if one keeps running."""
     from llmcli.worker import runtime_dir
     from llmcli.worker.client import worker_stop
 
@@ -146,12 +146,12 @@ def _stop_workers(ctx: CommandContext, which: list[str] | None, *, only_idle: bo
             ended += [status["model"]] if "model" in status else []
             rows.append({"pid": status["pid"], "model": status.get("model")})
         elif not only_idle:
-            raise TemporaryFailure(f"the worker {status['pid']}", detail="it goes on")
+            raise TemporaryFailure(f"the worker {status['pid']}", detail="it keeps running")
     if ctx.console.as_json:
         ctx.console.write_table(rows)
     for row in rows:
         of = f"of {row['model']}" if row["model"] else "that did not answer"
-        ctx.console.explain(f"ended the worker {row['pid']} {of}")
+        ctx.console.explain(f"stopped the worker {row['pid']} {of}")
     return ended
 
 
@@ -162,7 +162,7 @@ def _worker_paths(directory: Path, status: dict[str, Any]) -> WorkerPaths:
 
 
 def _worker_row(status: dict[str, Any]) -> dict[str, Any]:
-    """Return what the list shows of a worker; of one that does not answer (to be stopped) nothing but pid and socket."""
+    """Return the row of a worker; one that does not answer has only pid and socket."""
     if "model" not in status:
         return dict.fromkeys(_COLUMNS) | {"pid": status["pid"], "model": _NOT_ANSWERING, "socket": status["socket"]}
     return {
@@ -202,6 +202,6 @@ def _format_uptime(seconds: float) -> str:
 
 
 worker = build_group(
-    "See and stop the processes that keep models loaded.",
+    "List, stop and restart the processes that keep models loaded.",
     {"list": show_list, "stop": stop, "restart": restart, "log": log},
 )

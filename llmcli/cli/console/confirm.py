@@ -21,7 +21,7 @@ def can_ask(console: Console) -> bool:
 
 
 def ask_yes_no(console: Console, question: str, *, enter: bool = True) -> bool:
-    """Ask a question on stderr; Enter means ``enter``, the end of input no. A signal or the deadline ends the waiting."""
+    """Ask a question on stderr; Enter means ``enter``, end of input means no. A signal or the deadline ends the wait."""
     choices = "[Y/n]" if enter else "[y/N]"
     with console.environment.suspend_painters():
         os.write(console.environment.stderr, f"{sanitize.single_line(question)} {choices} ".encode())
@@ -37,8 +37,8 @@ def ask_yes_no(console: Console, question: str, *, enter: bool = True) -> bool:
 def require_confirmation(console: Console, what: str, otherwise: Sequence[str], variables: Sequence[str]) -> bool:
     """Ask whether to do ``what``, which cannot be undone; Enter means no.
 
-    Raises ``UsageError`` without a terminal; ``otherwise`` are the words of the command that does not ask, and
-    ``variables`` those of the environment that decide to what it is done.
+    Raises ``UsageError`` without a terminal; ``otherwise`` is the command that does not ask, and ``variables`` are
+    those of the environment that choose its object.
     """
     if not can_ask(console):
         again = suggestion.format_command(*otherwise, environ=console.environment.environ, variables=variables)
@@ -47,7 +47,7 @@ def require_confirmation(console: Console, what: str, otherwise: Sequence[str], 
 
 
 def confirm_download(console: Console, missing: ModelNotDownloaded) -> bool:
-    """Ask whether a missing model may be fetched; False without a terminal."""
+    """Ask whether a missing model may be downloaded; False without a terminal."""
     if not can_ask(console):
         return False
     from llmcli.models.catalogue import load_catalogue
@@ -55,12 +55,12 @@ def confirm_download(console: Console, missing: ModelNotDownloaded) -> bool:
     entry = load_catalogue().get(missing.subject)
     about = f" (about {message_text.format_bytes(entry.size)})" if entry and entry.size else ""
     known = f" ({message_text.format_bytes(missing.size)})" if missing.size else about
-    return ask_yes_no(console, f"llm: the model {missing.subject}{known} is not on this machine. Fetch it?")
+    return ask_yes_no(console, f"llm: the model {missing.subject}{known} is not on this machine. Download it?")
 
 
 def confirm_consent(console: Console, server: ServerConfig) -> bool:
-    """Ask whether a server may have what is sent, from now on; False without a terminal."""
+    """Ask whether data may be sent to a server, from now on; False without a terminal."""
     question = (
-        f"llm: {server.origin} will get what you type and the documents that you name. Send them there, from now on?"
+        f"llm: {server.origin} will receive what you type and the documents that you name. Send them from now on?"
     )
     return can_ask(console) and ask_yes_no(console, question, enter=False)

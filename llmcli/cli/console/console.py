@@ -1,4 +1,4 @@
-"""The terminal of one command: its streams, messages, progress and tables, in words or as JSON."""
+"""The terminal of one command: its streams, messages, progress and tables, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Console:
-    """Writes to stdout and stderr by the options ``--json``, ``-q`` and ``-v``."""
+    """Writes to stdout and stderr according to ``--json``, ``-q`` and ``-v``."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Console:
 
     @cached_property
     def status_line(self) -> StatusLine:
-        """What is waited for, on the terminal."""
+        """The status line, which shows waits on the terminal."""
         from llmcli.cli.console.status_line import StatusLine
 
         return StatusLine(self.environment, self.interrupt, quiet=self.quiet)
@@ -45,17 +45,17 @@ class Console:
 
     @property
     def stdin_is_terminal(self) -> bool:
-        """Whether a person types what is read."""
+        """Whether standard input is a terminal."""
         return self.environment.is_terminal(self.environment.stdin)
 
     @property
     def stdout_is_terminal(self) -> bool:
-        """Whether a person sees what is written."""
+        """Whether standard output is a terminal."""
         return self.environment.is_terminal(self.environment.stdout)
 
     @property
     def stderr_is_terminal(self) -> bool:
-        """Whether a person sees messages."""
+        """Whether standard error is a terminal."""
         return self.environment.is_terminal(self.environment.stderr)
 
     @property
@@ -70,13 +70,13 @@ class Console:
 
     @property
     def shows_notes(self) -> bool:
-        """Whether notes about what happened are shown: on a terminal unless ``-q``, elsewhere with ``-v``."""
+        """Whether notes are shown: on a terminal unless ``-q``, elsewhere with ``-v``."""
         return self.verbose or (self.stderr_is_terminal and not self.quiet)
 
     # ---- messages -------------------------------------------------------------------------------------------------
 
     def write_stderr(self, text: str) -> None:
-        """Write lines to stderr, to a terminal without control sequences; errors are ignored."""
+        """Write lines to stderr, on a terminal without control sequences; ignore errors."""
         from llmcli.cli.console import error_messages
 
         error_messages.write_stderr(self.environment, text)
@@ -88,17 +88,17 @@ class Console:
         error_messages.write_error(error, self.environment, as_json=self.as_json, name=name, next_step=next_step)
 
     def warn(self, text: str) -> None:
-        """Say on stderr at once what concerns more than this command, unless ``-q``: a line, with ``--json`` an object."""
+        """Warn on stderr of what concerns more than this command, unless ``-q``: a line, with ``--json`` an object."""
         if not self.quiet:
             self._write_message("warning", text, "llm: warning: ")
 
     def explain(self, text: str) -> None:
-        """Say on stderr what was chosen, with ``-v``: a line, with ``--json`` an object."""
+        """Explain a choice on stderr, with ``-v``: a line, with ``--json`` an object."""
         if self.verbose:
             self.write_explanation(text)
 
     def explain_once(self, texts: Iterable[str]) -> None:
-        """Explain each of ``texts`` that was not explained before, though a chat comes here often."""
+        """Explain those of ``texts`` that were not explained before; a chat calls this often."""
         for text in texts:
             if text not in self._already_explained:
                 self._already_explained.add(text)
@@ -109,13 +109,13 @@ class Console:
         self._write_message("explanation", text, "llm: ")
 
     def write_notice(self, text: str) -> None:
-        """Write a line to stderr that is no warning of a result: with ``--json`` an object all the same."""
+        """Write a line to stderr that is no warning about a result; with ``--json`` an object."""
         from llmcli.cli.console import sanitize
 
         self._write_message("warning", sanitize.single_line(text), "llm: ")
 
     def write_note(self, text: str) -> None:
-        """Write a line about what happened to stderr, where notes are shown."""
+        """Write a note to stderr, if notes are shown."""
         from llmcli.cli.console import sanitize
 
         if self.shows_notes:
@@ -132,7 +132,7 @@ class Console:
 
     @contextmanager
     def open_writer(self, fd: int, name: str = "standard output") -> Iterator[DescriptorWriter]:
-        """Give the writer of ``fd``; off a terminal no line of it is mixed with one of another llm process."""
+        """Yield a writer for ``fd``; off a terminal, its lines do not mix with those of other llm processes."""
         from llmcli.cli.console.descriptor_writer import DescriptorWriter
         from llmcli.cli.console.output_lock import OutputLock
 
@@ -145,11 +145,11 @@ class Console:
                 lock.close()
 
     def open_stdout(self) -> AbstractContextManager[DescriptorWriter]:
-        """Give the writer of standard output."""
+        """Yield the writer for standard output."""
         return self.open_writer(self.environment.stdout)
 
     def write_stdout(self, text: str) -> None:
-        """Write to stdout what is no result of a model, to a terminal without control sequences.
+        """Write text that is no model's result to stdout; on a terminal without control sequences.
 
         Raises ``OutputError`` and ``OutputPipeClosed``.
         """
@@ -160,7 +160,7 @@ class Console:
             writer.write(text.encode("utf-8", "replace"))
 
     def write_wrapped(self, text: str) -> None:
-        """Write sentences to stdout, each line of them wrapped at words where that is a terminal."""
+        """Write sentences to stdout, wrapped at words on a terminal."""
         from llmcli.cli.console import sanitize, wrapping
 
         lines = text.splitlines()

@@ -1,4 +1,4 @@
-"""Writing to a descriptor: at once, in whole lines, and without holding back a signal."""
+"""Writing to a descriptor: at once, in whole lines, and without delaying signals."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from llmcli.interrupt import Interrupt
 if TYPE_CHECKING:
     from llmcli.cli.console.output_lock import OutputLock
 
-_CHUNK_BYTES = select.PIPE_BUF  # POSIX: a pipe that polls writable takes this much without blocking, all at once
+_CHUNK_BYTES = select.PIPE_BUF  # POSIX: a pipe that polls writable takes this much atomically and without blocking
 _POLL_MS = 100
 _LOCK_POLL_S = 0.002
 MAX_LOCK_WAIT_S = 5.0
-"""Seconds for which a line waits for the lock while there is room to write."""
+"""Seconds for which a line waits for the lock while the descriptor is writable."""
 CLOSED_DETAIL = "it is closed"
-"""What is said of a descriptor that the caller had closed."""
+"""The detail for a descriptor that the caller had closed."""
 
 
 class DescriptorWriter:
-    """Writes to a descriptor at once and without a buffer, so that nothing is left to fail at the end of the process.
+    """Writes to a descriptor at once and without a buffer, so that no write can fail at the end of the process.
 
-    A stalled reader does not hold back a signal: the descriptor is polled, and the interrupt asked in between. Whole
-    lines go out together, as many as fit PIPE_BUF; with a ``lock`` no other process of llm writes in a line's middle.
+    A stalled reader does not delay a signal: the descriptor is polled, and the interrupt checked in between. Whole
+    lines are written together, as many as fit PIPE_BUF; with a ``lock`` no other llm process writes inside a line.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class DescriptorWriter:
                     self._lock.release()
 
     def _wait_writable(self) -> None:
-        """Wait until there is room, and for the lock.
+        """Wait until the descriptor is writable and the lock is held.
 
-        The lock is not waited for without end: a process that was stopped (Ctrl-Z) in the middle of a line keeps it.
-        While there is no room its holder may be waiting for that, as this process would have to.
+        The wait for the lock is limited: a process that was stopped (Ctrl-Z) in the middle of a line keeps it. While
+        the descriptor is not writable, the holder may itself be waiting for that.
         """
         since: float | None = None
         while True:
@@ -86,7 +86,7 @@ class DescriptorWriter:
                 self._lock_wait_failed = False
                 if self._poller.poll(0):
                     return
-                self._lock.release()  # another process took the room meanwhile; it may need the lock for more
+                self._lock.release()  # another process filled the pipe meanwhile; it may need the lock again
             else:
                 self._interrupt.check()
                 now = time.monotonic()
@@ -103,14 +103,14 @@ class DescriptorWriter:
                 continue
             try:
                 data = data[os.write(self._fd, data[:_CHUNK_BYTES]) :]
-            except BlockingIOError:  # a non-blocking pipe whose room another program took since the poll
+            except BlockingIOError:  # a non-blocking pipe that another program filled since the poll
                 self._interrupt.check()
                 time.sleep(_LOCK_POLL_S)
             except OSError as error:
                 if error.errno == errno.EPIPE:
                     raise OutputPipeClosed(self._name) from error
                 raise OutputError(self._name, detail=error.strerror or "") from error
-            if data:  # a reader that is always ready for more must not keep a signal waiting either
+            if data:  # a reader that is always ready must not delay a signal either
                 self._interrupt.check()
 
 
@@ -126,7 +126,7 @@ def _whole_lines(data: bytes) -> Iterator[memoryview]:
 
 
 class TextStream:
-    """The little of a text stream that help, version and completion write to, on top of a ``DescriptorWriter``."""
+    """The part of a text stream that help, version and completion need, on top of a ``DescriptorWriter``."""
 
     encoding = "utf-8"
 
@@ -139,7 +139,7 @@ class TextStream:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is ever held back."""
+        """Do nothing: nothing is buffered."""
 
     def isatty(self) -> bool:
         """Help is never coloured."""

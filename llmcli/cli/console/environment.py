@@ -1,4 +1,4 @@
-"""What surrounds the process: three descriptors and the environment, as one object that tests can replace."""
+"""The surroundings of the process: three descriptors and the environment, as one object that tests can replace."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmcli.frozen_dataclass import frozen
 class Environment:
     """Descriptors and environment of one run. ``closed`` names those of 0, 1, 2 that the caller had closed.
 
-    ``painters``: what paints on the terminal for a while; each gives a context in which it leaves the terminal to others.
+    ``painters``: objects that paint on the terminal; each returns a context in which it stops painting.
     """
 
     stdin: int = 0
@@ -27,7 +27,7 @@ class Environment:
 
     @contextmanager
     def suspend_painters(self) -> Iterator[None]:
-        """Let the block write whole lines on the terminal, or ask a question there."""
+        """Stop painting while the block writes whole lines or asks a question on the terminal."""
         with ExitStack() as stack:
             for painter in self.painters:
                 stack.enter_context(painter())
@@ -41,19 +41,19 @@ class Environment:
             return False
 
     def is_foreground(self, fd: int) -> bool:
-        """Whether this process may write on the terminal ``fd`` beside the user: it is no background job of a shell."""
+        """Whether this process is in the foreground of the terminal ``fd``, and no background job of a shell."""
         try:
             return os.tcgetpgrp(fd) == os.getpgrp()
-        except OSError:  # not the terminal that controls this process: no shell uses it
+        except OSError:  # not the controlling terminal: no shell uses it
             return True
 
     def is_file_or_null(self, fd: int) -> bool:
-        """Whether what is written to ``fd`` reaches no terminal: it is a file, or the null device."""
+        """Whether ``fd`` is a file or the null device, so that its output reaches no terminal."""
         mode = os.fstat(fd).st_mode
         return stat.S_ISREG(mode) or (stat.S_ISCHR(mode) and not self.is_terminal(fd))
 
     def columns(self, fd: int) -> int:
-        """Width of the terminal ``fd`` in columns: COLUMNS, else what the terminal says, else 80."""
+        """Width of the terminal ``fd`` in columns: COLUMNS, else the terminal's own size, else 80."""
         wanted = self.environ.get("COLUMNS", "")
         if wanted.isdecimal() and int(wanted) > 0:
             return int(wanted)
@@ -63,7 +63,7 @@ class Environment:
             return 80
 
     def rows(self, fd: int) -> int:
-        """Height of the terminal ``fd`` in rows, 24 where it does not say."""
+        """Height of the terminal ``fd`` in rows, 24 if unknown."""
         try:
             return os.get_terminal_size(fd).lines or 24
         except OSError:

@@ -1,4 +1,4 @@
-"""The words for errors: one line that says what happened, and one that says what to do next."""
+"""The messages for errors: one line that says what happened, and one that says what to do next."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _DESCRIPTIONS: Descriptions = {
     ),
     e.UsageError: lambda x: (subject_of(x), x.detail),
     e.PartialError: lambda x: (append_detail(subject_of(x) or "something failed", x), ""),
-    e.MissingExtra: lambda x: (f"this needs {subject_of(x)}", f'Try: pip install "llmcli[{x.detail}]"'),
-    e.Unsupported: lambda x: (append_detail(f"{subject_of(x)} cannot be had here", x), "Try: llm doctor"),
+    e.MissingExtra: lambda x: (f"this command needs {subject_of(x)}", f'Try: pip install "llmcli[{x.detail}]"'),
+    e.Unsupported: lambda x: (append_detail(f"cannot use {subject_of(x)} here", x), "Try: llm doctor"),
     e.UnavailableError: lambda x: (append_detail(subject_of(x) or "not available", x), ""),
     e.InternalError: lambda x: (
         append_detail(f"internal error: {subject_of(x)}" if subject_of(x) else "internal error", x),
-        "Run it again with -v, and report it with the log file that is named then.",
+        "Run it again with -v, and report the error with the log file that it names.",
     ),
-    e.TimedOut: lambda _: ("the time of --timeout ran out", "Give it more time: --timeout SECONDS"),
+    e.TimedOut: lambda _: ("the time limit ran out", "Give it more time: --timeout SECONDS"),
     e.LlmError: lambda x: (append_detail(subject_of(x) or "failed", x), ""),
 }
 
@@ -67,9 +67,10 @@ def _describe_for_command(error: Exception, command: str, next_step: str = "") -
 def write_error(
     error: Exception, environment: Environment, *, as_json: bool, command: str = "", name: str = "", next_step: str = ""
 ) -> None:
-    """Write the error to stderr; ``name`` is the item that failed, ``command`` the words whose help is of use.
+    """Write the error to stderr; ``name`` is the failed item, ``command`` the command whose help is useful.
 
-    ``next_step`` is what to do, where the caller knows it better than the error does. Nothing is said about a signal or a reader that went away: the user knows.
+    ``next_step`` overrides the next step of the error. Nothing is written for a signal or a closed pipe: the user
+    knows.
     """
     name = sanitize.single_line(name)
     if isinstance(error, e.ProcessStopped):
@@ -85,7 +86,7 @@ def write_error(
 
 
 def write_stderr(environment: Environment, text: str) -> None:
-    """Write lines to stderr, to a terminal without control sequences; errors are ignored."""
+    """Write lines to stderr, on a terminal without control sequences; ignore errors."""
     if 2 in environment.closed_fds:  # noqa: PLR2004
         return
     text = sanitize.strip_controls(text) if environment.is_terminal(environment.stderr) else text

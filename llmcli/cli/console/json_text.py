@@ -1,8 +1,6 @@
-r"""JSON for programs that is also harmless where people look at it.
+r"""JSON for programs that is also safe to show on a terminal.
 
-Letters of all scripts are written as they are. json.dumps then leaves DEL, C1 controls and the bidirectional controls
-of Unicode as they are too, which drive a terminal or turn the reading order around, and U+2028 and U+2029, which some
-programs take for the end of a line. They are written as ``\uXXXX``, wherever the text goes: parsed it is the same.
+Letters of all scripts are written unescaped. json.dumps would then also leave DEL, C1 and Unicode's bidirectional controls, which affect a terminal, and U+2028 and U+2029, which some programs treat as line ends. These are always written as ``\uXXXX``, which parses to the same text.
 """
 
 from __future__ import annotations
@@ -15,5 +13,5 @@ from llmcli.control_characters import control_character_pattern
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
     """Return ``value`` as JSON text."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)  # such characters occur in strings only
+    text = json.dumps(value, ensure_ascii=False, indent=indent)  # such characters occur only in strings
     return control_character_pattern().sub(lambda match: f"\\u{ord(match.group()):04x}", text)

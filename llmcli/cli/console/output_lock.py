@@ -2,13 +2,12 @@
 
 A write(2) of up to PIPE_BUF bytes is atomic in a pipe, a longer one is not: others may write in its middle. So every
 line is written under a lock. flock on the descriptor would not exclude the processes that inherited it from the same
-shell or xargs, for they share one open file description; another description can be had on Linux only
-(``/proc/self/fd/1``), and its lock could be one that the user holds (``flock FILE llm ask ... >> FILE``). fcntl record
-locks do not work on pipes. So the lock is a record lock on one byte of a file in the runtime directory, chosen by the
-device and inode of what is written to: any number of outputs share one file, and the system takes back the locks of a
-process that dies.
+shell or xargs, for they share one open file description; another description is available only on Linux
+(``/proc/self/fd/1``), and the user may hold its lock (``flock FILE llm ask ... >> FILE``). fcntl record locks do not
+work on pipes. So the lock is a record lock on one byte of a file in the runtime directory, chosen by the output's
+device and inode: any number of outputs share one file, and the system releases the locks of a process that dies.
 
-The lock is advisory: where it cannot be had (no runtime directory, a file system without locks, processes of several
+The lock is advisory: if it is unavailable (no runtime directory, a file system without locks, processes of several
 users), output is written without it.
 """
 
@@ -24,12 +23,12 @@ from llmcli.files import private_files
 
 LOCK_FILE = "output.lock"
 _MAX_OFFSET = (1 << 62) - 1  # a file's offsets are signed 64-bit numbers
-_HASH_MULTIPLIER = 0x9E3779B97F4A7C15  # golden ratio: devices with small numbers do not meet other devices' inodes
+_HASH_MULTIPLIER = 0x9E3779B97F4A7C15  # golden ratio: keeps the inodes of devices with small numbers apart
 _SHARED_FILE_TYPES = (stat.S_ISFIFO, stat.S_ISREG, stat.S_ISSOCK)
 
 
 class OutputLock:
-    """The lock of what ``fd`` writes to; its file is opened when it is first taken."""
+    """The lock of ``fd``'s output; its file is opened when the lock is first taken."""
 
     def __init__(self, fd: int, environ: Mapping[str, str]) -> None:
         self._fd = fd
@@ -39,7 +38,7 @@ class OutputLock:
         self._opened = False
 
     def try_acquire(self) -> bool:
-        """Take the lock; False where another process has it, True also where there is none to be had."""
+        """Take the lock; return False if another process has it, True also if no lock is available."""
         import fcntl
 
         if not self._opened:
@@ -49,14 +48,14 @@ class OutputLock:
             return True
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._offset)
-        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as the system likes (POSIX, fcntl)
+        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, depending on the system (POSIX, fcntl)
             return False
         except OSError:
             self.close()
         return True
 
     def release(self) -> None:
-        """Give the lock back, if it is held."""
+        """Release the lock, if it is held."""
         import fcntl
 
         if self._file is not None:
@@ -64,7 +63,7 @@ class OutputLock:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, self._offset)
 
     def close(self) -> None:
-        """Do without the lock from now on."""
+        """Work without the lock from now on."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

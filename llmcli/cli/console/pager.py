@@ -15,7 +15,7 @@ _LESS_OPTIONS = "FRX"  # end at once where all fits the screen, show colours, le
 
 
 def pager_command(environ: Mapping[str, str]) -> list[str]:
-    """Return the words of PAGER, less by default; none where it is empty or cat. Raises ``UsageError``."""
+    """Return the words of PAGER, by default less; none if it is empty or cat. Raises ``UsageError``."""
     try:
         words = shlex.split(environ.get("PAGER", _DEFAULT_PAGER))
     except ValueError as error:
@@ -24,9 +24,9 @@ def pager_command(environ: Mapping[str, str]) -> list[str]:
 
 
 def write_paged(console: Console, text: str) -> None:
-    """Write ``text``, through the pager where standard output is a terminal that can do more than print.
+    """Write ``text``, through the pager if standard output is a terminal that can do more than print.
 
-    It goes to standard output itself where the pager cannot be started. Leaving the pager early is no error.
+    It goes directly to standard output if the pager cannot be started. Leaving the pager early is no error.
     """
     environment = console.environment
     words = pager_command(environment.environ)
@@ -38,7 +38,7 @@ def write_paged(console: Console, text: str) -> None:
 
 
 def _run_pager(console: Console, words: list[str], text: str) -> bool:
-    """Show ``text`` in the pager and wait for its end; returns False where it could not be started."""
+    """Show ``text`` in the pager and wait for its end; returns False if it could not be started."""
     environment = console.environment
     try:
         with environment.suspend_painters(), ignore_interrupt_keys():

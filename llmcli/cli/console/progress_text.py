@@ -1,4 +1,4 @@
-"""The words of the status line: what a job is doing, how far it is, how fast, how long still, and how long so far."""
+"""The text of the status line: what a job is doing, its progress, rate, time left and time elapsed."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from llmcli.cli.console.messages import message_text
 from llmcli.types import Phase, Progress
 
 _RATE_WINDOW_S = 15.0
-"""Seconds over which a rate is taken: the pace of now, since other jobs come and go."""
+"""Seconds over which a rate is measured: recent, since other jobs come and go."""
 _MIN_COUNTS = 4
-"""Counts of which it is taken where they come seldom."""
+"""Minimum number of counts in a rate if they are rare."""
 _MIN_COUNT_GAP_S = 0.1
 """Seconds between two counts that are kept."""
 _MIN_RATE_S = 0.5
-"""Seconds before a rate is told."""
+"""Seconds before a rate is shown."""
 _BAR_COLUMNS = (20, 10)
-"""Columns that a bar may take: few choices, so that it does not change with every digit beside it."""
+"""Possible widths of a bar in columns: few, so that it does not change with every digit beside it."""
 _MIN_LABEL_COLUMNS = 8
 _MAX_LABEL_FRACTION = 3
-"""A name takes one column in three at most."""
+"""A name takes at most a third of the columns."""
 _PER_MINUTE_BELOW = 0.95
-"""Units a second below which they are counted by the minute."""
+"""Units per second below which the rate is shown per minute."""
 
 _PHASE_TEXT = {
     Phase.WORKING: "working",
@@ -40,7 +40,7 @@ class RateEstimator:
         self._counts: collections.deque[tuple[float, int]] = collections.deque()
 
     def add(self, now: float, done: int) -> None:
-        """Take a count at a time in seconds. One that fell belongs to another count."""
+        """Add a count at a time in seconds. A smaller count starts a new series."""
         if self._counts and done < self._counts[-1][1]:
             self._counts.clear()
         if self._counts and done == self._counts[-1][1]:
@@ -52,9 +52,9 @@ class RateEstimator:
             self._counts.popleft()
 
     def rate(self, now: float) -> float | None:
-        """Return units a second, None while that is not known.
+        """Return units per second, None while unknown.
 
-        Between two counts it stays as it is; when the next one is late, it falls.
+        Between two counts it stays constant; if the next one is late, it falls.
         """
         if len(self._counts) < 2:  # noqa: PLR2004 (a difference)
             return None
@@ -63,7 +63,7 @@ class RateEstimator:
         return (last - first) / seconds if seconds >= _MIN_RATE_S else None
 
     def seconds_left(self, now: float, progress: Progress) -> float | None:
-        """Return about how many seconds are left of ``progress``, whose counts these are."""
+        """Return the estimated seconds left of ``progress``, the source of these counts."""
         rate = self.rate(now)
         if rate is None or progress.total is None:
             return None
@@ -72,7 +72,7 @@ class RateEstimator:
 
     @property
     def _late_after_s(self) -> float:
-        """Seconds until the next count is late: twice what lies between two."""
+        """Seconds after which the next count is late: twice the interval between two."""
         return 2 * (self._counts[-1][0] - self._counts[0][0]) / (len(self._counts) - 1)
 
 
@@ -87,8 +87,8 @@ def status_text(
 ) -> str:
     """Return one line of at most ``columns`` columns about a job, a step of it, or both.
 
-    ``rate`` is that of ``rated_progress``; ``left`` and ``elapsed`` in seconds. What there is no room for is left out, what
-    matters least first.
+    ``rate`` is that of ``rated_progress``; ``left`` and ``elapsed`` in seconds. What does not fit is left out, the
+    least important first.
     """
     took = f"{format_duration(elapsed)} elapsed"
     remains = "" if left is None else f"{_format_estimate(left)} left"
@@ -113,7 +113,7 @@ def status_text(
 
 
 def rated_progress(job: Progress | None, step: Progress | None) -> Progress | None:
-    """Return that of a job and its step whose rate is of interest: the step where it counts tokens."""
+    """Return whichever of a job and its step has the relevant rate: the step if it counts tokens."""
     return step if step is not None and step.phase in _TOKEN_PHASES else job
 
 
@@ -129,7 +129,7 @@ def format_duration(seconds: float) -> str:
 
 
 def _format_estimate(seconds: float) -> str:
-    """Return an estimate, which need not be told to the second."""
+    """Return an estimate, rounded since it is not exact."""
     return format_duration(seconds) if seconds < 120 else format_duration(60 * round(seconds / 60)).removesuffix(" 0 s")  # noqa: PLR2004
 
 
@@ -188,7 +188,7 @@ def _format_unit_rate(rate: float, unit: str) -> str:
 
 
 def _format_bar(job: Progress | None, step: Progress | None, room: int) -> str:
-    """Return a bar with a blank behind it, "" where there is no room for one or nothing to show."""
+    """Return a bar followed by a blank, "" if there is no room for one or nothing to show."""
     of = step if step is not None and step.total else job
     columns = next((size for size in _BAR_COLUMNS if size <= room), 0)
     if of is None or not of.total or not columns or (of.phase is Phase.LOADING and not of.done):

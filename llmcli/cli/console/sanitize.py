@@ -1,9 +1,9 @@
-"""Taking active control sequences out of text before a terminal sees it.
+"""Removing active control sequences from text before a terminal sees it.
 
-Text from a model, a file, a name or a server may hold sequences that move the cursor, retitle the window, write to the
-clipboard or turn the reading order around. The grammar is that of ECMA-48 (CSI, OSC, DCS, SOS, PM, APC in their 7-bit
-and 8-bit forms); what is taken out is every C0 control but tab and newline, DEL, C1, and the bidirectional overrides,
-embeddings and isolates of Unicode. Joiners stay, since scripts and emoji need them.
+Text from a model, a file, a name or a server may contain sequences that move the cursor, set the window title, write to
+the clipboard or reverse the reading order. The grammar is that of ECMA-48 (CSI, OSC, DCS, SOS, PM, APC in their 7-bit
+and 8-bit forms); it removes every C0 control but tab and newline, DEL, C1, and the bidirectional overrides, embeddings
+and isolates of Unicode. Joiners stay, since scripts and emoji need them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cache
 
 @cache
 def _control_pattern() -> re.Pattern[str]:
-    """Return the pattern of what is looked at: made at its first use, since that takes a millisecond."""
+    """Return the pattern of relevant characters; it is compiled at first use, which takes a millisecond."""
     return re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -24,7 +24,7 @@ class _ParserState(Enum):
     TEXT = auto()
     ESCAPE = auto()  # after ESC: intermediates 0x20-0x2f, then one final character
     CSI = auto()  # parameters and intermediates 0x20-0x3f, then one final character 0x40-0x7e
-    STRING = auto()  # until BEL, ST or ESC; until a newline too, so that an unfinished one swallows a line at most
+    STRING = auto()  # until BEL, ST or ESC; until a newline too, so that an unfinished one swallows at most a line
 
 
 _SEQUENCE_STARTS = {"\x9b": _ParserState.CSI, **dict.fromkeys("\x9d\x90\x98\x9e\x9f", _ParserState.STRING)}
@@ -38,13 +38,13 @@ class Sanitizer:
         self._state = _ParserState.TEXT
 
     def feed(self, text: str) -> str:
-        """Return what is harmless of the next piece of text."""
+        """Return the harmless part of the next piece of text."""
         if self._state is _ParserState.TEXT and _control_pattern().search(text) is None:
             return text
         return "".join([self._advance_state(char) for char in text])
 
     def _advance_state(self, char: str) -> str:
-        if char == "\x1b":  # ends whatever was open, as on a terminal
+        if char == "\x1b":  # ends any open sequence, as on a terminal
             self._state = _ParserState.ESCAPE
             return ""
         following = _TRANSITIONS[self._state](char)
@@ -85,7 +85,7 @@ _TRANSITIONS: dict[_ParserState, Callable[[str], _ParserState | None]] = {
     _ParserState.CSI: _in_csi,
     _ParserState.STRING: _in_string,
 }
-"""For each state: where a character leads that belongs to the sequence, None for one that does not."""
+"""For each state: the next state for a character of the sequence, None for any other character."""
 
 
 def strip_controls(text: str) -> str:

@@ -15,15 +15,15 @@ from llmcli.interrupt import Interrupt, set_current_interrupt
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIGNAL_BY_EXIT_CODE = {129: signal.SIGHUP, 130: signal.SIGINT, 141: signal.SIGPIPE, 143: signal.SIGTERM}
-"""Exit codes that stand for death by a signal, so that a shell sees the signal and ends its loop."""
+"""Exit codes that mean death by a signal, so that a shell sees the signal and ends its loop."""
 
 
 @contextmanager
 def forward_signals(interrupt: Interrupt) -> Iterator[None]:
     """Send the stopping signals to ``interrupt`` while the block runs.
 
-    A signal that was ignored at the start (``nohup``, a background job) stays ignored. Outside the main thread
-    nothing can be caught, and nothing is.
+    A signal that was ignored at the start (``nohup``, a background job) stays ignored. Outside the main thread, Python
+    cannot catch signals, and this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,7 +1,7 @@
-"""The status line: one line on a terminal's stderr that says what a wait is for, erased before anything else is written.
+"""The status line: one line on a terminal's stderr that explains a wait, erased before anything else is written.
 
-It appears when a wait has lasted a while, and is painted by a thread of its own, since what is waited for may be a
-native call, a lock or a server that says nothing.
+It appears after a short wait and is painted by its own thread, since the wait may be for a native call, a lock or a
+silent server.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 DELAY_S = 1.0
 """Seconds of waiting before the line appears."""
 _REPAINT_S = 0.2
-"""Seconds between two looks at what there is to paint."""
+"""Seconds between two checks of what to paint."""
 _POLL_MS = 100
 _ERASE_LINE = b"\r\x1b[K"
 
 
 class StatusLine:
-    """What a command waits for, as far as it has told. All methods may be called by any thread.
+    """What a command waits for, as reported to this object. All methods may be called by any thread.
 
     ``enabled``: the line is shown, on a terminal that can erase a line and without ``-q``.
     """
@@ -65,10 +65,10 @@ class StatusLine:
         if self.enabled:
             environment.painters.append(self.suspended)
 
-    # ---- what is waited for ---------------------------------------------------------------------------------------
+    # ---- the wait -------------------------------------------------------------------------------------------------
 
     def show(self, progress: Progress) -> None:
-        """Say how far the work is that is waited for; the wait begins here if there is none."""
+        """Show progress; a wait begins here if there is none."""
         if not self.enabled:
             return
         with self._changed:
@@ -81,14 +81,14 @@ class StatusLine:
             self._paint(now)
 
     def update(self, progress: Progress) -> None:
-        """Say how far the work is, if it is waited for."""
+        """Update the progress, if a wait has begun."""
         if self.enabled:
             with self._changed:
                 if self._wait_began_at is not None:
                     self._record_progress(progress, self._clock())
 
     def hide(self) -> None:
-        """Erase the line, since something else is written: the next ``show`` begins another wait."""
+        """Erase the line before other output; the next ``show`` begins another wait."""
         if self.enabled:
             with self._changed:
                 self._wait_began_at = None
@@ -100,7 +100,7 @@ class StatusLine:
         self.enabled = False
 
     def reset(self) -> None:
-        """Erase the line at the end of a job, whose counts are forgotten."""
+        """Erase the line at the end of a job and forget its counts."""
         if self.enabled:
             with self._changed:
                 self.hide()
@@ -120,7 +120,7 @@ class StatusLine:
 
     @contextmanager
     def waiting(self, phase: Phase, label: str) -> Iterator[None]:
-        """Show what the block waits for; afterwards what was waited for before it, if anything."""
+        """Show what the block waits for; afterwards restore the previous wait, if any."""
         with self._changed:
             before = self._wait_began_at is not None, self._step
         self.show(Progress(0, None, "", label, phase))
@@ -134,7 +134,7 @@ class StatusLine:
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """Let the block write whole lines or ask a question; the wait goes on afterwards, as one that has just begun."""
+        """Erase the line while the block writes whole lines or asks a question; then the wait continues as a new one."""
         with self._changed:
             waits = self._wait_began_at is not None
             self.hide()
@@ -150,7 +150,7 @@ class StatusLine:
             self._step = progress
         else:
             if self._job is None or (progress.done, progress.label) != (self._job.done, self._job.label):
-                self._step = None if progress.done else self._step  # of the unit before
+                self._step = None if progress.done else self._step  # of the previous unit
             self._job = progress
         self._rate_estimator(progress).add(now, progress.done)
 
@@ -162,7 +162,7 @@ class StatusLine:
     # ---- the thread -----------------------------------------------------------------------------------------------
 
     def _wake_painter(self) -> None:
-        """Have the thread look; one that is between two looks needs no waking."""
+        """Wake the thread, unless it wakes by itself soon."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run_painter, name="status", daemon=True)
             self._thread.start()
@@ -181,14 +181,14 @@ class StatusLine:
     # ---- the line -------------------------------------------------------------------------------------------------
 
     def paint_due(self) -> None:
-        """Paint what there is to paint now, as the thread does."""
+        """Paint the line if it is due, as the thread does."""
         with self._changed:
             self._paint(self._clock())
 
     def _paint(self, now: float) -> None:
         if self._wait_began_at is None or now < self._next_paint_at:
             return
-        if self._interrupt.requested:  # while the command stops, progress is not shown
+        if self._interrupt.requested:  # a command that is stopping shows no progress
             self._erase()
             return
         if not self._environment.is_foreground(self._environment.stderr):
@@ -211,7 +211,7 @@ class StatusLine:
             left = self._rate_estimator(job).seconds_left(now, job)
         columns = (
             self._environment.columns(self._environment.stderr) - 1
-        )  # at the last one terminals differ in what they do
+        )  # terminals differ in how they treat the last column
         return status_text(job, step, rate=rate, left=left, elapsed=now - self._wait_began_at, columns=columns)
 
     def _erase(self) -> None:
@@ -225,11 +225,11 @@ class StatusLine:
         self._painted_text = ""
 
     def _is_writable(self, patience_ms: int) -> bool:
-        """Say whether the terminal takes a line now, or within ``patience_ms`` milliseconds."""
+        """Return whether the terminal accepts a line now, or within ``patience_ms`` milliseconds."""
         poll = select.poll()
         poll.register(self._environment.stderr, select.POLLOUT)
         return bool(poll.poll(patience_ms))
 
     def _write(self, data: bytes) -> None:
-        with suppress(OSError):  # the terminal is gone: writing a result reports it
+        with suppress(OSError):  # the terminal is gone; writing a result reports that
             os.write(self._environment.stderr, data)

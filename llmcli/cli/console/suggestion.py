@@ -1,4 +1,4 @@
-"""Commands that are suggested: quoted for a shell, and with the options without which they would do something else."""
+"""Suggested commands: quoted for a shell, with the options that change their effect."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 
 def format_command(*words: str, environ: Mapping[str, str] | None = None, variables: Iterable[str] = ()) -> str:
-    """Return ``llm WORDS``; those of ``variables`` that ``environ`` sets go before it, as a shell takes them."""
+    """Return ``llm WORDS``, preceded by those of ``variables`` that ``environ`` sets."""
     import shlex
 
     given = {name: environ[name] for name in variables if environ.get(name)} if environ else {}
@@ -14,5 +14,5 @@ def format_command(*words: str, environ: Mapping[str, str] | None = None, variab
 
 
 def format_option(name: str, value: object) -> list[str]:
-    """Return the words of an option as it was given, none where it was not."""
+    """Return the words of an option as given; none if it was not."""
     return [] if value is None or value is False else [name] if value is True else [name, str(value)]

@@ -1,4 +1,4 @@
-"""Lists of things: aligned columns for people, tabs in a pipe, one JSON object a line with ``--json``."""
+"""Lists: aligned columns for people, tabs in a pipe, one JSON object per line with ``--json``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def render_table(
     columns: int | None = None,
     preview: str | None = None,
 ) -> str:
-    """Return the lines of a list; all ``rows`` have the same keys. The head is for terminals only.
+    """Return the lines of a list; all ``rows`` have the same keys. Only terminals get a header.
 
-    On a terminal of ``columns`` columns the widest column gives way and its cells are wrapped at words; those of the
-    column ``preview``, which shows the beginning of something, are cut and end in an ellipsis.
+    On a terminal of ``columns`` columns, the widest column shrinks and its cells are wrapped at words; cells of the
+    column ``preview`` are cut and end in an ellipsis.
     """
     if as_json:
         return "".join(_json_line(row) for row in rows)
@@ -49,7 +49,7 @@ def render_table(
 
 
 def _column_widths(cells: Sequence[Sequence[str]], columns: int | None, cuts: Sequence[bool]) -> list[int]:
-    """Return the widths of columns that fit ``columns``: words are broken only where it does not go without."""
+    """Return the widths of columns that fit ``columns``: words are broken only if necessary."""
     by_column = list(zip(*cells, strict=True))
     widths = [max(map(wrapping.display_width, column)) for column in by_column]
     if columns is None:
@@ -68,9 +68,9 @@ def _column_widths(cells: Sequence[Sequence[str]], columns: int | None, cuts: Se
 
 
 def render_record(pairs: Mapping[str, Any], *, as_json: bool, terminal: bool, columns: int | None = None) -> str:
-    """Return names and values of one thing: a line each, or one JSON object. What is None is left out of the lines.
+    """Return names and values of one thing: a line each, or one JSON object. None is left out of the lines.
 
-    On a terminal of ``columns`` columns values are wrapped at words, and words stay whole: paths can be copied.
+    On a terminal of ``columns`` columns, values are wrapped at words; words stay whole, so that paths can be copied.
     """
     if as_json:
         return _json_line(pairs)

@@ -1,15 +1,15 @@
-"""Text in so many columns of a terminal: lines are wrapped at words, and words are broken only where they must be."""
+"""Text in a terminal's columns: lines are wrapped at words, and words are broken only if necessary."""
 
 from __future__ import annotations
 
 import re
 
-_BREAK_POINTS = re.compile(r"[/\\:_.,@=-]+")  # after these the parts of a path, an address or a name begin
+_BREAK_POINTS = re.compile(r"[/\\:_.,@=-]+")  # parts of a path, an address or a name begin after these
 
 
 def display_width(text: str) -> int:
-    """Return how many columns a terminal gives to ``text``."""
-    import unicodedata  # here, as every start would load its tables
+    """Return the width of ``text`` on a terminal, in columns."""
+    import unicodedata  # imported here, since every start would load its tables
 
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
     narrow = sum(unicodedata.combining(char) == 0 for char in text)
@@ -17,15 +17,15 @@ def display_width(text: str) -> int:
 
 
 def longest_word(text: str) -> int:
-    """Return the columns that the longest word of ``text`` takes."""
+    """Return the width of the longest word of ``text`` in columns."""
     return max(map(display_width, text.split()), default=0)
 
 
 def wrap_words(text: str, size: int, *, break_words: bool = True) -> list[str]:
     """Return ``text`` as lines of ``size`` columns at most, at least one; runs of white space become one space.
 
-    A word that is wider is broken, after a slash, a hyphen or the like if there is one; without ``break_words`` it is
-    left whole.
+    A wider word is broken, after a slash, a hyphen or a similar character if there is one; without ``break_words`` it
+    is left whole.
     """
     lines: list[str] = []
     for word in text.split():
@@ -49,7 +49,7 @@ def _break_word(word: str, size: int) -> list[str]:
 
 
 def truncate(text: str, size: int) -> str:
-    """Return ``text`` on one line of ``size`` columns: what does not fit is left out, from a word on if that is possible."""
+    """Return ``text`` on one line of ``size`` columns: the rest is left out, at a word boundary if possible."""
     if display_width(text) <= size:
         return text
     end = _count_fitting_chars(text, size - 1)
@@ -59,7 +59,7 @@ def truncate(text: str, size: int) -> str:
 
 
 def _count_fitting_chars(text: str, size: int) -> int:
-    """Return how many characters of ``text`` fit ``size`` columns, at least one."""
+    """Return how many characters of ``text`` fit into ``size`` columns, at least one."""
     used = 0
     for index, char in enumerate(text):
         used += display_width(char)

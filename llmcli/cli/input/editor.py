@@ -16,7 +16,7 @@ _DEFAULT_EDITOR = "vi"
 
 
 def editor_command(environ: Mapping[str, str], *, terminal: bool) -> list[str]:
-    """Return the words of VISUAL, else EDITOR, else vi where there is a terminal to show it. Raises ``UsageError``."""
+    """Return the words of VISUAL, else EDITOR, else vi if there is a terminal. Raises ``UsageError``."""
     for variable in ("VISUAL", "EDITOR"):
         text = environ.get(variable, "").strip()
         if text:
@@ -33,16 +33,16 @@ def editor_command(environ: Mapping[str, str], *, terminal: bool) -> list[str]:
 
 @contextmanager
 def remove_if_unchanged(file: Path, *, fresh: bool) -> Iterator[None]:
-    """Remove ``file``, which was made for the editor (``fresh``), if it is as it was when the block ends.
+    """Remove ``file``, which was created for the editor (``fresh``), if the block leaves it unchanged.
 
-    An untouched copy would hide what a later version brings in its place.
+    An unchanged copy would hide the file that a later version brings.
     """
     before = file.read_bytes() if fresh else b""
     try:
         yield
     finally:
         if fresh and file.is_file() and file.read_bytes() == before:
-            file.resolve().unlink()  # where it is a link, the link was there before
+            file.resolve().unlink()  # if it is a link, the link existed before
 
 
 def edit_file(console: Console, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""Inputs: which of standard input and files is read, by the pipe contract, and the documents that come of it."""
+"""Inputs: whether standard input or files are read, by the pipe contract, and the resulting documents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from llmcli.types import ItemFailed, Result, TaskEvent
 
 
 def decode_argument(text: str) -> str:
-    """Return a text argument as UTF-8 whatever the locale took its bytes for. Raises ``NotUtf8``."""
+    """Return a text argument as UTF-8, whatever the locale decoded its bytes as. Raises ``NotUtf8``."""
     data = os.fsencode(text)
     try:
         return data.decode("utf-8")
@@ -25,7 +25,7 @@ def decode_argument(text: str) -> str:
 
 
 def reads_stdin(ctx: CommandContext, files: Sequence[str]) -> bool:
-    """Whether standard input is read though nothing names it: no file named, not a terminal, not switched off."""
+    """Whether standard input is read by default: no file is named, it is no terminal, and it is not switched off."""
     return not files and ctx.runtime.settings["stdin"] == "on" and not ctx.console.stdin_is_terminal
 
 
@@ -42,14 +42,14 @@ def read_document(ctx: CommandContext, name: str) -> Document:
 
 
 def read_documents(ctx: CommandContext, files: Sequence[str]) -> list[Document | ItemFailed]:
-    """Read the named inputs, or standard input where none is named.
+    """Read the named inputs, or standard input if none is named.
 
-    Of several inputs, one that cannot be read becomes an ``ItemFailed`` at its position; a single one raises. Raises
-    ``UsageError`` when there is nothing to read.
+    If there are several inputs, an unreadable one becomes an ``ItemFailed`` at its position; a single one raises.
+    Raises ``UsageError`` if there is no input.
     """
     if not files:
         if not reads_stdin(ctx, files):
-            raise UsageError("nothing to read: name a file, or pipe a text in")
+            raise UsageError("no input: name a file, or pipe text in")
         return [read_stdin_document(ctx)]
     if files.count(STDIN) > 1:
         raise UsageError("standard input can be read only once")
@@ -72,7 +72,7 @@ def _read_several(ctx: CommandContext, files: Sequence[str]) -> Iterator[Documen
 
 
 def read_question(ctx: CommandContext, prompt: str | None, files: Sequence[str]) -> tuple[str, list[Document]]:
-    """Return the question and the documents that it is about.
+    """Return the question and its documents.
 
     Without an argument, standard input is the question, unless a file is ``-``. Raises ``EmptyInput`` and ``UsageError``.
     """
@@ -88,16 +88,16 @@ def read_question(ctx: CommandContext, prompt: str | None, files: Sequence[str])
             found.append(piped)
         return decode_argument(prompt), found
     if piped is None or (files and not piped.text.strip()):
-        raise UsageError("nothing to ask: give a question as an argument, or pipe one in")
+        raise UsageError("no question: give one as an argument, or pipe one in")
     if not piped.text.strip():
         raise EmptyInput("standard input")
     return piped.text, found
 
 
 def read_records(ctx: CommandContext, files: Sequence[str]) -> tuple[Iterable[Record], list[ItemFailed]]:
-    """Return the lines of the inputs, numbered on, and the inputs that cannot be read.
+    """Return the lines of the inputs, numbered consecutively, and the inputs that cannot be read.
 
-    Standard input alone is read as it comes, so that it may be endless. Raises as ``read_documents`` does.
+    Standard input alone is read as it arrives, so it may be endless. Raises as ``read_documents`` does.
     """
     if list(files) == [STDIN] or reads_stdin(ctx, files):
         return stdin_lines(ctx.console), []
@@ -107,7 +107,7 @@ def read_records(ctx: CommandContext, files: Sequence[str]) -> tuple[Iterable[Re
 
 
 class _NumberedRecords:
-    """The lines of documents, numbered on; ``named``: each bears the name of its document. They are counted on demand."""
+    """The lines of documents, numbered consecutively; ``named``: each carries its document's name. Counted on demand."""
 
     def __init__(self, documents: Sequence[Document], *, named: bool) -> None:
         self._documents = documents

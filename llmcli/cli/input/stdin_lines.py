@@ -1,4 +1,4 @@
-"""Lines of standard input as they come, for verbs that answer each before the next is there."""
+"""Lines of standard input as they arrive, for verbs that answer each before the next arrives."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from llmcli.documents.records import Record
 from llmcli.errors import MissingError, NotUtf8
 
 STDIN = "-"
-"""The name of standard input among files."""
+"""The name that stands for standard input among files."""
 _CHUNK_BYTES = 65_536
 _POLL_MS = 100
 _ANNOUNCE_AFTER_S = 2.0
 
 
 def announce_stdin_wait(console: Console) -> None:
-    """Write to a terminal that standard input is being read."""
+    """Tell a terminal that standard input is being read."""
     if console.stderr_is_terminal and not console.quiet:
-        console.write_stderr("llm: waiting for standard input (Ctrl-D ends it; --no-stdin does not read it)")
+        console.write_stderr("llm: waiting for standard input (Ctrl-D ends it; --no-stdin skips it)")
 
 
 def stdin_lines(console: Console) -> Iterator[Record]:
@@ -43,7 +43,7 @@ def stdin_lines(console: Console) -> Iterator[Record]:
 
 
 def _decode_chunks(console: Console) -> Iterator[str]:
-    """Yield what is read as text; what comes before a bad byte is yielded before the error is raised."""
+    """Yield the input as text; the text before a bad byte is yielded before the error is raised."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = 0
     for data in _read_chunks(console):
@@ -60,16 +60,16 @@ def _decode_chunks(console: Console) -> Iterator[str]:
 
 
 def _refuse_binary(data: bytes) -> None:
-    """Refuse what is no text by the rules for documents; a sequence cut at the end of a chunk is no fault."""
+    """Refuse binary input by the rules for documents; a sequence cut at the end of a chunk is allowed."""
     try:
         decode_utf8(data, STDIN)
     except NotUtf8 as error:
-        if error.detail:  # another encoding by its mark
+        if error.detail:  # a byte order mark of another encoding
             raise
 
 
 def _read_chunks(console: Console) -> Iterator[bytes]:
-    """Yield what is read, b"" at the end; says on a terminal's stderr what is awaited."""
+    """Yield the input in chunks, b"" at the end; report the wait on a terminal's stderr."""
     fd, start, silent = console.environment.stdin, time.monotonic(), True
     if console.stdin_is_terminal:
         console.status_line.disable()

@@ -1,4 +1,4 @@
-"""The notice about a base model: with its details, after its download, and at its first use."""
+"""The notice about a base model: in its details, after its download, and at its first use."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from llmcli.cli.console.console import Console
     from llmcli.models.library.model_library import ModelFile, ModelLibrary
 
-BASE_MODEL_MEANING = "it continues a text rather than follows instructions"
+BASE_MODEL_MEANING = "it continues text and does not follow instructions"
 _EVIDENCE_TEXT = {
     BaseModelEvidence.NO_TEMPLATE: "the file has no chat template",
     BaseModelEvidence.BASE_NAME: "its name says so",
-    BaseModelEvidence.UNTUNED_FAMILY_NAME: "the models of its family that follow instructions say so in their names",
+    BaseModelEvidence.UNTUNED_FAMILY_NAME: "the instruction-tuned models of its family have it in their names",
 }
 
 
 def find_base_evidence(model: ModelFile, header: Header) -> BaseModelEvidence | None:
-    """Return why a model is taken for a base model, None for any other."""
+    """Return why a model counts as a base model, None for any other."""
     return base_evidence(header, Path(model.name).name, model.repo, model.file and Path(model.file).name)
 
 
 def explain_base_model(console: Console, models: ModelLibrary, model: ModelFile) -> None:
-    """Say on a terminal what a base model does; of other models, and of a bad file, nothing."""
+    """Explain base models on a terminal; nothing for other models and for a bad file."""
     if not _should_explain(console):
         return
     try:
@@ -38,7 +38,7 @@ def explain_base_model(console: Console, models: ModelLibrary, model: ModelFile)
         return
     if found is not None:
         text = f"{model.name} is a base model: {BASE_MODEL_MEANING} ({_EVIDENCE_TEXT[found]})"
-        advice = "For answers, take one whose name says instruct, it or chat: llm models recommend"
+        advice = "For answers, choose one with instruct, it or chat in its name: llm models recommend"
         console.write_stderr(f"llm: {sanitize.single_line(text)}\n{advice}")
         models.mark_introduced(model)
 
@@ -50,5 +50,5 @@ def explain_base_model_once(console: Console, models: ModelLibrary, model: Model
 
 
 def _should_explain(console: Console) -> bool:
-    """Whether a person reads standard error, who has not asked for less or for JSON."""
+    """Whether a person reads standard error, without -q and --json."""
     return not (console.quiet or console.as_json) and console.stderr_is_terminal

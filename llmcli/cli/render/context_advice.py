@@ -1,4 +1,4 @@
-"""What to do where something does not fit the context: nothing that the model cannot do."""
+"""Advice for input that does not fit the context, limited to what the model supports."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def advise_on_context(runtime: Runtime, error: Exception) -> str:
     if isinstance(error, ContextOverflow):
         needed, context = error.tokens, error.context
     if largest is None or context is None:
-        larger = "raise --ctx where the model takes more"
+        larger = "raise --ctx if the model supports more"
     elif context < largest and needed < largest:
-        larger = f"raise --ctx (this model takes up to {largest})"
+        larger = f"raise --ctx (this model supports up to {largest})"
     else:
-        larger = "take a model with a larger context: llm models list"
+        larger = "use a model with a larger context: llm models list"
     command = find_command(runtime.verb)
     shorter = SHORTEN_ADVICE if command is None else command.overflow_advice
     advice = f"{shorter}, or {larger}" if shorter else larger

@@ -1,4 +1,4 @@
-"""The order of results: what belongs to a later item is kept until all items before it have ended."""
+"""The order of results: events of a later item are kept until all items before it have ended."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ItemOrder:
         self.current = 0
 
     def add(self, event: Delta | Result | ItemFailed) -> Iterator[str | Result | ItemFailed]:
-        """Take an event and yield what can be shown now: text of the current item, and outcomes.
+        """Add an event and yield what can be shown now: text of the current item, and outcomes.
 
-        An item is current until the outcome that was yielded has been dealt with.
+        An item is current until its yielded outcome has been handled.
         """
         added = self._pending.setdefault(event.item, _PendingItem())
         if isinstance(event, Delta):

@@ -1,9 +1,8 @@
-"""Cutting streamed Markdown into top-level blocks, line by line, without ever looking back.
+"""Splitting streamed Markdown into top-level blocks, line by line, without looking back.
 
 A block ends where no later line can change how it looks. Lists end after each top-level item, so that a long list is
-shown as it grows; the lines of a code fence are blocks of their own. This is a reader for display (CommonMark 0.31
-decides what a fence, a heading, a list item and a thematic break are), not a parser: what is inside a block is left to
-one.
+shown as it grows; the lines of a code fence are blocks of their own. This is a splitter for display, not a parser:
+fences, headings, list items and thematic breaks follow CommonMark 0.31, and a parser handles the inside of a block.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 MAX_BLOCK_CHARS = 16_384
-"""A block that grows beyond this is cut at a line, so that no input makes the unfinished part unbounded."""
+"""A larger block is cut at a line, so that the unfinished part stays bounded."""
 
 _FENCE = re.compile(r"( *)(`{3,}(?=[^`]*$)|~{3,})")
 _HEADING = re.compile(r" {0,3}#{1,6}(?:[ \t]|$)")
@@ -24,12 +23,12 @@ _SETEXT = re.compile(r" {0,3}-+[ \t]*$")
 
 
 class BlockKind(Enum):
-    """What a block is, as far as it matters for showing it."""
+    """The kind of a block, as far as it matters for display."""
 
     PROSE = auto()
     ITEM = auto()
     CODE = auto()  # one line of a fence
-    FENCE = auto()  # the line that opens or closes a fence: shown as nothing
+    FENCE = auto()  # the line that opens or closes a fence: not shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ class MarkdownBlockSplitter:
             self._blank_before = alone or self._blank_before
 
     def _list_continuation_indent(self, line: str) -> int:
-        """Return the columns to take off a block that continues a list; elsewhere indentation means something."""
+        """Return the columns to take off a block that continues a list; elsewhere indentation has a meaning."""
         spaces = len(line) - len(line.lstrip(" "))
         return spaces if self._list_indent is not None and spaces > self._list_indent else 0
 

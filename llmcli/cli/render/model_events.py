@@ -1,4 +1,4 @@
-"""What is shown while a model is fetched, checked or imported."""
+"""The display while a model is downloaded, checked or imported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show_model_events(console: Console, events: Iterator[ModelEvent]) -> ModelFile:
-    """Show what happens to a model, with a progress bar on a terminal, and return it: the last item."""
+    """Show the events of a model, with a progress bar on a terminal, and return the model: the last item."""
     reporter = Reporter(console)
     try:
         reporter.begin()

@@ -1,4 +1,4 @@
-"""The one output sink: what a task yields becomes bytes on stdout (or in a file), words on stderr, and an exit code."""
+"""The output sink: what a task yields becomes bytes on stdout (or in a file), messages on stderr, and an exit code."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class DisplayOptions:
 
     ``input_names``: the names of the inputs; several inputs get a header each. ``ending``: how a text ends.
     ``markdown``: the text is prose that may be rendered on a terminal. ``format_row`` formats a result without text as
-    a line. ``output`` is a file for the results besides that of -o; it is renamed to its final name inside the context
-    manager ``replace_guard()``. ``silent``: results are shown only with --json.
+    a line. ``output`` is a file for the results other than that of -o; it is renamed to its final name inside the
+    context manager ``replace_guard()``. ``silent``: results are shown only with --json.
     """
 
     input_names: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class ResultRenderer:
         self._reporter = reporter
         self._options = options
         self._order = ItemOrder()
-        self._streamed = False  # text of the current item was written before its result came
+        self._streamed = False  # text of the current item was written before its result arrived
         self._on_terminal = writes_to_terminal(sink)
         self._text_writer: TextWriter | None = None
         self._headers_written = 0
@@ -129,11 +129,11 @@ class ResultRenderer:
 
     @property
     def _streams_text(self) -> bool:
-        """Whether text is shown as it comes."""
+        """Whether text is shown as it arrives."""
         return not (self._ctx.console.as_json or self._options.silent or self._options.format_row is not None)
 
     def _open_text(self) -> TextWriter:
-        """Return the text of the current item, begun with its header where there are several."""
+        """Return the writer of the current item, after its header if there are several items."""
         if self._text_writer is None:
             self._reporter.begin_result()
             self._write_header()
@@ -193,7 +193,7 @@ class ResultRenderer:
         self._reporter.end_result()
 
     def abandon(self) -> None:
-        """Leave a text that did not end; a terminal is left at the start of a line."""
+        """Abandon an unfinished text; leave a terminal at the start of a line."""
         if self._text_writer is not None:
             self._text_writer.abandon()
             self._text_writer = None
@@ -205,7 +205,7 @@ class ResultRenderer:
 
     @property
     def exit_code(self) -> int:
-        """The exit code: 3 when something was delivered and something failed, or a result is not whole."""
+        """The exit code: 3 if something was delivered and something failed, or a result is incomplete."""
         if isinstance(self._failure, TimedOut | ProcessStopped):
             return self._failure.exit_code
         if self.incomplete or (self._failure is not None and self.totals.count):
@@ -216,7 +216,7 @@ class ResultRenderer:
 
 
 class _NothingDelivered(Exception):
-    """Leaves the block of ``-o`` by an exception, so that the file stays untouched."""
+    """Leaves the block of ``-o`` with an exception, so that the file stays unchanged."""
 
 
 def render_task(
@@ -238,7 +238,7 @@ def render_events(
     """Open the output, make the events, show them; returns the exit code.
 
     The output is opened first, so that a path that cannot be written is found before the model is loaded. The file of
-    ``-o`` stays untouched unless something was delivered.
+    ``-o`` stays unchanged unless something was delivered.
     """
     runtime = ctx.runtime
     reporter = Reporter(
@@ -268,7 +268,7 @@ def render_events(
 
 
 def _report_work(ctx: CommandContext, reporter: Reporter, totals: JobTotals) -> None:
-    """Say how the backend worked (``-v``) and what the job cost (``--stats``): an object with ``--json``."""
+    """Report the backend's statistics (``-v``) and the job's cost (``--stats``): an object with ``--json``."""
     if ctx.console.verbose:
         ctx.console.explain_once(ctx.runtime.backend_stats().choices)
     if ctx.flags.stats and totals.count:

@@ -1,4 +1,4 @@
-"""What ``--stats`` says: the tokens, the times and the work behind the results of one command."""
+"""The output of ``--stats``: tokens, times and work behind the results of one command."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from llmcli.types import BackendStats, Result, Timings, Usage
 
 @frozen
 class CommandStats:
-    """What a command cost; None where that is unknown.
+    """The cost of a command; None if unknown.
 
-    Of one result the times are its own. Of several ``first_token_s`` is the shortest, ``total_s`` the seconds on the
-    clock from the beginning of the job to its end, and ``tokens_per_second`` all tokens over these. The rest are the
-    fields of ``BackendStats``.
+    For one result, the times are its own. For several, ``first_token_s`` is the shortest, ``total_s`` the wall-clock
+    seconds of the job, and ``tokens_per_second`` all tokens divided by these. The rest are the fields of
+    ``BackendStats``.
     """
 
     prompt_tokens: int
@@ -32,14 +32,14 @@ class CommandStats:
     joules: float | None
 
     def format_line(self) -> str:
-        """Return one line for people, of what is known; that no energy is known is said."""
+        """Return one line for people with the known values; missing energy is mentioned."""
         from llmcli.cli.console.messages.message_text import format_bytes
 
         parts = [
             f"{self.prompt_tokens} tokens in ({self.cached_tokens} reused), {self.completion_tokens} out",
             "" if self.first_token_s is None else f"first in {_format_number(self.first_token_s)} s",
             "" if self.tokens_per_second is None else f"{_format_number(self.tokens_per_second)} tokens/s",
-            f"{_format_number(self.total_s)} s in all",
+            f"{_format_number(self.total_s)} s total",
             self._format_threads(),
             "" if self.width is None else f"width {self.width}",
             "" if self.peak_memory_bytes is None else f"peak {format_bytes(self.peak_memory_bytes)}",
@@ -59,12 +59,12 @@ class CommandStats:
 
 
 def _format_number(number: float) -> str:
-    """Return a number as it is of use: with fewer digits after the point the larger it is."""
+    """Return a number with fewer decimals the larger it is."""
     return f"{number:.2f}" if number < 10 else f"{number:.1f}" if number < 100 else f"{number:.0f}"  # noqa: PLR2004
 
 
 class JobTotals:
-    """What the results of a job add up to; those of endless records take no more memory than one."""
+    """The totals of a job's results; memory does not grow with their number."""
 
     def __init__(self) -> None:
         self._started_at = time.monotonic()
@@ -74,7 +74,7 @@ class JobTotals:
         self.usage = Usage()
 
     def start(self) -> None:
-        """Begin to measure the time."""
+        """Start the clock."""
         self._started_at = time.monotonic()
 
     def add(self, result: Result) -> None:
@@ -87,7 +87,7 @@ class JobTotals:
         self._first_timings = self._first_timings or result.timings
 
     def timings(self) -> Timings:
-        """Return the timings of the job up to now."""
+        """Return the timings of the job so far."""
         if self.count == 1 and self._first_timings is not None:
             return self._first_timings
         from llmcli.tasks.execution.response_buffer import aggregate_tokens_per_s
@@ -97,7 +97,7 @@ class JobTotals:
 
 
 def collect_stats(totals: JobTotals, work: BackendStats) -> CommandStats:
-    """Return what a job of one result or more cost."""
+    """Return the cost of a job with one result or more."""
     timings = totals.timings()
     return CommandStats(
         **asdict(totals.usage),

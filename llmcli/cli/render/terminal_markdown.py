@@ -1,8 +1,8 @@
 """Streamed Markdown on a terminal.
 
-Finished blocks are rendered once and never painted again; only the unfinished one is shown live, its last rows at most,
-and only the rows that changed are written. So the cost of a block does not depend on what came before it, and nothing
-flickers. Links show their address, since the text of a link is the model's to choose.
+Finished blocks are rendered once and never painted again; only the last rows of the unfinished one are shown live, and
+only changed rows are written. So the cost of a block does not depend on earlier ones, and nothing flickers. Links show
+their address, since the model chooses the text of a link.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
     from rich.console import Console
 
-_MAX_LIVE_ROWS = 12  # at most; a terminal cannot take back what has scrolled away
-_RERENDER_FRACTION = 32  # the unfinished block is rendered again after it grew by one part in so many
+_MAX_LIVE_ROWS = 12  # at most; a terminal cannot change rows that have scrolled away
+_RERENDER_FRACTION = 32  # the unfinished block is rendered again after it grew by this fraction (1/N)
 _CODE_STYLE = "cyan"
 
 
 class MarkdownWriter:
-    """A ``TextWriter`` that renders. ``rendered_chars`` counts the characters handed to the renderer."""
+    """A ``TextWriter`` that renders. ``rendered_chars`` counts the characters passed to the renderer."""
 
     def __init__(self, environment: Environment, sink: ByteSink, *, terminal: bool) -> None:
         self._environment = environment
@@ -64,7 +64,7 @@ class MarkdownWriter:
             self._write_block(block)
 
     def abandon(self) -> None:
-        """Leave what is shown, and the cursor below it; in a pipe, where nothing unfinished was shown, show it."""
+        """Keep what is shown and move the cursor below it; in a pipe, show the unfinished block."""
         if not self._live:
             self._flush_blocks()
         elif self._painted_rows:
@@ -91,9 +91,9 @@ class MarkdownWriter:
         )
 
     def _paint(self, rows: list[str], *, last: bool) -> None:
-        """Replace the rows on the terminal by ``rows``, leaving those at the top that are the same.
+        """Replace the rows on the terminal with ``rows``, keeping unchanged ones at the top.
 
-        The cursor stands at the end of the last shown row; afterwards too, or below it when these are the ``last``.
+        The cursor is at the end of the last shown row, before and after; below it if these are the ``last`` rows.
         """
         most = len(rows) if last else len(rows) - 1  # the cursor's own row is written again
         same = 0
@@ -119,11 +119,11 @@ class MarkdownWriter:
 
     @property
     def _width(self) -> int:
-        """One column is left free: terminals differ in what they do at the last one."""
+        """One column is left free: terminals differ in how they treat the last one."""
         return max(10, self._environment.columns(self._environment.stdout) - 1)
 
     def _block_rows(self, block: MarkdownBlock) -> list[str]:
-        """Return a block as rows of the terminal, with the empty line before it where there is one."""
+        """Return a block as rows of the terminal, with the empty line before it, if any."""
         self.rendered_chars += len(block.text)
         gap = [""] if block.blank_before and self._wrote_rows else []
         if block.kind is BlockKind.FENCE:
@@ -172,12 +172,12 @@ def _render_rows(text: str, width: int, environment: Environment) -> str:
 
 
 def _parse_markdown(text: str) -> Any:
-    """Return rich's Markdown with plain headings, made harmless: HTML entities can spell control characters."""
+    """Return rich's Markdown with plain headings, sanitized: HTML entities can encode control characters."""
     from rich.markdown import Heading, Markdown
     from rich.text import Text
 
     class LeftHeading(Heading):
-        """rich centres headings and boxes the first; prose of an answer stays at the left."""
+        """A heading at the left; rich would centre headings and put a box around the first."""
 
         def __rich_console__(self, console: Any, options: Any) -> Any:
             heading = self.text.copy()
@@ -195,7 +195,7 @@ def _parse_markdown(text: str) -> Any:
 
 
 def _strip_controls_from_tokens(tokens: list[Token]) -> None:
-    """Take control characters out of the parsed text, and keep line breaks: a poem's mean something."""
+    """Remove control characters from the parsed text, and keep line breaks, which matter in a poem."""
     for token in tokens:
         if token.type == "softbreak":
             token.type = "hardbreak"

@@ -1,4 +1,4 @@
-"""How the text of one item reaches its reader: line by line in a pipe, cleaned on a terminal, rendered where it is prose."""
+"""Writers for the text of one item: line by line in a pipe, sanitized on a terminal, rendered if it is Markdown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ByteSink(Protocol):
 
 
 class TextWriter(Protocol):
-    """Takes a text in pieces."""
+    """Receives a text in pieces."""
 
     def feed(self, text: str) -> None:
         """Show the next piece."""
@@ -29,30 +29,30 @@ class TextWriter(Protocol):
         ...
 
     def abandon(self) -> None:
-        """Stop in the middle, at the start of a line where the text was not a document."""
+        """Stop in the middle, at the start of a line unless the text is a document."""
         ...
 
 
 class TextEnding(Enum):
-    """How a text ends: a generated answer with exactly one newline, a document as it does."""
+    """How a text ends: a generated answer with exactly one newline, a document unchanged."""
 
     LINE = auto()
     DOCUMENT = auto()
 
 
 class PlainTextWriter:
-    """Text as it is, in whole lines; on a terminal every piece at once, without control sequences."""
+    """Text unchanged, in whole lines; on a terminal every piece at once, without control sequences."""
 
     def __init__(self, sink: ByteSink, *, ending: TextEnding, terminal: bool) -> None:
         self._sink = sink
         self._ending = ending
         self._sanitizer = Sanitizer() if terminal else None
-        self._held_newlines = ""  # newlines that may turn out to be the last ones
-        self._partial_line = ""  # a line that is not complete: in a pipe another process may write between its pieces
+        self._held_newlines = ""  # newlines that may be the last ones
+        self._partial_line = ""  # an incomplete line: in a pipe, another process may write between its pieces
         self._mid_line = False
 
     def feed(self, text: str) -> None:
-        """Write ``text``, but hold back newlines at its end where the ending is ours to choose."""
+        """Write ``text``, but hold back trailing newlines if this writer chooses the ending."""
         if self._sanitizer is not None:
             text = self._sanitizer.feed(text)
         if self._ending is TextEnding.LINE:
@@ -71,11 +71,11 @@ class PlainTextWriter:
         self._write(text)
 
     def finish(self) -> None:
-        """Write what is left, and the one newline of a generated answer."""
+        """Write the rest, and the one newline of a generated answer."""
         self._write_rest("\n" if self._ending is TextEnding.LINE else "")
 
     def abandon(self) -> None:
-        """Write what is left; end the line on a terminal, and that of a generated answer."""
+        """Write the rest; end the line on a terminal and after a generated answer."""
         mid_line = self._mid_line or bool(self._partial_line)
         self._write_rest("\n" if mid_line and (self._sanitizer is not None or self._ending is TextEnding.LINE) else "")
 
@@ -90,5 +90,5 @@ class PlainTextWriter:
 
 
 def writes_to_terminal(sink: ByteSink) -> bool:
-    """Whether people see what ``sink`` gets: standard output on a terminal, or a terminal that -o names."""
+    """Whether ``sink`` writes to a terminal: standard output, or a terminal that -o names."""
     return isinstance(sink, DescriptorWriter) and sink.is_terminal

@@ -1,4 +1,4 @@
-"""What is said about the quantizations that a repository offers: a table on a terminal, elsewhere a line each."""
+"""The report on a repository's quantizations: a table on a terminal, otherwise a line each."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SLOW_TOKENS_PER_S = 10
 
 
 def show_variants(console: Console, offers: VariantList) -> None:
-    """Say on stderr what there is and what is taken: a table on a terminal, elsewhere a line each."""
+    """Report the quantizations and the choice on stderr: a table on a terminal, otherwise a line each."""
     if not console.shows_notes:
         return
     taken = best_variant(offers)
     planned = f"with a context of {offers.selected.estimate.context_tokens:,} tokens"
-    said = f"taking {taken.name} ({variant_summary(taken)} {planned})" if taken else f"nothing fits {planned}"
+    said = f"choosing {taken.name} ({variant_summary(taken)} {planned})" if taken else f"nothing fits {planned}"
     if console.as_json or not console.stderr_is_terminal:
         for offer in sort_by_size(offers):
             console.explain(f"{offer.name}: {variant_summary(offer)}")
@@ -31,7 +31,7 @@ def show_variants(console: Console, offers: VariantList) -> None:
         rows = [variant_row(offer) | {"": "<" if offer is taken else ""} for offer in sort_by_size(offers)]
         columns = console.environment.columns(console.environment.stderr)
         console.write_stderr(table.render_table(rows, as_json=False, terminal=True, columns=columns)[:-1])
-    if taken:  # else the refusal says it
+    if taken:  # the refusal reports this
         console.write_stderr(f"llm: {sanitize.single_line(said)}")
 
 
@@ -41,7 +41,7 @@ def sort_by_size(offers: VariantList) -> list[Variant]:
 
 
 def best_variant(offers: VariantList) -> Variant | None:
-    """Return the quantization that is taken by default; None where none fits."""
+    """Return the default quantization; None if none fits."""
     return None if offers.selected.estimate.fits is False else offers.selected
 
 
@@ -67,24 +67,24 @@ def variant_summary(offer: Variant) -> str:
 
 
 def format_needed(fit: MemoryEstimate, task: str = "chat") -> str:
-    """Return what a model takes that does a task, as people read it; without its header the weights are the least."""
+    """Return the memory of a model for a task, for display; without its header, at least that of the weights."""
     return f"{'' if fit.header_known else 'at least '}{message_text.format_bytes(fit.peak_bytes(task))}"
 
 
 def format_peak(fit: MemoryEstimate) -> str:
-    """Return what a model takes at most, whatever it does; "" where that is not known."""
+    """Return the peak memory of a model over all tasks, for display; "" if unknown."""
     return message_text.format_bytes(fit.max_peak_bytes) if fit.header_known else ""
 
 
 def memory_clause(fit: MemoryEstimate) -> str:
-    """Return as a clause what a model takes for an answer, and for jobs of many."""
+    """Return a clause about a model's memory for one answer and for large jobs."""
     return f"needs {format_needed(fit)}" + (
         f" for an answer, at most {format_peak(fit)} for a large job" if fit.header_known else ""
     )
 
 
 def fit_columns(fit: MemoryEstimate, task: str = "chat") -> dict[str, Any]:
-    """Return the columns of what a model needs for programs; bytes, tokens."""
+    """Return the columns about a model's needs for programs; bytes, tokens."""
     speed = fit.tokens_per_second
     return {
         "size": fit.weight_bytes,
@@ -97,7 +97,7 @@ def fit_columns(fit: MemoryEstimate, task: str = "chat") -> dict[str, Any]:
 
 
 def format_fit(fit: MemoryEstimate) -> str:
-    """Return whether a model fits, as people read it."""
+    """Return whether a model fits, for display."""
     if fit.fits_on_gpu:
         return "on the GPU"
     if fit.fits and fit.machine.gpu_free_bytes:
@@ -106,7 +106,7 @@ def format_fit(fit: MemoryEstimate) -> str:
 
 
 def format_rate(tokens_per_second: float | None) -> str:
-    """Return an estimate without digits that it does not have."""
+    """Return an estimate, rounded to its precision."""
     if tokens_per_second is None:
         return ""
     return f"{tokens_per_second:.0f}" if tokens_per_second >= _SLOW_TOKENS_PER_S else f"{tokens_per_second:.1f}"

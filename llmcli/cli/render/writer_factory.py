@@ -1,4 +1,4 @@
-"""Which writer a text gets: rendered Markdown on a terminal, or the text as it is."""
+"""Which writer a text gets: rendered Markdown on a terminal, or the unchanged text."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from llmcli.cli.render.text_writer import ByteSink, PlainTextWriter, TextEnding,
 
 
 def open_text_writer(ctx: CommandContext, sink: ByteSink, *, ending: TextEnding, markdown: bool) -> TextWriter:
-    """Return the way for one text to ``sink``.
+    """Return the writer of one text to ``sink``.
 
-    Markdown is rendered for a terminal, or where FORCE_COLOR asks for it; never with -o or ``--json``, or when the
-    setting ``markdown`` or TERM=dumb says no.
+    Markdown is rendered for a terminal or with FORCE_COLOR, but never with -o, ``--json``, TERM=dumb or the setting
+    ``markdown: off``.
     """
     to_file = ctx.flags.output is not None
     terminal = writes_to_terminal(sink)

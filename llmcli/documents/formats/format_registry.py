@@ -28,19 +28,19 @@ class FormatEntry:
     location: str
     """The module and the ``DocumentFormat`` in it, as "package.module:ATTRIBUTE"."""
     aliases: tuple[str, ...] = ()
-    """Other names, which are suffixes of files too, without the dot."""
+    """Other names, which are also file suffixes, without the dot."""
     unlisted: frozenset[str] = frozenset()
-    """Those of its names whose files are not picked up from a directory."""
+    """Names whose files are not picked up from a directory."""
     sniff_patterns: tuple[tuple[int, str], ...] = ()
-    """(Rank, regular expression) of what such a text looks like; of all formats the lowest rank is tried first."""
+    """(Rank, regular expression) of typical content; patterns are tried from the lowest rank up, over all formats."""
     signatures: tuple[bytes, ...] = ()
-    """What the bytes of a binary format begin with; ``decode_utf8`` refuses such bytes."""
+    """The first bytes of a binary format; ``decode_utf8`` refuses such bytes."""
     is_fallback: bool = False
-    """Whether a text that looks like no format is in this one."""
+    """Whether this is the format of a text that looks like no other format."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All its names."""
+        """All names of the format."""
         return (self.name, *self.aliases)
 
 
@@ -48,15 +48,15 @@ _ENTRIES: dict[str, FormatEntry] = {}
 
 
 def register_format(entry: FormatEntry) -> None:
-    """Make a format known. Raises ``ValueError`` if one of its names is taken."""
+    """Register a format. Raises ``ValueError`` if one of its names is taken."""
     taken = [name for name in entry.names if _resolve_name(name)]
     if taken:
-        raise ValueError(f"there is a format called {taken[0]} already")
+        raise ValueError(f"there is already a format called {taken[0]}")
     _ENTRIES[entry.name] = entry
 
 
 def unregister_format(name: str) -> None:
-    """Forget a format."""
+    """Unregister a format."""
     del _ENTRIES[name]
 
 
@@ -66,12 +66,12 @@ def format_names() -> tuple[str, ...]:
 
 
 def listed_suffixes() -> tuple[str, ...]:
-    """Return the suffixes of files that are picked up from a directory, with the dot."""
+    """Return the suffixes of files that are picked up from a directory, each with its dot."""
     return tuple(f".{name}" for entry in _ENTRIES.values() for name in entry.names if name not in entry.unlisted)
 
 
 def require_name(wanted: str) -> str:
-    """Return the name of the format that ``wanted`` means. Raises ``UsageError`` where there is none."""
+    """Return the name of the format that ``wanted`` means. Raises ``UsageError`` if there is none."""
     known = _resolve_name(wanted.strip().removeprefix("."))
     if known is None:
         aliases = [alias for entry in _ENTRIES.values() for alias in entry.aliases]
@@ -84,7 +84,7 @@ def require_name(wanted: str) -> str:
 def find_format(name: str, text: str, wanted: str | None = None) -> DocumentFormat:
     """Return the format called ``wanted``, else that of the suffix of ``name``, else the one that ``text`` looks like.
 
-    Raises ``UsageError`` where there is no format called ``wanted``.
+    Raises ``UsageError`` if there is no format called ``wanted``.
     """
     if wanted is not None:
         return load_format(require_name(wanted))
@@ -94,7 +94,7 @@ def find_format(name: str, text: str, wanted: str | None = None) -> DocumentForm
 
 
 def find_binary_format(data: bytes) -> str | None:
-    """Return the name of the format that has a signature which ``data`` begins with."""
+    """Return the name of the format whose signature ``data`` begins with."""
     return next(
         (entry.name for entry in _ENTRIES.values() if entry.signatures and data.startswith(entry.signatures)), None
     )

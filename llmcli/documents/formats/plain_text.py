@@ -22,7 +22,7 @@ class PlainTextFormat(DocumentFormat):
     streams = True
 
     def split(self, text: str, target: str) -> list[Segment]:
-        """Return the paragraphs that hold a letter outside of what is protected."""
+        """Return the paragraphs that have a letter outside of protected spans."""
         del target
         newline = detect_newline(text)
         segments, at = [], 0
@@ -57,7 +57,7 @@ def _paragraph_segment(paragraph: str, at: int, newline: str) -> Segment | None:
     spans = tuple(find_spans(read, PLAIN_TEXT_KINDS))
     if not has_letters(read, spans):
         return None
-    # between two lines: the blanks that end the first one, the line's end, the second one's indentation
+    # between two lines: trailing blanks of the first, the line end, the indentation of the second
     between = [line[len(line.rstrip(" \t")) :] + newline + more for line, more in zip(lines, indents[1:], strict=False)]
     encode = partial(
         _encode, read=read, core=core, wanted=protected_texts(read, spans), between=between, usual=newline + indent
@@ -66,7 +66,7 @@ def _paragraph_segment(paragraph: str, at: int, newline: str) -> Segment | None:
 
 
 def _encode(translation: str, *, read: str, core: str, wanted: tuple[str, ...], between: list[str], usual: str) -> str:
-    """Return what stands in the document: lines are set as those of the source, if there are as many."""
+    """Return the text for the document: lines are indented like those of the source if their number is the same."""
     if translation == read:
         return core
     parts = split_at_protected(translation, wanted)
@@ -77,7 +77,7 @@ def _encode(translation: str, *, read: str, core: str, wanted: tuple[str, ...], 
 
 
 def _common_prefix(texts: list[str]) -> str:
-    first, last = min(texts), max(texts)  # what these two share, all between them in order share too
+    first, last = min(texts), max(texts)  # a prefix that the first and the last in order share is common to all
     length = next((index for index, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
     return first[:length]
 

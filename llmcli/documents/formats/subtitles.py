@@ -1,6 +1,6 @@
-"""SubRip and WebVTT: one segment a cue. Timing, settings, notes and styles are never touched.
+"""SubRip and WebVTT: one segment a cue. Timing, settings, notes and styles are never changed.
 
-Sources of the grammars: the WebVTT standard (W3C); of SubRip what players read, there is no standard.
+Sources of the grammars: the WebVTT standard (W3C). SubRip has no standard; it follows what players read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from llmcli.documents.text_cleaning import clean_translation, detect_newline, re
 from llmcli.errors import BadDocument
 
 _DEFAULT_LINE_CHARS = 42
-"""Characters of a line that broadcasters allow; where a document has longer ones, those."""
+"""The most characters that broadcasters allow on a line; documents with longer lines keep their own maximum."""
 _LINE = re.compile(r"(?P<words>[^\r\n]*)(?P<end>\r\n|\r|\n|\Z)")
 _SRT_TIMING = re.compile(
     r"[ \t]*-?\d+:\d\d?:\d\d?(?:[,.:]\d{1,3})?[ \t]*-->[ \t]*-?\d+:\d\d?:\d\d?(?:[,.:]\d{1,3})?(?:[ \t].*)?\Z"
@@ -59,18 +59,18 @@ class _Dialect:
     """What distinguishes one format of subtitles from the other."""
 
     name: str
-    """As pysubs2 calls it too."""
+    """pysubs2 uses this name too."""
     tag: re.Pattern[str]
     timing: re.Pattern[str]
     first_line: re.Pattern[str] | None
-    """What a file begins with, None where it begins with a cue."""
+    """What a file begins with, None if it begins with a cue."""
     is_numbered: bool
-    """Whether a number may stand above a timing."""
+    """Whether a number may precede a timing."""
     blank_line_ends_cue: bool
     has_notes: bool
     """Whether there are comments."""
     is_escaped: bool
-    """Whether ``<``, ``>`` and ``&`` are written as in HTML."""
+    """Whether ``<``, ``>`` and ``&`` are escaped as in HTML."""
 
 
 class SubtitleFormat(DocumentFormat):
@@ -81,7 +81,7 @@ class SubtitleFormat(DocumentFormat):
         self._dialect = dialect
 
     def split(self, text: str, target: str) -> list[Segment]:
-        """Return the cues that hold words."""
+        """Return the cues that contain words."""
         del target
         cues = list(self._parse_cues(text))
         longest = max((len(self._dialect.tag.sub("", line)) for cue in cues for line in text[cue.start : cue.end].splitlines()),
@@ -91,7 +91,7 @@ class SubtitleFormat(DocumentFormat):
         return [segment for segment in found if segment]
 
     def check(self, text: str) -> str:
-        """Parse with pysubs2, and compare what it finds with what the timings say."""
+        """Parse with pysubs2, and compare the cues that it finds with the timings."""
         import pysubs2
 
         try:
@@ -100,7 +100,7 @@ class SubtitleFormat(DocumentFormat):
             return f"line {error.line}: {error.detail}"
         if not cues:
             return ""
-        lines = text.removeprefix("\ufeff").splitlines()  # without tags: times in them are no timings
+        lines = text.removeprefix("\ufeff").splitlines()  # without tags: times in tags are no timings
         body = "\n".join(
             line if "-->" in line else self._dialect.tag.sub("(", line).translate(_UNTAGGED) for line in lines
         )
@@ -108,7 +108,7 @@ class SubtitleFormat(DocumentFormat):
             read = pysubs2.SSAFile.from_string(body, format_=self.name)
         except (pysubs2.exceptions.Pysubs2Error, ValueError) as error:
             return f"line 1: {error}"
-        return "" if len(read) == cues else f"line 1: {cues} timings, but a player finds {len(read)} cues"
+        return "" if len(read) == cues else f"line 1: {cues} timings, but players find {len(read)} cues"
 
     def _parse_cues(self, text: str, *, empty: bool = False) -> Iterator[_Cue]:
         """Yield the paragraphs of text under each timing; with ``empty`` one item for each timing instead."""
@@ -119,7 +119,9 @@ class SubtitleFormat(DocumentFormat):
         timings = [index for index, row in enumerate(rows) if "-->" in row.text]
         for index in timings:
             if not self._dialect.timing.match(rows[index].text) and not self._is_note(rows, index):
-                raise BadDocument(line=index + 1, detail=f"not a timing: {rows[index].text.strip()[:60]}")
+                raise BadDocument(
+                    line=index + 1, detail=f"expected a timing instead of {rows[index].text.strip()[:60]}"
+                )
         timings = [index for index in timings if self._dialect.timing.match(rows[index].text)]
         if not timings and not first_line and has_text:
             raise BadDocument(line=1, detail="no timings")
@@ -131,7 +133,7 @@ class SubtitleFormat(DocumentFormat):
             yield from self._cue_paragraphs(rows[index + 1 : after - is_number])
 
     def _cue_paragraphs(self, rows: list[_SourceLine]) -> Iterator[_Cue]:
-        """Yield the texts between empty lines; of WebVTT the first, an empty line ends the cue."""
+        """Yield the texts between empty lines; in WebVTT only the first, since an empty line ends the cue."""
         run: list[_SourceLine] = []
         for row in [*rows, _SourceLine(0, "")]:
             if row.text.strip():
@@ -146,7 +148,7 @@ class SubtitleFormat(DocumentFormat):
             run = []
 
     def _is_note(self, rows: list[_SourceLine], index: int) -> bool:
-        """Whether a line is part of a comment, where an arrow means nothing."""
+        """Whether a line is part of a comment, where an arrow is no timing."""
         if not self._dialect.has_notes:
             return False
         while index and rows[index - 1].text.strip():
@@ -169,7 +171,7 @@ class SubtitleFormat(DocumentFormat):
         return Segment(cue.start, cue.end, read, encode, tuple(spans), "cue", max_width=width)
 
     def _decode_cue(self, written: str) -> tuple[str, list[Span]]:
-        """Return a cue as it is read, and its tags and addresses."""
+        """Return the text of a cue as people read it, and its tags and addresses."""
         parts, spans, at, length = [], [], 0, 0
         for match in [*self._dialect.tag.finditer(written), None]:
             words = written[at : match.start() if match else len(written)]
@@ -209,7 +211,7 @@ def _encode(
 
 
 def _defuse_timing(line: str, tag: re.Pattern[str]) -> str:
-    """Return a line that players do not take for a timing: they look for two times in it."""
+    """Change a line that players would take for a timing: they look for two times in it."""
     if len(_TIME.findall(line)) < 2:  # noqa: PLR2004
         return line
     tags = [match.group() for match in tag.finditer(line)]
@@ -218,7 +220,7 @@ def _defuse_timing(line: str, tag: re.Pattern[str]) -> str:
 
 
 def _wrap_line(line: str, width: int, tag: re.Pattern[str]) -> list[str]:
-    """Break a line that is too long, into lines of about one length; a word that is longer stays whole."""
+    """Break a long line into lines of similar length; a word longer than that stays whole."""
     length = len(tag.sub("", line))
     if length <= width:
         return [line]

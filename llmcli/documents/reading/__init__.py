@@ -1,1 +1,1 @@
-"""Reading documents: files, pipes and standard input become texts, or bytes and the text in them."""
+"""Reading documents: files, pipes and standard input become texts, or bytes with their extracted text."""

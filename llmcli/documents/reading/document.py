@@ -1,4 +1,4 @@
-"""A document: what was read, as UTF-8 text or as bytes of a known format, or a clear refusal."""
+"""A document: the input as UTF-8 text or as bytes of a known format; anything else is refused with a clear error."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from llmcli.errors import BadDocument, BinaryInput, NotUtf8
 from llmcli.frozen_dataclass import frozen
 
 STDIN = "-"
-"""The name of standard input, on a command line and of the document read from it."""
+"""The name of standard input, on the command line and as a document."""
 
-# first bytes -> format; only bytes that no text begins with
+# first bytes -> format; no text begins with these bytes
 _BINARY_SIGNATURES = (
     (b"%PDF-1.", "PDF"),
     (b"%PDF-2.", "PDF"),
@@ -33,7 +33,7 @@ _BINARY_SIGNATURES = (
     (b"ID3\x03\x00", "MP3"),
     (b"ID3\x04\x00", "MP3"),
 )
-# four bytes before two: the mark of UTF-32 little endian begins with that of UTF-16
+# the byte order mark of UTF-32 little endian begins with that of UTF-16, so it comes first
 _NON_UTF8_BOMS = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
     (b"\x00\x00\xfe\xff", "UTF-32"),
@@ -44,11 +44,11 @@ _NON_UTF8_BOMS = (
 
 @frozen
 class Document:
-    """A text, or bytes and the text in them, and where it came from.
+    """A text, or bytes with the text extracted from them, and their origin.
 
     ``name`` is as the user typed it, "-" for stdin; ``text`` has the line endings of the input; ``path`` is None for
-    stdin; ``bom``: the input began with a byte order mark, which is not part of the text. Of a binary format ``data`` is
-    the input as it was read, ``text`` what ``format_name`` reads in it.
+    stdin; ``bom``: the input began with a byte order mark, which is not part of the text. For a binary format ``data``
+    is the input, and ``text`` is what ``format_name`` extracts from it.
     """
 
     name: str
@@ -60,9 +60,9 @@ class Document:
 
 
 def open_document(data: bytes, name: str, path: Path | None = None) -> Document:
-    """Return the document that ``data`` holds: text, or bytes of a format that is registered with their signature.
+    """Return the document in ``data``: text, or bytes of a format that is registered with their signature.
 
-    Raises what ``decode_utf8`` raises where it is neither, and ``BadDocument`` where that format cannot read the bytes.
+    Raises what ``decode_utf8`` raises if it is neither, and ``BadDocument`` if that format cannot read the bytes.
     """
     try:
         text, bom = decode_utf8(data, name)
@@ -75,7 +75,7 @@ def open_document(data: bytes, name: str, path: Path | None = None) -> Document:
 
 
 def refuse_unreadable(data: bytes, name: str) -> None:
-    """Raise as ``open_document`` does if ``data`` is the beginning of neither a text nor a binary format that is known."""
+    """Raise as ``open_document`` does if ``data`` begins neither a text nor a known binary format."""
     try:
         _refuse_binary(data, name)
     except (BinaryInput, NotUtf8):
@@ -99,7 +99,7 @@ def _extract_text(data: bytes, name: str, format_name: str) -> str:
 
 
 def decode_utf8(data: bytes, name: str) -> tuple[str, bool]:
-    """Return the text of UTF-8 ``data`` and whether a byte order mark was taken off.
+    """Return the text of UTF-8 ``data``, and whether a byte order mark was removed.
 
     Raises ``BinaryInput`` (a known binary format, or NUL bytes) and ``NotUtf8`` (with the offset in ``data``).
     """

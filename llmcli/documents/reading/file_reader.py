@@ -1,7 +1,7 @@
 """Reading inputs: files, named pipes, devices, standard input.
 
-A read that may block (a pipe, a terminal) is done by poll and ``os.read``, so that a signal or the deadline ends it:
-Python restarts a blocking read after a signal handler that does not raise, and ours only set a flag.
+Reads that may block (pipes, terminals) use poll and ``os.read``, so that a signal or the deadline ends them: Python
+restarts a blocking read after a signal handler that does not raise, and ours only set a flag.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def read_file(name: str, interrupt: Interrupt | None = None) -> Document:
 
 @contextmanager
 def open_stream(name: str, interrupt: Interrupt) -> Iterator[BinaryIO]:
-    """Open the file, named pipe or device ``name`` as a stream of bytes, for what need not be in memory as a whole.
+    """Open the file, named pipe or device ``name`` as a stream of bytes, for inputs that need not be in memory at once.
 
     Raises ``MissingError`` and ``IsADirectory``; reading raises what ``interrupt.check()`` raises.
     """
@@ -46,7 +46,7 @@ def open_stream(name: str, interrupt: Interrupt) -> Iterator[BinaryIO]:
 
 
 class _PollingReader(io.RawIOBase):
-    """A descriptor that is polled and read; it stays open when this is closed."""
+    """A descriptor that is polled and read; closing this object leaves it open."""
 
     def __init__(self, fd: int, name: str, interrupt: Interrupt) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class _PollingReader(io.RawIOBase):
 
 @contextmanager
 def _open_input(name: str) -> Iterator[int]:
-    """Open an input and close it. Raises ``IsADirectory`` and ``MissingError``."""
+    """Open an input; close it after the block. Raises ``IsADirectory`` and ``MissingError``."""
     try:
         fd = _open_nonblocking(name)
     except IsADirectoryError as error:
@@ -91,7 +91,7 @@ def _open_input(name: str) -> Iterator[int]:
 
 def _open_nonblocking(name: str) -> int:
     if name in {"/dev/stdin", "/dev/fd/0"}:
-        return os.dup(0)  # opening these again fails on sockets, and moves a file back to its beginning
+        return os.dup(0)  # opening these again fails on sockets, and rewinds a file
     # without O_NONBLOCK, opening a named pipe blocks until there is a writer, whatever signals come
     fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     if stat.S_ISDIR(os.fstat(fd).st_mode):
@@ -106,8 +106,8 @@ def read_stdin(
     """Read descriptor ``fd`` to its end; calls ``waiting`` once after ``patience`` seconds without any data.
 
     Raises what ``interrupt.check()`` raises, at most 0.1 s after its cause; ``BinaryInput`` or ``NotUtf8`` as soon as
-    the bytes show that they are no document (a huge binary is not read to its end), ``IsADirectory``,
-    ``MissingError`` (kind "input") when it cannot be read.
+    the bytes show that they are not a document (a huge binary is not read to its end), ``IsADirectory``, and
+    ``MissingError`` (kind "input") for an unreadable input.
     """
     return _read_to_end(fd, STDIN, interrupt, waiting, patience)
 

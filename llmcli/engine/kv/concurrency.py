@@ -9,7 +9,7 @@ MAX_CONCURRENCY = 64
 _STEPS_PER_TRIAL = 24
 """Steps at one concurrency before it is judged."""
 _MIN_SPEEDUP = 1.05
-"""Factor of tokens a second that doubling the concurrency has to bring."""
+"""Factor by which doubling the concurrency has to raise the tokens a second."""
 
 
 class ConcurrencyTuner:
@@ -20,14 +20,14 @@ class ConcurrencyTuner:
 
     def __init__(self, first: int = INITIAL_CONCURRENCY, most: int = MAX_CONCURRENCY) -> None:
         self.concurrency = first
-        """Sequences that may run at once now."""
+        """Number of sequences that may run at once now."""
         self._max_concurrency = most
         self._step_rates: list[float] = []
         self._previous_rate: float | None = None
         self._is_settled = first >= most
 
     def record_step(self, rows: int, seconds: float, waiting: int) -> None:
-        """Record the duration of a step that decoded one token of each of ``rows`` sequences while ``waiting`` others waited."""
+        """Record the duration of a step that decoded a token for each of ``rows`` sequences while ``waiting`` wait."""
         if self._is_settled or rows < self.concurrency or waiting < self.concurrency or seconds <= 0:
             return
         self._step_rates.append(rows / seconds)
@@ -45,7 +45,7 @@ class ConcurrencyTuner:
             self.concurrency *= 2
 
     def reject_increase(self) -> None:
-        """The memory does not suffice for that many: go back."""
+        """Go back to the last concurrency, since the memory does not suffice for that many."""
         if self._previous_rate is not None and not self._is_settled:
             self.concurrency //= 2
         self._is_settled = True

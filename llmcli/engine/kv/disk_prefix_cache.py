@@ -15,13 +15,13 @@ from llmcli.errors import LlmError
 _MIN_LOADED_TOKENS = 16
 """Tokens that a prefix on disk must have beyond those in memory."""
 _DISK_BYTES_PER_S = 400e6
-"""Bytes a second at which a prefix is read from disk, checked and restored, at worst."""
+"""Bytes a second at which a prefix is read from disk, checked and restored, in the worst case."""
 _NON_FATAL_ERRORS = (LlmError, OSError, MemoryError)
-"""Errors that do not fail a request: only the time that the reuse would have saved is lost."""
+"""Errors that do not fail a request: only the time saved by reuse is lost."""
 
 
 class DiskPrefixCache:
-    """``open_store`` returns the store of a format of states (``KVCacheManager.state_format``)."""
+    """``open_store`` returns the store for a format of states (``KVCacheManager.state_format``)."""
 
     def __init__(
         self, kv_cache: KVCacheManager, prefix_index: PrefixIndex, open_store: Callable[[str], PrefixStore]
@@ -31,9 +31,9 @@ class DiskPrefixCache:
         self._open_store = open_store
 
     def load(self, sequence: Sequence, running: list[Sequence]) -> None:
-        """Load the prefix of ``sequence`` where it is on disk, and longer than what is in memory.
+        """Load the prefix of ``sequence`` if it is on disk, and longer than the one in memory.
 
-        Where it is not on disk, ``save_at`` of the sequence is set to the length at which to ``save`` it.
+        If it is not on disk, ``save_at`` of the sequence is set to the length at which to ``save`` it.
         """
         with contextlib.suppress(*_NON_FATAL_ERRORS):
             self._load_prefix(sequence, running)
@@ -60,7 +60,7 @@ class DiskPrefixCache:
             self._prefix_index.insert_state(list(stored.tokens), state)
 
     def _load_session(self, sequence: Sequence, session: str, running: list[Sequence]) -> None:
-        """Load what was evaluated of a saved conversation, where that is more than what is in memory."""
+        """Load the evaluated state of a saved conversation, if it is longer than the one in memory."""
         if not self._kv_cache.state_restorable:
             return
         cached = self._prefix_index.count_reusable_tokens(sequence, running)
@@ -80,7 +80,7 @@ class DiskPrefixCache:
                 self._prefix_index.insert_state(tokens, state)
 
     def save_sessions(self, token_s: float) -> None:
-        """Save the states of saved conversations to disk, where reading them will be faster than evaluating.
+        """Save the states of saved conversations to disk if reading them will be faster than evaluating.
 
         ``token_s``: seconds that a prompt's token takes.
         """
@@ -95,7 +95,7 @@ class DiskPrefixCache:
                     store.save(prefix.tokens, context.save_state(slot), session)
 
     def save(self, sequence: Sequence) -> None:
-        """Save the evaluated tokens of ``sequence`` to disk, where reading them will be faster than evaluating them was."""
+        """Save the evaluated tokens of ``sequence`` to disk if reading them will be faster than evaluating them was."""
         context = self._kv_cache.context
         if sequence.slot is not None and context.state_size(sequence.slot) / _DISK_BYTES_PER_S < sequence.compute_s:
             with contextlib.suppress(*_NON_FATAL_ERRORS):

@@ -1,10 +1,10 @@
 """Evaluated prefixes of prompts on disk, so that the next process need not evaluate them again.
 
-One file holds one sequence's state for one list of tokens, and is called
-``<identity, 16 hex digits>-<number of tokens>-<hash of the tokens, 32 hex digits>.state``: a directory listing shows
-which files may match. The name of a saved conversation's file ends in a hyphen and the conversation's id (32 hex digits)
-before ``.state``, and there is one for each conversation. A file consists of a head (format, identity, tokens), the state, and a checksum of both. llama.cpp accepts
-nearly any damaged state, so a state is returned only if it is byte for byte what was saved.
+One file holds one sequence's state for one list of tokens. Its name is ``<identity, 16 hex digits>-<number of
+tokens>-<hash of the tokens, 32 hex digits>.state``: a directory listing shows which files may match. The name of a
+saved conversation's file ends in a hyphen and the conversation's id (32 hex digits) before ``.state``, and each
+conversation has one. A file consists of a head (format, identity, tokens), the state, and a checksum of both. llama.cpp
+accepts nearly any damaged state, so a state is returned only if it matches its checksum.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class StoredPrefix:
 class PrefixStore:
     """A directory of states, shared by processes; unusable directories and damaged files are treated as empty ones.
 
-    ``identity`` names all that must be equal for a state to be valid. ``max_bytes``: of all files of the directory, also
-    those of other identities; the least recently used ones are evicted. A directory that another user owns or may enter
-    is neither read nor written, since a state reveals its prompt and decides answers.
+    ``identity`` names everything that must be equal for a state to be valid. ``max_bytes``: of all files of the
+    directory, also those of other identities; the least recently used ones are evicted. A directory that another user
+    owns or may enter is neither read nor written, since a state reveals its prompt and determines answers.
     """
 
     def __init__(self, directory: Path, max_bytes: int, identity: str) -> None:
@@ -58,7 +58,7 @@ class PrefixStore:
         self._identity = hashlib.sha256(identity.encode()).digest()
 
     def find_longest(self, tokens: Sequence[int]) -> StoredPrefix | None:
-        """Return the longest stored prefix of ``tokens`` (int32 each), all of them at most; None without one."""
+        """Return the longest stored prefix of ``tokens`` (int32 each), which may be all of them; None without one."""
         try:
             names = {path.name for path in self._directory.iterdir()} if self._is_private() else set()
         except OSError:
@@ -77,7 +77,7 @@ class PrefixStore:
         return None
 
     def find_session(self, session: str) -> StoredPrefix | None:
-        """Return the stored state of the conversation with this id; None where there is none of this identity."""
+        """Return the stored state of the conversation with this id; None if this identity has none."""
         try:
             paths = list(self._session_paths(session)) if self._is_private() else []
         except OSError:
@@ -89,21 +89,21 @@ class PrefixStore:
         return None
 
     def load(self, entry: StoredPrefix) -> bytes | None:
-        """Return the state of ``entry`` and mark it as used; None when the file was removed or cannot be read now.
+        """Return the state of ``entry`` and mark it as used; None if the file was removed or cannot be read now.
 
         A file that is damaged, or has other tokens or another identity, is removed, and None returned.
         """
         state = _read_state(entry.path, self._make_header(_pack_tokens(entry.tokens)), whole=True)
         if state is not None:
-            with suppress(OSError):  # evicted meanwhile, or the directory became read-only: the state is good
+            with suppress(OSError):  # evicted meanwhile, or the directory became read-only: the state is still good
                 os.utime(entry.path)
         return state
 
     def save(self, tokens: Sequence[int], state: bytes | bytearray, session: str = "") -> bool:
-        """Store ``state`` for ``tokens`` (int32 each, at least one), replacing an earlier one; True when done.
+        """Store ``state`` for ``tokens`` (int32 each, at least one), replacing an earlier one; return True if stored.
 
-        With ``session``, a conversation's id, it replaces the earlier states of that conversation.
-        False, and no file left behind: it exceeds the limit, the directory cannot be used, the disk is full.
+        With ``session``, a conversation's id, it replaces the earlier states of that conversation. False, with no file
+        left behind: it exceeds the limit, the directory cannot be used, or the disk is full.
         """
         packed = _pack_tokens(tokens)
         head = self._make_header(packed)
@@ -119,7 +119,8 @@ class PrefixStore:
             with self._write_atomically(path) as fd:
                 os.ftruncate(fd, size)  # first, so that a concurrent eviction counts this file's size
                 self._evict({path.name, *(old.name for old in earlier)})
-                # no fsync: what a power cut leaves unwritten fails the checksum, and waiting for the disk takes long
+                # no fsync: a file that a power failure leaves incomplete fails the checksum, and waiting for the disk
+                # takes long
                 for part in (head, state, _compute_checksum(head, state)):
                     _write_all(fd, part)
             for old in earlier:  # shorter states of the conversation
@@ -129,7 +130,7 @@ class PrefixStore:
         return True
 
     def _is_private(self) -> bool:
-        """Tell whether the directory belongs to this user alone. Raises ``OSError`` where there is none."""
+        """Return whether the directory belongs to this user alone. Raises ``OSError`` if there is none."""
         there = self._directory.stat()
         return there.st_uid == os.geteuid() and not there.st_mode & 0o077
 
@@ -141,7 +142,7 @@ class PrefixStore:
         return (path for path in self._directory.glob(f"*-{session}.state") if _FILE_NAME.fullmatch(path.name))
 
     def _read_tokens(self, path: Path) -> tuple[int, ...]:
-        """Return the tokens that a file names; none where it has another identity or is unreadable."""
+        """Return the tokens that a file lists; none if it has another identity or is unreadable."""
         with suppress(OSError, struct.error), path.open("rb") as file:
             magic, version, identity, count = _HEADER.unpack(file.read(_HEADER.size))
             if (magic, version, identity) == (_MAGIC, _VERSION, self._identity):
@@ -153,18 +154,18 @@ class PrefixStore:
 
     @contextmanager
     def _write_atomically(self, path: Path) -> Iterator[int]:
-        """Open a file beside ``path``; leaving the block renames it to ``path``, an exception removes it."""
+        """Open a temporary file beside ``path``; leaving the block renames it to ``path``, an exception removes it."""
         with private_files.replacing(path, secrets.token_hex(16) + _TEMPORARY_SUFFIX) as temporary:
             fd = private_files.open_file(temporary, os.O_WRONLY | os.O_EXCL)
             try:
                 yield fd
             finally:
-                os.close(fd)  # before the renaming: network file systems report a full disk here
+                os.close(fd)  # before the rename: network file systems report a full disk here
 
     def _evict(self, replaced: Collection[str]) -> None:
         """Remove leftovers, and states until all files fit: those ``replaced`` first, then the least recently used.
 
-        Raises ``OSError``: ENOSPC where files that are being written leave too little space.
+        Raises ``OSError``: ENOSPC if files that are being written leave too little space.
         """
         states, total = [], 0
         for name, there in self._list_files():
@@ -183,8 +184,8 @@ class PrefixStore:
             total -= size
 
     def _list_files(self) -> list[tuple[str, os.stat_result]]:
-        """List all files. Raises ``OSError``: EBUSY where other processes keep changing the directory."""
-        for _ in range(10):  # again when a file vanishes: one that was renamed meanwhile must not remain uncounted
+        """List all files. Raises ``OSError``: EBUSY if other processes keep changing the directory."""
+        for _ in range(10):  # list again when a file vanishes: a file that was renamed meanwhile must be counted
             with suppress(FileNotFoundError), os.scandir(self._directory) as files:
                 return [(file.name, file.stat(follow_symlinks=False)) for file in files]
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(self._directory))
@@ -193,7 +194,7 @@ class PrefixStore:
 def delete_sessions(directory: Path, predicate: Callable[[str], bool]) -> None:
     """Delete the states that a store in ``directory`` keeps of conversations whose ids satisfy ``predicate``.
 
-    Raises ``OutputError`` where a file cannot be deleted.
+    Raises ``OutputError`` if a file cannot be deleted.
     """
     try:
         for file in directory.glob("*.state"):
@@ -221,9 +222,9 @@ def _write_all(fd: int, data: bytes | bytearray) -> None:
 
 
 def _read_state(path: Path, head: bytes, *, whole: bool) -> bytes | None:
-    """Return the state in a file with this head (empty unless ``whole``); a file with another one is removed: None.
+    """Return the state in a file with this head (empty unless ``whole``); a file with another head is removed: None.
 
-    None, and the file stays, when it cannot be read: with too few descriptors (EMFILE), say, it may still be good.
+    An unreadable file stays, and None is returned: with too few descriptors (EMFILE), say, it may still be good.
     """
     try:
         with path.open("rb") as file:
@@ -241,5 +242,5 @@ def _read_state(path: Path, head: bytes, *, whole: bool) -> bytes | None:
 
 
 def _remove_quietly(path: Path) -> None:
-    with suppress(OSError):  # removed already, or the directory cannot be written: the file stays useless
+    with suppress(OSError):  # removed already, or the directory is not writable: the file stays useless
         path.unlink()

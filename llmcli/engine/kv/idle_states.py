@@ -1,4 +1,4 @@
-"""States of sequences in ordinary memory, while there is no context: a fraction of what a context takes."""
+"""States of sequences in main memory while there is no context: a fraction of a context's size."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class IdleStates:
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of all states."""
+        """The bytes of all states."""
         return sum(len(saved.state) for saved in self._states)
 
     def with_format(self, state_format: str) -> list[IdleState]:
@@ -36,7 +36,7 @@ class IdleStates:
         return [saved for saved in self._states if saved.state_format == state_format]
 
     def fits(self, size: int) -> bool:
-        """Tell whether a state of ``size`` bytes may be added."""
+        """Return whether a state of ``size`` bytes may be added."""
         return size <= self._max_bytes
 
     def add(self, prefix: CachedPrefix, state_format: str, state: bytearray) -> None:
@@ -46,5 +46,5 @@ class IdleStates:
             del self._states[0]
 
     def remove(self, saved: IdleState) -> None:
-        """Forget a state."""
+        """Remove a state."""
         self._states.remove(saved)

@@ -1,13 +1,4 @@
-"""What a context's memory allows: which prefix of one sequence another may reuse, and how to copy it.
-
-Kinds, found by experiment with llama.cpp 0.3.36 of the binding:
-
-* attention in one unified buffer: any prefix can be shared, without a copy;
-* attention windows in one unified buffer: whole sequences only, since llama.cpp reuses cells that left a sequence's
-  window for others (``llama_kv_cache::find_slot``), so that an earlier prefix may have holes;
-* attention in separate streams: a whole stream is copied (at the next evaluation), then its tail is removed;
-* recurrent and hybrid models: a state cannot be truncated, so only a whole sequence can be reused.
-"""
+"""The memory layouts of a context: which prefix of one sequence another may reuse, and how to copy it."""
 
 from __future__ import annotations
 
@@ -22,9 +13,9 @@ class UnifiedKV:
     """Attention in a unified buffer. Lengths are tokens from position 0."""
 
     supports_partial_prefix = True
-    """Any prefix of a sequence can be reused by another."""
+    """Whether another sequence can reuse any prefix of a sequence."""
     supports_truncation = True
-    """The last tokens evaluated can be removed again."""
+    """Whether the last evaluated tokens can be removed again."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -36,27 +27,27 @@ class UnifiedKV:
         return min(length, common)
 
     def copy_prefix(self, source: int, target: int, length: int) -> None:
-        """Give the empty sequence ``target`` the first ``length`` tokens of ``source``."""
+        """Copy the first ``length`` tokens of ``source`` to the empty sequence ``target``."""
         self._lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
 
     def move_sequence(self, source: int, target: int) -> None:
-        """Move all of ``source``, which is empty afterwards, to the empty sequence ``target``."""
+        """Move all of ``source`` to the empty sequence ``target``; ``source`` is empty afterwards."""
         self._lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
         self.remove_sequence(source)
 
     def truncate(self, sequence: int, length: int) -> bool:
-        """Remove everything from position ``length`` on; False (and nothing usable left) where that is impossible."""
+        """Remove everything from position ``length`` on; False (with nothing usable left) if that is impossible."""
         removed = bool(self._lib.llama_memory_seq_rm(self._memory, sequence, length, -1))
         if not removed:
             self.remove_sequence(sequence)
         return removed
 
     def clear(self) -> None:
-        """Forget everything, positions in the buffer too."""
+        """Remove all sequences, and reset the positions in the buffer."""
         self._lib.llama_memory_clear(self._memory, False)
 
     def remove_sequence(self, sequence: int) -> None:
-        """Forget a sequence."""
+        """Remove a sequence."""
         self._context.remove_sequence(sequence)
 
 
@@ -70,7 +61,7 @@ class SlidingWindowKV(UnifiedKV):
 
 
 class StreamKV(UnifiedKV):
-    """Attention with a stream of its own for each sequence; copying a part would fail an assertion."""
+    """Attention with a separate stream for each sequence; copying a part would fail an assertion."""
 
     def copy_prefix(self, source: int, target: int, length: int) -> None:
         self._lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
@@ -94,7 +85,7 @@ class RecurrentState(SlidingWindowKV):
     supports_truncation = False
 
     def copy_prefix(self, source: int, target: int, length: int) -> None:
-        del length  # ``reusable_length`` allows nothing but the whole
+        del length  # ``reusable_length`` only allows the whole
         self._lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
     def truncate(self, sequence: int, length: int) -> bool:

@@ -1,6 +1,7 @@
 """How much of a prompt the prefix cache may keep, found by rendering the chat template with other texts.
 
-These are hints: a template that cannot be rendered with them costs the reuse, never the request (length 0).
+These are hints: if a template cannot be rendered with the other texts, only the reuse is lost (length 0), never the
+request.
 """
 
 from __future__ import annotations

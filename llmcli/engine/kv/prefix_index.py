@@ -1,4 +1,4 @@
-"""Which sequence has which id of the context, and which cached prefixes sequences can reuse."""
+"""The id of each sequence in the context, and the cached prefixes that sequences can reuse."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.sequences.token_prefix import common_prefix_length
 
 _MIN_TOKENS_LEFT_TO_MOVE = 8
-"""Tokens left to generate for which moving a sequence next to the others pays."""
+"""Tokens left to generate from which moving a sequence next to the others pays."""
 _MIN_RESTORED_TOKENS = 16
-"""Tokens that a saved state must have beyond what is in the cache."""
+"""Tokens that a saved state must have beyond those in the cache."""
 
 
 class PrefixIndex:
-    """Finds, copies and evicts what the sequence ids of a ``cache`` hold. All state is the cache's."""
+    """Finds, copies and evicts the contents of a ``cache``'s sequence ids. All state belongs to the cache."""
 
     def __init__(self, cache: KVCacheManager) -> None:
         self._cache = cache
@@ -27,7 +27,7 @@ class PrefixIndex:
         return self._cache.id_pool
 
     def _prefix_candidates(self, running: Iterable[Sequence]) -> Iterable[tuple[int, list[int], int]]:
-        """Yield (slot, tokens, evaluated) of all that another sequence could reuse."""
+        """Yield (slot, tokens, evaluated) of everything that another sequence could reuse."""
         for slot, prefix in self._pool.cached.items():
             yield slot, prefix.tokens, len(prefix.tokens)
         for sequence in running:
@@ -62,14 +62,14 @@ class PrefixIndex:
         return best, found
 
     def _restore_saved_prefix(self, sequence: Sequence, running: list[Sequence]) -> None:
-        """Restore a saved state that ``sequence`` begins with, where it has more tokens than the cache."""
+        """Restore a saved state that ``sequence`` begins with, if it has more tokens than the cache."""
         length, saved = self._longest_saved_match(sequence)
         if saved is not None and length - self._longest_prefix_match(sequence, running)[0] >= _MIN_RESTORED_TOKENS:
             self._cache.idle_states.remove(saved)
             self.insert_state(saved.prefix.tokens, saved.state)
 
     def allocate(self, sequence: Sequence, running: list[Sequence]) -> bool:
-        """Give a sequence an id and the longest cached prefix; False when there is no id or too few cells."""
+        """Allocate an id and the longest cached prefix to a sequence; False if there is no id or too few cells."""
         config = self._cache.context.config
         if not config.unified and len(sequence.tokens) > config.cells:
             return False
@@ -78,7 +78,7 @@ class PrefixIndex:
         pool = self._pool
         slot = pool.allocate(keep=source)
         if slot is None and not running and pool.evict_lru(source, needed=True):
-            slot = pool.allocate()  # else no sequence could ever run
+            slot = pool.allocate()  # otherwise no sequence could ever run
         if slot is None and source in pool.cached and not (running and pool.cached[source].is_awaited):
             pool.evict(source)  # the last id: running is worth more than a prefix to reuse
             slot, source, length = pool.allocate(), None, 0
@@ -107,9 +107,9 @@ class PrefixIndex:
             self._pool.remove_sequence(slot)
 
     def compact_ids(self, running: list[Sequence]) -> None:
-        """Move running sequences to the ids from 0 on where each has buffers of its own.
+        """Move running sequences to the ids from 0 on if each has its own buffers.
 
-        llama.cpp evaluates such sequences together only where their ids follow one another
+        llama.cpp evaluates such sequences together only if their ids are consecutive
         (``llama_batch_allocr::split_equal``); a gap costs another pass through all weights in every step.
         """
         tokens_left = {s.slot: s.tokens_left for s in running if s.slot is not None}
@@ -119,8 +119,9 @@ class PrefixIndex:
                 sequence.slot = moved.get(sequence.slot, sequence.slot) if sequence.slot is not None else None
 
     def insert_state(self, tokens: list[int], state: bytes | bytearray) -> None:
-        """Cache a prefix that was evaluated elsewhere, where an id is free for it and the state fits."""
-        # no other prefix is evicted for it: a copy of that may be due at the next evaluation, and would be overwritten
+        """Cache a prefix that was evaluated elsewhere, if an id is free for it and the state fits."""
+        # no other prefix is evicted for it: the next evaluation may still have to copy that one, and would find it
+        # overwritten
         slot = self._pool.allocate_highest() if self._cache.state_restorable and self._pool.free_ids else None
         if slot is None:
             return
@@ -138,7 +139,7 @@ class PrefixIndex:
         return self._pool.unsaved_sessions() if self._cache.has_context else []
 
     def checkpoint(self, sequence: Sequence) -> None:
-        """Cache a copy of the sequence as it is now, where an id is free for it."""
+        """Cache a copy of the sequence in its present state, if an id is free for it."""
         slot = self._pool.allocate_highest()
         if slot is not None and sequence.slot is not None:
             self._pool.memory.copy_prefix(sequence.slot, slot, sequence.num_computed_tokens)
@@ -157,11 +158,11 @@ class PrefixIndex:
             self._pool.remove_sequence(slot)
 
     def evict_all(self, running: list[Sequence]) -> None:
-        """Forget everything; running sequences start again from their first tokens."""
+        """Remove everything; running sequences start again from their first tokens."""
         self._pool.clear()
         for sequence in running:
             sequence.reset()
 
     def truncate(self, sequence: Sequence) -> bool:
-        """Remove what a sequence has beyond its computed tokens; False where its memory cannot be truncated."""
+        """Remove a sequence's tokens beyond its computed ones; return False if its memory cannot be truncated."""
         return sequence.slot is not None and self._pool.memory.truncate(sequence.slot, sequence.num_computed_tokens)

@@ -1,4 +1,4 @@
-"""What a context holds, on its way to the context that replaces it, or to the first cells of the same one."""
+"""The contents of a context, on their way to its replacement, or to the first cells of the same context."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmcli.engine.sequences.sequence import Sequence
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SavedContents:
-    """States of running sequences (None: it is evaluated again) and of prefixes that forks wait for."""
+    """States of running sequences (None: to be evaluated again) and of prefixes that forks wait for."""
 
     running: list[tuple[Sequence, bytearray | StateFile | NativeStateFile | None]]
     awaited: list[tuple[CachedPrefix, bytearray | StateFile | NativeStateFile]]
@@ -21,7 +21,7 @@ class SavedContents:
     def save(
         cls, context: Context, pool: SequenceIdPool, running: list[Sequence], *, restorable: bool, allow_files: bool
     ) -> SavedContents:
-        """Save what ``context`` holds; ``allow_files``: the next context has the same layout, and can read a file."""
+        """Save the contents of ``context``; ``allow_files``: the next context has the same layout and reads files."""
         save = context.save_state_or_file if allow_files else context.save_state
         return cls(
             [

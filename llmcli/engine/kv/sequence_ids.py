@@ -10,14 +10,14 @@ from llmcli.engine.kv.layouts import UnifiedKV
 from llmcli.engine.sequences.sequence import Sequence
 
 _MAX_CACHED_PREFIXES = 4
-"""Ended sequences whose tokens stay cached, besides those that other sequences wait for."""
+"""The most ended sequences whose tokens stay cached, besides those that other sequences wait for."""
 
 
 @dataclass(slots=True)
 class CachedPrefix:
-    """Tokens that are in memory for sequences that begin with them; ``owner``: the request whose forks will.
+    """Tokens in memory for sequences that begin with them; ``owner``: the request whose forks will.
 
-    ``session``: the saved conversation whose state they are, as long as that is not on disk.
+    ``session``: the saved conversation whose state they are, as long as it is not on disk.
     """
 
     tokens: list[int]
@@ -26,12 +26,12 @@ class CachedPrefix:
 
     @property
     def is_awaited(self) -> bool:
-        """Forks of the owner are still to come."""
+        """Whether forks of the owner are still to come."""
         return self.owner is not None and not self.owner.ended
 
 
 class SequenceIdPool:
-    """``count`` ids from 0 on. Each is free, cached, or allocated to a sequence; the lowest free one is allocated first."""
+    """``count`` ids from 0 on, each free, cached or allocated to a sequence; the lowest free one is allocated first."""
 
     def __init__(self, memory: UnifiedKV, count: int) -> None:
         self.memory = memory
@@ -43,7 +43,7 @@ class SequenceIdPool:
 
     @property
     def cached_tokens(self) -> int:
-        """Tokens of all cached prefixes."""
+        """The number of tokens of all cached prefixes."""
         return sum(len(prefix.tokens) for prefix in self.cached.values())
 
     def allocate(self, keep: int | None = None) -> int | None:
@@ -53,7 +53,7 @@ class SequenceIdPool:
         return None
 
     def allocate_highest(self) -> int | None:
-        """Return the highest free id, away from those of running sequences; None when there is none."""
+        """Return the highest free id, away from those of running sequences; None if there is none."""
         if not self.free_ids and not self.evict_lru():
             return None
         slot = max(self.free_ids)
@@ -74,7 +74,7 @@ class SequenceIdPool:
         self.free(slot)
 
     def retain(self, slot: int, prefix: CachedPrefix) -> None:
-        """Keep the content of an id as a cached prefix, within bounds."""
+        """Keep the content of an id as a cached prefix, within limits."""
         self.cached[slot] = prefix
         while sum(not cached.is_awaited for cached in self.cached.values()) > _MAX_CACHED_PREFIXES and self.evict_lru():
             pass
@@ -85,12 +85,12 @@ class SequenceIdPool:
             self.cached[slot] = self.cached.pop(slot)
 
     def evict(self, slot: int) -> None:
-        """Forget the cached prefix at an id."""
+        """Remove the cached prefix of an id."""
         del self.cached[slot]
         self.remove_sequence(slot)
 
     def evict_lru(self, keep: int | None = None, *, needed: bool = False) -> bool:
-        """Evict the least recently used prefix but ``keep``, with ``needed`` also one that forks wait for."""
+        """Evict the least recently used prefix except ``keep``, with ``needed`` also one that forks wait for."""
         evictable = (slot for slot, prefix in self.cached.items() if slot != keep and (needed or not prefix.is_awaited))
         slot = next(evictable, None)
         if slot is None:
@@ -103,12 +103,12 @@ class SequenceIdPool:
         return [(slot, prefix) for slot, prefix in self.cached.items() if prefix.session]
 
     def detach_session(self, session: str | None) -> None:
-        """Save no cached prefix as the state of this conversation."""
+        """Do not save any cached prefix as the state of this conversation."""
         for prefix in self.cached.values():
             prefix.session = None if prefix.session == session else prefix.session
 
     def clear(self) -> None:
-        """Forget everything, running sequences too."""
+        """Remove everything, also running sequences."""
         self.memory.clear()
         self.cached.clear()
         self.free_ids = list(range(self._capacity))
@@ -116,7 +116,7 @@ class SequenceIdPool:
     # ---- compaction ---------------------------------------------------------------------------------------------------------
 
     def compact(self, tokens_left: Mapping[int, int], min_tokens_left: int) -> dict[int, int]:
-        """Move running sequences to the ids from 0 on; returns new ids by old ones.
+        """Move running sequences to the ids from 0 on; return new ids by old ones.
 
         ``tokens_left`` maps their ids to the tokens that each may still generate; one with fewer than
         ``min_tokens_left`` is not moved.
@@ -138,7 +138,7 @@ class SequenceIdPool:
         return moved
 
     def _free_up(self, slot: int) -> bool:
-        """Free an id: a prefix cached there is moved to a higher id, or evicted; False where neither is possible."""
+        """Free an id: its cached prefix is moved to a higher id or evicted; return False if neither is possible."""
         if slot not in self.cached:
             return True
         other = max(self.free_ids, default=-1)

@@ -1,4 +1,4 @@
-"""How large a context is: sequence ids and cells for what runs at once, and when it has become too small."""
+"""The size of a context: sequence ids and cells for what runs at once, and when it has become too small."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from llmcli.models.gguf.header import Header
 PREFILL_STEP_TOKENS = 160
 """Tokens of short prompts that a processor evaluates in one step: more do not use its kernels better.
 
-In one buffer every token attends to the cells of all sequences. Measured with 21 tokens each after 250 shared ones: 13.3 sequences a second with 140 to 200 tokens a step, 10.7 with 340.
+In one buffer every token attends to the cells of all sequences. Measured with 21 tokens each after 250 shared ones:
+13.3 sequences a second with 140 to 200 tokens a step, 10.7 with 340.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class CacheLimits:
-    """Bounds of a context; ``batch_tokens``: of one evaluation.
+    """Limits of a context; ``batch_tokens``: of one evaluation.
 
-    ``per_sequence_buffers``: each sequence has buffers of its own, so each sequence id costs memory.
+    ``per_sequence_buffers``: each sequence has its own buffers, so each sequence id costs memory.
     """
 
     concurrency: int
@@ -57,7 +58,7 @@ def expected_cells(sequence: Sequence, limits: CacheLimits) -> int:
 def size_for(
     config: ContextConfig, demand: ContextDemand, limits: CacheLimits, header: Header, max_bytes: int | None
 ) -> tuple[ContextConfig, int]:
-    """Return ``config`` for as many sequences of ``demand`` as fit ``max_bytes``, one at least, and how many."""
+    """Return ``config`` for as many sequences of ``demand`` as fit ``max_bytes``, at least one, and their number."""
     shape, count = fit_context(demand, config.settings, header, max_bytes, limits.batch_tokens)
     return replace(config, cells=shape.cells, sequences=shape.sequences, batch=shape.batch), count
 
@@ -67,7 +68,7 @@ def count_fitting(
 ) -> int:
     """Return how many of ``sequences`` run at once with the settings of ``config``; 0: not even one.
 
-    A single sequence may always run, though it takes more than ``max_bytes``.
+    A single sequence may always run, even if it takes more than ``max_bytes``.
     """
     limits = replace(limits, per_sequence_buffers=model.recurrent or not config.unified)
     demand = estimate_demand(sequences, limits, share_prefix=layout_class(model, config).supports_partial_prefix)
@@ -76,7 +77,7 @@ def count_fitting(
 
 
 def needs_resize(config: ContextConfig, sequences: SequenceOf[Sequence], limits: CacheLimits) -> bool:
-    """Say whether a context of this ``config`` has too few ids for ``sequences``, or too small buffers."""
+    """Return whether a context of this ``config`` has too few ids for ``sequences``, or too small buffers."""
     too_small = not config.unified and any(len(s.tokens) > config.cells for s in sequences)
     return (limits.per_sequence_buffers and too_small) or min(limits.concurrency, len(sequences)) + 1 > config.sequences
 
@@ -86,7 +87,7 @@ def with_doubled_cells(
 ) -> ContextConfig:
     """Return ``config`` with more cells if they fit ``max_bytes``, so that growing is rare.
 
-    At least as many as ``present``; twice as many where one buffer for all has become too small.
+    At least as many as ``present``; twice as many if one buffer for all has become too small.
     """
     factor = 2 if config.unified and config.cells > present.cells else 1
     larger = replace(config, cells=max(config.cells, factor * present.cells))
@@ -94,12 +95,12 @@ def with_doubled_cells(
 
 
 def is_larger(config: ContextConfig, present: ContextConfig) -> bool:
-    """Say whether a context has more cells or more ids than the ``present`` one."""
+    """Return whether a context has more cells or more ids than the ``present`` one."""
     return config.cells > present.cells or config.sequences > present.sequences
 
 
 def fits_another(sequence: Sequence, running: SequenceOf[Sequence], config: ContextConfig, limits: CacheLimits) -> bool:
-    """Say whether one more sequence fits the shared buffer, with the rest of all answers."""
+    """Return whether one more sequence fits the shared buffer, with the rest of all answers."""
     if not running or not config.unified:
         return True
     together = [*running, sequence]
@@ -113,7 +114,7 @@ def fits_another(sequence: Sequence, running: SequenceOf[Sequence], config: Cont
 def grown(
     config: ContextConfig, running: SequenceOf[Sequence], limits: CacheLimits, header: Header, max_bytes: int | None
 ) -> ContextConfig | None:
-    """Return ``config`` with more cells for what runs; None where nothing that may run needs more.
+    """Return ``config`` with more cells for what runs; None if nothing that may run needs more.
 
     It takes at most ``max_bytes``, unless a single sequence runs: that may use all of the model's context.
     """

@@ -15,35 +15,35 @@ _ENCODER_DECODER_ARCHITECTURES = frozenset({"t5", "t5encoder"})
 _PROJECTOR_ARCHITECTURES = frozenset({"clip"})
 
 EMBEDDING_MODEL = "an embedding model, which cannot generate text"
-ENCODER_DECODER_MODEL = "a model with an encoder (T5 and the like), which is not supported"
+ENCODER_DECODER_MODEL = "a model with an encoder (such as T5), which is not supported"
 
 
 def unsupported_reason(header: Header) -> str:
-    """Return why a model cannot generate text here, "" where its header gives no reason.
+    """Return why a model cannot generate text here, "" if its header gives no reason.
 
     Raises ``Unsupported`` without llama.cpp.
     """
     name = header.architecture
     if not (wrong := non_generative_reason(header)) and not is_known_architecture(name):
-        return f"its architecture {name} is not known to llama-cpp-python {bindings.version()}; a newer one may know it"
+        return f"llama-cpp-python {bindings.version()} does not know its architecture {name}; a newer version may"
     return wrong
 
 
 def non_generative_reason(header: Header) -> str:
-    """Return what kind of model does not generate text, "" for one that may."""
+    """Return which kind of non-generative model it is, "" if it may generate text."""
     name = header.architecture
     if header.metadata.get(f"{name}.attention.causal") is False or "bert" in name:
         return EMBEDDING_MODEL
     if name in _ENCODER_DECODER_ARCHITECTURES:
         return ENCODER_DECODER_MODEL
     if name in _PROJECTOR_ARCHITECTURES:
-        return "a projector of images or sounds, which goes with a model"
+        return "a projector for images or sounds, which belongs to another model"
     return ""
 
 
 @functools.cache
 def is_known_architecture(name: str) -> bool:
-    """Return whether llama.cpp knows an architecture: it loads a file with nothing but its name (0.1 ms)."""
+    """Return whether llama.cpp knows an architecture: it loads a file that contains only the name (0.1 ms)."""
     lib = bindings.lib()
     params = lib.llama_model_default_params()
     params.vocab_only = True
@@ -55,6 +55,6 @@ def is_known_architecture(name: str) -> bool:
             model = lib.llama_model_load_from_file(os.fsencode(file), params)
     except OSError:  # a full disk: loading the model itself will report the error
         return True
-    if model:  # it has no vocabulary, so this does not happen
+    if model:  # the file has no vocabulary, so this does not happen
         lib.llama_model_free(model)
     return "unknown model architecture" not in bindings.log.error_summary()

@@ -1,4 +1,4 @@
-"""A check that a model gives bit-identical sums alone and in a batch on this machine, as --deterministic promises."""
+"""A check for --deterministic: whether a model gives bit-identical sums alone and in a batch on this machine."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ _PROMPT_TOKENS = 70
 _SINGLE_TOKENS = 12
 _OTHER_SEQUENCES = 7
 _SUBJECT_SEQUENCE_ID = 1
-"""Its sequence id, between those of the others: llama.cpp multiplies streams together only where their ids follow one
-another in the batch (``llama_batch_allocr::split_equal``); with a gap it would evaluate each in a batch of its own."""
+"""The subject's sequence id, between those of the others. llama.cpp multiplies streams together only if their ids are
+consecutive in the batch (``llama_batch_allocr::split_equal``); with a gap it would evaluate each in its own batch."""
 
 
 def check_batch_invariance(model: Model, config: ContextConfig) -> None:
     """Raise ``Unsupported`` when a sequence's sums depend on the chunks of its prompt or on other sequences in the batch.
 
-    The reference is one sequence in one chunk and then token by token, alone; the trial evaluates the same in uneven
-    chunks and, from the prompt's last part on, token by token beside others, so that 1, some and more than 64 rows are
-    multiplied at once. The hidden states are compared besides the logits: sums of unquantized matrices differ in the
-    last bit only, which the quantization of activations hides from most logits, but not from all of a long answer.
+    The reference is one sequence, alone, in one chunk and then token by token. The trial evaluates the same tokens in
+    uneven chunks and, from the prompt's last part on, token by token beside other sequences, so that 1, some and more
+    than 64 rows are multiplied at once. It compares hidden states as well as logits: sums of unquantized matrices
+    differ in the last bit only. The quantization of activations hides that from most logits, but not from all of a long
+    answer.
     """
     if model.gpu_layers:
-        raise Unsupported("--deterministic", detail="not on a GPU; --gpu-layers 0 runs on the processor")
+        raise Unsupported(
+            "--deterministic", detail="it does not work on a GPU; pass --gpu-layers 0 to use the processor"
+        )
     recorder = _HiddenStateRecorder()
     context = Context(
         model, replace(config, cells=256, sequences=_OTHER_SEQUENCES + 1), lambda: False, recorder.callback
@@ -40,7 +43,7 @@ def check_batch_invariance(model: Model, config: ContextConfig) -> None:
 
 
 class _HiddenStateRecorder:
-    """Copies the states that the output matrix is multiplied with (named ``result_norm`` in every graph)."""
+    """Copies the states that are multiplied with the output matrix (named ``result_norm`` in every graph)."""
 
     def __init__(self) -> None:
         self._lib = bindings.lib()._lib  # noqa: SLF001
@@ -68,7 +71,7 @@ def _make_tokens(model: Model, length: int, salt: int) -> list[int]:
 def _evaluate(
     context: Context, recorder: _HiddenStateRecorder, *chunks: tuple[list[int], int, int], outputs: int = 1
 ) -> list[bytes]:
-    """Evaluate (tokens, position, sequence) chunks; returns hidden states and logits of the subject's last tokens."""
+    """Evaluate (tokens, position, sequence) chunks; return hidden states and logits of the subject's last tokens."""
     context.batch.clear()
     recorder.recorded.clear()
     rows: list[int] = []
@@ -103,7 +106,7 @@ def _evaluate_alone(context: Context, recorder: _HiddenStateRecorder) -> list[li
 
 
 def _evaluate_batched(context: Context, recorder: _HiddenStateRecorder) -> list[list[bytes]]:
-    """Return the same as ``_evaluate_alone``: of the prompt's last tokens and the single ones, each beside seven others."""
+    """Return the same as ``_evaluate_alone``, with the prompt's last tokens and the single ones beside seven others."""
     subject = _make_tokens(context.model, _PROMPT_TOKENS + _SINGLE_TOKENS, 1)
     others = {
         s: _make_tokens(context.model, 80, 2 + s) for s in range(_OTHER_SEQUENCES + 1) if s != _SUBJECT_SEQUENCE_ID

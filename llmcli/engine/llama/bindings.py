@@ -1,7 +1,7 @@
-"""llama.cpp's library: imported once, quietly, with its logs captured and its aborts turned into one line.
+"""llama.cpp's library: imported once, quietly; its logs are captured, and an abort becomes one line.
 
-``lib()`` is the binding's low-level module (``llama_cpp.llama_cpp``: ctypes declarations of ``llama.h``); every other
-module of the engine reaches llama.cpp through it.
+``lib()`` is the binding's low-level module (``llama_cpp.llama_cpp``: ctypes declarations of ``llama.h``). All other
+modules of the engine reach llama.cpp through it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_CONTINUED = 3, 4, 5
 class NativeLog:
     """The last lines that llama.cpp logged at level warn and above, and how many lines there were.
 
-    Thread-safe by the deque; the callback must not raise (it is called from native code).
+    The deque makes it thread-safe; the callback must not raise, since native code calls it.
     """
 
     def __init__(self, keep: int = 200) -> None:
@@ -47,9 +47,9 @@ class NativeLog:
         self._lines.clear()
 
     def error_summary(self) -> str:
-        """Return the errors logged since ``clear`` (the warnings if there were none) as one line."""
+        """Return the errors logged since ``clear`` (or the warnings, without errors) as one line."""
         lines: list[tuple[int, str]] = []
-        for level, text in list(self._lines):  # a copy made at once: other threads log meanwhile
+        for level, text in list(self._lines):  # copied at once, since other threads log meanwhile
             if level == LOG_LEVEL_CONTINUED and lines:
                 lines[-1] = (lines[-1][0], lines[-1][1] + text)
             else:
@@ -60,15 +60,15 @@ class NativeLog:
 
 log = NativeLog()
 on_abort: Callable[[str], None] | None = None
-"""Called with the message of a failed native assertion; the process is ended by llama.cpp right after it returns."""
+"""Called with the message of a failed native assertion; llama.cpp ends the process right after it returns."""
 
 _registered_callbacks: list[Any] = []
 _load_lock = threading.Lock()
 
 
 def _import_low_level_module() -> Any:
-    # The package's own __init__ also imports numpy, jinja2 and its high-level classes, 85 ms of a 110 ms import, which
-    # are not needed here: a bare package with the same search path lets the low-level module be imported alone.
+    # The package's own __init__ also imports numpy, jinja2 and its high-level classes: 85 ms of a 110 ms import, for
+    # nothing that is needed here. A bare package with the same search path allows importing the low-level module alone.
     if "llama_cpp" not in sys.modules:
         spec = importlib.util.find_spec("llama_cpp")
         if spec is None:
@@ -78,13 +78,13 @@ def _import_low_level_module() -> Any:
         sys.modules["llama_cpp"] = importlib.util.module_from_spec(bare)
     try:
         return importlib.import_module("llama_cpp.llama_cpp")
-    except (OSError, RuntimeError, FileNotFoundError) as error:  # what the loader raises for a broken shared library
+    except (OSError, RuntimeError, FileNotFoundError) as error:  # the loader raises this for a broken shared library
         raise Unsupported("llama.cpp", detail=" ".join(str(error).split())) from error
 
 
 @functools.cache
 def _load_library() -> Any:
-    for name, value in RUNTIME_ENV_DEFAULTS.items():  # read by the libraries when they are loaded
+    for name, value in RUNTIME_ENV_DEFAULTS.items():  # the libraries read these when they are loaded
         os.environ.setdefault(name, value)
     module = _import_low_level_module()
 
@@ -109,14 +109,14 @@ def _load_library() -> Any:
 def lib() -> Any:
     """Return the low-level module, importing and initializing it at the first call.
 
-    Raises ``Unsupported`` where the binding is missing or its library cannot be loaded.
+    Raises ``Unsupported`` if the binding is missing or its library cannot be loaded.
     """
     with _load_lock:
         return _load_library()
 
 
 def version() -> str:
-    """Return the version of the binding, "not installed" where there is none."""
+    """Return the version of the binding, "not installed" if it is missing."""
     from importlib import metadata
 
     try:
@@ -126,5 +126,5 @@ def version() -> str:
 
 
 def system_info() -> str:
-    """Return llama.cpp's own line about the processor features it was built for."""
+    """Return llama.cpp's own line about the processor features that it was built for."""
     return str(lib().llama_print_system_info().decode("utf-8", "replace")).strip()

@@ -1,8 +1,8 @@
-"""One evaluation at a time in a process, interactive work before bulk work.
+"""One evaluation at a time in a process; interactive work comes before bulk work.
 
 Only one thread of a process computes. GNU OpenMP creates a team of threads for every thread that enters a parallel
-region, and once there are more of them than cores, all of them hardly spin before they sleep (libgomp,
-``gomp_throttled_spin_count_var``): a model was measured to decode at 0.7 of its speed then.
+region. Once there are more of them than cores, they hardly spin before they sleep (libgomp,
+``gomp_throttled_spin_count_var``); a model then decoded at 0.7 of its speed.
 
 Bulk work that runs alone takes long steps, which an interactive arrival may abort. While interactive work goes on, bulk
 work gets ``BULK_SHARE`` of the time, in short steps that are never aborted, so it cannot starve.
@@ -19,13 +19,13 @@ from typing import TypeVar
 from llmcli.types import Priority
 
 BULK_SHARE = 0.1
-"""The fraction of the time that bulk work keeps while interactive work never ends."""
+"""The fraction of the time that bulk work keeps while there is always interactive work."""
 SHORT_STEP_S = 0.1
 """Seconds that a step of bulk work may take while interactive work waits, or did recently."""
 LONG_STEP_S = 1.0
 """Seconds that any other step may take."""
 _INTERACTIVE_GRACE_S = 5.0
-"""Seconds after the last interactive work for which more of it is expected."""
+"""Seconds after the last interactive work during which more is expected."""
 _CREDIT_STEPS = 2
 """Steps for which bulk work may accumulate its share."""
 _POLL_S = 0.05
@@ -56,7 +56,7 @@ class InlineExecutor:
     ) -> _T | None:
         """Wait until no other function runs and return what ``function`` returns; raises what it raises.
 
-        Returns None, without calling it, if ``abandon`` returns True while it waits (see ``notify``).
+        Returns None without calling it if ``abandon`` returns True during the wait (see ``notify``).
         """
         if not self._acquire(priority, abandon):
             return None
@@ -77,7 +77,7 @@ class InlineExecutor:
     # ---- bounds of bulk work --------------------------------------------------------------------------------------
 
     def add_demand(self, change: int) -> None:
-        """Count one source more (1) or one less (-1) of interactive work that could run now."""
+        """Change the number of sources of interactive work that could run now by 1 or -1."""
         with self._changed:
             self._demand += change
             if self._demand == 0:
@@ -89,7 +89,7 @@ class InlineExecutor:
         return SHORT_STEP_S if self._is_contended() else LONG_STEP_S
 
     def should_preempt(self) -> bool:
-        """Tell whether the bulk step that runs now should end because interactive work waits."""
+        """Return whether the current bulk step should end because interactive work waits."""
         return self._preemptible and self._demand > 0
 
     def _is_contended(self) -> bool:
@@ -111,7 +111,7 @@ class InlineExecutor:
             finally:
                 queue.remove(ticket)
                 self._changed.notify_all()
-            # A short step ends soon by itself. Aborting one that its share paid for would starve bulk work.
+            # A short step soon ends by itself. Aborting a step within bulk work's share would starve bulk work.
             long = not self._is_contended() or self._short_step_s > 2 * SHORT_STEP_S
             self._preemptible = priority is Priority.BULK and self._demand == 0 and long
         return True
@@ -142,7 +142,8 @@ class SharedExecutor(InlineExecutor):
     """Runs the functions of all callers in one thread."""
 
     def __init__(self) -> None:
-        from concurrent.futures import ThreadPoolExecutor  # the import takes 10 ms, which a single engine need not pay
+        # the import takes 10 ms, which a single engine can do without
+        from concurrent.futures import ThreadPoolExecutor
 
         super().__init__()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="compute")
@@ -152,11 +153,11 @@ class SharedExecutor(InlineExecutor):
 
 
 def run_in_thread(function: Callable[[], _T]) -> _T:
-    """Run ``function`` in a thread that ends afterwards with its OpenMP team, and return its result; raises what it raises."""
+    """Run ``function`` in a thread that ends with its OpenMP team, and return its result; raises what it raises."""
     from concurrent.futures import ThreadPoolExecutor, wait
 
     with ThreadPoolExecutor(1, thread_name_prefix="measure") as thread:
         future = thread.submit(function)
         while not future.done():
-            wait([future], _POLL_S)  # not for ever: signal handlers run between two waits
+            wait([future], _POLL_S)  # with a timeout, so that signal handlers run between two waits
         return future.result()

@@ -1,6 +1,6 @@
 """A context of llama.cpp: the memory of many sequences, the batch to evaluate, and one call that evaluates it.
 
-Every native assertion that a caller could provoke is checked before the call (a failed one kills the process).
+Every native assertion that a caller could trigger is checked before the call, since a failed one kills the process.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from llmcli.models.footprint import LLAMA_MAX_SEQ, MAX_OUTPUTS, PAD_TOKENS, Cont
 
 MAX_SEQUENCES = LLAMA_MAX_SEQ
 KV_TYPES = {"f16": 1, "q8_0": 8, "bf16": 30}
-"""Names of KV cache types and ggml's numbers for them (``enum ggml_type``)."""
+"""KV cache types and their numbers in ggml (``enum ggml_type``)."""
 _COUNT_BYTES, _STATE_HEADER_BYTES = 4, 8
 _ONE_STREAM = (1).to_bytes(_COUNT_BYTES, sys.byteorder)
 
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """``unified``: one buffer for all sequences, else one for each; ``kv_type``: "f16", "q8_0" or "bf16"."""
+    """``unified``: one buffer for all sequences instead of one for each; ``kv_type``: "f16", "q8_0" or "bf16"."""
 
     unified: bool = True
     flash_attention: bool = True
@@ -41,7 +41,7 @@ class CacheSettings:
 
 @dataclass(frozen=True, slots=True)
 class ContextConfig:
-    """How a context is created. ``cells``: tokens it holds (all sequences together when ``unified``, else each)."""
+    """How a context is created. ``cells``: tokens it holds (all sequences together if ``unified``, otherwise each)."""
 
     cells: int
     sequences: int = 32
@@ -58,7 +58,7 @@ class ContextConfig:
 
     @property
     def shape(self) -> ContextShape:
-        """What decides how much memory it takes."""
+        """The values that determine how much memory it takes."""
         return ContextShape(self.cells, self.sequences, self.batch, self.unified, self.flash_attention, self.kv_type)
 
     @property
@@ -67,7 +67,7 @@ class ContextConfig:
         return self.shape.tokens
 
     def with_cells(self, cells: int) -> ContextConfig:
-        """Return the same with at least ``cells`` cells, rounded as llama.cpp pads."""
+        """Return the config with at least ``cells`` cells, rounded as llama.cpp pads."""
         return replace(self, cells=-(-cells // PAD_TOKENS) * PAD_TOKENS)
 
 
@@ -100,7 +100,7 @@ class Batch:
     def add(self, tokens: Sequence[int], position: int, sequence: int, outputs: Sequence[int] = ()) -> int:
         """Append ``tokens`` of ``sequence`` from ``position`` on; logits are needed at the offsets ``outputs``.
 
-        Returns the batch index of the first of them.
+        Returns the batch index of the first token.
         """
         start, count = self.size, len(tokens)
         end = start + count
@@ -126,7 +126,7 @@ class Context:
     ) -> None:
         """Create it; ``eval_callback`` is llama.cpp's ``cb_eval``, called for every tensor.
 
-        Raises ``OutOfMemory``, before anything is allocated when it cannot fit, or ``Unsupported``.
+        Raises ``Unsupported``, or ``OutOfMemory``, which is raised before any allocation if the context cannot fit.
         """
         self.model = model
         self._lib = lib = bindings.lib()
@@ -154,18 +154,18 @@ class Context:
 
     @property
     def _purpose(self) -> str:
-        """What it is for, as errors name it."""
+        """Its description in errors."""
         return f"a context of {self.config.cells} tokens"
 
     @staticmethod
     def _count_outputs(config: ContextConfig) -> int:
         """Return how many tokens of one call may have outputs."""
-        # the scheduler bounds them, so no memory is needed for a whole batch of logits; fewer than sequences would fail an
-        # assertion
+        # the scheduler limits them, so no memory is needed for the logits of a whole batch; fewer outputs than
+        # sequences would fail an assertion
         return max(config.sequences, min(config.batch, MAX_OUTPUTS))
 
     def _make_params(self) -> Any:
-        """Return llama.cpp's parameters; raises ``OutOfMemory`` where the cache cannot fit."""
+        """Return llama.cpp's parameters; raises ``OutOfMemory`` if the cache cannot fit."""
         config, gpu_layers = self.config, self.model.gpu_layers
         _check_memory_fits(self.model, config)
         params = self._make_basic_params()
@@ -188,12 +188,12 @@ class Context:
         return params
 
     def evaluate(self, *, abortable: bool) -> int:
-        """Evaluate the batch; returns llama_decode's code: 0 done, 1 the cache is full, 2 aborted.
+        """Evaluate the batch; return llama_decode's code: 0 done, 1 the cache is full, 2 aborted.
 
-        ``abortable`` lets the abort callback end it early; it is called between all operations of the graph.
+        ``abortable`` lets the abort callback end it early; llama.cpp calls that between all operations of the graph.
         """
         if self.batch.outputs > self.max_outputs:
-            raise InternalError("batch", detail="more outputs than the context was made for")
+            raise InternalError("batch", detail="more outputs than the context was created for")
         if abortable != self._abort_enabled:
             self._lib.llama_set_abort_callback(
                 self.handle, self._abort_callback if abortable else self._null_abort_callback, None
@@ -207,7 +207,7 @@ class Context:
         return code
 
     def _decode(self) -> int:
-        """Call llama_decode with as many threads as the machine has free cores for now."""
+        """Call llama_decode with as many threads as the machine has free cores now."""
         threads, size = self.config.threads, self.batch.size
         prompt = size > self.batch.outputs  # more than one token of some sequence
         threads.sample_load()
@@ -227,12 +227,12 @@ class Context:
 
     @property
     def _stream_count(self) -> int:
-        """Buffers that a saved state describes, each with its number of cells first."""
+        """The number of buffers in a saved state; each begins with its number of cells."""
         config, model = self.config, self.model
         return 1 if config.unified or model.sliding_window or model.recurrent else config.sequences
 
     def save_state(self, sequence: int) -> bytearray:
-        """Return the whole state of a sequence, for ``restore_state`` of a context of the same settings.
+        """Return the whole state of a sequence, for ``restore_state`` of a context with the same settings.
 
         For a plain cache the number of sequences and whether it is unified may differ.
         """
@@ -247,7 +247,7 @@ class Context:
     def save_state_or_file(self, sequence: int) -> bytearray | StateFile | NativeStateFile:
         """Return the whole state of a sequence for a context that replaces this one; a large state is in a file.
 
-        Where the layout changes, ``restore_state`` reads only states of ``save_state``.
+        If the layout changes, ``restore_state`` reads only states of ``save_state``.
         """
         if self.state_size(sequence) < MIN_FILE_BYTES:
             return self.save_state(sequence)
@@ -260,50 +260,44 @@ class Context:
         """Restore a saved state to ``sequence``; False (and an empty sequence) when it does not fit."""
         if isinstance(state, NativeStateFile):
             return state.load(self.handle, sequence)
-        state = state.read() if isinstance(state, StateFile) else state
-        state = _add_empty_streams(state, self._stream_count)
-        kind = ctypes.c_uint8 * len(state)
-        buffer = kind.from_buffer(state) if isinstance(state, bytearray) else kind.from_buffer_copy(state)
-        return bool(self._lib.llama_state_seq_set_data(self.handle, buffer, len(state), sequence))
+        content = state.read() if isinstance(state, StateFile) else bytearray(state)
+        _add_empty_streams(content, self._stream_count)
+        buffer = (ctypes.c_uint8 * len(content)).from_buffer(content)
+        return bool(self._lib.llama_state_seq_set_data(self.handle, buffer, len(content), sequence))
 
     def remove_sequence(self, sequence: int) -> None:
-        """Forget what a sequence holds."""
+        """Remove the contents of a sequence."""
         self._lib.llama_memory_seq_rm(self.memory, sequence, -1, -1)
 
     def close(self) -> None:
-        """Free it."""
+        """Free the context."""
         if self.handle:
             self._lib.llama_free(self.handle)
             self.handle = None
 
 
 def _strip_empty_streams(state: bytearray, streams: int, sequence: int) -> None:
-    """Convert the state of a sequence to what a cache of one stream would save.
+    """Convert the state of a sequence to the form that a cache of one stream saves.
 
-    ``llama_context::state_seq_get_data`` writes a magic number and the sequence's id, ``llama_kv_cache::state_write`` the
-    number of streams (uint32 each) and for every stream its number of cells (uint32) and these; all streams but that of
-    the sequence have none.
+    ``llama_context::state_seq_get_data`` writes a magic number and the sequence's id. ``llama_kv_cache::state_write``
+    writes the number of streams (uint32 each), and for every stream its number of cells (uint32) and the cells. All
+    streams except that of the sequence are empty.
     """
     if streams > 1:
         del state[len(state) - _COUNT_BYTES * (streams - 1 - sequence) :]
         state[_STATE_HEADER_BYTES : _STATE_HEADER_BYTES + _COUNT_BYTES * (1 + sequence)] = _ONE_STREAM
 
 
-def _add_empty_streams(state: bytes | bytearray, streams: int) -> bytes | bytearray:
-    """Return a state of ``_strip_empty_streams`` in the form that a cache of so many streams reads."""
-    if streams == 1:
-        return state
-    number = streams.to_bytes(_COUNT_BYTES, sys.byteorder)
-    return (
-        state[:_STATE_HEADER_BYTES]
-        + number
-        + state[_STATE_HEADER_BYTES + _COUNT_BYTES :]
-        + bytes(_COUNT_BYTES * (streams - 1))
-    )
+def _add_empty_streams(state: bytearray, streams: int) -> None:
+    """Convert a state of ``_strip_empty_streams`` to the form that a cache of that many streams reads."""
+    if streams > 1:
+        count = slice(_STATE_HEADER_BYTES, _STATE_HEADER_BYTES + _COUNT_BYTES)
+        state[count] = streams.to_bytes(_COUNT_BYTES, sys.byteorder)
+        state += bytes(_COUNT_BYTES * (streams - 1))
 
 
 def _check_memory_fits(model: Model, config: ContextConfig) -> None:
-    """Raise ``OutOfMemory`` when the KV cache alone is larger than the memory that is free."""
+    """Raise ``OutOfMemory`` if the KV cache alone is larger than the free memory."""
     per_token = model.header.kv_bytes_per_token(config.kv_type, config.kv_type)
     available = hardware.available_memory()
     if per_token is None or available is None or model.gpu_layers:

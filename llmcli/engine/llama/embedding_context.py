@@ -11,12 +11,12 @@ from llmcli.errors import Unsupported
 
 POOLING_NONE, POOLING_RANK = 0, 4
 """Numbers of ``enum llama_pooling_type``."""
-_POOLING_UNSPECIFIED = -1  # what the file says
+_POOLING_UNSPECIFIED = -1  # as in the file
 _FLASH_ATTENTION_AUTO = -1
 
 
 class EmbeddingContext(Context):
-    """Evaluates the one sequence 0; every token has an output. ``uses_pooling``: llama.cpp makes one vector of a text."""
+    """Evaluates sequence 0 only; every token has an output. ``uses_pooling``: llama.cpp returns one vector a text."""
 
     def __init__(
         self, model: Model, config: ContextConfig, should_abort: Callable[[], bool], *, uses_pooling: bool
@@ -42,12 +42,12 @@ class EmbeddingContext(Context):
         return params
 
     def clear(self) -> None:
-        """Forget everything; an encoder has no memory."""
+        """Clear its memory; an encoder has none."""
         if self.memory:
             self._lib.llama_memory_clear(self.memory, False)
 
     def read_state(self) -> list[float]:
-        """Return the pooled vector of the text that was evaluated, else the sum of the last batch's states."""
+        """Return the pooled vector of the evaluated text, else the sum of the last batch's states."""
         return self._read_pooled() if self._uses_pooling else self._sum_states()
 
     @property

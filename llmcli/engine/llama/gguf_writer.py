@@ -15,7 +15,7 @@ def gguf_bytes(
 ) -> bytes:
     """Return a GGUF file with ``metadata`` and ``tensors``: the shape of each, and its values as little-endian floats.
 
-    The values of a tensor take a multiple of 32 bytes.
+    The size of each tensor's values is a multiple of 32 bytes.
     """
     tensors = tensors or {}
     head = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), len(metadata))]

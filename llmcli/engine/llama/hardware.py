@@ -1,4 +1,4 @@
-"""What this machine, container and process may really use: cores, memory, GPUs."""
+"""The resources that this machine, container and process may use: cores, memory, GPUs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_DIGITS = 20  # of 64 bits
 class CpuCores:
     """``affinity``: logical cores this process may run on; ``physical``: cores among them; ``quota``: CPUs by cgroup.
 
-    ``max_threads`` is how many threads can compute at once.
+    ``max_threads`` is the number of threads that can compute at once.
     """
 
     affinity: int
@@ -29,12 +29,12 @@ class CpuCores:
 
     @property
     def max_threads(self) -> int:
-        """Threads that can compute at the same time: physical cores, fewer where a quota is smaller."""
+        """Threads that can compute at once: the physical cores, or fewer if the quota is smaller."""
         return self.physical if self.quota is None else max(1, min(self.physical, int(self.quota + 0.5)))
 
 
 def read_text_file(path: Path) -> str | None:
-    """Return the text of a small file of the system, stripped; None where it cannot be read."""
+    """Return the text of a small system file, stripped; None if it cannot be read."""
     try:
         return path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
@@ -42,9 +42,9 @@ def read_text_file(path: Path) -> str | None:
 
 
 def _control_groups(controller: str, root: Path, proc: Path) -> list[Path]:
-    """Return this process's control group of ``controller`` ("" is version 2) and its parents: each of them binds.
+    """Return this process's control group of ``controller`` ("" is version 2) and its parents, whose limits also apply.
 
-    Lines of /proc/self/cgroup are "number:controllers:path" (cgroups(7)); version 1 mounts each controller apart.
+    Lines of /proc/self/cgroup are "number:controllers:path" (cgroups(7)); version 1 mounts each controller separately.
     """
     for line in (read_text_file(proc) or "").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -55,7 +55,7 @@ def _control_groups(controller: str, root: Path, proc: Path) -> list[Path]:
 
 
 def read_number_file(path: Path) -> int | None:
-    """Return the number of up to 64 bits in a file of the system; None when there is none ("max", or no such file)."""
+    """Return the number of up to 64 bits in a system file; None without one ("max", or no such file)."""
     text = read_text_file(path) or ""
     return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else None
 
@@ -85,14 +85,14 @@ def _cgroup_headroom(group: Path, limit_file: str, used_file: str, reclaimable: 
     limit, used = read_number_file(group / limit_file), read_number_file(group / used_file)
     if limit is None or used is None:
         return []
-    # file pages that were not used recently (a model just downloaded) are released when memory is needed
+    # the system releases file pages that were not used recently (a model just downloaded) when memory is needed
     words = (read_text_file(group / "memory.stat") or "").split()
     cached = int(words[words.index(reclaimable) + 1]) if reclaimable in words else 0
     return [max(0, limit - used + cached)]
 
 
 def available_memory(root: Path = _CGROUP_DIR, proc: Path = Path("/proc/self/cgroup")) -> int | None:
-    """Return the bytes that can be allocated without swapping: free memory, less where a control group limits it."""
+    """Return the bytes that can be allocated without swapping: free memory, within the control group's limit."""
     lines = (read_text_file(Path("/proc/meminfo")) or "").splitlines()
     amounts = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     for group in _control_groups("", root, proc):
@@ -103,7 +103,7 @@ def available_memory(root: Path = _CGROUP_DIR, proc: Path = Path("/proc/self/cgr
 
 
 def peak_memory() -> int | None:
-    """Return the most bytes that this process had in memory so far; None where the system does not say."""
+    """Return the most bytes that this process had in memory so far; None if the system does not say."""
     try:
         import resource
     except ImportError:  # Windows
@@ -113,20 +113,20 @@ def peak_memory() -> int | None:
 
 
 def resident_memory() -> int | None:
-    """Return the bytes that this process has in memory now (proc_pid_statm(5)); None where the system does not say."""
+    """Return the bytes that this process has in memory now (proc_pid_statm(5)); None if the system does not say."""
     pages = (read_text_file(Path("/proc/self/statm")) or "").split()
     return int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else None
 
 
 def release_free_memory() -> None:
-    """Return the pages of freed blocks to the system, where the C library keeps them (malloc_trim(3) of glibc)."""
+    """Return the pages of freed blocks to the system if the C library keeps them (malloc_trim(3) of glibc)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 def processor_name() -> str:
-    """Return the name of the processor's model."""
+    """Return the model name of the processor."""
     lines = (read_text_file(Path("/proc/cpuinfo")) or "").splitlines()
     return next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
@@ -135,7 +135,7 @@ def processor_name() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One device that llama.cpp can offload to; memory in bytes. ``shared``: it is the machine's main memory."""
+    """A device that llama.cpp can offload to; memory in bytes. ``shared``: it is the machine's main memory."""
 
     name: str
     free: int

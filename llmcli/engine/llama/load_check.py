@@ -1,8 +1,8 @@
-"""Loading a model file for the first time in a process of its own: some bad files make llama.cpp end its process.
+"""Loading a model file for the first time in a child process, since some bad files make llama.cpp abort.
 
-The header reader refuses most of them. What it cannot know (a graph that does not fit together, tokens that appear twice)
-fails an assertion in native code; here that costs a child process, and its message becomes an error. It happens once
-for each file, version of the binding and processor; the child is ``llmcli.engine.smoke_test``.
+The header reader refuses most bad files. What it cannot detect (an inconsistent graph, duplicate tokens) fails an
+assertion in native code; here that costs a child process, and its message becomes an error. The check runs once for
+each file, version of the binding and processor; the child is ``llmcli.engine.smoke_test``.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from llmcli.models.gguf.header_parser import load_checked_header
 _MIN_TIMEOUT_S = 30.0
 """Seconds that the child has for any file."""
 _MIN_LOAD_BYTES_PER_S = 5e6
-"""Rate of loading on which the rest of its time is based: less than that of any disk."""
+"""Bytes a second from which the rest of its time is computed: slower than any disk."""
 _POLL_S = 0.05
 """Seconds between checks of the interrupt."""
 EXIT_KNOWN_ERROR = 65
-"""Exit code of a child that met a known error: the engine will meet it too, and report it."""
+"""Exit code of a child with a known error, which the engine will meet and report itself."""
 AUTO_LAYERS = "auto"
 _CHILD_MODULE = "llmcli.engine.smoke_test"
-"""Named, not imported: it uses the engine, which uses this package."""
+"""A name instead of an import: the module uses the engine, which uses this package."""
 
 
 def check_once(
     path: Path, model_id: str, cache: Path, *, gpu_layers: int | None, stop: Callable[[], LlmError | None]
 ) -> None:
-    """Try to load a model that was never loaded here before according to ``cache``; ``model_id`` is its SHA-256.
+    """Try to load a model that, according to ``cache``, was never loaded here; ``model_id`` is its SHA-256.
 
     Raises what ``load_checked_header`` and ``check_in_subprocess`` raise.
     """
@@ -48,13 +48,13 @@ def check_once(
     size = load_checked_header(path).size  # refuses most bad files without a child
     with _hold_lock(marker.with_suffix(".lock"), stop):
         if not private_files.exists(marker) and check_in_subprocess(path, size, gpu_layers=gpu_layers, stop=stop):
-            with suppress(OSError):  # it is checked again the next time
+            with suppress(OSError):  # the model is checked again next time
                 private_files.replace_file(marker, b"")
 
 
 @contextmanager
 def _hold_lock(lock: Path, stop: Callable[[], LlmError | None]) -> Iterator[None]:
-    """Hold the lock file, so that only one of many commands tries the model; where locks do not work, each does."""
+    """Hold the lock file, so that only one of many commands tries the model; without working locks each does."""
     with ExitStack() as stack:
         with suppress(OSError):
             private_files.make_directory(lock.parent)
@@ -79,9 +79,9 @@ def marker_path(cache: Path, model_id: str) -> Path:
 def check_in_subprocess(path: Path, size: int, *, gpu_layers: int | None, stop: Callable[[], LlmError | None]) -> bool:
     """Return whether the model at ``path``, of ``size`` bytes, was loaded and generated tokens; False for a known error.
 
-    ``gpu_layers`` as in ``EngineOptions``. Raises what ``stop`` returns, ``BadModelFile`` when the child dies or exceeds
-    a time in proportion to the size, ``OutOfMemory`` when the system killed it, ``Unsupported`` for an instruction that
-    this processor does not have, and ``InternalError`` when it ended in another way.
+    ``gpu_layers`` as in ``EngineOptions``. Raises what ``stop`` returns; ``BadModelFile`` when the child dies or
+    exceeds a time in proportion to the size; ``OutOfMemory`` when the system killed it; ``Unsupported`` for an
+    instruction that this processor lacks; and ``InternalError`` when it ended in another way.
     """
     timeout_s = _MIN_TIMEOUT_S + size / _MIN_LOAD_BYTES_PER_S
     layers = AUTO_LAYERS if gpu_layers is None else str(gpu_layers)
@@ -102,9 +102,9 @@ def check_in_subprocess(path: Path, size: int, *, gpu_layers: int | None, stop: 
     if stderr is None:
         raise BadModelFile(str(path), detail=f"loading it takes longer than {timeout_s:.0f} seconds")
     if child.returncode == -signal.SIGKILL:
-        raise OutOfMemory(str(path), needed=size, detail="the system ended the process that loaded it")
+        raise OutOfMemory(str(path), needed=size, detail="the system killed the process that loaded it")
     if child.returncode == -signal.SIGILL:
-        raise Unsupported("llama.cpp", detail="it was built for another processor")
+        raise Unsupported("llama.cpp", detail="llama-cpp-python was built for another processor")
     if child.returncode in (0, EXIT_KNOWN_ERROR):
         return child.returncode == 0
     if child.returncode > 0:
@@ -115,7 +115,7 @@ def check_in_subprocess(path: Path, size: int, *, gpu_layers: int | None, stop: 
 def _read_stderr_until_exit(
     child: subprocess.Popen[bytes], until: float, stop: Callable[[], LlmError | None]
 ) -> bytes | None:
-    """Return what the child wrote to descriptor 2 until it ended; None if it runs longer than ``until``."""
+    """Return the child's standard error until it ended; None if it runs longer than ``until``."""
     while time.monotonic() < until:
         _raise_if_stopped(stop)
         with suppress(subprocess.TimeoutExpired):
@@ -128,4 +128,4 @@ def _describe_exit(stderr: bytes, code: int) -> str:
     lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
     if lines:
         return lines[-1].rpartition("/")[2].strip()
-    return signal.strsignal(-code) or f"signal {-code}" if code < 0 else f"it ends with code {code}"
+    return signal.strsignal(-code) or f"signal {-code}" if code < 0 else f"it exited with code {code}"

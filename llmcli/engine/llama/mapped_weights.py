@@ -1,9 +1,9 @@
-"""The pages of a mapped model file that llama.cpp has stored again in a layout for this processor.
+"""Releases the mapped pages of tensors that llama.cpp has stored again in a layout for this processor.
 
-llama.cpp maps the file, reads every page, and copies the tensors that it repacks. Nothing reads the mapped pages of these
-tensors afterwards (but for embeddings, whose rows are read there), but they count as the process's memory. ``RepackedPages`` unmaps them from the page tables
-(MADV_DONTNEED of madvise(2)): for a read-only mapping of a file this loses nothing, a later read takes the page from the
-system's cache. Linux only.
+llama.cpp maps the file, reads every page, and copies the tensors that it repacks. Nothing reads the mapped pages of
+these tensors afterwards (except embeddings, whose rows are read there), but they count as memory of the process.
+``RepackedPages`` removes them from the page tables (MADV_DONTNEED of madvise(2)). For a read-only mapping of a file
+this loses nothing: a later read takes the page from the system's cache. Linux only.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ class RepackedPages:
         self._next_fraction = 0.0
 
     def release(self, loaded_fraction: float) -> None:
-        """Release the pages every sixteenth of the load, so that the copies never add to the whole file.
+        """Release the pages at every sixteenth of the load, so that file and copies are never fully in memory together.
 
-        ``loaded_fraction``: from 0 to 1. Call it only on the thread that loads: llama.cpp keeps the mapping until it is
-        done, and memory that took the place of an ended mapping would be cleared.
+        ``loaded_fraction``: from 0 to 1. Call it only on the loading thread: llama.cpp keeps the mapping until it is
+        done. Otherwise memory in the place of an ended mapping would be cleared.
         """
         if not self._ranges or loaded_fraction < self._next_fraction:
             return
         self._next_fraction = min(1.0, loaded_fraction + 1 / _RELEASES_PER_LOAD)
         mappings = {start: rest for start, rest in self._find_mappings().items() if start not in self._earlier}
-        if len(mappings) != 1:  # not mapped, or another thread loads the same file: its mapping may end at any time
+        if len(mappings) != 1:  # not mapped, or another thread loads the same file, and its mapping may end at any time
             return
         ((start, (end, offset)),) = mappings.items()
         for first, length in self._ranges:

@@ -1,4 +1,4 @@
-"""How much memory all contexts of one loaded model together may take."""
+"""The memory that all contexts of one loaded model may take together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llmcli.models.gguf.header import Header
 
 
 class ContextOwner(Protocol):
-    """What creates a context of the model."""
+    """An object that creates a context of the model."""
 
     def release_idle(self) -> None:
         """Release the context's memory unless something runs in it."""
@@ -28,8 +28,8 @@ class ContextOwner(Protocol):
 class MemoryBudget:
     """The memory that each owner's context of a model takes, and how much more is available. Thread-safe.
 
-    The bound (``footprint.process_limit_bytes``) covers the whole process. It decides how many sequences run at once and with
-    which buffers; a single sequence that the model's context allows is not refused because of it.
+    The limit (``footprint.process_limit_bytes``) applies to the whole process. It determines how many sequences run at
+    once and with which buffers; a single sequence that the model's context allows is never refused because of it.
     """
 
     def __init__(self, header: Header, *, offloaded: bool = False) -> None:
@@ -50,12 +50,12 @@ class MemoryBudget:
             self._allocated[owner] = size
 
     def free(self, owner: ContextOwner) -> None:
-        """Record that ``owner`` has no context any more."""
+        """Record that ``owner`` no longer has a context."""
         with self._lock:
             self._allocated.pop(owner, None)
 
     def release_idle_contexts(self, owner: ContextOwner) -> None:
-        """Let all other owners release contexts in which nothing runs. Call it only where no other context is evaluated."""
+        """Make all other owners release idle contexts. Call it only while no other context is being evaluated."""
         with self._lock:
             others = [each for each in self._allocated if each is not owner]
         for other in others:
@@ -64,7 +64,7 @@ class MemoryBudget:
     def available_bytes(self, owner: ContextOwner) -> int:
         """Return the bytes that a context of ``owner`` may take in place of its present one.
 
-        Where no other owner has one, enough is left for a small context: interactive work may come beside bulk work.
+        If no other owner has a context, enough is left for a small one: interactive work may come beside bulk work.
         """
         with self._lock:
             own = self._allocated.get(owner, 0)

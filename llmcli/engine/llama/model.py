@@ -21,14 +21,14 @@ ALL_GPU_LAYERS = 10_000
 ATTR_UNKNOWN, ATTR_CONTROL, ATTR_LSTRIP, ATTR_RSTRIP = 1 << 0, 1 << 3, 1 << 7, 1 << 8
 """Attribute bits of a token (``llama_token_attr``)."""
 _PIECE_BYTES = 1024
-"""Bytes of nearly every token."""
+"""The most bytes of nearly every token."""
 
 
 class Model:
-    """Weights and vocabulary of one GGUF file. Free with ``close``; not usable afterwards.
+    """The weights and vocabulary of one GGUF file. Free with ``close``; not usable afterwards.
 
-    ``header`` is what the file says; ``recurrent`` is true for models with a state that cannot be truncated (Mamba, RWKV
-    and hybrids); ``sliding_window`` is the width of the attention window in tokens, 0 for full attention.
+    ``header`` is the header of the file; ``recurrent`` is true for models with a state that cannot be truncated (Mamba,
+    RWKV and hybrids); ``sliding_window`` is the width of the attention window in tokens, 0 for full attention.
     ``embeds_only``: it cannot generate text.
     """
 
@@ -40,12 +40,12 @@ class Model:
         keep_going: Callable[[], bool],
         on_progress: Callable[[float], None] = lambda _fraction: None,
     ) -> None:
-        """Load ``path``. ``gpu_layers``: how many to offload, None for as many as fit; ``keep_going`` is called often.
+        """Load ``path``. ``gpu_layers``: how many to offload, None for as many as fit; ``keep_going`` is polled.
 
         ``on_progress`` is called as often, with the loaded fraction (0 to 1).
 
-        Raises ``BadModelFile``, ``OutOfMemory`` and ``InternalError`` with llama.cpp's own words; when ``keep_going``
-        returns False, ``InternalError`` whose detail is "cancelled".
+        Raises ``BadModelFile``, ``OutOfMemory`` and ``InternalError`` with llama.cpp's own message, and
+        ``InternalError`` with the detail "cancelled" when ``keep_going`` returns False.
         """
         self.path = path
         self.header: Header = load_checked_header(path)
@@ -108,7 +108,7 @@ class Model:
             self.handle = None
 
     def chat_template(self) -> str | None:
-        """Return the chat template that the file carries (Jinja), or None."""
+        """Return the chat template in the file (Jinja), or None."""
         template = self._lib.llama_model_chat_template(self.handle, None)
         return template.decode("utf-8", "replace") if template else None
 
@@ -117,12 +117,12 @@ class Model:
         return list(map(self._lib.llama_vocab_get_attr, itertools.repeat(self.vocab), range(self.vocab_size)))
 
     def token_text(self, token: int) -> str:
-        """Return the text under which the vocabulary lists ``token``."""
+        """Return the text of ``token`` in the vocabulary."""
         text = self._lib.llama_vocab_get_text(self.vocab, token)
         return text.decode("utf-8", "replace") if text else ""
 
     def token_pieces(self, tokens: Iterable[int]) -> Iterator[bytes]:
-        """Yield the bytes of each token; control tokens have none. They may end inside a character."""
+        """Yield the bytes of each token; control tokens have none. A token may end inside a character."""
         to_piece, buffer = self._lib.llama_token_to_piece, ctypes.create_string_buffer(_PIECE_BYTES)
         for token in tokens:
             length = to_piece(self.vocab, token, buffer, len(buffer), 0, False)
@@ -133,7 +133,7 @@ class Model:
 
 
 class SharedModel:
-    """A model that several engines of one process may share: loaded by the first that asks, freed by ``close``."""
+    """A model that several engines of one process may share: the first that needs it loads it, ``close`` frees it."""
 
     def __init__(self, path: Path, gpu_layers: int | None) -> None:
         self._path = path
@@ -146,9 +146,9 @@ class SharedModel:
     def load(
         self, keep_going: Callable[[], bool], on_progress: Callable[[float], None] = lambda _fraction: None
     ) -> Model:
-        """Return the model; raises as ``Model`` at every call until it can be loaded.
+        """Return the model; every call raises as ``Model`` until it can be loaded.
 
-        ``on_progress``: see ``Model``; not called where another thread loads it.
+        ``on_progress``: see ``Model``; not called if another thread loads it.
         """
 
         def proceed(fraction: float) -> None:
@@ -171,7 +171,7 @@ class SharedModel:
 
 
 def _has_recurrent_layers(header: Header) -> bool:
-    # Every state-space or short-convolution architecture of llama.cpp carries one of these keys.
+    # Every state-space or short-convolution architecture of llama.cpp has one of these keys.
     architecture = header.architecture
     return architecture.startswith(("rwkv", "arwkv", "mamba")) or any(
         f"{architecture}.{key}" in header.metadata
@@ -182,7 +182,8 @@ def _has_recurrent_layers(header: Header) -> bool:
 def count_offload_layers(header: Header, requested: int | None, reserve: int = 512 << 20) -> int:
     """Return how many layers to offload: ``requested``, or as many as fit the free memory of the GPUs.
 
-    ``reserve`` bytes a device stay free for the KV cache and compute buffers. All layers are assumed to be equally large.
+    ``reserve`` bytes of each device stay free for the KV cache and compute buffers. It assumes that all layers have the
+    same size.
     """
     if requested is not None:
         return requested

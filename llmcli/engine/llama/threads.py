@@ -1,10 +1,11 @@
-"""How many threads to use: the cores that other processes leave free, measured repeatedly while running.
+"""The number of threads: the cores that other processes leave free, measured repeatedly while running.
 
-With as many threads as cores llama.cpp collapses when another process keeps one core busy: every operation waits for
-the thread that shares its core. So the load of other processes is read from the kernel's counters (``/proc/stat``, see
-proc(5)), less our own processor time, and one thread is used for each free core. Where the load lies between two
-numbers, both are tried and the faster one is kept; separately for single tokens and for prompts. A load that the
-counters do not show slows down the steps: when they take much longer than before, fewer threads are tried as well.
+With as many threads as cores, llama.cpp becomes very slow when another process keeps one core busy: every operation
+waits for the thread that shares that core. So the load of other processes is read from the kernel's counters
+(``/proc/stat``, see proc(5)), without our own processor time, and each free core gets one thread. If the load is
+between two numbers, both are tried and the faster one is kept, separately for single tokens and for prompts. A load
+that the counters do not show slows down the steps: when they take much longer than before, fewer threads are tried as
+well.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ _PROCS_RUNNING = re.compile(rb"^procs_running (\d+)", re.MULTILINE)
 LOAD_INTERVAL_S = 0.2
 """Seconds between samples of the load; the kernel's counters, of 10 ms each, are too coarse for shorter ones."""
 FIRST_LOAD_INTERVAL_S = 0.1
-"""Seconds after which the first sample is better than none."""
+"""Seconds after which a first sample is usable."""
 _LOAD_TOLERANCE_CORES = 0.2
-"""Cores: a load this close to a whole number counts as that number."""
+"""Number of cores: a load this close to a whole number counts as that number."""
 _MIN_SAMPLES = 2
 _RETRY_STEPS = 64
 """Steps after which the slower of two numbers of threads is tried again."""
 _SLOW_STEP_RATIO = 2.0
-"""A step that takes so many times the recent best is slow."""
+"""A step that takes this many times the recent best is slow."""
 _MIN_SLOW_STEPS = 6
 _BEST_STEP_GROWTH = 1.003
-"""Factor by which a step may take longer than the one before without counting as slow: contexts grow."""
+"""Factor by which a step may exceed the previous one without counting as slow, since contexts grow."""
 _REST_S = 0.05
-"""Seconds without a step after which the load in between says nothing about the load now."""
+"""Seconds without a step after which the load in between does not describe the load now."""
 _MAX_RUNNABLE_SAMPLES = 10
 """Samples of the runnable threads, until there are none: threads that run only briefly are no load."""
 _RUNNABLE_SAMPLE_S = 0.0003
 """Seconds between them."""
 _BRIEF_STEP_S = 0.02
-"""Seconds that one thread may take alone for the first step after a rest. The kernel often wakes the second one on the
-core of the first, where each waits for the other at every operation: every other time a step of 8 ms took 35."""
+"""Seconds that one thread may take alone for the first step after an idle time. The kernel often wakes the second
+thread on the core of the first. Each then waits for the other at every operation: every other step of 8 ms took 35."""
 _DOUBT_STEPS = 128
 """Steps for which fewer threads are tried before all are used again."""
 
@@ -47,9 +48,9 @@ class LoadSource(Protocol):
     """Measures the load of other processes."""
 
     def busy_cores(self, *, rested: bool = False) -> float | None:
-        """Return how many cores other processes keep busy, None where that is unknown.
+        """Return how many cores other processes keep busy, None if unknown.
 
-        ``rested``: there was no step for a while, so the load until now may be that of processes that had all cores.
+        ``rested``: there was no step for a while, so the load until now may come from processes that had all cores.
         """
         ...
 
@@ -61,13 +62,13 @@ class SystemLoad:
         self._stat = stat
         self._core_ids = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
         self._tick_s = 1 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01
-        # processes of lower priority yield to this one; their time counts only where this one is niced itself
+        # processes of lower priority yield to this one; their time counts only if this one is niced itself
         self._counts_nice = hasattr(os, "nice") and os.nice(0) > 0
         self._last_times = self._read_times()
         self._interval_s = FIRST_LOAD_INTERVAL_S
 
     def _count_runnable(self) -> float | None:
-        """Return how many threads of other processes are runnable now, scaled to the cores that this process may use."""
+        """Return how many threads of other processes are runnable now, scaled to the cores this process may use."""
         lowest: int | None = None
         for _ in range(_MAX_RUNNABLE_SAMPLES):
             match = _PROCS_RUNNING.search(self._stat.read_bytes())
@@ -95,7 +96,7 @@ class SystemLoad:
         return time.monotonic(), busy, time.process_time()
 
     def busy_cores(self, *, rested: bool = False) -> float | None:
-        """Return how many cores other processes kept busy since the last call; None where unknown or too soon to say.
+        """Return how many cores other processes kept busy since the last call; None if unknown or too early.
 
         After a ``rested`` time it is the number of their runnable threads, on all cores of the machine.
         """
@@ -114,18 +115,18 @@ class SystemLoad:
 
 
 class _ThreadCountTuner:
-    """Picks the number of threads whose steps cost least, and tries each one periodically."""
+    """Picks the number of threads whose steps take the least time, and tries each one periodically."""
 
     def __init__(self) -> None:
         self._costs: dict[tuple[int, int], tuple[int, float]] = {}  # (size class, threads): (samples, seconds a token)
         self._num_picks = 0
 
     def reset(self) -> None:
-        """Start again: the load changed."""
+        """Start again, since the load changed."""
         self._costs.clear()
 
     def pick(self, candidates: tuple[int, ...], tokens: int) -> int:
-        """Return the number to use for a step of so many tokens."""
+        """Return the number to use for a step of that many tokens."""
         size = tokens.bit_length()
         known = {n: self._costs.get((size, n), (0, 0.0)) for n in candidates}
         for threads in reversed(candidates):
@@ -155,14 +156,14 @@ class _SlowStepDetector:
         self._num_slow_steps = 0
 
     def record(self, seconds: float) -> bool:
-        """Record the duration of a step; True when several in a row were slow compared to the recent best."""
+        """Record the duration of a step; return whether several in a row were slow compared to the recent best."""
         best = seconds if self._best_s is None else min(self._best_s * _BEST_STEP_GROWTH, seconds)
         self._best_s = best
         self._num_slow_steps = self._num_slow_steps + 1 if seconds > _SLOW_STEP_RATIO * best else 0
         return self._num_slow_steps >= _MIN_SLOW_STEPS
 
     def reset(self) -> None:
-        """Start again: the load or the work changed."""
+        """Start again, since the load or the work changed."""
         self._best_s, self._num_slow_steps = None, 0
 
 
@@ -186,7 +187,7 @@ class ThreadPolicy:
         self._slow_step_detector = _SlowStepDetector()
 
     def sample_load(self) -> None:
-        """Measure the load if it is time to."""
+        """Measure the load if it is due."""
         rested = self._after_rest = time.monotonic() - self._last_step_at > _REST_S
         busy = None if self._load_source is None else self._load_source.busy_cores(rested=rested)
         if busy is None:
@@ -208,7 +209,7 @@ class ThreadPolicy:
             tuner.reset()
 
     def pick(self, tokens: int, *, prompt: bool = False) -> int:
-        """Return the threads for a step of so many tokens, of a ``prompt`` or one of each sequence."""
+        """Return the threads for a step of that many tokens, either of a ``prompt`` or one of each sequence."""
         if self._is_brief(tokens):
             threads = 1
         elif len(self._candidates) == 1:
@@ -229,10 +230,10 @@ class ThreadPolicy:
     def record(self, threads: int, tokens: int, seconds: float, *, prompt: bool = False) -> None:
         """Record the duration of a step."""
         self._last_step_at = time.monotonic()
-        token_s = seconds * threads / tokens * (2 if prompt else 1)  # a single token costs more than one of a prompt
+        token_s = seconds * threads / tokens * (2 if prompt else 1)  # a single token takes longer than one of a prompt
         known_s = self._one_thread_token_s
         self._one_thread_token_s = token_s if known_s is None else min(1.02 * known_s, token_s)
-        if prompt:  # the tokens that follow may attend to more cells, and take longer
+        if prompt:  # the next tokens may attend to more cells, and take longer
             self._slow_step_detector.reset()
         if len(self._candidates) > 1:
             self._tuners[prompt].record(threads, tokens, seconds)
@@ -246,7 +247,7 @@ class ThreadPolicy:
             and self._candidates == self._default_candidates
             and self._slow_step_detector.record(seconds)
         ):
-            # what the counters of the kernel do not show: an unknown quota, a busy host
+            # loads that the kernel's counters do not show: an unknown quota, a busy host
             fewer = {max(1, n) for n in (self.most // 2, self.most - 2, self.most - 1, self.most)}
             self._set_candidates(tuple(sorted(fewer)))
             self._doubtful_steps = _DOUBT_STEPS
@@ -257,13 +258,13 @@ class ThreadPolicy:
         decode, prompt = self.last_used.get(False, self._candidates[0]), self.last_used.get(True, self._candidates[0])
         chosen = f"{decode}" if decode == prompt else f"{decode} for single tokens, {prompt} for prompts"
         if self.fixed:
-            why = "as it was set"
+            why = "as set"
         elif decode == 1 and self._is_brief(1):
-            why = "after a rest one is done before others are awake"
+            why = "after an idle time one finishes before the others wake up"
         elif self._doubtful_steps:
             why = "steps took much longer than before, so fewer are tried"
         elif self._candidates != self._default_candidates:
             why = f"other processes keep {self._busy_cores:.1f} of {self.most} cores busy"
         else:
-            why = "as many as the cores that this process may use and no other process keeps busy"
+            why = "one for each core that this process may use and other processes leave free"
         return f"threads: {chosen} ({why})"

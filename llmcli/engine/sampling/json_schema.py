@@ -68,7 +68,7 @@ class _SchemaReader:
         if given is False:
             return False
         if given is not True and not isinstance(given, Mapping):
-            raise schema_error("a part of it is no schema")
+            raise schema_error("a part of it is not a schema")
         if not fields:
             return self._free_value(_FREE_VALUE_DEPTH) if closed else {}
         if "allOf" in fields and (merged := self._merge_all_of(fields)) is not None:
@@ -101,7 +101,7 @@ class _SchemaReader:
         if name == "oneOf":
             targets = [self._references.resolve_aliases(part) for part in given]
             if not all(are_disjoint(*pair) for pair in combinations(targets, 2)):
-                raise schema_error("the choices of oneOf overlap, as far as can be seen; anyOf can be kept")
+                raise schema_error("the choices of oneOf may overlap; use anyOf instead")
         parts = [part for part in parts if part is not False]
         return {"anyOf": parts} if parts else False
 
@@ -173,7 +173,7 @@ class _SchemaReader:
         read = {name: value for name, value in fields.items() if name not in {"$ref", *COMBINATIONS}}
         for name in read:
             if TYPE_BY_KEYWORD.get(name) in {"array", "object"}:
-                raise schema_error(f"{name} beside enum or const cannot be kept")
+                raise schema_error(f"{name} beside enum or const cannot be enforced")
         return read
 
     def _max_text_characters(self, fields: Mapping[str, Any]) -> int:
@@ -247,5 +247,5 @@ def _read_property_counts(fields: Mapping[str, Any], required: list[str]) -> dic
     if counts.get("minProperties", 0) <= len(required):
         counts.pop("minProperties", None)
     if counts.get("minProperties", 0) > 1:
-        raise schema_error("minProperties cannot be kept, except up to 1 or to the number of required names")
+        raise schema_error("minProperties cannot be enforced, except up to 1 or to the number of required names")
     return counts

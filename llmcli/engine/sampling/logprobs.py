@@ -18,7 +18,7 @@ def token_logprobs(context: Any, index: int, tokens: list[int]) -> list[float]:
 
 
 def top_logprobs(context: Any, index: int, count: int) -> list[tuple[int, float]]:
-    """Return the ``count`` likeliest tokens at batch position ``index`` with their log-probabilities, in this order."""
+    """Return the ``count`` most likely tokens at batch position ``index`` with their log-probabilities, in order."""
     import numpy as np
 
     logits, total = _read_logits(context, index)
@@ -30,7 +30,7 @@ def top_logprobs(context: Any, index: int, count: int) -> list[tuple[int, float]
 
 
 def _read_logits(context: Any, index: int) -> tuple[Any, Any]:
-    """Return the logits of a batch position (float64, of the vocabulary's size) and the logarithm of their softmax's sum."""
+    """Return the logits of a batch position (float64, one per vocabulary entry) and the log of their softmax's sum."""
     import numpy as np
 
     lib = bindings.lib()

@@ -1,4 +1,4 @@
-"""Sampling the next token in C: one sampler chain for each sequence, a grammar checked on the sampled token first."""
+"""Samples the next token in C: one sampler chain for each sequence; the grammar checks the sampled token first."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from llmcli.errors import InternalError
 from llmcli.types import Sampling
 
 PENALTY_WINDOW_TOKENS = 256
-"""Last tokens that the repetition penalties consider: small models repeat whole paragraphs, which llama.cpp's own
-default of 64 does not cover."""
+"""Number of last tokens that the repetition penalties consider: small models repeat whole paragraphs, which llama.cpp's
+own default of 64 does not cover."""
 _MAX_SEED = 2**32 - 2
-"""LLAMA_DEFAULT_SEED, the number after it, would choose a random seed."""
+"""The number after it, LLAMA_DEFAULT_SEED, would choose a random seed."""
 
 
 class Sampler:
@@ -31,7 +31,7 @@ class Sampler:
         chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         self._chain: Any = chain
         add = lib.llama_sampler_chain_add
-        # top_k goes first: sorting 40 candidates instead of the vocabulary makes every later step cheap
+        # top_k comes first: sorting 40 candidates instead of the vocabulary makes every later step cheap
         if sampling.temperature > 0 and sampling.top_k is not None:
             add(chain, lib.llama_sampler_init_top_k(sampling.top_k))
         penalties = (sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty)
@@ -55,7 +55,7 @@ class Sampler:
         if self._matcher is not None and self._matcher.is_complete:  # an answer that must go on, in measurements
             return self._sample_allowed(self._matcher, context, index)
         token: int = self._lib.llama_sampler_sample(self._chain, context, index)
-        # Almost every sampled token is allowed, so one candidate is checked instead of the vocabulary.
+        # The grammar allows almost every sampled token, so one candidate is checked instead of the vocabulary.
         if self._matcher is None or self._matcher.accept(token):
             return token
         token = self._sample_allowed(self._matcher, context, index)

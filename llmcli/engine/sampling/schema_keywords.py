@@ -53,7 +53,7 @@ def check_keywords(given: Mapping[str, Any]) -> dict[str, Any]:
         fields.pop("format", None)
     for name in fields:
         if name not in _KEYWORDS:
-            raise schema_error(f"{name} cannot be kept")
+            raise schema_error(f"{name} cannot be enforced")
     for name in COMBINATIONS:
         if name in fields and not (isinstance(fields[name], list) and fields[name]):
             raise schema_error(f"{name} is not a list of schemas")
@@ -70,7 +70,7 @@ def _check_type(fields: Mapping[str, Any]) -> None:
     kinds = fields.get("type", [])
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         if not isinstance(kind, str) or kind not in _TYPES:
-            raise schema_error(f"there is no type {kind!r}")
+            raise schema_error(f"unknown type {kind!r}")
     if "type" in fields and not kinds:
         raise schema_error("type is an empty list")
     if "enum" in fields and not (isinstance(fields["enum"], list) and fields["enum"]):
@@ -89,7 +89,7 @@ def _check_numbers(fields: Mapping[str, Any]) -> None:
     step = fields.get("multipleOf", 1)
     digits = format(step, "f").rstrip("0").replace(".", "").lstrip("0") if isinstance(step, float) else str(step)
     if step <= 0 or round(step, DECIMALS) != step or int(digits) > _MAX_DIVISOR:
-        raise schema_error(f"multipleOf cannot be kept, except up to {_MAX_DIVISOR} or {DECIMALS} decimals")
+        raise schema_error(f"multipleOf cannot be enforced, except up to {_MAX_DIVISOR} or {DECIMALS} decimals")
 
 
 def _check_counts(fields: Mapping[str, Any], least: str, most: str) -> None:
@@ -107,7 +107,7 @@ def _check_pattern(pattern: Any) -> None:
     if largest_repetition(pattern) > MAX_REPETITIONS:
         raise schema_error(f"pattern repeats more than {MAX_REPETITIONS} times")
     if _LOOK_AROUND.search(pattern):
-        raise schema_error("look-around in a pattern cannot be kept")
+        raise schema_error("look-around in a pattern cannot be enforced")
 
 
 def largest_repetition(pattern: str) -> int:
@@ -118,7 +118,7 @@ def largest_repetition(pattern: str) -> int:
 def _check_containers(fields: Mapping[str, Any]) -> None:
     for name in ("properties", "patternProperties"):
         if not isinstance(fields.get(name, {}), Mapping):
-            raise schema_error(f"{name} is no object")
+            raise schema_error(f"{name} is not an object")
     for pattern in fields.get("patternProperties", {}):
         _check_pattern(pattern)
     required = fields.get("required", [])

@@ -32,7 +32,7 @@ class ReferenceTable:
         """Return the schema that a reference points to. Raises ``BadGrammar``."""
         found: Any = self._root
         if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
-            raise BadGrammar("schema", detail=f"$ref {reference!r} points out of it")
+            raise BadGrammar("schema", detail=f"$ref {reference!r} points outside of the schema")
         for step in reference[2:].split("/") if reference != "#" else ():
             name = step.replace("~1", "/").replace("~0", "~")
             if isinstance(found, list) and name.isdigit() and int(name) < len(found):
@@ -49,7 +49,7 @@ class ReferenceTable:
             if not isinstance(part, Mapping) or "$ref" not in part:
                 return part
             part = self.resolve(part["$ref"])
-        raise BadGrammar("schema", detail="its references lead nowhere")
+        raise BadGrammar("schema", detail="its references point only to each other")
 
     def is_recursive(self, reference: str) -> bool:
         """Tell whether a reference can be reached from the schema that it points to."""

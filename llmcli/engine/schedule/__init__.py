@@ -1,1 +1,1 @@
-"""The scheduler: which sequences run, and what each batch holds."""
+"""The scheduler: which sequences run, and what each batch contains."""

@@ -1,4 +1,4 @@
-"""Which waiting sequences run next, and which prefixes they wait for or leave to others."""
+"""Admission: which waiting sequences run next, and which wait for a shared prefix."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from llmcli.engine.sequences.sequence import Sequence
 from llmcli.engine.sequences.token_prefix import common_prefix_length
 
 MIN_SHARED_PREFIX_TOKENS = 32
-"""A sequence waits for another to evaluate their common prefix when that saves at least this many tokens."""
+"""Tokens that a common prefix must save for a sequence to wait while another evaluates it."""
 
 
 class AdmissionPolicy:
-    """Decides what joins the running sequences of a KV cache. It changes nothing: the scheduler does."""
+    """Decides which sequences join the running ones of a KV cache. It changes nothing; the scheduler does."""
 
     def __init__(self, kv_cache: KVCacheManager, prefix_index: PrefixIndex) -> None:
         self._kv_cache = kv_cache
@@ -35,18 +35,18 @@ class AdmissionPolicy:
         return ready[: self._kv_cache.concurrency]
 
     def should_wait(self, sequence: Sequence, running: list[Sequence]) -> bool:
-        """Say whether a sequence with an id and cells would still gain by waiting."""
+        """Return whether a sequence with an id and cells would still gain by waiting."""
         return self._awaits_shared_prefix(sequence, running) or self._is_prefill_saturated(sequence, running)
 
     def _is_prefill_saturated(self, sequence: Sequence, running: list[Sequence]) -> bool:
-        """Say whether a sequence that generates nothing would only enlarge the buffer that current prompts attend to."""
+        """Return whether a sequence that generates nothing would only enlarge the buffer that prompts attend to."""
         budget = self._kv_cache.prefill_budget
         if sequence.tokens_left or budget is None:
             return False
         return sum(other.num_pending_tokens for other in running if not other.is_decoding) >= budget
 
     def _awaits_shared_prefix(self, sequence: Sequence, running: list[Sequence]) -> bool:
-        """Say whether a running sequence is about to evaluate a prefix that this one could reuse."""
+        """Return whether a running sequence is about to evaluate a prefix that this one could reuse."""
         cached = None
         for other in running:
             if other.sink.full:
@@ -65,9 +65,9 @@ class AdmissionPolicy:
         return False
 
     def checkpoint_position(self, sequence: Sequence, waiting: list[Sequence]) -> int | None:
-        """Return where to copy a state that cannot be truncated: at the end of what others will share with it.
+        """Return where to copy a state that cannot be truncated: at the end of the prefix that others will share.
 
-        These are the next waiting sequences, or else the next turn of a saved conversation.
+        The others are the next waiting sequences, or else the next turn of a saved conversation.
         """
         if self._kv_cache.supports_partial_prefix:
             return None
@@ -79,14 +79,15 @@ class AdmissionPolicy:
         return sequence.turn_prefix_length if sequence.turn_prefix_length > sequence.num_computed_tokens else None
 
     def is_worth_caching(self, sequence: Sequence, waiting: list[Sequence], running: list[Sequence]) -> bool:
-        """Say whether the tokens of an ended sequence are worth their cells."""
+        """Return whether the tokens of an ended sequence are worth their cells."""
         if isinstance(sequence, CandidateFork):
             return False
         shared_buffer = not self._kv_cache.per_sequence_buffers and self._kv_cache.supports_partial_prefix
         if shared_buffer or not waiting:
             return True
         # a cached id separates those of running sequences (``compact_ids``), and a state that cannot be truncated would
-        # replace the common prefix of waiting sequences: only what they can reuse, and no other id has
+        # replace the common prefix of waiting sequences; so it is cached only if they can reuse it and no other id has
+        # it
         nearest = waiting[: self._kv_cache.concurrency]
         return any(
             common_prefix_length(sequence.tokens, other.tokens)

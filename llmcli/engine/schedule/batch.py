@@ -28,7 +28,7 @@ class BatchBuilder:
         self._decoder = decoder
 
     def build(self, running: list[Sequence], longest_s: float) -> list[BatchEntry]:
-        """Fill the batch for a step of about ``longest_s`` seconds at most; returns its entries by their slots."""
+        """Fill the batch for a step of about ``longest_s`` seconds at most; return its entries by their slots."""
         context = self._kv_cache.context
         batch = context.batch
         batch.clear()
@@ -53,10 +53,10 @@ class BatchBuilder:
 def allocate_tokens(
     runnable: list[Sequence], capacity: int, max_outputs: int, prefill_tokens: int
 ) -> dict[Sequence, int]:
-    """Return how many tokens of each sequence the next batch takes; the first of ``runnable`` come first.
+    """Return how many tokens of each sequence the next batch takes; ``runnable`` is in order of precedence.
 
-    ``capacity``: tokens of the batch; ``max_outputs``: logits of it; ``prefill_tokens``: prompt tokens of it. Draft
-    tokens that find no room are dropped.
+    ``capacity``: the batch's limit of tokens; ``max_outputs``: of logits; ``prefill_tokens``: of prompt tokens. Draft
+    tokens without room are dropped.
     """
     free_rows, free_outputs = capacity, max_outputs
     counts = {}

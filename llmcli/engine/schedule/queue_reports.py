@@ -9,13 +9,13 @@ from llmcli.engine.sequences.sequence import REPORT_INTERVAL_S, Sequence
 
 
 class QueueReports:
-    """Reports at once to new requests, and periodically to the first one of each client, from which the rest follow."""
+    """Reports at once to new requests, then periodically to the first of each client; the others follow from it."""
 
     def __init__(self) -> None:
         self._next_report_at = 0.0
 
     def note_arrival(self, sequence: Sequence) -> None:
-        """Note that a sequence has joined the queue."""
+        """Record that a sequence has joined the queue."""
         if sequence.request.progress:
             self._next_report_at = 0.0
 

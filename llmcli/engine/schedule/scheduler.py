@@ -1,7 +1,7 @@
 """Continuous batching: every step packs one token of each running sequence and chunks of prompts into one batch.
 
-``Scheduler`` decides what runs; ``KVCacheManager`` holds the context, ``PrefixIndex`` finds what it can reuse. A step never leaves a sequence
-half-updated: tokens that were not evaluated are still pending.
+``Scheduler`` decides what runs; ``KVCacheManager`` owns the context, ``PrefixIndex`` finds prefixes to reuse. A step
+never leaves a sequence half-updated: tokens that were not evaluated are still pending.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MIN_ABORTABLE_S = 0.05
 
 
 class Scheduler:
-    """Runs sequences on one context. Used by one thread; ``should_abort`` is read inside an evaluation."""
+    """Runs sequences on one context. Used by one thread; an evaluation polls ``should_abort``."""
 
     def __init__(
         self, kv_cache: KVCacheManager, prefix_index: PrefixIndex, prefix_cache: DiskPrefixCache | None = None
@@ -48,24 +48,24 @@ class Scheduler:
         self._batch_builder = BatchBuilder(kv_cache, self._token_budget, self.speculative_decoder)
         self._queue_reports = QueueReports()
         self.max_batch_sequences = 0
-        """Most sequences of one batch so far."""
+        """The most sequences of one batch so far."""
         self._cache_full = False  # the cache was full: no sequence joins before one leaves
         self.current_evaluation: Evaluation | None = None
         """The evaluation in progress."""
 
     @property
     def has_work(self) -> bool:
-        """There is something to run."""
+        """Whether there is something to run."""
         return bool(self._waiting or self._running)
 
     @property
     def has_runnable(self) -> bool:
-        """There is something to run whose consumer is not behind."""
+        """Whether there is something to run whose consumer is not behind."""
         return any(not sequence.sink.full for sequence in (*self._running, *self._waiting))
 
     @property
     def can_roll_back(self) -> bool:
-        """An aborted evaluation costs no more than itself."""
+        """Whether an aborted evaluation costs no more than itself."""
         return self.kv_cache.supports_truncation
 
     def add(self, sequence: Sequence) -> None:
@@ -90,7 +90,7 @@ class Scheduler:
         self.kv_cache.close()
 
     def step(self, longest_s: float = math.inf) -> bool:
-        """Evaluate one batch of at most about ``longest_s`` seconds.
+        """Evaluate one batch in about ``longest_s`` seconds at most.
 
         Returns False when nothing could be done because every consumer is behind.
         """
@@ -137,13 +137,13 @@ class Scheduler:
             self.current_evaluation = None
 
     def on_idle(self) -> None:
-        """Nothing is left to run: save to disk what the next command may need."""
+        """Save to disk what the next command may need; called when nothing is left to run."""
         if self._prefix_cache is not None and self._token_budget.token_s is not None:
             self._prefix_cache.save_sessions(self._token_budget.token_s)
         self.kv_cache.mark_idle()
 
     def release_memory(self) -> None:
-        """Nothing has run for a while: release the context's memory."""
+        """Release the context's memory; called when nothing has run for a while."""
         self.kv_cache.release_memory()
 
     # ---- admission --------------------------------------------------------------------------------------------------
@@ -183,14 +183,14 @@ class Scheduler:
         self._cache_full = False
 
     def _preempt(self, sequence: Sequence) -> None:
-        """Let a sequence wait again; its evaluated tokens stay cached while there is room."""
+        """Make a sequence wait again; its evaluated tokens stay cached while there is room."""
         self._running.remove(sequence)
         self._prefix_index.release(sequence, None, useful=True)
         sequence.reset()
         self._enqueue(sequence)
 
     def _preempt_bulk(self, sequence: Sequence) -> bool:
-        """No slot is free: preempt the youngest bulk sequence for an interactive one."""
+        """Preempt the youngest bulk sequence for an interactive one; called when no slot is free."""
         bulk = [other for other in self._running if not other.is_interactive]
         if not (sequence.is_interactive and bulk):
             return False
@@ -206,7 +206,7 @@ class Scheduler:
             if self._admission.should_wait(sequence, self._running):
                 continue
             if not self.kv_cache.has_cells_for(sequence, self._running):
-                return  # nor does a smaller one go before it
+                return  # a smaller one does not overtake it either
             if self._prefix_cache is not None:
                 self._prefix_cache.load(sequence, self._running)
             if not self._prefix_index.allocate(sequence, self._running):
@@ -228,7 +228,8 @@ class Scheduler:
             self._token_budget.record(token_s)
         self.max_batch_sequences = max(self.max_batch_sequences, len(entries))
         has_drafts = any(entry.sequence.draft_tokens for entry in entries)
-        if not (prompts or has_drafts) and self.kv_cache.state_restorable:  # else a larger context starts all again
+        # otherwise a larger context starts from the beginning
+        if not (prompts or has_drafts) and self.kv_cache.state_restorable:
             self.kv_cache.concurrency_tuner.record_step(len(entries), self._last_step_s, len(self._waiting))
 
     def _process_outputs(self, entries: list[BatchEntry]) -> None:
@@ -252,7 +253,7 @@ class Scheduler:
         self._remove_finished()
 
     def _free_cells(self) -> None:
-        """The cache is full: evict, grow, or preempt the youngest sequence."""
+        """Evict, grow, or preempt the youngest sequence; called when the cache is full."""
         if self._prefix_index.evict_lru() or self.kv_cache.grow_context(self._running):
             return
         if len(self._running) > 1:
@@ -270,9 +271,9 @@ class Scheduler:
         self._remove_finished()
 
     def _roll_back(self, entries: list[BatchEntry]) -> None:
-        """An evaluation was aborted: undo what it did to each sequence of the batch.
+        """Undo what an aborted evaluation did to each sequence of the batch.
 
-        Where the memory cannot be truncated everything in it is lost, sequences outside the batch too: llama.cpp swaps
+        If the memory cannot be truncated, everything in it is lost, also sequences outside the batch: llama.cpp swaps
         the cells of states first (``llama_memory_recurrent::find_slot``), and the graph that moves them did not run.
         """
         for entry in entries:
@@ -286,5 +287,5 @@ class Scheduler:
 
 
 def _queue_position(sequence: Sequence) -> tuple[bool, int]:
-    """Return the key that sorts sequences: interactive ones first, then in the order of their arrival."""
+    """Return the sort key of sequences: interactive ones first, then in the order of their arrival."""
     return not sequence.is_interactive, sequence.arrival

@@ -1,7 +1,7 @@
 """A scheduler with its own KV cache, and the thread that steps it.
 
 An engine has one such thread for interactive and one for bulk work. In a shared cache each token of an interactive
-answer would attend to the cells of all bulk sequences, and a resize for one kind of work would hold up the other.
+answer would attend to the cells of all bulk sequences, and a resize for one kind of work would delay the other.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from llmcli.errors import InternalError
 from llmcli.types import Priority
 
 _POLL_S = 0.05
-"""Seconds between checks of consumers that are all behind."""
+"""Seconds between checks while all consumers are behind."""
 _ARRIVAL_WINDOW_S = 0.002
 """Seconds for which the engine waits for more requests before it creates a context for them."""
 IDLE_RELEASE_S = 20.0
 """Seconds without work after which the memory of the context is released."""
 _UNABORTABLE_STEP_S = 0.25
-"""Seconds that a step of bulk work may take where it cannot be aborted without loss."""
+"""Seconds that a step of bulk work may take if it cannot be aborted without loss."""
 
 
 class SchedulerThread:
-    """Runs the sequences of one priority. ``make_scheduler`` is given the function that says whether to abort."""
+    """Runs the sequences of one priority. ``make_scheduler`` gets a function that returns whether to abort."""
 
     def __init__(
         self,
@@ -55,18 +55,18 @@ class SchedulerThread:
             self._condition.notify_all()
 
     def cancel(self, should_end: Callable[[Sequence], bool]) -> None:
-        """End sequences before the next step; an evaluation that serves hardly any other sequence ends at once."""
+        """Cancel sequences before the next step; an evaluation that serves hardly any other sequence ends at once."""
         with self._condition:
             self._cancellations.append(should_end)
             self._condition.notify_all()
 
     def wake(self) -> None:
-        """Tell the thread that a consumer caught up."""
+        """Tell the thread that a consumer has caught up."""
         with self._condition:
             self._condition.notify_all()
 
     def close(self) -> None:
-        """End the thread; what has not ended gets an error."""
+        """End the thread; unfinished requests get an error."""
         with self._condition:
             self._closing = True
             self._condition.notify_all()
@@ -74,7 +74,7 @@ class SchedulerThread:
         self._thread.join()
 
     def _should_abort(self) -> bool:
-        """Tell whether the evaluation that runs should end now. Called between all operations of its graph."""
+        """Return whether the current evaluation should end now. Called between all operations of its graph."""
         evaluation = self.scheduler.current_evaluation
         expires_at = None if evaluation is None else evaluation.expires_at
         return (
@@ -97,7 +97,7 @@ class SchedulerThread:
             self.scheduler.fail_all(engine_closed_error())
 
     def _collect(self) -> bool:
-        """Wait for work and take over what arrived; False when the thread closes."""
+        """Wait for work and collect what arrived; return False when the thread closes."""
         scheduler = self.scheduler
         while not self._wait_for_work():
             self._release_memory()
@@ -115,7 +115,7 @@ class SchedulerThread:
         return True
 
     def _wait_for_work(self) -> bool:
-        """Wait for work; False when that takes so long that the context's memory is to be released."""
+        """Wait for work; return False when that takes so long that the context's memory should be released."""
         with self._condition:
             while not (self._incoming or self._cancellations or self._closing or self.scheduler.has_work):
                 if not self._condition.wait(IDLE_RELEASE_S if self.scheduler.kv_cache.has_context else None):

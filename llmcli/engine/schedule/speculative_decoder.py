@@ -1,4 +1,4 @@
-"""Evaluating draft tokens of running sequences with their last tokens, and removing wrong ones again."""
+"""Evaluates draft tokens of running sequences with their last tokens, and removes wrong ones."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from llmcli.engine.sequences.token_prefix import common_prefix_length
 
 
 def draft_row_cost(sequences: int) -> float:
-    """Return what evaluating one more row costs, as a part of a row's cost in a step of so many sequences.
+    """Return the cost of evaluating one more row, as a fraction of a row's cost in a step of that many sequences.
 
     Measured with weights in Q4_1 and two threads of a processor without matrix instructions: 3.2 of 6.9 ms alone, 3.3
-    of 4.2 in a batch of 16. Where memory bandwidth bounds decoding it is less. The value is the same at every step of
-    every run, so that the same question gets the same batches.
+    of 4.2 in a batch of 16. If memory bandwidth limits decoding, the cost is lower. The value is the same at every step
+    of every run, so that the same question gets the same batches.
     """
     return min(0.45 + 0.02 * (sequences - 1), 0.9)
 
 
 class SpeculativeDecoder:
-    """Evaluates the drafts of ``PromptLookupDrafter`` within the bounds of the memory and of one evaluation."""
+    """Evaluates the drafts of ``PromptLookupDrafter`` within the limits of the memory and of one evaluation."""
 
     def __init__(self, kv_cache: KVCacheManager, prefix_index: PrefixIndex) -> None:
         self._kv_cache = kv_cache
         self._prefix_index = prefix_index
         self._cache_full = False  # the drafts did not fit the cache: the next step has none
         self.num_drafted_tokens = self.num_accepted_tokens = 0
-        """Draft tokens that were evaluated, and those of them that the model chose."""
+        """Number of draft tokens that were evaluated, and of those that the model chose."""
 
     def draft(self, runnable: list[Sequence]) -> None:
         """Set the draft tokens of decoding sequences."""
         clients = [id(sequence.sink) for sequence in runnable if sequence.is_decoding]
-        # drafts would delay the tokens of another client; and where each sequence has a buffer of its own, llama.cpp
-        # evaluates together only equally many tokens of each sequence
+        # drafts would delay the tokens of another client; and with a buffer for each sequence, llama.cpp evaluates
+        # together only equal numbers of tokens of each sequence
         alone = len(clients) == 1 or (len(set(clients)) == 1 and not self._kv_cache.per_sequence_buffers)
         can_draft = self._kv_cache.can_speculate and not self._cache_full and alone
         self._cache_full = False
@@ -58,12 +58,12 @@ class SpeculativeDecoder:
             self._prefix_index.truncate(sequence)
 
     def drop_drafts(self, sequences: Iterable[Sequence]) -> bool:
-        """The cache is too full for a step of these: drop their drafts for the next step; False where there were none."""
+        """Drop the drafts of the next step, since the cache is too full; return False if there were none."""
         self._cache_full = any(sequence.draft_tokens for sequence in sequences)
         return self._cache_full
 
     @property
     def explanation(self) -> str:
-        """Return one sentence on the accepted drafts; "" where there were none."""
-        said = f"guesses: {self.num_accepted_tokens} of {self.num_drafted_tokens} tokens that stood in the text before were what the model said"
+        """Return one sentence on the accepted drafts; "" if there were none."""
+        said = f"speculative decoding: accepted {self.num_accepted_tokens} of {self.num_drafted_tokens} draft tokens"
         return said if self.num_drafted_tokens else ""

@@ -8,13 +8,13 @@ from llmcli.engine.llama.compute_thread import LONG_STEP_S
 from llmcli.engine.sequences.sequence import Sequence
 
 INTERACTIVE_STALL_S = 0.4
-"""Seconds for which a step may hold up interactive sequences that are decoding."""
+"""Seconds for which a step may delay interactive sequences that are decoding."""
 BULK_STALL_S = 1.0
 _INITIAL_PREFILL_TOKENS = 128
-"""Prompt tokens of a step that others wait for, before their duration is known."""
+"""Prompt tokens of a step that others wait for, until their duration is known."""
 _MIN_PREFILL_TOKENS = 16
 _EFFICIENT_PREFILL_TOKENS = 64
-"""Prompt tokens of a chunk whose tokens take hardly longer than those of a larger one."""
+"""Size of a chunk in prompt tokens from which larger chunks are hardly faster per token."""
 
 
 class TokenBudget:
@@ -24,11 +24,11 @@ class TokenBudget:
         self.token_s: float | None = None
 
     def record(self, token_s: float) -> None:
-        """Record the seconds that a token of a step with prompts took."""
+        """Record the seconds per token of a step with prompts."""
         self.token_s = token_s if self.token_s is None else 0.5 * (self.token_s + token_s)
 
     def prefill_tokens(self, runnable: SequenceOf[Sequence], longest_s: float, capacity: int) -> int:
-        """Return the prompt tokens of a step that may take about ``longest_s`` seconds, ``capacity`` at most."""
+        """Return the prompt tokens of a step that may take about ``longest_s`` seconds, at most ``capacity``."""
         decoding = [sequence for sequence in runnable if sequence.is_decoding]
         waited_for = bool(decoding) or longest_s < LONG_STEP_S
         if not self.token_s:

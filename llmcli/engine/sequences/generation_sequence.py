@@ -46,7 +46,7 @@ class GenerationSequence(Sequence):
         self.draft_tokens = self._sampler.allowed_prefix(self._drafter.draft(self.tokens, self.tokens_left - 1, cost))
 
     def process_logits(self, context: Any, outputs: list[int]) -> list[Sequence]:
-        """Sample a token at each output, as long as the draft token after it is the one sampled."""
+        """Sample a token at each output, as long as the following draft token is the one sampled."""
         for output, drafted in zip(outputs, [*self.draft_tokens[: len(outputs) - 1], None], strict=True):
             if self._sample_token(context, output) != drafted or self.ended:
                 break

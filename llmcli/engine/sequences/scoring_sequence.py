@@ -13,24 +13,24 @@ from llmcli.types import CandidateScores, FinishReason, Request, Score
 
 
 class TargetTokens:
-    """Tokens whose log-probabilities are summed as their logits come, in one step or several."""
+    """Tokens whose log-probabilities are summed as their logits arrive, in one step or several."""
 
     def __init__(self, tokens: list[int]) -> None:
         self._tokens = tokens
         self._num_scored = 0
         self.logprob = 0.0
-        """The sum over those that are scored."""
+        """The sum over the tokens scored so far."""
 
     def __len__(self) -> int:
         return len(self._tokens)
 
     @property
     def all_scored(self) -> bool:
-        """No token is left."""
+        """Whether no token is left."""
         return self._num_scored == len(self._tokens)
 
     def score(self, context: Any, outputs: list[int]) -> int:
-        """Score the next tokens with the logits at the batch indices ``outputs``; returns how many it scored."""
+        """Score the next tokens with the logits at the batch indices ``outputs``; return how many it scored."""
         targets = self._tokens[self._num_scored : self._num_scored + len(outputs)]
         for output, token in zip(outputs, targets, strict=False):
             self.logprob += token_logprobs(context, output, [token])[0]
@@ -43,13 +43,13 @@ class TargetTokens:
 
 
 class ScoringSequence(Sequence):
-    """A request that scores candidates: evaluates what they share, then a ``CandidateFork`` for each longer one."""
+    """A request that scores candidates: evaluates their common tokens, then a ``CandidateFork`` for each longer one."""
 
     def __init__(self, request: Request, prompt: list[int], candidates: list[list[int]], sink: EventSink) -> None:
         """``prompt``: its tokens alone; ``candidates``: for each the tokens of prompt and candidate together.
 
         The scored tokens begin where a candidate first differs from the prompt, at the same position for all. Raises
-        ``UsageError`` when that is the very first token, since no token precedes it that could predict it.
+        ``UsageError`` if that is the very first token, since no earlier token could predict it.
         """
         shared = shared_prefix_length(candidates)
         start = min(shared, *(common_prefix_length(prompt, tokens) for tokens in candidates))

@@ -1,4 +1,4 @@
-"""One object for each sequence, with all of its state: what is to be evaluated, the output, where events go."""
+"""A sequence object holds all of its own state: the tokens to evaluate, the output, and the sink of its events."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ REPORT_INTERVAL_S = 0.25
 
 
 class EventSink(Protocol):
-    """Where the events of a request go.
+    """Receives the events of a request.
 
-    ``full``: the consumer is behind, the sequence must wait. ``consumer_gone``: the consumer has left, the request must not
-    start.
+    ``full``: the consumer is behind, so the sequence must wait. ``consumer_gone``: the consumer has left, so the
+    request must not start.
     """
 
     @property
@@ -42,17 +42,17 @@ class Sequence(ABC):
     """Tokens that a model evaluates. ``num_computed_tokens`` of ``tokens`` are in the memory of sequence id ``slot``.
 
     ``arrival``: its number in the order of arrival. ``first_logit``: the position from which logits are needed.
-    ``checkpoint_at``: a length at which the state is copied for others (memories that cannot be truncated). ``public_prefix_length``: tokens from the start that may be kept on
-    disk; ``save_at``: a length at which they are saved. ``turn_prefix_length``: tokens from the start that the next turn
-    of a saved conversation will begin with, 0 where its answer counts too (memories that can be truncated).
-    ``draft_tokens``: tokens expected to follow. ``compute_s``: seconds of evaluation, its share of each batch.
-    ``lost_last_step``: its last evaluation was aborted.
+    ``checkpoint_at``: a length at which the state is copied for others (memories that cannot be truncated).
+    ``public_prefix_length``: tokens from the start that may be kept on disk; ``save_at``: a length at which they are
+    saved. ``turn_prefix_length``: tokens from the start with which the next turn of a saved conversation will begin, 0
+    if its answer counts too (memories that can be truncated). ``draft_tokens``: tokens expected to follow.
+    ``compute_s``: seconds of evaluation, its share of each batch. ``lost_last_step``: its last evaluation was aborted.
     """
 
     tokens_left = 0
-    """Tokens that may still be generated."""
+    """Number of tokens that may still be generated."""
     num_forks = 0
-    """Sequences that will continue where this one ends."""
+    """Sequences that will continue from the end of this one."""
 
     def __init__(self, request: Request, tokens: list[int], sink: EventSink) -> None:
         self.request = request
@@ -82,22 +82,22 @@ class Sequence(ABC):
 
     @property
     def is_interactive(self) -> bool:
-        """It runs before bulk work."""
+        """Whether it runs before bulk work."""
         return self.request.priority is Priority.INTERACTIVE
 
     @property
     def num_pending_tokens(self) -> int:
-        """Tokens that are not evaluated yet."""
+        """Number of tokens that are not evaluated yet."""
         return len(self.tokens) - self.num_computed_tokens
 
     @property
     def is_decoding(self) -> bool:
-        """The prompt is evaluated, one token a step follows."""
+        """Whether the prompt is evaluated, so that one token a step follows."""
         return self.num_generated_tokens > 0 and self.num_pending_tokens == 1
 
     @property
     def is_unreported(self) -> bool:
-        """It asked for progress reports and has had none."""
+        """Whether it asked for progress reports and has had none."""
         return self.request.progress and self._last_report is None
 
     def propose_draft(self, cost: float) -> None:  # noqa: B027 (optional to override: scoring proposes none)
@@ -105,12 +105,12 @@ class Sequence(ABC):
 
     @abstractmethod
     def process_logits(self, context: Any, outputs: list[int]) -> list[Sequence]:
-        """Process the logits at the batch indices ``outputs``; returns sequences that must run because of them."""
+        """Process the logits at the batch indices ``outputs``; return the sequences that must run because of them."""
 
     def report_progress(self, ahead: int | None = None) -> None:
-        """Emit the progress of a request that asked for it: at a change of phase at once, else a few times a second.
+        """Emit the progress of a request that asked for it: at once when the phase changes, else a few times a second.
 
-        ``ahead``: it waits behind so many requests; None: it runs.
+        ``ahead``: it waits behind that many requests; None: it runs.
         """
         if not self.request.progress or self.ended:
             return
@@ -147,4 +147,4 @@ class Sequence(ABC):
         self.slot = None
 
     def release(self) -> None:  # noqa: B027 (optional to override: few hold anything)
-        """Free what the sequence holds outside the context."""
+        """Free what the sequence owns outside the context."""

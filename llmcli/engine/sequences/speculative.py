@@ -1,6 +1,6 @@
 """Draft tokens taken from earlier text (prompt lookup decoding).
 
-Text repeats itself: names, quotations of the prompt, code, lists, tables. Where the last tokens occurred before, the
+Text repeats itself: names, quotations of the prompt, code, lists, tables. If the last tokens occurred before, the
 tokens that followed them then are the draft. A step evaluates the draft together with the last token, and accepts as
 much of it as the model chooses itself: several tokens for little more than the cost of one. Each token is sampled from
 the model's own logits as usual, so the output is the same as without drafts. The method: A. Saxena, "Prompt Lookup
@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 
 _NGRAM_TOKENS = 3
-"""Tokens that must have occurred before, in this order."""
+"""Number of tokens that must have occurred before, in this order."""
 MIN_DRAFT_TOKENS, MAX_DRAFT_TOKENS = 3, 15
-"""Tokens of a draft: fewer hardly pay, since the first additional row of a batch costs most."""
+"""Fewest tokens of a draft: shorter ones hardly pay, since the first additional row of a batch costs most."""
 _ACCEPTANCE_SMOOTHING = 0.2
 """Weight of the last token in the acceptance rate."""
 _INITIAL_ACCEPTANCE_RATE = 0.5
@@ -22,7 +22,7 @@ _INITIAL_ACCEPTANCE_RATE = 0.5
 
 
 class PromptLookupDrafter:
-    """Drafts for one sequence, proposed only while they prove right; unproposed ones are checked against each token too."""
+    """Drafts for one sequence, proposed only while they prove right; others are only compared with each token."""
 
     def __init__(self) -> None:
         self._continuations: dict[tuple[int, ...], int] = {}  # the position after the last occurrence of a key
@@ -32,9 +32,9 @@ class PromptLookupDrafter:
         self._acceptance_rate = _INITIAL_ACCEPTANCE_RATE
 
     def draft(self, tokens: list[int], max_tokens: int, cost: float) -> list[int]:
-        """Return what may follow ``tokens``, at most ``max_tokens``, none where it is not worth its ``cost``.
+        """Return the tokens that may follow ``tokens``, at most ``max_tokens``, none if not worth their ``cost``.
 
-        ``tokens`` are those of the last call and what was generated since. ``cost``: as ``draft_row_cost`` returns it.
+        ``tokens`` are those of the last call and those generated since. ``cost``: as ``draft_row_cost`` returns it.
         """
         self._update_acceptance_rate(tokens)
         for position in range(self._num_indexed_tokens, len(tokens)):
@@ -43,7 +43,8 @@ class PromptLookupDrafter:
         start = self._continuations.get(tuple(tokens[-_NGRAM_TOKENS:]))
         self._draft_start = len(tokens)
         following = [] if start is None else tokens[start : start + MAX_DRAFT_TOKENS]
-        self._last_draft = (following * MAX_DRAFT_TOKENS)[:MAX_DRAFT_TOKENS]  # at the end of the text it repeats
+        # a draft that reaches the end of the text repeats it
+        self._last_draft = (following * MAX_DRAFT_TOKENS)[:MAX_DRAFT_TOKENS]
         count = min(max_tokens, self._worthwhile_length(cost), len(self._last_draft))
         return self._last_draft[:count] if count >= MIN_DRAFT_TOKENS else []
 
@@ -54,5 +55,5 @@ class PromptLookupDrafter:
                 break
 
     def _worthwhile_length(self, cost: float) -> int:
-        """Return how many tokens in a row are right so probably that each is worth its cost."""
+        """Return how many tokens in a row are likely enough to be worth their cost."""
         return MAX_DRAFT_TOKENS if self._acceptance_rate >= 1 else int(math.log(cost) / math.log(self._acceptance_rate))

@@ -1,4 +1,4 @@
-"""What lists of tokens begin with in common."""
+"""Common prefixes of lists of tokens."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def common_prefix_length(a: list[int], b: list[int]) -> int:
 
 
 def shared_prefix_length(lists: list[list[int]]) -> int:
-    """Return the length of the common prefix of all lists, leaving each at least one token of its own."""
+    """Return the length of the common prefix of all lists, leaving each at least one more token."""
     shared = min(common_prefix_length(lists[0], other) for other in lists)
     return min(shared, *(len(tokens) - 1 for tokens in lists))

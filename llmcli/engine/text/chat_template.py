@@ -35,7 +35,7 @@ CHATML_TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 PLAIN_TEMPLATE = "{% for m in messages %}{{ m['content'] + '\\n\\n' }}{% endfor %}"
-"""For base models without a template: the text of the messages, to be continued."""
+"""For base models without a template: the text of the messages, which the model continues."""
 
 _RENDER_TIMEOUT_S = 5.0
 _MAX_EXTRA_CHARACTERS = 1 << 20
@@ -67,8 +67,8 @@ class ChatTemplate:
     ) -> tuple[list[int], bool]:
         """Return the prompt's tokens; ``prefix`` is the start of the assistant's answer.
 
-        ``tools`` and calls go through the template where it supports them, else they become text. The second value says
-        whether the prompt leaves the model inside its reasoning. Raises ``BadModelFile`` when the template cannot
+        ``tools`` and calls go through the template if it supports them, otherwise they become text. The second value
+        says whether the prompt leaves the model inside its reasoning. Raises ``BadModelFile`` when the template cannot
         be rendered.
         """
         (tokens,), inside = self.tokenize_with_prefixes([prefix], messages, reasoning=reasoning, tools=tools)
@@ -99,7 +99,7 @@ class ChatTemplate:
         tools: Sequence[Tool] = (),
         limit: int | None = None,
     ) -> tuple[list[list[int]], bool]:
-        """Do as ``tokenize`` for each of ``prefixes``, rendering the prompt once; ``limit`` as in ``tokenize_request``."""
+        """Tokenize as ``tokenize`` for each of ``prefixes``, rendering once; ``limit`` as in ``tokenize_request``."""
         turns = [to_template_message(message) for message in messages]
         values = [turns, list(tools), list(prefixes)]
         (turns, escaped_tools, escaped_prefixes), mark = escape_all(self._tokenizer, self.source, values)
@@ -111,7 +111,7 @@ class ChatTemplate:
         return [self._tokenizer.encode_rendered(prompt + prefix, mark) for prefix in escaped_prefixes], inside
 
     def _render_with_tools(self, turns: list[TemplateMessage], reasoning: bool, tools: list[Tool]) -> str:
-        """Render; tools become text where the template does not support them, or refuses them in this form."""
+        """Render; tools become text if the template does not support them, or refuses them in this form."""
         if not (tools or has_tool_calls(turns)):
             return self._render_with_system_fallback(turns, reasoning)
         if supports_tools(self.source, turns, tools):
@@ -122,7 +122,7 @@ class ChatTemplate:
     def _render_with_system_fallback(
         self, turns: list[TemplateMessage], reasoning: bool, tools: list[Tool] | None = None
     ) -> str:
-        """Render; for templates that refuse a system message it becomes the start of the first user message."""
+        """Render; if a template refuses a system message, that becomes the start of the first user message."""
         try:
             return self._render(turns, reasoning, tools)
         except TemplateRefused as error:

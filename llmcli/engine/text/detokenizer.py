@@ -1,6 +1,6 @@
-"""From the bytes of generated tokens to text: UTF-8 decoding, reasoning, stop strings.
+"""Turns the bytes of generated tokens into text: UTF-8 decoding, reasoning, stop strings.
 
-``OutputProcessor`` is a chain of three small parts; the pieces that it returns concatenate to the final text exactly.
+``OutputProcessor`` is a chain of three small parts; the pieces that it returns concatenate exactly to the final text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from llmcli.text_stream import ReasoningParser, partial_match_length
 
 
 class Utf8Decoder:
-    """Bytes of tokens to text, holding back characters that are not complete yet."""
+    """Turns bytes of tokens into text; holds back incomplete characters."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -22,7 +22,7 @@ class Utf8Decoder:
         return self._decoder.decode(data)
 
     def flush(self) -> str:
-        """Return what is left; an incomplete character becomes U+FFFD."""
+        """Return the rest; an incomplete character becomes U+FFFD."""
         return self._decoder.decode(b"", final=True)
 
 
@@ -35,13 +35,13 @@ class StopStringMatcher:
         self.stopped = False
 
     def feed(self, text: str) -> str:
-        """Return what is safe to show; sets ``stopped`` when a stop string is complete and drops what follows."""
+        """Return the text that is safe to show; at a complete stop string set ``stopped`` and drop what follows."""
         if self.stopped:
             return ""
         if not self._stops:
             return text
         text = self._pending_text + text
-        # the one that is complete first, so that the answer does not depend on token boundaries; then the longest
+        # the string that is complete first, so that the answer does not depend on token boundaries; then the longest
         found = [(index + len(stop), index) for stop in self._stops if (index := text.find(stop)) >= 0]
         if found:
             self.stopped = True
@@ -58,10 +58,10 @@ class StopStringMatcher:
 
 
 class OutputProcessor:
-    """Token bytes in, (reasoning, answer) out."""
+    """Turns token bytes into (reasoning, answer)."""
 
     def __init__(self, stops: Sequence[str], tags: tuple[str, str] | None, *, inside: bool, lstrip: bool) -> None:
-        """``lstrip``: the first piece begins with the space that SentencePiece models put before a text."""
+        """``lstrip``: remove the space that SentencePiece models put before a text from the first piece."""
         self._decoder = Utf8Decoder()
         self._reasoning_parser = ReasoningParser(tags, inside=inside)
         self._stop_matcher = StopStringMatcher(stops)
@@ -69,11 +69,11 @@ class OutputProcessor:
 
     @property
     def stopped(self) -> bool:
-        """A stop string was complete."""
+        """Whether a stop string was complete."""
         return self._stop_matcher.stopped
 
     def feed(self, data: bytes) -> tuple[str, str]:
-        """Process the bytes of one token; returns (reasoning, answer)."""
+        """Process the bytes of one token; return (reasoning, answer)."""
         text = self._decoder.feed(data)
         if self._lstrip and text:
             text, self._lstrip = text.removeprefix(" "), False

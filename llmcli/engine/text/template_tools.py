@@ -24,7 +24,7 @@ _TOOLS_INTRODUCTION = (
 
 
 def to_template_message(message: Message) -> TemplateMessage:
-    """Return a message in the form of templates."""
+    """Return a message in the form that templates expect."""
     turn: TemplateMessage = {"role": str(message.role), "content": message.content}
     if message.tool_calls:
         turn["tool_calls"] = [
@@ -37,7 +37,7 @@ def to_template_message(message: Message) -> TemplateMessage:
 
 
 def has_tool_calls(turns: Sequence[TemplateMessage]) -> bool:
-    """Return whether the conversation contains calls of tools or their results."""
+    """Return whether the conversation contains tool calls or their results."""
     return any(turn["role"] == Role.TOOL or "tool_calls" in turn for turn in turns)
 
 

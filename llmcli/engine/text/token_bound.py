@@ -1,10 +1,10 @@
-"""A lower bound of the number of tokens of a text by its bytes, to refuse a text without tokenizing it.
+"""A lower bound of a text's number of tokens from its bytes, which refuses long texts without tokenizing them.
 
 Tokenizing a line of megabytes without a blank takes minutes in one native call. But the tokens of a text are its bytes
 split into pieces of the vocabulary, so a text of B bytes has at least B/N tokens, where N is the length of the longest
-one. A closer bound is the smallest number of pieces of which each is no longer than the longest token that begins with
-the same two bytes: the furthest end after k pieces is the furthest that a piece reaches from any position up to the end
-after k-1.
+token. A closer bound is the smallest number of pieces, each no longer than the longest token that begins with the same
+two bytes: the furthest end after k pieces is the furthest that a piece reaches from any position up to the end after
+k-1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from llmcli.engine.llama.model import ATTR_CONTROL, ATTR_LSTRIP, ATTR_RSTRIP, AT
 _VOCAB_SPM, _VOCAB_BPE = 1, 2
 """Kinds of vocabularies (``llama_vocab_type``) that keep every byte of a text; others drop white space or accents."""
 _MAX_UTF8_BYTES = 4
-"""Bytes of the longest character in UTF-8: an unknown one may be a token."""
+"""The most bytes of a character in UTF-8: an unknown one may be a token."""
 _WINDOW_BYTES = 1 << 18
 
 
@@ -72,7 +72,7 @@ class TokenBound:
 
 
 def _longest_token_by_two_bytes(pieces: list[bytes]) -> Any:
-    """Return the length of the longest token by the two bytes that it begins with."""
+    """Return the length of the longest token for each pair of first bytes."""
     import numpy as np
 
     reach = np.full(1 << 16, _MAX_UTF8_BYTES, np.int64)

@@ -1,6 +1,6 @@
 """Text to tokens and back: control tokens come from the template only, never from untrusted text.
 
-The text of a user, a file or a model may contain the text of a control token (``<|im_end|>``). Before the chat template
+The text of a user, a file or a model may contain the name of a control token (``<|im_end|>``). Before the chat template
 is rendered, ``escape_control_tokens`` puts a private-use character into every such text; the rendered prompt is then
 split at the control tokens that are left, which can only come from the template, and the character is removed from the
 plain runs, which are tokenized with special tokens disabled.
@@ -21,9 +21,9 @@ from llmcli.errors import ContextOverflow
 _PRIVATE_USE = range(0xE000, 0xF900)
 _MAX_CACHED_RUNS = 256
 _MAX_CACHED_RUN_CHARACTERS = 1024
-"""Characters of a run of text whose tokens are cached: thousands of prompts share instructions and examples."""
+"""Most characters of a run of text whose tokens are cached: thousands of prompts share instructions and examples."""
 LONG_TEXT_CHARACTERS = 65_536
-"""Characters from which on tokenizing a text takes noticeable time."""
+"""Number of characters from which tokenizing a text takes noticeable time."""
 
 
 class Tokenizer:
@@ -40,7 +40,7 @@ class Tokenizer:
             # tokens that llama.cpp parses only when special tokens are enabled (tokenizer_st_partition)
             if attributes & (ATTR_CONTROL | ATTR_UNKNOWN):
                 text = model.token_text(token)
-                if len(text) > 1:  # one character could not be told from the same character of a text
+                if len(text) > 1:  # a single character could not be told from the same character in a text
                     self.control_tokens[text] = token
                     self._strip_flags[token] = attributes & (ATTR_LSTRIP | ATTR_RSTRIP)
         self._control_pattern = self._escape_pattern = _compile_alternatives(self.control_tokens)
@@ -79,7 +79,7 @@ class Tokenizer:
         self._check_lower_bound(((text, None),), "", limit)
 
     def check_prompt_length(self, prompt: str, mark: str, limit: int) -> None:
-        """Do as ``check_length`` for a rendered prompt that ``encode_rendered`` would tokenize."""
+        """Check as ``check_length``, for a rendered prompt that ``encode_rendered`` would tokenize."""
         self._check_lower_bound(self._split_at_controls(prompt), mark, limit)
 
     def _check_lower_bound(self, runs: Iterable[tuple[str, int | None]], mark: str, limit: int) -> None:
@@ -92,15 +92,15 @@ class Tokenizer:
             raise ContextOverflow(tokens=lower_bound, context=limit, at_least=True)
 
     def encode_prompt(self, text: str) -> list[int]:
-        """Tokenize a text for the model to continue: as text, after the BOS of models that use one."""
+        """Tokenize a text for the model to continue: as text, after the BOS if the model uses one."""
         return [*([self.bos] if self._add_bos and self.bos is not None else []), *self.encode(text)]
 
     def encode_special(self, text: str) -> list[int]:
-        """Tokenize a text as text, with the tokens around it that the model was trained with (BOS, EOS, CLS, SEP)."""
+        """Tokenize a text as text, and add the special tokens that the model expects around it (BOS, EOS, CLS, SEP)."""
         return self._tokenize(text, add_special=True)
 
     def escape_control_tokens(self, texts: Sequence[str], template: str) -> tuple[list[str], str]:
-        """Return ``texts`` with a private-use character inside every control-token text, and that character."""
+        """Return ``texts`` with a private-use character inside every control-token name, and that character."""
         used = set().union(*map(set, (*texts, *self.control_tokens)), template)
         mark = next(chr(code) for code in _PRIVATE_USE if chr(code) not in used)
         return [self._escape_text(text, mark) for text in texts], mark
@@ -108,7 +108,7 @@ class Tokenizer:
     def _escape_text(self, text: str, mark: str) -> str:
         if self._escape_pattern is None:
             return text
-        while True:  # escaping one text may leave another that overlapped it
+        while True:  # escaping one name may leave another that overlapped it
             escaped = self._escape_pattern.sub(lambda match: match[0][0] + mark + match[0][1:], text)
             if escaped == text or self._escape_pattern.search(escaped) is None:
                 return escaped
@@ -128,7 +128,7 @@ class Tokenizer:
         return tokens
 
     def _split_at_controls(self, prompt: str) -> Iterable[tuple[str, int | None]]:
-        """Yield (plain run, control token after it), white space stripped as the token's attributes demand."""
+        """Yield (plain run, control token after it), with white space stripped as the token's attributes require."""
         start, strip_next = 0, False
         matches = self._control_pattern.finditer(prompt) if self._control_pattern is not None else ()
         for match in matches:
@@ -142,14 +142,14 @@ class Tokenizer:
         yield (rest.lstrip() if strip_next else rest), None
 
     def is_eog(self, token: int) -> bool:
-        """Return whether ``token`` ends a generation."""
+        """Return whether ``token`` ends generation."""
         known = self._eog_cache.get(token)
         if known is None:
             known = self._eog_cache[token] = bool(self._lib.llama_vocab_is_eog(self._vocab, token))
         return known
 
     def token_to_piece(self, token: int) -> bytes:
-        """Return the bytes of ``token``; control tokens have none. They may end inside a character."""
+        """Return the bytes of ``token``; control tokens have none. A token may end inside a character."""
         known = self._piece_cache.get(token)
         if known is None:
             (known,) = self._model.token_pieces((token,))
@@ -157,7 +157,7 @@ class Tokenizer:
         return known
 
     def register_tags(self, tags: Iterable[str]) -> None:
-        """Register the tags at which output is split: those that are control tokens keep their text as bytes.
+        """Register the tags that split output: those that are control tokens keep their text as bytes.
 
         In untrusted text they are escaped like control tokens, since templates split messages at them.
         """
@@ -167,12 +167,12 @@ class Tokenizer:
         self._escape_pattern = _compile_alternatives((*self.control_tokens, *tags))
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Return the text of ``tokens``; bytes that are no UTF-8 become U+FFFD."""
+        """Return the text of ``tokens``; bytes that are not UTF-8 become U+FFFD."""
         return b"".join(map(self.token_to_piece, tokens)).decode("utf-8", "replace")
 
 
 def _compile_alternatives(texts: Iterable[str]) -> re.Pattern[str] | None:
-    """Match any of ``texts``, the longest first; only positions with a possible first character are tried."""
+    """Compile a pattern of ``texts``, the longest first, that only tries positions with a possible first character."""
     ordered = sorted(texts, key=len, reverse=True)
     if not ordered:
         return None

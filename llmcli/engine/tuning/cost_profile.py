@@ -2,8 +2,8 @@
 
 Flash attention, the cache's type and its layout change speed by factors of two and more, in different directions for
 prompts, single answers and batches, and differently on each processor. The cost of the weights is the same in all
-settings, so only attention is compared: ``standin`` measures it once for a shape of attention heads, this module adds up
-a job's attention for every setting, and the cheapest setting is chosen.
+settings, so only attention is compared: ``standin`` measures it once for a shape of attention heads, this module adds
+up a job's attention for every setting, and the cheapest setting is chosen.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ATTENTION_KERNELS = ((True, "f16"), (False, "f16"), (True, "q8_0"), (True, "bf16
 
 @dataclass(frozen=True, slots=True)
 class AttentionGeometry:
-    """The shape of attention: query heads, heads of keys and values, elements of a head; layers with attention."""
+    """The shape of attention: numbers of query heads and KV heads, elements of a head, layers with attention."""
 
     heads: int
     kv_heads: int
@@ -42,7 +42,7 @@ class AttentionGeometry:
 
     @classmethod
     def from_header(cls, header: Header) -> Self | None:
-        """Return a model's geometry; None without attention, or where keys and values differ in size."""
+        """Return a model's geometry; None without attention, or if keys and values differ in size."""
         heads, kv_heads = header.arch_integer_per_layer("attention.head_count"), header.kv_heads
         layers = header.block_count
         per_layer = kv_heads if isinstance(kv_heads, tuple) else (kv_heads or 0,) * (layers or 0)
@@ -54,7 +54,7 @@ class AttentionGeometry:
         ):
             return None
         kv = max(per_layer, default=0)
-        if not size or not kv or most % kv:
+        if not (most and size and kv) or most % kv:
             return None
         return cls(most, kv, size, sum(count > 0 for count in per_layer))
 
@@ -66,10 +66,10 @@ class AttentionGeometry:
 
 @dataclass(frozen=True, slots=True)
 class AttentionCosts:
-    """Seconds that attention takes in one kernel, for each of ``AttentionGeometry.cost_units``; "cell": a cached token.
+    """Seconds that attention takes in one kernel, per unit of ``AttentionGeometry.cost_units``; "cell": a cached token.
 
-    ``prompt``: a prompt's token, and each cell before it; ``single``: a lone token, and each cell; ``unified``: a
-    token of a batch, each cell of the whole buffer, each cell of its own; ``separate``: the same, each cell of its own.
+    ``prompt``: a prompt's token, and each cell before it; ``single``: a lone token, and each cell; ``unified``: a token
+    of a batch, each cell of the whole buffer, each cell of its own; ``separate``: the same, each cell of its own.
     """
 
     prompt: tuple[float, float]
@@ -92,7 +92,7 @@ class AttentionCosts:
 class JobShape:
     """A job: lengths of its prompts, tokens of their common prefix, tokens expected of each answer.
 
-    ``width``: how many run at once; ``copies``: sequences that continue another one.
+    ``width``: the number of sequences that run at once; ``copies``: of those that continue another one.
     """
 
     prompts: tuple[int, ...]
@@ -104,7 +104,7 @@ class JobShape:
 
 @dataclass(frozen=True, slots=True)
 class CostProfile:
-    """The costs of every kernel, and of copying one cell of a separate buffer; ``measured`` on this machine or not."""
+    """The costs of every kernel, and of copying one cell of a separate buffer; ``measured``: on this machine."""
 
     kernels: Mapping[tuple[bool, str], AttentionCosts]
     copy: float
@@ -120,7 +120,7 @@ class CostProfile:
         """Read the output of ``to_json``, as measured. Raises ``ValueError``, ``TypeError`` or ``KeyError`` for other data."""
         kernels = {(bool(flash), str(kv)): AttentionCosts.from_json(costs) for flash, kv, costs in data["kernels"]}
         if not {(True, "f16"), (False, "f16")} <= set(kernels) <= set(ATTENTION_KERNELS):
-            raise ValueError("not the kernels that there are")
+            raise ValueError("the kernels differ from the known ones")
         return cls(kernels, _parse_cost(data["copy"]), measured=True)
 
     def estimate_seconds(
@@ -138,7 +138,7 @@ class CostProfile:
         seen = shape.shared + own
         buffer = shape.shared + width * own
         before = shape.shared + prompt / 2
-        if settings.unified and width > 1:  # a prompt attends to the cells of present sequences too
+        if settings.unified and width > 1:  # a prompt also attends to the cells of present sequences
             before = max(before, buffer / 2 if count <= width else buffer)
         near = window if window and settings.flash_attention else math.inf
         beginning = _linear_cost(costs.prompt, min(shape.shared / 2, near))
@@ -157,13 +157,13 @@ class CostProfile:
     def choose(
         self, shape: JobShape, allowed: Iterable[CacheSettings], geometry: AttentionGeometry, window: int = 0
     ) -> CacheSettings:
-        """Return the cheapest of the ``allowed`` settings; precise and shared ones where the gain is small."""
+        """Return the cheapest of the ``allowed`` settings; precise and shared ones if the gain is small."""
         return min(allowed, key=lambda settings: self.weighted_seconds(shape, settings, geometry, window))
 
     def weighted_seconds(
         self, shape: JobShape, settings: CacheSettings, geometry: AttentionGeometry, window: int = 0
     ) -> float:
-        """Return ``estimate_seconds``, with handicaps for less precise or separate caches, for comparing settings."""
+        """Return ``estimate_seconds`` with handicaps for less precise or separate caches, to compare settings."""
         handicap = (1 if settings.kv_type == "f16" else 1 / _PRECISION_HANDICAP) * (
             1 if settings.unified else 1 / _SEPARATE_BUFFERS_HANDICAP
         )
@@ -191,4 +191,5 @@ ASSUMED_PROFILE = CostProfile(
     },
     copy=5.8e-10,
 )
-"""Measured with 2 threads of a processor with AVX-512 (llama.cpp of llama-cpp-python 0.3.36): better than no estimate."""
+"""Measured with 2 threads of a processor with AVX-512 (llama.cpp of llama-cpp-python 0.3.36): better than no
+estimate."""

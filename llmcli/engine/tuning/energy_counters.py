@@ -1,4 +1,4 @@
-"""The energy that the processor packages used, from the counters of Linux powercap.
+"""The energy used by the processor packages, from the counters of Linux powercap.
 
 Interface: Documentation/power/powercap/powercap.rst of Linux. Each zone is a directory with ``name``, ``energy_uj`` (a
 counter in microjoules) and ``max_energy_range_uj`` (where the counter wraps to 0). Only the zones of packages count:
@@ -12,20 +12,20 @@ from pathlib import Path
 from llmcli.engine.llama.hardware import read_number_file, read_text_file
 
 POWERCAP_DIR = Path("/sys/class/powercap")
-_ZONE_PATTERN = "intel-rapl:*"  # AMD's processors are listed under this name too
+_ZONE_PATTERN = "intel-rapl:*"  # AMD's processors have this name too
 _PACKAGE_PREFIX = "package-"
 _JOULES_PER_MICROJOULE = 1e-6
 
 
 class EnergyMeter:
-    """Counts the joules of all packages since its creation, those of other processes included.
+    """Counts the joules of all packages since its creation, including those of other processes.
 
     A counter wraps to 0 after 65 to 262 kJ (an hour at 70 W, or less). One wrap between two calls of ``read_joules`` is
     detected, more are not: call it periodically in a longer measurement.
     """
 
     def __init__(self, root: Path = POWERCAP_DIR) -> None:
-        """``root`` is the directory of the zones. Raises nothing: without readable counters ``read_joules`` returns None."""
+        """``root`` is the directory of the zones. Never raises: ``read_joules`` returns None without counters."""
         self._zones = _find_packages(root)
         self._last = _read_counters(self._zones)
         self._microjoules = 0

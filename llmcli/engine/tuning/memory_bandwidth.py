@@ -1,4 +1,4 @@
-"""How many bytes a second this machine reads from memory, which bounds the speed of one answer."""
+"""How many bytes a second this machine reads from memory, which limits the speed of one answer."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 from llmcli.engine.llama import hardware
 from llmcli.files import private_files
 
-_BUFFER_BYTES = 512 << 20  # more than the caches of processors hold
+_BUFFER_BYTES = 512 << 20  # more than processor caches hold
 _ROUNDS = 5
 _FREE_MEMORY_DIVISOR = 8  # at most this fraction of the free memory
-_MAX_AGE_S = 24 * 3600  # other processes may have used the memory while it was measured
+_MAX_AGE_S = 24 * 3600  # other processes may have used the memory during the measurement
 
 
 def load_or_measure_bandwidth(directory: Path) -> float:
-    """Return bytes a second, measured once a day for a processor and a number of threads, and cached in ``directory``."""
+    """Return bytes a second, measured once a day per processor and number of threads, and cached in ``directory``."""
     file = directory / "bandwidth.json"
     threads = hardware.detect_cores().max_threads
     key = f"{hardware.processor_name()}, {threads}"
@@ -27,15 +27,15 @@ def load_or_measure_bandwidth(directory: Path) -> float:
     if key in known:
         return known[key]
     measured = measure_bandwidth(threads)
-    with suppress(OSError):  # a directory that cannot be written: it is measured again
+    with suppress(OSError):  # the directory is not writable: it is measured again
         private_files.replace_file(file, json.dumps({**known, key: measured}).encode())
     return measured
 
 
 def measure_bandwidth(threads: int, size: int = _BUFFER_BYTES) -> float:
-    """Read ``size`` bytes with so many threads, a few times, and return the median rate, in bytes a second.
+    """Read ``size`` bytes with that many threads, a few times, and return the median rate in bytes a second.
 
-    Takes a fraction of a second, and less memory where little is free.
+    Takes a fraction of a second, and less memory if little is free.
     """
     import numpy as np
 
@@ -47,7 +47,7 @@ def measure_bandwidth(threads: int, size: int = _BUFFER_BYTES) -> float:
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(_ROUNDS):
             started = time.perf_counter()
-            list(pool.map(np.max, parts))  # of all reductions the one that computes least
+            list(pool.map(np.max, parts))  # the reduction that computes least
             rates.append(numbers.nbytes / (time.perf_counter() - started))
     return statistics.median(rates)
 

@@ -1,4 +1,4 @@
-"""Choosing the settings of the KV cache for the waiting job, and explaining the choice."""
+"""Chooses the settings of the KV cache for the waiting job, and explains the choice."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from llmcli.models.gguf.header import Header
 from llmcli.types import EngineOptions
 
 EXPECTED_ANSWER_TOKENS = 512
-"""Tokens of an answer that has no limit of its own."""
+"""Tokens of an answer without its own limit."""
 _MAX_PLANNED_SEQUENCES = 256
-"""Waiting sequences that are considered."""
+"""The most waiting sequences that are considered."""
 _MIN_SAVING_S = 0.1
 """Seconds that another context must save to replace the present one."""
 _ASSUMED_BYTES_PER_S = 1e10
-"""Approximate bytes a second at which every step reads the weights: the cost of running fewer sequences at once."""
+"""Approximate bytes of weights read a second at every step: the cost of running fewer sequences at once."""
 
 
 class PlannedModel(Protocol):
-    """The properties of a model that decide about its cache: a loaded ``Model``, or one that could be loaded."""
+    """The properties of a model that determine its cache: a loaded ``Model``, or one that could be loaded."""
 
     @property
     def header(self) -> Header: ...
@@ -42,14 +42,14 @@ class PlannedModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UnloadedModel:
-    """A model on the processor, as far as its header tells."""
+    """A model on the processor, as described by its header."""
 
     header: Header
     gpu_layers: int = 0
 
     @property
     def recurrent(self) -> bool:
-        """It has a state that cannot be truncated."""
+        """Whether it has a state that cannot be truncated."""
         return self.header.recurrent
 
     @property
@@ -59,10 +59,10 @@ class UnloadedModel:
 
 
 class Planner:
-    """Chooses among the allowed settings (by options and model) by their costs here (a measured or assumed profile)."""
+    """Chooses among the settings that options and model allow by their cost here (a measured or assumed profile)."""
 
     def __init__(self, model: PlannedModel, options: EngineOptions, threads: int) -> None:
-        """Raises ``UsageError`` where the options exclude each other."""
+        """Raises ``UsageError`` if the options exclude each other."""
         self._options = options
         self._threads = threads
         fixed = model.recurrent or model.gpu_layers > 0 or options.deterministic
@@ -74,7 +74,7 @@ class Planner:
         self._load_profile()
 
     def _load_profile(self) -> None:
-        """Read the measurement of an earlier command, or of one that ended meanwhile in the background."""
+        """Read the measurement of an earlier command, or of a background process that has ended meanwhile."""
         if self.needs_measurement and self._options.cache is not None:
             path = standin.profile_path(self._options.cache, self._known_geometry, self._threads)
             self.profile = standin.load_profile(path) or ASSUMED_PROFILE
@@ -87,16 +87,16 @@ class Planner:
 
     @property
     def measurable(self) -> bool:
-        """There is more than one setting to choose from."""
+        """Whether there is more than one setting to choose from."""
         return self._geometry is not None and len(self.allowed_settings) > 1
 
     @property
     def needs_measurement(self) -> bool:
-        """A measurement would help, can be stored, and was not made yet."""
+        """Whether a measurement would help, can be stored, and was not made yet."""
         return self.measurable and self._options.cache is not None and not self.profile.measured
 
     def start_measurement(self) -> None:
-        """Start measuring in a process of its own."""
+        """Start measuring in a separate process."""
         if self._options.cache is not None:
             standin.start_in_background(self._options.cache, self._known_geometry, self._threads)
 
@@ -134,9 +134,9 @@ class Planner:
         current: CacheSettings | None,
         capacity: Callable[[CacheSettings], int] | None = None,
     ) -> CacheSettings:
-        """Return the settings for the waiting sequences; the ``current`` ones unless others save more than they cost.
+        """Return the settings for the waiting sequences: the ``current`` ones unless others save more than they cost.
 
-        ``capacity`` returns how many sequences fit the memory at once with settings, 0 for not even one.
+        ``capacity`` returns how many sequences fit the memory at once with given settings, 0 if not even one fits.
         """
         if len(self.allowed_settings) == 1 or self._geometry is None:
             return self.allowed_settings[0]
@@ -165,7 +165,7 @@ class Planner:
         current: CacheSettings,
         capacity: Callable[[CacheSettings], int] | None = None,
     ) -> CacheSettings:
-        """Return ``current``, with another layout of the buffers where that is better for ``sequences``, some of which run."""
+        """Return ``current``, with another layout of the buffers if that is better for ``sequences`` (some running)."""
         if current not in self.allowed_settings or self._geometry is None:
             return current
         same = [each for each in self.allowed_settings if replace(each, unified=current.unified) == current]
@@ -181,7 +181,7 @@ class Planner:
     ) -> CacheSettings:
         if not any(shape.outputs):
             # llama.cpp evaluates separate buffers together up to the length of the shortest chunk, then the rests again
-            # (``llama_batch_allocr::split_equal``): 12 short records a second, with one buffer 15
+            # (``llama_batch_allocr::split_equal``): 12 short records a second instead of 15 with one buffer
             allowed = [each for each in allowed if each.unified] or allowed
         widths = {each: shape.width if capacity is None else min(capacity(each), shape.width) for each in allowed}
         allowed = [each for each in allowed if widths[each]] or allowed  # those with which one sequence fits, if any
@@ -190,7 +190,7 @@ class Planner:
             return replace(shape, width=max(1, widths[settings]))
 
         def weights_s(settings: CacheSettings) -> float:
-            """Return the seconds in which the weights are read, once for each step."""
+            """Return the seconds needed to read the weights, once for each step."""
             return sum(shape.outputs) / min(max(1, widths[settings]), len(shape.prompts)) * self._step_s
 
         def estimated_s(settings: CacheSettings) -> float:
@@ -209,7 +209,7 @@ class Planner:
         return best
 
     def smaller_settings(self, current: CacheSettings) -> CacheSettings | None:
-        """Return settings that need less memory than the ``current`` ones; None where there are none."""
+        """Return settings that need less memory than the ``current`` ones; None if there are none."""
         if current.kv_type == "q8_0":
             return None
         halves = (settings for settings in self.allowed_settings if settings.kv_type == "q8_0")
@@ -218,18 +218,18 @@ class Planner:
     def explain(self, settings: CacheSettings, *, memory_limited: bool = False) -> str:
         """Return one sentence on the choice and its reason; ``memory_limited``: better ones did not fit the memory."""
         if memory_limited:
-            why = "the memory does not hold a more precise one"
+            why = "a more precise one does not fit the memory"
         elif len(self.allowed_settings) == 1:
             why = "the only settings that the model and the options allow"
         elif self.profile.measured:
-            why = "the fastest for this job by what was measured on this machine"
+            why = "the fastest for this job, measured on this machine"
         else:
-            why = "assumed, not measured on this machine yet: llm models tune"
+            why = "assumed; to measure this machine, run llm models tune"
         return f"KV cache: {settings} ({why})"
 
 
 def job_shape(waiting: SequenceOf[Sequence], concurrency: int) -> JobShape:
-    """Describe the waiting job."""
+    """Return the shape of the waiting job."""
     sequences = waiting[:_MAX_PLANNED_SEQUENCES]
     first = sequences[0].tokens
     return JobShape(

@@ -1,8 +1,9 @@
-"""Measuring attention: a model of two layers that consists of attention of a given shape, timed in every setting.
+"""Measures attention: a model of two layers that consists of attention of a given shape, timed in every setting.
 
 The time that attention takes depends on its shape, not on the weights, so a stand-in with the heads of a model of
-gigabytes answers within seconds. ``python -m llmcli.engine.tuning.standin DIRECTORY HEADS KV_HEADS SIZE LAYERS THREADS``
-measures in the background with the lowest priority; ``start_in_background`` runs that, ``load_profile`` reads the result.
+gigabytes answers within seconds. ``python -m llmcli.engine.tuning.standin DIRECTORY HEADS KV_HEADS SIZE LAYERS
+THREADS`` measures in the background with the lowest priority; ``start_in_background`` runs that, ``load_profile`` reads
+the result.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ from llmcli.files import private_files
 
 _LAYERS = 2
 _WIDTH = 32
-"""Elements of a layer's input: next to none, so that nearly only attention is timed."""
+"""Elements of a layer's input: very few, so that nearly only attention is timed."""
 _MOST = 1024
-"""Elements of all heads together; for larger models fewer heads in the same proportion are measured."""
+"""The most elements of all heads together; for larger models fewer heads in the same proportion are measured."""
 _VOCABULARY = 32
 _PIECE = 512
 _DEEP = 1024
@@ -58,7 +59,7 @@ _QUIET = 0.3
 
 
 def profile_path(directory: Path, geometry: AttentionGeometry, threads: int) -> Path:
-    """Return the file that holds the profile of a geometry on this processor with this version of llama.cpp."""
+    """Return the file for the profile of a geometry on this processor with this version of llama.cpp."""
     parts = (
         bindings.version(),
         bindings.system_info(),
@@ -71,7 +72,7 @@ def profile_path(directory: Path, geometry: AttentionGeometry, threads: int) -> 
 
 
 def load_profile(path: Path) -> CostProfile | None:
-    """Read a profile; None where there is none, or an unusable one."""
+    """Read a profile; None if there is none, or if it is unusable."""
     try:
         return CostProfile.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):  # errors of damaged JSON
@@ -79,7 +80,7 @@ def load_profile(path: Path) -> CostProfile | None:
 
 
 def start_in_background(directory: Path, geometry: AttentionGeometry, threads: int) -> None:
-    """Measure in a process of its own, which may outlive this one by seconds and keeps none of its files open."""
+    """Measure in a separate process, which may outlive this one by seconds and keeps none of its files open."""
     arguments = map(str, (*astuple(geometry), threads))
     with contextlib.suppress(OSError):  # a full process table: the next job tries again
         subprocess.Popen(  # noqa: S603 (our own module)
@@ -94,14 +95,14 @@ def start_in_background(directory: Path, geometry: AttentionGeometry, threads: i
 
 
 def supported_kernels(geometry: AttentionGeometry) -> tuple[tuple[bool, str], ...]:
-    """Return the (flash attention, cache type) that heads of this size support: q8_0 needs whole blocks of 32."""
+    """Return the (flash attention, cache type) pairs that heads of this size support: q8_0 needs whole blocks of 32."""
     return tuple(kernel for kernel in ATTENTION_KERNELS if kernel[1] != "q8_0" or geometry.size % _BLOCK == 0)
 
 
 def measure(
     geometry: AttentionGeometry, threads: int, progress: Callable[[int, int], None] = lambda _done, _all: None
 ) -> CostProfile:
-    """Measure all kernels: a few seconds. ``progress`` is called with the number done and the total.
+    """Measure all kernels, in a few seconds. ``progress`` is called with the number done and the total.
 
     Raises ``InternalError``, ``OutOfMemory`` and ``Unsupported`` as loading a model and creating a context do.
     """
@@ -115,7 +116,7 @@ def _measure(geometry: AttentionGeometry, threads: int, progress: Callable[[int,
         possible = supported_kernels(geometry)
         for done in range(
             _ROUNDS * len(possible)
-        ):  # alternating, so that a disturbance does not affect one of them only
+        ):  # alternating, so that a disturbance does not affect only one of them
             progress(done, _ROUNDS * len(possible))
             flash, kv_type = kernel = possible[done % len(possible)]
             config = ContextConfig(
@@ -143,7 +144,7 @@ def save_profile(profile: CostProfile, path: Path) -> None:
 
 
 def _in_background(directory: Path, geometry: AttentionGeometry, threads: int) -> None:
-    """Measure once the machine is idle, unless another process did or does; give up after a minute."""
+    """Measure once the machine is idle, unless another process does or did; give up after a minute."""
     path = profile_path(directory, geometry, threads)
     if load_profile(path) is not None:
         return
@@ -181,7 +182,7 @@ class _Stopwatch:
         self._context = context
 
     def step(self, *chunks: tuple[int, int, int]) -> float:
-        """Evaluate (sequence, position, tokens) chunks in one batch; returns its seconds."""
+        """Evaluate (sequence, position, tokens) chunks in one batch; return the seconds."""
         batch = self._context.batch
         batch.clear()
         for sequence, position, count in chunks:
@@ -192,7 +193,7 @@ class _Stopwatch:
         return time.perf_counter() - started
 
     def decode(self, *rows: tuple[int, int]) -> float:
-        """Evaluate one token at each (sequence, position) repeatedly; returns the seconds of the fastest step."""
+        """Evaluate one token at each (sequence, position) repeatedly; return the seconds of the fastest step."""
         return min(self._time_step(rows) for _ in range(_TRIES))
 
     def _time_step(self, rows: tuple[tuple[int, int], ...]) -> float:
@@ -237,8 +238,8 @@ class _Times:
     """Seconds a token, except for the last two: seconds of a step that copies a buffer first, and of one that does not.
 
     Chunks of a prompt at the start and after ``_DEEP`` tokens; a single token after ``_OWN`` and after ``_DEEP +
-    _PIECE`` tokens; a token of a batch in one buffer: with no tokens before it, after ``_PIECE`` that all share, after
-    ``_OWN`` of its own; the first and the last of these in separate buffers.
+    _PIECE`` tokens; a token of a batch in one buffer: with no tokens before it, after ``_PIECE`` tokens shared by all,
+    after ``_OWN`` of its own; the first and the last of these in separate buffers.
     """
 
     prompt: float
@@ -298,7 +299,7 @@ def _fit_costs(times: _Times, work: int) -> AttentionCosts:
 
 
 def _fit_line(low: tuple[float, float], high: tuple[float, float], work: int) -> tuple[float, float]:
-    """Return cost at no cells, and of each cell, from two (cells, seconds)."""
+    """Return the cost at no cells, and that of each cell, from two (cells, seconds)."""
     slope = max(0.0, (high[1] - low[1]) / (high[0] - low[0]))
     return max(0.0, low[1] - slope * low[0]) / work, slope / work
 
@@ -307,7 +308,7 @@ def _fit_line(low: tuple[float, float], high: tuple[float, float], work: int) ->
 
 
 def _reduced_geometry(geometry: AttentionGeometry) -> AttentionGeometry:
-    """Return the geometry to measure: two layers, and fewer heads where there are many."""
+    """Return the geometry to measure: two layers, and fewer heads if there are many."""
     group = geometry.heads // geometry.kv_heads
     kv_heads = max(1, min(geometry.kv_heads, _MOST // (group * geometry.size)))
     return AttentionGeometry(group * kv_heads, kv_heads, geometry.size, _LAYERS)

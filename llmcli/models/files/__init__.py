@@ -1,1 +1,1 @@
-"""Files of models: their names, the paths to them, and what a model on this machine is."""
+"""Files of models: their names, their paths, and the description of a model on this machine."""

@@ -16,9 +16,9 @@ _BLOCK_BYTES = 1 << 20
 
 
 def hash_steps(path: Path, interrupt: Interrupt) -> Generator[int, None, str]:
-    """Return the SHA-256 of a file in hexadecimal digits, and meanwhile yield how many bytes were read.
+    """Return the SHA-256 of a file in hexadecimal digits, and yield how many bytes were read meanwhile.
 
-    Raises ``OSError``, ``BadModelFile`` for what is no regular file, and what ``interrupt.check`` raises.
+    Raises ``OSError``, ``BadModelFile`` if it is not a regular file, and what ``interrupt.check`` raises.
     """
     digest, done = hashlib.sha256(), 0
     with open_model(path) as file:
@@ -47,7 +47,7 @@ def check_disk_space(directory: Path, needed: int) -> None:
     free = status.f_bavail * status.f_frsize
     if free < needed:
         raise OutputError(
-            str(directory), detail=f"{os.strerror(errno.ENOSPC)}: {needed:,} bytes are needed and {free:,} are free"
+            str(directory), detail=f"{os.strerror(errno.ENOSPC)}: {needed:,} bytes are needed, {free:,} are free"
         )
 
 

@@ -16,10 +16,10 @@ from llmcli.models.files.paths import announced_sha256
 class ModelFile:
     """A model on this machine.
 
-    ``path`` is the file to load (of a split model the first of ``parts``), ``size`` the bytes of all parts. ``sha256`` of
-    ``path`` was announced by its source or is pinned by the catalogue (then ``announced``), else computed here; None
-    before that. ``verified``: it was verified, and size and time of the files are unchanged; ``damaged``: the hash was
-    wrong. ``repo``, ``file`` and ``revision``: its origin on the Hub; ``catalogue``: its name in the catalogue.
+    ``path`` is the file to load (of a split model the first of ``parts``), ``size`` the bytes of all parts. ``sha256``
+    of ``path`` was ``announced`` by its source or pinned by the catalogue, or else computed here; None before that.
+    ``verified``: it was verified, and size and time of the files are unchanged; ``damaged``: the hash was wrong.
+    ``repo``, ``file`` and ``revision``: its origin on the Hub; ``catalogue``: its name in the catalogue.
     """
 
     name: str
@@ -40,16 +40,16 @@ class ModelFile:
 
     @property
     def missing(self) -> bool:
-        """Whether a file of it does not exist any more."""
+        """Whether one of its files no longer exists."""
         return not all(map(os.path.isfile, self.parts))
 
     @property
     def incomplete(self) -> bool:
-        """Whether some files of it exist and others do not."""
+        """Whether some of its files exist and others do not."""
         return self.missing and any(map(os.path.isfile, self.parts))
 
     def expected_sha256(self, part: Path) -> str | None:
-        """Return the hash that was announced for one of ``parts``, None where none was."""
+        """Return the hash that was announced for one of ``parts``, None if there is none."""
         return self.sha256 if self.announced and part == self.path else announced_sha256(part)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Names of models: the allow-list they must pass before they touch a path or a URL, and quantization labels.
+"""Names of models: the allow-list that they must pass before a path or a URL uses them, and quantization labels.
 
-Repository names follow the rules of the Hub (huggingface_hub/utils/_validators.py): letters, digits, "-", "_", ".";
-no "--" and no ".."; 96 characters at most. File names are stricter than the Hub's on purpose.
+Repository names follow the rules of the Hub (huggingface_hub/utils/_validators.py): letters, digits, "-", "_", "."; no
+"--" and no ".."; 96 characters at most. File names are deliberately stricter than the Hub's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from llmcli.frozen_dataclass import frozen
 
 MAX_NAME_CHARS = 96
-"""Characters of the name of a repository, an import or an alias."""
+"""The most characters of the name of a repository, an import or an alias."""
 _WORD = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _NAME = _WORD
 _REPO = rf"{_WORD}/{_WORD}"
@@ -22,11 +22,11 @@ _SPLIT_SUFFIX = r"(?i)-(\d{5})-of-(\d{5})(?=\.gguf$)"
 _QUANTIZATION = (
     r"(?i)(?:^|[-._])((?:UD-)?(?:I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|BF16|FP?16|FP?32|MXFP4(?:_MOE)?|NVFP4))(?![A-Z0-9])"
 )
-_NOT_A_MODEL = r"(?i)(?:^|[-._/])(?:mmproj|imatrix)(?:[-._]|$)"  # what lies beside models
-# ``re`` compiles these at their first use and keeps them: a warm command has no use for most
+_NOT_A_MODEL = r"(?i)(?:^|[-._/])(?:mmproj|imatrix)(?:[-._]|$)"  # files that accompany models
+# ``re`` compiles these at their first use and caches them: a warm command needs few of them
 
-ALLOWED_FILE_CHARS_TEXT = 'letters A to Z, digits, spaces and "._+()-" may be in it'
-"""The message for a file's name that is refused."""
+ALLOWED_FILE_CHARS_TEXT = 'use letters A to Z, digits, spaces and "._+()-" only'
+"""The message for an invalid file name."""
 
 # the default order: small loss for the size, widely available
 PREFERRED_QUANTIZATIONS = ("Q4_K_M", "MXFP4", "Q4_K_S", "Q4_0", "Q4_1", "IQ4_XS", "Q5_K_M", "Q6_K", "Q8_0")
@@ -34,14 +34,14 @@ PREFERRED_QUANTIZATIONS = ("Q4_K_M", "MXFP4", "Q4_K_S", "Q4_0", "Q4_1", "IQ4_XS"
 
 @frozen
 class HubName:
-    """A model on the Hub: ``owner/repo`` with a quantization label or a file path inside it, or neither."""
+    """A model on the Hub: ``owner/repo``, with a quantization label, a file path inside it, or neither."""
 
     repo: str
     quantization: str | None = None
     file: str | None = None
 
     def choose_file(self, files: Collection[str]) -> str | None:
-        """Return the file of a repository that this name means, None if it is not among them."""
+        """Return the file of a repository that this name means, None if it is not in the repository."""
         if self.file is not None:
             return self.file if self.file in files and is_model_file(self.file) else None
         return (
@@ -62,12 +62,12 @@ def is_valid_name(name: str) -> bool:
 
 
 def sanitize_name(text: str) -> str:
-    """Return ``text`` with characters replaced that the name of an import cannot have, "" where nothing is left."""
+    """Return ``text`` with the characters replaced that an import's name cannot have, "" if nothing is left."""
     return re.sub(r"[^A-Za-z0-9._-]+|[.]{2,}", "-", text)[:96].strip("-._")
 
 
 def parse_hub_name(name: str) -> HubName | None:
-    """Return what ``owner/repo``, ``owner/repo:QUANT`` or ``owner/repo/file.gguf`` mean, None for anything else."""
+    """Return the meaning of ``owner/repo``, ``owner/repo:QUANT`` or ``owner/repo/file.gguf``, otherwise None."""
     base, colon, label = name.partition(":")
     owner, _, rest = base.partition("/")
     repo_name, slash, file = rest.partition("/")
@@ -82,7 +82,7 @@ def parse_hub_name(name: str) -> HubName | None:
 
 
 def is_model_file(file: str) -> bool:
-    """Return whether a file of a repository (its path in it) is a model that llm may take."""
+    """Return whether a file of a repository (its path in it) is a model that llm accepts."""
     return is_allowed_file(file) and not re.search(_NOT_A_MODEL, file)
 
 
@@ -92,7 +92,7 @@ def is_allowed_file(file: str) -> bool:
 
 
 def model_stem(file: str) -> str:
-    """Return a file's name without its folder, its part of a split model and its ending."""
+    """Return a file's name without its folder, its number in a split model and its suffix."""
     return re.sub(r"\.gguf$", "", re.sub(_SPLIT_SUFFIX, "", file), flags=re.IGNORECASE).rpartition("/")[2]
 
 
@@ -103,14 +103,14 @@ def quantization_label(file: str) -> str | None:
 
 
 def model_title(file: str) -> str:
-    """Return the common part of the names of a model's quantizations: without folder, label and part."""
+    """Return the common part of the names of a model's quantizations: without folder, label and part number."""
     name = model_stem(file)
     labels = list(re.finditer(_QUANTIZATION, name))
     return (name[: labels[-1].start()] + name[labels[-1].end() :] if labels else name).casefold()
 
 
 def part_names(file: str) -> tuple[str, ...]:
-    """Return the names of all parts of a split model from the name of any; the name itself when it is not split."""
+    """Return the names of all parts of a split model from the name of any part; other names are returned unchanged."""
     match = re.search(_SPLIT_SUFFIX, file)
     if match is None:
         return (file,)
@@ -123,7 +123,7 @@ def part_names(file: str) -> tuple[str, ...]:
 def choose_file(files: Iterable[str], labels: Sequence[str], *, else_any: bool = False) -> str | None:
     """Return the file with the first available of the quantization ``labels``; of a split model the first part.
 
-    None when there is none, unless ``else_any``: then the first model by name.
+    None if there is none, unless ``else_any``: then the first model by name.
     """
     models = sorted({part_names(file)[0] for file in files if is_model_file(file)})
     for label in labels:

@@ -1,4 +1,4 @@
-"""The directories of models, and what a path tells about its file. Every command imports this module: it imports little."""
+"""The directories of models, and facts from a file's path. Every command imports this module, so it imports little."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmcli.errors import BadModelFile, MissingError, OutputError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 HUB_CACHE_VARIABLES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME")
-"""Variables that name the directory of the Hub's cache."""
+"""Variables that set the directory of the Hub's cache."""
 _OLLAMA_BLOB = re.compile(r"sha256-([0-9a-f]{64})")
 
 
@@ -46,14 +46,14 @@ def unreadable_error(path: Path, error: OSError) -> MissingError:
 
 
 def list_directory(directory: Path) -> list[Path]:
-    """Return the entries of a directory, sorted; none where it does not exist. Raises ``MissingError`` (kind "place")."""
+    """Return the entries of a directory, sorted; none if it is missing. Raises ``MissingError`` (kind "place")."""
     with translate_read_errors(directory), suppress(FileNotFoundError, NotADirectoryError):
         return sorted(directory.iterdir())
     return []
 
 
 def check_removable(paths: Iterable[Path]) -> None:
-    """Raise ``OutputError`` unless all files at ``paths`` may be removed, before the first of them is."""
+    """Raise ``OutputError`` unless all files at ``paths`` may be removed; called before any of them is."""
     for directory in sorted({path.parent for path in paths if os.path.lexists(path)}):
         if not os.access(directory, os.W_OK | os.X_OK):
             raise OutputError(str(directory), detail=os.strerror(errno.EACCES))
@@ -62,15 +62,15 @@ def check_removable(paths: Iterable[Path]) -> None:
 def check_regular_file(path: Path, status: os.stat_result) -> None:
     """Refuse what cannot be a model before it is opened. Raises ``BadModelFile``."""
     if stat.S_ISDIR(status.st_mode):
-        raise BadModelFile(str(path), detail="it is a directory; name the model in it")
+        raise BadModelFile(str(path), detail="it is a directory; name the model file in it")
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer, a device may never end
         raise BadModelFile(str(path), detail="it is not a regular file")
 
 
 def open_model(path: Path) -> BinaryIO:
-    """Open a model's file for reading, if it is a regular one. Raises ``BadModelFile`` and ``OSError``.
+    """Open a model's file for reading if it is a regular file. Raises ``BadModelFile`` and ``OSError``.
 
-    It is checked once it is open, and opening does not block: after an earlier check it may have become a pipe.
+    The open file is checked, and opening does not block: after an earlier check the path may have become a pipe.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -116,9 +116,7 @@ def link_target(link: Path) -> Path:
     Its directory is named without links, so that one file has one name.
     """
     target = link.parent / link.readlink()
-    return (
-        Path(os.path.realpath(target.parent)) / target.name
-    )  # where links go in a circle, resolve() raises RuntimeError
+    return Path(os.path.realpath(target.parent)) / target.name  # resolve() raises RuntimeError for circular links
 
 
 def is_path(name: str) -> bool:

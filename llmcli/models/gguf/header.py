@@ -1,16 +1,17 @@
-"""What a GGUF header says: the metadata and the tensors, and what follows from them."""
+"""The header of a GGUF file: the metadata and the tensors, and what follows from them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from llmcli.models.gguf.header_reader import SkippedArray
 from llmcli.models.gguf.tensor_types import BITS_PER_ELEMENT, FILE_TYPES
 
-# keys that only models with a recurrent state have; their memory does not grow by a fixed amount a token
+# keys that only models with a recurrent state have; their memory does not grow by a fixed amount per token
 _RECURRENT_KEYS = (".ssm.", ".wkv.", ".shortconv.", ".kda.", ".token_shift_count", ".full_attention_interval")
 
 
@@ -25,9 +26,12 @@ class TensorInfo:
     nbytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Header:
-    """The header of a GGUF file. ``data_offset`` is where the tensor data begins, ``size`` the file's size."""
+    """The header of a GGUF file. ``data_offset`` is where the tensor data begins, ``size`` the file's size.
+
+    The metadata must not change: what follows from it is derived once.
+    """
 
     version: int
     metadata: Mapping[str, Any]
@@ -48,18 +52,18 @@ class Header:
         return self._integer(f"{self.architecture}.{key}")
 
     def arch_integer_per_layer(self, key: str) -> int | tuple[int, ...] | None:
-        """Return ``ARCHITECTURE.key``: a whole number that holds for all layers, one for each layer, or None."""
+        """Return ``ARCHITECTURE.key``: one whole number for all layers, one for each layer, or None."""
         value = self.metadata.get(f"{self.architecture}.{key}")
         whole = isinstance(value, tuple) and all(isinstance(n, int) and not isinstance(n, bool) for n in value)
         return value if whole else self.arch_integer(key)
 
     @property
     def kv_heads(self) -> int | tuple[int, ...] | None:
-        """Heads of keys and values, of all layers or of each; as many as heads of attention where none are named."""
+        """Heads of keys and values, of all layers or of each; the number of attention heads if not given."""
         named = f"{self.architecture}.attention.head_count_kv" in self.metadata
         return self.arch_integer_per_layer("attention.head_count_kv" if named else "attention.head_count")
 
-    @property
+    @cached_property
     def architecture(self) -> str:
         """general.architecture, for example "llama"."""
         return self._text("general.architecture") or ""
@@ -81,7 +85,7 @@ class Header:
 
     @property
     def context_length(self) -> int | None:
-        """Tokens that the model was trained for."""
+        """Tokens of the context that the model was trained with."""
         return self.arch_integer("context_length")
 
     @property
@@ -99,7 +103,7 @@ class Header:
 
     @property
     def n_params(self) -> int:
-        """Weights in this file."""
+        """Number of weights in this file."""
         return sum(math.prod(tensor.shape) for tensor in self.tensors)
 
     @property
@@ -109,7 +113,7 @@ class Header:
 
     @property
     def quantization(self) -> str | None:
-        """The label of the file type, for example "Q4_1"; where none is given, the type that holds most bytes."""
+        """The label of the file type, for example "Q4_1"; without one, the type with the most bytes."""
         file_type = self._integer("general.file_type")
         if file_type in FILE_TYPES:
             return FILE_TYPES[file_type]
@@ -122,20 +126,20 @@ class Header:
 
     @property
     def part_count(self) -> int:
-        """How many files the model was split into (1: not split)."""
+        """The number of files that the model was split into (1: not split)."""
         return self._integer("split.count") or 1
 
-    @property
+    @cached_property
     def recurrent(self) -> bool:
         """True for models that keep a recurrent state in some of their layers."""
         return any(mark in key for key in self.metadata for mark in _RECURRENT_KEYS)
 
     def kv_bytes_per_token(self, type_k: str = "f16", type_v: str = "f16") -> int | None:
-        """Return the bytes of KV cache that one more token of context takes, or None where the header cannot tell.
+        """Return the bytes of KV cache for one more token of context, or None if the header cannot tell.
 
-        The sum over layers of key-value heads times (key length + value length), in the given cache types; layers
-        with a sliding window are counted in full, so it is an upper bound. None for recurrent and hybrid models,
-        compressed caches (multi-head latent attention), encoders and incomplete headers.
+        The sum over layers of key-value heads times (key length + value length), in the given cache types; layers with
+        a sliding window count in full, so it is an upper bound. None for recurrent and hybrid models, compressed caches
+        (multi-head latent attention), encoders and incomplete headers.
         """
         if self.recurrent or self.arch_integer("attention.kv_lora_rank"):
             return None
@@ -144,7 +148,7 @@ class Header:
     def attention_bytes_per_token(self, type_k: str = "f16", type_v: str = "f16") -> int | None:
         """Return an upper bound of what ``kv_bytes_per_token`` returns, for compressed caches and hybrid models too.
 
-        Recurrent states do not grow; where only every so many layers of a hybrid model have attention, those count.
+        Recurrent states do not grow; in a hybrid model only the layers with attention count.
         """
         layers, heads = self.block_count, self.arch_integer("attention.head_count")
         width = self.arch_integer("embedding_length")

@@ -1,4 +1,4 @@
-"""Checks of header values that would end the process of llama.cpp or make it compute nonsense.
+"""Checks of header values that would crash llama.cpp or make it compute nonsense.
 
 The header reader has compared every length with the file. Here the numbers are compared with each other and with the
 shapes of the tensors. What a header cannot show is left to ``engine.llama.load_check``.
@@ -31,7 +31,7 @@ _INTEGER_RANGES = {
     "ssm.group_count": (0, 1 << 20),
     "shortconv.l_cache": (1, 1 << 16),
 }
-"""Minimum and maximum of a whole number of the architecture, where it is given."""
+"""Minimum and maximum of a whole number of the architecture, if it is given."""
 _PER_LAYER_MAXIMA = {
     "attention.head_count": 1 << 16,
     "attention.head_count_kv": 1 << 16,
@@ -45,7 +45,7 @@ _UNSUPPORTED_WEIGHT_TYPES = frozenset({"I8", "I16", "I32", "I64", "F64", "Q8_1",
 
 
 def check_header(header: Header, subject: str) -> None:
-    """Raise ``BadModelFile`` about ``subject`` when its header has values that no model can have."""
+    """Raise ``BadModelFile`` about ``subject`` if its header has values that no model can have."""
 
     def fail(detail: str) -> NoReturn:
         raise BadModelFile(subject, detail=detail)
@@ -77,7 +77,7 @@ def _integer_problems(header: Header) -> Iterator[str]:
 
 
 def _values_per_layer(header: Header, key: str) -> tuple[int, ...] | None:
-    """Return a number for each layer; None where it is missing, no whole number, or of too few layers."""
+    """Return a number for each layer; None if it is missing, not a whole number, or given for too few layers."""
     layers = header.block_count or 1
     value = header.arch_integer_per_layer(key)
     if isinstance(value, int):
@@ -109,7 +109,7 @@ def _expert_problems(header: Header) -> Iterator[str]:
 
 
 def _head_size(header: Header) -> int | None:
-    """Return the elements of an attention head, None where the header does not say."""
+    """Return the elements of an attention head, None if the header does not say."""
     heads = max(_values_per_layer(header, "attention.head_count") or (0,))
     width = header.arch_integer("embedding_length")
     return header.arch_integer("attention.key_length") or (width // heads if width and heads else None)
@@ -118,12 +118,12 @@ def _head_size(header: Header) -> int | None:
 def _rope_problems(header: Header) -> Iterator[str]:
     rotated, size = header.arch_integer("rope.dimension_count"), _head_size(header)
     if rotated is not None and size is not None and (rotated % 2 or rotated > size):
-        yield f"{rotated} of {size} elements of a head cannot be rotated"
+        yield f"rotating {rotated} of {size} elements of a head is impossible"
     sections = header.metadata.get(f"{header.architecture}.rope.dimension_sections")
     if isinstance(sections, tuple) and size is not None:
         whole = all(isinstance(part, int) and part >= 0 for part in sections)
         if not whole or sum(sections) > size:
-            yield f"its rotated sections are {sections}"
+            yield f"its rotated sections are invalid: {sections}"
 
 
 def _tokenizer_problems(header: Header) -> Iterator[str]:
@@ -132,7 +132,7 @@ def _tokenizer_problems(header: Header) -> Iterator[str]:
     if tokens is None:
         return
     if not isinstance(tokens, SkippedArray) or tokens.kind != "string" or not tokens.length:
-        yield "its list of tokens is none"
+        yield "its list of tokens is invalid"
         return
     for key, kinds in _VOCABULARY_ARRAY_KINDS.items():
         array = header.metadata.get(prefix + key)
@@ -145,11 +145,11 @@ def _tokenizer_problems(header: Header) -> Iterator[str]:
 def _tensor_problems(header: Header) -> Iterator[str]:
     for tensor in header.tensors:
         if tensor.type in _UNSUPPORTED_WEIGHT_TYPES:
-            yield f"tensor {tensor.name!r} is of type {tensor.type}, which no weights have"
+            yield f"tensor {tensor.name!r} is of type {tensor.type}, which weights cannot have"
     embedding = next((tensor for tensor in header.tensors if tensor.name == "token_embd.weight"), None)
-    if embedding is None or header.arch_integer("features_length"):  # a later part; or a model of sound
+    if embedding is None or header.arch_integer("features_length"):  # a later part, or an audio model
         return
     expected = (header.arch_integer("embedding_length"), header.vocabulary_size)
     for size, wanted in itertools.zip_longest(embedding.shape, expected, fillvalue=1):
         if wanted is not None and size != wanted:
-            yield f"its token embedding has the shape {embedding.shape}, expected was {expected}"
+            yield f"its token embedding has the shape {embedding.shape} instead of {expected}"

@@ -1,8 +1,8 @@
-"""A bounded reader of GGUF headers: what a file says about itself, checked before native code sees it.
+"""A bounded reader of GGUF headers: it checks a file's claims before native code sees them.
 
-Format: docs/gguf.md of ggml, versions 2 and 3, little-endian. The reader goes forward only and asks its stream for
-as much as it needs, so a header can also be read over the network. Everything that a file claims (counts, lengths,
-offsets, dimensions) is checked against the size of the file, so a broken or hostile file costs no more than its bytes.
+Format: docs/gguf.md of ggml, versions 2 and 3, little-endian. The reader only moves forward and reads no more than it
+needs, so a header can also be read over the network. Everything that a file claims (counts, lengths, offsets,
+dimensions) is checked against the size of the file, so a broken or hostile file costs no more than its bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from llmcli.models.gguf.header_reader import ByteStream, HeaderReader
 from llmcli.models.gguf.tensor_types import TENSOR_TYPES
 
 _VERSIONS = (2, 3)
-_DEFAULT_ALIGNMENT = 32  # of tensor data, unless general.alignment says otherwise
+_DEFAULT_ALIGNMENT = 32  # of tensor data, unless general.alignment differs
 _MAX_NAME_BYTES = 64  # GGML_MAX_NAME
 _MAX_DIMS = 4  # GGML_MAX_DIMS
 _MAX_KEY_BYTES = 65535
@@ -45,14 +45,16 @@ def read_header(path: Path) -> Header:
 def load_checked_header(path: Path) -> Header:
     """Read the header of a model that llama.cpp is about to load; of a split one the first part's, ``size`` of all.
 
-    Raises as ``read_header``, and ``BadModelFile`` for claims that llama.cpp would not survive.
+    Raises as ``read_header``, and ``BadModelFile`` for claims that would crash llama.cpp.
     """
     first = read_header(path)
     files = [path]
-    if first.part_count > 1:  # llama.cpp finds the others by the name, and loads them too
+    if first.part_count > 1:  # llama.cpp finds the other parts by name, and loads them too
         files = [path.with_name(part) for part in part_names(path.name)]
         if len(files) != first.part_count:
-            raise BadModelFile(str(path), detail=f"a part of a model in {first.part_count} files, by another name")
+            raise BadModelFile(
+                str(path), detail=f"it is a part of a model in {first.part_count} files, but its name does not say so"
+            )
     headers = [first, *map(read_header, files[1:])]
     for file, header in zip(files, headers, strict=True):
         check_header(header, str(file))
@@ -67,11 +69,15 @@ def parse_header(stream: ByteStream, size: int, subject: str) -> Header:
     reader = HeaderReader(stream, size, subject)
     magic = reader.read_bytes(4) if size >= 4 else b""  # noqa: PLR2004
     if magic != b"GGUF":
-        reader.fail("no GGUF file: it does not begin with the letters GGUF")
+        reader.fail("not a GGUF file: it does not begin with the letters GGUF")
     version = reader.read_scalar("I")
     if version not in _VERSIONS:
         swapped = int.from_bytes(version.to_bytes(4, "little"), "big") in _VERSIONS
-        reader.fail("a big-endian file" if swapped else f"version {version} of GGUF; 2 and 3 are understood")
+        reader.fail(
+            "big-endian files are not supported"
+            if swapped
+            else f"version {version} of GGUF is not supported, only 2 and 3"
+        )
     n_tensors, n_entries = reader.read_scalar("Q"), reader.read_scalar("Q")
     if n_entries * _MIN_ENTRY_BYTES + n_tensors * _MIN_TENSOR_BYTES > size:
         reader.fail(f"{n_tensors} tensors and {n_entries} metadata entries do not fit a file of {size} bytes")
@@ -86,7 +92,7 @@ def parse_header(stream: ByteStream, size: int, subject: str) -> Header:
     tensors = tuple(_read_tensor(reader) for _ in range(n_tensors))
     alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
-        reader.fail(f"an alignment of {alignment!r}")
+        reader.fail(f"the alignment {alignment!r} is invalid")
     data_offset = -(-reader.position // alignment) * alignment
     _check_tensor_offsets(reader, tensors, data_offset, alignment)
     return Header(version, metadata, tensors, data_offset, size)
@@ -116,7 +122,7 @@ def _check_tensor_offsets(
             reader.fail(f"the tensor {tensor.name!r} appears twice")
         seen.add(tensor.name)
         if tensor.offset % alignment:
-            reader.fail(f"tensor {tensor.name!r} lies at the unaligned offset {tensor.offset}")
+            reader.fail(f"tensor {tensor.name!r} is at the unaligned offset {tensor.offset}")
         end = data_offset + tensor.offset + tensor.nbytes
         if end > reader.size:
             reader.fail(f"tensor {tensor.name!r} ends at byte {end} of a file of {reader.size} bytes (truncated?)")

@@ -1,4 +1,4 @@
-"""A cursor over a GGUF header that compares every length with the size of the file before it uses it.
+"""A cursor over a GGUF header that checks every length against the size of the file before it uses it.
 
 Encoding of metadata values: docs/gguf.md of ggml.
 """
@@ -94,12 +94,12 @@ class HeaderReader:
         """Return the next text, of at most ``limit`` bytes; ``what`` names it in the error."""
         length = self.read_scalar("Q")
         if limit is not None and length > limit:
-            self.fail(f"{what} of {length} bytes")
+            self.fail(f"{what} of {length} bytes is too long")
         if self.position + length > self.size:
             self.fail(f"a text of {length} bytes ends beyond the file (truncated?)")
         self._string_bytes += length
         if self._string_bytes > _MAX_STRING_BYTES:
-            self.fail(f"texts of {self._string_bytes} bytes in its header")
+            self.fail(f"its header has too much text: {self._string_bytes} bytes")
         return self.read_bytes(length).decode("utf-8", "replace")
 
     def read_value(self, key: str) -> Any:
@@ -140,7 +140,7 @@ class HeaderReader:
             count -= step
 
     def _skip_strings(self, count: int) -> None:
-        """Skip ``count`` strings; a tight loop, since vocabularies have hundreds of thousands."""
+        """Skip ``count`` strings in a tight loop, since vocabularies have hundreds of thousands."""
         unpack, width = _LENGTH_STRUCT.unpack_from, _LENGTH_STRUCT.size
         while count > 0:
             self._fill_buffer(width)
@@ -152,7 +152,7 @@ class HeaderReader:
                 position = end
                 count -= 1
             self._cursor = position
-            if count > 0 and position <= last:  # one that does not end in the buffer
+            if count > 0 and position <= last:  # the string does not end in the buffer
                 length = self.read_scalar("Q")
                 if self.position + length > self.size:
                     self.fail(f"a text of {length} bytes ends beyond the file (truncated?)")

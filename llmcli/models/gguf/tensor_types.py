@@ -88,7 +88,7 @@ FILE_TYPES: dict[int, str] = {
 
 
 def nominal_bits(label: str) -> float | None:
-    """Return the bits of a weight by a quantization's label ("Q4_K_M": 4.5), where only the label is known, or None."""
+    """Return the bits of a weight for a quantization's label ("Q4_K_M": 4.5), or None if unknown."""
     plain = re.sub("^FP", "F", label.upper().removeprefix("UD-"))
     known = [name for name in BITS_PER_ELEMENT if plain.startswith(name)]
     if known:

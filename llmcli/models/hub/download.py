@@ -31,7 +31,7 @@ _ETAG_SHA256 = re.compile(r'(?:W/)?"?([0-9a-f]{64})"?')
 
 @dataclass(frozen=True, slots=True)
 class DownloadTarget:
-    """A file to download: where it is on the Hub, its announced size and hash, and the label of its progress."""
+    """A file to download: its place on the Hub, its announced size and hash, and the label of its progress."""
 
     repo: str
     revision: str
@@ -48,9 +48,9 @@ def download(
 ) -> Iterator[Progress | Notice]:
     """Download the blob of ``target``, a GGUF file, from the Hub into the cache and check its hash.
 
-    Raises what ``HubClient.stream_file`` raises, ``RemoteError`` for bytes that are not the file's, ``OutputError`` for
-    a full disk, and ``ClaimedByOther``. After other failures the bytes stay for the next try; of a file with another
-    hash only those from before the last response, which is the most likely to be wrong.
+    Raises what ``HubClient.stream_file`` raises, ``RemoteError`` for bytes that do not belong to the file,
+    ``OutputError`` for a full disk, and ``ClaimedByOther``. After other failures the bytes are kept for the next
+    attempt. If the hash is wrong, the bytes of the last response, the most likely to be wrong, are discarded.
     """
 
     def fetch(partial: PartialFile) -> Iterator[Progress | Notice]:
@@ -58,8 +58,8 @@ def download(
         check_disk_space(partial.path.parent, target.file.size - partial.bytes_done)
         yield from _fetch_missing(hub, partial, target, interrupt)
         if partial.claimed_bytes and not partial.hash_matches():
-            # the bytes of an earlier process may be wrong (a power cut leaves zeros)
-            yield Notice(f"{target.label}: the bytes of an earlier download do not fit; starting again")
+            # the bytes of an earlier process may be wrong (a power failure leaves zeros)
+            yield Notice(f"{target.label}: the bytes of an earlier download are wrong; starting again")
             partial.discard_all()
             yield from _fetch_missing(hub, partial, target, interrupt)
 
@@ -67,7 +67,7 @@ def download(
 
 
 def check_download_space(cache: HubCache, repo: str, files: Iterable[RemoteFile]) -> None:
-    """Raise ``OutputError`` when the missing bytes of all ``files`` together do not fit the disk."""
+    """Raise ``OutputError`` if the disk has no room for the missing bytes of all ``files`` together."""
     missing = 0
     for file in files:
         blob = cache.blob_path(repo, file.sha256)
@@ -83,7 +83,7 @@ def download_exclusively(
     interrupt: Interrupt,
     fetch: Callable[[PartialFile], Iterator[Progress | Notice]],
 ) -> Iterator[Progress | Notice]:
-    """Let ``fetch`` fill the partial file and publish it; while another process downloads it, wait for its blob."""
+    """Let ``fetch`` fill the partial file and publish it; if another process downloads the file, wait for its blob."""
     lock_path = cache.lock_path(target.repo, target.file.sha256)
     blob = cache.blob_path(target.repo, target.file.sha256)
     for path in (lock_path, blob):
@@ -101,13 +101,13 @@ def download_exclusively(
 def _wait_for_lock(
     lock: DownloadLock, blob: Path, target: DownloadTarget, interrupt: Interrupt
 ) -> Generator[Progress, None, bool]:
-    """Wait while another process downloads the same file; return whether we hold the lock."""
+    """Wait while another process downloads the same file; return whether this process holds the lock."""
     last, since = -1, time.monotonic()
     while (acquired := lock.try_acquire()) is False:
-        done = max(map(file_size, blob.parent.glob(f"{blob.name}.*")), default=0)  # the Hub's own client's too
+        done = max(map(file_size, blob.parent.glob(f"{blob.name}.*")), default=0)  # also held by the Hub's own client
         if done != last:
             last, since = done, time.monotonic()
-        elif time.monotonic() - since > _STALE_LOCK_S:  # its owner was stopped, or left a network file system
+        elif time.monotonic() - since > _STALE_LOCK_S:  # its owner was stopped, or has left a network file system
             return False
         yield target.progress_at(done)
         sleep_interruptibly(_POLL_S, interrupt)
@@ -117,7 +117,7 @@ def _wait_for_lock(
 def _fetch_missing(
     hub: HubClient, partial: PartialFile, target: DownloadTarget, interrupt: Interrupt
 ) -> Iterator[Progress]:
-    """Append the missing bytes within the retry policy. Raises ``TransferStalled`` for a transfer that hardly moves."""
+    """Append the missing bytes within the retry policy. Raises ``TransferStalled`` for a very slow transfer."""
     retries, detector = RetryCounter(hub.retry_policy, interrupt), hub.retry_policy.make_stall_detector(target.label)
     furthest = partial.bytes_done
     connected = False
@@ -143,7 +143,7 @@ def _fetch_missing(
 def _receive_response(
     hub: HubClient, partial: PartialFile, target: DownloadTarget, interrupt: Interrupt, detector: StallDetector
 ) -> Iterator[Progress]:
-    """Append the bytes of one response. Raises ``TemporaryFailure`` where they end too early, and ``TransferStalled``."""
+    """Append the bytes of one response. Raises ``TemporaryFailure`` if they end too early, and ``TransferStalled``."""
     size, start = target.file.size, 0
     with closing(
         hub.stream_file(target.repo, target.revision, target.file.file, partial.bytes_done, interrupt)
@@ -155,10 +155,10 @@ def _receive_response(
                 yield target.progress_at(partial.bytes_done)
                 continue
             if start == 0 and item[: len(_GGUF_MAGIC)] != _GGUF_MAGIC[: len(item)]:
-                raise RemoteError(target.label, detail="what comes does not begin like a GGUF file")
+                raise RemoteError(target.label, detail="the response does not begin like a GGUF file")
             if start + len(item) > size:
                 partial.discard_response()
-                raise RemoteError(target.label, detail=f"more than the announced {size:,} bytes came")
+                raise RemoteError(target.label, detail=f"the server sent more than the announced {size:,} bytes")
             partial.append(item)
             start += len(item)
             detector.add_bytes(len(item))
@@ -170,25 +170,29 @@ def _receive_response(
 
 
 def _check_response_start(answer: ResponseHead, partial: PartialFile, target: DownloadTarget) -> int:
-    """Return the position in the file at which a response begins; refuse one that cannot be the file.
+    """Return the position in the file at which a response begins; refuse a response that cannot be the file.
 
-    A server without ranges sends the file from its beginning.
+    A server without range support sends the file from its beginning.
     """
     headers, size = answer.headers, target.file.size
     if answer.status == _RANGE_REFUSED:
         partial.discard_all()
-        raise TemporaryFailure(target.label, detail="the server refused to go on from where the download stopped")
+        raise TemporaryFailure(target.label, detail="the server refused to resume the download")
     if headers.get("content-type", "").startswith("text/html"):
-        raise RemoteError(target.label, detail="a web page came instead of the file (a login page of the network?)")
+        raise RemoteError(
+            target.label, detail="the server sent a web page instead of the file (a login page of the network?)"
+        )
     linked = _ETAG_SHA256.fullmatch(headers.get("x-linked-etag", ""))
     if linked and linked.group(1) != target.file.sha256:
-        raise RemoteError(target.label, detail="the server announces a file with another hash")
+        raise RemoteError(target.label, detail="the server announced a file with another hash")
     if answer.status == _PARTIAL_CONTENT:
         check_content_range(headers, partial.bytes_done, target)
         return partial.bytes_done
     length = headers.get("content-length", "")
     if _CONTENT_LENGTH.fullmatch(length) and int(length) != size:
-        raise RemoteError(target.label, detail=f"{size:,} bytes were announced, the server sends {int(length):,}")
+        raise RemoteError(
+            target.label, detail=f"the server sends {int(length):,} bytes instead of the announced {size:,}"
+        )
     return 0
 
 
@@ -197,4 +201,4 @@ def check_content_range(headers: Mapping[str, str], start: int, target: Download
     given = headers.get("content-range", "")
     match = _CONTENT_RANGE.fullmatch(given)
     if match is None or int(match.group(1)) != start or match.group(2) not in ("*", str(target.file.size)):
-        raise RemoteError(target.label, detail=f"bytes from {start} on were asked for, the server sends {given!r}")
+        raise RemoteError(target.label, detail=f"requested bytes from {start} on, but the server sends {given!r}")

@@ -27,13 +27,13 @@ from llmcli.models.hub.shared_blobs import SharedBlobStore
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHARED_MODE = 0o775
-"""Permissions of other users on a directory that they have on the whole cache."""
+"""Other users' permissions on a directory, copied from the whole cache."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
 class CachedFile:
-    """A GGUF file in the cache: ``file`` is its path in ``repo`` at commit ``revision``, ``path`` where it is on disk."""
+    """A GGUF file in the cache: ``file`` is its path in ``repo`` at commit ``revision``, ``path`` its path on disk."""
 
     repo: str
     file: str
@@ -65,7 +65,7 @@ class HubCache:
         return self.root / ".locks" / self.repository_directory(repo).name / f"{sha256}.lock"
 
     def make_directory(self, directory: Path) -> None:
-        """Create a directory of the cache with the permissions of the cache, which users may share; not world-writable.
+        """Create a directory with the permissions of the cache, which users may share; never world-writable.
 
         A new cache is created for this user only.
         """
@@ -74,14 +74,14 @@ class HubCache:
             private_files.make_directory(directory, self.root.stat().st_mode & _SHARED_MODE)
 
     def repositories(self) -> list[Path]:
-        """Return the directories of all repositories of models."""
+        """Return the directories of all model repositories."""
         return [path for path in list_directory(self.root) if path.match("models--*--*")]
 
     def link_targets(self) -> set[Path]:
         """Return the targets of all links: of snapshots, and of blobs that are links; they need not exist.
 
-        Of all repositories, also those of datasets: files may be in a store that they share. Raises ``OutputError`` where
-        a directory cannot be read, since files that its links need would seem unused.
+        Repositories of datasets count too, since they may use files of a shared store. Raises ``OutputError`` if a
+        directory cannot be read, since files that its links need would seem unused.
         """
         with translate_write_errors(self.root):
             tops = (each / part for each in sorted(self.root.glob("*--*")) for part in ("blobs", "snapshots"))
@@ -90,19 +90,19 @@ class HubCache:
     def files(self, repo: str | None = None) -> list[CachedFile]:
         """Return the GGUF files in the cache, one for each file name of a repository, sorted.
 
-        Where several commits have it, the one that ``refs/main`` names wins, then the newest snapshot. Split models
-        count only if all parts are in one snapshot.
+        If several commits have the file, the one of ``refs/main`` counts, then the newest snapshot. Split models count
+        only if all parts are in one snapshot.
         """
         return self._split_by_completeness(repo)[0]
 
     def incomplete_files(self, repo: str | None = None) -> list[CachedFile]:
-        """Return the parts of split models of which other parts are missing, sorted."""
+        """Return the existing parts of incomplete split models, sorted."""
         complete, incomplete = self._split_by_completeness(repo)
         known = {(file.repo, file.file) for file in complete}
         return [file for file in incomplete if (file.repo, file.file) not in known]
 
     def _split_by_completeness(self, repo: str | None) -> tuple[list[CachedFile], list[CachedFile]]:
-        """Return the files that are no parts or whose split models are complete, and the others."""
+        """Return the files that are single or belong to complete split models, and the others."""
         complete: dict[tuple[str, str], CachedFile] = {}
         incomplete: dict[tuple[str, str], CachedFile] = {}
         for directory in [self.repository_directory(repo)] if repo is not None else self.repositories():
@@ -114,7 +114,7 @@ class HubCache:
             except MissingError:
                 if repo is not None:
                     raise
-                continue  # another user's, in a shared cache: the others are listed
+                continue  # a directory of another user in a shared cache: the others are listed
             for snapshot, files in snapshots:
                 for file, path in files.items():
                     found = complete if all(part in files for part in part_names(file)) else incomplete
@@ -122,7 +122,7 @@ class HubCache:
         return [complete[key] for key in sorted(complete)], [incomplete[key] for key in sorted(incomplete)]
 
     def link_blob(self, repo: str, revision: str, file: str, sha256: str, *, branch: str | None = None) -> Path:
-        """Name the blob ``sha256`` as ``file`` of the snapshot ``revision``; ``branch`` then points to it."""
+        """Add the blob ``sha256`` as ``file`` to the snapshot ``revision``; ``branch`` then points to it."""
         directory = self.repository_directory(repo)
         path = directory / "snapshots" / revision / file
         blob = self.blob_path(repo, sha256)
@@ -146,7 +146,7 @@ class HubCache:
     def remove(self, repo: str, files: Sequence[str]) -> list[Path]:
         """Remove ``files`` of ``repo`` from every snapshot, and the blobs that no other link needs; return what was removed.
 
-        Where a blob cannot be removed, the links are restored.
+        If a blob cannot be removed, the links are restored.
         """
         directory = self.repository_directory(repo)
         named = [snapshot / file for file in files for snapshot in _snapshots(directory)]
@@ -187,7 +187,7 @@ class HubCache:
 def iter_links(top: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the symbolic links below the directory ``top``, each with its target.
 
-    Raises ``OSError`` where a directory cannot be read.
+    Raises ``OSError`` if a directory cannot be read.
     """
 
     def fail(error: OSError) -> None:
@@ -202,7 +202,7 @@ def iter_links(top: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _snapshots(directory: Path) -> list[Path]:
-    """Return the snapshots of a repository, the one that ``refs/main`` names first, then the newest."""
+    """Return the snapshots of a repository, first the one of ``refs/main``, then the newest."""
     main = ""
     with suppress(OSError, UnicodeDecodeError):
         main = (directory / "refs" / "main").read_text(encoding="ascii").strip()

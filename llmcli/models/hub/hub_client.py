@@ -1,7 +1,7 @@
 """Requests to the Hugging Face Hub through its own client: the files of a repository, and the bytes of a file.
 
 The client reads its settings from the environment when it is imported; here the address, the token and the cache come
-from the ``environ`` argument. Its telemetry is off: with it on, building a header makes the client fetch
+from the ``environ`` argument. Its telemetry is off: otherwise building a header makes the client fetch
 ``/api/agent-harnesses`` first. The token is sent to the Hub only; the client drops it when a redirect leaves the host.
 """
 
@@ -29,7 +29,7 @@ from llmcli.models.hub.threaded_iterator import FirstItemTimeout, iterate_in_thr
 
 _PUBLIC_ENDPOINT = "https://huggingface.co"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_QUOTED_BYTES = re.compile(r"bytearray\(b(.*?)\)")  # how the client quotes a response that is not HTTP
+_QUOTED_BYTES = re.compile(r"bytearray\(b(.*?)\)")  # the client's message for a response that is not HTTP
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryListing:
-    """The files of a repository at commit ``revision`` whose hash is announced."""
+    """The files of a repository at commit ``revision`` that have an announced hash."""
 
     repo: str
     revision: str
@@ -58,9 +58,9 @@ class RepositoryListing:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryInfo:
-    """A repository that a search found: downloads of the last month, licence, time of the last change (ISO 8601).
+    """A repository found by a search: downloads of the last month, licence, time of the last change (ISO 8601).
 
-    ``gated``: downloading it requires accepting its terms on the Hub first.
+    ``gated``: you must accept its terms on the Hub before the download.
     """
 
     repo: str
@@ -72,16 +72,16 @@ class RepositoryInfo:
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """The head of a response: status, headers with lower-case names (of earlier redirects those of the Hub, x-...)."""
+    """The head of a response: status and lower-case headers (the Hub's x-... headers also from earlier redirects)."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class HubClient:
-    """The Hub at HF_ENDPOINT (or the public one), with the token of HF_TOKEN or the standard token file.
+    """The Hub at HF_ENDPOINT (or the public one), with the token of HF_TOKEN or of the standard token file.
 
-    Raises ``ConfigError`` for a token that cannot be one.
+    Raises ``ConfigError`` for an invalid token.
     """
 
     def __init__(self, environ: Mapping[str, str], retry_policy: DownloadRetryPolicy | None = None) -> None:
@@ -89,7 +89,7 @@ class HubClient:
         self.retry_policy = retry_policy or DownloadRetryPolicy()
         self._token = _find_token(environ)
         if self._token and not (self._token.isascii() and self._token.isprintable() and " " not in self._token):
-            raise ConfigError("HF_TOKEN", origin="environment", detail="it holds characters that no token has")
+            raise ConfigError("HF_TOKEN", origin="environment", detail="it contains invalid characters")
 
     def list_repository(self, repo: str, interrupt: Interrupt, revision: str | None = None) -> RepositoryListing:
         """Return the files of ``repo`` at ``revision`` (None: the newest commit of the main branch).
@@ -110,8 +110,8 @@ class HubClient:
     ) -> Generator[ResponseHead | bytes, None, None]:
         """Yield the head of the response and then the bytes of a file from ``start`` on, as the server sends them.
 
-        ``end``: the byte before which it may stop; a server without ranges sends all. Raises as ``list_repository``; a
-        connection that breaks after the head is a ``TemporaryFailure``.
+        ``end``: the byte before which it may stop; a server without range support sends everything. Raises as
+        ``list_repository``; a connection that breaks after the head is a ``TemporaryFailure``.
         """
         url = f"{self.endpoint}/{repo}/resolve/{quote(revision, safe='')}/{quote(file)}"
         byte_range = None if not start and end is None else f"bytes={start}-{'' if end is None else end - 1}"
@@ -190,10 +190,10 @@ class HubClient:
             TypeError,
             KeyError,
             AttributeError,
-        ) as error:  # what a captive portal's page makes the client raise
+        ) as error:  # the client raises this for the page of a captive portal
             raise RemoteError(repo, detail=f"{self.endpoint} does not answer like the Hub") from error
         if not _COMMIT.fullmatch(info.sha or ""):
-            raise RemoteError(repo, detail=f"{self.endpoint} names no commit")
+            raise RemoteError(repo, detail=f"the response of {self.endpoint} has no commit")
         files = tuple(
             RemoteFile(item.rfilename, item.lfs.size, item.lfs.sha256)
             for item in info.siblings or []
@@ -205,7 +205,7 @@ class HubClient:
         _prepare_client()
         from huggingface_hub import get_session
 
-        # not by ``HfApi.list_models``, which retries for half a minute by itself before it reports the response
+        # not with ``HfApi.list_models``, which retries for half a minute before it reports the response
         expand = ["downloads", "gated", "lastModified", "tags"]
         params: Any = {"filter": "gguf", "search": words, "sort": "downloads", "limit": limit, "expand": expand}
         url = f"{self.endpoint}/api/models"
@@ -215,7 +215,7 @@ class HubClient:
             raise self._status_error(words, answer)
         try:
             found = tuple(_parse_repository_info(item) for item in response.json()[:limit])
-        except (ValueError, TypeError, KeyError, AttributeError) as error:  # a captive portal's page
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # the page of a captive portal
             raise RemoteError(words, detail=f"{self.endpoint} does not answer like the Hub") from error
         yield found
 
@@ -249,7 +249,7 @@ class HubClient:
 
 
 def _parse_repository_info(item: Any) -> RepositoryInfo:
-    """Return the Hub's data about a repository; a response of another kind raises various errors."""
+    """Return the Hub's data about a repository; unexpected responses raise various errors."""
     licences = (tag.partition(":")[2] for tag in item.get("tags") or () if tag.startswith("license:"))
     downloads, updated = item.get("downloads"), item.get("lastModified")
     return RepositoryInfo(
@@ -266,7 +266,7 @@ def _prepare_client() -> None:
     from huggingface_hub import constants
 
     constants.HF_HUB_DISABLE_TELEMETRY = True
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it would write the server's warnings to stderr
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # otherwise it writes the server's warnings to stderr
 
 
 def _http_library() -> Any:

@@ -30,10 +30,10 @@ def search_models(
 ) -> Iterator[Progress | Notice | ItemFailed | FoundRepository]:
     """Yield at most ``limit`` repositories whose names match ``words``, the most downloaded first.
 
-    Repositories without a complete model are left out, and with a notice those without access or with a model that cannot
-    be loaded. A repository without a response is an ``ItemFailed``; one with sizes but without a header is followed by an
-    ``ItemFailed``. Raises as ``HubClient.search_repositories``, ``MissingError`` (kind "match") where nothing is found, and
-    ``HubUnreachable``.
+    Repositories without a complete model are skipped. So are repositories without access or with a model that cannot be
+    loaded, with a notice. A repository without a response is an ``ItemFailed``; one with sizes but without a header is
+    followed by an ``ItemFailed``. Raises as ``HubClient.search_repositories``, ``MissingError`` (kind "match") if
+    nothing is found, and ``HubUnreachable``.
     """
     found = [each for each in hub.search_repositories(words, limit, interrupt) if parse_hub_name(each.repo)]
     any_found, left_out = False, []
@@ -44,7 +44,7 @@ def search_models(
         except HubUnreachable:
             raise
         except (AccessDenied, BadModelFile, MissingError) as error:
-            left_out.append(f"{each.repo} is left out: {error.detail}")
+            left_out.append(f"skipped {each.repo}: {error.detail}")
             yield Notice(left_out[-1])
         except (RemoteError, TemporaryFailure) as error:
             any_found = True
@@ -62,7 +62,7 @@ def search_models(
 def _rate_repository(
     hub: HubClient, repo: str, fit_policy: FitPolicy, interrupt: Interrupt
 ) -> tuple[VariantList | None, AccessDenied | RemoteError | TemporaryFailure | None]:
-    """Return the quantizations of a repository, and the error of reading a header, so that only sizes are known."""
+    """Return the quantizations of a repository, and the error of reading a header if only sizes are known."""
     listing = hub.list_repository(repo, interrupt)
     usual = HubName(repo).choose_file([item.file for item in listing.files if is_model_file(item.file)])
     if usual is None:
@@ -70,7 +70,7 @@ def _rate_repository(
     header, header_error = None, None
     try:
         header = read_supported_header(hub, listing, usual, fit_policy, interrupt)
-    except (AccessDenied, RemoteError, TemporaryFailure) as error:  # a gated repository lists its files all the same
-        error.detail = f"only the sizes are known, not what it needs: {error.detail}"
+    except (AccessDenied, RemoteError, TemporaryFailure) as error:  # a gated repository still lists its files
+        error.detail = f"only its sizes are known, not the memory that it needs: {error.detail}"
         header_error = error
     return rate_variants(listing, usual, header, fit_policy), header_error

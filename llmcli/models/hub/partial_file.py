@@ -1,10 +1,10 @@
-"""A partial download: hashed while it grows, claimed by the next process when its owner has ended.
+"""A partial download: hashed while it grows; another process may claim it when its owner has ended.
 
-A process writes only a partial file of its own, named by hash, host and process. The file of an ended process is claimed
-by renaming it, so its bytes are used and there is never more than one partial file without a living owner. A lock (the
-same as huggingface_hub's) lets one process download for all; where locks do not work nothing breaks, since no two
-processes ever write one file: at worst several download. An owner that seemed to have ended (a suspended machine, clocks
-that differ) finds its file renamed before it writes again, and stops.
+A process writes only its own partial file, named by hash, host and process. Another process claims the file of an ended
+process by renaming it, so its bytes are used, and at most one partial file has no living owner. A lock (the same as
+huggingface_hub's) lets one process download for all. Without working locks nothing breaks, since two processes never
+write one file: at worst several download. An owner that seemed to have ended (a suspended machine, clocks that differ)
+finds its file renamed before it writes again, and stops.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _CLOCK_SLACK_S = 2.0  # seconds by which clocks of files and of processes may di
 
 
 class DownloadLock:
-    """A lock file, tried without waiting."""
+    """A lock file that is tried without waiting."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
     def try_acquire(self) -> bool | None:
-        """Return True when it is acquired, False when another process holds it, None where locks do not work."""
+        """Return True when it is acquired, False when another process holds it, None if locks do not work."""
         try:
             private_files.make_directory(self._path.parent)
             mode = private_files.file_mode_in(self._path.parent)
@@ -47,27 +47,27 @@ class DownloadLock:
         return self._descriptor is not None
 
     def close(self) -> None:
-        """Release it; the file stays, since removing it would let two processes lock two files of one name."""
+        """Release the lock; the file stays, since removing it would let two processes lock two files of one name."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 class ClaimedByOther(TemporaryFailure, type_name="Taken"):
-    """Another process has claimed the partial file of this one, and continues the download."""
+    """Another process has claimed this process's partial file, and continues the download."""
 
 
 class PartialFile:
     """The partial file of this process for ``blob``. Methods that write raise ``OutputError`` and ``ClaimedByOther``."""
 
     def __init__(self, blob: Path, *, locked: bool) -> None:
-        """Claim an abandoned file. ``locked``: we hold the lock, so no other process on this machine is writing."""
+        """Claim an abandoned file. ``locked``: this process has the lock, so no other one on this machine writes."""
         self.blob = blob
-        self.claimed_bytes = 0  # bytes that another process had fetched
+        self.claimed_bytes = 0  # bytes that another process downloaded
         self.bytes_done = 0  # bytes in the file, all of them hashed
         self._digest = hashlib.sha256()
         self._response_start = (0, self._digest.copy())  # ``bytes_done`` and digest at the start of this response
-        self._repeated_bytes = 0  # bytes of this response that are in the file already, and are compared
+        self._repeated_bytes = 0  # bytes of this response that are already in the file, and are compared
         self._repeated_digest = hashlib.sha256()
         host = _host_name()
         self.path = blob.with_name(f"{blob.name}.{host}.{os.getpid()}.incomplete")
@@ -85,9 +85,10 @@ class PartialFile:
             self._file = os.fdopen(private_files.open_file(self.path, os.O_RDWR | os.O_APPEND), "a+b")
 
     def hash_claimed_bytes(self, size: int, interrupt: Interrupt) -> None:
-        """Hash the claimed bytes, to continue after them; a file that is too long is discarded.
+        """Hash the claimed bytes to continue after them; a file that is too long is discarded.
 
-        Zeros at its end are downloaded again: a power cut leaves them in place of bytes that were not on the disk yet.
+        Trailing zeros are downloaded again: a power failure leaves them in place of bytes that were not on the disk
+        yet.
         """
         with translate_write_errors(self.path):
             if self.path.stat().st_size > size:
@@ -101,13 +102,13 @@ class PartialFile:
         self.claimed_bytes = self.bytes_done
 
     def begin_response(self, start: int) -> None:
-        """A response begins at byte ``start`` of the file: at the first missing one, or at 0."""
+        """Begin a response at byte ``start`` of the file: the first missing one, or 0."""
         self._response_start = (self.bytes_done, self._digest.copy())
         self._repeated_bytes = start
         self._repeated_digest = hashlib.sha256()
 
     def append(self, data: bytes) -> None:
-        """Write and hash the next bytes of the response; those that are in the file already are compared instead."""
+        """Write and hash the next bytes of the response; those that are already in the file are compared instead."""
         with translate_write_errors(self.path):
             if self._repeated_bytes < self.bytes_done:
                 data = self._compare_repeated(data)
@@ -120,7 +121,7 @@ class PartialFile:
         self._repeated_bytes = self.bytes_done if data else self._repeated_bytes
 
     def _compare_repeated(self, data: bytes) -> bytes:
-        """Return the part of ``data`` beyond the bytes in the file. Where they differ, the file is cut and rewritten."""
+        """Return the part of ``data`` beyond the bytes in the file. If bytes differ, the file is cut and rewritten."""
         here = os.pread(
             self._file.fileno(), min(len(data), self.bytes_done - self._repeated_bytes), self._repeated_bytes
         )
@@ -157,22 +158,24 @@ class PartialFile:
         except FileNotFoundError:
             ours = False
         if not ours:
-            raise ClaimedByOther(self.blob.name, detail="another process goes on with this download")
+            raise ClaimedByOther(self.blob.name, detail="another process continues this download")
 
     def hash_matches(self) -> bool:
         """Return whether the bytes so far have the announced hash."""
         return self._digest.hexdigest() == self.blob.name
 
     def publish(self, subject: str) -> None:
-        """Rename the file to the blob, if its hash matches.
+        """Rename the file to the blob if its hash matches.
 
-        Raises ``RemoteError``; then the bytes of the last response are discarded, and the next try shows whether those
-        before it were right.
+        Raises ``RemoteError`` otherwise and discards the bytes of the last response; the next attempt shows whether
+        those before it were right.
         """
         if not self.hash_matches():
             found = self._digest.hexdigest()
             self.discard_response()
-            raise RemoteError(subject, detail=f"checksum mismatch: SHA-256 is {found}, announced was {self.blob.name}")
+            raise RemoteError(
+                subject, detail=f"checksum mismatch: SHA-256 is {found}, not the announced {self.blob.name}"
+            )
         with translate_write_errors(self.path):
             os.fsync(self._file.fileno())
             self._check_owner()
@@ -185,8 +188,8 @@ class PartialFile:
             self.path.replace(self.blob)
 
     def close(self) -> None:
-        """Leave the bytes for the next try, of this process or another; an empty file is removed."""
-        with suppress(OSError):  # a full disk was reported when the bytes were written; closing writes them again
+        """Keep the bytes for the next attempt, of this process or another; an empty file is removed."""
+        with suppress(OSError):  # a full disk was reported at the write; closing writes the bytes again
             self._file.close()
         with suppress(OSError):
             if not self.path.stat().st_size:
@@ -204,7 +207,7 @@ def temp_name(what: str) -> str:
 
 
 def is_orphaned(path: Path) -> bool:
-    """Return whether the owner of a file named by ``temp_name`` has ended, as far as that can be determined."""
+    """Return whether the owner of a file named by ``temp_name`` has ended, as far as can be determined."""
     return _owner_is_gone(path, _host_name(), locked=False)
 
 
@@ -215,12 +218,12 @@ def orphaned_partials(blobs: Path) -> list[Path]:
 
 
 def _host_name() -> str:
-    """Return the name of this machine as in the names of partial files."""
+    """Return the name of this machine as used in the names of partial files."""
     return re.sub(r"[^A-Za-z0-9-]", "-", platform.node())[:40] or "host"
 
 
 def _owner_is_gone(path: Path, host: str, *, locked: bool) -> bool:
-    """Return whether the owner of a partial file has ended, as far as that can be determined."""
+    """Return whether the owner of a partial file has ended, as far as can be determined."""
     name, process = path.name.split(".")[1:3]
     try:
         written = path.stat().st_mtime
@@ -231,13 +234,13 @@ def _owner_is_gone(path: Path, host: str, *, locked: bool) -> bool:
         os.kill(int(process), 0)
     except ProcessLookupError:
         return True
-    except OSError:  # the file was removed, or the process is another user's
+    except OSError:  # the file was removed, or the process belongs to another user
         return False
     return _process_start_time(int(process)) > written + _CLOCK_SLACK_S  # another process has the number now
 
 
 def _process_start_time(process: int) -> float:
-    """Return when a process began, in seconds since 1970; 0 where the system does not say (proc(5), field 22)."""
+    """Return when a process began, in seconds since 1970; 0 if the system does not say (proc(5), field 22)."""
     try:
         ticks = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[19]
     except (OSError, IndexError):

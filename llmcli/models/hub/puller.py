@@ -38,7 +38,7 @@ class StoredFile:
 class Puller:
     """Downloads models into ``cache``; ``scratch_directory`` is for temporary files.
 
-    With ``fit_policy`` only a model that fits is downloaded; without it the preferred quantization in any case.
+    With ``fit_policy`` it only downloads a model that fits; without it always the preferred quantization.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Puller:
     def pull_entry(
         self, entry: CatalogueEntry, interrupt: Interrupt
     ) -> Iterator[Progress | Notice | VariantList | StoredFile]:
-        """Download a model of the catalogue; a pinned one from its first source that can be reached.
+        """Download a model of the catalogue; a pinned one from the first of its sources that can be reached.
 
         Raises as ``pull_hub_name``.
         """
@@ -110,10 +110,10 @@ class Puller:
     def pull_hub_name(
         self, name: HubName, interrupt: Interrupt
     ) -> Iterator[Progress | Notice | VariantList | StoredFile]:
-        """Download a model by its name on the Hub, at the newest commit; of a split model all parts.
+        """Download a model by its name on the Hub, at the newest commit, with all parts of a split model.
 
-        Raises what ``HubClient.list_repository`` and ``download`` raise, ``MissingError`` (kind "file"; the available labels or files
-        are the suggestions), and ``ModelTooLarge``.
+        Raises what ``HubClient.list_repository`` and ``download`` raise, ``MissingError`` (kind "file"; the available
+        labels or files are the suggestions), and ``ModelTooLarge``.
         """
         listing = self._hub.list_repository(name.repo, interrupt)
         named = bool(name.file or name.quantization)
@@ -148,7 +148,7 @@ class Puller:
             shown = label if len(files) == 1 else f"{label} ({number}/{len(files)})"
             target = DownloadTarget(listing.repo, listing.revision, file, shown)
             yield from download(self._hub, self._cache, target, interrupt)
-            # a part is linked at once, so that rm finds it when no other follows; the branch moves with the last
+            # each part is linked at once, so that rm finds it if no other follows; the branch moves with the last part
             branch = "main" if number == last else None
             path = self._cache.link_blob(listing.repo, listing.revision, file.file, file.sha256, branch=branch)
             yield StoredFile(path, file.sha256)
@@ -159,9 +159,9 @@ def _no_model_reason(listing: RepositoryListing) -> str:
     strange = [item.file for item in listing.files if item.file.lower().endswith(".gguf")]
     strange = [file for file in strange if not is_allowed_file(file)]
     return (
-        f"llm takes no file of such a name: {strange[0]} ({ALLOWED_FILE_CHARS_TEXT})"
+        f"llm does not accept the file name {strange[0]} ({ALLOWED_FILE_CHARS_TEXT})"
         if strange
-        else "no GGUF file there"
+        else "it has no GGUF file"
     )
 
 

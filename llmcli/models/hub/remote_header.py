@@ -1,8 +1,8 @@
 """The header of a GGUF file on the Hub, read before anything is downloaded.
 
-The parser goes forward only, so each request asks for the next bytes: 1 MiB first (enough for the whole header of most
-small vocabularies), then twice as much each time. A server without ranges sends the file from its start; it is read only
-to the end of the header, and the connection is closed.
+The parser only moves forward, so each request asks for the next bytes: 1 MiB first (enough for the whole header of most
+small vocabularies), then twice as much each time. A server without range support sends the file from its start; it is
+read up to the end of the header, and the connection is closed.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _PARTIAL_CONTENT, _OK = 206, 200
 def read_remote_header(hub: HubClient, target: DownloadTarget, interrupt: Interrupt) -> Header:
     """Return the header of a file on the Hub; for a part of a split model, the part's.
 
-    Raises what ``HubClient.stream_file`` raises, ``RemoteError`` for a response that cannot be the file, and ``BadModelFile``, also
-    for a header that is longer than a bound.
+    Raises what ``HubClient.stream_file`` raises, ``RemoteError`` for a response that cannot be the file, and
+    ``BadModelFile``, also for a header above the size limit.
     """
     with closing(_iter_blocks(hub, target, interrupt)) as blocks:
         return parse_header(_BlockStream(blocks), target.file.size, f"{target.repo}/{target.file.file}")
@@ -76,25 +76,25 @@ def _iter_blocks(hub: HubClient, target: DownloadTarget, interrupt: Interrupt) -
         retries.reset()
         window *= 2
     if done < size:
-        raise BadModelFile(target.label, detail=f"its header goes on after {done:,} bytes")
+        raise BadModelFile(target.label, detail=f"its header is longer than {done:,} bytes")
 
 
 def _fetch_window(
     hub: HubClient, target: DownloadTarget, interrupt: Interrupt, start: int, end: int
 ) -> Iterator[bytes]:
-    """Yield the bytes from ``start`` to ``end``; more where the server does not support ranges."""
+    """Yield the bytes from ``start`` to ``end``; more if the server does not support ranges."""
     skip = 0
     with closing(hub.stream_file(target.repo, target.revision, target.file.file, start, interrupt, end=end)) as stream:
         for item in stream:
             if isinstance(item, ResponseHead):
                 if item.headers.get("content-type", "").startswith("text/html"):
-                    raise RemoteError(target.label, detail="a web page came instead of the file")
+                    raise RemoteError(target.label, detail="the server sent a web page instead of the file")
                 if item.status == _PARTIAL_CONTENT:
                     check_content_range(item.headers, start, target)
                 elif item.status == _OK:
                     skip, end = start, _MAX_HEADER_BYTES
                 else:
-                    raise RemoteError(target.label, detail=f"bytes from {start} on were asked for and refused")
+                    raise RemoteError(target.label, detail=f"the server refused to send bytes from {start} on")
                 continue
             block, skip = item[skip:], max(0, skip - len(item))
             block = block[: end - start]

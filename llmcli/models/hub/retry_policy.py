@@ -1,4 +1,4 @@
-"""How long the Hub is waited for, and how often it is asked again."""
+"""How long to wait for the Hub, and how often to retry."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _RATE_LIMIT_RESET = re.compile(r";\s*t=([0-9]{1,9})")  # the Hub's RateLimit hea
 
 @dataclass(frozen=True, slots=True)
 class DownloadRetryPolicy:
-    """Seconds to wait for a connection, for the first byte of a response, for the next bytes; tries and pauses.
+    """Seconds to wait for a connection, for the first byte of a response, for the next bytes; attempts and pauses.
 
     ``max_tries`` counts failures in a row without progress; the pause doubles from ``backoff_s`` to ``max_wait_s``; a
-    server that asks for a longer pause ends the tries. The other fields are those of ``StallDetector``.
+    server that asks for a longer pause ends the attempts. The other fields are those of ``StallDetector``.
     """
 
     connect_timeout_s: float = 4.0
@@ -55,7 +55,7 @@ class DownloadRetryPolicy:
 
 
 class RetryCounter:
-    """Counts failures in a row and pauses between tries."""
+    """Counts failures in a row, and pauses between attempts."""
 
     def __init__(self, retry_policy: DownloadRetryPolicy, interrupt: Interrupt) -> None:
         self._retry_policy = retry_policy
@@ -63,11 +63,11 @@ class RetryCounter:
         self._failures = 0
 
     def reset(self) -> None:
-        """There was progress: start counting again."""
+        """Start counting again, after progress."""
         self._failures = 0
 
     def wait_or_raise(self, error: TemporaryFailure) -> float:
-        """Wait before the next try and return the seconds, or raise ``error`` when there is no other try."""
+        """Wait before the next attempt and return the seconds, or raise ``error`` if there is none."""
         self._failures += 1
         wait = error.retry_after
         if wait is None:

@@ -1,7 +1,7 @@
-"""The shared store of the Hub's client, which holds each file of several repositories once.
+"""The shared store of the Hub's client, which stores a file of several repositories once.
 
 Layout (huggingface_hub 2, utils/_shared_blobs.py): ``blobs/XX/HASH`` below the cache's root is a file to which blobs of
-repositories are links; ``HASH.refs`` beside it lists them; a process that adds or removes a link holds ``HASH.lock``. A
+repositories link; ``HASH.refs`` beside it lists these. A process that adds or removes a link holds ``HASH.lock``. A
 file without such a list is never removed, since its users are unknown.
 """
 
@@ -28,7 +28,7 @@ class SharedBlobStore:
         return sorted(path for path in self.directory.glob("??/*") if self.contains(path))
 
     def contains(self, path: Path) -> bool:
-        """Return whether ``path`` is such a file."""
+        """Return whether ``path`` is a file of the store."""
         if path.parent.parent != self.directory or not _HASH.fullmatch(path.name):
             return False
         return self._layout_is_known() and path.is_file() and not path.is_symlink() and _references_file(path).is_file()
@@ -42,7 +42,7 @@ class SharedBlobStore:
     def remove(self, path: Path, needed: Callable[[], Collection[Path]]) -> bool:
         """Remove a file unless it is ``needed``, which is called while no process can link to it; return whether it was.
 
-        Where another process has the lock, or locks do not work, it stays. Raises ``OSError``.
+        The file stays if another process has the lock, or if locks do not work. Raises ``OSError``.
         """
         from llmcli.models.hub.partial_file import DownloadLock
 

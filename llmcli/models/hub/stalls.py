@@ -1,4 +1,4 @@
-"""Detecting stalled transfers: too few bytes for too long, over any number of connections and tries."""
+"""Detects stalled transfers: too few bytes for too long, over any number of connections and attempts."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Callable
 from llmcli.errors import TemporaryFailure
 
 MIN_BYTES_PER_S = 1000
-"""Bytes a second: a slower transfer has stalled after ``STALL_WINDOW_S`` seconds."""
+"""Bytes a second: a slower transfer counts as stalled after ``STALL_WINDOW_S`` seconds."""
 STALL_WINDOW_S = 60.0
 MAX_READ_TIMEOUTS = 10
 """Times that a server may stop sending, each detected after ``DownloadRetryPolicy.read_timeout_s``, ..."""
 TIMEOUT_RESET_BYTES = 64 << 20
-"""... until so many bytes have come since the first of them, so that a server that sends little each time fails too."""
+"""... until this many bytes have come since the first time, so that a server that sends little each time fails too."""
 _SAMPLES_PER_WINDOW = 60
 
 
 class TransferStalled(TemporaryFailure, type_name="Stalled"):
-    """A transfer that stalled; its bytes are kept, and the next try continues after them."""
+    """The transfer stalled; its bytes are kept, and the next attempt continues after them."""
 
 
 class ReadTimedOut(TransferStalled):
-    """A server stopped sending in the middle of a response; another try may succeed."""
+    """The server stopped sending in the middle of a response; another attempt may succeed."""
 
 
 class StallDetector:
@@ -45,7 +45,8 @@ class StallDetector:
         self._clock = clock
         self._paused_s = 0.0
         self._received_bytes = 0
-        self._samples = deque([(self._active_time, 0)])  # (time, bytes until then), the first a window old if possible
+        # (time, bytes until then); the first is a window old if possible
+        self._samples = deque([(self._active_time, 0)])
         self._timeouts = 0
         self._timeouts_since_bytes = 0  # bytes received at the first of these timeouts
 
@@ -60,11 +61,11 @@ class StallDetector:
         self.raise_if_stalled()
 
     def exclude_pause(self, seconds: float) -> None:
-        """Exclude time without a request: the pause before a try."""
+        """Exclude time without a request: the pause before an attempt."""
         self._paused_s += seconds
 
     def add_timeout(self) -> None:
-        """Count a server that stopped sending. Raises ``TransferStalled`` when that has happened too often."""
+        """Count a timeout of a server that stopped sending. Raises ``TransferStalled`` when there were too many."""
         if not self._timeouts or self._received_bytes - self._timeouts_since_bytes >= self._reset_bytes:
             self._timeouts, self._timeouts_since_bytes = 0, self._received_bytes
         self._timeouts += 1
@@ -73,7 +74,7 @@ class StallDetector:
         self.raise_if_stalled()
 
     def raise_if_stalled(self) -> None:
-        """Raise ``TransferStalled`` when too little came in the last ``window_s`` seconds."""
+        """Raise ``TransferStalled`` if too few bytes came in the last ``window_s`` seconds."""
         now = self._active_time
         if now - self._samples[-1][0] >= self._window_s / _SAMPLES_PER_WINDOW:
             self._samples.append((now, self._received_bytes))
@@ -81,5 +82,5 @@ class StallDetector:
             self._samples.popleft()
         since, before = self._samples[0]
         if now - since >= self._window_s and self._received_bytes - before < self._min_bytes_per_s * self._window_s:
-            detail = f"less than {self._min_bytes_per_s:,.0f} bytes a second came for {self._window_s:.0f} seconds"
+            detail = f"slower than {self._min_bytes_per_s:,.0f} bytes a second for {self._window_s:.0f} seconds"
             raise TransferStalled(self._subject, detail=detail)

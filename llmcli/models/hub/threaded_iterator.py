@@ -1,4 +1,4 @@
-"""Interruptible waiting for the network: a blocking iterator runs in a thread while the caller checks the interrupt.
+"""Interruptible network reads: a blocking iterator runs in a thread while the caller checks the interrupt.
 
 A signal handler only sets a flag, and a blocked read would continue after it. So reads happen in a daemon thread, and
 the caller checks the interrupt ten times a second.
@@ -26,13 +26,13 @@ class FirstItemTimeout(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _EndOfItems:
-    """The end of the items; ``error`` says why if it came early."""
+    """The end of the items; ``error`` is set if it came early."""
 
     error: BaseException | None = None
 
 
 class _ItemProducer(Generic[T]):
-    """The thread's side: puts items into ``item_queue`` until they end, fail, or are abandoned."""
+    """The producing thread: puts items into ``item_queue`` until they end, fail, or are abandoned."""
 
     def __init__(self, items: Iterator[T]) -> None:
         self.item_queue: queue.Queue[T | _EndOfItems] = queue.Queue(_QUEUE_ITEMS)
@@ -63,10 +63,10 @@ class _ItemProducer(Generic[T]):
 
 
 def iterate_in_thread(items: Iterator[T], interrupt: Interrupt, first_within: float) -> Generator[T, None, None]:
-    """Yield ``items``, produced in a thread of their own. Closing this iterator ends the thread at its next item.
+    """Yield ``items`` from a separate thread. Closing this iterator ends the thread at its next item.
 
-    Raises what ``items`` raises, what ``interrupt.check`` raises, and ``FirstItemTimeout`` when the first item takes longer than
-    ``first_within`` seconds.
+    Raises what ``items`` raises, what ``interrupt.check`` raises, and ``FirstItemTimeout`` when the first item takes
+    longer than ``first_within`` seconds.
     """
     producer = _ItemProducer(items)
     threading.Thread(target=producer.run, name="llm network", daemon=True).start()

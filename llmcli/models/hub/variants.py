@@ -1,7 +1,7 @@
-"""The quantizations in a repository, and which of them fits: decided from one header, before a download.
+"""The quantizations in a repository, and which of them fit: decided from one header, before a download.
 
-The quantizations of one model have the same layers, so the header of one (some megabytes, mostly vocabulary) shows for
-all of them how much a token of context takes, and how many weights share the bytes of each file.
+The quantizations of one model have the same layers. So the header of one (some megabytes, mostly vocabulary) shows for
+all of them how much memory a token of context takes, and how many weights share the bytes of each file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LOSSLESS_BITS = 8
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One quantization: the ``name`` that pull takes, its (first) file, bytes, bits a weight (None: not known)."""
+    """One quantization: its ``name`` for pull, its (first) file, bytes, bits a weight (None if unknown)."""
 
     name: str
     file: str
@@ -65,10 +65,10 @@ def choose_variant(
 ) -> Generator[Notice | VariantList, None, str]:
     """Return the file of the model ``usual`` to download: the best quantization that fits; yields the choices first.
 
-    The best is the first of the labels in ``order`` that fits; without an order, the one with most bits a weight up to 8,
-    or where all have more, with fewest. ``named``: the user asked for ``usual`` itself. Unless forced, raises
-    ``ModelTooLarge``, and ``BadModelFile`` for a model that cannot run here. Raises what ``HubClient.stream_file`` raises
-    about a file that cannot be downloaded.
+    The best is the first of the labels in ``order`` that fits. Without an order, it is the one with the most bits a
+    weight up to 8, or if all have more, with the fewest. ``named``: the user asked for ``usual`` itself. Unless forced,
+    raises ``ModelTooLarge``, and ``BadModelFile`` for a model that cannot run here. Raises what
+    ``HubClient.stream_file`` raises about a file that cannot be downloaded.
     """
     usual = part_names(usual)[0]
     try:
@@ -78,7 +78,7 @@ def choose_variant(
             raise
         header = None
     except (TemporaryFailure, RemoteError) as error:  # a download retries more, and has a hash to compare with
-        yield Notice(f"{listing.repo}/{usual}: only the size of its weights is known beforehand: {error.detail}")
+        yield Notice(f"{listing.repo}/{usual}: only the size of its weights is known: {error.detail}")
         header = None
     found = rate_variants(listing, usual, header, fit_policy, order)
     named_one = (
@@ -97,7 +97,7 @@ def choose_variant(
 def read_supported_header(
     hub: HubClient, listing: RepositoryListing, file: str, fit_policy: FitPolicy, interrupt: Interrupt
 ) -> Header | None:
-    """Return the header of a file of a repository, None where that has no such file.
+    """Return the header of a file of a repository, None if the repository lacks the file.
 
     Raises ``BadModelFile``, also for a model that cannot run here, and what ``HubClient.stream_file`` and
     ``read_remote_header`` raise about a file that cannot be downloaded.
@@ -119,7 +119,7 @@ def rate_variants(
 ) -> VariantList | None:
     """Return the complete quantizations of the model ``usual``, and the best by the rule of ``choose_variant``.
 
-    None where no quantization has all its parts.
+    None if no quantization has all its parts.
     """
     variants = _estimate_variants(listing, usual, header, fit_policy, order)
     best = _best_variant(variants, in_order=bool(order))
@@ -150,7 +150,7 @@ def _estimate_variants(
 
 
 def _best_variant(variants: Sequence[Variant], *, in_order: bool) -> Variant | None:
-    """Return the best that fits, by the rule of ``choose_variant``, else the smallest; None without variants."""
+    """Return the best that fits by the rule of ``choose_variant``, else the smallest; None without variants."""
     fit = [variant for variant in variants if variant.estimate.fits is not False]
     if not fit:
         return min(variants, key=lambda variant: variant.size, default=None)

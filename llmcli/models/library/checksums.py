@@ -1,4 +1,4 @@
-"""Which files are known to have the right bytes."""
+"""The checksums that files must have."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class KnownChecksums:
         return part.parent == self._import_directory
 
     def expected_sha256(self, model: ModelFile, part: Path) -> str | None:
-        """Return the hash that a part must have, None where the file may have been replaced.
+        """Return the hash that a part must have, None if the file may have been replaced.
 
-        It was announced, or is that of a copy at its creation, or of a file before it was found damaged.
+        The hash was announced, or recorded when a copy was made, or before a file was found damaged.
         """
         announced = model.expected_sha256(part)
         known = None if announced else self._registry.last_record(part)

@@ -1,4 +1,4 @@
-"""The user's aliases and default models, from the settings and as stored by commands."""
+"""The user's aliases and default models, from the settings and from what commands stored."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from llmcli.models.library.registry import ModelRegistry
 from llmcli.settings import Settings
 
 STARTER_MODEL = "smollm2-135m"
-"""The model of the catalogue that is the default until the user chooses one."""
+"""The catalogue's model that is the default until the user chooses one."""
 DEFAULT_ORIGIN = "llm models default"
-"""The origin of a default that a command stored; followed by ``--for VERB`` for a verb's."""
+"""The origin of a default that a command stored; for a verb's default, ``--for VERB`` follows."""
 ALIAS_ORIGIN = "llm models alias"
 """The origin of an alias that a command stored."""
 
@@ -28,7 +28,7 @@ class ModelAlias:
 
 
 class ModelDefaults:
-    """The aliases and defaults of ``settings``, which win, and of ``registry``; ``verb``: the running command."""
+    """The aliases and defaults of ``settings`` (taking precedence) and ``registry``; ``verb``: the running command."""
 
     def __init__(
         self, settings: Settings, registry: ModelRegistry, verb: str = "", warn: Callable[[str], None] = lambda _: None
@@ -45,7 +45,7 @@ class ModelDefaults:
         if self._registry.was_damaged and self._warn is not None:
             warn, self._warn = self._warn, None
             path, aside = self._registry.path, self._registry.broken_path
-            warn(f"{path} is damaged, so aliases and defaults in it are lost; the next change keeps it as {aside}")
+            warn(f"{path} is damaged, so its aliases and defaults are lost; the next change renames it to {aside}")
         return stored
 
     # ---- defaults -------------------------------------------------------------------------------------------------
@@ -53,8 +53,8 @@ class ModelDefaults:
     def default_model(self, verb: str | None = None) -> tuple[str, str]:
         """Return the model that is used when none is named, and the origin of that choice.
 
-        The setting wins, then the default stored for the verb (None: the running one), then the one stored for all, then
-        the starter.
+        The setting takes precedence, then the default stored for the verb (None: the running one), then the one stored
+        for all verbs, then the starter.
         """
         if self._settings["model"]:
             return self._settings["model"], self._settings.origin("model")
@@ -65,7 +65,7 @@ class ModelDefaults:
         return STARTER_MODEL, "built in"
 
     def stored_default(self) -> str | None:
-        """Return the default stored for the running verb, or for all; None for neither."""
+        """Return the default stored for the running verb, or for all verbs; None if there is neither."""
         stored = self._registry.sections["defaults"]
         return stored.get(self._verb) or stored.get("")
 
@@ -76,10 +76,10 @@ class ModelDefaults:
     def store_default(self, name: str | None, verb: str = "") -> None:
         """Store ``name`` for ``verb`` ("": for all), or remove the stored one (None).
 
-        Raises ``ConfigError`` where the setting overrides it, so that it would have no effect, and ``OutputError``.
+        Raises ``ConfigError`` if the setting overrides it, so that it would have no effect, and ``OutputError``.
         """
         if name is not None and self._settings["model"]:
-            detail = f"it says {self._settings['model']}, which overrides the default; change it there"
+            detail = f"it is {self._settings['model']}, which overrides the default; change it there"
             raise ConfigError("model", origin=self._settings.origin("model"), detail=detail)
 
         def change(data: dict[str, dict[str, str]]) -> None:
@@ -115,7 +115,7 @@ class ModelDefaults:
     def store_alias(self, name: str, model: str) -> None:
         """Store ``name`` as an alias of ``model``, a known name.
 
-        Raises ``UsageError`` for an invalid name, ``ConfigError`` where the settings define the alias, and
+        Raises ``UsageError`` for an invalid name, ``ConfigError`` if the settings define the alias, and
         ``OutputError``.
         """
         check_new_name(name, "an alias")
@@ -123,7 +123,7 @@ class ModelDefaults:
         self._registry.update(lambda data: data["aliases"].update({name: model}))
 
     def remove_alias(self, name: str) -> None:
-        """Forget an alias. Raises ``MissingError``, ``ConfigError`` for one of the settings, and ``OutputError``."""
+        """Remove an alias. Raises ``MissingError``, ``ConfigError`` for an alias of the settings, ``OutputError``."""
         self.get_alias(name)
         if name not in self._registry.sections["aliases"]:
             self._refuse_configured_alias(name)
@@ -132,12 +132,12 @@ class ModelDefaults:
     def _refuse_configured_alias(self, name: str) -> None:
         given = self._settings["aliases"]
         if name in given:
-            detail = f"{name} is {given[name]} there, which overrides this command; change it there"
+            detail = f"it defines {name} as {given[name]}, which overrides this command; change it there"
             raise ConfigError("aliases", origin=self._settings.origin("aliases"), detail=detail)
 
 
 def check_new_name(name: str, what: str) -> None:
-    """Refuse an invalid name for an alias or an import; ``what`` is "an alias" or the like. Raises ``UsageError``."""
+    """Refuse an invalid name for an alias or an import; ``what`` is "an alias" or similar. Raises ``UsageError``."""
     from llmcli.models.catalogue import catalogue_names
 
     if len(name) > names.MAX_NAME_CHARS:
@@ -146,10 +146,10 @@ def check_new_name(name: str, what: str) -> None:
             detail=f"Use at most {names.MAX_NAME_CHARS}.",
         )
     if not (name[:1].isalnum() and name[-1:].isalnum()):
-        raise UsageError(f"{name!r} cannot be {what}", detail="Let it begin and end with a letter or a digit.")
+        raise UsageError(f"{name!r} cannot be {what}", detail="Begin and end it with a letter or a digit.")
     if not names.is_valid_name(name):
         raise UsageError(f"{name!r} cannot be {what}", detail='Use letters, digits, "-", "_" and ".", without "..".')
     if name.lower().endswith(".gguf"):
-        raise UsageError(f"{name} cannot be {what}: it looks like a file", detail="Leave out .gguf.")
+        raise UsageError(f"{name} cannot be {what}: it looks like a file", detail="Omit .gguf.")
     if name in catalogue_names():
-        raise UsageError(f"{name} cannot be {what}: llm knows a model of that name", detail="Choose another name.")
+        raise UsageError(f"{name} cannot be {what}: llm knows a model with that name", detail="Choose another name.")

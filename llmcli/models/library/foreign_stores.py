@@ -45,7 +45,7 @@ class ForeignModel:
 def find_foreign_models(program: str, environ: Mapping[str, str]) -> list[ForeignModel]:
     """Return the models of ``program`` ("ollama" or "lmstudio"), sorted by name.
 
-    Raises ``MissingError`` (kind "model folder"), naming the usual one, where there is none.
+    Raises ``MissingError`` (kind "model folder") with the usual folder if there is none.
     """
     list_folders, iter_models = FOREIGN_PROGRAMS[program]
     folders = list_folders(environ)
@@ -57,9 +57,9 @@ def find_foreign_models(program: str, environ: Mapping[str, str]) -> list[Foreig
 
 
 def get_foreign_model(name: str, models: list[ForeignModel], program: str) -> ForeignModel:
-    """Return the model of that name.
+    """Return the model called ``name``.
 
-    Raises ``MissingError`` (kind "model of PROGRAM") with close names, also for an incomplete model.
+    Raises ``MissingError`` (kind "model of PROGRAM") with similar names, also for an incomplete model.
     """
     kind = f"model of {program}"
     for model in models:
@@ -120,7 +120,7 @@ def _iter_ollama_models(folder: Path) -> Iterator[ForeignModel]:
 
 def _read_layers(manifest: Path) -> list[dict[str, Any]]:
     if manifest.stat().st_size > _MAX_MANIFEST_BYTES:
-        raise ValueError("no manifest is so long")
+        raise ValueError("the file is too long for a manifest")
     layers: list[dict[str, Any]] = json.loads(manifest.read_bytes())["layers"]
     return layers
 

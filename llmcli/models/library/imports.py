@@ -31,7 +31,7 @@ _UNFINISHED_IMPORT = re.compile(r"import\.[A-Za-z0-9-]+\.\d+\.incomplete")
 
 
 class ImportedModels:
-    """The copies in ``directory``, each named by its file's stem, and the files elsewhere that ``registry`` names."""
+    """The copies in ``directory``, each named by its file's stem, and the files elsewhere that ``registry`` lists."""
 
     def __init__(self, directory: Path, registry: ModelRegistry) -> None:
         self.directory = directory
@@ -50,9 +50,9 @@ class ImportedModels:
         self._registry.update(lambda data: data["imports"].update({name: str(path)}))
 
     def import_copy(self, source: ModelFile, name: str, interrupt: Interrupt) -> Generator[Progress, None, None]:
-        """Import the files of ``source`` as the model ``name``: as hard links, or else copies; hashed once.
+        """Import the files of ``source`` as the model ``name``: as hard links or else as copies; hashed once.
 
-        Files of that name are replaced if they had the same bytes. Yields how many bytes were read. Raises
+        Existing files of that name are replaced if they have the same bytes. Yields how many bytes were read. Raises
         ``BadModelFile``, ``MissingError``, ``OutputError`` and ``UsageError`` (another model has the name).
         """
         from llmcli.models.files.file_bytes import file_size
@@ -85,25 +85,27 @@ class ImportedModels:
 
         count = load_checked_header(source.path).part_count
         if count != len(source.parts):
-            detail = f"its name is that of a model in {len(source.parts)} files; it says that they are {count}"
+            detail = f"its name belongs to a model in {len(source.parts)} files, but its header says {count}"
             raise BadModelFile(str(source.path), detail=detail)
         present = self._current_files(name)
         if any(map(file_size, present)) and sum(map(file_size, present)) != source.size:
             raise _name_taken_error(name)
 
     def _current_files(self, name: str) -> tuple[Path, ...]:
-        """Return the present files of the import ``name``, none when there is none."""
+        """Return the present files of the import ``name``, none if there is none."""
         first = self.paths().get(name)
         return tuple(first.with_name(part) for part in part_names(first.name)) if first else ()
 
     def _check_same_bytes(self, source: ModelFile, name: str, hashes: Sequence[str], interrupt: Interrupt) -> None:
-        """Refuse files with another hash than announced, or than the import ``name`` has or had."""
+        """Refuse files whose hash is not the announced one, or that of the import ``name``, now or earlier."""
         from llmcli.models.files.file_bytes import hash_file
 
         for part, sha256 in zip(source.parts, hashes, strict=True):
             announced = announced_sha256(part)
             if announced not in (sha256, None):
-                raise BadModelFile(str(part), detail=f"it is damaged: SHA-256 is {sha256}, announced was {announced}")
+                raise BadModelFile(
+                    str(part), detail=f"it is damaged: SHA-256 is {sha256}, not the announced {announced}"
+                )
         for old, part, sha256 in zip(self._current_files(name), source.parts, hashes, strict=False):
             known = self._registry.last_record(old)
             if not private_files.exists(old) or os.path.realpath(old) == os.path.realpath(part):
@@ -136,7 +138,7 @@ def unfinished_imports(directory: Path) -> list[Path]:
 
 def _name_taken_error(name: str) -> UsageError:
     detail = f"Choose another name with --name, or remove that model: llm models rm {name}"
-    return UsageError(f"{name} is the name of another model, or of one with other bytes", detail=detail)
+    return UsageError(f"{name} is already the name of another model, or of one with other bytes", detail=detail)
 
 
 def _record_copy(data: dict[str, dict[str, str]], name: str, origin: Path) -> None:
@@ -145,12 +147,12 @@ def _record_copy(data: dict[str, dict[str, str]], name: str, origin: Path) -> No
 
 
 def _copy_file_names(name: str, count: int) -> tuple[str, ...]:
-    """Return the file names of a copy, which llama.cpp derives from the first."""
+    """Return the file names of a copy; llama.cpp derives the others from the first."""
     return part_names(f"{name}.gguf" if count == 1 else f"{name}-00001-of-{count:05d}.gguf")
 
 
 def _link_or_copy(part: Path, file: Path, needed: int, interrupt: Interrupt) -> Generator[int, None, str]:
-    """Link or copy ``part`` to ``file``, where a copy needs ``needed`` free bytes, and return its SHA-256."""
+    """Link or copy ``part`` to ``file`` and return its SHA-256; a copy needs ``needed`` free bytes."""
     from llmcli.models.files.file_bytes import check_disk_space, hash_steps
 
     try:

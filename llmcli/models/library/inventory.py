@@ -1,4 +1,4 @@
-"""The models on this machine: in the Hugging Face cache and at paths, described without loading them."""
+"""The models on this machine, in the Hugging Face cache and at paths, described without loading them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class ModelInventory:
         self._checksums = checksums
 
     def list(self) -> builtins.list[ModelFile]:
-        """Return the complete models of the cache; a split one once."""
+        """Return the complete models of the cache; a split model once."""
         firsts = (file for file in self._cache.files() if file.file == part_names(file.file)[0])
         found = (self._describe(file) for file in firsts)
         return [model for model in found if model is not None]
 
     def incomplete(self) -> builtins.list[ModelFile]:
-        """Return the split models of the cache of which some parts are missing (``incomplete``)."""
+        """Return the split models of the cache with missing parts (``incomplete``)."""
         return self._describe_incomplete(self._cache.incomplete_files())
 
     def find_incomplete_hub(self, name: HubName) -> ModelFile | None:
@@ -91,7 +91,7 @@ class ModelInventory:
         return model
 
     def describe_path(self, path: Path, name: str) -> ModelFile:
-        """Return the model in the file ``path``. Raises ``MissingError``, and ``BadModelFile`` for what is no file."""
+        """Return the model in the file ``path``. Raises ``MissingError``, and ``BadModelFile`` if it is not a file."""
         try:
             check_regular_file(path, path.stat())
             files = tuple(path.with_name(part) for part in part_names(path.name))
@@ -113,7 +113,7 @@ class ModelInventory:
         return {file.file: file for file in self._cache.files(repo)}
 
     def _cached_file_of(self, entry: CatalogueEntry) -> CachedFile | None:
-        """Return the first part of what a catalogue entry means; a pinned one only if it is the pinned file."""
+        """Return the first part of the model of a catalogue entry; a pinned one only if it is the pinned file."""
         cached = self._cached_files(entry.repo)
         if entry.pin is None:
             return cached.get(choose_file(cached, entry.quantizations) or "")
@@ -152,7 +152,7 @@ class ModelInventory:
         return self._add_file_facts(model)
 
     def _add_file_facts(self, model: ModelFile) -> ModelFile:
-        """Add what the registry knows about the files, or else what the header says."""
+        """Add what the registry knows about the files, or else facts from the header."""
         wrong = [
             part
             for part in model.parts

@@ -1,4 +1,4 @@
-"""When each model was used last: the time of a small file for each, so that no use rewrites the registry."""
+"""When each model was last used: the time of a small file per model, so that no use rewrites the registry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LastUsedTimes:
         self.directory = directory
 
     def record_use(self, sha256: str | None) -> None:
-        """Record that the model with this hash is used now; errors are ignored."""
+        """Record that the model with this hash is being used; errors are ignored."""
         path = self._marker_path(sha256)
         if path is None:
             return

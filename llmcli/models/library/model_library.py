@@ -1,4 +1,4 @@
-"""The models of this machine: what a name means, fetching, forgetting, and that nothing unchecked is ever loaded."""
+"""The models of this machine: resolving names, fetching, forgetting; nothing unchecked is ever loaded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmcli.app_paths import AppPaths
 from llmcli.errors import BadModelFile, DamagedModel, ModelNotDownloaded, Offline, UsageError
 from llmcli.interrupt import Interrupt
 from llmcli.models.files import names
@@ -19,7 +20,7 @@ from llmcli.models.files.paths import is_path
 from llmcli.models.library.defaults import ModelAlias, check_new_name
 from llmcli.models.library.last_used import LastUsedTimes
 from llmcli.models.library.resolver import ModelResolver
-from llmcli.settings import AppPaths, Settings
+from llmcli.settings import Settings
 from llmcli.types import ItemFailed, Notice, Progress
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ __all__ = ["ModelFile", "ModelLibrary"]
 _TRUE_WORDS = frozenset({"1", "on", "yes", "true"})
 
 UnsupportedReason = Callable[["Header"], str]
-"""Says of a header why such a model cannot run here, "" where it can."""
+"""Returns from a header why such a model cannot run here, "" if it can."""
 
 
 def _no_reason(_: Header) -> str:
@@ -45,7 +46,7 @@ def _no_reason(_: Header) -> str:
 
 
 class ModelLibrary(ModelResolver):
-    """The models that ``ModelResolver`` finds, and all that is done with them."""
+    """The models that ``ModelResolver`` finds, and all operations on them."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class ModelLibrary(ModelResolver):
         retry_policy: DownloadRetryPolicy | None = None,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``verb``, ``warn``: as ``ModelResolver``; ``retry_policy`` with the network: None for the usual."""
+        """``verb``, ``warn``: as in ``ModelResolver``; ``retry_policy`` for the network: None for the usual one."""
         super().__init__(settings, paths, environ, verb, warn)
         self._settings = settings
         self._environ = environ
@@ -74,9 +75,9 @@ class ModelLibrary(ModelResolver):
     # ---- choosing -------------------------------------------------------------------------------------------------
 
     def set_default(self, name: str, verb: str = "", *, unsupported_reason: UnsupportedReason = _no_reason) -> None:
-        """Make ``name`` the default, of one verb or of all, unless ``unsupported_reason`` says why a model here cannot be run.
+        """Make ``name`` the default of one verb or of all, unless ``unsupported_reason`` says why it cannot run here.
 
-        Raises ``MissingError`` for a name that means nothing, ``BadModelFile``, ``ConfigError`` and ``OutputError``.
+        Raises ``MissingError`` for an unknown name, ``BadModelFile``, ``ConfigError`` and ``OutputError``.
         """
         with suppress(ModelNotDownloaded):
             model = self.find(name)
@@ -85,33 +86,33 @@ class ModelLibrary(ModelResolver):
         self.defaults.store_default(self._checked_name(name), verb)
 
     def set_alias(self, name: str, model: str) -> ModelAlias:
-        """Let ``name`` stand for ``model`` from now on; raises as ``set_default`` and ``ModelDefaults.store_alias``."""
+        """Make ``name`` an alias of ``model``; raises as ``set_default`` and ``ModelDefaults.store_alias``."""
         if name in self.imports.paths():
             raise UsageError(f"{name} is the name of an imported model", detail="Choose another name.")
         self.defaults.store_alias(name, self._checked_name(model))
         return self.defaults.get_alias(name)
 
     def _checked_name(self, name: str) -> str:
-        """Return what ``name`` stands for, if it means something. Raises ``MissingError`` and ``BadModelFile``."""
+        """Return the model that ``name`` means. Raises ``MissingError`` for an unknown name, and ``BadModelFile``."""
         key = self.canonical_name(name)
-        with suppress(ModelNotDownloaded):  # a good name all the same; the model is fetched when it is wanted
+        with suppress(ModelNotDownloaded):  # still a good name; the model is fetched when it is needed
             self.find(key)
         return key
 
     # ---- checking -------------------------------------------------------------------------------------------------
 
     def ensure_verified(self, name: str | None, interrupt: Interrupt) -> ModelFile:
-        """Return the model ``name`` for loading: its SHA-256 is that which its source announced or the catalogue pins.
+        """Return the model ``name`` for loading: its SHA-256 is as announced by its source or pinned by the catalogue.
 
-        A file is hashed once and again when its size or time has changed; one without an announced hash is hashed so that
-        later changes are seen. The model counts as used now. Raises as ``find``, and as ``ModelVerifier.verify``.
+        A file is hashed once, and again when its size or time has changed; a file without an announced hash is hashed
+        to detect later changes. The model counts as used now. Raises as ``find``, and as ``ModelVerifier.verify``.
         """
         model = self._verify_once(self.canonical_name(name), interrupt)
         self.last_used.record_use(model.sha256)
         return model
 
     def mark_introduced(self, model: ModelFile) -> bool:
-        """Return whether a model is used for the first time, and record that it was."""
+        """Return whether a model is used for the first time, and record that it was used."""
         if self._introduced_models.last_used_at(model.sha256) is not None:
             return False
         self._introduced_models.record_use(model.sha256)
@@ -134,11 +135,11 @@ class ModelLibrary(ModelResolver):
     def pull(
         self, name: str | None, interrupt: Interrupt, *, fit_policy: FitPolicy | None = None
     ) -> Iterator[Progress | Notice | VariantList | ModelFile]:
-        """Have the model ``name`` here and checked; the last item is the model.
+        """Fetch the model ``name`` if necessary, and check it; the last item is the model.
 
-        Nothing is fetched when it is here already; a damaged one is replaced. Of what is fetched, ``fit_policy`` says
-        what it shall fit. A file that is named by its path is hashed and remembered, not copied. Raises as
-        ``ensure_verified``, ``Offline``, and what ``Puller`` raises.
+        Nothing is fetched if the model is here; a damaged one is replaced. ``fit_policy`` limits what is fetched. A
+        file that is named by its path is hashed and registered, not copied. Raises as ``ensure_verified``, ``Offline``,
+        and what ``Puller`` raises.
         """
         key = self.canonical_name(name)
         if is_path(key):
@@ -159,7 +160,7 @@ class ModelLibrary(ModelResolver):
             key, fit_policy = (
                 (error.subject if names.parse_hub_name(error.subject) else key),
                 None,
-            )  # that file, no other
+            )  # exactly that file
         else:
             return
         if self.offline:
@@ -170,7 +171,7 @@ class ModelLibrary(ModelResolver):
     def search(
         self, words: str, limit: int, fit_policy: FitPolicy, interrupt: Interrupt
     ) -> Iterator[Progress | Notice | ItemFailed | FoundRepository]:
-        """Yield what repositories of the Hub offer whose names match. Raises ``Offline``, and as ``search_models``."""
+        """Yield models from repositories of the Hub whose names match. Raises ``Offline``, and as ``search_models``."""
         if self.offline:
             raise Offline("a search", origin=self.offline_origin)
         from llmcli.models.hub.hub_client import HubClient
@@ -187,7 +188,7 @@ class ModelLibrary(ModelResolver):
 
     @property
     def offline_origin(self) -> str:
-        """The option, variable or file by which the user forbade the network, "" where it is allowed."""
+        """The option, variable or file by which the user forbade the network, "" if it is allowed."""
         if self._settings["offline"]:
             return self._settings.origin("offline")
         told = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
@@ -216,7 +217,7 @@ class ModelLibrary(ModelResolver):
                 yield event
 
     def _register_in_place(self, path: Path, interrupt: Interrupt) -> Iterator[Notice | ModelFile]:
-        """Use the file at ``path`` where it lies, as it is now; by its stem where that is free, else by its path."""
+        """Register the file at ``path`` in place, as it is now; by its stem if that is free, else by its path."""
         for part in (path.with_name(file) for file in names.part_names(path.name)):
             known = self.registry.last_record(part)
             if (
@@ -225,7 +226,7 @@ class ModelLibrary(ModelResolver):
                 and not known.announced
                 and not self.checksums.is_imported_copy(part)
             ):
-                yield Notice(f"{part} is not what it was; from now on it counts as it is now")
+                yield Notice(f"{part} has changed; from now on llm uses it as it is now")
                 self.registry.forget_file(part)
         model = self._verify_once(str(path), interrupt)
         name = names.model_stem(path.name)
@@ -242,10 +243,10 @@ class ModelLibrary(ModelResolver):
     def import_file(
         self, path: Path, interrupt: Interrupt, *, name: str = "", unsupported_reason: UnsupportedReason = _no_reason
     ) -> Iterator[Progress | Notice | ModelFile]:
-        """Have the model at ``path`` among our own files, as ``name`` ("": its file's stem); the last item is the model.
+        """Import the model at ``path`` as ``name`` ("": its file's stem); the last item is the model.
 
-        What ``unsupported_reason`` says of it is a notice: it may be of use to others. Raises ``UsageError`` for a name that
-        cannot be one or is taken, and as ``ImportedModels.import_copy``.
+        A reason from ``unsupported_reason`` is only a notice: the model may be useful to other programs. Raises
+        ``UsageError`` for a name that is invalid or taken, and as ``ImportedModels.import_copy``.
         """
         source = self.inventory.describe_path(Path(os.path.abspath(path.expanduser())), str(path))  # noqa: PTH100 (keeps links)
         yield from _warn_if_unsupported(source, unsupported_reason)
@@ -270,7 +271,7 @@ class ModelLibrary(ModelResolver):
         return self._remover.find_removable(name)
 
     def orphaned_partials(self, name: str) -> builtins.list[Path]:
-        """Return what unfinished downloads left of a model that is not here; see ``ModelRemover``."""
+        """Return the leftovers of unfinished downloads of a model that is not here; see ``ModelRemover``."""
         return self._remover.orphaned_partials(name)
 
     def remove(self, name: str) -> builtins.list[Path]:
@@ -278,23 +279,23 @@ class ModelLibrary(ModelResolver):
         return self._remover.remove(name)
 
     def find_prune_candidates(self) -> builtins.list[PruneCandidate]:
-        """Return what is no longer needed; see ``prune.find_prune_candidates``."""
+        """Return the files that are no longer needed; see ``prune.find_prune_candidates``."""
         return self._remover.find_prune_candidates()
 
     def prune(self, found: Collection[PruneCandidate]) -> builtins.list[PruneCandidate]:
-        """Remove what was ``found`` and return it; see ``ModelRemover``."""
+        """Remove ``found`` and return what was removed; see ``ModelRemover``."""
         return self._remover.prune(found)
 
 
 def _unsupported_reason_of(model: ModelFile, unsupported_reason: UnsupportedReason) -> str:
-    """Return what ``unsupported_reason`` says of a model. Raises as ``read_header``."""
+    """Return what ``unsupported_reason`` says about a model. Raises as ``read_header``."""
     from llmcli.models.gguf.header_parser import read_header
 
     return unsupported_reason(read_header(model.path))
 
 
 def _warn_if_unsupported(model: ModelFile, unsupported_reason: UnsupportedReason) -> Iterator[Notice]:
-    """Say beforehand what the commands that would run a model will say."""
+    """Give the warning now that commands running the model would give later."""
     wrong = _unsupported_reason_of(model, unsupported_reason)
     if wrong:
-        yield Notice(f"{model.path} is not of use to commands that write text: {wrong}")
+        yield Notice(f"commands that write text cannot use {model.path}: {wrong}")

@@ -1,7 +1,7 @@
-"""Files in the cache and in llm's own directories that are not needed any more.
+"""Files in the cache and in llm's own directories that are no longer needed.
 
-Files that a running process may be writing or about to link are kept: a partial file is listed only when its owner has
-ended, and files without a link only where nothing was written for an hour and no download is running.
+Files that a running process may be writing or about to link are kept: a partial file is listed only if its owner has
+ended, and files without a link only if nothing was written for an hour and no download is running.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class PruneCandidate:
 def find_prune_candidates(cache: HubCache, own: Path, scratch_directory: Path, registry: Path) -> list[PruneCandidate]:
     """Return what can be removed from the cache, the directory of ``own`` copies, and ``scratch_directory``.
 
-    Temporary files beside ``registry``, the registry's file, too.
+    This includes temporary files beside ``registry``, the registry's file.
 
-    Raises ``OutputError`` where the cache cannot be read.
+    Raises ``OutputError`` if the cache cannot be read.
     """
     needed = cache.link_targets()
     with translate_write_errors(cache.root):
@@ -72,7 +72,7 @@ def find_prune_candidates(cache: HubCache, own: Path, scratch_directory: Path, r
 
 
 def remove_candidate(candidate: PruneCandidate, cache: HubCache) -> None:
-    """Remove it. Raises ``OutputError``."""
+    """Remove the candidate. Raises ``OutputError``."""
     with translate_write_errors(candidate.path):
         if cache.shared_blobs.contains(candidate.path):
             cache.shared_blobs.remove(candidate.path, cache.link_targets)
@@ -126,7 +126,7 @@ def _seconds_since_write(path: Path) -> float:
 
 
 def _has_other_links(path: Path) -> bool:
-    """Return whether a file has other names: where symbolic links cannot be made, those of the snapshots."""
+    """Return whether a file has other hard links: without symbolic links, snapshots use these."""
     try:
         return path.lstat().st_nlink > 1
     except OSError:

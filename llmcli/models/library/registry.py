@@ -28,10 +28,10 @@ _SECTIONS: dict[str, type] = {
 
 @frozen
 class FileRecord:
-    """A file whose SHA-256 was checked when it had this size (bytes) and time of modification; and its header's facts.
+    """A file whose SHA-256 was checked when it had this size (bytes) and modification time; and facts of its header.
 
     ``announced``: its source announced the hash, though its name does not show it. ``damaged``: it was found changed;
-    then ``sha256`` is the expected hash.
+    ``sha256`` is then the expected hash.
     """
 
     size: int
@@ -49,14 +49,14 @@ class FileRecord:
         if not all(isinstance(text, str | None) for text in texts):
             raise TypeError("expected texts")
         if not isinstance(self.context, int | None) or not all(isinstance(truth, bool) for truth in truths):
-            raise TypeError("expected a number and truths")
+            raise TypeError("expected a number and booleans")
 
 
 class ModelRegistry:
     """The file at ``path``. Read once, at first use; written by replacement, so readers see complete files.
 
-    A damaged file counts as empty; the next change moves it aside. A file without read permission is an error of all
-    reads and changes, since the user's choices in it would be lost. So all raise ``MissingError``.
+    A damaged file counts as empty; the next change moves it aside. A file without read permission is an error for all
+    reads and changes, since the user's choices in it would be lost; so all methods raise ``MissingError``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,7 +75,7 @@ class ModelRegistry:
         return self._data
 
     def damaged_file(self) -> Path | None:
-        """Return the damaged file, or the one that was moved aside; None when there is none."""
+        """Return the damaged file, or the one that was moved aside; None if there is none."""
         _, whole = self._read_sections()
         return self.path if not whole else self.broken_path if private_files.exists(self.broken_path) else None
 
@@ -120,7 +120,7 @@ class ModelRegistry:
             self._data = data
 
     def current_record(self, path: Path) -> FileRecord | None:
-        """Return the record of the file at ``path``, None when it has changed since."""
+        """Return the record of the file at ``path``, None if the file has changed since."""
         known = self.last_record(path)
         try:
             status = path.stat()
@@ -151,7 +151,7 @@ class ModelRegistry:
     def save_records(
         self, records: Mapping[Path, FileRecord], names: Mapping[str, dict[str, Any]] | None = None
     ) -> None:
-        """Save records. Where the registry cannot be written, the files are hashed again the next time."""
+        """Save records. If the registry cannot be written, the files are hashed again the next time."""
         files = {os.path.realpath(path): asdict(record) for path, record in records.items()}
 
         def change(data: dict[str, dict[str, Any]]) -> None:
@@ -165,8 +165,7 @@ class ModelRegistry:
         """Forget the files at ``paths``, their names and imports, and ``names`` as imports, aliases and defaults.
 
         ``delete`` removes the files first; if it fails nothing is forgotten. A process that is killed between the two
-        leaves names without files, which a new pull reuses, and not files without names.
-        Raises ``OutputError``.
+        steps leaves names without files, which a new pull reuses, but no files without names. Raises ``OutputError``.
         """
         deleted = {str(path) for path in paths} | {os.path.realpath(path) for path in paths}
 
@@ -206,7 +205,7 @@ def _is_missing(path: str) -> bool:
 
 @contextmanager
 def _hold_lock(path: Path) -> Iterator[None]:
-    """Hold the lock file at ``path`` where locks work; elsewhere two writers at once lose one of the two changes."""
+    """Hold the lock file at ``path`` if locks work; without locks, one of two concurrent changes is lost."""
     descriptor = None
     with suppress(file_lock.LocksUnsupported):
         descriptor = file_lock.acquire_lock(path, wait=True)

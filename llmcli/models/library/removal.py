@@ -19,7 +19,8 @@ from llmcli.models.library.resolver import ModelResolver
 class ModelRemover:
     """Removes what ``models`` finds.
 
-    ``scratch_directory`` holds what downloads leave, ``introduced_models`` marks the models that users were told about.
+    ``scratch_directory`` has the leftovers of downloads; ``introduced_models`` marks the models that users were told
+    about.
     """
 
     def __init__(self, models: ModelResolver, scratch_directory: Path, introduced_models: LastUsedTimes) -> None:
@@ -28,9 +29,9 @@ class ModelRemover:
         self._introduced_models = introduced_models
 
     def find_removable(self, name: str) -> ModelFile:
-        """Return the model that ``remove`` would remove: as ``find``, and what is left of one that is not whole.
+        """Return the model that ``remove`` would remove: as ``find``, and also incomplete models.
 
-        An imported file that is missing counts too.
+        A missing imported file counts too.
         """
         key = self._models.canonical_name(name)
         for imported, path in self._models.imports.paths().items():
@@ -50,7 +51,7 @@ class ModelRemover:
             return torn
 
     def orphaned_partials(self, name: str) -> list[Path]:
-        """Return what unfinished downloads left of a model that is not here; of a name on the Hub, of its repository."""
+        """Return the leftovers of unfinished downloads of a missing model; for a name on the Hub, of its repository."""
         key = self._models.canonical_name(name)
         entry, hub_name = self._models.catalogue.get(key), names.parse_hub_name(key)
         repo = entry.repo if entry else hub_name.repo if hub_name else None
@@ -59,12 +60,12 @@ class ModelRemover:
         return [path for path in found if path.name.startswith(pinned)]
 
     def remove(self, name: str) -> list[Path]:
-        """Remove a model from the cache, or our copy of one, or forget a file elsewhere; return what was deleted.
+        """Remove a model from the cache, or llm's copy of one, or forget a file elsewhere; return what was deleted.
 
-        Blobs that another name needs stay, and so does a file that lies elsewhere. Defaults and aliases that mean the
-        model are forgotten. Nothing is deleted where the registry cannot be written, nothing forgotten where the files
-        cannot be deleted. Of a model that is not here, or not whole, what ``orphaned_partials`` returns is deleted. Raises as
-        ``find``, and ``OutputError``.
+        Blobs that another name needs stay, and so do files outside of llm's directories. Defaults and aliases that mean
+        the model are forgotten. Nothing is deleted if the registry cannot be written, and nothing is forgotten if the
+        files cannot be deleted. For a missing or incomplete model, what ``orphaned_partials`` returns is deleted.
+        Raises as ``find``, and ``OutputError``.
         """
         try:
             model = self.find_removable(name)
@@ -99,13 +100,13 @@ class ModelRemover:
         return removed
 
     def find_prune_candidates(self) -> list[PruneCandidate]:
-        """Return what is no longer needed; see ``prune.find_prune_candidates``."""
+        """Return the files that are no longer needed; see ``prune.find_prune_candidates``."""
         return find_prune_candidates(
             self._models.cache, self._models.imports.directory, self._scratch_directory, self._models.registry.path
         )
 
     def prune(self, found: Collection[PruneCandidate]) -> list[PruneCandidate]:
-        """Remove what was ``found`` and still is waste, and return it; forget what was known of files that are gone.
+        """Remove those of ``found`` that are still unneeded, and return them; forget the records of missing files.
 
         Raises ``OutputError``.
         """
@@ -121,7 +122,7 @@ class ModelRemover:
 
 
 def _delete_files(paths: Iterable[Path]) -> list[Path]:
-    """Delete files and return them. Raises ``OutputError``, where it can be known before with all of them there."""
+    """Delete files and return them. Raises ``OutputError``, before the first one is deleted if that can be known."""
     gone = list(paths)
     check_removable(gone)
     for path in gone:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmcli.app_paths import AppPaths
 from llmcli.errors import BadModelFile, MissingError, ModelNotDownloaded, UsageError
 from llmcli.models.files import names
 from llmcli.models.files.model_file import ModelFile
@@ -18,7 +19,7 @@ from llmcli.models.library.checksums import KnownChecksums
 from llmcli.models.library.defaults import ModelDefaults
 from llmcli.models.library.last_used import LastUsedTimes
 from llmcli.models.library.registry import ModelRegistry
-from llmcli.settings import AppPaths, Settings
+from llmcli.settings import Settings
 
 if TYPE_CHECKING:
     from llmcli.models.catalogue import CatalogueEntry
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
 
 class ModelResolver:
-    """Finds models in the Hugging Face cache, among the imports and at paths, under the names that ``-m`` takes.
+    """Finds models in the Hugging Face cache, among the imports and at paths, under the names that ``-m`` accepts.
 
-    A model that was found and verified before is read from the registry: a warm command needs no more, so the rest is
+    A model that was found and verified before is read from the registry. A warm command needs no more, so the rest is
     imported late.
     """
 
@@ -52,7 +53,7 @@ class ModelResolver:
 
     @cached_property
     def cache(self) -> HubCache:
-        """The models that were fetched from the Hub."""
+        """The models that were downloaded from the Hub."""
         from llmcli.models.hub.hub_cache import HubCache
 
         return HubCache(self._hub_directory)
@@ -73,7 +74,7 @@ class ModelResolver:
 
     @cached_property
     def inventory(self) -> ModelInventory:
-        """What is here, read from the files."""
+        """The models on this machine, read from the files."""
         from llmcli.models.library.inventory import ModelInventory
 
         return ModelInventory(self.cache, self.registry, self.checksums)
@@ -96,7 +97,7 @@ class ModelResolver:
         return list(self.catalogue.values())
 
     def damaged_registry(self) -> Path | None:
-        """Return the registry's file if it is damaged, or was moved aside as such; else None."""
+        """Return the registry's file if it is damaged or was moved aside, else None."""
         return self.registry.damaged_file()
 
     def canonical_name(self, name: str | None) -> str:
@@ -113,13 +114,13 @@ class ModelResolver:
     def list(self) -> builtins.list[ModelFile]:
         """Return the models on this machine, sorted by name.
 
-        Also missing imported files (``missing``), and split models without some parts (``incomplete``).
+        This includes missing imported files (``missing``), and split models with missing parts (``incomplete``).
         """
         imports = [self.describe_import(name, path) for name, path in self.imports.paths().items()]
         return sorted([*self.inventory.list(), *self.inventory.incomplete(), *imports], key=lambda model: model.name)
 
     def describe_import(self, name: str, path: Path) -> ModelFile:
-        """Return an imported model, ``missing`` where its file is gone."""
+        """Return an imported model, with ``missing`` if its file is gone."""
         try:
             return self.inventory.describe_path(path, name)
         except (MissingError, BadModelFile):
@@ -131,16 +132,16 @@ class ModelResolver:
     def find(self, name: str | None = None) -> ModelFile:
         """Return the model that ``name`` means (None: the default).
 
-        A path only if it begins like one or ends in .gguf and exists; then an alias, a catalogue name, an import,
+        A path only if it begins like one, or ends in .gguf and exists; then an alias, a catalogue name, an import,
         ``owner/repo[:QUANT]`` or ``owner/repo/file.gguf`` in the cache. Raises ``ModelNotDownloaded`` (a known or
-        well-formed name, nothing on this machine), ``MissingError`` (kind "model", close names as suggestions) and
+        well-formed name, nothing on this machine), ``MissingError`` (kind "model", similar names as suggestions) and
         ``BadModelFile`` (a directory).
         """
         key = self.canonical_name(name)
         return self._find_verified(key) or self._resolve_uncached(key)
 
     def _find_verified(self, key: str) -> ModelFile | None:
-        """Return the registered model of ``key``, if its files are unchanged since they were verified.
+        """Return the registered model of ``key`` if its files are unchanged since they were verified.
 
         Every command calls this: no YAML, no header, one stat of each file.
         """
@@ -164,7 +165,8 @@ class ModelResolver:
         if imported is not None:
             return self.inventory.describe_path(imported, key)
         hub_name = names.parse_hub_name(key)
-        mistyped = key.count("/") == 1 and key.lower().endswith(".gguf")  # a path, since OWNER/REPO/FILE has two
+        # a path, since OWNER/REPO/FILE has two slashes
+        mistyped = key.count("/") == 1 and key.lower().endswith(".gguf")
         if hub_name is not None and not mistyped:
             return self.inventory.find_hub(hub_name)
         import difflib
@@ -172,7 +174,9 @@ class ModelResolver:
         close = difflib.get_close_matches(key, self.known_names(), n=3, cutoff=0.6)
         detail = "No such file" if mistyped else ""
         if key.count("/") > 1 and key.lower().endswith(".gguf"):
-            detail = f"no path that is here, and llm takes no file of such a name from the Hub ({names.ALLOWED_FILE_CHARS_TEXT})"
+            detail = (
+                f"no such file, and llm does not accept this file name from the Hub ({names.ALLOWED_FILE_CHARS_TEXT})"
+            )
         raise MissingError(key, kind="model", suggestions=close, detail=detail)
 
     def refers_to(self, name: str, model: ModelFile) -> bool:

@@ -1,4 +1,4 @@
-"""Verification of models before they are loaded: their bytes have the announced SHA-256, or the same as before."""
+"""Verification of models before they are loaded: their SHA-256 is the announced one, or the same as before."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class ModelVerifier:
     ) -> Generator[Progress, None, ModelFile]:
         """Verify ``model`` and return it with its facts, recorded as the model that ``key`` means.
 
-        Parts are hashed that were not yet, or that have changed since; with ``again`` all of them, and one without an
-        announced hash must be unchanged. Yields how many bytes were read. Raises ``DamagedModel``, ``BadModelFile`` for a
-        damaged file of another program that was named by its path, and ``MissingError``.
+        Parts are hashed if they are new or have changed; with ``again`` all of them, and one without an announced hash
+        must be unchanged. Yields how many bytes were read. Raises ``DamagedModel``, ``BadModelFile`` for a damaged file
+        of another program that was named by its path, and ``MissingError``.
         """
         records: dict[Path, FileRecord] = {}
         for part in model.parts:

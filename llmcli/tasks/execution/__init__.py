@@ -1,1 +1,1 @@
-"""How verbs run their requests: context budget, document jobs, ordered streams of records, progress."""
+"""How tasks run their requests: context budget, document jobs, ordered streams of records, progress."""

@@ -1,4 +1,4 @@
-"""How much text fits the context, in tokens, before anything is sent."""
+"""How much text fits the context, in tokens, computed before anything is sent."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from llmcli.errors import ContextOverflow
 from llmcli.interrupt import check_interrupt
 from llmcli.types import Request
 
-INEXACT_CONTEXT_SHARE = 0.85  # share of the context that is planned with where a backend can only estimate token counts
-MAX_CHARS_PER_TOKEN = 16  # characters a token at most, taken over a whole text: beyond that nothing is worth counting
+INEXACT_CONTEXT_SHARE = 0.85  # share of the context to plan with if a backend can only estimate token counts
+MAX_CHARS_PER_TOKEN = 16  # the most characters a token, averaged over a text: a longer text is not worth counting
 MIN_TEXT_TOKENS = 16  # with less room for text, a piece could be less than a word
 
 
 class ContextBudget:
     """How much text fits one request next to its instructions and its answer.
 
-    ``make`` builds the request for a text; ``answer`` says how many tokens are kept free for the answer to a text of so
-    many tokens. Token counts of texts are without the instructions, which are counted once, around an empty text.
+    ``make`` builds the request for a text; ``answer`` returns the tokens to keep free for the answer to a text of that
+    many tokens. Token counts of texts exclude the instructions, which are counted once, around an empty text.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class ContextBudget:
         self._planned_tokens = self.context if exact else int(self.context * INEXACT_CONTEXT_SHARE)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Return the tokens of each text."""
+        """Return the token count of each text."""
         requests = []
         for text in texts:
             check_interrupt()
@@ -43,24 +43,24 @@ class ContextBudget:
         return [max(0, count - self._instruction_tokens) for count in counts]
 
     def fits_tokens(self, tokens: int) -> bool:
-        """Whether a text of so many tokens fits one request."""
+        """Whether a text of that many tokens fits one request."""
         return self._instruction_tokens + tokens + self._answer_tokens(tokens) <= self._planned_tokens
 
     def fits(self, text: str) -> bool:
-        """Whether a text fits one request; one that is far too long is not even counted."""
+        """Whether a text fits one request; a text that is far too long is not counted."""
         return len(text) <= MAX_CHARS_PER_TOKEN * self._planned_tokens and self.fits_tokens(
             self.count_tokens([text])[0]
         )
 
     def overflow_error(self, tokens: int) -> ContextOverflow:
-        """Return the error that a text of so many tokens does not fit and cannot be made to."""
+        """Return the error for a text of that many tokens which does not fit and cannot be split."""
         whole = self._instruction_tokens + tokens
         return ContextOverflow(self._subject, tokens=whole, context=self.context, at_least=whole > self.context)
 
     def split_to_fit(self, text: str) -> list[str]:
-        """Cut a text into pieces that fit, at paragraph borders where it can be; joined, they are the text.
+        """Split a text into pieces that fit, at paragraph borders if possible; the joined pieces equal the text.
 
-        Raises ``ContextOverflow`` when instructions and answer leave no room to speak of.
+        Raises ``ContextOverflow`` when instructions and answer leave too little room for text.
         """
         if not self.fits_tokens(MIN_TEXT_TOKENS):
             raise self.overflow_error(self.count_tokens([text])[0])

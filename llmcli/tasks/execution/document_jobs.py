@@ -1,4 +1,4 @@
-"""Several documents, many requests each, in one job: the calls of all are in flight together."""
+"""Several documents with many requests each, in one job: the requests of all documents run concurrently."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ JobStep = TaskEvent | Request | CancelRequest
 
 
 class DocumentJob(Protocol):
-    """One document on its way to a result, as a state machine that handles the events of its own requests.
+    """The job of one document: a state machine that handles the events of its own requests.
 
-    It yields what the user sees, requests to submit and requests to cancel; with its ``Result`` it is done. An
-    ``LlmError`` that it raises is the failure of this document alone.
+    It yields task events, requests to submit and requests to cancel; with its ``Result`` it is done. An ``LlmError``
+    that it raises is the failure of this document alone.
     """
 
     item: int
@@ -39,7 +39,7 @@ class DocumentJob(Protocol):
 
     @property
     def step(self) -> str:
-        """The current step of its requests, "" where there is only one."""
+        """The current step of its requests, "" if there is only one step."""
         ...
 
     def start(self) -> Iterator[JobStep]:
@@ -61,9 +61,9 @@ def run_document_jobs(
 ) -> Iterator[TaskEvent]:
     """Run a ``DocumentJob`` for each of ``things`` (documents or the like) in one job of the backend.
 
-    An ``ItemFailed`` among them is passed on in its position; one that fails does not stop the others.
-    ``Progress`` counts requests, as ``unit``s, when there is more than one. Of requests that ask for it there is also a
-    ``Progress`` for all of the same step together, until more than ``watched`` were made and one of them has ended.
+    An ``ItemFailed`` among them is passed on in its position; a failure does not stop the others. ``Progress`` counts
+    requests, as ``unit``s, if there is more than one. Requests that ask for progress also produce a combined
+    ``Progress`` of all requests of the same step, until more than ``watched`` were made and one of them has ended.
     """
     with ExitStack() as stack:
         run = _DocumentJobRunner(lambda: stack.enter_context(backend.open()), unit, watched)
@@ -87,7 +87,7 @@ class _DocumentJobRunner:
         self._requests_done = self._requests_total = 0
         self._max_watched = watched
         self._steps_of: dict[str, str] = {}
-        self._progress: dict[str, StepProgress] = {}  # of each step, the first ones first
+        self._progress: dict[str, StepProgress] = {}  # progress by step, the earliest step first
 
     def start(self, document_job: DocumentJob) -> Iterator[TaskEvent]:
         """Start a document job."""
@@ -132,7 +132,7 @@ class _DocumentJobRunner:
                         del self._unfinished[document_job.item]
                     yield step
         except LlmError as error:
-            check_interrupt()  # then it is no failure of this document
+            check_interrupt()  # the failure does not belong to this document
             del self._unfinished[document_job.item]
             for request_id, item in self._item_of_request.items():
                 if item == document_job.item:

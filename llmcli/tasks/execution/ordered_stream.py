@@ -1,4 +1,4 @@
-"""Records of an endless stream, one request each: answers in the order of the input, as they come."""
+"""An endless stream of records, one request each: answers come in the order of the input, as soon as possible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmcli.tasks.execution.response_buffer import ResponseBuffer, require_finis
 from llmcli.tasks.execution.step_progress import progress_of_request
 from llmcli.types import Progress, Request, RequestProgress
 
-MAX_RECORDS_AHEAD = 256  # records read ahead
+MAX_RECORDS_AHEAD = 256  # number of records that are read ahead
 
 
 def answer_records_in_order(
@@ -23,13 +23,13 @@ def answer_records_in_order(
     *,
     window: int = MAX_RECORDS_AHEAD,
 ) -> Iterator[tuple[Record, ResponseBuffer | None] | Progress]:
-    """Yield each record with its finished answer, None where ``make`` returns no request for it.
+    """Yield each record with its finished answer, None if ``make`` returns no request for it.
 
-    A request that asks for it is followed by ``Progress`` until the first answer is there.
+    A request that asks for progress yields ``Progress`` until the first answer is there.
 
-    ``make`` names a request ``str(record.index)``. The records are read by a thread of their own, so that an answer
-    comes out while the source of the next record is still silent; at most ``window`` records are read ahead of those
-    that were yielded, with or without a request. What the source raises is raised here after the answers of the records
+    ``make`` gives a request the id ``str(record.index)``. A thread of its own reads the records, so that an answer
+    comes out while the source has not sent the next record yet. At most ``window`` records are read ahead of those that
+    were yielded, with or without a request. An error of the source is raised here after the answers of the records
     before it.
     """
     with backend.open() as job:
@@ -45,7 +45,7 @@ def answer_records_in_order(
 
 @dataclass(slots=True)
 class _PendingRecord:
-    """A record that was not yielded yet; ``response`` is None where it needs no request."""
+    """A record that was not yielded yet; ``response`` is None if it needs no request."""
 
     record: Record
     response: ResponseBuffer | None
@@ -54,7 +54,7 @@ class _PendingRecord:
 class _RecordSubmitter(threading.Thread):
     """Reads and submits the records; ``_pending`` holds those that were not yielded yet, in order.
 
-    A daemon, since a source that is silent for ever (a terminal, a pipe) must not hold back the end of the process.
+    A daemon thread, since a source that never ends (a terminal, a pipe) must not delay the end of the process.
     """
 
     def __init__(
@@ -102,9 +102,9 @@ class _RecordSubmitter(threading.Thread):
         return True
 
     def outcomes(self) -> Iterator[tuple[Record, ResponseBuffer | None] | Progress]:
-        """Yield the records in order, each as soon as it is done. Raises ``InternalError`` when one never is.
+        """Yield the records in order, each as soon as it is done. Raises ``InternalError`` if one never finishes.
 
-        Events of the job are awaited only while the first pending record has a request; without one it has no events.
+        It waits for events of the job only while the first pending record has a request; otherwise there are none.
         """
         events, answered = iter(self._job), False
         while (first := self._first_pending()) is not None:
@@ -126,12 +126,12 @@ class _RecordSubmitter(threading.Thread):
             yield first.record, first.response
 
     def _first_pending(self) -> _PendingRecord | None:
-        """Return the first pending record, once there is one; None when there will be none."""
+        """Return the first pending record, waiting for it; None if there will be none."""
         with self._changed:
             self._changed.wait_for(lambda: self._pending or self._ended)
             return self._pending[0] if self._pending else None
 
     def stop(self) -> None:
-        """Let the thread end when it next wakes."""
+        """Make the thread end when it next wakes."""
         self._stopped = True
         self._window.release()

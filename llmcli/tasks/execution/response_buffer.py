@@ -1,4 +1,4 @@
-"""What came back of requests: texts, scores, ends, failures, usage."""
+"""Responses to requests: texts, scores, finish reasons, failures, usage."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ EMPTY_ANSWER_MESSAGE = "the model gave an empty answer"
 
 
 def is_truncated(finished: Finished, options: GenerationOptions) -> bool:
-    """Tell whether a limit that the user did not set ended an answer."""
+    """Return whether a limit that the user did not set ended an answer."""
     by_user = finished.limit == "max_tokens" and options.max_tokens is not None
     return finished.reason is FinishReason.LENGTH and not by_user
 
 
 def request_error(finished: Finished) -> LlmError | None:
-    """Return the error of a failed request, None when it succeeded (or ended at a limit)."""
+    """Return the error of a failed request, None if it succeeded (or ended at a limit)."""
     if finished.reason is FinishReason.ERROR:
         if isinstance(finished.error, LlmError):
             return finished.error
@@ -49,7 +49,7 @@ def raise_request_error(finished: Finished) -> None:
 
 
 def aggregate_tokens_per_s(tokens: int, seconds: float) -> float | None:
-    """Return the tokens per second of calls that ran side by side; None below two tokens."""
+    """Return the tokens per second of concurrent calls; None below two tokens."""
     return tokens / seconds if tokens > 1 and seconds > 0 else None
 
 
@@ -82,8 +82,8 @@ class ResponseBuffer:
 class UsageTally:
     """Usage and timings of all calls made for one item.
 
-    One call's timings are its own. Of many, ``total_s`` runs on the clock from the first submission (the creation of
-    the tally), and the rate is all tokens over that time, since the calls ran side by side.
+    One call keeps its own timings. For several calls, ``total_s`` is the wall-clock time since the first submission
+    (the creation of the tally), and the rate is all tokens over that time, since the calls ran concurrently.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class UsageTally:
         self._calls: list[Finished] = []
 
     def add(self, finished: Finished) -> None:
-        """Count a call."""
+        """Add a call."""
         self._calls.append(finished)
 
     @property
@@ -101,7 +101,7 @@ class UsageTally:
 
     @property
     def timings(self) -> Timings:
-        """The timings of the whole."""
+        """The timings of all calls together."""
         if len(self._calls) == 1:
             return self._calls[0].timings
         total = time.monotonic() - self._started_at
@@ -110,7 +110,7 @@ class UsageTally:
 
 
 def require_finished(answer: ResponseBuffer) -> Finished:
-    """Return how an answer ended; raises ``InternalError`` when the backend sent no ``Finished``."""
+    """Return the end of an answer; raises ``InternalError`` when the backend sent no ``Finished``."""
     if answer.finished is None:
         raise InternalError(detail="the backend ended a job without ending its requests")
     return answer.finished
@@ -122,5 +122,5 @@ def is_empty(answer: ResponseBuffer) -> bool:
 
 
 def renumber_failure(failed: ItemFailed, item: int) -> ItemFailed:
-    """Return a failure from outside (a file that could not be read) as that of input number ``item``."""
+    """Return a failure from outside (a file that could not be read) as the failure of input number ``item``."""
     return replace(failed, item=item)

@@ -1,4 +1,4 @@
-"""A job of one request, as most verbs have: its events become deltas and one result."""
+"""A job of one request, as most verbs have: its events become Deltas and one Result."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def run_single_request(
 ) -> Generator[TaskEvent]:
     """Run one request as one item: its Progress and Deltas as they come, then its Result, or ItemFailed.
 
-    A prompt that leaves no room for an answer in the context is refused (``ContextOverflow``), before it is sent where
-    the backend does not do so itself. An empty answer is asked for once more where it may come out otherwise, then the
-    item fails (``EmptyAnswer``). What was delivered before a failure or a time-out stands.
+    A prompt that leaves no room for an answer in the context is refused (``ContextOverflow``), before it is sent unless
+    the backend refuses it itself. An empty answer is requested once more if a retry can differ; then the item fails
+    (``EmptyAnswer``). Text delivered before a failure or a timeout is kept.
     """
     info = backend.info()
     if not info.rejects_overflow:
@@ -83,7 +83,8 @@ def run_single_request(
 
 
 def _empty_answer(name: str, finished: Finished) -> LlmError:
-    from llmcli.incomplete_results import EmptyAnswer  # here, as it is rare and every start would import it
+    # imported here, since it is rarely needed and every start would import it
+    from llmcli.incomplete_results import EmptyAnswer
 
     return EmptyAnswer(name, limit=finished.limit)
 
@@ -97,7 +98,7 @@ def _truncated_answer(finished: Finished) -> LlmError:
 def _stream_response(
     backend: Backend, request: Request, item: int, tally: UsageTally
 ) -> Generator[Delta | Progress, None, ResponseBuffer]:
-    """Yield progress, and the answer's pieces from the first one with a visible character on; return the answer."""
+    """Yield progress, and the pieces of the answer from the first visible character on; return the answer."""
     answer, held, visible, thinking = ResponseBuffer(), "", False, False
     with backend.open() as job:
         job.submit(request)

@@ -1,4 +1,4 @@
-"""From the progress of requests to the progress of a job."""
+"""Combines the progress of requests into the progress of a job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _UNIT = "tokens"
 
 
 def progress_of_request(event: RequestProgress, label: str = "") -> Progress:
-    """Return the progress of a job that is one request; ``label`` names the step of the job that it is."""
+    """Return the progress of a job that is one request; ``label`` names its step of the job."""
     if event.phase is Phase.QUEUED:
         return Progress(event.ahead, None, "requests", label, Phase.QUEUED)
     return Progress(event.done, event.total, _UNIT, label, event.phase)
@@ -17,12 +17,12 @@ def progress_of_request(event: RequestProgress, label: str = "") -> Progress:
 class StepProgress:
     """The combined progress of the requests of one step.
 
-    While any prompt is not read to its end the step is READING, then WRITING; QUEUED while none of them runs.
+    While any prompt is not fully evaluated the step is READING, then WRITING; QUEUED while no request runs.
     """
 
     def __init__(self, label: str) -> None:
         self._label = label
-        self._read: dict[str, tuple[int, int]] = {}  # tokens of the prompt that are evaluated, of how many
+        self._read: dict[str, tuple[int, int]] = {}  # (evaluated prompt tokens, all prompt tokens)
         self._written: dict[str, int] = {}
         self._ahead: dict[str, int] = {}  # of requests that have not started
 
@@ -42,7 +42,7 @@ class StepProgress:
                 self._written[event.id] = event.done
 
     def mark_finished(self, request_id: str) -> None:
-        """Count a request that has ended as read to its end."""
+        """Count the prompt of a finished request as fully evaluated."""
         _, total = self._read.get(request_id, (0, 0))
         self._read[request_id] = total, total
         self._ahead.pop(request_id, None)

@@ -1,4 +1,4 @@
-"""From the user's options and a prompt file to a request."""
+"""Makes requests from the user's options and a prompt file."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from llmcli.types import (
 )
 
 RETRY_TEMPERATURE_STEP = 0.3
-"""Added to the temperature of a later try, since greedy sampling would answer the same."""
+"""Added to the temperature of a retry, since greedy sampling would repeat the answer."""
 _SEED_MODULUS = 2**32
 
 
 @frozen
 class GenerationOptions:
-    """What the user asked for; None leaves the choice to the prompt file, then to the verb.
+    """The user's options; None leaves the choice to the prompt file, then to the verb.
 
-    ``max_tokens`` is the user's own limit: an answer that it ends is not a cut one. ``deadline`` is a
-    ``time.monotonic()`` value. ``reasoning`` lets a thinking model think. ``progress``: the requests report
-    their progress.
+    ``max_tokens`` is the user's own limit: an answer that it ends does not count as cut. ``deadline`` is a
+    ``time.monotonic()`` value. ``reasoning`` lets a reasoning model think. ``progress``: the requests report their
+    progress.
     """
 
     temperature: float | None = None
@@ -43,7 +43,7 @@ class GenerationOptions:
 
 
 def choose_sampling(prompt: Prompt, options: GenerationOptions) -> Sampling:
-    """Return how to sample: the user's options before the prompt file's before the defaults."""
+    """Return how to sample: the user's options override the prompt file's, which override the defaults."""
     chosen: dict[str, Any] = {}
     for source in (prompt.options, options):
         for name in (f.name for f in fields(Sampling)):
@@ -66,10 +66,10 @@ def make_request(
     session: str | None = None,
     gathered: bool = True,
 ) -> Request:
-    """Return a request that may answer ``max_tokens`` tokens (None: until the context is full).
+    """Return a request for at most ``max_tokens`` tokens (None: until the context is full).
 
-    ``conversation``: earlier ``messages`` are turns of a chat, not the prompt file's own. ``session`` is its id where it
-    is saved. ``gathered``: the text of a bulk request is delivered in one piece.
+    ``conversation``: the earlier ``messages`` are turns of a chat, not the prompt file's own. ``session`` is the id of
+    a saved chat. ``gathered``: the text of a bulk request is delivered in one piece.
     """
     priority = options.priority or priority
     return Request(
@@ -90,9 +90,9 @@ def make_request(
 
 
 def make_retry(request: Request, options: GenerationOptions) -> Request | None:
-    """Return the request that asks again; None where the user wants greedy sampling, which would answer the same.
+    """Return the request for a retry; None if the user wants greedy sampling, which would repeat the answer.
 
-    A seed goes up by one, so that the same command line asks for the same two answers.
+    The seed is incremented, so that the same command line produces the same two answers.
     """
     sampling = request.sampling
     if sampling.temperature == 0:
@@ -105,5 +105,5 @@ def make_retry(request: Request, options: GenerationOptions) -> Request | None:
 
 
 def max_answer_tokens(prompt: Prompt, options: GenerationOptions, default: int | None) -> int | None:
-    """Return the longest answer in tokens: the user's before the prompt file's before the verb's ``default``."""
+    """Return the most tokens of an answer: the user's limit, else the prompt file's, else the verb's ``default``."""
     return options.max_tokens or prompt.options.max_tokens or default

@@ -1,1 +1,1 @@
-"""The parts of ``tasks/translate.py``: languages, glossaries, the translator's requests, segments and files."""
+"""The parts of ``tasks/translate.py``: languages, glossaries, requests, segments and files."""

@@ -1,4 +1,4 @@
-"""Glossaries: how certain terms are translated, and which are not."""
+"""Glossaries: terms with their translations, and terms that stay untranslated."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from functools import cached_property
 from llmcli.errors import BadDocument
 
 _STEM_SHARE = 0.7
-"""Share of a word that inflection leaves alone in most languages."""
+"""Share of a word that inflection leaves unchanged in most languages."""
 _MIN_STEM_CHARS = 3
 _COLUMNS = ("term", "translation", "note")
 _SEPARATORS = "\t,;"
-"""The first of those that are equally frequent is meant: a cell may hold a comma, hardly a tab."""
+"""Of equally frequent separators, the first one counts: a cell may contain a comma, but hardly a tab."""
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """``translation`` "" says that the term stays as it is; ``note`` is for the model."""
+    """A term; ``translation`` "" means that it stays untranslated; ``note`` is for the model."""
 
     term: str
     translation: str = ""
@@ -42,10 +42,10 @@ class Glossary:
 
     @classmethod
     def parse(cls, text: str, name: str) -> Glossary:
-        """Read CSV: term, translation, note; a header line of these words may be there. Raises ``BadDocument``.
+        """Read CSV: term, translation, note; the header line is optional. Raises ``BadDocument``.
 
-        They are separated by commas, semicolons or tabs. An empty translation, or the term itself, says that it is not
-        translated; so does a line of a term alone.
+        Commas, semicolons or tabs separate the columns. An empty or missing translation, or one equal to the term,
+        means that the term stays untranslated.
         """
         terms: dict[str, Term] = {}
         reader = csv.reader(io.StringIO(text), delimiter=_separator(text), strict=True, skipinitialspace=True)
@@ -59,9 +59,7 @@ class Glossary:
                 if not cells[0] or len(cells) > len(_COLUMNS):
                     raise BadDocument(name, detail=f"line {reader.line_num}: {_row_problem(cells)}", kind="glossary")
                 if cells[0] in terms and terms[cells[0]] != Term(*cells):
-                    raise BadDocument(
-                        name, detail=f"line {reader.line_num}: {cells[0]} is there twice", kind="glossary"
-                    )
+                    raise BadDocument(name, detail=f"line {reader.line_num}: {cells[0]} appears twice", kind="glossary")
                 terms[cells[0]] = Term(*cells)
         except csv.Error as error:
             raise BadDocument(name, detail=f"line {reader.line_num}: {error}", kind="glossary") from error
@@ -69,18 +67,18 @@ class Glossary:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Its part of the key in the translation memory."""
+        """The glossary's part of the key in the translation memory."""
         rows = "\n".join(f"{term.term}\t{term.translation}\t{term.note}" for term in self.terms)
         return hashlib.sha256(rows.encode()).hexdigest()[:16] if rows else ""
 
     def find_untranslated(self, text: str) -> list[tuple[int, int]]:
-        """Return where terms stand that are not translated: (start, end), in order, disjoint."""
+        """Return where untranslated terms occur: (start, end), in order, disjoint."""
         if self._untranslated_pattern is None:
             return []
         return [match.span() for match in self._untranslated_pattern.finditer(text)]
 
     def find_translated(self, text: str) -> list[Term]:
-        """Return the terms with a translation that occur in a text, in any case, with up to two letters behind."""
+        """Return the terms with a translation that occur in a text, in any case, with up to two more letters."""
         if self._translated_pattern is None:
             return []
         found = {match[1].casefold() for match in self._translated_pattern.finditer(text)}
@@ -99,7 +97,7 @@ class Glossary:
 
 
 def _separator(text: str) -> str:
-    """Return what separates the cells: what stands behind a header's first word, else in most lines."""
+    """Return the separator of the cells: the character after the header's first word, else the one in most lines."""
     lines = [line.strip(" ") for line in text.splitlines() if line.strip() and not line.startswith("#")]
     header = re.match(rf"\"?term\"? *([{_SEPARATORS}])", lines[0] if lines else "", re.IGNORECASE)
     if header:
@@ -112,7 +110,7 @@ def _row_problem(cells: Sequence[str]) -> str:
 
 
 def uses_translation(term: Term, answer: str) -> bool:
-    """Return whether an answer uses the translation of a term, inflected or not: the beginning of each word counts."""
+    """Return whether an answer uses the translation of a term, inflected or not: word beginnings are compared."""
     words = answer.casefold()
     return all(_stem(word) in words for word in term.translation.casefold().split())
 

@@ -1,8 +1,8 @@
-"""Which language a text is in.
+"""Language detection.
 
-py3langid (a naive Bayes classifier over bytes, Lui and Baldwin 2012) knows some 130 languages, dialects and "none"
-included. Short texts fool it, so the question here is mostly which of two languages a text is in, and a few words get no
-answer.
+py3langid (a naive Bayes classifier over bytes, Lui and Baldwin 2012) knows some 130 languages, including dialects and
+"none". It is unreliable on short texts, so callers mostly ask which of two languages a text is in, and a few words get
+no answer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from llmcli.tasks.translation.languages import Language, language_names, parse_language
 
 _MIN_LETTERS = 24
-"""Letters below which no language is reported."""
+"""Fewest letters for which a language is reported."""
 _MIN_LOG_ODDS = 8.0
 """Natural-log odds above which one of two languages is reported."""
 _SAMPLE_CHARS = 20_000
@@ -24,7 +24,7 @@ _NO_WORDS = re.compile(r"[\d_]|[^\w\s'\u2019.,!?-]")
 
 
 def detect_language(text: str) -> Language | None:
-    """Return the language that most of a document is in, None where it is uncertain."""
+    """Return the main language of a document, None if it is uncertain."""
     sample = text[:_SAMPLE_CHARS]
     if _count_letters(sample) < _MIN_LETTERS:
         return None
@@ -37,7 +37,7 @@ def detect_language(text: str) -> Language | None:
 
 
 def is_still_in_source_language(text: str, source: Language, target: Language) -> bool:
-    """Return whether a translation is surely in the language it was to be translated from."""
+    """Return whether a translation is certainly in the source language."""
     one, other = _base_code(source), _base_code(target)
     if one == other or _count_letters(text) < _MIN_LETTERS:
         return False
@@ -54,12 +54,12 @@ def _detectable_codes() -> frozenset[str]:
 
 
 def _rank_languages(text: str) -> list[tuple[str, float]]:
-    """Return all languages with the log-odds of a text, the likeliest first."""
+    """Return all languages with the log-odds for a text, the most likely first."""
     import py3langid
 
     try:
         ranked = py3langid.rank(text)
-    except OSError:  # it unpacks its model into a temporary file, for which a full disk has no room
+    except OSError:  # loading unpacks the model into a temporary file, which fails on a full disk
         from py3langid import modelio
 
         modelio.tempfile = SimpleNamespace(TemporaryFile=lambda **_: io.BytesIO())
@@ -73,10 +73,10 @@ def _base_code(language: Language) -> str:
 
 
 def _strip_non_words(text: str) -> str:
-    """Return the words alone: digits and signs are of no language."""
+    """Return the words alone: digits and signs belong to no language."""
     return " ".join(_NO_WORDS.sub(" ", text).split())
 
 
 def _count_letters(text: str) -> int:
-    """Count letters; one of a script without spaces between words counts for three."""
+    """Count letters; in scripts without spaces between words each counts for three."""
     return sum(3 if unicodedata.category(c) == "Lo" else 1 for c in text if c.isalpha())

@@ -1,7 +1,7 @@
 """Languages: codes and names, for --to and --from.
 
-Codes are BCP 47 tags: a language of ISO 639 (two letters where there are two), with a script or a region where readers
-tell them apart. Any known language takes a region or script of the user's own ("es-MX", "sr-Latn").
+Codes are BCP 47 tags: a language of ISO 639 (two letters if there are two), with a script or a region if readers
+distinguish them. Users may add a region or script to any known language ("es-MX", "sr-Latn").
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Language:
     name: str
 
 
-# One a line: code, English name, then other names (its own first).
+# One a line: code, English name, then other names (the language's own name first).
 _LANGUAGE_TABLE = """
 af|Afrikaans
 am|Amharic|አማርኛ
@@ -179,14 +179,14 @@ def _table_rows() -> list[list[str]]:
 
 
 def language_names() -> list[tuple[str, str]]:
-    """Return (code, English name) of every language known, for completion."""
+    """Return (code, English name) of every known language, for completion."""
     return [(row[0], row[1]) for row in _table_rows()]
 
 
 def parse_language(text: str) -> Language:
-    """Return the language named by a code, its English name or its own name, in any case and with or without accents.
+    """Return the language for a code, an English name or its own name, ignoring case and accents.
 
-    Raises ``UsageError``, with what is spelled alike.
+    Raises ``UsageError`` with similar names.
     """
     rows = _table_rows()
     key = _fold_name(text)
@@ -207,7 +207,7 @@ def parse_language(text: str) -> Language:
 
 
 def is_code(text: str) -> bool:
-    """Return whether ``text`` is spelled as ``Language.code`` is: fr, pt-BR."""
+    """Return whether ``text`` has the form of ``Language.code``: fr, pt-BR."""
     match = _TAG.fullmatch(text.lower())
     known = {row[0] for row in _table_rows()}
     if text in known or match is None or match[1] not in known:

@@ -1,7 +1,7 @@
-"""Pseudo-localisation: readable text that shows what a translation would break.
+"""Pseudo-localization: readable text that shows what a translation would break.
 
-Letters get accents, so that untranslated text stands out and encodings are tested; texts grow by 30%, as in German, so
-that layouts which are too narrow show.
+Letters get accents, so that untranslated text stands out and encodings are tested. Texts grow by 30%, as in German, so
+that narrow layouts show.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _TABLE = str.maketrans(_PLAIN, _ACCENTED)
 _VOWELS = frozenset("\u00e4\u00e9\u00ef\u00f6\u00fc")
 _GROWTH_SHARE = 0.3
 _CHUNK_CHARS = 1 << 16
-"""Characters that are changed in one native call: megabytes at once would delay signals."""
+"""Number of characters that are changed in one native call: megabytes at once would delay signals."""
 
 
 def add_accents(text: str) -> str:
@@ -27,5 +27,5 @@ def add_accents(text: str) -> str:
 
 
 def keep_text(text: str) -> str:
-    """Return ``text``."""
+    """Return ``text`` unchanged."""
     return text

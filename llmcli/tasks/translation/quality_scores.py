@@ -1,4 +1,4 @@
-"""Quality of a translation against a reference: BLEU and chrF, as sacrebleu computes them."""
+"""The quality of a translation against a reference: BLEU and chrF, as sacrebleu computes them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class QualityScores:
 
 
 def require_sacrebleu() -> None:
-    """Raise ``MissingExtra`` where the scores cannot be computed."""
+    """Raise ``MissingExtra`` if sacrebleu is not installed."""
     if find_spec("sacrebleu") is None:
         raise MissingExtra("sacrebleu", detail="eval")
 

@@ -1,4 +1,4 @@
-"""The settings for all segments of a run, and the requests made from them."""
+"""The settings for all segments of a run, and the requests made with them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Formality = Literal["auto", "formal", "informal"]
 
 
 def max_translation_chars(text: str) -> int:
-    """Return the characters that a translation of ``text`` may have: scripts differ by a factor of 4 at most."""
+    """Return the most characters of a translation of ``text``: scripts differ by a factor of 4 at most."""
     return 4 * len(text) + 200
 
 
 def max_translation_tokens(tokens: int) -> int:
-    """Return room for the translation of so many tokens: other languages may need 3 times as many."""
+    """Return the token limit for a translation of that many tokens: other languages may need 3 times as many."""
     return 3 * tokens + 64
 
 
@@ -50,7 +50,7 @@ class SegmentContext:
 
 @dataclass(frozen=True)
 class Translator:
-    """``prompt`` and ``review_prompt`` (None: no second pass) are prompt files.
+    """``prompt`` and ``review_prompt`` (None: no review) are prompt files.
 
     ``stub_translate`` translates unmasked text in place of a model. ``model_id`` identifies the model of the
     translations.
@@ -67,7 +67,7 @@ class Translator:
 
     @property
     def is_identity(self) -> bool:
-        """Whether documents are copied unchanged, to test splitting and joining alone."""
+        """Whether documents are copied unchanged, to test only splitting and joining."""
         return self.stub_translate is keep_text
 
     def make_translation_request(
@@ -83,7 +83,7 @@ class Translator:
         problems: Sequence[str] = (),
         attempt: int = 1,
     ) -> Request:
-        """Return the request for a text of which ``marks`` is an example of a mark; later attempts may be longer."""
+        """Return the request for a text; ``marks`` is an example of its marks; later attempts allow longer answers."""
         values = {
             "text": text,
             "source_language": source.name if source else "",
@@ -148,9 +148,9 @@ class Translator:
 
     @cached_property
     def cache_key(self) -> str:
-        """The key of translations in the memory, beside text and languages: all that may change them.
+        """The key of translations in the memory, beside text and languages: everything that may change them.
 
-        Without a second pass it is as in older versions, so that older entries still apply.
+        Without a review it is the same as in older versions, so that their entries still apply.
         """
         wording = self.brief
         said = [wording.formality, wording.context, wording.glossary.fingerprint, self.prompt.fingerprint]

@@ -1,4 +1,4 @@
-"""The exchange in which a command runs, the client side: HTTP over a worker's socket."""
+"""The client side of the exchange in which a command runs: HTTP over a worker's socket."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Channel:
                     if self._writable_poll.poll(_POLL_MS):
                         rest = rest[self._socket.send(rest, socket.MSG_DONTWAIT) :]
                     elif stop_requested():
-                        self.close()  # in the middle of a line, after which nothing more could be said
+                        self.close()  # stopped in the middle of a line: the exchange is unusable
                         check_interrupt()
         except OSError as error:
             raise WorkerGone(str(error)) from error
@@ -80,7 +80,7 @@ class Channel:
         raise WorkerGone("the worker ended")
 
     def close(self) -> None:
-        """End the exchange: what the worker still does for it is cancelled. The thread that reads finds its end."""
+        """End the exchange; the worker cancels its requests, and the reader thread sees the end."""
         with contextlib.suppress(OSError):  # it ended before
             self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -93,5 +93,5 @@ def _decode_line(line: bytes) -> dict[str, Any]:
 
 
 def unexpected_message(error: Exception) -> InternalError:
-    """Return the error for a message of the worker that cannot be read; ``error`` is what reading it raised."""
+    """Return the error for a message of the worker that cannot be parsed; ``error`` is the parser's."""
     return InternalError("the worker", detail=f"unexpected message: {type(error).__name__}: {error}")

@@ -1,8 +1,8 @@
-"""Finding the worker for a model, and starting it where there is none.
+"""Finding the worker for a model, and starting it if none runs.
 
 The process that holds the lock binds the socket, begins to listen and hands it to the new process: from then on any
-client can connect, and waits in the socket's queue until the worker accepts. So no client polls, and of fifty commands
-that start at once forty-nine find a socket.
+client can connect, and waits in the socket's queue until the worker accepts. So no client polls, and if fifty commands
+start at once, forty-nine find a socket.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _WAIT_TIMEOUT_S = 5.0
 """Seconds to wait for another command that is starting a worker."""
 _POLL_S = 0.02
 _MIN_DESCRIPTORS = 256
-"""Descriptors that are too few for a worker."""
+"""A worker needs at least so many descriptors."""
 _MAX_LOG_BYTES = 1 << 20
 
 
@@ -55,12 +55,12 @@ class WorkerLauncher:
         self._environ = environ
         self._child: subprocess.Popen[bytes] | None = None
         self.spawned = False
-        """The last connection was to a worker that this process started."""
+        """Whether the last connection was to a worker that this process started."""
         self.pid = 0
-        """The process of the last connection; right after a start it may be the process that started the worker."""
+        """The process id of the last connection's peer; right after a start it may be that of the starting process."""
 
     def connect_running(self) -> socket.socket | None:
-        """Return a connection to the worker, None where none runs. Raises ``AccessDenied``."""
+        """Return a connection to the worker, None if none runs. Raises ``AccessDenied``."""
         self.spawned = False
         try:
             connected = connect_socket(self.paths.socket)
@@ -72,19 +72,21 @@ class WorkerLauncher:
     def connect_or_start(self) -> socket.socket:
         """Return a connection to the worker, started if need be.
 
-        Raises ``TemporaryFailure``, ``OutputError`` and ``AccessDenied`` where none can run; the caller does without.
+        Raises ``TemporaryFailure``, ``OutputError`` and ``AccessDenied`` if none can run; the caller then does without.
         """
         with self.paths.hold_lock(_WAIT_TIMEOUT_S) as ours:
             if not ours:
                 raise TemporaryFailure(
-                    str(self.paths.socket), detail="another command is starting a worker and does not get on"
+                    str(self.paths.socket), detail="another command is starting a worker and makes no progress"
                 )
             found = self.connect_running()
             if found is not None:
                 return found
             limit = _find_inherited_limit()
             if limit:
-                raise TemporaryFailure("the worker", detail=f"other commands would suffer from the {limit} of this one")
+                raise TemporaryFailure(
+                    "the worker", detail=f"it would inherit the {limit} of this command, and so would other commands"
+                )
             self._before_start()
             listening = self._bind_socket()
             try:
@@ -105,7 +107,7 @@ class WorkerLauncher:
             with translate_os_errors(self.paths.socket):
                 self.paths.socket.unlink(missing_ok=True)
                 listening.bind(str(self.paths.socket))
-                self.paths.socket.chmod(0o600)  # until now only the directory's mode kept other users out
+                self.paths.socket.chmod(0o600)  # before this, only the directory's mode keeps other users out
                 listening.listen(WORKER_BACKLOG)
         except OutputError:
             listening.close()
@@ -136,7 +138,7 @@ class WorkerLauncher:
         return self.connect_running() or self.connect_or_start()
 
     def find_crash_reason(self, pid: int | None = None) -> LlmError:
-        """Return why the worker that was process ``pid`` ended (default: the last one), as far as log and end tell."""
+        """Return why the worker with process id ``pid`` ended (default: the last one), from its log and exit code."""
         from llmcli.worker import crash_reason
 
         pid = self.pid if pid is None else pid
@@ -149,7 +151,7 @@ class WorkerLauncher:
             self._child.poll()
 
     def child_exit_code(self) -> int | None:
-        """Return how the worker that this process started ended (as ``Popen.returncode``); None: it runs, or not ours."""
+        """Return the exit code (``Popen.returncode``) of the worker that this process started; None if none has ended."""
         if self._child is None:
             return None
         import subprocess
@@ -160,13 +162,13 @@ class WorkerLauncher:
 
 
 def _find_inherited_limit() -> str:
-    """Return a limit that a worker would inherit from this process, "" where there is none."""
+    """Return a limit that a worker would inherit from this process, or ""."""
     words = (
-        "limit of address space",
-        "limit of CPU time",
-        "limit of data",
-        "limit of file sizes",
-        "limit of open files",
+        "limit on address space",
+        "limit on CPU time",
+        "limit on data size",
+        "limit on file size",
+        "limit on open files",
     )
     for limit, what in zip(INHERITED_LIMITS, words, strict=True):
         _, hard = resource.getrlimit(limit)

@@ -13,18 +13,18 @@ from llmcli.worker.peer_credentials import peer_credentials
 OK = 200
 _MAX_LINE_BYTES = 1 << 16
 _CONNECT_TIMEOUT_S = 1.0
-"""Seconds for a connection to be made; the queue of a socket is long."""
+"""Seconds to wait for a connection; the queue of a socket is long."""
 _JSON_TYPE = "application/json"
 
 
 class WorkerGone(Exception):  # never reaches the user: the caller starts another worker, or reports why not
-    """The worker does not answer: there is none, or it ended."""
+    """The worker does not answer: none runs, or it ended."""
 
 
 def connect_socket(path: str | os.PathLike[str], timeout: float | None = None) -> socket.socket:
     """Return a socket connected to the worker at ``path``; ``timeout`` in seconds, None to wait.
 
-    Raises ``WorkerGone`` where no process listens, and ``AccessDenied`` where one of another user does.
+    Raises ``WorkerGone`` if no process listens, and ``AccessDenied`` if another user's process does.
     """
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -74,7 +74,7 @@ def request_json(
 
 
 def read_status(answer: BinaryIO) -> int:
-    """Read the head of an answer (RFC 9112, section 4); return its status. Raises ``WorkerGone`` where there is none."""
+    """Read the head of an answer (RFC 9112, section 4); return its status. Raises ``WorkerGone`` if there is none."""
     status = answer.readline(_MAX_LINE_BYTES).split()
     while answer.readline(_MAX_LINE_BYTES).strip():
         pass

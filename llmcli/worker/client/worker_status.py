@@ -1,4 +1,4 @@
-"""Which workers run, and what they say of themselves."""
+"""Which workers run, and their status."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmcli.worker.runtime_dir import WorkerPaths, list_worker_paths
 from llmcli.worker.worker_config import WORKER_MODULE
 
 _STATUS_TIMEOUT_S = 1.0
-"""Seconds for a worker to say how it is."""
+"""Seconds to wait for a worker's status."""
 
 
 def list_statuses(directory: Path) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ def is_worker_process(pid: int) -> bool:
 
 
 def listening_pid(paths: WorkerPaths) -> int | None:
-    """Return the process that listens on a socket; None where there is none, and then the socket is removed."""
+    """Return the process that listens on a socket; None if there is none, and then the socket is removed."""
     try:
         with connect_socket(paths.socket, _STATUS_TIMEOUT_S) as connected:
             return peer_credentials(connected)[0]

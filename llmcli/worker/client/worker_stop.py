@@ -17,16 +17,16 @@ from llmcli.worker.client.worker_status import has_answered, is_worker_process, 
 from llmcli.worker.runtime_dir import WorkerPaths
 
 _REPLY_TIMEOUT_S = 5.0
-"""Seconds for a worker to say whether it ends."""
+"""Seconds to wait for a worker's answer to a stop request."""
 _EXIT_TIMEOUT_S = 8.0
-"""Seconds for a worker that was asked to end: answers that are running may come to their end."""
+"""Seconds that a worker has to end, so that running answers can finish."""
 _POLL_S = 0.02
 
 
 def stop_worker(paths: WorkerPaths, *, only_idle: bool = False, check: Callable[[], None] = lambda: None) -> bool:
-    """Have a worker end and wait for that; False when it goes on. Raises ``AccessDenied``.
+    """Stop a worker and wait; return False if it keeps running. Raises ``AccessDenied``.
 
-    One that does not answer is killed, unless ``only_idle``. ``check`` raises what ends the wait.
+    A worker that does not answer is killed, unless ``only_idle``. ``check`` raises to end the wait.
     """
     pid = listening_pid(paths)
     if pid is None:
@@ -46,7 +46,7 @@ def stop_worker(paths: WorkerPaths, *, only_idle: bool = False, check: Callable[
 
 
 def _wait_for_exit(pid: int, check: Callable[[], None]) -> bool:
-    """Wait for the end of a process; False when it outlives what a worker may take."""
+    """Wait for a process to end; return False on time-out."""
     until = time.monotonic() + _EXIT_TIMEOUT_S
     while time.monotonic() < until:
         try:

@@ -1,4 +1,4 @@
-"""Ending the work for a client that has left."""
+"""Cancelling the work for a client that has left."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class ClientGone(Exception):  # never reaches the user, who has left
 
 
 async def run_while_connected(request: Request, answer: Coroutine[Any, Any, Any]) -> Any:
-    """Return the answer; cancel it when the client leaves, and do not begin it for a client that has left.
+    """Run and return the answer; cancel it when the client leaves, and do not start it if the client has left.
 
     Raises ``ClientGone`` in both cases.
     """
     going = asyncio.ensure_future(_wait_for_disconnect(request))
-    await asyncio.sleep(0)  # now it is known whether the client has left already
+    await asyncio.sleep(0)  # now a client that has already left is noticed
     if going.done():
         answer.close()
         raise ClientGone

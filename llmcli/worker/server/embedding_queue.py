@@ -14,7 +14,7 @@ from llmcli.engine.llama import hardware
 from llmcli.errors import InternalError
 
 _FREE_AFTER_IDLE_S = 30.0
-"""Seconds without a text to embed after which the memory for that is freed."""
+"""Idle seconds after which the memory for embeddings is freed."""
 
 EmbeddingVectors: TypeAlias = "tuple[list[array.array[float]], int]"
 """The vectors of some texts, and how many tokens these were."""
@@ -30,7 +30,7 @@ class _EmbeddingJob:
 
 
 class EmbeddingQueue:
-    """``make`` returns the embedder when it is first needed; the job that needed it gets what it raises."""
+    """``make`` returns the embedder when it is first needed; its errors go to the job that needed it."""
 
     def __init__(self, make: Callable[[], Embedder]) -> None:
         self._create_embedder = make

@@ -2,7 +2,7 @@
 
 Source: the OpenAI API reference, "Chat Completions", "Completions", "Embeddings", "Streaming" and "Models". ``POST
 /v1/score`` takes ``messages`` and ``candidates`` and returns the log-probability of each as the next turn; ``POST
-/v1/count`` takes ``messages`` and returns how many tokens they are, chat template applied; or a ``prompt``.
+/v1/count`` takes ``messages`` and returns their number of tokens with the chat template, or takes a ``prompt``.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class OpenAIEndpoints:
         return await wait_counted(self._metrics, self._engine_pool.submit_embedding(inputs, gone))
 
     def _open_events(self, parsed: ParsedRequest, engine: Engine, stack: contextlib.AsyncExitStack) -> RequestEvents:
-        """Return the events of all choices; what runs when ``stack`` is closed is cancelled."""
+        """Return the events of all choices; closing ``stack`` cancels what still runs."""
         events = RequestEvents(engine, parsed.expand_choices(), self._metrics, self._pool, streams=parsed.stream)
         stack.push_async_callback(events.close)
         return events
@@ -166,7 +166,7 @@ class OpenAIEndpoints:
         answer: _Answer,
         prompt: str = "messages",
     ) -> Response:
-        """Read a body, have it answered with an engine, and turn errors into responses."""
+        """Read a body, answer it with an engine, and turn errors into responses."""
         async with contextlib.AsyncExitStack() as stack:
             response = await _catch_errors(self._answer_with_engine(request, read, answer, stack), prompt)
             if isinstance(response, _SseResponse):
@@ -237,4 +237,4 @@ def _parse_engine_options(request: HttpRequest) -> EngineOptions:
     try:
         return protocol.load_options(json.loads(given)) if given else EngineOptions()
     except (ValueError, TypeError) as problem:
-        raise FieldError(OPTIONS_HEADER, f"the header {OPTIONS_HEADER} is not understood") from problem
+        raise FieldError(OPTIONS_HEADER, f"the header {OPTIONS_HEADER} is invalid") from problem

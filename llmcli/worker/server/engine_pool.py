@@ -1,4 +1,4 @@
-"""The engines of a worker: one for each set of options that commands ask for, all on one copy of the weights."""
+"""The engines of a worker: one for each set of options that commands use, all on one copy of the weights."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class EnginePool:
         options = dataclasses.replace(options, gpu_layers=self._gpu_layers)
         with self._lock:
             engine = self._engines.get(options)
-            if engine is not None and engine.load_failed:  # perhaps memory was short, and is free now
+            if engine is not None and engine.load_failed:  # memory may be free now
                 del self._engines[options]
                 engine = None
             if engine is None:
@@ -95,7 +95,7 @@ class EnginePool:
         return Embedder(self._shared_model.load(self._may_load), hardware.detect_cores().max_threads, self._executor)
 
     def measure_if_due(self) -> None:
-        """Start a process that measures which settings suit the model here, where that is not known yet."""
+        """Start a process that measures the best settings for the model, unless they are known."""
         with self._lock:
             for engine in self._engines.values():
                 engine.measure_if_due()
@@ -112,7 +112,7 @@ class EnginePool:
         self._closing_threads[-1].start()
 
     def stop_loading(self) -> None:
-        """End the loading of the model: the process is about to end. What is running goes on until ``close``."""
+        """End the loading of the model: the process is about to end. Running requests continue until ``close``."""
         self._stop_error = TemporaryFailure("the worker", detail="it is ending")
 
     def close(self) -> None:

@@ -49,7 +49,7 @@ class AsyncEventQueue:
             self.wake()
 
     def wake(self) -> None:
-        """Let ``drain`` return, perhaps without events. After the end of the loop nothing happens."""
+        """Let ``drain`` return, perhaps without events. Does nothing after the end of the loop."""
         self._call_in_loop(self._signal_ready)
 
     def _call_in_loop(self, function: Callable[..., None], *given: object) -> None:
@@ -60,14 +60,14 @@ class AsyncEventQueue:
         for number, request in enumerate(requests):
             try:
                 engine.submit(request, self)
-            except BaseException:  # the model cannot be loaded: these never reach the engine, which would end them
+            except BaseException:  # the model cannot be loaded: these never reach the engine
                 self._call_in_loop(self._forget_unsubmitted, [each.id for each in requests[number:]])
                 raise
 
     # ---- in the event loop -------------------------------------------------------------------------------------------
 
     async def submit(self, engine: Engine, requests: Sequence[Request], pool: ThreadPoolExecutor) -> None:
-        """Have a thread of ``pool`` submit requests whose events come here. Raises what the model's loading raises."""
+        """Submit requests in a thread of ``pool``; their events come here. Raises what loading the model raises."""
         ids = [request.id for request in requests]
         self._metrics.begin_requests(len(ids))
         self.open_ids.update(ids)
@@ -75,12 +75,12 @@ class AsyncEventQueue:
         try:
             await asyncio.wrap_future(submitting)
         except asyncio.CancelledError:
-            if submitting.cancel():  # no thread has begun it, and none will
+            if submitting.cancel():  # no thread has started it
                 self._forget_unsubmitted(ids)
             raise
 
     def disconnect(self) -> None:
-        """The client has left: nothing more is begun for it; its events are counted, but dropped."""
+        """The client has left: start nothing more for it; count its events, but drop them."""
         self.consumer_gone = True
         self._signal_ready()
 
@@ -96,7 +96,7 @@ class AsyncEventQueue:
         self._metrics.end_requests(len(dropped))
 
     async def coalesce(self, seconds: float) -> None:
-        """Let events accumulate for so long, or until a request ends."""
+        """Let events accumulate for this delay, or until a request ends."""
         if not self._flush_requested:
             self._coalescing = pausing = self._loop.create_future()
             # asyncio.wait_for would cost several times this

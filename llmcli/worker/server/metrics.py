@@ -1,4 +1,4 @@
-"""What a worker has done, and for how long it has been idle."""
+"""Counts of a worker's requests and tokens, and its idle time."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class WorkerMetrics:
         self._busy_s = 0.0
 
     def begin_requests(self, requests: int = 1) -> None:
-        """Requests have come."""
+        """Record that requests have started."""
         now = time.monotonic()
         if self._num_running == 0:
             self._changed_at = now
         self._num_running += requests
 
     def end_requests(self, requests: int = 1) -> None:
-        """Requests have ended, or other work that ``begin_requests`` was called for."""
+        """Record that requests, or other work that ``begin_requests`` was called for, have ended."""
         self._num_running -= requests
         if requests and self._num_running == 0:
             now = time.monotonic()
@@ -40,14 +40,16 @@ class WorkerMetrics:
         ends = [event for event in events if isinstance(event, Finished)]
         for event in ends:
             self.num_finished += 1
-            if event.reason is not FinishReason.CANCELLED or event.usage.completion_tokens:  # else hardly evaluated
+            if (
+                event.reason is not FinishReason.CANCELLED or event.usage.completion_tokens
+            ):  # the rest was hardly evaluated
                 self.prompt_tokens += event.usage.prompt_tokens
             self.completion_tokens += event.usage.completion_tokens
         if ends:
             self.end_requests(len(ends))
 
     def record_prompt(self, tokens: int) -> None:
-        """Count a request that nothing was generated for."""
+        """Count a request that generated nothing."""
         self.num_finished += 1
         self.prompt_tokens += tokens
 
@@ -58,11 +60,11 @@ class WorkerMetrics:
 
     @property
     def idle_seconds(self) -> float:
-        """Seconds for which there was nothing to do; 0 while there is something."""
+        """Seconds without work; 0 while there is some."""
         return 0.0 if self._num_running else time.monotonic() - self._changed_at
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Tokens generated a second, of the time in which anything ran; None before there were any."""
+        """Tokens generated per second of busy time; None before the first."""
         busy = self._busy_s + (time.monotonic() - self._changed_at if self._num_running else 0.0)
         return self.completion_tokens / busy if self.completion_tokens and busy > 0 else None

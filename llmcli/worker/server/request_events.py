@@ -1,4 +1,4 @@
-"""The events of one HTTP request, in the pieces in which its client gets them."""
+"""The events of one HTTP request, in the pieces that its client gets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmcli.worker.server.metrics import WorkerMetrics
 _COALESCE_ABOVE_REQUESTS = 8
 """Concurrent requests above which text is sent in larger pieces, to save processor time."""
 _STREAM_COALESCE_S = 0.25
-"""Seconds for which the pieces of a stream are coalesced then, except the first one."""
+"""Coalescing delay then, in seconds, for all pieces of a stream but the first."""
 _RESPONSE_COALESCE_S = 0.5
 """The same for an answer that is sent whole."""
 
@@ -29,7 +29,7 @@ class RequestEvents:
         *,
         streams: bool = False,
     ) -> None:
-        """``pool``: the threads that render and tokenize. ``streams``: the client reads pieces as they come."""
+        """``pool``: the threads that render and tokenize. ``streams``: the client reads pieces as they arrive."""
         self._engine = engine
         self._requests = requests
         self._metrics = metrics
@@ -40,7 +40,7 @@ class RequestEvents:
         self._buffered: list[Event] = []
 
     async def submit(self) -> None:
-        """Submit the requests. Raises what the model's loading raises."""
+        """Submit the requests. Raises what loading the model raises."""
         await self._queue.submit(self._engine, self._requests, self._pool)
 
     def __aiter__(self) -> RequestEvents:
@@ -66,7 +66,7 @@ class RequestEvents:
 
 
 def merge_text_events(events: list[Event]) -> list[Event]:
-    """Return the events with neighbouring pieces of one text as one."""
+    """Return the events, with adjacent pieces of one text merged."""
     joined: list[Event] = []
     for event in events:
         before = joined[-1] if joined else None

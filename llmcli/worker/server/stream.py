@@ -21,7 +21,7 @@ from llmcli.worker.server.stream_writer import EventWriter
 from llmcli.worker.server.thread_pool import run_counted
 
 _MAX_BATCH_REQUESTS = 32
-"""Requests that are submitted at once, so that those of other clients come in between."""
+"""Requests submitted at a time, so that those of other clients get in between."""
 _LOADING_INTERVAL_S = 0.25
 """Seconds between two reports on the loading of the model."""
 
@@ -54,7 +54,7 @@ class StreamEndpoint:
 
 
 class _CommandStream:
-    """One exchange: executes the messages of ``MessageReader``, while ``EventWriter`` sends what comes of them."""
+    """One exchange: executes the messages of ``MessageReader``, while ``EventWriter`` sends the results."""
 
     def __init__(
         self, engines: EnginePool, metrics: WorkerMetrics, pool: ThreadPoolExecutor, receive: Receive, send: Send
@@ -71,7 +71,7 @@ class _CommandStream:
         self._queue.wake()
 
     async def run(self, closing: Callable[[], bool]) -> None:
-        """Serve until the client leaves, or ``closing`` while it is idle."""
+        """Serve until the client leaves, or until ``closing`` is set and the exchange is idle."""
         tasks = [asyncio.create_task(work()) for work in (self._read_messages, self._process_messages)]
         try:
             await self._writer.write(closing)
@@ -92,7 +92,7 @@ class _CommandStream:
             self._writer.coalesce_s = float(start.get("pause", 0.0))
             engine = self._engine_pool.acquire(options)
         except DECODE_ERRORS as error:
-            self._writer.fail(InternalError("worker", detail=f"not a beginning: {error}"))
+            self._writer.fail(InternalError("worker", detail=f"invalid first message: {error}"))
             return
         reporting = asyncio.create_task(self._report_loading(engine)) if start.get("progress") else None
         try:
@@ -100,10 +100,10 @@ class _CommandStream:
             while True:
                 await self._execute_messages(engine, await self._reader.next_batch(_MAX_BATCH_REQUESTS))
         except DECODE_ERRORS as error:
-            self._writer.fail(InternalError("worker", detail=f"not a request: {error}"))
-        except TemporaryFailure:  # this worker is ending: a client that gets no answer goes to the next one
+            self._writer.fail(InternalError("worker", detail=f"invalid request: {error}"))
+        except TemporaryFailure:  # this worker is ending: a client without an answer goes to the next worker
             self._writer.end()
-        except Exception as error:  # noqa: BLE001 (what the model's loading raised, or a bug: told to the client)
+        except Exception as error:  # noqa: BLE001 (loading the model failed, or a bug: the client is told)
             self._writer.fail(error)
         finally:
             if reporting is not None:
@@ -147,4 +147,4 @@ def _answer_query(engine: Engine, message: dict[str, Any], events: AsyncEventQue
         return protocol.encode_message(work=protocol.dump_stats(engine.stats()))
     if "info" in message:
         return protocol.encode_message(info=protocol.dump_info(engine.info(gone)))
-    raise ValueError(f"unknown: {', '.join(message)}")
+    raise ValueError(f"unknown message: {', '.join(message)}")

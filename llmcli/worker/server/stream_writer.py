@@ -28,9 +28,9 @@ class EventWriter:
 
     def __init__(self, queue: AsyncEventQueue, metrics: WorkerMetrics, send: Send) -> None:
         self.coalesce_s = 0.0
-        """For how long text may be coalesced at least."""
+        """The minimum coalescing delay in seconds."""
         self.client_gone = False
-        """Nothing more can be sent."""
+        """Whether nothing more can be sent."""
         self._queue = queue
         self._metrics = metrics
         self._send = send
@@ -48,7 +48,7 @@ class EventWriter:
         self._queue.wake()
 
     def end(self) -> None:
-        """End the exchange after what has been said."""
+        """End the exchange after what was queued."""
         self._ending = True
         self._queue.wake()
 

@@ -1,4 +1,4 @@
-"""Calls that would hold up the event loop, in threads of a pool."""
+"""Calls that would block the event loop, in threads of a pool."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 async def run_counted(
     metrics: WorkerMetrics, pool: ThreadPoolExecutor, function: Callable[..., _T], *given: object
 ) -> _T:
-    """Return what ``function`` returns; raises what it raises.
+    """Run ``function`` in a thread and return its result; raises what it raises.
 
     It counts as active until its thread has ended, also when the caller is cancelled before that.
     """

@@ -27,7 +27,7 @@ _POOL_THREADS = 16
 
 
 class WorkerApp:
-    """What the endpoints share. ``shut_down`` ends the process; it returns False where that is not possible now."""
+    """What the endpoints share. ``shut_down`` ends the process; it returns False if that is not possible now."""
 
     def __init__(self, config: WorkerConfig, engines: EnginePool, shut_down: Callable[[], bool]) -> None:
         self.config = config
@@ -81,7 +81,7 @@ class WorkerApp:
         )
 
     async def stop(self, request: Request) -> Response:
-        """``POST /llm/stop``: end; ``{"only_idle": true}``: unless there is something to do."""
+        """``POST /llm/stop``: end; with ``{"only_idle": true}`` only if idle."""
         try:
             only_idle = bool((await request.json()).get("only_idle"))
         except (ValueError, AttributeError):
@@ -90,7 +90,7 @@ class WorkerApp:
 
 
 async def _http_exception_response(request: Request, problem: Exception) -> Response:
-    """Reply in OpenAI's format that there is no such path, or not with this method."""
+    """Reply in OpenAI's format that the path or its method does not exist."""
     assert isinstance(problem, HTTPException)
     return error_response(
         problem.status_code, f"{request.method} {request.url.path}: {problem.detail}", headers=problem.headers

@@ -21,16 +21,16 @@ from llmcli.worker.worker_config import INHERITED_LIMITS, WORKER_BACKLOG, Worker
 def write_log(text: str) -> None:
     """Write a line to the log; prompts never appear in it."""
     line = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {os.getpid()} {text}\n"
-    with contextlib.suppress(OSError):  # a full disk ends no worker
+    with contextlib.suppress(OSError):  # a full disk must not end a worker
         os.write(2, line.encode("utf-8", "replace"))
 
 
 def main(descriptor: str, config_json: str) -> None:
-    """Serve until there is nothing to do for long enough, or a signal comes.
+    """Serve until the worker has been idle for long enough, or a signal arrives.
 
     ``descriptor``: the number of a listening socket's descriptor; ``config_json``: a ``WorkerConfig`` as JSON.
     """
-    faulthandler.enable()  # a crash in native code says which, in the log
+    faulthandler.enable()  # a crash in native code is then logged
     bindings.on_abort = lambda message: write_log(f"aborts: {message}")
     listening = socket.socket(fileno=int(descriptor))
     os.set_inheritable(listening.fileno(), False)

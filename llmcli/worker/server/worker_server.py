@@ -21,10 +21,10 @@ from llmcli.worker.server.worker_app import WorkerApp
 from llmcli.worker.worker_config import WorkerConfig
 
 _GRACEFUL_SHUTDOWN_S = 5
-"""Seconds that running answers have to finish when the process must end."""
+"""Seconds that running answers have to finish when the process ends."""
 _IDLE_POLL_S = 0.5
 _MEASURE_AFTER_IDLE_S = 2.0
-"""Idle seconds after which the settings that suit the model may be measured."""
+"""Idle seconds after which the best settings for the model may be measured."""
 _LOCK_TIMEOUT_S = 1.0
 
 
@@ -81,7 +81,7 @@ class WorkerServer(HttpServer):
         """End at the user's request."""
         if not self._unpublish_and_stop():
             return False
-        self._write_log("ends: it was told to")
+        self._write_log("ends: asked to stop")
         return True
 
     def _unpublish_and_stop(self) -> bool:
@@ -90,7 +90,7 @@ class WorkerServer(HttpServer):
             with self._paths.hold_lock(_LOCK_TIMEOUT_S) as ours:
                 if not ours:
                     return False
-                with contextlib.suppress(OSError):  # gone already, or another worker's by now
+                with contextlib.suppress(OSError):  # removed already, or another worker's
                     if self._paths.socket.stat().st_ino == self._socket_inode:
                         self._paths.remove_files()
         except OutputError as error:  # as after a logout, which removes the runtime directory
@@ -113,5 +113,5 @@ class WorkerServer(HttpServer):
                 measured = self._worker_app.metrics.num_finished > 0
                 self._engine_pool.measure_if_due()
             if idle >= self._worker_config.idle_timeout and self._unpublish_and_stop():
-                self._write_log(f"ends: nothing to do for {idle:.0f} s")
+                self._write_log(f"ends: idle for {idle:.0f} s")
                 return

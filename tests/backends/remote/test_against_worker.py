@@ -1,4 +1,4 @@
-"""The backend on servers elsewhere against the worker's own application: the same protocol in both directions."""
+"""The remote backend against the worker's own application: the same protocol in both directions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def there(tiny):
 
 
 def test_it_answers(there):
-    """The field that it does not know is left out; pieces, reason and counts come as from the worker's own client."""
+    """An unknown field is omitted; pieces, reason and counts equal those of the worker's own client."""
     *pieces, ended = run_requests(there, [Request("a", HELLO, max_tokens=8, sampling=Sampling(temperature=0, top_k=3))])
     assert all(isinstance(piece, TextDelta) for piece in pieces)
     assert ended.reason in {FinishReason.STOP, FinishReason.LENGTH} and 0 < ended.usage.completion_tokens <= 8
@@ -52,7 +52,7 @@ def test_it_answers(there):
 
 
 def test_it_scores_and_counts(there):
-    """By the paths of our own: whole candidates, exact tokens."""
+    """With our own paths: whole candidates, exact tokens."""
     scores, ended = run_requests(there, [Request("a", HELLO, candidates=("yes", "no"))])
     assert isinstance(scores, CandidateScores) and scores.method == "score" and ended.reason is FinishReason.STOP
     assert [score.candidate for score in scores.scores] == ["yes", "no"]
@@ -62,7 +62,7 @@ def test_it_scores_and_counts(there):
 
 
 def test_it_answers_in_json(there):
-    """Its grammar holds the answer to the schema."""
+    """Its grammar constrains the answer to the schema."""
     schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
     *pieces, ended = run_requests(
         there, [Request("a", HELLO, schema=schema, max_tokens=64, sampling=Sampling(temperature=0))]

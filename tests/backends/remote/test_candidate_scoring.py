@@ -42,13 +42,13 @@ def logprobs(*positions: dict[str, float]):
 
 
 def scored(backend, **fields):
-    """Return the scores' event of one request, and how it ended."""
+    """Return the scores of one request, and its end."""
     events = list(run_requests(backend, [request(candidates=LABELS, **fields)]))
     return next((event for event in events if isinstance(event, CandidateScores)), None), events[-1]
 
 
 def test_a_server_of_ours_scores_itself(server, backend):
-    """By /score, with all tokens of each candidate."""
+    """With /score and all tokens of each candidate."""
     server.models[0]["owned_by"] = "llmcli"
     answer = {"scores": [{"candidate": name, "logprob": -1.5, "tokens": 2} for name in LABELS]}
     server.paths["/v1/score"] = lambda handler, _body: handler.give(200, answer)
@@ -57,8 +57,8 @@ def test_a_server_of_ours_scores_itself(server, backend):
     assert server.asked[-1].body["candidates"] == list(LABELS) and server.chats() == []
 
 
-def test_without_that_path_the_first_tokens_tell(server, backend):
-    """Also of a server of ours behind something that does not pass the path on."""
+def test_without_that_path_the_first_tokens_are_used(server, backend):
+    """Also for an llm server behind a proxy that does not pass the path on."""
     server.models[0]["owned_by"] = "llmcli"
     server.usual = logprobs({"positive": 0.6, "Neg": 0.3, "The": 0.1})
     found, ended = scored(backend)
@@ -69,7 +69,7 @@ def test_without_that_path_the_first_tokens_tell(server, backend):
 
 @pytest.mark.parametrize("tells", [False, True])
 def test_without_log_probabilities_answers_are_counted(server, backend, tells):
-    """Where the field is refused, where it is ignored, and where the first tokens begin no label."""
+    """If the field is refused or ignored, or if the first tokens begin no label."""
     answers = ["positive", "Positive.", "It is negative", "positive or negative", "**positive**"]
     if not tells:
         server.fields_refused = {"logprobs"}
@@ -84,15 +84,15 @@ def test_without_log_probabilities_answers_are_counted(server, backend, tells):
     assert [body["seed"] for body in drawn] == [3, 4, 5, 6, 7] and {body["temperature"] for body in drawn} == {1.0}
 
 
-def test_answers_that_are_no_label_are_an_error(server, backend):
-    """No label is made up."""
+def test_answers_without_a_label_are_an_error(server, backend):
+    """No label is invented."""
     server.usual = stream_answer("I cannot say")
     found, ended = scored(backend)
-    assert found is None and "none of positive" in ended.error.detail
+    assert found is None and "is one of positive" in ended.error.detail
 
 
-def test_a_token_that_several_labels_begin_with_is_followed():
-    """Into the next position when it was sampled; else they share it."""
+def test_a_token_that_begins_several_labels_is_followed():
+    """To the next position if it was sampled; otherwise the labels share it."""
     positions = [
         TokenAlternatives("ne", (("ne", 0.8), ("positive", 0.2))),
         TokenAlternatives("gative", (("gative", 0.75), ("utral", 0.25))),
@@ -124,6 +124,6 @@ def test_blanks_and_quotes_before_a_label_do_not_matter():
         ("", None),
     ],
 )
-def test_what_an_answer_means(said, meant):
-    """What it begins with, or the only label that it names."""
+def test_the_label_of_an_answer(said, meant):
+    """The label that it begins with, or the only label that it contains."""
     assert match_candidate(said, LABELS) == meant

@@ -12,7 +12,7 @@ from llmcli.errors import RequestRejected, TemporaryFailure, Unauthorized, Usage
 
 
 def query(paths, requested=None):
-    """Return the model of a server that answers with ``paths``, or raises what is there instead."""
+    """Return the model of a server that answers with ``paths``, or raise the error there."""
 
     def get_json(_call, path, *, root=False):
         answer = paths.get(path, Unauthorized("s", key=""))
@@ -47,7 +47,7 @@ def models(*entries):
     ],
 )
 def test_the_model_and_its_context(paths, requested, found):
-    """The one that was named, or the only one; servers name the context differently, and some do not."""
+    """The named model, or the only one; servers have different names for the context, and some have none."""
     assert query(paths, requested) == found
 
 
@@ -60,13 +60,13 @@ def test_the_model_and_its_context(paths, requested, found):
         ({"/models": TemporaryFailure("s")}, TemporaryFailure),
     ],
 )
-def test_without_a_name_there_must_be_one_model(paths, error):
-    """Several or none are errors, and so is a list that cannot be had."""
+def test_without_a_name_the_server_must_have_one_model(paths, error):
+    """Several or none are errors, and so is a list that cannot be fetched."""
     with pytest.raises(error):
         query(paths)
 
 
-def test_a_temporary_failure_is_never_taken_for_a_missing_list():
+def test_a_temporary_failure_does_not_count_as_a_missing_list():
     """The name alone would lack the context."""
     with pytest.raises(TemporaryFailure):
         query({"/models": TemporaryFailure("s")}, "m")

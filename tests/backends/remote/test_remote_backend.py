@@ -1,4 +1,4 @@
-"""A backend on a server elsewhere: connections, counting, and what is learnt about the server."""
+"""A remote backend: connections, token counts, and what it learns about the server."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def request(name="a", **fields):
     return Request(name, (Message(Role.USER, f"text {name}"),), **fields)
 
 
-def test_connections_are_kept(server, backend, monkeypatch):
-    """Requests one after the other go over one connection, streams included."""
+def test_connections_are_reused(server, backend, monkeypatch):
+    """Consecutive requests use one connection, also for streams."""
     made = []
     connect = backend._client._connect
     monkeypatch.setattr(backend._client, "_connect", lambda call: made.append(1) or connect(call))
@@ -35,8 +35,8 @@ def test_connections_are_kept(server, backend, monkeypatch):
     assert len(made) == 1
 
 
-def test_what_is_near_the_context_a_server_of_ours_counts(server, backend):
-    """All else is estimated, so that counting a hundred texts does not take a hundred questions."""
+def test_a_prompt_close_to_the_context_is_counted_by_our_server(server, backend):
+    """All other counts are estimated, so that counting a hundred texts does not take a hundred requests."""
     server.models[0]["owned_by"] = "llmcli"
     server.paths["/v1/count"] = lambda handler, _body: handler.give(200, {"tokens": 1234})
     long = Request("long", (Message(Role.USER, "word " * 2000),))
@@ -45,8 +45,8 @@ def test_what_is_near_the_context_a_server_of_ours_counts(server, backend):
     assert [asked.path for asked in server.asked] == ["/v1/models", "/v1/count"]
 
 
-def test_llama_server_says_its_context_elsewhere(server, backend):
-    """In /props, for one slot; Ollama says nothing, and drops what is beyond its own default."""
+def test_the_context_of_llama_server(server, backend):
+    """In /props, for one slot; Ollama does not report it, and drops what exceeds its own default."""
     server.models = [{"id": "m", "owned_by": "llamacpp", "meta": {"n_ctx_train": 8192}}]
     server.paths["/props"] = lambda handler, _body: handler.give(200, {"default_generation_settings": {"n_ctx": 512}})
     assert backend.info().context == 512
@@ -55,14 +55,14 @@ def test_llama_server_says_its_context_elsewhere(server, backend):
 
 
 def test_a_server_without_a_list_of_models_is_used_by_name(server):
-    """Some show it to other keys only."""
+    """Some servers show the list only to other keys."""
     server.paths["/v1/models"] = error_answer(403)
     backend = RemoteBackend(ServerConfig(server.url, model="m"), ApiKey(), Interrupt())
     assert backend.info().model == "m" and list(run_requests(backend, [request()]))[-1].reason is FinishReason.STOP
 
 
-def test_what_a_server_refuses_is_kept_for_a_while(tmp_path, server):
-    """In the cache; what is broken or old there is learnt again."""
+def test_refused_fields_are_remembered_for_a_while(tmp_path, server):
+    """In the cache; broken or old entries are learnt again."""
     server.fields_refused = {"temperature"}
     for expected in (2, 3):
         backend = RemoteBackend(ServerConfig(server.url, model="m"), ApiKey(), Interrupt(), cache=tmp_path)

@@ -31,7 +31,7 @@ def request(name="a", **fields):
 
 
 def test_a_request_can_be_cancelled_at_any_time(server, backend):
-    """Waiting or under way it ends at once, and the others go on."""
+    """A waiting or running request ends at once, and the others continue."""
     server.usual = lambda handler, body: (stall_after() if "slow" in last_message(body) else stream_answer())(
         handler, body
     )
@@ -46,7 +46,7 @@ def test_a_request_can_be_cancelled_at_any_time(server, backend):
 
 
 def test_leaving_a_job_ends_its_requests(server, backend):
-    """The server sees its clients go."""
+    """The server sees its clients disconnect."""
     server.usual = stall_after(encode_chunk({"content": "x"}))
     with backend.open() as job:
         for name in "abc":
@@ -59,14 +59,14 @@ def test_leaving_a_job_ends_its_requests(server, backend):
 
 
 def test_a_deadline_ends_a_request(server, backend):
-    """With the reason that is its own."""
+    """With its own finish reason."""
     server.usual = stall_after()
     (ended,) = run_requests(backend, [request(deadline=time.monotonic() + 0.1)])
     assert ended.reason is FinishReason.TIMEOUT
 
 
 def test_interactive_requests_go_first(server):
-    """Before bulk ones that were submitted earlier and still wait."""
+    """Before bulk requests that were submitted earlier and still wait."""
     backend = RemoteBackend(ServerConfig(server.url, concurrency=1), ApiKey(), Interrupt())
     gate = threading.Event()
     server.script = [lambda handler, body: (gate.wait(10), stream_answer()(handler, body))]
@@ -83,7 +83,7 @@ def test_interactive_requests_go_first(server):
 
 
 def test_what_a_server_writes_is_counted(server, backend, monkeypatch):
-    """A request that asks for it is told how many tokens came: as many as pieces, or a quarter of the characters."""
+    """A request with progress reports its tokens: one per piece, or one per four characters."""
     monkeypatch.setattr(remote_job, "_REPORT_INTERVAL_S", 0.0)
     server.script = [
         stream_answer("One two three."),
@@ -96,7 +96,7 @@ def test_what_a_server_writes_is_counted(server, backend, monkeypatch):
     assert {event.phase for event in found} == {Phase.WRITING}
 
 
-def test_a_grammar_cannot_be_had(backend):
+def test_a_grammar_is_unsupported(backend):
     """Servers that do not know it would ignore it."""
     (ended,) = run_requests(backend, [request(grammar='start: "x"')])
     assert isinstance(ended.error, Unsupported)

@@ -1,4 +1,4 @@
-"""Estimates are rather too high than too low."""
+"""Estimates of token counts are rather too high than too low."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from llmcli.types import Message, Request, Role
     ("text", "tokens"), [("", 24), ("word " * 70, 124), ("字" * 100, 124), ("é" * 10 + "x" * 35, 44)]
 )
 def test_characters_become_tokens(text, tokens):
-    """3.5 of ASCII, one of any other, and some for each message and request."""
+    """3.5 characters of ASCII a token, one of any other, and some for each message and request."""
     assert estimate_tokens(Request("a", (Message(Role.USER, text),))) == tokens

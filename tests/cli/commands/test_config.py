@@ -1,4 +1,4 @@
-"""``llm config``: where the settings lie, what they are and where each came from, changing them."""
+"""``llm config``: the file of the settings, their values and origins, and changing them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_path_in_json_says_whether_the_file_exists(config, file):
 
 
 def test_show_has_every_setting_with_its_origin(config, file):
-    """Flag, environment, file and default are told apart."""
+    """Flag, environment, file and default are distinguished."""
     file.write_text("ctx: 4096\nthreads: 3\n")
     rows = [json.loads(line) for line in config("show", "--json", env={"LLMCLI_THREADS": "2"}).out.splitlines()]
     found = {row["setting"]: (row["value"], row["origin"]) for row in rows}
@@ -53,19 +53,19 @@ def test_show_has_every_setting_with_its_origin(config, file):
     assert found["model"] == (None, "default") and list(found) == [key.name for key in SETTING_SPECS]
 
 
-def test_show_takes_the_name_of_one_setting(config):
+def test_show_accepts_the_name_of_one_setting(config):
     """One setting is one line."""
     assert config("show", "ctx").out.split("\t")[:3] == ["ctx", "auto", "default"]
 
 
 def test_show_of_an_unknown_setting_is_78_with_a_suggestion(config):
-    """A typing error is answered with what was meant."""
+    """A misspelt name has suggestions."""
     run = config("show", "thread")
     assert run.code == 78 and "threads" in run.err
 
 
 def test_show_fits_80_columns(config, terminal):
-    """On a terminal each setting begins a line, and what it means is wrapped beside it."""
+    """On a terminal each setting begins a line, and its description is wrapped beside it."""
     screen = terminal()
     assert config("show", out=screen.slave).code == 0
     lines = screen.close().splitlines()
@@ -77,28 +77,28 @@ def test_show_fits_80_columns(config, terminal):
     "text", ["nonsense: 1\n", "ctx: many\n", "- a\n- list\n", "ctx: [\n", "worker: {nonsense: 1}\n", "\xff"]
 )
 def test_a_broken_file_stops_commands_but_not_path(config, llm, file, text):
-    """Unknown keys are errors everywhere; the file can still be found."""
+    """Unknown keys are errors in all commands; the file can still be found."""
     file.write_bytes(text.encode("latin-1"))
     assert config("show").code == 78 and llm("ask", "Q").code == 78 and llm("prompts", "list").code == 78
     assert config("path").out == f"{file}\n"
 
 
 def test_edit_repairs_a_broken_file(config, file, tmp_path):
-    """The way out of a broken configuration works with it."""
+    """``llm config edit`` works with a broken file."""
     file.write_text("nonsense: 1\n")
     assert config("edit", env=editor(tmp_path, "file.write_text('ctx: 512\\n')")).code == 0
     assert config("show", "ctx").out.startswith("ctx\t512\t")
 
 
-def test_edit_says_what_is_wrong_afterwards(config, file, tmp_path):
-    """What the user wrote stays, and is 78 with the reason."""
+def test_edit_reports_what_is_wrong(config, file, tmp_path):
+    """The user's text stays, and is 78 with the reason."""
     run = config("edit", env=editor(tmp_path, "file.write_text('ctxx: 512\\n')"))
     assert run.code == 78 and "ctxx" in run.err and "ctx" in run.err.splitlines()[1]
     assert file.read_text() == "ctxx: 512\n"
 
 
 def test_edit_offers_every_setting_in_a_new_file(config, file, tmp_path):
-    """A new file names each setting in a comment, and says nothing else."""
+    """A new file names each setting in a comment, and contains nothing else."""
     seen = tmp_path / "seen"
     run = config("edit", env=editor(tmp_path, f"Path({str(seen)!r}).write_text(file.read_text())"))
     lines = seen.read_text().splitlines()
@@ -107,7 +107,7 @@ def test_edit_offers_every_setting_in_a_new_file(config, file, tmp_path):
 
 
 def test_the_lines_of_a_new_file_are_settings_once_uncommented(config, file, tmp_path):
-    """Taking the # away gives a file that is read."""
+    """Without the # the file is valid."""
     body = "lines = [l[2:] for l in file.read_text().split(chr(10)) if ': ' in l and l[2:].split(':')[0] in NAMES]"
     body = f"NAMES = {[key.name for key in SETTING_SPECS if key.default is not None]!r}\n{body}\nfile.write_text(chr(10).join(lines))"
     assert config("edit", env=editor(tmp_path, body)).code == 0
@@ -115,52 +115,52 @@ def test_the_lines_of_a_new_file_are_settings_once_uncommented(config, file, tmp
 
 
 def test_edit_leaves_no_empty_file(config, file, tmp_path):
-    """Looking and leaving changes nothing."""
+    """Opening and closing the editor changes nothing."""
     assert config("edit", env=editor(tmp_path, "")).code == 0
     assert not file.exists()
 
 
-def test_visual_goes_before_editor(config, file, tmp_path):
-    """VISUAL is for full screens, EDITOR for the rest, as everywhere."""
+def test_visual_overrides_editor(config, file, tmp_path):
+    """VISUAL is for full screens, EDITOR for the rest, as in other programs."""
     env = editor(tmp_path, "file.write_text('ctx: 512\\n')")
     assert config("edit", env={"VISUAL": env["EDITOR"], "EDITOR": "false"}).code == 0
 
 
 def test_an_editor_that_fails_is_1(config, file):
-    """The editor's failure is ours, and says so."""
+    """A failing editor fails the command, with a message."""
     run = config("edit", env={"EDITOR": "false"})
     assert run.code == 1 and "the editor false failed" in run.err
 
 
-def test_an_editor_that_is_not_there_is_66(config, file):
-    """The name that was not found is said."""
+def test_a_missing_editor_is_66(config, file):
+    """The error names the missing program."""
     run = config("edit", env={"EDITOR": "no-such-editor"})
     assert run.code == 66 and "no-such-editor" in run.err
 
 
 @pytest.mark.parametrize("env", [{"EDITOR": None, "VISUAL": None}, {"EDITOR": "vi 'unclosed"}])
 def test_no_editor_is_usage(config, file, env):
-    """Without EDITOR and without a terminal for vi there is nothing to start."""
+    """Without EDITOR and without a terminal for vi no editor can be started."""
     run = config("edit", env={"VISUAL": None, **env})
     assert run.code == 2 and "EDITOR" in run.err
 
 
 def test_a_directory_that_cannot_be_written_is_73(config, tmp_path):
-    """The file cannot be made where a file is in the way."""
+    """A file is in the way of the directory."""
     (tmp_path / "file").write_text("")
     run = config("edit", env={"LLMCLI_CONFIG_DIR": str(tmp_path / "file" / "x"), "EDITOR": "true"})
     assert run.code == 73 and run.err.startswith("llm: cannot create")
 
 
-def test_a_fifo_as_configuration_is_refused_and_not_waited_for(config, file):
+def test_a_fifo_as_configuration_is_refused_at_once(config, file):
     """Reading a FIFO without a writer would never end."""
     os.mkfifo(file)
     assert config("show").code == 78
 
 
 @pytest.mark.parametrize("text", ["ctx: many\n", "qqqq: 1\n", "- a\n", "ctx: [\n"])
-def test_a_broken_file_is_to_be_edited(config, file, text):
-    """The next step is the one that works with a broken file."""
+def test_a_broken_file_suggests_edit(config, file, text):
+    """The next step works with a broken file."""
     file.write_text(text)
     assert config("show").err.splitlines()[1] == "Try: llm config edit"
 
@@ -168,14 +168,14 @@ def test_a_broken_file_is_to_be_edited(config, file, text):
 @pytest.mark.parametrize(
     ("text", "words"), [("ctx:\n", "not nothing"), ("ctx: true\n", "not true"), ("ctx: [1]\n", "a list")]
 )
-def test_a_bad_value_is_said_in_plain_words(config, file, text, words):
-    """What the file holds is not shown the way Python would."""
+def test_a_bad_value_has_a_plain_message(config, file, text, words):
+    """The value is not shown in Python's notation."""
     file.write_text(text)
     assert words in config("show").err
 
 
-def test_a_broken_prompt_is_to_be_checked(config, llm, file):
-    """The next step for a prompt file is its check."""
+def test_a_broken_prompt_suggests_check(config, llm, file):
+    """The next step for a prompt file is ``llm prompts check``."""
     prompts = file.parent / "prompts"
     prompts.mkdir()
     (prompts / "ask.yaml").write_text("nonsense: 1\n")
@@ -184,28 +184,28 @@ def test_a_broken_prompt_is_to_be_checked(config, llm, file):
 
 
 def test_aliases_have_a_form_for_the_environment(config):
-    """Every setting can be given as a variable."""
+    """Every setting can be set by a variable."""
     run = config("show", "aliases", "--json", env={"LLMCLI_ALIASES": "a=owner/repo:Q4_0, b=./b.gguf"})
     assert json.loads(run.out)["value"] == {"a": "owner/repo:Q4_0", "b": "./b.gguf"}
     assert config("show", env={"LLMCLI_ALIASES": "a"}).code == 78
 
 
 def test_edit_through_a_dangling_link_writes_where_it_points(config, file, tmp_path):
-    """A configuration kept elsewhere may be made by its first edit."""
+    """A configuration that is stored elsewhere may be created by its first edit."""
     file.symlink_to(tmp_path / "elsewhere.yaml")
     assert config("edit", env=editor(tmp_path, "file.write_text('ctx: 512\\n')")).code == 0
     assert file.is_symlink() and (tmp_path / "elsewhere.yaml").read_text() == "ctx: 512\n"
 
 
-def test_edit_through_a_dangling_link_without_a_change_leaves_the_link_as_it_was(config, file, tmp_path):
-    """Looking and leaving changes nothing there either."""
+def test_edit_through_a_dangling_link_without_a_change_keeps_the_link(config, file, tmp_path):
+    """Opening and closing the editor changes nothing there either."""
     file.symlink_to(tmp_path / "elsewhere.yaml")
     assert config("edit", env={"EDITOR": "true"}).code == 0
     assert file.is_symlink() and not file.exists()
 
 
-def test_edit_on_a_full_disk_leaves_no_half_file(config, file, monkeypatch):
-    """The file is complete or not there."""
+def test_edit_on_a_full_disk_leaves_no_partial_file(config, file, monkeypatch):
+    """The file is complete or missing."""
     write = os.write
 
     def full(fd, data):
@@ -227,6 +227,6 @@ def test_a_key_given_twice_is_78_with_its_line(config, file, text):
 
 
 def test_a_value_that_yaml_cannot_read_is_78(config, file):
-    """A date that is none is the file's fault."""
+    """An invalid date is an error of the file."""
     file.write_text("model: 2024-13-45\n")
     assert config("show").code == 78

@@ -55,8 +55,8 @@ def test_an_answer_is_one_of_the_labels(generate):
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
-        ({"type": "array", "uniqueItems": True}, "uniqueItems cannot be kept"),
-        ({"type": "foo"}, "there is no type 'foo'"),
+        ({"type": "array", "uniqueItems": True}, "uniqueItems cannot be enforced"),
+        ({"type": "foo"}, "unknown type 'foo'"),
     ],
 )
 def test_what_cannot_be_enforced_is_refused_by_name(generate, where, schema, words):

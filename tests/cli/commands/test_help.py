@@ -99,7 +99,7 @@ def on_screen(llm, terminal, *words, env):
 
 
 def test_a_page_is_rendered_on_a_terminal(llm, terminal):
-    """Paragraphs are wrapped anew, links name the topic, and tables are drawn."""
+    """Paragraphs are rewrapped, links name the topic, and tables are drawn."""
     run, text, raw = on_screen(llm, terminal, "scripting", env={"PAGER": "cat"})
     assert run.code == 0 and text.startswith("Pipes and scripts\n\nllm follows three rules: standard output")
     assert "\x1b[1" in raw.decode() and "](" not in text and max(map(len, text.splitlines())) <= 80
@@ -134,7 +134,7 @@ def test_leaving_the_pager_early_is_no_error(llm, terminal):
 
 
 def test_a_pager_that_is_not_there_is_a_warning(llm, terminal):
-    """The text is shown all the same."""
+    """The text is still shown."""
     run, text, _ = on_screen(llm, terminal, "sentiment", env={"PAGER": "no-such-pager"})
     assert run.code == 0 and "the pager no-such-pager cannot be started" in text and "Usage: llm sentiment" in text
 
@@ -147,7 +147,7 @@ def test_a_pager_that_is_no_command_is_usage(llm, terminal):
 
 @pytest.mark.skipif(shutil.which("less") is None, reason="needs less")
 def test_less_is_the_pager_and_outlives_the_interrupt_key(person):
-    """Ctrl-C goes to less, which goes on; q ends both."""
+    """Ctrl-C goes to less, which continues; q ends both."""
     child = person("help", "configuration", env={"PAGER": "less", "LESS": "R"})
     child.expect("You need no configuration file")
     child.kill(signal.SIGINT)

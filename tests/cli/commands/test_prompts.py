@@ -33,8 +33,8 @@ def editor(tmp_path, body):
     return {"EDITOR": f"{sys.executable} {script}", "VISUAL": None}
 
 
-def test_list_tells_yours_from_built_in_ones(prompts, own):
-    """A file of the user's own hides the built-in one of its name."""
+def test_list_distinguishes_yours_from_built_in_ones(prompts, own):
+    """A user's file hides the built-in one of its name."""
     (own / "ask.yaml").write_text("description: mine\nuser: '{{ question }}'\n")
     rows = {row["name"]: row for row in map(json.loads, prompts("list", "--json").out.splitlines())}
     assert (rows["ask"]["where"], rows["ask"]["description"]) == ("yours", "mine")
@@ -42,7 +42,7 @@ def test_list_tells_yours_from_built_in_ones(prompts, own):
 
 
 def test_list_shows_a_broken_prompt_among_the_others(prompts, own):
-    """One bad file hides nothing, and the command that says why is named."""
+    """One bad file hides no other, and the command that explains it is named."""
     (own / "ask.yaml").write_text("nonsense: 1\n")
     run = prompts("list")
     assert run.code == 0 and "llm prompts check ask" in run.out and "summarize" in run.out
@@ -57,19 +57,19 @@ def test_list_fits_80_columns(prompts, terminal):
     assert len({line.find("built in") for line in lines[1:] if line[0] != " "}) == 1
 
 
-def test_show_is_the_file_as_it_is(prompts):
-    """Byte for byte, so that it can be redirected into a file."""
+def test_show_prints_the_file_unchanged(prompts):
+    """Byte for byte, so that it can be redirected to a file."""
     assert prompts("show", "summarize").out.encode() == (builtin_directory() / "summarize.yaml").read_bytes()
 
 
-def test_show_in_json_is_what_was_understood(prompts):
+def test_show_in_json_is_the_parsed_prompt(prompts):
     """Variables, options and texts are parsed."""
     found = json.loads(prompts("show", "generate/email", "--json").out)
     assert found["name"] == "generate/email" and "topic" in found["variables"] and "topic" in found["user"]
 
 
 def test_show_keeps_control_sequences_from_the_terminal(prompts, own, terminal):
-    """A prompt file from somewhere else cannot drive the terminal."""
+    """A prompt file from elsewhere cannot control the terminal."""
     (own / "ask.yaml").write_text("description: \x1b]0;title\x07plain\n")
     screen = terminal()
     prompts("show", "ask", out=screen.slave)
@@ -80,49 +80,49 @@ def test_show_keeps_control_sequences_from_the_terminal(prompts, own, terminal):
     ("name", "code"), [("nonsense", 66), ("../ask", 2), ("/etc/passwd", 2), ("generate/../ask", 2), ("", 2)]
 )
 @pytest.mark.parametrize("command", ["show", "edit", "new", "check"])
-def test_a_name_that_is_none_reaches_no_path(prompts, command, name, code):
+def test_an_invalid_name_reaches_no_path(prompts, command, name, code):
     """Unknown names are 66, impossible ones usage."""
     assert prompts(command, name, env={"EDITOR": "true"}).code == code
 
 
 def test_an_unknown_name_comes_with_suggestions(prompts):
-    """A typing error is answered with what was meant."""
+    """A misspelt name has suggestions."""
     assert "Did you mean summarize" in prompts("show", "sumarize").err
 
 
 def test_new_copies_and_prints_the_path(prompts, own):
-    """The copy is the user's, and a kind of its own is one that generate knows."""
+    """The copy belongs to the user, and generate knows a kind of the user's own."""
     run = prompts("new", "generate/haiku", "--from", "generate/poem")
     file = own / "generate" / "haiku.yaml"
     assert run.out == f"{file}\n" and file.read_text() == (builtin_directory() / "generate/poem.yaml").read_text()
 
 
 def test_new_makes_a_kind_that_generate_lists(prompts, llm):
-    """What was made can be used at once."""
+    """The new kind can be used at once."""
     prompts("new", "generate/haiku", "--from", "generate/poem")
     assert "haiku" in {line.split("\t")[0] for line in llm("generate", "--list").out.splitlines()}
 
 
 def test_new_of_an_unknown_name_asks_for_the_source(prompts):
-    """A name of one's own needs a prompt to begin with."""
+    """A new name needs a prompt to copy."""
     run = prompts("new", "generate/k3")
     assert run.code == 66 and "--from" in run.err
 
 
 def test_new_overwrites_nothing(prompts):
-    """A second copy would lose the first one's changes."""
+    """A second copy would lose the changes of the first."""
     assert prompts("new", "ask").code == 0
     run = prompts("new", "ask")
     assert run.code == 73 and "exists" in run.err and "llm prompts edit ask" in run.err
 
 
 def test_new_in_a_directory_that_cannot_be_written_is_73(prompts, tmp_path):
-    """A file in the way of the directory."""
+    """A file is in the way of the directory."""
     (tmp_path / "prompts").write_text("")
     assert prompts("new", "ask", env={"LLMCLI_CONFIG_DIR": str(tmp_path)}).code == 73
 
 
-def test_edit_makes_a_copy_and_opens_it(prompts, own, tmp_path):
+def test_edit_copies_a_prompt_and_opens_it(prompts, own, tmp_path):
     """A built-in prompt is never changed in place."""
     before = (builtin_directory() / "ask.yaml").read_text()
     run = prompts("edit", "ask", env=editor(tmp_path, "file.write_text(file.read_text() + '# mine\\n')"))
@@ -131,38 +131,38 @@ def test_edit_makes_a_copy_and_opens_it(prompts, own, tmp_path):
 
 
 def test_edit_without_a_change_leaves_no_copy(prompts, own, tmp_path):
-    """An untouched copy would hide what a later version brings."""
+    """An unchanged copy would hide later versions."""
     assert prompts("edit", "ask", env=editor(tmp_path, "")).code == 0
     assert not (own / "ask.yaml").exists()
 
 
-def test_edit_keeps_a_copy_that_was_there(prompts, own, tmp_path):
-    """A file of the user's own stays, changed or not."""
+def test_edit_keeps_an_existing_copy(prompts, own, tmp_path):
+    """A user's file stays, changed or not."""
     prompts("new", "ask")
     assert prompts("edit", "ask", env=editor(tmp_path, "")).code == 0 and (own / "ask.yaml").exists()
 
 
-def test_edit_says_what_is_wrong(prompts, own, tmp_path):
-    """Mistakes are found at once and named with their line."""
+def test_edit_reports_what_is_wrong(prompts, own, tmp_path):
+    """Mistakes are reported at once with their line."""
     run = prompts("edit", "ask", env=editor(tmp_path, "file.write_text('user: hello\\nnonsense: 1\\n')"))
     assert run.code == 78 and "line 2" in run.err and "nonsense" in run.err and (own / "ask.yaml").exists()
 
 
 @pytest.mark.parametrize(("command", "code"), [("false", 1), ("no-such-editor", 66), (None, 2)])
 def test_an_editor_that_does_not_work_leaves_no_copy(prompts, own, command, code):
-    """Failing, missing or not set: said, and nothing is left behind."""
+    """Failing, missing or not set: reported, and no file is left."""
     run = prompts("edit", "ask", env={"EDITOR": command, "VISUAL": None})
     assert run.code == code and not (own / "ask.yaml").exists()
 
 
-def test_check_is_silent_when_all_is_well(prompts):
-    """The prompts that ship are in order."""
+def test_check_is_silent_on_success(prompts):
+    """The built-in prompts are valid."""
     run = prompts("check")
     assert (run.code, run.out, run.err) == (0, "", "")
 
 
-def test_check_names_every_problem_with_file_and_line(prompts, own):
-    """A line for each problem, as compilers write it."""
+def test_check_reports_every_problem_with_file_and_line(prompts, own):
+    """A line for each problem, in the format of compilers."""
     (own / "ask.yaml").write_text("description: x\nuser: '{{ wrong }}'\nnonsense: 1\n")
     run = prompts("check")
     lines = run.out.splitlines()
@@ -170,7 +170,7 @@ def test_check_names_every_problem_with_file_and_line(prompts, own):
 
 
 def test_check_in_json_is_an_object_a_line(prompts, own):
-    """Editors read problems as data."""
+    """Editors can parse problems."""
     (own / "ask.yaml").write_text("nonsense: 1\n")
     rows = [json.loads(line) for line in prompts("check", "ask", "--json").out.splitlines()]
     assert {"name", "path", "line", "message"} == set(rows[0])

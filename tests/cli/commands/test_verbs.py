@@ -1,4 +1,4 @@
-"""Each verb from the command line to the bytes on stdout, on a scripted backend."""
+"""Each verb from the command line to stdout, on a scripted backend."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ KEYS = {"model", "prompt", "finish_reason", "usage", "timings", "warnings"}
 
 
 def test_ask_writes_the_answer_with_one_newline(llm):
-    """An answer ends with exactly one newline, however the model ended it, and stderr stays empty."""
+    """An answer ends with exactly one newline, whatever the model's ending, and stderr stays empty."""
     run = llm("ask", "Why?", answer=lambda _: "Because.\n\n")
     assert (run.code, run.out, run.err) == (0, "Because.\n", "")
 
 
 def test_ask_reads_its_question_from_stdin(llm):
-    """Without an argument, what is piped in is the question."""
+    """Without an argument, standard input is the question."""
     run = llm("ask", stdin="Où?".encode(), answer=last_message)
     assert run.code == 0 and "Où?" in run.out
 
 
 def test_ask_takes_stdin_as_a_document_beside_a_question(llm):
-    """With an argument, what is piped in is what the question is about."""
+    """With an argument, the question is about standard input."""
     run = llm("ask", "What is it?", stdin=b"a secret word", answer=last_message)
     assert "a secret word" in run.out and "What is it?" in run.out
 
 
-def test_no_stdin_leaves_stdin_alone(llm):
-    """--no-stdin keeps a loop's standard input for the loop."""
+def test_no_stdin_does_not_read_stdin(llm):
+    """--no-stdin leaves a loop's standard input to the loop."""
     assert "secret" not in llm("ask", "Q", "--no-stdin", stdin=b"secret", answer=last_message).out
 
 
@@ -44,14 +44,14 @@ def test_the_environment_can_switch_stdin_off(llm):
 
 
 def test_a_named_file_means_that_stdin_is_not_read(llm, tmp_path):
-    """Where a file is named, standard input is left alone unless - names it too."""
+    """If a file is named, standard input is not read unless - names it too."""
     (tmp_path / "a.txt").write_text("from the file")
     run = llm("ask", "Q", "-f", str(tmp_path / "a.txt"), stdin=b"secret", answer=last_message)
     assert "from the file" in run.out and "secret" not in run.out
 
 
 def test_a_piped_question_is_about_the_file(llm, tmp_path):
-    """Without an argument the question is what is piped in, as the error for a missing one says; -f is the document."""
+    """Without an argument standard input is the question, as the error for a missing one says; -f is the document."""
     (tmp_path / "a.txt").write_text("The document.")
     run = llm("ask", "-f", str(tmp_path / "a.txt"), stdin=b"What does it say?\n", answer=all_messages)
     assert run.code == 0 and "The document." in run.out and "What does it say?" in run.out
@@ -61,9 +61,9 @@ def test_a_piped_question_is_about_the_file(llm, tmp_path):
 
 
 def test_without_a_question_a_piped_document_is_no_question(llm):
-    """``-f -`` says that what is piped in is the document."""
+    """``-f -`` makes standard input the document."""
     run = llm("ask", "-f", "-", stdin=b"text")
-    assert run.code == 2 and "nothing to ask" in run.err
+    assert run.code == 2 and "no question" in run.err
 
 
 def test_a_dash_names_stdin_among_files(llm, tmp_path):
@@ -83,7 +83,7 @@ def test_json_is_one_object_a_line_with_the_contract_s_keys(llm):
 
 
 def test_summaries_of_several_files_have_headers(llm, tmp_path):
-    """Several documents get the headers of head(1), in the order of the command line."""
+    """Several documents get headers like those of head(1), in the order of the command line."""
     names = []
     for name in ("one", "two"):
         (tmp_path / name).write_text(f"Text {name}.")
@@ -93,7 +93,7 @@ def test_summaries_of_several_files_have_headers(llm, tmp_path):
 
 
 def test_json_of_several_files_names_each(llm, tmp_path):
-    """With several documents each object says which it is about."""
+    """Each object names its document."""
     for name in ("one", "two"):
         (tmp_path / name).write_text("Text.")
     run = llm("summarize", "--json", str(tmp_path / "one"), str(tmp_path / "two"), answer=lambda _: "S")
@@ -104,8 +104,8 @@ def test_json_of_several_files_names_each(llm, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "one\n\n\ntwo", "a\r\n\r\nb\r\n", "no newline"])
-def test_translate_keeps_the_shape_of_a_document(llm, text):
-    """Blank lines, line endings and the end of a document are its own: an echo gives its bytes back."""
+def test_translate_keeps_the_form_of_a_document(llm, text):
+    """Blank lines, line endings and the end of a document stay: an echo returns the same bytes."""
     run = llm("translate", "--to", "fr", stdin=text.encode(), answer=_echo)
     assert (run.code, run.out.encode().replace(b"\r\n", b"\n")) == (0, text.encode().replace(b"\r\n", b"\n"))
 
@@ -127,7 +127,7 @@ def test_sentiment_writes_a_line_for_each_line(llm):
 
 
 def test_sentiment_in_json_has_label_and_probabilities(llm):
-    """--json gives the task's own fields."""
+    """--json has the task's own fields."""
     found = json.loads(llm("sentiment", "--json", stdin=b"good\n", answer=_scores).out)
     assert found["label"] == "positive" and sum(found["probabilities"].values()) == pytest.approx(1)
 
@@ -144,20 +144,20 @@ def test_generate_fills_variables(llm):
 
 
 def test_generate_lists_kinds(llm):
-    """--list names the kinds; no model is touched."""
+    """--list prints the kinds; no model is loaded."""
     run = llm("generate", "--list")
     assert {"email", "poem"} <= {line.split("\t")[0] for line in run.out.splitlines()} and run.backend is None
 
 
 def test_generate_lists_the_variables_of_a_kind(llm):
-    """--list with a kind names what --var may set."""
+    """--list with a kind prints its variables."""
     rows = [json.loads(line) for line in llm("generate", "email", "--list", "--json").out.splitlines()]
     assert {"variable", "default", "choices", "description"} == set(rows[0]) and rows[0]["variable"] == "topic"
     assert rows[0]["default"] is None and rows[0]["choices"] == []
 
 
-def test_generate_says_what_is_required_and_what_can_be_chosen_in_columns(llm):
-    """In columns a required variable says so, and choices stand in one cell."""
+def test_generate_shows_required_variables_and_choices_in_columns(llm):
+    """In columns, required variables are marked, and choices are in one cell."""
     rows = [line.split("\t") for line in llm("generate", "email", "--list").out.splitlines()]
     assert rows[0][:3] == ["topic", "(required)", ""] and any(", " in row[2] for row in rows)
 
@@ -165,27 +165,27 @@ def test_generate_says_what_is_required_and_what_can_be_chosen_in_columns(llm):
 @pytest.mark.parametrize(
     "argv", [["--list", "-o", "file"], ["email", "--no-stdin", "--var", "topic=a", "--var", "topic=b"]]
 )
-def test_generate_refuses_what_it_would_ignore(llm, argv):
-    """An option without an effect is usage."""
+def test_generate_refuses_options_without_effect(llm, argv):
+    """An option without effect is usage."""
     assert llm("generate", *argv).code == 2
 
 
-def test_chat_takes_a_line_of_a_pipe_as_a_message(llm):
-    """Off a terminal each line is a message, and what was said before is sent along."""
+def test_chat_reads_a_line_of_a_pipe_as_a_message(llm):
+    """Without a terminal each line is a message, and earlier turns are sent along."""
     run = llm("chat", stdin=b"one\ntwo\n", answer=lambda request: f"{len(request.messages)}")
     first, second = map(int, run.out.split())
     assert run.code == 0 and second == first + 2
 
 
 def test_options_reach_the_request(llm):
-    """Temperature, seed and the longest answer are the user's."""
+    """Temperature, seed and the token limit of the user."""
     run = llm("ask", "Q", "--seed", "7", "--temperature", "0.25", "--max-tokens", "9")
     (request,) = run.backend.requests
     assert (request.sampling.seed, request.sampling.temperature, request.max_tokens) == (7, 0.25, 9)
 
 
-def test_reasoning_goes_to_stderr_and_only_when_asked_for(llm):
-    """A thinking model's reasoning never reaches stdout."""
+def test_reasoning_goes_to_stderr_on_request(llm):
+    """Reasoning never reaches stdout."""
 
     def think(_):
         return Reply("answer", reasoning="let me see")
@@ -196,46 +196,46 @@ def test_reasoning_goes_to_stderr_and_only_when_asked_for(llm):
 
 
 def test_stats_go_to_stderr(llm):
-    """--stats says tokens and speed, beside an untouched answer."""
+    """--stats prints tokens and speed, and does not change the answer."""
     run = llm("ask", "Q", "--stats", answer=lambda _: "one two")
     assert run.out == "one two\n" and "tokens in" in run.err and "2 out" in run.err
 
 
 def test_output_goes_to_a_file(llm, tmp_path):
-    """-o writes the same bytes there and nothing on stdout."""
+    """-o writes the same bytes there and nothing to stdout."""
     run = llm("ask", "Q", "-o", str(tmp_path / "out"), answer=lambda _: "done")
     assert run.out == "" and (tmp_path / "out").read_text() == "done\n"
 
 
-def test_a_file_stays_untouched_when_all_failed(llm, tmp_path):
-    """-o FILE is complete or untouched."""
+def test_a_file_stays_unchanged_if_everything_failed(llm, tmp_path):
+    """-o FILE is complete or unchanged."""
     (tmp_path / "out").write_text("before")
     run = llm("ask", "Q", "-o", str(tmp_path / "out"), answer=lambda _: Reply("half", error=RuntimeError("x")))
     assert run.code != 0 and (tmp_path / "out").read_text() == "before"
 
 
 def test_an_answer_cut_by_the_context_is_partial(llm):
-    """An answer that a limit ended which the user did not set gives 3, and says so."""
+    """An answer that ended at a limit the user did not set gives 3, with a message."""
     run = llm("ask", "Q", answer=lambda _: Reply("half an", reason=FinishReason.LENGTH))
     assert run.code == 3 and run.out == "half an\n" and "cut" in run.err
 
 
-def test_what_stays_untranslated_is_said_even_when_quiet(llm):
-    """A paragraph that is left as it was is no matter of limits; -q drops the warning, not the reason for 3."""
+def test_unchanged_segments_are_reported_even_with_quiet(llm):
+    """Not a matter of limits: -q drops the warning, not the reason for 3."""
     run = llm("translate", "--to", "fr", "-q", stdin=b"one\n", answer=lambda _: "x" * 900)
     assert (run.code, run.out) == (3, "one\n")
     assert run.err.splitlines()[0] == "llm: 1 of 1 segment was left untranslated" and "llm: warning" not in run.err
 
 
 def test_a_partial_result_with_json_leaves_only_objects_on_stderr(llm):
-    """With --json the warnings stand in the result and the reason is an object on stderr."""
+    """With --json the warnings are in the result and the reason is an object on stderr."""
     run = llm("translate", "--to", "fr", "--json", stdin=b"one\n", answer=lambda _: "x" * 900)
     assert json.loads(run.out)["warnings"]
     assert [json.loads(line)["error"]["type"] for line in run.err.splitlines()] == ["LeftUndone"]
 
 
-def test_how_many_segments_are_left_is_said_in_all_places(llm, tmp_path):
-    """Standard error, the warnings, --json, the report and the line for people say the same numbers."""
+def test_the_number_of_unchanged_segments_is_consistent(llm, tmp_path):
+    """Standard error, the warnings, --json, the report and the line for people have the same numbers."""
     argv = ["translate", "--to", "fr", "--no-tm", "--report", str(tmp_path / "report.json")]
     text = "".join(f"text {letter}\n\n" for letter in "abcdefghijkl").encode()
 
@@ -255,7 +255,7 @@ def test_how_many_segments_are_left_is_said_in_all_places(llm, tmp_path):
     assert json.loads(run.err)["error"]["message"] == "11 of 12 segments were left untranslated"
 
 
-def test_each_of_several_documents_says_what_is_left_of_it(llm, tmp_path):
+def test_each_of_several_documents_reports_its_unchanged_segments(llm, tmp_path):
     """With several inputs the reason for 3 names the document."""
     for name in ("a", "b"):
         (tmp_path / f"{name}.txt").write_text("one two\n")
@@ -266,8 +266,8 @@ def test_each_of_several_documents_says_what_is_left_of_it(llm, tmp_path):
     assert run.err.splitlines()[2] == f"llm: the same of {names[1]}"
 
 
-def test_a_translation_that_a_limit_cuts_is_said(llm):
-    """Off a terminal too, with what to do; nothing of it is remembered, so that a run without the limit is whole."""
+def test_a_translation_that_a_limit_cuts_is_reported(llm):
+    """Also without a terminal, with the next step; nothing of it is stored, so a run without the limit is complete."""
     argv = ["translate", "--to", "fr"]
     run = llm(*argv, "--max-tokens", "1", stdin=b"one two\n", answer=lambda _: "un deux")
     assert (run.code, run.out) == (3, "one two\n")
@@ -277,8 +277,8 @@ def test_a_translation_that_a_limit_cuts_is_said(llm):
     assert (run.code, run.out) == (0, "un deux\n")
 
 
-def test_a_summary_says_what_it_lacks(llm, tmp_path):
-    """Off a terminal and with --json: the lines of the document, in the error, the warnings and a field."""
+def test_a_summary_reports_missing_parts(llm, tmp_path):
+    """Without a terminal and with --json: the missing lines are in the error, the warnings and a field."""
     file = tmp_path / "report.md"
     file.write_text("".join(f"Line {number}. {'filler ' * 20}\n\n" for number in range(40)))
 
@@ -292,7 +292,7 @@ def test_a_summary_says_what_it_lacks(llm, tmp_path):
         rf"llm: lines (\d+) to (\d+) of {file} \(part 2 of (\d+)\) are missing from the summary", happened
     )
     assert found, run.err
-    assert run.err.splitlines()[-1].startswith("A larger model may do better")
+    assert run.err.splitlines()[-1].startswith("Try a larger model")
     run = llm("summarize", "--json", str(file), answer=answer, context=400)
     (missing,) = json.loads(run.out)["missing"]
     first, last_line, parts = map(int, found.groups())
@@ -305,7 +305,7 @@ def test_a_summary_says_what_it_lacks(llm, tmp_path):
 
 @pytest.mark.parametrize("argv", [["ask", "Q"], ["generate", "poem", "--no-stdin", "--var", "topic=rain"], ["chat"]])
 def test_an_empty_answer_is_a_failure(llm, argv, tmp_path):
-    """Nothing was delivered: 1, said in one line with a next step, and a file of -o stays as it was."""
+    """Nothing was delivered: 1, in one line with a next step; a file of -o does not change."""
     (tmp_path / "out").write_text("before")
     output = [] if argv[0] == "chat" else ["-o", str(tmp_path / "out")]
     run = llm(*argv, *output, stdin=b"hello\n", answer=lambda _: " \n")
@@ -326,7 +326,7 @@ def test_one_empty_summary_of_several_is_partial(llm, tmp_path):
 
 
 def test_records_of_several_files_name_their_file(llm, tmp_path):
-    """With several files each record says where it comes from, with the name as it is."""
+    """With several files each record names its file, with the exact name."""
     names = [str(tmp_path / "a\nb.txt"), str(tmp_path / "c.txt")]
     for name in names:
         Path(name).write_text("fine\n")
@@ -338,7 +338,7 @@ def test_records_of_several_files_name_their_file(llm, tmp_path):
 
 
 def test_a_variable_is_read_from_a_file(llm, tmp_path):
-    """@FILE is the text of a file without the newlines at its end, @- that of standard input, @@ a literal @."""
+    """@FILE is the text of a file without trailing newlines, @- that of standard input, @@ a literal @."""
     (tmp_path / "notes").write_text("From a file, at {{ length }}.\n\n")
     at = f"@{tmp_path / 'notes'}"
     run = llm("generate", "email", "--var", "topic=@@home @ noon", "--var", f"text={at}", answer=all_messages)
@@ -353,12 +353,12 @@ def test_a_variable_is_read_from_a_file(llm, tmp_path):
         ("@", 2, "names no file"),
         ("@none", 66, "@@"),
         ("@.", 65, "is a directory"),
-        ("@binary", 65, "is not a text"),
+        ("@binary", 65, "is not text"),
         ("@latin", 65, "is not UTF-8 (byte 1)"),
     ],
 )
 def test_a_file_of_a_variable_that_cannot_be_read(llm, tmp_path, value, code, said):
-    """Errors are those of other files, and no model is asked."""
+    """With the same errors as for other files, and no model is asked."""
     (tmp_path / "binary").write_bytes(b"\0")
     (tmp_path / "latin").write_bytes(b"a\xe9")
     with contextlib.chdir(tmp_path):
@@ -367,6 +367,6 @@ def test_a_file_of_a_variable_that_cannot_be_read(llm, tmp_path, value, code, sa
 
 
 def test_standard_input_is_read_for_one_variable_only(llm):
-    """Two variables cannot both have it."""
+    """Two variables cannot both get it."""
     run = llm("generate", "email", "--var", "topic=@-", "--var", "text=@-", stdin=b"x")
     assert run.code == 2 and "only once" in run.err

@@ -1,4 +1,4 @@
-"""Messages by -q, -v and --json, for a terminal and for a program."""
+"""Messages with -q, -v and --json, for a terminal and for a program."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def console(tmp_path):
         file.close()
 
 
-def test_warnings_come_unless_quiet(console):
-    """A line, with --json an object; control sequences do not get through."""
+def test_warnings_are_shown_unless_quiet(console):
+    """A line, with --json an object; control sequences are removed."""
     console().warn("a\x1b[2Jb\nc")
     console(as_json=True).warn("x")
     console(quiet=True).warn("y")
@@ -44,8 +44,8 @@ def test_warnings_come_unless_quiet(console):
     assert first.startswith("llm: warning: a") and "\x1b" not in first and json.loads(second) == {"warning": "x"}
 
 
-def test_explanations_come_when_asked_for(console):
-    """Of the same text one, though it is explained again."""
+def test_explanations_are_shown_on_request(console):
+    """Only once for the same text."""
     console().explain("nothing")
     verbose = console(verbose=True)
     verbose.explain_once(["a", "b"])
@@ -55,7 +55,7 @@ def test_explanations_come_when_asked_for(console):
 
 
 def test_notes_are_for_people(console):
-    """Off a terminal they come with -v only, and a table is for programs."""
+    """Without a terminal they are shown with -v only, and a table is for programs."""
     assert not console().shows_notes and console(verbose=True).shows_notes and not console().writes_for_people
     console().write_note("hidden")
     console(verbose=True).write_note("shown")
@@ -64,7 +64,7 @@ def test_notes_are_for_people(console):
     assert console.written() == ('1\tx\n{"a": 1}\n', "llm: shown\n")
 
 
-def test_on_a_terminal_notes_come_unless_quiet(terminal):
+def test_on_a_terminal_notes_are_shown_unless_quiet(terminal):
     """A person reads them."""
     screen = terminal()
     environment = Environment(stdin=screen.slave, stdout=screen.slave, stderr=screen.slave)

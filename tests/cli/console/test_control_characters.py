@@ -1,4 +1,4 @@
-"""No command sends a terminal what drives it, whatever a model, a file, a name or a log holds."""
+"""No command sends control sequences to a terminal, whatever a model, a file, a name or a log contains."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from llmcli.types import Role, Turn
 
 ACTIVE = "\x1b]0;evil\x07\x7f\x84\x85\x9b31m\x9d0;evil\x9c\u061c\u200e\u2028\u2029\u202a\u202e\u2066\u2069"
 EVIL = f"a{ACTIVE}é中\u200d𐐷z"
-XML = EVIL.translate(dict.fromkeys((0x1B, 0x07), " "))  # of these XML has none, so they are spaces in TMX
-DANGEROUS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # a terminal's \r\n is none
+XML = EVIL.translate(dict.fromkeys((0x1B, 0x07), " "))  # XML has no representation for these, so they are spaces in TMX
+# a terminal's \r\n is not one
+DANGEROUS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @pytest.fixture
 def shown(llm, terminal):
-    """Return the characters that a command sends to a terminal that is both standard output and standard error."""
+    """Return the characters that a command sends to a terminal for standard output and standard error."""
 
     def run(*argv, **how):
         screen = terminal()
@@ -42,7 +43,7 @@ def _fill(file):
 
 @pytest.mark.parametrize("value", [EVIL, {EVIL: [EVIL]}, "".join(map(chr, range(0xD800)))])
 def test_json_is_harmless_readable_and_equal_when_parsed(value):
-    """Letters stay as they are; what acts on a terminal, or ends a line for some programs, is escaped."""
+    """Letters stay unchanged; characters that control a terminal, or end a line for some programs, are escaped."""
     text = json_text.dumps(value)
     assert json.loads(text) == value
     assert not DANGEROUS.search(text) and len(text.splitlines()) == 1
@@ -63,7 +64,7 @@ def test_json_is_harmless_readable_and_equal_when_parsed(value):
     ],
 )
 def test_results_on_a_terminal(shown, argv):
-    """What a model says is cleaned where it is text and escaped where it is JSON."""
+    """A model's answer is cleaned as text and escaped as JSON."""
     stdin = b"" if "ask" in argv or "generate" in argv else f"Hello {EVIL} world.\n".encode()
     out = shown(*argv, stdin=stdin, answer=lambda _: EVIL, env={"LLMCLI_MARKDOWN": "off"})
     assert out and not DANGEROUS.search(out)
@@ -77,7 +78,7 @@ def test_json_into_a_pipe_is_equal_when_parsed(llm):
 
 
 def test_tm_export_on_a_terminal_and_in_a_file(shown, llm, tmp_path):
-    """TMX has references and JSON has escapes for what a terminal would act on; both are read back as they were."""
+    """TMX has references and JSON has escapes for control characters; both are parsed to the same text."""
     _fill(tmp_path / "tm.sqlite")
     for more in ((), ("--json",)):
         out = shown("tm", "export", "--tm", str(tmp_path / "tm.sqlite"), *more)
@@ -103,7 +104,7 @@ def test_tm_export_on_a_terminal_and_in_a_file(shown, llm, tmp_path):
     ],
 )
 def test_saved_chats_on_a_terminal(shown, argv):
-    """What was said is no danger later."""
+    """Earlier turns are harmless too."""
     file = Path(os.environ["LLMCLI_DATA_DIR"]) / "sessions.db"
     file.parent.mkdir(parents=True)
     with SessionStore(file) as sessions:
@@ -139,7 +140,7 @@ def test_saved_chats_on_a_terminal(shown, argv):
     ],
 )
 def test_lists_and_errors_on_a_terminal(shown, llm, tmp_path, argv, more):
-    """Names, descriptions, paths and logs that hold control characters are shown without them."""
+    """Names, descriptions, paths and logs are shown without control characters."""
     directory = tmp_path / EVIL
     model = directory / f"{EVIL}.gguf"
     logs = directory / "cache" / "workers"

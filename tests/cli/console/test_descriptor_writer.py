@@ -24,7 +24,7 @@ def pipe():
             continue
 
 
-def test_a_stalled_reader_does_not_hold_back_a_signal(pipe):
+def test_a_stalled_reader_does_not_delay_a_signal(pipe):
     """Writing to a full pipe without a reader can still be interrupted."""
     interrupt = Interrupt()
     interrupt.set(signal.SIGINT)
@@ -33,14 +33,14 @@ def test_a_stalled_reader_does_not_hold_back_a_signal(pipe):
 
 
 def test_a_closed_reader_is_reader_gone(pipe):
-    """EPIPE has a class of its own."""
+    """EPIPE has its own class."""
     os.close(pipe[0])
     with pytest.raises(OutputPipeClosed):
         DescriptorWriter(pipe[1], Interrupt()).write(b"x")
 
 
 def test_a_closed_descriptor_is_an_output_error(pipe):
-    """Writing where the caller closed the descriptor fails, writing nothing does not."""
+    """Writing to a descriptor that the caller closed fails, writing nothing does not."""
     writer = DescriptorWriter(pipe[1], Interrupt(), closed=True)
     writer.write(b"")
     with pytest.raises(OutputError):
@@ -55,6 +55,6 @@ def test_a_non_blocking_descriptor_gets_everything(pipe):
 
 
 def test_text_is_utf8(pipe):
-    """Help is UTF-8 in any locale; bytes that were no text in a name come out as they went in."""
+    """Help is UTF-8 in any locale; invalid bytes of a name are written unchanged."""
     TextStream(DescriptorWriter(pipe[1], Interrupt())).write("é\udcff")
     assert os.read(pipe[0], 10) == b"\xc3\xa9\xff"

@@ -1,4 +1,4 @@
-"""Several processes that write to one pipe, file or socket: no line is mixed with another."""
+"""Several processes that write to one pipe, file or socket do not mix their lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llmcli.errors import Interrupted
 from llmcli.interrupt import Interrupt
 
 WRITERS = 5
-SIZES = (7, 4_500, 70_000)  # below and over PIPE_BUF, over what a pipe holds
+SIZES = (7, 4_500, 70_000)  # below and above PIPE_BUF, above a pipe's capacity
 ROUNDS = 12
 WRITE = f"""
 import os, sys
@@ -45,7 +45,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def python(tmp_path, monkeypatch):
-    """Start Python on a script, with a runtime directory of the test's own; what still runs at the end is killed."""
+    """Start Python on a script, with the test's own runtime directory; running processes are killed at the end."""
     runtime = tmp_path / "run"
     runtime.mkdir(mode=0o700)
     monkeypatch.setenv("LLMCLI_RUNTIME_DIR", str(runtime))
@@ -73,7 +73,7 @@ def pipe():
 
 
 def race(python, *, stdouts):
-    """Let the writers write at the same time, each to its descriptor; returns when all have ended."""
+    """Let the writers write at the same time, each to its descriptor; return when all have ended."""
     children = [python(WRITE, chr(ord("a") + i), stdout=fd) for i, fd in enumerate(stdouts)]
     for child in children:
         child.stdin.close()
@@ -82,15 +82,15 @@ def race(python, *, stdouts):
 
 
 def check_lines(data: bytes):
-    """Assert that every line is whole and that none is missing."""
+    """Assert that every line is complete and that none is missing."""
     lines = data.split(b"\n")
     assert lines.pop() == b""
     expected = sorted(bytes([ord("a") + i]) * size for i in range(WRITERS) for size in SIZES * ROUNDS)
     assert sorted(lines) == expected
 
 
-def test_lines_of_processes_that_share_a_pipe_are_whole(python, pipe):
-    """Neither short lines nor lines over PIPE_BUF or over the room of a pipe get into each other."""
+def test_lines_of_processes_that_share_a_pipe_are_complete(python, pipe):
+    """Neither short lines nor lines above PIPE_BUF or a pipe's capacity are mixed."""
     received = bytearray()
     reader = threading.Thread(target=lambda: received.extend(drain(os.dup(pipe[0]))))
     reader.start()
@@ -103,7 +103,7 @@ def test_lines_of_processes_that_share_a_pipe_are_whole(python, pipe):
 
 
 def drain(fd):
-    """Return what comes until a NUL byte."""
+    """Return the input up to a NUL byte."""
     data = bytearray()
     while not data.endswith(b"\0"):
         data += os.read(fd, 65_536)
@@ -111,8 +111,8 @@ def drain(fd):
     return data[:-1]
 
 
-def test_lines_in_a_non_blocking_pipe_are_whole(python, pipe):
-    """A non-blocking pipe takes parts of lines; the rest follows before another line."""
+def test_lines_in_a_non_blocking_pipe_are_complete(python, pipe):
+    """A non-blocking pipe accepts parts of lines; the rest follows before another line."""
     os.set_blocking(pipe[1], False)
     received = bytearray()
     reader = threading.Thread(target=lambda: received.extend(drain(os.dup(pipe[0]))))
@@ -128,15 +128,15 @@ def test_lines_in_a_non_blocking_pipe_are_whole(python, pipe):
     check_lines(bytes(received))
 
 
-def test_lines_in_a_file_are_whole(python, tmp_path):
+def test_lines_in_a_file_are_complete(python, tmp_path):
     """As with ``(llm & llm) > FILE``, where all share one open file description."""
     with (tmp_path / "file").open("wb") as file:
         race(python, stdouts=[file] * WRITERS)
     check_lines((tmp_path / "file").read_bytes())
 
 
-def test_lines_that_are_appended_are_whole(python, tmp_path):
-    """As with ``llm >> FILE & llm >> FILE``, where each has a description of its own."""
+def test_appended_lines_are_complete(python, tmp_path):
+    """As with ``llm >> FILE & llm >> FILE``, where each has its own description."""
     files = [(tmp_path / "file").open("ab") for _ in range(WRITERS)]
     race(python, stdouts=files)
     for file in files:
@@ -144,7 +144,7 @@ def test_lines_that_are_appended_are_whole(python, tmp_path):
     check_lines((tmp_path / "file").read_bytes())
 
 
-def test_lines_in_a_socket_are_whole(python):
+def test_lines_in_a_socket_are_complete(python):
     """Standard output may be a socket."""
     ours, theirs = socket.socketpair()
     received = bytearray()
@@ -159,7 +159,7 @@ def test_lines_in_a_socket_are_whole(python):
 
 
 def test_commands_that_share_a_pipe_mix_no_lines(process, pipe, tmp_path):
-    """Whole commands write their documents in whole lines, as with ``xargs -P``."""
+    """Whole commands write their documents in complete lines, as with ``xargs -P``."""
     for letter in "abc":
         (tmp_path / letter).write_text("".join(letter * size + "\n" for size in SIZES * 4))
     received = bytearray()
@@ -173,14 +173,14 @@ def test_commands_that_share_a_pipe_mix_no_lines(process, pipe, tmp_path):
 
 
 def hold(python, fd):
-    """Return a process that has the lock of ``fd``."""
+    """Return a process that holds the lock of ``fd``."""
     child = python(HOLD, stdout=fd, stderr=subprocess.PIPE)
     assert child.stderr.readline() == b"held\n"
     return child
 
 
-def test_the_lock_of_one_output_is_not_that_of_another(python, pipe, tmp_path):
-    """A process that is stopped in the middle of a line holds up none that write elsewhere."""
+def test_each_output_has_its_own_lock(python, pipe, tmp_path):
+    """A process that is stopped in the middle of a line blocks no process that writes elsewhere."""
     hold(python, pipe[1])
     with (tmp_path / "file").open("wb") as file:
         lock = OutputLock(file.fileno(), os.environ)
@@ -188,8 +188,8 @@ def test_the_lock_of_one_output_is_not_that_of_another(python, pipe, tmp_path):
         lock.close()
 
 
-def test_a_holder_that_does_nothing_does_not_block_for_ever(python, pipe, monkeypatch):
-    """The line is written without the lock in the end, and the next one does not wait again."""
+def test_a_stopped_holder_does_not_block_for_ever(python, pipe, monkeypatch):
+    """In the end the line is written without the lock, and the next one does not wait again."""
     monkeypatch.setattr(descriptor_writer, "MAX_LOCK_WAIT_S", 0.01)
     hold(python, pipe[1])
     writer = DescriptorWriter(pipe[1], Interrupt(), lock=OutputLock(pipe[1], os.environ))
@@ -218,15 +218,15 @@ def test_the_lock_of_a_process_that_dies_is_free(python, pipe, monkeypatch):
     assert os.read(pipe[0], 100) == b"x\n"
 
 
-def test_no_command_fails_for_want_of_a_lock(llm, tmp_path):
-    """Where there can be no runtime directory, output is written without a lock."""
+def test_no_command_fails_without_a_lock(llm, tmp_path):
+    """Without a runtime directory, output is written without a lock."""
     (tmp_path / "file").touch()
     run = llm("ask", "Q", answer=lambda _: "A", env={"LLMCLI_RUNTIME_DIR": str(tmp_path / "file" / "run")})
     assert (run.code, run.out, run.err) == (0, "A\n", "")
 
 
 class Sink:
-    """Keeps each write."""
+    """Records each write."""
 
     def __init__(self):
         self.writes = []
@@ -235,7 +235,7 @@ class Sink:
         self.writes.append(data)
 
 
-def test_text_is_written_as_soon_as_a_line_is_complete_and_not_before():
+def test_text_is_written_line_by_line():
     """Pieces of a line wait for its end; the last line comes with the end of the text."""
     sink = Sink()
     text = PlainTextWriter(sink, ending=TextEnding.DOCUMENT, terminal=False)
@@ -256,7 +256,7 @@ def test_text_is_written_as_soon_as_a_line_is_complete_and_not_before():
 
 
 def test_an_answer_and_its_newline_are_one_write():
-    """A one-line answer is one write, whatever the pieces."""
+    """A one-line answer is one write, whatever its pieces."""
     sink = Sink()
     text = PlainTextWriter(sink, ending=TextEnding.LINE, terminal=False)
     for piece in ("A", "ns", "wer", "\n\n"):
@@ -267,7 +267,7 @@ def test_an_answer_and_its_newline_are_one_write():
 
 @pytest.mark.parametrize(("ending", "written"), [(TextEnding.LINE, b"so far\n"), (TextEnding.DOCUMENT, b"so far")])
 def test_an_abandoned_text_loses_nothing(ending, written):
-    """What came before a failure is written; the line of an answer is ended, so that no other hangs on to it."""
+    """Text before a failure is written, and the last line is ended, so that the next one starts at its beginning."""
     sink = Sink()
     text = PlainTextWriter(sink, ending=ending, terminal=False)
     text.feed("so ")
@@ -277,7 +277,7 @@ def test_an_abandoned_text_loses_nothing(ending, written):
 
 
 def test_a_terminal_gets_every_piece_at_once():
-    """A person watches the answer as it comes."""
+    """A person sees the answer as it comes."""
     sink = Sink()
     text = PlainTextWriter(sink, ending=TextEnding.LINE, terminal=True)
     for piece in ("A", "ns", "wer"):
@@ -286,7 +286,7 @@ def test_a_terminal_gets_every_piece_at_once():
 
 
 def test_rendered_markdown_in_a_pipe_loses_nothing_when_it_is_abandoned(llm):
-    """With FORCE_COLOR too, what came before a failure is shown."""
+    """With FORCE_COLOR too, the text before a failure is shown."""
     from scripted import Reply
 
     reply = Reply("one\n\ntwo", error=RuntimeError("broken"))
@@ -295,7 +295,7 @@ def test_rendered_markdown_in_a_pipe_loses_nothing_when_it_is_abandoned(llm):
 
 
 def test_lines_go_out_together_up_to_pipe_buf(pipe):
-    """Many short lines do not take a system call each, and none is cut."""
+    """Many short lines do not take a system call each, and none is split."""
     data = b"".join(b"%d\n" % number for number in range(5000))
     groups = [bytes(group) for group in descriptor_writer._whole_lines(data + b"rest")]
     assert b"".join(groups) == data + b"rest"
@@ -304,7 +304,7 @@ def test_lines_go_out_together_up_to_pipe_buf(pipe):
 
 
 def test_a_device_that_o_names_is_written_like_standard_output(process, pipe):
-    """``-o /dev/stdout`` is a pipe that others may share, and a signal ends the waiting for its reader."""
+    """``-o /dev/stdout`` is a pipe that others may share, and a signal ends the wait for its reader."""
     os.set_blocking(pipe[1], False)
     child = process(
         "translate", "--pseudo", "identity", "-", "-o", "/dev/stdout", stdin=subprocess.PIPE, stdout=pipe[1]

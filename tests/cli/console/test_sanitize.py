@@ -31,13 +31,13 @@ ALPHABET = st.text(alphabet=st.sampled_from("ab\n\t\x1b[]P;?0m1Hz\x07\x9b\x9d\x9
         ("a\x1b[31\nb", "a\nb"),
     ],
 )
-def test_active_sequences_are_taken_out_whole(dirty, harmless):
-    """A sequence goes with its parameters; text, joiners, tabs and newlines stay; an unfinished one eats a line at most."""
+def test_active_sequences_are_removed_completely(dirty, harmless):
+    """A sequence is removed with its parameters; tabs and newlines stay; an unfinished one removes at most a line."""
     assert strip_controls(dirty) == harmless
 
 
 @given(st.lists(ALPHABET))
-def test_chunks_do_not_matter(chunks):
+def test_splits_do_not_matter(chunks):
     """Any way to split a text gives the same result."""
     sanitizer = Sanitizer()
     assert "".join(sanitizer.feed(chunk) for chunk in chunks) == strip_controls("".join(chunks))
@@ -45,16 +45,16 @@ def test_chunks_do_not_matter(chunks):
 
 @given(st.text())
 def test_nothing_active_is_left(text):
-    """What comes out holds no control character but tab and newline."""
+    """The result has no control character except tab and newline."""
     assert not any((ord(char) < 32 and char not in "\t\n") or 0x7F <= ord(char) < 0xA0 for char in strip_controls(text))
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=("Cc", "Cf", "Cs"))))
 def test_plain_text_passes_unchanged(text):
-    """Text without controls is not touched."""
+    """Text without controls does not change."""
     assert strip_controls(text) == text
 
 
 def test_a_name_is_one_line():
-    """A name with line breaks cannot fake a message of its own."""
+    """A name with line breaks cannot fake another message."""
     assert single_line("a\nllm: fine\x1b[1m") == "a llm: fine"

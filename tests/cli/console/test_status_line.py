@@ -1,4 +1,4 @@
-"""The status line: what it says, when it is there, and that it leaves no trace."""
+"""The status line: its text, when it is visible, and that it leaves no trace."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def told(job, of, columns, figures=(None, None, 12.3)):
         (step(Phase.THINKING, 1), *["thinking 1 token, 12 s elapsed"] * 2),
     ],
 )
-def test_each_phase_has_its_words(of, wide, narrow):
-    """What is waited for, and for how long; what has no room at 40 columns is left out."""
+def test_each_phase_has_its_text(of, wide, narrow):
+    """What is waited for, and for how long; parts without room at 40 columns are omitted."""
     assert told(None, of, 79) == wide and told(None, of, 39) == narrow
 
 
@@ -114,7 +114,7 @@ def test_each_phase_has_its_words(of, wide, narrow):
     ],
 )
 def test_figures(job, of, figures, wide, narrow):
-    """How much of how much, how fast, how long still and so far."""
+    """How much of how much, how fast, the time so far and the time left."""
     figures = (*figures, 12.3)
     assert told(job, of, 79, figures) == wide and told(job, of, 39, figures) == narrow
 
@@ -129,13 +129,13 @@ figures = st.tuples(st.none() | seconds, st.none() | seconds, seconds)
 
 @given(st.none() | jobs, st.none() | steps, figures, st.integers(10, 120))
 def test_it_is_one_line_that_fits(job, of, figures, columns):
-    """Whatever the numbers, the names and the width, nothing wraps and nothing drives the terminal."""
+    """For any numbers, names and width, nothing wraps and no control sequence is shown."""
     text = told(job, of, columns, figures)
     assert wrapping.display_width(text) <= columns and sanitize.single_line(text) == text.strip()
 
 
-def test_a_pace_is_that_of_lately():
-    """Counts of long ago do not matter; between two counts the rate stays and the time left runs down."""
+def test_the_rate_is_a_recent_one():
+    """Old counts do not matter; between two counts the rate stays and the time left decreases."""
     pace = RateEstimator()
     assert pace.rate(0.0) is None
     for second in range(0, 100, 2):
@@ -145,8 +145,8 @@ def test_a_pace_is_that_of_lately():
     assert [pace.seconds_left(now, progress) for now in (98.0, 99.0, 100.5)] == pytest.approx([2.0, 1.0, 0.0])
 
 
-def test_a_pace_falls_when_the_next_count_is_late():
-    """What has stopped is not told as running."""
+def test_the_rate_falls_when_the_next_count_is_late():
+    """A stopped count does not look like a running one."""
     pace = RateEstimator()
     for second in range(5):
         pace.add(float(second), second * 10)
@@ -168,8 +168,8 @@ class Screen:
         self.raw = b""
 
     def text(self) -> str:
-        """Return what stands on the screen now; the cursor is at the start of a line."""
-        os.write(self.slave, b"\0")  # ignored by terminals: when it is read, all before it has been
+        """Return the present text of the screen; the cursor is at the start of a line."""
+        os.write(self.slave, b"\0")  # terminals ignore it: once it is read, everything before it was read
         came = b""
         while not came.endswith(b"\0"):
             came += os.read(self.master, 65536)
@@ -184,7 +184,7 @@ class Screen:
 
 
 class Clock:
-    """Seconds that pass when the test says so."""
+    """A clock that the test advances."""
 
     now = 100.0
 
@@ -216,8 +216,8 @@ def line(monkeypatch, screen, clock):
     return make
 
 
-def test_it_appears_after_a_second_and_goes_without_a_trace(line, screen, clock):
-    """A short wait shows nothing; a longer one what it is for; nothing stays."""
+def test_it_appears_after_a_second_and_leaves_no_trace(line, screen, clock):
+    """A short wait shows nothing, a longer one its reason; nothing stays."""
     status = line()
     status.show(READING)
     clock.now += 0.9
@@ -231,7 +231,7 @@ def test_it_appears_after_a_second_and_goes_without_a_trace(line, screen, clock)
 
 
 def test_it_is_painted_in_place(line, screen, clock):
-    """A shorter text leaves nothing of a longer one; what has not changed is not written again."""
+    """A shorter text leaves nothing of a longer one; unchanged text is not written again."""
     status = line()
     status.show(READING)
     clock.now += 2
@@ -246,8 +246,8 @@ def test_it_is_painted_in_place(line, screen, clock):
     assert screen.text() and len(screen.raw) == size
 
 
-def test_it_fits_the_terminal_of_now(line, screen, clock):
-    """The width is asked at each painting, and the last column stays free."""
+def test_it_fits_the_current_width(line, screen, clock):
+    """The width is read at each painting, and the last column stays free."""
     status = line()
     status.show(READING)
     fcntl.ioctl(screen.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
@@ -257,8 +257,8 @@ def test_it_fits_the_terminal_of_now(line, screen, clock):
 
 
 @pytest.mark.parametrize("why", ["quiet", "dumb", "pipe"])
-def test_nothing_is_written_where_it_would_not_be_seen(line, screen, clock, why, tmp_path):
-    """With -q, on a terminal that cannot erase, and off a terminal."""
+def test_it_is_hidden_where_it_would_not_be_seen(line, screen, clock, why, tmp_path):
+    """With -q, on a terminal that cannot erase, and without a terminal."""
     status = line(quiet=why == "quiet", **({"TERM": "dumb"} if why == "dumb" else {}))
     if why == "pipe":
         with (tmp_path / "err").open("wb") as file:
@@ -284,7 +284,7 @@ def test_it_has_no_colour(line, screen, clock):
 
 
 def test_a_background_job_writes_nothing_on_the_terminal(line, screen, clock, monkeypatch):
-    """The shell's user types there."""
+    """The user types into the shell there."""
     status = line()
     monkeypatch.setattr(os, "tcgetpgrp", lambda _fd: os.getpgrp() + 1)
     status.show(READING)
@@ -294,7 +294,7 @@ def test_a_background_job_writes_nothing_on_the_terminal(line, screen, clock, mo
 
 
 def test_a_signal_erases_it(line, screen, clock):
-    """Ctrl-C leaves the terminal clean, the echoed ^C too, however long the end takes."""
+    """Ctrl-C leaves the terminal clean, also of the echoed ^C, however long the end takes."""
     interrupt = Interrupt()
     status = line(interrupt=interrupt)
     status.show(READING)
@@ -308,7 +308,7 @@ def test_a_signal_erases_it(line, screen, clock):
 
 
 def test_others_write_above_it(line, screen, clock):
-    """A warning in the middle of a wait stands on a line of its own; the wait goes on below it a while later."""
+    """A warning in the middle of a wait gets its own line; the wait reappears below it a while later."""
     status = line()
     status.show(READING)
     clock.now += 5
@@ -325,7 +325,7 @@ def test_others_write_above_it(line, screen, clock):
 
 
 def test_a_wait_within_a_wait(line, screen, clock):
-    """What is waited for in between is shown, then what was before; outside of any wait it ends with the block."""
+    """The inner wait is shown, then the outer one; outside of any wait it ends with the block."""
     status = line()
     with status.waiting(Phase.CHECKING, "starter"):
         clock.now += 2
@@ -343,7 +343,7 @@ def test_a_wait_within_a_wait(line, screen, clock):
 
 
 def test_what_another_thread_tells_begins_no_wait(line, screen, clock):
-    """A model that goes on loading while a person types a message shows nothing."""
+    """A model that is still loading while a person types a message shows nothing."""
     status = line()
     status.update(step(Phase.LOADING, 5, 100, "starter"))
     clock.now += 5
@@ -351,8 +351,8 @@ def test_what_another_thread_tells_begins_no_wait(line, screen, clock):
     assert screen.text() == ""
 
 
-def test_units_that_are_done_end_their_step(line, screen, clock):
-    """The tokens of a segment are not told beside the count of those that were done after it."""
+def test_finished_units_end_their_step(line, screen, clock):
+    """The tokens of a segment are not shown beside the later count of finished segments."""
     status = line()
     status.show(Progress(0, 9, "segments"))
     status.show(READING)
@@ -362,14 +362,14 @@ def test_units_that_are_done_end_their_step(line, screen, clock):
     assert "reading" not in screen.text() and "1 of 9 segments" in screen.text()
 
 
-def test_the_thread_paints_while_the_command_is_held(screen, monkeypatch):
-    """A native call, a lock or a silent server need not tell anything."""
+def test_the_thread_paints_while_the_command_is_blocked(screen, monkeypatch):
+    """A native call, a lock or a silent server need not report anything."""
     monkeypatch.setattr(status_line, "DELAY_S", 0.0)
     painted = threading.Event()
     monkeypatch.setattr(StatusLine, "_format_status", lambda *_: painted.set() or "here")
     status = StatusLine(Environment(stderr=screen.slave, environ={"TERM": "xterm"}), Interrupt())
     with status._changed:
-        status._wait_began_at = 0.0  # a wait that began without a word
+        status._wait_began_at = 0.0  # a wait that began without a text
         status._wake_painter()
     assert painted.wait(20)
     status.close()
@@ -381,7 +381,7 @@ def test_the_thread_paints_while_the_command_is_held(screen, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def instructed(llm, tiny):
-    """Take a model about which there is nothing to remark."""
+    """Use a model that causes no remarks."""
     llm.model = tiny("chatml")
 
 
@@ -404,8 +404,8 @@ def answered(argv, file):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_shows_what_it_waits_for_and_then_only_its_answer(llm, terminal, tmp_path, at_once, verb):
-    """On a terminal that gets both, the scrollback ends up with what a pipe would have got."""
+def test_a_verb_shows_its_wait_and_then_only_its_answer(llm, terminal, tmp_path, at_once, verb):
+    """On a terminal for both, the scrollback is the same as the output in a pipe."""
     argv, scripting, seen = VERBS[verb]
     (tmp_path / "file.txt").write_text(TEXT)
     argv = answered(argv, tmp_path / "file.txt")
@@ -423,7 +423,7 @@ def test_a_verb_shows_what_it_waits_for_and_then_only_its_answer(llm, terminal, 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_in_a_pipe_shows_nothing(llm, tmp_path, at_once, verb):
-    """Stderr stays empty where it is no terminal, and requests ask for nothing."""
+    """Stderr stays empty off a terminal, and requests ask for no progress."""
     argv, scripting, _ = VERBS[verb]
     (tmp_path / "file.txt").write_text(TEXT)
     run = llm(*answered(argv, tmp_path / "file.txt"), answer=scored, **scripting)
@@ -431,8 +431,8 @@ def test_a_verb_in_a_pipe_shows_nothing(llm, tmp_path, at_once, verb):
     assert "elapsed" not in run.err and not any(request.progress for request in run.backend.requests)
 
 
-def test_a_result_that_goes_into_a_file_is_counted_as_it_is_written(llm, terminal, tmp_path, at_once):
-    """Where the answer does not show on the terminal, tokens written do."""
+def test_a_result_in_a_file_is_counted_as_it_is_written(llm, terminal, tmp_path, at_once):
+    """If the answer is not shown on the terminal, the written tokens are."""
     screen = terminal()
     run = llm("ask", "Q", "-o", str(tmp_path / "out"), err=screen.slave, answer=lambda _: "one two three")
     assert (run.code, screen.close()) == (0, "")
@@ -447,14 +447,14 @@ def test_quiet_is_quiet(llm, terminal, at_once):
 
 
 def test_a_timeout_leaves_only_its_line(llm, terminal, at_once):
-    """The status line is gone before the error is told."""
+    """The status line is erased before the error is printed."""
     screen = terminal()
     run = llm("ask", "Q", "--timeout", "0.3", err=screen.slave, answer=lambda _: Reply("", stalls=True))
-    assert run.code == 124 and screen.close().splitlines()[0] == "llm: the time of --timeout ran out"
+    assert run.code == 124 and screen.close().splitlines()[0] == "llm: the time limit ran out"
 
 
-def test_what_is_said_meanwhile_stands_alone(llm, terminal, at_once, tiny):
-    """A remark in the middle of a wait is a line of its own, with nothing of the status line on it."""
+def test_messages_during_a_wait_have_their_own_line(llm, terminal, at_once, tiny):
+    """A remark during a wait is on its own line, without any of the status line."""
     screen = terminal(columns=200)
     run = llm("ask", "Q", err=screen.slave, env={"LLMCLI_MODEL": str(tiny("llama"))}, answer=lambda _: "A")
     said = screen.close().splitlines()
@@ -465,7 +465,7 @@ def test_what_is_said_meanwhile_stands_alone(llm, terminal, at_once, tiny):
 
 
 def rows(child):
-    """Return the rows of a terminal to which went what a process has written until its end."""
+    """Return the rows of a terminal that got everything a process has written."""
     display = pyte.Screen(80, 24)
     pyte.Stream(display).feed(child.before if isinstance(child.before, str) else "")
     return [row.rstrip() for row in display.display if row.strip()]
@@ -473,7 +473,7 @@ def rows(child):
 
 @pytest.fixture
 def held():
-    """Return a server that answers when the test says so, by ``go``."""
+    """Return a server that answers when the test allows it, by ``go``."""
     server = FakeServer()
     server.go = threading.Event()
 
@@ -495,7 +495,7 @@ def asking(person, held):
 
 
 def test_a_person_sees_the_wait_and_then_only_the_answer(person, held):
-    """On a real terminal, with a server that takes its time."""
+    """On a real terminal, with a slow server."""
     child, before = asking(person, held)
     held.go.set()
     child.expect(pexpect.EOF)
@@ -514,7 +514,7 @@ def test_ctrl_c_leaves_the_terminal_clean(person, held):
 
 
 def test_a_model_in_this_process_shows_its_steps(person):
-    """The engine's own events come through: the answer of a tiny model is all that stays."""
+    """The engine's own progress is shown: only the answer of a tiny model stays."""
     child = person(
         "ask", "hello", "--no-stdin", "--max-tokens", "3", "--seed", "1", code=f"{AT_ONCE}; p._REPAINT_S = 0"
     )

@@ -1,4 +1,4 @@
-"""Commands that are suggested do what was meant: nothing else, nothing worse, and a shell reads them as they were meant."""
+"""Suggested commands do what was meant, nothing worse, and a shell reads them correctly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TMX = (
 
 
 def suggested(run):
-    """Return the variables and the words of the command that the last line suggests, as a shell reads them."""
+    """Return the variables and words of the command that the last line suggests, as a shell reads them."""
     line = shlex.split(run.err.splitlines()[-1].removeprefix("Try: "))
     start = line.index("llm")
     return dict(word.split("=", 1) for word in line[:start]), line[start + 1 :]
@@ -27,7 +27,7 @@ def suggested(run):
 
 @pytest.fixture
 def remembered(llm, tmp_path, monkeypatch):
-    """Put a translation into the user's own memory and into another, and return a function that counts them."""
+    """Store a translation in the user's own memory and in another, and return a function that counts them."""
     monkeypatch.chdir(tmp_path)
     Path("m.tmx").write_text(TMX)
     other = ("--tm", "the other's.sqlite")
@@ -38,7 +38,7 @@ def remembered(llm, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("more", "left"), [((), [0, 1]), (("--tm", "the other's.sqlite"), [1, 0])])
 def test_tm_clear_suggests_to_clear_the_same_memory(llm, remembered, more, left):
-    """What is typed as suggested forgets what was meant, and nothing of the user's own."""
+    """The suggested command clears the named memory, and nothing of the user's own."""
     run = llm("tm", "clear", *more)
     assert run.code == 2 and remembered() == [1, 1]
     variables, argv = suggested(run)
@@ -46,8 +46,8 @@ def test_tm_clear_suggests_to_clear_the_same_memory(llm, remembered, more, left)
     assert remembered() == left
 
 
-def test_what_a_variable_decides_is_said_again(llm, remembered, tmp_path):
-    """A variable that was set for one command is not set for the next: that would clear the memory of every day."""
+def test_a_variable_that_decides_is_repeated(llm, remembered, tmp_path):
+    """A variable set for one command is not set for the next, which would clear the usual memory."""
     elsewhere = {"LLMCLI_DATA_DIR": str(tmp_path / "data elsewhere")}
     assert llm("tm", "import", "m.tmx", env=elsewhere).code == 0
     variables, argv = suggested(llm("tm", "clear", env=elsewhere))
@@ -57,8 +57,8 @@ def test_what_a_variable_decides_is_said_again(llm, remembered, tmp_path):
 
 
 @pytest.mark.parametrize("argv", [("models", "prune"), ("sessions", "rm", "--all"), ("models", "rm", "mine one.gguf")])
-def test_all_that_removes_says_from_where(llm, tmp_path, monkeypatch, tiny, argv):
-    """The Hub's cache and the data are those of the variables."""
+def test_commands_that_remove_name_their_directory(llm, tmp_path, monkeypatch, tiny, argv):
+    """The Hub's cache and the data directory come from variables."""
     monkeypatch.chdir(tmp_path)
     Path("mine one.gguf").write_bytes(tiny("llama").read_bytes())
     assert llm("models", "pull", "./mine one.gguf").code == 0
@@ -74,32 +74,32 @@ def test_all_that_removes_says_from_where(llm, tmp_path, monkeypatch, tiny, argv
     assert (variables.get("HF_HOME") == os.environ["HF_HOME"]) == (argv[0] == "models")
 
 
-def test_the_context_that_is_wanted_is_fetched_for(llm):
+def test_the_requested_context_is_repeated_for_pull(llm):
     """Another quantization fits a longer one."""
     run = llm("ask", "hi", "-m", "smollm2-135m", "--ctx", "2000")
     assert suggested(run) == ({}, ["models", "pull", "smollm2-135m", "--ctx", "2000"])
 
 
 def test_a_smaller_model_is_suggested_for_the_same_context():
-    """It was found to fit that one."""
+    """It fits with that context."""
     error = ModelTooLarge("big", needed=9, available=1, weights=9, per_token=1, context=4096, smaller_variant="small")
     assert describe(error)[1].startswith("Try: llm models pull small --ctx 4096 ")
 
 
 def test_recommend_suggests_to_fetch_for_the_same_context(llm, terminal, monkeypatch):
-    """What fits was found for that one."""
+    """The recommended model fits with that context."""
     monkeypatch.setattr("llmcli.engine.tuning.memory_bandwidth.measure_bandwidth", lambda _threads: 1e10)
     screen = terminal(columns=200)
     assert llm("models", "recommend", "--ctx", "1024", out=screen.slave, env={"LLMCLI_MODEL": None}).code == 0
     shown = " ".join(screen.close().split())
-    assert "Fetch it with: llm models pull " in shown and " --ctx 1024" in shown
+    assert "Download it with: llm models pull " in shown and " --ctx 1024" in shown
 
 
 @pytest.mark.parametrize(
     "error", [ModelNotDownloaded, DamagedModel, UnsafeDirectory, UnsafeKey], ids=lambda e: e.__name__
 )
 def test_names_are_quoted_for_the_shell(error):
-    """A name is one word whatever it holds."""
+    """A name is one word whatever it contains."""
     advice = describe(error("a name; rm -rf ~"))[1]
     assert "'a name; rm -rf ~'" in advice
 

@@ -1,4 +1,4 @@
-"""Tables and sentences in the width of a terminal."""
+"""Tables and sentences at the width of a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATH = "/home/somebody/models/a-very-long-directory/another-one/model.gguf"
     "text", ["", "one", "a few words of a sentence", PATH, f"see {PATH}, please", "日本語の文章 です", "x" * 50]
 )
 def test_wrapping_loses_nothing(text, size):
-    """Every character but white space is there, in order, and no line is wider than it may be."""
+    """Every character except white space stays, in order, and no line is too wide."""
     lines = wrapping.wrap_words(text, size)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
     assert all(wrapping.display_width(line) <= max(size, 2) for line in lines)
@@ -28,8 +28,8 @@ def test_words_that_fit_stay_whole():
     assert wrapping.wrap_words("strong in translation for its size", 12) == ["strong in", "translation", "for its size"]
 
 
-def test_words_that_do_not_fit_are_broken_at_their_joints():
-    """A path is broken after a slash or a hyphen where there is one, or stays whole where that is wanted."""
+def test_long_words_are_broken_at_their_joints():
+    """A path is broken after a slash or a hyphen if there is one, or kept whole on request."""
     assert wrapping.wrap_words("owner/some-repository-GGUF:Q4_K_M", 20) == ["owner/some-", "repository-GGUF:Q4_", "K_M"]
     assert wrapping.wrap_words(f"it is {PATH} now", 20, break_words=False) == ["it is", PATH, "now"]
 
@@ -45,7 +45,7 @@ def test_words_that_do_not_fit_are_broken_at_their_joints():
     ],
 )
 def test_a_preview_is_cut_between_words(text, size, shown):
-    """What is left out is shown by an ellipsis, and no half of a word unless it is the first."""
+    """An ellipsis marks omitted text, and only the first word may be cut."""
     assert wrapping.truncate(text, size) == shown and wrapping.display_width(shown) <= size
 
 
@@ -60,7 +60,7 @@ ROWS = [
 
 
 def test_a_wide_table_is_wrapped_at_words():
-    """The widest column gives way, nothing is cut, and a row takes as many lines as its cells need."""
+    """The widest column shrinks, nothing is cut, and a row takes as many lines as its cells need."""
     assert lines(ROWS, 40) == [
         "NAME     SIZE          ABOUT",
         "a-model  about 2.5 GB  strong in",
@@ -73,18 +73,18 @@ def test_a_wide_table_is_wrapped_at_words():
 
 @pytest.mark.parametrize("columns", [30, 34, 50, 79])
 def test_no_word_is_broken_while_words_fit(columns):
-    """All words of a table are there as they are."""
+    """All words of a table stay whole."""
     shown = lines(ROWS, columns)
     assert max(map(len, shown)) <= columns
     assert {word for row in ROWS for cell in row.values() for word in cell.split()} <= set(" ".join(shown).split())
 
 
-def test_a_table_that_fits_is_as_before():
+def test_a_table_that_fits_does_not_change():
     """Rows have one line each."""
     assert len(lines(ROWS, 200)) == 3
 
 
-def test_words_are_broken_where_a_table_would_not_fit_else():
+def test_words_are_broken_if_a_table_would_not_fit():
     """A long name does not push the other columns off the screen."""
     rows = [{"name": PATH, "check": "verified"}]
     shown = lines(rows, 40)
@@ -99,7 +99,7 @@ def test_a_column_of_previews_is_cut():
 
 
 def test_values_are_wrapped_beside_their_names():
-    """Words stay whole, also those that are too long, so that a path can be copied."""
+    """Words stay whole, even if they are too long, so that a path can be copied."""
     shown = table.render_record(
         {"path": PATH, "about": "strong in translation"}, as_json=False, terminal=True, columns=20
     )
@@ -119,7 +119,7 @@ def test_values_are_wrapped_beside_their_names():
     ],
 )
 def test_commands_show_whole_words_in_80_columns(llm, terminal, argv):
-    """What a pipe gets in full a terminal shows in full, wrapped at words."""
+    """A terminal shows the same text as a pipe, wrapped at words."""
     screen = terminal()
     assert llm(*argv, out=screen.slave, env={"LLMCLI_MODEL": None}).code == 0
     shown = screen.close()
@@ -131,8 +131,8 @@ def test_commands_show_whole_words_in_80_columns(llm, terminal, argv):
     assert set(last[words].split()) <= set(shown.split())
 
 
-def test_the_reason_of_a_recommendation_is_whole(llm, terminal):
-    """The column of reasons has every word that a pipe gets, and so has the sentence above it."""
+def test_the_reason_of_a_recommendation_is_complete(llm, terminal):
+    """The column of reasons, and the sentence above it, have every word that a pipe gets."""
     screen = terminal()
     llm("models", "recommend", out=screen.slave, env={"LLMCLI_MODEL": None})
     shown = set(screen.close().split())

@@ -1,4 +1,4 @@
-"""Lines of standard input as they come."""
+"""Lines of standard input as they arrive."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def stdin():
     os.close(read)
 
 
-def test_a_line_comes_before_the_next_one_is_there(stdin):
-    """An endless input is answered as it goes."""
+def test_a_line_comes_before_the_next_one(stdin):
+    """An endless input is answered line by line."""
     lines, write = stdin
     for text in ("one", "two"):
         os.write(write, f"{text}\n".encode())
@@ -31,7 +31,7 @@ def test_a_line_comes_before_the_next_one_is_there(stdin):
     assert list(lines) == []
 
 
-def test_a_character_split_over_reads_is_one(stdin):
+def test_a_character_split_over_reads_is_joined(stdin):
     """The boundaries of reads do not matter."""
     lines, write = stdin
     os.write(write, b"first\ncaf\xc3")
@@ -42,7 +42,7 @@ def test_a_character_split_over_reads_is_one(stdin):
 
 
 def test_lines_before_a_bad_byte_come_first(stdin):
-    """What was good is delivered; the offset counts from the start of the stream."""
+    """Valid lines are delivered; the offset counts from the start of the stream."""
     lines, write = stdin
     os.write(write, b"good\nbad\xff\n")
     os.close(write)
@@ -53,7 +53,7 @@ def test_lines_before_a_bad_byte_come_first(stdin):
 
 
 def test_binary_is_refused(stdin):
-    """NUL bytes are no text."""
+    """NUL bytes are not text."""
     lines, write = stdin
     os.write(write, b"a\0b\n")
     os.close(write)
@@ -61,7 +61,7 @@ def test_binary_is_refused(stdin):
         list(lines)
 
 
-def test_a_byte_order_mark_is_taken_off(stdin):
+def test_a_byte_order_mark_is_removed(stdin):
     """A BOM is not part of the first line."""
     lines, write = stdin
     os.write(write, b"\xef\xbb\xbfa\n")

@@ -15,7 +15,7 @@ from llmcli.types import Result
 
 @given(st.lists(st.floats(0.001, 1), min_size=1, max_size=6))
 def test_rounded_probabilities_sum_to_one_as_printed(weights):
-    """What is printed sums to 1, and each share is off by less than one unit."""
+    """The printed values sum to 1, and each differs by less than one unit."""
     shares = {str(index): weight / sum(weights) for index, weight in enumerate(weights)}
     printed = {name: int(f"{share:.4f}".replace(".", "")) for name, share in round_probabilities(shares).items()}
     assert sum(printed.values()) == 10_000
@@ -28,13 +28,13 @@ def test_a_record_without_a_label_is_an_empty_line():
 
 
 def test_a_list_on_a_terminal_is_aligned():
-    """People get a head and columns that line up, wide characters too."""
+    """People get a header and aligned columns, also with wide characters."""
     text = render_table([{"name": "日本", "size": 1}, {"name": "b", "size": 22}], as_json=False, terminal=True)
     assert text == "NAME  SIZE\n日本  1\nb     22\n" and display_width("日本") == 4
 
 
 def test_a_list_in_a_pipe_is_tabs():
-    """Programs get tabs and no head."""
+    """Programs get tabs and no header."""
     assert render_table([{"name": "a", "size": None}], as_json=False, terminal=False) == "a\t\n"
 
 
@@ -44,5 +44,5 @@ def test_a_list_in_json_is_an_object_a_line():
 
 
 def test_cells_are_harmless():
-    """A name cannot break the table or drive the terminal."""
+    """A name can neither break the table nor control the terminal."""
     assert render_table([{"name": "a\tb\n\x1b[2J"}], as_json=False, terminal=False) == "a b\n"

@@ -1,4 +1,4 @@
-"""The output sink: order, headers, endings and codes, event by event."""
+"""The renderer: order, headers, endings and codes, event by event."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def shown(tmp_path):
 
 
 def test_later_items_wait_for_earlier_ones(shown):
-    """Items come out in their order, whatever the order of their pieces."""
+    """Items are printed in order, whatever the order of their pieces."""
     events = [Delta("b1", 1), Delta("a1", 0), Result(1, "b", "b1"), Delta("a2", 0), Result(0, "a", "a1a2")]
     assert shown(*events, how=DisplayOptions(input_names=("a", "b")))[1] == "==> a <==\na1a2\n\n==> b <==\nb1\n"
 
 
 def test_a_failed_item_has_no_header(shown):
-    """What failed is reported on stderr; the others go on."""
+    """A failure is reported on stderr; the others continue."""
     events = [ItemFailed(0, "a", EmptyInput("a")), Delta("x", 1), Result(1, "b", "x")]
     code, out, err = shown(*events, how=DisplayOptions(input_names=("a", "b")))
     assert (code, out) == (3, "==> b <==\nx\n") and "a is empty" in err
@@ -52,25 +52,25 @@ def test_a_result_without_pieces_is_written(shown):
 
 
 def test_a_document_keeps_its_own_ending(shown):
-    """Documents end as they end."""
+    """Documents end as they are."""
     for text in ("a", "a\n", "a\n\n\n", ""):
         how = DisplayOptions(ending=TextEnding.DOCUMENT, markdown=False)
         assert shown(Delta(text), Result(0, "a", text), how=how)[1] == text
 
 
 def test_newlines_inside_an_answer_stay(shown):
-    """Only the newlines at the end are ours to choose."""
+    """Only the newlines at the end are changed."""
     assert shown(Delta("a\n"), Delta("\n"), Delta("b\n\n"), Result(0, "", ""))[1] == "a\n\nb\n"
 
 
-def test_warnings_wait_for_the_outcome_off_a_terminal(shown):
+def test_warnings_wait_for_the_outcome_without_a_terminal(shown):
     """Stderr stays empty on success; on failure the warnings help."""
     assert shown(Notice("careful"), Result(0, "", "x"))[2] == ""
     assert "careful" in shown(Notice("careful"), Result(0, "", "x", cut=True))[2]
 
 
 def test_quiet_drops_warnings(shown):
-    """-q is for people who know."""
+    """-q suppresses them."""
     assert "careful" not in shown(Notice("careful"), Result(0, "", "x", cut=True), quiet=True)[2]
 
 
@@ -88,7 +88,7 @@ def test_a_timeout_is_124_whatever_was_delivered(shown):
 
 
 def test_an_error_in_the_middle_is_partial(tmp_path):
-    """When the input turns bad after results were delivered, the code is 3; before, it is the error's own."""
+    """If the input fails after results were delivered, the code is 3; before, it is the error's own."""
 
     def events(*first):
         yield from first
@@ -102,7 +102,7 @@ def test_an_error_in_the_middle_is_partial(tmp_path):
 
 
 def test_an_interruption_is_never_partial(tmp_path):
-    """A signal ends the command as a signal does."""
+    """A signal ends the command as usual."""
 
     def events():
         yield Result(0, "", "x")

@@ -22,7 +22,7 @@ FIELDS = {
 
 
 def stats(results, work):
-    """Return what results cost whose job took 4 seconds on the clock."""
+    """Return the stats of results whose job took 4 seconds of wall-clock time."""
     clock = iter([100.0, 104.0])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module.time, "monotonic", lambda: next(clock))
@@ -34,7 +34,7 @@ def stats(results, work):
 
 @pytest.fixture
 def answered(llm):
-    """Ask for two words; returns the run."""
+    """Ask for two words; return the run."""
     return lambda *argv, **how: llm("ask", "Q", *argv, answer=lambda _: "one two", **how)
 
 
@@ -43,13 +43,13 @@ def test_stats_are_one_line_beside_an_untouched_answer(answered):
     run = answered("--stats")
     assert run.out == "one two\n"
     assert run.err == (
-        "llm: 19 tokens in (0 reused), 2 out, first in 0.10 s, 100 tokens/s, 0.12 s in all, "
+        "llm: 19 tokens in (0 reused), 2 out, first in 0.10 s, 100 tokens/s, 0.12 s total, "
         "threads 2, width 1, peak 314.6 MB, energy not available\n"
     )
 
 
 def test_stats_with_json_are_an_object_on_stderr(answered):
-    """Programs get the same as fields; what is not known is null."""
+    """Programs get the same values as fields; unknown ones are null."""
     run = answered("--stats", "--json")
     assert json.loads(run.out)["text"] == "one two"
     (line,) = run.err.splitlines()
@@ -65,41 +65,41 @@ def test_stats_are_printed_only_on_request(answered):
     assert answered().err == "" and answered("--json").err == ""
 
 
-def test_nothing_is_counted_of_what_failed_altogether(llm):
-    """Where nothing was delivered, the error stands alone."""
+def test_a_complete_failure_has_no_stats(llm):
+    """If nothing was delivered, only the error is shown."""
     run = llm("summarize", "missing", "--stats", "--json")
     assert run.code == 66 and set(json.loads(run.err)) == {"error"}
 
 
-def test_a_line_fits_two_lines_of_a_terminal():
-    """Also that of a long job on a large machine."""
+def test_stats_fit_two_lines_of_a_terminal():
+    """Also for a long job on a large machine."""
     usage = Usage(12_345, 11_111, 2_222)
     result = replace(ONE, usage=usage, timings=Timings(12.345, 123.456, 123.45))
     work = BackendStats(decode_threads=7, prompt_threads=8, width=32, peak_memory=99 * 10**9)
     assert len(stats([result], work).format_line()) <= 160
 
 
-def test_threads_of_prompts_are_named_where_they_differ():
-    """One number where it is the same for tokens and prompts."""
+def test_threads_of_prompts_are_named_if_they_differ():
+    """One number if it is the same for tokens and prompts."""
     assert "threads 3 (prompts 4)," in stats([ONE], WORK).format_line()
     assert "threads 1," in stats([ONE], replace(WORK, decode_threads=1, prompt_threads=1)).format_line()
     assert "threads 3," in stats([ONE], replace(WORK, prompt_threads=None)).format_line()
 
 
-def test_measured_energy_is_said_in_joules():
-    """Of what was measured, and only of that."""
+def test_measured_energy_is_shown_in_joules():
+    """Only if it was measured."""
     assert stats([ONE], WORK).format_line().endswith("energy 12.3 J")
     assert json.loads(stats([ONE], WORK).to_json())["stats"]["joules"] == 12.34
 
 
-def test_what_a_backend_does_not_know_is_left_out():
-    """But energy: that it is not there has to be seen."""
+def test_unknown_values_are_omitted():
+    """Except energy: its absence has to be visible."""
     line = stats([replace(ONE, timings=Timings())], BackendStats()).format_line()
-    assert line == "llm: 10 tokens in (4 reused), 2 out, 0.00 s in all, energy not available"
+    assert line == "llm: 10 tokens in (4 reused), 2 out, 0.00 s total, energy not available"
 
 
 def test_the_rate_of_several_results_is_that_of_the_job():
-    """They ran side by side, and not all at once: all tokens, over the seconds on the clock, not those of the longest."""
+    """They ran concurrently: all tokens over the wall-clock seconds, not those of the longest."""
     slow = replace(ONE, usage=Usage(10, 4, 6), timings=Timings(0.5, 2.25, 10.0))
     said = stats([ONE, slow], WORK)
     assert (said.first_token_s, said.total_s, said.tokens_per_second) == (0.25, 4.0, 2.0)
@@ -109,7 +109,7 @@ def test_the_rate_of_several_results_is_that_of_the_job():
 
 
 def test_a_job_of_many_records_takes_all_its_time(llm, monkeypatch):
-    """--stats covers the job, on the clock and with the tokens of all records; each record has its own timings."""
+    """--stats covers the whole job with all records; each record has its own timings."""
     clock = itertools.count(0, 0.5)
     monkeypatch.setattr("llmcli.cli.render.stats.time", SimpleNamespace(monotonic=lambda: next(clock)))
     records = b"one two\n" * 300
@@ -122,27 +122,27 @@ def test_a_job_of_many_records_takes_all_its_time(llm, monkeypatch):
     assert said["prompt_tokens"] == sum(result["usage"]["prompt_tokens"] for result in results)
 
 
-def test_verbose_says_what_was_chosen_and_why(answered):
-    """The model before the answer, the choices of the backend after it."""
+def test_verbose_shows_choices_and_reasons(answered):
+    """The model before the answer, the backend's choices after it."""
     first, last = answered("-v").err.splitlines()
     assert first.startswith("llm: model ") and last == "llm: scripted: no choice"
 
 
-def test_verbose_with_json_says_it_in_objects(answered):
-    """With --json nothing on stderr is anything else."""
+def test_verbose_with_json_prints_objects(answered):
+    """With --json, stderr contains only objects."""
     run = answered("-v", "--stats", "--json")
     first, second, third = map(json.loads, run.err.splitlines())
     assert "model " in first["explanation"] and second == {"explanation": "scripted: no choice"} and "stats" in third
 
 
-def test_warnings_stand_in_the_object_of_their_result(llm):
-    """With --json and -v too, stderr holds objects only."""
+def test_warnings_are_in_the_object_of_their_result(llm):
+    """With --json and -v too, stderr contains only objects."""
     run = llm("translate", "--to", "fr", "--json", "-v", stdin=b"one\n", answer=lambda _: "x" * 900)
     assert json.loads(run.out)["warnings"]
     assert all(isinstance(json.loads(line), dict) for line in run.err.splitlines())
 
 
-def test_a_chat_says_each_choice_once_and_counts_each_answer(llm):
+def test_a_chat_shows_each_choice_once_and_counts_each_answer(llm):
     """A conversation is many answers on one backend."""
     run = llm("chat", "-v", "--stats", stdin=b"one\ntwo\n")
     assert run.err.count("scripted: no choice") == 1 and run.err.count("tokens in") == 2

@@ -1,4 +1,4 @@
-"""Streamed Markdown: what is on the screen, and what it costs."""
+"""Streamed Markdown: the resulting screen, and its cost."""
 
 from __future__ import annotations
 
@@ -70,21 +70,21 @@ def show(text, size=4, *, live=True, columns=60, **env):
     return "\n".join(line.rstrip() for line in [*past, *screen.display]).rstrip(), memory.data, out
 
 
-def test_the_screen_ends_as_if_nothing_had_been_live():
-    """What was shown live leaves no trace: the screen is that of the finished blocks alone."""
+def test_the_final_screen_has_no_trace_of_the_preview():
+    """The live preview leaves no trace: the screen is that of the finished blocks alone."""
     assert show(DOCUMENT)[0] == show(DOCUMENT, live=False)[0]
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 def test_pieces_do_not_matter(size):
-    """The screen does not depend on how the answer came."""
+    """The screen does not depend on how the answer was split."""
     assert show(DOCUMENT, size)[0] == show(DOCUMENT)[0]
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.text(alphabet=st.sampled_from("ab *-#`>|_1.)\n ")), st.integers(1, 9))
-def test_any_text_is_shown_whole(text, size):
-    """Every letter of an answer is on the screen at the end, whatever its marks mean."""
+def test_any_text_is_shown_completely(text, size):
+    """Every letter of an answer is on the screen at the end, whatever its markup means."""
     screen = show(text, size)[0]
     fences = re.findall(r"^ *(?:`{3,}|~{3,}).*$", text, re.MULTILINE)
     for letter in "ab":
@@ -92,7 +92,7 @@ def test_any_text_is_shown_whole(text, size):
 
 
 def test_marks_are_rendered():
-    """Marks of Markdown become looks."""
+    """Markdown markup becomes styles."""
     screen = show(DOCUMENT)[0]
     assert "**" not in screen and "• one" in screen and "def f():" in screen and "# Title" not in screen
 
@@ -111,14 +111,14 @@ def test_finished_blocks_are_rendered_once_and_the_cost_of_one_is_constant():
 
 
 def test_one_long_block_costs_in_proportion_to_its_length():
-    """A list or a paragraph without end does not slow down."""
+    """An endless list or paragraph does not become slower."""
     item = "word after word "
     half, whole = show(item * 500)[2].rendered_chars, show(item * 1000)[2].rendered_chars
     assert whole <= 2.5 * half
 
 
 def test_an_endless_block_is_bounded():
-    """What is unfinished stays below a bound."""
+    """The unfinished part stays below a limit."""
     blocks = MarkdownBlockSplitter()
     longest = 0
     for _ in range(5000):
@@ -140,13 +140,13 @@ def test_no_color_means_no_color():
 
 
 def test_entities_cannot_smuggle_control_characters():
-    """An HTML entity that spells a control character is as harmless as the character."""
+    """An HTML entity for a control character is as harmless as the character."""
     data = show("a &#x9b;2J &#155;31m &#8238; b\n")[1].decode()
     assert not any(char in data for char in "\x9b\u202e")
 
 
-def test_control_sequences_split_over_pieces_are_taken_out():
-    """What is taken out does not depend on the pieces."""
+def test_control_sequences_split_over_pieces_are_removed():
+    """Their removal does not depend on the pieces."""
     screen, data, _ = show("a\x1b]0;evil\x07b", 1)
     assert screen == "ab" and b"evil" not in data
 

@@ -20,7 +20,7 @@ def segment(text, words, kind="paragraph"):
     ],
 )
 def test_properties_of_the_formats(attribute, names):
-    """Formats of messages are not written piece by piece and hold one language, or have fields for two."""
+    """Formats of messages are not written piece by piece, and hold one language or have fields for two."""
     assert {name for name in format_names() if getattr(load_format(name), attribute)} == names
 
 
@@ -37,34 +37,34 @@ def test_properties_of_the_formats(attribute, names):
         ("markdown", "attribute", " / "),
     ],
 )
-def test_what_separates_two_languages(name, kind, separator):
-    """A block is followed by a block of the same place; what is within a line stays there."""
+def test_the_separator_of_two_languages(name, kind, separator):
+    """A block is followed by a block in the same place; inline text stays on its line."""
     text = "a\r\n- words\r\n"
     assert load_format(name).bilingual_separator(text, segment(text, "words", kind)) == separator
 
 
-def test_a_quotation_goes_on():
-    """A block in a quotation has a blank line of the quotation before its translation."""
+def test_a_quotation_is_continued():
+    """A block in a quotation gets a blank line of the quotation before its translation."""
     text = "> - words"
     assert line_lead(text, segment(text, "words")) == "> - "
     assert separate_block(text, "> - ") == "\n>\n>   "
 
 
 def test_only_a_catalogue_merges_an_earlier_translation():
-    """Other formats hold one language: there, the text is the source's."""
+    """Other formats hold one language: their text is the source's."""
     assert load_format("plain").merge_earlier("alt", "new") == "new"
     new = 'msgid "a"\nmsgstr ""\n'
     assert 'msgstr "b"' in load_format("po").merge_earlier('msgid "a"\nmsgstr "b"\n', new)
 
 
 def test_a_cell_of_a_table_is_one_line():
-    """Line ends and the signs of a table have no meaning in a cell."""
+    """Line ends and table characters are escaped in a cell."""
     assert load_format("plain").table_cell("a\n b|c\\d") == "a b\\|c\\\\d"
     assert load_format("markdown").table_cell("a  \nb|c\\*") == "a<br>b\\|c\\*"
 
 
-def test_the_root_of_a_rails_file_is_its_language():
-    """Only where the one root of a YAML file is the source language, it becomes the target."""
+def test_the_root_of_a_rails_file_is_replaced():
+    """The only root of a YAML file becomes the target language if it is the source language."""
     yaml = load_format("yaml")
     assert yaml.replace_language("en:\n  a: b\n", yaml.split("en:\n  a: b\n", "de"), "en", "de") == "de:\n  a: b\n"
     assert yaml.replace_language("fr:\n  a: b\n", yaml.split("fr:\n  a: b\n", "de"), "en", "de") == "fr:\n  a: b\n"

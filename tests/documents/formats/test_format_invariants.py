@@ -1,4 +1,4 @@
-"""What holds for every format, on generated documents, on real ones and on damaged ones."""
+"""Invariants of every format, on generated, real and damaged documents."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def check_segments(text, segments):
 
 
 def test_the_list_of_formats_is_complete():
-    """Each format that is offered can be loaded and knows its name."""
+    """Each listed format can be loaded and has its own name."""
     assert {find_format("", "", name).name for name in format_names()} == set(NAMES) == set(format_names())
 
 
 @each_format
 def test_an_empty_document_has_no_segments(name):
-    """Nothing, and a byte order mark alone, is no document that is broken."""
+    """An empty document, and a byte order mark alone, is valid."""
     form = find_format("", "", name)
     for text in ("", "\ufeff", "\n", "\ufeff\n"):
         if name == "json" and text.strip("\ufeff\n"):
@@ -76,7 +76,7 @@ def test_an_empty_document_has_no_segments(name):
 @quickly
 @given(data=st.data())
 def test_joining_gives_the_document_back(name, data):
-    """Segments are in order, disjoint, and without translations the document is itself."""
+    """Segments are in order and disjoint; without translations the document does not change."""
     text = data.draw(documents(name))
     try:
         segments = find_format("", "", name).split(text, "pl")
@@ -88,8 +88,8 @@ def test_joining_gives_the_document_back(name, data):
 @each_format
 @quickly
 @given(data=st.data())
-def test_whatever_the_translation_the_document_stays_valid(name, data):
-    """Hostile translations with the protected texts in them change no structure: as many segments, the same markup."""
+def test_any_translation_leaves_the_document_valid(name, data):
+    """Hostile translations that keep the protected texts change neither the number of segments nor the markup."""
     form = find_format("", "", name)
     text = data.draw(documents(name))
     if form.check(text):
@@ -115,7 +115,7 @@ def test_whatever_the_translation_the_document_stays_valid(name, data):
 @quickly
 @given(data=st.data())
 def test_blank_translations_leave_the_document_alone(name, data):
-    """A translation of white space only is none."""
+    """A translation of white space only does not count."""
     form = find_format("", "", name)
     text = data.draw(documents(name))
     if form.check(text):
@@ -127,8 +127,8 @@ def test_blank_translations_leave_the_document_alone(name, data):
 @each_format
 @quickly
 @given(data=st.data())
-def test_damaged_documents_split_or_say_what_is_wrong(name, data):
-    """A document with bytes deleted is split, or refused with the line, and nothing else happens."""
+def test_damaged_documents_are_split_or_refused(name, data):
+    """A document with deleted bytes is either split, or refused with the line."""
     form = find_format("", "", name)
     damaged = bytearray(data.draw(documents(name)).encode())
     for _ in range(data.draw(st.integers(1, 4))):
@@ -146,7 +146,7 @@ def test_damaged_documents_split_or_say_what_is_wrong(name, data):
 
 
 @each_file
-def test_real_documents_come_back(path):
+def test_real_documents_do_not_change(path):
     """Real documents are split and joined byte for byte, with either line ending and with a byte order mark."""
     text = read(path)
     for variant in (
@@ -161,8 +161,8 @@ def test_real_documents_come_back(path):
 
 
 @each_file
-def test_real_documents_translate(path):
-    """With every segment changed and the protected texts moved to the end, a real document is as valid as before."""
+def test_real_documents_stay_valid(path):
+    """With every segment changed and the protected texts moved to the end, a real document stays valid."""
     text = read(path)
     form = find_format(path.name, text)
     segments = form.split(text, "pl")
@@ -183,7 +183,7 @@ def test_real_documents_translate(path):
 
 
 @each_file
-def test_real_documents_are_found_by_their_content(path):
-    """Without a telling name the content says what a document is."""
+def test_real_documents_are_detected_by_their_content(path):
+    """If the name says nothing, the content determines the format."""
     text = read(path)
     assert find_format("-", text).name == find_format(path.name, text).name or path.name == "letter.txt"

@@ -9,8 +9,8 @@ from llmcli.errors import UsageError
     [("a.md", "markdown"), ("A.MARKDOWN", "markdown"), ("d/a.htm", "html"), ("a.pot", "po"), ("app_en.arb", "json"),
      ("en.yml", "yaml"), ("a.txt", "plain"), ("a.srt", "srt"), ("a.vtt", "vtt"), ("m.properties", "properties")],
 )  # fmt: skip
-def test_the_ending_says_the_format(name, format_name):
-    """The ending of a name decides, in either case, before the content does."""
+def test_the_suffix_decides_the_format(name, format_name):
+    """The suffix decides, in either case, before the content."""
     assert find_format(name, "WEBVTT\n").name == format_name
 
 
@@ -21,20 +21,20 @@ def test_the_ending_says_the_format(name, format_name):
      ("<!DOCTYPE html><p>a", "html"), ("en:\n  a: b\n", "yaml"), ("a.b = c\n", "properties"), ("a|b\n-|-\n", "plain"),
      ("a | b\n--- | ---\n", "markdown"), ("Dear all,\n\nwords.", "plain"), ("", "plain"), ("x #1 - y", "plain")],
 )  # fmt: skip
-def test_the_content_says_the_format_of_what_has_no_ending(text, format_name):
-    """Standard input and names without a known ending are looked into."""
+def test_the_content_decides_without_a_suffix(text, format_name):
+    """Standard input and names without a known suffix are detected by their content."""
     assert find_format("-", text).name == format_name
     assert find_format("notes.xyz", "\ufeff" + text).name == format_name
 
 
-def test_a_named_format_wins():
-    """What the user wants decides, also by a common name of it."""
+def test_a_named_format_overrides():
+    """The user's choice decides, also by another name of the format."""
     assert find_format("a.md", "", "plain").name == "plain"
     assert find_format("a.md", "", "YML").name == "yaml"
 
 
 def test_an_unknown_format_gets_a_suggestion():
-    """A name that is no format is refused, with the nearest one."""
+    """An unknown name is refused with a similar one."""
     with pytest.raises(UsageError) as refused:
         find_format("a", "", "markdwon")
     assert "markdown" in refused.value.detail
@@ -48,6 +48,6 @@ def test_the_files_of_a_directory_have_these_suffixes():
     }  # fmt: skip
 
 
-def test_every_registration_names_a_format():
-    """What a registration says of a name is what its module says."""
+def test_registrations_match_their_modules():
+    """A registration and its module agree on the name."""
     assert [load_format(name).name for name in format_names()] == list(format_names())

@@ -1,4 +1,4 @@
-"""Much of what makes parsers slow or recurse: what is quadratic would not come to an end here."""
+"""Large amounts of what makes parsers slow or recursive: with quadratic time these tests would not end."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ CASES = [(name, "", unit, "") for name, units in UNITS.items() for unit in units
 
 
 @pytest.mark.parametrize(("name", "before", "unit", "after"), CASES)
-def test_much_of_it_ends(name, before, unit, after):
-    """It is split and joined, or refused; nothing recurses."""
+def test_large_documents_are_parsed(name, before, unit, after):
+    """It is split and joined, or refused, without recursion."""
     text = before + unit * (CHARACTERS // len(unit)) + after
     try:
         segments = find_format("", "", name).split(text, "de")
@@ -46,7 +46,7 @@ def test_much_of_it_ends(name, before, unit, after):
 
 
 def test_many_protected_texts_in_any_order():
-    """A hundred thousand protected texts are found again when they come back reversed."""
+    """A hundred thousand protected texts are found in reverse order."""
     wanted = [f"`{number}`" for number in range(100_000)]
     found = split_at_protected(" ".join(reversed(wanted)), wanted)
     assert [text for text, kept in found if kept] == wanted[::-1]

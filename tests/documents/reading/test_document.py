@@ -1,4 +1,4 @@
-"""Documents: UTF-8, bytes of a registered format, or a clear refusal."""
+"""Documents: UTF-8, bytes of a registered format, or a clear error."""
 
 import sys
 import types
@@ -14,14 +14,14 @@ from llmcli.errors import BadDocument, BinaryInput, NotUtf8
 
 
 @given(st.text().filter(lambda text: "\0" not in text and not text.startswith(("%PDF-", "\ufeff", "GIF8"))))
-def test_any_text_is_read_as_it_is(text):
-    """UTF-8 comes back character for character, with its line endings."""
+def test_any_text_is_read_unchanged(text):
+    """UTF-8 is decoded character by character, with its line endings."""
     assert decode_utf8(text.encode(), "x") == (text, False)
     assert decode_utf8(b"\xef\xbb\xbf" + text.encode(), "x") == (text, True)
 
 
 def test_the_offset_counts_the_bytes_of_the_file():
-    """The first byte that is not UTF-8 is named, counted from 0, a byte order mark included."""
+    """The first byte that is not UTF-8 is reported, counted from 0, including a byte order mark."""
     for data, offset in ((b"abc\xff", 3), (b"\xef\xbb\xbfab\xe9", 5), ("é".encode()[:1], 0)):
         with pytest.raises(NotUtf8) as caught:
             decode_utf8(data, "latin.txt")
@@ -41,7 +41,7 @@ def test_the_offset_counts_the_bytes_of_the_file():
     ],
 )
 def test_binary_input_is_refused_by_its_kind(data, what):
-    """Known formats are named, NUL bytes are enough to refuse the rest."""
+    """Known formats are named; NUL bytes suffice to refuse the rest."""
     with pytest.raises(BinaryInput) as caught:
         decode_utf8(data, "x")
     assert caught.value.detail == what
@@ -49,13 +49,13 @@ def test_binary_input_is_refused_by_its_kind(data, what):
 
 @pytest.mark.parametrize("text", ["GGUF is a format", "PK", "GIF", "%PDF is a mark", "ID3 tags"])
 def test_a_text_about_a_format_is_a_text(text):
-    """The letters of a signature alone make no binary file."""
+    """The letters of a signature alone do not make a file binary."""
     assert decode_utf8(text.encode(), "x") == (text, False)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
 def test_other_unicode_encodings_are_named(encoding):
-    """A byte order mark of another encoding says which one it is."""
+    """A byte order mark of another encoding names it."""
     with pytest.raises(NotUtf8) as caught:
         decode_utf8("\ufeffhello".encode(encoding) if encoding.endswith("be") else "hello".encode(encoding), "x")
     assert caught.value.detail == encoding[:6].upper()
@@ -89,7 +89,7 @@ def reversed_format(monkeypatch):
 
 @pytest.mark.usefixtures("reversed_format")
 def test_a_binary_document_keeps_its_bytes_beside_its_text():
-    """What a registered signature begins is no longer refused; texts are what they were."""
+    """Bytes with a registered signature are accepted; texts are not affected."""
     data = b"\0REV\nolleh"
     assert open_document(data, "a.rev") == Document("a.rev", "hello", data=data, format_name="reversed")
     assert open_document(b"\xef\xbb\xbfolleh", "a.rev") == Document("a.rev", "olleh", bom=True)
@@ -100,8 +100,8 @@ def test_a_binary_document_keeps_its_bytes_beside_its_text():
 
 
 @pytest.mark.usefixtures("reversed_format")
-def test_other_bytes_are_refused_as_ever():
-    """A registration changes nothing for bytes that begin otherwise."""
+def test_other_bytes_are_still_refused():
+    """A registration does not affect bytes that begin differently."""
     for data, error in ((b"%PDF-1.7", BinaryInput), (b"a\0", BinaryInput), (b"a\xff", NotUtf8)):
         with pytest.raises(error):
             open_document(data, "x")
@@ -111,6 +111,6 @@ def test_other_bytes_are_refused_as_ever():
 
 
 def test_a_format_of_texts_reads_no_bytes():
-    """Only formats with a signature are asked for the text of bytes."""
+    """Only formats with a signature extract text from bytes."""
     with pytest.raises(NotImplementedError):
         load_format("plain").extract_text(b"")

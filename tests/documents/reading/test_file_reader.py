@@ -1,4 +1,4 @@
-"""Reading: waits that a signal or the deadline ends."""
+"""Reading files: a signal or the deadline ends every wait."""
 
 import os
 import signal
@@ -23,14 +23,14 @@ def pipe():
 
 
 def test_a_file_becomes_a_document(tmp_path):
-    """Name, path, text and byte order mark are kept apart."""
+    """Name, path, text and byte order mark are separate."""
     file = tmp_path / "a.txt"
     file.write_bytes(b"\xef\xbb\xbfone\r\ntwo")
     assert read_file(str(file)) == Document(str(file), "one\r\ntwo", file, bom=True)
 
 
-def test_what_cannot_be_read_says_why(tmp_path):
-    """A missing file, a name that cannot be one, and a directory have errors of their own."""
+def test_unreadable_inputs_have_their_errors(tmp_path):
+    """A missing file, an impossible name, and a directory have their own errors."""
     with pytest.raises(MissingError) as caught:
         read_file(str(tmp_path / "none"))
     assert (caught.value.kind, caught.value.detail) == ("input", "No such file or directory")
@@ -41,7 +41,7 @@ def test_what_cannot_be_read_says_why(tmp_path):
 
 
 def test_a_named_pipe_is_read_to_its_end(tmp_path):
-    """The writer may come later than the reader; text written in pieces arrives whole."""
+    """The writer may open the pipe after the reader; text written in pieces is read completely."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
 
@@ -66,20 +66,20 @@ def test_a_named_pipe_without_a_writer_can_be_interrupted(tmp_path):
 
 
 def test_an_endless_binary_ends_at_once():
-    """A device that never ends is refused at the first bytes that are no text."""
+    """A device that never ends is refused at the first bytes that are not text."""
     with pytest.raises(BinaryInput):
         read_file("/dev/zero")
 
 
 def test_standard_input_is_read_to_its_end(pipe):
-    """All bytes come, though they come in pieces; a text that came soon needs no announcement."""
+    """All bytes are read, even in pieces; text that comes soon needs no notice."""
     os.write(pipe[1], b"abc")
     os.close(pipe.pop())
     assert read_stdin(pipe[0], Interrupt(), waiting=lambda: pytest.fail("it did not wait")) == b"abc"
 
 
 def test_waiting_is_announced_once(pipe):
-    """Without data the caller is told, once, and the reading goes on."""
+    """Without data the callback is called once, and reading continues."""
     calls = []
 
     def waiting():
@@ -93,7 +93,7 @@ def test_waiting_is_announced_once(pipe):
 
 @pytest.mark.parametrize(("signum", "error"), [(signal.SIGINT, Interrupted), (None, TimedOut)])
 def test_a_wait_ends_with_a_signal_or_the_deadline(pipe, signum, error):
-    """Nothing was written and nothing will be: the flag that a handler sets, or the deadline, ends the wait."""
+    """Without any data, the flag of a signal handler or the deadline ends the wait."""
     interrupt = Interrupt(timeout=None if signum else 0)
     with pytest.raises(error):
         read_stdin(pipe[0], interrupt, lambda: interrupt.set(signum), patience=0)
@@ -108,8 +108,8 @@ def test_standard_input_may_be_a_socket():
         assert read_stdin(ours.fileno(), Interrupt()) == b"hello"
 
 
-def test_a_directory_as_standard_input_is_named(tmp_path):
-    """A shell can redirect from a directory; reading it is an error of its own."""
+def test_a_directory_as_standard_input_is_reported(tmp_path):
+    """A shell can redirect from a directory; reading it has its own error."""
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
         with pytest.raises(IsADirectory):

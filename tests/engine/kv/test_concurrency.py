@@ -1,4 +1,4 @@
-"""More sequences run side by side only where that makes the job faster."""
+"""More sequences run at once only if that makes the job faster."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ def feed(width, seconds, waiting=1000, steps=500):
     return width.concurrency
 
 
-def test_a_machine_that_gains_gets_the_most():
-    """Where a step takes as long with more rows, as many run as may."""
+def test_concurrency_grows_to_its_limit_when_rows_are_free():
+    """If a step takes as long with more rows, the concurrency grows to its limit."""
     assert feed(ConcurrencyTuner(), lambda _rows: 0.01) == MAX_CONCURRENCY
 
 
-def test_a_machine_that_is_busy_stays_narrow():
-    """Where twice the rows take twice the time, the first width comes back and stays."""
+def test_concurrency_stays_low_on_a_busy_machine():
+    """If twice the rows take twice the time, the first concurrency comes back and stays."""
     width = ConcurrencyTuner()
     assert feed(width, lambda rows: rows * 0.004) == INITIAL_CONCURRENCY
     assert feed(width, lambda _rows: 0.01) == INITIAL_CONCURRENCY
 
 
 def test_it_stops_where_the_gain_stops():
-    """The last doubling that did not pay is taken back."""
+    """The last doubling that did not pay is undone."""
     assert feed(ConcurrencyTuner(), lambda rows: max(rows, 32) * 0.001) == 2 * INITIAL_CONCURRENCY
 
 
 @pytest.mark.parametrize(
     ("rows", "waiting"), [(INITIAL_CONCURRENCY - 1, 1000), (INITIAL_CONCURRENCY, INITIAL_CONCURRENCY - 1)]
 )
-def test_nothing_is_tried_for_few(rows, waiting):
-    """Steps that are not full, and jobs that are nearly done, say nothing."""
+def test_nothing_is_tried_for_few_sequences(rows, waiting):
+    """Steps that are not full, and jobs that are nearly done, change nothing."""
     width = ConcurrencyTuner()
     for _ in range(200):
         width.record_step(rows, 0.01, waiting)
     assert width.concurrency == INITIAL_CONCURRENCY
 
 
-def test_a_refused_width_is_given_up():
-    """Where the memory does not hold more, the width before comes back for good."""
+def test_a_rejected_concurrency_is_not_tried_again():
+    """If the memory does not suffice for more sequences, the previous concurrency comes back for good."""
     width = ConcurrencyTuner()
     while width.concurrency == INITIAL_CONCURRENCY:
         width.record_step(INITIAL_CONCURRENCY, 0.01, 100)
@@ -52,8 +52,8 @@ def test_a_refused_width_is_given_up():
 
 
 @pytest.mark.parametrize("config", [{}, {"unified": False, "exact": False}, {"unified": False, "kv_type": "q8_0"}])
-def test_a_growing_width_changes_no_answer(bench, monkeypatch, config):
-    """Sequences that were running move into the wider context and go on where they were."""
+def test_a_growing_concurrency_changes_no_answer(bench, monkeypatch, config):
+    """Running sequences move to the larger context and continue where they were."""
     monkeypatch.setattr("llmcli.engine.kv.concurrency._MIN_SPEEDUP", 0.0)
     scheduler = bench("chatml", **config)
     probes = [Probe(f"p{i}", numbers(12 + i % 5, i), numbers(40, i)) for i in range(90)]

@@ -1,4 +1,4 @@
-"""Evaluated prefixes on disk, through the engine: the next process uses them, they are correct, and no user text is in them."""
+"""Evaluated prefixes on disk, tested through the engine: the next process uses them, they are correct and private."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ each_model = pytest.mark.parametrize("name", GENERATIVE)
 
 @pytest.fixture(autouse=True)
 def _fast_disk(monkeypatch):
-    """Tiny models evaluate about as fast as a slow disk reads: say that the disk is faster, whatever the machine."""
+    """Make the disk count as fast on any machine, since tiny models evaluate about as fast as a slow disk reads."""
     monkeypatch.setattr(disk_prefix_cache, "_DISK_BYTES_PER_S", 1e15)
 
 
 def with_system(name, text, system=SYSTEM, **fields):
-    """Return a request whose system message is the prompt file's."""
+    """Return a request whose system message comes from a prompt file."""
     messages = (Message(Role.SYSTEM, system), Message(Role.USER, text))
     return req(name, messages=messages, **{"public_prefix": True, **fields})
 
@@ -67,7 +67,7 @@ def ask(process):
 
 @pytest.fixture
 def stored(tmp_path):
-    """Return a function that reads the tokens of all files that were kept."""
+    """Return a function that reads the tokens of all stored files."""
 
     def tokens():
         found = []
@@ -84,8 +84,8 @@ def stored(tmp_path):
 
 
 @each_model
-def test_the_next_process_need_not_evaluate_it(ask, stored, name):
-    """The second process begins where the file ends, and gives the same greedy answer."""
+def test_the_next_process_does_not_evaluate_the_prefix_again(ask, stored, name):
+    """The second process starts where the file ends, and gives the same greedy answer."""
     request = with_system("a", "hello", max_tokens=20)
     first, second = ask(name, request), ask(name, request)
     (tokens,) = stored()
@@ -95,7 +95,7 @@ def test_the_next_process_need_not_evaluate_it(ask, stored, name):
 
 @each_model
 def test_another_message_is_answered_as_without_a_file(ask, name):
-    """The file is of the beginning only: what follows is evaluated, and the answer is that of a process without."""
+    """The file only has the prefix: the rest is evaluated, and the answer is the same as without a file."""
     ask(name, with_system("a", "hello world", max_tokens=2))
     request = with_system("b", "is it no", max_tokens=20)
     with_file, without = ask(name, request), ask(name, request, cache=None)
@@ -104,8 +104,8 @@ def test_another_message_is_answered_as_without_a_file(ask, name):
 
 
 @each_model
-def test_exact_answers_are_the_same_bits(ask, stored, name):
-    """With --deterministic the wildest draws and all scores are those of a process that evaluated everything."""
+def test_deterministic_answers_are_bit_identical(ask, stored, name):
+    """With --deterministic, random samples and all scores equal those of a process that evaluated everything."""
     ask(name, with_system("a", "hello world", max_tokens=2), **EXACT)
     drawn = with_system("b", "is it no", sampling=wild(7), max_tokens=40, ignore_eos=True)
     scored = with_system("c", "is it no", candidates=("yes", "no", "the world"))
@@ -113,19 +113,19 @@ def test_exact_answers_are_the_same_bits(ask, stored, name):
         with_file, without = ask(name, request, **EXACT), ask(name, request, cache=None, **EXACT)
         assert with_file.text == without.text and with_file.scores == without.scores
         assert with_file.text or with_file.scores
-    # of a window in separate buffers nothing is kept: what is restored would lose cells
+    # a sliding window in separate buffers is not stored: a restored state would lose cells
     assert bool(stored()) is (name != "gemma3")
 
 
-def test_an_exact_process_begins_where_the_file_ends(ask, stored):
-    """Bit-identical answers are no reason to evaluate again."""
+def test_a_deterministic_process_starts_where_the_file_ends(ask, stored):
+    """Bit-identical answers do not require a new evaluation."""
     request = with_system("a", "hello")
     ask("chatml", request, **EXACT)
     assert ask("chatml", request, **EXACT).cached == len(stored()[0])
 
 
-def test_every_request_of_a_job_begins_with_the_file(process, stored):
-    """The state is taken over once, and all of the job share it."""
+def test_all_requests_of_a_job_share_the_file(process, stored):
+    """The state is loaded once, and all requests of the job share it."""
     with process() as engine:
         answer(engine, with_system("first", "hello"))
     with process() as engine:
@@ -134,16 +134,16 @@ def test_every_request_of_a_job_begins_with_the_file(process, stored):
     assert {outcome.cached for outcome in outcomes.values()} == {len(tokens)}
 
 
-def test_scores_begin_with_the_file_too(ask, stored):
-    """A classification is a short question behind a long prompt file."""
+def test_scoring_uses_the_file_too(ask, stored):
+    """A classification is a short question after a long prompt file."""
     request = with_system("a", "hello world", candidates=("yes", "no"))
     first, second = ask("chatml", request), ask("chatml", request)
     assert second.cached == len(stored()[0]) and first.cached == 0
     assert [s.logprob for s in second.scores] == pytest.approx([s.logprob for s in first.scores], abs=1e-3)
 
 
-def test_what_is_in_the_memory_is_not_read_again(process, monkeypatch):
-    """Within a process a beginning is on disk once and read at most once."""
+def test_a_prefix_in_memory_is_not_read_again(process, monkeypatch):
+    """Within a process a prefix is written once and read at most once."""
     calls = []
     for name in ("load", "save"):
         monkeypatch.setattr(PrefixStore, name, _noted(calls, name))
@@ -165,8 +165,8 @@ def _noted(calls, name):
     return call
 
 
-def test_a_longer_beginning_builds_on_a_shorter_one(ask, stored):
-    """A prompt file that goes on where another ends is evaluated from there, and kept whole."""
+def test_a_longer_prefix_extends_a_shorter_one(ask, stored):
+    """A prompt file that continues another one is evaluated from there, and stored whole."""
     ask("chatml", with_system("a", "hello"))
     longer = (
         Message(Role.SYSTEM, SYSTEM),
@@ -186,8 +186,8 @@ def test_a_longer_beginning_builds_on_a_shorter_one(ask, stored):
 
 
 @each_model
-def test_nothing_of_the_last_message_is_kept(ask, process, stored, name):
-    """The tokens on disk are those with which every prompt of that file begins, whatever the user says."""
+def test_the_last_message_is_never_stored(ask, process, stored, name):
+    """The stored tokens are those with which every prompt of that file begins, whatever the user writes."""
     ask(name, with_system("a", SECRET))
     (tokens,) = stored()
     with process(name) as engine:
@@ -200,16 +200,16 @@ def test_nothing_of_the_last_message_is_kept(ask, process, stored, name):
     assert not any(word in said for word in SECRET.split())
 
 
-def test_requests_of_one_file_have_one_beginning(process, stored):
-    """However many messages are answered, one beginning is kept."""
+def test_requests_of_one_file_share_one_prefix(process, stored):
+    """However many messages are answered, one prefix is stored."""
     with process() as engine:
         answer(engine, *[with_system(f"r{i}", f"{text} hello") for i, text in enumerate(["no", "yes", "7", "x", "is"])])
     assert len(stored()) == 1
 
 
 @each_model
-def test_what_is_not_public_leaves_no_file(ask, tmp_path, name):
-    """Without ``public_prefix`` (a conversation) nothing is written, and nothing read."""
+def test_a_private_prompt_leaves_no_file(ask, tmp_path, name):
+    """Without ``public_prefix`` (a conversation) nothing is written or read."""
     private = with_system("a", "hello", public_prefix=False)
     ask(name, private)
     assert not list(tmp_path.iterdir())
@@ -220,29 +220,29 @@ def test_what_is_not_public_leaves_no_file(ask, tmp_path, name):
 @pytest.mark.parametrize(
     "how", [{"prefix_bytes": 0}, {"cache": None}, {"model_id": "/a/path.gguf"}, {"model_id": MODEL_ID[:-1] + "G"}]
 )
-def test_nothing_is_kept_where_it_must_not_be(ask, tmp_path, how):
-    """No bytes to take, no place, or weights that are not known by their hash: no file, no reuse."""
+def test_nothing_is_stored_when_storing_is_disabled(ask, tmp_path, how):
+    """With a size limit of 0, no directory, or weights without a known hash there is no file and no reuse."""
     for number in range(2):
         assert ask("chatml", with_system(f"r{number}", "hello"), **how).cached == 0
     assert not list(tmp_path.iterdir())
 
 
-def test_a_short_beginning_is_not_kept(ask, stored):
+def test_a_short_prefix_is_not_stored(ask, stored):
     """Reading fifteen tokens is not worth a file."""
     ask("chatml", req("a", "hello world " * 20, public_prefix=True))
     ask("chatml", with_system("b", "hello", system="no"))
     assert not stored()
 
 
-def test_what_is_evaluated_as_fast_as_it_is_read_is_not_kept(ask, stored, monkeypatch):
-    """Where the disk is slower than the model, nothing is written."""
+def test_a_prefix_that_is_quick_to_evaluate_is_not_stored(ask, stored, monkeypatch):
+    """If the disk is slower than the model, nothing is written."""
     monkeypatch.setattr(disk_prefix_cache, "_DISK_BYTES_PER_S", 1e-9)
     ask("chatml", with_system("a", "hello"))
     assert not stored()
 
 
-def test_files_take_no_more_than_they_may(ask, stored, tmp_path):
-    """The least recently used beginnings go when the bytes run out."""
+def test_files_stay_within_the_limit(ask, stored, tmp_path):
+    """The least recently used prefixes are evicted when the limit is reached."""
     ask("chatml", with_system("a", "hello"))
     (one,) = (tmp_path / "prefixes").iterdir()
     limit = int(2.5 * one.stat().st_size)
@@ -267,8 +267,8 @@ def test_files_take_no_more_than_they_may(ask, stored, tmp_path):
     ],
     ids="-".join,
 )
-def test_other_weights_and_other_settings_do_not_use_it(ask, stored, other):
-    """A state is valid for the weights, the cache's type, its layout and the kernel that it was made with alone."""
+def test_other_weights_and_settings_do_not_use_the_file(ask, stored, other):
+    """A state is only valid for the weights, cache type, layout and kernel that it was made with."""
     fixed = {"kv_type": "f16", "kv_unified": True, "flash_attention": True}
     request = with_system("a", "hello")
     ask("chatml", request, **fixed)
@@ -280,7 +280,7 @@ def test_other_weights_and_other_settings_do_not_use_it(ask, stored, other):
 
 
 def test_another_prompt_file_does_not_use_it(ask):
-    """A beginning that differs in its first words is no beginning."""
+    """A prompt that differs in its first words does not use the prefix."""
     ask("chatml", with_system("a", "hello"))
     assert ask("chatml", with_system("a", "hello", system=f"no {SYSTEM}")).cached == 0
 
@@ -288,7 +288,7 @@ def test_another_prompt_file_does_not_use_it(ask):
 @pytest.mark.parametrize("name", ["chatml", "gemma3", "mamba", "lfm2"])
 @pytest.mark.parametrize("place", [0.5, 0.9, 1.0])
 def test_a_damaged_file_is_evaluated_again_and_replaced(ask, tmp_path, name, place):
-    """One wrong bit, and the file is of no use: the answer is that of a process without it, later ones have a new one."""
+    """With one wrong bit the file is unusable: the answer is the same as without it, and it is written again."""
     request = with_system("a", "hello", max_tokens=20)
     first = ask(name, request)
     (file,) = (tmp_path / "prefixes").iterdir()
@@ -303,8 +303,8 @@ def test_a_damaged_file_is_evaluated_again_and_replaced(ask, tmp_path, name, pla
 
 
 @pytest.mark.parametrize("content", [b"", b"llmstate", bytes(1000)])
-def test_a_foreign_file_of_that_name_is_no_beginning(ask, tmp_path, content):
-    """Whatever lies there, the answer is the same."""
+def test_a_foreign_file_of_that_name_is_ignored(ask, tmp_path, content):
+    """Whatever the file contains, the answer is the same."""
     request = with_system("a", "hello")
     first = ask("chatml", request)
     (file,) = (tmp_path / "prefixes").iterdir()
@@ -313,8 +313,8 @@ def test_a_foreign_file_of_that_name_is_no_beginning(ask, tmp_path, content):
     assert again.cached == 0 and again.text == first.text
 
 
-def test_a_state_that_the_context_refuses_is_evaluated(ask, monkeypatch):
-    """When llama.cpp does not take a state over, nothing is lost but time."""
+def test_a_state_that_the_context_refuses_is_evaluated_again(ask, monkeypatch):
+    """If llama.cpp refuses a state, only time is lost."""
     request = with_system("a", "hello")
     first = ask("chatml", request)
     monkeypatch.setattr("llmcli.engine.llama.context.Context.restore_state", lambda *_: False)
@@ -322,8 +322,8 @@ def test_a_state_that_the_context_refuses_is_evaluated(ask, monkeypatch):
     assert again.cached == 0 and again.text == first.text
 
 
-def test_a_place_that_cannot_be_written_is_no_failure(ask, tmp_path):
-    """The answer counts, not the file."""
+def test_an_unwritable_directory_is_no_failure(ask, tmp_path):
+    """The answer does not depend on the file."""
     (tmp_path / "prefixes").write_text("in the way")
     outcome = ask("chatml", with_system("a", "hello"))
     assert outcome.error is None and outcome.text
@@ -335,8 +335,8 @@ def test_a_place_that_cannot_be_written_is_no_failure(ask, tmp_path):
 @pytest.mark.parametrize(
     "where", ["PrefixStore.find_longest", "PrefixStore.load", "PrefixStore.save", "Context.restore_state"]
 )
-def test_what_fails_in_the_prefix_cache_costs_the_reuse_alone(ask, monkeypatch, where, error):
-    """The request is answered as without it, whatever was wrong with the disk or the memory."""
+def test_a_failure_of_the_prefix_cache_loses_only_the_reuse(ask, monkeypatch, where, error):
+    """The request is answered as without the cache, whatever failed on disk or in memory."""
     request = with_system("a", "hello", max_tokens=20)
     first = ask("chatml", request) if where != "PrefixStore.save" else ask("chatml", request, cache=None)
 
@@ -350,8 +350,8 @@ def test_what_fails_in_the_prefix_cache_costs_the_reuse_alone(ask, monkeypatch, 
 
 
 @pytest.mark.parametrize("error", [BadModelFile("chat template", detail="roles must alternate"), ZeroDivisionError()])
-def test_a_template_that_refuses_the_probes_costs_the_reuse_alone(process, monkeypatch, error):
-    """And no sampler stays behind, also where the failure is a bug and ends the request."""
+def test_a_template_that_refuses_the_probes_loses_only_the_reuse(process, monkeypatch, error):
+    """No sampler is leaked, even if the failure is a bug and ends the request."""
     lib, samplers = bindings.lib(), []
     add, free = lib.llama_sampler_chain_init, lib.llama_sampler_free
     monkeypatch.setattr(lib, "llama_sampler_chain_init", lambda *given: samplers.append(1) or add(*given))
@@ -380,8 +380,8 @@ def test_a_template_that_refuses_the_probes_costs_the_reuse_alone(process, monke
 
 
 @each_model
-def test_the_public_part_is_found_once_for_many_messages(process, name):
-    """The template is rendered two more times for the first request of a prompt file only."""
+def test_the_public_prefix_is_computed_once_for_many_messages(process, name):
+    """The template is rendered twice more, only for the first request of a prompt file."""
     with process(name) as engine:
         engine.info()
         rendered = []
@@ -399,8 +399,8 @@ def test_the_public_part_is_found_once_for_many_messages(process, name):
 
 
 @each_model
-def test_the_public_part_is_all_that_prompts_share(process, name):
-    """Prompts of one file that say different things share exactly it, or less than a word more."""
+def test_the_public_prefix_is_all_that_prompts_share(process, name):
+    """Prompts of one file with different messages share exactly that prefix, or less than a word more."""
     with process(name) as engine:
         engine.info()
         requests = [with_system("a", text) for text in ("hello", "7 worlds")]
@@ -417,7 +417,7 @@ def test_the_public_part_is_all_that_prompts_share(process, name):
 
 @pytest.fixture
 def remembering(models, tmp_path):
-    """Return a function that makes a scheduler whose beginnings are kept on disk."""
+    """Return a function that makes a scheduler with a prefix cache on disk."""
     made = []
 
     def make(name, **config):
@@ -433,8 +433,8 @@ def remembering(models, tmp_path):
 
 
 @pytest.mark.parametrize("name", [name for name in GENERATIVE if name != "gemma3"])
-def test_logits_behind_a_restored_beginning_are_exact(remembering, bench, name):
-    """In the deterministic mode not a bit of any row differs from an evaluation without the file."""
+def test_logits_after_a_restored_prefix_are_exact(remembering, bench, name):
+    """In deterministic mode no bit of any row differs from an evaluation without the file."""
     config = {"unified": False, "kv_type": "q8_0"}
     public = numbers(100, 3)
 
@@ -451,8 +451,8 @@ def test_logits_behind_a_restored_beginning_are_exact(remembering, bench, name):
     equal(found.rows, fresh.rows)
 
 
-def test_a_sequence_that_is_put_aside_is_saved_rightly(remembering):
-    """A prompt whose evaluation is interrupted before its public end is kept when it gets there, once and whole."""
+def test_a_preempted_sequence_is_saved_correctly(remembering):
+    """A prompt whose evaluation is interrupted before the end of its public prefix is stored once, and whole."""
     scheduler = remembering("chatml")
     probe = Probe("p", numbers(700, 1), numbers(3, 1))
     probe.public_prefix_length = 650

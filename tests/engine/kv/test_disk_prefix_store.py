@@ -1,4 +1,4 @@
-"""The store of evaluated beginnings: what comes back is what was saved, and nothing goes wrong for the lack of it."""
+"""The store of evaluated prefixes returns what was saved, and a failing store breaks nothing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def saved(store, tokens=TOKENS, state=STATE):
 
 
 def use(entry, at):
-    """Set the time of the last use, seconds after some day long ago."""
+    """Set the time of the last use, in seconds after a fixed day long ago."""
     os.utime(entry.path, (1e9 + at, 1e9 + at))
 
 
@@ -81,14 +81,14 @@ def test_a_state_comes_back_as_it_was_saved(store, state):
 
 
 def test_a_later_process_finds_what_was_saved(directory, store):
-    """Nothing is kept in memory: a new store of the same directory and identity knows all."""
+    """Nothing is kept in memory: a new store of the same directory and identity finds everything."""
     saved(store)
     later = PrefixStore(directory, ROOMY, "a model")
     assert later.load(later.find_longest([*TOKENS, 7])) == STATE
 
 
-def test_the_longest_beginning_wins(store):
-    """Of several beginnings of a prompt the longest is found, never one that is longer than the prompt."""
+def test_the_longest_prefix_is_found(store):
+    """The longest of several prefixes of a prompt is found, but never one that is longer than the prompt."""
     for count in (3, 12, 7, 20):
         assert store.save(TOKENS[:count], bytes([count]))
     assert [len(store.find_longest(TOKENS[:count]).tokens) for count in (3, 6, 7, 11, 12, 19, 20)] == [
@@ -106,21 +106,21 @@ def test_the_longest_beginning_wins(store):
 
 
 def test_saving_again_replaces(directory, store):
-    """The last state saved for the same tokens is the one that is kept."""
+    """The last state saved for the same tokens is kept."""
     saved(store)
     assert store.load(saved(store, state=b"another")) == b"another"
     assert len(names(directory)) == 1
 
 
 def test_no_tokens_have_no_state(directory, store):
-    """A state of no tokens would begin every prompt and save nothing: it is not kept, nor is anything found."""
+    """A state without tokens would match every prompt and save nothing, so it is neither stored nor found."""
     assert not store.save([], STATE)
     saved(store)
     assert store.find_longest([]) is None
 
 
 def test_another_identity_is_never_found(directory, store):
-    """States of one identity do not exist for another."""
+    """A store does not find the states of another identity."""
     saved(store)
     other = PrefixStore(directory, ROOMY, "another model")
     assert other.find_longest(TOKENS) is None
@@ -128,7 +128,7 @@ def test_another_identity_is_never_found(directory, store):
 
 
 def test_a_file_under_a_wrong_name_is_not_trusted(directory, store):
-    """A file that was renamed to fit other tokens or another identity is removed, not used."""
+    """A file that was renamed to match other tokens or another identity is removed, not used."""
     other = PrefixStore(directory, ROOMY, "another model")
     theirs, longer = saved(other), saved(store, [*TOKENS, 5])
     mine = saved(store)
@@ -147,8 +147,8 @@ tokens = st.lists(st.integers(0, 2), min_size=1, max_size=6)
 
 
 @for_all(st.lists(st.tuples(st.booleans(), tokens), max_size=8), st.lists(tokens, min_size=1, max_size=6), examples=50)
-def test_finding_is_the_longest_common_beginning(saves, prompts):
-    """Whatever was saved for two identities, finding agrees with comparing all token lists one by one."""
+def test_the_longest_common_prefix_is_found(saves, prompts):
+    """Whatever was saved for two identities, the result equals a comparison of all token lists one by one."""
     with tempfile.TemporaryDirectory() as place:
         stores = [PrefixStore(Path(place) / "prefixes", ROOMY, name) for name in ("one", "two")]
         model = {}
@@ -168,8 +168,8 @@ def test_finding_is_the_longest_common_beginning(saves, prompts):
 
 
 @for_all(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=40), examples=20)
-def test_any_tokens_can_be_kept(numbers):
-    """Every 32-bit number is a token, negative ones too."""
+def test_any_tokens_can_be_stored(numbers):
+    """Every 32-bit number is a token, including negative ones."""
     with tempfile.TemporaryDirectory() as place:
         store = PrefixStore(Path(place), ROOMY, "a model")
         assert store.load(saved(store, numbers)) == STATE
@@ -179,7 +179,7 @@ def test_any_tokens_can_be_kept(numbers):
 
 
 def test_every_flipped_byte_is_noticed(store):
-    """One changed bit anywhere in a file: nothing is loaded, and the file is gone."""
+    """With one changed bit anywhere in a file, nothing is loaded and the file is removed."""
     entry = saved(store)
     good = entry.path.read_bytes()
     assert len(good) == 300
@@ -191,8 +191,8 @@ def test_every_flipped_byte_is_noticed(store):
         assert not entry.path.exists(), offset
 
 
-def test_a_damaged_head_is_not_even_found(store):
-    """One changed bit in format, identity or tokens: finding falls back to a shorter one, and the file is gone."""
+def test_a_damaged_head_is_not_found(store):
+    """With one changed bit in format, identity or tokens, a shorter prefix is found and the file is removed."""
     shorter, entry = saved(store, TOKENS[:4]), saved(store)
     good = entry.path.read_bytes()
     for offset in range(len(good) - len(STATE) - 32):
@@ -205,7 +205,7 @@ def test_a_damaged_head_is_not_even_found(store):
 
 @pytest.mark.parametrize("tail", [b"", b"\0"], ids=["cut", "cut and padded"])
 def test_every_truncation_is_noticed(store, tail):
-    """A file cut at any length, also one padded again: nothing is loaded, and the file is gone."""
+    """With a file truncated at any length, also if padded again, nothing is loaded and the file is removed."""
     entry = saved(store)
     good = entry.path.read_bytes()
     for length in range(len(good)):
@@ -218,7 +218,7 @@ def test_every_truncation_is_noticed(store, tail):
 
 
 def test_appended_bytes_are_noticed(store):
-    """A file with more in it than was saved is not used."""
+    """A file with extra bytes is not used."""
     entry = saved(store)
     entry.path.write_bytes(entry.path.read_bytes() + b"\0")
     assert store.load(entry) is None
@@ -226,8 +226,8 @@ def test_appended_bytes_are_noticed(store):
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EIO, errno.EACCES])
-def test_a_file_that_cannot_be_read_just_now_stays(store, monkeypatch, number):
-    """It is not found and not loaded, and as good as ever afterwards: only what is damaged is removed."""
+def test_a_temporarily_unreadable_file_stays(store, monkeypatch, number):
+    """It is not found and not loaded, but stays usable: only damaged files are removed."""
     entry = saved(store)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", failing(number))
@@ -237,8 +237,8 @@ def test_a_file_that_cannot_be_read_just_now_stays(store, monkeypatch, number):
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC])
-def test_a_conversation_s_state_stays_until_its_next_one_is_there(directory, store, monkeypatch, number):
-    """A save that fails takes nothing away."""
+def test_a_conversations_state_stays_until_the_next_one_is_saved(directory, store, monkeypatch, number):
+    """A failed save removes nothing."""
     assert store.save(TOKENS, STATE, MINE)
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", failing(number))
@@ -258,7 +258,7 @@ def test_a_vanished_file_is_no_error(store):
 
 
 def test_foreign_names_are_left_alone(directory, store):
-    """Files that are not called as states are: neither read nor removed."""
+    """Files with other names are neither read nor removed."""
     saved(store)
     count = len(TOKENS)
     others = ["README", "x.state", f"{'0' * 16}-{count}-{'0' * 31}.state", f"{'0' * 16}-0{count}-{'0' * 32}.state"]
@@ -275,7 +275,7 @@ def test_foreign_names_are_left_alone(directory, store):
 
 
 def test_the_least_recently_used_goes_first(directory):
-    """Saving evicts in the order of the last use, where loading counts as use and the identity does not matter."""
+    """Saving evicts in the order of last use, whatever the identity; loading counts as use."""
     store, other = (PrefixStore(directory, 1200, name) for name in ("a model", "another model"))
     entries = [saved(store, [1] * 20), saved(other, [2] * 20), saved(store, [3] * 20), saved(store, [4] * 20)]
     for at, entry in enumerate(entries):
@@ -288,8 +288,8 @@ def test_the_least_recently_used_goes_first(directory):
     assert kept == [[True, False, True, True], [True, False, False, True], [True, False, False, False]]
 
 
-def test_replacing_needs_no_room_of_others(directory):
-    """A state saved again takes the place of the old one even where that was used last."""
+def test_replacing_a_state_evicts_no_other(directory):
+    """A state that is saved again replaces the old one, even if that was used last."""
     store = PrefixStore(directory, 600, "a model")
     first, second = saved(store, [1] * 20), saved(store, [2] * 20)
     use(first, 1)
@@ -310,7 +310,7 @@ def test_the_limit_holds_over_many_saves(directory, identities):
 
 
 def test_a_state_may_take_all_of_the_limit(directory):
-    """The limit counts whole files: one of exactly that size is kept, one byte more is not."""
+    """The limit counts whole files: a file of exactly that size is stored, one byte more is not."""
     store = PrefixStore(directory, 300, "a model")
     assert store.save(TOKENS, STATE)
     assert taken(directory) == 300
@@ -318,7 +318,7 @@ def test_a_state_may_take_all_of_the_limit(directory):
 
 
 def test_a_state_above_the_limit_evicts_nothing(directory):
-    """What can never fit is refused before anything is removed for it."""
+    """A state that can never fit is refused before anything is removed for it."""
     store = PrefixStore(directory, 400, "a model")
     entry = saved(store)
     assert not store.save([1, 2], bytes(400))
@@ -333,7 +333,7 @@ def test_no_room_at_all_creates_nothing(directory):
 
 
 def test_files_being_written_count(directory):
-    """Room that another process takes just now is not given away, nor does anything suffer for it."""
+    """Space that another process is writing to is not reused, and its file stays."""
     store = PrefixStore(directory, 1000, "a model")
     entry = saved(store)
     (directory / "another.tmp").write_bytes(bytes(800))
@@ -343,7 +343,7 @@ def test_files_being_written_count(directory):
 
 
 def test_leftovers_of_killed_processes_are_removed_after_an_hour(directory, store):
-    """Saving removes temporary files not written to for an hour, and leaves younger ones to their writers."""
+    """Saving removes temporary files that were not written to for an hour; younger ones stay."""
     saved(store)
     for name, age in (("killed.tmp", 3700), ("writing.tmp", 3500)):
         (directory / name).write_bytes(b"half")
@@ -356,7 +356,7 @@ def test_leftovers_of_killed_processes_are_removed_after_an_hour(directory, stor
 
 
 def test_only_the_user_can_read(tmp_path, umask):
-    """Directory and files are the user's alone whatever the umask."""
+    """Directory and files are accessible to the user only, whatever the umask."""
     umask(0)
     store = PrefixStore(tmp_path / "prefixes", ROOMY, "a model")
     entry = saved(store)
@@ -366,7 +366,7 @@ def test_only_the_user_can_read(tmp_path, umask):
 
 @pytest.mark.parametrize("mode", [0o750, 0o701, 0o720, 0o777, 0o1777], ids=oct)
 def test_a_directory_open_to_others_is_not_used(directory, store, mode):
-    """Others could read prompts or plant states: neither found nor saved, and nothing is changed."""
+    """Others could read prompts or plant states, so nothing is found, saved or changed."""
     saved(store)
     directory.chmod(mode)
     assert store.find_longest(TOKENS) is None
@@ -377,7 +377,7 @@ def test_a_directory_open_to_others_is_not_used(directory, store, mode):
 
 
 def test_a_directory_of_another_user_is_not_used(directory, store, monkeypatch):
-    """Whoever owns the directory could plant states."""
+    """The owner of the directory could plant states."""
     saved(store)
     owner = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
@@ -387,14 +387,14 @@ def test_a_directory_of_another_user_is_not_used(directory, store, monkeypatch):
 
 
 def test_looking_creates_nothing(directory, store):
-    """Finding in a directory that is not there gives None and leaves it so."""
+    """Finding in a missing directory returns None and does not create it."""
     assert store.find_longest(TOKENS) is None
     assert store.load(StoredPrefix((1, 2), directory / "x")) is None
     assert not directory.exists()
 
 
-def test_a_file_in_the_place_of_the_directory(tmp_path):
-    """Where no directory can be, nothing is kept and nothing breaks."""
+def test_a_file_in_place_of_the_directory(tmp_path):
+    """If the directory cannot exist, nothing is stored and nothing fails."""
     (tmp_path / "file").write_text("mine")
     for place in ("file", "file/below"):
         store = PrefixStore(tmp_path / place, ROOMY, "a model")
@@ -403,7 +403,7 @@ def test_a_file_in_the_place_of_the_directory(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_read_only_directory_still_gives(directory, store, monkeypatch):
+def test_a_read_only_directory_can_be_read(directory, store, monkeypatch):
     """On a read-only file system states are found and loaded, none is saved, and no exception escapes."""
     entry = saved(store)
     for name in ("open", "unlink", "utime", "mkdir"):
@@ -420,7 +420,7 @@ def test_a_read_only_directory_still_gives(directory, store, monkeypatch):
     [("write", errno.ENOSPC), ("ftruncate", errno.EFBIG), ("scandir", errno.EIO), ("replace", errno.EDQUOT)],
 )
 def test_a_full_disk_leaves_nothing(directory, store, monkeypatch, function, number):
-    """Saving that fails at any step says so, and leaves what was there as it was."""
+    """A save that fails at any step reports it, and leaves the existing files unchanged."""
     entry = saved(store)
     with monkeypatch.context() as patch:
         patch.setattr(os, function, failing(number))
@@ -431,7 +431,7 @@ def test_a_full_disk_leaves_nothing(directory, store, monkeypatch, function, num
 
 
 def test_a_disk_that_fills_up_midway_leaves_nothing(directory, store, monkeypatch):
-    """Short writes are gone on with; when no byte fits any more, the part written is removed."""
+    """Short writes are continued; when nothing more can be written, the partial file is removed."""
     written, write = [], os.write
 
     def short(fd, data):
@@ -450,7 +450,7 @@ def test_a_disk_that_fills_up_midway_leaves_nothing(directory, store, monkeypatc
 
 
 def test_an_interrupted_save_leaves_nothing(directory, store, monkeypatch):
-    """Ctrl-C while writing passes through; the part written is removed, the descriptor closed."""
+    """Ctrl-C during a write is raised; the partial file is removed and the descriptor closed."""
 
     def interrupted(fd, data):
         raise KeyboardInterrupt
@@ -486,7 +486,7 @@ for turn in range(120):
 
 
 def test_processes_share_a_directory(directory):
-    """Processes that save, load and evict the same states all get whole ones or none, and the limit holds after."""
+    """Processes that save, load and evict the same states get whole ones or none, and the limit holds."""
     command = [sys.executable, "-c", BUSY, str(directory)]
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     options["env"] = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -504,7 +504,7 @@ def test_processes_share_a_directory(directory):
 
 
 def test_threads_share_a_store(directory):
-    """Threads that save and load the same state at once never see a part of it."""
+    """Threads that save and load the same state at the same time never see a part of it."""
     store = PrefixStore(directory, ROOMY, "a model")
     states = [bytes([number]) * 20_000 for number in range(4)]
     wrong = []
@@ -527,7 +527,7 @@ def test_threads_share_a_store(directory):
 
 
 def test_a_file_renamed_while_counting_is_counted(directory, monkeypatch):
-    """A temporary file that gets its name between being listed and looked at is not overlooked."""
+    """A temporary file that is renamed between the listing and the stat call is still counted."""
     store = PrefixStore(directory, 700, "a model")
     first = saved(store, [1] * 20)
     use(first, 1)
@@ -564,8 +564,8 @@ class Listing(list):
 MINE, OTHER = "1" * 32, "2" * 32
 
 
-def test_what_was_evaluated_of_a_conversation_goes(directory, store):
-    """Of all models; that of others and of prompt files stays, and a directory that is not there is no error."""
+def test_states_of_a_conversation_are_deleted(directory, store):
+    """For all models; states of other conversations and of prompt files stay, and a missing directory is no error."""
     delete_sessions(directory, MINE.__eq__)
     assert store.save(TOKENS, STATE, MINE) and store.save(TOKENS, STATE, OTHER)
     saved(store)
@@ -581,8 +581,8 @@ def test_what_was_evaluated_of_a_conversation_goes(directory, store):
     assert len(names(directory)) == 1
 
 
-def test_a_state_that_cannot_be_deleted_is_told(directory, store):
-    """So that it is not taken for removed."""
+def test_a_state_that_cannot_be_deleted_is_reported(directory, store):
+    """Otherwise users would believe that it was removed."""
     store.save(TOKENS, STATE, MINE)
     (file,) = directory.iterdir()
     file.unlink()

@@ -1,4 +1,4 @@
-"""The layout of the buffers changes under what runs, when more come than it was chosen for."""
+"""The buffer layout changes while sequences run, when more arrive than it was chosen for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BOUND = ("gemma3", "mamba", "lfm2", "falcon-h1", "qwen35")
 
 
 def profile(**dear: float) -> CostProfile:
-    """Return a profile in which all kernels are alike, and batches in the layout named cost so many times as much."""
+    """Return a profile in which all kernels cost the same, and batches in one layout this many times as much."""
     unified, separate = dear.get("unified", 1.0), dear.get("separate", 1.0)
     costs = AttentionCosts((1, 1), (1, 1), (unified, unified, unified), (separate, separate))
     return CostProfile(dict.fromkeys(ATTENTION_KERNELS, costs), copy=0.0, measured=True)
@@ -40,7 +40,7 @@ def planned(bench, models):
 
 @pytest.fixture
 def restarts(monkeypatch):
-    """Return a list of what had to begin again."""
+    """Return a list that records what had to start again."""
     begun = []
     whole = Sequence.reset
     monkeypatch.setattr(Sequence, "reset", lambda self: (begun.append(self.request.id), whole(self))[1])
@@ -52,7 +52,7 @@ def several(count, *, shared=(), first=0):
 
 
 def begin(scheduler, probes):
-    """Let the probes generate a token at least."""
+    """Step until each probe has generated a token."""
     scheduler.add(*probes)
     while not all(probe.rows for probe in probes):
         scheduler.step()
@@ -67,8 +67,8 @@ def same_as_fresh(bench, name, probes):
 
 @pytest.mark.parametrize("name", FREE)
 @pytest.mark.parametrize("before", [True, False])
-def test_what_runs_moves_to_the_layout_that_suits_all(planned, bench, restarts, name, before):
-    """One that came alone goes on where it was, in buffers laid out for those who joined; answers stay right."""
+def test_running_sequences_move_to_the_better_layout(planned, bench, restarts, name, before):
+    """A sequence that was alone continues where it was, in buffers for all; answers stay correct."""
     scheduler = planned(name, profile(unified=9.0))
     first = several(1 if before else 2)
     begin(scheduler, first)
@@ -86,7 +86,7 @@ def test_what_runs_moves_to_the_layout_that_suits_all(planned, bench, restarts, 
 
 @pytest.mark.parametrize("name", BOUND)
 def test_states_that_cannot_move_stay(planned, bench, restarts, name):
-    """Windows and states of recurrent models go on in the layout that they began in."""
+    """Sliding windows and recurrent states continue in their first layout."""
     scheduler = planned(name, profile(unified=9.0))
     (alone,) = several(1)
     begin(scheduler, [alone])
@@ -100,8 +100,8 @@ def test_states_that_cannot_move_stay(planned, bench, restarts, name):
 @pytest.mark.parametrize(
     "options", [{"kv_unified": True}, {"kv_unified": False}, {"deterministic": True}], ids=lambda o: next(iter(o))
 )
-def test_what_the_user_chose_stays(planned, options):
-    """A layout that the options name is kept."""
+def test_the_users_layout_stays(planned, options):
+    """A layout set by options is kept."""
     scheduler = planned("chatml", profile(unified=9.0, separate=1.0), **options)
     begin(scheduler, several(1))
     before = scheduler.kv_cache.settings
@@ -110,7 +110,7 @@ def test_what_the_user_chose_stays(planned, options):
 
 
 def test_the_kernel_stays(planned):
-    """States do not move between kernels, however much another one would save."""
+    """States do not move between kernels, however much another kernel would save."""
     scheduler = planned("chatml", profile(unified=9.0))
     begin(scheduler, several(1))
     before = scheduler.kv_cache.settings
@@ -121,8 +121,8 @@ def test_the_kernel_stays(planned):
     assert scheduler.kv_cache.settings.flash_attention is before.flash_attention is True
 
 
-def test_it_is_asked_only_when_twice_as_many_are_there(planned, monkeypatch):
-    """A plan looks at all that waits, which is too much for every step."""
+def test_the_layout_is_reconsidered_only_for_twice_as_many(planned, monkeypatch):
+    """Planning looks at all waiting sequences, which takes too long for every step."""
     scheduler = planned("chatml", profile())
     asked = []
     whole = Planner.choose_layout
@@ -139,8 +139,8 @@ def test_it_is_asked_only_when_twice_as_many_are_there(planned, monkeypatch):
     assert asked == [4, 8, 16]
 
 
-def test_after_a_rest_it_is_asked_again(planned):
-    """A second crowd finds what the first one found."""
+def test_the_layout_is_reconsidered_after_idle_time(planned):
+    """The next large job gets the same layout as the first."""
     scheduler = planned("chatml", profile(unified=9.0))
     for turn in range(2):
         scheduler.kv_cache.close()
@@ -151,8 +151,8 @@ def test_after_a_rest_it_is_asked_again(planned):
         scheduler.run()
 
 
-def test_where_the_memory_does_not_hold_it_all_goes_on(planned, bench, restarts, monkeypatch):
-    """The buffers that there were are made again, and what ran is in them."""
+def test_the_old_layout_comes_back_without_enough_memory(planned, bench, restarts, monkeypatch):
+    """The old buffers are created again, with the running sequences in them."""
     scheduler = planned("chatml", profile(unified=9.0))
     (alone,) = several(1)
     begin(scheduler, [alone])

@@ -1,4 +1,4 @@
-"""Every kind of memory under pressure: a full cache, and more sequences than run at once, against fresh evaluations."""
+"""Every kind of memory under pressure: a full cache and more sequences than run at once, against fresh evaluations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def subject(number: int) -> Probe:
 
 @pytest.fixture(scope="module")
 def fresh(models):
-    """Return a function from a model and settings to the logits of subjects, each evaluated in a context of its own."""
+    """Return a function from a model and settings to the logits of subjects, each evaluated in its own context."""
     known: dict[object, Probe] = {}
 
     def rows(name, config, number):
@@ -42,7 +42,7 @@ def fresh(models):
 
 
 def compare(name, config, probes, fresh):
-    """Assert that all ended well, with logits near those of fresh evaluations, bit-identical where that is promised."""
+    """Assert that all ended well, with logits close to fresh evaluations, or bit-identical if that is promised."""
     for probe in probes:
         assert [e.reason for e in probe.sink.events if isinstance(e, Finished)] == [FinishReason.STOP]
         expected = fresh(name, config, int(probe.request.id[1:]))
@@ -51,7 +51,7 @@ def compare(name, config, probes, fresh):
 
 @pytest.fixture(params=[True, False], ids=["counted", "crowded"])
 def counted(request, monkeypatch):
-    """Say whether the cells are counted before a sequence joins those that run."""
+    """Return whether the cells are counted before a sequence joins the running ones."""
     if not request.param:
         monkeypatch.setattr(KVCacheManager, "has_cells_for", lambda *_: True)
     return request.param
@@ -59,7 +59,7 @@ def counted(request, monkeypatch):
 
 @pytest.fixture
 def room_for(monkeypatch):
-    """Return a function that gives contexts room for so many cells; it returns the codes that evaluations end with."""
+    """Return a function that limits contexts to this many cells; it returns the return codes of evaluations."""
 
     def limit(cells):
         codes: list[int] = []
@@ -82,9 +82,10 @@ def room_for(monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS, ids=IDS)
 def test_a_full_cache_changes_no_answer(bench, room_for, fresh, counted, kind):
-    """Where the cache cannot hold all who want to run, they take turns, and each has the logits of a fresh evaluation.
+    """If the cache cannot hold all sequences, they take turns, and each has the logits of a fresh evaluation.
 
-    So it is when more run than there is room for; where the cells are counted before one joins, the cache is never full.
+    This is the case when more run than there is room for. If cells are counted before a sequence joins, the cache is
+    never full.
     """
     name, config = kind
     numbers_of = range(20, 36)
@@ -103,7 +104,7 @@ def test_a_full_cache_changes_no_answer(bench, room_for, fresh, counted, kind):
 
 @each_kind
 def test_many_sequences_have_the_logits_of_fresh_evaluations(bench, fresh, name, config):
-    """Forty sequences, more than run at once, that begin alike in groups are each evaluated right."""
+    """Forty sequences that begin alike in groups, more than run at once, are each evaluated correctly."""
     probes = [subject(number) for number in range(40)]
     scheduler = bench(name, **config)
     scheduler.run(*probes)

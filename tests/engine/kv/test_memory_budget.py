@@ -1,4 +1,4 @@
-"""Contexts within the memory budget of their model, and memory that is given back at rest."""
+"""Contexts within the memory budget of their model, and memory that is released at rest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ each_kind = pytest.mark.parametrize(("name", "config"), KINDS, ids=str)
 
 @pytest.fixture
 def room_of(models, monkeypatch):
-    """Return a function that gives the contexts of a model room for a context of a certain shape."""
+    """Return a function that limits the contexts of a model to the memory of one context shape."""
 
     def limit(name, shape):
         size = context_bytes(models(name).header, shape)
@@ -36,7 +36,7 @@ def room_of(models, monkeypatch):
 
 @pytest.fixture
 def made(monkeypatch):
-    """Return the shapes of all contexts that are made from now on."""
+    """Record the shapes of all contexts that are created from now on."""
     shapes: list[ContextShape] = []
 
     class Noted(Context):
@@ -56,8 +56,8 @@ def reasons(probe):
 
 
 @pytest.mark.parametrize("name", GENERATIVE)
-def test_a_context_takes_about_what_is_computed(models, monkeypatch, name):
-    """The sum of the buffers that llama.cpp logs, for one buffer and several, with flash attention and without."""
+def test_the_estimate_matches_a_real_context(models, monkeypatch, name):
+    """The estimate matches the sizes that llama.cpp logs, for one or more buffers, with and without flash attention."""
     lines: list[str] = []
     monkeypatch.setattr(bindings.log, "append", lambda _, text: lines.append(text.decode()))
     for cells in (512, 8192):
@@ -75,17 +75,17 @@ def test_a_context_takes_about_what_is_computed(models, monkeypatch, name):
 
 
 class Owner:
-    """Somebody who has a context."""
+    """An owner of a context."""
 
     def release_idle(self):
-        """Give back nothing."""
+        """Release nothing."""
 
 
 # ---- who may take what -----------------------------------------------------------------------------------------------
 
 
 def test_each_context_leaves_room_for_others(models, monkeypatch):
-    """A small one where there is none yet; what others have taken; one's own counts as free."""
+    """A small one if there is none yet; memory of other owners counts, the owner's own counts as free."""
     monkeypatch.setattr(hardware, "available_memory", lambda: None)
     header = models("llama").header
     shared = MemoryBudget(header)
@@ -101,8 +101,8 @@ def test_each_context_leaves_room_for_others(models, monkeypatch):
     assert shared.available_bytes(b) == whole - small
 
 
-def test_the_memory_that_is_free_bounds_too(models, monkeypatch):
-    """Nine tenths of it, and of what the present context will give back."""
+def test_free_memory_limits_the_budget_too(models, monkeypatch):
+    """Nine tenths of the free memory, plus what the present context will release."""
     monkeypatch.setattr(hardware, "available_memory", lambda: 1000)
     shared, a = MemoryBudget(models("llama").header), Owner()
     assert shared.available_bytes(a) == 900
@@ -120,8 +120,8 @@ def test_the_memory_that_is_free_bounds_too(models, monkeypatch):
         ("CPU : SSE3 = 1 | REPACK = 1 |", set()),
     ],
 )
-def test_what_is_repacked_depends_on_the_build(monkeypatch, info, types):
-    """As llama.cpp says what it was built for."""
+def test_repacked_types_depend_on_the_build(monkeypatch, info, types):
+    """It depends on the build features that llama.cpp reports."""
     monkeypatch.setattr(bindings, "system_info", lambda: info)
     assert memory_budget.list_repacked_types() == types
 
@@ -131,7 +131,7 @@ def test_what_is_repacked_depends_on_the_build(monkeypatch, info, types):
 
 @each_kind
 def test_no_context_is_larger_than_its_budget(bench, room_of, made, name, config):
-    """Twelve sequences where three fit: some wait, all are answered right, and nothing is evaluated twice."""
+    """With twelve sequences and room for three, some wait, all are correct, and nothing is evaluated twice."""
     shape = ContextShape(512, 32, 128) if config == {} else ContextShape(256, 4, 128, **config)
     if name in {"mamba", "falcon-h1"}:
         shape = ContextShape(512, 5, 128)
@@ -148,7 +148,7 @@ def test_no_context_is_larger_than_its_budget(bench, room_of, made, name, config
         (equal if config == EXACT else close)(probes[i].rows, fresh.rows)
 
 
-def test_smaller_batches_go_before_fewer_sequences(bench, room_of, made):
+def test_smaller_batches_come_before_fewer_sequences(bench, room_of, made):
     """All sixteen run at once, with a quarter of the compute buffer."""
     room_of("llama", ContextShape(2048, 32, 128))
     scheduler = bench("llama")
@@ -157,7 +157,7 @@ def test_smaller_batches_go_before_fewer_sequences(bench, room_of, made):
 
 
 def test_one_sequence_may_have_the_whole_context(bench, room_of, made):
-    """Though it takes more than the budget, and grows meanwhile; beside others it waits."""
+    """It may exceed the budget, and grow meanwhile; beside others it waits."""
     room_of("llama", ContextShape(512, 32, 128))
     scheduler = bench("llama", limit=2048)
     long, short = Probe("long", numbers(900, 1), numbers(600, 2)), Probe("short", numbers(20, 3), [5])
@@ -167,7 +167,7 @@ def test_one_sequence_may_have_the_whole_context(bench, room_of, made):
 
 
 def test_no_smaller_sequence_overtakes_one_that_waits_for_cells(bench, room_of):
-    """Else it might wait for ever."""
+    """Otherwise it could wait for ever."""
     room_of("llama", ContextShape(768, 32, 128))
     scheduler = bench("llama")
     first, large = Probe("first", numbers(200, 1), numbers(30, 1)), Probe("large", numbers(600, 2), [5])
@@ -179,8 +179,8 @@ def test_no_smaller_sequence_overtakes_one_that_waits_for_cells(bench, room_of):
     scheduler.run()
 
 
-def test_what_waits_is_sized_once_and_not_in_every_step(bench, room_of, monkeypatch):
-    """Where the memory allows no more sequences, a larger context is considered again when one ends."""
+def test_waiting_sequences_are_not_sized_at_every_step(bench, room_of, monkeypatch):
+    """If the memory allows no more sequences, a larger context is considered again when one ends."""
     room_of("llama", ContextShape(256, 32, 128))
     scheduler = bench("llama")
     asked = []
@@ -190,8 +190,8 @@ def test_what_waits_is_sized_once_and_not_in_every_step(bench, room_of, monkeypa
     assert 0 < len(asked) <= 4
 
 
-def test_settings_are_chosen_that_fit(models, bench, room_of):
-    """Where an f16 cache would be faster but too large for the prompt, it is q8_0."""
+def test_settings_that_fit_are_chosen(models, bench, room_of):
+    """If an f16 cache would be faster but too large for the prompt, q8_0 is chosen."""
     room_of("llama", ContextShape(3072, 32, 128, kv_type="q8_0"))
     scheduler = bench("llama")
     scheduler.kv_cache._planner = Planner(models("llama"), EngineOptions(kv_unified=True), 1)
@@ -202,7 +202,7 @@ def test_settings_are_chosen_that_fit(models, bench, room_of):
 
 
 def test_the_context_of_an_engine_follows_the_budget(tiny, monkeypatch):
-    """Unless the user says how many tokens it shall have."""
+    """Unless the user sets the number of tokens."""
     monkeypatch.setattr(MemoryBudget, "max_context_tokens", lambda _, kv_type: 4096 if kv_type == "q8_0" else 0)
     with engine_of(tiny("llama")) as engine:
         assert engine.info().context == 4096
@@ -214,8 +214,8 @@ def test_the_context_of_an_engine_follows_the_budget(tiny, monkeypatch):
 
 
 @each_kind
-def test_memory_is_given_back_at_rest(bench, name, config):
-    """The context is gone; what it held begins the next sequence all the same, with the logits of a fresh evaluation."""
+def test_memory_is_released_at_rest(bench, name, config):
+    """The context is freed; its contents still begin the next sequence, with the logits of a fresh evaluation."""
     scheduler = bench(name, **config)
     shared = numbers(100, 1)
     scheduler.run(Probe("a", shared, []))
@@ -230,8 +230,8 @@ def test_memory_is_given_back_at_rest(bench, name, config):
     (equal if config == EXACT else close)(again.rows, fresh.rows)
 
 
-def test_what_may_not_be_moved_is_evaluated_again(bench):
-    """A window in buffers of their own: its state is not as good as an evaluated one."""
+def test_a_state_that_cannot_be_restored_is_evaluated_again(bench):
+    """The state of a window in separate buffers is not as good as an evaluated one."""
     scheduler = bench("gemma3", **EXACT)
     scheduler.run(Probe("a", numbers(100, 1), []))
     scheduler.kv_cache.release_memory()
@@ -241,7 +241,7 @@ def test_what_may_not_be_moved_is_evaluated_again(bench):
 
 
 def test_only_small_states_are_kept_at_rest(bench, models):
-    """Together no more than the bound; the last used ones."""
+    """The most recently used ones, together within the limit."""
     scheduler = bench("llama")
     per_token = models("llama").header.kv_bytes_per_token()
     scheduler.kv_cache.idle_states._max_bytes = 150 * per_token
@@ -255,8 +255,8 @@ def test_only_small_states_are_kept_at_rest(bench, models):
     assert scheduler.kv_cache.idle_states.total_bytes <= 150 * per_token
 
 
-def test_a_state_of_another_format_is_not_taken_over(bench):
-    """Settings that suit the next job may differ; what was kept under others waits for these."""
+def test_a_state_of_another_format_is_not_restored(bench):
+    """The next job may need other settings; states with the old settings wait for those."""
     scheduler = bench("llama")
     scheduler.run(Probe("a", numbers(100, 1), []))
     scheduler.kv_cache.release_memory()
@@ -267,8 +267,8 @@ def test_a_state_of_another_format_is_not_taken_over(bench):
     assert probe.num_cached_tokens == 0 and len(scheduler.kv_cache.idle_states) == 1
 
 
-def test_rest_without_a_context_is_nothing(bench):
-    """Before the first job, and twice."""
+def test_release_without_a_context_does_nothing(bench):
+    """Before the first job, and when called twice."""
     scheduler = bench("llama")
     scheduler.kv_cache.release_memory()
     scheduler.run(Probe("a", numbers(10, 1), []))
@@ -277,8 +277,8 @@ def test_rest_without_a_context_is_nothing(bench):
     assert not scheduler.kv_cache.has_context
 
 
-def test_what_is_idle_makes_room_for_what_would_not_fit(bench, room_of):
-    """Not for what fits beside it, nor while something runs in it."""
+def test_an_idle_context_makes_room_for_another(bench, room_of):
+    """Not if both contexts fit, and not while something runs in it."""
     large, small = ContextShape(3072, 32, 128), ContextShape(512, 32, 128)
     size = room_of("llama", large)
     bulk, interactive = bench("llama"), bench("llama")
@@ -300,8 +300,8 @@ def test_what_is_idle_makes_room_for_what_would_not_fit(bench, room_of):
 
 
 @pytest.mark.parametrize("priority", list(Priority))
-def test_an_engine_gives_memory_back_when_nothing_comes(tiny, monkeypatch, priority):
-    """Every scheduler thread does so after a while, once, and answers as before when something comes again."""
+def test_an_idle_engine_releases_its_memory(tiny, monkeypatch, priority):
+    """Every scheduler thread does so once after a while, and answers as before when a request comes."""
     released = threading.Event()
     release = manager.KVCacheManager.release_memory
     calls = []
@@ -343,7 +343,7 @@ def test_a_context_that_replaces_another_has_spare_cells_only_within_the_budget(
 @pytest.mark.parametrize("name", GENERATIVE)
 @pytest.mark.parametrize("proc", [True, False], ids=["file", "memory"])
 def test_a_context_grows_with_large_states_in_files(bench, monkeypatch, tmp_path, name, proc):
-    """In mid-answer, without evaluating anything again; where there are no such files, with states in memory."""
+    """This happens in mid-answer, without a new evaluation; without such files the states stay in memory."""
     monkeypatch.setattr("llmcli.engine.llama.context.MIN_FILE_BYTES", 0)
     if not proc:
         monkeypatch.setattr(state_files, "_FD_DIR", tmp_path / "none")

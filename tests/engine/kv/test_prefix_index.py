@@ -1,4 +1,4 @@
-"""What the prefix index finds in a KV cache, and that the cache alone keeps state."""
+"""What the prefix index finds in a KV cache, and that only the cache has state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_an_index_keeps_no_state_of_its_own(bench):
 
 
 def test_an_index_of_a_closed_cache_finds_nothing(bench):
-    """The prefixes go with the context that held them."""
+    """The prefixes are lost with the context that held them."""
     scheduler = bench("llama")
     ran(scheduler, "a", SHARED)
     scheduler.kv_cache.close()

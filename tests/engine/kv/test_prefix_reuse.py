@@ -1,4 +1,4 @@
-"""Reuse of what was evaluated: right within the bounds of the default mode, and really used."""
+"""Reuse of evaluated tokens: correct within the limits of the default mode, and really used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def differ(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
 
 @pytest.fixture
 def fresh(bench):
-    """Return a function that evaluates a prompt and what follows in a context of its own."""
+    """Return a function that evaluates a prompt and its continuation in a new context."""
 
     def rows(name, prompt, forced):
         probe = Probe("fresh", prompt, forced)
@@ -32,7 +32,7 @@ FORCED = numbers(4, 77)
 
 @each_model
 def test_a_continued_sequence_has_the_logits_of_a_fresh_one(bench, fresh, name):
-    """A prompt that goes on where a kept one ended is evaluated right, beyond an attention window of 32 too."""
+    """A prompt that continues a cached one is evaluated correctly, also beyond an attention window of 32."""
     long, more = numbers(120, 1), numbers(30, 2)
     scheduler = bench(name)
     scheduler.run(Probe("first", long, []))
@@ -43,8 +43,8 @@ def test_a_continued_sequence_has_the_logits_of_a_fresh_one(bench, fresh, name):
 
 
 @each_model
-def test_a_shared_beginning_has_the_logits_of_a_fresh_one(bench, fresh, name):
-    """Prompts that share a beginning and then differ are each evaluated right, in one batch and after one another."""
+def test_a_shared_prefix_has_the_logits_of_a_fresh_one(bench, fresh, name):
+    """Prompts that share a prefix and then differ are each evaluated correctly, in one batch and one after another."""
     shared = numbers(90, 3)
     prompts = [shared + numbers(5 + 9 * i, 10 + i) for i in range(5)]
     scheduler = bench(name)
@@ -60,8 +60,8 @@ def test_a_shared_beginning_has_the_logits_of_a_fresh_one(bench, fresh, name):
 
 
 @each_model
-def test_an_identical_prompt_is_evaluated_anew_only_at_its_end(bench, fresh, name):
-    """The same prompt again: logits come out, and they are those of the first time."""
+def test_an_identical_prompt_is_evaluated_only_at_its_end(bench, fresh, name):
+    """The same prompt again gives the same logits."""
     prompt = numbers(70, 5)
     scheduler = bench(name)
     scheduler.run(Probe("first", prompt, FORCED))
@@ -71,8 +71,8 @@ def test_an_identical_prompt_is_evaluated_anew_only_at_its_end(bench, fresh, nam
 
 
 @each_model
-def test_a_donor_that_goes_on_is_not_disturbed(bench, fresh, name):
-    """A sequence that others take their beginning from while it runs keeps its own logits, and they have theirs."""
+def test_copying_from_a_running_sequence_does_not_disturb_it(bench, fresh, name):
+    """A running sequence whose prefix others copy keeps its own logits, and they have theirs."""
     prompt = numbers(100, 6)
     scheduler = bench(name)
     donor = Probe("donor", prompt, numbers(12, 8))
@@ -86,8 +86,8 @@ def test_a_donor_that_goes_on_is_not_disturbed(bench, fresh, name):
 
 
 @each_model
-def test_moving_into_a_larger_context_keeps_what_runs(bench, fresh, name):
-    """Sequences of different lengths, some with a shared beginning, survive the move together."""
+def test_moving_to_a_larger_context_keeps_running_sequences(bench, fresh, name):
+    """Sequences of different lengths, some with a shared prefix, survive the move together."""
     shared = numbers(60, 3)
     prompts = [shared + numbers(7, 30), shared + numbers(40, 31), numbers(150, 32)]
     scheduler = bench(name)
@@ -104,8 +104,8 @@ def test_moving_into_a_larger_context_keeps_what_runs(bench, fresh, name):
 
 @pytest.mark.parametrize("config", [{}, {"unified": False, "kv_type": "q8_0"}], ids=["unified", "streams"])
 @each_model
-def test_a_common_beginning_is_evaluated_once(bench, name, config):
-    """Sixteen requests with a long common beginning evaluate it once: the others take it over."""
+def test_a_common_prefix_is_evaluated_once(bench, name, config):
+    """Sixteen requests with a long common prefix evaluate it once and copy it."""
     scheduler = bench(name, **config)
     probes = [Probe(f"p{i}", numbers(200, 1) + numbers(5 + i, 20 + i), []) for i in range(16)]
     scheduler.run(*probes)
@@ -114,15 +114,15 @@ def test_a_common_beginning_is_evaluated_once(bench, name, config):
 
 
 @each_model
-def test_a_growing_chat_evaluates_the_new_turn_only(engines, name):
-    """Each turn reuses the whole prompt of the turn before."""
+def test_a_growing_chat_evaluates_only_the_new_turn(engines, name):
+    """Each turn reuses the whole prompt of the previous one."""
     engine = engines(name)
     turns = [Message(Role.USER, "hello world, is it in you? " * 8)]
     previous = 0
     for number in range(4):
         outcome = answer(engine, req(f"t{number}", messages=tuple(turns), max_tokens=1))[f"t{number}"]
         assert outcome.cached >= previous
-        # the first token of what follows may merge with the prompt's last on models without control tokens
+        # on models without control tokens the first new token may merge with the prompt's last one
         previous = outcome.finished.usage.prompt_tokens - (3 if name in {"llama", "gemma3"} else 0)
         turns += [Message(Role.ASSISTANT, "yes"), Message(Role.USER, f"and {number}?")]
 
@@ -130,7 +130,7 @@ def test_a_growing_chat_evaluates_the_new_turn_only(engines, name):
 @pytest.mark.parametrize("unified", [True, False])
 @each_model
 def test_the_cache_stays_bounded_over_hundreds_of_requests(bench, name, unified):
-    """After every step each sequence id is free, kept or running, and few are kept in the end."""
+    """After every step each sequence id is free, cached or running, and few are cached in the end."""
     config = {} if unified else {"unified": False, "kv_type": "q8_0"}
     scheduler = bench(name, **config)
     for wave in range(20):
@@ -143,7 +143,7 @@ def test_the_cache_stays_bounded_over_hundreds_of_requests(bench, name, unified)
 
 
 def test_cached_tokens_count_what_was_not_evaluated(bench):
-    """``cached_tokens`` and what the context evaluated add up to the prompts."""
+    """``cached_tokens`` and the tokens that the context evaluated add up to the prompts."""
     scheduler = bench("llama")
     probes = [Probe(f"p{i}", numbers(100, 1) + numbers(9, 20 + i), []) for i in range(6)]
     scheduler.run(*probes)
@@ -152,8 +152,8 @@ def test_cached_tokens_count_what_was_not_evaluated(bench):
     assert evaluated <= 109 + 5 * 10
 
 
-def test_an_answer_that_is_repeated_after_other_work_is_the_same(engines):
-    """Whatever else was evaluated and forgotten in between, a greedy answer in the deterministic mode stays."""
+def test_a_repeated_question_after_other_work_has_the_same_answer(engines):
+    """In deterministic mode a greedy answer stays the same, whatever else was evaluated in between."""
     engine = engines("gemma3", deterministic=True)
     first = one_by_one(engine, req("a", "is it yes " * 10, max_tokens=20))["a"].text
     answer(engine, *[req(f"o{i}", f"{i} no " * (i + 1)) for i in range(12)])

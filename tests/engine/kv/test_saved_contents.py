@@ -1,4 +1,4 @@
-"""What a context holds moves to the next one; what does not fit there is evaluated again or dropped."""
+"""The contents of a context move to the next one; what does not fit there is evaluated again or dropped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FakeMemory:
 
 
 class FakeContext:
-    """Saves the name of a sequence id as its state; restores all states but those in ``refused``."""
+    """Saves the name of a sequence id as its state; restores all states except those in ``refused``."""
 
     def __init__(self, *refused: bytes) -> None:
         self.refused = refused
@@ -87,7 +87,7 @@ def test_states_that_cannot_be_restored_are_not_saved():
 
 
 def test_sequences_get_the_lowest_ids_and_prefixes_the_highest():
-    """The ids of running sequences follow one another in the new context."""
+    """The ids of running sequences are consecutive in the new context."""
     sequences = [running(4), running(2)]
     contents = save(pool_of(CachedPrefix([2], Owner())), *sequences)
     context, pool = FakeContext(), pool_of(size=4)
@@ -98,7 +98,7 @@ def test_sequences_get_the_lowest_ids_and_prefixes_the_highest():
 
 
 def test_what_does_not_fit_is_evaluated_again_or_dropped():
-    """A refused sequence keeps its new id and starts again; a refused prefix gives its id back."""
+    """A refused sequence keeps its new id and starts again; a refused prefix frees its id."""
     sequence = running(4)
     contents = save(pool_of(CachedPrefix([2], Owner())), sequence)
     pool = pool_of(size=4)

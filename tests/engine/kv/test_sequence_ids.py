@@ -1,4 +1,4 @@
-"""Sequence ids: none is lost, given twice or confused, and those that run side by side stand side by side."""
+"""Sequence ids: none is lost, allocated twice or confused, and those of running sequences are consecutive."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ each_model = pytest.mark.parametrize("name", GENERATIVE)
 
 
 class Cells:
-    """A memory that knows who has something at which id, and refuses what a real one would not survive."""
+    """A memory that knows the owner of each id, and refuses what would crash a real one."""
 
     def __init__(self):
         self.content = {}
@@ -46,7 +46,7 @@ def owner(*, ended=False):
 
 
 class Machine(RuleBasedStateMachine):
-    """Sequences come, end, are kept and forgotten in any order, on a handful of ids."""
+    """Sequences start, end, are cached and evicted in any order, on a few ids."""
 
     @initialize(count=st.integers(1, 9))
     def begin(self, count):
@@ -62,12 +62,12 @@ class Machine(RuleBasedStateMachine):
         return self.memory.content[slot]
 
     def _sync(self):
-        """Forget what the places forgot within their rights."""
+        """Drop what the pool was allowed to evict."""
         self.kept = {slot: name for slot, name in self.kept.items() if slot in self.places.cached}
 
     @rule(data=st.data())
     def take(self, data):
-        """A sequence gets the lowest free id, if need be that of the beginning that was used least lately."""
+        """A sequence gets the lowest free id, if necessary that of the least recently used prefix."""
         keep = data.draw(st.sampled_from([None, *self.places.cached]))
         free, kept = sorted(self.places.free_ids), dict(self.places.cached)
         oldest = next((slot for slot, each in kept.items() if slot != keep and not each.is_awaited), None)
@@ -81,7 +81,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(needed=st.booleans())
     def take_last(self, needed):
-        """What is taken over from elsewhere gets the highest id."""
+        """A restored state gets the highest id."""
         free = sorted(self.places.free_ids)
         slot = self.places.allocate_highest()
         self._sync()
@@ -95,7 +95,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.running)
     @rule(data=st.data(), kept=st.booleans(), needed=st.booleans())
     def end(self, data, kept, needed):
-        """A sequence ends; what it leaves is kept or not."""
+        """A sequence ends; its tokens are cached or not."""
         slot = data.draw(st.sampled_from(sorted(self.running)))
         name = self.running.pop(slot)
         if kept:
@@ -123,7 +123,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(needed=st.booleans())
     def forget_one(self, needed):
-        """The one that was used least lately goes, one that is waited for only when it is said so."""
+        """Evict the least recently used prefix; one that is awaited only if requested."""
         order = [slot for slot, each in self.places.cached.items() if needed or not each.is_awaited]
         assert self.places.evict_lru(needed=needed) is bool(order)
         assert not order or order[0] not in self.places.cached
@@ -131,7 +131,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data(), least=st.integers(0, 3))
     def close_ranks(self, data, least):
-        """Those that run get the ids from 0 on, unless a needed beginning or one that is nearly done is in the way."""
+        """Running sequences get the ids from 0 on, unless an awaited prefix or one that is nearly done blocks them."""
         rest = {slot: data.draw(st.integers(0, 5)) for slot in self.running}
         moved = self.places.compact(rest, least)
         assert moved.keys() <= self.running.keys()
@@ -147,7 +147,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def clear(self):
-        """Everything is free again."""
+        """All ids are free again."""
         self.places.clear()
         self.running.clear()
         self.kept.clear()
@@ -178,7 +178,7 @@ TestPlaces = Machine.TestCase
 
 @pytest.fixture
 def places():
-    """Return a function that makes places of which ids are with sequences, and others kept (True: needed)."""
+    """Return a function that makes a pool with running sequences at some ids, and cached ones (True: awaited)."""
 
     def make(count, running, kept=None):
         memory = Cells()
@@ -199,13 +199,13 @@ def places():
         (6, [0, 2], {}, {2: 1}),
         (6, [3, 4, 5], {}, {5: 0, 4: 1, 3: 2}),
         (6, [1, 2, 5], {}, {5: 0}),
-        (4, [1, 2], {0: False}, {2: 0}),  # what is kept moves up
-        (3, [1, 2], {0: False}, {2: 0}),  # there is no room above: it is forgotten
-        (4, [1, 2], {0: True}, {2: 0}),  # it is needed, and has room above
-        (3, [1, 2], {0: True}, {}),  # it is needed, and there is none
+        (4, [1, 2], {0: False}, {2: 0}),  # a cached prefix moves up
+        (3, [1, 2], {0: False}, {2: 0}),  # there is no room above: it is evicted
+        (4, [1, 2], {0: True}, {2: 0}),  # it is awaited, and has room above
+        (3, [1, 2], {0: True}, {}),  # it is awaited, and has no room
     ],
 )
-def test_who_moves_where(places, count, running, kept, moved):
+def test_sequences_move_to_gaps(places, count, running, kept, moved):
     """The last sequence moves to the first gap; none moves without need."""
     made = places(count, running, kept)
     assert made.compact(dict.fromkeys(running, 100), 8) == moved
@@ -215,21 +215,21 @@ def test_who_moves_where(places, count, running, kept, moved):
     assert all(each in [k.tokens[0] for k in made.cached.values()] for each, needed in kept.items() if needed)
 
 
-def test_what_is_kept_moves_up_before_anything_is_forgotten(places):
-    """Where an id above is free, a beginning goes there with all of its tokens."""
+def test_cached_prefixes_move_up_before_any_is_evicted(places):
+    """If a higher id is free, a prefix moves there with all of its tokens."""
     made = places(6, [1, 2], {0: False})
     made.compact({1: 100, 2: 100}, 8)
     assert made.cached == {5: CachedPrefix([0])} and made.memory.content[5] == "s0"
 
 
-def test_one_that_is_nearly_done_does_not_move(places):
-    """Moving costs more than the few tokens that are left of it."""
+def test_a_sequence_that_is_nearly_done_does_not_move(places):
+    """Moving costs more than its few remaining tokens."""
     assert places(4, [0, 3]).compact({0: 100, 3: 7}, 8) == {}
     assert places(4, [0, 3]).compact({0: 1, 3: 8}, 8) == {3: 1}
 
 
-def test_an_owner_that_ended_needs_nothing():
-    """A beginning is needed as long as the request whose branches wait for it goes on."""
+def test_a_finished_owner_awaits_nothing():
+    """A prefix is awaited as long as the request runs whose forks wait for it."""
     assert CachedPrefix([1], owner()).is_awaited
     assert not CachedPrefix([1], owner(ended=True)).is_awaited and not CachedPrefix([1]).is_awaited
 
@@ -238,15 +238,15 @@ def test_an_owner_that_ended_needs_nothing():
 
 
 def staggered(count, salt):
-    """Return probes with prompts and answers of so many lengths that they end in no order."""
+    """Return probes with prompts and answers of so many lengths that they end in no particular order."""
     return [Probe(f"p{i}", numbers(8 + 5 * (i % 7), salt + i), numbers(3 + 11 * i % 37, i)) for i in range(count)]
 
 
 @pytest.mark.parametrize("name", ["chatml", "gemma3", "mamba", "lfm2"])
-def test_rows_of_a_batch_are_of_consecutive_ids(bench, monkeypatch, name):
+def test_rows_of_a_batch_have_consecutive_ids(bench, monkeypatch, name):
     """With sequences that join and leave, each batch has the ids from 0 on in ascending order.
 
-    There is a gap only as long as the last of them is nearly done.
+    There is a gap only while the last sequence is nearly done.
     """
     scheduler = bench(name, **STREAMS)
     evaluate = Context.evaluate
@@ -274,7 +274,7 @@ def test_rows_of_a_batch_are_of_consecutive_ids(bench, monkeypatch, name):
 
 @each_model
 def test_moving_changes_no_bit(bench, name):
-    """Whoever joins, leaves and is moved meanwhile: each answer has the bits that it has alone."""
+    """Whoever joins, leaves or is moved meanwhile, each answer is bit-identical to the answer alone."""
     scheduler = bench(name, **STREAMS)
     probes = staggered(24, 3)
     moves = []
@@ -303,7 +303,7 @@ def test_moving_changes_no_bit(bench, name):
     st.lists(st.tuples(st.integers(1, 60), st.integers(0, 20), st.integers(0, 4)), min_size=2, max_size=9), examples=20
 )
 def test_any_job_is_exact(models, jobs):
-    """Prompts and answers of any lengths, joining at any time, have the bits that they have alone."""
+    """Prompts and answers of any lengths, joining at any time, are bit-identical to each alone."""
 
     def run(*probes, pauses):
         scheduler = Bench(models("chatml"), **STREAMS)
@@ -332,7 +332,7 @@ def test_any_job_is_exact(models, jobs):
 
 @pytest.fixture
 def restored(monkeypatch):
-    """Return a list that gets the id of every state that is restored since the memory was last cleared."""
+    """Record the id of every state that is restored after the memory was last cleared."""
     seen = []
     restore = Context.restore_state
     clear = UnifiedKV.clear
@@ -354,7 +354,7 @@ def restored(monkeypatch):
 
 @pytest.fixture
 def compacting(bench, models):
-    """Return a function that makes a scheduler with a planner: it compacts its cache between jobs."""
+    """Return a function that makes a scheduler with a planner, which compacts its cache between jobs."""
 
     def make(name, **config):
         scheduler = bench(name, **config)
@@ -365,8 +365,8 @@ def compacting(bench, models):
 
 
 @pytest.mark.parametrize("name", SMOOTH)
-def test_after_a_large_job_what_is_kept_moves_together(compacting, bench, restored, name):
-    """When thousands of cells were in use and few still are, those move to the front, and begin others rightly."""
+def test_cached_prefixes_are_compacted_after_a_large_job(compacting, bench, restored, name):
+    """When few of thousands of used cells remain, those move to the front, and can still be reused."""
     scheduler = compacting(name)
     large = [Probe(f"l{i}", numbers(200 + i, i), numbers(20, i)) for i in range(16)]
     scheduler.run(*large)
@@ -384,7 +384,7 @@ def test_after_a_large_job_what_is_kept_moves_together(compacting, bench, restor
 
 
 def test_a_small_job_moves_nothing(compacting, restored):
-    """Some hundred cells that lie idle cost less than moving."""
+    """Some hundred unused cells cost less than moving."""
     scheduler = compacting("chatml")
     for turn in range(4):
         scheduler.run(*[Probe(f"p{i}", numbers(20 + i, turn + i), numbers(3, i)) for i in range(8)])
@@ -392,7 +392,7 @@ def test_a_small_job_moves_nothing(compacting, restored):
 
 
 def test_separate_buffers_are_not_compacted(bench, models, restored):
-    """Each sequence has cells of its own from the first on, so that there is nothing to gain."""
+    """Each sequence has its own cells from the first on, so there is nothing to gain."""
     scheduler = bench("chatml", unified=False, exact=False)
     scheduler.kv_cache._planner = Planner(models("chatml"), dataclasses.replace(FIXED, kv_unified=False), 1)
     scheduler.run(*[Probe(f"l{i}", numbers(200 + i, i), numbers(20, i)) for i in range(16)])

@@ -1,4 +1,4 @@
-"""Saved conversations on disk: the next process goes on where the last one ended, and answers as a fresh one does."""
+"""Saved conversations on disk: the next process continues where the last one ended, with the answers of a fresh one."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ each_model = pytest.mark.parametrize("name", GENERATIVE)
 
 @pytest.fixture(autouse=True)
 def _fast_disk(monkeypatch):
-    """Tiny models evaluate about as fast as a slow disk reads: say that the disk is faster, whatever the machine."""
+    """Make the disk count as fast on any machine, since tiny models evaluate about as fast as a slow disk reads."""
     monkeypatch.setattr(disk_prefix_cache, "_DISK_BYTES_PER_S", 1e15)
 
 
 def turn(*texts, session=ONE, **fields):
-    """Return the request for an answer to the last of ``texts``, which user and assistant said in turn."""
+    """Return the request for an answer to the last of ``texts``, which alternate between user and assistant."""
     roles = (Role.USER, Role.ASSISTANT)
     messages = tuple(Message(roles[number % 2], text) for number, text in enumerate(texts))
     return req("a", messages=messages, session=session, **{"grammar": SAYS, **fields})
 
 
 def scored(*texts, session=ONE):
-    """Return the request for log-probabilities of what might be said next."""
+    """Return the request for log-probabilities of possible next answers."""
     return turn(*texts, session=session, grammar=None, max_tokens=None, candidates=("yes", "no", "hello world"))
 
 
@@ -40,7 +40,7 @@ def logprobs(outcome):
 
 @pytest.fixture
 def ask(tiny, tmp_path):
-    """Return a function that answers requests one after another in a process of their own; returns the last outcome."""
+    """Return a function that answers requests one after another in a new process and returns the last outcome."""
 
     def run(name, *requests, **options):
         options = {"cache": tmp_path, "prefix_bytes": 1 << 24, "threads": 1, **options}
@@ -60,11 +60,11 @@ def files(tmp_path):
 
 
 @each_model
-def test_the_next_process_goes_on(ask, tmp_path, name):
-    """What was evaluated of a conversation is not evaluated again, and what is said is the same.
+def test_the_next_process_continues(ask, tmp_path, name):
+    """An evaluated conversation is not evaluated again, and the answer is the same.
 
-    Of memories that can be cut the answer counts in; of others all before it, since a text that a model chose token by
-    token need not be split into the same ones when it is read.
+    If the memory can be truncated, the answer is part of the saved state. Otherwise only the tokens before it are: the
+    tokens that a model chose may differ from the tokenization of their text.
     """
     said = ask(name, turn(FIRST))
     assert len(files(tmp_path)) == 1
@@ -77,8 +77,8 @@ def test_the_next_process_goes_on(ask, tmp_path, name):
 
 
 @each_model
-def test_a_conversation_that_went_another_way(ask, name):
-    """What was said instead counts, whatever is on disk: cut where the memory can be cut, else evaluated again."""
+def test_a_conversation_that_was_changed(ask, name):
+    """The present messages count, whatever is on disk: the state is truncated if possible, else evaluated again."""
     ask(name, turn(FIRST))
     asked = (FIRST, "no it is not", "what")
     went_on, fresh = ask(name, scored(*asked)), ask(name, scored(*asked, session=None), cache=None)
@@ -86,7 +86,7 @@ def test_a_conversation_that_went_another_way(ask, name):
 
 
 def test_one_file_for_each_conversation(ask, tmp_path):
-    """A conversation that goes on replaces what was kept of it; another one has a file of its own."""
+    """A continued conversation replaces its file; another conversation has its own file."""
     ask("chatml", turn(FIRST))
     (first,) = files(tmp_path)
     ask("chatml", turn(FIRST, "yes it is in the world", "hello"), turn("no", session=OTHER))
@@ -96,15 +96,15 @@ def test_one_file_for_each_conversation(ask, tmp_path):
     assert {name[-39:] for name in now} == {f"-{ONE}.state", f"-{OTHER}.state"}
 
 
-def test_nothing_is_kept_of_what_is_not_saved(ask, tmp_path):
-    """A conversation without a session leaves no file, nor one that is evaluated as fast as it is read."""
+def test_an_unsaved_conversation_leaves_no_file(ask, tmp_path):
+    """A conversation without a session leaves no file."""
     ask("chatml", turn(FIRST, session=None))
     assert not files(tmp_path)
 
 
 @each_model
-def test_nothing_is_kept_of_an_answer_that_was_cancelled(tiny, tmp_path, name):
-    """Its client may have been killed, and have saved nothing."""
+def test_a_cancelled_answer_leaves_no_file(tiny, tmp_path, name):
+    """Its client may have been killed before it saved anything."""
     engine = Engine(tiny(name), name, MODEL_ID, EngineOptions(cache=tmp_path, prefix_bytes=1 << 24), lambda: None)
     try:
         with engine.open() as job:
@@ -115,8 +115,8 @@ def test_nothing_is_kept_of_an_answer_that_was_cancelled(tiny, tmp_path, name):
     assert not list(tmp_path.rglob("*.state"))
 
 
-def test_what_is_evaluated_as_fast_as_it_is_read_is_not_kept(ask, tmp_path, monkeypatch):
-    """Where the disk is slower than the model, nothing is written."""
+def test_a_conversation_that_is_quick_to_evaluate_is_not_stored(ask, tmp_path, monkeypatch):
+    """If the disk is slower than the model, nothing is written."""
     monkeypatch.setattr(disk_prefix_cache, "_DISK_BYTES_PER_S", 1e-9)
     ask("chatml", turn(FIRST))
     assert not files(tmp_path)
@@ -124,7 +124,7 @@ def test_what_is_evaluated_as_fast_as_it_is_read_is_not_kept(ask, tmp_path, monk
 
 @pytest.mark.parametrize("damage", [b"", b"llmstate", None], ids=["empty", "head", "one byte"])
 def test_a_damaged_file_is_not_used(ask, tmp_path, damage):
-    """What is not byte for byte what was saved is evaluated again."""
+    """A file that differs in any byte is evaluated again."""
     said = ask("chatml", turn(FIRST))
     (file,) = (tmp_path / "prefixes").glob("*")
     data = bytearray(file.read_bytes())
@@ -135,20 +135,20 @@ def test_a_damaged_file_is_not_used(ask, tmp_path, damage):
 
 
 def test_other_settings_do_not_use_it(ask):
-    """A state is valid for the settings that it was made with alone."""
+    """A state is only valid for the settings that it was made with."""
     said = ask("chatml", turn(FIRST), kv_type="f16")
     assert ask("chatml", turn(FIRST, said.text, "what"), kv_type="q8_0").cached == 0
 
 
-def test_a_process_with_the_conversation_in_its_memory_reads_nothing(ask, monkeypatch):
-    """Within a process the memory is enough."""
+def test_a_process_with_the_conversation_in_memory_reads_nothing(ask, monkeypatch):
+    """Within a process the memory suffices."""
     monkeypatch.setattr("llmcli.engine.kv.disk_prefix_store.PrefixStore.load", lambda *_: pytest.fail("it was read"))
     outcome = ask("chatml", turn(FIRST), turn(FIRST, "yes it is in the world", "what"))
     assert outcome.cached > 0
 
 
 @pytest.mark.parametrize("session", ["", "../x", ONE + "0", ONE.upper(), "*" * 32])
-def test_ids_that_are_none(ask, session):
-    """An id becomes a part of a file's name: only hexadecimal digits do."""
+def test_invalid_ids_are_refused(ask, session):
+    """An id becomes a part of a file's name, so only hexadecimal digits are allowed."""
     outcome = ask("chatml", turn(FIRST, session=session))
     assert isinstance(outcome.error, UsageError)

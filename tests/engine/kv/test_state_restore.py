@@ -1,4 +1,4 @@
-"""States that were saved and restored, in a larger context or by a later process: right beginnings for others still."""
+"""Saved states that are restored, in a larger context or by a later process, are valid prefixes for other sequences."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def check(bench):
 
 
 @each_kind
-def test_a_beginning_of_what_moved_into_a_larger_context_is_right(bench, check, name, config):
-    """A sequence goes on in a larger context, far beyond an attention window; its beginning serves others."""
+def test_a_prefix_is_valid_after_a_move_to_a_larger_context(bench, check, name, config):
+    """A sequence continues in a larger context, far beyond an attention window; its prefix serves others."""
     scheduler = bench(name, **config)
     donor = Probe("donor", SHARED + numbers(60, 5), numbers(200, 9))
     scheduler.add(donor)
@@ -46,8 +46,8 @@ def test_a_beginning_of_what_moved_into_a_larger_context_is_right(bench, check, 
 
 
 @each_kind
-def test_a_beginning_from_an_earlier_process_is_right(bench, check, name, config):
-    """What was evaluated and saved elsewhere is taken over and goes on as if it had been evaluated here."""
+def test_a_prefix_from_an_earlier_process_is_valid(bench, check, name, config):
+    """A state that another process saved continues as if it had been evaluated here."""
 
     def warm():
         scheduler = bench(name, **config)

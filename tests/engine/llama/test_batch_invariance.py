@@ -1,4 +1,4 @@
-"""The self-test of ``--deterministic``: what passes it is exact, what is not exact is refused."""
+"""The self-test of ``--deterministic``: a model that passes is exact, an inexact one is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ F32, F16, Q4_0, Q8_0, Q4_K_M, Q5_K_M, Q6_K, BF16 = 0, 1, 2, 7, 15, 17, 18, 32
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
-    """Return a function from a file type to a model whose rows are 256 wide, as K-quants need; llama.cpp makes it."""
+    """Return a function from a file type to a model with rows of 256, as K-quants need; llama.cpp quantizes it."""
     directory = tmp_path_factory.mktemp("wide")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"D": 256, "H": 8, "F": 256, "Q8": False}.items():
@@ -59,14 +59,14 @@ def passes(model):
 
 
 def sixteen():
-    """Sequences that begin alike, some as long as the others' beginning; the logits of all steps are kept."""
+    """Sequences that begin alike, some as long as the common beginning; the logits of all steps are kept."""
     shared = numbers(90, 3)
     prompts = [shared + numbers(5 + 8 * (i % 6), 10 + i) if i % 3 else numbers(9 + i, i) for i in range(16)]
     return [Probe(f"p{i}", prompt, numbers(24, i)) for i, prompt in enumerate(prompts)]
 
 
 def is_exact(model):
-    """Say whether each of sixteen sequences has in company the very logits that it has alone."""
+    """Return whether each of sixteen sequences has the same logits in a batch as alone."""
     together, alone = sixteen(), sixteen()
     bench = Bench(model, **EXACT)
     bench.run(*together)
@@ -85,21 +85,21 @@ def is_exact(model):
 
 @pytest.mark.parametrize("kind", [F32, F16, BF16, Q4_0, Q8_0, Q4_K_M, Q5_K_M, Q6_K])
 def test_a_type_of_weights_is_exact_or_refused(wide, kind):
-    """Whatever processor this is: a model that passes is exact to the bit in a batch of sixteen."""
+    """On any processor, a model that passes is exact to the bit in a batch of sixteen."""
     with model_of(wide(kind)) as model:
         assert not passes(model) or is_exact(model)
 
 
 @pytest.mark.parametrize("name", GENERATIVE)
 def test_unquantized_weights_are_exact_or_refused(unquantized, name):
-    """Sums of F32 differ in the last bit only, which quantized activations mostly hide; the self-test is not deceived."""
+    """Sums of F32 differ in the last bit only, which quantized activations mostly hide; the self-test finds it."""
     with model_of(unquantized(name)) as model:
         assert not passes(model) or is_exact(model)
 
 
 @pytest.mark.parametrize("experts", [4, 6])
 def test_a_mixture_of_experts_is_exact_or_refused(tmp_path, experts):
-    """Routers are F32 in every file; where their sums depend on the batch, the model is refused."""
+    """Routers are F32 in every file; if their sums depend on the batch, the model is refused."""
     tiny_models.qwen3moe(tmp_path / "mixture.gguf", E=experts)
     with model_of(tmp_path / "mixture.gguf") as model:
         assert not passes(model) or is_exact(model)
@@ -107,7 +107,7 @@ def test_a_mixture_of_experts_is_exact_or_refused(tmp_path, experts):
 
 @pytest.mark.parametrize("name", GENERATIVE)
 def test_a_q8_0_model_of_every_kind_is_exact(tiny, name):
-    """Weights whose rows are multiplied alike in any batch pass, and what the self-test promises is kept."""
+    """Weights whose rows are multiplied alike in any batch pass, and keep the promise of the self-test."""
     with model_of(tiny(name)) as model:
         assert passes(model)
         assert is_exact(model)
@@ -115,14 +115,14 @@ def test_a_q8_0_model_of_every_kind_is_exact(tiny, name):
 
 @pytest.mark.parametrize("config", [{}, {"unified": False}], ids=["unified", "streams"])
 @pytest.mark.parametrize("name", [name for name in GENERATIVE if name != "mamba"])
-def test_the_self_test_sees_what_f16_does(models, name, config):
-    """With an f16 cache attention's sums depend on the batch, and the self-test can tell."""
+def test_the_self_test_detects_f16(models, name, config):
+    """With an f16 cache the sums of attention depend on the batch, and the self-test detects it."""
     with pytest.raises(Unsupported, match="--deterministic"):
         batch_invariance.check_batch_invariance(models(name), ContextConfig(cells=0, **config))
 
 
-def test_what_is_not_exact_is_refused_when_the_model_is_loaded(tiny, monkeypatch):
-    """The first call that needs the model is told, with exit code 69, and so is every request."""
+def test_an_inexact_model_is_refused_when_it_is_loaded(tiny, monkeypatch):
+    """The first call that needs the model raises the error, with exit code 69, and so does every request."""
 
     def fails(model, config):
         raise Unsupported("--deterministic", detail="sums depend on the batch")

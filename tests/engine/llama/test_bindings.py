@@ -1,4 +1,4 @@
-"""llama.cpp's words: log lines become causes, a failed assertion becomes one message."""
+"""llama.cpp's log: its lines become causes of errors, and a failed assertion becomes one message."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def log_of(*lines):
 
 
 def test_errors_are_the_cause():
-    """Of what was logged the errors count, as one line."""
+    """The logged errors are the cause, as one line."""
     log = log_of(
         (INFO, b"loading\n"),
         (LOG_LEVEL_WARN, b"odd\n"),
@@ -35,7 +35,7 @@ def test_errors_are_the_cause():
 
 
 def test_without_errors_the_warnings_are_the_cause():
-    """Where nothing failed loudly, the warnings are all there is."""
+    """Without an error, the warnings are the only information."""
     assert log_of((INFO, b"a\n"), (LOG_LEVEL_WARN, b"odd thing\n")).error_summary() == "odd thing"
 
 
@@ -51,27 +51,27 @@ def test_continuations_belong_to_their_line():
     assert log.error_summary() == "cannot load"
 
 
-def test_clearing_forgets_earlier_causes():
+def test_clear_removes_earlier_causes():
     """An old error is not the cause of a new failure."""
     log = log_of((LOG_LEVEL_ERROR, b"old\n"))
     log.clear()
     assert log.error_summary() == ""
 
 
-def test_bytes_that_are_no_text_are_kept_as_replacements():
-    """Names inside broken files may be any bytes."""
+def test_invalid_utf_8_is_replaced():
+    """Names in broken files may contain any bytes."""
     assert log_of((LOG_LEVEL_ERROR, b"bad \xff name\n")).error_summary() == "bad \ufffd name"
 
 
 def test_the_log_is_bounded():
-    """A flood of lines costs no memory, and its last lines are the cause."""
+    """Many lines take no more memory, and the last lines are the cause."""
     log = log_of(*[(LOG_LEVEL_ERROR, b"line %d\n" % i) for i in range(5000)])
     assert log.error_summary().endswith("line 4999")
     assert len(log._lines) == 200
 
 
-def test_a_cause_can_be_asked_for_while_others_log():
-    """Another thread that logs meanwhile does not interfere."""
+def test_the_cause_can_be_read_while_others_log():
+    """Another thread that logs at the same time does not interfere."""
     log = log_of((LOG_LEVEL_ERROR, b"first\n"))
     stop = threading.Event()
 
@@ -90,7 +90,7 @@ def test_a_cause_can_be_asked_for_while_others_log():
 
 
 def test_an_error_names_llama_cpps_cause(tiny, tmp_path):
-    """A file whose tensors are missing is refused in llama.cpp's own words."""
+    """A file without tensors is refused with llama.cpp's own message."""
     data = tiny("chatml").read_bytes()
     path = tmp_path / "renamed.gguf"
     path.write_bytes(data.replace(b"blk.1.ffn_up.weight", b"blk.1.ffn_xx.weight"))
@@ -100,7 +100,7 @@ def test_an_error_names_llama_cpps_cause(tiny, tmp_path):
 
 
 def test_an_allocation_that_fails_is_out_of_memory(tiny, monkeypatch):
-    """What llama.cpp says about memory becomes that error, not a broken file."""
+    """What llama.cpp says about memory becomes OutOfMemory, not a broken file."""
     with model_of(tiny("chatml")) as model:
         monkeypatch.setattr(bindings, "log", log_of((LOG_LEVEL_ERROR, b"failed to allocate buffer\n")))
         assert isinstance(model._load_error(keep_going=True), OutOfMemory)
@@ -126,7 +126,7 @@ bindings.lib().llama_sampler_sample(
 
 
 def test_a_failed_assertion_tells_its_message_before_the_process_ends(tiny):
-    """llama.cpp ends the process when an assertion fails; ``on_abort`` hears why, first."""
+    """llama.cpp ends the process when an assertion fails; ``on_abort`` gets the message first."""
     result = subprocess.run([sys.executable, "-c", ABORT, tiny("chatml")], capture_output=True, text=True, check=False)
     assert result.returncode < 0
     assert result.stdout.startswith("told: ")
@@ -146,8 +146,8 @@ def test_nothing_of_llama_cpp_reaches_the_terminal(tiny):
     assert (result.stdout, result.stderr) == (b"", b"")
 
 
-def test_an_unknown_recurrent_architecture_is_loaded_the_safe_way(tiny, monkeypatch):
-    """Where the header does not show that a model is recurrent, llama.cpp does, and it is loaded again for it."""
+def test_an_unknown_recurrent_architecture_is_loaded_safely(tiny, monkeypatch):
+    """If llama.cpp reports a recurrent model that the header does not show, the model is loaded again."""
     monkeypatch.setattr("llmcli.engine.llama.model._has_recurrent_layers", lambda _: False)
     with model_of(tiny("mamba")) as model:
         assert model.recurrent

@@ -1,4 +1,4 @@
-"""Who computes when: interactive work first, bulk work never starved."""
+"""Which work computes when: interactive work first, bulk work never starved."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BULK, INTERACTIVE = Priority.BULK, Priority.INTERACTIVE
 
 
 class Clock:
-    """Time that passes only when a step says so."""
+    """A clock that advances only when a step says so."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -30,7 +30,7 @@ class Clock:
 
 
 class Bulk:
-    """A thread of bulk steps: each takes as long as it may, and counts."""
+    """A thread of counted bulk steps, each of which takes as long as it may."""
 
     def __init__(self, executor: InlineExecutor, clock: Clock, step_s: float | None = None) -> None:
         self.executor, self.clock, self.step_s = executor, clock, step_s
@@ -51,7 +51,7 @@ class Bulk:
         return True
 
     def waits(self) -> bool:
-        """Tell whether it stands in the queue."""
+        """Return whether it waits in the queue."""
         return bool(self.executor._queues[BULK]) and self.executor._running is None
 
     def __enter__(self):
@@ -66,8 +66,8 @@ class Bulk:
 
 @pytest.mark.parametrize("step_s", [0.01, 0.3])
 @pytest.mark.parametrize("bulk_step_s", [None, 0.05, 2.0])
-def test_bulk_work_keeps_its_share_of_interactive_work_without_end(step_s, bulk_step_s):
-    """Over many interactive steps bulk work gets a tenth of the time, whatever the length of the steps of either."""
+def test_bulk_work_keeps_its_share_beside_endless_interactive_work(step_s, bulk_step_s):
+    """Over many interactive steps bulk work gets a tenth of the time, however long the steps of either are."""
     clock = Clock()
     executor = InlineExecutor(clock)
     executor.add_demand(1)
@@ -78,7 +78,7 @@ def test_bulk_work_keeps_its_share_of_interactive_work_without_end(step_s, bulk_
 
     with Bulk(executor, clock, bulk_step_s) as bulk:
         while bulk.steps < 12:
-            while not bulk.waits():  # a step of bulk work runs, or its thread is on the way to the queue
+            while not bulk.waits():  # a step of bulk work runs, or its thread is about to enter the queue
                 pass
             executor.run(interactive)
         share = bulk.seconds / clock.now
@@ -86,8 +86,8 @@ def test_bulk_work_keeps_its_share_of_interactive_work_without_end(step_s, bulk_
     assert not any(bulk.preemptible)
 
 
-def test_bulk_work_waits_while_an_interactive_answer_is_short():
-    """What is over within a second is not interrupted at all."""
+def test_bulk_work_waits_for_a_short_interactive_answer():
+    """Interactive work that takes less than a second is not interrupted at all."""
     clock = Clock()
     executor = InlineExecutor(clock)
     executor.add_demand(1)
@@ -107,8 +107,8 @@ def test_bulk_work_waits_while_an_interactive_answer_is_short():
             pass
 
 
-def test_steps_of_bulk_work_are_short_while_people_wait_and_for_a_while_after():
-    """Alone bulk work takes long steps, as before."""
+def test_bulk_steps_are_short_during_and_after_interactive_work():
+    """When it is alone, bulk work takes long steps, as before."""
     clock = Clock()
     executor = InlineExecutor(clock)
     assert executor.bulk_step_s() == LONG_STEP_S
@@ -121,8 +121,8 @@ def test_steps_of_bulk_work_are_short_while_people_wait_and_for_a_while_after():
     assert executor.bulk_step_s() == LONG_STEP_S
 
 
-def test_an_arrival_preempts_a_long_step_and_no_short_one():
-    """Only a step that was begun as a long one is aborted: short ones are too close together to lose any."""
+def test_an_arrival_aborts_only_a_long_step():
+    """Only a long step is aborted: aborting frequent short ones would lose too much."""
     clock = Clock()
     executor = InlineExecutor(clock)
 
@@ -134,14 +134,14 @@ def test_an_arrival_preempts_a_long_step_and_no_short_one():
         return (before, after)
 
     assert executor.run(step, BULK) == (False, True)
-    assert executor.run(step, BULK) == (False, False)  # people were there just now
+    assert executor.run(step, BULK) == (False, False)  # interactive work ended just now
     clock.now = 100.0
     assert executor.run(step, BULK) == (False, True)
     assert executor.run(step, INTERACTIVE) == (False, False)
 
 
-def test_who_gives_up_waiting_leaves_the_queue():
-    """An abandoned wait returns None without running, and others go on."""
+def test_an_abandoned_wait_leaves_the_queue():
+    """An abandoned wait returns None without running, and others continue."""
     executor = InlineExecutor()
     executor.add_demand(1)
     ran = []
@@ -158,8 +158,8 @@ def test_who_gives_up_waiting_leaves_the_queue():
 
 
 @pytest.mark.parametrize("make", [InlineExecutor, SharedExecutor])
-def test_errors_reach_who_asked_and_the_next_one_runs(make):
-    """A step that raises does not keep the turn."""
+def test_errors_reach_the_caller_and_the_next_step_runs(make):
+    """A step that raises does not block the next one."""
     executor = make()
     with pytest.raises(ValueError, match="broken"):
         executor.run(lambda: int("broken"), BULK)
@@ -167,7 +167,7 @@ def test_errors_reach_who_asked_and_the_next_one_runs(make):
 
 
 def test_a_shared_executor_computes_in_one_thread():
-    """Whoever asks, one thread has the team of OpenMP."""
+    """Whatever thread calls it, only one thread has an OpenMP team."""
     executor = SharedExecutor()
     idents = set()
     threads = [threading.Thread(target=lambda: idents.add(executor.run(threading.get_ident))) for _ in range(4)]

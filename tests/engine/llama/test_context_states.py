@@ -1,4 +1,4 @@
-"""Saved states of sequences: as good in another context of the same settings, with more or fewer sequences."""
+"""Saved states of sequences are valid in another context with the same settings and any number of sequences."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def evaluate(context, sequence, tokens, start):
 @pytest.mark.parametrize("source", CONFIGS)
 @pytest.mark.parametrize("name", ["llama", "qwen3moe"])
 def test_a_state_moves_between_caches(contexts, name, source, target, kernel):
-    """Whatever the number of sequences and of buffers; what goes on from it is what went on at home."""
+    """For any number of sequences and buffers, a sequence continues as in the first context."""
     old, new = contexts(name, **CONFIGS[source], **kernel), contexts(name, **CONFIGS[target], **kernel)
     evaluate(old, 0, numbers(20, 1), 0)
     evaluate(old, 2, numbers(30, 2), 0)
@@ -55,7 +55,7 @@ def test_a_state_moves_between_caches(contexts, name, source, target, kernel):
 
 
 def test_a_state_of_another_kind_is_refused(contexts):
-    """Another type of cache, or bytes that are none."""
+    """A state of another cache type, or invalid bytes."""
     state = contexts("llama", unified=False, sequences=3)
     evaluate(state, 1, numbers(8, 1), 0)
     saved = state.save_state(1)
@@ -70,7 +70,7 @@ def test_a_state_of_another_kind_is_refused(contexts):
 
 
 def test_nothing_is_evaluated_twice_when_the_context_grows(tiny, monkeypatch):
-    """A job that gets more streams in the middle takes what runs along."""
+    """A job that gets more streams in the middle keeps its running sequences."""
     restarted = []
     monkeypatch.setattr(Sequence, "reset", restarted.append)
     requests = [

@@ -1,4 +1,4 @@
-"""Hidden states of one sequence: pooled by llama.cpp for embedding models, else summed."""
+"""Hidden states of one sequence: pooled by llama.cpp for embedding models, otherwise summed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def evaluated(context: EmbeddingContext, tokens: list[int], start: int = 0) -> n
 
 @pytest.mark.parametrize("name", ["llama", "mamba", "lfm2"])
 def test_states_are_summed_over_the_last_batch(context, name):
-    """A text in two batches gives in sum what it gives in one."""
+    """A text in two batches has the same sum as in one."""
     tokens = numbers(40, 1)
     whole = evaluated(context(name), tokens)
     other = context(name)
@@ -44,8 +44,8 @@ def test_states_are_summed_over_the_last_batch(context, name):
 
 
 @pytest.mark.parametrize("name", ["llama", "mamba"])
-def test_a_cleared_context_knows_no_earlier_text(context, name):
-    """The same text gives the same states as in a new context."""
+def test_a_cleared_context_is_like_a_new_one(context, name):
+    """The same text has the same states as in a new context."""
     first = context(name)
     evaluated(first, numbers(30, 2))
     first.clear()
@@ -61,7 +61,7 @@ def test_an_encoder_pools_and_has_no_memory_to_clear(context):
 
 
 def test_an_evaluation_can_be_aborted(context):
-    """Interactive work goes first."""
+    """Interactive work comes first."""
     aborted = context("llama", should_abort=lambda: True)
     aborted.batch.add(numbers(40, 1), 0, 0, range(40))
     assert aborted.evaluate(abortable=True) == 2

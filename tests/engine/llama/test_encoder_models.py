@@ -1,4 +1,4 @@
-"""Models that need an encoder's output first: llama.cpp ends the process when their decoder runs without it."""
+"""Models that need an encoder's output first: llama.cpp crashes if their decoder runs without it."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def t5(tmp_path):
 
 
 def test_a_model_with_an_encoder_is_refused(t5):
-    """It is refused when loaded, with a reason, instead of ending the process at the first evaluation."""
+    """It is refused with a reason when it is loaded, instead of crashing at the first evaluation."""
     with pytest.raises(BadModelFile, match="encoder"), model_of(t5):
         pass

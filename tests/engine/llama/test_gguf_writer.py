@@ -1,4 +1,4 @@
-"""Small GGUF files are what the reader of headers understands."""
+"""The reader of headers understands the small GGUF files that are written."""
 
 import struct
 
@@ -6,7 +6,7 @@ from llmcli.engine.llama.gguf_writer import gguf_bytes
 from llmcli.models.gguf.header_parser import read_header
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_a_written_file_can_be_read(tmp_path):
     """Metadata of all three types, shapes, and tensors at the offsets of their values."""
     metadata = {"general.architecture": "llama", "llama.block_count": 2, "llama.rope.freq_base": 0.5}
     first, second = struct.pack("<8f", *range(8)), struct.pack("<16f", *range(16))

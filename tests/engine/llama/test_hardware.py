@@ -1,4 +1,4 @@
-"""What the process may use: control groups of both versions, affinity, physical cores."""
+"""The resources of the process: control groups of both versions, affinity, physical cores."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def put(root, path, text):
 
 
 def test_a_quota_of_version_2_counts_in_cpus(group):
-    """``cpu.max`` holds quota and period in microseconds."""
+    """``cpu.max`` contains quota and period in microseconds."""
     root, proc = group(["0::/"])
     put(root, "cpu.max", "150000 100000")
     assert read_cpu_quota(root, proc) == 1.5
 
 
 def test_no_quota_is_none(group):
-    """The word max means no limit, and so does a machine without control groups."""
+    """The word max means no limit; so does a machine without control groups."""
     root, proc = group(["0::/"])
     assert read_cpu_quota(root, proc) is None
     put(root, "cpu.max", "max 100000")
@@ -43,8 +43,8 @@ def test_no_quota_is_none(group):
     assert read_cpu_quota(root / "none", proc.parent / "none") is None
 
 
-def test_the_smallest_quota_of_all_parents_binds(group):
-    """A quota of any group above this process's own limits it."""
+def test_the_smallest_quota_of_all_parents_applies(group):
+    """A quota of any parent of this process's group limits it."""
     root, proc = group(["0::/a/b/c"])
     for path, quota in (("a", "400000"), ("a/b", "120000"), ("a/b/c", "max"), ("other", "1000")):
         put(root, f"{path}/cpu.max", f"{quota} 100000")
@@ -52,7 +52,7 @@ def test_the_smallest_quota_of_all_parents_binds(group):
 
 
 def test_a_quota_of_version_1_is_read_in_the_group_and_its_parents(group):
-    """Version 1 has a hierarchy for each controller, and -1 for no limit."""
+    """Version 1 has a hierarchy for each controller, and -1 means no limit."""
     root, proc = group(["5:cpu,cpuacct:/docker/x", "3:memory:/docker/x", "0::/"])
     for path, quota in (("cpu", -1), ("cpu/docker", 250000), ("cpu/docker/x", -1)):
         put(root, f"{path}/cpu.cfs_quota_us", quota)
@@ -73,12 +73,12 @@ def test_a_container_of_version_1_sees_its_own_group_at_the_root(group):
     [(8, 4, None, 4), (8, 4, 2.0, 2), (8, 4, 1.5, 2), (8, 4, 1.4, 1), (8, 4, 0.1, 1), (1, 1, None, 1), (4, 4, 64.0, 4)],
 )
 def test_usable_threads_are_physical_cores_within_the_quota(affinity, physical, quota, usable):
-    """Hyperthreads do not count, a smaller quota does, and one thread is the least."""
+    """Hyperthreads do not count, a smaller quota does, and the minimum is one thread."""
     assert CpuCores(affinity, physical, quota).max_threads == usable
 
 
 def test_siblings_of_one_core_count_once(monkeypatch, tmp_path):
-    """Of the logical cores that this process may run on, those of one physical core are one."""
+    """Logical cores of one physical core count as one."""
     for core, siblings in ((0, "0,4"), (1, "1,5"), (4, "0,4"), (5, "1,5")):
         put(tmp_path, f"cpu{core}/topology/thread_siblings_list", siblings)
     for allowed, physical in (({0, 1, 4, 5}, 2), ({0, 4}, 1), ({4, 5}, 2), ({0, 99}, 2)):
@@ -88,13 +88,13 @@ def test_siblings_of_one_core_count_once(monkeypatch, tmp_path):
 
 
 def test_affinity_smaller_than_the_machine_counts(monkeypatch):
-    """A process bound to one core of many has one."""
+    """A process that is bound to one core of many has one."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     assert hardware.detect_cores().max_threads == 1
 
 
-def test_a_memory_limit_leaves_what_is_not_used(group):
-    """Under a limit of version 2 the memory left is the limit less what is used, the least of all groups."""
+def test_a_memory_limit_of_version_2_counts(group):
+    """With a limit of version 2, the memory left is the limit minus the usage, the minimum over all groups."""
     root, proc = group(["0::/a"])
     put(root, "a/memory.max", 5000)
     put(root, "a/memory.current", 3000)
@@ -103,7 +103,7 @@ def test_a_memory_limit_leaves_what_is_not_used(group):
 
 
 def test_cached_files_do_not_use_up_the_memory(group):
-    """Pages of a file that was just downloaded can be given back, so they count as available."""
+    """Pages of a file that was just downloaded can be reclaimed, so they count as available."""
     root, proc = group(["0::/"])
     put(root, "memory.max", 5000)
     put(root, "memory.current", 4900)
@@ -112,7 +112,7 @@ def test_cached_files_do_not_use_up_the_memory(group):
 
 
 def test_a_memory_limit_of_version_1_counts(group):
-    """Version 1 has other names for the same."""
+    """Version 1 has other names for the same values."""
     root, proc = group(["3:memory:/x"])
     put(root, "memory/x/memory.limit_in_bytes", 7000)
     put(root, "memory/x/memory.usage_in_bytes", 1000)
@@ -121,7 +121,7 @@ def test_a_memory_limit_of_version_1_counts(group):
 
 
 def test_without_a_limit_the_machines_memory_counts(group):
-    """Where no group limits memory, it is what the system calls available."""
+    """If no group limits memory, it is the available memory of the system."""
     root, proc = group(["0::/"])
     free = available_memory(root, proc)
     assert free is None or free > 2**20

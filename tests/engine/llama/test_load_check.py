@@ -1,4 +1,4 @@
-"""A model's first loading in a process of its own: what becomes of it is an error of ours, and this process lives on."""
+"""The first load of a model happens in a child process: a crash there is an error here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ID = "a" * 64
 
 @pytest.fixture
 def child(tmp_path, monkeypatch):
-    """Return a function that lets a shell script be the child, and the file to which each of them adds its number."""
+    """Return a function that makes a shell script the child, and the file to which each child appends its number."""
     started = tmp_path / "started"
 
     def use(script: str) -> Path:
@@ -43,16 +43,16 @@ def once(path, cache):
     load_check.check_once(path, ID, cache, gpu_layers=None, stop=lambda: None)
 
 
-def test_a_good_file_is_tried_once(tiny, tmp_path, child):
-    """The first time it is loaded and speaks; after that nothing is started for it."""
+def test_a_good_file_is_checked_once(tiny, tmp_path, child):
+    """The first time it is loaded and generates; after that no process is started for it."""
     once(tiny("llama"), tmp_path)
     started = child("exit 3")
     once(tiny("llama"), tmp_path)
     assert not started.exists()
 
 
-def test_many_at_once_try_once(tiny, tmp_path):
-    """Of several commands that want a new model one tries it out; the others wait for that."""
+def test_concurrent_commands_check_once(tiny, tmp_path):
+    """Of several commands that use a new model, one checks it and the others wait."""
     tried = []
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(4) as pool:
         patch.setattr(
@@ -62,8 +62,8 @@ def test_many_at_once_try_once(tiny, tmp_path):
     assert len(tried) == 1
 
 
-def test_a_signal_ends_the_waiting(tiny, tmp_path):
-    """Who waits for another command's trial hears a signal."""
+def test_a_signal_ends_the_wait(tiny, tmp_path):
+    """A command that waits for another command's check reacts to a signal."""
     lock = load_check.marker_path(tmp_path, ID).with_suffix(".lock")
     lock.parent.mkdir()
     with lock.open("w") as held:
@@ -72,8 +72,8 @@ def test_a_signal_ends_the_waiting(tiny, tmp_path):
             load_check.check_once(tiny("llama"), ID, tmp_path, gpu_layers=None, stop=Interrupted)
 
 
-def test_another_version_tries_again(tiny, tmp_path, child, monkeypatch):
-    """What one version of llama.cpp could load another may not survive."""
+def test_another_version_checks_again(tiny, tmp_path, child, monkeypatch):
+    """A model that one version of llama.cpp loads may crash another."""
     started = child("exit 0")
     once(tiny("llama"), tmp_path)
     monkeypatch.setattr(bindings, "version", lambda: "9.9.9")
@@ -82,7 +82,7 @@ def test_another_version_tries_again(tiny, tmp_path, child, monkeypatch):
 
 
 def test_a_bad_header_needs_no_child(tmp_path, child):
-    """What the reader of headers refuses is not tried."""
+    """A file that the reader of headers refuses is not tried."""
     started = child("exit 0")
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGUF" + bytes(100))
@@ -91,8 +91,8 @@ def test_a_bad_header_needs_no_child(tmp_path, child):
     assert not started.exists()
 
 
-def test_an_error_of_ours_is_met_again(tiny, tmp_path, child):
-    """A child that met an error of ours leaves it to the engine to say; the file is tried again the next time."""
+def test_a_known_error_is_left_to_the_engine(tiny, tmp_path, child):
+    """After a known error in the child, the engine reports it; the file is checked again the next time."""
     started = child("exit 65")
     assert check(tiny("llama")) is False
     once(tiny("llama"), tmp_path)
@@ -110,19 +110,19 @@ def test_an_error_of_ours_is_met_again(tiny, tmp_path, child):
         ),
         ("kill -SEGV $$", BadModelFile, "Segmentation fault"),
         ("kill -ILL $$", Unsupported, "another processor"),
-        ("kill -KILL $$", OutOfMemory, "the system ended"),
+        ("kill -KILL $$", OutOfMemory, "the system killed"),
         ("exit 3", InternalError, "code 3"),
     ],
 )
-def test_a_death_is_an_error(tiny, child, script, error, words):
-    """How the child ended decides which error it is, and llama.cpp's last words stand in it."""
+def test_a_crash_is_an_error(tiny, child, script, error, words):
+    """The child's end determines the error, which contains llama.cpp's last message."""
     child(script)
     with pytest.raises(error, match=words):
         check(tiny("llama"))
 
 
-def test_a_file_that_never_ends_loading_is_bad(tiny, child, monkeypatch):
-    """After a time in proportion to its size the child is ended."""
+def test_a_file_that_takes_too_long_is_bad(tiny, child, monkeypatch):
+    """The child is killed after a time in proportion to the file's size."""
     monkeypatch.setattr(load_check, "_MIN_TIMEOUT_S", 0.5)
     started = child("exec sleep 60")
     with pytest.raises(BadModelFile, match="takes longer"):
@@ -131,7 +131,7 @@ def test_a_file_that_never_ends_loading_is_bad(tiny, child, monkeypatch):
 
 
 def test_a_signal_ends_the_child(tiny, child):
-    """Ctrl-C ends the command and what it started."""
+    """Ctrl-C ends the command and its child."""
     started, interrupt = child("exec sleep 60"), Interrupt()
 
     def stop():
@@ -144,8 +144,8 @@ def test_a_signal_ends_the_child(tiny, child):
     assert not Path(f"/proc/{started.read_text().strip()}").exists()
 
 
-def test_a_backend_tries_its_model(tiny, tmp_path, child):
-    """A model that would end the process is refused before the engine loads it; without a cache nothing is tried."""
+def test_a_backend_checks_its_model(tiny, tmp_path, child):
+    """A model that would crash is refused before the engine loads it; without a cache nothing is checked."""
     started = child("kill -ABRT $$")
     how = {"name": "x", "model_id": ID, "interrupt": Interrupt()}
     with pytest.raises(BadModelFile):

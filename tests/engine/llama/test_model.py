@@ -1,4 +1,4 @@
-"""What a loaded model says of its vocabulary."""
+"""The vocabulary of a loaded model."""
 
 from __future__ import annotations
 

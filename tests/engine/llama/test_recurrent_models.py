@@ -1,7 +1,7 @@
-"""Recurrent and hybrid models: loaded without llama.cpp's AMX kernels, which are wrong for them, and right in a ubatch.
+"""Recurrent and hybrid models are loaded without llama.cpp's AMX kernels, which are wrong for them.
 
 With ``use_extra_bufts`` those kernels give the second and later sequence of a ubatch logits that are off by 2 to 11
-(``benchmarks/upstream_extra_bufts.py`` shows it on processors that have AMX).
+(``benchmarks/upstream_extra_bufts.py`` shows it on processors with AMX).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RECURRENT = ("mamba", "lfm2", "falcon-h1", "qwen35")
 
 @pytest.fixture
 def loads(monkeypatch):
-    """Return a list that gets ``use_extra_bufts`` of every load of a model."""
+    """Record ``use_extra_bufts`` of every load of a model."""
     lib = bindings.lib()
     original, seen = lib.llama_model_load_from_file, []
 
@@ -31,7 +31,7 @@ def loads(monkeypatch):
 
 @pytest.mark.parametrize("name", RECURRENT)
 def test_recurrent_models_are_loaded_without_the_extra_buffers(tiny, loads, name):
-    """Their header tells what they are, so that they are loaded once and the safe way."""
+    """Their header shows what they are, so they are loaded once, the safe way."""
     with model_of(tiny(name)) as model:
         assert model.recurrent
     assert loads == [False]
@@ -39,15 +39,15 @@ def test_recurrent_models_are_loaded_without_the_extra_buffers(tiny, loads, name
 
 @pytest.mark.parametrize("name", [name for name in GENERATIVE if name not in RECURRENT])
 def test_other_models_keep_the_faster_kernels(tiny, loads, name):
-    """Models without a state have no sequences apart in a matrix product, and are loaded as llama.cpp proposes."""
+    """Models without a state do not separate sequences in a matrix product, and are loaded with llama.cpp's default."""
     with model_of(tiny(name)) as model:
         assert not model.recurrent
     assert loads == [True]
 
 
 @pytest.mark.parametrize("name", RECURRENT)
-def test_a_recurrent_model_that_the_header_does_not_tell_is_loaded_again(tiny, loads, monkeypatch, name):
-    """Of an architecture that is new to us llama.cpp tells it, and what is used in the end has no extra buffers."""
+def test_a_recurrent_model_with_an_unknown_header_is_loaded_again(tiny, loads, monkeypatch, name):
+    """llama.cpp recognizes a new recurrent architecture, and the model in use has no extra buffers."""
     monkeypatch.setattr("llmcli.engine.llama.model._has_recurrent_layers", lambda _: False)
     with model_of(tiny(name)) as model:
         assert model.recurrent
@@ -57,7 +57,7 @@ def test_a_recurrent_model_that_the_header_does_not_tell_is_loaded_again(tiny, l
 @pytest.mark.parametrize("config", [{}, {"unified": False, "kv_type": "q8_0"}], ids=["unified", "streams"])
 @pytest.mark.parametrize("name", RECURRENT)
 def test_every_sequence_of_a_ubatch_has_the_logits_of_a_fresh_one(models, name, config):
-    """Five prompts in one ubatch, then five single tokens: no sequence after the first is off, nor the first itself."""
+    """In a ubatch of five prompts, then in one of five single tokens, all sequences have correct logits."""
     prompts = [numbers(24, 30 + i) for i in range(5)]
 
     def rows(sequences):

@@ -1,4 +1,4 @@
-"""The number of threads follows what other processes leave free."""
+"""The number of threads is the number of cores that other processes leave free."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmcli.engine.llama.threads import SystemLoad, ThreadPolicy
 
 
 class Scripted:
-    """A load that says what a test wants."""
+    """A load that the test sets."""
 
     def __init__(self, *others):
         self._others = list(others)
@@ -21,14 +21,14 @@ class Scripted:
 
 
 def test_idle_machine_uses_every_core():
-    """Without load of others all threads run."""
+    """Without other load all threads run."""
     threads = ThreadPolicy(4, load=Scripted(0.05))
     threads.sample_load()
     assert (threads.pick(1), threads.pick(16)) == (4, 4)
 
 
 def test_a_busy_core_costs_one_thread_and_comes_back():
-    """One core kept busy means one thread fewer; when the load goes, the thread comes back."""
+    """One busy core means one thread fewer; when it is free again, the thread comes back."""
     threads = ThreadPolicy(4, load=Scripted(0.98, 0.02))
     threads.sample_load()
     assert threads.pick(1) == threads.pick(64) == 3
@@ -46,8 +46,8 @@ def test_a_busy_core_costs_one_thread_and_comes_back():
         (1, 0.007, True, 2),
     ],
 )
-def test_a_brief_step_after_a_rest_wakes_no_thread(monkeypatch, tokens, seconds, fixed, first):
-    """What one thread does at once is not shared with threads that sleep; what follows it is, and what is longer."""
+def test_a_short_step_after_idle_time_uses_one_thread(monkeypatch, tokens, seconds, fixed, first):
+    """A step that one thread finishes at once wakes no others; later and longer steps do."""
     now = {"value": 100.0}
     monkeypatch.setattr(module.time, "monotonic", lambda: now["value"])
     threads = ThreadPolicy(2, fixed=fixed, load=Scripted())
@@ -60,21 +60,21 @@ def test_a_brief_step_after_a_rest_wakes_no_thread(monkeypatch, tokens, seconds,
     threads.sample_load()
     assert threads.pick(64, prompt=True) == 2
     assert threads.pick(1) == first
-    assert ("before others are awake" in threads.explanation) == (first == 1)
+    assert ("before the others wake up" in threads.explanation) == (first == 1)
     threads.record(first, 1, 0.014 / first)
     threads.sample_load()
     assert threads.pick(1) == 2
 
 
 def test_more_load_than_cores_leaves_one_thread():
-    """However busy the machine, one thread runs."""
+    """However busy the machine is, one thread runs."""
     threads = ThreadPolicy(2, load=Scripted(7.0))
     threads.sample_load()
     assert threads.pick(1) == 1
 
 
-def test_half_a_core_is_decided_by_trying():
-    """Between two numbers both are tried, and the one whose steps cost less is kept."""
+def test_half_a_core_is_decided_by_measuring():
+    """Between two numbers both are tried, and the one with the faster steps is kept."""
     threads = ThreadPolicy(2, load=Scripted(0.5))
     threads.sample_load()
     picked = []
@@ -86,8 +86,8 @@ def test_half_a_core_is_decided_by_trying():
     assert set(picked[4:]) == {1}
 
 
-def test_the_loser_gets_another_chance():
-    """After a while the other number is tried again, and wins when it has become the faster one."""
+def test_the_slower_number_is_tried_again():
+    """After a while the other number is tried again, and is kept if it has become faster."""
     threads = ThreadPolicy(2, load=Scripted(0.5))
     threads.sample_load()
     cost = {1: 0.010, 2: 0.015}
@@ -101,8 +101,8 @@ def test_the_loser_gets_another_chance():
     assert picked[100:].count(2) > 90
 
 
-def test_single_tokens_and_batches_are_decided_apart():
-    """What is right for a token need not be right for a batch."""
+def test_single_tokens_and_batches_are_decided_separately():
+    """The best number for a token may differ from the best number for a batch."""
     threads = ThreadPolicy(2, load=Scripted(0.5))
     threads.sample_load()
     for _ in range(10):
@@ -113,7 +113,7 @@ def test_single_tokens_and_batches_are_decided_apart():
 
 
 def test_a_fixed_number_is_never_changed():
-    """A number that the user set holds, whatever the load."""
+    """A number set by the user stays, whatever the load."""
     threads = ThreadPolicy(3, fixed=True, load=Scripted(2.0))
     threads.sample_load()
     assert threads.pick(1) == 3
@@ -134,8 +134,8 @@ def clock(monkeypatch):
     return now
 
 
-def test_load_is_what_others_took_on_our_cores(tmp_path, clock):
-    """Our own processor time and cores that we may not use do not count."""
+def test_only_load_of_others_on_our_cores_counts(tmp_path, clock):
+    """Our own processor time, and cores that we may not use, do not count."""
     stat = tmp_path / "stat"
     stat.write_text("cpu 0 0 0 0\n" + line(0, 0) + line(1, 0) + line(2, 0))
     load = SystemLoad(stat)
@@ -146,7 +146,7 @@ def test_load_is_what_others_took_on_our_cores(tmp_path, clock):
 
 
 def test_load_waits_for_a_meaningful_interval(tmp_path, clock):
-    """Too soon after the last look there is no answer."""
+    """Too soon after the last sample there is no result."""
     stat = tmp_path / "stat"
     stat.write_text(line(0, 0) + line(1, 0))
     load = SystemLoad(stat)
@@ -154,8 +154,8 @@ def test_load_waits_for_a_meaningful_interval(tmp_path, clock):
     assert load.busy_cores() is None
 
 
-def test_after_a_rest_who_wants_to_run_now_counts(tmp_path, clock):
-    """What others did while this process had nothing to do is no reason to begin with fewer threads."""
+def test_after_idle_time_only_runnable_threads_count(tmp_path, clock):
+    """Load during an idle time is no reason to start with fewer threads."""
     stat = tmp_path / "stat"
     stat.write_text(line(0, 0) + line(1, 0) + "procs_running 1\n")
     threads = ThreadPolicy(2, load=SystemLoad(stat))
@@ -173,7 +173,7 @@ def test_after_a_rest_who_wants_to_run_now_counts(tmp_path, clock):
 
 
 def test_without_the_kernels_counters_all_threads_run(tmp_path):
-    """Where there is no /proc/stat nothing is known and nothing is held back."""
+    """Without /proc/stat nothing is known, so all threads run."""
     threads = ThreadPolicy(4, load=SystemLoad(tmp_path / "missing"))
     threads.sample_load()
     assert threads.pick(1) == 4
@@ -183,7 +183,7 @@ def test_without_the_kernels_counters_all_threads_run(tmp_path):
 
 
 def decode(threads, seconds, steps, *, by_threads=None):
-    """Take so many steps of one token; return the numbers of threads that were used."""
+    """Run this many steps of one token; return the numbers of threads that were used."""
     picked = []
     for _ in range(steps):
         picked.append(threads.pick(1))
@@ -192,7 +192,7 @@ def decode(threads, seconds, steps, *, by_threads=None):
 
 
 def test_slow_steps_make_fewer_threads_be_tried():
-    """Steps of three times the length make fewer threads be tried though no load is known; the fastest number stays."""
+    """When steps take three times as long, fewer threads are tried without a known load; the fastest number stays."""
     threads = ThreadPolicy(4, load=Scripted())
     assert set(decode(threads, 0.010, 50)) == {4}
     assert decode(threads, 0.030, module._MIN_SLOW_STEPS) == [4] * module._MIN_SLOW_STEPS
@@ -203,17 +203,17 @@ def test_slow_steps_make_fewer_threads_be_tried():
 
 
 def test_all_threads_come_back():
-    """After some hundred steps all are trusted again, and stay when steps are as short as they were."""
+    """After some hundred steps all threads are tried again, and stay if steps are as short as before."""
     threads = ThreadPolicy(4, load=Scripted())
     decode(threads, 0.010, 20)
     decode(threads, 0.030, module._MIN_SLOW_STEPS)
     assert 3 in decode(threads, 0, module._DOUBT_STEPS, by_threads={4: 0.030, 3: 0.014, 2: 0.020})
     assert set(decode(threads, 0.010, 300)) == {4}
-    assert "no other process keeps busy" in threads.explanation
+    assert "other processes leave free" in threads.explanation
 
 
-def test_a_disturbance_that_lasts_is_noticed_again():
-    """When steps become slow a second time, fewer threads are tried a second time."""
+def test_a_second_disturbance_is_detected():
+    """When steps become slow a second time, fewer threads are tried again."""
     threads = ThreadPolicy(4, load=Scripted())
     for _ in range(2):
         assert set(decode(threads, 0.010, 20)) == {4}
@@ -222,15 +222,15 @@ def test_a_disturbance_that_lasts_is_noticed_again():
 
 
 @pytest.mark.parametrize("slow", [1, 2, 5])
-def test_a_few_slow_steps_are_no_reason(slow):
-    """A hiccup now and then changes nothing."""
+def test_a_few_slow_steps_change_nothing(slow):
+    """An occasional slow step changes nothing."""
     threads = ThreadPolicy(4, load=Scripted())
     for _ in range(30):
         assert set(decode(threads, 0.010, 5) + decode(threads, 0.050, slow)) == {4}
 
 
-def test_a_context_that_grows_is_no_reason():
-    """Steps that take longer and longer, little by little, are those of a longer and longer context."""
+def test_a_growing_context_changes_nothing():
+    """Steps that gradually take longer belong to a growing context."""
     threads = ThreadPolicy(4, load=Scripted())
     seconds = 0.010
     for _ in range(1000):
@@ -239,8 +239,8 @@ def test_a_context_that_grows_is_no_reason():
     assert seconds > 0.1
 
 
-def test_batches_and_prompts_are_no_reason():
-    """How long a batch takes depends on what is in it."""
+def test_batches_and_prompts_change_nothing():
+    """The duration of a batch depends on its contents."""
     threads = ThreadPolicy(4, load=Scripted())
     for seconds in (0.010, 0.050):
         for tokens, prompt in ((16, False), (512, True)):
@@ -250,7 +250,7 @@ def test_batches_and_prompts_are_no_reason():
 
 
 @pytest.mark.parametrize(("most", "candidates"), [(1, {1}), (2, {1, 2}), (3, {1, 2, 3}), (8, {4, 6, 7, 8})])
-def test_what_is_tried_is_a_few_fewer_and_half(most, candidates):
+def test_a_few_fewer_threads_and_half_are_tried(most, candidates):
     """A few threads fewer, and half of them, down to one."""
     threads = ThreadPolicy(most, load=Scripted())
     decode(threads, 0.010, 20)
@@ -258,14 +258,14 @@ def test_what_is_tried_is_a_few_fewer_and_half(most, candidates):
     assert set(decode(threads, 0.030, 30)) == candidates
 
 
-def test_a_fixed_number_is_not_doubted():
-    """What the user set holds, however slow the steps become."""
+def test_a_fixed_number_ignores_slow_steps():
+    """A number set by the user stays, however slow the steps become."""
     threads = ThreadPolicy(4, fixed=True, load=Scripted())
     assert set(decode(threads, 0.010, 20) + decode(threads, 0.090, 20)) == {4}
 
 
 def test_a_known_load_explains_slow_steps():
-    """Where the counters show who is busy, they decide, and the doubt ends."""
+    """If the counters show the load, they decide, and no fewer threads are tried."""
     threads = ThreadPolicy(4, load=Scripted(0.0, 1.0, 0.0))
     threads.sample_load()
     decode(threads, 0.010, 20)
@@ -277,8 +277,8 @@ def test_a_known_load_explains_slow_steps():
     assert set(decode(threads, 0.010, 10)) == {4}
 
 
-def test_a_quiet_machine_does_not_end_the_doubt():
-    """A quota that the counters do not show is not disproved by them."""
+def test_an_idle_machine_does_not_end_the_trial():
+    """A quota does not show in the counters, so they do not refute it."""
     threads = ThreadPolicy(4, load=Scripted(0.0, 0.0))
     threads.sample_load()
     decode(threads, 0.010, 20)
@@ -291,8 +291,8 @@ def test_a_quiet_machine_does_not_end_the_doubt():
 
 
 @pytest.mark.parametrize(("own", "counted"), [(0, 0.25), (10, 1.0)])
-def test_niced_processes_give_way(tmp_path, clock, monkeypatch, own, counted):
-    """Time of processes of lower priority does not count, since they give way; it does where this is one of them."""
+def test_niced_processes_do_not_count(tmp_path, clock, monkeypatch, own, counted):
+    """Time of lower-priority processes does not count, unless this process has a low priority too."""
     monkeypatch.setattr(module.os, "nice", lambda _: own)
     stat = tmp_path / "stat"
     tick = module.os.sysconf("SC_CLK_TCK")
@@ -304,8 +304,8 @@ def test_niced_processes_give_way(tmp_path, clock, monkeypatch, own, counted):
 
 
 def test_every_kind_of_work_counts_and_waiting_does_not(tmp_path, clock, monkeypatch):
-    """System, interrupts and time that a host took count; idle time and waiting for a disk do not."""
-    monkeypatch.setattr(module.os, "nice", lambda _more: 0)  # however nice the tests are themselves
+    """System, interrupts and stolen time count; idle time and I/O wait do not."""
+    monkeypatch.setattr(module.os, "nice", lambda _more: 0)  # however nice the tests themselves are
     stat = tmp_path / "stat"
     stat.write_text("cpu0 0 0 0 0 0 0 0 0 0 0\n")
     load = SystemLoad(stat)
@@ -319,19 +319,19 @@ def test_every_kind_of_work_counts_and_waiting_does_not(tmp_path, clock, monkeyp
 # ---- why -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_reason_before_anything_ran():
+def test_the_explanation_before_the_first_step():
     """All cores, and that no other process is known to keep them busy."""
-    expected = "threads: 4 (as many as the cores that this process may use and no other process keeps busy)"
+    expected = "threads: 4 (one for each core that this process may use and other processes leave free)"
     assert ThreadPolicy(4, load=Scripted()).explanation == expected
 
 
-def test_the_reason_of_a_number_that_was_set():
-    """The user said so."""
-    assert ThreadPolicy(3, fixed=True).explanation == "threads: 3 (as it was set)"
+def test_the_explanation_of_a_fixed_number():
+    """The user set it."""
+    assert ThreadPolicy(3, fixed=True).explanation == "threads: 3 (as set)"
 
 
-def test_the_reason_of_a_busy_machine():
-    """How much others take, of how much."""
+def test_the_explanation_on_a_busy_machine():
+    """The load of other processes, and the number of cores."""
     threads = ThreadPolicy(4, load=Scripted(1.96))
     threads.sample_load()
     threads.pick(1)
@@ -340,8 +340,8 @@ def test_the_reason_of_a_busy_machine():
     assert threads.explanation == "threads: 2 (other processes keep 2.0 of 4 cores busy)"
 
 
-def test_the_reason_tells_single_tokens_from_prompts():
-    """Where both differ, both are said."""
+def test_the_explanation_names_both_numbers():
+    """If both numbers differ, both are named."""
     threads = ThreadPolicy(2, load=Scripted(0.5))
     threads.sample_load()
     for _ in range(10):

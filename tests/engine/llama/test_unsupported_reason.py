@@ -1,4 +1,4 @@
-"""Which models cannot generate text here, whatever they need: known from the header."""
+"""Models that cannot generate text here, whatever their needs: detected from the header."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def header(name, **more):
 
 
 @pytest.mark.parametrize("name", ["llama", "chatml", "gemma3", "qwen3moe", "mamba", "lfm2", "falcon-h1", "qwen35"])
-def test_models_that_run(tiny, name):
-    """Nothing speaks against what the engine loads."""
+def test_supported_models(tiny, name):
+    """There is no reason against the models that the engine loads."""
     assert unsupported_reason(read_header(tiny(name))) == ""
 
 
@@ -31,29 +31,29 @@ def test_models_that_run(tiny, name):
         ("", "architecture"),
     ],
 )
-def test_models_that_do_not(name, word):
-    """Embeddings, encoders, projectors, and what this build has never heard of."""
+def test_unsupported_models(name, word):
+    """Embedding models, encoders, projectors, and architectures unknown to this build."""
     assert word in unsupported_reason(header(name))
 
 
-def test_an_attention_that_looks_ahead_generates_nothing():
+def test_a_model_without_causal_attention_generates_nothing():
     """Whatever the architecture is called."""
     assert "embedding" in unsupported_reason(header("llama", **{"llama.attention.causal": False}))
 
 
-def test_an_unknown_architecture_names_the_version():
-    """A newer one may know it."""
+def test_an_unknown_architecture_is_reported_with_the_version():
+    """A newer version may know it."""
     assert bindings.version() in unsupported_reason(header("invented"))
 
 
 @pytest.mark.parametrize("name", ["qwen", "llama\n", "x" * 5000, "\udcff"])
-def test_any_name_can_be_asked_about(name):
-    """Names come from files that anybody may write."""
+def test_any_name_can_be_checked(name):
+    """Names come from files that anyone can write."""
     assert is_known_architecture(name) is (name == "qwen")
 
 
-def test_nothing_is_refused_because_a_disk_is_full(monkeypatch):
-    """No room for the file that is shown to llama.cpp says nothing about the model."""
+def test_a_full_disk_is_no_reason(monkeypatch):
+    """Without room for the test file nothing is known about the model."""
 
     def full(**_):
         raise OSError(28, "No space left on device")

@@ -31,23 +31,23 @@ def draw(bench, models):
 
 
 def test_greedy_draws_the_same_token(draw):
-    """Temperature 0 takes the most likely token always."""
+    """Temperature 0 always takes the most likely token."""
     assert len(set(draw(Sampling(temperature=0)))) == 1
 
 
 @pytest.mark.parametrize("fields", [{"presence_penalty": 1000.0}, {"frequency_penalty": 1000.0}])
 def test_a_penalty_keeps_tokens_from_coming_again(draw, fields):
-    """What was drawn counts against being drawn again, within the window."""
+    """A sampled token becomes less likely to be sampled again, within the window."""
     assert len(set(draw(Sampling(temperature=0, **fields)))) == 30
 
 
 def test_a_repetition_penalty_makes_repetition_rarer(draw):
-    """A factor above 1 makes what was drawn less likely."""
+    """A factor above 1 makes sampled tokens less likely."""
     assert len(set(draw(Sampling(temperature=0, repeat_penalty=3.0)))) > 1
 
 
 def test_penalties_count_the_tokens_that_a_grammar_chose(draw):
-    """Tokens drawn within a grammar count for the penalties, too."""
+    """Tokens sampled with a grammar count for the penalties too."""
     tokens = draw(Sampling(temperature=0, presence_penalty=1000.0), count=6, grammar="start: /[a-z]{40}/")
     assert len(set(tokens)) == 6
 

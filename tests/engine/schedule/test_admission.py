@@ -1,4 +1,4 @@
-"""Which waiting sequences run next, decided without a model."""
+"""Which waiting sequences run next, tested without a model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FakeCache:
 
 
 class FakeIndex:
-    """Says of every sequence that so many of its tokens are cached."""
+    """Reports the same number of cached tokens for every sequence."""
 
     def __init__(self, cached: int) -> None:
         self.cached = cached
@@ -48,13 +48,13 @@ def names(sequences) -> str:
     return "".join(each.request.id for each in sequences)
 
 
-def test_as_many_candidates_as_may_run_in_their_order():
+def test_candidates_are_limited_and_in_order():
     """One client's sequences stay in the order in which they wait."""
     sink = ListSink()
     assert names(policy().next_candidates([sequence(name, sink=sink) for name in "abcdef"], [])) == "abcd"
 
 
-def test_clients_alternate_and_stalled_ones_are_left_out():
+def test_clients_alternate_and_stalled_ones_are_skipped():
     """Running sequences count; no more are admitted for a consumer that does not read."""
     many, few, stalled = ListSink(), ListSink(), ListSink()
     stalled.full = True
@@ -76,22 +76,22 @@ def test_interactive_sequences_come_first():
 
 
 @pytest.mark.parametrize(("cached", "waits"), [(0, True), (100 - MIN_SHARED_PREFIX_TOKENS, True), (90, False)])
-def test_a_sequence_waits_for_a_prefix_that_another_is_about_to_evaluate(cached, waits):
-    """Only where that saves enough beyond what is cached."""
+def test_a_sequence_waits_for_a_prefix_under_evaluation(cached, waits):
+    """Only if that saves enough beyond what is cached."""
     running = [sequence("r", [*SHARED, 5])]
     assert policy(cached=cached).should_wait(sequence("w", [*SHARED, 6]), running) is waits
 
 
-def test_a_sequence_does_not_wait_for_what_is_evaluated_or_stalled():
-    """Neither would come any nearer."""
+def test_a_sequence_does_not_wait_for_evaluated_or_stalled_prefixes():
+    """Neither would help."""
     evaluated, stalled = sequence("e", SHARED), sequence("s", SHARED)
     evaluated.num_computed_tokens = len(SHARED)
     stalled.sink.full = True
     assert not policy().should_wait(sequence("w", [*SHARED, 6]), [evaluated, stalled])
 
 
-def test_a_state_that_cannot_be_truncated_is_awaited_only_where_it_is_copied():
-    """A checkpoint within the common prefix is worth waiting for, one behind it is not."""
+def test_a_state_that_cannot_be_truncated_is_awaited_only_at_its_checkpoint():
+    """A checkpoint within the common prefix is worth waiting for, a later one is not."""
     running, waiting = sequence("r", [*SHARED, 5]), sequence("w", [*SHARED, 6])
     whole = policy(supports_partial_prefix=False)
     assert not whole.should_wait(waiting, [running])
@@ -104,14 +104,14 @@ def test_a_state_that_cannot_be_truncated_is_awaited_only_where_it_is_copied():
 @pytest.mark.parametrize(
     ("budget", "forced", "waits"), [(3, (), True), (4, (), False), (None, (), False), (3, (7,), False)]
 )
-def test_prompts_that_generate_nothing_wait_while_enough_are_evaluated(budget, forced, waits):
+def test_prefill_only_prompts_wait_while_enough_run(budget, forced, waits):
     """More would only enlarge the buffer that all attend to."""
     running = [sequence("r", forced=())]
     assert policy(prefill_budget=budget).should_wait(sequence("w", [9, 8], forced=forced), running) is waits
 
 
 def test_a_checkpoint_is_where_others_branch_off():
-    """Else where the next turn of the conversation will begin; none where any prefix can be copied."""
+    """Otherwise where the next turn of the conversation begins; none if any prefix can be copied."""
     own, other = sequence("o", [*SHARED, 5]), sequence("w", [*SHARED, 6])
     whole = policy(supports_partial_prefix=False)
     assert policy().checkpoint_position(own, [other]) is None
@@ -121,8 +121,8 @@ def test_a_checkpoint_is_where_others_branch_off():
     assert whole.checkpoint_position(own, []) == 40
 
 
-def test_tokens_are_cached_that_the_next_sequences_reuse():
-    """In a shared buffer always; else only what no other id has, and never a part of a candidate."""
+def test_tokens_are_cached_if_the_next_sequences_reuse_them():
+    """In a shared buffer always; otherwise only what no other id has, and never a part of a candidate."""
     ended, other = sequence("e", [*SHARED, 5]), sequence("w", [*SHARED, 6])
     assert policy().is_worth_caching(ended, [sequence("x")], [])
     assert policy(per_sequence_buffers=True).is_worth_caching(ended, [], [])

@@ -1,4 +1,4 @@
-"""What a step evaluates, by hand: tokens of running sequences, prompt chunks, outputs and drafts."""
+"""The tokens that a step evaluates: running sequences, prompt chunks, outputs and drafts."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def counted(*runnable: Probe, capacity: int = 512, max_outputs: int = 64, prefil
     [((100, 50), 512, [100, 50]), ((100, 50), 120, [100, 20]), ((100, 50), 100, [100, 0]), ((600,), 999, [512])],
 )
 def test_the_first_prompts_come_first(lengths, prefill, expected):
-    """Later ones take what the first leave of the prompt tokens and of the batch."""
+    """Later ones get the remaining prompt tokens and room in the batch."""
     assert counted(*map(prompt, lengths), prefill=prefill) == expected
 
 
-def test_answers_take_no_prompt_tokens():
-    """One token of each decoding sequence goes into every step."""
+def test_decoding_uses_no_prompt_tokens():
+    """Every step includes one token of each decoding sequence."""
     assert counted(decoding(), decoding(), prompt(100), prefill=30) == [1, 1, 30]
 
 
 @pytest.mark.parametrize("field", ["checkpoint_at", "save_at"])
 def test_a_chunk_ends_where_the_state_is_copied_or_saved(field):
-    """Only there it has exactly those tokens; a position that is passed stops nothing."""
+    """Only there it has exactly those tokens; a position that is already passed stops nothing."""
     sequence = prompt(100, done=10)
     setattr(sequence, field, 40)
     assert counted(sequence) == [30]
@@ -51,22 +51,22 @@ def test_a_chunk_ends_where_the_state_is_copied_or_saved(field):
 
 
 def test_no_more_outputs_than_the_context_has():
-    """A prompt that needs logits at many tokens is cut where those are used up."""
+    """A prompt that needs logits at many tokens is split when those are used up."""
     sequence = prompt(100)
     sequence.first_logit = 50
     assert counted(sequence, max_outputs=20) == [70]
     assert counted(sequence, sequence, max_outputs=0) == [50, 50]
 
 
-def test_drafts_that_find_no_room_are_dropped():
-    """The last token always goes; draft tokens only while the batch has room."""
+def test_drafts_without_room_are_dropped():
+    """The last token is always included; draft tokens only while the batch has room."""
     sequence, other = decoding(7, 8, 9), decoding(7, 8, 9)
     assert counted(sequence, other, capacity=6) == [4, 2]
     assert (sequence.draft_tokens, other.draft_tokens) == ([7, 8, 9], [7])
 
 
-def test_the_batch_holds_what_its_entries_say(bench):
-    """Entries follow one another by slots, with the batch indices of the logits that each needs; stalled ones wait."""
+def test_the_batch_matches_its_entries(bench):
+    """Entries are in order of slots, with the batch indices of the logits that each needs; stalled sequences wait."""
     scheduler = bench("llama")
     first, second, stalled = (Probe(name, numbers(20, i), numbers(3, i)) for i, name in enumerate("abc"))
     scheduler.add(first, second, stalled)

@@ -1,4 +1,4 @@
-"""When an evaluation is aborted, and whose work that costs."""
+"""When an evaluation is aborted, and whose work is lost."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def entries_of(*counts, deadlines=()):
         ([250, 250, 50], {0, 1}, True),
     ],
 )
-def test_only_what_is_nearly_all_for_those_who_leave_is_aborted(counts, leaving, expected):
-    """A tenth of an evaluation may be lost for others, no more."""
+def test_only_an_evaluation_mostly_for_cancelled_sequences_is_aborted(counts, leaving, expected):
+    """At most a tenth of the aborted work may belong to others."""
     entries = entries_of(*counts)
     evaluation = Evaluation(entries, [], can_roll_back=True)
     assert evaluation.is_only_for(lambda sequence: int(sequence.request.id) in leaving) is expected
 
 
-def test_many_who_leave_one_after_the_other_end_it_together():
+def test_many_cancellations_add_up():
     """Each sequence has a small share; once all but one are cancelled, hardly any of the evaluation is needed."""
     entries = entries_of(*[10] * 11)
     evaluation = Evaluation(entries, [], can_roll_back=True)
@@ -53,7 +53,7 @@ def test_many_who_leave_one_after_the_other_end_it_together():
 
 
 def test_a_cancellation_from_before_it_began_counts():
-    """A client may have left while the context was made for it; what is asked once is not asked again."""
+    """A client may have left while the context was created for it; no predicate is called twice."""
     entries, asked = entries_of(10, 10), []
     cancelled = [lambda sequence: asked.append(sequence) or sequence is entries[0].sequence]
     evaluation = Evaluation(entries, [], can_roll_back=True)
@@ -63,8 +63,8 @@ def test_a_cancellation_from_before_it_began_counts():
     assert evaluation.is_abandoned(cancelled) and evaluation.is_abandoned(cancelled)
 
 
-def test_a_sequence_does_not_lose_two_evaluations_to_others():
-    """A sequence whose last evaluation was aborted keeps the next one, however little of it is its own."""
+def test_a_sequence_does_not_lose_two_evaluations_in_a_row():
+    """A sequence whose last evaluation was aborted keeps the next one, however small its share is."""
     entries = entries_of(1, 500)
     entries[0].sequence.lost_last_step = True
     evaluation = Evaluation(entries, [], can_roll_back=True)
@@ -72,8 +72,8 @@ def test_a_sequence_does_not_lose_two_evaluations_to_others():
     assert evaluation.is_only_for(lambda _sequence: True)
 
 
-def test_where_an_abort_clears_the_memory_all_that_runs_must_leave():
-    """A running sequence that is not in the batch would lose its state too."""
+def test_if_an_abort_clears_the_memory_all_running_sequences_must_be_cancelled():
+    """A running sequence outside of the batch would lose its state too."""
     entries = entries_of(10)
     waiting = Probe("waiting", numbers(5, 9), [])
     both = [entries[0].sequence, waiting]
@@ -93,14 +93,14 @@ def test_where_an_abort_clears_the_memory_all_that_runs_must_leave():
         ([5, 95], [5.0, None], None),
     ],
 )
-def test_an_evaluation_expires_when_nearly_all_of_it_is_past_its_deadline(counts, deadlines, expires):
+def test_an_evaluation_expires_when_most_of_it_is_past_its_deadline(counts, deadlines, expires):
     """The deadline of one sequence does not end the work of the others."""
     assert Evaluation(entries_of(*counts, deadlines=deadlines), [], can_roll_back=True).expires_at == expires
 
 
 @pytest.mark.parametrize("name", ["chatml", "gemma3", "mamba", "lfm2"])
-def test_clients_that_come_and_go_do_not_keep_another_from_ending(bench, name):
-    """Each step meets a new client that leaves in the middle of it; the long prompt ends nevertheless, and right."""
+def test_leaving_clients_do_not_starve_another(bench, name):
+    """Each step has a new client that leaves in the middle of it; the long prompt still finishes, correctly."""
     leaving = []
 
     def abort() -> bool:

@@ -1,4 +1,4 @@
-"""What a request that asks for it is told: its place in the queue, prompt tokens read, tokens written."""
+"""Progress of a request that asks for it: its queue position, prompt tokens evaluated, tokens generated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONG = "to the world it is hello " * 250
 
 @pytest.fixture
 def always(monkeypatch):
-    """Let every step report, however short it is."""
+    """Make every step report, however short it is."""
     monkeypatch.setattr(sequence, "REPORT_INTERVAL_S", 0.0)
     monkeypatch.setattr(queue_reports, "REPORT_INTERVAL_S", 0.0)
 
@@ -25,8 +25,8 @@ def told(probe):
     return [event for event in probe.sink.events if isinstance(event, RequestProgress)]
 
 
-def test_a_prompt_longer_than_a_batch_is_read_in_steps(engines, always):
-    """``done`` grows batch by batch up to ``total``, the length of the prompt; then what is written is counted."""
+def test_a_long_prompt_is_reported_in_steps(engines, always):
+    """``done`` grows batch by batch up to ``total``, the length of the prompt; then generated tokens are counted."""
     events = list(
         run_requests(engines("chatml", ctx=4096), [req("a", LONG, progress=True, max_tokens=5, ignore_eos=True)])
     )
@@ -39,7 +39,7 @@ def test_a_prompt_longer_than_a_batch_is_read_in_steps(engines, always):
     assert writing == [1, 2, 3, 4]
 
 
-def test_a_prompt_is_read_before_anything_is_written(engines, always):
+def test_the_prompt_is_reported_before_the_answer(engines, always):
     """The last report on the prompt comes before the first piece of the answer."""
     events = list(run_requests(engines("chatml", ctx=4096), [req("a", LONG, progress=True, ignore_eos=True)]))
     first = next(at for at, event in enumerate(events) if isinstance(event, TextDelta))
@@ -47,29 +47,29 @@ def test_a_prompt_is_read_before_anything_is_written(engines, always):
 
 
 def test_only_requests_that_ask_get_reports(engines, always):
-    """Requests without ``progress`` yield what they always did."""
+    """Requests without ``progress`` yield the same events as before."""
     events = list(run_requests(engines("chatml", ctx=4096), [req("a", LONG), req("b", candidates=("hello", "world"))]))
     assert not any(isinstance(event, RequestProgress) for event in events)
 
 
-def test_between_changes_of_phase_reports_are_seldom(engines, monkeypatch):
-    """Within the interval there is one report for each phase, and the one that says that the prompt is read."""
+def test_reports_within_a_phase_are_rare(engines, monkeypatch):
+    """Within the interval each phase has one report, plus the one for the end of the prompt."""
     monkeypatch.setattr(sequence, "REPORT_INTERVAL_S", 3600.0)
     events = list(run_requests(engines("chatml", ctx=4096), [req("a", LONG, progress=True, ignore_eos=True)]))
     phases = [event.phase for event in events if isinstance(event, RequestProgress)]
     assert phases == [Phase.QUEUED, Phase.READING, Phase.READING, Phase.WRITING]
 
 
-def test_a_scored_request_is_told_about_its_prompt(engines, always):
-    """Of the branches for its candidates nothing is said."""
+def test_a_scored_request_reports_its_prompt(engines, always):
+    """The forks for its candidates are not reported."""
     request = req("a", LONG, candidates=("hello world", "world hello it is"), progress=True)
     events = [e for e in run_requests(engines("chatml", ctx=4096), [request]) if isinstance(e, RequestProgress)]
     assert {event.phase for event in events} == {Phase.QUEUED, Phase.READING}
     assert events[-1].done == events[-1].total and len({event.total for event in events}) == 1
 
 
-def test_who_waits_is_told_how_many_go_before(bench, always):
-    """An interactive request goes ahead of bulk ones; a request that moves up is told so, and a running one is not in the queue."""
+def test_waiting_requests_learn_their_position(bench, always):
+    """Interactive requests come before bulk ones; a request that moves up is told; running ones do not count."""
     one = bench("llama", sequences=1)
     probes = [Probe(name, numbers(20, salt), [5], progress=True) for salt, name in enumerate("abc")]
     first = Probe("now", numbers(20, 9), [5], progress=True, priority=Priority.INTERACTIVE)
@@ -83,8 +83,8 @@ def test_who_waits_is_told_how_many_go_before(bench, always):
     assert [event.phase for event in told(first)] == [Phase.QUEUED, *[Phase.READING] * 2, Phase.WRITING]
 
 
-def test_only_the_first_of_a_client_is_told_again(bench, always):
-    """Of a thousand requests of one client one report a round is enough."""
+def test_only_the_first_request_of_a_client_is_told_again(bench, always):
+    """With a thousand requests of one client, one report a round is enough."""
     one = bench("llama", sequences=1)
     probes = [Probe(f"r{number}", numbers(20, number), [5], progress=True) for number in range(6)]
     for probe in probes[1:]:
@@ -94,8 +94,8 @@ def test_only_the_first_of_a_client_is_told_again(bench, always):
     assert last[0] == 5 and set(last[1:]) <= {0}
 
 
-def test_loading_is_told_as_it_goes(tiny):
-    """The share of a model that is loaded grows up to 1; a second engine on the same weights loads nothing."""
+def test_loading_reports_its_progress(tiny):
+    """The loaded fraction grows up to 1; a second engine on the same weights loads nothing."""
     shares = []
     weights = SharedModel(tiny("llama"), 0)
     weights.load(lambda: True, shares.append)
@@ -106,7 +106,7 @@ def test_loading_is_told_as_it_goes(tiny):
     weights.close()
 
 
-def test_an_engine_that_is_ready_loads_nothing_any_more(tiny):
+def test_a_ready_engine_reports_no_loading(tiny):
     """``loading`` is None once requests are answered."""
     with engine_of(tiny("llama")) as engine:
         engine.info()

@@ -1,4 +1,4 @@
-"""Who runs when: full caches, little memory, consumers that do not read, cancellation in the middle."""
+"""Scheduling with full caches, little memory, slow consumers and cancellations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def reasons(probe):
 
 @pytest.fixture
 def memory_for(monkeypatch, models):
-    """Return a function that lets the machine have room for as many cells of a model's cache as the test says."""
+    """Return a function that limits the memory to this many cells of a model's cache."""
 
     def limit(name, cells, kv_type="f16"):
         per_token = models(name).header.kv_bytes_per_token(kv_type, kv_type)
@@ -41,7 +41,7 @@ def memory_for(monkeypatch, models):
 
 @pytest.mark.parametrize("name", ["chatml", "gemma3", "qwen3moe"])
 def test_sequences_that_together_exceed_the_memory_all_finish(bench, memory_for, name):
-    """Where the cache cannot hold all, some wait; each is answered right, and nothing turns in circles."""
+    """If the cache cannot hold all, some wait; each is answered correctly, and the scheduler does not loop."""
     memory_for(name, 520)
     scheduler = bench(name)
     probes = [Probe(f"p{i}", numbers(60 + i, 10 + i), numbers(30, i)) for i in range(12)]
@@ -56,7 +56,7 @@ def test_sequences_that_together_exceed_the_memory_all_finish(bench, memory_for,
 
 
 def test_streams_that_together_exceed_the_memory_all_finish(bench, memory_for):
-    """With a stream for each sequence fewer streams are made, and all requests are answered exactly."""
+    """Fewer streams are created, and all requests are answered exactly."""
     memory_for("chatml", 256 * 5, "q8_0")
     scheduler = bench("chatml", **STREAMS)
     probes = [Probe(f"p{i}", numbers(60 + i, 10 + i), numbers(9, i)) for i in range(12)]
@@ -80,7 +80,7 @@ def test_only_what_does_not_fit_is_out_of_memory(bench, memory_for, config):
 
 
 def test_a_longer_prompt_after_a_short_one_makes_the_streams_longer(bench):
-    """Streams made for short requests grow for a long one, with and without others running."""
+    """Streams for short requests grow for a long one, with and without others running."""
     scheduler = bench("chatml", **STREAMS)
     short = Probe("short", numbers(10, 1), numbers(60, 2))
     scheduler.add(short)
@@ -95,7 +95,7 @@ def test_a_longer_prompt_after_a_short_one_makes_the_streams_longer(bench):
 @pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
 @each_model
 def test_a_cancelled_sequence_disturbs_no_other(bench, name, config):
-    """Cancelling one of a batch in the middle of its prompt or of its answer leaves the others as they are."""
+    """Cancelling one of a batch in its prompt or its answer does not change the others."""
     scheduler = bench(name, **config)
     victims = [Probe(f"v{i}", numbers(700, 50 + i), numbers(50, 1)) for i in range(2)]
     other = Probe("other", numbers(40, 1), numbers(12, 2))
@@ -118,7 +118,7 @@ def test_a_cancelled_sequence_disturbs_no_other(bench, name, config):
 @pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
 @each_model
 def test_an_aborted_evaluation_is_undone(models, name, config):
-    """An evaluation that was aborted half-way is as if it had never been, for every sequence of its batch."""
+    """After an aborted evaluation, every sequence of its batch continues as if it had never started."""
     calls = itertools.count(1)
     aborting = {"at": 0}
     scheduler = Bench(models(name), abort=lambda: next(calls) == aborting["at"], **config)
@@ -145,8 +145,8 @@ def test_an_aborted_evaluation_is_undone(models, name, config):
 
 
 @pytest.mark.parametrize("name", ["chatml", "lfm2"])
-def test_a_consumer_that_does_not_read_holds_back_only_its_own(bench, name):
-    """Sequences whose consumer is behind give way to others, and go on exactly where they were."""
+def test_a_slow_consumer_delays_only_its_own_sequences(bench, name):
+    """Sequences whose consumer is behind are preempted for others, and continue exactly where they were."""
     scheduler = bench(name, **STREAMS)
     slow = ListSink()
     stalled = [Probe(f"s{i}", numbers(20, i), numbers(20, i)) for i in range(20)]
@@ -171,7 +171,7 @@ def test_a_consumer_that_does_not_read_holds_back_only_its_own(bench, name):
 
 
 def test_no_sequence_waits_for_the_prefix_of_a_stalled_one(bench):
-    """A request that shares the prompt of a sequence whose consumer is behind evaluates it itself."""
+    """A request that shares the prompt of a stalled sequence evaluates it itself."""
     scheduler = bench("chatml")
     stalled = Probe("s", numbers(900, 1), numbers(3, 1))
     scheduler.add(stalled)
@@ -184,7 +184,7 @@ def test_no_sequence_waits_for_the_prefix_of_a_stalled_one(bench):
 
 
 def test_interactive_requests_go_first(bench):
-    """Of what waits, interactive requests are admitted before bulk ones, each kind in its order."""
+    """Waiting interactive requests are admitted before bulk ones, each kind in its order."""
     scheduler = bench("chatml")
     ended: list[str] = []
 
@@ -203,8 +203,8 @@ def test_interactive_requests_go_first(bench):
 
 
 @pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
-def test_an_interactive_request_does_not_wait_for_a_place(bench, config):
-    """The youngest bulk request gives way, goes on later, and both are answered right."""
+def test_an_interactive_request_does_not_wait_for_a_slot(bench, config):
+    """The youngest bulk request is preempted and continues later; both answers are correct."""
     scheduler = bench("chatml", **config)
     probes = [Probe(f"b{i}", numbers(20, i), numbers(20, i)) for i in range(20)]
     for probe in probes:
@@ -223,8 +223,8 @@ def test_an_interactive_request_does_not_wait_for_a_place(bench, config):
         assert abs(probe.rows[-1] - fresh.rows[-1]).max() < 1.5
 
 
-def test_clients_take_turns(bench):
-    """A client with a few requests is done long before one that came earlier with many."""
+def test_clients_alternate(bench):
+    """A client with a few requests finishes long before an earlier client with many."""
     scheduler = bench("chatml")
     many, few = ListSink(), ListSink()
     crowd = [Probe(f"m{i}", numbers(20, i), numbers(4, 1)) for i in range(120)]
@@ -243,8 +243,8 @@ def test_clients_take_turns(bench):
 
 
 @pytest.mark.parametrize("priority", Priority)
-def test_long_prompts_do_not_hold_up_those_who_decode(bench, monkeypatch, priority):
-    """While a prompt is evaluated, others get a token after every piece, as long as the bound allows it to be."""
+def test_long_prompts_do_not_delay_decoding(bench, monkeypatch, priority):
+    """While a prompt is evaluated, others get a token after every chunk within the time limit."""
     seconds = INTERACTIVE_STALL_S if priority is Priority.INTERACTIVE else BULK_STALL_S
     scheduler = bench("chatml")
     now = {"value": 0.0}
@@ -266,8 +266,8 @@ def test_long_prompts_do_not_hold_up_those_who_decode(bench, monkeypatch, priori
 
 
 @pytest.mark.parametrize(("config", "answers", "few"), [({}, 0, True), ({}, 1, False), (STREAMS, 0, False)])
-def test_short_prompts_in_one_buffer_are_read_a_few_at_a_time(bench, config, answers, few):
-    """Those that generate nothing do not lengthen the buffer for each other; those that do are as many as there may be."""
+def test_short_prompts_in_one_buffer_are_limited(bench, config, answers, few):
+    """Prompts without an answer are evaluated a few at a time, to keep the buffer short; others are not limited."""
     scheduler = bench("chatml", **config)
     shared = numbers(200, 1)
     scheduler.run(Probe("first", shared, []))
@@ -281,7 +281,7 @@ def test_short_prompts_in_one_buffer_are_read_a_few_at_a_time(bench, config, ans
 
 
 def test_a_passed_deadline_ends_with_a_timeout(bench):
-    """A sequence whose deadline is over ends before it costs anything, wherever it is."""
+    """A sequence past its deadline ends before its next evaluation, whatever its state."""
     scheduler = bench("chatml")
     late = Probe("late", numbers(5, 1), [], deadline=0.0)
     scheduler.run(late, Probe("other", numbers(5, 1), []))
@@ -291,8 +291,8 @@ def test_a_passed_deadline_ends_with_a_timeout(bench):
 
 @pytest.mark.parametrize("name", ["chatml", "mamba", "lfm2"])
 @pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
-def test_scoring_in_little_memory_ends_right(bench, memory_for, name, config):
-    """Branches of scoring sequences that are put aside and begin again count each of their tokens once."""
+def test_scoring_with_little_memory_is_correct(bench, memory_for, name, config):
+    """Forks of scoring sequences that are preempted and start again count each of their tokens once."""
     if name == "chatml":
         memory_for(name, 800 if not config else 256 * 6, config.get("kv_type", "f16"))
 
@@ -329,8 +329,8 @@ def test_a_sequence_keeps_its_number_of_arrival(bench):
     assert [sequence.arrival for sequence in (first, second, third, urgent)] == [1, 2, 3, 4]
 
 
-def test_a_fork_waits_where_its_request_did():
-    """The rest of a candidate is scored ahead of requests that arrived later."""
+def test_a_fork_keeps_the_position_of_its_request():
+    """The rest of a candidate is scored before requests that arrived later."""
     parent = ScoringSequence(req("s", candidates=("a", "b")), [1], [[1, 2, 3], [1, 4, 5]], ListSink())
     parent.arrival = 7
     assert CandidateFork(parent, 0, [1, 2], [2, 3]).arrival == 7

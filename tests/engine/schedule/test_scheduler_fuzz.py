@@ -1,4 +1,4 @@
-"""Sequences that join, are cancelled and aborted at random moments, on every kind of memory: answers stay right."""
+"""Sequences that join, are cancelled and aborted at random, on every kind of memory: answers stay correct."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def subject(number: int) -> Probe:
 
 
 class Turmoil:
-    """A scheduler among random arrivals, cancellations and aborted evaluations; the same for the same seed."""
+    """A scheduler with random arrivals, cancellations and aborted evaluations; the same for the same seed."""
 
     def __init__(self, model, seed: int, config: dict[str, object]) -> None:
         self.random = random.Random(seed)
@@ -81,8 +81,8 @@ def expected(models):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", GENERATIVE)
-def test_exact_answers_survive_turmoil(models, expected, name, seed):
-    """In the deterministic mode's settings all logits are bit-identical to those of each sequence alone."""
+def test_exact_answers_survive_random_events(models, expected, name, seed):
+    """With deterministic settings all logits are bit-identical to those of each sequence alone."""
     turmoil = Turmoil(models(name), seed, STREAMS)
     subjects = [subject(number) for number in range(16)]
     try:
@@ -95,8 +95,8 @@ def test_exact_answers_survive_turmoil(models, expected, name, seed):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", SMOOTH)
-def test_answers_survive_turmoil(models, expected, name, seed):
-    """In the default mode all logits are near those of each sequence alone."""
+def test_answers_survive_random_events(models, expected, name, seed):
+    """In the default mode all logits are close to those of each sequence alone."""
     turmoil = Turmoil(models(name), seed, {})
     subjects = [subject(number) for number in range(16)]
     try:
@@ -108,7 +108,7 @@ def test_answers_survive_turmoil(models, expected, name, seed):
 
 
 class Fickle:
-    """Finds another layout better at random, whenever it is asked."""
+    """A planner that prefers another layout at random."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -126,7 +126,7 @@ class Fickle:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", SMOOTH)
 def test_answers_survive_changes_of_the_layout(models, expected, name, seed, monkeypatch):
-    """Buffers are laid out anew again and again while all of that goes on; where states cannot move they stay."""
+    """Layouts change again and again during random events; states that cannot move stay."""
     turmoil = Turmoil(models(name), seed, {"exact": False})
     cache = turmoil.bench.kv_cache
     cache._planner = planner = Fickle(seed)

@@ -1,4 +1,4 @@
-"""Interactive work runs ahead of bulk work, each in its own cache."""
+"""Interactive work runs before bulk work, each in its own cache."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BULK, INTERACTIVE = Priority.BULK, Priority.INTERACTIVE
 
 
 class Recorder(InlineExecutor):
-    """Notes whose steps are run. Its time stands still, so that no share of bulk work ever falls due."""
+    """Records whose steps run. Its time stands still, so bulk work is never due for a share."""
 
     def __init__(self) -> None:
         super().__init__(clock=lambda: 0.0)
@@ -58,8 +58,8 @@ def bulk(count: int, **fields):
 
 
 @pytest.mark.parametrize("name", ["chatml", "gemma3", "mamba", "lfm2"])
-def test_no_bulk_step_is_begun_while_an_interactive_answer_is_on_its_way(recorded, name):
-    """Bulk work that is under way waits until the interactive answer is done, then goes on, and loses nothing."""
+def test_no_bulk_step_starts_during_an_interactive_answer(recorded, name):
+    """Running bulk work waits until the interactive answer is done, then continues without loss."""
     engine, recorder = recorded(name)
     with engine.open() as job, engine.open() as person:
         recorder.go.clear()
@@ -79,13 +79,13 @@ def test_no_bulk_step_is_begun_while_an_interactive_answer_is_on_its_way(recorde
     assert all(outcome.finished.usage.completion_tokens == 40 for outcome in rest.values())
     first = recorder.steps.index(INTERACTIVE)
     last = len(recorder.steps) - recorder.steps[::-1].index(INTERACTIVE)
-    assert set(recorder.steps[first : last - 1]) == {INTERACTIVE}  # the last of all is what an idle thread does
+    assert set(recorder.steps[first : last - 1]) == {INTERACTIVE}  # the last step is what an idle thread does
     assert len(recorder.steps) > last
 
 
 @pytest.mark.parametrize("name", ["chatml", "gemma3", "mamba"])
-def test_deterministic_answers_do_not_depend_on_the_other_lane(tiny, name):
-    """With ``deterministic`` an answer beside the other kind of work is the answer alone, in every bit."""
+def test_deterministic_answers_do_not_depend_on_other_work(tiny, name):
+    """With ``deterministic`` an answer beside other work is bit-identical to the answer alone."""
     requests = [*bulk(4), req("p", "what is it", max_tokens=20, priority=INTERACTIVE)]
     with engine_of(tiny(name), deterministic=True) as engine:
         alone = texts(one_by_one(engine, *requests))
@@ -94,7 +94,7 @@ def test_deterministic_answers_do_not_depend_on_the_other_lane(tiny, name):
 
 
 def test_threads_are_started_when_they_are_needed(tiny):
-    """A command with one kind of work pays for one cache."""
+    """A command with one kind of work needs one cache."""
     with engine_of(tiny("chatml")) as engine:
         answer(engine, *bulk(2))
         assert list(engine._scheduler_threads) == [BULK]
@@ -103,7 +103,7 @@ def test_threads_are_started_when_they_are_needed(tiny):
 
 
 def test_closing_ends_both_threads_in_the_middle(tiny):
-    """Jobs that are open get an error, whatever their priority."""
+    """Open jobs get an error, whatever their priority."""
     with engine_of(tiny("chatml")) as engine:
         jobs = [engine.open() for _ in range(2)]
         for job, priority in zip(jobs, (BULK, INTERACTIVE), strict=True):
@@ -115,8 +115,8 @@ def test_closing_ends_both_threads_in_the_middle(tiny):
 
 
 @pytest.mark.parametrize(("cancelled", "aborts"), [("long", True), ("small", False)])
-def test_a_cancelled_client_ends_an_evaluation_only_if_it_is_nearly_all_its_own(tiny, monkeypatch, cancelled, aborts):
-    """Who leaves in the middle of an evaluation that serves a longer prompt of another client does not end it."""
+def test_a_cancelled_client_ends_only_its_own_evaluation(tiny, monkeypatch, cancelled, aborts):
+    """A client that leaves during an evaluation with a longer prompt of another client does not end it."""
     codes = []
     evaluate = Context.evaluate
 

@@ -1,4 +1,4 @@
-"""Guesses of what follows: made while they prove right, and never a reason to say something else."""
+"""Drafts of the next tokens: made while they prove right; they never change an answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STREAMS = {"unified": False, "kv_type": "f16", "exact": False}
 
 
 def guesses_over(tokens, start, cost=0.45, most=MAX_DRAFT_TOKENS):
-    """Return the guesses made at each length of ``tokens`` from ``start`` on, one token said at a time."""
+    """Return the drafts made at each length of ``tokens`` from ``start`` on, one token at a time."""
     some = PromptLookupDrafter()
     return [some.draft(tokens[:end], most, cost) for end in range(start, len(tokens))]
 
@@ -26,8 +26,8 @@ def guesses_over(tokens, start, cost=0.45, most=MAX_DRAFT_TOKENS):
 # ---- what is guessed -------------------------------------------------------------------------------------------------
 
 
-def test_what_repeats_is_guessed_once_it_proves_right():
-    """The first guesses are only noted; then they grow as long as they are right."""
+def test_repeated_text_is_drafted_once_drafts_prove_right():
+    """The first drafts are only compared; then they grow as long as they are right."""
     period = numbers(20, 1)
     made = guesses_over(period * 4, 25)
     lengths = [len(guess) for guess in made]
@@ -38,20 +38,20 @@ def test_what_repeats_is_guessed_once_it_proves_right():
         assert guess == (period * 6)[end : end + len(guess)]
 
 
-def test_what_never_repeats_is_not_guessed():
-    """Without a place where the last tokens stood there is nothing to guess."""
+def test_text_that_never_repeats_is_not_drafted():
+    """Without an earlier occurrence of the last tokens there is no draft."""
     assert not any(guesses_over(list(range(500)), 1))
 
 
-def test_wrong_guesses_are_given_up():
-    """Where something else follows each time, guesses are noted and not evaluated."""
+def test_wrong_drafts_stop():
+    """If something else follows each time, drafts are compared but not evaluated."""
     rng = random.Random(7)
     tokens = [token for _ in range(80) for token in (1, 2, 3, rng.randrange(10, 10_000))]
     assert not any(guesses_over(tokens, 4))
 
 
-def test_one_wrong_guess_makes_careful_and_right_ones_bold_again():
-    """After a surprise fewer are guessed, and more again when it was the only one."""
+def test_one_wrong_draft_shortens_the_next_ones():
+    """After a wrong draft fewer tokens are drafted, and more again if it was the only one."""
     period = numbers(12, 3)
     tokens = [*period * 4, 777, *period * 4]
     lengths = [len(guess) for guess in guesses_over(tokens, 13)]
@@ -62,14 +62,14 @@ def test_one_wrong_guess_makes_careful_and_right_ones_bold_again():
 
 
 @pytest.mark.parametrize("most", [0, 1, MIN_DRAFT_TOKENS - 1, MIN_DRAFT_TOKENS, 5])
-def test_no_more_than_may_be_said(most):
-    """A guess fits what may still be generated; very short ones are not worth it."""
+def test_drafts_fit_the_token_limit(most):
+    """A draft fits the remaining tokens; very short drafts are not worth it."""
     longest = max(map(len, guesses_over(numbers(8, 1) * 9, 9, most=most)))
     assert longest == (most if most >= MIN_DRAFT_TOKENS else 0)
 
 
-def test_what_costs_as_much_as_a_step_is_hardly_guessed():
-    """The dearer a row, the surer a guess has to be; and the more sequences there are, the dearer it is."""
+def test_expensive_rows_are_hardly_drafted():
+    """The more a row costs, the more certain a draft has to be; the cost grows with the number of sequences."""
     tokens = [token for number in range(60) for token in (1, 2, 3, 4, 5, 6, 7, 8, 9, 1000 + number)]
     cheap, dear = (sum(map(len, guesses_over(tokens, 10, cost))) for cost in (0.2, 0.9))
     assert dear < cheap
@@ -77,7 +77,7 @@ def test_what_costs_as_much_as_a_step_is_hardly_guessed():
 
 
 def test_a_very_short_text():
-    """Fewer tokens than a key are no key."""
+    """Fewer tokens than a key have no draft."""
     some = PromptLookupDrafter()
     for tokens in ([], [1], [1, 1], [1, 1, 1], [1, 1, 1, 1]):
         assert some.draft(tokens, MAX_DRAFT_TOKENS, 0.4) == []
@@ -87,7 +87,7 @@ def test_a_very_short_text():
 
 
 class Guesser(Probe):
-    """A probe that guesses: some tokens right, then some wrong, as many as chance has it."""
+    """A probe with drafts: some right tokens, then some wrong ones, in random numbers."""
 
     def __init__(self, name, prompt, forced, seed, **fields):
         super().__init__(name, prompt, forced, **fields)
@@ -113,8 +113,8 @@ class Guesser(Probe):
 @pytest.mark.parametrize("config", [{}, STREAMS], ids=["unified", "streams"])
 @pytest.mark.parametrize("name", SMOOTH)
 @pytest.mark.parametrize("count", [1, 5])
-def test_guesses_change_no_logits(bench, name, config, count):
-    """Right and wrong guesses of sequences side by side: all logits are those of a fresh evaluation without any."""
+def test_drafts_change_no_logits(bench, name, config, count):
+    """With right and wrong drafts side by side, all logits are those of a fresh evaluation without drafts."""
     scheduler = bench(name, **config)
     jobs = [(numbers(30 + 7 * i, i), numbers(40, 50 + i)) for i in range(count)]
     probes = [Guesser(f"p{i}", *job, seed=i) for i, job in enumerate(jobs)]
@@ -130,8 +130,8 @@ def test_guesses_change_no_logits(bench, name, config, count):
     assert (made.num_drafted_tokens > made.num_accepted_tokens > 0) if guessing else made.num_drafted_tokens == 0
 
 
-def test_another_client_does_not_wait_for_guesses(bench):
-    """A step with draft tokens takes longer: none are evaluated while other sequences decode."""
+def test_another_client_does_not_wait_for_drafts(bench):
+    """A step with draft tokens takes longer, so none are evaluated while other sequences decode."""
     scheduler = bench("chatml")
     one, other = (Guesser(name, numbers(30, i), numbers(40, 9 + i), seed=i) for i, name in enumerate("ab"))
     scheduler.add(one, other)
@@ -142,15 +142,15 @@ def test_another_client_does_not_wait_for_guesses(bench):
     assert scheduler.scheduler.speculative_decoder.num_drafted_tokens > 0
 
 
-def test_exact_answers_go_without(bench):
-    """What has to be the same in every bit is evaluated token by token."""
+def test_deterministic_answers_use_no_drafts(bench):
+    """Bit-identical answers are evaluated token by token."""
     scheduler = bench("chatml", unified=False, kv_type="q8_0")
     scheduler.run(Guesser("p", numbers(30, 1), numbers(40, 2), seed=1))
     assert scheduler.scheduler.speculative_decoder.num_drafted_tokens == 0
 
 
-def test_what_ended_with_guesses_begins_others_right(bench):
-    """What stays in the memory for others holds no wrong guess."""
+def test_a_sequence_with_drafts_leaves_a_valid_prefix(bench):
+    """The cached tokens of an ended sequence contain no wrong draft."""
     scheduler = bench("chatml")
     prompt, said = numbers(60, 1), numbers(40, 2)
     scheduler.run(Guesser("p", prompt, said, seed=4))
@@ -162,8 +162,8 @@ def test_what_ended_with_guesses_begins_others_right(bench):
     close(later.rows, fresh.rows)
 
 
-def test_a_full_cache_has_no_room_for_guesses(bench, monkeypatch):
-    """Where draft tokens do not fit, the step runs without them; no sequence waits or is preempted for them."""
+def test_a_full_cache_has_no_room_for_drafts(bench, monkeypatch):
+    """If draft tokens do not fit, the step runs without them; no sequence waits or is preempted for them."""
     scheduler = bench("chatml")
     monkeypatch.setattr(type(scheduler.kv_cache), "grow_context", lambda *_: False)
     prompt = numbers(200, 1)
@@ -180,7 +180,7 @@ def test_a_full_cache_has_no_room_for_guesses(bench, monkeypatch):
 
 @pytest.fixture
 def oracle(monkeypatch):
-    """Return a function that lets guesses be what a first run said from its prompt on, but for every n-th token."""
+    """Return a function that makes drafts from the answer of a first run, except every n-th token."""
 
     def set_to(tokens, wrong_every=0):
         def propose(_self, so_far, most, cost):
@@ -196,7 +196,7 @@ def oracle(monkeypatch):
 
 
 def run_noting(engine, request, monkeypatch):
-    """Answer a request; returns its outcome, its tokens and how many evaluations there were."""
+    """Answer a request; return its outcome, its tokens and the number of evaluations."""
     noted = []
     real = GenerationSequence.finish
     monkeypatch.setattr(
@@ -220,7 +220,7 @@ def run_noting(engine, request, monkeypatch):
     ids=["limit", "one", "two", "penalties", "grammar"],
 )
 def test_answers_are_the_same_and_end_the_same(tiny, monkeypatch, oracle, fields, wrong_every):
-    """Limits, penalties and grammars hold token by token, whatever was guessed; tokens are counted as they are said."""
+    """Limits, penalties and grammars apply token by token, whatever the drafts; only generated tokens are counted."""
     request = req("a", "hello world is it", ignore_eos="grammar" not in fields, **fields)
     monkeypatch.setattr(speculative, "MIN_DRAFT_TOKENS", 99)
     with engine_of(tiny("chatml"), threads=1) as engine:
@@ -238,8 +238,8 @@ def test_answers_are_the_same_and_end_the_same(tiny, monkeypatch, oracle, fields
     assert (made.num_drafted_tokens > 0) == (plain.finished.usage.completion_tokens > 2)
 
 
-def test_a_stop_string_among_guesses(tiny, monkeypatch, oracle):
-    """The answer ends before the stop string though more was guessed and evaluated."""
+def test_a_stop_string_within_a_draft(tiny, monkeypatch, oracle):
+    """The answer ends before the stop string although more was drafted and evaluated."""
     request = req("a", "hello world is it", max_tokens=40, ignore_eos=True)
     with engine_of(tiny("chatml"), threads=1) as engine:
         plain, tokens = run_noting(engine, request, monkeypatch)
@@ -253,8 +253,8 @@ def test_a_stop_string_among_guesses(tiny, monkeypatch, oracle):
     assert again.text == plain.text
 
 
-def test_log_probabilities_of_guessed_tokens(tiny, oracle, monkeypatch):
-    """Each token's own are told, once, in their order."""
+def test_log_probabilities_of_draft_tokens(tiny, oracle, monkeypatch):
+    """Each token's own are reported once, in order."""
     request = req("a", "hello world is it", max_tokens=20, ignore_eos=True, logprobs=2)
 
     def told(engine):
@@ -274,8 +274,8 @@ def test_log_probabilities_of_guessed_tokens(tiny, oracle, monkeypatch):
     assert [event.logprob for event in guessed] == pytest.approx([event.logprob for event in plain], abs=0.5)
 
 
-def test_what_came_of_guesses_is_told(tiny, monkeypatch, oracle):
-    """``work`` says how many guesses were right, and nothing where there were none."""
+def test_accepted_drafts_are_reported(tiny, monkeypatch, oracle):
+    """``stats`` reports how many drafts were right, and nothing without drafts."""
     request = req("a", "hello world is it", max_tokens=20, ignore_eos=True)
     monkeypatch.setattr(speculative, "MIN_DRAFT_TOKENS", 99)
     with engine_of(tiny("chatml"), threads=1) as engine:
@@ -285,4 +285,4 @@ def test_what_came_of_guesses_is_told(tiny, monkeypatch, oracle):
     with engine_of(tiny("chatml"), threads=1) as engine:
         answer(engine, request)
         made = only_scheduler_thread(engine).scheduler.speculative_decoder
-        assert f"{made.num_accepted_tokens} of {made.num_drafted_tokens} tokens" in engine.stats().choices[-1]
+        assert f"{made.num_accepted_tokens} of {made.num_drafted_tokens} draft tokens" in engine.stats().choices[-1]

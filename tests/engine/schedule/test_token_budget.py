@@ -34,7 +34,7 @@ def decoding(priority: Priority) -> Probe:
     ],
 )
 def test_a_step_takes_as_many_prompt_tokens_as_others_can_wait_for(others, longest_s, token_s, expected):
-    """All that fit when no other sequence waits, and never so few that each costs much more."""
+    """Everything that fits if no other sequence waits, and never so few that each takes much longer."""
     budget = TokenBudget()
     if token_s is not None:
         budget.record(token_s)

@@ -1,4 +1,4 @@
-"""Scores of candidates: the sums of log-probabilities that evaluating each candidate alone gives."""
+"""Scores of candidates equal the sums of log-probabilities from evaluating each candidate alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXT = "is it positive or negative? " * 4
 
 @pytest.fixture
 def brute_force(bench, models):
-    """Return a function that scores one candidate alone: the prompt, then its tokens one a step."""
+    """Return a function that scores one candidate alone: the prompt, then one token a step."""
 
     def score(name, candidate):
         tokenizer = Tokenizer(models(name))
@@ -66,8 +66,8 @@ def test_scores_are_those_of_each_candidate_alone(engines, brute_force, name, ca
 
 
 @pytest.mark.parametrize("name", GENERATIVE)
-def test_deterministic_scores_do_not_depend_on_company(engines, name):
-    """Alone, and among fifteen other requests that score or generate, the scores are the same numbers."""
+def test_deterministic_scores_do_not_depend_on_the_batch(engines, name):
+    """Alone, and among fifteen other scoring or generating requests, the scores are the same numbers."""
     engine = engines(name, deterministic=True, threads=1)
     request = req("s", TEXT, candidates=("yes", "no way", "abc", "abd"))
     alone = answer(engine, request)["s"].scores
@@ -86,7 +86,7 @@ def test_probabilities_of_single_tokens_sum_to_less_than_one(engines, name):
 
 
 def test_the_prompt_is_evaluated_once_for_all_candidates(bench, models):
-    """Sixty candidates cost their own tokens, not sixty prompts."""
+    """Sixty candidates take the time of their own tokens, not of sixty prompts."""
     tokenizer = Tokenizer(models("chatml"))
     prompt = tokenizer.encode(TEXT * 5)
     candidates = [prompt + tokenizer.encode(f"no {i}") for i in range(60)]
@@ -108,12 +108,12 @@ def test_many_scoring_requests_all_end(engines, name):
 
 
 def test_an_empty_candidate_is_refused(engines):
-    """There is no probability of nothing."""
+    """Nothing has no probability."""
     assert isinstance(answer(engines("chatml"), req("s", candidates=("a", "")))["s"].error, UsageError)
 
 
-def test_a_candidate_that_nothing_precedes_is_refused(engines):
-    """The first token of a text has no probability: an empty prompt is an error, not a wait without end."""
+def test_a_candidate_without_a_preceding_token_is_refused(engines):
+    """The first token of a text has no probability: an empty prompt is an error, not an endless wait."""
     engine = engines("chatml")
     assert answer(engine, req("s", candidates=("a", "b"), messages=()))["s"].scores  # the template alone is a prompt
 
@@ -127,8 +127,8 @@ def test_candidates_that_do_not_fit_are_refused(tiny):
 
 
 @pytest.mark.parametrize("aborted_step", [2, 3, 4, 6])
-def test_scoring_that_begins_again_counts_every_token_once(models, aborted_step):
-    """When an abort takes away what was evaluated of long candidates, their sums begin again as well."""
+def test_scoring_that_starts_again_counts_every_token_once(models, aborted_step):
+    """When an abort loses the evaluated tokens of long candidates, their sums start again as well."""
     prompt, shared = numbers(20, 1), numbers(150, 2)
     candidates = [prompt + shared + numbers(100, 3), prompt + shared + numbers(90, 4)]
     aborting = {"now": False}

@@ -1,4 +1,4 @@
-"""What lists of tokens begin with in common."""
+"""Common prefixes of lists of tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def counted(lists) -> int:
 
 @for_all(st.lists(st.lists(st.integers(0, 1), max_size=12), min_size=2, max_size=2))
 def test_the_common_prefix_is_the_longest(pair):
-    """Comparing slices finds what comparing token by token finds."""
+    """Comparing slices gives the same result as comparing token by token."""
     assert common_prefix_length(*pair) == counted(pair)
 
 

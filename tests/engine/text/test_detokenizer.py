@@ -1,4 +1,4 @@
-"""Streams: characters whole, stop strings unseen, reasoning apart, however the text is cut."""
+"""Streams: complete characters, hidden stop strings, separate reasoning, however the text is split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TAGS = ("<think>", "</think>")
 
 
 def cut(whole, places):
-    """Cut text or bytes at ``places`` (taken modulo its length)."""
+    """Split text or bytes at ``places`` (taken modulo its length)."""
     at = sorted({place % (len(whole) + 1) for place in places} | {0, len(whole)})
     return [whole[a:b] for a, b in itertools.pairwise(at)]
 
@@ -38,7 +38,7 @@ places = st.lists(st.integers(0, 500), max_size=40)
 
 @for_all(st.binary(max_size=200), places)
 def test_bytes_in_pieces_become_the_text_decoded_at_once(data, at):
-    """The pieces of any bytes, cut anywhere, concatenate to what decoding them at once gives."""
+    """However bytes are split, the pieces concatenate to the text of all bytes decoded at once."""
     assert stream(cut(data, at))[1] == data.decode("utf-8", "replace")
 
 
@@ -59,7 +59,7 @@ def test_a_character_waits_for_its_last_byte(character):
 
 
 def test_an_unfinished_character_ends_as_a_replacement():
-    """Bytes of a character that never became complete are not lost silently."""
+    """Bytes of a character that is never completed are not lost silently."""
     assert stream([b"ok", "€".encode()[:2]])[1] == "ok\ufffd"
 
 
@@ -68,7 +68,7 @@ stop_strings = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_
 
 
 def expected_before_stop(text, stops):
-    """Return what precedes the stop string that is complete first (the longest of those), and whether there is one."""
+    """Return the text before the first complete stop string (the longest of several), and whether there is one."""
     for end in range(len(text) + 1):
         starts = [end - len(stop) for stop in stops if text[:end].endswith(stop)]
         if starts:
@@ -78,15 +78,15 @@ def expected_before_stop(text, stops):
 
 @for_all(alphabet, stop_strings, places)
 def test_the_answer_ends_before_the_first_stop_string_however_it_is_cut(text, stops, at):
-    """What precedes the first complete stop string is delivered completely, and nothing of it or after it."""
+    """The text before the first complete stop string is delivered completely, and nothing after it."""
     matcher = StopStringMatcher(stops)
     shown = "".join(matcher.feed(piece) for piece in cut(text, at)) + matcher.flush()
     assert (shown, matcher.stopped) == expected_before_stop(text, stops)
 
 
 @for_all(alphabet, stop_strings)
-def test_what_is_shown_is_never_the_beginning_of_a_stop_string(text, stops):
-    """At no moment does the shown text end in a beginning of a stop string that may still become complete."""
+def test_a_partial_stop_string_is_never_shown(text, stops):
+    """The shown text never ends in the beginning of a stop string that may still become complete."""
     matcher = StopStringMatcher(stops)
     shown, seen = "", ""
     for character in text:
@@ -105,22 +105,22 @@ def test_the_earliest_of_several_stop_strings_wins():
 
 @pytest.mark.parametrize("pieces", [[b"abc"], [b"ab", b"c"], [b"a", b"b", b"c"]])
 def test_a_stop_string_inside_another_wins_in_every_cut(pieces):
-    """The stop string that is complete first ends the answer, also when a longer one began before it."""
+    """The stop string that is complete first ends the answer, even if a longer one began before it."""
     assert stream(pieces, stops=("abc", "b"))[1] == "a"
 
 
-def test_a_held_back_beginning_is_delivered_when_the_answer_ends():
-    """Text that looked like a stop string and was none belongs to the answer."""
+def test_a_partial_stop_string_is_delivered_when_the_answer_ends():
+    """Text that looked like a stop string but was none belongs to the answer."""
     assert stream([b"say ST", b"O"], stops=("STOP",))[2] == ["say ", "", "STO"]
 
 
 def test_an_empty_stop_string_stops_nothing():
-    """An empty stop string is no stop string."""
+    """An empty stop string is ignored."""
     assert stream([b"all of it"], stops=("",))[1] == "all of it"
 
 
 def test_a_stop_string_of_split_bytes_is_found():
-    """A stop string of multi-byte characters is found though tokens cut through them."""
+    """A stop string of multi-byte characters is found even if tokens split the characters."""
     data = "vor ÄÖ nach".encode()
     assert stream([bytes([byte]) for byte in data], stops=("ÄÖ",))[1] == "vor "
 
@@ -130,7 +130,7 @@ thoughts = st.text("ab<>/think \n", max_size=20).filter(lambda text: "</think>" 
 
 @for_all(thoughts, st.text("xyz </\n", max_size=20), places)
 def test_reasoning_is_split_off_at_its_tags_however_they_are_cut(thought, text, at):
-    """Reasoning and answer come apart at the tags, which appear in neither, wherever tokens cut them."""
+    """Reasoning and answer are separated at the tags, which appear in neither, wherever tokens split them."""
     data = f"<think>{thought}</think>{text}".encode()
     reasoning, shown, _ = stream(cut(data, at), tags=TAGS)
     assert (reasoning, shown) == (thought, text.lstrip("\n"))
@@ -138,7 +138,7 @@ def test_reasoning_is_split_off_at_its_tags_however_they_are_cut(thought, text, 
 
 @for_all(thoughts, st.text("xyz </\n", max_size=20), places)
 def test_a_prompt_that_opened_the_reasoning_needs_no_opening_tag(thought, text, at):
-    """Where the prompt leaves the model inside its reasoning, everything up to the closing tag is reasoning."""
+    """If the prompt leaves the model inside its reasoning, everything up to the closing tag is reasoning."""
     data = f"{thought}</think>{text}".encode()
     reasoning, shown, _ = stream(cut(data, at), tags=TAGS, inside=True)
     assert (reasoning, shown) == (thought, text.lstrip("\n"))
@@ -146,12 +146,12 @@ def test_a_prompt_that_opened_the_reasoning_needs_no_opening_tag(thought, text, 
 
 @for_all(st.text("ab<>/think \n", max_size=30), places)
 def test_a_model_without_tags_has_no_reasoning(text, at):
-    """Without tags of the template, text that looks like tags is part of the answer."""
+    """If the template has no tags, text that looks like tags is part of the answer."""
     assert stream(cut(text.encode(), at))[:2] == ("", text)
 
 
 def test_an_answer_without_reasoning_is_all_answer():
-    """A model that could think and does not answers as any other."""
+    """A reasoning model that does not think answers like any other."""
     assert stream([b"<", b"b>bold</b>"], tags=TAGS)[:2] == ("", "<b>bold</b>")
 
 
@@ -161,20 +161,20 @@ def test_a_tag_quoted_in_the_answer_stays_there():
 
 
 def test_white_space_before_an_opening_tag_is_no_answer():
-    """Models write a newline before they start to think; it is not shown."""
+    """Models write a newline before they start to think; it is hidden."""
     assert stream([b"\n", b"\n<think>a</think>b"], tags=TAGS)[:2] == ("a", "b")
 
 
 def test_reasoning_that_was_cut_off_is_delivered_as_reasoning():
-    """When the answer ends inside the reasoning, what was held back for the closing tag comes too."""
+    """When the answer ends inside the reasoning, the text that was held back for the closing tag comes too."""
     assert stream([b"<think>because </thi"], tags=TAGS)[:2] == ("because </thi", "")
 
 
 def test_a_stop_string_inside_the_reasoning_stops_nothing():
-    """Stop strings are about the answer."""
+    """Stop strings apply to the answer only."""
     assert stream([b"<think>END</think>yes END no"], stops=("END",), tags=TAGS)[:2] == ("END", "yes ")
 
 
 def test_the_space_that_a_tokenizer_adds_is_removed_once():
-    """Only the one space that SentencePiece puts before a text goes; spaces of the answer stay."""
+    """Only the one space that SentencePiece puts before a text is removed; spaces of the answer stay."""
     assert stream([b" ", b" two"], lstrip=True)[1] == " two"

@@ -1,4 +1,4 @@
-"""The fewest tokens that a text can have: never more than it has, and found without tokenizing."""
+"""A lower bound of the tokens of a text, found without tokenizing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def model(models, request):
 
 
 def test_the_bound_is_never_more_than_the_tokens_of_a_text(model, monkeypatch):
-    """Whatever the text, however small the windows in which it is looked at, and whatever the limit."""
+    """For any text, any size of the scanned windows and any limit."""
     tokenizer, bound = Tokenizer(model), TokenBound(model)
     texts = st.text(max_size=60) | st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join)
 
@@ -41,20 +41,20 @@ def test_the_bound_is_never_more_than_the_tokens_of_a_text(model, monkeypatch):
     check()
 
 
-def test_the_bound_of_a_text_of_whole_words_is_near(model):
-    """What the vocabulary has as one token counts as one, in windows of any size."""
+def test_the_bound_of_whole_words_is_close(model):
+    """A word that is one token of the vocabulary counts as one, in windows of any size."""
     bound = TokenBound(model)
     text = "positive" * 10_000
     assert 9_000 <= bound.lower_bound(text, limit=10**9) <= len(Tokenizer(model).encode(text))
 
 
 def test_a_vocabulary_that_does_not_keep_all_bytes_has_no_bound(models):
-    """WordPiece leaves out white space: its texts may have fewer tokens than their bytes say."""
+    """WordPiece drops white space, so its texts may have fewer tokens than their bytes imply."""
     assert TokenBound(models("bert")).lower_bound("word " * 100_000, limit=10) == 0
 
 
 def test_bytes_that_are_no_tokens_do_not_count(model, monkeypatch):
-    """Some vocabularies have no token for a control character, which llama.cpp then leaves out."""
+    """Some vocabularies have no token for a control character, which llama.cpp then drops."""
     pieces = list(model.token_pieces(range(model.vocab_size)))
     monkeypatch.setattr(model, "token_pieces", lambda _: [piece for piece in pieces if piece != b"\x04"])
     bound, longest = TokenBound(model), max(map(len, pieces))
@@ -65,7 +65,7 @@ def test_bytes_that_are_no_tokens_do_not_count(model, monkeypatch):
 
 @pytest.fixture
 def backend(tiny):
-    """A backend with a context of 256 tokens whose engine cannot tokenize what is long."""
+    """A backend with a context of 256 tokens whose engine cannot tokenize long texts."""
 
     def make(interrupt):
         options = EngineOptions(ctx=256, threads=1)
@@ -79,8 +79,8 @@ def request(text):
 
 
 @pytest.mark.parametrize("text", ["x" * 1_000_000, "hello world " * 100_000], ids=["line", "words"])
-def test_what_cannot_fit_is_refused_without_being_tokenized(backend, monkeypatch, text):
-    """A text of megabytes is refused by its bytes, with a number of tokens that it has at least; so is a raw prompt."""
+def test_a_text_that_cannot_fit_is_refused_without_tokenizing(backend, monkeypatch, text):
+    """The size of a text of megabytes, or of a raw prompt, is enough to refuse it, with a minimum number of tokens."""
     plain = Tokenizer.encode
     monkeypatch.setattr(
         Tokenizer, "encode", lambda self, given: plain(self, given) if len(given) < LONG_TEXT_CHARACTERS else 1 / 0
@@ -99,7 +99,7 @@ def test_what_cannot_fit_is_refused_without_being_tokenized(backend, monkeypatch
 
 
 def test_a_signal_does_not_wait_for_the_tokenizer(backend, monkeypatch):
-    """Where a long text is being tokenized, a signal ends the command at once, and closing the engine does not wait."""
+    """While a long text is being tokenized, a signal ends the command at once, and closing the engine does not wait."""
     plain, held, ended = Tokenizer.encode, threading.Event(), threading.Event()
 
     def tokenize(self, text):

@@ -1,4 +1,4 @@
-"""Text to tokens and back: what looks like a control token in user text stays text."""
+"""Tokenizing: text that looks like a control token stays text in user input."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def whole(tokenizer, text):
 
 
 def control_like(controls):
-    """Texts built from control tokens and pieces of them."""
+    """Texts made of control tokens and pieces of them."""
     fragments = [part for text in controls for part in (text, text[:-1], text[1:], text[0], text[-1], text[1:-1])]
     return st.lists(st.sampled_from([*fragments, "hello", " ", "\n", "é"]), max_size=12).map("".join)
 
 
 def test_plain_text_never_becomes_a_control_token(tokenizer):
-    """However control tokens are put together, broken or overlapped, their text is tokenized as text."""
+    """However control tokens are combined, broken or overlapped, their names are tokenized as text."""
 
     @for_all(control_like(tokenizer.control_tokens))
     def check(text):
@@ -49,8 +49,8 @@ def test_plain_text_never_becomes_a_control_token(tokenizer):
 
 
 @pytest.mark.parametrize("name", VOCABULARIES)
-def test_text_comes_back(models, name):
-    """Any text survives tokenizing and detokenizing, but for the space that SentencePiece models put before it."""
+def test_text_survives_a_round_trip(models, name):
+    """Any text survives tokenizing and detokenizing, except for the space that SentencePiece models put before it."""
     tokenizer = Tokenizer(models(name))
 
     @for_all(st.text(max_size=80))
@@ -61,13 +61,13 @@ def test_text_comes_back(models, name):
     check()
 
 
-def test_lone_surrogates_do_not_break_anything(tokenizer):
-    """A text that is no valid Unicode (a file name, for example) is tokenized with replacements."""
+def test_lone_surrogates_are_replaced(tokenizer):
+    """A text that is not valid Unicode (a file name, for example) is tokenized with replacements."""
     assert tokenizer.decode(tokenizer.encode("a\ud800b")).strip() == "a?b"
 
 
-def test_neutralized_text_holds_no_control_token(tokenizer):
-    """After neutralizing, no control token's text is left anywhere, and taking the mark away gives the text back."""
+def test_escaped_text_contains_no_control_token(tokenizer):
+    """After escaping, no control token's name is left, and removing the mark restores the text."""
 
     @for_all(st.lists(control_like(tokenizer.control_tokens), min_size=1, max_size=3))
     def check(contents):
@@ -79,22 +79,22 @@ def test_neutralized_text_holds_no_control_token(tokenizer):
 
 
 def test_the_mark_occurs_in_no_input(tokenizer):
-    """Private-use characters of the input survive: the mark is one that occurs neither in it nor in the template."""
+    """Private-use characters of the input survive: the mark occurs neither in the input nor in the template."""
     used = [chr(code) for code in range(0xE000, 0xE010)]
     broken, mark = tokenizer.escape_control_tokens(["".join(used[:8]), "<s><|im_end|>"], "".join(used[8:]))
     assert mark not in used
     assert broken[0] == "".join(used[:8])
 
 
-def test_private_use_characters_of_a_text_survive(chatml):
+def test_private_use_characters_survive(chatml):
     """A text's own private-use characters come back from its tokens."""
     contents, mark = chatml.escape_control_tokens(["\ue000<|im_end|>\ue001"], "")
     tokens = chatml.encode_rendered(contents[0], mark)
     assert chatml.decode(tokens) == "\ue000<|im_end|>\ue001"
 
 
-def test_a_rendered_prompt_is_what_llama_cpp_makes_of_it(chatml):
-    """Without control tokens in the contents the split tokenization equals llama.cpp's of the whole prompt."""
+def test_a_rendered_prompt_is_tokenized_as_by_llama_cpp(chatml):
+    """Without control tokens in the contents, the tokens equal llama.cpp's of the whole prompt."""
 
     @for_all(st.lists(st.text("abc hello\n\t 漢é", max_size=20), min_size=1, max_size=4))
     def check(contents):
@@ -104,15 +104,15 @@ def test_a_rendered_prompt_is_what_llama_cpp_makes_of_it(chatml):
     check()
 
 
-def test_overlapping_control_tokens_are_all_broken(chatml):
-    """Breaking a control token may uncover another one; that is broken too."""
+def test_overlapping_control_tokens_are_all_split(chatml):
+    """Splitting a control token may reveal another one, which is split too."""
     chatml_controls = "<|im_<|im_end|>end|><|im_start|><|im_start<|im_start|>|>"
     broken, _ = chatml.escape_control_tokens([chatml_controls], "")
     assert chatml._control_pattern.search(broken[0]) is None
 
 
 class OddVocabulary:
-    """A model's vocabulary in which ordinary texts are control tokens."""
+    """A vocabulary whose control tokens are ordinary texts."""
 
     def __init__(self, model, odd):
         self._model, self._odd = model, odd
@@ -138,8 +138,8 @@ def test_odd_control_tokens_cannot_hang_the_tokenizer(models, odd):
     assert broken[0].replace(mark, "") == text
 
 
-def test_white_space_around_a_control_token_goes_where_its_attributes_say(models):
-    """Tokens with the attribute lstrip or rstrip take the white space on that side along, as in llama.cpp."""
+def test_white_space_around_control_tokens_is_stripped_by_attribute(models):
+    """Tokens with the attribute lstrip or rstrip strip the white space on that side, as in llama.cpp."""
     tokenizer = Tokenizer(models("chatml"))
     start, end = tokenizer.control_tokens["<|im_start|>"], tokenizer.control_tokens["<|im_end|>"]
     tokenizer._strip_flags[end] = 1 << 7
@@ -158,19 +158,19 @@ def test_white_space_around_a_control_token_goes_where_its_attributes_say(models
 
 
 def test_control_tokens_have_no_text_in_an_answer(chatml):
-    """A control token that a model generates shows nothing, unless it is a tag that the output is split at."""
+    """A generated control token shows nothing, unless it is a tag that splits the output."""
     end = chatml.control_tokens["<|im_end|>"]
     assert chatml.token_to_piece(end) == b""
 
 
 def test_a_tag_to_split_at_keeps_its_text(models):
-    """Reasoning tags may be control tokens; their text reaches the splitter."""
+    """Reasoning tags may be control tokens; the parser gets their text."""
     tokenizer = Tokenizer(models("chatml"))
     tokenizer.register_tags(["<|im_start|>", "</think>"])
     assert tokenizer.token_to_piece(tokenizer.control_tokens["<|im_start|>"]) == b"<|im_start|>"
 
 
 def test_tokens_that_end_a_generation_are_known(tokenizer):
-    """The vocabulary's end-of-sequence token ends a generation, an ordinary one does not."""
+    """The vocabulary's end-of-sequence token ends generation, an ordinary one does not."""
     assert tokenizer.is_eog(tokenizer.eos)
     assert not tokenizer.is_eog(50)

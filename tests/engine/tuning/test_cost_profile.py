@@ -33,12 +33,12 @@ JOBS = {
 
 
 def costs(prompt=1.0, single=1.0, unified=1.0, separate=1.0):
-    """Return costs that grow with the cells, so many times as large as those of the others."""
+    """Return costs that grow with the cells, this many times as large as those of the others."""
     return AttentionCosts((prompt, prompt), (single, single), (unified, unified, unified), (separate, separate))
 
 
 def profile(dear=1.0, **kernels):
-    """Return a profile: ``dear`` costs for all kernels but those named by flash attention and type."""
+    """Return a profile with ``dear`` costs for all kernels except those named by flash attention and type."""
     names = {f"{'flash' if flash else 'plain'}_{kv_type}": (flash, kv_type) for flash, kv_type in ATTENTION_KERNELS}
     assert kernels.keys() <= names.keys()
     return CostProfile({key: kernels.get(name, costs(*[dear] * 4)) for name, key in names.items()}, copy=0.0)
@@ -61,9 +61,9 @@ def of(metadata):
         ("different", CacheSettings(False, True, "bf16")),
     ],
 )
-def test_the_cheapest_settings_win(job, wins):
-    """Where each kernel is good at one thing, each kind of job gets the kernel that is good at what it does most."""
-    # a token of a batch in one buffer costs by all cells in the buffer, so one buffer is for those that begin alike
+def test_the_cheapest_settings_are_chosen(job, wins):
+    """Each kernel is good at one thing; each kind of job gets the kernel for what it does most."""
+    # a token of a batch in one buffer costs by all cells in the buffer, so one buffer is for sequences that begin alike
     batch = AttentionCosts((10, 10), (10, 10), (0.1, 0.1, 0.0), (10, 10))
     here = profile(
         10,
@@ -76,8 +76,8 @@ def test_the_cheapest_settings_win(job, wins):
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_what_is_chosen_is_the_least_that_is_allowed(job):
-    """Nothing that is not allowed is chosen, and the only thing allowed is, whatever it costs."""
+def test_the_cheapest_allowed_settings_are_chosen(job):
+    """Disallowed settings are never chosen; the only allowed one always is, whatever it costs."""
     here = profile(1, flash_q8_0=costs(*[0.01] * 4))
     for settings in ALL:
         assert here.choose(JOBS[job], (settings,), GEOMETRY) == settings
@@ -88,7 +88,7 @@ def test_what_is_chosen_is_the_least_that_is_allowed(job):
 @pytest.mark.parametrize("job", JOBS)
 @pytest.mark.parametrize(("saved", "kv_type"), [(0.0, "f16"), (0.05, "f16"), (0.2, "q8_0")])
 def test_a_less_precise_cache_has_to_be_worth_it(job, saved, kv_type):
-    """A cache of q8_0 that is as fast as f16, or nearly, is not chosen; one that is clearly faster is."""
+    """A q8_0 cache that is about as fast as f16 is not chosen; one that is clearly faster is."""
     allowed = (CacheSettings(kv_type="q8_0"), CacheSettings())
     here = profile(1, flash_q8_0=costs(*[1 - saved] * 4))
     assert here.choose(JOBS[job], allowed, GEOMETRY).kv_type == kv_type
@@ -96,21 +96,21 @@ def test_a_less_precise_cache_has_to_be_worth_it(job, saved, kv_type):
 
 @pytest.mark.parametrize(("saved", "unified"), [(0.0, True), (0.02, True), (0.2, False)])
 def test_separate_buffers_have_to_be_worth_it(saved, unified):
-    """Where one buffer is as fast as many, or nearly, there is one; where many are clearly faster, there are many."""
+    """If one buffer is about as fast as many, it is chosen; if many are clearly faster, they are."""
     allowed = (CacheSettings(unified=False), CacheSettings())
     batch = AttentionCosts((0, 0), (0, 0), (1, 0, 1), (1 - saved, 1 - saved))
     assert profile(flash_f16=batch).choose(JOBS["different"], allowed, GEOMETRY).unified is unified
 
 
 def test_a_single_job_gets_one_buffer():
-    """For one sequence the layouts cost the same, so the simpler one holds."""
+    """For one sequence the layouts cost the same, so the simpler one is chosen."""
     for job in ("long prompt", "long answer"):
         assert ASSUMED_PROFILE.choose(JOBS[job], ALL, GEOMETRY).unified
     assert profile(1).choose(JOBS["long answer"], ALL, GEOMETRY) == CacheSettings()
 
 
-def test_in_one_buffer_everybody_pays_for_all_cells():
-    """A token looks at the whole buffer, which is small where all begin alike, and large where none do."""
+def test_in_one_buffer_every_sequence_pays_for_all_cells():
+    """A token attends to the whole buffer, which is small if all begin alike, and large otherwise."""
     here = profile(flash_f16=AttentionCosts((0, 0), (0, 0), (0, 1, 0), (0, 1)))
 
     def steps(job, width):
@@ -124,8 +124,8 @@ def test_in_one_buffer_everybody_pays_for_all_cells():
     assert 1 < steps("alike", 16) < 5
 
 
-def test_copying_speaks_against_separate_buffers():
-    """What has to be copied into each buffer counts: shared beginnings, and those that branches continue."""
+def test_copying_counts_against_separate_buffers():
+    """Copies to each buffer count: shared prefixes, and those that forks continue."""
     apart = CacheSettings(unified=False)
     for shape in (JOBS["alike"], dataclasses.replace(JOBS["different"], copies=16)):
         free, dear = profile(1), dataclasses.replace(profile(1), copy=1.0)
@@ -161,7 +161,7 @@ def shapes(draw):
 
 @for_all(profiles, shapes(), st.integers(0, 29), st.integers(1, 500))
 def test_more_to_do_never_costs_less(here, shape, index, more):
-    """A longer prompt or a longer answer of any sequence never lowers the estimate, in any settings."""
+    """A longer prompt or answer of any sequence never lowers the estimate, in any settings."""
 
     def longer(values):
         place = index % len(values)
@@ -178,7 +178,7 @@ def test_more_to_do_never_costs_less(here, shape, index, more):
 
 @for_all(profiles, shapes(), st.integers(1, 9))
 def test_estimates_are_proportional_to_the_work_of_attention(here, shape, times):
-    """Twice the layers, or twice the elements, take twice as long, so that they change no choice."""
+    """Twice the layers, or twice the elements, take twice as long, so they change no choice."""
     larger = dataclasses.replace(GEOMETRY, layers=GEOMETRY.layers * times)
     wider = dataclasses.replace(GEOMETRY, size=GEOMETRY.size * times)
     for settings in ALL:
@@ -192,12 +192,12 @@ def test_estimates_are_proportional_to_the_work_of_attention(here, shape, times)
 
 @for_all(profiles)
 def test_a_profile_survives_json(here):
-    """What is written comes back in every bit, as measured."""
+    """A written profile is read with the same bits, as measured."""
     assert CostProfile.from_json(json.loads(json.dumps(here.to_json()))) == here
 
 
 def test_the_assumed_profile_becomes_a_measured_one_only_through_a_file():
-    """What stands in the program was not measured here, and says so."""
+    """The built-in profile was not measured here, and says so."""
     assert not ASSUMED_PROFILE.measured
     assert CostProfile.from_json(ASSUMED_PROFILE.to_json()).measured
 
@@ -210,7 +210,7 @@ junk = st.recursive(
 
 
 def places(data, path=()):
-    """Yield the path to every value inside of JSON data."""
+    """Yield the path to every value inside JSON data."""
     yield path
     for key, value in data.items() if isinstance(data, dict) else enumerate(data if isinstance(data, list) else ()):
         yield from places(value, (*path, key))
@@ -234,7 +234,7 @@ def changed(path, value):
 
 @for_all(st.sampled_from(PLACES), junk, examples=300)
 def test_foreign_json_raises_only_what_is_documented(path, value):
-    """Whatever stands in place of any part of a profile, it is read as a profile or refused by a documented error."""
+    """Whatever replaces any part of a profile, it is read as a profile or refused with a documented error."""
     try:
         read = CostProfile.from_json(changed(path, value))
     except (ValueError, TypeError, KeyError):
@@ -262,7 +262,7 @@ def test_foreign_json_raises_only_what_is_documented(path, value):
     ],
 )
 def test_each_fault_of_a_profile_has_its_error(data, error):
-    """Missing parts, missing kernels and wrong types are told apart."""
+    """Missing parts, missing kernels and wrong types have different errors."""
     with pytest.raises(error):
         CostProfile.from_json(data)
 
@@ -282,7 +282,7 @@ def test_each_fault_of_a_profile_has_its_error(data, error):
     ],
 )
 def test_the_geometry_of_each_kind_of_model(tiny, name, geometry):
-    """Heads, their size and the layers that have attention are read from the header; without attention there is none."""
+    """Heads, their size and the layers with attention are read from the header; without attention there is none."""
     assert AttentionGeometry.from_header(read_header(tiny(name))) == geometry
 
 
@@ -300,8 +300,8 @@ BASE = {"x.attention.head_count": 8, "x.block_count": 4, "x.embedding_length": 5
         ({"x.attention.head_count": (8, 0, 4, 8)}, AttentionGeometry(8, 8, 64, 3)),
     ],
 )
-def test_what_a_header_leaves_out_has_the_usual_meaning(metadata, geometry):
-    """As many key heads as heads, an equal share of the width for each; of layers that differ the largest counts."""
+def test_missing_header_values_have_their_defaults(metadata, geometry):
+    """As many key heads as heads, an equal share of the width for each; if layers differ the largest counts."""
     assert of(BASE | metadata) == geometry
 
 
@@ -320,7 +320,7 @@ def test_what_a_header_leaves_out_has_the_usual_meaning(metadata, geometry):
         {"x.embedding_length": 0},
     ],
 )
-def test_attention_that_cannot_be_imitated_has_no_geometry(metadata):
+def test_unsupported_attention_has_no_geometry(metadata):
     """Keys and values of different sizes, compressed caches, impossible numbers of heads, no attention at all."""
     assert of(BASE | metadata) is None
 
@@ -336,23 +336,23 @@ def test_attention_that_cannot_be_imitated_has_no_geometry(metadata):
         st.integers(0, 256) | st.lists(st.integers(0, 64), max_size=5).map(tuple) | st.text(max_size=2) | st.booleans(),
     )
 )
-def test_any_header_has_a_sound_geometry_or_none(metadata):
-    """Whatever a file claims: heads are shared evenly and every number is positive, or there is no geometry."""
+def test_any_header_has_a_valid_geometry_or_none(metadata):
+    """For any header, heads are shared evenly and every number is positive, or there is no geometry."""
     geometry = of(metadata)
     if geometry is not None:
         assert geometry.heads % geometry.kv_heads == 0
-        assert min(dataclasses.astuple(geometry)) > 0 and geometry.work > 0
+        assert min(dataclasses.astuple(geometry)) > 0 and geometry.cost_units > 0
 
 
-def test_settings_are_told_in_words():
+def test_settings_have_a_readable_description():
     """People read what was chosen."""
     assert str(CacheSettings()) == "flash attention, f16 cache, one buffer"
     told = str(CacheSettings(unified=False, flash_attention=False, kv_type="bf16"))
     assert told == "plain attention, bf16 cache, a buffer for each sequence"
 
 
-def test_a_window_is_what_flash_attention_looks_at():
-    """Cells before the window cost it nothing; plain attention looks at all of them, so that it may lose its lead."""
+def test_flash_attention_only_pays_for_the_window():
+    """Flash attention skips cells before the window; plain attention does not, so it may lose its advantage."""
     shape, geometry = JobShape((4000,), 0, (16,), 1), AttentionGeometry(4, 1, 256, 18)
     flash, plain = CacheSettings(), CacheSettings(flash_attention=False)
     near = [
@@ -368,8 +368,8 @@ def test_a_window_is_what_flash_attention_looks_at():
     )
 
 
-def test_flash_attention_is_taken_unless_much_is_saved():
-    """Guesses come several at a time, which plain attention bears less well than single tokens."""
+def test_plain_attention_has_to_save_much():
+    """Drafts come several at a time, which plain attention handles less well than single tokens."""
     geometry = AttentionGeometry(9, 3, 64, 30)
     single = {False: (1e-7, 1e-12), True: (1e-7, 3e-11)}
     for slope, flash in ((3e-11, True), (3e-9, False)):

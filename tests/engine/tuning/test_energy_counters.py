@@ -23,8 +23,8 @@ def powercap(tmp_path):
     return zone
 
 
-def test_joules_are_counted_from_the_creation_on(powercap, tmp_path):
-    """What the counter held before is not ours."""
+def test_joules_are_counted_from_the_creation(powercap, tmp_path):
+    """The earlier value of the counter is not ours."""
     counter = powercap("intel-rapl:0", "package-0", 5_000_000)
     meter = EnergyMeter(tmp_path)
     assert meter.read_joules() == 0
@@ -44,8 +44,8 @@ def test_packages_are_added_and_nothing_is_counted_twice(powercap, tmp_path):
     assert meter.read_joules() == pytest.approx(6)
 
 
-def test_a_counter_that_begins_again_is_followed(powercap, tmp_path):
-    """After its range a counter starts at 0; each time is counted where a call lies between."""
+def test_a_counter_that_wraps_is_followed(powercap, tmp_path):
+    """After its range a counter starts at 0; each wrap is counted if there is a call between two."""
     counter = powercap("intel-rapl:0", "package-0", RANGE - 1_000_000)
     meter = EnergyMeter(tmp_path)
     counter.write_text("2000000")
@@ -55,14 +55,14 @@ def test_a_counter_that_begins_again_is_followed(powercap, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "many", "-5", "1.5", "9" * 30, "\u00b2", "1 2"])
-def test_nonsense_is_no_energy(powercap, tmp_path, content):
-    """A counter that is no number is not guessed."""
+def test_an_invalid_counter_is_unknown(powercap, tmp_path, content):
+    """A counter that is not a number is not guessed."""
     powercap("intel-rapl:0", "package-0", content)
     assert EnergyMeter(tmp_path).read_joules() is None
 
 
 @pytest.mark.parametrize("file", ["energy_uj", "max_energy_range_uj", "name"])
-def test_a_file_that_cannot_be_read_is_no_energy(powercap, tmp_path, file):
+def test_an_unreadable_counter_is_unknown(powercap, tmp_path, file):
     """Many kernels show the counters to root only; a directory in the file's place refuses every user."""
     powercap("intel-rapl:1", "package-1", 0)
     path = powercap("intel-rapl:0", "package-0", 0).with_name(file)
@@ -71,8 +71,8 @@ def test_a_file_that_cannot_be_read_is_no_energy(powercap, tmp_path, file):
     assert EnergyMeter(tmp_path).read_joules() is None
 
 
-def test_the_sum_of_some_packages_is_no_energy(powercap, tmp_path):
-    """One unreadable package leaves the whole unknown, also from the middle on and for good."""
+def test_a_partial_sum_is_unknown(powercap, tmp_path):
+    """One unreadable package makes the whole unknown, for good."""
     counters = [powercap(f"intel-rapl:{n}", f"package-{n}", 0) for n in range(2)]
     meter = EnergyMeter(tmp_path)
     assert meter.read_joules() == 0
@@ -90,7 +90,7 @@ def test_a_machine_without_counters_has_no_energy(tmp_path, root):
 
 
 def test_this_machine_is_measured_without_an_error():
-    """Whatever the real directory holds, the answer is a number that does not fall, or None."""
+    """Whatever the real directory contains, the result is a number that does not fall, or None."""
     meter = EnergyMeter()
     first, second = meter.read_joules(), meter.read_joules()
     assert (first is None and second is None) or (first is not None and second is not None and second >= first >= 0)

@@ -1,4 +1,4 @@
-"""Settings of the cache for the job that waits: what is allowed, when they change, and how that is explained."""
+"""Cache settings for the waiting job: what is allowed, when they change, and how that is explained."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def planner(models):
 
 
 def stand_in(size=64, **fields):
-    """Return what a planner looks at of a model whose heads have ``size`` elements."""
+    """Return the properties that a planner uses of a model whose heads have ``size`` elements."""
     metadata = {"head_count": 4, "key_length": size, "value_length": size}
     metadata = {f"x.attention.{name}": value for name, value in metadata.items()} | {"x.block_count": 2}
     header = Header(3, {"general.architecture": "x", **metadata}, (), 0, 0)
@@ -44,7 +44,7 @@ def stand_in(size=64, **fields):
 
 
 def best(*, batch=1.0, prompt=1.0, kernel=(True, "f16")):
-    """Return a profile in which the unit of work takes a second, less in some kernel's separate buffers and prompts."""
+    """Return a profile in which a unit of work takes a second, less in one kernel's separate buffers and prompts."""
     same = AttentionCosts((1, 1), (1, 1), (1, 1, 1), (1, 1))
     cheap = AttentionCosts((prompt, prompt), (1, 1), (1, 1, 1), (batch, batch))
     return CostProfile({key: cheap if key == kernel else same for key in ATTENTION_KERNELS}, copy=0.0, measured=True)
@@ -70,7 +70,7 @@ ONE = [Probe("one", numbers(400, 1), numbers(5, 1))]
     ],
 )
 def test_options_narrow_the_choice(planner, options, allowed):
-    """What the user said holds, everything else is open."""
+    """The user's options apply, everything else is open."""
     assert set(planner(**options).allowed_settings) == allowed
 
 
@@ -86,7 +86,7 @@ def test_options_narrow_the_choice(planner, options, allowed):
 )
 @pytest.mark.parametrize("name", ["chatml", "mamba"])
 def test_options_that_exclude_each_other_are_usage(planner, name, options):
-    """What cannot be had together is refused, whatever the model."""
+    """Contradictory options are refused, whatever the model."""
     with pytest.raises(UsageError):
         planner(name, **options)
 
@@ -94,7 +94,7 @@ def test_options_that_exclude_each_other_are_usage(planner, name, options):
 @pytest.mark.parametrize("options", [{}, {"kv_type": "q8_0"}, {"kv_unified": False}, {"flash_attention": False}])
 @pytest.mark.parametrize("name", RECURRENT)
 def test_recurrent_models_have_no_choice(planner, name, options):
-    """Exactly one setting, which obeys the options; nothing is there to measure."""
+    """Exactly one setting, which follows the options; there is nothing to measure."""
     plan = planner(name, **options)
     (only,) = plan.allowed_settings
     for option, value in options.items():
@@ -105,19 +105,19 @@ def test_recurrent_models_have_no_choice(planner, name, options):
 @pytest.mark.parametrize("kv_type", ["q8_0", "bf16"])
 @pytest.mark.parametrize("name", ["chatml", "gemma3", "mamba", "lfm2"])
 def test_the_deterministic_mode_has_no_choice(planner, name, kv_type):
-    """Exactly the settings that are bit-identical, of the type asked for; q8_0 where none is."""
+    """Exactly the bit-identical settings of the requested type; q8_0 without one."""
     plan = planner(name, deterministic=True, kv_type=kv_type)
     assert plan.allowed_settings == (CacheSettings(unified=False, kv_type=kv_type),) and not plan.measurable
     assert planner(name, deterministic=True).allowed_settings == (CacheSettings(unified=False, kv_type="q8_0"),)
 
 
-def test_a_gpu_chooses_for_itself():
-    """What was measured on a processor says nothing about layers on a GPU."""
+def test_a_gpu_is_not_planned():
+    """Measurements of a processor do not apply to layers on a GPU."""
     assert len(Planner(stand_in(gpu_layers=3), EngineOptions(), 1).allowed_settings) == 1
 
 
-def test_heads_that_hold_no_whole_block_exclude_q8_0():
-    """llama.cpp refuses such a cache, so it is never chosen; who asks for it may have llama.cpp's answer."""
+def test_heads_without_whole_blocks_exclude_q8_0():
+    """llama.cpp refuses such a cache, so it is never chosen; on request, llama.cpp reports the error."""
     chosen = Planner(stand_in(48), EngineOptions(), 1).allowed_settings
     assert set(chosen) == {s for s in ALL if s.kv_type != "q8_0"}
     asked = Planner(stand_in(48), EngineOptions(kv_type="q8_0"), 1).allowed_settings
@@ -129,7 +129,7 @@ def test_heads_that_hold_no_whole_block_exclude_q8_0():
 
 
 def test_a_profile_in_the_cache_is_used(planner, models, tmp_path):
-    """What was measured for this geometry with as many threads replaces what is assumed."""
+    """A measurement of this geometry with the same number of threads replaces the assumed profile."""
     assert planner(cache=tmp_path).profile is ASSUMED_PROFILE
     mine = dataclasses.replace(MEASURED, copy=7.0)
     standin.save_profile(
@@ -154,14 +154,14 @@ def test_a_profile_in_the_cache_is_used(planner, models, tmp_path):
         ("lfm2", {}, False),
     ],
 )
-def test_only_what_leaves_a_choice_is_measured(planner, tmp_path, name, options, unmeasured):
-    """Where one setting is allowed, or there is no place to keep a profile, none is missed."""
+def test_only_a_real_choice_is_measured(planner, tmp_path, name, options, unmeasured):
+    """With one allowed setting, or no directory for a profile, no measurement is needed."""
     assert planner(name, cache=tmp_path, **options).needs_measurement is unmeasured
     assert not planner(name, **options).needs_measurement
 
 
 def test_measuring_later_is_for_this_model_and_these_threads(planner, tmp_path, monkeypatch):
-    """The process is told the directory, the geometry and the threads."""
+    """The process gets the directory, the geometry and the threads."""
     started = []
     monkeypatch.setattr(standin, "start_in_background", lambda *arguments: started.append(arguments))
     planner(cache=tmp_path).start_measurement()
@@ -172,8 +172,8 @@ def test_measuring_later_is_for_this_model_and_these_threads(planner, tmp_path, 
 # ---- what is chosen --------------------------------------------------------------------------------------------------
 
 
-def test_the_cheapest_is_taken_when_there_is_no_context(planner):
-    """Nothing has to be given up for it."""
+def test_the_cheapest_is_chosen_without_a_context(planner):
+    """There is nothing to lose."""
     plan = planner()
     plan.profile = best(batch=0.1)
     assert plan.choose(DIFFERENT, 16, None) == CacheSettings(unified=False)
@@ -181,7 +181,7 @@ def test_the_cheapest_is_taken_when_there_is_no_context(planner):
     assert plan.choose(ONE, 16, None) == CacheSettings(flash_attention=False)
 
 
-def test_what_generates_nothing_shares_a_buffer(planner):
+def test_prompts_without_answers_share_a_buffer(planner):
     """Short prompts of uneven lengths are evaluated together only there, whatever attention costs."""
     records = [Probe(f"r{i}", numbers(40, 1) + numbers(10 + i, i), []) for i in range(16)]
     plan = planner()
@@ -192,8 +192,8 @@ def test_what_generates_nothing_shares_a_buffer(planner):
 
 
 @pytest.mark.parametrize(("scale", "stays"), [(1e-12, True), (1.0, False)])
-def test_the_present_settings_stay_unless_much_is_saved(planner, scale, stays):
-    """Another context costs a moment and all that is kept, so it has to save more than that."""
+def test_the_present_settings_stay_unless_another_saves_much(planner, scale, stays):
+    """Another context takes a moment and loses everything cached, so it has to save more than that."""
     plan = planner()
     cheap = best(batch=0.1)
 
@@ -206,20 +206,20 @@ def test_the_present_settings_stay_unless_much_is_saved(planner, scale, stays):
 
 
 def test_the_present_settings_stay_when_they_are_the_best(planner):
-    """Nothing changes from job to job of one kind."""
+    """Nothing changes between jobs of one kind."""
     plan = planner()
     for jobs in (DIFFERENT, ONE):
         first = plan.choose(jobs, 16, None)
         assert plan.choose(jobs, 16, first) == first
 
 
-def test_settings_that_are_not_allowed_any_more_do_not_stay(planner):
-    """A present setting that the options exclude is replaced even where nothing is saved."""
+def test_disallowed_settings_are_replaced(planner):
+    """A present setting that the options exclude is replaced even if that saves nothing."""
     assert planner(kv_unified=True).choose(ONE, 16, CacheSettings(unified=False)).unified
 
 
 def test_the_shape_of_a_job():
-    """Lengths of prompts and answers, what all begin with, what will branch off; answers without a limit are guessed."""
+    """Lengths of prompts and answers, the common prefix, the number of forks; unlimited answers are estimated."""
     shared = numbers(50, 1)
     probes = [Probe(f"p{i}", shared + numbers(10 + i, 20 + i), numbers(i, 1)) for i in range(3)]
     shape = job_shape(probes, 8)
@@ -233,13 +233,13 @@ def test_the_shape_of_a_job():
 
 
 def test_a_long_queue_is_judged_by_its_beginning():
-    """Thousands of waiting requests are not all compared for each choice."""
+    """Not all of thousands of waiting requests are compared for each choice."""
     assert len(job_shape([Probe(f"p{i}", [5, 6], []) for i in range(1000)], 16).prompts) == 256
 
 
 @pytest.mark.parametrize("unified", [True, False])
 def test_less_memory_is_q8_0_in_the_same_layout(planner, unified):
-    """Half the bytes with as little change as possible; nothing is smaller than that."""
+    """Half the bytes with as little change as possible; there is nothing smaller."""
     plan = planner()
     half = CacheSettings(unified=unified, kv_type="q8_0")
     for kernel in ATTENTION_KERNELS:
@@ -249,8 +249,8 @@ def test_less_memory_is_q8_0_in_the_same_layout(planner, unified):
 
 
 @pytest.mark.parametrize("options", [{"kv_type": "f16"}, {"kv_type": "bf16"}, {"flash_attention": False}])
-def test_what_the_user_fixed_is_not_made_smaller(planner, options):
-    """Options hold, also where the memory does not."""
+def test_the_users_settings_are_not_made_smaller(planner, options):
+    """Options apply even without enough memory."""
     plan = planner(**options)
     assert all(plan.smaller_settings(settings) is None for settings in plan.allowed_settings)
 
@@ -258,13 +258,13 @@ def test_what_the_user_fixed_is_not_made_smaller(planner, options):
 # ---- why -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_reason_tells_measured_from_assumed_and_fixed(planner):
+def test_the_explanation_of_a_choice(planner):
     """One sentence: the settings, and whether they are fixed, measured, or only assumed and how to measure."""
     plan, settings = planner(), CacheSettings(unified=False)
     told = "KV cache: flash attention, f16 cache, a buffer for each sequence"
-    assert plan.explain(settings) == f"{told} (assumed, not measured on this machine yet: llm models tune)"
+    assert plan.explain(settings) == f"{told} (assumed; to measure this machine, run llm models tune)"
     plan.profile = MEASURED
-    assert plan.explain(settings) == f"{told} (the fastest for this job by what was measured on this machine)"
+    assert plan.explain(settings) == f"{told} (the fastest for this job, measured on this machine)"
     for fixed in (planner("mamba"), planner(deterministic=True), planner(kv_type="q8_0", kv_unified=True)):
         assert fixed.explain(fixed.allowed_settings[0]).endswith(
             "(the only settings that the model and the options allow)"
@@ -298,7 +298,7 @@ def probes(count, length, salt=0, answer=4):
 
 @pytest.mark.parametrize("name", ["chatml", "gemma3", "qwen3moe-all"])
 def test_each_job_gets_its_settings(planned, bench, name):
-    """Many at once, one alone and many again are evaluated in the settings that suit each, and all are right."""
+    """Many at once, one alone and many again are evaluated in the best settings for each, all correctly."""
     batch, prompt = best(batch=0.1), best(prompt=0.1, kernel=(False, "f16"))
     both = CostProfile({**batch.kernels, (False, "f16"): prompt.kernels[False, "f16"]}, copy=0.0)
     apart, alone = CacheSettings(unified=False), CacheSettings(flash_attention=False)
@@ -315,7 +315,7 @@ def test_each_job_gets_its_settings(planned, bench, name):
 
 
 def test_the_kernel_does_not_change_while_something_runs(planned):
-    """Who joins a running job is evaluated by its kernel; the next job has its own."""
+    """A sequence that joins a running job uses its kernel; the next job has its own."""
     scheduler = planned("chatml", best())
     first = Probe("first", numbers(50, 1), numbers(30, 1))
     scheduler.add(first)
@@ -330,8 +330,8 @@ def test_the_kernel_does_not_change_while_something_runs(planned):
     assert not scheduler.kv_cache.settings.flash_attention
 
 
-def test_a_beginning_that_is_worth_more_keeps_the_settings(planned):
-    """A prompt most of which is in the memory is not evaluated again for the sake of other settings."""
+def test_a_valuable_prefix_keeps_the_settings(planned):
+    """A prompt that is mostly in memory is not evaluated again for the sake of other settings."""
     scheduler = planned("chatml", best(batch=0.1))
     jobs = probes(16, 30)
     scheduler.run(*jobs)
@@ -345,7 +345,7 @@ def test_a_beginning_that_is_worth_more_keeps_the_settings(planned):
 
 
 def test_a_planner_changes_no_exact_answer(planned, bench):
-    """In the deterministic mode the same bits come out with a planner and without."""
+    """In deterministic mode the results with and without a planner are bit-identical."""
     scheduler = planned("chatml", MEASURED, deterministic=True)
     scheduler.kv_cache.deterministic = True
     jobs, alone = probes(5, 40), probes(5, 40)
@@ -356,8 +356,8 @@ def test_a_planner_changes_no_exact_answer(planned, bench):
         equal(a.rows, b.rows)
 
 
-def test_memory_that_holds_no_cache_of_the_type_asked_for_is_out_of_memory(planned, models, monkeypatch):
-    """Where the user fixed f16, nothing else is tried."""
+def test_too_little_memory_for_the_requested_type_is_out_of_memory(planned, models, monkeypatch):
+    """If the user fixed f16, nothing else is tried."""
     room = int(600 * models("chatml").header.kv_bytes_per_token("f16", "f16"))
     monkeypatch.setattr("llmcli.engine.llama.hardware.available_memory", lambda: room)
     scheduler = planned("chatml", MEASURED, kv_type="f16")
@@ -371,18 +371,18 @@ def test_memory_that_holds_no_cache_of_the_type_asked_for_is_out_of_memory(plann
 # ---- through the engine ----------------------------------------------------------------------------------------------
 
 
-def test_work_is_unknown_before_any(tiny):
-    """Of an engine that did nothing yet, threads and width are None; what is chosen is told all the same."""
+def test_stats_are_unknown_before_the_first_job(tiny):
+    """Before the first job, threads and width are None; choices are reported all the same."""
     with engine_of(tiny("chatml"), threads=1) as engine:
         engine.info()
         work = engine.stats()
     assert (work.decode_threads, work.prompt_threads, work.width) == (None, None, None)
-    assert work.choices[0] == "threads: 1 (as it was set)" and work.choices[1].startswith("KV cache: ")
+    assert work.choices[0] == "threads: 1 (as set)" and work.choices[1].startswith("KV cache: ")
 
 
 @pytest.mark.parametrize("name", ["chatml", "mamba"])
-def test_work_is_known_after_a_job(tiny, name):
-    """Threads for prompts and single tokens, how many ran at once, the peak of memory, and two sentences."""
+def test_stats_are_known_after_a_job(tiny, name):
+    """Threads for prompts and single tokens, the concurrency, the peak of memory, and two sentences."""
     with engine_of(tiny(name), threads=1) as engine:
         answer(engine, *[req(f"r{i}", f"{i} hello", max_tokens=150, ignore_eos=True) for i in range(5)])
         work = engine.stats()
@@ -390,8 +390,8 @@ def test_work_is_known_after_a_job(tiny, name):
     assert work.peak_memory > 1 << 20 and len(work.choices) == 2
 
 
-def test_work_tells_the_settings_in_use(tiny, tmp_path, models):
-    """What the last job was evaluated with, and that it was measured."""
+def test_stats_report_the_settings_in_use(tiny, tmp_path, models):
+    """The settings of the last job, and that they were measured."""
     batch = best(batch=1e-9)
     standin.save_profile(
         batch, standin.profile_path(tmp_path, AttentionGeometry.from_header(models("chatml").header), 1)
@@ -414,12 +414,12 @@ def started(monkeypatch):
 
 
 def lived(path, **options):
-    """Let an engine answer a request and end."""
+    """Have an engine answer a request and end."""
     with engine_of(path, threads=1, **{"tune": True, **options}) as engine:
         answer(engine, req("a", max_tokens=2))
 
 
-def test_the_first_work_is_followed_by_a_measurement(tiny, tmp_path, started):
+def test_the_first_job_is_followed_by_a_measurement(tiny, tmp_path, started):
     """Once, at the end, for the geometry and the threads of that model."""
     with engine_of(tiny("chatml"), threads=1, tune=True, cache=tmp_path) as engine:
         for number in range(3):
@@ -450,14 +450,14 @@ def test_a_model_that_was_measured_is_not_measured_again(tiny, tmp_path, models,
         ("lfm2", {}),
     ],
 )
-def test_where_nothing_is_to_be_had_nothing_is_measured(tiny, tmp_path, started, name, options):
-    """The user said no, there is no place for a profile, or there is no choice."""
+def test_nothing_is_measured_without_a_use(tiny, tmp_path, started, name, options):
+    """The user disabled it, there is no directory for a profile, or there is no choice."""
     lived(tiny(name), **{"cache": tmp_path, **options})
     assert not started
 
 
-def test_without_work_nothing_is_measured(tiny, tmp_path, started):
-    """A command that only counted tokens, and one whose model could not be loaded, start nothing."""
+def test_without_a_job_nothing_is_measured(tiny, tmp_path, started):
+    """A command that only counted tokens, or whose model could not be loaded, starts nothing."""
     with engine_of(tiny("chatml"), threads=1, tune=True, cache=tmp_path) as engine:
         engine.count([req("a")])
     broken = tmp_path / "broken.gguf"

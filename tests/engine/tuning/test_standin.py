@@ -1,4 +1,4 @@
-"""Measuring attention with a stand-in: what is timed, what is kept, and how it is done in the background."""
+"""Measuring attention with a stand-in: what is timed, what is stored, and how it works in the background."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MEASURED = dataclasses.replace(ASSUMED_PROFILE, measured=True)
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Measure next to nothing: short pieces, once."""
+    """Measure very little: short pieces, once."""
     for name, value in {"_PIECE": 32, "_DEEP": 64, "_OWN": 8, "_TRIES": 1, "_ROUNDS": 1}.items():
         assert hasattr(standin, name)
         monkeypatch.setattr(standin, name, value)
@@ -40,7 +40,7 @@ def quick(monkeypatch):
 
 
 def test_a_measurement_gives_costs_of_every_kernel(quick):
-    """All costs are there, finite, not negative, and not all of them nothing; progress goes from nothing to all."""
+    """All costs are finite and not negative, and not all are 0; progress goes from nothing to everything."""
     told = []
     profile = standin.measure(TINY, 1, lambda done, total: told.append((done, total)))
     assert set(profile.kernels) == set(ATTENTION_KERNELS) and profile.measured
@@ -53,7 +53,7 @@ def test_a_measurement_gives_costs_of_every_kernel(quick):
 
 
 def test_each_kernel_is_measured_in_both_layouts_with_the_threads_asked_for(quick, monkeypatch):
-    """Contexts are made for every setting there is to choose, with a number of threads that stays."""
+    """Contexts are created for every possible setting, with a constant number of threads."""
     made = []
     real = standin.Context
 
@@ -70,7 +70,7 @@ def test_each_kernel_is_measured_in_both_layouts_with_the_threads_asked_for(quic
 
 
 def test_a_measurement_that_is_stopped_leaves_nothing_behind(quick, monkeypatch, tmp_path):
-    """What the reporter of progress raises ends the measurement, and the stand-in's file is gone."""
+    """An exception of the progress callback ends the measurement, and the stand-in's file is removed."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def stop(done, _total):
@@ -87,8 +87,8 @@ seconds = st.floats(1e-9, 1e-3)
 
 
 @for_all(st.lists(seconds, min_size=9, max_size=9))
-def test_costs_are_found_again_in_what_they_make_of_times(values):
-    """Of times that follow the formula exactly, the fit returns the costs that they were made from."""
+def test_the_fit_recovers_the_costs(values):
+    """From times that follow the formula exactly, the fit returns the original costs."""
     prompt, each, single, more, empty, buffer, own, alone, line = values
     piece, deep, before, rows = standin._PIECE, standin._DEEP, standin._OWN, standin.BATCH_ROWS
     times = standin._Times(
@@ -113,7 +113,7 @@ def test_costs_are_found_again_in_what_they_make_of_times(values):
 
 @for_all(st.lists(st.floats(0, 1.0), min_size=11, max_size=11))
 def test_costs_of_any_times_are_not_negative(values):
-    """However a disturbance mixed up the times, no cost is negative: a job would seem to earn time."""
+    """However disturbed the times are, no cost is negative: a job would seem to gain time."""
     for numbers in dataclasses.astuple(standin._fit_costs(standin._Times(*values), 7)):
         assert min(numbers) >= 0
 
@@ -122,7 +122,7 @@ def test_costs_of_any_times_are_not_negative(values):
 
 
 def geometries(kv_heads, group, layers):
-    """Return geometries with at most so many key heads, heads for each of them, and layers."""
+    """Return geometries with at most this many key heads, heads for each of them, and layers."""
     return st.builds(
         lambda kv_heads, group, size, layers: AttentionGeometry(kv_heads * group, kv_heads, size, layers),
         st.integers(1, kv_heads),
@@ -134,7 +134,7 @@ def geometries(kv_heads, group, layers):
 
 @for_all(geometries(3, 3, 3), examples=25)
 def test_the_file_has_the_geometry_asked_for(geometry):
-    """Our own reader of headers finds a sound file, without a recurrent state, of exactly the geometry."""
+    """Our own header reader finds a valid file, without a recurrent state, of exactly that geometry."""
     data = standin._gguf(geometry)
     header = parse_header(io.BytesIO(data), len(data), "stand-in")
     assert AttentionGeometry.from_header(header) == geometry and not header.recurrent
@@ -142,7 +142,7 @@ def test_the_file_has_the_geometry_asked_for(geometry):
 
 
 def test_the_model_that_is_measured_has_the_heads_of_the_large_one(quick, monkeypatch):
-    """llama.cpp itself loads a file that has the reduced geometry."""
+    """llama.cpp loads a file with the reduced geometry."""
     read = []
     real = standin.Model
 
@@ -157,7 +157,7 @@ def test_the_model_that_is_measured_has_the_heads_of_the_large_one(quick, monkey
 
 @for_all(geometries(64, 16, 100))
 def test_large_geometries_are_reduced_in_proportion(geometry):
-    """Fewer heads of the same size and as many to a key head as before; small ones stay; layers are always two."""
+    """Fewer heads of the same size, with the same number per key head; small ones stay; always two layers."""
     small = standin._reduced_geometry(geometry)
     assert small.size == geometry.size and small.layers == 2
     assert small.heads * geometry.kv_heads == geometry.heads * small.kv_heads
@@ -170,8 +170,8 @@ def test_large_geometries_are_reduced_in_proportion(geometry):
 # ---- what is kept ----------------------------------------------------------------------------------------------------
 
 
-def test_a_profile_comes_back_as_it_was_written(tmp_path):
-    """Directories are made, nothing else is left beside the file, and a later profile replaces it."""
+def test_a_written_profile_can_be_read(tmp_path):
+    """Directories are created, nothing else is left beside the file, and a later profile replaces it."""
     path = profile_path(tmp_path / "new", TINY, 2)
     for profile in (MEASURED, dataclasses.replace(MEASURED, copy=1.0)):
         standin.save_profile(profile, path)
@@ -180,7 +180,7 @@ def test_a_profile_comes_back_as_it_was_written(tmp_path):
 
 
 def test_a_profile_that_cannot_be_written_raises(tmp_path):
-    """Who writes learns that it failed."""
+    """The caller learns that it failed."""
     (tmp_path / "tuning").write_text("in the way")
     with pytest.raises(OSError, match="tuning"):
         standin.save_profile(MEASURED, profile_path(tmp_path, TINY, 2))
@@ -204,8 +204,8 @@ def test_a_profile_that_cannot_be_written_raises(tmp_path):
         lambda text: text.replace('"copy": ', '"copy": "a" '),
     ],
 )
-def test_a_damaged_profile_is_none(tmp_path, damage):
-    """A file that is cut, empty, or of something else is as good as no file."""
+def test_a_damaged_profile_is_ignored(tmp_path, damage):
+    """A truncated, empty or unrelated file is like no file."""
     path = profile_path(tmp_path, TINY, 2)
     standin.save_profile(MEASURED, path)
     path.write_text(damage(path.read_text()))
@@ -213,7 +213,7 @@ def test_a_damaged_profile_is_none(tmp_path, damage):
 
 
 def test_every_truncation_is_noticed(tmp_path):
-    """At whatever byte a profile ends, it is whole or none."""
+    """A profile truncated at any byte is either whole or ignored."""
     path = tmp_path / "profile.json"
     whole = json.dumps(MEASURED.to_json())
     for end in range(0, len(whole), 7):
@@ -222,7 +222,7 @@ def test_every_truncation_is_noticed(tmp_path):
 
 
 def test_without_a_file_there_is_no_profile(tmp_path):
-    """A missing file, a directory in its place and bytes that are no text are none."""
+    """A missing file, a directory in its place and bytes that are not text are ignored."""
     assert standin.load_profile(tmp_path / "missing") is None
     assert standin.load_profile(tmp_path) is None
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
@@ -230,7 +230,7 @@ def test_without_a_file_there_is_no_profile(tmp_path):
 
 
 def test_each_number_of_threads_and_geometry_has_a_file_of_its_own(tmp_path, monkeypatch):
-    """Threads, heads, key heads and their size matter, as do processor and build; the number of layers does not."""
+    """Threads, heads, key heads and their size count, as do processor and build; the number of layers does not."""
     changes = ({"heads": 8}, {"kv_heads": 1}, {"size": 64})
     paths = {profile_path(tmp_path, dataclasses.replace(TINY, **change), 2) for change in changes}
     paths |= {profile_path(tmp_path, TINY, number) for number in (1, 2, 3)}
@@ -246,7 +246,7 @@ def test_each_number_of_threads_and_geometry_has_a_file_of_its_own(tmp_path, mon
 
 
 class Machine:
-    """A machine whose clock moves when the code sleeps, on which others keep so many cores busy at each look."""
+    """A machine whose clock advances when the code sleeps; others keep this many cores busy at each sample."""
 
     def __init__(self, monkeypatch):
         self.now, self.loads, self.priority, self.measured = 1e6, itertools.repeat(0.0), 0, []
@@ -295,7 +295,7 @@ def run(tmp_path):
 
 
 def test_an_idle_machine_is_measured_once(machine, tmp_path, path):
-    """With the lowest priority, while others are kept out by the lock; the profile is there, the lock is gone."""
+    """With the lowest priority, while the lock excludes others; then the profile exists and the lock is removed."""
     machine.meanwhile = lambda: run(tmp_path)  # another process at the same time
     run(tmp_path)
     assert machine.measured == [(TINY, 2)] and machine.priority == 19
@@ -303,7 +303,7 @@ def test_an_idle_machine_is_measured_once(machine, tmp_path, path):
 
 
 def test_an_existing_profile_is_not_measured_again(machine, tmp_path, path):
-    """What is known is left as it is."""
+    """An existing profile is not changed."""
     standin.save_profile(dataclasses.replace(MEASURED, copy=3.0), path)
     run(tmp_path)
     assert not machine.measured and machine.priority == 0 and standin.load_profile(path).copy == 3.0
@@ -317,28 +317,28 @@ def test_a_damaged_profile_is_measured_again(machine, tmp_path, path, lock):
 
 
 def left(lock, seconds):
-    """Make a lock file that is so many seconds old."""
+    """Create a lock file of this age in seconds."""
     lock.touch()
     os.utime(lock, (seconds, seconds))
 
 
 @pytest.mark.parametrize("age", [0, 60, 119])
 def test_a_fresh_lock_is_respected(machine, tmp_path, lock, age):
-    """While another process measures nothing happens, and its lock stays."""
+    """While another process measures, nothing happens, and its lock stays."""
     left(lock, machine.now - age)
     run(tmp_path)
     assert not machine.measured and list(lock.parent.iterdir()) == [lock]
 
 
 def test_a_stale_lock_is_taken_over(machine, tmp_path, path, lock):
-    """A process that died some minutes ago measures nothing any more."""
+    """A process that died some minutes ago is no longer measuring."""
     left(lock, machine.now - standin._STALE - 1)
     run(tmp_path)
     assert len(machine.measured) == 1 and list(lock.parent.iterdir()) == [path]
 
 
 def test_a_busy_machine_is_not_measured(machine, tmp_path, path):
-    """Where others work for a minute on end nothing is measured, and a later job may try again."""
+    """If others work for a whole minute, nothing is measured, and a later job may try again."""
     machine.loads = itertools.repeat(0.9)
     before = machine.now
     run(tmp_path)
@@ -347,21 +347,21 @@ def test_a_busy_machine_is_not_measured(machine, tmp_path, path):
 
 
 def test_a_measurement_waits_for_a_quiet_moment(machine, tmp_path, path):
-    """While others work it waits; where it is not known whether they do, it does not."""
+    """It waits while others work; if their load is unknown, it does not wait."""
     machine.loads = iter([0.9, 0.9, 0.1, None])
     run(tmp_path)
     assert len(machine.measured) == 1 and path.exists()
 
 
-def test_a_disturbed_measurement_is_thrown_away(machine, tmp_path, path):
-    """When others began to work while it was measured, it is measured again."""
+def test_a_disturbed_measurement_is_repeated(machine, tmp_path, path):
+    """If others began to work during a measurement, it is repeated."""
     machine.loads = iter([0.0, 0.9, 0.0, 0.1])
     run(tmp_path)
     assert len(machine.measured) == 2 and path.exists()
 
 
-def test_disturbed_to_the_end_means_no_profile(machine, tmp_path, path):
-    """When every measurement is disturbed, nothing is kept."""
+def test_only_disturbed_measurements_leave_no_profile(machine, tmp_path, path):
+    """If every measurement is disturbed, nothing is stored."""
     machine.loads = itertools.cycle([0.0, 0.9])
     run(tmp_path)
     assert machine.measured and not list(path.parent.iterdir())
@@ -388,7 +388,7 @@ def started(monkeypatch):
     return found
 
 
-def test_the_process_keeps_nothing_of_ours(started, tmp_path, monkeypatch):
+def test_the_process_inherits_nothing(started, tmp_path, monkeypatch):
     """It has no terminal, descriptor, session or working directory of ours, and its arguments are absolute."""
     monkeypatch.chdir(tmp_path)
     standin.start_in_background(tmp_path.relative_to(tmp_path), TINY, 3)
@@ -421,7 +421,7 @@ def test_a_process_that_cannot_be_started_is_no_failure(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_process_measures_what_it_was_started_for(started, tmp_path, path, monkeypatch):
+def test_the_started_process_measures_the_geometry(started, tmp_path, path, monkeypatch):
     """The module, run with the arguments of the command, takes the lock of that geometry, and gives up when busy."""
     standin.start_in_background(tmp_path, TINY, 2)
     command = started[0][0]

@@ -1,4 +1,4 @@
-"""Names: the allow-list, labels, parts, and which file is taken."""
+"""Names: the allow-list, labels, parts, and which file is chosen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from llmcli.models.files.paths import is_path
     ],
 )
 def test_hub_names(name, meant):
-    """The three forms of a Hub name are understood and written back as they were."""
+    """The three forms of a Hub name are parsed and written back unchanged."""
     assert parse_hub_name(name) == meant
     assert str(meant) == name
 
@@ -41,13 +41,13 @@ def test_hub_names(name, meant):
     ],
 )
 def test_refused_hub_names(name):
-    """What could leave the cache or cannot be on the Hub is no Hub name."""
+    """A name that could leave the cache or cannot be on the Hub is not a Hub name."""
     assert parse_hub_name(name) is None
 
 
 @pytest.mark.parametrize("name", ["/m.gguf", "./m", "../m.gguf", "~/m.gguf", "m.gguf", "dir/M.GGUF"])
 def test_paths(name, tmp_path, monkeypatch):
-    """What begins like a path, or ends in .gguf and exists, is a path."""
+    """A name that begins like a path, or ends in .gguf and exists, is a path."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dir").mkdir()
     for file in ("m.gguf", "dir/M.GGUF"):
@@ -56,21 +56,21 @@ def test_paths(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["m", "owner/repo", "owner/repo:Q4_0"])
-def test_no_paths(name, tmp_path, monkeypatch):
-    """A name is no path even when a file of that name exists."""
+def test_names_that_are_not_paths(name, tmp_path, monkeypatch):
+    """Other names are no paths even if a file of that name exists."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "owner").mkdir()
     (tmp_path / name).touch()
     assert not is_path(name)
 
 
-def test_gguf_that_is_not_there():
-    """A name that ends in .gguf is no path when there is no such file."""
+def test_a_missing_gguf_file_is_not_a_path():
+    """A name that ends in .gguf is no path if there is no such file."""
     assert not is_path("owner/repo/m.gguf")
 
 
 @pytest.mark.parametrize(("name", "plain"), [("qwen3-0.6b", True), ("a/b", False), ("a..b", False), ("", False)])
-def test_plain(name, plain):
+def test_plain_names(name, plain):
     """A plain name is one word."""
     assert is_valid_name(name) is plain
 
@@ -96,7 +96,7 @@ def test_labels(file, label):
 
 
 def test_parts():
-    """All parts of a split model follow from any of them; other names are their own only part."""
+    """All parts of a split model follow from any of them; other names have only themselves."""
     both = ("d/m-00001-of-00002.gguf", "d/m-00002-of-00002.gguf")
     assert part_names(both[0]) == part_names(both[1]) == both
     assert [part_names(name) for name in ("m.gguf", "m-00003-of-00002.gguf")] == [
@@ -107,7 +107,7 @@ def test_parts():
 
 @pytest.mark.parametrize("file", ["mmproj-model-f16.gguf", "model.imatrix.gguf", "README.md", "../m.gguf", ".m.gguf"])
 def test_not_models(file):
-    """Projectors, statistics, other files and unsafe names are never taken for models."""
+    """Projectors, statistics, other files and unsafe names are never accepted as models."""
     assert not is_model_file(file)
 
 
@@ -127,7 +127,7 @@ FILES = ("m-Q8_0.gguf", "m-q4_k_m.gguf", "m-Q2_K-00001-of-00002.gguf", "m-Q2_K-0
     ],
 )
 def test_choice(name, file):
-    """A label takes its file whatever its case, a file name itself, and no label the best known one."""
+    """A label selects its file in any case, a file name itself, and no label the preferred one."""
     assert parse_hub_name(name).choose_file(FILES) == file
 
 

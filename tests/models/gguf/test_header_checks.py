@@ -1,4 +1,4 @@
-"""What a header must not say: claims on which llama.cpp would end its process, or go astray."""
+"""Header values that would crash llama.cpp or make it compute nonsense."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from llmcli.models.gguf.header_parser import load_checked_header, parse_header, 
 
 
 def changed(content: bytes, key: bytes, value: bytes, kind: int) -> bytes:
-    """Return a good file in which the entry ``key`` has another value, or is there at all."""
+    """Return a good file in which the entry ``key`` is added or has another value."""
     layout = Layout.of(content)
     kept = [entry for entry in layout.entries if entry.key != key]
     return replace(layout, entries=(*kept, Entry(key, kind, value))).build()
@@ -33,7 +33,7 @@ def refused(content: bytes) -> str:
     "name", ["llama", "chatml", "gemma3", "qwen3moe", "mamba", "lfm2", "falcon-h1", "qwen35", "bert"]
 )
 def test_good_files_pass(tiny, name):
-    """Nothing is said against a good file of any kind."""
+    """Good files of every kind pass."""
     assert load_checked_header(tiny(name)) == read_header(tiny(name))
 
 
@@ -48,16 +48,16 @@ def test_good_files_pass(tiny, name):
         ("llama", b"llama.attention.head_count", 1 << 30, "llama.attention.head_count is"),
         ("llama", b"llama.attention.head_count", 0, "no attention heads"),
         ("llama", b"llama.attention.head_count_kv", 3, "2 attention heads cannot share 3"),
-        ("llama", b"llama.rope.dimension_count", 7, "7 of 32 elements of a head cannot be rotated"),
-        ("llama", b"llama.rope.dimension_count", 64, "64 of 32 elements of a head cannot be rotated"),
+        ("llama", b"llama.rope.dimension_count", 7, "rotating 7 of 32 elements of a head is impossible"),
+        ("llama", b"llama.rope.dimension_count", 64, "rotating 64 of 32 elements of a head is impossible"),
         ("llama", b"llama.embedding_length", 128, "its token embedding has the shape"),
         ("qwen3moe", b"qwen3moe.expert_used_count", 7, "it uses 7 of 6 experts"),
         ("qwen3moe", b"qwen3moe.expert_used_count", 0, "it uses 0 of 6 experts"),
         ("mamba", b"mamba.ssm.conv_kernel", 0, "mamba.ssm.conv_kernel is 0"),
     ],
 )
-def test_numbers(tiny, name, key, value, words):
-    """Numbers that no model has, alone or beside the others, are named."""
+def test_impossible_numbers_are_reported(tiny, name, key, value, words):
+    """Numbers that no model has, alone or in combination, are reported."""
     assert words in refused(changed(tiny(name).read_bytes(), key, struct.pack("<I", value), 4))
 
 
@@ -70,14 +70,18 @@ def array(kind: int, *values: bytes) -> bytes:
     [
         (b"llama.block_count", array(4, bytes(4)), "llama.block_count is (0,)"),
         (b"llama.attention.head_count_kv", array(4, b"\1\0\0\0"), "llama.attention.head_count_kv is (1,)"),
-        (b"llama.rope.dimension_sections", array(4, *[b"\x10\0\0\0"] * 4), "rotated sections are (16, 16, 16, 16)"),
-        (b"tokenizer.ggml.tokens", array(4, bytes(4)), "list of tokens is none"),
+        (
+            b"llama.rope.dimension_sections",
+            array(4, *[b"\x10\0\0\0"] * 4),
+            "rotated sections are invalid: (16, 16, 16, 16)",
+        ),
+        (b"tokenizer.ggml.tokens", array(4, bytes(4)), "list of tokens is invalid"),
         (b"tokenizer.ggml.scores", array(6, bytes(4)), "tokenizer.ggml.scores does not have a value for each"),
         (b"tokenizer.ggml.token_type", array(0, bytes(1)), "tokenizer.ggml.token_type does not have"),
     ],
 )
-def test_arrays(tiny, key, value, words):
-    """Arrays of the wrong kind or length are named, those above all that llama.cpp reads without looking."""
+def test_wrong_arrays_are_reported(tiny, key, value, words):
+    """Arrays of the wrong kind or length are reported, above all those that llama.cpp reads without a check."""
     assert words in refused(changed(tiny("llama").read_bytes(), key, value, 9))
 
 
@@ -85,8 +89,8 @@ def test_types_without_operations(tiny):
     """Weights of a type that llama.cpp cannot multiply are refused."""
     layout = Layout.of(tiny("llama").read_bytes())
     index = next(i for i, tensor in enumerate(layout.tensors) if tensor.kind == 0)
-    tensor: Place = replace(layout.tensors[index], kind=26)  # 32-bit integers take the room of 32-bit floats
-    assert "is of type I32, which no weights have" in refused(layout.with_tensor(index, tensor).build())
+    tensor: Place = replace(layout.tensors[index], kind=26)  # 32-bit integers take as much space as 32-bit floats
+    assert "is of type I32, which weights cannot have" in refused(layout.with_tensor(index, tensor).build())
 
 
 @pytest.fixture
@@ -105,7 +109,7 @@ def test_all_parts_are_read(parts):
     assert (header.part_count, header.size) == (2, sum(path.stat().st_size for path in parts))
 
 
-def test_a_broken_part_is_named(parts):
+def test_a_broken_part_is_reported(parts):
     """A part that llama.cpp would find by its name is checked like the first."""
     parts[1].write_bytes(parts[1].read_bytes()[:-100])
     with pytest.raises(BadModelFile, match="truncated") as caught:
@@ -113,8 +117,8 @@ def test_a_broken_part_is_named(parts):
     assert caught.value.subject == str(parts[1])
 
 
-def test_a_part_by_another_name(parts):
-    """A part under a name that does not lead to the others is refused."""
+def test_a_part_with_another_name_is_refused(parts):
+    """A part whose name does not lead to the others is refused."""
     moved = parts[0].rename(parts[0].with_name("m.gguf"))
     with pytest.raises(BadModelFile, match="a model in 2 files"):
         load_checked_header(moved)

@@ -1,4 +1,4 @@
-"""The header reader: what it tells about good files, and that broken ones cost nothing but a clear error."""
+"""The header reader: facts of good files, and clear errors for broken ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def refused(content: bytes) -> str:
 
 
 def test_facts(tiny):
-    """A real file's architecture, context, layers, quantization and sizes are read."""
+    """It reads a real file's architecture, context, layers, quantization and sizes."""
     header = read_header(tiny("llama"))
     assert (header.architecture, header.name, header.context_length) == ("llama", "tiny-llama", 8192)
     assert header.size == tiny("llama").stat().st_size
@@ -37,7 +37,7 @@ def test_facts(tiny):
 
 
 def test_agrees_with_reference(tiny):
-    """Tensor names, shapes, types and offsets are those that the reference implementation reads."""
+    """It reads the same tensor names, shapes, types and offsets as the reference implementation."""
     import gguf as reference
 
     file = reference.GGUFReader(tiny("gemma3"))
@@ -50,7 +50,7 @@ def test_agrees_with_reference(tiny):
 
 
 def test_chat_template(tiny):
-    """The chat template is read whole, and is None where there is none."""
+    """The chat template is read completely, and is None if there is none."""
     assert "<|im_start|>" in (read_header(tiny("chatml")).chat_template or "")
     assert read_header(tiny("llama")).chat_template is None
 
@@ -76,14 +76,14 @@ def test_kv_bytes(tiny):
     ],
 )
 def test_kv_heads(entries, heads, per_token):
-    """One number for all layers, one for each, as many as heads where none is named, or nonsense."""
+    """One number for all layers, one for each, the number of heads by default, or invalid values."""
     shape = [numbers(b"block_count", 3), numbers(b"attention.head_count", 8), numbers(b"embedding_length", 128)]
     header = parse(gguf(ARCHITECTURE, *shape, *entries))
     assert (header.kv_heads, header.kv_bytes_per_token()) == (heads, per_token)
 
 
 def test_heads_of_each_layer():
-    """Where layers differ, the cache takes the sum over them; the length of a key has to be said then."""
+    """If layers differ, the cache takes the sum over them; the length of a key must be given then."""
     shape = [numbers(b"block_count", 2), numbers(b"attention.head_count", 8, 4), numbers(b"embedding_length", 128)]
     header = parse(gguf(ARCHITECTURE, *shape))
     assert header.arch_integer_per_layer("attention.head_count") == header.kv_heads == (8, 4)
@@ -100,7 +100,7 @@ def test_kv_bytes_unknown(tiny, name):
 
 @pytest.mark.parametrize("name", ["llama", "chatml", "gemma3", "qwen3moe"])
 def test_not_recurrent(tiny, name):
-    """Attention models, with windows and experts too, are not taken for recurrent ones."""
+    """Attention models, also with windows and experts, do not count as recurrent."""
     assert not read_header(tiny(name)).recurrent
 
 
@@ -120,7 +120,7 @@ def test_short_arrays_kept():
 
 
 def test_long_arrays_skipped():
-    """Of long arrays only kind and length are kept, and what follows them is read right."""
+    """Of long arrays only kind and length are kept, and the values after them are read correctly."""
     tokens = entry(b"tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, 300_000) + text(b"token") * 300_000)
     scores = entry(b"scores", 9, struct.pack("<IQ", 6, 300_000) + b"\0" * 1_200_000)
     began = time.process_time()
@@ -132,23 +132,23 @@ def test_long_arrays_skipped():
 
 
 def test_long_string_in_array():
-    """A string longer than the read block inside a skipped array does not lose the place."""
+    """A string longer than the read block inside a skipped array does not lose the position."""
     body = (text(b"a" * 3_000_000) + text(b"b") * 49) * 2
     array = entry(b"a", 9, struct.pack("<IQ", 8, 100) + body)
     assert parse(gguf(ARCHITECTURE, array, entry(b"z", 4, struct.pack("<I", 5)))).metadata["z"] == 5
 
 
 def test_huge_texts():
-    """Texts that no model has are refused before they are read, one or many, though the file may hold them."""
+    """Texts that are too long, one or many, are refused before they are read, even if the file contains them."""
     start = b"GGUF" + struct.pack("<IQQ", 3, 0, 1)
     one = start + text(b"general.name") + struct.pack("<IQ", 8, 1 << 32)
     many = start + text(b"x") + struct.pack("<IIQ", 9, 8, 9) + 9 * (struct.pack("<Q", 8 << 20) + bytes(8 << 20))
     for content in (one, many):
-        with pytest.raises(BadModelFile, match="texts of"):
+        with pytest.raises(BadModelFile, match="too much text"):
             parse_header(io.BytesIO(content), 1 << 33, "m.gguf")
 
 
-def test_dribbling_stream():
+def test_a_stream_of_small_pieces():
     """A stream that returns a few bytes at a time gives the same header."""
 
     class Dribble:
@@ -163,13 +163,13 @@ def test_dribbling_stream():
 
 
 def test_later_part():
-    """The later parts of a split model say which part they are and leave the architecture out."""
+    """The later parts of a split model contain their number and omit the architecture."""
     content = gguf(entry(b"split.no", 2, struct.pack("<H", 1)), entry(b"split.count", 2, struct.pack("<H", 2)))
     assert (parse(content).architecture, parse(content).part_count) == ("", 2)
 
 
 def test_file_type_wins():
-    """The label is that of general.file_type where it is given, also when it is 0."""
+    """The label is that of general.file_type if given, also if that is 0."""
     header = parse(gguf(ARCHITECTURE, entry(b"general.file_type", 4, struct.pack("<I", 0))))
     assert header.quantization == "F32"
 
@@ -189,7 +189,7 @@ BROKEN = {
     "array of the unknown type": gguf(ARCHITECTURE, entry(b"k", 9, struct.pack("<IQ", 9, 1))),
     "more than the file holds": gguf(ARCHITECTURE, entry(b"k", 9, struct.pack("<IQ", 8, 2**60))),
     "alignment": gguf(ARCHITECTURE, entry(b"general.alignment", 4, struct.pack("<I", 0))),
-    "alignment of 48": gguf(ARCHITECTURE, entry(b"general.alignment", 4, struct.pack("<I", 48))),
+    "alignment 48": gguf(ARCHITECTURE, entry(b"general.alignment", 4, struct.pack("<I", 48))),
     "tensor name": gguf(ARCHITECTURE, tensors=(tensor(b"n" * 65),)),
     "9 dimensions": gguf(ARCHITECTURE, tensors=(tensor(shape=(1,) * 9),)),
     "unknown type 99": gguf(ARCHITECTURE, tensors=(tensor(kind=99),)),
@@ -203,19 +203,19 @@ BROKEN = {
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_broken(what):
-    """What is wrong with a broken file is said."""
+    """The error of a broken file says what is wrong."""
     assert what in refused(BROKEN[what])
 
 
-def test_no_file(tmp_path):
-    """A file that is not there is a missing model."""
+def test_a_missing_file(tmp_path):
+    """A missing file is a missing model."""
     with pytest.raises(MissingError) as caught:
         read_header(tmp_path / "no.gguf")
     assert caught.value.kind == "model"
 
 
 def test_directory(tmp_path):
-    """A directory is named as one."""
+    """The error names a directory."""
     with pytest.raises(BadModelFile, match="a directory"):
         read_header(tmp_path)
 
@@ -228,7 +228,7 @@ def test_pipe(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen35"])
-def test_truncations(tiny, name):
+def test_truncated_files_are_refused(tiny, name):
     """A file cut anywhere is refused."""
     content = tiny(name).read_bytes()
     header = read_header(tiny(name))

@@ -1,4 +1,4 @@
-"""Six hundred model files with something wrong in the header: a clear error or an answer, never a crash or a hang."""
+"""Six hundred model files with a broken header: a clear error or an answer, never a crash or a hang."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ ROOT = Path(__file__).parents[3]
 COUNT = 600
 MODELS = ("llama", "chatml", "gemma3", "qwen3moe", "mamba", "lfm2", "falcon-h1", "qwen35")
 
-# A process that loads one mutated file after the other as the engine does, and says which it begins with and how it ends.
+# A process that loads one mutated file after another as the engine does, and reports which one it starts and how it
+# ends.
 TRIALS = """
 import resource, signal, sys
 from pathlib import Path
@@ -57,14 +58,14 @@ def good(tiny):
 
 @pytest.fixture(scope="module")
 def make(good):
-    """Return a function from a seed to what was done and the mutated file's content."""
+    """Return a function from a seed to a description of the mutation and the mutated content."""
     content = functools.cache(lambda path: path.read_bytes())
     return lambda seed: mutated(content(good(seed)), seed)
 
 
 @pytest.fixture(scope="module")
 def accepted(make):
-    """Return the seeds of the files that the reader and its checks let through to native code."""
+    """Return the seeds of the files that the reader and its checks pass on to native code."""
     seeds = []
     for seed in range(COUNT):
         what, content = make(seed)
@@ -77,7 +78,7 @@ def accepted(make):
 
 
 def trials(path: Path, seeds: list[int], good) -> dict[int, str]:
-    """Return what became of each file in native code: an error's name, "answers", or the signal that ended the process."""
+    """Return the result of each file in native code: an error's name, "answers", or the signal that killed it."""
     outcomes: dict[int, str] = {}
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), "GGML_NO_BACKTRACE": "1"}
     while left := [seed for seed in seeds if seed not in outcomes]:
@@ -91,13 +92,13 @@ def trials(path: Path, seeds: list[int], good) -> dict[int, str]:
     return outcomes
 
 
-def test_the_reader_stops_most_of_them(accepted):
-    """Every file gives a header or an error with words, and most of the bad ones go no further."""
+def test_the_reader_refuses_most_of_them(accepted):
+    """Every file gives a header or an error with a message, and most of the bad ones are refused."""
     assert 100 < len(accepted) < COUNT / 2
 
 
-def test_facts_can_be_told(make):
-    """Whatever a header says, it can be listed and judged: a number, a text or nothing, and no other error."""
+def test_facts_of_any_header_can_be_read(make):
+    """Any accepted header can be listed and rated: a number, a text or nothing, and no other error."""
     for seed in range(COUNT):
         what, content = make(seed)
         with contextlib.suppress(BadModelFile):
@@ -112,7 +113,7 @@ def test_facts_can_be_told(make):
 
 
 def ask(path: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Return what ``llm ask`` does with a model file."""
+    """Return the result of ``llm ask`` with a model file."""
     command = [sys.executable, "-m", "llmcli", "ask", "hi", "-m", str(path)]
     environ = {**os.environ, "PYTHONPATH": str(ROOT), **env}
     return subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True)
@@ -120,12 +121,12 @@ def ask(path: Path, **env: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory, accepted, good):
-    """Return what becomes of each accepted file in native code."""
+    """Return the result of each accepted file in native code."""
     return trials(tmp_path_factory.mktemp("mutated") / "m.gguf", accepted, good)
 
 
 def test_native_code_answers_or_refuses(accepted, outcomes):
-    """What the reader lets through is refused by llama.cpp or answers; a few end a process, and none hangs."""
+    """llama.cpp refuses accepted files or answers; a few crash the process, and none hangs."""
     counts = Counter(outcomes.values())
     assert len(outcomes) == len(accepted)
     assert counts["answers"] > 50 and counts["BadModelFile"] > 50
@@ -135,23 +136,23 @@ def test_native_code_answers_or_refuses(accepted, outcomes):
 
 @pytest.fixture(scope="module")
 def fatal(outcomes):
-    """Return the files that end a process that loads them."""
+    """Return the files that crash a process that loads them."""
     return [seed for seed, outcome in outcomes.items() if outcome.isdecimal()]
 
 
-def test_what_ends_a_process_is_an_error(tmp_path, fatal, make):
-    """The process that it ends is not the command's: this one says that the file is bad, and why, with 65."""
+def test_a_crash_is_an_error(tmp_path, fatal, make):
+    """Only the child crashes: the command reports that the file is bad, and why, with 65."""
     path = tmp_path / "m.gguf"
     assert fatal
     for seed in fatal[:3]:
         path.write_bytes(make(seed)[1])
         done = ask(path)
         assert (done.returncode, done.stdout) == (65, ""), done.stderr
-        assert done.stderr.startswith(f"llm: {path} is not a usable model file: llama.cpp cannot run it: ")
+        assert done.stderr.startswith(f"llm: {path} is not a valid model file: llama.cpp cannot run it: ")
 
 
-def test_what_ends_a_process_starts_no_worker(tmp_path, fatal, make):
-    """Where a worker would load the file, it is tried out before one is started."""
+def test_a_file_that_crashes_starts_no_worker(tmp_path, fatal, make):
+    """A file that a worker would load is checked before one is started."""
     path = tmp_path / "m.gguf"
     path.write_bytes(make(fatal[0])[1])
     with tempfile.TemporaryDirectory(prefix="llm", dir="/tmp") as runtime:  # a path short enough for sockets

@@ -1,4 +1,4 @@
-"""Processes that are killed, and many at once: whatever happens, the file is right, and nothing piles up."""
+"""Killed and concurrent processes: the file is always right, and no files are left behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 KILLS, EIGHT = 60, 8
 
 # A process that has everything imported and forks one that pulls, so that fifty kills take seconds. A line of its input
-# is a list: for each process to fork, the seconds after which it is killed, or null. It answers with what became of them.
+# is a list: for each process to fork, the seconds after which it is killed, or null. It answers with their exit codes.
 NURSERY = """
 import json, os, signal, sys, time
 from llmcli.interrupt import Interrupt
@@ -30,7 +30,8 @@ from llmcli.models.library.model_library import ModelLibrary
 from llmcli.models import catalogue
 from llmcli.models.gguf import header_parser
 from llmcli.models.hub import puller
-from llmcli.settings import find_paths, resolve_settings
+from llmcli.app_paths import find_paths
+from llmcli.settings import resolve_settings
 import huggingface_hub.hf_api
 
 def pull():
@@ -69,7 +70,7 @@ for line in sys.stdin:
 
 
 class Nursery:
-    """One model on the Hub, and processes that pull it into a cache of their own."""
+    """One model on the Hub, and processes that pull it into their own cache."""
 
     def __init__(self, hub, content: bytes, name: str, cache: Path) -> None:
         self.hub, self.content = hub, content
@@ -93,7 +94,7 @@ class Nursery:
         return list_partials(self.blob)
 
     def sent(self) -> list[int]:
-        """Return from which byte on the storage was asked for the file, in the order of the requests."""
+        """Return the byte from which each request to the storage asked for the file, in order."""
         ranges = [asked.headers.get("range", "bytes=0-") for asked in self.hub.asked if asked.server == "storage"]
         return [int(asked.removeprefix("bytes=").rstrip("-")) for asked in ranges]
 
@@ -104,7 +105,7 @@ class Nursery:
 
 @pytest.fixture
 def nursery(hub, tiny, tmp_path):
-    """Return a nursery whose model is a good one with two megabytes behind its tensors."""
+    """Return a nursery whose model is a good one with two megabytes after its tensors."""
     content = tiny("llama").read_bytes() + random.Random(1).randbytes(2_000_000)
     hub.repos[REPO] = {"tiny.Q8_0.gguf": content}
     made = Nursery(hub, content, f"{REPO}:Q8_0", tmp_path / "home" / "huggingface" / "hub")
@@ -113,7 +114,7 @@ def nursery(hub, tiny, tmp_path):
 
 
 def test_kill_storm(nursery):
-    """After sixty kills at random moments a clean run has the right file, and nothing was left lying about."""
+    """After sixty kills at random moments a clean run has the right file, and nothing else is left."""
     draw = random.Random(4)
     nursery.hub.always = Fault(slow=0.004)
     kills = 0
@@ -122,7 +123,7 @@ def test_kill_storm(nursery):
         kills += code == -9
         assert code in {0, -9}
         assert len(nursery.partials()) <= 1
-        if nursery.blob.exists():  # it has its name only with all its bytes; and the next one begins again
+        if nursery.blob.exists():  # it only gets its name with all its bytes; and the next one starts again
             assert hashlib.sha256(nursery.blob.read_bytes()).hexdigest() == nursery.digest
             nursery.blob.unlink()
     assert nursery.run(None) == [0]
@@ -132,16 +133,16 @@ def test_kill_storm(nursery):
     assert sum(path.stat().st_size for path in blobs) <= 2 * len(nursery.content)
 
 
-def test_eight_at_once(nursery):
-    """Eight processes that want the same model make one download, and all of them have it."""
+def test_eight_at_once_make_one_download(nursery):
+    """Eight processes that pull the same model make one download, and all of them have it."""
     nursery.hub.always = Fault(slow=0.004)
     assert nursery.run(*[None] * EIGHT) == [0] * EIGHT
     assert nursery.sent() == [0]
     assert [path.name for path in nursery.blob.parent.iterdir()] == [nursery.digest]
 
 
-def test_eight_at_once_of_which_some_are_killed(nursery):
-    """When those that download are killed, others go on where they were."""
+def test_killed_downloads_are_continued_by_others(nursery):
+    """When the downloading processes are killed, others continue where they were."""
     nursery.hub.always = Fault(slow=0.01)
     codes = nursery.run(*[0.15 + number / 20 for number in range(EIGHT - 1)], None)
     assert set(codes) == {0, -9}

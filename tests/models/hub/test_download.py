@@ -1,4 +1,4 @@
-"""The download loop: whatever the servers do, the file is right or there is none, and nothing is fetched twice."""
+"""The download loop: whatever the servers do, the file is right or missing, and nothing is fetched twice."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class World:
         return caught.value
 
     def leave(self, content, owner="otherhost.1"):
-        """Leave the partial file of another process."""
+        """Leave a partial file of another process."""
         self.blob.parent.mkdir(parents=True, exist_ok=True)
         path = self.blob.with_name(f"{DIGEST}.{owner}.incomplete")
         path.write_bytes(content)
@@ -70,12 +70,12 @@ def world(hub, tmp_path):
 
 
 def own_host() -> str:
-    """Return this machine's name as it stands in partial files."""
+    """Return this machine's name as used in partial files."""
     return re.sub(r"[^A-Za-z0-9-]", "-", os.uname().nodename)[:40]
 
 
 def dead_process() -> int:
-    """Return the number of a process that has ended."""
+    """Return the process id of a process that has ended."""
     process = os.fork()
     if process == 0:
         os._exit(0)
@@ -83,8 +83,8 @@ def dead_process() -> int:
     return process
 
 
-def test_whole(world):
-    """The file lands under its hash, nothing else stays, and progress runs from nothing to all of it."""
+def test_a_complete_download(world):
+    """The file is stored under its hash, nothing else remains, and progress goes from nothing to everything."""
     events = world.download()
     assert world.blob.read_bytes() == CONTENT
     assert [path.name for path in world.blob.parent.iterdir()] == [DIGEST]
@@ -92,24 +92,24 @@ def test_whole(world):
     assert (events[0].done, events[-1].done) == (0, len(CONTENT))
 
 
-def test_here_already(world):
-    """What is here and right is not fetched."""
+def test_a_present_file_is_not_fetched(world):
+    """A correct file is not fetched again."""
     world.download()
     world.hub.asked.clear()
     assert world.download() == []
     assert world.hub.asked == []
 
 
-def test_damaged_here(world):
-    """What is here and wrong is fetched again."""
+def test_a_damaged_file_is_fetched_again(world):
+    """A damaged file is fetched again."""
     world.download()
     world.blob.write_bytes(b"\0" * len(CONTENT))
     world.download()
     assert world.blob.read_bytes() == CONTENT
 
 
-def test_drop_resumes(world):
-    """After a dropped connection the download goes on where it was."""
+def test_a_dropped_connection_is_resumed(world):
+    """After a dropped connection the download continues where it was."""
     world.hub.storage_faults = [Fault(drop=600_000), Fault(drop=500_000)]
     world.download()
     assert world.blob.read_bytes() == CONTENT
@@ -118,14 +118,14 @@ def test_drop_resumes(world):
     assert 0 < starts[0] <= 600_000 < starts[1] <= 1_100_000
 
 
-def test_progress_renews_patience(world):
-    """A connection that drops more often than there are tries, but brings something each time, gets there."""
+def test_progress_resets_the_attempts(world):
+    """A connection that drops more often than there are attempts, but makes progress each time, completes."""
     world.hub.storage_faults = [Fault(drop=300_000)] * 4
     world.download(retry_policy=DownloadRetryPolicy(max_tries=2, backoff_s=0.001))
     assert world.blob.read_bytes() == CONTENT
 
 
-def test_no_ranges(world):
+def test_a_server_without_ranges(world):
     """A server that cannot resume sends the file from the beginning, and the result is right."""
     world.hub.ranges = False
     world.hub.storage_faults = [Fault(drop=600_000)]
@@ -133,8 +133,8 @@ def test_no_ranges(world):
     assert world.blob.read_bytes() == CONTENT
 
 
-def test_no_ranges_keeps_what_agrees(world):
-    """What is here already stays while a server without ranges sends it again, and nothing of it is lost to a portal."""
+def test_a_server_without_ranges_keeps_matching_bytes(world):
+    """Bytes are kept while a server without ranges sends them again, and a login page does not replace them."""
     world.hub.ranges = False
     world.hub.storage_faults = [Fault(drop=600_000), Fault(drop=300_000), Fault(portal="raw")]
     assert "does not begin like a GGUF file" in world.fails(RemoteError).detail
@@ -142,8 +142,8 @@ def test_no_ranges_keeps_what_agrees(world):
     assert len(kept) > 500_000 and CONTENT.startswith(kept)
 
 
-def test_no_ranges_mends_a_leftover(world):
-    """Where leftover bytes differ from those that a server without ranges sends, these count: one answer is enough."""
+def test_a_server_without_ranges_corrects_leftovers(world):
+    """If leftover bytes differ from those of a server without ranges, the server's count: one response is enough."""
     world.hub.ranges = False
     world.leave(CONTENT[:300_000] + b"x" * 400_000, f"{own_host()}.{dead_process()}")
     world.download()
@@ -151,8 +151,8 @@ def test_no_ranges_mends_a_leftover(world):
     assert world.ranges() == ["bytes=700000-"]
 
 
-def test_no_progress_ends(world):
-    """A connection that always breaks at the same place ends with 75, and what came is kept."""
+def test_a_download_without_progress_ends(world):
+    """A connection that always breaks at the same byte ends with 75, and the bytes are kept."""
     world.hub.ranges = False
     world.hub.storage_faults = [Fault(drop=600_000)] * 9
     assert world.fails(TemporaryFailure).exit_code == 75
@@ -160,18 +160,18 @@ def test_no_progress_ends(world):
     assert len(world.partials()) == 1
 
 
-def test_stall_ends(world):
-    """A connection on which nothing more comes is given up and resumed."""
+def test_a_stalled_connection_is_resumed(world):
+    """A stalled connection is dropped and resumed."""
     world.hub.storage_faults = [Fault(stall=600_000)]
     world.download(retry_policy=DownloadRetryPolicy(read_timeout_s=0.2, backoff_s=0.001))
     assert world.blob.read_bytes() == CONTENT
 
 
-def test_a_trickle_is_a_stall(world):
-    """A server that sends too little for too long ends the download with 75, and the next one goes on after what came."""
+def test_a_very_slow_server_is_a_stall(world):
+    """A server that is too slow for too long ends the download with 75; the next one continues after the bytes."""
     world.hub.always = Fault(slow=0.02)
     error = world.fails(TransferStalled, retry_policy=DownloadRetryPolicy(min_bytes_per_s=1e12, stall_window_s=0.1))
-    assert error.exit_code == 75 and error.detail.endswith("bytes a second came for 0 seconds")
+    assert error.exit_code == 75 and error.detail.endswith("bytes a second for 0 seconds")
     kept = world.partials()[0].stat().st_size
     world.hub.always = Fault()
     world.hub.asked.clear()
@@ -180,8 +180,8 @@ def test_a_trickle_is_a_stall(world):
     assert kept > 0 and world.ranges() == [f"bytes={kept}-"]
 
 
-def test_a_server_that_stalls_after_each_piece_ends(world):
-    """One that sends a little in each answer and then nothing is given up after some, and what came is kept."""
+def test_a_server_that_stalls_after_each_piece_ends_the_download(world):
+    """After several responses that stall the download ends, and the bytes are kept."""
     world.hub.always = Fault(stall=100_000)
     error = world.fails(
         TransferStalled, retry_policy=DownloadRetryPolicy(read_timeout_s=0.05, backoff_s=0.001, max_read_timeouts=4)
@@ -191,8 +191,8 @@ def test_a_server_that_stalls_after_each_piece_ends(world):
     assert len(world.ranges()) == 4
 
 
-def test_much_progress_forgives_stalls(world):
-    """A server that stops sending now and then, but brings enough in between, gets there."""
+def test_enough_progress_forgives_stalls(world):
+    """A server that stops sometimes, but makes enough progress in between, completes."""
     world.hub.always = Fault(stall=100_000)
     world.download(
         retry_policy=DownloadRetryPolicy(
@@ -203,8 +203,8 @@ def test_much_progress_forgives_stalls(world):
     assert len(world.ranges()) > 3
 
 
-def test_flip(world):
-    """One wrong bit is 76, and the bad bytes are gone."""
+def test_a_flipped_bit(world):
+    """One wrong bit is 76, and the bad bytes are removed."""
     world.hub.storage_faults = [Fault(flip=True)]
     error = world.fails(RemoteError)
     assert error.exit_code == 76
@@ -212,8 +212,8 @@ def test_flip(world):
     assert world.partials() == []
 
 
-def test_flip_keeps_what_came_before(world):
-    """The answer that made the hash wrong goes; the bytes before it stay, and the next try needs no others."""
+def test_a_flipped_bit_keeps_earlier_bytes(world):
+    """The response with the wrong bit is discarded; the bytes before it stay, and the next attempt needs no others."""
     world.hub.storage_faults = [Fault(drop=600_000), Fault(flip=True)]
     assert world.fails(RemoteError).exit_code == 76
     kept = world.partials()[0].read_bytes()
@@ -224,47 +224,47 @@ def test_flip_keeps_what_came_before(world):
 
 
 @pytest.mark.parametrize("portal", ["html", "raw"])
-def test_portal(world, portal):
-    """A login page instead of the file is 76, also when it has the file's length and type."""
+def test_a_login_page(world, portal):
+    """A login page instead of the file is 76, even with the file's length and type."""
     world.hub.storage_faults = [Fault(portal=portal)]
     world.fails(RemoteError)
     assert world.partials() == []
 
 
-def test_portal_keeps_prefix(world):
-    """A login page in the middle of a download does not cost what had come before."""
+def test_a_login_page_keeps_earlier_bytes(world):
+    """A login page in the middle of a download does not lose the earlier bytes."""
     world.hub.storage_faults = [Fault(drop=600_000), Fault(portal="html")]
     world.fails(RemoteError)
     assert CONTENT.startswith(world.partials()[0].read_bytes())
 
 
-def test_shorter(world):
-    """A server that promises another length than the announced one is 76."""
+def test_a_shorter_file(world):
+    """A server that promises another length than announced is 76."""
     world.hub.storage_faults = [Fault(shorter=5)]
     assert "1,499,995" in world.fails(RemoteError).detail
 
 
-def test_longer(world):
-    """More bytes than announced are 76, and the bad bytes are gone."""
+def test_a_longer_file(world):
+    """More bytes than announced are 76, and the bad bytes are removed."""
     world.hub.storage_faults = [Fault(longer=9)]
     assert "more than the announced" in world.fails(RemoteError).detail
     assert world.partials() == []
 
 
-def test_longer_keeps_what_came_before(world):
-    """Of an answer that goes on beyond the file's end nothing is used, of those before it everything."""
+def test_a_longer_file_keeps_earlier_bytes(world):
+    """All bytes of a response beyond the file's end are discarded, earlier ones are kept."""
     world.hub.storage_faults = [Fault(drop=600_000), Fault(longer=9)]
     assert "more than the announced" in world.fails(RemoteError).detail
     assert 500_000 < world.partials()[0].stat().st_size <= 600_000
 
 
-def test_wrong_range(world):
-    """A server that goes on from another place than asked is 76."""
+def test_a_wrong_range(world):
+    """A server that resumes from another byte is 76."""
     world.hub.storage_faults = [Fault(drop=600_000), Fault(bad_range=True)]
     assert "bytes from" in world.fails(RemoteError).detail
 
 
-def test_another_file(world):
+def test_a_file_with_another_hash(world):
     """A server that announces another hash than the listing is refused before anything is fetched."""
     other = b"other" * 300_000
     world.hub.repos[REPO] = {FILE: other}
@@ -278,14 +278,14 @@ def test_missing(world):
 
 
 def test_revision_gone(world):
-    """A commit that was removed from the Hub meanwhile is 66 and says so."""
+    """A commit that was removed from the Hub is 66, and the error says so."""
     world.hub.gone = {world.hub.commit}
     error = world.fails(MissingError)
     assert (error.exit_code, error.kind, error.detail) == (66, "file", f"Invalid rev id: {world.hub.commit}")
 
 
-def test_revision_moves(world):
-    """A new commit in the middle of a download changes nothing: the file is the one that was listed."""
+def test_a_moved_branch_changes_nothing(world):
+    """A new commit during a download changes nothing: the listed file is fetched."""
     world.hub.storage_faults = [Fault(drop=600_000)]
     events = download(HubClient(os.environ, QUICK_RETRIES), world.cache, world.wanted, Interrupt())
     next(events)
@@ -294,16 +294,16 @@ def test_revision_moves(world):
     assert world.blob.read_bytes() == CONTENT
 
 
-def test_slow(world):
-    """A server that is slow but goes on is waited for, however long the whole takes."""
+def test_a_slow_server_is_waited_for(world):
+    """A slow server that makes progress is waited for, however long it takes."""
     world.hub.always = Fault(slow=0.02)
     world.download(retry_policy=DownloadRetryPolicy(read_timeout_s=0.3, max_tries=1))
     assert world.blob.read_bytes() == CONTENT
     assert len(world.ranges()) == 1
 
 
-def test_retry_after_is_kept(world, monkeypatch):
-    """Between tries it waits as long as the storage server asked for."""
+def test_retry_after_is_respected(world, monkeypatch):
+    """The pause between attempts is as long as the storage server asks."""
     waited = []
     monkeypatch.setattr(
         "llmcli.models.hub.retry_policy.sleep_interruptibly", lambda seconds, _interrupt: waited.append(seconds)
@@ -314,7 +314,7 @@ def test_retry_after_is_kept(world, monkeypatch):
 
 
 def test_storage_recovers(world):
-    """A storage server with a bad moment is asked again."""
+    """A temporary failure of a storage server is retried."""
     world.hub.storage_faults = [Fault(status=503), Fault(status=429, headers={"Retry_After": "0"})]
     world.download()
     assert world.blob.read_bytes() == CONTENT
@@ -328,14 +328,14 @@ def test_range_not_satisfiable(world):
 
 
 def test_unreachable(world, monkeypatch):
-    """A Hub that cannot be reached at all is told apart and not tried again, since another source may have the file."""
+    """An unreachable Hub has its own error and is not retried, since another source may have the file."""
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     world.fails(HubUnreachable)
     assert world.partials() == []
 
 
-def test_interrupt(world):
-    """A signal ends a download that stalls, and what came is kept."""
+def test_a_signal_ends_a_download(world):
+    """A signal ends a stalled download, and the bytes are kept."""
     world.hub.storage_faults = [Fault(stall=600_000)]
     interrupt = Interrupt()
     events = download(HubClient(os.environ, DownloadRetryPolicy()), world.cache, world.wanted, interrupt)
@@ -348,8 +348,8 @@ def test_interrupt(world):
     assert world.partials()[0].stat().st_size > 100_000
 
 
-def test_killed_process(world):
-    """The bytes of a killed process are used: only what is missing is fetched, and no partial file stays."""
+def test_the_bytes_of_a_killed_process_are_used(world):
+    """The bytes of a killed process are used: only the rest is fetched, and no partial file remains."""
     world.leave(CONTENT[:700_000], f"{own_host()}.{dead_process()}")
     world.download()
     assert world.ranges() == ["bytes=700000-"]
@@ -371,7 +371,7 @@ for event in download(HubClient(os.environ), HubCache(Path(root)), wanted, Inter
 
 
 def test_kill_storm(world):
-    """Processes killed at different moments lose nothing: their bytes are used, and at most one partial file stays."""
+    """Processes killed at different moments lose nothing: their bytes are used; at most one partial file remains."""
     cuts = [200_000, 500_000, 900_000, 1_200_000]
     world.hub.storage_faults = [Fault(stall=cut - start) for start, cut in itertools.pairwise([0, *cuts])]
     arguments = [str(world.cache.root), REPO, world.hub.commit, FILE, str(len(CONTENT)), DIGEST]
@@ -387,8 +387,8 @@ def test_kill_storm(world):
     assert world.partials() == []
 
 
-def test_largest_is_claimed(world):
-    """Of several leftovers the largest is used and the others go."""
+def test_the_largest_leftover_is_claimed(world):
+    """The largest of several leftovers is used; the others are removed."""
     for size in (700_000, 1_000_000, 10):
         world.leave(CONTENT[:size], f"{own_host()}.{dead_process() + size}")
     world.download()
@@ -396,24 +396,24 @@ def test_largest_is_claimed(world):
     assert world.partials() == []
 
 
-def test_bad_leftover(world):
-    """Leftover bytes that do not fit are found out at the end, and the file is fetched anew."""
+def test_a_wrong_leftover(world):
+    """Wrong leftover bytes are detected at the end, and the file is fetched again."""
     world.leave(b"\1" * 700_000, f"{own_host()}.{dead_process()}")
     events = world.download()
     assert world.blob.read_bytes() == CONTENT
     assert [type(event) for event in events if not isinstance(event, Progress)] == [Notice]
 
 
-def test_zeros_of_a_power_cut(world):
-    """Zeros at the end of leftover bytes are fetched again, those before them are not."""
+def test_zeros_of_a_power_failure(world):
+    """Trailing zeros of leftover bytes are fetched again, the bytes before them are not."""
     world.leave(CONTENT[:300_000] + bytes(1_200_000), f"{own_host()}.{dead_process()}")
     assert all(isinstance(event, Progress) for event in world.download())
     assert world.ranges() == [f"bytes={len(CONTENT[:300_000].rstrip(bytes(1)))}-"]
     assert world.blob.read_bytes() == CONTENT
 
 
-def test_our_number_again(world):
-    """A leftover of a dead process that had our number is used, whatever smaller ones there are."""
+def test_our_own_process_id(world):
+    """A leftover of a dead process with our process id is used, whatever smaller ones there are."""
     world.leave(CONTENT[:700_000], f"{own_host()}.{os.getpid()}")
     world.leave(CONTENT[:10], f"{own_host()}.{dead_process()}")
     world.download()
@@ -422,29 +422,29 @@ def test_our_number_again(world):
 
 
 def test_a_leftover_that_is_not_used_stays(world):
-    """Whoever claims bytes and then does not need or get the rest leaves them for the next."""
+    """A process that claims bytes and then cannot use or complete them leaves them for the next one."""
     world.leave(CONTENT[:700_000], f"{own_host()}.{dead_process()}")
     PartialFile(world.blob, locked=True).close()
     assert [path.read_bytes() for path in world.partials()] == [CONTENT[:700_000]]
 
 
-def test_leftover_too_long(world):
-    """A leftover longer than the file is thrown away."""
+def test_a_leftover_that_is_too_long(world):
+    """A leftover longer than the file is discarded."""
     world.leave(CONTENT + b"x", f"{own_host()}.{dead_process()}")
     world.download()
     assert world.blob.read_bytes() == CONTENT
 
 
 def test_living_owner_without_locks(world, monkeypatch):
-    """Where locks do not work, the partial file of a living process is left alone."""
+    """Without working locks, the partial file of a living process is not touched."""
     monkeypatch.setattr(fcntl, "flock", _no_locks)
     theirs = world.leave(CONTENT[:700_000], f"{own_host()}.{os.getppid()}")
     world.download()
     assert (world.blob.read_bytes(), theirs.read_bytes()) == (CONTENT, CONTENT[:700_000])
 
 
-def test_number_of_another_process_without_locks(world, monkeypatch):
-    """A partial file older than the process that has its owner's number now is claimed."""
+def test_a_reused_process_id_without_locks(world, monkeypatch):
+    """A partial file older than the process that now has its owner's process id is claimed."""
     monkeypatch.setattr(fcntl, "flock", _no_locks)
     os.utime(world.leave(CONTENT[:700_000], f"{own_host()}.{os.getppid()}"), (1, 1))
     world.download()
@@ -452,8 +452,8 @@ def test_number_of_another_process_without_locks(world, monkeypatch):
     assert world.partials() == []
 
 
-def test_a_claimed_file_is_as_young_as_its_owner(world):
-    """Whoever looks for leftovers sees that the one that was just claimed has a living owner."""
+def test_a_claimed_file_has_a_living_owner(world):
+    """A claimed file counts as the file of its new, living owner."""
     os.utime(world.leave(CONTENT[:700_000], f"{own_host()}.{dead_process()}"), (1, 1))
     partial = PartialFile(world.blob, locked=False)
     partial.path.rename(partial.path.with_name(f"{DIGEST}.{own_host()}.{os.getppid()}.incomplete"))
@@ -461,8 +461,8 @@ def test_a_claimed_file_is_as_young_as_its_owner(world):
     partial.close()
 
 
-def test_an_owner_that_was_taken_for_dead_stops(world):
-    """A process whose file was claimed by another writes nothing more to it, and says 75."""
+def test_an_owner_that_counted_as_dead_stops(world):
+    """A process whose file was claimed writes nothing more to it, and reports 75."""
     events = download(HubClient(os.environ, QUICK_RETRIES), world.cache, world.wanted, Interrupt())
     while next(events).done <= 100_000:
         pass
@@ -473,8 +473,8 @@ def test_an_owner_that_was_taken_for_dead_stops(world):
     assert (caught.value.exit_code, theirs.stat().st_size, len(world.ranges())) == (75, size, 1)
 
 
-def test_bytes_that_another_process_wrote_get_no_name(world):
-    """A file that holds more than what was hashed is not named, though what was hashed is right."""
+def test_bytes_of_another_process_are_not_published(world):
+    """A file with more bytes than were hashed is not published, though the hashed bytes are right."""
     events = download(HubClient(os.environ, QUICK_RETRIES), world.cache, world.wanted, Interrupt())
     while next(events).done <= 100_000:
         pass
@@ -492,7 +492,7 @@ def _no_locks(*_args):
 
 
 def test_other_machine(world):
-    """The partial file of another machine is left alone while it is fresh, and claimed when it is old."""
+    """The partial file of another machine is not touched while it is recent, and claimed when it is old."""
     theirs = world.leave(CONTENT[:700_000], "another-host.77")
     world.download()
     assert theirs.exists()
@@ -513,18 +513,18 @@ def test_foreign_partials(world):
 
 
 def test_one_download(world):
-    """Several that want the same file at once make one download."""
+    """Concurrent downloads of the same file make one download."""
     world.hub.storage_faults = [Fault(stall=600_000)]
     retry_policy = DownloadRetryPolicy(read_timeout_s=1, backoff_s=0.001)
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(world.download, retry_policy=retry_policy) for _ in range(4)]:
             done.result()
     assert world.blob.read_bytes() == CONTENT
-    assert len(world.ranges()) == 2  # the one that stalled, and where it went on
+    assert len(world.ranges()) == 2  # the one that stalled, and where it continued
 
 
-def test_waiting_is_interrupted(world):
-    """Who waits for another process's download hears a signal, and sees the progress of the other."""
+def test_the_wait_for_another_download_can_be_interrupted(world):
+    """A process that waits for another download reacts to a signal, and shows the other's progress."""
     world.leave(CONTENT[:700_000])
     lock = world.cache.lock_path(REPO, DIGEST)
     lock.parent.mkdir(parents=True)
@@ -538,8 +538,8 @@ def test_waiting_is_interrupted(world):
             next(waiting)
 
 
-def test_a_lock_without_progress_is_not_waited_for(world, monkeypatch):
-    """A lock whose owner brings nothing (stopped, or gone from a network file system) does not hold others up for ever."""
+def test_a_lock_without_progress_is_ignored(world, monkeypatch):
+    """A lock whose owner makes no progress (stopped, or gone from a network file system) stops blocking others."""
     monkeypatch.setattr("llmcli.models.hub.download._STALE_LOCK_S", 0.0)
     theirs = world.leave(CONTENT[:700_000])
     lock = world.cache.lock_path(REPO, DIGEST)
@@ -551,7 +551,7 @@ def test_a_lock_without_progress_is_not_waited_for(world, monkeypatch):
 
 
 def test_space_for_what_is_missing(world, monkeypatch):
-    """A download that goes on needs room for the rest only."""
+    """A resumed download needs space for the rest only."""
 
     class Narrow:
         f_bavail, f_frsize = 800_000, 1
@@ -563,34 +563,34 @@ def test_space_for_what_is_missing(world, monkeypatch):
 
 
 def test_space_for_all_parts(world, monkeypatch):
-    """Of a model in several parts the room for all of them is checked first; what is here already needs none."""
+    """The space for all parts of a model is checked first; present parts need none."""
 
     class Narrow:
         f_bavail, f_frsize = 2_000_000, 1
 
     monkeypatch.setattr(os, "statvfs", lambda _path: Narrow)
     other = RemoteFile("other.gguf", 1_000_000, "a" * 64)
-    with pytest.raises(OutputError, match="2,500,000 bytes are needed and 2,000,000 are free"):
+    with pytest.raises(OutputError, match="2,500,000 bytes are needed, 2,000,000 are free"):
         check_download_space(world.cache, REPO, [world.wanted.file, other])
     world.leave(CONTENT[:500_000])
     check_download_space(world.cache, REPO, [world.wanted.file, other])
 
 
-def test_no_space(world, monkeypatch):
-    """Too little space is found before anything is fetched: 74, with the figures."""
+def test_too_little_space(world, monkeypatch):
+    """Too little space is detected before anything is fetched: 74, with the figures."""
 
     class Full:
         f_bavail, f_frsize = 1000, 1
 
     monkeypatch.setattr(os, "statvfs", lambda _path: Full)
     error = world.fails(OutputError)
-    said = "No space left on device: 1,500,000 bytes are needed and 1,000 are free"
+    said = "No space left on device: 1,500,000 bytes are needed, 1,000 are free"
     assert (error.exit_code, error.detail) == (74, said)
     assert world.hub.asked == []
 
 
 def test_disk_full_in_the_middle(world, monkeypatch):
-    """A disk that fills while bytes come is 74, though closing the file fails as well."""
+    """A disk that fills up during the download is 74, even though closing the file fails as well."""
 
     class Full:
         def __init__(self, file):
@@ -618,6 +618,6 @@ def test_disk_full_in_the_middle(world, monkeypatch):
 
 
 def test_unwritable(world):
-    """A cache that cannot be written is 74 and names the place."""
+    """A cache that cannot be written is 74, with its path."""
     world.cache.root.write_text("a file")
     assert str(world.cache.root) in world.fails(OutputError).subject

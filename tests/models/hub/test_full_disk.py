@@ -1,4 +1,4 @@
-"""A disk that is full before a download, or gets full in the middle of it: 74, and what came is used later."""
+"""A disk that is full before a download, or fills up during it: 74, and the bytes are used later."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Mounted:
-    """A file system in memory of 20 MB at ``path``."""
+    """An in-memory file system of 20 MB at ``path``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -46,7 +46,7 @@ class Mounted:
 
 
 class Limited:
-    """Where nothing can be mounted: this process may write no more of a file, which looks the same to it."""
+    """Without permission to mount: this process may write no more of a file, which has the same effect."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -70,7 +70,7 @@ def disk(tmp_path):
     path.mkdir()
     try:
         made = Mounted(path)
-    except (OSError, subprocess.CalledProcessError):  # not root, or not allowed to here
+    except (OSError, subprocess.CalledProcessError):  # not root, or not permitted here
         made = Limited(path)
     yield made
     made.close()
@@ -84,8 +84,8 @@ def fetch(hub, disk):
     return lambda: download(HubClient(os.environ, QUICK_RETRIES), HubCache(disk.path / "hub"), wanted, Interrupt())
 
 
-def test_it_gets_full_in_the_middle(hub, disk, fetch):
-    """What came stays, and when there is room again the rest is fetched."""
+def test_a_disk_that_fills_up(hub, disk, fetch):
+    """The bytes are kept, and the rest is fetched once there is space."""
     events = fetch()
     while next(events).done < 3 * _MB:
         pass
@@ -103,8 +103,8 @@ def test_it_gets_full_in_the_middle(hub, disk, fetch):
     assert hub.asked[-1].headers["range"].startswith("bytes=")
 
 
-def test_it_is_too_small(hub, disk, monkeypatch, make_library):
-    """What can never fit is refused before a byte of it is fetched."""
+def test_a_disk_that_is_too_small(hub, disk, monkeypatch, make_library):
+    """A file that can never fit is refused before a byte is fetched."""
     monkeypatch.setenv("HF_HOME", str(disk.path))
     hub.repos[REPO] = {"m.Q8_0.gguf": CONTENT}
     hub.sizes[REPO, "m.Q8_0.gguf"] = 1 << 60

@@ -1,4 +1,4 @@
-"""The Hugging Face cache: where it is, what is in it, and that other tools understand what llm leaves there."""
+"""The Hugging Face cache: its directory, its contents, and compatibility with other tools."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def put(cache, content=b"x", file="m.gguf", revision=OLD, branch=None) -> Path:
     ],
 )
 def test_directory(environ, directory):
-    """The cache lies where the environment says, in the order that the Hub's own client follows."""
+    """The environment determines the cache's directory, in the same order as for the Hub's own client."""
     assert hub_cache_directory(environ) == Path(directory)
 
 
 def test_other_tools(cache):
-    """The Hub's own client finds what llm placed, by branch and by commit."""
+    """The Hub's own client finds the files that llm stored, by branch and by commit."""
     from huggingface_hub import scan_cache_dir, try_to_load_from_cache
 
     path = put(cache, branch="main")
@@ -67,20 +67,20 @@ def test_files(cache):
 
 
 def test_main_wins(cache):
-    """Of several commits the one that the main branch names is shown."""
+    """Of several commits the one of the main branch is listed."""
     put(cache, b"1", revision=OLD, branch="main")
     put(cache, b"2", revision=NEW)
     assert [file.revision for file in cache.files(REPO)] == [OLD]
 
 
 def test_dangling(cache):
-    """A link to a blob that is gone is no model."""
+    """A link to a missing blob is no model."""
     put(cache).resolve().unlink()
     assert cache.files() == []
 
 
 def test_replace(cache):
-    """Placing a file again replaces the link and leaves nothing beside it."""
+    """Storing a file again replaces the link and leaves nothing beside it."""
     put(cache, b"1")
     path = put(cache, b"2")
     assert path.read_bytes() == b"2"
@@ -88,7 +88,7 @@ def test_replace(cache):
 
 
 def test_announced(cache, tmp_path):
-    """The announced hash is the blob's name, seen through the snapshot's link; other files have none."""
+    """The announced hash is the blob's name behind the snapshot's link; other files have none."""
     path = put(cache, b"1")
     digest = hashlib.sha256(b"1").hexdigest()
     assert announced_sha256(path) == announced_sha256(cache.blob_path(REPO, digest)) == digest
@@ -96,7 +96,7 @@ def test_announced(cache, tmp_path):
 
 
 def test_shared_store(cache):
-    """A blob that is itself a link into the client's shared store is still announced by its own name."""
+    """A blob that links into the client's shared store still has its own name as its announced hash."""
     path = put(cache, b"1")
     blob = cache.blob_path(REPO, hashlib.sha256(b"1").hexdigest())
     store = cache.root / "blobs" / "ff" / ("f" * 64)
@@ -107,7 +107,7 @@ def test_shared_store(cache):
 
 
 def test_remove(cache):
-    """Removing a file takes its links from all snapshots, its blob, and the directories that are empty then."""
+    """Removing a file removes its links from all snapshots, its blob, and the directories that become empty."""
     links = [put(cache, revision=OLD), put(cache, revision=NEW)]
     blob = links[0].resolve()
     assert set(cache.remove(REPO, ("m.gguf",))) == {*links, blob}
@@ -116,7 +116,7 @@ def test_remove(cache):
 
 
 def test_shared_blob_stays(cache):
-    """A blob that another name needs survives."""
+    """A blob that another name needs stays."""
     path = put(cache, file="a.gguf")
     other = put(cache, file="b.gguf")
     assert cache.remove(REPO, ("a.gguf",)) == [path]
@@ -141,7 +141,7 @@ def store(cache):
 
 
 def test_remove_from_the_shared_store(cache, store):
-    """A file of the store goes with the last link to it, and the client finds the store in order."""
+    """A file of the store is removed with the last link to it, and the client finds the store consistent."""
     from huggingface_hub import scan_cache_dir
 
     stored = store(put(cache))
@@ -150,7 +150,7 @@ def test_remove_from_the_shared_store(cache, store):
 
 
 def test_another_repository_needs_it(cache, store):
-    """A file of the store that another repository links to survives, of whatever kind that is."""
+    """A file of the store that another repository links to stays, whatever kind of repository that is."""
     stored = store(put(cache))
     other = cache.root / "datasets--other--data" / "blobs" / "x"
     other.parent.mkdir(parents=True)
@@ -161,7 +161,7 @@ def test_another_repository_needs_it(cache, store):
 
 @pytest.mark.parametrize("obstacle", ["lock", "list", "marker"])
 def test_the_shared_store_in_use(cache, store, obstacle):
-    """While the client works with a file, or where it is not known who needs it, it stays."""
+    """It stays while the client works with it, or if its users are unknown."""
     path = put(cache)
     stored = store(path)
     with stored.with_name(f"{stored.name}.lock").open("w") as lock:
@@ -176,7 +176,7 @@ def test_the_shared_store_in_use(cache, store, obstacle):
 
 
 def test_unwritable(cache, tmp_path):
-    """A cache that cannot be written is an output error that names the place."""
+    """A cache that cannot be written is an output error with its path."""
     (tmp_path / "hub").write_text("a file")
     with pytest.raises(OutputError) as caught:
         cache.link_blob(REPO, OLD, "m.gguf", "0" * 64)

@@ -1,4 +1,4 @@
-"""Asking the Hub: what is sent, what is understood, and the error of every way in which it goes wrong."""
+"""Requests to the Hub: what is sent, how responses are parsed, and the error of every failure."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def test_listing(client, interrupt):
     assert listing.files == (RemoteFile("tiny.Q8_0.gguf", 7, digest),)
 
 
-def test_nothing_else_is_asked(hub, client, interrupt):
-    """No path is contacted but those that the user's command needs: no telemetry, no registry of anything."""
+def test_nothing_else_is_requested(hub, client, interrupt):
+    """Only the paths that the user's command needs are requested: no telemetry, no registry."""
     client.list_repository(REPO, interrupt)
     list(client.stream_file(REPO, "c" * 40, "tiny.Q8_0.gguf", 0, interrupt))
     assert hub.paths("hub") == [f"/api/models/{REPO}", f"/{REPO}/resolve/{'c' * 40}/tiny.Q8_0.gguf"]
@@ -71,7 +71,7 @@ def test_token_stays(hub, client, monkeypatch, interrupt):
 
 
 def test_impossible_token(hub, monkeypatch):
-    """A token that cannot be sent is a configuration error that does not show it."""
+    """A token that cannot be sent is a configuration error that does not show the token."""
     monkeypatch.setenv("HF_TOKEN", "hf_sec\u00e9ret")
     with pytest.raises(ConfigError) as caught:
         HubClient(os.environ, QUICK_RETRIES)
@@ -79,7 +79,7 @@ def test_impossible_token(hub, monkeypatch):
 
 
 def test_stream(client, interrupt):
-    """The bytes of a file come after the head of the answer, whose headers include the redirect's."""
+    """The bytes of a file come after the head of the response, whose headers include the redirect's."""
     head, *chunks = client.stream_file(REPO, "c" * 40, "tiny.Q8_0.gguf", 3, interrupt)
     assert isinstance(head, ResponseHead)
     assert (head.status, head.headers["content-range"], b"".join(chunks)) == (206, "bytes 3-6/7", b"tent")
@@ -97,13 +97,13 @@ def test_refused_connection(monkeypatch, interrupt):
 
 
 def test_no_answer(hub, client):
-    """A Hub that accepts the connection and says nothing is unreachable too."""
+    """A Hub that accepts the connection but does not answer is unreachable too."""
     hub.listing_faults = [Fault(silent=True)]
     fails(HubClient(os.environ, DownloadRetryPolicy(response_timeout_s=0.1)), HubUnreachable)
 
 
 def test_interrupted(hub, client):
-    """A signal is heard while the Hub says nothing."""
+    """A signal is noticed while the Hub does not answer."""
     hub.listing_faults = [Fault(silent=True)]
     interrupt = Interrupt()
     interrupt.set(signal.SIGINT)
@@ -111,7 +111,7 @@ def test_interrupted(hub, client):
 
 
 def test_missing_repository(hub, client):
-    """A repository that is not there is missing (66), though the Hub answers 401 to those without a token."""
+    """A repository that does not exist is missing (66), although the Hub answers 401 without a token."""
     hub.repos.clear()
     error = fails(client, MissingError)
     assert (error.kind, error.subject) == ("repository", REPO)
@@ -134,14 +134,14 @@ def test_missing_file(client, interrupt):
     ],
 )
 def test_access(hub, client, status, headers):
-    """Wrong tokens and gated repositories are 77 and say where to ask for access."""
+    """Wrong tokens and gated repositories are 77, with the address to ask for access."""
     hub.listing_faults = [Fault(status=status, headers=headers)]
     error = fails(client, AccessDenied)
     assert (error.exit_code, error.url) == (77, f"{hub.endpoint}/{REPO}")
 
 
 def test_gated_file(hub, client, interrupt):
-    """A repository that can be listed but is gated says so when a file is asked for."""
+    """A repository that can be listed but is gated reports this when a file is requested."""
     hub.file_faults = [Fault(status=403, headers={"X_Error_Code": "GatedRepo", "X_Error_Message": "accept it"})]
     with pytest.raises(AccessDenied) as caught:
         list(client.stream_file(REPO, "c" * 40, "tiny.Q8_0.gguf", 0, interrupt))
@@ -150,7 +150,7 @@ def test_gated_file(hub, client, interrupt):
 
 @pytest.mark.parametrize("token", ["", "hf_mine"])
 def test_gated_repository(hub, client, monkeypatch, interrupt, token):
-    """What a gated repository holds can be seen; who wants a file hears where to accept its terms."""
+    """A gated repository can be listed; a download says where to accept its terms."""
     hub.gated.add(REPO)
     monkeypatch.setenv("HF_TOKEN", token)
     mine = HubClient(os.environ, QUICK_RETRIES)
@@ -161,7 +161,7 @@ def test_gated_repository(hub, client, monkeypatch, interrupt, token):
 
 
 def test_wrong_token(hub, client, monkeypatch):
-    """A token that the Hub does not know is no reason to accept terms anywhere: 77 without an address."""
+    """An unknown token needs no terms to be accepted: 77 without an address."""
     hub.token = "hf_secret"
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     error = fails(HubClient(os.environ, QUICK_RETRIES), AccessDenied)
@@ -170,7 +170,7 @@ def test_wrong_token(hub, client, monkeypatch):
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-def test_retries(hub, client, interrupt, status):
+def test_a_server_that_recovers_is_asked_again(hub, client, interrupt, status):
     """A server that recovers is asked again."""
     hub.listing_faults = [Fault(status=status), Fault(status=status)]
     assert client.list_repository(REPO, interrupt).files
@@ -179,21 +179,21 @@ def test_retries(hub, client, interrupt, status):
 
 @pytest.mark.parametrize("status", [429, 500])
 def test_retries_are_bounded(hub, client, status):
-    """A server that does not recover is 75, after the bounded number of tries."""
+    """A server that does not recover is 75 after the maximum number of attempts."""
     hub.listing_faults = [Fault(status=status)] * 10
     assert fails(client, TemporaryFailure).exit_code == 75
     assert len(hub.asked) == QUICK_RETRIES.max_tries
 
 
 def test_retry_after(hub, client):
-    """A server that asks for a longer pause than we have patience is not asked again, and the pause is reported."""
+    """A server that asks for too long a pause is not asked again, and the pause is reported."""
     hub.listing_faults = [Fault(status=429, headers={"Retry_After": "7200"})]
     assert fails(client, TemporaryFailure).retry_after == 7200
     assert len(hub.asked) == 1
 
 
 def test_portal(hub, client):
-    """A login page instead of the listing is 76, in one plain sentence."""
+    """A login page instead of the listing is 76, in one sentence."""
     hub.listing_faults = [Fault(portal="html")]
     error = fails(client, RemoteError)
     assert (error.exit_code, error.detail) == (76, f"{hub.endpoint} does not answer like the Hub")
@@ -206,13 +206,13 @@ def test_no_commit(hub, client):
 
 
 def test_wrong_endpoint(monkeypatch):
-    """An HF_ENDPOINT that is no address is a configuration error."""
+    """An HF_ENDPOINT that is not an address is a configuration error."""
     monkeypatch.setenv("HF_ENDPOINT", "hub.example")
     assert fails(HubClient(os.environ, QUICK_RETRIES), ConfigError).subject == "HF_ENDPOINT"
 
 
 def test_an_answer_that_is_not_http(interrupt):
-    """What such a server says is quoted without the words of Python."""
+    """The response of such a server is quoted without Python's notation."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer():

@@ -1,4 +1,4 @@
-"""Searching the Hub: which repositories come, what is asked of each, and what happens when one fails."""
+"""Searching the Hub: which repositories are found, what is requested of each, and failures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POLICY = FitPolicy(lambda: MachineResources(10**9, (), 10.0**9), 64)
 
 @pytest.fixture
 def stocked(hub, tiny):
-    """Return a Hub with three repositories, one of which holds no model."""
+    """Return a Hub with three repositories, one of which has no model."""
     content = tiny("llama").read_bytes()
     for number, name in enumerate(("a/tiny-GGUF", "b/tiny-chat-GGUF", "c/tiny-empty")):
         hub.repos[name] = {"m.Q4_0.gguf": content, "m.Q8_0.gguf": content[:-1]}
@@ -28,7 +28,7 @@ def stocked(hub, tiny):
 
 @pytest.fixture
 def search(stocked, library, interrupt):
-    """Return a function to the events of a search that are no progress."""
+    """Return a function to the events of a search except its progress."""
 
     def events(words="tiny", limit=10, policy=POLICY):
         found = library.search(words, limit, policy, interrupt)
@@ -41,8 +41,8 @@ def repos(events):
     return [event.info.repo for event in events if isinstance(event, FoundRepository)]
 
 
-def test_repositories_come_with_what_they_offer(search):
-    """The most downloaded first; one without a model is left out."""
+def test_repositories_come_with_their_quantizations(search):
+    """The most downloaded first; a repository without a model is skipped."""
     events = search()
     assert repos(events) == ["b/tiny-chat-GGUF", "a/tiny-GGUF"] and len(events) == 2
     assert [offer.quantization for offer in events[0].variants.variants] == ["Q4_0", "Q8_0"]
@@ -55,10 +55,10 @@ def test_all_words_have_to_match(search):
     assert repos(search("tiny chat")) == ["b/tiny-chat-GGUF"]
 
 
-def test_the_limit_bounds_what_is_asked(search, stocked):
+def test_the_limit_bounds_the_requests(search, stocked):
     """One listing and one header for each repository, and none for the others."""
     search("tiny", limit=2)
-    assert len(stocked.headers_asked()) == 1  # the other of the two holds no model
+    assert len(stocked.headers_asked()) == 1  # the other of the two has no model
     assert [path for path in stocked.paths("hub") if path.startswith("/api/models/")] == [
         "/api/models/c/tiny-empty",
         "/api/models/b/tiny-chat-GGUF",
@@ -85,24 +85,24 @@ def test_a_repository_that_fails_does_not_end_the_search(search, stocked):
     assert found.info.repo == "a/tiny-GGUF"
 
 
-def test_a_repository_that_was_removed_is_left_out(search, stocked):
+def test_a_removed_repository_is_skipped(search, stocked):
     """With a notice, since that is no failure."""
     stocked.listing_faults = [Fault(), Fault(), Fault(status=404)]
     notice, found = search()
-    assert isinstance(notice, Notice) and "b/tiny-chat-GGUF is left out" in notice.text
+    assert isinstance(notice, Notice) and "skipped b/tiny-chat-GGUF" in notice.text
     assert found.info.repo == "a/tiny-GGUF"
 
 
-def test_what_was_left_out_is_said_when_nothing_remains(search, stocked):
-    """The error tells why."""
+def test_the_error_names_skipped_repositories_if_none_remains(search, stocked):
+    """The error says why."""
     stocked.listing_faults = [Fault(), Fault(status=403)]
     with pytest.raises(MissingError) as caught:
         search("chat")
-    assert "b/tiny-chat-GGUF is left out" in caught.value.detail
+    assert "skipped b/tiny-chat-GGUF" in caught.value.detail
 
 
 def test_a_gated_repository_shows_its_sizes(search, stocked):
-    """Its files can be listed; the weights are known, and where its terms can be accepted."""
+    """Its files can be listed; the weights are known, and where to accept its terms."""
     stocked.header_faults = [Fault(status=403)]
     found, failed, _ = search()
     assert isinstance(failed, ItemFailed) and failed.error.url == f"{stocked.endpoint}/b/tiny-chat-GGUF"
@@ -110,14 +110,14 @@ def test_a_gated_repository_shows_its_sizes(search, stocked):
     assert (fit.kv_bytes_per_token, fit.fits, fit.header_known) == (None, None, False)
 
 
-def test_a_file_that_cannot_be_loaded_is_left_out(search, stocked):
-    """It is of no use here."""
+def test_a_file_that_cannot_be_loaded_is_skipped(search, stocked):
+    """It cannot be used here."""
     stocked.repos["b/tiny-chat-GGUF"] = {"m.Q4_0.gguf": b"GGUF nonsense"}
     notice, found = search()
     assert isinstance(notice, Notice) and found.info.repo == "a/tiny-GGUF"
 
 
-def test_a_hub_that_goes_away_ends_the_search(make_library, stocked, interrupt):
+def test_an_unreachable_hub_ends_the_search(make_library, stocked, interrupt):
     """The other repositories would not answer either."""
     stocked.listing_faults = [Fault(), Fault(), Fault(silent=True)]
     library = make_library(retry_policy=dataclasses.replace(QUICK_RETRIES, response_timeout_s=0.3))
@@ -126,8 +126,8 @@ def test_a_hub_that_goes_away_ends_the_search(make_library, stocked, interrupt):
     assert stocked.headers_asked() == []
 
 
-def test_a_search_is_no_place_to_wait(search, stocked):
-    """A Hub that is busy is asked twice."""
+def test_a_search_retries_once(search, stocked):
+    """A busy Hub is asked twice."""
     stocked.listing_faults = [Fault(status=429)] * 9
     with pytest.raises(TemporaryFailure):
         search()
@@ -135,7 +135,7 @@ def test_a_search_is_no_place_to_wait(search, stocked):
 
 
 def test_names_pass_the_allow_list(search, stocked):
-    """What could not be pulled by its name is not asked about."""
+    """A repository whose name could not be pulled is not requested."""
     stocked.repos["d/tiny--x"] = stocked.repos["a/tiny-GGUF"]
     assert "d/tiny--x" not in repos(search()) and "/api/models/d/tiny--x" not in stocked.paths("hub")
 

@@ -1,4 +1,4 @@
-"""Pulling what fits: nothing that cannot run here is downloaded unless forced."""
+"""Pulling what fits: a model that cannot run here is not downloaded unless forced."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def fit_policy(memory, *, force=False, context=64):
 
 @pytest.fixture
 def pull(hub, library, tiny, interrupt):
-    """Return a function from a name and a policy to the variants that were listed and the model."""
+    """Return a function from a name and a policy to the listed variants and the model."""
     larger = tiny("chatml").read_bytes() + bytes(200_000)
     hub.repos[REPO] = {"tiny.Q4_0.gguf": tiny("llama").read_bytes(), "tiny.Q8_0.gguf": larger}
 
@@ -47,7 +47,7 @@ def pull(hub, library, tiny, interrupt):
 
 @pytest.fixture
 def pretended(hub):
-    """Let the smaller quantization be real, and the larger one pretend to be too large."""
+    """Make the smaller quantization real, and the larger one claim to be too large."""
     hub.sizes[REPO, "tiny.Q8_0.gguf"] = 500 * MB
     return hub
 
@@ -57,8 +57,8 @@ def downloads(hub):
     return [asked for asked in hub.asked if asked.server == "storage"][len(hub.headers_asked()) :]
 
 
-def test_of_a_repository_the_best_that_fits_is_pulled(pull, pretended):
-    """The variants are said before, one header is read and one file fetched."""
+def test_the_best_quantization_that_fits_is_pulled(pull, pretended):
+    """The variants are reported first, one header is read and one file fetched."""
     ((variants,), model) = pull(REPO, fit_policy(100 * MB))
     assert model.name == f"{REPO}:Q4_0" and variants.selected.name == model.name
     assert len(pretended.headers_asked()) == len(downloads(pretended)) == 1
@@ -73,7 +73,7 @@ def test_a_catalogue_entry_has_its_own_order(pull, pretended, catalogue):
 
 
 @pytest.mark.parametrize("name", [REPO, f"{REPO}:Q4_0", f"{REPO}/tiny.Q4_0.gguf"])
-def test_what_does_not_fit_is_not_downloaded(pull, hub, name):
+def test_a_model_that_does_not_fit_is_not_downloaded(pull, hub, name):
     """71 before a byte of the weights came; with force it is pulled."""
     with pytest.raises(ModelTooLarge):
         pull(name, fit_policy(1000))
@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_not_downloaded(pull, hub, name):
 
 
 def test_a_long_context_may_not_fit(pull):
-    """The cache for it counts; the error says what context would."""
+    """The cache for it counts; the error names the context that would fit."""
     with pytest.raises(ModelTooLarge) as caught:
         pull(REPO, fit_policy(PROCESS_BYTES + 2 * MB, context=8000))
     assert 0 < caught.value.max_context < 8000
@@ -90,8 +90,8 @@ def test_a_long_context_may_not_fit(pull):
 
 
 @pytest.mark.parametrize("attention", [{}, {"layers": 10, "kv_heads": 10, "head": 50}])
-def test_a_pinned_model_is_judged_without_a_header(pull, hub, tiny, catalogue, attention):
-    """By its size and what the catalogue documents; nothing is asked of the Hub before that."""
+def test_a_pinned_model_is_rated_without_a_header(pull, hub, tiny, catalogue, attention):
+    """By its size and what the catalogue documents; the Hub gets no request before that."""
     content = tiny("llama").read_bytes()
     pin = {"file": "tiny.Q4_0.gguf", "revision": "c" * 40, "size": len(content)}
     pin["sha256"] = hashlib.sha256(content).hexdigest()
@@ -117,12 +117,12 @@ def test_a_file_that_cannot_be_loaded_is_not_downloaded(pull, hub):
 
 
 def test_a_server_without_ranges(pull, hub):
-    """It costs a second connection, no more."""
+    """It takes a second connection, no more."""
     hub.ranges = False
     assert pull(REPO, fit_policy(100 * MB))[1].quantization == "Q4_0"
 
 
-def test_a_split_model_is_judged_as_a_whole(pull, hub, tiny):
+def test_a_split_model_is_rated_as_a_whole(pull, hub, tiny):
     """Each part would fit; together they do not."""
     content = tiny("llama").read_bytes()
     hub.repos[REPO] = {f"m.Q8_0-0000{n}-of-00002.gguf": content + bytes([n]) for n in (1, 2)}
@@ -131,8 +131,8 @@ def test_a_split_model_is_judged_as_a_whole(pull, hub, tiny):
     assert caught.value.weights == 2 * len(content) + 2
 
 
-def test_what_is_here_is_not_judged(pull, hub):
-    """It was fetched once; whether it can be loaded is asked when it is."""
+def test_a_present_model_is_not_rated(pull, hub):
+    """It was fetched before; whether it can be loaded is checked at loading."""
     pull(REPO, fit_policy(100 * MB))
     hub.asked.clear()
     assert pull(REPO, fit_policy(1))[0] == [] and hub.asked == []

@@ -1,4 +1,4 @@
-"""The header of a file on the Hub: read by ranges, within bounds, from servers that misbehave."""
+"""The header of a file on the Hub: read by ranges, within limits, from servers that misbehave."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENCE = dataclasses.replace(QUICK_RETRIES, read_timeout_s=0.3)
 
 @pytest.fixture
 def read(hub, interrupt):
-    """Return a function that puts a file on the Hub, maybe with a size that it only pretends to have, and reads it."""
+    """Return a function that puts a file on the Hub, perhaps with a claimed size, and reads its header."""
 
     def header(content, size=None):
         hub.repos[REPO] = {FILE: content}
@@ -38,30 +38,30 @@ def read(hub, interrupt):
 
 @pytest.fixture
 def small(monkeypatch):
-    """Ask for little at a time."""
+    """Request little at a time."""
     monkeypatch.setattr(remote_header, "_FIRST_WINDOW_BYTES", 1000)
 
 
 @pytest.fixture
 def long(tiny):
-    """Return a file that goes on behind its header, so that not all of it has to be read."""
+    """Return a file that continues after its header, so that not all of it has to be read."""
     return tiny("llama").read_bytes()
 
 
 def test_the_header_is_that_of_the_file(read, tiny, long):
-    """All that a local reader finds."""
+    """It equals the header that a local reader finds."""
     assert read(long) == read_header(tiny("llama"))
 
 
-def test_little_is_asked_for(hub, read, long):
-    """One range of a mebibyte is enough for most; of a model of gigabytes no more is sent."""
+def test_little_is_requested(hub, read, long):
+    """One range of a mebibyte is enough for most headers, also for a model of gigabytes."""
     assert read(long, size=5 * 10**9).size == 5 * 10**9
     assert hub.headers_asked() == [f"bytes=0-{(1 << 20) - 1}"]
 
 
 @pytest.mark.usefixtures("small")
 def test_windows_grow(hub, read, long, tiny):
-    """A longer header is asked for in parts, each twice as long, and none twice."""
+    """A longer header is requested in parts, each twice as long, and none twice."""
     assert read(long, size=10**9).tensors == read_header(tiny("llama")).tensors
     ranges = [tuple(map(int, asked.removeprefix("bytes=").split("-"))) for asked in hub.headers_asked()]
     assert [end + 1 - start for start, end in ranges] == [1000 * 2**n for n in range(len(ranges))]
@@ -70,7 +70,7 @@ def test_windows_grow(hub, read, long, tiny):
 
 @pytest.mark.usefixtures("small")
 def test_a_server_without_ranges(hub, read, long, tiny):
-    """It sends the file from its beginning, which is read as far as the header goes."""
+    """It sends the file from its beginning, which is read up to the end of the header."""
     hub.ranges = False
     assert read(long) == read_header(tiny("llama"))
     assert len(hub.headers_asked()) == 1
@@ -78,14 +78,14 @@ def test_a_server_without_ranges(hub, read, long, tiny):
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("fault", [Fault(drop=700), Fault(stall=700), Fault(shorter=300), Fault(status=503)])
-def test_a_connection_that_breaks_goes_on(hub, read, long, tiny, fault):
-    """What came is kept, and the rest asked for."""
+def test_a_broken_connection_is_continued(hub, read, long, tiny, fault):
+    """The bytes are kept, and the rest is requested."""
     hub.header_faults += [fault]
     assert read(long) == read_header(tiny("llama"))
 
 
-def test_a_connection_that_breaks_without_ranges(hub, read, long, tiny):
-    """The beginning is sent again and passed over."""
+def test_a_broken_connection_without_ranges(hub, read, long, tiny):
+    """The beginning is sent again and skipped."""
     hub.ranges = False
     hub.header_faults += [Fault(drop=5000)]
     assert read(long) == read_header(tiny("llama"))
@@ -104,14 +104,14 @@ def test_a_connection_that_breaks_without_ranges(hub, read, long, tiny):
     ],
 )
 def test_each_failure_has_its_error(hub, read, long, fault, error):
-    """The caller decides what a header is worth."""
+    """The caller decides how important the header is."""
     hub.header_faults += [fault] * 9
     with pytest.raises(error):
         read(long)
 
 
-def test_tries_are_few(hub, read, long):
-    """Whoever is not answered goes on without the header."""
+def test_attempts_are_few(hub, read, long):
+    """Without an answer, the caller continues without the header."""
     hub.header_faults += [Fault(status=500)] * 9
     with pytest.raises(TemporaryFailure):
         read(long)
@@ -120,24 +120,24 @@ def test_tries_are_few(hub, read, long):
 
 @pytest.mark.usefixtures("small")
 def test_a_header_without_end_is_refused(hub, read, monkeypatch):
-    """No more than a bound is read of it, whatever it promises."""
+    """Only a limited number of bytes is read, whatever it promises."""
     monkeypatch.setattr(remote_header, "_MAX_HEADER_BYTES", 5000)
     content = gguf(ARCHITECTURE, entry(b"x", 8, text(b"y" * 20_000)))
     with pytest.raises(BadModelFile) as caught:
         read(content, size=10**9)
-    assert "goes on" in caught.value.detail and hub.headers_asked()[-1].endswith("-4999")
+    assert "is longer than" in caught.value.detail and hub.headers_asked()[-1].endswith("-4999")
 
 
 def test_a_broken_header_is_refused(read):
-    """By the same checks as a file on this machine, against the size that the Hub says."""
+    """By the same checks as a local file, against the size that the Hub reports."""
     content = gguf(ARCHITECTURE, tensors=(tensor(shape=(64,)),), data=128)
     with pytest.raises(BadModelFile) as caught:
         read(content)
     assert "truncated" in caught.value.detail and caught.value.subject == f"{REPO}/{FILE}"
 
 
-def test_a_signal_is_heard(hub, read, long, interrupt):
-    """Ctrl-C ends a wait for an answer."""
+def test_a_signal_ends_the_wait(hub, read, long, interrupt):
+    """Ctrl-C ends the wait for a response."""
 
     class Interrupting(list):
         def pop(self, index):

@@ -26,7 +26,7 @@ def test_retry_after_forms(headers, seconds):
 
 @pytest.fixture
 def waits(monkeypatch):
-    """Note the seconds of each pause instead of pausing."""
+    """Record the seconds of each pause instead of pausing."""
     seconds = []
     monkeypatch.setattr(
         "llmcli.models.hub.retry_policy.sleep_interruptibly", lambda wait, _interrupt: seconds.append(wait)
@@ -35,7 +35,7 @@ def waits(monkeypatch):
 
 
 def test_pauses_double_up_to_the_longest_and_tries_end(waits):
-    """Failures in a row are counted until something comes."""
+    """Failures in a row are counted until there is progress."""
     retries = RetryCounter(DownloadRetryPolicy(max_tries=4, backoff_s=1, max_wait_s=3), Interrupt())
     failure = TemporaryFailure("x")
     for _ in range(3):
@@ -47,8 +47,8 @@ def test_pauses_double_up_to_the_longest_and_tries_end(waits):
     assert waits == [1, 2, 3, 1]
 
 
-def test_a_server_says_how_long_to_wait(waits):
-    """It is obeyed, unless that is longer than anybody waits."""
+def test_a_servers_pause_is_respected(waits):
+    """It is respected, unless it exceeds the maximum."""
     retries = RetryCounter(DownloadRetryPolicy(max_wait_s=3), Interrupt())
     assert retries.wait_or_raise(TemporaryFailure("x", retry_after=2.5)) == 2.5
     with pytest.raises(TemporaryFailure):

@@ -1,4 +1,4 @@
-"""The Hub's own client and llm share one cache: what either of them placed, the other uses."""
+"""The Hub's own client and llm share one cache and use each other's files."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_the_client_uses_what_llm_pulled(hub, fetch, library):
     assert hub.asked == []
 
 
-def test_the_client_does_not_fetch_what_llm_pulled(hub, fetch, library):
-    """With the network it asks for the head alone."""
+def test_the_client_does_not_fetch_again_what_llm_pulled(hub, fetch, library):
+    """With the network it requests only the head."""
     *_, model = library.pull(REPO, Interrupt())
     hub.asked.clear()
     assert fetch() == model.path
@@ -40,7 +40,7 @@ def test_the_client_does_not_fetch_what_llm_pulled(hub, fetch, library):
 
 
 def test_llm_uses_what_the_client_pulled(hub, fetch, library):
-    """The client speaks with this Hub, and llm takes its file as it is."""
+    """The client talks to this Hub, and llm uses its file as it is."""
     path = fetch()
     hub.asked.clear()
     (model,) = [model for model in library.list() if model.path == path]
@@ -50,7 +50,7 @@ def test_llm_uses_what_the_client_pulled(hub, fetch, library):
     assert hub.asked == []
 
 
-def test_llm_mends_what_the_client_took_for_good(hub, fetch, library):
+def test_llm_replaces_a_damaged_file_of_the_client(hub, fetch, library):
     """The client caches a file with a flipped bit as success; llm notices, and a pull replaces it."""
     hub.storage_faults = [Fault(flip=True)]
     path = fetch()

@@ -1,4 +1,4 @@
-"""Reading in a thread: items, errors and endings pass through, and the caller stays awake."""
+"""Reading in a thread: items, errors and the end pass through, and the caller can be interrupted."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_error(interrupt):
         next(stream)
 
 
-def test_silence():
-    """A first item that does not come in time is told apart."""
+def test_the_first_item_has_a_timeout():
+    """A first item that does not come in time has its own error."""
     over = threading.Event()
     with pytest.raises(FirstItemTimeout):
         next(iterate_in_thread(iter(over.wait, None), Interrupt(), 0.05))
@@ -39,7 +39,7 @@ def test_silence():
 
 
 def test_signal():
-    """A signal is heard while nothing comes."""
+    """A signal is noticed while no item comes."""
     over, interrupt = threading.Event(), Interrupt()
     interrupt.set(signal.SIGINT)
     with pytest.raises(Interrupted):
@@ -64,7 +64,7 @@ def test_closing_ends_the_thread(interrupt):
     assert ended.wait(5)
 
 
-def test_pause_hears_the_deadline():
+def test_a_pause_ends_at_the_deadline():
     """A pause ends at the deadline of the command."""
     with pytest.raises(TimedOut):
         sleep_interruptibly(60, Interrupt(timeout=0.01))

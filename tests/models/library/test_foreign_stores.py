@@ -1,4 +1,4 @@
-"""The model folders of Ollama and LM Studio: what is found there, and that nothing odd in them breaks anything."""
+"""The model folders of Ollama and LM Studio: their models are found, and unexpected contents break nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAYER = "application/vnd.ollama.image."
 
 @pytest.fixture(autouse=True)
 def _no_service(monkeypatch):
-    """The folder of a service on this machine is not what is tested."""
+    """Exclude the folder of an Ollama service on this machine."""
     places, look = foreign_stores.FOREIGN_PROGRAMS["ollama"]
     monkeypatch.setitem(foreign_stores.FOREIGN_PROGRAMS, "ollama", (lambda environ: places(environ)[:1], look))
 
@@ -52,21 +52,21 @@ def ollama(folder: Path, name: str, content: bytes = b"GGUF", *more: str, layers
     ],
 )
 def test_ollama_names(home, tmp_path, path, name, short):
-    """A model is called as Ollama calls it, its import without what cannot be in a name."""
+    """A model has Ollama's name; its import's name omits invalid characters."""
     blob = ollama(tmp_path / ".ollama" / "models", path)
     assert find_foreign_models("ollama", home) == [ForeignModel(name, 4, blob, short)]
 
 
 def test_ollama_elsewhere(tmp_path):
-    """OLLAMA_MODELS names the folder, and then only that is looked into."""
+    """OLLAMA_MODELS sets the folder, and no other is searched."""
     ollama(tmp_path / ".ollama" / "models", "registry.ollama.ai/library/a/latest")
     ollama(tmp_path / "there", "registry.ollama.ai/library/b/latest")
     found = find_foreign_models("ollama", {"HOME": str(tmp_path), "OLLAMA_MODELS": str(tmp_path / "there")})
     assert [model.name for model in found] == ["b:latest"]
 
 
-def test_ollama_says_what_is_left_out(home, tmp_path):
-    """A projector or an adapter is no part of the weights."""
+def test_ollama_reports_skipped_layers(home, tmp_path):
+    """A projector or an adapter is not part of the weights."""
     ollama(tmp_path / ".ollama" / "models", "registry.ollama.ai/library/a/b", b"x", "template", "projector", "adapter")
     (model,) = find_foreign_models("ollama", home)
     assert model.extra_layers == ("adapter", "projector")
@@ -88,8 +88,8 @@ def test_ollama_says_what_is_left_out(home, tmp_path):
         [{"mediaType": LAYER + "tensor", "digest": "sha256:" + "1" * 64}],
     ],
 )
-def test_what_is_no_manifest_names_no_model(home, tmp_path, layers):
-    """Strange manifests are passed over, the others found."""
+def test_an_invalid_manifest_is_skipped(home, tmp_path, layers):
+    """Invalid manifests are skipped, the others found."""
     folder = tmp_path / ".ollama" / "models"
     ollama(folder, "registry.ollama.ai/library/good/latest")
     ollama(folder, "registry.ollama.ai/library/odd/latest", layers=layers or [])
@@ -101,7 +101,7 @@ def test_what_is_no_manifest_names_no_model(home, tmp_path, layers):
 
 
 def test_a_huge_manifest_is_not_read(home, tmp_path):
-    """A file that cannot be a manifest costs nothing."""
+    """A file that is too long for a manifest is not read."""
     folder = tmp_path / ".ollama" / "models"
     ollama(folder, "registry.ollama.ai/library/odd/latest")
     with (folder / "manifests/registry.ollama.ai/library/odd/latest").open("r+b") as file:
@@ -118,7 +118,7 @@ def lmstudio(folder: Path, name: str, content: bytes = b"GGUF") -> Path:
 
 
 def test_lmstudio(home, tmp_path):
-    """Publisher, repository, file: a split model once, with the part that it lost; no projectors."""
+    """Publisher, repository, file: a split model once, with its missing part; no projectors."""
     folder = tmp_path / ".lmstudio" / "models"
     whole = lmstudio(folder, "maker/one-GGUF/one-Q4_0.gguf")
     first = lmstudio(folder, "maker/two-GGUF/two-00001-of-00002.gguf", b"123")
@@ -140,7 +140,7 @@ def test_lmstudio(home, tmp_path):
 
 
 def test_lmstudio_places(home, tmp_path):
-    """The old folder, the new one, and the one that its pointer file names, which wins."""
+    """The old folder, the new one, and the one that its pointer file names, which takes precedence."""
     (tmp_path / ".lmstudio-home-pointer").write_text(f"{tmp_path}/moved\n")
     lmstudio(tmp_path / ".cache" / "lm-studio" / "models", "a/old/x.gguf")
     lmstudio(tmp_path / ".lmstudio" / "models", "a/b/x.gguf")
@@ -151,7 +151,7 @@ def test_lmstudio_places(home, tmp_path):
 
 @pytest.mark.parametrize("program", ["ollama", "lmstudio"])
 def test_no_folder(home, program):
-    """Where a program was never used, the folder that it would have is named."""
+    """If a program was never used, the error names its usual folder."""
     with pytest.raises(MissingError) as caught:
         find_foreign_models(program, home)
     assert caught.value.kind == "model folder" and caught.value.subject.startswith(home["HOME"])
@@ -159,13 +159,13 @@ def test_no_folder(home, program):
 
 @pytest.mark.parametrize("name", ["llama3.2:latest", "llama3.2"])
 def test_named(name):
-    """Ollama's usual tag may be left out."""
+    """Ollama's default tag may be omitted."""
     models = [ForeignModel("llama3.2:1b", 1, Path("x"), "a"), ForeignModel("llama3.2:latest", 1, Path("y"), "b")]
     assert get_foreign_model(name, models, "ollama") is models[1]
 
 
-def test_named_otherwise():
-    """A typing error is answered with what is there."""
+def test_a_misspelt_name():
+    """A misspelt name has suggestions."""
     with pytest.raises(MissingError) as caught:
         get_foreign_model("lama3.2:1b", [ForeignModel("llama3.2:1b", 1, Path("x"), "a")], "ollama")
     assert (caught.value.kind, caught.value.suggestions) == ("model of ollama", ("llama3.2:1b",))

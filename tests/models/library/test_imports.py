@@ -1,4 +1,4 @@
-"""Importing: our own copies of files from elsewhere, by link or by copy, whole, checked, and under one name."""
+"""Importing: our own copies of files from elsewhere, by link or by copy, complete, checked, under one name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def file(tmp_path, content):
 
 
 class Desk:
-    """One directory of data; each look is that of a new process."""
+    """One data directory; each access is that of a new process."""
 
     def __init__(self, make_library, interrupt, own) -> None:
         self.make = make_library
@@ -53,7 +53,7 @@ class Desk:
         return self.library.ensure_verified(name, self.interrupt)
 
     def files(self) -> list[str]:
-        """Return the names in our own directory; it need not be there."""
+        """Return the names in our own directory, which need not exist."""
         return sorted(path.name for path in self.own.iterdir()) if self.own.exists() else []
 
 
@@ -64,7 +64,7 @@ def desk(make_library, interrupt, tmp_path):
 
 @pytest.fixture
 def no_links(monkeypatch):
-    """Let no hard link be made, as between file systems."""
+    """Make hard links fail, as between file systems."""
 
     def refuse(*_):
         raise OSError(errno.EXDEV, "Invalid cross-device link")
@@ -92,7 +92,7 @@ def test_by_link(desk, file, content):
 
 
 def test_by_copy(desk, file, content, no_links):
-    """Where no link can be made the bytes are copied, hashed on the way, and nothing is left beside."""
+    """Without links the bytes are copied and hashed on the way, and nothing else is left."""
     model = desk.take(file, "other")
     assert model.path.read_bytes() == content and file.stat().st_ino != model.path.stat().st_ino
     assert model.sha256 == sha256(content) and desk.files() == ["other.gguf"]
@@ -100,7 +100,7 @@ def test_by_copy(desk, file, content, no_links):
 
 @pytest.mark.parametrize("links", [True, False])
 def test_hashed_once(desk, file, request, monkeypatch, links):
-    """The bytes are read once; afterwards they are known, in another process too."""
+    """The bytes are read once; afterwards their hash is known, also in another process."""
     if not links:
         request.getfixturevalue("no_links")
     events = [event for event in desk.library.import_file(file, desk.interrupt) if isinstance(event, Progress)]
@@ -110,7 +110,7 @@ def test_hashed_once(desk, file, request, monkeypatch, links):
 
 
 def test_of_a_link(desk, file, tmp_path):
-    """What a symbolic link points to is taken, not the link."""
+    """The target of a symbolic link is imported, not the link."""
     link = tmp_path / "link.gguf"
     link.symlink_to(file)
     model = desk.take(link)
@@ -129,7 +129,7 @@ def split(tmp_path, content):
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("part", [1, 2])
 def test_of_a_split_model(desk, split, request, links, part):
-    """Whichever part is named, all are taken and loaded by the first."""
+    """Whichever part is named, all are imported, and the first is loaded."""
     if not links:
         request.getfixturevalue("no_links")
     model = desk.take(split / f"big-Q8_0-0000{part}-of-00002.gguf", "big")
@@ -140,7 +140,7 @@ def test_of_a_split_model(desk, split, request, links, part):
 
 
 def test_of_half_a_split_model(desk, split):
-    """A part that is missing is named, and nothing is taken."""
+    """The error names the missing part, and nothing is imported."""
     missing = split / "big-Q8_0-00002-of-00002.gguf"
     missing.unlink()
     with pytest.raises(MissingError) as caught:
@@ -149,24 +149,24 @@ def test_of_half_a_split_model(desk, split):
 
 
 def test_of_a_part_without_its_name(desk, split):
-    """A part of a model that is called like a whole one would not load."""
+    """A part of a model with the name of a complete one would not load."""
     whole = (split / "big-Q8_0-00001-of-00002.gguf").rename(split / "whole.gguf")
     with pytest.raises(BadModelFile, match="in 2 files"):
         desk.take(whole)
     assert desk.files() == []
 
 
-def test_of_whole_models_that_are_called_like_parts(desk, tmp_path, content):
-    """Nor would files that belong to nothing."""
+def test_of_complete_models_named_like_parts(desk, tmp_path, content):
+    """Neither would files that belong to nothing."""
     for number in (1, 2):
         (tmp_path / f"odd-0000{number}-of-00002.gguf").write_bytes(content)
-    with pytest.raises(BadModelFile, match="it says that they are 1"):
+    with pytest.raises(BadModelFile, match="its header says 1"):
         desk.take(tmp_path / "odd-00001-of-00002.gguf")
     assert desk.files() == []
 
 
-def test_of_what_is_no_model(desk, tmp_path):
-    """The header is looked at first; 65, and nothing is taken."""
+def test_of_an_invalid_model(desk, tmp_path):
+    """The header is checked first; 65, and nothing is imported."""
     (tmp_path / "x.gguf").write_bytes(b"nonsense")
     with pytest.raises(BadModelFile):
         desk.take(tmp_path / "x.gguf")
@@ -174,14 +174,14 @@ def test_of_what_is_no_model(desk, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "error"), [("none.gguf", MissingError), ("", BadModelFile)])
-def test_of_what_is_not_there(desk, tmp_path, name, error):
+def test_of_a_missing_file(desk, tmp_path, name, error):
     """A missing file is 66, a directory 65."""
     with pytest.raises(error):
         desk.take(tmp_path / name)
 
 
 def test_without_space(desk, file, no_links, monkeypatch):
-    """A copy for which there is no room is refused before it begins (74)."""
+    """A copy without enough space is refused before it begins (74)."""
     real = os.statvfs
 
     def full(path):
@@ -207,15 +207,15 @@ def test_when_the_disk_fills_up(desk, file, no_links, monkeypatch):
 
 
 def test_closed_in_the_middle(desk, file, no_links):
-    """An import that is given up leaves nothing behind."""
+    """An abandoned import leaves nothing behind."""
     events = desk.library.import_file(file, desk.interrupt)
     assert isinstance(next(events), Progress)
     events.close()
     assert desk.files() == []
 
 
-def test_after_one_that_was_killed(desk, file):
-    """What it left goes with the next import; what a living process is at work on stays."""
+def test_after_a_killed_import(desk, file):
+    """Its leftovers are removed with the next import; files of a living process stay."""
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     host = partial_file.temp_name("import").split(".")[1]
@@ -229,8 +229,8 @@ def test_after_one_that_was_killed(desk, file):
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "x.gguf", STARTER_MODEL, "a b"])
-def test_a_name_that_cannot_be_one(desk, file, name):
-    """The rules for aliases hold for imports."""
+def test_an_invalid_name(desk, file, name):
+    """The rules for aliases apply to imports."""
     with pytest.raises(UsageError):
         desk.take(file, name)
     assert desk.files() == []
@@ -239,8 +239,8 @@ def test_a_name_that_cannot_be_one(desk, file, name):
 @pytest.mark.parametrize(
     ("stem", "name"), [("My model (1)", "My-model-1"), ("x..y", "x-y"), ("größe", "gr-e"), ("_x_", "x")]
 )
-def test_a_file_name_that_cannot_be_one(desk, tmp_path, content, stem, name):
-    """Without a name, an import is called as much like its file as possible."""
+def test_an_invalid_file_name(desk, tmp_path, content, stem, name):
+    """Without a name, an import is named as closely as possible after its file."""
     path = tmp_path / f"{stem}.gguf"
     path.write_bytes(content)
     assert desk.take(path).name == name
@@ -264,7 +264,7 @@ def test_an_alias_with_the_name_of_an_import(desk, file):
 
 @pytest.mark.parametrize("change", [lambda data: data + b"?", lambda data: data[:-1] + b"?"])
 def test_the_name_of_another_import(desk, file, tmp_path, content, change):
-    """A model of that name stays, whether the other has another size or only other bytes."""
+    """An existing model keeps its name, whether the other has another size or only other bytes."""
     desk.take(file)
     path = tmp_path / "mine.gguf"
     path.write_bytes(change(content))
@@ -286,7 +286,7 @@ def test_again(desk, file, no_links):
 
 @pytest.mark.parametrize("same", [True, False])
 def test_while_another_process_takes_the_name(desk, file, no_links, content, same):
-    """A copy of which this process knows nothing is compared by its bytes."""
+    """A copy that is unknown to this process is compared by its bytes."""
     events = desk.library.import_file(file, desk.interrupt)
     next(events)
     (desk.own / "mine.gguf").write_bytes(content if same else content[:-1] + b"?")
@@ -299,14 +299,14 @@ def test_while_another_process_takes_the_name(desk, file, no_links, content, sam
 
 
 def test_again_by_link(desk, file):
-    """Renaming a link over another one of the same file does nothing; no second name stays."""
+    """Renaming a link over another one of the same file does nothing; no second name remains."""
     desk.take(file)
     desk.take(file)
     assert desk.files() == ["mine.gguf"]
 
 
-def test_of_a_file_that_was_used_where_it_lies(desk, file):
-    """A file that was pulled by its path can be taken over under the same name."""
+def test_of_a_file_that_was_registered_in_place(desk, file):
+    """A file that was pulled by its path can be imported under the same name."""
     list(desk.library.pull(str(file), desk.interrupt))
     assert desk.take(file).path == desk.own / "mine.gguf"
     assert [model.path for model in desk.library.list()] == [desk.own / "mine.gguf"]
@@ -323,7 +323,7 @@ def blob(tmp_path, content, digest=None) -> Path:
 
 
 def test_ollama_blob(desk, tmp_path, content):
-    """The name of an Ollama blob is its hash, so the import counts as announced, for ever."""
+    """The name of an Ollama blob is its hash, so the import counts as announced."""
     model = desk.take(blob(tmp_path, content), "mine")
     assert (model.announced, model.verified, model.sha256) == (True, True, sha256(content))
     (found,) = desk.library.list()
@@ -332,14 +332,14 @@ def test_ollama_blob(desk, tmp_path, content):
 
 
 def test_damaged_ollama_blob(desk, tmp_path, content):
-    """Bytes that do not fit that name are not taken."""
+    """Bytes that do not match that name are not imported."""
     with pytest.raises(BadModelFile, match="damaged"):
         desk.take(blob(tmp_path, content, "0" * 64), "mine")
     assert desk.files() == [] and desk.library.list() == []
 
 
 def test_ollama_blob_by_its_path(desk, tmp_path, content):
-    """It can be used where it lies, too."""
+    """It can be registered in place, too."""
     model = desk.ready(str(blob(tmp_path, content)))
     assert model.announced and model.verified and model.quantization == "Q8_0"
 
@@ -348,7 +348,7 @@ def test_ollama_blob_by_its_path(desk, tmp_path, content):
 
 
 def test_a_copy_does_not_change(desk, file, content, no_links):
-    """A copy whose bytes are others is damaged (76), and importing the original again repairs it."""
+    """A copy with other bytes is damaged (76), and importing the original again repairs it."""
     model = desk.take(file)
     model.path.write_bytes(content[:-1] + b"?")
     os.utime(model.path, (1, 1))
@@ -363,7 +363,7 @@ def test_a_copy_does_not_change(desk, file, content, no_links):
 
 
 def test_a_damaged_original_repairs_nothing(desk, file, content):
-    """A hard link shares its bytes with the original: damage of both is not taken for the truth."""
+    """A hard link shares its bytes with the original, so damage of both does not count as correct."""
     desk.take(file)
     with file.open("r+b") as stream:
         stream.seek(-1, os.SEEK_END)
@@ -376,7 +376,7 @@ def test_a_damaged_original_repairs_nothing(desk, file, content):
 
 
 def test_remove(desk, file):
-    """Our name of it goes, the original stays."""
+    """Our name of it is removed, the original stays."""
     desk.take(file)
     desk.library.set_default("mine", "translate")
     assert desk.library.remove("mine") == [desk.own / "mine.gguf"]
@@ -385,7 +385,7 @@ def test_remove(desk, file):
 
 
 def test_remove_a_split_copy_with_a_part_missing(desk, split):
-    """What is left of a model that is not whole any more is listed as missing, and goes by its name."""
+    """The rest of an incomplete model is listed as missing, and removed by its name."""
     desk.take(split / "big-Q8_0-00001-of-00002.gguf", "big")
     (desk.own / "big-00002-of-00002.gguf").unlink()
     assert [(model.name, model.missing) for model in desk.library.list()] == [("big", True)]
@@ -394,7 +394,7 @@ def test_remove_a_split_copy_with_a_part_missing(desk, split):
 
 
 def test_a_lost_registry_loses_no_copy(desk, file, tmp_path):
-    """The directory says which copies there are; only their hashes have to be found out again."""
+    """The directory shows which copies there are; only their hashes are computed again."""
     desk.take(file)
     (tmp_path / "home" / "data" / "models.json").unlink()
     assert [(model.name, model.verified) for model in desk.library.list()] == [("mine", False)]

@@ -12,7 +12,7 @@ HASH = "a" * 64
 
 
 def test_never(tmp_path):
-    """Nothing is known before the first use, nor of what has no hash."""
+    """Nothing is known before the first use, or without a hash."""
     used = LastUsedTimes(tmp_path / "used")
     assert used.last_used_at(HASH) is None and used.last_used_at(None) is None and used.marker_files() == {}
 
@@ -30,13 +30,13 @@ def test_each_use_counts(tmp_path):
 
 @pytest.mark.parametrize("sha256", [None, "", "../../x", "A" * 64, "a" * 63])
 def test_only_hashes_become_files(tmp_path, sha256):
-    """What is no hash touches no path."""
+    """A value that is not a hash is never used as a path."""
     LastUsedTimes(tmp_path / "used").record_use(sha256)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_where_it_cannot_be_written(tmp_path):
-    """A use that cannot be remembered is no error."""
+def test_an_unwritable_directory_is_no_error(tmp_path):
+    """A use that cannot be recorded is no error."""
     (tmp_path / "used").write_text("a file")
     LastUsedTimes(tmp_path / "used").record_use(HASH)
     assert LastUsedTimes(tmp_path / "used").last_used_at(HASH) is None

@@ -1,4 +1,4 @@
-"""The library: what names mean, that nothing unchecked is loaded, and pulling through to the cache."""
+"""The library: resolving names, loading only checked files, and pulling into the cache."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def pull(library, name, interrupt) -> ModelFile:
 
 @pytest.mark.parametrize("name", [REPO, REPO + ":q4_0", REPO + "/tiny.Q4_0.gguf"])
 def test_pull(stocked, library, interrupt, name):
-    """All forms of a Hub name bring the file they mean, checked and named."""
+    """All forms of a Hub name pull the file they mean, checked and named."""
     model = pull(library, name, interrupt)
     assert (model.name, model.quantization, model.revision) == (f"{REPO}:Q4_0", "Q4_0", "c" * 40)
     assert (model.announced, model.verified, model.architecture, model.context) == (True, True, "llama", 8192)
@@ -81,7 +81,7 @@ def test_pull(stocked, library, interrupt, name):
 
 
 def test_pull_again(stocked, library, interrupt):
-    """A model that is here is not asked for again."""
+    """A present model is not requested again."""
     pull(library, REPO, interrupt)
     stocked.asked.clear()
     assert [type(event) for event in library.pull(REPO, interrupt)] == [ModelFile]
@@ -89,7 +89,7 @@ def test_pull_again(stocked, library, interrupt):
 
 
 def test_pull_catalogue(stocked, library, interrupt, catalogue):
-    """A catalogue name brings its first preferred quantization and is the model's name."""
+    """A catalogue name pulls its first preferred quantization and is the model's name."""
     catalogue(ENTRY)
     model = pull(library, "known", interrupt)
     assert (model.name, model.catalogue, model.quantization) == ("known", "known", "Q8_0")
@@ -97,7 +97,7 @@ def test_pull_catalogue(stocked, library, interrupt, catalogue):
 
 
 def test_pull_catalogue_without_choice(stocked, library, interrupt, catalogue):
-    """A repository without any preferred quantization is a missing file, with what is there."""
+    """A repository without any preferred quantization is a missing file, with the available ones."""
     catalogue(ENTRY.replace("Q8_0, Q4_0", "Q6_K"))
     with pytest.raises(MissingError) as caught:
         pull(library, "known", interrupt)
@@ -105,14 +105,14 @@ def test_pull_catalogue_without_choice(stocked, library, interrupt, catalogue):
 
 
 def test_pull_unknown_label(stocked, library, interrupt):
-    """A quantization that is not there is a missing file, with those that are."""
+    """A missing quantization is a missing file, with the available ones."""
     with pytest.raises(MissingError) as caught:
         pull(library, REPO + ":Q2_K", interrupt)
     assert (caught.value.exit_code, caught.value.suggestions) == (66, ("Q4_0", "Q8_0"))
 
 
 def test_pull_split(hub, library, interrupt, content, tiny):
-    """A split model is pulled whole, loaded by its first part and listed once."""
+    """A split model is pulled completely, loaded by its first part and listed once."""
     parts = {"t-Q8_0-00001-of-00002.gguf": content, "t-Q8_0-00002-of-00002.gguf": tiny("chatml").read_bytes()}
     hub.repos[REPO] = parts
     model = pull(library, REPO, interrupt)
@@ -137,7 +137,7 @@ def test_pull_no_model(hub, library, interrupt):
 
 
 def test_pull_repairs(stocked, library, interrupt, make_library):
-    """Pulling a damaged model replaces it, and says why."""
+    """Pulling a damaged model replaces it, and reports why."""
     model = pull(library, REPO, interrupt)
     damage(model.path.resolve())
     *events, repaired = make_library().pull(REPO, interrupt)
@@ -154,7 +154,7 @@ def damage(path) -> None:
 
 @pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "LLMCLI_OFFLINE"])
 def test_offline(stocked, make_library, interrupt, monkeypatch, variable):
-    """Where the network is forbidden a pull fails at once with 69 and asks nothing."""
+    """If the network is forbidden, a pull fails at once with 69 and sends no request."""
     monkeypatch.setenv(variable, "1")
     with pytest.raises(Offline) as caught:
         pull(make_library(), REPO, interrupt)
@@ -162,7 +162,7 @@ def test_offline(stocked, make_library, interrupt, monkeypatch, variable):
 
 
 def test_offline_and_here(stocked, library, make_library, interrupt):
-    """A model that is here is had without the network."""
+    """A present model is available without the network."""
     pull(library, REPO, interrupt)
     assert pull(make_library(offline=True), REPO, interrupt).verified
 
@@ -179,7 +179,7 @@ def test_one_bit(stocked, library, interrupt):
 
 
 def test_other_tools_files_are_checked(stocked, library, interrupt, content):
-    """A file that another tool left in the cache is hashed before its first use, and a bad one is refused with 76."""
+    """A file that another tool left in the cache is hashed before its first use; a bad one is refused with 76."""
     digest = hashlib.sha256(content).hexdigest()
     directory = library.cache.repository_directory(REPO)
     (directory / "blobs").mkdir(parents=True)
@@ -193,21 +193,21 @@ def test_other_tools_files_are_checked(stocked, library, interrupt, content):
 
 
 def test_hashed_once(stocked, library, make_library, interrupt, monkeypatch):
-    """What was checked is not hashed again, in another process either, until size or time change."""
+    """A checked file is not hashed again, also in another process, until size or time change."""
     model = pull(library, REPO, interrupt)
     monkeypatch.setattr("llmcli.models.files.file_bytes.hash_file", lambda *_: pytest.fail("hashed again"))
     assert make_library().ensure_verified(REPO, interrupt) == model
 
 
 def test_changed_file_is_checked_again(stocked, library, make_library, interrupt):
-    """A file whose bytes and time have changed is found out."""
+    """A file whose bytes and time have changed is detected."""
     damage(pull(library, REPO, interrupt).path.resolve())
     with pytest.raises(RemoteError):
         make_library().ensure_verified(REPO, interrupt)
 
 
 def test_damage_is_remembered(stocked, library, make_library, interrupt):
-    """What was found damaged is listed so afterwards; before that it is not verified."""
+    """A damaged file is listed as such afterwards; before, it is not verified."""
     damage(pull(library, REPO, interrupt).path.resolve())
     assert [(model.verified, model.damaged) for model in make_library().list()] == [(False, False)]
     with pytest.raises(DamagedModel) as caught:
@@ -227,7 +227,7 @@ def test_damaged_file_by_its_path(stocked, library, make_library, interrupt):
 
 
 def test_another_cache(stocked, make_library, interrupt, monkeypatch, tmp_path):
-    """What was pulled into the cache of another HF_HOME is not here, and is fetched again."""
+    """A model in the cache of another HF_HOME is not here, and is fetched again."""
     pull(make_library(), REPO, interrupt)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "elsewhere"))
     with pytest.raises(ModelNotDownloaded):
@@ -250,7 +250,7 @@ def test_broken_local_file(library, interrupt, tmp_path):
 
 
 def test_read_only_registry(library, interrupt, local, tmp_path):
-    """A registry that cannot be written costs the memory of the check, not the command."""
+    """A registry that cannot be written loses the record of the check, but the command works."""
     (tmp_path / "home").mkdir(exist_ok=True)
     (tmp_path / "home" / "data").write_text("a file")
     assert library.ensure_verified(str(local), interrupt).verified
@@ -269,7 +269,7 @@ def test_read_only_registry(library, interrupt, local, tmp_path):
     ],
 )
 def test_broken_registry(make_library, interrupt, local, tmp_path, text):
-    """A registry that is none stops nothing; the next change puts it aside."""
+    """A damaged registry stops nothing; the next change moves it aside."""
     file = tmp_path / "home" / "data" / "models.json"
     file.parent.mkdir(parents=True)
     file.write_text(text)
@@ -302,7 +302,8 @@ def test_quick(stocked, library, interrupt, tmp_path):
         "import os, sys\n"
         "from llmcli.interrupt import Interrupt\n"
         "from llmcli.models.library.model_library import ModelLibrary\n"
-        "from llmcli.settings import find_paths, resolve_settings\n"
+        "from llmcli.app_paths import find_paths\n"
+        "from llmcli.settings import resolve_settings\n"
         "paths = find_paths(os.environ)\n"
         "library = ModelLibrary(resolve_settings({}, os.environ, paths.config_file), paths, os.environ)\n"
         f"assert library.ensure_verified({REPO!r}, Interrupt()).verified and library.known_names()\n"
@@ -317,7 +318,7 @@ def test_quick(stocked, library, interrupt, tmp_path):
 
 
 def test_starter_is_known(library):
-    """With nothing set and nothing here, the starter is meant, and its size is known."""
+    """Without settings and models the starter is meant, and its size is known."""
     with pytest.raises(ModelNotDownloaded) as caught:
         library.find()
     assert (caught.value.subject, caught.value.size, caught.value.exit_code) == (STARTER_MODEL, 98_362_432, 69)
@@ -325,7 +326,7 @@ def test_starter_is_known(library):
 
 
 def test_unknown_name(library):
-    """A name that means nothing is 66, with close names."""
+    """An unknown name is 66, with similar names."""
     with pytest.raises(MissingError) as caught:
         library.find("smollm2-135")
     assert (caught.value.kind, caught.value.suggestions[0]) == ("model", STARTER_MODEL)
@@ -340,14 +341,14 @@ def test_hub_name_not_here(library, name):
 
 @pytest.mark.parametrize("name", ["/no/such.gguf", "./no.gguf", "no.gguf", "../../no/such", "a/../b"])
 def test_missing_paths(library, name):
-    """A path that is not there, and a name that fails the allow-list, is 66."""
+    """A missing path, and a name that fails the allow-list, is 66."""
     with pytest.raises(MissingError) as caught:
         library.find(name)
     assert caught.value.exit_code == 66
 
 
 def test_directory(library, tmp_path):
-    """A directory is named as one."""
+    """The error names a directory."""
     with pytest.raises(BadModelFile, match="a directory"):
         library.find(str(tmp_path))
 
@@ -359,21 +360,21 @@ def test_path_relative(library, local, monkeypatch):
 
 
 def test_alias(stocked, make_library, interrupt):
-    """An alias of the settings stands for its model."""
+    """An alias of the settings resolves to its model."""
     library = make_library(aliases={"short": REPO + ":Q8_0"})
     assert pull(library, "short", interrupt).quantization == "Q8_0"
     assert "short" in library.known_names()
 
 
 def test_default_order(make_library, local):
-    """The setting wins over the stored default, which wins over the starter."""
+    """The setting overrides the stored default, which overrides the starter."""
     make_library().set_default(str(local))
     assert make_library().default_model() == (str(local), "llm models default")
     assert make_library(model="owner/repo").default_model() == ("owner/repo", "--model")
 
 
-def test_default_must_mean_something(library):
-    """A default that means nothing is refused and not stored."""
+def test_the_default_must_be_a_known_name(library):
+    """An unknown default is refused and not stored."""
     with pytest.raises(MissingError):
         library.set_default("nonsense")
     assert library.default_model()[0] == STARTER_MODEL
@@ -386,14 +387,14 @@ def test_default_may_be_elsewhere(library):
 
 
 def test_import(library, make_library, interrupt, local):
-    """A pulled path is kept by reference, under the file's name."""
+    """A pulled path is registered by reference, under the file's name."""
     assert pull(library, str(local), interrupt).name == "mine"
     assert make_library().ensure_verified("mine", interrupt).path == local
     assert [model.name for model in make_library().list()] == ["mine"]
 
 
 def test_import_taken_name(library, interrupt, local, tmp_path):
-    """A second file of the same name is kept under its path."""
+    """A second file of the same name is registered under its path."""
     other = tmp_path / "other" / "mine.gguf"
     other.parent.mkdir()
     shutil.copy(local, other)
@@ -402,7 +403,7 @@ def test_import_taken_name(library, interrupt, local, tmp_path):
 
 
 def test_names(stocked, library, interrupt, local):
-    """Completion offers the catalogue, imports and what is in the cache."""
+    """Completion lists the catalogue, imports and the cache."""
     pull(library, REPO, interrupt)
     pull(library, str(local), interrupt)
     assert {STARTER_MODEL, "mine", f"{REPO}:Q4_0"} <= set(library.known_names())
@@ -430,7 +431,7 @@ def test_remove(stocked, library, make_library, interrupt):
 
 
 def test_remove_import(library, interrupt, local):
-    """Removing an imported file forgets it and leaves it where it is."""
+    """Removing an imported file forgets it and keeps the file."""
     pull(library, str(local), interrupt)
     assert library.remove("mine") == []
     assert local.exists()
@@ -438,7 +439,7 @@ def test_remove_import(library, interrupt, local):
 
 
 def test_remove_what_is_not_here(library):
-    """What is not here cannot be removed."""
+    """A missing model cannot be removed."""
     with pytest.raises(ModelNotDownloaded):
         library.remove("owner/repo")
 
@@ -454,7 +455,7 @@ def test_remove_import_that_is_gone(library, make_library, interrupt, local):
 
 @pytest.mark.parametrize("name", [REPO, f"{REPO}:Q4_0"])
 def test_remove_the_default(stocked, library, make_library, interrupt, name):
-    """A removed model is not the default any more, under whatever name it was."""
+    """A removed model is no longer the default, under any name."""
     pull(library, REPO, interrupt)
     library.set_default(name)
     make_library().remove(f"{REPO}/tiny.Q4_0.gguf")
@@ -462,7 +463,7 @@ def test_remove_the_default(stocked, library, make_library, interrupt, name):
 
 
 def test_remove_with_a_registry_that_cannot_be_written(stocked, library, interrupt, monkeypatch):
-    """Nothing is deleted of a model that cannot be forgotten."""
+    """A model that cannot be forgotten is not deleted."""
     model = pull(library, REPO, interrupt)
 
     def refuse(*_):
@@ -475,7 +476,7 @@ def test_remove_with_a_registry_that_cannot_be_written(stocked, library, interru
 
 
 def test_remove_an_unfinished_download(stocked, make_library, interrupt):
-    """What a download left is removed by the model's name, unless its owner may still be at work."""
+    """The leftovers of a download are removed by the model's name, unless their owner may still be running."""
     stocked.storage_faults = [Fault(drop=1000), Fault(status=403)]
     with pytest.raises(AccessDenied):
         pull(make_library(), REPO, interrupt)

@@ -1,4 +1,4 @@
-"""Pruning: unused files are removed, files that may be being written stay."""
+"""Pruning: unused files are removed, files that may be in use stay."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def cache(tmp_path):
 
 @pytest.fixture
 def find(cache, tmp_path):
-    """Return a function that returns the waste as pairs of name and kind."""
+    """Return a function that returns the candidates as pairs of name and kind."""
 
     def found():
         waste = find_prune_candidates(cache, tmp_path / "own", tmp_path / "scratch", tmp_path / "models.json")
@@ -55,7 +55,7 @@ def write(path: Path, content=b"x", age=DAY) -> Path:
 
 @pytest.fixture
 def dead():
-    """Return the number of a process that is over."""
+    """Return the process id of a process that has ended."""
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     return child.pid
@@ -63,7 +63,7 @@ def dead():
 
 @pytest.fixture
 def alive():
-    """Return the number of a process that lives."""
+    """Return the process id of a living process."""
     return os.getppid()
 
 
@@ -75,7 +75,7 @@ def partial_of(cache, pid, digest=HASH, host=None) -> Path:
 
 
 def test_nothing(cache, find):
-    """Where all is in order, or nothing is there, nothing is found."""
+    """If everything is in order, or there is nothing, nothing is found."""
     assert find() == []
     put(cache)
     assert find() == []
@@ -83,27 +83,27 @@ def test_nothing(cache, find):
 
 @pytest.mark.parametrize("age", [0, DAY])
 def test_a_partial_file_without_an_owner(cache, find, dead, age):
-    """What a process left that is over is found, however fresh it is."""
+    """The leftover of an ended process is found, however recent it is."""
     path = write(partial_of(cache, dead), age=age)
     assert find() == [(path.name, "unfinished download")]
 
 
 def test_a_partial_file_with_an_owner(cache, find, alive):
-    """What a living process writes stays."""
+    """The file of a living process stays."""
     write(partial_of(cache, alive), age=0)
     assert find() == []
 
 
 @pytest.mark.parametrize(("age", "there"), [(0, 0), (DAY, 1)])
 def test_a_partial_file_of_another_machine(cache, find, age, there):
-    """What another machine wrote within the hour stays."""
+    """A file that another machine wrote within the hour stays."""
     write(partial_of(cache, 1, host="elsewhere"), age=age)
     assert len(find()) == there
 
 
 @pytest.mark.parametrize("name", [f"{HASH}.incomplete", f"{HASH}.0123abcd.incomplete", f"{'1' * 40}.incomplete"])
 def test_a_partial_file_of_the_hubs_client(cache, find, name):
-    """Its name does not show its process: it is abandoned when it was not written for a day and is not locked."""
+    """Its name does not show its process: it is abandoned if it was not written for a day and is not locked."""
     path = write(cache.blob_path(REPO, HASH).with_name(name), age=DAY - 100)
     assert find() == []
     write(path, age=DAY + 100)
@@ -111,7 +111,7 @@ def test_a_partial_file_of_the_hubs_client(cache, find, name):
 
 
 def test_a_partial_file_whose_lock_is_held(cache, find):
-    """A process that sleeps for days holds its lock all the same."""
+    """A process that sleeps for days still holds its lock."""
     write(cache.blob_path(REPO, HASH).with_name(f"{HASH}.0123abcd.incomplete"), age=2 * DAY)
     lock = cache.lock_path(REPO, HASH)
     lock.parent.mkdir(parents=True)
@@ -122,7 +122,7 @@ def test_a_partial_file_whose_lock_is_held(cache, find):
 
 
 def test_a_file_without_a_name(cache, find):
-    """A blob that no snapshot names any more; blobs of other kinds of files too."""
+    """A blob that no snapshot links to; also blobs of other kinds of files."""
     put(cache, b"needed")
     write(cache.blob_path(REPO, HASH))
     write(cache.blob_path(REPO, "1" * 40))
@@ -130,15 +130,15 @@ def test_a_file_without_a_name(cache, find):
 
 
 @pytest.mark.parametrize("fresh", ["itself", "another"])
-def test_a_file_that_waits_for_its_name(cache, find, fresh):
-    """Of a model in parts those that are here have no name yet: where something is fresh, none goes."""
+def test_a_file_that_is_not_linked_yet(cache, find, fresh):
+    """Present parts of a model have no name yet: if one is recent, none is removed."""
     write(cache.blob_path(REPO, HASH), age=0 if fresh == "itself" else DAY)
     write(cache.blob_path(REPO, "1" * 64), age=0)
     assert find() == []
 
 
 def test_a_part_of_a_download_under_way(cache, find, alive, dead):
-    """While a living process fetches something else of the repository, nothing of it is taken for unused."""
+    """While a living process fetches another file of the repository, nothing of it counts as unused."""
     write(cache.blob_path(REPO, HASH))
     fetching = write(partial_of(cache, alive, "1" * 64), age=0)
     left = write(partial_of(cache, dead, "2" * 64))
@@ -148,7 +148,7 @@ def test_a_part_of_a_download_under_way(cache, find, alive, dead):
 
 
 def test_a_file_that_another_repository_needs(cache, find):
-    """A link may lead anywhere in the cache: from another repository, or from a blob that is a link itself."""
+    """A link may come from anywhere in the cache: from another repository, or from a blob that is a link itself."""
     for number, place in enumerate(["snapshots/" + OLD + "/m.gguf", "blobs/" + "2" * 64]):
         blob = write(cache.blob_path(REPO, str(number) * 64))
         link = cache.repository_directory("other/repo") / place
@@ -159,7 +159,7 @@ def test_a_file_that_another_repository_needs(cache, find):
 
 
 def test_a_file_of_the_shared_store(cache, find, tmp_path):
-    """What no repository links to any more is found after an hour, and removed with the list of its links."""
+    """A file without any link is found after an hour, and removed with the list of its links."""
     stored = write(cache.root / "blobs" / "ff" / ("f" * 64), b"123")
     references = write(stored.with_name(f"{stored.name}.refs"), b"")
     write(cache.root / "blobs" / ".huggingface-shared-blobs", b"1\n")
@@ -181,7 +181,7 @@ def test_a_file_of_the_shared_store(cache, find, tmp_path):
 
 
 def test_a_cache_that_is_reached_through_a_link(cache, tmp_path, find):
-    """However the cache is called, its files are needed under their names."""
+    """Under whatever path the cache is reached, its files are needed under their names."""
     put(cache)
     (tmp_path / "link").symlink_to(tmp_path / "hub")
     for root in (tmp_path / "link", tmp_path / "hub" / ".." / "hub", tmp_path / "link" / ".." / "hub"):
@@ -192,7 +192,7 @@ def test_a_cache_that_is_reached_through_a_link(cache, tmp_path, find):
 
 
 def test_names_by_hard_link(cache, find, monkeypatch):
-    """Where no symbolic links can be made, a blob has more than one name."""
+    """Without symbolic links, a blob has more than one name."""
 
     def refuse(*_):
         raise OSError
@@ -203,7 +203,7 @@ def test_names_by_hard_link(cache, find, monkeypatch):
 
 
 def test_a_directory_that_cannot_be_read(cache, find, monkeypatch):
-    """What is not seen would seem to be of no use, so nothing is found at all."""
+    """Its contents would seem unused, so nothing is found at all."""
     put(cache)
     real = os.scandir
 
@@ -218,7 +218,7 @@ def test_a_directory_that_cannot_be_read(cache, find, monkeypatch):
 
 
 def test_a_name_without_a_file(cache, find):
-    """A link whose blob is gone; a link into a store that is not mounted now is none."""
+    """A link whose blob is gone; not a link into a store that is not mounted now."""
     put(cache).unlink()
     away = put(cache, b"y", "n.gguf")
     away.unlink()
@@ -227,8 +227,8 @@ def test_a_name_without_a_file(cache, find):
     assert find() == [("m.gguf", "name without a file")]
 
 
-def test_an_import_that_was_given_up(find, tmp_path, alive, dead):
-    """What a killed import left; copies and living imports stay."""
+def test_an_abandoned_import(find, tmp_path, alive, dead):
+    """The leftovers of a killed import; copies and running imports stay."""
     write(tmp_path / "own" / f"import.{partial_file._host_name()}.{alive}.incomplete" / "mine.gguf")
     left = write(tmp_path / "own" / f"import.{partial_file._host_name()}.{dead}.incomplete" / "mine.gguf").parent
     write(tmp_path / "own" / "mine.gguf")
@@ -237,8 +237,8 @@ def test_an_import_that_was_given_up(find, tmp_path, alive, dead):
 
 
 @pytest.mark.parametrize(("age", "there"), [(0, 0), (2 * DAY, 1)])
-def test_a_wheel_that_was_being_fetched(find, tmp_path, age, there):
-    """What a killed pip left goes after a day."""
+def test_an_abandoned_wheel(find, tmp_path, age, there):
+    """The leftovers of a killed pip are removed after a day."""
     file = write(tmp_path / "scratch" / "wheel-x" / "part", b"12345")
     os.utime(file.parent, (time.time() - age,) * 2)
     write(tmp_path / "scratch" / "other" / "part")
@@ -250,7 +250,7 @@ def test_a_wheel_that_was_being_fetched(find, tmp_path, age, there):
 
 @pytest.fixture
 def stocked(make_library, cache, dead):
-    """Return a library with some waste, and that waste."""
+    """Return a library with some unused files, and those files."""
     library = make_library()
     cache.root = library.cache.root
     put(cache, b"needed")
@@ -271,22 +271,22 @@ def stocked(make_library, cache, dead):
 
 
 def test_prune(stocked, cache):
-    """All of it is gone, the rest is there, and a second look finds nothing."""
+    """All of it is removed, the rest stays, and a second run finds nothing."""
     library, waste = stocked
     assert library.prune(waste) == waste
     assert library.find_prune_candidates() == [] and not any(os.path.lexists(each.path) for each in waste)
     assert [file.file for file in cache.files(REPO)] == ["m.gguf"]
 
 
-def test_only_what_was_agreed_to(stocked):
-    """What is found later than it was asked about stays."""
+def test_only_confirmed_files_are_removed(stocked):
+    """Files that are found after the confirmation stay."""
     library, waste = stocked
     assert library.prune(waste[:1]) == waste[:1]
     assert library.find_prune_candidates() == waste[1:]
 
 
-def test_what_was_claimed_meanwhile_stays(stocked, alive):
-    """Between the question and the answer another process may have gone on with it."""
+def test_files_claimed_meanwhile_stay(stocked, alive):
+    """Another process may have claimed a file since it was found."""
     library, waste = stocked
     left = next(each.path for each in waste if each.path.suffix == ".incomplete")
     name = left.name.split(".")
@@ -295,8 +295,8 @@ def test_what_was_claimed_meanwhile_stays(stocked, alive):
     assert claimed.exists() and PruneCandidate(left, 5, "unfinished download") not in removed
 
 
-def test_what_was_remembered(make_library, interrupt, tmp_path, tiny):
-    """Records of files that are gone go, with the times of their use; those of others stay."""
+def test_records_of_missing_files_are_removed(make_library, interrupt, tmp_path, tiny):
+    """Records of missing files are removed, with the times of their use; other records stay."""
     paths = [tmp_path / "a.gguf", tmp_path / "b.gguf"]
     for path, name in zip(paths, ("llama", "chatml"), strict=True):
         path.write_bytes(tiny(name).read_bytes())

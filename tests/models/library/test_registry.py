@@ -1,12 +1,12 @@
-"""What llm remembers about models."""
+"""The registry of models."""
 
 from __future__ import annotations
 
 from llmcli.models.library.registry import FileRecord, ModelRegistry
 
 
-def test_only_what_is_gone_is_forgotten(tmp_path, tiny):
-    """A file that cannot be looked at now (a directory that may not be entered) may be there again tomorrow."""
+def test_only_missing_files_are_forgotten(tmp_path, tiny):
+    """A file that cannot be checked now (in a directory without permission) may be there again tomorrow."""
     registry = ModelRegistry(tmp_path / "models.json")
     hidden, gone = tmp_path / ("x" * 300), tmp_path / "gone"
     record = FileRecord(1, 1, "0" * 64)

@@ -1,4 +1,4 @@
-"""Hashing again: changed bytes are found whatever the time says, and count until they are repaired."""
+"""Hashing again: changed bytes are detected whatever the file's time, and count until they are repaired."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def verify(library, name, interrupt) -> ModelFile:
 
 
 def rot(path: Path) -> None:
-    """Flip a bit and leave size and time as they were."""
+    """Flip a bit and keep size and time."""
     status = path.stat()
     with path.open("r+b") as file:
         file.seek(status.st_size // 2)
@@ -57,14 +57,14 @@ def rot(path: Path) -> None:
 
 
 def test_a_good_model(pulled, make_library, interrupt):
-    """All bytes are read, and the model is as it was."""
+    """All bytes are read, and the model stays the same."""
     *events, model = make_library().verify(pulled, interrupt)
     assert events[-1] == Progress(pulled.size, pulled.size, "bytes", pulled.name)
     assert (model.path, model.verified, model.sha256) == (pulled.path, True, pulled.sha256)
 
 
 def test_a_flipped_bit(pulled, make_library, interrupt):
-    """Size and time are those that were checked; hashing again finds it (76), and it is not run any more."""
+    """Size and time did not change; hashing again detects it (76), and the model no longer runs."""
     rot(pulled.path.resolve())
     assert make_library().ensure_verified(REPO, interrupt).verified
     with pytest.raises(DamagedModel) as caught:
@@ -75,8 +75,8 @@ def test_a_flipped_bit(pulled, make_library, interrupt):
         make_library().ensure_verified(REPO, interrupt)
 
 
-def test_pull_repairs_what_was_found(pulled, make_library, interrupt, content):
-    """Fetched again, it is verified and run again."""
+def test_pull_repairs_a_damaged_model(pulled, make_library, interrupt, content):
+    """Fetched again, it is verified and runs again."""
     rot(pulled.path.resolve())
     with pytest.raises(DamagedModel):
         verify(make_library(), REPO, interrupt)
@@ -86,7 +86,7 @@ def test_pull_repairs_what_was_found(pulled, make_library, interrupt, content):
 
 
 def test_repairing_disturbs_no_reader(pulled, make_library, interrupt, content):
-    """A process that has the damaged file mapped keeps its bytes: files are replaced by renaming only."""
+    """A process that has mapped the damaged file keeps its bytes: files are only replaced by renaming."""
     blob = pulled.path.resolve()
     rot(blob)
     damaged = blob.read_bytes()
@@ -98,7 +98,7 @@ def test_repairing_disturbs_no_reader(pulled, make_library, interrupt, content):
     assert blob.read_bytes() == content
 
 
-def test_the_right_bytes_heal(pulled, make_library, interrupt, content):
+def test_restored_bytes_are_good_again(pulled, make_library, interrupt, content):
     """A file that is restored, with its old time, is good again."""
     blob = pulled.path.resolve()
     status = blob.stat()
@@ -122,7 +122,7 @@ def test_every_part_is_hashed(hub, library, make_library, interrupt, content):
 
 @pytest.mark.parametrize("later", [False, True])
 def test_a_file_without_an_announced_hash(library, make_library, interrupt, local, later):
-    """It has to be as it was when it was pulled, whatever its time says; pulling it again takes it as it is."""
+    """It must be as it was when it was pulled, whatever its time; pulling it again accepts it as it is."""
     pull(library, str(local), interrupt)
     assert verify(make_library(), "mine", interrupt).verified
     rot(local)
@@ -143,7 +143,7 @@ def test_a_file_without_an_announced_hash(library, make_library, interrupt, loca
 
 
 def test_a_file_that_was_replaced(library, make_library, interrupt, local, tiny):
-    """Another model at the same path is another model under every name of it: nothing old is remembered of it."""
+    """Another model at the same path is another model under all its names; old records are not used."""
     pull(library, str(local), interrupt)
     make_library().ensure_verified("mine", interrupt)
     local.write_bytes(tiny("chatml").read_bytes())
@@ -153,7 +153,7 @@ def test_a_file_that_was_replaced(library, make_library, interrupt, local, tiny)
 
 
 def test_a_file_that_is_new(library, make_library, interrupt, local):
-    """What was never hashed has nothing to be compared with, but is compared from then on."""
+    """A new file has nothing to be compared with, but is compared from then on."""
     assert verify(library, str(local), interrupt).verified
     rot(local)
     with pytest.raises(DamagedModel):
@@ -167,8 +167,8 @@ def test_a_file_of_the_cache_by_its_path(pulled, make_library, interrupt):
         verify(make_library(), str(pulled.path), interrupt)
 
 
-def test_a_file_that_is_gone(library, make_library, interrupt, local):
-    """What was imported and is not there any more is 66."""
+def test_a_missing_file(library, make_library, interrupt, local):
+    """A missing imported file is 66."""
     pull(library, str(local), interrupt)
     local.unlink()
     (model,) = make_library().list()

@@ -1,4 +1,4 @@
-"""Planning what fits the context."""
+"""Planning how much text fits the context."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from llmcli.types import Message, Request, Role
 
 
 class Counting(ScriptedBackend):
-    """Remembers how many characters it was asked to count."""
+    """Records how many characters it was asked to count."""
 
     counted = 0
 
@@ -18,8 +18,8 @@ class Counting(ScriptedBackend):
         return super().count(requests)
 
 
-def test_a_huge_line_is_cut_without_counting_it_over_and_over():
-    """What is counted grows with the text, not with its square: what is far too long is not counted at all."""
+def test_a_huge_line_is_split_without_repeated_counting():
+    """The counted characters grow linearly with the text: what is far too long is not counted at all."""
     backend = Counting(lambda _: "", context=200)
     room = ContextBudget(backend, lambda text: Request("r", (Message(Role.USER, text),)), lambda _: 50)
     text = "many words " * 20_000

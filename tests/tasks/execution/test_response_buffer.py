@@ -16,14 +16,14 @@ from llmcli.types import Finished, FinishReason, TextDelta, Timings, Usage
 @pytest.mark.parametrize(
     ("limit", "max_tokens", "cut"), [("max_tokens", 9, False), ("max_tokens", None, True), ("context", 9, True)]
 )
-def test_only_the_users_limit_leaves_an_answer_whole(limit, max_tokens, cut):
-    """An answer is cut when the context or an automatic limit ended it, not when the user's own did."""
+def test_only_the_users_limit_leaves_an_answer_complete(limit, max_tokens, cut):
+    """An answer is cut if the context or an automatic limit ended it, not if the user's own limit did."""
     finished = Finished("a", FinishReason.LENGTH, limit=limit)
     assert is_truncated(finished, GenerationOptions(max_tokens=max_tokens)) is cut
 
 
 def test_a_foreign_error_is_a_bug():
-    """An error that is none of ours becomes an internal one that keeps its cause."""
+    """An error of another kind becomes an internal one that keeps its cause."""
     cause = ValueError("odd")
     error = request_error(Finished("a", FinishReason.ERROR, error=cause))
     assert isinstance(error, InternalError) and error.__cause__ is cause
@@ -60,8 +60,8 @@ def test_first_token_of_many_calls_is_the_earliest():
 # ---- what may be kept on disk ----------------------------------------------------------------------------------------
 
 
-def test_text_scores_and_end_are_gathered():
-    """The pieces make the text, whose characters are counted; white space alone is an empty answer."""
+def test_text_scores_and_end_are_collected():
+    """The pieces form the text, whose characters are counted; white space alone is an empty answer."""
     buffer = ResponseBuffer()
     with pytest.raises(InternalError):
         require_finished(buffer)

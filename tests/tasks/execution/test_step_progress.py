@@ -1,4 +1,4 @@
-"""What requests tell of themselves becomes what their job tells."""
+"""The progress of requests becomes the progress of their job."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def gist(request):
 
 
 def steps(events):
-    """Return the progress that is about a step."""
+    """Return the progress events of steps."""
     return [event for event in of(Progress, events) if event.phase is not None]
 
 
@@ -48,8 +48,8 @@ def writing(name, done):
 
 
 @pytest.mark.parametrize("verb", ["ask", "chat", "generate"])
-def test_one_answer_tells_its_place_its_prompt_and_its_length(prompts, verb):
-    """Of a job of one request: how many go before it, tokens read of how many, tokens written."""
+def test_one_request_reports_queue_prompt_and_length(prompts, verb):
+    """For a job of one request: requests ahead, prompt tokens evaluated, tokens generated."""
     backend = ScriptedBackend(lambda _: "one two")
     question = "a question of some words"
     events = {
@@ -66,23 +66,23 @@ def test_one_answer_tells_its_place_its_prompt_and_its_length(prompts, verb):
     assert [event.done for event in found if event.phase is Phase.WRITING] == [1, 2]
 
 
-def test_nothing_is_reported_that_would_not_be_seen(prompts):
-    """Without ``Options.progress`` the requests do not ask, and nothing comes."""
+def test_progress_is_reported_only_on_request(prompts):
+    """Without ``Options.progress`` the requests do not ask for reports, and none come."""
     backend = ScriptedBackend(gist, context=300)
     events = list(summarize(backend, prompts, [Document("d", LONG)], GenerationOptions()))
     assert steps(events) == [] and not any(request.progress for request in backend.requests)
 
 
-def test_reasoning_is_told_from_writing(prompts):
-    """While a model thinks nothing of the answer is written."""
+def test_reasoning_and_writing_are_distinguished(prompts):
+    """While a model reasons, it does not write the answer."""
     backend = ScriptedBackend(lambda _: Reply("yes", reasoning="well then"))
     events = list(ask(backend, prompts, "Q", [], GenerationOptions(progress=True, reasoning=True)))
     assert [event.reasoning for event in of(Delta, events)] == [True, True, False]
     assert steps(events)[-1].phase is Phase.WRITING
 
 
-def test_the_parts_of_a_summary_are_read_together(prompts):
-    """The tokens of all parts are one count, which only grows; then those of the merging are."""
+def test_the_parts_of_a_summary_are_counted_together(prompts):
+    """The tokens of all parts are one count, which only grows; the merge follows."""
     backend = ScriptedBackend(gist, context=300)
     found = steps(summarize(backend, prompts, [Document("d", LONG)], SEEN))
     first = [event for event in found if event.phase is Phase.READING and not event.label]
@@ -94,7 +94,7 @@ def test_the_parts_of_a_summary_are_read_together(prompts):
     assert labels == sorted(labels) and set(labels) == {"", MERGE_STEP}
 
 
-def test_a_step_waits_while_all_of_it_does():
+def test_a_step_waits_while_all_its_requests_do():
     """The position in the queue is that of the first request."""
     step = StepProgress("")
     step.update(queued("a", 4))
@@ -104,8 +104,8 @@ def test_a_step_waits_while_all_of_it_does():
     assert step.current == Progress(10, 200, "tokens", "", Phase.READING)
 
 
-def test_a_step_is_writing_when_all_is_read():
-    """Requests that ended without a word, from a cache or by an error, count as read."""
+def test_a_step_writes_when_all_prompts_are_evaluated():
+    """Requests that ended without progress, from a cache or by an error, count as evaluated."""
     step = StepProgress("merging")
     for event in (queued("a", 0), queued("b", 1), queued("c", 2), reading("a", 60), writing("b", 7)):
         step.update(event)
@@ -115,8 +115,8 @@ def test_a_step_is_writing_when_all_is_read():
     assert step.current == Progress(9, None, "tokens", "merging", Phase.WRITING)
 
 
-def test_a_request_that_is_put_back_loses_nothing_it_told():
-    """One that gave way to an interactive one was read up to there; it is read again only if it says so."""
+def test_a_preempted_request_keeps_its_progress():
+    """A preempted request keeps its progress until it reports less."""
     step = StepProgress("")
     for event in (queued("a", 0), reading("a", 60), queued("a", 2)):
         step.update(event)
@@ -127,8 +127,8 @@ def labels(request):
     return dict.fromkeys(request.candidates, -1.0)
 
 
-def test_the_first_record_tells_how_far_it_is(prompts):
-    """Until the first answer is there; then records are counted, of how many where that is known."""
+def test_the_first_record_reports_its_progress(prompts):
+    """Until the first answer; then records are counted, with their total if known."""
     records = [Record(index, "some words", index + 1) for index in range(30)]
     backend = ScriptedBackend(labels)
     events = list(sentiment(backend, prompts, records, SEEN))
@@ -142,8 +142,8 @@ def test_the_first_record_tells_how_far_it_is(prompts):
     assert endless[-1] == Progress(30, None, "records")
 
 
-def test_a_long_translation_asks_of_its_first_segments_only(prompts):
-    """Thousands of requests are not told about, since segments are counted."""
+def test_a_long_translation_asks_only_its_first_segments(prompts):
+    """Thousands of requests do not report, since segments are counted."""
     backend = ScriptedBackend(lambda request: last_message(request).upper())
     translator = Translator(backend, prompts.get("translate"), SEEN, parse_language("fr"), model_id="m")
     text = "".join(f"Line {chr(97 + number % 26) * (1 + number // 26)} of it.\n\n" for number in range(60))

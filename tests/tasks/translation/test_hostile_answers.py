@@ -1,4 +1,4 @@
-"""Documents translated by models that answer well, badly, or not at all: the output is valid in its format anyway."""
+"""Documents translated by models that answer well, badly or not at all: the output is always valid in its format."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def well(request):
 
 
 def dropping(rate):
-    """Answer as ``well``, but with this rate a mark goes missing."""
+    """Answer as ``well``, but omit a mark at this rate."""
     chance = random.Random(7)
     return lambda r: MARK.sub(lambda m: "" if chance.random() < rate else m[0], well(r))
 
@@ -65,7 +65,7 @@ def preambles(request):
 
 
 def structure(request):
-    """Answer with what means something in most formats."""
+    """Answer with characters that are syntax in most formats."""
     return well(request) + ' "# \n\n- x\n</p> \\ %q {y} [z](w) msgid "" ---'
 
 
@@ -120,7 +120,7 @@ def protected(segments):
 
 
 def check(path, document, answer, rows):
-    """Check that the output is valid, that no protected text is lost, and that the exit code says what the report does."""
+    """Check that the output is valid, that no protected text is lost, and that the exit code matches the report."""
     form = find_format(path.name, document.text)
     assert form.check(document.text) == ""
     assert form.check(answer.text) == "", answer.text
@@ -133,7 +133,7 @@ def check(path, document, answer, rows):
             for text, count in wanted.items():
                 assert row.translation.count(text) >= count, (row, text)
         assert all(row.checks for row in kept)
-    if form.name == "po":  # there what is translated is no segment any more
+    if form.name == "po":  # there a translated segment is no longer a segment
         assert polib.pofile(answer.text).to_binary()
     else:
         assert protected(after) == protected(before)
@@ -141,7 +141,7 @@ def check(path, document, answer, rows):
 
 @each_file
 def test_a_good_model(prompts, path):
-    """All is translated, nothing is reported."""
+    """Everything is translated, nothing is reported."""
     document, answer, rows = run(prompts, path, well)
     check(path, document, answer, rows)
     assert not answer.cut
@@ -149,8 +149,8 @@ def test_a_good_model(prompts, path):
 
 
 @each_file
-def test_preambles_are_no_part_of_a_translation(prompts, path):
-    """What a model says before its translation does not reach the document."""
+def test_preambles_are_removed(prompts, path):
+    """What a model writes before its translation does not reach the document."""
     _, answer, _ = run(prompts, path, preambles)
     assert (answer.text, answer.cut) == (run(prompts, path, well)[1].text, False)
 
@@ -158,7 +158,7 @@ def test_preambles_are_no_part_of_a_translation(prompts, path):
 @each_file
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_model(prompts, path, name):
-    """Whatever it answers: a valid document, all that is protected, and an honest report."""
+    """Whatever it answers: the document is valid, protected texts stay, and the report is correct."""
     document, answer, rows = run(prompts, path, BAD[name])
     check(path, document, answer, rows)
     if name in {"endless", "silent"}:
@@ -168,8 +168,8 @@ def test_a_bad_model(prompts, path, name):
         assert any(row.retries for row in rows) or not any(MARK.search(str(row)) for row in rows)
 
 
-def test_a_segment_that_fails_is_tried_with_what_was_wrong(tmp_path):
-    """The second try says what was wrong with the first; then each sentence is tried alone."""
+def test_a_retry_names_the_problems(tmp_path):
+    """The second attempt names the problems of the first; then each sentence is tried alone."""
     from llmcli.prompts import PromptLibrary
 
     backend = ScriptedBackend(lambda r: "κακό")
@@ -178,12 +178,12 @@ def test_a_segment_that_fails_is_tried_with_what_was_wrong(tmp_path):
     answer = result(translate([TranslationJob(document, by)]))
     assert answer.cut and answer.text == document.text
     asked = [last_message(request) for request in backend.requests]
-    assert "marks are not right" not in asked[0] and "the marks are not right: [#1] [#2] missing" in asked[1]
+    assert "marks are wrong" not in asked[0] and "the marks are wrong: [#1] [#2] missing" in asked[1]
     assert len(asked) >= 3 and "Then call" not in asked[2]
 
 
-def test_several_results_are_of_their_documents(prompts):
-    """All documents are in flight together, and each has its own words."""
+def test_results_belong_to_their_documents(prompts):
+    """All documents run concurrently, and each gets its own words."""
     backend = ScriptedBackend(well, context=4096)
     by = Translator(backend, prompts.get(PROMPT), GenerationOptions(), parse_language("el"))
     jobs = [

@@ -9,7 +9,7 @@ from llmcli.tasks.translation.languages import Language, is_code, language_names
 
 @pytest.mark.parametrize("text", ["fr", "FR", "French", "french", "Français", "FRANCAIS", " fr "])
 def test_codes_and_names(text):
-    """A language is known by its code, its English name and its own name, in any case, with or without accents."""
+    """A language is found by its code, its English name and its own name, ignoring case and accents."""
     assert parse_language(text) == Language("fr", "French")
 
 
@@ -18,8 +18,8 @@ def test_codes_and_names(text):
     [("fr", True), ("pt-BR", True), ("zh-Hant", True), ("es-AR", True), ("az-Cyrl-AZ", True), ("pt-br", False),
      ("FR", False), ("md", False), ("French", False), ("fr-", False), ("", False), ("xx-BR", False)],
 )  # fmt: skip
-def test_codes_as_they_stand_in_names(text, is_one):
-    """What ``Language.code`` may be, spelled so."""
+def test_codes_in_names(text, is_one):
+    """The allowed forms of ``Language.code``."""
     assert is_code(text) is is_one
 
 
@@ -41,20 +41,20 @@ def test_regions_and_scripts(text, code, name):
 
 @pytest.mark.parametrize(("text", "near"), [("Frensh", "French"), ("Portugese", "Portuguese"), ("Germn", "German")])
 def test_typing_errors_get_suggestions(text, near):
-    """A name that is misspelled is refused with the right one."""
+    """A misspelt name is refused with the right one."""
     with pytest.raises(UsageError, match=near):
         parse_language(text)
 
 
 @pytest.mark.parametrize("text", ["", "xx", "xx-YY", "fr-", "fr-FRANCE", "Q"])
 def test_unknown_languages(text):
-    """What is no language is refused, with what was expected."""
+    """An unknown language is refused with what was expected."""
     with pytest.raises(UsageError, match="unknown language"):
         parse_language(text)
 
 
 def test_every_code_and_name_is_found():
-    """Each language listed is found by its code and by its name, so none hides another."""
+    """Each listed language is found by its code and by its name, so none hides another."""
     names = language_names()
     assert len(names) > 100
     for code, name in names:
@@ -62,7 +62,7 @@ def test_every_code_and_name_is_found():
 
 
 def test_completion_is_cheap():
-    """The list of languages comes without templates, YAML or a backend."""
+    """The list of languages needs no templates, YAML or backend."""
     code = "import sys; from llmcli.tasks.translation.languages import language_names; language_names(); print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"llmcli.prompts", "llmcli.backends", "llmcli.documents", "yaml", "jinja2"} & set(modules)

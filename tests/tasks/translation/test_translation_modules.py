@@ -1,4 +1,4 @@
-"""Marks, checks, glossaries, languages, subtitles' lines, pseudo-localisation, earlier translations."""
+"""Marks, checks, glossaries, languages, subtitle lines, pseudo-localization, carry-over."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SENTENCE = "The old house on the hill has been empty for many years now."
 
 @given(st.text(alphabet="ab [#~1]\uff3b%{}", max_size=30), st.sets(st.integers(0, 29), max_size=6))
 def test_marks_come_back(text, cuts):
-    """Whatever the text holds, marks put in and restored give it back, and they have no problem with themselves."""
+    """Whatever the text contains, masking and unmasking restores it, and its own marks are valid."""
     places = sorted(cut for cut in cuts if cut <= len(text))
     spans = [Span(a, b, "code") for a, b in zip(places[::2], places[1::2], strict=False)]
     marked = mask_spans(text, spans)
@@ -58,12 +58,12 @@ def test_marks_come_back(text, cuts):
         ("b [#2] a [#1]", ""),
         ("[ #1 ] x \uff3b#2\uff3d", ""),
         ("[#1] only", "[#2] missing"),
-        ("[#1] [#2] [#2]", "[#2] too many or not of this text"),
-        ("[#1] [#3]", "[#2] missing, [#3] too many or not of this text"),
+        ("[#1] [#2] [#2]", "[#2] repeated or unknown"),
+        ("[#1] [#3]", "[#2] missing, [#3] repeated or unknown"),
     ],
 )
-def test_marks_have_to_come_back_once(answer, problem):
-    """In any order, with blanks or wide brackets, but each exactly once."""
+def test_marks_must_occur_once(answer, problem):
+    """In any order, with blanks or full-width brackets, but each exactly once."""
     marked = mask_spans("a {x} b {y}", [Span(2, 5, "placeholder"), Span(8, 11, "placeholder")])
     assert marked.find_problem(marked.text, answer) == problem
 
@@ -86,8 +86,8 @@ LINKS = (
         (["%s", "{a}"], ["placeholder"] * 2, []),
     ],
 )
-def test_what_belongs_together(texts, kinds, found):
-    """Links, tags, attributes and plurals have parts; what has no other end stands alone."""
+def test_groups_of_protected_texts(texts, kinds, found):
+    """Links, tags, attributes and plurals have parts; an unmatched text is single."""
     assert group_spans(texts, kinds) == found
 
 
@@ -103,12 +103,12 @@ def test_what_belongs_together(texts, kinds, found):
     ],
 )
 def test_groups_stay_whole(answer, good):
-    """Links may be reordered, even one within another, but neither be reversed nor overlap partially."""
+    """Links may be reordered, also nested, but neither reversed nor partially overlapped."""
     assert keeps_group_order(answer, range(1, 8), group_spans(*LINKS)) is good
 
 
 def test_a_part_of_a_group_stays_in_order():
-    """Where a text is cut into sentences, what is in groups keeps its order."""
+    """If a text is split into sentences, grouped texts keep their order."""
     assert keeps_group_order([2, 3, 4], [2, 3, 4], group_spans(*LINKS))
     assert not keeps_group_order([4, 3, 2], [2, 3, 4], group_spans(*LINKS))
 
@@ -134,8 +134,8 @@ def test_a_part_of_a_group_stays_in_order():
         ("Hello", '{"a": "b", "c": "d"}', '{"a": "b", "c": "d"}'),
     ],
 )
-def test_what_models_add_is_taken_off(text, answer, kept):
-    """A preamble, quotes and a fence are none of the translation, unless the text has them too."""
+def test_additions_of_models_are_removed(text, answer, kept):
+    """A preamble, quotes and a fence are removed unless the text has them too."""
     assert clean_answer(text, answer) == kept
 
 
@@ -159,7 +159,7 @@ def found(text, answer, *, terms=(), width=None, source=ENGLISH, target=FRENCH):
     ],
 )
 def test_problems(text, answer, problem):
-    """Copies, numbers that went missing, and what cannot be all of it."""
+    """Copies, missing numbers, and answers that are too short."""
     assert found(text, answer) == ([problem] if problem else [])
 
 
@@ -169,18 +169,18 @@ def test_chinese_is_short():
 
 
 def test_lines_of_subtitles():
-    """A line that is too long is broken anew where that helps, and a problem where it does not."""
+    """A line that is too long is broken again if that helps, and is a problem otherwise."""
     assert wrap_to_width("one two three four", 10, 1) == "one two\nthree four"
     assert wrap_to_width("short", 10, 1) == "short"
     assert wrap_to_width("x" * 30, 10, 1) == "x" * 30
-    assert found("a cue", "x" * 30, width=10) == ["a line has 30 characters, and 10 at most fit"]
+    assert found("a cue", "x" * 30, width=10) == ["a line has 30 characters; at most 10 fit"]
 
 
 # ---- glossaries
 
 
 def test_glossary():
-    """Terms with a translation, terms that stay, comments, a header; the longest term wins."""
+    """Terms with a translation, untranslated terms, comments, a header; the longest term counts."""
     glossary = Glossary.parse("term,translation,note\n# x\ncloud,nuage\nCloud Run,\nnode,nœud,of a graph\nAcme\n", "g")
     assert [term.term for term in glossary.find_translated("The Clouds and nodes")] == ["cloud", "node"]
     text = "Acme runs Cloud Run, not Acmes"
@@ -199,7 +199,7 @@ def test_glossary():
     ],
 )
 def test_separators_of_a_glossary(text):
-    """Commas, semicolons, tabs: a header tells, else most lines."""
+    """Commas, semicolons, tabs: the header decides, else most lines."""
     terms = Glossary.parse(text, "g").terms
     assert {term.term for term in terms} == {"house", "mill", "Acme"}
     assert [term.translation for term in terms if term.term == "house"] == ["Haus, Gebäude"]
@@ -223,20 +223,20 @@ def test_terms_may_be_inflected(translation, answer, kept):
     [(SENTENCE, "en"), ("Die alte Tür im Haus war seit Jahren nicht mehr offen.", "de"), ("ok", None), ("12 34", None)],
 )
 def test_detection(text, code):
-    """The language of a text; of a few letters nothing is said."""
+    """The language of a text; a few letters have no result."""
     language = detect_language(text)
     assert (language and language.code) == code
 
 
 def test_only_languages_with_a_name_are_detected():
-    """The library knows more than the table has; numbers are of no language."""
+    """The library knows more languages than the table; numbers belong to no language."""
     assert detect_language("Asefru-agi d yiwen n uḍris s tmaziɣt n Leqbayel i d-yeffɣen ass-a di tmurt") is None
     found = detect_language("".join(f"Paragraph {number} of this text.\n\n" for number in range(3000)))
     assert found is not None and found.code == "en"
 
 
 def test_is_still():
-    """Surely in the source language: not where both are one, or little is there."""
+    """Certainly in the source language: not if both are the same, or with little text."""
     assert is_still_in_source_language(SENTENCE, ENGLISH, FRENCH)
     assert not is_still_in_source_language("La vieille maison est vide depuis longtemps.", ENGLISH, FRENCH)
     assert not is_still_in_source_language(SENTENCE, ENGLISH, parse_language("en-GB"))
@@ -251,7 +251,7 @@ def segment(start, text, **more):
 
 
 def test_interleaved_blocks():
-    """A quotation stays one; a cell has both in it; line endings are the document's."""
+    """A quotation stays one; a cell contains both; line endings are the document's."""
     text = "> hello\r\n"
     assert (
         render_layout(OutputLayout.INTERLEAVED, load_format("markdown"), text, [segment(2, "hello")], ["salut"])
@@ -282,14 +282,14 @@ def test_interleaved_blocks():
     ],
 )
 def test_interleaved_markdown(text, expected):
-    """A translation is a block of the same kind as its source, or stands in its line where that must stay one."""
+    """A translation is a block of the same kind as its source, or on its line if that must stay one line."""
     segments = markdown_format.FORMAT.split(text, "de")
     shouted = [re.sub(r"\[\^1\]|[a-z]+", lambda m: m[0].upper(), s.text) for s in segments]
     assert render_layout(OutputLayout.INTERLEAVED, load_format("markdown"), text, segments, shouted) == expected
 
 
 def test_escapes_in_a_table_of_both():
-    """Texts of Markdown are Markdown already, of others they are not."""
+    """Texts of Markdown already are Markdown, others are escaped."""
     for text, row in {"esc \\* a\\|b\\\nc": "esc \\* a\\|b<br>c"}.items():
         segments = markdown_format.FORMAT.split(text, "de")
         table = render_layout(OutputLayout.COLUMNS, load_format("markdown"), text, segments, ["x"])
@@ -301,14 +301,14 @@ def test_escapes_in_a_table_of_both():
 
 @given(st.text(max_size=60))
 def test_accents(text):
-    """Letters get accents, nothing is lost, and the text is never shorter."""
+    """Letters get accents, nothing is lost, and the text never becomes shorter."""
     changed = pseudo_localization.add_accents(text)
     assert (len(changed) >= len(text) and changed.split() != []) or not text.split()
     assert pseudo_localization.keep_text(text) == text
 
 
 def test_accents_grow_by_a_third():
-    """About 30% longer, as the issue of German text in narrow buttons asks for."""
+    """About 30% longer, like German text in narrow buttons."""
     assert 1.2 <= len(pseudo_localization.add_accents(SENTENCE * 5)) / len(SENTENCE * 5) <= 1.4
 
 
@@ -316,8 +316,8 @@ def row(source, translation, key=""):
     return RecordedSegment(source, translation, key)
 
 
-def test_files_of_messages_are_carried_over_by_key():
-    """In any order, under another root of one language; what was made of another text is not."""
+def test_message_files_are_carried_over_by_key():
+    """In any order, under another language's root; translations of another text are not carried over."""
     old = [
         segment(0, "zwei", path=("de", "c")),
         segment(9, "EINS", path=("de", "a")),
@@ -337,8 +337,8 @@ THEIRS = [segment(0, "eins"), segment(6, "[zwei](u)"), segment(17, "DREI")]
 ROWS = [row("one", "eins"), row("two", "zwei"), row("three", "drei")]
 
 
-def test_documents_are_carried_over_by_what_was_written():
-    """A text of the source that has changed has no translation any more, an edit stays, with its markup."""
+def test_documents_are_carried_over_by_the_last_output():
+    """A changed source has no translation any more; an edit stays, with its markup."""
     new = [segment(0, "one"), segment(9, "two"), segment(14, "new"), segment(30, "three, changed")]
     carried = align_by_position(new, OLD, THEIRS, PreviousOutput(ROWS, digest_skeleton(OLD, THEIRS)))
     assert carried.texts == {0: "eins", 1: "[zwei](u)"} and carried.regions[1] == "[zwei](u)"
@@ -357,14 +357,14 @@ def test_documents_are_carried_over_by_what_was_written():
     ],
     ids=["no memory", "no skeleton", "code", "moved", "deleted"],
 )  # fmt: skip
-def test_what_is_not_known_is_not_guessed(text, theirs, written):
-    """Without a memory, and where something was added, removed, moved or changed between the texts."""
+def test_unknown_edits_are_not_guessed(text, theirs, written):
+    """Without a memory, and if a text between segments was added, removed, moved or changed."""
     with pytest.raises(AlignmentError):
         align_by_position([segment(0, "one"), segment(9, "two"), segment(30, "three")], text, theirs, written)
 
 
 def test_protected_spans_may_be_numbers():
-    """Numbers are checked, not marked."""
+    """Numbers are checked, not masked."""
     from llmcli.tasks.translation.per_segment.segment_job import _spans_to_mask
 
     found = _spans_to_mask(Segment(0, 9, "3 {x} Foo", str, (Span(0, 1, "number"), Span(2, 5, "placeholder"))), [(6, 9)])
@@ -372,7 +372,7 @@ def test_protected_spans_may_be_numbers():
 
 
 def test_a_bad_line_of_a_glossary():
-    """The line is named."""
+    """The error names the line."""
     with pytest.raises(BadDocument) as caught:
         Glossary.parse("a,b\n\n,c\n", "g.csv")
     assert "line 3" in caught.value.detail

@@ -24,7 +24,7 @@ def listening():
 
 
 def answering(listening, answer):
-    """Answer the next request with these bytes; return the list that the request will be in."""
+    """Answer the next request with these bytes; return a list that will contain the request."""
     heard = []
 
     def serve():
@@ -38,15 +38,15 @@ def answering(listening, answer):
 
 
 def test_a_request_is_answered_in_json(listening):
-    """The body that was sent is JSON too."""
+    """The body of the request is JSON too."""
     heard = answering(listening, b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"ends": true}')
     assert request_json(listening.getsockname(), "POST", "/llm/stop", {"a": 1}) == {"ends": True}
     assert heard[0].startswith(b"POST /llm/stop HTTP/1.1\r\n") and heard[0].endswith(b'\r\n\r\n{"a": 1}')
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 500 No\r\n\r\n{}", b"HTTP/1.1 200 OK\r\n\r\n<html>"])
-def test_another_answer_is_an_error(listening, answer):
-    """Another status, or no JSON."""
+def test_an_unexpected_response_is_an_error(listening, answer):
+    """Another status, or invalid JSON."""
     answering(listening, answer)
     with pytest.raises(RemoteError):
         request_json(listening.getsockname(), "GET", "/llm/status")
@@ -54,13 +54,13 @@ def test_another_answer_is_an_error(listening, answer):
 
 @pytest.mark.parametrize("answer", [b"", b"what?\r\n\r\n"])
 def test_no_answer_means_that_the_worker_is_gone(listening, answer):
-    """It ended, or is none."""
+    """It has ended, or is not a worker."""
     answering(listening, answer)
     with pytest.raises(WorkerGone):
         request_json(listening.getsockname(), "GET", "/llm/status")
 
 
-def test_a_socket_without_a_listener_is_told(listening):
+def test_a_socket_without_a_listener_is_reported(listening):
     """Its process ended without removing it."""
     path = listening.getsockname()
     assert is_listening(path)

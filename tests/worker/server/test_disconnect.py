@@ -1,4 +1,4 @@
-"""What is done for a client ends when it leaves."""
+"""Work for a client ends when it disconnects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmcli.worker.server.disconnect import ClientGone, run_while_connected
 
 
 class Client:
-    """Stands for a request whose client leaves when ``left`` is set."""
+    """Represents a request whose client disconnects when ``left`` is set."""
 
     def __init__(self):
         self.left = asyncio.Event()
@@ -40,7 +40,7 @@ def test_the_answer_is_returned():
 
 
 def test_an_answer_is_cancelled_when_its_client_leaves():
-    """Nobody would read it."""
+    """No one would read it."""
     log = []
 
     async def run():
@@ -54,8 +54,8 @@ def test_an_answer_is_cancelled_when_its_client_leaves():
     assert log == ["began", "cancelled"]
 
 
-def test_nothing_is_begun_for_a_client_that_has_left():
-    """It left while its body was read."""
+def test_nothing_starts_for_a_disconnected_client():
+    """It disconnected while its body was read."""
     log = []
 
     async def run():

@@ -1,4 +1,4 @@
-"""Embedding for many clients: each in turn, none in the way of others, nothing for who has left."""
+"""Embedding for many clients: each in turn, none blocks others, no work for those that left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmcli.worker.server.embedding_queue import EmbeddingQueue
 
 
 class Embedder:
-    """Notes what is embedded; the first text waits for ``go``."""
+    """Records what is embedded; the first text waits for ``go``."""
 
     def __init__(self) -> None:
         self.seen: list[int] = []
@@ -53,7 +53,7 @@ def never() -> bool:
 
 
 def test_clients_take_turns(queue, embedder):
-    """A long list does not hold up a short one."""
+    """A long list does not delay a short one."""
     first = queue.submit([[1], [2], [3]], never)
     embedder.begun.wait()
     second = queue.submit([[7]], never)
@@ -65,7 +65,7 @@ def test_clients_take_turns(queue, embedder):
 
 
 def test_nothing_is_embedded_for_a_client_that_left(queue, embedder):
-    """Whether it left while it waited or between two of its texts."""
+    """Whether it disconnected while it waited or between two of its texts."""
     left = threading.Event()
     first = queue.submit([[1], [2], [3]], left.is_set)
     waiting = queue.submit([[4]], left.is_set)
@@ -80,8 +80,8 @@ def test_nothing_is_embedded_for_a_client_that_left(queue, embedder):
             job.result()
 
 
-def test_an_error_is_that_of_one_client(queue, embedder):
-    """A text that is too long fails its own list; the others go on."""
+def test_an_error_affects_one_client(queue, embedder):
+    """A text that is too long fails its own list; the others continue."""
     embedder.go.set()
     bad, good = queue.submit(["long"], never), queue.submit([[1]], never)
     with pytest.raises(ContextOverflow):
@@ -90,7 +90,7 @@ def test_an_error_is_that_of_one_client(queue, embedder):
 
 
 def test_a_model_that_could_not_be_loaded_is_tried_again(embedder):
-    """What ``make`` raises is not kept."""
+    """An exception of ``make`` is not cached."""
     embedder.go.set()
     tries = iter([OutOfMemory("model"), None])
 
@@ -107,7 +107,7 @@ def test_a_model_that_could_not_be_loaded_is_tried_again(embedder):
     queue.close()
 
 
-def test_closing_cancels_what_waits(embedder):
+def test_closing_cancels_waiting_clients(embedder):
     """The server can end while clients wait."""
     queue = EmbeddingQueue(lambda: embedder)
     first, waiting = queue.submit([[1], [2]], never), queue.submit([[3]], never)

@@ -38,7 +38,7 @@ def chat(client, **fields):
 
 
 def stream(client, **fields):
-    """Return the objects of a stream, which ends as it should."""
+    """Return the objects of a stream, which must end correctly."""
     answer = chat(client, stream=True, **fields)
     assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
     *lines, last = [line for line in answer.text.split("\n\n") if line]
@@ -61,8 +61,8 @@ def test_a_whole_answer(client):
     )
 
 
-def test_a_stream_says_the_same(client):
-    """Role first, then pieces that add up to the whole answer, then the reason, then usage where it was asked for."""
+def test_a_stream_equals_the_whole_answer(client):
+    """Role first, then pieces that form the whole answer, then the reason, then usage on request."""
     whole = chat(client).json()
     first, *pieces, end, usage = stream(client, stream_options={"include_usage": True})
     assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
@@ -74,7 +74,7 @@ def test_a_stream_says_the_same(client):
 
 
 def test_several_answers(client, monkeypatch):
-    """Each with a seed of its own; the prompt counts once. In an exact engine, whatever meets in a batch."""
+    """Each has its own seed; the prompt counts once. In an exact engine, whatever shares a batch."""
     monkeypatch.setattr(endpoints, "EngineOptions", lambda: EngineOptions(deterministic=True))
     body = chat(client, n=3, temperature=2, seed=5).json()
     assert [choice["index"] for choice in body["choices"]] == [0, 1, 2]
@@ -87,13 +87,13 @@ def test_several_answers(client, monkeypatch):
 
 
 def test_logprobs(client):
-    """Each token with its own and the likeliest others', whose probabilities are one at most."""
+    """Each token with its own and those of the most likely ones, whose probabilities sum to at most one."""
     body = chat(client, logprobs=True, top_logprobs=3).json()
     content = body["choices"][0]["logprobs"]["content"]
     assert 0 < len(content) <= body["usage"]["completion_tokens"]
     for token in content:
         tops = token["top_logprobs"]
-        assert len(tops) == 3 and tops[0]["logprob"] == pytest.approx(token["logprob"])  # greedy: the likeliest
+        assert len(tops) == 3 and tops[0]["logprob"] == pytest.approx(token["logprob"])  # greedy: the most likely
         assert [top["logprob"] for top in tops] == sorted((top["logprob"] for top in tops), reverse=True)
         assert token["logprob"] <= 0 and bytes(token["bytes"]).decode("utf-8", "replace") == token["token"]
     assert chat(client, logprobs=True).json()["choices"][0]["logprobs"]["content"][0]["top_logprobs"] == []
@@ -102,7 +102,7 @@ def test_logprobs(client):
 
 
 def test_stop_strings_end_an_answer(client):
-    """And are no part of it."""
+    """They are not part of it."""
     text = chat(client, max_tokens=16).json()["choices"][0]["message"]["content"]
     stop = text[2:4]
     body = chat(client, max_tokens=16, stop=[stop]).json()
@@ -110,8 +110,8 @@ def test_stop_strings_end_an_answer(client):
     assert body["choices"][0]["finish_reason"] == "stop"
 
 
-def test_a_schema_is_kept(client):
-    """Whatever a random model would like to say."""
+def test_a_schema_is_enforced(client):
+    """Whatever a random model prefers."""
     schema = {
         "type": "object",
         "properties": {"a": {"enum": ["x", "y"]}},
@@ -124,7 +124,7 @@ def test_a_schema_is_kept(client):
 
 
 def test_scores_are_the_engine_s(served):
-    """The same as by the engine itself."""
+    """The same as from the engine itself."""
     client, engines, _ = served
     body = client.post("/v1/score", json={"messages": HELLO, "candidates": ["yes", "no!"]}).json()
     options = EngineOptions()
@@ -178,7 +178,7 @@ def test_a_prompt_that_is_too_long_is_400(client, streamed):
 
 
 def test_models_health_and_status(served):
-    """What watches a worker."""
+    """The endpoints for monitoring a worker."""
     client, _, worker = served
     assert client.get("/health").json() == {"status": "ok"}
     assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["tiny"]
@@ -191,27 +191,27 @@ def test_models_health_and_status(served):
 
 
 def test_other_methods_and_paths(client):
-    """Are what they are."""
+    """They are refused."""
     assert client.get("/v1/chat/completions").status_code == 405
     assert client.get("/nothing").status_code == 404
     assert client.post("/llm/stop", content=b"x").status_code == 400
 
 
 def test_a_sampling_without_seed_is_another_each_time(client):
-    """A seed that is not given is drawn."""
+    """Without a seed, each request gets a random one."""
     texts = {chat(client, temperature=2, max_tokens=12).json()["choices"][0]["message"]["content"] for _ in range(3)}
     assert len(texts) > 1
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nope", 404), ("GET", "/v1/chat/completions", 405)])
-def test_what_is_not_there_is_told_in_openai_s_shape(client, method, path, status):
-    """For all clients parse that."""
+def test_an_unknown_path_gets_an_openai_error(client, method, path, status):
+    """All clients can parse that."""
     answer = client.request(method, path)
     assert answer.status_code == status and answer.json()["error"]["type"] == "invalid_request_error"
 
 
 def test_a_body_without_end_is_refused(client, monkeypatch):
-    """Before all of it is there."""
+    """Before all of it has arrived."""
     monkeypatch.setattr(endpoints, "MAX_BODY_BYTES", 1000)
     answer = client.post("/v1/chat/completions", content=(b"x" * 100 for _ in range(1000)))
     assert answer.status_code == 413 and "1000 bytes" in answer.json()["error"]["message"]
@@ -229,8 +229,8 @@ def test_a_body_without_end_is_refused(client, monkeypatch):
         {"$ref": "https://example.org/schema.json"},
     ],
 )
-def test_schemas_that_no_grammar_can_be_made_of(client, schema, capfd):
-    """400, without a word of Python's or of the schema on standard error."""
+def test_schemas_without_a_grammar(client, schema, capfd):
+    """400, without output from Python or of the schema on standard error."""
     wanted = {
         "type": "json_schema",
         "json_schema": {"name": "a", "schema": {"properties": {"p": schema}, "type": "object"}},

@@ -32,8 +32,8 @@ def make(tiny):
         each.close()
 
 
-def test_a_load_that_failed_is_tried_again(make, monkeypatch):
-    """For want of memory, say: the next request finds what there is then, with the same options."""
+def test_a_failed_load_is_retried(make, monkeypatch):
+    """For example without memory: the next request uses what is available then, with the same options."""
     real, failing = model.Model, True
 
     def load(path, **how):
@@ -54,7 +54,7 @@ def test_a_load_that_failed_is_tried_again(make, monkeypatch):
 
 
 def test_loading_ends_when_the_process_must(make, monkeypatch):
-    """However large the model: who waits for it is told to try again, and closing waits for nothing."""
+    """However large the model: waiting clients are asked to retry, and closing does not wait."""
     loading = threading.Event()
 
     def load(path, *, keep_going, **_):
@@ -84,8 +84,8 @@ def test_loading_ends_when_the_process_must(make, monkeypatch):
     assert told[0].exit_code == 75
 
 
-def test_starting_an_engine_waits_for_none_that_ends(make, monkeypatch):
-    """The one that makes room may be in the middle of a step: its end is waited for when all end."""
+def test_starting_an_engine_does_not_wait_for_a_closing_one(make, monkeypatch):
+    """A closing engine may be in the middle of a step: its end is awaited when all end."""
     monkeypatch.setattr(module, "_MAX_ENGINES", 1)
     may_close, closed, real = threading.Event(), [], Engine.close
 
@@ -99,7 +99,7 @@ def test_starting_an_engine_waits_for_none_that_ends(make, monkeypatch):
     first = engines.acquire(EngineOptions())
     assert first.info().context
     engines.release(EngineOptions())
-    second = engines.acquire(EngineOptions(ctx=256))  # else this would wait for the thread that calls it
+    second = engines.acquire(EngineOptions(ctx=256))  # otherwise this would wait for the thread that calls it
     assert second.info().context == 256 and not closed
     may_close.set()
     engines.close()

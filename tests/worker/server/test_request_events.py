@@ -1,4 +1,4 @@
-"""Pieces of one text that wait together are sent as one."""
+"""Waiting pieces of one text are sent as one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from llmcli.worker.server.request_events import merge_text_events
 
 
 def test_neighbouring_pieces_of_one_text_become_one():
-    """Those of another choice, and other events, keep their places."""
+    """Pieces of another choice, and other events, keep their positions."""
     end = Finished("a", FinishReason.STOP)
     events = [TextDelta("a", "x"), TextDelta("a", "y"), TextDelta("b", "z"), TextDelta("a", "w"), end]
     assert merge_text_events(events) == [TextDelta("a", "xy"), TextDelta("b", "z"), TextDelta("a", "w"), end]

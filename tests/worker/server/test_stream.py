@@ -24,7 +24,7 @@ from llmcli.worker.server.stream import StreamEndpoint
 
 
 class Exchange:
-    """A client of sessions: sends its lines, and hears the worker's until it has heard enough."""
+    """A client of sessions: sends its lines, and reads the worker's until it has enough."""
 
     def __init__(self, *lines: bytes, until: int) -> None:
         self._lines = list(lines)
@@ -45,7 +45,7 @@ class Exchange:
 
 
 def exchange(engine, *lines: bytes, until: int) -> list[dict]:
-    """Return what a client hears that sends these lines to a worker with this engine."""
+    """Return what a client receives that sends these lines to a worker with this engine."""
     engines = types.SimpleNamespace(acquire=lambda _options: engine, release=lambda _options: None)
 
     async def run() -> list[dict]:
@@ -58,7 +58,7 @@ def exchange(engine, *lines: bytes, until: int) -> list[dict]:
 
 
 def test_progress_is_not_kept_back_with_the_text():
-    """The text of a gathered request is told when it ends; how far it is, as it comes."""
+    """The text of a gathered request is sent when it ends, its progress as it arrives."""
     events = [
         RequestProgress("a", Phase.READING, 5, 9),
         TextDelta("a", "x"),
@@ -83,8 +83,8 @@ def test_progress_is_not_kept_back_with_the_text():
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_loading_is_told_to_clients_that_show_it(wanted):
-    """The share that is loaded comes before what the model can do."""
+def test_loading_is_reported_to_clients_that_show_it(wanted):
+    """The loaded fraction comes before the description of the model."""
     told, ready = [], threading.Event()
 
     def loading():
@@ -92,7 +92,7 @@ def test_loading_is_told_to_clients_that_show_it(wanted):
         return 0.25 if len(told) == 1 else ready.set()
 
     class Loading:
-        """An engine that is ready when it has been asked twice, or at once where it is not asked."""
+        """An engine that is ready after it was asked twice, or at once if it is not asked."""
 
         loading_progress = property(lambda _self: loading())
 
@@ -110,8 +110,8 @@ def test_loading_is_told_to_clients_that_show_it(wanted):
     assert not wanted or heard[0]["loading"] == 0.25
 
 
-def test_a_worker_that_takes_nothing_does_not_hold_back_a_signal():
-    """A long request to a worker that does not read ends at a signal; the exchange, torn in the middle, is over."""
+def test_a_worker_that_does_not_read_does_not_delay_a_signal():
+    """A long request to a worker that does not read ends at a signal, and the incomplete exchange is closed."""
     ours, theirs = socket.socketpair()
     with ours, theirs, forward_signals(Interrupt()):
         channel = Channel(ours, {})
@@ -123,7 +123,7 @@ def test_a_worker_that_takes_nothing_does_not_hold_back_a_signal():
 
 
 def test_a_worker_that_reads_slowly_gets_all_of_a_long_request():
-    """What does not fit the socket at once is sent in pieces, whole."""
+    """Bytes that do not fit the socket at once are sent in pieces, completely."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         channel, got = Channel(ours, {}), []

@@ -1,4 +1,4 @@
-"""Lines become messages, however the bytes are cut."""
+"""Lines become messages, however the bytes are split."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from llmcli.worker.server.stream_reader import MessageReader
 
 
 def read(*bodies, batch=10):
-    """Return the messages in the bodies of requests, in batches, and the errors that were told."""
+    """Return the messages in the bodies of requests, in batches, and the reported errors."""
     errors = []
 
     async def run():
@@ -28,17 +28,17 @@ def read(*bodies, batch=10):
     return asyncio.run(run()), errors
 
 
-def test_lines_may_be_cut_anywhere():
-    """A line that is not complete when the client leaves is dropped."""
+def test_lines_may_be_split_anywhere():
+    """An incomplete line of a disconnected client is dropped."""
     assert read(b'{"a":', b'1}\n{"b":2}\n{"c"') == ([[{"a": 1}, {"b": 2}]], [])
 
 
-def test_a_batch_has_no_more_than_the_bound():
+def test_a_batch_stays_within_the_limit():
     """Requests of other clients come in between."""
     assert read(b'{"a":1}\n' * 5, batch=2)[0] == [[{"a": 1}] * 2, [{"a": 1}] * 2, [{"a": 1}]]
 
 
-def test_what_is_no_message_is_told():
-    """And the messages before it count."""
+def test_an_invalid_message_is_reported():
+    """The messages before it count."""
     messages, (error,) = read(b'{"a":1}\n[]\n')
-    assert messages == [[{"a": 1}]] and error.detail == "not a message: expected an object"
+    assert messages == [[{"a": 1}]] and error.detail == "invalid message: expected an object"

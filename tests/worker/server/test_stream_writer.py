@@ -19,12 +19,12 @@ from llmcli.worker.server.stream_writer import EventWriter, coalesce_delay
     [(0.0, 100, 0.0), (0.1, 0, 0.1), (0.1, 2, 0.1), (0.1, 16, 0.8), (0.1, 200, 1.0), (2.0, 16, 2.0)],
 )
 def test_unwatched_text_is_coalesced_longer_under_load(pause, active, seconds):
-    """Each piece that is sent wakes a process, which takes the processor from the engine."""
+    """Each sent piece wakes a process, which takes processor time from the engine."""
     assert coalesce_delay(pause, active) == pytest.approx(seconds)
 
 
 def written(prepare):
-    """Return what a client hears until the exchange ends; ``prepare`` is given the queue and the writer."""
+    """Return what a client receives until the exchange ends; ``prepare`` gets the queue and the writer."""
     heard, ends = [], []
 
     async def send(message):
@@ -69,7 +69,7 @@ def test_an_error_is_the_last_line():
     assert ends == [True]
 
 
-def test_nothing_is_sent_to_a_client_that_has_left():
+def test_nothing_is_sent_to_a_disconnected_client():
     """The exchange ends at once."""
 
     def prepare(queue, writer):

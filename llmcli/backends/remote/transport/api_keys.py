@@ -16,7 +16,7 @@ _MAX_KEY_FILE_BYTES = 16_384
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key, and in words where it came from; both "" where the server wants none."""
+    """A key and a description of its source; both "" if the server needs none."""
 
     secret: str = field(default="", repr=False)
     origin: str = ""
@@ -48,8 +48,8 @@ def find_key(server: ServerConfig, environ: Mapping[str, str]) -> ApiKey:
     else:
         return ApiKey()
     if not (key.secret.isascii() and key.secret.isprintable() and " " not in key.secret):
-        raise ConfigError(key.origin, detail="it holds characters that no key has")
+        raise ConfigError(key.origin, detail="it contains characters that are invalid in a key")
     if not (server.is_encrypted or server.is_loopback or server.plain_http):
-        detail = "a key would travel unencrypted; set plain_http: true if that may be"
+        detail = "the key would be sent unencrypted; set plain_http: true to allow that"
         raise ConfigError(f"backends.{server.name}.base_url", detail=detail)
     return key

@@ -2,7 +2,7 @@
 
 Additive increase, multiplicative decrease, as in TCP (Chiu and Jain, 1989): each successful answer raises the limit a
 little, and a 429 or 503 halves it. A pause that the server asks for holds back all requests. A concurrency that the
-server has refused is probed rarely, and more and more rarely, so that it does not ask for a pause again and again.
+server has refused is probed at growing intervals, so that it does not keep asking for pauses.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ _MAX_PROBE_ANSWERS = 1024
 
 
 class RateLimited(TemporaryFailure, type_name="Busy"):
-    """The server has too much to do (429, 503)."""
+    """The server is overloaded (429, 503)."""
 
 
 class ConcurrencyLimiter:
     """Lets at most ``most`` requests through at once; begins with that many, so that a job is not slow to start."""
 
     def __init__(self, most: int, longest: float) -> None:
-        """``longest``: seconds of a pause that is waited for at all."""
+        """``longest``: the longest pause, in seconds, to wait for."""
         self._max_concurrency = most
         self._max_pause_s = longest
         self._limit = float(most)
         self._running = 0
         self._not_before = 0.0
         self._decreased_at = 0.0
-        self._refused_at = most + 1  # at once; fewer were accepted
-        self._probe_after_answers = _MIN_PROBE_ANSWERS  # successful answers after which so many are tried again
+        self._refused_at = most + 1  # the lowest concurrency that was refused
+        self._probe_after_answers = _MIN_PROBE_ANSWERS  # successful answers before it is tried again
         self._num_successes = 0
         self._condition = threading.Condition()
         self.peak_running = 0
-        """Most requests that were running at once."""
+        """The most requests that ran at once."""
         self.num_answered = 0
         """Requests that were answered so far."""
 
@@ -82,7 +82,7 @@ class ConcurrencyLimiter:
             self._running -= 1
             now = time.monotonic()
             if busy is not None:
-                if began >= self._decreased_at:  # of requests that were sent together only one halves the limit
+                if began >= self._decreased_at:  # requests that were sent together halve the limit only once
                     self._limit = max(1.0, self._limit / 2)
                     self._decreased_at = now
                     again = self._running + 1 >= self._refused_at

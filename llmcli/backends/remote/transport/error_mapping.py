@@ -33,7 +33,7 @@ _UNKNOWN_MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
 
 
 class BadRequest(RequestRejected):
-    """A request that the server refuses; ``param`` is the field that it names, "" where it names none."""
+    """A request that the server refuses; ``param`` is the field that it names, "" if it names none."""
 
     def __init__(self, subject: str, *, param: str = "", detail: str = "") -> None:
         super().__init__(subject, detail=detail)
@@ -60,7 +60,7 @@ def parse_error_fields(loaded: Any) -> tuple[str, str, str]:
         return "", "", ""
     message = given.get("message") or given.get("detail") or given.get("error") or ""
     if not isinstance(message, str):
-        message = json.dumps(message, ensure_ascii=False)  # FastAPI's list of what is wrong
+        message = json.dumps(message, ensure_ascii=False)  # FastAPI's list of errors
     code = given.get("code") or given.get("type") or ""
     return message, str(code), str(given.get("param") or "")
 
@@ -73,16 +73,16 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
     said = shorten_message(key.redact(message)) or f"HTTP status {status}"
     label = server.label
     if status < 300:  # noqa: PLR2004
-        return RemoteError(label, detail=f"no answer came with HTTP status {status}")
+        return RemoteError(label, detail=f"it sent HTTP status {status} instead of an answer")
     if 300 <= status < 400:  # noqa: PLR2004
         where = shorten_message(key.redact(headers.get("location", "elsewhere")))
-        return UntrustedServer(label, detail=f"it redirects to {where}, and nothing is sent on to there")
+        return UntrustedServer(label, detail=f"it redirects to {where}; llm does not follow redirects")
     if status in (401, 403):
         return Unauthorized(label, key=key.origin, detail=said)
     if status == 404:  # noqa: PLR2004
         if message and model and _UNKNOWN_MODEL.search(message):
             return MissingError(model, kind="remote model", detail=said)
-        return RequestRejected(label, detail=f"{said} at {server.base_url}; does base_url end where it should?")
+        return RequestRejected(label, detail=f"{said} at {server.base_url}; check the path of base_url")
     if status == 429 and code in _QUOTA_CODES:  # noqa: PLR2004
         return UnavailableError(label, detail=said)
     if status in (429, 503, 529):
@@ -97,7 +97,7 @@ def map_error_status(  # noqa: PLR0911 (one for each status)
 def map_stream_error(server: ServerConfig, key: ApiKey, error: Any) -> LlmError:
     """Return the error that a server put into a stream."""
     message, code, _ = parse_error_fields({"error": error})
-    said = shorten_message(key.redact(message)) or "it broke off"
+    said = shorten_message(key.redact(message)) or "its answer broke off"
     if code == "context_length_exceeded" or _CONTEXT_OVERFLOW.search(message):
         return ContextOverflow(server.label, detail=said)
     return (
@@ -106,7 +106,7 @@ def map_stream_error(server: ServerConfig, key: ApiKey, error: Any) -> LlmError:
 
 
 def find_named_field(refused: BadRequest, sent: Collection[str]) -> str | None:
-    """Return which of the sent fields the server does not accept, as far as it says so."""
+    """Return the sent field that the server reports as not accepted, None if it names none."""
     first = re.split(r"[.\[]", refused.param)[0]
     if first in sent:
         return first

@@ -1,7 +1,7 @@
 """HTTP to one server: persistent connections, time-outs, certificates, and our errors for all failures.
 
-On the standard library's client: it never follows a redirect by itself, is quicker to import than others, and a call
-can be cancelled by closing its socket.
+It uses the standard library's client, which follows no redirects, imports faster than others, and lets a call be
+cancelled by closing its socket.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ CONNECT_TIMEOUT_S = 10.0
 """Seconds to wait for a connection."""
 _BLOCK_BYTES = 1 << 16
 _MAX_BODY_BYTES = 16 << 20
-"""Bytes of an answer that comes as a whole."""
+"""Most bytes of an answer that is not streamed."""
 _MAX_ERROR_BYTES = 1 << 16
 _DRAIN_TIMEOUT_S = 0.2
 _OK = 200
 _TUNNEL_FAILURE = re.compile(r"Tunnel connection failed: ([0-9]+)")
 _PROXY_AUTH_REQUIRED = 407
 _PROXY_DENIALS = {
-    403: "it does not allow connections to there",
-    _PROXY_AUTH_REQUIRED: "it wants another name and password",
+    403: "it does not allow connections to that host",
+    _PROXY_AUTH_REQUIRED: "it does not accept the user name and password",
 }
 
 
@@ -74,7 +74,7 @@ class HttpResponse:
 
 
 class HttpClient:
-    """Asks ``server``, with its key. Safe to use from several threads."""
+    """Sends requests to ``server`` with its key. Safe to use from several threads."""
 
     def __init__(self, server: ServerConfig, key: ApiKey, proxy: Proxy | None) -> None:
         self.server = server
@@ -86,7 +86,7 @@ class HttpClient:
         self._closed = False
 
     def close(self) -> None:
-        """Close the connections that are kept."""
+        """Close the idle connections."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -105,23 +105,23 @@ class HttpClient:
         except (ValueError, RecursionError) as error:
             page = "html" in answer.content_type
             detail = (
-                "a web page came instead of an answer"
+                "it sent a web page instead of an answer"
                 if page
                 else f"its answer is not JSON: {describe_json_error(error)}"
             )
             raise RemoteError(self.server.label, detail=detail) from error
         if not isinstance(loaded, dict):
-            raise RemoteError(self.server.label, detail="its answer is no JSON object")
+            raise RemoteError(self.server.label, detail="its answer is not a JSON object")
         return loaded
 
     @contextmanager
     def open_response(
         self, call: CancelToken, method: str, path: str, body: Any = None, *, root: bool = False
     ) -> Iterator[HttpResponse]:
-        """Ask for ``path`` below the address of the server, or with ``root`` below its host; yields a success.
+        """Request ``path`` below the server's address, or with ``root`` below its host; yield a successful response.
 
-        Raises ``TemporaryFailure`` for what may pass, ``RemoteError``, what ``map_error_status`` returns, ``Cancelled`` and
-        ``DeadlineExceeded``.
+        Raises ``TemporaryFailure`` for failures that may pass, ``RemoteError``, what ``map_error_status`` returns,
+        ``Cancelled`` and ``DeadlineExceeded``.
         """
         base = self.server.origin if root else self.server.base_url
         model = str(body.get("model", "")) if isinstance(body, Mapping) else ""
@@ -137,7 +137,10 @@ class HttpClient:
                     raise map_error_status(self.server, self._key, model, response.status, headers=headers, body=said)
                 coding = response.headers.get("content-encoding", "identity")
                 if coding.strip().lower() not in {"", "identity"}:
-                    raise RemoteError(self.server.label, detail=f"its answer is encoded ({coding[:40]}), unasked")
+                    raise RemoteError(
+                        self.server.label,
+                        detail=f"its answer uses a content coding that llm did not request ({coding[:40]})",
+                    )
                 yield HttpResponse(response.headers.get_content_type(), response, connection)
             finally:
                 call.attach_socket(None)
@@ -163,7 +166,7 @@ class HttpClient:
                 call.check()
                 if fresh:
                     raise
-                # the server closed a connection that had been idle: that says nothing about this request
+                # the server closed an idle connection: the request itself did not fail
             except BaseException:
                 connection.close()
                 raise
@@ -182,7 +185,7 @@ class HttpClient:
         try:
             connection.connect()
         except (OSError, http.client.HTTPException) as error:
-            unreachable = connection.sock is None  # no server at the address; else it spoke, or should have
+            unreachable = connection.sock is None  # no server at the address
             connection.close()
             call.check()
             raise self._connection_error(error, unreachable=unreachable) from error
@@ -203,10 +206,10 @@ class HttpClient:
         )
 
     def _tunnel_error(self, proxy: Proxy, status: int) -> LlmError:
-        """Return the error for a proxy that opens no tunnel; its message may repeat the password, so it is not shown."""
+        """Return the error for a proxy that refuses a tunnel; its message may repeat the password, so it is not shown."""
         if status in _PROXY_DENIALS:
             return Unauthorized(proxy.label, key=proxy.origin, detail=_PROXY_DENIALS[status])
-        told = f"{proxy.label} opens no connection: HTTP status {status}"
+        told = f"{proxy.label} refused the connection: HTTP status {status}"
         if status in {408, 429} or status >= 500:  # noqa: PLR2004
             return ServerUnreachable(self.server.label, detail=told)
         return RemoteError(self.server.label, detail=told)
@@ -215,9 +218,9 @@ class HttpClient:
     def _describe_os_error(error: OSError, proxy: Proxy | None) -> str:
         """Return why the server, or the proxy, was not reached."""
         if isinstance(error, socket.gaierror):
-            detail = f"its name is not known ({error.strerror})"
+            detail = f"its name cannot be resolved ({error.strerror})"
         elif isinstance(error, TimeoutError):
-            detail = f"no connection in {CONNECT_TIMEOUT_S:g} seconds"
+            detail = f"no connection within {CONNECT_TIMEOUT_S:g} seconds"
         else:
             detail = error.strerror or str(error)
         return f"{proxy.label}: {detail}" if proxy else detail
@@ -227,7 +230,7 @@ class HttpClient:
             if self._tls is None:
                 self._tls = ssl.create_default_context()
                 paths = ssl.get_default_verify_paths()
-                if paths.cafile is None and paths.capath is None:  # a Python that does not know the system's
+                if paths.cafile is None and paths.capath is None:  # this Python does not know the system's certificates
                     with suppress(ImportError):
                         import certifi
 
@@ -235,7 +238,7 @@ class HttpClient:
             return self._tls
 
     def _request_target(self, url: str) -> str:
-        """Return what stands in the request's first line: for a proxy the whole address (RFC 9112, section 3.2.2)."""
+        """Return the request target: the full address for a proxy (RFC 9112, section 3.2.2)."""
         if self._proxy and not self.server.is_encrypted:
             return url
         return url.removeprefix(f"{urlsplit(url).scheme}://{urlsplit(url).netloc}") or "/"
@@ -255,7 +258,7 @@ class HttpClient:
         return headers
 
     def _release_connection(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
-        """Keep a connection whose answer was read to its end; close it else."""
+        """Keep a connection whose answer was read to its end; otherwise close it."""
         done = response.isclosed()
         response.close()
         with self._lock:
@@ -266,7 +269,7 @@ class HttpClient:
 
     @contextmanager
     def _translate_errors(self, call: CancelToken) -> Iterator[None]:
-        """Raise our errors for those of the libraries; any error of a cancelled call is its cancellation."""
+        """Translate the libraries' errors into ours; any error of a cancelled call counts as its cancellation."""
         try:
             yield
         except (LlmError, Cancelled):
@@ -278,15 +281,15 @@ class HttpClient:
     def _map_exception(self, error: Exception) -> LlmError:
         label = self.server.label
         if isinstance(error, ssl.SSLCertVerificationError):
-            return UntrustedServer(label, detail=f"its certificate does not verify: {error.verify_message}")
+            return UntrustedServer(label, detail=f"its certificate cannot be verified: {error.verify_message}")
         if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-            return UntrustedServer(label, detail=f"no encrypted connection: {error.reason or error}")
+            return UntrustedServer(label, detail=f"TLS failed: {error.reason or error}")
         if isinstance(error, http.client.IncompleteRead | http.client.RemoteDisconnected):
             return TemporaryFailure(label, detail="the connection broke")
         if isinstance(error, http.client.HTTPException):
-            return RemoteError(label, detail=f"what came is not HTTP ({type(error).__name__})")
+            return RemoteError(label, detail=f"its response is not HTTP ({type(error).__name__})")
         if isinstance(error, OSError):
-            silent = f"nothing came in {self.server.timeout:g} seconds" if isinstance(error, TimeoutError) else ""
-            said = "" if isinstance(error, ssl.SSLError) else error.strerror  # which would name a line of OpenSSL
+            silent = f"it sent nothing for {self.server.timeout:g} seconds" if isinstance(error, TimeoutError) else ""
+            said = "" if isinstance(error, ssl.SSLError) else error.strerror  # its text names a line of OpenSSL
             return TemporaryFailure(label, detail=silent or said or "the connection broke")
         raise error

@@ -1,7 +1,7 @@
-"""Which proxy the environment names for a server: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, in small letters too.
+"""Which proxy the environment names for a server: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, also in lower case.
 
-Source: the conventions of curl(1), which have no standard. As there, HTTP_PROXY in capitals is respected too, which a CGI
-script's caller could set; llm is not one.
+Source: the conventions of curl(1); there is no standard. Unlike curl, it respects upper-case HTTP_PROXY too: the caller
+of a CGI script could set it, but llm is not one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from llmcli.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy that speaks HTTP, which the variable ``origin`` names; ``headers`` carry its own name and password."""
+    """An HTTP proxy, named by the variable ``origin``; ``headers`` carry its user name and password."""
 
     host: str
     port: int
@@ -26,12 +26,12 @@ class Proxy:
 
     @property
     def label(self) -> str:
-        """What it is called in messages."""
+        """Its name in messages."""
         return f"the proxy {self.host}:{self.port}"
 
 
 def find_proxy(server: ServerConfig, environ: Mapping[str, str]) -> Proxy | None:
-    """Return the proxy for a server; none is between this machine and itself. Raises ``ConfigError``."""
+    """Return the proxy for a server, None for a server on this machine. Raises ``ConfigError``."""
     if server.is_loopback:
         return None
     given = {name.lower(): value for name, value in environ.items() if name.isupper() and value}
@@ -62,7 +62,7 @@ def _parse_proxy(name: str, url: str) -> Proxy:
     except ValueError:
         host = port = None
     if not host or parts.scheme != "http":
-        detail = "expected http://HOST:PORT (the only kind of proxy that can be used here)"
+        detail = "expected http://HOST:PORT (llm supports no other kind of proxy)"
         raise ConfigError(name.upper(), origin="environment", detail=detail)
     headers = {}
     if parts.username:

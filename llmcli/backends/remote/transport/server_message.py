@@ -1,4 +1,4 @@
-"""Messages of servers and parsers as parts of ours."""
+"""Messages of servers and parsers, prepared for use in ours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _MAX_MESSAGE_CHARS = 300
 
 
 def describe_json_error(error: Exception) -> str:
-    """Return why a text is not JSON, without its line number, which could be taken for one of ours."""
+    """Return why a text is not JSON, without its line number, which could be mistaken for one of the user's file."""
     return (
         f"{error.msg} at character {error.pos}"
         if isinstance(error, json.JSONDecodeError)

@@ -51,7 +51,7 @@ class EventStream:
             raise EventTooLong
 
     def _parse_line(self, line: str) -> str | None:
-        """Take one line; return the data of the event that it ends, None where it ends none."""
+        """Process one line; return the data of the event that it ends, or None."""
         if not line:
             data, self._data, self._data_chars = self._data, [], 0
             return "\n".join(data) if data else None

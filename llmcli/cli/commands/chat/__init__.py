@@ -26,24 +26,24 @@ from llmcli.types import Priority
 def chat(
     ctx: CommandContext,
     system: Annotated[
-        str | None, typer.Option("--system", metavar="TEXT", help="Instructions for the whole talk.")
+        str | None, typer.Option("--system", metavar="TEXT", help="Instructions for the whole chat.")
     ] = None,
     session: Annotated[
         str | None,
         typer.Option(
             "--session",
             metavar="NAME",
-            help="Go on with this saved chat, or begin it.",
+            help="Continue this saved chat, or start it.",
             autocompletion=completers.sessions,
         ),
     ] = None,
-    go_on: Annotated[bool, typer.Option("--continue", help="Go on with the chat that was used last.")] = False,
+    go_on: Annotated[bool, typer.Option("--continue", help="Continue the chat used last.")] = False,
     no_save: Annotated[bool, typer.Option("--no-save", help="Do not save this chat.")] = False,
 ) -> int:
-    """Talk with a model on the terminal.
+    """Chat with a model on the terminal.
 
-    On a terminal every chat is saved; one in a pipe with --session or --continue only. A chat that goes on keeps its
-    instructions, unless --system gives others.
+    A chat on a terminal is saved by default; a chat in a pipe only with --session or --continue. A continued chat keeps
+    its instructions unless --system replaces them.
     """
     from llmcli.cli.commands.chat import recorder
     from llmcli.cli.commands.chat.loop import ChatLoop
@@ -53,7 +53,7 @@ def chat(
     instructions = None if system is None else decode_argument(system)
     person = ctx.console.stdin_is_terminal
     if not person and ctx.runtime.settings["stdin"] == "off":
-        raise UsageError("nothing to answer: standard input is no terminal, and is not to be read")
+        raise UsageError("nothing to answer: standard input is not a terminal, and reading it is off (--no-stdin)")
     kept = recorder.choose_recorder(ctx, session, go_on=go_on, off=no_save, system=instructions)
     ctx.on_exit(kept.forget_orphaned_states)
     options = ctx.generation_options(priority=Priority.INTERACTIVE, reasoning=True)

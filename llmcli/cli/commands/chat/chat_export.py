@@ -1,4 +1,4 @@
-"""A saved chat as others may read it: Markdown, OpenAI's messages, or all that is known of it."""
+"""Exports of a saved chat: Markdown, OpenAI's messages, or all its data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from llmcli.types import Turn
 _MAX_FIRST_CHARS = 80
 """Characters of the first message in a list."""
 _CONTEXT_CHARS = 20
-"""Characters of a line that are shown before what was looked for."""
+"""Characters of a line shown before the match."""
 
 
 def session_as_markdown(session: Session, turns: Sequence[Turn]) -> str:
@@ -30,20 +30,20 @@ def session_as_markdown(session: Session, turns: Sequence[Turn]) -> str:
 
 
 def session_as_messages(session: Session, turns: Sequence[Turn]) -> str:
-    """Return a conversation as the list of messages that OpenAI's protocol knows."""
+    """Return a conversation as a list of messages in OpenAI's format."""
     system = [{"role": "system", "content": session.system}] if session.system else []
     said = [{"role": str(turn.role), "content": turn.content} for turn in turns]
     return json_text.dumps([*system, *said], indent=2) + "\n"
 
 
 def session_as_object(session: Session, turns: Sequence[Turn]) -> dict[str, Any]:
-    """Return all that is known of a conversation."""
+    """Return all data of a conversation."""
     said = [{**asdict(turn), "role": str(turn.role), "time": _iso_utc(turn.time)} for turn in turns]
     return {**_session_fields(session), "system": session.system or None, "messages": said}
 
 
 def session_row(overview: SessionOverview) -> dict[str, Any]:
-    """Return the row of a list."""
+    """Return the row of a chat in the list."""
     first = " ".join(sanitize.single_line(overview.first_message[: _MAX_FIRST_CHARS * 4]).split())
     short = first if len(first) <= _MAX_FIRST_CHARS else first[: _MAX_FIRST_CHARS - 1] + "…"
     session = overview.session
@@ -63,14 +63,14 @@ def session_row_for_terminal(overview: SessionOverview) -> dict[str, Any]:
 
 
 def match_row(found: SessionMatch, wanted: str = "") -> dict[str, Any]:
-    """Return the row of a line that was found; of a long one from shortly before the text ``wanted`` on, unless ""."""
+    """Return the row of a matching line; a long line starts shortly before the text ``wanted``, unless that is ""."""
     start = max(0, _match_offset(found.line, wanted) - _CONTEXT_CHARS)
     shown = "…" + found.line[start:] if start else found.line
     return {"name": found.name, "message": found.number, "role": str(found.role), "line": shown}
 
 
 def _match_offset(line: str, wanted: str) -> int:
-    """Return where ``wanted`` begins in a line that holds it in whatever case; folding may make characters more."""
+    """Return where ``wanted`` begins in a line, ignoring case; case folding may lengthen the text."""
     folded = line.casefold().index(wanted.casefold())
     lengths = accumulate((len(char.casefold()) for char in line), initial=0)
     return next(index for index, length in enumerate(lengths) if length >= folded)

@@ -1,4 +1,4 @@
-"""The talk of ``llm chat``: with a person at a terminal, or with a pipe that gives a message a line."""
+"""The loop of ``llm chat``: with a person at a terminal, or with a pipe that sends one message per line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _POLL_S = 0.1
 
 
 class ChatLoop:
-    """One conversation, the way its messages come in, and where it is saved."""
+    """One conversation: how its messages arrive, and where it is saved."""
 
     def __init__(self, ctx: CommandContext, conversation: Conversation, saving: ChatRecorder) -> None:
         self._ctx = ctx
@@ -39,13 +39,13 @@ class ChatLoop:
         return code or self._recorder.exit_code
 
     def run_interactive(self) -> int:
-        """Talk until the person leaves. Ctrl-C stops an answer, or empties the line; it does not end the program."""
+        """Chat until the person leaves. Ctrl-C stops an answer or clears the line; it does not end the program."""
         editor = _create_prompt_session(self._ctx)
-        self._write_notice("Ctrl-C stops an answer, Ctrl-D leaves, /help says more.")
+        self._write_notice("Ctrl-C stops an answer, Ctrl-D leaves, /help lists the commands.")
         if self._recorder.is_saved:
             session, count = self._recorder.session, len(self._recorder.turns)
             self._write_notice(
-                f"Going on with {session.name}: {count} messages, the last of {format_local_time(session.updated)}."
+                f"Continuing {session.name}: {count} messages, the last at {format_local_time(session.updated)}."
             )
         while True:
             try:
@@ -69,16 +69,16 @@ class ChatLoop:
         if self._recorder.changed and self._recorder.refresh_saved_name():
             name = self._recorder.session.name
             again = suggestion.format_command("chat", *model_options(self._ctx.flags), "--session", name)
-            self._write_notice(f"Saved as {name}. To go on: {again}")
+            self._write_notice(f"Saved as {name}. To continue: {again}")
         return self._recorder.exit_code
 
     def _run_chat_command(self, command: str, rest: str) -> None:
         if command == "/help":
             self._write_notice(chat_commands.CHAT_HELP)
         elif command == "/reset":
-            kept = f"; it stays saved as {self._recorder.session.name}" if self._recorder.refresh_saved_name() else ""
+            kept = f"; it remains saved as {self._recorder.session.name}" if self._recorder.refresh_saved_name() else ""
             self._conversation.reset()
-            self._write_notice(f"What was said is forgotten{kept}.")
+            self._write_notice(f"This chat is forgotten{kept}.")
         elif command == "/save":
             self._save_as(rest)
         else:
@@ -91,7 +91,7 @@ class ChatLoop:
         self._ctx.console.write_error(error)
 
     def _save_as(self, name: str) -> None:
-        """Save the conversation under another name, also one that was not saved so far."""
+        """Save the conversation under another name, even if it was not saved before."""
         fresh = not self._recorder.saves
         try:
             self._recorder.rename(name)
@@ -104,7 +104,7 @@ class ChatLoop:
             self._conversation.save_to(self._recorder)
             self._recorder.flush_warnings()
         if not self._recorder.exit_code:
-            when = "is saved" if self._recorder.is_saved else "will be saved, with its first answer,"
+            when = "is saved" if self._recorder.is_saved else "will be saved after its first answer"
             self._write_notice(f"This chat {when} as {self._recorder.session.name}.")
 
     def _render_answer(self, text: str) -> int:
@@ -118,7 +118,7 @@ class ChatLoop:
             self._ctx.console.write_stderr(text)
 
     def _exit_on_interrupt(self) -> None:
-        """Let a signal or the deadline end the waiting for a message."""
+        """End the wait for a message at a signal or the deadline."""
         from prompt_toolkit.application import get_app
 
         app, interrupt = get_app(), self._ctx.runtime.interrupt
@@ -132,7 +132,7 @@ class ChatLoop:
 
 
 def _create_prompt_session(ctx: CommandContext) -> PromptSession[str]:
-    """Return the line editor on the run's terminal; the prompt goes to stderr where stdout is no terminal."""
+    """Return the line editor on the run's terminal; the prompt goes to stderr if stdout is no terminal."""
     from prompt_toolkit import PromptSession
     from prompt_toolkit.data_structures import Size
     from prompt_toolkit.input import create_input
@@ -147,7 +147,7 @@ def _create_prompt_session(ctx: CommandContext) -> PromptSession[str]:
         multiline=True,
         key_bindings=keys,
         input=create_input(os.fdopen(os.dup(ctx.console.environment.stdin), encoding="utf-8", errors="replace")),
-        # a terminal that does not answer where its cursor is would get a warning and a delay at every prompt
+        # without this, a terminal that does not report its cursor position gets a warning and a delay at every prompt
         output=Vt100_Output(
             os.fdopen(os.dup(shown), "w", encoding="utf-8", errors="replace"),
             lambda: Size(ctx.console.environment.rows(shown), ctx.console.environment.columns(shown)),

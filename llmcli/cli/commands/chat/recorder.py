@@ -1,4 +1,4 @@
-"""Where a chat is saved: the session that the options mean, and what becomes of the talk when it cannot be."""
+"""Where a chat is saved: the session that the options select, and what happens if it cannot be saved."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from llmcli.types import Turn
 class ChatRecorder:
     """Saves one conversation as it goes. An error while saving never ends the chat; ``flush_warnings`` reports it once.
 
-    ``path`` is the file of saved chats. ``forget_states`` removes what models keep on disk of the sessions whose ids it
-    is given a test for. ``by_default``: chats without a name are saved too; ``named``: the user chose the name.
+    ``path`` is the file of saved chats. ``forget_states`` removes the states that models keep on disk for the sessions
+    whose ids pass a test. ``by_default``: chats without a name are saved too; ``named``: the user chose the name.
     """
 
     def __init__(
@@ -49,43 +49,43 @@ class ChatRecorder:
         self._saved_turns = len(turns)
         self._error: LlmError | None = None
         self._pending_warnings: list[str | LlmError] = []
-        self._orphaned_ids: set[str] = set()  # under which a model may have kept what is saved elsewhere, or nowhere
+        self._orphaned_ids: set[str] = set()  # ids of states on disk that the saved chat does not use
 
     @property
     def id(self) -> str | None:
-        """What names it in requests; None while it is not saved, since then nothing of it may be kept elsewhere."""
+        """Its id in requests; None while it is not saved, since no state of it may then be kept on disk."""
         return None if self._error or not self.saves else self.session.id
 
     @property
     def exit_code(self) -> int:
-        """The exit code by itself: 3 when the talk could not be saved where the user wanted it."""
+        """The exit code of saving: 3 if the chat could not be saved where the user wanted it."""
         return PartialError.exit_code if self._error and self.named else 0
 
     @property
     def is_saved(self) -> bool:
-        """Whether something is saved, as far as is known here."""
+        """Whether something is saved, as far as this object knows."""
         return self._saved_turns > 0 and self._error is None
 
     def refresh_saved_name(self) -> bool:
-        """Look whether the whole conversation is saved now, and under which name."""
+        """Check whether the whole conversation is saved now, and under which name."""
         try:
             with open_read_only(self._path) as sessions:
                 found = {each.session.id: each for each in sessions.list()}.get(self.session.id)
-        except LlmError:  # it was told before, or there is nothing that could be promised
+        except LlmError:  # reported before, or nothing can be promised
             return False
         if found is not None:
             self.session = replace(self.session, name=found.session.name)
         return self.is_saved and found is not None and found.message_count >= self._saved_turns
 
     def forget_orphaned_states(self) -> None:
-        """Remove what a model may have kept under ids that are not this conversation's any more."""
+        """Remove states that a model may have kept under ids that this conversation no longer uses."""
         if not self._orphaned_ids:
             return
-        with suppress(LlmError):  # then it stays until the cache needs its room, or `llm sessions rm` comes by
+        with suppress(LlmError):  # then they stay until the cache needs the space, or until `llm sessions rm`
             self._forget_states(self._orphaned_ids.__contains__)
 
     def save(self, turns: Sequence[Turn], model: str) -> None:
-        """Save the conversation, if wanted; the turns that could not be saved before are tried again."""
+        """Save the conversation, if wanted; retry the turns that could not be saved before."""
         if not self.saves:
             return
         before = replace(self.session, model=model)
@@ -102,7 +102,7 @@ class ChatRecorder:
         self.session, self.model, self._saved_turns, self._error, self.changed = now, model, len(turns), None, True
 
     def flush_warnings(self) -> None:
-        """Say what went wrong since the last time; not while an answer is shown, in whose line it would be."""
+        """Report what went wrong since the last call; do not call it while an answer is shown."""
         self.forget_orphaned_states()
         for each in self._pending_warnings:
             if isinstance(each, str):
@@ -120,12 +120,12 @@ class ChatRecorder:
         self._orphaned_ids.add(self.session.id)
 
     def _note_new_place(self, before: Session, now: Session) -> None:
-        """Have it told where the conversation is saved, when that is not where it was expected."""
+        """Report where the conversation is saved if that is not the expected session."""
         if now.id == before.id and (self._saved_turns or now.name == before.name or not self.named):
             return
         if now.name == before.name:
             self._pending_warnings.append(
-                f"{now.name} was removed meanwhile; this conversation is saved again, as a whole"
+                f"{now.name} was removed in the meantime; this conversation is saved again as a whole"
             )
         else:
             self._pending_warnings.append(
@@ -133,13 +133,13 @@ class ChatRecorder:
             )
 
     def renew(self) -> None:
-        """Begin another session, with the same instructions and a generated name."""
+        """Begin a new session with the same instructions and a generated name."""
         self.session = new_session(_default_name(), self.session.system)
         self.turns, self.model, self.named, self._saved_turns, self._error = (), "", False, 0, None
         self.changed, self.saves = False, self._by_default
 
     def rename(self, name: str) -> None:
-        """Call the session ``name``. Raises ``UsageError`` where that cannot be, and what ``SessionStore`` raises."""
+        """Rename the session. Raises ``UsageError`` for an invalid or used name, and what ``SessionStore`` raises."""
         require_valid_name(name)
         with open_sessions(self._path) as sessions:
             free = sessions.rename(self.session, name) if self.is_saved else sessions.find(name) is None
@@ -151,10 +151,10 @@ class ChatRecorder:
 def choose_recorder(
     ctx: CommandContext, name: str | None, *, go_on: bool, off: bool, system: str | None
 ) -> ChatRecorder:
-    """Return where the chat is saved by its options; ``go_on``: with the session used last, ``off``: nowhere.
+    """Return the recorder that the options select; ``go_on``: the session used last, ``off``: save nothing.
 
-    ``system`` replaces the instructions of an earlier session, unless it is None. Raises ``UsageError``, ``MissingError``,
-    and where the user named a session all that would keep it from being saved.
+    ``system`` replaces the instructions of an earlier session, unless it is None. Raises ``UsageError``,
+    ``MissingError``, and, if the user named a session, everything that would prevent saving it.
     """
     if go_on and name is not None:
         raise UsageError("--session and --continue exclude each other")

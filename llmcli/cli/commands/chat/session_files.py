@@ -1,4 +1,4 @@
-"""The file of saved chats: opened to look or to write, and the names that a session may have."""
+"""The file of saved chats, opened to read or to write, and valid session names."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from llmcli.store.session_store import ALLOWED_NAME_TEXT, SessionStore, is_sessi
 
 
 def open_sessions(path: Path) -> SessionStore:
-    """Open the saved chats at ``path`` to change them; the file is made where there is none. Raises as ``SessionStore``."""
+    """Open the saved chats at ``path`` to change them; create the file if needed. Raises as ``SessionStore``."""
     make_parent_directory(path)
     return SessionStore(path)
 
 
 def open_read_only(path: Path) -> SessionStore:
-    """Open the saved chats at ``path`` to look at them; without a file there are none. Raises as ``SessionStore``."""
+    """Open the saved chats at ``path`` to read them; without a file there are none. Raises as ``SessionStore``."""
     return SessionStore(path, read_only=True)
 
 
 def require_valid_name(name: str) -> str:
-    """Return the name of a session; raises ``UsageError`` for what can be none."""
+    """Return a valid session name; raises ``UsageError`` for any other."""
     if not is_session_name(name):
         said = f"{name!r} cannot be the name of a session" if name else "a session needs a name"
         raise UsageError(f"{said}: {ALLOWED_NAME_TEXT}")
@@ -30,10 +30,10 @@ def require_valid_name(name: str) -> str:
 
 
 def name_taken(name: str) -> UsageError:
-    """Return what to raise where another session has a name."""
-    return UsageError(f"there is a session called {name}", detail=f"Choose another name, or: llm sessions rm {name}")
+    """Return the error for a session name that is taken."""
+    return UsageError(f"the session {name} already exists", detail=f"Choose another name, or: llm sessions rm {name}")
 
 
 def format_local_time(seconds: float) -> str:
-    """Return a time for people."""
+    """Return a time in local time for display."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -29,12 +29,12 @@ def doctor(
     ctx: CommandContext,
     network: Annotated[
         bool,
-        typer.Option("--network", help="Open connections too: to the Hub and to the servers of the configuration."),
+        typer.Option("--network", help="Also connect to the Hub and to the configured servers."),
     ] = False,
 ) -> int:
-    """Say what this machine can run and what is wrong.
+    """Report what this machine can run and what is wrong.
 
-    What a check did not try is "untested".
+    "untested" marks what a check did not try.
     """
     from llmcli.cli.commands.doctor.doctor_checks import run_checks
     from llmcli.cli.commands.doctor.findings import FindingState
@@ -50,7 +50,7 @@ def doctor(
 
 
 def _format_finding(name: str, finding: Finding, columns: int | None) -> str:
-    """Return a finding for people; what it says is folded to ``columns`` beside its name."""
+    """Return a finding for display, its text wrapped to ``columns`` beside its name."""
     texts = [sanitize.single_line(text) for text in (finding.text, finding.next) if text]
     if columns is not None:
         folded = (wrapping.wrap_words(text, max(columns - _HEAD_COLUMNS, _MIN_TEXT_COLUMNS)) for text in texts)

@@ -22,9 +22,9 @@ from llmcli.files import private_files
 
 
 def run_checks(ctx: CommandContext, *, network: bool = False) -> Iterator[tuple[str, Finding]]:
-    """Yield the name of every check and what it found; an error of ours that a check raises is a problem.
+    """Yield the name of every check and its finding; an ``LlmError`` that a check raises becomes a problem.
 
-    ``network``: connections may be opened to see who answers.
+    ``network``: also connect to the Hub and to servers.
     """
     for name, check in CHECKS.items():
         try:
@@ -80,11 +80,11 @@ def _check_cores(ctx: CommandContext) -> Finding:
     if wanted == "auto":
         chosen = ThreadPolicy(cores.max_threads, load=_MeasuredLoad(others))
         chosen.sample_load()
-        threads, why = chosen.pick(1), "as many as can compute at once now"
+        threads, why = chosen.pick(1), "as many as can run at once now"
     else:
         threads, why = wanted, f"set by {origin}"
     quota = "no CPU quota" if cores.quota is None else f"a quota of {cores.quota:g} CPUs"
-    busy = "the load of others is not known" if others is None else f"others keep {others:.1f} cores busy"
+    busy = "the load of other programs is unknown" if others is None else f"other programs keep {others:.1f} cores busy"
     measured = f"{cores.affinity} logical cores by affinity, {cores.physical} physical, {quota}, {busy}"
     text = f"threads: {threads}, {why}; {measured}"
     data = {**asdict(cores), "usable": cores.max_threads, "others": others, "threads": threads, "origin": origin}
@@ -98,7 +98,7 @@ def _check_memory(_cli: CommandContext) -> Finding:
 
     free = hardware.available_memory()
     if free is None:
-        return Finding(FindingState.UNTESTED, "this system does not say how much is free", data={"available": None})
+        return Finding(FindingState.UNTESTED, "this system does not report its free memory", data={"available": None})
     return Finding(FindingState.OK, f"{message_text.format_bytes(free)} can be allocated", data={"available": free})
 
 
@@ -108,7 +108,7 @@ def _check_gpu(ctx: CommandContext) -> Finding:
     try:
         gpus = hardware.list_gpus()
     except Unsupported:
-        return Finding(FindingState.WARNING, "not known without llama.cpp")
+        return Finding(FindingState.WARNING, "unknown without llama.cpp")
     data = {"devices": [{"name": gpu.name, "free": gpu.free, "total": gpu.total} for gpu in gpus]}
     if gpus:
         named = (
@@ -118,9 +118,9 @@ def _check_gpu(ctx: CommandContext) -> Finding:
         return Finding(FindingState.OK, ", ".join(named), data=data)
     layers = ctx.runtime.settings["gpu_layers"]
     if layers not in {"auto", 0}:
-        text = f"gpu_layers is {layers} ({ctx.runtime.settings.origin('gpu_layers')}), but this build offloads to no device"
+        text = f"gpu_layers is {layers} ({ctx.runtime.settings.origin('gpu_layers')}), but this build of llama.cpp cannot offload to a GPU"
         return Finding(FindingState.WARNING, text, "Install a build of llama-cpp-python for your GPU.", data)
-    return Finding(FindingState.OK, "this build of llama.cpp offloads to no device; models run on the CPU", data=data)
+    return Finding(FindingState.OK, "this build of llama.cpp cannot offload to a GPU; models run on the CPU", data=data)
 
 
 def _check_worker(ctx: CommandContext) -> Finding:
@@ -133,7 +133,9 @@ def _check_worker(ctx: CommandContext) -> Finding:
     try:
         directory = runtime_dir.find_runtime_dir(ctx.runtime.environ)
     except LlmError as error:
-        advice = "Commands load their models themselves; make it yours alone (chmod 700), or set LLMCLI_RUNTIME_DIR."
+        advice = (
+            "Commands load their models themselves. Make the directory private (chmod 700), or set LLMCLI_RUNTIME_DIR."
+        )
         return Finding(FindingState.WARNING, error_messages.describe(error)[0], advice, {"worker": wanted})
     running = worker_status.list_statuses(directory)
     named = ", ".join(
@@ -162,17 +164,17 @@ def _check_configuration(ctx: CommandContext) -> Finding:
         if setting.origin != "default"
     }
     changed = ", ".join(f"{name} = {each['value']} ({each['origin']})" for name, each in values.items())
-    text = f"{file}{'' if private_files.exists(file) else ' (not there)'}; {changed or 'every setting has its default'}"
+    text = f"{file}{'' if private_files.exists(file) else ' (does not exist)'}; {changed or 'every setting has its default'}"
     return Finding(FindingState.OK, text, data={"path": str(file), "settings": values})
 
 
 def _check_prompts(ctx: CommandContext) -> Finding:
     problems = ctx.runtime.prompts.check()
-    text = f"{len(ctx.runtime.prompts.names())} prompts; yours lie in {ctx.runtime.prompts.user}"
+    text = f"{len(ctx.runtime.prompts.names())} prompts; yours are in {ctx.runtime.prompts.user}"
     data = {"user": str(ctx.runtime.prompts.user), "built_in": str(ctx.runtime.prompts.builtin)}
     if problems:
         bad = ", ".join(dict.fromkeys(problem.name for problem in problems))
-        return Finding(FindingState.WARNING, f"something is wrong with {bad}", "Try: llm prompts check", data)
+        return Finding(FindingState.WARNING, f"these have problems: {bad}", "Try: llm prompts check", data)
     return Finding(FindingState.OK, text, data=data)
 
 
@@ -191,9 +193,7 @@ def _check_models(ctx: CommandContext) -> Finding:
     damaged = ctx.runtime.models.damaged_registry()
     if damaged is not None:
         advice = "Pull imported files and set the default again, then delete that file."
-        return Finding(
-            FindingState.WARNING, f"what llm remembered of models is damaged: {damaged}; {text}", advice, data
-        )
+        return Finding(FindingState.WARNING, f"the registry of models is damaged: {damaged}; {text}", advice, data)
     if not _is_writable(existing):
         return Finding(
             FindingState.WARNING, f"{existing} cannot be written; {text}", "Make it writable, or set HF_HOME.", data
@@ -205,12 +205,12 @@ def _check_models(ctx: CommandContext) -> Finding:
             FindingState.WARNING, f"{named}; {text}", "Try: llm models pull NAME, or: llm models rm NAME", data
         )
     if here:
-        text += "; the bytes were not hashed again (llm models verify does)"
+        text += "; to check their bytes: llm models verify"
     return Finding(FindingState.OK, text, data=data)
 
 
 def _nearest_existing(path: Path) -> Path:
-    """Return ``path`` or the nearest directory above it that is there."""
+    """Return ``path`` or its nearest existing parent directory."""
     return next(each for each in (path, *path.absolute().parents) if private_files.exists(each))
 
 
@@ -229,7 +229,7 @@ def _check_default_model(ctx: CommandContext) -> Finding:
         for part in model.parts:
             read_header(part)
     except ModelNotDownloaded:
-        return Finding(FindingState.WARNING, f"{name} ({origin}) is not here", pull, data)
+        return Finding(FindingState.WARNING, f"{name} ({origin}) is not on this machine", pull, data)
     except LlmError as error:
         happened, advice = error_messages.describe(error)
         return Finding(FindingState.PROBLEM, f"{happened} ({origin})", advice, data)
@@ -240,7 +240,7 @@ def _check_default_model(ctx: CommandContext) -> Finding:
         return Finding(FindingState.PROBLEM, f"{text} is damaged", pull, data)
     if model.announced and not model.verified:
         return Finding(FindingState.WARNING, f"{text} is {state}", pull, data)
-    return Finding(FindingState.OK, f"{text}, whose header is right; it was not loaded", data=data)
+    return Finding(FindingState.OK, f"{text}, with a valid header; it was not loaded", data=data)
 
 
 def _check_path(ctx: CommandContext) -> Finding:
@@ -257,7 +257,7 @@ def _check_path(ctx: CommandContext) -> Finding:
     if first.llmcli:
         text, advice = f"llm is {first.path}, another installation of llmcli", "Remove one, or change PATH."
     else:
-        text, advice = f"llm is {first.path}, another program", "llmcli is the same command as this llm: llmcli doctor"
+        text, advice = f"llm is {first.path}, another program", "This program also runs as llmcli: llmcli doctor"
     return Finding(FindingState.WARNING, text, advice, data)
 
 
@@ -286,7 +286,7 @@ def _check_directories(ctx: CommandContext) -> Finding:
     for path in paths.values():
         existing = _nearest_existing(path)
         if not _is_writable(existing):
-            advice = "Make it writable, or name another with LLMCLI_CONFIG_DIR, LLMCLI_DATA_DIR or LLMCLI_CACHE_DIR."
+            advice = "Make it writable, or choose another with LLMCLI_CONFIG_DIR, LLMCLI_DATA_DIR or LLMCLI_CACHE_DIR."
             return Finding(FindingState.WARNING, f"{existing} cannot be written", advice, data)
     text = ", ".join(dict.fromkeys(data.values()))
     return Finding(FindingState.OK, text, data=data)
@@ -313,4 +313,4 @@ PROBES: dict[str, Callable[[CommandContext, Finding], Finding]] = {
     "backends": reachability.probe_backends,
     "network": reachability.probe_network,
 }
-"""What ``llm doctor --network`` makes of what a check found, by asking."""
+"""The checks of ``llm doctor --network``, which extend a finding by connecting."""

@@ -1,4 +1,4 @@
-"""What a check of ``llm doctor`` finds."""
+"""The findings of the checks of ``llm doctor``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class FindingState(StrEnum):
-    """A problem stops work; a warning is worth a look; what is untested was looked at only as far as the text says."""
+    """A problem stops work; a warning deserves attention; untested was checked only as far as the text says."""
 
     OK = "ok"
     UNTESTED = "untested"
@@ -18,7 +18,7 @@ class FindingState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found: one line of ``text``, what to do ``next``, and ``data`` for ``--json``."""
+    """What one check found: one line of ``text``, the ``next`` step, and ``data`` for ``--json``."""
 
     state: FindingState
     text: str

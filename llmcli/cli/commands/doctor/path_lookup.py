@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_ENTRY_POINT = b"llmcli.cli.main"  # occurs in the script that an installer writes for our entry point
+_ENTRY_POINT = b"llmcli.cli.main"  # occurs in the script that installers write for our entry point
 _HEAD_BYTES = 8192  # bytes; such scripts are short
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledCommand:
-    """An executable on PATH. ``llmcli``: it runs this program; ``same_installation``: with this Python."""
+    """An executable on PATH. ``llmcli``: whether it runs this program; ``same_installation``: whether with this Python."""
 
     path: Path
     llmcli: bool
@@ -38,7 +38,7 @@ def _inspect_executable(path: Path, python: str) -> InstalledCommand:
     except OSError:
         head = b""
     llmcli = _ENTRY_POINT in head
-    # the interpreter stands in the first line, or in the second where its path is too long for the first
+    # the interpreter is in the first line, or in the second if its path is too long for the first
     first_lines = b"\n".join(head.split(b"\n", 3)[:3])
     beside = {os.fsencode(Path(python).with_name(each)) for each in (Path(python).name, "python", "python3")}
     return InstalledCommand(path, llmcli, llmcli and any(each in first_lines for each in beside))

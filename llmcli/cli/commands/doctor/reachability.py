@@ -1,4 +1,4 @@
-"""Whether the Hub and the servers of the configuration can be reached: looked at by default, asked with ``--network``."""
+"""Whether the Hub and the configured servers are reachable: inspected by default, contacted with ``--network``."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from llmcli.cli.console import error_messages
 from llmcli.cli.console.messages import message_text
 from llmcli.errors import LlmError, UsageError
 
-_ADVICE = "To try one: llm doctor --network"
+_ADVICE = "To connect: llm doctor --network"
 
 
 def check_network(ctx: CommandContext) -> Finding:
-    """Say where models come from, without asking there."""
+    """Report where models come from, without connecting."""
     environ = ctx.runtime.environ
     endpoint = environ.get("HF_ENDPOINT") or "https://huggingface.co"
     offline = ctx.runtime.models.offline
     proxies = [name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if environ.get(name)]
     parts = [
-        "offline: nothing is fetched" if offline else f"models come from {message_text.redact_address(endpoint)}",
+        "offline: nothing is downloaded" if offline else f"models come from {message_text.redact_address(endpoint)}",
         "HF_TOKEN is set" if environ.get("HF_TOKEN") else "",
         f"through {', '.join(proxies)}" if proxies else "",
     ]
@@ -35,7 +35,7 @@ def check_network(ctx: CommandContext) -> Finding:
     text = ", ".join(part for part in parts if part)
     if not _is_http_url(endpoint):
         return Finding(
-            FindingState.WARNING, f"HF_ENDPOINT is no address; {text}", "Unset it, or set https://HOST.", data
+            FindingState.WARNING, f"HF_ENDPOINT is not an address; {text}", "Unset it, or set https://HOST.", data
         )
     if offline:
         return Finding(FindingState.OK, text, data=data)
@@ -63,9 +63,9 @@ def check_backends(ctx: CommandContext) -> Finding:
         leave = (
             "this machine"
             if server.is_loopback
-            else "agreed to in the configuration"
+            else "consent in the configuration"
             if server.consent
-            else f"agreed to on {agreed[server.origin]}"
+            else f"consent given on {agreed[server.origin]}"
             if server.origin in agreed
             else "no consent yet"
         )
@@ -82,7 +82,7 @@ def check_backends(ctx: CommandContext) -> Finding:
         for host in agreed
         if host not in {backend_config.make_server_config(n, f).origin for n, f in described.items()}
     ]
-    texts += [f"{host} (agreed to on {agreed[host]})" for host in others]
+    texts += [f"{host} (consent given on {agreed[host]})" for host in others]
     data = {
         "backend": ctx.runtime.settings["backend"],
         "base_url": ctx.runtime.settings["base_url"],
@@ -98,7 +98,7 @@ def check_backends(ctx: CommandContext) -> Finding:
 
 
 def probe_network(ctx: CommandContext, found: Finding) -> Finding:
-    """Ask the Hub for one repository, unless something else was found. Raises as ``HubClient.search_repositories``."""
+    """Ask the Hub for one repository, unless the finding is not "ok". Raises as ``HubClient.search_repositories``."""
     from llmcli.models.hub.hub_client import HubClient
     from llmcli.models.hub.retry_policy import DownloadRetryPolicy
 
@@ -130,7 +130,7 @@ def probe_backends(ctx: CommandContext, found: Finding) -> Finding:
         if not server.is_loopback and ctx.runtime.models.offline:
             state, said = FindingState.UNTESTED, "not tried: offline is set"
         elif not (server.is_loopback or server.consent or server.origin in agreed):
-            state, said = FindingState.UNTESTED, "not tried: no consent to send anything there"
+            state, said = FindingState.UNTESTED, "not tried: you have not consented to this server"
         else:
             try:
                 _query_server(ctx, server)
@@ -155,7 +155,7 @@ def _query_server(ctx: CommandContext, server: ServerConfig) -> None:
     backend = RemoteBackend(replace(server, model=None, context=None), key, ctx.runtime.interrupt, proxy=proxy)
     try:
         backend.info()
-    except UsageError:  # it has several models, which is as good an answer
+    except UsageError:  # it has several models, which is an answer too
         return
     finally:
         backend.close()

@@ -1,4 +1,4 @@
-"""Which text the words after ``llm help`` mean."""
+"""Finding the text for the words after ``llm help``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from llmcli.errors import UsageError
 def find_help(ctx: CommandContext, words: Sequence[str]) -> str:
     """Return the text for ``words``: a command's help, or a page of the documentation.
 
-    A page is rendered where standard output is a terminal. Raises ``UsageError``, with similar names.
+    A page is rendered if standard output is a terminal. Raises ``UsageError``, with similar names.
     """
     topic = help_topics.find_topic("-".join(words).lower())
     if topic is not None:
@@ -44,7 +44,7 @@ def _show_page(ctx: CommandContext, markdown: str) -> str:
 
 
 def _command_help(program: Any, words: Sequence[str]) -> str:
-    """Return what ``--help`` prints for a command, and where its guide is."""
+    """Return the output of ``--help`` for a command, and a line that names its guide."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         program.main([*words, "--help"], prog_name=command_registry.PROGRAM_NAME, standalone_mode=False)

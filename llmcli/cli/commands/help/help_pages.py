@@ -43,7 +43,7 @@ def render_page(markdown: str, environment: Environment) -> str:
 
 
 def _prepare_lines(markdown: str) -> Iterator[str]:
-    """Yield the lines of a page: each paragraph is one, links name the topic, pictures are left out."""
+    """Yield the lines of a page: one line per paragraph, links name the topic, pictures are left out."""
     paragraph: list[str] = []
     in_fence = False
     for line in [*markdown.splitlines(), ""]:
@@ -64,7 +64,7 @@ def _prepare_lines(markdown: str) -> Iterator[str]:
 
 
 def _name_topic(link: re.Match[str]) -> str:
-    """Return the text of a link to a page, and how to read it here."""
+    """Return the text of a link to a page, and the command that shows the page."""
     text, page = link.groups()
     if not page:  # a section of the same page
         return text

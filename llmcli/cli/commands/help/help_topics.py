@@ -1,23 +1,23 @@
-"""The topics of ``llm help``: the pages of the documentation, which travel with the package.
+"""The topics of ``llm help``: the pages of the documentation, which the package contains.
 
-The table of ``docs/index.md`` says which pages there are, in which order, and what each is for.
+The table of ``docs/index.md`` lists the pages in order, with the purpose of each.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from llmcli.cli import command_registry
-from llmcli.frozen_dataclass import frozen
 
 _ROW = re.compile(r"^\| (?P<purpose>.+?) \| (?P<links>.*\]\(.+\)) \|$", re.MULTILINE)
 _PAGE_LINK = re.compile(r"\]\(([\w/-]+\.md)\)")
-_COMMAND_PAGES = "reference/index.md"  # what it lists, llm help shows itself
+_COMMAND_PAGES = "reference/index.md"  # llm help itself shows what this page lists
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class HelpTopic:
     """A page of the documentation; ``purpose`` completes "you want to"."""
 
@@ -40,7 +40,7 @@ def docs_directory() -> Path:
 
 
 def topic_name(page: str) -> str:
-    """Return the topic of a page (``exit-codes`` of ``reference/exit-codes.md``); ``-guide`` tells it from a command."""
+    """Return the topic of a page (``exit-codes`` of ``reference/exit-codes.md``); ``-guide`` marks a command's page."""
     stem = Path(page).stem
     return f"{stem}-guide" if command_registry.find_command(stem) else stem
 
@@ -55,5 +55,5 @@ def list_topics() -> Iterator[HelpTopic]:
 
 
 def find_topic(name: str) -> HelpTopic | None:
-    """Return the topic called ``name``, None where there is none."""
+    """Return the topic called ``name``, or None."""
     return next((topic for topic in list_topics() if topic.name == name), None)

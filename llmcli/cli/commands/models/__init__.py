@@ -15,19 +15,21 @@ from llmcli.cli.options import GENERAL_OPTIONS, YesOption, command, reject_empty
 from llmcli.errors import ModelNotDownloaded, NothingToRemove
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="Any name that -m takes.", autocompletion=completers.models)
+    str, typer.Argument(metavar="NAME", help="Any name that -m accepts.", autocompletion=completers.models)
 ]
 OptionalModelArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[NAME]", help="Any name that -m takes (default: the default model).", autocompletion=completers.models
+        metavar="[NAME]",
+        help="Any name that -m accepts (default: the default model).",
+        autocompletion=completers.models,
     ),
 ]
 
 
 @command(*GENERAL_OPTIONS, examples="llm models list\nllm models list --json | jq -r 'select(.here).name'")
 def show_list(ctx: CommandContext) -> int:
-    """List the models on this machine, and those that llm knows by name.
+    """List the models on this machine, and those that you can download by name.
 
     In a pipe, tab-separated: name, bytes, quantization, context, licence, last used (UTC), verification, source, here,
     default, path.
@@ -51,7 +53,7 @@ def show_list(ctx: CommandContext) -> int:
     mine_text = table.render_table(mine, as_json=False, terminal=True, columns=ctx.console.columns)
     ctx.console.write_stdout(mine_text or "No models here yet.\n")
     decided = sanitize.single_line(f"The default is {default} ({origin}).")
-    ctx.console.write_wrapped(f"\n{decided}\nWhat llm knows by name, to fetch with: llm models pull NAME\n\n")
+    ctx.console.write_wrapped(f"\n{decided}\nTo download one of these: llm models pull NAME\n\n")
     ctx.console.write_table([model_rows.catalogue_entry_for_terminal(entry) for entry in ladder])
     return 0
 
@@ -71,12 +73,12 @@ def show_list(ctx: CommandContext) -> int:
 def pull(
     ctx: CommandContext,
     name: OptionalModelArgument = None,
-    force: Annotated[bool, typer.Option("--force", help="Fetch it though it does not fit this machine.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Download it even if it does not fit this machine.")] = False,
 ) -> int:
-    """Fetch a model and check it; a file that is here already is used where it lies.
+    """Download a model and check it; a local file is used where it is.
 
-    Of a repository without a quantization the best is taken that fits this machine with the wanted context: the one
-    with most bits a weight up to 8. What does not fit is refused before anything is fetched (71).
+    Without a quantization, the best one that fits this machine with the wanted context is chosen: the one with most
+    bits per weight, up to 8. A model that does not fit is refused before anything is downloaded (71).
     """
     from llmcli.cli.commands.models import maintenance
 
@@ -87,7 +89,7 @@ def pull(
 
 @command(*GENERAL_OPTIONS, examples="llm models show\nllm models show qwen3-1.7b --json")
 def show(ctx: CommandContext, name: OptionalModelArgument = None) -> int:
-    """Show what is known about a model: its header, its size, what each task takes, where it came from."""
+    """Show the details of a model: its header, size, memory for each task, and origin."""
     from llmcli.cli.commands.models import model_rows
     from llmcli.runtime import hardware_fit
 
@@ -113,9 +115,9 @@ def rm(
     name: ModelArgument,
     yes: YesOption = False,
 ) -> int:
-    """Remove a model from this machine; a file that was pulled by its path is forgotten, not deleted.
+    """Remove a model from this machine; a file that you pulled by its path is not deleted.
 
-    Files that another name needs stay. Aliases and defaults that mean the model are forgotten.
+    Files that another model needs stay. Aliases and defaults that name the model are removed.
     """
     from llmcli.cli.commands.models import maintenance, model_rows
     from llmcli.cli.console import confirm
@@ -124,9 +126,9 @@ def rm(
     try:
         model = ctx.runtime.models.find_removable(name)
     except ModelNotDownloaded as missing:
-        if not ctx.runtime.models.orphaned_partials(name):  # advice on how to download it would not help here
+        if not ctx.runtime.models.orphaned_partials(name):  # advice to download it would not help here
             raise NothingToRemove(missing.subject) from missing
-        removable, what = missing.subject, f"Remove what an unfinished download left of {missing.subject}"
+        removable, what = missing.subject, f"Remove the unfinished download of {missing.subject}"
     else:
         model_rows.require_unambiguous(ctx.runtime.models.list(), name, model)
         removable = model.name
@@ -146,9 +148,9 @@ def rm(
 
 @command(*GENERAL_OPTIONS, examples="llm models tune\nllm models tune qwen3-1.7b --json")
 def tune(ctx: CommandContext, name: OptionalModelArgument = None) -> int:
-    """Measure, within seconds, which settings of the KV cache suit a model on this machine.
+    """Measure the best KV cache settings for a model on this machine, within seconds.
 
-    The first job with a model does this by itself afterwards, in the background, unless the setting tune is off.
+    The first job with a model starts this in the background, unless the setting tune is off.
     """
     from llmcli.cli.commands.models import maintenance
 
@@ -157,7 +159,7 @@ def tune(ctx: CommandContext, name: OptionalModelArgument = None) -> int:
 
 
 models = build_group(
-    "Find, fetch, list and remove models.",
+    "Find, download, list and remove models.",
     {
         name: reject_empty_values(function)
         for name, function in {

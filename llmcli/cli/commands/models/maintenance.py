@@ -1,4 +1,4 @@
-"""What ``llm models verify``, ``prune`` and ``import`` do and show."""
+"""The work and the output of ``llm models verify``, ``prune`` and ``import``."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from llmcli.settings import DATA_DIR_VARIABLE
 from llmcli.types import Progress
 
 LOCATION_VARIABLES = (*HUB_CACHE_VARIABLES, DATA_DIR_VARIABLE)
-"""The variables that say where models lie."""
+"""The variables that name the directories of models."""
 
 
 def verify_models(ctx: CommandContext, models: Sequence[ModelFile]) -> int:
-    """Hash ``models`` and show what came of each; returns the exit code: that of the first that is not right."""
+    """Hash ``models`` and show the outcomes; returns the exit code of the first failure."""
     code = 0
     for model in {model.path: model for model in models}.values():
         try:
@@ -78,7 +78,7 @@ def prune_files(ctx: CommandContext, *, yes: bool, dry_run: bool) -> int:
     """Show and remove unused files; returns the exit code, 1 where the user declined."""
     found = ctx.runtime.models.find_prune_candidates()
     people = ctx.console.writes_for_people
-    for waste in found if people else ():  # in full, since the end of a path says most
+    for waste in found if people else ():  # in full, since the end of a path matters most
         ctx.console.write_stdout(
             sanitize.single_line(f"{message_text.format_bytes(waste.size):>10}  {waste.description}  {waste.path}")
             + "\n"
@@ -94,7 +94,7 @@ def prune_files(ctx: CommandContext, *, yes: bool, dry_run: bool) -> int:
     if not people:
         ctx.console.write_table([_candidate_row(waste) for waste in found])
     freed = f"{message_text.format_bytes(sum(waste.size for waste in found))} in {_count_files(found)}"
-    told = f"{'Would free' if dry_run else 'Freed'} {freed}." if found else "There is nothing to remove."
+    told = f"{'Would free' if dry_run else 'Freed'} {freed}." if found else "Nothing to remove."
     if people:
         ctx.console.write_stdout(f"{told}\n")
     else:
@@ -111,7 +111,7 @@ def _count_files(found: Sequence[PruneCandidate]) -> str:
 
 
 def import_model(ctx: CommandContext, path: Path, name: str) -> int:
-    """Import the model at ``path`` and show what became of it."""
+    """Import the model at ``path`` and show the outcome."""
     model = ctx.runtime.observer.show_model_events(
         ctx.runtime.models.import_file(
             path, ctx.runtime.interrupt, name=name, unsupported_reason=hardware_fit.unsupported_reason
@@ -122,7 +122,7 @@ def import_model(ctx: CommandContext, path: Path, name: str) -> int:
 
 
 def report_local_model(ctx: CommandContext, model: ModelFile) -> None:
-    """Say that a model is on this machine now, and what a base model does."""
+    """Report that a model is on this machine now, and explain base models."""
     if ctx.console.as_json:
         ctx.console.write_record(model_rows.local_model_row(ctx.runtime.models, model))
     else:
@@ -131,7 +131,7 @@ def report_local_model(ctx: CommandContext, model: ModelFile) -> None:
 
 
 def tune_model(ctx: CommandContext, model: ModelFile) -> dict[str, str]:
-    """Measure what suits a model, with a progress bar on a terminal. Raises as ``runtime.tune.tune_model``."""
+    """Measure the best settings for a model, with a progress bar on a terminal. Raises as ``runtime.tune.tune_model``."""
     from llmcli.runtime import tune
 
     reporter = Reporter(ctx.console)
@@ -151,7 +151,7 @@ def list_foreign_models(ctx: CommandContext, program: str) -> int:
     all_of_them = find_foreign_models(program, ctx.runtime.environ)
     for model in all_of_them:
         if model.missing_file is not None:
-            Reporter(ctx.console).warn(f"{model.name} is left out: {model.missing_file} is missing")
+            Reporter(ctx.console).warn(f"{model.name} is skipped: {model.missing_file} is missing")
     found = [model for model in all_of_them if model.missing_file is None]
     if ctx.console.writes_for_people:
         ctx.console.write_table(

@@ -16,7 +16,7 @@ from llmcli.errors import UsageError
 
 
 class ForeignProgram(StrEnum):
-    """Whose models are taken over."""
+    """Programs whose models can be imported."""
 
     OLLAMA = "ollama"
     LMSTUDIO = "lmstudio"
@@ -34,15 +34,15 @@ class ForeignProgram(StrEnum):
 def alias(
     ctx: CommandContext,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The other name.", autocompletion=completers.aliases)
+        str | None, typer.Argument(metavar="[NAME]", help="The alias.", autocompletion=completers.aliases)
     ] = None,
     model: Annotated[
         str | None,
-        typer.Argument(metavar="[MODEL]", help="What it shall stand for.", autocompletion=completers.models),
+        typer.Argument(metavar="[MODEL]", help="The model that it stands for.", autocompletion=completers.models),
     ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Forget the alias.")] = False,
 ) -> int:
-    """List the aliases of models, print what NAME stands for, or let it stand for MODEL.
+    """List the aliases, print the model of NAME, or make NAME an alias for MODEL.
 
     In a pipe, tab-separated: alias, model, where it was set.
     """
@@ -86,24 +86,24 @@ def default(
     verb: Annotated[
         str | None,
         typer.Option(
-            "--for", metavar="COMMAND", help="Of this command only.", autocompletion=completers.model_commands
+            "--for", metavar="COMMAND", help="For this command only.", autocompletion=completers.model_commands
         ),
     ] = None,
-    unset: Annotated[bool, typer.Option("--unset", help="Forget what was made the default.")] = False,
+    unset: Annotated[bool, typer.Option("--unset", help="Clear the default.")] = False,
     every: Annotated[bool, typer.Option("--list", help="List the defaults of all commands.")] = False,
 ) -> int:
-    """Print the default model, or make NAME the default; -v says where it was decided.
+    """Print the default model, or make NAME the default; -v says where it was set.
 
     The setting model overrides the default of a command (--for), which overrides the default of all commands.
 
-    In a pipe, --list is tab-separated: command, model, where it was decided.
+    In a pipe, --list is tab-separated: command, model, where it was set.
     """
     from llmcli.cli import command_registry
     from llmcli.runtime import hardware_fit
 
     verb, verbs = verb or "", [each.name for each in command_registry.model_commands()]
     if verb and verb not in verbs:
-        raise UsageError(f"--for {verb}: no command that runs a model", detail=f"Choose from: {', '.join(verbs)}")
+        raise UsageError(f"--for {verb}: not a command that runs a model", detail=f"Choose from: {', '.join(verbs)}")
     if (name is not None) + unset + every > 1 or (every and verb):
         raise UsageError("NAME, --unset and --list exclude each other")
     if unset:
@@ -142,14 +142,14 @@ def verify(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...", help="Any names that -m takes (default: all).", autocompletion=completers.models
+            metavar="[NAME]...", help="Any names that -m accepts (default: all).", autocompletion=completers.models
         ),
     ] = None,
 ) -> int:
-    """Hash models again and compare with what their source announced, or else with what they were.
+    """Hash models again and compare with the checksums of their source, or else with the earlier hashes.
 
-    Changed bytes are found also where size and time are as before. Such a model is not run any more, the exit code is
-    76, and standard error says how to repair it: fetch it again with llm models pull NAME.
+    This finds changed bytes even if size and time are unchanged. llm no longer runs such a model, the exit code is 76,
+    and standard error says how to repair it: llm models pull NAME.
 
     In a pipe, tab-separated: name, verification, SHA-256, path, command that repairs.
     """
@@ -169,12 +169,12 @@ def verify(
 def prune(
     ctx: CommandContext,
     yes: YesOption = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
 ) -> int:
-    """Remove what is no longer needed: unfinished downloads, files without a name, and what was known of models that are gone.
+    """Remove what is no longer needed: unfinished downloads, files without a name, and records of missing models.
 
-    What a living process writes stays. Partial files of other programs go when nothing was written to them for a day,
-    files of the cache that no snapshot names after an hour.
+    Files that a running process writes stay. Partial files of other programs are removed after a day without changes,
+    cache files without a snapshot after an hour.
 
     In a pipe, tab-separated: path, bytes freed, what it is.
     """
@@ -197,18 +197,21 @@ def import_(
     ctx: CommandContext,
     path: Annotated[
         str | None,
-        typer.Argument(metavar="[PATH]", help="A file; with --from a name.", autocompletion=completers.foreign_models),
+        typer.Argument(
+            metavar="[PATH]", help="A file, or with --from a model's name.", autocompletion=completers.foreign_models
+        ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="What to call it (default: as its file).")
+        str | None, typer.Option("--name", metavar="NAME", help="Its name here (default: that of the file).")
     ] = None,
     program: Annotated[
-        ForeignProgram | None, typer.Option("--from", help="Whose models; without a name they are listed.")
+        ForeignProgram | None,
+        typer.Option("--from", help="The program to import from; without a model, list its models."),
     ] = None,
 ) -> int:
-    """Take a model from elsewhere into llm's own directory: by hard link, or copied where that cannot be.
+    """Import a model into llm's own directory, by hard link or by copying.
 
-    It is hashed once; all parts of a split model are taken. rm deletes what llm has of it, never the original.
+    It is hashed once; all parts of a split model are imported. rm deletes llm's files, never the original.
 
     In a pipe, the list of --from is tab-separated: name, bytes, path.
     """

@@ -15,7 +15,7 @@ from llmcli.models.library.model_library import ModelFile, ModelLibrary
 
 
 def verification_state(model: ModelFile) -> str:
-    """Return what is known about the bytes of a model on this machine."""
+    """Return how far the bytes of a model on this machine are verified."""
     if model.missing:
         return "incomplete" if model.incomplete else "missing"
     if model.damaged:
@@ -31,13 +31,13 @@ def model_source(models: ModelLibrary, model: ModelFile) -> str:
 
 
 def last_used_at(models: ModelLibrary, model: ModelFile) -> str | None:
-    """Return when a command used a model last, as ISO 8601 in UTC; None: never."""
+    """Return when a command last used a model, as ISO 8601 in UTC; None: never."""
     time = models.last_used_at(model)
     return None if time is None else datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def model_licence(model: ModelFile) -> str | None:
-    """Return the licence that the catalogue or the file names; None also for a file that is broken or gone."""
+    """Return the licence that the catalogue or the file names; None also for a broken or missing file."""
     if model.catalogue is not None:
         return load_catalogue()[model.catalogue].licence
     try:
@@ -64,7 +64,7 @@ def local_model_row(models: ModelLibrary, model: ModelFile) -> dict[str, Any]:
 
 
 def catalogue_row(entry: CatalogueEntry, *, default: str) -> dict[str, Any]:
-    """Return the row of a model that could be fetched; what only the Hub knows is None."""
+    """Return the row of a model that can be downloaded; values that only the Hub knows are None."""
     return {
         "name": entry.name,
         "size": entry.pin.size if entry.pin else None,
@@ -94,7 +94,7 @@ def local_model_for_terminal(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def catalogue_entry_for_terminal(entry: CatalogueEntry) -> dict[str, Any]:
-    """Return the columns of a model that could be fetched for a terminal; memory is the machine's."""
+    """Return the columns, for a terminal, of a model that can be downloaded; memory is that of the machine it needs."""
     return {
         "name": entry.name,
         "size": ("" if entry.pin else "about ") + message_text.format_bytes(entry.size or None),
@@ -105,12 +105,12 @@ def catalogue_entry_for_terminal(entry: CatalogueEntry) -> dict[str, Any]:
 
 
 def model_details(models: ModelLibrary, model: ModelFile, needs: Mapping[str, int]) -> dict[str, Any]:
-    """Return everything that the header and the registry know; None where they do not.
+    """Return the details from the header and the registry; None if unknown.
 
-    ``heads`` and ``kv_heads`` are lists where they differ from layer to layer; ``window`` in tokens;
-    ``needs``: bytes that a process takes at most, by task;
-    ``cache_bytes_per_token`` is that of an f16 cache, None for a ``recurrent`` model, whose memory grows another way;
-    ``parameters`` None for a split model, whose first part holds only some. Raises ``BadModelFile`` and ``MissingError``.
+    ``heads`` and ``kv_heads`` are lists if they differ between layers; ``window`` in tokens; ``needs``: peak bytes of a
+    process, by task; ``cache_bytes_per_token`` is that of an f16 cache, None for a ``recurrent`` model, whose memory
+    grows differently; ``parameters`` is None for a split model, whose first part holds only some. Raises
+    ``BadModelFile`` and ``MissingError``.
     """
     header = read_header(model.path)
     return {
@@ -148,7 +148,7 @@ def model_details(models: ModelLibrary, model: ModelFile, needs: Mapping[str, in
 
 
 def details_for_terminal(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return details as people read them: sizes with units, lists with commas."""
+    """Return details for display: sizes with units, lists with commas."""
     return {name: _format_detail(name, value) for name, value in facts.items()}
 
 
@@ -167,14 +167,14 @@ def _format_detail(name: str, value: Any) -> Any:
 
 
 def require_unambiguous(models: list[ModelFile], name: str, model: ModelFile) -> None:
-    """Raise ``UsageError`` when ``name`` is a repository of which several models are here."""
+    """Raise ``UsageError`` if ``name`` is a repository with several models on this machine."""
     several = [each.name for each in models if each.repo == model.repo and model.repo == name]
     if len(several) > 1:
         raise UsageError(f"{name} is ambiguous: {', '.join(several)}", detail="Name one of them.")
 
 
 def catalogue_details(entry: CatalogueEntry) -> dict[str, Any]:
-    """Return what the catalogue says about a model that is not here."""
+    """Return the catalogue's details of a model that is not on this machine."""
     return {
         "name": entry.name,
         "here": False,

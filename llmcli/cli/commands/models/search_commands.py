@@ -13,18 +13,18 @@ from llmcli.cli.options import GENERAL_OPTIONS, command
 from llmcli.errors import UsageError
 
 _TASKS_OF_NO_COMMAND = ("code",)
-"""Tasks of the catalogue that no command does."""
+"""Tasks of the catalogue without a command."""
 
 
 def task_by_use() -> dict[str, str]:
-    """Return the task of the catalogue by what a model shall do: that task, or a command that needs it."""
+    """Return the catalogue task for each use of a model: the task itself, or a command that needs it."""
     verbs = {command.name: command.model_task for command in command_registry.model_commands()}
     tasks = dict.fromkeys([*verbs.values(), *_TASKS_OF_NO_COMMAND])
     return {task: task for task in tasks} | dict(sorted(item for item in verbs.items() if item[0] not in tasks))
 
 
 class ModelUse(StrEnum):
-    """What a model shall do: a task of the catalogue, or a command that needs one."""
+    """The use of a model: a task of the catalogue, or a command that needs one."""
 
     _ignore_ = "_members _use"
     _members = vars()
@@ -55,20 +55,20 @@ def search(
     ctx: CommandContext,
     words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="Parts of the name of a repository.")],
     limit: Annotated[
-        int, typer.Option("--limit", min=1, max=50, metavar="N", help="Look into so many repositories.")
+        int, typer.Option("--limit", min=1, max=50, metavar="N", help="How many repositories to look into.")
     ] = 10,
 ) -> int:
-    """Search the Hub for GGUF models, and say what each needs and whether it fits this machine.
+    """Search the Hub for GGUF models, and show what each needs and whether it fits this machine.
 
-    Of each repository every quantization: its size, what it needs with the wanted context (--ctx), whether that fits
-    memory and GPU, tokens a second, about, and which one llm models pull would take. One header is read of each, some
-    megabytes.
+    Lists every quantization of each repository: its size, the memory it needs with the wanted context (--ctx), whether
+    that fits memory and GPU, the estimated tokens per second, and which one llm models pull would choose. One header
+    per repository, some megabytes, is read.
 
-    In a pipe, tab-separated: name, quantization, bytes, bytes needed, context, fits, on the GPU, tokens a second, taken,
-    bits a weight, file, repository, licence, gated, downloads, updated.
+    In a pipe, tab-separated: name, quantization, bytes, bytes needed, context, fits, on the GPU, tokens per second,
+    taken, bits per weight, file, repository, licence, gated, downloads, updated.
 
-    Nothing found is 66; 3 when a repository did not answer, or gave sizes but no header: what its models need is empty
-    then, and whether they fit too, unless the weights alone do not.
+    The exit code is 66 if nothing was found, and 3 if a repository did not answer or gave sizes but no header. Needs
+    and fit are then empty, unless the weights alone do not fit.
     """
     from llmcli.cli.commands.models import search_view
 
@@ -89,24 +89,24 @@ def search(
 )
 def recommend(
     ctx: CommandContext,
-    use: Annotated[ModelUse, typer.Option("--for", help="What it shall do.")] = _DEFAULT_USE,
+    use: Annotated[ModelUse, typer.Option("--for", help="What to use it for.")] = _DEFAULT_USE,
     language: Annotated[
         list[str] | None,
         typer.Option(
             "--language",
             metavar="LANG",
-            help="A language that it has to know: fi, French; repeatable.",
+            help="A language that it must know: fi, French; repeatable.",
             autocompletion=completers.languages,
         ),
     ] = None,
 ) -> int:
     """Recommend models of the catalogue for this machine, a task and languages, the best first.
 
-    Only what fits with the wanted context (--ctx); what answers slower than people read comes last. Without a network:
-    sizes and speeds are estimates.
+    Only models that fit with the wanted context (--ctx); those that answer slower than people read come last. No
+    network is used: sizes and speeds are estimates.
 
-    In a pipe, tab-separated: name, task, bytes, bytes needed, context, fits, on the GPU, tokens a second, here, licence,
-    languages, why.
+    In a pipe, tab-separated: name, task, bytes, bytes needed, context, fits, on the GPU, tokens per second, here,
+    licence, languages, why.
     """
     from llmcli.cli.commands.models import search_view
     from llmcli.tasks.translation.languages import parse_language

@@ -1,4 +1,4 @@
-"""What ``llm models search`` and ``llm models recommend`` show."""
+"""The output of ``llm models search`` and ``llm models recommend``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from llmcli.types import ItemFailed, Notice, Progress
 
 
 def show_search(ctx: CommandContext, words: str, limit: int) -> int:
-    """Show the repositories of the Hub that match, each as soon as it is known; returns the exit code."""
+    """Show the matching repositories of the Hub, each as soon as it is known; returns the exit code."""
     reporter = Reporter(ctx.console)
     failures: list[LlmError] = []
     shown = 0
@@ -47,7 +47,7 @@ def show_search(ctx: CommandContext, words: str, limit: int) -> int:
 
 
 def _show_repository(ctx: CommandContext, repository: FoundRepository, *, first: bool) -> None:
-    """Write a repository: a group of lines on a terminal, elsewhere a line for each quantization."""
+    """Write a repository: a group of lines on a terminal, otherwise a line for each quantization."""
     environment, found, offers = ctx.console.environment, repository.info, repository.variants
     best = variant_table.best_variant(offers)
     if ctx.console.as_json or not environment.is_terminal(environment.stdout):
@@ -69,7 +69,7 @@ def _show_repository(ctx: CommandContext, repository: FoundRepository, *, first:
         pull = suggestion.format_command(
             "models", "pull", "REPOSITORY", *suggestion.format_option("--ctx", ctx.flags.ctx)
         )
-        ctx.console.write_wrapped(f'Marked with "<": what {pull} takes on this machine.\n')
+        ctx.console.write_wrapped(f'"<" marks what {pull} chooses on this machine.\n')
     facts = [found.licence, "gated" if found.gated else None, f"context {offers.selected.estimate.context_tokens:,}"]
     facts += [f"{found.downloads:,} downloads a month" if found.downloads else None]
     facts += [None if best else "nothing fits"]
@@ -96,12 +96,12 @@ def _variant_columns(offer: Variant, *, taken: bool) -> dict[str, Any]:
 
 
 def _peak_column(fit: MemoryEstimate) -> dict[str, Any]:
-    """Return the column that was added last: what the model takes at most, whatever it does."""
+    """Return the last column: the peak memory of the model over all tasks."""
     return {"peak": fit.max_peak_bytes if fit.header_known else None}
 
 
 def show_recommendations(ctx: CommandContext, task: str, languages: Sequence[str]) -> int:
-    """Show the models of the catalogue that suit; returns the exit code."""
+    """Show the suitable models of the catalogue; returns the exit code."""
     picks = recommending.recommend_models(
         ctx.runtime.models.catalogue_entries(), task, languages, ctx.runtime.fit_policy(shown=True)
     )
@@ -112,7 +112,7 @@ def show_recommendations(ctx: CommandContext, task: str, languages: Sequence[str
         return 0
     name, why = rows[0]["name"], rows[0]["why"]
     pull = suggestion.format_command("models", "pull", name, *suggestion.format_option("--ctx", ctx.flags.ctx))
-    advice = "" if rows[0]["here"] else f" Fetch it with: {pull}"
+    advice = "" if rows[0]["here"] else f" Download it with: {pull}"
     ctx.console.write_wrapped(sanitize.single_line(f"{name}: {why}.{advice}") + "\n\n")
     ctx.console.write_table([_recommendation_for_terminal(pick, row) for pick, row in zip(picks, rows, strict=True)])
     return 0
@@ -122,7 +122,7 @@ def _recommendation_columns(pick: Recommendation, task: str, languages: Sequence
     """Return the columns of a recommendation for programs; sizes in bytes."""
     why = ["here already"] if here else []
     why += [pick.entry.about]
-    why += [f"its makers name {', '.join(languages)}"] if languages else []
+    why += [f"its makers list {', '.join(languages)}"] if languages else []
     why += [] if pick.is_fluent else ["slow here"]
     return {
         "name": pick.entry.name,

@@ -14,7 +14,7 @@ from llmcli.errors import UsageError
 _EXAMPLES = """
 llm serve
 llm serve --port 0 -m qwen3-4b
-LLMCLI_SERVE_TOKEN=$(cat secret) llm serve --socket /run/user/1000/llm.sock
+llm serve --socket "$XDG_RUNTIME_DIR/llm.sock" --token-file secret
 curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8033/v1/models
 """
 
@@ -31,36 +31,39 @@ def serve(  # noqa: PLR0917 (options, all of them named)
         typer.Option(
             "--host",
             metavar="H",
-            help="Address to listen on (default: 127.0.0.1); others than loopback open it to others.",
+            help="Address to listen on (default: 127.0.0.1). Any but loopback lets others connect.",
         ),
     ] = None,
     port: Annotated[
         int | None, typer.Option("--port", min=0, max=65535, metavar="N", help="Port (default: 8033; 0: any).")
     ] = None,
     socket: Annotated[
-        str | None, typer.Option("--socket", metavar="PATH", help="Listen at this path instead, for you only.")
+        str | None,
+        typer.Option("--socket", metavar="PATH", help="Listen on a Unix socket at this path instead, for you only."),
     ] = None,
     token_file: Annotated[
         str | None, typer.Option("--token-file", metavar="FILE", help="The token (or LLMCLI_SERVE_TOKEN); mode 0600.")
     ] = None,
     allow_origin: Annotated[
-        list[str] | None, typer.Option("--allow-origin", metavar="O", help="Let pages of this origin ask; repeatable.")
+        list[str] | None,
+        typer.Option("--allow-origin", metavar="O", help="Accept requests from web pages of this origin; repeatable."),
     ] = None,
     max_concurrency: Annotated[
-        int, typer.Option("--max-concurrency", min=1, max=4096, metavar="N", help="Requests at once; more get a 429.")
+        int,
+        typer.Option("--max-concurrency", min=1, max=4096, metavar="N", help="Concurrent requests; more get a 429."),
     ] = 64,
     max_body: Annotated[
         int, typer.Option("--max-body", min=1, max=32, metavar="MB", help="Largest body; a larger one gets a 413.")
     ] = 16,
 ) -> int:
-    """Serve your models to other programs, by OpenAI's protocol.
+    """Serve your models to other programs over OpenAI's protocol.
 
-    Whoever asks has to send the token, which is printed unless you give one.
+    Clients must send the token, which is printed unless you give one.
     """
     from llmcli.cli.commands.serve import runner
 
     if socket is not None and (host is not None or port is not None):
-        raise UsageError("--socket goes with neither --host nor --port", detail="Leave one of them out.")
+        raise UsageError("--socket excludes --host and --port", detail="Leave out one of them.")
     host, port = host or runner.HOST, runner.PORT if port is None else port
     options = runner.ServeOptions(host, port, socket, token_file, allow_origin or (), max_concurrency, max_body)
     runner.serve_models(ctx, options)

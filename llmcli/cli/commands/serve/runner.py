@@ -1,4 +1,4 @@
-"""What ``llm serve`` takes from other packages: models by name, the socket, the token, and the messages about them."""
+"""What ``llm serve`` needs from other packages: models by name, the socket, the token, and messages."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 HOST, PORT = "127.0.0.1", 8033
 _MIN_TOKEN_CHARS = 16
-"""Minimum length of a token; shorter ones can be found by trying."""
+"""Minimum length of a token; shorter ones can be guessed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What the user wants of the server; sizes in MB of 2**20 bytes."""
+    """The options of the server; sizes in MB of 2**20 bytes."""
 
     host: str
     port: int
@@ -38,7 +38,7 @@ class ServeOptions:
 
 
 class ServedModels:
-    """The models of this machine as a ``ModelProvider``; models pulled or removed meanwhile are picked up."""
+    """The models of this machine as a ``ModelProvider``, which follows models pulled or removed while it runs."""
 
     def __init__(self, ctx: CommandContext) -> None:
         self._ctx = ctx
@@ -50,7 +50,7 @@ class ServedModels:
         return ModelLibrary(ctx.runtime.settings, ctx.runtime.paths, ctx.runtime.environ, verb=ctx.verb)
 
     def list_models(self) -> list[ListedModel]:
-        """Return the models on this machine, that of the setting too where it is a path."""
+        """Return the models on this machine, and the configured model if that is a path."""
         from llmcli.serve.worker_router import ListedModel
 
         library = self._library()
@@ -103,7 +103,7 @@ def serve_models(ctx: CommandContext, options: ServeOptions) -> None:
         )
         _announce_address(ctx, opened, None if given else secret)
         if len(secret) < _MIN_TOKEN_CHARS and not ctx.console.quiet:
-            ctx.console.write_notice(f"the token has less than {_MIN_TOKEN_CHARS} characters: others may guess it")
+            ctx.console.write_notice(f"the token has fewer than {_MIN_TOKEN_CHARS} characters: others may guess it")
         server.run_until(opened, lambda: ctx.runtime.interrupt.requested)
     ctx.runtime.interrupt.check()
 
@@ -112,13 +112,13 @@ def _check_default_model(ctx: CommandContext) -> None:
     """Report a problem with the configured model at start-up, before the first request for it."""
     try:
         ctx.runtime.models.find()
-    except ModelNotDownloaded:  # the starter need not be here: requests may name others
+    except ModelNotDownloaded:  # the starter model may be missing: requests may name others
         if ctx.runtime.settings["model"]:
             raise
 
 
 def _parse_origins(options: ServeOptions) -> frozenset[str]:
-    """Return the origins of the pages that may ask. Raises ``UsageError`` for what is none."""
+    """Return the allowed origins. Raises ``UsageError`` for an invalid one."""
     from llmcli.serve import middleware
 
     try:
@@ -146,7 +146,7 @@ def _build_access_policy(
 
 
 def _announce_address(ctx: CommandContext, opened: socket.socket, secret: str | None) -> None:
-    """Say where the server listens, and the token where it was made up: on stderr, also into a pipe, and at once."""
+    """Report where the server listens, and a generated token: on stderr, even into a pipe, and at once."""
     from llmcli.serve import sockets
 
     url = sockets.socket_url(opened)

@@ -21,14 +21,14 @@ class Formality(StrEnum):
 
 
 class BilingualLayout(StrEnum):
-    """How source and translation stand together."""
+    """The layout of source and translation."""
 
     INTERLEAVED = "interleaved"
     SIDE_BY_SIDE = "side-by-side"
 
 
 class PseudoLocalization(StrEnum):
-    """What takes the place of a model."""
+    """The pseudo-translation used instead of a model."""
 
     ACCENTS = "accents"
     IDENTITY = "identity"
@@ -59,7 +59,9 @@ def translate(
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--from", metavar="LANG", help="The language it is in.", autocompletion=completers.languages),
+        typer.Option(
+            "--from", metavar="LANG", help="The language of the document.", autocompletion=completers.languages
+        ),
     ] = None,
     format_name: Annotated[
         str | None,
@@ -76,44 +78,43 @@ def translate(
     ] = None,
     glossary: Annotated[
         str | None,
-        typer.Option("--glossary", metavar="FILE", help="CSV: term, translation (none: keep the term), note."),
+        typer.Option("--glossary", metavar="FILE", help="CSV file: term, translation (empty: keep the term), note."),
     ] = None,
     update: Annotated[
         str | None,
         typer.Option(
-            "--update", metavar="TARGET", help="Renew this translation, a file or a directory; keep its edits."
+            "--update", metavar="TARGET", help="Update this translation, a file or a directory; keep its edits."
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that -o DIR or a pattern names.")] = False,
     memory: Annotated[
         str | None, typer.Option("--tm", metavar="FILE", help="Translation memory (default: your own).")
     ] = None,
-    no_memory: Annotated[bool, typer.Option("--no-tm", help="Remember nothing, recall nothing.")] = False,
-    review: Annotated[
-        bool, typer.Option("--review", help="Have doubtful segments corrected in a second pass.")
-    ] = False,
+    no_memory: Annotated[bool, typer.Option("--no-tm", help="Do not read or write a translation memory.")] = False,
+    review: Annotated[bool, typer.Option("--review", help="Correct doubtful segments in a second pass.")] = False,
     bilingual: Annotated[
         BilingualLayout | None, typer.Option("--bilingual", help="Show the source with its translation.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how much there is to do, and about how long it takes.")
+        bool, typer.Option("--dry-run", help="Estimate the amount of work and the time, without translating.")
     ] = False,
     report: Annotated[
-        str | None, typer.Option("--report", metavar="FILE", help="Write what became of each segment, as JSON.")
+        str | None, typer.Option("--report", metavar="FILE", help="Write the outcome of each segment, as JSON.")
     ] = None,
     pseudo: Annotated[
-        PseudoLocalization | None, typer.Option("--pseudo", help="No model: accented letters, or the text as it is.")
+        PseudoLocalization | None,
+        typer.Option("--pseudo", help="Use no model: write accented letters, or copy the text."),
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Option("--eval", metavar="REFERENCE", help="Print BLEU and chrF against this translation."),
+        typer.Option("--eval", metavar="REFERENCE", help="Print BLEU and chrF scores against this translation."),
     ] = None,
 ) -> int:
     """Translate documents into another language.
 
-    Plain text, Markdown, HTML, SRT, WebVTT, PO, JSON, YAML and .properties; all but the words stays byte for byte. A
-    segment without a right translation keeps its text and is reported (exit 3). Several documents or languages go to
-    -o DIR, which mirrors what was named, or to a pattern of {dir}, {name}, {lang} and {ext}.
+    Plain text, Markdown, HTML, SRT, WebVTT, PO, JSON, YAML and .properties; everything but the words stays unchanged,
+    byte for byte. A segment without a valid translation keeps its text and is reported (exit 3). Write several
+    documents or languages to -o DIR, which mirrors the inputs, or to a pattern of {dir}, {name}, {lang} and {ext}.
     """
     from llmcli.cli.commands.translate.translate_options import TRANSLATION_ONLY, TranslateOptions
     from llmcli.cli.commands.translate.translation_run import run_translation

@@ -1,4 +1,4 @@
-"""``--dry-run``: how much there is to do, and about how long it takes."""
+"""``--dry-run``: the amount of work, and about how long it takes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from llmcli.tasks.translation_estimate import TranslationEstimate
 
 _BATCH_SPEEDUP = 1.5
-"""How many times faster than one answer many are on a CPU, in a batch."""
+"""How many times faster a batch of answers is than one answer, on a CPU."""
 _PREFILL_SPEEDUP = 3.0
-"""How many times faster than it writes a model reads."""
+"""How many times faster prefill is than decode."""
 
 
 def write_estimate(
     ctx: CommandContext, jobs: Sequence[TranslationJob | ItemFailed], memory: TranslationMemory | None
 ) -> int:
-    """Write what there is to do, a line for each document and their sum; return the exit code."""
+    """Write the work for each document and in total, a line each; return the exit code."""
     from llmcli.tasks.translation_estimate import estimate_translation
 
     rows, failed = [], []
@@ -35,7 +35,7 @@ def write_estimate(
                 found = estimate_translation(job, memory)
             rows.append(_estimate_row(ctx, found))
         except LlmError as error:
-            ctx.runtime.interrupt.check()  # then it is no failure of this document
+            ctx.runtime.interrupt.check()  # not a failure of this document
             failed.append(error)
             name = job.name if isinstance(job, ItemFailed) else job.document.name
             ctx.console.write_error(error, name=name)
@@ -69,7 +69,7 @@ def _total_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _decode_rate(ctx: CommandContext) -> float | None:
-    """Return about how many tokens of one answer the model writes a second; None where that is not known."""
+    """Return the estimated decode rate for one answer in tokens per second; None if unknown."""
     from llmcli.models.gguf.header_parser import read_header
 
     if ctx.runtime.is_remote:

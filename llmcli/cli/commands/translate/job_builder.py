@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class JobBuilder:
-    """Builds jobs from the options; ``validate`` rejects invalid ones before anything is loaded."""
+    """Builds jobs from the options; ``validate`` refuses invalid ones before anything is loaded."""
 
     def __init__(self, ctx: CommandContext, options: TranslateOptions) -> None:
         self._ctx = ctx
         self._options = options
 
     def validate(self) -> None:
-        """Raise ``UsageError`` and ``BadDocument`` for what cannot be used, and what reading files raises."""
+        """Raise ``UsageError`` and ``BadDocument`` for invalid options and files, and what reading files raises."""
         from llmcli.documents.formats.format_registry import require_name
         from llmcli.tasks.translation.languages import parse_language
 
@@ -72,7 +72,7 @@ class JobBuilder:
             file = inputs.read_document(self._ctx, self._options.glossary_file)
             glossary = run_interruptible(Glossary.parse, file.text, file.name)
             if not glossary.terms:
-                self._ctx.console.warn(f"the glossary {file.name} holds no terms")
+                self._ctx.console.warn(f"the glossary {file.name} contains no terms")
         if self._options.context is not None:
             if self._options.context == "@":
                 raise UsageError("--context @ names no file", detail="Try: --context @FILE")
@@ -112,7 +112,7 @@ class JobBuilder:
 
     @cached_property
     def _model_id(self) -> str:
-        """What translations of the model are remembered under: its hash; of a server's its address and name."""
+        """The id of the model in the translation memory: its hash, or a server's address and the model's name."""
         from llmcli.runtime import consent
 
         if self._ctx.runtime.is_remote:

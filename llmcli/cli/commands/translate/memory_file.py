@@ -1,4 +1,4 @@
-"""The translation memory that a command means: the user's own, or the file of --tm."""
+"""The translation memory of a command: the user's own, or the file of --tm."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCach
 
 
 def memory_path(ctx: CommandContext, name: str | None) -> Path:
-    """Return where it lies."""
+    """Return its path."""
     return ctx.runtime.paths.translation_memory if name is None else Path(name)
 
 
 def open_memory(ctx: CommandContext, name: str | None, *, read_only: bool = False) -> TranslationMemory:
-    """Open it; it is made where it is not there, of a directory only the user's own.
+    """Open it; create it if it is missing, but create a directory only for the user's own.
 
-    A file that was named keeps the mode that it has: a team may share it. With ``read_only`` nothing is written, and a file that was named has to be there, else ``MissingError``. Raises what
-    ``TranslationMemory`` raises.
+    A named file keeps its mode: a team may share it. With ``read_only`` nothing is written, and a missing named file
+    raises ``MissingError``. Raises what ``TranslationMemory`` raises.
     """
     path = memory_path(ctx, name)
     if read_only and name is not None and not private_files.exists(Path(name)):
@@ -33,10 +33,10 @@ def open_memory(ctx: CommandContext, name: str | None, *, read_only: bool = Fals
 
 
 def memory_for_job(ctx: CommandContext, name: str | None, *, read_only: bool) -> TranslationMemory | None:
-    """Open it for a job, which is worth more than what is remembered of it; with ``read_only`` nothing is to be remembered.
+    """Open it for a job, which must not fail because of the memory; with ``read_only`` nothing is stored.
 
-    The user's own that cannot be written, as on a full disk, is told and only read, or done without. Raises as
-    ``open_memory`` for a file that was named.
+    If the user's own memory cannot be written, as on a full disk, the command warns and only reads it, or does without.
+    Raises as ``open_memory`` for a named file.
     """
     try:
         return TranslationMemory(memory_path(ctx, name), read_only=True) if read_only else open_memory(ctx, name)
@@ -44,7 +44,7 @@ def memory_for_job(ctx: CommandContext, name: str | None, *, read_only: bool) ->
         if name is not None:
             raise
         ctx.console.warn(
-            f"nothing is put into the translation memory, as with --no-tm: {error_messages.describe(error)[0]}"
+            f"nothing is stored in the translation memory, as with --no-tm: {error_messages.describe(error)[0]}"
         )
     try:
         return TranslationMemory(memory_path(ctx, name), read_only=True)
@@ -58,13 +58,13 @@ def create_memory_cache(memory: TranslationMemory | None) -> TranslationMemoryCa
 
 
 def report_memory_trouble(ctx: CommandContext, remembered: TranslationMemoryCache) -> None:
-    """Say that what was translated is not remembered, or not all of it."""
+    """Warn that translations were not stored, or not all of them."""
     if remembered.failure_detail:
         ctx.console.warn(
-            f"the translation memory failed, and the rest was done as with --no-tm: {remembered.failure_detail}"
+            f"the translation memory failed; the rest was translated as with --no-tm: {remembered.failure_detail}"
         )
     if remembered.outdated_outputs:
         names = ", ".join(map(str, remembered.outdated_outputs))
         ctx.console.warn(
-            f"the translation memory still describes an earlier {names}: renew it with -o, not with --update"
+            f"the translation memory still describes an earlier {names}: translate it again with -o, not with --update"
         )

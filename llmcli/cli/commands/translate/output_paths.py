@@ -1,4 +1,4 @@
-"""Which documents a job of many has, and where the output of each goes."""
+"""The documents of a job, and where the output of each goes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from llmcli.errors import CannotCreate, MissingError, UsageError
 
 _PLACEHOLDER = re.compile(r"\{(?:dir|name|lang|ext)\}")
 _LANGUAGE_CODE = re.compile(r"(?<![A-Za-z0-9])[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*(?![A-Za-z0-9])")
-"""What may be the code of a language in a path."""
+"""A possible language code in a path."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A document by its name; ``relative`` is its path below what was named on the command line.
+    """A document by its name; ``relative`` is its path below the argument on the command line.
 
     ``found_in_directory``: the directory was named, not the file itself.
     """
@@ -39,15 +39,17 @@ def check_pattern(output: str) -> None:
     path = Path(output)
     there = next((each for each in (path, *path.parents) if os.path.lexists(each)), Path())
     if re.search(r"[{}]", _PLACEHOLDER.sub("", str(path.relative_to(there)))):
-        raise UsageError(f"{output} has braces that are no place", detail="Places are {dir}, {name}, {lang} and {ext}.")
+        raise UsageError(
+            f"{output} has unknown placeholders in braces", detail="Placeholders are {dir}, {name}, {lang} and {ext}."
+        )
 
 
 def expand_inputs(names: Sequence[str], suffixes: Iterable[str], output: str | None = None) -> list[InputFile]:
-    """Return the documents that ``names`` mean: files, and of directories the files below with one of ``suffixes``.
+    """Return the documents of ``names``: files, and for directories the files below with one of ``suffixes``.
 
-    Left out below directories: what is hidden, links to directories and to documents that are there anyway, what is no
-    regular file, and the directory ``output``, which holds translations. Raises ``MissingError`` for a directory without
-    any document, and ``UsageError`` for a document that is named twice.
+    Skipped below directories: hidden files, links to directories and to documents found anyway, files that are not
+    regular, and the directory ``output``, which holds translations. Raises ``MissingError`` for a directory without
+    documents, and ``UsageError`` for a document named twice.
     """
     endings = tuple(suffixes)
     found: list[InputFile] = []
@@ -63,17 +65,19 @@ def expand_inputs(names: Sequence[str], suffixes: Iterable[str], output: str | N
             continue
         below = [path for path in _walk_documents(Path(name), output) if path.name.endswith(endings)]
         if not below:
-            raise MissingError(name, kind="input", detail="no document below it has a known ending")
+            raise MissingError(name, kind="input", detail="it contains no document with a known file extension")
         found += [InputFile(str(path), path.relative_to(name), found_in_directory=True) for path in below]
     found = _without_links(found)
     twice = _first_duplicate(os.path.realpath(each.name) for each in found if each.name != "-")
     if twice:
-        raise UsageError(f"{twice} is named twice", detail="Name each document once; a directory names all below it.")
+        raise UsageError(
+            f"{twice} is named twice", detail="Name each document once; a directory includes all documents below it."
+        )
     return found
 
 
 def _without_links(found: Sequence[InputFile]) -> list[InputFile]:
-    """Leave out the links that a walk came by where what they lead to is there anyway."""
+    """Drop links found by a walk if their targets are included anyway."""
     links = [item.found_in_directory and Path(item.name).is_symlink() for item in found]
     real = [os.path.realpath(item.name) for item in found]
     seen = {path for path, link in zip(real, links, strict=True) if not link}
@@ -87,7 +91,7 @@ def _without_links(found: Sequence[InputFile]) -> list[InputFile]:
 
 
 def output_path(item: InputFile, output: str, language: str, *, several: bool) -> Path:
-    """Return the file for a translation: ``output`` is a pattern, or a directory that mirrors what was named.
+    """Return the file for a translation: ``output`` is a pattern, or a directory that mirrors the inputs.
 
     ``several`` languages have a directory each in it.
     """
@@ -104,7 +108,7 @@ def output_path(item: InputFile, output: str, language: str, *, several: bool) -
 
 
 def existing_translations(items: Sequence[InputFile], pattern: str) -> set[InputFile]:
-    """Return those of ``items`` that ``pattern`` names as translations of others, into whatever language."""
+    """Return the ``items`` that ``pattern`` names as translations of others, into any language."""
     from llmcli.tasks.translation.languages import is_code
 
     there = {os.path.realpath(item.name): item for item in items if item.name != "-"}
@@ -119,7 +123,7 @@ def existing_translations(items: Sequence[InputFile], pattern: str) -> set[Input
 
 
 def check_targets(targets: Sequence[tuple[InputFile, Path]]) -> None:
-    """Raise ``UsageError`` where two documents have one target, or one its own source."""
+    """Raise ``UsageError`` if two documents have one target, or a target is its own source."""
     twice = _first_duplicate(os.path.abspath(path) for _, path in targets)  # noqa: PTH100 (links are followed at writing)
     if twice:
         raise UsageError(f"two documents would be written to {twice}", detail="Put {lang}, {dir} or {name} into -o.")
@@ -129,19 +133,19 @@ def check_targets(targets: Sequence[tuple[InputFile, Path]]) -> None:
 
 
 def check_writable(paths: Iterable[Path]) -> None:
-    """Raise ``CannotCreate`` where a file has no possible name, or its directory cannot be made or written; nothing is made yet."""
+    """Raise ``CannotCreate`` for an impossible file name or a directory that cannot be created or written."""
     files = list(paths)
     for path in files:
         try:
             path.lstat()
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except OSError as error:  # it is too long, or links go in a circle
+        except OSError as error:  # it is too long, or links form a loop
             raise CannotCreate(str(path), detail=error.strerror or "") from error
     for directory in dict.fromkeys(path.parent for path in files):
         there = next(each for each in (directory, *directory.absolute().parents) if os.path.lexists(each))
         if not there.is_dir():
-            raise CannotCreate(str(directory), detail=f"{there} is no directory")
+            raise CannotCreate(str(directory), detail=f"{there} is not a directory")
         if not os.access(there, os.W_OK | os.X_OK):
             number = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
             raise CannotCreate(str(directory), detail=f"{there}: {os.strerror(number)}")
@@ -154,7 +158,7 @@ def _walk_documents(top: Path, output: str | None) -> Iterator[Path]:
             name for name in below if not name.startswith(".") and not _is_output_directory(here / name, output)
         )
         for path in (here / name for name in sorted(files) if not name.startswith(".")):
-            if path.is_file():  # a named pipe would be waited for, and a device has no end
+            if path.is_file():  # a named pipe would block, and a device has no end
                 yield path
 
 
@@ -163,12 +167,12 @@ def _is_output_directory(path: Path, output: str | None) -> bool:
 
 
 def is_directory(name: str) -> bool:
-    """Return whether an input is a tree of documents."""
+    """Return whether an input is a directory of documents."""
     return name != "-" and os.path.isdir(name)  # noqa: PTH112 (a name may hold a NUL)
 
 
 def _common_directory(files: Sequence[str]) -> str:
-    """Return the directory that all files lie below."""
+    """Return the directory that contains all files."""
     parents = [os.path.dirname(os.path.abspath(name)) for name in files if name != "-"]  # noqa: PTH100, PTH120
     return os.path.commonpath(parents) if parents else ""
 

@@ -1,4 +1,4 @@
-"""What is written has to be another file than all that is read and written beside it."""
+"""Every file that is written must differ from all other files that are read or written."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from llmcli.errors import UsageError
 
 FileRoles = Iterable[tuple[str, str]]
-"""What a file is to the command, as "the report", and its name."""
+"""The role of a file in the command, such as "the report", and its name."""
 
 
 def check_distinct(reads: FileRoles, writes: FileRoles) -> None:
-    """Raise ``UsageError`` where a file that is written, by whatever name, is read too, or written twice."""
+    """Raise ``UsageError`` if a written file, under any name, is also read or written twice."""
     seen: dict[object, str] = {}
     for role, name in reads:
         seen.setdefault(file_identity(name), role)
@@ -22,13 +22,14 @@ def check_distinct(reads: FileRoles, writes: FileRoles) -> None:
         identity = file_identity(name)
         if identity is not None and identity in seen:
             raise UsageError(
-                f"{name} is {seen[identity]} and {role}", detail="Name another file: one would replace the other."
+                f"{name} is both {seen[identity]} and {role}",
+                detail="Name another file; one would overwrite the other.",
             )
         seen[identity] = role
 
 
 def file_identity(name: str) -> object:
-    """Return what a file has under all its names; None for standard input, a device, a pipe, an open descriptor."""
+    """Return a file's identity under all its names; None for standard input, a device, a pipe, an open descriptor."""
     if name == "-" or name.startswith(("/dev/", "/proc/")):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Which documents are to be translated into which languages, and where the output of each goes."""
+"""Which documents to translate into which languages, and where the output of each goes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What was typed. ``output`` is a file, a directory, a pattern, or None.
+    """The options as typed. ``output`` is a file, a directory, a pattern, or None.
 
     ``updates_existing``: the output may hold translations. Without ``writes_files`` nothing is written.
     """
@@ -68,10 +68,10 @@ class TranslationPlan:
 
 
 def plan_translations(ctx: CommandContext, options: PlanOptions, suffixes: Sequence[str]) -> TranslationPlan:
-    """Return what is to be done; documents in directories have one of ``suffixes``.
+    """Return the plan; documents in directories have one of ``suffixes``.
 
-    A file with a derived name that is there already is not written unless ``force`` or ``updates_existing``. Raises
-    ``UsageError``, ``CannotCreate`` for a path that cannot be written, and what reading inputs raises when none can be read.
+    An existing file with a derived name is not written unless ``force`` or ``updates_existing``. Raises ``UsageError``,
+    ``CannotCreate`` for a path that cannot be written, and what reading inputs raises when none can be read.
     """
     from llmcli.tasks.translation.languages import parse_language
 
@@ -91,7 +91,7 @@ def plan_translations(ctx: CommandContext, options: PlanOptions, suffixes: Seque
 def _plan_single(
     ctx: CommandContext, items: Sequence[InputFile], target: Language, options: PlanOptions
 ) -> TranslationPlan:
-    """Return the plan of one document whose translation goes to standard output or into the file that was named."""
+    """Return the plan of one document whose translation goes to standard output or into a named file."""
     (document,) = inputs.read_documents(ctx, [item.name for item in items])
     path = Path(options.output) if options.output else None
     earlier = _read_earlier(ctx, path) if path and options.updates_existing else None
@@ -123,17 +123,19 @@ def _plan_several(
 
 
 def _check_output(options: PlanOptions) -> str:
-    """Return the directory or pattern for several translations. Raises ``UsageError`` where it can be neither."""
+    """Return the directory or pattern for several translations. Raises ``UsageError`` if it is neither."""
     output = options.output
     if output is None:
-        raise UsageError("several translations need a place", detail="Try: -o DIR, or -o '{dir}/{name}.{lang}{ext}'")
+        raise UsageError(
+            "several translations need an output directory", detail="Try: -o DIR, or -o '{dir}/{name}.{lang}{ext}'"
+        )
     if (
         not output_paths.is_pattern(output)
         and private_files.exists(Path(output))
         and not output_paths.is_directory(output)
     ):
         raise UsageError(
-            f"several translations do not go into one file, {output}",
+            f"several translations cannot go into one file, {output}",
             detail="Name a directory, or a pattern: '{dir}/{name}.{lang}{ext}'",
         )
     return output
@@ -142,18 +144,18 @@ def _check_output(options: PlanOptions) -> str:
 def _find_earlier_outputs(
     ctx: CommandContext, items: Sequence[InputFile], output: str, paths: Sequence[Path]
 ) -> set[InputFile]:
-    """Return the inputs that are translations of an earlier run, and say which of them the user named."""
+    """Return the inputs that are translations of an earlier run, and report those that the user named."""
     made = set(map(os.path.realpath, paths))  # beside their sources
     earlier = {item for item in items if item.found_in_directory and os.path.realpath(item.name) in made}
     earlier |= output_paths.existing_translations(items, output)
     if (ctx.console.verbose or ctx.console.stderr_is_terminal) and not ctx.console.quiet:
         for name in sorted(item.name for item in earlier if not item.found_in_directory):
-            ctx.console.write_explanation(f"{name} is left out: the pattern of -o names it as a translation")
+            ctx.console.write_explanation(f"{name} is skipped: the pattern of -o names it as a translation")
     return earlier
 
 
 def _derives_names(options: PlanOptions) -> bool:
-    """Return whether the output is a pattern or a directory: of a directory it is one, though it hold one document."""
+    """Return whether the output is a pattern or a directory; a directory as input needs one, even with one document."""
     output = options.output
     if output is None:
         return False
@@ -173,14 +175,14 @@ def _plan_one(
     if options.force or not os.path.lexists(path):
         return PlannedTranslation(document, target, path)
     earlier = None
-    if os.path.isfile(path):  # noqa: PTH113 (a pipe would be waited for)
-        with suppress(InputError):  # whatever it is, it stays
+    if os.path.isfile(path):  # noqa: PTH113 (a pipe would block)
+        with suppress(InputError):  # keep it, whatever it is
             earlier = _read_earlier(ctx, path)
     return PlannedTranslation(document, target, path, earlier, keeps_existing=True)
 
 
 def _read_earlier(ctx: CommandContext, path: Path) -> Document | None:
-    """Return the translation at ``path``; None where there is none yet."""
+    """Return the translation at ``path``; None if there is none yet."""
     with suppress(MissingError):
         return read_file(str(path), ctx.runtime.interrupt)
     return None

@@ -1,4 +1,4 @@
-"""What becomes of results: files, scores, the report, a line for people."""
+"""The outputs of results: files, scores, the report, a line for people."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def add_scores(events: Iterator[TaskEvent], reference: Document, report: TranslationReport) -> Iterator[TaskEvent]:
     """Add BLEU and chrF to the fields of the one result, segment by segment against another translation.
 
-    Raises ``UsageError`` where the two do not have the same segments, and what ``score_translations`` and ``split`` raise.
+    Raises ``UsageError`` if the two do not have the same segments, and what ``score_translations`` and ``split`` raise.
     """
     from llmcli.documents.formats.format_registry import find_format
     from llmcli.tasks.translation.quality_scores import score_translations
@@ -58,9 +58,9 @@ def format_scores(result: Result) -> str:
 def write_results(
     ctx: CommandContext, events: Iterator[TaskEvent], outputs: Mapping[int, Path], remembered: TranslationMemoryCache
 ) -> Iterator[TaskEvent]:
-    """Write each result to its file and pass it on without its text; what cannot be written has failed.
+    """Write each result to its file and pass it on without its text; a result that cannot be written fails.
 
-    Only what was written is ``remembered`` of a file.
+    Only translations that were written to the file are ``remembered``.
     """
     from llmcli.files.atomic_file import atomic_write
 
@@ -89,7 +89,7 @@ def write_results(
 
 
 def collect_ends(events: Iterator[TaskEvent], ends: list[Result | ItemFailed]) -> Iterator[TaskEvent]:
-    """Pass everything on, and keep how each document ended."""
+    """Pass everything on, and record how each document ended."""
     for event in events:
         if isinstance(event, Result | ItemFailed):
             ends.append(event)
@@ -97,22 +97,22 @@ def collect_ends(events: Iterator[TaskEvent], ends: list[Result | ItemFailed]) -
 
 
 def format_result_note(result: Result) -> str:
-    """Return what a person may want to know of a document: "guide.md (markdown): English to French, 12 segments".
+    """Return a note for people about a document: "guide.md (markdown): English to French, 12 segments".
 
-    Of a document that is not whole it ends with ", 11 left untranslated".
+    For an incomplete document it ends with ", 11 left untranslated".
     """
     from llmcli.tasks.translation.languages import parse_language
 
     fields = result.fields
-    source = parse_language(fields["from"]).name if fields["from"] else "unknown language"
+    source = f"{parse_language(fields['from']).name} " if fields["from"] else ""
     name = "standard input" if result.name == "-" else result.name
     count = f"{fields['segments']} segment{'' if fields['segments'] == 1 else 's'}"
     count += f", {fields['untranslated']} left untranslated" if fields["untranslated"] else ""
-    return f"{name} ({fields['format']}): {source} to {parse_language(fields['to']).name}, {count}"
+    return f"{name} ({fields['format']}): {source}to {parse_language(fields['to']).name}, {count}"
 
 
 def format_report(ends: Sequence[Result | ItemFailed], report: TranslationReport) -> str:
-    """Return what became of each document and segment, as JSON; of names what is not UTF-8 is replaced."""
+    """Return the outcome of each document and segment, as JSON; bytes of names that are not UTF-8 are replaced."""
     documents: list[dict[str, Any]] = []
     for end in sorted(ends, key=lambda end: end.item):
         if isinstance(end, Result):

@@ -1,4 +1,4 @@
-"""What was typed after ``llm translate``, besides the recurring options."""
+"""The options of ``llm translate``, besides the recurring ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TRANSLATION_ONLY = "translation"
 
 @dataclass(frozen=True, slots=True)
 class TranslateOptions:
-    """The options by their meaning; None where one was not given."""
+    """The options by their meaning; None if not given."""
 
     files: Sequence[str]
     target_languages: Sequence[str]

@@ -1,4 +1,4 @@
-"""One run of ``llm translate``: everything that can be refused is, then jobs, results, report."""
+"""One run of ``llm translate``: all checks first, then jobs, results, report."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from llmcli.tasks.translation.per_file.memory_cache import TranslationMemoryCache
 
 PSEUDO_LANGUAGE = "en-XA"
-"""The code of a pseudo-localisation where none is named (Unicode CLDR)."""
+"""The default code for pseudo-localisation (Unicode CLDR)."""
 
 
 def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
@@ -43,9 +43,9 @@ def run_translation(ctx: CommandContext, options: TranslateOptions) -> int:
     if not languages:
         raise UsageError("into which language?", detail="Try: llm translate --to fr FILE")
     if options.update_target is not None and ctx.flags.output not in {None, options.update_target}:
-        raise UsageError("--update names the output too; leave out -o")
+        raise UsageError("--update already names the output; leave out -o")
     if options.update_target is not None and options.layout != TRANSLATION_ONLY:
-        raise UsageError("--update renews a translation, and --bilingual shows two languages: choose one")
+        raise UsageError("--update and --bilingual exclude each other")
     builder = JobBuilder(ctx, options)
     builder.validate()
     output = options.update_target or ctx.flags.output

@@ -1,1 +1,1 @@
-"""The words for errors, by what they are about."""
+"""The messages for errors, by subject."""

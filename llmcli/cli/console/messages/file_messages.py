@@ -1,4 +1,4 @@
-"""The words for inputs, outputs and configuration."""
+"""The messages for inputs, outputs and configuration."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from llmcli.cli.console.messages.message_text import (
 )
 
 _ADVICE_BY_KIND = {
-    "memory": "Name another file with --tm, or move it away: llm makes a new one.",
-    "sessions": "Move it away: llm makes a new one.",
+    "memory": "Name another file with --tm, or move it away: llm creates a new one.",
+    "sessions": "Move it away: llm creates a new one.",
     "glossary": "Write each line as: term,translation,note (the last two may be left out)",
-    "TMX": "Export it again as TMX 1.4 where it comes from.",
+    "TMX": "Export it again as TMX 1.4 from the tool that made it.",
 }
-"""What to do where a file is not of the kind that it has to be."""
+"""What to do with a file that is not of the expected kind."""
 _DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN_ERRNOS = (errno.EACCES, errno.EPERM)
 
@@ -31,34 +31,34 @@ _FORBIDDEN_ERRNOS = (errno.EACCES, errno.EPERM)
 def _describe_missing(error: e.MissingError) -> ErrorText:
     nexts = {
         "model": "Try: llm models list",
-        "model folder": "If the models lie elsewhere: llm models import FILE.gguf (of Ollama: set OLLAMA_MODELS)",
+        "model folder": "If the models are elsewhere: llm models import FILE.gguf (for Ollama, set OLLAMA_MODELS)",
         "alias": "Try: llm models alias",
         "worker": "Try: llm worker list",
-        "place": f"Look who may read it: ls -ld {shlex.quote(_blocking_path(error.subject, os.R_OK))}",
-        "file": "Look what the repository has, on the Hub or with: llm models search WORDS",
+        "place": f"Check its permissions: ls -ld {shlex.quote(_blocking_path(error.subject, os.R_OK))}",
+        "file": "List the files of the repository on the Hub, or search: llm models search WORDS",
         **{f"model of {each}": f"Try: llm models import --from {each}" for each in ("ollama", "lmstudio")},
-        "whole model of ollama": "Fetch it again there: ollama pull MODEL",
-        "whole model of lmstudio": "Fetch it again there.",
+        "whole model of ollama": "Download it again there: ollama pull MODEL",
+        "whole model of lmstudio": "Download it again in that program.",
         "prompt": "Try: llm prompts list",
         "remote model": "Name one of its models: -m MODEL",
         "key file": "Correct key_file: llm config edit",
-        "token file": "Make one: (umask 077; head -c 24 /dev/urandom | base64 > FILE)",
-        "file of a variable": "A text that begins with @ is written with two: @@",
+        "token file": "Create one: (umask 077; head -c 24 /dev/urandom | base64 > FILE)",
+        "file of a variable": "For a text that begins with @, write @@",
         "repository": "Check the name on the Hub, or try: llm models list",
         "session": "Try: llm sessions list",
-        "last session": "Begin one: llm chat --session NAME",
-        "line": "Look what there is: llm sessions list",
-        "translation memory": "llm translate --tm and llm tm import make one; without --tm your own is meant.",
-        "match": "Try fewer words: the Hub looks for all of them in the names of repositories.",
+        "last session": "Start one: llm chat --session NAME",
+        "line": "List the saved chats: llm sessions list",
+        "translation memory": "To create one, use llm translate --tm or llm tm import; without --tm, llm uses your own.",
+        "match": "Try fewer words: the Hub searches for all of them in the names of repositories.",
     }
     whats = {
         "input": "cannot read",
         "file of a variable": "cannot read",
         "configuration": "cannot read",
         "key file": "cannot read the key file",
-        "token file": "there is no token in",
+        "token file": "no token in",
         "place": "cannot read",
-        "last session": "there is no saved chat for",
+        "last session": "no saved chat for",
         "line": "no saved chat mentions",
         "match": "no repository with GGUF files matches",
         "remote model": "the server has no model",
@@ -76,7 +76,7 @@ def _describe_config(error: e.ConfigError) -> ErrorText:
 
 
 def _config_advice(error: e.ConfigError) -> str:
-    """Return how to put right what is wrong at the error's origin."""
+    """Return how to correct the configuration at the error's origin."""
     if error.prompt:
         return f"Try: llm prompts check {error.prompt}"
     if "/" not in error.origin:
@@ -88,11 +88,11 @@ def _describe_cannot_create(error: e.CannotCreate) -> ErrorText:
     if error.exists:
         return f"{subject_of(error)} exists", "Name another file, or add --force to overwrite it."
     what = f"cannot create {subject_of(error)}"
-    return append_detail(what, error), "Name a file in a directory where you may write."
+    return append_detail(what, error), "Name a file in a directory that you can write to."
 
 
 def _write_advice(error: e.OutputError) -> str:
-    """Return what to do where something cannot be written, by the system's words; there may be no descriptor at all."""
+    """Return what to do about a failed write, by the system's message; nothing if the descriptor is closed."""
 
     def said(numbers: tuple[int, ...]) -> bool:
         return error.detail.startswith(tuple(map(os.strerror, numbers)))
@@ -100,28 +100,28 @@ def _write_advice(error: e.OutputError) -> str:
     if error.detail == CLOSED_DETAIL:
         return ""
     if said(_DISK_FULL_ERRNOS):
-        return "Make room there, or write elsewhere."
+        return "Free some space, or write elsewhere."
     if said(_FORBIDDEN_ERRNOS) and "/" in error.subject:
-        return f"Look who may write it: ls -ld {shlex.quote(_blocking_path(error.subject, os.W_OK))}"
+        return f"Check its permissions: ls -ld {shlex.quote(_blocking_path(error.subject, os.W_OK))}"
     return "Write elsewhere."
 
 
 def _blocking_path(path: str, wanted: int) -> str:
-    """Return the first of ``path`` and the directories on the way to it, from the top, that refuses what is ``wanted``.
+    """Return the first of ``path`` and its parents, from the top, that refuses ``wanted`` access.
 
-    Where none does, or it is not there, the nearest that is.
+    If none refuses, or ``path`` is missing, return the nearest existing one.
     """
     way = [str(each) for each in (*reversed(Path(path).absolute().parents), Path(path))]
     there = [each for each in way if os.path.lexists(each)] or ["/"]
     closed = next((each for each in there[:-1] if not os.access(each, os.X_OK)), None)
     if closed is not None:
         return closed
-    last = Path(there[-1])  # a file that may be written is replaced by another in its directory, which may not
+    last = Path(there[-1])  # the file is writable, but its directory, in which it is replaced, is not
     return str(last.parent if wanted == os.W_OK and os.access(last, wanted) and not last.is_dir() else last)
 
 
 FILE_DESCRIPTIONS: Descriptions = {
-    e.BinaryInput: lambda x: (append_detail(f"{subject_of(x)} is not a text", x), "Convert it to text first."),
+    e.BinaryInput: lambda x: (append_detail(f"{subject_of(x)} is not text", x), "Convert it to text first."),
     e.NotUtf8: lambda x: (
         append_detail(f"{subject_of(x)} is not UTF-8 (byte {x.offset})", x),
         f"Convert it first, for example: iconv -f {x.detail if x.detail.startswith('UTF-') else 'LATIN1'} -t UTF-8",
@@ -130,26 +130,26 @@ FILE_DESCRIPTIONS: Descriptions = {
     e.EmptyInput: lambda x: (f"{subject_of(x) or 'the input'} is empty", ""),
     e.BadDocument: lambda x: (
         append_detail(", ".join(part for part in (subject_of(x), x.line and f"line {x.line}") if part), x),
-        _ADVICE_BY_KIND.get(x.kind, "Correct the file, or say which format it has: --format" if x.line else ""),
+        _ADVICE_BY_KIND.get(x.kind, "Correct the file, or name its format: --format" if x.line else ""),
     ),
     e.InputError: lambda x: (
         append_detail(f"{subject_of(x)} is bad input", x),
-        "Correct it where it is written: llm prompts edit NAME" if x.subject in {"schema", "grammar"} else "",
+        "Correct it in the prompt: llm prompts edit NAME" if x.subject in {"schema", "grammar"} else "",
     ),
     e.MissingError: _describe_missing,
     e.CannotCreate: _describe_cannot_create,
     e.WouldLoseEdits: lambda x: (
-        append_detail(f"{subject_of(x)} cannot be renewed without losing what people may have changed in it", x),
-        "To make it anew, without their changes, use -o (or -o and --force) in place of --update.",
+        append_detail(f"{subject_of(x)} cannot be updated without losing edits that people may have made", x),
+        "To translate it again without those edits, use -o (or -o and --force) instead of --update.",
     ),
     e.OutputError: lambda x: (append_detail(f"cannot write {subject_of(x)}".rstrip(), x), _write_advice(x)),
     e.ConfigError: _describe_config,
     e.UnusableDirectory: lambda x: (
         append_detail(f"{subject_of(x)} cannot hold the sockets of workers", x),
-        "Set LLMCLI_RUNTIME_DIR to a directory of yours with a short path.",
+        "Set LLMCLI_RUNTIME_DIR to your own directory with a short path.",
     ),
     e.UnsafeDirectory: lambda x: (
         append_detail(f"{subject_of(x)} is not safe for the sockets of workers", x),
-        f"Try: chmod 700 {shlex.quote(x.subject)} (if it is yours), or set LLMCLI_RUNTIME_DIR to a directory of yours",
+        f"Try: chmod 700 {shlex.quote(x.subject)} (if it is yours), or set LLMCLI_RUNTIME_DIR to your own directory",
     ),
 }

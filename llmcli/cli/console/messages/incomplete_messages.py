@@ -1,4 +1,4 @@
-"""The words for results that are not whole."""
+"""The messages for incomplete results."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Sequence
 from llmcli import incomplete_results as i
 from llmcli.cli.console.messages.message_text import Descriptions, ErrorText
 
-_LARGER_MODEL_ADVICE = "a larger model may do better: llm models list"
+_LARGER_MODEL_ADVICE = "try a larger model: llm models list"
 _MAX_NAMED_PARTS = 5
-"""Ranges of lines that are named of those that are missing."""
+"""Most missing ranges of lines that a message names."""
 
 
 def _describe_empty(error: i.EmptyAnswer) -> ErrorText:
     if error.limit is None:
-        return "the model gave an empty answer", f"Try again, or say it in other words; {_LARGER_MODEL_ADVICE}"
-    return "the model came to a limit before it answered", _raise_limit(error.limit)
+        return "the model gave an empty answer", f"Try again, or rephrase the question; {_LARGER_MODEL_ADVICE}"
+    return "the model reached a limit before it answered", _raise_limit(error.limit)
 
 
 def _raise_limit(limit: str | None) -> str:
-    """Return what helps against a limit; against that of the context ``context_advice`` knows more."""
-    return "Shorten the input." if limit == "context" else "Raise it with --max-tokens."
+    """Return what to do about a limit; for that of the context, ``context_advice`` knows more."""
+    return "Shorten the input." if limit == "context" else "Raise the limit with --max-tokens."
 
 
 def _describe_untranslated(error: i.IncompleteOutput) -> ErrorText:
     segments = f"segment{'' if error.total == 1 else 's'}"
     were = "was" if error.unfinished == 1 else "were"
-    advice = "raise --max-tokens, or leave it out" if error.limited else _LARGER_MODEL_ADVICE
+    advice = "raise or leave out --max-tokens" if error.limited else _LARGER_MODEL_ADVICE
     return f"{error.unfinished} of {error.total} {segments} {were} left untranslated", f"The warnings say why; {advice}"
 
 
@@ -49,7 +49,7 @@ def _format_line_ranges(parts: Sequence[i.MissingPart]) -> str:
 
 
 def _format_part_numbers(parts: Sequence[i.MissingPart]) -> str:
-    """Return " (parts 1, 3 of 5)"; the parts of later stages are no parts of the document."""
+    """Return " (parts 1, 3 of 5)"; "" for later stages, whose parts are not parts of the document."""
     if any(part.stage for part in parts):
         return ""
     numbers = ", ".join(str(part.part) for part in parts[:_MAX_NAMED_PARTS])
@@ -66,4 +66,4 @@ INCOMPLETE_DESCRIPTIONS: Descriptions = {
     i.IncompleteOutput: _describe_untranslated,
     i.PartsMissing: _describe_missing_parts,
 }
-"""What happened, and what to do next, for each class."""
+"""What happened and what to do next, for each class."""

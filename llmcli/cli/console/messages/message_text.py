@@ -1,4 +1,4 @@
-"""What all messages are made of: sizes, addresses, the subject of an error, and its detail."""
+"""The building blocks of messages: sizes, addresses, the subject of an error, and its detail."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from llmcli import errors as e
 
 ErrorText = tuple[str, str]
-"""What happened (without a full stop), and what to do next ("" where there is nothing to say)."""
+"""What happened (without a full stop), and what to do next ("" if there is no advice)."""
 Descriptions = dict[type[e.LlmError], Callable[[Any], ErrorText]]
-"""The words by the class of an error."""
+"""The messages by the class of an error."""
 
 
 def format_bytes(count: float | None) -> str:
@@ -25,7 +25,7 @@ def format_bytes(count: float | None) -> str:
 
 
 def redact_address(url: str) -> str:
-    """Return a URL without the name and password that it may hold."""
+    """Return a URL without the user name and password that it may contain."""
     scheme, separator, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
@@ -37,11 +37,11 @@ def subject_of(error: e.LlmError) -> str:
 
 
 def suggest_names(names: tuple[str, ...]) -> str:
-    """Return a question about names like the one that was typed, "" without any."""
+    """Return a question about similar names; "" if there are none."""
     return f"Did you mean {', '.join(names)}?" if names else ""
 
 
 def append_detail(text: str, error: e.LlmError) -> str:
-    """Return ``text`` and, after a colon, what the error knows besides."""
+    """Return ``text`` and, after a colon, the error's detail."""
     parts = [part for part in (text, error.detail) if part]
     return ": ".join(parts)

@@ -1,4 +1,4 @@
-"""The words for models: missing, damaged, too large."""
+"""The messages for models: missing, damaged, too large."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llmcli.cli.console.messages.message_text import (
 
 
 def _pull_command(name: str, context: int | None = None) -> str:
-    """Return the command that fetches a model, for a context of so many tokens where one is wanted."""
+    """Return the command that downloads a model, for a context of so many tokens if given."""
     return suggestion.format_command("models", "pull", name, *suggestion.format_option("--ctx", context))
 
 
@@ -29,7 +29,7 @@ def _describe_model_not_downloaded(error: e.ModelNotDownloaded) -> ErrorText:
 def _describe_overflow(error: e.ContextOverflow) -> ErrorText:
     if error.detail:
         advice = "Shorten the input, or summarize it first: llm summarize FILE"
-        return append_detail(f"{subject_of(error)} does not take so long a request", error), advice
+        return append_detail(f"{subject_of(error)} does not accept such a long request", error), advice
     subject = f"{subject_of(error)}: " if subject_of(error) else ""
     least = "at least " if error.at_least else ""
     text = f"{subject}{least}{error.tokens} tokens do not fit the context of {error.context} tokens"
@@ -51,7 +51,7 @@ def _memory_figures(error: e.OutOfMemory) -> list[str]:
     if error.weights is not None:
         numbers.append(f"{format_bytes(error.weights)} of it weights")
     if error.per_token:
-        numbers.append(f"{format_bytes(error.per_token)} a token of context")
+        numbers.append(f"{format_bytes(error.per_token)} per token of context")
     if error.available is not None:
         numbers.append(f"{format_bytes(error.available)} free")
     return numbers
@@ -64,16 +64,16 @@ def _describe_does_not_fit(error: e.ModelTooLarge) -> ErrorText:
     elif error.smaller_variant:
         advice = f"Try: {_pull_command(error.smaller_variant, error.context)}"
     text = f"{subject_of(error)} with a context of {error.context} tokens does not fit ({', '.join(_memory_figures(error))})"
-    return f"{text}; it was not fetched", f"{advice} (--force fetches it all the same)"
+    return f"{text}; it was not downloaded", f"{advice} (or download it anyway with --force)"
 
 
 MODEL_DESCRIPTIONS: Descriptions = {
     e.ModelNotDownloaded: _describe_model_not_downloaded,
     e.NothingToRemove: lambda x: (f"the model {subject_of(x)} is not on this machine", "Try: llm models list"),
     e.BadModelFile: lambda x: (
-        append_detail(f"the {subject_of(x)} in the model's file is not usable", x)
+        append_detail(f"the {subject_of(x)} in the model file is invalid", x)
         if x.subject == "chat template"
-        else append_detail(f"{subject_of(x)} is not a usable model file", x),
+        else append_detail(f"{subject_of(x)} is not a valid model file", x),
         "Try: llm models list",
     ),
     e.OutOfMemory: _describe_out_of_memory,
@@ -87,6 +87,6 @@ MODEL_DESCRIPTIONS: Descriptions = {
     e.ContextOverflow: _describe_overflow,
     e.WorkerCrashed: lambda x: (
         f"the worker that ran the model ended: {x.detail}",
-        "Try again; more is in: llm worker log",
+        "Try again; for details: llm worker log",
     ),
 }

@@ -1,4 +1,4 @@
-"""The words for the network, servers and keys."""
+"""The messages for the network, servers and keys."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def _describe_offline(error: e.Offline) -> ErrorText:
 
 
 def _describe_access_denied(error: e.AccessDenied) -> ErrorText:
-    where = f"Accept the terms or ask for access at {error.url} (with the account of HF_TOKEN)"
+    where = f"Accept the terms or ask for access at {error.url} (with the account that owns HF_TOKEN)"
     advice = where if error.url else "Check the token (HF_TOKEN) and its permissions."
     return append_detail(f"no access to {subject_of(error)}", error), advice
 
 
 def _describe_unauthorized(error: e.Unauthorized) -> ErrorText:
-    complaint = f"does not accept the key of {error.key}" if error.key else "wants a key"
-    advice = "Check the key and what it may do." if error.key else "Name it by key_env or key_file: llm config edit"
+    complaint = f"does not accept the key of {error.key}" if error.key else "requires a key"
+    advice = "Check the key and its permissions." if error.key else "Set key_env or key_file: llm config edit"
     return append_detail(f"{subject_of(error)} {complaint}", error), advice
 
 
 def _describe_no_consent(error: e.ConsentRequired) -> ErrorText:
     setting = f", or set backends.{error.backend}.consent: true (llm config edit)" if error.backend else ""
-    what = f"{subject_of(error)} needs your consent before text is sent to it"
+    what = f"{subject_of(error)} needs your consent before llm sends it text"
     return what, f"Add --yes, run it once on a terminal{setting}."
 
 
@@ -44,19 +44,19 @@ def _describe_try_again(error: e.TemporaryFailure) -> ErrorText:
     from llmcli.models.hub.stalls import TransferStalled  # here, since every start imports this module
 
     if isinstance(error, ServerUnreachable) and error.address:
-        advice = f"Is the server running? Nobody listens at {error.address}: start it, or correct the address."
+        advice = f"Is the server running? Nothing listens at {error.address}: start the server, or correct the address."
         return append_detail(subject_of(error), error), advice
     wait = f"Try again in {error.retry_after:.0f} seconds." if error.retry_after else "Try again later."
     if isinstance(error, TransferStalled):
-        wait = "Try again later: what has come stays, and the download goes on after it."
+        wait = "Try again later: the download continues where it stopped."
     return append_detail(subject_of(error) or "not available now", error), wait
 
 
 SERVER_DESCRIPTIONS: Descriptions = {
     e.Offline: _describe_offline,
     e.RemoteError: lambda x: (
-        append_detail(f"{subject_of(x)}: the remote sent nonsense", x),
-        "Try again, or another source.",
+        append_detail(f"{subject_of(x)}: unexpected response", x),
+        "Try again, or use another source.",
     ),
     e.RequestRejected: lambda x: (
         append_detail(f"{subject_of(x)} refused the request", x),
@@ -66,13 +66,13 @@ SERVER_DESCRIPTIONS: Descriptions = {
     e.AccessDenied: _describe_access_denied,
     e.Unauthorized: _describe_unauthorized,
     e.UnsafeKey: lambda x: (
-        f"others may read {subject_of(x)}, which holds a key",
+        f"other users can read {subject_of(x)}, which contains a key",
         f"Try: chmod 600 {shlex.quote(x.subject)}",
     ),
     e.ConsentRequired: _describe_no_consent,
     e.TemporaryFailure: _describe_try_again,
     e.CannotListen: lambda x: (
         append_detail(f"cannot listen on {subject_of(x)}", x),
-        "Choose another with --port (0: any that is free), --host or --socket.",
+        "Choose another with --port (0: any free port), --host or --socket.",
     ),
 }

@@ -1,6 +1,6 @@
-"""HTML: the text between block tags is a segment, the tags inside it are protected, and so is all that is code.
+"""HTML: the text between block tags is a segment; the tags inside it and code are protected.
 
-White space is collapsed for the translator, as browsers do; in ``pre`` nothing is translated.
+The translator gets white space collapsed, as browsers show it; text in ``pre`` is not translated.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _INVISIBLE_CHARACTER = re.compile(r"[\u00a0\u2002\u2003\u2009\u00ad\u200b-\u200f
 
 @dataclass(slots=True)
 class _RunPart:
-    """A part of a line of text: words (as they are written), or a protected text with its kind."""
+    """A part of a line of text: source text to translate, or a protected text with its kind."""
 
     start: int
     end: int
@@ -47,7 +47,7 @@ class _RunPart:
 
 @dataclass(slots=True)
 class _SplitState:
-    """The state of the walk through the tokens."""
+    """The state of the pass through the tokens."""
 
     text: str
     hidden: HiddenElements
@@ -63,7 +63,7 @@ class HtmlFormat(DocumentFormat):
     name = "html"
 
     def split(self, text: str, target: str) -> list[Segment]:
-        """Return what people read of a page: text, titles, alternative texts, descriptions."""
+        """Return the text of a page that people read: body text, titles, alternative texts, descriptions."""
         del target
         walk = _SplitState(text, HiddenElements(text))
         for token in tokenize_html(text):
@@ -83,21 +83,21 @@ class HtmlFormat(DocumentFormat):
         return sorted(walk.segments, key=lambda segment: segment.start)
 
     def check(self, text: str) -> str:
-        """Return an error for tokens that do not end; browsers accept all others."""
+        """Return an error for tokens without an end; browsers accept all others."""
         raw = ""
         for token in tokenize_html(text):
             if not token.closed:
-                return f"line {LineNumbers(text).line_at(token.start)}: a tag or comment does not end"
+                return f"line {LineNumbers(text).line_at(token.start)}: a tag or comment has no end"
             raw = token.name if token.kind == "raw" and token.end == len(text) else ""
-        return f"<{raw}> does not end" if raw else ""
+        return f"<{raw}> has no end" if raw else ""
 
     def bilingual_separator(self, text: str, segment: Segment) -> str:
-        """Return what separates a segment from its translation: of a block the tag of a line break."""
+        """Return what separates a segment from its translation: for a block, a line break tag."""
         return "<br>" if segment.kind in BLOCK_KINDS else super().bilingual_separator(text, segment)
 
 
 def _handle_hidden(walk: _SplitState, token: HtmlToken) -> None:
-    """Skip a token inside an element that is not translated; one inside a line becomes a protected text."""
+    """Skip a token inside an element that is not translated; an inline element becomes a protected text."""
     if walk.hidden.skip(token):
         _handle_tag(walk, token)
     elif walk.hidden.is_inline and not walk.hidden.is_open:
@@ -105,7 +105,7 @@ def _handle_hidden(walk: _SplitState, token: HtmlToken) -> None:
 
 
 def _add_raw_text(walk: _SplitState, token: HtmlToken) -> None:
-    one_line_only = "\n" not in walk.text[token.start : token.end]  # line ends count there
+    one_line_only = "\n" not in walk.text[token.start : token.end]  # line ends are significant there
     if token.name == "title" or (token.name == "textarea" and one_line_only):
         walk.run.append(_RunPart(token.start, token.end))
 
@@ -133,7 +133,7 @@ def _handle_tag(walk: _SplitState, token: HtmlToken) -> None:
 
 
 def _text_attributes(text: str, token: HtmlToken, pairs: list[HtmlAttribute]) -> list[HtmlAttribute]:
-    """Return the attributes of a tag that people read, in order; one without quotes is left alone."""
+    """Return the attributes of a tag that people read, in order; an attribute without quotes is skipped."""
     values = {pair.name: text[pair.start : pair.end].lower() for pair in pairs}
     if values.get("translate") == "no" or not token.closed:
         return []
@@ -156,7 +156,7 @@ def _heading_path(walk: _SplitState) -> tuple[str, ...]:
 
 
 def _end_segment(walk: _SplitState) -> None:
-    """End the segment at a block's border."""
+    """End the segment at the border of a block."""
     run, walk.run = _trim_run(walk.text, walk.run), []
     heading = bool(_HEADING.match(walk.block))
     level = int(walk.block[1]) if heading else 0
@@ -177,7 +177,7 @@ def _end_segment(walk: _SplitState) -> None:
 
 
 def _trim_run(text: str, run: list[_RunPart]) -> list[_RunPart]:
-    """Leave out blanks at the ends, and tags around the whole: what is left begins and ends with words."""
+    """Drop blanks at the ends and tags around the whole, so that the rest begins and ends with words."""
     parts = list(run)
     first, last = 0, len(parts)
     partner = _matching_tags(parts)
@@ -195,7 +195,7 @@ def _trim_run(text: str, run: list[_RunPart]) -> list[_RunPart]:
 
 
 def _matching_tags(parts: list[_RunPart]) -> dict[int, int]:
-    """Return which tag closes which, both ways, by their indices."""
+    """Return the matching tags in both directions, by their indices."""
     found: dict[int, int] = {}
     open_ones: dict[str, list[int]] = {}
     for index, part in enumerate(parts):
@@ -241,7 +241,7 @@ def _make_segment(text: str, run: list[_RunPart], kind: str, path: tuple[str, ..
 
 
 def _decode_text(written: str) -> tuple[str, list[Span]]:
-    """Return text as it is read, and what is protected in it."""
+    """Return text with its entities decoded, and the protected spans in it."""
     words = collapse_whitespace(_ENTITY.sub(_decode_entity, written))
     return words, find_spans(words, _PROTECTED_KINDS)
 

@@ -1,7 +1,7 @@
-"""The tokens of HTML with their offsets, as the HTML standard's tokenizer cuts them, in linear time.
+"""The tokens of HTML with their offsets, as the HTML standard's tokenizer splits them, in linear time.
 
-The standard library's parser rescans what does not end, which takes minutes on a hostile megabyte; here what does not
-end is one token to the end of the text, as the standard has it.
+The standard library's parser rescans constructs without an end, which takes minutes on a hostile megabyte. Here such a
+construct is one token up to the end of the text, as in the HTML standard.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PAIR = re.compile(
 class HtmlToken:
     """``kind``: "text", "raw" (content of a raw element), "open", "close", "other" (comments, instructions).
 
-    ``name`` of the element in lower case; ``closed``: whether it ends before the text does.
+    ``name``: of the element, in lower case. ``closed``: whether the token ends before the text does.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class HtmlToken:
 
 @dataclass(frozen=True, slots=True)
 class HtmlAttribute:
-    """An attribute; ``start`` and ``end`` are the offsets of its value, ``quote`` what stands around it."""
+    """An attribute; ``start`` and ``end`` are the offsets of its value, ``quote`` is its quotation mark."""
 
     name: str
     start: int
@@ -53,7 +53,7 @@ class HtmlAttribute:
 
 
 def tokenize_html(text: str) -> Iterator[HtmlToken]:
-    """Yield the tokens; one after the other they are the text."""
+    """Yield the tokens; concatenated they equal the text."""
     at = 0
     while at < len(text):
         match = _TOKEN.search(text, at)
@@ -73,7 +73,7 @@ def tokenize_html(text: str) -> Iterator[HtmlToken]:
 
 
 def parse_attributes(text: str, token: HtmlToken) -> list[HtmlAttribute]:
-    """Return the attributes of an opening tag, each once (the first holds)."""
+    """Return the attributes of an opening tag; of duplicates, the first counts."""
     found: dict[str, HtmlAttribute] = {}
     for match in _PAIR.finditer(text, token.start + 1 + len(token.name), token.end - token.closed):
         name = match["name"].lower()

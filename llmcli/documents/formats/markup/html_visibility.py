@@ -1,4 +1,4 @@
-"""Which elements of a page are not translated: by what they are, by ``translate="no"`` and the class ``notranslate``.
+"""Which elements of a page are not translated: by name, by ``translate="no"`` or by the class ``notranslate``.
 
 Source: the HTML standard, "The translate attribute".
 """
@@ -27,7 +27,7 @@ _UNTRANSLATED_ELEMENTS = frozenset(
 
 @dataclass(slots=True)
 class _TranslateYesElement:
-    """An element with translate="yes" inside a hidden one: its open namesakes, and the hidden elements around it."""
+    """An element with translate="yes" inside a hidden one: its open namesakes, and the outer hidden elements."""
 
     name: str
     enclosing_hidden: list[str]
@@ -51,9 +51,9 @@ def _is_translate_yes(text: str, token: HtmlToken) -> bool:
 
 
 class HiddenElements:
-    """The hidden element that a walk through the tokens of ``text`` is in.
+    """The hidden element that a pass through the tokens of ``text`` is in.
 
-    ``start``: the offset where the last one began; ``is_inline``: whether that one stands within a line.
+    ``start``: the offset where the last hidden element began; ``is_inline``: whether that element is inline.
     """
 
     def __init__(self, text: str) -> None:
@@ -65,7 +65,7 @@ class HiddenElements:
 
     @property
     def is_open(self) -> bool:
-        """Whether the walk is inside a hidden element."""
+        """Whether the pass is inside a hidden element."""
         return bool(self._open)
 
     def open(self, token: HtmlToken, *, inline: bool) -> None:
@@ -73,10 +73,10 @@ class HiddenElements:
         self._open, self.start, self.is_inline = [token.name], token.start, inline
 
     def skip(self, token: HtmlToken) -> bool:
-        """Go on inside a hidden element; return whether the token is visible, since the hidden text ends before it."""
+        """Advance inside a hidden element; return whether the token is visible since the hidden text ends before it."""
         outer = self._open[0]
         if outer == "p" and token.kind == "open" and token.name not in INLINE_ELEMENTS:
-            self._open = []  # a paragraph ends there, without its tag
+            self._open = []  # a paragraph without a closing tag ends there
             return True
         if (
             not self.is_inline
@@ -94,7 +94,7 @@ class HiddenElements:
         return False
 
     def resume(self, token: HtmlToken) -> bool:
-        """After a visible tag: whether it ends a translated element inside a hidden one, which is entered again."""
+        """After a visible tag: return whether it ends a translated element in a hidden one, which is then reentered."""
         if self._open or not self._translated or self._translated[-1].name != token.name:
             return False
         self._translated[-1].depth += 1 if token.kind == "open" else -1

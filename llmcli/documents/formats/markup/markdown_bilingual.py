@@ -1,4 +1,4 @@
-"""Markdown beside its translation: what separates the two, and how a text stands in a cell of a table."""
+"""Bilingual Markdown: what separates a text from its translation, and how a text is written in a table cell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HARD_BREAK = re.compile(r" *\\\n| {2,}\n")
 
 
 def separate_markdown_block(text: str, segment: Segment) -> str:
-    """Return what separates a paragraph or an item from its translation, so that it stays what it is."""
+    """Return what separates a paragraph or an item from its translation without changing what it is."""
     lead = line_lead(text, segment)
     if _must_stay_on_line(text, segment, lead):
         return " / "
@@ -28,12 +28,12 @@ def separate_markdown_block(text: str, segment: Segment) -> str:
 
 
 def _must_stay_on_line(text: str, segment: Segment, lead: str) -> bool:
-    """Whether the words have to stay in their line: titles of blocks, terms that a definition follows."""
+    """Whether the words have to stay on their line: titles of blocks, terms before a definition."""
     end = _LINE_END.search(text, segment.end)
     rest = text[segment.end : end.start() if end else len(text)]
     return bool(rest.strip() or _ALERT.search(lead) or _DEFINED.match(text, segment.end + len(rest)))
 
 
 def markdown_table_cell(text: str) -> str:
-    """Return Markdown as it may stand in a cell."""
+    """Return Markdown as it may be written in a cell."""
     return " ".join(_HARD_BREAK.sub("<br>", text).split()).replace("|", "\\|")

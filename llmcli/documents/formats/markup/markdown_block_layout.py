@@ -1,4 +1,4 @@
-"""How a translated block of Markdown is laid out: wrapped as its source was, and never mistaken for another block."""
+"""The layout of a translated block of Markdown: wrapped like its source, and never mistaken for another block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmcli.documents.formats.markup.markdown_standalone_lines import standalone
 from llmcli.documents.text_cleaning import collapse_whitespace
 
 _BLANK, _LINE = "\ufdd0", "\ufdd1"
-"""A blank and a line end in a protected text (noncharacters of Unicode), which no line is broken at."""
+"""A blank and a line end in a protected text (Unicode noncharacters), so that no line is broken there."""
 _TO_PLACEHOLDERS = str.maketrans({" ": _BLANK, "\n": _LINE})
 _FROM_PLACEHOLDERS = str.maketrans({_BLANK: " ", _LINE: "\n"})
 _MARKER = re.compile(r"(?:#{1,6}(?=\s|\Z)|>|[-+*](?=\s|\Z)|~~~|```|\+\+\+|:(?=[\s:])|=+\s*\Z|<(?=[A-Za-z/!?]))")
@@ -21,16 +21,16 @@ _LIST_NUMBER = re.compile(r"\d{1,9}(?=[.)](?:\s|\Z))")
 _DEFINITION = re.compile(r"\[(?:[^\[\]\\]|\\.){0,1000}+\]:|\[[ xX]\](?=\s)")
 _HASHES = re.compile(r"(?<!\S)#+\s*\Z")
 _BLOCK_LIKE_STARTS = ("<", "$", ":", "|", "{%", "{{<", "{{%", "{:", "{.", "{#")
-"""A protected text that begins with one of these could be, or begin, a block of its own at the beginning of a line."""
+"""A protected text with one of these beginnings could start a block at the beginning of a line."""
 _ZERO_WIDTH_SPACE = "\u200b"
 
 
 @dataclass(frozen=True, slots=True)
 class BlockLayout:
-    """The form of a block: ``prefix`` of its lines after the first (None: it has one line only), ``width`` to wrap at.
+    """The form of a block: ``prefix`` of its lines after the first (None: one line only), ``width`` to wrap at.
 
-    ``width`` 0: the lines of a translation stay as they are. ``shape``: "paragraph", "heading" (one that begins with
-    #), "cell" or "first cell" (of a row without a bar before it).
+    ``width`` 0: the lines of a translation are kept. ``shape``: "paragraph", "heading" (beginning with #), "cell" or
+    "first cell" (of a row without a leading bar).
     """
 
     wanted: tuple[str, ...]
@@ -41,7 +41,7 @@ class BlockLayout:
     newline: str = "\n"
 
     def encode(self, translation: str) -> str:
-        """Return what stands in the block's region for a translation."""
+        """Return the text that a translation gets in the region of the block."""
         lines_stay = self.prefix is not None and not self.width
         parts = write_inline(translation.strip(), self.wanted, self.references, lines=lines_stay)
         lines: list[str] = []
@@ -83,7 +83,7 @@ def _is_hard_break(part: tuple[str, bool]) -> bool:
 
 
 def _wrap(words: list[str], width: int) -> list[str]:
-    """Fill lines; a word that could begin a block never begins one."""
+    """Fill lines; no line begins with a word that could start a block."""
     lines: list[list[str]] = []
     length = 0
     for word in words:
@@ -97,7 +97,7 @@ def _wrap(words: list[str], width: int) -> list[str]:
 
 
 def escape_block_start(line: str, *, first: bool) -> str:
-    """Return the line such that it continues (or begins) a paragraph, and nothing else."""
+    """Return the line escaped so that it continues (or begins) a paragraph, and nothing else."""
     if line.startswith("[^") and (end := line.find("]:")) > 0 and "]" not in line[:end]:
         return f"{line[: end + 1]} {line[end + 1 :]}"
     if number := _LIST_NUMBER.match(line):
@@ -126,5 +126,5 @@ _BLOCK_TAG = re.compile(
 
 
 def _begins_block(line: str, *, first: bool) -> bool:
-    """Whether a line begins a block; one that is not the first has to be able to interrupt a paragraph."""
+    """Whether a line begins a block; a line after the first must be able to interrupt a paragraph."""
     return bool(line.startswith("$$") or _BLOCK_TAG.match(line) or (first and _LONE_TAG.match(line)))

@@ -1,6 +1,6 @@
-"""Emphasis in a paragraph of Markdown: which of its asterisks, underscores and tildes mean something, and what.
+"""Emphasis in a paragraph of Markdown: which asterisks, underscores and tildes are delimiters, and of what kind.
 
-The rules are CommonMark's (6.2, delimiter runs, with the algorithm of its appendix) and GFM's for ``~~``.
+The rules are CommonMark's (6.2, delimiter runs, with the algorithm of its appendix), and GFM's for ``~~``.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ STRONG, EMPHASIS, STRIKETHROUGH = "**bold**", "*italic*", "~~struck out~~"
 
 _DELIMITERS = re.compile(r"\\[!-/:-@\[-`{-~]|\*+|_+|~+")
 _WIDE_CHARACTER = re.compile(r"[\u2e80-\U0010ffff]")
-"""Characters of scripts that put no blanks between words."""
+"""Characters of scripts that are written without spaces between words."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmphasisCounts:
-    """How often a text has each kind of ``pairs``, and the delimiters without their other end: by sign, ``loose``.
+    """The number of ``pairs`` of each kind in a text, and the unmatched delimiters (``loose``) by character.
 
-    In a part of a text such a delimiter may have its other end in another part.
+    In a part of a text, an unmatched delimiter may have its other end in another part.
     """
 
     pairs: Counter[str]
@@ -31,7 +31,7 @@ class EmphasisCounts:
 
 @dataclass(slots=True)
 class _DelimiterRun:
-    """A delimiter run; ``left`` of its signs are not paired yet."""
+    """A delimiter run; ``left`` of its characters are not paired yet."""
 
     sign: str
     length: int
@@ -47,7 +47,8 @@ class _DelimiterStack:
     pairs: Counter[str] = field(default_factory=Counter)
     unpaired: Counter[str] = field(default_factory=Counter)
     openers: list[_DelimiterRun] = field(default_factory=list)
-    bottoms: dict[tuple[str, bool, int], int] = field(default_factory=dict)  # below is no opener for such a closer
+    # at and below this index there is no opener for such a closer
+    bottoms: dict[tuple[str, bool, int], int] = field(default_factory=dict)
 
     def add(self, run: _DelimiterRun) -> None:
         while run.closes and run.unpaired_signs:
@@ -88,7 +89,7 @@ class _DelimiterStack:
 
 
 def count_emphasis(text: str) -> EmphasisCounts:
-    """Return the emphasis in a text; what is protected in it has to be replaced by signs of the same nature."""
+    """Return the emphasis in a text, in which protected texts must be replaced by characters of the same class."""
     pairing = _DelimiterStack()
     for run, _ in _find_delimiter_runs(text):
         if run.opens or run.closes:
@@ -97,10 +98,10 @@ def count_emphasis(text: str) -> EmphasisCounts:
 
 
 def space_wide_delimiters(text: str) -> str:
-    """Return a text in which delimiters next to scripts without blanks between words are such by CommonMark's rules.
+    """Return a text whose delimiters next to scripts without spaces between words become valid in CommonMark.
 
-    Those rules go by blanks and punctuation: in "请按**“保存”**键" nothing is bold. A blank goes between a letter and such a
-    delimiter, and underscores, which emphasize whole words only, become asterisks.
+    CommonMark's rules depend on blanks and punctuation: nothing is bold in "请按**“保存”**键". A blank goes between a
+    letter and such a delimiter, and underscores, which can only emphasize whole words, become asterisks.
     """
     parts, at = [], 0
     for run, (start, end) in _find_delimiter_runs(text):
@@ -118,7 +119,7 @@ def space_wide_delimiters(text: str) -> str:
 
 
 def flanking_stand_in(protected: str) -> str:
-    """Return what stands for a protected text where emphasis is looked for: its first and last character, by nature."""
+    """Return what replaces a protected text in a search for emphasis: the classes of its first and last character."""
     return "".join(
         " " if _is_blank(character) else "." if _is_punctuation(character) else "x"
         for character in (protected[:1], protected[-1:])

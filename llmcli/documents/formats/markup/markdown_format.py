@@ -1,6 +1,6 @@
-"""Markdown (CommonMark and GFM, footnotes, front matter, math): the blocks that hold words, by their source lines.
+"""Markdown (CommonMark and GFM, footnotes, front matter, math): the blocks with words, by their source lines.
 
-markdown-it finds the blocks; the words in them are found again in the source by the lines it names.
+markdown-it finds the blocks; their text is then located in the source by the line numbers that it reports.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ _SENTENCE_END = re.compile(r"[.!?:;\u2026\u3002\uff01\uff1f][\"')\]\u201d\u2019*
 _MAX_NESTING = 100
 _MIN_WRAP_CHARS = 40
 _FIRST_WIDE_CHARACTER = "\u2e80"
-"""From here on are scripts without blanks between words."""
+"""Above this code point are scripts without spaces between words."""
 
 
 @dataclass(slots=True)
 class _SourceLines:
-    """A document: its lines by number, and what the walk through the blocks knows."""
+    """A document: its lines by number, and the state of the pass through its blocks."""
 
     text: str
     offset: int
@@ -77,7 +77,7 @@ class MarkdownFormat(DocumentFormat):
         """Return the paragraphs, headings and cells, and the words of front matter and HTML blocks."""
         front = _YAML_FRONT_MATTER.match(text) or _TOML_FRONT_MATTER.match(text)
         segments = list(_front_matter_segments(text, front, target)) if front and "yaml" in front.groupdict() else []
-        text = text.replace("\0", "\ufffd")  # as markdown-it reads it
+        text = text.replace("\0", "\ufffd")  # line ends as markdown-it reads them
         source = _SourceLines(text, front.end() if front else int(text.startswith("\ufeff")))
         at = source.offset
         for match in _LINE_END.finditer(text, at):
@@ -98,7 +98,7 @@ class MarkdownFormat(DocumentFormat):
         return sorted(segments, key=lambda segment: segment.start)
 
     def check(self, text: str) -> str:
-        """Any text is Markdown; its front matter has to be YAML."""
+        """Check the front matter, which has to be YAML; all other text is valid Markdown."""
         front = _YAML_FRONT_MATTER.match(text)
         if not front:
             return ""
@@ -107,11 +107,11 @@ class MarkdownFormat(DocumentFormat):
         return yaml_messages.FORMAT.check(text[: front.end("yaml")])
 
     def table_cell(self, text: str) -> str:
-        """Return Markdown as it may stand in a cell."""
+        """Return Markdown as it may be written in a cell."""
         return markdown_table_cell(text)
 
     def bilingual_separator(self, text: str, segment: Segment) -> str:
-        """Return what separates a segment from its translation: of a block a blank line with what begins its line."""
+        """Return what separates a segment from its translation: for a block, a blank line and the lead of its line."""
         if segment.kind in BLOCK_KINDS and segment.kind != "heading":
             return separate_markdown_block(text, segment)
         return super().bilingual_separator(text, segment)
@@ -130,7 +130,7 @@ def _parser() -> MarkdownIt:
 
 
 def _front_matter_segments(text: str, front: re.Match[str], target: str) -> Iterator[Segment]:
-    """Yield the values of keys that readers see; front matter that is no YAML is left alone."""
+    """Yield the values of keys that readers see; front matter that is not YAML is left alone."""
     from llmcli.documents.formats.message_files import yaml_messages
 
     start, end = front.span("yaml")
@@ -145,7 +145,7 @@ def _front_matter_segments(text: str, front: re.Match[str], target: str) -> Iter
 
 def _block_segments(source: _SourceLines, tokens: list[Token]) -> Iterator[Segment]:
     lists = 0
-    cell_at = (-1, 0)  # line of the row and where to look for its next cell
+    cell_at = (-1, 0)  # line of the row, and where to look for its next cell
     for index, token in enumerate(tokens):
         if token.type in {"list_item_open", "list_item_close"}:
             lists += token.nesting
@@ -176,7 +176,7 @@ def _heading_segments(source: _SourceLines, token: Token, opening: Token) -> Ite
 
 
 def _atx_heading_segments(source: _SourceLines, token: Token) -> Iterator[Segment]:
-    """Find the words of a heading that begins with #."""
+    """Find the text of a heading that begins with #."""
     row = token.map[0] if token.map else 0
     marker = _ATX.match(source.line(row))
     content = token.content.strip()
@@ -191,7 +191,7 @@ def _atx_heading_segments(source: _SourceLines, token: Token) -> Iterator[Segmen
 def _paragraph_segments(source: _SourceLines, token: Token, kind: str) -> Iterator[Segment]:
     """Find the lines of a paragraph in the source: each is the end of its source line, after quotes and indent.
 
-    Lines that have to stand alone part it.
+    Lines that have to stand alone split it.
     """
     row = token.map[0] if token.map else 0
     ranges: list[tuple[int, int]] = []
@@ -213,7 +213,7 @@ def _paragraph_segments(source: _SourceLines, token: Token, kind: str) -> Iterat
         alone = standalone_text_span(line, before)
         if alone:
             yield from _line_segments(source, ranges[first:number], row + first, kind)
-            # what goes on with its words (a definition does) is one text with them
+            # words and the line that continues them (a definition) are one text
             goes_on = alone[1] == len(line) > alone[0] and line.startswith(":")
             ranges[number] = (start + alone[0], start + alone[1])
             first = number if goes_on else number + 1
@@ -224,7 +224,7 @@ def _paragraph_segments(source: _SourceLines, token: Token, kind: str) -> Iterat
 
 
 def _line_segments(source: _SourceLines, ranges: list[tuple[int, int]], row: int, kind: str) -> Iterator[Segment]:
-    """Yield the segment of lines that belong together, the first of them at ``row``."""
+    """Yield the segment of lines that belong together; the first one is at ``row``."""
     lines = [source.text[start:end] for start, end in ranges]
     if not lines or not lines[0] or not lines[-1]:
         return
@@ -242,7 +242,7 @@ def _line_segments(source: _SourceLines, ranges: list[tuple[int, int]], row: int
 
 
 def _join_lines(source: _SourceLines, lines: list[str], row: int, *, kept: bool) -> str:
-    """Return the lines as one text: wrapped ones by blanks, lines that are sentences and hard breaks by line ends."""
+    """Return the lines as one text: wrapped lines are joined by blanks, sentence lines and hard breaks by line ends."""
     parts = []
     for number, line in enumerate(lines):
         if number == len(lines) - 1:
@@ -260,7 +260,7 @@ def _join_lines(source: _SourceLines, lines: list[str], row: int, *, kept: bool)
 
 
 def _cell_segment(source: _SourceLines, token: Token, at: tuple[int, int]) -> tuple[Segment | None, tuple[int, int]]:
-    """Find a cell in its row, from where the last one ended."""
+    """Find a cell in its row, starting at the end of the last one."""
     row = token.map[0] if token.map else 0
     line = source.line(row)
     begin = at[1] if at[0] == row else 0
@@ -293,7 +293,7 @@ def _inline_segment(
 
 
 def _html_segments(source: _SourceLines, token: Token) -> Iterator[Segment]:
-    """Yield the words of an HTML block, unless something (a quote's mark) stands between its lines."""
+    """Yield the words of an HTML block, unless something (a quote mark) precedes its lines."""
     from llmcli.documents.formats.markup import html_format
 
     first, last = token.map or (0, 0)

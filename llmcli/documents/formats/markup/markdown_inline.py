@@ -1,7 +1,7 @@
-r"""The inline level of Markdown: what is protected in a paragraph, and how a translation is written so that it stays so.
+r"""The inline level of Markdown: what is protected in a paragraph, and how its translation is escaped.
 
 A translator reads Markdown: emphasis as it is written, a link's words between two protected texts (``[`` and
-``](address)``), escapes of other characters undone. Kept as they are written: ``\*``, ``\_``, ``\~``, ``\\``.
+``](address)``), and other characters without their escapes. Kept as they are written: ``\*``, ``\_``, ``\~``, ``\\``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _ANY_SYNTAX = re.compile(r"\\[!-/:-@\[-`{-~]|[\\`\[\]<$]|!(?=\Z|\[)|&(?=[#A-Za-z
 
 @dataclass(slots=True)
 class InlineText:
-    """What a translator reads of a line of Markdown, and the protected texts in it."""
+    """The translator's view of a line of Markdown, with its protected texts."""
 
     text: str
     spans: list[Span]
@@ -67,13 +67,13 @@ class _InlineScanState:
     references: Collection[str]
     parts: list[tuple[str, str]] = field(default_factory=list)  # (text, kind of protection or "")
     brackets: list[_OpenBracket] = field(default_factory=list)
-    inactive_brackets: int = 0  # brackets below cannot open a link: there is one inside
-    missing_closers: set[str] = field(default_factory=set)  # what was looked for in vain
+    inactive_brackets: int = 0  # brackets below this one cannot open a link: there is one inside
+    missing_closers: set[str] = field(default_factory=set)  # closers that were not found
     backtick_runs: dict[int, list[int]] = field(default_factory=dict)
 
 
 def scan_inline(source: str, references: Collection[str]) -> InlineText:
-    """Read the source of a paragraph, its lines without prefixes; ``references`` are the labels that are defined."""
+    """Read the source of a paragraph, its lines without prefixes; ``references`` are the defined labels."""
     state = _InlineScanState(source, references)
     state.backtick_runs = _find_backtick_runs(source)
     at = 0
@@ -89,7 +89,7 @@ def scan_inline(source: str, references: Collection[str]) -> InlineText:
 
 
 def _find_backtick_runs(source: str) -> dict[int, list[int]]:
-    """Return where runs of backticks begin, by their length."""
+    """Return the offsets of runs of backticks, by their length."""
     starts: dict[int, list[int]] = {}
     for match in _BACKTICK_RUN.finditer(source):
         starts.setdefault(len(match.group()), []).append(match.start())
@@ -97,7 +97,7 @@ def _find_backtick_runs(source: str) -> dict[int, list[int]]:
 
 
 def _read_backticks(state: _InlineScanState, at: int) -> int:
-    """Read a span of code, else the run of backticks that opens none."""
+    """Read a code span, else a run of backticks that opens none."""
     run = _BACKTICK_RUN.match(state.source, at)
     length = len(run.group()) if run else 1
     starts = state.backtick_runs.get(length, [])
@@ -108,7 +108,7 @@ def _read_backticks(state: _InlineScanState, at: int) -> int:
 
 
 def _read_special(state: _InlineScanState, match: re.Match[str]) -> int:
-    """Read what begins at a special character; return where it ends."""
+    """Read the construct at a special character; return its end."""
     at, sign = match.start(), match.group()
     if sign[-1] == "\n":
         state.parts.append((sign, "break") if len(sign) > 1 else (sign, ""))
@@ -168,12 +168,12 @@ def _read_angle_bracket(state: _InlineScanState, at: int) -> int:
 
 
 def _find_closer(state: _InlineScanState, closer: str, at: int) -> int:
-    """Return where what begins before ``at`` ends, 0 where it does not."""
+    """Return the end of the construct that begins before ``at``, 0 if it has none."""
     if closer in state.missing_closers:
         return 0
     found = state.source.find(closer, at)
     if found < 0:
-        state.missing_closers.add(closer)  # nor does any that comes later
+        state.missing_closers.add(closer)  # nor does any later one
         return 0
     return found + len(closer)
 
@@ -204,7 +204,7 @@ def _close_bracket(state: _InlineScanState, at: int) -> int:
 
 
 def _close_link(state: _InlineScanState, at: int, opener: _OpenBracket) -> int:
-    """Make a link of a pair of brackets where it is one."""
+    """Turn a pair of brackets into a link if it is one."""
     source = state.source
     state.inactive_brackets = min(state.inactive_brackets, len(state.brackets))
     target = _TARGET.match(source, at + 1)
@@ -239,12 +239,12 @@ def _split_title(source: str, at: int, target: re.Match[str]) -> list[tuple[str,
 
 
 def is_defined(label: str, references: Collection[str]) -> bool:
-    """Whether a link reference definition has this label (CommonMark: case and white space do not count)."""
+    """Whether a link reference definition has this label (CommonMark: case and white space are ignored)."""
     return bool(references) and normalize_label(label) in references
 
 
 def normalize_label(label: str) -> str:
-    """Return the label as it is compared."""
+    """Return the label in the form used for comparison."""
     return " ".join(label.split()).lower().upper()
 
 
@@ -254,7 +254,7 @@ _READERS: dict[str, Callable[[_InlineScanState, int], int]] = {
 
 
 def _assemble(parts: list[tuple[str, str]]) -> InlineText:
-    """Put the parts together; in what is not protected yet, look for addresses and placeholders."""
+    """Join the parts; find addresses and placeholders in the parts that are not protected yet."""
     read: list[str] = []
     spans: list[Span] = []
     at = 0
@@ -275,9 +275,9 @@ def _assemble(parts: list[tuple[str, str]]) -> InlineText:
 def write_inline(
     translation: str, wanted: tuple[str, ...], references: Collection[str], *, lines: bool
 ) -> list[tuple[str, bool]]:
-    """Return the translation in parts to be written, protected (True) or not, escaped only where it has to be.
+    """Return the translation as parts to write, protected (True) or not, escaped only where necessary.
 
-    ``lines``: its line ends will be kept; else they become blanks here, for what a line end keeps apart.
+    ``lines``: keep its line ends; otherwise they become blanks here, so that what they separate stays separate.
     """
     tidy = clean_translation if lines else _clean_to_one_line
     parts = [(text if kept else tidy(text), kept) for text, kept in split_at_protected(translation, wanted)]
@@ -297,7 +297,7 @@ def _clean_to_one_line(text: str) -> str:
 
 
 def _escape_parts(parts: list[tuple[str, bool]], *, heavily: bool) -> list[tuple[str, bool]]:
-    """Escape what is not protected: in a title its quotes, elsewhere all that could mean something."""
+    """Escape unprotected parts: in a title its quotes, elsewhere every character that could be markup."""
     done: list[tuple[str, bool]] = []
     in_title = False
     for text, kept in parts:

@@ -1,4 +1,4 @@
-"""The titles of definitions of links: ``[label]: address "title"``."""
+"""The titles of link definitions: ``[label]: address "title"``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TO_ESCAPE = re.compile(r"[\\\"'()]")
 
 
 def find_title_segment(line: str, title: str, start: int) -> Segment | None:
-    """Return the segment of ``title``, where all of it ends ``line``, which is at ``start`` in the document."""
+    """Return the segment of ``title`` if the whole title ends ``line``, which is at ``start`` in the document."""
     found = _AT_THE_END.search(line)
     if found is None or found.lastgroup is None:
         return None

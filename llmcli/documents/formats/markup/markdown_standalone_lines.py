@@ -1,7 +1,7 @@
-"""Lines of Markdown that mean something only on a line of their own, in the dialects that CommonMark does not know.
+"""Lines of Markdown that are markup only on their own line, in dialects other than CommonMark.
 
-It takes them for words of a paragraph; joined with the lines around them they would be no alert, no container, no
-definition any more.
+CommonMark reads them as words of a paragraph. Joined with the lines around them they would no longer be an alert, a
+container or a definition.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _LEAD_MARKER = re.compile(r"\[![a-z][\w-]*\][+-]?(?:[ \t]+|\Z)|:[ \t]+", re.IGNO
 
 
 def standalone_text_span(line: str, before: str = "") -> tuple[int, int] | None:
-    """Return where the words are in a line that has to stand alone, None for a line of a paragraph.
+    """Return the span of the words in a line that has to stand alone, None for a line of a paragraph.
 
-    ``line`` has no blanks at its ends and is not empty; ``before`` is the one above it in its paragraph. A line of
-    signs only has no words: both offsets are the same.
+    ``line`` has no blanks at its ends and is not empty; ``before`` is the line above it in its paragraph. In a line of
+    symbols only, both offsets are the same.
     """
     if _LINE_WITHOUT_TEXT.fullmatch(line) or (before.startswith(":::") and _OPTION.fullmatch(line)):
         return 0, 0

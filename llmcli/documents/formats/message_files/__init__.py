@@ -1,1 +1,1 @@
-"""Message files of programs: gettext PO, JSON, YAML and Java properties."""
+"""Message files: gettext PO, JSON, YAML and Java properties."""

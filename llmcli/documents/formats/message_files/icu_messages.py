@@ -1,6 +1,6 @@
-"""Messages of programs: what is protected in them, ICU's MessageFormat among it.
+"""Messages of programs: their protected spans, including the syntax of ICU's MessageFormat.
 
-Of a plural or select argument everything but the words of its branches is protected. Source of the grammar: ICU user
+In a plural or select argument everything is protected except the words of its branches. Source of the grammar: ICU user
 guide, "Formatting Messages" (apostrophes: DOUBLE_OPTIONAL).
 """
 
@@ -26,12 +26,12 @@ _BRACES = frozenset({"brace", "mustache", "nesting", "dollar", "ruby"})
 
 
 def is_icu(text: str) -> bool:
-    """Whether the message has a plural or select argument, and all of it is well formed."""
+    """Whether the message has a plural or select argument and is well formed."""
     return bool(_ARGUMENT_HINT.search(text)) and _parse_icu_spans(text) is not None
 
 
 def find_message_spans(text: str, *, icu: bool, branch: str = "") -> list[Span]:
-    """Return the protected spans of a message; ``icu``: braces are ICU's; ``branch``: it is one of such an argument."""
+    """Return the protected spans of a message; ``icu``: braces are ICU's; ``branch``: it is a branch of an argument."""
     fixed = _parse_icu_spans(text, branch) if icu else None
     if fixed is None:
         return find_spans(text, MESSAGE_KINDS)
@@ -47,7 +47,7 @@ def find_message_spans(text: str, *, icu: bool, branch: str = "") -> list[Span]:
 
 @dataclass(frozen=True, slots=True)
 class MessageBranch:
-    """A part of a message that is translated on its own: of an argument of a kind, for a selector ("one")."""
+    """A part of a message that is translated on its own: the branch of an argument of a kind for a selector ("one")."""
 
     start: int
     end: int
@@ -56,7 +56,7 @@ class MessageBranch:
 
 
 def split_branches(text: str) -> list[MessageBranch]:
-    """Return the branches of a message that is one plural or select argument; of another one the whole."""
+    """Return the branches of a message that is one plural or select argument; any other message is one branch."""
     whole = [MessageBranch(0, len(text))]
     found = _ARGUMENT.match(text)
     if not found or _parse_icu_spans(text) is None:
@@ -79,7 +79,7 @@ def split_branches(text: str) -> list[MessageBranch]:
 
 
 def write_message(translation: str, source: str, wanted: tuple[str, ...], *, icu: bool) -> str:
-    """Return the translation of a message with what is no placeholder made literal, where the grammar is ICU's."""
+    """Return the translation of a message with ICU syntax outside of placeholders made literal, if ``icu``."""
     parts, clean = [], LineNormalizer(source)
     for text, kept in split_at_protected(translation, wanted):
         parts.append(text if kept else _quote_literal(clean(text)) if icu else clean(text))
@@ -92,9 +92,9 @@ def _quote_literal(text: str) -> str:
 
 
 def _parse_icu_spans(text: str, branch: str = "") -> list[Span] | None:
-    """Return the spans of ICU syntax, None where the braces are not ICU's."""
+    """Return the spans of ICU syntax, None if the braces are not ICU's."""
     found: list[tuple[int, int]] = []
-    open_ones: list[str] = []  # kinds of the arguments in whose branches we are
+    open_ones: list[str] = []  # kinds of the arguments around the current branch
     at = 0
     while sign := _SYNTAX_TOKEN.search(text, at):
         start, at, mark = sign.start(), sign.end(), sign.group()

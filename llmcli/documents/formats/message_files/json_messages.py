@@ -1,6 +1,6 @@
-"""JSON message files: the string values, never the keys; nested objects, ARB's and browser extensions' notes.
+"""JSON message files: the string values, never the keys; nested objects, and the notes of ARB and browser extensions.
 
-The scanner is its own, for the offsets, and does not recurse. Source of the grammar: RFC 8259.
+Its own scanner finds the offsets, without recursion. Source of the grammar: RFC 8259.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _TOKEN = re.compile(
     r"|(?P<sign>[{}\[\],:])|(?P<scalar>-?(?:0|[1-9]\d*+)(?:\.\d++)?(?:[eE][+-]?\d++)?|true|false|null)|(?P<end>\Z))"
 )
 _MAX_PATH_KEYS = 100
-"""Keys of a path that are kept: more would make the time grow with the square of the depth."""
+"""Number of keys of a path that are kept: with more, the time would grow with the square of the depth."""
 _ESCAPE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.")
 _MAX_STDLIB_CHARS = 16 << 20
-"""Characters that the standard library may parse: one call of it holds back signals for a second per 100 MB."""
+"""Number of characters that the standard library may parse: one call delays signals by a second per 100 MB."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NON_ASCII_ESCAPE = re.compile(r"(?i)\\u(?:[89a-f][0-9a-f]|0[1-9a-f]|00[8-9a-f])[0-9a-f]")
 
 
 @dataclass(slots=True)
 class _Container:
-    """An object or an array that is open: its closing bracket, the key or index of the value to come."""
+    """An open object or array: its closing bracket, and the key or index of the next value."""
 
     closer: str
     key: str = ""
@@ -41,7 +41,7 @@ class _Container:
 
 @dataclass(slots=True)
 class _StringValue:
-    """A string value: the offsets of what stands between its quotes, the keys down to it, what it means."""
+    """A string value: the offsets between its quotes, its path of keys, and its decoded text."""
 
     start: int
     end: int
@@ -57,7 +57,7 @@ class JsonFormat(DocumentFormat):
     is_keyed = True
 
     def split(self, text: str, target: str) -> list[Segment]:
-        """Return the string values that hold words."""
+        """Return the string values that contain words."""
         del target
         strings = _parse_strings(text)
         notes = {string.path: string.text for string in strings if _is_note(string.path)}
@@ -89,13 +89,13 @@ class JsonFormat(DocumentFormat):
             json.loads(body)
         except json.JSONDecodeError as error:
             return f"line {error.lineno}: {error.msg}"
-        except RecursionError:  # nested deeper than the library can go
+        except RecursionError:  # nested deeper than the library can parse
             return _check_with_scanner(text)
         return ""
 
 
 def _check_with_scanner(text: str) -> str:
-    """Do as ``check`` with our own scanner, which goes as deep as a text does, and never runs for long in native code."""
+    """Check as ``check`` with the scanner of this module, which has no depth limit and makes no long native calls."""
     try:
         _parse_strings(text)
     except BadDocument as error:
@@ -128,11 +128,11 @@ def _value_segments(text: str, string: _StringValue, note: str, *, icu: bool, as
 
 
 class _OffsetMap:
-    """From offsets in a value to offsets in the document."""
+    """Maps offsets in a value to offsets in the document."""
 
     def __init__(self, start: int, jumps: list[tuple[int, int]]) -> None:
         self._start = start
-        self._escape_shifts = jumps  # (offset in the value behind an escape, offset in the document less that)
+        self._escape_shifts = jumps  # (offset in the value after an escape, difference to the offset in the document)
 
     def __call__(self, offset: int) -> int:
         index = bisect_right(self._escape_shifts, (offset, 1 << 62))
@@ -155,7 +155,7 @@ def _encode(translation: str, *, source: str, wanted: tuple[str, ...], icu: bool
 
 
 def _parse_strings(text: str) -> list[_StringValue]:
-    """Return the string values in order; raises ``BadDocument`` for what is not JSON."""
+    """Return the string values in order; raises ``BadDocument`` for invalid JSON."""
     at = int(text.startswith("\ufeff"))
     reader = _JsonScanner()
     started = False
@@ -167,26 +167,26 @@ def _parse_strings(text: str) -> list[_StringValue]:
         start, at = match.start(kind), match.end()
         if kind == "end":
             if reader.open_containers:
-                raise _syntax_error(text, start, f"the end is missing: {reader.open_containers[-1].closer}")
+                raise _syntax_error(text, start, f"missing at the end: {reader.open_containers[-1].closer}")
             return reader.strings
         if started and not reader.open_containers:
-            raise _syntax_error(text, start, "more after the end of the value")
+            raise _syntax_error(text, start, "unexpected text after the end of the value")
         started = True
         words = match.group(kind)
         if not reader.accept_token(kind, words, start):
-            raise _syntax_error(text, start, f"{words[:20]} was not expected here")
+            raise _syntax_error(text, start, f"unexpected {words[:20]}")
 
 
 @dataclass(slots=True)
 class _JsonScanner:
-    """What was read so far: the containers that are open with the keys down to the value to come, and the strings."""
+    """What was read so far: the open containers, the keys down to the next value, and the strings."""
 
     open_containers: list[_Container] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     strings: list[_StringValue] = field(default_factory=list)
 
     def accept_token(self, kind: str, words: str, start: int) -> bool:
-        """Take one token; False where the grammar does not allow it."""
+        """Accept one token; return False if the grammar does not allow it."""
         top = self.open_containers[-1] if self.open_containers else None
         if top is None:
             return self._add_value(kind, words, start)

@@ -35,14 +35,14 @@ _MAX_NUMBER = 201
 
 
 def plural_rule(language: str) -> str:
-    """Return the value of Plural-Forms for a BCP 47 code; of a language that is not known, the commonest."""
+    """Return the value of Plural-Forms for a BCP 47 code; unknown languages get the most common rule."""
     code = language.lower().replace("_", "-")
     return _BY_LANGUAGE.get(code) or _BY_LANGUAGE.get(code.partition("-")[0], _SINGULAR_ONE)
 
 
 @cache
 def numbers_by_form(rule: str) -> tuple[tuple[int, ...], ...] | None:
-    """Return the first numbers of each form of a Plural-Forms value, None where it is not one."""
+    """Return the first numbers of each form of a Plural-Forms value, None if it is invalid."""
     import re
     from gettext import c2py
 
@@ -60,7 +60,7 @@ def numbers_by_form(rule: str) -> tuple[tuple[int, ...], ...] | None:
 
 
 def is_singular(numbers: tuple[int, ...]) -> bool:
-    """Whether a form stands for the number one alone."""
+    """Whether a form is for the number one alone."""
     return numbers == (1,)
 
 

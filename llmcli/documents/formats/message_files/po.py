@@ -1,7 +1,7 @@
 """gettext PO and POT files: one segment a message, or one for each plural form of the target language.
 
-A translation brings along what it means for the file: the fuzzy flag and the previous strings go, the header says the
-language and its plural forms, forms that a language does not have go.
+A translation also updates the file: the fuzzy flag and the previous strings are removed, the header declares the
+language and its plural forms, and forms that the language does not have are removed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FLAG_SYNTAXES: dict[str, set[str]] = {
 }  # fmt: skip
 _ALWAYS_PROTECTED = frozenset({"tag", "url", "email", "entities"})
 _DOUBLED_BRACE_FLAGS = ("python-brace-format", "csharp-format", "rust-format", "c++-format")
-"""Formats in which a brace that means itself is doubled."""
+"""Formats in which a literal brace is doubled."""
 _HEADER_LINE = re.compile(r"(?P<name>[A-Za-z-]+):[ \t]*(?P<value>.*)\Z")
 
 
@@ -53,13 +53,13 @@ class PoFormat(DocumentFormat):
     holds_both_languages = True
 
     def split(self, text: str, target: str) -> list[Segment]:
-        """Return the messages; what is translated and not fuzzy comes with its translation."""
+        """Return the messages; those that are translated and not fuzzy include their translation."""
         found = list(po_parser.parse_entries(text))
         file = _read_catalog_info(text, found, target)
         return [segment for entry in found if entry.value("msgid") for segment in _entry_segments(entry, file)]
 
     def check(self, text: str) -> str:
-        """Parse with polib, and look for what msgfmt refuses: wrong numbers of plural forms, line ends that differ."""
+        """Parse with polib, and report what msgfmt refuses: wrong numbers of plural forms, mismatched line ends."""
         import polib
 
         try:
@@ -77,12 +77,15 @@ class PoFormat(DocumentFormat):
         return ""
 
     def merge_earlier(self, earlier: str, text: str) -> str:
-        """Do as msgmerge does."""
+        """Merge as msgmerge does."""
         return po_merge.merge_catalogs(earlier, text)
 
 
 def _prepare_for_polib(line: str) -> str:
-    """Return a line without what means a line end to polib alone, "" for a comment: its time with those is quadratic."""
+    """Return a line without the characters that only polib takes for line ends, "" for a comment.
+
+    polib's time is quadratic in those.
+    """
     is_comment = line.startswith("#") and not line.startswith(("#~", "#,"))
     return "" if is_comment else " ".join(line.splitlines())
 
@@ -92,11 +95,11 @@ def _entry_problem(entry: PoEntry, forms: int) -> str:
     if "fuzzy" in entry.flags or not all(strings):
         return ""
     if forms and "msgid_plural" in entry.fields and len(strings) != forms:
-        return f"{len(strings)} plural forms, the header says {forms}"
+        return f"{len(strings)} plural forms, the header declares {forms}"
     source = entry.value("msgid")
     for string in strings:
         if string.startswith("\n") != source.startswith("\n") or string.endswith("\n") != source.endswith("\n"):
-            return "msgid and msgstr do not both begin and end with a line end"
+            return "msgid and msgstr must both begin, or both end, with a line end"
     return ""
 
 
@@ -119,7 +122,7 @@ def _read_catalog_info(text: str, found: list[PoEntry], target: str) -> _Catalog
 
 
 def _header_edits(text: str, found: list[PoEntry], target: str, rule: str, newline: str) -> Iterator[Edit]:
-    """Yield the changes that say in the header what language the file is in now."""
+    """Yield the edits that declare the new language in the header."""
     wanted = {"Language": target.replace("-", "_"), "Plural-Forms": rule}
     header = next((entry for entry in found if not entry.value("msgid") and "msgctxt" not in entry.fields), None)
     if header is None:
@@ -222,7 +225,7 @@ def _string_segment(
 
 
 def _protected_kinds(flags: set[str]) -> frozenset[str]:
-    """Return what is protected in a message with these flags."""
+    """Return the kinds of spans that are protected in a message with these flags."""
     chosen = [_FLAG_SYNTAXES[flag] for flag in flags if flag in _FLAG_SYNTAXES]
     if chosen:
         return _ALWAYS_PROTECTED.union(*chosen)

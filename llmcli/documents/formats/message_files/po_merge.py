@@ -1,6 +1,6 @@
-"""What msgmerge does: a translated PO file with the messages of a newer source, comments and headers kept.
+"""Merging as msgmerge does: a translated PO file gets the messages of a newer source; comments and headers are kept.
 
-Source: the gettext manual, "Invoking msgmerge". Without fuzzy matching: a new message has no translation.
+Source: the gettext manual, "Invoking msgmerge". There is no fuzzy matching: a new message has no translation.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from llmcli.errors import BadDocument
 
 
 def merge_catalogs(translated: str, source: str) -> str:
-    """Return ``translated`` with the messages of ``source``: new ones at the end, those that are gone obsolete.
+    """Return ``translated`` with the messages of ``source``: new ones at the end, removed ones marked obsolete.
 
-    Where both have the same messages it is ``translated``, byte for byte. Raises ``BadDocument`` for it.
+    If both have the same messages, the result is ``translated``, byte for byte. Raises ``BadDocument`` for it.
     """
     import polib
 

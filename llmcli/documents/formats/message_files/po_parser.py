@@ -32,7 +32,7 @@ class PoString:
 
 @dataclass(slots=True)
 class PoComment:
-    """A line of comment with its line end."""
+    """A comment line with its line end."""
 
     start: int
     end: int
@@ -48,7 +48,7 @@ class PoEntry:
     fields: dict[str, PoString] = field(default_factory=dict)
 
     def value(self, keyword: str) -> str:
-        """Return a string, "" where there is none."""
+        """Return a string, "" if there is none."""
         return self.fields[keyword].value if keyword in self.fields else ""
 
     @property
@@ -59,7 +59,7 @@ class PoEntry:
 
     @property
     def strings(self) -> list[PoString]:
-        """The translations that are there, in order."""
+        """The existing translations, in order."""
         return [found for keyword, found in self.fields.items() if keyword.startswith("msgstr")]
 
 
@@ -85,11 +85,11 @@ def parse_entries(text: str) -> Iterator[PoEntry]:
 
 
 def _add_line(entry: PoEntry, words: str, row: int, number: int, found: re.Match[str] | None) -> None:
-    """Add a line to the entry: a new string, or more of the last one."""
+    """Add a line to the entry: a new string, or a continuation of the last one."""
     more = None if found else _CONTINUATION.match(words)
     match = found or more
     if match is None or (more and not entry.fields):
-        raise BadDocument(line=number, detail=f"not a line of a PO file: {words.strip()[:60]}")
+        raise BadDocument(line=number, detail=f"unexpected line in a PO file: {words.strip()[:60]}")
     start, end = row + match.start("string"), row + match.end("string")
     piece = unescape_string(match["string"][1:-1])
     if found:
@@ -107,7 +107,7 @@ def _add_line(entry: PoEntry, words: str, row: int, number: int, found: re.Match
 
 
 def _finish_entry(entry: PoEntry) -> PoEntry:
-    """Put strings of several lines together; raises where a part of the message is missing."""
+    """Concatenate strings that span several lines; raises ``BadDocument`` if a part of the message is missing."""
     for found in entry.fields.values():
         found.value = "".join(found.line_values)
     names = [name for name in entry.fields if name.startswith("msgstr")]
@@ -119,7 +119,7 @@ def _finish_entry(entry: PoEntry) -> PoEntry:
 
 
 def unescape_string(written: str) -> str:
-    """Return what a string means."""
+    """Return the decoded value of a string."""
     return _ESCAPE.sub(_character, written) if "\\" in written else written
 
 
@@ -130,9 +130,9 @@ def _character(match: re.Match[str]) -> str:
 
 
 def quote_string(value: str, newline: str, *, width: int = 0, room: int = 0) -> str:
-    """Return a string as it is written: of several lines with an empty one first; ``width`` 0 breaks at line ends only.
+    """Return a quoted string; strings of several lines begin with an empty one; ``width`` 0 breaks at line ends only.
 
-    ``room``: what stands before it on its line.
+    ``room``: the width of what precedes it on its line.
     """
     lines = value.splitlines(keepends=True) if "\n" in value else [value]
     written = [piece for line in lines for piece in _wrap_line(escape_string(line), width)]
@@ -142,7 +142,7 @@ def quote_string(value: str, newline: str, *, width: int = 0, room: int = 0) -> 
 
 
 def escape_string(text: str) -> str:
-    """Return text as it stands between quotes."""
+    """Return text escaped for use between quotes."""
     for sign, written in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r")):
         text = text.replace(sign, written)
     return text

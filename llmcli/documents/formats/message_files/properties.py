@@ -1,7 +1,7 @@
 r"""Java's .properties: the values. Source of the grammar: java.util.Properties.load, java.text.MessageFormat.
 
-A value with an argument like {0} is a MessageFormat pattern: its apostrophes are doubled in the file, once for the
-translator. Where a file is pure ASCII a translation is written with \uXXXX, so that it can be read in any encoding.
+A value with an argument like {0} is a MessageFormat pattern: its apostrophes are doubled in the file, but not for the
+translator. In a pure ASCII file, translations are written with \uXXXX, so that any encoding can read them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class PropertiesFormat(DocumentFormat):
     is_keyed = True
 
     def split(self, text: str, target: str) -> list[Segment]:
-        """Return the values that hold words, with the comments before them as notes."""
+        """Return the values that contain words, with the comments before them as notes."""
         del target
         _check_unicode_escapes(text)
         ascii_only = text.removeprefix("\ufeff").isascii()
@@ -61,7 +61,7 @@ class PropertiesFormat(DocumentFormat):
         return segments
 
     def check(self, text: str) -> str:
-        r"""Look for what Java refuses: a \u without four hexadecimal digits."""
+        r"""Report what Java refuses: a \u without four hexadecimal digits."""
         try:
             _check_unicode_escapes(text)
         except BadDocument as error:
@@ -88,7 +88,7 @@ def _value_segment(text: str, match: re.Match[str], note: str, *, ascii_only: bo
         value = value.replace("''", "'")
     core = value.strip()
     if pattern and _CHOICE.search(value):
-        return None  # patterns within a pattern: better left than broken
+        return None  # nested patterns: better left untranslated than broken
     if any("\ud800" <= character <= "\udfff" for character in core):
         return None
     spans = _value_spans(core, pattern=pattern, icu=icu)
@@ -159,7 +159,7 @@ def _encode(
 
 
 def _quote_pattern(words: str) -> str:
-    """Return words as MessageFormat means them literally."""
+    """Return words quoted so that MessageFormat takes them literally."""
     return re.sub(r"[{}]", r"'\g<0>'", words.replace("'", "''"))
 
 

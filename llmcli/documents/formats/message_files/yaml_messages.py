@@ -1,7 +1,7 @@
 """YAML message files: the string values, never the keys, each kept in its own style where the translation allows it.
 
-libyaml names the offsets of scalars. Source of the styles: YAML 1.2, chapters 7 and 8; what a plain scalar means is
-decided as YAML 1.1 does, which takes more words for something else.
+libyaml reports the offsets of scalars. Source of the styles: YAML 1.2, chapters 7 and 8. The type of a plain scalar
+follows YAML 1.1, which reads more words as something other than a string.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from llmcli.documents.text_cleaning import remove_empty_lines
 from llmcli.errors import BadDocument
 
 _MAX_DEPTH = 500
-"""Brackets that may be open at one time: libyaml's time grows with their square."""
+"""The most brackets that may be open at a time: libyaml's time grows with the square of their number."""
 _PROPERTIES = re.compile(r"(?:[&!][^\s,\[\]{}]*+\s++)*+")
 _HEADER = re.compile(r"[|>](?P<signs>[-+1-9]*)[ \t]*(?:#[^\r\n]*+)?(?P<newline>\r\n|\r|\n)")
 _SAFE_IN_FLOW = re.compile(r"[^\W\d_](?:[^\s:#\[\]{},]|[ ](?=[^\s#])|:(?=[^\s,\[\]{}])|(?<=\S)#)*\Z")
@@ -32,7 +32,7 @@ _BREAKS = re.compile("[\x85\u2028\u2029]")
 
 @dataclass(frozen=True, slots=True)
 class _Scalar:
-    """A string value: its offsets, properties not counted, how it is written, and the keys down to it."""
+    """A string value: its offsets without properties, its style, and its path of keys."""
 
     start: int
     end: int
@@ -50,7 +50,7 @@ class YamlFormat(DocumentFormat):
     is_keyed = True
 
     def split(self, text: str, target: str) -> list[Segment]:
-        """Return the string values that hold words."""
+        """Return the string values that contain words."""
         del target
         scalars = [scalar for scalar in _string_scalars(text) if has_letters(scalar.value)]
         icu = any(icu_messages.is_icu(scalar.value) for scalar in scalars)
@@ -66,7 +66,7 @@ class YamlFormat(DocumentFormat):
         return ""
 
     def replace_language(self, text: str, segments: Sequence[Segment], source: str, target: str) -> str:
-        """Return a file whose only root is its source language with the target in its place, as Rails wants it."""
+        """Return a file whose only root key is its source language with the target in its place, as Rails expects."""
         roots = {segment.path[0] if segment.path else "" for segment in segments}
         root = roots.pop() if len(roots) == 1 else ""
         if root.replace("_", "-").lower() != source.lower():
@@ -90,7 +90,7 @@ def _parse_events(text: str, offset: int) -> Iterator[Any]:
             yield event
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        last = LineNumbers(text).line_at(len(text))  # libyaml may name a line behind the end
+        last = LineNumbers(text).line_at(len(text))  # libyaml may report a line beyond the end
         raise BadDocument(line=min(mark.line + 1, last) if mark else 1, detail=error.problem or "not YAML") from error
     except yaml.reader.ReaderError as error:
         raise BadDocument(line=_line_of_unprintable(text), detail=error.reason) from error
@@ -116,9 +116,9 @@ def _line_of_unprintable(text: str) -> int:
 class _OpenCollection:
     mapping: bool
     flow: bool
-    key: str | None = None  # of the value to come, None where a key comes first
+    key: str | None = None  # of the next value, None if a key comes first
     count: int = 0
-    is_key: bool = False  # a collection that is a key: what is in it is no value
+    is_key: bool = False  # a collection that is a key: its content is no value
 
 
 def _string_scalars(text: str) -> Iterator[_Scalar]:
@@ -176,7 +176,7 @@ def _is_string(event: Any) -> bool:
 
 
 def _means_string(plain: str) -> bool:
-    """Whether a plain scalar is a string to every parser, and not a date, a number or yes."""
+    """Whether every parser reads a plain scalar as a string, and not as a date, a number or a boolean."""
     import yaml
 
     tag: str = _resolver(yaml.SafeLoader).resolve(yaml.ScalarNode, plain, (True, False))
@@ -212,7 +212,7 @@ def _scalar_segment(text: str, scalar: _Scalar, *, icu: bool) -> Segment | None:
 
 
 def _write_flow_scalar(words: str, *, style: str, around: tuple[str, str], in_flow: bool) -> str:
-    """Return a flow scalar in its style, else in the next one that can hold the words."""
+    """Return a flow scalar in its style, else in the next style that can represent the words."""
     safe = _SAFE_IN_FLOW if in_flow else _SAFE_IN_BLOCK
     whole = around[0] + words + around[1]
     if not style and safe.match(whole) and _means_string(whole):
@@ -234,7 +234,7 @@ def _locate_block_scalar(text: str, scalar: _Scalar) -> tuple[int, int, Callable
     start = header.end() + body.index(core)
     end = start + len(core)
     line_start = max(text.rfind("\n", 0, start), text.rfind("\r", 0, start)) + 1
-    lead = len(scalar.value.lstrip("\n")) - len(scalar.value.lstrip(" \n"))  # where the header says the indent
+    lead = len(scalar.value.lstrip("\n")) - len(scalar.value.lstrip(" \n"))  # the header declares the indent
     indent = text[line_start:start][: start - line_start - lead]
     signs = header["signs"]
     more = any(line.startswith((indent + " ", indent + "\t")) for line in core.splitlines()[1:])

@@ -24,7 +24,7 @@ def render_layout(
     segments: Sequence[Segment],
     translations: Sequence[str | None],
 ) -> str:
-    """Return the output for a document; None among ``translations`` stands for the text itself."""
+    """Return the output for a document; None among ``translations`` means the text itself."""
     if layout is OutputLayout.TRANSLATION:
         return document_format.join(text, segments, translations)
     if layout is OutputLayout.COLUMNS:

@@ -1,8 +1,8 @@
-"""Carry-over from an earlier translation: where the source has not changed, the translation stays, edits included.
+"""Carry-over from an earlier translation: if the source has not changed, the translation stays, edits included.
 
-The source of each translated text is known exactly: in message files by the key, elsewhere from the record of the last
-output, unless a text was added, removed or moved since, or the text between segments has changed. (PO files hold both
-languages: ``documents/formats/message_files/po_merge.py``.)
+In message files, the key identifies the source of each translated text. In other files the record of the last output
+does, unless a text was added, removed or moved since, or the text between segments has changed. (PO files hold both
+languages: see ``documents/formats/message_files/po_merge.py``.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llmcli.documents.segments import Segment
 
 @dataclass(frozen=True, slots=True)
 class RecordedSegment:
-    """A segment as it was written: ``translation`` None where it was left in the source language."""
+    """A segment as it was written: ``translation`` is None if it was left in the source language."""
 
     source: str
     translation: str | None
@@ -27,7 +27,7 @@ class RecordedSegment:
 
 @dataclass(frozen=True, slots=True)
 class PreviousOutput:
-    """What was written to a file last; ``skeleton_digest`` identifies the text between segments, "" if unknown."""
+    """What was last written to a file; ``skeleton_digest`` identifies the text between segments, "" if unknown."""
 
     rows: Sequence[RecordedSegment]
     skeleton_digest: str
@@ -35,10 +35,10 @@ class PreviousOutput:
 
 @dataclass(slots=True)
 class CarriedTranslations:
-    """Texts by the index of their segment; ``regions`` as they stand in the document, where it has markup.
+    """Translations by the index of their segment; ``regions`` as they are in the document, if it has markup.
 
-    ``edits`` are people's translations, (source, translation), those of sources that have changed included;
-    ``outdated_edits`` counts the latter.
+    ``edits`` are people's translations as (source, translation), including those of changed sources; ``outdated_edits``
+    counts the latter.
     """
 
     texts: dict[int, str] = field(default_factory=dict)
@@ -52,14 +52,14 @@ class AlignmentError(Exception):
 
 
 def segment_keys(segments: Sequence[Segment]) -> list[str]:
-    """Return what identifies each segment in a file of messages; a root that all share may be a language (Rails)."""
+    """Return the keys of the segments in a message file; a common root may be a language (Rails)."""
     roots = {segment.path[:1] for segment in segments}
     shared = len(roots) == 1 and all(len(segment.path) > 1 for segment in segments)
     return ["\x1f".join(segment.path[1:] if shared else segment.path) for segment in segments]
 
 
 def digest_skeleton(text: str, segments: Sequence[Segment]) -> str:
-    """Return what identifies all of a document but its segments."""
+    """Return the digest of everything in a document except its segments."""
     parts, at = [], 0
     for segment in segments:
         parts.append(text[at : segment.start])
@@ -70,7 +70,7 @@ def digest_skeleton(text: str, segments: Sequence[Segment]) -> str:
 def align_by_key(
     segments: Sequence[Segment], theirs: Sequence[Segment], written: PreviousOutput | None
 ) -> CarriedTranslations:
-    """Return the earlier translations under the same key, where they were made from the same text."""
+    """Return the earlier translations with the same key, if they were made from the same text."""
     found = CarriedTranslations()
     there = dict(zip(segment_keys(theirs), theirs, strict=True))
     before = {row.key: row for row in written.rows} if written else {}
@@ -93,16 +93,16 @@ def align_by_key(
 def align_by_position(
     segments: Sequence[Segment], text: str, theirs: Sequence[Segment], written: PreviousOutput | None
 ) -> CarriedTranslations:
-    """Return the earlier translations at the same position, where they were made from the same text.
+    """Return the earlier translations at the same position, if they were made from the same text.
 
     ``text`` is the earlier translation, ``theirs`` its segments. Raises ``AlignmentError``.
     """
     if written is None or not written.skeleton_digest:
-        raise AlignmentError("nothing is remembered of how it was made")
+        raise AlignmentError("llm has no record of how it was made")
     now = [segment.text for segment in theirs]
     then = [row.translation or row.source for row in written.rows]
     if digest_skeleton(text, theirs) != written.skeleton_digest or len(now) != len(then) or _has_moved_texts(then, now):
-        raise AlignmentError("texts were added, removed or moved in it, or what stands between them was changed")
+        raise AlignmentError("texts were added, removed or moved in it, or the parts between them were changed")
     found, sources = CarriedTranslations(), [row.source for row in written.rows]
     matched = dict(_matching_indices(sources, [segment.text for segment in segments]))
     for place, (row, words) in enumerate(zip(written.rows, now, strict=True)):
@@ -125,7 +125,7 @@ def _matching_indices(one: Sequence[str], other: Sequence[str]) -> list[tuple[in
 
 
 def _has_moved_texts(before: Sequence[str], now: Sequence[str]) -> bool:
-    """Return whether texts that occur only once are at another position now."""
+    """Return whether texts that occur only once have moved to another position."""
     times_before, times_now = Counter(before), Counter(now)
     places = {text: index for index, text in enumerate(before) if times_before[text] == 1}
     return any(times_now[text] == 1 and places.get(text, index) != index for index, text in enumerate(now))

@@ -1,4 +1,4 @@
-"""The text of a translated document: written as segments are finished, and valid where its source is."""
+"""The text of a translated document: written as segments finish, and valid if its source is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmcli.types import Delta, Notice
 
 BOM = "\ufeff"
 _LONG_SEGMENT_CHARS = 100_000
-"""Characters of a segment above which inserting its translation takes noticeable time."""
+"""Number of characters of a segment above which inserting its translation takes noticeable time."""
 
 
 class DocumentOutput:
@@ -35,18 +35,18 @@ class DocumentOutput:
         self._parts: list[str] = []
 
     def begin(self, source: str, states: Sequence[SegmentState]) -> None:
-        """Set the text that is translated, and its segments."""
+        """Set the text to translate, and its segments."""
         self._source, self._states = source, states
         self._line_starts = [index + 1 for index, c in enumerate(source) if c == "\n"]
 
     @property
     def text(self) -> str:
-        """What was written so far."""
+        """The text written so far."""
         return "".join(self._parts)
 
     @property
     def text_without_bom(self) -> str:
-        """The same as the format reads it."""
+        """The written text without its byte order mark, as the format reads it."""
         return self.text.removeprefix(BOM) if self._job.document.bom else self.text
 
     @property
@@ -55,11 +55,11 @@ class DocumentOutput:
         return self._segments_written == len(self._states)
 
     def line_number(self, state: SegmentState) -> int:
-        """Return the line of the source that a segment begins in, from 1."""
+        """Return the source line in which a segment begins, from 1."""
         return bisect_right(self._line_starts, state.segment.start) + 1
 
     def write_finished_segments(self) -> Iterator[Delta | Notice]:
-        """Write the finished segments in document order, up to the first that is not."""
+        """Write the finished segments in document order, up to the first unfinished one."""
         while not self.all_written and self._states[self._segments_written].done:
             state = self._states[self._segments_written]
             if state.repeated_index is not None:
@@ -74,7 +74,7 @@ class DocumentOutput:
             self._segments_written += 1
 
     def finish(self, source_language: Language | None) -> Iterator[Delta | Notice]:
-        """Write what is left: the end of a plain text, all of other formats."""
+        """Write the rest: the end of a plain text, the whole of other formats."""
         if self._streaming:
             yield from self._emit(self._source[self._source_offset :])
             return
@@ -96,12 +96,12 @@ class DocumentOutput:
             yield Notice(warning, self._item)
 
     def _segment_output(self, state: SegmentState) -> str:
-        """Return what stands in a segment's region of the output."""
+        """Return the text for a segment's region of the output."""
         put = self._replacement_text(state)
         return self._source[state.segment.start : state.segment.end] if put is None else state.segment.encode(put)
 
     def _replacement_text(self, state: SegmentState) -> str | None:
-        """Return what to put in a segment's region; None leaves it byte for byte."""
+        """Return the replacement for a segment's region; None leaves it byte for byte."""
         return None if self._job.translator.is_identity else state.translation
 
     def _assemble(self, source_language: Language | None) -> str:
@@ -115,18 +115,18 @@ class DocumentOutput:
     # ---- validity -------------------------------------------------------------------------------------------------
 
     def _revert_invalid_translations(self) -> Iterator[Notice]:
-        """Revert the segments whose translations make the document invalid, where its source is valid."""
+        """Revert the segments whose translations make the document invalid, if its source is valid."""
         for index in run_interruptible(self._find_invalid_translations):
             state = self._states[index]
-            state.revert(f"the {self._format.name} would not be valid with it")
+            state.revert(f"the translation would make the {self._format.name} invalid")
             yield from self._warn_if_untranslated(state)
 
     def _find_invalid_translations(self) -> list[int]:
-        """Return the segments whose translations make the document invalid; of an invalid document none does."""
+        """Return the segments whose translations make the document invalid; none if the document itself is."""
         return [] if self._format.check(self._source) else self._bisect_invalid(list(range(len(self._states))))
 
     def _bisect_invalid(self, indices: list[int]) -> list[int]:
-        """Return those of some segments whose translations make the document invalid."""
+        """Return the segments among some whose translations make the document invalid."""
         if not indices or not self._format.check(self._join_subset(indices)):
             return []
         if len(indices) == 1:

@@ -1,4 +1,4 @@
-"""The translation memory as a task uses it: lookups, and batched writes."""
+"""The task's view of the translation memory: lookups, and batched writes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from llmcli.tasks.translation.translator import Translator
 T = TypeVar("T")
 
 _MAX_UNFLUSHED_S = 0.2
-"""Seconds after which translations are on disk: what a kill may cost."""
+"""Seconds after which translations are on disk: what a kill may lose."""
 _MAX_FLUSH_SHARE = 0.1
-"""Share of the time that writing them may take where it is quick: then each is on disk at once, or nearly."""
+"""Share of the time that quick writes may take: then each translation is on disk almost at once."""
 
 
 class TranslationMemoryCache:
-    """Lookups in ``memory`` (None: there is none), and writes to it unless it is read-only."""
+    """Lookups in ``memory`` (None: no memory), and writes to it unless it is read-only."""
 
     def __init__(self, memory: TranslationMemory | None, *, writable: bool = True) -> None:
         self._memory = memory
@@ -74,9 +74,9 @@ class TranslationMemoryCache:
     def record_on_rename(self, output: Path) -> Iterator[None]:
         """Record the file ``output``, which this block renames to its final name.
 
-        Where the block fails, the earlier record is kept, since the file has not changed. A process that is killed in
-        the block leaves no record: with the record of another text, --update would take the text that llm wrote for
-        edits by people.
+        If the block fails, the earlier record is kept, since the file has not changed. If the process is killed in the
+        block, there is no record: with the record of another text, --update would mistake llm's own text for edits by
+        people.
         """
         record = self._prepared.pop(output, None)
         before = self._read(lambda memory: memory.get_output(output))
@@ -95,18 +95,18 @@ class TranslationMemoryCache:
             self.outdated_outputs.append(output)
 
     def previous_output(self, output: Path | None, language: str) -> PreviousOutput | None:
-        """Return what was written to a file last; None where it is unknown."""
+        """Return what was last written to a file; None if unknown."""
         known = None if output is None else self._read(lambda memory: memory.last_output_texts(output, language))
         if known is None:
             return None
         return PreviousOutput([RecordedSegment(row[0] or "", row[1], row[2] or "") for row in known[0]], known[1])
 
     def is_finished(self, output: Path, language: str, stamp: str) -> bool:
-        """Return whether a file is what was written to it last, fully translated."""
+        """Return whether a file is unchanged since it was written, and fully translated."""
         return self._read(lambda memory: memory.output_stamp(output, language)) == stamp
 
     def flush(self) -> None:
-        """Write added translations to the disk."""
+        """Write the added translations to the disk."""
         fresh, self._unsaved = self._unsaved, []
         if not fresh:
             return
@@ -116,7 +116,7 @@ class TranslationMemoryCache:
         self._flush_s = self._flushed_at - start
 
     def _read(self, question: Callable[[TranslationMemory], T]) -> T | None:
-        """Query the memory; after a failure the job goes on without it, since its output matters more."""
+        """Query the memory; after a failure the job continues without it, since its output matters more."""
         if self._memory is None:
             return None
         try:
@@ -127,7 +127,7 @@ class TranslationMemoryCache:
             return None
 
     def _write(self, change: Callable[[TranslationMemory], object], *, again: bool = False) -> bool:
-        """Change the memory and return whether that was done; after a failure (a full disk) only ``again``."""
+        """Change the memory and return whether that succeeded; after a failure (a full disk) only with ``again``."""
         if self._memory is None or self._read_only or not (self._writable or again):
             return False
         try:
@@ -140,7 +140,7 @@ class TranslationMemoryCache:
 
 
 def _memory_key(segment: Segment) -> str:
-    """Return the source key of a translation: the text, and a note that may give it another meaning."""
+    """Return the source key of a translation: the text, and a note that may change its meaning."""
     return f"{segment.note}\x1e{segment.text}" if segment.note and segment.kind == "message" else segment.text
 
 

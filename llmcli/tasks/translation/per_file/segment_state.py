@@ -1,4 +1,4 @@
-"""What is known of a segment while its document is translated."""
+"""The state of a segment while its document is translated."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class SegmentState:
     translation: str | None = None
     job: SegmentJob | None = None
     repeated_index: int | None = None
-    """The segment before it that has the same text."""
+    """The earlier segment with the same text."""
     problems: list[str] = field(default_factory=list)
 
     @property
     def done(self) -> bool:
-        """Whether its text in the output is settled."""
+        """Whether its text in the output is final."""
         return self.job is None or self.job.done
 
     @property
@@ -32,11 +32,11 @@ class SegmentState:
         return self.status is SegmentStatus.UNTRANSLATED
 
     def copy_outcome(self, original: SegmentState) -> None:
-        """Take over the outcome of a segment that has the same text."""
+        """Copy the outcome of a segment with the same text."""
         self.translation, self.problems = original.translation, original.problems
         if original.is_untranslated:
             self.status = SegmentStatus.UNTRANSLATED
 
     def revert(self, problem: str) -> None:
-        """Leave it untranslated, since its translation cannot stand in the document."""
+        """Leave it untranslated, since its translation would make the document invalid."""
         self.status, self.translation, self.problems = SegmentStatus.UNTRANSLATED, None, [problem]

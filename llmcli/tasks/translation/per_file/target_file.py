@@ -34,8 +34,8 @@ class TranslationJob:
     """A document to translate with ``translator``.
 
     ``source`` None: detected. ``format_name`` None: found by name and content. ``output``: the output file, which the
-    memory records, and ``earlier`` its present content. With ``keep_existing`` it must not change: a finished file is a
-    result without text, any other is refused. Otherwise its text is kept where the source did not change.
+    memory records; ``earlier``: its present content. With ``keep_existing`` it must not change: a finished file is a
+    result without text, any other file is refused. Otherwise its text is kept where the source did not change.
     """
 
     document: Document
@@ -48,7 +48,7 @@ class TranslationJob:
     keep_existing: bool = False
 
     def find_format(self) -> DocumentFormat:
-        """Return the format of the document. Raises ``UsageError`` where there is none called ``format_name``."""
+        """Return the format of the document. Raises ``UsageError`` if there is none called ``format_name``."""
         return find_format(self.document.name, self.document.text, self.format_name or self.document.format_name)
 
 
@@ -61,9 +61,9 @@ class TargetFile:
         self._target = job.translator.target.code
 
     def text_to_translate(self, form: DocumentFormat) -> str:
-        """Return the text to translate: the document; where it holds both languages with the earlier one merged.
+        """Return the text to translate: the document, merged with the earlier output if that holds both languages.
 
-        Raises ``BadDocument`` for the earlier one.
+        Raises ``BadDocument`` for the earlier output.
         """
         earlier, text = self._job.earlier, self._job.document.text
         if earlier is None or self._job.keep_existing or not form.holds_both_languages:
@@ -75,7 +75,7 @@ class TargetFile:
             raise BadDocument(earlier.name, line=error.line, detail=error.detail) from error
 
     def is_finished(self, text: str, form: DocumentFormat) -> bool:
-        """Return whether it is what was written there last, fully translated from ``text``."""
+        """Return whether the file is unchanged since llm wrote it, fully translated from ``text``."""
         output, earlier = self._job.output, self._job.earlier
         if output is None or earlier is None:
             return False
@@ -86,10 +86,10 @@ class TargetFile:
     ) -> CarriedTranslations:
         """Return the translations to carry over, and store the edits that people made.
 
-        Raises ``WouldLoseEdits``, and ``BadDocument`` for the earlier one.
+        Raises ``WouldLoseEdits``, and ``BadDocument`` for the earlier output.
         """
         earlier = self._job.earlier
-        if earlier is None or form.holds_both_languages:  # that was merged with the document
+        if earlier is None or form.holds_both_languages:  # it was merged with the document
             return CarriedTranslations()
         written = self._memory.previous_output(self._job.output, self._target)
         try:
@@ -119,7 +119,7 @@ class TargetFile:
         *,
         whole: bool,
     ) -> None:
-        """Prepare the record of the file once it holds ``out``, made from ``text``; ``whole``: fully translated."""
+        """Prepare the record of the file with the content ``out``, made from ``text``; ``whole``: fully translated."""
         if self._job.output is None:
             return
         what = run_interruptible(self._previous_output, out, form, segments, translations)

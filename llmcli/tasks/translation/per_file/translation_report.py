@@ -1,4 +1,4 @@
-"""The outcome of each segment."""
+"""The report: the outcome of each segment."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class SegmentStatus(StrEnum):
-    """Where the text of a segment in the output comes from."""
+    """The origin of a segment's text in the output."""
 
     TRANSLATED = "translated"
-    REPEATED = "repeated"  # as the same text before it in the document
+    REPEATED = "repeated"  # from an earlier segment with the same text
     MEMORY = "memory"
     UPDATE = "update"  # from the earlier translation that --update names
     EXISTING = "existing"  # the document held a translation
@@ -20,7 +20,7 @@ class SegmentStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SegmentOutcome:
-    """A segment: ``line`` from 1; ``checks`` are what was wrong with answers, the final one's if it is untranslated."""
+    """A segment: ``line`` from 1; ``checks`` are the problems of answers, of the final one if it is untranslated."""
 
     line: int
     kind: str

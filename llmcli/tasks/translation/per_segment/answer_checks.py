@@ -1,4 +1,4 @@
-"""Checks whether an answer is a valid translation, and removal of what models add around it."""
+"""Checks whether an answer is a valid translation, and removes what models add around it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from llmcli.tasks.translation.per_segment.emphasis_check import emphasis_problem
 from llmcli.tasks.translation.per_segment.masking import MaskedText
 
 _MIN_COMPARED_CHARS = 80
-"""Characters of a text below which its translation may be of any length down to one character."""
+"""Number of characters of a text below which its translation may be as short as one character."""
 _MAX_SHRINK_FACTOR = 10
-"""How many times shorter a translation may be: Chinese says in one character what takes six letters."""
+"""How many times shorter a translation may be: one Chinese character can replace six letters."""
 _MIN_COPIED_WORDS = 5
-"""Words of a text from which on an answer that repeats it is no translation; fewer may all be names."""
+"""Number of words from which an answer that repeats the text is no translation; fewer may all be names."""
 _NUMBER = re.compile(r"\d(?:[\d.,'\u2019\u00a0\u202f]*\d)?")
 _GROUPS = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
 """Blanks within a number: "1 200"."""
@@ -36,7 +36,7 @@ _FENCE = re.compile(r"\A```[^\n`]*\n(.*?)\n?```\Z", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class AnswerRequirements:
-    """The requirements on the translation of one text; ``width`` of a line; ``emphasis``: its signs emphasize."""
+    """The requirements on the translation of one text; ``width`` of a line; ``emphasis``: whether markup counts."""
 
     masked: MaskedText
     source: Language | None
@@ -47,7 +47,7 @@ class AnswerRequirements:
 
 
 def clean_answer(text: str, answer: str) -> str:
-    """Return an answer without what models put around a translation: a preamble, quotes, a fence that ``text`` lacks."""
+    """Return an answer without a preamble, quotes or a fence that ``text`` lacks; models add them to translations."""
     answer = _unwrap_json(text, answer.strip())
     fenced = _FENCE.match(answer)
     if fenced and not text.startswith("```"):
@@ -64,7 +64,7 @@ def clean_answer(text: str, answer: str) -> str:
 
 
 def _unwrap_json(text: str, answer: str) -> str:
-    """Return the one text of an answer that is a JSON object, as servers are often told to give."""
+    """Return the only text of an answer that is a JSON object, as servers are often told to return."""
     if not answer.startswith("{") or text.startswith("{"):
         return answer
     try:
@@ -94,16 +94,16 @@ def find_problems(text: str, answer: str, expected: AnswerRequirements) -> list[
         found.append("the answer is JSON")
     invented = _count_syntax(said) - _count_syntax(plain)
     if invented:
-        found.append(f"this is not in the text: {' '.join(invented)}")
+        found.append(f"not in the source text: {' '.join(invented)}")
     missing = _required_numbers(plain) - (_numbers(said) | _numbers(_GROUPS.sub("", said)))
     if missing:
         found.append(f"numbers are missing: {', '.join(sorted(missing))}")
     lost = [term for term in expected.terms if not uses_translation(term, said)]
-    found += [f"{term.term!r} has to be translated as {term.translation!r}" for term in lost]
+    found += [f"{term.term!r} must be translated as {term.translation!r}" for term in lost]
     if expected.width is not None:
         longest = max(map(len, answer.split("\n")))
         if longest > expected.width:
-            found.append(f"a line has {longest} characters, and {expected.width} at most fit")
+            found.append(f"a line has {longest} characters; at most {expected.width} fit")
     return found
 
 
@@ -111,11 +111,11 @@ def _markup_problems(text: str, answer: str, expected: AnswerRequirements) -> li
     marks = expected.masked.find_problem(text, answer)
     emphasis = emphasis_problem(expected.masked, text, answer) if expected.emphasis else ""
     wrong = {"marks are": marks, "emphasis is": emphasis}
-    return [f"the {what} not right: {problem}" for what, problem in wrong.items() if problem]
+    return [f"the {what} wrong: {problem}" for what, problem in wrong.items() if problem]
 
 
 def _count_syntax(text: str) -> Counter[str]:
-    """Return the tags, addresses and placeholders in a text: text that other programs interpret."""
+    """Count the tags, addresses and placeholders in a text: text that other programs interpret."""
     return Counter(text[span.start : span.end] for span in find_spans(text, PLAIN_TEXT_KINDS - {"code"}))
 
 
@@ -131,19 +131,19 @@ def _base_code(language: Language) -> str:
 
 
 def _numbers(text: str) -> Counter[str]:
-    """Return the numbers, without the separators that languages write differently."""
+    """Return the numbers without their separators, which differ between languages."""
     digits = ("".join(str(unicodedata.digit(c)) for c in match if c.isdigit()) for match in _NUMBER.findall(text))
     return Counter(number.lstrip("0") or "0" for number in digits)
 
 
 def _required_numbers(text: str) -> Counter[str]:
-    """Return the numbers that a translation has to have: single digits only with a unit, others may become words."""
+    """Return the numbers that a translation must keep: single digits only with a unit, others may become words."""
     spans = [text[span.start : span.end] for span in find_spans(text, {"number"})]
     return sum((_numbers(span) for span in spans if not (len(span) == 1 and span.isdigit())), Counter())
 
 
 def find_lost_content(segment: Segment, translation: str) -> list[str]:
-    """Return what a translation from elsewhere lacks: protected texts as often as the segment has them, emphasis."""
+    """Return what an external translation lacks: protected texts as often as in the segment, and emphasis."""
     wanted = Counter(segment.text[span.start : span.end] for span in segment.protected if span.kind != "number")
     missing = [text for text, count in wanted.items() if translation.count(text) < count]
     emphasis = stored_emphasis_problem(segment, translation) if segment.emphasis and not missing else ""
@@ -151,7 +151,7 @@ def find_lost_content(segment: Segment, translation: str) -> list[str]:
 
 
 def wrap_to_width(answer: str, width: int, lines: int) -> str:
-    """Return a subtitle in lines of at most ``width`` characters, about equally long, as it is where that needs too many.
+    """Return a subtitle in lines of at most ``width`` characters and similar length; unchanged if that needs too many.
 
     It may have as many lines as its source (``lines``), or two.
     """

@@ -1,4 +1,4 @@
-"""Emphasis in the translation of Markdown: as often of each kind as in the text, wherever in the sentence."""
+"""Emphasis in the translation of Markdown: as often as in the text, for each kind, anywhere in the sentence."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _EMPHASIS_CHARACTERS = frozenset("*_~")
 
 
 def emphasis_problem(marked: MaskedText, text: str, answer: str) -> str:
-    """Return what is wrong with the emphasis of ``answer``, the translation of a part of ``marked``; "" where nothing is.
+    """Return what is wrong with the emphasis of ``answer``, the translation of a part of ``marked``; "" if nothing.
 
-    A delimiter without its other end is a literal character in a whole text, of which the answer may not have more; in a
-    part of it the other end may be in the next part, so that it has to stay.
+    An unmatched delimiter in a whole text is a literal character, and the answer may not have more of them. In a part
+    of a text its other end may be in the next part, so it has to stay.
     """
     source, found = (marked.replace_masks(part, flanking_stand_in) for part in (text, answer))
     return _compare_emphasis(source, found, whole=text == marked.text)
 
 
 def fix_delimiter_spacing(marked: MaskedText, text: str, answer: str) -> str:
-    """Return an answer with blanks around delimiters, where that is all its emphasis lacks."""
+    """Return an answer with blanks around delimiters, if that alone corrects its emphasis."""
     if not emphasis_problem(marked, text, answer):
         return answer
     changed = space_wide_delimiters(answer)
@@ -30,7 +30,7 @@ def fix_delimiter_spacing(marked: MaskedText, text: str, answer: str) -> str:
 
 
 def stored_emphasis_problem(segment: Segment, translation: str) -> str:
-    """Return what is wrong with the emphasis of a translation from elsewhere, with protected texts in their places."""
+    """Return what is wrong with the emphasis of an external translation that contains its protected texts."""
     wanted = protected_texts(segment.text, segment.protected)
     source, found = (
         "".join(flanking_stand_in(part) if kept else part for part, kept in split_at_protected(text, wanted))
@@ -47,8 +47,8 @@ def _compare_emphasis(text: str, answer: str, *, whole: bool) -> str:
     torn = Counter() if whole else wanted.unpaired - found.unpaired
     words = [
         (wanted.pairs - found.pairs, "is missing"),
-        (found.pairs - wanted.pairs, "is not in the text"),
-        (stray, "has no other end"),
+        (found.pairs - wanted.pairs, "is not in the source text"),
+        (stray, "is unmatched"),
         (torn, "is missing"),
     ]
     return ", ".join(f"{' '.join(sorted(kinds))} {what}" for kinds, what in words if kinds)

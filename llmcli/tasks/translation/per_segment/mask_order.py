@@ -1,6 +1,6 @@
-"""Which protected texts belong together: a link's beginning and end, tags, the parts of a plural.
+"""Which protected texts belong together: both ends of a link, tags, the parts of a plural.
 
-In a translation groups may be reordered, but not their members, and pairs may not overlap partially.
+A translation may reorder groups, but not their members, and pairs may not overlap partially.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _VOID_ELEMENTS = frozenset(
 
 @dataclass(slots=True)
 class _SpanGroup:
-    """Texts that belong together, by their numbers; ``name`` of a tag."""
+    """Texts that belong together, by their numbers; ``name``: of a tag."""
 
     kind: str
     name: str
@@ -26,7 +26,7 @@ class _SpanGroup:
 
 
 def group_spans(texts: Sequence[str], kinds: Sequence[str]) -> list[tuple[int, ...]]:
-    """Return the groups of protected texts, as their numbers from 1 in order; those that stand alone have none."""
+    """Return the groups of protected texts, as their numbers from 1 in order; single texts have none."""
     opened: list[_SpanGroup] = []
     found: list[tuple[int, ...]] = []
     for number, (text, kind) in enumerate(zip(texts, kinds, strict=True), 1):
@@ -45,9 +45,9 @@ def group_spans(texts: Sequence[str], kinds: Sequence[str]) -> list[tuple[int, .
 
 
 def keeps_group_order(answer: Sequence[int], wanted: Sequence[int], pairs: Sequence[tuple[int, ...]]) -> bool:
-    """Return whether the numbers of an answer keep the groups of a text whose numbers are ``wanted``.
+    """Return whether the numbers of an answer keep the groups of a text with the numbers ``wanted``.
 
-    Where the text has only a part of a group, all that is in groups has to stay in its order.
+    If the text has only a part of a group, all grouped texts have to stay in order.
     """
     here = set(wanted)
     touched = [pair for pair in pairs if here & set(pair)]
@@ -68,7 +68,7 @@ def keeps_group_order(answer: Sequence[int], wanted: Sequence[int], pairs: Seque
 
 
 def _span_role(text: str, kind: str) -> tuple[str, str]:
-    """Return "open", "part" (of a group that goes on), "close" or "" for what stands alone, and the name of a tag."""
+    """Return "open", "part" (of a group that continues), "close" or "" for a single text, and the name of a tag."""
     if kind == "link":
         return "open", ""
     if kind == "target":
@@ -89,7 +89,7 @@ def _tag_role(text: str) -> tuple[str, str]:
     name = match[1].lower() if match else ""
     if text.startswith("</"):
         return "close", name
-    if not text.startswith("<"):  # what comes after an attribute
+    if not text.startswith("<"):  # the text after an attribute
         return "part", ""
     if text.endswith(">") and (text.endswith("/>") or name in _VOID_ELEMENTS or not name):
         return "", name
@@ -97,7 +97,7 @@ def _tag_role(text: str) -> tuple[str, str]:
 
 
 def _find_open_group(opened: Sequence[_SpanGroup], role: str, kind: str, name: str) -> int | None:
-    """Return the index of the group that a text goes on with or ends."""
+    """Return the index of the group that a text continues or ends."""
     wanted = "link" if kind == "target" else kind
     if not role:
         return None

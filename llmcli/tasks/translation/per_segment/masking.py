@@ -1,4 +1,4 @@
-"""Masking: text that a translation must not change goes to the model as ``[#1]``, and must come back exactly once."""
+"""Masking: the model sees ``[#1]`` for a text that a translation must not change, and must return it exactly once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from llmcli.documents.segments import Span
 from llmcli.tasks.translation.per_segment.mask_order import group_spans, keeps_group_order
 
 _MASK_SIGNS = "#~@%&"
-_OPEN, _CLOSE = r"[\[\uff3b\u3010]\s*", r"\s*[\]\uff3d\u3011]"  # models that write Chinese or Japanese widen brackets
+# models that write Chinese or Japanese use full-width brackets
+_OPEN, _CLOSE = r"[\[\uff3b\u3010]\s*", r"\s*[\]\uff3d\u3011]"
 
 
 @dataclass(frozen=True, slots=True)
 class MaskedText:
-    """A text with marks in it; the mark of ``originals[0]`` has the number 1. ``sign`` tells marks from other brackets."""
+    """A text with marks; the mark of ``originals[0]`` has number 1. ``sign`` tells marks from other brackets."""
 
     text: str
     originals: tuple[str, ...]
@@ -25,15 +26,15 @@ class MaskedText:
     """Numbers of marks that belong together (``group_spans``)."""
 
     def find_mask_numbers(self, text: str) -> list[int]:
-        """Return the numbers of the marks in a text, in their order, well written or nearly."""
+        """Return the numbers of the marks in a text, in order, including slightly misspelt marks."""
         return [int(match[1]) for match in self._find_masks(text)]
 
     def strip_masks(self, text: str) -> str:
-        """Return a text without marks, for checks of its words."""
+        """Return a text without marks, to check its words."""
         return re.sub(self._pattern, " ", text)
 
     def replace_masks(self, text: str, stand_in: Callable[[str], str]) -> str:
-        """Return a text in which each mark is replaced by ``stand_in`` of its original."""
+        """Return a text in which ``stand_in`` of its original replaces each mark."""
 
         def put(match: re.Match[str]) -> str:
             number = int(match[1])
@@ -42,13 +43,13 @@ class MaskedText:
         return re.sub(self._pattern, put, text)
 
     def find_problem(self, source: str, answer: str) -> str:
-        """Return what is wrong with the marks of an answer to ``source``, "" when each came back once, in a valid order."""
+        """Return what is wrong with the marks of an answer to ``source``, "" if each occurs once, in a valid order."""
         wanted, found = self.find_mask_numbers(source), self.find_mask_numbers(answer)
         missing, excess = Counter(wanted) - Counter(found), Counter(found) - Counter(wanted)
-        words = [(missing, "missing"), (excess, "too many or not of this text")]
+        words = [(missing, "missing"), (excess, "repeated or unknown")]
         wrong = [f"{self._format_masks(counts)} {what}" for counts, what in words if counts]
         if not wrong and not keeps_group_order(found, wanted, self.groups):
-            wrong = [f"{self._format_masks(wanted)} have to stay in this order"]
+            wrong = [f"{self._format_masks(wanted)} must stay in this order"]
         return ", ".join(wrong)
 
     def unmask(self, answer: str) -> str:
@@ -56,7 +57,7 @@ class MaskedText:
         return re.sub(self._pattern, lambda match: self.originals[int(match[1]) - 1], answer)
 
     def transform_unmasked(self, change: Callable[[str], str]) -> str:
-        """Return the text with the originals in place of the marks, and ``change`` applied between them."""
+        """Return the text with its originals in place of the marks, and ``change`` applied between them."""
         pieces = re.split(self._pattern, self.text)
         return "".join(
             self.originals[int(piece) - 1] if index % 2 else change(piece) for index, piece in enumerate(pieces)
@@ -81,7 +82,7 @@ def format_mask(sign: str, number: int) -> str:
 def mask_spans(text: str, spans: Sequence[Span]) -> MaskedText:
     """Return ``text`` with a mark in place of each span; spans are in order and disjoint."""
     sign = next((sign for sign in _MASK_SIGNS if not re.search(rf"{_OPEN}{re.escape(sign)}\s*[0-9]", text)), "")
-    if not sign:  # a text that holds marks of all kinds: one that it cannot hold
+    if not sign:  # a text that contains marks of all kinds gets a private-use character
         sign = next(chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
     parts, originals, at = [], [], 0
     for span in spans:

@@ -1,15 +1,15 @@
-"""What comes after an answer for a piece of a segment."""
+"""Decides what to do after an answer for a piece of a segment."""
 
 from __future__ import annotations
 
 from enum import Enum, auto
 
 MAX_SEGMENT_ATTEMPTS = 2
-"""Attempts at a whole segment; afterwards each of its sentences has one."""
+"""Attempts at a whole segment; after those, each of its sentences has one."""
 
 
 class NextStep(Enum):
-    """Take the answer, ask again, ask for each sentence by itself, or leave the segment untranslated."""
+    """Accept the answer, retry, retry each sentence separately, or leave the segment untranslated."""
 
     ACCEPT = auto()
     RETRY = auto()
@@ -20,10 +20,10 @@ class NextStep(Enum):
 def decide_next_step(
     *, is_valid: bool, attempt: int, is_last_attempt: bool, ended_by_user: bool, sentences: int
 ) -> NextStep:
-    """Return what comes after attempt number ``attempt`` (from 1) at a piece of so many ``sentences``.
+    """Return the step after attempt number ``attempt`` (from 1) at a piece of ``sentences`` sentences.
 
-    ``is_last_attempt``: the piece has no other one. ``ended_by_user``: the user's own limit ended the answer, as it would
-    end that of a retry.
+    ``is_last_attempt``: the piece has no further attempt. ``ended_by_user``: the user's own limit ended the answer, as
+    it would end a retry.
     """
     if is_valid:
         return NextStep.ACCEPT

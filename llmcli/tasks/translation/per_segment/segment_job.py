@@ -38,12 +38,12 @@ from llmcli.tasks.translation.translator import (
 from llmcli.types import Event, Finished, FinishReason, Request
 
 RUNAWAY_MESSAGE = "the answer was far longer than a translation"
-TRUNCATED_MESSAGE = "the answer did not come to its end"
+TRUNCATED_MESSAGE = "the answer is incomplete"
 
 
 @dataclass(slots=True)
 class _SegmentPiece:
-    """A piece of the masked text with ``tokens`` tokens; ``before`` and ``after`` are the white space around ``text``."""
+    """A piece of the masked text of ``tokens`` tokens; ``before`` and ``after``: the white space around ``text``."""
 
     before: str
     text: str
@@ -58,10 +58,10 @@ class _SegmentPiece:
 
 
 class SegmentJob:
-    """The job of a segment; when it is ``done``, ``translation`` is set, to None where no valid one was found.
+    """The job of a segment; once it is ``done``, ``translation`` is set, to None if no valid one was found.
 
-    ``problems`` says why, or lists those of earlier attempts; ``attempts`` counts requests. The ids of its requests
-    begin with ``name``.
+    ``problems`` says why, or lists the problems of earlier attempts; ``attempts`` counts requests. The ids of its
+    requests begin with ``name``.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class SegmentJob:
         self.problems: list[str] = []
         self.attempts = 0
         self.is_truncated = self.is_truncated_by_user = False
-        """It was given up because an answer was cut, and whether by the user's own limit."""
+        """Whether it was given up because an answer was cut, and whether the user's own limit cut it."""
         self._translator = translator
         self._name = name
         self._source = source
@@ -97,17 +97,17 @@ class SegmentJob:
 
     @property
     def masked_text(self) -> str:
-        """The text as the model sees it."""
+        """The text that the model sees."""
         return self._masked.text
 
     def apply_stub(self) -> None:
-        """Complete it with the translator's ``stub_translate``, if there is one."""
+        """Complete the job with the translator's ``stub_translate``, if there is one."""
         if self._translator.stub_translate is not None:
             self.translation = self._masked.transform_unmasked(self._translator.stub_translate)
             self.done = True
 
     def start(self, pieces: Sequence[tuple[str, int]]) -> Iterator[Request | CancelRequest]:
-        """Yield the first requests; ``pieces``: the masked text, cut to fit, with the tokens of each."""
+        """Yield the first requests; ``pieces``: the masked text, split to fit, with the token count of each piece."""
         if self.done:
             return
         self._pieces = [_make_piece(text, tokens) for text, tokens in pieces]
@@ -215,10 +215,12 @@ class SegmentJob:
         return find_problems(piece.text, answer, expected)
 
     def _user_limit_message(self, finished: Finished) -> str:
-        """Return the message that the user's own limit ended an answer, "" where it did not."""
+        """Return the message that the user's own limit ended an answer, "" if it did not."""
         limited = finished.reason is FinishReason.LENGTH and not is_truncated(finished, self._translator.options)
         return (
-            f"the answer did not come to its end within {self._translator.options.max_tokens} tokens" if limited else ""
+            f"the answer is incomplete: it reached the limit of {self._translator.options.max_tokens} tokens"
+            if limited
+            else ""
         )
 
     def _abandon(self) -> Iterator[Request | CancelRequest]:
@@ -234,11 +236,11 @@ class SegmentJob:
             whole = "".join(f"{piece.before}{piece.translation}{piece.after}" for piece in self._pieces)
             wrong = emphasis_problem(self._masked, self.masked_text, whole) if self.segment.emphasis else ""
             if wrong:  # each piece is valid, but emphasis that begins in one does not end in another
-                self.problems.append(f"the emphasis is not right: {wrong}")
+                self.problems.append(f"the emphasis is wrong: {wrong}")
             yield from self._review_or_complete(None if wrong else whole)
 
     def _review_or_complete(self, translation: str | None) -> Iterator[Request]:
-        """Request a review of a segment with problems, where the user wants that, else complete with ``translation``."""
+        """Request a review of a segment with problems if the user wants that, else complete with ``translation``."""
         draft = translation or self._last_answer
         if self._translator.review_prompt is None or not self.problems or not draft:
             self._complete(translation)
@@ -281,7 +283,7 @@ def _make_piece(text: str, tokens: int) -> _SegmentPiece:
 
 
 def _spans_to_mask(segment: Segment, kept: Sequence[tuple[int, int]]) -> list[Span]:
-    """Return the spans to mask: those the format protects, except numbers, and untranslated glossary terms."""
+    """Return the spans to mask: those the format protects, except numbers, and the glossary's untranslated terms."""
     spans = [span for span in segment.protected if span.kind != "number"]
     free = [Span(a, b, "term") for a, b in kept if not any(a < span.end and span.start < b for span in spans)]
     return sorted(spans + free, key=lambda span: span.start)

@@ -11,8 +11,8 @@ from llmcli.backends.remote.transport.cancel import Cancelled, CancelToken
 from llmcli.backends.remote.transport.concurrency_limiter import ConcurrencyLimiter, RateLimited
 
 
-def test_a_busy_server_gets_half_and_then_a_little_more():
-    """Of requests that were refused together the limit halves once; good answers raise it by one a round."""
+def test_the_limit_halves_and_then_grows_slowly():
+    """For requests that were refused together the limit halves once; successes raise it by one a round."""
     limiter = ConcurrencyLimiter(8, longest=60)
 
     def take(count, error=None):
@@ -28,25 +28,25 @@ def test_a_busy_server_gets_half_and_then_a_little_more():
     take(4)
     assert limiter.limit == 5 and limiter.peak_running == 8
     for _ in range(6):
-        take(1, RateLimited("s", retry_after=1000.0))  # longer than is waited for
+        take(1, RateLimited("s", retry_after=1000.0))  # longer than the wait
     assert limiter.limit == 1
 
 
 def test_what_was_refused_is_tried_seldom():
-    """A server that bears two: of hundreds of answers few are refusals, though each good one asks for a little more."""
+    """A server that accepts two: few of hundreds of answers are refusals, though each success raises the limit."""
     limiter, refused, good = ConcurrencyLimiter(16, longest=60), 0, 0
     while good < 400:
         together = limiter.limit
         turns = [limiter.acquire(CancelToken()) for _ in range(together)]
         for turn in turns:
             turn.__enter__()
-        for number, turn in reversed(list(enumerate(turns))):  # who is refused hears it first
+        for number, turn in reversed(list(enumerate(turns))):  # a refused request is told first
             busy = RateLimited("s") if number >= 2 else None
             turn.__exit__(type(busy) if busy else None, busy, None)
             refused += busy is not None
             good += busy is None
     assert refused < 40 and limiter.limit == 2
-    limiter = ConcurrencyLimiter(16, longest=60)  # and one that bears more after a while is found out
+    limiter = ConcurrencyLimiter(16, longest=60)  # and a server that accepts more after a while is detected
     for _ in range(3):
         with contextlib.suppress(RateLimited), limiter.acquire(CancelToken()):
             raise RateLimited("s")
@@ -56,7 +56,7 @@ def test_what_was_refused_is_tried_seldom():
     assert limiter.limit == 16
 
 
-def test_waiting_for_a_turn_can_be_ended():
+def test_waiting_for_a_slot_can_be_cancelled():
     """By the thread that cancels the call."""
     limiter, call = ConcurrencyLimiter(1, longest=60), CancelToken()
     with limiter.acquire(CancelToken()):

@@ -25,13 +25,13 @@ from llmcli.errors import ConfigError
     ],
 )
 def test_the_proxy_of_the_environment(environ, found):
-    """As curl reads it."""
+    """With curl's rules."""
     proxy = find_proxy(ServerConfig("https://api.example.com/v1"), environ)
     assert (proxy and (proxy.host, proxy.port)) == found
     assert find_proxy(ServerConfig("https://localhost/v1"), environ) is None
 
 
-def test_a_proxy_of_another_kind_is_told():
-    """78 instead of going around it."""
+def test_an_unsupported_proxy_is_refused():
+    """78 instead of bypassing it."""
     with pytest.raises(ConfigError):
         find_proxy(ServerConfig("https://api.example.com/v1"), {"ALL_PROXY": "socks5://p:1080"})

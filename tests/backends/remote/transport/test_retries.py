@@ -1,4 +1,4 @@
-"""Which failures are tried again, how often, and after what pause."""
+"""Which failures are retried, how often, and after what pause."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POLICY = RetryPolicy(max_tries=4, max_connect_tries=2, first_pause_s=0.001, max_
 
 
 class Call(CancelToken):
-    """Notes the pauses instead of waiting."""
+    """Records the pauses instead of waiting."""
 
     def __init__(self):
         super().__init__()
@@ -52,34 +52,34 @@ def tried(error, *, call, successes_after=None):
         (TemporaryFailure("s", retry_after=2.0), 1),
     ],
 )
-def test_only_temporary_failures_are_tried_again(error, attempts):
-    """As often as the policy says, and not where the server asks for a longer pause than that."""
+def test_only_temporary_failures_are_retried(error, attempts):
+    """As often as the policy allows, and not if the server asks for too long a pause."""
     assert tried(error, call=Call()) == attempts
 
 
-def test_nothing_is_tried_again_after_a_piece_was_delivered():
-    """It would come twice."""
+def test_nothing_is_retried_after_a_delivered_piece():
+    """It would be delivered twice."""
     call = Call()
     call.delivered = True
     assert tried(TemporaryFailure("s"), call=call) == 1
 
 
 def test_pauses_double_and_have_jitter():
-    """So that requests which failed together are not repeated together."""
+    """So requests that failed together are not retried together."""
     call = Call()
     tried(TemporaryFailure("s"), call=call)
     for number, pause in enumerate(call.pauses):
         assert 0.5 <= pause / (POLICY.first_pause_s * 2**number) <= 1.0
 
 
-def test_a_pause_that_the_server_asks_for_is_kept():
+def test_a_servers_pause_is_respected():
     """A little longer, never shorter."""
     call = Call()
     assert tried(TemporaryFailure("s", retry_after=0.5), call=call, successes_after=2) == 2
     assert 0.5 <= call.pauses[0] <= 0.5 + POLICY.first_pause_s
 
 
-def test_a_busy_server_that_answers_others_is_tried_further():
+def test_a_busy_server_that_answers_others_is_retried_longer():
     """Its refusals do not count meanwhile."""
     limiter = ConcurrencyLimiter(1, longest=POLICY.max_pause_s)
     attempts = []

@@ -1,4 +1,4 @@
-"""Messages of others are short and on one line."""
+"""Messages of servers are short and on one line."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from llmcli.backends.remote.transport.server_message import describe_json_error,
 
 
 def test_a_message_is_one_line_of_bounded_length():
-    """What is left out is marked."""
+    """Omitted text is marked."""
     assert shorten_message(" a\n\tb  c ") == "a b c"
     assert shorten_message("x" * 301) == "x" * 300 + "..."
 
 
-def test_what_is_wrong_with_json_is_told_without_a_line_number():
-    """It could be taken for one of ours."""
+def test_a_json_error_has_no_line_number():
+    """It could be mistaken for a line of ours."""
     with pytest.raises(ValueError) as caught:
         json.loads("[1\n")
     assert describe_json_error(caught.value) == "Expecting ',' delimiter at character 3"

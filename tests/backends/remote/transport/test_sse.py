@@ -1,4 +1,4 @@
-"""Server-sent events, however the bytes are cut."""
+"""Server-sent events, however the bytes are split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmcli.backends.remote.transport.sse import EventStream, EventTooLong
 
 
 def test_events_are_the_same_however_the_bytes_are_cut():
-    """Line ends of all three kinds, comments, several lines of data, a byte order mark, UTF-8 cut in the middle."""
+    """Line ends of all three kinds, comments, several lines of data, a byte order mark, UTF-8 split in the middle."""
     text = "\ufeffdata: ä\r\n\r\n: comment\rdata:b\rdata: c\r\revent: x\nid: 1\ndata\n\ndata:  d\n\ndata: lost"
     data, rng = text.encode(), random.Random(1)
     for size in (1, 2, 3, 7, len(data)):
@@ -23,7 +23,7 @@ def test_events_are_the_same_however_the_bytes_are_cut():
 
 
 @pytest.mark.parametrize("data", [b"data: " + b"x" * 200, b"data: xxxxxxxxxx\n" * 20])
-def test_a_line_that_does_not_end_is_told(data):
+def test_an_endless_line_is_an_error(data):
     """Memory stays bounded."""
     with pytest.raises(EventTooLong):
         list(EventStream(max_chars=100).feed(data))

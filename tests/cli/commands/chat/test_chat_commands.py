@@ -27,57 +27,57 @@ COMMANDS = ("/help", "/reset", "/save", "/exit", "/quit")
     ],
 )
 def test_messages(text, sent):
-    """Paths, a slash by itself and what begins with two slashes go to the model."""
+    """Paths, a lone slash and texts that begin with two slashes go to the model."""
     assert chat_commands.parse_chat_command(text) == ("", sent)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_are_listed_and_understood(command):
-    """Each command of the list is one, and nothing else is."""
+def test_commands_are_listed_and_recognized(command):
+    """Each listed command is recognized, and nothing else is."""
     assert chat_commands.parse_chat_command(command) == (command, "")
     assert command in chat_commands.CHAT_HELP or command == "/quit"
 
 
 def test_save_takes_a_name():
-    """All that follows is the name."""
+    """Everything after it is the name."""
     assert chat_commands.parse_chat_command("/save  a b") == ("/save", "a b")
 
 
 @pytest.mark.parametrize(
     ("text", "said", "advice"),
     [
-        ("/sav work", "there is no /sav in a chat", "Did you mean /save?"),
-        ("/rest", "there is no /rest in a chat", "Did you mean /reset?"),
-        ("/clear", "there is no /clear in a chat", "/help lists the commands"),
-        ("/", "there is no / in a chat", "two slashes"),
-        ("/Reset", "there is no /Reset in a chat", "Did you mean /reset?"),
-        ("/x1!\nand more", "there is no /x1! in a chat", "two slashes"),
-        ("/reset now", "/reset takes nothing after it", "two slashes"),
-        ("/exit\nplease", "/exit takes nothing after it", "two slashes"),
+        ("/sav work", "/sav is not a command of a chat", "Did you mean /save?"),
+        ("/rest", "/rest is not a command of a chat", "Did you mean /reset?"),
+        ("/clear", "/clear is not a command of a chat", "/help lists the commands"),
+        ("/", "/ is not a command of a chat", "two slashes"),
+        ("/Reset", "/Reset is not a command of a chat", "Did you mean /reset?"),
+        ("/x1!\nand more", "/x1! is not a command of a chat", "two slashes"),
+        ("/reset now", "/reset takes no argument", "two slashes"),
+        ("/exit\nplease", "/exit takes no argument", "two slashes"),
     ],
 )
 def test_what_is_no_command_is_refused(text, said, advice):
-    """The error names the nearest command, the list, and how to send the text all the same."""
+    """The error names the nearest command, the list of commands, and how to send the text as a message."""
     with pytest.raises(UsageError) as caught:
         chat_commands.parse_chat_command(text)
     assert caught.value.subject == said and advice in caught.value.detail
 
 
 @pytest.mark.parametrize("name", ["my chat", "../x", "é", "", "work", "x" * 200, "a.", "x" * 99])
-def test_a_name_that_is_refused_comes_with_one_that_is_allowed(name):
-    """The advice can be typed in the chat."""
+def test_a_refused_name_comes_with_an_allowed_one(name):
+    """The suggestion can be typed in the chat."""
     advice = chat_commands.explain_save_refusal(UsageError(ALLOWED_NAME_TEXT), name).detail
     other = advice.removeprefix("Try: /save ")
     assert other not in {advice, name} and is_session_name(other)
 
 
 def test_an_unknown_command_is_neither_sent_nor_saved(person, llm):
-    """Not even when it has arguments; a wrong name of /save is answered by words for the chat."""
+    """Not even with arguments; a wrong name of /save gets an error for the chat."""
     child = person("chat", "--max-tokens", "5", "--seed", "1")
     for typed, shown in (
-        ("/summarise this text", "there is no /summarise in a chat"),
+        ("/summarise this text", "/summarise is not a command"),
         ("/save my chat", r"Try: /save my-chat"),
-        ("/reset the counter", "/reset takes nothing after it"),
+        ("/reset the counter", "/reset takes no argument"),
     ):
         child.expect(PROMPT)
         child.sendline(typed)
@@ -90,7 +90,7 @@ def test_an_unknown_command_is_neither_sent_nor_saved(person, llm):
 
 
 def test_two_slashes_are_sent_as_one(person, llm):
-    """The message that is saved is the one that was meant."""
+    """The saved message has one slash."""
     child = person("chat", "--max-tokens", "5", "--seed", "1")
     child.expect(PROMPT)
     child.sendline("//reset is a command")

@@ -1,4 +1,4 @@
-"""Where a chat is saved, and what is reported and removed when saving fails or another process continued it."""
+"""Where a chat is saved, and what happens when saving fails or another process continues it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MORE = (*TURNS, Turn(Role.USER, "again"), Turn(Role.ASSISTANT, "hi again"))
 
 @pytest.fixture
 def saved(tmp_path):
-    """Return a function that makes a recorder of the session of a name, and one that returns what was said."""
+    """Return a function that makes a recorder of the session of a name, and one that returns its turns."""
     path, log = tmp_path / "data" / "sessions.db", tmp_path / "err"
     forgotten = []
 
@@ -50,7 +50,7 @@ def names(path):
 
 
 def block(path):
-    """Have nothing saved at ``path`` until ``path.parent`` is a directory again."""
+    """Prevent saving at ``path`` until ``path.parent`` is a directory again."""
     path.parent.rename(path.parent.with_name("aside"))
     path.parent.write_text("a file is in the way")
 
@@ -62,7 +62,7 @@ def unblock(path):
 
 
 def test_each_answer_is_saved_once(saved):
-    """What was saved before is not saved again."""
+    """Saved turns are not saved again."""
     recorder = saved()
     for turns in (TURNS, MORE):
         recorder.save(turns, "tiny")
@@ -70,15 +70,15 @@ def test_each_answer_is_saved_once(saved):
     assert recorder.id == recorder.session.id and recorder.model == "tiny"
 
 
-def test_nothing_is_saved_where_that_is_not_wanted(saved):
-    """It has no name in requests, so that no model keeps anything of it."""
+def test_nothing_is_saved_when_saving_is_off(saved):
+    """Requests have no session id, so that no model keeps anything of it."""
     recorder = saved(named=False, by_default=False)
     recorder.save(TURNS, "tiny")
     assert recorder.id is None and not saved.path.exists() and not recorder.is_saved
 
 
 def test_a_failure_is_told_once_and_costs_the_code_of_a_named_chat(saved):
-    """The chat goes on without an id; when it can be saved again, all of it is."""
+    """The chat continues without an id; once it can be saved again, all of it is saved."""
     recorder = saved()
     recorder.save(TURNS, "tiny")
     block(saved.path)
@@ -93,7 +93,7 @@ def test_a_failure_is_told_once_and_costs_the_code_of_a_named_chat(saved):
 
 
 def test_a_chat_without_a_name_warns_and_succeeds(saved):
-    """The user did not ask for it to be saved."""
+    """The user did not ask to save it."""
     recorder = saved(named=False)
     recorder.save(TURNS, "tiny")
     block(saved.path)
@@ -103,7 +103,7 @@ def test_a_chat_without_a_name_warns_and_succeeds(saved):
 
 
 def test_states_of_a_failed_session_are_forgotten(saved):
-    """A model may have kept something under the id before saving failed; once it is saved, that is its own again."""
+    """A model may have kept a state under the id before saving failed; once saved, the id is valid again."""
     recorder = saved()
     recorder.save(TURNS, "tiny")
     block(saved.path)
@@ -118,7 +118,7 @@ def test_states_of_a_failed_session_are_forgotten(saved):
 
 
 def test_a_session_that_another_process_continued_is_saved_under_another_name(saved):
-    """The other keeps the name; what models kept under the first id is forgotten."""
+    """The other keeps the name; states that models kept under the first id are deleted."""
     first = saved()
     first.save(TURNS, "tiny")
     second = saved(session=first.session, turns=TURNS)
@@ -130,18 +130,18 @@ def test_a_session_that_another_process_continued_is_saved_under_another_name(sa
     assert saved.forgotten == [second.session.id] and first.id not in saved.forgotten
 
 
-def test_a_session_that_was_removed_meanwhile_is_saved_as_a_whole(saved):
-    """The user is told."""
+def test_a_session_removed_meanwhile_is_saved_completely(saved):
+    """A message tells the user."""
     recorder = saved()
     recorder.save(TURNS, "tiny")
     with session_files.open_sessions(saved.path) as sessions:
         sessions.remove([recorder.session])
     recorder.save(MORE, "tiny")
     recorder.flush_warnings()
-    assert names(saved.path) == {"work": 4} and "work was removed meanwhile" in saved.said()
+    assert names(saved.path) == {"work": 4} and "work was removed in the meantime" in saved.said()
 
 
-def test_the_name_is_looked_up_before_it_is_told(saved):
+def test_the_name_is_looked_up_before_it_is_shown(saved):
     """Another process may have renamed the session."""
     recorder = saved()
     assert not recorder.refresh_saved_name()
@@ -151,8 +151,8 @@ def test_the_name_is_looked_up_before_it_is_told(saved):
     assert recorder.refresh_saved_name() and recorder.session.name == "renamed"
 
 
-def test_renaming_takes_a_free_and_valid_name_only(saved):
-    """A chat that was not saved so far is from now on."""
+def test_renaming_needs_a_free_and_valid_name(saved):
+    """An unsaved chat is saved from now on."""
     saved("other").save(TURNS, "tiny")
     recorder = saved(named=False, by_default=False)
     for name in ("other", "no/name", ""):
@@ -164,7 +164,7 @@ def test_renaming_takes_a_free_and_valid_name_only(saved):
 
 
 def test_another_session_begins_with_the_same_instructions(saved):
-    """It has a generated name, an id of its own, and is saved only by default."""
+    """It has a generated name, its own id, and is saved only by default."""
     recorder = saved(session=new_session("work", "be brief"), by_default=False)
     before = recorder.session
     recorder.save(TURNS, "tiny")
@@ -183,7 +183,7 @@ def test_options_that_exclude_each_other_are_refused():
             choose_recorder(ctx, None, go_on=True, off=False, system=None)
 
 
-def test_a_named_session_goes_on_and_its_instructions_may_be_replaced():
+def test_a_named_session_continues_and_its_instructions_may_be_replaced():
     """The turns are loaded; without --system the instructions stay."""
     with CommandContext(Flags(), Environment(environ=dict(os.environ)), Interrupt()) as ctx:
         choose_recorder(ctx, "work", go_on=False, off=False, system="be brief").save(TURNS, "tiny")

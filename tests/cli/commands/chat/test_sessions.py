@@ -1,4 +1,4 @@
-"""Saved chats: what is saved when, going on with one, and ``llm sessions``."""
+"""Saved chats: what is saved when, continuing one, and ``llm sessions``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def store(file):
 
 @pytest.fixture
 def work(store):
-    """Save a chat called work, with what could drive a terminal in it, and one called other."""
+    """Save a chat called work that contains control sequences, and one called other."""
     with store() as sessions:
         said = [Turn(Role.USER, "What is **rain**?\nSay it \x1b]0;evil\x07briefly."), Turn(Role.ASSISTANT, "Water.")]
         sessions.save(new_session("other"), [Turn(Role.USER, "Hi"), Turn(Role.ASSISTANT, "Ho", interrupted=True)], 0)
@@ -58,14 +58,14 @@ def contents(store, name):
 
 
 def test_a_pipe_is_saved_only_when_asked(llm, file):
-    """A script saves nothing unless it is asked to."""
+    """A script saves nothing by default."""
     assert llm("chat", stdin=b"one\n").out == "one\n"
     assert llm("chat", "--no-save", stdin=b"one\n").code == 0
     assert not file.exists()
 
 
 def test_a_named_session_goes_on(llm, store):
-    """Begun by the first command, it goes on with the second: what was said before is sent."""
+    """The first command starts it, the second continues it and sends the earlier messages."""
     first = llm("chat", "--session", "work", stdin=b"one\ntwo\n")
     assert (first.code, first.out, first.err) == (0, "one\ntwo\n", "")
     run = llm("chat", "--session", "work", stdin=b"three\n")
@@ -75,7 +75,7 @@ def test_a_named_session_goes_on(llm, store):
 
 
 def test_requests_of_a_session_name_it(llm, store):
-    """Always by the same id; those of a chat that is not saved name none."""
+    """Always the same id; requests of an unsaved chat have none."""
     ids = {llm("chat", "--session", "a", stdin=b"x\n").backend.requests[0].session for _ in range(2)}
     with store() as sessions:
         assert ids == {sessions.get("a").id}
@@ -83,7 +83,7 @@ def test_requests_of_a_session_name_it(llm, store):
 
 
 def test_continue_takes_the_one_used_last(llm, store):
-    """Whatever it is called; where none was saved, the next step says how to begin one."""
+    """Whatever it is called; without a saved chat, the error says how to begin one."""
     run = llm("chat", "--continue", stdin=b"x\n")
     assert run.code == 66 and "llm chat --session NAME" in run.err and run.backend is None
     for name in ("a", "b", "a"):
@@ -115,7 +115,7 @@ def test_names_that_try_to_escape(llm, name, file):
 
 
 def test_the_instructions_are_kept(llm, store):
-    """A session keeps its --system; another one replaces it from then on, "" takes it away."""
+    """A session keeps its --system; another one replaces it from then on, "" removes it."""
 
     def system(*argv):
         return llm("chat", "--session", "a", *argv, stdin=b"x\n").backend.requests[-1].messages[0].content
@@ -129,13 +129,15 @@ def test_the_instructions_are_kept(llm, store):
         assert sessions.get("a").system == ""
 
 
-def test_another_model_is_said(llm, terminal, tiny):
-    """The model is that of -m or the default as ever; on a terminal a line says that it is another one."""
+def test_another_model_is_reported(llm, terminal, tiny):
+    """The model is that of -m or the default as usual; on a terminal a line says that it differs."""
     llm("chat", "--session", "a", stdin=b"x\n")
     other = ["chat", "--session", "a", "-m", str(tiny("chatml"))]
     screen = terminal(columns=400)
     assert llm(*other, stdin=b"x\n", err=screen.slave).code == 0
-    assert re.search(r"so far .*llama.gguf answered in this conversation; now .*chatml.gguf does", screen.close())
+    assert re.search(
+        r"llama.gguf answered in this conversation so far; .*chatml.gguf answers from now on", screen.close()
+    )
     for argv, answered in (([], "chatml"), (["-q"], "llama")):
         screen = terminal(columns=400)
         llm("chat", "--session", "a", *argv, stdin=b"x\n", err=screen.slave)
@@ -143,7 +145,7 @@ def test_another_model_is_said(llm, terminal, tiny):
 
 
 def test_an_answer_that_fails_leaves_no_session(llm, file, store):
-    """A session comes with its first answer."""
+    """A session is created with its first answer."""
     run = llm("chat", "--session", "a", stdin=b"x\n", answer=lambda _: OutputError("x"))
     assert run.code == 74 and file.exists()
     with store() as sessions:
@@ -151,7 +153,7 @@ def test_an_answer_that_fails_leaves_no_session(llm, file, store):
 
 
 def test_an_interrupted_answer_is_saved(llm, store):
-    """As far as it came, and marked."""
+    """The part so far, marked."""
     run = llm("chat", "--session", "a", "--timeout", "0.2", stdin=b"x\n", answer=lambda _: Reply("so far", stalls=True))
     assert run.code == 124
     with store() as sessions:
@@ -161,8 +163,8 @@ def test_an_interrupted_answer_is_saved(llm, store):
         ]
 
 
-def test_who_is_overtaken_goes_on_under_another_name(llm, store):
-    """Another process went on with the session while this one talked: both conversations are whole, one line says so."""
+def test_an_overtaken_chat_gets_another_name(llm, store):
+    """Another process continued the session during this chat: both conversations are complete, one line says so."""
     llm("chat", "--session", "a", stdin=b"x\n")
 
     def meanwhile(request):
@@ -180,8 +182,8 @@ def test_who_is_overtaken_goes_on_under_another_name(llm, store):
     assert contents(store, "a-2") == ["x", "x", "mine", "fine", "more", "fine"]
 
 
-def test_a_session_that_goes_while_it_is_used_is_saved_again(llm, store):
-    """Nothing that is still said is lost, and a line says so."""
+def test_a_session_removed_during_a_chat_is_saved_again(llm, store):
+    """No later turn is lost, and a line says so."""
     llm("chat", "--session", "a", stdin=b"one\n")
     with store() as sessions:
         session = sessions.get("a")
@@ -192,7 +194,7 @@ def test_a_session_that_goes_while_it_is_used_is_saved_again(llm, store):
         return "fine"
 
     run = llm("chat", "--session", "a", stdin=b"two\n", answer=removing)
-    assert run.code == 0 and "a was removed meanwhile" in run.err and run.err.count("\n") == 1
+    assert run.code == 0 and "a was removed in the meantime" in run.err and run.err.count("\n") == 1
     assert contents(store, "a") == ["one", "one", "two", "fine"]
 
 
@@ -200,7 +202,7 @@ def test_a_session_that_goes_while_it_is_used_is_saved_again(llm, store):
 
 
 def test_a_named_session_that_cannot_be_saved_is_an_error_before_the_talk(llm, file):
-    """Damaged: 65; no directory can be made: 74. No model is asked."""
+    """Damaged: 65; no directory can be created: 74. No model is asked."""
     file.parent.mkdir(parents=True)
     file.write_bytes(b"no database " * 100)
     run = llm("chat", "--session", "a", stdin=b"x\n")
@@ -210,16 +212,18 @@ def test_a_named_session_that_cannot_be_saved_is_an_error_before_the_talk(llm, f
 
 
 def test_a_disk_that_fills_up_does_not_end_a_named_talk(llm, monkeypatch, store):
-    """All is answered; one error says what is not saved, and the code that something failed."""
+    """Everything is answered; one error says what is not saved, and the code says that something failed."""
     monkeypatch.setattr(SessionStore, "save", _refusing("No space left on device"))
     run = llm("chat", "--session", "a", stdin=b"one\ntwo\n")
     assert (run.code, run.out) == (3, "one\ntwo\n")
-    assert run.err.startswith("llm: session a: cannot write") and "Make room" in run.err and run.err.count("\n") == 2
+    assert (
+        run.err.startswith("llm: session a: cannot write") and "Free some space" in run.err and run.err.count("\n") == 2
+    )
     assert [request.session is None for request in run.backend.requests] == [False, True]
 
 
-def test_what_could_not_be_saved_is_saved_with_the_next_answer(llm, monkeypatch, store):
-    """A lock that was held, a disk that got room: the conversation is whole in the end, and the code is 0."""
+def test_unsaved_turns_are_saved_with_the_next_answer(llm, monkeypatch, store):
+    """After a lock or a full disk, the conversation is complete in the end, and the code is 0."""
     saving, calls = SessionStore.save, []
 
     def at_first(self, *given):
@@ -241,7 +245,7 @@ def _refusing(detail):
 
 
 def stray(session_id):
-    """Make a file as the engine makes one of an evaluated conversation, and return it."""
+    """Create a file like the engine's state of a conversation, and return it."""
     file = Path(os.environ["LLMCLI_CACHE_DIR"], "prefixes", f"{'a' * 16}-12-{'b' * 32}-{session_id}.state")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
@@ -250,7 +254,7 @@ def stray(session_id):
 
 @pytest.mark.parametrize("argv", [["work"], ["--all"]])
 def test_removing_a_session_removes_orphaned_states(llm, work, store, argv):
-    """What was evaluated of chats that were never saved, or that others removed, goes; what is others' stays."""
+    """States of chats that were never saved, or that others removed, are deleted; those of others stay."""
     with store() as sessions:
         other = stray(sessions.get("other").id)
     lost, mine = stray("c" * 32), stray(work.id)
@@ -264,8 +268,8 @@ def test_removing_a_session_removes_orphaned_states(llm, work, store, argv):
     assert llm("sessions", "rm", "--all").code == 0 and not lost.exists(), "also where nothing is saved"
 
 
-def test_what_moved_leaves_nothing_under_its_old_id(llm, work, store, monkeypatch):
-    """Where another process continued the session, the model's saved state may be of this conversation: it is removed."""
+def test_a_moved_chat_leaves_no_state_under_its_old_id(llm, work, store, monkeypatch):
+    """If another process continued the session, the saved state may belong to this conversation: it is deleted."""
     kept = stray(work.id)
     saving = SessionStore.save
 
@@ -280,8 +284,8 @@ def test_what_moved_leaves_nothing_under_its_old_id(llm, work, store, monkeypatc
     assert not kept.exists()
 
 
-def test_what_cannot_be_saved_leaves_nothing(llm, monkeypatch):
-    """No state of a conversation that is saved nowhere."""
+def test_an_unsaved_chat_leaves_no_state(llm, monkeypatch):
+    """No state of a conversation that is not saved anywhere."""
     ids = []
 
     def failing(_self, session, *_):
@@ -294,13 +298,13 @@ def test_what_cannot_be_saved_leaves_nothing(llm, monkeypatch):
 
 
 def test_nothing_to_answer(llm):
-    """Without a terminal and with standard input not to be read there is no message."""
+    """Without a terminal and with --no-stdin there is no message."""
     run = llm("chat", "--no-stdin", "--session", "a")
     assert run.code == 2 and "nothing to answer" in run.err
 
 
-def test_a_damaged_file_is_one_line_for_each_command(llm, file):
-    """With the code of bad input and a next step; the file stays as it is."""
+def test_a_damaged_file_is_one_error_for_each_command(llm, file):
+    """With the code of bad input and a next step; the file does not change."""
     file.parent.mkdir(parents=True)
     file.write_bytes(b"no database " * 100)
     commands = ["list", "show a", "rm --yes a", "rm --yes --all", "export a", "search a", "rename a b"]
@@ -317,7 +321,7 @@ SHORT = ["--max-tokens", "5", "--seed", "1"]
 
 
 def talk(child, *typed):
-    """Type messages, each at its prompt, and leave; return all that was shown."""
+    """Type messages, each at its prompt, and leave; return everything that was shown."""
     shown = []
     for text in typed:
         child.expect(PROMPT)
@@ -330,8 +334,8 @@ def talk(child, *typed):
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", "".join([*shown, child.before]))
 
 
-def test_a_talk_is_saved_by_itself_and_goes_on(person, llm, store):
-    """Under a name of date and time; --continue shows which it is; an empty talk leaves nothing."""
+def test_a_chat_on_a_terminal_is_saved_and_continued(person, llm, store):
+    """Under a name of date and time; --continue shows it; an empty chat leaves nothing."""
     talk(person("chat"))
     assert llm("sessions", "list").out == ""
     shown = talk(person("chat", *SHORT), "hello there", "once more")
@@ -339,7 +343,7 @@ def test_a_talk_is_saved_by_itself_and_goes_on(person, llm, store):
     assert re.fullmatch(r"20\d\d-\d\d-\d\d-\d{4}", row["name"])
     assert (row["messages"], row["first"]) == (4, "hello there") and f"Saved as {row['name']}." in shown
     shown = talk(person("chat", "--continue", *SHORT), "and now")
-    assert re.search(rf"Going on with {row['name']}: 4 messages, the last of 20\d\d-\d\d-\d\d \d\d:\d\d\.", shown)
+    assert re.search(rf"Continuing {row['name']}: 4 messages, the last at 20\d\d-\d\d-\d\d \d\d:\d\d\.", shown)
     assert contents(store, row["name"])[::2] == ["hello there", "once more", "and now"]
     shown = talk(person("chat", "--continue", "-q"))
     assert "Going on" not in shown and "Saved" not in shown
@@ -352,18 +356,18 @@ def test_saving_can_be_turned_off(person, file, argv, env):
     assert not file.exists()
 
 
-def test_a_talk_says_how_to_go_on_with_the_same_model(person, tiny):
+def test_a_chat_says_how_to_continue_with_the_same_model(person, tiny):
     """Without the option another model would answer; a shell reads the path as one word."""
     model = tiny("llama")
     shown = talk(person("chat", "--session", "work", "-m", str(model), *SHORT), "hello")
-    assert f"To go on: llm chat -m {model} --session work" in " ".join(shown.split())
+    assert f"To continue: llm chat -m {model} --session work" in " ".join(shown.split())
 
 
-def test_save_and_reset_in_a_talk(person, store):
-    """/save gives a name, also to what was not to be saved; after /reset another chat begins."""
+def test_save_and_reset_in_a_chat(person, store):
+    """/save sets a name, also for a chat that was not to be saved; after /reset another chat begins."""
     shown = talk(person("chat", "--no-save", *SHORT), "one", "/save mine", "two", "/save ../x", "/reset", "three")
     assert "This chat is saved as mine." in shown and "cannot be the name" in shown
-    assert "What was said is forgotten; it stays saved as mine." in shown
+    assert "This chat is forgotten; it remains saved as mine." in shown
     assert contents(store, "mine")[::2] == ["one", "two"]
     with store() as sessions:
         assert [each.session.name for each in sessions.list()] == ["mine"], "--no-save holds for chats without a name"
@@ -374,10 +378,10 @@ def test_save_and_reset_in_a_talk(person, store):
     assert "Saved as" not in shown, "nothing was said since"
 
 
-def test_what_is_told_to_be_saved_is_there(person, store, file):
-    """Neither a name for a talk that never began, nor one that was removed, nor one whose file broke, is promised."""
+def test_only_saved_chats_are_announced(person, store, file):
+    """No name is announced for a chat that never began, was removed, or whose file is damaged."""
     shown = talk(person("chat"), "/save mine")
-    assert "will be saved, with its first answer, as mine" in shown and "Saved as" not in shown
+    assert "will be saved after its first answer as mine" in shown and "Saved as" not in shown
     child = person("chat", "--session", "gone", *SHORT)
     child.expect(PROMPT)
     child.sendline("one")
@@ -407,13 +411,13 @@ def test_alt_enter_begins_a_line(person, store):
     assert contents(store, "lines")[0] == "first\nsecond"
 
 
-def test_a_name_that_is_taken_stays_with_who_has_it(person, work, store):
-    """/save says so, and the talk goes on."""
+def test_a_name_that_is_taken_stays_with_its_session(person, work, store):
+    """/save reports it, and the chat continues."""
     shown = talk(person("chat", *SHORT), "one", "/save work", "two")
-    assert "there is a session called work" in shown and contents(store, "work")[1] == "Water."
+    assert "the session work already exists" in shown and contents(store, "work")[1] == "Water."
 
 
-def test_a_talk_goes_on_where_nothing_can_be_saved(person, file):
+def test_a_chat_continues_when_nothing_can_be_saved(person, file):
     """One warning, and no answer is lost."""
     file.parent.mkdir(parents=True)
     file.write_bytes(b"no database " * 100)
@@ -421,7 +425,7 @@ def test_a_talk_goes_on_where_nothing_can_be_saved(person, file):
     assert shown.count("\nllm: warning: this conversation is not saved") == 1 and "Saved as" not in shown
 
 
-def test_removing_is_asked_for(person, work, store):
+def test_removing_asks_for_confirmation(person, work, store):
     """On a terminal; Enter means no."""
     child = person("sessions", "rm", "work")
     child.expect(r"Remove work\? \[y/N\]")
@@ -439,7 +443,7 @@ def test_removing_is_asked_for(person, work, store):
 
 
 def test_nothing_is_saved_yet(llm, terminal, file):
-    """Looking makes no file; a person reads a sentence, a program nothing."""
+    """Listing creates no file; a terminal gets a sentence, a program nothing."""
     screen = terminal()
     assert llm("sessions", "list", out=screen.slave).code == 0 and screen.close() == "No chat is saved yet."
     assert llm("sessions", "list").out == llm("sessions", "list", "--json").out == ""
@@ -449,7 +453,7 @@ def test_nothing_is_saved_yet(llm, terminal, file):
 
 
 def test_the_list(llm, work, terminal):
-    """The one used last first: columns, tabs, objects; control sequences of the first question are left out."""
+    """The last used one first: columns, tabs, objects; control sequences of the first question are removed."""
     lines = [line.split("\t") for line in llm("sessions", "list").out.splitlines()]
     assert [(line[0], *line[2:]) for line in lines] == [
         ("work", "2", "", "What is **rain**? Say it briefly."),
@@ -465,7 +469,7 @@ def test_the_list(llm, work, terminal):
 
 
 def test_show(llm, work, terminal):
-    """Markdown as it is in a pipe, rendered on a terminal without what drives it; all that is known as an object."""
+    """Unchanged Markdown in a pipe, rendered without control sequences on a terminal; all fields as an object."""
     out = llm("sessions", "show", "work").out
     assert out.startswith("# work\n") and "## System\n\nBe kind.\n\n## User\n\nWhat is **rain**?\n" in out
     assert out.endswith("## Assistant\n\nWater.\n")
@@ -478,15 +482,15 @@ def test_show(llm, work, terminal):
     assert [(m["role"], m["interrupted"]) for m in shown["messages"]] == [("user", False), ("assistant", False)]
 
 
-def test_a_name_that_is_not_there(llm, work):
-    """66, and the names that are like it."""
+def test_a_missing_name(llm, work):
+    """66, with similar names."""
     run = llm("sessions", "show", "wrok")
     assert run.code == 66 and run.err == "llm: no session called wrok\nDid you mean work?\n"
     assert "Try: llm sessions list" in llm("sessions", "show", "nothing-like-it").err
 
 
 def test_export(llm, work, tmp_path, terminal):
-    """As Markdown or as OpenAI's messages, printed or written; a terminal is not driven."""
+    """As Markdown or as OpenAI's messages, printed or written; a terminal gets no control sequences."""
     messages = json.loads(llm("sessions", "export", "work", "--format", "json").out)
     assert [message["role"] for message in messages] == ["system", "user", "assistant"]
     assert messages[1]["content"].startswith("What is **rain**?\nSay it \x1b]0;evil")
@@ -501,7 +505,7 @@ def test_export(llm, work, tmp_path, terminal):
 
 
 def test_search(llm, work, terminal):
-    """The line with the number of its message, whatever the case; nothing found is 66 as for llm models search."""
+    """The line with the number of its message, ignoring case; no match is 66 as for llm models search."""
     assert llm("sessions", "search", "WATER").out == "work\t2\tassistant\tWater.\n"
     assert rows(llm("sessions", "search", "rain", "--json"))[0]["message"] == 1
     run = llm("sessions", "search", "snow")
@@ -513,7 +517,7 @@ def test_search(llm, work, terminal):
 
 
 def test_a_terminal_shows_the_place_in_a_long_line(llm, store, terminal):
-    """Also where folding makes more characters of the line."""
+    """Also if case folding adds characters to the line."""
     with store() as sessions:
         sessions.save(
             new_session("a"), [Turn(Role.USER, "ß" * 300 + " needle " + "y" * 300), Turn(Role.ASSISTANT, "no")], 0
@@ -524,7 +528,7 @@ def test_a_terminal_shows_the_place_in_a_long_line(llm, store, terminal):
 
 
 def test_rm(llm, work, store):
-    """Several at once or none: what a model made of them goes too. Without a terminal: --yes."""
+    """Several at once or none, with the states that a model kept. Without a terminal: --yes."""
     mine = stray(work.id)
     prompts = mine.with_name(f"{'a' * 16}-12-{'0' * 32}.state")  # of a prompt file
     prompts.touch()
@@ -543,16 +547,16 @@ def test_rm_wants_names_or_all(llm, work, argv):
 
 
 def test_rename(llm, work):
-    """The name of another one is refused."""
+    """Another session's name is refused."""
     assert llm("sessions", "rename", "work", "play").code == 0
     assert llm("sessions", "show", "play").code == 0 and llm("sessions", "show", "work").code == 66
     run = llm("sessions", "rename", "play", "other")
-    assert run.code == 2 and "there is a session called other" in run.err
+    assert run.code == 2 and "the session other already exists" in run.err
     assert llm("sessions", "rename", "play", "../x").code == 2
 
 
 def test_names_are_offered(llm, work, monkeypatch):
-    """A Tab press offers saved chats, for chat and for what is done with them, and no control sequence."""
+    """A Tab press offers saved chats for chat and sessions, without control sequences."""
     monkeypatch.setenv("_LLM_COMPLETE", "complete_fish")
     monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
     for line in (
@@ -567,8 +571,8 @@ def test_names_are_offered(llm, work, monkeypatch):
         assert run.out.strip() == "work\tWhat is **rain**? Say it briefly." and run.err == ""
 
 
-def test_two_commands_at_once_begin_one_name(llm, process, store):
-    """Two scripts that begin the same session at the same time: both conversations are there."""
+def test_two_commands_create_one_name_at_once(llm, process, store):
+    """Two scripts that create the same session at the same time: both conversations are saved."""
     both = [process("chat", "--session", "a", *SHORT, stdin=-1) for _ in range(2)]
     threads = [threading.Thread(target=each.communicate, args=(b"hello\n",)) for each in both]
     for thread in threads:

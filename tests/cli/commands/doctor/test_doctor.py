@@ -1,4 +1,4 @@
-"""``llm doctor``: what it looks at, and that it always comes to an end."""
+"""``llm doctor``: what it checks, and that it always ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOOK = threads.LOAD_INTERVAL_S, threads.SystemLoad.busy_cores
 
 @pytest.fixture(autouse=True)
 def _idle(monkeypatch):
-    """Save the time that a look at the load of others takes."""
+    """Skip the time that sampling the load takes."""
     monkeypatch.setattr(threads, "LOAD_INTERVAL_S", 0.0)
     monkeypatch.setattr(threads.SystemLoad, "busy_cores", lambda _: 0.0)
 
@@ -72,7 +72,7 @@ def test_people_read_a_state_and_a_name_in_front_of_each_line(llm):
 
 
 def test_a_terminal_of_80_columns_is_enough(llm, terminal):
-    """Long lines are folded beside their name."""
+    """Long lines are wrapped beside their name."""
     screen = terminal()
     assert llm("doctor", out=screen.slave).code == 0
     lines = screen.close().splitlines()
@@ -81,7 +81,7 @@ def test_a_terminal_of_80_columns_is_enough(llm, terminal):
 
 
 def test_a_broken_configuration_is_a_problem_that_hides_no_other_finding(doctor):
-    """Everything else is still reported; the exit code is 1 and the way out is named."""
+    """Everything else is still reported; the exit code is 1 and the next step is named."""
     file = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "config.yaml"
     file.parent.mkdir(parents=True)
     file.write_text("thread: 3\n")
@@ -92,13 +92,13 @@ def test_a_broken_configuration_is_a_problem_that_hides_no_other_finding(doctor)
 
 
 def test_the_configuration_says_where_each_value_comes_from(doctor):
-    """Values that are not the default have their origin."""
+    """Values other than the default have their origin."""
     _, found = doctor(LLMCLI_CTX="512")
     assert found["configuration"]["data"]["settings"]["ctx"] == {"value": 512, "origin": "LLMCLI_CTX"}
 
 
-def test_a_missing_binding_is_a_problem_and_no_crash(doctor, monkeypatch):
-    """Where llama.cpp cannot be loaded, its own words and the command to type are said."""
+def test_a_missing_binding_is_a_problem(doctor, monkeypatch):
+    """If llama.cpp cannot be loaded, its own message and the command to type are shown."""
 
     def missing():
         raise Unsupported("llama.cpp", detail="the package llama-cpp-python is not installed")
@@ -111,7 +111,7 @@ def test_a_missing_binding_is_a_problem_and_no_crash(doctor, monkeypatch):
 
 
 def test_the_cores_are_those_of_this_process(doctor, monkeypatch):
-    """Affinity, physical cores, quota, what others take and the threads that will be used."""
+    """Affinity, physical cores, quota, the load of others, and the number of threads."""
     monkeypatch.setattr(threads, "LOAD_INTERVAL_S", LOOK[0])
     monkeypatch.setattr(threads.SystemLoad, "busy_cores", LOOK[1])
     _, found = doctor()
@@ -123,15 +123,15 @@ def test_the_cores_are_those_of_this_process(doctor, monkeypatch):
 @pytest.mark.parametrize(
     ("measured", "number", "said"),
     [
-        ((None, 0.0), 4, "no CPU quota, others keep 0.0 cores busy"),
-        ((None, 1.04), 3, "others keep 1.0 cores busy"),
-        ((None, 9.0), 1, "others keep 9.0 cores busy"),
+        ((None, 0.0), 4, "no CPU quota, other programs keep 0.0 cores busy"),
+        ((None, 1.04), 3, "other programs keep 1.0 cores busy"),
+        ((None, 9.0), 1, "other programs keep 9.0 cores busy"),
         ((2.0, 0.0), 2, "a quota of 2 CPUs"),
-        ((None, None), 4, "the load of others is not known"),
+        ((None, None), 4, "the load of other programs is unknown"),
     ],
 )
 def test_the_number_of_threads_comes_with_its_reasons(doctor, monkeypatch, measured, number, said):
-    """As many as can compute at once: cores by affinity, physical ones, the quota, less what others keep busy."""
+    """As many as can compute at once: cores by affinity, physical ones, the quota, less the load of others."""
     quota, others = measured
     monkeypatch.setattr(hardware, "detect_cores", lambda: hardware.CpuCores(affinity=8, physical=4, quota=quota))
     monkeypatch.setattr(threads.SystemLoad, "busy_cores", lambda _: others)
@@ -143,14 +143,14 @@ def test_the_number_of_threads_comes_with_its_reasons(doctor, monkeypatch, measu
 
 
 def test_more_threads_than_cores_are_worth_a_warning(doctor):
-    """llama.cpp collapses then."""
+    """llama.cpp becomes very slow then."""
     code, found = doctor(LLMCLI_THREADS="1000")
     assert code == 0 and found["cores"]["state"] == "warning" and found["cores"]["data"]["threads"] == 1000
     assert found["cores"]["text"].startswith("threads: 1000, set by LLMCLI_THREADS;")
 
 
 def test_gpu_layers_without_a_gpu_are_worth_a_warning(doctor, monkeypatch):
-    """What was asked for cannot be had with this build."""
+    """This build cannot offload."""
     monkeypatch.setattr("llmcli.engine.llama.hardware.list_gpus", list)
     _, found = doctor(LLMCLI_GPU_LAYERS="20")
     assert found["gpu"]["state"] == "warning" and "LLMCLI_GPU_LAYERS" in found["gpu"]["text"]
@@ -170,8 +170,8 @@ def test_a_default_model_that_does_not_exist_is_a_problem(doctor):
     assert "LLMCLI_MODEL" in found["default model"]["text"]
 
 
-def test_prompt_problems_are_named(doctor):
-    """The name of the broken prompt and the command that says more."""
+def test_prompt_problems_are_reported(doctor):
+    """The name of the broken prompt, and the command that shows more."""
     file = Path(os.environ["LLMCLI_CONFIG_DIR"]) / "prompts" / "ask.yaml"
     file.parent.mkdir(parents=True)
     file.write_text("nonsense: 1\n")
@@ -180,14 +180,14 @@ def test_prompt_problems_are_named(doctor):
 
 
 def test_a_directory_that_cannot_be_written_is_a_warning(doctor, tmp_path):
-    """A file in the way of the data directory."""
+    """A file in place of the data directory."""
     (tmp_path / "file").write_text("")
     _, found = doctor(LLMCLI_DATA_DIR=str(tmp_path / "file" / "data"))
     assert found["directories"]["state"] == "warning"
 
 
 def test_secrets_are_not_shown(llm):
-    """A token or a password in an address is only known to be there."""
+    """Of a token, or a password in an address, only its presence is shown."""
     env = {"HF_TOKEN": "hf_0pensesame", "HF_ENDPOINT": "https://me:hunter2@example.org/hub"}
     for arguments in (["doctor"], ["doctor", "--json"]):
         shown = llm(*arguments, env=env).out
@@ -195,7 +195,7 @@ def test_secrets_are_not_shown(llm):
 
 
 def test_a_broken_registry_of_models_is_a_warning(doctor):
-    """Nothing stops for it, but what the user had told llm is gone."""
+    """All commands still work, but the user's choices are lost."""
     file = Path(os.environ["LLMCLI_DATA_DIR"]) / "models.json"
     file.parent.mkdir(parents=True)
     file.write_text("nonsense")
@@ -218,14 +218,14 @@ def test_a_cache_that_is_a_file_is_a_warning(doctor, tmp_path):
 
 
 def test_a_default_model_that_is_broken_is_a_problem(doctor, tmp_path):
-    """A file that is there is not enough."""
+    """An existing file is not enough."""
     (tmp_path / "x.gguf").write_bytes(b"GGUF nonsense")
     code, found = doctor(LLMCLI_MODEL=str(tmp_path / "x.gguf"))
     assert code == 1 and found["default model"]["state"] == "problem"
 
 
 def test_a_default_model_whose_bytes_changed_is_not_ok(llm, doctor, here):
-    """What was not checked since it changed is worth a warning, and what was found damaged is a problem."""
+    """A file that changed since its check is a warning, and a damaged one a problem."""
     path = Path(json.loads(llm("models", "show", here, "--json").out)["path"]).resolve()
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -237,14 +237,14 @@ def test_a_default_model_whose_bytes_changed_is_not_ok(llm, doctor, here):
     assert found["default model"]["next"] == f"Try: llm models pull {here}"
 
 
-def test_offline_is_said(doctor):
+def test_offline_is_reported(doctor):
     """The Hub's own variable counts."""
     _, found = doctor(HF_HUB_OFFLINE="1")
     assert found["network"]["data"]["offline"] is True and "offline" in found["network"]["text"]
 
 
-def test_what_was_not_tried_is_not_ok(doctor, hub):
-    """No connection is opened unasked, so the network is untested; of models it is said what was not looked at."""
+def test_what_was_not_checked_is_not_ok(doctor, hub):
+    """No connection is opened unasked, so the network is untested; unchecked models are reported."""
     _, found = doctor()
     assert found["network"]["state"] == "untested" and "no connection was tried" in found["network"]["text"]
     assert found["network"]["next"].endswith("llm doctor --network") and hub.asked == []
@@ -252,19 +252,19 @@ def test_what_was_not_tried_is_not_ok(doctor, hub):
 
 
 def test_models_are_not_hashed_again(doctor, here):
-    """What is ok of them is what was known."""
+    """Their state is the recorded one."""
     _, found = doctor()
-    assert found["models"]["state"] == "ok" and "were not hashed again" in found["models"]["text"]
+    assert found["models"]["state"] == "ok" and "to check their bytes" in found["models"]["text"]
 
 
 def test_unknown_memory_is_untested(doctor, monkeypatch):
-    """A system that does not say how much is free gives no ok."""
+    """If the system does not report free memory, the check is not ok."""
     monkeypatch.setattr(hardware, "available_memory", lambda: None)
     assert doctor()[1]["memory"]["state"] == "untested"
 
 
-def test_the_network_is_tried_on_request(llm, hub):
-    """The Hub is asked once; what is wrong with it is a problem."""
+def test_the_network_is_checked_on_request(llm, hub):
+    """The Hub is asked once; a failure is a problem."""
     run = llm("doctor", "--network", "--json")
     found = {row["check"]: row for row in map(json.loads, run.out.splitlines())}["network"]
     assert (run.code, found["state"], found["text"]) == (0, "ok", f"{hub.endpoint} answers") and len(hub.asked) == 1
@@ -273,15 +273,15 @@ def test_the_network_is_tried_on_request(llm, hub):
     assert (run.code, found["state"]) == (1, "problem") and "127.0.0.1:9" in found["text"]
 
 
-def test_offline_goes_before_a_request_to_try(llm, hub):
-    """Nothing is opened, and nothing is called ok."""
+def test_offline_overrides_the_network_check(llm, hub):
+    """No connection is opened, and nothing is called ok."""
     run = llm("doctor", "--network", "--json", env={"HF_HUB_OFFLINE": "1"})
     found = {row["check"]: row for row in map(json.loads, run.out.splitlines())}["network"]
     assert found["state"] == "untested" and hub.asked == []
 
 
-def test_another_program_called_llm_in_front_is_named(doctor, tmp_path):
-    """The user learns who answers to llm, and that llmcli is the same command."""
+def test_another_program_called_llm_is_reported(doctor, tmp_path):
+    """The user learns which program runs as llm, and that llmcli is the same command."""
     other = program(tmp_path / "a", "#!/bin/sh\nexit 0\n")
     program(tmp_path / "b", ours())
     _, found = doctor(PATH=f"{tmp_path / 'a'}:{tmp_path / 'b'}")
@@ -290,7 +290,7 @@ def test_another_program_called_llm_in_front_is_named(doctor, tmp_path):
 
 
 def test_our_own_llm_in_front_is_fine(doctor, tmp_path):
-    """What lies behind it does no harm, and is named."""
+    """Programs behind it on PATH do no harm, and are named."""
     program(tmp_path / "a", ours())
     other = program(tmp_path / "b", "#!/bin/sh\n")
     _, found = doctor(PATH=f"{tmp_path / 'a'}:{tmp_path / 'b'}")
@@ -298,7 +298,7 @@ def test_our_own_llm_in_front_is_fine(doctor, tmp_path):
 
 
 def test_no_llm_on_path_is_a_warning(doctor, tmp_path):
-    """An installation that PATH does not know is the commonest of all."""
+    """An installation outside of PATH is the most common problem."""
     _, found = doctor(PATH=str(tmp_path))
     assert found["path"]["state"] == "warning" and "PATH" in found["path"]["next"]
 
@@ -314,20 +314,20 @@ def test_no_llm_on_path_is_a_warning(doctor, tmp_path):
     ],
 )  # fmt: skip
 def test_a_script_is_ours_by_its_entry_point_and_its_python(tmp_path, text, llmcli, mine):
-    """Long interpreter paths, other installations and other programs are told apart."""
+    """Long interpreter paths, other installations and other programs are distinguished."""
     program(tmp_path, text)
     (found,) = path_lookup.find_executables("llm", {"PATH": f"{tmp_path}:{tmp_path}:/nowhere:"})
     assert (found.llmcli, found.same_installation) == (llmcli, mine)
 
 
 def test_a_file_that_cannot_be_run_is_no_command(tmp_path):
-    """The shell passes over it, and so do we."""
+    """The shell skips it, and so does the check."""
     program(tmp_path, ours()).chmod(0o644)
     assert path_lookup.find_executables("llm", {"PATH": str(tmp_path)}) == []
 
 
 def test_workers_are_listed(doctor):
-    """Off, on with a directory, and where there can be none."""
+    """Off, on with a directory, or impossible."""
     assert "off (LLMCLI_WORKER)" in doctor()[1]["worker"]["text"]
     directory = Path(tempfile.mkdtemp(prefix="llm", dir="/tmp"))
     found = doctor(LLMCLI_WORKER="on", LLMCLI_RUNTIME_DIR=str(directory))[1]["worker"]
@@ -340,7 +340,7 @@ def test_workers_are_listed(doctor):
 
 @pytest.mark.parametrize("variable", ["LLMCLI_CONFIG_DIR", "LLMCLI_DATA_DIR", "LLMCLI_CACHE_DIR", "HF_HOME"])
 @pytest.mark.parametrize("name", ["x" * 300, "loop", "file/below"])
-def test_directories_that_cannot_be_are_told(llm, tmp_path, variable, name):
+def test_impossible_directories_are_reported(llm, tmp_path, variable, name):
     """The check names them; no check fails itself."""
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "file").touch()

@@ -23,7 +23,7 @@ def cells(run):
 
 
 def rot(path: Path) -> None:
-    """Flip a bit and leave size and time as they were."""
+    """Flip a bit and keep size and time."""
     status, content = path.stat(), bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     with path.open("r+b") as file:
@@ -59,7 +59,7 @@ def test_the_list_of_aliases_says_where_each_was_set(models, here):
     assert run.code == 78 and "LLMCLI_ALIASES" in run.err
 
 
-def test_a_removed_alias_means_nothing(models, here):
+def test_a_removed_alias_is_unknown(models, here):
     """Its model stays."""
     models("alias", "small", here)
     assert models("alias", "--remove", "small").code == 0
@@ -99,32 +99,32 @@ def test_rm_forgets_the_aliases_of_a_model(models, here):
 
 
 def test_the_default_is_the_starter_until_another_is_set(models):
-    """The name alone is printed; where it comes from with -v, on stderr."""
+    """Only the name is printed; with -v its origin, on stderr."""
     run = models("default", "-v")
     assert run.out == "smollm2-135m\n" and "built in" in run.err
 
 
 def test_default_remembers_a_name(models, here):
-    """What was made the default is used by the next command."""
+    """The next command uses the new default."""
     assert models("default", here).out == ""
     assert json.loads(models("default", "--json").out) == {"name": here, "origin": "llm models default"}
     assert json.loads(models("show", "--json").out)["name"] == here
 
 
-def test_default_refuses_a_name_that_means_nothing(models):
-    """A typing error does not become the default."""
+def test_default_refuses_an_unknown_name(models):
+    """A misspelt name does not become the default."""
     assert models("default", "no-such").code == 66 and models("default").out == "smollm2-135m\n"
 
 
-def test_default_is_refused_where_something_goes_before_it(models, here):
-    """A default that would have no effect is 78 with the setting that overrides it, and is not stored."""
+def test_default_is_refused_if_a_setting_overrides_it(models, here):
+    """A default without effect is 78 with the setting that overrides it, and is not stored."""
     run = models("default", here, env={"LLMCLI_MODEL": "qwen3-4b"})
     assert run.code == 78 and "LLMCLI_MODEL" in run.err and "qwen3-4b" in run.err
     assert models("default").out == "smollm2-135m\n"
 
 
-def test_a_command_has_a_default_of_its_own(llm, models, here, tiny):
-    """Only that command uses it; -v says where it was decided, and -m overrides it."""
+def test_a_command_has_its_own_default(llm, models, here, tiny):
+    """Only that command uses it; -v shows its origin, and -m overrides it."""
     models("default", str(tiny("chatml")))
     assert models("default", "--for", "translate", here).out == ""
     none = {"LLMCLI_MODEL": None}
@@ -137,14 +137,14 @@ def test_a_command_has_a_default_of_its_own(llm, models, here, tiny):
     assert json.loads(models("show", here, "--json").out)["default_for"] == ["translate"]
 
 
-def test_v_says_what_name_a_model_was_called_by(llm, models, here):
-    """A default that is another name of the model is said, too."""
+def test_v_shows_the_name_a_model_was_called_by(llm, models, here):
+    """A default that is another name of the model is shown, too."""
     models("default", REPO)
     assert f"model {here}, called {REPO} (llm models default)" in llm("ask", "x", "-v", env={"LLMCLI_MODEL": None}).err
 
 
-def test_a_default_is_forgotten(models, here):
-    """Then what holds for all commands holds again, and at last what is built in."""
+def test_a_default_is_removed(models, here):
+    """Then the default for all commands applies again, and in the end the built-in one."""
     models("default", "qwen3-1.7b")
     models("default", "--for", "ask", here)
     assert models("default", "--for", "ask", "--unset").out == ""
@@ -153,7 +153,7 @@ def test_a_default_is_forgotten(models, here):
 
 
 def test_the_defaults_of_all_commands_are_listed(models, here):
-    """Each command that runs a model, with where its default was decided."""
+    """Each command that runs a model, with the origin of its default."""
     models("default", "--for", "translate", here)
     found = {command: rest for command, *rest in cells(models("default", "--list"))}
     assert found["translate"] == [here, "llm models default --for translate"]
@@ -171,7 +171,7 @@ def test_the_defaults_of_all_commands_are_listed(models, here):
         ["--list", "--unset"],
     ],
 )
-def test_defaults_that_make_no_sense_are_usage(models, argv):
+def test_impossible_defaults_are_usage(models, argv):
     """Only commands that run a model have a default."""
     run = models("default", *argv)
     assert (run.code, run.out) == (2, "") and models("default").out == "smollm2-135m\n"
@@ -180,8 +180,8 @@ def test_defaults_that_make_no_sense_are_usage(models, argv):
 # ---- verify -----------------------------------------------------------------------------------------------------------
 
 
-def test_verify_says_that_all_is_right(models, here, mine):
-    """A line for each model; without a name all of them; success has nothing to say on stderr."""
+def test_verify_reports_success(models, here, mine):
+    """A line for each model, without a name for all of them; nothing on stderr."""
     models("pull", str(mine))
     run = models("verify")
     sha256 = hashlib.sha256(mine.read_bytes()).hexdigest()
@@ -200,9 +200,9 @@ def test_verify_says_that_all_is_right(models, here, mine):
 
 
 def test_verify_finds_a_flipped_bit(llm, models, here):
-    """76, the command that repairs, and no command runs the model until that was done."""
+    """76, the command that repairs it, and no command runs the model until then."""
     rot(cached(models, here))
-    assert llm("ask", "x", "-m", here).code == 0  # size and time are as they were
+    assert llm("ask", "x", "-m", here).code == 0  # size and time did not change
     run = models("verify", here)
     assert run.code == 76 and cells(run)[0][:2] == [here, "damaged"]
     assert "is damaged" in run.err and run.err.splitlines()[1] == f"Try: llm models pull {here}"
@@ -212,8 +212,8 @@ def test_verify_finds_a_flipped_bit(llm, models, here):
     assert llm("ask", "x", "-m", here).code == 0
 
 
-def test_verify_goes_on_after_a_damaged_model(models, here, mine):
-    """Each model gets its object, with whether it is right and what repairs it."""
+def test_verify_continues_after_a_damaged_model(models, here, mine):
+    """Each model gets its object, with its state and the repair command."""
     models("import", str(mine), "--name", "zebra")
     models("import", str(mine), "--name", "ape")
     mine.unlink()
@@ -227,7 +227,7 @@ def test_verify_goes_on_after_a_damaged_model(models, here, mine):
 
 
 def repaired(models, command) -> int:
-    """Run the command that verify named."""
+    """Run the command that verify suggested."""
     words = shlex.split(command)
     assert words[:2] == ["llm", "models"]
     return models(*words[2:], *(["-y"] if words[2] == "rm" else [])).code
@@ -235,7 +235,7 @@ def repaired(models, command) -> int:
 
 @pytest.mark.parametrize("original", ["linked", "gone", "damaged too", "copied", "split"])
 def test_the_repair_of_an_import_works(models, mine, tmp_path, original):
-    """The original where it is good; it may be the same file, or gone: then the copy goes, to be imported anew."""
+    """The original if it is good; if it is the same file or missing, the copy is removed, to be imported again."""
     files = {"mine.gguf": mine.read_bytes()} if original != "split" else split(mine.read_bytes(), "mine")
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
@@ -272,8 +272,8 @@ def test_the_repair_of_an_import_works(models, mine, tmp_path, original):
     assert models("verify", "own").code == 0
 
 
-def test_what_pull_of_a_path_accepts_is_said(models, mine):
-    """It repairs nothing: the file counts as it is now, and the message says so."""
+def test_pull_of_a_path_accepts_the_present_file(models, mine):
+    """It repairs nothing: the file is used as it is now, and the message says so."""
     assert models("pull", str(mine)).code == 0
     rot(mine)
     for _ in range(2):
@@ -281,11 +281,11 @@ def test_what_pull_of_a_path_accepts_is_said(models, mine):
         assert run.code == 76 and cells(run)[0][2]
         assert f"Try: llm models pull {mine} (it accepts the file as it is now)" in run.err
     run = models("pull", str(mine), "-v")
-    assert run.code == 0 and "is not what it was" in run.err and models("verify").code == 0
+    assert run.code == 0 and "has changed" in run.err and models("verify").code == 0
 
 
 def test_verify_shows_people_a_line_for_each(models, here, terminal, mine, at_once):
-    """And a bar meanwhile, of which nothing stays."""
+    """And a progress bar meanwhile, which is erased."""
     screen = terminal()
     assert models("verify", out=screen.slave, err=screen.slave).code == 0
     left = screen.close()
@@ -296,8 +296,8 @@ def test_verify_shows_people_a_line_for_each(models, here, terminal, mine, at_on
     assert screen.close().splitlines() == [f"{mine}: not announced", f"{mine}: unchanged, not announced"]
 
 
-def test_verify_of_what_is_gone_is_66(models, mine):
-    """An imported file that was deleted is listed, and found missing."""
+def test_verify_of_a_missing_file_is_66(models, mine):
+    """An imported file that was deleted is listed, and reported as missing."""
     models("pull", str(mine))
     mine.unlink()
     run = models("verify")
@@ -316,7 +316,7 @@ def test_verify_of_what_is_not_here_has_its_code(models, name, code):
 
 @pytest.fixture
 def waste(models, here):
-    """Leave a file in the cache that has no name; return it."""
+    """Leave a file without a name in the cache; return it."""
     blob = cached(models, here).with_name("0" * 64)
     blob.write_bytes(b"12345")
     for path in blob.parent.iterdir():
@@ -324,7 +324,7 @@ def waste(models, here):
     return blob
 
 
-def test_prune_says_what_it_frees(models, here, waste):
+def test_prune_reports_what_it_frees(models, here, waste):
     """With --yes there is no question; the model stays."""
     run = models("prune", "--yes", "-v")
     assert cells(run) == [[str(waste), "5", "file without a name"]]
@@ -334,14 +334,14 @@ def test_prune_says_what_it_frees(models, here, waste):
 
 
 def test_prune_can_be_tried(models, waste):
-    """--dry-run removes nothing and asks no question."""
+    """--dry-run removes nothing and asks nothing."""
     run = models("prune", "--dry-run", "--json", "-v")
     assert rows(run) == [{"path": str(waste), "size": 5, "what": "file without a name"}]
     assert "Would free 5 bytes" in run.err and waste.exists()
 
 
-def test_prune_without_a_terminal_wants_yes(models, waste):
-    """Nothing is removed without a terminal to ask on; where there is nothing to remove, no terminal is needed."""
+def test_prune_without_a_terminal_needs_yes(models, waste):
+    """Nothing is removed without a terminal to ask on; with nothing to remove, no terminal is needed."""
     run = models("prune")
     assert run.code == 2 and "llm models prune --yes" in run.err and waste.exists()
     waste.unlink()
@@ -351,7 +351,7 @@ def test_prune_without_a_terminal_wants_yes(models, waste):
 
 @pytest.mark.parametrize(("typed", "code"), [(b"y\n", 0), (b"\n", 1)])
 def test_prune_asks_on_a_terminal(process, terminal, waste, typed, code):
-    """What would go is shown first; only a yes removes."""
+    """The files are listed first; only a yes removes them."""
     screen = terminal(columns=200)
     running = process("models", "prune", stdin=screen.slave, stdout=screen.slave, stderr=screen.slave)
     for _ in range(1000):
@@ -365,8 +365,8 @@ def test_prune_asks_on_a_terminal(process, terminal, waste, typed, code):
     assert waste.exists() == bool(code) and ("Freed 5 bytes in 1 file." in left) == (not code)
 
 
-def test_prune_leaves_a_download_under_way(models, process, hub):
-    """What a living process writes stays, also while nothing comes; once it was killed, it goes."""
+def test_prune_keeps_a_running_download(models, process, hub):
+    """The file of a living process stays, even without progress; once the process is killed, it is removed."""
     hub.storage_faults.append(Fault(stall=1000))
     pulling = process("models", "pull", REPO)
     blobs = Path(os.environ["HF_HOME"]) / "hub" / f"models--{REPO.replace('/', '--')}" / "blobs"
@@ -386,7 +386,7 @@ def test_prune_leaves_a_download_under_way(models, process, hub):
 
 
 def test_import_takes_a_file(llm, models, mine):
-    """Silent in a pipe; used by its name, also when the original is gone; rm deletes what llm has of it."""
+    """Silent in a pipe; usable by its name, also without the original; rm deletes llm's files."""
     run = models("import", str(mine))
     assert (run.code, run.out, run.err) == (0, "", "")
     row = next(row for row in rows(models("list", "--json")) if row["here"])
@@ -398,13 +398,13 @@ def test_import_takes_a_file(llm, models, mine):
 
 
 def test_import_in_json_gives_the_row_of_the_model(models, mine):
-    """The same as list does."""
+    """The same as list."""
     (row,) = rows(models("import", str(mine), "--name", "other", "--json"))
     assert row["name"] == "other" and row in rows(models("list", "--json"))
 
 
 def test_import_by_a_relative_path(models, mine, monkeypatch):
-    """From where the user is; a name that begins like nothing special is a path, too."""
+    """From the current directory; a name without a special beginning is a path, too."""
     monkeypatch.chdir(mine.parent)
     assert models("import", "mine.gguf").code == 0 and models("show", "mine").code == 0
 
@@ -424,7 +424,7 @@ def test_import_by_a_relative_path(models, mine, monkeypatch):
     ],
 )
 def test_what_cannot_be_imported_has_its_code(models, mine, argv, code):
-    """One line and a next step; nothing is taken."""
+    """One line and a next step; nothing is imported."""
     argv = [str(mine) if word == "MINE" else word for word in argv]
     run = models("import", *argv, env={"OLLAMA_MODELS": str(mine.parent / "none")})
     assert (run.code, run.out) == (code, "") and run.err.startswith("llm: ")
@@ -433,7 +433,7 @@ def test_what_cannot_be_imported_has_its_code(models, mine, argv, code):
 
 @pytest.fixture
 def ollama(tmp_path, tiny):
-    """Return an environment with one whole model and half of another in Ollama."""
+    """Return an environment with one complete model and half of another in Ollama."""
     content = tiny("llama").read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     layers = [{"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}", "size": len(content)}]
@@ -457,8 +457,8 @@ def test_import_lists_what_ollama_has(models, ollama, terminal):
     assert left.split()[:3] == ["NAME", "SIZE", "PATH"] and " kB" in left
 
 
-def test_import_takes_over_from_ollama(llm, models, ollama, terminal):
-    """By its name there; what its name says about the bytes counts as announced, and what is left out is said."""
+def test_import_of_an_ollama_model(llm, models, ollama, terminal):
+    """By its name there; its name announces the hash, and skipped parts are reported."""
     screen = terminal()
     assert models("import", "--from", "ollama", "tiny:1b", env=ollama, err=screen.slave).code == 0
     assert "without its projector" in screen.close()
@@ -468,8 +468,8 @@ def test_import_takes_over_from_ollama(llm, models, ollama, terminal):
     assert models("verify").code == 0
 
 
-def test_import_takes_over_from_lm_studio(models, mine, tmp_path):
-    """By its name there, under a name of the user's."""
+def test_import_of_an_lm_studio_model(models, mine, tmp_path):
+    """By its name there, under a name of the user."""
     file = tmp_path / ".lmstudio" / "models" / "maker" / "tiny-GGUF" / "tiny-Q8_0.gguf"
     file.parent.mkdir(parents=True)
     file.write_bytes(mine.read_bytes())
@@ -482,8 +482,8 @@ def test_import_takes_over_from_lm_studio(models, mine, tmp_path):
     assert run.code == 66 and row["name"] in run.err
 
 
-def test_completion_offers_what_can_be_taken_over(llm, ollama, monkeypatch, models, here):
-    """The names of the other program's models, the commands that have defaults, and aliases."""
+def test_completion_offers_models_to_import(llm, ollama, monkeypatch, models, here):
+    """The models of the other program, the commands that have defaults, and aliases."""
     models("alias", "small", here)
     protocol = {"_LLM_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args", **ollama}
     for name, value in protocol.items():

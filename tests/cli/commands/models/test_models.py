@@ -1,4 +1,4 @@
-"""``llm models``: what is listed, shown, fetched, removed and made the default."""
+"""``llm models``: listing, showing, fetching, removing and defaults."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def rows(run):
 
 
 def test_list_in_json_is_one_object_a_line(models, here):
-    """What is here and what could be fetched have the same keys."""
+    """Local and available models have the same keys."""
     found = {row["name"]: row for row in rows(models("list", "--json"))}
     assert all(list(row) == KEYS for row in found.values())
     assert (found[here]["here"], found[here]["verification"]) == (True, "verified")
     assert found[here]["source"] == f"{REPO}@{'c' * 40}" and found[here]["context"] == 8192
 
 
-def test_list_says_when_a_model_was_used(llm, models, here):
-    """Fetching is no use of it; a command that runs it is. Time in UTC for programs, the day for people."""
+def test_list_shows_the_last_use(llm, models, here):
+    """Fetching does not count; a command that runs it does. Time in UTC for programs, the day for people."""
     used = {row["name"]: row["last_used"] for row in rows(models("list", "--json"))}
     assert used[here] is None
     before = datetime.now(UTC).replace(microsecond=0)
@@ -53,34 +53,34 @@ def test_list_says_when_a_model_was_used(llm, models, here):
 
 
 def test_list_marks_the_default_under_any_name(models, here):
-    """A default that was set by the name of its repository is the model that this means."""
+    """A default that was set by the name of its repository marks the model that it means."""
     models("default", REPO)
     found = {row["name"]: row for row in rows(models("list", "--json"))}
     assert [name for name, row in found.items() if row["default"]] == [here]
 
 
 def test_list_says_what_is_not_pinned(models):
-    """Nothing is invented about a model of which only the repository is known."""
+    """Nothing is invented about a model if only its repository is known."""
     found = {row["name"]: row for row in rows(models("list", "--json"))}
     assert (found["smollm2-135m"]["verification"], found["smollm2-135m"]["size"]) == ("pinned", 98362432)
     assert (found["qwen3-4b"]["verification"], found["qwen3-4b"]["size"]) == ("not pinned", None)
 
 
 def test_a_model_that_was_imported_is_not_announced(models, tiny):
-    """A local file has no announced hash, and the list says that."""
+    """A local file has no announced hash, and the list shows that."""
     assert models("pull", str(tiny("llama"))).code == 0
     (row,) = [row for row in rows(models("list", "--json")) if row["here"]]
     assert (row["name"], row["verification"], row["path"]) == ("llama", "not announced", str(tiny("llama")))
 
 
 def test_list_in_a_pipe_has_a_line_of_tabs_for_each_model(models, here):
-    """A script cuts fields at tabs, and sizes are bytes."""
+    """A script cuts fields at tabs; sizes are bytes."""
     first = models("list").out.splitlines()[0].split("\t")
     assert first[0] == here and first[1].isdecimal() and len(first) == len(KEYS)
 
 
 def test_list_fits_80_columns_with_sizes_for_people(models, here, terminal):
-    """On a terminal columns are aligned, and the ladder follows what is here."""
+    """On a terminal columns are aligned, and the catalogue follows the local models."""
     screen = terminal()
     assert models("list", out=screen.slave).code == 0
     lines = screen.close().splitlines()
@@ -92,38 +92,38 @@ def test_list_fits_80_columns_with_sizes_for_people(models, here, terminal):
 
 
 def test_pull_is_silent_in_a_pipe(models, hub):
-    """Success prints nothing off a terminal."""
+    """Success prints nothing without a terminal."""
     run = models("pull", REPO)
     assert (run.code, run.out, run.err) == (0, "", "")
 
 
 def test_pull_in_json_gives_the_row_of_the_model(models, hub):
-    """A script learns where the file lies."""
+    """A script learns the path of the file."""
     (row,) = rows(models("pull", REPO, "--json"))
     assert row["name"] == f"{REPO}:Q4_0" and Path(row["path"]).exists()
 
 
 def test_pull_and_list_call_an_import_by_one_name(models, tiny):
-    """What pull answers with is the name that list shows."""
+    """Both print the same name."""
     (row,) = rows(models("pull", str(tiny("llama")), "--json"))
     assert row["name"] == "llama"
 
 
 def test_a_mistyped_path_is_no_repository(models):
-    """A path of two words that ends in .gguf is a file that is not there, not something to fetch."""
+    """A path with one slash that ends in .gguf is a missing file, not a repository."""
     for command in ("show", "pull"):
         run = models(command, "mine/nothere.gguf")
         assert run.code == 66 and "No such file" in run.err and "llm models pull" not in run.err
 
 
 def test_a_directory_is_no_model(llm, tmp_path):
-    """Who names a directory is told to name the model in it."""
+    """For a directory, the next step is to name the model in it."""
     run = llm("ask", "x", "-m", str(tmp_path))
     assert run.code == 65 and "is a directory" in run.err and "model" in run.err
 
 
-def test_pull_shows_how_far_it_is_on_a_terminal(models, hub, terminal, monkeypatch, at_once):
-    """A person sees how far it is; at the end one line says where the model is."""
+def test_pull_shows_its_progress_on_a_terminal(models, hub, terminal, monkeypatch, at_once):
+    """A terminal shows the progress; at the end one line has the path of the model."""
     monkeypatch.setattr(memory_bandwidth, "load_or_measure_bandwidth", lambda _: 1e9)
     screen = terminal()
     assert models("pull", REPO, err=screen.slave).code == 0
@@ -147,21 +147,21 @@ def test_pull_shows_how_far_it_is_on_a_terminal(models, hub, terminal, monkeypat
     ],
 )
 def test_each_failure_of_pull_has_its_code(models, hub, name, fault, code):
-    """What the Hub says becomes the exit code, with one line and no model."""
+    """The Hub's response determines the exit code, with one line and no model."""
     hub.listing_faults += [fault] * 9 if fault else []
     run = models("pull", name)
     assert run.code == code and run.out == "" and run.err.startswith("llm: ")
 
 
 def test_pull_refuses_bytes_that_were_not_announced(models, hub):
-    """A file with another hash is 76, and is not here afterwards."""
+    """A file with another hash is 76, and is not stored."""
     hub.storage_faults += [Fault(flip=True)] * 9
     assert models("pull", REPO).code == 76
     assert not any(row["here"] for row in rows(models("list", "--json")))
 
 
-def test_a_damaged_model_is_named_and_healed(llm, models, here):
-    """A file whose bytes have changed is 76 with the command that heals it; --pull fetches it again."""
+def test_a_damaged_model_is_reported_and_repaired(llm, models, here):
+    """A file whose bytes have changed is 76 with the repair command; --pull fetches it again."""
     path = Path(json.loads(models("show", here, "--json").out)["path"]).resolve()
     path.write_bytes(path.read_bytes()[:-100])
     run = llm("ask", "x", "-m", here)
@@ -178,13 +178,13 @@ def test_pull_offline_is_69(models, hub):
 
 
 def test_pull_refuses_a_file_that_is_no_model(models, tmp_path):
-    """A local file is looked at before it is taken."""
+    """A local file is checked before it is registered."""
     (tmp_path / "x.gguf").write_bytes(b"GGUF nonsense")
     assert models("pull", str(tmp_path / "x.gguf")).code == 65
 
 
 def test_show_says_what_the_header_and_the_registry_know(models, here):
-    """Architecture, sizes, hash and source stand together."""
+    """Architecture, sizes, hash and source together."""
     facts = json.loads(models("show", here, "--json").out)
     assert (facts["architecture"], facts["layers"], facts["verification"]) == ("llama", 2, "verified")
     assert facts["cache_bytes_per_token"] > 0 and len(facts["sha256"]) == 64
@@ -202,8 +202,8 @@ def test_show_says_what_the_header_and_the_registry_know(models, here):
         ("bert", {"heads": 2, "kv_heads": 2, "context": 256, "recurrent": False, "cache_bytes_per_token": None}),
     ],
 )
-def test_show_tells_the_architecture(models, tiny, name, facts):
-    """Layers, heads, experts, window and cache, of every kind of model; null is what a model does not have."""
+def test_show_has_the_architecture(models, tiny, name, facts):
+    """Layers, heads, experts, window and cache, for every kind of model; null for missing values."""
     shown = json.loads(models("show", str(tiny(name)), "--json").out)
     assert shown["architecture"] == name and {key: shown[key] for key in facts} == facts
 
@@ -216,26 +216,26 @@ def test_show_tells_people_the_same(models, tiny):
     assert (lines["experts"], lines["experts used"], lines["cache bytes per token"]) == ("6", "2", "256")
 
 
-def test_show_leaves_out_what_is_not_known(models, here):
-    """People get a line for each fact that there is."""
+def test_show_omits_unknown_values(models, here):
+    """People get a line for each known fact."""
     lines = dict(line.split("\t") for line in models("show", here).out.splitlines())
     assert lines["architecture"] == "llama" and "experts" not in lines and lines["chat template"] == "no"
 
 
-def test_show_tells_what_the_catalogue_knows_of_a_model_elsewhere(models):
-    """A model can be looked at before it is fetched."""
+def test_show_describes_a_model_that_is_not_here(models):
+    """A model can be shown before it is fetched."""
     facts = json.loads(models("show", "qwen3-4b", "--json").out)
     assert facts["here"] is False and facts["source"] == "Qwen/Qwen3-4B-GGUF" and facts["sha256"] is None
 
 
-def test_show_of_an_unknown_name_suggests_close_ones(models):
-    """A typing error is answered with what was meant."""
+def test_show_of_an_unknown_name_suggests_similar_ones(models):
+    """A misspelt name has suggestions."""
     run = models("show", "qwen3-4")
     assert run.code == 66 and "qwen3-4b" in run.err.splitlines()[1]
 
 
 def test_show_of_a_repository_that_is_not_here_is_69(models):
-    """A well-formed name of which nothing is here can be fetched."""
+    """A well-formed name without local files can be downloaded."""
     run = models("show", REPO)
     assert run.code == 69 and f"llm models pull {REPO}" in run.err
 
@@ -247,13 +247,13 @@ def test_a_name_with_dots_reaches_no_path_of_the_cache(models, name):
 
 
 def test_show_refuses_a_file_that_is_no_model(models, tmp_path):
-    """A path leads anywhere, but only a model is shown."""
+    """A path may lead anywhere, but only a model is shown."""
     (tmp_path / "secret").write_text("secret")
     run = models("show", str(tmp_path / "secret"))
     assert run.code == 65 and run.out == ""
 
 
-def test_rm_without_a_terminal_wants_yes(models, here):
+def test_rm_without_a_terminal_needs_yes(models, here):
     """Nothing is removed without a terminal to ask on."""
     run = models("rm", here)
     assert run.code == 2 and f"llm models rm --yes {here}" in run.err
@@ -261,7 +261,7 @@ def test_rm_without_a_terminal_wants_yes(models, here):
 
 
 def test_rm_with_yes_removes_the_file(models, here):
-    """What is gone is gone from the disk, and --json says which files."""
+    """The file is removed from the disk, and --json lists the files."""
     path = json.loads(models("show", here, "--json").out)["path"]
     removed = json.loads(models("rm", here, "--yes", "--json").out)["removed"]
     assert path in removed and not Path(path).exists()
@@ -276,7 +276,7 @@ def test_rm_of_an_import_leaves_the_file(models, tiny):
 
 
 def test_rm_of_an_import_that_is_gone_forgets_it(models, tiny, tmp_path):
-    """A file that was deleted is listed as missing and not as here, until it is forgotten."""
+    """A deleted file is listed as missing and not as here, until it is forgotten."""
     file = tmp_path / "mine.gguf"
     file.write_bytes(tiny("llama").read_bytes())
     models("pull", str(file))
@@ -288,13 +288,13 @@ def test_rm_of_an_import_that_is_gone_forgets_it(models, tiny, tmp_path):
 
 
 def test_rm_of_a_model_that_is_not_here_advises_no_pull(models):
-    """Who wants it gone is not told how to fetch it."""
+    """A command that removes a model does not advise downloading it."""
     run = models("rm", REPO, "--yes")
     assert run.code == 69 and "not on this machine" in run.err and "pull" not in run.err
 
 
-def test_rm_removes_what_an_unfinished_download_left(models, hub):
-    """The space can be had back by the name of the model."""
+def test_rm_removes_the_leftovers_of_a_download(models, hub):
+    """The name of the model is enough to free the space."""
     hub.storage_faults += [Fault(drop=1000), Fault(status=403)]
     assert models("pull", REPO).code == 77
     (path,) = json.loads(models("rm", REPO, "--yes", "--json").out)["removed"]
@@ -302,7 +302,7 @@ def test_rm_removes_what_an_unfinished_download_left(models, hub):
 
 
 def test_rm_of_a_repository_with_several_models_is_refused(models, here):
-    """An ambiguous name removes nothing; the names to choose from are said."""
+    """An ambiguous name removes nothing; the error lists the possible names."""
     models("pull", f"{REPO}:Q8_0")
     run = models("rm", REPO, "--yes")
     assert run.code == 2 and "Q4_0" in run.err and "Q8_0" in run.err
@@ -331,7 +331,7 @@ def _when(screen, text):
 
 
 def test_config_shows_the_default_that_was_chosen(llm, models, here):
-    """The model that is used when none is given stands among the settings, with its origin."""
+    """The default model is among the settings, with its origin."""
     models("default", here)
     (row,) = rows(llm("config", "show", "model", "--json", env={"LLMCLI_MODEL": None}))
     assert (row["value"], row["origin"]) == (here, "llm models default")
@@ -344,7 +344,7 @@ def test_a_group_without_a_command_is_usage(models):
 
 
 def test_a_registry_that_cannot_be_written_is_74(models, tmp_path):
-    """A default that cannot be remembered is an error."""
+    """A default that cannot be stored is an error."""
     (tmp_path / "file").write_text("")
     assert models("default", "qwen3-4b", env={"LLMCLI_DATA_DIR": str(tmp_path / "file")}).code == 74
 
@@ -354,7 +354,7 @@ def test_a_registry_that_cannot_be_written_is_74(models, tmp_path):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Measure next to nothing, with one thread."""
+    """Measure very little, with one thread."""
     monkeypatch.setenv("LLMCLI_THREADS", "1")
     for name, value in {"_PIECE": 32, "_DEEP": 64, "_OWN": 8, "_TRIES": 1, "_ROUNDS": 1}.items():
         assert hasattr(standin, name)
@@ -362,12 +362,12 @@ def quick(monkeypatch):
 
 
 def profiles():
-    """Return the profiles that are kept."""
+    """Return the stored profiles."""
     return list((Path(os.environ["LLMCLI_CACHE_DIR"]) / "tuning").glob("*.json"))
 
 
 def test_tune_says_what_suits_which_job(models, tiny, quick):
-    """A line for each kind of job, nothing on stderr, and a profile is kept."""
+    """A line for each kind of job, nothing on stderr, and a stored profile."""
     run = models("tune", str(tiny("chatml")))
     jobs = dict(line.split("\t") for line in run.out.splitlines())
     assert run.code == 0 and run.err == ""
@@ -391,7 +391,7 @@ def test_tune_in_json_is_one_object(models, tiny, quick):
 
 
 def test_tune_shows_its_progress_on_a_terminal(models, tiny, quick, terminal, at_once):
-    """A person sees that something happens, and nothing of it stays."""
+    """The progress is visible on a terminal, and is removed at the end."""
     screen = terminal()
     assert models("tune", str(tiny("chatml")), err=screen.slave).code == 0
     left = screen.close()
@@ -399,13 +399,13 @@ def test_tune_shows_its_progress_on_a_terminal(models, tiny, quick, terminal, at
 
 
 def test_tune_measures_the_default_model(models, here, quick):
-    """Without a name it is the model that the next command uses."""
+    """Without a name it is the model of the next command."""
     models("default", here)
     assert models("tune").code == 0 and len(profiles()) == 1
 
 
 def test_tune_again_replaces_the_profile(models, tiny, monkeypatch):
-    """What was measured badly is measured again; another number of threads is another profile."""
+    """A new measurement replaces the old one; another number of threads has its own profile."""
     monkeypatch.setattr(standin, "measure", lambda *_: ASSUMED_PROFILE)
     for threads, count in (("1", 1), ("1", 1), ("2", 2)):
         monkeypatch.setenv("LLMCLI_THREADS", threads)
@@ -413,7 +413,7 @@ def test_tune_again_replaces_the_profile(models, tiny, monkeypatch):
 
 
 def test_tune_uses_the_threads_that_a_job_will_use(models, tiny, monkeypatch):
-    """As many as this process may use, where no number was set."""
+    """As many as this process may use, if no number was set."""
     measured = []
     monkeypatch.setattr(
         standin, "measure", lambda _geometry, threads, _progress: measured.append(threads) or ASSUMED_PROFILE
@@ -425,7 +425,7 @@ def test_tune_uses_the_threads_that_a_job_will_use(models, tiny, monkeypatch):
 
 
 def test_what_tune_measured_is_used(models, tiny, quick):
-    """An engine that comes later says that its choice was measured on this machine."""
+    """A later engine reports that its choice was measured on this machine."""
     options = EngineOptions(cache=Path(os.environ["LLMCLI_CACHE_DIR"]), threads=1)
 
     def choice():
@@ -436,9 +436,9 @@ def test_what_tune_measured_is_used(models, tiny, quick):
         finally:
             engine.close()
 
-    assert "not measured on this machine" in choice()
+    assert "to measure this machine" in choice()
     assert models("tune", str(tiny("chatml"))).code == 0
-    assert choice().endswith("by what was measured on this machine)")
+    assert choice().endswith(", measured on this machine)")
 
 
 @pytest.mark.parametrize("name", ["mamba", "lfm2", "falcon-h1", "qwen35"])
@@ -459,15 +459,15 @@ def test_tune_of_what_is_not_here_has_its_code(models, name, code):
     assert not profiles()
 
 
-def test_an_interrupted_measurement_keeps_nothing(models, tiny, quick, monkeypatch):
-    """Ctrl-C ends it with 130 after the setting that is just being measured."""
+def test_an_interrupted_measurement_stores_nothing(models, tiny, quick, monkeypatch):
+    """Ctrl-C ends it with 130 after the current setting."""
     timed = []
     measure = standin._time_kernel
 
     def interrupted(*arguments):
         timed.append(arguments)
         signal.raise_signal(signal.SIGINT)
-        time.sleep(0.3)  # the main thread, which handles it, looks every now and then
+        time.sleep(0.3)  # the main thread, which handles it, checks at intervals
         return measure(*arguments)
 
     monkeypatch.setattr(standin, "_time_kernel", interrupted)
@@ -477,21 +477,21 @@ def test_an_interrupted_measurement_keeps_nothing(models, tiny, quick, monkeypat
 
 # ---- base models --------------------------------------------------------------------------------------------------
 
-SAID = "is a base model: it continues a text rather than follows instructions"
+SAID = "is a base model: it continues text and does not follow instructions"
 
 
 def test_show_names_a_base_model(llm, models, terminal, tiny):
-    """A script gets a truth value, a person what it means."""
+    """A script gets a boolean, a person an explanation."""
     for name, base in (("llama", True), ("chatml", False)):
         assert json.loads(models("show", str(tiny(name)), "--json").out)["base_model"] is base
     screen = terminal()
     models("show", str(tiny("llama")), out=screen.slave)
     shown = " ".join(screen.close().split())
-    assert "base model yes: it continues a text rather than follows instructions" in shown
+    assert "base model yes: it continues text and does not follow instructions" in shown
 
 
 def test_pull_names_a_base_model_on_a_terminal(models, mine, terminal):
-    """The one who fetches it learns what it is; a script does not, nor one who wants no warnings."""
+    """The notice appears on a terminal, but not in a script or with -q."""
     screen = terminal(columns=300)
     assert models("pull", str(mine), err=screen.slave).code == 0
     assert SAID in " ".join(screen.close().split())
@@ -501,7 +501,7 @@ def test_pull_names_a_base_model_on_a_terminal(models, mine, terminal):
 
 
 def test_the_first_use_on_a_terminal_names_a_base_model(llm, terminal, tiny):
-    """Once, before the answer; not where stderr is no terminal, and not of a model that follows instructions."""
+    """Once, before the answer; not if stderr is no terminal, and not for an instruction-tuned model."""
     assert llm("ask", "Q").err == ""
     shown = []
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""``llm models pull`` against a Hub that misbehaves: the exit code, the words, and what is on the disk afterwards."""
+"""``llm models pull`` against a Hub that misbehaves: the exit code, the messages, and the remaining files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def directory() -> Path:
 
 
 def left() -> list[str]:
-    """Return what is there after a failure: nothing but what the next try goes on with."""
+    """Return the files after a failure: only those that the next attempt continues."""
     return [path.name for path in directory().rglob("*") if not path.is_dir()]
 
 
@@ -35,9 +35,9 @@ def left() -> list[str]:
     ("fault", "code", "words"),
     [
         (Fault(flip=True), 76, "checksum mismatch"),
-        (Fault(portal="html"), 76, "a web page came"),
+        (Fault(portal="html"), 76, "sent a web page"),
         (Fault(portal="raw"), 76, "does not begin like a GGUF file"),
-        (Fault(shorter=5), 76, "were announced"),
+        (Fault(shorter=5), 76, "instead of the announced"),
         (Fault(longer=5), 76, "more than the announced"),
         (Fault(status=429, headers={"Retry_After": "3600"}), 75, "3600 seconds"),
         (Fault(status=401), 77, "no access"),
@@ -45,7 +45,7 @@ def left() -> list[str]:
     ],
 )
 def test_a_bad_answer_has_its_code_and_leaves_nothing(pull, hub, fault, code, words):
-    """Bytes that cannot be the file are told by their code, in one line and a next step, and none of them stays."""
+    """Wrong bytes are reported with their code, in one line and a next step, and none of them is kept."""
     hub.always = fault
     run = pull()
     assert (run.code, run.out) == (code, "") and words in run.err
@@ -62,8 +62,8 @@ def test_a_bad_answer_has_its_code_and_leaves_nothing(pull, hub, fault, code, wo
         [Fault(status=429, headers={"Retry_After": "0"})],
     ],
 )
-def test_a_bad_moment_is_not_noticed(pull, hub, tiny, faults):
-    """Drops and a server that asks for a pause end in the right file, silently."""
+def test_a_temporary_failure_is_not_reported(pull, hub, tiny, faults):
+    """After dropped connections and a requested pause the right file is stored, silently."""
     hub.storage_faults = list(faults)
     run = pull()
     assert (run.code, run.out, run.err) == (0, "", "")
@@ -78,15 +78,15 @@ def test_a_gated_repository_says_where_to_accept(pull, hub):
 
 
 def test_the_revision_is_recorded(pull, hub):
-    """The row names the commit, the snapshot is called by it, and the branch points to it."""
+    """The row has the commit, the snapshot has its name, and the branch points to it."""
     row = json.loads(pull(REPO, "--json").out)
     assert row["source"] == f"{REPO}@{hub.commit}"
     assert Path(row["path"]).parent.name == hub.commit
     assert (directory() / "refs" / "main").read_text() == hub.commit
 
 
-def test_a_commit_in_the_middle_changes_nothing(pull, hub, tiny):
-    """What was listed is what comes, under its own commit, though the branch has moved on meanwhile."""
+def test_a_new_commit_during_a_pull_changes_nothing(pull, hub, tiny):
+    """The listed file is stored under its own commit, although the branch has moved on."""
     before = hub.commit
     hub.meanwhile = lambda: hub.push(REPO, {FILE: tiny("chatml").read_bytes()})
     assert pull().code == 0 and hub.commit != before
@@ -94,8 +94,8 @@ def test_a_commit_in_the_middle_changes_nothing(pull, hub, tiny):
     assert (directory() / "refs" / "main").read_text() == before
 
 
-def test_a_commit_that_was_taken_back_is_66(pull, hub):
-    """A commit that is gone when its file is asked for is said, and nothing is named."""
+def test_a_removed_commit_is_66(pull, hub):
+    """A commit that disappears before its file is requested is reported, and nothing is stored."""
     hub.gone = {hub.commit}
     run = pull()
     assert run.code == 66 and "Invalid rev id" in run.err and left() == []
@@ -103,14 +103,14 @@ def test_a_commit_that_was_taken_back_is_66(pull, hub):
 
 @pytest.fixture
 def parted(hub, tiny):
-    """Return the names of the two parts that the Hub has of a model."""
+    """Return the names of the two parts of a model on the Hub."""
     files = split(tiny("llama").read_bytes(), "tiny.Q8_0")
     hub.repos[REPO] = files
     return list(files)
 
 
-def test_a_split_model_is_pulled_whole_and_loaded(pull, parted, process):
-    """All parts come, and the engine answers with them."""
+def test_a_split_model_is_pulled_completely_and_loaded(pull, parted, process):
+    """All parts are fetched, and the engine answers with them."""
     assert pull().code == 0
     assert sorted(path.name for path in (directory() / "snapshots").rglob("*.gguf")) == parted
     child = process("ask", "hi", "--max-tokens", "2", "-m", REPO)
@@ -118,8 +118,8 @@ def test_a_split_model_is_pulled_whole_and_loaded(pull, parted, process):
     assert (child.returncode, err) == (0, b"")
 
 
-def test_a_split_model_goes_on_with_the_missing_part(pull, hub, parted, llm):
-    """A failure in the second part costs nothing of the first; until all are here there is no model."""
+def test_a_split_model_continues_with_the_missing_part(pull, hub, parted, llm):
+    """A failure in the second part loses nothing of the first; an incomplete model is not listed."""
     hub.storage_faults = [Fault(), Fault(status=403)]
     assert pull().code == 77
     assert [path.name for path in (directory() / "snapshots").rglob("*.gguf")] == parted[:1]
@@ -130,7 +130,7 @@ def test_a_split_model_goes_on_with_the_missing_part(pull, hub, parted, llm):
 
 
 def test_a_stall_has_its_code_and_says_that_it_can_go_on(pull, hub, monkeypatch):
-    """A server that sends a little and stops, again and again, is 75, and the next pull goes on after what came."""
+    """A server that repeatedly sends a little and stops is 75, and the next pull resumes."""
     monkeypatch.setattr(
         "llmcli.models.hub.hub_client.DownloadRetryPolicy",
         lambda: DownloadRetryPolicy(read_timeout_s=0.05, backoff_s=0.001, max_read_timeouts=3),
@@ -140,7 +140,7 @@ def test_a_stall_has_its_code_and_says_that_it_can_go_on(pull, hub, monkeypatch)
     assert (run.code, run.out) == (75, "")
     assert run.err.splitlines() == [
         f"llm: {REPO}: the server stopped sending 3 times",
-        "Try again later: what has come stays, and the download goes on after it.",
+        "Try again later: the download continues where it stopped.",
     ]
     (partial,) = left()
     hub.always = Fault()

@@ -1,4 +1,4 @@
-"""``llm models`` and what it is given by mistake: empty names, pipes and devices, files that cannot be read or written."""
+"""``llm models`` with wrong arguments: empty names, pipes and devices, unreadable and unwritable files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def rows(run):
     ],
 )
 def test_an_empty_name_is_no_default(models, here, mine, argv):
-    """A variable that is not set must not become the default model, and least of all delete it."""
+    """An unset variable must not mean the default model, least of all for a removal."""
     models("default", here)
     before = models("list").out
     run = models(*(str(mine) if word == "MINE" else word for word in argv))
@@ -62,7 +62,7 @@ def test_an_empty_name_is_no_default(models, here, mine, argv):
 
 @pytest.fixture(params=["pipe", "device", "link"])
 def odd(request, tmp_path):
-    """Return the path of something that is no regular file: a pipe without a writer, a device without an end."""
+    """Return the path of a file that is not regular: a pipe without a writer, an endless device."""
     file = tmp_path / "odd.gguf"
     if request.param == "device":
         return Path("/dev/zero")
@@ -87,13 +87,13 @@ def odd(request, tmp_path):
     ],
 )
 def test_a_pipe_or_a_device_is_no_model(llm, odd, argv):
-    """65 at once: opening or reading one would wait for ever, or never come to an end."""
+    """65 at once: opening or reading one could wait for ever."""
     run = llm(*argv, str(odd), env={"LLMCLI_MODEL": None})
     assert (run.code, run.out) == (65, "") and "not a regular file" in run.err
 
 
 def test_a_split_model_with_a_pipe_is_no_model(models, tmp_path, mine):
-    """In whichever part."""
+    """In any part."""
     mine.rename(tmp_path / "x-00001-of-00002.gguf")
     os.mkfifo(tmp_path / "x-00002-of-00002.gguf")
     run = models("pull", str(tmp_path / "x-00001-of-00002.gguf"))
@@ -101,7 +101,7 @@ def test_a_split_model_with_a_pipe_is_no_model(models, tmp_path, mine):
 
 
 def test_a_file_that_becomes_a_pipe_is_not_waited_for(monkeypatch, mine, models):
-    """What was a file a moment ago is asked again once it is open."""
+    """The file is checked again once it is open."""
     monkeypatch.setattr("llmcli.models.library.inventory.check_regular_file", lambda *_: None)
     mine.unlink()
     os.mkfifo(mine)
@@ -114,7 +114,7 @@ def test_a_file_that_becomes_a_pipe_is_not_waited_for(monkeypatch, mine, models)
 
 @pytest.fixture
 def record():
-    """Return the file of what llm remembers about models."""
+    """Return the file of the registry."""
     return Path(os.environ["LLMCLI_DATA_DIR"]) / "models.json"
 
 
@@ -131,7 +131,7 @@ def record():
     ],
 )
 def test_a_record_that_cannot_be_read_is_not_overwritten(llm, models, here, record, argv):
-    """66 with the next step: what the user chose stands in it, and comes back once it can be read."""
+    """66 with the next step: it contains the user's choices, which come back once it can be read."""
     models("alias", "small", here)
     models("default", "small")
     read = Path.read_bytes
@@ -145,13 +145,13 @@ def test_a_record_that_cannot_be_read_is_not_overwritten(llm, models, here, reco
         patch.setattr(Path, "read_bytes", refuse)
         run = llm(*argv, env={"LLMCLI_MODEL": None})
     assert (run.code, run.out) == (66, "")
-    assert run.err == f"llm: cannot read {record}: Permission denied\nLook who may read it: ls -ld {record}\n"
+    assert run.err == f"llm: cannot read {record}: Permission denied\nCheck its permissions: ls -ld {record}\n"
     assert models("alias", "small").out == models("default").out == f"{here}\n"
 
 
 @pytest.mark.parametrize("argv", [["models", "default"], ["models", "alias"], ["ask", "x", "-m", "HERE"]])
-def test_a_damaged_record_is_said_once(llm, models, here, record, argv):
-    """Which file it is and where it will lie, also where everything else went well; not with -q."""
+def test_a_damaged_record_is_reported_once(llm, models, here, record, argv):
+    """The warning names the file and its new name, also if everything else succeeded; not with -q."""
     record.write_text("{")
     argv = [here if word == "HERE" else word for word in argv]
     quiet = llm(*argv, "-q", env={"LLMCLI_MODEL": None})
@@ -163,14 +163,14 @@ def test_a_damaged_record_is_said_once(llm, models, here, record, argv):
 
 
 def test_a_damaged_record_is_an_object_with_json(models, record):
-    """Standard error holds objects only then."""
+    """With --json, standard error contains only objects."""
     record.parent.mkdir(parents=True)
     record.write_text("[]")
     assert str(record) in json.loads(models("default", "--json").err)["warning"]
 
 
 def test_a_full_disk_leaves_no_part_of_the_record(models, here, record):
-    """What was written of it goes; what the record held stays."""
+    """The partial file is removed; the old content stays."""
     before = record.read_bytes()
 
     def full(path, content):
@@ -186,7 +186,7 @@ def test_a_full_disk_leaves_no_part_of_the_record(models, here, record):
 
 
 def test_prune_finds_old_parts_of_the_record(models, here, record):
-    """What a killed process left an hour ago goes; what is being written now stays."""
+    """The hour-old leftover of a killed process is removed; a file being written stays."""
     old, new = (record.with_name(f".models.json.{number}") for number in (1, 2))
     for path in (old, new):
         path.write_text("{")
@@ -200,7 +200,7 @@ def test_prune_finds_old_parts_of_the_record(models, here, record):
 
 @pytest.mark.parametrize("what", ["cached", "cached link", "import"])
 def test_a_removal_that_fails_changes_nothing(models, here, mine, what):
-    """Aliases, defaults and what was verified are there as before, and so is the model."""
+    """Aliases, defaults, verified hashes and the model stay as before."""
     name = "own" if what == "import" else here
     models("import", str(mine), "--name", "own")
     models("alias", "small", name)
@@ -222,8 +222,8 @@ def test_a_removal_that_fails_changes_nothing(models, here, mine, what):
     assert models("rm", "small", "-y").code == 0 and models("alias").out == ""
 
 
-def test_a_directory_that_may_not_be_changed_is_known_before(models, here, monkeypatch):
-    """Nothing is tried that would stop half way."""
+def test_an_unwritable_directory_is_detected_before(models, here, monkeypatch):
+    """Nothing is removed if a later step would fail."""
     monkeypatch.setattr(os, "access", lambda *_: False)
     run = models("rm", here, "-y")
     assert run.code == 74 and "Permission denied" in run.err and models("verify", here).code == 0
@@ -249,8 +249,8 @@ def stored() -> list[Path]:
 @pytest.mark.parametrize(
     "name", ["maker/big-GGUF:Q4_0", "maker/big-GGUF", "maker/big-GGUF/big-Q4_0-00001-of-00003.gguf"]
 )
-def test_rm_frees_what_is_left_of_a_split_model(models, parts, lost, name):
-    """It is listed as incomplete, verify names the repair, and rm takes the other parts."""
+def test_rm_removes_an_incomplete_split_model(models, parts, lost, name):
+    """It is listed as incomplete, verify suggests the repair, and rm removes the other parts."""
     assert models("pull", "maker/big-GGUF").code == 0
     link = next(path for path in stored() if path.name == sorted(parts)[lost])
     link.resolve().unlink()
@@ -263,7 +263,7 @@ def test_rm_frees_what_is_left_of_a_split_model(models, parts, lost, name):
 
 
 def test_pull_completes_a_split_model(models, parts, hub):
-    """By fetching what is missing only."""
+    """Only the missing part is fetched."""
     assert models("pull", "maker/big-GGUF").code == 0
     link = next(path for path in stored() if path.name == sorted(parts)[1])
     link.resolve().unlink()
@@ -276,15 +276,15 @@ def test_pull_completes_a_split_model(models, parts, hub):
 
 
 def test_rm_frees_a_split_model_that_stopped_coming(models, parts, hub):
-    """The finished part and what came of the next."""
+    """The finished part and the partial next one."""
     hub.storage_faults = [Fault(), Fault(drop=100), *(Fault(status=403) for _ in range(9))]
     assert models("pull", "maker/big-GGUF").code == 77
     assert len(stored()) == 3  # a blob, its name, a partial file
     assert models("rm", "maker/big-GGUF:Q4_0", "-y").code == 0 and stored() == []
 
 
-def test_rm_frees_what_is_left_of_an_import(models, parts, tmp_path):
-    """Also where the first part is gone."""
+def test_rm_removes_an_incomplete_import(models, parts, tmp_path):
+    """Also if the first part is missing."""
     for name, content in parts.items():
         (tmp_path / name).write_bytes(content)
     assert models("import", str(tmp_path / min(parts)), "--name", "big").code == 0
@@ -312,8 +312,8 @@ def test_rm_frees_what_is_left_of_an_import(models, parts, tmp_path):
         ["ask", "x"],
     ],
 )
-def test_a_cache_that_may_not_be_looked_into_is_said(llm, hub, monkeypatch, argv):
-    """66, one line and a next step, not a message that nothing is there."""
+def test_an_unreadable_cache_is_reported(llm, hub, monkeypatch, argv):
+    """66, one line and a next step, not a message that there is nothing."""
     cache = Path(os.environ["HF_HOME"]) / "hub"
     look = Path.iterdir
 
@@ -332,26 +332,26 @@ def test_a_cache_that_may_not_be_looked_into_is_said(llm, hub, monkeypatch, argv
 
 
 @pytest.mark.parametrize("argv", [[], ["--for", "translate"]])
-def test_an_embedding_model_is_no_default(models, tiny, argv):
-    """In the words of the commands that could not run it; nothing is stored."""
+def test_an_embedding_model_cannot_be_the_default(models, tiny, argv):
+    """With the message of the commands that could not run it; nothing is stored."""
     file = str(tiny("bert"))
     run = models("default", *argv, file)
-    said = f"llm: {file} is not a usable model file: an embedding model, which cannot generate text"
+    said = f"llm: {file} is not a valid model file: an embedding model, which cannot generate text"
     assert (run.code, run.err) == (65, f"{said}\nTry: llm models list\n")
     assert models("default", *argv).out == "smollm2-135m\n"
 
 
 @pytest.mark.parametrize("command", ["pull", "import"])
-def test_an_embedding_model_is_taken_with_a_warning(models, tiny, terminal, command):
-    """It may be of use to others."""
+def test_an_embedding_model_is_imported_with_a_warning(models, tiny, terminal, command):
+    """It may be useful to other programs."""
     screen = terminal(columns=300)
     assert models(command, str(tiny("bert")), err=screen.slave).code == 0
     assert "warning" in (left := screen.close()) and "an embedding model, which cannot generate text" in left
     assert any(row["here"] for row in rows(models("list", "--json")))
 
 
-def test_an_embedding_model_of_the_cache_is_no_default(models, hub, tiny):
-    """Another program may have put it there."""
+def test_an_embedding_model_of_the_cache_cannot_be_the_default(models, hub, tiny):
+    """Another program may have stored it there."""
     hub.repos["maker/bert-GGUF"] = {"bert.Q8_0.gguf": tiny("bert").read_bytes()}
     assert models("pull", "maker/bert-GGUF", "--force").code == 0
     run = models("default", "maker/bert-GGUF")
@@ -361,33 +361,33 @@ def test_an_embedding_model_of_the_cache_is_no_default(models, hub, tiny):
 # ---- what is said -----------------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_the_storage_does_not_have_is_no_missing_repository(models, hub):
-    """The repository is there."""
+def test_a_file_missing_from_the_storage_is_no_missing_repository(models, hub):
+    """The repository exists."""
     hub.storage_faults = [Fault(status=404)]
     run = models("pull", f"{REPO}:Q4_0")
     assert run.code == 66 and f"no file called {REPO}/tiny.Q4_0.gguf" in run.err
     assert "repository called" not in run.err and len(run.err.splitlines()) == 2
 
 
-def test_a_file_whose_name_is_refused_is_named(models, hub, tiny):
-    """It is a GGUF file, but no name that llm takes."""
+def test_a_file_with_a_refused_name_is_reported(models, hub, tiny):
+    """It is a GGUF file, but llm does not accept its name."""
     hub.repos[REPO] = {"modèle.gguf": tiny("llama").read_bytes()}
     run = models("pull", REPO)
-    assert run.code == 66 and "modèle.gguf" in run.err and "such a name" in run.err
+    assert run.code == 66 and "modèle.gguf" in run.err and "does not accept the file name" in run.err
     run = models("pull", f"{REPO}/modèle.gguf")
-    assert run.code == 66 and "such a name" in run.err
+    assert run.code == 66 and "does not accept this file name" in run.err
 
 
 @pytest.mark.parametrize(
     ("number", "advice"),
     [
-        (errno.ENOSPC, "Make room there, or write elsewhere."),
-        (errno.EACCES, "Look who may write it: ls -ld "),
+        (errno.ENOSPC, "Free some space, or write elsewhere."),
+        (errno.EACCES, "Check its permissions: ls -ld "),
         (errno.EROFS, "Write elsewhere."),
     ],
 )
 def test_what_cannot_be_written_has_a_fitting_next_step(models, monkeypatch, record, number, advice):
-    """Room is of use on a full disk only."""
+    """Only a full disk needs more space."""
 
     def refuse(path, *_, **__):
         raise OSError(number, os.strerror(number), str(path))
@@ -399,19 +399,19 @@ def test_what_cannot_be_written_has_a_fitting_next_step(models, monkeypatch, rec
     assert number != errno.EACCES or following.endswith(str(record.parent))
 
 
-def test_nothing_is_advised_where_standard_output_is_closed():
-    """Who closed it knows."""
+def test_a_closed_standard_output_has_no_next_step():
+    """Whoever closed it knows."""
     assert error_messages.describe(OutputError("standard output", detail=CLOSED_DETAIL))[1] == ""
 
 
-def test_rm_of_what_is_not_here_has_a_next_step(models):
+def test_rm_of_a_missing_model_has_a_next_step(models):
     """69."""
     run = models("rm", "qwen3-4b", "-y")
     assert (run.code, run.err.splitlines()[1]) == (69, "Try: llm models list")
 
 
-def test_an_original_of_another_program_that_is_not_whole_is_said(models, tmp_path, terminal):
-    """The list leaves it out with a word; by its name it is refused with what is missing."""
+def test_an_incomplete_foreign_model_is_reported(models, tmp_path, terminal):
+    """The list skips it with a message; by its name it is refused with the missing file."""
     digest = "0" * 64
     layers = [{"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}", "size": 1}]
     manifest = tmp_path / "ollama" / "manifests" / "registry.ollama.ai" / "library" / "gone" / "1b"
@@ -419,10 +419,10 @@ def test_an_original_of_another_program_that_is_not_whole_is_said(models, tmp_pa
     manifest.write_text(json.dumps({"layers": layers}))
     env = {"OLLAMA_MODELS": str(tmp_path / "ollama")}
     run = models("import", "--from", "ollama", "-v", env=env)
-    assert (run.code, run.out) == (0, "") and "gone:1b is left out" in run.err and digest in run.err
+    assert (run.code, run.out) == (0, "") and "gone:1b is skipped" in run.err and digest in run.err
     screen = terminal(columns=300)
     models("import", "--from", "ollama", env=env, err=screen.slave)
-    assert "gone:1b is left out" in screen.close()
+    assert "gone:1b is skipped" in screen.close()
     run = models("import", "--from", "ollama", "gone:1b", env=env)
     assert run.code == 66 and digest in run.err and "ollama pull" in run.err
     run = models("import", "--from", "ollama", "other", env=env)
@@ -431,16 +431,16 @@ def test_an_original_of_another_program_that_is_not_whole_is_said(models, tmp_pa
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [(".hid", "begin and end"), ("-x", "begin and end"), ("x" * 300, "300 characters"), ("a b", "Use letters")],
+    [(".hid", "Begin and end"), ("-x", "Begin and end"), ("x" * 300, "300 characters"), ("a b", "Use letters")],
 )
 def test_why_a_name_cannot_be_an_alias(models, name, reason):
-    """Each rule says itself."""
+    """The error names the violated rule."""
     run = models("alias", "--", name, "smollm2-135m")
     assert run.code == 2 and reason in run.err and "x" * 90 not in run.err
 
 
 def test_a_file_that_cannot_be_read_is_not_missing(models, here, monkeypatch):
-    """Neither its name is wrong nor is it gone."""
+    """Its name is right, and it exists."""
     blob = Path(rows(models("show", here, "--json"))[0]["path"]).resolve()
     opened = os.open
 
@@ -455,8 +455,8 @@ def test_a_file_that_cannot_be_read_is_not_missing(models, here, monkeypatch):
     assert "cannot read" in run.err and "Permission denied" in run.err and "no model called" not in run.err
 
 
-def test_a_model_that_is_not_pinned_has_a_size_about(models, terminal):
-    """By its parameters and the bits of its quantization."""
+def test_an_unpinned_model_has_an_approximate_size(models, terminal):
+    """Computed from its parameters and the bits of its quantization."""
     screen = terminal(columns=200)
     assert models("list", out=screen.slave).code == 0
     line = next(line for line in screen.close().splitlines() if line.startswith("qwen3-4b"))

@@ -1,4 +1,4 @@
-"""``llm models search``, ``recommend``, and what ``pull`` shows and refuses: what is on the Hub and what fits here."""
+"""``llm models search``, ``recommend``, and the choices and refusals of ``pull``: what is on the Hub and what fits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEYS += ["file", "repository", "licence", "gated", "downloads", "updated", "peak
 
 @pytest.fixture
 def machine_of(monkeypatch):
-    """Return a function that makes this machine another one."""
+    """Return a function that sets the resources of this machine."""
 
     def make(memory, gpus=(), rate=10.0**9):
         monkeypatch.setattr(hardware, "available_memory", lambda: memory)
@@ -41,7 +41,7 @@ def models(llm, machine_of):
 
 @pytest.fixture
 def large(hub):
-    """Let the quantizations pretend to be of 100 MB and 300 MB."""
+    """Make the quantizations claim sizes of 100 MB and 300 MB."""
     hub.sizes = {(REPO, "tiny.Q4_0.gguf"): 100 * MB, (REPO, "tiny.Q8_0.gguf"): 300 * MB}
     hub.cards[REPO] = {"downloads": 1234, "tags": ["gguf", "license:mit"], "gated": False}
     return hub
@@ -59,7 +59,7 @@ def error(run):
 
 
 def test_search_in_json_is_an_object_a_quantization(models, large):
-    """Bytes, tokens a second, and which one pull would take."""
+    """Bytes, tokens per second, and which one pull would take."""
     run = models("search", "tiny", "--json")
     small, big = rows(run)
     assert run.code == 0 and run.err == "" and list(small) == KEYS == list(big)
@@ -71,14 +71,14 @@ def test_search_in_json_is_an_object_a_quantization(models, large):
     assert (small["repository"], small["licence"], small["downloads"]) == (REPO, "mit", 1234)
 
 
-def test_search_with_the_wanted_context(models, large):
+def test_search_with_a_context(models, large):
     """The cache for it counts."""
     usual, longer = (rows(models("search", "tiny", "--json", *how))[0] for how in ((), ("--ctx", "8000")))
     assert longer["context"] == 8000 and longer["needs"] - usual["needs"] > 136 * (8000 - 1024)
 
 
 def test_search_in_a_pipe_is_a_line_a_quantization(models, large):
-    """The first field is what pull takes; nothing is on stderr."""
+    """The first field is an argument of pull; nothing is on stderr."""
     run = models("search", "tiny")
     assert run.code == 0 and run.err == ""
     fields = [line.split("\t") for line in run.out.splitlines()]
@@ -89,7 +89,7 @@ def test_search_in_a_pipe_is_a_line_a_quantization(models, large):
 
 
 def test_search_on_a_terminal_is_a_group_a_repository(models, large, terminal):
-    """Within 80 columns; what would be taken is marked."""
+    """Within 80 columns; the choice is marked."""
     large.repos["maker/other-tiny"] = {"x.Q4_0.gguf": large.repos[REPO]["tiny.Q4_0.gguf"] + b"x"}
     screen = terminal()
     assert models("search", "tiny", out=screen.slave).code == 0
@@ -103,7 +103,7 @@ def test_search_on_a_terminal_is_a_group_a_repository(models, large, terminal):
 
 
 def test_search_says_what_fits_a_gpu(models, large, machine_of, terminal):
-    """On it, or divided; a whole model there has no estimate of its speed."""
+    """Completely, or split; a model that is only on a GPU has no estimate of its speed."""
     machine_of(150 * MB, (200 * MB,))
     small, big = rows(models("search", "tiny", "--json"))
     assert (small["on_gpu"], small["tokens_per_second"]) == (True, None)
@@ -123,8 +123,8 @@ def test_search_where_nothing_fits(models, large, machine_of, terminal):
     assert "nothing fits" in screen.close()
 
 
-def test_search_looks_into_so_many(models, hub):
-    """--limit bounds what is asked of the Hub."""
+def test_search_has_a_limit(models, hub):
+    """--limit bounds the requests to the Hub."""
     for number in range(4):
         hub.repos[f"maker/tiny-{number}"] = hub.repos[REPO]
     run = models("search", "tiny", "--limit", "2", "--json")
@@ -132,7 +132,7 @@ def test_search_looks_into_so_many(models, hub):
 
 
 def test_search_that_finds_nothing_is_66(models, hub):
-    """With what to try instead."""
+    """With a suggestion."""
     run = models("search", "unheard", "of")
     happened, advice = run.err.splitlines()
     assert run.code == 66 and run.out == "" and "unheard of" in happened and "fewer words" in advice
@@ -148,7 +148,7 @@ def test_search_that_finds_nothing_is_66(models, hub):
     ],
 )
 def test_search_when_repositories_fail(models, hub, faults, code):
-    """One costs a line and makes the result partial; all of them, the code of the first; a removed one nothing."""
+    """A failed one gets a line and makes the result partial; if all fail, the first one's code applies."""
     hub.repos["maker/tiny-other"] = hub.repos[REPO]
     hub.listing_faults = faults
     run = models("search", "tiny", "--json")
@@ -158,16 +158,16 @@ def test_search_when_repositories_fail(models, hub, faults, code):
 
 @pytest.mark.parametrize("fault", [Fault(status=500), Fault(status=403, headers={"X-Error-Code": "GatedRepo"})])
 def test_search_without_a_header_does_not_know_the_needs(models, large, fault, terminal):
-    """3, and what is not known is not made up: the size of the weights is the least. Too large is too large."""
+    """3, and unknown values are not guessed: the size of the weights is a minimum. Too large is too large."""
     large.header_faults = [fault] * 2
     run = models("search", "tiny", "--json")
     small, big = rows(run)
     assert run.code == 3 and (small["size"], small["needs"], small["fits"]) == (100 * MB, None, None)
     assert (big["needs"], big["fits"], big["taken"]) == (None, False, False)
-    assert "only the sizes are known" in error(run)["message"]
+    assert "only its sizes are known" in error(run)["message"]
     large.header_faults = [fault] * 2
     run = models("search", "tiny")
-    assert run.code == 3 and "only the sizes are known" in run.err
+    assert run.code == 3 and "only its sizes are known" in run.err
     screen = terminal(columns=120)
     large.header_faults = [fault] * 2
     assert models("search", "tiny", out=screen.slave).code == 3
@@ -184,7 +184,7 @@ def test_search_offline_is_69(models, hub, how):
 
 @pytest.mark.parametrize("argv", [(), ("  ",), ("x", "--limit", "0"), ("x", "--limit", "51")])
 def test_search_for_nothing_is_usage(models, argv):
-    """And so is a limit that is none."""
+    """And so is an invalid limit."""
     assert models("search", *argv).code == 2
 
 
@@ -199,7 +199,7 @@ def laptop(machine_of):
 
 @pytest.mark.usefixtures("laptop")
 def test_recommend_in_a_pipe_begins_with_the_pick(models):
-    """Its name is the first field of the first line, and one that pull takes; nothing is on stderr."""
+    """Its name is the first field of the first line, and an argument of pull; nothing is on stderr."""
     run = models("recommend", "--for", "translate", "--language", "French")
     assert run.code == 0 and run.err == ""
     first, *others = (line.split("\t") for line in run.out.splitlines())
@@ -210,7 +210,7 @@ def test_recommend_in_a_pipe_begins_with_the_pick(models):
 
 @pytest.mark.usefixtures("laptop")
 def test_recommend_in_json(models):
-    """Numbers in bytes and tokens a second; everything fits."""
+    """Numbers in bytes and tokens per second; everything fits."""
     found = rows(models("recommend", "--json"))
     assert all(row["fits"] and row["needs"] > row["size"] > 0 and row["task"] == "chat" for row in found)
     assert found[0]["tokens_per_second"] >= 5 and not any(row["here"] for row in found)
@@ -221,13 +221,13 @@ def test_recommend_in_json(models):
     ("use", "task"), [("ask", "chat"), ("generate", "chat"), ("sentiment", "classify"), ("code", "code")]
 )
 def test_recommend_takes_the_names_of_commands(models, use, task):
-    """A command means the task that it needs a model for."""
+    """A command means the task for which it needs a model."""
     assert {row["task"] for row in rows(models("recommend", "--for", use, "--json"))} == {task}
 
 
 @pytest.mark.usefixtures("laptop")
 def test_recommend_on_a_terminal(models, terminal):
-    """The pick and why, how to fetch it, then the others, within 80 columns."""
+    """The pick and its reason, how to fetch it, then the others, within 80 columns."""
     screen = terminal()
     assert models("recommend", "--for", "translate", out=screen.slave).code == 0
     lines = screen.close().splitlines()
@@ -252,14 +252,14 @@ def test_recommend_needs_no_network(models, machine_of, hub):
         (("--for", "cooking"), 2),
     ],
 )
-def test_recommend_that_cannot(models, argv, code):
+def test_recommend_without_a_result(models, argv, code):
     """No such model, none that fits, no such language, no such task."""
     run = models("recommend", *argv)
     assert run.code == code and run.out == "" and run.err.startswith("llm: ")
 
 
 def test_recommend_knows_what_is_here(models, monkeypatch, tiny):
-    """And says so instead of how to fetch it."""
+    """It says so instead of how to fetch it."""
     from llmcli.models.files.model_file import ModelFile
     from llmcli.models.library.model_library import ModelLibrary
 
@@ -273,27 +273,27 @@ def test_recommend_knows_what_is_here(models, monkeypatch, tiny):
 
 
 def test_pull_shows_what_there_is_on_a_terminal(models, hub, terminal):
-    """A table of the quantizations, and which one is taken and why it can be."""
+    """A table of the quantizations, with the chosen one and the reason."""
     screen = terminal()
     assert models("pull", REPO, err=screen.slave).code == 0
     shown = screen.close()
-    assert "QUANT" in shown and "Q8_0" in shown and f"taking {REPO}:Q4_0 (" in shown.replace("\n", "")
+    assert "QUANT" in shown and "Q8_0" in shown and f"choosing {REPO}:Q4_0 (" in shown.replace("\n", "")
 
 
 def test_pull_explains_in_a_pipe(models, hub):
     """With -v a line for each; without it none."""
     run = models("pull", REPO, "-v")
     assert [line.split(": ")[1] for line in run.err.splitlines()[:2]] == [f"{REPO}:Q4_0", f"{REPO}:Q8_0"]
-    assert "taking" in run.err
+    assert "choosing" in run.err
     said = [json.loads(line) for line in models("pull", REPO, "-v", "--json").err.splitlines()]
     assert all(set(each) == {"explanation"} for each in said)
 
 
-def test_pull_of_what_does_not_fit_is_71(models, large, machine_of):
-    """With the figures and what would fit, and nothing is downloaded."""
+def test_pull_of_a_model_that_does_not_fit_is_71(models, large, machine_of):
+    """With the figures and what would fit; nothing is downloaded."""
     run = models("pull", f"{REPO}:Q8_0")
     happened, advice = run.err.splitlines()
-    assert run.code == 71 and "300.0 MB of it weights" in happened and "not fetched" in happened
+    assert run.code == 71 and "300.0 MB of it weights" in happened and "not downloaded" in happened
     assert advice.startswith(f"Try: llm models pull {REPO}:Q4_0") and "--force" in advice
     machine_of(1 * MB)
     failed = error(models("pull", REPO, "--json"))
@@ -302,7 +302,7 @@ def test_pull_of_what_does_not_fit_is_71(models, large, machine_of):
 
 
 def test_pull_names_the_context_that_would_fit(models, hub, machine_of):
-    """Weights that fit with a shorter one are not refused for good."""
+    """Weights that fit with a shorter one are not refused completely."""
     machine_of(PROCESS_BYTES + 3 * MB // 2)
     run = models("pull", REPO, "--ctx", "8000")
     advice = run.err.splitlines()[1]
@@ -311,7 +311,7 @@ def test_pull_names_the_context_that_would_fit(models, hub, machine_of):
     assert models("pull", REPO, "--ctx", context).code == 0
 
 
-def test_pull_of_what_cannot_run_is_65(models, hub, tiny):
+def test_pull_of_an_unsupported_model_is_65(models, hub, tiny):
     """An embedding model is refused by its header; with force it is fetched."""
     hub.repos[REPO] = {"bert.Q8_0.gguf": tiny("bert").read_bytes()}
     run = models("pull", REPO)
@@ -328,11 +328,11 @@ def test_pull_with_force(models, hub, machine_of):
     assert Path(row["path"]).is_file()
 
 
-def test_a_verb_that_fetches_goes_the_same_way(llm, hub, machine_of):
-    """--pull takes what fits and refuses what does not."""
+def test_a_verb_that_fetches_follows_the_same_rules(llm, hub, machine_of):
+    """--pull chooses what fits and refuses what does not."""
     machine_of(1000)
     run = llm("ask", "Q", "-m", REPO, "--pull")
-    assert run.code == 71 and "was not fetched" in run.err and run.backend is None
+    assert run.code == 71 and "was not downloaded" in run.err and run.backend is None
     machine_of(200 * MB)
     assert llm("ask", "Q", "-m", REPO, "--pull").code == 0
 
@@ -343,8 +343,8 @@ def test_the_bandwidth_is_measured_only_for_output_on_a_terminal(models, hub, mo
     assert models("pull", REPO).code == 0
 
 
-def test_the_bandwidth_is_kept(tmp_path, monkeypatch):
-    """It is measured once a day for a processor; a damaged file counts as none."""
+def test_the_bandwidth_is_cached(tmp_path, monkeypatch):
+    """It is measured once a day for a processor; a damaged file is ignored."""
     measured = []
     monkeypatch.setattr(
         memory_bandwidth, "measure_bandwidth", lambda threads: measured.append(threads) or 1e9 * len(measured)
@@ -368,5 +368,5 @@ def test_the_bandwidth_is_kept(tmp_path, monkeypatch):
 
 
 def test_the_bandwidth_is_a_rate():
-    """Of this machine, in bytes a second."""
+    """In bytes a second."""
     assert 10**8 < memory_bandwidth.measure_bandwidth(1, 1 << 22) < 10**13

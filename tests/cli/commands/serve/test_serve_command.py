@@ -1,4 +1,4 @@
-"""``llm serve`` through ``main``: what is wrong is said in a line, with its code, before anything listens."""
+"""``llm serve`` through ``main``: errors are one line with a code, before anything listens."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_numbers_out_of_range_are_usage(llm, argv):
     ("mode", "text", "code"), [(0o644, "abc", 77), (0o620, "abc", 77), (0o600, "", 66), (0o600, "a b", 66)]
 )
 def test_token_files(llm, tmp_path, mode, text, code):
-    """One that others may read is refused, and so is one without a token."""
+    """A file that others may read is refused, and so is one without a token."""
     file = tmp_path / "token"
     file.write_text(text)
     file.chmod(mode)
@@ -43,7 +43,7 @@ def test_token_files(llm, tmp_path, mode, text, code):
         assert run.code == 66 and "/dev/urandom" in run.err
 
 
-def test_a_token_of_the_environment_that_is_none(llm):
+def test_an_invalid_token_in_the_environment(llm):
     """78."""
     run = llm("serve", "--port", "0", env={"LLMCLI_SERVE_TOKEN": "a b"})
     assert run.code == 78 and "LLMCLI_SERVE_TOKEN" in run.err and "a b" not in run.err
@@ -51,7 +51,7 @@ def test_a_token_of_the_environment_that_is_none(llm):
 
 @pytest.fixture
 def announced(llm, monkeypatch):
-    """Run ``llm serve`` that ends as soon as it listens; returns the run and the rules."""
+    """Run ``llm serve`` that ends as soon as it listens; return the run and the rules."""
     seen = []
 
     def at_once(self, listening, _stop):
@@ -63,8 +63,8 @@ def announced(llm, monkeypatch):
     return lambda *argv, **how: (llm("serve", *argv, **how), seen)
 
 
-def test_what_is_said(announced):
-    """The address, and the token only where it was made up; nothing on stdout."""
+def test_the_announcement(announced):
+    """The address, and the token only if it was generated; nothing on stdout."""
     run, seen = announced("--port", "0")
     assert (run.code, run.out) == (0, "")
     assert run.err.splitlines() == [f"listening on http://127.0.0.1:{seen[0][2][1]}", f"token {seen[0][0].token}"]
@@ -79,32 +79,32 @@ def test_what_is_said(announced):
         ["--token-file", ""], ["--allow-origin", ""], ["-m", ""], ["--allow-origin", "*"], ["--allow-origin", "foo/bar"],
     ],
 )  # fmt: skip
-def test_what_would_be_dropped_is_refused(announced, argv):
+def test_options_without_effect_are_refused(announced, argv):
     """2, before anything listens."""
     run, seen = announced(*argv)
     assert run.code == 2 and not seen
 
 
 def test_a_short_token_is_warned_about(announced):
-    """It is still taken."""
+    """It is still accepted."""
     run, seen = announced("--port", "0", env={"LLMCLI_SERVE_TOKEN": "abc"})
     assert run.code == 0 and "16 characters" in run.err and seen
 
 
-def test_an_origin_is_taken_as_browsers_write_it(announced):
-    """In lower case, without the usual port."""
+def test_an_origin_is_normalized_as_in_browsers(announced):
+    """In lower case, without the default port."""
     _, seen = announced("--port", "0", "--allow-origin", "http://OK2.example:80/")
     assert seen[0][0].origins == {"http://ok2.example"}
 
 
 def test_another_address_is_warned_about(announced):
-    """Any address is ours then, and the host's name."""
+    """Then any address is accepted, and the host's name."""
     run, seen = announced("--port", "0", "--host", "0.0.0.0")
     assert "others can reach" in run.err and seen[0][0].allow_ip_hosts
 
 
-def test_a_path_is_this_users_alone(announced, tmp_path):
-    """Whatever the umask; a stale socket is replaced, another file is not; it is gone afterwards."""
+def test_a_socket_path_is_private(announced, tmp_path):
+    """Whatever the umask; a stale socket is replaced, another file is not; it is removed afterwards."""
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(path))
@@ -116,6 +116,6 @@ def test_a_path_is_this_users_alone(announced, tmp_path):
 
 
 def test_help_has_examples(llm):
-    """As all commands."""
+    """Like that of all commands."""
     run = llm("serve", "--help")
     assert run.code == 0 and "Examples:" in run.out and "--token-file" in run.out

@@ -1,4 +1,4 @@
-"""A format in a module of its own, outside of the package, added by its registration alone."""
+"""A format from an external package, added by its registration alone."""
 
 import json
 
@@ -52,7 +52,7 @@ FORMAT = SemicolonFormat()
 
 @pytest.fixture
 def semicolons(tmp_path, monkeypatch):
-    """Register a format of a module outside of the package."""
+    """Register a format from a module outside of the package."""
     (tmp_path / "semicolon_module.py").write_text(SEMICOLONS)
     monkeypatch.syspath_prepend(tmp_path)
     entry = FormatEntry(
@@ -70,7 +70,7 @@ def semicolons(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("semicolons")
 def test_a_format_is_one_module_and_one_registration():
-    """A registered format is found by each of its names, by suffix and by content; others stay what they were."""
+    """It is found by each of its names, by suffix and by content; other formats are not affected."""
     assert format_names()[-1] == "semicolons"
     assert [suffix for suffix in listed_suffixes() if "semi" in suffix] == [".semi"]
     assert require_name(".SEMI") == "semicolons"
@@ -83,7 +83,7 @@ def test_a_format_is_one_module_and_one_registration():
 
 @pytest.mark.usefixtures("semicolons")
 def test_a_registered_format_is_translated(tmp_path, monkeypatch, llm):
-    """The command line knows it as it knows its own: suffixes, completion, --bilingual, --update."""
+    """The command line treats it like its own: suffixes, completion, --bilingual, --update."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.semi").write_text("one=alpha;two=beta")
@@ -127,7 +127,7 @@ def scrambled(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("argv", [("ask", "What is it?"), ("summarize",), ("translate", "--to", "fr", "--no-tm")])
 def test_the_verbs_read_the_text_of_bytes(llm, tmp_path, scrambled, argv):
-    """The model gets what the format reads in a binary document, from a file and from standard input."""
+    """The model gets the extracted text of a binary document, from a file and from standard input."""
     path = tmp_path / "a.scr"
     path.write_bytes(scrambled)
     named = ("-f", str(path)) if argv[0] == "ask" else (str(path),)
@@ -140,6 +140,6 @@ def test_the_verbs_read_the_text_of_bytes(llm, tmp_path, scrambled, argv):
 
 
 def test_a_binary_document_is_in_its_own_format(llm, tmp_path, scrambled):
-    """The format that a signature names needs no suffix, and is told in the result."""
+    """A format with a signature needs no suffix, and the result names it."""
     run = llm("translate", "--no-tm", "--pseudo", "accents", "--json", stdin=scrambled)
     assert json.loads(run.out)["format"] == "scrambled"

@@ -1,4 +1,4 @@
-"""Signals and --timeout where no model works: parsing, masking, joining, comparing, planning, importing."""
+"""Signals and --timeout while no model works: parsing, masking, joining, comparing, planning, importing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ STEPS = {
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """Go to a directory with an input of each kind, and outputs of before; return what lies there."""
+    """Change to a directory with an input of each kind and earlier outputs; return its contents."""
     directory = tmp_path / "files"
     directory.mkdir()
     monkeypatch.chdir(directory)
@@ -68,7 +68,7 @@ def files(tmp_path, monkeypatch):
 
 @pytest.fixture
 def stuck(monkeypatch):
-    """Let a function never return; the first to call it sends ``signum`` to the process, 0 for none."""
+    """Make a function never return; the first call sends ``signum`` to the process, 0 for none."""
     held = threading.Event()
 
     def install(owner, name, signum):
@@ -86,8 +86,8 @@ def stuck(monkeypatch):
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_what_takes_long(llm, files, stuck, step, signum):
-    """Wherever it comes: silent death by the signal, and every file as it was."""
+def test_a_signal_ends_long_operations(llm, files, stuck, step, signum):
+    """Wherever it comes: silent death by the signal, and unchanged files."""
     before = files()
     owner, name, argv = STEPS[step]
     stuck(owner, name, signum)
@@ -97,27 +97,27 @@ def test_a_signal_ends_what_takes_long(llm, files, stuck, step, signum):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_the_time_out_ends_what_takes_long(llm, files, stuck, step):
-    """--timeout holds there too: 124, one line and a next step, and every file as it was."""
+def test_the_timeout_ends_long_operations(llm, files, stuck, step):
+    """--timeout applies there too: 124, one line and a next step, and unchanged files."""
     before = files()
     owner, name, argv = STEPS[step]
     stuck(owner, name, 0)
     run = llm(*argv, "--timeout", "0.5", context=100)
     assert (run.code, run.out) == (124, "")
-    assert run.err.splitlines() == ["llm: the time of --timeout ran out", "Give it more time: --timeout SECONDS"]
+    assert run.err.splitlines() == ["llm: the time limit ran out", "Give it more time: --timeout SECONDS"]
     assert files() == before
 
 
 def test_a_signal_is_no_failure_of_one_document(llm, files, stuck):
-    """Of several documents, none is told as failed, and none after it is begun."""
+    """No document is reported as failed, and no later one is started."""
     stuck(markdown_format.MarkdownFormat, "split", signal.SIGINT)
     run = llm(*PSEUDO, "in.md", "in.txt", "-o", "new/")
     assert (run.code, run.out, run.err) == (130, "", "")
     assert "new" not in files()
 
 
-def test_an_interrupted_import_remembers_nothing(llm, files, monkeypatch):
-    """A signal between two translations leaves the memory as it was."""
+def test_an_interrupted_import_stores_nothing(llm, files, monkeypatch):
+    """A signal between two translations leaves the memory unchanged."""
     units = "".join(
         f'<tu><tuv xml:lang="en"><seg>{number}</seg></tuv><tuv xml:lang="fr"><seg>x</seg></tuv></tu>'
         for number in range(9)
@@ -144,7 +144,7 @@ def test_an_interrupted_import_remembers_nothing(llm, files, monkeypatch):
 
 
 def test_a_signal_ends_the_wait_for_another_process_that_writes(llm, files, monkeypatch):
-    """A memory that another process holds is waited for, awake for signals."""
+    """A signal ends the wait for a memory that another process holds."""
     TranslationMemory(Path("tm.sqlite")).__exit__()
     begin = Database._begin_immediate
 
@@ -160,7 +160,7 @@ def test_a_signal_ends_the_wait_for_another_process_that_writes(llm, files, monk
 
 
 def test_a_signal_ends_a_long_query(llm, files, monkeypatch):
-    """SQLite asks whether to go on while it works: here after its first steps."""
+    """SQLite calls back while it works: here after its first steps."""
     TranslationMemory(Path("tm.sqlite")).__exit__()
     monkeypatch.setattr("llmcli.store.database._PROGRESS_STEPS", 1)
     monkeypatch.setattr("llmcli.store.database.stop_requested", lambda: os.kill(os.getpid(), signal.SIGTERM) or True)

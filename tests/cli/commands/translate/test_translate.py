@@ -1,4 +1,4 @@
-"""``llm translate`` and ``llm tm``: files, languages, memory, updates, reports, without and with a model."""
+"""``llm translate`` and ``llm tm``: files, languages, memory, updates, reports, with and without a model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def well(request):
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """Keep the user's memory in a directory of the test, which is the current one."""
+    """Keep the user's memory in the test's directory, which becomes the current one."""
     monkeypatch.setenv("LLMCLI_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -54,22 +54,22 @@ def write(name, text):
 
 
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
-def test_identity_gives_the_bytes_back(llm, path):
-    """Without a model, and without translating, any file comes back byte for byte."""
+def test_identity_keeps_the_bytes(llm, path):
+    """Without a model and without translation, any file stays the same byte for byte."""
     run = llm("translate", "--pseudo", "identity", str(path))
     assert (run.code, run.out.encode(), run.err, run.backend) == (0, path.read_bytes(), "", None)
 
 
 @pytest.mark.parametrize("text", ["", "\ufeff", "a", "a\r\nb\r\n\r\n  c  ", "\ufeff# T\r\n\r\nx `y`\r\n", "\n\n\t\n"])
 @pytest.mark.parametrize("name", ["x.txt", "x.md", "x.html", "x.properties"])
-def test_identity_keeps_what_is_odd(llm, data, text, name):
+def test_identity_keeps_unusual_bytes(llm, data, text, name):
     """Byte order marks, line endings, blanks and emptiness survive."""
     run = llm("translate", "--pseudo", "identity", write(name, text))
     assert (run.code, run.out) == (0, text)
 
 
 def test_pseudo_accents(llm, data):
-    """Letters get accents, the text grows, and what is protected stays."""
+    """Letters get accents, the text grows, and protected texts stay."""
     source = "Open `file.txt` at https://a.b/c now, {name}, and wait for the others.\n"
     run = llm("translate", "--pseudo", "accents", write("x.md", source))
     assert (run.code, run.backend) == (0, None)
@@ -79,13 +79,13 @@ def test_pseudo_accents(llm, data):
 
 
 def test_one_file_to_standard_output(llm, data):
-    """The built-in prompt, Markdown kept."""
+    """With the built-in prompt; Markdown is kept."""
     run = llm("translate", "--to", "fr", write("a.md", "# Title\n\n- one `x`\n"), answer=well)
     assert (run.code, run.out, run.err) == (0, "# τιτλε\n\n- ονε `x`\n", "")
 
 
 def test_the_format_can_be_named(llm, data):
-    """--format overrides name and content; an unknown one gets a suggestion."""
+    """--format overrides name and content; an unknown one has suggestions."""
     name = write("a.txt", "# Title\n\n    code\n")
     assert llm("translate", "--to", "fr", "--format", "md", name, answer=well).out == "# τιτλε\n\n    code\n"
     bad = llm("translate", "--to", "fr", "--format", "markdwon", name)
@@ -93,14 +93,14 @@ def test_the_format_can_be_named(llm, data):
 
 
 def test_a_broken_document_is_refused(llm, data):
-    """The line is named, the file of -o is untouched."""
+    """The error has the line, and the file of -o does not change."""
     write("o.json", "old")
     run = llm("translate", "--to", "fr", write("a.json", '{\n "a": "b",\n}\n'), "-o", "o.json")
     assert (run.code, "a.json: line 3" in run.err, Path("o.json").read_text()) == (65, True, "old")
 
 
 def test_a_directory_is_mirrored(llm, data):
-    """Files with known endings below it; hidden ones are left out; what is there already stays without --force."""
+    """Files with known suffixes below it; hidden ones are skipped; existing outputs stay without --force."""
     for name in ("docs/a.md", "docs/sub/b.txt", "docs/.git/c.md", "docs/picture.png"):
         write(name, "hello\n")
     assert llm("translate", "--to", "fr", "docs", "-o", "out/", answer=well).code == 0
@@ -113,8 +113,8 @@ def test_a_directory_is_mirrored(llm, data):
     assert Path("out/a.md").read_text() == greek("hello\n")
 
 
-def test_of_a_directory_only_files_are_read(llm, data):
-    """A named pipe would be waited for without end."""
+def test_only_files_of_a_directory_are_read(llm, data):
+    """A named pipe would block for ever."""
     write("docs/a.md", "hello\n")
     os.mkfifo("docs/b.md")
     assert llm("translate", "--pseudo", "accents", "docs", "-o", "out", "--timeout", "20").code == 0
@@ -122,7 +122,7 @@ def test_of_a_directory_only_files_are_read(llm, data):
 
 
 def test_a_name_that_is_not_utf8(llm, data):
-    """It is translated, remembered, finished; a report and --json stay UTF-8."""
+    """It is translated, recorded, finished; a report and --json stay UTF-8."""
     Path("docs").mkdir()
     name = os.fsdecode(b"docs/x\xff.md")
     write(name, "hello\n")
@@ -136,7 +136,7 @@ def test_a_name_that_is_not_utf8(llm, data):
 
 
 def test_braces_in_names(llm, data):
-    """Braces in names of documents, and of existing files and directories, are no placeholders."""
+    """Braces in names of documents, and of existing files and directories, are not placeholders."""
     write("{lang}/{ext}.md", "hello\n")
     Path("{x}").mkdir()
     assert llm("translate", "--pseudo", "identity", "{lang}/{ext}.md", "-o", "{dir}/{name}.new").code == 0
@@ -146,7 +146,7 @@ def test_braces_in_names(llm, data):
 
 
 def test_links_in_a_directory(llm, data):
-    """One to a document that is there anyway is left out, any other is a document; a name that is typed twice is refused."""
+    """A link to another listed document is skipped, any other is a document; a name that is typed twice is refused."""
     write("docs/b.md", "hello\n")
     write("elsewhere.md", "there\n")
     for name, target in (("a.md", "b.md"), ("c.md", "../elsewhere.md"), ("d.md", "../elsewhere.md")):
@@ -157,7 +157,7 @@ def test_links_in_a_directory(llm, data):
 
 
 def test_an_output_in_its_input(llm, data):
-    """A second run translates no translations."""
+    """A second run does not translate translations."""
     write("docs/a.md", "hello\n")
     for output in ("docs/out", "docs/out", "docs/out/"):
         assert llm("translate", "--pseudo", "identity", "docs", "-o", output, "--force").code == 0
@@ -168,8 +168,8 @@ def test_an_output_in_its_input(llm, data):
     assert sorted(path.name for path in Path("docs").glob("*.md")) == ["a.de.md", "a.fr.md", "a.md"]
 
 
-def test_places_that_take_no_file_are_found_first(llm, data):
-    """One error before the model is paid; nothing is made."""
+def test_impossible_outputs_are_detected_first(llm, data):
+    """One error before the model is used; nothing is created."""
     for name in ("docs/a.md", "docs/b.md", "file"):
         write(name, "hello\n")
     run = llm("translate", "--to", "fr", "docs", "-o", "file/fr", answer=well)
@@ -188,17 +188,17 @@ def test_patterns_and_several_languages(llm, data):
 
 
 @pytest.mark.parametrize("pattern", ["{dir}/{name}.{lang}{ext}", "{dir}/{lang}/{name}{ext}", "d/{name}_{lang}{ext}"])
-def test_what_a_pattern_named_before_is_no_source(llm, data, pattern):
-    """Files that the shell's own pattern lists again, in another language too, are not translated as if they were new."""
+def test_earlier_outputs_of_a_pattern_are_no_sources(llm, data, pattern):
+    """Earlier outputs that the shell's pattern lists again, also in another language, are no new sources."""
     write("d/a.md", "hello\n")
-    write("d/no.md", "bye\n")  # which is a language's code too
+    write("d/no.md", "bye\n")  # which is also a language code
     for language in ("fr", "pt-BR", "fr", "de"):
         named = sorted(map(str, Path("d").rglob("*.md")))
         assert llm("translate", "--to", language, "-o", pattern, *named, "--pseudo", "identity", "--force").code == 0
     assert len(list(Path("d").rglob("*.md"))) == 2 * 4
     left_out = [name for name in named if "pt-BR" in name]
     run = llm("translate", "--to", "de", "-o", pattern, *named, "--pseudo", "identity", "--force", "-v")
-    assert all(f"{name} is left out: " in run.err for name in left_out)
+    assert all(f"{name} is skipped: " in run.err for name in left_out)
     assert "d/no.md is left out" not in run.err
     assert llm("translate", "--to", "it", "-o", pattern, left_out[0], "--pseudo", "identity").code == 0
     assert len(list(Path("d").rglob("*.md"))) == 2 * 4 + 1
@@ -223,7 +223,7 @@ def test_what_a_pattern_named_before_is_no_source(llm, data, pattern):
     ],
 )
 def test_usage(llm, data, argv):
-    """What cannot be meant is refused before a model is looked for."""
+    """Contradictory options are refused before a model is looked for."""
     write("a.md", "a\n")
     write("b.md", "b\n")
     write("c.txt", "c\n")
@@ -248,8 +248,8 @@ def test_usage(llm, data, argv):
         ("a.md", "b.md", "-o", "{dir}/b{ext}.{name}", "--report", "b.md"),
     ],
 )
-def test_what_is_written_is_no_other_file_of_the_job(llm, data, argv):
-    """Refused before anything is made or asked; all files stay."""
+def test_an_output_may_not_be_another_file_of_the_job(llm, data, argv):
+    """Refused before anything is created or asked; all files stay."""
     for name in ("a.md", "b.md", "g.csv"):
         write(name, "a\n")
     os.link("a.md", "link.md")
@@ -267,8 +267,8 @@ def test_devices_are_no_files(llm, data):
     )
 
 
-def test_a_second_run_calls_the_model_not_at_all(llm, data):
-    """What was translated is remembered; after one changed paragraph the model is asked once."""
+def test_a_second_run_does_not_call_the_model(llm, data):
+    """Translations are stored; after one changed paragraph the model is asked once."""
     name = write("a.txt", ENGLISH)
     first = llm("translate", "--to", "fr", name, answer=well)
     assert len(first.backend.requests) == 2
@@ -290,8 +290,8 @@ def test_a_second_run_calls_the_model_not_at_all(llm, data):
         ("--review",),
     ],
 )
-def test_what_changes_a_translation_is_not_remembered_across(llm, data, more):
-    """Another wording, glossary or language asks the model again."""
+def test_a_change_of_settings_does_not_use_stored_translations(llm, data, more):
+    """Another prompt, glossary or language asks the model again."""
     write("g.csv", "term,translation\nmoon,Mond\n")
     name = write("a.txt", ENGLISH)
     llm("translate", "--to", "fr", name, answer=well)
@@ -299,8 +299,8 @@ def test_what_changes_a_translation_is_not_remembered_across(llm, data, more):
     assert len(llm("translate", *argv, name, answer=well).backend.requests) == 2
 
 
-def test_what_older_versions_remembered_counts_as_unreviewed(llm, data, prompts):
-    """Their key said nothing of --review: it is that of a translation without a second pass, and of no other."""
+def test_entries_of_older_versions_count_as_unreviewed(llm, data, prompts):
+    """Their key did not include --review: it is that of a translation without a review, and of no other."""
     said = ["auto", "", "", prompts.get("translate").fingerprint, "None", "None"]
     variant = hashlib.sha256("\0".join(said).encode()).hexdigest()[:32]
     name = write("a.txt", ENGLISH)
@@ -312,8 +312,8 @@ def test_what_older_versions_remembered_counts_as_unreviewed(llm, data, prompts)
         assert llm("translate", "--to", "fr", *more, name, answer=well).backend is None
 
 
-def test_an_interrupted_job_goes_on(llm, data):
-    """What was done before a failure is not done again; a finished file is left alone, without --force."""
+def test_an_interrupted_job_continues(llm, data):
+    """Finished work is not repeated; a finished file is left alone, without --force."""
     for index in range(3):
         write(f"d/{index}.txt", f"text number {index} is here\n")
 
@@ -330,7 +330,7 @@ def test_an_interrupted_job_goes_on(llm, data):
 
 
 def test_update_keeps_human_edits(llm, data):
-    """Where the source did not change, what people made of the translation stays."""
+    """If the source did not change, edits by people stay."""
     name = write("a.md", "# One\n\nThe first text.\n\nThe second text.\n\nThe third text.\n")
     llm("translate", "--to", "fr", name, "-o", "b.md", answer=well)
     Path("b.md").write_text(Path("b.md").read_text().replace(greek("the second text"), "Edited by hand"))
@@ -344,11 +344,11 @@ def test_update_keeps_human_edits(llm, data):
 
 
 def test_update_refuses_to_guess(llm, data):
-    """Where nothing is remembered, or people added or moved paragraphs, their file stays as it is."""
+    """Without a record, or if people added or moved paragraphs, their file does not change."""
     name = write("a.md", "One here.\n\nTwo here.\n")
     for text in ("Un.\n\nDeux.\n", "x\n"):
         run = llm("translate", "--to", "fr", name, "--update", write("b.md", text), answer=well)
-        assert (run.code, Path("b.md").read_text(), "b.md cannot be renewed without losing" in run.err) == (
+        assert (run.code, Path("b.md").read_text(), "b.md cannot be updated without losing" in run.err) == (
             73,
             text,
             True,
@@ -360,7 +360,7 @@ def test_update_refuses_to_guess(llm, data):
 
 
 def test_update_keeps_markup_that_people_wrote(llm, data):
-    """Their link is theirs."""
+    """Their link stays."""
     name = write("a.md", "See [here](http://a/b) the `code` now.\n\nEnd words here.\n")
     llm("translate", "--to", "fr", name, "-o", "b.md", answer=well)
     edited = Path("b.md").read_text().replace("http://a/b", "http://a/fr/b").replace("`code`", "`le code` [x](y)")
@@ -370,7 +370,7 @@ def test_update_keeps_markup_that_people_wrote(llm, data):
 
 
 def test_update_of_a_po_file_merges(llm, data):
-    """As msgmerge: translations, comments and headers of the target stay, what is empty or fuzzy is translated."""
+    """Like msgmerge: translations, comments and headers of the target stay, empty or fuzzy ones are translated."""
     source = write(
         "s.pot", 'msgid "One thing"\nmsgstr ""\n\nmsgid "Two things"\nmsgstr ""\n\nmsgid "New thing"\nmsgstr ""\n'
     )
@@ -393,7 +393,7 @@ def test_update_of_a_po_file_merges(llm, data):
 
 
 def test_the_root_of_a_rails_file_is_its_language(llm, data):
-    """As Rails wants it; what people wrote under it stays."""
+    """As Rails expects; edits by people below it stay."""
     name = write("en.yml", "en:\n  greeting: Good morning to all of you\n  parting: See you again tomorrow evening\n")
     assert llm("translate", "--to", "fr", name, "-o", "fr.yml", answer=well).code == 0
     text = Path("fr.yml").read_text()
@@ -409,8 +409,8 @@ def test_update_names_the_file_that_is_broken(llm, data):
     assert (run.code, "x.json, line 1" in run.err) == (65, True)
 
 
-def test_update_tries_again_what_was_left_undone(llm, data):
-    """A text that stayed in the source language is no translation that people made."""
+def test_update_retries_unchanged_segments(llm, data):
+    """A text that stayed in the source language is not an edit by people."""
     name = write("a.txt", ENGLISH)
     bad = llm(
         "translate", "--to", "fr", name, "-o", "b.txt", answer=lambda r: "" if "sea" in last_message(r) else well(r)
@@ -420,7 +420,7 @@ def test_update_tries_again_what_was_left_undone(llm, data):
     assert (run.code, Path("b.txt").read_text()) == (0, greek(ENGLISH))
 
 
-def test_a_translation_from_elsewhere_has_to_be_whole(llm, data):
+def test_an_external_translation_must_be_complete(llm, data):
     """People's translations without the placeholders are not used."""
     write("m.tmx", TMX.format("Hello {name}, come in", "Bonjour, entrez"))
     assert llm("tm", "import", "m.tmx").code == 0
@@ -432,7 +432,7 @@ def test_a_translation_from_elsewhere_has_to_be_whole(llm, data):
     assert (json.loads(again.out), again.backend) == ({"a": "Bonjour {name}, entrez"}, None)
 
 
-def test_a_memory_that_cannot_be_written_costs_no_translation(llm, data, monkeypatch):
+def test_an_unwritable_memory_loses_no_translation(llm, data, monkeypatch):
     """A full disk is a warning."""
     from llmcli.errors import OutputError
     from llmcli.store.translation_memory import TranslationMemory
@@ -443,17 +443,17 @@ def test_a_memory_that_cannot_be_written_costs_no_translation(llm, data, monkeyp
     monkeypatch.setattr(TranslationMemory, "add_units", full)
     run = llm("translate", "--to", "fr", "-v", write("a.txt", ENGLISH), answer=well)
     assert (run.code, run.out) == (0, greek(ENGLISH))
-    assert "the translation memory failed, and the rest was done as with --no-tm: database or disk is full" in run.err
+    assert "the translation memory failed; the rest was translated as with --no-tm: database or disk is full" in run.err
 
 
-def test_update_of_a_first_translation_makes_it(llm, data):
-    """Where there is no translation yet, it is made."""
+def test_update_creates_a_first_translation(llm, data):
+    """Without an earlier translation, a new one is created."""
     assert llm("translate", "--to", "fr", write("a.txt", "hi\n"), "--update", "b.txt", answer=well).code == 0
     assert Path("b.txt").read_text() == greek("hi\n")
 
 
-def test_the_report_says_what_became_of_each_segment(llm, data):
-    """A row for each, with status, retries and checks; exit 3 where one stayed as it was."""
+def test_the_report_has_the_outcome_of_each_segment(llm, data):
+    """A row for each, with status, retries and checks; exit 3 if one stayed unchanged."""
     name = write("a.md", "# Good\n\nIt is `bad` here.\n")
 
     def answer(request):
@@ -466,10 +466,10 @@ def test_the_report_says_what_became_of_each_segment(llm, data):
     assert (good["status"], good["translation"], good["retries"]) == ("translated", greek("good"), 0)
     assert (bad["status"], bad["line"], bad["translation"]) == ("untranslated", 3, None)
     assert bad["retries"] >= 1 and "marks" in bad["checks"][0]
-    assert "line 3: left untranslated: the marks are not right" in run.err
+    assert "line 3: left untranslated: the marks are wrong" in run.err
 
 
-def test_a_report_that_cannot_be_written_is_found_first(llm, data):
+def test_an_unwritable_report_is_detected_first(llm, data):
     """Not after hours of work."""
     run = llm("translate", "--to", "fr", write("a.txt", "hi\n"), "--report", "none/r.json")
     assert (run.code, run.backend) == (73, None)
@@ -483,7 +483,7 @@ def test_json(llm, data):
     assert (found["from"], found["to"], found["format"], found["segments"]) == ("en", "fr", "plain", 2)
 
 
-def test_the_language_that_was_found_is_shown(llm, data, terminal):
+def test_the_detected_language_is_shown(llm, data, terminal):
     """On a terminal's stderr, and with -v; a script's stderr stays empty."""
     name = write("a.txt", ENGLISH)
     screen = terminal()
@@ -494,7 +494,7 @@ def test_the_language_that_was_found_is_shown(llm, data, terminal):
 
 @pytest.fixture
 def small_measure(monkeypatch):
-    """Let the speed of this machine's memory be measured with a little of it."""
+    """Measure the memory bandwidth with little memory."""
     monkeypatch.setattr(
         memory_bandwidth, "measure_bandwidth", partial(memory_bandwidth.measure_bandwidth, size=1 << 22)
     )
@@ -502,7 +502,7 @@ def small_measure(monkeypatch):
 
 @pytest.mark.usefixtures("small_measure")
 def test_dry_run(llm, data):
-    """Segments and tokens, without a request; nothing new once it was translated."""
+    """Segments and tokens, without a request; nothing new once everything is translated."""
     name = write("a.txt", ENGLISH)
     run = llm("translate", "--to", "fr", "--dry-run", "--json", name)
     row = json.loads(run.out)
@@ -515,7 +515,7 @@ def test_dry_run(llm, data):
 
 @pytest.mark.usefixtures("small_measure")
 def test_dry_run_of_many(llm, data):
-    """Without -o: nothing is written. A row for each document and language, and their sum."""
+    """Nothing is written without -o. A row for each document and language, and their sum."""
     write("d/a.txt", ENGLISH)
     write("d/b.md", "# One\n")
     run = llm("translate", "--to", "fr", "--to", "de", "--dry-run", "d")
@@ -538,7 +538,7 @@ def test_bilingual(llm, data):
 
 
 def test_a_glossary_is_enforced(llm, data):
-    """A term is put into the prompt of its segments, checked, and tried again; terms that stay are protected."""
+    """A term is in the prompt of its segments, checked, and retried; untranslated terms are protected."""
     write("g.csv", "term,translation,note\nhouse,Gebäude,a building\nAcme,,\n")
     name = write("a.txt", "The house of Acme is big.\n\nNothing of it is here.\n")
     asked = []
@@ -551,7 +551,7 @@ def test_a_glossary_is_enforced(llm, data):
     run = llm("translate", "--to", "de", "--glossary", "g.csv", "--report", "r.json", name, answer=answer)
     assert (run.code, run.out.splitlines()[0]) == (0, f"{greek('the')} Gebäude {greek('of')} Acme {greek('is big.')}")
     assert "house = Gebäude (a building)" in asked[0] and not any("Gebäude" in a for a in asked if "Nothing" in a)
-    assert "'house' has to be translated as 'Gebäude'" in Path("r.json").read_text()
+    assert "'house' must be translated as 'Gebäude'" in Path("r.json").read_text()
 
 
 @pytest.mark.parametrize("text", ["a,b,c,d,e\n", ",b\n", "a,b\na,c\n", '"a\n'])
@@ -563,14 +563,14 @@ def test_a_broken_glossary_is_refused(llm, data, text):
 
 
 def test_a_glossary_without_terms(llm, data):
-    """It is used, with a warning: another file may have been meant."""
+    """It is used with a warning: another file may have been meant."""
     write("g.csv", "term,translation,note\n")
     run = llm("translate", "--to", "fr", "--glossary", "g.csv", write("a.txt", "hi\n"), answer=well)
-    assert (run.code, run.err) == (0, "llm: warning: the glossary g.csv holds no terms\n")
+    assert (run.code, run.err) == (0, "llm: warning: the glossary g.csv contains no terms\n")
 
 
 def test_context_from_a_file(llm, data):
-    """--context @FILE is read; the model sees it."""
+    """The model gets the text of --context @FILE."""
     write("about.txt", "A manual of a pump.\n")
     run = llm("translate", "--to", "fr", "--context", "@about.txt", write("a.txt", "hi\n"), answer=well)
     assert "A manual of a pump." in last_message(run.backend.requests[0])
@@ -580,7 +580,7 @@ def test_context_from_a_file(llm, data):
 
 
 @pytest.mark.parametrize("argv", [("show", "--tm", "none.db"), ("show", "--tm", "bad"), ("import", "bad")])
-def test_errors_of_memories_say_what_to_do(llm, data, argv):
+def test_errors_of_memories_have_a_next_step(llm, data, argv):
     """Two lines: what happened, and the next step."""
     write("bad", "no memory " * 200)
     assert llm("tm", *argv).err.count("\n") == 2
@@ -600,14 +600,14 @@ def test_eval(llm, data):
 
 
 def test_eval_without_its_library(llm, data, monkeypatch):
-    """The extra is named."""
+    """The error names the extra."""
     monkeypatch.setattr("llmcli.tasks.translation.quality_scores.find_spec", lambda _: None)
     run = llm("translate", "--to", "fr", "--eval", write("r.txt", "x\n"), write("a.txt", "x\n"))
     assert (run.code, "llmcli[eval]" in run.err, run.backend) == (69, True, None)
 
 
 def test_tm_round_trip(llm, data):
-    """What one memory exports another one imports; people's translations go before a model's."""
+    """One memory imports what another exports; human translations override a model's."""
     name = write("a.txt", ENGLISH)
     llm("translate", "--to", "fr", name, answer=well)
     assert llm("tm", "show", "--json").out.strip() == '{"from": "en", "to": "fr", "translations": 2, "people": 0}'
@@ -623,7 +623,7 @@ def test_tm_round_trip(llm, data):
     assert all(row["translation"] == greek(row["source"]) and row["model"] for row in rows)
     assert llm("tm", "import", "m.tmx", "-o", "x").code == 2
     odd = llm("tm", "import", write("odd.tmx", TMX.replace('"fr"', '"qqq!"').format("a", "b")))
-    assert (odd.code, "1 translations were left out: qqq! is no language code" in odd.err) == (0, True)
+    assert (odd.code, "1 translations were skipped: qqq! is not a language code" in odd.err) == (0, True)
     assert llm("tm", "clear").code == 2
     assert llm("tm", "clear", "--yes").code == 0
     assert llm("tm", "show").out == ""
@@ -631,7 +631,7 @@ def test_tm_round_trip(llm, data):
 
 @pytest.mark.parametrize("argv", [("import", "bad.tmx"), ("show", "--tm", "bad.tmx"), ("export", "--tm", "bad.tmx")])
 def test_tm_refuses_other_files(llm, data, argv):
-    """A file of another kind is refused and stays as it is."""
+    """A file of another kind is refused and does not change."""
     write("bad.tmx", "no XML, no database\n" * 100)
     run = llm("tm", *argv)
     assert (run.code, Path("bad.tmx").read_text()) == (65, "no XML, no database\n" * 100)
@@ -645,6 +645,6 @@ def test_tm_refuses_other_files(llm, data, argv):
 
 
 def test_a_memory_that_cannot_be_used(llm, data):
-    """A translation memory that is none is refused before a model is looked for."""
+    """An invalid translation memory is refused before a model is resolved."""
     run = llm("translate", "--to", "fr", "--tm", write("x", "text " * 400), write("a.txt", "hi\n"))
     assert (run.code, run.backend) == (65, None)

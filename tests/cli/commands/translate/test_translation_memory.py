@@ -1,4 +1,4 @@
-"""``llm translate``: what is remembered of an output is what is in the file, and nothing is of one that was not written."""
+"""``llm translate``: the record of an output matches the file, and there is none for an unwritten file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def well(request):
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """Keep the user's memory in a directory of the test, which is the current one."""
+    """Keep the user's memory in the test's directory, which becomes the current one."""
     monkeypatch.setenv("LLMCLI_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -35,7 +35,7 @@ def data(tmp_path, monkeypatch):
 
 @pytest.fixture
 def renew(llm, data):
-    """Return a function that writes the source and has its translation renewed."""
+    """Return a function that writes the source and has its translation updated."""
     if not data.joinpath("reference.md").exists():
         Path("reference.md").write_text("One.\n\nTwo.\n\nThree.\n")
 
@@ -51,13 +51,13 @@ def renew(llm, data):
 
 
 def people():
-    """Return the translations that the memory takes for people's."""
+    """Return the translations that the memory considers human."""
     with contextlib.closing(sqlite3.connect("data/translations.sqlite")) as database:
         return database.execute("SELECT source, translation FROM units WHERE model = ''").fetchall()
 
 
 def full_disk(monkeypatch):
-    """Let the disk be full when the translation is put on it."""
+    """Make the disk full when the translation is written."""
 
     def full(_fd, path):
         raise OutputError(path, detail="No space left on device")
@@ -66,7 +66,7 @@ def full_disk(monkeypatch):
 
 
 def no_rename(monkeypatch):
-    """Let the rename fail."""
+    """Make the rename fail."""
 
     def forbidden(*_args, **_how):
         raise PermissionError(13, "Permission denied")
@@ -75,7 +75,7 @@ def no_rename(monkeypatch):
 
 
 def told_to_stop(monkeypatch):
-    """Let SIGTERM come when all is translated and no output is renamed yet."""
+    """Send SIGTERM when everything is translated and no output is renamed yet."""
 
     def stop(*_args):
         raise Terminated
@@ -84,7 +84,7 @@ def told_to_stop(monkeypatch):
 
 
 def no_scores(_monkeypatch):
-    """Let the comparison with a reference fail, which comes after the translation."""
+    """Make the comparison with a reference fail, which comes after the translation."""
     pytest.importorskip("sacrebleu")
     return ("--eval", "reference.md")
 
@@ -100,7 +100,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "output"), FAULTS, ids=lambda each: getattr(each, "__name__", each))
 def test_an_output_that_was_not_written_is_not_remembered(renew, monkeypatch, fault, output):
-    """The next --update delivers the text of no other source, and takes no text for a person's edit that is none."""
+    """The next --update delivers no text of another source, and treats none as a person's edit."""
     form = FORMS[output]
     assert renew(output, form.format(ONE)).code == 0
     with monkeypatch.context() as patched:
@@ -112,8 +112,8 @@ def test_an_output_that_was_not_written_is_not_remembered(renew, monkeypatch, fa
 
 
 @pytest.mark.parametrize("fault", [full_disk, no_rename, told_to_stop], ids=lambda each: each.__name__)
-def test_edits_outlive_a_run_that_failed(renew, monkeypatch, fault):
-    """What was remembered of the file before holds on: a text that a person changed stays, and stays theirs."""
+def test_edits_survive_a_failed_run(renew, monkeypatch, fault):
+    """The earlier record stays valid: an edit by a person is kept, and still counts as an edit."""
     assert renew("out.md", f"# {ONE}\n\n{TWO}\n").code == 0
     Path("out.md").write_text(Path("out.md").read_text().replace(greek(ONE), "Par la main"))
     with monkeypatch.context() as patched:
@@ -124,8 +124,8 @@ def test_edits_outlive_a_run_that_failed(renew, monkeypatch, fault):
     assert people() == [(ONE, "Par la main")]
 
 
-def test_a_file_of_which_nothing_could_be_remembered_is_not_taken_for_edited(renew, monkeypatch):
-    """The disk of the memory got full after the rename: the next --update refuses instead of guessing."""
+def test_a_file_without_a_record_does_not_count_as_edited(renew, monkeypatch):
+    """The memory's disk became full after the rename: the next --update refuses instead of guessing."""
     assert renew("out.md", f"# {ONE}\n").code == 0
 
     def full(_memory, _record):
@@ -141,7 +141,7 @@ def test_a_file_of_which_nothing_could_be_remembered_is_not_taken_for_edited(ren
 
 
 def test_a_record_that_cannot_be_changed_is_told(renew, monkeypatch):
-    """The memory's own file may not grow and its record stands: the user is told what not to do with the output."""
+    """The memory's file may not grow, so its record is stale: a warning says what not to do with the output."""
     assert renew("out.md", f"# {ONE}\n").code == 0
 
     def full(*_args):
@@ -154,7 +154,7 @@ def test_a_record_that_cannot_be_changed_is_told(renew, monkeypatch):
     assert "still describes an earlier out.md" in run.err
 
 
-def test_nothing_is_remembered_while_the_file_is_put_in_place(tmp_path):
+def test_there_is_no_record_while_the_file_is_renamed(tmp_path):
     """A process that is killed there leaves no record of a text that may not be in the file."""
     output, before, after = (
         tmp_path / "out",
@@ -173,8 +173,8 @@ def test_nothing_is_remembered_while_the_file_is_put_in_place(tmp_path):
             assert memory.get_output(output) is not None
 
 
-def test_a_memory_that_may_not_grow_costs_no_translation(llm, data, monkeypatch):
-    """SQLite says that its disk is full: the translation is whole, and a line says what was not remembered."""
+def test_a_memory_that_may_not_grow_loses_no_translation(llm, data, monkeypatch):
+    """SQLite reports a full disk: the translation is complete, and a line says what was not stored."""
     Path("a.txt").write_text(ONE)
     assert llm("translate", "--to", "fr", "a.txt", answer=well).code == 0
     prepare = Database._create_tables

@@ -1,4 +1,4 @@
-"""The words for results that are not whole, and for what does not fit the context."""
+"""The messages for incomplete results, and for input that does not fit the context."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def part(first, final, number, *, stage=0, reason="empty"):
     ],
 )
 def test_missing_parts_are_named_by_their_lines(parts, said):
-    """Those that are missing altogether, then those of which something is there; of many the first ones."""
+    """Missing parts first, then truncated ones; only the first of many."""
     assert describe(PartsMissing("a.md", tuple(parts)))[0] == said
 
 
@@ -46,8 +46,8 @@ def test_standard_input_is_called_by_its_name():
     assert "of standard input (" in describe(PartsMissing("-", (part(1, 2, 1),)))[0]
 
 
-def test_the_advice_fits_the_cause():
-    """A limit of tokens can be raised; what was answered empty or wrong wants another model."""
+def test_the_next_step_fits_the_cause():
+    """A token limit can be raised; empty or wrong answers need another model."""
     assert "--max-tokens" in describe(AnswerTruncated(limit="max_tokens"))[1]
     assert "--max-tokens" in describe(EmptyAnswer(limit="max_tokens"))[1]
     assert "--max-tokens" in describe(IncompleteOutput(unfinished=1, total=2, limited=True))[1]
@@ -64,27 +64,27 @@ def advice(run):
 
 
 @pytest.mark.parametrize("ctx", [(), ("--ctx", str(TINY))])
-def test_a_context_that_cannot_be_raised_is_not_to_be_raised(llm, ctx):
-    """Where the model has no more, by default or as said, only less text or another model helps."""
+def test_a_context_at_its_maximum_is_not_raised(llm, ctx):
+    """If the model has no more, by default or by setting, only less text or another model helps."""
     run = llm("ask", "word " * 9000, "--no-stdin", *ctx, context=TINY, answer=last_message)
     assert run.code == 65 and "--ctx" not in advice(run)
     assert "llm summarize FILE" in advice(run) and "larger context" in advice(run)
 
 
 def test_a_context_that_can_be_raised_says_how_far(llm):
-    """Where the prompt fits the model's own context."""
+    """If the prompt fits the model's own context."""
     run = llm("ask", "word " * 90, "--no-stdin", "--ctx", "64", context=64, answer=last_message)
-    assert run.code == 65 and f"raise --ctx (this model takes up to {TINY})" in advice(run)
+    assert run.code == 65 and f"raise --ctx (this model supports up to {TINY})" in advice(run)
 
 
 def test_a_prompt_larger_than_the_model_is_not_helped_by_a_larger_ctx(llm):
-    """Raising it would be refused, or not be enough."""
+    """Raising it would be refused, or not suffice."""
     assert "--ctx" not in advice(
         llm("ask", "word " * 9000, "--no-stdin", "--ctx", "64", context=64, answer=last_message)
     )
 
 
-def test_a_verb_is_not_told_to_call_itself(llm):
+def test_a_verb_does_not_suggest_itself(llm):
     """What summarize cannot do, summarize cannot do first."""
     run = llm("summarize", stdin=b"word " * 500, context=30, answer=last_message)
     assert run.code == 65 and "llm summarize" not in advice(run)
@@ -97,7 +97,7 @@ def test_an_answer_that_fills_the_context_is_not_helped_by_max_tokens(llm):
     assert "--max-tokens" in llm("ask", "Q", answer=lambda _: Reply("half an", reason=FinishReason.LENGTH)).err
 
 
-def test_a_context_that_the_model_lacks_names_what_it_has(llm):
-    """The refusal says which one can be had."""
+def test_a_context_beyond_the_model_names_its_maximum(llm):
+    """The error names the largest possible context."""
     run = llm("ask", "Q", "--ctx", "20000")
     assert run.code == 2 and advice(run).startswith(f"Try: --ctx {TINY}, ")

@@ -16,7 +16,7 @@ def texts(text):
 
 
 def test_a_page_with_everything():
-    """Text, titles, alternative texts and descriptions are read; scripts, code and what says so are not."""
+    """Text, titles, alternative texts and descriptions are read; scripts, code and untranslatable elements are not."""
     assert texts(PAGE) == [
         "Fish & chips",
         'The best "fish" in town',
@@ -34,7 +34,7 @@ def test_a_page_with_everything():
 
 
 def test_tags_and_code_inside_text_are_protected():
-    """Tags are protected one by one, an element that is not translated as a whole, words of attributes not."""
+    """Tags are protected one by one, an untranslatable element as a whole, words in attributes not."""
     (segment,) = html_format.FORMAT.split(
         '<p>See <a title="A &amp; b" href=x>it</a> <code>c <b>d</b></code>.</p>', "de"
     )
@@ -45,13 +45,13 @@ def test_tags_and_code_inside_text_are_protected():
 
 
 def test_tags_around_the_whole_are_left_out():
-    """A translator of a line that is bold as a whole sees no tags."""
+    """The translator of a line that is bold as a whole sees no tags."""
     assert texts("<p> <b><i>All of it</i></b><br></p>") == ["All of it"]
     assert texts("<p><b>Some</b> of it</p>") == ["<b>Some</b> of it"]
 
 
 def test_words_are_escaped():
-    """A translation cannot bring tags or end an attribute."""
+    """A translation can neither insert tags nor end an attribute."""
     text = '<p>One <img alt="two" src=x> three</p>'
     segments = html_format.FORMAT.split(text, "de")
     joined = join_segments(text, segments, ['a <b> & <img alt="it\'s "so"" src=x> c'])
@@ -82,8 +82,8 @@ def test_words_are_escaped():
         ("<img alt='a", []),
     ],
 )
-def test_what_is_read(text, found):
-    """Each construct, as browsers take it."""
+def test_constructs_as_browsers_read_them(text, found):
+    """Each construct, as browsers read it."""
     assert texts(text) == found
 
 
@@ -94,13 +94,13 @@ def test_headings_are_the_path():
 
 
 def test_tokens_are_the_text():
-    """Nothing is lost between tokens, also of broken markup."""
+    """Nothing is lost between tokens, also in broken markup."""
     for text in (PAGE, "<a b='c", "</>", "<!-->x", "<![CDATA[a]]>b", "<script>a</scrip>", '<a b="c>d" e>f', "<3"):
         assert "".join(text[token.start : token.end] for token in tokenize_html(text)) == text
 
 
 @pytest.mark.parametrize("text", ["a<b c='d", "<p>a<!-- b", "<script>a"])
-def test_what_does_not_end_is_told(text):
-    """The check names the line of a tag or comment that does not end."""
+def test_a_missing_end_is_reported(text):
+    """The check names the line of a tag or comment without an end."""
     assert html_format.FORMAT.check(text)
     assert html_format.FORMAT.check(PAGE) == ""

@@ -5,7 +5,7 @@ from llmcli.documents.formats.markup.html_visibility import INLINE_ELEMENTS, Hid
 
 
 def visible_texts(text):
-    """Return the texts that a walk through a page sees."""
+    """Return the texts that are visible in a pass through a page."""
     hidden, seen = HiddenElements(text), []
     for token in tokenize_html(text):
         was_open = hidden.is_open
@@ -32,12 +32,12 @@ def visible_texts(text):
     ],
 )
 def test_hidden_texts_are_skipped(text, seen):
-    """An element hides all in it, its namesakes too, but for what says translate="yes"; code is never translated."""
+    """An element hides its content, also nested namesakes, except parts with translate="yes"; code stays hidden."""
     assert visible_texts(text) == seen
 
 
-def test_a_hidden_element_within_a_line_is_told():
-    """The walk knows where it began, since it becomes a protected text there."""
+def test_a_hidden_inline_element_is_reported():
+    """The pass knows where it began, since it becomes a protected text there."""
     hidden = HiddenElements("a <code>b</code>")
     _, opening, _, closing = tokenize_html("a <code>b</code>")
     hidden.open(opening, inline=True)

@@ -25,13 +25,13 @@ KINDS = {"strong_open": STRONG, "em_open": EMPHASIS, "s_open": STRIKETHROUGH}
 
 
 def parsed(text):
-    """Return how often each kind of emphasis is in a text for markdown-it."""
+    """Return how often markdown-it finds each kind of emphasis in a text."""
     return Counter(KINDS[token.type] for token in PARSER.parseInline(text)[0].children if token.type in KINDS)
 
 
 @given(st.text(alphabet="**__~ab .,\\\\\u4e2d\u3002\u201c", max_size=24).filter(lambda text: "~~~" not in text))
 def test_pairs_are_those_of_commonmark(text):
-    """Every text has the emphasis that a parser finds in it (runs of three tildes aside, which GFM knows none of)."""
+    """Every text has the same emphasis as for a parser (except runs of three tildes, which GFM does not define)."""
     assert count_emphasis(text).pairs == parsed(text)
 
 
@@ -47,7 +47,7 @@ def test_pairs_are_those_of_commonmark(text):
     ],
 )
 def test_what_is_emphasis(text, pairs, loose):
-    """Pairs by kind, delimiters that lack their other end, and signs that are none at all."""
+    """Pairs by kind, unmatched delimiters, and characters that are no delimiters."""
     found = count_emphasis(text)
     assert (dict(found.pairs), dict(found.unpaired)) == (pairs, loose)
 
@@ -62,18 +62,18 @@ def test_what_is_emphasis(text, pairs, loose):
     ],
 )
 def test_scripts_without_blanks_get_some_around_delimiters(text, apart):
-    """So that what was meant as emphasis is; nothing changes next to other scripts."""
+    """They make the intended emphasis valid; nothing changes next to other scripts."""
     assert space_wide_delimiters(text) == apart
 
 
 @given(st.text(alphabet="*_~ab .,\\\\\u4e2d\u3002", max_size=24))
-def test_blanks_are_all_that_comes_in(text):
-    """Nothing else changes, underscores that become asterisks aside."""
+def test_only_blanks_are_added(text):
+    """Nothing else changes, except underscores that become asterisks."""
     assert space_wide_delimiters(text).replace(" ", "").replace("_", "*") == text.replace(" ", "").replace("_", "*")
 
 
-def test_nature_is_that_of_both_ends():
-    """A protected text flanks delimiters as its first and its last character do."""
+def test_a_protected_text_counts_as_its_first_and_last_character():
+    """A protected text flanks delimiters as its first and last character do."""
     assert [flanking_stand_in(text) for text in ("`code`", "https://a.b/c", "](u)", "  \n", "")] == [
         "..",
         "xx",
@@ -85,12 +85,12 @@ def test_nature_is_that_of_both_ends():
 
 @pytest.mark.parametrize("size", [100_000])
 @pytest.mark.parametrize("unit", ["*a ", "a**b", "**a _b*", "*_", "~~a"])
-def test_long_texts_are_no_trap(unit, size):
-    """The time grows with the length of the text: a text of this size would never end else."""
+def test_long_texts_are_fast(unit, size):
+    """The time is linear in the length of the text; otherwise this text would never end."""
     assert sum(count_emphasis(unit * (size // len(unit))).unpaired.values()) >= 0
 
 
-def test_only_markdown_means_emphasis():
+def test_only_markdown_has_emphasis():
     """Its paragraphs, headings and cells; not its front matter, nor a plain text."""
     text = "---\ntitle: A *title*\n---\n\n# *Head*\n\nSome *words*\n\n| *a* |\n|---|\n| b |\n"
     assert [segment.emphasis for segment in markdown_format.FORMAT.split(text, "fr")] == [False, True, True, True, True]

@@ -26,7 +26,7 @@ def translated(text, translation):
 
 
 def test_a_readme_with_everything():
-    """Words of blocks are segments in the order of the document; code, math and comments are not."""
+    """The words of blocks are segments in the order of the document; code, math and comments are not."""
     assert texts(README) == [
         "Tidy: a tool",
         "Keeps `files` in order",
@@ -58,7 +58,7 @@ def test_a_readme_with_everything():
 
 
 def test_kinds_and_headings_of_segments():
-    """A segment says what it is and under which headings it stands."""
+    """A segment has a kind and the headings above it."""
     segments = markdown_format.FORMAT.split(
         "# A\n\ntext\n\n## B\n\n- item\n\n| c |\n|---|\n| d |\n\n# E\n\nend\n", "de"
     )
@@ -90,7 +90,7 @@ def test_kinds_and_headings_of_segments():
     ],
 )
 def test_protected_spans(text, spans):
-    """Code, addresses, marks of links, tags, math and placeholders are protected, words are not."""
+    """Code, addresses, link markup, tags, math and placeholders are protected, words are not."""
     expected = [span for span in spans if span not in {"$5", "$6"}]
     assert [span for span in protected(text) if span not in {"$5", "$6"}] == expected
 
@@ -102,7 +102,7 @@ def test_protected_spans(text, spans):
 )  # fmt: skip
 @pytest.mark.parametrize("frame", ["{}\n", "> {}\n> more words\n", "- {}\n  more words\n", "1. > {}\n", "{}\n===\n"])
 def test_a_translation_stays_one_block(frame, hostile):
-    """What would begin another block is escaped or re-wrapped: one segment before, one after, the rest untouched."""
+    """Anything that would begin another block is escaped or rewrapped, and the blocks around it do not change."""
     text = "before words\n\n" + frame.format("Some words") + "\nafter words\n"
     segments = markdown_format.FORMAT.split(text, "de")
     joined = join_segments(text, segments, [None, hostile, None])
@@ -127,14 +127,14 @@ def test_a_heading_keeps_its_marks():
 
 
 def test_wrapped_paragraphs_are_wrapped_again():
-    """A paragraph of several lines is one line for the translator, and gets lines of the same width with its quotes."""
+    """A paragraph of several lines is one line for the translator, and is wrapped to the same width with its quotes."""
     text = "> one two three four five six seven\n> eight nine ten eleven twelve thirteen\n"
     assert texts(text) == ["one two three four five six seven eight nine ten eleven twelve thirteen"]
     assert translated(text, "wort " * 12) == "> wort wort wort wort wort wort wort wort\n> wort wort wort wort\n"
 
 
 def test_a_line_for_each_sentence_stays_one():
-    """Where lines are sentences the translator sees the line ends, and they are kept."""
+    """If each line is a sentence, the translator sees the line ends, and they are kept."""
     text = "- One sentence.\n  Another one.\n"
     assert texts(text) == ["One sentence.\nAnother one."]
     assert translated(text, "Ein Satz.\nNoch einer.") == "- Ein Satz.\n  Noch einer.\n"
@@ -161,7 +161,7 @@ def test_a_line_for_each_sentence_stays_one():
     ],
 )
 def test_lines_that_have_to_stand_alone(text, words):
-    """Alerts, containers, definitions, attributes and tags stay lines of their own, and no translation becomes one."""
+    """Alerts, containers, definitions, attributes and tags stay on their own lines, and no translation becomes one."""
     segments = markdown_format.FORMAT.split(text, "de")
     assert [s.text for s in segments] == words
     expected = text
@@ -173,7 +173,7 @@ def test_lines_that_have_to_stand_alone(text, words):
 
 
 def test_attributes_in_a_line_are_protected():
-    """Kramdown's attributes come back as they were."""
+    """Kramdown's attributes do not change."""
     assert protected("![alt](i.png){: .wide} and *x*{.red}") == ["![", "](i.png)", "{: .wide}", "{.red}"]
 
 
@@ -188,8 +188,8 @@ def test_windows_line_ends():
     assert translated("> One.\r\n> Two.\r\n", "Eins.\nZwei.") == "> Eins.\r\n> Zwei.\r\n"
 
 
-def test_line_ends_of_old_macs():
-    """Where lines end with CR alone, so do those that are wrapped and those with hard breaks."""
+def test_line_ends_of_classic_mac_os():
+    """If lines end with CR alone, so do wrapped lines and those with hard breaks."""
     text = "one two  \rthree\r\r" + "many words in lines " * 5 + "\rthat are wrapped\r"
     done = join_segments(text, markdown_format.FORMAT.split(text, "de"), ["eins  \nzwei", "wort " * 30])
     assert done.startswith("eins  \rzwei\r\rwort")
@@ -197,14 +197,14 @@ def test_line_ends_of_old_macs():
 
 
 def test_a_shortcut_reference_keeps_its_label():
-    """The words of a link that are its label too are translated: the label is written behind them."""
+    """The text of a link that is also its label is translated: the label is written after it."""
     assert translated("see [Home page] now\n\n[home page]: /\n", "siehe [Startseite][Home page] jetzt") == (
         "see [Home page] now\n\n[home page]: /\n".replace("see [Home page] now", "siehe [Startseite][Home page] jetzt")
     )
 
 
 def test_words_that_look_like_markup_are_escaped():
-    """Only what would mean something is escaped."""
+    """Only characters that would be markup are escaped."""
     assert translated("a word\n", "ein [wort] < zwei * drei") == "ein [wort] < zwei * drei\n"
     assert translated("a word\n", "ein [wort](x) `y` <b>") == "ein \\[wort\\](x) \\`y\\` \\<b>\n"
 
@@ -215,7 +215,7 @@ def test_titles_keep_their_quotes():
 
 
 def test_titles_of_definitions():
-    """The title of a link's definition is translated where it ends a line."""
+    """The title of a link definition is translated if it ends a line."""
     text = "[a]: http://x 'It is \\'so\\'' \n[b]: <u>\n  (Two &amp; more)\n[c]: u\n[d]: u \"of\ntwo lines\"\n"
     segments = markdown_format.FORMAT.split("see [a]\n\n" + text, "de")[1:]
     assert [(s.text, s.kind) for s in segments] == [("It is 'so'", "attribute"), ("Two &amp; more", "attribute")]
@@ -223,7 +223,7 @@ def test_titles_of_definitions():
 
 
 def test_front_matter():
-    """Values that readers see are translated, keys and all else are not; broken front matter is left alone."""
+    """Values that readers see are translated, keys and everything else are not; broken front matter is left alone."""
     text = "---\ntitle: A title\nslug: a-slug\nsummary: >\n  Some words\n---\nText\n"
     assert texts(text) == ["A title", "Some words", "Text"]
     segments = markdown_format.FORMAT.split(text, "de")
@@ -234,22 +234,22 @@ def test_front_matter():
 
 
 def test_html_blocks():
-    """The words of an HTML block are translated, also next to Markdown; a blank line cannot get in."""
+    """The words of an HTML block are translated, also next to Markdown; a translation adds no blank line."""
     text = "<details>\n<summary>Why <b>so</b></summary>\n\nText\n\n</details>\n"
     assert texts(text) == ["Why <b>so</b>", "Text"]
     assert "\n\n\n" not in join_segments(text, markdown_format.FORMAT.split(text, "de"), ["x\n\ny <b>z</b>", None])
     assert texts("<script>\nvar words;\n</script>\n") == []
 
 
-def test_deep_nesting_is_no_trouble():
-    """A thousand quotes in one another end, and the document comes back."""
+def test_deep_nesting_is_parsed():
+    """A thousand nested quotes are parsed, and the document does not change."""
     text = (">" * 1000 + " words\n") * 20
     segments = markdown_format.FORMAT.split(text, "de")
     assert join_segments(text, segments, [None] * len(segments)) == text
 
 
 @pytest.mark.parametrize("source", ["Note: yes\n", "# Note: yes\n", "Note:\nyes and more\n", "- Note: yes\n"])
-def test_blanks_that_hold_words_together_stay(source):
+def test_no_break_spaces_stay(source):
     """French has one before a colon."""
     (segment,) = markdown_format.FORMAT.split(source, "fr")
     assert "Remarque\u00a0: oui" in join_segments(source, [segment], ["Remarque\u00a0: oui"])

@@ -36,7 +36,7 @@ def put(form, text, translation):
 
 
 def test_values_of_a_flutter_file():
-    """Values are segments with the notes of their metadata; branches of a plural are segments of their own."""
+    """Values are segments with the notes of their metadata; branches of a plural are separate segments."""
     segments = json_messages.FORMAT.split(ARB, "de")
     assert [(".".join(s.path), s.text, s.note) for s in segments] == [
         ("title", "My notes", "Name of the application"),
@@ -51,13 +51,13 @@ def test_values_of_a_flutter_file():
 
 
 def test_keys_and_other_values_stay():
-    """Only strings that are values are translated, in objects and arrays, also under keys that come twice."""
+    """Only string values are translated, in objects and arrays, also under duplicate keys."""
     text = '{"a b": ["c d", 1, null, true, {"e": "f g"}], "a b": "h", "i": "https://a.b", "$schema": "x y"}'
     assert [s.text for s in json_messages.FORMAT.split(text, "de")] == ["c d", "f g", "h"]
 
 
 def test_a_browser_extension_file():
-    """Of messages.json only the messages are read, the descriptions are notes."""
+    """Only the messages of messages.json are read; the descriptions are notes."""
     text = '{"name": {"message": "My tool", "description": "The name"}, "b": {"message": "Go"}}'
     assert [(s.text, s.note) for s in json_messages.FORMAT.split(text, "de")] == [("My tool", "The name"), ("Go", "")]
 
@@ -69,13 +69,13 @@ def test_i18next():
 
 
 def test_json_escapes():
-    """Quotes, line ends and backslashes are escaped; a file in ASCII with escapes stays one."""
+    """Quotes, line ends and backslashes are escaped; a file in ASCII with escapes stays in ASCII."""
     assert put(json_messages.FORMAT, '{"a": " b\\nc\\n"}', 'x "y"\n\\é\x00') == '{"a": " x \\"y\\"\\n\\\\é\\n"}'
     assert put(json_messages.FORMAT, '{"a": "b \\u00e9"}', "é\U0001f600") == '{"a": "\\u00e9\\ud83d\\ude00"}'
     assert json.loads(put(json_messages.FORMAT, ARB, "Ä"))["title"] == "Ä"
 
 
-def test_half_a_character_is_left_alone():
+def test_a_lone_surrogate_is_left_alone():
     """A string with a lone surrogate cannot be written in UTF-8, so it is no segment."""
     assert json_messages.FORMAT.split('["a \\ud800 b"]', "de") == []
 
@@ -94,7 +94,7 @@ def test_broken_json_is_refused(text, line):
 
 
 def test_deep_json():
-    """Nesting deeper than Python's recursion is read."""
+    """Nesting deeper than Python's recursion limit is read."""
     text = "[" * 50_000 + '"a b"' + "]" * 50_000
     assert [s.text for s in json_messages.FORMAT.split(text, "de")] == ["a b"]
     assert json_messages.FORMAT.check(text) == ""
@@ -102,7 +102,7 @@ def test_deep_json():
 
 @pytest.mark.parametrize("name", ["plain", "json", "yaml", "properties", "po"])
 def test_entities_are_protected(name):
-    """Where texts become HTML later their entities stay, whatever the format: named, decimal, hexadecimal."""
+    """If texts become HTML later, their entities stay in any format: named, decimal, hexadecimal."""
     words = "Fish &amp; chips &#8212; fresh&#xA0;&nbsp; & AT&T"
     text = {"json": f'["{words}"]', "yaml": f"a: {words}\n", "properties": f"a={words}\n",
             "po": f'#, c-format\nmsgid "{words}"\nmsgstr ""\n'}.get(name, words)  # fmt: skip
@@ -117,7 +117,7 @@ def test_entities_are_protected(name):
      ("markdown", "---\ntitle: b c\n---\n")],
 )  # fmt: skip
 def test_a_message_of_one_line_stays_one(name, text):
-    """Line ends that a model puts between words are blanks where the source has no line end."""
+    """Line ends that a model adds become blanks if the source has no line end."""
     form = find_format("", "", name)
     (segment,) = form.split(text, "de")
     written = join_segments(text, [segment], [segment.text.replace("b c", "x \n\n y\rz")])
@@ -126,7 +126,7 @@ def test_a_message_of_one_line_stays_one(name, text):
 
 
 def test_a_message_has_as_many_paragraphs_as_its_source():
-    """Empty lines are kept up to the number that the source has."""
+    """Empty lines are kept up to the number in the source."""
     first, second = json_messages.FORMAT.split('["a\\nb", "a\\n\\nb\\nc"]', "de")
     assert first.encode("x\n\ny\n z") == "x\\ny\\n z"
     assert second.encode("x\n\ny\n\nz") == "x\\n\\ny\\nz"
@@ -135,8 +135,8 @@ def test_a_message_has_as_many_paragraphs_as_its_source():
 # ---- ICU
 
 
-def test_icu_makes_words_literal():
-    """Where braces are ICU's those of a translation are quoted, and no apostrophe begins a quotation."""
+def test_icu_syntax_in_words_becomes_literal():
+    """If braces are ICU's, braces of a translation are quoted, and no apostrophe begins a quotation."""
     text = '["{n, plural, other {# of {x}}}", "for {x}"]'
     first, second = json_messages.FORMAT.split(text, "fr")
     assert first.encode("# d'{x} {y}") == "# d\u2019{x} '{'y'}'"
@@ -149,12 +149,12 @@ def test_icu_makes_words_literal():
      ("{a, plural, one {b}} c", [""]), ("{a, plural, one {b}", [""]), ("{a} b", [""])],
 )  # fmt: skip
 def test_branches(text, selectors):
-    """A message that is one argument as a whole falls into its branches, another one does not."""
+    """A message that consists of one argument is split into its branches, another one is not."""
     assert [branch.selector for branch in icu_messages.split_branches(text)] == selectors
 
 
 def test_nested_arguments():
-    """Arguments inside branches are protected with their branches' marks."""
+    """Arguments inside branches are protected together with the syntax around them."""
     text = "Hi {a, select, x {{n, plural, one {# cat} other {# cats}}} other {no}} bye"
     assert icu_messages.is_icu(text)
     spans = icu_messages.find_message_spans(text, icu=True)
@@ -168,7 +168,7 @@ def test_nested_arguments():
 
 
 def test_values_of_a_rails_file():
-    """Strings are segments under their keys; dates, numbers, yes, aliases and keys are not."""
+    """Strings are segments under their keys; dates, numbers, booleans, aliases and keys are not."""
     assert by_path(yaml_messages.FORMAT, RAILS) == {
         "en.date.formats.short": "%b %d",
         "en.date.formats.long": "%B %d, %Y",
@@ -201,7 +201,7 @@ def test_values_of_a_rails_file():
      ("k: |-\n  a\n  b\n", lambda data: data["k"]), ("k: >-\n  a\n\n  b\n", lambda data: data["k"])],
 )  # fmt: skip
 def test_any_translation_is_read_back(text, read, translation):
-    """Whatever a translation looks like, YAML reads a string of its words, in each style."""
+    """Any translation, in each style, is read by YAML as a string of its words."""
     done = put(yaml_messages.FORMAT, text, translation)
     line_end = "\n" if "\n" in read(yaml.safe_load(text)) else " "
     wanted = translation.replace("\x07", "").replace("\x85", "\n").replace("\n", line_end)
@@ -209,7 +209,7 @@ def test_any_translation_is_read_back(text, read, translation):
 
 
 def test_styles_are_kept():
-    """A style is kept as long as the words fit it."""
+    """A style is kept as long as it can represent the words."""
     assert put(yaml_messages.FORMAT, "k: a b # c\n", "x y") == "k: x y # c\n"
     assert put(yaml_messages.FORMAT, "k: a b\n", "x: y") == "k: 'x: y'\n"
     assert put(yaml_messages.FORMAT, "k: 'a b'\n", "it's") == "k: 'it''s'\n"
@@ -220,7 +220,7 @@ def test_styles_are_kept():
 
 
 def test_keys_are_never_translated():
-    """Nor keys that are collections, nor aliases as keys."""
+    """Neither are collections that are keys, nor aliases as keys."""
     text = "? [a b, c d]\n: e f\n? {g: h}\n: i j\nk: &x l\n*x : m n\n"
     assert [s.text for s in yaml_messages.FORMAT.split(text, "de")] == ["e f", "i j", "l", "m n"]
 
@@ -229,7 +229,7 @@ def test_keys_are_never_translated():
     ("text", "line"), [("a: [b\n", 2), ("a: b\n c: d\n", 2), ("a: 'b\n", 2), ("a:\n\t- b\n", 2), ("a: \x07\n", 1)]
 )
 def test_broken_yaml_is_refused(text, line):
-    """What libyaml does not read is refused, with its line."""
+    """What libyaml cannot parse is refused with its line."""
     with pytest.raises(BadDocument) as refused:
         yaml_messages.FORMAT.split(text, "de")
     assert refused.value.line == line
@@ -237,7 +237,7 @@ def test_broken_yaml_is_refused(text, line):
 
 
 def test_too_deep_yaml_is_refused():
-    """Brackets without end are refused before they take long."""
+    """Endless brackets are refused before they take long."""
     with pytest.raises(BadDocument):
         yaml_messages.FORMAT.split("[" * 1000, "de")
 
@@ -246,7 +246,7 @@ def test_too_deep_yaml_is_refused():
 
 
 def test_values_of_a_java_file():
-    """Values are segments with the comments before them; continued lines are one, escapes are undone."""
+    """Values are segments with the comments before them; continued lines are joined, escapes are decoded."""
     segments = properties.FORMAT.split(JAVA, "de")
     assert [(s.path[0], s.text, s.note) for s in segments] == [
         ("app.title", "Notes", "Messages of the application"),
@@ -259,7 +259,7 @@ def test_values_of_a_java_file():
 
 
 def test_message_format_quotes():
-    """In a pattern apostrophes are doubled and braces quoted, in another value they are not."""
+    """In a pattern apostrophes are doubled and braces quoted; in other values they are not."""
     text = "a=to {0}\nb=c\n"
     first, second = properties.FORMAT.split(text, "fr")
     assert first.encode("l'{0} {x}") == "l''{0} '{'x'}'"
@@ -267,7 +267,7 @@ def test_message_format_quotes():
 
 
 def test_properties_escapes():
-    """Line ends, backslashes and leading blanks are escaped; what is not ASCII where the file is all ASCII."""
+    """Line ends, backslashes and leading blanks are escaped; non-ASCII characters too if the file is pure ASCII."""
     assert put(properties.FORMAT, "a=b\\nc\n", "x\ny\\ é") == "a=x\\ny\\\\ \\u00e9\n"
     assert put(properties.FORMAT, "a=b é\n", "é\U0001f600") == "a=é\U0001f600\n"
     assert put(properties.FORMAT, "a=b\n", "\U0001f600") == "a=\\ud83d\\ude00\n"
@@ -275,7 +275,7 @@ def test_properties_escapes():
 
 
 def test_broken_properties_are_refused():
-    """Java refuses an escape without its four digits; backslashes before it count."""
+    """Java refuses an escape without its four digits; preceding backslashes count."""
     with pytest.raises(BadDocument) as refused:
         properties.FORMAT.split("a=b\n\nc=\\u12\n", "de")
     assert refused.value.line == 3

@@ -22,8 +22,8 @@ def entry(text, msgid):
     return found.msgstr_plural or found.msgstr
 
 
-def test_messages_with_what_is_said_about_them():
-    """A message is a segment with its comments, context and numbers; what is translated comes with its translation."""
+def test_messages_have_their_comments():
+    """A message is a segment with its comments, context and numbers, and with its translation if it has one."""
     segments = po.FORMAT.split(APP, "de")
     assert [(s.text, s.existing_translation) for s in segments] == [
         ("Notes", "Notizen"), ("Delete the file %s (%d%%)?", None), ("Open", None), ("%d note", None), ("%d notes", None),
@@ -37,8 +37,8 @@ def test_messages_with_what_is_said_about_them():
     ]  # fmt: skip
 
 
-def test_a_translation_cleans_up():
-    """Translated entries lose their fuzzy flag and previous strings, keep their line ends; obsolete ones stay."""
+def test_a_translation_removes_the_fuzzy_flag():
+    """Translated entries lose their fuzzy flag and previous strings and keep their line ends; obsolete ones stay."""
     done = translate(APP, "de")
     assert '#: src/main.c:20\n#, c-format\nmsgid "Delete' in done
     assert entry(done, "Delete the file %s (%d%%)?\n") == "X Delete the file %s (%d%%)?\n"
@@ -49,7 +49,7 @@ def test_a_translation_cleans_up():
 
 @pytest.mark.parametrize(("target", "count"), [("de", 2), ("ja", 1), ("pl", 3), ("ar", 6), ("pt-BR", 2), ("xx", 2)])
 def test_plural_forms_are_those_of_the_target(target, count):
-    """A language has as many forms as its rule says: missing ones are added, others go, the header says the rule."""
+    """A language has as many forms as its rule says: missing ones are added, others removed; the header has it."""
     done = translate(APP, target)
     assert len(entry(done, "%d note")) == count
     header = polib.pofile(done).metadata
@@ -59,8 +59,8 @@ def test_plural_forms_are_those_of_the_target(target, count):
     assert po.FORMAT.check(done) == ""
 
 
-def test_the_singular_is_for_one_alone():
-    """A form that stands for other numbers too is translated from the plural, which has the number in it."""
+def test_the_singular_is_for_the_number_one_alone():
+    """A form for other numbers too is translated from the plural, which contains the number."""
     text = 'msgid "One file"\nmsgid_plural "%d files"\nmsgstr[0] ""\nmsgstr[1] ""\n'
     assert [s.text for s in po.FORMAT.split(text, "de")] == ["One file", "%d files"]
     assert [s.text for s in po.FORMAT.split(text, "ru")] == ["%d files"] * 3
@@ -68,7 +68,7 @@ def test_the_singular_is_for_one_alone():
 
 
 def test_a_form_without_a_translation_shows_the_source():
-    """Where only some forms are translated the others hold the source's words, so that no number shows nothing."""
+    """If only some forms are translated, the others get the source's words, so that no number shows an empty text."""
     segments = [s for s in po.FORMAT.split(APP, "pl") if s.text.startswith("%d")]
     done = join_segments(APP, segments, ["X %d", None, None])
     assert entry(done, "%d note") == {0: "X %d", 1: "%d notes", 2: "%d notes"}
@@ -76,19 +76,19 @@ def test_a_form_without_a_translation_shows_the_source():
 
 
 def test_nothing_translated_changes_nothing():
-    """The header and flags stay as long as there is no translation."""
+    """Without a translation the header and flags do not change."""
     segments = po.FORMAT.split(APP, "pl")
     assert join_segments(APP, segments, [None] * len(segments)) == APP
 
 
-def test_a_file_in_another_language_is_translated_anew():
-    """Translations into another language than the target's count as none."""
+def test_a_file_in_another_language_is_translated_again():
+    """Translations into another language than the target's do not count."""
     text = APP.replace('"Language: \\n"', '"Language: fr\\n"')
     assert [s.existing_translation for s in po.FORMAT.split(text, "de")] == [None] * 6
     assert po.FORMAT.split(text, "fr-CA")[0].existing_translation == "Notizen"
 
 
-def test_a_rule_of_the_file_for_the_target_holds():
+def test_the_files_own_plural_rule_is_kept():
     """A file in the target language keeps its own plural rule."""
     rule = "nplurals=4; plural=(n==1 ? 0 : n%10>=2 ? 1 : n==0 ? 2 : 3);"
     text = APP.replace('"Language: \\n"', f'"Language: pl\\n"\n"Plural-Forms: {rule}\\n"')
@@ -97,7 +97,7 @@ def test_a_rule_of_the_file_for_the_target_holds():
 
 
 def test_a_template_gets_a_header():
-    """A file without a header gets one, an unset charset becomes UTF-8."""
+    """A file without a header gets one; an unset charset becomes UTF-8."""
     done = translate('msgid "a b"\nmsgstr ""\n', "fr")
     assert polib.pofile(done).metadata["Content-Type"] == "text/plain; charset=UTF-8"
     done = translate(APP.replace("charset=UTF-8", "charset=CHARSET").replace('msgid ""', '#, fuzzy\nmsgid ""', 1), "fr")
@@ -106,14 +106,14 @@ def test_a_template_gets_a_header():
 
 
 def test_long_and_many_lined_translations_are_written_as_gettext_does():
-    """Lines end where the text's do; where the source is wrapped the translation is."""
+    """Lines end where the text's do; if the source is wrapped, the translation is wrapped too."""
     text = 'msgid ""\n"one "\n"two\\n"\n"three"\nmsgstr ""\n'
     assert '\nmsgstr ""\n"a\\n"\n"b"\n' in translate(text, "de", lambda _: "a\nb")
     assert max(map(len, translate(text, "de", lambda _: "wort " * 40).split("\n")[9:])) <= 78
 
 
-def test_what_only_looks_like_a_format_is_doubled():
-    """Under c-format a percent sign of the translation means itself, under python-brace-format a brace."""
+def test_literal_format_characters_are_doubled():
+    """With c-format a literal percent sign of the translation is doubled, with python-brace-format a brace."""
     text = '#, c-format\nmsgid "all of %s"\nmsgstr ""\n\n#, python-brace-format\nmsgid "in {n}"\nmsgstr ""\n'
     segments = po.FORMAT.split(text, "de")
     done = join_segments(text, segments, ["100% von %s", "{in} {n}"])
@@ -128,7 +128,7 @@ def test_what_only_looks_like_a_format_is_doubled():
      ('msgid "a"\nmsgid_plural "b"\nmsgstr[1] "c"\n', 1)],
 )  # fmt: skip
 def test_broken_files_are_refused(text, line):
-    """What gettext would not read is refused, with the line."""
+    """What gettext cannot read is refused with the line."""
     with pytest.raises(BadDocument) as refused:
         po.FORMAT.split(text, "de")
     assert refused.value.line == line
@@ -140,8 +140,8 @@ def test_broken_files_are_refused(text, line):
     ['msgid "a\\n"\nmsgstr "b"\n',
      'msgid ""\nmsgstr "Plural-Forms: nplurals=3; plural=n>2?2:n;\\n"\n\nmsgid "a"\nmsgid_plural "b"\nmsgstr[0] "c"\n'],
 )  # fmt: skip
-def test_what_msgfmt_refuses_is_told(text):
-    """Line ends that differ from the source's and wrong numbers of plural forms are errors."""
+def test_what_msgfmt_refuses_is_reported(text):
+    """Mismatched line ends and wrong numbers of plural forms are errors."""
     assert po.FORMAT.check(text)
 
 
@@ -175,8 +175,8 @@ def test_what_msgfmt_refuses_is_told(text):
         }
     ),
 )
-def test_rules_are_whole(rule):
-    """Each rule of the table gives every number one of its forms, and uses all of them."""
+def test_rules_are_complete(rule):
+    """Each rule of the table maps every number to one of its forms, and uses all of them."""
     forms = plurals.numbers_by_form(rule)
     assert forms is not None
     assert all(forms)

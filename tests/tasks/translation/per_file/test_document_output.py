@@ -40,8 +40,8 @@ def texts(events):
     return [event.text for event in events if isinstance(event, Delta)]
 
 
-def test_plain_text_is_written_up_to_the_first_segment_that_is_not_done(begin):
-    """Each finished segment comes with what stands before it; the rest comes at the end."""
+def test_plain_text_is_written_up_to_the_first_unfinished_segment(begin):
+    """Each finished segment comes with the text before it; the rest comes at the end."""
     output, (one, two) = begin("plain", "one\n\ntwo\n", bom=True)
     one.translation, two.job = "un", Pending()
     assert texts(output.write_finished_segments()) == ["\ufeffun"] and not output.all_written
@@ -52,15 +52,15 @@ def test_plain_text_is_written_up_to_the_first_segment_that_is_not_done(begin):
 
 
 def test_other_formats_are_written_when_they_are_complete(begin):
-    """Nothing comes before the last segment, then all, with the language that a root names."""
+    """Nothing comes before the last segment, then everything, with the language of the root."""
     output, (segment,) = begin("yaml", "en:\n  a: one\n")
     segment.translation = "un"
     assert texts(output.write_finished_segments()) == [] and output.all_written
     assert texts(output.finish(parse_language("en"))) == ["fr:\n  a: un\n"]
 
 
-def test_a_segment_without_a_translation_is_told_with_its_line(begin):
-    """It stays in the source language, and what repeats it does so too."""
+def test_a_segment_without_a_translation_is_reported_with_its_line(begin):
+    """It stays in the source language, and so do its repetitions."""
     output, (one, two, three) = begin("plain", "one\n\ntwo\n\none\n")
     one.status, one.problems, three.repeated_index = SegmentStatus.UNTRANSLATED, ["no"], 0
     two.translation = "deux"
@@ -72,7 +72,7 @@ def test_a_segment_without_a_translation_is_told_with_its_line(begin):
 
 
 def test_translations_that_break_the_document_are_reverted(begin):
-    """Only those that do so; of a source that is broken itself none is."""
+    """Only the ones that do so; none if the source itself is broken."""
     output, (one, two) = begin("json", '{"a": "one", "b": "two"}')
     two.translation = "deux"
     one.translation = "un"
@@ -80,5 +80,5 @@ def test_translations_that_break_the_document_are_reverted(begin):
     events = [*output.write_finished_segments(), *output.finish(None)]
     assert output.text == '{"a": "one", "b": "deux"}'
     assert [event.text for event in events if isinstance(event, Notice)] == [
-        "line 1: left untranslated: the json would not be valid with it"
+        "line 1: left untranslated: the translation would make the json invalid"
     ]

@@ -1,4 +1,4 @@
-"""Emphasis is checked as marks are: tried again, then reported; literal signs of other formats are none of it."""
+"""Emphasis is checked like marks: retried, then reported; literal characters of other formats are not emphasis."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def marked(text):
         ("A **big** red *house*", "Une *maison* rouge et **grande**", ""),
         ("Some _words_ here", "Des *mots* ici", ""),
         ("A **big** house", "Une grande maison", "**bold** is missing"),
-        ("A big house", "Une **grande** maison", "**bold** is not in the text"),
-        ("A **big** house", "Une *grande* maison", "**bold** is missing, *italic* is not in the text"),
+        ("A big house", "Une **grande** maison", "**bold** is not in the source text"),
+        ("A **big** house", "Une *grande* maison", "**bold** is missing, *italic* is not in the source text"),
         ("An ~~old~~ house", "Une maison", "~~struck out~~ is missing"),
-        ("A **big** house", "Une **grande maison", "**bold** is missing, * has no other end"),
+        ("A **big** house", "Une **grande maison", "**bold** is missing, * is unmatched"),
         ("A **big** house", "Une ** grande ** maison", "**bold** is missing"),
         ("A **big** house", "Une \\*\\*grande\\*\\* maison", "**bold** is missing"),
         ("A house* here", "Une maison ici", ""),
-        ("A house here", "Une maison* ici", "* has no other end"),
-        ("5 * 3 is snake_case", "5*3 est snake_case", "* has no other end"),
+        ("A house here", "Une maison* ici", "* is unmatched"),
+        ("5 * 3 is snake_case", "5*3 est snake_case", "* is unmatched"),
         ("5 * 3 is snake_case", "5 \u00d7 3 est snake_case", ""),
         ("**Run `a*b` now**", "**Lancez [#1]**", ""),
         ("**Run `a*b` now**", "Lancez [#1]", "**bold** is missing"),
@@ -47,22 +47,22 @@ def marked(text):
     ],
 )
 def test_count_and_kind_have_to_match(text, answer, problem):
-    """Wherever in the sentence, and with either sign; what is code or literal is no emphasis."""
+    """Anywhere in the sentence, and with either character; code and literals are no emphasis."""
     source = marked(text)
     assert emphasis_problem(source, source.text, answer) == problem
 
 
 @pytest.mark.parametrize(
     ("answer", "problem"),
-    [("**Un.", ""), ("Un.", "* is missing"), ("**Un.**", "**bold** is not in the text, * is missing")],
+    [("**Un.", ""), ("Un.", "* is missing"), ("**Un.**", "**bold** is not in the source text, * is missing")],
 )
-def test_sentences_keep_an_end_whose_other_is_in_the_next(answer, problem):
-    """A part of a text has to keep its half of what goes on in the next part."""
+def test_sentences_keep_delimiters_matched_in_the_next(answer, problem):
+    """A part of a text has to keep its half of emphasis that continues in the next part."""
     assert emphasis_problem(marked("**One. Two.**"), "**One.", answer) == problem
 
 
-def test_blanks_are_put_in_only_where_they_help():
-    """An answer whose emphasis is right, or stays wrong, is not touched."""
+def test_blanks_are_inserted_only_if_they_help():
+    """An answer whose emphasis is right, or stays wrong, does not change."""
     source = marked("Press **Save** now")
     assert fix_delimiter_spacing(source, source.text, "\u6309**\u4fdd\u5b58**\u952e") == "\u6309**\u4fdd\u5b58**\u952e"
     assert (
@@ -80,31 +80,31 @@ def run(prompts, text, answer, *, name="doc.md"):
     return backend, result(events), report.outcomes[0]
 
 
-def test_lost_emphasis_is_tried_again(prompts):
-    """The second answer counts where it has it, and the report says what was wrong with the first."""
+def test_lost_emphasis_is_retried(prompts):
+    """The second answer counts if it has the emphasis, and the report has the problem of the first."""
     answers = iter(["Une grande maison", "Une **grande** maison"])
     backend, answer, (row,) = run(prompts, "A **big** house\n", lambda _: next(answers))
     assert (answer.text, answer.cut, len(backend.requests)) == ("Une **grande** maison\n", False, 2)
-    assert row.checks == ("the emphasis is not right: **bold** is missing",)
+    assert row.checks == ("the emphasis is wrong: **bold** is missing",)
 
 
 @pytest.mark.parametrize(
     ("text", "answer", "problem"),
     [
         ("A **big** house", "Une grande maison", "**bold** is missing"),
-        ("A big house", "Une **grande** maison", "**bold** is not in the text"),
+        ("A big house", "Une **grande** maison", "**bold** is not in the source text"),
     ],
 )
 def test_emphasis_that_stays_wrong_is_reported(prompts, text, answer, problem):
-    """The segment keeps its text, and the result is not whole."""
+    """The segment keeps its text, and the result is incomplete."""
     _, done, (row,) = run(prompts, text, lambda _: answer)
     assert (done.text, done.cut, done.incomplete.unfinished) == (text, True, 1)
-    assert done.warnings == (f"line 1: left untranslated: the emphasis is not right: {problem}",)
+    assert done.warnings == (f"line 1: left untranslated: the emphasis is wrong: {problem}",)
     assert row.status == "untranslated"
 
 
-def test_emphasis_over_sentences_is_whole_in_the_end(prompts):
-    """Sentences that are tried one by one keep what goes over them; where it does not fit together, none is taken."""
+def test_emphasis_over_sentences_is_complete_in_the_end(prompts):
+    """Sentences that are retried separately keep emphasis that spans them; if it does not match, none is accepted."""
     text = "**One house is old. Two houses are new.**"
 
     def by_sentence(first, second):
@@ -117,7 +117,7 @@ def test_emphasis_over_sentences_is_whole_in_the_end(prompts):
     assert run(prompts, text, good)[1].text == "**Une maison. Deux maisons.**"
     bad = by_sentence("**Une maison.", "Deux maisons")
     assert run(prompts, text, bad)[1].text == text
-    torn = by_sentence("Une** maison.", "Deux maisons.**")  # each has its delimiter, and together they are none
+    torn = by_sentence("Une** maison.", "Deux maisons.**")  # each has its delimiter, but together they are unmatched
     assert run(prompts, text, torn)[1].text == text
 
 
@@ -127,8 +127,8 @@ def test_signs_of_a_plain_text_are_literal(prompts):
     assert (answer.text, answer.cut) == ("Une grande maison\n", False)
 
 
-def test_a_remembered_translation_without_emphasis_is_none():
-    """What a memory holds for the same text in another format is asked for anew."""
+def test_a_stored_translation_without_emphasis_is_not_used():
+    """A translation stored for the same text in another format is requested again."""
     (segment,) = markdown_format.FORMAT.split("A **big** `x` house", "fr")
     assert find_lost_content(segment, "Une **grande** maison `x`") == []
     assert find_lost_content(segment, "Une grande maison `x`") == ["**bold** is missing"]

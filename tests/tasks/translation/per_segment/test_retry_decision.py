@@ -18,8 +18,8 @@ from llmcli.tasks.translation.per_segment.retry_decision import NextStep, decide
         (False, 2, True, True, 3, NextStep.ABANDON),
     ],
 )
-def test_what_comes_after_an_answer(*, is_valid, attempt, is_last_attempt, ended_by_user, sentences, step):
-    """A segment is asked for twice, then each of its sentences once; a limit of the user's ends a retry as well."""
+def test_the_step_after_an_answer(*, is_valid, attempt, is_last_attempt, ended_by_user, sentences, step):
+    """A segment has two attempts, then each of its sentences one; a limit of the user ends a retry as well."""
     decided = decide_next_step(
         is_valid=is_valid,
         attempt=attempt,

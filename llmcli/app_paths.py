@@ -1,0 +1,85 @@
+"""The directories of llm, and the files in them that other modules name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from llmcli.frozen_dataclass import frozen
+
+
+@frozen
+class AppPaths:
+    """The directories of llm: ``config`` (config.yaml, prompts/), ``data`` (registry), ``cache``, ``log``."""
+
+    config: Path
+    data: Path
+    cache: Path
+    log: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration file, whether it exists or not."""
+        return self.config / "config.yaml"
+
+    @property
+    def translation_memory(self) -> Path:
+        """The user's translation memory."""
+        return self.data / "translations.sqlite"
+
+    @property
+    def sessions(self) -> Path:
+        """The user's saved chats."""
+        return self.data / "sessions.db"
+
+    @property
+    def prefix_cache(self) -> Path:
+        """The engine's evaluated prompts (``engine.kv.disk_prefix_store``)."""
+        return self.cache / "prefixes"
+
+    @property
+    def prompts(self) -> Path:
+        """The directory of the user's own prompt files."""
+        return self.config / "prompts"
+
+
+def find_paths(environ: Mapping[str, str]) -> AppPaths:
+    """Return the platform's directories, or those that LLMCLI_CONFIG_DIR, _DATA_DIR and _CACHE_DIR name."""
+    default = _xdg_paths(environ) if sys.platform == "linux" else _platform_paths()
+
+    def pick(variable: str, path: Path) -> Path:
+        return Path(environ.get(f"LLMCLI_{variable}") or path)
+
+    return AppPaths(
+        config=pick("CONFIG_DIR", default.config),
+        data=pick("DATA_DIR", default.data),
+        cache=pick("CACHE_DIR", default.cache),
+        log=pick("CACHE_DIR", default.log),
+    )
+
+
+def _xdg_paths(environ: Mapping[str, str]) -> AppPaths:
+    """Return the directories of the XDG Base Directory Specification, as ``platformdirs`` does.
+
+    Importing that takes 3 ms, a fortieth of a short answer.
+    """
+    home = Path(environ.get("HOME") or Path.home())
+
+    def base(variable: str, default: str) -> Path:
+        path = environ.get(variable, "")
+        return Path(path) if path.strip() else home / default
+
+    return AppPaths(
+        config=base("XDG_CONFIG_HOME", ".config") / "llmcli",
+        data=base("XDG_DATA_HOME", ".local/share") / "llmcli",
+        cache=base("XDG_CACHE_HOME", ".cache") / "llmcli",
+        log=base("XDG_STATE_HOME", ".local/state") / "llmcli" / "log",
+    )
+
+
+def _platform_paths() -> AppPaths:
+    from platformdirs import PlatformDirs
+
+    dirs = PlatformDirs("llmcli", appauthor=False)
+    return AppPaths(dirs.user_config_path, dirs.user_data_path, dirs.user_cache_path, dirs.user_log_path)

@@ -1,0 +1,95 @@
+"""The files that the examples name, as a reader would have them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from split_models import split
+
+from .page_examples import BLOCKS
+
+NOTES = next(block.body for block in BLOCKS["docs/tutorial.md"] if block.kind == "text")
+GUIDE = next(block.body for block in BLOCKS["docs/tutorial.md"] if block.kind == "markdown")
+SERVERS = next(block.body for block in BLOCKS["docs/remote-servers.md"] if block.kind == "yaml")
+MESSAGES = """\
+msgid ""
+msgstr "Content-Type: text/plain; charset=UTF-8\\n"
+
+msgid "Bicycle workshop"
+msgstr ""
+
+msgid "Bring a friend."
+msgstr "Bringt Freunde mit."
+"""
+MEMORY = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<tmx version="1.4">
+<header srclang="en" adminlang="en" segtype="paragraph" datatype="plaintext" creationtool="hand" o-tmf="hand"
+ creationtoolversion="1"/>
+<body><tu><tuv xml:lang="en"><seg>Good morning.</seg></tuv><tuv xml:lang="de"><seg>Guten Morgen.</seg></tuv></tu></body>
+</tmx>
+"""
+TEXTS = {
+    "notes.txt": NOTES,
+    "report.txt": NOTES,
+    "summary.log": NOTES,
+    "errors.log": NOTES,
+    "chapter1.txt": NOTES,
+    "chapter2.txt": NOTES,
+    "README.md": GUIDE,
+    "guide.md": GUIDE,
+    "docs/guide.md": GUIDE,
+    "docs/repairs.md": "# Bicycle workshop\n\nBring your bicycle.\n",
+    "strings.json": '{"open": "We open at {time}.", "closed": "Closed today"}\n',
+    "messages.po": MESSAGES,
+    "terms.csv": "workshop,atelier\n",
+    "reviews.txt": "I love this bicycle.\nWhat a day!\n",
+    "topics.txt": "rain\nsnow\n",
+    "settings.yaml": "ctx: 4096\n",
+    "servers.yaml": SERVERS,
+    "memory.tmx": MEMORY,
+    "old/first.tmx": MEMORY,
+}
+
+
+def write_texts(directory: Path) -> None:
+    """Write the texts, and make ``directory`` a repository in which the notes have changed."""
+    for name, text in TEXTS.items():
+        file = directory / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    secret = directory / "secret"
+    secret.write_text("a-secret-of-at-least-thirty-two-characters\n")
+    secret.chmod(0o600)
+    draft, *later = NOTES.splitlines(keepends=True)
+    notes = directory / "notes.txt"
+    author = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    if shutil.which("git") is None:  # the examples with git are skipped then
+        return
+    notes.write_text(draft)
+    for words in (["init", "-q"], ["add", "notes.txt"], [*author, "commit", "-qm", "Write notes"]):
+        subprocess.run(["git", *words], cwd=directory, check=True)
+    notes.write_text(draft + "".join(later))
+
+
+def write_models(home: Path, directory: Path, model: bytes) -> None:
+    """Write the model files that a reader has, and one of Ollama's."""
+    (home / "Downloads").mkdir()
+    for file in (directory / "mine.gguf", home / "Downloads" / "mine.gguf"):
+        file.write_bytes(model)
+    for name, part in split(model, "big-Q4_K_M").items():
+        (directory / name).write_bytes(part)
+    digest = hashlib.sha256(model).hexdigest()
+    layer = {"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}", "size": len(model)}
+    folder = home / ".ollama" / "models"
+    manifest = folder / "manifests" / "registry.ollama.ai" / "library" / "llama3.2" / "1b"
+    for path, data in (
+        (manifest, json.dumps({"layers": [layer]}).encode()),
+        (folder / "blobs" / f"sha256-{digest}", model),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)

@@ -1,0 +1,64 @@
+"""Bash on a terminal, with a reader who answers questions, and what the terminal shows at the end."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pexpect
+import pyte
+from terminal import PROMPT
+
+from .exceptions import NORMALIZERS
+
+_ROWS = 50
+_TIMEOUT_S = 120
+_TAB = "\N{SYMBOL FOR HORIZONTAL TABULATION}"
+"""Takes the place of a tab on the screen, where it would become spaces."""
+
+
+def converse(words: list[str], directory: Path, environ: dict[str, str], columns: int) -> str:
+    """Run bash on a terminal and answer what it asks; return all that was written there."""
+    child = pexpect.spawn(
+        shutil.which("bash") or "/bin/bash",
+        words,
+        env=environ,
+        cwd=str(directory),
+        encoding="utf-8",
+        codec_errors="replace",
+        timeout=_TIMEOUT_S,
+        dimensions=(_ROWS, columns),
+    )
+    child.delaybeforesend = None
+    child.ptyproc.delayafterclose = 0
+    seen, said = [], 0
+    while True:
+        found = child.expect([pexpect.EOF, r"\[y/N\] |\[Y/n\] ", PROMPT])
+        seen.append(child.before + (child.after if found else ""))
+        if not found:
+            break
+        if found == 1:
+            child.send("y\r")
+        else:
+            said += 1
+            child.send("Hello.\r" if said % 2 else "/exit\r")
+    child.close()
+    return "".join(seen)
+
+
+def render_screen(seen: str, columns: int) -> str:
+    """Return the lines that were on the screen at the end, those that left it upwards too."""
+    screen = pyte.HistoryScreen(columns, _ROWS, history=10_000, ratio=1.0)
+    stream = pyte.Stream(screen)
+    stream.feed(seen.replace("\t", _TAB))
+    past = ["".join(line[x].data for x in range(columns)) for line in screen.history.top]
+    text = "\n".join(line.rstrip() for line in [*past, *screen.display]).rstrip()
+    return text.replace(_TAB, "\t") + "\n" if text else ""
+
+
+def normalize(text: str) -> str:
+    """Replace what differs from run to run."""
+    for pattern, instead in NORMALIZERS.values():
+        text = re.sub(pattern, instead, text)
+    return text

@@ -1,0 +1,49 @@
+"""What of the examples does not run as it stands, each with the reason. Whatever is not listed here runs."""
+
+from __future__ import annotations
+
+NOT_RUN = {
+    "python benchmarks/": "a benchmark runs for minutes, and beside programs of others; its options are looked up",
+    "python tests/doc_examples/": "runs these examples",
+}
+"""Commands by their beginning: every line of a block that begins so is left out."""
+
+STAND_INS = {
+    "pip": "an installation takes minutes and the network; the files and extras that it names are looked up",
+    "pytest": "runs these tests",
+    "mkdocs": "is installed only with the extra docs, and .ci/run builds the site",
+    "nano": "waits for a person",
+    "less": "waits for a person",
+    "man": "a system without manual pages has no ls(1)",
+    "xmllint": "is not on each machine; its place takes Python's parser of XML",
+}
+"""Programs whose place is taken by one that does nothing, or by what is said here."""
+
+TINY_MODEL = frozenset({"docs/worker.md", "docs/serve.md", "docs/reference/worker.md", "docs/reference/serve.md"})
+"""Pages about workers and servers: there a tiny model of random weights answers, in a real worker."""
+
+EXIT_CODES = {
+    ("docs/configuration.md", "ask hi"): 78,
+    ("docs/reference/exit-codes.md", "ask -m qwen3-4b Hi"): 69,
+    ("docs/remote-servers.md", "ask --base-url http://gpu.lab:8000/v1"): 77,
+    ("docs/scripting.md", "ask --json -m nosuch hi"): 66,
+    ("docs/translation.md", "translate --to de notes.txt"): 3,
+}
+"""Codes other than 0 with which a command ends, since the example is about that."""
+
+NORMALIZERS = {
+    "times and rates": (r'"(first_token_s|total_s|tokens_per_second)": [\d.]+', r'"\1": 0'),
+    "tokens, which the scripted model counts as words": (r'"(\w+_tokens)": \d+', r'"\1": 0'),
+    "what --stats says": (
+        r"\d+ tokens in \(\d+ reused\), \d+ out, first in [\d.]+ s, [\d.]+ tokens/s, [\d.]+ s total, threads \d+",
+        "STATS",
+    ),
+    "energy, which not every machine tells": (r", energy .+", ", ENERGY"),
+    "a date with its time": (r"\d{4}-\d\d-\d\d \d\d:\d\d", "DATE"),
+    "the row of a worker": (r"\d+ +smollm2-135m +[\d.]+ [kM]B +[\dms]+ +\d+ +[\d.]* +\d+s", "WORKER"),
+    "the head above that row": (r"PID +MODEL +MEMORY +UPTIME +REQUESTS +TOK/S +IDLE", "WORKERS"),
+    "where the built-in prompts are": (r'"path": "[^"]*"', '"path": "..."'),
+    "where the starter is": (r"snapshots/[0-9a-f]{40}/", "snapshots/COMMIT/"),
+    "the estimate of --dry-run": (r"(?m)(\d+ +\d+) +\d+ +[\d.]+$", r"\1 TOKENS SECONDS"),
+}
+"""Parts of an output that differ from run to run: a pattern and what takes its place, in what is shown and what is got."""
