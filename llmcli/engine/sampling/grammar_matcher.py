@@ -11,7 +11,8 @@ from typing import Any
 from llmcli.errors import InternalError
 from llmcli.grammars import BadGrammar
 
-_PANIC = "panic:"
+_PANIC, _FULL = "panic:", "too many expressions"
+"""Words in errors of llguidance."""
 _MAX_MESSAGE_CHARACTERS = 200
 
 
@@ -23,19 +24,25 @@ class GrammarMatcher:
 
         Raises ``BadGrammar``.
         """
-        from llguidance import LLMatcher, LLParserLimits
-
+        self._tokenizer = tokenizer
+        self._grammar = grammar
         self._subject = subject
         self._vocab_size = vocab_size
         self._mask_words = -(-tokenizer.vocab_size // 32)  # llguidance adds an EOS to a model that has none
-        self._matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=LLParserLimits(verbose_errors=False))
         self._mask: Any = None
+        self._tokens: list[int] = []
+        self._num_tokens_at_rebuild = 0
+        self._matcher = self._make_matcher()
         self._check()
 
     def accept(self, token: int) -> bool:
         """Advance by a token and return True; return False where it is not allowed. Raises ``BadGrammar``."""
         accepted: int = self._matcher.try_consume_tokens([token])
+        if self._rebuild():
+            accepted = self._matcher.try_consume_tokens([token])
         self._check()
+        if accepted:
+            self._tokens.append(token)
         return accepted == 1
 
     def allowed_prefix(self, tokens: list[int]) -> list[int]:
@@ -50,9 +57,29 @@ class GrammarMatcher:
         if self._mask is None:
             self._mask = np.zeros(self._mask_words, np.uint32)
         self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
+        if self._rebuild():
+            self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
         self._check()
         bits = np.unpackbits(self._mask.view(np.uint8), count=self._vocab_size, bitorder="little")
         return np.flatnonzero(bits)
+
+    def _make_matcher(self) -> Any:
+        from llguidance import LLMatcher, LLParserLimits
+
+        return LLMatcher(self._tokenizer, self._grammar, log_level=0, limits=LLParserLimits(verbose_errors=False))
+
+    def _rebuild(self) -> bool:
+        """Replace a matcher whose memory of expressions is full, and return True; False for all other matchers.
+
+        It gathers those of every mask. A new one gets only those of the answer so far.
+        """
+        full = self._matcher.is_error() and _FULL in self._matcher.get_error()
+        if not full or len(self._tokens) == self._num_tokens_at_rebuild:
+            return False
+        self._num_tokens_at_rebuild = len(self._tokens)
+        self._matcher = self._make_matcher()
+        self._matcher.consume_tokens(self._tokens)
+        return True
 
     @property
     def is_complete(self) -> bool:

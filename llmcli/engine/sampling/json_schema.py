@@ -38,7 +38,7 @@ def prepare_schema(schema: Mapping[str, Any], max_tokens: int | None = None) -> 
     """Return an equivalent or stricter schema that llguidance enforces. Raises ``BadGrammar``.
 
     ``max_tokens`` of the answer (None: 8192) give the bounds where the schema has none: of texts a character for each
-    token, 256 to 8192; of arrays an item for each 16 tokens, 16 to 256; of recursion the levels of a binary tree with
+    token, 256 to 8192, with a pattern 256; of arrays an item for each 16 tokens, 16 to 256; of recursion the levels of a binary tree with
     nodes of 32 tokens, 4 to 16.
     """
     reader = _SchemaReader(schema, max_tokens)
@@ -178,7 +178,8 @@ class _SchemaReader:
 
     def _max_text_characters(self, fields: Mapping[str, Any]) -> int:
         least: int = max(fields.get("minLength", 0), largest_repetition(fields.get("pattern", "")))
-        return max(self._max_characters, 2 * least)
+        # what has a pattern is short; and its digits may take a token each
+        return max(_MIN_TEXT_CHARACTERS if "pattern" in fields else self._max_characters, 2 * least)
 
     def _read_array(self, fields: Mapping[str, Any], *, closed: bool, level: int, depth: int) -> Any:
         least = fields.get("minItems", 0)

@@ -185,3 +185,27 @@ def test_the_vocabulary_is_read_once(models, monkeypatch):
     for thread in threads:
         thread.join()
     assert reads == [1]
+
+
+def test_a_matcher_that_is_full_is_replaced(matcher):
+    """What was said so far stays; one that is full again at once is an error."""
+    found = matcher(labels=("abc",))
+    letters = [matcher.tokenizer.encode(letter)[0] for letter in "abc"]
+    found.accept(letters[0])
+
+    class Full:
+        def is_error(self):
+            return True
+
+        def get_error(self):
+            return "lexer error: too many expressions constructed"
+
+        def try_consume_tokens(self, _tokens):
+            return 0
+
+    found._matcher = Full()
+    assert found.accept(letters[1]) and found.accept(letters[2]) and found.is_complete
+    found = matcher(labels=("abc",))
+    found._matcher = Full()
+    with pytest.raises(BadGrammar, match="too many expressions"):
+        found.accept(letters[0])
