@@ -17,8 +17,8 @@ from llmcli.engine.text.tokenizer import Tokenizer
 from llmcli.grammars import BadGrammar
 from llmcli.types import Request
 
-WHITE_SPACE = r" |\n[ \t]{0,20}"
-"""White space between the tokens of JSON: a blank, or a line end with an indentation."""
+WHITE_SPACE = " ?"
+"""White space between the tokens of JSON, at most: more would take tokens, and small models write it without end."""
 _MAX_GRAMMAR_CHARACTERS, _MAX_GRAMMAR_RULES = 1 << 20, 500
 """Characters and rules of a grammar: llguidance recurses through rules, and some thousands overflow the stack."""
 _RULE = re.compile(

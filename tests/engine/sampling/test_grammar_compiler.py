@@ -88,11 +88,11 @@ def test_any_passage_makes_a_grammar(allows, passage):
 
 
 def test_white_space_between_tokens_is_bounded(allows):
-    """A blank, or a line end with an indentation: not the 500 of them that small models like to write."""
+    """At most a blank: not the 500 of them that small models like to write."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-    for text in ('{"a":1}', '{ "a" : 1 }', '{\n  "a": 1\n}'):
+    for text in ('{"a":1}', '{ "a" : 1 }'):
         assert allows(text, schema=schema)
-    for text in ('{  "a":1}', '{"a":\n\n1}', '{"a":1}\n', ' {"a":1}', '{"a":1' + " " * 500 + "}"):
+    for text in ('{  "a":1}', '{"a":\n1}', '{"a":1}\n', ' {"a":1}', '{"a":1' + " " * 500 + "}"):
         assert not allows(text, schema=schema)
 
 
