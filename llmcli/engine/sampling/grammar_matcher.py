@@ -11,7 +11,7 @@ from typing import Any
 from llmcli.errors import InternalError
 from llmcli.grammars import BadGrammar
 
-_PANIC, _FULL = "panic:", "too many expressions"
+_PANIC, _FULL, _UNDECIDED = "panic:", "too many expressions", "Unable to determine if regex is empty"
 """Words in errors of llguidance."""
 _MAX_MESSAGE_CHARACTERS = 200
 
@@ -101,5 +101,7 @@ def _describe(error: str) -> str:
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     if not lines or lines[0].startswith(_PANIC):
         return "llguidance does not accept it"
+    if lines[0].startswith(_UNDECIDED):
+        return "a pattern in it is too large"
     line = f"pattern: {lines[-1].removeprefix('error: ')}" if lines[0].startswith("regex parse error") else lines[0]
     return line[:_MAX_MESSAGE_CHARACTERS]

@@ -23,6 +23,8 @@ from llmcli.engine.sampling.schema_references import ReferenceTable, check_heigh
 
 MAX_SUBSCHEMAS, MAX_ENUM_VALUES, MAX_OPTIONAL_PROPERTIES = 2000, 5000, 100
 """Schemas in a schema, values of all enums, optional properties of an object."""
+_MAX_ONE_OF = 200
+"""Choices of ``oneOf``, which are compared in pairs."""
 _MAX_DEPTH = 100
 """Levels of schemas inside each other."""
 _MAX_TEXT_CHARACTERS, _MIN_TEXT_CHARACTERS = 8192, 256
@@ -99,6 +101,8 @@ class _SchemaReader:
         if name == "allOf":
             return False if False in parts else {"allOf": parts}
         if name == "oneOf":
+            if len(given) > _MAX_ONE_OF:
+                raise schema_error(f"oneOf has more than {_MAX_ONE_OF} choices; use anyOf instead")
             targets = [self._references.resolve_aliases(part) for part in given]
             if not all(are_disjoint(*pair) for pair in combinations(targets, 2)):
                 raise schema_error("the choices of oneOf may overlap; use anyOf instead")
